@@ -1,0 +1,63 @@
+"""Downloads one locked npm package from the machine's own registry.
+
+usage: fetch.py LOCK NPM_DEFAULTS OUTPUT
+
+The registry is NPM_CONFIG_REGISTRY, else `registry=` of the user's or the
+system's npmrc, else npm's own default, read from NPM_DEFAULTS.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+SIZE_LIMIT_BYTES = 200 << 20  # The package holds the program for six platforms, 50 MB.
+
+
+def registry(defaults: Path) -> str:
+    """Finds the registry this machine is set up for."""
+    for name in ("NPM_CONFIG_REGISTRY", "npm_config_registry"):
+        if os.environ.get(name):
+            return os.environ[name]
+    for npmrc in (Path(os.environ.get("HOME", "/")) / ".npmrc", Path("/etc/npmrc")):
+        if npmrc.is_file():
+            found = re.search(r"^registry\s*=\s*(\S+)", npmrc.read_text(), re.M)
+            if found:
+                return found[1]
+    found = re.search(
+        r"define\('registry', \{\s*default: '([^']+)'", defaults.read_text()
+    )
+    if not found:
+        sys.exit(
+            f"{defaults}: expected npm's default registry; set NPM_CONFIG_REGISTRY"
+        )
+    return found[1]
+
+
+def main() -> None:
+    lock_path, defaults, output = map(Path, sys.argv[1:])
+    lock = json.loads(lock_path.read_text())
+    url = registry(defaults).rstrip("/") + "/" + lock["path"]
+    try:
+        with urllib.request.urlopen(url, timeout=300) as response:
+            data = response.read(SIZE_LIMIT_BYTES)
+    except (urllib.error.URLError, TimeoutError) as error:
+        sys.exit(
+            f"{lock['name']} {lock['version']}: download failed ({error}); check the "
+            "network, https_proxy and NPM_CONFIG_REGISTRY"
+        )
+    got = "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
+    if got != lock["integrity"]:
+        sys.exit(
+            f"{lock['name']} {lock['version']}: expected {lock['integrity']}, "
+            f"got {got}; the registry served other bytes than were locked"
+        )
+    output.write_bytes(data)
+
+
+main()

@@ -1,0 +1,95 @@
+"""A CPython taken from locked Debian packages."""
+
+load("//third_party/debian:mirror.bzl", "locked_packages", "unpack_package")
+
+_DOC = """A relocatable CPython 3.13 and its Python toolchain.
+
+It carries its own C library, so that it runs on hosts with an older one.
+"""
+
+_ATTRS = {
+    "architecture": attr.string(
+        doc = "Debian's name of the architecture.",
+        mandatory = True,
+        values = ["amd64", "arm64"],
+    ),
+    "lock": attr.label(allow_single_file = True, doc = "debs.lock.json.", mandatory = True),
+}
+
+_PLATFORMS = {
+    "amd64": struct(cpu = "x86_64", loader = "ld-linux-x86-64.so.2", multiarch = "x86_64-linux-gnu"),
+    "arm64": struct(cpu = "aarch64", loader = "ld-linux-aarch64.so.1", multiarch = "aarch64-linux-gnu"),
+}
+
+# bin/ beside lib/: CPython finds its library from the path of its executable.
+_ARRANGE = """
+mkdir bin
+mv root/usr/bin/python3.13 bin/
+mv root/usr/lib lib
+mkdir -p lib/zoneinfo-share
+mv root/usr/share/zoneinfo lib/zoneinfo-share/zoneinfo
+rm -rf root lib/bfd-plugins lib/ssl lib/python3
+chmod -R u+w lib bin
+find -L lib -type l -print -delete
+"""
+
+_WRAPPER = """#!/bin/sh
+# Runs the packaged CPython with the packaged C library, whatever the host's own one is.
+here=$(readlink -f -- "$0"); here=${here%/*}
+exec "$here/../lib/@MULTIARCH@/@LOADER@" --argv0 "$here/python3" \\
+  --library-path "$here/../lib/@MULTIARCH@" "$here/python3.13" -s "$@"
+"""
+
+_BUILD = """
+load("@bazel_tools//tools/python:toolchain.bzl", "py_runtime_pair")
+
+package(default_visibility = ["//visibility:public"])
+
+exports_files(["bin/python3", "bin/python3.13"])
+
+# "lib" is one directory label: 1 link in a runfiles tree in place of about 1300.
+# lock.json, a plain file, is what changes when the lock does.
+filegroup(name = "files", srcs = ["bin/python3", "bin/python3.13", "lib", "lock.json"])
+
+# For archives, which need the single files.
+filegroup(name = "file_list", srcs = glob(["bin/*", "lib/**"], exclude = ["lib/**/* *"]))
+
+py_runtime(
+    name = "py3_runtime",
+    files = [":files"],
+    interpreter = "bin/python3",
+    python_version = "PY3",
+    stub_shebang = "#!/usr/bin/env python3",
+)
+
+py_runtime_pair(name = "pair", py3_runtime = ":py3_runtime")
+
+toolchain(
+    name = "toolchain",
+    target_compatible_with = ["@platforms//os:linux", "@platforms//cpu:@CPU@"],
+    toolchain = ":pair",
+    toolchain_type = "@bazel_tools//tools/python:toolchain_type",
+)
+"""
+
+def _debian_python_impl(ctx):
+    platform = _PLATFORMS[ctx.attr.architecture]
+    ctx.symlink(ctx.path(ctx.attr.lock), "lock.json")
+    for package in locked_packages(ctx, ctx.attr.lock, ctx.attr.architecture, "python"):
+        unpack_package(ctx, package, "root")
+    arranged = ctx.execute(["sh", "-ec", _ARRANGE])
+    if arranged.return_code:
+        fail("arranging CPython from its packages: " + arranged.stderr)
+    ctx.file(
+        "bin/python3",
+        _WRAPPER.replace("@MULTIARCH@", platform.multiarch).replace("@LOADER@", platform.loader),
+        executable = True,
+    )
+    ctx.file("BUILD.bazel", _BUILD.replace("@CPU@", platform.cpu))
+
+debian_python = repository_rule(
+    implementation = _debian_python_impl,
+    attrs = _ATTRS,
+    doc = _DOC,
+    environ = ["DEBIAN_MIRROR"],
+)

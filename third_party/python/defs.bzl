@@ -1,0 +1,82 @@
+"""How Python targets are declared in this repository.
+
+The rules are rules_python's; `py_test` runs pytest on its one source file, and
+`package_checks` adds what each folder is held to: ruff's checks and format, and
+buildifier's.
+"""
+
+load("@rules_python//python:defs.bzl", _py_binary = "py_binary", _py_library = "py_library", _py_test = "py_test")
+
+py_binary = _py_binary
+py_library = _py_library
+
+def py_test(name, srcs, deps = [], args = [], env = {}, **kwargs):
+    """Runs pytest on one test file.
+
+    Args:
+        name: target name, `foo_test` for `foo_test.py`.
+        srcs: the test file, then helper modules that only this test imports.
+        deps: what the test imports; pytest and hypothesis come by themselves.
+        args: further arguments to pytest.
+        env: further environment variables.
+        **kwargs: passed on to rules_python's py_test.
+    """
+    _py_test(
+        name = name,
+        srcs = srcs + ["//third_party/python:pytest_main.py"],
+        main = "//third_party/python:pytest_main.py",
+        args = ["$(rootpath %s)" % srcs[0]] + args,
+        env = env,
+        deps = deps + ["//third_party/python:dev"],
+        **kwargs
+    )
+
+def package_checks(name = "checks", python = None, starlark = None):
+    """Tests that this folder's files are formatted and free of lint.
+
+    Args:
+        name: prefix of the targets.
+        python: Python files; by default all of this folder's.
+        starlark: BUILD and .bzl files; by default all of this folder's.
+    """
+    if python == None:
+        python = native.glob(["**/*.py", "**/*.pyi"], allow_empty = True)
+    if starlark == None:
+        starlark = native.glob(["**/BUILD.bazel", "**/*.bzl", "WORKSPACE"], allow_empty = True)
+    if python:
+        _py_test(
+            name = name + ".ruff",
+            size = "small",
+            srcs = ["//third_party/python:ruff_main.py"],
+            main = "//third_party/python:ruff_main.py",
+            args = ["$(rootpath %s)" % file for file in python],
+            data = python + ["//:pyproject.toml"],
+            deps = ["//third_party/python:dev_tree"],
+        )
+    _py_test(
+        name = name + ".buildifier",
+        size = "small",
+        srcs = ["//third_party/python:buildifier_main.py"],
+        main = "//third_party/python:buildifier_main.py",
+        args = ["$(rootpath @buildifier//:buildifier)"] + ["$(rootpath %s)" % file for file in starlark],
+        data = starlark + ["@buildifier//:buildifier"],
+    )
+
+def mypy_test(name, srcs, deps = [], data = []):
+    """Holds files to `mypy --strict`, with the sources they import.
+
+    Args:
+        name: target name.
+        srcs: files to check.
+        deps: libraries whose sources the files import.
+        data: further files.
+    """
+    _py_test(
+        name = name,
+        size = "medium",
+        srcs = ["//third_party/python:mypy_main.py"],
+        main = "//third_party/python:mypy_main.py",
+        args = ["$(rootpath %s)" % file for file in srcs],
+        data = srcs + data + ["//:pyproject.toml"],
+        deps = deps + ["//third_party/python:dev"],
+    )

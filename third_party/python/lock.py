@@ -1,0 +1,110 @@
+"""Renews the hashed locks of the Python trees: `./bazelw run //third_party:lock`.
+
+All trees are resolved together once, and then one by one under that answer, so
+that a package has one version in the whole repository. Each lock opens with a
+digest of the requirement files it was made from; lock_test.py holds the two
+together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PYTHON_VERSION = "3.13"
+# The oldest C library whose wheels are taken: Debian 11's on a workstation, and
+# Debian 11's or later on a Raspberry Pi.
+X86_64 = "x86_64-manylinux_2_31"
+AARCH64 = "aarch64-manylinux_2_31"
+TREES = {
+    "edge": ("edge.in", X86_64),
+    "edge_aarch64": ("edge.in", AARCH64),
+    "sim": ("sim.in", X86_64),
+    "model": ("model.in", X86_64),
+    "cloud": ("cloud.in", X86_64),
+    "dev": ("dev.in", X86_64),
+    "build": ("build.in", X86_64),
+    "uv": ("uv.in", X86_64),
+}
+TOGETHER = ("sim.in", "cloud.in", "dev.in")
+
+
+def requirement_lines(path: Path) -> list[str]:
+    """Reads a requirements file, with those it includes, less its comments."""
+    lines: list[str] = []
+    for line in path.read_text().splitlines():
+        text = line.split("#", 1)[0].strip()
+        if text.startswith("-r "):
+            lines += requirement_lines(path.parent / text[3:].strip())
+        elif text:
+            lines.append(text)
+    return lines
+
+
+def header(path: Path, platform: str) -> str:
+    """The first line of the lock made from the requirements at `path`."""
+    text = "\n".join([platform, *sorted(set(requirement_lines(path)))])
+    return f"# made by //third_party:lock from {path.name}, inputs sha256 " + (
+        hashlib.sha256(text.encode()).hexdigest()
+    )
+
+
+def compile_lock(uv: Path, inputs: list[Path], platform: str, *more: str) -> str:
+    """Resolves requirements with uv and returns the text of the lock.
+
+    Raises:
+        SystemExit: uv cannot resolve them; its own words are on stderr.
+    """
+    done = subprocess.run(
+        [
+            *(uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header"),
+            *("--python-version", PYTHON_VERSION, "--python-platform", platform),
+            *("--no-annotate", "--no-emit-index-url", "--upgrade", *more, *inputs),
+        ],
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        names = ", ".join(path.name for path in inputs)
+        sys.exit(f"lock: uv could not resolve {names}; mend them and run again")
+    return done.stdout
+
+
+def main() -> None:
+    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
+        sys.exit("usage: ./bazelw run //third_party:lock")
+    workspace = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
+    if not workspace:
+        sys.exit("lock: run it as `./bazelw run //third_party:lock`")
+    folder = Path(workspace) / "third_party/python/locks"
+    uv = Path(sys.argv[1]).absolute()
+    with tempfile.TemporaryDirectory() as scratch:
+        union = Path(scratch) / "union.txt"
+        print("resolving all trees together", file=sys.stderr)
+        union.write_text(compile_lock(uv, [folder / n for n in TOGETHER], X86_64))
+        versions = Path(scratch) / "constraints.txt"
+        versions.write_text(
+            "".join(
+                line.split(" ")[0] + "\n"
+                for line in union.read_text().splitlines()
+                if "==" in line and not line.startswith((" ", "#"))
+            )
+        )
+        for tree, (name, platform) in TREES.items():
+            print(f"resolving {tree}", file=sys.stderr)
+            source = folder / name
+            text = compile_lock(uv, [source], platform, "-c", str(versions))
+            lock = folder / f"{tree}.txt"
+            beside = lock.with_suffix(".new")
+            beside.write_text(f"{header(source, platform)}\n{text}")
+            beside.rename(lock)
+            print(f"wrote {lock.name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""A site-packages folder installed from a hashed lock."""
+
+_DOC = """Installs a lock into one folder and exposes it as one directory label.
+
+One link in a runfiles tree or sandbox stands in place of ten thousand. What the
+trees in `below` already hold is left out, so that each package is on disk once;
+a target that uses a tree depends on the trees below it too.
+"""
+
+_ATTRS = {
+    "below": attr.label_list(allow_files = [".txt"], doc = "Locks of the trees this one stands on."),
+    "compile": attr.bool(default = True, doc = "Whether to write .pyc files, which cuts start-up time."),
+    "lock": attr.label(allow_single_file = True, doc = "Hashed requirements, closed under dependencies.", mandatory = True),
+    "platform": attr.string(doc = "uv's --python-platform, for another machine's wheels."),
+    "programs": attr.string_list(doc = "Programs of site-packages/bin to keep; the others name paths of this machine."),
+    "python": attr.label(allow_single_file = True, default = "@py313//:bin/python3", doc = "Interpreter to install for."),
+    "remove": attr.string_list(doc = "Paths below site-packages that nothing here uses."),
+    "sdists": attr.string_list(doc = "Pure-Python distributions that have no wheel."),
+    "uv": attr.label(allow_single_file = True, default = "@uv//:uv", doc = "The uv program."),
+    "_layer": attr.label(allow_single_file = True, default = "//third_party/python:private/layer.py"),
+    "_pip": attr.label(allow_single_file = True, default = "@uv//:pip.whl"),
+}
+
+_BUILD = """
+load("@rules_python//python:defs.bzl", "py_library")
+
+package(default_visibility = ["//visibility:public"])
+
+exports_files(["site-packages", "lock.txt"])
+
+# For archives, which need the single files.
+filegroup(name = "files", srcs = glob(["site-packages/**"], exclude = ["site-packages/**/* *"]))
+
+py_library(
+    name = "tree",
+    # lock.txt, a plain file, is what changes when the tree does.
+    data = ["site-packages", "lock.txt"],
+    imports = ["site-packages"],
+)
+"""
+
+# Scripts and install records name paths of this machine; the rest is the same everywhere.
+_NORMALISE = """
+mkdir bin
+for program in @PROGRAMS@; do mv site-packages/bin/$program bin/; done
+rm -rf site-packages/bin site-packages/.lock
+mv bin site-packages/bin
+find site-packages -name __pycache__ -prune -exec rm -rf {} +
+find site-packages -name direct_url.json -delete
+find site-packages -path '*.dist-info/RECORD' -exec sed -i -E '\\#^(\\.\\./)*bin/#d; \\#direct_url.json|__pycache__#d' {} +
+"""
+
+def _run(ctx, arguments, environment = {}):
+    done = ctx.execute(arguments, environment = environment, quiet = True, timeout = 3600)
+    if done.return_code:
+        fail(("installing %s failed; check the network and the package index of this machine " +
+              "(UV_DEFAULT_INDEX or pip's configuration), then run again\n%s%s") %
+             (ctx.attr.lock, done.stdout, done.stderr))
+
+def _index(ctx, python):
+    """Names pip's package index to uv, which does not read pip's configuration."""
+    index = ctx.os.environ.get("UV_DEFAULT_INDEX") or ctx.os.environ.get("PIP_INDEX_URL")
+    if not index:
+        got = ctx.execute(
+            [python, "-m", "pip", "config", "get", "global.index-url"],
+            environment = {"PYTHONPATH": str(ctx.path(ctx.attr._pip))},
+        )
+        index = got.stdout.strip() if got.return_code == 0 else ""
+    return {"UV_DEFAULT_INDEX": index} if index else {}
+
+def _pip_tree_impl(ctx):
+    python = ctx.path(ctx.attr.python)
+    ctx.symlink(ctx.path(ctx.attr.lock), "lock.txt")
+    _run(ctx, [python, ctx.path(ctx.attr._layer), ctx.path(ctx.attr.lock), "layer.txt"] +
+              [ctx.path(lock) for lock in ctx.attr.below])
+    install = [
+        ctx.path(ctx.attr.uv),
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "--python",
+        python,
+        "--target",
+        "site-packages",
+        "--link-mode",
+        "hardlink",
+        "--cache-dir",
+        ctx.path("cache"),
+        "--only-binary",
+        ":all:",
+        "-r",
+        "layer.txt",
+    ]
+    if ctx.attr.platform:
+        install += ["--python-platform", ctx.attr.platform, "--python-version", "3.13"]
+    environment = {"SOURCE_DATE_EPOCH": "315532800"} | _index(ctx, python)
+    if ctx.attr.sdists:
+        # Built with the locked setuptools beside the lock, not with what an index holds today.
+        _run(ctx, install[:install.index("--target")] + ["--target", "build-tools"] +
+                  install[install.index("--link-mode"):-1] + [ctx.path(Label("//third_party/python:locks/build.txt"))], environment)
+        environment["PYTHONPATH"] = str(ctx.path("build-tools"))
+        install.append("--no-build-isolation")
+        for name in ctx.attr.sdists:
+            install += ["--no-binary", name]
+    _run(ctx, install, environment)
+    for path in ["cache", "build-tools", "layer.txt"] + ["site-packages/" + path for path in ctx.attr.remove]:
+        ctx.delete(path)
+    _run(ctx, ["sh", "-ec", _NORMALISE.replace("@PROGRAMS@", " ".join(ctx.attr.programs))])
+    if ctx.attr.compile:
+        # Unchecked-hash .pyc files hold no times, so they are the same on every machine.
+        _run(ctx, [
+            python,
+            "-m",
+            "compileall",
+            "-q",
+            "-j",
+            "0",
+            "--invalidation-mode",
+            "unchecked-hash",
+            "-s",
+            str(ctx.path(".")),
+            "site-packages",
+        ], {"PYTHONHASHSEED": "0"})
+    ctx.file("BUILD.bazel", _BUILD)
+
+pip_tree = repository_rule(
+    implementation = _pip_tree_impl,
+    attrs = _ATTRS,
+    doc = _DOC,
+    environ = ["PIP_INDEX_URL", "UV_DEFAULT_INDEX"],
+)

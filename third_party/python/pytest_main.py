@@ -1,0 +1,29 @@
+"""Runs pytest on the files named on the command line, as a Bazel test expects."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def main() -> int:
+    report = os.environ.get("XML_OUTPUT_FILE")
+    arguments = ["-p", "no:cacheprovider", "--import-mode=importlib", "-W", "error"]
+    # jax, TensorFlow and their kin warn while they are imported; only warnings
+    # that our own code causes are errors.
+    arguments += ["-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning"]
+    arguments += ["-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
+    arguments += ["--rootdir", str(Path.cwd()), "-c", os.devnull, "-v", "--tb=short"]
+    if report:
+        arguments.append(f"--junitxml={report}")
+    if os.environ.get("TESTBRIDGE_TEST_ONLY"):
+        arguments.append("-k=" + os.environ["TESTBRIDGE_TEST_ONLY"])
+    # Temporary folders go where Bazel clears them.
+    if os.environ.get("TEST_TMPDIR"):
+        arguments.append("--basetemp=" + os.environ["TEST_TMPDIR"] + "/pytest")
+    return pytest.main(arguments + sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
