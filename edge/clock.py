@@ -1,0 +1,111 @@
+"""Time as the control loop sees it: one protocol, one real clock, one simulated.
+
+Monotonic time orders steps and paces the loop; UTC only names the hour in which an
+episode began. Both are nanoseconds in `int`, so that no rounding creeps in.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+from edge.errors import EdgeError
+
+NS_PER_S = 1_000_000_000
+
+
+class Clock(Protocol):
+    """A source of time that never goes backwards."""
+
+    def now_ns(self) -> int:
+        """Monotonic time in nanoseconds since an arbitrary fixed instant."""
+
+    def unix_ns(self) -> int:
+        """Wall time in nanoseconds since 1970-01-01T00:00:00Z."""
+
+    def sleep_until_ns(self, wake_ns: int) -> None:
+        """Returns at monotonic time `wake_ns`, or at once when that has passed."""
+
+
+class MonotonicClock:
+    """The machine's own clock."""
+
+    def now_ns(self) -> int:
+        """See `Clock.now_ns`."""
+        return time.monotonic_ns()
+
+    def unix_ns(self) -> int:
+        """See `Clock.unix_ns`."""
+        return time.time_ns()
+
+    def sleep_until_ns(self, wake_ns: int) -> None:
+        """See `Clock.sleep_until_ns`."""
+        wait_ns = wake_ns - time.monotonic_ns()
+        if wait_ns > 0:
+            time.sleep(wait_ns / NS_PER_S)
+
+
+class SimulatedClock:
+    """A clock that moves only when it is told to.
+
+    A simulated robot advances it by one control period per action, so that recorded
+    times depend on flags and seed and on nothing else.
+    """
+
+    def __init__(self, start_unix_ns: int) -> None:
+        """Starts at monotonic zero and at the given wall time in nanoseconds."""
+        self._start_unix_ns = start_unix_ns
+        self._now_ns = 0
+
+    def now_ns(self) -> int:
+        """See `Clock.now_ns`."""
+        return self._now_ns
+
+    def unix_ns(self) -> int:
+        """See `Clock.unix_ns`."""
+        return self._start_unix_ns + self._now_ns
+
+    def sleep_until_ns(self, wake_ns: int) -> None:
+        """Jumps to `wake_ns`; a moment that has passed changes nothing."""
+        self._now_ns = max(self._now_ns, wake_ns)
+
+    def advance(self, duration_ns: int) -> None:
+        """Moves time on by `duration_ns`.
+
+        Raises:
+            ValueError: `duration_ns` is negative.
+        """
+        if duration_ns < 0:
+            raise ValueError(f"a clock cannot go back by {-duration_ns} ns")
+        self._now_ns += duration_ns
+
+
+class BadTimeError(EdgeError):
+    """A time given as text is not RFC 3339 in UTC."""
+
+
+def unix_ns_from_rfc3339(text: str) -> int:
+    """Reads a time such as `2026-01-01T08:00:00Z` as nanoseconds since 1970.
+
+    Raises:
+        BadTimeError: the text is no RFC 3339 time, or is not in UTC.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as e:
+        raise BadTimeError(_expected(text)) from e
+    if moment.tzinfo is None or moment.utcoffset() != UTC.utcoffset(None):
+        raise BadTimeError(_expected(text))
+    whole_s = int(moment.replace(microsecond=0).timestamp())
+    return whole_s * NS_PER_S + moment.microsecond * 1000
+
+
+def rfc3339_from_unix_ns(unix_ns: int) -> str:
+    """Writes a wall time as RFC 3339 in UTC with whole seconds."""
+    moment = datetime.fromtimestamp(unix_ns // NS_PER_S, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _expected(text: str) -> str:
+    return (
+        f"expected an RFC 3339 time in UTC such as 2026-01-01T08:00:00Z, got {text!r}"
+    )

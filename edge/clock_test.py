@@ -1,0 +1,41 @@
+import pytest
+
+from edge import clock
+
+
+def test_simulated_clock_moves_only_when_told():
+    simulated = clock.SimulatedClock(start_unix_ns=5_000)
+    assert (simulated.now_ns(), simulated.unix_ns()) == (0, 5_000)
+    simulated.advance(7)
+    simulated.sleep_until_ns(3)
+    assert (simulated.now_ns(), simulated.unix_ns()) == (7, 5_007)
+    simulated.sleep_until_ns(12)
+    assert simulated.now_ns() == 12
+
+
+def test_simulated_clock_refuses_to_go_back():
+    with pytest.raises(ValueError, match="cannot go back by 1 ns"):
+        clock.SimulatedClock(0).advance(-1)
+
+
+def test_monotonic_clock_returns_after_the_wanted_moment_and_at_once_when_late():
+    real = clock.MonotonicClock()
+    wake_ns = real.now_ns() + 2_000_000
+    real.sleep_until_ns(wake_ns)
+    assert real.now_ns() >= wake_ns
+    real.sleep_until_ns(0)
+
+
+def test_rfc3339_round_trip():
+    text = "2026-01-01T08:00:00Z"
+    unix_ns = clock.unix_ns_from_rfc3339(text)
+    assert unix_ns == 1_767_254_400_000_000_000
+    assert clock.rfc3339_from_unix_ns(unix_ns) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2026-01-01T08:00:00", "2026-01-01T08:00:00+01:00"]
+)
+def test_time_that_is_not_utc_is_refused_with_an_example(text):
+    with pytest.raises(clock.BadTimeError, match="such as 2026-01-01T08:00:00Z"):
+        clock.unix_ns_from_rfc3339(text)

@@ -1,0 +1,272 @@
+"""The control loop: one observation, one action, one record per control period.
+
+    observation -> policy.propose -> clamp -> robot.act -> recorder.append -> wait
+
+The loop measures how long `propose` takes in every pace. In real time it also keeps the
+control period: an action that is ready later than one period after its tick has missed
+its deadline; the loop then starts a new tick instead of running after lost time. In
+simulated pace the loop never waits and no deadline can be missed, so that what is
+recorded depends on the robot and the policy alone.
+"""
+
+import enum
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.clock import Clock, MonotonicClock
+from edge.robots.robot import Observation, Robot, Transition, Vector
+from edge.safety import SafetyConfig, check_fits, safe_action
+
+_F32_MAX = float(np.finfo(np.float32).max)
+
+
+class Pace(enum.Enum):
+    """How the loop relates to real time."""
+
+    REALTIME = "realtime"
+    SIMULATED = "simulated"
+
+
+class Policy(Protocol):
+    """Whatever decides what to do: a package, a scripted expert, a human."""
+
+    def reset(self, task: str) -> None:
+        """Begins an episode of `task`: forgets the last one."""
+
+    def propose(self, observation: Observation) -> npt.NDArray[Any]:
+        """The wanted action, [action_size], before any limit is applied."""
+
+
+class Disturbance(Protocol):
+    """Something that changes what is executed, but not what is proposed."""
+
+    def reset(self, seed: int) -> None:
+        """Begins an episode; `seed` fully determines what follows."""
+
+    def disturb(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The disturbed action; it is clamped afterwards."""
+
+
+@dataclass(frozen=True)
+class ControlStep:
+    """Everything one control period leaves behind.
+
+    Every step holds the action that was executed from its observation. The last step
+    is the one whose action ended the episode: there is no step without an action.
+
+    Attributes:
+        observation: what the policy saw.
+        action: [action_size] f32, executed.
+        proposed_action: [action_size] f32, wanted; components that were not finite are
+            recorded as 0 and the step is marked as a safety violation.
+        reward: of the action, as the robot says.
+        discount: 0.0 when the episode ended in success, otherwise 1.0.
+        is_first: whether this is the first step of the episode.
+        is_last: whether no step follows.
+        is_terminal: whether the task was fulfilled by this action.
+        deadline_missed: whether the action came later than its period allows.
+        safety_violation: whether a stop rule fired.
+    """
+
+    observation: Observation
+    action: Vector
+    proposed_action: Vector
+    reward: float
+    discount: float
+    is_first: bool
+    is_last: bool
+    is_terminal: bool
+    deadline_missed: bool
+    safety_violation: bool
+
+
+class StepRecorder(Protocol):
+    """Where steps go; see `edge.recorder`."""
+
+    def append(self, step: ControlStep) -> None:
+        """Keeps one step; when it returns, a crash of this process loses nothing."""
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """How an episode went.
+
+    Attributes:
+        success: whether the task was fulfilled.
+        steps: executed actions.
+        missed_deadlines: steps whose action came too late; 0 in simulated pace.
+        latencies_ns: [steps] i64, duration of each `propose`.
+        safety_violations: steps at which a stop rule fired (0 or 1).
+        clamped_steps: steps at which the limits changed the wanted action.
+    """
+
+    success: bool
+    steps: int
+    missed_deadlines: int
+    latencies_ns: npt.NDArray[np.int64]
+    safety_violations: int
+    clamped_steps: int
+
+
+def run_episode(
+    robot: Robot,
+    policy: Policy,
+    safety: SafetyConfig,
+    recorder: StepRecorder | None,
+    seed: int,
+    max_steps: int,
+    pace: Pace,
+    *,
+    disturbance: Disturbance | None = None,
+    pacer: Clock | None = None,
+) -> EpisodeResult:
+    """Runs one episode to success, a stop rule or the step limit.
+
+    Args:
+        robot: open and idle.
+        policy: its `reset` is called with the robot's task.
+        safety: limits and stop rules; must fit the robot.
+        recorder: receives each step after its action has run; None records nothing.
+        seed: determines a simulated robot's episode and the disturbance.
+        max_steps: upper limit besides `safety.max_steps`.
+        pace: whether to keep real time.
+        disturbance: changes executed actions, for example operator noise.
+        pacer: the clock that paces the loop in real time; by default the machine's.
+
+    Raises:
+        SafetyConfigError: `safety` does not fit the robot.
+        ActionShapeError: the policy proposed an action of another shape.
+        EdgeError: whatever robot or recorder raise; nothing more is executed then.
+        ValueError: `max_steps` is not positive.
+    """
+    if max_steps <= 0:
+        raise ValueError(f"max_steps must be positive, got {max_steps}")
+    check_fits(safety, robot.spec)
+    limit = min(max_steps, safety.max_steps)
+    ticker = _Ticker(robot.spec.period_ns, pace, pacer or MonotonicClock())
+    tally = _Tally()
+    observation = robot.reset(seed)
+    policy.reset(robot.spec.task)
+    if disturbance is not None:
+        disturbance.reset(seed)
+    previous: Vector | None = None
+    ticker.start()
+    while True:
+        begin_ns = time.perf_counter_ns()
+        proposed = policy.propose(observation)
+        latency_ns = time.perf_counter_ns() - begin_ns
+        wanted = proposed if disturbance is None else disturbance.disturb(proposed)
+        safe = safe_action(safety, wanted, previous)
+        missed = ticker.action_ready()
+        transition = robot.act(safe.action)
+        step = _step(
+            observation,
+            safe.action,
+            proposed,
+            transition,
+            is_first=not tally.latencies_ns,
+            at_limit=len(tally.latencies_ns) + 1 == limit,
+            missed=missed,
+            violation=safe.violation,
+        )
+        if recorder is not None:
+            recorder.append(step)
+        tally.count(step, latency_ns, safe.clamped)
+        if step.is_last:
+            return tally.result()
+        observation, previous = transition.observation, safe.action
+        ticker.wait()
+
+
+def _step(
+    observation: Observation,
+    action: Vector,
+    proposed: npt.NDArray[Any],
+    transition: Transition,
+    *,
+    is_first: bool,
+    at_limit: bool,
+    missed: bool,
+    violation: bool,
+) -> ControlStep:
+    finite = np.nan_to_num(proposed, nan=0.0, posinf=0.0, neginf=0.0)
+    finite = np.clip(finite, -_F32_MAX, _F32_MAX)
+    ended = transition.success or transition.terminal or violation or at_limit
+    return ControlStep(
+        observation=observation,
+        action=action,
+        proposed_action=finite.astype(np.float32),
+        reward=transition.reward,
+        discount=0.0 if transition.success else 1.0,
+        is_first=is_first,
+        is_last=ended,
+        is_terminal=transition.success,
+        deadline_missed=missed,
+        safety_violation=violation,
+    )
+
+
+class _Ticker:
+    """Keeps the control period in real time; does nothing in simulated pace."""
+
+    def __init__(self, period_ns: int, pace: Pace, clock: Clock) -> None:
+        self._period_ns = period_ns
+        self._realtime = pace is Pace.REALTIME
+        self._clock = clock
+        self._tick_ns = 0
+
+    def start(self) -> None:
+        """Begins the first period now."""
+        if self._realtime:
+            self._tick_ns = self._clock.now_ns()
+
+    def action_ready(self) -> bool:
+        """Whether the action has come later than one period after its tick."""
+        if not self._realtime:
+            return False
+        return self._clock.now_ns() - self._tick_ns > self._period_ns
+
+    def wait(self) -> None:
+        """Waits for the next tick; lost periods are dropped, not made up for."""
+        if not self._realtime:
+            return
+        self._tick_ns += self._period_ns
+        now_ns = self._clock.now_ns()
+        if now_ns > self._tick_ns:
+            self._tick_ns = now_ns
+        else:
+            self._clock.sleep_until_ns(self._tick_ns)
+
+
+class _Tally:
+    """Counts what an `EpisodeResult` reports."""
+
+    def __init__(self) -> None:
+        self.latencies_ns: list[int] = []
+        self._success = False
+        self._missed = 0
+        self._violations = 0
+        self._clamped = 0
+
+    def count(self, step: ControlStep, latency_ns: int, clamped: bool) -> None:
+        """Adds one step."""
+        self.latencies_ns.append(latency_ns)
+        self._success = step.is_terminal
+        self._missed += step.deadline_missed
+        self._violations += step.safety_violation
+        self._clamped += clamped
+
+    def result(self) -> EpisodeResult:
+        """What was counted so far."""
+        return EpisodeResult(
+            success=self._success,
+            steps=len(self.latencies_ns),
+            missed_deadlines=self._missed,
+            latencies_ns=np.asarray(self.latencies_ns, np.int64),
+            safety_violations=self._violations,
+            clamped_steps=self._clamped,
+        )

@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+
+from edge import control
+from edge.clock import SimulatedClock
+from edge.errors import ActionShapeError, RecordingError, SafetyConfigError
+from edge.operator_noise import GaussianNoise
+from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
+from edge.safety import SafetyConfig, config_for
+
+
+class ListRecorder:
+    def __init__(self):
+        self.steps = []
+
+    def append(self, step):
+        self.steps.append(step)
+
+
+class ConstantPolicy:
+    def __init__(self, *actions):
+        self.actions = [np.array([a], np.float64) for a in actions]
+        self.calls = 0
+
+    def reset(self, task):
+        self.calls = 0
+
+    def propose(self, observation):
+        self.calls += 1
+        return self.actions[min(self.calls, len(self.actions)) - 1]
+
+
+class SlowPolicy(ConstantPolicy):
+    """Takes the given durations on the clock that paces the loop."""
+
+    def __init__(self, pacer, *durations_ns):
+        super().__init__(0.0)
+        self.pacer = pacer
+        self.durations_ns = durations_ns
+
+    def propose(self, observation):
+        self.pacer.advance(self.durations_ns[self.calls])
+        return super().propose(observation)
+
+
+def run(policy, *, recorder=None, max_steps=100, pace=control.Pace.SIMULATED, **more):
+    return control.run_episode(
+        SimulatedPoint(SimulatedClock(0)),
+        policy,
+        more.pop("safety", config_for(SPEC)),
+        recorder,
+        seed=3,
+        max_steps=max_steps,
+        pace=pace,
+        **more,
+    )
+
+
+def test_episode_ends_at_the_first_success_with_one_record_per_action():
+    recorder = ListRecorder()
+    result = run(PointExpert(), recorder=recorder)
+    steps = recorder.steps
+    assert result.success
+    assert result.steps == len(steps) == len(result.latencies_ns)
+    assert [s.is_first for s in steps] == [True] + [False] * (len(steps) - 1)
+    assert [s.is_last for s in steps] == [False] * (len(steps) - 1) + [True]
+    assert [s.is_terminal for s in steps] == [s.is_last for s in steps]
+    assert [s.discount for s in steps] == [1.0] * (len(steps) - 1) + [0.0]
+    period_ns = SPEC.period_ns
+    times_ns = [s.observation.t_monotonic_ns for s in steps]
+    assert times_ns == [k * period_ns for k in range(len(steps))]
+
+
+def test_wanted_and_clamped_actions_are_both_recorded():
+    recorder = ListRecorder()
+    result = run(PointExpert(), recorder=recorder)
+    first = recorder.steps[0]
+    assert first.proposed_action[0] > 1.0
+    assert first.action[0] == 1.0
+    assert result.clamped_steps > 0
+    assert result.safety_violations == 0
+
+
+def test_step_limit_ends_the_episode_without_success():
+    recorder = ListRecorder()
+    result = run(ConstantPolicy(0.0), recorder=recorder, max_steps=5)
+    assert (result.success, result.steps) == (False, 5)
+    last = recorder.steps[-1]
+    assert (last.is_last, last.is_terminal, last.discount) == (True, False, 1.0)
+
+
+def test_safety_config_may_shorten_the_episode():
+    safety = SafetyConfig("short", (-1.0,), (1.0,), max_steps=3)
+    assert run(ConstantPolicy(0.0), safety=safety).steps == 3
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_action_that_is_no_number_holds_still_and_ends_the_episode(bad):
+    recorder = ListRecorder()
+    result = run(ConstantPolicy(0.5, bad, 0.5), recorder=recorder)
+    assert (result.steps, result.safety_violations) == (2, 1)
+    last = recorder.steps[-1]
+    assert last.is_last
+    assert last.safety_violation
+    assert not last.is_terminal
+    assert (last.action[0], last.proposed_action[0]) == (0.0, 0.0)
+
+
+def test_huge_finite_action_is_clamped_and_stays_finite_in_the_record():
+    recorder = ListRecorder()
+    run(ConstantPolicy(1e300), recorder=recorder, max_steps=1)
+    assert recorder.steps[0].action[0] == 1.0
+    assert np.isfinite(recorder.steps[0].proposed_action).all()
+
+
+def test_late_action_misses_its_deadline_and_lost_time_is_not_made_up_for():
+    period_ns = SPEC.period_ns
+    pacer = SimulatedClock(0)
+    policy = SlowPolicy(pacer, 0, 3 * period_ns, period_ns // 2, period_ns, 0)
+    recorder = ListRecorder()
+    result = run(
+        policy,
+        recorder=recorder,
+        max_steps=5,
+        pace=control.Pace.REALTIME,
+        pacer=pacer,
+    )
+    missed = [s.deadline_missed for s in recorder.steps]
+    assert missed == [False, True, False, False, False]
+    assert result.missed_deadlines == 1
+    assert pacer.now_ns() == (1 + 3 + 1 + 1) * period_ns
+
+
+def test_simulated_pace_never_misses_a_deadline():
+    pacer = SimulatedClock(0)
+    policy = SlowPolicy(pacer, *[10 * SPEC.period_ns] * 4)
+    assert run(policy, max_steps=4, pacer=pacer).missed_deadlines == 0
+
+
+def test_realtime_pace_keeps_the_period_of_the_machine_clock():
+    result = run(ConstantPolicy(0.0), max_steps=4, pace=control.Pace.REALTIME)
+    assert result.steps == 4
+    assert (result.latencies_ns >= 0).all()
+
+
+def test_noise_changes_what_is_executed_but_not_what_is_proposed():
+    def steps(seed_of_noise):
+        recorder = ListRecorder()
+        noise = GaussianNoise(seed_of_noise)
+        run(ConstantPolicy(0.25), recorder=recorder, max_steps=8, disturbance=noise)
+        return recorder.steps
+
+    noisy, again, clean = steps(0.1), steps(0.1), steps(0.0)
+    assert [s.proposed_action[0] for s in noisy] == [0.25] * 8
+    assert [s.action[0] for s in noisy] != [s.action[0] for s in clean]
+    assert [s.action[0] for s in noisy] == [s.action[0] for s in again]
+
+
+def test_recorder_that_fails_stops_the_robot_at_once():
+    class FullDisk(ListRecorder):
+        def append(self, step):
+            if len(self.steps) == 2:
+                raise RecordingError("disk full")
+            super().append(step)
+
+    policy = ConstantPolicy(0.0)
+    with pytest.raises(RecordingError):
+        run(policy, recorder=FullDisk())
+    assert policy.calls == 3
+
+
+def test_safety_config_of_another_robot_is_refused_before_anything_moves():
+    policy = ConstantPolicy(0.0)
+    with pytest.raises(SafetyConfigError, match="expected 1 action limits"):
+        run(policy, safety=SafetyConfig("x", (-1.0, -1.0), (1.0, 1.0)))
+    assert policy.calls == 0
+
+
+def test_policy_of_another_robot_is_refused():
+    class Wide(ConstantPolicy):
+        def propose(self, observation):
+            return np.zeros(4)
+
+    with pytest.raises(ActionShapeError):
+        run(Wide(0.0))

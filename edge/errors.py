@@ -1,0 +1,97 @@
+"""Errors of the robot's runtime: one root, one subclass per cause.
+
+Every message is one line that names what was read, what was expected, what came and
+what to do next.
+"""
+
+
+class EdgeError(Exception):
+    """The root of everything `edge/` raises on purpose."""
+
+
+class UnknownRobotError(EdgeError):
+    """A robot string names no robot that this program can open."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        """Lists the robots that would have been accepted.
+
+        Args:
+            name: the string that was given.
+            known: every accepted string, sorted.
+        """
+        self.name = name
+        self.known = known
+        super().__init__(
+            f"--robot: {name!r} is not a known robot; use one of: {', '.join(known)}"
+        )
+
+
+class RobotUnavailableError(EdgeError):
+    """A known robot cannot be opened on this machine."""
+
+
+class SafetyConfigError(EdgeError):
+    """A safety config is malformed or does not fit the robot."""
+
+
+class ActionShapeError(EdgeError):
+    """A policy or operator produced an action of the wrong shape."""
+
+
+class ActionAfterEndError(EdgeError):
+    """A robot was asked to act after its episode had ended, or before a reset."""
+
+
+class KeyFileError(EdgeError):
+    """A robot key file is missing, malformed or readable by others."""
+
+
+class UncoveredFieldError(EdgeError):
+    """A sensitive field has no transform that removes its sensitivity."""
+
+    def __init__(self, episode_id: str, fields: tuple[str, ...]) -> None:
+        """Names the fields that would have left the robot as they were.
+
+        Args:
+            episode_id: the episode that was refused.
+            fields: names of the uncovered sensitive fields.
+        """
+        self.episode_id = episode_id
+        self.fields = fields
+        super().__init__(
+            f"episode {episode_id}: expected a redaction transform for every sensitive"
+            f" field, none covers {', '.join(fields)}; the episode stays private: add"
+            " the transform to edge/redact or record without these fields"
+        )
+
+
+class RecordingError(EdgeError):
+    """An episode could not be written: the disk is full, or refuses writes."""
+
+
+class OutputFolderError(EdgeError):
+    """A recording folder holds something that this command did not write."""
+
+
+class UploadError(EdgeError):
+    """An episode could not be sent, or the store holds other bytes than were sent."""
+
+
+class StepFunctionError(EdgeError):
+    """A package's step does not load, or does not fit its tensors or this runtime."""
+
+
+class UnknownTaskError(EdgeError):
+    """A package was not trained for the task of the robot."""
+
+
+class RobotMismatchError(EdgeError):
+    """A package fits another robot than the one that is open."""
+
+
+class SimulatedOnlyError(EdgeError):
+    """A package without trusted signatures was about to drive a real robot."""
+
+
+class ReplayError(EdgeError):
+    """An episode cannot be replayed."""

@@ -1,0 +1,41 @@
+"""Meta-World's scripted experts as operators: what a skilled hand would do."""
+
+import importlib
+import warnings
+from typing import Any
+
+import numpy as np
+
+from edge.robots.robot import Observation, Vector
+
+
+class ScriptedExpert:
+    """The expert that Meta-World ships for one v3 task; an `edge.control.Policy`.
+
+    Proposals lie in [-1, 1]: the experts' gains saturate far outside the action range,
+    and what the arm can do is what an imitator should learn.
+    """
+
+    def __init__(self, task: str) -> None:
+        """Loads the expert of one task.
+
+        Args:
+            task: a name out of `metaworld_robot.task_names()`.
+        """
+        policies = importlib.import_module("metaworld.policies")
+        self._make: Any = policies.ENV_POLICY_MAP[task]
+        self._expert: Any = self._make()
+
+    def reset(self, task: str) -> None:
+        """Forgets what the expert remembers of the last episode."""
+        del task  # one expert knows one task
+        self._expert = self._make()
+
+    def propose(self, observation: Observation) -> Vector:
+        """The expert's action for an observation, [4] f32 in [-1, 1]."""
+        with warnings.catch_warnings():
+            # Every call would warn that the gains saturate; the clip below is why not.
+            warnings.simplefilter("ignore", UserWarning)
+            action = self._expert.get_action(observation.state.astype(np.float64))
+        clipped: Vector = np.clip(action, -1.0, 1.0).astype(np.float32)
+        return clipped

@@ -1,0 +1,137 @@
+"""Meta-World v3 tasks as simulated robots, with the goal in the observation.
+
+Meta-World and MuJoCo are imported inside functions, when a simulated robot is opened:
+a process that drives a real arm never loads them. Nothing is rendered or downloaded.
+
+Reproducibility: Meta-World's environments keep state of three kinds from one episode to
+the next: the random vector that places objects, positions of bodies in the MuJoCo
+model, and the simulation itself. `reset` puts all three back, which costs about 20 ms;
+making a new environment costs about 200 ms (2 cores, x86-64).
+"""
+
+import importlib
+import importlib.metadata
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from edge.clock import Clock, SimulatedClock
+from edge.errors import ActionAfterEndError, ActionShapeError, RobotUnavailableError
+from edge.robots.robot import Observation, RobotSpec, Transition, Vector
+
+STATE_SIZE = 39  # two frames of 18 values and the goal position (3)
+ACTION_SIZE = 4  # hand motion in x, y, z and gripper effort, each in [-1, 1]
+CONTROL_HZ = 80.0  # Meta-World steps MuJoCo 5 times 2.5 ms per action
+MAX_STEPS = 500  # Meta-World refuses to go on after this many actions
+
+# What a reset_model of any task writes into the MuJoCo model.
+_MUTABLE_MODEL_ARRAYS = ("body_pos", "body_quat", "site_pos", "geom_pos", "eq_data")
+
+
+def task_names() -> tuple[str, ...]:
+    """Every Meta-World v3 task, sorted, for example `reach-v3`.
+
+    Raises:
+        RobotUnavailableError: Meta-World is not installed here.
+    """
+    return tuple(sorted(_import_metaworld().ALL_V3_ENVIRONMENTS))
+
+
+class MetaworldRobot:
+    """A simulated Sawyer arm in one Meta-World task; see `Robot`."""
+
+    def __init__(self, task: str, clock: SimulatedClock) -> None:
+        """Builds the environment of one task.
+
+        Args:
+            task: a name out of `task_names()`.
+            clock: advanced by one control period per action.
+
+        Raises:
+            RobotUnavailableError: Meta-World is not installed here.
+        """
+        environments = _import_metaworld().ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
+        self._env: Any = environments[f"{task}-goal-observable"](seed=0)
+        self._env._freeze_rand_vec = False
+        self._env.seeded_rand_vec = True
+        model = self._env.model
+        self._pristine_model = {
+            name: np.copy(getattr(model, name)) for name in _MUTABLE_MODEL_ARRAYS
+        }
+        self._clock = clock
+        self._steps_left = 0
+        self._spec = RobotSpec(
+            state_size=STATE_SIZE,
+            action_size=ACTION_SIZE,
+            control_hz=CONTROL_HZ,
+            robot_model="sawyer",
+            environment_id=f"metaworld-{importlib.metadata.version('metaworld')}",
+            task=task,
+            action_minimum=(-1.0,) * ACTION_SIZE,
+            action_maximum=(1.0,) * ACTION_SIZE,
+            simulated=True,
+        )
+
+    @property
+    def spec(self) -> RobotSpec:
+        """See `Robot.spec`."""
+        return self._spec
+
+    @property
+    def clock(self) -> Clock:
+        """See `Robot.clock`; always a `SimulatedClock`."""
+        return self._clock
+
+    def reset(self, seed: int) -> Observation:
+        """Places hand, objects and goal as `seed` says; see `Robot.reset`."""
+        mujoco = importlib.import_module("mujoco")
+        for name, pristine in self._pristine_model.items():
+            getattr(self._env.model, name)[:] = pristine
+        mujoco.mj_resetData(self._env.model, self._env.data)
+        mujoco.mj_forward(self._env.model, self._env.data)
+        self._env.seed(seed)
+        state, _ = self._env.reset()
+        self._steps_left = MAX_STEPS
+        return self._observation(state)
+
+    def act(self, action: Vector) -> Transition:
+        """See `Robot.act`; an episode ends by itself after `MAX_STEPS` actions."""
+        if self._steps_left == 0:
+            raise ActionAfterEndError(
+                f"robot metaworld:{self._spec.task}: expected a reset before this"
+                f" action; an episode has at most {MAX_STEPS} actions"
+            )
+        if action.shape != (ACTION_SIZE,):
+            raise ActionShapeError(
+                f"robot metaworld:{self._spec.task}: expected an action of shape"
+                f" ({ACTION_SIZE},), got {action.shape}"
+            )
+        state, reward, _, _, info = self._env.step(action)
+        self._steps_left -= 1
+        self._clock.advance(self._spec.period_ns)
+        return Transition(
+            observation=self._observation(state),
+            reward=float(reward),
+            success=bool(info["success"]),
+            terminal=self._steps_left == 0,
+        )
+
+    def close(self) -> None:
+        """See `Robot.close`."""
+        self._env.close()
+        self._steps_left = 0
+
+    def _observation(self, state: object) -> Observation:
+        vector = np.asarray(state, dtype=np.float32)
+        return Observation(state=vector, t_monotonic_ns=self._clock.now_ns())
+
+
+def _import_metaworld() -> ModuleType:
+    try:
+        return importlib.import_module("metaworld.env_dict")
+    except ImportError as e:
+        raise RobotUnavailableError(
+            "robot metaworld:*: expected the packages metaworld and mujoco, which are"
+            f" not installed here ({e}); use a real robot or install them"
+        ) from e

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from edge.clock import SimulatedClock
+from edge.control import Pace, run_episode
+from edge.errors import ActionAfterEndError, ActionShapeError
+from edge.robots import metaworld_robot
+from edge.robots.metaworld_expert import ScriptedExpert
+from edge.safety import config_for
+
+# One task of each kind: fixed body, moved body, moved site, two stages.
+TASKS = ("reach-v3", "push-v3", "door-open-v3", "disassemble-v3", "box-close-v3")
+
+
+class StateRecorder:
+    def __init__(self):
+        self.states = []
+
+    def append(self, step):
+        self.states.append((*step.observation.state, *step.action, step.reward))
+
+
+def episode(robot, seed):
+    recorder = StateRecorder()
+    expert = ScriptedExpert(robot.spec.task)
+    safety = config_for(robot.spec)
+    result = run_episode(robot, expert, safety, recorder, seed, 500, Pace.SIMULATED)
+    return result, np.array(recorder.states)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_seed_fully_determines_an_episode_whatever_came_before(task):
+    used = metaworld_robot.MetaworldRobot(task, SimulatedClock(0))
+    for seed in (900, 901):
+        episode(used, seed)
+    used_result, used_states = episode(used, 5)
+    fresh = metaworld_robot.MetaworldRobot(task, SimulatedClock(0))
+    fresh_result, fresh_states = episode(fresh, 5)
+    _, other_states = episode(fresh, 6)
+    assert used_result.success
+    assert fresh_result.steps == used_result.steps
+    np.testing.assert_array_equal(used_states, fresh_states)
+    assert not np.array_equal(fresh_states[0], other_states[0])
+
+
+def test_every_task_opens_and_takes_a_step_with_its_expert():
+    names = metaworld_robot.task_names()
+    assert len(names) == 50
+    for task in names:
+        robot = metaworld_robot.MetaworldRobot(task, SimulatedClock(0))
+        expert = ScriptedExpert(task)
+        action = expert.propose(robot.reset(1))
+        assert np.abs(action).max() <= 1.0
+        transition = robot.act(action)
+        assert transition.observation.state.shape == (robot.spec.state_size,)
+        assert np.isfinite(transition.observation.state).all()
+        robot.close()
+
+
+def test_goal_is_part_of_the_observation():
+    robot = metaworld_robot.MetaworldRobot("reach-v3", SimulatedClock(0))
+    goals = [robot.reset(seed).state[-3:] for seed in (1, 2)]
+    assert np.all(goals[0] != 0.0)
+    assert not np.array_equal(goals[0], goals[1])
+
+
+def test_clock_advances_by_one_control_period_per_action():
+    clock = SimulatedClock(0)
+    robot = metaworld_robot.MetaworldRobot("reach-v3", clock)
+    assert robot.reset(1).t_monotonic_ns == 0
+    transition = robot.act(np.zeros(4, np.float32))
+    assert transition.observation.t_monotonic_ns == 12_500_000
+    assert robot.spec.control_hz == pytest.approx(1.0 / robot._env.dt)
+
+
+def test_robot_refuses_to_act_before_a_reset_and_after_the_last_step():
+    robot = metaworld_robot.MetaworldRobot("reach-v3", SimulatedClock(0))
+    still = np.zeros(4, np.float32)
+    with pytest.raises(ActionAfterEndError, match="expected a reset"):
+        robot.act(still)
+    robot.reset(1)
+    transitions = [robot.act(still) for _ in range(metaworld_robot.MAX_STEPS)]
+    assert [t.terminal for t in transitions].index(True) == 499
+    with pytest.raises(ActionAfterEndError, match="at most 500 actions"):
+        robot.act(still)
+
+
+def test_action_of_another_shape_is_refused():
+    robot = metaworld_robot.MetaworldRobot("reach-v3", SimulatedClock(0))
+    robot.reset(1)
+    with pytest.raises(ActionShapeError, match=r"expected .* \(4,\), got \(3,\)"):
+        robot.act(np.zeros(3, np.float32))

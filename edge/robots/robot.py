@@ -1,0 +1,125 @@
+"""What every robot offers, real or simulated.
+
+A driver for a real arm implements `Robot` and nothing else: the control loop, the
+recorder and the package runner know robots only through this file.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.clock import NS_PER_S, Clock
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RobotSpec:
+    """What a robot is and in which numbers it speaks; fixed while it is open.
+
+    Attributes:
+        state_size: length of `Observation.state`.
+        action_size: length of an action.
+        control_hz: control steps per second.
+        robot_model: the machine, for example `sawyer`.
+        environment_id: the place or simulator, for example `metaworld-3.1.1`.
+        task: what the robot is asked to do, for example `reach-v3`.
+        action_minimum: lowest value the robot accepts, per action component.
+        action_maximum: highest value the robot accepts, per action component.
+        simulated: whether the robot exists only as a program.
+    """
+
+    state_size: int
+    action_size: int
+    control_hz: float
+    robot_model: str
+    environment_id: str
+    task: str
+    action_minimum: tuple[float, ...]
+    action_maximum: tuple[float, ...]
+    simulated: bool
+
+    def __post_init__(self) -> None:
+        """Checks that sizes and limits agree.
+
+        Raises:
+            ValueError: a size or rate is not positive, or the limits do not fit.
+        """
+        if self.state_size <= 0 or self.action_size <= 0 or self.control_hz <= 0:
+            raise ValueError(f"sizes and control_hz must be positive: {self}")
+        limits = (len(self.action_minimum), len(self.action_maximum))
+        if limits != (self.action_size, self.action_size):
+            raise ValueError(f"expected {self.action_size} action limits, got {limits}")
+        pairs = zip(self.action_minimum, self.action_maximum, strict=True)
+        if any(low >= high for low, high in pairs):
+            raise ValueError("each action minimum must lie below its maximum")
+
+    @property
+    def period_ns(self) -> int:
+        """Length of one control period in nanoseconds."""
+        return round(NS_PER_S / self.control_hz)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the robot sensed at one instant.
+
+    Attributes:
+        state: [state_size] f32, in the units of the robot's own description.
+        t_monotonic_ns: when it was sensed, on the robot's clock.
+    """
+
+    state: Vector
+    t_monotonic_ns: int
+
+
+@dataclass(frozen=True)
+class Transition:
+    """What followed one action.
+
+    Attributes:
+        observation: sensed after the action has run for one control period.
+        reward: the task's own score for this step; 0.0 where a robot has none.
+        success: whether the task is fulfilled now.
+        terminal: whether the episode cannot go on from here.
+    """
+
+    observation: Observation
+    reward: float
+    success: bool
+    terminal: bool
+
+
+class Robot(Protocol):
+    """One robot doing one task.
+
+    Life of an episode: `reset` once, then `act` once per control period until the
+    loop stops. `reset(seed)` fully determines what a simulated robot does next,
+    whatever came before; a real robot moves to its start pose and may ignore the seed.
+    """
+
+    @property
+    def spec(self) -> RobotSpec:
+        """What this robot is; the same object for the robot's whole life."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that stamps this robot's observations."""
+
+    def reset(self, seed: int) -> Observation:
+        """Begins an episode and returns its first observation."""
+
+    def act(self, action: Vector) -> Transition:
+        """Applies an action of shape [action_size] for one control period.
+
+        The action lies within the spec's limits: the control loop clamps it.
+
+        Raises:
+            ActionAfterEndError: there was no `reset`, or the episode has ended.
+            ActionShapeError: the action has another shape.
+        """
+
+    def close(self) -> None:
+        """Stops the robot and frees what it holds; further calls are errors."""

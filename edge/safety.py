@@ -1,0 +1,215 @@
+"""What an action may be: limits, stop rules, and the pure function that applies them.
+
+A package carries its own `safety.json`; a robot's default limits are its spec's.
+Leaving the limits is saturation, which is normal (a good policy pushes against them):
+the action is clamped and both values are recorded. A *violation* is what a stop rule
+names: an action that is not a number. The robot then holds still and the episode ends.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.errors import ActionShapeError, SafetyConfigError
+from edge.robots.robot import RobotSpec, Vector
+
+SCHEMA_VERSION = 1
+DEFAULT_MAX_STEPS = 500
+_KEYS = {
+    "schema_version",
+    "version",
+    "action_minimum",
+    "action_maximum",
+    "max_action_delta",
+    "stop_rules",
+}
+
+
+@dataclass(frozen=True)
+class SafetyConfig:
+    """Limits on actions and the rules that end an episode.
+
+    Attributes:
+        version: names this config in packages and reports.
+        action_minimum: lowest executed value per component.
+        action_maximum: highest executed value per component.
+        max_action_delta: most that a component may change from one executed action to
+            the next; None for no limit.
+        max_steps: an episode ends after this many actions.
+    """
+
+    version: str
+    action_minimum: tuple[float, ...]
+    action_maximum: tuple[float, ...]
+    max_action_delta: float | None = None
+    max_steps: int = DEFAULT_MAX_STEPS
+
+    def __post_init__(self) -> None:
+        """Checks that the limits are finite and leave room.
+
+        Raises:
+            SafetyConfigError: a limit is missing, not finite or empty.
+        """
+        if not self.action_minimum or len(self.action_minimum) != len(
+            self.action_maximum
+        ):
+            raise SafetyConfigError(
+                "safety config: expected as many action minima as maxima, got"
+                f" {len(self.action_minimum)} and {len(self.action_maximum)}"
+            )
+        for low, high in zip(self.action_minimum, self.action_maximum, strict=True):
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise SafetyConfigError(
+                    "safety config: expected finite limits with minimum below maximum,"
+                    f" got {low} and {high}"
+                )
+        delta = self.max_action_delta
+        if delta is not None and not (math.isfinite(delta) and delta > 0):
+            raise SafetyConfigError(
+                f"safety config: expected a positive max_action_delta, got {delta}"
+            )
+        if self.max_steps <= 0:
+            raise SafetyConfigError(
+                f"safety config: expected a positive max_steps, got {self.max_steps}"
+            )
+
+
+@dataclass(frozen=True)
+class SafeAction:
+    """What the robot is told to do.
+
+    Attributes:
+        action: [action_size] f32 within the limits.
+        clamped: whether the limits changed the wanted action.
+        violation: whether a stop rule fired; the action then holds the robot still.
+    """
+
+    action: Vector
+    clamped: bool
+    violation: bool
+
+
+def config_for(spec: RobotSpec) -> SafetyConfig:
+    """The robot's own limits as a safety config."""
+    return SafetyConfig(
+        version=f"{spec.robot_model}-default",
+        action_minimum=spec.action_minimum,
+        action_maximum=spec.action_maximum,
+    )
+
+
+def parse(raw: bytes, source: str = "safety.json") -> SafetyConfig:
+    """Reads the `safety.json` of a package.
+
+    Args:
+        raw: the file's bytes.
+        source: the name used in errors.
+
+    Raises:
+        SafetyConfigError: the text is not a safety config of this version.
+    """
+    try:
+        value = json.loads(raw)
+    except ValueError as e:
+        raise SafetyConfigError(f"{source}: expected JSON ({e})") from e
+    if not isinstance(value, dict) or set(value) != _KEYS:
+        raise SafetyConfigError(f"{source}: expected the keys {sorted(_KEYS)}")
+    if value["schema_version"] != SCHEMA_VERSION:
+        raise SafetyConfigError(
+            f"{source}: expected schema_version {SCHEMA_VERSION},"
+            f" got {value['schema_version']!r}; update this runtime"
+        )
+    rules = value["stop_rules"]
+    if not isinstance(rules, dict) or set(rules) != {"max_steps", "non_finite_action"}:
+        raise SafetyConfigError(
+            f"{source}: expected stop_rules with max_steps and non_finite_action"
+        )
+    if rules["non_finite_action"] != "stop":
+        raise SafetyConfigError(
+            f"{source}: expected non_finite_action 'stop',"
+            f" got {rules['non_finite_action']!r}"
+        )
+    delta = value["max_action_delta"]
+    return SafetyConfig(
+        version=_text(value["version"], source),
+        action_minimum=_numbers(value["action_minimum"], source),
+        action_maximum=_numbers(value["action_maximum"], source),
+        max_action_delta=None if delta is None else _numbers([delta], source)[0],
+        max_steps=_count(rules["max_steps"], source),
+    )
+
+
+def check_fits(config: SafetyConfig, spec: RobotSpec) -> None:
+    """Checks that a config speaks of as many action components as the robot has.
+
+    Raises:
+        SafetyConfigError: the sizes differ, or a limit lies outside the robot's own.
+    """
+    if len(config.action_minimum) != spec.action_size:
+        raise SafetyConfigError(
+            f"safety config {config.version}: expected {spec.action_size} action"
+            f" limits for {spec.robot_model}, got {len(config.action_minimum)}"
+        )
+    lower = zip(config.action_minimum, spec.action_minimum, strict=True)
+    upper = zip(config.action_maximum, spec.action_maximum, strict=True)
+    if any(a < b for a, b in lower) or any(a > b for a, b in upper):
+        raise SafetyConfigError(
+            f"safety config {config.version}: expected limits within those of"
+            f" {spec.robot_model}, got {config.action_minimum} to"
+            f" {config.action_maximum}"
+        )
+
+
+def safe_action(
+    config: SafetyConfig, wanted: npt.NDArray[Any], previous: Vector | None
+) -> SafeAction:
+    """Clamps a wanted action, or holds the robot still when it is no number.
+
+    Args:
+        config: the limits.
+        wanted: [action_size], any float type.
+        previous: the last executed action of this episode, None at its start.
+
+    Raises:
+        ActionShapeError: `wanted` has another shape than the limits.
+    """
+    minimum = np.asarray(config.action_minimum, np.float32)
+    maximum = np.asarray(config.action_maximum, np.float32)
+    if wanted.shape != minimum.shape:
+        raise ActionShapeError(
+            f"policy: expected an action of shape {minimum.shape}, got {wanted.shape}"
+        )
+    if not np.isfinite(wanted).all():
+        hold = np.clip(np.zeros_like(minimum), minimum, maximum)
+        return SafeAction(action=hold, clamped=True, violation=True)
+    if config.max_action_delta is not None and previous is not None:
+        minimum = np.maximum(minimum, previous - np.float32(config.max_action_delta))
+        maximum = np.minimum(maximum, previous + np.float32(config.max_action_delta))
+    clamped = bool(np.any((wanted < minimum) | (wanted > maximum)))
+    action: Vector = np.clip(wanted, minimum, maximum).astype(np.float32)
+    return SafeAction(action=action, clamped=clamped, violation=False)
+
+
+def _text(value: object, source: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise SafetyConfigError(f"{source}: expected a version text, got {value!r}")
+    return value
+
+
+def _numbers(value: object, source: str) -> tuple[float, ...]:
+    if not isinstance(value, list):
+        raise SafetyConfigError(f"{source}: expected a list of numbers, got {value!r}")
+    for item in value:
+        if isinstance(item, bool) or not isinstance(item, int | float):
+            raise SafetyConfigError(f"{source}: expected a number, got {item!r}")
+    return tuple(float(item) for item in value)
+
+
+def _count(value: object, source: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise SafetyConfigError(f"{source}: expected a whole number, got {value!r}")
+    return value

@@ -1,0 +1,106 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge import safety
+from edge.errors import ActionShapeError, SafetyConfigError
+from edge.robots.robot import RobotSpec
+
+CONFIG = safety.SafetyConfig(
+    version="test", action_minimum=(-1.0, -2.0), action_maximum=(1.0, 0.5)
+)
+FILE = {
+    "schema_version": 1,
+    "version": "7",
+    "action_minimum": [-1.0, -2],
+    "action_maximum": [1.0, 0.5],
+    "max_action_delta": None,
+    "stop_rules": {"max_steps": 500, "non_finite_action": "stop"},
+}
+
+
+@given(st.tuples(st.floats(), st.floats()))
+def test_whatever_is_wanted_the_executed_action_lies_within_the_limits(values):
+    wanted = np.array(values)
+    safe = safety.safe_action(CONFIG, wanted, previous=None)
+    assert safe.action.dtype == np.float32
+    assert np.all(safe.action >= [-1.0, -2.0])
+    assert np.all(safe.action <= [1.0, 0.5])
+    assert safe.violation == (not np.isfinite(wanted).all())
+
+
+def test_wanted_action_within_limits_is_executed_as_it_is():
+    wanted = np.array([0.1, -1.9])
+    safe = safety.safe_action(CONFIG, wanted, previous=None)
+    np.testing.assert_array_equal(safe.action, wanted.astype(np.float32))
+    assert not safe.clamped
+
+
+def test_saturation_is_clamped_and_no_violation():
+    safe = safety.safe_action(CONFIG, np.array([3.0, 3.0]), previous=None)
+    np.testing.assert_array_equal(safe.action, np.float32([1.0, 0.5]))
+    assert safe.clamped
+    assert not safe.violation
+
+
+def test_action_that_is_no_number_holds_still_within_limits():
+    config = safety.SafetyConfig("hold", (0.25,), (1.0,))
+    safe = safety.safe_action(config, np.array([np.nan]), previous=None)
+    np.testing.assert_array_equal(safe.action, np.float32([0.25]))
+    assert safe.violation
+
+
+def test_change_is_limited_against_the_previous_action():
+    config = safety.SafetyConfig("slow", (-1.0,), (1.0,), max_action_delta=0.25)
+    previous = np.float32([0.5])
+    safe = safety.safe_action(config, np.array([-1.0]), previous)
+    np.testing.assert_array_equal(safe.action, np.float32([0.25]))
+    safe = safety.safe_action(config, np.array([2.0]), np.float32([0.9]))
+    np.testing.assert_array_equal(safe.action, np.float32([1.0]))
+
+
+def test_action_of_another_shape_is_refused():
+    with pytest.raises(ActionShapeError, match=r"expected .* \(2,\), got \(3,\)"):
+        safety.safe_action(CONFIG, np.zeros(3), previous=None)
+
+
+def test_file_of_a_package_is_read():
+    config = safety.parse(json.dumps(FILE).encode())
+    assert config == safety.SafetyConfig("7", (-1.0, -2.0), (1.0, 0.5), None, 500)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema_version": 2}, "expected schema_version 1, got 2"),
+        ({"surprise": 1}, "expected the keys"),
+        ({"action_minimum": "low"}, "expected a list of numbers"),
+        ({"action_minimum": [True, 0.0]}, "expected a number, got True"),
+        ({"action_minimum": [-1.0]}, "as many action minima"),
+        ({"action_minimum": [2.0, -2.0]}, "minimum below maximum"),
+        ({"max_action_delta": 0}, "positive max_action_delta"),
+        ({"version": ""}, "expected a version text"),
+        ({"stop_rules": {"max_steps": 0, "non_finite_action": "stop"}}, "max_steps"),
+        ({"stop_rules": {"max_steps": 1.5, "non_finite_action": "stop"}}, "whole"),
+        ({"stop_rules": {"max_steps": 9, "non_finite_action": "go"}}, "'stop'"),
+        ({"stop_rules": {}}, "expected stop_rules"),
+    ],
+)
+def test_malformed_file_is_refused_with_the_reason(change, reason):
+    with pytest.raises(SafetyConfigError, match=reason):
+        safety.parse(json.dumps(FILE | change).encode())
+
+
+def test_file_that_is_no_json_is_refused():
+    with pytest.raises(SafetyConfigError, match=r"a\.json: expected JSON"):
+        safety.parse(b"\xff", source="a.json")
+
+
+def test_config_wider_than_the_robot_is_refused():
+    spec = RobotSpec(3, 2, 10.0, "arm", "lab", "reach", (-1.0, -1.0), (1.0, 1.0), False)
+    with pytest.raises(SafetyConfigError, match="within those of arm"):
+        safety.check_fits(CONFIG, spec)
+    safety.check_fits(safety.config_for(spec), spec)
