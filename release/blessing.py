@@ -1,0 +1,82 @@
+"""The verdict on a package, bound to its digest, as an in-toto statement."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from release import statement, times
+from release.digest import is_sha256
+from release.json_fields import Fields, Source
+from release.statement import Statement
+
+PREDICATE_TYPE = "urn:continuon:blessing:v1"
+BLESSED = "blessed"
+REFUSED = "refused"
+UNDECIDED = "undecided"
+VERDICTS = (BLESSED, REFUSED, UNDECIDED)
+
+
+@dataclass(frozen=True)
+class Blessing:
+    """One verdict.
+
+    Attributes:
+        package_digest: the package it is about.
+        verdict: `blessed`, `refused` or `undecided`.
+        reasons: one sentence for each gate that decided.
+        report_digest: sha256 of the evaluation report.
+        issued: when it was given.
+        expires: after this time it no longer admits the package; None for never.
+    """
+
+    package_digest: str
+    verdict: str
+    reasons: tuple[str, ...]
+    report_digest: str
+    issued: datetime
+    expires: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"expected a verdict of {VERDICTS}, got {self.verdict!r}")
+        if not self.reasons:
+            raise ValueError("expected at least one reason, got none")
+        for digest in (self.package_digest, self.report_digest):
+            if not is_sha256(digest):
+                raise ValueError(f"expected a sha256 in hex, got {digest!r}")
+
+    def statement(self) -> bytes:
+        """Returns the canonical bytes of the in-toto statement."""
+        predicate = {
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "report": {"sha256": self.report_digest},
+            "issued": times.format_utc(self.issued),
+            "expires": times.format_utc(self.expires) if self.expires else None,
+        }
+        return Statement(self.package_digest, predicate).encode(PREDICATE_TYPE)
+
+
+def parse(raw: bytes, source: Source = "blessing") -> Blessing:
+    """Reads a blessing statement, whoever wrote it.
+
+    Raises:
+        OversizedError: longer than a statement may be.
+        MalformedError: another form than `Blessing.statement` writes.
+    """
+    read = statement.parse(raw, PREDICATE_TYPE, source)
+    keys = ("verdict", "reasons", "report", "issued", "expires")
+    fields = Fields(read.predicate, source, keys, "predicate")
+    reasons = fields.texts("reasons")
+    if not reasons:
+        raise fields.fail("reasons", "to state at least one reason")
+    expires = None
+    if fields.has("expires"):
+        expires = times.parse(fields.text("expires"), source)
+    return Blessing(
+        package_digest=read.subject_digest,
+        verdict=fields.one_of("verdict", VERDICTS),
+        reasons=reasons,
+        report_digest=fields.fields("report", ("sha256",)).sha256("sha256"),
+        issued=times.parse(fields.text("issued"), source),
+        expires=expires,
+    )

@@ -1,0 +1,247 @@
+"""The channel file: which package each target runs now, and until when to believe it.
+
+`channels/<name>.dsse.json` is the signed envelope and the only thing devices read;
+`channels/<name>.json` holds the same payload for people.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from release import times
+from release.digest import sha256_bytes
+from release.errors import MalformedError
+from release.json_fields import Fields, Source, decode_canonical
+from release.limits import LIMITS
+from release.package import TARGETS
+from release.paths import check_relative
+from release.trusted_keys import CHANNELS
+from rlds import canonical_json
+
+SCHEMA_VERSION = 1
+PAYLOAD_TYPE = "application/vnd.continuon.channel+json"
+FOLDER = "channels"
+_KEYS = (
+    "schema_version",
+    "channel",
+    "release_counter",
+    "package",
+    "rollout",
+    "minimum_runtime",
+    "previous",
+    "provenance",
+    "expires",
+)
+_VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class PackageEntry:
+    """Where a target's package is and what it must be.
+
+    Attributes:
+        path: path of the package tar in the store.
+        sha256: digest of the tar.
+        size_bytes: size of the tar; a device reads no more.
+        digest: package digest, the sha256 of the package.json inside.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Share of devices that take the release, chosen by a salted hash."""
+
+    percent: int
+    salt: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.percent <= 100:
+            raise ValueError(f"expected a percent of 0 to 100, got {self.percent}")
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The release before: its counter and the sha256 of its channel file."""
+
+    release_counter: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ChannelProvenance:
+    """Where the newest package of the channel comes from.
+
+    Attributes:
+        run_id: the training run.
+        dataset_manifest: sha256 of the dataset's manifest.
+        commit: commit of the training code.
+        blessing: sha256 of the blessing statement's envelope.
+    """
+
+    run_id: str
+    dataset_manifest: str
+    commit: str
+    blessing: str
+
+
+@dataclass(frozen=True)
+class Channel:
+    """The content of a channel file, not yet trusted.
+
+    Attributes:
+        channel: name, from `CHANNELS`.
+        release_counter: grows with each release of this channel.
+        package: the package of each target.
+        rollout: who takes it.
+        minimum_runtime: lowest version of the robot's runtime that can run it.
+        previous: the release before, or None for the first.
+        provenance: where the newest package comes from.
+        expires: after this time nobody believes the file.
+    """
+
+    channel: str
+    release_counter: int
+    package: Mapping[str, PackageEntry]
+    rollout: Rollout
+    minimum_runtime: str
+    previous: Previous | None
+    provenance: ChannelProvenance
+    expires: datetime
+
+    def encode(self) -> bytes:
+        """Returns the canonical bytes of the channel file."""
+        previous = self.previous
+        value = {
+            "schema_version": SCHEMA_VERSION,
+            "channel": self.channel,
+            "release_counter": self.release_counter,
+            "package": {
+                target: {
+                    "path": entry.path,
+                    "sha256": entry.sha256,
+                    "size_bytes": entry.size_bytes,
+                    "digest": entry.digest,
+                }
+                for target, entry in self.package.items()
+            },
+            "rollout": {"percent": self.rollout.percent, "salt": self.rollout.salt},
+            "minimum_runtime": self.minimum_runtime,
+            "previous": previous
+            and {
+                "release_counter": previous.release_counter,
+                "sha256": previous.sha256,
+            },
+            "provenance": {
+                "run_id": self.provenance.run_id,
+                "dataset_manifest": self.provenance.dataset_manifest,
+                "commit": self.provenance.commit,
+                "blessing": self.provenance.blessing,
+            },
+            "expires": times.format_utc(self.expires),
+        }
+        return canonical_json.encode(value)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the channel file."""
+        return sha256_bytes(self.encode())
+
+
+def plain_path(channel: str) -> str:
+    """Returns where a store keeps the channel file for people."""
+    return f"{FOLDER}/{channel}.json"
+
+
+def envelope_path(channel: str) -> str:
+    """Returns where a store keeps the signed channel."""
+    return f"{FOLDER}/{channel}.dsse.json"
+
+
+def tar_path(tar_sha256: str) -> str:
+    """Returns where a store keeps a package tar; the name fixes the content."""
+    return f"packages/{tar_sha256}.tar"
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Returns store URI and channel name of `<store>/channels/<name>.json`.
+
+    The name of the signed envelope, `<name>.dsse.json`, is accepted as well.
+
+    Raises:
+        MalformedError: another form, or no such channel.
+    """
+    head, _, file = uri.rpartition("/")
+    store, _, folder = head.rpartition("/")
+    name = file.removesuffix(".json").removesuffix(".dsse")
+    if folder != FOLDER or name not in CHANNELS or not file.endswith(".json"):
+        raise MalformedError(
+            uri, "<store URI>/channels/<name>.json", uri, "correct the channel URI"
+        )
+    return store, name
+
+
+def parse(raw: bytes, source: Source = "channel") -> Channel:
+    """Reads the bytes of a channel file, whoever wrote them.
+
+    Raises:
+        OversizedError: longer than a channel may be.
+        MalformedError: not canonical JSON, or a field is missing, unknown or wrong.
+        UnsafePathError: a package path that leads out of the store.
+    """
+    fields = Fields(decode_canonical(raw, source, LIMITS.channel_bytes), source, _KEYS)
+    fields.version(SCHEMA_VERSION)
+    rollout = fields.fields("rollout", ("percent", "salt"))
+    if rollout.integer("percent") > 100:
+        raise rollout.fail("percent", "to be at most 100")
+    origin_keys = ("run_id", "dataset_manifest", "commit", "blessing")
+    origin = fields.fields("provenance", origin_keys)
+    if _VERSION.fullmatch(fields.text("minimum_runtime")) is None:
+        raise fields.fail("minimum_runtime", "to be a version such as 0.3.0")
+    return Channel(
+        channel=fields.one_of("channel", CHANNELS),
+        release_counter=fields.integer("release_counter", minimum=1),
+        package=_parse_packages(fields, source),
+        rollout=Rollout(rollout.integer("percent"), rollout.text("salt")),
+        minimum_runtime=fields.text("minimum_runtime"),
+        previous=_parse_previous(fields),
+        provenance=ChannelProvenance(
+            run_id=origin.text("run_id"),
+            dataset_manifest=origin.sha256("dataset_manifest"),
+            commit=origin.text("commit"),
+            blessing=origin.sha256("blessing"),
+        ),
+        expires=times.parse(fields.text("expires"), source),
+    )
+
+
+def _parse_packages(fields: Fields, source: Source) -> dict[str, PackageEntry]:
+    named = fields.named("package", ("path", "sha256", "size_bytes", "digest"))
+    if not named or not set(named) <= set(TARGETS):
+        raise fields.fail("package", "to name targets of " + ", ".join(TARGETS))
+    packages = {}
+    for target, entry in named.items():
+        size_bytes = entry.integer("size_bytes", minimum=1)
+        if size_bytes > LIMITS.package_bytes:
+            raise entry.fail("size_bytes", f"to be at most {LIMITS.package_bytes}")
+        packages[target] = PackageEntry(
+            path=check_relative(entry.text("path"), source),
+            sha256=entry.sha256("sha256"),
+            size_bytes=size_bytes,
+            digest=entry.sha256("digest"),
+        )
+    return packages
+
+
+def _parse_previous(fields: Fields) -> Previous | None:
+    if not fields.has("previous"):
+        return None
+    previous = fields.fields("previous", ("release_counter", "sha256"))
+    return Previous(
+        previous.integer("release_counter", minimum=1), previous.sha256("sha256")
+    )

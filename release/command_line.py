@@ -1,0 +1,108 @@
+"""The top of every command: flags in, exit code out, one line for each known error.
+
+Exit codes: 0 done; 1 failed, with a one-line reason on stderr; 2 wrong usage; 130
+interrupted by Ctrl-C; 141 the reader of stdout went away, as a shell reports it.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import app, flags
+
+from release.errors import ReleaseError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+_HELP = ("--help", "-help", "-h", "--helpshort", "--helpfull")
+
+
+def run(
+    main: Callable[[list[str]], int | None],
+    errors: tuple[type[Exception], ...] = (),
+) -> None:
+    """Parses the flags, calls `main(argv)` and exits with its code.
+
+    Args:
+        main: gets what is left of argv after the flags, program name first. None
+            means 0. `absl.app.UsageError` means wrong usage.
+        errors: roots of errors whose text is meant for the user. ReleaseError and
+            OSError are always among them; anything else is a defect and shows its
+            traceback.
+    """
+    sys.exit(_exit_code(main, errors))
+
+
+def say(text: str) -> None:
+    """Writes a result to stdout, at once, with a newline."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _exit_code(
+    main: Callable[[list[str]], int | None], errors: tuple[type[Exception], ...]
+) -> int:
+    known: tuple[type[Exception], ...] = (ReleaseError, *errors)
+    try:
+        if _wants_help(sys.argv):
+            say(_help_text())
+            return 0
+        rest = flags.FLAGS(sys.argv)
+        code = main(rest) or 0
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except (flags.Error, app.UsageError) as e:
+        _complain(f"{e}; see --help")
+        return EXIT_USAGE
+    except known as e:
+        _complain(str(e))
+        return EXIT_FAILED
+    except OSError as e:
+        _complain(_os_error_text(e))
+        return EXIT_FAILED
+
+
+def _complain(text: str) -> None:
+    """Writes one line to stderr, whatever the text holds."""
+    name = Path(sys.argv[0]).stem
+    sys.stderr.write(f"{name}: {' '.join(text.split())}\n")
+    sys.stderr.flush()
+
+
+def _os_error_text(error: OSError) -> str:
+    reason = error.strerror or type(error).__name__
+    if error.filename is None:
+        return f"{reason}; check the disk and the permissions"
+    return f"{error.filename}: {reason}; check the path, the disk and the permissions"
+
+
+def _wants_help(argv: list[str]) -> bool:
+    for argument in argv[1:]:
+        if argument == "--":
+            return False
+        if argument in _HELP:
+            return True
+    return False
+
+
+def _help_text() -> str:
+    """Returns the command's module docstring and its own flags."""
+    main_module = sys.modules["__main__"]
+    parts = [(main_module.__doc__ or "").strip()]
+    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    if own:
+        parts.append("Flags:\n" + flags.FLAGS.main_module_help())
+    else:
+        parts.append("Flags:\n" + flags.FLAGS.get_help())
+    return "\n\n".join(part for part in parts if part)

@@ -1,0 +1,31 @@
+"""SHA-256 as 64 lower-case hex characters, the one digest of this project."""
+
+import hashlib
+import re
+from pathlib import Path
+
+_CHUNK_BYTES = 1024 * 1024
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Returns the digest of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Returns the digest of a file's content, read in chunks.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    state = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            state.update(chunk)
+    return state.hexdigest()
+
+
+def is_sha256(text: str) -> bool:
+    """Tells whether `text` is written as a digest is; says nothing about content."""
+    return _HEX.fullmatch(text) is not None

@@ -1,0 +1,52 @@
+"""Makes a private key and the keyring entry that trusts it.
+
+    bazel run //release:generate_key -- --key_file=KEY --keyring=KEYRING \\
+        --role=provenance --role=blessing
+
+The public half is added to the keyring, which is made where there is none.
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+
+from release import command_line
+from release.errors import KeyFileError
+from release.keys import PrivateKey
+from release.trusted_keys import ROLES, TrustedKeys
+from rlds import durable_file
+
+_KEY_FILE = flags.DEFINE_string(
+    "key_file", None, "private key file to make, mode 0600", required=True
+)
+_KEYRING = flags.DEFINE_string(
+    "keyring", None, "keyring file to add the public half to", required=True
+)
+_ROLES = flags.DEFINE_multi_enum(
+    "role", [], ROLES, "what the key may sign; may be repeated"
+)
+
+
+def main(argv: list[str]) -> None:
+    """Makes the key that the flags describe and prints its id."""
+    if len(argv) > 1 or not _ROLES.value:
+        raise app.UsageError("name at least one --role and nothing but flags")
+    path, keyring = Path(_KEY_FILE.value), Path(_KEYRING.value)
+    trusted = TrustedKeys.of(allow_development=False)
+    if keyring.exists():
+        trusted = TrustedKeys.read(keyring, allow_development=False)
+    key = PrivateKey.generate(tuple(sorted(set(_ROLES.value))))
+    try:
+        key.write_new(path)
+    except FileExistsError as e:
+        raise KeyFileError(path, "no file yet", "a file", "choose another name") from e
+    keys = [*trusted.keys.values(), key.trusted]
+    joined = TrustedKeys.of(
+        *keys, allow_development=False, thresholds=trusted.thresholds
+    )
+    durable_file.write(keyring, joined.encode())
+    command_line.say(key.keyid)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,201 @@
+"""Reads the fields of a decoded JSON object, one typed call each, or raises.
+
+A record's parser names every key it knows. Keys it does not know are errors, so that
+nothing signed is ever silently ignored.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from release.digest import is_sha256
+from release.errors import MalformedError, OversizedError
+from rlds import canonical_json
+from rlds.canonical_json import CanonicalJsonError
+
+type Source = str | Path
+
+
+def decode(raw: bytes, source: Source, limit_bytes: int) -> object:
+    """Decodes strict JSON: no duplicate keys, no NaN, UTF-8, bounded depth.
+
+    Raises:
+        OversizedError: `raw` is longer than `limit_bytes`.
+        MalformedError: not such JSON.
+    """
+    if len(raw) > limit_bytes:
+        raise OversizedError(source, f"at most {limit_bytes} bytes", f"{len(raw)}")
+    try:
+        return canonical_json.decode(raw)
+    except CanonicalJsonError as e:
+        raise MalformedError(source, "strict JSON", str(e)) from e
+
+
+def decode_canonical(raw: bytes, source: Source, limit_bytes: int) -> object:
+    """Decodes JSON whose bytes are the canonical ones (RFC 8785).
+
+    Raises:
+        OversizedError: `raw` is longer than `limit_bytes`.
+        MalformedError: not JSON, or other bytes than its canonical form.
+    """
+    value = decode(raw, source, limit_bytes)
+    try:
+        canonical = canonical_json.encode(value)
+    except CanonicalJsonError as e:
+        raise MalformedError(source, "canonical JSON (RFC 8785)", str(e)) from e
+    if canonical != raw:
+        raise MalformedError(
+            source, "canonical JSON (RFC 8785)", "the same value in other bytes"
+        )
+    return value
+
+
+class Fields:
+    """A JSON object whose keys were checked, read field by field.
+
+    Every getter raises MalformedError with the field's name.
+    """
+
+    def __init__(
+        self,
+        value: object,
+        source: Source,
+        keys: Collection[str],
+        where: str = "",
+        optional: Collection[str] = (),
+    ) -> None:
+        self._source = source
+        self._where = where
+        if not isinstance(value, Mapping):
+            raise MalformedError(source, f"an object at {where or 'top'}", _kind(value))
+        missing = sorted(set(keys) - set(value))
+        unknown = sorted(set(value) - set(keys) - set(optional))
+        if missing:
+            raise MalformedError(source, f"field {self._name(missing[0])}", "none")
+        if unknown:
+            raise MalformedError(
+                source, "only fields of the format", self._name(unknown[0])
+            )
+        self._value: Mapping[str, object] = value
+
+    def _name(self, key: str) -> str:
+        return f"{self._where}.{key}" if self._where else key
+
+    def fail(self, key: str, expected: str) -> MalformedError:
+        """Returns the error that says field `key` should have been `expected`."""
+        got = self._value.get(key)
+        shown = repr(got) if isinstance(got, str | int | float) else _kind(got)
+        return MalformedError(self._source, f"{self._name(key)} {expected}", shown)
+
+    def has(self, key: str) -> bool:
+        """Tells whether an optional field is there and not null."""
+        return self._value.get(key) is not None
+
+    def raw(self, key: str) -> object:
+        """Returns the field as decoded."""
+        return self._value[key]
+
+    def text(self, key: str) -> str:
+        """Returns a string that is not empty."""
+        value = self._value[key]
+        if not isinstance(value, str) or not value:
+            raise self.fail(key, "to be a string that is not empty")
+        return value
+
+    def one_of(self, key: str, choices: Collection[str]) -> str:
+        """Returns a string that is one of `choices`."""
+        value = self.text(key)
+        if value not in choices:
+            raise self.fail(key, "to be one of " + ", ".join(sorted(choices)))
+        return value
+
+    def sha256(self, key: str) -> str:
+        """Returns a digest of 64 lower-case hex characters."""
+        value = self.text(key)
+        if not is_sha256(value):
+            raise self.fail(key, "to be 64 lower-case hex characters")
+        return value
+
+    def integer(self, key: str, minimum: int = 0) -> int:
+        """Returns an integer of at least `minimum`."""
+        value = self._value[key]
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise self.fail(key, f"to be an integer of at least {minimum}")
+        return value
+
+    def number(self, key: str) -> float:
+        """Returns a finite number as a float."""
+        value = self._value[key]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.fail(key, "to be a number")
+        return float(value)
+
+    def boolean(self, key: str) -> bool:
+        """Returns true or false."""
+        value = self._value[key]
+        if not isinstance(value, bool):
+            raise self.fail(key, "to be true or false")
+        return value
+
+    def version(self, expected: int) -> None:
+        """Checks `schema_version`."""
+        if self.integer("schema_version") != expected:
+            raise self.fail("schema_version", f"to be {expected}")
+
+    def items(self, key: str) -> list[object]:
+        """Returns an array."""
+        value = self._value[key]
+        if not isinstance(value, list):
+            raise self.fail(key, "to be an array")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Returns an array of strings."""
+        value = self.items(key)
+        texts = tuple(item for item in value if isinstance(item, str))
+        if len(texts) != len(value):
+            raise self.fail(key, "to be an array of strings")
+        return texts
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """Returns an array of numbers."""
+        value = self.items(key)
+        numbers = tuple(
+            float(item)
+            for item in value
+            if isinstance(item, int | float) and not isinstance(item, bool)
+        )
+        if len(numbers) != len(value):
+            raise self.fail(key, "to be an array of numbers")
+        return numbers
+
+    def mapping(self, key: str) -> Mapping[str, object]:
+        """Returns an object whose keys are names chosen by its author."""
+        value = self._value[key]
+        if not isinstance(value, Mapping):
+            raise self.fail(key, "to be an object")
+        return value
+
+    def fields(
+        self, key: str, keys: Collection[str], optional: Collection[str] = ()
+    ) -> "Fields":
+        """Returns an object with known keys."""
+        return Fields(self._value[key], self._source, keys, self._name(key), optional)
+
+    def named(self, key: str, keys: Collection[str]) -> "dict[str, Fields]":
+        """Returns an object of objects: names of the author's, keys of the format."""
+        return {
+            name: Fields(value, self._source, keys, f"{self._name(key)}.{name}")
+            for name, value in self.mapping(key).items()
+        }
+
+    def each(self, key: str, keys: Collection[str]) -> "list[Fields]":
+        """Returns an array of objects with known keys."""
+        return [
+            Fields(value, self._source, keys, f"{self._name(key)}[{index}]")
+            for index, value in enumerate(self.items(key))
+        ]
+
+
+def _kind(value: object) -> str:
+    kinds = {dict: "an object", list: "an array", str: "a string", type(None): "null"}
+    return kinds.get(type(value), type(value).__name__)

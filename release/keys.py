@@ -1,0 +1,154 @@
+"""Private keys: the signing half, which no robot imports.
+
+A key file holds one private key and is readable by its owner alone. A development key
+is made once in a folder of the user's and never leaves it; devices refuse what it
+signed unless they are told `--allow_development_keys`.
+"""
+
+import base64
+import binascii
+import contextlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from release import dsse
+from release.errors import KeyFileError, ReleaseError
+from release.json_fields import Fields, decode
+from release.limits import LIMITS
+from release.trusted_keys import ROLES
+from release.trusted_keys import TrustedKey as TrustedKey
+from release.trusted_keys import TrustedKeys as TrustedKeys
+from rlds import canonical_json, durable_file
+
+SCHEMA_VERSION = 1
+DEVELOPMENT_KEY_FILE = "development_key.json"
+DEVELOPMENT_KEYRING_FILE = "keyring.json"
+# A developer trains, blesses and tries packages; releasing to others is not among it.
+DEVELOPMENT_ROLES = ("channel:nightly", "blessing", "provenance")
+
+
+@dataclass(frozen=True)
+class PrivateKey:
+    """One Ed25519 private key with the roles it is meant for.
+
+    Attributes:
+        private: the key; kept out of `repr`.
+        roles: what it is meant to sign; the keyring decides what counts.
+        development: whether devices refuse it by default.
+    """
+
+    private: Ed25519PrivateKey = field(repr=False)
+    roles: tuple[str, ...]
+    development: bool
+
+    @classmethod
+    def generate(
+        cls, roles: tuple[str, ...] = ROLES, development: bool = False
+    ) -> "PrivateKey":
+        """Returns a new key from the system's random source."""
+        return cls(Ed25519PrivateKey.generate(), roles, development)
+
+    @classmethod
+    def read(cls, path: Path) -> "PrivateKey":
+        """Reads a key file.
+
+        Raises:
+            KeyFileError: absent, a link, not owned by the caller, open to others, or
+                not a key.
+        """
+        raw = _read_private(path)
+        try:
+            keys = ("schema_version", "private", "roles", "development")
+            fields = Fields(decode(raw, path, LIMITS.key_file_bytes), path, keys)
+            fields.version(SCHEMA_VERSION)
+            private = Ed25519PrivateKey.from_private_bytes(
+                base64.b64decode(fields.text("private"), validate=True)
+            )
+            return cls(private, fields.texts("roles"), fields.boolean("development"))
+        except (ReleaseError, binascii.Error, ValueError) as e:
+            # The cause's text stays out: it could quote the key.
+            raise KeyFileError(path, "a private key file", "another file") from e
+
+    @property
+    def keyid(self) -> str:
+        """The id of the public half."""
+        return dsse.keyid_of(self.private.public_key())
+
+    @property
+    def trusted(self) -> TrustedKey:
+        """The public half as a keyring holds it."""
+        return TrustedKey(self.private.public_key(), self.roles, self.development)
+
+    def sign(self, message: bytes) -> bytes:
+        """Returns the 64-byte signature of `message`."""
+        return self.private.sign(message)
+
+    def write_new(self, path: Path) -> None:
+        """Writes the key file, mode 0600, where no file is yet.
+
+        The file appears whole under its name or not at all, and of two writers at
+        once one wins.
+
+        Raises:
+            FileExistsError: there is a file already; it is left as it is.
+        """
+        value = {
+            "schema_version": SCHEMA_VERSION,
+            "private": base64.b64encode(self.private.private_bytes_raw()).decode(),
+            "roles": list(self.roles),
+            "development": self.development,
+        }
+        descriptor, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(canonical_json.encode(value))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.link(name, path)
+        finally:
+            Path(name).unlink()
+        durable_file.fsync_folder(path.parent)
+
+
+def development_key(folder: Path) -> PrivateKey:
+    """Returns the development key of `folder`, making it on the first call.
+
+    The public half is written beside it as `keyring.json` for `--keyring`.
+
+    Raises:
+        KeyFileError: the file there is not a private key of the caller's.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / DEVELOPMENT_KEY_FILE
+    if not path.exists():
+        # Another process may make it between the question and the answer.
+        with contextlib.suppress(FileExistsError):
+            PrivateKey.generate(DEVELOPMENT_ROLES, development=True).write_new(path)
+    key = PrivateKey.read(path)
+    keyring = TrustedKeys.of(key.trusted, allow_development=True).encode()
+    public = folder / DEVELOPMENT_KEYRING_FILE
+    if not public.exists() or public.read_bytes() != keyring:
+        durable_file.write(public, keyring)
+    return key
+
+
+def _read_private(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as e:
+        raise KeyFileError(path, "a readable file", e.strerror or str(e)) from e
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        mode = stat.S_IMODE(status.st_mode)
+        if not stat.S_ISREG(status.st_mode) or mode & 0o077:
+            raise KeyFileError(
+                path, "a file of mode 0600", f"mode {mode:04o}", f"chmod 600 {path}"
+            )
+        if status.st_uid != os.geteuid():
+            raise KeyFileError(path, "a file owned by the caller", "another owner")
+        return stream.read(LIMITS.key_file_bytes + 1)

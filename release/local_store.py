@@ -1,0 +1,223 @@
+"""A store in a folder of this machine."""
+
+import contextlib
+import fcntl
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from release.digest import sha256_file
+from release.errors import (
+    NotFoundError,
+    OversizedError,
+    PreconditionFailedError,
+    UnsafePathError,
+)
+from release.paths import check_relative
+from rlds import durable_file
+
+_LOCK = ".lock"
+_TEMPORARY = ".tmp-store-"
+_FIRST_STEP_NS = 1  # grows until the file system shows a later time
+
+
+class LocalStore:
+    """Objects are files below `root`; writers take turns through one lock file.
+
+    The generation of an object is its modification time in nanoseconds, which each
+    write makes later than the one before, so that data and generation change in one
+    rename. Names that begin with a dot are the store's own and never objects.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def uri(self) -> str:
+        """The `file://` URI of the folder."""
+        return self._root.absolute().as_uri()
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._root
+
+    def path_of(self, path: str) -> Path:
+        """Returns the file of an object, present or not.
+
+        Raises:
+            UnsafePathError: not a plain relative path, or one that passes through a
+                link that leads out of the folder.
+        """
+        check_relative(path, self.uri)
+        file = self._root / path
+        if not file.resolve().is_relative_to(self._root.resolve()):
+            raise UnsafePathError(self.uri, "a path inside the store", repr(path))
+        return file
+
+    def get(self, path: str, limit_bytes: int) -> bytes:
+        """See `Store.get`."""
+        with self._open(path) as descriptor:
+            data = _read_up_to(descriptor, limit_bytes + 1)
+        if len(data) > limit_bytes:
+            raise OversizedError(
+                f"{self.uri}/{path}", f"at most {limit_bytes} bytes", "more"
+            )
+        return data
+
+    def get_range(self, path: str, offset: int, size_bytes: int) -> bytes:
+        """See `Store.get_range`."""
+        if offset < 0 or size_bytes < 0:
+            raise ValueError(f"expected a range, got {offset=} {size_bytes=}")
+        with self._open(path) as descriptor:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            return _read_up_to(descriptor, size_bytes)
+
+    def put(
+        self, path: str, data: bytes, if_generation_match: int | None = None
+    ) -> int:
+        """See `Store.put`."""
+        file = self.path_of(path)
+        _make_folders(file.parent)
+        with self._locked():
+            current = _generation(file)
+            if if_generation_match is not None and current != if_generation_match:
+                raise PreconditionFailedError(
+                    f"{self.uri}/{path}",
+                    f"generation {if_generation_match}",
+                    f"generation {current}",
+                )
+            return _replace(file, data, current)
+
+    def generation(self, path: str) -> int:
+        """See `Store.generation`."""
+        return _generation(self.path_of(path))
+
+    def list(self, prefix: str) -> tuple[str, ...]:
+        """See `Store.list`."""
+        folder = prefix.rpartition("/")[0]
+        start = self.path_of(folder) if folder else self._root
+        found = []
+        for parent, folders, files in os.walk(start):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in files:
+                relative = Path(parent, name).relative_to(self._root).as_posix()
+                if not name.startswith(".") and relative.startswith(prefix):
+                    found.append(relative)
+        return tuple(sorted(found))
+
+    def compose(
+        self,
+        sources: Sequence[str],
+        path: str,
+        if_generation_match: int | None = None,
+    ) -> int:
+        """See `Store.compose`."""
+        parts = []
+        for source in sources:
+            with self._open(source) as descriptor:
+                parts.append(_read_up_to(descriptor, os.fstat(descriptor).st_size))
+        return self.put(path, b"".join(parts), if_generation_match)
+
+    def digest(self, path: str) -> str:
+        """See `Store.digest`."""
+        try:
+            return sha256_file(self.path_of(path))
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as e:
+            raise self._not_found(path) from e
+
+    def _not_found(self, path: str) -> NotFoundError:
+        return NotFoundError(f"{self.uri}/{path}", "an object", "none")
+
+    @contextlib.contextmanager
+    def _open(self, path: str) -> Iterator[int]:
+        try:
+            descriptor = os.open(self.path_of(path), os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError) as e:
+            raise self._not_found(path) from e
+        try:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise self._not_found(path)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Holds the store's lock; the kernel frees it when a process dies."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self._root / _LOCK, flags, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _generation(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _read_up_to(descriptor: int, size_bytes: int) -> bytes:
+    chunks = []
+    missing = size_bytes
+    while missing > 0 and (chunk := os.read(descriptor, min(missing, 1 << 20))):
+        chunks.append(chunk)
+        missing -= len(chunk)
+    return b"".join(chunks)
+
+
+def _make_folders(folder: Path) -> None:
+    """Makes `folder` and its parents, each durable in its own parent."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        durable_file.fsync_folder(path.parent)
+
+
+def _replace(file: Path, data: bytes, current: int) -> int:
+    """Writes beside, fsyncs, dates later than `current`, renames, fsyncs the folder.
+
+    The lock is held, so a temporary name left by a killed writer is nobody's.
+    """
+    for leftover in file.parent.glob(f"{_TEMPORARY}*"):
+        leftover.unlink(missing_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fchmod(stream.fileno(), 0o644)
+            generation = _date_after(Path(name), current)
+            os.fsync(stream.fileno())
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    durable_file.fsync_folder(file.parent)
+    return generation
+
+
+def _date_after(file: Path, current: int) -> int:
+    """Gives `file` a modification time after `current` and returns it.
+
+    A file system may keep coarser times than nanoseconds, so the step doubles until
+    the time reads back as later.
+    """
+    step_ns = _FIRST_STEP_NS
+    wanted = max(time.time_ns(), current + step_ns)
+    while True:
+        os.utime(file, ns=(wanted, wanted))
+        if (seen := file.stat().st_mtime_ns) > current:
+            return seen
+        step_ns *= 2
+        wanted = current + step_ns

@@ -1,0 +1,110 @@
+"""Makes an unsigned channel file for packages that are built already.
+
+    bazel run //release:make_channel -- --channel=stable --release_counter=42 \\
+        --tar=PACKAGE.tar --expires=2026-03-01T00:00:00Z --run_id=… --output=stable.json
+
+The rule `channel` runs this as a build action. The file is believed by nobody until
+the holders of the channel's keys sign it with `//release:sign`.
+"""
+
+import tempfile
+from pathlib import Path
+
+from absl import app, flags
+
+from release import channel, command_line, package, times
+from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
+from release.digest import sha256_bytes
+from release.errors import DuplicateNameError
+from release.limits import LIMITS
+from release.package import PackageManifest
+from release.trusted_keys import CHANNELS
+from rlds import durable_file
+
+_CHANNEL = flags.DEFINE_enum(
+    "channel", None, CHANNELS, "channel it is for", required=True
+)
+_COUNTER = flags.DEFINE_integer(
+    "release_counter", None, "release counter", lower_bound=1, required=True
+)
+_TARS = flags.DEFINE_multi_string(
+    "tar", [], "package tar, one per target; may be repeated"
+)
+_EXPIRES = flags.DEFINE_string(
+    "expires", None, "UTC time devices stop believing it", required=True
+)
+_PERCENT = flags.DEFINE_integer(
+    "rollout_percent", 100, "devices that take it, in percent", 0, 100
+)
+_SALT = flags.DEFINE_string("rollout_salt", "everyone", "salt of the choice of devices")
+_RUNTIME = flags.DEFINE_string(
+    "minimum_runtime", "0.1.0", "lowest runtime version that can run it"
+)
+_PREVIOUS = flags.DEFINE_string(
+    "previous", None, "channel file of the release before; default: the first release"
+)
+_RUN_ID = flags.DEFINE_string("run_id", None, "training run", required=True)
+_BLESSING = flags.DEFINE_string(
+    "blessing", None, "sha256 of the blessing's envelope", required=True
+)
+_OUTPUT = flags.DEFINE_string("output", None, "channel file to write", required=True)
+
+
+def main(argv: list[str]) -> None:
+    """Writes the channel file that the flags describe and prints its digest."""
+    if len(argv) > 1 or not _TARS.value:
+        raise app.UsageError("name at least one --tar and nothing but flags")
+    entries: dict[str, PackageEntry] = {}
+    newest: PackageManifest | None = None
+    for tar in _TARS.value:
+        newest, entry = _entry(Path(tar))
+        if newest.target in entries:
+            raise DuplicateNameError(tar, "one package for each target", newest.target)
+        entries[newest.target] = entry
+    assert newest is not None  # at least one tar, checked above
+    record = Channel(
+        channel=_CHANNEL.value,
+        release_counter=_COUNTER.value,
+        package=entries,
+        rollout=Rollout(_PERCENT.value, _SALT.value),
+        minimum_runtime=_RUNTIME.value,
+        previous=_previous(),
+        provenance=ChannelProvenance(
+            run_id=_RUN_ID.value,
+            dataset_manifest=newest.metadata.dataset_manifest_digest,
+            commit=newest.metadata.code_commit,
+            blessing=_BLESSING.value,
+        ),
+        expires=times.parse(_EXPIRES.value, "--expires"),
+    )
+    raw = record.encode()
+    channel.parse(raw, _OUTPUT.value)
+    durable_file.write(Path(_OUTPUT.value), raw)
+    command_line.say(record.sha256)
+
+
+def _entry(tar: Path) -> tuple[PackageManifest, PackageEntry]:
+    raw = tar.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = package.unpack_tar(raw, Path(folder, "package"), len(raw), tar)
+        manifest = package.parse((unpacked / package.MANIFEST).read_bytes(), tar)
+    tar_sha256 = sha256_bytes(raw)
+    return manifest, PackageEntry(
+        path=channel.tar_path(tar_sha256),
+        sha256=tar_sha256,
+        size_bytes=len(raw),
+        digest=manifest.digest,
+    )
+
+
+def _previous() -> Previous | None:
+    if not _PREVIOUS.value:
+        return None
+    file = Path(_PREVIOUS.value)
+    with file.open("rb") as stream:
+        raw = stream.read(LIMITS.channel_bytes + 1)
+    return Previous(channel.parse(raw, file).release_counter, sha256_bytes(raw))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,449 @@
+"""The edge package: a folder that `package.json` describes completely.
+
+`package.json` lists every other file with its sha256 and size, so its own sha256, the
+package digest, names the whole content. The two signed statements about a package,
+`provenance.intoto.jsonl` and `blessing.intoto.jsonl`, lie outside the list: they name
+the digest, so they can be written only after it is known.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from release.digest import sha256_bytes, sha256_file
+from release.errors import (
+    DuplicateNameError,
+    LinkError,
+    MalformedError,
+    MissingFileError,
+    OversizedError,
+    UnknownFileError,
+)
+from release.json_fields import Fields, Source, decode_canonical
+from release.limits import LIMITS
+from release.package_tar import pack_tar as pack_tar
+from release.package_tar import unpack_tar as unpack_tar
+from release.paths import check_package_path
+from rlds import canonical_json, durable_file
+
+SCHEMA_VERSION = 1
+MANIFEST = "package.json"
+PROVENANCE = "provenance.intoto.jsonl"
+BLESSING = "blessing.intoto.jsonl"
+STATEMENTS = (PROVENANCE, BLESSING)
+WEIGHTS = "weights.safetensors"
+SAFETY = "safety.json"
+CANARY = "canary.tfrecord"
+REQUIRED_FILES = (WEIGHTS, SAFETY, CANARY)
+REQUIRED_FUNCTION = "step"
+TARGETS = ("pi5-cpu", "jetson-cuda", "tpu", "hailo-onnx")
+METADATA_KEYS = (
+    "dataset_manifest_digest",
+    "code_commit",
+    "hardware",
+    "training_config",
+    "metrics",
+    "export_target",
+    "jax_version",
+)
+_KEYS = (
+    "schema_version",
+    "family",
+    "version",
+    "release_counter",
+    "target",
+    "robot",
+    "files",
+    "functions",
+    "surfaces",
+    "backbone_digest",
+    "safety_version",
+    "metadata",
+)
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file: its path in the package, its sha256, its size."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A named array: shape without batch, numpy dtype name."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """The action array and its limits, one pair per channel, in the robot's unit."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    minimum: tuple[float, ...]
+    maximum: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RobotFit:
+    """The robot that the package fits.
+
+    Attributes:
+        observation: arrays the policy reads, by name.
+        action: the array it proposes.
+        control_hz: steps per second it was trained for.
+        tasks: task names, in the order of the one-hot input.
+    """
+
+    observation: Mapping[str, TensorSpec]
+    action: ActionSpec
+    control_hz: float
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FunctionSpec:
+    """One exported function: its file and its signature."""
+
+    path: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class SurfaceSpec:
+    """One trainable surface: number of values, and bound on a delta's norm."""
+
+    size: int
+    bound: float
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Where the package comes from.
+
+    Attributes:
+        dataset_manifest_digest: sha256 of the dataset's manifest.json.
+        code_commit: commit of the training code.
+        hardware: machine it was trained on.
+        training_config: every training setting, as JSON.
+        metrics: figures measured in training, as JSON.
+        export_target: the target again, as the exporter knew it.
+        jax_version: version of jax that exported the functions.
+    """
+
+    dataset_manifest_digest: str
+    code_commit: str
+    hardware: str
+    training_config: Mapping[str, object]
+    metrics: Mapping[str, object]
+    export_target: str
+    jax_version: str
+
+
+@dataclass(frozen=True)
+class PackageManifest:
+    """The content of `package.json`.
+
+    Attributes:
+        digest: sha256 of the file's bytes; the package's identity.
+        family: name shared by all versions of a model.
+        version: this model's version, for people.
+        release_counter: lowest channel counter under which it may be released.
+        target: export target, from `TARGETS`.
+        robot: the robot it fits.
+        files: every file but package.json and the statements, by path.
+        functions: exported functions by name; `step` is always there.
+        surfaces: trainable surfaces by name.
+        backbone_digest: sha256 over the frozen tensors.
+        safety_version: version of `safety.json`.
+        metadata: where it comes from.
+    """
+
+    digest: str
+    family: str
+    version: str
+    release_counter: int
+    target: str
+    robot: RobotFit
+    files: Mapping[str, FileEntry]
+    functions: Mapping[str, FunctionSpec]
+    surfaces: Mapping[str, SurfaceSpec]
+    backbone_digest: str
+    safety_version: str
+    metadata: Metadata
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all listed files together."""
+        return sum(entry.size_bytes for entry in self.files.values())
+
+
+def parse(raw: bytes, source: Source = MANIFEST) -> PackageManifest:
+    """Reads the bytes of a package.json.
+
+    Raises:
+        OversizedError: longer than a manifest may be, or files of more bytes than a
+            package may hold.
+        MalformedError: not canonical JSON, or a field is missing, unknown or wrong.
+        UnsafePathError: a file path that does not stay inside the package.
+        DuplicateNameError: a path twice, or twice but for upper and lower case.
+        MissingFileError: a required file or a function's file is not listed.
+    """
+    value = decode_canonical(raw, source, LIMITS.manifest_bytes)
+    fields = Fields(value, source, _KEYS)
+    fields.version(SCHEMA_VERSION)
+    files = _parse_files(fields, source)
+    functions = _parse_functions(fields)
+    _check_required(files, functions, source)
+    target = fields.one_of("target", TARGETS)
+    metadata = _parse_metadata(fields.fields("metadata", METADATA_KEYS))
+    if metadata.export_target != target:
+        raise MalformedError(
+            source, f"metadata.export_target {target}", metadata.export_target
+        )
+    return PackageManifest(
+        digest=sha256_bytes(raw),
+        family=fields.text("family"),
+        version=fields.text("version"),
+        release_counter=fields.integer("release_counter"),
+        target=target,
+        robot=_parse_robot(
+            fields.fields("robot", ("observation", "action", "control_hz", "tasks"))
+        ),
+        files=files,
+        functions=functions,
+        surfaces={
+            name: SurfaceSpec(entry.integer("size", 1), _positive(entry, "bound"))
+            for name, entry in fields.named("surfaces", ("size", "bound")).items()
+        },
+        backbone_digest=fields.sha256("backbone_digest"),
+        safety_version=fields.text("safety_version"),
+        metadata=metadata,
+    )
+
+
+def build(
+    folder: Path,
+    *,
+    family: str,
+    version: str,
+    release_counter: int,
+    target: str,
+    robot: Mapping[str, object],
+    functions: Mapping[str, object],
+    surfaces: Mapping[str, object],
+    backbone_digest: str,
+    safety_version: str,
+    metadata: Mapping[str, object],
+) -> str:
+    """Writes `package.json` for the files that lie in `folder`.
+
+    The JSON arguments have the form of the manifest's fields of the same name. The
+    same files and arguments give the same bytes. Statements about an earlier content
+    of the folder are removed when the digest changes.
+
+    Returns:
+        The package digest.
+
+    Raises:
+        MalformedError: an argument does not have its field's form.
+        MissingFileError: a required file or a function's file is not in the folder.
+        LinkError: something in the folder is not a plain file or a folder.
+        UnsafePathError: a file name that a package may not hold.
+        OversizedError: more bytes than a package may hold.
+    """
+    described = (MANIFEST, *STATEMENTS)
+    paths = [path for path in plain_files(folder) if path not in described]
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "family": family,
+        "version": version,
+        "release_counter": release_counter,
+        "target": target,
+        "robot": robot,
+        "files": [
+            {
+                "path": path,
+                "sha256": sha256_file(folder / path),
+                "size_bytes": (folder / path).stat().st_size,
+            }
+            for path in paths
+        ],
+        "functions": functions,
+        "surfaces": surfaces,
+        "backbone_digest": backbone_digest,
+        "safety_version": safety_version,
+        "metadata": metadata,
+    }
+    raw = canonical_json.encode(value)
+    manifest = parse(raw, folder / MANIFEST)
+    _remove_stale_statements(folder, raw)
+    durable_file.write(folder / MANIFEST, raw)
+    return manifest.digest
+
+
+def plain_files(folder: Path) -> tuple[str, ...]:
+    """Returns the sorted paths of all files below `folder`, statements included.
+
+    Raises:
+        LinkError: a symbolic link, a hard link or a device lies there.
+        UnknownFileError: an empty folder lies there.
+        UnsafePathError: a name that a package may not hold.
+        OSError: the folder cannot be read.
+    """
+    found: list[str] = []
+    _walk(folder, "", found)
+    return tuple(sorted(found))
+
+
+def _walk(folder: Path, prefix: str, found: list[str]) -> None:
+    with os.scandir(folder / prefix) as entries:
+        for entry in entries:
+            path = check_package_path(f"{prefix}{entry.name}", folder)
+            if entry.is_symlink():
+                raise LinkError(folder / path, "a plain file", "a symbolic link")
+            if entry.is_dir(follow_symlinks=False):
+                before = len(found)
+                _walk(folder, f"{path}/", found)
+                if len(found) == before:
+                    raise UnknownFileError(
+                        folder / path, "no empty folder", "an empty folder"
+                    )
+            elif not entry.is_file(follow_symlinks=False):
+                raise LinkError(folder / path, "a plain file", "a special file")
+            elif entry.stat(follow_symlinks=False).st_nlink != 1:
+                raise LinkError(folder / path, "a plain file", "a hard link")
+            else:
+                found.append(path)
+
+
+def _remove_stale_statements(folder: Path, raw: bytes) -> None:
+    manifest = folder / MANIFEST
+    if manifest.exists() and manifest.read_bytes() == raw:
+        return
+    for name in STATEMENTS:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _parse_files(fields: Fields, source: Source) -> dict[str, FileEntry]:
+    listed = fields.each("files", ("path", "sha256", "size_bytes"))
+    if len(listed) > LIMITS.files:
+        raise fields.fail("files", f"to list at most {LIMITS.files} files")
+    files: dict[str, FileEntry] = {}
+    folded: set[str] = set()
+    for one in listed:
+        path = check_package_path(one.text("path"), source)
+        if path.casefold() in folded:
+            raise DuplicateNameError(source, "each path once", path)
+        if path == MANIFEST or path in STATEMENTS:
+            raise MalformedError(source, "only files of the content listed", path)
+        folded.add(path.casefold())
+        files[path] = FileEntry(path, one.sha256("sha256"), one.integer("size_bytes"))
+    if list(files) != sorted(files):
+        raise MalformedError(source, "files sorted by path", "another order")
+    total = sum(entry.size_bytes for entry in files.values())
+    if total > LIMITS.package_bytes:
+        raise OversizedError(source, f"at most {LIMITS.package_bytes} bytes", total)
+    return files
+
+
+def _parse_functions(fields: Fields) -> dict[str, FunctionSpec]:
+    named = fields.named("functions", ("path", "inputs", "outputs"))
+    return {
+        name: FunctionSpec(
+            entry.text("path"), _tensors(entry, "inputs"), _tensors(entry, "outputs")
+        )
+        for name, entry in named.items()
+    }
+
+
+def _tensors(fields: Fields, key: str) -> tuple[TensorSpec, ...]:
+    listed = fields.each(key, ("name", "shape", "dtype"))
+    tensors = tuple(
+        TensorSpec(one.text("name"), _shape(one), one.text("dtype")) for one in listed
+    )
+    names = [tensor.name for tensor in tensors]
+    if len(set(names)) != len(names):
+        raise fields.fail(key, "to name each array once")
+    return tensors
+
+
+def _shape(fields: Fields) -> tuple[int, ...]:
+    shape = fields.items("shape")
+    sizes = tuple(
+        size for size in shape if isinstance(size, int) and not isinstance(size, bool)
+    )
+    if len(sizes) != len(shape) or any(size < 0 for size in sizes):
+        raise fields.fail("shape", "to be an array of sizes")
+    return sizes
+
+
+def _check_required(
+    files: Mapping[str, FileEntry],
+    functions: Mapping[str, FunctionSpec],
+    source: Source,
+) -> None:
+    for path in REQUIRED_FILES:
+        if path not in files:
+            raise MissingFileError(source, f"file {path} listed", "no such entry")
+    if REQUIRED_FUNCTION not in functions:
+        raise MissingFileError(source, "function step", ", ".join(functions) or "none")
+    for name, function in functions.items():
+        if function.path not in files:
+            raise MissingFileError(
+                source, f"file {function.path} of function {name}", "no such entry"
+            )
+
+
+def _parse_robot(fields: Fields) -> RobotFit:
+    action = fields.fields("action", ("shape", "dtype", "minimum", "maximum"))
+    shape = _shape(action)
+    minimum, maximum = action.numbers("minimum"), action.numbers("maximum")
+    if len(shape) != 1 or not len(minimum) == len(maximum) == shape[0]:
+        raise action.fail("minimum", f"and maximum to have {list(shape)} values")
+    if any(low > high for low, high in zip(minimum, maximum, strict=True)):
+        raise action.fail("minimum", "not to exceed maximum")
+    observation = fields.named("observation", ("shape", "dtype"))
+    return RobotFit(
+        observation={
+            name: TensorSpec(name, _shape(entry), entry.text("dtype"))
+            for name, entry in observation.items()
+        },
+        action=ActionSpec(shape, action.text("dtype"), minimum, maximum),
+        control_hz=_positive(fields, "control_hz"),
+        tasks=_distinct(fields, "tasks"),
+    )
+
+
+def _parse_metadata(fields: Fields) -> Metadata:
+    return Metadata(
+        dataset_manifest_digest=fields.sha256("dataset_manifest_digest"),
+        code_commit=fields.text("code_commit"),
+        hardware=fields.text("hardware"),
+        training_config=fields.mapping("training_config"),
+        metrics=fields.mapping("metrics"),
+        export_target=fields.text("export_target"),
+        jax_version=fields.text("jax_version"),
+    )
+
+
+def _positive(fields: Fields, key: str) -> float:
+    number = fields.number(key)
+    if number <= 0:
+        raise fields.fail(key, "to be above zero")
+    return number
+
+
+def _distinct(fields: Fields, key: str) -> tuple[str, ...]:
+    texts: Sequence[str] = fields.texts(key)
+    if not texts or len(set(texts)) != len(texts):
+        raise fields.fail(key, "to name at least one, each once")
+    return tuple(texts)

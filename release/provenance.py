@@ -1,0 +1,135 @@
+"""What a package was made from: SLSA v1 provenance in an in-toto statement.
+
+Source: SLSA specification v1.2, "Build: Provenance".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from release import statement, times
+from release.json_fields import Fields, Source
+from release.statement import Statement
+
+PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "urn:continuon:build:train:v1"
+BUILDER_ID = "urn:continuon:builder:cloud-train:v1"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How one package came to be.
+
+    Attributes:
+        package_digest: the package it is about.
+        dataset_manifest_digest: sha256 of the dataset's manifest.json.
+        dataset_uri: where the dataset was read.
+        code_commit: commit of the training code.
+        code_uri: repository of that commit.
+        hardware: machine it was trained on.
+        safety_version: version of the safety config inside.
+        export_target: target it was exported for.
+        training_config: every training setting, as JSON.
+        run_id: the training run.
+        started: when training started.
+        finished: when the package was whole.
+    """
+
+    package_digest: str
+    dataset_manifest_digest: str
+    dataset_uri: str
+    code_commit: str
+    code_uri: str
+    hardware: str
+    safety_version: str
+    export_target: str
+    training_config: Mapping[str, object]
+    run_id: str
+    started: datetime
+    finished: datetime
+
+    def statement(self) -> bytes:
+        """Returns the canonical bytes of the in-toto statement."""
+        build_definition = {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {
+                "training_config": self.training_config,
+                "export_target": self.export_target,
+                "safety_version": self.safety_version,
+            },
+            "internalParameters": {"hardware": self.hardware},
+            "resolvedDependencies": [
+                {
+                    "name": "dataset",
+                    "uri": self.dataset_uri,
+                    "digest": {"sha256": self.dataset_manifest_digest},
+                },
+                {
+                    "name": "code",
+                    "uri": self.code_uri,
+                    "digest": {"gitCommit": self.code_commit},
+                },
+            ],
+        }
+        run_details = {
+            "builder": {"id": BUILDER_ID},
+            "metadata": {
+                "invocationId": self.run_id,
+                "startedOn": times.format_utc(self.started),
+                "finishedOn": times.format_utc(self.finished),
+            },
+        }
+        predicate = {"buildDefinition": build_definition, "runDetails": run_details}
+        return Statement(self.package_digest, predicate).encode(PREDICATE_TYPE)
+
+
+def parse(raw: bytes, source: Source = "provenance") -> Provenance:
+    """Reads a provenance statement, whoever wrote it.
+
+    Raises:
+        OversizedError: longer than a statement may be.
+        MalformedError: another form than `Provenance.statement` writes.
+    """
+    read = statement.parse(raw, PREDICATE_TYPE, source)
+    predicate = Fields(
+        read.predicate, source, ("buildDefinition", "runDetails"), "predicate"
+    )
+    build = predicate.fields(
+        "buildDefinition",
+        (
+            "buildType",
+            "externalParameters",
+            "internalParameters",
+            "resolvedDependencies",
+        ),
+    )
+    build.one_of("buildType", (BUILD_TYPE,))
+    external = build.fields(
+        "externalParameters", ("training_config", "export_target", "safety_version")
+    )
+    internal = build.fields("internalParameters", ("hardware",))
+    dataset, code = _dependencies(build)
+    details = predicate.fields("runDetails", ("builder", "metadata"))
+    details.fields("builder", ("id",)).one_of("id", (BUILDER_ID,))
+    metadata = details.fields("metadata", ("invocationId", "startedOn", "finishedOn"))
+    return Provenance(
+        package_digest=read.subject_digest,
+        dataset_manifest_digest=dataset.fields("digest", ("sha256",)).sha256("sha256"),
+        dataset_uri=dataset.text("uri"),
+        code_commit=code.fields("digest", ("gitCommit",)).text("gitCommit"),
+        code_uri=code.text("uri"),
+        hardware=internal.text("hardware"),
+        safety_version=external.text("safety_version"),
+        export_target=external.text("export_target"),
+        training_config=external.mapping("training_config"),
+        run_id=metadata.text("invocationId"),
+        started=times.parse(metadata.text("startedOn"), source),
+        finished=times.parse(metadata.text("finishedOn"), source),
+    )
+
+
+def _dependencies(build: Fields) -> tuple[Fields, Fields]:
+    listed = build.each("resolvedDependencies", ("name", "uri", "digest"))
+    if [one.text("name") for one in listed] != ["dataset", "code"]:
+        raise build.fail("resolvedDependencies", "to be dataset and code")
+    return listed[0], listed[1]

@@ -1,0 +1,259 @@
+"""Moves a channel to a package: tar first, then the signed channel, then the copy.
+
+The signed envelope is the only thing devices read, and it is put whole, after the
+tar it names. A publisher that dies between two puts leaves the channel as it was or
+as it shall be. Two publishers at once: the second finds the generation changed and
+stops.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from release import channel, dsse, package, times, verify
+from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
+from release.digest import sha256_bytes, sha256_file
+from release.errors import (
+    NotFoundError,
+    PreconditionFailedError,
+    RollbackError,
+    StoreError,
+    WrongChannelError,
+)
+from release.keys import PrivateKey
+from release.limits import LIMITS
+from release.store import Store
+from release.trusted_keys import TrustedKeys
+from release.verify import VerifiedChannel, VerifiedPackage
+
+DEFAULT_MINIMUM_RUNTIME = "0.1.0"
+DEFAULT_ROLLOUT = Rollout(percent=100, salt="everyone")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publishing left in the store.
+
+    Attributes:
+        record: the channel as published.
+        digest: package digest.
+        tar_path: path of the package tar in the store.
+        envelope_path: path of the signed channel in the store.
+        channel_uri: URI of the channel file for people, as `--channel` takes it.
+    """
+
+    record: Channel
+    digest: str
+    tar_path: str
+    envelope_path: str
+    channel_uri: str
+
+    @property
+    def release_counter(self) -> int:
+        """The channel's release counter."""
+        return self.record.release_counter
+
+
+def publish(
+    store: Store,
+    channel_name: str,
+    package_folder: Path,
+    keys: Sequence[PrivateKey],
+    trusted: TrustedKeys,
+    now: datetime,
+    expires: datetime,
+    rollout: Rollout = DEFAULT_ROLLOUT,
+    minimum_runtime: str = DEFAULT_MINIMUM_RUNTIME,
+    release_counter: int | None = None,
+) -> Published:
+    """Publishes a blessed package on a channel, after the channel's current release.
+
+    Targets that the current release serves and this package does not keep their
+    packages.
+
+    Args:
+        store: where channels and packages live.
+        channel_name: the channel to move.
+        package_folder: a package with provenance and blessing.
+        keys: who signs the channel.
+        trusted: the keyring that devices use; nothing it refuses is put.
+        now: the time, with a time zone.
+        expires: when devices stop believing the channel.
+        rollout: share of devices that take it.
+        minimum_runtime: lowest runtime version that can run it.
+        release_counter: the counter to publish under; None for the lowest that is
+            above the current one and not below the package's own.
+
+    Raises:
+        What `verify.verified_package` raises, for the package.
+        UntrustedError: `trusted` refuses the current channel or these keys.
+        RollbackError: `release_counter` is not above the current one.
+        PreconditionFailedError: somebody else published meanwhile.
+        StoreError: the store failed.
+        ValueError: `expires` is not after `now`.
+    """
+    if times.require_aware(expires) <= now:
+        raise ValueError(f"expected an expiry after {now}, got {expires}")
+    verified = verify.verified_package(package_folder, trusted, now, None, None)
+    generation = store.generation(channel.envelope_path(channel_name))
+    current = current_channel(store, channel_name, trusted)
+    tar = package.pack_tar(package_folder)
+    record = Channel(
+        channel=channel_name,
+        release_counter=_next_counter(current, verified, release_counter),
+        package=_entries(current, verified, tar),
+        rollout=rollout,
+        minimum_runtime=minimum_runtime,
+        previous=_previous(current),
+        provenance=_provenance(verified),
+        expires=expires,
+    )
+    payload = record.encode()
+    envelope = dsse.sign(payload, channel.PAYLOAD_TYPE, keys)
+    last_counter = current.release_counter if current else 0
+    # What devices would refuse is refused here, before anything is put.
+    verify.verified_channel(envelope, channel_name, trusted, now, last_counter)
+    entry = record.package[verified.manifest.target]
+    _put_once(store, entry.path, tar)
+    store.put(channel.envelope_path(channel_name), envelope, generation)
+    _put_copy(store, channel_name, payload, trusted)
+    return Published(
+        record=record,
+        digest=verified.digest,
+        tar_path=entry.path,
+        envelope_path=channel.envelope_path(channel_name),
+        channel_uri=f"{store.uri}/{channel.plain_path(channel_name)}",
+    )
+
+
+def publish_envelope(
+    store: Store,
+    channel_name: str,
+    envelope: bytes,
+    tars: Mapping[str, bytes],
+    trusted: TrustedKeys,
+    now: datetime,
+) -> VerifiedChannel:
+    """Publishes a channel that key holders signed elsewhere.
+
+    Args:
+        store: where channels and packages live.
+        channel_name: the channel to move.
+        envelope: the signed channel.
+        tars: package tar by target; targets that are in the store already may be
+            left out.
+        trusted: the keyring that devices use.
+        now: the time, with a time zone.
+
+    Raises:
+        What `verify.verified_channel` raises, against the store's current release.
+        WrongChannelError: `previous` is not the store's current release.
+        NotFoundError: a tar that the channel names is neither given nor stored.
+        StoreError: a tar is not the one that the channel names.
+        PreconditionFailedError: somebody else published meanwhile.
+    """
+    path = channel.envelope_path(channel_name)
+    generation = store.generation(path)
+    current = current_channel(store, channel_name, trusted)
+    last_counter = current.release_counter if current else 0
+    verified = verify.verified_channel(
+        envelope, channel_name, trusted, now, last_counter
+    )
+    if verified.record.previous != _previous(current):
+        raise WrongChannelError(
+            f"channel {channel_name}",
+            f"previous {_previous(current)}",
+            f"{verified.record.previous}",
+            "make the channel file anew on top of the current release",
+        )
+    for target, entry in verified.record.package.items():
+        tar = tars.get(target)
+        if tar is not None and sha256_bytes(tar) == entry.sha256:
+            _put_once(store, entry.path, tar)
+        elif tar is not None or store.digest(entry.path) != entry.sha256:
+            raise StoreError(entry.path, f"a tar of sha256 {entry.sha256}", "another")
+    store.put(path, envelope, generation)
+    _put_copy(store, channel_name, verified.record.encode(), trusted)
+    return verified
+
+
+def current_channel(
+    store: Store, channel_name: str, trusted: TrustedKeys
+) -> VerifiedChannel | None:
+    """Returns the store's current release of a channel, None before the first.
+
+    Raises:
+        What `verify.signed_channel` raises: a channel that nobody trusts is not
+        silently replaced.
+    """
+    try:
+        raw = store.get(channel.envelope_path(channel_name), LIMITS.channel_bytes)
+    except NotFoundError:
+        return None
+    return verify.signed_channel(raw, channel_name, trusted)
+
+
+def _next_counter(
+    current: VerifiedChannel | None, verified: VerifiedPackage, wanted: int | None
+) -> int:
+    last = current.release_counter if current else 0
+    lowest = max(last + 1, verified.manifest.release_counter)
+    if wanted is not None and wanted < lowest:
+        raise RollbackError(
+            verified.folder, f"a release counter of at least {lowest}", wanted
+        )
+    return lowest if wanted is None else wanted
+
+
+def _entries(
+    current: VerifiedChannel | None, verified: VerifiedPackage, tar: bytes
+) -> dict[str, PackageEntry]:
+    entries = dict(current.record.package) if current else {}
+    tar_sha256 = sha256_bytes(tar)
+    entries[verified.manifest.target] = PackageEntry(
+        path=channel.tar_path(tar_sha256),
+        sha256=tar_sha256,
+        size_bytes=len(tar),
+        digest=verified.digest,
+    )
+    return entries
+
+
+def _previous(current: VerifiedChannel | None) -> Previous | None:
+    if current is None:
+        return None
+    return Previous(current.release_counter, current.sha256)
+
+
+def _provenance(verified: VerifiedPackage) -> ChannelProvenance:
+    return ChannelProvenance(
+        run_id=verified.provenance.run_id,
+        dataset_manifest=verified.provenance.dataset_manifest_digest,
+        commit=verified.provenance.code_commit,
+        blessing=sha256_file(verified.folder / package.BLESSING),
+    )
+
+
+def _put_once(store: Store, path: str, data: bytes) -> None:
+    """Puts an object whose name is its content; there is nothing to overwrite."""
+    try:
+        store.put(path, data, if_generation_match=0)
+    except PreconditionFailedError:
+        if store.digest(path) != sha256_bytes(data):
+            raise
+
+
+def _put_copy(
+    store: Store, channel_name: str, payload: bytes, trusted: TrustedKeys
+) -> None:
+    """Puts the copy for people, unless a later publisher has put its own."""
+    path = channel.plain_path(channel_name)
+    generation = store.generation(path)
+    current = current_channel(store, channel_name, trusted)
+    if current is None or current.sha256 != sha256_bytes(payload):
+        return
+    try:
+        store.put(path, payload, generation)
+    except PreconditionFailedError:
+        return

@@ -1,0 +1,113 @@
+"""Publishes a blessed package on a channel.
+
+    bazel run //release:publish -- --store=file:///… --channel=nightly \\
+        --package=DIR --key_file=KEY --keyring=KEYRING
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from absl import app, flags
+
+from release import channel, command_line, package, publish, verify
+from release.channel import Rollout
+from release.keys import PrivateKey
+from release.limits import LIMITS
+from release.store import Store, open_store
+from release.trusted_keys import CHANNELS, TrustedKeys
+
+DEFAULT_EXPIRES_DAYS = 30.0
+
+_STORE = flags.DEFINE_string(
+    "store", None, "URI of the store: file:///… or gs://…", required=True
+)
+_CHANNEL = flags.DEFINE_enum(
+    "channel", None, CHANNELS, "channel to move", required=True
+)
+_PACKAGE = flags.DEFINE_string(
+    "package", None, "folder of the blessed package", required=True
+)
+_KEY_FILES = flags.DEFINE_multi_string(
+    "key_file", [], "private key file, mode 0600; repeat it for a threshold role"
+)
+_KEYRING = flags.DEFINE_string(
+    "keyring", None, "keyring file that devices use", required=True
+)
+_ENVELOPE = flags.DEFINE_string(
+    "channel_envelope",
+    None,
+    "publish this envelope, signed with //release:sign, instead of signing here; "
+    "needs no --key_file",
+)
+_ALLOW_DEVELOPMENT = flags.DEFINE_bool(
+    "allow_development_keys", False, "let development keys of the keyring count"
+)
+_EXPIRES_DAYS = flags.DEFINE_float(
+    "expires_days",
+    DEFAULT_EXPIRES_DAYS,
+    "days until devices stop believing the channel",
+    lower_bound=0.0,
+)
+_PERCENT = flags.DEFINE_integer(
+    "rollout_percent",
+    publish.DEFAULT_ROLLOUT.percent,
+    "share of devices that take the release, in percent",
+    lower_bound=0,
+    upper_bound=100,
+)
+_SALT = flags.DEFINE_string(
+    "rollout_salt", publish.DEFAULT_ROLLOUT.salt, "salt of the choice of devices"
+)
+_RUNTIME = flags.DEFINE_string(
+    "minimum_runtime",
+    publish.DEFAULT_MINIMUM_RUNTIME,
+    "lowest runtime version, as 0.3.0",
+)
+_COUNTER = flags.DEFINE_integer(
+    "release_counter", None, "release counter; default: the next one", lower_bound=1
+)
+
+
+def main(argv: list[str]) -> None:
+    """Publishes what the flags name and prints where it is."""
+    if len(argv) > 1 or bool(_KEY_FILES.value) == bool(_ENVELOPE.value):
+        raise app.UsageError("name either --key_file or --channel_envelope")
+    store = open_store(_STORE.value)
+    trusted = TrustedKeys.read(Path(_KEYRING.value), _ALLOW_DEVELOPMENT.value)
+    now = datetime.now(UTC)
+    folder = Path(_PACKAGE.value)
+    if _ENVELOPE.value:
+        _publish_signed(store, trusted, folder, Path(_ENVELOPE.value), now)
+        return
+    done = publish.publish(
+        store,
+        _CHANNEL.value,
+        folder,
+        [PrivateKey.read(Path(path)) for path in _KEY_FILES.value],
+        trusted,
+        now,
+        now + timedelta(days=_EXPIRES_DAYS.value),
+        Rollout(_PERCENT.value, _SALT.value),
+        _RUNTIME.value,
+        _COUNTER.value,
+    )
+    command_line.say(f"package  {store.uri}/{done.tar_path}")
+    command_line.say(f"digest   {done.digest}")
+    command_line.say(f"channel  {done.channel_uri} (release {done.release_counter})")
+
+
+def _publish_signed(
+    store: Store, trusted: TrustedKeys, folder: Path, file: Path, now: datetime
+) -> None:
+    package_ = verify.verified_package(folder, trusted, now, None, None)
+    with file.open("rb") as stream:
+        envelope = stream.read(LIMITS.channel_bytes + 1)
+    tars = {package_.manifest.target: package.pack_tar(folder)}
+    done = publish.publish_envelope(store, _CHANNEL.value, envelope, tars, trusted, now)
+    uri = f"{store.uri}/{channel.plain_path(_CHANNEL.value)}"
+    command_line.say(f"digest   {package_.digest}")
+    command_line.say(f"channel  {uri} (release {done.release_counter})")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

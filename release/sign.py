@@ -1,0 +1,139 @@
+"""Signs a provenance statement, a verdict or a channel file.
+
+    bazel run //release:sign -- --role=provenance --package=DIR --key_file=KEY \\
+        --run_id=ID --dataset_uri=URI --code_uri=URI --started=T --finished=T
+    bazel run //release:sign -- --role=blessing --package=DIR --key_file=KEY \\
+        --verdict=blessed --reason="mean success 0.98" --report=REPORT
+    bazel run //release:sign -- --role=channel:stable --channel_file=stable.json \\
+        --output=stable.dsse.json --key_file=KEY
+
+Where the envelope is there already and signs the same payload, the new signatures are
+added to it: that is how the holders of a threshold sign one after the other.
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from absl import app, flags
+
+from release import channel, command_line, signing, times, verify
+from release.blessing import VERDICTS, Blessing
+from release.digest import sha256_file
+from release.errors import MalformedError
+from release.keys import PrivateKey
+from release.limits import LIMITS
+from release.provenance import Provenance
+from release.trusted_keys import BLESSING_ROLE, PROVENANCE_ROLE, ROLES, role_of_channel
+
+_ROLE = flags.DEFINE_enum("role", None, ROLES, "role to sign in")
+_KEY_FILES = flags.DEFINE_multi_string(
+    "key_file", [], "private key file, mode 0600; may be repeated"
+)
+_PACKAGE = flags.DEFINE_string(
+    "package", None, "package folder (roles provenance and blessing)"
+)
+_RUN_ID = flags.DEFINE_string("run_id", None, "training run (provenance)")
+_DATASET_URI = flags.DEFINE_string(
+    "dataset_uri", None, "URI the dataset was read from (provenance)"
+)
+_CODE_URI = flags.DEFINE_string(
+    "code_uri", None, "URI of the code repository (provenance)"
+)
+_STARTED = flags.DEFINE_string(
+    "started", None, "UTC time training started, 2026-01-31T08:00:00Z (provenance)"
+)
+_FINISHED = flags.DEFINE_string(
+    "finished", None, "UTC time the package was whole, same form (provenance)"
+)
+_VERDICT = flags.DEFINE_enum("verdict", None, VERDICTS, "verdict (blessing)")
+_REASONS = flags.DEFINE_multi_string(
+    "reason", [], "one reason of the verdict; may be repeated (blessing)"
+)
+_REPORT = flags.DEFINE_string("report", None, "evaluation report file (blessing)")
+_BLESSING_DAYS = flags.DEFINE_float(
+    "blessing_days",
+    None,
+    "days until the verdict expires; default: never (blessing)",
+    lower_bound=0.0,
+)
+_CHANNEL_FILE = flags.DEFINE_string(
+    "channel_file", None, "unsigned channel file (channel roles)"
+)
+_OUTPUT = flags.DEFINE_string("output", None, "envelope to write (channel roles)")
+
+
+def main(argv: list[str]) -> None:
+    """Signs what the flags name and prints the envelope's path."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
+    role = _required(_ROLE)
+    if not _KEY_FILES.value:
+        raise app.UsageError("--key_file is required")
+    keys = [PrivateKey.read(Path(path)) for path in _KEY_FILES.value]
+    if role == PROVENANCE_ROLE:
+        output = _sign_provenance(Path(_required(_PACKAGE)), keys)
+    elif role == BLESSING_ROLE:
+        output = _sign_blessing(Path(_required(_PACKAGE)), keys)
+    else:
+        output = _sign_channel(Path(_required(_CHANNEL_FILE)), role, keys)
+    command_line.say(str(output))
+
+
+def _required(flag: flags.FlagHolder[str | None]) -> str:
+    value = flag.value
+    if not value:
+        raise app.UsageError(f"--{flag.name} is required for this role")
+    return value
+
+
+def _sign_provenance(folder: Path, keys: list[PrivateKey]) -> Path:
+    manifest = verify.intact_package(folder).manifest
+    stated = Provenance(
+        package_digest=manifest.digest,
+        dataset_manifest_digest=manifest.metadata.dataset_manifest_digest,
+        dataset_uri=_required(_DATASET_URI),
+        code_commit=manifest.metadata.code_commit,
+        code_uri=_required(_CODE_URI),
+        hardware=manifest.metadata.hardware,
+        safety_version=manifest.safety_version,
+        export_target=manifest.target,
+        training_config=manifest.metadata.training_config,
+        run_id=_required(_RUN_ID),
+        started=times.parse(_required(_STARTED), "--started"),
+        finished=times.parse(_required(_FINISHED), "--finished"),
+    )
+    return signing.sign_provenance(folder, stated, keys)
+
+
+def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> Path:
+    if not _REASONS.value:
+        raise app.UsageError("--reason is required for this role")
+    intact = verify.intact_package(folder)
+    now = datetime.now(UTC)
+    days = _BLESSING_DAYS.value
+    verdict = Blessing(
+        package_digest=intact.digest,
+        verdict=_required(_VERDICT),
+        reasons=tuple(_REASONS.value),
+        report_digest=sha256_file(Path(_required(_REPORT))),
+        issued=now,
+        expires=None if days is None else now + timedelta(days=days),
+    )
+    return signing.sign_blessing(folder, verdict, keys)
+
+
+def _sign_channel(file: Path, role: str, keys: list[PrivateKey]) -> Path:
+    with file.open("rb") as stream:
+        raw = stream.read(LIMITS.channel_bytes + 1)
+    record = channel.parse(raw, file)
+    if role_of_channel(record.channel) != role:
+        raise MalformedError(
+            file, f"a channel of role {role}", record.channel, "name its own role"
+        )
+    output = Path(_required(_OUTPUT))
+    signing.write_envelope(output, raw, channel.PAYLOAD_TYPE, keys)
+    return output
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,60 @@
+"""Writes signed statements into a package folder; part of the signing half."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from release import dsse, package, statement
+from release.blessing import Blessing
+from release.dsse import Envelope, Signer
+from release.errors import ReleaseError
+from release.limits import LIMITS
+from release.provenance import Provenance
+from rlds import durable_file
+
+
+def sign_provenance(folder: Path, stated: Provenance, keys: Sequence[Signer]) -> Path:
+    """Writes `provenance.intoto.jsonl` into `folder` and returns its path.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = folder / package.PROVENANCE
+    write_envelope(path, stated.statement(), statement.PAYLOAD_TYPE, keys)
+    return path
+
+
+def sign_blessing(folder: Path, verdict: Blessing, keys: Sequence[Signer]) -> Path:
+    """Writes `blessing.intoto.jsonl` into `folder` and returns its path.
+
+    A refusal is signed just as a blessing is: `verify` reads the verdict.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = folder / package.BLESSING
+    write_envelope(path, verdict.statement(), statement.PAYLOAD_TYPE, keys)
+    return path
+
+
+def write_envelope(
+    path: Path, payload: bytes, payload_type: str, keys: Sequence[Signer]
+) -> None:
+    """Writes a signed envelope, keeping earlier signatures of the same payload.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    old = _readable_envelope(path)
+    if old and (old.payload, old.payload_type) == (payload, payload_type):
+        durable_file.write(path, dsse.add_signatures(old.encode(), keys))
+    else:
+        durable_file.write(path, dsse.sign(payload, payload_type, keys))
+
+
+def _readable_envelope(path: Path) -> Envelope | None:
+    """Returns the envelope at `path`; what is no envelope is about to be replaced."""
+    try:
+        with path.open("rb") as stream:
+            return Envelope.parse(stream.read(LIMITS.envelope_bytes + 1), path)
+    except (FileNotFoundError, ReleaseError):
+        return None

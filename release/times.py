@@ -1,0 +1,45 @@
+"""Times in signed records: UTC to the second, written `2026-01-31T08:00:00Z`."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from release.errors import MalformedError
+
+_FORM = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
+
+
+def parse(text: str, source: str | Path) -> datetime:
+    """Returns the time that `text` states.
+
+    Raises:
+        MalformedError: another form, or no such day or hour.
+    """
+    try:
+        if _FORM.fullmatch(text) is None:
+            raise ValueError(text)
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError as e:
+        raise MalformedError(
+            source, "a UTC time such as 2026-01-31T08:00:00Z", repr(text)
+        ) from e
+
+
+def format_utc(time: datetime) -> str:
+    """Returns `time` as it is written into records, fractions of a second dropped.
+
+    Raises:
+        ValueError: `time` has no time zone.
+    """
+    return require_aware(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def require_aware(time: datetime) -> datetime:
+    """Returns `time`.
+
+    Raises:
+        ValueError: `time` has no time zone, so comparing it would guess one.
+    """
+    if time.tzinfo is None:
+        raise ValueError(f"expected a time with a time zone, got {time!r}")
+    return time

@@ -1,0 +1,242 @@
+"""Which public keys may sign what, and how many of them must.
+
+A keyring is a JSON file that a device or a person got over a trusted way:
+
+    {"schema_version": 1,
+     "keys": [{"keyid": "<sha256 of the public bytes>", "public": "<base64>",
+               "roles": ["channel:nightly", "provenance"], "development": false}],
+     "thresholds": {"channel:stable": 2}}
+
+A role that `thresholds` does not name needs one signature.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from release import dsse
+from release.errors import (
+    DevelopmentKeyError,
+    DuplicateNameError,
+    MalformedError,
+    ThresholdNotMetError,
+    UntrustedError,
+    WrongRoleError,
+)
+from release.json_fields import Fields, decode
+from release.limits import LIMITS
+from rlds import canonical_json
+
+SCHEMA_VERSION = 1
+CHANNELS = ("nightly", "beta", "stable", "rollback")
+PROVENANCE_ROLE = "provenance"
+BLESSING_ROLE = "blessing"
+ROLES = (
+    "channel:nightly",
+    "channel:beta",
+    "channel:stable",
+    BLESSING_ROLE,
+    PROVENANCE_ROLE,
+)
+
+
+def role_of_channel(channel: str) -> str:
+    """Returns the role that signs a channel; going back needs the stable keys.
+
+    Raises:
+        ValueError: no such channel.
+    """
+    if channel not in CHANNELS:
+        raise ValueError(f"expected a channel of {CHANNELS}, got {channel!r}")
+    return "channel:stable" if channel == "rollback" else f"channel:{channel}"
+
+
+@dataclass(frozen=True)
+class TrustedKey:
+    """One public key of a keyring.
+
+    Attributes:
+        public: the Ed25519 public key.
+        roles: what it may sign, from `ROLES`.
+        development: made on a developer's machine and kept without protection.
+    """
+
+    public: Ed25519PublicKey
+    roles: tuple[str, ...]
+    development: bool
+
+    def __post_init__(self) -> None:
+        for role in self.roles:
+            if role not in ROLES:
+                raise ValueError(f"expected a role of {ROLES}, got {role!r}")
+
+    @property
+    def keyid(self) -> str:
+        """The sha256 of the public bytes."""
+        return dsse.keyid_of(self.public)
+
+
+@dataclass(frozen=True)
+class TrustedKeys:
+    """A keyring, and whether its development keys count.
+
+    Attributes:
+        keys: all keys by key id, refused development keys included, so that their
+            refusal can be told from an unknown key.
+        allow_development: whether development keys count.
+        thresholds: signatures needed for a role; one where absent.
+    """
+
+    keys: Mapping[str, TrustedKey]
+    allow_development: bool
+    thresholds: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        *keys: TrustedKey,
+        allow_development: bool,
+        thresholds: Mapping[str, int] | None = None,
+    ) -> "TrustedKeys":
+        """Returns a keyring of `keys`."""
+        by_id = {key.keyid: key for key in keys}
+        return cls(by_id, allow_development, dict(thresholds or {}))
+
+    @classmethod
+    def parse(
+        cls, raw: bytes, allow_development: bool, source: str | Path = "keyring"
+    ) -> "TrustedKeys":
+        """Reads a keyring.
+
+        Raises:
+            OversizedError: longer than a keyring may be.
+            MalformedError: not a keyring, a key id that is not its key's, a role that
+                does not exist, or a threshold below one.
+            DuplicateNameError: one key twice.
+        """
+        value = decode(raw, source, LIMITS.keyring_bytes)
+        fields = Fields(value, source, ("schema_version", "keys"), "", ("thresholds",))
+        fields.version(SCHEMA_VERSION)
+        entries = fields.each("keys", ("keyid", "public", "roles", "development"))
+        if len(entries) > LIMITS.keys:
+            raise fields.fail("keys", f"to hold at most {LIMITS.keys} keys")
+        keys: dict[str, TrustedKey] = {}
+        for entry in entries:
+            key = _parse_key(entry, source)
+            if key.keyid in keys:
+                raise DuplicateNameError(source, "each key once", key.keyid)
+            keys[key.keyid] = key
+        return cls(keys, allow_development, _parse_thresholds(fields))
+
+    @classmethod
+    def read(cls, path: Path, allow_development: bool) -> "TrustedKeys":
+        """Reads a keyring file; raises as `parse` does, or OSError."""
+        with path.open("rb") as stream:
+            raw = stream.read(LIMITS.keyring_bytes + 1)
+        return cls.parse(raw, allow_development, path)
+
+    def encode(self) -> bytes:
+        """Returns the keyring file."""
+        value = {
+            "schema_version": SCHEMA_VERSION,
+            "keys": [
+                {
+                    "keyid": keyid,
+                    "public": base64.b64encode(key.public.public_bytes_raw()).decode(),
+                    "roles": sorted(key.roles),
+                    "development": key.development,
+                }
+                for keyid, key in sorted(self.keys.items())
+            ],
+            "thresholds": dict(self.thresholds),
+        }
+        return canonical_json.encode(value)
+
+    def threshold(self, role: str) -> int:
+        """Returns how many different keys must sign for `role`."""
+        return self.thresholds.get(role, 1)
+
+    def holding(self, role: str) -> dict[str, Ed25519PublicKey]:
+        """Returns the keys that count for `role`, by key id."""
+        return {
+            keyid: key.public
+            for keyid, key in self.keys.items()
+            if role in key.roles and (self.allow_development or not key.development)
+        }
+
+    def payload(self, envelope: dsse.Envelope, role: str, payload_type: str) -> bytes:
+        """Returns the payload of `envelope` once enough keys of `role` signed it.
+
+        Raises:
+            MalformedError: an envelope of another payload type.
+            UnsignedError: no signature.
+            DevelopmentKeyError: a development key signed, and they do not count.
+            WrongRoleError: a key signed that does not have the role.
+            BadSignatureError: a signature does not fit the bytes.
+            UnknownKeyError: only unknown keys signed.
+            ThresholdNotMetError: too few good signatures.
+        """
+        accepted = self.holding(role)
+        try:
+            return dsse.verify_envelope(
+                envelope, accepted, self.threshold(role), payload_type
+            )
+        except UntrustedError as error:
+            raise self._reason(envelope, role, error) from error
+
+    def _reason(
+        self, envelope: dsse.Envelope, role: str, error: UntrustedError
+    ) -> UntrustedError:
+        """Returns a more telling error where the keyring knows one, else `error`."""
+        everyone = {keyid: key.public for keyid, key in self.keys.items()}
+        idle = envelope.good_keyids(everyone) - set(self.holding(role))
+        signers = [(keyid, self.keys[keyid]) for keyid in sorted(idle)]
+        for keyid, key in signers:
+            if role in key.roles:
+                return DevelopmentKeyError(
+                    envelope.source, "a release key", f"development key {keyid[:12]}"
+                )
+        for keyid, key in signers:
+            if not isinstance(error, ThresholdNotMetError):
+                roles = ", ".join(key.roles) or "none"
+                return WrongRoleError(
+                    envelope.source,
+                    f"a signature by a key with role {role}",
+                    f"key {keyid[:12]} with roles {roles}",
+                )
+        return error
+
+
+def _parse_key(entry: Fields, source: str | Path) -> TrustedKey:
+    text = entry.text("public")
+    try:
+        raw = base64.b64decode(text.encode("ascii"), validate=True)
+        public = Ed25519PublicKey.from_public_bytes(raw)
+    except (binascii.Error, ValueError) as e:
+        raise MalformedError(
+            source, "an Ed25519 public key of 32 bytes in base64", repr(text)
+        ) from e
+    roles = entry.texts("roles")
+    for role in roles:
+        if role not in ROLES:
+            raise MalformedError(source, "roles of " + ", ".join(ROLES), repr(role))
+    key = TrustedKey(public, roles, entry.boolean("development"))
+    if entry.text("keyid") != key.keyid:
+        raise MalformedError(source, f"keyid {key.keyid}", entry.text("keyid"))
+    return key
+
+
+def _parse_thresholds(fields: Fields) -> dict[str, int]:
+    if not fields.has("thresholds"):
+        return {}
+    thresholds = {}
+    for role, count in fields.mapping("thresholds").items():
+        whole = isinstance(count, int) and not isinstance(count, bool)
+        if role not in ROLES or not isinstance(count, int) or not whole or count < 1:
+            raise fields.fail("thresholds", "to map roles to counts of at least 1")
+        thresholds[role] = count
+    return thresholds

@@ -1,0 +1,411 @@
+"""The only door: bytes and folders become trusted types here, or an error is raised.
+
+Order of each check: size, signature, then parsing, then what the content says. There
+is no boolean answer and no way to a verified type around these functions.
+"""
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from release import blessing, channel, package, provenance, statement, times
+from release.blessing import Blessing
+from release.channel import Channel, PackageEntry
+from release.digest import sha256_bytes
+from release.dsse import Envelope
+from release.errors import (
+    DigestMismatchError,
+    ExpiredError,
+    LinkError,
+    MissingFileError,
+    NotBlessedError,
+    OversizedError,
+    RollbackError,
+    UnknownFileError,
+    WrongChannelError,
+    WrongSubjectError,
+    WrongTargetError,
+)
+from release.json_fields import Fields, decode
+from release.limits import LIMITS
+from release.package import FileEntry, PackageManifest
+from release.provenance import Provenance
+from release.trusted_keys import (
+    BLESSING_ROLE,
+    PROVENANCE_ROLE,
+    TrustedKeys,
+    role_of_channel,
+)
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class IntactPackage:
+    """A folder whose content is exactly what its package.json says.
+
+    Says nothing about who made it. Only `intact_package` makes one.
+
+    Attributes:
+        folder: the folder.
+        manifest: its package.json.
+    """
+
+    folder: Path
+    manifest: PackageManifest
+
+    @property
+    def digest(self) -> str:
+        """The package digest."""
+        return self.manifest.digest
+
+    def path(self, name: str) -> Path:
+        """Returns the file that the package lists as `name`.
+
+        Raises:
+            MissingFileError: the package lists no such file.
+        """
+        if name not in self.manifest.files:
+            raise MissingFileError(self.folder, f"file {name} listed", "no such entry")
+        return self.folder / name
+
+
+@dataclass(frozen=True)
+class VerifiedPackage:
+    """An intact package with trusted provenance and a trusted blessing.
+
+    Only `verified_package` makes one.
+    """
+
+    intact: IntactPackage
+    provenance: Provenance
+    blessing: Blessing
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return self.intact.folder
+
+    @property
+    def manifest(self) -> PackageManifest:
+        """Its package.json."""
+        return self.intact.manifest
+
+    @property
+    def digest(self) -> str:
+        """The package digest."""
+        return self.intact.digest
+
+    def path(self, name: str) -> Path:
+        """Returns the file that the package lists as `name`; see IntactPackage."""
+        return self.intact.path(name)
+
+
+@dataclass(frozen=True)
+class VerifiedChannel:
+    """A channel signed by enough keys of its role. Only this module makes one.
+
+    Attributes:
+        record: what the channel says.
+        sha256: digest of the signed channel file.
+    """
+
+    record: Channel
+    sha256: str
+
+    @property
+    def release_counter(self) -> int:
+        """The channel's release counter."""
+        return self.record.release_counter
+
+    def entry(self, target: str) -> PackageEntry:
+        """Returns the package of `target`.
+
+        Raises:
+            WrongTargetError: the channel has none for it.
+        """
+        if target not in self.record.package:
+            raise WrongTargetError(
+                f"channel {self.record.channel}",
+                f"a package for {target}",
+                "packages for " + ", ".join(sorted(self.record.package)),
+            )
+        return self.record.package[target]
+
+
+def intact_package(folder: Path, target: str | None = None) -> IntactPackage:
+    """Checks that `folder` holds what its package.json lists, and nothing else.
+
+    Args:
+        folder: an unpacked package.
+        target: when given, the export target it must be for.
+
+    Raises:
+        MissingFileError: package.json or a listed file is absent.
+        UnknownFileError: a file or folder that is not listed.
+        LinkError: a symbolic link, hard link or special file.
+        UnsafePathError: a name that a package may not hold, listed or present.
+        OversizedError: a file longer than its listed size.
+        DigestMismatchError: a file's content, or its size, differs.
+        MalformedError, DuplicateNameError: package.json is not a manifest, or
+            safety.json does not state the listed version.
+        WrongTargetError: for another target.
+    """
+    return _intact(folder, _read_manifest(folder), target)
+
+
+def verified_package(
+    folder: Path,
+    keys: TrustedKeys,
+    now: datetime,
+    target: str | None,
+    expected_digest: str | None,
+) -> VerifiedPackage:
+    """Checks an unpacked package, its provenance and its blessing.
+
+    Args:
+        folder: the unpacked package.
+        keys: who may sign provenance and blessings.
+        now: the time, with a time zone.
+        target: export target it must be for; None where any may pass.
+        expected_digest: package digest it must have, as a verified channel names it;
+            None where nothing names one yet, as before the first publishing.
+
+    Raises:
+        What `intact_package` raises.
+        DigestMismatchError: another package digest.
+        MissingFileError: no provenance or no blessing.
+        UntrustedError: one of its subclasses, for either statement's signature.
+        MalformedError: a statement of another form.
+        WrongSubjectError: a statement about another package, or one that
+            contradicts package.json.
+        NotBlessedError: the verdict is not `blessed`.
+        ExpiredError: the blessing's own expiry has passed.
+        ValueError: `now` has no time zone.
+    """
+    times.require_aware(now)
+    raw = _read_manifest(folder)
+    digest = sha256_bytes(raw)
+    if expected_digest is not None and digest != expected_digest:
+        raise DigestMismatchError(folder, f"package digest {expected_digest}", digest)
+    stated = provenance.parse(
+        _statement(folder, package.PROVENANCE, keys, PROVENANCE_ROLE),
+        folder / package.PROVENANCE,
+    )
+    _check_subject(folder / package.PROVENANCE, digest, stated.package_digest)
+    verdict = blessing.parse(
+        _statement(folder, package.BLESSING, keys, BLESSING_ROLE),
+        folder / package.BLESSING,
+    )
+    _check_subject(folder / package.BLESSING, digest, verdict.package_digest)
+    # Two trusted keys vouch for the digest of package.json; from here it is parsed.
+    intact = _intact(folder, raw, target)
+    _check_provenance(intact, stated)
+    _check_blessing(intact, verdict, now)
+    return VerifiedPackage(intact, stated, verdict)
+
+
+def verified_channel(
+    raw: bytes,
+    channel_name: str,
+    keys: TrustedKeys,
+    now: datetime,
+    last_counter: int,
+    last_digest: str | None = None,
+) -> VerifiedChannel:
+    """Checks a channel envelope against what a device accepted before.
+
+    Args:
+        raw: bytes of `channels/<name>.dsse.json`.
+        channel_name: the channel that was asked for.
+        keys: who may sign it.
+        now: the time, with a time zone.
+        last_counter: highest release counter accepted so far; 0 for none.
+        last_digest: package digest accepted with `last_counter`. A channel with that
+            same counter is accepted only when it names this package, so that asking
+            again is not an error and a second file under one counter is.
+
+    Raises:
+        OversizedError: longer than a channel may be.
+        MalformedError: not an envelope, or not a channel file inside.
+        UntrustedError: one of its subclasses, for the signatures.
+        WrongChannelError: a well signed file of another channel.
+        ExpiredError: `now` is at or past the signed expiry.
+        RollbackError: a lower counter, or the same with another package.
+        ValueError: `now` has no time zone, or no such channel.
+    """
+    times.require_aware(now)
+    verified = signed_channel(raw, channel_name, keys)
+    record = verified.record
+    source = f"channel {channel_name}"
+    if now >= record.expires:
+        raise ExpiredError(
+            source,
+            f"an expiry after {times.format_utc(now)}",
+            times.format_utc(record.expires),
+        )
+    digests = {entry.digest for entry in record.package.values()}
+    repeated = record.release_counter == last_counter and last_digest in digests
+    if record.release_counter <= last_counter and not repeated:
+        raise RollbackError(
+            source,
+            f"a release counter above {last_counter}",
+            f"{record.release_counter}",
+        )
+    return verified
+
+
+def signed_channel(raw: bytes, channel_name: str, keys: TrustedKeys) -> VerifiedChannel:
+    """Checks the signatures and the name of a channel, whatever its age.
+
+    For the publisher, whose next release follows the present one even when that has
+    expired. A device calls `verified_channel`.
+
+    Raises:
+        As `verified_channel`, but neither ExpiredError nor RollbackError.
+    """
+    source = f"channel {channel_name}"
+    role = role_of_channel(channel_name)
+    envelope = Envelope.parse(raw, source, LIMITS.channel_bytes)
+    payload = keys.payload(envelope, role, channel.PAYLOAD_TYPE)
+    record = channel.parse(payload, source)
+    if record.channel != channel_name:
+        raise WrongChannelError(source, f"channel {channel_name}", record.channel)
+    return VerifiedChannel(record, sha256_bytes(payload))
+
+
+def _intact(folder: Path, raw: bytes, target: str | None) -> IntactPackage:
+    manifest = package.parse(raw, folder / package.MANIFEST)
+    if target is not None and manifest.target != target:
+        raise WrongTargetError(folder, f"target {target}", manifest.target)
+    present = set(package.plain_files(folder))
+    for path in sorted(set(manifest.files) - present):
+        raise MissingFileError(folder, f"file {path}", "none")
+    known = {package.MANIFEST, *package.STATEMENTS, *manifest.files}
+    for path in sorted(present - known):
+        raise UnknownFileError(folder, "only files that package.json lists", path)
+    for entry in manifest.files.values():
+        _check_file(folder, entry)
+    _check_safety_version(folder, manifest)
+    return IntactPackage(folder, manifest)
+
+
+def _read_manifest(folder: Path) -> bytes:
+    return _read_file(folder, package.MANIFEST, LIMITS.manifest_bytes)
+
+
+def _statement(folder: Path, name: str, keys: TrustedKeys, role: str) -> bytes:
+    raw = _read_file(folder, name, LIMITS.envelope_bytes)
+    envelope = Envelope.parse(raw, folder / name)
+    return keys.payload(envelope, role, statement.PAYLOAD_TYPE)
+
+
+def _check_subject(source: Path, digest: str, subject: str) -> None:
+    if subject != digest:
+        raise WrongSubjectError(source, f"package digest {digest}", subject)
+
+
+def _check_provenance(intact: IntactPackage, stated: Provenance) -> None:
+    """Checks that the provenance and package.json tell the same story."""
+    manifest, metadata = intact.manifest, intact.manifest.metadata
+    pairs = (
+        ("dataset", metadata.dataset_manifest_digest, stated.dataset_manifest_digest),
+        ("code commit", metadata.code_commit, stated.code_commit),
+        ("hardware", metadata.hardware, stated.hardware),
+        ("export target", manifest.target, stated.export_target),
+        ("safety version", manifest.safety_version, stated.safety_version),
+        ("training config", metadata.training_config, stated.training_config),
+    )
+    for what, expected, got in pairs:
+        if expected != got:
+            raise WrongSubjectError(
+                intact.folder / package.PROVENANCE, f"{what} {expected}", got
+            )
+
+
+def _check_blessing(intact: IntactPackage, verdict: Blessing, now: datetime) -> None:
+    source = intact.folder / package.BLESSING
+    if verdict.verdict != blessing.BLESSED:
+        reasons = "; ".join(verdict.reasons)
+        raise NotBlessedError(
+            source, "verdict blessed", f"{verdict.verdict}: {reasons}"
+        )
+    if verdict.expires is not None and now >= verdict.expires:
+        raise ExpiredError(
+            source,
+            f"an expiry after {times.format_utc(now)}",
+            times.format_utc(verdict.expires),
+            "evaluate and bless the package again",
+        )
+
+
+def _check_safety_version(folder: Path, manifest: PackageManifest) -> None:
+    entry = manifest.files[package.SAFETY]
+    raw = _read_file(folder, package.SAFETY, entry.size_bytes)
+    source = folder / package.SAFETY
+    value = decode(raw, source, LIMITS.manifest_bytes)
+    optional = tuple(value) if isinstance(value, dict) else ()
+    fields = Fields(value, source, ("version",), "", optional)
+    if fields.text("version") != manifest.safety_version:
+        raise fields.fail("version", f"to be {manifest.safety_version}")
+
+
+def _check_file(folder: Path, entry: FileEntry) -> None:
+    """Reads a listed file up to its signed size and compares its digest."""
+    state = hashlib.sha256()
+    size_bytes = 0
+    descriptor = _open_plain(folder, entry.path)
+    try:
+        while chunk := os.read(
+            descriptor, min(_CHUNK_BYTES, entry.size_bytes + 1 - size_bytes)
+        ):
+            size_bytes += len(chunk)
+            state.update(chunk)
+            if size_bytes > entry.size_bytes:
+                raise OversizedError(
+                    folder / entry.path, f"{entry.size_bytes} bytes", "more"
+                )
+    finally:
+        os.close(descriptor)
+    if size_bytes != entry.size_bytes:
+        raise DigestMismatchError(
+            folder / entry.path, f"{entry.size_bytes} bytes", f"{size_bytes} bytes"
+        )
+    if state.hexdigest() != entry.sha256:
+        raise DigestMismatchError(
+            folder / entry.path, f"sha256 {entry.sha256}", state.hexdigest()
+        )
+
+
+def _read_file(folder: Path, name: str, limit_bytes: int) -> bytes:
+    """Returns a plain file of at most `limit_bytes`."""
+    descriptor = _open_plain(folder, name)
+    with os.fdopen(descriptor, "rb") as stream:
+        raw = stream.read(limit_bytes + 1)
+    if len(raw) > limit_bytes:
+        raise OversizedError(folder / name, f"at most {limit_bytes} bytes", "more")
+    return raw
+
+
+def _open_plain(folder: Path, name: str) -> int:
+    """Opens a file that is no link and has no second name.
+
+    O_NONBLOCK keeps a named pipe from holding up the open until it is refused.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(folder / name, flags)
+    except (FileNotFoundError, NotADirectoryError) as e:
+        raise MissingFileError(folder, f"file {name}", "none") from e
+    except OSError as e:
+        if (folder / name).is_symlink():
+            raise LinkError(folder / name, "a plain file", "a symbolic link") from e
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(descriptor)
+        raise LinkError(folder / name, "a plain file", "a link or special file")
+    return descriptor

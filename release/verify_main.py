@@ -1,0 +1,81 @@
+"""Verifies a package folder or a channel and prints what it is.
+
+    bazel run //release:verify -- --package=DIR --keyring=KEYRING --target=pi5-cpu
+    bazel run //release:verify -- --package=DIR --integrity_only
+    bazel run //release:verify -- --channel=file:///…/channels/nightly.json \\
+        --keyring=KEYRING
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from absl import app, flags
+
+from release import channel, command_line, times, verify
+from release.limits import LIMITS
+from release.package import TARGETS, PackageManifest
+from release.store import open_store
+from release.trusted_keys import TrustedKeys
+
+_PACKAGE = flags.DEFINE_string("package", None, "package folder to verify")
+_CHANNEL = flags.DEFINE_string(
+    "channel", None, "URI <store>/channels/<name>.json to verify"
+)
+_KEYRING = flags.DEFINE_string("keyring", None, "keyring file to trust")
+_TARGET = flags.DEFINE_enum("target", None, TARGETS, "export target it must be for")
+_DIGEST = flags.DEFINE_string("digest", None, "package digest it must have")
+_LAST_COUNTER = flags.DEFINE_integer(
+    "last_counter", 0, "release counter accepted last", lower_bound=0
+)
+_INTEGRITY_ONLY = flags.DEFINE_bool(
+    "integrity_only", False, "check files and digests, no signatures"
+)
+_ALLOW_DEVELOPMENT = flags.DEFINE_bool(
+    "allow_development_keys", False, "let development keys of the keyring count"
+)
+
+
+def main(argv: list[str]) -> None:
+    """Verifies what the flags name; prints it, or fails with the reason."""
+    if len(argv) > 1 or bool(_PACKAGE.value) == bool(_CHANNEL.value):
+        raise app.UsageError("name either --package or --channel")
+    if _INTEGRITY_ONLY.value:
+        if not _PACKAGE.value:
+            raise app.UsageError("--integrity_only needs --package")
+        intact = verify.intact_package(Path(_PACKAGE.value), _TARGET.value)
+        _print_package(intact.manifest)
+        return
+    if not _KEYRING.value:
+        raise app.UsageError("--keyring is required, or --integrity_only")
+    keys = TrustedKeys.read(Path(_KEYRING.value), _ALLOW_DEVELOPMENT.value)
+    now = datetime.now(UTC)
+    if _CHANNEL.value:
+        _print_channel(_CHANNEL.value, keys, now)
+    elif _PACKAGE.value:
+        verified = verify.verified_package(
+            Path(_PACKAGE.value), keys, now, _TARGET.value, _DIGEST.value
+        )
+        _print_package(verified.manifest)
+        command_line.say(f"run      {verified.provenance.run_id}")
+        command_line.say(f"verdict  {verified.blessing.verdict}")
+
+
+def _print_package(manifest: PackageManifest) -> None:
+    command_line.say(f"package  {manifest.family} {manifest.version}")
+    command_line.say(f"digest   {manifest.digest}")
+    command_line.say(f"target   {manifest.target}")
+    command_line.say(f"files    {len(manifest.files)}, {manifest.size_bytes} bytes")
+
+
+def _print_channel(uri: str, keys: TrustedKeys, now: datetime) -> None:
+    store_uri, name = channel.split_uri(uri)
+    raw = open_store(store_uri).get(channel.envelope_path(name), LIMITS.channel_bytes)
+    verified = verify.verified_channel(raw, name, keys, now, _LAST_COUNTER.value)
+    command_line.say(f"channel  {name}, release {verified.release_counter}")
+    command_line.say(f"expires  {times.format_utc(verified.record.expires)}")
+    for target, entry in sorted(verified.record.package.items()):
+        command_line.say(f"{target}  {entry.digest}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)
