@@ -1,0 +1,102 @@
+"""Bazel refuses an import that points the wrong way.
+
+A second Bazel analyses a copy of the root BUILD.bazel's package groups, with one
+target per pair of folders, and its refusals are compared with the order of the
+folders as the architecture states it.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+# Importing folder: the folders it may import, itself apart.
+ORDER = {
+    "rlds": set(),
+    "model": {"rlds"},
+    "release": {"rlds"},
+    "edge": {"rlds", "release"},
+    "cloud": {"rlds", "model", "release"},
+    "tests": {"rlds", "model", "release", "edge", "cloud"},
+}
+IMPORTED = ("rlds", "model", "release", "edge", "cloud")
+
+
+def package_groups() -> str:
+    """The package groups of the repository's root BUILD.bazel, word for word."""
+    groups = re.findall(
+        r"^package_group\(.*?^\)$", Path("BUILD.bazel").read_text(), re.S | re.M
+    )
+    assert len(groups) == len(IMPORTED)
+    return "\n".join(groups)
+
+
+def bazel_command(state: Path) -> list[str]:
+    """A Bazel with a state folder of its own and no settings but these."""
+    bazel = shutil.which("bazel", path="/usr/bin:/usr/local/bin")
+    assert bazel, "expected bazel in /usr/bin or /usr/local/bin; run it by ./bazelw"
+    command = [bazel, "--nohome_rc", f"--output_user_root={state}"]
+    debian_java = Path("/usr/lib/jvm/default-java")
+    if debian_java.exists():
+        command.append(f"--server_javabase={debian_java}")
+    return [*command, "--max_idle_secs=5"]
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
+    """The arrows (importing, imported) which Bazel refuses."""
+    workspace = tmp_path_factory.mktemp("workspace")
+    (workspace / "WORKSPACE").touch()
+    (workspace / "BUILD.bazel").write_text(package_groups())
+    for folder in ORDER:
+        lines = [
+            f'filegroup(name = "library", visibility = ["//:may_import_{folder}"])'
+            if folder in IMPORTED
+            else ""
+        ]
+        lines += [
+            f'filegroup(name = "imports_{other}", srcs = ["//{other}:library"])'
+            for other in IMPORTED
+        ]
+        (workspace / folder).mkdir()
+        (workspace / folder / "BUILD.bazel").write_text("\n".join(lines))
+    overrides = [
+        line.replace("common ", "")
+        for line in Path("third_party/bazel/debian.bazelrc").read_text().splitlines()
+        if line.startswith("common --override_repository")
+        and Path(line.rpartition("=")[2]).exists()
+    ]
+    done = subprocess.run(
+        [
+            *bazel_command(tmp_path_factory.mktemp("state")),
+            *("build", "--nobuild", "--keep_going", "--noenable_bzlmod"),
+            *("--enable_workspace", "--color=no", "--curses=no", *overrides),
+            "//...",
+        ],
+        cwd=workspace,
+        env={"PATH": "/usr/bin:/bin", "HOME": os.environ["TEST_TMPDIR"]},
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    found = set(
+        re.findall(
+            r"target '//(\w+):library' is not visible from\s+target '//(\w+):imports_",
+            done.stdout,
+        )
+    )
+    assert found, done.stdout
+    return {(importing, imported) for imported, importing in found}
+
+
+@pytest.mark.parametrize(("importing", "imported"), product(ORDER, IMPORTED))
+def test_an_arrow_is_allowed_only_in_the_order_of_the_folders(
+    refused: set[tuple[str, str]], importing: str, imported: str
+) -> None:
+    allowed = imported in ORDER[importing] or imported == importing
+    assert ((importing, imported) not in refused) == allowed
