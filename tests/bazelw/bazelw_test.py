@@ -1,0 +1,396 @@
+"""`bazelw` on machines with and without Bazel, apt, a mirror, namespaces and disk."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bazelw.machine import Machine
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path / "machine")
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def assert_refused(result, *parts):
+    """One line on stderr, the last one, that starts `bazelw: ` and holds `parts`."""
+    assert result.returncode == 1
+    assert result.stdout == ""
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("bazelw: ")
+    for part in parts:
+        assert part in line
+
+
+def assert_no_root(machine):
+    assert [
+        root for root in machine.roots() if root.suffix not in (".new", ".work")
+    ] == []
+
+
+def assert_whole_root(machine):
+    (root,) = machine.roots()
+    assert (root / "usr/bin/bazel").stat().st_mode & 0o111
+    assert (root / "usr/bin/old").read_bytes() == b"old"
+    assert (root / "bin").readlink() == Path("usr/bin")
+    assert (root / "usr/bin/sh").readlink() == Path("bash")
+    assert (root / "usr/lib/jvm/default-java/bin/java").exists()
+    assert "--sandbox_debug" not in (root / "etc/bazel/bazelrc").read_text()
+    assert not (root / "usr/share/doc/others").exists()
+    assert not (root / "usr/share/unneeded").exists()
+
+
+# --- Which Bazel ---
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_is_bazelws_own_and_builds_nothing(machine, flag):
+    result = machine.run(flag)
+    assert result.returncode == 0
+    assert "./bazelw help" in result.stdout
+    for name in ("DEBIAN_MIRROR", "BAZELW_HOME", "BAZELW_BIND"):
+        assert name in result.stdout
+    assert not machine.cache.exists()
+
+
+@pytest.mark.parametrize("name", ["bazel", "bazelisk"])
+@pytest.mark.parametrize("reported", ["bazel 7.7.1", "bazel 7.7.1- (@non-git)"])
+def test_bazel_on_path_of_right_version_gets_the_arguments(machine, name, reported):
+    machine.program(
+        name,
+        f'#!/bin/bash\nif [[ $1 == --version ]]; then echo "{reported}"; exit; fi\n'
+        'printf "%s|" "$@"; exit 5\n',
+    )
+    result = machine.run("run", "//a", "--", "b c")
+    assert (result.returncode, result.stdout) == (5, "run|//a|--|b c|")
+    assert not machine.cache.exists()
+
+
+@pytest.mark.parametrize("reported", ["bazel 8.4.2", "bazel 7.7.10", "no network"])
+def test_bazel_on_path_of_another_version_is_passed_over(machine, reported):
+    machine.program("bazel", f'#!/bin/bash\necho "{reported}"\n')
+    result = machine.run("build", "//a")
+    assert result.returncode == 0
+    assert "root bazel: build" in result.stdout
+    assert_whole_root(machine)
+
+
+# --- The root ---
+
+
+def test_first_call_builds_the_root_and_second_fetches_nothing(machine):
+    first = machine.run("build", "//a", "--flag=b c")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.splitlines()[-3:] == [
+        "root bazel: build",
+        "root bazel: //a",
+        "root bazel: --flag=b c",
+    ]
+    assert_whole_root(machine)
+    assert sorted(machine.log()) == [
+        "download bazel-bootstrap_7.7.1%2bds-8.deb",
+        "download data%2bmore_1.deb",
+        "download others_1.deb",
+        "update",
+    ]
+    second = machine.run("build", "//a")
+    assert (second.returncode, second.stderr) == (0, "")
+    assert len(machine.log()) == 4
+
+
+def test_bazel_gets_its_java_and_debians_rules(machine):
+    output = machine.run("version").stdout
+    assert "--server_javabase=/usr/lib/jvm/default-java" in output
+    assert f"--bazelrc={machine.checkout}/third_party/bazel/debian.bazelrc" in output
+
+
+def test_two_calls_at_once_build_one_root(machine):
+    stalled = machine.folder / "stalled"
+    stalled.touch()
+    first = machine.start("version")
+    wait_for(lambda: "update" in machine.log())
+    second = machine.start("version")
+    assert second.stderr is not None
+    assert "another bazelw is building" in second.stderr.readline()
+    stalled.unlink()
+    for process in (first, second):
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "root bazel: version" in output
+    assert machine.log().count("update") == 1
+    assert_whole_root(machine)
+
+
+def test_killed_build_leaves_no_root_and_next_call_finishes_it(machine):
+    machine.run("version", environment={"BAZELW_HOME": str(machine.cache)})
+    (root,) = machine.roots()
+    name = root.name
+    for path in sorted(root.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    root.rmdir()
+    (machine.folder / "log").write_text("")
+
+    (machine.folder / "stalled").touch()
+    process = machine.start("version")
+    wait_for((machine.cache / f"{name}.work/done").exists)
+    wait_for((machine.cache / f"{name}.new/lib64").is_symlink)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert_no_root(machine)
+    (machine.folder / "stalled").unlink()
+
+    assert machine.run("version").returncode == 0
+    assert_whole_root(machine)
+
+
+def test_interrupted_download_is_resumed_from_whole_packages(machine):
+    machine.publish(payload=os.urandom(3_100_000))
+    damaged = machine.mirror / "others_1.deb"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-600])
+    assert_refused(machine.run("version"), "wrong checksum", "DEBIAN_MIRROR")
+    assert_no_root(machine)
+    damaged.write_bytes(whole)
+    # A package that was kept is checked again: this one no longer is what it was.
+    for kept in machine.cache.glob("root-*.work/debs/data*.deb"):
+        kept.write_bytes(b"")
+    assert machine.run("version").returncode == 0
+    assert_whole_root(machine)
+    fetched = [line for line in machine.log() if line.startswith("download")]
+    assert fetched.count("download bazel-bootstrap_7.7.1%2bds-8.deb") == 1
+
+
+def test_interrupt_while_building_says_so_and_exits_130(machine):
+    (machine.folder / "stalled").touch()
+    process = machine.start("version")
+    wait_for(lambda: list(machine.cache.glob("root-*.work/batches/001")))
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].startswith("bazelw: interrupted; run it again")
+    assert_no_root(machine)
+
+
+def test_root_that_a_power_cut_may_have_torn_is_built_again(machine):
+    machine.run("version")
+    (root,) = machine.roots()
+    wait_for((root / ".durable").exists)
+    machine.run("version")
+    assert machine.log().count("update") == 1
+    (root / ".durable").rename(root / ".boot")
+    (root / ".boot").write_text("another boot\n")
+    (root / "usr/bin/bazel").write_bytes(b"")
+    assert machine.run("version").returncode == 0
+    assert machine.log().count("update") == 2
+    assert_whole_root(machine)
+
+
+def test_root_of_another_recipe_goes_when_unused_for_long(machine):
+    old, recent = machine.cache / "root-old", machine.cache / "root-recent"
+    for root in (old, recent):
+        root.mkdir(parents=True)
+        (root / ".used").touch()
+    os.utime(old / ".used", (0, 0))
+    assert machine.run("version").returncode == 0
+    assert not old.exists()
+    assert recent.exists()
+
+
+# --- What stops it ---
+
+
+def test_full_disk_is_named_and_a_later_call_succeeds(machine):
+    machine.publish(payload=os.urandom(400_000))
+    result = machine.run("version", file_limit_kib=300)
+    assert_refused(result, "disk full", "BAZELW_HOME")
+    assert_no_root(machine)
+    assert machine.run("version").returncode == 0
+    assert_whole_root(machine)
+
+
+def test_too_little_free_disk_is_named_before_anything_is_fetched(machine):
+    machine.program("df", "#!/bin/bash\necho head\necho d 9 9 500000 9% /\n")
+    assert_refused(machine.run("version"), "disk full", "500 MB free", "1200 MB")
+    assert machine.log() == []
+
+
+def test_other_architecture_is_named(machine):
+    machine.program("uname", "#!/bin/bash\necho aarch64\n")
+    assert_refused(machine.run("version"), "aarch64", "x86_64", "bazelisk")
+    assert machine.log() == []
+
+
+@pytest.mark.parametrize("tool", ["apt-get", "dpkg-deb"])
+def test_machine_without_apt_is_pointed_to_bazelisk(machine, tool):
+    (machine.bin / tool).unlink()
+    result = machine.run("version", environment={"DEBIAN_MIRROR": "http://m/debian"})
+    assert_refused(result, tool, "no Debian or Ubuntu", "Bazel 7.7.1", "bazelisk")
+
+
+@pytest.mark.parametrize("sources", [None, "http://mirror.example/ubuntu"])
+def test_apt_sources_without_a_debian_mirror_ask_for_one(machine, sources):
+    (machine.folder / "sources").unlink()
+    if sources:
+        (machine.folder / "sources").write_text(sources)
+    assert_refused(machine.run("version"), "DEBIAN_MIRROR=")
+    chosen = {"DEBIAN_MIRROR": "http://chosen.example/debian/"}
+    assert machine.run("version", environment=chosen).returncode == 0
+
+
+def test_mirror_list_of_a_cloud_image_is_followed(machine):
+    listed = machine.folder / "debian.list"
+    listed.write_text("http://listed.example/debian\n")
+    (machine.folder / "sources").write_text(f"mirror+file:{listed}")
+    assert machine.run("version").returncode == 0
+    arguments = (machine.folder / "bwrap_arguments").read_text().splitlines()
+    assert "http://listed.example/debian" in arguments
+
+
+@pytest.mark.parametrize(
+    ("error", "part"),
+    [
+        ("E: The repository 'm' is not signed.", "signature"),
+        ("W: GPG error: NO_PUBKEY 123", "signature"),
+        ("E: Could not resolve 'proxy.example'", "http_proxy"),
+        ("E: Failed to fetch m  Could not connect to m:80", "http_proxy"),
+        ("E: You don't have enough space: No space left on device", "disk full"),
+        ("E: something else", "DEBIAN_MIRROR"),
+    ],
+)
+def test_failed_index_names_the_cause(machine, error, part):
+    (machine.folder / "update_error").write_text(error + "\n")
+    assert_refused(machine.run("version"), part)
+    assert_no_root(machine)
+
+
+def test_mirror_with_another_bazel_is_refused(machine):
+    machine.publish(version="1:8.1.0+ds-1")
+    result = machine.run("version")
+    assert_refused(result, "Bazel 8.1.0 instead of 7.7.1")
+    assert_no_root(machine)
+
+
+def test_forbidden_namespaces_are_named(machine):
+    (machine.folder / "no_namespaces").touch()
+    assert_refused(machine.run("version"), "user namespaces are forbidden")
+
+
+@pytest.mark.parametrize("home", ["", "/", "/absent"])
+def test_missing_home_is_named(machine, home):
+    assert_refused(machine.run("version", environment={"HOME": home}), "HOME")
+
+
+def test_cache_path_with_a_space_is_refused(machine):
+    result = machine.run("version", environment={"BAZELW_HOME": "/a b"})
+    assert_refused(result, "/a b", "BAZELW_HOME")
+
+
+# --- Inside the root ---
+
+
+def test_bazel_sees_its_folders_and_not_the_whole_machine(machine, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
+    machine.run("version", environment={"BAZELW_BIND": f"{more}:/absent"})
+    writable = [Path(path) for flag, path in machine.shown() if flag == "--bind"]
+    for folder in (machine.home, machine.checkout, machine.cache, more, Path("/tmp")):
+        assert any(folder.is_relative_to(path) for path in writable)
+    assert Path("/") not in writable
+    assert Path("/absent") not in writable
+
+
+def test_bazel_sees_what_settings_of_pip_and_certificates_name(machine):
+    (machine.home / ".config/pip").mkdir(parents=True)
+    (machine.home / ".config/pip/pip.conf").write_text(
+        "[global]\nfind-links = file:///usr/bin/env https://e.example/simple\n"
+    )
+    machine.run(
+        "version",
+        environment={
+            "SSL_CERT_FILE": "/usr/bin/tar",
+            "PIP_CERT": "/absent/ca.pem",
+            # Bazel's root has files of its own here, and keeps them.
+            "UV_FIND_LINKS": "/usr/share",
+        },
+    )
+    read_only = [path for flag, path in machine.shown() if flag == "--ro-bind"]
+    assert {"/usr/bin/env", "/usr/bin/tar"} <= set(read_only)
+    assert not {"/absent/ca.pem", "/usr/share", "/simple"} & set(read_only)
+
+
+def test_exit_code_of_bazel_comes_back(machine):
+    assert machine.run("fail").returncode == 37
+
+
+def test_ctrl_c_is_answered_by_bazel(machine):
+    machine.run("version")
+    process = machine.start("wait")
+    wait_for((machine.folder / "waiting").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 8
+
+
+# --- bazelw run ---
+
+
+def test_run_starts_the_program_outside_with_the_callers_environment(machine):
+    caller = machine.checkout / "deeper"
+    caller.mkdir()
+    result = machine.run(
+        "--max_idle_secs",
+        "9",
+        "run",
+        "-c",
+        "opt",
+        "//a",
+        "--",
+        "--flag=b c",
+        "it's",
+        folder=caller,
+        environment={"CALLER": "me"},
+    )
+    assert result.returncode == 7, result.stderr
+    assert result.stdout.splitlines()[:-1] == [
+        "argument: --flag=b c",
+        "argument: it's",
+        f"in: {caller}",
+        f"workspace: {machine.checkout}",
+        f"working: {caller}",
+        "caller: me",
+    ]
+    assert result.stdout.splitlines()[-1].startswith(f"path: {machine.bin}")
+    assert list((machine.cache / "run").iterdir()) == []
+
+
+def test_run_of_a_failing_build_gives_bazels_exit_code(machine):
+    result = machine.run("run", "//bad")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert list((machine.cache / "run").iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["--norun", "--script_path=there"])
+def test_run_that_only_builds_is_left_to_bazel(machine, flag):
+    result = machine.run("run", flag, "//a")
+    assert result.returncode == 0
+    assert "argument" not in result.stdout
+
+
+def test_run_without_python_on_the_machine_offers_bazels(machine):
+    result = machine.run("run", "//a")
+    last = result.stdout.splitlines()[-1]
+    assert last.endswith(":/output/base/external/py313/bin")
+    machine.program("python3", "#!/bin/bash\n")
+    result = machine.run("run", "//a")
+    assert "py313" not in result.stdout
