@@ -18,7 +18,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 
 _TOOLS = """
-awk bash cat chmod cp date df dirname env find flock grep head id kill ln ls mkdir
+awk bash cat chmod cp date df dirname env find flock grep head id ln ls mkdir
 mktemp mv printf readlink rm sed setsid sha256sum sleep sort sync tail tar timeout
 touch tr uname unshare xargs
 """
