@@ -1,0 +1,40 @@
+"""Axis letters and array aliases shared by the whole of `model/`.
+
+Axes:
+    b  batch, one independent window of steps per entry
+    t  time, one control step per entry
+    n  channels of the observation state
+    a  channels of the action
+    k  tasks, in the order of `robot.tasks` of a package
+    d  width of the residual stream
+    e  channels of one recurrence
+    f  hidden channels of one particle mixer
+    c  all recurrent channels of the model, blocks times e
+    m  slots of the skill memory
+    s  one surface as a flat vector
+
+An ellipsis stands for any number of leading axes. The aliases are annotations;
+tests turn on their checking, production code does not pay for it.
+"""
+
+import jax
+from jaxtyping import Bool, Float
+
+Array = jax.Array
+
+States = Float[Array, "*b n"]
+"""Raw observation state, in the robot's own units."""
+Actions = Float[Array, "*b a"]
+"""Action in the robot's own units, not clamped."""
+TaskOneHot = Float[Array, "*b k"]
+"""One-hot choice of the task."""
+Residual = Float[Array, "*b d"]
+"""Residual stream between the blocks, no unit."""
+Carry = Float[Array, "*b c"]
+"""Recurrent state of the whole model."""
+Recurrent = Float[Array, "*b e"]
+"""Recurrent state of one wave mixer."""
+Starts = Bool[Array, "*b"]
+"""True at the first step of an episode."""
+Surface = Float[Array, "s"]
+"""One surface as a flat vector."""

@@ -1,0 +1,33 @@
+"""Errors of `model/`: one root, one subclass per cause."""
+
+
+class ModelError(Exception):
+    """Root of every error that `model/` raises on purpose."""
+
+
+class ConfigError(ModelError):
+    """A model configuration that cannot describe a model."""
+
+
+class ShapeMismatchError(ModelError):
+    """An array whose shape disagrees with the model or with another array.
+
+    Attributes:
+        name: what the array is.
+        expected: the shape that fits, as text.
+        got: the shape that came, as text.
+    """
+
+    def __init__(self, name: str, expected: object, got: object, remedy: str) -> None:
+        super().__init__(f"{name}: expected shape {expected}, got {got}; {remedy}")
+        self.name = name
+        self.expected = str(expected)
+        self.got = str(got)
+
+
+class NonFiniteError(ModelError):
+    """A value that is NaN or infinite where a finite number is needed."""
+
+
+class ExportError(ModelError):
+    """The exported functions could not be made, or disagree with the model."""

@@ -1,0 +1,142 @@
+"""The control step as a pure function of flat vectors: what a package exports.
+
+Inputs, all f32 vectors: `observation_state` [n], `task` [k], `carry` [c], then
+`surface_<name>` for each surface. Outputs: `action` [a], `next_observation` [n],
+`next_carry` [c]. The backbone is a constant inside; surfaces and carry are inputs,
+so a robot's local delta takes effect without a compiler.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from flax import nnx
+
+from model import array_types as at
+from model import config as model_config
+from model import errors, normalisation, surfaces
+from model.wavecore import WaveCore
+
+Step = Callable[..., dict[str, at.Array]]
+
+SURFACE_PREFIX = "surface_"
+BACKBONE_PREFIX = "backbone/"
+
+
+def split(model: WaveCore) -> tuple[nnx.GraphDef, nnx.State, dict[str, nnx.State]]:
+    """Takes a model apart into structure, backbone, and surfaces by name."""
+    kinds = tuple(surfaces.SURFACES.values())
+    graph, backbone, *states = nnx.split(model, surfaces.Backbone, *kinds)
+    return graph, backbone, dict(zip(surfaces.SURFACES, states, strict=True))
+
+
+def make(model: WaveCore) -> Step:
+    """The step of this model, to be called with the inputs by name.
+
+    Raises:
+        ShapeMismatchError: by the function made, when an input's size is wrong.
+    """
+    graph, backbone, templates = split(model)
+
+    def step(
+        observation_state: at.States,
+        task: at.TaskOneHot,
+        carry: at.Carry,
+        **surface_vectors: at.Surface,
+    ) -> dict[str, at.Array]:
+        parts = [
+            surfaces.unflatten(surface_vectors[SURFACE_PREFIX + name], template)
+            for name, template in templates.items()
+        ]
+        core = nnx.merge(graph, backbone, *parts)
+        prediction = core.step(observation_state, task, carry)
+        return {
+            "action": prediction.action,
+            "next_observation": prediction.next_observation,
+            "next_carry": prediction.carry,
+        }
+
+    return step
+
+
+def input_shapes(config: model_config.WaveCoreConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of every input that is not a surface, by name, in order."""
+    return {
+        "observation_state": (config.state_size,),
+        "task": (config.task_count,),
+        "carry": (config.carry_size,),
+    }
+
+
+def output_shapes(config: model_config.WaveCoreConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of every output by name, in order."""
+    return {
+        "action": (config.action_size,),
+        "next_observation": (config.state_size,),
+        "next_carry": (config.carry_size,),
+    }
+
+
+def initial_surfaces(model: WaveCore) -> dict[str, np.ndarray]:
+    """The surfaces as trained, as flat vectors by input name."""
+    _, _, states = split(model)
+    return {
+        SURFACE_PREFIX + name: np.asarray(surfaces.flatten(state))
+        for name, state in states.items()
+    }
+
+
+def weights(model: WaveCore) -> dict[str, np.ndarray]:
+    """Every array of a package: backbone, initial surfaces, carry of zeros."""
+    _, backbone, _ = split(model)
+    named = surfaces.named_arrays(backbone)
+    return {
+        **{BACKBONE_PREFIX + path: np.asarray(x) for path, x in named.items()},
+        **initial_surfaces(model),
+        "carry": np.zeros(model.config.carry_size, np.float32),
+    }
+
+
+def from_weights(
+    config: model_config.WaveCoreConfig, arrays: Mapping[str, np.ndarray]
+) -> WaveCore:
+    """The model that holds these arrays; the inverse of `weights`.
+
+    Raises:
+        ShapeMismatchError: arrays are missing or of a model of another configuration.
+    """
+    blank = np.ones(config.state_size, np.float32)
+    blank_statistics = normalisation.Statistics(blank, blank, blank)
+    graph, backbone, templates = split(
+        WaveCore(config, blank_statistics, np.random.default_rng(0))
+    )
+    found = {
+        name.removeprefix(BACKBONE_PREFIX): array
+        for name, array in arrays.items()
+        if name.startswith(BACKBONE_PREFIX)
+    }
+    parts = []
+    for name, template in templates.items():
+        vector = arrays.get(SURFACE_PREFIX + name)
+        if vector is None:
+            raise errors.ShapeMismatchError(
+                SURFACE_PREFIX + name, "a vector", "nothing", "export the model again"
+            )
+        parts.append(surfaces.unflatten(vector, template))
+    return nnx.merge(graph, surfaces.with_arrays(backbone, found), *parts)
+
+
+def backbone_digest(model: WaveCore) -> str:
+    """sha256 over name, shape and bytes of every backbone array, in name order."""
+    digest = hashlib.sha256()
+    _, backbone, _ = split(model)
+    for path, array in surfaces.named_arrays(backbone).items():
+        digest.update(f"{path} {array.shape}\n".encode())
+        digest.update(np.asarray(array, "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def config_record(config: model_config.WaveCoreConfig) -> dict[str, int]:
+    """The configuration as plain numbers."""
+    return dataclasses.asdict(config)

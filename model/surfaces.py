@@ -1,0 +1,115 @@
+"""What may change after training: one variable type per surface.
+
+The type of a variable decides who may write it. Training writes `Backbone` and
+`Head`; a robot adapts surfaces alone, each as one flat vector that the exported
+step takes as an input, so that no local update can reach the backbone.
+
+Every surface but `Head` begins with no effect: the model computes the same with
+and without it.
+"""
+
+import math
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from flax import nnx
+
+from model import array_types as at
+from model import errors
+
+
+class Backbone(nnx.Variable):
+    """Trained in the cloud, constant on the robot."""
+
+
+class Normalisation(Backbone):
+    """Measured from the training data, never trained; part of the backbone."""
+
+
+class Calibration(nnx.Variable):
+    """Scale and bias per input channel, bias per action channel."""
+
+
+class Adapters(nnx.Variable):
+    """Low-rank residual of each block; the second factor begins at zero."""
+
+
+class Head(nnx.Variable):
+    """Action head: trained in the cloud, adapted on the robot."""
+
+
+class SkillMemory(nnx.Variable):
+    """Slots read by content; the stored values begin at zero."""
+
+
+SURFACES: dict[str, type[nnx.Variable]] = {
+    "calibration": Calibration,
+    "adapters": Adapters,
+    "head": Head,
+    "skill_memory": SkillMemory,
+}
+"""Surface name in a package to variable type, in the order of the step's inputs."""
+
+BOUNDS: dict[str, float] = {
+    "calibration": 0.5,
+    "adapters": 1.0,
+    "head": 0.5,
+    "skill_memory": 1.0,
+}
+"""Largest L2 norm of a local delta per surface, in the surface's own numbers."""
+
+
+def named_arrays(state: nnx.State) -> dict[str, at.Array]:
+    """Arrays of a state by path such as `blocks/0/wave/inward`, sorted by path."""
+    flat = {"/".join(map(str, path)): v[...] for path, v in nnx.to_flat_state(state)}
+    return dict(sorted(flat.items()))
+
+
+def with_arrays(template: nnx.State, arrays: Mapping[str, at.Array]) -> nnx.State:
+    """A state like `template` that holds `arrays`; the inverse of `named_arrays`.
+
+    Raises:
+        ShapeMismatchError: names or shapes are not those of the template.
+    """
+    expected = {path: x.shape for path, x in named_arrays(template).items()}
+    got = {path: tuple(x.shape) for path, x in sorted(arrays.items())}
+    if expected != got:
+        wrong = sorted(set(expected.items()) ^ set(got.items()))
+        name = wrong[0][0]
+        raise errors.ShapeMismatchError(
+            name,
+            expected.get(name, "no such array"),
+            got.get(name, "nothing"),
+            "use arrays saved from a model of the same configuration",
+        )
+    return nnx.from_flat_state(
+        [
+            (path, variable.replace(arrays["/".join(map(str, path))]))
+            for path, variable in nnx.to_flat_state(template)
+        ]
+    )
+
+
+def flatten(state: nnx.State) -> at.Surface:
+    """Joins the arrays of one surface into a flat vector [s], in path order."""
+    return jnp.concatenate([x.reshape(-1) for x in named_arrays(state).values()])
+
+
+def unflatten(vector: at.Surface, template: nnx.State) -> nnx.State:
+    """Cuts a flat vector [s] into a state like `template`; inverse of `flatten`.
+
+    Raises:
+        ShapeMismatchError: the vector's length is not that of the surface.
+    """
+    shapes = {path: x.shape for path, x in named_arrays(template).items()}
+    size = sum(math.prod(shape) for shape in shapes.values())
+    if vector.shape != (size,):
+        raise errors.ShapeMismatchError(
+            "surface vector", (size,), vector.shape, "use the surface of this model"
+        )
+    pieces, start = {}, 0
+    for path, shape in shapes.items():
+        stop = start + math.prod(shape)
+        pieces[path] = vector[start:stop].reshape(shape)
+        start = stop
+    return with_arrays(template, pieces)

@@ -1,0 +1,28 @@
+"""Small models and random inputs for the tests of this folder."""
+
+import numpy as np
+
+from model import config, normalisation
+from model.wavecore import WaveCore
+
+SIZES = config.tiny(state_size=6, action_size=2, task_count=3)
+
+
+def statistics(state_size: int = SIZES.state_size) -> normalisation.Statistics:
+    """Statistics that are neither zero nor one."""
+    random = np.random.default_rng(5)
+    return normalisation.Statistics(
+        mean=random.normal(size=state_size).astype(np.float32),
+        deviation=random.uniform(0.5, 2, state_size).astype(np.float32),
+        change=random.uniform(0.1, 0.5, state_size).astype(np.float32),
+    )
+
+
+def model(sizes: config.WaveCoreConfig = SIZES, seed: int = 0) -> WaveCore:
+    """A model with random parameters."""
+    return WaveCore(sizes, statistics(sizes.state_size), np.random.default_rng(seed))
+
+
+def numbers(*shape: int, seed: int = 1) -> np.ndarray:
+    """Normal numbers, f32."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)

@@ -1,0 +1,273 @@
+"""WaveCore: a recurrent policy that also predicts its next observation.
+
+    normalise -> encode -> [wave mixer, particle mixer, adapter] x blocks
+              -> read skill memory -> action head, next-observation head
+
+The wave mixer moves information through time (a gated diagonal linear
+recurrence), the particle mixer within one step (a gated MLP). The model has two
+forms with one set of weights: `sequence` for training, `step` for control.
+
+Sources: residual blocks of temporal mixer and gated MLP, De et al. 2024,
+arXiv:2402.19427 (Griffin), section 2; gated MLP, Shazeer 2020, arXiv:2002.05202;
+low-rank adapters, Hu et al. 2021, arXiv:2106.09685, section 4.1.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from model import array_types as at
+from model import errors, normalisation, recurrence
+from model.config import WaveCoreConfig
+from model.surfaces import (
+    Adapters,
+    Backbone,
+    Calibration,
+    Head,
+    Normalisation,
+    SkillMemory,
+)
+
+
+class Prediction(NamedTuple):
+    """What the model says at each step.
+
+    Attributes:
+        action: mean action [... a], in the robot's units, not clamped.
+        next_observation: expected next observation state [... n], in its units.
+        carry: recurrent state [... c] after the last step.
+    """
+
+    action: at.Actions
+    next_observation: at.States
+    carry: at.Carry
+
+
+def _matrix(
+    random: np.random.Generator, rows: int, columns: int, gain: float = 1.0
+) -> at.Array:
+    """Normal numbers of variance gain² / rows; LeCun et al. 1998, section 4.6.
+
+    NumPy draws them, because JAX would compile one program per shape.
+    """
+    numbers = random.standard_normal((rows, columns), np.float32)
+    return jnp.asarray(numbers * np.float32(gain / np.sqrt(rows)))
+
+
+def _zeros(*shape: int) -> at.Array:
+    return jnp.asarray(np.zeros(shape, np.float32))
+
+
+def _ones(*shape: int) -> at.Array:
+    return jnp.asarray(np.ones(shape, np.float32))
+
+
+class WaveMixer(nnx.Module):
+    """Mixes along time: gated recurrence, then an output gate.
+
+    Time constants begin spread evenly in logarithm between one step and
+    `longest_memory_steps`.
+    """
+
+    def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
+        d, e = config.width, config.recurrence_size
+        memory_steps = np.geomspace(1, config.longest_memory_steps, e)
+        self.inward = Backbone(_matrix(random, d, 3 * e))
+        self.gate_bias = Backbone(jnp.asarray(-np.log(memory_steps), jnp.float32))
+        self.outward = Backbone(_matrix(random, e, d))
+
+    def _gates(self, x: at.Residual) -> tuple[at.Array, at.Array, at.Array]:
+        gate, value, out = jnp.split(x @ self.inward[...], 3, axis=-1)
+        return jax.nn.sigmoid(gate + self.gate_bias[...]), value, jax.nn.silu(out)
+
+    def sequence(
+        self, x: at.Residual, starts: at.Starts, carry: at.Recurrent
+    ) -> tuple[at.Residual, at.Recurrent]:
+        """Shapes: x [... t d], starts [... t], carry [... e] to [... t d], [... e]."""
+        gate, value, out = self._gates(x)
+        states = recurrence.sequence(gate, value, starts, carry)
+        return (states * out) @ self.outward[...], states[..., -1, :]
+
+    def step(
+        self, x: at.Residual, carry: at.Recurrent
+    ) -> tuple[at.Residual, at.Recurrent]:
+        """Shapes: x [... d], carry [... e] to [... d], [... e]."""
+        gate, value, out = self._gates(x)
+        carry = recurrence.step(gate, value, carry)
+        return (carry * out) @ self.outward[...], carry
+
+
+class ParticleMixer(nnx.Module):
+    """Mixes the channels of one step: a gated MLP."""
+
+    def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
+        d, f = config.width, config.hidden_size
+        self.inward = Backbone(_matrix(random, d, 2 * f))
+        self.outward = Backbone(_matrix(random, f, d))
+
+    def __call__(self, x: at.Residual) -> at.Residual:
+        """Shapes: x [... d] to [... d]."""
+        gate, value = jnp.split(x @ self.inward[...], 2, axis=-1)
+        return (jax.nn.silu(gate) * value) @ self.outward[...]
+
+
+class RmsNorm(nnx.Module):
+    """Divides by the root mean square over channels; Zhang 2019, arXiv:1910.07467."""
+
+    def __init__(self, config: WaveCoreConfig) -> None:
+        self.scale = Backbone(_ones(config.width))
+
+    def __call__(self, x: at.Residual) -> at.Residual:
+        """Shapes: x [... d] to [... d]."""
+        mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
+        return x * jax.lax.rsqrt(mean_square + 1e-6) * self.scale[...]
+
+
+class Block(nnx.Module):
+    """One residual block with its low-rank adapter."""
+
+    def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
+        d, rank = config.width, config.adapter_rank
+        self.wave_norm = RmsNorm(config)
+        self.wave = WaveMixer(config, random)
+        self.particle_norm = RmsNorm(config)
+        self.particle = ParticleMixer(config, random)
+        self.adapter_in = Adapters(_matrix(random, d, rank))
+        self.adapter_out = Adapters(_zeros(rank, d))
+
+    def sequence(
+        self, x: at.Residual, starts: at.Starts, carry: at.Recurrent
+    ) -> tuple[at.Residual, at.Recurrent]:
+        """Shapes: x [... t d], starts [... t], carry [... e] to [... t d], [... e]."""
+        mixed, carry = self.wave.sequence(self.wave_norm(x), starts, carry)
+        return self._within_step(x + mixed), carry
+
+    def step(
+        self, x: at.Residual, carry: at.Recurrent
+    ) -> tuple[at.Residual, at.Recurrent]:
+        """Shapes: x [... d], carry [... e] to [... d], [... e]."""
+        mixed, carry = self.wave.step(self.wave_norm(x), carry)
+        return self._within_step(x + mixed), carry
+
+    def _within_step(self, x: at.Residual) -> at.Residual:
+        x = x + self.particle(self.particle_norm(x))
+        return x + (x @ self.adapter_in[...]) @ self.adapter_out[...]
+
+
+class Skills(nnx.Module):
+    """Fixed slots read by content: softmax attention of one query over the keys.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1.
+    """
+
+    def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
+        d, m = config.width, config.skill_slots
+        self.keys = SkillMemory(_matrix(random, m, d))
+        self.values = SkillMemory(_zeros(m, d))
+
+    def __call__(self, x: at.Residual) -> at.Residual:
+        """Shapes: x [... d] to [... d]."""
+        scores = x @ self.keys[...].T / jnp.sqrt(float(x.shape[-1]))
+        return jax.nn.softmax(scores, axis=-1) @ self.values[...]
+
+
+class WaveCore(nnx.Module):
+    """The whole model; its sizes are in `config`.
+
+    Raises:
+        ShapeMismatchError: on construction, when the statistics are not of
+            `config.state_size` channels; on a call, when an input's last axis
+            disagrees with `config`.
+    """
+
+    def __init__(
+        self,
+        config: WaveCoreConfig,
+        statistics: normalisation.Statistics,
+        random: np.random.Generator,
+    ) -> None:
+        n, a, d = config.state_size, config.action_size, config.width
+        _check("statistics", statistics.mean.shape[-1:], (n,))
+        self.config = config
+        self.mean = Normalisation(jnp.asarray(statistics.mean))
+        self.deviation = Normalisation(jnp.asarray(statistics.deviation))
+        self.change = Normalisation(jnp.asarray(statistics.change))
+        self.input_scale = Calibration(_ones(n))
+        self.input_bias = Calibration(_zeros(n))
+        self.action_bias = Calibration(_zeros(a))
+        self.encode_state = Backbone(_matrix(random, n, d))
+        self.encode_task = Backbone(_matrix(random, config.task_count, d))
+        self.blocks = nnx.List(
+            [Block(config, random) for _ in range(config.block_count)]
+        )
+        self.final_norm = RmsNorm(config)
+        self.skills = Skills(config, random)
+        self.action_head = Head(_matrix(random, d, a, gain=0.1))
+        self.action_head_bias = Head(_zeros(a))
+        self.next_head = Backbone(_matrix(random, d, n, gain=0.1))
+
+    def sequence(
+        self, states: at.States, task: at.TaskOneHot, starts: at.Starts, carry: at.Carry
+    ) -> Prediction:
+        """Predicts at every step of a window; equal to repeated `step`.
+
+        Shapes: states [... t n], task [... t k], starts [... t], carry [... c] to
+        action [... t a], next_observation [... t n], carry [... c].
+        """
+        x = self._encode(states, task)
+        _check("carry", carry.shape[-1:], (self.config.carry_size,))
+        carries = []
+        for block, part in zip(self.blocks, self._parts(carry), strict=True):
+            x, following = block.sequence(x, starts, part)
+            carries.append(following)
+        return self._decode(x, states, carries)
+
+    def step(
+        self, state: at.States, task: at.TaskOneHot, carry: at.Carry
+    ) -> Prediction:
+        """Predicts at one control step.
+
+        Shapes: state [... n], task [... k], carry [... c] to action [... a],
+        next_observation [... n], carry [... c]. An episode begins with a carry of
+        zeros.
+        """
+        x = self._encode(state, task)
+        _check("carry", carry.shape[-1:], (self.config.carry_size,))
+        carries = []
+        for block, part in zip(self.blocks, self._parts(carry), strict=True):
+            x, following = block.step(x, part)
+            carries.append(following)
+        return self._decode(x, state, carries)
+
+    def _parts(self, carry: at.Carry) -> list[at.Recurrent]:
+        return jnp.split(carry, self.config.block_count, axis=-1)
+
+    def _encode(self, states: at.States, task: at.TaskOneHot) -> at.Residual:
+        _check("states", states.shape[-1:], (self.config.state_size,))
+        _check("task", task.shape[-1:], (self.config.task_count,))
+        x = (states - self.mean[...]) / self.deviation[...]
+        x = jnp.clip(x, -normalisation.LARGEST_INPUT, normalisation.LARGEST_INPUT)
+        x = x * self.input_scale[...] + self.input_bias[...]
+        return x @ self.encode_state[...] + task @ self.encode_task[...]
+
+    def _decode(
+        self, x: at.Residual, states: at.States, carries: list[at.Recurrent]
+    ) -> Prediction:
+        x = self.final_norm(x)
+        x = x + self.skills(x)
+        action = x @ self.action_head[...] + self.action_head_bias[...]
+        return Prediction(
+            action=action + self.action_bias[...],
+            next_observation=states + (x @ self.next_head[...]) * self.change[...],
+            carry=jnp.concatenate(carries, axis=-1),
+        )
+
+
+def _check(name: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if got != expected:
+        raise errors.ShapeMismatchError(
+            f"{name}, last axis", expected, got, "use arrays of this model's robot"
+        )
