@@ -12,6 +12,7 @@ from pathlib import Path
 from absl import app, flags
 
 from release.errors import ReleaseError
+from rlds.errors import RldsError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -30,9 +31,9 @@ def run(
     Args:
         main: gets what is left of argv after the flags, program name first. None
             means 0. `absl.app.UsageError` means wrong usage.
-        errors: roots of errors whose text is meant for the user. ReleaseError and
-            OSError are always among them; anything else is a defect and shows its
-            traceback.
+        errors: roots of errors whose text is meant for the user. ReleaseError,
+            RldsError and OSError are always among them; anything else is a defect
+            and shows its traceback.
     """
     sys.exit(_exit_code(main, errors))
 
@@ -46,7 +47,7 @@ def say(text: str) -> None:
 def _exit_code(
     main: Callable[[list[str]], int | None], errors: tuple[type[Exception], ...]
 ) -> int:
-    known: tuple[type[Exception], ...] = (ReleaseError, *errors)
+    known: tuple[type[Exception], ...] = (ReleaseError, RldsError, *errors)
     try:
         if _wants_help(sys.argv):
             say(_help_text())

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from google.api_core import exceptions
-from google.cloud import storage
+from google.cloud import storage  # type: ignore[import-untyped, unused-ignore]
 
 from release.errors import (
     NotFoundError,

@@ -14,10 +14,12 @@ from release.errors import (
     NotFoundError,
     OversizedError,
     PreconditionFailedError,
+    StoreError,
     UnsafePathError,
 )
 from release.paths import check_relative
 from rlds import durable_file
+from rlds.errors import DiskError
 
 _LOCK = ".lock"
 _TEMPORARY = ".tmp-store-"
@@ -81,16 +83,21 @@ class LocalStore:
     ) -> int:
         """See `Store.put`."""
         file = self.path_of(path)
-        _make_folders(file.parent)
-        with self._locked():
-            current = _generation(file)
-            if if_generation_match is not None and current != if_generation_match:
-                raise PreconditionFailedError(
-                    f"{self.uri}/{path}",
-                    f"generation {if_generation_match}",
-                    f"generation {current}",
-                )
-            return _replace(file, data, current)
+        try:
+            _make_folders(file.parent)
+            with self._locked():
+                current = _generation(file)
+                if if_generation_match not in (None, current):
+                    raise PreconditionFailedError(
+                        f"{self.uri}/{path}",
+                        f"generation {if_generation_match}",
+                        f"generation {current}",
+                    )
+                return _replace(file, data, current)
+        except (OSError, DiskError) as e:
+            raise StoreError(
+                f"{self.uri}/{path}", f"to write {len(data)} bytes", e
+            ) from e
 
     def generation(self, path: str) -> int:
         """See `Store.generation`."""

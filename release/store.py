@@ -95,11 +95,11 @@ def open_store(uri: str) -> Store:
             raise StoreError(uri, "file:///absolute/folder", uri, "correct the URI")
         return LocalStore(Path(unquote(parts.path)))
     if parts.scheme == "gs":
+        if not parts.netloc:
+            raise StoreError(uri, "gs://bucket/prefix", uri, "correct the URI")
         # Imported here: the robot reads file:// stores without this client.
         from release.gcs_store import GcsStore
 
-        if not parts.netloc:
-            raise StoreError(uri, "gs://bucket/prefix", uri, "correct the URI")
         store: Store = GcsStore(parts.netloc, parts.path.strip("/"))
         return store
     raise StoreError(

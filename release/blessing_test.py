@@ -1,0 +1,64 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from release import blessing, testing
+from release.blessing import Blessing
+from release.errors import MalformedError
+from rlds import canonical_json
+
+VERDICT = Blessing(
+    package_digest="a" * 64,
+    verdict="blessed",
+    reasons=("mean success 0.98 reaches 0.95",),
+    report_digest="b" * 64,
+    issued=testing.NOW,
+)
+
+
+def changed(change):
+    value = json.loads(VERDICT.statement())
+    change(value)
+    return canonical_json.encode(value)
+
+
+@pytest.mark.parametrize("verdict", ["blessed", "refused", "undecided"])
+@pytest.mark.parametrize("expires", [None, testing.EXPIRES])
+def test_a_verdict_survives_its_statement(verdict, expires):
+    ruling = replace(VERDICT, verdict=verdict, expires=expires)
+    assert blessing.parse(ruling.statement()) == ruling
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"verdict": "fine"},
+        {"reasons": ()},
+        {"package_digest": "a"},
+        {"report_digest": "B" * 64},
+    ],
+)
+def test_a_verdict_that_says_nothing_cannot_be_made(changes):
+    with pytest.raises(ValueError, match="expected"):
+        replace(VERDICT, **changes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.update(predicateType="https://slsa.dev/provenance/v1"),
+        lambda v: v["predicate"].update(verdict="BLESSED"),
+        lambda v: v["predicate"].update(verdict=True),
+        lambda v: v["predicate"].update(reasons=[]),
+        lambda v: v["predicate"].update(reasons=[1]),
+        lambda v: v["predicate"].update(report={"sha256": "0"}),
+        lambda v: v["predicate"].update(issued="today"),
+        lambda v: v["predicate"].update(expires=0),
+        lambda v: v["predicate"].pop("expires"),
+        lambda v: v["predicate"].update(more=1),
+    ],
+)
+def test_a_statement_of_another_form_is_malformed(change):
+    with pytest.raises(MalformedError):
+        blessing.parse(changed(change))

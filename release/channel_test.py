@@ -1,0 +1,107 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from release import channel, testing
+from release.channel import (
+    Channel,
+    ChannelProvenance,
+    PackageEntry,
+    Previous,
+    Rollout,
+)
+from release.errors import MalformedError, OversizedError, ReleaseError
+from rlds import canonical_json
+
+RECORD = Channel(
+    channel="stable",
+    release_counter=42,
+    package={"pi5-cpu": PackageEntry("packages/x.tar", "a" * 64, 10, "b" * 64)},
+    rollout=Rollout(25, "salt"),
+    minimum_runtime="0.3.0",
+    previous=Previous(41, "c" * 64),
+    provenance=ChannelProvenance("run", "d" * 64, "commit", "e" * 64),
+    expires=testing.EXPIRES,
+)
+
+
+def changed(change):
+    value = json.loads(RECORD.encode())
+    change(value)
+    return canonical_json.encode(value)
+
+
+@pytest.mark.parametrize("previous", [None, Previous(41, "c" * 64)])
+def test_a_channel_survives_its_file(previous):
+    record = replace(RECORD, previous=previous)
+    assert channel.parse(record.encode()) == record
+
+
+@pytest.mark.parametrize("key", sorted(json.loads(RECORD.encode())))
+def test_every_field_is_required_expiry_included(key):
+    with pytest.raises(MalformedError, match=key):
+        channel.parse(changed(lambda v: v.pop(key)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.update(more=1),
+        lambda v: v.update(schema_version=0),
+        lambda v: v.update(channel="Stable"),
+        lambda v: v.update(release_counter=0),
+        lambda v: v.update(release_counter="42"),
+        lambda v: v.update(package={}),
+        lambda v: v["package"].update({"pi4": v["package"]["pi5-cpu"]}),
+        lambda v: v["package"]["pi5-cpu"].update(path="../x.tar"),
+        lambda v: v["package"]["pi5-cpu"].update(path="/x.tar"),
+        lambda v: v["package"]["pi5-cpu"].update(sha256=None),
+        lambda v: v["package"]["pi5-cpu"].update(size_bytes=0),
+        lambda v: v["package"]["pi5-cpu"].update(size_bytes=1 << 50),
+        lambda v: v["package"]["pi5-cpu"].pop("digest"),
+        lambda v: v["rollout"].update(percent=101),
+        lambda v: v["rollout"].update(percent=-1),
+        lambda v: v["rollout"].update(salt=""),
+        lambda v: v.update(minimum_runtime="1"),
+        lambda v: v.update(expires=None),
+        lambda v: v.update(expires="never"),
+        lambda v: v["previous"].update(release_counter=0),
+        lambda v: v["provenance"].update(dataset_manifest="x"),
+    ],
+)
+def test_a_field_of_another_form_is_refused(change):
+    with pytest.raises(ReleaseError):
+        channel.parse(changed(change))
+
+
+def test_an_oversized_file_is_not_decoded():
+    with pytest.raises(OversizedError):
+        channel.parse(b" " * 300_000)
+
+
+@pytest.mark.parametrize("name", ["nightly.json", "nightly.dsse.json"])
+def test_the_uri_names_store_and_channel(name):
+    uri = f"gs://bucket/artifacts/channels/{name}"
+    assert channel.split_uri(uri) == ("gs://bucket/artifacts", "nightly")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "nightly.json",
+        "file:///a/nightly.json",
+        "file:///a/channels/nightly",
+        "file:///a/channels/other.json",
+        "file:///a/channels/",
+    ],
+)
+def test_a_uri_of_another_form_is_refused_with_the_form(uri):
+    with pytest.raises(MalformedError, match=r"channels/<name>\.json"):
+        channel.split_uri(uri)
+
+
+def test_a_percent_out_of_range_cannot_be_made():
+    with pytest.raises(ValueError, match="0 to 100"):
+        Rollout(101, "salt")

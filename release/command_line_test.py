@@ -1,0 +1,129 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+_COMMAND = '''
+"""Says hello."""
+import os, signal, sys
+from absl import app, flags
+from release import command_line
+from release.errors import MalformedError
+
+_COUNT = flags.DEFINE_integer("count", 1, "times to say it", lower_bound=0)
+_HOW = flags.DEFINE_string("how", "well", "how it ends")
+
+class OtherError(Exception):
+    pass
+
+def main(argv):
+    if _HOW.value == "malformed":
+        raise MalformedError("a.json", "an object", "a\\nlist")
+    if _HOW.value == "other":
+        raise OtherError("another folder's error")
+    if _HOW.value == "usage":
+        raise app.UsageError("name a file")
+    if _HOW.value == "os":
+        open("/nonexistent/file")
+    if _HOW.value == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+    if _HOW.value == "defect":
+        raise KeyError("defect")
+    for _ in range(_COUNT.value):
+        command_line.say("hello " + " ".join(argv[1:]))
+
+command_line.run(main, errors=(OtherError,))
+'''
+
+
+@pytest.fixture
+def run(tmp_path):
+    script = tmp_path / "hello.py"
+    script.write_text(textwrap.dedent(_COMMAND))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def start(*arguments):
+        return subprocess.run(
+            [sys.executable, script, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return start
+
+
+def test_done_exits_zero_and_gets_the_remaining_arguments(run):
+    done = run("--count=2", "you")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "hello you\nhello you\n"
+
+
+def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run):
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Says hello." in done.stdout
+    assert "--count" in done.stdout
+    assert "times to say it" in done.stdout
+    assert "default: '1'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("how", "line"),
+    [
+        ("malformed", "hello: a.json: expected an object, got a list; ask"),
+        ("other", "hello: another folder's error"),
+        ("os", "hello: /nonexistent/file: No such file or directory; check"),
+    ],
+)
+def test_a_known_error_is_one_line_on_stderr_and_exit_one(run, how, line):
+    done = run(f"--how={how}")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--nosuch=1"], ["--count=x"], ["--count=-1"], ["--how=usage"]]
+)
+def test_wrong_usage_is_one_line_and_exit_two(run, arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "--help" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_defect_keeps_its_traceback(run):
+    done = run("--how=defect")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_ctrl_c_exits_130_without_a_traceback(run):
+    done = run("--how=interrupt")
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr == "hello: interrupted\n"
+
+
+def test_a_reader_that_goes_away_is_no_news(tmp_path, run):
+    run()  # the fixture has written the script
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [sys.executable, tmp_path / "hello.py"],
+        env=environment,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(write)
+    assert process.returncode == 141
+    assert process.stderr == b""

@@ -1,0 +1,236 @@
+"""The commands as a user runs them: processes, files, exit codes."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from release import testing, verify
+from release.digest import sha256_bytes
+from release.keys import PrivateKey
+from release.trusted_keys import ROLES, TrustedKeys
+
+
+def run(command, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", f"release.{command}", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def done(command, *arguments):
+    process = run(command, *arguments)
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout
+
+
+def failed(code, command, *arguments):
+    process = run(command, *arguments)
+    assert process.returncode == code, process.stderr
+    assert process.stderr.count("\n") == 1
+    return process.stderr
+
+
+@pytest.fixture
+def fields(tmp_path):
+    """The JSON that `pack` takes, cut from a manifest."""
+    testing.write_package(tmp_path / "model")
+    value = json.loads((tmp_path / "model" / "package.json").read_bytes())
+    keys = (
+        "robot",
+        "functions",
+        "surfaces",
+        "backbone_digest",
+        "safety_version",
+        "metadata",
+    )
+    path = tmp_path / "fields.json"
+    path.write_text(json.dumps({key: value[key] for key in keys}, indent=2))
+    return path
+
+
+def pack_flags(tmp_path, fields, name):
+    files = [
+        f"--file={tmp_path / 'model' / path}:{path}" for path in sorted(testing.FILES)
+    ]
+    return (
+        f"--fields={fields}",
+        "--family=tiny",
+        "--model_version=0.1.0",
+        "--target=pi5-cpu",
+        f"--folder={tmp_path / name}",
+        f"--tar={tmp_path / name}.tar",
+        *files,
+    )
+
+
+def test_from_files_to_a_verified_channel(tmp_path, fields):
+    key, ring = tmp_path / "key.json", tmp_path / "keyring.json"
+    roles = [f"--role={role}" for role in ROLES]
+    done("generate_key", f"--key_file={key}", f"--keyring={ring}", *roles)
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+    digest = done("pack", *pack_flags(tmp_path, fields, "out")).strip()
+    folder = tmp_path / "out"
+    assert verify.intact_package(folder).digest == digest
+    shown = done("verify_main", f"--package={folder}", "--integrity_only")
+    assert digest in shown
+
+    signing = (f"--package={folder}", f"--key_file={key}")
+    done(
+        "sign",
+        "--role=provenance",
+        *signing,
+        "--run_id=run-1",
+        "--dataset_uri=file:///datasets/tiny",
+        "--code_uri=git+file:///continuon",
+        "--started=2026-01-31T07:00:00Z",
+        "--finished=2026-01-31T08:00:00Z",
+    )
+    report = tmp_path / "report.html"
+    report.write_bytes(b"report")
+    done(
+        "sign",
+        "--role=blessing",
+        *signing,
+        "--verdict=blessed",
+        "--reason=mean success 0.98",
+        f"--report={report}",
+    )
+    trust = (f"--keyring={ring}",)
+    shown = done("verify_main", f"--package={folder}", "--target=pi5-cpu", *trust)
+    assert "verdict  blessed" in shown
+
+    store = (tmp_path / "store").as_uri()
+    (tmp_path / "store").mkdir()
+    shown = done(
+        "publish_main",
+        f"--store={store}",
+        "--channel=nightly",
+        f"--package={folder}",
+        f"--key_file={key}",
+        *trust,
+    )
+    assert f"{store}/channels/nightly.json (release 1)" in shown
+    uri = f"--channel={store}/channels/nightly.json"
+    shown = done("verify_main", uri, *trust)
+    assert f"pi5-cpu  {digest}" in shown
+    error = failed(1, "verify_main", uri, "--last_counter=5", *trust)
+    assert "expected a release counter above 5, got 1" in error
+
+
+def test_a_channel_is_made_signed_by_two_and_published(tmp_path, fields):
+    release = testing.release(tmp_path)
+    done("pack", *pack_flags(tmp_path, fields, "out"))
+    release.sign(tmp_path / "out")
+    provenance = tmp_path / "out" / "provenance.intoto.jsonl"
+    blessing = tmp_path / "out" / "blessing.intoto.jsonl"
+    done(
+        "pack",
+        *pack_flags(tmp_path, fields, "signed"),
+        f"--provenance={provenance}",
+        f"--blessing={blessing}",
+    )
+    holders = [release.keys["channel:stable"], PrivateKey.generate(("channel:stable",))]
+    for number, holder in enumerate(holders):
+        holder.write_new(tmp_path / f"holder{number}.json")
+    keys = [*release.trusted.keys.values(), holders[1].trusted]
+    ring = tmp_path / "keyring.json"
+    thresholds = {"channel:stable": 2}
+    ring.write_bytes(
+        TrustedKeys.of(*keys, allow_development=False, thresholds=thresholds).encode()
+    )
+    file, envelope = tmp_path / "stable.json", tmp_path / "stable.dsse.json"
+    done(
+        "make_channel",
+        "--channel=stable",
+        "--release_counter=1",
+        f"--tar={tmp_path / 'signed.tar'}",
+        "--expires=2999-01-01T00:00:00Z",
+        "--run_id=run-1",
+        f"--blessing={sha256_bytes(blessing.read_bytes())}",
+        f"--output={file}",
+    )
+    publish = (
+        "publish_main",
+        f"--store={release.store.uri}",
+        "--channel=stable",
+        f"--package={tmp_path / 'signed'}",
+        f"--channel_envelope={envelope}",
+        f"--keyring={ring}",
+    )
+    for number in range(2):
+        done(
+            "sign",
+            "--role=channel:stable",
+            f"--channel_file={file}",
+            f"--output={envelope}",
+            f"--key_file={tmp_path / f'holder{number}.json'}",
+        )
+        if number == 0:
+            error = failed(1, *publish)
+            assert "expected good signatures by 2 keys, got 1" in error
+            assert release.store.list("") == ()
+    assert "stable.json (release 1)" in done(*publish)
+
+
+def test_pack_twice_gives_the_same_bytes(tmp_path, fields):
+    done("pack", *pack_flags(tmp_path, fields, "one"))
+    done("pack", *pack_flags(tmp_path, fields, "two"))
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+
+
+def test_pack_refuses_a_path_that_leaves_the_folder(tmp_path, fields):
+    flags = pack_flags(tmp_path, fields, "out")
+    error = failed(1, "pack", *flags, f"--file={fields}:../evil")
+    assert "plain segments" in error
+    assert not (tmp_path / "evil").exists()
+    assert not (tmp_path / "out.tar").exists()
+
+
+def test_development_keys_are_refused_with_the_flag_that_allows_them(tmp_path):
+    developer = testing.release(tmp_path, development=True)
+    testing.write_package(tmp_path / "out")
+    developer.sign(tmp_path / "out")
+    ring = tmp_path / "keyring.json"
+    ring.write_bytes(developer.trusted.encode())
+    flags = (f"--package={tmp_path / 'out'}", f"--keyring={ring}")
+    assert "--allow_development_keys" in failed(1, "verify_main", *flags)
+    done("verify_main", *flags, "--allow_development_keys")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["pack", "make_channel", "generate_key", "sign", "publish_main", "verify_main"],
+)
+def test_help_is_usable_and_missing_flags_are_wrong_usage(command):
+    shown = done(command, "--help")
+    assert "bazel run //release:" in shown
+    assert "Flags:" in shown
+    failed(2, command)
+
+
+def test_a_key_file_is_not_overwritten(tmp_path):
+    flags = (
+        f"--key_file={tmp_path / 'key.json'}",
+        f"--keyring={tmp_path / 'keyring.json'}",
+        "--role=blessing",
+    )
+    done("generate_key", *flags)
+    before = (
+        (tmp_path / "key.json").read_bytes(),
+        (tmp_path / "keyring.json").read_bytes(),
+    )
+    assert "choose another name" in failed(1, "generate_key", *flags)
+    after = (
+        (tmp_path / "key.json").read_bytes(),
+        (tmp_path / "keyring.json").read_bytes(),
+    )
+    assert after == before

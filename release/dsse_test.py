@@ -1,0 +1,195 @@
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from release import dsse
+from release.errors import (
+    BadSignatureError,
+    DuplicateNameError,
+    MalformedError,
+    OversizedError,
+    ReleaseError,
+    ThresholdNotMetError,
+    UnknownKeyError,
+    UnsignedError,
+)
+from release.keys import PrivateKey
+
+TYPE = "application/vnd.test+json"
+ALICE, BOB, EVE = (PrivateKey.generate() for _ in range(3))
+
+
+def trusting(*keys):
+    return {key.keyid: key.private.public_key() for key in keys}
+
+
+def changed(raw, change):
+    value = json.loads(raw)
+    change(value)
+    return json.dumps(value).encode()
+
+
+def test_pae_is_the_one_of_the_specification():
+    pae = dsse.pae("http://example.com/HelloWorld", b"hello world")
+    assert pae == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+
+
+def test_a_payload_comes_back_byte_for_byte():
+    payload = b"\x00\xff not JSON"
+    raw = dsse.sign(payload, TYPE, [ALICE])
+    assert dsse.verify(raw, trusting(ALICE), 1, TYPE) == payload
+
+
+def test_an_empty_payload_can_be_signed():
+    raw = dsse.sign(b"", TYPE, [ALICE])
+    assert dsse.verify(raw, trusting(ALICE), 1, TYPE) == b""
+
+
+def test_the_same_payload_and_keys_give_the_same_envelope():
+    assert dsse.sign(b"x", TYPE, [ALICE, BOB]) == dsse.sign(b"x", TYPE, [BOB, ALICE])
+
+
+def test_unsigned_is_refused():
+    raw = changed(dsse.sign(b"x", TYPE, [ALICE]), lambda v: v["signatures"].clear())
+    with pytest.raises(UnsignedError, match="expected a signature, got none"):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE)
+
+
+def test_a_key_that_was_taken_from_the_keyring_no_longer_counts():
+    raw = dsse.sign(b"x", TYPE, [EVE])
+    with pytest.raises(UnknownKeyError, match=EVE.keyid):
+        dsse.verify(raw, trusting(ALICE, BOB), 1, TYPE)
+
+
+def test_another_payload_under_the_same_signature_is_refused():
+    def swap(value):
+        value["payload"] = base64.b64encode(b"y").decode()
+
+    raw = changed(dsse.sign(b"x", TYPE, [ALICE]), swap)
+    with pytest.raises(BadSignatureError, match=ALICE.keyid):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE)
+
+
+def test_a_signature_under_a_trusted_name_by_another_key_is_refused():
+    def rename(value):
+        value["signatures"][0]["keyid"] = ALICE.keyid
+
+    raw = changed(dsse.sign(b"x", TYPE, [EVE]), rename)
+    with pytest.raises(BadSignatureError):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE)
+
+
+def test_sixty_four_zero_bytes_are_no_signature():
+    def zero(value):
+        value["signatures"][0]["sig"] = base64.b64encode(bytes(64)).decode()
+
+    raw = changed(dsse.sign(b"x", TYPE, [ALICE]), zero)
+    with pytest.raises(BadSignatureError):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE)
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 65])
+def test_a_signature_of_another_length_is_refused(size):
+    def cut(value):
+        value["signatures"][0]["sig"] = base64.b64encode(bytes(size)).decode()
+
+    raw = changed(dsse.sign(b"x", TYPE, [ALICE]), cut)
+    with pytest.raises((BadSignatureError, MalformedError)):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE)
+
+
+def test_a_payload_of_another_type_is_refused_though_it_is_signed():
+    raw = dsse.sign(b"x", "application/other", [ALICE])
+    with pytest.raises(MalformedError, match="application/other"):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE)
+
+
+def test_a_renamed_type_breaks_the_signature():
+    def retype(value):
+        value["payloadType"] = TYPE
+
+    raw = changed(dsse.sign(b"x", "application/other", [ALICE]), retype)
+    with pytest.raises(BadSignatureError):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE)
+
+
+def test_one_key_twice_does_not_reach_a_threshold_of_two():
+    def repeat(value):
+        value["signatures"] *= 2
+
+    raw = changed(dsse.sign(b"x", TYPE, [ALICE]), repeat)
+    with pytest.raises(DuplicateNameError):
+        dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE)
+
+
+def test_one_of_two_signatures_is_too_few():
+    raw = dsse.sign(b"x", TYPE, [ALICE])
+    with pytest.raises(ThresholdNotMetError, match="by 2 keys, got 1"):
+        dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE)
+
+
+def test_a_stranger_does_not_fill_a_threshold():
+    raw = dsse.sign(b"x", TYPE, [ALICE, EVE])
+    with pytest.raises(ThresholdNotMetError):
+        dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE)
+
+
+def test_a_second_holder_adds_a_signature_to_the_first_ones():
+    raw = dsse.add_signatures(dsse.sign(b"x", TYPE, [ALICE]), [BOB])
+    assert dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE) == b"x"
+
+
+def test_a_stranger_beside_enough_signatures_does_no_harm():
+    raw = dsse.sign(b"x", TYPE, [ALICE, EVE])
+    assert dsse.verify(raw, trusting(ALICE), 1, TYPE) == b"x"
+
+
+def test_a_threshold_of_zero_is_a_defect_of_the_caller():
+    with pytest.raises(ValueError, match="at least 1"):
+        dsse.verify(dsse.sign(b"x", TYPE, [ALICE]), {}, 0, TYPE)
+
+
+def test_too_many_signatures_are_refused_before_any_is_checked():
+    def flood(value):
+        value["signatures"] = [
+            {"keyid": f"{n:064x}", "sig": "AAAA"} for n in range(100)
+        ]
+
+    raw = changed(dsse.sign(b"x", TYPE, [ALICE]), flood)
+    with pytest.raises(MalformedError, match="at most 32 signatures"):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE)
+
+
+def test_an_oversized_envelope_is_not_decoded():
+    raw = dsse.sign(b"x" * 1000, TYPE, [ALICE])
+    with pytest.raises(OversizedError, match="at most 1000 bytes"):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE, limit_bytes=1000)
+
+
+def test_duplicate_json_names_are_refused():
+    raw = dsse.sign(b"x", TYPE, [ALICE])
+    raw = raw.replace(b'{"payload":', b'{"payload":"eA==","payload":', 1)
+    with pytest.raises(MalformedError):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_an_envelope_or_a_typed_error(raw):
+    with pytest.raises(ReleaseError):
+        dsse.verify(raw, trusting(ALICE), 1, TYPE)
+
+
+@given(st.data())
+def test_any_flipped_bit_is_noticed(data):
+    raw = bytearray(dsse.sign(b"payload", TYPE, [ALICE]))
+    index = data.draw(st.integers(0, len(raw) - 1))
+    raw[index] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        payload = dsse.verify(bytes(raw), trusting(ALICE), 1, TYPE)
+    except ReleaseError:
+        return
+    # Base64 has spare bits that carry nothing; the payload is what was signed.
+    assert payload == b"payload"

@@ -1,0 +1,221 @@
+import hashlib
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from release.errors import (
+    NotFoundError,
+    OversizedError,
+    PreconditionFailedError,
+    StoreError,
+    UnsafePathError,
+)
+from release.local_store import LocalStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LocalStore(tmp_path)
+
+
+def test_what_is_put_is_got(store):
+    store.put("a/b/c.bin", b"\x00data")
+    assert store.get("a/b/c.bin", 5) == b"\x00data"
+    assert store.digest("a/b/c.bin") == hashlib.sha256(b"\x00data").hexdigest()
+
+
+def test_a_range_is_cut_at_the_end(store):
+    store.put("a", b"0123456789")
+    assert store.get_range("a", 2, 3) == b"234"
+    assert store.get_range("a", 8, 100) == b"89"
+    assert store.get_range("a", 50, 1) == b""
+
+
+def test_an_object_over_the_limit_is_refused(store):
+    store.put("a", b"12345")
+    with pytest.raises(OversizedError, match="at most 4 bytes"):
+        store.get("a", 4)
+
+
+def test_endless_data_is_read_up_to_the_limit_only(store, tmp_path):
+    os.mkfifo(tmp_path / "endless")
+    pipe = os.open(tmp_path / "endless", os.O_RDWR)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", "import sys\nwhile True: sys.stdout.write('x' * 65536)"],
+        stdout=pipe,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with pytest.raises(OversizedError):
+            store.get("endless", 1_000_000)
+    finally:
+        writer.kill()
+        writer.wait()
+        os.close(pipe)
+
+
+@pytest.mark.parametrize("path", ["nosuch", "folder", "a/b"])
+def test_what_is_not_an_object_is_not_found(store, path):
+    store.put("folder/x", b"")
+    store.put("a", b"")
+    with pytest.raises(NotFoundError):
+        store.get(path, 10)
+    with pytest.raises(NotFoundError):
+        store.digest(path)
+
+
+def test_list_is_sorted_and_shows_objects_only(store, tmp_path):
+    for path in ("b/2", "b/1", "a", "bb/3"):
+        store.put(path, b"")
+    (tmp_path / "b" / ".tmp-left").write_bytes(b"half")
+    assert store.list("") == ("a", "b/1", "b/2", "bb/3")
+    assert store.list("b/") == ("b/1", "b/2")
+    assert store.list("b") == ("b/1", "b/2", "bb/3")
+    assert store.list("nosuch/") == ()
+
+
+def test_compose_concatenates(store):
+    store.put("1", b"one ")
+    store.put("2", b"two")
+    store.compose(["1", "2"], "both")
+    assert store.get("both", 100) == b"one two"
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "/etc/passwd", "a/../../x", ".lock", "a/.tmp-x", ""]
+)
+def test_a_path_that_leads_out_is_refused_by_every_method(store, tmp_path, path):
+    for call in (
+        lambda: store.get(path, 1),
+        lambda: store.get_range(path, 0, 1),
+        lambda: store.put(path, b"x"),
+        lambda: store.generation(path),
+        lambda: store.digest(path),
+        lambda: store.compose([], path),
+    ):
+        with pytest.raises(UnsafePathError):
+            call()
+    assert not (tmp_path.parent / "x").exists()
+
+
+def test_a_link_that_leads_out_is_refused(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    store = LocalStore(tmp_path / "store")
+    store.put("a", b"")
+    (tmp_path / "store" / "link").symlink_to(outside)
+    with pytest.raises(UnsafePathError):
+        store.get("link/secret", 100)
+    with pytest.raises(UnsafePathError):
+        store.put("link/new", b"x")
+    assert [p.name for p in outside.iterdir()] == ["secret"]
+
+
+def test_generation_is_zero_before_and_grows_with_each_put(store):
+    assert store.generation("a") == 0
+    seen = [store.put("a", b"same") for _ in range(50)]
+    assert seen == sorted(set(seen))
+    assert store.generation("a") == seen[-1]
+
+
+def test_generation_grows_even_when_the_clock_went_back(store, tmp_path):
+    first = store.put("a", b"1")
+    future = first + 10**18
+    os.utime(tmp_path / "a", ns=(future, future))
+    assert store.put("a", b"2") > future
+
+
+def test_a_put_on_another_generation_changes_nothing(store):
+    old = store.put("a", b"1")
+    new = store.put("a", b"2")
+    for wrong in (0, old, new + 1):
+        with pytest.raises(PreconditionFailedError, match=f"generation {wrong}"):
+            store.put("a", b"3", if_generation_match=wrong)
+    assert (store.get("a", 9), store.generation("a")) == (b"2", new)
+    store.put("a", b"4", if_generation_match=new)
+    assert store.get("a", 9) == b"4"
+
+
+def test_generation_zero_creates_once(store):
+    store.put("a", b"1", if_generation_match=0)
+    with pytest.raises(PreconditionFailedError):
+        store.put("a", b"2", if_generation_match=0)
+    assert store.get("a", 9) == b"1"
+
+
+def _increment(root, times):
+    store = LocalStore(root)
+    done = 0
+    while done < times:
+        generation = store.generation("counter")
+        number = int(store.get("counter", 20))
+        try:
+            store.put("counter", b"%d" % (number + 1), generation)
+        except PreconditionFailedError:
+            continue
+        done += 1
+
+
+def test_processes_that_count_together_lose_no_increment(store, tmp_path):
+    store.put("counter", b"0")
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=_increment, args=(tmp_path, 20)) for _ in range(4)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=120)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert store.get("counter", 20) == b"80"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "counter"]
+
+
+def _put_too_much(root):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    try:
+        LocalStore(root).put("a", b"x" * 100_000)
+    except StoreError:
+        os._exit(7)
+    os._exit(0)
+
+
+def test_a_disk_that_takes_no_more_leaves_the_old_object_and_nothing_else(
+    store, tmp_path
+):
+    store.put("a", b"old")
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=_put_too_much, args=(tmp_path,))
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == 7
+    assert store.get("a", 9) == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "a"]
+
+
+def _put_for_ever(root):
+    store = LocalStore(root)
+    while True:
+        store.put("a", b"b" * 200_000)
+        store.put("a", b"c" * 200_000)
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_whole_object(store, tmp_path):
+    store.put("a", b"b" * 200_000)
+    context = multiprocessing.get_context("fork")
+    for round_ in range(10):
+        process = context.Process(target=_put_for_ever, args=(tmp_path,))
+        process.start()
+        process.join(timeout=0.02 + 0.005 * round_)
+        process.kill()
+        process.join()
+        assert store.get("a", 10**6) in (b"b" * 200_000, b"c" * 200_000)
+        store.put("a", b"b" * 200_000)
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "a"]

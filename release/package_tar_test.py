@@ -1,0 +1,262 @@
+import io
+import os
+import tarfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from release import package_tar
+from release.errors import (
+    DuplicateNameError,
+    LinkError,
+    MalformedError,
+    OversizedError,
+    ReleaseError,
+    UnknownFileError,
+    UnsafePathError,
+)
+
+LIMIT = 1 << 20
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "package"
+    (folder / "functions").mkdir(parents=True)
+    (folder / "functions" / "step.tflite").write_bytes(b"s" * 513)
+    (folder / "package.json").write_bytes(b"{}")
+    (folder / "empty").write_bytes(b"")
+    return folder
+
+
+def foreign_tar(*entries, **options):
+    """A tar by Python's tarfile: (name, type, data or link target) each."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=options.get("mode", "w")) as tar:
+        for name, kind, data in entries:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            if kind == tarfile.REGTYPE:
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+            else:
+                info.linkname = data
+                tar.addfile(info)
+    return out.getvalue()
+
+
+def raw_tar(*entries):
+    """A tar with this module's own headers in any order and of any name."""
+    blocks = []
+    for name, data in entries:
+        blocks += [package_tar._header(name, len(data)), data]
+        blocks.append(bytes(-len(data) % 512))
+    return b"".join(blocks) + bytes(1024)
+
+
+def refused(raw, tmp_path, error, match="", limit=LIMIT):
+    """Unpacks what must not unpack; asserts that nothing is left anywhere."""
+    place = tmp_path / "place"
+    place.mkdir(exist_ok=True)
+    (place / "other").write_bytes(b"other")
+    with pytest.raises(error, match=match or None):
+        package_tar.unpack_tar(raw, place / "into", limit)
+    assert [p.name for p in place.iterdir()] == ["other"]
+    assert (place / "other").read_bytes() == b"other"
+    assert not (tmp_path / "evil").exists()
+
+
+def test_pack_and_unpack_return_the_same_files(folder, tmp_path):
+    raw = package_tar.pack_tar(folder)
+    into = package_tar.unpack_tar(raw, tmp_path / "place" / "into", len(raw))
+    files = {
+        p.relative_to(into).as_posix(): p.read_bytes()
+        for p in into.rglob("*")
+        if p.is_file()
+    }
+    assert files == {
+        "functions/step.tflite": b"s" * 513,
+        "package.json": b"{}",
+        "empty": b"",
+    }
+    assert [p.name for p in (tmp_path / "place").iterdir()] == ["into"]
+    assert package_tar.pack_tar(into) == raw
+
+
+def test_times_modes_and_creation_order_do_not_show(folder, tmp_path):
+    raw = package_tar.pack_tar(folder)
+    again = tmp_path / "again"
+    (again / "functions").mkdir(parents=True)
+    for name in ("package.json", "functions/step.tflite", "empty"):
+        (again / name).write_bytes((folder / name).read_bytes())
+        (again / name).chmod(0o600)
+        os.utime(again / name, (1, 1))
+    assert package_tar.pack_tar(again) == raw
+
+
+def test_other_tools_read_the_tar(folder):
+    with tarfile.open(fileobj=io.BytesIO(package_tar.pack_tar(folder))) as tar:
+        members = {m.name: (m.mode, m.uid, m.mtime, m.size) for m in tar}
+        assert members == {
+            "empty": (0o644, 0, 0, 0),
+            "functions/step.tflite": (0o644, 0, 0, 513),
+            "package.json": (0o644, 0, 0, 2),
+        }
+
+
+@pytest.mark.parametrize("make", ["symlink", "folder_link", "fifo"])
+def test_links_and_devices_are_not_packed(folder, make):
+    if make == "symlink":
+        (folder / "x").symlink_to("package.json")
+    elif make == "folder_link":
+        (folder / "x").symlink_to("functions")
+    else:
+        os.mkfifo(folder / "x")
+    with pytest.raises(LinkError):
+        package_tar.pack_tar(folder)
+
+
+def test_an_empty_folder_is_not_packed(folder):
+    (folder / "nothing").mkdir()
+    with pytest.raises(UnknownFileError):
+        package_tar.pack_tar(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["/evil", "../evil", "a/../../evil", "./a", ".hidden", "a//b", ""]
+)
+def test_paths_that_leave_the_folder_are_refused(tmp_path, name):
+    refused(raw_tar((name, b"x")), tmp_path, UnsafePathError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        (tarfile.SYMTYPE, "/etc/passwd"),
+        (tarfile.SYMTYPE, "b"),
+        (tarfile.LNKTYPE, "b"),
+        (tarfile.DIRTYPE, ""),
+        (tarfile.CHRTYPE, ""),
+        (tarfile.FIFOTYPE, ""),
+        (tarfile.CONTTYPE, ""),
+        (tarfile.GNUTYPE_SPARSE, ""),
+        (tarfile.AREGTYPE, ""),
+    ],
+)
+def test_entries_that_are_not_plain_files_are_refused(tmp_path, kind, target):
+    refused(foreign_tar(("a", kind, target)), tmp_path, LinkError)
+
+
+def test_a_link_with_a_file_behind_it_writes_nothing_outside(tmp_path):
+    (tmp_path / "outside").mkdir()
+    raw = foreign_tar(
+        ("a", tarfile.SYMTYPE, str(tmp_path / "outside")),
+        ("a/evil", tarfile.REGTYPE, b"x"),
+    )
+    refused(raw, tmp_path, LinkError)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_extension_headers_are_refused(tmp_path):
+    raw = foreign_tar(("n" * 150, tarfile.REGTYPE, b"x"))
+    refused(raw, tmp_path, LinkError)
+
+
+def test_duplicate_names_are_refused(tmp_path):
+    refused(raw_tar(("a", b"1"), ("a", b"2")), tmp_path, DuplicateNameError)
+
+
+def test_a_duplicate_after_another_name_is_refused(tmp_path):
+    raw = raw_tar(("a", b"1"), ("b", b"2"), ("a", b"3"))
+    refused(raw, tmp_path, MalformedError, "sorted order")
+
+
+def test_a_name_that_is_file_and_folder_is_refused(tmp_path):
+    refused(raw_tar(("a", b"1"), ("a/b", b"2")), tmp_path, DuplicateNameError)
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_compressed_data_is_not_decompressed(tmp_path, mode):
+    raw = foreign_tar(("a", tarfile.REGTYPE, bytes(100_000)), mode=mode)
+    refused(raw, tmp_path, ReleaseError)
+
+
+def test_a_foreign_but_harmless_tar_is_refused(tmp_path):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        info = tarfile.TarInfo("a")
+        info.size, info.mtime = 1, 12345
+        tar.addfile(info, io.BytesIO(b"x"))
+    refused(out.getvalue(), tmp_path, MalformedError, "canonical header")
+
+
+def test_a_tar_cut_anywhere_is_refused(folder, tmp_path):
+    raw = package_tar.pack_tar(folder)
+    for size in [*range(0, len(raw), 97), len(raw) - 1]:
+        refused(raw[:size], tmp_path, MalformedError)
+
+
+def test_bytes_after_the_end_are_refused(folder, tmp_path):
+    raw = package_tar.pack_tar(folder) + b"x"
+    refused(raw, tmp_path, OversizedError, "nothing after")
+
+
+class _Endless(io.RawIOBase):
+    """A stream that repeats zeros for ever and counts what was read."""
+
+    def __init__(self, head):
+        self.head = io.BytesIO(head)
+        self.given = 0
+
+    def read(self, size=-1):
+        assert size >= 0
+        self.given += size
+        return self.head.read(size).ljust(size, b"\0")
+
+
+def test_endless_data_is_read_no_further_than_the_signed_size(tmp_path):
+    stream = _Endless(package_tar._header("a", 8 << 30 >> 1))
+    refused(stream, tmp_path, OversizedError, "at most 100000 bytes", limit=100_000)
+    assert stream.given <= 100_000
+
+
+def test_endless_small_files_stop_at_the_signed_size(tmp_path):
+    raw = raw_tar(*((f"f{n:05}", b"x") for n in range(200)))
+    refused(raw, tmp_path, OversizedError, "at most 5000 bytes", limit=5000)
+
+
+def test_more_files_than_a_package_may_hold_are_refused(tmp_path):
+    raw = raw_tar(*((f"f{n:05}", b"") for n in range(1100)))
+    refused(raw, tmp_path, OversizedError, "1024 files")
+
+
+def test_an_existing_folder_is_left_as_it_is(folder, tmp_path):
+    raw = package_tar.pack_tar(folder)
+    (tmp_path / "into").mkdir()
+    (tmp_path / "into" / "mine").write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        package_tar.unpack_tar(raw, tmp_path / "into", LIMIT)
+    assert [p.name for p in (tmp_path / "into").iterdir()] == ["mine"]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_a_flipped_bit_gives_other_content_or_an_error_never_a_stray_file(
+    tmp_path_factory, data
+):
+    tmp_path = tmp_path_factory.mktemp("flip")
+    raw = bytearray(raw_tar(("a", b"one"), ("b/c", b"two")))
+    index = data.draw(st.integers(0, len(raw) - 1))
+    raw[index] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        into = package_tar.unpack_tar(bytes(raw), tmp_path / "into", len(raw))
+    except ReleaseError:
+        assert list(tmp_path.iterdir()) == []
+        return
+    content = index in range(512, 515) or index in range(1536, 1539)
+    assert content
+    names = sorted(
+        p.relative_to(into).as_posix() for p in into.rglob("*") if p.is_file()
+    )
+    assert names == ["a", "b/c"]

@@ -1,0 +1,204 @@
+import json
+import os
+
+import pytest
+
+from release import package, testing
+from release.errors import (
+    DuplicateNameError,
+    LinkError,
+    MalformedError,
+    MissingFileError,
+    OversizedError,
+    UnknownFileError,
+    UnsafePathError,
+)
+from rlds import canonical_json
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "package"
+    testing.write_package(folder)
+    return folder
+
+
+def manifest_with(folder, change):
+    value = json.loads((folder / "package.json").read_bytes())
+    change(value)
+    return canonical_json.encode(value)
+
+
+def test_build_describes_every_file_and_returns_the_manifests_digest(folder):
+    manifest = package.parse((folder / "package.json").read_bytes())
+    assert manifest.digest == testing.write_package(folder)
+    assert list(manifest.files) == sorted(testing.FILES)
+    assert manifest.files["canary.tfrecord"].size_bytes == len(b"canary")
+    assert manifest.size_bytes == sum(map(len, testing.FILES.values()))
+    assert manifest.functions["step"].path == "functions/step.tflite"
+    assert manifest.robot.action.minimum == (-1.0, -1.0)
+    assert manifest.robot.observation["state"].shape == (3,)
+    assert manifest.robot.tasks == ("reach-v3",)
+    assert manifest.surfaces["calibration"].bound == 0.5
+    assert manifest.metadata.training_config == {"steps": 10}
+
+
+def test_build_twice_gives_the_same_bytes(folder, tmp_path):
+    testing.write_package(tmp_path / "again")
+    assert package.pack_tar(folder) == package.pack_tar(tmp_path / "again")
+
+
+def test_statements_do_not_change_the_digest_and_stay_while_it_stays(folder):
+    digest = testing.write_package(folder)
+    (folder / "blessing.intoto.jsonl").write_bytes(b"signed")
+    assert testing.write_package(folder) == digest
+    assert (folder / "blessing.intoto.jsonl").exists()
+
+
+def test_statements_about_an_earlier_content_are_removed(folder):
+    (folder / "blessing.intoto.jsonl").write_bytes(b"signed")
+    testing.write_package(folder, version="0.2.0")
+    assert not (folder / "blessing.intoto.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", sorted(testing.FILES))
+def test_build_without_a_required_file_leaves_the_old_manifest(folder, name):
+    before = (folder / "package.json").read_bytes()
+    files = {key: data for key, data in testing.FILES.items() if key != name}
+    (folder / name).unlink()
+    if name.startswith("functions"):
+        (folder / "functions").rmdir()
+    if name == "safety.json":
+        return
+    with pytest.raises(MissingFileError, match=name):
+        testing.write_package(folder, files)
+    assert (folder / "package.json").read_bytes() == before
+
+
+def test_build_refuses_links(folder):
+    (folder / "link").symlink_to("safety.json")
+    with pytest.raises(LinkError, match="symbolic"):
+        testing.write_package(folder)
+    (folder / "link").unlink()
+    os.link(folder / "safety.json", folder / "hard")
+    with pytest.raises(LinkError, match="hard"):
+        testing.write_package(folder)
+
+
+def test_build_refuses_an_empty_folder_and_a_hidden_file(folder):
+    (folder / "nothing").mkdir()
+    with pytest.raises(UnknownFileError):
+        testing.write_package(folder)
+    (folder / "nothing").rmdir()
+    (folder / ".hidden").write_bytes(b"")
+    with pytest.raises(UnsafePathError):
+        testing.write_package(folder)
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../up", "a/../b", ".hidden", "a//b", "a" * 100]
+)
+def test_a_listed_path_that_leaves_the_package_is_refused(folder, path):
+    raw = manifest_with(folder, lambda v: v["files"][0].update(path=path))
+    with pytest.raises(UnsafePathError):
+        package.parse(raw)
+
+
+@pytest.mark.parametrize("path", ["canary.tfrecord", "CANARY.tfrecord"])
+def test_a_path_listed_twice_is_refused(folder, path):
+    def repeat(value):
+        value["files"].insert(1, {**value["files"][0], "path": path})
+
+    with pytest.raises(DuplicateNameError):
+        package.parse(manifest_with(folder, repeat))
+
+
+def test_a_duplicate_json_name_is_refused(folder):
+    raw = (folder / "package.json").read_bytes()
+    raw = raw.replace(b'"family":"tiny"', b'"family":"tiny","family":"tiny"')
+    with pytest.raises(MalformedError):
+        package.parse(raw)
+
+
+@pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"{}", b"\xff", b"{" * 100_000])
+def test_other_bytes_are_malformed(raw):
+    with pytest.raises(MalformedError):
+        package.parse(raw)
+
+
+def test_the_same_value_in_other_bytes_is_refused(folder):
+    raw = (folder / "package.json").read_bytes()
+    with pytest.raises(MalformedError, match="canonical"):
+        package.parse(raw + b"\n")
+
+
+def test_an_oversized_manifest_is_not_decoded():
+    with pytest.raises(OversizedError):
+        package.parse(b" " * (2 << 20))
+
+
+def test_more_bytes_than_a_package_may_hold_are_refused(folder):
+    raw = manifest_with(folder, lambda v: v["files"][0].update(size_bytes=1 << 40))
+    with pytest.raises(OversizedError):
+        package.parse(raw)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.update(schema_version=2),
+        lambda v: v.update(more=1),
+        lambda v: v.pop("surfaces"),
+        lambda v: v.update(family=""),
+        lambda v: v.update(release_counter=-1),
+        lambda v: v.update(release_counter=True),
+        lambda v: v.update(release_counter=1.5),
+        lambda v: v.update(target="pi4"),
+        lambda v: v.update(backbone_digest="A" * 64),
+        lambda v: v["metadata"].update(export_target="tpu"),
+        lambda v: v["metadata"].update(dataset_manifest_digest=""),
+        lambda v: v["metadata"].pop("hardware"),
+        lambda v: v["metadata"].update(training_config=[]),
+        lambda v: v["files"].reverse(),
+        lambda v: v["files"][0].update(sha256="0"),
+        lambda v: v["files"][0].update(size_bytes=-1),
+        lambda v: v["files"][0].update(mode=0),
+        lambda v: v["robot"].update(control_hz=0),
+        lambda v: v["robot"].update(tasks=[]),
+        lambda v: v["robot"].update(tasks=["a", "a"]),
+        lambda v: v["robot"]["action"].update(minimum=[-1]),
+        lambda v: v["robot"]["action"].update(minimum=[2, -1]),
+        lambda v: v["robot"]["observation"]["state"].update(shape=[-3]),
+        lambda v: v["surfaces"]["calibration"].update(bound=0),
+        lambda v: v["surfaces"]["calibration"].update(size=0),
+        lambda v: v["functions"]["step"]["inputs"].append(
+            v["functions"]["step"]["inputs"][0]
+        ),
+    ],
+)
+def test_a_field_of_another_form_is_malformed(folder, change):
+    with pytest.raises(MalformedError):
+        package.parse(manifest_with(folder, change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v["functions"].pop("step"),
+        lambda v: v["functions"]["step"].update(path="functions/other"),
+        lambda v: v["files"].pop(0),
+    ],
+)
+def test_a_manifest_that_lacks_what_it_needs_is_refused(folder, change):
+    with pytest.raises(MissingFileError):
+        package.parse(manifest_with(folder, change))
+
+
+@pytest.mark.parametrize("name", ["package.json", "blessing.intoto.jsonl"])
+def test_a_manifest_that_lists_itself_or_a_statement_is_refused(folder, name):
+    def add(value):
+        value["files"].append({**value["files"][0], "path": name})
+        value["files"].sort(key=lambda entry: entry["path"])
+
+    with pytest.raises(MalformedError, match="only files of the content"):
+        package.parse(manifest_with(folder, add))

@@ -1,0 +1,44 @@
+import pytest
+
+from release import paths
+from release.errors import UnsafePathError
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a", "functions/step.tflite", "robot_hash=0f/date=2026-01-31/x", "a..b/c-1.json"],
+)
+def test_plain_relative_paths_pass(path):
+    assert paths.check_package_path(path, "test") == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/etc/passwd",
+        "../up",
+        "a/../b",
+        "a/..",
+        "./a",
+        "a//b",
+        "a/",
+        ".hidden",
+        "a/.tmp-x",
+        "a\\b",
+        "C:\\x",
+        "a\0b",
+        "a\nb",
+        "a b",
+        "\u00fc",
+    ],
+)
+def test_every_other_path_is_refused(path):
+    with pytest.raises(UnsafePathError, match="plain segments"):
+        paths.check_relative(path, "test")
+
+
+@pytest.mark.parametrize("path", ["a" * 100, "a/b/c/d/e/f/g"])
+def test_a_package_path_too_long_or_too_deep_is_refused(path):
+    with pytest.raises(UnsafePathError, match="at most"):
+        paths.check_package_path(path, "test")

@@ -1,0 +1,327 @@
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from datetime import timedelta
+
+import pytest
+
+from release import channel, dsse, package, publish, signing, testing, verify
+from release.blessing import Blessing
+from release.digest import sha256_bytes
+from release.errors import (
+    DigestMismatchError,
+    ExpiredError,
+    MissingFileError,
+    NotBlessedError,
+    PreconditionFailedError,
+    RollbackError,
+    StoreError,
+    UnknownKeyError,
+    WrongChannelError,
+    WrongRoleError,
+)
+from release.local_store import LocalStore
+
+NOW = testing.NOW
+ENVELOPE = "channels/nightly.dsse.json"
+PLAIN = "channels/nightly.json"
+
+
+@pytest.fixture
+def release(tmp_path):
+    return testing.release(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path, release):
+    return make(tmp_path / "package", release)
+
+
+def make(folder, release, version="0.1.0", **options):
+    testing.write_package(folder, version=version, **options)
+    release.sign(folder)
+    return folder
+
+
+def objects(store):
+    return {path: store.get(path, 1 << 30) for path in store.list("")}
+
+
+def read(release, name="nightly", last=0):
+    raw = release.store.get(channel.envelope_path(name), 1 << 20)
+    return verify.verified_channel(raw, name, release.trusted, NOW, last)
+
+
+def install(release, tmp_path):
+    """What a device does: channel, tar, package."""
+    entry = read(release).entry("pi5-cpu")
+    tar = release.store.get(entry.path, entry.size_bytes)
+    assert release.store.digest(entry.path) == entry.sha256
+    into = tmp_path / "device" / entry.digest
+    shutil.rmtree(into, ignore_errors=True)
+    package.unpack_tar(tar, into, entry.size_bytes)
+    return verify.verified_package(into, release.trusted, NOW, "pi5-cpu", entry.digest)
+
+
+def refused(release, error, call, match=None):
+    before = objects(release.store)
+    with pytest.raises(error, match=match):
+        call()
+    assert objects(release.store) == before
+
+
+def test_a_published_package_installs(tmp_path, release, folder):
+    done = release.publish(folder)
+    assert install(release, tmp_path).digest == done.digest
+    assert done.release_counter == 1
+    assert done.record.previous is None
+    assert sorted(objects(release.store)) == [ENVELOPE, PLAIN, done.tar_path]
+    assert done.channel_uri == release.store.uri + "/channels/nightly.json"
+
+
+def test_the_copy_for_people_is_the_signed_payload(release, folder):
+    release.publish(folder)
+    envelope = dsse.Envelope.parse(release.store.get(ENVELOPE, 1 << 20))
+    assert envelope.payload == release.store.get(PLAIN, 1 << 20)
+    value = json.loads(envelope.payload)
+    assert value["package"]["pi5-cpu"]["digest"] == verify.intact_package(folder).digest
+    assert value["provenance"]["run_id"] == "run-1"
+
+
+def test_the_next_release_names_the_one_before(tmp_path, release, folder):
+    first = release.publish(folder)
+    second = release.publish(make(tmp_path / "next", release, "0.2.0"))
+    assert second.release_counter == 2
+    assert second.record.previous == channel.Previous(1, first.record.sha256)
+    assert read(release, last=1).entry("pi5-cpu").digest == second.digest
+
+
+def test_an_old_good_package_comes_back_under_a_new_counter(tmp_path, release, folder):
+    first = release.publish(folder)
+    release.publish(make(tmp_path / "next", release, "0.2.0"))
+    third = release.publish(folder)
+    assert (third.release_counter, third.tar_path) == (3, first.tar_path)
+    assert install(release, tmp_path).digest == first.digest
+
+
+def test_a_package_made_for_a_later_release_lifts_the_counter(tmp_path, release):
+    later = make(tmp_path / "later", release, release_counter=40)
+    assert release.publish(later).release_counter == 40
+
+
+def test_another_targets_package_stays(tmp_path, release, folder):
+    first = release.publish(folder)
+    release.publish(make(tmp_path / "tpu", release, target="tpu"))
+    verified = read(release, last=1)
+    assert verified.entry("pi5-cpu").digest == first.digest
+    assert verified.entry("tpu").digest != first.digest
+
+
+def test_a_new_blessing_of_the_same_package_leaves_the_old_tar(release, folder):
+    first = release.publish(folder)
+    old = release.store.get(first.tar_path, 1 << 30)
+    (folder / package.BLESSING).unlink()
+    key = release.keys["blessing"]
+    verdict = Blessing(first.digest, "blessed", ("again",), "c" * 64, NOW)
+    signing.sign_blessing(folder, verdict, [key])
+    second = release.publish(folder)
+    assert second.digest == first.digest
+    assert second.tar_path != first.tar_path
+    assert release.store.get(first.tar_path, 1 << 30) == old
+
+
+def publish_with(release, folder, **changes):
+    arguments = {
+        "store": release.store,
+        "channel_name": "nightly",
+        "package_folder": folder,
+        "keys": [release.keys["channel:nightly"]],
+        "trusted": release.trusted,
+        "now": NOW,
+        "expires": testing.EXPIRES,
+    }
+    return publish.publish(**{**arguments, **changes})
+
+
+def test_what_devices_would_refuse_is_never_put(tmp_path, release, folder):
+    release.publish(folder)
+    stranger = testing.release(tmp_path / "stranger")
+    beta = [release.keys["channel:beta"]]
+    cases = (
+        (UnknownKeyError, {"keys": [stranger.keys["channel:nightly"]]}),
+        (WrongRoleError, {"keys": beta}),
+        (RollbackError, {"release_counter": 1}),
+        (ValueError, {"expires": NOW}),
+        (UnknownKeyError, {"trusted": stranger.trusted}),
+    )
+    for error, changes in cases:
+        refused(release, error, lambda c=changes: publish_with(release, folder, **c))
+    release.sign(folder, "refused")
+    refused(release, NotBlessedError, lambda: release.publish(folder))
+    (folder / package.BLESSING).unlink()
+    refused(release, MissingFileError, lambda: release.publish(folder))
+    (folder / "weights.safetensors").write_bytes(b"changed")
+    with pytest.raises(DigestMismatchError):
+        verify.intact_package(folder)
+
+
+def test_an_expired_release_can_be_followed(tmp_path, release, folder):
+    release.publish(folder)
+    later = testing.EXPIRES + timedelta(days=1)
+    with pytest.raises(ExpiredError):
+        verify.verified_channel(
+            release.store.get(ENVELOPE, 1 << 20), "nightly", release.trusted, later, 0
+        )
+    done = publish_with(release, folder, now=later, expires=later + timedelta(days=30))
+    assert done.release_counter == 2
+
+
+def test_a_channel_that_nobody_trusts_is_not_replaced(tmp_path, release, folder):
+    stranger = testing.release(tmp_path / "stranger")
+    make(tmp_path / "evil", stranger)
+    publish_with(
+        release,
+        tmp_path / "evil",
+        keys=[stranger.keys["channel:nightly"]],
+        trusted=stranger.trusted,
+    )
+    refused(release, UnknownKeyError, lambda: release.publish(folder))
+
+
+class DyingStore(LocalStore):
+    """Kills its process at a chosen put, before or after the put is done."""
+
+    def __init__(self, root, puts, after):
+        super().__init__(root)
+        self.left = puts
+        self.after = after
+
+    def put(self, path, data, if_generation_match=None):
+        self.left -= 1
+        if self.left == 0 and not self.after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        generation = super().put(path, data, if_generation_match)
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return generation
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("puts", [1, 2, 3])
+def test_a_publisher_killed_at_any_put_leaves_the_channel_whole(
+    tmp_path, release, folder, puts, after
+):
+    first = release.publish(folder)
+    new = make(tmp_path / "next", release, "0.2.0")
+    new_digest = verify.intact_package(new).digest
+    store = DyingStore(release.store.root, puts, after)
+    process = multiprocessing.get_context("fork").Process(
+        target=publish_with, args=(release, new), kwargs={"store": store}
+    )
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGKILL
+    moved = puts == 3 or (puts == 2 and after)
+    assert install(release, tmp_path).digest == (new_digest if moved else first.digest)
+    assert read(release).release_counter == (2 if moved else 1)
+    again = release.publish(new)
+    assert install(release, tmp_path).digest == new_digest == again.digest
+    assert release.store.get(PLAIN, 1 << 20) == again.record.encode()
+
+
+class RacingStore(LocalStore):
+    """Lets another publisher through just before the envelope is put."""
+
+    def __init__(self, root, other):
+        super().__init__(root)
+        self.other = other
+
+    def put(self, path, data, if_generation_match=None):
+        if path == ENVELOPE and self.other:
+            other, self.other = self.other, None
+            other()
+        return super().put(path, data, if_generation_match)
+
+
+def test_of_two_publishers_at_once_the_second_stops(tmp_path, release, folder):
+    other = make(tmp_path / "other", release, "0.2.0")
+    store = RacingStore(release.store.root, lambda: release.publish(other))
+    with pytest.raises(PreconditionFailedError):
+        publish_with(release, folder, store=store)
+    assert read(release).entry("pi5-cpu").digest == verify.intact_package(other).digest
+    assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
+
+
+def test_threads_that_publish_until_they_succeed_count_without_a_gap(release, folder):
+    counters = []
+
+    def work():
+        while True:
+            try:
+                counters.append(release.publish(folder).release_counter)
+            except PreconditionFailedError:
+                continue
+            return
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(counters) == [1, 2, 3, 4]
+    assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
+
+
+def next_envelope(release, folder, **changes):
+    """A channel signed elsewhere, on top of the store's current release."""
+    tar = package.pack_tar(folder)
+    current = read(release)
+    entry = channel.PackageEntry(
+        channel.tar_path(sha256_bytes(tar)),
+        sha256_bytes(tar),
+        len(tar),
+        verify.intact_package(folder).digest,
+    )
+    fields = {
+        **vars(current.record),
+        "release_counter": current.release_counter + 1,
+        "package": {"pi5-cpu": entry},
+        "previous": channel.Previous(current.release_counter, current.sha256),
+        **changes,
+    }
+    payload = channel.Channel(**fields).encode()
+    key = release.keys["channel:nightly"]
+    return dsse.sign(payload, channel.PAYLOAD_TYPE, [key]), tar
+
+
+def put_envelope(release, envelope, tars):
+    return publish.publish_envelope(
+        release.store, "nightly", envelope, tars, release.trusted, NOW
+    )
+
+
+def test_a_channel_signed_elsewhere_is_published(tmp_path, release, folder):
+    release.publish(folder)
+    new = make(tmp_path / "next", release, "0.2.0")
+    envelope, tar = next_envelope(release, new)
+    put_envelope(release, envelope, {"pi5-cpu": tar})
+    assert install(release, tmp_path).manifest.version == "0.2.0"
+
+
+def test_a_channel_signed_elsewhere_must_follow_and_name_what_is_there(
+    tmp_path, release, folder
+):
+    release.publish(folder)
+    new = make(tmp_path / "next", release, "0.2.0")
+    envelope, tar = next_envelope(release, new)
+    refused(release, StoreError, lambda: put_envelope(release, envelope, {}))
+    swapped = {"pi5-cpu": tar + b"x"}
+    refused(release, StoreError, lambda: put_envelope(release, envelope, swapped))
+    orphan, tar = next_envelope(release, new, previous=None)
+    tars = {"pi5-cpu": tar}
+    refused(release, WrongChannelError, lambda: put_envelope(release, orphan, tars))
+    old, tar = next_envelope(release, new, release_counter=1)
+    refused(release, RollbackError, lambda: put_envelope(release, old, tars))

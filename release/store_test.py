@@ -1,0 +1,39 @@
+import pytest
+
+from release.errors import StoreError
+from release.store import LocalStore, open_object, open_store
+
+
+def test_a_file_uri_opens_the_folder(tmp_path):
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    store = open_store(folder.as_uri())
+    store.put("a", b"1")
+    assert (folder / "a").read_bytes() == b"1"
+    assert store.uri == folder.as_uri()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["", "/plain/path", "http://host/x", "file://host/x", "file:x", "gs://", "gs:x"],
+)
+def test_another_uri_is_refused_with_what_is_accepted(uri):
+    with pytest.raises(StoreError, match="expected"):
+        open_store(uri)
+
+
+def test_a_query_has_no_meaning(tmp_path):
+    with pytest.raises(StoreError, match="without"):
+        open_store(tmp_path.as_uri() + "?x=1")
+
+
+def test_an_object_opens_in_the_store_that_many_levels_above():
+    store, path = open_object("file:///data/store/channels/nightly.json", levels=2)
+    assert isinstance(store, LocalStore)
+    assert (store.uri, path) == ("file:///data/store", "channels/nightly.json")
+
+
+@pytest.mark.parametrize("uri", ["file:///a/", "nightly.json", ""])
+def test_what_names_no_object_is_refused(uri):
+    with pytest.raises(StoreError):
+        open_object(uri)

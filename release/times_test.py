@@ -1,0 +1,40 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from release import times
+from release.errors import MalformedError
+
+
+def test_format_and_parse_return_the_same_second():
+    now = datetime(2026, 1, 31, 8, 0, 1, tzinfo=UTC)
+    assert times.parse(times.format_utc(now), "test") == now
+
+
+def test_other_zones_are_written_in_utc():
+    zone = timezone(timedelta(hours=2))
+    time = datetime(2026, 1, 31, 1, 0, 0, tzinfo=zone)
+    assert times.format_utc(time) == "2026-01-30T23:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-01-31",
+        "2026-01-31T08:00:00",
+        "2026-01-31T08:00:00+00:00",
+        "2026-01-31 08:00:00Z",
+        "2026-02-30T08:00:00Z",
+        "2026-01-31T25:00:00Z",
+        "2026-01-31T08:00:00Z\n",
+    ],
+)
+def test_another_form_or_no_such_time_is_malformed(text):
+    with pytest.raises(MalformedError, match="a UTC time such as"):
+        times.parse(text, "test")
+
+
+def test_a_time_without_a_zone_is_the_callers_mistake():
+    with pytest.raises(ValueError, match="time zone"):
+        times.format_utc(datetime(2026, 1, 31))

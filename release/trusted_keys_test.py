@@ -1,0 +1,130 @@
+import json
+
+import pytest
+
+from release.dsse import Envelope, sign
+from release.errors import (
+    DevelopmentKeyError,
+    DuplicateNameError,
+    MalformedError,
+    OversizedError,
+    ThresholdNotMetError,
+    UnknownKeyError,
+    WrongRoleError,
+)
+from release.keys import PrivateKey
+from release.trusted_keys import TrustedKeys, role_of_channel
+
+TYPE = "application/vnd.test+json"
+NIGHTLY = PrivateKey.generate(("channel:nightly",))
+STABLE = PrivateKey.generate(("channel:stable",))
+SECOND = PrivateKey.generate(("channel:stable",))
+DEVELOPER = PrivateKey.generate(("channel:nightly",), development=True)
+
+
+def keyring(*keys, allow_development=False, thresholds=None):
+    return TrustedKeys.of(
+        *(key.trusted for key in keys),
+        allow_development=allow_development,
+        thresholds=thresholds,
+    )
+
+
+def signed(*keys):
+    return Envelope.parse(sign(b"x", TYPE, keys), "channel")
+
+
+def changed(change):
+    value = json.loads(keyring(NIGHTLY, STABLE).encode())
+    change(value)
+    return json.dumps(value).encode()
+
+
+def test_a_keyring_survives_its_file():
+    keys = keyring(NIGHTLY, STABLE, DEVELOPER, thresholds={"channel:stable": 2})
+    read = TrustedKeys.parse(keys.encode(), allow_development=False)
+    assert read.encode() == keys.encode()
+    assert read.threshold("channel:stable") == 2
+    assert read.threshold("blessing") == 1
+
+
+def test_a_key_signs_in_its_role():
+    assert keyring(NIGHTLY).payload(signed(NIGHTLY), "channel:nightly", TYPE) == b"x"
+
+
+def test_a_nightly_key_cannot_sign_stable():
+    with pytest.raises(WrongRoleError, match="role channel:stable, got key"):
+        keyring(NIGHTLY, STABLE).payload(signed(NIGHTLY), "channel:stable", TYPE)
+
+
+def test_a_nightly_key_does_not_fill_the_stable_threshold():
+    keys = keyring(NIGHTLY, STABLE, SECOND, thresholds={"channel:stable": 2})
+    with pytest.raises(ThresholdNotMetError):
+        keys.payload(signed(STABLE, NIGHTLY), "channel:stable", TYPE)
+    assert keys.payload(signed(STABLE, SECOND), "channel:stable", TYPE) == b"x"
+
+
+def test_a_development_key_is_refused_with_the_flag_that_allows_it():
+    with pytest.raises(DevelopmentKeyError, match="--allow_development_keys"):
+        keyring(DEVELOPER).payload(signed(DEVELOPER), "channel:nightly", TYPE)
+
+
+def test_a_development_key_counts_where_it_is_allowed():
+    keys = keyring(DEVELOPER, allow_development=True)
+    assert keys.payload(signed(DEVELOPER), "channel:nightly", TYPE) == b"x"
+
+
+def test_an_allowed_development_key_still_has_its_roles_only():
+    keys = keyring(DEVELOPER, allow_development=True)
+    with pytest.raises(WrongRoleError):
+        keys.payload(signed(DEVELOPER), "channel:stable", TYPE)
+
+
+def test_a_name_of_a_development_key_without_its_signature_is_unknown():
+    envelope = signed(STABLE)
+    forged = Envelope(b"x", TYPE, {DEVELOPER.keyid: bytes(64)}, envelope.source)
+    with pytest.raises(UnknownKeyError):
+        keyring(DEVELOPER).payload(forged, "channel:nightly", TYPE)
+
+
+def test_rollback_needs_the_stable_keys():
+    assert role_of_channel("rollback") == "channel:stable"
+    assert role_of_channel("beta") == "channel:beta"
+    with pytest.raises(ValueError, match="nosuch"):
+        role_of_channel("nosuch")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.pop("keys"),
+        lambda v: v.update(schema_version=2),
+        lambda v: v.update(more=1),
+        lambda v: v["keys"][0].update(keyid="0" * 64),
+        lambda v: v["keys"][0].update(public="AAAA"),
+        lambda v: v["keys"][0].update(public="?"),
+        lambda v: v["keys"][0].update(roles=["root"]),
+        lambda v: v["keys"][0].update(roles="blessing"),
+        lambda v: v["keys"][0].update(development=0),
+        lambda v: v["keys"][0].pop("development"),
+        lambda v: v.update(thresholds={"channel:stable": 0}),
+        lambda v: v.update(thresholds={"channel:stable": True}),
+        lambda v: v.update(thresholds={"nosuch": 1}),
+    ],
+)
+def test_a_keyring_of_another_form_is_refused(change):
+    with pytest.raises(MalformedError):
+        TrustedKeys.parse(changed(change), allow_development=True)
+
+
+def test_a_key_listed_twice_is_refused():
+    raw = changed(lambda v: v["keys"].append(v["keys"][0]))
+    with pytest.raises(DuplicateNameError):
+        TrustedKeys.parse(raw, allow_development=True)
+
+
+def test_an_oversized_keyring_is_refused(tmp_path):
+    path = tmp_path / "keyring.json"
+    path.write_bytes(b" " * 300_000)
+    with pytest.raises(OversizedError):
+        TrustedKeys.read(path, allow_development=True)

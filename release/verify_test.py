@@ -1,0 +1,494 @@
+"""Attacks on packages and channels, each by its name.
+
+Every refusal asserts that the attacked folder or store still holds what it held.
+"""
+
+import json
+import os
+import shutil
+from datetime import datetime, timedelta
+
+import pytest
+
+from release import package, signing, testing, verify
+from release.blessing import Blessing
+from release.channel import (
+    PAYLOAD_TYPE,
+    Channel,
+    ChannelProvenance,
+    PackageEntry,
+    Rollout,
+)
+from release.digest import sha256_bytes
+from release.dsse import sign
+from release.errors import (
+    BadSignatureError,
+    DevelopmentKeyError,
+    DigestMismatchError,
+    ExpiredError,
+    LinkError,
+    MalformedError,
+    MissingFileError,
+    NotBlessedError,
+    OversizedError,
+    ReleaseError,
+    RollbackError,
+    ThresholdNotMetError,
+    UnknownFileError,
+    UnknownKeyError,
+    UnsafePathError,
+    UnsignedError,
+    UntrustedError,
+    WrongChannelError,
+    WrongRoleError,
+    WrongSubjectError,
+    WrongTargetError,
+)
+from release.keys import PrivateKey
+from release.trusted_keys import TrustedKeys
+from rlds import canonical_json
+
+NOW = testing.NOW
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def release(tmp_path):
+    return testing.release(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path, release):
+    folder = tmp_path / "package"
+    testing.write_package(folder)
+    release.sign(folder)
+    return folder
+
+
+def content(folder):
+    """Every name below a folder with what it is and holds."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            str(path.readlink())
+            if path.is_symlink()
+            else path.read_bytes()
+            if path.is_file()
+            else None
+        )
+        for path in folder.rglob("*")
+    }
+
+
+def accepted(release, folder, digest=None, target="pi5-cpu", now=NOW):
+    return verify.verified_package(folder, release.trusted, now, target, digest)
+
+
+def refused(release, folder, error, match=None, **arguments):
+    before = content(folder)
+    with pytest.raises(error, match=match):
+        accepted(release, folder, **arguments)
+    assert content(folder) == before
+
+
+# Packages.
+
+
+def test_a_signed_package_verifies_as_a_whole(release, folder):
+    digest = verify.intact_package(folder).digest
+    verified = accepted(release, folder, digest)
+    assert verified.digest == digest
+    assert verified.path("safety.json").read_bytes() == testing.FILES["safety.json"]
+    assert verified.blessing.verdict == "blessed"
+    assert verified.provenance.run_id == "run-1"
+    with pytest.raises(MissingFileError):
+        verified.path("package.json")
+
+
+def test_arbitrary_installation_signed_by_a_stranger(tmp_path, release, folder):
+    stranger = testing.release(tmp_path / "stranger")
+    (folder / "weights.safetensors").write_bytes(b"evil")
+    testing.write_package(folder, {**testing.FILES, "weights.safetensors": b"evil"})
+    stranger.sign(folder)
+    refused(release, folder, UnknownKeyError)
+
+
+def test_another_well_signed_package_in_place_of_the_named_one(release, folder):
+    named = verify.intact_package(folder).digest
+    testing.write_package(folder, version="0.0.9")
+    release.sign(folder)
+    refused(release, folder, DigestMismatchError, named, digest=named)
+
+
+@pytest.mark.parametrize("name", package.STATEMENTS)
+def test_unsigned_without_a_statement(release, folder, name):
+    (folder / name).unlink()
+    refused(release, folder, MissingFileError, name)
+
+
+@pytest.mark.parametrize("name", package.STATEMENTS)
+def test_unsigned_with_a_statement_that_nobody_signed(release, folder, name):
+    value = json.loads((folder / name).read_bytes())
+    value["signatures"] = []
+    (folder / name).write_bytes(json.dumps(value).encode())
+    refused(release, folder, UnsignedError)
+
+
+@pytest.mark.parametrize("name", package.STATEMENTS)
+def test_wrongly_signed(release, folder, name):
+    value = json.loads((folder / name).read_bytes())
+    value["signatures"][0]["sig"] = "A" * 86 + "=="
+    (folder / name).write_bytes(json.dumps(value).encode())
+    refused(release, folder, BadSignatureError)
+
+
+def test_right_digest_under_a_revoked_key(release, folder):
+    digest = verify.intact_package(folder).digest
+    keys = {
+        keyid: key
+        for keyid, key in release.trusted.keys.items()
+        if "blessing" not in key.roles
+    }
+    before = content(folder)
+    with pytest.raises(UnknownKeyError):
+        verify.verified_package(
+            folder, TrustedKeys(keys, False), NOW, "pi5-cpu", digest
+        )
+    assert content(folder) == before
+
+
+def test_a_blessing_by_the_provenance_key(release, folder):
+    digest = verify.intact_package(folder).digest
+    verdict = Blessing(digest, "blessed", ("mine",), "a" * 64, NOW)
+    (folder / package.BLESSING).unlink()
+    signing.sign_blessing(folder, verdict, [release.keys["provenance"]])
+    refused(release, folder, WrongRoleError, "role blessing")
+
+
+def test_a_provenance_envelope_in_place_of_the_blessing(release, folder):
+    shutil.copyfile(folder / package.PROVENANCE, folder / package.BLESSING)
+    refused(release, folder, WrongRoleError)
+
+
+def test_a_blessing_of_another_package(tmp_path, release, folder):
+    other = tmp_path / "other"
+    testing.write_package(other, version="0.0.9")
+    release.sign(other)
+    shutil.copyfile(other / package.BLESSING, folder / package.BLESSING)
+    refused(release, folder, WrongSubjectError)
+    release.sign(folder)
+    shutil.copyfile(other / package.PROVENANCE, folder / package.PROVENANCE)
+    refused(release, folder, WrongSubjectError)
+
+
+@pytest.mark.parametrize("verdict", ["refused", "undecided"])
+def test_a_signed_verdict_that_is_not_a_blessing(release, folder, verdict):
+    release.sign(folder, verdict)
+    refused(release, folder, NotBlessedError, verdict)
+
+
+def test_an_expired_blessing(release, folder):
+    digest = verify.intact_package(folder).digest
+    verdict = Blessing(digest, "blessed", ("good",), "a" * 64, NOW, NOW + SECOND)
+    (folder / package.BLESSING).unlink()
+    signing.sign_blessing(folder, verdict, [release.keys["blessing"]])
+    accepted(release, folder)
+    refused(release, folder, ExpiredError, now=NOW + SECOND)
+
+
+def test_development_keys_are_refused_until_they_are_allowed(tmp_path, folder):
+    developer = testing.release(tmp_path / "developer", development=True)
+    developer.sign(folder)
+    for name in package.STATEMENTS:
+        (folder / name).unlink()
+    developer.sign(folder)
+    accepted(developer, folder)
+    strict = TrustedKeys(developer.trusted.keys, allow_development=False)
+    with pytest.raises(DevelopmentKeyError, match="--allow_development_keys"):
+        verify.verified_package(folder, strict, NOW, "pi5-cpu", None)
+
+
+def test_wrong_target(release, folder):
+    refused(release, folder, WrongTargetError, "jetson-cuda", target="jetson-cuda")
+    with pytest.raises(WrongTargetError):
+        verify.intact_package(folder, "tpu")
+
+
+def test_extra_file(release, folder):
+    (folder / "functions" / "extra.so").write_bytes(b"evil")
+    refused(release, folder, UnknownFileError, r"functions/extra\.so")
+
+
+def test_extra_empty_folder(release, folder):
+    (folder / "empty").mkdir()
+    refused(release, folder, UnknownFileError)
+
+
+@pytest.mark.parametrize("name", [*testing.FILES, "package.json"])
+def test_missing_file(release, folder, name):
+    (folder / name).unlink()
+    refused(release, folder, ReleaseError)
+    with pytest.raises((MissingFileError, UnknownFileError)):
+        verify.intact_package(folder)
+
+
+@pytest.mark.parametrize("name", [*testing.FILES, "package.json", *package.STATEMENTS])
+@pytest.mark.parametrize("where", ["first", "middle", "last"])
+def test_a_bit_flip_in_any_file(release, folder, name, where):
+    digest = verify.intact_package(folder).digest
+    data = bytearray((folder / name).read_bytes())
+    data[{"first": 0, "middle": len(data) // 2, "last": -1}[where]] ^= 1
+    (folder / name).write_bytes(data)
+    refused(release, folder, ReleaseError, digest=digest)
+    if name in testing.FILES:
+        with pytest.raises(DigestMismatchError, match=name):
+            verify.intact_package(folder)
+
+
+@pytest.mark.parametrize("name", testing.FILES)
+def test_a_file_longer_or_shorter_than_signed(release, folder, name):
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data + b"x")
+    refused(release, folder, OversizedError, name)
+    (folder / name).write_bytes(data[:-1])
+    refused(release, folder, DigestMismatchError, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["safety.json", "package.json", package.BLESSING, "functions"]
+)
+def test_symlink_to_the_same_content(tmp_path, release, folder, name):
+    shutil.move(folder / name, tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    refused(release, folder, LinkError)
+
+
+def test_symlink_that_goes_nowhere(release, folder):
+    (folder / "safety.json").unlink()
+    (folder / "safety.json").symlink_to("nosuch")
+    refused(release, folder, LinkError)
+
+
+@pytest.mark.parametrize("name", ["safety.json", "package.json", package.BLESSING])
+def test_hardlink_to_the_same_content(tmp_path, release, folder, name):
+    os.link(folder / name, tmp_path / "second_name")
+    refused(release, folder, LinkError)
+
+
+@pytest.mark.parametrize("name", ["safety.json", "package.json"])
+def test_a_named_pipe_does_not_hang_the_check(release, folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(LinkError):
+        verify.intact_package(folder)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "functions/../../x"])
+def test_path_traversal_in_package_json(tmp_path, release, folder, path):
+    (tmp_path / "outside").write_bytes(b"weights")
+    value = json.loads((folder / "package.json").read_bytes())
+    value["files"][0]["path"] = path
+    value["files"].sort(key=lambda entry: entry["path"])
+    (folder / "package.json").write_bytes(canonical_json.encode(value))
+    before = content(folder)
+    with pytest.raises(UnsafePathError):
+        verify.intact_package(folder)
+    assert content(folder) == before
+
+
+def test_duplicate_names_in_package_json(folder):
+    raw = (folder / "package.json").read_bytes()
+    raw = raw.replace(b'"version":"0.1.0"', b'"version":"9.9.9","version":"0.1.0"')
+    (folder / "package.json").write_bytes(raw)
+    with pytest.raises(MalformedError):
+        verify.intact_package(folder)
+
+
+def test_package_json_is_not_parsed_before_a_signature_names_it(release, folder):
+    (folder / "package.json").write_bytes(b"not JSON at all")
+    refused(release, folder, WrongSubjectError)
+
+
+def test_endless_package_json_is_read_up_to_its_limit(folder):
+    with (folder / "package.json").open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(OversizedError, match="at most 1048576 bytes"):
+        verify.intact_package(folder)
+
+
+def test_endless_file_is_read_up_to_its_signed_size(release, folder):
+    with (folder / "weights.safetensors").open("r+b") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(OversizedError, match="7 bytes"):
+        accepted(release, folder)
+
+
+def test_a_safety_config_of_another_version_than_listed(tmp_path):
+    folder = tmp_path / "package"
+    testing.write_package(folder)
+    value = json.loads((folder / "package.json").read_bytes())
+    value["safety_version"] = "safety-2"
+    (folder / "package.json").write_bytes(canonical_json.encode(value))
+    with pytest.raises(MalformedError, match="safety-2"):
+        verify.intact_package(folder)
+
+
+def test_a_provenance_that_tells_another_story(release, folder):
+    value = json.loads((folder / "package.json").read_bytes())
+    value["metadata"]["code_commit"] = "f" * 40
+    raw = canonical_json.encode(value)
+    stated = accepted(release, folder).provenance
+    (folder / "package.json").write_bytes(raw)
+    digest = sha256_bytes(raw)
+    for name in package.STATEMENTS:
+        (folder / name).unlink()
+    lie = type(stated)(**{**vars(stated), "package_digest": digest})
+    signing.sign_provenance(folder, lie, [release.keys["provenance"]])
+    verdict = Blessing(digest, "blessed", ("good",), "a" * 64, NOW)
+    signing.sign_blessing(folder, verdict, [release.keys["blessing"]])
+    refused(release, folder, WrongSubjectError, "code commit")
+
+
+def test_a_time_without_a_zone_is_the_callers_mistake(release, folder):
+    with pytest.raises(ValueError, match="time zone"):
+        accepted(release, folder, now=datetime(2026, 1, 31))
+
+
+def test_a_folder_that_is_not_there_is_a_missing_file(tmp_path):
+    with pytest.raises(MissingFileError, match=r"package\.json"):
+        verify.intact_package(tmp_path / "nosuch")
+
+
+# Channels.
+
+
+def record(**changes):
+    fields = {
+        "channel": "nightly",
+        "release_counter": 5,
+        "package": {"pi5-cpu": PackageEntry("packages/x.tar", "a" * 64, 10, "b" * 64)},
+        "rollout": Rollout(100, "salt"),
+        "minimum_runtime": "0.1.0",
+        "previous": None,
+        "provenance": ChannelProvenance("run", "d" * 64, "commit", "e" * 64),
+        "expires": testing.EXPIRES,
+    }
+    return Channel(**{**fields, **changes})
+
+
+def signed(release, *roles, payload_type=PAYLOAD_TYPE, **changes):
+    keys = [release.keys[role] for role in roles or ("channel:nightly",)]
+    return sign(record(**changes).encode(), payload_type, keys)
+
+
+def channel_refused(release, raw, error, match=None, name="nightly", last=0, now=NOW):
+    with pytest.raises(error, match=match):
+        verify.verified_channel(raw, name, release.trusted, now, last)
+
+
+def test_a_signed_channel_names_the_package_of_a_target(release):
+    raw = signed(release)
+    verified = verify.verified_channel(raw, "nightly", release.trusted, NOW, 4)
+    assert verified.entry("pi5-cpu").digest == "b" * 64
+    assert verified.sha256 == record().sha256
+    with pytest.raises(WrongTargetError, match="packages for pi5-cpu"):
+        verified.entry("tpu")
+
+
+def test_unsigned_channel(release):
+    raw = json.loads(signed(release))
+    raw["signatures"] = []
+    channel_refused(release, json.dumps(raw).encode(), UnsignedError)
+
+
+def test_the_plain_channel_file_is_not_an_envelope(release):
+    channel_refused(release, record().encode(), MalformedError)
+
+
+def test_channel_by_a_stranger(tmp_path, release):
+    stranger = testing.release(tmp_path / "stranger")
+    channel_refused(release, signed(stranger), UnknownKeyError)
+
+
+def test_expired_channel(release):
+    raw = signed(release)
+    last_moment = testing.EXPIRES - SECOND
+    verify.verified_channel(raw, "nightly", release.trusted, last_moment, 0)
+    channel_refused(release, raw, ExpiredError, "clock", now=testing.EXPIRES)
+
+
+def test_rollback_to_an_older_counter(release):
+    channel_refused(release, signed(release), RollbackError, "above 6, got 5", last=6)
+
+
+def test_the_same_counter_again_is_the_same_release_or_a_conflict(release):
+    raw = signed(release)
+    arguments = (raw, "nightly", release.trusted, NOW, 5)
+    verify.verified_channel(*arguments, last_digest="b" * 64)
+    with pytest.raises(RollbackError):
+        verify.verified_channel(*arguments, last_digest="c" * 64)
+    with pytest.raises(RollbackError):
+        verify.verified_channel(*arguments)
+
+
+def test_wrong_channel_file_under_this_ones_name(release):
+    raw = signed(release, "channel:nightly", channel="beta")
+    channel_refused(release, raw, WrongChannelError, "expected channel nightly")
+
+
+def test_a_stable_file_served_as_rollback(release):
+    raw = signed(release, "channel:stable", channel="stable")
+    channel_refused(release, raw, WrongChannelError, name="rollback")
+
+
+def test_a_nightly_key_cannot_sign_stable(release):
+    raw = signed(release, "channel:nightly", channel="stable")
+    channel_refused(release, raw, WrongRoleError, "channel:stable", name="stable")
+
+
+def test_stable_needs_its_threshold_of_different_keys(release):
+    second = PrivateKey.generate(("channel:stable",))
+    trusted = TrustedKeys(
+        {**release.trusted.keys, second.keyid: second.trusted},
+        allow_development=False,
+        thresholds={"channel:stable": 2},
+    )
+    payload = record(channel="stable").encode()
+    first = release.keys["channel:stable"]
+    for keys in ([first], [first, first], [second]):
+        raw = sign(payload, PAYLOAD_TYPE, keys)
+        with pytest.raises(ThresholdNotMetError):
+            verify.verified_channel(raw, "stable", trusted, NOW, 0)
+    raw = sign(payload, PAYLOAD_TYPE, [first, second])
+    verify.verified_channel(raw, "stable", trusted, NOW, 0)
+
+
+def test_a_channel_signed_as_another_kind_of_payload(release):
+    raw = signed(release, payload_type="application/vnd.in-toto+json")
+    channel_refused(release, raw, MalformedError)
+
+
+def test_oversized_channel(release):
+    channel_refused(release, b" " * 300_000, OversizedError)
+
+
+def test_a_signed_payload_that_is_no_channel(release):
+    raw = sign(b"{}", PAYLOAD_TYPE, [release.keys["channel:nightly"]])
+    channel_refused(release, raw, MalformedError, "field")
+
+
+def test_a_forged_payload_is_never_parsed(release):
+    value = json.loads(signed(release))
+    value["payload"] = "AAAA"
+    channel_refused(release, json.dumps(value).encode(), BadSignatureError)
+
+
+def test_every_signature_error_is_one_a_caller_may_treat_alike():
+    for kind in (
+        UnsignedError,
+        BadSignatureError,
+        UnknownKeyError,
+        WrongRoleError,
+        ThresholdNotMetError,
+        DevelopmentKeyError,
+    ):
+        assert issubclass(kind, UntrustedError)
