@@ -196,6 +196,14 @@ def test_root_that_a_power_cut_may_have_torn_is_built_again(machine):
     assert_whole_root(machine)
 
 
+def test_root_that_somebody_removed_in_part_is_built_again(machine):
+    machine.run("version")
+    (root,) = machine.roots()
+    (root / "usr/bin/bazel").unlink()
+    assert machine.run("version").returncode == 0
+    assert_whole_root(machine)
+
+
 def test_root_of_another_recipe_goes_when_unused_for_long(machine):
     old, recent = machine.cache / "root-old", machine.cache / "root-recent"
     for root in (old, recent):
