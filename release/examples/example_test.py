@@ -1,0 +1,72 @@
+"""What the rules of release/defs.bzl built, checked as a device checks it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from release import channel, package, testing, verify
+from release.digest import sha256_bytes
+from release.errors import MissingFileError
+
+_TAR = Path(os.environ["PACKAGE_TAR"])
+_TAR_AGAIN = Path(os.environ["PACKAGE_TAR_AGAIN"])
+_FOLDER = Path(os.environ["PACKAGE_FOLDER"])
+_CHANNEL = Path(os.environ["CHANNEL"])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    raw = _TAR.read_bytes()
+    return package.unpack_tar(raw, tmp_path / "package", len(raw))
+
+
+def test_two_actions_with_the_same_inputs_make_the_same_bytes():
+    assert _TAR.read_bytes() == _TAR_AGAIN.read_bytes()
+
+
+def test_folder_and_tar_hold_the_same_files(folder):
+    built = {
+        path.relative_to(_FOLDER).as_posix(): path.read_bytes()
+        for path in _FOLDER.rglob("*")
+        if path.is_file()
+    }
+    unpacked = {
+        path: (folder / path).read_bytes() for path in package.plain_files(folder)
+    }
+    assert built == unpacked
+
+
+def test_the_package_is_intact_and_unsigned(tmp_path, folder):
+    intact = verify.intact_package(folder, "pi5-cpu")
+    assert (intact.manifest.family, intact.manifest.release_counter) == ("example", 1)
+    assert sorted(intact.manifest.files) == [
+        "canary.json",
+        "canary.tfrecord",
+        "functions/step.tflite",
+        "safety.json",
+        "weights.safetensors",
+    ]
+    trusted = testing.release(tmp_path).trusted
+    with pytest.raises(MissingFileError, match="provenance"):
+        verify.verified_package(folder, trusted, testing.NOW, "pi5-cpu", None)
+
+
+def test_the_package_verifies_once_it_is_signed(tmp_path, folder):
+    release = testing.release(tmp_path)
+    release.sign(folder)
+    digest = verify.intact_package(folder).digest
+    verified = verify.verified_package(
+        folder, release.trusted, testing.NOW, "pi5-cpu", digest
+    )
+    assert verified.digest == digest
+
+
+def test_the_channel_names_the_tar(folder):
+    record = channel.parse(_CHANNEL.read_bytes())
+    entry = record.package["pi5-cpu"]
+    raw = _TAR.read_bytes()
+    assert (entry.sha256, entry.size_bytes) == (sha256_bytes(raw), len(raw))
+    assert entry.digest == verify.intact_package(folder).digest
+    assert (record.channel, record.release_counter) == ("nightly", 1)
+    assert (record.rollout.percent, record.previous) == (25, None)
