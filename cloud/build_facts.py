@@ -1,0 +1,93 @@
+"""Facts about where a package is made: the code's commit, the machine, the tools."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+UNVERSIONED = "unversioned"
+"""The commit of code that no version control knows."""
+
+_GIT_TIMEOUT_S = 10
+_DISTRIBUTIONS = ("jax", "flax", "optax", "orbax-checkpoint", "ai-edge-litert")
+
+
+def code_commit(workspace: Path | None) -> str:
+    """The commit the code comes from, with `-modified` when files differ from it.
+
+    Args:
+        workspace: the checkout; None when the code does not run from one.
+
+    Returns:
+        40 hex digits, the same with `-modified`, or `unversioned`.
+    """
+    if workspace is None:
+        return UNVERSIONED
+    commit = _git(workspace, "rev-parse", "--verify", "HEAD")
+    if commit is None or not re.fullmatch(r"[0-9a-f]{40,64}", commit):
+        return UNVERSIONED
+    changes = _git(workspace, "status", "--porcelain", "--untracked-files=no")
+    return commit if changes == "" else f"{commit}-modified"
+
+
+def workspace() -> Path | None:
+    """The checkout that `bazel run` was started in; None outside of it."""
+    folder = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
+    return Path(folder) if folder else None
+
+
+def hardware() -> dict[str, object]:
+    """The machine: architecture, processor, number of cores usable here."""
+    return {
+        "architecture": platform.machine(),
+        "processor": _processor(Path("/proc/cpuinfo")),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def hardware_text() -> str:
+    """The same machine in one line, as a package states it."""
+    found = hardware()
+    return f"{found['architecture']}, {found['processor']}, {found['cores']} cores"
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide what is trained."""
+    versions = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _processor(cpuinfo: Path) -> str:
+    try:
+        text = cpuinfo.read_text("utf-8", errors="replace")
+    except OSError:
+        return "unknown"
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model") and value.strip():
+            return value.strip()
+    return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Output of a git command; None when git is missing or refuses."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_GIT_TIMEOUT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,59 @@
+"""Tests of the facts about where a package is made."""
+
+from pathlib import Path
+
+import pytest
+
+from cloud import build_facts
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def put_git_on_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, changes: str, code: int = 0
+) -> None:
+    """A git that knows one commit, so that the test needs none on the machine."""
+    program = folder / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in\n*rev-parse*) echo {COMMIT};;\n'
+        f"*status*) printf '%s' '{changes}';;\nesac\nexit {code}\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+def test_clean_checkout_gives_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_git_on_path(tmp_path, monkeypatch, changes="")
+    assert build_facts.code_commit(tmp_path) == COMMIT
+
+
+def test_changed_checkout_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_git_on_path(tmp_path, monkeypatch, changes=" M file")
+    assert build_facts.code_commit(tmp_path) == f"{COMMIT}-modified"
+
+
+def test_folder_without_version_control_is_unversioned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_git_on_path(tmp_path, monkeypatch, changes="", code=128)
+    assert build_facts.code_commit(tmp_path) == build_facts.UNVERSIONED
+
+
+def test_machine_without_git_is_unversioned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert build_facts.code_commit(tmp_path) == build_facts.UNVERSIONED
+    assert build_facts.code_commit(None) == build_facts.UNVERSIONED
+
+
+def test_hardware_counts_cores() -> None:
+    found = build_facts.hardware()
+    assert isinstance(found["cores"], int)
+    assert found["cores"] >= 1
+    assert found["architecture"]

@@ -1,0 +1,69 @@
+"""Turns recorded sessions into a curated dataset, with the project's own binaries.
+
+build_dataset --sessions=DIR,DIR --enrolled=F,F --spec=spec.json --output=DIR
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from absl import flags
+
+from cloud import programs
+from cloud.errors import CloudError
+from release import command_line
+from rlds.errors import RldsError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("sessions", None, "Folders of recorded sessions.", required=True)
+flags.DEFINE_list("enrolled", None, "Files with the robots' keys.", required=True)
+flags.DEFINE_string("spec", None, "Curation spec.", required=True)
+flags.DEFINE_string("output", None, "Folder of the dataset version.", required=True)
+flags.DEFINE_string(
+    "created_at", "2026-02-01T00:00:00Z", "Time written into the manifest, RFC 3339."
+)
+flags.DEFINE_string(
+    "code_commit", "unversioned", "Commit of the curating code, for the manifest."
+)
+
+
+def main(_: list[str]) -> None:
+    """Uploads, ingests, indexes and curates."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        raw = (folder / "raw").as_uri()
+        for number, session in enumerate(FLAGS.sessions):
+            programs.run(
+                "edge/upload",
+                [f"--from={Path(session).absolute()}", f"--to={raw}"],
+                folder / f"upload-{number}.log",
+            )
+        enrolled = ",".join(str(Path(path).absolute()) for path in FLAGS.enrolled)
+        programs.run(
+            "cloud/ingest",
+            [f"--raw={raw}", f"--enrolled={enrolled}"],
+            folder / "ingest.log",
+        )
+        index = folder / "index"
+        programs.run(
+            "cloud/index/index",
+            [f"--raw={raw}", f"--index={index}"],
+            folder / "index.log",
+        )
+        programs.run(
+            "cloud/curate",
+            [
+                f"--raw={raw}",
+                f"--index={index}",
+                f"--spec={Path(FLAGS.spec).absolute()}",
+                f"--output={Path(FLAGS.output).absolute().as_uri()}",
+                f"--created_at={FLAGS.created_at}",
+                f"--code_commit={FLAGS.code_commit}",
+            ],
+            folder / "curate.log",
+        )
+
+
+if __name__ == "__main__":
+    command_line.run(main, errors=(CloudError, RldsError))

@@ -1,0 +1,38 @@
+"""Tests of progress where there is no terminal: one line per interval."""
+
+import io
+
+from rich.console import Console
+
+from cloud.progress import WorkProgress
+
+
+def test_log_gets_one_line_per_interval_and_the_end() -> None:
+    text = io.StringIO()
+    now_s = 0.0
+
+    def clock_s() -> float:
+        return now_s
+
+    console = Console(file=text, width=40)
+    with WorkProgress(console, "train", 100, "steps", 5.0, clock_s) as shown:
+        for step in range(1, 101):
+            now_s += 0.25  # exact in binary
+            shown.show(step, f"loss {1 / step:.3f}", (100 - step) * 0.25)
+    lines = text.getvalue().splitlines()
+    assert lines == [
+        "train: 20 of 100 steps, loss 0.050, 20 s left",
+        "train: 40 of 100 steps, loss 0.025, 15 s left",
+        "train: 60 of 100 steps, loss 0.017, 10 s left",
+        "train: 80 of 100 steps, loss 0.013, 5 s left",
+        "train: 100 of 100 steps, loss 0.010, 0 s left",
+    ]
+
+
+def test_terminal_gets_a_bar() -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=120, force_terminal=True)
+    with WorkProgress(console, "train", 10, "steps") as shown:
+        shown.show(10, "loss 0.010")
+    assert "10/10" in text.getvalue()
+    assert "loss 0.010" in text.getvalue()

@@ -1,0 +1,209 @@
+"""One training run's folder: its name, what is in it, and who may write it.
+
+    <family>/<run_id>/run.json          what the run is, written when it starts
+    <family>/<run_id>/checkpoints/      Orbax checkpoints
+    <family>/<run_id>/export/<target>/  the package
+    <family>/<run_id>/evaluation.json   the evaluation report
+    <family>/<run_id>/report.html       the report for people
+    <family>/<run_id>/samples/          a few recorded episodes of the package
+    <family>/<run_id>/logs/             output of the programs it ran
+    <family>/<run_id>/finished.json     written last; without it a run is unfinished
+
+A run that was killed is continued by the same command: same inputs, same
+identity, same folder. A lock, which the kernel drops with its process, keeps two
+processes out of one run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from cloud.errors import DiskSpaceError, RunFolderError
+from rlds import canonical_json, durable_file
+from rlds.errors import RldsError
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """A run's folder, locked by this process as long as it lives."""
+
+    path: Path
+    identity: str
+    continued: bool
+    """Whether an earlier process left this run unfinished."""
+    lock_fd: int
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the trainer keeps its checkpoints."""
+        return self.path / "checkpoints"
+
+    def export(self, target: str) -> Path:
+        """Where the package for one target is built."""
+        return self.path / "export" / target
+
+    @property
+    def evaluation(self) -> Path:
+        """The evaluation report's file."""
+        return self.path / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        """The report for people."""
+        return self.path / "report.html"
+
+    @property
+    def samples(self) -> Path:
+        """A few episodes of the package, recorded while it was evaluated."""
+        return self.path / "samples"
+
+    @property
+    def logs(self) -> Path:
+        """Output of the programs the run started."""
+        return self.path / "logs"
+
+    def finish(self, outcome: dict[str, object]) -> None:
+        """Marks the run as ended; an identical run then starts anew."""
+        content = canonical_json.encode({"schema_version": SCHEMA_VERSION, **outcome})
+        durable_file.write(self.path / "finished.json", content)
+
+    def close(self) -> None:
+        """Releases the lock."""
+        os.close(self.lock_fd)
+
+
+def identity(settings: dict[str, object]) -> str:
+    """Digest of everything that decides what a run computes."""
+    return hashlib.sha256(canonical_json.encode(settings)).hexdigest()
+
+
+def open_run(
+    parent: Path, settings: dict[str, object], started_at: str, resume: str | None
+) -> RunFolder:
+    """Continues the unfinished run with these settings, or starts a new one.
+
+    Args:
+        parent: the family's folder.
+        settings: everything that decides what the run computes.
+        started_at: UTC time as YYYYMMDDTHHMMSS, part of a new run's name.
+        resume: a run id to continue; None continues any run of the same identity.
+
+    Raises:
+        RunFolderError: `resume` names no run, a finished run, a run with other
+            settings, or one that another process is writing.
+    """
+    key = identity(settings)
+    if resume is not None:
+        return _continue(parent / resume, key)
+    parent.mkdir(parents=True, exist_ok=True)
+    for folder in sorted(parent.iterdir(), reverse=True):
+        if _identity_of(folder) != key or (folder / "finished.json").exists():
+            continue
+        lock_fd = _lock(folder)
+        if lock_fd is not None:
+            return RunFolder(folder, key, continued=True, lock_fd=lock_fd)
+    return _start(parent, key, settings, started_at)
+
+
+def require_space(folder: Path, size_bytes: int) -> None:
+    """Checks, before time is spent, that a run's files will fit.
+
+    Raises:
+        DiskSpaceError: the file system of `folder` has less room.
+    """
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < size_bytes:
+        raise DiskSpaceError(
+            f"{existing}: expected {size_bytes / 1e6:.0f} MB of free disk for the run, "
+            f"got {free_bytes / 1e6:.0f} MB; free some, or name another --store"
+        )
+
+
+def _continue(folder: Path, key: str) -> RunFolder:
+    found = _identity_of(folder)
+    if found is None:
+        raise RunFolderError(
+            f"{folder}: expected an unfinished run, got no run; leave out --resume"
+        )
+    if (folder / "finished.json").exists():
+        raise RunFolderError(
+            f"{folder}: expected an unfinished run, got one that has ended; leave out "
+            "--resume to train again"
+        )
+    if found != key:
+        raise RunFolderError(
+            f"{folder}: expected a run with this command's settings ({key[:12]}), got "
+            f"{found[:12]}; give the flags it was started with, or leave out --resume"
+        )
+    lock_fd = _lock(folder)
+    if lock_fd is None:
+        raise RunFolderError(
+            f"{folder}: expected a run that no process writes, got one in use; wait "
+            "for that process, or leave out --resume to start a new run"
+        )
+    return RunFolder(folder, key, continued=True, lock_fd=lock_fd)
+
+
+def _start(
+    parent: Path, key: str, settings: dict[str, object], started_at: str
+) -> RunFolder:
+    for attempt in range(1000):
+        suffix = f"-{attempt}" if attempt else ""
+        folder = parent / f"{started_at}-{key[:12]}{suffix}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        lock_fd = _lock(folder)
+        if lock_fd is None:
+            continue
+        for name in ("checkpoints", "export", "logs"):
+            (folder / name).mkdir()
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "identity": key,
+            "started_at": started_at,
+            "settings": settings,
+        }
+        durable_file.write(folder / "run.json", canonical_json.encode(content))
+        durable_file.fsync_folder(parent)
+        return RunFolder(folder, key, continued=False, lock_fd=lock_fd)
+    raise RunFolderError(
+        f"{parent}: expected a free name for a run started at {started_at}, got none; "
+        "start again in a second"
+    )
+
+
+def _identity_of(folder: Path) -> str | None:
+    """The identity written when the run started; None when it is no run."""
+    try:
+        content = canonical_json.decode((folder / "run.json").read_bytes())
+    except (OSError, RldsError):
+        return None
+    found = content.get("identity") if isinstance(content, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _lock(folder: Path) -> int | None:
+    lock_fd = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock_fd)
+        return None
+    return lock_fd

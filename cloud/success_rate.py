@@ -1,0 +1,71 @@
+"""A success rate with what is known about it: successes out of episodes.
+
+Intervals are score intervals, which stay inside 0..1 and are honest for few
+episodes and for rates near 1, where the textbook interval has no width at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+Z_95 = 1.959963984540054
+"""Standard normal quantile of a two-sided 95 % interval."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SuccessRate:
+    """Successes out of a number of independent episodes."""
+
+    successes: int
+    episodes: int
+
+    def __post_init__(self) -> None:
+        if self.episodes < 0 or not 0 <= self.successes <= self.episodes:
+            raise ValueError(
+                f"expected 0 <= successes <= episodes, got {self.successes} of "
+                f"{self.episodes}"
+            )
+
+    @property
+    def rate(self) -> float:
+        """The share of episodes that succeeded; not a number without episodes."""
+        return self.successes / self.episodes if self.episodes else math.nan
+
+    def interval(self, z: float = Z_95) -> tuple[float, float]:
+        """Wilson score interval of the true rate; (0, 1) without episodes.
+
+        Source: Wilson 1927, "Probable inference", JASA 22(158).
+        """
+        n = self.episodes
+        if n == 0:
+            return 0.0, 1.0
+        p = self.successes / n
+        scale = 1.0 / (1.0 + z * z / n)
+        centre = scale * (p + z * z / (2 * n))
+        half = scale * z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def minus(self, other: SuccessRate, z: float = Z_95) -> tuple[float, float]:
+        """Interval of (this rate - other rate), both sampled independently.
+
+        Source: Newcombe 1998, Statistics in Medicine 17(8), method 10.
+        """
+        if self.episodes == 0 or other.episodes == 0:
+            return -1.0, 1.0
+        low, high = self.interval(z)
+        other_low, other_high = other.interval(z)
+        difference = self.rate - other.rate
+        down = math.hypot(self.rate - low, other_high - other.rate)
+        up = math.hypot(high - self.rate, other.rate - other_low)
+        return max(-1.0, difference - down), min(1.0, difference + up)
+
+    def __add__(self, other: SuccessRate) -> SuccessRate:
+        return SuccessRate(
+            self.successes + other.successes, self.episodes + other.episodes
+        )
+
+
+def pooled(rates: list[SuccessRate]) -> SuccessRate:
+    """All episodes of all rates taken together."""
+    return sum(rates, start=SuccessRate(0, 0))

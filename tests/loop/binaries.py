@@ -1,0 +1,49 @@
+"""Runs the project's real binaries as a user does: flags in, exit code out."""
+
+import os
+import subprocess
+from pathlib import Path
+
+
+def root() -> Path:
+    """Folder that holds the binaries, as Bazel lays them out for a test."""
+    return Path(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
+
+
+def start(program: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Starts a binary, in a process group of its own."""
+    return subprocess.Popen(
+        [str(root() / program), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(program: str, *arguments: str) -> str:
+    """Runs a binary that must succeed, and returns what it printed."""
+    done = attempt(program, *arguments)
+    assert done.returncode == 0, f"{program}: {done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def refuse(program: str, *arguments: str) -> str:
+    """Runs a binary that must fail with one line, and returns that line."""
+    done = attempt(program, *arguments)
+    assert done.returncode == 1, f"{program}: {done.stdout}\n{done.stderr}"
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, f"{program} said more than one line: {done.stderr}"
+    return lines[0]
+
+
+def attempt(program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a binary, whatever comes of it."""
+    return subprocess.run(
+        [str(root() / program), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,108 @@
+"""A trainer that is killed, and what it may not start with, through the real binary."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from tests.loop import binaries
+
+DATASET = "cloud/demo/dataset"
+TIMEOUT_S = 120.0
+
+
+def flags(folder: Path, dataset: Path | None = None) -> list[str]:
+    """A small run of the main job that never publishes."""
+    return [
+        f"--dataset={dataset or binaries.root() / DATASET}",
+        f"--store={(folder / 'store').as_uri()}",
+        "--tasks=reach-v3",
+        "--preset=tiny",
+        "--steps=3000",
+        "--batch_size=4",
+        "--sequence_length=16",
+        "--checkpoint_period_steps=200",
+        "--report_period_steps=100",
+        "--evaluation_episodes=1",
+        "--evaluation_max_steps=20",
+        "--code_commit=unversioned",
+        f"--summary_json={folder / 'summary.json'}",
+    ]
+
+
+def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    binaries.run("cloud/train", *flags(whole))
+    expected = json.loads((whole / "summary.json").read_bytes())
+    assert expected["resumed_from"] is None
+
+    kill_after_a_checkpoint(killed)
+    binaries.run("cloud/train", *flags(killed))
+    found = json.loads((killed / "summary.json").read_bytes())
+    assert 0 < found["resumed_from"] < 3000
+    assert found["package_digest"] == expected["package_digest"]
+    assert found["held_out_loss"] == expected["held_out_loss"]
+    assert len(list(runs(killed))) == 1
+
+
+def kill_after_a_checkpoint(folder: Path) -> None:
+    """Starts the job and kills it as soon as a checkpoint is whole."""
+    process = binaries.start("cloud/train", *flags(folder))
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not any(
+        path.name.isdigit()
+        for run in runs(folder)
+        for path in (run / "checkpoints").glob("*")
+    ):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / "summary.json").exists()
+    assert all(not (run / "finished.json").exists() for run in runs(folder))
+
+
+def runs(folder: Path) -> list[Path]:
+    """The run folders of a store."""
+    family = folder / "store" / "continuon-model-artifacts" / "wavecore"
+    return sorted(family.iterdir()) if family.exists() else []
+
+
+def test_changed_shard_is_refused_before_training(tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(binaries.root() / DATASET, dataset, copy_function=shutil.copyfile)
+    shard = next(iter(sorted(dataset.rglob("shard-*"))))
+    shard.parent.chmod(0o755)
+    raw = bytearray(shard.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    shard.write_bytes(raw)
+    line = binaries.refuse("cloud/train", *flags(tmp_path, dataset))
+    assert shard.name in line
+    assert runs(tmp_path) == []
+
+
+def test_absent_dataset_is_one_line(tmp_path: Path) -> None:
+    line = binaries.refuse("cloud/train", *flags(tmp_path, tmp_path / "absent"))
+    assert "absent" in line
+    assert runs(tmp_path) == []
+
+
+def test_full_disk_is_refused_before_training(tmp_path: Path) -> None:
+    line = binaries.refuse(
+        "cloud/train", *flags(tmp_path), "--required_disk_mb=1000000000"
+    )
+    assert "free disk" in line
+    assert runs(tmp_path) == []
+
+
+def test_value_out_of_range_is_wrong_usage(tmp_path: Path) -> None:
+    done = binaries.attempt("cloud/train", *flags(tmp_path), "--minimum_success=2")
+    assert done.returncode == 2
+    assert "minimum_success" in done.stderr
+    assert runs(tmp_path) == []

@@ -1,0 +1,187 @@
+"""One episode's way around the whole circle, through the real binaries.
+
+record, redact, upload, ingest, index, curate, train, evaluate, bless, sign, publish,
+verify, activate, run, and record again: what the package did on the robot is admitted
+by the same forge that made the package.
+"""
+
+import json
+from pathlib import Path
+
+from rlds import reader
+from tests.loop import binaries
+
+TASK = "reach-v3"
+ROBOTS = ("sim-00", "sim-01")
+
+SPEC = {
+    "dataset": "loop",
+    "version": "0.1.0",
+    "where": "success = 1",
+    "split": {"by": ["robot_hash", "date"], "val_groups": 1, "salt": "loop"},
+    "shards": {"train": 2, "val": 1},
+}
+
+
+def test_what_a_robot_records_comes_home_and_is_recorded_again(tmp_path: Path) -> None:
+    recorded = record(tmp_path)
+    assert_redacted(recorded[0])
+    raw = (tmp_path / "raw").as_uri()
+    dataset = curate(tmp_path, recorded, raw)
+    trained = train(tmp_path, dataset)
+    assert_verified(tmp_path, trained)
+    again = run_on_robot(tmp_path, trained)
+    assert_admitted_again(tmp_path, again, raw, trained)
+
+
+def record(folder: Path) -> list[Path]:
+    """Two robots record the expert, each on a day of its own."""
+    sessions = []
+    for number, robot in enumerate(ROBOTS):
+        output = folder / f"session-{number}"
+        binaries.run(
+            "edge/record",
+            f"--robot=metaworld:{TASK}",
+            "--episodes=3",
+            f"--seed={10 * number}",
+            f"--robot_id={robot}",
+            f"--sim_start=2026-01-0{number + 1}T08:30:00Z",
+            "--consent",
+            f"--private_dir={folder / f'private-{number}'}",
+            f"--enrol={folder / f'{robot}.json'}",
+            f"--output={output}",
+        )
+        assert len(list(output.glob("*.sidecar.json"))) == 3
+        sessions.append(output)
+    return sessions
+
+
+def assert_redacted(session: Path) -> None:
+    """No name of the robot, no exact time, and a record of what was covered."""
+    for path in session.glob("*.sidecar.json"):
+        sidecar = json.loads(path.read_bytes())
+        assert sidecar["privacy"]["attested"]
+        assert sidecar["consent"]["granted"]
+        assert len(sidecar["robot_hash"]) == 64
+    for path in session.rglob("*"):
+        if path.is_file():
+            assert ROBOTS[0].encode() not in path.read_bytes(), path
+    for path in session.glob("*.tfrecord*"):
+        metadata = reader.read_episode(path).metadata
+        assert metadata.start_time.endswith("T08:00:00Z")
+        assert metadata.operator == "expert"
+
+
+def curate(folder: Path, sessions: list[Path], raw: str) -> Path:
+    """Both sessions become one dataset version."""
+    for session in sessions:
+        binaries.run("edge/upload", f"--from={session}", f"--to={raw}")
+    enrolled = ",".join(str(folder / f"{robot}.json") for robot in ROBOTS)
+    binaries.run("cloud/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
+    admissions = list((folder / "raw").rglob("admission.json"))
+    assert len(admissions) == 6
+    for admission in admissions:
+        assert json.loads(admission.read_bytes())["status"] == "admitted"
+    index = folder / "index"
+    binaries.run("cloud/index/index", f"--raw={raw}", f"--index={index}")
+    spec = folder / "spec.json"
+    spec.write_text(json.dumps(SPEC))
+    dataset = folder / "curated" / "loop" / "v0.1.0"
+    binaries.run(
+        "cloud/curate",
+        f"--raw={raw}",
+        f"--index={index}",
+        f"--spec={spec}",
+        f"--output={dataset.as_uri()}",
+        "--created_at=2026-02-01T00:00:00Z",
+        "--code_commit=unversioned",
+    )
+    return dataset
+
+
+def train(folder: Path, dataset: Path) -> dict[str, object]:
+    """A tiny model, and gates that let it pass: the path is tested, not the skill."""
+    summary = folder / "trained.json"
+    binaries.run(
+        "cloud/train",
+        f"--dataset={dataset}",
+        f"--store={(folder / 'store').as_uri()}",
+        "--preset=tiny",
+        "--steps=20",
+        "--batch_size=4",
+        "--sequence_length=16",
+        "--evaluation_episodes=2",
+        "--evaluation_max_steps=60",
+        "--minimum_success=0",
+        "--minimum_task_success=0",
+        "--maximum_step_latency_us=1000000",
+        "--code_commit=unversioned",
+        f"--summary_json={summary}",
+    )
+    trained: dict[str, object] = json.loads(summary.read_bytes())
+    assert trained["verdict"] == "blessed", trained["reasons"]
+    assert trained["published"]
+    assert Path(str(trained["report"])).read_text().startswith("<!DOCTYPE html>")
+    return trained
+
+
+def assert_verified(folder: Path, trained: dict[str, object]) -> None:
+    """The package verifies with the development key, and not without it."""
+    arguments = [
+        f"--package={trained['package']}",
+        f"--keyring={folder / 'store' / 'keys' / 'keyring.json'}",
+    ]
+    binaries.run("release/verify", *arguments, "--allow_development_keys")
+    assert "development key" in binaries.refuse("release/verify", *arguments)
+
+
+def run_on_robot(folder: Path, trained: dict[str, object]) -> Path:
+    """The robot takes the package from the channel, runs it and records."""
+    state, again = folder / "state", folder / "again"
+    summary = folder / "ran.json"
+    arguments = [
+        f"--channel={trained['channel']}",
+        f"--keyring={folder / 'store' / 'keys' / 'keyring.json'}",
+        f"--robot=metaworld:{TASK}",
+        "--episodes=1",
+        "--seed=20000",
+        "--max_steps=60",
+        "--pace=simulated",
+        f"--state_dir={state}",
+        f"--record_dir={again}",
+        f"--robot_id={ROBOTS[0]}",
+        "--consent",
+        f"--summary_json={summary}",
+    ]
+    assert "development key" in binaries.refuse("edge/run", *arguments)
+    assert not (state / "current").exists()
+    binaries.run("edge/run", *arguments, "--allow_development_keys")
+    assert json.loads(summary.read_bytes())["package_digest"] == digest(trained)
+    current = json.loads((state / "current").read_bytes())
+    assert current["digest"] == digest(trained)
+    assert current["release_counter"] == 1
+    return again
+
+
+def assert_admitted_again(
+    folder: Path, again: Path, raw: str, trained: dict[str, object]
+) -> None:
+    """The forge admits what the package did, under the package's digest."""
+    binaries.run("edge/upload", f"--from={again}", f"--to={raw}")
+    enrolled = ",".join(str(folder / f"{robot}.json") for robot in ROBOTS)
+    binaries.run("cloud/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
+    driven = []
+    for path in (folder / "raw").rglob("episode.tfrecord"):
+        metadata = reader.read_episode(path).metadata
+        if metadata.package_digest == digest(trained):
+            driven.append(metadata)
+            admission = json.loads((path.parent / "admission.json").read_bytes())
+            assert admission["status"] == "admitted"
+    assert len(driven) == 1
+    assert driven[0].operator == f"policy:{digest(trained)[:12]}"
+    assert driven[0].channel == "nightly"
+
+
+def digest(trained: dict[str, object]) -> str:
+    """The digest of the trained package."""
+    return str(trained["package_digest"])
