@@ -16,8 +16,13 @@ def mirror_urls(ctx, path):
     if not bases:
         apt = ctx.which("apt-get")
         if apt:
-            listed = ctx.execute([apt, "indextargets", "--format", "$(SITE)", "Created-By: Packages"])
-            bases = [line.strip() for line in listed.stdout.splitlines() if line.strip()]
+            # Lines such as 'SITE/dists/SUITE/InRelease' NAME 0, also where no list was fetched yet.
+            listed = ctx.execute([apt, "update", "--print-uris"])
+            bases = [
+                line.split("'")[1].split("/dists/")[0]
+                for line in listed.stdout.splitlines()
+                if line.startswith("'") and "/dists/" in line
+            ]
     bases = [base.rstrip("/") for base in bases]
     unique = {base: None for base in bases if base.endswith("/debian")}
     unique.update({base: None for base in bases})
