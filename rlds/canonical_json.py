@@ -1,0 +1,215 @@
+"""The one byte form of a JSON value, so that equal values have equal digests.
+
+`encode` writes RFC 8785 (JSON Canonicalization Scheme): keys sorted by UTF-16 code
+units, no spaces, numbers as ECMAScript prints them. `decode` reads any strict JSON;
+compare `encode(decode(raw)) == raw` where only the canonical bytes are acceptable.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import NoReturn
+
+from rlds.errors import CanonicalJsonError as CanonicalJsonError
+
+MAX_DEPTH = 64
+# The integers that every JSON reader keeps exactly (RFC 7493, section 2.2).
+MAX_INTEGER = 2**53 - 1
+
+_SOURCE = "JSON"
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def encode(value: object) -> bytes:
+    """Returns the canonical bytes of `value`.
+
+    Args:
+        value: None, bool, int, float, str, list, tuple or mapping of these.
+
+    Raises:
+        CanonicalJsonError: NaN, infinity, an integer beyond 2^53 - 1, a key that is
+            not a string, a lone surrogate, nesting over 64, or another type.
+    """
+    parts: list[str] = []
+    _encode(value, parts, depth=0)
+    return "".join(parts).encode()
+
+
+def decode(raw: bytes) -> object:
+    """Returns the value of strict JSON bytes.
+
+    Raises:
+        CanonicalJsonError: not UTF-8, not JSON, a duplicate key, NaN or infinity, a
+            number beyond a double, a lone surrogate, or nesting over 64.
+    """
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as e:
+        raise CanonicalJsonError(_SOURCE, "UTF-8", f"a bad byte at {e.start}") from e
+    _check_depth(raw)
+    try:
+        value: object = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_float,
+            parse_int=_integer,
+        )
+    except ValueError as e:
+        raise CanonicalJsonError(_SOURCE, "strict JSON", e) from e
+    if "\\u" in text:
+        _check_strings(value)
+    return value
+
+
+def _encode(value: object, parts: list[str], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise CanonicalJsonError(_SOURCE, f"at most {MAX_DEPTH} levels", "more")
+    match value:
+        case None:
+            parts.append("null")
+        case bool():
+            parts.append("true" if value else "false")
+        case str():
+            parts.append(_string(value))
+        case int():
+            parts.append(str(_in_range(int(value))))
+        case float():
+            parts.append(_number(float(value)))
+        case list() | tuple():
+            _encode_array(value, parts, depth)
+        case Mapping():
+            _encode_object(value, parts, depth)
+        case _:
+            raise CanonicalJsonError(
+                _SOURCE, "a JSON value", f"a value of type {type(value).__name__}"
+            )
+
+
+def _encode_array(
+    value: list[object] | tuple[object, ...], parts: list[str], depth: int
+) -> None:
+    separator = "["
+    for item in value:
+        parts.append(separator)
+        _encode(item, parts, depth + 1)
+        separator = ","
+    parts.append("]" if value else "[]")
+
+
+def _encode_object(
+    value: Mapping[object, object], parts: list[str], depth: int
+) -> None:
+    keys: list[tuple[bytes, str]] = []
+    for key in value:
+        if not isinstance(key, str):
+            raise CanonicalJsonError(_SOURCE, "keys that are strings", repr(key))
+        _string(key)
+        keys.append((key.encode("utf-16-be"), key))
+    separator = "{"
+    for _, key in sorted(keys):
+        parts.append(f"{separator}{_string(key)}:")
+        _encode(value[key], parts, depth + 1)
+        separator = ","
+    parts.append("}" if keys else "{}")
+
+
+def _string(value: str) -> str:
+    if _SURROGATE.search(value):
+        raise CanonicalJsonError(_SOURCE, "Unicode text", "a lone surrogate")
+    # json.dumps escapes exactly what RFC 8785 section 3.2.2.2 escapes.
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    """Prints as ECMAScript's Number::toString does (ECMA-262, section 6.1.6.1.20)."""
+    if not math.isfinite(value):
+        raise CanonicalJsonError(_SOURCE, "a finite number", value)
+    if value == 0:
+        return "0"
+    sign = "-" if value < 0 else ""
+    mantissa, _, exponent = float.__repr__(abs(value)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = whole + ("" if fraction == "0" else fraction)
+    # The value is 0.digits * 10^point.
+    point = len(whole) + int(exponent or 0)
+    stripped = digits.lstrip("0")
+    point -= len(digits) - len(stripped)
+    digits = stripped.rstrip("0")
+    if len(digits) <= point <= 21:
+        return sign + digits.ljust(point, "0")
+    if 0 < point <= 21:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    tail = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{tail}e{point - 1:+d}"
+
+
+def _in_range(value: int) -> int:
+    if abs(value) > MAX_INTEGER:
+        raise CanonicalJsonError(
+            _SOURCE, "an integer within 2^53 - 1", f"{value.bit_length()} bits"
+        )
+    return value
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise CanonicalJsonError(_SOURCE, "each key once", f"{key!r} twice")
+            seen.add(key)
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise CanonicalJsonError(_SOURCE, "a finite number", name)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise CanonicalJsonError(_SOURCE, "a number within a double", text)
+    return value
+
+
+def _integer(text: str) -> int | float:
+    # ECMAScript prints doubles below 1e21 without an exponent, so a long run of
+    # digits may be a double's canonical form.
+    if len(text.lstrip("-")) < 17 and abs(int(text)) <= MAX_INTEGER:
+        return int(text)
+    value = _float(text)
+    if _number(value) != text:
+        raise CanonicalJsonError(
+            _SOURCE, "an integer that a double keeps exactly", text
+        )
+    return value
+
+
+def _check_depth(raw: bytes) -> None:
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(raw):
+        first = raw[token.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise CanonicalJsonError(_SOURCE, f"at most {MAX_DEPTH} levels", "more")
+        elif first in b"]}":
+            depth -= 1
+
+
+def _check_strings(value: object) -> None:
+    if isinstance(value, str):
+        _string(value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _string(key)
+            _check_strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_strings(item)

@@ -1,0 +1,187 @@
+"""One episode in memory: its own fields and its steps, checked on construction."""
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from rlds.errors import MalformedEpisodeError
+from rlds.spec import MAX_STEPS, SCHEMA_VERSION, EpisodeSpec, Field
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_MAX_TEXT = 4096  # characters
+_MAX_TAGS = 64
+_REMEDY = "correct what made the episode"
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeMetadata:
+    """The fields of an episode as a whole; `rlds.spec.FIELDS` says what each means.
+
+    Raises:
+        MalformedEpisodeError: a value has another type, is too long, or names another
+            schema version.
+    """
+
+    schema_version: str
+    episode_id: str
+    robot_hash: str
+    robot_model: str
+    environment_id: str
+    package_digest: str
+    delta_digest: str
+    channel: str
+    software_version: str
+    start_time: str
+    location: str
+    tags: tuple[str, ...]
+    task: str
+    success: bool | None
+    operator: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tags", tuple(self.tags))
+        for field in dataclasses.fields(self):
+            if field.name not in ("tags", "success"):
+                _check_text(field.name, getattr(self, field.name))
+        if len(self.tags) > _MAX_TAGS:
+            raise _malformed("tags", f"at most {_MAX_TAGS}", len(self.tags))
+        for tag in self.tags:
+            _check_text("tags", tag)
+        if self.success is not None and type(self.success) is not bool:
+            raise _malformed("success", "a bool or None", repr(self.success))
+        if self.schema_version != SCHEMA_VERSION:
+            raise _malformed(
+                "schema_version", repr(SCHEMA_VERSION), repr(self.schema_version)
+            )
+        check_episode_id(self.episode_id)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Episode:
+    """A whole episode of T steps, T at least 1.
+
+    Attributes:
+        spec: sizes of its fields.
+        metadata: its own fields.
+        steps: per step field an array of shape [T, *field shape]; images are a tuple
+            of T encoded images. The arrays are copies that cannot be written.
+
+    Raises:
+        MalformedEpisodeError: a field is missing, unknown, or of another shape or
+            type; a number is not finite; the marks of first and last step are wrong.
+    """
+
+    spec: EpisodeSpec
+    metadata: EpisodeMetadata
+    steps: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        fields = self.spec.step_fields()
+        expected = {field.name for field in fields}
+        if set(self.steps) != expected:
+            difference = sorted(set(self.steps) ^ expected)
+            raise _malformed(
+                "steps", "exactly the fields of the spec", f"a difference: {difference}"
+            )
+        count = len(self.steps["is_first"])
+        if not 1 <= count <= MAX_STEPS:
+            raise _malformed("steps", f"1 to {MAX_STEPS} steps", count)
+        checked = {
+            field.name: _checked(field, self.steps[field.name], count)
+            for field in fields
+        }
+        _check_marks(checked)
+        object.__setattr__(self, "steps", MappingProxyType(checked))
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps, T."""
+        return len(self.steps["is_first"])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Episode):
+            return NotImplemented
+        return (
+            self.spec == other.spec
+            and self.metadata == other.metadata
+            and all(
+                np.array_equal(self.steps[name], other.steps[name])
+                for name in self.steps
+            )
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.spec, self.metadata))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Episode, (self.spec, self.metadata, dict(self.steps))
+
+
+def check_episode_id(text: str) -> None:
+    """Checks that an episode id can be a file's name and nothing else.
+
+    Raises:
+        MalformedEpisodeError: it is empty, long, or has other characters than
+            letters, digits, `-` and `_`.
+    """
+    plain = text.replace("-", "").replace("_", "")
+    if not (plain.isascii() and plain.isalnum() and len(text) <= 128):
+        raise _malformed("episode_id", "a UUID of version 7", repr(text))
+
+
+def _checked(field: Field, value: Any, count: int) -> Any:
+    if field.dtype == "jpeg":
+        return _checked_images(field.name, value, count)
+    if not isinstance(value, np.ndarray) or value.dtype != np.dtype(field.dtype):
+        got = getattr(value, "dtype", type(value).__name__)
+        raise _malformed(field.name, f"an array of {field.dtype}", got)
+    shape = (count, *field.shape)
+    if value.shape != shape:
+        raise _malformed(field.name, f"the shape {shape}", value.shape)
+    if field.dtype == "float32" and not np.isfinite(value).all():
+        raise _malformed(field.name, "finite numbers", "NaN or infinity")
+    copy = np.array(value, order="C")
+    copy.flags.writeable = False
+    return copy
+
+
+def _checked_images(name: str, value: Any, count: int) -> tuple[bytes, ...]:
+    images = tuple(value)
+    if len(images) != count:
+        raise _malformed(name, f"{count} images", len(images))
+    for image in images:
+        if not isinstance(image, bytes) or not image.startswith(b"\xff\xd8"):
+            raise _malformed(name, "images encoded as JPEG", "something else")
+    return images
+
+
+def _check_marks(steps: Mapping[str, Array]) -> None:
+    first, last = steps["is_first"], steps["is_last"]
+    if not first[0] or first[1:].any():
+        raise _malformed("is_first", "true at the first step alone", "another step")
+    if not last[-1] or last[:-1].any():
+        raise _malformed("is_last", "true at the last step alone", "another step")
+    if steps["is_terminal"][:-1].any():
+        raise _malformed("is_terminal", "true at the last step or never", "earlier")
+    times_ns = steps["t_monotonic_ns"]
+    if (times_ns[1:] < times_ns[:-1]).any():
+        raise _malformed("t_monotonic_ns", "times in order", "a step back in time")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise _malformed(name, "a text", type(value).__name__)
+    if len(value) > _MAX_TEXT:
+        raise _malformed(name, f"at most {_MAX_TEXT} characters", len(value))
+    try:
+        value.encode()
+    except UnicodeEncodeError as e:
+        raise _malformed(name, "Unicode text", "a lone surrogate") from e
+
+
+def _malformed(name: str, expected: str, got: object) -> MalformedEpisodeError:
+    return MalformedEpisodeError(f"episode field {name}", expected, got, _REMEDY)

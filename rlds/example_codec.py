@@ -1,0 +1,266 @@
+"""Turns an episode into one `tf.train.Example` and back, without TensorFlow.
+
+Feature names are the ones TFDS gives an RLDS dataset: `steps/<field>` holds the
+values of all steps one after the other, other names are fields of the episode. Names
+are written in sorted order, so equal episodes have equal bytes.
+Source of the message: tensorflow/core/example/{example,feature}.proto.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from rlds import protobuf
+from rlds.episode import Array, Episode, EpisodeMetadata
+from rlds.errors import MalformedEpisodeError, OversizedError
+from rlds.spec import EpisodeSpec, Field
+
+LIMIT_BYTES = 256 * 1024 * 1024
+
+_PREFIX = "steps/"
+_FEATURES = 1  # Example.features and Features.feature
+_KEY, _VALUE = 1, 2  # of a map's entry
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # Feature.kind
+_LIST_VALUE = 1
+_KINDS = {
+    "jpeg": _BYTES_LIST,
+    "string": _BYTES_LIST,
+    "float32": _FLOAT_LIST,
+    "int64": _INT64_LIST,
+    "bool": _INT64_LIST,
+}
+_SUCCESS = {True: 1, False: 0, None: -1}
+_SOURCE = "tf.train.Example"
+
+type _Features = dict[str, tuple[int, memoryview]]
+
+
+def encode(episode: Episode) -> bytes:
+    """Returns the episode as the bytes of one `tf.train.Example`."""
+    return encode_parts(episode.spec, episode.metadata, episode.steps)
+
+
+def encode_parts(
+    spec: EpisodeSpec, metadata: EpisodeMetadata, steps: Mapping[str, Any]
+) -> bytes:
+    """Returns the bytes of the episode that these parts make; no part is checked."""
+    features = {
+        _PREFIX + field.name: _encode_values(field, steps[field.name])
+        for field in spec.step_fields()
+    }
+    for field in spec.episode_fields():
+        features[field.name] = _encode_own(field, getattr(metadata, field.name))
+    entries = b"".join(
+        protobuf.bytes_field(
+            _FEATURES,
+            protobuf.bytes_field(_KEY, name.encode())
+            + protobuf.bytes_field(_VALUE, features[name]),
+        )
+        for name in sorted(features)
+    )
+    return protobuf.bytes_field(_FEATURES, entries)
+
+
+def decode(
+    raw: bytes, spec: EpisodeSpec | None = None, limit_bytes: int = LIMIT_BYTES
+) -> Episode:
+    """Turns the bytes of one `tf.train.Example` into an episode.
+
+    Args:
+        raw: bytes from outside.
+        spec: the sizes that are expected; read off the bytes when None.
+        limit_bytes: the most that is decoded.
+
+    Raises:
+        OversizedError: there are more than `limit_bytes`.
+        MalformedEpisodeError: the bytes are not an episode, or not one of `spec`.
+    """
+    if len(raw) > limit_bytes:
+        raise OversizedError(_SOURCE, f"at most {limit_bytes} bytes", len(raw))
+    features = _read_features(memoryview(raw))
+    found = _infer_spec(features)
+    if spec is not None and found != spec:
+        raise MalformedEpisodeError(_SOURCE, str(spec), str(found))
+    names = {_PREFIX + field.name for field in found.step_fields()}
+    names |= {field.name for field in found.episode_fields()}
+    if names != set(features):
+        difference = sorted(names ^ set(features))
+        raise MalformedEpisodeError(
+            _SOURCE, "exactly the features of the schema", f"a difference: {difference}"
+        )
+    steps = {
+        field.name: _decode_values(field, features[_PREFIX + field.name])
+        for field in found.step_fields()
+    }
+    own = {
+        field.name: _decode_own(field, features[field.name])
+        for field in found.episode_fields()
+    }
+    return Episode(found, EpisodeMetadata(**own), steps)
+
+
+def _encode_values(field: Field, values: Any) -> bytes:
+    if field.dtype == "jpeg":
+        return _bytes_list(values)
+    if field.dtype == "float32":
+        packed = np.ascontiguousarray(values, "<f4").tobytes()
+        return _packed(_FLOAT_LIST, packed)
+    return _packed(_INT64_LIST, protobuf.encode_int64s(np.asarray(values).ravel()))
+
+
+def _encode_own(field: Field, value: Any) -> bytes:
+    if field.name == "success":
+        only = np.array([_SUCCESS[value]], np.int64)
+        return _packed(_INT64_LIST, protobuf.encode_int64s(only))
+    texts = value if field.shape else (value,)
+    return _bytes_list(text.encode() for text in texts)
+
+
+def _packed(kind: int, payload: bytes) -> bytes:
+    return protobuf.bytes_field(kind, protobuf.bytes_field(_LIST_VALUE, payload))
+
+
+def _bytes_list(values: Any) -> bytes:
+    return protobuf.bytes_field(
+        _BYTES_LIST,
+        b"".join(protobuf.bytes_field(_LIST_VALUE, value) for value in values),
+    )
+
+
+def _read_features(raw: memoryview) -> _Features:
+    found: _Features = {}
+    for features in _only(raw, _FEATURES, _SOURCE):
+        for entry in _only(features, _FEATURES, "Features"):
+            name, value = _read_entry(entry)
+            if name in found:
+                raise MalformedEpisodeError(_SOURCE, "each feature once", name)
+            found[name] = _read_kind(name, value)
+    return found
+
+
+def _only(data: memoryview, number: int, where: str) -> Iterator[memoryview]:
+    """Yields the payloads of field `number`, and refuses every other field."""
+    for got, wire, payload in protobuf.fields(data):
+        if (got, wire) != (number, protobuf.WIRE_BYTES):
+            raise MalformedEpisodeError(where, f"field {number} alone", f"field {got}")
+        yield payload
+
+
+def _read_entry(entry: memoryview) -> tuple[str, memoryview]:
+    parts: dict[int, memoryview] = {}
+    for number, wire, payload in protobuf.fields(entry):
+        if wire != protobuf.WIRE_BYTES or number in parts:
+            raise MalformedEpisodeError(_SOURCE, "a key and a value", "other fields")
+        parts[number] = payload
+    if set(parts) != {_KEY, _VALUE}:
+        raise MalformedEpisodeError(_SOURCE, "a key and a value", "other fields")
+    try:
+        return bytes(parts[_KEY]).decode(), parts[_VALUE]
+    except UnicodeDecodeError as e:
+        raise MalformedEpisodeError(_SOURCE, "names in UTF-8", "other bytes") from e
+
+
+def _read_kind(name: str, value: memoryview) -> tuple[int, memoryview]:
+    found = list(protobuf.fields(value))
+    if len(found) != 1 or found[0][1] != protobuf.WIRE_BYTES:
+        raise MalformedEpisodeError(name, "one list of values", f"{len(found)} fields")
+    kind, _, payload = found[0]
+    return kind, payload
+
+
+def _infer_spec(features: _Features) -> EpisodeSpec:
+    def size(name: str) -> int:
+        values = _decode_list(name, "float32", features.get(_PREFIX + name))
+        if count == 0 or len(values) % count:
+            raise MalformedEpisodeError(
+                name, f"as many values in each of {count} steps", len(values)
+            )
+        return len(values) // count
+
+    count = len(_decode_list("is_first", "bool", features.get("steps/is_first")))
+    audio = "steps/observation/audio_mel" in features
+    try:
+        return EpisodeSpec(
+            state_size=size("observation/state"),
+            action_size=size("action"),
+            image="steps/observation/image" in features,
+            audio_size=size("observation/audio_mel") if audio else 0,
+        )
+    except ValueError as e:
+        raise MalformedEpisodeError(_SOURCE, "sizes within the limits", e) from e
+
+
+def _decode_values(field: Field, feature: tuple[int, memoryview]) -> Any:
+    values = _decode_list(field.name, field.dtype, feature)
+    if field.dtype == "jpeg":
+        return values
+    shape = tuple(int(size) for size in field.shape)
+    per_step = int(np.prod(shape, dtype=np.int64))
+    if len(values) % per_step:
+        raise MalformedEpisodeError(
+            field.name, f"a multiple of {per_step} values", len(values)
+        )
+    return values.reshape(-1, *shape)
+
+
+def _decode_own(field: Field, feature: tuple[int, memoryview]) -> Any:
+    values = _decode_list(field.name, field.dtype, feature)
+    if field.shape:
+        return tuple(_text(field.name, value) for value in values)
+    if len(values) != 1:
+        raise MalformedEpisodeError(field.name, "one value", len(values))
+    if field.dtype == "string":
+        return _text(field.name, values[0])
+    for success, code in _SUCCESS.items():
+        if code == values[0]:
+            return success
+    raise MalformedEpisodeError(field.name, "-1, 0 or 1", values[0])
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as e:
+        raise MalformedEpisodeError(name, "UTF-8", f"a bad byte at {e.start}") from e
+
+
+def _decode_list(name: str, dtype: str, feature: tuple[int, memoryview] | None) -> Any:
+    if feature is None:
+        raise MalformedEpisodeError(name, "the feature", "none")
+    kind, payload = feature
+    if kind != _KINDS[dtype]:
+        raise MalformedEpisodeError(name, f"values of {dtype}", f"kind {kind}")
+    if kind == _BYTES_LIST:
+        return [bytes(value) for value in _only(payload, _LIST_VALUE, name)]
+    packed = _join(name, kind, payload)
+    if kind == _INT64_LIST:
+        return _narrow(name, dtype, protobuf.decode_int64s(packed))
+    if len(packed) % 4:
+        raise MalformedEpisodeError(name, "floats of 4 bytes", f"{len(packed)} bytes")
+    return np.frombuffer(packed, "<f4").astype(np.float32, copy=False)
+
+
+def _join(name: str, kind: int, payload: memoryview) -> memoryview:
+    """Joins the pieces of a list; each is a packed run or, as allowed, one value."""
+    single = protobuf.WIRE_VARINT if kind == _INT64_LIST else protobuf.WIRE_FIXED32
+    pieces = []
+    for number, wire, piece in protobuf.fields(payload):
+        if number != _LIST_VALUE or wire not in (protobuf.WIRE_BYTES, single):
+            raise MalformedEpisodeError(name, "a list of numbers", f"field {number}")
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+
+
+def _narrow(name: str, dtype: str, values: Array) -> Array:
+    if dtype != "bool":
+        return values
+    if ((values != 0) & (values != 1)).any():
+        raise MalformedEpisodeError(name, "0 or 1", "another number")
+    return values.astype(np.bool_)
+
+
+assert {field.name for field in dataclasses.fields(EpisodeMetadata)} == {
+    field.name for field in EpisodeSpec(1, 1).episode_fields()
+}, "EpisodeMetadata and the table name the same fields"

@@ -1,0 +1,183 @@
+"""The file that an episode grows in: a header, then one framed record per step.
+
+Each frame is a TFRecord frame. The header is canonical JSON (spec and metadata); a
+step is its numbers in table order, little-endian, without gaps, and the image after
+them. Whatever stands in whole frames was recorded; what follows the last whole frame
+is a step that was being written when the process or the power went.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlds import canonical_json, durable_file, tfrecord
+from rlds.episode import Array, EpisodeMetadata
+from rlds.errors import (
+    CanonicalJsonError,
+    DamagedJournalError,
+    MalformedEpisodeError,
+)
+from rlds.spec import EpisodeSpec
+
+SUFFIX = ".journal"
+
+_FORMAT = "continuon-journal-1"
+_IMAGE = "observation/image"
+_MAX_HEADER_BYTES = 1024 * 1024
+_READ_SIZE_BYTES = 4 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class JournalContent:
+    """What a journal holds.
+
+    Attributes:
+        spec: sizes of the fields.
+        metadata: fields of the episode, as known when it began.
+        steps: the steps as `rlds.episode.Episode` takes them; possibly none.
+        num_steps: number of whole steps.
+        whole_size_bytes: size of header and whole steps.
+        torn_size_bytes: size of what follows them.
+    """
+
+    spec: EpisodeSpec
+    metadata: EpisodeMetadata
+    steps: Mapping[str, Any]
+    num_steps: int
+    whole_size_bytes: int
+    torn_size_bytes: int
+
+
+def step_dtype(spec: EpisodeSpec) -> np.dtype[np.void]:
+    """Returns the layout of a step's numbers: floats first, then times and marks."""
+    fields = [field for field in spec.step_fields() if field.dtype != "jpeg"]
+    order = {"float32": 0, "int64": 1, "bool": 2}
+    names = {"float32": "<f4", "int64": "<i8", "bool": "?"}
+    return np.dtype(
+        [
+            (field.name, names[field.dtype], field.shape)
+            for field in sorted(fields, key=lambda field: order[field.dtype])
+        ]
+    )
+
+
+def header(spec: EpisodeSpec, metadata: EpisodeMetadata) -> bytes:
+    """Returns the framed header of a new journal."""
+    return tfrecord.frame(
+        canonical_json.encode(
+            {
+                "format": _FORMAT,
+                "spec": dataclasses.asdict(spec),
+                "metadata": dataclasses.asdict(metadata),
+            }
+        )
+    )
+
+
+def read(path: Path) -> JournalContent | None:
+    """Reads the whole steps of a journal; None when not even the header is whole.
+
+    Raises:
+        DiskError: the file cannot be read.
+        DamagedJournalError: the header is not one of this format.
+    """
+    try:
+        with path.open("rb") as stream:
+            size_bytes = os.fstat(stream.fileno()).st_size
+            frames = _whole_frames(stream.read, size_bytes)
+            first = next(frames, None)
+            if first is None:
+                return None
+            spec, metadata = _parse_header(path, first)
+            found = _Steps(spec)
+            for record in frames:
+                if not found.add(record):
+                    break
+    except OSError as e:
+        raise durable_file.disk_error(path, "to read the journal", e) from e
+    whole = len(first) + tfrecord.OVERHEAD_SIZE_BYTES + found.size_bytes
+    return JournalContent(
+        spec, metadata, found.arrays(), found.count, whole, size_bytes - whole
+    )
+
+
+class _Steps:
+    """Gathers the steps of a journal without an object per number."""
+
+    def __init__(self, spec: EpisodeSpec) -> None:
+        self._dtype = step_dtype(spec)
+        self._image = spec.image
+        self._numbers = bytearray()
+        self._images: list[bytes] = []
+        self.count = 0
+        self.size_bytes = 0
+
+    def add(self, record: bytes) -> bool:
+        """Takes a step; returns False when the record is none."""
+        numbers = self._dtype.itemsize
+        if len(record) < numbers or (len(record) > numbers and not self._image):
+            return False
+        self._numbers += record[:numbers]
+        if self._image:
+            self._images.append(record[numbers:])
+        self.count += 1
+        self.size_bytes += len(record) + tfrecord.OVERHEAD_SIZE_BYTES
+        return True
+
+    def arrays(self) -> dict[str, Any]:
+        table: Array = np.frombuffer(self._numbers, self._dtype)
+        steps: dict[str, Any] = {
+            name: np.ascontiguousarray(table[name]) for name in self._dtype.names or ()
+        }
+        if self._image:
+            steps[_IMAGE] = self._images
+        return steps
+
+
+def _whole_frames(read: Any, size_bytes: int) -> Iterator[bytes]:
+    """Yields records up to the first frame that is cut short or fails a checksum."""
+    pending = b""
+    position = 0
+    while True:
+        head = pending[position : position + tfrecord.HEADER_SIZE_BYTES]
+        if len(head) == tfrecord.HEADER_SIZE_BYTES:
+            if tfrecord.checksum(head[:8]) != head[8:]:
+                return
+            end = position + tfrecord.OVERHEAD_SIZE_BYTES
+            end += int.from_bytes(head[:8], "little")
+            if end - position > size_bytes:
+                return
+            if end <= len(pending):
+                record = pending[position + tfrecord.HEADER_SIZE_BYTES : end - 4]
+                if tfrecord.checksum(record) != pending[end - 4 : end]:
+                    return
+                yield record
+                position = end
+                continue
+        more = read(_READ_SIZE_BYTES)
+        if not more:
+            return
+        pending = pending[position:] + more
+        position = 0
+
+
+def _parse_header(path: Path, raw: bytes) -> tuple[EpisodeSpec, EpisodeMetadata]:
+    if len(raw) > _MAX_HEADER_BYTES:
+        raise DamagedJournalError(path, "a header", f"{len(raw)} bytes")
+    try:
+        value: Any = canonical_json.decode(raw)
+        if value["format"] != _FORMAT:
+            raise DamagedJournalError(path, f"format {_FORMAT}", value["format"])
+        return EpisodeSpec(**value["spec"]), EpisodeMetadata(**value["metadata"])
+    except (
+        CanonicalJsonError,
+        MalformedEpisodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as e:
+        raise DamagedJournalError(path, "a journal's header", e) from e

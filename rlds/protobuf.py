@@ -1,0 +1,120 @@
+"""The part of the protocol buffer wire format that `tf.train.Example` uses.
+
+Lists of numbers are packed and are converted whole, by numpy.
+Source: protobuf.dev/programming-guides/encoding.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from rlds.errors import MalformedEpisodeError
+
+type Int64Array = np.ndarray[Any, np.dtype[np.int64]]
+
+WIRE_VARINT = 0
+WIRE_FIXED32 = 5
+WIRE_BYTES = 2
+
+_MAX_VARINT_BYTES = 10
+_SOURCE = "protocol buffer"
+
+
+def bytes_field(number: int, payload: bytes) -> bytes:
+    """Returns a length-delimited field, tag included; numbers up to 15."""
+    return bytes((number << 3 | WIRE_BYTES,)) + varint(len(payload)) + payload
+
+
+def varint(value: int) -> bytes:
+    """Returns a value of at most 64 bits, not negative, as a varint."""
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
+
+
+def fields(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """Yields (number, wire type, payload) of each field.
+
+    The payload of a varint is its own bytes.
+
+    Raises:
+        MalformedEpisodeError: the bytes end early or name another wire type.
+    """
+    position = 0
+    while position < len(data):
+        tag, position = _read_varint(data, position)
+        number, wire = tag >> 3, tag & 7
+        start = position
+        if wire == WIRE_BYTES:
+            size, start = _read_varint(data, position)
+            position = start + size
+        elif wire == WIRE_FIXED32:
+            position = start + 4
+        elif wire == WIRE_VARINT:
+            _, position = _read_varint(data, position)
+        else:
+            raise malformed("a known wire type", wire)
+        if number == 0 or position > len(data):
+            raise malformed("a whole field", "a field that runs past its end")
+        yield number, wire, data[start:position]
+
+
+def encode_int64s(values: Int64Array) -> bytes:
+    """Returns the values as packed varints (negative ones take ten bytes)."""
+    unsigned = values.astype(np.int64).view(np.uint64)
+    if not (unsigned > 0x7F).any():
+        return unsigned.astype(np.uint8).tobytes()
+    shifts = np.arange(0, 7 * _MAX_VARINT_BYTES, 7, dtype=np.uint64)
+    groups = unsigned[:, None] >> shifts
+    last = np.maximum((groups != 0).sum(axis=1), 1) - 1
+    columns = np.arange(_MAX_VARINT_BYTES)
+    octets = (groups & np.uint64(0x7F)).astype(np.uint8)
+    octets |= np.where(columns < last[:, None], 0x80, 0).astype(np.uint8)
+    kept: bytes = octets[columns <= last[:, None]].tobytes()
+    return kept
+
+
+def decode_int64s(data: memoryview) -> Int64Array:
+    """Returns the values of packed varints.
+
+    Raises:
+        MalformedEpisodeError: the bytes end early, or a value exceeds 64 bits.
+    """
+    octets = np.frombuffer(data, np.uint8)
+    if not (octets & 0x80).any():
+        return octets.astype(np.int64)
+    if octets[-1] & 0x80:
+        raise malformed("a whole varint", "one that runs past its end")
+    ends = np.flatnonzero(octets < 0x80)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    longest = int(lengths.max())
+    tenth = octets[starts[lengths == _MAX_VARINT_BYTES] + _MAX_VARINT_BYTES - 1]
+    if longest > _MAX_VARINT_BYTES or (tenth > 1).any():
+        raise malformed("integers of 64 bits", "a longer one")
+    places = np.arange(len(octets)) - np.repeat(starts, lengths)
+    parts = (octets & np.uint8(0x7F)).astype(np.uint64) << (
+        places.astype(np.uint64) * np.uint64(7)
+    )
+    return np.bitwise_or.reduceat(parts, starts).view(np.int64)
+
+
+def malformed(expected: str, got: object) -> MalformedEpisodeError:
+    """Returns the error that says what the bytes should have been."""
+    return MalformedEpisodeError(_SOURCE, expected, got)
+
+
+def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
+    value = 0
+    for index in range(_MAX_VARINT_BYTES):
+        if position + index >= len(data):
+            raise malformed("a whole varint", "the end of the bytes")
+        octet = data[position + index]
+        value |= (octet & 0x7F) << 7 * index
+        if octet < 0x80:
+            return value, position + index + 1
+    raise malformed("a varint of 64 bits", "a longer one")

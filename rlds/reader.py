@@ -1,0 +1,62 @@
+"""Reads one episode from a file that should hold one record, checked to the end."""
+
+from pathlib import Path
+
+from rlds import durable_file, example_codec, tfrecord
+from rlds.episode import Episode
+from rlds.errors import (
+    CorruptRecordError,
+    MalformedEpisodeError,
+    OversizedError,
+    RldsError,
+)
+
+LIMIT_BYTES = example_codec.LIMIT_BYTES
+
+_IN_MEMORY = "episode in memory"
+
+
+def read_episode(path: Path, limit_bytes: int = LIMIT_BYTES) -> Episode:
+    """Reads the one episode of a TFRecord file.
+
+    Raises:
+        DiskError: the file cannot be read.
+        OversizedError: the file is larger than `limit_bytes`.
+        CorruptRecordError: the file is cut short or a checksum fails.
+        MalformedEpisodeError: the record is no episode, or there is not exactly one.
+    """
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(limit_bytes + 1)
+    except OSError as e:
+        raise durable_file.disk_error(path, "to read the episode", e) from e
+    return _read(raw, str(path), limit_bytes)
+
+
+def read_episode_bytes(raw: bytes, limit_bytes: int = LIMIT_BYTES) -> Episode:
+    """Reads the one episode of a TFRecord file's content.
+
+    Raises:
+        OversizedError, CorruptRecordError, MalformedEpisodeError: as `read_episode`.
+    """
+    return _read(raw, _IN_MEMORY, limit_bytes)
+
+
+def _read(raw: bytes, source: str, limit_bytes: int) -> Episode:
+    if len(raw) > limit_bytes:
+        raise OversizedError(source, f"at most {limit_bytes} bytes", "more")
+    try:
+        records = list(tfrecord.read_records(raw, limit_bytes))
+        if len(records) != 1:
+            raise MalformedEpisodeError(
+                source, "one record", f"{len(records)} records in {len(raw)} bytes"
+            )
+        return example_codec.decode(records[0], limit_bytes=limit_bytes)
+    except CorruptRecordError as e:
+        raise CorruptRecordError(
+            source, e.expected, e.got, e.remedy, offset=e.offset
+        ) from e
+    except RldsError as e:
+        if e.source.startswith(source):
+            raise
+        raise type(e)(f"{source}: {e.source}", e.expected, e.got, e.remedy) from e

@@ -1,0 +1,171 @@
+"""The one table of fields: what an episode holds, in which unit, and how private.
+
+The codec, the writer, the TFDS features and the redaction are derived from `FIELDS`.
+A sensitive field leaves the robot only after its transform (see `edge/redact/`).
+"""
+
+import dataclasses
+from typing import Literal
+
+SCHEMA_VERSION = "0.1.0"
+
+Scope = Literal["step", "episode"]
+Dtype = Literal["float32", "int64", "bool", "string", "jpeg"]
+
+# Larger episodes are cut by the recorder; the limit bounds what a reader allocates.
+MAX_CHANNELS = 65_536
+MAX_STEPS = 4_194_304
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One row of the table.
+
+    Attributes:
+        name: as TFDS sees it, below `steps/` for step fields.
+        scope: one value per `step`, or one per `episode`.
+        shape: numbers, or the letters N (state), A (action), M (audio), T (tags).
+        dtype: type of one element.
+        unit: of one element; "" where it has none.
+        sensitive: whether it may tell who or where somebody is.
+        transform: name of what removes the sensitivity; None when not sensitive.
+        doc: what it says.
+    """
+
+    name: str
+    scope: Scope
+    shape: tuple[int | str, ...]
+    dtype: Dtype
+    unit: str
+    sensitive: bool
+    transform: str | None
+    doc: str
+
+
+def _step(
+    name: str,
+    shape: tuple[int | str, ...],
+    dtype: Dtype,
+    doc: str,
+    unit: str = "",
+    transform: str | None = None,
+) -> Field:
+    return Field(
+        name, "step", shape, dtype, unit, transform is not None, transform, doc
+    )
+
+
+def _episode(
+    name: str,
+    doc: str,
+    transform: str | None = None,
+    dtype: Dtype = "string",
+    shape: tuple[int | str, ...] = (),
+) -> Field:
+    return Field(
+        name, "episode", shape, dtype, "", transform is not None, transform, doc
+    )
+
+
+FIELDS: tuple[Field, ...] = (
+    _step("observation/state", ("N",), "float32", "Robot state.", unit="robot's own"),
+    _step(
+        "observation/image",
+        (),
+        "jpeg",
+        "Camera image, encoded as JPEG; optional.",
+        transform="mask_faces_and_plates",
+    ),
+    _step(
+        "observation/audio_mel",
+        ("M",),
+        "float32",
+        "Log-mel features of the sound since the last step; optional.",
+        unit="log power",
+        transform="log_mel",
+    ),
+    _step("action", ("A",), "float32", "Action that was executed.", unit="robot's own"),
+    _step(
+        "proposed_action",
+        ("A",),
+        "float32",
+        "Action that policy or operator proposed, before the safety limits.",
+        unit="robot's own",
+    ),
+    _step("reward", (), "float32", "Reward of the action."),
+    _step("discount", (), "float32", "Discount of what follows, 0 to 1."),
+    _step("is_first", (), "bool", "Whether this is the first step."),
+    _step("is_last", (), "bool", "Whether this is the last step."),
+    _step("is_terminal", (), "bool", "Whether the task ended here, not just the time."),
+    _step("t_monotonic_ns", (), "int64", "Time of the observation.", unit="ns"),
+    _step("deadline_missed", (), "bool", "Whether the control period was overrun."),
+    _step("safety_violation", (), "bool", "Whether a safety limit changed the action."),
+    _episode("schema_version", "Version of this table."),
+    _episode("episode_id", "UUID of version 7, the episode's name."),
+    _episode("robot_hash", "Keyed hash of the robot's id.", transform="keyed_hash"),
+    _episode("robot_model", "Make of the robot."),
+    _episode("environment_id", "What the robot acted in."),
+    _episode("package_digest", "SHA-256 of the package that acted, or empty."),
+    _episode("delta_digest", "SHA-256 of the local delta in force, or empty."),
+    _episode("channel", "Channel that the package came from, or empty."),
+    _episode("software_version", "Version of the robot's runtime."),
+    _episode("start_time", "RFC 3339 time of the begin.", transform="coarse_time"),
+    _episode("location", "Coarse place, or empty.", transform="coarse_location"),
+    _episode("tags", "Notes.", transform="allow_list", shape=("T",)),
+    _episode("task", "Name of the task."),
+    _episode("success", "1 success, 0 failure, -1 not known.", dtype="int64"),
+    _episode("operator", "Who acted: expert, human or policy:<digest12>."),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeSpec:
+    """The sizes that turn the table into the fields of one robot's episodes.
+
+    Attributes:
+        state_size: N, numbers in `observation/state`.
+        action_size: A, numbers in an action.
+        image: whether each step has a camera image.
+        audio_size: M, numbers in `observation/audio_mel`; 0 without sound.
+
+    Raises:
+        ValueError: a size is out of range.
+    """
+
+    state_size: int
+    action_size: int
+    image: bool = False
+    audio_size: int = 0
+
+    def __post_init__(self) -> None:
+        for name, size, smallest in (
+            ("state_size", self.state_size, 1),
+            ("action_size", self.action_size, 1),
+            ("audio_size", self.audio_size, 0),
+        ):
+            if type(size) is not int or not smallest <= size <= MAX_CHANNELS:
+                raise ValueError(
+                    f"{name}: expected {smallest} to {MAX_CHANNELS}, got {size!r}"
+                )
+        if type(self.image) is not bool:
+            raise ValueError(f"image: expected a bool, got {self.image!r}")
+
+    def step_fields(self) -> tuple[Field, ...]:
+        """Returns the fields of each step, their shapes in numbers."""
+        sizes = {"N": self.state_size, "A": self.action_size, "M": self.audio_size}
+        absent = set[str]()
+        if not self.image:
+            absent.add("observation/image")
+        if not self.audio_size:
+            absent.add("observation/audio_mel")
+        return tuple(
+            dataclasses.replace(
+                field, shape=tuple(sizes[str(letter)] for letter in field.shape)
+            )
+            for field in FIELDS
+            if field.scope == "step" and field.name not in absent
+        )
+
+    def episode_fields(self) -> tuple[Field, ...]:
+        """Returns the fields of the episode as a whole."""
+        return tuple(field for field in FIELDS if field.scope == "episode")

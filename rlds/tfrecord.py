@@ -1,0 +1,96 @@
+"""TFRecord framing: length and payload, each with a masked CRC-32C.
+
+Source of the format: tensorflow/core/lib/io/record_writer.h. Every change of up to
+32 neighbouring bits is detected, in the length as in the payload.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import google_crc32c
+
+from rlds import durable_file
+from rlds.errors import CorruptRecordError, OversizedError
+
+HEADER_SIZE_BYTES = 12
+FOOTER_SIZE_BYTES = 4
+OVERHEAD_SIZE_BYTES = HEADER_SIZE_BYTES + FOOTER_SIZE_BYTES
+
+_LENGTH = struct.Struct("<Q")
+_CRC = struct.Struct("<I")
+_MASK_DELTA = 0xA282EAD8
+_IN_MEMORY = "TFRecord in memory"
+
+
+def frame(record: bytes) -> bytes:
+    """Returns `record` as it stands in a TFRecord file."""
+    length = _LENGTH.pack(len(record))
+    return b"".join((length, checksum(length), record, checksum(record)))
+
+
+def checksum(data: bytes) -> bytes:
+    """Returns the masked CRC-32C of `data` as four bytes."""
+    crc: int = google_crc32c.value(data)
+    masked = ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+    return _CRC.pack(masked)
+
+
+def read_records(path_or_bytes: Path | bytes, limit_bytes: int) -> Iterator[bytes]:
+    """Yields each record after its checksums held.
+
+    Args:
+        path_or_bytes: a TFRecord file or its content.
+        limit_bytes: the largest record that is acceptable.
+
+    Raises:
+        CorruptRecordError: a record is cut short or fails a checksum.
+        OversizedError: a record says it is larger than `limit_bytes`.
+        DiskError: the file cannot be read.
+    """
+    if isinstance(path_or_bytes, bytes):
+        yield from _read(io.BytesIO(path_or_bytes), _IN_MEMORY, limit_bytes)
+        return
+    try:
+        with path_or_bytes.open("rb") as stream:
+            yield from _read(stream, str(path_or_bytes), limit_bytes)
+    except OSError as e:
+        raise durable_file.disk_error(path_or_bytes, "to read the file", e) from e
+
+
+def _read(stream: BinaryIO, source: str, limit_bytes: int) -> Iterator[bytes]:
+    offset = 0
+    while header := stream.read(HEADER_SIZE_BYTES):
+        if len(header) < HEADER_SIZE_BYTES:
+            raise CorruptRecordError(
+                source,
+                f"a header of {HEADER_SIZE_BYTES} bytes",
+                f"{len(header)}",
+                offset=offset,
+            )
+        if checksum(header[:8]) != header[8:]:
+            raise CorruptRecordError(
+                source, "the checksum of the length", "another", offset=offset
+            )
+        size: int = _LENGTH.unpack_from(header)[0]
+        if size > limit_bytes:
+            raise OversizedError(
+                source, f"a record of at most {limit_bytes} bytes", f"{size}"
+            )
+        record = stream.read(size)
+        footer = stream.read(FOOTER_SIZE_BYTES)
+        if len(record) < size or len(footer) < FOOTER_SIZE_BYTES:
+            raise CorruptRecordError(
+                source,
+                f"a record of {size} bytes and its checksum",
+                f"{len(record) + len(footer)} bytes",
+                offset=offset,
+            )
+        if checksum(record) != footer:
+            raise CorruptRecordError(
+                source, "the checksum of the record", "another", offset=offset
+            )
+        yield record
+        offset += OVERHEAD_SIZE_BYTES + size

@@ -1,0 +1,40 @@
+"""Makes the time-ordered ids of RFC 9562 (UUID version 7) from given time and chance."""
+
+import uuid
+
+_RANDOM_SIZE_BYTES = 10
+
+
+def uuid7(unix_ms: int, random_bytes: bytes) -> str:
+    """Returns a UUID of version 7 in its lower-case text form.
+
+    Args:
+        unix_ms: milliseconds since 1970-01-01T00:00:00Z.
+        random_bytes: 10 bytes; 74 of their 80 bits enter the id.
+
+    Raises:
+        ValueError: the time does not fit 48 bits, or there are not 10 bytes.
+    """
+    if not 0 <= unix_ms < 1 << 48:
+        raise ValueError(f"unix_ms: expected 48 bits, got {unix_ms}")
+    if len(random_bytes) != _RANDOM_SIZE_BYTES:
+        raise ValueError(
+            f"random_bytes: expected {_RANDOM_SIZE_BYTES}, got {len(random_bytes)}"
+        )
+    chance = int.from_bytes(random_bytes)
+    value = unix_ms << 80
+    value |= 7 << 76 | (chance >> 68) << 64
+    value |= 0b10 << 62 | chance & ((1 << 62) - 1)
+    return str(uuid.UUID(int=value))
+
+
+def unix_ms(text: str) -> int:
+    """Returns the time of an id that `uuid7` made, in milliseconds.
+
+    Raises:
+        ValueError: `text` is not a UUID of version 7 in lower-case text form.
+    """
+    value = uuid.UUID(text)
+    if value.version != 7 or str(value) != text:
+        raise ValueError(f"expected a lower-case UUID of version 7, got {text!r}")
+    return value.int >> 80

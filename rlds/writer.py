@@ -1,0 +1,395 @@
+"""Writes an episode step by step, so that a crash loses at most the step in flight.
+
+    append  one frame to `<episode_id>.journal`, one write to the kernel per step;
+            a thread syncs the file each `fsync_period_s`
+    close   the journal becomes `<episode_id>.tfrecord`, durably; then it is removed
+    recover does the same for the journals that a crash left
+
+A killed process loses nothing that `append` returned from; a power cut loses at most
+the last `fsync_period_s`.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlds import durable_file, example_codec, journal, reader, tfrecord
+from rlds.episode import EpisodeMetadata
+from rlds.errors import (
+    DamagedJournalError,
+    DiskError,
+    EpisodeExistsError,
+    MalformedEpisodeError,
+    OversizedError,
+    RldsError,
+    WriterClosedError,
+)
+from rlds.journal import JournalContent
+from rlds.spec import MAX_STEPS, EpisodeSpec
+from rlds.step_packer import StepPacker
+
+EPISODE_SUFFIX = ".tfrecord"
+RECOVERED_TAG = "recovered"
+
+_DAMAGED_SUFFIX = ".damaged"
+
+
+@dataclasses.dataclass(frozen=True)
+class ClosedEpisode:
+    """A whole episode on disk.
+
+    Attributes:
+        path: its file.
+        sha256: digest of the file's bytes.
+        size_bytes: size of the file.
+        num_steps: number of steps in it.
+    """
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    num_steps: int
+
+
+class EpisodeWriter:
+    """Records one episode; one writer per episode, used from one thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: EpisodeSpec,
+        metadata: EpisodeMetadata,
+        fsync_period_s: float = 1.0,
+    ) -> None:
+        """Creates the journal, durably.
+
+        Args:
+            folder: existing folder of the journal and the episode.
+            spec: sizes of the step fields.
+            metadata: fields of the episode; `close` sets its `success`.
+            fsync_period_s: the most that a power cut loses.
+
+        Raises:
+            EpisodeExistsError: the folder has an episode or journal of this id.
+            DiskError: the journal cannot be written.
+        """
+        self._folder = folder
+        self._spec = spec
+        self._metadata = metadata
+        self._path = folder / f"{metadata.episode_id}{journal.SUFFIX}"
+        self._packer = StepPacker(spec)
+        self._count = 0
+        episode = _episode_path(self._path)
+        if episode.exists():
+            raise EpisodeExistsError(episode, "no episode of this id", "one")
+        self._file = _create(self._path)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            raw = journal.header(spec, metadata)
+            durable_file.write_all(self._file, raw)
+            os.fsync(self._file)
+            durable_file.fsync_folder(folder)
+        except (OSError, DiskError) as e:
+            os.close(self._file)
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            if isinstance(e, DiskError):
+                raise
+            raise durable_file.disk_error(self._path, "to begin a journal", e) from e
+        self._size_bytes = len(raw)
+        self._syncer = _Syncer(self._file, fsync_period_s)
+        self._open = True
+
+    def append(self, step: Mapping[str, Any]) -> None:
+        """Hands one step to the kernel; when this returns, a kill cannot lose it.
+
+        Args:
+            step: one value per step field of the spec; the last step has `is_last`.
+
+        Raises:
+            MalformedEpisodeError: the step does not fit the spec or the order; the
+                episode is as it was before.
+            OversizedError: the episode has as many steps as one may have.
+            DiskError: the disk is full or failed; the steps before this one are kept.
+            WriterClosedError: the episode is closed.
+        """
+        self._check_open()
+        if self._count == MAX_STEPS:
+            raise OversizedError(self._path, f"at most {MAX_STEPS} steps", "more")
+        frame = tfrecord.frame(self._packer.pack(step))
+        if self._syncer.error is not None:
+            raise self._disk_error("to sync the journal", self._syncer.error)
+        try:
+            durable_file.write_all(self._file, frame)
+        except OSError as e:
+            # Cut the torn frame, so that a later append follows a whole one.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size_bytes)
+                os.lseek(self._file, self._size_bytes, os.SEEK_SET)
+            raise self._disk_error("to append a step", e) from e
+        self._packer.kept(step)
+        self._size_bytes += len(frame)
+        self._count += 1
+        self._syncer.dirty = True
+
+    def close(self, success: bool | None) -> ClosedEpisode:
+        """Makes the journal a whole episode and removes the journal.
+
+        The last step kept gets `is_last`, whether or not it was offered with it.
+
+        Args:
+            success: whether the task succeeded; None when nobody knows.
+
+        Raises:
+            MalformedEpisodeError: there is no step, or another process changed the
+                journal; it stays.
+            DiskError: the disk is full or failed; the journal stays, and either
+                another `close` or `recover` finishes the episode.
+            WriterClosedError: the episode is closed.
+        """
+        self._check_open()
+        if not self._count:
+            raise MalformedEpisodeError(
+                self._path, "at least one step", "none", "abort() an empty episode"
+            )
+        content = journal.read(self._path)
+        if content is None or content.num_steps != self._count:
+            kept = content.num_steps if content else 0
+            raise MalformedEpisodeError(
+                self._path, f"{self._count} steps", f"{kept}", "check the disk"
+            )
+        metadata = dataclasses.replace(self._metadata, success=success)
+        closed = _finish(self._path, content, metadata)
+        self._release()
+        return closed
+
+    def abort(self) -> None:
+        """Removes the journal and with it the episode; does nothing once closed.
+
+        Raises:
+            DiskError: the journal cannot be removed.
+        """
+        if self._open:
+            self._release()
+            _remove(self._path)
+
+    def _release(self) -> None:
+        self._open = False
+        self._syncer.stop()
+        os.close(self._file)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise WriterClosedError(self._path, "an open episode", "a closed one")
+
+    def _disk_error(self, wanted: str, error: OSError) -> DiskError:
+        return DiskError(
+            self._path,
+            wanted,
+            error.strerror or type(error).__name__,
+            f"{self._count} steps are kept: make room, then close or recover it",
+        )
+
+
+def recover(folder: Path) -> list[ClosedEpisode]:
+    """Turns the journals that a crash left in `folder` into whole episodes.
+
+    A recovered episode holds every step that was kept, has the tag `recovered`, and
+    its last step has `is_last`. Journals of living writers are left alone. Journals
+    without a whole step are removed, for they promise nothing. Running it again does
+    nothing more.
+
+    Returns:
+        The episodes made, in the order of their ids.
+
+    Raises:
+        DiskError: a file cannot be read or written; its journal stays.
+        DamagedJournalError: after all others were recovered: journals that hold more
+            than a torn last step were set aside under names ending in `.damaged`
+            (what could be read of them was recovered too).
+    """
+    found: list[ClosedEpisode] = []
+    damaged: list[str] = []
+    durable_file.remove_leftovers(folder)
+    for path in sorted(folder.glob(f"*{journal.SUFFIX}")):
+        with _locked(path) as ours:
+            if ours:
+                found += _recover_one(path, damaged)
+    if damaged:
+        raise DamagedJournalError(
+            folder, "steps and at most a torn last one", ", ".join(damaged)
+        )
+    return found
+
+
+def _recover_one(path: Path, damaged: list[str]) -> list[ClosedEpisode]:
+    try:
+        content = journal.read(path)
+    except DamagedJournalError as e:
+        damaged.append(str(e))
+        _set_aside(path)
+        return []
+    if content is None:
+        if _is_torn_header(path):
+            _remove(path)
+        else:
+            damaged.append(f"{path.name} without a readable header")
+            _set_aside(path)
+        return []
+    found = _existing(path)
+    if found is None and content.num_steps:
+        tags = tuple(dict.fromkeys((*content.metadata.tags, RECOVERED_TAG)))
+        metadata = dataclasses.replace(content.metadata, tags=tags, success=None)
+        remove = content.torn_size_bytes <= _largest_torn_bytes(content)
+        found = _finish(path, content, metadata, remove=remove)
+        if not remove:
+            damaged.append(f"{path.name} with {content.torn_size_bytes} unread bytes")
+            _set_aside(path)
+    else:
+        _remove(path)
+    return [found] if found else []
+
+
+def _finish(
+    path: Path,
+    content: JournalContent,
+    metadata: EpisodeMetadata,
+    remove: bool = True,
+) -> ClosedEpisode:
+    """Writes the episode beside its journal, then removes the journal."""
+    steps = dict(content.steps)
+    last = np.zeros(content.num_steps, np.bool_)
+    last[-1] = True
+    steps["is_last"] = last
+    raw = tfrecord.frame(example_codec.encode_parts(content.spec, metadata, steps))
+    target = _episode_path(path)
+    durable_file.write(target, raw)
+    if remove:
+        _remove(path)
+    digest = hashlib.sha256(raw).hexdigest()
+    return ClosedEpisode(target, digest, len(raw), content.num_steps)
+
+
+def _existing(path: Path) -> ClosedEpisode | None:
+    """Returns the episode that a close had finished when it was interrupted."""
+    target = _episode_path(path)
+    if not target.exists():
+        return None
+    try:
+        episode = reader.read_episode(target)
+        raw = target.read_bytes()
+    except DiskError:
+        raise
+    except RldsError:
+        return None
+    except OSError as e:
+        raise durable_file.disk_error(target, "to read the episode", e) from e
+    digest = hashlib.sha256(raw).hexdigest()
+    return ClosedEpisode(target, digest, len(raw), episode.num_steps)
+
+
+def _largest_torn_bytes(content: JournalContent) -> int:
+    """Returns the size below which unread bytes are one step cut short."""
+    if content.spec.image:
+        return content.whole_size_bytes
+    step = journal.step_dtype(content.spec).itemsize
+    return step + tfrecord.OVERHEAD_SIZE_BYTES
+
+
+def _is_torn_header(path: Path) -> bool:
+    """Whether a journal ends within its header, before any step could be kept."""
+    raw = path.read_bytes()
+    if len(raw) < tfrecord.HEADER_SIZE_BYTES:
+        return True
+    size = int.from_bytes(raw[:8], "little") + tfrecord.OVERHEAD_SIZE_BYTES
+    return len(raw) <= size and tfrecord.checksum(raw[:8]) == raw[8:12]
+
+
+def _set_aside(path: Path) -> None:
+    try:
+        path.rename(path.with_name(path.name + _DAMAGED_SUFFIX))
+    except OSError as e:
+        raise durable_file.disk_error(path, "to rename the journal", e) from e
+    durable_file.fsync_folder(path.parent)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as e:
+        raise durable_file.disk_error(path, "to remove the journal", e) from e
+    durable_file.fsync_folder(path.parent)
+
+
+def _episode_path(journal_path: Path) -> Path:
+    return journal_path.with_name(
+        journal_path.name.removesuffix(journal.SUFFIX) + EPISODE_SUFFIX
+    )
+
+
+def _create(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError as e:
+        raise EpisodeExistsError(
+            path, "no journal of this id", "one", "recover() the folder first"
+        ) from e
+    except OSError as e:
+        raise durable_file.disk_error(path, "to create the journal", e) from e
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Any:
+    """Yields whether this process may treat the journal as abandoned."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    except OSError as e:
+        raise durable_file.disk_error(path, "to open the journal", e) from e
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        ours = False
+    else:
+        # A recovery that ran meanwhile may have removed the name.
+        ours = path.exists()
+    try:
+        yield ours
+    finally:
+        os.close(file)
+
+
+class _Syncer:
+    """Syncs a file each period from its own thread, so that no step waits for it."""
+
+    def __init__(self, file: int, period_s: float) -> None:
+        self.dirty = False
+        self.error: OSError | None = None
+        self._file = file
+        self._period_s = period_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._period_s):
+            if self.dirty:
+                self.dirty = False
+                try:
+                    os.fdatasync(self._file)
+                except OSError as e:
+                    self.error = e
