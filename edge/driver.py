@@ -1,0 +1,102 @@
+"""Who drives a robot: a package, or the scripted expert as the baseline."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from edge import errors, safety
+from edge.control import Policy
+from edge.policy import open_policy
+from edge.robots.robot import RobotSpec
+from edge.safety import SafetyConfig
+from release.package import SAFETY, RobotFit
+from release.verify import IntactPackage
+
+_RATE_TOLERANCE: Final = 0.01  # relative; a replayed robot's rate is measured
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A policy for each robot, with the safety config it runs under.
+
+    Attributes:
+        package_digest: digest of the package that drives; None for the expert.
+        channel: channel that the package came from; "" for none.
+        operator: what episodes name as their operator.
+        policy_for: opens the policy of one robot, by robot string and spec.
+        safety_for: returns the limits for one robot.
+    """
+
+    package_digest: str | None
+    channel: str
+    operator: str
+    policy_for: Callable[[str, RobotSpec], Policy]
+    safety_for: Callable[[RobotSpec], SafetyConfig]
+
+
+def package_driver(package: IntactPackage, channel: str = "") -> Driver:
+    """Returns the driver that runs a package's step under its own safety config.
+
+    The same policy serves all robots, one after the other.
+
+    Args:
+        package: whose bytes are what its manifest says.
+        channel: channel that it came from; "" for a candidate.
+
+    Raises:
+        StepFunctionError: the step does not load.
+        SafetyConfigError: the package's safety config is malformed.
+    """
+    policy = open_policy(package)
+    path = package.path(SAFETY)
+    config = safety.parse(path.read_bytes(), str(path))
+
+    def policy_for(name: str, spec: RobotSpec) -> Policy:
+        require_fit(str(package.folder), package.manifest.robot, name, spec)
+        return policy
+
+    return Driver(
+        package_digest=package.digest,
+        channel=channel,
+        operator=f"policy:{package.digest[:12]}",
+        policy_for=policy_for,
+        safety_for=lambda spec: config,
+    )
+
+
+def expert_driver(open_expert: Callable[[str], Policy]) -> Driver:
+    """Returns the driver that runs the scripted expert under the robot's limits."""
+    return Driver(
+        package_digest=None,
+        channel="",
+        operator="expert",
+        policy_for=lambda name, spec: open_expert(name),
+        safety_for=safety.config_for,
+    )
+
+
+def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
+    """Compares what a package was trained for with an open robot.
+
+    Raises:
+        RobotMismatchError: sizes or control rate differ.
+        UnknownTaskError: the package was not trained for the robot's task.
+    """
+    state = fit.observation.get("state")
+    expected = (None if state is None else state.shape, fit.action.shape)
+    got = ((spec.state_size,), (spec.action_size,))
+    if expected != got:
+        raise errors.RobotMismatchError(
+            f"{source}: expected a robot with state and action shapes {expected}, got "
+            f"{got} of {name}; choose another robot or another package"
+        )
+    if abs(spec.control_hz / fit.control_hz - 1.0) > _RATE_TOLERANCE:
+        raise errors.RobotMismatchError(
+            f"{source}: expected a robot controlled at {fit.control_hz:g} Hz, got "
+            f"{spec.control_hz:g} Hz of {name}; choose another robot or another package"
+        )
+    if spec.task not in fit.tasks:
+        raise errors.UnknownTaskError(
+            f"{source}: expected a robot with one of the tasks {list(fit.tasks)}, got "
+            f"{spec.task!r} of {name}; choose another robot or another package"
+        )

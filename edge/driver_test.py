@@ -1,0 +1,53 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from edge import driver, errors
+from edge.robots.robot import RobotSpec
+from edge.testing import tiny_package
+from release.verify import intact_package
+
+SPEC = RobotSpec(
+    state_size=39,
+    action_size=4,
+    control_hz=80.0,
+    robot_model="sawyer",
+    environment_id="test",
+    task="push-v3",
+    action_minimum=(-1.0,) * 4,
+    action_maximum=(1.0,) * 4,
+    simulated=True,
+)
+
+
+@pytest.fixture
+def package_driver(tmp_path: Path):
+    tiny_package.write_package(tmp_path / "p", action_limit=0.5)
+    return driver.package_driver(intact_package(tmp_path / "p"))
+
+
+def test_package_drives_a_robot_that_it_fits_under_its_own_limits(package_driver):
+    assert package_driver.policy_for("metaworld:push-v3", SPEC)
+    assert package_driver.safety_for(SPEC).action_maximum == (0.5,) * 4
+    assert package_driver.operator == f"policy:{package_driver.package_digest[:12]}"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"state_size": 40}, errors.RobotMismatchError, r"\(39,\).*got.*\(40,\)"),
+        ({"control_hz": 100.0}, errors.RobotMismatchError, "80 Hz, got 100 Hz"),
+        ({"task": "fly-v3"}, errors.UnknownTaskError, "fly-v3"),
+    ],
+)
+def test_robot_that_does_not_fit_is_refused(package_driver, change, error, match):
+    with pytest.raises(error, match=match):
+        package_driver.policy_for("robot", dataclasses.replace(SPEC, **change))
+
+
+def test_expert_has_no_package_and_runs_under_the_robots_limits():
+    expert = driver.expert_driver(lambda name: f"expert of {name}")
+    assert expert.package_digest is None
+    assert expert.policy_for("metaworld:push-v3", SPEC).endswith("push-v3")
+    assert expert.safety_for(SPEC).action_maximum == SPEC.action_maximum

@@ -1,0 +1,144 @@
+"""Runs a package's step over its own canary episodes before it becomes active.
+
+The package says which error its actions had where it was made. The same episodes
+through the same step give the same error here, unless this machine or this runtime
+computes something else.
+
+`canary.json`: {"schema_version": 1, "action_error": mean absolute difference between
+the proposed action and the recorded `proposed_action` over all steps and channels,
+"tolerance": largest accepted difference from it, "steps": number of steps}.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edge.ota import errors
+from edge.policy import PackagePolicy
+from edge.robots.robot import Observation
+from release.json_fields import Fields, decode
+from release.verify import IntactPackage
+from rlds import example_codec, tfrecord
+from rlds.episode import Episode
+
+EPISODES_FILE: Final = "canary.tfrecord"
+EXPECTATION_FILE: Final = "canary.json"
+_EPISODES_LIMIT_BYTES: Final = 64 * 1024 * 1024
+_EXPECTATION_LIMIT_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the package promises about its canary episodes."""
+
+    action_error: float
+    tolerance: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What its step does on this machine."""
+
+    action_error: float
+    steps: int
+
+
+def require_healthy(package: IntactPackage, policy: PackagePolicy) -> Measurement:
+    """Runs the canary of a package and compares it with the promise.
+
+    Raises:
+        CanaryError: the error is outside the tolerance, an action is not finite, or
+            another number of steps was run.
+        ReleaseError, RldsError: the canary's files are not what they should be.
+        StepFunctionError: the step does not run.
+    """
+    expectation = read_expectation(package.path(EXPECTATION_FILE))
+    measurement = measure(package.path(EPISODES_FILE), policy)
+    judge(str(package.folder), expectation, measurement)
+    return measurement
+
+
+def judge(source: str, expected: Expectation, measured: Measurement) -> None:
+    """Accepts a measurement within the tolerance; pure.
+
+    Raises:
+        CanaryError: it is outside, not finite, or of another number of steps.
+    """
+    if measured.steps != expected.steps:
+        raise errors.CanaryError(
+            f"{source}: expected {expected.steps} canary steps, got {measured.steps}; "
+            "the current package stays active, export the package again"
+        )
+    difference = abs(measured.action_error - expected.action_error)
+    if not math.isfinite(difference) or difference > expected.tolerance:
+        raise errors.CanaryError(
+            f"{source}: expected a canary action error of {expected.action_error:.6g} "
+            f"within {expected.tolerance:.3g}, got {measured.action_error:.6g}; the "
+            "current package stays active, export the package for this device"
+        )
+
+
+def read_expectation(path: Path) -> Expectation:
+    """Reads canary.json.
+
+    Raises:
+        MalformedError: it is not one.
+    """
+    with path.open("rb") as file:
+        raw = file.read(_EXPECTATION_LIMIT_BYTES + 1)
+    fields = Fields(
+        decode(raw, path, _EXPECTATION_LIMIT_BYTES),
+        path,
+        ("schema_version", "action_error", "tolerance", "steps"),
+    )
+    fields.version(1)
+    return Expectation(
+        action_error=fields.number("action_error"),
+        tolerance=fields.number("tolerance"),
+        steps=fields.integer("steps", minimum=1),
+    )
+
+
+def measure(episodes: Path, policy: PackagePolicy) -> Measurement:
+    """Proposes an action for every recorded observation, in order.
+
+    Raises:
+        CanaryError: an action is not finite.
+        RldsError: the episodes are damaged.
+    """
+    total = 0.0
+    values = 0
+    steps = 0
+    for record in tfrecord.read_records(episodes, _EPISODES_LIMIT_BYTES):
+        episode = example_codec.decode(record)
+        proposed = propose_all(policy, episode)
+        if not np.isfinite(proposed).all():
+            first = int(np.flatnonzero(~np.isfinite(proposed).all(axis=1))[0])
+            raise errors.CanaryError(
+                f"{episodes}: expected finite actions, got NaN or infinity at step "
+                f"{first} of {episode.metadata.episode_id}; the current package stays "
+                "active, train again"
+            )
+        recorded = episode.steps["proposed_action"].astype(np.float64)
+        total += float(np.abs(proposed.astype(np.float64) - recorded).sum())
+        values += recorded.size
+        steps += len(recorded)
+    return Measurement(total / max(values, 1), steps)
+
+
+def propose_all(policy: PackagePolicy, episode: Episode) -> np.ndarray:
+    """Returns the policy's actions [T, A] for the recorded observations [T, N]."""
+    policy.reset(episode.metadata.task)
+    times = episode.steps["t_monotonic_ns"]
+    return np.stack(
+        [
+            policy.propose(Observation(state, int(time_ns)))
+            for state, time_ns in zip(
+                episode.steps["observation/state"], times, strict=True
+            )
+        ]
+    )

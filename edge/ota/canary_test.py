@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.ota import canary, errors
+from edge.ota.canary import Expectation, Measurement
+from edge.policy import open_policy
+from edge.testing import tiny_package, tiny_step
+from release.errors import MalformedError
+from release.verify import intact_package
+
+EXPECTED = Expectation(action_error=0.5, tolerance=0.01, steps=20)
+
+
+def test_measurement_within_the_tolerance_passes():
+    canary.judge("package", EXPECTED, Measurement(0.505, 20))
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        Measurement(0.52, 20),
+        Measurement(0.48, 20),
+        Measurement(float("nan"), 20),
+        Measurement(float("inf"), 20),
+        Measurement(0.5, 19),
+    ],
+)
+def test_measurement_that_differs_is_refused(measured):
+    with pytest.raises(errors.CanaryError, match="current package stays active"):
+        canary.judge("package", EXPECTED, measured)
+
+
+def test_tiny_package_keeps_its_promise(tmp_path: Path):
+    tiny_package.write_package(tmp_path / "p")
+    package = intact_package(tmp_path / "p")
+    measured = canary.require_healthy(package, open_policy(package))
+    assert measured.steps == 24
+
+
+def test_package_that_promises_another_error_is_refused(tmp_path: Path):
+    tiny_package.write_package(tmp_path / "p", action_error=0.0)
+    package = intact_package(tmp_path / "p")
+    with pytest.raises(errors.CanaryError, match="canary action error of 0 within"):
+        canary.require_healthy(package, open_policy(package))
+
+
+def test_package_whose_actions_overflow_is_refused(tmp_path: Path):
+    step = tiny_step.TinyStep(39, 4, 2, gain=6e37)
+    tiny_package.write_package(tmp_path / "p", step_bytes=tiny_step.build(step))
+    package = intact_package(tmp_path / "p")
+    with pytest.raises(errors.CanaryError, match="finite actions"):
+        canary.require_healthy(package, open_policy(package))
+
+
+def test_expectation_with_a_field_missing_is_malformed(tmp_path: Path):
+    path = tmp_path / "canary.json"
+    path.write_text(json.dumps({"schema_version": 1, "steps": 3}))
+    with pytest.raises(MalformedError, match="action_error"):
+        canary.read_expectation(path)
+
+
+def test_carry_runs_through_an_episode_and_starts_anew_with_the_next(tmp_path: Path):
+    tiny_package.write_package(tmp_path / "p")
+    policy = open_policy(intact_package(tmp_path / "p"))
+    episode = tiny_package.episode(seed=3)
+    first = canary.propose_all(policy, episode)
+    again = canary.propose_all(policy, episode)
+    np.testing.assert_array_equal(first, again)

@@ -1,0 +1,87 @@
+"""Reads a channel and its package from a store, never more than what is signed."""
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from edge.ota.decide import Installed
+from release import channel as channel_format
+from release.channel import PackageEntry
+from release.errors import DigestMismatchError, MissingFileError
+from release.limits import LIMITS
+from release.package import unpack_tar
+from release.store import Store, open_store
+from release.trusted_keys import TrustedKeys
+from release.verify import VerifiedChannel, verified_channel
+
+_CHUNK_BYTES: Final = 4 * 1024 * 1024
+
+
+def fetch_channel(
+    channel_uri: str, keys: TrustedKeys, now: datetime, installed: Installed | None
+) -> tuple[Store, VerifiedChannel]:
+    """Returns the store of a channel and the channel's verified content.
+
+    Args:
+        channel_uri: `<store>/channels/<name>.json`, the file for people; what is read
+            is the signed envelope beside it.
+        keys: keys that may sign the channel.
+        now: current time, compared with the signed expiry.
+        installed: what the device accepted before.
+
+    Raises:
+        ReleaseError: absent, unsigned, wrongly signed, expired, malformed, of another
+            name, or older than what was accepted.
+    """
+    store_uri, name = channel_format.split_uri(channel_uri)
+    store = open_store(store_uri)
+    raw = store.get(channel_format.envelope_path(name), LIMITS.channel_bytes)
+    if installed is None or installed.channel != name:
+        # Whether this folder may follow another channel is decided by `decide`.
+        return store, verified_channel(raw, name, keys, now, 0)
+    return store, verified_channel(
+        raw, name, keys, now, installed.release_counter, installed.digest
+    )
+
+
+def fetch_package(store: Store, entry: PackageEntry, into: Path) -> Path:
+    """Downloads a package tar and unpacks it, durably, as the new folder `into`.
+
+    At most the signed size is read and written. The tar itself is removed.
+
+    Raises:
+        MissingFileError: the store holds fewer bytes than signed.
+        DigestMismatchError: the tar is not the signed one.
+        ReleaseError: the store fails, or the tar is not a package tar.
+        OSError: the disk is full or fails.
+    """
+    source = f"{store.uri}/{entry.path}"
+    tar = into.with_name(into.name + ".tar")
+    state = hashlib.sha256()
+    with tar.open("xb") as out:
+        offset = 0
+        while offset < entry.size_bytes:
+            wanted = min(_CHUNK_BYTES, entry.size_bytes - offset)
+            chunk = store.get_range(entry.path, offset, wanted)
+            if not chunk:
+                raise MissingFileError(
+                    source,
+                    f"{entry.size_bytes} bytes",
+                    f"{offset} bytes",
+                    "publish the package again; the current package stays active",
+                )
+            state.update(chunk)
+            out.write(chunk)
+            offset += len(chunk)
+    if state.hexdigest() != entry.sha256:
+        raise DigestMismatchError(
+            source,
+            f"sha256 {entry.sha256}",
+            state.hexdigest(),
+            "publish the package again; the current package stays active",
+        )
+    with tar.open("rb") as stream:
+        unpack_tar(stream, into, entry.size_bytes, source)
+    tar.unlink()
+    return into

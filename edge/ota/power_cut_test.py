@@ -1,0 +1,175 @@
+"""An update is killed, for real, before each thing it does to the disk.
+
+The update runs in a process of its own that counts its system calls on the state
+folder (Python's audit events, and fsync) and kills itself with SIGKILL before the n-th.
+n runs from the first call to the last, so every instant is tried. After each kill the
+folder must name a whole package, the old or the new one, and the next update must reach
+the new one and leave nothing behind.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge.ota import update
+from edge.ota.decide import Device
+from edge.ota.state_folder import StateFolder
+from edge.testing.tiny_package import NOW, Publisher
+
+DEVICE = Device("sim-00", "0.1.0")
+EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod")
+
+
+def run(publisher: Publisher, state: StateFolder) -> None:
+    update.update(state, publisher.channel_uri, publisher.trusted, DEVICE, NOW)
+
+
+def child(work: Callable[[], None]) -> int:
+    """Runs `work` in a process of its own; returns its wait status."""
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(process, 0)[1]
+
+
+def killed_before_call(number: int, root: Path, work: Callable[[], None]) -> bool:
+    """Runs `work`, killed before call `number`; tells whether it came that far."""
+
+    def armed() -> None:
+        left = number
+
+        def count(path: object) -> None:
+            nonlocal left
+            if not str(path).startswith(str(root)):
+                return
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def audit(event: str, arguments: tuple[object, ...]) -> None:
+            if event in EVENTS:
+                count(arguments[0])
+
+        fsync = os.fsync
+
+        def counted_fsync(descriptor: int) -> None:
+            count(Path(f"/proc/self/fd/{descriptor}").readlink())
+            fsync(descriptor)
+
+        os.fsync = counted_fsync
+        sys.addaudithook(audit)
+        work()
+
+    status = child(armed)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == 0
+    return False
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.parametrize("had_package", [False, True], ids=["first", "second"])
+def test_update_killed_at_every_instant_is_old_or_new(
+    tmp_path: Path, had_package: bool
+):
+    publisher = Publisher(tmp_path)
+    old = publisher.release(0)
+    template = tmp_path / "template"
+    if had_package:
+        run(publisher, StateFolder(template))
+        new = publisher.release(1)
+    else:
+        new = old
+    seen = set()
+    number = 0
+    while True:
+        root = tmp_path / f"state-{number}"
+        state = StateFolder(root)
+        if had_package:
+            run_copy(template, root)
+        died = killed_before_call(number, root, lambda s=state: run(publisher, s))
+        installed = state.installed()
+        seen.add(installed.digest if installed else None)
+        if installed is not None:
+            active = update.active_package(state, publisher.trusted, NOW)
+            assert active.package.digest in (old, new)
+        else:
+            assert not had_package
+        run(publisher, state)
+        assert state.installed().digest == new
+        kept = {new, old} if had_package else {new}
+        assert {p.name for p in (root / "packages").iterdir()} == kept
+        assert {p.name for p in root.iterdir()} == {".lock", "current", "packages"}
+        number += 1
+        if not died:
+            break
+    assert number > 40
+    assert seen == ({old, new} if had_package else {None, new})
+
+
+def run_copy(source: Path, target: Path) -> None:
+    """Copies a state folder file by file."""
+    for path in sorted(source.rglob("*")):
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir(parents=True)
+        else:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+
+
+def test_everything_is_on_the_disk_before_its_name_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A power cut may lose what was written but not synced; order is what protects."""
+    publisher = Publisher(tmp_path)
+    publisher.release(0)
+    synced: set[str] = set()
+    unsynced: list[str] = []
+    fsync, rename, replace = os.fsync, os.rename, os.replace
+
+    def seen_fsync(descriptor: int) -> None:
+        synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    def check(source: object) -> None:
+        path = Path(str(source))
+        inside = [path, *path.rglob("*")] if path.is_dir() else [path]
+        known = {renamed(str(p)) for p in inside}
+        unsynced.extend(sorted(known - synced))
+
+    moved: dict[str, str] = {}
+
+    def renamed(path: str) -> str:
+        for new, old in reversed(moved.items()):
+            if path == new or path.startswith(new + "/"):
+                path = old + path[len(new) :]
+        return path
+
+    def seen_rename(source: object, target: object, **options: object) -> None:
+        check(source)
+        moved[str(target)] = str(source)
+        rename(source, target, **options)
+
+    def seen_replace(source: object, target: object, **options: object) -> None:
+        check(source)
+        replace(source, target, **options)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(os, "rename", seen_rename)
+    monkeypatch.setattr(os, "replace", seen_replace)
+    run(publisher, StateFolder(tmp_path / "state"))
+    assert unsynced == []
+    assert str(tmp_path / "state" / "packages") in synced
+    assert str(tmp_path / "state") in synced
+    assert moved

@@ -1,0 +1,178 @@
+"""The device's packages and the pointer to the active one.
+
+    state_dir/
+      current              {"channel", "digest", "previous", "release_counter", …}
+      packages/<digest>/   whole, verified packages: the active and the previous one
+      packages/.tmp-*      work of a running update; removed by the next one
+
+The pointer is one small file that is replaced by a rename, so that at every instant it
+names one whole package: the old one or the new one. A package folder gets its final
+name only after all its bytes are on the disk.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from edge.ota import errors
+from edge.ota.decide import TEMPORARY_PREFIX, Installed, superfluous
+from release.errors import MalformedError
+from release.json_fields import Fields, decode
+from rlds import canonical_json, durable_file
+
+SCHEMA_VERSION: Final = 1
+_POINTER_LIMIT_BYTES: Final = 64 * 1024
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class StateFolder:
+    """One device's state on disk; every method reads what is there now."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._packages = root / "packages"
+        self._pointer = root / "current"
+
+    @property
+    def root(self) -> Path:
+        """The folder itself."""
+        return self._root
+
+    def package_folder(self, digest: str) -> Path:
+        """Returns where the package of this digest is, present or not."""
+        return self._packages / digest
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and holds its lock; the kernel frees it on any death.
+
+        Raises:
+            UpdateInProgressError: another process holds it.
+        """
+        self._packages.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self._root / ".lock", flags, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                raise errors.UpdateInProgressError(
+                    f"{self._root}: expected no other update in this folder, got one "
+                    "running; wait for it to end and run again"
+                ) from e
+            yield
+        finally:
+            os.close(descriptor)
+
+    def installed(self) -> Installed | None:
+        """Reads the pointer; None on a device that never had a package.
+
+        Raises:
+            StateFolderError: the pointer is there but is not one.
+        """
+        try:
+            with self._pointer.open("rb") as file:
+                raw = file.read(_POINTER_LIMIT_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        try:
+            fields = Fields(
+                decode(raw, self._pointer, _POINTER_LIMIT_BYTES),
+                self._pointer,
+                ("schema_version", "channel", "digest", "previous", "release_counter"),
+            )
+            fields.version(SCHEMA_VERSION)
+            return Installed(
+                digest=fields.sha256("digest"),
+                release_counter=fields.integer("release_counter"),
+                channel=fields.text("channel"),
+                previous=fields.sha256("previous") if fields.has("previous") else None,
+            )
+        except MalformedError as e:
+            raise errors.StateFolderError(
+                f"{self._pointer}: expected {e.expected}, got {e.got}; keep the file "
+                "for inspection and start with an empty --state_dir"
+            ) from e
+
+    def sweep(self, installed: Installed | None) -> None:
+        """Removes what a crash or an older update left behind."""
+        durable_file.remove_leftovers(self._root)
+        names = [path.name for path in self._packages.iterdir()]
+        for name in superfluous(names, installed):
+            self._remove(self._packages / name)
+
+    @contextlib.contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Yields an empty folder that disappears unless `place` moves it away.
+
+        Raises:
+            DiskFullError: the disk filled up inside the block.
+        """
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=self._packages))
+        try:
+            yield folder
+        except OSError as e:
+            if e.errno not in _FULL:
+                raise
+            raise errors.DiskFullError(
+                f"{self._packages}: expected room for the new package, got "
+                f"{os.strerror(e.errno or 0)}; free space and run again, the current "
+                "package stays active"
+            ) from e
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def place(self, staged: Path, digest: str) -> Path:
+        """Gives a whole package, whose bytes are on the disk, its final name."""
+        final = self.package_folder(digest)
+        if final.exists():
+            self._remove(final)
+        staged.rename(final)
+        durable_file.fsync_folder(self._packages)
+        return final
+
+    def point(self, installed: Installed) -> None:
+        """Makes a placed package the active one, in one durable rename.
+
+        Raises:
+            DiskFullError: there is no room for the pointer.
+        """
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "channel": installed.channel,
+            "digest": installed.digest,
+            "previous": installed.previous,
+            "release_counter": installed.release_counter,
+        }
+        try:
+            durable_file.write(self._pointer, canonical_json.encode(record))
+        except OSError as e:
+            if e.errno not in _FULL:
+                raise
+            raise errors.DiskFullError(
+                f"{self._pointer}: expected room for the pointer, got "
+                f"{os.strerror(e.errno or 0)}; free space and run again, the current "
+                "package stays active"
+            ) from e
+
+    def _remove(self, path: Path) -> None:
+        """Takes the name away before the content, so that no half package keeps it."""
+        if not path.name.startswith(TEMPORARY_PREFIX):
+            hidden = self._packages / f"{TEMPORARY_PREFIX}{path.name}"
+            _remove_tree(hidden)
+            path.rename(hidden)
+            path = hidden
+        _remove_tree(path)
+
+
+def _remove_tree(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from edge.ota import errors
+from edge.ota.decide import Installed
+from edge.ota.state_folder import StateFolder
+
+ACTIVE = Installed("a" * 64, 3, "nightly", "b" * 64)
+
+
+def test_pointer_reads_back_as_written(tmp_path: Path):
+    state = StateFolder(tmp_path)
+    with state.locked():
+        assert state.installed() is None
+        state.point(ACTIVE)
+    assert StateFolder(tmp_path).installed() == ACTIVE
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"digest":"x"}', b"\xff" * 9])
+def test_damaged_pointer_is_an_error_and_stays_for_inspection(tmp_path: Path, raw):
+    (tmp_path / "current").write_bytes(raw)
+    with pytest.raises(errors.StateFolderError, match="keep the file for inspection"):
+        StateFolder(tmp_path).installed()
+    assert (tmp_path / "current").read_bytes() == raw
+
+
+def test_second_update_at_the_same_time_is_refused(tmp_path: Path):
+    with (
+        StateFolder(tmp_path).locked(),
+        pytest.raises(errors.UpdateInProgressError, match="wait for it"),
+        StateFolder(tmp_path).locked(),
+    ):
+        pass
+
+
+def test_sweep_keeps_only_what_the_pointer_names(tmp_path: Path):
+    state = StateFolder(tmp_path)
+    with state.locked():
+        state.point(ACTIVE)
+        for name in (ACTIVE.digest, ACTIVE.previous, "c" * 64, ".tmp-old"):
+            folder = tmp_path / "packages" / name
+            folder.mkdir()
+            (folder / "file").write_text("x")
+        (tmp_path / "packages" / ".tmp-file").write_text("x")
+        (tmp_path / ".tmp-pointer").write_text("x")
+        state.sweep(ACTIVE)
+    left = {p.name for p in (tmp_path / "packages").iterdir()}
+    assert left == {ACTIVE.digest, ACTIVE.previous}
+    assert not (tmp_path / ".tmp-pointer").exists()
+
+
+def test_failed_staging_leaves_nothing(tmp_path: Path):
+    state = StateFolder(tmp_path)
+    with state.locked():
+        with pytest.raises(RuntimeError), state.staging() as folder:
+            (folder / "half").write_text("x")
+            raise RuntimeError
+        assert list((tmp_path / "packages").iterdir()) == []

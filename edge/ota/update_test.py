@@ -1,0 +1,370 @@
+"""Every attack and mishap leaves the active package active and nothing half-written."""
+
+import dataclasses
+import json
+import resource
+import shutil
+import signal
+import tarfile
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from edge.errors import EdgeError
+from edge.ota import errors, update
+from edge.ota.decide import Device, Move
+from edge.ota.state_folder import StateFolder
+from edge.ota.update import ActivePackage
+from edge.testing import tiny_package
+from edge.testing.tiny_package import NOW, Publisher
+from release import channel, dsse, package
+from release.channel import Rollout
+from release.digest import sha256_bytes
+from release.errors import (
+    DevelopmentKeyError,
+    DigestMismatchError,
+    ExpiredError,
+    LinkError,
+    MalformedError,
+    MissingFileError,
+    NotBlessedError,
+    NotFoundError,
+    OversizedError,
+    ReleaseError,
+    RollbackError,
+    UnknownFileError,
+    UnknownKeyError,
+    UnsafePathError,
+    UnsignedError,
+    WrongTargetError,
+)
+from release.keys import PrivateKey
+from release.trusted_keys import TrustedKeys
+
+DEVICE = Device("sim-00", "0.1.0")
+
+
+class Robot:
+    """A device with one active package, and the store which it follows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.publisher = Publisher(folder)
+        self.state = StateFolder(folder / "state")
+        self.first = self.publisher.release(0)
+        self.update()
+
+    def update(self, keys: TrustedKeys | None = None, now=NOW) -> ActivePackage:
+        return update.update(
+            self.state,
+            self.publisher.channel_uri,
+            keys or self.publisher.trusted,
+            DEVICE,
+            now,
+        )
+
+    def refuse(self, error: type[Exception], match: str, **options) -> None:
+        """An update fails with `error`; the first package is still the active one."""
+        before = snapshot(self.state.root)
+        with pytest.raises(error, match=match):
+            self.update(**options)
+        assert snapshot(self.state.root) == before
+        active = update.active_package(self.state, self.publisher.trusted, NOW)
+        assert active.package.digest == self.first
+
+    def envelope(self) -> Path:
+        return self.publisher.root / channel.envelope_path(tiny_package.CHANNEL)
+
+    def record(self) -> channel.Channel:
+        plain = self.publisher.root / channel.plain_path(tiny_package.CHANNEL)
+        return channel.parse(plain.read_bytes())
+
+    def replace_record(self, **changes) -> None:
+        record = dataclasses.replace(self.record(), **changes)
+        raw = dsse.sign(record.encode(), channel.PAYLOAD_TYPE, [self.publisher.key])
+        self.envelope().write_bytes(raw)
+
+    def replace_tar(self, raw: bytes, package_digest: str | None = None) -> None:
+        """Signs a channel that names these bytes, as a careless publisher would."""
+        path = channel.tar_path(sha256_bytes(raw))
+        (self.publisher.root / path).write_bytes(raw)
+        entry = self.record().package["pi5-cpu"]
+        entry = dataclasses.replace(
+            entry,
+            path=path,
+            sha256=sha256_bytes(raw),
+            size_bytes=len(raw),
+            digest=package_digest or entry.digest,
+        )
+        self.replace_record(package={"pi5-cpu": entry})
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Robot:
+    return Robot(tmp_path)
+
+
+def test_first_update_activates_and_the_second_keeps(robot: Robot):
+    again = robot.update()
+    assert again.move is Move.KEEP
+    assert again.package.digest == robot.first
+    assert again.installed.release_counter == 1
+
+
+def test_new_release_becomes_active_and_the_old_one_stays_beside_it(robot: Robot):
+    second = robot.publisher.release(1)
+    active = robot.update()
+    assert (active.move, active.package.digest) == (Move.INSTALL, second)
+    assert active.installed.previous == robot.first
+    kept = {p.name for p in (robot.state.root / "packages").iterdir()}
+    assert kept == {robot.first, second}
+
+
+def test_third_release_removes_the_first_package(robot: Robot):
+    second = robot.publisher.release(1)
+    robot.update()
+    third = robot.publisher.release(2)
+    robot.update()
+    kept = {p.name for p in (robot.state.root / "packages").iterdir()}
+    assert kept == {second, third}
+
+
+def test_same_package_under_a_higher_counter_only_moves_the_counter(robot: Robot):
+    robot.publisher.release(0)
+    active = robot.update()
+    assert active.move is Move.ADOPT_COUNTER
+    assert (active.package.digest, active.installed.release_counter) == (robot.first, 2)
+
+
+def test_damaged_active_package_is_installed_again(robot: Robot):
+    folder = robot.state.package_folder(robot.first)
+    (folder / "safety.json").write_text("{}")
+    with pytest.raises(ReleaseError):
+        update.active_package(robot.state, robot.publisher.trusted, NOW)
+    assert robot.update().move is Move.INSTALL
+    assert robot.update().move is Move.KEEP
+
+
+def test_active_package_opens_without_a_channel(robot: Robot):
+    shutil.rmtree(robot.publisher.root)
+    active = update.active_package(robot.state, robot.publisher.trusted, NOW)
+    assert active.package.digest == robot.first
+
+
+def test_empty_state_folder_has_no_active_package(tmp_path: Path):
+    keys = TrustedKeys.of(allow_development=False)
+    with pytest.raises(errors.NoPackageError, match="run once with --channel"):
+        update.active_package(StateFolder(tmp_path), keys, NOW)
+
+
+def test_older_counter_is_refused(robot: Robot):
+    old = robot.envelope().read_bytes()
+    robot.publisher.release(1)
+    robot.update()
+    robot.first = robot.state.installed().digest
+    robot.envelope().write_bytes(old)
+    robot.refuse(RollbackError, "above 2")
+
+
+def test_other_package_under_the_accepted_counter_is_refused(robot: Robot):
+    robot.publisher.release(1)
+    robot.replace_record(release_counter=1)
+    robot.refuse(RollbackError, "above 1")
+
+
+def test_expired_channel_is_refused(robot: Robot):
+    robot.publisher.release(1)
+    robot.refuse(ExpiredError, "expiry", now=NOW + timedelta(days=8))
+
+
+def test_missing_channel_is_refused(robot: Robot):
+    robot.envelope().unlink()
+    robot.refuse(NotFoundError, r"nightly\.dsse\.json")
+
+
+def test_unsigned_channel_is_refused(robot: Robot):
+    robot.publisher.release(1)
+    envelope = json.loads(robot.envelope().read_bytes())
+    envelope["signatures"] = []
+    robot.envelope().write_text(json.dumps(envelope, separators=(",", ":")))
+    robot.refuse(UnsignedError, "signature")
+
+
+def test_channel_of_another_key_is_refused(robot: Robot):
+    robot.publisher.release(1)
+    raw = robot.record().encode()
+    stranger = PrivateKey.generate()
+    robot.envelope().write_bytes(dsse.sign(raw, channel.PAYLOAD_TYPE, [stranger]))
+    robot.refuse(UnknownKeyError, "key")
+
+
+def test_channel_that_was_changed_after_signing_is_refused(robot: Robot):
+    robot.publisher.release(1)
+    signed = json.loads(robot.envelope().read_bytes())
+    robot.replace_record(release_counter=9)
+    changed = json.loads(robot.envelope().read_bytes())
+    changed["signatures"] = signed["signatures"]
+    robot.envelope().write_text(json.dumps(changed, separators=(",", ":")))
+    robot.refuse(ReleaseError, "signature")
+
+
+def test_development_key_is_refused_without_the_flag(tmp_path: Path):
+    robot = Robot.__new__(Robot)
+    key = PrivateKey.generate(development=True)
+    robot.publisher = Publisher(tmp_path, key)
+    robot.state = StateFolder(tmp_path / "state")
+    robot.publisher.release(0)
+    strict = TrustedKeys.of(key.trusted, allow_development=False)
+    with pytest.raises(DevelopmentKeyError, match="allow_development_keys"):
+        robot.update(keys=strict)
+    assert robot.state.installed() is None
+    assert list((robot.state.root / "packages").iterdir()) == []
+    assert robot.update().move is Move.INSTALL
+
+
+def test_package_of_another_target_is_refused(robot: Robot, tmp_path: Path):
+    folder = tmp_path / "jetson"
+    digest = tiny_package.write_package(folder, 1, target="jetson-cuda")
+    tiny_package.sign_package(folder, digest, robot.publisher.key)
+    robot.publisher.release(1)
+    robot.replace_tar(package.pack_tar(folder), digest)
+    robot.refuse(WrongTargetError, "pi5-cpu")
+
+
+def test_channel_without_this_target_is_refused(robot: Robot):
+    entry = robot.record().package["pi5-cpu"]
+    robot.replace_record(release_counter=2, package={"tpu": entry})
+    robot.refuse(WrongTargetError, "pi5-cpu")
+
+
+def test_blessed_verdict_is_needed(robot: Robot, tmp_path: Path):
+    folder = tmp_path / "refused"
+    digest = tiny_package.write_package(folder, 3)
+    tiny_package.sign_package(folder, digest, robot.publisher.key, verdict="refused")
+    robot.publisher.release(1)
+    robot.replace_tar(package.pack_tar(folder), digest)
+    robot.refuse(NotBlessedError, "refused")
+
+
+def test_tar_with_a_flipped_bit_is_refused(robot: Robot):
+    robot.publisher.release(1)
+    path = robot.publisher.root / robot.record().package["pi5-cpu"].path
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    robot.refuse(DigestMismatchError, "sha256")
+
+
+def test_truncated_tar_is_refused(robot: Robot):
+    robot.publisher.release(1)
+    path = robot.publisher.root / robot.record().package["pi5-cpu"].path
+    path.write_bytes(path.read_bytes()[:-700])
+    robot.refuse(MissingFileError, "bytes")
+
+
+def test_tar_that_grew_is_read_up_to_the_signed_size_only(robot: Robot):
+    digest = robot.publisher.release(1)
+    path = robot.publisher.root / robot.record().package["pi5-cpu"].path
+    with path.open("ab") as tar:
+        tar.truncate(1 << 40)  # sparse: reading it all would never end
+    assert robot.update().package.digest == digest
+
+
+def header(name: str, kind: bytes = b"0") -> bytes:
+    """A ustar entry that the publisher's own packer would not write."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.linkname = "/etc/passwd" if kind != b"0" else ""
+    info.size = 1 if kind == b"0" else 0
+    body = b"x".ljust(512, b"\0") if kind == b"0" else b""
+    return info.tobuf(tarfile.USTAR_FORMAT) + body
+
+
+@pytest.mark.parametrize(
+    ("entry", "error"),
+    [
+        (header("../../escaped"), UnsafePathError),
+        (header("/tmp/escaped"), UnsafePathError),
+        (header("functions/../../escaped"), UnsafePathError),
+        (header("link", b"2"), LinkError),
+        (header("link", b"1"), LinkError),
+        (b"not a tar".ljust(512, b"\0"), MalformedError),
+    ],
+)
+def test_hostile_tar_with_a_good_signature_is_refused(robot: Robot, entry, error):
+    robot.publisher.release(1)
+    robot.replace_tar(entry + bytes(1024))
+    robot.refuse(error, "expected")
+    assert not list(robot.publisher.folder.rglob("escaped"))
+
+
+def test_tar_that_goes_on_after_its_end_is_refused(robot: Robot):
+    robot.publisher.release(1)
+    raw = package.pack_tar(robot.publisher.folder / "package-1")
+    robot.replace_tar(raw + b"more")
+    robot.refuse(OversizedError, "closing blocks")
+
+
+def test_package_with_an_extra_file_is_refused(robot: Robot):
+    robot.publisher.release(1)
+    folder = robot.publisher.folder / "package-1"
+    (folder / "extra.bin").write_bytes(b"x")
+    robot.replace_tar(package.pack_tar(folder))
+    robot.refuse(UnknownFileError, r"extra\.bin")
+
+
+def test_package_with_a_changed_file_is_refused(robot: Robot):
+    robot.publisher.release(1)
+    folder = robot.publisher.folder / "package-1"
+    raw = (folder / "canary.json").read_bytes()
+    (folder / "canary.json").write_bytes(raw.replace(b"1", b"2", 1))
+    robot.replace_tar(package.pack_tar(folder))
+    robot.refuse(DigestMismatchError, r"canary\.json")
+
+
+def test_package_that_fails_its_canary_is_not_activated(robot: Robot):
+    robot.publisher.release(1, action_error=9.0)
+    robot.refuse(errors.CanaryError, "canary action error of 9")
+
+
+def test_package_whose_step_does_not_load_is_not_activated(robot: Robot):
+    robot.publisher.release(1, step_bytes=b"no model")
+    robot.refuse(EdgeError, r"step\.tflite")
+
+
+def test_release_for_other_devices_first_changes_nothing(robot: Robot):
+    robot.publisher.release(1, rollout=Rollout(0, "salt"))
+    active = robot.update()
+    assert (active.move, active.package.digest) == (Move.KEEP, robot.first)
+    assert robot.state.installed().release_counter == 1
+
+
+def test_release_for_a_newer_runtime_is_refused(robot: Robot):
+    robot.publisher.release(1, minimum_runtime="9.0.0")
+    robot.refuse(errors.RuntimeTooOldError, "newer bundle")
+
+
+@pytest.mark.parametrize("limit_bytes", [1, 700, 4096, 9000])
+def test_disk_that_fills_up_leaves_the_old_package(robot: Robot, limit_bytes: int):
+    """A process may write no file longer than the limit, so its writes really fail."""
+    robot.publisher.release(1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = snapshot(robot.state.root)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        with pytest.raises(errors.DiskFullError, match="free space and run again"):
+            robot.update()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert snapshot(robot.state.root) == before
+    assert robot.update().move is Move.INSTALL

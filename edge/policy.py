@@ -1,0 +1,129 @@
+"""The package as a policy: proposes an action for each observation.
+
+Nothing here knows what is inside the model. The package says how large the
+observation, the task vector and the carried state are, and the step function moves
+them forward.
+"""
+
+import numpy as np
+import safetensors
+
+from edge import errors
+from edge.robots.robot import Observation, Vector
+from edge.step_function import SURFACE_PREFIX, StepFunction
+from release.package import REQUIRED_FUNCTION, WEIGHTS
+from release.verify import IntactPackage
+
+
+class PackagePolicy:
+    """Implements `edge.control.Policy` with the step of one package."""
+
+    def __init__(
+        self,
+        step: StepFunction,
+        tasks: tuple[str, ...],
+        initial_carry: Vector,
+        source: str,
+    ) -> None:
+        """Holds a loaded step.
+
+        Args:
+            step: The step function with its surfaces in place.
+            tasks: Names in the order of the one-hot task vector.
+            initial_carry: Carried state at the start of an episode.
+            source: The package, for errors.
+
+        Raises:
+            StepFunctionError: Tasks or carry do not have the step's sizes.
+        """
+        sizes = step.input_sizes
+        if sizes["task"] != len(tasks) or initial_carry.shape != (sizes["carry"],):
+            raise errors.StepFunctionError(
+                f"{source}: expected {sizes['task']} tasks and a carry of "
+                f"{sizes['carry']}, got {len(tasks)} and {initial_carry.shape}; "
+                "export the package again"
+            )
+        self._step = step
+        self._tasks = tasks
+        self._initial_carry = initial_carry
+        self._source = source
+        self._carry = initial_carry
+        self._task = np.zeros(len(tasks), np.float32)
+        self.state_size = sizes["observation_state"]
+        self.action_size = step.output_sizes["action"]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks the package was trained for."""
+        return self._tasks
+
+    def reset(self, task: str) -> None:
+        """Starts an episode of `task` with a fresh carried state.
+
+        Raises:
+            UnknownTaskError: The package was not trained for `task`.
+        """
+        if task not in self._tasks:
+            raise errors.UnknownTaskError(
+                f"{self._source}: expected one of its tasks {list(self._tasks)}, got "
+                f"{task!r}; choose another robot or another package"
+            )
+        self._task = np.zeros(len(self._tasks), np.float32)
+        self._task[self._tasks.index(task)] = 1.0
+        self._carry = self._initial_carry
+
+    def propose(self, observation: Observation) -> Vector:
+        """Returns the action [A] for one observation and moves the carry on.
+
+        The action is not clamped: the safety config does that.
+
+        Raises:
+            StepFunctionError: The observation has another size than the package's.
+        """
+        action, _, self._carry = self._step(observation.state, self._task, self._carry)
+        return action
+
+
+def open_policy(package: IntactPackage) -> PackagePolicy:
+    """Loads the policy of a package whose files are known to be intact.
+
+    Raises:
+        StepFunctionError: The step or its tensors do not load or do not fit.
+    """
+    manifest = package.manifest
+    function = manifest.functions.get(REQUIRED_FUNCTION)
+    if function is None:
+        raise errors.StepFunctionError(
+            f"{package.folder}: expected a function {REQUIRED_FUNCTION!r}, got "
+            f"{sorted(manifest.functions)}; export the package for this target"
+        )
+    path = package.path(function.path)
+    surfaces, carry = _read_tensors(package)
+    step = StepFunction(path.read_bytes(), surfaces, str(path))
+    return PackagePolicy(step, tuple(manifest.robot.tasks), carry, str(package.folder))
+
+
+def _read_tensors(package: IntactPackage) -> tuple[dict[str, Vector], Vector]:
+    """Reads the initial surfaces and the initial carry, and no backbone tensor."""
+    path = package.path(WEIGHTS)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as tensors:
+            names = list(tensors.keys())
+            surfaces = {
+                name: tensors.get_tensor(name)
+                for name in names
+                if name.startswith(SURFACE_PREFIX)
+            }
+            carry = tensors.get_tensor("carry") if "carry" in names else None
+    except Exception as e:
+        raise errors.StepFunctionError(
+            f"{path}: expected safetensors, got {' '.join(str(e).split())}; "
+            "export the package again"
+        ) from e
+    if carry is None or carry.dtype != np.float32 or carry.ndim != 1:
+        raise errors.StepFunctionError(
+            f"{path}: expected a float32 vector 'carry', got "
+            f"{'none' if carry is None else f'{carry.dtype}{list(carry.shape)}'}; "
+            "export the package again"
+        )
+    return surfaces, carry

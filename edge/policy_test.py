@@ -1,0 +1,81 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge import errors
+from edge.policy import open_policy
+from edge.robots.robot import Observation
+from edge.testing import tiny_package, tiny_step
+from edge.testing.tiny_step import TinyStep
+from release.verify import intact_package
+
+NOT_ON_THE_ROBOT = ("jax", "jaxlib", "flax", "tensorflow", "metaworld", "mujoco")
+
+
+@pytest.fixture
+def policy(tmp_path: Path):
+    tiny_package.write_package(tmp_path / "p")
+    return open_policy(intact_package(tmp_path / "p"))
+
+
+def test_policy_proposes_what_the_step_computes_with_the_task_and_the_carry(policy):
+    tiny = TinyStep(39, 4, len(tiny_package.TASKS), seed=0)
+    policy.reset("push-v3")
+    task = np.array([0, 1], np.float32)
+    carry = np.zeros(39, np.float32)
+    for state in np.random.default_rng(1).standard_normal((5, 39)).astype(np.float32):
+        expected, _, carry = tiny_step.expected_step(tiny, state, task, carry)
+        action = policy.propose(Observation(state, 0))
+        np.testing.assert_allclose(action, expected, atol=1e-5)
+
+
+def test_reset_forgets_the_last_episode(policy):
+    observation = Observation(np.ones(39, np.float32), 0)
+    policy.reset("push-v3")
+    first = policy.propose(observation)
+    policy.propose(observation)
+    policy.reset("push-v3")
+    np.testing.assert_array_equal(policy.propose(observation), first)
+
+
+def test_unknown_task_lists_the_known_ones(policy):
+    with pytest.raises(errors.UnknownTaskError, match=r"reach-v3.*'fly-v3'"):
+        policy.reset("fly-v3")
+
+
+def test_weights_without_a_carry_are_refused(tmp_path: Path):
+    step = TinyStep(39, 4, len(tiny_package.TASKS))
+    tiny_package.write_package(tmp_path / "p", tensors=step.surfaces())
+    with pytest.raises(errors.StepFunctionError, match="vector 'carry', got none"):
+        open_policy(intact_package(tmp_path / "p"))
+
+
+def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path):
+    tiny_package.write_package(tmp_path / "p", weights=b"\xff" * 64)
+    with pytest.raises(errors.StepFunctionError, match="expected safetensors"):
+        open_policy(intact_package(tmp_path / "p"))
+
+
+def test_process_that_runs_a_package_loads_no_training_code(tmp_path: Path):
+    tiny_package.write_package(tmp_path / "p")
+    program = (
+        "import sys, pathlib\n"
+        "import edge.run\n"
+        "from edge.policy import open_policy\n"
+        "from release.verify import intact_package\n"
+        f"open_policy(intact_package(pathlib.Path({str(tmp_path / 'p')!r})))\n"
+        "print(' '.join(sorted({m.split('.')[0] for m in sys.modules})))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    loaded = set(done.stdout.split())
+    assert "ai_edge_litert" in loaded
+    assert loaded.isdisjoint(NOT_ON_THE_ROBOT)

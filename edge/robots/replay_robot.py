@@ -1,0 +1,121 @@
+"""A robot that feeds recorded observations, whatever it is told to do.
+
+It checks a package on a machine without an arm: the same episode gives the same
+observations everywhere, so the actions of two machines can be compared.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edge.clock import NS_PER_S, SimulatedClock
+from edge.errors import ActionAfterEndError, ActionShapeError, ReplayError
+from edge.robots.robot import Observation, RobotSpec, Transition, Vector
+from rlds import reader
+from rlds.episode import Episode
+
+_UNBOUNDED: Final = float(np.finfo(np.float32).max)
+_SINGLE_STEP_HZ: Final = 80.0  # an episode of one step tells nothing about its rate
+
+
+class ReplayRobot:
+    """Implements `Robot` with one recorded episode.
+
+    The task never counts as fulfilled: nothing here responds to an action.
+    """
+
+    def __init__(self, episode: Episode, source: str, clock: SimulatedClock) -> None:
+        """Holds the episode.
+
+        Args:
+            episode: what is fed.
+            source: name of the episode, for errors.
+            clock: advances by one control period per action.
+
+        Raises:
+            ReplayError: the episode's times do not increase.
+        """
+        self._source = source
+        self._clock = clock
+        self._states = episode.steps["observation/state"]
+        self._next = 0
+        times_ns = episode.steps["t_monotonic_ns"]
+        period_ns = float(np.median(np.diff(times_ns))) if len(times_ns) > 1 else None
+        if period_ns is not None and period_ns <= 0:
+            raise ReplayError(
+                f"{source}: expected times that increase, got a period of "
+                f"{period_ns} ns; choose another episode"
+            )
+        actions = episode.steps["action"].shape[1]
+        self._spec = RobotSpec(
+            state_size=int(self._states.shape[1]),
+            action_size=int(actions),
+            control_hz=_SINGLE_STEP_HZ if period_ns is None else NS_PER_S / period_ns,
+            robot_model=episode.metadata.robot_model,
+            environment_id=f"replay-{episode.metadata.environment_id}",
+            task=episode.metadata.task,
+            action_minimum=(-_UNBOUNDED,) * int(actions),
+            action_maximum=(_UNBOUNDED,) * int(actions),
+            simulated=True,
+        )
+
+    @property
+    def spec(self) -> RobotSpec:
+        """See `Robot.spec`."""
+        return self._spec
+
+    @property
+    def clock(self) -> SimulatedClock:
+        """See `Robot.clock`."""
+        return self._clock
+
+    def reset(self, seed: int) -> Observation:
+        """Starts at the first recorded observation; the seed changes nothing."""
+        del seed
+        self._next = 1
+        return self._observation(0)
+
+    def act(self, action: Vector) -> Transition:
+        """Returns the next recorded observation; the last one is terminal.
+
+        Raises:
+            ActionAfterEndError: there was no `reset`, or the episode has ended.
+            ActionShapeError: the action has another shape.
+        """
+        if action.shape != (self._spec.action_size,):
+            raise ActionShapeError(
+                f"{self._source}: expected an action of {self._spec.action_size} "
+                f"values, got shape {action.shape}; use a package for this robot"
+            )
+        if not 0 < self._next <= len(self._states):
+            raise ActionAfterEndError(
+                f"{self._source}: expected a reset before this action, got none"
+            )
+        self._clock.advance(self._spec.period_ns)
+        terminal = self._next == len(self._states)
+        shown = self._next - 1 if terminal else self._next
+        self._next += 1
+        return Transition(
+            observation=self._observation(shown),
+            reward=0.0,
+            success=False,
+            terminal=terminal,
+        )
+
+    def close(self) -> None:
+        """See `Robot.close`."""
+        self._next = 0
+
+    def _observation(self, step: int) -> Observation:
+        return Observation(self._states[step], self._clock.now_ns())
+
+
+def open_replay(path: Path, clock: SimulatedClock) -> ReplayRobot:
+    """Opens the one episode of a file.
+
+    Raises:
+        RldsError: the file is not one whole episode.
+        ReplayError: the episode cannot be replayed.
+    """
+    return ReplayRobot(reader.read_episode(path), str(path), clock)

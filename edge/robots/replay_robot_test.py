@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.clock import SimulatedClock
+from edge.errors import ActionAfterEndError, ActionShapeError, ReplayError
+from edge.robots.replay_robot import ReplayRobot, open_replay
+from edge.testing import tiny_package
+from rlds import example_codec, tfrecord
+from rlds.errors import RldsError
+
+ZERO = np.zeros(4, np.float32)
+
+
+def robot(steps: int = 5) -> ReplayRobot:
+    episode = tiny_package.episode(seed=1, steps=steps)
+    return ReplayRobot(episode, "episode", SimulatedClock(0))
+
+
+def test_every_recorded_observation_comes_once_and_in_order():
+    replay = robot(steps=5)
+    recorded = tiny_package.episode(seed=1, steps=5).steps["observation/state"]
+    seen = [replay.reset(seed=9).state]
+    terminal = False
+    while not terminal:
+        transition = replay.act(ZERO)
+        terminal = transition.terminal
+        assert not transition.success
+        if not terminal:
+            seen.append(transition.observation.state)
+    np.testing.assert_array_equal(np.stack(seen), recorded)
+
+
+def test_rate_and_task_come_from_the_episode():
+    spec = robot().spec
+    assert (spec.control_hz, spec.task, spec.simulated) == (80.0, "reach-v3", True)
+    assert (spec.state_size, spec.action_size) == (39, 4)
+
+
+def test_reset_starts_over():
+    replay = robot()
+    first = replay.reset(0).state
+    replay.act(ZERO)
+    np.testing.assert_array_equal(replay.reset(1).state, first)
+
+
+def test_action_before_reset_or_after_the_end_is_refused():
+    replay = robot(steps=1)
+    with pytest.raises(ActionAfterEndError):
+        replay.act(ZERO)
+    replay.reset(0)
+    assert replay.act(ZERO).terminal
+    with pytest.raises(ActionAfterEndError):
+        replay.act(ZERO)
+
+
+def test_action_of_another_size_is_refused():
+    replay = robot()
+    replay.reset(0)
+    with pytest.raises(ActionShapeError, match="4 values"):
+        replay.act(np.zeros(3, np.float32))
+
+
+def test_file_opens_as_a_robot_and_a_damaged_one_does_not(tmp_path: Path):
+    path = tmp_path / "episode.tfrecord"
+    raw = tfrecord.frame(example_codec.encode(tiny_package.episode(seed=1)))
+    path.write_bytes(raw)
+    assert open_replay(path, SimulatedClock(0)).spec.task == "reach-v3"
+    path.write_bytes(raw[:-9])
+    with pytest.raises(RldsError, match=r"episode\.tfrecord"):
+        open_replay(path, SimulatedClock(0))
+
+
+def test_missing_file_is_named(tmp_path: Path):
+    with pytest.raises((ReplayError, RldsError, OSError), match="absent"):
+        open_replay(tmp_path / "absent.tfrecord", SimulatedClock(0))

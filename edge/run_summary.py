@@ -1,0 +1,144 @@
+"""What a run of episodes came to: success per task, latency, missed deadlines."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.control import EpisodeResult
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """The episodes of one task, added up."""
+
+    episodes: int
+    successes: int
+    steps: int
+
+    @property
+    def success(self) -> float:
+        """Share of episodes that fulfilled the task, 0 to 1."""
+        return self.successes / self.episodes
+
+    @property
+    def mean_steps(self) -> float:
+        """Mean length of an episode."""
+        return self.steps / self.episodes
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Every episode of one run of the robot's program.
+
+    Attributes:
+        package_digest: the package that drove; None for the scripted expert.
+        tasks: outcome per task, in the order in which they ran.
+        latency_p50_us: median time from observation to proposed action.
+        latency_p99_us: 99th percentile of the same.
+        missed_deadlines: steps whose action came too late; 0 in simulated pace.
+        safety_violations: steps at which a stop rule fired.
+        clamped_steps: steps at which the limits changed the wanted action.
+        steps: executed actions.
+        seconds: wall time of the episodes.
+    """
+
+    package_digest: str | None
+    tasks: Mapping[str, TaskOutcome]
+    latency_p50_us: float
+    latency_p99_us: float
+    missed_deadlines: int
+    safety_violations: int
+    clamped_steps: int
+    steps: int
+    seconds: float
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the content of `--summary_json`."""
+        return {
+            "schema_version": 1,
+            "package_digest": self.package_digest,
+            "tasks": {
+                task: {
+                    "episodes": outcome.episodes,
+                    "successes": outcome.successes,
+                    "success": round(outcome.success, 6),
+                    "mean_steps": round(outcome.mean_steps, 3),
+                }
+                for task, outcome in self.tasks.items()
+            },
+            "step_latency_us": {
+                "p50": round(self.latency_p50_us, 2),
+                "p99": round(self.latency_p99_us, 2),
+            },
+            "missed_deadlines": self.missed_deadlines,
+            "safety_violations": self.safety_violations,
+            "clamped_steps": self.clamped_steps,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+        }
+
+    def table(self) -> str:
+        """Returns the lines shown at the end of a run."""
+        width = max(4, *(len(task) for task in self.tasks))
+        lines = [f"{'task':<{width}}  episodes  success  mean steps"]
+        lines += [
+            f"{task:<{width}}  {outcome.episodes:>8}  {outcome.success:>6.1%}  "
+            f"{outcome.mean_steps:>10.1f}"
+            for task, outcome in self.tasks.items()
+        ]
+        rate = self.steps / self.seconds if self.seconds else 0.0
+        lines += [
+            "",
+            f"step latency      p50 {self.latency_p50_us:.0f} us, "
+            f"p99 {self.latency_p99_us:.0f} us",
+            f"missed deadlines  {self.missed_deadlines} of {self.steps} steps",
+            f"stop rules        {self.safety_violations}",
+            f"pace              {rate:.0f} steps/s over {self.seconds:.1f} s",
+        ]
+        return "\n".join(lines)
+
+
+class RunTally:
+    """Collects episode results into a `RunSummary`."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, list[EpisodeResult]] = {}
+
+    def add(self, task: str, result: EpisodeResult) -> None:
+        """Adds one episode of `task`."""
+        self._results.setdefault(task, []).append(result)
+
+    def successes(self, task: str) -> int:
+        """Returns how many episodes of `task` fulfilled it so far."""
+        return sum(result.success for result in self._results.get(task, []))
+
+    def summary(self, package_digest: str | None, seconds: float) -> RunSummary:
+        """Returns what was added up.
+
+        Raises:
+            ValueError: no episode was added.
+        """
+        every = [result for results in self._results.values() for result in results]
+        if not every:
+            raise ValueError("expected at least one episode")
+        latencies_us = np.concatenate([one.latencies_ns for one in every]) / 1000.0
+        p50_us, p99_us = np.percentile(latencies_us, (50, 99))
+        return RunSummary(
+            package_digest=package_digest,
+            tasks={
+                task: TaskOutcome(
+                    episodes=len(results),
+                    successes=sum(one.success for one in results),
+                    steps=sum(one.steps for one in results),
+                )
+                for task, results in self._results.items()
+            },
+            latency_p50_us=float(p50_us),
+            latency_p99_us=float(p99_us),
+            missed_deadlines=sum(one.missed_deadlines for one in every),
+            safety_violations=sum(one.safety_violations for one in every),
+            clamped_steps=sum(one.clamped_steps for one in every),
+            steps=sum(one.steps for one in every),
+            seconds=seconds,
+        )

@@ -1,0 +1,66 @@
+import json
+
+import numpy as np
+import pytest
+
+from edge.control import EpisodeResult
+from edge.run_summary import RunTally
+
+
+def result(success: bool, steps: int, latency_us: int, missed: int = 0):
+    return EpisodeResult(
+        success=success,
+        steps=steps,
+        missed_deadlines=missed,
+        latencies_ns=np.full(steps, latency_us * 1000, np.int64),
+        safety_violations=0,
+        clamped_steps=1,
+    )
+
+
+def test_episodes_add_up_per_task_and_in_all():
+    tally = RunTally()
+    tally.add("reach-v3", result(True, 60, 100))
+    tally.add("reach-v3", result(False, 500, 100, missed=2))
+    tally.add("push-v3", result(True, 40, 300))
+    assert tally.successes("reach-v3") == 1
+    found = tally.summary("ab" * 32, seconds=2.0).as_json()
+    assert json.loads(json.dumps(found)) == {
+        "schema_version": 1,
+        "package_digest": "ab" * 32,
+        "tasks": {
+            "reach-v3": {
+                "episodes": 2,
+                "successes": 1,
+                "success": 0.5,
+                "mean_steps": 280.0,
+            },
+            "push-v3": {
+                "episodes": 1,
+                "successes": 1,
+                "success": 1.0,
+                "mean_steps": 40.0,
+            },
+        },
+        "step_latency_us": {"p50": 100.0, "p99": 300.0},
+        "missed_deadlines": 2,
+        "safety_violations": 0,
+        "clamped_steps": 3,
+        "steps": 600,
+        "seconds": 2.0,
+    }
+
+
+def test_table_shows_what_a_reader_asks_for():
+    tally = RunTally()
+    tally.add("drawer-close-v3", result(True, 50, 120, missed=1))
+    table = tally.summary(None, seconds=1.0).table()
+    assert "drawer-close-v3" in table
+    assert "100.0%" in table
+    assert "p50 120 us, p99 120 us" in table
+    assert "1 of 50 steps" in table
+
+
+def test_no_episode_has_no_summary():
+    with pytest.raises(ValueError, match="at least one"):
+        RunTally().summary(None, 1.0)

@@ -1,0 +1,231 @@
+"""Runs a package's control step with LiteRT on one thread.
+
+The step is a pure function of flat float32 vectors with fixed names:
+
+    observation_state, task, carry, surface_*  ->  action, next_observation, carry
+
+The surfaces stay in the interpreter's input tensors between calls. `StepFunction`
+checks at load time that the interpreter leaves them untouched, and copies them in
+before every call where it does not.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from edge import errors
+from edge.robots.robot import Vector
+
+SIGNATURE: Final = "step"
+SURFACE_PREFIX: Final = "surface_"
+_CARRY_OUTPUTS: Final = ("next_carry", "carry")
+
+
+class StepFunction:
+    """One loaded step with its surfaces.
+
+    Attributes:
+        input_sizes: Length of each input vector by name.
+        output_sizes: Length of each output vector by name; the carried state is
+            called `carry` whatever the file calls it.
+    """
+
+    def __init__(
+        self, content: bytes, surfaces: Mapping[str, Vector], source: str
+    ) -> None:
+        """Loads the step and places the surfaces.
+
+        Args:
+            content: A LiteRT flatbuffer with a signature called `step`.
+            surfaces: One vector for each input whose name starts with `surface_`.
+            source: Name of the file, for errors.
+
+        Raises:
+            StepFunctionError: The file does not load, has another signature, or a
+                surface is missing, unknown, of another size or not finite.
+        """
+        self._source = source
+        try:
+            with _quiet():
+                self._interpreter = Interpreter(model_content=content, num_threads=1)
+            signatures = self._interpreter._get_full_signature_list()
+        except Exception as e:
+            raise errors.StepFunctionError(
+                f"{source}: expected a LiteRT model, got {_one_line(e)}; "
+                "export the package again"
+            ) from e
+        if set(signatures) != {SIGNATURE}:
+            raise errors.StepFunctionError(
+                f"{source}: expected one signature {SIGNATURE!r}, got "
+                f"{sorted(signatures)}; export the package again"
+            )
+        try:
+            with _quiet():
+                self._interpreter.allocate_tensors()
+        except Exception as e:
+            raise errors.StepFunctionError(
+                f"{source}: the model does not fit this runtime: {_one_line(e)}; "
+                "export the package for this target"
+            ) from e
+        inputs: dict[str, int] = dict(signatures[SIGNATURE]["inputs"])
+        outputs: dict[str, int] = dict(signatures[SIGNATURE]["outputs"])
+        carry_output = next((n for n in _CARRY_OUTPUTS if n in outputs), None)
+        self._require_names("inputs", inputs, ("observation_state", "task", "carry"))
+        self._require_names("outputs", outputs, ("action", "next_observation"))
+        if carry_output is None:
+            raise errors.StepFunctionError(
+                f"{source}: expected an output 'carry', got {sorted(outputs)}; "
+                "export the package again"
+            )
+        if carry_output != "carry":
+            outputs["carry"] = outputs.pop(carry_output)
+        self._state = inputs["observation_state"]
+        self._task = inputs["task"]
+        self._carry = inputs["carry"]
+        self._action = outputs["action"]
+        self._next_observation = outputs["next_observation"]
+        self._next_carry = outputs["carry"]
+        self.input_sizes = self._sizes(inputs)
+        self.output_sizes = self._sizes(outputs)
+        if self.input_sizes["carry"] != self.output_sizes["carry"]:
+            raise errors.StepFunctionError(
+                f"{source}: expected the carry to keep its size "
+                f"{self.input_sizes['carry']}, got {self.output_sizes['carry']}; "
+                "export the package again"
+            )
+        self._surfaces = self._checked_surfaces(inputs, surfaces)
+        self._place_surfaces()
+        self._surfaces_stay = self._inputs_survive_a_call()
+
+    def __call__(
+        self, state: Vector, task: Vector, carry: Vector
+    ) -> tuple[Vector, Vector, Vector]:
+        """Runs one step.
+
+        Shapes: state [N], task [K], carry [C] to (action [A], next_observation [N],
+        carry [C]), all float32 and all copies.
+
+        Raises:
+            StepFunctionError: An input has another size, or the runtime refuses.
+        """
+        interpreter = self._interpreter
+        try:
+            interpreter.set_tensor(self._state, state)
+            interpreter.set_tensor(self._task, task)
+            interpreter.set_tensor(self._carry, carry)
+            if not self._surfaces_stay:
+                self._place_surfaces()
+            interpreter.invoke()
+            return (
+                interpreter.get_tensor(self._action),
+                interpreter.get_tensor(self._next_observation),
+                interpreter.get_tensor(self._next_carry),
+            )
+        except Exception as e:
+            raise errors.StepFunctionError(
+                f"{self._source}: the step failed: {_one_line(e)}; inputs are "
+                f"{self.input_sizes} float32, got observation_state {state.shape} "
+                f"{state.dtype}, task {task.shape}, carry {carry.shape}"
+            ) from e
+
+    def _require_names(
+        self, kind: str, found: Mapping[str, int], needed: tuple[str, ...]
+    ) -> None:
+        missing = [name for name in needed if name not in found]
+        if missing:
+            raise errors.StepFunctionError(
+                f"{self._source}: expected {kind} {list(needed)}, got {sorted(found)}; "
+                "export the package again"
+            )
+
+    def _sizes(self, tensors: Mapping[str, int]) -> dict[str, int]:
+        details = {
+            d["index"]: d
+            for d in (
+                *self._interpreter.get_input_details(),
+                *self._interpreter.get_output_details(),
+            )
+        }
+        sizes = {}
+        for name, index in tensors.items():
+            shape, dtype = details[index]["shape"], details[index]["dtype"]
+            if len(shape) != 1 or dtype != np.float32:
+                raise errors.StepFunctionError(
+                    f"{self._source}: expected {name} to be a float32 vector, got "
+                    f"{np.dtype(dtype).name}{list(shape)}; export the package again"
+                )
+            sizes[name] = int(shape[0])
+        return sizes
+
+    def _checked_surfaces(
+        self, inputs: Mapping[str, int], surfaces: Mapping[str, Vector]
+    ) -> dict[int, Vector]:
+        wanted = {n for n in inputs if n.startswith(SURFACE_PREFIX)}
+        if wanted != set(surfaces):
+            raise errors.StepFunctionError(
+                f"{self._source}: expected surfaces {sorted(wanted)}, got "
+                f"{sorted(surfaces)}; export the package again"
+            )
+        for name, value in surfaces.items():
+            expected = (self.input_sizes[name],)
+            if value.shape != expected or value.dtype != np.float32:
+                raise errors.StepFunctionError(
+                    f"{self._source}: expected {name} to be float32{list(expected)}, "
+                    f"got {value.dtype.name}{list(value.shape)}; "
+                    "export the package again"
+                )
+            if not np.isfinite(value).all():
+                raise errors.StepFunctionError(
+                    f"{self._source}: expected finite values in {name}, got NaN or "
+                    "infinity; train again"
+                )
+        return {inputs[n]: np.ascontiguousarray(v) for n, v in surfaces.items()}
+
+    def _place_surfaces(self) -> None:
+        for index, value in self._surfaces.items():
+            self._interpreter.set_tensor(index, value)
+
+    def _inputs_survive_a_call(self) -> bool:
+        for index, name in (
+            (self._state, "observation_state"),
+            (self._task, "task"),
+            (self._carry, "carry"),
+        ):
+            size = self.input_sizes[name]
+            self._interpreter.set_tensor(index, np.zeros(size, np.float32))
+        try:
+            self._interpreter.invoke()
+        except Exception as e:
+            raise errors.StepFunctionError(
+                f"{self._source}: the first step failed: {_one_line(e)}; "
+                "export the package for this target"
+            ) from e
+        return all(
+            np.array_equal(self._interpreter.get_tensor(index), value)
+            for index, value in self._surfaces.items()
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps LiteRT's note about its default delegate off stderr.
+
+    The library offers no setting for it, and a failed command says one line.
+    """
+    kept = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

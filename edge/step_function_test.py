@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from edge import errors
+from edge.step_function import StepFunction
+from edge.testing import tiny_step
+from edge.testing.tiny_step import TinyStep
+
+TINY = TinyStep(state_size=39, action_size=4, tasks=5)
+
+
+def load(surfaces=None, content=None) -> StepFunction:
+    return StepFunction(
+        tiny_step.build(TINY) if content is None else content,
+        TINY.surfaces() if surfaces is None else surfaces,
+        "step.tflite",
+    )
+
+
+def test_step_equals_the_same_sums_in_numpy_over_an_episode():
+    step = load()
+    random = np.random.default_rng(0)
+    task = np.eye(5, dtype=np.float32)[2]
+    carry = expected_carry = np.zeros(39, np.float32)
+    for _ in range(20):
+        state = random.standard_normal(39).astype(np.float32)
+        action, seen, carry = step(state, task, carry)
+        expected = tiny_step.expected_step(TINY, state, task, expected_carry)
+        expected_carry = expected[2]
+        for got, wanted in zip((action, seen, carry), expected, strict=True):
+            np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_results_are_copies_that_the_next_call_leaves_alone():
+    step = load()
+    zeros = np.zeros(39, np.float32), np.zeros(5, np.float32), np.zeros(39, np.float32)
+    first = step(*zeros)
+    kept = [value.copy() for value in first]
+    step(np.ones(39, np.float32), zeros[1], np.ones(39, np.float32))
+    for value, copy in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(value, copy)
+
+
+def test_sizes_come_from_the_file():
+    step = load()
+    assert step.input_sizes["observation_state"] == 39
+    assert step.input_sizes["task"] == 5
+    assert step.output_sizes == {"action": 4, "next_observation": 39, "carry": 39}
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 100, tiny_step.build(TINY)[:500]])
+def test_file_that_is_no_model_is_refused(content):
+    with pytest.raises(errors.StepFunctionError, match="expected a LiteRT model"):
+        load(content=content)
+
+
+def test_missing_surface_is_refused():
+    surfaces = TINY.surfaces()
+    surfaces.pop("surface_head")
+    with pytest.raises(errors.StepFunctionError, match="expected surfaces"):
+        load(surfaces)
+
+
+def test_unknown_surface_is_refused():
+    surfaces = {**TINY.surfaces(), "surface_backbone": np.zeros(4, np.float32)}
+    with pytest.raises(errors.StepFunctionError, match="surface_backbone"):
+        load(surfaces)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [np.zeros(5, np.float32), np.zeros(4, np.float64), np.full(4, np.nan, np.float32)],
+)
+def test_surface_of_another_form_is_refused(head):
+    with pytest.raises(errors.StepFunctionError, match="surface_head"):
+        load({**TINY.surfaces(), "surface_head": head})
+
+
+def test_observation_of_another_size_is_refused_with_both_sizes():
+    step = load()
+    with pytest.raises(errors.StepFunctionError, match=r"39.*got.*\(38,\)"):
+        step(
+            np.zeros(38, np.float32), np.zeros(5, np.float32), np.zeros(39, np.float32)
+        )

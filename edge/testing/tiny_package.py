@@ -1,0 +1,288 @@
+"""A whole package around the tiny step, signed and published, for tests.
+
+The keys are made inside the test and never leave it.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from edge.runtime_version import EXPORT_TARGET
+from edge.testing import tiny_step
+from edge.testing.tiny_step import TinyStep
+from release import blessing, dsse, package, provenance, publish, statement
+from release.channel import Rollout
+from release.keys import PrivateKey
+from release.local_store import LocalStore
+from release.trusted_keys import TrustedKeys
+from rlds import example_codec, tfrecord
+from rlds.episode import Episode, EpisodeMetadata
+from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+
+TASKS: Final = ("reach-v3", "push-v3")
+STATE_SIZE: Final = 39
+ACTION_SIZE: Final = 4
+PERIOD_NS: Final = 12_500_000
+NOW: Final = datetime(2026, 2, 3, 8, 0, tzinfo=UTC)
+CHANNEL: Final = "nightly"
+_DIGEST: Final = "0" * 64
+
+
+def episode(
+    seed: int, steps: int = 12, task: str = TASKS[0], noise: float = 0.0
+) -> Episode:
+    """Returns an episode of drawn observations and, with no noise, of zero actions."""
+    random = np.random.default_rng(seed)
+
+    def draw(columns: int, scale: float) -> np.ndarray:
+        return (scale * random.standard_normal((steps, columns))).astype(np.float32)
+
+    flags = np.zeros(steps, np.bool_)
+    first, last = flags.copy(), flags.copy()
+    first[0] = last[-1] = True
+    spec = EpisodeSpec(state_size=STATE_SIZE, action_size=ACTION_SIZE)
+    action = draw(ACTION_SIZE, noise)
+    return Episode(
+        spec=spec,
+        metadata=EpisodeMetadata(
+            schema_version=SCHEMA_VERSION,
+            episode_id=f"01890000-0000-7000-8000-{seed:012d}",
+            robot_hash=_DIGEST,
+            robot_model="sawyer",
+            environment_id="drawn",
+            package_digest="",
+            delta_digest="",
+            channel="",
+            software_version="0.1.0",
+            start_time="2026-01-01T08:00:00Z",
+            location="",
+            tags=(),
+            task=task,
+            success=False,
+            operator="expert",
+        ),
+        steps={
+            "observation/state": draw(STATE_SIZE, 1.0),
+            "action": action,
+            "proposed_action": action,
+            "reward": np.zeros(steps, np.float32),
+            "discount": np.ones(steps, np.float32),
+            "is_first": first,
+            "is_last": last,
+            "is_terminal": flags,
+            "t_monotonic_ns": np.arange(steps, dtype=np.int64) * PERIOD_NS,
+            "deadline_missed": flags,
+            "safety_violation": flags,
+        },
+    )
+
+
+def canary_error(step: TinyStep, episodes: list[Episode]) -> float:
+    """Returns the mean absolute action error, computed without LiteRT."""
+    errors = []
+    for one in episodes:
+        task = np.zeros(step.tasks, np.float32)
+        task[TASKS.index(one.metadata.task)] = 1.0
+        carry = np.zeros(step.state_size, np.float32)
+        states = one.steps["observation/state"]
+        for state, recorded in zip(states, one.steps["proposed_action"], strict=True):
+            action, _, carry = tiny_step.expected_step(step, state, task, carry)
+            errors.append(np.abs(action - recorded))
+    return float(np.mean(errors))
+
+
+def write_package(
+    folder: Path,
+    seed: int = 0,
+    *,
+    target: str = EXPORT_TARGET,
+    action_error: float | None = None,
+    step_bytes: bytes | None = None,
+    tensors: dict[str, np.ndarray] | None = None,
+    weights: bytes | None = None,
+    control_hz: float = 80.0,
+    action_limit: float = 1.0,
+) -> str:
+    """Writes an unsigned package and returns its digest.
+
+    Args:
+        folder: new folder.
+        seed: of the step's weights; another seed is another package.
+        target: export target which it claims.
+        action_error: canary promise; the true one unless given.
+        step_bytes: content of the step file; the tiny step unless given.
+        tensors: named tensors; the step's own unless given.
+        weights: content of the weights file, in place of any tensors.
+        control_hz: control rate which it claims.
+        action_limit: largest absolute action which its safety config allows.
+    """
+    step = TinyStep(STATE_SIZE, ACTION_SIZE, len(TASKS), seed)
+    functions = folder / "functions"
+    functions.mkdir(parents=True)
+    (functions / "step.tflite").write_bytes(step_bytes or tiny_step.build(step))
+    if tensors is None:
+        tensors = {**step.surfaces(), "carry": np.zeros(STATE_SIZE, np.float32)}
+    save_file(tensors, folder / "weights.safetensors")
+    if weights is not None:
+        (folder / "weights.safetensors").write_bytes(weights)
+    episodes = [episode(1, noise=0.1), episode(2, task=TASKS[1], noise=0.1)]
+    (folder / "canary.tfrecord").write_bytes(
+        b"".join(tfrecord.frame(example_codec.encode(one)) for one in episodes)
+    )
+    promised = canary_error(step, episodes) if action_error is None else action_error
+    canary = {
+        "schema_version": 1,
+        "action_error": promised,
+        "tolerance": 1e-4,
+        "steps": sum(len(one.steps["reward"]) for one in episodes),
+    }
+    (folder / "canary.json").write_text(json.dumps(canary))
+    limits = [action_limit] * ACTION_SIZE
+    safety = {
+        "schema_version": 1,
+        "version": "1",
+        "action_minimum": [-limit for limit in limits],
+        "action_maximum": limits,
+        "max_action_delta": None,
+        "stop_rules": {"max_steps": 500, "non_finite_action": "stop"},
+    }
+    (folder / "safety.json").write_text(json.dumps(safety))
+    return package.build(
+        folder,
+        family="tiny",
+        version=f"0.0.{seed}",
+        release_counter=1,
+        target=target,
+        robot={
+            "observation": {"state": {"shape": [STATE_SIZE], "dtype": "float32"}},
+            "action": {
+                "shape": [ACTION_SIZE],
+                "dtype": "float32",
+                "minimum": [-limit for limit in limits],
+                "maximum": limits,
+            },
+            "control_hz": control_hz,
+            "tasks": list(TASKS),
+        },
+        functions={
+            "step": {"path": "functions/step.tflite", "inputs": [], "outputs": []}
+        },
+        surfaces={
+            name.removeprefix("surface_"): {"size": value.size, "bound": 1.0}
+            for name, value in step.surfaces().items()
+        },
+        backbone_digest=_DIGEST,
+        safety_version="1",
+        metadata={
+            "dataset_manifest_digest": _DIGEST,
+            "code_commit": "0" * 40,
+            "hardware": "test",
+            "training_config": {},
+            "metrics": {},
+            "export_target": target,
+            "jax_version": "0",
+        },
+    )
+
+
+def sign_package(
+    folder: Path, digest: str, key: PrivateKey, verdict: str = blessing.BLESSED
+) -> None:
+    """Writes both statements about a package."""
+    manifest = package.parse((folder / package.MANIFEST).read_bytes())
+    stated = provenance.Provenance(
+        package_digest=digest,
+        dataset_manifest_digest=manifest.metadata.dataset_manifest_digest,
+        dataset_uri="file:///dataset",
+        code_commit=manifest.metadata.code_commit,
+        code_uri="file:///code",
+        hardware=manifest.metadata.hardware,
+        safety_version=manifest.safety_version,
+        export_target=manifest.target,
+        training_config={},
+        run_id="run",
+        started=NOW - timedelta(hours=2),
+        finished=NOW - timedelta(hours=1),
+    )
+    verdict_record = blessing.Blessing(
+        package_digest=digest,
+        verdict=verdict,
+        reasons=("measured in a test",),
+        report_digest=_DIGEST,
+        issued=NOW - timedelta(minutes=30),
+    )
+    for name, raw in (
+        (package.PROVENANCE, stated.statement()),
+        (package.BLESSING, verdict_record.statement()),
+    ):
+        (folder / name).write_bytes(dsse.sign(raw, statement.PAYLOAD_TYPE, [key]))
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """A store with a key that may sign everything in it."""
+
+    folder: Path
+    key: PrivateKey = field(default_factory=PrivateKey.generate)
+
+    @property
+    def store(self) -> LocalStore:
+        """The store."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return LocalStore(self.root)
+
+    @property
+    def root(self) -> Path:
+        """Folder of the store."""
+        return self.folder / "store"
+
+    @property
+    def trusted(self) -> TrustedKeys:
+        """The keyring that trusts the key, development keys included."""
+        return TrustedKeys.of(self.key.trusted, allow_development=True)
+
+    @property
+    def channel_uri(self) -> str:
+        """Where devices look."""
+        return f"{self.root.absolute().as_uri()}/channels/{CHANNEL}.json"
+
+    def keyring(self) -> Path:
+        """Writes the keyring file and returns it."""
+        path = self.folder / "keyring.json"
+        path.write_bytes(self.trusted.encode())
+        return path
+
+    def release(
+        self,
+        seed: int,
+        *,
+        now: datetime = NOW,
+        expires: datetime | None = None,
+        rollout: Rollout = publish.DEFAULT_ROLLOUT,
+        minimum_runtime: str = "0.0.1",
+        **package_options: object,
+    ) -> str:
+        """Makes, signs and publishes a package; returns its digest."""
+        folder = self.folder / f"package-{seed}"
+        if folder.exists():
+            digest = package.parse((folder / package.MANIFEST).read_bytes()).digest
+        else:
+            digest = write_package(folder, seed, **package_options)  # type: ignore[arg-type]
+            sign_package(folder, digest, self.key)
+        publish.publish(
+            self.store,
+            CHANNEL,
+            folder,
+            [self.key],
+            self.trusted,
+            now,
+            expires or now + timedelta(days=7),
+            rollout,
+            minimum_runtime,
+        )
+        return digest
