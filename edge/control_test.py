@@ -3,7 +3,7 @@ import pytest
 
 from edge import control
 from edge.clock import SimulatedClock
-from edge.errors import ActionShapeError, RecordingError, SafetyConfigError
+from edge.errors import ActionShapeError, SafetyConfigError
 from edge.operator_noise import GaussianNoise
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
 from edge.safety import SafetyConfig, config_for
@@ -160,11 +160,11 @@ def test_recorder_that_fails_stops_the_robot_at_once():
     class FullDisk(ListRecorder):
         def append(self, step):
             if len(self.steps) == 2:
-                raise RecordingError("disk full")
+                raise OSError("disk full")
             super().append(step)
 
     policy = ConstantPolicy(0.0)
-    with pytest.raises(RecordingError):
+    with pytest.raises(OSError, match="disk full"):
         run(policy, recorder=FullDisk())
     assert policy.calls == 3
 

@@ -46,6 +46,10 @@ class KeyFileError(EdgeError):
     """A robot key file is missing, malformed or readable by others."""
 
 
+class RedactionError(EdgeError):
+    """A value cannot be redacted, so its episode stays private."""
+
+
 class UncoveredFieldError(EdgeError):
     """A sensitive field has no transform that removes its sensitivity."""
 
@@ -63,10 +67,6 @@ class UncoveredFieldError(EdgeError):
             f" field, none covers {', '.join(fields)}; the episode stays private: add"
             " the transform to edge/redact or record without these fields"
         )
-
-
-class RecordingError(EdgeError):
-    """An episode could not be written: the disk is full, or refuses writes."""
 
 
 class OutputFolderError(EdgeError):

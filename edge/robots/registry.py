@@ -18,6 +18,16 @@ def known_robots() -> tuple[str, ...]:
     return tuple(_METAWORLD + task for task in metaworld_robot.task_names())
 
 
+def require_known(name: str) -> None:
+    """Checks a robot string before anything is opened or written.
+
+    Raises:
+        UnknownRobotError: there is no such robot; lists the known ones.
+        RobotUnavailableError: what the robot needs is not installed here.
+    """
+    _metaworld_task(name)
+
+
 def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
     """Opens one robot.
 

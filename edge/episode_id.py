@@ -1,0 +1,30 @@
+"""Names for episodes: UUIDv7, random for a real robot, derived for a simulated one.
+
+A simulated episode depends on its settings and its seed alone, and so does its name:
+recording it again gives the same name, which is how a recording that was interrupted
+knows what it already has.
+"""
+
+import hashlib
+import secrets
+
+from rlds import canonical_json, uuid7
+
+_RANDOM_BYTES = 10
+_NS_PER_MS = 1_000_000
+
+
+def random_id(start_unix_ns: int) -> str:
+    """A new name for an episode that begins at `start_unix_ns`."""
+    return uuid7.uuid7(start_unix_ns // _NS_PER_MS, secrets.token_bytes(_RANDOM_BYTES))
+
+
+def derived_id(start_unix_ns: int, identity: dict[str, object]) -> str:
+    """The name of the simulated episode that `identity` describes.
+
+    Args:
+        start_unix_ns: simulated wall time at the episode's begin.
+        identity: everything that the episode depends on, as JSON values.
+    """
+    digest = hashlib.sha256(canonical_json.encode(identity)).digest()
+    return uuid7.uuid7(start_unix_ns // _NS_PER_MS, digest[:_RANDOM_BYTES])

@@ -1,0 +1,242 @@
+"""Records episodes of a robot that its scripted expert operates.
+
+    bazel run //edge:record -- --robot=metaworld:reach-v3 --episodes=20 --seed=7 \\
+        --output=DIR
+
+Each episode goes through the control loop, the recorder and the redaction. DIR then
+holds redacted episodes with a signed sidecar each, and opens as it is with
+`tfds.builder_from_directory(DIR)`. Raw episodes live in a private folder beside it and
+are removed once their redacted copy is safe.
+
+A simulated episode depends on its flags and its seed alone. Running the same command
+again records what is missing and nothing twice; other flags or seeds add episodes. What
+an earlier run left unfinished is turned into episodes first, with the tag `recovered`.
+"""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import app, flags
+
+from edge import clock, control, episode_id, recording, robot_key
+from edge.control import Pace
+from edge.errors import EdgeError
+from edge.operator_noise import GaussianNoise
+from edge.record_summary import RecordSummary
+from edge.recording import Held, Provenance, Recording
+from edge.redact import transforms
+from edge.robots import registry
+from edge.robots.robot import Robot
+from edge.safety import DEFAULT_MAX_STEPS, config_for
+from release import command_line
+from rlds import canonical_json, durable_file
+from rlds.errors import RldsError
+
+# Simulated episodes begin this far apart: longer than the longest of them.
+_EPISODE_SLOT_NS = 10 * clock.NS_PER_S
+
+_ROBOT = flags.DEFINE_list(
+    "robot", None, "Robots to record, for example metaworld:reach-v3.", required=True
+)
+_EPISODES = flags.DEFINE_integer(
+    "episodes", 1, "Episodes of each robot.", lower_bound=1
+)
+_SEED = flags.DEFINE_integer(
+    "seed",
+    0,
+    "Seed of a robot's first episode; episode k has seed + k.",
+    lower_bound=0,
+    upper_bound=2**31,
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder of redacted episodes; may hold some already.", required=True
+)
+_ROBOT_ID = flags.DEFINE_string(
+    "robot_id", "sim-00", "Name of this robot; leaves it only as a keyed hash."
+)
+_SIM_START = flags.DEFINE_string(
+    "sim_start",
+    registry.DEFAULT_SIM_START,
+    "Wall time at which a simulated robot starts, RFC 3339 in UTC.",
+)
+_OPERATOR_NOISE = flags.DEFINE_float(
+    "operator_noise",
+    0.0,
+    "Standard deviation of noise on executed actions, in units of the action.",
+    lower_bound=0.0,
+)
+_MAX_STEPS = flags.DEFINE_integer(
+    "max_steps", DEFAULT_MAX_STEPS, "Longest episode, in steps.", lower_bound=1
+)
+_PACE = flags.DEFINE_enum_class(
+    "pace", Pace.SIMULATED, Pace, "Whether a simulated robot keeps real time."
+)
+_PRIVATE_DIR = flags.DEFINE_string(
+    "private_dir",
+    None,
+    "Folder of raw episodes, mode 0700 (default: <output>.private).",
+)
+_KEY_FILE = flags.DEFINE_string(
+    "key_file",
+    None,
+    "Robot key, mode 0600, made when absent (default: derived from --robot_id, which"
+    " only a simulated robot may do).",
+)
+_ENROL = flags.DEFINE_string(
+    "enrol", None, "Where to write the robot's public key for the cloud (default: no)."
+)
+_CONSENT = flags.DEFINE_boolean(
+    "consent",
+    True,
+    "Whether the operator lets these episodes be uploaded; recording a simulated robot"
+    " concerns nobody, hence the default.",
+)
+_LOCATION = flags.DEFINE_string(
+    "location",
+    "",
+    "latitude,longitude in degrees; leaves the robot on a grid of 0.1 degrees.",
+)
+_TAGS = flags.DEFINE_list(
+    "tags", [], "Notes on these episodes; only allow-listed ones leave the robot."
+)
+_SUMMARY_JSON = flags.DEFINE_string(
+    "summary_json", None, "Where to write the summary for machines (default: no)."
+)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One episode to record: which robot, which seed, and when it begins."""
+
+    robot: str
+    number: int
+    seed: int
+    start_offset_ns: int
+
+
+def main(argv: list[str]) -> int:
+    """Recovers, records, sums up."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}")
+    names = tuple(dict.fromkeys(_ROBOT.value))
+    for name in names:
+        registry.require_known(name)
+    start_unix_ns = clock.unix_ns_from_rfc3339(_SIM_START.value)
+    # Told before anything is recorded, not when it is redacted.
+    transforms.coarsen_location(_LOCATION.value)
+    key = _key()
+    if _ENROL.value:
+        durable_file.write(Path(_ENROL.value), key.enrolment(_ROBOT_ID.value))
+    summary = RecordSummary()
+    with recording.opened(
+        output=Path(_OUTPUT.value),
+        private=Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private"),
+        key=key,
+        robot_id=_ROBOT_ID.value,
+        consent=_CONSENT.value,
+    ) as folders:
+        _recover(folders, summary)
+        for name in names:
+            robot = registry.open_robot(name, clock.SimulatedClock(start_unix_ns))
+            with contextlib.closing(robot):
+                for plan in _plans(name, names):
+                    _record(plan, robot, folders, summary)
+    command_line.say(summary.table())
+    command_line.say(f"episodes are in {_OUTPUT.value}")
+    if _SUMMARY_JSON.value:
+        raw = canonical_json.encode(summary.as_json())
+        durable_file.write(Path(_SUMMARY_JSON.value), raw)
+    return 0
+
+
+def _plans(name: str, names: tuple[str, ...]) -> Iterator[_Plan]:
+    """The episodes of one robot; more of them do not move those before."""
+    for number in range(_EPISODES.value):
+        slot = number * len(names) + names.index(name)
+        yield _Plan(name, number, _SEED.value + number, slot * _EPISODE_SLOT_NS)
+
+
+def _key() -> robot_key.RobotKey:
+    if _KEY_FILE.value:
+        return robot_key.load_or_create(Path(_KEY_FILE.value))
+    return robot_key.simulated(_ROBOT_ID.value)
+
+
+def _recover(folders: Recording, summary: RecordSummary) -> None:
+    for published in folders.recover():
+        summary.recovered += 1
+        command_line.say(
+            f"recovered episode {published.episode_id} of an interrupted run,"
+            f" {published.num_steps} steps"
+        )
+
+
+def _record(
+    plan: _Plan, robot: Robot, folders: Recording, summary: RecordSummary
+) -> None:
+    robot.clock.sleep_until_ns(plan.start_offset_ns)
+    start_unix_ns = robot.clock.unix_ns()
+    name = _free_name(plan, start_unix_ns, folders)
+    if name is None:
+        summary.skipped += 1
+        return
+    begin_s = time.perf_counter()
+    provenance = Provenance(
+        operator="expert",
+        tags=("simulated", "demonstration", *_TAGS.value),
+        location=_LOCATION.value,
+    )
+    recorder = folders.begin(robot.spec, name, start_unix_ns, provenance)
+    result = control.run_episode(
+        robot,
+        registry.open_expert(plan.robot),
+        config_for(robot.spec),
+        recorder,
+        plan.seed,
+        _MAX_STEPS.value,
+        _PACE.value,
+        disturbance=GaussianNoise(_OPERATOR_NOISE.value),
+    )
+    folders.publish(recorder.close(result.success))
+    summary.count(robot.spec.task, result)
+    rate = result.steps / (time.perf_counter() - begin_s)
+    command_line.say(
+        f"{plan.robot} {plan.number + 1}/{_EPISODES.value} seed {plan.seed}:"
+        f" {'success' if result.success else 'no success'} after {result.steps} steps,"
+        f" {rate:.0f} steps/s"
+    )
+
+
+def _free_name(plan: _Plan, start_unix_ns: int, folders: Recording) -> str | None:
+    """A name for the episode; None when the folder holds it already.
+
+    What a crash left of this episode was published under its name, with the tag
+    `recovered`; the whole episode then gets the name of the next attempt.
+    """
+    for attempt in itertools.count():
+        name = episode_id.derived_id(
+            start_unix_ns,
+            {
+                "attempt": attempt,
+                "max_steps": _MAX_STEPS.value,
+                "operator": "expert",
+                "operator_noise": _OPERATOR_NOISE.value,
+                "robot": plan.robot,
+                "robot_id": _ROBOT_ID.value,
+                "seed": plan.seed,
+            },
+        )
+        held = folders.held(name)
+        if held is Held.NOTHING:
+            return name
+        if held is Held.WHOLE:
+            return None
+    raise AssertionError("itertools.count does not end")
+
+
+if __name__ == "__main__":
+    command_line.run(main, errors=(EdgeError, RldsError))

@@ -1,0 +1,348 @@
+"""Runs the real command, kills it, fills its disk, and looks at what is left."""
+
+import json
+import signal
+import stat
+import subprocess
+import time
+
+import pytest
+
+from edge import robot_key
+from edge.testing import processes
+from release.digest import sha256_bytes
+from rlds import reader, sidecar
+
+REACH = "metaworld:reach-v3"
+
+
+def record(output, *more, robot=REACH, episodes=2):
+    return processes.run(
+        "edge.record",
+        f"--robot={robot}",
+        f"--episodes={episodes}",
+        "--seed=7",
+        f"--output={output}",
+        *more,
+    )
+
+
+def episodes_in(folder):
+    return {path.stem: reader.read_episode(path) for path in folder.glob("*.tfrecord")}
+
+
+def sidecars_in(folder):
+    return sorted(folder.glob("*.sidecar.json"))
+
+
+def one_line(done):
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Two tasks of two episodes each, with everything that redaction must remove."""
+    folder = tmp_path_factory.mktemp("recorded")
+    done = record(
+        folder / "out",
+        "--robot_id=kitchen-arm",
+        "--sim_start=2026-03-04T09:41:12Z",
+        "--location=52.516275,13.377704",
+        "--tags=Ada Lovelace",
+        "--operator_noise=0.1",
+        f"--enrol={folder / 'enrol.json'}",
+        f"--summary_json={folder / 'summary.json'}",
+        robot=f"{REACH},metaworld:drawer-close-v3",
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_each_task_has_its_episodes_and_the_summary_says_so(recorded):
+    folder, done = recorded
+    episodes = episodes_in(folder / "out").values()
+    tasks = sorted(episode.metadata.task for episode in episodes)
+    assert tasks == ["drawer-close-v3"] * 2 + ["reach-v3"] * 2
+    summary = json.loads((folder / "summary.json").read_bytes())
+    assert summary["episodes"] == 4
+    assert summary["steps"] == sum(len(e.steps["action"]) for e in episodes)
+    assert summary["tasks"]["reach-v3"]["success"] == 1.0
+    assert "4 recorded, 0 already there, 0 recovered" in done.stdout
+    assert f"{REACH} 2/2 seed 8: success after" in done.stdout
+
+
+def test_episode_says_who_acted_and_what_happened(recorded):
+    folder, _ = recorded
+    for episode in episodes_in(folder / "out").values():
+        steps = episode.steps
+        assert episode.metadata.success
+        assert episode.metadata.operator == "expert"
+        assert steps["observation/state"].shape[1] == 39
+        assert steps["is_last"].tolist()[-1]
+        assert steps["is_terminal"].tolist()[-1]
+        assert not steps["deadline_missed"].any()
+        assert (steps["action"] != steps["proposed_action"]).any()
+        assert abs(steps["action"]).max() <= 1.0
+
+
+def test_nothing_that_names_robot_person_or_place_leaves(recorded):
+    folder, _ = recorded
+    for episode in episodes_in(folder / "out").values():
+        metadata = episode.metadata
+        key = robot_key.simulated("kitchen-arm")
+        assert metadata.robot_hash == key.robot_hash("kitchen-arm")
+        assert metadata.start_time == "2026-03-04T09:00:00Z"
+        assert metadata.location == "52.5,13.4"
+        assert set(metadata.tags) == {"simulated", "demonstration"}
+    shared = b"".join(processes.tree(folder / "out").values())
+    for secret in (b"kitchen-arm", b"Lovelace", b"52.516", b"09:41"):
+        assert secret not in shared
+
+
+def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(recorded):
+    folder, _ = recorded
+    enrolled = json.loads((folder / "enrol.json").read_bytes())
+    public = robot_key.simulated("kitchen-arm").signing.public_key()
+    episodes = episodes_in(folder / "out")
+    assert len(sidecars_in(folder / "out")) == len(episodes) == 4
+    for path in sidecars_in(folder / "out"):
+        checked = sidecar.verify(path.read_bytes(), {enrolled["keyid"]: public})
+        raw = (folder / "out" / f"{checked.episode_id}.tfrecord").read_bytes()
+        assert checked.robot_hash == enrolled["robot_hash"]
+        assert checked.size_bytes == len(raw)
+        assert checked.num_steps == len(episodes[checked.episode_id].steps["action"])
+        assert checked.consent.granted
+
+
+def test_no_raw_episode_stays_and_the_private_folder_is_the_owners(recorded):
+    folder, _ = recorded
+    private = folder / "out.private"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    assert list(private.iterdir()) == []
+
+
+def test_same_command_gives_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        assert record(tmp_path / name, "--operator_noise=0.2").returncode == 0
+    assert processes.tree(tmp_path / "one") == processes.tree(tmp_path / "two")
+
+
+def test_other_seed_robot_or_noise_gives_other_episodes(tmp_path):
+    out = tmp_path / "out"
+    for more in ([], ["--seed=9"], ["--robot_id=sim-01"], ["--operator_noise=0.1"]):
+        assert record(out, *more, episodes=1).returncode == 0
+    assert len(episodes_in(out)) == 4
+
+
+def test_running_again_adds_what_is_missing_and_nothing_twice(tmp_path):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert record(out, episodes=1).returncode == 0
+    before = processes.tree(out)
+    done = record(out, episodes=3)
+    assert "2 recorded, 1 already there" in done.stdout
+    after = processes.tree(out)
+    assert {n: after[n] for n in before if n.startswith("0")} == {
+        n: raw for n, raw in before.items() if n.startswith("0")
+    }
+    assert record(whole, episodes=3).returncode == 0
+    assert after == processes.tree(whole)
+
+
+def test_episodes_without_consent_say_so(tmp_path):
+    assert record(tmp_path / "out", "--noconsent", episodes=1).returncode == 0
+    (path,) = sidecars_in(tmp_path / "out")
+    assert not sidecar.parse(path.read_bytes()).consent.granted
+
+
+def test_key_file_is_made_and_gives_a_hash_that_nobody_can_derive(tmp_path):
+    key_file = tmp_path / "key.json"
+    for name in ("a", "b"):
+        done = record(tmp_path / name, f"--key_file={key_file}", episodes=1)
+        assert done.returncode == 0, done.stderr
+    assert processes.tree(tmp_path / "a") == processes.tree(tmp_path / "b")
+    (episode,) = episodes_in(tmp_path / "a").values()
+    derived = robot_key.simulated("sim-00").robot_hash("sim-00")
+    assert episode.metadata.robot_hash != derived
+
+
+def test_unknown_robot_is_one_line_that_lists_the_known_and_writes_nothing(tmp_path):
+    done = record(tmp_path / "out", robot="metaworld:fly-v3")
+    assert done.returncode == 1
+    line = one_line(done)
+    assert "'metaworld:fly-v3'" in line
+    assert "metaworld:push-v3" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("--sim_start=noon", "RFC 3339"),
+        ("--location=1 Main Street", "latitude,longitude"),
+    ],
+)
+def test_bad_value_is_refused_before_anything_is_recorded(tmp_path, flag, reason):
+    done = record(tmp_path / "out", flag)
+    assert done.returncode == 1
+    assert reason in one_line(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["--episodes=0", "--nonsense=1", "stray", "--pace=x"])
+def test_wrong_usage_exits_with_2(tmp_path, flag):
+    done = record(tmp_path / "out", flag)
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_flag_with_its_default(tmp_path):
+    done = processes.run("edge.record", "--help")
+    assert done.returncode == 0
+    for flag in ("--robot", "--episodes", "--seed", "--output", "--operator_noise"):
+        assert flag in done.stdout
+
+
+def test_private_folder_that_others_can_read_is_refused(tmp_path):
+    private = tmp_path / "private"
+    private.mkdir()
+    private.chmod(0o755)
+    done = record(tmp_path / "out", f"--private_dir={private}")
+    assert done.returncode == 1
+    assert "expected mode 0700" in one_line(done)
+    assert list(private.iterdir()) == []
+
+
+def kill_while_recording(out):
+    """Kills the recorder in its third episode; returns what it printed until then."""
+    running = processes.start(
+        "edge.record",
+        f"--robot={REACH}",
+        "--episodes=50",
+        "--seed=7",
+        f"--output={out}",
+        "--pace=realtime",
+    )
+    said = [running.stdout.readline(), running.stdout.readline()]
+    private = out.with_name(out.name + ".private")
+    deadline_s = time.monotonic() + 60
+    while not any(p.stat().st_size > 2000 for p in private.glob("*.journal")):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+    (journal,) = private.glob("*.journal")
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    running.stdout.close()
+    return said, journal.stem
+
+
+def test_killed_recorder_loses_no_step_it_kept_and_the_next_run_goes_on(tmp_path):
+    out = tmp_path / "out"
+    said, unfinished = kill_while_recording(out)
+    assert all("success after" in line for line in said)
+    assert len(episodes_in(out)) == 2
+    done = record(out, episodes=3)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert f"recovered episode {unfinished} of an interrupted run" in done.stdout
+    assert "1 recorded, 2 already there, 1 recovered" in done.stdout
+    episodes = episodes_in(out)
+    assert len(episodes) == len(sidecars_in(out)) == 4
+    kept = episodes[unfinished]
+    (again,) = (
+        e
+        for name, e in episodes.items()
+        if name != unfinished
+        and (
+            e.steps["observation/state"][0] == kept.steps["observation/state"][0]
+        ).all()
+    )
+    count = len(kept.steps["action"])
+    assert "recovered" in kept.metadata.tags
+    assert 5 < count <= len(again.steps["action"])
+    assert kept.steps["is_last"].tolist() == [False] * (count - 1) + [True]
+    assert (again.steps["action"][:count] == kept.steps["action"]).all()
+    assert list((tmp_path / "out.private").iterdir()) == []
+
+
+def test_two_recorders_cannot_share_a_folder(tmp_path):
+    out = tmp_path / "out"
+    first = processes.start(
+        "edge.record",
+        f"--robot={REACH}",
+        "--episodes=50",
+        f"--output={out}",
+        "--pace=realtime",
+    )
+    first.stdout.readline()
+    done = record(out)
+    first.kill()
+    first.communicate()
+    assert done.returncode == 1
+    assert "another process is writing" in one_line(done)
+
+
+# Runs the same command on a small disk and again once there is room. The disk is a
+# small tmpfs where namespaces are allowed, otherwise a limit on the size of any file.
+FULL_DISK = """
+    cd "$DISK" && {limit} "$@" >"$KEEP/1.out" 2>"$KEEP/1.err"
+    echo $? >"$KEEP/1.rc"; cp -r "$DISK" "$KEEP/1"
+    {grow}; "$@" >"$KEEP/2.out" 2>"$KEEP/2.err"
+    echo $? >"$KEEP/2.rc"; cp -r "$DISK" "$KEEP/2"
+"""
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+def run_on_a_full_disk(disk, keep, *arguments):
+    disk.mkdir()
+    keep.mkdir()
+    probe = subprocess.run(
+        [*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", str(disk)],
+        capture_output=True,
+        check=False,
+    )
+    if probe.returncode == 0:
+        enter = NAMESPACE
+        before = 'mount -t tmpfs -o size=80k tmpfs "$DISK"'
+        limit, grow = "", 'mount -o remount,size=64m "$DISK"'
+    else:
+        enter, before, limit, grow = [], ":", "prlimit --fsize=6000", ":"
+    script = f"{before} && {FULL_DISK.format(limit=limit, grow=grow)}"
+    subprocess.run(
+        [*enter, "sh", "-c", script, "sh", *processes.command(*arguments)],
+        check=True,
+        env=processes.environment() | {"DISK": str(disk), "KEEP": str(keep)},
+    )
+
+
+def test_full_disk_is_one_clear_error_and_nothing_shared_is_half_written(tmp_path):
+    keep = tmp_path / "keep"
+    run_on_a_full_disk(
+        tmp_path / "disk",
+        keep,
+        "edge.record",
+        f"--robot={REACH}",
+        "--episodes=6",
+        "--seed=7",
+        "--output=out",
+    )
+    error = (keep / "1.err").read_text().strip()
+    assert (keep / "1.rc").read_text() == "1\n"
+    assert len(error.splitlines()) == 1, error
+    assert "No space left on device" in error or "File too large" in error
+    said = (keep / "1.out").read_text()
+    whole = episodes_in(keep / "1" / "out")
+    assert len(whole) >= said.count("success after")
+    assert len(whole) < 6
+    assert not list((keep / "1" / "out").glob(".tmp-*"))
+    assert (keep / "2.err").read_text() == ""
+    assert (keep / "2.rc").read_text() == "0\n"
+    after = episodes_in(keep / "2" / "out")
+    whole_after = [e for e in after.values() if "recovered" not in e.metadata.tags]
+    assert len(whole_after) >= 6
+    for path in sidecars_in(keep / "2" / "out"):
+        told = sidecar.parse(path.read_bytes())
+        raw = (keep / "2" / "out" / f"{told.episode_id}.tfrecord").read_bytes()
+        assert told.sha256 == sha256_bytes(raw)

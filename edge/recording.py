@@ -1,0 +1,227 @@
+"""Carries episodes of one robot from its control loop to a folder that may be shared.
+
+    begin -> journal -> raw episode -> redact -> sign -> shared folder
+
+All before the last arrow lies in a private folder. Each arrow is durable before the
+next begins: a crash at any instant leaves the raw episode, the shared one, or both,
+and `recover` finishes what was begun.
+"""
+
+import contextlib
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge import private_folder
+from edge.clock import rfc3339_from_unix_ns
+from edge.recorder import EpisodeRecorder
+from edge.redact.redactor import Redactor
+from edge.robot_key import RobotKey
+from edge.robots.robot import RobotSpec
+from edge.runtime_version import RUNTIME_VERSION
+from release.digest import sha256_bytes
+from rlds import durable_file, example_codec, reader, sidecar, tfrecord, writer
+from rlds.episode import Episode, EpisodeMetadata
+from rlds.redaction_record import RedactionRecord
+from rlds.sidecar import Consent, Safety, Sidecar
+from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.tfds_directory import TfdsDirectory
+from rlds.writer import ClosedEpisode
+
+DATASET_NAME = "episodes"
+SIDECAR_SUFFIX = ".sidecar.json"
+
+
+class Held(enum.Enum):
+    """What the shared folder holds of an episode."""
+
+    NOTHING = "nothing"
+    WHOLE = "whole"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True)
+class Published:
+    """An episode in the shared folder.
+
+    Attributes:
+        episode_id: its name.
+        path: its file.
+        num_steps: how many steps it has.
+    """
+
+    episode_id: str
+    path: Path
+    num_steps: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Who acted in an episode, and under what.
+
+    Attributes:
+        operator: `expert`, `human` or `policy:<first 12 digits of its digest>`.
+        package_digest: digest of the package that acted; "" when none did.
+        delta_digest: digest of the local delta; "" when there is none.
+        channel: the channel that the package came from; "" when none.
+        tags: notes; only allow-listed ones leave the robot.
+        location: latitude,longitude in degrees, or "".
+    """
+
+    operator: str
+    package_digest: str = ""
+    delta_digest: str = ""
+    channel: str = ""
+    tags: tuple[str, ...] = ()
+    location: str = ""
+
+
+class Recording:
+    """The episodes of one robot, on their way from private to shared."""
+
+    def __init__(
+        self, output: Path, private: Path, key: RobotKey, robot_id: str, consent: bool
+    ) -> None:
+        """See `opened`, which is how a recording is made."""
+        self._output = output
+        self._private = private
+        self._key = key
+        self._robot_id = robot_id
+        self._consent = consent
+        self._redactor = Redactor(key.robot_hash(robot_id))
+
+    def held(self, episode_id: str) -> Held:
+        """What the shared folder holds of an episode.
+
+        Raises:
+            RldsError: it holds a file of that name that is no episode.
+        """
+        if not self._sidecar_path(episode_id).exists():
+            return Held.NOTHING
+        episode = reader.read_episode(self._episode_path(episode_id))
+        if writer.RECOVERED_TAG in episode.metadata.tags:
+            return Held.RECOVERED
+        return Held.WHOLE
+
+    def begin(
+        self,
+        robot: RobotSpec,
+        episode_id: str,
+        start_unix_ns: int,
+        provenance: Provenance,
+    ) -> EpisodeRecorder:
+        """Opens the private journal of an episode that begins now.
+
+        Raises:
+            RldsError: the journal cannot be written.
+        """
+        metadata = EpisodeMetadata(
+            schema_version=SCHEMA_VERSION,
+            episode_id=episode_id,
+            robot_hash=self._robot_id,
+            robot_model=robot.robot_model,
+            environment_id=robot.environment_id,
+            package_digest=provenance.package_digest,
+            delta_digest=provenance.delta_digest,
+            channel=provenance.channel,
+            software_version=RUNTIME_VERSION,
+            start_time=rfc3339_from_unix_ns(start_unix_ns),
+            location=provenance.location,
+            tags=provenance.tags,
+            task=robot.task,
+            success=None,
+            operator=provenance.operator,
+        )
+        spec = EpisodeSpec(robot.state_size, robot.action_size)
+        return EpisodeRecorder(self._private, spec, metadata)
+
+    def publish(self, closed: ClosedEpisode) -> Published:
+        """Redacts, signs and shares a raw episode, then removes the raw one.
+
+        Raises:
+            UncoveredFieldError: a sensitive field has no transform; nothing is shared.
+            RedactionError: a value cannot be redacted; nothing is shared.
+            RldsError: a file cannot be read or written; the raw episode stays.
+        """
+        return self._publish(closed.path)
+
+    def recover(self) -> Iterator[Published]:
+        """Shares what an interrupted recording left in the private folder.
+
+        Raises:
+            RldsError, EdgeError: as `publish`; what was left stays.
+        """
+        writer.recover(self._private)
+        for path in sorted(self._private.glob(f"*{writer.EPISODE_SUFFIX}")):
+            yield self._publish(path)
+
+    def _publish(self, path: Path) -> Published:
+        raw = reader.read_episode(path)
+        if self.held(raw.metadata.episode_id) is Held.NOTHING:
+            redacted, record = self._redactor.redact(raw)
+            framed = tfrecord.frame(example_codec.encode(redacted))
+            directory = TfdsDirectory(self._output, DATASET_NAME, redacted.spec)
+            directory.add(framed, self._sidecar(redacted, record, framed))
+        path.unlink()
+        durable_file.fsync_folder(self._private)
+        name = raw.metadata.episode_id
+        return Published(name, self._episode_path(name), raw.num_steps)
+
+    def _episode_path(self, episode_id: str) -> Path:
+        return self._output / f"{episode_id}{writer.EPISODE_SUFFIX}"
+
+    def _sidecar_path(self, episode_id: str) -> Path:
+        return self._output / f"{episode_id}{SIDECAR_SUFFIX}"
+
+    def _sidecar(
+        self, episode: Episode, record: RedactionRecord, framed: bytes
+    ) -> bytes:
+        metadata = episode.metadata
+        violations = int(episode.steps["safety_violation"].sum())
+        return sidecar.sign(
+            Sidecar(
+                schema_version=SCHEMA_VERSION,
+                episode_id=metadata.episode_id,
+                sha256=sha256_bytes(framed),
+                size_bytes=len(framed),
+                num_steps=episode.num_steps,
+                robot_hash=metadata.robot_hash,
+                date=metadata.start_time[:10],
+                consent=Consent(
+                    granted=self._consent, by="operator", at=metadata.start_time
+                ),
+                safety=Safety(violations=violations, escalated=violations > 0),
+                privacy=record,
+                package_digest=metadata.package_digest,
+                delta_digest=metadata.delta_digest,
+                software=metadata.software_version,
+            ),
+            self._key.signing,
+        )
+
+
+@contextlib.contextmanager
+def opened(
+    output: Path, private: Path, key: RobotKey, robot_id: str, consent: bool
+) -> Iterator[Recording]:
+    """Makes the folders and holds them against other recordings.
+
+    Args:
+        output: folder of redacted episodes; may hold some already.
+        private: folder of raw episodes, mode 0700.
+        key: the robot's secrets.
+        robot_id: the robot's name, which never leaves it.
+        consent: whether the operator lets these episodes be uploaded.
+
+    Raises:
+        OutputFolderError: another recording writes there, or others can read
+            `private`.
+        RldsError, OSError: the folders cannot be made.
+    """
+    private_folder.make_private(private)
+    output.mkdir(parents=True, exist_ok=True)
+    with private_folder.locked(private), private_folder.locked(output):
+        durable_file.remove_leftovers(output)
+        durable_file.remove_leftovers(private)
+        yield Recording(output, private, key, robot_id, consent)

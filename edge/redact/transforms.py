@@ -1,0 +1,64 @@
+"""What removes the sensitivity of a field: one pure function per transform.
+
+`rlds.spec` names the transform of each sensitive field; the functions here are what
+those names mean on a robot. Numeric fields only: there is no transform for images or
+sound yet, so an episode that holds them cannot leave the robot.
+"""
+
+from datetime import UTC, datetime
+
+from edge.errors import RedactionError
+
+GRID_DEGREES = 0.1  # about 11 km north to south
+_MAX_DEGREES = (90.0, 180.0)
+
+# Tags that say nothing about people or places. All other tags are dropped.
+ALLOWED_TAGS = frozenset({"demonstration", "recovered", "rollout", "simulated"})
+
+
+def coarsen_time(text: str) -> str:
+    """RFC 3339 time in UTC, cut down to its hour.
+
+    Raises:
+        RedactionError: the text is no such time.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as e:
+        raise RedactionError(
+            f"start_time: expected an RFC 3339 time, got {text!r}"
+        ) from e
+    if moment.tzinfo is None:
+        raise RedactionError(f"start_time: expected a time zone, got {text!r}")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:00:00Z")
+
+
+def coarsen_location(text: str) -> str:
+    """`latitude,longitude` in degrees, rounded to a grid of a tenth of a degree.
+
+    An empty text stays empty: the robot does not know where it is.
+
+    Raises:
+        RedactionError: the text is no such pair, so that nobody's address slips by.
+    """
+    if not text:
+        return ""
+    parts = text.split(",")
+    try:
+        degrees = [float(part) for part in parts]
+    except ValueError:
+        degrees = []
+    if len(degrees) != 2 or not all(
+        abs(value) <= limit for value, limit in zip(degrees, _MAX_DEGREES, strict=True)
+    ):
+        raise RedactionError(
+            "location: expected latitude,longitude in degrees such as 52.5,13.4,"
+            " got other text, which is not repeated here; correct --location"
+        )
+    # Adding 0.0 turns a rounded -0.0 into 0.0.
+    return ",".join(f"{round(value, 1) + 0.0:.1f}" for value in degrees)
+
+
+def allow_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """The tags of `ALLOWED_TAGS`, in their order."""
+    return tuple(tag for tag in tags if tag in ALLOWED_TAGS)

@@ -1,0 +1,151 @@
+"""A robot's secrets: the key that signs sidecars and the key that hides its name.
+
+A real robot keeps both in one file of mode 0600 that is made on first use. A simulated
+robot has no privacy to lose: its secrets are derived from its robot id, so that
+recording it twice gives the same bytes. Whoever knows the id can compute them; a
+simulated robot's enrolment says nothing about who recorded.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from edge.errors import KeyFileError
+from rlds import canonical_json, durable_file
+
+SCHEMA_VERSION = 1
+_SECRET_BYTES = 32
+_LIMIT_BYTES = 4096
+_KEYS = {"schema_version", "signing", "hashing"}
+
+
+@dataclass(frozen=True)
+class RobotKey:
+    """The two secrets of one robot.
+
+    Attributes:
+        signing: Ed25519 key over sidecars; kept out of `repr`.
+        hashing: 32-byte HMAC key that turns the robot's id into its public hash.
+    """
+
+    signing: Ed25519PrivateKey = field(repr=False)
+    hashing: bytes = field(repr=False)
+
+    @property
+    def keyid(self) -> str:
+        """Id of the public half: sha256 of its 32 bytes, in hex."""
+        return hashlib.sha256(self.signing.public_key().public_bytes_raw()).hexdigest()
+
+    def robot_hash(self, robot_id: str) -> str:
+        """HMAC-SHA256 of the robot's id, 64 hex digits (RFC 2104)."""
+        return hmac.new(self.hashing, robot_id.encode(), hashlib.sha256).hexdigest()
+
+    def enrolment(self, robot_id: str) -> bytes:
+        """The public half as JSON, to be handed to the cloud once."""
+        public = base64.b64encode(self.signing.public_key().public_bytes_raw())
+        return canonical_json.encode(
+            {
+                "keyid": self.keyid,
+                "public": public.decode(),
+                "robot_hash": self.robot_hash(robot_id),
+            }
+        )
+
+
+def simulated(robot_id: str) -> RobotKey:
+    """The key of a simulated robot, derived from its id."""
+
+    def derive(purpose: str) -> bytes:
+        text = f"continuon simulated robot {purpose}:{robot_id}"
+        return hashlib.sha256(text.encode()).digest()
+
+    return RobotKey(
+        Ed25519PrivateKey.from_private_bytes(derive("signing")), derive("hashing")
+    )
+
+
+def load_or_create(path: Path) -> RobotKey:
+    """Reads a robot's key file, or makes one where there is none.
+
+    Raises:
+        KeyFileError: the file is no robot key, is a link, or others can read it.
+        OSError: the file cannot be read or written.
+    """
+    try:
+        raw = _read_private(path)
+    except FileNotFoundError:
+        raw = _create(path)
+    return _parse(raw, path)
+
+
+def _read_private(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise KeyFileError(
+            f"{path}: expected a readable robot key file, got {e.strerror};"
+            " name another --key_file"
+        ) from e
+    with os.fdopen(descriptor, "rb") as stream:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if mode & 0o077:
+            raise KeyFileError(
+                f"{path}: expected mode 0600, got {mode:04o}; others could have read"
+                " this key: make a new one, or chmod 600 if you are sure"
+            )
+        return stream.read(_LIMIT_BYTES)
+
+
+def _create(path: Path) -> bytes:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "signing": base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode(),
+        "hashing": base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode(),
+    }
+    raw = canonical_json.encode(value)
+    durable_file.write(path, raw, mode=0o600)
+    return raw
+
+
+def _parse(raw: bytes, path: Path) -> RobotKey:
+    wrong = KeyFileError(
+        f"{path}: expected a robot key file of schema_version {SCHEMA_VERSION};"
+        " name another --key_file, or remove this one to make a new robot"
+    )
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        # The cause's text stays out: it could quote the key.
+        raise wrong from None
+    if not isinstance(value, dict) or set(value) != _KEYS:
+        raise wrong
+    if value["schema_version"] != SCHEMA_VERSION:
+        raise wrong
+    return RobotKey(
+        Ed25519PrivateKey.from_private_bytes(_secret(value["signing"], wrong)),
+        _secret(value["hashing"], wrong),
+    )
+
+
+def _secret(value: object, wrong: KeyFileError) -> bytes:
+    if not isinstance(value, str):
+        raise wrong
+    try:
+        secret = base64.b64decode(value, validate=True)
+    except binascii.Error:
+        raise wrong from None
+    if len(secret) != _SECRET_BYTES:
+        raise wrong
+    return secret

@@ -1,0 +1,39 @@
+"""Makes redacted, signed episodes of the smallest robot in milliseconds, for tests."""
+
+from pathlib import Path
+
+from edge import robot_key
+from edge.clock import SimulatedClock
+from edge.control import Pace, run_episode
+from edge.recording import Provenance, opened
+from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
+from edge.safety import config_for
+from rlds.uuid7 import uuid7
+
+ROBOT_ID = "point-1"
+START_UNIX_NS = 1_767_254_400_000_000_000  # 2026-01-01T08:00:00Z
+
+
+def make(folder: Path, count: int, consent: bool = True) -> list[str]:
+    """Records `count` episodes into `folder`; returns their names."""
+    names = []
+    key = robot_key.simulated(ROBOT_ID)
+    private = folder.with_name(folder.name + ".private")
+    with opened(folder, private, key, ROBOT_ID, consent) as recording:
+        for seed in range(count):
+            name = uuid7(START_UNIX_NS // 1_000_000 + seed, bytes(10))
+            recorder = recording.begin(
+                SPEC, name, START_UNIX_NS, Provenance(operator="expert")
+            )
+            result = run_episode(
+                SimulatedPoint(SimulatedClock(START_UNIX_NS)),
+                PointExpert(),
+                config_for(SPEC),
+                recorder,
+                seed,
+                100,
+                Pace.SIMULATED,
+            )
+            recording.publish(recorder.close(result.success))
+            names.append(name)
+    return names

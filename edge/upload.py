@@ -1,0 +1,143 @@
+"""Sends recorded episodes to the store of raw episodes.
+
+    bazel run //edge:upload -- --from=DIR --to=gs://BUCKET
+
+DIR is a folder that //edge:record wrote. An episode goes up with the operator's
+consent, or when a safety violation escalated it; others stay and are counted. An
+episode counts as sent once the store names the digest of the bytes it holds and a
+receipt `<episode_id>.sent.json` says so in DIR. Killed at any moment and started again,
+the command goes on: objects that the store holds already are not sent twice.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import app, flags
+
+from edge import upload_layout
+from edge.errors import EdgeError, UploadError
+from edge.recording import SIDECAR_SUFFIX
+from release import command_line
+from release.digest import sha256_bytes
+from release.store import PreconditionFailedError, Store, open_store
+from rlds import durable_file, sidecar
+from rlds.errors import RldsError
+from rlds.sidecar import Sidecar
+
+_SIDECAR_LIMIT_BYTES = 1024 * 1024
+
+_FROM = flags.DEFINE_string("from", None, "Folder of recorded episodes.", required=True)
+_TO = flags.DEFINE_string(
+    "to", None, "Store of raw episodes, file:///… or gs://….", required=True
+)
+
+
+@dataclass
+class Tally:
+    """What became of the episodes of a folder.
+
+    Attributes:
+        sent: sent now.
+        held: in the store already, byte for byte.
+        receipted: sent by an earlier run.
+        private: without consent or escalation; they stay.
+    """
+
+    sent: int = 0
+    held: int = 0
+    receipted: int = 0
+    private: int = 0
+
+
+def main(argv: list[str]) -> int:
+    """Sends what is not sent yet."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}")
+    tally = upload(Path(_FROM.value), open_store(_TO.value))
+    command_line.say(
+        f"{tally.sent} sent, {tally.held} already in the store,"
+        f" {tally.receipted} with a receipt, {tally.private} kept without consent"
+    )
+    return 0
+
+
+def upload(folder: Path, store: Store) -> Tally:
+    """Sends every episode of `folder` that may leave and has not been sent.
+
+    Raises:
+        UploadError: the folder is none, an episode is not the one its sidecar
+            describes, or the store holds other bytes under its name.
+        RldsError: a sidecar is malformed.
+        ReleaseError: the store fails.
+    """
+    if not folder.is_dir():
+        raise UploadError(
+            f"{folder}: expected a folder of recorded episodes, found none; record"
+            " some with //edge:record --output"
+        )
+    durable_file.remove_leftovers(folder)
+    tally = Tally()
+    for path in sorted(folder.glob(f"*{SIDECAR_SUFFIX}")):
+        _upload_episode(path, store, tally)
+    return tally
+
+
+def _upload_episode(path: Path, store: Store, tally: Tally) -> None:
+    raw = path.read_bytes()
+    description = sidecar.parse(raw)
+    stem = path.name.removesuffix(SIDECAR_SUFFIX)
+    if not (description.consent.granted or description.safety.escalated):
+        tally.private += 1
+        return
+    receipt_path = path.with_name(stem + upload_layout.RECEIPT_SUFFIX)
+    receipt = upload_layout.receipt(description, store.uri, sha256_bytes(raw))
+    if receipt_path.is_file() and receipt_path.read_bytes() == receipt:
+        tally.receipted += 1
+        return
+    episode = _read_episode(path.with_name(f"{stem}.tfrecord"), path, description)
+    target = upload_layout.folder(description)
+    new = _put(store, f"{target}/{upload_layout.EPISODE_FILE}", episode)
+    # The sidecar goes last: a folder that has one has its episode.
+    new |= _put(store, f"{target}/{upload_layout.SIDECAR_FILE}", raw)
+    durable_file.write(receipt_path, receipt)
+    tally.sent += new
+    tally.held += not new
+    command_line.say(f"{'sent' if new else 'already there'} {target}")
+
+
+def _read_episode(path: Path, sidecar_path: Path, description: Sidecar) -> bytes:
+    if not path.is_file() or path.stat().st_size != description.size_bytes:
+        size = path.stat().st_size if path.is_file() else 0
+        raise UploadError(
+            f"{path}: expected the {description.size_bytes} bytes that {sidecar_path}"
+            f" describes, got {size}; nothing of it was sent: record it again"
+        )
+    raw = path.read_bytes()
+    if sha256_bytes(raw) != description.sha256:
+        raise UploadError(
+            f"{path}: expected sha256 {description.sha256} as in {sidecar_path}, got"
+            f" {sha256_bytes(raw)}; nothing of it was sent: record it again"
+        )
+    return raw
+
+
+def _put(store: Store, path: str, data: bytes) -> bool:
+    """Puts an object that is not there yet; returns whether it was new."""
+    wanted = sha256_bytes(data)
+    new = store.generation(path) == 0
+    if new:
+        try:
+            store.put(path, data, if_generation_match=0)
+        except PreconditionFailedError:
+            new = False  # somebody sent it meanwhile; the digest below decides
+    held = store.digest(path)
+    if held != wanted:
+        raise UploadError(
+            f"{store.uri}/{path}: expected the store to hold sha256 {wanted}, it holds"
+            f" {held}; the local episode stays unsent: compare the two by hand"
+        )
+    return new
+
+
+if __name__ == "__main__":
+    command_line.run(main, errors=(EdgeError, RldsError))

@@ -1,0 +1,151 @@
+"""Runs the real command against a local store, kills it, and breaks its input."""
+
+import json
+import signal
+
+import pytest
+
+from edge import robot_key, upload
+from edge.errors import UploadError
+from edge.testing import processes, shared_episodes
+from release.digest import sha256_bytes
+from release.store import LocalStore
+
+HASH = robot_key.simulated(shared_episodes.ROBOT_ID).robot_hash(
+    shared_episodes.ROBOT_ID
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shared_episodes.make(tmp_path / "out", 3)
+    return tmp_path / "out"
+
+
+def store_at(path):
+    path.mkdir(exist_ok=True)
+    return LocalStore(path)
+
+
+def episode_path(name):
+    return f"rlds_v0/robot_hash={HASH}/date=2026-01-01/episode_id={name}"
+
+
+def names_in(folder):
+    return sorted(path.stem for path in folder.glob("*.tfrecord"))
+
+
+def test_command_copies_each_episode_and_sidecar_to_its_place(folder, tmp_path):
+    store = store_at(tmp_path / "store")
+    done = processes.run("edge.upload", f"--from={folder}", f"--to={store.uri}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(
+        "3 sent, 0 already in the store, 0 with a receipt, 0 kept without consent\n"
+    )
+    for name in names_in(folder):
+        target = tmp_path / "store" / episode_path(name)
+        raw = (folder / f"{name}.tfrecord").read_bytes()
+        assert (target / "episode.tfrecord").read_bytes() == raw
+        sidecar = (folder / f"{name}.sidecar.json").read_bytes()
+        assert (target / "sidecar.json").read_bytes() == sidecar
+        receipt = json.loads((folder / f"{name}.sent.json").read_bytes())
+        assert receipt["sha256"] == sha256_bytes(raw)
+        assert receipt["store"] == store.uri
+    again = processes.run("edge.upload", f"--from={folder}", f"--to={store.uri}")
+    assert "0 sent, 0 already in the store, 3 with a receipt" in again.stdout
+
+
+def test_lost_receipt_sends_nothing_twice(folder, tmp_path):
+    store = store_at(tmp_path / "store")
+    upload.upload(folder, store)
+    for path in folder.glob("*.sent.json"):
+        path.unlink()
+    assert upload.upload(folder, store) == upload.Tally(held=3)
+
+
+def test_receipt_of_another_store_does_not_count(folder, tmp_path):
+    upload.upload(folder, store_at(tmp_path / "one"))
+    assert upload.upload(folder, store_at(tmp_path / "two")) == upload.Tally(sent=3)
+
+
+def test_episode_without_consent_stays(tmp_path):
+    shared_episodes.make(tmp_path / "out", 2, consent=False)
+    store = store_at(tmp_path / "store")
+    assert upload.upload(tmp_path / "out", store) == upload.Tally(private=2)
+    assert store.list("") == ()
+    assert not list((tmp_path / "out").glob("*.sent.json"))
+
+
+def test_episode_that_changed_after_signing_is_not_sent(folder, tmp_path):
+    path = folder / f"{names_in(folder)[1]}.tfrecord"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    store = store_at(tmp_path / "store")
+    with pytest.raises(UploadError, match=r"expected sha256 .* nothing of it was sent"):
+        upload.upload(folder, store)
+    assert len(store.list("")) == 2
+    assert len(list(folder.glob("*.sent.json"))) == 1
+
+
+@pytest.mark.parametrize("size_bytes", [0, 10])
+def test_truncated_or_missing_episode_is_not_sent(folder, tmp_path, size_bytes):
+    path = folder / f"{names_in(folder)[0]}.tfrecord"
+    raw = path.read_bytes()[:size_bytes]
+    path.unlink()
+    if raw:
+        path.write_bytes(raw)
+    store = store_at(tmp_path / "store")
+    with pytest.raises(UploadError, match=f"got {size_bytes}; nothing of it was sent"):
+        upload.upload(folder, store)
+    assert store.list("") == ()
+
+
+def test_store_that_holds_other_bytes_is_an_error_and_is_left_alone(folder, tmp_path):
+    store = store_at(tmp_path / "store")
+    path = f"{episode_path(names_in(folder)[0])}/episode.tfrecord"
+    store.put(path, b"somebody else's")
+    with pytest.raises(UploadError, match="the local episode stays unsent"):
+        upload.upload(folder, store)
+    assert store.get(path, 100) == b"somebody else's"
+    assert not list(folder.glob("*.sent.json"))
+
+
+def test_killed_upload_goes_on_where_it_was(tmp_path):
+    folder = tmp_path / "out"
+    names = shared_episodes.make(folder, 30)
+    store = store_at(tmp_path / "store")
+    running = processes.start("edge.upload", f"--from={folder}", f"--to={store.uri}")
+    for _ in range(3):
+        assert running.stdout.readline().startswith("sent ")
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    running.stdout.close()
+    receipts = {path.name.split(".")[0] for path in folder.glob("*.sent.json")}
+    for name in receipts:
+        raw = (folder / f"{name}.tfrecord").read_bytes()
+        assert store.get(f"{episode_path(name)}/episode.tfrecord", 10**6) == raw
+    tally = upload.upload(folder, store)
+    assert tally.receipted == len(receipts) >= 3
+    assert tally.sent + tally.held + tally.receipted == 30
+    assert store.list("") == tuple(
+        f"{episode_path(name)}/{file}"
+        for name in sorted(names)
+        for file in ("episode.tfrecord", "sidecar.json")
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["--from=/nowhere", "--to=file:///tmp"], 1, "expected a folder of recorded"),
+        (["--from=.", "--to=ftp://x/y"], 1, "expected a file:///"),
+        (["--from=."], 2, "--to"),
+        (["--from=.", "--to=file:///tmp", "stray"], 2, "'stray'"),
+    ],
+)
+def test_wrong_use_is_one_line(arguments, code, reason):
+    done = processes.run("edge.upload", *arguments)
+    assert done.returncode == code
+    assert reason in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
