@@ -1,7 +1,7 @@
 """One episode in memory: its own fields and its steps, checked on construction."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +11,8 @@ from rlds.errors import MalformedEpisodeError
 from rlds.spec import MAX_STEPS, SCHEMA_VERSION, EpisodeSpec, Field
 
 Array = np.ndarray[Any, np.dtype[Any]]
+# All values of one step field: an array [T, ...], or one encoded image per step.
+StepValues = Array | Sequence[bytes]
 
 _MAX_TEXT = 4096  # characters
 _MAX_TAGS = 64
@@ -133,7 +135,7 @@ def check_episode_id(text: str) -> None:
         raise _malformed("episode_id", "a UUID of version 7", repr(text))
 
 
-def _checked(field: Field, value: Any, count: int) -> Any:
+def _checked(field: Field, value: StepValues, count: int) -> StepValues:
     if field.dtype == "jpeg":
         return _checked_images(field.name, value, count)
     if not isinstance(value, np.ndarray) or value.dtype != np.dtype(field.dtype):
@@ -149,7 +151,7 @@ def _checked(field: Field, value: Any, count: int) -> Any:
     return copy
 
 
-def _checked_images(name: str, value: Any, count: int) -> tuple[bytes, ...]:
+def _checked_images(name: str, value: StepValues, count: int) -> tuple[bytes, ...]:
     images = tuple(value)
     if len(images) != count:
         raise _malformed(name, f"{count} images", len(images))
@@ -159,7 +161,7 @@ def _checked_images(name: str, value: Any, count: int) -> tuple[bytes, ...]:
     return images
 
 
-def _check_marks(steps: Mapping[str, Array]) -> None:
+def _check_marks(steps: Mapping[str, Any]) -> None:
     first, last = steps["is_first"], steps["is_last"]
     if not first[0] or first[1:].any():
         raise _malformed("is_first", "true at the first step alone", "another step")

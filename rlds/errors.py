@@ -114,6 +114,12 @@ class DamagedJournalError(RldsError):
     )
 
 
+class DatasetFolderError(RldsError):
+    """A folder of episodes is not what was written there before."""
+
+    default_remedy = "use an empty folder, or the spec that the folder began with"
+
+
 class SidecarError(RldsError):
     """Bytes are not a sidecar, or a sidecar cannot be made of these values."""
 

@@ -7,13 +7,13 @@ Source of the message: tensorflow/core/example/{example,feature}.proto.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from rlds import protobuf
-from rlds.episode import Array, Episode, EpisodeMetadata
+from rlds.episode import Array, Episode, EpisodeMetadata, StepValues
 from rlds.errors import MalformedEpisodeError, OversizedError
 from rlds.spec import EpisodeSpec, Field
 
@@ -24,13 +24,6 @@ _FEATURES = 1  # Example.features and Features.feature
 _KEY, _VALUE = 1, 2  # of a map's entry
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # Feature.kind
 _LIST_VALUE = 1
-_KINDS = {
-    "jpeg": _BYTES_LIST,
-    "string": _BYTES_LIST,
-    "float32": _FLOAT_LIST,
-    "int64": _INT64_LIST,
-    "bool": _INT64_LIST,
-}
 _SUCCESS = {True: 1, False: 0, None: -1}
 _SOURCE = "tf.train.Example"
 
@@ -43,7 +36,7 @@ def encode(episode: Episode) -> bytes:
 
 
 def encode_parts(
-    spec: EpisodeSpec, metadata: EpisodeMetadata, steps: Mapping[str, Any]
+    spec: EpisodeSpec, metadata: EpisodeMetadata, steps: Mapping[str, StepValues]
 ) -> bytes:
     """Returns the bytes of the episode that these parts make; no part is checked."""
     features = {
@@ -51,7 +44,7 @@ def encode_parts(
         for field in spec.step_fields()
     }
     for field in spec.episode_fields():
-        features[field.name] = _encode_own(field, getattr(metadata, field.name))
+        features[field.name] = _encode_own(getattr(metadata, field.name))
     entries = b"".join(
         protobuf.bytes_field(
             _FEATURES,
@@ -94,27 +87,27 @@ def decode(
         field.name: _decode_values(field, features[_PREFIX + field.name])
         for field in found.step_fields()
     }
-    own = {
+    own: dict[str, Any] = {
         field.name: _decode_own(field, features[field.name])
         for field in found.episode_fields()
     }
     return Episode(found, EpisodeMetadata(**own), steps)
 
 
-def _encode_values(field: Field, values: Any) -> bytes:
-    if field.dtype == "jpeg":
+def _encode_values(field: Field, values: StepValues) -> bytes:
+    if not isinstance(values, np.ndarray):
         return _bytes_list(values)
     if field.dtype == "float32":
         packed = np.ascontiguousarray(values, "<f4").tobytes()
         return _packed(_FLOAT_LIST, packed)
-    return _packed(_INT64_LIST, protobuf.encode_int64s(np.asarray(values).ravel()))
+    return _packed(_INT64_LIST, protobuf.encode_int64s(values.ravel()))
 
 
-def _encode_own(field: Field, value: Any) -> bytes:
-    if field.name == "success":
+def _encode_own(value: str | tuple[str, ...] | bool | None) -> bytes:
+    if isinstance(value, bool | None):
         only = np.array([_SUCCESS[value]], np.int64)
         return _packed(_INT64_LIST, protobuf.encode_int64s(only))
-    texts = value if field.shape else (value,)
+    texts = (value,) if isinstance(value, str) else value
     return _bytes_list(text.encode() for text in texts)
 
 
@@ -122,7 +115,7 @@ def _packed(kind: int, payload: bytes) -> bytes:
     return protobuf.bytes_field(kind, protobuf.bytes_field(_LIST_VALUE, payload))
 
 
-def _bytes_list(values: Any) -> bytes:
+def _bytes_list(values: Iterable[bytes]) -> bytes:
     return protobuf.bytes_field(
         _BYTES_LIST,
         b"".join(protobuf.bytes_field(_LIST_VALUE, value) for value in values),
@@ -172,14 +165,14 @@ def _read_kind(name: str, value: memoryview) -> tuple[int, memoryview]:
 
 def _infer_spec(features: _Features) -> EpisodeSpec:
     def size(name: str) -> int:
-        values = _decode_list(name, "float32", features.get(_PREFIX + name))
+        values = _numbers(name, "float32", features.get(_PREFIX + name))
         if count == 0 or len(values) % count:
             raise MalformedEpisodeError(
                 name, f"as many values in each of {count} steps", len(values)
             )
         return len(values) // count
 
-    count = len(_decode_list("is_first", "bool", features.get("steps/is_first")))
+    count = len(_numbers("is_first", "bool", features.get("steps/is_first")))
     audio = "steps/observation/audio_mel" in features
     try:
         return EpisodeSpec(
@@ -192,10 +185,10 @@ def _infer_spec(features: _Features) -> EpisodeSpec:
         raise MalformedEpisodeError(_SOURCE, "sizes within the limits", e) from e
 
 
-def _decode_values(field: Field, feature: tuple[int, memoryview]) -> Any:
-    values = _decode_list(field.name, field.dtype, feature)
+def _decode_values(field: Field, feature: tuple[int, memoryview]) -> StepValues:
     if field.dtype == "jpeg":
-        return values
+        return _strings(field.name, feature)
+    values = _numbers(field.name, field.dtype, feature)
     shape = tuple(int(size) for size in field.shape)
     per_step = int(np.prod(shape, dtype=np.int64))
     if len(values) % per_step:
@@ -205,18 +198,24 @@ def _decode_values(field: Field, feature: tuple[int, memoryview]) -> Any:
     return values.reshape(-1, *shape)
 
 
-def _decode_own(field: Field, feature: tuple[int, memoryview]) -> Any:
-    values = _decode_list(field.name, field.dtype, feature)
+def _decode_own(
+    field: Field, feature: tuple[int, memoryview]
+) -> str | tuple[str, ...] | bool | None:
+    if field.dtype == "int64":
+        return _success(field.name, _numbers(field.name, field.dtype, feature))
+    texts = tuple(_text(field.name, value) for value in _strings(field.name, feature))
     if field.shape:
-        return tuple(_text(field.name, value) for value in values)
-    if len(values) != 1:
-        raise MalformedEpisodeError(field.name, "one value", len(values))
-    if field.dtype == "string":
-        return _text(field.name, values[0])
+        return texts
+    if len(texts) != 1:
+        raise MalformedEpisodeError(field.name, "one value", len(texts))
+    return texts[0]
+
+
+def _success(name: str, values: Array) -> bool | None:
     for success, code in _SUCCESS.items():
-        if code == values[0]:
+        if values.tolist() == [code]:
             return success
-    raise MalformedEpisodeError(field.name, "-1, 0 or 1", values[0])
+    raise MalformedEpisodeError(name, "one of -1, 0 and 1", values[:2].tolist())
 
 
 def _text(name: str, value: bytes) -> str:
@@ -226,14 +225,19 @@ def _text(name: str, value: bytes) -> str:
         raise MalformedEpisodeError(name, "UTF-8", f"a bad byte at {e.start}") from e
 
 
-def _decode_list(name: str, dtype: str, feature: tuple[int, memoryview] | None) -> Any:
+def _strings(name: str, feature: tuple[int, memoryview]) -> list[bytes]:
+    kind, payload = feature
+    if kind != _BYTES_LIST:
+        raise MalformedEpisodeError(name, "a list of bytes", f"kind {kind}")
+    return [bytes(value) for value in _only(payload, _LIST_VALUE, name)]
+
+
+def _numbers(name: str, dtype: str, feature: tuple[int, memoryview] | None) -> Array:
     if feature is None:
         raise MalformedEpisodeError(name, "the feature", "none")
     kind, payload = feature
-    if kind != _KINDS[dtype]:
+    if kind != (_FLOAT_LIST if dtype == "float32" else _INT64_LIST):
         raise MalformedEpisodeError(name, f"values of {dtype}", f"kind {kind}")
-    if kind == _BYTES_LIST:
-        return [bytes(value) for value in _only(payload, _LIST_VALUE, name)]
     packed = _join(name, kind, payload)
     if kind == _INT64_LIST:
         return _narrow(name, dtype, protobuf.decode_int64s(packed))

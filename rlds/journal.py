@@ -8,7 +8,7 @@ is a step that was being written when the process or the power went.
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ class _Steps:
         return steps
 
 
-def _whole_frames(read: Any, size_bytes: int) -> Iterator[bytes]:
+def _whole_frames(read: Callable[[int], bytes], size_bytes: int) -> Iterator[bytes]:
     """Yields records up to the first frame that is cut short or fails a checksum."""
     pending = b""
     position = 0

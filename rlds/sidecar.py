@@ -172,8 +172,8 @@ def parse(raw: bytes) -> Sidecar:
     """Reads the structure of a sidecar and believes nothing.
 
     Raises:
-        SidecarError: the bytes are too many or not canonical JSON, or a field is missing, unknown
-            or of another form.
+        SidecarError: the bytes are too many or not canonical JSON, or a field is
+            missing, unknown or of another form.
         RedactionRecordError: the redaction record is missing or malformed.
     """
     value = _decode(raw)
@@ -255,7 +255,9 @@ def _from_json(value: Mapping[str, Any]) -> Sidecar:
     )
 
 
-def _check_keys(where: str, value: Mapping[str, Any], kind: Any) -> None:
+def _check_keys(
+    where: str, value: Mapping[str, Any], kind: type[Sidecar | Consent | Safety]
+) -> None:
     names = {field.name for field in dataclasses.fields(kind)}
     if set(value) != names:
         difference = sorted(set(value) ^ names)

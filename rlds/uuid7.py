@@ -1,4 +1,4 @@
-"""Makes the time-ordered ids of RFC 9562 (UUID version 7) from given time and chance."""
+"""Makes the time-ordered ids of RFC 9562 (UUID version 7) from time and chance."""
 
 import uuid
 

@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -347,7 +347,7 @@ def _create(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Any:
+def _locked(path: Path) -> Iterator[bool]:
     """Yields whether this process may treat the journal as abandoned."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)

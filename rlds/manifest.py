@@ -1,0 +1,303 @@
+"""Names every byte of a dataset version; its own digest is the dataset's identity."""
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
+
+from rlds import canonical_json
+from rlds.errors import CanonicalJsonError, ManifestError, ShardMismatchError
+
+# About 200 bytes per episode: room for a million of them.
+LIMIT_BYTES = 256 * 1024 * 1024
+
+_SOURCE = "manifest.json"
+_SHA256 = re.compile("[0-9a-f]{64}")
+_NAME = re.compile("[a-z][a-z0-9_]{0,63}")
+_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_READ_SIZE_BYTES = 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One TFRecord file of a split.
+
+    Attributes:
+        path: relative to the manifest, with `/`, inside its folder.
+        sha256: digest of the file.
+        size_bytes: size of the file.
+        num_episodes: number of records.
+        num_steps: number of steps in all of them.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int
+    num_episodes: int
+    num_steps: int
+
+    def __post_init__(self) -> None:
+        parts = PurePosixPath(_text("path", self.path))
+        if parts.is_absolute() or ".." in parts.parts or str(parts) != self.path:
+            raise _malformed("a plain path below the manifest", self.path)
+        if self.path == "." or "\\" in self.path or "\0" in self.path:
+            raise _malformed("a plain path below the manifest", self.path)
+        _form("sha256", self.sha256, _SHA256)
+        for name in ("size_bytes", "num_episodes", "num_steps"):
+            _count(name, getattr(self, name))
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeEntry:
+    """One episode of the dataset: its id, the digest of its file, and its split."""
+
+    episode_id: str
+    sha256: str
+    split: str
+    num_steps: int
+
+    def __post_init__(self) -> None:
+        _text("episode_id", self.episode_id)
+        _form("sha256", self.sha256, _SHA256)
+        _form("split", self.split, _NAME)
+        _count("num_steps", self.num_steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureStatistics:
+    """Mean, standard deviation and range per channel over `count` steps."""
+
+    count: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    min: tuple[float, ...]
+    max: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _count("count", self.count)
+        for name in ("mean", "std", "min", "max"):
+            values = getattr(self, name)
+            if not isinstance(values, list | tuple) or len(values) != len(self.mean):
+                raise _malformed(f"{name}: one number per channel", values)
+            for value in values:
+                if type(value) not in (int, float) or not math.isfinite(value):
+                    raise _malformed(f"{name}: finite numbers", value)
+            object.__setattr__(self, name, tuple(float(value) for value in values))
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """Everything that makes a dataset version what it is.
+
+    Attributes:
+        dataset: name of the dataset.
+        version: `X.Y.Z`.
+        created_at: RFC 3339 time.
+        schema_version: of the episodes.
+        index_snapshot_sha256: digest of the index snapshot that was queried.
+        curation_spec: the curation spec, verbatim.
+        curation_spec_sha256: digest of the spec's canonical bytes.
+        code_commit: commit of the code that curated.
+        splits: shards of each split, in order.
+        episodes: every episode, in the order of their ids.
+        drops: reason by episode id for each episode that was left out.
+        statistics: of each numeric feature, over the training split.
+
+    Raises:
+        ManifestError: a value has another type or form, or the parts disagree.
+    """
+
+    dataset: str
+    version: str
+    created_at: str
+    schema_version: str
+    index_snapshot_sha256: str
+    curation_spec: Mapping[str, object]
+    curation_spec_sha256: str
+    code_commit: str
+    splits: Mapping[str, tuple[Shard, ...]]
+    episodes: tuple[EpisodeEntry, ...]
+    drops: Mapping[str, str]
+    statistics: Mapping[str, FeatureStatistics]
+
+    def __post_init__(self) -> None:
+        _form("dataset", self.dataset, _NAME)
+        _form("version", self.version, _VERSION)
+        for name in ("created_at", "schema_version", "code_commit"):
+            _text(name, getattr(self, name))
+        _form("index_snapshot_sha256", self.index_snapshot_sha256, _SHA256)
+        spec_digest = hashlib.sha256(canonical_json.encode(self.curation_spec))
+        if self.curation_spec_sha256 != spec_digest.hexdigest():
+            raise _malformed(
+                f"curation_spec_sha256 {spec_digest.hexdigest()}",
+                self.curation_spec_sha256,
+            )
+        for episode_id, reason in self.drops.items():
+            _text("drops", episode_id)
+            _text("drops", reason)
+        self._check_episodes()
+        self._check_shards()
+        for name in ("curation_spec", "splits", "drops", "statistics"):
+            frozen = MappingProxyType(dict(getattr(self, name)))
+            object.__setattr__(self, name, frozen)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return parse, (encode(self),)
+
+    def _check_episodes(self) -> None:
+        ids = [episode.episode_id for episode in self.episodes]
+        if ids != sorted(set(ids)):
+            raise _malformed("each episode once, in the order of ids", "another order")
+        both = set(ids) & set(self.drops)
+        if both:
+            raise _malformed("an episode kept or dropped", f"both: {sorted(both)}")
+
+    def _check_shards(self) -> None:
+        paths = [shard.path for shards in self.splits.values() for shard in shards]
+        if len(set(paths)) != len(paths):
+            raise _malformed("each shard once", "a path twice")
+        for split, shards in self.splits.items():
+            _form("splits", split, _NAME)
+            kept = [entry for entry in self.episodes if entry.split == split]
+            told = sum(shard.num_episodes for shard in shards)
+            steps = sum(shard.num_steps for shard in shards)
+            if (told, steps) != (len(kept), sum(entry.num_steps for entry in kept)):
+                raise _malformed(
+                    f"{split}: as many episodes and steps as its shards say",
+                    f"{len(kept)} episodes against {told}",
+                )
+        unknown = {entry.split for entry in self.episodes} - set(self.splits)
+        if unknown:
+            raise _malformed("episodes of the splits", f"of {sorted(unknown)}")
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Returns the canonical bytes of `manifest.json`."""
+    value: dict[str, object] = {
+        field.name: getattr(manifest, field.name)
+        for field in dataclasses.fields(manifest)
+    }
+    value["splits"] = {
+        split: [dataclasses.asdict(shard) for shard in shards]
+        for split, shards in manifest.splits.items()
+    }
+    value["episodes"] = [dataclasses.asdict(entry) for entry in manifest.episodes]
+    value["statistics"] = {
+        name: dataclasses.asdict(found) for name, found in manifest.statistics.items()
+    }
+    return canonical_json.encode(value)
+
+
+def digest(manifest: Manifest) -> str:
+    """Returns the SHA-256 of the manifest's bytes: the dataset's identity."""
+    return hashlib.sha256(encode(manifest)).hexdigest()
+
+
+def parse(raw: bytes) -> Manifest:
+    """Turns the bytes of a `manifest.json` into a manifest.
+
+    Raises:
+        ManifestError: the bytes are too many or not canonical JSON, a field is
+            missing, unknown or of another form, or the parts disagree.
+    """
+    if len(raw) > LIMIT_BYTES:
+        raise _malformed(f"at most {LIMIT_BYTES} bytes", len(raw))
+    try:
+        value = canonical_json.decode(raw)
+        canonical = canonical_json.encode(value)
+    except CanonicalJsonError as e:
+        raise _malformed(e.expected, e.got) from e
+    if canonical != raw:
+        raise _malformed("canonical JSON (RFC 8785)", "the same value in other bytes")
+    fields = _object(value, Manifest)
+    fields["splits"] = {
+        split: tuple(Shard(**_object(shard, Shard)) for shard in _list(shards))
+        for split, shards in _mapping(fields["splits"]).items()
+    }
+    fields["episodes"] = tuple(
+        EpisodeEntry(**_object(entry, EpisodeEntry))
+        for entry in _list(fields["episodes"])
+    )
+    fields["statistics"] = {
+        name: FeatureStatistics(**_object(found, FeatureStatistics))
+        for name, found in _mapping(fields["statistics"]).items()
+    }
+    _mapping(fields["drops"])
+    _mapping(fields["curation_spec"])
+    return Manifest(**fields)
+
+
+def verify_shards(manifest: Manifest, folder: Path) -> None:
+    """Reads every shard below `folder` and holds it against the manifest.
+
+    Raises:
+        ShardMismatchError: a shard is missing, is no plain file, or its bytes differ.
+    """
+    for shards in manifest.splits.values():
+        for shard in shards:
+            _verify_shard(shard, folder / shard.path)
+
+
+def _verify_shard(shard: Shard, path: Path) -> None:
+    expected = f"{shard.size_bytes} bytes with SHA-256 {shard.sha256}"
+    found = hashlib.sha256()
+    size_bytes = 0
+    try:
+        with path.open("rb") as stream:
+            # One byte over the size shows that the shard is longer.
+            while size_bytes <= shard.size_bytes:
+                piece = stream.read(_READ_SIZE_BYTES)
+                if not piece:
+                    break
+                found.update(piece)
+                size_bytes += len(piece)
+    except OSError as e:
+        raise ShardMismatchError(path, expected, e.strerror) from e
+    if (size_bytes, found.hexdigest()) != (shard.size_bytes, shard.sha256):
+        got = f"{size_bytes} bytes with {found.hexdigest()}"
+        raise ShardMismatchError(path, expected, got)
+
+
+def _object(value: object, kind: type[Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    fields = _mapping(value)
+    if set(fields) != names:
+        difference = sorted(set(fields) ^ names)
+        raise _malformed(f"the keys of {kind.__name__}", f"a difference: {difference}")
+    return fields
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _malformed("an object", type(value).__name__)
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise _malformed("a list", type(value).__name__)
+    return value
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise _malformed(f"{name}: a text", repr(value))
+    return value
+
+
+def _form(name: str, value: object, form: re.Pattern[str]) -> None:
+    if not isinstance(value, str) or not form.fullmatch(value):
+        raise _malformed(f"{name}: {form.pattern}", repr(value))
+
+
+def _count(name: str, value: object) -> None:
+    if type(value) is not int or not 0 <= value <= canonical_json.MAX_INTEGER:
+        raise _malformed(f"{name}: a count", repr(value))
+
+
+def _malformed(expected: str, got: object) -> ManifestError:
+    return ManifestError(_SOURCE, expected, got)

@@ -1,0 +1,81 @@
+"""Describes the fields of `rlds.spec` as TFDS reads them: `features.json`.
+
+Source of the form: the proto `feature.proto` of tensorflow_datasets 4.9, as
+`tfds.features.FeatureConnector.save_config` writes it.
+"""
+
+import json
+from collections.abc import Sequence
+
+from rlds.spec import EpisodeSpec, Field
+
+type Json = dict[str, object]
+
+_MODULE = "tensorflow_datasets.core.features."
+_ANY_LENGTH = "-1"
+
+
+def features_json(spec: EpisodeSpec) -> bytes:
+    """Returns the content of `features.json` for episodes of `spec`."""
+    features: Json = {field.name: _own(field) for field in spec.episode_fields()}
+    features["steps"] = {
+        "pythonClassName": f"{_MODULE}dataset_feature.Dataset",
+        "sequence": {"feature": _steps(spec.step_fields()), "length": _ANY_LENGTH},
+    }
+    return json.dumps(_dictionary(features), indent=4, sort_keys=True).encode() + b"\n"
+
+
+def _steps(fields: Sequence[Field]) -> Json:
+    features: Json = {}
+    observation: Json = {}
+    for field in fields:
+        group, _, name = field.name.rpartition("/")
+        (observation if group else features)[name] = _described(_one(field), field)
+    features["observation"] = _dictionary(observation)
+    return _dictionary(features)
+
+
+def _own(field: Field) -> Json:
+    if not field.shape:
+        return _described(_one(field), field)
+    listed: Json = {
+        "pythonClassName": f"{_MODULE}sequence_feature.Sequence",
+        "sequence": {"feature": _one(field), "length": _ANY_LENGTH},
+    }
+    return _described(listed, field)
+
+
+def _one(field: Field) -> Json:
+    if field.dtype == "string":
+        return {"pythonClassName": f"{_MODULE}text_feature.Text", "text": {}}
+    if field.dtype == "jpeg":
+        return {
+            "pythonClassName": f"{_MODULE}image_feature.Image",
+            "image": {
+                "dtype": "uint8",
+                "encodingFormat": "jpeg",
+                "shape": {"dimensions": [_ANY_LENGTH, _ANY_LENGTH, "3"]},
+            },
+        }
+    kind = "tensor_feature.Tensor" if field.shape else "scalar.Scalar"
+    shape: Json = {"dimensions": [str(size) for size in field.shape]}
+    return {
+        "pythonClassName": f"{_MODULE}{kind}",
+        "tensor": {
+            "dtype": field.dtype,
+            "encoding": "none",
+            "shape": shape if field.shape else {},
+        },
+    }
+
+
+def _described(feature: Json, field: Field) -> Json:
+    unit = f" Unit: {field.unit}." if field.unit else ""
+    return {**feature, "description": field.doc + unit}
+
+
+def _dictionary(features: Json) -> Json:
+    return {
+        "pythonClassName": f"{_MODULE}features_dict.FeaturesDict",
+        "featuresDict": {"features": features},
+    }
