@@ -2,6 +2,8 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from release import channel, testing
 from release.channel import (
@@ -78,6 +80,24 @@ def test_a_field_of_another_form_is_refused(change):
 def test_an_oversized_file_is_not_decoded():
     with pytest.raises(OversizedError):
         channel.parse(b" " * 300_000)
+
+
+@given(st.data())
+def test_a_flipped_bit_gives_another_channel_or_an_error(data):
+    raw = bytearray(RECORD.encode())
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        record = channel.parse(bytes(raw))
+    except ReleaseError:
+        return
+    assert record != RECORD
+    assert record.encode() == bytes(raw)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_typed_error(raw):
+    with pytest.raises(ReleaseError):
+        channel.parse(raw)
 
 
 @pytest.mark.parametrize("name", ["nightly.json", "nightly.dsse.json"])

@@ -1,3 +1,4 @@
+import functools
 import os
 import signal
 import subprocess
@@ -5,6 +6,8 @@ import sys
 import textwrap
 
 import pytest
+
+from release import command_testing
 
 _COMMAND = '''
 """Says hello."""
@@ -40,37 +43,30 @@ command_line.run(main, errors=(OtherError,))
 
 
 @pytest.fixture
-def run(tmp_path):
-    script = tmp_path / "hello.py"
-    script.write_text(textwrap.dedent(_COMMAND))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+def script(tmp_path):
+    path = tmp_path / "hello.py"
+    path.write_text(textwrap.dedent(_COMMAND))
+    return path
 
-    def start(*arguments):
-        return subprocess.run(
-            [sys.executable, script, *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
 
-    return start
+@pytest.fixture
+def run(script):
+    return functools.partial(command_testing.run, script)
 
 
 def test_done_exits_zero_and_gets_the_remaining_arguments(run):
     done = run("--count=2", "you")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "hello you\nhello you\n"
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "hello you\nhello you\n"
 
 
 def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run):
     done = run("--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "Says hello." in done.stdout
-    assert "--count" in done.stdout
-    assert "times to say it" in done.stdout
-    assert "default: '1'" in done.stdout
+    assert (done.code, done.err) == (0, "")
+    assert "Says hello." in done.out
+    assert "--count" in done.out
+    assert "times to say it" in done.out
+    assert "default: '1'" in done.out
 
 
 @pytest.mark.parametrize(
@@ -83,10 +79,10 @@ def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run):
 )
 def test_a_known_error_is_one_line_on_stderr_and_exit_one(run, how, line):
     done = run(f"--how={how}")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith(line)
-    assert done.stderr.count("\n") == 1
+    assert done.code == 1
+    assert done.out == ""
+    assert done.err.startswith(line)
+    assert done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -94,30 +90,29 @@ def test_a_known_error_is_one_line_on_stderr_and_exit_one(run, how, line):
 )
 def test_wrong_usage_is_one_line_and_exit_two(run, arguments):
     done = run(*arguments)
-    assert done.returncode == 2
-    assert "--help" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.code == 2
+    assert "--help" in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_a_defect_keeps_its_traceback(run):
     done = run("--how=defect")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
+    assert done.code == 1
+    assert "Traceback" in done.err
 
 
 def test_ctrl_c_exits_130_without_a_traceback(run):
     done = run("--how=interrupt")
-    assert done.returncode == 128 + signal.SIGINT
-    assert done.stderr == "hello: interrupted\n"
+    assert done.code == 128 + signal.SIGINT
+    assert done.err == "hello: interrupted\n"
 
 
-def test_a_reader_that_goes_away_is_no_news(tmp_path, run):
-    run()  # the fixture has written the script
+def test_a_reader_that_goes_away_is_no_news(script):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     read, write = os.pipe()
     os.close(read)
     process = subprocess.run(
-        [sys.executable, tmp_path / "hello.py"],
+        [sys.executable, script],
         env=environment,
         stdout=write,
         stderr=subprocess.PIPE,

@@ -1,41 +1,27 @@
 """The commands as a user runs them: processes, files, exit codes."""
 
 import json
-import os
 import stat
-import subprocess
-import sys
 
 import pytest
 
-from release import testing, verify
+from release import command_testing, testing, verify
 from release.digest import sha256_bytes
 from release.keys import PrivateKey
 from release.trusted_keys import ROLES, TrustedKeys
 
 
-def run(command, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", f"release.{command}", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def done(command, *arguments):
-    process = run(command, *arguments)
-    assert (process.returncode, process.stderr) == (0, "")
-    return process.stdout
+    finished = command_testing.run(f"release.{command}", *map(str, arguments))
+    assert (finished.code, finished.err) == (0, "")
+    return finished.out
 
 
 def failed(code, command, *arguments):
-    process = run(command, *arguments)
-    assert process.returncode == code, process.stderr
-    assert process.stderr.count("\n") == 1
-    return process.stderr
+    finished = command_testing.run(f"release.{command}", *map(str, arguments))
+    assert finished.code == code, finished.err
+    assert finished.err.count("\n") == 1
+    return finished.err
 
 
 @pytest.fixture

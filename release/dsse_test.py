@@ -2,6 +2,7 @@ import base64
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,12 @@ from release.errors import (
 from release.keys import PrivateKey
 
 TYPE = "application/vnd.test+json"
+GOLDEN = (
+    b'{"payload":"e30=","payloadType":"application/vnd.test+json",'
+    b'"signatures":[{"keyid":"56475aa75463474c0285df5dbf2bcab73da651358839e9b77481b2eab107708c",'
+    b'"sig":"u4RTZC/IKekjx55oZciMYTUPmiuU/SZLsX1TqiiqxqSNweSP9brrHUjCJJr6ScQm/bMHIZYcHqu75JuDXK66Ag=="}]}'
+    b"\n"
+)
 ALICE, BOB, EVE = (PrivateKey.generate() for _ in range(3))
 
 
@@ -41,6 +48,12 @@ def test_a_payload_comes_back_byte_for_byte():
     payload = b"\x00\xff not JSON"
     raw = dsse.sign(payload, TYPE, [ALICE])
     assert dsse.verify(raw, trusting(ALICE), 1, TYPE) == payload
+
+
+def test_an_envelope_of_format_one_is_still_what_it_was():
+    key = PrivateKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))), (), False)
+    assert dsse.sign(b"{}", TYPE, [key]) == GOLDEN
+    assert dsse.verify(GOLDEN, trusting(key), 1, TYPE) == b"{}"
 
 
 def test_an_empty_payload_can_be_signed():

@@ -24,6 +24,11 @@ from release.publish import publish
 from release.store import open_store
 from release.verify import verified_channel
 
+# The client says on import that one of its optional parts is not installed.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Please install grpcio-status:ImportWarning"
+)
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

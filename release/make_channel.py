@@ -50,6 +50,9 @@ _BLESSING = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string("output", None, "channel file to write", required=True)
 
 
+_QUIET = flags.DEFINE_bool("quiet", False, "do not print the digest")
+
+
 def main(argv: list[str]) -> None:
     """Writes the channel file that the flags describe and prints its digest."""
     if len(argv) > 1 or not _TARS.value:
@@ -80,7 +83,8 @@ def main(argv: list[str]) -> None:
     raw = record.encode()
     channel.parse(raw, _OUTPUT.value)
     durable_file.write(Path(_OUTPUT.value), raw)
-    command_line.say(record.sha256)
+    if not _QUIET.value:
+        command_line.say(record.sha256)
 
 
 def _entry(tar: Path) -> tuple[PackageManifest, PackageEntry]:

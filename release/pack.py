@@ -57,6 +57,9 @@ _BLESSING = flags.DEFINE_string(
 _TAR = flags.DEFINE_string("tar", None, "tar to write; default: none")
 
 
+_QUIET = flags.DEFINE_bool("quiet", False, "do not print the digest")
+
+
 def main(argv: list[str]) -> None:
     """Builds the package that the flags describe and prints its digest."""
     if len(argv) > 1:
@@ -68,7 +71,8 @@ def main(argv: list[str]) -> None:
         shutil.copyfile(_PROVENANCE.value, folder / package.PROVENANCE)
     if _BLESSING.value:
         shutil.copyfile(_BLESSING.value, folder / package.BLESSING)
-    command_line.say(digest)
+    if not _QUIET.value:
+        command_line.say(digest)
     if _TAR.value:
         durable_file.write(Path(_TAR.value), package.pack_tar(folder))
 

@@ -23,6 +23,7 @@ from release.errors import (
 from release.json_fields import Fields, Source, decode_canonical
 from release.limits import LIMITS
 from release.package_tar import pack_tar as pack_tar
+from release.package_tar import remove_leftovers as remove_leftovers
 from release.package_tar import unpack_tar as unpack_tar
 from release.paths import check_package_path
 from rlds import canonical_json, durable_file

@@ -6,6 +6,7 @@ so compression, links, devices, sparse files and extension headers need no handl
 they do not occur.
 """
 
+import errno
 import io
 import os
 import shutil
@@ -33,6 +34,7 @@ _SIZE = slice(124, 136)
 _NAME = slice(0, 100)
 _CHECKSUM = slice(148, 156)
 _FILE_TYPE = b"0"
+_LEFTOVER = ".tmp-unpack-"
 
 
 def pack_tar(folder: Path) -> bytes:
@@ -81,10 +83,12 @@ def unpack_tar(
         DuplicateNameError: a name twice.
     """
     if into.exists() or into.is_symlink():
-        raise FileExistsError(17, "the folder to unpack into exists", str(into))
+        raise FileExistsError(
+            errno.EEXIST, "the folder to unpack into exists", str(into)
+        )
     into.parent.mkdir(parents=True, exist_ok=True)
     stream = io.BytesIO(raw) if isinstance(raw, bytes) else raw
-    temporary = Path(tempfile.mkdtemp(prefix=".tmp-unpack-", dir=into.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=_LEFTOVER, dir=into.parent))
     try:
         _extract(_Bounded(stream, limit_bytes, source), temporary, source)
         _fsync_folders(temporary)
@@ -95,6 +99,16 @@ def unpack_tar(
         raise
     durable_file.fsync_folder(into.parent)
     return into
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed unpackings left in `folder`; call it while none runs.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    for leftover in folder.glob(f"{_LEFTOVER}*"):
+        shutil.rmtree(leftover)
 
 
 class _Bounded:

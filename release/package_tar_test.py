@@ -1,5 +1,8 @@
 import io
+import multiprocessing
 import os
+import resource
+import signal
 import tarfile
 
 import pytest
@@ -238,6 +241,59 @@ def test_an_existing_folder_is_left_as_it_is(folder, tmp_path):
     with pytest.raises(FileExistsError):
         package_tar.unpack_tar(raw, tmp_path / "into", LIMIT)
     assert [p.name for p in (tmp_path / "into").iterdir()] == ["mine"]
+
+
+class _Stalled(io.RawIOBase):
+    """A stream that gives what it has and then kills its process."""
+
+    def __init__(self, head):
+        self.head = io.BytesIO(head)
+
+    def read(self, size=-1):
+        data = self.head.read(size)
+        if not data:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return data
+
+
+def test_a_killed_unpacking_leaves_no_package_and_can_be_repeated(folder, tmp_path):
+    raw = package_tar.pack_tar(folder)
+    place = tmp_path / "place"
+    process = multiprocessing.get_context("fork").Process(
+        target=package_tar.unpack_tar,
+        args=(_Stalled(raw[:1024]), place / "into", LIMIT),
+    )
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGKILL
+    assert not (place / "into").exists()
+    package_tar.remove_leftovers(place)
+    assert list(place.iterdir()) == []
+    package_tar.unpack_tar(raw, place / "into", LIMIT)
+    package_tar.remove_leftovers(place)
+    assert [p.name for p in place.iterdir()] == ["into"]
+
+
+def _unpack_on_a_full_disk(raw, into):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256, 256))
+    try:
+        package_tar.unpack_tar(raw, into, LIMIT)
+    except OSError:
+        os._exit(7)
+    os._exit(0)
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing(folder, tmp_path):
+    raw = package_tar.pack_tar(folder)
+    place = tmp_path / "place"
+    process = multiprocessing.get_context("fork").Process(
+        target=_unpack_on_a_full_disk, args=(raw, place / "into")
+    )
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == 7
+    assert list(place.iterdir()) == []
 
 
 @settings(deadline=None, max_examples=60)

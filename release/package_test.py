@@ -4,6 +4,7 @@ import os
 import pytest
 
 from release import package, testing
+from release.digest import sha256_bytes
 from release.errors import (
     DuplicateNameError,
     LinkError,
@@ -14,6 +15,9 @@ from release.errors import (
     UnsafePathError,
 )
 from rlds import canonical_json
+
+GOLDEN_DIGEST = "5ba3185f1fec6f44af2bbd229488f2671c3a74118bb2c60041eb318c6e43ddb5"
+GOLDEN_TAR = "280fc03ccc36875f2946ec6dbe60d95d7c8f7e6d895b25e8f853c2310ace4e03"
 
 
 @pytest.fixture
@@ -41,6 +45,11 @@ def test_build_describes_every_file_and_returns_the_manifests_digest(folder):
     assert manifest.robot.tasks == ("reach-v3",)
     assert manifest.surfaces["calibration"].bound == 0.5
     assert manifest.metadata.training_config == {"steps": 10}
+
+
+def test_a_package_of_format_one_still_has_its_digest(folder):
+    assert testing.write_package(folder) == GOLDEN_DIGEST
+    assert sha256_bytes(package.pack_tar(folder)) == GOLDEN_TAR
 
 
 def test_build_twice_gives_the_same_bytes(folder, tmp_path):

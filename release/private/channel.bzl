@@ -96,6 +96,7 @@ def _impl(ctx):
     output = ctx.actions.declare_file(ctx.label.name + ".json")
     tars = [info.tar for info in infos]
     args = ctx.actions.args()
+    args.add("--quiet")
     args.add("--channel", ctx.attr.channel)
     args.add("--release_counter", ctx.attr.release_counter)
     args.add_all(tars, before_each = "--tar")

@@ -112,6 +112,7 @@ def _impl(ctx):
     folder = ctx.actions.declare_directory(ctx.label.name)
     tar = ctx.actions.declare_file(ctx.label.name + ".tar")
     args = ctx.actions.args()
+    args.add("--quiet")
     args.add("--family", ctx.attr.family)
     args.add("--model_version", ctx.attr.version)
     args.add("--target", ctx.attr.target)
