@@ -26,11 +26,11 @@ from rlds.episode import Episode, EpisodeMetadata
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
-from rlds.tfds_directory import TfdsDirectory
+from rlds.tfds_directory import SIDECAR_SUFFIX, TfdsDirectory
 from rlds.writer import ClosedEpisode
 
 DATASET_NAME = "episodes"
-SIDECAR_SUFFIX = ".sidecar.json"
+SPLIT = "train"
 
 
 class Held(enum.Enum):
@@ -90,6 +90,7 @@ class Recording:
         self._robot_id = robot_id
         self._consent = consent
         self._redactor = Redactor(key.robot_hash(robot_id))
+        self._directory: TfdsDirectory | None = None
 
     def held(self, episode_id: str) -> Held:
         """What the shared folder holds of an episode.
@@ -161,12 +162,17 @@ class Recording:
         if self.held(raw.metadata.episode_id) is Held.NOTHING:
             redacted, record = self._redactor.redact(raw)
             framed = tfrecord.frame(example_codec.encode(redacted))
-            directory = TfdsDirectory(self._output, DATASET_NAME, redacted.spec)
-            directory.add(framed, self._sidecar(redacted, record, framed))
+            signed = self._sidecar(redacted, record, framed)
+            self._shared_folder(redacted.spec).add(framed, signed)
         path.unlink()
         durable_file.fsync_folder(self._private)
         name = raw.metadata.episode_id
         return Published(name, self._episode_path(name), raw.num_steps)
+
+    def _shared_folder(self, spec: EpisodeSpec) -> TfdsDirectory:
+        if self._directory is None:
+            self._directory = TfdsDirectory(self._output, DATASET_NAME, spec, SPLIT)
+        return self._directory
 
     def _episode_path(self, episode_id: str) -> Path:
         return self._output / f"{episode_id}{writer.EPISODE_SUFFIX}"
@@ -223,5 +229,6 @@ def opened(
     output.mkdir(parents=True, exist_ok=True)
     with private_folder.locked(private), private_folder.locked(output):
         durable_file.remove_leftovers(output)
+        durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
         yield Recording(output, private, key, robot_id, consent)

@@ -16,15 +16,13 @@ from absl import app, flags
 
 from edge import upload_layout
 from edge.errors import EdgeError, UploadError
-from edge.recording import SIDECAR_SUFFIX
 from release import command_line
 from release.digest import sha256_bytes
 from release.store import PreconditionFailedError, Store, open_store
 from rlds import durable_file, sidecar
 from rlds.errors import RldsError
 from rlds.sidecar import Sidecar
-
-_SIDECAR_LIMIT_BYTES = 1024 * 1024
+from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
 
 _FROM = flags.DEFINE_string("from", None, "Folder of recorded episodes.", required=True)
 _TO = flags.DEFINE_string(
@@ -94,7 +92,9 @@ def _upload_episode(path: Path, store: Store, tally: Tally) -> None:
     if receipt_path.is_file() and receipt_path.read_bytes() == receipt:
         tally.receipted += 1
         return
-    episode = _read_episode(path.with_name(f"{stem}.tfrecord"), path, description)
+    episode = _read_episode(
+        path.with_name(f"{stem}{EPISODE_SUFFIX}"), path, description
+    )
     target = upload_layout.folder(description)
     new = _put(store, f"{target}/{upload_layout.EPISODE_FILE}", episode)
     # The sidecar goes last: a folder that has one has its episode.

@@ -31,6 +31,11 @@ class Redactor:
             "allow_list": transforms.allow_tags,
         }
 
+    @property
+    def transform_names(self) -> frozenset[str]:
+        """Names of the transforms, as `rlds.spec` uses them."""
+        return frozenset(self._transforms)
+
     def redact(self, episode: Episode) -> tuple[Episode, RedactionRecord]:
         """Returns a redacted copy and the record of what was done.
 

@@ -1,5 +1,6 @@
 """Makes redacted, signed episodes of the smallest robot in milliseconds, for tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from edge import robot_key
@@ -15,11 +16,17 @@ START_UNIX_NS = 1_767_254_400_000_000_000  # 2026-01-01T08:00:00Z
 
 
 def make(folder: Path, count: int, consent: bool = True) -> list[str]:
-    """Records `count` episodes into `folder`; returns their names."""
-    names = []
+    """Recovers what was left, then records `count` episodes; returns their names."""
+    return list(make_each(folder, count, consent))
+
+
+def make_each(folder: Path, count: int, consent: bool = True) -> Iterator[str]:
+    """As `make`, but tells the name of each episode once it is in `folder`."""
     key = robot_key.simulated(ROBOT_ID)
     private = folder.with_name(folder.name + ".private")
     with opened(folder, private, key, ROBOT_ID, consent) as recording:
+        for _ in recording.recover():
+            pass
         for seed in range(count):
             name = uuid7(START_UNIX_NS // 1_000_000 + seed, bytes(10))
             recorder = recording.begin(
@@ -35,5 +42,4 @@ def make(folder: Path, count: int, consent: bool = True) -> list[str]:
                 Pace.SIMULATED,
             )
             recording.publish(recorder.close(result.success))
-            names.append(name)
-    return names
+            yield name

@@ -1,0 +1,111 @@
+"""What a recording did, as a table for people and as JSON for machines."""
+
+import time
+from dataclasses import dataclass, field
+
+from edge.control import EpisodeResult
+
+
+@dataclass
+class TaskTally:
+    """Counts of one task.
+
+    Attributes:
+        episodes: episodes recorded now.
+        successes: how many of them fulfilled the task.
+        steps: steps of all of them.
+    """
+
+    episodes: int = 0
+    successes: int = 0
+    steps: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        """The counts with success as a share and the mean number of steps."""
+        return {
+            "episodes": self.episodes,
+            "successes": self.successes,
+            "success": self.successes / max(self.episodes, 1),
+            "mean_steps": self.steps / max(self.episodes, 1),
+        }
+
+
+@dataclass
+class RecordSummary:
+    """Counts of a whole recording.
+
+    Attributes:
+        tasks: counts by task, in recording order.
+        recovered: episodes made of what an earlier run left behind.
+        skipped: episodes that the output folder held already.
+        missed_deadlines: late actions, in real time only.
+        safety_violations: steps at which a stop rule fired.
+        started_s: when the recording began, monotonic.
+    """
+
+    tasks: dict[str, TaskTally] = field(default_factory=dict)
+    recovered: int = 0
+    skipped: int = 0
+    missed_deadlines: int = 0
+    safety_violations: int = 0
+    started_s: float = field(default_factory=time.monotonic)
+
+    def count(self, task: str, result: EpisodeResult) -> None:
+        """Adds one recorded episode."""
+        tally = self.tasks.setdefault(task, TaskTally())
+        tally.episodes += 1
+        tally.successes += result.success
+        tally.steps += result.steps
+        self.missed_deadlines += result.missed_deadlines
+        self.safety_violations += result.safety_violations
+
+    @property
+    def episodes(self) -> int:
+        """Episodes recorded now."""
+        return sum(tally.episodes for tally in self.tasks.values())
+
+    @property
+    def steps(self) -> int:
+        """Steps recorded now."""
+        return sum(tally.steps for tally in self.tasks.values())
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the recording began."""
+        return time.monotonic() - self.started_s
+
+    def as_json(self) -> dict[str, object]:
+        """The content of `--summary_json`."""
+        return {
+            "schema_version": 1,
+            "episodes": self.episodes,
+            "recovered": self.recovered,
+            "skipped": self.skipped,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "steps_per_s": self.steps / max(self.seconds, 1e-9),
+            "missed_deadlines": self.missed_deadlines,
+            "safety_violations": self.safety_violations,
+            "tasks": {task: tally.as_json() for task, tally in self.tasks.items()},
+        }
+
+    def table(self) -> str:
+        """One line per task and one for the whole, in columns."""
+        rows = [("task", "episodes", "success", "steps")]
+        for task, tally in self.tasks.items():
+            share = f"{tally.successes / tally.episodes:.0%}"
+            rows.append((task, str(tally.episodes), share, str(tally.steps)))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if column == 0 else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        lines.append(
+            f"{self.episodes} recorded, {self.skipped} already there,"
+            f" {self.recovered} recovered; {self.steps} steps in {self.seconds:.1f} s,"
+            f" {self.steps / max(self.seconds, 1e-9):.0f} steps/s"
+        )
+        return "\n".join(lines)

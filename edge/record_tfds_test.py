@@ -1,0 +1,47 @@
+"""What the robot wrote opens in TFDS as it is, after a kill as well."""
+
+import signal
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from edge.testing import processes, shared_episodes
+from rlds import reader
+
+
+def tfds_episodes(folder):
+    dataset = tfds.builder_from_directory(folder).as_dataset(split="train")
+    return {
+        episode["episode_id"].decode(): episode for episode in tfds.as_numpy(dataset)
+    }
+
+
+def test_every_value_of_every_step_is_read_back(tmp_path):
+    names = shared_episodes.make(tmp_path / "out", 3)
+    episodes = tfds_episodes(tmp_path / "out")
+    assert sorted(episodes) == sorted(names)
+    for name, episode in episodes.items():
+        wrote = reader.read_episode(tmp_path / "out" / f"{name}.tfrecord")
+        steps = list(episode["steps"])
+        assert len(steps) == wrote.num_steps
+        states = np.stack([step["observation"]["state"] for step in steps])
+        np.testing.assert_array_equal(states, wrote.steps["observation/state"])
+        for key in ("action", "proposed_action", "reward", "is_last", "is_terminal"):
+            values = np.stack([step[key] for step in steps])
+            np.testing.assert_array_equal(values, wrote.steps[key])
+        assert episode["robot_hash"].decode() == wrote.metadata.robot_hash
+        assert episode["task"].decode() == wrote.metadata.task
+
+
+def test_folder_of_a_killed_recorder_opens_at_once_and_after_recovery(tmp_path):
+    out = tmp_path / "out"
+    running = processes.start("edge.testing.record_points", str(out))
+    said = [running.stdout.readline() for _ in range(3)]
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    running.stdout.close()
+    promised = tfds_episodes(out)
+    assert {line.strip() for line in said} <= promised.keys()
+    shared_episodes.make(out, 0)
+    assert promised.keys() <= tfds_episodes(out).keys()
+    assert not list((tmp_path / "out.private").iterdir())

@@ -1,0 +1,173 @@
+"""What a crash between any two steps of sharing an episode leaves behind."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from edge import recording, robot_key
+from edge.clock import SimulatedClock
+from edge.control import ControlStep
+from edge.errors import OutputFolderError, RedactionError
+from edge.recording import Held, Provenance, opened
+from edge.robots.robot import Observation
+from edge.robots.simulated_point import SPEC
+from edge.testing import processes, shared_episodes
+from rlds import durable_file, reader, tfds_directory
+from rlds.errors import DiskError
+
+NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"
+ROBOT_ID = shared_episodes.ROBOT_ID
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return tmp_path / "out", tmp_path / "private"
+
+
+def open_folders(folders, consent=True):
+    return opened(*folders, robot_key.simulated(ROBOT_ID), ROBOT_ID, consent)
+
+
+def step(number, is_last=False, violation=False):
+    return ControlStep(
+        observation=Observation(np.full(2, number, np.float32), number),
+        action=np.zeros(1, np.float32),
+        proposed_action=np.zeros(1, np.float32),
+        reward=0.0,
+        discount=1.0,
+        is_first=number == 0,
+        is_last=is_last,
+        is_terminal=False,
+        deadline_missed=False,
+        safety_violation=violation,
+    )
+
+
+def begin(folders_open, steps=3, **provenance):
+    recorder = folders_open.begin(
+        SPEC,
+        NAME,
+        shared_episodes.START_UNIX_NS,
+        Provenance(operator="expert", **provenance),
+    )
+    for number in range(steps):
+        recorder.append(step(number, is_last=number == steps - 1))
+    return recorder
+
+
+def test_shared_folder_holds_nothing_until_the_episode_is_published(folders):
+    with open_folders(folders) as recording_open:
+        closed = begin(recording_open).close(success=True)
+        assert recording_open.held(NAME) is Held.NOTHING
+        assert list(folders[0].iterdir()) == []
+        published = recording_open.publish(closed)
+        assert recording_open.held(NAME) is Held.WHOLE
+    assert (published.episode_id, published.num_steps) == (NAME, 3)
+    assert reader.read_episode(published.path).metadata.success
+    assert list(folders[1].iterdir()) == []
+
+
+def test_journal_that_a_crash_left_is_shared_as_recovered(folders):
+    child = os.fork()
+    if child == 0:
+        with open_folders(folders) as recording_open:
+            begin(recording_open, steps=4)
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert [path.name for path in folders[1].iterdir()] == [f"{NAME}.journal"]
+    with open_folders(folders) as recording_open:
+        (published,) = recording_open.recover()
+        assert recording_open.held(NAME) is Held.RECOVERED
+    assert published.num_steps == 4
+    assert list(folders[1].iterdir()) == []
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_crash_during_sharing_is_finished_by_the_next_run(folders, monkeypatch, writes):
+    """Sharing makes 4 durable writes: episode, features, info, sidecar."""
+    with open_folders(folders) as recording_open:
+        closed = begin(recording_open).close(success=True)
+        left = iter([True] * writes)
+        whole_write = durable_file.write
+
+        def dying_write(path, data, mode=0o644):
+            if not next(left, False):
+                raise DiskError(path, "to write", "a crash")
+            whole_write(path, data, mode)
+
+        monkeypatch.setattr(durable_file, "write", dying_write)
+        with pytest.raises(DiskError):
+            recording_open.publish(closed)
+        monkeypatch.undo()
+    assert closed.path.exists()
+    with open_folders(folders) as recording_open:
+        (published,) = recording_open.recover()
+        assert recording_open.held(NAME) is Held.WHOLE
+    whole = (folders[0].with_name("whole"), folders[1].with_name("whole.private"))
+    with open_folders(whole) as recording_open:
+        recording_open.publish(begin(recording_open).close(success=True))
+    assert published.num_steps == 3
+    assert processes.tree(folders[0]) == processes.tree(whole[0])
+
+
+def test_raw_episode_that_outlived_its_sharing_is_removed(folders):
+    with open_folders(folders) as recording_open:
+        closed = begin(recording_open).close(success=True)
+        raw = closed.path.read_bytes()
+        recording_open.publish(closed)
+    before = processes.tree(folders[0])
+    closed.path.write_bytes(raw)
+    with open_folders(folders) as recording_open:
+        assert len(list(recording_open.recover())) == 1
+    assert processes.tree(folders[0]) == before
+    assert list(folders[1].iterdir()) == []
+
+
+def test_episode_that_cannot_be_redacted_stays_private(folders):
+    with open_folders(folders) as recording_open:
+        closed = begin(recording_open, location="1 Main Street").close(success=True)
+        with pytest.raises(RedactionError):
+            recording_open.publish(closed)
+    assert closed.path.exists()
+    assert list(folders[0].iterdir()) == []
+
+
+def test_safety_violation_escalates_an_episode_without_consent(folders):
+    with open_folders(folders, consent=False) as recording_open:
+        recorder = recording_open.begin(
+            SPEC, NAME, shared_episodes.START_UNIX_NS, Provenance(operator="expert")
+        )
+        recorder.append(step(0, is_last=True, violation=True))
+        recording_open.publish(recorder.close(success=False))
+    raw = (folders[0] / f"{NAME}{tfds_directory.SIDECAR_SUFFIX}").read_bytes()
+    assert b'"safety":{"escalated":true,"violations":1}' in raw
+    assert b'"granted":false' in raw
+
+
+@pytest.mark.parametrize("shared", [0, 1])
+def test_folder_serves_one_recording_at_a_time(folders, shared, tmp_path):
+    other = [tmp_path / "other", tmp_path / "other.private"]
+    other[shared] = folders[shared]
+    with (
+        open_folders(folders),
+        pytest.raises(OutputFolderError, match="another process is writing"),
+        open_folders(other),
+    ):
+        pass
+    with open_folders(folders):
+        pass
+
+
+def test_clock_of_the_recording_is_coarse_in_what_is_shared(folders):
+    clock = SimulatedClock(shared_episodes.START_UNIX_NS + 61 * 10**9)
+    with open_folders(folders) as recording_open:
+        recorder = recording_open.begin(
+            SPEC, NAME, clock.unix_ns(), Provenance(operator="expert")
+        )
+        recorder.append(step(0, is_last=True))
+        published = recording_open.publish(recorder.close(success=False))
+    metadata = reader.read_episode(published.path).metadata
+    assert metadata.start_time == "2026-01-01T08:00:00Z"
+    assert metadata.software_version == recording.RUNTIME_VERSION

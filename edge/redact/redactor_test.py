@@ -1,0 +1,106 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from edge.errors import RedactionError, UncoveredFieldError
+from edge.redact import redactor as redactor_file
+from edge.redact.redactor import Redactor
+from rlds import spec as spec_file
+from rlds.episode import Episode, EpisodeMetadata
+from rlds.redaction_record import missing_fields
+from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+
+HASH = "ab" * 32
+METADATA = EpisodeMetadata(
+    schema_version=SCHEMA_VERSION,
+    episode_id="019b7892-1c00-7d15-8162-71f76a1f35ef",
+    robot_hash="kitchen-arm",
+    robot_model="arm",
+    environment_id="kitchen",
+    package_digest="",
+    delta_digest="",
+    channel="",
+    software_version="0.1.0",
+    start_time="2026-03-04T09:41:12Z",
+    location="52.516275,13.377704",
+    tags=("simulated", "Ada Lovelace"),
+    task="reach",
+    success=True,
+    operator="human",
+)
+
+
+def make_episode(spec, **changes):
+    count = 3
+    steps = {}
+    for field in spec.step_fields():
+        if field.dtype == "jpeg":
+            steps[field.name] = tuple([b"\xff\xd8face"] * count)
+        else:
+            steps[field.name] = np.zeros((count, *field.shape), field.dtype)
+    steps["is_first"][0] = steps["is_last"][-1] = True
+    return Episode(spec, dataclasses.replace(METADATA, **changes), steps)
+
+
+def test_every_sensitive_field_is_changed_and_named_in_the_record():
+    raw = make_episode(EpisodeSpec(2, 1))
+    redacted, record = Redactor(HASH).redact(raw)
+    assert redacted.metadata == dataclasses.replace(
+        raw.metadata,
+        robot_hash=HASH,
+        start_time="2026-03-04T09:00:00Z",
+        location="52.5,13.4",
+        tags=("simulated",),
+    )
+    assert missing_fields(record, redacted.spec) == ()
+    assert record.fields_covered == ("location", "robot_hash", "start_time", "tags")
+    assert record.attested
+
+
+def test_raw_episode_is_left_as_it_was_and_the_steps_are_the_same():
+    raw = make_episode(EpisodeSpec(2, 1))
+    redacted, _ = Redactor(HASH).redact(raw)
+    assert raw.metadata == METADATA
+    for name, values in raw.steps.items():
+        np.testing.assert_array_equal(redacted.steps[name], values)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        (EpisodeSpec(2, 1, image=True), "observation/image"),
+        (EpisodeSpec(2, 1, audio_size=4), "observation/audio_mel"),
+    ],
+)
+def test_image_or_sound_has_no_transform_so_the_episode_is_refused(spec, field):
+    with pytest.raises(UncoveredFieldError, match="stays private") as caught:
+        Redactor(HASH).redact(make_episode(spec))
+    assert caught.value.fields == (field,)
+
+
+def test_field_that_becomes_sensitive_is_refused_until_a_transform_covers_it(
+    monkeypatch,
+):
+    fields = tuple(
+        dataclasses.replace(field, sensitive=True, transform="forget")
+        if field.name == "environment_id"
+        else field
+        for field in spec_file.FIELDS
+    )
+    monkeypatch.setattr(spec_file, "FIELDS", fields)
+    with pytest.raises(UncoveredFieldError) as caught:
+        Redactor(HASH).redact(make_episode(EpisodeSpec(2, 1)))
+    assert caught.value.fields == ("environment_id",)
+    assert "\n" not in str(caught.value)
+
+
+def test_value_that_cannot_be_redacted_is_refused():
+    raw = make_episode(EpisodeSpec(2, 1), location="1 Main Street")
+    with pytest.raises(RedactionError):
+        Redactor(HASH).redact(raw)
+
+
+def test_every_numeric_transform_of_the_spec_is_known():
+    wanted = {f.transform for f in spec_file.FIELDS if f.scope == "episode"} - {None}
+    assert wanted == set(redactor_file.Redactor(HASH).transform_names)
