@@ -1,0 +1,92 @@
+"""Builds one version of a dataset beside its place and puts it there."""
+
+import datetime
+import logging
+import pathlib
+
+import rich.console
+import rich.progress
+
+from cloud import curated_folder, curation_plan, curation_spec, output_folder
+from cloud.curated_folder import Origin
+from cloud.curation_plan import Plan
+from cloud.curation_results import ShardResult
+from cloud.errors import DatasetExistsError
+from cloud.index import query, snapshot
+from release import times
+from rlds import manifest as manifest_format
+from rlds.manifest import Manifest
+
+
+def curate(
+    raw_uri: str,
+    index_uri: str,
+    spec_file: pathlib.Path,
+    output_uri: str,
+    code_commit: str,
+    created_at: str | None,
+    workers: int,
+    console: rich.console.Console,
+) -> Manifest:
+    """Builds the version beside its place and puts it there.
+
+    Raises:
+        CurationSpecError: the spec makes no dataset of this index.
+        QueryError: the spec's predicate is refused.
+        DatasetExistsError: another content stands at the output.
+        ShardMismatchError: this version stands there, but a shard was changed.
+    """
+    spec = curation_spec.parse(spec_file.read_bytes(), str(spec_file))
+    index = snapshot.read(index_uri)
+    planned = curation_plan.plan(index.rows, query.matching(index, spec.where), spec)
+    existing = curated_folder.existing_manifest(output_uri)
+    if created_at is None:
+        now = times.format_utc(datetime.datetime.now(datetime.UTC))
+        created_at = existing.created_at if existing else now
+    times.parse(created_at, "--created_at")
+    origin = Origin(spec, index.digest, code_commit, created_at)
+    console.print(f"curating {len(planned.placements)} of {len(index.rows)} episodes")
+    with output_folder.build_folder(output_uri) as build:
+        results = _read_and_shard(planned, raw_uri, build / "work", workers, console)
+        manifest = curated_folder.write(build / "dataset", planned, results, origin)
+        if existing is None:
+            output_folder.move(build / "dataset", output_uri)
+        elif manifest_format.digest(existing) != manifest_format.digest(manifest):
+            raise DatasetExistsError(
+                f"{output_uri}: expected nothing or this very dataset "
+                f"{manifest_format.digest(manifest)}, got "
+                f"{manifest_format.digest(existing)}; a version never changes, "
+                "raise `version` in the spec and name its folder"
+            )
+        else:
+            for shards in existing.splits.values():
+                for shard in shards:
+                    curated_folder.verified_shard(output_uri, shard)
+            console.print("this version is already there, identical")
+    return manifest
+
+
+def _read_and_shard(
+    planned: Plan,
+    raw_uri: str,
+    work: pathlib.Path,
+    workers: int,
+    console: rich.console.Console,
+) -> list[ShardResult]:
+    # Imported here: Beam takes seconds, which a wrong flag should not cost, and warns
+    # about cloud services that are not used.
+    logging.disable(logging.WARNING)
+    from cloud import curation_pipeline
+
+    logging.disable(logging.NOTSET)
+    work.mkdir()
+    total = len(planned.placements)
+    with rich.progress.Progress(console=console, transient=True) as progress:
+        task = progress.add_task("reading episodes", total=total)
+        return curation_pipeline.run(
+            planned.placements,
+            raw_uri,
+            work,
+            workers,
+            on_progress=lambda done: progress.update(task, completed=done),
+        )

@@ -1,0 +1,107 @@
+"""What a dataset is made of: one JSON file, kept verbatim in the manifest.
+
+    {"dataset": "reach", "version": "1.0.0",
+     "where": "success = 1 AND task IN ('reach-v3')",
+     "split": {"by": ["robot_hash", "date"], "val_groups": 1, "salt": "reach"},
+     "shards": {"train": 4, "val": 1}}
+
+`where` is a predicate over the columns of `index/schema.py`. Episodes that agree in
+the columns `by` form a group, and a group is never divided between the splits.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+from cloud.errors import CurationSpecError
+from release.json_fields import Fields, decode
+
+# Neighbours share a robot and a day. By one of the two is coarser and as safe; a
+# further column would divide neighbours.
+GROUP_COLUMNS = ("robot_hash", "date")
+_LIMIT_BYTES = 1024 * 1024
+_MOST_SHARDS = 100_000  # five digits in a shard's name
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+
+
+@dataclasses.dataclass(frozen=True)
+class CurationSpec:
+    """A checked curation spec.
+
+    Attributes:
+        verbatim: the JSON object as its author wrote it.
+        by: columns whose equal values make a group.
+        val_groups: number of groups that go to `val`.
+        salt: shuffles the order of groups and of episodes, repeatably.
+        train_shards: most shards of `train`.
+        val_shards: most shards of `val`.
+    """
+
+    verbatim: Mapping[str, object]
+    dataset: str
+    version: str
+    where: str
+    by: tuple[str, ...]
+    val_groups: int
+    salt: str
+    train_shards: int
+    val_shards: int
+
+    def shards(self, split: str) -> int:
+        """Returns the most shards that a split may have."""
+        return self.train_shards if split == "train" else self.val_shards
+
+
+def parse(raw: bytes, where: str) -> CurationSpec:
+    """Turns the bytes of a spec file into a checked spec.
+
+    Raises:
+        MalformedError: not strict JSON, or a field is missing, unknown or mistyped.
+        CurationSpecError: a value makes no dataset.
+    """
+    value = decode(raw, where, _LIMIT_BYTES)
+    fields = Fields(value, where, ["dataset", "version", "where", "split", "shards"])
+    split = fields.fields("split", ["by", "val_groups", "salt"])
+    shards = fields.fields("shards", ["train", "val"])
+    assert isinstance(value, dict), "checked by Fields"
+    spec = CurationSpec(
+        verbatim=value,
+        dataset=fields.text("dataset"),
+        version=fields.text("version"),
+        where=fields.text("where"),
+        by=split.texts("by"),
+        val_groups=split.integer("val_groups", minimum=0),
+        salt=split.text("salt"),
+        train_shards=shards.integer("train", minimum=1),
+        val_shards=shards.integer("val", minimum=1),
+    )
+    _check(spec, where)
+    return spec
+
+
+def _check(spec: CurationSpec, where: str) -> None:
+    if not _NAME.fullmatch(spec.dataset):
+        raise CurationSpecError(
+            f"{where}: expected dataset to be lower-case letters, digits and _, "
+            f"got {spec.dataset!r}; TFDS accepts no other name"
+        )
+    if not _VERSION.fullmatch(spec.version):
+        raise CurationSpecError(
+            f"{where}: expected version to be three numbers such as 1.0.0, "
+            f"got {spec.version!r}; correct it"
+        )
+    if (
+        not spec.by
+        or len(set(spec.by)) != len(spec.by)
+        or not set(spec.by) <= set(GROUP_COLUMNS)
+    ):
+        raise CurationSpecError(
+            f"{where}: expected split.by to hold robot_hash, date or both, got "
+            f"{list(spec.by)}; neighbours would stand in both splits"
+        )
+    if max(spec.train_shards, spec.val_shards) > _MOST_SHARDS:
+        raise CurationSpecError(
+            f"{where}: expected at most {_MOST_SHARDS} shards a split, got "
+            f"{max(spec.train_shards, spec.val_shards)}; use fewer"
+        )

@@ -1,0 +1,74 @@
+"""Loads one split of a curated dataset, verified before it is read.
+
+The manifest names each shard with its size and SHA-256. Each shard is read once,
+checked, and decoded from the very bytes that were checked, so no change between
+check and use can slip through.
+"""
+
+import dataclasses
+import pathlib
+
+from cloud import curated_folder, locations
+from cloud.errors import DatasetError
+from rlds import example_codec, tfrecord
+from rlds import manifest as manifest_format
+from rlds.episode import Episode
+from rlds.manifest import Manifest
+
+_RECORD_LIMIT_BYTES = 256 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedDataset:
+    """One split, whose every byte agreed with the manifest.
+
+    Attributes:
+        manifest: the parsed manifest of the whole dataset.
+        manifest_digest: SHA-256 of the manifest, the dataset's identity.
+        split: name of the loaded split.
+        episodes: the split's episodes in the order of the shards.
+    """
+
+    manifest: Manifest
+    manifest_digest: str
+    split: str
+    episodes: list[Episode]
+
+
+def load(uri_or_folder: str | pathlib.Path, split: str) -> LoadedDataset:
+    """Verifies every shard of `split` and returns its episodes.
+
+    Args:
+        uri_or_folder: the dataset's version folder, `…/<dataset>/vX.Y.Z`.
+        split: `train` or `val`.
+
+    Raises:
+        DatasetError: there is no manifest, no such split, or a count is wrong.
+        ShardMismatchError: a shard is missing or its bytes changed.
+        ManifestError: the manifest does not parse.
+    """
+    uri = locations.to_uri(uri_or_folder)
+    manifest = curated_folder.existing_manifest(uri)
+    if manifest is None:
+        raise DatasetError(
+            f"{uri}/manifest.json: expected a dataset version, got no manifest; "
+            "name the folder that //cloud:curate wrote"
+        )
+    if split not in manifest.splits:
+        raise DatasetError(
+            f"{uri}/manifest.json: expected a split named {split!r}, got "
+            f"{sorted(manifest.splits)}; name one of these"
+        )
+    shards = manifest.splits[split]
+    verified = [curated_folder.verified_shard(uri, shard) for shard in shards]
+    episodes: list[Episode] = []
+    for shard, raw in zip(shards, verified, strict=True):
+        records = tfrecord.read_records(raw, _RECORD_LIMIT_BYTES)
+        found = [example_codec.decode(record) for record in records]
+        if len(found) != shard.num_episodes:
+            raise DatasetError(
+                f"{uri}/{shard.path}: expected {shard.num_episodes} episodes as the "
+                f"manifest says, got {len(found)}; curate the dataset again"
+            )
+        episodes.extend(found)
+    return LoadedDataset(manifest, manifest_format.digest(manifest), split, episodes)

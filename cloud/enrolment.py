@@ -1,0 +1,86 @@
+"""The robots whose signatures count: one small JSON file per enrolled robot.
+
+    {"keyid": "<64 hex>", "public": "<base64 of 32 bytes>", "robot_hash": "<64 hex>"}
+
+A key speaks for one robot. An episode signed by a good key in another robot's name is
+not that robot's episode.
+"""
+
+import base64
+import binascii
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from cloud.errors import EnrolmentError
+from release.json_fields import Fields, decode
+from rlds import sidecar
+
+_LIMIT_BYTES = 64 * 1024
+_PUBLIC_KEY_BYTES = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Enrolment:
+    """Every enrolled robot's key, by key id.
+
+    Attributes:
+        keys: public key by key id.
+        robots: hash of the robot for which a key speaks, by key id.
+    """
+
+    keys: Mapping[str, Ed25519PublicKey]
+    robots: Mapping[str, str]
+
+
+def read(paths: Iterable[pathlib.Path]) -> Enrolment:
+    """Reads the files of all enrolled robots.
+
+    Raises:
+        EnrolmentError: a file names a key that is none, or two name the same key.
+        MalformedError: a file is not such JSON.
+        OSError: a file cannot be read.
+    """
+    keys: dict[str, Ed25519PublicKey] = {}
+    robots: dict[str, str] = {}
+    for path in paths:
+        keyid, key, robot_hash = parse(path.read_bytes(), str(path))
+        if robots.setdefault(keyid, robot_hash) != robot_hash:
+            raise EnrolmentError(
+                f"{path}: expected key {keyid} to speak for one robot, got "
+                f"{robots[keyid]} and {robot_hash}; enrol the second one with its own"
+            )
+        keys[keyid] = key
+    return Enrolment(keys, robots)
+
+
+def parse(raw: bytes, where: str) -> tuple[str, Ed25519PublicKey, str]:
+    """Returns the key id, the public key and the robot's hash of one file.
+
+    Raises:
+        EnrolmentError: the public key is not 32 bytes in base64, or not the key of
+            that id.
+        MalformedError: not such JSON.
+    """
+    fields = Fields(
+        decode(raw, where, _LIMIT_BYTES), where, ["keyid", "public", "robot_hash"]
+    )
+    text = fields.text("public")
+    try:
+        public = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        public = b""
+    if len(public) != _PUBLIC_KEY_BYTES:
+        raise EnrolmentError(
+            f"{where}: expected public to be {_PUBLIC_KEY_BYTES} bytes in base64, got "
+            f"{text[:60]!r}; write the file again with //edge:record --enrol"
+        )
+    key = Ed25519PublicKey.from_public_bytes(public)
+    if sidecar.keyid(key) != fields.text("keyid"):
+        raise EnrolmentError(
+            f"{where}: expected keyid {sidecar.keyid(key)} of the public key, got "
+            f"{fields.text('keyid')}; write the file again with //edge:record --enrol"
+        )
+    return sidecar.keyid(key), key, fields.sha256("robot_hash")

@@ -1,0 +1,77 @@
+"""Every error that `cloud/` raises: one root, one subclass per cause.
+
+A text names the file, what was expected, what came, and what to do next, on one
+line, because `release/command_line.py` prints it as it is.
+"""
+
+
+class CloudError(Exception):
+    """Root of the errors of `cloud/`."""
+
+
+class EnrolmentError(CloudError):
+    """A file of enrolled robot keys does not parse."""
+
+
+class IngestRaceError(CloudError):
+    """Other runs kept changing a verdict while this one wrote it."""
+
+
+class SnapshotError(CloudError):
+    """An index snapshot is missing or is not what `//cloud:index` writes."""
+
+
+class QueryError(CloudError):
+    """A query or predicate over the index is refused or does not run."""
+
+
+class CurationSpecError(CloudError):
+    """A curation spec does not parse or cannot be met by the index."""
+
+
+class CurationPipelineError(CloudError):
+    """The Beam pipeline failed; nothing was written at the output."""
+
+
+class DatasetExistsError(CloudError):
+    """Another dataset already stands under the same name and version."""
+
+
+class DatasetError(CloudError):
+    """A curated dataset is missing, or disagrees with its own manifest."""
+
+
+class ProgramMissingError(CloudError):
+    """Another program or build product is not beside this program."""
+
+
+class ProgramFailedError(CloudError):
+    """Another program of the project exited with an error."""
+
+
+class RolloutSummaryError(CloudError):
+    """A summary of closed-loop episodes is missing or is not what was asked for."""
+
+
+class EvaluationReportError(CloudError):
+    """An evaluation report does not parse."""
+
+
+class RunFolderError(CloudError):
+    """A training run cannot be started or continued in this folder."""
+
+
+class DiskSpaceError(CloudError):
+    """A file system has less room than the work needs."""
+
+
+class PublicationError(CloudError):
+    """A package cannot be signed or published as asked."""
+
+
+class CheckpointError(CloudError):
+    """A training checkpoint cannot be written, read, or is of another run."""
+
+
+class DivergenceError(CloudError):
+    """The training loss is no longer a finite number."""

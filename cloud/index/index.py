@@ -1,0 +1,65 @@
+"""Builds the index of admitted episodes, and answers questions about it.
+
+    bazel run //cloud:index -- --raw=URI --index=URI
+    bazel run //cloud:index -- --index=URI \\
+        --query="SELECT task, count(*) FROM episodes GROUP BY task ORDER BY task"
+
+With --raw the index is built again from the verdicts of //cloud:ingest:
+`snapshot.jsonl`, whose SHA-256 names the index's content, and `episodes.duckdb`, the
+same rows for other tools. With --query one SELECT over the table `episodes` is
+answered from the snapshot.
+"""
+
+import rich.markup
+import rich.table
+import rich.text
+from absl import app, flags
+
+from cloud import locations, terminal
+from cloud.errors import CloudError
+from cloud.index import build, query, snapshot
+from release import command_line
+from rlds.errors import RldsError
+
+_RAW = flags.DEFINE_string(
+    "raw", None, "URI or folder of the raw episodes; builds the index from them."
+)
+_INDEX = flags.DEFINE_string("index", None, "URI or folder of the index.")
+_QUERY = flags.DEFINE_string(
+    "query", None, "One SELECT over the table `episodes`; prints the answer."
+)
+
+
+def main(argv: list[str]) -> int:
+    """Builds the index, answers the query, or both."""
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1:]}")
+    if _INDEX.value is None:
+        raise app.UsageError("expected --index=URI, got none")
+    if _RAW.value is None and _QUERY.value is None:
+        raise app.UsageError("expected --raw=URI, --query=SQL or both, got neither")
+    index_uri = locations.to_uri(_INDEX.value)
+    console = terminal.console()
+    if _RAW.value is not None:
+        built = build.build(locations.to_uri(_RAW.value), index_uri)
+        console.print(
+            f"{len(built.index.rows)} episodes indexed; {built.quarantined} "
+            f"quarantined, {built.not_judged} changed since //cloud:ingest"
+        )
+        console.print(f"snapshot {built.index.digest} at {index_uri}/{snapshot.FILE}")
+    if _QUERY.value is not None:
+        answer = query.run(snapshot.read(index_uri), _QUERY.value)
+        console.print(_table(answer))
+    return 0
+
+
+def _table(answer: query.Answer) -> rich.table.Table:
+    table = rich.table.Table(*(rich.markup.escape(name) for name in answer.columns))
+    for row in answer.rows:
+        cells = ("" if cell is None else str(cell) for cell in row)
+        table.add_row(*(rich.text.Text(cell) for cell in cells))
+    return table
+
+
+if __name__ == "__main__":
+    command_line.run(main, errors=(CloudError, RldsError))

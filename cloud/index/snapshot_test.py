@@ -1,0 +1,51 @@
+import pytest
+
+from cloud.errors import SnapshotError
+from cloud.index import snapshot
+from cloud.testing import index_rows
+
+
+def test_order_of_arrival_does_not_change_the_digest():
+    rows = [index_rows.row(number) for number in range(5)]
+    forward, backward = snapshot.encode(rows), snapshot.encode(rows[::-1])
+    assert forward == backward
+    parsed = snapshot.parse(forward, "snapshot.jsonl")
+    assert [row["episode_id"] for row in parsed.rows] == [
+        index_rows.episode_id(number) for number in range(5)
+    ]
+
+
+def test_an_empty_index_is_an_empty_file():
+    assert snapshot.encode([]) == b""
+    assert snapshot.parse(b"", "snapshot.jsonl").rows == ()
+
+
+def test_two_rows_for_one_episode_are_refused():
+    rows = [index_rows.row(1, robot=1), index_rows.row(1, robot=2)]
+    with pytest.raises(SnapshotError, match="one row per episode"):
+        snapshot.encode(rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda raw: raw[:-20], "line 3"),
+        (lambda raw: raw.replace(b'"size_bytes":0', b'"size_bytes":"0"'), "size_bytes"),
+        (lambda raw: raw.replace(b'"size_bytes"', b'"sise_bytes"'), "sise_bytes"),
+        (lambda raw: b"".join(raw.splitlines(True)[::-1]), "order"),
+        (lambda raw: raw.replace(b'":', b'": '), "spelling"),
+        (lambda raw: b"\xff" + raw, "line 1"),
+        (lambda raw: raw.replace(b"2026-01-01", b"yesterday!"), "date"),
+    ],
+)
+def test_a_changed_snapshot_is_refused(change, text):
+    raw = snapshot.encode([index_rows.row(number) for number in range(3)])
+    with pytest.raises(SnapshotError, match=r"snapshot\.jsonl") as caught:
+        snapshot.parse(change(raw), "snapshot.jsonl")
+    assert text in str(caught.value)
+
+
+def test_a_missing_snapshot_names_the_command_that_builds_it(tmp_path):
+    with pytest.raises(SnapshotError, match="//cloud:index --raw"):
+        snapshot.read(tmp_path.as_uri())
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,77 @@
+"""Judges every uploaded episode: admitted, or quarantined with a reason.
+
+    bazel run //cloud:ingest -- --raw=URI --enrolled=ROBOT.json[,ROBOT.json]
+
+Beside each episode below `rlds_v0/` the verdict is written as `admission.json`.
+Nothing is moved or deleted, so an episode that is repaired or completed is judged
+anew by the next run, and a run over unchanged episodes writes nothing. The exit code
+is 0 also when episodes are quarantined.
+"""
+
+import collections
+import pathlib
+
+import rich.console
+import rich.markup
+import rich.table
+from absl import app, flags
+
+from cloud import enrolment, ingestion, locations, terminal
+from cloud.errors import CloudError
+from release import command_line, store
+from rlds.errors import RldsError
+
+_RAW = flags.DEFINE_string("raw", None, "URI or folder of the raw episodes.")
+_ENROLLED = flags.DEFINE_list(
+    "enrolled", None, "Files of enrolled robot keys, as //edge:record --enrol writes."
+)
+_EPISODE_LIMIT = flags.DEFINE_integer(
+    "episode_limit_bytes",
+    256 * 1024 * 1024,
+    "Largest episode that is read, in bytes.",
+    lower_bound=1,
+)
+_READERS = flags.DEFINE_integer(
+    "readers", 4, "Episodes read at the same time (threads).", lower_bound=1
+)
+
+
+def main(argv: list[str]) -> int:
+    """Judges the episodes that the flags name and prints a summary."""
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1:]}")
+    if _RAW.value is None or not _ENROLLED.value:
+        raise app.UsageError("expected --raw=URI and --enrolled=PATH, got not both")
+    enrolled = enrolment.read(pathlib.Path(path) for path in _ENROLLED.value)
+    console = terminal.console()
+    summary = ingestion.ingest(
+        store.open_store(locations.to_uri(_RAW.value)),
+        enrolled,
+        size_limit_bytes=_EPISODE_LIMIT.value,
+        readers=_READERS.value,
+        console=console,
+    )
+    _report(summary, console)
+    return 0
+
+
+def _report(summary: ingestion.Summary, console: rich.console.Console) -> None:
+    table = rich.table.Table("verdict", "reason", "episodes", "for example")
+    counts = collections.Counter((v.status, v.reason.value) for v in summary.verdicts)
+    for (status, reason), count in sorted(counts.items()):
+        example = next(
+            v for v in summary.verdicts if (v.status, v.reason) == (status, reason)
+        )
+        shown = f"{example.episode_id} {example.detail}"
+        table.add_row(status, reason, str(count), rich.markup.escape(shown))
+    console.print(table)
+    console.print(
+        f"{len(summary.verdicts)} episodes judged, {summary.written} verdicts new or "
+        "changed"
+    )
+    for path in summary.strangers:
+        console.print(f"left alone, no part of an episode: {path}", markup=False)
+
+
+if __name__ == "__main__":
+    command_line.run(main, errors=(CloudError, RldsError))

@@ -1,0 +1,108 @@
+"""Judges every folder of a raw store and writes the verdicts beside the episodes.
+
+Facts are gathered by several threads; the verdicts fall one after another in the
+order of the paths, so that of two folders with one episode id always the same wins.
+"""
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Iterator
+
+import rich.console
+import rich.progress
+
+from cloud import admission, enrolment, episode_facts, raw_layout
+from cloud.admission import Admission
+from cloud.errors import IngestRaceError
+from release.errors import NotFoundError, PreconditionFailedError
+from release.store import Store
+
+_ADMISSION_LIMIT_BYTES = 1024 * 1024
+_ATTEMPTS = 10  # each lost race means that another run made progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What one run did.
+
+    Attributes:
+        verdicts: every verdict, in order of folder.
+        written: how many of them were new or changed.
+        strangers: objects below the raw prefix that belong to no episode.
+    """
+
+    verdicts: tuple[Admission, ...]
+    written: int
+    strangers: tuple[str, ...]
+
+
+def ingest(
+    raw: Store,
+    enrolled: enrolment.Enrolment,
+    size_limit_bytes: int,
+    readers: int,
+    console: rich.console.Console,
+) -> Summary:
+    """Judges every episode folder of the store, in order of path."""
+    listing = raw_layout.sort_out(raw.list(f"{raw_layout.PREFIX}/"))
+    verdicts = []
+    written = 0
+    with concurrent.futures.ThreadPoolExecutor(readers) as pool:
+        facts = pool.map(
+            lambda entry: episode_facts.gather(
+                raw, entry[0], entry[1], enrolled, size_limit_bytes
+            ),
+            listing.folders,
+        )
+        for found in _with_progress(facts, len(listing.folders), console):
+            verdict, changed = _settle(raw, found)
+            verdicts.append(verdict)
+            written += changed
+    return Summary(tuple(verdicts), written, listing.strangers)
+
+
+def _settle(raw: Store, facts: admission.EpisodeFacts) -> tuple[Admission, bool]:
+    """Claims the episode's id if need be, then writes the verdict if it is new."""
+    verdict = admission.admit(facts)
+    if verdict.admitted:
+        claimed_by = _claim(raw, facts.folder)
+        verdict = admission.admit(dataclasses.replace(facts, claimed_by=claimed_by))
+    return verdict, _write(raw, facts.folder.admission, verdict.encode())
+
+
+def _claim(raw: Store, folder: raw_layout.RawFolder) -> str:
+    """Returns the path under which the episode id is admitted, now and for good.
+
+    The claim is an object that only its first writer can create, so that of two runs,
+    or of two folders with the same episode id, exactly one admits it.
+    """
+    path = raw_layout.claim(folder.episode_id)
+    try:
+        raw.put(path, folder.path.encode(), if_generation_match=0)
+    except PreconditionFailedError:
+        return raw.get(path, _ADMISSION_LIMIT_BYTES).decode("utf-8", "replace")
+    return folder.path
+
+
+def _write(raw: Store, path: str, data: bytes) -> bool:
+    """Makes `path` hold `data`; returns whether it had to change."""
+    for _ in range(_ATTEMPTS):
+        generation = raw.generation(path)
+        try:
+            if generation and raw.get(path, _ADMISSION_LIMIT_BYTES) == data:
+                return False
+            raw.put(path, data, if_generation_match=generation)
+        except (NotFoundError, PreconditionFailedError):
+            continue  # another run wrote in between
+        return True
+    raise IngestRaceError(
+        f"{raw.uri}/{path}: expected to write the verdict, got overtaken {_ATTEMPTS} "
+        "times by other runs; let them finish and run this again"
+    )
+
+
+def _with_progress(
+    facts: Iterator[admission.EpisodeFacts], total: int, console: rich.console.Console
+) -> Iterator[admission.EpisodeFacts]:
+    with rich.progress.Progress(console=console, transient=True) as progress:
+        yield from progress.track(facts, total=total, description="judging episodes")

@@ -1,0 +1,35 @@
+import pytest
+
+from cloud import raw_layout
+
+_FOLDER = raw_layout.RawFolder(
+    "a" * 64, "2026-01-31", "01900000-0000-7000-8000-00000000002a"
+)
+
+
+def test_paths_of_one_folder_are_grouped_whatever_their_order():
+    files = [_FOLDER.sidecar, _FOLDER.admission, _FOLDER.episode]
+    listing = raw_layout.sort_out(files)
+    assert listing.folders == (
+        (_FOLDER, frozenset({"sidecar.json", "admission.json", "episode.tfrecord"})),
+    )
+    assert listing.strangers == ()
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        "rlds_v0/readme.txt",
+        f"{_FOLDER.path}/extra.bin",
+        f"{_FOLDER.path}/deeper/episode.tfrecord",
+        _FOLDER.episode.replace("rlds_v0", "rlds_v1"),
+        _FOLDER.episode.replace("a" * 64, "A" * 64),
+        _FOLDER.episode.replace("2026-01-31", "2026-1-31"),
+        _FOLDER.episode.replace("-7000-", "-4000-"),
+        _FOLDER.episode + "\n",
+    ],
+)
+def test_objects_outside_of_the_layout_are_named_not_dropped(stranger):
+    listing = raw_layout.sort_out([_FOLDER.episode, stranger])
+    assert listing.strangers == (stranger,)
+    assert [folder for folder, _ in listing.folders] == [_FOLDER]

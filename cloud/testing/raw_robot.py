@@ -1,0 +1,179 @@
+"""A robot that records, signs and uploads, for tests of what the cloud makes of it.
+
+Every upload goes through the real writer and the real signature. A test says what is
+wrong with it by changing the sidecar's fields, the episode's fields, or the bytes.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import pathlib
+import tempfile
+from collections.abc import Mapping
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from cloud.enrolment import Enrolment
+from cloud.raw_layout import RawFolder
+from release.store import LocalStore
+from rlds import sidecar as sidecar_format
+from rlds.episode import EpisodeMetadata
+from rlds.redaction_record import RedactionRecord
+from rlds.sidecar import Consent, Safety, Sidecar
+from rlds.spec import FIELDS, SCHEMA_VERSION, EpisodeSpec
+from rlds.writer import EpisodeWriter
+
+SPEC = EpisodeSpec(state_size=3, action_size=2)
+COVERED = tuple(sorted(field.name for field in FIELDS if field.sensitive))
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """An episode and its sidecar, as a robot would send them."""
+
+    episode: bytes
+    sidecar: Sidecar
+
+    @property
+    def folder(self) -> RawFolder:
+        """The episode's place below the raw root."""
+        told = self.sidecar
+        return RawFolder(told.robot_hash, told.date, told.episode_id)
+
+
+@dataclasses.dataclass(frozen=True)
+class RawRobot:
+    """One robot, known by a number; the number fixes its key and its hash."""
+
+    number: int
+
+    @property
+    def key(self) -> Ed25519PrivateKey:
+        """The robot's signing key."""
+        seed = hashlib.sha256(f"key of {self.number}".encode()).digest()
+        return Ed25519PrivateKey.from_private_bytes(seed)
+
+    @property
+    def hash(self) -> str:
+        """The robot's name in its episodes."""
+        return hashlib.sha256(f"robot {self.number}".encode()).hexdigest()
+
+    def record(
+        self,
+        number: int,
+        steps: int = 5,
+        date: str = "2026-01-31",
+        spec: EpisodeSpec = SPEC,
+        **metadata: object,
+    ) -> Recorded:
+        """Records the episode `number`; `metadata` replaces fields of the episode."""
+        own = {
+            "schema_version": SCHEMA_VERSION,
+            "episode_id": f"01900000-0000-7000-8{self.number:03x}-{number:012x}",
+            "robot_hash": self.hash,
+            "robot_model": "test",
+            "environment_id": "bench",
+            "package_digest": "",
+            "delta_digest": "",
+            "channel": "",
+            "software_version": "0.1.0",
+            "start_time": f"{date}T08:00:00Z",
+            "location": "",
+            "tags": ("bench",),
+            "task": "reach-v3",
+            "success": None,
+            "operator": "expert",
+        } | metadata
+        values = np.random.default_rng([self.number, number])
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            writer = EpisodeWriter(folder, spec, EpisodeMetadata(**own))
+            for index in range(steps):
+                writer.append(_step(values, spec, index, steps))
+            closed = writer.close(success=True)
+            raw = closed.path.read_bytes()
+        return Recorded(raw, _sidecar(raw, steps, own, date))
+
+    def upload(
+        self,
+        raw: LocalStore,
+        recorded: Recorded,
+        folder: RawFolder | None = None,
+        key: Ed25519PrivateKey | None = None,
+        **changes: object,
+    ) -> RawFolder:
+        """Signs the sidecar, with `changes` in its fields, and uploads both files."""
+        folder = folder or recorded.folder
+        told = dataclasses.replace(recorded.sidecar, **changes)
+        raw.put(folder.episode, recorded.episode)
+        raw.put(folder.sidecar, sidecar_format.sign(told, key or self.key))
+        return folder
+
+    def enrolment_file(self, folder: pathlib.Path) -> pathlib.Path:
+        """Writes the file that enrols this robot and returns its path."""
+        public = self.key.public_key()
+        path = folder / f"robot-{self.number}.json"
+        value = {
+            "keyid": sidecar_format.keyid(public),
+            "public": base64.b64encode(public.public_bytes_raw()).decode(),
+            "robot_hash": self.hash,
+        }
+        path.write_text(json.dumps(value))
+        return path
+
+
+def enrol(*robots: RawRobot) -> Enrolment:
+    """Returns the enrolment of these robots."""
+    keys = {
+        sidecar_format.keyid(robot.key.public_key()): robot.key.public_key()
+        for robot in robots
+    }
+    hashes = {
+        sidecar_format.keyid(robot.key.public_key()): robot.hash for robot in robots
+    }
+    return Enrolment(keys, hashes)
+
+
+def _sidecar(raw: bytes, steps: int, own: Mapping[str, object], date: str) -> Sidecar:
+    return Sidecar(
+        schema_version=SCHEMA_VERSION,
+        episode_id=str(own["episode_id"]),
+        sha256=hashlib.sha256(raw).hexdigest(),
+        size_bytes=len(raw),
+        num_steps=steps,
+        robot_hash=str(own["robot_hash"]),
+        date=date,
+        consent=Consent(granted=True, by="operator", at=f"{date}T09:00:00Z"),
+        safety=Safety(violations=0, escalated=False),
+        privacy=RedactionRecord(
+            transform_version="1",
+            detectors={},
+            fields_covered=COVERED,
+            frames_masked=0,
+            attested=True,
+        ),
+        package_digest="",
+        delta_digest="",
+        software="0.1.0",
+    )
+
+
+def _step(
+    values: np.random.Generator, spec: EpisodeSpec, index: int, steps: int
+) -> dict[str, object]:
+    action = values.normal(size=spec.action_size).astype(np.float32)
+    return {
+        "observation/state": values.normal(size=spec.state_size).astype(np.float32),
+        "action": action,
+        "proposed_action": action,
+        "reward": np.float32(index == steps - 1),
+        "discount": np.float32(1.0),
+        "is_first": index == 0,
+        "is_last": index == steps - 1,
+        "is_terminal": index == steps - 1,
+        "t_monotonic_ns": index * 12_500_000,
+        "deadline_missed": False,
+        "safety_violation": False,
+    }

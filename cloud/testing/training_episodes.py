@@ -1,0 +1,58 @@
+"""Small episodes for the tests of training: a point that is pushed to its goal."""
+
+import numpy as np
+
+from rlds.episode import Episode, EpisodeMetadata
+from rlds.spec import EpisodeSpec
+
+TASKS = ("left", "right")
+SPEC = EpisodeSpec(state_size=4, action_size=2)
+
+
+def episode(index: int, length: int = 12) -> Episode:
+    """An episode whose action is the direction to its goal."""
+    random = np.random.default_rng(index)
+    goal = random.normal(size=2)
+    position = np.cumsum(random.normal(size=(length, 2)) * 0.1, axis=0)
+    action = np.clip(goal - position, -1, 1).astype(np.float32)
+    steps = np.arange(length)
+    return Episode(
+        spec=SPEC,
+        metadata=EpisodeMetadata(
+            schema_version="0.1.0",
+            episode_id=f"00000000-0000-7000-8000-{index:012d}",
+            robot_hash="0" * 64,
+            robot_model="point",
+            environment_id="point:test",
+            package_digest="",
+            delta_digest="",
+            channel="",
+            software_version="0.1.0",
+            start_time="2026-01-01T08:00:00Z",
+            location="",
+            tags=(),
+            task=TASKS[index % 2],
+            success=True,
+            operator="expert",
+        ),
+        steps={
+            "observation/state": np.hstack(
+                [position, np.broadcast_to(goal, position.shape)]
+            ).astype(np.float32),
+            "action": action,
+            "proposed_action": action,
+            "reward": np.zeros(length, np.float32),
+            "discount": np.ones(length, np.float32),
+            "is_first": steps == 0,
+            "is_last": steps == length - 1,
+            "is_terminal": steps == length - 1,
+            "t_monotonic_ns": steps.astype(np.int64) * 12_500_000,
+            "deadline_missed": np.zeros(length, bool),
+            "safety_violation": np.zeros(length, bool),
+        },
+    )
+
+
+def episodes(count: int, first: int = 0) -> list[Episode]:
+    """Several episodes of both tasks, of different lengths."""
+    return [episode(first + k, length=8 + k % 5) for k in range(count)]
