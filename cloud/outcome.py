@@ -106,7 +106,9 @@ class Outcome:
         console.print(f"verdict   [bold {color}]{self.decision.verdict.value}[/]")
         if self.decision.verdict is not Verdict.BLESSED:
             for reason in self.decision.reasons:
-                console.print(f"  {reason}", highlight=False, markup=False)
+                console.print(
+                    f"  {reason}", highlight=False, markup=False, soft_wrap=True
+                )
         for label, text in self._places():
             console.print(
                 f"{label:<9} {text}", highlight=False, markup=False, soft_wrap=True

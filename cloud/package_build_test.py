@@ -1,0 +1,80 @@
+"""Tests of how a trained model becomes a package that fits its robot."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloud import package_build
+from cloud.errors import DatasetError
+from cloud.package_build import BuiltPackage, PackageFacts
+from cloud.testing import training_episodes
+from model import config, testing
+from release import verify
+from rlds.episode import Episode
+
+FACTS = PackageFacts(
+    family="wavecore",
+    version="0.1.1",
+    release_counter=1,
+    target="pi5-cpu",
+    action_minimum=-1.0,
+    action_maximum=1.0,
+    dataset_manifest="d" * 64,
+    code_commit="unversioned",
+    hardware="test machine",
+    training_config={"steps": 10},
+    metrics={"held_out_loss": 0.1},
+)
+
+
+def build(folder: Path) -> BuiltPackage:
+    return package_build.export_and_build(
+        testing.model(config.tiny(state_size=4, action_size=2, task_count=2)),
+        training_episodes.episodes(6),
+        training_episodes.episodes(4, first=100),
+        training_episodes.TASKS,
+        folder,
+        FACTS,
+    )
+
+
+def test_package_is_whole_and_the_same_after_a_killed_attempt(tmp_path: Path) -> None:
+    first = build(tmp_path / "one" / "pi5-cpu")
+    killed = tmp_path / "two" / "pi5-cpu"
+    draft = killed.with_name(".draft-pi5-cpu")
+    for folder in (killed, draft):
+        folder.mkdir(parents=True)
+        (folder / "leftover").write_text("half")
+    second = build(killed)
+    assert second.digest == first.digest
+    assert not draft.exists()
+    intact = verify.intact_package(killed, "pi5-cpu")
+    assert intact.digest == first.digest
+    assert intact.manifest.robot.control_hz == 80.0
+    assert intact.manifest.robot.tasks == training_episodes.TASKS
+    assert intact.manifest.metadata.metrics["held_out_loss"] == 0.1
+
+
+def test_canary_holds_one_episode_of_each_task() -> None:
+    held_out = training_episodes.episodes(6)
+    found = package_build.canary_of(held_out, training_episodes.TASKS)
+    assert [e.metadata.task for e in found] == ["left", "right"]
+    only = package_build.canary_of(held_out, ("right",))
+    assert [e.metadata.task for e in only] == ["right"]
+
+
+def test_control_rate_is_that_of_the_recordings() -> None:
+    assert package_build.control_hz(training_episodes.episodes(3)) == 80.0
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_recordings_without_time_have_no_control_rate(length: int) -> None:
+    recorded = training_episodes.episode(0, length)
+    still = np.zeros(length, np.int64)
+    frozen: Episode = dataclasses.replace(
+        recorded, steps={**recorded.steps, "t_monotonic_ns": still}
+    )
+    with pytest.raises(DatasetError, match="t_monotonic_ns"):
+        package_build.control_hz([frozen])

@@ -1,0 +1,71 @@
+"""Tests of the main job's flags: every knob is one, with its default and its text."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from absl import app, flags
+
+from cloud import train
+from cloud.bless import Gates
+from cloud.training import TrainConfig
+
+
+def parse(*arguments: str) -> None:
+    """Parses a command line as if it were the first one."""
+    flags.FLAGS.unparse_flags()
+    for name in flags.FLAGS:
+        flags.FLAGS[name].unparse()
+    flags.FLAGS(["train", "--dataset=/absent", *arguments])
+
+
+def test_defaults_are_those_of_the_records() -> None:
+    parse()
+    settings = train.settings_from_flags()
+    assert settings.train == TrainConfig()
+    assert settings.gates == Gates()
+    assert settings.evaluation_episodes == 50
+    assert settings.evaluation_seed == 10000
+    assert settings.publish
+
+
+@pytest.mark.parametrize("record", [TrainConfig, Gates])
+def test_every_knob_is_a_flag_with_its_own_text(record: type) -> None:
+    for field in dataclasses.fields(record):
+        text = flags.FLAGS[field.name].help
+        assert text != field.name.replace("_", " "), field.name
+        assert len(text) > 10, field.name
+
+
+def test_default_store_is_in_the_home_folder() -> None:
+    parse()
+    settings = train.settings_from_flags()
+    home = Path("~/.local/share/continuon").expanduser()
+    assert settings.store == home.as_uri()
+    assert settings.keys_folder == home / "keys"
+
+
+def test_local_store_keeps_its_own_keys(tmp_path: Path) -> None:
+    parse(f"--store={tmp_path}")
+    settings = train.settings_from_flags()
+    assert settings.keys_folder == tmp_path / "keys"
+    assert settings.channel_uri == (
+        f"{tmp_path.as_uri()}/continuon-model-artifacts/channels/nightly.json"
+    )
+
+
+def test_keys_never_go_to_a_bucket() -> None:
+    parse("--store=gs://bucket/prefix")
+    settings = train.settings_from_flags()
+    home = Path("~/.local/share/continuon").expanduser()
+    assert settings.keys_folder == home / "keys"
+    assert settings.artifacts == "gs://bucket/prefix/continuon-model-artifacts"
+
+
+@pytest.mark.parametrize(
+    "argument", ["--minimum_success=2", "--steps=0", "--preset=huge"]
+)
+def test_value_out_of_range_is_wrong_usage(argument: str) -> None:
+    parse(argument)
+    with pytest.raises(app.UsageError, match=argument[2:].partition("=")[0]):
+        train.settings_from_flags()
