@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import (  # type: ignore[import-untyped]  # no stubs
+    Interpreter,
+)
 
 from edge import errors
 from edge.robots.robot import Vector

@@ -1,0 +1,166 @@
+"""The Pi bundle runs a package as this machine does, without a Pi.
+
+QEMU executes the bundle's own aarch64 interpreter and libraries as a Cortex-A76.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.bundle import archive
+from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
+from edge.testing import tiny_package
+from edge.testing.tiny_package import Publisher
+from rlds import example_codec, tfrecord
+
+BUNDLE = Path(os.environ["BUNDLE"]).absolute()
+QEMU = Path(os.environ["QEMU"]).absolute()
+STEPS = 10
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle, unpacked somewhere it was not built."""
+    folder = tmp_path_factory.mktemp("any where")
+    with tarfile.open(BUNDLE) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / "continuon"
+
+
+@pytest.fixture(scope="module")
+def listing(root: Path) -> dict:
+    return json.loads((root / archive.LISTING).read_bytes())
+
+
+def on_pi(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the bundle's launcher with QEMU in place of the Pi's processor."""
+    return subprocess.run(
+        [root / "bin" / "continuon-run", *arguments],
+        env={
+            "CACHE_DIRECTORY": str(root.with_name("cache")),
+            "CONTINUON_EMULATOR": f"{QEMU} -cpu cortex-a76",
+            "PATH": "/usr/bin:/bin",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def here(*arguments: str) -> None:
+    """Runs the same program with this machine's interpreter."""
+    subprocess.run(
+        [sys.executable, "-m", "edge.run", *arguments],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        check=True,
+    )
+
+
+def actions(path: Path) -> np.ndarray:
+    (episode,) = json.loads(path.read_bytes())["episodes"]
+    return np.array(episode["actions"], np.float32)
+
+
+def test_every_native_file_is_for_the_pi_and_there_are_some(root: Path):
+    machines = [
+        archive.elf_machine(path.read_bytes())
+        for path in root.rglob("*")
+        if path.is_file()
+    ]
+    native = [machine for machine in machines if machine is not None]
+    assert set(native) == {"aarch64"}
+    assert len(native) > 50
+
+
+def test_listing_describes_every_file(root: Path, listing: dict):
+    assert (listing["target"], listing["version"]) == (EXPORT_TARGET, RUNTIME_VERSION)
+    listed = {one["path"]: one for one in listing["files"]}
+    present = {
+        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()
+    }
+    assert present == {*listed, archive.LISTING}
+    for path, one in listed.items():
+        raw = (root / path).read_bytes()
+        assert (len(raw), hashlib.sha256(raw).hexdigest()) == (
+            one["size_bytes"],
+            one["sha256"],
+        )
+
+
+def test_bundle_holds_no_cache_no_path_of_the_build_and_no_signing(listing: dict):
+    paths = [one["path"] for one in listing["files"]]
+    assert not [path for path in paths if path.endswith((".pyc", "/RECORD"))]
+    assert not [path for path in paths if "/bin/" in path and "python/" not in path]
+    code = {path.removeprefix("code/") for path in paths if path.startswith("code/")}
+    assert "edge/run.py" in code
+    assert {path.split("/")[0] for path in code} == {"edge", "release", "rlds"}
+    assert code.isdisjoint({"release/keys.py", "release/publish.py"})
+    assert not [path for path in code if "test" in path]
+
+
+def test_unit_file_starts_the_launcher_and_is_hardened(root: Path):
+    unit = (root / "systemd" / "continuon.service").read_text()
+    assert re.search(r"^ExecStart=/opt/continuon/bin/continuon-run ", unit, re.M)
+    for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "DynamicUser=yes"):
+        assert f"\n{line}\n" in unit
+
+
+def test_ten_steps_of_a_candidate_agree_with_this_machine(root: Path, tmp_path: Path):
+    tiny_package.write_package(tmp_path / "package")
+    episode = tmp_path / "episode.tfrecord"
+    recorded = tiny_package.episode(seed=5, steps=STEPS, noise=0.1)
+    episode.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
+    flags = (
+        f"--candidate={tmp_path / 'package'}",
+        f"--robot=replay:{episode}",
+        "--pace=simulated",
+    )
+    pi = on_pi(root, *flags, f"--actions_json={tmp_path / 'pi.json'}")
+    assert pi.returncode == 0, pi.stderr
+    here(*flags, f"--actions_json={tmp_path / 'here.json'}")
+    expected = actions(tmp_path / "here.json")
+    assert expected.shape == (STEPS, tiny_package.ACTION_SIZE)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(
+        actions(tmp_path / "pi.json"), expected, atol=TOLERANCE, rtol=0
+    )
+
+
+def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
+    root: Path, tmp_path: Path
+):
+    publisher = Publisher(tmp_path)
+    digest = publisher.release(0, now=datetime.now(UTC))
+    episode = tmp_path / "episode.tfrecord"
+    recorded = tiny_package.episode(seed=5, steps=STEPS)
+    episode.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
+    state = tmp_path / "state"
+    flags = (
+        f"--channel={publisher.channel_uri}",
+        f"--keyring={publisher.keyring()}",
+        f"--state_dir={state}",
+        f"--robot=replay:{episode}",
+        "--pace=simulated",
+    )
+    pi = on_pi(root, *flags)
+    assert pi.returncode == 0, pi.stderr
+    assert digest[:12] in pi.stderr
+    weights = state / "packages" / digest / "weights.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    shutil.rmtree(publisher.root / "packages")
+    damaged = on_pi(root, *flags)
+    assert damaged.returncode == 1
+    assert len(damaged.stderr.splitlines()) == 1

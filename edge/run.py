@@ -1,0 +1,302 @@
+"""Drives a robot with the package its channel offers, at a fixed control rate.
+
+    //edge:run -- --channel=URI --keyring=FILE --robot=metaworld:reach-v3 --episodes=10
+
+asks the channel once, verifies and activates what it offers, and runs episodes. With
+--candidate=DIR a package that nobody has signed yet drives simulated robots, which is
+how packages are evaluated; with --policy=expert the scripted operator drives, which is
+the baseline. With --robot=replay:EPISODE recorded observations take the place of a
+robot, which checks a package on a machine without an arm.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from absl import app, flags
+
+from edge import recording, robot_key
+from edge.action_log import ActionLog
+from edge.clock import NS_PER_S, SimulatedClock, unix_ns_from_rfc3339
+from edge.control import EpisodeResult, Pace, run_episode
+from edge.driver import Driver, expert_driver, package_driver
+from edge.errors import EdgeError, SimulatedOnlyError
+from edge.ota import update
+from edge.ota.decide import Device
+from edge.ota.state_folder import StateFolder
+from edge.recording import Provenance
+from edge.robots import registry
+from edge.robots.robot import Robot
+from edge.run_recording import RunRecording
+from edge.run_summary import RunTally
+from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
+from release import command_line
+from release.trusted_keys import TrustedKeys
+from release.verify import intact_package
+from rlds import canonical_json, durable_file
+from rlds.errors import RldsError
+
+_ROBOT = flags.DEFINE_list(
+    "robot",
+    None,
+    "robots, one after the other: metaworld:TASK, or replay:PATH of an episode",
+    required=True,
+)
+_CHANNEL = flags.DEFINE_string(
+    "channel", None, "URI of the channel to follow, <store>/channels/<name>.json"
+)
+_OFFLINE = flags.DEFINE_bool(
+    "offline", False, "run the active package without asking its channel"
+)
+_CANDIDATE = flags.DEFINE_string(
+    "candidate", None, "folder of an unsigned package; simulated robots only"
+)
+_POLICY = flags.DEFINE_enum(
+    "policy", "package", ["package", "expert"], "who drives: a package or the baseline"
+)
+_KEYRING = flags.DEFINE_string(
+    "keyring", None, "file of the public keys that may sign channels and packages"
+)
+_ALLOW_DEVELOPMENT_KEYS = flags.DEFINE_bool(
+    "allow_development_keys", False, "let keys of developers' machines count"
+)
+_STATE_DIR = flags.DEFINE_string(
+    "state_dir", "/var/lib/continuon", "folder of the active package and its pointer"
+)
+_ROBOT_ID = flags.DEFINE_string(
+    "robot_id", "sim-00", "name of this device; never leaves it unhashed"
+)
+_EPISODES = flags.DEFINE_integer(
+    "episodes", 1, "episodes per robot string", lower_bound=1
+)
+_SEED = flags.DEFINE_integer("seed", 0, "episode k of a robot starts from seed + k")
+_MAX_STEPS = flags.DEFINE_integer(
+    "max_steps", 500, "longest episode, in control steps", lower_bound=1
+)
+_PACE = flags.DEFINE_enum_class(
+    "pace", Pace.REALTIME, Pace, "keep the control rate, or go as fast as it computes"
+)
+_SIM_START = flags.DEFINE_string(
+    "sim_start", registry.DEFAULT_SIM_START, "time at which simulated clocks start"
+)
+_RECORD_DIR = flags.DEFINE_string(
+    "record_dir", None, "folder for redacted episodes; none are recorded without it"
+)
+_PRIVATE_DIR = flags.DEFINE_string(
+    "private_dir",
+    None,
+    "folder of raw episodes, mode 0700 (default: <record_dir>.private)",
+)
+_KEY_FILE = flags.DEFINE_string(
+    "key_file",
+    None,
+    "robot key, made when absent, mode 0600 (default for simulated robots: derived "
+    "from --robot_id)",
+)
+_CONSENT = flags.DEFINE_bool(
+    "consent", False, "whether recorded episodes may be uploaded"
+)
+_SUMMARY_JSON = flags.DEFINE_string(
+    "summary_json", None, "file for the summary, for machines"
+)
+_ACTIONS_JSON = flags.DEFINE_string(
+    "actions_json", None, "file for every proposed action, to compare two machines"
+)
+_PROGRESS_PERIOD_S: Final = 5.0
+# Simulated episodes begin this far apart: longer than the longest of them.
+_EPISODE_SLOT_NS: Final = 10 * NS_PER_S
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One episode to run on one robot."""
+
+    robot_name: str
+    robot: Robot
+    seed: int
+    number: int
+
+
+def main(argv: list[str]) -> None:
+    """Chooses who drives, runs the episodes, reports."""
+    _require_usage(argv)
+    driver = _driver()
+    actions = ActionLog() if _ACTIONS_JSON.value else None
+    tally = RunTally()
+    begin_s = time.monotonic()
+    progress = _Progress(begin_s, len(_ROBOT.value) * _EPISODES.value)
+    with _recording(driver) as records:
+        for trial in _trials():
+            task = trial.robot.spec.task
+            tally.add(task, _run(trial, driver, records, actions))
+            progress.show(task, trial.number + 1, tally.successes(task))
+    summary = tally.summary(driver.package_digest, time.monotonic() - begin_s)
+    command_line.say(summary.table())
+    if _SUMMARY_JSON.value:
+        _write_json(_SUMMARY_JSON.value, summary.as_json())
+    if _ACTIONS_JSON.value and actions is not None:
+        _write_json(_ACTIONS_JSON.value, actions.as_json())
+
+
+def _run(
+    trial: Trial,
+    driver: Driver,
+    records: RunRecording | None,
+    actions: ActionLog | None,
+) -> EpisodeResult:
+    """Runs one episode, recorded where that is wanted."""
+    spec = trial.robot.spec
+    policy = driver.policy_for(trial.robot_name, spec)
+    recorder = (
+        None
+        if records is None
+        else records.begin(trial.robot, trial.robot_name, trial.seed)
+    )
+    if actions is not None:
+        actions.begin(spec.task, trial.seed, recorder)
+    result = run_episode(
+        trial.robot,
+        policy,
+        driver.safety_for(spec),
+        recorder if actions is None else actions,
+        trial.seed,
+        _MAX_STEPS.value,
+        _PACE.value,
+    )
+    if records is not None and recorder is not None:
+        records.finish(recorder, result)
+    return result
+
+
+@contextlib.contextmanager
+def _recording(driver: Driver) -> Iterator[RunRecording | None]:
+    """Opens the recording folders; yields None where nothing is recorded."""
+    if not _RECORD_DIR.value:
+        yield None
+        return
+    key = (
+        robot_key.load_or_create(Path(_KEY_FILE.value))
+        if _KEY_FILE.value
+        else robot_key.simulated(_ROBOT_ID.value)
+    )
+    private = _PRIVATE_DIR.value or _RECORD_DIR.value.rstrip("/") + ".private"
+    with recording.opened(
+        output=Path(_RECORD_DIR.value),
+        private=Path(private),
+        key=key,
+        robot_id=_ROBOT_ID.value,
+        consent=_CONSENT.value,
+    ) as folders:
+        for published in folders.recover():
+            _say(f"recovered episode {published.episode_id} of an interrupted run")
+        yield RunRecording(
+            folders=folders,
+            provenance=Provenance(
+                operator=driver.operator,
+                package_digest=driver.package_digest or "",
+                channel=driver.channel,
+            ),
+            pace=_PACE.value,
+            identity={"max_steps": _MAX_STEPS.value, "robot_id": _ROBOT_ID.value},
+        )
+
+
+def _require_usage(argv: list[str]) -> None:
+    """Checks what single flags cannot."""
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    expert = _POLICY.value == "expert"
+    chosen = (_CHANNEL.value, _OFFLINE.value, _CANDIDATE.value, expert)
+    if sum(bool(one) for one in chosen) != 1:
+        raise app.UsageError(
+            "expected exactly one of --channel, --offline, --candidate and "
+            "--policy=expert"
+        )
+    if (_CHANNEL.value or _OFFLINE.value) and not _KEYRING.value:
+        raise app.UsageError("expected --keyring with --channel or --offline")
+
+
+def _driver() -> Driver:
+    """Opens who drives; an update happens here, before any robot moves."""
+    if _POLICY.value == "expert":
+        return expert_driver(registry.open_expert)
+    if _CANDIDATE.value:
+        return package_driver(intact_package(Path(_CANDIDATE.value), EXPORT_TARGET))
+    keys = TrustedKeys.read(Path(_KEYRING.value or ""), _ALLOW_DEVELOPMENT_KEYS.value)
+    state = StateFolder(Path(_STATE_DIR.value))
+    now = datetime.now(UTC)
+    if _CHANNEL.value:
+        device = Device(_ROBOT_ID.value, RUNTIME_VERSION)
+        active = update.update(state, _CHANNEL.value, keys, device, now)
+    else:
+        active = update.active_package(state, keys, now)
+    _say(
+        f"package {active.package.digest[:12]} of channel {active.installed.channel}, "
+        f"release {active.installed.release_counter}: {active.move.value}"
+    )
+    return package_driver(active.package.intact, active.installed.channel)
+
+
+def _trials() -> Iterator[Trial]:
+    """Yields every episode, one open robot at a time."""
+    start_ns = unix_ns_from_rfc3339(_SIM_START.value)
+    for place, name in enumerate(_ROBOT.value):
+        robot = registry.open_robot(name, SimulatedClock(start_ns))
+        try:
+            if _CANDIDATE.value and not robot.spec.simulated:
+                raise SimulatedOnlyError(
+                    f"{_CANDIDATE.value}: expected a simulated robot for a package "
+                    f"without signatures, got {name}; sign and publish it first"
+                )
+            _require_key_file(name, robot)
+            for k in range(_EPISODES.value):
+                if robot.spec.simulated:
+                    slot = k * len(_ROBOT.value) + place
+                    robot.clock.sleep_until_ns(slot * _EPISODE_SLOT_NS)
+                yield Trial(name, robot, _SEED.value + k, k)
+        finally:
+            robot.close()
+
+
+class _Progress:
+    """One line per interval on stderr."""
+
+    def __init__(self, begin_s: float, total: int) -> None:
+        self._shown_s = begin_s
+        self._total = total
+        self._done = 0
+
+    def show(self, task: str, episodes: int, successes: int) -> None:
+        """Counts an episode and speaks when the last line is old enough."""
+        self._done += 1
+        now_s = time.monotonic()
+        if now_s - self._shown_s >= _PROGRESS_PERIOD_S:
+            self._shown_s = now_s
+            _say(
+                f"{self._done}/{self._total} episodes; {task}: {successes} of "
+                f"{episodes} succeeded"
+            )
+
+
+def _require_key_file(name: str, robot: Robot) -> None:
+    """A real robot's name must not be hidden with a key that anyone can derive."""
+    if _RECORD_DIR.value and not robot.spec.simulated and not _KEY_FILE.value:
+        raise app.UsageError(f"expected --key_file to record the real robot {name}")
+
+
+def _write_json(path: str, content: dict[str, object]) -> None:
+    durable_file.write(Path(path), canonical_json.encode(content))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"run: {text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    command_line.run(main, errors=(EdgeError, RldsError))

@@ -1,0 +1,75 @@
+"""Records what a policy does, through the same path as a demonstration.
+
+A simulated episode in simulated pace depends on its settings and its seed alone and is
+named after them: running the same command again finds it in the folder and keeps it.
+Every other episode gets a name of its own.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge import episode_id
+from edge.control import EpisodeResult, Pace
+from edge.recorder import EpisodeRecorder
+from edge.recording import Held, Provenance, Recording
+from edge.robots.robot import Robot
+
+
+@dataclass(frozen=True)
+class RunRecording:
+    """An open recording with what all its episodes have in common.
+
+    Attributes:
+        folders: where episodes go, from private to shared.
+        provenance: who acts, and under which package.
+        pace: whether an episode can be repeated to the byte.
+        identity: the settings that a simulated episode depends on, as JSON values.
+    """
+
+    folders: Recording
+    provenance: Provenance
+    pace: Pace
+    identity: Mapping[str, object]
+
+    def begin(self, robot: Robot, robot_name: str, seed: int) -> EpisodeRecorder | None:
+        """Opens the journal of an episode; None when the folder holds it already.
+
+        Raises:
+            RldsError, RecordingError: the journal cannot be written.
+        """
+        start_unix_ns = robot.clock.unix_ns()
+        name = self._name(robot, robot_name, seed, start_unix_ns)
+        if name is None:
+            return None
+        return self.folders.begin(robot.spec, name, start_unix_ns, self.provenance)
+
+    def finish(self, recorder: EpisodeRecorder, result: EpisodeResult) -> None:
+        """Closes an episode, redacts it and shares it.
+
+        Raises:
+            EdgeError, RldsError: as `Recording.publish`; the raw episode stays.
+        """
+        self.folders.publish(recorder.close(result.success))
+
+    def _name(
+        self, robot: Robot, robot_name: str, seed: int, start_unix_ns: int
+    ) -> str | None:
+        if not robot.spec.simulated or self.pace is not Pace.SIMULATED:
+            return episode_id.random_id(start_unix_ns)
+        for attempt in itertools.count():
+            identity = {
+                **self.identity,
+                "attempt": attempt,
+                "operator": self.provenance.operator,
+                "package_digest": self.provenance.package_digest,
+                "robot": robot_name,
+                "seed": seed,
+            }
+            name = episode_id.derived_id(start_unix_ns, identity)
+            held = self.folders.held(name)
+            if held is Held.NOTHING:
+                return name
+            if held is Held.WHOLE:
+                return None
+        raise AssertionError("itertools.count does not end")

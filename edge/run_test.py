@@ -1,0 +1,179 @@
+"""The robot's program as its users start it: flags in, exit code and files out."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from edge.testing import tiny_package
+from edge.testing.tiny_package import Publisher
+from release.keys import PrivateKey
+from rlds import example_codec, tfrecord
+
+STEPS = 12
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edge.run", *arguments],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def refused(code: int, match: str, *arguments: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == code, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert match in line
+    assert done.stdout == ""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def episode(tmp_path: Path) -> Path:
+    path = tmp_path / "episode.tfrecord"
+    recorded = tiny_package.episode(seed=5, steps=STEPS, noise=0.1)
+    path.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
+    return path
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    publisher = Publisher(tmp_path, PrivateKey.generate(development=True))
+    publisher.release(0, now=datetime.now(UTC))
+    return publisher
+
+
+def channel_flags(publisher: Publisher, episode: Path, tmp_path: Path) -> list[str]:
+    return [
+        f"--channel={publisher.channel_uri}",
+        f"--keyring={publisher.keyring()}",
+        f"--state_dir={tmp_path / 'state'}",
+        f"--robot=replay:{episode}",
+        "--pace=simulated",
+    ]
+
+
+def test_channel_run_activates_drives_and_sums_up(
+    tmp_path: Path, publisher: Publisher, episode: Path
+):
+    summary = tmp_path / "summary.json"
+    flags = channel_flags(publisher, episode, tmp_path)
+    done = run(
+        *flags, "--allow_development_keys", "--episodes=2", f"--summary_json={summary}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "release 1: install" in done.stderr
+    assert "step latency" in done.stdout
+    found = json.loads(summary.read_bytes())
+    pointer = json.loads((tmp_path / "state" / "current").read_bytes())
+    assert found["package_digest"] == pointer["digest"]
+    assert found["tasks"]["reach-v3"]["episodes"] == 2
+    assert found["steps"] == 2 * STEPS
+    assert 0 < found["step_latency_us"]["p50"] <= found["step_latency_us"]["p99"]
+
+    flags[0] = "--offline"
+    again = run(*flags, "--allow_development_keys")
+    assert again.returncode == 0, again.stderr
+
+
+def test_development_keys_need_the_flag_and_nothing_is_activated(
+    tmp_path: Path, publisher: Publisher, episode: Path
+):
+    flags = channel_flags(publisher, episode, tmp_path)
+    refused(1, "development key", *flags)
+    assert not (tmp_path / "state" / "current").exists()
+    assert list((tmp_path / "state" / "packages").iterdir()) == []
+
+
+def test_candidate_run_records_redacted_episodes_and_finds_them_again(
+    tmp_path: Path, episode: Path
+):
+    digest = tiny_package.write_package(tmp_path / "package")
+    flags = [
+        f"--candidate={tmp_path / 'package'}",
+        f"--robot=replay:{episode}",
+        "--pace=simulated",
+        "--episodes=2",
+        "--robot_id=robot-of-a-test",
+        f"--record_dir={tmp_path / 'out'}",
+    ]
+    assert run(*flags).returncode == 0
+    first = contents(tmp_path / "out")
+    assert sum(name.endswith(".sidecar.json") for name in first) == 2
+    for name, raw in first.items():
+        assert b"robot-of-a-test" not in raw
+        if name.endswith(".sidecar.json"):
+            assert json.loads(raw)["package_digest"] == digest
+            assert not json.loads(raw)["consent"]["granted"]
+    assert run(*flags).returncode == 0
+    assert contents(tmp_path / "out") == first
+
+
+def test_changed_candidate_is_refused(tmp_path: Path, episode: Path):
+    tiny_package.write_package(tmp_path / "package")
+    (tmp_path / "package" / "safety.json").write_text("{}")
+    refused(
+        1,
+        "safety.json",
+        f"--candidate={tmp_path / 'package'}",
+        f"--robot=replay:{episode}",
+    )
+
+
+def test_real_time_keeps_the_control_rate(tmp_path: Path, episode: Path):
+    tiny_package.write_package(tmp_path / "package")
+    summary = tmp_path / "summary.json"
+    done = run(
+        f"--candidate={tmp_path / 'package'}",
+        f"--robot=replay:{episode}",
+        "--episodes=5",
+        "--pace=realtime",
+        f"--summary_json={summary}",
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(summary.read_bytes())
+    assert found["seconds"] >= 5 * (STEPS - 1) / 80.0
+
+
+@pytest.mark.parametrize(
+    ("flags", "match"),
+    [
+        ([], "exactly one of"),
+        (["--offline", "--policy=expert"], "exactly one of"),
+        (["--offline"], "--keyring"),
+        (["--policy=expert", "--pace=fast"], "pace"),
+        (["--policy=expert", "--episodes=0"], "episodes"),
+        (["--policy=expert", "extra"], "extra"),
+    ],
+)
+def test_wrong_usage_exits_with_two(flags: list[str], match: str):
+    refused(2, match, "--robot=metaworld:reach-v3", *flags)
+
+
+def test_missing_robot_is_wrong_usage():
+    done = run("--policy=expert")
+    assert done.returncode == 2
+    assert "robot" in done.stderr
+
+
+def test_missing_keyring_and_missing_package_are_named(tmp_path: Path, episode: Path):
+    robot = f"--robot=replay:{episode}"
+    refused(1, "absent", robot, "--offline", f"--keyring={tmp_path / 'absent'}")
+    refused(1, "absent", robot, f"--candidate={tmp_path / 'absent'}")
+    keyring = Publisher(tmp_path).keyring()
+    state = f"--state_dir={tmp_path / 'empty'}"
+    refused(
+        1, "run once with --channel", robot, "--offline", state, f"--keyring={keyring}"
+    )
