@@ -69,9 +69,9 @@ def remove_leftovers(folder: Path) -> None:
 
 def write_all(descriptor: int, data: bytes) -> None:
     """Writes every byte to an open file, however many calls that takes."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
 
 
 def disk_error(path: Path, wanted: str, error: OSError) -> DiskError:

@@ -53,14 +53,14 @@ class JournalContent:
 
 
 def step_dtype(spec: EpisodeSpec) -> np.dtype[np.void]:
-    """Returns the layout of a step's numbers: floats first, then times and marks."""
+    """Returns the layout of a step's numbers: vectors first, then single ones."""
     fields = [field for field in spec.step_fields() if field.dtype != "jpeg"]
-    order = {"float32": 0, "int64": 1, "bool": 2}
     names = {"float32": "<f4", "int64": "<i8", "bool": "?"}
+    # Vectors stand first, each kind in table order.
     return np.dtype(
         [
             (field.name, names[field.dtype], field.shape)
-            for field in sorted(fields, key=lambda field: order[field.dtype])
+            for field in sorted(fields, key=lambda field: not field.shape)
         ]
     )
 

@@ -4,6 +4,7 @@ Source of the format: tensorflow/core/lib/io/record_writer.h. Every change of up
 32 neighbouring bits is detected, in the length as in the payload.
 """
 
+import functools
 import io
 import struct
 from collections.abc import Iterator
@@ -27,8 +28,7 @@ _IN_MEMORY = "TFRecord in memory"
 
 def frame(record: bytes) -> bytes:
     """Returns `record` as it stands in a TFRecord file."""
-    length = _LENGTH.pack(len(record))
-    return b"".join((length, checksum(length), record, checksum(record)))
+    return b"".join((_header(len(record)), record, checksum(record)))
 
 
 def checksum(data: bytes) -> bytes:
@@ -58,6 +58,12 @@ def read_records(path_or_bytes: Path | bytes, limit_bytes: int) -> Iterator[byte
             yield from _read(stream, str(path_or_bytes), limit_bytes)
     except OSError as e:
         raise durable_file.disk_error(path_or_bytes, "to read the file", e) from e
+
+
+@functools.lru_cache(maxsize=16)  # the steps of an episode have one size
+def _header(size: int) -> bytes:
+    length = _LENGTH.pack(size)
+    return length + checksum(length)
 
 
 def _read(stream: BinaryIO, source: str, limit_bytes: int) -> Iterator[bytes]:

@@ -168,6 +168,7 @@ class EpisodeWriter:
             )
         metadata = dataclasses.replace(self._metadata, success=success)
         closed = _finish(self._path, content, metadata)
+        _remove(self._path)
         self._release()
         return closed
 
@@ -245,26 +246,25 @@ def _recover_one(path: Path, damaged: list[str]) -> list[ClosedEpisode]:
             _set_aside(path)
         return []
     found = _existing(path)
-    if found is None and content.num_steps:
+    if found is not None:
+        _remove(path)
+        return [found]
+    if content.num_steps:
         tags = tuple(dict.fromkeys((*content.metadata.tags, RECOVERED_TAG)))
         metadata = dataclasses.replace(content.metadata, tags=tags, success=None)
-        remove = content.torn_size_bytes <= _largest_torn_bytes(content)
-        found = _finish(path, content, metadata, remove=remove)
-        if not remove:
-            damaged.append(f"{path.name} with {content.torn_size_bytes} unread bytes")
-            _set_aside(path)
+        found = _finish(path, content, metadata)
+    if content.torn_size_bytes > _largest_torn_bytes(content):
+        damaged.append(f"{path.name} with {content.torn_size_bytes} unread bytes")
+        _set_aside(path)
     else:
         _remove(path)
     return [found] if found else []
 
 
 def _finish(
-    path: Path,
-    content: JournalContent,
-    metadata: EpisodeMetadata,
-    remove: bool = True,
+    path: Path, content: JournalContent, metadata: EpisodeMetadata
 ) -> ClosedEpisode:
-    """Writes the episode beside its journal, then removes the journal."""
+    """Writes the episode beside its journal, which stays."""
     steps = dict(content.steps)
     last = np.zeros(content.num_steps, np.bool_)
     last[-1] = True
@@ -272,8 +272,6 @@ def _finish(
     raw = tfrecord.frame(example_codec.encode_parts(content.spec, metadata, steps))
     target = _episode_path(path)
     durable_file.write(target, raw)
-    if remove:
-        _remove(path)
     digest = hashlib.sha256(raw).hexdigest()
     return ClosedEpisode(target, digest, len(raw), content.num_steps)
 

@@ -1,0 +1,66 @@
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from rlds import durable_file
+from rlds.errors import DiskError
+
+_WRITE_OVER_LIMIT = """
+import pathlib, resource, signal, sys
+from rlds import durable_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    durable_file.write(pathlib.Path(sys.argv[1]), bytes(1000))
+except durable_file.DiskError as e:
+    print(e)
+"""
+
+
+def test_content_and_mode_are_what_was_asked_for(tmp_path):
+    path = tmp_path / "file"
+    os.umask(os.umask(0o022))
+    durable_file.write(path, b"one", mode=0o600)
+    durable_file.write(path, b"two", mode=0o666)
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o777 == 0o666
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_that_the_system_refuses_leaves_the_old_content_alone(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _WRITE_OVER_LIMIT, path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert done.stdout == (
+        f"{path}: expected to write 1000 bytes, got File too large; "
+        "free space or repair the disk, then run the command again\n"
+    )
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100
+
+
+def test_missing_folder_is_a_typed_error(tmp_path):
+    with pytest.raises(DiskError, match="No such file"):
+        durable_file.write(tmp_path / "none" / "file", b"")
+    with pytest.raises(DiskError, match="No such file"):
+        durable_file.fsync_folder(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_go_and_everything_else_stays(tmp_path):
+    (tmp_path / ".tmp-0123").write_bytes(b"half")
+    (tmp_path / "kept").write_bytes(b"whole")
+    (tmp_path / ".tmp-folder").mkdir()
+    durable_file.remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", ".tmp-folder"}

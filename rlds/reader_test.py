@@ -1,0 +1,90 @@
+import pickle
+
+import pytest
+
+from rlds import example_codec, reader, testing, tfrecord
+from rlds.errors import (
+    CorruptRecordError,
+    DiskError,
+    MalformedEpisodeError,
+    OversizedError,
+    RldsError,
+)
+from rlds.spec import EpisodeSpec
+
+_SMALL = EpisodeSpec(1, 1)
+
+
+def test_episode_is_read_from_file_and_from_bytes(tmp_path):
+    whole = testing.episode()
+    path = tmp_path / "episode.tfrecord"
+    path.write_bytes(testing.framed(whole))
+    assert reader.read_episode(path) == whole
+    assert reader.read_episode_bytes(path.read_bytes()) == whole
+
+
+def test_flipping_any_bit_of_any_byte_is_noticed():
+    whole = testing.episode(_SMALL, count=2)
+    raw = testing.framed(whole)
+    for place in range(len(raw)):
+        for bit in range(8):
+            changed = bytearray(raw)
+            changed[place] ^= 1 << bit
+            try:
+                found = reader.read_episode_bytes(bytes(changed))
+            except RldsError:
+                continue
+            assert found == whole
+
+
+def test_truncation_at_any_byte_is_noticed(tmp_path):
+    raw = testing.framed(testing.episode(_SMALL, count=1))
+    for size in range(len(raw)):
+        with pytest.raises((CorruptRecordError, MalformedEpisodeError)):
+            reader.read_episode_bytes(raw[:size])
+
+
+def test_oversized_file_is_refused_by_its_size_alone(tmp_path):
+    path = tmp_path / "large.tfrecord"
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(OversizedError, match=r"large\.tfrecord.*at most 1000 bytes"):
+        reader.read_episode(path, limit_bytes=1000)
+
+
+def test_oversized_length_in_a_small_file_is_refused():
+    length = (1 << 60).to_bytes(8, "little")
+    with pytest.raises(OversizedError, match="at most"):
+        reader.read_episode_bytes(length + tfrecord.checksum(length))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_file_of_another_number_of_records_is_refused(tmp_path, count):
+    path = tmp_path / "episode.tfrecord"
+    path.write_bytes(testing.framed(testing.episode()) * count)
+    with pytest.raises(MalformedEpisodeError, match=f"one record, got {count}"):
+        reader.read_episode(path)
+
+
+def test_error_names_the_file_and_survives_pickling(tmp_path):
+    path = tmp_path / "episode.tfrecord"
+    path.write_bytes(tfrecord.frame(b"no example"))
+    with pytest.raises(MalformedEpisodeError) as caught:
+        reader.read_episode(path)
+    assert str(caught.value).startswith(str(path))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    path.write_bytes(b"cut")
+    with pytest.raises(CorruptRecordError) as caught:
+        reader.read_episode(path)
+    assert str(caught.value).startswith(str(path))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_missing_file_is_a_typed_error(tmp_path):
+    with pytest.raises(DiskError, match="No such file"):
+        reader.read_episode(tmp_path / "none")
+
+
+def test_record_longer_than_a_varint_of_one_byte_is_read():
+    whole = testing.episode(_SMALL, count=5000)
+    assert example_codec.decode(example_codec.encode(whole)) == whole

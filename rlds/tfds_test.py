@@ -1,0 +1,120 @@
+"""Opens with TFDS itself what this folder writes without it."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from rlds import testing, tfds_directory, tfds_features
+from rlds.manifest import Shard
+from rlds.spec import FIELDS, EpisodeSpec
+from rlds.tfds_directory import TfdsDirectory
+from rlds.writer import EpisodeWriter
+
+_PLAIN = EpisodeSpec(39, 4)
+_RICH = EpisodeSpec(3, 2, image=True, audio_size=5)
+_SUCCESS = {True: 1, False: 0, None: -1}
+
+
+def _episodes(spec, numbers):
+    outcomes = [True, False, None]
+    return [
+        testing.episode(
+            spec,
+            count=4 + number,
+            number=number,
+            success=outcomes[number % 3],
+            tags=("simulated", "größer", "c")[: number % 4],
+        )
+        for number in numbers
+    ]
+
+
+def _assert_equal(read, wrote):
+    """Holds one record as TFDS reads it against the episode, field by field."""
+    names = {field.name for field in FIELDS if field.scope == "episode"}
+    assert set(read) == names | {"steps"}
+    for name in names - {"success", "tags"}:
+        assert read[name].decode() == getattr(wrote.metadata, name), name
+    assert [tag.decode() for tag in read["tags"]] == list(wrote.metadata.tags)
+    assert read["success"] == _SUCCESS[wrote.metadata.success]
+    assert read["success"].dtype == np.int64
+    steps = list(read["steps"])
+    assert len(steps) == wrote.num_steps
+    for index, step in enumerate(steps):
+        flat = {f"observation/{name}": v for name, v in step.pop("observation").items()}
+        flat |= step
+        assert set(flat) == set(wrote.steps)
+        for name, value in flat.items():
+            if name == "observation/image":
+                assert value.shape == (1, 1, 3)
+                assert value.dtype == np.uint8
+                continue
+            expected = wrote.steps[name][index]
+            assert np.asarray(value).dtype == expected.dtype, name
+            assert np.array_equal(value, expected), name
+
+
+def _read(folder, split):
+    builder = tfds.builder_from_directory(str(folder))
+    dataset = builder.as_dataset(split=split, shuffle_files=False)
+    return list(tfds.as_numpy(dataset))
+
+
+@pytest.mark.parametrize("spec", [_PLAIN, _RICH])
+def test_robots_folder_opens_as_it_is_after_each_episode(tmp_path, spec):
+    private, shared = tmp_path / "private", tmp_path / "shared"
+    private.mkdir()
+    shared.mkdir()
+    wrote = _episodes(spec, range(4))
+    for number, whole in enumerate(wrote):
+        recorder = EpisodeWriter(private, spec, whole.metadata)
+        for step in testing.steps(spec, whole.num_steps, seed=number):
+            recorder.append(step)
+        closed = recorder.close(whole.metadata.success)
+        folder = TfdsDirectory(shared, "episodes", spec)
+        folder.add(closed.path.read_bytes(), b"{}")
+        if number in (0, 3):
+            found = _read(shared, "train")
+            assert len(found) == number + 1
+            for read, expected in zip(found, wrote, strict=False):
+                _assert_equal(read, expected)
+
+
+def test_curated_layout_opens_as_it_is(tmp_path):
+    wrote = {"train": _episodes(_PLAIN, range(5)), "val": _episodes(_PLAIN, [7])}
+    layout = {"train": [wrote["train"][:3], wrote["train"][3:]], "val": [wrote["val"]]}
+    shards = {}
+    for split, groups in layout.items():
+        (tmp_path / split).mkdir()
+        shards[split] = []
+        for index, group in enumerate(groups):
+            path = tfds_directory.shard_path(split, index)
+            raw = b"".join(map(testing.framed, group))
+            (tmp_path / path).write_bytes(raw)
+            digest = hashlib.sha256(raw).hexdigest()
+            steps = sum(whole.num_steps for whole in group)
+            shards[split].append(Shard(path, digest, len(raw), len(group), steps))
+    tfds_directory.write_info(tmp_path, "reach", _PLAIN, shards, version="1.2.3")
+    for split, expected in wrote.items():
+        found = _read(tmp_path, split)
+        assert len(found) == len(expected)
+        for read, whole in zip(found, expected, strict=True):
+            _assert_equal(read, whole)
+    builder = tfds.builder_from_directory(str(tmp_path))
+    assert (builder.name, str(builder.version)) == ("reach", "1.2.3")
+    assert builder.info.splits["train"].num_examples == 5
+
+
+@pytest.mark.parametrize("spec", [_PLAIN, _RICH])
+def test_features_are_the_ones_that_tfds_would_write(tmp_path, spec):
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "theirs").mkdir()
+    ours = tfds_features.features_json(spec)
+    (tmp_path / "ours" / "features.json").write_bytes(ours)
+    read = tfds.features.FeaturesDict.from_config(str(tmp_path / "ours"))
+    read.save_config(str(tmp_path / "theirs"))
+    theirs = (tmp_path / "theirs" / "features.json").read_bytes()
+    assert json.loads(theirs) == json.loads(ours)

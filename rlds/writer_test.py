@@ -1,0 +1,385 @@
+import errno
+import os
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from rlds import reader, testing, writer
+from rlds.errors import (
+    DamagedJournalError,
+    DiskError,
+    EpisodeExistsError,
+    MalformedEpisodeError,
+    WriterClosedError,
+)
+from rlds.spec import EpisodeSpec
+from rlds.writer import EpisodeWriter
+
+_SPEC = EpisodeSpec(3, 2)
+_RICH = EpisodeSpec(3, 2, image=True, audio_size=4)
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+# Appends for ever; after each append it says how many steps the journal was promised.
+_ENDLESS = """
+import os, pathlib, sys
+from rlds import testing
+from rlds.spec import EpisodeSpec
+from rlds.writer import EpisodeWriter
+spec = EpisodeSpec(3, 2)
+first = testing.steps(spec, 1)[0] | {"is_last": False, "is_terminal": False}
+writer = EpisodeWriter(pathlib.Path(sys.argv[1]), spec, testing.metadata())
+count = 0
+while True:
+    time_ns = 10**12 + count
+    writer.append(first | {"is_first": count == 0, "t_monotonic_ns": time_ns})
+    count += 1
+    os.write(1, count.to_bytes(8, "little"))
+"""
+
+# Records until there is no more room, then says what happened and what lies there.
+_FULL_DISK = """
+import pathlib, resource, signal, sys
+from rlds import testing, writer
+from rlds.errors import RldsError
+from rlds.spec import EpisodeSpec
+folder, limit = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+if limit:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+recorder = writer.EpisodeWriter(folder, EpisodeSpec(39, 4), testing.metadata())
+kept = 0
+try:
+    for step in testing.steps(EpisodeSpec(39, 4), 5000):
+        recorder.append(step)
+        kept += 1
+except RldsError as e:
+    print(type(e).__name__, e.__cause__.errno, e)
+try:
+    if not limit:
+        recorder.close(True)
+except RldsError as e:
+    print(type(e).__name__, e.__cause__.errno, e)
+print(kept)
+for path in folder.iterdir():
+    print(path.name, path.read_bytes().hex())
+"""
+_ROOM_BYTES = 65536
+
+
+def _names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("spec", [_SPEC, _RICH])
+def test_closed_episode_holds_what_was_appended(tmp_path, spec):
+    whole = testing.episode(spec, count=7)
+    recorder = EpisodeWriter(tmp_path, spec, testing.metadata(success=None))
+    for step in testing.steps(spec, 7):
+        recorder.append(step)
+    closed = recorder.close(success=True)
+    assert reader.read_episode(closed.path) == whole
+    assert closed.path.read_bytes() == testing.framed(whole)
+    assert closed.size_bytes == closed.path.stat().st_size
+    assert closed.num_steps == 7
+    assert _names(tmp_path) == [f"{whole.metadata.episode_id}.tfrecord"]
+
+
+@pytest.mark.parametrize("success", [True, False, None])
+def test_close_sets_success_and_marks_the_last_step(tmp_path, success):
+    closed = testing.record(tmp_path, 1, 4, _SPEC).close(success)
+    found = reader.read_episode(closed.path)
+    assert found.metadata.success is success
+    assert found.steps["is_last"].tolist() == [False, False, False, True]
+
+
+def test_abort_leaves_nothing_and_closing_twice_is_refused(tmp_path):
+    recorder = testing.record(tmp_path, 1, 2, _SPEC)
+    recorder.abort()
+    assert _names(tmp_path) == []
+    recorder.abort()
+    with pytest.raises(WriterClosedError):
+        recorder.close(True)
+    with pytest.raises(WriterClosedError):
+        recorder.append(testing.steps(_SPEC, 1)[0])
+
+
+def test_episode_without_steps_cannot_be_closed_and_can_be_aborted(tmp_path):
+    recorder = EpisodeWriter(tmp_path, _SPEC, testing.metadata())
+    with pytest.raises(MalformedEpisodeError, match="at least one step"):
+        recorder.close(True)
+    recorder.abort()
+    assert _names(tmp_path) == []
+
+
+def test_second_episode_of_the_same_id_is_refused_and_the_first_stays(tmp_path):
+    recorder = testing.record(tmp_path, 1, 2, _SPEC)
+    with pytest.raises(EpisodeExistsError, match="journal"):
+        EpisodeWriter(tmp_path, _SPEC, testing.metadata(1))
+    closed = recorder.close(True)
+    before = closed.path.read_bytes()
+    with pytest.raises(EpisodeExistsError, match="use a new episode id"):
+        EpisodeWriter(tmp_path, _SPEC, testing.metadata(1))
+    assert closed.path.read_bytes() == before
+    assert len(_names(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"action": np.zeros(3, np.float32)}, "shape"),
+        ({"action": [1, "x"]}, "numbers"),
+        ({"observation/state": np.array([1, np.nan, 0])}, "finite"),
+        ({"observation/state": np.array([1, -np.inf, 0])}, "finite"),
+        ({"reward": float("inf")}, "finite"),
+        ({"reward": "1"}, "numbers"),
+        ({"t_monotonic_ns": 1.5}, "numbers"),
+        ({"t_monotonic_ns": 2**63}, "numbers"),
+        ({"t_monotonic_ns": 0}, "t_monotonic_ns"),
+        ({"is_first": True}, "is_first"),
+        ({"is_terminal": True}, "is_terminal"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_step_that_does_not_fit_is_refused_and_recording_goes_on(
+    tmp_path, change, text
+):
+    recorder = testing.record(tmp_path, 1, 2, _SPEC)
+    good = testing.steps(_SPEC, 3, seed=1)[2] | {"is_terminal": False}
+    with pytest.raises(MalformedEpisodeError, match=text):
+        recorder.append({**good, "is_last": False, **change})
+    recorder.append(good)
+    with pytest.raises(MalformedEpisodeError, match="no step after the last"):
+        recorder.append({**good, "t_monotonic_ns": 2**62})
+    closed = recorder.close(True)
+    assert closed.num_steps == 3
+    assert reader.read_episode(closed.path).num_steps == 3
+
+
+def test_huge_but_finite_numbers_are_recorded(tmp_path):
+    recorder = EpisodeWriter(tmp_path, _SPEC, testing.metadata())
+    step = testing.steps(_SPEC, 1)[0]
+    recorder.append({**step, "action": np.array([3e38, -3e38], np.float32)})
+    found = reader.read_episode(recorder.close(True).path)
+    assert found.steps["action"].tolist() == [[np.float32(3e38), np.float32(-3e38)]]
+
+
+@pytest.mark.parametrize("round_number", range(8))
+def test_killed_writer_loses_at_most_the_step_being_written(tmp_path, round_number):
+    with subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS, tmp_path],
+        stdout=subprocess.PIPE,
+        env=_ENVIRONMENT,
+    ) as child:
+        told = child.stdout.read(8)
+        time.sleep(random.Random(round_number).uniform(0, 0.15))
+        child.kill()
+        told += child.stdout.read()
+    end = len(told) // 8 * 8
+    promised = int.from_bytes(told[end - 8 : end], "little")
+    (closed,) = writer.recover(tmp_path)
+    assert promised <= closed.num_steps <= promised + 1
+    found = reader.read_episode(closed.path)
+    expected = 10**12 + np.arange(closed.num_steps)
+    assert np.array_equal(found.steps["t_monotonic_ns"], expected)
+    assert found.steps["is_last"][-1]
+    assert "recovered" in found.metadata.tags
+    assert found.metadata.success is None
+    before = closed.path.read_bytes()
+    assert writer.recover(tmp_path) == []
+    assert _names(tmp_path) == [closed.path.name]
+    assert closed.path.read_bytes() == before
+
+
+def test_journal_cut_at_any_byte_recovers_every_whole_step(tmp_path):
+    recorder = testing.record(tmp_path, 1, 3, _SPEC)
+    (path,) = tmp_path.iterdir()
+    raw = path.read_bytes()
+    recorder.abort()
+    counts = []
+    for size in range(len(raw) + 1):
+        path.write_bytes(raw[:size])
+        found = writer.recover(tmp_path)
+        counts.append(found[0].num_steps if found else 0)
+        assert _names(tmp_path) == [closed.path.name for closed in found]
+        for closed in found:
+            assert reader.read_episode(closed.path).num_steps == closed.num_steps
+            closed.path.unlink()
+    assert counts == sorted(counts)
+    assert set(counts) == {0, 1, 2, 3}
+    assert counts[-1] == 3
+
+
+def test_journal_of_a_living_writer_is_left_alone(tmp_path):
+    recorder = testing.record(tmp_path, 1, 2, _SPEC)
+    assert writer.recover(tmp_path) == []
+    assert recorder.close(True).num_steps == 2
+
+
+def test_kill_between_rename_and_removal_leaves_the_finished_episode(tmp_path):
+    recorder = testing.record(tmp_path, 1, 2, _SPEC)
+    (path,) = tmp_path.iterdir()
+    raw = path.read_bytes()
+    closed = recorder.close(success=True)
+    before = closed.path.read_bytes()
+    path.write_bytes(raw)
+    assert writer.recover(tmp_path) == [closed]
+    assert closed.path.read_bytes() == before
+    assert _names(tmp_path) == [closed.path.name]
+
+
+def test_leftovers_of_an_interrupted_close_are_removed(tmp_path):
+    recorder = testing.record(tmp_path, 1, 2, _SPEC)
+    (path,) = tmp_path.iterdir()
+    raw = path.read_bytes()
+    recorder.abort()
+    path.write_bytes(raw)
+    (tmp_path / ".tmp-0123456789abcdef").write_bytes(b"half an episode")
+    (closed,) = writer.recover(tmp_path)
+    assert _names(tmp_path) == [closed.path.name]
+
+
+def test_damage_inside_a_journal_keeps_the_steps_before_it_and_the_bytes(tmp_path):
+    recorder = testing.record(tmp_path, 1, 10, _SPEC)
+    good = testing.record(tmp_path, 2, 3, _SPEC)
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    recorder.abort()
+    good.abort()
+    damaged = f"{testing.metadata(1).episode_id}.journal"
+    raw = bytearray(kept[damaged])
+    raw[len(raw) * 3 // 4] ^= 0xFF
+    (tmp_path / damaged).write_bytes(raw)
+    other = f"{testing.metadata(2).episode_id}.journal"
+    (tmp_path / other).write_bytes(kept[other])
+    with pytest.raises(DamagedJournalError, match=damaged):
+        writer.recover(tmp_path)
+    episodes = sorted(tmp_path.glob("*.tfrecord"))
+    assert 0 < reader.read_episode(episodes[0]).num_steps < 10
+    assert reader.read_episode(episodes[1]).num_steps == 3
+    assert (tmp_path / f"{damaged}.damaged").read_bytes() == raw
+    assert writer.recover(tmp_path) == []
+    assert len(_names(tmp_path)) == 3
+
+
+def test_damage_in_the_first_step_keeps_the_bytes(tmp_path):
+    recorder = testing.record(tmp_path, 1, 0, _SPEC)
+    (path,) = tmp_path.iterdir()
+    header_size = path.stat().st_size
+    recorder.abort()
+    recorder = testing.record(tmp_path, 1, 10, _SPEC)
+    raw = bytearray(path.read_bytes())
+    recorder.abort()
+    raw[header_size + 20] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(DamagedJournalError, match="unread bytes"):
+        writer.recover(tmp_path)
+    assert _names(tmp_path) == [f"{path.name}.damaged"]
+    assert (tmp_path / f"{path.name}.damaged").read_bytes() == raw
+
+
+def test_journal_with_another_header_is_set_aside(tmp_path):
+    path = tmp_path / "strange.journal"
+    path.write_bytes(b"something else altogether, long enough")
+    with pytest.raises(DamagedJournalError, match="strange"):
+        writer.recover(tmp_path)
+    assert _names(tmp_path) == ["strange.journal.damaged"]
+
+
+def _record_without_room(folder, tmpfs):
+    limit = 0 if tmpfs else _ROOM_BYTES
+    command = [sys.executable, "-c", _FULL_DISK, str(folder), str(limit)]
+    if tmpfs:
+        mount = f"mount -t tmpfs -o size={_ROOM_BYTES} none {folder}"
+        command = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$0" "$@"', *command]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=_ENVIRONMENT
+    )
+    return done.stdout.splitlines()
+
+
+def _may_mount(folder):
+    try:
+        mount = f"mount -t tmpfs -o size={_ROOM_BYTES} none {folder}"
+        done = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", mount], capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
+
+
+def test_full_disk_is_one_clear_error_and_what_was_kept_recovers(tmp_path):
+    disk, repaired = tmp_path / "disk", tmp_path / "repaired"
+    disk.mkdir()
+    repaired.mkdir()
+    # A real full disk where the machine lets us mount one, else a full file.
+    tmpfs = _may_mount(disk)
+    told = _record_without_room(disk, tmpfs)
+    name = f"{testing.metadata().episode_id}.journal"
+    code = errno.ENOSPC if tmpfs else errno.EFBIG
+    append = told.pop(0)
+    assert append.startswith(f"DiskError {code} {disk / name}: expected to append")
+    assert append.endswith("steps are kept: make room, then close or recover it")
+    if tmpfs:
+        assert told.pop(0).startswith(f"DiskError {code} ")
+    kept, journal = told
+    found, content = journal.split()
+    assert found == name
+    (repaired / name).write_bytes(bytes.fromhex(content))
+    (closed,) = writer.recover(repaired)
+    assert closed.num_steps == int(kept) > 100
+    assert reader.read_episode(closed.path).num_steps == closed.num_steps
+    assert _names(repaired) == [closed.path.name]
+
+
+def test_append_after_a_full_disk_goes_on_once_there_is_room(tmp_path, monkeypatch):
+    recorder = testing.record(tmp_path, 1, 2, _SPEC)
+    steps = testing.steps(_SPEC, 3, seed=1)
+    write = os.write
+
+    def half(descriptor, data):
+        if len(data) < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, bytes(data)[: len(data) - 10])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(DiskError, match="No space left on device; 2 steps are kept"):
+        recorder.append(steps[2])
+    monkeypatch.undo()
+    recorder.append(steps[2])
+    assert recorder.close(True).num_steps == 3
+
+
+def test_journal_is_synced_by_its_own_thread(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    recorder = EpisodeWriter(tmp_path, _SPEC, testing.metadata(), fsync_period_s=0.01)
+    recorder.append(testing.steps(_SPEC, 1)[0])
+    deadline = time.monotonic() + 10
+    while not synced and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert synced
+    recorder.close(True)
+
+
+def test_failed_sync_is_told_at_the_next_step(tmp_path, monkeypatch):
+    failed = []
+
+    def fail(descriptor):
+        failed.append(descriptor)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    recorder = EpisodeWriter(tmp_path, _SPEC, testing.metadata(), fsync_period_s=0.01)
+    steps = testing.steps(_SPEC, 2)
+    recorder.append(steps[0])
+    deadline = time.monotonic() + 10
+    while not failed and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    with pytest.raises(DiskError, match="Input/output error"):
+        recorder.append(steps[1])
+    recorder.abort()

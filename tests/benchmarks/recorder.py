@@ -1,0 +1,115 @@
+"""Measures the recorder: steps per second into a journal, and memory of the process.
+
+    ./bazelw run -c opt //tests/benchmarks:recorder
+
+Records episodes of 500 steps as a control loop does, one `append` per step, each
+handed to the kernel, and closes each into a durable episode. Prints one JSON line.
+`steps_per_s` counts the appends alone; `steps_per_s_with_close` adds what closing
+costs, syncs to the disk included. The best round is the figure, since a machine can
+only be slower than it is; the median says how busy it was.
+"""
+
+import json
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from release import command_line
+from rlds import uuid7
+from rlds.episode import EpisodeMetadata
+from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.writer import EpisodeWriter
+
+_EPISODES = flags.DEFINE_integer("episodes", 40, "Episodes to record.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 500, "Steps per episode.", lower_bound=1)
+_STATE_SIZE = flags.DEFINE_integer("state_size", 39, "Numbers in a state.")
+_ACTION_SIZE = flags.DEFINE_integer("action_size", 4, "Numbers in an action.")
+_FOLDER = flags.DEFINE_string(
+    "folder", None, "Folder to record into; a temporary one unless given."
+)
+
+_PERIOD_NS = 12_500_000
+
+
+def main(argv: list[str]) -> None:
+    """Records, then prints the figures."""
+    del argv
+    spec = EpisodeSpec(_STATE_SIZE.value, _ACTION_SIZE.value)
+    steps = _steps(spec, _STEPS.value)
+    append_s: list[float] = []
+    whole_s: list[float] = []
+    with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
+        for episode in range(_EPISODES.value):
+            begin = time.perf_counter()
+            writer = EpisodeWriter(Path(folder), spec, _metadata(episode))
+            first = time.perf_counter()
+            for step in steps:
+                writer.append(step)
+            last = time.perf_counter()
+            writer.close(success=True)
+            append_s.append(last - first)
+            whole_s.append(time.perf_counter() - begin)
+    figures = {
+        "steps_per_s": round(len(steps) / min(append_s)),
+        "steps_per_s_median": round(len(steps) / statistics.median(append_s)),
+        "steps_per_s_with_close": round(len(steps) / min(whole_s)),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "episodes": _EPISODES.value,
+        "steps_per_episode": len(steps),
+        "state_size": spec.state_size,
+    }
+    command_line.say(json.dumps(figures))
+
+
+def _steps(spec: EpisodeSpec, count: int) -> list[dict[str, Any]]:
+    random = np.random.default_rng(0)
+    return [
+        {
+            "observation/state": random.standard_normal(
+                spec.state_size, dtype=np.float32
+            ),
+            "action": random.standard_normal(spec.action_size, dtype=np.float32),
+            "proposed_action": random.standard_normal(
+                spec.action_size, dtype=np.float32
+            ),
+            "reward": 0.5,
+            "discount": 1.0,
+            "is_first": index == 0,
+            "is_last": index == count - 1,
+            "is_terminal": False,
+            "t_monotonic_ns": index * _PERIOD_NS,
+            "deadline_missed": False,
+            "safety_violation": False,
+        }
+        for index in range(count)
+    ]
+
+
+def _metadata(episode: int) -> EpisodeMetadata:
+    return EpisodeMetadata(
+        schema_version=SCHEMA_VERSION,
+        episode_id=uuid7.uuid7(episode, bytes(10)),
+        robot_hash="benchmark",
+        robot_model="benchmark",
+        environment_id="benchmark",
+        package_digest="",
+        delta_digest="",
+        channel="",
+        software_version="0.1.0",
+        start_time="2026-01-01T00:00:00Z",
+        location="",
+        tags=(),
+        task="benchmark",
+        success=None,
+        operator="expert",
+    )
+
+
+if __name__ == "__main__":
+    command_line.run(main)
