@@ -74,7 +74,13 @@ _ROBOT_ID = flags.DEFINE_string(
 _EPISODES = flags.DEFINE_integer(
     "episodes", 1, "episodes per robot string", lower_bound=1
 )
-_SEED = flags.DEFINE_integer("seed", 0, "episode k of a robot starts from seed + k")
+_SEED = flags.DEFINE_integer(
+    "seed",
+    0,
+    "episode k of a robot starts from seed + k",
+    lower_bound=0,
+    upper_bound=2**31,
+)
 _MAX_STEPS = flags.DEFINE_integer(
     "max_steps", 500, "longest episode, in control steps", lower_bound=1
 )
