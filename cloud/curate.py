@@ -46,15 +46,12 @@ def main(argv: list[str]) -> int:
     """Curates what the flags name and prints a summary."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1:]}")
-    for flag in (_RAW, _INDEX, _SPEC, _OUTPUT):
-        if not flag.value:
-            raise app.UsageError(f"expected --{flag.name}, got none")
     console = terminal.console()
-    output_uri = locations.to_uri(_OUTPUT.value)
+    output_uri = locations.to_uri(_required(_OUTPUT))
     manifest = curation.curate(
-        raw_uri=locations.to_uri(_RAW.value),
-        index_uri=locations.to_uri(_INDEX.value),
-        spec_file=pathlib.Path(_SPEC.value),
+        raw_uri=locations.to_uri(_required(_RAW)),
+        index_uri=locations.to_uri(_required(_INDEX)),
+        spec_file=pathlib.Path(_required(_SPEC)),
         output_uri=output_uri,
         code_commit=_CODE_COMMIT.value,
         created_at=_CREATED_AT.value,
@@ -64,6 +61,12 @@ def main(argv: list[str]) -> int:
     console.print(_table(manifest))
     console.print(f"dataset {manifest_format.digest(manifest)} at {output_uri}")
     return 0
+
+
+def _required(flag: flags.FlagHolder[str | None]) -> str:
+    if not flag.value:
+        raise app.UsageError(f"expected --{flag.name}, got none")
+    return flag.value
 
 
 def _table(manifest: Manifest) -> rich.table.Table:

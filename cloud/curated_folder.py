@@ -52,7 +52,7 @@ def verified_shard(uri: str, shard: Shard) -> bytes:
         ShardMismatchError: the shard is missing or its bytes changed.
     """
     expected = f"{shard.size_bytes} bytes with SHA-256 {shard.sha256}"
-    where = f"{uri}/{shard.path}"
+    where = f"{shard.path} of {uri}"
     try:
         raw = store.open_store(uri).get(shard.path, shard.size_bytes)
     except NotFoundError as e:

@@ -3,11 +3,11 @@
 import datetime
 import logging
 import pathlib
+import warnings
 
 import rich.console
-import rich.progress
 
-from cloud import curated_folder, curation_plan, curation_spec, output_folder
+from cloud import curated_folder, curation_plan, curation_spec, output_folder, terminal
 from cloud.curated_folder import Origin
 from cloud.curation_plan import Plan
 from cloud.curation_results import ShardResult
@@ -74,19 +74,16 @@ def _read_and_shard(
     console: rich.console.Console,
 ) -> list[ShardResult]:
     # Imported here: Beam takes seconds, which a wrong flag should not cost, and warns
-    # about cloud services that are not used.
+    # about services that are not used.
     logging.disable(logging.WARNING)
-    from cloud import curation_pipeline
-
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from cloud import curation_pipeline
     logging.disable(logging.NOTSET)
+
     work.mkdir()
     total = len(planned.placements)
-    with rich.progress.Progress(console=console, transient=True) as progress:
-        task = progress.add_task("reading episodes", total=total)
+    with terminal.progress(console, "reading episodes", total) as on_progress:
         return curation_pipeline.run(
-            planned.placements,
-            raw_uri,
-            work,
-            workers,
-            on_progress=lambda done: progress.update(task, completed=done),
+            planned.placements, raw_uri, work, workers, on_progress
         )

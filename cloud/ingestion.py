@@ -6,12 +6,10 @@ order of the paths, so that of two folders with one episode id always the same w
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterator
 
 import rich.console
-import rich.progress
 
-from cloud import admission, enrolment, episode_facts, raw_layout
+from cloud import admission, enrolment, episode_facts, raw_layout, terminal
 from cloud.admission import Admission
 from cloud.errors import IngestRaceError
 from release.errors import NotFoundError, PreconditionFailedError
@@ -54,10 +52,12 @@ def ingest(
             ),
             listing.folders,
         )
-        for found in _with_progress(facts, len(listing.folders), console):
-            verdict, changed = _settle(raw, found)
-            verdicts.append(verdict)
-            written += changed
+        with terminal.progress(console, "judging episodes", len(listing.folders)) as on:
+            for found in facts:
+                verdict, changed = _settle(raw, found)
+                verdicts.append(verdict)
+                written += changed
+                on(len(verdicts))
     return Summary(tuple(verdicts), written, listing.strangers)
 
 
@@ -99,10 +99,3 @@ def _write(raw: Store, path: str, data: bytes) -> bool:
         f"{raw.uri}/{path}: expected to write the verdict, got overtaken {_ATTEMPTS} "
         "times by other runs; let them finish and run this again"
     )
-
-
-def _with_progress(
-    facts: Iterator[admission.EpisodeFacts], total: int, console: rich.console.Console
-) -> Iterator[admission.EpisodeFacts]:
-    with rich.progress.Progress(console=console, transient=True) as progress:
-        yield from progress.track(facts, total=total, description="judging episodes")

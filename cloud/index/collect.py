@@ -43,7 +43,7 @@ def collect(raw_uri: str) -> Collected:
             continue
         verdict = admission.parse(
             source.get(folder.admission, _ADMISSION_LIMIT_BYTES),
-            f"{raw_uri}/{folder.admission}",
+            folder.admission,
         )
         if not verdict.admitted:
             quarantined += 1

@@ -11,6 +11,7 @@ import json
 import pathlib
 import tempfile
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -69,7 +70,7 @@ class RawRobot:
         **metadata: object,
     ) -> Recorded:
         """Records the episode `number`; `metadata` replaces fields of the episode."""
-        own = {
+        own: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "episode_id": f"01900000-0000-7000-8{self.number:03x}-{number:012x}",
             "robot_hash": self.hash,
@@ -106,7 +107,8 @@ class RawRobot:
     ) -> RawFolder:
         """Signs the sidecar, with `changes` in its fields, and uploads both files."""
         folder = folder or recorded.folder
-        told = dataclasses.replace(recorded.sidecar, **changes)
+        fields: dict[str, Any] = dict(changes)
+        told = dataclasses.replace(recorded.sidecar, **fields)
         raw.put(folder.episode, recorded.episode)
         raw.put(folder.sidecar, sidecar_format.sign(told, key or self.key))
         return folder
