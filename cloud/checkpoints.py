@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from cloud.errors import CheckpointError
@@ -78,11 +79,14 @@ class Checkpoints:
     def save(self, step: int, state: State) -> None:
         """Starts saving; returns when the arrays are copied, not when on disk.
 
+        The copy is made here, because the caller's next step reuses its buffers.
+
         Raises:
             CheckpointError: the checkpoint, or the one before it, was not written.
         """
+        copy = jax.tree.map(np.array, dict(state))
         try:
-            self._manager.save(step, args=ocp.args.StandardSave(dict(state)))
+            self._manager.save(step, args=ocp.args.StandardSave(copy))
         except Exception as e:
             raise CheckpointError(
                 f"{self._folder}: checkpoint {step} was not written ({_line(e)});"
@@ -90,12 +94,12 @@ class Checkpoints:
             ) from e
 
     def restore(self, step: int, like: State) -> dict[str, Any]:
-        """Reads one checkpoint into arrays shaped like those of `like`.
+        """Reads one checkpoint; its arrays have names, shapes and types of `like`.
 
         Raises:
             CheckpointError: it does not parse, or is of another model.
         """
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, dict(like))
+        target = jax.tree.map(np.zeros_like, dict(like))
         try:
             restored = self._manager.restore(
                 step, args=ocp.args.StandardRestore(target)
@@ -105,7 +109,7 @@ class Checkpoints:
                 f"{self._folder / str(step)}: expected a checkpoint of this model,"
                 f" got {_line(e)}; remove this folder to resume from the one before"
             ) from e
-        return dict(restored)
+        return jax.device_put(dict(restored))
 
 
 def _claim(path: Path, identity: str) -> None:

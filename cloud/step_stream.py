@@ -1,7 +1,8 @@
 """One long stream of steps, made of all episodes, from which windows are cut.
 
-Everything that could make training fail or learn nonsense late is refused here,
-before any time is spent: wrong shapes, NaN, unknown tasks, too few steps.
+Data that do not fit together are refused here, before any time is spent: another
+robot's sizes, unknown tasks, too few steps. That numbers are finite is checked by
+`Episode` itself.
 """
 
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ class StepStream(NamedTuple):
         actions: f32 [s a], the action to imitate (`proposed_action`).
         tasks: i32 [s], index of the step's task.
         starts: bool [s], True at the first step of an episode.
-        action_weight: f32 [s], 0 where the action means nothing (the last step).
-            Each task weighs the same in sum, whatever the length of its episodes.
+        action_weight: f32 [s], of mean one. Each task weighs the same in sum,
+            whatever the length of its episodes.
         next_weight: f32 [s], 1 where the following step is of the same episode.
     """
 
@@ -44,8 +45,8 @@ def join(
     """Joins episodes into a stream, in the order given.
 
     Raises:
-        DatasetError: no or too few steps; an episode of other sizes, of a task that
-            is not in `tasks`, or with a number that is not finite.
+        DatasetError: no or too few steps; an episode of other sizes, or of a task
+            that is not in `tasks`.
     """
     for episode in episodes:
         _check(episode, tasks, state_size, action_size)
@@ -65,13 +66,12 @@ def _columns(episode: Episode, tasks: Sequence[str]) -> StepStream:
     steps = episode.steps
     length = len(steps["is_first"])
     index = np.arange(length)
-    is_last = np.asarray(steps["is_last"], bool)
     return StepStream(
         states=np.asarray(steps["observation/state"], np.float32),
         actions=np.asarray(steps["proposed_action"], np.float32),
         tasks=np.full(length, tasks.index(episode.metadata.task), np.int32),
         starts=index == 0,
-        action_weight=np.where(is_last, 0, 1).astype(np.float32),
+        action_weight=np.ones(length, np.float32),
         next_weight=(index < length - 1).astype(np.float32),
     )
 
@@ -101,11 +101,4 @@ def _check(
             raise DatasetError(
                 f"{name}: expected {key} of shape {(length, size)}, got"
                 f" {value.shape}; train on episodes of one robot at a time"
-            )
-        if not np.isfinite(value).all():
-            step = int(np.argwhere(~np.isfinite(value))[0][0])
-            raise DatasetError(
-                f"{name}: expected finite numbers in {key}, got"
-                f" {value[step].tolist()} at step {step}; drop the episode in the"
-                " curation spec"
             )

@@ -57,7 +57,7 @@ class TrainConfig:
         ValueError: a number is out of its range.
     """
 
-    steps: int = 2500
+    steps: int = 2000
     batch_size: int = 32
     sequence_length: int = 32
     learning_rate: float = 2e-3
@@ -275,7 +275,7 @@ class _Trainer:
             "step": jnp.zeros((), jnp.int32),
             "parameters": parameters,
             "average": jax.tree.map(jnp.copy, parameters),
-            "optimizer": dict(_numbered(self._optimizer.init(parameters))),
+            "optimizer": dict(_numbered(jax.jit(self._optimizer.init)(parameters))),
         }
 
     def update(self, state: State) -> tuple[State, losses.Losses]:
@@ -301,7 +301,8 @@ class _Trainer:
         self, state: State, stream: step_stream.StepStream
     ) -> tuple[State, losses.Losses]:
         config, step = self.config, state["step"]
-        windows = self._windows(step, stream)
+        key = jax.random.fold_in(jax.random.key(config.seed), step)
+        windows = self._windows(key, stream)
         parameters = state["parameters"]
 
         def objective(p: Mapping[str, jax.Array]) -> tuple[jax.Array, losses.Losses]:
@@ -324,11 +325,10 @@ class _Trainer:
         return updated, loss
 
     def _windows(
-        self, step: jax.Array, stream: step_stream.StepStream
+        self, key: jax.Array, stream: step_stream.StepStream
     ) -> step_stream.StepStream:
-        """The windows [b t+1] of a step; the last step is only a next state."""
+        """Random windows [b t+1]; the last step of each is only a next state."""
         config = self.config
-        key = jax.random.fold_in(jax.random.key(config.seed), step)
         last = stream.starts.shape[0] - config.sequence_length - 1
         first = jax.random.randint(key, (config.batch_size, 1), 0, last + 1)
         index = first + jnp.arange(config.sequence_length + 1)
@@ -339,9 +339,11 @@ class _Trainer:
     ) -> losses.Losses:
         """Losses over windows [b t+1]; recurrence begins at zero in each."""
         now = jax.tree.map(lambda x: x[:, :-1], windows)
-        carry = jnp.zeros((now.starts.shape[0], self._carry_size))
         prediction = self._merge(parameters).sequence(
-            now.states, jax.nn.one_hot(now.tasks, self._task_count), now.starts, carry
+            now.states,
+            jax.nn.one_hot(now.tasks, self._task_count),
+            now.starts,
+            jnp.zeros((now.starts.shape[0], self._carry_size)),
         )
         return losses.imitation(
             prediction,

@@ -29,8 +29,8 @@ from rlds.episode import Episode
 
 STEP_PATH = "functions/step.tflite"
 LARGEST_ERROR = 1e-5
-"""Largest accepted difference of an exported output, absolute; f32 sums in another
-order differ by about 1e-6 on outputs of order one."""
+"""Largest accepted difference of an exported output: absolute, and relative where the
+output is above one. f32 sums in another order differ by about 1e-6."""
 CANARY_TOLERANCE = 1e-3
 """Accepted difference of the mean canary action error on another machine."""
 CONVERSION_TIMEOUT_S = 300
@@ -221,8 +221,10 @@ def _compare(
             theirs = exported(**inputs, carry=carries[1])
             carries = [np.asarray(ours["next_carry"]), theirs["next_carry"]]
             for name, value in theirs.items():
-                difference = float(np.abs(value - np.asarray(ours[name])).max())
-                largest = max(largest, difference)
+                wanted_value = np.asarray(ours[name])
+                size = np.maximum(np.abs(wanted_value), 1.0)
+                difference = np.abs(value - wanted_value) / size
+                largest = max(largest, float(difference.max()))
             missed += float(np.abs(theirs["action"] - action).sum())
             count += action.size
     if not largest <= LARGEST_ERROR:

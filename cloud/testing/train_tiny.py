@@ -6,6 +6,7 @@ Usage: python -m cloud.testing.train_tiny CHECKPOINTS WEIGHTS STEPS [KILL_AT_STE
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from cloud import training
@@ -27,7 +28,10 @@ def config(steps: int) -> training.TrainConfig:
 
 
 def train(
-    checkpoints: Path, steps: int, on_progress=lambda progress: None, on_note=print
+    checkpoints: Path,
+    steps: int,
+    on_progress: Callable[[training.Progress], None] = lambda progress: None,
+    on_note: Callable[[str], None] = print,
 ) -> training.FitResult:
     """Trains on twelve small episodes."""
     return training.fit(
