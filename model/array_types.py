@@ -13,8 +13,9 @@ Axes:
     m  slots of the skill memory
     s  one surface as a flat vector
 
-An ellipsis stands for any number of leading axes. The aliases are annotations;
-tests turn on their checking, production code does not pay for it.
+An ellipsis, or `*b`, stands for any number of leading axes. The aliases are
+annotations for the reader; what comes from outside is checked by the functions that
+take it.
 """
 
 import jax

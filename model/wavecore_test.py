@@ -23,9 +23,10 @@ def test_sequence_equals_repeated_step(length):
     task = one_hot(1, 3, length)
     starts = jnp.zeros((3, length), bool)
     carry = jnp.asarray(testing.numbers(3, model.config.carry_size, seed=2))
-    whole = model.sequence(states, task, starts, carry)
+    whole = jax.jit(model.sequence)(states, task, starts, carry)
+    step = jax.jit(model.step)
     for t in range(length):
-        one = model.step(states[:, t], task[:, t], carry)
+        one = step(states[:, t], task[:, t], carry)
         carry = one.carry
         np.testing.assert_allclose(one.action, whole.action[:, t], atol=1e-5)
         np.testing.assert_allclose(
@@ -39,8 +40,9 @@ def test_episode_after_a_border_is_as_if_alone():
     states, task = testing.numbers(1, 12, N), one_hot(0, 1, 12)
     starts = jnp.zeros((1, 12), bool).at[0, 5].set(True)
     carry = jnp.ones((1, model.config.carry_size))
-    joined = model.sequence(states, task, starts, carry)
-    alone = model.sequence(states[:, 5:], task[:, 5:], starts[:, 5:], 0 * carry)
+    sequence = jax.jit(model.sequence)
+    joined = sequence(states, task, starts, carry)
+    alone = sequence(states[:, 5:], task[:, 5:], starts[:, 5:], 0 * carry)
     np.testing.assert_allclose(joined.action[:, 5:], alone.action, atol=1e-6)
 
 
@@ -48,7 +50,7 @@ def test_state_stays_within_the_range_of_its_values_however_long():
     gate = jax.nn.sigmoid(testing.numbers(2, 2000, 8, seed=3) * 5)
     value = jnp.clip(testing.numbers(2, 2000, 8, seed=4), -1, 1)
     starts = jnp.zeros((2, 2000), bool)
-    states = recurrence.sequence(gate, value, starts, jnp.ones((2, 8)))
+    states = jax.jit(recurrence.sequence)(gate, value, starts, jnp.ones((2, 8)))
     assert float(jnp.abs(states).max()) <= 1.0 + 1e-5
 
 
