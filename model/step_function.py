@@ -116,7 +116,7 @@ def from_weights(
         for name, array in arrays.items()
         if name.startswith(BACKBONE_PREFIX)
     }
-    parts = []
+    parts = [surfaces.with_arrays(backbone, found)]
     for name, template in templates.items():
         vector = arrays.get(SURFACE_PREFIX + name)
         if vector is None:
@@ -124,7 +124,7 @@ def from_weights(
                 SURFACE_PREFIX + name, "a vector", "nothing", "export the model again"
             )
         parts.append(surfaces.unflatten(vector, template))
-    return nnx.merge(graph, surfaces.with_arrays(backbone, found), *parts)
+    return nnx.merge(graph, *parts)
 
 
 def backbone_digest(model: WaveCore) -> str:
