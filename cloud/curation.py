@@ -7,12 +7,13 @@ import warnings
 
 import rich.console
 
-from cloud import curated_folder, curation_plan, curation_spec, output_folder, terminal
+from cloud import curated_folder, curation_plan, curation_spec, output_folder
 from cloud.curated_folder import Origin
 from cloud.curation_plan import Plan
 from cloud.curation_results import ShardResult
 from cloud.errors import DatasetExistsError
 from cloud.index import query, snapshot
+from cloud.progress import WorkProgress
 from release import times
 from rlds import manifest as manifest_format
 from rlds.manifest import Manifest
@@ -83,7 +84,12 @@ def _read_and_shard(
 
     work.mkdir()
     total = len(planned.placements)
-    with terminal.progress(console, "reading episodes", total) as on_progress:
+    with WorkProgress(console, "curate", total, "episodes") as shown:
         return curation_pipeline.run(
-            planned.placements, raw_uri, work, workers, on_progress
+            planned.placements,
+            raw_uri,
+            work,
+            workers,
+            # A worker that Beam tries again counts an episode twice.
+            on_progress=lambda done: shown.show(min(done, total), ""),
         )

@@ -9,9 +9,10 @@ import dataclasses
 
 import rich.console
 
-from cloud import admission, enrolment, episode_facts, raw_layout, terminal
+from cloud import admission, enrolment, episode_facts, raw_layout
 from cloud.admission import Admission
 from cloud.errors import IngestRaceError
+from cloud.progress import WorkProgress
 from release.errors import NotFoundError, PreconditionFailedError
 from release.store import Store
 
@@ -52,12 +53,12 @@ def ingest(
             ),
             listing.folders,
         )
-        with terminal.progress(console, "judging episodes", len(listing.folders)) as on:
+        with WorkProgress(console, "ingest", len(listing.folders), "episodes") as shown:
             for found in facts:
                 verdict, changed = _settle(raw, found)
                 verdicts.append(verdict)
                 written += changed
-                on(len(verdicts))
+                shown.show(len(verdicts), "")
     return Summary(tuple(verdicts), written, listing.strangers)
 
 
