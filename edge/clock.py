@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-from edge.errors import EdgeError
+from edge.errors import BadTimeError
 
 NS_PER_S = 1_000_000_000
 
@@ -77,10 +77,6 @@ class SimulatedClock:
         if duration_ns < 0:
             raise ValueError(f"a clock cannot go back by {-duration_ns} ns")
         self._now_ns += duration_ns
-
-
-class BadTimeError(EdgeError):
-    """A time given as text is not RFC 3339 in UTC."""
 
 
 def unix_ns_from_rfc3339(text: str) -> int:

@@ -9,6 +9,10 @@ class EdgeError(Exception):
     """The root of everything `edge/` raises on purpose."""
 
 
+class BadTimeError(EdgeError):
+    """A time given as text is not RFC 3339 in UTC."""
+
+
 class UnknownRobotError(EdgeError):
     """A robot string names no robot that this program can open."""
 

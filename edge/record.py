@@ -91,9 +91,9 @@ _ENROL = flags.DEFINE_string(
 )
 _CONSENT = flags.DEFINE_boolean(
     "consent",
-    True,
-    "Whether the operator lets these episodes be uploaded; recording a simulated robot"
-    " concerns nobody, hence the default.",
+    None,
+    "Whether the operator lets these episodes be uploaded (default: yes for simulated"
+    " robots, which concern nobody, otherwise no).",
 )
 _LOCATION = flags.DEFINE_string(
     "location",
@@ -128,7 +128,8 @@ def main(argv: list[str]) -> int:
     start_unix_ns = clock.unix_ns_from_rfc3339(_SIM_START.value)
     # Told before anything is recorded, not when it is redacted.
     transforms.coarsen_location(_LOCATION.value)
-    key = _key()
+    simulated = all(registry.is_simulated(name) for name in names)
+    key = _key(simulated)
     if _ENROL.value:
         durable_file.write(Path(_ENROL.value), key.enrolment(_ROBOT_ID.value))
     summary = RecordSummary()
@@ -137,7 +138,7 @@ def main(argv: list[str]) -> int:
         private=Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private"),
         key=key,
         robot_id=_ROBOT_ID.value,
-        consent=_CONSENT.value,
+        consent=simulated if _CONSENT.value is None else _CONSENT.value,
     ) as folders:
         _recover(folders, summary)
         for name in names:
@@ -160,9 +161,11 @@ def _plans(name: str, names: tuple[str, ...]) -> Iterator[_Plan]:
         yield _Plan(name, number, _SEED.value + number, slot * _EPISODE_SLOT_NS)
 
 
-def _key() -> robot_key.RobotKey:
+def _key(simulated: bool) -> robot_key.RobotKey:
     if _KEY_FILE.value:
         return robot_key.load_or_create(Path(_KEY_FILE.value))
+    if not simulated:
+        raise app.UsageError("expected --key_file=PATH for a robot that is real")
     return robot_key.simulated(_ROBOT_ID.value)
 
 

@@ -28,6 +28,11 @@ def require_known(name: str) -> None:
     _metaworld_task(name)
 
 
+def is_simulated(name: str) -> bool:
+    """Whether a known robot string names a robot that exists only as a program."""
+    return name.startswith((_METAWORLD, _REPLAY))
+
+
 def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
     """Opens one robot.
 
