@@ -14,6 +14,9 @@ from pathlib import Path
 
 from cloud.errors import ProgramFailedError, ProgramMissingError
 
+WORKSPACE = "continuonbrain"
+"""The name of the repository among the files that Bazel lays out."""
+
 
 def root() -> Path:
     """Folder that holds the project's programs and data as Bazel lays them out."""
@@ -22,8 +25,8 @@ def root() -> Path:
         return beside
     runfiles = os.environ.get("RUNFILES_DIR")
     if runfiles:
-        return Path(runfiles) / "continuon"
-    launcher = Path(sys.argv[0] + ".runfiles") / "continuon"
+        return Path(runfiles) / WORKSPACE
+    launcher = Path(sys.argv[0] + ".runfiles") / WORKSPACE
     return launcher if launcher.is_dir() else beside
 
 
