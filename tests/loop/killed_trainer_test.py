@@ -13,10 +13,21 @@ DATASET = "cloud/demo/dataset"
 TIMEOUT_S = 120.0
 
 
-def flags(folder: Path, dataset: Path | None = None) -> list[str]:
-    """A small run of the main job that never publishes."""
+def copy_of_dataset(folder: Path) -> Path:
+    """The demo dataset as plain files; a sandbox shows it as links to elsewhere."""
+    copy = folder / "dataset"
+    for path in (binaries.root() / DATASET).rglob("*"):
+        if path.is_file():
+            target = copy / path.relative_to(binaries.root() / DATASET)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    return copy
+
+
+def flags(folder: Path, dataset: Path) -> list[str]:
+    """A small run of the main job, with too few episodes to publish."""
     return [
-        f"--dataset={dataset or binaries.root() / DATASET}",
+        f"--dataset={dataset}",
         f"--store={(folder / 'store').as_uri()}",
         "--tasks=reach-v3",
         "--preset=tiny",
@@ -36,12 +47,13 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
-    binaries.run("cloud/train", *flags(whole))
+    dataset = copy_of_dataset(tmp_path)
+    binaries.run("cloud/train", *flags(whole, dataset))
     expected = json.loads((whole / "summary.json").read_bytes())
     assert expected["resumed_from"] is None
 
-    kill_after_a_checkpoint(killed)
-    binaries.run("cloud/train", *flags(killed))
+    kill_after_a_checkpoint(killed, dataset)
+    binaries.run("cloud/train", *flags(killed, dataset))
     found = json.loads((killed / "summary.json").read_bytes())
     assert 0 < found["resumed_from"] < 3000
     assert found["package_digest"] == expected["package_digest"]
@@ -49,9 +61,9 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
     assert len(list(runs(killed))) == 1
 
 
-def kill_after_a_checkpoint(folder: Path) -> None:
+def kill_after_a_checkpoint(folder: Path, dataset: Path) -> None:
     """Starts the job and kills it as soon as a checkpoint is whole."""
-    process = binaries.start("cloud/train", *flags(folder))
+    process = binaries.start("cloud/train", *flags(folder, dataset))
     deadline_s = time.monotonic() + TIMEOUT_S
     while not any(
         path.name.isdigit()
@@ -75,10 +87,8 @@ def runs(folder: Path) -> list[Path]:
 
 
 def test_changed_shard_is_refused_before_training(tmp_path: Path) -> None:
-    dataset = tmp_path / "dataset"
-    shutil.copytree(binaries.root() / DATASET, dataset, copy_function=shutil.copyfile)
-    shard = next(iter(sorted(dataset.rglob("shard-*"))))
-    shard.parent.chmod(0o755)
+    dataset = copy_of_dataset(tmp_path)
+    shard = min(dataset.rglob("shard-*"))
     raw = bytearray(shard.read_bytes())
     raw[len(raw) // 2] ^= 1
     shard.write_bytes(raw)
@@ -95,14 +105,18 @@ def test_absent_dataset_is_one_line(tmp_path: Path) -> None:
 
 def test_full_disk_is_refused_before_training(tmp_path: Path) -> None:
     line = binaries.refuse(
-        "cloud/train", *flags(tmp_path), "--required_disk_mb=1000000000"
+        "cloud/train",
+        *flags(tmp_path, tmp_path / "absent"),
+        "--required_disk_mb=1000000000",
     )
     assert "free disk" in line
     assert runs(tmp_path) == []
 
 
 def test_value_out_of_range_is_wrong_usage(tmp_path: Path) -> None:
-    done = binaries.attempt("cloud/train", *flags(tmp_path), "--minimum_success=2")
+    done = binaries.attempt(
+        "cloud/train", *flags(tmp_path, tmp_path), "--minimum_success=2"
+    )
     assert done.returncode == 2
     assert "minimum_success" in done.stderr
     assert runs(tmp_path) == []
