@@ -2,7 +2,8 @@
 
 A second Bazel analyses a copy of the root BUILD.bazel's package groups, with one
 target per pair of folders, and its refusals are compared with the order of the
-folders as the architecture states it.
+folders (docs/decisions/0001 says why release/ may import rlds/). That each folder's
+own targets are bound to its group is read from its BUILD files.
 """
 
 import os
@@ -94,9 +95,56 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     return {(importing, imported) for imported, importing in found}
 
 
-@pytest.mark.parametrize(("importing", "imported"), product(ORDER, IMPORTED))
+@pytest.mark.parametrize(("importing", "imported"), [*product(ORDER, IMPORTED)])
 def test_an_arrow_is_allowed_only_in_the_order_of_the_folders(
     refused: set[tuple[str, str]], importing: str, imported: str
 ) -> None:
     allowed = imported in ORDER[importing] or imported == importing
     assert ((importing, imported) not in refused) == allowed
+
+
+BUILD_FILES = sorted(
+    path
+    for folder in ORDER
+    if folder != "tests"
+    for path in Path(folder).rglob("BUILD.bazel")
+)
+
+
+def test_every_folder_shows_its_build_files() -> None:
+    assert {path.parts[0] for path in BUILD_FILES} == set(IMPORTED)
+
+
+@pytest.mark.parametrize("path", BUILD_FILES, ids=str)
+def test_a_library_is_visible_to_its_folders_group_at_most(path: Path) -> None:
+    """Programs and data may be public: they are run, not imported."""
+    text = path.read_text()
+    folder = path.parts[0]
+    allowed = {
+        f"//:may_import_{folder}",
+        # Narrower than the folder's group.
+        f"//{folder}:__subpackages__",
+        "//tests:__subpackages__",
+        "//visibility:private",
+        ":may_sign",
+    }
+    default = re.search(r"^package\((.*?)\)$", text, re.S | re.M)
+    if default:
+        assert set(re.findall(r'"([^"]+)"', default[1])) <= allowed
+    for library in re.findall(r"^py_library\(\n.*?^\)$", text, re.S | re.M):
+        visibility = re.search(r"visibility = \[([^]]*)\]", library)
+        if visibility:
+            assert set(re.findall(r'"([^"]+)"', visibility[1])) <= allowed, library
+
+
+def test_the_robot_may_not_import_the_signing_half() -> None:
+    text = Path("release/BUILD.bazel").read_text()
+    group = re.search(r'name = "may_sign",\s+packages = \[([^]]*)\]', text)
+    assert group
+    assert "//edge" not in group[1]
+    for name in ("keys", "signing", "publish_lib"):
+        library = re.search(
+            rf'^py_library\(\n    name = "{name}",.*?^\)$', text, re.S | re.M
+        )
+        assert library
+        assert 'visibility = [":may_sign"]' in library[0]

@@ -43,6 +43,12 @@ def package_checks(name = "checks", python = None, starlark = None):
         python = native.glob(["**/*.py", "**/*.pyi"], allow_empty = True)
     if starlark == None:
         starlark = native.glob(["**/BUILD.bazel", "**/*.bzl", "WORKSPACE"], allow_empty = True)
+    if "BUILD.bazel" in starlark:
+        native.filegroup(
+            name = name + ".build_file",
+            srcs = ["BUILD.bazel"],
+            visibility = ["//tests/arrows:__pkg__"],
+        )
     if python:
         _py_test(
             name = name + ".ruff",

@@ -2,8 +2,8 @@
 
 All trees are resolved together once, and then one by one under that answer, so
 that a package has one version in the whole repository. Each lock opens with a
-digest of the requirement files it was made from; lock_test.py holds the two
-together.
+digest of the requirement files it was made from and of its own text; lock_test.py
+holds them together.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def requirement_lines(path: Path) -> list[str]:
     return lines
 
 
-def header(path: Path, platform: str) -> str:
-    """The first line of the lock made from the requirements at `path`."""
-    text = "\n".join([platform, *sorted(set(requirement_lines(path)))])
-    return f"# made by //third_party:lock from {path.name}, inputs sha256 " + (
+def header(path: Path, platform: str, body: str) -> str:
+    """The first line of the lock `body` made from the requirements at `path`."""
+    text = "\n".join([platform, *sorted(set(requirement_lines(path))), body])
+    return f"# made by //third_party:lock from {path.name}, sha256 " + (
         hashlib.sha256(text.encode()).hexdigest()
     )
 
@@ -101,7 +101,7 @@ def main() -> None:
             text = compile_lock(uv, [source], platform, "-c", str(versions))
             lock = folder / f"{tree}.txt"
             beside = lock.with_suffix(".new")
-            beside.write_text(f"{header(source, platform)}\n{text}")
+            beside.write_text(f"{header(source, platform, text)}\n{text}")
             beside.rename(lock)
             print(f"wrote {lock.name}", file=sys.stderr)
 

@@ -27,9 +27,9 @@ def canonical(name: str) -> str:
 @pytest.mark.parametrize("tree", lock.TREES)
 def test_lock_was_made_from_its_requirements_as_they_are_now(tree: str) -> None:
     name, platform = lock.TREES[tree]
-    first = (LOCKS / f"{tree}.txt").read_text().splitlines()[0]
-    assert first == lock.header(LOCKS / name, platform), (
-        f"{name} changed after {tree}.txt was made; "
+    first, _, body = (LOCKS / f"{tree}.txt").read_text().partition("\n")
+    assert first == lock.header(LOCKS / name, platform, body), (
+        f"{name} or the lock changed after {tree}.txt was made; "
         "run `./bazelw run //third_party:lock`"
     )
 
@@ -64,6 +64,13 @@ def test_lock_names_no_host(path: Path) -> None:
 def test_requirements_that_changed_change_the_header(tmp_path: Path) -> None:
     source = tmp_path / "a.in"
     source.write_text("numpy==2.4.6\n")
-    before = lock.header(source, lock.X86_64)
+    before = lock.header(source, lock.X86_64, "numpy==2.4.6")
     source.write_text("numpy==2.4.7\n")
-    assert lock.header(source, lock.X86_64) != before
+    assert lock.header(source, lock.X86_64, "numpy==2.4.6") != before
+
+
+def test_a_lock_that_lost_a_package_changes_the_header(tmp_path: Path) -> None:
+    source = tmp_path / "a.in"
+    source.write_text("jax\n")
+    whole = lock.header(source, lock.X86_64, "jax==1\nnumpy==2\n")
+    assert lock.header(source, lock.X86_64, "jax==1\n") != whole
