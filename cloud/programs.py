@@ -17,17 +17,19 @@ from cloud.errors import ProgramFailedError, ProgramMissingError
 WORKSPACE = "continuonbrain"
 """The name of the repository among the files that Bazel lays out."""
 
+# Absolute while the process is still in the folder it was started in.
+_LAUNCHER_FILES = Path(sys.argv[0] + ".runfiles").absolute() / WORKSPACE
+
 
 def root() -> Path:
     """Folder that holds the project's programs and data as Bazel lays them out."""
-    beside = Path(__file__).parent.parent
+    beside = Path(__file__).absolute().parent.parent
     if ".runfiles" in str(beside):
         return beside
     runfiles = os.environ.get("RUNFILES_DIR")
     if runfiles:
         return Path(runfiles) / WORKSPACE
-    launcher = Path(sys.argv[0] + ".runfiles") / WORKSPACE
-    return launcher if launcher.is_dir() else beside
+    return _LAUNCHER_FILES if _LAUNCHER_FILES.is_dir() else beside
 
 
 def locate(path: str) -> Path:

@@ -12,7 +12,6 @@ that was killed.
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -186,8 +185,6 @@ def main(argv: list[str]) -> None:
     """Runs the job that the flags describe and shows what it came to."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
-    # Bazel starts programs elsewhere; paths in flags are meant from where the user is.
-    os.chdir(os.environ.get("BUILD_WORKING_DIRECTORY", "."))
     settings = settings_from_flags()
     console = Console()
     outcome = train_job.run(settings, console, datetime.now(UTC))

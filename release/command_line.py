@@ -2,6 +2,9 @@
 
 Exit codes: 0 done; 1 failed, with a one-line reason on stderr; 2 wrong usage; 130
 interrupted by Ctrl-C; 141 the reader of stdout went away, as a shell reports it.
+
+`bazel run` starts a program among its own files and tells it where the user is;
+relative paths in flags are meant from there.
 """
 
 import os
@@ -19,6 +22,8 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
+_USER_FOLDER = "BUILD_WORKING_DIRECTORY"
+_RUNFILES = ("RUNFILES_DIR", "RUNFILES_MANIFEST_FILE")
 _HELP = ("--help", "-help", "-h", "--helpshort", "--helpfull")
 
 
@@ -52,6 +57,7 @@ def _exit_code(
         if _wants_help(sys.argv):
             say(_help_text())
             return 0
+        _go_to_the_user()
         rest = flags.FLAGS(sys.argv)
         code = main(rest) or 0
         sys.stdout.flush()
@@ -72,6 +78,19 @@ def _exit_code(
     except OSError as e:
         _complain(_os_error_text(e))
         return EXIT_FAILED
+
+
+def _go_to_the_user() -> None:
+    """Leaves the folder that Bazel started this in, once for the whole process tree."""
+    folder = os.environ.pop(_USER_FOLDER, None)
+    if folder is None:
+        return
+    # What was relative to the old folder must go on meaning the same.
+    sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]
+    for name in _RUNFILES:
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).absolute())
+    os.chdir(folder)
 
 
 def _complain(text: str) -> None:

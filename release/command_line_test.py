@@ -35,6 +35,11 @@ def main(argv):
         os.kill(os.getpid(), signal.SIGINT)
     if _HOW.value == "defect":
         raise KeyError("defect")
+    if _HOW.value == "where":
+        command_line.say(os.getcwd())
+        command_line.say(os.environ.get("RUNFILES_DIR", "none"))
+        command_line.say(os.environ.get("BUILD_WORKING_DIRECTORY", "gone"))
+        return
     for _ in range(_COUNT.value):
         command_line.say("hello " + " ".join(argv[1:]))
 
@@ -122,3 +127,29 @@ def test_a_reader_that_goes_away_is_no_news(script):
     os.close(write)
     assert process.returncode == 141
     assert process.stderr == b""
+
+
+def test_paths_are_meant_from_where_the_user_called_bazel(run, tmp_path, monkeypatch):
+    runfiles, user = tmp_path / "runfiles", tmp_path / "user"
+    runfiles.mkdir()
+    user.mkdir()
+    monkeypatch.chdir(runfiles)
+    monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(user))
+    monkeypatch.setenv("RUNFILES_DIR", "beside")
+    done = run("--how=where")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [str(user), str(runfiles / "beside"), "gone"]
+
+
+def test_outside_of_bazel_a_command_stays_where_it_is(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BUILD_WORKING_DIRECTORY", raising=False)
+    done = run("--how=where")
+    assert done.out.splitlines()[0] == str(tmp_path)
+
+
+def test_a_user_folder_that_is_gone_is_one_line(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path / "gone"))
+    done = run()
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert str(tmp_path / "gone") in done.err
