@@ -24,7 +24,7 @@ def report(
         episodes_per_task=episodes,
         max_steps=500,
         tasks=dict.fromkeys(TASKS, result),
-        held_out_loss=0.1,
+        held_out_loss=0.02,
         step_latency_p50_us=80.0,
         step_latency_p99_us=120.0,
         steps=3000,
@@ -91,8 +91,10 @@ def test_missing_metric_is_never_blessed(metric: str) -> None:
 
 
 def test_loss_latency_and_violations_over_their_gates_are_refused() -> None:
-    gates = Gates(maximum_held_out_loss=0.05)
-    assert decide(report(), gates, None).verdict is Verdict.REFUSED
+    inexact = report(held_out_loss=0.06)
+    assert decide(inexact, Gates(), None).verdict is Verdict.REFUSED
+    lenient = Gates(maximum_held_out_loss=0.1)
+    assert decide(inexact, lenient, None).verdict is Verdict.BLESSED
     slow = report(step_latency_p50_us=20_000.0)
     assert decide(slow, Gates(), None).verdict is Verdict.REFUSED
     unsafe = report(safety_violations=1)

@@ -21,7 +21,7 @@ EVALUATION = EvaluationReport(
         "push-v3": TaskResult(SuccessRate(50, 50), 70.0),
         "reach-v3": TaskResult(SuccessRate(48, 50), None),
     },
-    held_out_loss=0.1,
+    held_out_loss=0.02,
     step_latency_p50_us=80.0,
     step_latency_p99_us=120.0,
     steps=6000,

@@ -50,7 +50,8 @@ class TrainConfig:
         next_share: weight of the next-observation loss beside the action loss.
         seed: decides initial parameters and the windows of every step.
         checkpoint_period_steps: optimiser steps between checkpoints.
-        report_period_steps: optimiser steps between calls of `on_progress`.
+        report_period_steps: optimiser steps between two points of the loss curve,
+            and between two updates of the progress line.
         preset: `seed` or `tiny`, the size of the model.
 
     Raises:

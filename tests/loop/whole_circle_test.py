@@ -114,6 +114,7 @@ def train(folder: Path, dataset: Path) -> dict[str, object]:
         "--evaluation_max_steps=60",
         "--minimum_success=0",
         "--minimum_task_success=0",
+        "--maximum_held_out_loss=1000",
         "--maximum_step_latency_us=1000000",
         "--code_commit=unversioned",
         f"--summary_json={summary}",
