@@ -12,6 +12,9 @@ from pathlib import Path
 UNVERSIONED = "unversioned"
 """The commit of code that no version control knows."""
 
+UNNAMED_CODE = "urn:continuon:code"
+"""The repository of code whose checkout names none: a commit, and no place for it."""
+
 _GIT_TIMEOUT_S = 10
 _DISTRIBUTIONS = ("jax", "flax", "optax", "orbax-checkpoint", "ai-edge-litert")
 
@@ -32,6 +35,28 @@ def code_commit(workspace: Path | None) -> str:
         return UNVERSIONED
     changes = _git(workspace, "status", "--porcelain", "--untracked-files=no")
     return commit if changes == "" else f"{commit}-modified"
+
+
+def code_uri(workspace: Path | None) -> str:
+    """Where the code comes from: the checkout's remote `origin`, without secrets.
+
+    User names, passwords, queries and fragments are left out. A remote that is a
+    folder, or none, gives `urn:continuon:code`: it says nothing to other machines.
+
+    Args:
+        workspace: the checkout; None when the code does not run from one.
+    """
+    if workspace is None:
+        return UNNAMED_CODE
+    remote = _git(workspace, "config", "--get", "remote.origin.url") or ""
+    short = re.fullmatch(r"(?:[^@/:\s]+@)?([\w.-]{2,}):([^/:@\s][^\s?#@]*)", remote)
+    if short:
+        return f"ssh://{short[1]}/{short[2]}"
+    long = re.fullmatch(
+        r"(https?|ssh|git)://(?:[^/?#\s]*@)?([\w.-]+(?::\d+)?)(/[^\s?#@]*)?(?:[?#]\S*)?",
+        remote,
+    )
+    return f"{long[1]}://{long[2]}{long[3] or ''}" if long else UNNAMED_CODE
 
 
 def workspace() -> Path | None:

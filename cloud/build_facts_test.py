@@ -10,14 +10,19 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def put_git_on_path(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, changes: str, code: int = 0
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: str,
+    code: int = 0,
+    remote: str = "",
 ) -> None:
     """A git that knows one commit, so that the test needs none on the machine."""
     program = folder / "bin" / "git"
     program.parent.mkdir()
     program.write_text(
         f'#!/bin/sh\ncase "$*" in\n*rev-parse*) echo {COMMIT};;\n'
-        f"*status*) printf '%s' '{changes}';;\nesac\nexit {code}\n"
+        f"*status*) printf '%s' '{changes}';;\n"
+        f"*remote.origin.url*) printf '%s' '{remote}';;\nesac\nexit {code}\n"
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
@@ -50,6 +55,34 @@ def test_machine_without_git_is_unversioned(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert build_facts.code_commit(tmp_path) == build_facts.UNVERSIONED
     assert build_facts.code_commit(None) == build_facts.UNVERSIONED
+
+
+@pytest.mark.parametrize(
+    ("remote", "uri"),
+    [
+        ("https://example.org/a/b.git", "https://example.org/a/b.git"),
+        ("https://me:secret@example.org:8443/a", "https://example.org:8443/a"),
+        ("https://secret@example.org/a?key=secret", "https://example.org/a"),
+        ("ssh://git@example.org:22/a.git", "ssh://example.org:22/a.git"),
+        ("git@example.org:a/b.git", "ssh://example.org/a/b.git"),
+        ("https://me:sec@ret@example.org/a", "https://example.org/a"),
+        ("https://me:sec/ret@example.org/a", build_facts.UNNAMED_CODE),
+        ("/srv/code.git", build_facts.UNNAMED_CODE),
+        ("file:///srv/code.git", build_facts.UNNAMED_CODE),
+        ("ext::sh -c secret", build_facts.UNNAMED_CODE),
+        ("", build_facts.UNNAMED_CODE),
+    ],
+)
+def test_remote_is_named_without_secrets(
+    remote: str, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_git_on_path(tmp_path, monkeypatch, changes="", remote=remote)
+    assert build_facts.code_uri(tmp_path) == uri
+    assert "secret" not in build_facts.code_uri(tmp_path)
+
+
+def test_code_without_a_checkout_has_no_place() -> None:
+    assert build_facts.code_uri(None) == build_facts.UNNAMED_CODE
 
 
 def test_hardware_counts_cores() -> None:

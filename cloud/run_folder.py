@@ -21,6 +21,8 @@ import fcntl
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cloud.errors import DiskSpaceError, RunFolderError
@@ -28,6 +30,8 @@ from rlds import canonical_json, durable_file
 from rlds.errors import RldsError
 
 SCHEMA_VERSION = 1
+STARTED_FORMAT = "%Y%m%dT%H%M%S"
+"""UTC, in a run's name and in its run.json."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,22 @@ class RunFolder:
     continued: bool
     """Whether an earlier process left this run unfinished."""
     lock_fd: int
+
+    @property
+    def started(self) -> datetime:
+        """When the run began, which for a continued one is before this process.
+
+        Raises:
+            RunFolderError: run.json no longer says so.
+        """
+        told = _told(self.path).get("started_at")
+        try:
+            return datetime.strptime(str(told), STARTED_FORMAT).replace(tzinfo=UTC)
+        except ValueError as e:
+            raise RunFolderError(
+                f"{self.path / 'run.json'}: expected started_at as YYYYMMDDTHHMMSS, "
+                f"got {told!r}; move the run away and train again"
+            ) from e
 
     @property
     def run_id(self) -> str:
@@ -191,12 +211,17 @@ def _start(
 
 def _identity_of(folder: Path) -> str | None:
     """The identity written when the run started; None when it is no run."""
+    found = _told(folder).get("identity")
+    return found if isinstance(found, str) else None
+
+
+def _told(folder: Path) -> Mapping[str, object]:
+    """What run.json says; nothing when it is no run."""
     try:
         content = canonical_json.decode((folder / "run.json").read_bytes())
     except (OSError, RldsError):
-        return None
-    found = content.get("identity") if isinstance(content, dict) else None
-    return found if isinstance(found, str) else None
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _lock(folder: Path) -> int | None:

@@ -1,6 +1,7 @@
 """Tests of a run's folder: who continues it, and who may not."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def test_same_settings_continue_an_unfinished_run(tmp_path: Path) -> None:
     second = run_folder.open_run(tmp_path, SETTINGS, EVENING, None)
     assert second.path == first.path
     assert (first.continued, second.continued) == (False, True)
+    assert second.started == first.started == datetime(2026, 1, 1, 8, tzinfo=UTC)
 
 
 def test_finished_run_is_not_continued(tmp_path: Path) -> None:

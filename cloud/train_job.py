@@ -82,7 +82,7 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     baseline = _baseline(settings, place, data, folder, trials, console)
     expert = _expert(settings, folder, trials, console)
     decision = bless.decide(evaluation, settings.gates, baseline)
-    _sign(settings, place, data, folder, built, decision, started)
+    _sign(settings, place, data, folder, built, decision)
     published = settings.publish and decision.verdict is Verdict.BLESSED
     if published:
         _publish(settings, place, built)
@@ -128,7 +128,7 @@ def _open_run(
             "action_maximum": settings.action_maximum,
             "code_commit": settings.code_commit,
         },
-        started.astimezone(UTC).strftime("%Y%m%dT%H%M%S"),
+        started.astimezone(UTC).strftime(run_folder.STARTED_FORMAT),
         settings.resume,
     )
 
@@ -299,7 +299,6 @@ def _sign(
     folder: RunFolder,
     built: BuiltPackage,
     decision: Decision,
-    started: datetime,
 ) -> None:
     now = datetime.now(UTC)
     origin = provenance.Provenance(
@@ -307,13 +306,13 @@ def _sign(
         dataset_manifest_digest=data.manifest,
         dataset_uri=locations.to_uri(settings.dataset),
         code_commit=settings.code_commit,
-        code_uri="urn:continuon:code",
+        code_uri=build_facts.code_uri(build_facts.workspace()),
         hardware=build_facts.hardware_text(),
         safety_version=built.safety_version,
         export_target=TARGET,
         training_config=settings.training_config(),
         run_id=folder.run_id,
-        started=started,
+        started=folder.started,
         finished=now,
     )
     signing.sign_provenance(built.folder, origin, [place.key])

@@ -1,6 +1,9 @@
 """Turns recorded sessions into a curated dataset, with the project's own binaries.
 
 build_dataset --sessions=DIR,DIR --enrolled=F,F --spec=spec.json --output=DIR
+
+A build step sees no version control, so the manifest's `code_commit` is by default
+the digest of the sources that made the dataset, `sources-sha256:<64 hex>`.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
-from cloud import programs
+from cloud import programs, source_digest
 from cloud.errors import CloudError
 from release import command_line
 from rlds.errors import RldsError
@@ -24,12 +27,16 @@ flags.DEFINE_string(
     "created_at", "2026-02-01T00:00:00Z", "Time written into the manifest, RFC 3339."
 )
 flags.DEFINE_string(
-    "code_commit", "unversioned", "Commit of the curating code, for the manifest."
+    "code_commit",
+    None,
+    "Commit of the curating code, for the manifest; default: a digest of the sources "
+    "of this program and of those it runs.",
 )
 
 
 def main(_: list[str]) -> None:
     """Uploads, ingests, indexes and curates."""
+    commit = FLAGS.code_commit or source_digest.code_version(programs.root())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         raw = (folder / "raw").as_uri()
@@ -59,7 +66,7 @@ def main(_: list[str]) -> None:
                 f"--spec={Path(FLAGS.spec).absolute()}",
                 f"--output={Path(FLAGS.output).absolute().as_uri()}",
                 f"--created_at={FLAGS.created_at}",
-                f"--code_commit={FLAGS.code_commit}",
+                f"--code_commit={commit}",
             ],
             folder / "curate.log",
         )

@@ -3,7 +3,9 @@
 Everything is made by the project's own binaries: `//edge:record` records each
 session, `//edge:upload`, `//cloud:ingest`, `//cloud:index` and `//cloud:curate` turn
 the sessions into a dataset, and `//edge:run` lets the scripted expert take the
-evaluation. The bytes depend on the attributes alone, so Bazel keeps them.
+evaluation. The bytes depend on the attributes and the sources alone, so Bazel keeps them.
+A build step sees no version control: where a dataset's manifest names a commit, one that
+Bazel built has `sources-sha256:` and a digest of the Python sources that made it.
 """
 
 load("//cloud/demo:private/dataset.bzl", _demo_dataset = "demo_dataset")

@@ -1,0 +1,46 @@
+"""Tests of the digest that stands for a commit in a build step."""
+
+from pathlib import Path
+
+from cloud import source_digest
+
+
+def lay_out(root: Path) -> Path:
+    for name in ("rlds/a.py", "cloud/index/b.py"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return root
+
+
+def test_equal_sources_have_one_digest_wherever_they_lie(tmp_path: Path) -> None:
+    one, other = lay_out(tmp_path / "one"), tmp_path / "other"
+    for folder in ("rlds", "cloud/index"):
+        (other / folder).mkdir(parents=True)
+    (other / "cloud/index/b.py").symlink_to(one / "cloud/index/b.py")
+    (other / "rlds/a.py").symlink_to(one / "rlds/a.py")
+    found = source_digest.code_version(one)
+    assert found == source_digest.code_version(other)
+    assert found.startswith("sources-sha256:")
+    assert len(found) == len("sources-sha256:") + 64
+
+
+def test_content_names_and_number_of_sources_count(tmp_path: Path) -> None:
+    root = lay_out(tmp_path)
+    seen = {source_digest.code_version(root)}
+    (root / "rlds/a.py").write_text("other")
+    seen.add(source_digest.code_version(root))
+    (root / "rlds/a.py").rename(root / "rlds/c.py")
+    seen.add(source_digest.code_version(root))
+    (root / "rlds/d.py").write_text("")
+    seen.add(source_digest.code_version(root))
+    assert len(seen) == 4
+
+
+def test_what_is_no_source_of_the_project_does_not_count(tmp_path: Path) -> None:
+    root = lay_out(tmp_path)
+    before = source_digest.code_version(root)
+    (root / "rlds/notes.txt").write_text("text")
+    (root / "external").mkdir()
+    (root / "external/e.py").write_text("import os")
+    assert source_digest.code_version(root) == before
