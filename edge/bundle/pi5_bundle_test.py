@@ -1,7 +1,4 @@
-"""The Pi bundle runs a package as this machine does, without a Pi.
-
-QEMU executes the bundle's own aarch64 interpreter and libraries as a Cortex-A76.
-"""
+"""The Pi bundle runs a package as this machine does, without a Pi."""
 
 import hashlib
 import json
@@ -10,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,12 +15,10 @@ import pytest
 
 from edge.bundle import archive
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
-from edge.testing import tiny_package
+from edge.testing import emulated_pi, tiny_package
 from edge.testing.tiny_package import Publisher
 from rlds import example_codec, tfrecord
 
-BUNDLE = Path(os.environ["BUNDLE"]).absolute()
-QEMU = Path(os.environ["QEMU"]).absolute()
 STEPS = 10
 TOLERANCE = 1e-5
 
@@ -32,30 +26,12 @@ TOLERANCE = 1e-5
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle, unpacked somewhere it was not built."""
-    folder = tmp_path_factory.mktemp("any where")
-    with tarfile.open(BUNDLE) as tar:
-        tar.extractall(folder, filter="data")
-    return folder / "continuon"
+    return emulated_pi.unpack(tmp_path_factory.mktemp("any where"))
 
 
 @pytest.fixture(scope="module")
 def listing(root: Path) -> dict:
     return json.loads((root / archive.LISTING).read_bytes())
-
-
-def on_pi(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the bundle's launcher with QEMU in place of the Pi's processor."""
-    return subprocess.run(
-        [root / "bin" / "continuon-run", *arguments],
-        env={
-            "CACHE_DIRECTORY": str(root.with_name("cache")),
-            "CONTINUON_EMULATOR": f"{QEMU} -cpu cortex-a76",
-            "PATH": "/usr/bin:/bin",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def here(*arguments: str) -> None:
@@ -65,11 +41,6 @@ def here(*arguments: str) -> None:
         env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
         check=True,
     )
-
-
-def actions(path: Path) -> np.ndarray:
-    (episode,) = json.loads(path.read_bytes())["episodes"]
-    return np.array(episode["actions"], np.float32)
 
 
 def test_every_native_file_is_for_the_pi_and_there_are_some(root: Path):
@@ -126,14 +97,14 @@ def test_ten_steps_of_a_candidate_agree_with_this_machine(root: Path, tmp_path: 
         f"--robot=replay:{episode}",
         "--pace=simulated",
     )
-    pi = on_pi(root, *flags, f"--actions_json={tmp_path / 'pi.json'}")
+    pi = emulated_pi.run(root, *flags, f"--actions_json={tmp_path / 'pi.json'}")
     assert pi.returncode == 0, pi.stderr
     here(*flags, f"--actions_json={tmp_path / 'here.json'}")
-    expected = actions(tmp_path / "here.json")
+    expected = emulated_pi.actions(tmp_path / "here.json")
     assert expected.shape == (STEPS, tiny_package.ACTION_SIZE)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(
-        actions(tmp_path / "pi.json"), expected, atol=TOLERANCE, rtol=0
+        emulated_pi.actions(tmp_path / "pi.json"), expected, atol=TOLERANCE, rtol=0
     )
 
 
@@ -153,7 +124,7 @@ def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
         f"--robot=replay:{episode}",
         "--pace=simulated",
     )
-    pi = on_pi(root, *flags)
+    pi = emulated_pi.run(root, *flags)
     assert pi.returncode == 0, pi.stderr
     assert digest[:12] in pi.stderr
     weights = state / "packages" / digest / "weights.safetensors"
@@ -161,6 +132,6 @@ def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
     raw[-1] ^= 1
     weights.write_bytes(raw)
     shutil.rmtree(publisher.root / "packages")
-    damaged = on_pi(root, *flags)
+    damaged = emulated_pi.run(root, *flags)
     assert damaged.returncode == 1
     assert len(damaged.stderr.splitlines()) == 1

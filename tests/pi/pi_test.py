@@ -1,0 +1,133 @@
+"""A trained model's own export runs on the Pi as it runs here, from a signed channel.
+
+The model is the real one, with the parameters it is born with: what is compared is two
+machines that compute the same step, not what the step has learned.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloud import package_build
+from cloud.package_build import PackageFacts
+from edge.runtime_version import EXPORT_TARGET
+from edge.testing import emulated_pi, tiny_package
+from model import config, testing
+from release import publish
+from release.testing import release
+from rlds import example_codec, tfrecord
+from tests.loop import binaries
+
+STEPS = 10
+TOLERANCE = 1e-5
+FACTS = PackageFacts(
+    family="wavecore",
+    version="0.1.0",
+    release_counter=1,
+    target=EXPORT_TARGET,
+    action_minimum=-1.0,
+    action_maximum=1.0,
+    dataset_manifest="d" * 64,
+    code_commit="unversioned",
+    hardware="test machine",
+    training_config={},
+    metrics={},
+)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A signed package on a channel, and an episode to replay.
+
+    Attributes:
+        digest: the package's.
+        flags: how the runtime is told to follow the channel and replay the episode.
+    """
+
+    digest: str
+    flags: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def offer(tmp_path_factory: pytest.TempPathFactory) -> Offer:
+    """Exports the model, signs and publishes the package."""
+    folder = tmp_path_factory.mktemp("forge")
+    sizes = config.tiny(
+        tiny_package.STATE_SIZE, tiny_package.ACTION_SIZE, len(tiny_package.TASKS)
+    )
+    recorded = [
+        tiny_package.episode(seed, task=task, noise=0.1)
+        for seed, task in enumerate(tiny_package.TASKS)
+    ]
+    built = package_build.export_and_build(
+        testing.model(sizes),
+        recorded,
+        recorded,
+        tiny_package.TASKS,
+        folder / "package",
+        FACTS,
+    )
+    signed = release(folder)
+    signed.sign(built.folder)
+    now = datetime.now(UTC)
+    published = publish.publish(
+        signed.store,
+        "nightly",
+        built.folder,
+        [signed.keys["channel:nightly"]],
+        signed.trusted,
+        now,
+        now + timedelta(days=1),
+    )
+    keyring = folder / "keyring.json"
+    keyring.write_bytes(signed.trusted.encode())
+    episode = folder / "episode.tfrecord"
+    replayed = tiny_package.episode(seed=5, steps=STEPS)
+    episode.write_bytes(tfrecord.frame(example_codec.encode(replayed)))
+    return Offer(
+        built.digest,
+        (
+            f"--channel={published.channel_uri}",
+            f"--keyring={keyring}",
+            f"--robot=replay:{episode}",
+            "--pace=simulated",
+        ),
+    )
+
+
+def output_flags(folder: Path) -> tuple[str, ...]:
+    """Where one of the two machines keeps its state and writes its actions."""
+    return (
+        f"--state_dir={folder / 'state'}",
+        f"--actions_json={folder / 'actions.json'}",
+    )
+
+
+def active_digest(folder: Path) -> str:
+    """The digest of the package that a machine has made its own."""
+    pointer = json.loads((folder / "state" / "current").read_bytes())
+    return str(pointer["digest"])
+
+
+def test_exported_model_acts_on_the_pi_as_on_this_machine(offer: Offer, tmp_path: Path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    binaries.run("edge/run", *offer.flags, *output_flags(here))
+    root = emulated_pi.unpack(tmp_path)
+    on_pi = emulated_pi.run(root, *offer.flags, *output_flags(there))
+    assert on_pi.returncode == 0, on_pi.stderr
+    assert f"package {offer.digest[:12]} of channel nightly" in on_pi.stderr
+    assert "release 1: install" in on_pi.stderr
+    assert active_digest(there) == active_digest(here) == offer.digest
+
+    expected = emulated_pi.actions(here / "actions.json")
+    assert expected.shape == (STEPS, tiny_package.ACTION_SIZE)
+    assert np.ptp(expected, axis=0).min() > 100 * TOLERANCE
+    np.testing.assert_allclose(
+        emulated_pi.actions(there / "actions.json"), expected, atol=TOLERANCE, rtol=0
+    )
