@@ -53,7 +53,7 @@ class Consent:
 
 @dataclasses.dataclass(frozen=True)
 class Safety:
-    """How often a safety limit acted, and whether that calls for the upload."""
+    """How many steps a stop rule ended, and whether that calls for the upload."""
 
     violations: int
     escalated: bool
@@ -72,7 +72,7 @@ class Sidecar:
         robot_hash: keyed hash of the robot's id.
         date: day of the episode, `YYYY-MM-DD`.
         consent: the operator's.
-        safety: what the safety limits did.
+        safety: what the stop rules did; clamping an action is none of it.
         privacy: what was redacted.
         package_digest: package that acted, or "".
         delta_digest: local delta in force, or "".
