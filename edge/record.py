@@ -1,7 +1,7 @@
 """Records episodes of a robot that its scripted expert operates.
 
     bazel run //edge:record -- --robot=metaworld:reach-v3 --episodes=20 --seed=7 \\
-        --output=DIR
+        --consent --output=DIR
 
 Each episode goes through the control loop, the recorder and the redaction. DIR then
 holds redacted episodes with a signed sidecar each, and opens as it is with
@@ -91,9 +91,8 @@ _ENROL = flags.DEFINE_string(
 )
 _CONSENT = flags.DEFINE_boolean(
     "consent",
-    None,
-    "Whether the operator lets these episodes be uploaded (default: yes for simulated"
-    " robots, which concern nobody, otherwise no).",
+    False,
+    "Whether the operator lets these episodes be uploaded.",
 )
 _LOCATION = flags.DEFINE_string(
     "location",
@@ -138,7 +137,9 @@ def main(argv: list[str]) -> int:
         private=Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private"),
         key=key,
         robot_id=_ROBOT_ID.value,
-        consent=simulated if _CONSENT.value is None else _CONSENT.value,
+        consent=recording.operator_consent(
+            _CONSENT.value, start_unix_ns if simulated else time.time_ns()
+        ),
     ) as folders:
         _recover(folders, summary)
         for name in names:

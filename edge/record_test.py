@@ -12,6 +12,7 @@ from edge import robot_key
 from edge.testing import processes
 from release.digest import sha256_bytes
 from rlds import reader, sidecar
+from rlds.sidecar import Consent
 
 REACH = "metaworld:reach-v3"
 
@@ -53,6 +54,7 @@ def recorded(tmp_path_factory):
         "--location=52.516275,13.377704",
         "--tags=Ada Lovelace",
         "--operator_noise=0.1",
+        "--consent",
         f"--enrol={folder / 'enrol.json'}",
         f"--summary_json={folder / 'summary.json'}",
         robot=f"{REACH},metaworld:drawer-close-v3",
@@ -114,7 +116,7 @@ def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(recorded):
         assert checked.robot_hash == enrolled["robot_hash"]
         assert checked.size_bytes == len(raw)
         assert checked.num_steps == len(episodes[checked.episode_id].steps["action"])
-        assert checked.consent.granted
+        assert checked.consent == Consent(True, "operator", "2026-03-04T09:00:00Z")
 
 
 def test_no_raw_episode_stays_and_the_private_folder_is_the_owners(recorded):
@@ -124,11 +126,16 @@ def test_no_raw_episode_stays_and_the_private_folder_is_the_owners(recorded):
     assert list(private.iterdir()) == []
 
 
-def test_other_settings_give_other_episodes_and_consent_can_be_refused(tmp_path):
+def test_without_the_flag_nobody_has_consented(tmp_path):
+    assert record(tmp_path / "out", episodes=1).returncode == 0
+    (path,) = sidecars_in(tmp_path / "out")
+    said = sidecar.parse(path.read_bytes()).consent
+    assert said == Consent(False, "operator", "2026-01-01T08:00:00Z")
+
+
+def test_other_settings_give_other_episodes(tmp_path):
     out = tmp_path / "out"
-    assert record(out, "--noconsent", episodes=1).returncode == 0
-    (path,) = sidecars_in(out)
-    assert not sidecar.parse(path.read_bytes()).consent.granted
+    assert record(out, episodes=1).returncode == 0
     assert record(out, "--operator_noise=0.1", episodes=1).returncode == 0
     assert len(episodes_in(out)) == 2
 

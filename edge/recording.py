@@ -16,6 +16,7 @@ from pathlib import Path
 from edge import private_folder
 from edge.clock import rfc3339_from_unix_ns
 from edge.recorder import EpisodeRecorder
+from edge.redact import transforms
 from edge.redact.redactor import Redactor
 from edge.robot_key import RobotKey
 from edge.robots.robot import RobotSpec
@@ -81,7 +82,12 @@ class Recording:
     """The episodes of one robot, on their way from private to shared."""
 
     def __init__(
-        self, output: Path, private: Path, key: RobotKey, robot_id: str, consent: bool
+        self,
+        output: Path,
+        private: Path,
+        key: RobotKey,
+        robot_id: str,
+        consent: Consent,
     ) -> None:
         """See `opened`, which is how a recording is made."""
         self._output = output
@@ -194,9 +200,7 @@ class Recording:
                 num_steps=episode.num_steps,
                 robot_hash=metadata.robot_hash,
                 date=metadata.start_time[:10],
-                consent=Consent(
-                    granted=self._consent, by="operator", at=metadata.start_time
-                ),
+                consent=self._consent,
                 safety=Safety(violations=violations, escalated=violations > 0),
                 privacy=record,
                 package_digest=metadata.package_digest,
@@ -207,9 +211,15 @@ class Recording:
         )
 
 
+def operator_consent(granted: bool, unix_ns: int) -> Consent:
+    """What the operator said about uploading, with the hour in which it was said."""
+    at = transforms.coarsen_time(rfc3339_from_unix_ns(unix_ns))
+    return Consent(granted=granted, by="operator", at=at)
+
+
 @contextlib.contextmanager
 def opened(
-    output: Path, private: Path, key: RobotKey, robot_id: str, consent: bool
+    output: Path, private: Path, key: RobotKey, robot_id: str, consent: Consent
 ) -> Iterator[Recording]:
     """Makes the folders and holds them against other recordings.
 
@@ -218,7 +228,8 @@ def opened(
         private: folder of raw episodes, mode 0700.
         key: the robot's secrets.
         robot_id: the robot's name, which never leaves it.
-        consent: whether the operator lets these episodes be uploaded.
+        consent: whether the operator lets these episodes be uploaded, those that are
+            recovered included.
 
     Raises:
         OutputFolderError: another recording writes there, or others can read

@@ -27,7 +27,8 @@ def folders(tmp_path):
 
 
 def open_folders(folders, consent=True):
-    return opened(*folders, robot_key.simulated(ROBOT_ID), ROBOT_ID, consent)
+    said = recording.operator_consent(consent, shared_episodes.START_UNIX_NS)
+    return opened(*folders, robot_key.simulated(ROBOT_ID), ROBOT_ID, said)
 
 
 def step(number, is_last=False, violation=False):

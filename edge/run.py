@@ -48,7 +48,7 @@ _ROBOT = flags.DEFINE_list(
     required=True,
 )
 _CHANNEL = flags.DEFINE_string(
-    "channel", None, "URI of the channel to follow, <store>/channels/<name>.json"
+    "channel", None, "channel to follow, file:///STORE/channels/NAME.json"
 )
 _OFFLINE = flags.DEFINE_bool(
     "offline", False, "run the active package without asking its channel"
@@ -196,7 +196,7 @@ def _recording(driver: Driver) -> Iterator[RunRecording | None]:
         private=Path(private),
         key=key,
         robot_id=_ROBOT_ID.value,
-        consent=_CONSENT.value,
+        consent=recording.operator_consent(_CONSENT.value, _begin_unix_ns()),
     ) as folders:
         for published in folders.recover():
             _say(f"recovered episode {published.episode_id} of an interrupted run")
@@ -210,6 +210,13 @@ def _recording(driver: Driver) -> Iterator[RunRecording | None]:
             pace=_PACE.value,
             identity={"max_steps": _MAX_STEPS.value, "robot_id": _ROBOT_ID.value},
         )
+
+
+def _begin_unix_ns() -> int:
+    """When the run begins: by the simulated clock, unless a robot is real."""
+    if all(registry.is_simulated(name) for name in _ROBOT.value):
+        return unix_ns_from_rfc3339(_SIM_START.value)
+    return time.time_ns()
 
 
 def _require_usage(argv: list[str]) -> None:

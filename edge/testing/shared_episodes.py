@@ -6,7 +6,7 @@ from pathlib import Path
 from edge import robot_key
 from edge.clock import SimulatedClock
 from edge.control import Pace, run_episode
-from edge.recording import Provenance, opened
+from edge.recording import Provenance, opened, operator_consent
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
 from edge.safety import config_for
 from rlds.uuid7 import uuid7
@@ -24,7 +24,8 @@ def make_each(folder: Path, count: int, consent: bool = True) -> Iterator[str]:
     """As `make`, but tells the name of each episode once it is in `folder`."""
     key = robot_key.simulated(ROBOT_ID)
     private = folder.with_name(folder.name + ".private")
-    with opened(folder, private, key, ROBOT_ID, consent) as recording:
+    said = operator_consent(consent, START_UNIX_NS)
+    with opened(folder, private, key, ROBOT_ID, said) as recording:
         for _ in recording.recover():
             pass
         for seed in range(count):
