@@ -17,6 +17,10 @@ class IngestRaceError(CloudError):
     """Other runs kept changing a verdict while this one wrote it."""
 
 
+class QuarantineError(CloudError):
+    """Episodes are quarantined in a run that was told to fail on that."""
+
+
 class SnapshotError(CloudError):
     """An index snapshot is missing or is not what `//cloud:index` writes."""
 

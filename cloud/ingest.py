@@ -5,7 +5,8 @@
 Beside each episode below `rlds_v0/` the verdict is written as `admission.json`.
 Nothing is moved or deleted, so an episode that is repaired or completed is judged
 anew by the next run, and a run over unchanged episodes writes nothing. The exit code
-is 0 also when episodes are quarantined.
+is 0 also when episodes are quarantined, because one robot's bad upload must not stop a
+fleet's ingestion; with --fail_on_quarantine it is 1, after every verdict is written.
 """
 
 import collections
@@ -17,7 +18,7 @@ import rich.table
 from absl import app, flags
 
 from cloud import enrolment, ingestion, locations, terminal
-from cloud.errors import CloudError
+from cloud.errors import CloudError, QuarantineError
 from release import command_line, store
 from rlds.errors import RldsError
 
@@ -34,6 +35,13 @@ _EPISODE_LIMIT = flags.DEFINE_integer(
 _READERS = flags.DEFINE_integer(
     "readers", 4, "Episodes read at the same time (threads).", lower_bound=1
 )
+_FAIL = flags.DEFINE_bool(
+    "fail_on_quarantine",
+    False,
+    "Exit with 1 if any episode is quarantined, new or known, after judging all. Off "
+    "for a fleet, whose ingestion goes on past a bad upload; on for CI and for scripts "
+    "that hand over one batch and need it whole.",
+)
 
 
 def main(argv: list[str]) -> int:
@@ -44,15 +52,33 @@ def main(argv: list[str]) -> int:
         raise app.UsageError("expected --raw=URI and --enrolled=PATH, got not both")
     enrolled = enrolment.read(pathlib.Path(path) for path in _ENROLLED.value)
     console = terminal.console()
+    raw = store.open_store(locations.to_uri(_RAW.value))
     summary = ingestion.ingest(
-        store.open_store(locations.to_uri(_RAW.value)),
+        raw,
         enrolled,
         size_limit_bytes=_EPISODE_LIMIT.value,
         readers=_READERS.value,
         console=console,
     )
     _report(summary, console)
+    if _FAIL.value:
+        _require_all_admitted(summary, raw.uri)
     return 0
+
+
+def _require_all_admitted(summary: ingestion.Summary, uri: str) -> None:
+    refused = [
+        (folder, verdict)
+        for folder, verdict in zip(summary.folders, summary.verdicts, strict=True)
+        if not verdict.admitted
+    ]
+    if refused:
+        folder, first = refused[0]
+        raise QuarantineError(
+            f"{uri}/{folder.path}: expected every episode to be admitted, got "
+            f"{len(refused)} of {len(summary.verdicts)} quarantined, this one for "
+            f"{first.reason} ({first.detail}); repair or remove it and run this again"
+        )
 
 
 def _report(summary: ingestion.Summary, console: rich.console.Console) -> None:

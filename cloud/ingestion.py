@@ -25,11 +25,13 @@ class Summary:
     """What one run did.
 
     Attributes:
-        verdicts: every verdict, in order of folder.
+        folders: every folder that was judged, in order.
+        verdicts: the verdict on each of them.
         written: how many of them were new or changed.
         strangers: objects below the raw prefix that belong to no episode.
     """
 
+    folders: tuple[raw_layout.RawFolder, ...]
     verdicts: tuple[Admission, ...]
     written: int
     strangers: tuple[str, ...]
@@ -59,7 +61,8 @@ def ingest(
                 verdicts.append(verdict)
                 written += changed
                 shown.show(len(verdicts), "")
-    return Summary(tuple(verdicts), written, listing.strangers)
+    folders = tuple(folder for folder, _ in listing.folders)
+    return Summary(folders, tuple(verdicts), written, listing.strangers)
 
 
 def _settle(raw: Store, facts: admission.EpisodeFacts) -> tuple[Admission, bool]:
