@@ -7,15 +7,7 @@ what to do next. Its text is those four on one line.
 from pathlib import Path
 from typing import ClassVar
 
-_LONGEST_VALUE = 300  # characters; an error about hostile bytes stays one readable line
-
-
-def _one_line(value: object) -> str:
-    text = " ".join(str(value).split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    if len(text) > _LONGEST_VALUE:
-        return text[:_LONGEST_VALUE] + "..."
-    return text
+from rlds.errors import one_line
 
 
 class ReleaseError(Exception):
@@ -37,10 +29,10 @@ class ReleaseError(Exception):
         got: object,
         remedy: str | None = None,
     ) -> None:
-        self.source = _one_line(source)
-        self.expected = _one_line(expected)
-        self.got = _one_line(got)
-        self.remedy = _one_line(remedy or self.default_remedy)
+        self.source = one_line(source)
+        self.expected = one_line(expected)
+        self.got = one_line(got)
+        self.remedy = one_line(remedy or self.default_remedy)
         super().__init__(self.source, self.expected, self.got, self.remedy)
 
     def __str__(self) -> str:

@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import ClassVar
 
 _LONGEST_VALUE = 300  # characters; an error about hostile bytes stays one line
+_KEPT_AT_BEGIN = 100  # The end names the file of a long path.
 
 
-def _one_line(value: object) -> str:
+def one_line(value: object) -> str:
+    """Makes any value fit for an error's text: one line, printable, not long.
+
+    Of a long one the begin and the end stay.
+    """
     text = " ".join(str(value).split())
     text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    return f"{text[:_KEPT_AT_BEGIN]}...{text[_KEPT_AT_BEGIN - _LONGEST_VALUE :]}"
 
 
 class RldsError(Exception):
@@ -35,10 +42,10 @@ class RldsError(Exception):
         got: object,
         remedy: str | None = None,
     ) -> None:
-        self.source = _one_line(source)
-        self.expected = _one_line(expected)
-        self.got = _one_line(got)
-        self.remedy = _one_line(remedy or self.default_remedy)
+        self.source = one_line(source)
+        self.expected = one_line(expected)
+        self.got = one_line(got)
+        self.remedy = one_line(remedy or self.default_remedy)
         super().__init__(self.source, self.expected, self.got, self.remedy)
 
     def __str__(self) -> str:
