@@ -95,7 +95,9 @@ _DISK = flags.DEFINE_integer(
     "required_disk_mb", 500, "free disk that a run needs to start, in MB", 0
 )
 _SUMMARY = flags.DEFINE_string(
-    "summary_json", None, "file to write the final table to, as JSON"
+    "summary_json",
+    None,
+    "file to write the final table to, as JSON; default: it is only shown",
 )
 
 

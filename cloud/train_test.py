@@ -1,6 +1,7 @@
 """Tests of the main job's flags: every knob is one, with its default and its text."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,35 @@ from absl import app, flags
 from cloud import train
 from cloud.bless import Gates
 from cloud.training import TrainConfig
+
+OWN_FLAGS = tuple(flags.FLAGS.flags_by_module_dict()["cloud.train"])
+UNITS = re.compile(
+    r"\b(steps|windows|episodes|processes|days|MB|microseconds|share of 0 to 1|"
+    r"safety violations|in the robot's unit|in the action's unit)\b"
+)
+NOT_A_QUANTITY = {
+    "dataset",
+    "store",
+    "keys_dir",
+    "family",
+    "channel",
+    "publish",
+    "tasks",
+    "environment",
+    "evaluation_seed",
+    "code_commit",
+    "resume",
+    "summary_json",
+    "seed",
+    "preset",
+}
+PURE_NUMBERS = {
+    "learning_rate",
+    "weight_decay",
+    "gradient_norm",
+    "average_decay",
+    "next_share",
+}
 
 
 def parse(*arguments: str) -> None:
@@ -35,6 +65,22 @@ def test_every_knob_is_a_flag_with_its_own_text(record: type) -> None:
         text = flags.FLAGS[field.name].help
         assert text != field.name.replace("_", " "), field.name
         assert len(text) > 10, field.name
+
+
+@pytest.mark.parametrize("flag", OWN_FLAGS, ids=lambda flag: flag.name)
+def test_every_quantity_names_its_unit(flag: flags.Flag) -> None:
+    unitless = flag.name in NOT_A_QUANTITY | PURE_NUMBERS
+    assert unitless or UNITS.search(flag.help), flag.help
+
+
+@pytest.mark.parametrize("flag", OWN_FLAGS, ids=lambda flag: flag.name)
+def test_every_flag_tells_its_default(flag: flags.Flag) -> None:
+    assert flag.default is not None or "default: " in flag.help, flag.help
+
+
+def test_lists_of_unitless_flags_name_flags_only() -> None:
+    assert {flag.name for flag in OWN_FLAGS} >= NOT_A_QUANTITY | PURE_NUMBERS
+    assert len(OWN_FLAGS) > 30
 
 
 def test_default_store_is_in_the_home_folder() -> None:
