@@ -9,13 +9,14 @@ Before it returns, the exported step has been run over the episodes with the run
 that robots use, and agrees with the model it came from.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -195,6 +196,20 @@ def _convert(model: WaveCore, weights: bytes) -> bytes:
         return (folder / "step.tflite").read_bytes()
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what LiteRT's C++ says while it loads off stderr; errors are raised."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as sink:
+            os.dup2(sink.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
 def _compare(
     model: WaveCore, tasks: Sequence[str], content: bytes, episodes: Sequence[Episode]
 ) -> tuple[float, float]:
@@ -205,7 +220,10 @@ def _compare(
     Raises:
         ExportError: the difference is above `LARGEST_ERROR`.
     """
-    exported = Interpreter(model_content=content).get_signature_runner("step")
+    with _quiet():
+        interpreter = Interpreter(model_content=content)
+        interpreter.allocate_tensors()
+    exported = interpreter.get_signature_runner("step")
     reference = jax.jit(step_function.make(model))
     fixed = step_function.initial_surfaces(model)
     largest, missed, count = 0.0, 0.0, 0
