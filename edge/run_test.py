@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from edge.testing import tiny_package
+from edge.testing import processes, tampering, tiny_package
 from edge.testing.tiny_package import Publisher
+from release import package
 from release.keys import PrivateKey
 from rlds import example_codec, tfrecord
 
@@ -86,6 +88,72 @@ def test_channel_run_activates_drives_and_sums_up(
     flags[0] = "--offline"
     again = run(*flags, "--allow_development_keys")
     assert again.returncode == 0, again.stderr
+
+
+def offer_unsigned(publisher: Publisher, _: bytes) -> None:
+    publisher.release(2, now=datetime.now(UTC))
+    tampering.remove_signatures(publisher)
+
+
+def offer_wrongly_signed(publisher: Publisher, _: bytes) -> None:
+    publisher.release(2, now=datetime.now(UTC))
+    tampering.replace_record(publisher, key=PrivateKey.generate(development=True))
+
+
+def offer_expired(publisher: Publisher, _: bytes) -> None:
+    publisher.release(2, now=datetime.now(UTC))
+    tampering.replace_record(publisher, expires=datetime.now(UTC) - timedelta(hours=1))
+
+
+def offer_wrong_target(publisher: Publisher, _: bytes) -> None:
+    publisher.release(2, now=datetime.now(UTC))
+    folder = publisher.folder / "jetson"
+    digest = tiny_package.write_package(folder, 2, target="jetson-cuda")
+    tiny_package.sign_package(folder, digest, publisher.key)
+    tampering.replace_tar(publisher, package.pack_tar(folder), digest)
+
+
+def offer_older(publisher: Publisher, first: bytes) -> None:
+    tampering.envelope(publisher).write_bytes(first)
+
+
+def offer_path_traversal(publisher: Publisher, _: bytes) -> None:
+    publisher.release(2, now=datetime.now(UTC))
+    raw = tampering.tar_entry("../../escaped") + bytes(2 * tampering.BLOCK_BYTES)
+    tampering.replace_tar(publisher, raw)
+
+
+@pytest.mark.parametrize(
+    ("offer", "match"),
+    [
+        (offer_unsigned, "signature"),
+        (offer_wrongly_signed, "key"),
+        (offer_expired, "expiry"),
+        (offer_wrong_target, "pi5-cpu"),
+        (offer_older, "above 2"),
+        (offer_path_traversal, "../../escaped"),
+    ],
+)
+def test_refused_release_leaves_the_active_package_and_nothing_else(
+    tmp_path: Path,
+    publisher: Publisher,
+    episode: Path,
+    offer: Callable[[Publisher, bytes], None],
+    match: str,
+):
+    first = tampering.envelope(publisher).read_bytes()
+    publisher.release(1, now=datetime.now(UTC))
+    flags = channel_flags(publisher, episode, tmp_path)
+    assert run(*flags, "--allow_development_keys").returncode == 0
+    offer(publisher, first)
+    before = processes.tree(tmp_path)
+    folders = {path for path in tmp_path.rglob("*") if path.is_dir()}
+    refused(1, match, *flags, "--allow_development_keys")
+    assert "state/current" in before
+    assert processes.tree(tmp_path) == before
+    assert {path for path in tmp_path.rglob("*") if path.is_dir()} == folders
+    flags[0] = "--offline"
+    assert run(*flags, "--allow_development_keys").returncode == 0
 
 
 def test_development_keys_need_the_flag_and_nothing_is_activated(

@@ -1,11 +1,9 @@
 """Every attack and mishap leaves the active package active and nothing half-written."""
 
-import dataclasses
 import json
 import resource
 import shutil
 import signal
-import tarfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,11 +14,10 @@ from edge.ota import errors, update
 from edge.ota.decide import Device, Move
 from edge.ota.state_folder import StateFolder
 from edge.ota.update import ActivePackage
-from edge.testing import tiny_package
+from edge.testing import tampering, tiny_package
 from edge.testing.tiny_package import NOW, Publisher
-from release import channel, dsse, package
+from release import channel, package
 from release.channel import Rollout
-from release.digest import sha256_bytes
 from release.errors import (
     DevelopmentKeyError,
     DigestMismatchError,
@@ -73,30 +70,16 @@ class Robot:
         assert active.package.digest == self.first
 
     def envelope(self) -> Path:
-        return self.publisher.root / channel.envelope_path(tiny_package.CHANNEL)
+        return tampering.envelope(self.publisher)
 
     def record(self) -> channel.Channel:
-        plain = self.publisher.root / channel.plain_path(tiny_package.CHANNEL)
-        return channel.parse(plain.read_bytes())
+        return tampering.record(self.publisher)
 
     def replace_record(self, **changes) -> None:
-        record = dataclasses.replace(self.record(), **changes)
-        raw = dsse.sign(record.encode(), channel.PAYLOAD_TYPE, [self.publisher.key])
-        self.envelope().write_bytes(raw)
+        tampering.replace_record(self.publisher, **changes)
 
     def replace_tar(self, raw: bytes, package_digest: str | None = None) -> None:
-        """Signs a channel that names these bytes, as a careless publisher would."""
-        path = channel.tar_path(sha256_bytes(raw))
-        (self.publisher.root / path).write_bytes(raw)
-        entry = self.record().package["pi5-cpu"]
-        entry = dataclasses.replace(
-            entry,
-            path=path,
-            sha256=sha256_bytes(raw),
-            size_bytes=len(raw),
-            digest=package_digest or entry.digest,
-        )
-        self.replace_record(package={"pi5-cpu": entry})
+        tampering.replace_tar(self.publisher, raw, package_digest)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -192,17 +175,13 @@ def test_missing_channel_is_refused(robot: Robot):
 
 def test_unsigned_channel_is_refused(robot: Robot):
     robot.publisher.release(1)
-    envelope = json.loads(robot.envelope().read_bytes())
-    envelope["signatures"] = []
-    robot.envelope().write_text(json.dumps(envelope, separators=(",", ":")))
+    tampering.remove_signatures(robot.publisher)
     robot.refuse(UnsignedError, "signature")
 
 
 def test_channel_of_another_key_is_refused(robot: Robot):
     robot.publisher.release(1)
-    raw = robot.record().encode()
-    stranger = PrivateKey.generate()
-    robot.envelope().write_bytes(dsse.sign(raw, channel.PAYLOAD_TYPE, [stranger]))
+    robot.replace_record(key=PrivateKey.generate())
     robot.refuse(UnknownKeyError, "key")
 
 
@@ -278,24 +257,14 @@ def test_tar_that_grew_is_read_up_to_the_signed_size_only(robot: Robot):
     assert robot.update().package.digest == digest
 
 
-def header(name: str, kind: bytes = b"0") -> bytes:
-    """A ustar entry that the publisher's own packer would not write."""
-    info = tarfile.TarInfo(name)
-    info.type = kind
-    info.linkname = "/etc/passwd" if kind != b"0" else ""
-    info.size = 1 if kind == b"0" else 0
-    body = b"x".ljust(512, b"\0") if kind == b"0" else b""
-    return info.tobuf(tarfile.USTAR_FORMAT) + body
-
-
 @pytest.mark.parametrize(
     ("entry", "error"),
     [
-        (header("../../escaped"), UnsafePathError),
-        (header("/tmp/escaped"), UnsafePathError),
-        (header("functions/../../escaped"), UnsafePathError),
-        (header("link", b"2"), LinkError),
-        (header("link", b"1"), LinkError),
+        (tampering.tar_entry("../../escaped"), UnsafePathError),
+        (tampering.tar_entry("/tmp/escaped"), UnsafePathError),
+        (tampering.tar_entry("functions/../../escaped"), UnsafePathError),
+        (tampering.tar_entry("link", b"2"), LinkError),
+        (tampering.tar_entry("link", b"1"), LinkError),
         (b"not a tar".ljust(512, b"\0"), MalformedError),
     ],
 )

@@ -1,0 +1,70 @@
+"""What a careless publisher or an attacker does to a tiny store, for tests."""
+
+import dataclasses
+import json
+import tarfile
+from pathlib import Path
+
+from edge.runtime_version import EXPORT_TARGET
+from edge.testing.tiny_package import CHANNEL, Publisher
+from release import channel, dsse
+from release.channel import Channel
+from release.digest import sha256_bytes
+from release.keys import PrivateKey
+
+BLOCK_BYTES = 512
+
+
+def envelope(publisher: Publisher) -> Path:
+    """The signed channel, which is all that devices read."""
+    return publisher.root / channel.envelope_path(CHANNEL)
+
+
+def record(publisher: Publisher) -> Channel:
+    """The channel's current record."""
+    plain = publisher.root / channel.plain_path(CHANNEL)
+    return channel.parse(plain.read_bytes())
+
+
+def replace_record(
+    publisher: Publisher, key: PrivateKey | None = None, **changes: object
+) -> None:
+    """Signs a changed record, with the publisher's key unless another is given."""
+    changed = dataclasses.replace(record(publisher), **changes)  # type: ignore[arg-type]
+    signed = dsse.sign(changed.encode(), channel.PAYLOAD_TYPE, [key or publisher.key])
+    envelope(publisher).write_bytes(signed)
+
+
+def remove_signatures(publisher: Publisher) -> None:
+    """Leaves the channel as it is, signed by nobody."""
+    value = json.loads(envelope(publisher).read_bytes())
+    value["signatures"] = []
+    envelope(publisher).write_text(json.dumps(value, separators=(",", ":")))
+
+
+def replace_tar(
+    publisher: Publisher, raw: bytes, package_digest: str | None = None
+) -> None:
+    """Signs a channel that names these bytes as the package's."""
+    path = channel.tar_path(sha256_bytes(raw))
+    (publisher.root / path).write_bytes(raw)
+    entry = record(publisher).package[EXPORT_TARGET]
+    entry = dataclasses.replace(
+        entry,
+        path=path,
+        sha256=sha256_bytes(raw),
+        size_bytes=len(raw),
+        digest=package_digest or entry.digest,
+    )
+    replace_record(publisher, package={EXPORT_TARGET: entry})
+
+
+def tar_entry(name: str, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """A ustar entry that the publisher's own packer would not write."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    regular = kind == tarfile.REGTYPE
+    info.linkname = "" if regular else "/etc/passwd"
+    info.size = 1 if regular else 0
+    body = b"x".ljust(BLOCK_BYTES, b"\0") if regular else b""
+    return info.tobuf(tarfile.USTAR_FORMAT) + body
