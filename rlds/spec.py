@@ -99,9 +99,12 @@ FIELDS: tuple[Field, ...] = (
     _step("is_terminal", (), "bool", "Whether the task ended here, not just the time."),
     _step("t_monotonic_ns", (), "int64", "Time of the observation.", unit="ns"),
     _step("deadline_missed", (), "bool", "Whether the control period was overrun."),
-    # True when the proposed action was not finite or a stop rule fired; an action that
-    # was only clamped is none. The text is part of every features.json, and stays.
-    _step("safety_violation", (), "bool", "Whether a safety limit changed the action."),
+    _step(
+        "safety_violation",
+        (),
+        "bool",
+        "Whether a stop rule fired, or the proposed action was not finite.",
+    ),
     _episode("schema_version", "Version of this table."),
     _episode("episode_id", "UUID of version 7, the episode's name."),
     _episode("robot_hash", "Keyed hash of the robot's id.", transform="keyed_hash"),
