@@ -5,8 +5,8 @@
 Beside each episode below `rlds_v0/` the verdict is written as `admission.json`.
 Nothing is moved or deleted, so an episode that is repaired or completed is judged
 anew by the next run, and a run over unchanged episodes writes nothing. The exit code
-is 0 also when episodes are quarantined, because one robot's bad upload must not stop a
-fleet's ingestion; with --fail_on_quarantine it is 1, after every verdict is written.
+is 1 when any episode is quarantined, after every verdict is written; a fleet's
+ingestion, which goes on past one robot's bad upload, says --nofail_on_quarantine.
 """
 
 import collections
@@ -37,10 +37,9 @@ _READERS = flags.DEFINE_integer(
 )
 _FAIL = flags.DEFINE_bool(
     "fail_on_quarantine",
-    False,
-    "Exit with 1 if any episode is quarantined, new or known, after judging all. Off "
-    "for a fleet, whose ingestion goes on past a bad upload; on for CI and for scripts "
-    "that hand over one batch and need it whole.",
+    True,
+    "Exit with 1 if any episode is quarantined, new or known, after judging all. Turn "
+    "it off for a fleet, whose ingestion goes on past one robot's bad upload.",
 )
 
 

@@ -92,7 +92,7 @@ def verdict_on(raw: LocalStore, folder: RawFolder) -> admission.Admission:
 
 
 @pytest.mark.parametrize(("upload", "reason"), BAD_UPLOADS)
-def test_bad_upload_fails_a_run_that_is_told_to_with_one_line(
+def test_bad_upload_fails_the_run_with_one_line(
     upload: Callable[[LocalStore], RawFolder],
     reason: str,
     raw: LocalStore,
@@ -101,7 +101,7 @@ def test_bad_upload_fails_a_run_that_is_told_to_with_one_line(
     folder = upload(raw)
     good = ROBOT.upload(raw, ROBOT.record(3))
     before = uploads(raw)
-    done = ingest(raw, tmp_path, "--fail_on_quarantine")
+    done = ingest(raw, tmp_path)
     assert done.code == 1
     assert done.err.count("\n") == 1
     assert f"{folder.path}: expected every episode to be admitted" in done.err
@@ -114,7 +114,7 @@ def test_bad_upload_fails_a_run_that_is_told_to_with_one_line(
 def test_bad_upload_does_not_stop_a_fleet(raw: LocalStore, tmp_path: Path) -> None:
     folder = truncated(raw)
     before = uploads(raw)
-    done = ingest(raw, tmp_path)
+    done = ingest(raw, tmp_path, "--nofail_on_quarantine")
     assert (done.code, done.err) == (0, "")
     assert "size_mismatch" in done.out
     assert uploads(raw) == before
@@ -125,8 +125,8 @@ def test_repaired_upload_makes_the_same_run_pass(
     raw: LocalStore, tmp_path: Path
 ) -> None:
     truncated(raw)
-    assert ingest(raw, tmp_path, "--fail_on_quarantine").code == 1
+    assert ingest(raw, tmp_path).code == 1
     folder = ROBOT.upload(raw, ROBOT.record(1))
-    done = ingest(raw, tmp_path, "--fail_on_quarantine")
+    done = ingest(raw, tmp_path)
     assert (done.code, done.err) == (0, "")
     assert verdict_on(raw, folder).admitted

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from rlds import testing, tfds_directory, tfds_features
@@ -49,10 +50,9 @@ def _assert_equal(read, wrote):
         assert set(flat) == set(wrote.steps)
         for name, value in flat.items():
             if name == "observation/image":
-                assert value.shape == (1, 1, 3)
-                assert value.dtype == np.uint8
-                continue
-            expected = wrote.steps[name][index]
+                expected = tf.io.decode_jpeg(wrote.steps[name][index], 3).numpy()
+            else:
+                expected = wrote.steps[name][index]
             assert np.asarray(value).dtype == expected.dtype, name
             assert np.array_equal(value, expected), name
 

@@ -3,7 +3,8 @@
 A second Bazel analyses a copy of the root BUILD.bazel's package groups, with one
 target per pair of folders, and its refusals are compared with the order of the
 folders (docs/decisions/0001 says why release/ may import rlds/). That each folder's
-own targets are bound to its group is read from its BUILD files.
+own targets are bound to its group is read from its BUILD files. What a program in
+another folder's runfiles makes possible, `imports_test.py` refuses.
 """
 
 import os
@@ -15,15 +16,8 @@ from pathlib import Path
 
 import pytest
 
-# Importing folder: the folders it may import, itself apart.
-ORDER = {
-    "rlds": set(),
-    "model": {"rlds"},
-    "release": {"rlds"},
-    "edge": {"rlds", "release"},
-    "cloud": {"rlds", "model", "release"},
-    "tests": {"rlds", "model", "release", "edge", "cloud"},
-}
+from tests.arrows.order import ORDER
+
 IMPORTED = ("rlds", "model", "release", "edge", "cloud")
 
 

@@ -235,7 +235,7 @@ def test_too_little_free_disk_is_named_before_anything_is_fetched(machine):
 
 def test_other_architecture_is_named(machine):
     machine.program("uname", "#!/bin/bash\necho aarch64\n")
-    assert_refused(machine.run("version"), "aarch64", "x86_64", "bazelisk")
+    assert_refused(machine.run("version"), "aarch64", "x86_64", "copy the result")
     assert machine.log() == []
 
 
@@ -254,6 +254,26 @@ def test_apt_sources_without_a_debian_mirror_ask_for_one(machine, sources):
     assert_refused(machine.run("version"), "DEBIAN_MIRROR=")
     chosen = {"DEBIAN_MIRROR": "http://chosen.example/debian/"}
     assert machine.run("version", environment=chosen).returncode == 0
+
+
+def test_ubuntu_takes_the_mirror_that_python_apt_names(machine):
+    (machine.folder / "sources").write_text("http://mirror.example/ubuntu")
+    template = machine.folder / "templates" / "Debian.info"
+    template.parent.mkdir()
+    template.write_text(
+        "Suite: trixie/updates\n"
+        "BaseURI: https://security.example/debian-security/\n"
+        "Suite: trixie\n"
+        "BaseURI: https://named.example/debian/\n"
+        "BaseURI: https://other.example/debian/\n"
+    )
+    machine.program(
+        "dpkg-query",
+        f'#!/bin/bash\n[[ "$*" == "-L python-apt-common" ]] && echo "{template}"\n',
+    )
+    assert machine.run("version").returncode == 0
+    arguments = (machine.folder / "bwrap_arguments").read_text().splitlines()
+    assert "http://named.example/debian" in arguments
 
 
 def test_mirror_list_of_a_cloud_image_is_followed(machine):

@@ -6,6 +6,7 @@ by the same forge that made the package.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 from rlds import reader
@@ -30,6 +31,7 @@ def test_what_a_robot_records_comes_home_and_is_recorded_again(tmp_path: Path) -
     dataset = curate(tmp_path, recorded, raw)
     trained = train(tmp_path, dataset)
     assert_verified(tmp_path, trained)
+    release_with_own_key(tmp_path, trained)
     again = run_on_robot(tmp_path, trained)
     assert_admitted_again(tmp_path, again, raw, trained)
 
@@ -134,6 +136,52 @@ def assert_verified(folder: Path, trained: dict[str, object]) -> None:
     ]
     binaries.run("release/verify", *arguments, "--allow_development_keys")
     assert "development key" in binaries.refuse("release/verify", *arguments)
+
+
+def release_with_own_key(folder: Path, trained: dict[str, object]) -> None:
+    """The same package under a key that devices trust without being told to."""
+    package, key, ring = folder / "signed", folder / "key", folder / "ring.json"
+    shutil.copytree(str(trained["package"]), package)
+    for name in ("provenance.intoto.jsonl", "blessing.intoto.jsonl"):
+        (package / name).unlink()
+    signer = [f"--key_file={key}", f"--keyring={ring}"]
+    roles = [f"--role={name}" for name in ("channel:beta", "provenance", "blessing")]
+    binaries.run("release/generate_key", *signer, *roles)
+    sign = ["release/sign", f"--package={package}", f"--key_file={key}"]
+    binaries.run(
+        *sign,
+        "--role=provenance",
+        "--run_id=loop",
+        "--dataset_uri=file:///loop",
+        "--code_uri=file:///code",
+        "--started=2026-02-01T00:00:00Z",
+        "--finished=2026-02-01T00:01:00Z",
+    )
+    publish = ["release/publish", f"--store={(folder / 'own').as_uri()}", *signer]
+    publish += [f"--package={package}", "--channel=beta"]
+    assert "blessing" in binaries.refuse(*publish)
+    assert not list(folder.glob("own/channels/*"))
+    binaries.run(
+        *sign,
+        "--role=blessing",
+        "--verdict=blessed",
+        "--reason=the whole circle turns",
+        f"--report={trained['report']}",
+    )
+    binaries.run(*publish)
+    binaries.run("release/verify", f"--package={package}", f"--keyring={ring}")
+    binaries.run(
+        "edge/run",
+        f"--channel={(folder / 'own' / 'channels' / 'beta.json').as_uri()}",
+        f"--keyring={ring}",
+        f"--robot=metaworld:{TASK}",
+        "--episodes=1",
+        "--max_steps=20",
+        "--pace=simulated",
+        f"--state_dir={folder / 'own-state'}",
+    )
+    current = json.loads((folder / "own-state" / "current").read_bytes())
+    assert current["digest"] == digest(trained)
 
 
 def run_on_robot(folder: Path, trained: dict[str, object]) -> Path:

@@ -49,6 +49,11 @@ def package_checks(name = "checks", python = None, starlark = None):
             srcs = ["BUILD.bazel"],
             visibility = ["//tests/arrows:__pkg__"],
         )
+        native.filegroup(
+            name = name + ".sources",
+            srcs = python,
+            visibility = ["//tests/arrows:__pkg__"],
+        )
     if python:
         _py_test(
             name = name + ".ruff",
