@@ -48,8 +48,8 @@ def load_data(settings: JobSettings) -> Data:
     absent = sorted(set(tasks) - set(known))
     if absent or not tasks:
         raise DatasetError(
-            f"{settings.dataset}: expected episodes of {absent or 'some task'}, got "
-            f"episodes of {known}; name other --tasks or another --dataset"
+            f"{settings.dataset_name}: expected episodes of {absent or 'some task'}, "
+            f"got episodes of {known}; name other --tasks or another --dataset"
         )
     if settings.tasks is not None:
         train = _only(train, tasks)

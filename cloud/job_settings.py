@@ -18,6 +18,7 @@ class JobSettings:
 
     Attributes:
         dataset: folder or URI of a dataset version.
+        dataset_name: the same as people know it; Bazel's folders have long paths.
         store: URI that artifacts and channels live below.
         keys_folder: folder of the development key, on this machine.
         work_folder: folder for runs whose store is not on this machine.
@@ -42,6 +43,7 @@ class JobSettings:
     """
 
     dataset: str
+    dataset_name: str
     store: str
     keys_folder: Path
     work_folder: Path

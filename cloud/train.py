@@ -30,6 +30,7 @@ from rlds import durable_file
 from rlds.errors import RldsError
 
 DEMO_DATASET = "cloud/demo/dataset"
+DEMO_DATASET_NAME = "//cloud/demo:dataset"
 DEMO_EXPERT_BASELINE = "cloud/demo/expert_baseline.json"
 HOME = Path("~/.local/share/continuon")
 CACHE = Path("~/.cache/continuon")
@@ -39,7 +40,7 @@ _DATASET = flags.DEFINE_string(
     "dataset",
     None,
     "folder or URI of a dataset version; default: the simulated episodes that Bazel "
-    "builds as //cloud/demo:dataset",
+    f"builds as {DEMO_DATASET_NAME}",
 )
 _STORE = flags.DEFINE_string(
     "store",
@@ -159,6 +160,7 @@ def settings_from_flags() -> JobSettings:
         raise app.UsageError(f"--{e}") from e
     return JobSettings(
         dataset=_DATASET.value or str(programs.locate(DEMO_DATASET)),
+        dataset_name=_DATASET.value or DEMO_DATASET_NAME,
         store=store,
         keys_folder=Path(_KEYS.value or home / "keys").expanduser().absolute(),
         work_folder=CACHE.expanduser(),

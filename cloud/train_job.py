@@ -62,7 +62,7 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     began_s = time.monotonic()
     place = job_place.open_place(settings)
     data = job_data.load_data(settings)
-    _say(console, f"dataset   {settings.dataset} ({data.size_text})")
+    _say(console, f"dataset   {settings.dataset_name} ({data.size_text})")
     folder = _open_run(settings, place, data, started)
     _say(console, _run_text(folder))
     history = LossHistory(folder.path / "losses.jsonl")
@@ -359,7 +359,7 @@ def _write_report(
             trajectories=samples,
             figures=outcome.figures(),
             provenance={
-                "dataset": settings.dataset,
+                "dataset": settings.dataset_name,
                 "dataset manifest": data.manifest,
                 "episodes": data.size_text,
                 "code commit": settings.code_commit,

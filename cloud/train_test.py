@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from absl import app, flags
 
-from cloud import train
+from cloud import programs, train
 from cloud.bless import Gates
 from cloud.training import TrainConfig
 
@@ -81,6 +81,18 @@ def test_every_flag_tells_its_default(flag: flags.Flag) -> None:
 def test_lists_of_unitless_flags_name_flags_only() -> None:
     assert {flag.name for flag in OWN_FLAGS} >= NOT_A_QUANTITY | PURE_NUMBERS
     assert len(OWN_FLAGS) > 30
+
+
+def test_default_dataset_is_called_by_its_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parse()
+    assert train.settings_from_flags().dataset_name == "/absent"
+    monkeypatch.setattr(programs, "locate", Path("/runfiles").joinpath)
+    flags.FLAGS["dataset"].value = None
+    settings = train.settings_from_flags()
+    assert settings.dataset == "/runfiles/cloud/demo/dataset"
+    assert settings.dataset_name == "//cloud/demo:dataset"
 
 
 def test_default_store_is_in_the_home_folder() -> None:
