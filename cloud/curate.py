@@ -1,6 +1,6 @@
 """Makes one version of a dataset out of an index snapshot and a curation spec.
 
-    bazel run //cloud:curate -- --raw=URI --index=URI --spec=SPEC.json \\
+    ./bazelw run //cloud:curate -- --raw=URI --index=URI --spec=SPEC.json \\
         --output=URI/<dataset>/vX.Y.Z
 
 The output holds `{train,val}/shard-*.tfrecord`, `manifest.json`, and the two files by
@@ -22,11 +22,20 @@ from rlds import manifest as manifest_format
 from rlds.errors import RldsError
 from rlds.manifest import Manifest
 
-_RAW = flags.DEFINE_string("raw", None, "URI or folder of the raw episodes.")
-_INDEX = flags.DEFINE_string("index", None, "URI or folder of the index.")
-_SPEC = flags.DEFINE_string("spec", None, "File of the curation spec (JSON).")
+_RAW = flags.DEFINE_string(
+    "raw", None, "URI or folder of the raw episodes.", required=True
+)
+_INDEX = flags.DEFINE_string(
+    "index", None, "URI or folder of the index.", required=True
+)
+_SPEC = flags.DEFINE_string(
+    "spec", None, "File of the curation spec (JSON).", required=True
+)
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "URI or folder of the new version, …/<dataset>/vX.Y.Z."
+    "output",
+    None,
+    "URI or folder of the new version, …/<dataset>/vX.Y.Z.",
+    required=True,
 )
 _CODE_COMMIT = flags.DEFINE_string(
     "code_commit", "unknown", "Commit of the code that curates, for the manifest."
@@ -47,11 +56,11 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1:]}")
     console = terminal.console()
-    output_uri = locations.to_uri(_required(_OUTPUT))
+    output_uri = locations.to_uri(_OUTPUT.value)
     manifest = curation.curate(
-        raw_uri=locations.to_uri(_required(_RAW)),
-        index_uri=locations.to_uri(_required(_INDEX)),
-        spec_file=pathlib.Path(_required(_SPEC)),
+        raw_uri=locations.to_uri(_RAW.value),
+        index_uri=locations.to_uri(_INDEX.value),
+        spec_file=pathlib.Path(_SPEC.value),
         output_uri=output_uri,
         code_commit=_CODE_COMMIT.value,
         created_at=_CREATED_AT.value,
@@ -61,12 +70,6 @@ def main(argv: list[str]) -> int:
     console.print(_table(manifest))
     console.print(f"dataset {manifest_format.digest(manifest)} at {output_uri}")
     return 0
-
-
-def _required(flag: flags.FlagHolder[str | None]) -> str:
-    if not flag.value:
-        raise app.UsageError(f"expected --{flag.name}, got none")
-    return flag.value
 
 
 def _table(manifest: Manifest) -> rich.table.Table:

@@ -9,6 +9,10 @@ class CloudError(Exception):
     """Root of the errors of `cloud/`."""
 
 
+class RawRootError(CloudError):
+    """A place is no raw root: nothing lies where robots upload their episodes."""
+
+
 class EnrolmentError(CloudError):
     """A file of enrolled robot keys does not parse."""
 

@@ -1,6 +1,6 @@
 """Judges every uploaded episode: admitted, or quarantined with a reason.
 
-    bazel run //cloud:ingest -- --raw=URI --enrolled=ROBOT.json[,ROBOT.json]
+    ./bazelw run //cloud:ingest -- --raw=URI --enrolled=ROBOT.json[,ROBOT.json]
 
 Beside each episode below `rlds_v0/` the verdict is written as `admission.json`.
 Nothing is moved or deleted, so an episode that is repaired or completed is judged
@@ -22,9 +22,14 @@ from cloud.errors import CloudError, QuarantineError
 from release import command_line, store
 from rlds.errors import RldsError
 
-_RAW = flags.DEFINE_string("raw", None, "URI or folder of the raw episodes.")
+_RAW = flags.DEFINE_string(
+    "raw", None, "URI or folder of the raw episodes.", required=True
+)
 _ENROLLED = flags.DEFINE_list(
-    "enrolled", None, "Files of enrolled robot keys, as //edge:record --enrol writes."
+    "enrolled",
+    None,
+    "Files of enrolled robot keys, as //edge:record --enrol writes.",
+    required=True,
 )
 _EPISODE_LIMIT = flags.DEFINE_integer(
     "episode_limit_bytes",
@@ -47,8 +52,8 @@ def main(argv: list[str]) -> int:
     """Judges the episodes that the flags name and prints a summary."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1:]}")
-    if _RAW.value is None or not _ENROLLED.value:
-        raise app.UsageError("expected --raw=URI and --enrolled=PATH, got not both")
+    if not _ENROLLED.value:
+        raise app.UsageError("expected --enrolled=PATH, got no path")
     enrolled = enrolment.read(pathlib.Path(path) for path in _ENROLLED.value)
     console = terminal.console()
     raw = store.open_store(locations.to_uri(_RAW.value))

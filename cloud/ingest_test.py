@@ -111,6 +111,35 @@ def test_bad_upload_fails_the_run_with_one_line(
     assert verdict_on(raw, good).admitted
 
 
+@pytest.mark.parametrize("typo", ["absent", ""])
+def test_place_without_raw_episodes_fails_with_one_line(
+    typo: str, tmp_path: Path
+) -> None:
+    enrolled = ROBOT.enrolment_file(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    place = tmp_path / typo
+    done = command_testing.run(
+        "cloud.ingest", f"--raw={place.as_uri()}", f"--enrolled={enrolled}"
+    )
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert f"{place.as_uri()}: expected raw episodes below rlds_v0/" in done.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--raw=raw"], "ingest: --enrolled is missing"),
+        (["--enrolled=key"], "ingest: --raw is missing"),
+        (["--raw=raw", "--enrolled="], "ingest: expected --enrolled=PATH, got no"),
+    ],
+)
+def test_missing_flag_is_named(arguments: list[str], line: str) -> None:
+    done = command_testing.run("cloud.ingest", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(line)
+
+
 def test_bad_upload_does_not_stop_a_fleet(raw: LocalStore, tmp_path: Path) -> None:
     folder = truncated(raw)
     before = uploads(raw)

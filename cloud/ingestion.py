@@ -44,8 +44,12 @@ def ingest(
     readers: int,
     console: rich.console.Console,
 ) -> Summary:
-    """Judges every episode folder of the store, in order of path."""
-    listing = raw_layout.sort_out(raw.list(f"{raw_layout.PREFIX}/"))
+    """Judges every episode folder of the store, in order of path.
+
+    Raises:
+        RawRootError: the store holds no raw episodes.
+    """
+    listing = raw_layout.read(raw)
     verdicts = []
     written = 0
     with concurrent.futures.ThreadPoolExecutor(readers) as pool:

@@ -1,4 +1,4 @@
-"""Where a raw episode lies below the raw root, and nothing else.
+"""Where a raw episode lies below the raw root, and what lies there.
 
     rlds_v0/robot_hash=<64 hex>/date=YYYY-MM-DD/episode_id=<uuid7>/
         episode.tfrecord  sidecar.json  admission.json
@@ -9,6 +9,9 @@ One episode has exactly one such place, so a copy elsewhere is seen at once.
 import dataclasses
 import re
 from collections.abc import Iterable
+
+from cloud.errors import RawRootError
+from release.store import Store
 
 PREFIX = "rlds_v0"
 EPISODE_FILE = "episode.tfrecord"
@@ -67,6 +70,24 @@ class RawListing:
 
     folders: tuple[tuple[RawFolder, frozenset[str]], ...]
     strangers: tuple[str, ...]
+
+
+def read(store: Store) -> RawListing:
+    """Lists a raw root.
+
+    A mistyped address lists as nothing, in a folder as in a bucket. Taken for a raw
+    root without episodes, it would empty the index.
+
+    Raises:
+        RawRootError: there is not one object below `rlds_v0/`.
+    """
+    paths = store.list(f"{PREFIX}/")
+    if not paths:
+        raise RawRootError(
+            f"{store.uri}: expected raw episodes below {PREFIX}/, got no such place or "
+            "an empty one; name the store that //edge:upload wrote to in --raw"
+        )
+    return sort_out(paths)
 
 
 def sort_out(paths: Iterable[str]) -> RawListing:

@@ -1,6 +1,8 @@
 import pytest
 
 from cloud import raw_layout
+from cloud.errors import RawRootError
+from release.store import LocalStore
 
 _FOLDER = raw_layout.RawFolder(
     "a" * 64, "2026-01-31", "01900000-0000-7000-8000-00000000002a"
@@ -14,6 +16,36 @@ def test_paths_of_one_folder_are_grouped_whatever_their_order():
         (_FOLDER, frozenset({"sidecar.json", "admission.json", "episode.tfrecord"})),
     )
     assert listing.strangers == ()
+
+
+class EmptyBucket:
+    """A bucket without objects, as far as a listing sees it."""
+
+    uri = "gs://bucket/typo"
+
+    def list(self, prefix):
+        del prefix
+        return ()
+
+
+def test_what_lies_below_the_raw_root_is_read(tmp_path):
+    store = LocalStore(tmp_path)
+    store.put(_FOLDER.sidecar, b"{}")
+    listing = raw_layout.read(store)
+    assert listing == raw_layout.sort_out([_FOLDER.sidecar])
+
+
+def test_a_place_without_raw_episodes_is_refused_not_empty(tmp_path):
+    absent = tmp_path / "typo"
+    (tmp_path / "other" / "rlds_v1").mkdir(parents=True)
+    (tmp_path / "other" / "rlds_v1" / "file").touch()
+    for place in (absent, tmp_path / "other"):
+        with pytest.raises(RawRootError, match=r"expected .* below rlds_v0/") as e:
+            raw_layout.read(LocalStore(place))
+        assert str(e.value).startswith(place.as_uri())
+    assert not absent.exists()
+    with pytest.raises(RawRootError, match="gs://bucket/typo: expected raw episodes"):
+        raw_layout.read(EmptyBucket())
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ class LocalStore:
         folder = prefix.rpartition("/")[0]
         start = self.path_of(folder) if folder else self._root
         found = []
-        for parent, folders, files in os.walk(start):
+        for parent, folders, files in os.walk(start, onerror=self._list_failed):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in files:
                 relative = Path(parent, name).relative_to(self._root).as_posix()
@@ -135,6 +135,12 @@ class LocalStore:
             return sha256_file(self.path_of(path))
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as e:
             raise self._not_found(path) from e
+
+    def _list_failed(self, error: OSError) -> None:
+        """Keeps a folder that cannot be read from listing as an empty one."""
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            return
+        raise StoreError(str(error.filename), "a readable folder", error) from error
 
     def _not_found(self, path: str) -> NotFoundError:
         return NotFoundError(f"{self.uri}/{path}", "an object", "none")

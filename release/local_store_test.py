@@ -77,6 +77,13 @@ def test_list_is_sorted_and_shows_objects_only(store, tmp_path):
     assert store.list("b/") == ("b/1", "b/2")
     assert store.list("b") == ("b/1", "b/2", "bb/3")
     assert store.list("nosuch/") == ()
+    assert LocalStore(tmp_path / "a").list("") == ()
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path):
+    # A name that no file system takes: permissions would not stop a test run by root.
+    with pytest.raises(StoreError, match="expected a readable folder"):
+        LocalStore(tmp_path / ("x" * 300)).list("")
 
 
 def test_compose_concatenates(store):

@@ -25,6 +25,7 @@ def build(raw_uri: str, index_uri: str) -> Built:
     The snapshot comes last because everything else reads the snapshot alone.
 
     Raises:
+        RawRootError: there are no raw episodes; an index stays as it was.
         MalformedError: a verdict is not what //cloud:ingest writes.
         SnapshotError: the verdicts do not make an index.
     """

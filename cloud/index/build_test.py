@@ -5,6 +5,7 @@ import pytest
 import rich.console
 
 from cloud import ingestion
+from cloud.errors import RawRootError
 from cloud.index import build, query, snapshot
 from cloud.testing.raw_robot import RawRobot, enrol
 from release.errors import MalformedError
@@ -56,6 +57,18 @@ def test_the_same_raw_episodes_give_the_same_snapshot(raw, tmp_path):
         _ROBOTS[0].upload(raw, _ROBOTS[0].record(number))
     _ingest(raw)
     assert _build(raw, tmp_path).index == _build(raw, tmp_path).index
+
+
+def test_a_mistyped_raw_root_leaves_the_index_as_it_was(raw, tmp_path):
+    _ROBOTS[0].upload(raw, _ROBOTS[0].record(1))
+    _ingest(raw)
+    _build(raw, tmp_path)
+    index = tmp_path / "index"
+    before = {path.name: path.read_bytes() for path in index.iterdir()}
+    with pytest.raises(RawRootError, match="typo: expected raw episodes"):
+        build.build((tmp_path / "typo").as_uri(), index.as_uri())
+    assert {path.name: path.read_bytes() for path in index.iterdir()} == before
+    assert not (tmp_path / "typo").exists()
 
 
 def test_what_is_not_admitted_is_counted_and_left_out(raw, tmp_path):

@@ -30,10 +30,11 @@ def collect(raw_uri: str) -> Collected:
     """Reads every verdict below the raw root.
 
     Raises:
+        RawRootError: there are no raw episodes.
         MalformedError: a verdict is not what //cloud:ingest writes.
     """
     source = store.open_store(raw_uri)
-    listing = raw_layout.sort_out(source.list(f"{raw_layout.PREFIX}/"))
+    listing = raw_layout.read(source)
     rows: list[schema.Row] = []
     quarantined = not_judged = 0
     for folder, files in listing.folders:

@@ -1,7 +1,7 @@
 """Builds the index of admitted episodes, and answers questions about it.
 
-    bazel run //cloud:index -- --raw=URI --index=URI
-    bazel run //cloud:index -- --index=URI \\
+    ./bazelw run //cloud:index -- --raw=URI --index=URI
+    ./bazelw run //cloud:index -- --index=URI \\
         --query="SELECT task, count(*) FROM episodes GROUP BY task ORDER BY task"
 
 With --raw the index is built again from the verdicts of //cloud:ingest:
@@ -24,7 +24,9 @@ from rlds.errors import RldsError
 _RAW = flags.DEFINE_string(
     "raw", None, "URI or folder of the raw episodes; builds the index from them."
 )
-_INDEX = flags.DEFINE_string("index", None, "URI or folder of the index.")
+_INDEX = flags.DEFINE_string(
+    "index", None, "URI or folder of the index.", required=True
+)
 _QUERY = flags.DEFINE_string(
     "query", None, "One SELECT over the table `episodes`; prints the answer."
 )
@@ -34,8 +36,6 @@ def main(argv: list[str]) -> int:
     """Builds the index, answers the query, or both."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1:]}")
-    if _INDEX.value is None:
-        raise app.UsageError("expected --index=URI, got none")
     if _RAW.value is None and _QUERY.value is None:
         raise app.UsageError("expected --raw=URI, --query=SQL or both, got neither")
     index_uri = locations.to_uri(_INDEX.value)
