@@ -8,6 +8,7 @@ relative paths in flags are meant from there.
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ EXIT_BROKEN_PIPE = 141
 _USER_FOLDER = "BUILD_WORKING_DIRECTORY"
 _RUNFILES = ("RUNFILES_DIR", "RUNFILES_MANIFEST_FILE")
 _HELP = ("--help", "-help", "-h", "--helpshort", "--helpfull")
+# How absl puts it, once for each flag that is required and absent.
+_MISSING_FLAG = re.compile(r"Flag --(\w+) must have a value other than None")
 
 
 def run(
@@ -70,7 +73,7 @@ def _exit_code(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except (flags.Error, app.UsageError) as e:
-        _complain(f"{e}; see --help")
+        _complain(f"{_usage_text(e)}; see --help")
         return EXIT_USAGE
     except known as e:
         _complain(str(e))
@@ -95,9 +98,17 @@ def _go_to_the_user() -> None:
 
 def _complain(text: str) -> None:
     """Writes one line to stderr, whatever the text holds."""
-    name = Path(sys.argv[0]).stem
+    # The program of //release:verify is verify_main.py, as verify.py is its library.
+    name = Path(sys.argv[0]).stem.removesuffix("_main")
     sys.stderr.write(f"{name}: {' '.join(text.split())}\n")
     sys.stderr.flush()
+
+
+def _usage_text(error: Exception) -> str:
+    missing = [f"--{name}" for name in _MISSING_FLAG.findall(str(error))]
+    if not missing:
+        return str(error)
+    return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
 
 
 def _os_error_text(error: OSError) -> str:
@@ -120,9 +131,8 @@ def _help_text() -> str:
     """Returns the command's module docstring and its own flags."""
     main_module = sys.modules["__main__"]
     parts = [(main_module.__doc__ or "").strip()]
-    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    # absl heads a module's flags with its name, for the main module a path.
+    _, _, own = flags.FLAGS.main_module_help().lstrip().partition("\n")
     if own:
-        parts.append("Flags:\n" + flags.FLAGS.main_module_help())
-    else:
-        parts.append("Flags:\n" + flags.FLAGS.get_help())
+        parts.append(f"Flags:\n{own}")
     return "\n\n".join(part for part in parts if part)

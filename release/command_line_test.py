@@ -18,6 +18,8 @@ from release.errors import MalformedError
 
 _COUNT = flags.DEFINE_integer("count", 1, "times to say it", lower_bound=0)
 _HOW = flags.DEFINE_string("how", "well", "how it ends")
+_NAME = flags.DEFINE_string("name", None, "who", required=True)
+_PLACE = flags.DEFINE_string("place", None, "where", required=True)
 
 class OtherError(Exception):
     pass
@@ -56,7 +58,7 @@ def script(tmp_path):
 
 @pytest.fixture
 def run(script):
-    return functools.partial(command_testing.run, script)
+    return functools.partial(command_testing.run, script, "--name=n", "--place=p")
 
 
 def test_done_exits_zero_and_gets_the_remaining_arguments(run):
@@ -72,6 +74,7 @@ def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run):
     assert "--count" in done.out
     assert "times to say it" in done.out
     assert "default: '1'" in done.out
+    assert "/" not in done.out
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,23 @@ def test_wrong_usage_is_one_line_and_exit_two(run, arguments):
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "hello: --name and --place are missing; see --help\n"),
+        (["--name=n"], "hello: --place is missing; see --help\n"),
+    ],
+)
+def test_missing_flags_are_named(script, arguments, line):
+    done = command_testing.run(script, *arguments)
+    assert (done.code, done.out, done.err) == (2, "", line)
+
+
+def test_a_program_file_named_after_its_library_speaks_by_its_target(script, tmp_path):
+    script = script.rename(tmp_path / "hello_main.py")
+    assert command_testing.run(script).err.startswith("hello: ")
+
+
 def test_a_defect_keeps_its_traceback(run):
     done = run("--how=defect")
     assert done.code == 1
@@ -117,7 +137,7 @@ def test_a_reader_that_goes_away_is_no_news(script):
     read, write = os.pipe()
     os.close(read)
     process = subprocess.run(
-        [sys.executable, script],
+        [sys.executable, script, "--name=n", "--place=p"],
         env=environment,
         stdout=write,
         stderr=subprocess.PIPE,

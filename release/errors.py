@@ -100,7 +100,7 @@ class UntrustedError(ReleaseError):
 class UnsignedError(UntrustedError):
     """There is no signature at all."""
 
-    default_remedy = "sign it with `bazel run //release:sign`"
+    default_remedy = "sign it with `./bazelw run //release:sign`"
 
 
 class BadSignatureError(UntrustedError):
@@ -124,7 +124,9 @@ class WrongRoleError(UntrustedError):
 class ThresholdNotMetError(UntrustedError):
     """Fewer good signatures by different keys than the role demands."""
 
-    default_remedy = "collect the remaining signatures with `bazel run //release:sign`"
+    default_remedy = (
+        "collect the remaining signatures with `./bazelw run //release:sign`"
+    )
 
 
 class DevelopmentKeyError(UntrustedError):

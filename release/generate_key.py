@@ -1,6 +1,6 @@
 """Makes a private key and the keyring entry that trusts it.
 
-    bazel run //release:generate_key -- --key_file=KEY --keyring=KEYRING \\
+    ./bazelw run //release:generate_key -- --key_file=KEY --keyring=KEYRING \\
         --role=provenance --role=blessing
 
 The public half is added to the keyring, which is made where there is none.

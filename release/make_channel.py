@@ -1,6 +1,6 @@
 """Makes an unsigned channel file for packages that are built already.
 
-    bazel run //release:make_channel -- --channel=stable --release_counter=42 \\
+    ./bazelw run //release:make_channel -- --channel=stable --release_counter=42 \\
         --tar=PACKAGE.tar --expires=2026-03-01T00:00:00Z --run_id=… --output=stable.json
 
 The rule `channel` runs this as a build action. The file is believed by nobody until

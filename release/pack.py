@@ -1,6 +1,6 @@
 """Makes an unsigned package: a folder with its package.json, and its tar.
 
-    bazel run //release:pack -- --fields=fields.json --family=F --model_version=V \\
+    ./bazelw run //release:pack -- --fields=fields.json --family=F --model_version=V \\
         --target=pi5-cpu --file=SOURCE:functions/step.tflite … --folder=OUT --tar=TAR
 
 The same inputs give the same bytes. The rule `edge_package` runs this as a build

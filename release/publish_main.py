@@ -1,6 +1,6 @@
 """Publishes a blessed package on a channel.
 
-    bazel run //release:publish -- --store=file:///… --channel=nightly \\
+    ./bazelw run //release:publish -- --store=file:///… --channel=nightly \\
         --package=DIR --key_file=KEY --keyring=KEYRING
 """
 

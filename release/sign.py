@@ -1,10 +1,10 @@
 """Signs a provenance statement, a verdict or a channel file.
 
-    bazel run //release:sign -- --role=provenance --package=DIR --key_file=KEY \\
+    ./bazelw run //release:sign -- --role=provenance --package=DIR --key_file=KEY \\
         --run_id=ID --dataset_uri=URI --code_uri=URI --started=T --finished=T
-    bazel run //release:sign -- --role=blessing --package=DIR --key_file=KEY \\
+    ./bazelw run //release:sign -- --role=blessing --package=DIR --key_file=KEY \\
         --verdict=blessed --reason="mean success 0.98" --report=REPORT
-    bazel run //release:sign -- --role=channel:stable --channel_file=stable.json \\
+    ./bazelw run //release:sign -- --role=channel:stable --channel_file=stable.json \\
         --output=stable.dsse.json --key_file=KEY
 
 Where the envelope is there already and signs the same payload, the new signatures are

@@ -144,7 +144,7 @@ def intact_package(folder: Path, target: str | None = None) -> IntactPackage:
         target: when given, the export target it must be for.
 
     Raises:
-        MissingFileError: package.json or a listed file is absent.
+        MissingFileError: the folder, package.json or a listed file is absent.
         UnknownFileError: a file or folder that is not listed.
         LinkError: a symbolic link, hard link or special file.
         UnsafePathError: a name that a package may not hold, listed or present.
@@ -294,6 +294,10 @@ def _intact(folder: Path, raw: bytes, target: str | None) -> IntactPackage:
 
 
 def _read_manifest(folder: Path) -> bytes:
+    if not folder.is_dir():
+        raise MissingFileError(
+            folder, "the folder of a package", "no such folder", "correct the path"
+        )
     return _read_file(folder, package.MANIFEST, LIMITS.manifest_bytes)
 
 

@@ -1,8 +1,8 @@
 """Verifies a package folder or a channel and prints what it is.
 
-    bazel run //release:verify -- --package=DIR --keyring=KEYRING --target=pi5-cpu
-    bazel run //release:verify -- --package=DIR --integrity_only
-    bazel run //release:verify -- --channel=file:///…/channels/nightly.json \\
+    ./bazelw run //release:verify -- --package=DIR --keyring=KEYRING --target=pi5-cpu
+    ./bazelw run //release:verify -- --package=DIR --integrity_only
+    ./bazelw run //release:verify -- --channel=file:///…/channels/nightly.json \\
         --keyring=KEYRING
 """
 

@@ -353,9 +353,12 @@ def test_a_time_without_a_zone_is_the_callers_mistake(release, folder):
         accepted(release, folder, now=datetime(2026, 1, 31))
 
 
-def test_a_folder_that_is_not_there_is_a_missing_file(tmp_path):
-    with pytest.raises(MissingFileError, match=r"package\.json"):
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(MissingFileError, match=r"nosuch: .* got no such folder"):
         verify.intact_package(tmp_path / "nosuch")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingFileError, match=r"file package\.json, got none"):
+        verify.intact_package(tmp_path / "empty")
 
 
 # Channels.

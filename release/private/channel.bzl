@@ -5,7 +5,7 @@ load(":providers.bzl", "CHANNELS", "ChannelInfo", "EdgePackageInfo")
 _DOC = """Builds an unsigned channel file that points at edge packages.
 
 Devices believe only the envelope that the holders of the channel's keys make of it
-with `bazel run //release:sign -- --role=channel:NAME --channel_file=…`.
+with `./bazelw run //release:sign -- --role=channel:NAME --channel_file=…`.
 
 ```starlark
 channel(

@@ -5,7 +5,7 @@ load(":providers.bzl", "EdgePackageInfo", "TARGETS")
 _DOC = """Builds an edge package: a folder with its package.json, and the folder's tar.
 
 The same inputs give the same bytes. No key is involved: sign the folder with
-`bazel run //release:sign` and name the envelopes in `provenance` and `blessing` to
+`./bazelw run //release:sign` and name the envelopes in `provenance` and `blessing` to
 build the signed package, whose digest is the same.
 
 ```starlark
