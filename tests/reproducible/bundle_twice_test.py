@@ -1,0 +1,29 @@
+"""The arguments of `bundle_twice`, which must not start a build by mistake."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("bundle_twice")
+
+
+def run(*arguments):
+    return subprocess.run(
+        [SCRIPT, *arguments], capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_tells_what_it_does_and_builds_nothing(flag):
+    done = run(flag)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: tests/reproducible/bundle_twice\n")
+
+
+def test_an_argument_that_it_does_not_take_is_wrong_usage():
+    done = run("--nosuch")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "bundle_twice: expected no argument, got '--nosuch'; see --help\n"
+    )
