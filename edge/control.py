@@ -96,7 +96,7 @@ class EpisodeResult:
     """How an episode went.
 
     Attributes:
-        success: whether the task was fulfilled.
+        success: whether the task was fulfilled; None where the robot cannot tell.
         steps: executed actions.
         missed_deadlines: steps whose action came too late; 0 in simulated pace.
         latencies_ns: [steps] i64, duration of each `propose`.
@@ -104,7 +104,7 @@ class EpisodeResult:
         clamped_steps: steps at which the limits changed the wanted action.
     """
 
-    success: bool
+    success: bool | None
     steps: int
     missed_deadlines: int
     latencies_ns: npt.NDArray[np.int64]
@@ -175,7 +175,7 @@ def run_episode(
         )
         if recorder is not None:
             recorder.append(step)
-        tally.count(step, latency_ns, safe.clamped)
+        tally.count(step, transition.success, latency_ns, safe.clamped)
         if step.is_last:
             return tally.result()
         observation, previous = transition.observation, safe.action
@@ -195,16 +195,17 @@ def _step(
 ) -> ControlStep:
     finite = np.nan_to_num(proposed, nan=0.0, posinf=0.0, neginf=0.0)
     finite = np.clip(finite, -_F32_MAX, _F32_MAX)
-    ended = transition.success or transition.terminal or violation or at_limit
+    success = bool(transition.success)
+    ended = success or transition.terminal or violation or at_limit
     return ControlStep(
         observation=observation,
         action=action,
         proposed_action=finite.astype(np.float32),
         reward=transition.reward,
-        discount=0.0 if transition.success else 1.0,
+        discount=0.0 if success else 1.0,
         is_first=is_first,
         is_last=ended,
-        is_terminal=transition.success,
+        is_terminal=success,
         deadline_missed=missed,
         safety_violation=violation,
     )
@@ -247,15 +248,17 @@ class _Tally:
 
     def __init__(self) -> None:
         self.latencies_ns: list[int] = []
-        self._success = False
+        self._success: bool | None = None
         self._missed = 0
         self._violations = 0
         self._clamped = 0
 
-    def count(self, step: ControlStep, latency_ns: int, clamped: bool) -> None:
+    def count(
+        self, step: ControlStep, success: bool | None, latency_ns: int, clamped: bool
+    ) -> None:
         """Adds one step."""
         self.latencies_ns.append(latency_ns)
-        self._success = step.is_terminal
+        self._success = success
         self._missed += step.deadline_missed
         self._violations += step.safety_violation
         self._clamped += clamped

@@ -16,17 +16,17 @@ class BadTimeError(EdgeError):
 class UnknownRobotError(EdgeError):
     """A robot string names no robot that this program can open."""
 
-    def __init__(self, name: str, known: tuple[str, ...]) -> None:
-        """Lists the robots that would have been accepted.
+    def __init__(self, name: str, remedy: str) -> None:
+        """Says which forms would have been accepted.
 
         Args:
             name: the string that was given.
-            known: every accepted string, sorted.
+            remedy: what to write instead.
         """
         self.name = name
-        self.known = known
         super().__init__(
-            f"--robot: {name!r} is not a known robot; use one of: {', '.join(known)}"
+            "--robot: expected metaworld:TASK, or replay:PATH where a package drives,"
+            f" got {name!r}; {remedy}"
         )
 
 

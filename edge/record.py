@@ -1,6 +1,6 @@
 """Records episodes of a robot that its scripted expert operates.
 
-    bazel run //edge:record -- --robot=metaworld:reach-v3 --episodes=20 --seed=7 \\
+    ./bazelw run //edge:record -- --robot=metaworld:reach-v3 --episodes=20 --seed=7 \\
         --consent --output=DIR
 
 Each episode goes through the control loop, the recorder and the redaction. DIR then
@@ -120,7 +120,9 @@ class _Plan:
 def main(argv: list[str]) -> int:
     """Recovers, records, sums up."""
     if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}")
+        raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    if not _ROBOT.value:
+        raise app.UsageError("expected --robot=NAME, got no name")
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:
         registry.require_known(name)

@@ -54,7 +54,7 @@ class RecordSummary:
         """Adds one recorded episode."""
         tally = self.tasks.setdefault(task, TaskTally())
         tally.episodes += 1
-        tally.successes += result.success
+        tally.successes += bool(result.success)
         tally.steps += result.steps
         self.missed_deadlines += result.missed_deadlines
         self.safety_violations += result.safety_violations

@@ -162,12 +162,12 @@ def test_key_file_is_made_and_gives_a_hash_that_nobody_can_derive(tmp_path):
     assert episode.metadata.robot_hash != derived
 
 
-def test_unknown_robot_is_one_line_that_lists_the_known_and_writes_nothing(tmp_path):
+def test_unknown_robot_is_one_line_with_what_to_write_and_writes_nothing(tmp_path):
     done = record(tmp_path / "out", robot="metaworld:fly-v3")
     assert done.returncode == 1
     line = one_line(done)
     assert "'metaworld:fly-v3'" in line
-    assert "metaworld:push-v3" in line
+    assert "--robot=metaworld: lists every task" in line
     assert list(tmp_path.iterdir()) == []
 
 

@@ -59,8 +59,8 @@ class EpisodeRecorder:
             }
         )
 
-    def close(self, success: bool) -> ClosedEpisode:
-        """Makes the journal a whole episode, durably.
+    def close(self, success: bool | None) -> ClosedEpisode:
+        """Makes the journal a whole episode, durably; success None is not known.
 
         Raises:
             DiskError: the episode could not be written; the journal stays.

@@ -1,6 +1,7 @@
 """Drives a robot with the package its channel offers, at a fixed control rate.
 
-    //edge:run -- --channel=URI --keyring=FILE --robot=metaworld:reach-v3 --episodes=10
+    ./bazelw run //edge:run -- --channel=URI --keyring=FILE --state_dir=DIR \\
+        --robot=metaworld:reach-v3 --episodes=10
 
 asks the channel once, verifies and activates what it offers, and runs episodes. With
 --candidate=DIR a package that nobody has signed yet drives simulated robots, which is
@@ -66,7 +67,9 @@ _ALLOW_DEVELOPMENT_KEYS = flags.DEFINE_bool(
     "allow_development_keys", False, "let keys of developers' machines count"
 )
 _STATE_DIR = flags.DEFINE_string(
-    "state_dir", "/var/lib/continuon", "folder of the active package and its pointer"
+    "state_dir",
+    "/var/lib/continuon",
+    "folder of the active package and its pointer, made when absent",
 )
 _ROBOT_ID = flags.DEFINE_string(
     "robot_id", "sim-00", "name of this device; never leaves it unhashed"
@@ -223,6 +226,8 @@ def _require_usage(argv: list[str]) -> None:
     """Checks what single flags cannot."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    if not _ROBOT.value:
+        raise app.UsageError("expected --robot=NAME, got no name")
     expert = _POLICY.value == "expert"
     chosen = (_CHANNEL.value, _OFFLINE.value, _CANDIDATE.value, expert)
     if sum(bool(one) for one in chosen) != 1:
@@ -284,16 +289,14 @@ class _Progress:
         self._total = total
         self._done = 0
 
-    def show(self, task: str, episodes: int, successes: int) -> None:
+    def show(self, task: str, episodes: int, successes: int | None) -> None:
         """Counts an episode and speaks when the last line is old enough."""
         self._done += 1
         now_s = time.monotonic()
         if now_s - self._shown_s >= _PROGRESS_PERIOD_S:
             self._shown_s = now_s
-            _say(
-                f"{self._done}/{self._total} episodes; {task}: {successes} of "
-                f"{episodes} succeeded"
-            )
+            told = "" if successes is None else f": {successes} of {episodes} succeeded"
+            _say(f"{self._done}/{self._total} episodes; {task}{told}")
 
 
 def _require_key_file(name: str, robot: Robot) -> None:

@@ -1,6 +1,6 @@
 """What a run of episodes came to: success per task, latency, missed deadlines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +10,23 @@ from edge.control import EpisodeResult
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """The episodes of one task, added up."""
+    """The episodes of one task, added up.
+
+    Attributes:
+        episodes: how many there are.
+        successes: how many of them fulfilled the task; None where the robot cannot
+            tell, as with a replayed episode.
+        steps: executed actions.
+    """
 
     episodes: int
-    successes: int
+    successes: int | None
     steps: int
 
     @property
-    def success(self) -> float:
-        """Share of episodes that fulfilled the task, 0 to 1."""
-        return self.successes / self.episodes
+    def success(self) -> float | None:
+        """Share of episodes that fulfilled the task, 0 to 1; None where not known."""
+        return None if self.successes is None else self.successes / self.episodes
 
     @property
     def mean_steps(self) -> float:
@@ -62,7 +69,9 @@ class RunSummary:
                 task: {
                     "episodes": outcome.episodes,
                     "successes": outcome.successes,
-                    "success": round(outcome.success, 6),
+                    "success": (
+                        None if outcome.success is None else round(outcome.success, 6)
+                    ),
                     "mean_steps": round(outcome.mean_steps, 3),
                 }
                 for task, outcome in self.tasks.items()
@@ -83,8 +92,8 @@ class RunSummary:
         width = max(4, *(len(task) for task in self.tasks))
         lines = [f"{'task':<{width}}  episodes  success  mean steps"]
         lines += [
-            f"{task:<{width}}  {outcome.episodes:>8}  {outcome.success:>6.1%}  "
-            f"{outcome.mean_steps:>10.1f}"
+            f"{task:<{width}}  {outcome.episodes:>8}  "
+            f"{_share_text(outcome.success):>7}  {outcome.mean_steps:>10.1f}"
             for task, outcome in self.tasks.items()
         ]
         rate = self.steps / self.seconds if self.seconds else 0.0
@@ -99,6 +108,16 @@ class RunSummary:
         return "\n".join(lines)
 
 
+def _share_text(success: float | None) -> str:
+    return "-" if success is None else f"{success:.1%}"
+
+
+def _successes(results: Sequence[EpisodeResult]) -> int | None:
+    """How many succeeded; None unless every one of them is known."""
+    known = [one.success for one in results if one.success is not None]
+    return sum(known) if len(known) == len(results) else None
+
+
 class RunTally:
     """Collects episode results into a `RunSummary`."""
 
@@ -109,9 +128,9 @@ class RunTally:
         """Adds one episode of `task`."""
         self._results.setdefault(task, []).append(result)
 
-    def successes(self, task: str) -> int:
-        """Returns how many episodes of `task` fulfilled it so far."""
-        return sum(result.success for result in self._results.get(task, []))
+    def successes(self, task: str) -> int | None:
+        """Returns how many episodes of `task` fulfilled it so far; None: not known."""
+        return _successes(self._results.get(task, []))
 
     def summary(self, package_digest: str | None, seconds: float) -> RunSummary:
         """Returns what was added up.
@@ -129,7 +148,7 @@ class RunTally:
             tasks={
                 task: TaskOutcome(
                     episodes=len(results),
-                    successes=sum(one.success for one in results),
+                    successes=_successes(results),
                     steps=sum(one.steps for one in results),
                 )
                 for task, results in self._results.items()

@@ -7,7 +7,7 @@ from edge.control import EpisodeResult
 from edge.run_summary import RunTally
 
 
-def result(success: bool, steps: int, latency_us: int, missed: int = 0):
+def result(success: bool | None, steps: int, latency_us: int, missed: int = 0):
     return EpisodeResult(
         success=success,
         steps=steps,
@@ -59,6 +59,23 @@ def test_table_shows_what_a_reader_asks_for():
     assert "100.0%" in table
     assert "p50 120 us, p99 120 us" in table
     assert "1 of 50 steps" in table
+
+
+def test_success_that_no_robot_can_tell_is_no_failure():
+    tally = RunTally()
+    tally.add("reach-v3", result(None, 50, 120))
+    assert tally.successes("reach-v3") is None
+    summary = tally.summary(None, seconds=1.0)
+    assert summary.as_json()["tasks"]["reach-v3"] == {
+        "episodes": 1,
+        "successes": None,
+        "success": None,
+        "mean_steps": 50.0,
+    }
+    assert summary.table().splitlines()[:2] == [
+        "task      episodes  success  mean steps",
+        "reach-v3         1        -        50.0",
+    ]
 
 
 def test_no_episode_has_no_summary():

@@ -82,6 +82,7 @@ def test_channel_run_activates_drives_and_sums_up(
     pointer = json.loads((tmp_path / "state" / "current").read_bytes())
     assert found["package_digest"] == pointer["digest"]
     assert found["tasks"]["reach-v3"]["episodes"] == 2
+    assert found["tasks"]["reach-v3"]["success"] is None
     assert found["steps"] == 2 * STEPS
     assert 0 < found["step_latency_us"]["p50"] <= found["step_latency_us"]["p99"]
 
@@ -231,15 +232,14 @@ def test_wrong_usage_exits_with_two(flags: list[str], match: str):
 
 
 def test_missing_robot_is_wrong_usage():
-    done = run("--policy=expert")
-    assert done.returncode == 2
-    assert "robot" in done.stderr
+    refused(2, "run: --robot is missing; see --help", "--policy=expert")
+    refused(2, "run: expected --robot=NAME", "--policy=expert", "--robot=")
 
 
 def test_missing_keyring_and_missing_package_are_named(tmp_path: Path, episode: Path):
     robot = f"--robot=replay:{episode}"
     refused(1, "absent", robot, "--offline", f"--keyring={tmp_path / 'absent'}")
-    refused(1, "absent", robot, f"--candidate={tmp_path / 'absent'}")
+    refused(1, "no such folder", robot, f"--candidate={tmp_path / 'absent'}")
     keyring = Publisher(tmp_path).keyring()
     state = f"--state_dir={tmp_path / 'empty'}"
     refused(

@@ -1,6 +1,6 @@
 """Sends recorded episodes to the store of raw episodes.
 
-    bazel run //edge:upload -- --from=DIR --to=file:///FOLDER
+    ./bazelw run //edge:upload -- --from=DIR --to=file:///FOLDER
 
 DIR is a folder that //edge:record wrote. An episode goes up with the operator's
 consent, or when a safety violation escalated it; others stay and are counted. An

@@ -53,11 +53,15 @@ class StateFolder:
         """Makes the folder and holds its lock; the kernel frees it on any death.
 
         Raises:
+            StateFolderError: the folder cannot be made or written.
             UpdateInProgressError: another process holds it.
         """
-        self._packages.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self._root / ".lock", flags, 0o644)
+        try:
+            self._packages.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._root / ".lock", flags, 0o644)
+        except OSError as e:
+            raise self._unusable(e) from e
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,13 +78,15 @@ class StateFolder:
         """Reads the pointer; None on a device that never had a package.
 
         Raises:
-            StateFolderError: the pointer is there but is not one.
+            StateFolderError: the pointer is there but is not one, or is not readable.
         """
         try:
             with self._pointer.open("rb") as file:
                 raw = file.read(_POINTER_LIMIT_BYTES + 1)
         except FileNotFoundError:
             return None
+        except OSError as e:
+            raise self._unusable(e) from e
         try:
             fields = Fields(
                 decode(raw, self._pointer, _POINTER_LIMIT_BYTES),
@@ -160,6 +166,12 @@ class StateFolder:
                 f"{os.strerror(e.errno or 0)}; free space and run again, the current "
                 "package stays active"
             ) from e
+
+    def _unusable(self, error: OSError) -> errors.StateFolderError:
+        return errors.StateFolderError(
+            f"{self._root}: expected a folder that this user may write to, got "
+            f"{os.strerror(error.errno or 0)}; name such a folder in --state_dir"
+        )
 
     def _remove(self, path: Path) -> None:
         """Takes the name away before the content, so that no half package keeps it."""

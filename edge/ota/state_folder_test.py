@@ -25,6 +25,18 @@ def test_damaged_pointer_is_an_error_and_stays_for_inspection(tmp_path: Path, ra
     assert (tmp_path / "current").read_bytes() == raw
 
 
+def test_folder_that_cannot_be_used_is_named_with_its_flag(tmp_path: Path):
+    # A file in the way: permissions would not stop a test that root runs.
+    (tmp_path / "file").touch()
+    state = StateFolder(tmp_path / "file" / "state")
+    match = r"file/state: expected a folder .* name such a folder in --state_dir"
+    with pytest.raises(errors.StateFolderError, match=match), state.locked():
+        pass
+    with pytest.raises(errors.StateFolderError, match=match):
+        state.installed()
+    assert (tmp_path / "file").read_bytes() == b""
+
+
 def test_second_update_at_the_same_time_is_refused(tmp_path: Path):
     with (
         StateFolder(tmp_path).locked(),

@@ -1,10 +1,11 @@
 """Turns robot strings such as `metaworld:reach-v3` into robots and operators."""
 
+import difflib
 from pathlib import Path
 
 from edge.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.control import Policy
-from edge.errors import UnknownRobotError
+from edge.errors import ReplayError, UnknownRobotError
 from edge.robots import metaworld_expert, metaworld_robot, replay_robot
 from edge.robots.robot import Robot
 
@@ -13,16 +14,12 @@ _METAWORLD = "metaworld:"
 _REPLAY = "replay:"
 
 
-def known_robots() -> tuple[str, ...]:
-    """Every string that `open_robot` accepts, sorted."""
-    return tuple(_METAWORLD + task for task in metaworld_robot.task_names())
-
-
 def require_known(name: str) -> None:
     """Checks a robot string before anything is opened or written.
 
     Raises:
-        UnknownRobotError: there is no such robot; lists the known ones.
+        UnknownRobotError: there is no such robot; names those nearest to it.
+        ReplayError: a recorded episode, which no expert operates.
         RobotUnavailableError: what the robot needs is not installed here.
     """
     _metaworld_task(name)
@@ -43,7 +40,7 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
             `DEFAULT_SIM_START`.
 
     Raises:
-        UnknownRobotError: there is no such robot; lists the known ones.
+        UnknownRobotError: there is no such robot; names those nearest to it.
         RobotUnavailableError: what the robot needs is not installed here.
         RldsError, ReplayError: the episode to replay is not one.
     """
@@ -59,14 +56,30 @@ def open_expert(name: str) -> Policy:
     """Opens the scripted expert that operates the robot `name`.
 
     Raises:
-        UnknownRobotError: there is no such robot; lists the known ones.
+        UnknownRobotError: there is no such robot; names those nearest to it.
+        ReplayError: a recorded episode, which no expert operates.
         RobotUnavailableError: what the robot needs is not installed here.
     """
     return metaworld_expert.ScriptedExpert(_metaworld_task(name))
 
 
 def _metaworld_task(name: str) -> str:
-    known = known_robots()
-    if name not in known:
-        raise UnknownRobotError(name, known)
-    return name.removeprefix(_METAWORLD)
+    if name.startswith(_REPLAY):
+        raise ReplayError(
+            f"--robot: expected a robot that a scripted expert operates, got {name!r};"
+            " use metaworld:TASK here, or replay it with a package (//edge:run)"
+        )
+    tasks = metaworld_robot.task_names()
+    task = name.removeprefix(_METAWORLD)
+    if name != task and task in tasks:
+        return task
+    raise UnknownRobotError(name, _remedy(task, tasks))
+
+
+def _remedy(task: str, tasks: tuple[str, ...]) -> str:
+    """What to write instead of an unknown task: all there are, or the nearest."""
+    if not task:
+        return f"TASK is one of {', '.join(tasks)}"
+    nearest = difflib.get_close_matches(task, tasks)
+    use = f"use {' or '.join(_METAWORLD + one for one in nearest)}; " if nearest else ""
+    return f"{use}--robot={_METAWORLD} lists every task"

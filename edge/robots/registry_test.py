@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from edge.errors import UnknownRobotError
+from edge.errors import ReplayError, UnknownRobotError
 from edge.robots import registry
 
 
@@ -14,17 +14,34 @@ def test_known_robot_opens_with_its_expert():
     assert action.shape == (robot.spec.action_size,)
 
 
-@pytest.mark.parametrize("name", ["metaworld:fly-v3", "reach-v3", "", "metaworld:"])
-def test_unknown_robot_is_refused_in_one_line_that_lists_the_known_ones(name):
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("metaworld:reach-v2", "use metaworld:reach-v3 or "),
+        ("reach-v3", "use metaworld:reach-v3 or "),
+        ("metaworld:push", "use metaworld:push-v3"),
+        ("metaworld:xyz", "; --robot=metaworld: lists every task"),
+        ("metaworld:", "metaworld:TASK"),
+        ("", "window-close-v3, window-open-v3"),
+        ("metaworld:", "assembly-v3, basketball-v3"),
+    ],
+)
+def test_unknown_robot_is_refused_in_one_line_with_what_to_write(name, shown):
     with pytest.raises(UnknownRobotError) as caught:
         registry.open_robot(name)
     text = str(caught.value)
     assert "\n" not in text
     assert repr(name) in text
-    assert "metaworld:reach-v3" in text
-    assert "metaworld:window-close-v3" in text
+    assert shown in text
+    assert "replay:PATH" in text
+    assert len(text) < 300 or name in ("", "metaworld:")
     with pytest.raises(UnknownRobotError):
         registry.open_expert(name)
+
+
+def test_no_expert_operates_a_recorded_episode():
+    with pytest.raises(ReplayError, match="replay it with a package"):
+        registry.open_expert("replay:episode.tfrecord")
 
 
 def test_control_process_does_not_load_simulator_or_trainer():

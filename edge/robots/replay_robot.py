@@ -22,7 +22,7 @@ _SINGLE_STEP_HZ: Final = 80.0  # an episode of one step tells nothing about its 
 class ReplayRobot:
     """Implements `Robot` with one recorded episode.
 
-    The task never counts as fulfilled: nothing here responds to an action.
+    Whether the task is fulfilled is never known: nothing here responds to an action.
     """
 
     def __init__(self, episode: Episode, source: str, clock: SimulatedClock) -> None:
@@ -99,7 +99,7 @@ class ReplayRobot:
         return Transition(
             observation=self._observation(shown),
             reward=0.0,
-            success=False,
+            success=None,
             terminal=terminal,
         )
 

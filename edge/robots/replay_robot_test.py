@@ -26,7 +26,7 @@ def test_every_recorded_observation_comes_once_and_in_order():
     while not terminal:
         transition = replay.act(ZERO)
         terminal = transition.terminal
-        assert not transition.success
+        assert transition.success is None
         if not terminal:
             seen.append(transition.observation.state)
     np.testing.assert_array_equal(np.stack(seen), recorded)

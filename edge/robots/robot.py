@@ -82,13 +82,13 @@ class Transition:
     Attributes:
         observation: sensed after the action has run for one control period.
         reward: the task's own score for this step; 0.0 where a robot has none.
-        success: whether the task is fulfilled now.
+        success: whether the task is fulfilled now; None where a robot cannot tell.
         terminal: whether the episode cannot go on from here.
     """
 
     observation: Observation
     reward: float
-    success: bool
+    success: bool | None
     terminal: bool
 
 
