@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,21 @@ from edge import errors
 from edge.policy import open_policy
 from edge.robots.robot import Observation
 from edge.testing import tiny_package, tiny_step
+from edge.testing.tiny_package import Publisher
 from edge.testing.tiny_step import TinyStep
 from release.verify import intact_package
+from rlds import example_codec, tfrecord
 
-NOT_ON_THE_ROBOT = ("jax", "jaxlib", "flax", "tensorflow", "metaworld", "mujoco")
+NOT_ON_THE_ROBOT = {"jax", "jaxlib", "flax", "tensorflow", "metaworld", "mujoco"}
+ONLY_FOR_BUCKETS = {
+    "google.api_core",
+    "google.auth",
+    "google.cloud",
+    "opentelemetry",
+    "release.gcs_store",
+    "requests",
+    "urllib3",
+}
 
 
 @pytest.fixture
@@ -59,23 +71,36 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path):
         open_policy(intact_package(tmp_path / "p"))
 
 
-def test_process_that_runs_a_package_loads_no_training_code(tmp_path: Path):
-    tiny_package.write_package(tmp_path / "p")
+def test_process_that_follows_a_folder_loads_no_training_code_and_no_bucket_client(
+    tmp_path: Path,
+):
+    publisher = Publisher(tmp_path)
+    publisher.release(0, now=datetime.now(UTC))
+    episode = tmp_path / "episode.tfrecord"
+    recorded = tiny_package.episode(seed=5, steps=3)
+    episode.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
     program = (
-        "import sys, pathlib\n"
-        "import edge.run\n"
-        "from edge.policy import open_policy\n"
-        "from release.verify import intact_package\n"
-        f"open_policy(intact_package(pathlib.Path({str(tmp_path / 'p')!r})))\n"
-        "print(' '.join(sorted({m.split('.')[0] for m in sys.modules})))\n"
+        "import sys\n"
+        "from absl import flags\n"
+        "from edge import run\n"
+        "run.main(flags.FLAGS(sys.argv))\n"
+        "print(' '.join(sorted(sys.modules)))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [
+            *(sys.executable, "-c", program),
+            f"--channel={publisher.channel_uri}",
+            f"--keyring={publisher.keyring()}",
+            f"--state_dir={tmp_path / 'state'}",
+            f"--robot=replay:{episode}",
+            "--pace=simulated",
+        ],
         env={"PYTHONPATH": ":".join(sys.path)},
         check=True,
         capture_output=True,
         text=True,
     )
-    loaded = set(done.stdout.split())
-    assert "ai_edge_litert" in loaded
-    assert loaded.isdisjoint(NOT_ON_THE_ROBOT)
+    assert "release 1: install" in done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"ai_edge_litert", "release.store"} <= loaded
+    assert loaded.isdisjoint(NOT_ON_THE_ROBOT | ONLY_FOR_BUCKETS)

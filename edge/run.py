@@ -49,7 +49,9 @@ _ROBOT = flags.DEFINE_list(
     required=True,
 )
 _CHANNEL = flags.DEFINE_string(
-    "channel", None, "channel to follow, file:///STORE/channels/NAME.json"
+    "channel",
+    None,
+    "channel to follow: file:///STORE/channels/NAME.json or gs://BUCKET/…",
 )
 _OFFLINE = flags.DEFINE_bool(
     "offline", False, "run the active package without asking its channel"

@@ -1,6 +1,6 @@
 """Sends recorded episodes to the store of raw episodes.
 
-    ./bazelw run //edge:upload -- --from=DIR --to=file:///FOLDER
+    ./bazelw run //edge:upload -- --from=DIR --to=gs://BUCKET/PREFIX
 
 DIR is a folder that //edge:record wrote. An episode goes up with the operator's
 consent, or when a safety violation escalated it; others stay and are counted. An
@@ -26,7 +26,10 @@ from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
 
 _FROM = flags.DEFINE_string("from", None, "Folder of recorded episodes.", required=True)
 _TO = flags.DEFINE_string(
-    "to", None, "Store of raw episodes, file:///FOLDER.", required=True
+    "to",
+    None,
+    "Store of raw episodes, file:///FOLDER or gs://BUCKET/PREFIX.",
+    required=True,
 )
 
 

@@ -1,16 +1,19 @@
 """A store in a Google Cloud Storage bucket, through the official client.
 
-`STORAGE_EMULATOR_HOST` and the client's other environment variables work as they do
-for every user of that client.
+`STORAGE_EMULATOR_HOST`, `GOOGLE_APPLICATION_CREDENTIALS` and the client's other
+environment variables work as they do for every user of that client.
 """
 
 import contextlib
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from google.api_core import exceptions
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import storage  # type: ignore[import-untyped, unused-ignore]
+from google.cloud.storage import retry  # type: ignore[import-untyped, unused-ignore]
 
 from release.errors import (
     NotFoundError,
@@ -22,7 +25,20 @@ from release.paths import check_relative
 
 _CHUNK_BYTES = 8 << 20
 _COMPOSE_LIMIT = 32  # source objects in one compose call; the service's own limit
-_TIMEOUT_S = 60.0  # one request without an answer; the client retries on its own
+_TIMEOUT_S = 60.0  # one request without an answer
+# Then the network counts as gone. A robot does not move while it asks its channel.
+_RETRY = retry.DEFAULT_RETRY.with_timeout(60.0)
+
+_NO_SUCH = "check the bucket's name and the path"
+_NO_CREDENTIALS = (
+    "name a service account's key file in GOOGLE_APPLICATION_CREDENTIALS, or log in "
+    "with `gcloud auth application-default login`"
+)
+_NO_PERMISSION = (
+    "let this account read and list the bucket's objects, and create them where it "
+    "writes (roles/storage.objectViewer, roles/storage.objectCreator)"
+)
+_NO_NETWORK = "check the network and run it again"
 
 
 class GcsStore:
@@ -34,7 +50,8 @@ class GcsStore:
         self._name = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         with self._wrapped("", None):
-            self._client = client or storage.Client()
+            # Objects are found by their bucket: credentials need not name a project.
+            self._client = client or storage.Client(project=None)
             self._bucket = self._client.bucket(bucket)
 
     @property
@@ -59,16 +76,20 @@ class GcsStore:
         end = min(offset + size_bytes, int(blob.size))
         if offset >= end:
             return b""
+        into = _Bounded(f"{self.uri}/{path}", end - offset)
         with self._wrapped(path, None):
-            # The generation keeps the bytes of one object from mixing with another's.
-            return bytes(
-                blob.download_as_bytes(
-                    start=offset,
-                    end=end - 1,
-                    if_generation_match=blob.generation,
-                    timeout=_TIMEOUT_S,
-                )
+            blob.download_to_file(
+                into,
+                start=offset,
+                end=end - 1,
+                # The bytes as they are stored: a compressed object stays that long.
+                raw_download=True,
+                # Keeps the bytes of one object from mixing with another's.
+                if_generation_match=blob.generation,
+                timeout=_TIMEOUT_S,
+                retry=_RETRY,
             )
+        return into.getvalue()
 
     def put(
         self, path: str, data: bytes, if_generation_match: int | None = None
@@ -81,19 +102,25 @@ class GcsStore:
                 content_type="application/octet-stream",
                 if_generation_match=if_generation_match,
                 timeout=_TIMEOUT_S,
+                retry=_RETRY,
             )
         return int(blob.generation)
 
     def generation(self, path: str) -> int:
         """See `Store.generation`."""
-        blob = self._look(path)
-        return 0 if blob is None else int(blob.generation)
+        try:
+            return int(self._found(path).generation)
+        except NotFoundError:
+            return 0
 
     def list(self, prefix: str) -> tuple[str, ...]:
         """See `Store.list`."""
         with self._wrapped(prefix, None):
             blobs = self._client.list_blobs(
-                self._name, prefix=self._prefix + prefix, timeout=_TIMEOUT_S
+                self._name,
+                prefix=self._prefix + prefix,
+                timeout=_TIMEOUT_S,
+                retry=_RETRY,
             )
             names = [str(blob.name) for blob in blobs]
         return tuple(sorted(name.removeprefix(self._prefix) for name in names))
@@ -111,7 +138,10 @@ class GcsStore:
         blob = self._blob(path)
         with self._wrapped(path, if_generation_match):
             blob.compose(
-                blobs, if_generation_match=if_generation_match, timeout=_TIMEOUT_S
+                blobs,
+                if_generation_match=if_generation_match,
+                timeout=_TIMEOUT_S,
+                retry=_RETRY,
             )
         return int(blob.generation)
 
@@ -126,28 +156,63 @@ class GcsStore:
     def _blob(self, path: str) -> Any:  # noqa: ANN401 - the client has no types
         return self._bucket.blob(self._prefix + check_relative(path, self.uri))
 
-    def _look(self, path: str) -> Any:  # noqa: ANN401 - the client has no types
-        name = self._prefix + check_relative(path, self.uri)
-        with self._wrapped(path, None):
-            return self._bucket.get_blob(name, timeout=_TIMEOUT_S)
-
     def _found(self, path: str) -> Any:  # noqa: ANN401 - the client has no types
-        blob = self._look(path)
-        if blob is None:
-            raise NotFoundError(f"{self.uri}/{path}", "an object", "none")
+        blob = self._blob(path)
+        with self._wrapped(path, None):
+            blob.reload(timeout=_TIMEOUT_S, retry=_RETRY)
         return blob
 
     @contextlib.contextmanager
     def _wrapped(self, path: str, generation: int | None) -> Iterator[None]:
-        """Turns the client's errors into the store's."""
+        """Turns the client's errors into the store's, each with its own remedy."""
         source = f"gs://{self._name}/{self._prefix}{path}"
+        answer = "an answer of the store"
         try:
             yield
+        except OversizedError:
+            raise
         except exceptions.PreconditionFailed as e:
             raise PreconditionFailedError(
                 source, f"generation {generation}", "another"
             ) from e
         except exceptions.NotFound as e:
-            raise NotFoundError(source, "an object", "none") from e
-        except Exception as e:  # third party: credentials, transport, service
-            raise StoreError(source, "an answer of the store", str(e)) from e
+            raise NotFoundError(source, "an object", _said(e), _NO_SUCH) from e
+        except (exceptions.Unauthorized, exceptions.Forbidden) as e:
+            raise StoreError(source, "permission", _said(e), _NO_PERMISSION) from e
+        except exceptions.RetryError as e:
+            raise StoreError(source, answer, e.cause, _NO_NETWORK) from e
+        except TransportError as e:
+            raise StoreError(source, answer, e, _NO_NETWORK) from e
+        except GoogleAuthError as e:
+            raise StoreError(
+                source, "credentials of Google Cloud", e, _NO_CREDENTIALS
+            ) from e
+        except exceptions.GoogleAPICallError as e:
+            raise StoreError(source, answer, _said(e)) from e
+        except Exception as e:  # third party: whatever else the client meets
+            raise StoreError(source, answer, e) from e
+
+
+class _Bounded(io.BytesIO):
+    """Takes as many bytes as were asked for, whatever the service goes on sending."""
+
+    def __init__(self, source: str, size_bytes: int) -> None:
+        super().__init__()
+        self._source = source
+        self._size_bytes = size_bytes
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - as BytesIO takes any buffer
+        """Appends, or raises OversizedError."""
+        if self.tell() + len(data) > self._size_bytes:
+            raise OversizedError(
+                self._source, f"{self._size_bytes} bytes of this range", "more"
+            )
+        return super().write(data)
+
+
+def _said(error: exceptions.GoogleAPICallError) -> str:
+    """Returns the service's own words; the client adds the whole request to them."""
+    try:
+        return str(error.response.json()["error"]["message"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return str(error.message)

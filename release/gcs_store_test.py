@@ -1,144 +1,43 @@
-"""The real client against a small server that speaks the JSON API.
+"""The real client against the bucket of `gcs_testing`."""
 
-The server answers 412 to a precondition that does not hold, as the service does.
-"""
-
+import gzip
 import hashlib
 import json
-import re
-import threading
-from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from release import testing
+from release import gcs_store, gcs_testing, testing
 from release.errors import (
     NotFoundError,
     OversizedError,
     PreconditionFailedError,
+    StoreError,
     UnsafePathError,
 )
 from release.publish import publish
 from release.store import open_store
 from release.verify import verified_channel
 
-# The client says on import that one of its optional parts is not installed.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Please install grpcio-status:ImportWarning"
-)
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments):
-        pass
-
-    @property
-    def objects(self):
-        return self.server.objects
-
-    def _answer(self, code, body, kind="application/json"):
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _resource(self, name):
-        generation, data = self.objects[name]
-        return {
-            "kind": "storage#object",
-            "bucket": "bucket",
-            "name": name,
-            "generation": str(generation),
-            "size": str(len(data)),
-        }
-
-    def _store(self, name, data, query):
-        current = self.objects.get(name, (0, b""))[0]
-        wanted = query.get("ifGenerationMatch")
-        if wanted is not None and int(wanted[0]) != current:
-            self._answer(412, {"error": {"code": 412, "message": "conditionNotMet"}})
-            return
-        self.server.clock += 1
-        self.objects[name] = (self.server.clock, data)
-        self._answer(200, self._resource(name))
-
-    def do_POST(self):
-        url = urlsplit(self.path)
-        query = parse_qs(url.query)
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        composed = re.fullmatch(r".*/b/bucket/o/([^/]+)/compose", url.path)
-        if composed:
-            names = [one["name"] for one in json.loads(body)["sourceObjects"]]
-            data = b"".join(self.objects[name][1] for name in names)
-            self._store(unquote(composed[1]), data, query)
-            return
-        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        meta, content = BytesParser().parsebytes(head + body).get_payload()
-        name = json.loads(meta.get_payload())["name"]
-        start = body.index(b"\r\n\r\n", body.index(b"octet-stream")) + 4
-        end = body.rindex(b"\r\n--")
-        assert content is not None
-        self._store(name, body[start:end], query)
-
-    def do_GET(self):
-        url = urlsplit(self.path)
-        query = parse_qs(url.query)
-        if url.path.endswith("/o"):
-            prefix = query.get("prefix", [""])[0]
-            items = [
-                self._resource(n) for n in sorted(self.objects) if n.startswith(prefix)
-            ]
-            self._answer(200, {"kind": "storage#objects", "items": items})
-            return
-        name = unquote(url.path.rpartition("/o/")[2])
-        if name not in self.objects:
-            self._answer(404, {"error": {"code": 404, "message": "none"}})
-        elif query.get("alt") == ["media"]:
-            first, last = re.fullmatch(
-                r"bytes=(\d+)-(\d+)", self.headers["Range"]
-            ).groups()
-            data = self.objects[name][1][int(first) : int(last) + 1]
-            self._answer(206, data, "application/octet-stream")
-        else:
-            self._answer(200, self._resource(name))
+@pytest.fixture
+def bucket():
+    with gcs_testing.serving() as bucket:
+        yield bucket
 
 
 @pytest.fixture
-def server(monkeypatch):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.objects, server.clock = {}, 0
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv(
-        "STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}"
-    )
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def store(server):
+def store(bucket):
     return open_store("gs://bucket/some/prefix")
 
 
-def test_what_is_put_is_got_under_the_prefix(server, store):
+def test_what_is_put_is_got_under_the_prefix(bucket, store):
     generation = store.put("a/b", b"0123\r\n\x0089")
     assert store.get("a/b", 100) == b"0123\r\n\x0089"
     assert store.get_range("a/b", 2, 3) == b"23\r"
     assert store.get_range("a/b", 100, 3) == b""
     assert store.generation("a/b") == generation
     assert store.digest("a/b") == hashlib.sha256(b"0123\r\n\x0089").hexdigest()
-    assert list(server.objects) == ["some/prefix/a/b"]
+    assert list(bucket.objects) == ["some/prefix/a/b"]
 
 
 def test_an_empty_object_is_empty(store):
@@ -160,6 +59,20 @@ def test_an_object_over_the_limit_is_refused(store):
         store.get("a", 4)
 
 
+def test_a_range_that_the_service_ignores_is_cut_off(bucket, store):
+    store.put("a", bytes(1 << 20))
+    bucket.ignores_range = True
+    with pytest.raises(OversizedError, match="expected 7 bytes of this range"):
+        store.get_range("a", 0, 7)
+
+
+def test_a_compressed_object_is_not_unpacked(bucket, store):
+    raw = gzip.compress(bytes(1 << 20))
+    bucket.put("some/prefix/a", raw)
+    bucket.content_encoding = "gzip"
+    assert store.get("a", len(raw)) == raw
+
+
 def test_a_put_on_another_generation_changes_nothing(store):
     first = store.put("a", b"1", if_generation_match=0)
     with pytest.raises(PreconditionFailedError):
@@ -178,13 +91,13 @@ def test_list_and_compose(store):
     assert store.list("") == ("both", "x/1", "x/2")
 
 
-def test_a_path_that_leads_out_is_refused(server, store):
+def test_a_path_that_leads_out_is_refused(bucket, store):
     with pytest.raises(UnsafePathError):
         store.put("../other", b"x")
-    assert server.objects == {}
+    assert bucket.objects == {}
 
 
-def test_a_release_published_to_a_bucket_verifies(server, store, tmp_path):
+def test_a_release_published_to_a_bucket_verifies(bucket, store, tmp_path):
     release = testing.release(tmp_path)
     testing.write_package(tmp_path / "package")
     release.sign(tmp_path / "package")
@@ -202,3 +115,60 @@ def test_a_release_published_to_a_bucket_verifies(server, store, tmp_path):
     verified = verified_channel(raw, "nightly", release.trusted, testing.NOW, 0)
     assert store.digest(done.tar_path) == verified.entry("pi5-cpu").sha256
     assert done.channel_uri == "gs://bucket/some/prefix/channels/nightly.json"
+
+
+def test_a_bucket_that_does_not_exist_is_named(bucket):
+    other = open_store("gs://nosuch/prefix")
+    with pytest.raises(NotFoundError) as e:
+        other.put("a", b"1", if_generation_match=0)
+    assert str(e.value) == (
+        "gs://nosuch/prefix/a: expected an object, got The specified bucket does not "
+        "exist.; check the bucket's name and the path"
+    )
+    with pytest.raises(NotFoundError, match=r"bucket does not exist"):
+        other.get("a", 10)
+
+
+def test_an_account_without_permission_is_told_which(bucket, store):
+    bucket.forbidden = True
+    for ask in (
+        lambda: store.get("a", 10),
+        lambda: store.put("a", b"1"),
+        lambda: store.list(""),
+    ):
+        with pytest.raises(StoreError, match=r"expected permission, got robot@test"):
+            ask()
+    assert bucket.objects == {}
+
+
+def test_a_network_that_does_not_answer_is_given_up(monkeypatch, store):
+    monkeypatch.setattr(gcs_store, "_RETRY", gcs_store._RETRY.with_timeout(0.1))
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    with pytest.raises(StoreError, match=r"refused.*check the network"):
+        open_store("gs://bucket").get("a", 10)
+
+
+@pytest.fixture
+def no_credentials(monkeypatch, tmp_path):
+    """This process as it is on a machine where nobody logged in."""
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
+    monkeypatch.setattr("google.auth.compute_engine._metadata._NO_GCE_CHECK", True)
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_absent_credentials_are_asked_for():
+    with pytest.raises(StoreError, match=r"GOOGLE_APPLICATION_CREDENTIALS, or log in"):
+        open_store("gs://bucket")
+
+
+@pytest.mark.usefixtures("no_credentials")
+@pytest.mark.parametrize("text", [None, "no json", json.dumps({"type": "unknown"})])
+def test_a_key_file_that_is_none_is_named(monkeypatch, tmp_path, text):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / "account.json").write_text(text)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "account.json")
+    with pytest.raises(StoreError, match=r"credentials of Google.*account\.json"):
+        open_store("gs://bucket")

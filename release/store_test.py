@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 
 from release.errors import StoreError
@@ -22,13 +20,6 @@ def test_a_file_uri_opens_the_folder(tmp_path):
 def test_another_uri_is_refused_with_what_is_accepted(uri):
     with pytest.raises(StoreError, match="expected"):
         open_store(uri)
-
-
-def test_a_bucket_in_a_program_without_the_client_is_an_error(monkeypatch):
-    monkeypatch.setitem(sys.modules, "google.cloud", None)
-    monkeypatch.delitem(sys.modules, "release.gcs_store", raising=False)
-    with pytest.raises(StoreError, match="google-cloud-storage"):
-        open_store("gs://bucket")
 
 
 def test_a_query_has_no_meaning(tmp_path):

@@ -17,6 +17,7 @@ from edge.bundle import archive
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
 from edge.testing import emulated_pi, tiny_package
 from edge.testing.tiny_package import Publisher
+from release import gcs_testing
 from rlds import example_codec, tfrecord
 
 STEPS = 10
@@ -108,26 +109,29 @@ def test_ten_steps_of_a_candidate_agree_with_this_machine(root: Path, tmp_path: 
     )
 
 
+def signed_flags(publisher: Publisher) -> tuple[str, ...]:
+    """What a run from a channel is told beside the channel."""
+    episode = publisher.folder / "episode.tfrecord"
+    recorded = tiny_package.episode(seed=5, steps=STEPS)
+    episode.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
+    return (
+        f"--keyring={publisher.keyring()}",
+        f"--state_dir={publisher.folder / 'state'}",
+        f"--robot=replay:{episode}",
+        "--pace=simulated",
+    )
+
+
 def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
     root: Path, tmp_path: Path
 ):
     publisher = Publisher(tmp_path)
     digest = publisher.release(0, now=datetime.now(UTC))
-    episode = tmp_path / "episode.tfrecord"
-    recorded = tiny_package.episode(seed=5, steps=STEPS)
-    episode.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
-    state = tmp_path / "state"
-    flags = (
-        f"--channel={publisher.channel_uri}",
-        f"--keyring={publisher.keyring()}",
-        f"--state_dir={state}",
-        f"--robot=replay:{episode}",
-        "--pace=simulated",
-    )
+    flags = (f"--channel={publisher.channel_uri}", *signed_flags(publisher))
     pi = emulated_pi.run(root, *flags)
     assert pi.returncode == 0, pi.stderr
     assert digest[:12] in pi.stderr
-    weights = state / "packages" / digest / "weights.safetensors"
+    weights = tmp_path / "state" / "packages" / digest / "weights.safetensors"
     raw = bytearray(weights.read_bytes())
     raw[-1] ^= 1
     weights.write_bytes(raw)
@@ -135,3 +139,19 @@ def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
     damaged = emulated_pi.run(root, *flags)
     assert damaged.returncode == 1
     assert len(damaged.stderr.splitlines()) == 1
+
+
+def test_channel_in_a_bucket_is_followed(root: Path, tmp_path: Path):
+    publisher = Publisher(tmp_path)
+    digest = publisher.release(0, now=datetime.now(UTC))
+    channel = f"gs://{gcs_testing.NAME}/channels/{tiny_package.CHANNEL}.json"
+    flags = (f"--channel={channel}", *signed_flags(publisher))
+    with gcs_testing.serving() as bucket:
+        bucket.put_tree(publisher.root)
+        pi = emulated_pi.run(root, *flags, environment=bucket.environment)
+    assert pi.returncode == 0, pi.stderr
+    assert digest[:12] in pi.stderr
+    refused = emulated_pi.run(root, *flags)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in line

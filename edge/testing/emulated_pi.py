@@ -9,7 +9,9 @@ import json
 import os
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -21,8 +23,15 @@ def unpack(folder: Path) -> Path:
     return folder / "continuon"
 
 
-def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the bundle's launcher with QEMU in place of the Pi's processor."""
+def run(
+    root: Path,
+    *arguments: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.CompletedProcess[str]:
+    """Runs the bundle's launcher with QEMU in place of the Pi's processor.
+
+    Of this process's environment it sees nothing, only what `environment` adds.
+    """
     qemu = Path(os.environ["QEMU"]).absolute()
     return subprocess.run(
         [root / "bin" / "continuon-run", *arguments],
@@ -30,6 +39,7 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "CACHE_DIRECTORY": str(root.with_name("cache")),
             "CONTINUON_EMULATOR": f"{qemu} -cpu cortex-a76",
             "PATH": "/usr/bin:/bin",
+            **environment,
         },
         capture_output=True,
         text=True,

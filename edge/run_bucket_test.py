@@ -1,0 +1,119 @@
+"""The real command follows a channel in the bucket of `gcs_testing`."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from edge.testing import processes, tampering, tiny_package
+from edge.testing.tiny_package import Publisher
+from release import gcs_testing
+from rlds import example_codec, tfrecord
+
+PREFIX = "artifacts/"
+STORE = f"gs://{gcs_testing.NAME}/artifacts"
+
+
+@pytest.fixture
+def bucket():
+    with gcs_testing.serving() as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    publisher = Publisher(tmp_path)
+    publisher.release(0, now=datetime.now(UTC))
+    return publisher
+
+
+@pytest.fixture
+def flags(tmp_path: Path, publisher: Publisher) -> list[str]:
+    episode = tmp_path / "episode.tfrecord"
+    recorded = tiny_package.episode(seed=5, steps=6)
+    episode.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
+    return [
+        f"--channel={STORE}/channels/{tiny_package.CHANNEL}.json",
+        f"--keyring={publisher.keyring()}",
+        f"--state_dir={tmp_path / 'state'}",
+        f"--robot=replay:{episode}",
+        "--pace=simulated",
+    ]
+
+
+def tar_name(publisher: Publisher) -> str:
+    """Name of the offered package's tar in the bucket."""
+    return PREFIX + tampering.record(publisher).package["pi5-cpu"].path
+
+
+def kept(state: Path) -> dict[str, bytes]:
+    """What a state folder says; who may write it is not part of that."""
+    return {name: raw for name, raw in processes.tree(state).items() if name != ".lock"}
+
+
+def refused(state: Path, match: str, flags: list[str]) -> None:
+    """The command failed in one line and left the state folder as it was."""
+    before = kept(state)
+    done = processes.run("edge.run", *flags)
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("run: gs://")
+    assert match in line
+    assert kept(state) == before
+
+
+def test_channel_in_a_bucket_is_followed(bucket, publisher, flags, tmp_path):
+    bucket.put_tree(publisher.root, PREFIX)
+    first = processes.run("edge.run", *flags)
+    assert first.returncode == 0, first.stderr
+    assert "release 1: install" in first.stderr
+    assert "step latency" in first.stdout
+
+    second = publisher.release(1, now=datetime.now(UTC))
+    bucket.put_tree(publisher.root, PREFIX)
+    then = processes.run("edge.run", *flags)
+    assert (
+        f"package {second[:12]} of channel nightly, release 2: install" in then.stderr
+    )
+    bucket.sent_bytes = 0
+    again = processes.run("edge.run", *flags)
+    assert "release 2: keep" in again.stderr
+    envelope = f"{PREFIX}channels/{tiny_package.CHANNEL}.dsse.json"
+    assert bucket.sent_bytes == len(bucket.objects[envelope][1])
+
+
+def test_download_ends_at_the_signed_size(bucket, publisher, flags):
+    bucket.put_tree(publisher.root, PREFIX)
+    raw = (publisher.root / tar_name(publisher).removeprefix(PREFIX)).read_bytes()
+    bucket.put(tar_name(publisher), raw + bytes(8 << 20))
+    done = processes.run("edge.run", *flags)
+    assert done.returncode == 0, done.stderr
+    assert len(raw) < bucket.sent_bytes < len(raw) + 10_000
+
+
+def test_changed_package_leaves_the_active_one(bucket, publisher, flags, tmp_path):
+    bucket.put_tree(publisher.root, PREFIX)
+    assert processes.run("edge.run", *flags).returncode == 0
+    publisher.release(1, now=datetime.now(UTC))
+    bucket.put_tree(publisher.root, PREFIX)
+    raw = bytearray(bucket.objects[tar_name(publisher)][1])
+    raw[len(raw) // 2] ^= 1
+    bucket.put(tar_name(publisher), bytes(raw))
+    refused(tmp_path / "state", "expected sha256", flags)
+    bucket.put(tar_name(publisher), bytes(raw[:-700]))
+    refused(tmp_path / "state", f"expected {len(raw)} bytes", flags)
+    assert processes.run("edge.run", "--offline", *flags[1:]).returncode == 0
+
+
+def test_absent_channel_and_absent_bucket_are_one_line(
+    bucket, publisher, flags, tmp_path
+):
+    refused(tmp_path / "state", f"No such object: bucket/{PREFIX}channels/", flags)
+    flags[0] = "--channel=gs://nosuch/channels/nightly.json"
+    refused(tmp_path / "state", "The specified bucket does not exist.", flags)
+
+
+def test_absent_credentials_are_one_line(monkeypatch, publisher, flags, tmp_path):
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    refused(tmp_path / "state", "key file in GOOGLE_APPLICATION_CREDENTIALS", flags)

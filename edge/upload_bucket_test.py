@@ -1,0 +1,131 @@
+"""The real command and the real client against the bucket of `gcs_testing`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge import upload
+from edge.errors import UploadError
+from edge.testing import processes, shared_episodes
+from release import gcs_testing
+from release.digest import sha256_bytes
+from release.store import open_store
+
+STORE = f"gs://{gcs_testing.NAME}/raw"
+
+
+@pytest.fixture
+def bucket():
+    with gcs_testing.serving() as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shared_episodes.make(tmp_path / "out", 2)
+    return tmp_path / "out"
+
+
+def refused(folder: Path, match: str, done: subprocess.CompletedProcess[str]) -> None:
+    """The command failed in one line and wrote no receipt."""
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("upload: gs://")
+    assert match in line
+    assert not list(folder.glob("*.sent.json"))
+
+
+def test_command_sends_each_episode_and_sidecar_once(bucket, folder):
+    done = processes.run("edge.upload", f"--from={folder}", f"--to={STORE}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(
+        "2 sent, 0 already in the store, 0 with a receipt, 0 kept without consent\n"
+    )
+    held = {name: data for name, (_, data) in bucket.objects.items()}
+    assert len(held) == 4
+    for path in folder.glob("*.tfrecord"):
+        (place,) = (name for name in held if path.stem in name and "tfrecord" in name)
+        assert place.startswith("raw/rlds_v0/robot_hash=")
+        assert held[place] == path.read_bytes()
+        sidecar = path.with_suffix(".sidecar.json").read_bytes()
+        assert held[place.replace("episode.tfrecord", "sidecar.json")] == sidecar
+        receipt = json.loads(path.with_suffix(".sent.json").read_bytes())
+        assert receipt["sha256"] == sha256_bytes(path.read_bytes())
+        assert receipt["store"] == STORE
+
+    for path in folder.glob("*.sent.json"):
+        path.unlink()
+    before = dict(bucket.objects)
+    again = processes.run("edge.upload", f"--from={folder}", f"--to={STORE}")
+    assert "0 sent, 2 already in the store" in again.stdout
+    assert bucket.objects == before
+
+
+def blind_store():
+    """A store whose objects are all written after it was looked whether they exist."""
+    store = open_store(STORE)
+    store.generation = lambda path: 0
+    return store
+
+
+def test_same_bytes_that_somebody_sent_meanwhile_are_kept(bucket, folder):
+    upload.upload(folder, open_store(STORE))
+    before = dict(bucket.objects)
+    for path in folder.glob("*.sent.json"):
+        path.unlink()
+    assert upload.upload(folder, blind_store()) == upload.Tally(held=2)
+    assert bucket.objects == before
+
+
+def test_other_bytes_that_somebody_sent_meanwhile_are_left_alone(bucket, folder):
+    upload.upload(folder, open_store(STORE))
+    for path in folder.glob("*.sent.json"):
+        path.unlink()
+    for name in tuple(bucket.objects):
+        bucket.put(name, b"somebody else's")
+    before = dict(bucket.objects)
+    with pytest.raises(UploadError, match=r"expected the store to hold sha256 .*"):
+        upload.upload(folder, blind_store())
+    assert bucket.objects == before
+    assert not list(folder.glob("*.sent.json"))
+
+
+def test_bucket_that_does_not_exist_is_one_line(bucket, folder):
+    done = processes.run("edge.upload", f"--from={folder}", "--to=gs://nosuch/raw")
+    refused(folder, "bucket does not exist.; check the bucket's name", done)
+    assert bucket.objects == {}
+
+
+def test_account_without_permission_is_one_line(bucket, folder):
+    bucket.forbidden = True
+    done = processes.run("edge.upload", f"--from={folder}", f"--to={STORE}")
+    refused(folder, "roles/storage.objectCreator", done)
+
+
+def test_absent_credentials_are_one_line(monkeypatch, tmp_path, folder):
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    done = processes.run("edge.upload", f"--from={folder}", f"--to={STORE}")
+    refused(folder, "key file in GOOGLE_APPLICATION_CREDENTIALS", done)
+
+
+def test_absent_network_is_one_line(monkeypatch, folder):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    # The command as it is, less the minute after which it gives up.
+    program = (
+        "import runpy\n"
+        "from release import gcs_store\n"
+        "gcs_store._RETRY = gcs_store._RETRY.with_timeout(0.1)\n"
+        "runpy.run_module('edge.upload', run_name='__main__', alter_sys=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, f"--from={folder}", f"--to={STORE}"],
+        env=processes.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    refused(folder, "check the network and run it again", done)

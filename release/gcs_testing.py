@@ -1,0 +1,189 @@
+"""A bucket for tests: a small server that speaks the service's JSON API.
+
+The real client talks to it, because `STORAGE_EMULATOR_HOST` names it. As the service
+does, it answers 412 to a precondition that does not hold and 404 outside its bucket.
+"""
+
+import contextlib
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import cast
+from unittest import mock
+from urllib.parse import parse_qs, unquote, urlsplit
+
+NAME = "bucket"
+_POLL_S = 0.02  # how long the end of a test may wait for the server's
+_Query = Mapping[str, list[str]]
+
+
+@dataclass
+class Bucket:
+    """What the server holds and how it misbehaves.
+
+    Attributes:
+        objects: generation and content by name.
+        environment: variables with which the client finds this server.
+        clock: generation of the latest write.
+        sent_bytes: content that left the server.
+        forbidden: every request is answered with 403.
+        ignores_range: every download is the whole object.
+        content_encoding: what the server says that its objects are packed with.
+    """
+
+    environment: Mapping[str, str]
+    objects: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    clock: int = 0
+    sent_bytes: int = 0
+    forbidden: bool = False
+    ignores_range: bool = False
+    content_encoding: str = ""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Writes an object past the API, as somebody else would."""
+        self.clock += 1
+        self.objects[name] = (self.clock, data)
+
+    def put_tree(self, folder: Path, prefix: str = "") -> None:
+        """Puts every file below `folder`, by its relative path after `prefix`."""
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                name = f"{prefix}{path.relative_to(folder).as_posix()}"
+                self.put(name, path.read_bytes())
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Bucket]:
+    """Serves an empty bucket; this process and its children find it meanwhile."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    environment = {
+        "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{server.server_port}",
+        "NO_PROXY": "127.0.0.1",
+    }
+    server.bucket = Bucket(environment)
+    thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,))
+    thread.start()
+    try:
+        with mock.patch.dict(os.environ, environment):
+            yield server.bucket
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    bucket: Bucket
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing: a test's output is its own."""
+
+    def do_POST(self) -> None:
+        """Uploads an object in one request, or composes one of others."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self._refused():
+            return
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        composed = re.fullmatch(r".*/o/([^/]+)/compose", url.path)
+        if composed:
+            names = [one["name"] for one in json.loads(body)["sourceObjects"]]
+            data = b"".join(self._bucket.objects[name][1] for name in names)
+            self._store(unquote(composed[1]), data, query)
+            return
+        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        meta = cast("Message", BytesParser().parsebytes(head + body).get_payload(0))
+        name = json.loads(str(meta.get_payload()))["name"]
+        # The content is cut out by hand: a mail parser changes the ends of lines.
+        start = body.index(b"\r\n\r\n", body.index(b"octet-stream")) + 4
+        self._store(name, body[start : body.rindex(b"\r\n--")], query)
+
+    def do_GET(self) -> None:
+        """Lists objects, describes one or sends its content."""
+        if self._refused():
+            return
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        objects = self._bucket.objects
+        if url.path.endswith("/o"):
+            prefix = query.get("prefix", [""])[0]
+            items = [self._resource(n) for n in sorted(objects) if n.startswith(prefix)]
+            self._answer(200, {"kind": "storage#objects", "items": items})
+            return
+        name = unquote(url.path.rpartition("/o/")[2])
+        if name not in objects:
+            self._refuse(404, f"No such object: {NAME}/{name}")
+        elif query.get("alt") == ["media"]:
+            self._send(objects[name][1])
+        else:
+            self._answer(200, self._resource(name))
+
+    @property
+    def _bucket(self) -> Bucket:
+        return cast("_Server", self.server).bucket
+
+    def _refused(self) -> bool:
+        """Answers what is not served at all."""
+        if self._bucket.forbidden:
+            self._refuse(403, "robot@test does not have storage.objects access")
+        elif f"/b/{NAME}/o" not in self.path:
+            self._refuse(404, "The specified bucket does not exist.")
+        else:
+            return False
+        return True
+
+    def _store(self, name: str, data: bytes, query: _Query) -> None:
+        current = self._bucket.objects.get(name, (0, b""))[0]
+        wanted = query.get("ifGenerationMatch")
+        if wanted is not None and int(wanted[0]) != current:
+            self._refuse(412, "conditionNotMet")
+            return
+        self._bucket.put(name, data)
+        self._answer(200, self._resource(name))
+
+    def _send(self, data: bytes) -> None:
+        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"] or "")
+        if span is None or self._bucket.ignores_range:
+            code = 200
+        else:
+            code, data = 206, data[int(span[1]) : int(span[2]) + 1]
+        self._bucket.sent_bytes += len(data)
+        self._answer(code, data, "application/octet-stream")
+
+    def _resource(self, name: str) -> dict[str, str]:
+        generation, data = self._bucket.objects[name]
+        return {
+            "kind": "storage#object",
+            "bucket": NAME,
+            "name": name,
+            "generation": str(generation),
+            "size": str(len(data)),
+        }
+
+    def _refuse(self, code: int, message: str) -> None:
+        self._answer(code, {"error": {"code": code, "message": message}})
+
+    def _answer(
+        self, code: int, body: bytes | object, kind: str = "application/json"
+    ) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        if isinstance(body, bytes) and self._bucket.content_encoding:
+            self.send_header("Content-Encoding", self._bucket.content_encoding)
+        self.end_headers()
+        # A client that has enough hangs up.
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(data)
