@@ -52,7 +52,7 @@ class TrainConfig:
         checkpoint_period_steps: optimiser steps between checkpoints.
         report_period_steps: optimiser steps between two points of the loss curve,
             and between two updates of the progress line.
-        preset: `seed` or `tiny`, the size of the model.
+        preset: `tiny`, `pi5` or `seed`, the size of the model.
 
     Raises:
         ValueError: a number is out of its range.
@@ -70,7 +70,7 @@ class TrainConfig:
     seed: int = 0
     checkpoint_period_steps: int = 1000
     report_period_steps: int = 50
-    preset: str = "seed"
+    preset: str = "pi5"
 
     def __post_init__(self) -> None:
         for name in (
@@ -88,11 +88,11 @@ class TrainConfig:
             raise ValueError(
                 f"learning_rate: expected above 0, got {self.learning_rate}"
             )
-        if self.preset not in _PRESETS:
-            raise ValueError(f"preset: expected seed or tiny, got {self.preset!r}")
-
-
-_PRESETS = {"seed": model_config.seed, "tiny": model_config.tiny}
+        if self.preset not in model_config.PRESETS:
+            raise ValueError(
+                f"preset: expected one of {', '.join(model_config.PRESETS)}, got"
+                f" {self.preset!r}"
+            )
 
 
 class Progress(NamedTuple):
@@ -249,7 +249,7 @@ class _Trainer:
         statistics = normalisation.measure(episodes)
         sizes = (train.states.shape[1], train.actions.shape[1], task_count)
         model = WaveCore(
-            _PRESETS[config.preset](*sizes),
+            model_config.PRESETS[config.preset](*sizes),
             statistics,
             np.random.default_rng(config.seed),
         )

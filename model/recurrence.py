@@ -1,51 +1,201 @@
-"""The gated diagonal linear recurrence, one step or a whole sequence at once.
+"""The gated diagonal linear recurrence, in three forms with one answer.
 
-Each channel is a convex mixture of its past and of a new value,
+    h_t = a_t h_{t-1} + b_t,    0 <= a_t <= 1,
 
-    h_t = (1 - z_t) h_{t-1} + z_t v_t,    0 < z_t < 1,
+channel by channel: decay a_t and drive b_t depend on the input alone and not on h.
+Where a_t = 1 - z_t and b_t = z_t v_t the state is a convex mixture of its past and
+of new values, so it never leaves their range: stable by construction. An episode
+border is a decay of zero. Channels may share a decay in groups (`decay` then has
+fewer channels than `drive`), and may rotate in pairs, which makes the recurrence
+complex; see `rotate`.
 
-where gate z_t and value v_t depend on the input alone and not on h. So the state
-never leaves the range of its values: stable by construction. Everything that
-depends on the input is computed for all steps at once; what remains in the scan is
-one multiply-add per channel, which on a CPU takes a third of the time, and a fifth
-of the compile time, of the logarithmic-depth form (`jax.lax.associative_scan`).
+    sequential   one multiply-add per step; on a CPU the loop hides behind the
+                 matrix products around it
+    associative  logarithmic depth (`jax.lax.associative_scan`)
+    chunked      steps within a chunk by a product with the matrix of their decays,
+                 chunks one after the other; matrix units do the work where groups
+                 of channels share a decay
 
-Source: Feng et al. 2024, arXiv:2410.01201, section 3.1 (minGRU).
+`fastest_form` chooses by what `//tests/benchmarks:model` measured. All forms share
+one backward pass, which is the same recurrence run backwards in time, and keep
+nothing for it but decays and states.
+
+Sources: Feng et al. 2024, arXiv:2410.01201, section 3.1 (gate and value from the
+input); Blelloch 1990, CMU-CS-90-190, section 1.4 (associative form); Dao and Gu
+2024, arXiv:2405.21060, section 6 (chunks); Orvieto et al. 2023, arXiv:2303.06349,
+section 3.2 (complex diagonal).
 """
+
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from model import array_types as at
 
+CHUNK_STEPS = 16
+"""Steps of one chunk; work grows with it and the number of chunks falls."""
 
-def step(gate: at.Recurrent, value: at.Recurrent, carry: at.Recurrent) -> at.Recurrent:
+UNROLLED_STEPS = 8
+"""Steps per turn of the sequential loop, which has a fixed cost per turn."""
+
+
+def step(decay: at.Array, drive: at.Recurrent, carry: at.Recurrent) -> at.Recurrent:
     """Advances the recurrence by one step.
 
-    Shapes: gate [... e], value [... e], carry [... e] to [... e].
+    Shapes: decay [... g], drive [... e], carry [... e] to [... e]; g divides e.
     """
-    return (1 - gate) * carry + gate * value
+    return _shared(decay, drive) * carry + drive
 
 
 def sequence(
-    gate: at.Recurrent, value: at.Recurrent, starts: at.Starts, carry: at.Recurrent
+    decay: at.Array, drive: at.Recurrent, carry: at.Recurrent, form: str
 ) -> at.Recurrent:
-    """Runs the recurrence over the time axis; equal to repeated `step`.
+    """Runs the recurrence over the leading time axis; equal to repeated `step`.
 
-    Where `starts` is True the past is forgotten before the step, as `step` from a
-    zero carry does, so that several episodes can follow each other in one window.
+    Shapes: decay [t ... g], drive [t ... e], carry [... e] to [t ... e]; g divides e.
 
-    Shapes: gate [... t e], value [... t e], starts [... t], carry [... e] to
-    [... t e].
+    Raises:
+        ValueError: `form` is not one of `FORMS`.
     """
-    keep = jnp.where(starts[..., None], 0.0, 1 - gate)
+    if form not in FORMS:
+        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
+    return _sequence(decay, drive, carry, form)
 
+
+def fastest_form(platform: str) -> str:
+    """The form that trains fastest on a platform as `jax.default_backend` names it.
+
+    Measured by `//tests/benchmarks:model`; docs/benchmarks.md has the table. Forms
+    differ by less between lengths of 128 and 2048 than between platforms.
+    """
+    return {"cpu": "sequential"}.get(platform, "associative")
+
+
+def rotate(x: at.Array, angle_rad: at.Array, steps: at.Array) -> at.Array:
+    """Turns each pair of channels by `steps` times its angle.
+
+    With h' = R h a complex recurrence h_t = a_t R(angle) h_{t-1} + b_t becomes a real
+    one in the turning frame: g_t = a_t g_{t-1} + R(-t angle) b_t with h_t =
+    R(t angle) g_t. The first half of the channels are real parts, the second half
+    imaginary parts.
+
+    Shapes: x [t ... e], angle_rad [e/2], steps [t] to [t ... e].
+    """
+    turn = steps.reshape(-1, *(1,) * (x.ndim - 1)) * angle_rad
+    real, imaginary = jnp.split(x, 2, axis=-1)
+    cos, sin = jnp.cos(turn), jnp.sin(turn)
+    return jnp.concatenate(
+        [real * cos - imaginary * sin, real * sin + imaginary * cos], axis=-1
+    )
+
+
+def _sequential(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
     def advance(
-        h: at.Recurrent, inputs: tuple[at.Array, at.Array]
+        h: at.Array, inputs: tuple[at.Array, at.Array]
     ) -> tuple[at.Array, at.Array]:
-        h = inputs[0] * h + inputs[1]
+        h = step(*inputs, h)
         return h, h
 
-    time_first = (jnp.moveaxis(keep, -2, 0), jnp.moveaxis(gate * value, -2, 0))
-    _, states = jax.lax.scan(advance, carry, time_first)
-    return jnp.moveaxis(states, 0, -2)
+    return jax.lax.scan(advance, carry, (decay, drive), unroll=UNROLLED_STEPS)[1]
+
+
+def _associative(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
+    def then(
+        first: tuple[at.Array, at.Array], second: tuple[at.Array, at.Array]
+    ) -> tuple[at.Array, at.Array]:
+        return first[0] * second[0], second[0] * first[1] + second[1]
+
+    decay = _shared(decay, drive)
+    drive = drive.at[0].add(decay[0] * carry)
+    return jax.lax.associative_scan(then, (decay, drive))[1]
+
+
+def _chunked(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
+    """Pads to whole chunks with decay one and drive zero, which change nothing."""
+    length, groups = drive.shape[0], decay.shape[-1]
+    chunk = min(CHUNK_STEPS, length)
+    count = -(-length // chunk)
+    pad = [(0, count * chunk - length)]
+    decay = jnp.pad(decay, pad + [(0, 0)] * (decay.ndim - 1), constant_values=1)
+    drive = jnp.pad(drive, pad + [(0, 0)] * (drive.ndim - 1))
+    decay = decay.reshape(count, chunk, *decay.shape[1:])
+    drive = drive.reshape(count, chunk, *drive.shape[1:-1], groups, -1)
+    weights, reach = _products(decay)
+    within = jnp.einsum("cts...g,cs...gp->ct...gp", weights, drive)
+    reach = reach[..., None]
+
+    def advance(
+        h: at.Array, inputs: tuple[at.Array, at.Array]
+    ) -> tuple[at.Array, at.Array]:
+        states = inputs[0] + inputs[1] * h
+        return states[-1], states
+
+    h = carry.reshape(*carry.shape[:-1], groups, -1)
+    states = jax.lax.scan(advance, h, (within, reach))[1]
+    return states.reshape(count * chunk, *carry.shape)[:length]
+
+
+def _products(decay: at.Array) -> tuple[at.Array, at.Array]:
+    """Products of the decays between any two steps of a chunk, and from its start.
+
+    By multiplication, row after row: sums of logarithms would lose what follows a
+    decay near zero.
+
+    Shapes: decay [c t ...] to [c t s ...], zero where s is after t, and [c t ...].
+    """
+    steps = range(decay.shape[1])
+    row, since_start = jnp.zeros_like(decay), jnp.ones_like(decay[:, 0])
+    rows, reach = [], []
+    for t in steps:
+        row = (decay[:, t, None] * row).at[:, t].set(1)
+        since_start = decay[:, t] * since_start
+        rows.append(row)
+        reach.append(since_start)
+    return jnp.stack(rows, axis=1), jnp.stack(reach, axis=1)
+
+
+_RUN: dict[str, Callable[[at.Array, at.Array, at.Array], at.Array]] = {
+    "sequential": _sequential,
+    "associative": _associative,
+    "chunked": _chunked,
+}
+
+FORMS = tuple(_RUN)
+"""Names of the forms."""
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _sequence(decay: at.Array, drive: at.Array, carry: at.Array, form: str) -> at.Array:
+    return _RUN[form](decay, drive, carry)
+
+
+def _forward(
+    decay: at.Array, drive: at.Array, carry: at.Array, form: str
+) -> tuple[at.Array, tuple[at.Array, at.Array, at.Array]]:
+    states = _RUN[form](decay, drive, carry)
+    return states, (decay, states, carry)
+
+
+def _backward(
+    form: str, kept: tuple[at.Array, at.Array, at.Array], change: at.Array
+) -> tuple[at.Array, at.Array, at.Array]:
+    """The adjoint d_t = g_t + a_{t+1} d_{t+1} is the recurrence, last step first."""
+    decay, states, carry = kept
+    following = jnp.concatenate([decay[1:], jnp.zeros_like(decay[:1])])
+    adjoint = _RUN[form](following[::-1], change[::-1], jnp.zeros_like(carry))[::-1]
+    before = jnp.concatenate([carry[None], states[:-1]])
+    to_decay = adjoint * before
+    if decay.shape != to_decay.shape:
+        to_decay = to_decay.reshape(*decay.shape, -1).sum(-1)
+    return to_decay, adjoint, _shared(decay[0], carry) * adjoint[0]
+
+
+_sequence.defvjp(_forward, _backward)
+
+
+def _shared(decay: at.Array, drive: at.Array) -> at.Array:
+    """A decay for every channel; channels of one group lie side by side."""
+    group = drive.shape[-1] // decay.shape[-1]
+    return decay if group == 1 else jnp.repeat(decay, group, axis=-1)

@@ -8,8 +8,8 @@ recurrence), the particle mixer within one step (a gated MLP). The model has two
 forms with one set of weights: `sequence` for training, `step` for control.
 
 Sources: residual blocks of temporal mixer and gated MLP, De et al. 2024,
-arXiv:2402.19427 (Griffin), section 2; gated MLP, Shazeer 2020, arXiv:2002.05202;
-low-rank adapters, Hu et al. 2021, arXiv:2106.09685, section 4.1.
+arXiv:2402.19427 (Griffin), section 2; low-rank adapters,
+Hu et al. 2021, arXiv:2106.09685, section 4.1.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ import numpy as np
 from flax import nnx
 
 from model import array_types as at
-from model import errors, normalisation, recurrence
+from model import elementwise, errors, normalisation, recurrence
 from model.config import WaveCoreConfig
 from model.surfaces import (
     Adapters,
@@ -69,35 +69,61 @@ class WaveMixer(nnx.Module):
     """Mixes along time: gated recurrence, then an output gate.
 
     Time constants begin spread evenly in logarithm between one step and
-    `longest_memory_steps`.
+    `longest_memory_steps`. With `config.oscillating`, pairs of channels also turn by
+    a learned angle per step, which makes the recurrence complex.
     """
 
     def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
-        d, e = config.width, config.recurrence_size
-        memory_steps = np.geomspace(1, config.longest_memory_steps, e)
-        self.inward = Backbone(_matrix(random, d, 3 * e))
+        d, e, g = config.width, config.recurrence_size, config.gate_count
+        memory_steps = np.geomspace(1, config.longest_memory_steps, g)
+        self.gate = Backbone(_matrix(random, d, g))
         self.gate_bias = Backbone(jnp.asarray(-np.log(memory_steps), jnp.float32))
+        self.value = Backbone(_matrix(random, d, e))
+        self.out_gate = Backbone(_matrix(random, d, e))
         self.outward = Backbone(_matrix(random, e, d))
-
-    def _gates(self, x: at.Residual) -> tuple[at.Array, at.Array, at.Array]:
-        gate, value, out = jnp.split(x @ self.inward[...], 3, axis=-1)
-        return jax.nn.sigmoid(gate + self.gate_bias[...]), value, jax.nn.silu(out)
+        self.oscillating = config.oscillating
+        if self.oscillating:
+            turns = np.pi / np.geomspace(1, config.longest_memory_steps, e // 2)
+            self.angle_rad = Backbone(jnp.asarray(turns, jnp.float32))
 
     def sequence(
-        self, x: at.Residual, starts: at.Starts, carry: at.Recurrent
+        self, x: at.Residual, starts: at.Starts, carry: at.Recurrent, form: str
     ) -> tuple[at.Residual, at.Recurrent]:
-        """Shapes: x [... t d], starts [... t], carry [... e] to [... t d], [... e]."""
-        gate, value, out = self._gates(x)
-        states = recurrence.sequence(gate, value, starts, carry)
-        return (states * out) @ self.outward[...], states[..., -1, :]
+        """Shapes: x [t ... d], starts [t ...], carry [... e] to [t ... d], [... e]."""
+        decay, drive = self._inputs(x)
+        decay = jnp.where(starts[..., None], 0.0, decay)
+        if not self.oscillating:
+            states = recurrence.sequence(decay, drive, carry, form)
+        else:
+            angle, times = self.angle_rad[...], jnp.arange(1.0, x.shape[0] + 1)
+            drive = recurrence.rotate(drive, angle, -times)
+            turned = recurrence.sequence(decay, drive, carry, form)
+            states = recurrence.rotate(turned, angle, times)
+        mixed = elementwise.gated(x @ self.out_gate[...], states)
+        return mixed @ self.outward[...], states[-1]
 
     def step(
         self, x: at.Residual, carry: at.Recurrent
     ) -> tuple[at.Residual, at.Recurrent]:
         """Shapes: x [... d], carry [... e] to [... d], [... e]."""
-        gate, value, out = self._gates(x)
-        carry = recurrence.step(gate, value, carry)
-        return (carry * out) @ self.outward[...], carry
+        decay, drive = self._inputs(x)
+        if self.oscillating:
+            once = jnp.ones(1)
+            carry = recurrence.rotate(carry[None], self.angle_rad[...], once)[0]
+        carry = recurrence.step(decay, drive, carry)
+        mixed = elementwise.gated(x @ self.out_gate[...], carry)
+        return mixed @ self.outward[...], carry
+
+    def _inputs(self, x: at.Residual) -> tuple[at.Array, at.Recurrent]:
+        """Decay [... g] and drive [... e]: how much stays, and what comes instead."""
+        logit = x @ self.gate[...] + self.gate_bias[...]
+        value = x @ self.value[...]
+        fresh = jax.nn.sigmoid(logit)
+        if self.oscillating:
+            fresh = jnp.concatenate([fresh, fresh], axis=-1)
+        group = value.shape[-1] // fresh.shape[-1]
+        share = fresh if group == 1 else jnp.repeat(fresh, group, axis=-1)
+        return 1 - fresh, share * value
 
 
 class ParticleMixer(nnx.Module):
@@ -105,25 +131,14 @@ class ParticleMixer(nnx.Module):
 
     def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
         d, f = config.width, config.hidden_size
-        self.inward = Backbone(_matrix(random, d, 2 * f))
+        self.gate = Backbone(_matrix(random, d, f))
+        self.value = Backbone(_matrix(random, d, f))
         self.outward = Backbone(_matrix(random, f, d))
 
     def __call__(self, x: at.Residual) -> at.Residual:
         """Shapes: x [... d] to [... d]."""
-        gate, value = jnp.split(x @ self.inward[...], 2, axis=-1)
-        return (jax.nn.silu(gate) * value) @ self.outward[...]
-
-
-class RmsNorm(nnx.Module):
-    """Divides by the root mean square over channels; Zhang 2019, arXiv:1910.07467."""
-
-    def __init__(self, config: WaveCoreConfig) -> None:
-        self.scale = Backbone(_ones(config.width))
-
-    def __call__(self, x: at.Residual) -> at.Residual:
-        """Shapes: x [... d] to [... d]."""
-        mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
-        return x * jax.lax.rsqrt(mean_square + 1e-6) * self.scale[...]
+        mixed = elementwise.gated(x @ self.gate[...], x @ self.value[...])
+        return mixed @ self.outward[...]
 
 
 class Block(nnx.Module):
@@ -131,29 +146,27 @@ class Block(nnx.Module):
 
     def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
         d, rank = config.width, config.adapter_rank
-        self.wave_norm = RmsNorm(config)
         self.wave = WaveMixer(config, random)
-        self.particle_norm = RmsNorm(config)
         self.particle = ParticleMixer(config, random)
         self.adapter_in = Adapters(_matrix(random, d, rank))
         self.adapter_out = Adapters(_zeros(rank, d))
 
     def sequence(
-        self, x: at.Residual, starts: at.Starts, carry: at.Recurrent
+        self, x: at.Residual, starts: at.Starts, carry: at.Recurrent, form: str
     ) -> tuple[at.Residual, at.Recurrent]:
-        """Shapes: x [... t d], starts [... t], carry [... e] to [... t d], [... e]."""
-        mixed, carry = self.wave.sequence(self.wave_norm(x), starts, carry)
+        """Shapes: x [t ... d], starts [t ...], carry [... e] to [t ... d], [... e]."""
+        mixed, carry = self.wave.sequence(elementwise.rms_norm(x), starts, carry, form)
         return self._within_step(x + mixed), carry
 
     def step(
         self, x: at.Residual, carry: at.Recurrent
     ) -> tuple[at.Residual, at.Recurrent]:
         """Shapes: x [... d], carry [... e] to [... d], [... e]."""
-        mixed, carry = self.wave.step(self.wave_norm(x), carry)
+        mixed, carry = self.wave.step(elementwise.rms_norm(x), carry)
         return self._within_step(x + mixed), carry
 
     def _within_step(self, x: at.Residual) -> at.Residual:
-        x = x + self.particle(self.particle_norm(x))
+        x = x + self.particle(elementwise.rms_norm(x))
         return x + (x @ self.adapter_in[...]) @ self.adapter_out[...]
 
 
@@ -203,27 +216,42 @@ class WaveCore(nnx.Module):
         self.blocks = nnx.List(
             [Block(config, random) for _ in range(config.block_count)]
         )
-        self.final_norm = RmsNorm(config)
         self.skills = Skills(config, random)
         self.action_head = Head(_matrix(random, d, a, gain=0.1))
         self.action_head_bias = Head(_zeros(a))
         self.next_head = Backbone(_matrix(random, d, n, gain=0.1))
 
     def sequence(
-        self, states: at.States, task: at.TaskOneHot, starts: at.Starts, carry: at.Carry
+        self,
+        states: at.States,
+        task: at.TaskOneHot,
+        starts: at.Starts,
+        carry: at.Carry,
+        form: str | None = None,
     ) -> Prediction:
         """Predicts at every step of a window; equal to repeated `step`.
 
         Shapes: states [... t n], task [... t k], starts [... t], carry [... c] to
-        action [... t a], next_observation [... t n], carry [... c].
+        action [... t a], next_observation [... t n], carry [... c]. `form` is that of
+        the recurrence; default: the fastest on this machine's devices.
         """
+        # Time first inside: the recurrence then reads and writes whole steps, and
+        # only the narrow inputs and outputs are moved.
+        states, task = jnp.moveaxis(states, -2, 0), jnp.moveaxis(task, -2, 0)
+        starts = jnp.moveaxis(starts, -1, 0)
+        form = form or recurrence.fastest_form(jax.default_backend())
         x = self._encode(states, task)
         _check("carry", carry.shape[-1:], (self.config.carry_size,))
         carries = []
         for block, part in zip(self.blocks, self._parts(carry), strict=True):
-            x, following = block.sequence(x, starts, part)
+            x, following = block.sequence(x, starts, part, form)
             carries.append(following)
-        return self._decode(x, states, carries)
+        said = self._decode(x, states, carries)
+        return Prediction(
+            action=jnp.moveaxis(said.action, 0, -2),
+            next_observation=jnp.moveaxis(said.next_observation, 0, -2),
+            carry=said.carry,
+        )
 
     def step(
         self, state: at.States, task: at.TaskOneHot, carry: at.Carry
@@ -256,7 +284,7 @@ class WaveCore(nnx.Module):
     def _decode(
         self, x: at.Residual, states: at.States, carries: list[at.Recurrent]
     ) -> Prediction:
-        x = self.final_norm(x)
+        x = elementwise.rms_norm(x)
         x = x + self.skills(x)
         action = x @ self.action_head[...] + self.action_head_bias[...]
         return Prediction(

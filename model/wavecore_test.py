@@ -1,5 +1,7 @@
 """Sequence and step forms agree; surfaces begin without effect."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,12 +48,31 @@ def test_episode_after_a_border_is_as_if_alone():
     np.testing.assert_allclose(joined.action[:, 5:], alone.action, atol=1e-6)
 
 
-def test_state_stays_within_the_range_of_its_values_however_long():
-    gate = jax.nn.sigmoid(testing.numbers(2, 2000, 8, seed=3) * 5)
-    value = jnp.clip(testing.numbers(2, 2000, 8, seed=4), -1, 1)
-    starts = jnp.zeros((2, 2000), bool)
-    states = jax.jit(recurrence.sequence)(gate, value, starts, jnp.ones((2, 8)))
-    assert float(jnp.abs(states).max()) <= 1.0 + 1e-5
+@pytest.mark.parametrize("change", [{"oscillating": True}, {"channels_per_gate": 4}])
+@pytest.mark.parametrize("form", recurrence.FORMS)
+def test_every_kind_of_recurrence_is_the_same_in_steps_and_as_a_sequence(change, form):
+    model = testing.model(dataclasses.replace(testing.SIZES, **change))
+    states, task = testing.numbers(9, N), one_hot(1, 9)
+    starts = jnp.zeros(9, bool).at[4].set(True)
+    carry = jnp.asarray(testing.numbers(model.config.carry_size, seed=2))
+    whole = model.sequence(states, task, starts, carry, form)
+    step = jax.jit(model.step)
+    for t in range(9):
+        one = step(states[t], task[t], carry * (1 - starts[t]))
+        carry = one.carry
+        np.testing.assert_allclose(one.action, whole.action[t], atol=1e-5)
+    np.testing.assert_allclose(carry, whole.carry, atol=1e-5)
+
+
+@pytest.mark.parametrize("oscillating", [False, True])
+def test_state_stays_within_the_range_of_its_values_however_long(oscillating):
+    sizes = dataclasses.replace(testing.SIZES, oscillating=oscillating)
+    mixer = testing.model(sizes).blocks[0].wave
+    x = 5 * jnp.asarray(testing.numbers(2000, sizes.width, seed=3))
+    values = jnp.abs(x @ mixer.value[...]).max() * (2**0.5 if oscillating else 1)
+    starts = jnp.zeros(2000, bool)
+    _, last = mixer.sequence(x, starts, jnp.zeros(16), "sequential")
+    assert float(jnp.abs(last).max()) <= float(values)
 
 
 def test_every_variable_has_one_known_type_and_every_type_is_used():
@@ -104,3 +125,28 @@ def test_same_seed_gives_the_same_model_and_another_seed_another():
 def test_config_with_an_impossible_size_is_refused(size):
     with pytest.raises(errors.ConfigError, match="width"):
         config.WaveCoreConfig(6, 2, 3, width=size)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channels_per_gate": 3},
+        {"recurrence_size": 15, "oscillating": True},
+        {"channels_per_gate": 16, "oscillating": True},
+    ],
+)
+def test_gates_that_do_not_divide_the_channels_are_refused(change):
+    with pytest.raises(
+        errors.ConfigError, match="recurrence_size: expected a multiple"
+    ):
+        dataclasses.replace(testing.SIZES, **change)
+
+
+@pytest.mark.parametrize(
+    ("preset", "least", "most"),
+    [("tiny", 0, 2e4), ("pi5", 1e5, 3e5), ("seed", 2.9e6, 3.1e6)],
+)
+def test_preset_has_about_its_size(preset, least, most):
+    model = testing.model(config.PRESETS[preset](39, 4, 5))
+    count = sum(x.size for x in jax.tree.leaves(nnx.state(model)))
+    assert least < count < most

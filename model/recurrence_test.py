@@ -1,0 +1,126 @@
+"""Every form gives the answer of a loop in f64, forward and backward."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from model import recurrence, testing
+
+CHANNELS = 8
+
+
+def inputs(length, batch=(3,), groups=CHANNELS, borders=True):
+    """Decays over the whole range, some of them zero as at episode borders."""
+    shape = (length, *batch)
+    decay = 1 / (1 + np.exp(-4 * testing.numbers(*shape, groups, seed=1)))
+    if borders:
+        decay[testing.numbers(*shape, seed=5) > 1.3] = 0
+    drive = testing.numbers(*shape, CHANNELS, seed=2)
+    return decay, drive, testing.numbers(*batch, CHANNELS, seed=3)
+
+
+def reference(decay, drive, carry):
+    """States of the recurrence by a loop in f64."""
+    decay = np.repeat(decay.astype(np.float64), CHANNELS // decay.shape[-1], -1)
+    states, h = [], carry.astype(np.float64)
+    for a, b in zip(decay, drive.astype(np.float64), strict=True):
+        h = a * h + b
+        states.append(h)
+    return np.stack(states)
+
+
+def reference_gradient(decay, drive, carry, change):
+    """Gradient of sum(states * change) by the adjoint loop in f64."""
+    groups = decay.shape[-1]
+    wide = np.repeat(decay.astype(np.float64), CHANNELS // groups, -1)
+    states = np.concatenate(
+        [carry[None].astype(np.float64), reference(decay, drive, carry)]
+    )
+    adjoint, to_decay, to_drive = 0.0, [], []
+    for t in reversed(range(len(drive))):
+        adjoint = adjoint + change[t].astype(np.float64)
+        to_drive.append(adjoint)
+        to_decay.append(adjoint * states[t])
+        adjoint = adjoint * wide[t]
+    to_decay = np.stack(to_decay[::-1])
+    to_decay = to_decay.reshape(*to_decay.shape[:-1], groups, -1).sum(-1)
+    return to_decay, np.stack(to_drive[::-1]), adjoint
+
+
+@pytest.mark.parametrize("form", recurrence.FORMS)
+@pytest.mark.parametrize("length", [1, 16, 17, 130])
+def test_form_equals_the_loop_in_double_precision(form, length):
+    given = inputs(length)
+    states = recurrence.sequence(*map(jnp.asarray, given), form)
+    np.testing.assert_allclose(states, reference(*given), atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("form", recurrence.FORMS)
+@pytest.mark.parametrize(("length", "groups"), [(1, 8), (17, 8), (40, 2)])
+def test_gradient_equals_the_adjoint_loop_in_double_precision(form, length, groups):
+    given = inputs(length, groups=groups)
+    change = testing.numbers(length, 3, CHANNELS, seed=7)
+    _, pull = jax.vjp(
+        lambda *x: recurrence.sequence(*x, form), *map(jnp.asarray, given)
+    )
+    expected = reference_gradient(*given, change)
+    for got, wanted in zip(pull(jnp.asarray(change)), expected, strict=True):
+        assert got.shape == wanted.shape
+        np.testing.assert_allclose(got, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", recurrence.FORMS)
+def test_a_carried_state_joins_two_halves(form):
+    decay, drive, carry = map(jnp.asarray, inputs(23))
+    whole = recurrence.sequence(decay, drive, carry, form)
+    first = recurrence.sequence(decay[:9], drive[:9], carry, form)
+    second = recurrence.sequence(decay[9:], drive[9:], first[-1], form)
+    np.testing.assert_allclose(jnp.concatenate([first, second]), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", recurrence.FORMS)
+def test_nothing_passes_a_border(form):
+    decay, drive, carry = map(jnp.asarray, inputs(20, borders=False))
+    decay = decay.at[7].set(0)
+    states = recurrence.sequence(decay, drive, carry, form)
+    alone = recurrence.sequence(decay[7:], drive[7:], 0 * carry, form)
+    np.testing.assert_allclose(states[7:], alone, atol=1e-6)
+    gradient = jax.grad(lambda x: recurrence.sequence(decay, x, carry, form)[7:].sum())(
+        drive
+    )
+    np.testing.assert_array_equal(gradient[:7], 0)
+
+
+@pytest.mark.parametrize("form", recurrence.FORMS)
+def test_a_constant_decay_over_two_thousand_steps_stays_exact(form):
+    decay = np.full((2048, CHANNELS), 0.999, np.float32)
+    drive = np.full((2048, CHANNELS), 0.001, np.float32)
+    carry = np.ones(CHANNELS, np.float32)
+    states = recurrence.sequence(*map(jnp.asarray, (decay, drive, carry)), form)
+    np.testing.assert_allclose(states, reference(decay, drive, carry), atol=2e-4)
+
+
+def test_rotation_is_the_complex_recurrence():
+    decay, drive, carry = inputs(12, groups=CHANNELS // 2)
+    angle = np.linspace(0, 3, CHANNELS // 2).astype(np.float32)
+    times = jnp.arange(1, 13)
+    real = jnp.asarray(np.concatenate([decay, decay], -1))
+    turned = recurrence.sequence(
+        real, recurrence.rotate(drive, angle, -times), carry, "sequential"
+    )
+    states = recurrence.rotate(turned, angle, times)
+
+    def complex_of(x):
+        half = CHANNELS // 2
+        return x[..., :half].astype(np.complex128) + 1j * x[..., half:]
+
+    h = complex_of(carry)
+    for t in range(12):
+        h = decay[t] * np.exp(1j * angle) * h + complex_of(drive)[t]
+        np.testing.assert_allclose(complex_of(np.asarray(states[t])), h, atol=1e-5)
+
+
+def test_unknown_form_names_the_known_ones():
+    with pytest.raises(ValueError, match="sequential, associative, chunked, got 'x'"):
+        recurrence.sequence(*map(jnp.asarray, inputs(2)), "x")
