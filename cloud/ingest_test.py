@@ -129,8 +129,8 @@ def test_place_without_raw_episodes_fails_with_one_line(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--raw=raw"], "ingest: --enrolled is missing"),
-        (["--enrolled=key"], "ingest: --raw is missing"),
+        (["--raw=raw"], "ingest: missing --enrolled; see --help"),
+        (["--enrolled=key"], "ingest: missing --raw; see --help"),
         (["--raw=raw", "--enrolled="], "ingest: expected --enrolled=PATH, got no"),
     ],
 )

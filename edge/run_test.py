@@ -232,7 +232,7 @@ def test_wrong_usage_exits_with_two(flags: list[str], match: str):
 
 
 def test_missing_robot_is_wrong_usage():
-    refused(2, "run: --robot is missing; see --help", "--policy=expert")
+    refused(2, "run: missing --robot; see --help", "--policy=expert")
     refused(2, "run: expected --robot=NAME", "--policy=expert", "--robot=")
 
 

@@ -106,9 +106,7 @@ def _complain(text: str) -> None:
 
 def _usage_text(error: Exception) -> str:
     missing = [f"--{name}" for name in _MISSING_FLAG.findall(str(error))]
-    if not missing:
-        return str(error)
-    return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+    return f"missing {', '.join(missing)}" if missing else str(error)
 
 
 def _os_error_text(error: OSError) -> str:

@@ -106,8 +106,8 @@ def test_wrong_usage_is_one_line_and_exit_two(run, arguments):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "hello: --name and --place are missing; see --help\n"),
-        (["--name=n"], "hello: --place is missing; see --help\n"),
+        ([], "hello: missing --name, --place; see --help\n"),
+        (["--name=n"], "hello: missing --place; see --help\n"),
     ],
 )
 def test_missing_flags_are_named(script, arguments, line):
