@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from cloud import locations
 from cloud.bless import Gates
 from cloud.training import TrainConfig
 
@@ -75,6 +76,16 @@ class JobSettings:
     def channel_uri(self) -> str:
         """URI of the channel file, as `//edge:run` takes it."""
         return f"{self.artifacts}/channels/{self.channel}.json"
+
+    @property
+    def state_dir(self) -> Path:
+        """Folder that the suggested command lets the robot keep its state in.
+
+        Beside a store on this machine: each store counts its releases from 1, and a
+        robot that took release 1 of one refuses release 1 of another.
+        """
+        local = locations.local_folder(self.store)
+        return (self.work_folder if local is None else local) / "robot"
 
     def training_config(self) -> dict[str, object]:
         """Every training setting, as it is written into the package."""

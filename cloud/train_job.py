@@ -103,7 +103,7 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
         channel=settings.channel_uri,
         published=published,
         keyring=place.keyring,
-        state_dir=settings.work_folder / "robot",
+        state_dir=settings.state_dir,
     )
     _write_report(settings, data, folder, outcome, points, samples)
     folder.finish({"verdict": decision.verdict.value, "published": published})

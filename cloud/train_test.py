@@ -107,6 +107,7 @@ def test_local_store_keeps_its_own_keys(tmp_path: Path) -> None:
     parse(f"--store={tmp_path}")
     settings = train.settings_from_flags()
     assert settings.keys_folder == tmp_path / "keys"
+    assert settings.state_dir == tmp_path / "robot"
     assert settings.channel_uri == (
         f"{tmp_path.as_uri()}/continuon-model-artifacts/channels/nightly.json"
     )
@@ -118,6 +119,7 @@ def test_keys_never_go_to_a_bucket() -> None:
     home = Path("~/.local/share/continuon").expanduser()
     assert settings.keys_folder == home / "keys"
     assert settings.artifacts == "gs://bucket/prefix/continuon-model-artifacts"
+    assert settings.state_dir == Path("~/.cache/continuon/robot").expanduser()
 
 
 @pytest.mark.parametrize(
