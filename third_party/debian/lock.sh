@@ -26,7 +26,7 @@ mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: P
 [ -n "$mirror" ] || fail "no Debian mirror found; set DEBIAN_MIRROR to the root of a Debian archive"
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -e "$keyring" ] || fail "$keyring is missing; install debian-archive-keyring"
-out=${BUILD_WORKSPACE_DIRECTORY:?run this with bazel run}/third_party/debian/debs.lock.json
+out=${BUILD_WORKSPACE_DIRECTORY:?run this with ./bazelw run}/third_party/debian/debs.lock.json
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -49,7 +49,7 @@ def locked_packages(ctx, lock, architecture, purpose):
         if package["architecture"] == architecture and package["purpose"] == purpose
     ]
     if not found:
-        fail("%s: expected packages for %s on %s, found none; run `bazel run //third_party/debian:lock`" %
+        fail("%s: expected packages for %s on %s, found none; run `./bazelw run //third_party/debian:lock`" %
              (lock, purpose, architecture))
     return found
 
