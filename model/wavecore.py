@@ -89,17 +89,22 @@ class WaveMixer(nnx.Module):
     def sequence(
         self, x: at.Residual, starts: at.Starts, carry: at.Recurrent, form: str
     ) -> tuple[at.Residual, at.Recurrent]:
-        """Shapes: x [t ... d], starts [t ...], carry [... e] to [t ... d], [... e]."""
-        decay, drive = self._inputs(x)
+        """Shapes: x [r d], starts [t ...], carry [... e] to [r d], [... e].
+
+        Rows r are the steps of all batch entries, time first. As rows of one matrix,
+        products need no copies; only the recurrence sees time.
+        """
+        decay, drive = (y.reshape(*starts.shape, -1) for y in self._inputs(x))
         decay = jnp.where(starts[..., None], 0.0, decay)
         if not self.oscillating:
             states = recurrence.sequence(decay, drive, carry, form)
         else:
-            angle, times = self.angle_rad[...], jnp.arange(1.0, x.shape[0] + 1)
+            angle, times = self.angle_rad[...], jnp.arange(1.0, len(starts) + 1)
             drive = recurrence.rotate(drive, angle, -times)
             turned = recurrence.sequence(decay, drive, carry, form)
             states = recurrence.rotate(turned, angle, times)
-        mixed = elementwise.gated(x @ self.out_gate[...], states)
+        rows = states.reshape(*x.shape[:-1], -1)
+        mixed = elementwise.gated(x @ self.out_gate[...], rows)
         return mixed @ self.outward[...], states[-1]
 
     def step(
@@ -154,7 +159,7 @@ class Block(nnx.Module):
     def sequence(
         self, x: at.Residual, starts: at.Starts, carry: at.Recurrent, form: str
     ) -> tuple[at.Residual, at.Recurrent]:
-        """Shapes: x [t ... d], starts [t ...], carry [... e] to [t ... d], [... e]."""
+        """Shapes: x [r d], starts [t ...], carry [... e] to [r d], [... e]."""
         mixed, carry = self.wave.sequence(elementwise.rms_norm(x), starts, carry, form)
         return self._within_step(x + mixed), carry
 
@@ -235,10 +240,12 @@ class WaveCore(nnx.Module):
         action [... t a], next_observation [... t n], carry [... c]. `form` is that of
         the recurrence; default: the fastest on this machine's devices.
         """
-        # Time first inside: the recurrence then reads and writes whole steps, and
-        # only the narrow inputs and outputs are moved.
-        states, task = jnp.moveaxis(states, -2, 0), jnp.moveaxis(task, -2, 0)
+        # Rows of one matrix inside, time first: the recurrence then reads and writes
+        # whole steps, and only the narrow inputs and outputs are moved.
         starts = jnp.moveaxis(starts, -1, 0)
+        states, task = (
+            jnp.moveaxis(y, -2, 0).reshape(-1, y.shape[-1]) for y in (states, task)
+        )
         form = form or recurrence.fastest_form(jax.default_backend())
         x = self._encode(states, task)
         _check("carry", carry.shape[-1:], (self.config.carry_size,))
@@ -247,9 +254,13 @@ class WaveCore(nnx.Module):
             x, following = block.sequence(x, starts, part, form)
             carries.append(following)
         said = self._decode(x, states, carries)
+
+        def batch_first(rows: at.Array) -> at.Array:
+            return jnp.moveaxis(rows.reshape(*starts.shape, -1), 0, -2)
+
         return Prediction(
-            action=jnp.moveaxis(said.action, 0, -2),
-            next_observation=jnp.moveaxis(said.next_observation, 0, -2),
+            action=batch_first(said.action),
+            next_observation=batch_first(said.next_observation),
             carry=said.carry,
         )
 

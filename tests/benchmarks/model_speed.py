@@ -1,0 +1,278 @@
+"""Measures WaveCore against other sequence models of equal size, in one run.
+
+    ./bazelw run //tests/benchmarks:model -- --json=model.json
+
+Training: control steps per second of a whole update (forward, backward, clipped
+gradient, AdamW) on batches [16, T], for WaveCore in each form of its recurrence and
+for an LSTM, a GRU and a causal transformer from flax.nnx with 3.0 million
+parameters each. Utilisation is 6 FLOP per parameter and step, over the speed of a
+matrix product [2048, 512] x [512, 1536] measured before each update. Best and median of
+`--repeats`; machines that others use are noisy, so compare within one run.
+"""
+
+import gc
+import json
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+from flax import nnx
+from rich.console import Console
+from rich.table import Table
+
+from model import config, normalisation, recurrence, surfaces
+from model.wavecore import WaveCore
+from release import command_line
+from tests.benchmarks import sequence_models
+from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
+
+_LENGTHS = flags.DEFINE_multi_integer(
+    "length", [128, 512, 2048], "Steps per sequence; may be repeated.", lower_bound=2
+)
+_BATCH = flags.DEFINE_integer("batch_size", 16, "Sequences per update.", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Updates measured.", lower_bound=1)
+_PRESET = flags.DEFINE_enum(
+    "preset", "seed", sorted(config.PRESETS), "Size of WaveCore."
+)
+_NAMES = (
+    *(f"wavecore {form}" for form in recurrence.FORMS),
+    *sequence_models.BASELINES,
+)
+_MODELS = flags.DEFINE_multi_enum(
+    "model", _NAMES, _NAMES, "Models to measure; may be repeated."
+)
+_LONGEST_ATTENTION = flags.DEFINE_integer(
+    "longest_attention", 512, "Steps above which the transformer is left out."
+)
+_JSON = flags.DEFINE_string(
+    "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
+)
+
+_FLOP_PER_PARAMETER = 6
+"""Two for the product forward, four backward; Kaplan et al. 2020, arXiv:2001.08361."""
+_PEAK_SHAPE = (2048, 512, 1536)
+
+Parameters = nnx.State
+Loss = Callable[[Parameters, tuple[jax.Array, ...]], jax.Array]
+
+
+class Trained(NamedTuple):
+    """How fast one model trains.
+
+    Attributes:
+        name: model, and form of its recurrence.
+        length: steps per sequence.
+        parameters: numbers that an update changes.
+        best: control steps per second of the fastest update.
+        median: of the median update.
+        utilisation: share of the matrix peak, median over updates.
+        compile_s: time until the first update was done.
+    """
+
+    name: str
+    length: int
+    parameters: int
+    best: float
+    median: float
+    utilisation: float
+    compile_s: float
+
+
+def main(argv: list[str]) -> None:
+    """Measures what the flags name, prints the table, writes the JSON."""
+    del argv
+    console = Console()
+    console.print(f"{os.cpu_count()} cores, {jax.devices()[0].device_kind}")
+    measured: list[Trained] = []
+    peaks: list[float] = []
+    for length in sorted(set(_LENGTHS.value)):
+        for name, (parameters, loss) in _models(length):
+            found = _train(name, length, parameters, loss, peaks)
+            measured.append(found)
+            console.print(
+                f"{found.name} at T={length}: {found.median:,.0f} steps/s,"
+                f" utilisation {found.utilisation:.2f}"
+            )
+            gc.collect()
+    console.print(_table(measured, max(peaks)))
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    console.print(f"peak memory of the process {peak_mb:,.0f} MB")
+    if _JSON.value:
+        figures = list(_figures(measured, max(peaks), peak_mb))
+        Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _models(length: int) -> Iterator[tuple[str, tuple[Parameters, Loss]]]:
+    """The models to measure, each made when its turn comes."""
+    for name in _MODELS.value:
+        if name in sequence_models.BASELINES:
+            if name != "transformer" or length <= _LONGEST_ATTENTION.value:
+                yield name, _baseline(sequence_models.BASELINES[name](length))
+        else:
+            yield name, _wavecore(name.removeprefix("wavecore "))
+
+
+def _wavecore(form: str) -> tuple[Parameters, Loss]:
+    sizes = config.PRESETS[_PRESET.value](STATE_SIZE, ACTION_SIZE, TASK_COUNT)
+    ones = np.ones(STATE_SIZE, np.float32)
+    statistics_ = normalisation.Statistics(0 * ones, ones, ones)
+    model = WaveCore(sizes, statistics_, np.random.default_rng(0))
+    graph, constant, trained, rest = nnx.split(
+        model,
+        surfaces.Normalisation,
+        nnx.Any(surfaces.Backbone, surfaces.Head),
+        ...,
+    )
+
+    def loss(parameters: Parameters, batch: tuple[jax.Array, ...]) -> jax.Array:
+        states, task, actions, following = batch
+        starts = jnp.zeros(states.shape[:2], bool)
+        carry = jnp.zeros((len(states), sizes.carry_size))
+        said = nnx.merge(graph, constant, parameters, rest).sequence(
+            states, task, starts, carry, form
+        )
+        return _error(said.action, said.next_observation, actions, following)
+
+    return trained, loss
+
+
+def _baseline(model: nnx.Module) -> tuple[Parameters, Loss]:
+    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
+
+    def loss(parameters: Parameters, batch: tuple[jax.Array, ...]) -> jax.Array:
+        states, task, actions, following = batch
+        said = nnx.merge(graph, parameters, rest)(states, task)  # type: ignore[operator]
+        return _error(*said, actions, following)
+
+    return parameters, loss
+
+
+def _error(
+    action: jax.Array, following: jax.Array, actions: jax.Array, next_: jax.Array
+) -> jax.Array:
+    return jnp.mean(jnp.abs(action - actions)) + jnp.mean(jnp.abs(following - next_))
+
+
+def _train(
+    name: str, length: int, parameters: Parameters, loss: Loss, peaks: list[float]
+) -> Trained:
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
+    batch = _batch(length)
+
+    def update(
+        state: tuple[Parameters, Parameters], batch: tuple[jax.Array, ...]
+    ) -> tuple[Parameters, Parameters]:
+        parameters, moments = state
+        gradients = jax.grad(loss)(parameters, batch)
+        change, moments = optimizer.update(gradients, moments, parameters)
+        return optax.apply_updates(parameters, change), moments
+
+    count = sum(x.size for x in jax.tree.leaves(parameters))
+    began = time.perf_counter()
+    step = jax.jit(update, donate_argnums=0)
+    state = step((parameters, optimizer.init(parameters)), batch)
+    jax.block_until_ready(state)
+    compile_s = time.perf_counter() - began
+    seconds, used = [], []
+    for _ in range(_REPEATS.value):
+        peak = _matrix_peak()
+        peaks.append(peak)
+        began = time.perf_counter()
+        state = step(state, batch)
+        jax.block_until_ready(state)
+        seconds.append(time.perf_counter() - began)
+        steps = _BATCH.value * length
+        used.append(_FLOP_PER_PARAMETER * count * steps / seconds[-1] / peak)
+    return Trained(
+        name,
+        length,
+        count,
+        _BATCH.value * length / min(seconds),
+        _BATCH.value * length / statistics.median(seconds),
+        statistics.median(used),
+        compile_s,
+    )
+
+
+def _batch(length: int) -> tuple[jax.Array, ...]:
+    random = np.random.default_rng(1)
+
+    def draw(size: int) -> jax.Array:
+        shape = (_BATCH.value, length, size)
+        return jnp.asarray(random.standard_normal(shape, np.float32))
+
+    task = jnp.zeros((_BATCH.value, length), jnp.int32)
+    return (
+        draw(STATE_SIZE),
+        jax.nn.one_hot(task, TASK_COUNT),
+        draw(ACTION_SIZE),
+        draw(STATE_SIZE),
+    )
+
+
+def _matrix_peak() -> float:
+    """FLOP/s of one large product, the fastest of ten."""
+    m, k, n = _PEAK_SHAPE
+    left, right = jnp.ones((m, k)), jnp.ones((k, n))
+    seconds = []
+    for _ in range(10):
+        began = time.perf_counter()
+        jax.block_until_ready(_product(left, right))
+        seconds.append(time.perf_counter() - began)
+    return 2 * m * k * n / min(seconds)
+
+
+_product = jax.jit(jnp.matmul)
+
+
+def _table(measured: list[Trained], peak: float) -> Table:
+    table = Table(title=f"Training, matrix peak {peak / 1e9:.0f} GFLOP/s")
+    for column in ("model", "T", "parameters", "steps/s", "best", "util.", "compile"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for one in measured:
+        table.add_row(
+            one.name,
+            f"{one.length}",
+            f"{one.parameters / 1e6:.2f} M",
+            f"{one.median:,.0f}",
+            f"{one.best:,.0f}",
+            f"{one.utilisation:.2f}",
+            f"{one.compile_s:.1f} s",
+        )
+    return table
+
+
+def _figures(
+    measured: list[Trained], peak: float, peak_mb: float
+) -> Iterator[dict[str, object]]:
+    """Each speed beside the LSTM's at the same length, where that was measured."""
+    lstm = {one.length: one.median for one in measured if one.name == "lstm"}
+    yield _figure("matrix peak", peak / 1e9, "GFLOP/s")
+    yield _figure("peak memory", peak_mb, "MB")
+    for one in measured:
+        name = f"train {one.name} T={one.length}"
+        base = lstm.get(one.length)
+        yield {
+            **_figure(name, one.median, "steps/s"),
+            "vs": None if base is None else f"train lstm T={one.length}",
+            "ratio": None if base is None else one.median / base,
+        }
+        yield _figure(f"{name} parameters", one.parameters, "parameters")
+        yield _figure(f"{name} utilisation", one.utilisation, "of matrix peak")
+
+
+def _figure(name: str, value: float, unit: str) -> dict[str, object]:
+    return {"name": name, "value": value, "unit": unit, "vs": None, "ratio": None}
+
+
+if __name__ == "__main__":
+    command_line.run(main)
