@@ -46,11 +46,21 @@ def imitation(
     state is known).
     """
     action = jnp.mean(jnp.abs(prediction.action - actions), axis=-1)
+    action_loss = _weighted_mean(action, action_weight)
+    next_loss = world_model(prediction, next_states, change, next_weight)
+    return Losses(action_loss + next_share * next_loss, action_loss, next_loss)
+
+
+def world_model(
+    prediction: Prediction, next_states: at.States, change: at.Array, weight: at.Array
+) -> at.Array:
+    """Mean absolute error of the predicted change, in typical changes of one step.
+
+    Shapes: next_states [... t n], change [n], weight [... t] to a scalar.
+    """
     missed = (prediction.next_observation - next_states) / change
     following = jnp.mean(jnp.minimum(jnp.abs(missed), LARGEST_MISS), axis=-1)
-    action_loss = _weighted_mean(action, action_weight)
-    next_loss = _weighted_mean(following, next_weight)
-    return Losses(action_loss + next_share * next_loss, action_loss, next_loss)
+    return _weighted_mean(following, weight)
 
 
 def _weighted_mean(x: at.Array, weight: at.Array) -> at.Array:

@@ -108,9 +108,19 @@ def from_weights(
     """
     blank = np.ones(config.state_size, np.float32)
     blank_statistics = normalisation.Statistics(blank, blank, blank)
-    graph, backbone, templates = split(
-        WaveCore(config, blank_statistics, np.random.default_rng(0))
-    )
+    model = WaveCore(config, blank_statistics, np.random.default_rng(0))
+    return with_weights(model, arrays)
+
+
+def with_weights(
+    model: WaveCore, arrays: Mapping[str, np.ndarray | at.Array]
+) -> WaveCore:
+    """A model like `model` that holds these arrays, of which `model` keeps none.
+
+    Raises:
+        ShapeMismatchError: arrays are missing or of a model of another configuration.
+    """
+    graph, backbone, templates = split(model)
     found = {
         name.removeprefix(BACKBONE_PREFIX): array
         for name, array in arrays.items()

@@ -58,6 +58,13 @@ BOUNDS: dict[str, float] = {
 }
 """Largest L2 norm of a local delta per surface, in the surface's own numbers."""
 
+_BOUND_MARGIN = 1e-3
+"""A projected delta ends this share inside its bound, so that a norm summed in
+another order or precision does not find it outside."""
+
+_LARGEST_NUMBER = 1e15
+"""The sum of this number's squares, and the inverse of its norm, are normal f32."""
+
 
 def named_arrays(state: nnx.State) -> dict[str, at.Array]:
     """Arrays of a state by path such as `blocks/0/wave/inward`, sorted by path."""
@@ -113,3 +120,22 @@ def unflatten(vector: at.Surface, template: nnx.State) -> nnx.State:
         pieces[path] = vector[start:stop].reshape(shape)
         start = stop
     return with_arrays(template, pieces)
+
+
+def project(name: str, delta: at.Surface) -> tuple[at.Surface, at.Array]:
+    """The nearest local delta of surface `name` inside its bound.
+
+    A delta that holds NaN, infinity or a number beyond `_LARGEST_NUMBER` says nothing,
+    and becomes zero. One that is inside comes back bit for bit, so that a refused
+    update does not change its digest.
+
+    Shapes: delta [s] to [s] and a bool, True where the delta was kept as it is.
+    """
+    plausible = jnp.all(jnp.abs(delta) < _LARGEST_NUMBER)
+    delta = jnp.where(plausible, delta, 0.0)
+    length, inside = jnp.linalg.norm(delta), BOUNDS[name] * (1 - _BOUND_MARGIN)
+    # Between `inside` and halfway to the bound lies what rounding does to a delta
+    # that was projected before.
+    kept = length <= BOUNDS[name] * (1 - _BOUND_MARGIN / 2)
+    projected = delta * (inside / jnp.maximum(length, inside))
+    return jnp.where(kept, delta, projected), plausible & kept

@@ -1,0 +1,296 @@
+"""What a robot runs to learn: pure functions that return new local deltas.
+
+    fast_update         calibration and adapters, from the world-model error over the
+                        last few steps; runs between two control steps
+    consolidate_update  adapters, head and skill memory, from replayed memories, pulled
+                        towards the last good delta; runs while the robot rests
+
+Both take the arrays of `weights.safetensors`, the present delta of every surface and
+data, and return deltas of their own surfaces only. The backbone is an input and no
+output, and a delta is inside its bound before it is returned, so whatever the data
+are, neither can be lost. A caller exports one like this:
+
+    update = updates.make_fast(model)
+    jax.export.export(jax.jit(update))(*updates.fast_inputs(model, steps=8))
+
+Each gradient step has a length that does not depend on the size of the gradient,
+measured in shares of the bounds: a sensor that breaks gives large gradients, and they
+must not move a robot further than small ones. A step that does not reduce the loss is
+not taken, and the next one is half as long.
+
+The action bias and the head have no part in the world-model error: only replay, which
+knows actions, can correct an actuator.
+
+Sources: learning from what needs no labels, during deployment, Hansen et al. 2021,
+arXiv:2007.04309; normalised gradient, Hazan et al. 2015, arXiv:1507.02030, algorithm
+1; length halved on failure, Nocedal and Wright 2006, Numerical Optimization,
+algorithm 4.1; pull towards known weights, Li et al. 2018, arXiv:1802.01483, section 3.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from model import array_types as at
+from model import errors, losses, step_function, surfaces
+from model.wavecore import WaveCore
+
+FAST_SURFACES = ("calibration", "adapters")
+CONSOLIDATED_SURFACES = ("adapters", "head", "skill_memory")
+
+FAST_STEP = 0.03
+"""Length of the first gradient step, in shares of the bounds. A window of a few steps
+is noisy, and there is an update at every control step."""
+CONSOLIDATION_STEP = 0.05
+"""The same for replay."""
+PULL = 0.1
+"""Loss added at a distance of one bound from the last good delta."""
+NEXT_SHARE = 1.0
+"""Weight of the world-model error beside the action error in replay, as in training."""
+
+Arrays = Mapping[str, at.Array]
+Deltas = dict[str, at.Surface]
+Objective = Callable[[Deltas], at.Array]
+FastUpdate = Callable[[Arrays, Deltas, Arrays], dict[str, Any]]
+ConsolidateUpdate = Callable[[Arrays, Deltas, Deltas, Arrays], dict[str, Any]]
+
+
+def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
+    """The fast update of models like `model`, none of whose numbers it keeps.
+
+    Arguments of the function made, all f32 but for `starts`:
+        weights: what `step_function.weights` returns.
+        deltas: present local delta [s] of every surface, by the surface's name.
+        window: the last t steps, oldest first: `states` [t+1 n] raw, the last one only
+            as a next state; `task` [t k]; `starts` [t] bool; `weight` [t] between 0
+            and 1, 0 where the next state is of another episode; `carry` [c] before
+            the first step.
+
+    It returns `deltas` of `FAST_SURFACES` [s]; `loss_before` and `loss_after`, the
+    world-model error in typical changes of one step; `refused`, True when data, loss
+    or gradient are not finite, and then the deltas are as given and both losses zero;
+    `repaired`, True when a given delta was not finite or not in its bound and was
+    projected first.
+
+    Args:
+        model: gives structure and shapes.
+        gradient_steps: each costs a forward and a backward pass, and one further
+            forward pass checks the last.
+
+    Raises:
+        ShapeMismatchError: by the function made, when an array's size is wrong.
+    """
+
+    def fast_update(weights: Arrays, deltas: Deltas, window: Arrays) -> dict[str, Any]:
+        deltas, sound = _projected(deltas)
+
+        def objective(mine: Deltas) -> at.Array:
+            core = _adapted(model, weights, {**deltas, **mine})
+            prediction = core.sequence(
+                window["states"][:-1],
+                window["task"],
+                window["starts"],
+                window["carry"],
+            )
+            weight = jnp.clip(window["weight"], 0.0, 1.0)
+            following = window["states"][1:]
+            return losses.world_model(prediction, following, core.change[...], weight)
+
+        mine = {name: deltas[name] for name in FAST_SURFACES}
+        descended = _descend(objective, mine, FAST_STEP, gradient_steps)
+        return _result(mine, descended, _finite(window), sound)
+
+    return fast_update
+
+
+def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpdate:
+    """The consolidation of models like `model`, none of whose numbers it keeps.
+
+    Arguments of the function made, all f32 but for `starts`:
+        weights, deltas: as for `make_fast`.
+        last_good: the delta of every surface that the robot last found good.
+        replay: b windows of local memories: `states` [b t+1 n] raw, `task` [b t k],
+            `starts` [b t] bool, `actions` [b t a] to imitate, `action_weight` [b t]
+            and `next_weight` [b t] between 0 and 1. The recurrence begins at zero, as
+            in training; leave the first steps of a window out by a weight of 0 where
+            the past matters.
+
+    It returns what `make_fast` does, with `deltas` of `CONSOLIDATED_SURFACES`; the
+    losses are action error plus world-model error plus the pull.
+
+    Args:
+        model: gives structure and shapes.
+        gradient_steps: as for `make_fast`, all on the same minibatch.
+
+    Raises:
+        ShapeMismatchError: by the function made, when an array's size is wrong.
+    """
+
+    def consolidate_update(
+        weights: Arrays, deltas: Deltas, last_good: Deltas, replay: Arrays
+    ) -> dict[str, Any]:
+        deltas, sound = _projected(deltas)
+        last_good, last_good_sound = _projected(last_good)
+        begin = jnp.zeros((replay["states"].shape[0], model.config.carry_size))
+
+        def objective(mine: Deltas) -> at.Array:
+            core = _adapted(model, weights, {**deltas, **mine})
+            prediction = core.sequence(
+                replay["states"][:, :-1], replay["task"], replay["starts"], begin
+            )
+            loss = losses.imitation(
+                prediction,
+                replay["actions"],
+                replay["states"][:, 1:],
+                core.change[...],
+                jnp.clip(replay["action_weight"], 0.0, 1.0),
+                jnp.clip(replay["next_weight"], 0.0, 1.0),
+                NEXT_SHARE,
+            )
+            return loss.total + PULL * _square_distance(mine, last_good)
+
+        mine = {name: deltas[name] for name in CONSOLIDATED_SURFACES}
+        descended = _descend(objective, mine, CONSOLIDATION_STEP, gradient_steps)
+        return _result(mine, descended, _finite(replay), sound & last_good_sound)
+
+    return consolidate_update
+
+
+def fast_inputs(model: WaveCore, steps: int) -> tuple[Any, ...]:
+    """Shapes and types of the fast update's arguments, for a window of t = steps."""
+    sizes = model.config
+    window = {
+        "states": _spec(steps + 1, sizes.state_size),
+        "task": _spec(steps, sizes.task_count),
+        "starts": _spec(steps, dtype=jnp.bool),
+        "weight": _spec(steps),
+        "carry": _spec(sizes.carry_size),
+    }
+    return (*_state_inputs(model), window)
+
+
+def consolidate_inputs(model: WaveCore, windows: int, steps: int) -> tuple[Any, ...]:
+    """Shapes and types of the consolidation's arguments; b = windows, t = steps."""
+    sizes = model.config
+    replay = {
+        "states": _spec(windows, steps + 1, sizes.state_size),
+        "task": _spec(windows, steps, sizes.task_count),
+        "starts": _spec(windows, steps, dtype=jnp.bool),
+        "actions": _spec(windows, steps, sizes.action_size),
+        "action_weight": _spec(windows, steps),
+        "next_weight": _spec(windows, steps),
+    }
+    weights, deltas = _state_inputs(model)
+    return weights, deltas, deltas, replay
+
+
+def _state_inputs(model: WaveCore) -> tuple[Any, Any]:
+    weights = {
+        name: _spec(*x.shape) for name, x in step_function.weights(model).items()
+    }
+    prefix = step_function.SURFACE_PREFIX
+    return weights, {name: weights[prefix + name] for name in surfaces.SURFACES}
+
+
+def _spec(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:  # noqa: ANN401 - jax has no public name for what it takes as a dtype
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def _adapted(model: WaveCore, weights: Arrays, deltas: Deltas) -> WaveCore:
+    """The model of these weights with the deltas added to its surfaces."""
+    changed = {}
+    for surface, delta in deltas.items():
+        name = step_function.SURFACE_PREFIX + surface
+        initial = weights.get(name)
+        if initial is None or initial.shape != delta.shape:
+            raise errors.ShapeMismatchError(
+                f"delta of {surface}",
+                None if initial is None else initial.shape,
+                delta.shape,
+                "use deltas and weights of one model",
+            )
+        changed[name] = initial + delta
+    return step_function.with_weights(model, {**weights, **changed})
+
+
+def _projected(deltas: Deltas) -> tuple[Deltas, at.Array]:
+    """Every delta inside its bound, and whether all of them were."""
+    pairs = {name: surfaces.project(name, x) for name, x in deltas.items()}
+    kept = jnp.stack([kept for _, kept in pairs.values()])
+    return {name: delta for name, (delta, _) in pairs.items()}, jnp.all(kept)
+
+
+def _descend(
+    objective: Objective, deltas: Deltas, length: float, gradient_steps: int
+) -> tuple[Deltas, at.Array, at.Array, at.Array]:
+    """Steps against the gradient, each inside the bounds and only if the loss falls.
+
+    Returns: the deltas, the loss before and after, whether loss and gradient were
+    finite before the first step.
+    """
+    loss, gradient = jax.value_and_grad(objective)(deltas)
+    before, finite = loss, jnp.isfinite(loss) & _finite(gradient)
+    step_length = jnp.asarray(length)
+    for remaining in reversed(range(gradient_steps)):
+        tried = _moved(deltas, gradient, step_length)
+        if remaining:
+            tried_loss, tried_gradient = jax.value_and_grad(objective)(tried)
+            better = (tried_loss < loss) & _finite(tried_gradient)
+            gradient = _choose(better, tried_gradient, gradient)
+        else:
+            tried_loss = objective(tried)
+            better = tried_loss < loss
+        deltas = _choose(better, tried, deltas)
+        loss = jnp.where(better, tried_loss, loss)
+        step_length = jnp.where(better, step_length, step_length / 2)
+    return deltas, before, loss, finite
+
+
+def _moved(deltas: Deltas, gradient: Deltas, length: at.Array) -> Deltas:
+    """Deltas after one step of `length`, both in shares of the bounds."""
+    # By shares, a surface with a larger bound may move further, and one whose gradient
+    # is small beside the others' moves little.
+    by_share = {name: g * surfaces.BOUNDS[name] for name, g in gradient.items()}
+    norm = jnp.linalg.norm(jnp.concatenate(list(by_share.values())))
+    unit = jnp.where(norm > 0, norm, 1.0)
+    moved = {
+        name: deltas[name] - length * surfaces.BOUNDS[name] * (g / unit)
+        for name, g in by_share.items()
+    }
+    return _projected(moved)[0]
+
+
+def _square_distance(deltas: Deltas, others: Deltas) -> at.Array:
+    """Sum over surfaces of the squared L2 distance, in shares of the bounds."""
+    parts = [
+        jnp.sum(jnp.square((delta - others[name]) / surfaces.BOUNDS[name]))
+        for name, delta in deltas.items()
+    ]
+    return jnp.sum(jnp.stack(parts))
+
+
+def _result(
+    given: Deltas,
+    descended: tuple[Deltas, at.Array, at.Array, at.Array],
+    data_finite: at.Array,
+    sound: at.Array,
+) -> dict[str, Any]:
+    deltas, before, after, finite = descended
+    accepted = finite & data_finite
+    return {
+        "deltas": _choose(accepted, deltas, given),
+        "loss_before": jnp.where(accepted, before, 0.0),
+        "loss_after": jnp.where(accepted, after, 0.0),
+        "refused": ~accepted,
+        "repaired": ~sound,
+    }
+
+
+def _choose(first: at.Array, a: Deltas, b: Deltas) -> Deltas:
+    return jax.tree.map(lambda x, y: jnp.where(first, x, y), a, b)
+
+
+def _finite(arrays: Arrays) -> at.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays.values()]))

@@ -1,0 +1,433 @@
+"""Updates learn, stay in their bounds whatever the data, and export unchanged."""
+
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from model import errors, losses, normalisation, step_function, surfaces, testing
+from model import updates as up
+from model.wavecore import WaveCore
+
+N, A, K = 6, 2, 3
+STEPS, WINDOWS = 8, 16
+GOALS = np.array([[1, 0], [-1, 1], [0, -1]], np.float32)
+
+
+def episodes(count, steps, seed):
+    """A damped point driven to the goal of its task: states, actions, tasks."""
+    random = np.random.default_rng(seed)
+    task = random.integers(0, K, count)
+    goal, speed = GOALS[task], np.zeros((count, 2), np.float32)
+    place = random.uniform(-1.5, 1.5, (count, 2)).astype(np.float32)
+    states, actions = [], []
+    for _ in range(steps + 1):
+        states.append(np.concatenate([place, speed, goal - place], axis=1))
+        actions.append(np.clip(1.5 * (goal - place) - speed, -1, 1))
+        speed = 0.8 * speed + 0.3 * actions[-1]
+        place = place + 0.2 * speed
+    tasks = np.repeat(np.eye(K, dtype=np.float32)[task][:, None], steps, axis=1)
+    return np.stack(states, 1), np.stack(actions, 1)[:, :-1], tasks
+
+
+def measured(core, states, actions, tasks):
+    """Losses over whole episodes [b t+1 n]."""
+    starts, weight = np.zeros(tasks.shape[:2], bool), np.ones(tasks.shape[:2], "f4")
+    carry = jnp.zeros((len(states), core.config.carry_size))
+    said = core.sequence(states[:, :-1], tasks, starts, carry)
+    following, change = states[:, 1:], core.change[...]
+    return losses.imitation(said, actions, following, change, weight, weight, 1.0)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model trained for a moment; it predicts well what it knows."""
+    data = episodes(256, 24, seed=0)
+    statistics = normalisation.measure(list(data[0]))
+    model = WaveCore(testing.SIZES, statistics, np.random.default_rng(0))
+    graph, constant, parameters, rest = nnx.split(
+        model,
+        surfaces.Normalisation,
+        nnx.Any(surfaces.Backbone, surfaces.Head),
+        ...,
+    )
+    optimizer = optax.adam(5e-3)
+
+    @jax.jit
+    def train(parameters, moments, batch):
+        gradient = jax.grad(
+            lambda p: measured(nnx.merge(graph, constant, p, rest), *batch).total
+        )(parameters)
+        change, moments = optimizer.update(gradient, moments)
+        return optax.apply_updates(parameters, change), moments
+
+    moments, random = optimizer.init(parameters), np.random.default_rng(1)
+    for _ in range(300):
+        index = random.integers(0, 256, 32)
+        parameters, moments = train(parameters, moments, [x[index] for x in data])
+    return nnx.merge(graph, constant, parameters, rest)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return testing.model()
+
+
+@pytest.fixture(scope="module")
+def fast(model):
+    return jax.jit(up.make_fast(model))
+
+
+@pytest.fixture(scope="module")
+def consolidate(model):
+    return jax.jit(up.make_consolidate(model))
+
+
+def zero_deltas(model):
+    prefix = step_function.SURFACE_PREFIX
+    initial = step_function.initial_surfaces(model)
+    return {n: np.zeros_like(initial[prefix + n]) for n in surfaces.SURFACES}
+
+
+def adapted(weights, deltas):
+    """The surfaces of these weights with the deltas added, by the step's names."""
+    prefix = step_function.SURFACE_PREFIX
+    return {prefix + n: weights[prefix + n] + delta for n, delta in deltas.items()}
+
+
+@pytest.fixture(scope="module")
+def errors_of(model):
+    """Losses of (weights, deltas) over (states, actions, tasks)."""
+
+    @jax.jit
+    def errors_of(weights, deltas, data):
+        weights = weights | adapted(weights, deltas)
+        return measured(step_function.with_weights(model, weights), *data)
+
+    return errors_of
+
+
+def filled(spec, seed):
+    """Plausible data of the shapes an update takes."""
+    data = {
+        name: testing.numbers(*x.shape, seed=seed + i)
+        if x.dtype == np.float32
+        else np.zeros(x.shape, bool)
+        for i, (name, x) in enumerate(spec.items())
+    }
+    for name in data:
+        if name.endswith("weight"):
+            data[name] = np.ones_like(data[name])
+    return data
+
+
+def window(model, seed=3):
+    return filled(up.fast_inputs(model, STEPS)[-1], seed)
+
+
+def replay(model, seed=3):
+    return filled(up.consolidate_inputs(model, WINDOWS, STEPS)[-1], seed)
+
+
+@pytest.fixture(scope="module")
+def adapt(trained, fast):
+    """Fast updates along episodes, as a robot makes them between control steps."""
+    step = jax.jit(step_function.make(trained))
+    weights = step_function.weights(trained)
+
+    def adapt(data, update_count):
+        (states, _, tasks), deltas = data, zero_deltas(trained)
+        for i in range(update_count):
+            first, carry = i % STEPS, weights["carry"]
+            for t in range(first):
+                said = step(
+                    observation_state=states[i, t],
+                    task=tasks[i, t],
+                    carry=carry,
+                    **adapted(weights, deltas),
+                )
+                carry = said["next_carry"]
+            recent = {
+                "states": states[i, first : first + STEPS + 1],
+                "task": tasks[i, first : first + STEPS],
+                "starts": np.arange(STEPS) + first == 0,
+                "weight": np.ones(STEPS, np.float32),
+                "carry": carry,
+            }
+            result = fast(weights, deltas, recent)
+            assert not result["refused"]
+            deltas |= result["deltas"]
+        return deltas
+
+    return adapt
+
+
+def test_fast_updates_win_back_part_of_what_a_shifted_sensor_costs(
+    trained, adapt, errors_of
+):
+    weights, unadapted = step_function.weights(trained), zero_deltas(trained)
+    states, actions, tasks = data = episodes(64, 24, seed=9)
+    scale = np.array([1, 1.2, 0.8, 1, 1, 1], np.float32)
+    bias = np.array([0.4, -0.3, 0.05, 0, 0, 0.3], np.float32)
+    shifted = (states * scale + bias, actions, tasks)
+    known = errors_of(weights, unadapted, data)
+    before = errors_of(weights, unadapted, shifted)
+    after = errors_of(weights, adapt(shifted, 48), shifted)
+    lost = before.next_observation - known.next_observation
+    assert before.next_observation - after.next_observation > 0.4 * lost
+    # The action was no part of the loss, and profits all the same.
+    assert after.action < before.action
+
+
+def test_fast_updates_of_an_unchanged_robot_change_little(trained, adapt, errors_of):
+    weights, data = step_function.weights(trained), episodes(64, 24, seed=9)
+    before = errors_of(weights, zero_deltas(trained), data)
+    after = errors_of(weights, adapt(data, 48), data)
+    assert after.next_observation < before.next_observation + 0.02
+    assert after.action < before.action + 0.02
+
+
+def test_consolidation_learns_a_biased_actuator_and_stays_near_the_last_good(
+    trained, consolidate, errors_of
+):
+    states, actions, tasks = episodes(256, 24, seed=4)
+    needed = actions + np.array([0.15, -0.1], np.float32)
+    weights, random = step_function.weights(trained), np.random.default_rng(2)
+    deltas = last_good = zero_deltas(trained)
+    for _ in range(60):
+        index, t = random.integers(64, 256, WINDOWS), random.integers(24 - STEPS)
+        memories = {
+            "states": states[index, t : t + STEPS + 1],
+            "task": tasks[index, t : t + STEPS],
+            "starts": np.zeros((WINDOWS, STEPS), bool),
+            "actions": needed[index, t : t + STEPS],
+            "action_weight": np.ones((WINDOWS, STEPS), np.float32),
+            "next_weight": np.ones((WINDOWS, STEPS), np.float32),
+        }
+        deltas = deltas | consolidate(weights, deltas, last_good, memories)["deltas"]
+    held_out = (states[:64], needed[:64], tasks[:64])
+    before = errors_of(weights, last_good, held_out)
+    after = errors_of(weights, deltas, held_out)
+    assert after.action < 0.5 * before.action
+    assert after.next_observation < before.next_observation + 0.02
+    for name, delta in deltas.items():
+        assert np.linalg.norm(delta) < 0.7 * surfaces.BOUNDS[name]
+
+
+def test_without_memories_consolidation_returns_to_the_last_good_delta(
+    model, consolidate
+):
+    weights, last_good = step_function.weights(model), zero_deltas(model)
+    last_good["head"] = np.full_like(last_good["head"], 0.01)
+    nothing = replay(model) | {
+        "action_weight": np.zeros((WINDOWS, STEPS), np.float32),
+        "next_weight": np.zeros((WINDOWS, STEPS), np.float32),
+    }
+    deltas = zero_deltas(model)
+    for _ in range(10):
+        deltas = deltas | consolidate(weights, deltas, last_good, nothing)["deltas"]
+    far = np.linalg.norm(last_good["head"])
+    assert np.linalg.norm(deltas["head"] - last_good["head"]) < 0.2 * far
+
+
+def test_loss_never_rises_and_more_gradient_steps_lower_it_further(model, fast):
+    weights, deltas = step_function.weights(model), zero_deltas(model)
+    repeated = jax.jit(up.make_fast(model, gradient_steps=3))
+    once_sum = often_sum = 0
+    for seed in range(20):
+        once = fast(weights, deltas, window(model, seed))
+        often = repeated(weights, deltas, window(model, seed))
+        for result in (once, often):
+            assert result["loss_after"] <= result["loss_before"]
+        once_sum += once["loss_before"] - once["loss_after"]
+        often_sum += often["loss_before"] - often["loss_after"]
+        deltas = deltas | often["deltas"]
+    assert often_sum > 1.5 * once_sum > 0
+
+
+def test_only_the_surfaces_of_the_loop_come_back(model, fast, consolidate):
+    weights, deltas = step_function.weights(model), zero_deltas(model)
+    quick = fast(weights, deltas, window(model))
+    slow = consolidate(weights, deltas, deltas, replay(model))
+    assert set(quick["deltas"]) == {"calibration", "adapters"}
+    assert set(slow["deltas"]) == {"adapters", "head", "skill_memory"}
+    diagnostics = {"loss_before", "loss_after", "refused", "repaired"}
+    assert set(quick) == set(slow) == diagnostics | {"deltas"}
+    assert all(quick[name].shape == () for name in diagnostics)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_data_that_are_not_finite_leave_the_delta_bit_for_bit(
+    model, fast, consolidate, value
+):
+    weights = step_function.weights(model)
+    deltas = {
+        n: testing.numbers(*x.shape) * 1e-2 for n, x in zero_deltas(model).items()
+    }
+    for name, array in window(model).items():
+        if array.dtype == np.float32:
+            bad = window(model)
+            bad[name].flat[-1] = value
+            check_refused(fast(weights, deltas, bad), deltas)
+    for name, array in replay(model).items():
+        if array.dtype == np.float32:
+            bad = replay(model)
+            bad[name].flat[-1] = value
+            check_refused(consolidate(weights, deltas, deltas, bad), deltas)
+
+
+def check_refused(result, deltas):
+    assert result["refused"]
+    assert not result["repaired"]
+    assert result["loss_before"] == result["loss_after"] == 0
+    for name, delta in result["deltas"].items():
+        np.testing.assert_array_equal(delta, deltas[name])
+
+
+def test_gradient_that_is_not_finite_is_refused(model, fast):
+    weights = step_function.weights(model)
+    # A backbone that overflows: data and deltas are sound, the gradient is not.
+    weights["backbone/encode_state"] = np.full_like(
+        weights["backbone/encode_state"], 3e38
+    )
+    deltas = zero_deltas(model)
+    check_refused(fast(weights, deltas, window(model)), deltas)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, -3e38, 2.0])
+def test_bad_delta_is_repaired_before_it_is_used(model, fast, consolidate, value):
+    weights = step_function.weights(model)
+    for name, delta in zero_deltas(model).items():
+        deltas = zero_deltas(model)
+        deltas[name] = np.full_like(delta, value)
+        for result in (
+            fast(weights, deltas, window(model)),
+            consolidate(weights, deltas, zero_deltas(model), replay(model)),
+            consolidate(weights, zero_deltas(model), deltas, replay(model)),
+        ):
+            assert result["repaired"]
+            check_bounded(result)
+
+
+def check_bounded(result):
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(result))
+    for name, delta in result["deltas"].items():
+        length = np.linalg.norm(np.asarray(delta, np.float64))
+        assert length <= surfaces.BOUNDS[name]
+
+
+def test_export_serialised_and_read_back_gives_the_same_numbers(
+    model, fast, consolidate
+):
+    weights, deltas = step_function.weights(model), zero_deltas(model)
+    for jitted, specs, values in (
+        (fast, up.fast_inputs(model, STEPS), (weights, deltas, window(model))),
+        (
+            consolidate,
+            up.consolidate_inputs(model, WINDOWS, STEPS),
+            (weights, deltas, deltas, replay(model)),
+        ),
+    ):
+        content = jax.export.export(jitted)(*specs).serialize()
+        exported = jax.export.deserialize(content)
+        wanted, got = jitted(*values), exported.call(*values)
+        assert jax.tree.structure(wanted) == jax.tree.structure(got)
+        jax.tree.map(np.testing.assert_array_equal, wanted, got)
+
+
+def test_backbone_is_shared_and_not_copied_into_the_export(model, fast):
+    content = jax.export.export(fast)(*up.fast_inputs(model, STEPS)).serialize()
+    size = sum(x.nbytes for x in step_function.weights(model).values())
+    other = testing.model(seed=1)
+    exported = jax.export.deserialize(content)
+    values = (step_function.weights(other), zero_deltas(other), window(other))
+    np.testing.assert_allclose(
+        exported.call(*values)["loss_before"], fast(*values)["loss_before"]
+    )
+    bigger = testing.model(testing.SIZES.__class__(N, A, K, width=64))
+    grown = jax.export.export(jax.jit(up.make_fast(bigger)))(
+        *up.fast_inputs(bigger, STEPS)
+    ).serialize()
+    more = sum(x.nbytes for x in step_function.weights(bigger).values())
+    assert len(grown) - len(content) < 0.05 * (more - size)
+
+
+def test_array_of_another_model_is_refused_by_name(model, fast):
+    weights, deltas = step_function.weights(model), zero_deltas(model)
+    deltas["head"] = np.zeros(3, np.float32)
+    with pytest.raises(errors.ShapeMismatchError, match="head"):
+        fast(weights, deltas, window(model))
+    del weights["surface_head"]
+    with pytest.raises(errors.ShapeMismatchError, match="head"):
+        fast(weights, zero_deltas(model), window(model))
+
+
+HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-38, 1e4, 7.0)
+
+
+def spoilt(random, arrays, share):
+    """Some arrays replaced, scaled or sprinkled with hostile numbers."""
+    spoilt = {}
+    for name, given in arrays.items():
+        array = given
+        value = np.float32(random.choice(HOSTILE))
+        draw = random.uniform()
+        if array.dtype == bool:
+            array = random.uniform(size=array.shape) < 0.2
+        elif draw < share / 3:
+            array = np.full_like(array, value)
+        elif draw < 2 * share / 3:
+            array = array.copy()
+            array.flat[random.integers(array.size)] = value
+        elif draw < share:
+            array = array * np.float32(10.0 ** random.integers(-30, 30))
+        spoilt[name] = array
+    return spoilt
+
+
+def digest(arrays):
+    joined = b"".join(x.tobytes() for _, x in sorted(arrays.items()))
+    return hashlib.sha256(joined).hexdigest()
+
+
+def test_thousands_of_hostile_updates_reach_neither_backbone_nor_limits(
+    model, fast, consolidate
+):
+    random = np.random.default_rng(7)
+    weights = step_function.weights(model)
+    before, backbone = digest(weights), step_function.backbone_digest(model)
+    step = jax.jit(step_function.make(model))
+    deltas = last_good = zero_deltas(model)
+    windows = [window(model, seed) for seed in range(10)]
+    replays = [replay(model, seed) for seed in range(10)]
+    refused = repaired = 0
+    for i in range(2000):
+        given = spoilt(random, deltas, 0.1)
+        quick = fast(weights, given, spoilt(random, windows[i % 10], 0.3))
+        good = spoilt(random, last_good, 0.1)
+        memories = spoilt(random, replays[i % 10], 0.3)
+        slow = consolidate(weights, deltas | quick["deltas"], good, memories)
+        check_bounded(quick)
+        check_bounded(slow)
+        deltas = jax.tree.map(np.asarray, deltas | quick["deltas"] | slow["deltas"])
+        refused += int(quick["refused"]) + int(slow["refused"])
+        repaired += int(quick["repaired"]) + int(slow["repaired"])
+        action = step(
+            observation_state=windows[i % 10]["states"][0] * 10.0 ** (i % 37),
+            task=np.eye(K, dtype=np.float32)[i % K],
+            carry=weights["carry"],
+            **adapted(weights, deltas),
+        )["action"]
+        assert np.isfinite(action).all()
+        assert np.abs(np.clip(action, -1, 1)).max() <= 1
+    assert refused > 400
+    assert repaired > 400
+    assert 4000 - refused > 400
+    assert digest(weights) == before
+    assert step_function.backbone_digest(model) == backbone
+    again = step_function.from_weights(model.config, weights)
+    assert step_function.backbone_digest(again) == backbone
