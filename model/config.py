@@ -78,7 +78,7 @@ class WaveCoreConfig:
 def tiny(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
     """The smallest useful model, for tests: structure and no skill.
 
-    `./bazelw run //cloud:train -- --preset=tiny --steps=200`: 8 thousand parameters,
+    `./bazelw run //cloud:train -- --preset=tiny --steps=200`: 5 thousand parameters,
     seconds on a CPU.
 
     Raises:
