@@ -35,6 +35,7 @@ import jax.numpy as jnp
 
 from model import array_types as at
 from model import errors, losses, step_function, surfaces
+from model.config import WaveCoreConfig
 from model.wavecore import WaveCore
 
 FAST_SURFACES = ("calibration", "adapters")
@@ -80,10 +81,14 @@ def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
             forward pass checks the last.
 
     Raises:
-        ShapeMismatchError: by the function made, when an array's size is wrong.
+        ShapeMismatchError: by the function made, when an array is missing, unknown or
+            of a wrong size.
     """
+    fixed = _fixed_inputs(model)
 
     def fast_update(weights: Arrays, deltas: Deltas, window: Arrays) -> dict[str, Any]:
+        expected = _window(model.config, _steps(window))
+        _check((*fixed, expected), (weights, deltas, window))
         deltas, sound = _projected(deltas)
 
         def objective(mine: Deltas) -> at.Array:
@@ -125,15 +130,20 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
         gradient_steps: as for `make_fast`, all on the same minibatch.
 
     Raises:
-        ShapeMismatchError: by the function made, when an array's size is wrong.
+        ShapeMismatchError: by the function made, when an array is missing, unknown or
+            of a wrong size.
     """
+    fixed = _fixed_inputs(model)
 
     def consolidate_update(
         weights: Arrays, deltas: Deltas, last_good: Deltas, replay: Arrays
     ) -> dict[str, Any]:
+        windows = len(replay["starts"]) if "starts" in replay else 1
+        expected = _replay(model.config, windows, _steps(replay))
+        _check((*fixed, fixed[1], expected), (weights, deltas, last_good, replay))
         deltas, sound = _projected(deltas)
         last_good, last_good_sound = _projected(last_good)
-        begin = jnp.zeros((replay["states"].shape[0], model.config.carry_size))
+        begin = jnp.zeros((windows, model.config.carry_size))
 
         def objective(mine: Deltas) -> at.Array:
             core = _adapted(model, weights, {**deltas, **mine})
@@ -160,33 +170,16 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
 
 def fast_inputs(model: WaveCore, steps: int) -> tuple[Any, ...]:
     """Shapes and types of the fast update's arguments, for a window of t = steps."""
-    sizes = model.config
-    window = {
-        "states": _spec(steps + 1, sizes.state_size),
-        "task": _spec(steps, sizes.task_count),
-        "starts": _spec(steps, dtype=jnp.bool),
-        "weight": _spec(steps),
-        "carry": _spec(sizes.carry_size),
-    }
-    return (*_state_inputs(model), window)
+    return (*_fixed_inputs(model), _window(model.config, steps))
 
 
 def consolidate_inputs(model: WaveCore, windows: int, steps: int) -> tuple[Any, ...]:
     """Shapes and types of the consolidation's arguments; b = windows, t = steps."""
-    sizes = model.config
-    replay = {
-        "states": _spec(windows, steps + 1, sizes.state_size),
-        "task": _spec(windows, steps, sizes.task_count),
-        "starts": _spec(windows, steps, dtype=jnp.bool),
-        "actions": _spec(windows, steps, sizes.action_size),
-        "action_weight": _spec(windows, steps),
-        "next_weight": _spec(windows, steps),
-    }
-    weights, deltas = _state_inputs(model)
-    return weights, deltas, deltas, replay
+    weights, deltas = _fixed_inputs(model)
+    return weights, deltas, deltas, _replay(model.config, windows, steps)
 
 
-def _state_inputs(model: WaveCore) -> tuple[Any, Any]:
+def _fixed_inputs(model: WaveCore) -> tuple[Any, Any]:
     weights = {
         name: _spec(*x.shape) for name, x in step_function.weights(model).items()
     }
@@ -194,24 +187,52 @@ def _state_inputs(model: WaveCore) -> tuple[Any, Any]:
     return weights, {name: weights[prefix + name] for name in surfaces.SURFACES}
 
 
+def _window(sizes: WaveCoreConfig, steps: int) -> dict[str, jax.ShapeDtypeStruct]:
+    return {
+        "states": _spec(steps + 1, sizes.state_size),
+        "task": _spec(steps, sizes.task_count),
+        "starts": _spec(steps, dtype=jnp.bool),
+        "weight": _spec(steps),
+        "carry": _spec(sizes.carry_size),
+    }
+
+
+def _replay(
+    sizes: WaveCoreConfig, windows: int, steps: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    return {
+        "states": _spec(windows, steps + 1, sizes.state_size),
+        "task": _spec(windows, steps, sizes.task_count),
+        "starts": _spec(windows, steps, dtype=jnp.bool),
+        "actions": _spec(windows, steps, sizes.action_size),
+        "action_weight": _spec(windows, steps),
+        "next_weight": _spec(windows, steps),
+    }
+
+
 def _spec(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:  # noqa: ANN401 - jax has no public name for what it takes as a dtype
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
+def _check(expected: tuple[Any, ...], got: tuple[Any, ...]) -> None:
+    """Compares every array's shape, because one of length 1 would be broadcast."""
+    for arrays, given in zip(expected, got, strict=True):
+        shapes = {name: tuple(x.shape) for name, x in given.items()}
+        for name in sorted(arrays.keys() | given.keys()):
+            wanted = arrays[name].shape if name in arrays else "no such array"
+            if shapes.get(name) != wanted:
+                raise errors.ShapeMismatchError(
+                    name,
+                    wanted,
+                    shapes.get(name, "nothing"),
+                    "use arrays of this model",
+                )
+
+
 def _adapted(model: WaveCore, weights: Arrays, deltas: Deltas) -> WaveCore:
     """The model of these weights with the deltas added to its surfaces."""
-    changed = {}
-    for surface, delta in deltas.items():
-        name = step_function.SURFACE_PREFIX + surface
-        initial = weights.get(name)
-        if initial is None or initial.shape != delta.shape:
-            raise errors.ShapeMismatchError(
-                f"delta of {surface}",
-                None if initial is None else initial.shape,
-                delta.shape,
-                "use deltas and weights of one model",
-            )
-        changed[name] = initial + delta
+    names = {name: step_function.SURFACE_PREFIX + name for name in deltas}
+    changed = {names[n]: weights[names[n]] + delta for n, delta in deltas.items()}
     return step_function.with_weights(model, {**weights, **changed})
 
 

@@ -356,14 +356,31 @@ def test_backbone_is_shared_and_not_copied_into_the_export(model, fast):
     assert len(grown) - len(content) < 0.05 * (more - size)
 
 
-def test_array_of_another_model_is_refused_by_name(model, fast):
+@pytest.mark.parametrize("argument", [0, 1, 2])
+def test_arrays_of_another_shape_missing_or_unknown_are_refused_by_name(
+    model, fast, argument
+):
+    def arguments():
+        return [step_function.weights(model), zero_deltas(model), window(model)]
+
+    name = ("surface_head", "head", "weight")[argument]
+    for wrong, message in (
+        (lambda x: x.update({name: np.zeros(1, np.float32)}), f"{name}.*got \\(1,\\)"),
+        (lambda x: x.pop(name), f"{name}.*got nothing"),
+        (lambda x: x.update(other=np.zeros(1, np.float32)), "other.*no such array"),
+    ):
+        values = arguments()
+        wrong(values[argument])
+        with pytest.raises(errors.ShapeMismatchError, match=message):
+            fast(*values)
+
+
+def test_memories_without_a_label_are_refused_by_name(model, consolidate):
     weights, deltas = step_function.weights(model), zero_deltas(model)
-    deltas["head"] = np.zeros(3, np.float32)
-    with pytest.raises(errors.ShapeMismatchError, match="head"):
-        fast(weights, deltas, window(model))
-    del weights["surface_head"]
-    with pytest.raises(errors.ShapeMismatchError, match="head"):
-        fast(weights, zero_deltas(model), window(model))
+    memories = replay(model)
+    del memories["actions"]
+    with pytest.raises(errors.ShapeMismatchError, match="actions"):
+        consolidate(weights, deltas, deltas, memories)
 
 
 HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-38, 1e4, 7.0)
