@@ -87,7 +87,8 @@ def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
     fixed = _fixed_inputs(model)
 
     def fast_update(weights: Arrays, deltas: Deltas, window: Arrays) -> dict[str, Any]:
-        expected = _window(model.config, _steps(window))
+        (steps,) = _lengths(window, 1)
+        expected = _window(model.config, steps)
         _check((*fixed, expected), (weights, deltas, window))
         deltas, sound = _projected(deltas)
 
@@ -138,8 +139,8 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
     def consolidate_update(
         weights: Arrays, deltas: Deltas, last_good: Deltas, replay: Arrays
     ) -> dict[str, Any]:
-        windows = len(replay["starts"]) if "starts" in replay else 1
-        expected = _replay(model.config, windows, _steps(replay))
+        windows, steps = _lengths(replay, 2)
+        expected = _replay(model.config, windows, steps)
         _check((*fixed, fixed[1], expected), (weights, deltas, last_good, replay))
         deltas, sound = _projected(deltas)
         last_good, last_good_sound = _projected(last_good)
@@ -208,6 +209,12 @@ def _replay(
         "action_weight": _spec(windows, steps),
         "next_weight": _spec(windows, steps),
     }
+
+
+def _lengths(arrays: Arrays, axes: int) -> tuple[int, ...]:
+    """Lengths that differ between calls, by `starts`; ones where that is wrong."""
+    shape = tuple(arrays["starts"].shape) if "starts" in arrays else ()
+    return shape if len(shape) == axes else (1,) * axes
 
 
 def _spec(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:  # noqa: ANN401 - jax has no public name for what it takes as a dtype
