@@ -26,11 +26,12 @@ TREES = {
     "sim": ("sim.in", X86_64),
     "model": ("model.in", X86_64),
     "cloud": ("cloud.in", X86_64),
+    "notebook": ("notebook.in", X86_64),
     "dev": ("dev.in", X86_64),
     "build": ("build.in", X86_64),
     "uv": ("uv.in", X86_64),
 }
-TOGETHER = ("sim.in", "cloud.in", "dev.in")
+TOGETHER = ("notebook.in", "dev.in")
 
 
 def requirement_lines(path: Path) -> list[str]:

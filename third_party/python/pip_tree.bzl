@@ -68,6 +68,11 @@ def _index(ctx, python):
         index = got.stdout.strip() if got.return_code == 0 else ""
     return {"UV_DEFAULT_INDEX": index} if index else {}
 
+def _certificates(ctx):
+    """Lets uv trust what this machine trusts, for a proxy that has a root of its own."""
+    found = ctx.path("/etc/ssl/certs/ca-certificates.crt").exists
+    return {"UV_SYSTEM_CERTS": "1"} if found else {}
+
 def _pip_tree_impl(ctx):
     python = ctx.path(ctx.attr.python)
     ctx.symlink(ctx.path(ctx.attr.lock), "lock.txt")
@@ -95,7 +100,7 @@ def _pip_tree_impl(ctx):
     ]
     if ctx.attr.platform:
         install += ["--python-platform", ctx.attr.platform, "--python-version", "3.13"]
-    environment = {"SOURCE_DATE_EPOCH": "315532800"} | _index(ctx, python)
+    environment = {"SOURCE_DATE_EPOCH": "315532800"} | _index(ctx, python) | _certificates(ctx)
     if ctx.attr.sdists:
         # Built with the locked setuptools beside the lock, not with what an index holds today.
         _run(ctx, install[:install.index("--target")] + ["--target", "build-tools"] +
