@@ -142,6 +142,12 @@ class FitResult:
     resumed_from: int | None
 
 
+MakeModel = Callable[
+    [int, int, int, normalisation.Statistics, np.random.Generator], nnx.Module
+]
+"""State size, action size, task count, statistics and random numbers to a model that
+has WaveCore's `sequence` and `config.carry_size`."""
+
 State = dict[str, Any]
 """step i32, parameters, average (both by path), optimizer (a list of arrays)."""
 
@@ -154,8 +160,12 @@ def fit(
     checkpoint_dir: Path,
     on_progress: Callable[[Progress], None],
     on_note: Callable[[str], None] = lambda line: None,
+    make_model: MakeModel | None = None,
 ) -> FitResult:
     """Trains to `config.steps`, from the newest checkpoint in `checkpoint_dir`.
+
+    `make_model` makes what WaveCore is compared with; default: WaveCore of
+    `config.preset`.
 
     Raises:
         DatasetError: the episodes do not fit together; nothing was trained.
@@ -169,7 +179,9 @@ def fit(
     shortest = config.sequence_length + 1
     train = step_stream.join(dataset_train, tasks, *sizes, shortest)
     held_out = step_stream.join(dataset_val, tasks, *sizes) if dataset_val else None
-    trainer = _Trainer(train, held_out, len(tasks), config)
+    trainer = _Trainer(
+        train, held_out, len(tasks), config, make_model or _wavecore(config.preset)
+    )
     identity = trainer.identity
     with checkpoints.Checkpoints(checkpoint_dir, identity, on_note) as saved:
         state, resumed_from = _begin(trainer, saved)
@@ -242,21 +254,18 @@ class _Trainer:
         held_out: step_stream.StepStream | None,
         task_count: int,
         config: TrainConfig,
+        make_model: MakeModel,
     ) -> None:
         self.config = config
         self.identity = _identity(train, config)
         episodes = np.split(train.states, np.flatnonzero(train.starts)[1:])
         statistics = normalisation.measure(episodes)
         sizes = (train.states.shape[1], train.actions.shape[1], task_count)
-        model = WaveCore(
-            model_config.PRESETS[config.preset](*sizes),
-            statistics,
-            np.random.default_rng(config.seed),
-        )
-        self._graph, constant, self._trained, untrained = nnx.split(
+        model = make_model(*sizes, statistics, np.random.default_rng(config.seed))
+        self._graph, constant, untrained, self._trained = nnx.split(
             model,
             surfaces.Normalisation,
-            nnx.Any(surfaces.Backbone, surfaces.Head),
+            nnx.Any(surfaces.Calibration, surfaces.Adapters, surfaces.SkillMemory),
             ...,
         )
         self._fixed = (constant, untrained)
@@ -296,7 +305,7 @@ class _Trainer:
     def _merge(self, parameters: Mapping[str, jax.Array]) -> WaveCore:
         trained = surfaces.with_arrays(self._trained, parameters)
         constant, untrained = self._fixed
-        return nnx.merge(self._graph, constant, trained, untrained)
+        return nnx.merge(self._graph, constant, untrained, trained)
 
     def _updated(
         self, state: State, stream: step_stream.StepStream
@@ -360,6 +369,20 @@ class _Trainer:
         self, parameters: Mapping[str, jax.Array], stream: step_stream.StepStream
     ) -> losses.Losses:
         return self._losses(parameters, jax.tree.map(lambda x: x[None], stream))
+
+
+def _wavecore(preset: str) -> MakeModel:
+    def make(
+        state_size: int,
+        action_size: int,
+        task_count: int,
+        statistics: normalisation.Statistics,
+        random: np.random.Generator,
+    ) -> WaveCore:
+        sizes = model_config.PRESETS[preset](state_size, action_size, task_count)
+        return WaveCore(sizes, statistics, random)
+
+    return make
 
 
 def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
