@@ -10,7 +10,8 @@ Axes:
     e  channels of one recurrence
     f  hidden channels of one particle mixer
     c  all recurrent channels of the model, blocks times e
-    m  slots of the skill memory
+    l  levels of the skill memory
+    m  slots of one level of the skill memory
     s  one surface as a flat vector
 
 An ellipsis, or `*b`, stands for any number of leading axes. The aliases are

@@ -1,8 +1,21 @@
-"""The shape of a WaveCore, as one frozen record with named presets."""
+"""The shape of a WaveCore, as one frozen record with named presets.
+
+A preset names two records: the sizes of the model, and the settings of training that
+go with them. The second belongs here because it is chosen together with the sizes:
+what fits into a device, and which learning rate a width bears.
+"""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Literal
 
 from model import errors
+from rlds.spec import EpisodeSpec
+
+SMALLEST_IMAGE = 16
+"""The encoder halves an image three times and needs two rows after that."""
+
+_MAY_BE_ZERO = ("image_height", "image_width", "audio_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,17 +31,26 @@ class WaveCoreConfig:
         hidden_size: f, hidden channels of the particle mixer of one block.
         block_count: number of residual blocks.
         adapter_rank: rank of the low-rank residual of one block.
-        skill_slots: m, slots of the skill memory.
+        skill_levels: l, levels of the skill memory.
+        skill_slots: m, slots of one level.
+        skill_period: level l is written at every `skill_period ** l`-th
+            consolidation, so the first at each and every further one more rarely.
         longest_memory_steps: initial time constant of the slowest recurrent
             channel, in control steps; the fastest begins at one step.
         channels_per_gate: recurrent channels that share one gate; more of them make
             the recurrence a matrix product in its chunked form.
         oscillating: whether pairs of recurrent channels turn by a learned angle per
             step (complex recurrence) instead of only fading (real).
+        image_height: h, rows of a camera frame; 0 for a robot without a camera.
+        image_width: w, columns of a frame; 0 with `image_height`.
+        image_channels: channels of the first convolution of the image encoder; each
+            of the two that follow has twice as many as the one before.
+        audio_size: log-mel channels of the sound of one step; 0 without sound.
 
     Raises:
-        ConfigError: a size is not a positive whole number, or gates or pairs do not
-            divide the recurrent channels.
+        ConfigError: a size is not a positive whole number, gates or pairs do not
+            divide the recurrent channels, or a frame is smaller than
+            `SMALLEST_IMAGE`.
     """
 
     state_size: int
@@ -39,22 +61,36 @@ class WaveCoreConfig:
     hidden_size: int = 192
     block_count: int = 2
     adapter_rank: int = 4
-    skill_slots: int = 8
+    skill_levels: int = 2
+    skill_slots: int = 4
+    skill_period: int = 8
     longest_memory_steps: int = 32
     channels_per_gate: int = 1
     oscillating: bool = False
+    image_height: int = 0
+    image_width: int = 0
+    image_channels: int = 16
+    audio_size: int = 0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name == "oscillating" and type(value) is bool:
                 continue
-            if type(value) is not int or value < 1:
+            least = 0 if field.name in _MAY_BE_ZERO else 1
+            if type(value) is not int or value < least:
                 raise errors.ConfigError(
                     f"WaveCoreConfig.{field.name}: expected a whole number of at"
-                    f" least 1, got {value!r}; give every size explicitly"
+                    f" least {least}, got {value!r}; give every size explicitly"
                 )
 
+        frame = (self.image_height, self.image_width)
+        if frame != (0, 0) and min(frame) < SMALLEST_IMAGE:
+            raise errors.ConfigError(
+                f"WaveCoreConfig.image_height, image_width: expected at least"
+                f" {SMALLEST_IMAGE} each, or 0 and 0 without a camera, got {frame};"
+                " frames are scaled to this size before they reach the model"
+            )
         shared = self.channels_per_gate * (2 if self.oscillating else 1)
         if self.recurrence_size % shared:
             raise errors.ConfigError(
@@ -73,6 +109,81 @@ class WaveCoreConfig:
     def carry_size(self) -> int:
         """c, recurrent channels of the whole model."""
         return self.block_count * self.recurrence_size
+
+    @property
+    def skill_periods(self) -> tuple[int, ...]:
+        """Consolidations from one write of a level to its next, by level."""
+        return tuple(self.skill_period**level for level in range(self.skill_levels))
+
+    @property
+    def episode_spec(self) -> EpisodeSpec:
+        """What the episodes of this model's robot hold; says which senses it has.
+
+        Raises:
+            ValueError: a size is beyond what an episode can hold.
+        """
+        return EpisodeSpec(
+            self.state_size,
+            self.action_size,
+            image=self.image_height > 0,
+            audio_size=self.audio_size,
+        )
+
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PresetTraining:
+    """The settings of training that belong to a preset.
+
+    Attributes:
+        compute_dtype: of matrices and activations in the forward and backward pass.
+            Parameters, moments, recurrent state and losses are f32 in any case.
+        accumulation_steps: parts that one batch is cut into, one after the other;
+            their gradients are averaged before the optimiser sees them.
+        remat: whether the backward pass computes the inside of each block again
+            instead of keeping it.
+        batch_size: windows per optimiser step, all parts together.
+        sequence_length: steps per window.
+        learning_rate: the highest, reached after warm-up.
+
+    Raises:
+        ConfigError: a number is out of its range, or `accumulation_steps` does not
+            divide `batch_size`.
+    """
+
+    compute_dtype: Dtype = "float32"
+    accumulation_steps: int = 1
+    remat: bool = False
+    batch_size: int = 32
+    sequence_length: int = 32
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        if self.compute_dtype not in ("float32", "bfloat16"):
+            raise errors.ConfigError(
+                "PresetTraining.compute_dtype: expected float32 or bfloat16, got"
+                f" {self.compute_dtype!r}"
+            )
+        for name in ("accumulation_steps", "batch_size", "sequence_length"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise errors.ConfigError(
+                    f"PresetTraining.{name}: expected a whole number of at least 1,"
+                    f" got {value!r}"
+                )
+        if self.batch_size % self.accumulation_steps:
+            raise errors.ConfigError(
+                "PresetTraining.batch_size: expected a multiple of accumulation_steps"
+                f" {self.accumulation_steps}, got {self.batch_size}; every part has"
+                " as many windows"
+            )
+        if not self.learning_rate > 0:
+            raise errors.ConfigError(
+                "PresetTraining.learning_rate: expected above 0, got"
+                f" {self.learning_rate}"
+            )
 
 
 def tiny(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
@@ -93,7 +204,8 @@ def tiny(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
         hidden_size=16,
         block_count=2,
         adapter_rank=2,
-        skill_slots=4,
+        skill_levels=2,
+        skill_slots=2,
         longest_memory_steps=8,
     )
 
@@ -113,8 +225,8 @@ def pi5(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
 def seed(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
     """Seed genesis: the model a fleet begins with.
 
-    `./bazelw run //cloud:train -- --preset=seed --sequence_length=128
-    --batch_size=16`: 3.0 million parameters; docs/benchmarks.md says how fast.
+    `./bazelw run //cloud:train -- --preset=seed`: 3.0 million parameters;
+    docs/benchmarks.md says how fast, and with which success.
 
     Raises:
         ConfigError: a size is below 1.
@@ -128,10 +240,93 @@ def seed(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
         hidden_size=768,
         block_count=2,
         adapter_rank=8,
-        skill_slots=32,
+        skill_levels=4,
+        skill_slots=8,
         longest_memory_steps=128,
     )
 
 
-PRESETS = {"tiny": tiny, "pi5": pi5, "seed": seed}
+def rtx3050(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
+    """Many tasks on a small graphics card, in mixed precision.
+
+    `./bazelw run //cloud:train -- --preset=rtx3050`: 24 million parameters. Made for
+    4 GB: 0.5 GB for parameters and what the optimiser keeps of them, and by the
+    estimate of `model/memory_estimate.py` under 2 GB with the activations of a
+    quarter of a batch. Cost and success on such a card are not measured.
+
+    Raises:
+        ConfigError: a size is below 1.
+    """
+    return WaveCoreConfig(
+        state_size,
+        action_size,
+        task_count,
+        width=768,
+        recurrence_size=768,
+        hidden_size=1536,
+        block_count=4,
+        adapter_rank=8,
+        skill_levels=4,
+        skill_slots=16,
+        longest_memory_steps=256,
+    )
+
+
+def vertex(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
+    """A whole fleet's data, on one or more large accelerators.
+
+    `./bazelw run //cloud:train -- --preset=vertex`: 109 million parameters, 2.2 GB
+    for them and what the optimiser keeps of them. Cost and success are not
+    measured.
+
+    Raises:
+        ConfigError: a size is below 1.
+    """
+    return WaveCoreConfig(
+        state_size,
+        action_size,
+        task_count,
+        width=1024,
+        recurrence_size=1024,
+        hidden_size=3072,
+        block_count=8,
+        adapter_rank=16,
+        skill_levels=4,
+        skill_slots=32,
+        longest_memory_steps=512,
+    )
+
+
+PRESETS: dict[str, Callable[[int, int, int], WaveCoreConfig]] = {
+    "tiny": tiny,
+    "pi5": pi5,
+    "seed": seed,
+    "rtx3050": rtx3050,
+    "vertex": vertex,
+}
 """Preset name to the function that makes it for a robot's sizes."""
+
+PRESET_TRAINING: dict[str, PresetTraining] = {
+    "tiny": PresetTraining(),
+    "pi5": PresetTraining(),
+    # Longer windows for the longer memory; 2048 steps per batch fill a CPU.
+    "seed": PresetTraining(batch_size=16, sequence_length=128),
+    # A wider model bears a smaller rate: by Yang et al. 2022, arXiv:2203.03466,
+    # table 3, Adam's falls with the width; from 2e-3 at 384 to 1e-3 at 768.
+    "rtx3050": PresetTraining(
+        compute_dtype="bfloat16",
+        accumulation_steps=4,
+        batch_size=64,
+        sequence_length=128,
+        learning_rate=1e-3,
+    ),
+    # The same rule, and half of it again because of four times as many blocks.
+    "vertex": PresetTraining(
+        compute_dtype="bfloat16",
+        remat=True,
+        batch_size=128,
+        sequence_length=512,
+        learning_rate=3e-4,
+    ),
+}
+"""Preset name to the settings it is trained with unless others are given."""

@@ -176,20 +176,29 @@ class Block(nnx.Module):
 
 
 class Skills(nnx.Module):
-    """Fixed slots read by content: softmax attention of one query over the keys.
+    """Levels of fixed slots, each read by content: softmax attention over its keys.
 
-    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1.
+    The levels differ in when they are written (`model.updates`), not in how they are
+    read: a fast one follows the robot, a slow one keeps what lasted.
+
+    Sources: Behrouz et al. 2025, arXiv:2512.24695 (continuum memory system: a chain
+    of memories, each at a frequency of its own); Vaswani et al. 2017,
+    arXiv:1706.03762, section 3.2.1 (reading).
     """
 
     def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
-        d, m = config.width, config.skill_slots
-        self.keys = SkillMemory(_matrix(random, m, d))
-        self.values = SkillMemory(_zeros(m, d))
+        levels, m, d = config.skill_levels, config.skill_slots, config.width
+        keys = _matrix(random, levels * m, d, gain=levels**0.5)
+        self.keys = SkillMemory(keys.reshape(levels, m, d))
+        self.values = SkillMemory(_zeros(levels, m, d))
 
     def __call__(self, x: at.Residual) -> at.Residual:
-        """Shapes: x [... d] to [... d]."""
-        scores = x @ self.keys[...].T / jnp.sqrt(float(x.shape[-1]))
-        return jax.nn.softmax(scores, axis=-1) @ self.values[...]
+        """Shapes: x [... d] to [... d], the sum over levels of what each says."""
+        levels, m, d = self.keys.shape
+        scores = x @ self.keys[...].reshape(-1, d).T / jnp.sqrt(float(d))
+        scores = scores.reshape(*x.shape[:-1], levels, m)
+        shares = jax.nn.softmax(scores, axis=-1).reshape(*x.shape[:-1], levels * m)
+        return shares @ self.values[...].reshape(-1, d)
 
 
 class WaveCore(nnx.Module):

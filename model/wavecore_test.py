@@ -121,27 +121,6 @@ def test_same_seed_gives_the_same_model_and_another_seed_another():
     assert not np.array_equal(first["encode_state"], other["encode_state"])
 
 
-@pytest.mark.parametrize("size", [0, -1, 1.5, True])
-def test_config_with_an_impossible_size_is_refused(size):
-    with pytest.raises(errors.ConfigError, match="width"):
-        config.WaveCoreConfig(6, 2, 3, width=size)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"channels_per_gate": 3},
-        {"recurrence_size": 15, "oscillating": True},
-        {"channels_per_gate": 16, "oscillating": True},
-    ],
-)
-def test_gates_that_do_not_divide_the_channels_are_refused(change):
-    with pytest.raises(
-        errors.ConfigError, match="recurrence_size: expected a multiple"
-    ):
-        dataclasses.replace(testing.SIZES, **change)
-
-
 @pytest.mark.parametrize(
     ("preset", "least", "most"),
     [("tiny", 0, 2e4), ("pi5", 1e5, 3e5), ("seed", 2.9e6, 3.1e6)],

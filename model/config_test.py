@@ -1,0 +1,72 @@
+"""Impossible models and settings are refused by name; presets are whole."""
+
+import dataclasses
+
+import pytest
+
+from model import config, errors, testing
+from rlds.spec import EpisodeSpec
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True])
+def test_config_with_an_impossible_size_is_refused(size):
+    with pytest.raises(errors.ConfigError, match="width"):
+        config.WaveCoreConfig(6, 2, 3, width=size)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channels_per_gate": 3},
+        {"recurrence_size": 15, "oscillating": True},
+        {"channels_per_gate": 16, "oscillating": True},
+    ],
+)
+def test_gates_that_do_not_divide_the_channels_are_refused(change):
+    with pytest.raises(
+        errors.ConfigError, match="recurrence_size: expected a multiple"
+    ):
+        dataclasses.replace(testing.SIZES, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_height": 64},
+        {"image_width": 64},
+        {"image_height": 64, "image_width": 8},
+    ],
+)
+def test_frame_too_small_for_the_encoder_is_refused(change):
+    with pytest.raises(errors.ConfigError, match="expected at least 16 each"):
+        dataclasses.replace(testing.SIZES, **change)
+
+
+def test_senses_are_those_of_the_episodes():
+    sizes = dataclasses.replace(testing.SIZES, audio_size=7)
+    assert sizes.episode_spec == EpisodeSpec(6, 2, audio_size=7)
+    sizes = dataclasses.replace(sizes, image_height=16, image_width=32, audio_size=0)
+    assert sizes.episode_spec == EpisodeSpec(6, 2, image=True)
+
+
+def test_every_further_level_of_the_skill_memory_is_written_more_rarely():
+    sizes = dataclasses.replace(testing.SIZES, skill_levels=3, skill_period=5)
+    assert sizes.skill_periods == (1, 5, 25)
+
+
+def test_every_preset_says_how_it_is_trained():
+    assert config.PRESETS.keys() == config.PRESET_TRAINING.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"compute_dtype": "float16"}, "compute_dtype: expected float32 or bfloat16"),
+        ({"accumulation_steps": 0}, "accumulation_steps: expected a whole number"),
+        ({"accumulation_steps": 5}, "multiple of accumulation_steps 5, got 32"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected above 0"),
+    ],
+)
+def test_settings_of_training_that_cannot_be_are_refused(change, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        config.PresetTraining(**change)
