@@ -5,6 +5,9 @@ Axes:
     t  time, one control step per entry
     n  channels of the observation state
     a  channels of the action
+    h  rows of a camera frame
+    w  columns of a camera frame
+    u  log-mel channels of the sound of one step
     k  tasks, in the order of `robot.tasks` of a package
     d  width of the residual stream
     e  channels of one recurrence
@@ -20,14 +23,22 @@ take it.
 """
 
 import jax
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 Array = jax.Array
 
 States = Float[Array, "*b n"]
 """Raw observation state, in the robot's own units."""
+Frames = Num[Array, "*b h w 3"]
+"""Camera frames, red, green and blue from 0 to 255; all zero where there is none."""
+LogMel = Float[Array, "*b u"]
+"""Log power of the sound of a step; all zero where there is none."""
 Actions = Float[Array, "*b a"]
 """Action in the robot's own units, not clamped."""
+ActionScales = Float[Array, "*b a"]
+"""Expected absolute error of each action channel, in the robot's own units."""
+Values = Float[Array, "*b"]
+"""Discounted mean of the rewards to come, between -1 and 1; see `losses.returns`."""
 TaskOneHot = Float[Array, "*b k"]
 """One-hot choice of the task."""
 Residual = Float[Array, "*b d"]

@@ -19,30 +19,33 @@ _SMALLEST_MEAN_SQUARE = 1e-6
 def rms_norm(x: at.Array) -> at.Array:
     """Divides by the root mean square over channels, without a learned scale.
 
-    A scale per channel would be absorbed by the matrix that follows.
+    A scale per channel would be absorbed by the matrix that follows. Whatever the
+    dtype of x, and of the result, the mean square is taken in f32.
 
     Shapes: x [... d] to [... d].
     Source: Zhang and Sennrich 2019, arXiv:1910.07467, equation 4 with gain 1.
     """
-    return x * _inverse_size(x)
+    return _norm_forward(x)[0]
 
 
 def _inverse_size(x: at.Array) -> at.Array:
-    mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
+    wide = x.astype(jnp.float32)
+    mean_square = jnp.mean(wide * wide, axis=-1, keepdims=True)
     return jax.lax.rsqrt(mean_square + _SMALLEST_MEAN_SQUARE)
 
 
 def _norm_forward(x: at.Array) -> tuple[at.Array, tuple[at.Array, at.Array]]:
     scale = _inverse_size(x)
-    return x * scale, (x, scale)
+    return (x * scale).astype(x.dtype), (x, scale)
 
 
 def _norm_backward(
     kept: tuple[at.Array, at.Array], change: at.Array
 ) -> tuple[at.Array]:
     x, scale = kept
-    along = jnp.mean(change * x, axis=-1, keepdims=True) * scale**3
-    return (change * scale - x * along,)
+    wide, change = x.astype(jnp.float32), change.astype(jnp.float32)
+    along = jnp.mean(change * wide, axis=-1, keepdims=True) * scale**3
+    return ((change * scale - wide * along).astype(x.dtype),)
 
 
 rms_norm.defvjp(_norm_forward, _norm_backward)

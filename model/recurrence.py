@@ -64,12 +64,8 @@ def sequence(
     return _sequence(decay, drive, carry, form)
 
 
-def fastest_form(platform: str) -> str:
-    """The form that trains fastest on a platform as `jax.default_backend` names it.
-
-    Measured by `//tests/benchmarks:model`; docs/benchmarks.md has the table. Forms
-    differ by less between lengths of 128 and 2048 than between platforms.
-    """
+def fastest_form(platform: str, length: int, channels: int) -> str:
+    """The form that trains fastest on a platform as `jax.default_backend` names it."""
     return {"cpu": "sequential"}.get(platform, "associative")
 
 

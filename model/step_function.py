@@ -1,13 +1,16 @@
 """The control step as a pure function of flat vectors: what a package exports.
 
 Inputs, all f32 vectors: `observation_state` [n], `task` [k], `carry` [c], then
-`surface_<name>` for each surface. Outputs: `action` [a], `next_observation` [n],
-`next_carry` [c]. The backbone is a constant inside; surfaces and carry are inputs,
-so a robot's local delta takes effect without a compiler.
+`surface_<name>` for each surface, and `observation_<sense>` for each sense of the
+model, flattened (`senses.shapes` says from what); zeros say that there is nothing to
+perceive. Outputs: `action` [a], `next_observation` [n], `next_carry` [c],
+`action_scale` [a], `value` [1]. The backbone is a constant inside; surfaces and carry
+are inputs, so a robot's local delta takes effect without a compiler.
 """
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -15,12 +18,13 @@ from flax import nnx
 
 from model import array_types as at
 from model import config as model_config
-from model import errors, normalisation, surfaces
+from model import errors, normalisation, senses, surfaces
 from model.wavecore import WaveCore
 
 Step = Callable[..., dict[str, at.Array]]
 
 SURFACE_PREFIX = "surface_"
+SENSE_PREFIX = "observation_"
 BACKBONE_PREFIX = "backbone/"
 
 
@@ -38,23 +42,30 @@ def make(model: WaveCore) -> Step:
         ShapeMismatchError: by the function made, when an input's size is wrong.
     """
     graph, backbone, templates = split(model)
+    shapes = senses.shapes(model.config)
 
     def step(
         observation_state: at.States,
         task: at.TaskOneHot,
         carry: at.Carry,
-        **surface_vectors: at.Surface,
+        **vectors: at.Array,
     ) -> dict[str, at.Array]:
         parts = [
-            surfaces.unflatten(surface_vectors[SURFACE_PREFIX + name], template)
+            surfaces.unflatten(vectors[SURFACE_PREFIX + name], template)
             for name, template in templates.items()
         ]
+        sensed = {
+            name: vectors[SENSE_PREFIX + name].reshape(shape)
+            for name, shape in shapes.items()
+        }
         core = nnx.merge(graph, backbone, *parts)
-        prediction = core.step(observation_state, task, carry)
+        said = core.step(observation_state, task, carry, sensed=sensed)
         return {
-            "action": prediction.action,
-            "next_observation": prediction.next_observation,
-            "next_carry": prediction.carry,
+            "action": said.action,
+            "next_observation": said.next_observation,
+            "next_carry": said.carry,
+            "action_scale": said.action_scale,
+            "value": said.value.reshape(1),
         }
 
     return step
@@ -66,6 +77,10 @@ def input_shapes(config: model_config.WaveCoreConfig) -> dict[str, tuple[int, ..
         "observation_state": (config.state_size,),
         "task": (config.task_count,),
         "carry": (config.carry_size,),
+        **{
+            SENSE_PREFIX + name: (math.prod(shape),)
+            for name, shape in senses.shapes(config).items()
+        },
     }
 
 
@@ -75,6 +90,8 @@ def output_shapes(config: model_config.WaveCoreConfig) -> dict[str, tuple[int, .
         "action": (config.action_size,),
         "next_observation": (config.state_size,),
         "next_carry": (config.carry_size,),
+        "action_scale": (config.action_size,),
+        "value": (1,),
     }
 
 

@@ -122,8 +122,10 @@ def unflatten(vector: at.Surface, template: nnx.State) -> nnx.State:
     return with_arrays(template, pieces)
 
 
-def project(name: str, delta: at.Surface) -> tuple[at.Surface, at.Array]:
-    """The nearest local delta of surface `name` inside its bound.
+def project(
+    name: str, delta: at.Surface, share: float = 1.0
+) -> tuple[at.Surface, at.Array]:
+    """The nearest local delta of surface `name` inside a share of its bound.
 
     A delta that holds NaN, infinity or a number beyond `_LARGEST_NUMBER` says nothing,
     and becomes zero. One that is inside comes back bit for bit, so that a refused
@@ -133,9 +135,10 @@ def project(name: str, delta: at.Surface) -> tuple[at.Surface, at.Array]:
     """
     plausible = jnp.all(jnp.abs(delta) < _LARGEST_NUMBER)
     delta = jnp.where(plausible, delta, 0.0)
-    length, inside = jnp.linalg.norm(delta), BOUNDS[name] * (1 - _BOUND_MARGIN)
+    bound = share * BOUNDS[name]
+    length, inside = jnp.linalg.norm(delta), bound * (1 - _BOUND_MARGIN)
     # Between `inside` and halfway to the bound lies what rounding does to a delta
     # that was projected before.
-    kept = length <= BOUNDS[name] * (1 - _BOUND_MARGIN / 2)
+    kept = length <= bound * (1 - _BOUND_MARGIN / 2)
     projected = delta * (inside / jnp.maximum(length, inside))
     return jnp.where(kept, delta, projected), plausible & kept

@@ -21,7 +21,12 @@ not taken, and the next one is half as long.
 The action bias and the head have no part in the world-model error: only replay, which
 knows actions, can correct an actuator.
 
-Sources: learning from what needs no labels, during deployment, Hansen et al. 2021,
+The levels of the skill memory are written at different periods: at the i-th
+consolidation those whose period divides i, and the others keep every bit. Each level
+has a bound of its own, so that a fast one cannot take the room of a slow one.
+
+Sources: memories at periods of their own, Behrouz et al. 2025, arXiv:2512.24695;
+learning from what needs no labels, during deployment, Hansen et al. 2021,
 arXiv:2007.04309; normalised gradient, Hazan et al. 2015, arXiv:1507.02030, algorithm
 1; length halved on failure, Nocedal and Wright 2006, Numerical Optimization,
 algorithm 4.1; pull towards known weights, Li et al. 2018, arXiv:1802.01483, section 3.
@@ -32,14 +37,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from model import array_types as at
 from model import errors, losses, step_function, surfaces
 from model.config import WaveCoreConfig
 from model.wavecore import WaveCore
 
+_SKILLS = "skill_memory"
+_SKILL_ARRAYS = 2
+"""Keys [l m d], then values [l m d]: the skill memory as a flat vector."""
+
 FAST_SURFACES = ("calibration", "adapters")
-CONSOLIDATED_SURFACES = ("adapters", "head", "skill_memory")
+CONSOLIDATED_SURFACES = ("adapters", "head", _SKILLS)
 
 FAST_STEP = 0.03
 """Length of the first gradient step, in shares of the bounds. A window of a few steps
@@ -50,6 +60,9 @@ PULL = 0.1
 """Loss added at a distance of one bound from the last good delta."""
 NEXT_SHARE = 1.0
 """Weight of the world-model error beside the action error in replay, as in training."""
+
+_NO_HEADS = losses.Shares(action_scale=0.0, value=0.0)
+"""Nothing that a robot may change can improve what these heads say."""
 
 Arrays = Mapping[str, at.Array]
 Deltas = dict[str, at.Surface]
@@ -84,13 +97,13 @@ def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
         ShapeMismatchError: by the function made, when an array is missing, unknown or
             of a wrong size.
     """
-    fixed = _fixed_inputs(model)
+    fixed, levels = _fixed_inputs(model), model.config.skill_levels
 
     def fast_update(weights: Arrays, deltas: Deltas, window: Arrays) -> dict[str, Any]:
         (steps,) = _lengths(window, 1)
         expected = _window(model.config, steps)
         _check((*fixed, expected), (weights, deltas, window))
-        deltas, sound = _projected(deltas)
+        deltas, sound = _projected(deltas, levels)
 
         def objective(mine: Deltas) -> at.Array:
             core = _adapted(model, weights, {**deltas, **mine})
@@ -105,7 +118,7 @@ def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
             return losses.world_model(prediction, following, core.change[...], weight)
 
         mine = {name: deltas[name] for name in FAST_SURFACES}
-        descended = _descend(objective, mine, FAST_STEP, gradient_steps)
+        descended = _descend(objective, mine, FAST_STEP, gradient_steps, levels, {})
         return _result(mine, descended, _finite(window), sound)
 
     return fast_update
@@ -121,10 +134,12 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
             `starts` [b t] bool, `actions` [b t a] to imitate, `action_weight` [b t]
             and `next_weight` [b t] between 0 and 1. The recurrence begins at zero, as
             in training; leave the first steps of a window out by a weight of 0 where
-            the past matters.
+            the past matters. `update_index` [] i32 counts the consolidations of this
+            robot from 0, and decides which levels of the skill memory are written.
 
     It returns what `make_fast` does, with `deltas` of `CONSOLIDATED_SURFACES`; the
-    losses are action error plus world-model error plus the pull.
+    losses are action error plus world-model error plus the pull. A level of the skill
+    memory that is not due comes back bit for bit, unless it had to be repaired.
 
     Args:
         model: gives structure and shapes.
@@ -134,7 +149,7 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
         ShapeMismatchError: by the function made, when an array is missing, unknown or
             of a wrong size.
     """
-    fixed = _fixed_inputs(model)
+    fixed, levels = _fixed_inputs(model), model.config.skill_levels
 
     def consolidate_update(
         weights: Arrays, deltas: Deltas, last_good: Deltas, replay: Arrays
@@ -142,8 +157,9 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
         windows, steps = _lengths(replay, 2)
         expected = _replay(model.config, windows, steps)
         _check((*fixed, fixed[1], expected), (weights, deltas, last_good, replay))
-        deltas, sound = _projected(deltas)
-        last_good, last_good_sound = _projected(last_good)
+        deltas, sound = _projected(deltas, levels)
+        last_good, last_good_sound = _projected(last_good, levels)
+        due = _due(model.config, replay["update_index"])
         begin = jnp.zeros((windows, model.config.carry_size))
 
         def objective(mine: Deltas) -> at.Array:
@@ -159,11 +175,14 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
                 jnp.clip(replay["action_weight"], 0.0, 1.0),
                 jnp.clip(replay["next_weight"], 0.0, 1.0),
                 NEXT_SHARE,
+                shares=_NO_HEADS,
             )
             return loss.total + PULL * _square_distance(mine, last_good)
 
         mine = {name: deltas[name] for name in CONSOLIDATED_SURFACES}
-        descended = _descend(objective, mine, CONSOLIDATION_STEP, gradient_steps)
+        descended = _descend(
+            objective, mine, CONSOLIDATION_STEP, gradient_steps, levels, due
+        )
         return _result(mine, descended, _finite(replay), sound & last_good_sound)
 
     return consolidate_update
@@ -208,7 +227,15 @@ def _replay(
         "actions": _spec(windows, steps, sizes.action_size),
         "action_weight": _spec(windows, steps),
         "next_weight": _spec(windows, steps),
+        "update_index": _spec(dtype=jnp.int32),
     }
+
+
+def _due(sizes: WaveCoreConfig, index: at.Array) -> Deltas:
+    """True [s] for every number of the skill memory that is written at `index`."""
+    levels = index % np.array(sizes.skill_periods, np.int32) == 0
+    shape = (_SKILL_ARRAYS, sizes.skill_levels, sizes.skill_slots * sizes.width)
+    return {_SKILLS: jnp.broadcast_to(levels[:, None], shape).reshape(-1)}
 
 
 def _lengths(arrays: Arrays, axes: int) -> tuple[int, ...]:
@@ -243,17 +270,51 @@ def _adapted(model: WaveCore, weights: Arrays, deltas: Deltas) -> WaveCore:
     return step_function.with_weights(model, {**weights, **changed})
 
 
-def _projected(deltas: Deltas) -> tuple[Deltas, at.Array]:
+def _projected(deltas: Deltas, levels: int) -> tuple[Deltas, at.Array]:
     """Every delta inside its bound, and whether all of them were."""
-    pairs = {name: surfaces.project(name, x) for name, x in deltas.items()}
+    pairs = {
+        name: _project_levels(x, levels)
+        if name == _SKILLS
+        else surfaces.project(name, x)
+        for name, x in deltas.items()
+    }
     kept = jnp.stack([kept for _, kept in pairs.values()])
     return {name: delta for name, (delta, _) in pairs.items()}, jnp.all(kept)
 
 
+def _project_levels(delta: at.Surface, levels: int) -> tuple[at.Surface, at.Array]:
+    """The skill memory with each level inside its part of the bound.
+
+    Squares of norms add up, so levels of `bound / sqrt(levels)` each are together
+    inside the bound of the surface.
+    """
+    parts = delta.reshape(_SKILL_ARRAYS, levels, -1)
+    pairs = [
+        surfaces.project(_SKILLS, parts[:, level].reshape(-1), levels**-0.5)
+        for level in range(levels)
+    ]
+    joined = [x.reshape(_SKILL_ARRAYS, -1) for x, _ in pairs]
+    kept = jnp.stack([kept for _, kept in pairs])
+    return jnp.stack(joined, axis=1).reshape(-1), jnp.all(kept)
+
+
 def _descend(
-    objective: Objective, deltas: Deltas, length: float, gradient_steps: int
+    objective: Objective,
+    deltas: Deltas,
+    length: float,
+    gradient_steps: int,
+    levels: int,
+    due: Deltas,
 ) -> tuple[Deltas, at.Array, at.Array, at.Array]:
     """Steps against the gradient, each inside the bounds and only if the loss falls.
+
+    Args:
+        objective: what to make small.
+        deltas: where to begin.
+        length: of the first step, in shares of the bounds.
+        gradient_steps: how many.
+        levels: of the skill memory.
+        due: by surface, where its numbers may move; default: everywhere.
 
     Returns: the deltas, the loss before and after, whether loss and gradient were
     finite before the first step.
@@ -262,7 +323,7 @@ def _descend(
     before, finite = loss, jnp.isfinite(loss) & _finite(gradient)
     step_length = jnp.asarray(length)
     for remaining in reversed(range(gradient_steps)):
-        tried = _moved(deltas, gradient, step_length)
+        tried = _moved(deltas, gradient, step_length, levels, due)
         if remaining:
             tried_loss, tried_gradient = jax.value_and_grad(objective)(tried)
             better = (tried_loss < loss) & _finite(tried_gradient)
@@ -276,8 +337,16 @@ def _descend(
     return deltas, before, loss, finite
 
 
-def _moved(deltas: Deltas, gradient: Deltas, length: at.Array) -> Deltas:
+def _moved(
+    deltas: Deltas, gradient: Deltas, length: at.Array, levels: int, due: Deltas
+) -> Deltas:
     """Deltas after one step of `length`, both in shares of the bounds."""
+    # What does not move keeps its bits: nothing is taken from it, and a level that
+    # was inside its bound is not projected.
+    gradient = {
+        name: jnp.where(due[name], g, 0.0) if name in due else g
+        for name, g in gradient.items()
+    }
     # By shares, a surface with a larger bound may move further, and one whose gradient
     # is small beside the others' moves little.
     by_share = {name: g * surfaces.BOUNDS[name] for name, g in gradient.items()}
@@ -287,7 +356,7 @@ def _moved(deltas: Deltas, gradient: Deltas, length: at.Array) -> Deltas:
         name: deltas[name] - length * surfaces.BOUNDS[name] * (g / unit)
         for name, g in by_share.items()
     }
-    return _projected(moved)[0]
+    return _projected(moved, levels)[0]
 
 
 def _square_distance(deltas: Deltas, others: Deltas) -> at.Array:

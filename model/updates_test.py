@@ -1,5 +1,6 @@
 """Updates learn, stay in their bounds whatever the data, and export unchanged."""
 
+import dataclasses
 import hashlib
 
 import jax
@@ -116,7 +117,7 @@ def filled(spec, seed):
     data = {
         name: testing.numbers(*x.shape, seed=seed + i)
         if x.dtype == np.float32
-        else np.zeros(x.shape, bool)
+        else np.zeros(x.shape, x.dtype)
         for i, (name, x) in enumerate(spec.items())
     }
     for name in data:
@@ -198,7 +199,7 @@ def test_consolidation_learns_a_biased_actuator_and_stays_near_the_last_good(
     needed = actions + np.array([0.15, -0.1], np.float32)
     weights, random = step_function.weights(trained), np.random.default_rng(2)
     deltas = last_good = zero_deltas(trained)
-    for _ in range(60):
+    for update_index in range(60):
         index, t = random.integers(64, 256, WINDOWS), random.integers(24 - STEPS)
         memories = {
             "states": states[index, t : t + STEPS + 1],
@@ -207,6 +208,7 @@ def test_consolidation_learns_a_biased_actuator_and_stays_near_the_last_good(
             "actions": needed[index, t : t + STEPS],
             "action_weight": np.ones((WINDOWS, STEPS), np.float32),
             "next_weight": np.ones((WINDOWS, STEPS), np.float32),
+            "update_index": np.int32(update_index),
         }
         deltas = deltas | consolidate(weights, deltas, last_good, memories)["deltas"]
     held_out = (states[:64], needed[:64], tasks[:64])
@@ -216,6 +218,57 @@ def test_consolidation_learns_a_biased_actuator_and_stays_near_the_last_good(
     assert after.next_observation < before.next_observation + 0.02
     for name, delta in deltas.items():
         assert np.linalg.norm(delta) < 0.7 * surfaces.BOUNDS[name]
+
+
+@pytest.fixture(scope="module")
+def levelled():
+    """A model of three levels, written every time, at every third and ninth."""
+    return testing.model(
+        dataclasses.replace(testing.SIZES, skill_levels=3, skill_period=3)
+    )
+
+
+def by_level(vector):
+    """A skill memory [s] as [level, keys and values of its slots]."""
+    return np.asarray(vector).reshape(2, 3, -1).swapaxes(0, 1).reshape(3, -1)
+
+
+def test_each_level_of_the_skill_memory_is_written_at_its_own_period(levelled):
+    consolidate = jax.jit(up.make_consolidate(levelled, gradient_steps=2))
+    weights, last_good = step_function.weights(levelled), zero_deltas(levelled)
+    deltas = {
+        n: testing.numbers(*x.shape, seed=i) * 1e-2
+        for i, (n, x) in enumerate(last_good.items())
+    }
+    written = []
+    for index in range(19):
+        given = replay(levelled, seed=index) | {"update_index": np.int32(index)}
+        result = consolidate(weights, deltas, last_good, given)
+        assert not result["refused"]
+        assert not result["repaired"]
+        before, after = (
+            by_level(x["skill_memory"]) for x in (deltas, result["deltas"])
+        )
+        written.append((before.view(np.int32) != after.view(np.int32)).any(axis=1))
+        deltas = deltas | result["deltas"]
+    expected = [[True, i % 3 == 0, i % 9 == 0] for i in range(19)]
+    np.testing.assert_array_equal(written, expected)
+
+
+def test_a_level_keeps_to_its_part_of_the_bound_and_leaves_the_others_theirs(levelled):
+    consolidate = jax.jit(up.make_consolidate(levelled))
+    weights, zeros = step_function.weights(levelled), zero_deltas(levelled)
+    part = surfaces.BOUNDS["skill_memory"] / 3**0.5
+    memory = np.zeros((2, 3, zeros["skill_memory"].size // 6), np.float32)
+    memory[:, 0] = 1.0
+    memory[0, 2, 0] = 0.9 * part
+    deltas = zeros | {"skill_memory": memory.reshape(-1)}
+    given = replay(levelled) | {"update_index": np.int32(1)}
+    result = consolidate(weights, deltas, zeros, given)
+    assert result["repaired"]
+    levels = by_level(result["deltas"]["skill_memory"])
+    assert 0.9 * part < np.linalg.norm(levels[0]) <= part
+    np.testing.assert_array_equal(levels[1:], by_level(memory)[1:])
 
 
 def test_without_memories_consolidation_returns_to_the_last_good_delta(
@@ -395,6 +448,8 @@ def spoilt(random, arrays, share):
         draw = random.uniform()
         if array.dtype == bool:
             array = random.uniform(size=array.shape) < 0.2
+        elif array.dtype == np.int32:
+            array = random.integers(-(2**31), 2**31, array.shape, np.int32)
         elif draw < share / 3:
             array = np.full_like(array, value)
         elif draw < 2 * share / 3:

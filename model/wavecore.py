@@ -1,17 +1,23 @@
 """WaveCore: a recurrent policy that also predicts its next observation.
 
     normalise -> encode -> [wave mixer, particle mixer, adapter] x blocks
-              -> read skill memory -> action head, next-observation head
+              -> read skill memory -> heads: action and its scale, next observation,
+                                      value
 
 The wave mixer moves information through time (a gated diagonal linear
 recurrence), the particle mixer within one step (a gated MLP). The model has two
-forms with one set of weights: `sequence` for training, `step` for control.
+forms with one set of weights: `sequence` for training, `step` for control. Both
+compute in the dtype of the matrices (see `model.precision`).
+
+Action scale and value are read off the features and do not shape them: the
+imitation, which the model is for, learns the same with and without them.
 
 Sources: residual blocks of temporal mixer and gated MLP, De et al. 2024,
 arXiv:2402.19427 (Griffin), section 2; low-rank adapters,
 Hu et al. 2021, arXiv:2106.09685, section 4.1.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -20,8 +26,9 @@ import numpy as np
 from flax import nnx
 
 from model import array_types as at
-from model import elementwise, errors, normalisation, recurrence
+from model import elementwise, errors, normalisation, recurrence, senses
 from model.config import WaveCoreConfig
+from model.precision import product, product_f32
 from model.surfaces import (
     Adapters,
     Backbone,
@@ -31,19 +38,29 @@ from model.surfaces import (
     SkillMemory,
 )
 
+LARGEST_LOG_SCALE = 10.0
+"""An action scale stays between exp(-10) and exp(10), whatever the features are."""
+
 
 class Prediction(NamedTuple):
-    """What the model says at each step.
+    """What the model says at each step; f32 whatever the model computes in.
 
     Attributes:
-        action: mean action [... a], in the robot's units, not clamped.
+        action: the action [... a], in the robot's units, not clamped.
         next_observation: expected next observation state [... n], in its units.
         carry: recurrent state [... c] after the last step.
+        action_scale: expected absolute error [... a] of the action, in the robot's
+            units: the scale of a Laplace distribution around it. None from a model
+            that has no such head.
+        value: discounted mean [...] of the rewards to come, between -1 and 1, as
+            `losses.returns` defines it. None from a model that has no such head.
     """
 
     action: at.Actions
     next_observation: at.States
     carry: at.Carry
+    action_scale: at.ActionScales | None = None
+    value: at.Values | None = None
 
 
 def _matrix(
@@ -104,8 +121,7 @@ class WaveMixer(nnx.Module):
             turned = recurrence.sequence(decay, drive, carry, form)
             states = recurrence.rotate(turned, angle, times)
         rows = states.reshape(*x.shape[:-1], -1)
-        mixed = elementwise.gated(x @ self.out_gate[...], rows)
-        return mixed @ self.outward[...], states[-1]
+        return self._outward(x, rows), states[-1]
 
     def step(
         self, x: at.Residual, carry: at.Recurrent
@@ -116,13 +132,17 @@ class WaveMixer(nnx.Module):
             once = jnp.ones(1)
             carry = recurrence.rotate(carry[None], self.angle_rad[...], once)[0]
         carry = recurrence.step(decay, drive, carry)
-        mixed = elementwise.gated(x @ self.out_gate[...], carry)
-        return mixed @ self.outward[...], carry
+        return self._outward(x, carry), carry
+
+    def _outward(self, x: at.Residual, states: at.Recurrent) -> at.Residual:
+        gate = product(x, self.out_gate[...])
+        mixed = elementwise.gated(gate, states.astype(x.dtype))
+        return product(mixed, self.outward[...])
 
     def _inputs(self, x: at.Residual) -> tuple[at.Array, at.Recurrent]:
         """Decay [... g] and drive [... e]: how much stays, and what comes instead."""
-        logit = x @ self.gate[...] + self.gate_bias[...]
-        value = x @ self.value[...]
+        logit = product_f32(x, self.gate[...]) + self.gate_bias[...]
+        value = product_f32(x, self.value[...])
         fresh = jax.nn.sigmoid(logit)
         if self.oscillating:
             fresh = jnp.concatenate([fresh, fresh], axis=-1)
@@ -142,8 +162,8 @@ class ParticleMixer(nnx.Module):
 
     def __call__(self, x: at.Residual) -> at.Residual:
         """Shapes: x [... d] to [... d]."""
-        mixed = elementwise.gated(x @ self.gate[...], x @ self.value[...])
-        return mixed @ self.outward[...]
+        gate, value = product(x, self.gate[...]), product(x, self.value[...])
+        return product(elementwise.gated(gate, value), self.outward[...])
 
 
 class Block(nnx.Module):
@@ -172,7 +192,7 @@ class Block(nnx.Module):
 
     def _within_step(self, x: at.Residual) -> at.Residual:
         x = x + self.particle(elementwise.rms_norm(x))
-        return x + (x @ self.adapter_in[...]) @ self.adapter_out[...]
+        return x + product(product(x, self.adapter_in[...]), self.adapter_out[...])
 
 
 class Skills(nnx.Module):
@@ -195,10 +215,10 @@ class Skills(nnx.Module):
     def __call__(self, x: at.Residual) -> at.Residual:
         """Shapes: x [... d] to [... d], the sum over levels of what each says."""
         levels, m, d = self.keys.shape
-        scores = x @ self.keys[...].reshape(-1, d).T / jnp.sqrt(float(d))
+        scores = product_f32(x, self.keys[...].reshape(-1, d).T) / jnp.sqrt(float(d))
         scores = scores.reshape(*x.shape[:-1], levels, m)
         shares = jax.nn.softmax(scores, axis=-1).reshape(*x.shape[:-1], levels * m)
-        return shares @ self.values[...].reshape(-1, d)
+        return product(shares.astype(x.dtype), self.values[...].reshape(-1, d))
 
 
 class WaveCore(nnx.Module):
@@ -206,8 +226,8 @@ class WaveCore(nnx.Module):
 
     Raises:
         ShapeMismatchError: on construction, when the statistics are not of
-            `config.state_size` channels; on a call, when an input's last axis
-            disagrees with `config`.
+            `config.state_size` and `config.audio_size` channels; on a call, when an
+            input's channels disagree with `config`.
     """
 
     def __init__(
@@ -218,6 +238,9 @@ class WaveCore(nnx.Module):
     ) -> None:
         n, a, d = config.state_size, config.action_size, config.width
         _check("statistics", statistics.mean.shape[-1:], (n,))
+        if config.audio_size and statistics.audio_mean is not None:
+            sound = statistics.audio_mean.shape[-1:]
+            _check("statistics of the sound", sound, (config.audio_size,))
         self.config = config
         self.mean = Normalisation(jnp.asarray(statistics.mean))
         self.deviation = Normalisation(jnp.asarray(statistics.deviation))
@@ -234,6 +257,9 @@ class WaveCore(nnx.Module):
         self.action_head = Head(_matrix(random, d, a, gain=0.1))
         self.action_head_bias = Head(_zeros(a))
         self.next_head = Backbone(_matrix(random, d, n, gain=0.1))
+        self.scale_head, self.scale_bias = Backbone(_zeros(d, a)), Backbone(_zeros(a))
+        self.value_head, self.value_bias = Backbone(_zeros(d, 1)), Backbone(_zeros(1))
+        self.senses = senses.encoders(config, statistics, random)
 
     def sequence(
         self,
@@ -242,47 +268,70 @@ class WaveCore(nnx.Module):
         starts: at.Starts,
         carry: at.Carry,
         form: str | None = None,
+        *,
+        sensed: Mapping[str, at.Array] | None = None,
+        remat: bool = False,
     ) -> Prediction:
         """Predicts at every step of a window; equal to repeated `step`.
 
         Shapes: states [... t n], task [... t k], starts [... t], carry [... c] to
-        action [... t a], next_observation [... t n], carry [... c]. `form` is that of
-        the recurrence; default: the fastest on this machine's devices.
+        action [... t a], next_observation [... t n], carry [... c], action_scale
+        [... t a], value [... t].
+
+        Args:
+            states: observation states, in the robot's units.
+            task: one-hot choice of the task.
+            starts: True at the first step of an episode.
+            carry: recurrent state before the first step.
+            form: of the recurrence; default: the fastest for this platform and shape.
+            sensed: what the robot perceives beside its state, by the name of the
+                sense, as `senses.shapes` says with [... t] in front. A sense that is
+                left out is silent, as one whose numbers are all zero.
+            remat: compute the inside of each block again in the backward pass
+                instead of keeping it: less memory for about a third more work.
         """
         # Rows of one matrix inside, time first: the recurrence then reads and writes
         # whole steps, and only the narrow inputs and outputs are moved.
+        axis = starts.ndim - 1
+
+        def rows(x: at.Array) -> at.Array:
+            return jnp.moveaxis(x, axis, 0).reshape(-1, *x.shape[axis + 1 :])
+
+        def batch_first(x: at.Array) -> at.Array:
+            return jnp.moveaxis(x.reshape(*starts.shape, *x.shape[1:]), 0, axis)
+
+        states, task = rows(states), rows(task)
+        sensed = {name: rows(x) for name, x in (sensed or {}).items()}
         starts = jnp.moveaxis(starts, -1, 0)
-        states, task = (
-            jnp.moveaxis(y, -2, 0).reshape(-1, y.shape[-1]) for y in (states, task)
+        form = form or recurrence.fastest_form(
+            jax.default_backend(), len(starts), self.config.recurrence_size
         )
-        form = form or recurrence.fastest_form(jax.default_backend())
-        x = self._encode(states, task)
+        x = self._encode(states, task, sensed)
         _check("carry", carry.shape[-1:], (self.config.carry_size,))
         carries = []
         for block, part in zip(self.blocks, self._parts(carry), strict=True):
-            x, following = block.sequence(x, starts, part, form)
+            x, following = _sequence(block, x, starts, part, form, remat)
             carries.append(following)
         said = self._decode(x, states, carries)
-
-        def batch_first(rows: at.Array) -> at.Array:
-            return jnp.moveaxis(rows.reshape(*starts.shape, -1), 0, -2)
-
-        return Prediction(
-            action=batch_first(said.action),
-            next_observation=batch_first(said.next_observation),
-            carry=said.carry,
+        return jax.tree.map(batch_first, said._replace(carry=None))._replace(
+            carry=said.carry
         )
 
     def step(
-        self, state: at.States, task: at.TaskOneHot, carry: at.Carry
+        self,
+        state: at.States,
+        task: at.TaskOneHot,
+        carry: at.Carry,
+        *,
+        sensed: Mapping[str, at.Array] | None = None,
     ) -> Prediction:
         """Predicts at one control step.
 
         Shapes: state [... n], task [... k], carry [... c] to action [... a],
-        next_observation [... n], carry [... c]. An episode begins with a carry of
-        zeros.
+        next_observation [... n], carry [... c], action_scale [... a], value [...]. An
+        episode begins with a carry of zeros. `sensed` is that of `sequence`.
         """
-        x = self._encode(state, task)
+        x = self._encode(state, task, sensed or {})
         _check("carry", carry.shape[-1:], (self.config.carry_size,))
         carries = []
         for block, part in zip(self.blocks, self._parts(carry), strict=True):
@@ -293,25 +342,72 @@ class WaveCore(nnx.Module):
     def _parts(self, carry: at.Carry) -> list[at.Recurrent]:
         return jnp.split(carry, self.config.block_count, axis=-1)
 
-    def _encode(self, states: at.States, task: at.TaskOneHot) -> at.Residual:
+    def _encode(
+        self, states: at.States, task: at.TaskOneHot, sensed: Mapping[str, at.Array]
+    ) -> at.Residual:
         _check("states", states.shape[-1:], (self.config.state_size,))
         _check("task", task.shape[-1:], (self.config.task_count,))
         x = (states - self.mean[...]) / self.deviation[...]
         x = jnp.clip(x, -normalisation.LARGEST_INPUT, normalisation.LARGEST_INPUT)
         x = x * self.input_scale[...] + self.input_bias[...]
-        return x @ self.encode_state[...] + task @ self.encode_task[...]
+        encoded = product_f32(x, self.encode_state[...])
+        encoded = encoded + product_f32(task, self.encode_task[...])
+        encoded = encoded.astype(self.encode_state[...].dtype)
+        return encoded + self._perceived(sensed, encoded) if sensed else encoded
+
+    def _perceived(
+        self, sensed: Mapping[str, at.Array], encoded: at.Residual
+    ) -> at.Residual:
+        """What the senses add to the residual stream of the state."""
+        known = senses.shapes(self.config)
+        total = jnp.zeros_like(encoded)
+        for name, x in sensed.items():
+            expected = known.get(name, ())
+            if not expected or x.shape[encoded.ndim - 1 :] != expected:
+                raise errors.ShapeMismatchError(
+                    f"sense {name}",
+                    expected or f"one of {', '.join(known) or 'no sense'}",
+                    x.shape[encoded.ndim - 1 :],
+                    "configure the model for the senses of its episodes",
+                )
+            total = total + self.senses[name](x, encoded.dtype)
+        return total
 
     def _decode(
         self, x: at.Residual, states: at.States, carries: list[at.Recurrent]
     ) -> Prediction:
         x = elementwise.rms_norm(x)
         x = x + self.skills(x)
-        action = x @ self.action_head[...] + self.action_head_bias[...]
+        action = product_f32(x, self.action_head[...]) + self.action_head_bias[...]
+        change = product_f32(x, self.next_head[...]) * self.change[...]
+        still = jax.lax.stop_gradient(x)
+        scale = product_f32(still, self.scale_head[...]) + self.scale_bias[...]
+        value = product_f32(still, self.value_head[...]) + self.value_bias[...]
         return Prediction(
             action=action + self.action_bias[...],
-            next_observation=states + (x @ self.next_head[...]) * self.change[...],
+            next_observation=states + change,
             carry=jnp.concatenate(carries, axis=-1),
+            action_scale=jnp.exp(
+                jnp.clip(scale, -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
+            ),
+            value=jnp.tanh(value[..., 0]),
         )
+
+
+def _sequence(
+    block: Block,
+    x: at.Residual,
+    starts: at.Starts,
+    carry: at.Recurrent,
+    form: str,
+    remat: bool,
+) -> tuple[at.Residual, at.Recurrent]:
+    """One block over a window, which keeps only its inputs with `remat`."""
+
+    def run(x: at.Residual, carry: at.Recurrent) -> tuple[at.Residual, at.Recurrent]:
+        return block.sequence(x, starts, carry, form)
+
+    return (jax.checkpoint(run) if remat else run)(x, carry)
 
 
 def _check(name: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -1,0 +1,156 @@
+"""What a robot perceives beside its state: camera frames and sound, each optional.
+
+Which senses a model has, and what they are called, is what `rlds.spec` says of its
+episodes: every `observation/` field but the state becomes an encoder that adds to the
+residual stream. A configuration without a sense has neither its parameters nor its
+input.
+
+A sense may be silent at a step, because a frame came late or a microphone is
+unplugged. Zeros everywhere say so, and then the sense adds nothing: no frame that a
+camera takes is zero in every pixel, and no log power is zero in every channel.
+
+Sources: strided convolutions and the expected place of each feature, Levine et al.
+2016, arXiv:1504.00702, section 5.1.
+"""
+
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from model import array_types as at
+from model import normalisation
+from model.config import WaveCoreConfig
+from model.precision import product, product_f32
+from model.surfaces import Backbone, Normalisation
+from rlds.spec import FIELDS, Field
+
+COLOURS = 3
+"""Red, green and blue of one pixel, each from 0 to 255."""
+_KERNEL = 3
+_CONVOLUTIONS = 3
+_SCOPE = "observation/"
+_STATE = [f.name.removeprefix(_SCOPE) for f in FIELDS if f.shape == ("N",)]
+
+
+def fields(config: WaveCoreConfig) -> dict[str, Field]:
+    """The observation fields that a model reads beside its state, by name."""
+    observed = {
+        field.name.removeprefix(_SCOPE): field
+        for field in config.episode_spec.step_fields()
+        if field.name.startswith(_SCOPE)
+    }
+    return {name: field for name, field in observed.items() if name not in _STATE}
+
+
+def shapes(config: WaveCoreConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of one step of each sense by name: a frame [h w 3], sound [u]."""
+    frame = (config.image_height, config.image_width, COLOURS)
+    return {
+        name: frame if field.dtype == "jpeg" else tuple(map(int, field.shape))
+        for name, field in fields(config).items()
+    }
+
+
+def encoders(
+    config: WaveCoreConfig,
+    statistics: normalisation.Statistics,
+    random: np.random.Generator,
+) -> nnx.Dict:
+    """An encoder for each sense, by name; empty for a robot that has none."""
+    return nnx.Dict(
+        {
+            name: Sight(config, random)
+            if field.dtype == "jpeg"
+            else Sound(config, statistics, random)
+            for name, field in fields(config).items()
+        }
+    )
+
+
+class Sight(nnx.Module):
+    """Encodes a frame by where each learned feature is, and how strong it is."""
+
+    def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
+        first = config.image_channels
+        channels = [COLOURS, *(first * 2**i for i in range(_CONVOLUTIONS))]
+        self.kernels = nnx.List([_kernel(random, i, o) for i, o in pairwise(channels)])
+        self.biases = nnx.List(
+            [Backbone(jnp.zeros(o, jnp.float32)) for o in channels[1:]]
+        )
+        rows = 3 * channels[-1]
+        drawn = random.standard_normal((rows, config.width), np.float32)
+        self.outward = Backbone(jnp.asarray(drawn / np.float32(rows**0.5)))
+
+    def __call__(self, frames: at.Frames, dtype: jnp.dtype) -> at.Residual:
+        """Shapes: frames [... h w 3], of u8 or of a float type, to [... d]."""
+        frame = frames.shape[-3:]
+        pixels = frames.reshape(-1, *frame).astype(jnp.float32)
+        seen = jnp.max(pixels, axis=(1, 2, 3)) > 0
+        x = (jnp.clip(pixels, 0.0, 255.0) / 127.5 - 1.0).astype(dtype)
+        for kernel, bias in zip(self.kernels, self.biases, strict=True):
+            x = jax.nn.relu(_halved(x, kernel[...]) + bias[...].astype(dtype))
+        encoded = product(_places(x).astype(dtype), self.outward[...])
+        encoded = encoded * seen[:, None].astype(dtype)
+        return encoded.reshape(*frames.shape[:-3], encoded.shape[-1])
+
+
+class Sound(nnx.Module):
+    """Encodes log-mel channels, normalised as the state is."""
+
+    def __init__(
+        self,
+        config: WaveCoreConfig,
+        statistics: normalisation.Statistics,
+        random: np.random.Generator,
+    ) -> None:
+        u, d = config.audio_size, config.width
+        mean, deviation = statistics.audio_mean, statistics.audio_deviation
+        self.mean = Normalisation(jnp.zeros(u) if mean is None else jnp.asarray(mean))
+        self.deviation = Normalisation(
+            jnp.ones(u) if deviation is None else jnp.asarray(deviation)
+        )
+        drawn = random.standard_normal((u, d), np.float32)
+        self.inward = Backbone(jnp.asarray(drawn / np.float32(u**0.5)))
+
+    def __call__(self, mel: at.LogMel, dtype: jnp.dtype) -> at.Residual:
+        """Shapes: mel [... u] to [... d]."""
+        heard = jnp.max(jnp.abs(mel), axis=-1, keepdims=True) > 0
+        x = (mel - self.mean[...]) / self.deviation[...]
+        x = jnp.clip(x, -normalisation.LARGEST_INPUT, normalisation.LARGEST_INPUT)
+        encoded = product_f32(x, self.inward[...])
+        return (encoded * heard).astype(dtype)
+
+
+def _kernel(random: np.random.Generator, inward: int, outward: int) -> Backbone:
+    """Normal numbers of variance 2 / inputs; He et al. 2015, arXiv:1502.01852."""
+    drawn = random.standard_normal((_KERNEL, _KERNEL, inward, outward), np.float32)
+    gain = np.float32((2 / (_KERNEL * _KERNEL * inward)) ** 0.5)
+    return Backbone(jnp.asarray(drawn * gain))
+
+
+def _halved(x: at.Array, kernel: at.Array) -> at.Array:
+    """A convolution at every second pixel: [r h w i] to [r ceil(h/2) ceil(w/2) o]."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel.astype(x.dtype),
+        window_strides=(2, 2),
+        padding="SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _places(x: at.Array) -> at.Array:
+    """Expected row and column of each channel, from -1 to 1, and its mean.
+
+    Shapes: x [r h w i] to f32 [r 3i].
+    """
+    rows, h, w, channels = x.shape
+    grid = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
+    where = jnp.asarray(np.stack(grid).reshape(2, -1), jnp.float32)
+    strength = x.astype(jnp.float32).reshape(rows, h * w, channels)
+    share = jax.nn.softmax(strength, axis=1)
+    place = [jnp.sum(share * axis[:, None], axis=1) for axis in where]
+    return jnp.concatenate([*place, jnp.mean(strength, axis=1)], axis=-1)

@@ -1,0 +1,171 @@
+"""Senses are those of the episodes; silent ones change nothing."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from model import errors, normalisation, senses, step_function, surfaces, testing
+from model.wavecore import WaveCore
+from rlds.spec import FIELDS
+
+N, K, HEIGHT, WIDTH, MEL = 6, 3, 16, 24, 5
+SIZES = dataclasses.replace(
+    testing.SIZES,
+    image_height=HEIGHT,
+    image_width=WIDTH,
+    image_channels=4,
+    audio_size=MEL,
+)
+
+
+def frames(*shape, seed=1):
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (*shape, HEIGHT, WIDTH, 3), np.uint8)
+
+
+def said(model, sensed, length=4):
+    states = testing.numbers(2, length, N)
+    task = np.broadcast_to(np.eye(K, dtype=np.float32)[0], (2, length, K))
+    carry = np.zeros((2, model.config.carry_size), np.float32)
+    starts = np.zeros((2, length), bool)
+    return jax.jit(model.sequence)(states, task, starts, carry, sensed=sensed).action
+
+
+def test_names_of_the_senses_are_those_of_the_episode_fields():
+    known = {f.name.removeprefix("observation/") for f in FIELDS}
+    assert senses.shapes(SIZES) == {"image": (HEIGHT, WIDTH, 3), "audio_mel": (MEL,)}
+    assert senses.shapes(SIZES).keys() < known
+    assert set(senses.fields(SIZES)) == set(testing.model(SIZES).senses)
+
+
+def test_robot_without_senses_has_neither_parameters_nor_inputs():
+    assert senses.shapes(testing.SIZES) == {}
+    plain, sensing = (
+        step_function.weights(testing.model(s)) for s in (testing.SIZES, SIZES)
+    )
+    more = sensing.keys() - plain.keys()
+    assert all(name.startswith("backbone/senses/") for name in more)
+    assert not any("senses" in name for name in plain)
+    for name, array in plain.items():
+        np.testing.assert_array_equal(array, sensing[name], err_msg=name)
+    assert "observation_image" not in step_function.input_shapes(testing.SIZES)
+    inputs = step_function.input_shapes(SIZES)
+    assert inputs["observation_image"] == (HEIGHT * WIDTH * 3,)
+    assert inputs["observation_audio_mel"] == (MEL,)
+
+
+def test_sense_that_is_silent_or_left_out_changes_nothing():
+    model = testing.model(SIZES)
+    silent = {
+        "image": np.zeros((2, 4, HEIGHT, WIDTH, 3), np.uint8),
+        "audio_mel": np.zeros((2, 4, MEL), np.float32),
+    }
+    alone = said(model, {})
+    np.testing.assert_array_equal(alone, said(model, silent))
+    for name, x in (("image", frames(2, 4)), ("audio_mel", testing.numbers(2, 4, MEL))):
+        heard = said(model, silent | {name: x})
+        assert not np.allclose(heard, alone, atol=1e-3)
+        np.testing.assert_array_equal(heard, said(model, {name: x}))
+
+
+def test_frame_that_is_missing_for_one_step_leaves_that_step_as_without_camera():
+    model = testing.model(SIZES)
+    some = frames(2, 4)
+    some[:, 0] = 0
+    np.testing.assert_allclose(
+        said(model, {"image": some})[:, 0], said(model, {})[:, 0], atol=1e-6
+    )
+
+
+def test_a_frame_says_the_same_as_bytes_and_as_numbers():
+    model = testing.model(SIZES)
+    some = frames(2, 4)
+    np.testing.assert_array_equal(
+        said(model, {"image": some}), said(model, {"image": some.astype(np.float32)})
+    )
+
+
+def test_sequence_with_senses_equals_repeated_step():
+    model = testing.model(SIZES)
+    sensed = {"image": frames(2, 4), "audio_mel": testing.numbers(2, 4, MEL)}
+    whole, step = said(model, sensed), jax.jit(model.step)
+    states, carry = testing.numbers(2, 4, N), jnp.zeros((2, model.config.carry_size))
+    task = np.broadcast_to(np.eye(K, dtype=np.float32)[0], (2, K))
+    for t in range(4):
+        now = {name: x[:, t] for name, x in sensed.items()}
+        one = step(states[:, t], task, carry, sensed=now)
+        carry = one.carry
+        np.testing.assert_allclose(one.action, whole[:, t], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sensed", "message"),
+    [
+        ({"image": frames(2, 4)[..., :20, :]}, r"sense image.*\(16, 24, 3\), got"),
+        ({"audio_mel": np.ones((2, 4, 7), np.float32)}, r"sense audio_mel.*\(5,\)"),
+        ({"smell": np.ones((2, 4, 7), np.float32)}, "sense smell.*image, audio_mel"),
+    ],
+)
+def test_sense_of_another_robot_is_refused_by_name(sensed, message):
+    with pytest.raises(errors.ShapeMismatchError, match=message):
+        said(testing.model(SIZES), sensed)
+
+
+def test_statistics_of_other_sound_are_refused():
+    given = dataclasses.replace(
+        testing.statistics(),
+        audio_mean=np.zeros(3, np.float32),
+        audio_deviation=np.ones(3, np.float32),
+    )
+    with pytest.raises(errors.ShapeMismatchError, match="statistics of the sound"):
+        WaveCore(SIZES, given, np.random.default_rng(0))
+
+
+def test_measured_sound_reaches_the_model_at_unit_size():
+    sound = 40 + 7 * testing.numbers(200, MEL)
+    sound[::3] = 0
+    measured = normalisation.measure([testing.numbers(200, N)], [sound])
+    heard = sound[np.any(sound != 0, axis=1)]
+    np.testing.assert_allclose(measured.audio_mean, heard.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(measured.audio_deviation, heard.std(0), rtol=1e-5)
+
+
+def test_camera_learns_where_a_spot_is():
+    """The action is the spot's column, which nothing but the frame tells."""
+    random = np.random.default_rng(0)
+    column = random.integers(1, WIDTH - 1, 256)
+    images = random.integers(0, 40, (256, HEIGHT, WIDTH, 3)).astype(np.uint8)
+    for image, c in zip(images, column, strict=True):
+        image[6:9, c - 1 : c + 2] = 255
+    wanted = (column / WIDTH * 2 - 1).astype(np.float32)
+    model = testing.model(SIZES)
+    graph, constant, trained, rest = nnx.split(
+        model,
+        surfaces.Normalisation,
+        nnx.Any(surfaces.Backbone, surfaces.Head),
+        ...,
+    )
+
+    def missed(trained, index):
+        core, count = nnx.merge(graph, constant, trained, rest), len(index)
+        blind = [jnp.zeros((count, i)) for i in (N, K, model.config.carry_size)]
+        action = core.step(*blind, sensed={"image": jnp.asarray(images)[index]}).action
+        return jnp.mean(jnp.abs(action[:, 0] - jnp.asarray(wanted)[index]))
+
+    optimizer = optax.adam(3e-3)
+
+    @jax.jit
+    def update(trained, moments, index):
+        change, moments = optimizer.update(jax.grad(missed)(trained, index), moments)
+        return optax.apply_updates(trained, change), moments
+
+    moments, held_out = optimizer.init(trained), np.arange(192, 256)
+    before = missed(trained, held_out)
+    for _ in range(150):
+        trained, moments = update(trained, moments, random.integers(0, 192, 32))
+    assert missed(trained, held_out) < 0.3 * before
