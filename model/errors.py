@@ -29,5 +29,9 @@ class NonFiniteError(ModelError):
     """A value that is NaN or infinite where a finite number is needed."""
 
 
+class FrameError(ModelError):
+    """An encoded image that cannot be decoded, or is larger than any camera's."""
+
+
 class ExportError(ModelError):
     """The exported functions could not be made, or disagree with the model."""

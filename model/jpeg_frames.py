@@ -1,0 +1,76 @@
+"""Decodes the JPEG images of episodes into frames of the size a model reads.
+
+This is the training side: a robot's camera driver hands over pixels, and no JPEG is
+decoded between two control steps. The bytes come from outside, so the size in an
+image's header is checked before any pixel is decoded.
+"""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from model import errors
+from model.config import WaveCoreConfig
+from model.senses import COLOURS
+
+MAX_PIXELS = 16_777_216
+"""Largest image that is decoded: 16 megapixels, 48 MB as bytes; a robot's camera has
+one or two."""
+
+
+def decode(images: Sequence[bytes], config: WaveCoreConfig, source: str) -> np.ndarray:
+    """Frames u8 [t h w 3] of the encoded images of one episode.
+
+    An image of another size is scaled, each pixel the mean of those it covers. An
+    empty image says that none was taken, and gives a frame of zeros, which is what
+    the model takes for none.
+
+    Args:
+        images: one JPEG per step, as `rlds.episode` holds them.
+        config: says h and w.
+        source: the episode, for errors.
+
+    Raises:
+        ConfigError: the model has no camera.
+        FrameError: an image is not a JPEG, is cut short, or is larger than
+            `MAX_PIXELS`; names the episode and the step.
+    """
+    h, w = config.image_height, config.image_width
+    if not h:
+        raise errors.ConfigError(
+            f"{source}: expected a model with a camera to decode images for, got"
+            " image_height 0; configure image_height and image_width"
+        )
+    frames = np.zeros((len(images), h, w, COLOURS), np.uint8)
+    for t, content in enumerate(images):
+        if content:
+            frames[t] = _decode_one(content, (w, h), f"{source}, step {t}")
+    return frames
+
+
+def _decode_one(content: bytes, size: tuple[int, int], source: str) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            _check_size(image.size, source)
+            # Decodes at an eighth, a quarter or a half where that is still larger.
+            image.draft("RGB", (2 * size[0], 2 * size[1]))
+            scaled = image.convert("RGB").resize(size, Image.Resampling.BOX)
+            return np.asarray(scaled, np.uint8)
+    except errors.FrameError:
+        raise
+    except Exception as e:  # Pillow raises a dozen types on bytes that are no image.
+        reason = " ".join(str(e).split())[:200] or type(e).__name__
+        raise errors.FrameError(
+            f"{source}: expected a JPEG image, got {len(content)} bytes that do not"
+            f" decode ({reason}); record the episode again, or leave it out"
+        ) from e
+
+
+def _check_size(size: tuple[int, int], source: str) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise errors.FrameError(
+            f"{source}: expected an image of at most {MAX_PIXELS} pixels, got"
+            f" {size[0]} x {size[1]}; scale it before it is recorded"
+        )

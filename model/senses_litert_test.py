@@ -1,0 +1,58 @@
+"""A step with a camera and sound converts to LiteRT's own operators and agrees."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from model import aligned_safetensors, export, senses, step_function, testing
+
+SIZES = dataclasses.replace(
+    testing.SIZES, image_height=16, image_width=24, image_channels=4, audio_size=5
+)
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """The model's step and the converted one, as functions of the same inputs."""
+    model = testing.model(SIZES)
+    weights = aligned_safetensors.encode(step_function.weights(model))
+    interpreter = Interpreter(model_content=export._convert(model, weights))
+    signature = interpreter.get_signature_runner("step")
+    return model, jax.jit(step_function.make(model)), signature
+
+
+def inputs(model, *, silent=()):
+    random = np.random.default_rng(3)
+    given = {
+        "observation_state": testing.numbers(SIZES.state_size),
+        "task": np.eye(SIZES.task_count, dtype=np.float32)[1],
+        "carry": testing.numbers(SIZES.carry_size),
+        "observation_image": random.integers(0, 256, 16 * 24 * 3).astype(np.float32),
+        "observation_audio_mel": testing.numbers(SIZES.audio_size),
+        **step_function.initial_surfaces(model),
+    }
+    return {
+        name: np.zeros_like(x) if name.removeprefix("observation_") in silent else x
+        for name, x in given.items()
+    }
+
+
+@pytest.mark.parametrize("silent", [(), ("image",), ("image", "audio_mel")])
+def test_converted_step_agrees_with_the_model(steps, silent):
+    model, ours, theirs = steps
+    given = inputs(model, silent=silent)
+    wanted, got = ours(**given), theirs(**given)
+    assert wanted.keys() == got.keys()
+    for name, x in got.items():
+        np.testing.assert_allclose(x, wanted[name], atol=1e-5, rtol=1e-5, err_msg=name)
+
+
+def test_every_sense_is_an_input_that_matters(steps):
+    model, _, theirs = steps
+    whole = theirs(**inputs(model))["action"].copy()
+    for name in senses.shapes(SIZES):
+        without = theirs(**inputs(model, silent=(name,)))["action"]
+        assert not np.allclose(whole, without, atol=1e-3), name
