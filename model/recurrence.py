@@ -16,7 +16,7 @@ complex; see `rotate`.
                  chunks one after the other; matrix units do the work where groups
                  of channels share a decay
 
-`fastest_form` chooses by what `//tests/benchmarks:model` measured. All forms share
+`fastest_form` chooses by a table for each platform. All forms share
 one backward pass, which is the same recurrence run backwards in time, and keep
 nothing for it but decays and states.
 
@@ -28,6 +28,7 @@ section 3.2 (complex diagonal).
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +40,57 @@ CHUNK_STEPS = 16
 
 UNROLLED_STEPS = 8
 """Steps per turn of the sequential loop, which has a fixed cost per turn."""
+
+
+_ANY = 2**31
+
+
+class FormRow(NamedTuple):
+    """One row of the table of forms; the first row that fits decides.
+
+    Attributes:
+        form: one of `FORMS`.
+        longest_steps: greatest length it holds for.
+        most_channels: greatest number of channels it holds for.
+    """
+
+    form: str
+    longest_steps: int = _ANY
+    most_channels: int = _ANY
+
+
+_REASONED = (
+    FormRow("sequential", longest_steps=UNROLLED_STEPS),
+    FormRow("associative"),
+)
+"""Not measured. On an accelerator every turn of a loop waits for the one before, and
+starting a turn costs more than its few products; a depth of log2(t) starts fewer. What
+the loop does in one turn is no loop. Chunks may win where groups of channels share a
+decay, which no preset's do (Dao and Gu 2024, section 6); measure before adding a row.
+"""
+
+FASTEST: dict[str, tuple[FormRow, ...]] = {
+    "cpu": (FormRow("sequential"),),
+    "gpu": _REASONED,
+    "tpu": _REASONED,
+}
+"""Platform to the form that is fastest by length and channels.
+
+The rows of `cpu` are measured, on 2 cores of an AMD EPYC with other work on them, by
+`//tests/benchmarks:recurrence_forms` and by whole updates: t of 8, 32, 128, 512 and
+2048, channels of 16, 96 and 384. Forward and backward of one block of 96 channels took,
+in ms by sequential, associative and chunked:
+
+    t = 8      16.0   15.5   25.3
+    t = 32     16.2   13.5   51.2
+    t = 128    16.0   16.1   51.5
+    t = 512    15.7   15.6   51.0
+    t = 2048   15.8   16.4   52.6
+
+Chunked was slowest in every cell. Between the other two, no cell differed by a tenth
+both there and in whole updates (96 channels, sequential and associative, ms: t = 8,
+9.2 and 8.5; t = 32, 18.0 and 18.3; t = 128, 49.6 and 51.3), so one row holds for all:
+the form with the smallest program."""
 
 
 def step(decay: at.Array, drive: at.Recurrent, carry: at.Recurrent) -> at.Recurrent:
@@ -65,8 +117,19 @@ def sequence(
 
 
 def fastest_form(platform: str, length: int, channels: int) -> str:
-    """The form that trains fastest on a platform as `jax.default_backend` names it."""
-    return {"cpu": "sequential"}.get(platform, "associative")
+    """The form that trains fastest on a device, by the table `FASTEST`.
+
+    Args:
+        platform: as `jax.default_backend` names it.
+        length: t, steps of the sequence.
+        channels: e, channels of the recurrence.
+    """
+    rows = FASTEST.get(platform, _REASONED)
+    return next(
+        row.form
+        for row in rows
+        if length <= row.longest_steps and channels <= row.most_channels
+    )
 
 
 def rotate(x: at.Array, angle_rad: at.Array, steps: at.Array) -> at.Array:

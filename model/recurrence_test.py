@@ -121,6 +121,29 @@ def test_rotation_is_the_complex_recurrence():
         np.testing.assert_allclose(complex_of(np.asarray(states[t])), h, atol=1e-5)
 
 
+@pytest.mark.parametrize("platform", [*recurrence.FASTEST, "another"])
+@pytest.mark.parametrize("length", [1, 8, 9, 128, 10**6])
+def test_table_has_a_known_form_for_every_platform_and_shape(platform, length):
+    for channels in (1, 96, 10**6):
+        form = recurrence.fastest_form(platform, length, channels)
+        assert form in recurrence.FORMS
+
+
+def test_first_row_that_fits_length_and_channels_decides(monkeypatch):
+    row = recurrence.FormRow
+    rows = (
+        row("chunked", longest_steps=64, most_channels=32),
+        row("associative", longest_steps=64),
+        row("sequential"),
+    )
+    monkeypatch.setitem(recurrence.FASTEST, "cpu", rows)
+    found = [
+        recurrence.fastest_form("cpu", length, channels)
+        for length, channels in ((64, 32), (64, 33), (65, 32))
+    ]
+    assert found == ["chunked", "associative", "sequential"]
+
+
 def test_unknown_form_names_the_known_ones():
     with pytest.raises(ValueError, match="sequential, associative, chunked, got 'x'"):
         recurrence.sequence(*map(jnp.asarray, inputs(2)), "x")

@@ -1,0 +1,99 @@
+"""Measures the forms of the recurrence by length and width, for their table.
+
+    ./bazelw run //tests/benchmarks:recurrence_forms
+
+Forward and backward pass of one whole block on batches of `--steps` control steps in
+all, so that what a form hides behind the matrix products around it is hidden here too.
+The forms take turns, and the fastest of `--repeats` counts. `model.recurrence` holds
+the table of what was fastest; on a device that it does not know, run this and add it.
+"""
+
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from flax import nnx
+from rich.console import Console
+from rich.table import Table
+
+from model import config, normalisation, recurrence
+from model.wavecore import Block, WaveCore
+from release import command_line
+
+_LENGTHS = flags.DEFINE_multi_integer(
+    "length", [8, 32, 128, 512, 2048], "Steps per sequence.", lower_bound=1
+)
+_PRESETS = flags.DEFINE_multi_enum(
+    "preset", ["tiny", "pi5", "seed"], list(config.PRESETS), "Widths to measure."
+)
+_STEPS = flags.DEFINE_integer("steps", 2048, "Steps of one batch.", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 15, "Runs of each form.", lower_bound=1)
+
+Gradient = Callable[[nnx.State], nnx.State]
+
+
+def main(argv: list[str]) -> None:
+    """Measures every form at every length and width, and prints one table."""
+    del argv
+    title = f"Forward and backward of one block, ms, {jax.devices()[0].device_kind}"
+    table = Table(title=title)
+    columns = ("preset", "channels", "batch", "T", *recurrence.FORMS, "fastest", "used")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for preset in _PRESETS.value:
+        for length in _LENGTHS.value:
+            table.add_row(*_measured(preset, length))
+    Console().print(table)
+
+
+def _measured(preset: str, length: int) -> tuple[str, ...]:
+    sizes = config.PRESETS[preset](39, 4, 10)
+    ones = np.ones(sizes.state_size, np.float32)
+    statistics = normalisation.Statistics(0 * ones, ones, ones)
+    block = WaveCore(sizes, statistics, np.random.default_rng(0)).blocks[0]
+    batch = max(1, _STEPS.value // length)
+    _, state = nnx.split(block)
+    runs = {f: _gradient(block, sizes, batch, length, f) for f in recurrence.FORMS}
+    seconds: dict[str, list[float]] = {form: [] for form in runs}
+    for turn in range(_REPEATS.value + 1):
+        for form, run in runs.items():
+            began = time.perf_counter()
+            jax.block_until_ready(run(state))
+            # The first turn compiles.
+            if turn:
+                seconds[form].append(time.perf_counter() - began)
+    best = {form: 1e3 * min(times) for form, times in seconds.items()}
+    channels = sizes.recurrence_size
+    used = recurrence.fastest_form(jax.default_backend(), length, channels)
+    return (
+        *(preset, f"{channels}", f"{batch}", f"{length}"),
+        *(f"{ms:.2f}" for ms in best.values()),
+        min(best, key=best.__getitem__),
+        used,
+    )
+
+
+def _gradient(
+    block: Block, sizes: config.WaveCoreConfig, batch: int, length: int, form: str
+) -> Gradient:
+    """The compiled gradient of a block's output to its parameters and input."""
+    graph, _ = nnx.split(block)
+    random = np.random.default_rng(1)
+    drawn = random.standard_normal((length * batch, sizes.width), np.float32)
+    starts = jnp.zeros((length, batch), bool)
+    carry = jnp.zeros((batch, sizes.recurrence_size))
+
+    def objective(state: nnx.State, x: jax.Array) -> jax.Array:
+        out, _ = nnx.merge(graph, state).sequence(x, starts, carry, form)
+        return jnp.mean(jnp.square(out))
+
+    compiled = jax.jit(jax.grad(objective, argnums=(0, 1)))
+    x = jnp.asarray(drawn)
+    return lambda state: compiled(state, x)
+
+
+if __name__ == "__main__":
+    command_line.run(main)
