@@ -250,9 +250,9 @@ def rtx3050(state_size: int, action_size: int, task_count: int) -> WaveCoreConfi
     """Many tasks on a small graphics card, in mixed precision.
 
     `./bazelw run //cloud:train -- --preset=rtx3050`: 24 million parameters. Made for
-    4 GB: 0.5 GB for parameters and what the optimiser keeps of them, and by the
-    estimate of `model/memory_estimate.py` under 2 GB with the activations of a
-    quarter of a batch. Cost and success on such a card are not measured.
+    a card of 4 GB: by `memory_estimate` 0.6 GB for parameters and what the optimiser
+    keeps of them, and 0.3 GB for the activations of a quarter of a batch. Speed and
+    success on such a card are not measured.
 
     Raises:
         ConfigError: a size is below 1.
@@ -275,9 +275,9 @@ def rtx3050(state_size: int, action_size: int, task_count: int) -> WaveCoreConfi
 def vertex(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
     """A whole fleet's data, on one or more large accelerators.
 
-    `./bazelw run //cloud:train -- --preset=vertex`: 109 million parameters, 2.2 GB
-    for them and what the optimiser keeps of them. Cost and success are not
-    measured.
+    `./bazelw run //cloud:train -- --preset=vertex`: 109 million parameters. By
+    `memory_estimate` 2.4 GB for them and what the optimiser keeps of them, and 6.3 GB
+    for the activations of a batch on one device. Speed and success are not measured.
 
     Raises:
         ConfigError: a size is below 1.

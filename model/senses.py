@@ -29,8 +29,9 @@ from rlds.spec import FIELDS, Field
 
 COLOURS = 3
 """Red, green and blue of one pixel, each from 0 to 255."""
+CONVOLUTIONS = 3
+"""Each halves both sides of a frame."""
 _KERNEL = 3
-_CONVOLUTIONS = 3
 _SCOPE = "observation/"
 _STATE = [f.name.removeprefix(_SCOPE) for f in FIELDS if f.shape == ("N",)]
 
@@ -75,7 +76,7 @@ class Sight(nnx.Module):
 
     def __init__(self, config: WaveCoreConfig, random: np.random.Generator) -> None:
         first = config.image_channels
-        channels = [COLOURS, *(first * 2**i for i in range(_CONVOLUTIONS))]
+        channels = [COLOURS, *(first * 2**i for i in range(CONVOLUTIONS))]
         self.kernels = nnx.List([_kernel(random, i, o) for i, o in pairwise(channels)])
         self.biases = nnx.List(
             [Backbone(jnp.zeros(o, jnp.float32)) for o in channels[1:]]

@@ -1,0 +1,161 @@
+"""How much memory training needs, from the configuration alone.
+
+A preset that does not fit is refused before data are read and programs compiled. The
+estimate counts arrays: what is kept for every parameter, and what the forward pass
+keeps for the backward pass. Compilers fuse and reuse, so it is no promise: for the
+presets `tiny`, `pi5` and `seed`, with and without remat, XLA's own plan for a CPU lies
+between `LOWEST_RATIO` and `HIGHEST_RATIO` times the estimate, which a test holds
+(measured: 0.76 to 0.96, f32). Mixed precision and frames are counted by the same rules
+and not measured. What the compiler and the framework need beside arrays comes on top.
+
+Sources: copies of every parameter, Rajbhandari et al. 2020, arXiv:1910.02054, section
+3.1; activations of a block and what is left of them when it is computed again, Chen et
+al. 2016, arXiv:1604.06174, section 3.
+"""
+
+import dataclasses
+
+from model import errors, senses
+from model.config import PresetTraining, WaveCoreConfig
+
+LOWEST_RATIO = 0.7
+HIGHEST_RATIO = 1.1
+
+_F32 = 4
+_KERNEL_SIZE = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes that one device needs while it trains, by what they hold.
+
+    Attributes:
+        parameters_bytes: trained and untrained parameters, f32, and in mixed
+            precision their bfloat16 copy.
+        gradients_bytes: one gradient, two where parts of a batch add up.
+        optimizer_bytes: the two moments of AdamW.
+        average_bytes: the running average of the parameters.
+        activations_bytes: of the part of a batch that is computed at once.
+    """
+
+    parameters_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    average_bytes: int
+    activations_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return sum(dataclasses.astuple(self))
+
+
+def trained_count(config: WaveCoreConfig) -> int:
+    """Numbers that training changes: backbone without normalisation, and head."""
+    n, a, k, d = config.state_size, config.action_size, config.task_count, config.width
+    e, f, g = config.recurrence_size, config.hidden_size, config.gate_count
+    turns = e // 2 if config.oscillating else 0
+    block = (d + 1) * g + 3 * d * e + turns + 3 * d * f
+    heads = 2 * a * (d + 1) + d * n + (d + 1)
+    return config.block_count * block + heads + (n + k) * d + _sense_count(config)
+
+
+def untrained_count(config: WaveCoreConfig) -> int:
+    """Numbers that training keeps: normalisation, and what only a robot writes."""
+    d = config.width
+    adapters = 2 * config.block_count * d * config.adapter_rank
+    skills = 2 * config.skill_levels * config.skill_slots * d
+    scales = 5 * config.state_size + config.action_size + 2 * config.audio_size
+    return adapters + skills + scales
+
+
+def estimate(config: WaveCoreConfig, training: PresetTraining) -> MemoryEstimate:
+    """What one device needs that trains the whole batch, part after part."""
+    trained, untrained = trained_count(config), untrained_count(config)
+    mixed = training.compute_dtype == "bfloat16"
+    windows = training.batch_size // training.accumulation_steps
+    rows = windows * training.sequence_length
+    return MemoryEstimate(
+        parameters_bytes=trained * (_F32 + 2 * mixed) + untrained * _F32,
+        gradients_bytes=trained * _F32 * (2 if training.accumulation_steps > 1 else 1),
+        optimizer_bytes=2 * trained * _F32,
+        average_bytes=trained * _F32,
+        activations_bytes=rows * _row_bytes(config, training),
+    )
+
+
+def require(
+    config: WaveCoreConfig, training: PresetTraining, available_bytes: int, device: str
+) -> MemoryEstimate:
+    """The estimate, if a device has as much.
+
+    Args:
+        config: sizes of the model.
+        training: how it is trained.
+        available_bytes: what the device has free.
+        device: its name, for the error.
+
+    Raises:
+        MemoryTooSmallError: the estimate is above what is available.
+    """
+    needed = estimate(config, training)
+    if needed.total_bytes > available_bytes:
+        fixed = needed.total_bytes - needed.activations_bytes
+        raise errors.MemoryTooSmallError(
+            f"{device}: expected about {needed.total_bytes / 1e9:.1f} GB for training"
+            f" ({fixed / 1e9:.1f} GB for {trained_count(config):,} parameters,"
+            f" {needed.activations_bytes / 1e9:.1f} GB for activations), got"
+            f" {available_bytes / 1e9:.1f} GB;"
+            + (
+                " raise accumulation_steps, set remat, or shorten sequence_length"
+                if fixed < available_bytes
+                else " choose a smaller preset, or a larger device"
+            )
+        )
+    return needed
+
+
+def _row_bytes(config: WaveCoreConfig, training: PresetTraining) -> int:
+    """Activations of one control step."""
+    size = 2 if training.compute_dtype == "bfloat16" else _F32
+    d, e, f, g = (
+        config.width,
+        config.recurrence_size,
+        config.hidden_size,
+        config.gate_count,
+    )
+    # Inputs of both mixers and of their norms; gate, values and output of the wave
+    # mixer; gate, value and output of the particle mixer. Recurrence: values, states.
+    block = size * (4 * d + 2 * e + 3 * f) + _F32 * (2 * e + 2 * g)
+    entered = size * d
+    outside = size * 4 * d + _F32 * (4 * config.state_size + 4 * config.action_size)
+    # The backward pass of one block holds about half as much again for a moment.
+    inside = block * (1 if training.remat else config.block_count) + block // 2
+    kept = entered * config.block_count if training.remat else 0
+    return inside + kept + outside + _sense_bytes(config, size)
+
+
+def _convolutions(config: WaveCoreConfig) -> list[tuple[int, int]]:
+    """Channels and pixels of the output of each convolution."""
+    h, w, channels = config.image_height, config.image_width, config.image_channels
+    found = []
+    for _ in range(senses.CONVOLUTIONS if h else 0):
+        h, w = -(-h // 2), -(-w // 2)
+        found.append((channels, h * w))
+        channels *= 2
+    return found
+
+
+def _sense_count(config: WaveCoreConfig) -> int:
+    count, inward, d = config.audio_size * config.width, senses.COLOURS, config.width
+    for outward, _ in (layers := _convolutions(config)):
+        count += _KERNEL_SIZE * inward * outward + outward
+        inward = outward
+    return count + (3 * layers[-1][0] * d if layers else 0)
+
+
+def _sense_bytes(config: WaveCoreConfig, size: int) -> int:
+    """A frame as it comes and as numbers, and what each convolution gives."""
+    pixels = config.image_height * config.image_width * senses.COLOURS
+    outputs = sum(channels * area for channels, area in _convolutions(config))
+    return pixels * (1 + size) + 2 * size * outputs + 2 * _F32 * config.audio_size

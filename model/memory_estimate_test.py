@@ -1,0 +1,131 @@
+"""Counts are exact; the estimate is near what XLA plans for a whole update."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from model import config, errors, losses, memory_estimate, surfaces, testing
+
+SIZES = (39, 4, 5)
+
+
+def parts(sizes):
+    """Structure, constant and trained state of a model of these sizes."""
+    return nnx.split(
+        testing.model(sizes),
+        surfaces.Normalisation,
+        nnx.Any(surfaces.Backbone, surfaces.Head),
+        ...,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"oscillating": True},
+        {"channels_per_gate": 4},
+        {"skill_levels": 3, "block_count": 1, "adapter_rank": 5},
+        {"audio_size": 7},
+        {"image_height": 17, "image_width": 32, "image_channels": 5},
+    ],
+)
+def test_counts_are_those_of_the_model(change):
+    sizes = dataclasses.replace(config.tiny(*SIZES), **change)
+    _, constant, trained, rest = parts(sizes)
+    counts = [
+        sum(x.size for x in jax.tree.leaves(s)) for s in (trained, (constant, rest))
+    ]
+    assert memory_estimate.trained_count(sizes) == counts[0]
+    assert memory_estimate.untrained_count(sizes) == counts[1]
+
+
+def planned_bytes(sizes, training):
+    """What XLA plans for one update: everything it is given, gives and needs between.
+
+    The old state is given away, so its memory is that of the new one.
+    """
+    graph, constant, trained, rest = parts(sizes)
+    optimizer = optax.adamw(1e-3)
+    rows = (training.batch_size, training.sequence_length)
+
+    def objective(parameters, states, actions):
+        core = nnx.merge(graph, constant, parameters, rest)
+        said = core.sequence(
+            states[:, :-1],
+            jnp.ones((*rows, sizes.task_count)),
+            jnp.zeros(rows, bool),
+            jnp.zeros((training.batch_size, sizes.carry_size)),
+            remat=training.remat,
+        )
+        ones = jnp.ones(rows)
+        following, change = states[:, 1:], core.change[...]
+        return losses.imitation(said, actions, following, change, ones, ones).total
+
+    def update(state, states, actions):
+        parameters, moments, average = state
+        gradient = jax.grad(objective)(parameters, states, actions)
+        change, moments = optimizer.update(gradient, moments, parameters)
+        parameters = optax.apply_updates(parameters, change)
+        return parameters, moments, optax.incremental_update(parameters, average, 0.1)
+
+    state = (trained, optimizer.init(trained), trained)
+    states = np.zeros((rows[0], rows[1] + 1, sizes.state_size), np.float32)
+    actions = np.zeros((*rows, sizes.action_size), np.float32)
+    lowered = jax.jit(update, donate_argnums=0).lower(state, states, actions)
+    plan = lowered.compile().memory_analysis()
+    return plan.argument_size_in_bytes + plan.temp_size_in_bytes
+
+
+@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize(
+    ("preset", "batch", "length"),
+    [("tiny", 32, 32), ("pi5", 32, 32), ("seed", 4, 128)],
+)
+def test_estimate_is_near_the_plan_of_the_compiler(preset, batch, length, remat):
+    sizes = config.PRESETS[preset](*SIZES)
+    training = config.PresetTraining(
+        batch_size=batch, sequence_length=length, remat=remat
+    )
+    estimated = memory_estimate.estimate(sizes, training).total_bytes
+    ratio = planned_bytes(sizes, training) / estimated
+    assert memory_estimate.LOWEST_RATIO < ratio < memory_estimate.HIGHEST_RATIO
+
+
+def test_parts_of_a_batch_and_remat_need_less():
+    sizes = config.vertex(*SIZES)
+    whole = config.PresetTraining(batch_size=64, sequence_length=512)
+    needed = memory_estimate.estimate(sizes, whole)
+    again = memory_estimate.estimate(sizes, dataclasses.replace(whole, remat=True))
+    quarter = memory_estimate.estimate(
+        sizes, dataclasses.replace(whole, accumulation_steps=4)
+    )
+    assert again.activations_bytes < needed.activations_bytes / 3
+    assert quarter.activations_bytes == needed.activations_bytes // 4
+
+
+def test_every_preset_fits_the_device_it_is_made_for():
+    for preset, gigabytes in (("pi5", 1), ("seed", 1), ("rtx3050", 4), ("vertex", 16)):
+        memory_estimate.require(
+            config.PRESETS[preset](*SIZES),
+            config.PRESET_TRAINING[preset],
+            gigabytes * 10**9,
+            preset,
+        )
+
+
+def test_what_does_not_fit_is_refused_with_what_helps():
+    sizes = config.vertex(*SIZES)
+    training = config.PRESET_TRAINING["vertex"]
+    with pytest.raises(
+        errors.MemoryTooSmallError,
+        match=r"card: expected about [\d.]+ GB.*109,.*got 3.0 GB; raise accumulation",
+    ):
+        memory_estimate.require(sizes, training, 3 * 10**9, "card")
+    with pytest.raises(errors.MemoryTooSmallError, match="choose a smaller preset"):
+        memory_estimate.require(sizes, training, 2 * 10**9, "card")
