@@ -58,7 +58,9 @@ def draw(episode: Episode, output: Path) -> None:
     from matplotlib.figure import Figure
 
     state = np.asarray(episode.steps["observation/state"], np.float64)
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    # A fixed layout and legend: the others are found anew for every picture.
+    figure = Figure(figsize=(6.4, 3.2))
+    figure.subplots_adjust(left=0.12, right=0.98, bottom=0.16, top=0.88, wspace=0.35)
     lines = []
     for place, (across, up), names in ((1, (0, 1), "xy"), (2, (1, 2), "yz")):
         axes = figure.add_subplot(1, 2, place)
@@ -74,7 +76,7 @@ def draw(episode: Episode, output: Path) -> None:
             axes.plot(*way.T, color=color, alpha=0.15)
             (line,) = axes.plot([], [], color=color, label=label)
             lines.append((line, way))
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     figure.suptitle(episode.metadata.task)
 
     def show(step: int) -> list[object]:
