@@ -413,6 +413,6 @@ def _identity(train: step_stream.StepStream, config: TrainConfig) -> str:
     decides = dataclasses.asdict(config)
     del decides["checkpoint_period_steps"], decides["report_period_steps"]
     digest = hashlib.sha256(repr(sorted(decides.items())).encode())
-    for column in train:
+    for column in jax.tree.leaves(train):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
