@@ -34,6 +34,10 @@ class RobotUnavailableError(EdgeError):
     """A known robot cannot be opened on this machine."""
 
 
+class RobotChangeError(EdgeError):
+    """A change of a robot is malformed, does not fit it, or was read too early."""
+
+
 class SafetyConfigError(EdgeError):
     """A safety config is malformed or does not fit the robot."""
 

@@ -13,10 +13,17 @@ are, neither can be lost. A caller exports one like this:
     update = updates.make_fast(model)
     jax.export.export(jax.jit(update))(*updates.fast_inputs(model, steps=8))
 
-Each gradient step has a length that does not depend on the size of the gradient,
-measured in shares of the bounds: a sensor that breaks gives large gradients, and they
-must not move a robot further than small ones. A step that does not reduce the loss is
-not taken, and the next one is half as long.
+Each gradient step has a length that does not depend on the size of the gradient: a
+sensor that breaks gives large gradients, and they must not move a robot further than
+small ones. What does not reduce the loss is not taken: of the fast update each step,
+and the next one is half as long; of the consolidation all its steps together, judged
+on everything that was replayed.
+
+Calibration and adapters must move together in the right proportion within a few steps,
+so the fast update follows the gradient itself. Replay has time for many small steps,
+and scales each number by the size of its own gradients: with one length for a whole
+surface the few numbers with large gradients use it up, and a robot whose sensor had
+moved lost success instead of winning it back (docs/benchmarks.md).
 
 The action bias and the head have no part in the world-model error: only replay, which
 knows actions, can correct an actuator.
@@ -25,15 +32,19 @@ The levels of the skill memory are written at different periods: at the i-th
 consolidation those whose period divides i, and the others keep every bit. Each level
 has a bound of its own, so that a fast one cannot take the room of a slow one.
 
+A learner compiles `jax.jit(exported.call)` once, since a bare call of an exported
+function builds it anew, and keeps the weights on the device (`jax.device_put`).
+
 Sources: memories at periods of their own, Behrouz et al. 2025, arXiv:2512.24695;
 learning from what needs no labels, during deployment, Hansen et al. 2021,
 arXiv:2007.04309; normalised gradient, Hazan et al. 2015, arXiv:1507.02030, algorithm
 1; length halved on failure, Nocedal and Wright 2006, Numerical Optimization,
-algorithm 4.1; pull towards known weights, Li et al. 2018, arXiv:1802.01483, section 3.
+algorithm 4.1; step per number, Kingma and Ba 2015, arXiv:1412.6980, algorithm 1; pull
+towards known weights, Li et al. 2018, arXiv:1802.01483, section 3.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,14 +63,25 @@ FAST_SURFACES = ("calibration", "adapters")
 CONSOLIDATED_SURFACES = ("adapters", "head", _SKILLS)
 
 FAST_STEP = 0.03
-"""Length of the first gradient step, in shares of the bounds. A window of a few steps
+"""Length of the first gradient step, in units of `FAST_REACH`. A window of a few steps
 is noisy, and there is an update at every control step."""
-CONSOLIDATION_STEP = 0.05
-"""The same for replay."""
+FAST_REACH = {"calibration": 0.5, "adapters": 1.0}
+"""L2 norm by which a fast step of length one would move each surface. Adapters have a
+larger bound than this, which only replay of many windows has reason to use."""
+CONSOLIDATION_STEP = 0.02
+"""The most that the first of several steps of replay moves a surface; the last ones
+move it hardly at all, so that the noise of single minibatches is averaged out."""
+MEAN_DECAY, SQUARE_DECAY = 0.9, 0.99
+"""Decay per step of the gradient's running mean and mean square during replay."""
 PULL = 0.1
 """Loss added at a distance of one bound from the last good delta."""
-NEXT_SHARE = 1.0
-"""Weight of the world-model error beside the action error in replay, as in training."""
+NEXT_SHARE = 0.1
+"""Weight of the world-model error beside the action error in replay. In training it is
+1; but that error is ten times the action's, and the little room of a bounded delta
+belongs to the action."""
+
+_TINY_GRADIENT = 1e-8
+"""Gradients below this count as none."""
 
 _NO_HEADS = losses.Shares(action_scale=0.0, value=0.0)
 """Nothing that a robot may change can improve what these heads say."""
@@ -67,6 +89,7 @@ _NO_HEADS = losses.Shares(action_scale=0.0, value=0.0)
 Arrays = Mapping[str, at.Array]
 Deltas = dict[str, at.Surface]
 Objective = Callable[[Deltas], at.Array]
+ReplayObjective = Callable[[Deltas, Arrays], at.Array]
 FastUpdate = Callable[[Arrays, Deltas, Arrays], dict[str, Any]]
 ConsolidateUpdate = Callable[[Arrays, Deltas, Deltas, Arrays], dict[str, Any]]
 
@@ -118,7 +141,7 @@ def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
             return losses.world_model(prediction, following, core.change[...], weight)
 
         mine = {name: deltas[name] for name in FAST_SURFACES}
-        descended = _descend(objective, mine, FAST_STEP, gradient_steps, levels, {})
+        descended = _descend(objective, mine, FAST_STEP, gradient_steps)
         return _result(mine, descended, _finite(window), sound)
 
     return fast_update
@@ -143,11 +166,12 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
 
     Args:
         model: gives structure and shapes.
-        gradient_steps: as for `make_fast`, all on the same minibatch.
+        gradient_steps: the windows are dealt out in order, b / gradient_steps to each
+            step; two further forward passes over all of them judge the outcome.
 
     Raises:
         ShapeMismatchError: by the function made, when an array is missing, unknown or
-            of a wrong size.
+            of a wrong size, or the windows cannot be dealt out evenly.
     """
     fixed, levels = _fixed_inputs(model), model.config.skill_levels
 
@@ -157,32 +181,42 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
         windows, steps = _lengths(replay, 2)
         expected = _replay(model.config, windows, steps)
         _check((*fixed, fixed[1], expected), (weights, deltas, last_good, replay))
+        if windows % gradient_steps:
+            raise errors.ShapeMismatchError(
+                "replay, first axis",
+                f"a multiple of {gradient_steps}",
+                windows,
+                "give each gradient step as many windows",
+            )
         deltas, sound = _projected(deltas, levels)
         last_good, last_good_sound = _projected(last_good, levels)
         due = _due(model.config, replay["update_index"])
-        begin = jnp.zeros((windows, model.config.carry_size))
 
-        def objective(mine: Deltas) -> at.Array:
+        def objective(mine: Deltas, batch: Arrays) -> at.Array:
             core = _adapted(model, weights, {**deltas, **mine})
+            begin = jnp.zeros((windows // gradient_steps, model.config.carry_size))
             prediction = core.sequence(
-                replay["states"][:, :-1], replay["task"], replay["starts"], begin
+                batch["states"][:, :-1], batch["task"], batch["starts"], begin
             )
             loss = losses.imitation(
                 prediction,
-                replay["actions"],
-                replay["states"][:, 1:],
+                batch["actions"],
+                batch["states"][:, 1:],
                 core.change[...],
-                jnp.clip(replay["action_weight"], 0.0, 1.0),
-                jnp.clip(replay["next_weight"], 0.0, 1.0),
+                jnp.clip(batch["action_weight"], 0.0, 1.0),
+                jnp.clip(batch["next_weight"], 0.0, 1.0),
                 NEXT_SHARE,
                 shares=_NO_HEADS,
             )
             return loss.total + PULL * _square_distance(mine, last_good)
 
         mine = {name: deltas[name] for name in CONSOLIDATED_SURFACES}
-        descended = _descend(
-            objective, mine, CONSOLIDATION_STEP, gradient_steps, levels, due
-        )
+        batches = {
+            name: x.reshape(gradient_steps, -1, *x.shape[1:])
+            for name, x in replay.items()
+            if name != "update_index"
+        }
+        descended = _replayed(objective, mine, batches, levels, due)
         return _result(mine, descended, _finite(replay), sound & last_good_sound)
 
     return consolidate_update
@@ -303,8 +337,6 @@ def _descend(
     deltas: Deltas,
     length: float,
     gradient_steps: int,
-    levels: int,
-    due: Deltas,
 ) -> tuple[Deltas, at.Array, at.Array, at.Array]:
     """Steps against the gradient, each inside the bounds and only if the loss falls.
 
@@ -313,8 +345,6 @@ def _descend(
         deltas: where to begin.
         length: of the first step, in shares of the bounds.
         gradient_steps: how many.
-        levels: of the skill memory.
-        due: by surface, where its numbers may move; default: everywhere.
 
     Returns: the deltas, the loss before and after, whether loss and gradient were
     finite before the first step.
@@ -323,7 +353,7 @@ def _descend(
     before, finite = loss, jnp.isfinite(loss) & _finite(gradient)
     step_length = jnp.asarray(length)
     for remaining in reversed(range(gradient_steps)):
-        tried = _moved(deltas, gradient, step_length, levels, due)
+        tried = _moved(deltas, gradient, step_length)
         if remaining:
             tried_loss, tried_gradient = jax.value_and_grad(objective)(tried)
             better = (tried_loss < loss) & _finite(tried_gradient)
@@ -337,24 +367,110 @@ def _descend(
     return deltas, before, loss, finite
 
 
-def _moved(
-    deltas: Deltas, gradient: Deltas, length: at.Array, levels: int, due: Deltas
-) -> Deltas:
-    """Deltas after one step of `length`, both in shares of the bounds."""
-    # What does not move keeps its bits: nothing is taken from it, and a level that
-    # was inside its bound is not projected.
-    gradient = {
-        name: jnp.where(due[name], g, 0.0) if name in due else g
-        for name, g in gradient.items()
-    }
-    # By shares, a surface with a larger bound may move further, and one whose gradient
-    # is small beside the others' moves little.
-    by_share = {name: g * surfaces.BOUNDS[name] for name, g in gradient.items()}
-    norm = jnp.linalg.norm(jnp.concatenate(list(by_share.values())))
+def _moved(deltas: Deltas, gradient: Deltas, length: at.Array) -> Deltas:
+    """Deltas after one step of `length`, in units of `FAST_REACH`."""
+    # A surface with a larger reach may move further, and one whose gradient is small
+    # beside the others' moves little.
+    scaled = {name: g * FAST_REACH[name] for name, g in gradient.items()}
+    norm = jnp.linalg.norm(jnp.concatenate(list(scaled.values())))
     unit = jnp.where(norm > 0, norm, 1.0)
     moved = {
-        name: deltas[name] - length * surfaces.BOUNDS[name] * (g / unit)
-        for name, g in by_share.items()
+        name: deltas[name] - length * FAST_REACH[name] * (g / unit)
+        for name, g in scaled.items()
+    }
+    return {name: surfaces.project(name, x)[0] for name, x in moved.items()}
+
+
+class _Moments(NamedTuple):
+    """Running means of gradients [s] and of their squares, by surface."""
+
+    mean: Deltas
+    square: Deltas
+
+
+def _replayed(
+    objective: ReplayObjective,
+    deltas: Deltas,
+    batches: Arrays,
+    levels: int,
+    due: Deltas,
+) -> tuple[Deltas, at.Array, at.Array, at.Array]:
+    """One step per batch, each inside the bounds; all kept only if the loss falls.
+
+    Args:
+        objective: what to make small, of one batch.
+        deltas: where to begin.
+        batches: arrays by name, one batch per entry of the first axis.
+        levels: of the skill memory.
+        due: by surface, where its numbers may move; default: everywhere.
+
+    Returns: what `_descend` does, the losses over all batches.
+    """
+    count = len(batches["starts"])
+
+    def step(
+        state: tuple[Deltas, _Moments], numbered: tuple[at.Array, Arrays]
+    ) -> tuple[tuple[Deltas, _Moments], at.Array]:
+        (now, moments), (index, batch) = state, numbered
+        gradient = jax.grad(objective)(now, batch)
+        moments, direction = _scaled(moments, gradient, index)
+        length = CONSOLIDATION_STEP * (1 - index / count)
+        now = _moved_by(now, direction, length, levels, due)
+        return (now, moments), _finite(gradient)
+
+    def loss_of(mine: Deltas) -> at.Array:
+        return jnp.mean(jax.lax.map(lambda batch: objective(mine, batch), batches))
+
+    nothing = jax.tree.map(jnp.zeros_like, deltas)
+    begin = (deltas, _Moments(nothing, nothing))
+    (tried, _), finite = jax.lax.scan(step, begin, (jnp.arange(count), batches))
+    before, after = loss_of(deltas), loss_of(tried)
+    better = after < before
+    sound = jnp.all(finite) & jnp.isfinite(before)
+    loss = jnp.where(better, after, before)  # what is no number is not better
+    return _choose(better, tried, deltas), before, loss, sound
+
+
+def _scaled(
+    moments: _Moments, gradient: Deltas, index: at.Array
+) -> tuple[_Moments, Deltas]:
+    """The moments after one more gradient, and the direction they give.
+
+    No component of the direction is much larger than one. Gradients are cut to a norm
+    of one first, so that their squares are numbers.
+    """
+    norm = jnp.linalg.norm(jnp.concatenate(list(gradient.values())))
+    gradient = jax.tree.map(lambda g: g / jnp.maximum(norm, 1.0), gradient)
+    mean = _blend(moments.mean, gradient, MEAN_DECAY)
+    square = _blend(moments.square, jax.tree.map(jnp.square, gradient), SQUARE_DECAY)
+    # The moments began at zero; these shares of them are real.
+    mean_share = 1 - MEAN_DECAY ** (index + 1.0)
+    square_share = 1 - SQUARE_DECAY ** (index + 1.0)
+    direction = jax.tree.map(
+        lambda m, q: (m / mean_share) / (jnp.sqrt(q / square_share) + _TINY_GRADIENT),
+        mean,
+        square,
+    )
+    return _Moments(mean, square), direction
+
+
+def _blend(old: Deltas, new: Deltas, decay: float) -> Deltas:
+    return jax.tree.map(lambda x, y: decay * x + (1 - decay) * y, old, new)
+
+
+def _moved_by(
+    deltas: Deltas, direction: Deltas, length: at.Array, levels: int, due: Deltas
+) -> Deltas:
+    """Deltas after one step; components of one give `length`, in shares of a bound."""
+    # What does not move keeps its bits: nothing is taken from it, and a level that
+    # was inside its bound is not projected.
+    direction = {
+        name: jnp.where(due[name], way, 0.0) if name in due else way
+        for name, way in direction.items()
+    }
+    moved = {
+        name: deltas[name] - length * surfaces.BOUNDS[name] * way / jnp.sqrt(way.size)
+        for name, way in direction.items()
     }
     return _projected(moved, levels)[0]
 

@@ -88,6 +88,11 @@ def consolidate(model):
     return jax.jit(up.make_consolidate(model))
 
 
+@pytest.fixture(scope="module")
+def consolidate_often(model):
+    return jax.jit(up.make_consolidate(model, gradient_steps=4))
+
+
 def zero_deltas(model):
     prefix = step_function.SURFACE_PREFIX
     initial = step_function.initial_surfaces(model)
@@ -193,24 +198,29 @@ def test_fast_updates_of_an_unchanged_robot_change_little(trained, adapt, errors
 
 
 def test_consolidation_learns_a_biased_actuator_and_stays_near_the_last_good(
-    trained, consolidate, errors_of
+    trained, errors_of
 ):
     states, actions, tasks = episodes(256, 24, seed=4)
     needed = actions + np.array([0.15, -0.1], np.float32)
     weights, random = step_function.weights(trained), np.random.default_rng(2)
-    deltas = last_good = zero_deltas(trained)
-    for update_index in range(60):
-        index, t = random.integers(64, 256, WINDOWS), random.integers(24 - STEPS)
-        memories = {
-            "states": states[index, t : t + STEPS + 1],
-            "task": tasks[index, t : t + STEPS],
-            "starts": np.zeros((WINDOWS, STEPS), bool),
-            "actions": needed[index, t : t + STEPS],
-            "action_weight": np.ones((WINDOWS, STEPS), np.float32),
-            "next_weight": np.ones((WINDOWS, STEPS), np.float32),
-            "update_index": np.int32(update_index),
-        }
-        deltas = deltas | consolidate(weights, deltas, last_good, memories)["deltas"]
+    last_good, count = zero_deltas(trained), 60 * WINDOWS
+    index, first = (
+        random.integers(64, 256, count),
+        random.integers(0, 24 - STEPS, count),
+    )
+    rows = first[:, None] + np.arange(STEPS + 1)
+    memories = {
+        "states": states[index[:, None], rows],
+        "task": tasks[index, :STEPS],
+        "starts": np.zeros((count, STEPS), bool),
+        "actions": needed[index[:, None], rows[:, :-1]],
+        "action_weight": np.ones((count, STEPS), np.float32),
+        "next_weight": np.ones((count, STEPS), np.float32),
+        "update_index": np.int32(0),
+    }
+    update = jax.jit(up.make_consolidate(trained, gradient_steps=60))
+    result = update(weights, last_good, last_good, memories)
+    deltas = last_good | result["deltas"]
     held_out = (states[:64], needed[:64], tasks[:64])
     before = errors_of(weights, last_good, held_out)
     after = errors_of(weights, deltas, held_out)
@@ -300,6 +310,35 @@ def test_loss_never_rises_and_more_gradient_steps_lower_it_further(model, fast):
         often_sum += often["loss_before"] - often["loss_after"]
         deltas = deltas | often["deltas"]
     assert often_sum > 1.5 * once_sum > 0
+
+
+def test_consolidation_deals_its_windows_out_and_never_raises_the_loss(
+    model, consolidate, consolidate_often
+):
+    weights, once, often = step_function.weights(model), *[zero_deltas(model)] * 2
+    last_good = zero_deltas(model)
+    for seed in range(10):
+        memories = replay(model, seed)
+        one = consolidate(weights, once, last_good, memories)
+        start = often
+        four = consolidate_often(weights, start, last_good, memories)
+        for result in (one, four):
+            assert not result["refused"]
+            assert result["loss_after"] <= result["loss_before"]
+        once, often = once | one["deltas"], often | four["deltas"]
+    # Lengths of 1, 3/4, 1/2 and 1/4, and numbers of at most two in Adam's direction.
+    for name, delta in often.items():
+        assert (
+            np.linalg.norm(delta)
+            < 10 * 2.5 * 2 * up.CONSOLIDATION_STEP * surfaces.BOUNDS[name]
+        )
+
+
+def test_windows_that_cannot_be_dealt_out_evenly_are_refused(model):
+    update = up.make_consolidate(model, gradient_steps=3)
+    weights, deltas = step_function.weights(model), zero_deltas(model)
+    with pytest.raises(errors.ShapeMismatchError, match=r"a multiple of 3.*got 16"):
+        update(weights, deltas, deltas, replay(model))
 
 
 def test_only_the_surfaces_of_the_loop_come_back(model, fast, consolidate):
@@ -467,7 +506,7 @@ def digest(arrays):
 
 
 def test_thousands_of_hostile_updates_reach_neither_backbone_nor_limits(
-    model, fast, consolidate
+    model, fast, consolidate, consolidate_often
 ):
     random = np.random.default_rng(7)
     weights = step_function.weights(model)
@@ -482,7 +521,8 @@ def test_thousands_of_hostile_updates_reach_neither_backbone_nor_limits(
         quick = fast(weights, given, spoilt(random, windows[i % 10], 0.3))
         good = spoilt(random, last_good, 0.1)
         memories = spoilt(random, replays[i % 10], 0.3)
-        slow = consolidate(weights, deltas | quick["deltas"], good, memories)
+        slowly = consolidate if i % 2 else consolidate_often
+        slow = slowly(weights, deltas | quick["deltas"], good, memories)
         check_bounded(quick)
         check_bounded(slow)
         deltas = jax.tree.map(np.asarray, deltas | quick["deltas"] | slow["deltas"])

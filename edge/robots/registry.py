@@ -7,10 +7,13 @@ from edge.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.control import Policy
 from edge.errors import ReplayError, UnknownRobotError
 from edge.robots import metaworld_expert, metaworld_robot, replay_robot
+from edge.robots.changed_robot import ChangedRobot
+from edge.robots.metaworld_changes import CHANGES
 from edge.robots.robot import Robot
 
 DEFAULT_SIM_START = "2026-01-01T08:00:00Z"
 _METAWORLD = "metaworld:"
+_CHANGED = "metaworld-changed:"
 _REPLAY = "replay:"
 
 
@@ -27,15 +30,16 @@ def require_known(name: str) -> None:
 
 def is_simulated(name: str) -> bool:
     """Whether a known robot string names a robot that exists only as a program."""
-    return name.startswith((_METAWORLD, _REPLAY))
+    return name.startswith((_METAWORLD, _CHANGED, _REPLAY))
 
 
 def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
     """Opens one robot.
 
     Args:
-        name: for example `metaworld:reach-v3`, or `replay:EPISODE` with the path of
-            an `episode.tfrecord`.
+        name: for example `metaworld:reach-v3`; `metaworld-changed:reach-v3` for the
+            same robot after all of `metaworld_changes`; or `replay:EPISODE` with the
+            path of an `episode.tfrecord`.
         clock: the clock of a simulated robot; by default one that starts at
             `DEFAULT_SIM_START`.
 
@@ -48,12 +52,16 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         clock = SimulatedClock(unix_ns_from_rfc3339(DEFAULT_SIM_START))
     if name.startswith(_REPLAY):
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
-    task = _metaworld_task(name)
-    return metaworld_robot.MetaworldRobot(task, clock)
+    robot = metaworld_robot.MetaworldRobot(_metaworld_task(name), clock)
+    if name.startswith(_CHANGED):
+        return ChangedRobot(robot, CHANGES["all together"])
+    return robot
 
 
 def open_expert(name: str) -> Policy:
     """Opens the scripted expert that operates the robot `name`.
+
+    Like a package, it goes by what the robot's sensors say, changed or not.
 
     Raises:
         UnknownRobotError: there is no such robot; names those nearest to it.
@@ -70,7 +78,7 @@ def _metaworld_task(name: str) -> str:
             " use metaworld:TASK here, or replay it with a package (//edge:run)"
         )
     tasks = metaworld_robot.task_names()
-    task = name.removeprefix(_METAWORLD)
+    task = name.removeprefix(_CHANGED).removeprefix(_METAWORLD)
     if name != task and task in tasks:
         return task
     raise UnknownRobotError(name, _remedy(task, tasks))

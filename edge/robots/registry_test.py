@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from edge.errors import ReplayError, UnknownRobotError
@@ -37,6 +38,22 @@ def test_unknown_robot_is_refused_in_one_line_with_what_to_write(name, shown):
     assert len(text) < 300 or name in ("", "metaworld:")
     with pytest.raises(UnknownRobotError):
         registry.open_expert(name)
+
+
+def test_changed_robot_is_the_same_robot_seen_through_its_change():
+    plain = registry.open_robot("metaworld:reach-v3")
+    changed = registry.open_robot("metaworld-changed:reach-v3")
+    assert registry.is_simulated("metaworld-changed:reach-v3")
+    assert changed.spec == plain.spec
+    true, seen = plain.reset(1).state, changed.reset(1).state
+    # The arm's own encoders have changed, in both frames; everything else is the same.
+    hand = [0, 1, 2, 18, 19, 20]
+    expected = 1.03 * true[hand] + np.tile([0.02, -0.02, 0.02], 2)
+    np.testing.assert_allclose(seen[hand], expected, rtol=1e-5)
+    others = np.setdiff1d(np.arange(39), hand)
+    np.testing.assert_array_equal(seen[others], true[others])
+    with pytest.raises(UnknownRobotError):
+        registry.open_robot("metaworld-changed:reach-v2")
 
 
 def test_no_expert_operates_a_recorded_episode():

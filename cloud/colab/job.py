@@ -1,0 +1,162 @@
+"""The main job as a notebook asks for it, and what it left to look at and to keep."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cloud import (
+    build_facts,
+    checkpoint_store,
+    locations,
+    plots,
+    programs,
+    sample_trajectories,
+)
+from cloud.bless import Gates
+from cloud.job_settings import ARTIFACTS, TARGET, JobSettings
+from cloud.loss_history import LossHistory
+from cloud.outcome import Outcome
+from cloud.training import TrainConfig
+from release.errors import NotBlessedError
+from release.store import open_store
+from release.trusted_keys import TrustedKeys
+from release.verify import intact_package, verified_package
+
+EVALUATION_SEED = 10_000
+"""Above the seeds of the demo episodes: the package never saw these placements."""
+REQUIRED_DISK_BYTES = 500_000_000
+_CHANNEL_DAYS = 30.0
+
+
+def settings(
+    dataset: str,
+    store: str,
+    work: Path,
+    tasks: Sequence[str],
+    train: TrainConfig,
+    evaluation_episodes: int,
+    evaluation_max_steps: int,
+    gates: Gates,
+) -> JobSettings:
+    """The job with a notebook's parameters; the rest as `//cloud:train` has it.
+
+    A blessed package is published on the store's nightly channel with a development
+    key, which robots believe only when they are told to.
+    """
+    store = locations.to_uri(store)
+    checkout = Path(programs.__file__).absolute().parent.parent
+    return JobSettings(
+        dataset=dataset,
+        dataset_name=dataset,
+        store=store,
+        keys_folder=(locations.local_folder(store) or work) / "keys",
+        work_folder=work,
+        family="wavecore",
+        channel="nightly",
+        publish=True,
+        expires_days=_CHANNEL_DAYS,
+        tasks=tuple(tasks),
+        train=train,
+        environment=sample_trajectories.ENVIRONMENT,
+        evaluation_episodes=evaluation_episodes,
+        evaluation_seed=EVALUATION_SEED,
+        evaluation_max_steps=evaluation_max_steps,
+        workers=2,
+        gates=gates,
+        expert_baseline=None,
+        action_minimum=-1.0,
+        action_maximum=1.0,
+        code_commit=build_facts.code_commit(checkout),
+        resume=None,
+        required_disk_bytes=REQUIRED_DISK_BYTES,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """A run of the job and the folder that it left on this machine."""
+
+    settings: JobSettings
+    outcome: Outcome
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.outcome.report.parent
+
+    @property
+    def loss_curves(self) -> str:
+        """Training and held-out loss over steps, SVG."""
+        return plots.losses(LossHistory(self.folder / "losses.jsonl").points)
+
+    @property
+    def success(self) -> str:
+        """Success per task with intervals, package beside expert, SVG."""
+        tasks = self.outcome.evaluation.tasks
+        model = {task: result.success for task, result in tasks.items()}
+        return plots.success_per_task(model, self.outcome.expert)
+
+    @property
+    def trajectories(self) -> str:
+        """The gripper's way in one episode of each task, SVG."""
+        return plots.trajectories(sample_trajectories.read(self.recorded))
+
+    @property
+    def recorded(self) -> Path:
+        """Folder of the episodes that were recorded while the package drove."""
+        return self.folder / "samples" / "episodes"
+
+    def keep_checkpoint(self) -> str:
+        """Puts the newest checkpoint into the store, complete; returns its URI.
+
+        Raises:
+            CheckpointError: there is none, or another stands there.
+            ReleaseError: the store failed.
+        """
+        steps = [p for p in (self.folder / "checkpoints").iterdir() if p.name.isdigit()]
+        newest = max(steps, key=lambda path: int(path.name))
+        store = open_store(self.settings.artifacts)
+        place = f"{self.settings.family}/{self.outcome.run_id}/checkpoints"
+        checkpoint_store.upload(newest, store, f"{place}/{newest.name}")
+        return f"{store.uri}/{place}/{newest.name}"
+
+    @property
+    def package_uri(self) -> str:
+        """Where the edge package lies in the store."""
+        run = f"{self.settings.family}/{self.outcome.run_id}"
+        return f"{self.settings.store}/{ARTIFACTS}/{run}/export/{TARGET}"
+
+    def verified(self) -> dict[str, str]:
+        """Passes the package through `release.verify` and says what it is.
+
+        A package that is not blessed is refused there. Its digests are then checked
+        alone, and the refusal is part of the answer.
+
+        Raises:
+            ReleaseError: the package is damaged, or its signatures do not hold.
+        """
+        folder, now = self.outcome.package, datetime.now(UTC)
+        keys = TrustedKeys.read(self.outcome.keyring, True)
+        digest = self.outcome.evaluation.package_digest
+        try:
+            found = verified_package(folder, keys, now, TARGET, digest)
+        except NotBlessedError as e:
+            return {
+                "digest": intact_package(folder, TARGET).digest,
+                "verified": f"digests only, a robot refuses it: {e}",
+            }
+        told = found.provenance
+        return {
+            "digest": found.digest,
+            "verified": "digests, provenance and blessing",
+            "run": told.run_id,
+            "dataset": f"{told.dataset_uri} (sha256 {told.dataset_manifest_digest})",
+            "code": f"{told.code_uri} at {told.code_commit}",
+            "hardware": told.hardware,
+            "target": told.export_target,
+            "safety config": told.safety_version,
+            "trained": f"{told.started:%Y-%m-%d %H:%M} to {told.finished:%H:%M} UTC",
+        }

@@ -1,0 +1,21 @@
+"""Tests of the launchers that stand in for what Bazel lays out."""
+
+from pathlib import Path
+
+import pytest
+
+from cloud import programs
+from cloud.colab import launchers
+
+
+def test_launchers_are_found_and_run_the_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "root", lambda: tmp_path / programs.WORKSPACE)
+    monkeypatch.setenv("RUNFILES_DIR", "")
+    monkeypatch.setattr(launchers, "PROGRAMS", {"edge/run": "this"})
+    assert launchers.ensure(tmp_path)
+    log = tmp_path / "log"
+    programs.run("edge/run", [], log)
+    assert "The Zen of Python" in log.read_text()
+    assert not launchers.ensure(tmp_path)

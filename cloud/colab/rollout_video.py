@@ -1,0 +1,115 @@
+"""A recorded episode to look at: the rendered robot, or the paths of its parts.
+
+MuJoCo renders where an offscreen GL works. A GL that does not can end its process, so
+rendering is a process of its own; when it fails, hand, object and goal are drawn as an
+animated figure, which needs no GL.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from rlds import reader
+from rlds.episode import Episode
+
+# Meta-World's observation: positions x y z in metres.
+HAND = slice(0, 3)
+OBJECT = slice(4, 7)
+GOAL = slice(36, 39)
+BACKENDS = ("egl", "osmesa")
+RENDER_LIMIT_S = 120
+FRAMES = 60
+"""Pictures in one animation, however long the episode is."""
+_FRAME_MS = 66
+
+
+def animate(episode: Path, seed: int, output: Path) -> str:
+    """Writes an animated GIF of a recorded Meta-World episode.
+
+    Args:
+        episode: the episode's file.
+        seed: the seed it started from.
+        output: the GIF to write.
+
+    Returns:
+        What the animation shows, and why it is not the rendered robot if it is not.
+
+    Raises:
+        RldsError: the episode is not what the recorder writes.
+    """
+    reasons = []
+    for backend in BACKENDS:
+        reason = _render(episode, seed, output, backend)
+        if reason is None:
+            return f"the robot, rendered by MuJoCo through {backend}"
+        reasons.append(f"{backend}: {reason}")
+    draw(reader.read_episode(episode), output)
+    return f"paths of hand, object and goal (no rendering: {'; '.join(reasons)})"
+
+
+def draw(episode: Episode, output: Path) -> None:
+    """Draws the ways of hand and object and the goal, seen from above and the side."""
+    from matplotlib.animation import FuncAnimation, PillowWriter
+    from matplotlib.figure import Figure
+
+    state = np.asarray(episode.steps["observation/state"], np.float64)
+    # A fixed layout and legend: the others are found anew for every picture.
+    figure = Figure(figsize=(6.4, 3.2))
+    figure.subplots_adjust(left=0.12, right=0.98, bottom=0.16, top=0.88, wspace=0.35)
+    lines = []
+    for place, (across, up), names in ((1, (0, 1), "xy"), (2, (1, 2), "yz")):
+        axes = figure.add_subplot(1, 2, place)
+        axes.set_xlabel(f"{names[0]}, m")
+        axes.set_ylabel(f"{names[1]}, m")
+        goal = state[-1, GOAL]
+        axes.plot(goal[across], goal[up], "*", color="#c8571b", label="goal")
+        for part, color, label in (
+            (HAND, "#1f5fa8", "hand"),
+            (OBJECT, "#4a4f57", "object"),
+        ):
+            way = state[:, part][:, [across, up]]
+            axes.plot(*way.T, color=color, alpha=0.15)
+            (line,) = axes.plot([], [], color=color, label=label)
+            lines.append((line, way))
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    figure.suptitle(episode.metadata.task)
+
+    def show(step: int) -> list[object]:
+        for line, way in lines:
+            line.set_data(*way[: step + 1].T)
+        return [line for line, _ in lines]
+
+    animation = FuncAnimation(figure, show, frames=frames(len(state)), blit=False)
+    animation.save(output, writer=PillowWriter(fps=1000 // _FRAME_MS))
+
+
+def frames(steps: int) -> list[int]:
+    """The steps that become pictures: evenly spread, the first and the last too."""
+    return np.unique(np.linspace(0, steps - 1, FRAMES).round().astype(int)).tolist()
+
+
+def _render(episode: Path, seed: int, output: Path, backend: str) -> str | None:
+    """Renders in a process of its own; None when done, else one line why not."""
+    command = [sys.executable, "-m", "cloud.colab.render_episode"]
+    path = os.pathsep.join(p for p in sys.path if p)
+    environment = {**os.environ, "MUJOCO_GL": backend, "PYTHONPATH": path}
+    try:
+        done = subprocess.run(
+            [*command, str(episode), str(seed), str(output)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=RENDER_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return f"not done after {RENDER_LIMIT_S} s"
+    if done.returncode == 0 and output.exists():
+        return None
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return (lines[-1] if lines else f"exit code {done.returncode}")[:200]

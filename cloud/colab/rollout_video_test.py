@@ -1,0 +1,81 @@
+"""Tests of the animation: real pictures from a real episode, with or without a GL."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cloud.colab import rollout_video
+from rlds.episode import Episode, EpisodeMetadata
+from rlds.spec import EpisodeSpec
+
+STEPS = 90
+
+
+@pytest.fixture
+def episode() -> Episode:
+    """A hand that goes to its goal."""
+    state = np.zeros((STEPS, 39), np.float32)
+    state[:, :3] = np.linspace(0, 0.3, STEPS)[:, None]
+    state[:, 36:39] = 0.3
+    metadata = EpisodeMetadata(
+        schema_version="0.1.0",
+        episode_id="00000000-0000-7000-8000-000000000001",
+        robot_hash="0" * 64,
+        robot_model="sawyer",
+        environment_id="metaworld",
+        package_digest="",
+        delta_digest="",
+        channel="",
+        software_version="0.1.0",
+        start_time="2026-01-01T08:00:00Z",
+        location="",
+        tags=(),
+        task="reach-v3",
+        success=True,
+        operator="expert",
+    )
+    spec = EpisodeSpec(state_size=39, action_size=4)
+    steps = np.arange(STEPS)
+    action = np.zeros((STEPS, 4), np.float32)
+    arrays = {
+        "observation/state": state,
+        "action": action,
+        "proposed_action": action,
+        "reward": np.zeros(STEPS, np.float32),
+        "discount": np.ones(STEPS, np.float32),
+        "is_first": steps == 0,
+        "is_last": steps == STEPS - 1,
+        "is_terminal": steps == STEPS - 1,
+        "t_monotonic_ns": steps.astype(np.int64) * 12_500_000,
+        "deadline_missed": np.zeros(STEPS, bool),
+        "safety_violation": np.zeros(STEPS, bool),
+    }
+    return Episode(spec=spec, metadata=metadata, steps=arrays)
+
+
+def test_paths_are_drawn_as_moving_pictures(episode: Episode, tmp_path: Path) -> None:
+    rollout_video.draw(episode, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames > 10
+        first = np.asarray(gif.convert("L")).copy()
+        gif.seek(gif.n_frames - 1)
+        assert (np.asarray(gif.convert("L")) != first).any()
+
+
+def test_frames_are_few_and_hold_both_ends() -> None:
+    frames = rollout_video.frames(500)
+    assert len(frames) == rollout_video.FRAMES
+    assert (frames[0], frames[-1]) == (0, 499)
+    assert rollout_video.frames(1) == [0]
+
+
+def test_failure_of_every_gl_is_told_and_paths_are_drawn(
+    episode: Episode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout_video, "BACKENDS", ("no-such-gl",))
+    monkeypatch.setattr(rollout_video.reader, "read_episode", lambda path: episode)
+    said = rollout_video.animate(tmp_path / "absent", 0, tmp_path / "a.gif")
+    assert said.startswith("paths of hand, object and goal (no rendering: no-such-gl")
+    assert (tmp_path / "a.gif").read_bytes().startswith(b"GIF89a")

@@ -1,0 +1,147 @@
+"""A robot after a change that its model has never seen.
+
+    action -> gain, clipped -> late by some steps -> robot -> scale, bias -> sensors
+
+A sensor that was mounted anew reads too far to one side, a worn drive moves too little
+for its command, a radio link delays every action. The wrapper makes such robots out of
+simulated ones, so that what adaptation recovers can be measured.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.clock import Clock
+from edge.errors import ActionShapeError, RobotChangeError
+from edge.robots.robot import Observation, Robot, RobotSpec, Transition, Vector
+
+
+@dataclass(frozen=True)
+class RobotChange:
+    """What is different about a robot, per channel of its spec.
+
+    Attributes:
+        sensor_scale: each channel reads its value times this.
+        sensor_bias: then this much more, in the channel's own unit.
+        actuator_gain: each action component does this many times what it is told,
+            within the robot's limits.
+        latency_steps: control steps by which each action comes late; the robot stands
+            still until the first one arrives.
+    """
+
+    sensor_scale: tuple[float, ...]
+    sensor_bias: tuple[float, ...]
+    actuator_gain: tuple[float, ...]
+    latency_steps: int
+
+    def __post_init__(self) -> None:
+        """Checks that the change is one of numbers.
+
+        Raises:
+            RobotChangeError: a number is not finite, or the latency is negative.
+        """
+        numbers = (*self.sensor_scale, *self.sensor_bias, *self.actuator_gain)
+        if not np.isfinite(numbers).all() or self.latency_steps < 0:
+            raise RobotChangeError(
+                "robot change: expected finite numbers and a latency of at least 0"
+                f" steps, got {self}; give every channel its number"
+            )
+
+
+def no_change(spec: RobotSpec) -> RobotChange:
+    """The change that changes nothing, to replace parts of."""
+    return RobotChange(
+        sensor_scale=(1.0,) * spec.state_size,
+        sensor_bias=(0.0,) * spec.state_size,
+        actuator_gain=(1.0,) * spec.action_size,
+        latency_steps=0,
+    )
+
+
+class ChangedRobot:
+    """A robot seen through its change; see `Robot`."""
+
+    def __init__(self, robot: Robot, change: RobotChange) -> None:
+        """Wraps an open robot, which must not be used by itself any more.
+
+        Raises:
+            RobotChangeError: the change has another number of channels or action
+                components than the robot.
+        """
+        spec = robot.spec
+        sizes = (
+            len(change.sensor_scale),
+            len(change.sensor_bias),
+            len(change.actuator_gain),
+        )
+        expected = (spec.state_size, spec.state_size, spec.action_size)
+        if sizes != expected:
+            raise RobotChangeError(
+                f"robot change: expected {expected} numbers of scale, bias and gain"
+                f" for {spec.robot_model}, got {sizes}; give every channel its number"
+            )
+        self._robot = robot
+        self._scale = np.asarray(change.sensor_scale, np.float32)
+        self._bias = np.asarray(change.sensor_bias, np.float32)
+        self._gain = np.asarray(change.actuator_gain, np.float32)
+        self._minimum = np.asarray(spec.action_minimum, np.float32)
+        self._maximum = np.asarray(spec.action_maximum, np.float32)
+        self._latency_steps = change.latency_steps
+        self._on_the_way: deque[Vector] = deque()
+        self._seen: Observation | None = None
+
+    @property
+    def spec(self) -> RobotSpec:
+        """See `Robot.spec`: that of the robot without the change, as models know it."""
+        return self._robot.spec
+
+    @property
+    def clock(self) -> Clock:
+        """See `Robot.clock`."""
+        return self._robot.clock
+
+    @property
+    def unchanged_observation(self) -> Observation:
+        """The last observation without the sensors' change: what an operator sees.
+
+        Raises:
+            RobotChangeError: there was no `reset` yet.
+        """
+        if self._seen is None:
+            raise RobotChangeError(
+                "changed robot: expected a reset before its observation is read, got"
+                " none; call reset"
+            )
+        return self._seen
+
+    def reset(self, seed: int) -> Observation:
+        """See `Robot.reset`; actions on the way to the robot are lost."""
+        still = np.clip(np.zeros_like(self._gain), self._minimum, self._maximum)
+        self._on_the_way = deque([still] * self._latency_steps)
+        return self._sensed(self._robot.reset(seed))
+
+    def act(self, action: Vector) -> Transition:
+        """See `Robot.act`; runs what arrives now, which may be an earlier action."""
+        if action.shape != self._gain.shape:
+            raise ActionShapeError(
+                f"changed robot: expected an action of shape {self._gain.shape}, got"
+                f" {action.shape}; use a policy of this robot"
+            )
+        self._on_the_way.append(self._moved(action))
+        done = self._robot.act(self._on_the_way.popleft())
+        observation = self._sensed(done.observation)
+        return Transition(observation, done.reward, done.success, done.terminal)
+
+    def close(self) -> None:
+        """See `Robot.close`."""
+        self._robot.close()
+
+    def _moved(self, action: Vector) -> Vector:
+        moved: Vector = np.clip(self._gain * action, self._minimum, self._maximum)
+        return moved
+
+    def _sensed(self, observation: Observation) -> Observation:
+        self._seen = observation
+        state: Vector = self._scale * observation.state + self._bias
+        return Observation(state, observation.t_monotonic_ns)

@@ -1,0 +1,182 @@
+"""Measures the updates that a robot runs, through their exported functions.
+
+    ./bazelw run //tests/benchmarks:updates -- --json=updates.json
+
+Each update is exported to StableHLO, serialised, read back and compiled, as a learner
+on a robot gets it out of a package. Two choices make it fast, and a learner makes
+them too: the weights lie on the device, so that a call copies only deltas and data,
+and products run in the calling thread, because those of a few rows take less time
+than waking another thread. Every call is given the deltas that the last one returned.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from model import config, normalisation, step_function, surfaces, updates
+from model.wavecore import WaveCore
+from release import command_line
+from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
+
+_PRESETS = flags.DEFINE_multi_enum(
+    "preset", ["pi5", "seed"], sorted(config.PRESETS), "Models; may be repeated."
+)
+_CALLS = flags.DEFINE_integer("calls", 1000, "Fast updates measured.", lower_bound=2)
+_REPLAYS = flags.DEFINE_integer("replays", 20, "Consolidations.", lower_bound=2)
+_WINDOW = flags.DEFINE_integer("window", 8, "Steps a fast update sees.", lower_bound=1)
+_WINDOWS = flags.DEFINE_integer("windows", 32, "Windows of a replay.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 32, "Steps of such a window.", lower_bound=1)
+_JSON = flags.DEFINE_string(
+    "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
+)
+
+SINGLE_THREAD = {"xla_cpu_multi_thread_eigen": False}
+"""Compiler options of the fast update."""
+
+Update = Callable[..., dict[str, Any]]
+
+
+class Measured(NamedTuple):
+    """One update of one preset.
+
+    Attributes:
+        name: preset and update.
+        p50_ms: duration of the median call.
+        p99_ms: of the 99th percentile.
+        steps_per_s: control steps seen per second, at the median.
+        cpu_ms: processor time per call of all threads, which others' load on the
+            machine changes little.
+    """
+
+    name: str
+    p50_ms: float
+    p99_ms: float
+    steps_per_s: float
+    cpu_ms: float
+
+
+def main(argv: list[str]) -> None:
+    """Measures what the flags name, prints the table, writes the JSON."""
+    del argv
+    console = Console()
+    load = os.getloadavg()[0]
+    console.print(f"{os.cpu_count()} cores, load {load:.1f}")
+    measured = [one for preset in _PRESETS.value for one in _measure(preset)]
+    console.print(_table(measured))
+    if _JSON.value:
+        figures = list(_figures(measured))
+        Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _measure(preset: str) -> Iterator[Measured]:
+    model = _model(preset)
+    weights = jax.device_put(step_function.weights(model))
+    prefix = step_function.SURFACE_PREFIX
+    deltas = {n: np.zeros_like(weights[prefix + n]) for n in surfaces.SURFACES}
+    inputs = updates.fast_inputs(model, _WINDOW.value)
+    fast = _as_on_a_robot(updates.make_fast(model), inputs, SINGLE_THREAD)
+    name, steps = f"{preset} fast_update", _WINDOW.value
+    data = _filled(inputs[-1])
+
+    def call_fast(now: dict[str, Any]) -> dict[str, Any]:
+        return fast(weights, now, data)
+
+    yield _timed(name, steps, _CALLS.value, call_fast, deltas)
+    inputs = updates.consolidate_inputs(model, _WINDOWS.value, _STEPS.value)
+    consolidate = _as_on_a_robot(updates.make_consolidate(model), inputs, {})
+    name, steps = f"{preset} consolidate_update", _WINDOWS.value * _STEPS.value
+    memories = _filled(inputs[-1])
+
+    def call_consolidate(now: dict[str, Any]) -> dict[str, Any]:
+        return consolidate(weights, now, deltas, memories)
+
+    yield _timed(name, steps, _REPLAYS.value, call_consolidate, deltas)
+
+
+def _model(preset: str) -> WaveCore:
+    sizes = config.PRESETS[preset](STATE_SIZE, ACTION_SIZE, TASK_COUNT)
+    ones = np.ones(STATE_SIZE, np.float32)
+    known = normalisation.Statistics(0 * ones, ones, ones)
+    return WaveCore(sizes, known, np.random.default_rng(0))
+
+
+def _as_on_a_robot(update: Update, inputs: Any, options: dict[str, Any]) -> Update:  # noqa: ANN401 - a tree of shapes
+    content = jax.export.export(jax.jit(update))(*inputs).serialize()
+    # Calling an exported function outside of `jit` builds it anew each time.
+    return jax.jit(jax.export.deserialize(content).call, compiler_options=options)
+
+
+def _filled(shapes: dict[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(1)
+    data = {}
+    for name, x in shapes.items():
+        if name.endswith("weight"):
+            data[name] = np.ones(x.shape, x.dtype)
+        elif x.dtype == np.bool:
+            data[name] = np.zeros(x.shape, bool)
+        else:
+            data[name] = random.standard_normal(x.shape, np.float32)
+    return data
+
+
+def _timed(
+    name: str,
+    steps: int,
+    calls: int,
+    update: Callable[[dict[str, Any]], dict[str, Any]],
+    deltas: dict[str, Any],
+) -> Measured:
+    """Durations of calls after the first, until the deltas are on the host."""
+    seconds, cpu_began = [], 0.0
+    for call in range(calls + 1):
+        if call == 1:
+            cpu_began = time.process_time()
+        began = time.perf_counter()
+        result = jax.device_get(update(deltas))
+        seconds.append(time.perf_counter() - began)
+        if result["refused"]:
+            raise AssertionError(f"{name}: an update of sound data was refused")
+        deltas = {**deltas, **result["deltas"]}
+    cpu_s = time.process_time() - cpu_began
+    p50, p99 = np.percentile(seconds[1:], [50, 99])
+    return Measured(name, 1e3 * p50, 1e3 * p99, steps / p50, 1e3 * cpu_s / calls)
+
+
+def _table(measured: list[Measured]) -> Table:
+    table = Table(title="Updates on the robot")
+    for column in ("update", "p50", "p99", "steps/s", "processor time"):
+        table.add_column(column, justify="left" if column == "update" else "right")
+    for one in measured:
+        table.add_row(
+            one.name,
+            f"{one.p50_ms:.2f} ms",
+            f"{one.p99_ms:.2f} ms",
+            f"{one.steps_per_s:,.0f}",
+            f"{one.cpu_ms:.2f} ms",
+        )
+    return table
+
+
+def _figures(measured: list[Measured]) -> Iterator[dict[str, object]]:
+    for one in measured:
+        yield _figure(f"{one.name} p50", one.p50_ms, "ms")
+        yield _figure(f"{one.name} p99", one.p99_ms, "ms")
+        yield _figure(f"{one.name} speed", one.steps_per_s, "steps/s")
+        yield _figure(f"{one.name} processor time", one.cpu_ms, "ms")
+
+
+def _figure(name: str, value: float, unit: str) -> dict[str, object]:
+    return {"name": name, "value": value, "unit": unit, "vs": None, "ratio": None}
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,42 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = Path(__file__).with_name("updates.py")
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(_PROGRAM), *arguments],
+        env=_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_both_updates_are_measured_through_their_exports(tmp_path: Path) -> None:
+    path = tmp_path / "updates.json"
+    done = _run(
+        *("--preset=tiny", "--calls=20", "--replays=3", "--windows=2", "--steps=6"),
+        f"--json={path}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tiny fast_update" in done.stdout
+    figures = {one["name"]: one for one in json.loads(path.read_bytes())}
+    for update in ("fast_update", "consolidate_update"):
+        p50, p99 = (figures[f"tiny {update} p{n}"]["value"] for n in (50, 99))
+        assert 0 < p50 <= p99
+    speed, p50 = figures["tiny fast_update speed"], figures["tiny fast_update p50"]
+    assert speed["value"] == pytest.approx(8 / (p50["value"] / 1000))
+
+
+def test_unknown_preset_names_the_known_ones() -> None:
+    done = _run("--preset=huge")
+    assert done.returncode == 2
+    assert "seed" in done.stderr
