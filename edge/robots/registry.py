@@ -1,4 +1,8 @@
-"""Turns robot strings such as `metaworld:reach-v3` into robots and operators."""
+"""Turns robot strings such as `metaworld:reach-v3` into robots and operators.
+
+`metaworld-poor:reach-v3` is the same robot behind poor sensors, and
+`metaworld-changed:reach-v3` the same after its sensors and actuators have changed.
+"""
 
 import difflib
 from pathlib import Path
@@ -6,7 +10,12 @@ from pathlib import Path
 from edge.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.control import Policy
 from edge.errors import ReplayError, UnknownRobotError
-from edge.robots import metaworld_expert, metaworld_robot, replay_robot
+from edge.robots import (
+    metaworld_expert,
+    metaworld_robot,
+    poor_sensors,
+    replay_robot,
+)
 from edge.robots.changed_robot import ChangedRobot
 from edge.robots.metaworld_changes import CHANGES
 from edge.robots.robot import Robot
@@ -14,6 +23,7 @@ from edge.robots.robot import Robot
 DEFAULT_SIM_START = "2026-01-01T08:00:00Z"
 _METAWORLD = "metaworld:"
 _CHANGED = "metaworld-changed:"
+_POOR = "metaworld-poor:"
 _REPLAY = "replay:"
 
 
@@ -30,7 +40,7 @@ def require_known(name: str) -> None:
 
 def is_simulated(name: str) -> bool:
     """Whether a known robot string names a robot that exists only as a program."""
-    return name.startswith((_METAWORLD, _CHANGED, _REPLAY))
+    return name.startswith((_METAWORLD, _CHANGED, _POOR, _REPLAY))
 
 
 def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
@@ -55,7 +65,7 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
     robot = metaworld_robot.MetaworldRobot(_metaworld_task(name), clock)
     if name.startswith(_CHANGED):
         return ChangedRobot(robot, CHANGES["all together"])
-    return robot
+    return poor_sensors.PoorSensorsRobot(robot) if name.startswith(_POOR) else robot
 
 
 def open_expert(name: str) -> Policy:
@@ -68,7 +78,8 @@ def open_expert(name: str) -> Policy:
         ReplayError: a recorded episode, which no expert operates.
         RobotUnavailableError: what the robot needs is not installed here.
     """
-    return metaworld_expert.ScriptedExpert(_metaworld_task(name))
+    expert = metaworld_expert.ScriptedExpert(_metaworld_task(name))
+    return poor_sensors.OperatorEyes(expert) if name.startswith(_POOR) else expert
 
 
 def _metaworld_task(name: str) -> str:
@@ -78,16 +89,17 @@ def _metaworld_task(name: str) -> str:
             " use metaworld:TASK here, or replay it with a package (//edge:run)"
         )
     tasks = metaworld_robot.task_names()
-    task = name.removeprefix(_CHANGED).removeprefix(_METAWORLD)
+    prefix = next((p for p in (_CHANGED, _POOR) if name.startswith(p)), _METAWORLD)
+    task = name.removeprefix(prefix)
     if name != task and task in tasks:
         return task
-    raise UnknownRobotError(name, _remedy(task, tasks))
+    raise UnknownRobotError(name, _remedy(prefix, task, tasks))
 
 
-def _remedy(task: str, tasks: tuple[str, ...]) -> str:
+def _remedy(prefix: str, task: str, tasks: tuple[str, ...]) -> str:
     """What to write instead of an unknown task: all there are, or the nearest."""
     if not task:
         return f"TASK is one of {', '.join(tasks)}"
     nearest = difflib.get_close_matches(task, tasks)
-    use = f"use {' or '.join(_METAWORLD + one for one in nearest)}; " if nearest else ""
-    return f"{use}--robot={_METAWORLD} lists every task"
+    use = f"use {' or '.join(prefix + one for one in nearest)}; " if nearest else ""
+    return f"{use}--robot={prefix} lists every task"

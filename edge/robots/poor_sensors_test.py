@@ -1,0 +1,136 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from edge.clock import SimulatedClock
+from edge.control import Pace, run_episode
+from edge.operator_noise import GaussianNoise
+from edge.robots import poor_sensors, registry
+from edge.robots.poor_sensors import DELAY_STEPS, NOISE_M, OperatorEyes
+from edge.robots.robot import Observation
+from edge.safety import config_for
+
+TASK = "pick-place-v3"
+
+
+class Recorder:
+    def __init__(self):
+        self.steps = []
+
+    def append(self, step):
+        self.steps.append(step)
+
+
+def recorded(name, seed, max_steps=500):
+    robot, recorder = registry.open_robot(name), Recorder()
+    result = run_episode(
+        robot,
+        registry.open_expert(name),
+        config_for(robot.spec),
+        recorder,
+        seed,
+        max_steps,
+        Pace.SIMULATED,
+        disturbance=GaussianNoise(0.1),
+    )
+    return result, recorder.steps
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """The same episode with good and with poor sensors, as states [t 39]."""
+    (good, good_steps) = recorded(f"metaworld:{TASK}", 3)
+    (poor, poor_steps) = recorded(f"metaworld-poor:{TASK}", 3)
+    assert good.success
+    assert poor.steps == good.steps
+    return good_steps, poor_steps
+
+
+def states(steps):
+    return np.stack([step.observation.state for step in steps])
+
+
+def test_operator_sees_the_scene_and_acts_as_with_good_sensors(pair):
+    good, poor = pair
+    for one, other in zip(good, poor, strict=True):
+        np.testing.assert_array_equal(one.proposed_action, other.proposed_action)
+        np.testing.assert_array_equal(one.action, other.action)
+        np.testing.assert_array_equal(one.observation.state, other.observation.scene)
+
+
+def test_gripper_and_goal_are_as_they_are_and_the_previous_frame_is_hidden(pair):
+    good, poor = (states(steps) for steps in pair)
+    np.testing.assert_array_equal(poor[:, 3], good[:, 3])
+    np.testing.assert_array_equal(poor[:, 36:], good[:, 36:])
+    assert not poor[:, 18:36].any()
+    assert good[:, 18:36].any()
+
+
+def test_half_of_the_object_readings_are_missing_and_the_others_are_three_steps_old(
+    pair,
+):
+    good, poor = (states(steps) for steps in pair)
+    there = poor[:, 4:11].any(axis=1)
+    assert 0.35 < there.mean() < 0.65
+    assert not poor[~there, 4:11].any()
+    late = good[np.maximum(np.arange(len(good)) - DELAY_STEPS, 0)]
+    np.testing.assert_array_equal(poor[there, 7:11], late[there, 7:11])
+    missed = poor[there, 4:7] - late[there, 4:7]
+    assert np.abs(missed).max() < 5 * NOISE_M
+    assert missed.std() == pytest.approx(NOISE_M, rel=0.25)
+
+
+def test_object_that_the_task_has_not_stays_zero(pair):
+    assert not states(pair[1])[:, 11:18].any()
+
+
+def test_hand_is_known_to_one_centimetre_and_is_not_late(pair):
+    good, poor = (states(steps) for steps in pair)
+    missed = poor[:, :3] - good[:, :3]
+    assert missed.std() == pytest.approx(NOISE_M, rel=0.25)
+    assert np.abs(missed.mean()) < NOISE_M / 3
+
+
+def test_both_objects_go_missing_independently():
+    now = np.arange(1, 40, dtype=np.float32)
+    random = np.random.default_rng(0)
+    readings = np.stack(
+        [poor_sensors.poor_reading(now, now, random) for _ in range(4000)]
+    )
+    first, second = readings[:, 4:11].any(1), readings[:, 11:18].any(1)
+    assert first.mean() == pytest.approx(0.5, abs=0.03)
+    assert second.mean() == pytest.approx(0.5, abs=0.03)
+    assert (first & second).mean() == pytest.approx(0.25, abs=0.03)
+
+
+def test_seed_fully_determines_the_readings_whatever_came_before():
+    name = f"metaworld-poor:{TASK}"
+    robot = registry.open_robot(name)
+
+    def readings(seed):
+        still = np.zeros(4, np.float32)
+        first = robot.reset(seed).state
+        rest = [robot.act(still).observation.state for _ in range(10)]
+        return np.stack([first, *rest])
+
+    once, other, again = readings(5), readings(6), readings(5)
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once[:, :3], other[:, :3])
+
+
+def test_environment_is_named_apart_and_the_rest_of_the_spec_is_the_same():
+    good = registry.open_robot(f"metaworld:{TASK}").spec
+    poor = registry.open_robot(f"metaworld-poor:{TASK}").spec
+    assert poor.environment_id == f"{good.environment_id}-poor-sensors"
+    renamed = dataclasses.replace(poor, environment_id=good.environment_id)
+    assert renamed == good
+
+
+def test_operator_refuses_what_a_robot_without_scene_shows():
+    operator = OperatorEyes(registry.open_expert(f"metaworld:{TASK}"))
+    robot = registry.open_robot(f"metaworld:{TASK}", SimulatedClock(0))
+    seen = robot.reset(1)
+    assert type(seen) is Observation
+    with pytest.raises(TypeError, match="open robot and expert by the same name"):
+        operator.propose(seen)

@@ -1,0 +1,161 @@
+"""Demonstrations of simulated robots by their experts, kept in a folder.
+
+Each episode goes through the robot's own control loop, with noise on the operator's
+hand, as `//edge:record` does it. What is left out is redaction and signature, which
+change no number that is learned from. Two processes record; a folder keeps what was
+recorded, under a digest of what decides it.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import multiprocessing
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edge import clock, control
+from edge.operator_noise import GaussianNoise
+from edge.robots import registry
+from edge.robots.robot import RobotSpec
+from edge.safety import DEFAULT_MAX_STEPS, config_for
+from rlds import canonical_json, durable_file, example_codec, tfrecord, uuid7
+from rlds.episode import Episode, EpisodeMetadata
+from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+
+_RECORD_LIMIT_BYTES = 64 * 1024 * 1024
+_FIRST_UNIX_MS = 1_767_254_400_000  # 2026-01-01T08:00:00Z, as of simulated robots
+
+
+@dataclasses.dataclass(frozen=True)
+class Demonstrations:
+    """What is recorded of one robot.
+
+    Attributes:
+        robot: as `--robot` of `//edge:record`, for example `metaworld:reach-v3`.
+        episodes: successful episodes to keep.
+        first_seed: seed of the first; failed seeds are passed over.
+        operator_noise: standard deviations of the noise on executed actions; episode
+            after episode takes the next of them, over and over.
+    """
+
+    robot: str
+    episodes: int
+    first_seed: int
+    operator_noise: tuple[float, ...]
+
+
+def recorded(
+    wanted: Sequence[Demonstrations], folder: Path, workers: int = 2
+) -> list[Episode]:
+    """The episodes of all robots, from the folder or recorded now.
+
+    Raises:
+        RuntimeError: an expert fails too often for the episodes that are wanted.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [one for one in wanted if not _path(one, folder).exists()]
+    if missing:
+        # Processes that have imported nothing: JAX must not be forked.
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            jobs = [(one, folder) for one in missing]
+            for _ in pool.imap_unordered(_record, jobs, chunksize=1):
+                pass
+    return [
+        example_codec.decode(raw)
+        for one in wanted
+        for raw in tfrecord.read_records(_path(one, folder), _RECORD_LIMIT_BYTES)
+    ]
+
+
+def _path(one: Demonstrations, folder: Path) -> Path:
+    decides = {**dataclasses.asdict(one), "operator_noise": list(one.operator_noise)}
+    digest = hashlib.sha256(canonical_json.encode(decides)).hexdigest()[:16]
+    return folder / f"{one.robot.replace(':', '_')}-{digest}.tfrecord"
+
+
+def _record(job: tuple[Demonstrations, Path]) -> None:
+    one, folder = job
+    robot = registry.open_robot(one.robot, clock.SimulatedClock(0))
+    expert = registry.open_expert(one.robot)
+    kept: list[Episode] = []
+    with contextlib.closing(robot):
+        for number in itertools.count():
+            if len(kept) == one.episodes:
+                break
+            if number >= 10 * one.episodes:
+                raise RuntimeError(
+                    f"{one.robot}: expected {one.episodes} successes in {number}"
+                    f" episodes, got {len(kept)}; lower the operator's noise"
+                )
+            noise = one.operator_noise[number % len(one.operator_noise)]
+            steps = _Steps()
+            result = control.run_episode(
+                robot,
+                expert,
+                config_for(robot.spec),
+                steps,
+                one.first_seed + number,
+                DEFAULT_MAX_STEPS,
+                control.Pace.SIMULATED,
+                disturbance=GaussianNoise(noise),
+            )
+            if result.success:
+                kept.append(steps.episode(robot.spec, number))
+    frames = [tfrecord.frame(example_codec.encode(episode)) for episode in kept]
+    durable_file.write(_path(one, folder), b"".join(frames))
+
+
+class _Steps:
+    """Keeps the steps of one episode in memory; an `edge.control.StepRecorder`."""
+
+    def __init__(self) -> None:
+        self._steps: list[control.ControlStep] = []
+
+    def append(self, step: control.ControlStep) -> None:
+        self._steps.append(step)
+
+    def episode(self, spec: RobotSpec, number: int) -> Episode:
+        """The episode, which was a success."""
+        kept = self._steps
+
+        def column(name: str, dtype: type) -> np.ndarray:
+            return np.asarray([getattr(step, name) for step in kept], dtype)
+
+        states = np.asarray([step.observation.state for step in kept], np.float32)
+        times = [step.observation.t_monotonic_ns for step in kept]
+        floats = ("action", "proposed_action", "reward", "discount")
+        marks = ("is_first", "is_last", "is_terminal")
+        marks += ("deadline_missed", "safety_violation")
+        return Episode(
+            EpisodeSpec(spec.state_size, spec.action_size),
+            _metadata(spec, number),
+            {
+                "observation/state": states,
+                "t_monotonic_ns": np.asarray(times, np.int64),
+                **{name: column(name, np.float32) for name in floats},
+                **{name: column(name, bool) for name in marks},
+            },
+        )
+
+
+def _metadata(spec: RobotSpec, number: int) -> EpisodeMetadata:
+    return EpisodeMetadata(
+        schema_version=SCHEMA_VERSION,
+        episode_id=uuid7.uuid7(_FIRST_UNIX_MS + number, bytes(10)),
+        robot_hash="benchmark",
+        robot_model=spec.robot_model,
+        environment_id=spec.environment_id,
+        package_digest="",
+        delta_digest="",
+        channel="",
+        software_version="benchmark",
+        start_time="2026-01-01T08:00:00Z",
+        location="",
+        tags=("simulated", "demonstration"),
+        task=spec.task,
+        success=True,
+        operator="expert",
+    )

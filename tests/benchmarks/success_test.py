@@ -1,0 +1,77 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = Path(__file__).with_name("success.py")
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(_PROGRAM), *arguments],
+        env=_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Rows by name, output, and the folder of demonstrations of one small run."""
+    folder = tmp_path_factory.mktemp("success")
+    done = _run(
+        *("--suite=poor", "--task=drawer-close-v3", "--model=wavecore", "--model=mlp"),
+        *("--demonstrations=4", "--episodes=3", "--train_s=1"),
+        *(f"--folder={folder / 'demonstrations'}", f"--json={folder / 'success.json'}"),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((folder / "success.json").read_bytes())
+    return {row["name"]: row for row in rows}, done.stdout, folder / "demonstrations"
+
+
+def test_models_and_experts_do_the_same_episodes(measured):
+    rows, printed, _ = measured
+    assert set(rows) == {
+        "success poor scripted experts",
+        "success poor wavecore",
+        "success poor mlp",
+    }
+    assert "drawer-close-v3" in printed
+    assert "95 % interval" in printed
+    assert rows["success poor scripted experts"]["value"] == 1.0
+    for row in rows.values():
+        assert row["value"] * 3 == pytest.approx(round(row["value"] * 3))
+        assert row["tasks"] == {"drawer-close-v3": row["value"]}
+
+
+def test_models_are_trained_and_the_time_that_it_took_is_told(measured):
+    rows, _, _ = measured
+    for name in ("wavecore", "mlp"):
+        row = rows[f"success poor {name}"]
+        assert row["steps"] >= 60
+        assert row["train_s"] > 0
+        assert row["ratio"] == row["value"]
+
+
+def test_demonstrations_are_kept_and_hold_what_poor_sensors_said(measured):
+    from rlds import example_codec, tfrecord
+
+    (path,) = measured[2].glob("*.tfrecord")
+    assert path.name.startswith("metaworld-poor_drawer-close-v3-")
+    records = tfrecord.read_records(path, 2**26)
+    episodes = [example_codec.decode(record) for record in records]
+    assert len(episodes) == 4
+    for episode in episodes:
+        assert episode.metadata.success
+        assert not episode.steps["observation/state"][:, 18:36].any()
+
+
+def test_unknown_model_names_the_known_ones():
+    done = _run("--model=mamba")
+    assert done.returncode == 2
+    assert "wavecore, lstm" in done.stderr
