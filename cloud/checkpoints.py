@@ -1,9 +1,15 @@
-"""Checkpoints of training on disk, through Orbax: whole, or not there.
+"""Checkpoints of training on disk, through Orbax: whole, or not used.
 
 Orbax writes a checkpoint into a folder of a temporary name and renames it when
-everything is on disk, so a killed trainer leaves either a whole checkpoint or a
-leftover that is never read. Leftovers are removed with a note when training
-starts again.
+everything is on disk, so a killed trainer leaves a whole checkpoint or a leftover that
+is never read. Buckets and what copies to and from them know no such rename, and Orbax's
+own mark of a finished checkpoint gets lost on the way (google/orbax#394). So what
+counts is the content: each checkpoint holds a checksum of its arrays, and is whole if
+every array can be read and the checksum is theirs, wherever its files come from.
+
+Leftovers of an interrupted save are removed with a note. A checkpoint that is not whole
+is moved aside with a note, and the one before is used; where none is whole, that is an
+error, because to begin anew would throw the work away in silence.
 """
 
 import re
@@ -13,22 +19,26 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from cloud.errors import CheckpointError
 from rlds import durable_file
 
 State = Mapping[str, Any]
 
-
 _IDENTITY = "identity.txt"
+_CHECKSUM = "checksum"
+_NOT_WHOLE = "not_whole"
 
 
 class Checkpoints:
     """The checkpoints of one run, in one folder, the newest few kept.
 
-    Use as a context manager: leaving it waits for the last save.
+    All processes of a run use one folder together. Use as a context manager: leaving
+    it waits for the last save.
     """
 
     def __init__(
@@ -44,72 +54,151 @@ class Checkpoints:
             folder: where the checkpoints of this run are.
             identity: digest of what decides the numbers of this run; checkpoints of
                 another are refused.
-            note: told in one line about each leftover removed.
+            note: told in one line about each leftover removed or moved aside.
             keep: how many of the newest checkpoints stay.
 
         Raises:
             CheckpointError: the folder cannot be made or read, or holds checkpoints
                 of another run.
         """
-        self._folder = folder.absolute()
+        self._folder, self._note, self._keep = folder.absolute(), note, keep
+        self._leads = jax.process_index() == 0
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(self._folder, note)
-            _claim(self._folder / _IDENTITY, identity)
+            if self._leads:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                _remove_leftovers(self._folder, note)
+                _claim(self._folder / _IDENTITY, identity)
         except OSError as e:
             raise CheckpointError(
                 f"{folder}: expected a folder for checkpoints that can be written,"
                 f" got {e.strerror}; choose another --store"
             ) from e
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=True
-        )
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        _together("opened")
+        self._orbax = ocp.StandardCheckpointer()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._orbax.close()
+        except Exception as e:
+            if kind is None:
+                raise self._not_written("the last checkpoint", e) from e
+        if kind is None:
+            self._drop_old()
 
-    def newest_step(self) -> int | None:
-        """Step of the newest whole checkpoint, None when there is none."""
-        return self._manager.latest_step()
+    def newest(self, like: State) -> tuple[int, dict[str, Any]] | None:
+        """Step and state of the newest whole checkpoint, None when there is none.
+
+        `like` has the names, shapes, types and places of the state's arrays; the
+        places may differ from those it was saved at.
+
+        Raises:
+            CheckpointError: there are checkpoints, and none is whole.
+        """
+        steps = self._steps()
+        for step in reversed(steps):
+            state, reason = self._read(step, like)
+            if state is not None:
+                return step, state
+            self._set_aside(step, reason)
+        if steps:
+            raise CheckpointError(
+                f"{self._folder}: expected a whole checkpoint, got {len(steps)} that"
+                f" are not, the last because {reason}; copy them here again, or remove"
+                " this folder to train from the start"
+            )
+        return None
 
     def save(self, step: int, state: State) -> None:
         """Starts saving; returns when the arrays are copied, not when on disk.
 
-        The copy is made here, because the caller's next step reuses its buffers.
-
         Raises:
             CheckpointError: the checkpoint, or the one before it, was not written.
         """
-        copy = jax.tree.map(np.array, dict(state))
         try:
-            self._manager.save(step, args=ocp.args.StandardSave(copy))
+            self._orbax.wait_until_finished()
+            self._drop_old()
+            self._orbax.save(self._folder / str(step), _copied(dict(state)))
         except Exception as e:
-            raise CheckpointError(
-                f"{self._folder}: checkpoint {step} was not written ({_line(e)});"
-                " free some space and run again, training resumes"
-            ) from e
+            raise self._not_written(f"checkpoint {step}", e) from e
 
-    def restore(self, step: int, like: State) -> dict[str, Any]:
-        """Reads one checkpoint; its arrays have names, shapes and types of `like`.
+    def _not_written(self, what: str, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"{self._folder}: {what} was not written ({_line(error)}); free some space"
+            " and run again, training resumes"
+        )
 
-        Raises:
-            CheckpointError: it does not parse, or is of another model.
-        """
-        target = jax.tree.map(np.zeros_like, dict(like))
+    def _read(self, step: int, like: State) -> tuple[dict[str, Any] | None, str]:
+        """The state if it is whole, else why it is not."""
+        where = jax.tree.leaves(dict(like))[0].sharding
+        told_like = jax.ShapeDtypeStruct((), jnp.uint32, sharding=_everywhere(where))
+        target = dict(like) | {_CHECKSUM: told_like}
         try:
-            restored = self._manager.restore(
-                step, args=ocp.args.StandardRestore(target)
-            )
+            restored = dict(self._orbax.restore(self._folder / str(step), target))
         except Exception as e:
-            raise CheckpointError(
-                f"{self._folder / str(step)}: expected a checkpoint of this model,"
-                f" got {_line(e)}; remove this folder to resume from the one before"
-            ) from e
-        return jax.device_put(dict(restored))
+            return None, _line(e)
+        told = int(restored.pop(_CHECKSUM))
+        found = int(checksum(restored))
+        if found != told:
+            return None, f"its checksum is {found:08x} instead of {told:08x}"
+        # Restored arrays may share memory that is not theirs to give away.
+        return jax.tree.map(jnp.copy, restored), ""
+
+    def _set_aside(self, step: int, reason: str) -> None:
+        path = self._folder / str(step)
+        aside = self._folder / f"{step}.{_NOT_WHOLE}"
+        if self._leads:
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+            self._note(f"{path}: moved to {aside.name}, not whole: {reason}")
+        _together(f"set aside {step}")
+
+    def _steps(self) -> list[int]:
+        names = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def _drop_old(self) -> None:
+        if self._leads:
+            for step in self._steps()[: -self._keep]:
+                shutil.rmtree(self._folder / str(step))
+
+
+def checksum(state: dict[str, Any]) -> jax.Array:
+    """A sum over all bits of all arrays that is the same on every mesh; u32.
+
+    Whole numbers add up to the same in any order. Each word counts by its place, so
+    that words which changed places are found.
+    """
+    arrays = jax.tree.leaves(state)
+    return sum(_sum(x, np.uint32(2 * k + 1)) for k, x in enumerate(arrays))
+
+
+@jax.jit
+def _sum(x: jax.Array, salt: jax.Array) -> jax.Array:
+    """One program for each shape, because one for all of them compiles for long."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    place = jnp.full(bits.shape, salt)
+    for axis in range(bits.ndim):
+        along = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+        place = place * jnp.uint32(0x9E3779B1) + along
+    return jnp.sum(bits * (2 * place + 1), dtype=jnp.uint32)
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    """Buffers of their own, because the caller's next step reuses those of `state`."""
+    return jax.tree.map(jnp.copy, state) | {_CHECKSUM: checksum(state)}
+
+
+def _everywhere(sharding: jax.sharding.NamedSharding) -> jax.sharding.NamedSharding:
+    return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+
+
+def _together(what: str) -> None:
+    """Waits for all processes of the run."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"checkpoints {what}")
 
 
 def _claim(path: Path, identity: str) -> None:

@@ -83,3 +83,11 @@ class CheckpointError(CloudError):
 
 class DivergenceError(CloudError):
     """The training loss is no longer a finite number."""
+
+
+class MeshError(CloudError):
+    """The devices or processes cannot be laid out as asked."""
+
+
+class MemoryShortError(CloudError):
+    """Training needs more memory than a device has."""

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from cloud import locations
 from cloud.bless import Gates
-from cloud.training import TrainConfig
+from cloud.mesh import MeshShape
+from cloud.profile import ProfileRange
+from cloud.train_config import TrainConfig
 
 ARTIFACTS = "continuon-model-artifacts"
 TARGET = "pi5-cpu"
@@ -28,7 +30,10 @@ class JobSettings:
         publish: whether a blessed package is published.
         expires_days: days until devices stop believing the channel.
         tasks: the tasks to train and evaluate, None for all of the dataset.
-        train: how to train.
+        train: how to train, with the dtype decided.
+        mesh: devices along each axis, over all processes.
+        processes: processes that train together; the first alone writes reports.
+        profile: training steps to trace, None for none.
         environment: kind of simulated robot that evaluates.
         evaluation_episodes: closed-loop episodes of each task.
         evaluation_seed: seed of each task's first episode.
@@ -54,6 +59,9 @@ class JobSettings:
     expires_days: float
     tasks: tuple[str, ...] | None
     train: TrainConfig
+    mesh: MeshShape
+    processes: int
+    profile: ProfileRange | None
     environment: str
     evaluation_episodes: int
     evaluation_seed: int
@@ -88,5 +96,10 @@ class JobSettings:
         return (self.work_folder if local is None else local) / "robot"
 
     def training_config(self) -> dict[str, object]:
-        """Every training setting, as it is written into the package."""
-        return dataclasses.asdict(self.train)
+        """Every training setting, as it is written into the package.
+
+        A run may continue on another mesh than it began on; this is the one it ends
+        on, which is why it is no part of the run's identity.
+        """
+        where = {"mesh": str(self.mesh), "processes": self.processes}
+        return dataclasses.asdict(self.train) | where

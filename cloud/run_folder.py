@@ -5,6 +5,7 @@
     <family>/<run_id>/export/<target>/  the package
     <family>/<run_id>/evaluation.json   the evaluation report
     <family>/<run_id>/report.html       the report for people
+    <family>/<run_id>/tensorboard/      event files, and a profile if one was asked for
     <family>/<run_id>/samples/          a few recorded episodes of the package
     <family>/<run_id>/logs/             output of the programs it ran
     <family>/<run_id>/finished.json     written last; without it a run is unfinished
@@ -83,6 +84,11 @@ class RunFolder:
     def report(self) -> Path:
         """The report for people."""
         return self.path / "report.html"
+
+    @property
+    def tensorboard(self) -> Path:
+        """What TensorBoard is pointed at."""
+        return self.path / "tensorboard"
 
     @property
     def samples(self) -> Path:

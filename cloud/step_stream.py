@@ -25,6 +25,10 @@ class StepStream(NamedTuple):
         action_weight: f32 [s], of mean one. Each task weighs the same in sum,
             whatever the length of its episodes.
         next_weight: f32 [s], 1 where the following step is of the same episode.
+        reward: f32 [s], reward of the action.
+        discount: f32 [s], 0 to 1, how much of what follows counts.
+        images: u8 [s h w 3], camera images, None unless they were asked for.
+        audio_mel: f32 [s m], log-mel features, None where the robot has no sound.
     """
 
     states: np.ndarray
@@ -33,6 +37,10 @@ class StepStream(NamedTuple):
     starts: np.ndarray
     action_weight: np.ndarray
     next_weight: np.ndarray
+    reward: np.ndarray
+    discount: np.ndarray
+    images: np.ndarray | None = None
+    audio_mel: np.ndarray | None = None
 
 
 def join(
@@ -58,7 +66,12 @@ def join(
             " sequence_length"
         )
     columns = [_columns(episode, tasks) for episode in episodes]
-    stream = StepStream(*(np.concatenate(c) for c in zip(*columns, strict=True)))
+    stream = StepStream(
+        *(
+            None if column[0] is None else np.concatenate(column)
+            for column in zip(*columns, strict=True)
+        )
+    )
     return stream._replace(action_weight=_balanced(stream, len(tasks)))
 
 
@@ -73,6 +86,8 @@ def _columns(episode: Episode, tasks: Sequence[str]) -> StepStream:
         starts=index == 0,
         action_weight=np.ones(length, np.float32),
         next_weight=(index < length - 1).astype(np.float32),
+        reward=np.asarray(steps["reward"], np.float32),
+        discount=np.asarray(steps["discount"], np.float32),
     )
 
 

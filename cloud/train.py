@@ -7,6 +7,12 @@ Without flags it trains on a data set of simulated episodes that Bazel builds, a
 keeps everything in ~/.local/share/continuon. The job ends with exit code 0 whatever
 the verdict; only a blessed package is published. The same command continues a run
 that was killed.
+
+Several machines train together when each runs the same command with its place, and a
+store that all of them see:
+
+    ./bazelw run //cloud:train -- --store=/shared --process_count=2 \\
+        --coordinator_address=first:8476 --process_index=0
 """
 
 from __future__ import annotations
@@ -16,14 +22,15 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jax
 from absl import app, flags
 from rich.console import Console
 
-from cloud import build_facts, locations, programs, train_job
+from cloud import build_facts, locations, mesh, processes, profile, programs, train_job
 from cloud.bless import Gates
 from cloud.errors import CloudError
 from cloud.job_settings import JobSettings
-from cloud.training import TrainConfig
+from cloud.train_config import TrainConfig
 from model.errors import ModelError
 from release import command_line
 from rlds import durable_file
@@ -95,6 +102,30 @@ _RESUME = flags.DEFINE_string(
 _DISK = flags.DEFINE_integer(
     "required_disk_mb", 500, "free disk that a run needs to start, in MB", 0
 )
+_MESH = flags.DEFINE_string(
+    "mesh",
+    None,
+    "devices along each axis, as data=4,fsdp=2: both share the windows of a step, "
+    "fsdp shares parameters and optimiser state too; default: all devices on data",
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator_address",
+    None,
+    "host:port of the first of several processes that train together, or auto on a "
+    "TPU or cluster that tells each process its place; default: one process",
+)
+_PROCESS_COUNT = flags.DEFINE_integer(
+    "process_count", 1, "processes that train together", lower_bound=1
+)
+_PROCESS_INDEX = flags.DEFINE_integer(
+    "process_index", 0, "place among the processes; 0 writes reports and packages", 0
+)
+_PROFILE = flags.DEFINE_string(
+    "profile",
+    None,
+    "steps to trace into the run's tensorboard folder: 10 for ten steps after "
+    "warm-up, or a range such as 100-110; default: none",
+)
 _SUMMARY = flags.DEFINE_string(
     "summary_json",
     None,
@@ -156,6 +187,7 @@ def settings_from_flags() -> JobSettings:
     try:
         train = TrainConfig(**_from_flags(TrainConfig))  # type: ignore[arg-type]
         gates = Gates(**_from_flags(Gates))  # type: ignore[arg-type]
+        traced = profile.parse(_PROFILE.value or "")
     except ValueError as e:
         raise app.UsageError(f"--{e}") from e
     return JobSettings(
@@ -169,7 +201,10 @@ def settings_from_flags() -> JobSettings:
         publish=_PUBLISH.value,
         expires_days=_EXPIRES.value,
         tasks=tuple(_TASKS.value) if _TASKS.value else None,
-        train=train,
+        train=train.for_platform(jax.default_backend()),
+        mesh=mesh.parse(_MESH.value or "", jax.device_count()),
+        processes=jax.process_count(),
+        profile=traced,
         environment=_ENVIRONMENT.value,
         evaluation_episodes=_EPISODES.value,
         evaluation_seed=_SEED.value,
@@ -189,7 +224,11 @@ def main(argv: list[str]) -> None:
     """Runs the job that the flags describe and shows what it came to."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    processes.join(_COORDINATOR.value, _PROCESS_COUNT.value, _PROCESS_INDEX.value)
     settings = settings_from_flags()
+    if jax.process_index() > 0:
+        train_job.follow(settings)
+        return
     console = Console()
     outcome = train_job.run(settings, console, datetime.now(UTC))
     outcome.show(console)

@@ -6,12 +6,14 @@ hands to the next.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jax
 from rich.console import Console
 
 from cloud import (
@@ -23,7 +25,10 @@ from cloud import (
     job_data,
     job_place,
     locations,
+    mesh,
+    metrics,
     package_build,
+    processes,
     report,
     run_folder,
     sample_trajectories,
@@ -64,6 +69,7 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     data = job_data.load_data(settings)
     _say(console, f"dataset   {settings.dataset_name} ({data.size_text})")
     folder = _open_run(settings, place, data, started)
+    processes.share_path(folder.checkpoints)
     _say(console, _run_text(folder))
     history = LossHistory(folder.path / "losses.jsonl")
     fitted = _fit(settings, data, folder, history, console)
@@ -113,6 +119,16 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     return outcome
 
 
+def follow(settings: JobSettings) -> None:
+    """Takes part in the training of a job that the first process of several runs.
+
+    Raises:
+        CloudError, ModelError, RldsError: one cause each, one line.
+    """
+    data = job_data.load_data(settings)
+    _train(settings, data, processes.share_path(None), lambda progress: None)
+
+
 def _open_run(
     settings: JobSettings, place: Place, data: Data, started: datetime
 ) -> RunFolder:
@@ -123,7 +139,7 @@ def _open_run(
             "target": TARGET,
             "dataset_manifest": data.manifest,
             "tasks": list(data.tasks),
-            "training_config": settings.training_config(),
+            "training_config": dataclasses.asdict(settings.train),
             "action_minimum": settings.action_minimum,
             "action_maximum": settings.action_maximum,
             "code_commit": settings.code_commit,
@@ -141,22 +157,46 @@ def _fit(
     console: Console,
 ) -> FitResult:
     total = settings.train.steps
-    with WorkProgress(console, "train", total, "steps") as shown:
+    with (
+        WorkProgress(console, "train", total, "steps") as shown,
+        metrics.EventFile(folder.tensorboard, folder.continued) as events,
+    ):
 
         def on_progress(now: Progress) -> None:
             history.add(LossPoint(now.step, now.loss, now.validation_action_loss))
+            events.add(now.step, now.figures())
             detail = f"loss {now.loss:.4f}, {now.steps_per_s:.1f} steps/s"
             shown.show(now.step, detail, now.remaining_s)
 
-        return training.fit(
-            data.train.episodes,
-            data.validation.episodes,
-            data.tasks,
-            settings.train,
+        return _train(
+            settings,
+            data,
             folder.checkpoints,
             on_progress,
             lambda line: _say(console, line),
         )
+
+
+def _train(
+    settings: JobSettings,
+    data: Data,
+    saved: Path,
+    on_progress: Callable[[Progress], None],
+    on_note: Callable[[str], None] = lambda line: None,
+) -> FitResult:
+    """What every process of a run does alike."""
+    return training.fit(
+        data.train.episodes,
+        data.validation.episodes,
+        data.tasks,
+        settings.train,
+        saved,
+        on_progress,
+        on_note,
+        mesh=mesh.make(settings.mesh, jax.devices()),
+        profile=settings.profile,
+        profile_dir=saved.parent / "tensorboard",
+    )
 
 
 def _package(

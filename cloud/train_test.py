@@ -9,7 +9,10 @@ from absl import app, flags
 
 from cloud import programs, train
 from cloud.bless import Gates
-from cloud.training import TrainConfig
+from cloud.errors import MeshError
+from cloud.mesh import MeshShape
+from cloud.profile import ProfileRange
+from cloud.train_config import TrainConfig
 
 OWN_FLAGS = tuple(flags.FLAGS.flags_by_module_dict()["cloud.train"])
 UNITS = re.compile(
@@ -31,6 +34,11 @@ NOT_A_QUANTITY = {
     "summary_json",
     "seed",
     "preset",
+    "compute_dtype",
+    "remat",
+    "mesh",
+    "coordinator_address",
+    "process_index",
 }
 PURE_NUMBERS = {
     "learning_rate",
@@ -52,7 +60,9 @@ def parse(*arguments: str) -> None:
 def test_defaults_are_those_of_the_records() -> None:
     parse()
     settings = train.settings_from_flags()
-    assert settings.train == TrainConfig()
+    assert settings.train == TrainConfig().for_platform("cpu")
+    assert settings.mesh == MeshShape(data=1) and settings.processes == 1
+    assert settings.profile is None
     assert settings.gates == Gates()
     assert settings.evaluation_episodes == 50
     assert settings.evaluation_seed == 10000
@@ -123,9 +133,48 @@ def test_keys_never_go_to_a_bucket() -> None:
 
 
 @pytest.mark.parametrize(
-    "argument", ["--minimum_success=2", "--steps=0", "--preset=huge"]
+    "argument",
+    [
+        "--minimum_success=2",
+        "--steps=0",
+        "--preset=huge",
+        "--compute_dtype=half",
+        "--remat=yes",
+        "--profile=9-3",
+    ],
 )
 def test_value_out_of_range_is_wrong_usage(argument: str) -> None:
     parse(argument)
     with pytest.raises(app.UsageError, match=argument[2:].partition("=")[0]):
         train.settings_from_flags()
+
+
+def test_preset_decides_what_the_command_leaves_out() -> None:
+    parse("--preset=seed")
+    train_config = train.settings_from_flags().train
+    assert (train_config.batch_size, train_config.sequence_length) == (16, 128)
+    parse("--preset=seed", "--batch_size=64", "--learning_rate=0.01")
+    train_config = train.settings_from_flags().train
+    assert (train_config.batch_size, train_config.sequence_length) == (64, 128)
+    assert train_config.learning_rate == 0.01
+
+
+def test_metadata_tell_the_dtype_and_the_mesh() -> None:
+    parse("--preset=vertex")
+    told = train.settings_from_flags().training_config()
+    assert told["compute_dtype"] == "float32"
+    assert told["remat"] == "on"
+    assert told["mesh"] == "data=1,fsdp=1"
+
+
+def test_mesh_of_other_devices_than_there_are_is_an_error() -> None:
+    parse("--mesh=data=4,fsdp=2")
+    with pytest.raises(MeshError, match=r"expected 1 devices in all.*which is 8"):
+        train.settings_from_flags()
+
+
+def test_profile_is_counted_from_warm_up_or_given_as_a_range() -> None:
+    parse("--profile=3")
+    assert train.settings_from_flags().profile == ProfileRange(6, 8)
+    parse("--profile=100-110")
+    assert train.settings_from_flags().profile == ProfileRange(100, 110)

@@ -2,100 +2,38 @@
 
 Batches are windows cut from one stream of all episodes; where a window runs from
 one episode into the next the recurrence is reset, so no step is padding. Which
-windows a step sees depends on the seed and the step's number alone, so the state
-of training is: step, parameters, their running average, and the optimiser's
+windows a step sees depends on the data, the seed and the step's number alone, so the
+state of training is: step, parameters, their running average, and the optimiser's
 moments. A checkpoint holds exactly that, and training that was killed and resumed
-ends with the bytes it would have ended with.
+on the same mesh ends with the bytes it would have ended with.
 
 Training writes the backbone and the head; the other surfaces keep their initial
 values, which have no effect.
 """
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
+from jax.sharding import Mesh
 
-from cloud import checkpoints, step_stream
+from cloud import checkpoints, memory_check, step_stream
+from cloud import mesh as meshes
 from cloud.errors import DivergenceError
-from model import config as model_config
-from model import losses, normalisation, surfaces
+from cloud.profile import Profiler, ProfileRange
+from cloud.train_config import TrainConfig as TrainConfig
+from cloud.trainer import MakeModel as MakeModel
+from cloud.trainer import Measured, State, Trainer, with_values
+from cloud.windows import Windows
 from model.wavecore import WaveCore
 from rlds.episode import Episode
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """How one model is trained.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: windows per optimiser step.
-        sequence_length: steps per window.
-        learning_rate: highest learning rate, reached after warm-up; falls to zero
-            along a cosine.
-        warmup_steps: optimiser steps of linear warm-up.
-        weight_decay: decoupled weight decay of matrices, per unit learning rate.
-        gradient_norm: gradients are cut to this L2 norm.
-        average_decay: decay of the running average of the parameters, which is
-            what is evaluated and exported.
-        next_share: weight of the next-observation loss beside the action loss.
-        seed: decides initial parameters and the windows of every step.
-        checkpoint_period_steps: optimiser steps between checkpoints.
-        report_period_steps: optimiser steps between two points of the loss curve,
-            and between two updates of the progress line.
-        preset: `tiny`, `pi5` or `seed`, the size of the model.
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
-
-    steps: int = 2000
-    batch_size: int = 32
-    sequence_length: int = 32
-    learning_rate: float = 2e-3
-    warmup_steps: int = 100
-    weight_decay: float = 0.01
-    gradient_norm: float = 1.0
-    average_decay: float = 0.998
-    next_share: float = 1.0
-    seed: int = 0
-    checkpoint_period_steps: int = 1000
-    report_period_steps: int = 50
-    preset: str = "pi5"
-
-    def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "batch_size",
-            "sequence_length",
-            "checkpoint_period_steps",
-            "report_period_steps",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name}: expected at least 1, got {getattr(self, name)}"
-                )
-        if not self.learning_rate > 0:
-            raise ValueError(
-                f"learning_rate: expected above 0, got {self.learning_rate}"
-            )
-        if self.preset not in model_config.PRESETS:
-            raise ValueError(
-                f"preset: expected one of {', '.join(model_config.PRESETS)}, got"
-                f" {self.preset!r}"
-            )
-
-
-class Progress(NamedTuple):
+class Progress:
     """Where training is; one is made every `report_period_steps`.
 
     Attributes:
@@ -109,6 +47,11 @@ class Progress(NamedTuple):
         steps_per_s: optimiser steps per second since training began, compile time
             left out.
         remaining_s: time left at that speed.
+        measured: mean of every figure of an update since the last report, by name:
+            the losses by part, `gradient_norm` and `learning_rate`.
+        control_steps_per_s: control steps trained on per second, over all devices.
+        model_flop_per_s: floating-point operations per second that the model needs,
+            6 per parameter and control step (Kaplan et al. 2020, arXiv:2001.08361).
     """
 
     step: int
@@ -119,6 +62,24 @@ class Progress(NamedTuple):
     validation_action_loss: float | None
     steps_per_s: float
     remaining_s: float
+    measured: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    control_steps_per_s: float = 0.0
+    model_flop_per_s: float = 0.0
+
+    def figures(self) -> dict[str, float]:
+        """What belongs on a dashboard, by tag."""
+        rates = ("gradient_norm", "learning_rate")
+        shown = {
+            name if name in rates else f"loss/{name}": value
+            for name, value in self.measured.items()
+        }
+        if self.validation_action_loss is not None:
+            shown["loss/validation_action"] = self.validation_action_loss
+        return shown | {
+            "speed/steps_per_s": self.steps_per_s,
+            "speed/control_steps_per_s": self.control_steps_per_s,
+            "speed/model_gflop_per_s": self.model_flop_per_s / 1e9,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,16 +103,6 @@ class FitResult:
     resumed_from: int | None
 
 
-MakeModel = Callable[
-    [int, int, int, normalisation.Statistics, np.random.Generator], nnx.Module
-]
-"""State size, action size, task count, statistics and random numbers to a model that
-has WaveCore's `sequence` and `config.carry_size`."""
-
-State = dict[str, Any]
-"""step i32, parameters, average (both by path), optimizer (a list of arrays)."""
-
-
 def fit(
     dataset_train: Sequence[Episode],
     dataset_val: Sequence[Episode],
@@ -161,258 +112,150 @@ def fit(
     on_progress: Callable[[Progress], None],
     on_note: Callable[[str], None] = lambda line: None,
     make_model: MakeModel | None = None,
+    mesh: Mesh | None = None,
+    profile: ProfileRange | None = None,
+    profile_dir: Path | None = None,
 ) -> FitResult:
     """Trains to `config.steps`, from the newest checkpoint in `checkpoint_dir`.
 
-    `make_model` makes what WaveCore is compared with; default: WaveCore of
-    `config.preset`.
+    Every process of a distributed run calls it with the same arguments but the
+    callbacks, and with a `checkpoint_dir` that all of them see.
+
+    Args:
+        dataset_train: episodes to learn from.
+        dataset_val: held-out episodes, none at all to skip validation.
+        tasks: every task of the episodes, in the order the model tells them apart.
+        config: how to train.
+        checkpoint_dir: where the run's checkpoints are.
+        on_progress: told every `report_period_steps`.
+        on_note: told in one line what is worth knowing.
+        make_model: makes what WaveCore is compared with; default: WaveCore of
+            `config.preset`.
+        mesh: the devices; default: the first alone.
+        profile: steps to trace, None for none.
+        profile_dir: where the trace goes; default: beside the checkpoints.
 
     Raises:
         DatasetError: the episodes do not fit together; nothing was trained.
-        CheckpointError: a checkpoint cannot be written or read, or is of other data
-            or another configuration.
+        MeshError: the batch does not fall into equal parts on the mesh.
+        MemoryShortError: the preset needs more memory than there is.
+        CheckpointError: a checkpoint cannot be written, none is whole, or they are of
+            other data or another configuration.
         DivergenceError: the loss is not finite; the last checkpoint is whole.
     """
-    began = time.monotonic()
+    began_s = time.monotonic()
+    mesh = mesh or meshes.single()
+    config = config.for_platform(mesh.devices.flat[0].platform)
     first = dataset_train[0].spec if dataset_train else None
     sizes = (first.state_size, first.action_size) if first else (1, 1)
-    shortest = config.sequence_length + 1
-    train = step_stream.join(dataset_train, tasks, *sizes, shortest)
+    if make_model is None:
+        shape = meshes.MeshShape(**mesh.shape)
+        local = [d for d in mesh.devices.flat if d in jax.local_devices()]
+        memory_check.require(config, (*sizes, len(tasks)), shape, local)
+    train = step_stream.join(
+        dataset_train, tasks, *sizes, shortest_steps=config.sequence_length + 1
+    )
     held_out = step_stream.join(dataset_val, tasks, *sizes) if dataset_val else None
-    trainer = _Trainer(
-        train, held_out, len(tasks), config, make_model or _wavecore(config.preset)
+    windows = Windows(
+        with_values(train),
+        config.batch_size,
+        config.sequence_length,
+        config.seed,
+        jax.process_index() if mesh.size > 1 else 0,
+        jax.process_count() if mesh.size > 1 else 1,
     )
-    identity = trainer.identity
-    with checkpoints.Checkpoints(checkpoint_dir, identity, on_note) as saved:
-        state, resumed_from = _begin(trainer, saved)
-        return _run(trainer, state, saved, resumed_from, began, on_progress)
+    held_out = None if held_out is None else with_values(held_out)
+    trainer = Trainer(train, held_out, len(tasks), config, mesh, make_model)
+    profiler = Profiler(profile, profile_dir or checkpoint_dir.parent / "profile")
+    with checkpoints.Checkpoints(checkpoint_dir, trainer.identity, on_note) as saved:
+        run = _Run(trainer, windows, saved, profiler, began_s, on_progress)
+        return run.to_the_end()
 
 
-def _begin(
-    trainer: "_Trainer", saved: checkpoints.Checkpoints
-) -> tuple[State, int | None]:
-    """The newest saved state, or a new one."""
-    state = trainer.initial_state()
-    newest = saved.newest_step()
-    if newest is None:
-        return state, None
-    return saved.restore(newest, state), newest
-
-
-def _run(
-    trainer: "_Trainer",
-    state: State,
-    saved: checkpoints.Checkpoints,
-    resumed_from: int | None,
-    began: float,
-    on_progress: Callable[[Progress], None],
-) -> FitResult:
-    config = trainer.config
-    first, compiled = resumed_from or 0, began
-    history: list[Progress] = []
-    recent: list[losses.Losses] = []
-    for step in range(first + 1, config.steps + 1):
-        state, loss = trainer.update(state)
-        recent.append(loss)
-        if step == first + 1:
-            jax.block_until_ready(state)
-            compiled = time.monotonic()
-        at_checkpoint = step % config.checkpoint_period_steps == 0
-        at_end = step == config.steps
-        if at_end or at_checkpoint or step % config.report_period_steps == 0:
-            mean = np.asarray(jax.device_get(recent), np.float64).mean(0)
-            recent.clear()
-            if not np.isfinite(mean[0]):
-                raise DivergenceError(
-                    f"training loss: expected a finite number, got {mean[0]} near step"
-                    f" {step}; lower the learning rate of {config.learning_rate}"
-                )
-            speed = (step - first) / max(time.monotonic() - compiled, 1e-9)
-            validation = trainer.validate(state) if at_checkpoint or at_end else None
-            remaining_s = (config.steps - step) / speed
-            report = Progress(step, config.steps, *mean, validation, speed, remaining_s)
-            history.append(report)
-            on_progress(report)
-        if at_end or at_checkpoint:
-            saved.save(step, state)
-    return FitResult(
-        model=trainer.model(state),
-        history=tuple(history),
-        steps_per_s=history[-1].steps_per_s if history else 0.0,
-        seconds=time.monotonic() - began,
-        compile_s=compiled - began,
-        resumed_from=resumed_from,
-    )
-
-
-class _Trainer:
-    """The compiled update, and everything that stays the same while training."""
+class _Run:
+    """The loop over steps, and what it remembers between two reports."""
 
     def __init__(
         self,
-        train: step_stream.StepStream,
-        held_out: step_stream.StepStream | None,
-        task_count: int,
-        config: TrainConfig,
-        make_model: MakeModel,
+        trainer: Trainer,
+        windows: Windows,
+        saved: checkpoints.Checkpoints,
+        profiler: Profiler,
+        began_s: float,
+        on_progress: Callable[[Progress], None],
     ) -> None:
-        self.config = config
-        self.identity = _identity(train, config)
-        episodes = np.split(train.states, np.flatnonzero(train.starts)[1:])
-        statistics = normalisation.measure(episodes)
-        sizes = (train.states.shape[1], train.actions.shape[1], task_count)
-        model = make_model(*sizes, statistics, np.random.default_rng(config.seed))
-        self._graph, constant, untrained, self._trained = nnx.split(
-            model,
-            surfaces.Normalisation,
-            nnx.Any(surfaces.Calibration, surfaces.Adapters, surfaces.SkillMemory),
-            ...,
-        )
-        self._fixed = (constant, untrained)
-        self._task_count = task_count
-        self._carry_size = model.config.carry_size
-        self._change = jnp.asarray(statistics.change)
-        self._optimizer = _optimizer(config)
-        self._train = jax.device_put(train)
-        self._held_out = None if held_out is None else jax.device_put(held_out)
-        self._update = jax.jit(self._updated, donate_argnums=0)
-        self._validate = jax.jit(self._validation_losses)
+        self._trainer, self._windows, self._saved = trainer, windows, saved
+        self._profiler, self._on_progress = profiler, on_progress
+        self._began_s = self._compiled_s = began_s
+        self._recent: list[Measured] = []
+        self._history: list[Progress] = []
+        newest = saved.newest(trainer.like_state())
+        self._resumed_from = None if newest is None else newest[0]
+        self._first = self._resumed_from or 0
+        self._state = trainer.initial_state() if newest is None else newest[1]
 
-    def initial_state(self) -> State:
-        """State before the first step; depends on seed and data alone."""
-        parameters = surfaces.named_arrays(self._trained)
-        return {
-            "step": jnp.zeros((), jnp.int32),
-            "parameters": parameters,
-            "average": jax.tree.map(jnp.copy, parameters),
-            "optimizer": dict(_numbered(jax.jit(self._optimizer.init)(parameters))),
-        }
-
-    def update(self, state: State) -> tuple[State, losses.Losses]:
-        """One optimiser step; the old state must not be used again."""
-        return self._update(state, self._train)
-
-    def validate(self, state: State) -> float | None:
-        """Mean absolute action error of the average on the held-out episodes."""
-        if self._held_out is None:
-            return None
-        return float(self._validate(state["average"], self._held_out).action)
-
-    def model(self, state: State) -> WaveCore:
-        """The model with averaged parameters."""
-        return self._merge(state["average"])
-
-    def _merge(self, parameters: Mapping[str, jax.Array]) -> WaveCore:
-        trained = surfaces.with_arrays(self._trained, parameters)
-        constant, untrained = self._fixed
-        return nnx.merge(self._graph, constant, untrained, trained)
-
-    def _updated(
-        self, state: State, stream: step_stream.StepStream
-    ) -> tuple[State, losses.Losses]:
-        config, step = self.config, state["step"]
-        key = jax.random.fold_in(jax.random.key(config.seed), step)
-        windows = self._windows(key, stream)
-        parameters = state["parameters"]
-
-        def objective(p: Mapping[str, jax.Array]) -> tuple[jax.Array, losses.Losses]:
-            loss = self._losses(p, windows)
-            return loss.total, loss
-
-        gradients, loss = jax.grad(objective, has_aux=True)(parameters)
-        structure = jax.tree.structure(jax.eval_shape(self._optimizer.init, parameters))
-        moments = jax.tree.unflatten(structure, _in_order(state["optimizer"]))
-        change, moments = self._optimizer.update(gradients, moments, parameters)
-        parameters = optax.apply_updates(parameters, change)
-        decay = jnp.minimum(config.average_decay, (1.0 + step) / (10.0 + step))
-        average = optax.incremental_update(parameters, state["average"], 1 - decay)
-        updated = {
-            "step": step + 1,
-            "parameters": parameters,
-            "average": average,
-            "optimizer": dict(_numbered(moments)),
-        }
-        return updated, loss
-
-    def _windows(
-        self, key: jax.Array, stream: step_stream.StepStream
-    ) -> step_stream.StepStream:
-        """Random windows [b t+1]; the last step of each is only a next state."""
-        config = self.config
-        last = stream.starts.shape[0] - config.sequence_length - 1
-        first = jax.random.randint(key, (config.batch_size, 1), 0, last + 1)
-        index = first + jnp.arange(config.sequence_length + 1)
-        return jax.tree.map(lambda x: x[index], stream)
-
-    def _losses(
-        self, parameters: Mapping[str, jax.Array], windows: step_stream.StepStream
-    ) -> losses.Losses:
-        """Losses over windows [b t+1]; recurrence begins at zero in each."""
-        now = jax.tree.map(lambda x: x[:, :-1], windows)
-        prediction = self._merge(parameters).sequence(
-            now.states,
-            jax.nn.one_hot(now.tasks, self._task_count),
-            now.starts,
-            jnp.zeros((now.starts.shape[0], self._carry_size)),
-        )
-        return losses.imitation(
-            prediction,
-            now.actions,
-            windows.states[:, 1:],
-            self._change,
-            now.action_weight,
-            now.next_weight,
-            self.config.next_share,
+    def to_the_end(self) -> FitResult:
+        """Trains, reports and saves until the last step is done."""
+        try:
+            for step in range(self._first + 1, self._trainer.config.steps + 1):
+                self._train(step)
+                self._report_and_save(step)
+        finally:
+            self._profiler.stop()
+        return FitResult(
+            model=self._trainer.model(self._state),
+            history=tuple(self._history),
+            steps_per_s=self._history[-1].steps_per_s if self._history else 0.0,
+            seconds=time.monotonic() - self._began_s,
+            compile_s=self._compiled_s - self._began_s,
+            resumed_from=self._resumed_from,
         )
 
-    def _validation_losses(
-        self, parameters: Mapping[str, jax.Array], stream: step_stream.StepStream
-    ) -> losses.Losses:
-        return self._losses(parameters, jax.tree.map(lambda x: x[None], stream))
+    def _train(self, step: int) -> None:
+        # The device works while the host cuts the next windows.
+        batch = self._windows.batch(step - 1)
+        self._profiler.before(step - self._first)
+        self._state, measured = self._trainer.update(self._state, batch)
+        self._profiler.after(step - self._first, measured)
+        self._recent.append(measured)
+        if step == self._first + 1:
+            jax.block_until_ready(self._state)
+            self._compiled_s = time.monotonic()
 
+    def _report_and_save(self, step: int) -> None:
+        config = self._trainer.config
+        at_end = step == config.steps
+        save = at_end or step % config.checkpoint_period_steps == 0
+        if save or step % config.report_period_steps == 0:
+            self._report(step, self._trainer.validate if save else lambda state: None)
+        if save:
+            self._saved.save(step, self._state)
 
-def _wavecore(preset: str) -> MakeModel:
-    def make(
-        state_size: int,
-        action_size: int,
-        task_count: int,
-        statistics: normalisation.Statistics,
-        random: np.random.Generator,
-    ) -> WaveCore:
-        sizes = model_config.PRESETS[preset](state_size, action_size, task_count)
-        return WaveCore(sizes, statistics, random)
-
-    return make
-
-
-def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    warmup_steps = min(config.warmup_steps, config.steps // 2)
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, warmup_steps, config.steps
-    )
-    return optax.chain(
-        optax.clip_by_global_norm(config.gradient_norm),
-        optax.adamw(
-            rate,
-            weight_decay=config.weight_decay,
-            mask=lambda p: jax.tree.map(lambda x: x.ndim > 1, p),
-        ),
-    )
-
-
-def _numbered(tree: optax.OptState) -> list[tuple[str, jax.Array]]:
-    return [(f"{i:04d}", leaf) for i, leaf in enumerate(jax.tree.leaves(tree))]
-
-
-def _in_order(numbered: Mapping[str, jax.Array]) -> list[jax.Array]:
-    return [numbered[name] for name in sorted(numbered)]
-
-
-def _identity(train: step_stream.StepStream, config: TrainConfig) -> str:
-    """Digest of everything that decides the numbers of a run."""
-    decides = dataclasses.asdict(config)
-    del decides["checkpoint_period_steps"], decides["report_period_steps"]
-    digest = hashlib.sha256(repr(sorted(decides.items())).encode())
-    for column in train:
-        digest.update(np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
+    def _report(self, step: int, validate: Callable[[State], float | None]) -> None:
+        config = self._trainer.config
+        recent = jax.device_get(self._recent)
+        self._recent.clear()
+        mean = {name: float(np.mean([m[name] for m in recent])) for name in recent[0]}
+        if not np.isfinite(mean["total"]):
+            raise DivergenceError(
+                f"training loss: expected a finite number, got {mean['total']} near"
+                f" step {step}; lower the learning rate of {config.learning_rate}"
+            )
+        elapsed_s = max(time.monotonic() - self._compiled_s, 1e-9)
+        steps_per_s = (step - self._first) / elapsed_s
+        control = steps_per_s * config.batch_size * config.sequence_length
+        report = Progress(
+            step=step,
+            steps=config.steps,
+            loss=mean["total"],
+            action_loss=mean["action"],
+            next_loss=mean["next_observation"],
+            validation_action_loss=validate(self._state),
+            steps_per_s=steps_per_s,
+            remaining_s=(config.steps - step) / steps_per_s,
+            measured=mean,
+            control_steps_per_s=control,
+            model_flop_per_s=6 * self._trainer.parameter_count * control,
+        )
+        self._history.append(report)
+        self._on_progress(report)

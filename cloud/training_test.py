@@ -6,16 +6,19 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cloud import training
+from cloud import checkpoints, profile, training
 from cloud.errors import CheckpointError, DatasetError, DivergenceError
 from cloud.testing import train_tiny, training_episodes
 
 STEPS = 8
+ORBAX_MARKS = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 
 COMPILED_ONCE = {
@@ -70,10 +73,23 @@ def test_killed_trainer_run_again_ends_with_the_bytes_of_an_uninterrupted_one(
     assert output.read_bytes() == uninterrupted[1]
 
 
-@pytest.mark.parametrize("step", [2, 4, 6])
-def test_resumed_from_any_checkpoint_the_bytes_are_the_same(
-    uninterrupted, tmp_path, step
+def test_trainer_killed_while_it_saves_leaves_nothing_that_is_used(
+    uninterrupted, compiled_once, tmp_path
 ):
+    saved, output = tmp_path / "saved", tmp_path / "weights"
+    killed = run_apart(compiled_once, saved, output, STEPS, "saving")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    left = [path.name for path in saved.iterdir() if path.is_dir()]
+    assert left and not any(name.isdecimal() for name in left)
+    notes = []
+    result = train_tiny.train(saved, STEPS, on_note=notes.append)
+    assert result.resumed_from is None
+    assert len(notes) == len(left) and "interrupted save" in notes[0]
+    assert train_tiny.weights(result) == uninterrupted[1]
+
+
+@pytest.mark.parametrize("step", range(1, STEPS))
+def test_resumed_from_every_step_the_bytes_are_the_same(uninterrupted, tmp_path, step):
     """A run that kept only the checkpoint of `step` repeats the rest exactly."""
 
     class StopError(Exception):
@@ -84,7 +100,7 @@ def test_resumed_from_any_checkpoint_the_bytes_are_the_same(
             raise StopError
 
     with pytest.raises(StopError):
-        train_tiny.train(tmp_path, STEPS, stop)
+        train_tiny.train(tmp_path, STEPS, stop, checkpoint_period_steps=step)
     result = train_tiny.train(tmp_path, STEPS)
     assert result.resumed_from == step
     assert train_tiny.weights(result) == uninterrupted[1]
@@ -115,15 +131,74 @@ def test_half_written_checkpoint_is_removed_with_a_note_and_the_one_before_used(
     assert train_tiny.weights(result) == weights
 
 
-def test_damaged_checkpoint_is_an_error_that_names_it(uninterrupted, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(uninterrupted[0], copy)
-    for path in (copy / str(STEPS)).rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match=f"{STEPS}: expected a checkpoint"):
-        train_tiny.train(copy, STEPS)
-    assert (copy / str(STEPS)).exists()
+def copied_as_a_bucket_does(folder, copy):
+    """Files alone: no empty folder, no time, no mark of Orbax that it is finished."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name not in ORBAX_MARKS:
+            to = copy / path.relative_to(folder)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(path.read_bytes())
+
+
+def test_checkpoint_copied_to_a_bucket_and_back_counts_as_whole(
+    uninterrupted, tmp_path
+):
+    folder, weights, _, _ = uninterrupted
+    copied_as_a_bucket_does(folder, tmp_path / "copy")
+    result = train_tiny.train(tmp_path / "copy", STEPS, on_note=pytest.fail)
+    assert result.resumed_from == STEPS
+    assert train_tiny.weights(result) == weights
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def do_damage(folder, step, damage):
+    """Does `damage` to the largest file of a checkpoint, which holds arrays."""
+    files = [path for path in (folder / str(step)).rglob("*") if path.is_file()]
+    damage(max(files, key=lambda path: path.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [emptied, cut, Path.unlink])
+def test_checkpoint_that_is_not_whole_is_moved_aside_and_the_one_before_used(
+    uninterrupted, tmp_path, damage
+):
+    folder, weights, _, _ = uninterrupted
+    copied_as_a_bucket_does(folder, tmp_path / "copy")
+    do_damage(tmp_path / "copy", STEPS, damage)
+    notes = []
+    result = train_tiny.train(tmp_path / "copy", STEPS, on_note=notes.append)
+    assert result.resumed_from == STEPS - 2
+    assert len(notes) == 1 and f"{STEPS}: moved to {STEPS}.not_whole" in notes[0]
+    assert (tmp_path / "copy" / f"{STEPS}.not_whole").exists()
+    assert train_tiny.weights(result) == weights
+
+
+def test_where_no_checkpoint_is_whole_training_does_not_begin_anew(
+    uninterrupted, tmp_path
+):
+    copied_as_a_bucket_does(uninterrupted[0], tmp_path / "copy")
+    for step in (STEPS, STEPS - 2):
+        do_damage(tmp_path / "copy", step, emptied)
+    with pytest.raises(CheckpointError, match="whole checkpoint, got 2 that are not"):
+        train_tiny.train(tmp_path / "copy", STEPS)
+    kept = sorted(p.name for p in (tmp_path / "copy").iterdir() if p.is_dir())
+    assert kept == [f"{STEPS - 2}.not_whole", f"{STEPS}.not_whole"]
+
+
+def test_arrays_that_changed_without_a_broken_file_are_found(tmp_path):
+    """What a file system's or a copy's silent error would leave."""
+    like = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(3)}
+    sum_of = checkpoints.checksum
+    assert sum_of(like) != sum_of(like | {"b": jnp.array([1.0, 1.0, 1.0000001])})
+    assert sum_of(like) != sum_of(like | {"a": like["a"][::-1]})
+    assert sum_of(like) != sum_of(like | {"a": like["a"][:, ::-1]})
+    assert sum_of(like) == sum_of(jax.tree.map(jnp.copy, like))
 
 
 def test_checkpoints_of_another_configuration_are_refused_and_kept(
@@ -193,3 +268,34 @@ def test_statistics_are_of_the_training_episodes_alone(uninterrupted):
         [e.steps["observation/state"] for e in training_episodes.episodes(12)]
     )
     np.testing.assert_allclose(uninterrupted[2].model.mean[...], states.mean(0), 1e-4)
+
+
+def test_profile_of_a_few_steps_is_written(tmp_path):
+    training.fit(
+        training_episodes.episodes(12),
+        [],
+        training_episodes.TASKS,
+        train_tiny.config(8),
+        tmp_path / "saved",
+        lambda progress: None,
+        profile=profile.ProfileRange(3, 4),
+        profile_dir=tmp_path / "tensorboard",
+    )
+    traces = list((tmp_path / "tensorboard").rglob("*.xplane.pb"))
+    assert len(traces) == 1 and traces[0].stat().st_size > 1000
+
+
+def test_mixed_precision_trains_close_to_full_and_keeps_f32(uninterrupted, tmp_path):
+    result = train_tiny.train(tmp_path, STEPS, compute_dtype="bfloat16")
+    full = uninterrupted[2].history[-1].measured
+    for name, value in result.history[-1].measured.items():
+        assert value == pytest.approx(full[name], rel=0.05, abs=0.02), name
+    assert result.history[-1].loss != uninterrupted[2].history[-1].loss
+    assert result.model.encode_state[...].dtype == jnp.float32
+
+
+def test_remat_changes_no_more_than_rounding(uninterrupted, tmp_path):
+    result = train_tiny.train(tmp_path, STEPS, remat="on")
+    full = uninterrupted[2].history[-1].measured
+    for name, value in result.history[-1].measured.items():
+        assert value == pytest.approx(full[name], rel=1e-4, abs=1e-5), name

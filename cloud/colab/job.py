@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jax
+
 from cloud import (
     build_facts,
     checkpoint_store,
     locations,
+    mesh,
     plots,
     programs,
     sample_trajectories,
@@ -19,7 +22,7 @@ from cloud.bless import Gates
 from cloud.job_settings import ARTIFACTS, TARGET, JobSettings
 from cloud.loss_history import LossHistory
 from cloud.outcome import Outcome
-from cloud.training import TrainConfig
+from cloud.train_config import TrainConfig
 from release.errors import NotBlessedError
 from release.store import open_store
 from release.trusted_keys import TrustedKeys
@@ -59,7 +62,10 @@ def settings(
         publish=True,
         expires_days=_CHANNEL_DAYS,
         tasks=tuple(tasks),
-        train=train,
+        train=train.for_platform(jax.default_backend()),
+        mesh=mesh.MeshShape(data=jax.device_count()),
+        processes=1,
+        profile=None,
         environment=sample_trajectories.ENVIRONMENT,
         evaluation_episodes=evaluation_episodes,
         evaluation_seed=EVALUATION_SEED,

@@ -1,30 +1,43 @@
-"""Trains a tiny model as a process of its own, for tests that kill it.
+"""Trains a tiny model as a process of its own, for tests that kill it or run several.
 
-Usage: python -m cloud.testing.train_tiny CHECKPOINTS WEIGHTS STEPS [KILL_AT_STEP]
+Usage: python -m cloud.testing.train_tiny CHECKPOINTS WEIGHTS STEPS [KILL]
+
+KILL is a step to die after, or `saving` to die while the first checkpoint is written.
+With TRAIN_TINY_PROCESS=ADDRESS/COUNT/INDEX it trains as one of several processes, each
+on all its devices, and adds its place to the name of the file of weights.
 """
 
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cloud import training
+import jax
+from jax.sharding import Mesh
+
+from cloud import mesh as meshes
+from cloud import processes, training
 from cloud.testing import training_episodes
 from model import aligned_safetensors, step_function
 
+PROCESS = "TRAIN_TINY_PROCESS"
 
-def config(steps: int) -> training.TrainConfig:
+
+def config(steps: int, **changes: object) -> training.TrainConfig:
     """Few small steps, a checkpoint after every second."""
-    return training.TrainConfig(
-        steps=steps,
-        batch_size=4,
-        sequence_length=6,
-        warmup_steps=2,
-        checkpoint_period_steps=2,
-        report_period_steps=1,
-        preset="tiny",
-    )
+    settings: dict[str, object] = {
+        "steps": steps,
+        "batch_size": 4,
+        "sequence_length": 6,
+        "warmup_steps": 2,
+        "checkpoint_period_steps": 2,
+        "report_period_steps": 1,
+        "preset": "tiny",
+    }
+    return training.TrainConfig(**(settings | changes))  # type: ignore[arg-type]
 
 
 def train(
@@ -32,16 +45,19 @@ def train(
     steps: int,
     on_progress: Callable[[training.Progress], None] = lambda progress: None,
     on_note: Callable[[str], None] = print,
+    mesh: Mesh | None = None,
+    **changes: object,
 ) -> training.FitResult:
     """Trains on twelve small episodes."""
     return training.fit(
         training_episodes.episodes(12),
         training_episodes.episodes(2, first=100),
         training_episodes.TASKS,
-        config(steps),
+        config(steps, **changes),
         checkpoints,
         on_progress,
         on_note,
+        mesh=mesh,
     )
 
 
@@ -50,16 +66,35 @@ def weights(result: training.FitResult) -> bytes:
     return aligned_safetensors.encode(step_function.weights(result.model))
 
 
-def main(
-    checkpoints: str, output: str, steps: str, kill_at_step: str | None = None
-) -> None:
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_while_saving(checkpoints: Path) -> None:
+    """Dies as soon as Orbax's temporary folder holds a file."""
+    while not any(p.is_file() for p in checkpoints.glob("*tmp*/**/*")):
+        time.sleep(0.0002)
+    _die()
+
+
+def main(checkpoints: str, output: str, steps: str, kill: str | None = None) -> None:
     """Trains and writes the weights, or dies without warning on the way."""
 
     def on_progress(progress: training.Progress) -> None:
-        if kill_at_step is not None and progress.step == int(kill_at_step):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if kill == str(progress.step):
+            _die()
 
-    result = train(Path(checkpoints), int(steps), on_progress)
+    if kill == "saving":
+        threading.Thread(
+            target=_die_while_saving, args=[Path(checkpoints)], daemon=True
+        ).start()
+    mesh = None
+    if os.environ.get(PROCESS):
+        address, count, index = os.environ[PROCESS].split("/")
+        processes.join(address, int(count), int(index))
+        mesh = meshes.make(meshes.MeshShape(jax.device_count()), jax.devices())
+        output += f".{index}"
+    result = train(Path(checkpoints), int(steps), on_progress, mesh=mesh)
     Path(output).write_bytes(weights(result))
 
 

@@ -1,0 +1,61 @@
+"""Several processes that train together, one per machine or per group of devices.
+
+The first process decides and writes; the others take part in training alone. JAX's
+coordination service ends all of them when one dies.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from cloud.errors import MeshError
+
+_LONGEST_PATH_BYTES = 4096
+
+
+def join(address: str | None, count: int, index: int) -> None:
+    """Joins the processes of a run; must be called before any device is used.
+
+    Args:
+        address: host and port of the first process; `auto` where a TPU or a cluster
+            tells each process its place; None for a process on its own.
+        count: processes in all.
+        index: this one's place, from 0.
+
+    Raises:
+        MeshError: the flags disagree, or the processes do not find each other.
+    """
+    if address is None:
+        if count > 1 or index > 0:
+            raise MeshError(
+                f"coordinator_address: expected host:port of the first of {count}"
+                " processes, got none"
+            )
+        return
+    if index >= count:
+        raise MeshError(f"process_index: expected below {count}, got {index}")
+    try:
+        if address == "auto":
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(address, count, index)
+    except (RuntimeError, ValueError) as e:
+        raise MeshError(
+            f"coordinator_address: expected the processes to meet at {address}, got"
+            f" {' '.join(str(e).split())[:200]}; start all of them with one address"
+        ) from e
+
+
+def share_path(path: Path | None) -> Path:
+    """The first process's path, in every process; the others give None."""
+    if jax.process_count() == 1:
+        assert path is not None  # a process on its own is the first
+        return path
+    told = np.zeros(_LONGEST_PATH_BYTES, np.uint8)
+    if path is not None:
+        raw = str(path).encode()
+        told[: len(raw)] = np.frombuffer(raw, np.uint8)
+    heard = np.asarray(multihost_utils.broadcast_one_to_all(told))
+    return Path(heard.tobytes().rstrip(b"\0").decode())

@@ -1,0 +1,119 @@
+"""How one model is trained: every number that decides what comes out."""
+
+import dataclasses
+
+from model import config as model_config
+from model.config import PresetTraining
+
+_SWITCH = ("auto", "on", "off")
+_DTYPES = ("auto", "float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How one model is trained.
+
+    Zero, and `auto`, stand for what `model.config.PRESET_TRAINING` says of the preset;
+    a made record holds the preset's numbers in their place, except `compute_dtype`,
+    which depends on the devices as well: see `for_platform`.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: windows per optimiser step, over all devices; 0: the preset's.
+        sequence_length: steps per window; 0: the preset's.
+        learning_rate: highest learning rate, reached after warm-up; falls to zero
+            along a cosine; 0: the preset's.
+        warmup_steps: optimiser steps of linear warm-up.
+        weight_decay: decoupled weight decay of matrices, per unit learning rate.
+        gradient_norm: gradients are cut to this L2 norm.
+        average_decay: decay of the running average of the parameters, which is
+            what is evaluated and exported.
+        next_share: weight of the next-observation loss beside the action loss.
+        seed: decides initial parameters and the windows of every step.
+        checkpoint_period_steps: optimiser steps between checkpoints.
+        report_period_steps: optimiser steps between two points of the loss curve,
+            and between two updates of the progress line.
+        preset: `tiny`, `pi5`, `seed`, `rtx3050` or `vertex`, the size of the model.
+        accumulation_steps: parts of equal numbers of windows that a batch is worked
+            through in, one after the other, with the same result; 0: the preset's.
+        compute_dtype: `float32` or `bfloat16`, of matrices and activations; `auto`:
+            the preset's on an accelerator, float32 on a CPU. Parameters, moments and
+            average are float32 in any case.
+        remat: `on` computes blocks again in the backward pass instead of keeping
+            them, `off` does not; `auto`: the preset's.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    steps: int = 2000
+    batch_size: int = 0
+    sequence_length: int = 0
+    learning_rate: float = 0.0
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    gradient_norm: float = 1.0
+    average_decay: float = 0.998
+    next_share: float = 1.0
+    seed: int = 0
+    checkpoint_period_steps: int = 1000
+    report_period_steps: int = 50
+    preset: str = "pi5"
+    accumulation_steps: int = 0
+    compute_dtype: str = "auto"
+    remat: str = "auto"
+
+    def __post_init__(self) -> None:
+        _one_of("preset", self.preset, tuple(model_config.PRESETS))
+        _one_of("compute_dtype", self.compute_dtype, _DTYPES)
+        _one_of("remat", self.remat, _SWITCH)
+        self._fill_in(model_config.PRESET_TRAINING[self.preset])
+        for name in (
+            "steps",
+            "batch_size",
+            "sequence_length",
+            "accumulation_steps",
+            "checkpoint_period_steps",
+            "report_period_steps",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name}: expected at least 1, got {getattr(self, name)}"
+                )
+        if not self.learning_rate > 0:
+            raise ValueError(
+                f"learning_rate: expected above 0, got {self.learning_rate}"
+            )
+        if self.batch_size % self.accumulation_steps:
+            raise ValueError(
+                "batch_size: expected a multiple of accumulation_steps"
+                f" {self.accumulation_steps}, got {self.batch_size}"
+            )
+
+    def _fill_in(self, preset: PresetTraining) -> None:
+        for name in ("batch_size", "sequence_length", "learning_rate"):
+            if getattr(self, name) == 0:
+                object.__setattr__(self, name, getattr(preset, name))
+        if self.accumulation_steps == 0:
+            # A batch that the preset's parts do not divide is one part.
+            parts = preset.accumulation_steps
+            parts = parts if self.batch_size % parts == 0 else 1
+            object.__setattr__(self, "accumulation_steps", parts)
+        if self.remat == "auto":
+            object.__setattr__(self, "remat", "on" if preset.remat else "off")
+
+    def for_platform(self, platform: str) -> "TrainConfig":
+        """The same with a dtype in the place of `auto`; platform: `cpu`, `gpu`, …
+
+        A CPU computes products of bfloat16 slower than those of float32.
+        """
+        if self.compute_dtype != "auto":
+            return self
+        preset = model_config.PRESET_TRAINING[self.preset]
+        dtype = "float32" if platform == "cpu" else preset.compute_dtype
+        return dataclasses.replace(self, compute_dtype=dtype)
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")

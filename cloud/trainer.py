@@ -1,0 +1,349 @@
+"""The compiled update of one model, on a mesh of any size.
+
+Losses are weighted means over the whole batch. A batch that is cut into parts, over
+devices and one part after the other, must not become a mean of means: each part
+counts by its share of the batch's weight. The shares are known before, so the sum
+over parts is the mean over the batch, and its gradient the sum of the parts'.
+
+Inside `shard_map` each device works on its own windows with whole parameters, which
+it gathers along `fsdp` once per step; gradients are summed over devices and scattered
+back, and the optimiser works on what each device keeps.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import PyTree
+
+from cloud import mesh as meshes
+from cloud import optimizer
+from cloud.step_stream import StepStream
+from cloud.train_config import TrainConfig
+from model import config as model_config
+from model import losses, normalisation, surfaces
+from model.wavecore import WaveCore
+
+MakeModel = Callable[
+    [int, int, int, normalisation.Statistics, np.random.Generator], nnx.Module
+]
+"""State size, action size, task count, statistics and random numbers to a model that
+has WaveCore's `sequence` and `config.carry_size`."""
+
+State = dict[str, Any]
+"""step i32, parameters, average (both by path), optimizer (numbered arrays)."""
+
+Measured = dict[str, jax.Array]
+"""Scalars of one update by name: losses, gradient_norm, learning_rate."""
+
+
+class Trainer:
+    """The compiled update, and everything that stays the same while training.
+
+    Attributes:
+        config: how it trains, with the dtype decided.
+        mesh: the devices.
+        identity: digest of data and configuration, which decide the numbers.
+        parameter_count: numbers that training changes.
+    """
+
+    def __init__(
+        self,
+        train: StepStream,
+        held_out: StepStream | None,
+        task_count: int,
+        config: TrainConfig,
+        mesh: Mesh,
+        make_model: MakeModel | None = None,
+    ) -> None:
+        """Builds the model; nothing is compiled yet.
+
+        Raises:
+            MeshError: the batch does not fall into equal parts.
+        """
+        meshes.check_batch(mesh, config.batch_size, config.accumulation_steps)
+        self.config, self.mesh = config, mesh
+        self.identity = _identity(train, config)
+        episodes = np.split(train.states, np.flatnonzero(train.starts)[1:])
+        statistics = normalisation.measure(episodes)
+        sizes = (train.states.shape[1], train.actions.shape[1], task_count)
+        model = (make_model or wavecore(config.preset))(
+            *sizes, statistics, np.random.default_rng(config.seed)
+        )
+        self._graph, constant, untrained, self._trained = nnx.split(
+            model,
+            surfaces.Normalisation,
+            nnx.Any(surfaces.Calibration, surfaces.Adapters, surfaces.SkillMemory),
+            ...,
+        )
+        # As constants of a program that may span processes, they lie on the host.
+        self._fixed = jax.tree.map(np.asarray, (constant, untrained))
+        self._initial = jax.tree.map(np.asarray, surfaces.named_arrays(self._trained))
+        self.parameter_count = meshes.numbers(self._initial)
+        self._task_count = task_count
+        self._carry_size = model.config.carry_size
+        self._change = statistics.change
+        self._optimizer = optimizer.Optimizer(config)
+        self._schedule = optimizer.schedule(config)
+        self._held_out = held_out
+        self._shapes = jax.eval_shape(self._made, self._initial)
+        self._shardings = meshes.shardings(mesh, self._shapes)
+        self._update = jax.jit(
+            self._updated,
+            donate_argnums=0,
+            out_shardings=(self._shardings, meshes.replicated(mesh)),
+        )
+        self._validate = jax.jit(self._validated, out_shardings=meshes.replicated(mesh))
+
+    def initial_state(self) -> State:
+        """State before the first step; depends on seed and data alone."""
+        places = self._shardings
+        parameters = meshes.place(self._initial, places["parameters"])
+        moments = jax.jit(self._optimizer.init, out_shardings=places["optimizer"])
+        return {
+            "step": meshes.place(np.zeros((), np.int32), places["step"]),
+            "parameters": parameters,
+            "average": meshes.place(self._initial, places["average"]),
+            "optimizer": moments(parameters),
+        }
+
+    def like_state(self) -> State:
+        """Shapes, types and places of a state, without its numbers."""
+        return jax.tree.map(
+            lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at),
+            self._shapes,
+            self._shardings,
+        )
+
+    def update(self, state: State, batch: StepStream) -> tuple[State, Measured]:
+        """One optimiser step on this process's windows [b_local t+1 ...].
+
+        The old state must not be used again.
+        """
+        return self._update(state, meshes.place_batch(self.mesh, batch))
+
+    def validate(self, state: State) -> float | None:
+        """Mean absolute action error of the average on the held-out episodes."""
+        if self._held_out is None:
+            return None
+        if isinstance(self._held_out.states, np.ndarray):
+            where = jax.tree.map(lambda _: meshes.replicated(self.mesh), self._held_out)
+            self._held_out = meshes.place(self._held_out, where)
+        return float(self._validate(state["average"], self._held_out))
+
+    def model(self, state: State) -> WaveCore:
+        """The model with averaged parameters, on the first device of this process."""
+        average = meshes.on_host(self.mesh, state["average"])
+        merged = self._merged(average)
+        return jax.tree.map(jnp.asarray, merged)
+
+    def _made(self, parameters: optimizer.Parameters) -> State:
+        return {
+            "step": jnp.zeros((), jnp.int32),
+            "parameters": parameters,
+            "average": parameters,
+            "optimizer": self._optimizer.init(parameters),
+        }
+
+    def _updated(self, state: State, windows: StepStream) -> tuple[State, Measured]:
+        step, parameters = state["step"], state["parameters"]
+        gradients, measured = self._gradients(parameters, windows)
+        norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
+        parameters, moments = self._optimizer.update(
+            gradients, state["optimizer"], parameters
+        )
+        decay = jnp.minimum(self.config.average_decay, (1.0 + step) / (10.0 + step))
+        average = jax.tree.map(
+            lambda new, old: decay * old + (1 - decay) * new,
+            parameters,
+            state["average"],
+        )
+        measured |= {"gradient_norm": norm, "learning_rate": self._schedule(step)}
+        updated = {
+            "step": step + 1,
+            "parameters": parameters,
+            "average": average,
+            "optimizer": moments,
+        }
+        return updated, measured
+
+    def _gradients(
+        self, parameters: Mapping[str, jax.Array], windows: StepStream
+    ) -> tuple[dict[str, jax.Array], Measured]:
+        """Gradients, placed as the parameters are, and losses of the whole batch."""
+        sums = (
+            jnp.sum(windows.action_weight[:, :-1]),
+            jnp.sum(windows.next_weight[:, :-1]),
+        )
+        specs = jax.tree.map(
+            lambda x: meshes.parameter_spec(self.mesh, x.shape), dict(parameters)
+        )
+        rows = jax.tree.map(lambda _: PartitionSpec(meshes.AXES), windows)
+
+        def on_device(
+            kept: dict[str, jax.Array], mine: StepStream, sums: tuple[jax.Array, ...]
+        ) -> tuple[dict[str, jax.Array], Measured]:
+            whole = {n: _gathered(self._computed(x), specs[n]) for n, x in kept.items()}
+            gradients, measured = self._accumulated(whole, mine, sums)
+            gradients = {n: _scattered(g, specs[n]) for n, g in gradients.items()}
+            return gradients, jax.lax.psum(measured, meshes.AXES)
+
+        # The checker of replicated values does not follow custom derivatives.
+        return jax.shard_map(
+            on_device,
+            mesh=self.mesh,
+            in_specs=(specs, rows, PartitionSpec()),
+            out_specs=(specs, PartitionSpec()),
+            check_vma=False,
+        )(dict(parameters), windows, sums)
+
+    def _computed(self, x: jax.Array) -> jax.Array:
+        """A parameter as the forward pass takes it: matrices in the compute dtype."""
+        return x.astype(self.config.compute_dtype) if x.ndim > 1 else x
+
+    def _accumulated(
+        self,
+        whole: dict[str, jax.Array],
+        windows: StepStream,
+        sums: tuple[jax.Array, ...],
+    ) -> tuple[dict[str, jax.Array], Measured]:
+        """Sums over the parts of one device's windows, in f32."""
+
+        def of_part(part: StepStream) -> tuple[dict[str, jax.Array], Measured]:
+            gradients, measured = jax.grad(self._objective, has_aux=True)(
+                whole, part, sums
+            )
+            return jax.tree.map(lambda g: g.astype(jnp.float32), gradients), measured
+
+        count = self.config.accumulation_steps
+        if count == 1:
+            return of_part(windows)
+        parts = jax.tree.map(
+            lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), windows
+        )
+        zeros = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype),
+            jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], parts)),
+        )
+
+        def add(so_far: PyTree, part: StepStream) -> tuple[PyTree, None]:
+            return jax.tree.map(jnp.add, so_far, of_part(part)), None
+
+        return jax.lax.scan(add, zeros, parts)[0]
+
+    def _objective(
+        self,
+        parameters: Mapping[str, jax.Array],
+        part: StepStream,
+        sums: tuple[jax.Array, ...],
+    ) -> tuple[jax.Array, Measured]:
+        """This part's share of the batch's losses; they add up over parts."""
+        loss, heads = self._losses(parameters, part)
+        weights = (part.action_weight[:, :-1], part.next_weight[:, :-1])
+        of_actions, of_next = (
+            jnp.sum(w) / jnp.maximum(s, 1e-6)
+            for w, s in zip(weights, sums, strict=True)
+        )
+        following = self.config.next_share * loss.next_observation
+        total = of_actions * (loss.total - following) + of_next * following
+        return total, {
+            "total": total,
+            "action": of_actions * loss.action,
+            "next_observation": of_next * loss.next_observation,
+            "action_scale": of_actions * heads.action_scale,
+            "value": of_actions * heads.value,
+        }
+
+    def _losses(
+        self, parameters: Mapping[str, jax.Array], windows: StepStream
+    ) -> tuple[losses.Losses, losses.HeadLosses]:
+        """Losses over windows [b t+1]; recurrence begins at zero in each."""
+        now = jax.tree.map(lambda x: x[:, :-1], windows)
+        # Models that are compared with WaveCore need not know of remat.
+        options = {"remat": True} if self.config.remat == "on" else {}
+        prediction = self._merged(parameters).sequence(
+            now.states,
+            jax.nn.one_hot(now.tasks, self._task_count),
+            now.starts,
+            jnp.zeros((now.starts.shape[0], self._carry_size)),
+            **options,
+        )
+        # `with_values` put the targets of the value head where rewards were.
+        loss = losses.imitation(
+            prediction,
+            now.actions,
+            windows.states[:, 1:],
+            jnp.asarray(self._change),
+            now.action_weight,
+            now.next_weight,
+            self.config.next_share,
+            values=now.reward,
+        )
+        heads = losses.heads(prediction, now.actions, now.action_weight, now.reward)
+        return loss, heads
+
+    def _validated(
+        self, parameters: Mapping[str, jax.Array], stream: StepStream
+    ) -> jax.Array:
+        one = jax.tree.map(lambda x: x[None], stream)
+        return self._losses(parameters, one)[0].action
+
+    def _merged(self, parameters: Mapping[str, jax.Array]) -> WaveCore:
+        trained = surfaces.with_arrays(self._trained, parameters)
+        constant, untrained = self._fixed
+        return nnx.merge(self._graph, constant, untrained, trained)
+
+
+def wavecore(preset: str) -> MakeModel:
+    """Makes a WaveCore of a preset's size."""
+
+    def make(
+        state_size: int,
+        action_size: int,
+        task_count: int,
+        statistics: normalisation.Statistics,
+        random: np.random.Generator,
+    ) -> WaveCore:
+        sizes = model_config.PRESETS[preset](state_size, action_size, task_count)
+        return WaveCore(sizes, statistics, random)
+
+    return make
+
+
+def with_values(stream: StepStream) -> StepStream:
+    """The stream with the targets of the value head in the place of its rewards."""
+    values = losses.returns(stream.reward, stream.discount, stream.starts)
+    return stream._replace(reward=values)
+
+
+def _gathered(x: jax.Array, spec: PartitionSpec) -> jax.Array:
+    if meshes.FSDP not in spec:
+        return x
+    axis = spec.index(meshes.FSDP)
+    return jax.lax.all_gather(x, meshes.FSDP, axis=axis, tiled=True)
+
+
+def _scattered(gradient: jax.Array, spec: PartitionSpec) -> jax.Array:
+    if meshes.FSDP not in spec:
+        return jax.lax.psum(gradient, meshes.AXES)
+    axis = spec.index(meshes.FSDP)
+    mine = jax.lax.psum_scatter(
+        gradient, meshes.FSDP, scatter_dimension=axis, tiled=True
+    )
+    return jax.lax.psum(mine, meshes.DATA)
+
+
+def _identity(train: StepStream, config: TrainConfig) -> str:
+    """Digest of everything that decides the numbers of a run but the mesh."""
+    decides = dataclasses.asdict(config)
+    del decides["checkpoint_period_steps"], decides["report_period_steps"]
+    digest = hashlib.sha256(repr(sorted(decides.items())).encode())
+    for column in jax.tree.leaves(train):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()

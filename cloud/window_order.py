@@ -1,0 +1,102 @@
+"""Which window stands at which position of training, without a shuffled list.
+
+An epoch cuts the ring of all steps into windows of equal length, from an offset of
+its own, and visits them in an order of its own. Both follow from the seed and the
+number of the epoch alone, and each position is computed by itself, so the millionth
+costs what the first one does and nothing needs to be remembered.
+
+The ring closes at the border between the last episode and the first, so a window that
+runs over its end is as good as any other: what is left out of an epoch is the
+remainder of one division, at another place each time.
+
+Source of the order: a Feistel network (Luby and Rackoff 1988) over the smallest even
+number of bits, walked along its cycle until it is back in range (Black and Rogaway
+2002, section 3). Its round function is the finaliser of SplitMix64 (Steele, Lea and
+Flood 2014).
+"""
+
+import dataclasses
+import hashlib
+import struct
+
+import numpy as np
+
+_ROUNDS = 7
+_KEYS = struct.Struct(f"<{_ROUNDS + 1}Q")  # one BLAKE2b digest: rounds and offset
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowOrder:
+    """The order of all windows of all epochs.
+
+    Attributes:
+        step_count: steps on the ring, those of all episodes.
+        sequence_length: steps of a window.
+        seed: another seed is another order.
+
+    Raises:
+        ValueError: there are fewer steps than one window has.
+    """
+
+    step_count: int
+    sequence_length: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sequence_length <= self.step_count:
+            raise ValueError(
+                f"sequence_length: expected 1 to {self.step_count}, got"
+                f" {self.sequence_length}"
+            )
+
+    @property
+    def windows_per_epoch(self) -> int:
+        """Windows that an epoch visits, each once."""
+        return self.step_count // self.sequence_length
+
+    def first_steps(self, positions: np.ndarray) -> np.ndarray:
+        """First step of the window at each position i64 [p], as i64 [p].
+
+        Positions count the windows of all epochs, from 0.
+        """
+        epochs, places = np.divmod(positions, self.windows_per_epoch)
+        first = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            first[here] = self._first_steps(int(epoch), places[here])
+        return first
+
+    def _first_steps(self, epoch: int, places: np.ndarray) -> np.ndarray:
+        told = f"windows/{self.seed}/{epoch}".encode()
+        *keys, offset = _KEYS.unpack(hashlib.blake2b(told).digest())
+        window = permuted(places, self.windows_per_epoch, tuple(keys))
+        offset %= self.step_count
+        return (offset + window * self.sequence_length) % self.step_count
+
+
+def permuted(places: np.ndarray, count: int, keys: tuple[int, ...]) -> np.ndarray:
+    """Where a bijection of 0 to `count` - 1 sends each of `places` i64 [p].
+
+    The bijection is chosen by the round keys, 64 bits each.
+    """
+    half_bits = max(1, ((count - 1).bit_length() + 1) // 2)
+    found = _feistel(places.astype(np.uint64), half_bits, keys)
+    # At most three quarters of the network's range are beyond `count`, so few rounds
+    # suffice; as the network is a bijection, a walk along its cycle ends in range.
+    while (beyond := found >= count).any():
+        found[beyond] = _feistel(found[beyond], half_bits, keys)
+    return found.astype(np.int64)
+
+
+def _feistel(x: np.ndarray, half_bits: int, keys: tuple[int, ...]) -> np.ndarray:
+    shift, mask = np.uint64(half_bits), np.uint64((1 << half_bits) - 1)
+    left, right = x >> shift, x & mask
+    for key in keys:
+        left, right = right, left ^ (_mixed(right ^ np.uint64(key)) & mask)
+    return left << shift | right
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return x ^ x >> np.uint64(31)
