@@ -4,7 +4,7 @@ import pytest
 
 from cloud import dataset, indexed_episodes, shard_index
 from cloud.testing import dataset_version, training_episodes
-from release.local_store import LocalStore
+from release.store import LocalStore
 from rlds import example_codec, tfrecord
 from rlds.errors import DiskError, MalformedEpisodeError, RldsError, ShardMismatchError
 

@@ -1,15 +1,13 @@
-"""A stream of steps as files that are mapped, for data larger than memory.
+"""A stream of steps as one file that is mapped, for data larger than memory.
 
-Each column lies in a file of its own, step after step, so that a window is a slice of
-a map and the system's page cache is the only cache. The files are written once, in
-one pass over the episodes, into a folder beside; once everything is on the disk the
-folder gets its name. What decides the content (manifest, split, tasks, size of the
-frames) decides the name.
+The file is written once, in one pass over the episodes and one over itself, in a
+folder beside; once everything is on the disk the folder gets its name. What decides
+the content (manifest, split, tasks, size of the frames) decides the name.
 
-`cache.json`, written last, holds the size and the time of change of each column.
-Opening compares these and reads no data, so a resumed run starts at once whatever the
-size; a cache of which anything differs is written anew. Bytes that a disk loses
-without a trace are not found here.
+`cache.json`, written last, holds the size and the time of change of the file. Opening
+compares these and reads no data, so a resumed run starts at once whatever the size; a
+cache of which anything differs is written anew. Bytes that a disk loses without a
+trace are not found here.
 """
 
 import contextlib
@@ -21,11 +19,11 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from cloud import step_stream
+from cloud import mapped_rows, step_stream
 from cloud.errors import DatasetError, DiskSpaceError
 from cloud.step_stream import StepStream
 from model import losses
@@ -37,8 +35,8 @@ from rlds.errors import CanonicalJsonError
 
 _FORMAT = 1
 _DESCRIPTION = "cache.json"
-_DERIVED = ("action_weight", "values")  # known when all episodes are
-_DERIVED_AT_ONCE = 1 << 20  # steps; about 100 MB while values are computed
+_ROWS = "rows"
+_DERIVED_AT_ONCE = 1 << 18  # steps; about 100 MB of rows and values
 _WRITE_BYTES = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -112,9 +110,9 @@ def _build(place: Path, source: CacheSource, episodes: Iterable[Episode]) -> Non
     beside = place.with_name(f".tmp-{place.name}-{secrets.token_hex(4)}")
     beside.mkdir()
     try:
-        sample = _write_columns(beside, source, episodes)
-        _write_derived(beside, source)
-        _seal(beside, sample)
+        written = _write_rows(beside / _ROWS, source, episodes)
+        _derive(beside / _ROWS, written)
+        _seal(beside, written.row)
         beside.rename(place)
     except OSError as e:
         if e.errno not in _NO_ROOM:
@@ -130,14 +128,31 @@ def _build(place: Path, source: CacheSource, episodes: Iterable[Episode]) -> Non
     durable_file.fsync_folder(place.parent)
 
 
-def _write_columns(
-    beside: Path, source: CacheSource, episodes: Iterable[Episode]
-) -> StepStream:
-    """Writes all that an episode tells by itself; returns one step of each column."""
-    sample: StepStream | None = None
-    count = 0
-    with contextlib.ExitStack() as stack:
-        files: dict[str, IO[bytes]] = {}
+@dataclasses.dataclass(frozen=True)
+class _Written:
+    """What is known once all episodes were seen.
+
+    Attributes:
+        row: type of a row.
+        lengths: steps of each episode.
+        task_counts: i64 [k], steps of each task.
+        largest_reward: the largest absolute reward.
+    """
+
+    row: np.dtype
+    lengths: Sequence[int]
+    task_counts: np.ndarray
+    largest_reward: float
+
+
+def _write_rows(
+    path: Path, source: CacheSource, episodes: Iterable[Episode]
+) -> _Written:
+    """Writes all that an episode tells by itself."""
+    row: np.dtype | None = None
+    lengths: list[int] = []
+    counts, largest = np.zeros(len(source.tasks), np.int64), 0.0
+    with path.open("wb", buffering=_WRITE_BYTES) as stream:
         for episode in episodes:
             part = step_stream.columns(
                 episode,
@@ -146,79 +161,64 @@ def _write_columns(
                 source.action_size,
                 source.camera,
             )
-            count += len(part.starts)
-            if sample is None:
-                sample = StepStream(*(c if c is None else c[:1] for c in part))
-                _require_space(beside, sample, source.num_steps)
-                files = {
-                    name: stack.enter_context(
-                        (beside / name).open("wb", buffering=_WRITE_BYTES)
-                    )
-                    for name, _ in _present(sample)
-                    if name not in _DERIVED
-                }
-            _check_same(episode, part, sample)
-            for name, column in _present(part):
-                if name in files:
-                    files[name].write(np.ascontiguousarray(column).data)
-    if sample is None or count != source.num_steps:
+            if row is None:
+                row = mapped_rows.row_type(part)
+                _require_space(path.parent, source.num_steps * row.itemsize)
+            elif mapped_rows.row_type(part) != row:
+                raise _another_shape(episode, mapped_rows.row_type(part), row)
+            stream.write(mapped_rows.to_rows(part).tobytes())
+            lengths.append(episode.num_steps)
+            counts[part.tasks[0]] += episode.num_steps
+            largest = max(largest, float(np.abs(part.reward).max()))
+    if row is None or sum(lengths) != source.num_steps:
         raise DatasetError(
-            f"training data: expected {source.num_steps} steps in all, got {count};"
-            " curate the dataset again, or name other tasks"
+            f"training data: expected {source.num_steps} steps in all, got"
+            f" {sum(lengths)}; curate the dataset again, or name other tasks"
         )
-    return sample
+    return _Written(row, lengths, counts, largest)
 
 
-def _write_derived(beside: Path, source: CacheSource) -> None:
-    """Writes what follows from all episodes: weights of tasks, and values."""
-    tasks, starts, reward, discount = (
-        np.memmap(beside / name, dtype, "r")
-        for name, dtype in (
-            ("tasks", np.int32),
-            ("starts", np.bool_),
-            ("reward", np.float32),
-            ("discount", np.float32),
-        )
-    )
-    pieces = list(_whole_episodes(starts))
-    counts = np.zeros(len(source.tasks), np.int64)
-    for piece in pieces:
-        counts += np.bincount(tasks[piece], minlength=len(counts))
-    shares = step_stream.task_shares(counts)
-    largest = max(float(np.abs(reward[piece]).max()) for piece in pieces) or 1.0
-    with (beside / "action_weight").open("wb") as stream:
-        for piece in pieces:
-            stream.write(shares[tasks[piece]].data)
-    with (beside / "values").open("wb") as stream:
-        for piece in pieces:
-            told = (reward[piece], discount[piece], starts[piece])
-            stream.write(losses.returns(*told, largest).data)
+def _derive(path: Path, written: _Written) -> None:
+    """Fills in what follows from all episodes: weights of tasks, and values."""
+    shares = step_stream.task_shares(written.task_counts)
+    with path.open("r+b", buffering=0) as stream:
+        for begin, count in _whole_episodes(written.lengths):
+            place = begin * written.row.itemsize
+            stream.seek(place)
+            rows = np.fromfile(stream, written.row, count)
+            rows["action_weight"] = shares[rows["tasks"]]
+            rows["values"] = losses.returns(
+                rows["reward"],
+                rows["discount"],
+                rows["starts"],
+                written.largest_reward or 1.0,
+            )
+            stream.seek(place)
+            durable_file.write_all(stream.fileno(), rows.tobytes())
 
 
-def _whole_episodes(starts: np.ndarray) -> Iterator[slice]:
-    """Cuts the stream between episodes, into pieces of bounded size."""
-    begin = 0
-    while begin < len(starts):
-        end = min(begin + _DERIVED_AT_ONCE, len(starts))
-        while end < len(starts) and not starts[end]:
-            end += 1
-        yield slice(begin, end)
-        begin = end
+def _whole_episodes(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First step and steps of groups of neighbouring episodes, of bounded size."""
+    begin = count = 0
+    for length in lengths:
+        if count and count + length > _DERIVED_AT_ONCE:
+            yield begin, count
+            begin, count = begin + count, 0
+        count += length
+    yield begin, count
 
 
-def _seal(beside: Path, sample: StepStream) -> None:
-    described: dict[str, dict[str, object]] = {}
-    for name, column in _present(sample):
-        path = beside / name
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-        path.chmod(0o444)
-        described[name] = {
-            "dtype": column.dtype.str,
-            "shape": column.shape[1:],
-            **_stamp(path),
-        }
-    body = canonical_json.encode(described)
+def _seal(beside: Path, row: np.dtype) -> None:
+    path = beside / _ROWS
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+    path.chmod(0o444)
+    columns = [
+        (name, field.base.str, field.shape)
+        for name in row.names or ()
+        for field in [row[name]]
+    ]
+    body = canonical_json.encode({"columns": columns, **_stamp(path)})
     durable_file.write(
         beside / _DESCRIPTION, sha256_bytes(body).encode() + b"\n" + body
     )
@@ -226,16 +226,13 @@ def _seal(beside: Path, sample: StepStream) -> None:
 
 def _is_whole(place: Path) -> bool:
     described = _described(place)
-    if described is None:
-        return False
     try:
-        stamps = {name: _stamp(place / name) for name in described}
+        return described is not None and described | _stamp(place / _ROWS) == described
     except FileNotFoundError:
         return False
-    return all(described[name] | stamps[name] == described[name] for name in described)
 
 
-def _described(place: Path) -> dict[str, dict[str, Any]] | None:
+def _described(place: Path) -> dict[str, Any] | None:
     try:
         told, _, body = (place / _DESCRIPTION).read_bytes().partition(b"\n")
         if told.decode("ascii", "replace") != sha256_bytes(body):
@@ -255,32 +252,26 @@ def _stamp(path: Path) -> dict[str, object]:
 def _mapped(place: Path) -> StepStream:
     described = _described(place)
     assert described is not None, "whole while its lock was held"
-    columns = {
-        name: np.memmap(place / name, told["dtype"], "r").reshape(-1, *told["shape"])
-        for name, told in described.items()
-    }
-    return StepStream(**{name: columns.get(name) for name in StepStream._fields})
+    columns = [(name, kind, tuple(shape)) for name, kind, shape in described["columns"]]
+    return mapped_rows.open_rows(place / _ROWS, np.dtype(columns, align=True))
 
 
-def _present(stream: StepStream) -> Iterator[tuple[str, np.ndarray]]:
-    for name, column in zip(StepStream._fields, stream, strict=True):
-        if column is not None:
-            yield name, column
+def _another_shape(episode: Episode, row: np.dtype, first: np.dtype) -> DatasetError:
+    names = {*(row.names or ()), *(first.names or ())}
+    differing = sorted(
+        name
+        for name in names
+        if (row.fields or {}).get(name, (None,))[0]
+        != (first.fields or {}).get(name, (None,))[0]
+    )
+    return DatasetError(
+        f"episode {episode.metadata.episode_id}: expected the same columns as in the"
+        f" first episode, got others in {', '.join(differing)}; train on episodes of"
+        " one robot at a time"
+    )
 
 
-def _check_same(episode: Episode, part: StepStream, sample: StepStream) -> None:
-    for name, mine, first in zip(StepStream._fields, part, sample, strict=True):
-        shapes = [None if x is None else x.shape[1:] for x in (first, mine)]
-        if shapes[0] != shapes[1]:
-            raise DatasetError(
-                f"episode {episode.metadata.episode_id}: expected {name} of shape"
-                f" {shapes[0]} per step as in the first episode, got {shapes[1]};"
-                " train on episodes of one robot at a time"
-            )
-
-
-def _require_space(beside: Path, sample: StepStream, count: int) -> None:
-    size_bytes = count * sum(column.nbytes for _, column in _present(sample))
+def _require_space(beside: Path, size_bytes: int) -> None:
     free_bytes = shutil.disk_usage(beside).free
     if free_bytes < size_bytes:
         raise DiskSpaceError(
