@@ -13,6 +13,7 @@ from cloud.errors import DatasetError
 from rlds import example_codec, tfrecord
 from rlds import manifest as manifest_format
 from rlds.episode import Episode
+from rlds.errors import MalformedEpisodeError
 from rlds.manifest import Manifest
 
 _RECORD_LIMIT_BYTES = 256 * 1024 * 1024
@@ -46,8 +47,33 @@ def load(uri_or_folder: str | pathlib.Path, split: str) -> LoadedDataset:
         DatasetError: there is no manifest, no such split, or a count is wrong.
         ShardMismatchError: a shard is missing or its bytes changed.
         ManifestError: the manifest does not parse.
+        MalformedEpisodeError: an episode has NaN or other shapes than `rlds.spec`
+            says.
     """
     uri = locations.to_uri(uri_or_folder)
+    manifest = read_manifest(uri, split)
+    shards = manifest.splits[split]
+    verified = [curated_folder.verified_shard(uri, shard) for shard in shards]
+    episodes: list[Episode] = []
+    for shard, raw in zip(shards, verified, strict=True):
+        records = tfrecord.read_records(raw, _RECORD_LIMIT_BYTES)
+        found = [_decoded(f"{uri}/{shard.path}", record) for record in records]
+        if len(found) != shard.num_episodes:
+            raise DatasetError(
+                f"{uri}/{shard.path}: expected {shard.num_episodes} episodes as the "
+                f"manifest says, got {len(found)}; curate the dataset again"
+            )
+        episodes.extend(found)
+    return LoadedDataset(manifest, manifest_format.digest(manifest), split, episodes)
+
+
+def read_manifest(uri: str, split: str) -> Manifest:
+    """Returns the manifest of the dataset version at `uri`.
+
+    Raises:
+        DatasetError: there is none, or it has no split of this name.
+        ManifestError: it does not parse.
+    """
     manifest = curated_folder.existing_manifest(uri)
     if manifest is None:
         raise DatasetError(
@@ -59,16 +85,13 @@ def load(uri_or_folder: str | pathlib.Path, split: str) -> LoadedDataset:
             f"{uri}/manifest.json: expected a split named {split!r}, got "
             f"{sorted(manifest.splits)}; name one of these"
         )
-    shards = manifest.splits[split]
-    verified = [curated_folder.verified_shard(uri, shard) for shard in shards]
-    episodes: list[Episode] = []
-    for shard, raw in zip(shards, verified, strict=True):
-        records = tfrecord.read_records(raw, _RECORD_LIMIT_BYTES)
-        found = [example_codec.decode(record) for record in records]
-        if len(found) != shard.num_episodes:
-            raise DatasetError(
-                f"{uri}/{shard.path}: expected {shard.num_episodes} episodes as the "
-                f"manifest says, got {len(found)}; curate the dataset again"
-            )
-        episodes.extend(found)
-    return LoadedDataset(manifest, manifest_format.digest(manifest), split, episodes)
+    return manifest
+
+
+def _decoded(where: str, record: bytes) -> Episode:
+    try:
+        return example_codec.decode(record)
+    except MalformedEpisodeError as e:
+        raise MalformedEpisodeError(
+            f"{where}: {e.source}", e.expected, e.got, e.remedy
+        ) from e

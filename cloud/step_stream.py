@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cloud.errors import DatasetError
+from model import jpeg_frames, losses
+from model.config import WaveCoreConfig
 from rlds.episode import Episode
 
 
@@ -27,7 +29,8 @@ class StepStream(NamedTuple):
         next_weight: f32 [s], 1 where the following step is of the same episode.
         reward: f32 [s], reward of the action.
         discount: f32 [s], 0 to 1, how much of what follows counts.
-        images: u8 [s h w 3], camera images, None unless they were asked for.
+        values: f32 [s], targets of the value head (`losses.returns`).
+        images: u8 [s h w 3], camera frames, None unless they were asked for.
         audio_mel: f32 [s m], log-mel features, None where the robot has no sound.
     """
 
@@ -39,6 +42,7 @@ class StepStream(NamedTuple):
     next_weight: np.ndarray
     reward: np.ndarray
     discount: np.ndarray
+    values: np.ndarray
     images: np.ndarray | None = None
     audio_mel: np.ndarray | None = None
 
@@ -49,35 +53,58 @@ def join(
     state_size: int,
     action_size: int,
     shortest_steps: int = 2,
+    camera: WaveCoreConfig | None = None,
 ) -> StepStream:
     """Joins episodes into a stream, in the order given.
 
+    Args:
+        episodes: of one robot.
+        tasks: every task of the episodes; `StepStream.tasks` counts in their order.
+        state_size: n.
+        action_size: a.
+        shortest_steps: the fewest steps that are enough.
+        camera: the model that images are decoded for; None leaves them out.
+
     Raises:
-        DatasetError: no or too few steps; an episode of other sizes, or of a task
-            that is not in `tasks`.
+        DatasetError: no or too few steps; an episode of other sizes, of a task that
+            is not in `tasks`, or without the images that were asked for.
+        FrameError: an image does not decode.
     """
-    for episode in episodes:
-        _check(episode, tasks, state_size, action_size)
-    count = sum(len(episode.steps["is_first"]) for episode in episodes)
+    parts = [
+        columns(episode, tasks, state_size, action_size, camera) for episode in episodes
+    ]
+    count = sum(len(part.starts) for part in parts)
     if count < shortest_steps:
         raise DatasetError(
             f"training data: expected at least {shortest_steps} steps in all, got"
             f" {count} in {len(episodes)} episodes; record more, or lower"
             " sequence_length"
         )
-    columns = [_columns(episode, tasks) for episode in episodes]
-    stream = StepStream(
-        *(
-            None if column[0] is None else np.concatenate(column)
-            for column in zip(*columns, strict=True)
-        )
+    stream = StepStream(*(_joined(column) for column in zip(*parts, strict=True)))
+    shares = task_shares(np.bincount(stream.tasks, minlength=len(tasks)))
+    return stream._replace(
+        action_weight=shares[stream.tasks],
+        values=losses.returns(stream.reward, stream.discount, stream.starts),
     )
-    return stream._replace(action_weight=_balanced(stream, len(tasks)))
 
 
-def _columns(episode: Episode, tasks: Sequence[str]) -> StepStream:
+def columns(
+    episode: Episode,
+    tasks: Sequence[str],
+    state_size: int,
+    action_size: int,
+    camera: WaveCoreConfig | None = None,
+) -> StepStream:
+    """The stream of one episode, with what follows from all of them not yet in it.
+
+    `action_weight` is 1 and `values` is 0 everywhere.
+
+    Raises:
+        DatasetError, FrameError: as `join`.
+    """
+    _check(episode, tasks, state_size, action_size)
     steps = episode.steps
-    length = len(steps["is_first"])
+    length = episode.num_steps
     index = np.arange(length)
     return StepStream(
         states=np.asarray(steps["observation/state"], np.float32),
@@ -88,13 +115,41 @@ def _columns(episode: Episode, tasks: Sequence[str]) -> StepStream:
         next_weight=(index < length - 1).astype(np.float32),
         reward=np.asarray(steps["reward"], np.float32),
         discount=np.asarray(steps["discount"], np.float32),
+        values=np.zeros(length, np.float32),
+        images=None if camera is None else _frames(episode, camera),
+        audio_mel=steps.get("observation/audio_mel"),
     )
 
 
-def _balanced(stream: StepStream, task_count: int) -> np.ndarray:
-    total = np.bincount(stream.tasks, stream.action_weight, task_count)
-    share = total.sum() / np.maximum(total, 1) / np.count_nonzero(total)
-    return (stream.action_weight * share[stream.tasks]).astype(np.float32)
+def task_shares(step_counts: np.ndarray) -> np.ndarray:
+    """Weight f32 [k] of a step of each task, for tasks of so many steps [k].
+
+    Each task that has steps weighs the same in sum, and the mean over steps is one.
+    """
+    return (
+        step_counts.sum() / np.maximum(step_counts, 1) / np.count_nonzero(step_counts)
+    ).astype(np.float32)
+
+
+def _joined(column: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    present = [part for part in column if part is not None]
+    if len(present) not in (0, len(column)):
+        raise DatasetError(
+            f"training data: expected sound in all episodes or in none, got it in"
+            f" {len(present)} of {len(column)}; train on episodes of one robot at a"
+            " time"
+        )
+    return np.concatenate(present) if present else None
+
+
+def _frames(episode: Episode, camera: WaveCoreConfig) -> np.ndarray:
+    name = f"episode {episode.metadata.episode_id}"
+    if not episode.spec.image:
+        raise DatasetError(
+            f"{name}: expected camera images for a model with a camera, got none;"
+            " train a model without one, or on other episodes"
+        )
+    return jpeg_frames.decode(episode.steps["observation/image"], camera, name)
 
 
 def _check(

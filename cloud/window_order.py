@@ -55,7 +55,7 @@ class WindowOrder:
         return self.step_count // self.sequence_length
 
     def first_steps(self, positions: np.ndarray) -> np.ndarray:
-        """First step of the window at each position i64 [p], as i64 [p].
+        """First step of the window at each position i64 [...], as i64 [...].
 
         Positions count the windows of all epochs, from 0.
         """

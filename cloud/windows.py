@@ -2,7 +2,8 @@
 
 No iterator keeps a place: `batch(step)` is the same whenever and wherever it is asked
 for, so a resumed run goes on at any step in constant time, and several processes cut
-disjoint rows of one batch without a word between them.
+disjoint rows of one batch without a word between them. Of a mapped stream the steps of
+the next batch are asked for as well, so that a disk works while the model trains.
 
 Windows run over the borders of episodes, where `starts` resets the recurrence; no
 step is padding.
@@ -13,6 +14,7 @@ import functools
 
 import numpy as np
 
+from cloud import mapped_rows
 from cloud.errors import DatasetError
 from cloud.step_stream import StepStream
 from cloud.window_order import WindowOrder
@@ -91,15 +93,16 @@ class Windows:
         """
         if step < 0:
             raise ValueError(f"step: expected at least 0, got {step}")
-        begin = step * self.batch_size + self.process_index * self.rows
-        first = self._order.first_steps(np.arange(begin, begin + self.rows))
-        index = first[:, None] + np.arange(self.sequence_length + 1)
-        index %= len(self.stream.starts)
+        length = self.sequence_length + 1
+        # Those of the next step as well: a disk reads them during the update.
+        rows = np.arange(self.rows) + self.process_index * self.rows
+        positions = np.stack([rows, rows + self.batch_size]) + step * self.batch_size
+        needed = self._order.first_steps(positions)
+        mapped_rows.will_need(self.stream, needed.ravel(), length)
+        first = needed[0]
+        index = (first[:, None] + np.arange(length)) % len(self.stream.starts)
         return StepStream(
-            *(
-                None if column is None else np.take(column, index, axis=0)
-                for column in self.stream
-            )
+            *(None if column is None else column[index] for column in self.stream)
         )
 
     @functools.cached_property

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cloud import step_stream
+from cloud import mapped_rows, step_stream
 from cloud.errors import DatasetError
 from cloud.testing import training_episodes
 from cloud.windows import Windows
@@ -88,6 +88,19 @@ def test_any_step_asked_for_alone_is_the_one_of_a_run_from_the_start(stream):
 def test_another_seed_is_another_order(stream):
     one, other = windows(stream).batch(0), windows(stream, seed=2).batch(0)
     assert not np.array_equal(one.states, other.states)
+
+
+def test_mapped_rows_give_the_batches_that_memory_gives(stream, tmp_path):
+    """Also where a window runs over the end of the file."""
+    rows = mapped_rows.to_rows(stream)
+    (tmp_path / "rows").write_bytes(rows.tobytes())
+    mapped = mapped_rows.open_rows(tmp_path / "rows", rows.dtype)
+    assert_equal(mapped, stream)
+    for step in range(20):
+        batch = windows(mapped).batch(step)
+        assert_equal(batch, windows(stream).batch(step))
+        assert batch.states.flags.c_contiguous
+        assert not np.shares_memory(batch.states, mapped.states)
 
 
 def test_columns_that_the_data_lack_stay_absent(stream):

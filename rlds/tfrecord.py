@@ -9,7 +9,7 @@ import io
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 import google_crc32c
 
@@ -24,6 +24,13 @@ _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
 _IN_MEMORY = "TFRecord in memory"
+
+
+class BytesReader(Protocol):
+    """Whatever gives its next `size_bytes`, fewer only at the end."""
+
+    def read(self, size_bytes: int, /) -> bytes:
+        """Returns the next bytes, none at the end."""
 
 
 def frame(record: bytes) -> bytes:
@@ -51,22 +58,21 @@ def read_records(path_or_bytes: Path | bytes, limit_bytes: int) -> Iterator[byte
         DiskError: the file cannot be read.
     """
     if isinstance(path_or_bytes, bytes):
-        yield from _read(io.BytesIO(path_or_bytes), _IN_MEMORY, limit_bytes)
+        yield from read_stream(io.BytesIO(path_or_bytes), _IN_MEMORY, limit_bytes)
         return
     try:
         with path_or_bytes.open("rb") as stream:
-            yield from _read(stream, str(path_or_bytes), limit_bytes)
+            yield from read_stream(stream, str(path_or_bytes), limit_bytes)
     except OSError as e:
         raise durable_file.disk_error(path_or_bytes, "to read the file", e) from e
 
 
-@functools.lru_cache(maxsize=16)  # the steps of an episode have one size
-def _header(size: int) -> bytes:
-    length = _LENGTH.pack(size)
-    return length + checksum(length)
+def read_stream(stream: BytesReader, source: str, limit_bytes: int) -> Iterator[bytes]:
+    """Yields each record of an open stream; `source` names it in errors.
 
-
-def _read(stream: BinaryIO, source: str, limit_bytes: int) -> Iterator[bytes]:
+    Raises:
+        CorruptRecordError, OversizedError: as `read_records`.
+    """
     offset = 0
     while header := stream.read(HEADER_SIZE_BYTES):
         if len(header) < HEADER_SIZE_BYTES:
@@ -100,3 +106,9 @@ def _read(stream: BinaryIO, source: str, limit_bytes: int) -> Iterator[bytes]:
             )
         yield record
         offset += OVERHEAD_SIZE_BYTES + size
+
+
+@functools.lru_cache(maxsize=16)  # the steps of an episode have one size
+def _header(size: int) -> bytes:
+    length = _LENGTH.pack(size)
+    return length + checksum(length)

@@ -28,6 +28,7 @@ def _index() -> snapshot.Snapshot:
         ("list_contains(tags, 'recovered')", [2]),
         ("date BETWEEN '2026-01-01' AND '2026-01-02'", [0, 1]),
         ("lower(task) LIKE 'push%' -- pushing only", [2]),
+        ("success + 1 > 1", [0, 2]),
         ("true) OR (false", [0, 1, 2]),
     ],
 )

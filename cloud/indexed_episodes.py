@@ -1,0 +1,127 @@
+"""The episodes of one split as a sequence that holds none of them in memory.
+
+Any one is read by its byte offset; going through all of them reads neighbouring
+records together, so that a bucket is asked once for many.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+from cloud import shard_index
+from cloud.errors import DatasetError
+from cloud.shard_index import Record
+from release import store
+from release.store import Store
+from rlds.episode import Episode
+from rlds.manifest import Manifest, Shard
+
+_READ_TOGETHER_BYTES = 8 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexedEpisodes(Sequence[Episode]):
+    """Episodes in the order of the shards, each read when it is asked for.
+
+    Attributes:
+        store: where the dataset version lies.
+        places: shard and record of each episode.
+    """
+
+    store: Store
+    places: tuple[tuple[Shard, Record], ...]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "IndexedEpisodes": ...
+
+    def __getitem__(self, index: int | slice) -> "Episode | IndexedEpisodes":
+        """One episode, or a part of the sequence.
+
+        Raises:
+            ShardMismatchError: the shard changed after it was indexed.
+        """
+        if isinstance(index, slice):
+            return IndexedEpisodes(self.store, self.places[index])
+        return shard_index.read_episode(self.store, *self.places[index])
+
+    def __iter__(self) -> Iterator[Episode]:
+        for shard, run in _runs(self.places):
+            begin = run[0].offset
+            size_bytes = sum(record.size_bytes for record in run)
+            raw = self.store.get_range(shard.path, begin, size_bytes)
+            where = f"{self.store.uri}/{shard.path}"
+            for record in run:
+                at = record.offset - begin
+                framed = raw[at : at + record.size_bytes]
+                yield shard_index.decode(where, record, framed)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all episodes."""
+        return sum(record.num_steps for _, record in self.places)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of the episodes, each once, sorted."""
+        return tuple(sorted({record.task for _, record in self.places}))
+
+    def of_tasks(self, tasks: Sequence[str]) -> "IndexedEpisodes":
+        """The episodes of these tasks, in the same order."""
+        wanted = tuple(place for place in self.places if place[1].task in tasks)
+        return IndexedEpisodes(self.store, wanted)
+
+
+def open_episodes(
+    uri: str, manifest: Manifest, split: str, index_folder: Path
+) -> IndexedEpisodes:
+    """Opens one split; a shard that has no index yet is verified and indexed.
+
+    Raises:
+        DatasetError: a shard has another number of episodes than the manifest says.
+        ShardMismatchError, MalformedEpisodeError, DiskError: as
+            `shard_index.load_or_make`.
+    """
+    opened = store.open_store(uri)
+    named = {e.sha256: e for e in manifest.episodes if e.split == split}
+    places: list[tuple[Shard, Record]] = []
+    for shard in manifest.splits[split]:
+        found = shard_index.load_or_make(opened, shard, named, index_folder)
+        if len(found) != shard.num_episodes:
+            raise DatasetError(
+                f"{uri}/{shard.path}: expected {shard.num_episodes} episodes as the "
+                f"manifest says, got {len(found)}; curate the dataset again"
+            )
+        places += [(shard, record) for record in found]
+    return IndexedEpisodes(opened, tuple(places))
+
+
+def _runs(
+    places: Sequence[tuple[Shard, Record]],
+) -> Iterator[tuple[Shard, list[Record]]]:
+    """Neighbouring records of one shard, up to a size that is read at once."""
+    run: list[Record] = []
+    of: Shard | None = None
+    for shard, record in places:
+        if of is not None and not _continues(of, run, shard, record):
+            yield of, run
+            run = []
+        of = shard
+        run.append(record)
+    if of is not None:
+        yield of, run
+
+
+def _continues(of: Shard, run: Sequence[Record], shard: Shard, record: Record) -> bool:
+    end = run[-1].offset + run[-1].size_bytes
+    return (
+        shard == of
+        and record.offset == end
+        and end + record.size_bytes - run[0].offset <= _READ_TOGETHER_BYTES
+    )

@@ -1,0 +1,46 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = Path(__file__).with_name("input_pipeline.py")
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(_PROGRAM), *arguments],
+        env=_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_place_is_measured_beside_the_trainer_and_nothing_stays(
+    tmp_path: Path,
+) -> None:
+    path, folder = tmp_path / "figures", tmp_path / "work"
+    folder.mkdir()
+    done = _run(
+        *("--episodes=24", "--steps=100", "--batches=3"),
+        *(f"--folder={folder}", f"--json={path}"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mapped, dropped, B=16 T=128" in done.stdout
+    figures = {one["name"]: one for one in json.loads(path.read_bytes())}
+    assert len(figures) == 2 + 3 * 2 * 3
+    assert all(one["value"] > 0 for one in figures.values())
+    one = figures["memory, B=16 T=128"]
+    assert one["ratio"] == pytest.approx(one["value"] / 8_900)
+    assert list(folder.iterdir()) == []
+
+
+def test_too_few_episodes_for_a_batch_are_refused_in_one_line() -> None:
+    done = _run("--episodes=2", "--steps=100", "--batches=2")
+    assert done.returncode == 1
+    assert "expected 16 windows of 128 steps" in done.stderr
+    assert "Traceback" not in done.stderr
