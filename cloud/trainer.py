@@ -274,7 +274,6 @@ class Trainer:
             jnp.zeros((now.starts.shape[0], self._carry_size)),
             **options,
         )
-        # `with_values` put the targets of the value head where rewards were.
         loss = losses.imitation(
             prediction,
             now.actions,
@@ -283,9 +282,9 @@ class Trainer:
             now.action_weight,
             now.next_weight,
             self.config.next_share,
-            values=now.reward,
+            values=now.values,
         )
-        heads = losses.heads(prediction, now.actions, now.action_weight, now.reward)
+        heads = losses.heads(prediction, now.actions, now.action_weight, now.values)
         return loss, heads
 
     def _validated(
@@ -314,12 +313,6 @@ def wavecore(preset: str) -> MakeModel:
         return WaveCore(sizes, statistics, random)
 
     return make
-
-
-def with_values(stream: StepStream) -> StepStream:
-    """The stream with the targets of the value head in the place of its rewards."""
-    values = losses.returns(stream.reward, stream.discount, stream.starts)
-    return stream._replace(reward=values)
 
 
 def _gathered(x: jax.Array, spec: PartitionSpec) -> jax.Array:

@@ -26,7 +26,7 @@ from cloud.errors import DivergenceError
 from cloud.profile import Profiler, ProfileRange
 from cloud.train_config import TrainConfig as TrainConfig
 from cloud.trainer import MakeModel as MakeModel
-from cloud.trainer import Measured, State, Trainer, with_values
+from cloud.trainer import Measured, State, Trainer
 from cloud.windows import Windows
 from model.wavecore import WaveCore
 from rlds.episode import Episode
@@ -157,14 +157,13 @@ def fit(
     )
     held_out = step_stream.join(dataset_val, tasks, *sizes) if dataset_val else None
     windows = Windows(
-        with_values(train),
+        train,
         config.batch_size,
         config.sequence_length,
         config.seed,
         jax.process_index() if mesh.size > 1 else 0,
         jax.process_count() if mesh.size > 1 else 1,
     )
-    held_out = None if held_out is None else with_values(held_out)
     trainer = Trainer(train, held_out, len(tasks), config, mesh, make_model)
     profiler = Profiler(profile, profile_dir or checkpoint_dir.parent / "profile")
     with checkpoints.Checkpoints(checkpoint_dir, trainer.identity, on_note) as saved:
