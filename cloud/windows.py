@@ -26,7 +26,8 @@ class Windows:
 
     Each epoch covers every step of the stream once as one of a window's first t
     steps, but for the remainder of steps over t. A batch may hold the end of one
-    epoch and the begin of the next.
+    epoch and the begin of the next, and of little data several epochs, each cut at
+    other places.
 
     Attributes:
         stream: all steps, in memory or mapped from a file.
@@ -38,7 +39,7 @@ class Windows:
 
     Raises:
         ValueError: the processes do not divide the batch, or a number is out of range.
-        DatasetError: the stream has fewer windows than one batch needs.
+        DatasetError: the stream has fewer steps than one window.
     """
 
     stream: StepStream
@@ -68,12 +69,10 @@ class Windows:
                 f"sequence_length: expected at least 1, got {self.sequence_length}"
             )
         steps = len(self.stream.starts)
-        if steps // self.sequence_length < self.batch_size:
+        if steps < self.sequence_length:
             raise DatasetError(
-                f"training data: expected {self.batch_size} windows of"
-                f" {self.sequence_length} steps for a batch, got"
-                f" {steps // self.sequence_length} from {steps} steps; record more, or"
-                " lower batch_size or sequence_length"
+                f"training data: expected at least {self.sequence_length} steps for a"
+                f" window, got {steps}; record more, or lower sequence_length"
             )
 
     @property

@@ -108,10 +108,17 @@ def test_columns_that_the_data_lack_stay_absent(stream):
     assert windows(stream).batch(0).images is None
 
 
-def test_fewer_windows_than_a_batch_needs_are_refused_with_what_to_change(stream):
-    assert windows(stream, batch_size=19).batch(0).states.shape[0] == 19
-    with pytest.raises(DatasetError, match=r"expected 20 windows.*got 19 from 117"):
-        windows(stream, batch_size=20)
+def test_a_batch_of_little_data_holds_several_epochs_cut_at_other_places(stream):
+    cut = windows(stream, batch_size=8, sequence_length=50)
+    assert cut.windows_per_epoch == 2
+    firsts = {row[0].tobytes() for row in cut.batch(0).states}
+    assert len(firsts) > cut.windows_per_epoch
+
+
+def test_fewer_steps_than_a_window_are_refused_with_what_to_change(stream):
+    assert windows(stream, sequence_length=117).batch(0).states.shape[1] == 118
+    with pytest.raises(DatasetError, match=r"at least 118 steps.*got 117"):
+        windows(stream, sequence_length=118)
 
 
 @pytest.mark.parametrize(
