@@ -189,7 +189,8 @@ class _Learner:
             if episode.success:
                 lived.append(episode.memory)
             if lived and number + 1 >= _FIRST_CONSOLIDATION:
-                deltas = self._rest(random, lived, deltas)
+                rested = number + 1 - _FIRST_CONSOLIDATION
+                deltas = self._rest(random, lived, deltas, rested)
         return deltas
 
     def _learn(
@@ -212,10 +213,12 @@ class _Learner:
         random: np.random.Generator,
         lived: Sequence[life.Memory],
         deltas: life.Deltas,
+        rested: int,
     ) -> life.Deltas:
-        """A consolidation, pulled towards the deltas it began with."""
+        """The consolidation after `rested` others, pulled towards where it begins."""
         count = _UPDATES.value * _BATCH
         replay = life.windows(random, lived, self._known, count, _STEPS)
+        replay = {**replay, "update_index": np.int32(rested)}
         result = self._consolidate(self._weights, deltas, deltas, replay)
         return {**deltas, **result["deltas"]}
 

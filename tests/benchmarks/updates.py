@@ -121,8 +121,8 @@ def _filled(shapes: dict[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
     for name, x in shapes.items():
         if name.endswith("weight"):
             data[name] = np.ones(x.shape, x.dtype)
-        elif x.dtype == np.bool:
-            data[name] = np.zeros(x.shape, bool)
+        elif x.dtype != np.float32:
+            data[name] = np.zeros(x.shape, x.dtype)
         else:
             data[name] = random.standard_normal(x.shape, np.float32)
     return data
