@@ -39,8 +39,8 @@ def test_every_place_is_measured_beside_the_trainer_and_nothing_stays(
     assert list(folder.iterdir()) == []
 
 
-def test_too_few_episodes_for_a_batch_are_refused_in_one_line() -> None:
-    done = _run("--episodes=2", "--steps=100", "--batches=2")
+def test_fewer_steps_than_a_window_are_refused_in_one_line() -> None:
+    done = _run("--episodes=1", "--steps=100", "--batches=2")
     assert done.returncode == 1
-    assert "expected 16 windows of 128 steps" in done.stderr
+    assert "expected at least 128 steps for a window, got 100" in done.stderr
     assert "Traceback" not in done.stderr
