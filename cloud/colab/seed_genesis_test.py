@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cloud import checkpoint_store
 from release.store import open_store
 
 NOTEBOOK = Path("cloud/colab/seed_genesis.ipynb").absolute()
+DEMO = Path("cloud/demo/dataset").absolute()
 KERNEL = "this-interpreter"
 TIMEOUT_S = 600
 
@@ -54,10 +56,14 @@ def shown(notebook: nbformat.NotebookNode, cell_id: str) -> set[str]:
 def test_it_trains_drives_shows_keeps_and_verifies(tmp_path: Path, kernel: str) -> None:
     store = (tmp_path / "store").as_uri()
     output = tmp_path / "executed.ipynb"
+    # Copied, because a sandbox shows the demo episodes as links that lead out of their
+    # folder, which a store refuses.
+    dataset = shutil.copytree(DEMO, tmp_path / "dataset")
     papermill.execute_notebook(
         NOTEBOOK,
         output,
         parameters={
+            "manifest_uri": (dataset / "manifest.json").as_uri(),
             "store_uri": store,
             "work_folder": str(tmp_path / "work"),
             "tasks": ["reach-v3"],
