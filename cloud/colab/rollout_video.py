@@ -34,7 +34,7 @@ def animate(episode: Path, seed: int, output: Path) -> str:
     Args:
         episode: the episode's file.
         seed: the seed it started from.
-        output: the GIF to write.
+        output: the GIF to write; its folder is made when missing.
 
     Returns:
         What the animation shows, and why it is not the rendered robot if it is not.
@@ -42,6 +42,7 @@ def animate(episode: Path, seed: int, output: Path) -> str:
     Raises:
         RldsError: the episode is not what the recorder writes.
     """
+    output.parent.mkdir(parents=True, exist_ok=True)
     reasons = []
     for backend in BACKENDS:
         reason = _render(episode, seed, output, backend)
