@@ -1,9 +1,9 @@
-"""Turns saved weights into a LiteRT step; runs as a process of its own.
+"""Turns saved weights into LiteRT steps; runs as a process of its own.
 
-Usage: python -m model.convert_step CONFIG.json WEIGHTS.safetensors STEP.tflite
+Usage: python -m model.convert_step CONFIG WEIGHTS F32.tflite INT8.tflite
 
 TensorFlow is imported here and nowhere else in `model/`, so the process that trains
-stays small. `model.export` starts this one and reads what it wrote.
+stays small. `model.litert_step` starts this one and reads what it wrote.
 """
 
 import json
@@ -12,30 +12,31 @@ import tempfile
 from pathlib import Path
 
 
-def main(config_path: str, weights_path: str, output_path: str) -> None:
-    """Converts one step; f32, one signature named `step`.
+def main(config_path: str, weights_path: str, f32_path: str, int8_path: str) -> None:
+    """Converts one step twice; one signature named `step` each.
+
+    In the int8 file the backbone's matrices are int8 with one scale per output
+    channel, and LiteRT quantises what is multiplied with them at each call, with one
+    scale per vector (dynamic range). Surfaces are inputs and stay f32.
 
     Raises:
         ModelError: the weights are not those of the configuration.
     """
     import safetensors.numpy
 
-    from model import config, step_function
+    from model import config, functions, step_function
 
     sizes = config.WaveCoreConfig(**json.loads(Path(config_path).read_bytes()))
     arrays = safetensors.numpy.load_file(weights_path)
-    model = step_function.from_weights(sizes, arrays)
-    shapes = {
-        **step_function.input_shapes(sizes),
-        **{
-            name: vector.shape
-            for name, vector in step_function.initial_surfaces(model).items()
-        },
-    }
-    Path(output_path).write_bytes(_convert(step_function.make(model), shapes))
+    step = functions.step(step_function.from_weights(sizes, arrays))
+    with tempfile.TemporaryDirectory() as folder:
+        _save(step.run, {n: x.shape for n, x in step.inputs.items()}, folder)
+        Path(f32_path).write_bytes(_convert(folder, quantise=False))
+        Path(int8_path).write_bytes(_convert(folder, quantise=True))
 
 
-def _convert(step: object, shapes: dict[str, tuple[int, ...]]) -> bytes:
+def _save(step: object, shapes: dict[str, tuple[int, ...]], folder: str) -> None:
+    """Writes the step as a SavedModel, which the converter reads."""
     import tensorflow as tf
     from jax.experimental import jax2tf
 
@@ -45,12 +46,18 @@ def _convert(step: object, shapes: dict[str, tuple[int, ...]]) -> bytes:
         jax2tf.convert(step, with_gradient=False), autograph=False
     )
     signature = module.step.get_concrete_function(**inputs)
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures={"step": signature})
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            folder, signature_keys=["step"]
-        )
-        return bytes(converter.convert())
+    tf.saved_model.save(module, folder, signatures={"step": signature})
+
+
+def _convert(folder: str, quantise: bool) -> bytes:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        folder, signature_keys=["step"]
+    )
+    if quantise:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return bytes(converter.convert())
 
 
 if __name__ == "__main__":

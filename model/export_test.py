@@ -7,56 +7,19 @@ import pytest
 import safetensors.numpy
 from ai_edge_litert.interpreter import Interpreter
 
-from model import config, errors, export, step_function, surfaces, testing
+from model import config, errors, export, step_function, surfaces, targets, testing
+from model.step_agreement import Agreement
+from model.testing_episodes import TASKS, episode
 from rlds import example_codec, tfrecord
-from rlds.episode import Episode, EpisodeMetadata
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 
-TASKS = ("left", "middle", "right")
+STEP_PATH = "functions/step.tflite"
 SIZES = testing.SIZES
-
-
-def episode(task="middle", length=9):
-    steps = np.arange(length)
-    return Episode(
-        spec=EpisodeSpec(SIZES.state_size, SIZES.action_size),
-        metadata=EpisodeMetadata(
-            schema_version=SCHEMA_VERSION,
-            episode_id="00000000-0000-7000-8000-000000000001",
-            robot_hash="0" * 64,
-            robot_model="point",
-            environment_id="point:test",
-            package_digest="",
-            delta_digest="",
-            channel="",
-            software_version="0.1.0",
-            start_time="2026-01-01T08:00:00Z",
-            location="",
-            tags=(),
-            task=task,
-            success=True,
-            operator="expert",
-        ),
-        steps={
-            "observation/state": testing.numbers(length, SIZES.state_size),
-            "action": testing.numbers(length, SIZES.action_size, seed=2),
-            "proposed_action": testing.numbers(length, SIZES.action_size, seed=3),
-            "reward": np.zeros(length, np.float32),
-            "discount": np.ones(length, np.float32),
-            "is_first": steps == 0,
-            "is_last": steps == length - 1,
-            "is_terminal": np.zeros(length, bool),
-            "t_monotonic_ns": steps.astype(np.int64),
-            "deadline_missed": np.zeros(length, bool),
-            "safety_violation": np.zeros(length, bool),
-        },
-    )
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
-    model = testing.model()
+    model = testing.spoken_model()
     episodes = [episode(), episode("left")]
     return folder, model, export.write_functions(model, TASKS, folder, episodes)
 
@@ -69,18 +32,38 @@ def run_step(folder, **changes):
         "task": np.eye(SIZES.task_count, dtype=np.float32)[1],
         "carry": weights["carry"],
     }
-    content = (folder / export.STEP_PATH).read_bytes()
+    content = (folder / STEP_PATH).read_bytes()
     step = Interpreter(model_content=content).get_signature_runner("step")
     return step(**(inputs | changes))
 
 
-def test_exported_step_agrees_with_the_model_on_recorded_episodes(exported):
-    assert exported[2].max_abs_error <= 1e-5
+def test_every_file_agrees_with_the_model_on_recorded_episodes(exported):
+    folder, _, result = exported
+    assert 0 < result.max_abs_error <= 1e-5
+    files = {str(p.relative_to(folder)) for p in (folder / "functions").iterdir()}
+    assert set(result.checks) == files
+    assert {f["path"] for f in result.functions.values()} == files
+    assert set(result.checks[STEP_PATH]) == set(Agreement.__annotations__)
+
+
+def test_functions_name_both_steps_and_robots_run_the_preferred(exported):
+    functions = exported[2].functions
+    assert sorted(functions) == [
+        "consolidate_update",
+        "evaluate",
+        "fast_update",
+        "init",
+        "step",
+        "step_f32",
+        "step_int8",
+    ]
+    assert functions["step"] == functions["step_f32"]
+    assert functions["step_int8"]["path"] == "functions/step_int8.tflite"
 
 
 def test_signature_in_the_record_is_that_of_the_file(exported):
     folder, _, result = exported
-    content = (folder / export.STEP_PATH).read_bytes()
+    content = (folder / STEP_PATH).read_bytes()
     found = Interpreter(model_content=content).get_signature_list()["step"]
     step = result.functions["step"]
     assert sorted(found["inputs"]) == sorted(x["name"] for x in step["inputs"])
@@ -119,14 +102,43 @@ def test_canary_says_the_error_of_the_exported_step_on_its_episodes(exported):
     ]
 
 
+@pytest.fixture
+def converted(exported, monkeypatch):
+    """Makes the conversion return given files, as a faulty converter would."""
+
+    def become(f32: bytes, int8: bytes) -> None:
+        files = {"f32": f32, "int8": int8}
+        monkeypatch.setattr(targets.litert_step, "convert", lambda model: files)
+
+    return become
+
+
 def test_step_of_another_model_is_refused_and_nothing_is_written(
-    exported, tmp_path, monkeypatch
+    exported, converted, tmp_path
 ):
-    content = (exported[0] / export.STEP_PATH).read_bytes()
-    monkeypatch.setattr(export, "_convert", lambda model, weights: content)
+    content = (exported[0] / STEP_PATH).read_bytes()
+    converted(content, content)
+    other = testing.spoken_model(seed=1)
     with pytest.raises(errors.ExportError, match="outputs within 1e-05"):
-        export.write_functions(testing.model(seed=1), TASKS, tmp_path, [episode()])
+        export.write_functions(other, TASKS, tmp_path, [episode()])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_step_beyond_its_bound_is_left_out_and_its_numbers_are_told(
+    exported, converted, monkeypatch, tmp_path
+):
+    folder, model, _ = exported
+    f32 = (folder / STEP_PATH).read_bytes()
+    converted(f32, (folder / "functions/step_int8.tflite").read_bytes())
+    monkeypatch.setattr(export, "LARGEST_INT8_ERROR", -1.0)
+    monkeypatch.setattr(export.functions, "learning", lambda model: {})
+    result = export.write_functions(
+        model, TASKS, tmp_path, [episode()], preferred="int8"
+    )
+    assert result.functions["step"]["path"] == STEP_PATH
+    assert "step_int8" not in result.functions
+    assert not (tmp_path / "functions/step_int8.tflite").exists()
+    assert result.left_out["int8"]["step_action_error"] >= 0
 
 
 def test_no_canary_unknown_task_or_wrong_count_of_tasks_are_refused(tmp_path):
@@ -138,6 +150,12 @@ def test_no_canary_unknown_task_or_wrong_count_of_tasks_are_refused(tmp_path):
     ):
         with pytest.raises(errors.ExportError, match="expected"):
             export.write_functions(model, tasks, tmp_path, episodes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_target_is_refused_with_those_there_are(tmp_path):
+    with pytest.raises(errors.ExportError, match="pi5-cpu, jetson-cuda, tpu"):
+        export.write_functions(testing.model(), TASKS, tmp_path, [episode()], "pi6")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,9 +5,8 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 
-from model import aligned_safetensors, export, senses, step_function, testing
+from model import litert_step, senses, step_function, testing
 
 SIZES = dataclasses.replace(
     testing.SIZES, image_height=16, image_width=24, image_channels=4, audio_size=5
@@ -18,10 +17,8 @@ SIZES = dataclasses.replace(
 def steps():
     """The model's step and the converted one, as functions of the same inputs."""
     model = testing.model(SIZES)
-    weights = aligned_safetensors.encode(step_function.weights(model))
-    interpreter = Interpreter(model_content=export._convert(model, weights))
-    signature = interpreter.get_signature_runner("step")
-    return model, jax.jit(step_function.make(model)), signature
+    converted = litert_step.load(litert_step.convert(model)["f32"])
+    return model, jax.jit(step_function.make(model)), converted
 
 
 def inputs(model, *, silent=()):
@@ -44,7 +41,7 @@ def inputs(model, *, silent=()):
 def test_converted_step_agrees_with_the_model(steps, silent):
     model, ours, theirs = steps
     given = inputs(model, silent=silent)
-    wanted, got = ours(**given), theirs(**given)
+    wanted, got = ours(**given), theirs(given)
     assert wanted.keys() == got.keys()
     for name, x in got.items():
         np.testing.assert_allclose(x, wanted[name], atol=1e-5, rtol=1e-5, err_msg=name)
@@ -52,7 +49,7 @@ def test_converted_step_agrees_with_the_model(steps, silent):
 
 def test_every_sense_is_an_input_that_matters(steps):
     model, _, theirs = steps
-    whole = theirs(**inputs(model))["action"].copy()
+    whole = theirs(inputs(model))["action"].copy()
     for name in senses.shapes(SIZES):
-        without = theirs(**inputs(model, silent=(name,)))["action"]
+        without = theirs(inputs(model, silent=(name,)))["action"]
         assert not np.allclose(whole, without, atol=1e-3), name

@@ -1,6 +1,8 @@
 """Small models and random inputs for the tests of this folder."""
 
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from model import config, normalisation
 from model.wavecore import WaveCore
@@ -26,3 +28,13 @@ def model(sizes: config.WaveCoreConfig = SIZES, seed: int = 0) -> WaveCore:
 def numbers(*shape: int, seed: int = 1) -> np.ndarray:
     """Normal numbers, f32."""
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def spoken_model(sizes: config.WaveCoreConfig = SIZES, seed: int = 0) -> WaveCore:
+    """A model whose every number is drawn, those that begin at zero too."""
+    random, drawn = np.random.default_rng(seed), model(sizes, seed)
+    for _, variable in nnx.to_flat_state(nnx.state(drawn)):
+        if not np.any(variable[...]):
+            noise = random.normal(size=variable.shape).astype(np.float32)
+            variable[...] = jnp.asarray(0.1 * noise)
+    return drawn

@@ -1,0 +1,67 @@
+"""Init and evaluation mean what their docstrings say."""
+
+import jax
+import numpy as np
+import pytest
+
+from model import function_agreement, functions, step_function, testing
+from model.testing_episodes import TASKS, episode
+
+
+@pytest.fixture(scope="module")
+def model():
+    return testing.spoken_model()
+
+
+@pytest.fixture(scope="module")
+def evaluate(model):
+    """The evaluation, compiled once, and arguments from one short episode."""
+    function = functions.learning(model)["evaluate"]
+    given = function_agreement.arguments(model, function, TASKS, [episode(length=9)])
+    given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
+    return jax.jit(function.run), given
+
+
+def test_init_begins_without_memory_and_without_deltas(model):
+    begun = functions.learning(model)["init"].run()
+    assert begun["carry"].shape == (model.config.carry_size,)
+    names = {step_function.SURFACE_PREFIX + name for name in begun["deltas"]}
+    assert names == step_function.initial_surfaces(model).keys()
+    for name, delta in begun["deltas"].items():
+        wanted = step_function.initial_surfaces(model)[f"surface_{name}"].shape
+        assert delta.shape == wanted
+        assert not np.any(delta)
+
+
+def test_evaluation_is_the_error_of_the_steps_of_an_episode(model, evaluate):
+    run, given = evaluate
+    recorded, core = episode(length=9), step_function.make(model)
+    fixed, carry = step_function.initial_surfaces(model), np.zeros(32, np.float32)
+    task = np.eye(3, dtype=np.float32)[1]
+    states, missed, surprise = recorded.steps["observation/state"], [], []
+    for t, state in enumerate(states):
+        said = core(observation_state=state, task=task, carry=carry, **fixed)
+        carry = said["next_carry"]
+        missed.append(np.abs(said["action"] - recorded.steps["proposed_action"][t]))
+        if t + 1 < len(states):
+            change = (said["next_observation"] - states[t + 1]) / model.change[...]
+            surprise.append(np.minimum(np.abs(change), 10.0))
+    found = run(**given)
+    np.testing.assert_allclose(found["action_error"], np.mean(missed), rtol=1e-5)
+    np.testing.assert_allclose(
+        found["next_observation_error"], np.mean(surprise), rtol=1e-5
+    )
+
+
+def test_evaluation_counts_the_deltas_it_is_given(evaluate):
+    run, given = evaluate
+    head = np.full_like(given["deltas"]["head"], 0.1)
+    changed = run(**{**given, "deltas": {**given["deltas"], "head": head}})
+    assert abs(changed["action_error"] - run(**given)["action_error"]) > 1e-3
+
+
+def test_delta_that_is_not_finite_shows_in_the_error(evaluate):
+    run, given = evaluate
+    head = np.full_like(given["deltas"]["head"], np.nan)
+    changed = run(**{**given, "deltas": {**given["deltas"], "head": head}})
+    assert np.isnan(changed["action_error"])

@@ -1,0 +1,108 @@
+"""The control step for LiteRT, which robots with a CPU run: f32, and int8.
+
+The int8 step reads a quarter of the bytes, and reading is what a step waits for: 60 us
+instead of 186 us for the 3.0 million numbers of the `seed` preset
+(`//tests/benchmarks:control_step`).
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ai_edge_litert.interpreter import Interpreter
+
+from model import aligned_safetensors, errors, step_function
+from model.step_agreement import Engine
+from model.wavecore import WaveCore
+
+CONVERSION_TIMEOUT_S = 600
+"""Two conversions take about twenty seconds; beyond this they hang."""
+FORMS = ("f32", "int8")
+
+
+def convert(model: WaveCore) -> dict[str, bytes]:
+    """LiteRT files by form, made by `model.convert_step` in a process of its own.
+
+    Raises:
+        ExportError: the conversion fails or hangs.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "config.json").write_text(
+            json.dumps(step_function.config_record(model.config))
+        )
+        (folder / "weights.safetensors").write_bytes(
+            aligned_safetensors.encode(step_function.weights(model))
+        )
+        converted = {form: folder / f"{form}.tflite" for form in FORMS}
+        _run(folder / "config.json", folder / "weights.safetensors", converted)
+        return {form: path.read_bytes() for form, path in converted.items()}
+
+
+def load(content: bytes) -> Engine:
+    """The step of a file, on the runtime that robots use.
+
+    Raises:
+        ExportError: the runtime refuses the file.
+    """
+    try:
+        with _quiet():
+            interpreter = Interpreter(model_content=content, num_threads=1)
+            interpreter.allocate_tensors()
+        signature = interpreter.get_signature_runner("step")
+    except Exception as e:
+        raise errors.ExportError(
+            f"step: expected a file that LiteRT runs, got {' '.join(str(e).split())};"
+            " the converter and the runtime disagree"
+        ) from e
+    return lambda inputs: signature(**inputs)
+
+
+def _run(config: Path, weights: Path, converted: dict[str, Path]) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "JAX_PLATFORMS": "cpu",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    files = (config, weights, *(converted[form] for form in FORMS))
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "model.convert_step", *map(str, files)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=CONVERSION_TIMEOUT_S,
+        )
+    except subprocess.CalledProcessError as e:
+        lines = e.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+        raise errors.ExportError(
+            "step: expected the conversion to LiteRT to succeed, got"
+            f" {lines[-1][:300]}; run python -m model.convert_step to see all of it"
+        ) from e
+    except subprocess.TimeoutExpired as e:
+        raise errors.ExportError(
+            f"step: expected the conversion to LiteRT within {CONVERSION_TIMEOUT_S} s,"
+            " got no answer; run again"
+        ) from e
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what LiteRT's C++ says while it loads off stderr; errors are raised."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as sink:
+            os.dup2(sink.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

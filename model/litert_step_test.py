@@ -1,0 +1,73 @@
+"""The int8 step is int8 where it can be, and near the model."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from model import errors, litert_step, step_agreement, surfaces, testing
+from model.testing_episodes import TASKS, episode
+
+# Matrices of fewer than 1024 numbers stay f32, so `tiny` has nothing to quantise.
+SIZES = dataclasses.replace(
+    testing.SIZES, width=48, recurrence_size=48, hidden_size=96, block_count=1
+)
+
+
+@pytest.fixture(scope="module")
+def steps():
+    model = testing.spoken_model(SIZES)
+    return model, litert_step.convert(model)
+
+
+def tensors(content: bytes) -> list[dict[str, object]]:
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    return list(interpreter.get_tensor_details())
+
+
+def test_every_matrix_of_the_blocks_is_int8_with_a_scale_per_output(steps):
+    _, converted = steps
+    found = [t for t in tensors(converted["int8"]) if t["dtype"] == np.int8]
+    shapes = sorted(tuple(int(n) for n in t["shape"]) for t in found)
+    d, f = SIZES.width, SIZES.hidden_size
+    assert shapes == sorted([(d, d)] * 4 + [(f, d)] * 2 + [(d, f)])
+    for tensor in found:
+        scales = tensor["quantization_parameters"]["scales"]
+        assert len(scales) == tensor["shape"][0]
+    assert not any(t["dtype"] == np.int8 for t in tensors(converted["f32"]))
+    assert len(converted["int8"]) < 0.5 * len(converted["f32"])
+
+
+def test_surfaces_are_inputs_of_both_and_stay_f32(steps):
+    _, converted = steps
+    for content in converted.values():
+        inputs = Interpreter(model_content=content).get_input_details()
+        names = {x["name"].removeprefix("step_").split(":")[0] for x in inputs}
+        assert {f"surface_{name}" for name in surfaces.SURFACES} <= names
+        assert {x["dtype"] for x in inputs} == {np.float32}
+
+
+def test_f32_step_agrees_and_int8_step_is_near(steps):
+    model, converted = steps
+    episodes = [episode(), episode("left")]
+    exact, near = (
+        step_agreement.measure(model, TASKS, litert_step.load(content), episodes)
+        for content in (converted["f32"], converted["int8"])
+    )
+    assert exact.step_error <= 1e-5
+    assert exact.free_action_error <= 1e-5
+    assert 1e-5 < near.step_action_error < 0.02
+    assert near.free_action_mean <= near.free_action_error < 0.05
+
+
+def test_conversion_that_fails_is_one_line_with_what_to_run(monkeypatch):
+    monkeypatch.setattr(litert_step.step_function, "config_record", lambda config: {})
+    with pytest.raises(errors.ExportError, match=r"run python -m model\.convert_step"):
+        litert_step.convert(testing.model())
+
+
+def test_file_that_is_no_model_is_refused():
+    with pytest.raises(errors.ExportError, match="that LiteRT runs"):
+        litert_step.load(b"no model")

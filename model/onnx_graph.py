@@ -1,0 +1,258 @@
+"""An ONNX graph from a JAX program, one node or two for each primitive.
+
+Only what WaveCore's step is made of is known; anything else is an error that names it,
+so a change of the model cannot export something different unnoticed. What depends on
+no input is computed here and becomes an initializer: matrices that are turned, scales,
+constants.
+
+Sources: ONNX operators at opset 13, github.com/onnx/onnx/blob/main/docs/Operators.md.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from jax.extend import core
+from onnx import helper, numpy_helper
+
+from model import errors
+
+OPSET = 13
+"""What Hailo's maintainers ask for: github.com/hailo-ai/hailo_model_zoo/issues/95."""
+
+_ELEMENTWISE = {
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "max": "Max",
+    "min": "Min",
+    "gt": "Greater",
+}
+_UNARY = {
+    "abs": "Abs",
+    "cos": "Cos",
+    "exp": "Exp",
+    "logistic": "Sigmoid",
+    "neg": "Neg",
+    "sin": "Sin",
+    "sqrt": "Sqrt",
+    "tanh": "Tanh",
+}
+_INSIDE = {
+    "jit": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+}
+_SAME = ("copy", "stop_gradient")
+
+Value = np.ndarray | str
+"""A number known now, or the name of a tensor of the graph."""
+
+
+class Graph:
+    """Nodes and initializers, in the order they were added.
+
+    Attributes:
+        nodes: every node so far.
+        initializers: every constant so far.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def add(self, op: str, inputs: Sequence[Value], **attributes: object) -> str:
+        """Adds a node with one output and returns the output's name."""
+        return self.add_split(op, inputs, 1, **attributes)[0]
+
+    def add_split(
+        self, op: str, inputs: Sequence[Value], count: int, **attributes: object
+    ) -> list[str]:
+        """Adds a node with `count` outputs and returns their names."""
+        names = [self.tensor(x) for x in inputs]
+        outputs = [f"{op}_{len(self.nodes)}_{i}" for i in range(count)]
+        self.nodes.append(helper.make_node(op, names, outputs, **attributes))
+        return outputs
+
+    def tensor(self, value: Value) -> str:
+        """The name of a value, which becomes an initializer where it is a number."""
+        if isinstance(value, str):
+            return value
+        name = f"constant_{len(self.initializers)}"
+        array = np.ascontiguousarray(value)
+        self.initializers.append(numpy_helper.from_array(array, name))
+        return name
+
+
+def translate(
+    graph: Graph, program: core.ClosedJaxpr, inputs: list[Value]
+) -> list[Value]:
+    """Adds a program to the graph and returns its outputs.
+
+    Raises:
+        ExportError: the program has a primitive that is not known here, or uses one
+            in a way that is not.
+    """
+    known: dict[Any, Value] = dict(
+        zip(program.jaxpr.constvars, map(np.asarray, program.consts), strict=True)
+    )
+    known.update(zip(program.jaxpr.invars, inputs, strict=True))
+
+    def value(atom: Any) -> Value:  # noqa: ANN401 - a variable or a literal of JAX
+        return np.asarray(atom.val) if isinstance(atom, core.Literal) else known[atom]
+
+    for equation in program.jaxpr.eqns:
+        found = _equation(graph, equation, [value(x) for x in equation.invars])
+        known.update(zip(equation.outvars, found, strict=True))
+    return [value(x) for x in program.jaxpr.outvars]
+
+
+def _equation(
+    graph: Graph, equation: core.JaxprEqn, inputs: list[Value]
+) -> list[Value]:
+    name = equation.primitive.name
+    if name in _INSIDE:
+        inside = equation.params[_INSIDE[name]]
+        return translate(graph, inside, inputs)
+    if not any(isinstance(x, str) for x in inputs):
+        found = equation.primitive.bind(*inputs, **equation.params)
+        every = found if equation.primitive.multiple_results else [found]
+        return [np.asarray(x) for x in every]
+    if name in _SAME:
+        return inputs
+    if name in _ELEMENTWISE:
+        return [graph.add(_ELEMENTWISE[name], inputs)]
+    if name in _UNARY:
+        return [graph.add(_UNARY[name], inputs)]
+    if name not in _SPECIAL:
+        raise errors.ExportError(
+            f"step: expected primitives that ONNX has a translation of, got {name};"
+            " add it to model/onnx_graph.py"
+        )
+    return _SPECIAL[name](graph, equation, inputs)
+
+
+def _dot_general(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    """Rows by a matrix: the last axis of the left, either axis of the right."""
+    (left, right), batch = e.params["dimension_numbers"]
+    ranks = [len(x.aval.shape) for x in e.invars]
+    if any(batch) or tuple(left) != (ranks[0] - 1,) or ranks[1] != 2 or not ranks[0]:
+        raise errors.ExportError(
+            "step: expected products of rows and one matrix, got dimensions"
+            f" {e.params['dimension_numbers']}; add them to model/onnx_graph.py"
+        )
+    b = inputs[1] if right[0] == 0 else _transposed(g, inputs[1], (1, 0))
+    return [g.add("MatMul", [inputs[0], b])]
+
+
+def _transposed(g: Graph, x: Value, order: Sequence[int]) -> Value:
+    if isinstance(x, np.ndarray):
+        return x.transpose(order)
+    return g.add("Transpose", [x], perm=[int(i) for i in order])
+
+
+def _transpose(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    return [_transposed(g, inputs[0], e.params["permutation"])]
+
+
+def _reshape(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    """Reshape and squeeze: the output's shape says all."""
+    return [g.add("Reshape", [inputs[0], _integers(e.outvars[0].aval.shape)])]
+
+
+def _broadcast(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    """Axes of size one are put in; ONNX repeats them where they meet longer ones."""
+    shape, places = e.params["shape"], e.params["broadcast_dimensions"]
+    sizes = [1] * len(shape)
+    for size, place in zip(e.invars[0].aval.shape, places, strict=True):
+        sizes[int(place)] = size
+    x = g.add("Reshape", [inputs[0], _integers(sizes)])
+    if tuple(sizes) == tuple(shape):
+        return [x]
+    return [g.add("Expand", [x, _integers(shape)])]
+
+
+def _reduce_sum(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    axes = _integers(e.params["axes"])
+    return [g.add("ReduceSum", [inputs[0], axes], keepdims=0)]
+
+
+def _reduce_max(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    axes = [int(axis) for axis in e.params["axes"]]
+    return [g.add("ReduceMax", inputs, axes=axes, keepdims=0)]
+
+
+def _rsqrt(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    root = g.add("Sqrt", inputs)
+    return [g.add("Div", [np.ones((), e.outvars[0].aval.dtype), root])]
+
+
+def _slice(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    starts, limits = e.params["start_indices"], e.params["limit_indices"]
+    strides = e.params["strides"] or (1,) * len(starts)
+    ends = (starts, limits, range(len(starts)), strides)
+    return [g.add("Slice", [inputs[0], *map(_integers, ends)])]
+
+
+def _split(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    sizes, axis = e.params["sizes"], int(e.params["axis"])
+    split = g.add_split("Split", [inputs[0], _integers(sizes)], len(sizes), axis=axis)
+    return list(split)
+
+
+def _concatenate(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    return [g.add("Concat", inputs, axis=int(e.params["dimension"]))]
+
+
+def _convert(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    before, after = e.invars[0].aval.dtype, np.dtype(e.params["new_dtype"])
+    if before == after:
+        return inputs
+    return [g.add("Cast", inputs, to=helper.np_dtype_to_tensor_dtype(after))]
+
+
+def _convolution(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
+    """A convolution of images [r h w i] by kernels [h w i o]; ONNX wants channels
+    first."""
+    p, numbers = e.params, e.params["dimension_numbers"]
+    plain = p["feature_group_count"] == p["batch_group_count"] == 1
+    layout = (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec)
+    if not plain or layout != ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)):
+        raise errors.ExportError(
+            f"step: expected a plain convolution NHWC by HWIO, got {numbers}; add it to"
+            " model/onnx_graph.py"
+        )
+    image = _transposed(g, inputs[0], (0, 3, 1, 2))
+    kernel = _transposed(g, inputs[1], (3, 2, 0, 1))
+    before, after = zip(*p["padding"], strict=True)
+    found = g.add(
+        "Conv",
+        [image, kernel],
+        strides=[int(s) for s in p["window_strides"]],
+        pads=[int(x) for x in (*before, *after)],
+        dilations=[int(x) for x in p["rhs_dilation"]],
+    )
+    return [_transposed(g, found, (0, 2, 3, 1))]
+
+
+def _integers(values: Sequence[int] | range) -> np.ndarray:
+    return np.array([int(x) for x in values], np.int64)
+
+
+_SPECIAL: dict[str, Callable[[Graph, core.JaxprEqn, list[Value]], list[Value]]] = {
+    "broadcast_in_dim": _broadcast,
+    "concatenate": _concatenate,
+    "conv_general_dilated": _convolution,
+    "convert_element_type": _convert,
+    "dot_general": _dot_general,
+    "reduce_max": _reduce_max,
+    "reduce_sum": _reduce_sum,
+    "reshape": _reshape,
+    "rsqrt": _rsqrt,
+    "slice": _slice,
+    "split": _split,
+    "squeeze": _reshape,
+    "transpose": _transpose,
+}

@@ -1,0 +1,104 @@
+"""A function's file is run by JAX alone, on any of its platforms, and holds no path."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.export
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from model import (
+    aligned_safetensors,
+    function_agreement,
+    functions,
+    stablehlo,
+    step_function,
+    testing,
+)
+from model.testing_episodes import TASKS, episode
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+LEARNER = """
+import importlib.util, json, sys
+import jax, numpy as np, safetensors.numpy
+weights = safetensors.numpy.load_file(sys.argv[1] + "/weights.safetensors")
+data = safetensors.numpy.load_file(sys.argv[1] + "/data.safetensors")
+def load(name):
+    with open(f"{sys.argv[1]}/{name}.stablehlo", "rb") as file:
+        return jax.jit(jax.export.deserialize(bytearray(file.read())).call)
+begun = load("init")()
+episodes = {n: x.astype(bool) if n == "starts" else x for n, x in data.items()}
+found = load("evaluate")(weights=weights, deltas=begun["deltas"], episodes=episodes)
+assert importlib.util.find_spec("model") is None
+assert "flax" not in sys.modules
+print(json.dumps({name: float(x) for name, x in found.items()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def model():
+    return testing.spoken_model()
+
+
+def test_process_without_model_code_runs_a_file(model, tmp_path):
+    learning = functions.learning(model)
+    for name in ("init", "evaluate"):
+        content = stablehlo.encode(learning[name], ("cpu",))
+        (tmp_path / f"{name}.stablehlo").write_bytes(content)
+    given = function_agreement.arguments(
+        model, learning["evaluate"], TASKS, [episode()]
+    )
+    given["deltas"] = learning["init"].run()["deltas"]
+    weights = aligned_safetensors.encode(given["weights"])
+    (tmp_path / "weights.safetensors").write_bytes(weights)
+    data = {n: np.asarray(x, np.float32) for n, x in given["episodes"].items()}
+    safetensors.numpy.save_file(data, tmp_path / "data.safetensors")
+    ours = Path(stablehlo.__file__).parent.parent.resolve()
+    paths = [p for p in sys.path if p and Path(p).resolve() != ours]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LEARNER, str(tmp_path)],
+        env={"PYTHONPATH": ":".join(paths), "JAX_PLATFORMS": "cpu"},
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    wanted = learning["evaluate"].run(**given)
+    for name, value in json.loads(done.stdout).items():
+        np.testing.assert_allclose(value, wanted[name], rtol=1e-5)
+
+
+def test_step_is_lowered_for_every_platform_and_its_cpu_program_agrees(model):
+    step = functions.step(model)
+    content = stablehlo.encode(step, PLATFORMS)
+    assert jax.export.deserialize(bytearray(content)).platforms == PLATFORMS
+    given = {n: testing.numbers(*x.shape) for n, x in step.inputs.items()}
+    ours, theirs = step.run(**given), stablehlo.load(content)(**given)
+    assert ours.keys() == theirs.keys()
+    for name, x in ours.items():
+        np.testing.assert_allclose(theirs[name], x, atol=1e-5, rtol=1e-5)
+
+
+def test_file_says_nothing_of_the_machine_and_depends_on_the_model_alone(model):
+    step = functions.step(model)
+    content = stablehlo.encode(step, PLATFORMS)
+    assert b".py" not in content
+    assert content == stablehlo.encode(functions.step(model), PLATFORMS)
+    other = functions.step(testing.spoken_model(seed=1))
+    assert content != stablehlo.encode(other, PLATFORMS)
+
+
+def test_signature_names_the_way_to_every_array(model):
+    function = functions.learning(model)["fast_update"]
+    signature = stablehlo.signature(function)
+    inputs = {x["name"]: x for x in signature["inputs"]}
+    assert inputs["window/states"]["shape"] == [functions.FAST_STEPS + 1, 6]
+    assert inputs["window/starts"]["dtype"] == "bool"
+    names = {f"weights/{name}" for name in step_function.weights(model)}
+    assert names <= inputs.keys()
+    assert {"deltas/adapters", "refused"} <= {x["name"] for x in signature["outputs"]}

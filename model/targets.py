@@ -1,0 +1,87 @@
+"""What each export target runs: its step in one or two forms, and for which platforms
+the other functions are lowered.
+
+    pi5-cpu            LiteRT f32 and int8; the other functions for the CPU
+    jetson-cuda, tpu   StableHLO for cpu, cuda and tpu in one file each, so that the
+                       file that runs there is the one that was checked here
+    hailo-onnx         ONNX, for Hailo's own compiler; the other functions for the CPU
+                       beside the accelerator
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from model import functions, litert_step, onnx_step, stablehlo
+from model.step_agreement import Engine
+from model.wavecore import WaveCore
+
+STEP, F32, INT8 = "step", "f32", "int8"
+
+_CPU, _EVERY_PLATFORM = ("cpu",), ("cpu", "cuda", "tpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class StepFile:
+    """The step in one form.
+
+    Attributes:
+        path: in the package.
+        content: the file.
+        load: what runs such a file on this machine.
+        exact: whether it computes what the model does but for rounding in f32.
+    """
+
+    path: str
+    content: bytes
+    load: Callable[[bytes], Engine]
+    exact: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What one target gets.
+
+    Attributes:
+        steps: makes the steps of a model by form; `f32` is always there.
+        platforms: that the other functions are lowered for.
+    """
+
+    steps: Callable[[WaveCore], dict[str, StepFile]]
+    platforms: tuple[str, ...]
+
+
+def _litert_steps(model: WaveCore) -> dict[str, StepFile]:
+    return {
+        form: StepFile(
+            _path(form, ".tflite"), content, litert_step.load, exact=form == F32
+        )
+        for form, content in litert_step.convert(model).items()
+    }
+
+
+def _stablehlo_step(model: WaveCore) -> dict[str, StepFile]:
+    content = stablehlo.encode(functions.step(model), _EVERY_PLATFORM)
+
+    def load(content: bytes) -> Engine:
+        step = stablehlo.load(content)
+        return lambda inputs: step(**inputs)
+
+    return {F32: StepFile(_path(F32, ".stablehlo"), content, load, exact=True)}
+
+
+def _onnx_step(model: WaveCore) -> dict[str, StepFile]:
+    content = onnx_step.convert(model)
+    return {F32: StepFile(_path(F32, ".onnx"), content, onnx_step.load, exact=True)}
+
+
+def _path(form: str, suffix: str) -> str:
+    return f"functions/{STEP}{'' if form == F32 else f'_{form}'}{suffix}"
+
+
+TARGETS = {
+    "pi5-cpu": Target(_litert_steps, _CPU),
+    "jetson-cuda": Target(_stablehlo_step, _EVERY_PLATFORM),
+    "tpu": Target(_stablehlo_step, _EVERY_PLATFORM),
+    "hailo-onnx": Target(_onnx_step, _CPU),
+}
+"""The targets by name, as `release.package` knows them."""

@@ -1,0 +1,27 @@
+"""Every target gets its step, and the other functions for its platforms."""
+
+import jax.export
+import pytest
+
+from model import export, testing
+from model.testing_episodes import TASKS, episode
+
+
+@pytest.mark.parametrize(
+    ("target", "step", "platforms"),
+    [
+        ("jetson-cuda", "functions/step.stablehlo", ("cpu", "cuda", "tpu")),
+        ("hailo-onnx", "functions/step.onnx", ("cpu",)),
+    ],
+)
+def test_target_gets_its_step_and_functions_for_its_platforms(
+    tmp_path, target, step, platforms
+):
+    model = testing.spoken_model()
+    result = export.write_functions(model, TASKS, tmp_path, [episode()], target)
+    assert result.functions["step"]["path"] == step
+    assert result.max_abs_error <= 1e-5
+    for name in ("init", "fast_update", "consolidate_update", "evaluate"):
+        content = (tmp_path / result.functions[name]["path"]).read_bytes()
+        exported = jax.export.deserialize(bytearray(content))
+        assert exported.platforms == platforms
