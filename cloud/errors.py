@@ -73,6 +73,10 @@ class DiskSpaceError(CloudError):
     """A file system has less room than the work needs."""
 
 
+class ExportSourceError(CloudError):
+    """A model cannot be exported again from where it was said to be, or to there."""
+
+
 class PublicationError(CloudError):
     """A package cannot be signed or published as asked."""
 

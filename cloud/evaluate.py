@@ -270,8 +270,20 @@ def evaluate_package(
     workers: int,
     folder: Path,
     on_progress: OnProgress = lambda done: None,
+    step: str | None = None,
 ) -> EvaluationReport:
     """Evaluates an exported package on the trials.
+
+    Args:
+        trials: the episodes to run.
+        package: the package's folder.
+        package_digest: its digest, which the robot's binary must name.
+        dataset_manifest: digest of the dataset that it was trained on.
+        held_out_loss: the trained model's; None where it was not measured.
+        workers: processes at once.
+        folder: where summaries and logs go.
+        on_progress: called when more episodes have been run.
+        step: form of the step to run; None for the one that robots run.
 
     Raises:
         ProgramMissingError: `//edge:run` is not among this program's files.
@@ -279,9 +291,8 @@ def evaluate_package(
         RolloutSummaryError: a worker's summary is not what was asked for, or it
             ran another package.
     """
-    rollouts = roll_out(
-        trials, [f"--candidate={package}"], workers, folder, on_progress
-    )
+    policy = [f"--candidate={package}", *([f"--step={step}"] if step else [])]
+    rollouts = roll_out(trials, policy, workers, folder, on_progress)
     if rollouts.package_digest != package_digest:
         raise RolloutSummaryError(
             f"{folder}: expected a run of package {package_digest}, got "

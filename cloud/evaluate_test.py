@@ -47,6 +47,19 @@ def run(tmp_path: Path) -> Rollouts:
     return evaluate.roll_out(TRIALS, ["--policy=expert"], 2, tmp_path / "work")
 
 
+def test_form_of_the_step_is_told_to_the_robots_binary_when_one_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = 'open(flags["summary_json"] + ".step", "w").write(flags.get("step", "-"))\n'
+    put_program(tmp_path, monkeypatch, STAND_IN + keep)
+    for step, told in ((None, "-"), ("f32", "f32")):
+        work = tmp_path / told
+        evaluate.evaluate_package(
+            TRIALS, tmp_path, "a" * 64, "d" * 64, None, 1, work, step=step
+        )
+        assert (work / "summary-0.json.step").read_text() == told
+
+
 def test_workers_share_the_seeds_and_lose_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

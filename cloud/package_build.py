@@ -7,16 +7,19 @@ so that a run that was killed while exporting never leaves half a package.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from cloud.errors import DatasetError
 from model import export
+from model.targets import F32
 from model.wavecore import WaveCore
 from release import package
 from rlds import canonical_json, durable_file
@@ -77,6 +80,7 @@ def export_and_build(
     tasks: Sequence[str],
     folder: Path,
     facts: PackageFacts,
+    preferred_step: str = F32,
 ) -> BuiltPackage:
     """Exports a model and describes it as a package in `folder`.
 
@@ -87,16 +91,13 @@ def export_and_build(
         tasks: task names in the order of the one-hot input.
         folder: the package's place; what an earlier attempt left there is replaced.
         facts: what the package says about itself.
+        preferred_step: form of the step that robots run, where the target has it.
 
     Raises:
         ExportError: the model cannot be exported.
         DatasetError: the episodes do not tell one control rate.
         ReleaseError: the files do not make a package.
     """
-    draft = folder.with_name(f".draft-{folder.name}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    exported = export.write_functions(model, tasks, draft, canary_of(held_out, tasks))
     spec = train[0].spec
     robot = {
         "observation": {"state": {"shape": [spec.state_size], "dtype": "float32"}},
@@ -109,35 +110,119 @@ def export_and_build(
         "control_hz": control_hz(train),
         "tasks": list(tasks),
     }
-    durable_file.write(draft / package.SAFETY, _safety(facts, spec.action_size))
-    digest = package.build(
-        draft,
-        family=facts.family,
-        version=facts.version,
-        release_counter=facts.release_counter,
-        target=facts.target,
-        robot=robot,
-        functions=exported.functions,
-        surfaces=exported.surfaces,
-        backbone_digest=exported.backbone_digest,
-        safety_version=SAFETY_VERSION,
-        metadata={
+    described = {
+        "family": facts.family,
+        "version": facts.version,
+        "release_counter": facts.release_counter,
+        "target": facts.target,
+        "robot": robot,
+        "safety_version": SAFETY_VERSION,
+        "metadata": {
             "dataset_manifest_digest": facts.dataset_manifest,
             "code_commit": facts.code_commit,
             "hardware": facts.hardware,
             "training_config": facts.training_config,
-            "metrics": {
-                **facts.metrics,
-                "canary_action_error": exported.canary_action_error,
-                "export_max_abs_error": exported.max_abs_error,
-            },
+            "metrics": facts.metrics,
             "export_target": facts.target,
             "jax_version": jax.__version__,
         },
+    }
+    canary = canary_of(held_out, tasks)
+    safety = _safety(facts, spec.action_size)
+    return write(model, described, canary, safety, folder, preferred_step)
+
+
+def write(
+    model: WaveCore,
+    described: Mapping[str, Any],
+    canary: Sequence[Episode],
+    safety: bytes,
+    folder: Path,
+    preferred_step: str = F32,
+) -> BuiltPackage:
+    """Exports a model as the package that `described` speaks of.
+
+    Args:
+        model: the trained model.
+        described: fields of `package.json`, but for those that follow from the files.
+        canary: episodes that every export is checked on.
+        safety: content of the safety config.
+        folder: the package's place; what an earlier attempt left there is replaced.
+        preferred_step: form of the step that robots run, where the target has it.
+
+    Raises:
+        ExportError: the model cannot be exported.
+        ReleaseError: the files do not make a package.
+    """
+    draft = _draft(folder)
+    draft.mkdir(parents=True)
+    target, tasks = described["target"], described["robot"]["tasks"]
+    exported = export.write_functions(
+        model, tasks, draft, canary, target, preferred_step
     )
+    durable_file.write(draft / package.SAFETY, safety)
+    metadata = described["metadata"]
+    metrics = {**metadata["metrics"], **_export_metrics(exported)}
+    digest = package.build(
+        draft,
+        functions=exported.functions,
+        surfaces=exported.surfaces,
+        backbone_digest=exported.backbone_digest,
+        **{**described, "metadata": {**metadata, "metrics": metrics}},
+    )
+    return _finished(draft, folder, digest, described["safety_version"])
+
+
+def prefer_step(folder: Path, form: str) -> BuiltPackage:
+    """Makes robots run another form of the step that a package holds.
+
+    The statements go, because they were about another digest.
+
+    Raises:
+        KeyError: the package holds no step of this form.
+    """
+    draft = _draft(folder)
+    shutil.copytree(folder, draft)
+    described = json.loads((draft / package.MANIFEST).read_bytes())
+    functions = described["functions"]
+    functions["step"] = functions[f"step_{form}"]
+    metrics = described["metadata"]["metrics"]
+    check = metrics["export_checks"][functions["step"]["path"]]
+    metrics["canary_action_error"] = check["canary_action_error"]
+    known = json.loads((draft / export.CANARY_FILE).read_bytes())
+    durable_file.write(
+        draft / export.CANARY_FILE,
+        export.canary(check["canary_action_error"], known["steps"]),
+    )
+    for field in ("schema_version", "files"):
+        del described[field]
+    digest = package.build(draft, **described)
+    return _finished(draft, folder, digest, described["safety_version"])
+
+
+def _export_metrics(exported: export.ExportResult) -> dict[str, object]:
+    """What the checks found, in all and by file."""
+    return {
+        "canary_action_error": exported.canary_action_error,
+        "export_max_abs_error": exported.max_abs_error,
+        "export_checks": exported.checks,
+        "export_left_out": exported.left_out,
+    }
+
+
+def _draft(folder: Path) -> Path:
+    """A free place beside the package; what an earlier attempt left is removed."""
+    draft = folder.with_name(f".draft-{folder.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    return draft
+
+
+def _finished(
+    draft: Path, folder: Path, digest: str, safety_version: str
+) -> BuiltPackage:
     _replace(draft, folder)
     size_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    return BuiltPackage(folder, digest, size_bytes, SAFETY_VERSION)
+    return BuiltPackage(folder, digest, size_bytes, safety_version)
 
 
 def canary_of(held_out: Sequence[Episode], tasks: Sequence[str]) -> list[Episode]:

@@ -1,6 +1,8 @@
 """Tests of how a trained model becomes a package that fits its robot."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,8 @@ from cloud import package_build
 from cloud.errors import DatasetError
 from cloud.package_build import BuiltPackage, PackageFacts
 from cloud.testing import training_episodes
-from model import config, testing
-from release import verify
+from model import config, targets, testing
+from release import package, verify
 from rlds.episode import Episode
 
 FACTS = PackageFacts(
@@ -29,7 +31,7 @@ FACTS = PackageFacts(
 )
 
 
-def build(folder: Path) -> BuiltPackage:
+def build(folder: Path, preferred_step: str = "f32") -> BuiltPackage:
     return package_build.export_and_build(
         testing.model(config.tiny(state_size=4, action_size=2, task_count=2)),
         training_episodes.episodes(6),
@@ -37,7 +39,24 @@ def build(folder: Path) -> BuiltPackage:
         training_episodes.TASKS,
         folder,
         FACTS,
+        preferred_step,
     )
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
+    """A package whose robots run int8; tests that change it take a copy."""
+    return build(tmp_path_factory.mktemp("exported") / "pi5-cpu", "int8")
+
+
+@pytest.fixture
+def built(exported: BuiltPackage, tmp_path: Path) -> BuiltPackage:
+    shutil.copytree(exported.folder, tmp_path / "pi5-cpu")
+    return dataclasses.replace(exported, folder=tmp_path / "pi5-cpu")
+
+
+def canary_error(folder: Path) -> float:
+    return float(json.loads((folder / "canary.json").read_bytes())["action_error"])
 
 
 def test_package_is_whole_and_the_same_after_a_killed_attempt(tmp_path: Path) -> None:
@@ -55,6 +74,48 @@ def test_package_is_whole_and_the_same_after_a_killed_attempt(tmp_path: Path) ->
     assert intact.manifest.robot.control_hz == 80.0
     assert intact.manifest.robot.tasks == training_episodes.TASKS
     assert intact.manifest.metadata.metrics["held_out_loss"] == 0.1
+
+
+def test_package_tells_what_the_check_of_every_file_found(
+    exported: BuiltPackage,
+) -> None:
+    manifest = verify.intact_package(exported.folder, "pi5-cpu").manifest
+    metrics = manifest.metadata.metrics
+    paths = {function.path for function in manifest.functions.values()}
+    assert metrics["export_checks"].keys() == paths
+    assert metrics["export_checks"]["functions/step.tflite"]["step_error"] <= 1e-5
+    assert metrics["export_left_out"] == {}
+
+
+def test_preferred_step_can_be_changed_and_the_canary_follows(
+    built: BuiltPackage, tmp_path: Path
+) -> None:
+    (built.folder / "provenance.intoto.jsonl").write_text("about another digest")
+    functions = verify.intact_package(built.folder, "pi5-cpu").manifest.functions
+    assert functions["step"] == functions["step_int8"]
+    changed = package_build.prefer_step(built.folder, "f32")
+    intact = verify.intact_package(built.folder, "pi5-cpu")
+    assert intact.digest == changed.digest != built.digest
+    functions = intact.manifest.functions
+    assert functions["step"] == functions["step_f32"]
+    metrics = intact.manifest.metadata.metrics
+    check = metrics["export_checks"]["functions/step.tflite"]
+    assert canary_error(built.folder) == check["canary_action_error"]
+    assert metrics["canary_action_error"] == check["canary_action_error"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pi5-cpu"]
+    assert not (built.folder / "provenance.intoto.jsonl").exists()
+
+
+def test_form_that_a_package_does_not_hold_leaves_it_as_it_is(
+    built: BuiltPackage,
+) -> None:
+    with pytest.raises(KeyError, match="step_int4"):
+        package_build.prefer_step(built.folder, "int4")
+    assert verify.intact_package(built.folder, "pi5-cpu").digest == built.digest
+
+
+def test_targets_of_the_export_are_those_that_a_package_may_name() -> None:
+    assert tuple(targets.TARGETS) == package.TARGETS
 
 
 def test_canary_holds_one_episode_of_each_task() -> None:

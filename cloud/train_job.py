@@ -32,6 +32,7 @@ from cloud import (
     report,
     run_folder,
     sample_trajectories,
+    step_choice,
     training,
 )
 from cloud.bless import Baseline, Decision, Verdict
@@ -48,6 +49,7 @@ from cloud.progress import WorkProgress
 from cloud.run_folder import RunFolder
 from cloud.success_rate import SuccessRate
 from cloud.training import FitResult, Progress
+from model.targets import F32, INT8
 from release import blessing, provenance, publish, signing
 from release.verify import VerifiedPackage
 from rlds import durable_file
@@ -82,9 +84,19 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
         first_seed=settings.evaluation_seed,
         max_steps=settings.evaluation_max_steps,
     )
-    with sample_trajectories.recorded(trials, built.folder, folder.samples) as sampled:
-        evaluation = _evaluate(settings, data, folder, built, trials, history, console)
-        samples = sampled()
+    run = (settings, data, folder, trials, history, console)
+    evaluation, samples = _evaluate_sampled(built, *run)
+    if step_choice.has_both(built):
+        settled, choice = step_choice.settle(
+            built,
+            evaluation,
+            lambda: _evaluate(built, *run, step=F32),
+            folder.path / "step_choice.json",
+        )
+        _say(console, f"step      {choice.text()}")
+        if settled.digest != built.digest:
+            built = settled
+            evaluation, samples = _evaluate_sampled(built, *run)
     baseline = _baseline(settings, place, data, folder, trials, console)
     expert = _expert(settings, folder, trials, console)
     decision = bless.decide(evaluation, settings.gates, baseline)
@@ -227,6 +239,7 @@ def _package(
             training_config=settings.training_config(),
             metrics=_metrics(history),
         ),
+        preferred_step=INT8,
     )
 
 
@@ -239,30 +252,47 @@ def _metrics(history: LossHistory) -> dict[str, object]:
     }
 
 
-def _evaluate(
+def _evaluate_sampled(
+    built: BuiltPackage,
     settings: JobSettings,
     data: Data,
     folder: RunFolder,
-    built: BuiltPackage,
     trials: Trials,
     history: LossHistory,
     console: Console,
+) -> tuple[EvaluationReport, Sequence[Trajectory]]:
+    with sample_trajectories.recorded(trials, built.folder, folder.samples) as sampled:
+        evaluation = _evaluate(built, settings, data, folder, trials, history, console)
+        samples = sampled()
+    durable_file.write(folder.evaluation, evaluation.encode())
+    return evaluation, samples
+
+
+def _evaluate(
+    built: BuiltPackage,
+    settings: JobSettings,
+    data: Data,
+    folder: RunFolder,
+    trials: Trials,
+    history: LossHistory,
+    console: Console,
+    step: str | None = None,
 ) -> EvaluationReport:
     last = history.points[-1] if history.points else None
-    shown, on_progress = _roll_out_shown(console, "evaluate", trials)
+    title = "evaluate" if step is None else f"evaluate {step}"
+    shown, on_progress = _roll_out_shown(console, title, trials)
     with shown:
-        evaluation = evaluate.evaluate_package(
+        return evaluate.evaluate_package(
             trials,
             built.folder,
             built.digest,
             data.manifest,
             None if last is None else last.validation_loss,
             settings.workers,
-            folder.logs / "evaluation",
+            folder.logs / ("evaluation" if step is None else f"evaluation-{step}"),
             on_progress,
+            step,
         )
-    durable_file.write(folder.evaluation, evaluation.encode())
-    return evaluation
 
 
 def _roll_out_shown(

@@ -34,7 +34,9 @@ class Driver:
     safety_for: Callable[[RobotSpec], SafetyConfig]
 
 
-def package_driver(package: IntactPackage, channel: str = "") -> Driver:
+def package_driver(
+    package: IntactPackage, channel: str = "", form: str | None = None
+) -> Driver:
     """Returns the driver that runs a package's step under its own safety config.
 
     The same policy serves all robots, one after the other.
@@ -42,12 +44,13 @@ def package_driver(package: IntactPackage, channel: str = "") -> Driver:
     Args:
         package: whose bytes are what its manifest says.
         channel: channel that it came from; "" for a candidate.
+        form: form of its step; None for the one that the package prefers.
 
     Raises:
         StepFunctionError: the step does not load.
         SafetyConfigError: the package's safety config is malformed.
     """
-    policy = open_policy(package)
+    policy = open_policy(package, form)
     path = package.path(SAFETY)
     config = safety.parse(path.read_bytes(), str(path))
 

@@ -84,17 +84,24 @@ class PackagePolicy:
         return action
 
 
-def open_policy(package: IntactPackage) -> PackagePolicy:
+def open_policy(package: IntactPackage, form: str | None = None) -> PackagePolicy:
     """Loads the policy of a package whose files are known to be intact.
 
+    Args:
+        package: Whose bytes are what its manifest says.
+        form: Form of the step, such as `f32`, of a package that has several; None
+            for the one that the package prefers.
+
     Raises:
-        StepFunctionError: The step or its tensors do not load or do not fit.
+        StepFunctionError: The step or its tensors do not load or do not fit, or the
+            package has no step of this form.
     """
     manifest = package.manifest
-    function = manifest.functions.get(REQUIRED_FUNCTION)
+    name = REQUIRED_FUNCTION if form is None else f"{REQUIRED_FUNCTION}_{form}"
+    function = manifest.functions.get(name)
     if function is None:
         raise errors.StepFunctionError(
-            f"{package.folder}: expected a function {REQUIRED_FUNCTION!r}, got "
+            f"{package.folder}: expected a function {name!r}, got "
             f"{sorted(manifest.functions)}; export the package for this target"
         )
     path = package.path(function.path)

@@ -58,6 +58,32 @@ def test_unknown_task_lists_the_known_ones(policy):
         policy.reset("fly-v3")
 
 
+def test_step_of_another_form_is_run_when_it_is_asked_for(tmp_path: Path):
+    other = TinyStep(39, 4, len(tiny_package.TASKS), seed=7)
+    forms = {"int8": tiny_step.build(other)}
+    tiny_package.write_package(tmp_path / "p", forms=forms)
+    package = intact_package(tmp_path / "p")
+    observation = Observation(np.ones(39, np.float32), 0)
+    actions = {}
+    for form in (None, "int8"):
+        policy = open_policy(package, form)
+        policy.reset("push-v3")
+        actions[form] = policy.propose(observation)
+    task, carry = np.array([0, 1], np.float32), np.zeros(39, np.float32)
+    tiny = TinyStep(39, 4, len(tiny_package.TASKS), seed=0)
+    assert not np.allclose(actions[None], actions["int8"], atol=1e-3)
+    expected, _, _ = tiny_step.expected_step(tiny, observation.state, task, carry)
+    np.testing.assert_allclose(actions[None], expected, atol=1e-5)
+
+
+def test_form_that_a_package_does_not_have_is_refused_with_those_it_has(
+    tmp_path: Path,
+):
+    tiny_package.write_package(tmp_path / "p")
+    with pytest.raises(errors.StepFunctionError, match=r"'step_int8', got \['step'\]"):
+        open_policy(intact_package(tmp_path / "p"), "int8")
+
+
 def test_weights_without_a_carry_are_refused(tmp_path: Path):
     step = TinyStep(39, 4, len(tiny_package.TASKS))
     tiny_package.write_package(tmp_path / "p", tensors=step.surfaces())

@@ -60,6 +60,12 @@ _OFFLINE = flags.DEFINE_bool(
 _CANDIDATE = flags.DEFINE_string(
     "candidate", None, "folder of an unsigned package; simulated robots only"
 )
+_STEP = flags.DEFINE_string(
+    "step",
+    None,
+    "form of the candidate's step, such as f32 or int8; default: the one that robots "
+    "run, which the package names",
+)
 _POLICY = flags.DEFINE_enum(
     "policy", "package", ["package", "expert"], "who drives: a package or the baseline"
 )
@@ -238,6 +244,8 @@ def _require_usage(argv: list[str]) -> None:
             "expected exactly one of --channel, --offline, --candidate and "
             "--policy=expert"
         )
+    if _STEP.value and not _CANDIDATE.value:
+        raise app.UsageError("expected --step with --candidate only")
     if (_CHANNEL.value or _OFFLINE.value) and not _KEYRING.value:
         raise app.UsageError("expected --keyring with --channel or --offline")
 
@@ -247,7 +255,8 @@ def _driver() -> Driver:
     if _POLICY.value == "expert":
         return expert_driver(registry.open_expert)
     if _CANDIDATE.value:
-        return package_driver(intact_package(Path(_CANDIDATE.value), EXPORT_TARGET))
+        candidate = intact_package(Path(_CANDIDATE.value), EXPORT_TARGET)
+        return package_driver(candidate, form=_STEP.value)
     keys = TrustedKeys.read(Path(_KEYRING.value or ""), _ALLOW_DEVELOPMENT_KEYS.value)
     state = StateFolder(Path(_STATE_DIR.value))
     now = datetime.now(UTC)

@@ -4,6 +4,7 @@ The keys are made inside the test and never leave it.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -105,6 +106,7 @@ def write_package(
     step_bytes: bytes | None = None,
     tensors: dict[str, np.ndarray] | None = None,
     weights: bytes | None = None,
+    forms: Mapping[str, bytes] | None = None,
     control_hz: float = 80.0,
     action_limit: float = 1.0,
 ) -> str:
@@ -118,6 +120,7 @@ def write_package(
         step_bytes: content of the step file; the tiny step unless given.
         tensors: named tensors; the step's own unless given.
         weights: content of the weights file, in place of any tensors.
+        forms: content of further forms of the step, by name.
         control_hz: control rate which it claims.
         action_limit: largest absolute action which its safety config allows.
     """
@@ -125,6 +128,9 @@ def write_package(
     functions = folder / "functions"
     functions.mkdir(parents=True)
     (functions / "step.tflite").write_bytes(step_bytes or tiny_step.build(step))
+    forms = forms or {}
+    for form, content in forms.items():
+        (functions / f"step_{form}.tflite").write_bytes(content)
     if tensors is None:
         tensors = {**step.surfaces(), "carry": np.zeros(STATE_SIZE, np.float32)}
     save_file(tensors, folder / "weights.safetensors")
@@ -170,7 +176,8 @@ def write_package(
             "tasks": list(TASKS),
         },
         functions={
-            "step": {"path": "functions/step.tflite", "inputs": [], "outputs": []}
+            name: {"path": f"functions/{name}.tflite", "inputs": [], "outputs": []}
+            for name in ("step", *(f"step_{form}" for form in forms))
         },
         surfaces={
             name.removeprefix("surface_"): {"size": value.size, "bound": 1.0}

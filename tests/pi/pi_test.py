@@ -4,6 +4,7 @@ The model is the real one, with the parameters it is born with: what is compared
 machines that compute the same step, not what the step has learned.
 """
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from cloud import package_build
 from cloud.package_build import PackageFacts
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import emulated_pi, tiny_package
-from model import config, testing
+from model import config, export, testing
 from release import publish
 from release.testing import release
 from rlds import example_codec, tfrecord
@@ -24,6 +25,9 @@ from tests.loop import binaries
 
 STEPS = 10
 TOLERANCE = 1e-5
+"""Of every f32 action. An int8 step rounds what it multiplies, and where sums in
+another order fall on the other side, single actions differ by a hundredth; the mean is
+held to what the canary of an update accepts."""
 FACTS = PackageFacts(
     family="wavecore",
     version="0.1.0",
@@ -52,24 +56,33 @@ class Offer:
     flags: tuple[str, ...]
 
 
+@pytest.fixture(scope="module", params=["f32", "int8"])
+def step(request: pytest.FixtureRequest) -> str:
+    """Form of the step that the package lets robots run."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def offer(tmp_path_factory: pytest.TempPathFactory) -> Offer:
+def offer(step: str, tmp_path_factory: pytest.TempPathFactory) -> Offer:
     """Exports the model, signs and publishes the package."""
     folder = tmp_path_factory.mktemp("forge")
     sizes = config.tiny(
         tiny_package.STATE_SIZE, tiny_package.ACTION_SIZE, len(tiny_package.TASKS)
     )
+    # Matrices of fewer than 1024 numbers stay f32.
+    sizes = dataclasses.replace(sizes, width=48, recurrence_size=48, hidden_size=96)
     recorded = [
         tiny_package.episode(seed, task=task, noise=0.1)
         for seed, task in enumerate(tiny_package.TASKS)
     ]
     built = package_build.export_and_build(
-        testing.model(sizes),
+        testing.spoken_model(sizes),
         recorded,
         recorded,
         tiny_package.TASKS,
         folder / "package",
         FACTS,
+        preferred_step=step,
     )
     signed = release(folder)
     signed.sign(built.folder)
@@ -113,7 +126,9 @@ def active_digest(folder: Path) -> str:
     return str(pointer["digest"])
 
 
-def test_exported_model_acts_on_the_pi_as_on_this_machine(offer: Offer, tmp_path: Path):
+def test_exported_model_acts_on_the_pi_as_on_this_machine(
+    offer: Offer, step: str, tmp_path: Path
+):
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
@@ -128,6 +143,7 @@ def test_exported_model_acts_on_the_pi_as_on_this_machine(offer: Offer, tmp_path
     expected = emulated_pi.actions(here / "actions.json")
     assert expected.shape == (STEPS, tiny_package.ACTION_SIZE)
     assert np.ptp(expected, axis=0).min() > 100 * TOLERANCE
-    np.testing.assert_allclose(
-        emulated_pi.actions(there / "actions.json"), expected, atol=TOLERANCE, rtol=0
-    )
+    difference = np.abs(emulated_pi.actions(there / "actions.json") - expected)
+    if step == "f32":
+        assert difference.max() <= TOLERANCE
+    assert difference.mean() <= export.CANARY_TOLERANCE
