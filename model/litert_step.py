@@ -2,7 +2,7 @@
 
 The int8 step reads a quarter of the bytes, and reading is what a step waits for: 60 us
 instead of 186 us for the 3.0 million numbers of the `seed` preset
-(`//tests/benchmarks:control_step`).
+(`//tests/benchmarks:model`).
 """
 
 import contextlib

@@ -10,7 +10,15 @@ import optax
 import pytest
 from flax import nnx
 
-from model import errors, losses, normalisation, step_function, surfaces, testing
+from model import (
+    bounded_descent,
+    errors,
+    losses,
+    normalisation,
+    step_function,
+    surfaces,
+    testing,
+)
 from model import updates as up
 from model.wavecore import WaveCore
 
@@ -330,7 +338,7 @@ def test_consolidation_deals_its_windows_out_and_never_raises_the_loss(
     for name, delta in often.items():
         assert (
             np.linalg.norm(delta)
-            < 10 * 2.5 * 2 * up.CONSOLIDATION_STEP * surfaces.BOUNDS[name]
+            < 10 * 2.5 * 2 * bounded_descent.CONSOLIDATION_STEP * surfaces.BOUNDS[name]
         )
 
 

@@ -1,0 +1,253 @@
+"""Steps of a local delta that end inside its bound, whatever the gradients are.
+
+    descend   few steps against the gradient, each taken only if the loss falls
+    replayed  one step per batch, with a length per number, all of them taken only if
+              the loss over every batch falls
+
+Each gradient step has a length that does not depend on the size of the gradient: a
+sensor that breaks gives large gradients, and they must not move a robot further than
+small ones. What does not reduce the loss is not taken: of the fast update each step,
+and the next one is half as long; of the consolidation all its steps together, judged
+on everything that was replayed.
+
+Calibration and adapters must move together in the right proportion within a few steps,
+so the fast update follows the gradient itself. Replay has time for many small steps,
+and scales each number by the size of its own gradients: with one length for a whole
+surface the few numbers with large gradients use it up, and a robot whose sensor had
+moved lost success instead of winning it back (docs/benchmarks.md).
+
+Each level of the skill memory has a bound of its own, so that a fast one cannot take
+the room of a slow one.
+
+Sources: normalised gradient, Hazan et al. 2015, arXiv:1507.02030, algorithm 1; length
+halved on failure, Nocedal and Wright 2006, Numerical Optimization, algorithm 4.1; step
+per number, Kingma and Ba 2015, arXiv:1412.6980, algorithm 1.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from model import array_types as at
+from model import surfaces
+
+SKILLS = "skill_memory"
+SKILL_ARRAYS = 2
+"""Keys [l m d], then values [l m d]: the skill memory as a flat vector."""
+
+FAST_STEP = 0.03
+"""Length of the first gradient step, in units of `FAST_REACH`. A window of a few steps
+is noisy, and there is an update at every control step."""
+FAST_REACH = {"calibration": 0.5, "adapters": 1.0}
+"""L2 norm by which a fast step of length one would move each surface. Adapters have a
+larger bound than this, which only replay of many windows has reason to use."""
+CONSOLIDATION_STEP = 0.02
+"""The most that the first of several steps of replay moves a surface; the last ones
+move it hardly at all, so that the noise of single minibatches is averaged out."""
+MEAN_DECAY, SQUARE_DECAY = 0.9, 0.99
+"""Decay per step of the gradient's running mean and mean square during replay."""
+
+_TINY_GRADIENT = 1e-8
+"""Gradients below this count as none."""
+
+Arrays = Mapping[str, at.Array]
+Deltas = dict[str, at.Surface]
+Objective = Callable[[Deltas], at.Array]
+ReplayObjective = Callable[[Deltas, Arrays], at.Array]
+
+
+class Descended(NamedTuple):
+    """Where a descent ended.
+
+    Attributes:
+        deltas: by surface, each inside its bound.
+        before: the loss where it began.
+        after: the loss where it ended, never above `before`.
+        finite: whether loss and gradients were finite on the way.
+    """
+
+    deltas: Deltas
+    before: at.Array
+    after: at.Array
+    finite: at.Array
+
+
+def projected(deltas: Deltas, levels: int) -> tuple[Deltas, at.Array]:
+    """Every delta inside its bound, and whether all of them were."""
+    pairs = {
+        name: _project_levels(x, levels)
+        if name == SKILLS
+        else surfaces.project(name, x)
+        for name, x in deltas.items()
+    }
+    kept = jnp.stack([kept for _, kept in pairs.values()])
+    return {name: delta for name, (delta, _) in pairs.items()}, jnp.all(kept)
+
+
+def _project_levels(delta: at.Surface, levels: int) -> tuple[at.Surface, at.Array]:
+    """The skill memory with each level inside its part of the bound.
+
+    Squares of norms add up, so levels of `bound / sqrt(levels)` each are together
+    inside the bound of the surface.
+    """
+    parts = delta.reshape(SKILL_ARRAYS, levels, -1)
+    pairs = [
+        surfaces.project(SKILLS, parts[:, level].reshape(-1), levels**-0.5)
+        for level in range(levels)
+    ]
+    joined = [x.reshape(SKILL_ARRAYS, -1) for x, _ in pairs]
+    kept = jnp.stack([kept for _, kept in pairs])
+    return jnp.stack(joined, axis=1).reshape(-1), jnp.all(kept)
+
+
+def descend(objective: Objective, deltas: Deltas, gradient_steps: int) -> Descended:
+    """Steps against the gradient, each inside the bounds and only if the loss falls.
+
+    Args:
+        objective: what to make small.
+        deltas: where to begin.
+        gradient_steps: how many.
+    """
+    loss, gradient = jax.value_and_grad(objective)(deltas)
+    before, sound = loss, jnp.isfinite(loss) & finite(gradient)
+    step_length = jnp.asarray(FAST_STEP)
+    for remaining in reversed(range(gradient_steps)):
+        tried = _moved(deltas, gradient, step_length)
+        if remaining:
+            tried_loss, tried_gradient = jax.value_and_grad(objective)(tried)
+            better = (tried_loss < loss) & finite(tried_gradient)
+            gradient = choose(better, tried_gradient, gradient)
+        else:
+            tried_loss = objective(tried)
+            better = tried_loss < loss
+        deltas = choose(better, tried, deltas)
+        loss = jnp.where(better, tried_loss, loss)
+        step_length = jnp.where(better, step_length, step_length / 2)
+    return Descended(deltas, before, loss, sound)
+
+
+def _moved(deltas: Deltas, gradient: Deltas, length: at.Array) -> Deltas:
+    """Deltas after one step of `length`, in units of `FAST_REACH`."""
+    # A surface with a larger reach may move further, and one whose gradient is small
+    # beside the others' moves little.
+    scaled = {name: g * FAST_REACH[name] for name, g in gradient.items()}
+    norm = jnp.linalg.norm(jnp.concatenate(list(scaled.values())))
+    unit = jnp.where(norm > 0, norm, 1.0)
+    moved = {
+        name: deltas[name] - length * FAST_REACH[name] * (g / unit)
+        for name, g in scaled.items()
+    }
+    return {name: surfaces.project(name, x)[0] for name, x in moved.items()}
+
+
+class _Moments(NamedTuple):
+    """Running means of gradients [s] and of their squares, by surface."""
+
+    mean: Deltas
+    square: Deltas
+
+
+def replayed(
+    objective: ReplayObjective,
+    deltas: Deltas,
+    batches: Arrays,
+    levels: int,
+    due: Deltas,
+) -> Descended:
+    """One step per batch, each inside the bounds; all kept only if the loss falls.
+
+    Args:
+        objective: what to make small, of one batch.
+        deltas: where to begin.
+        batches: arrays by name, one batch per entry of the first axis.
+        levels: of the skill memory.
+        due: by surface, where its numbers may move; default: everywhere.
+    """
+    count = len(batches["starts"])
+
+    def step(
+        state: tuple[Deltas, _Moments], numbered: tuple[at.Array, Arrays]
+    ) -> tuple[tuple[Deltas, _Moments], at.Array]:
+        (now, moments), (index, batch) = state, numbered
+        gradient = jax.grad(objective)(now, batch)
+        moments, direction = _scaled(moments, gradient, index)
+        length = CONSOLIDATION_STEP * (1 - index / count)
+        now = _moved_by(now, direction, length, levels, due)
+        return (now, moments), finite(gradient)
+
+    def loss_of(mine: Deltas) -> at.Array:
+        return jnp.mean(jax.lax.map(lambda batch: objective(mine, batch), batches))
+
+    nothing = jax.tree.map(jnp.zeros_like, deltas)
+    begin = (deltas, _Moments(nothing, nothing))
+    (tried, _), every = jax.lax.scan(step, begin, (jnp.arange(count), batches))
+    before, after = loss_of(deltas), loss_of(tried)
+    better = after < before
+    sound = jnp.all(every) & jnp.isfinite(before)
+    loss = jnp.where(better, after, before)  # what is no number is not better
+    return Descended(choose(better, tried, deltas), before, loss, sound)
+
+
+def _scaled(
+    moments: _Moments, gradient: Deltas, index: at.Array
+) -> tuple[_Moments, Deltas]:
+    """The moments after one more gradient, and the direction they give.
+
+    No component of the direction is much larger than one. Gradients are cut to a norm
+    of one first, so that their squares are numbers.
+    """
+    norm = jnp.linalg.norm(jnp.concatenate(list(gradient.values())))
+    gradient = jax.tree.map(lambda g: g / jnp.maximum(norm, 1.0), gradient)
+    mean = _blend(moments.mean, gradient, MEAN_DECAY)
+    square = _blend(moments.square, jax.tree.map(jnp.square, gradient), SQUARE_DECAY)
+    # The moments began at zero; these shares of them are real.
+    mean_share = 1 - MEAN_DECAY ** (index + 1.0)
+    square_share = 1 - SQUARE_DECAY ** (index + 1.0)
+    direction = jax.tree.map(
+        lambda m, q: (m / mean_share) / (jnp.sqrt(q / square_share) + _TINY_GRADIENT),
+        mean,
+        square,
+    )
+    return _Moments(mean, square), direction
+
+
+def _blend(old: Deltas, new: Deltas, decay: float) -> Deltas:
+    return jax.tree.map(lambda x, y: decay * x + (1 - decay) * y, old, new)
+
+
+def _moved_by(
+    deltas: Deltas, direction: Deltas, length: at.Array, levels: int, due: Deltas
+) -> Deltas:
+    """Deltas after one step; components of one give `length`, in shares of a bound."""
+    # What does not move keeps its bits: nothing is taken from it, and a level that
+    # was inside its bound is not projected.
+    direction = {
+        name: jnp.where(due[name], way, 0.0) if name in due else way
+        for name, way in direction.items()
+    }
+    moved = {
+        name: deltas[name] - length * surfaces.BOUNDS[name] * way / jnp.sqrt(way.size)
+        for name, way in direction.items()
+    }
+    return projected(moved, levels)[0]
+
+
+def square_distance(deltas: Deltas, others: Deltas) -> at.Array:
+    """Sum over surfaces of the squared L2 distance, in shares of the bounds."""
+    parts = [
+        jnp.sum(jnp.square((delta - others[name]) / surfaces.BOUNDS[name]))
+        for name, delta in deltas.items()
+    ]
+    return jnp.sum(jnp.stack(parts))
+
+
+def choose(first: at.Array, a: Deltas, b: Deltas) -> Deltas:
+    """All of `a` where `first` is True, else all of `b`."""
+    return jax.tree.map(lambda x, y: jnp.where(first, x, y), a, b)
+
+
+def finite(arrays: Arrays) -> at.Array:
+    """Whether every number of every array is finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays.values()]))
