@@ -1,8 +1,7 @@
-"""Runs the whole notebook through papermill: real data, training, robot and store."""
+"""Runs the whole notebook through papermill: real data, training, robot and bucket."""
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,10 +10,12 @@ import papermill
 import pytest
 
 from cloud import checkpoint_store
+from release import gcs_testing
 from release.store import open_store
 
 NOTEBOOK = Path("cloud/colab/seed_genesis.ipynb").absolute()
 DEMO = Path("cloud/demo/dataset").absolute()
+STORE = "gs://bucket/store"
 KERNEL = "this-interpreter"
 TIMEOUT_S = 600
 
@@ -54,39 +55,38 @@ def shown(notebook: nbformat.NotebookNode, cell_id: str) -> set[str]:
 
 
 def test_it_trains_drives_shows_keeps_and_verifies(tmp_path: Path, kernel: str) -> None:
-    store = (tmp_path / "store").as_uri()
     output = tmp_path / "executed.ipynb"
-    # Copied, because a sandbox shows the demo episodes as links that lead out of their
-    # folder, which a store refuses.
-    dataset = shutil.copytree(DEMO, tmp_path / "dataset")
-    papermill.execute_notebook(
-        NOTEBOOK,
-        output,
-        parameters={
-            "manifest_uri": (dataset / "manifest.json").as_uri(),
-            "store_uri": store,
-            "work_folder": str(tmp_path / "work"),
-            "tasks": ["reach-v3"],
-            "demo_robots": 2,
-            "episodes_per_task": 2,
-            "preset": "tiny",
-            "steps": 20,
-            "batch_size": 4,
-            "sequence_length": 16,
-            "report_period_steps": 5,
-            "evaluation_episodes": 2,
-            "evaluation_max_steps": 40,
-            "minimum_success": 0.0,
-            "minimum_task_success": 0.0,
-            "maximum_held_out_loss": 1000.0,
-            "maximum_step_latency_us": 1e6,
-        },
-        kernel_name=kernel,
-        cwd=str(tmp_path),
-        progress_bar=False,
-        execution_timeout=TIMEOUT_S,
-    )
-    done = nbformat.read(output, as_version=4)
+    with gcs_testing.serving() as bucket:
+        bucket.put_tree(DEMO, "curated/demo/")
+        papermill.execute_notebook(
+            NOTEBOOK,
+            output,
+            parameters={
+                "manifest_uri": "gs://bucket/curated/demo/manifest.json",
+                "store_uri": STORE,
+                "work_folder": str(tmp_path / "work"),
+                "tasks": ["reach-v3"],
+                "preset": "tiny",
+                "steps": 20,
+                "batch_size": 4,
+                "sequence_length": 16,
+                "report_period_steps": 5,
+                "evaluation_episodes": 2,
+                "evaluation_max_steps": 40,
+                "minimum_success": 0.0,
+                "minimum_task_success": 0.0,
+                "maximum_held_out_loss": 1000.0,
+                "maximum_step_latency_us": 1e6,
+            },
+            kernel_name=kernel,
+            cwd=str(tmp_path),
+            progress_bar=False,
+            execution_timeout=TIMEOUT_S,
+        )
+        done = nbformat.read(output, as_version=4)
+        kept = said(done, "keep").split()[1].removeprefix(f"{STORE}/")
+        checkpoint_store.fetch(open_store(STORE), kept, tmp_path / "fetched" / "20")
+    assert (tmp_path / "fetched" / "20" / "_CHECKPOINT_METADATA").is_file()
     assert "to install: nothing" in said(done, "install")
     assert said(done, "device").startswith("CPU")
     for cell in ("loss", "success", "trajectories"):
@@ -94,6 +94,6 @@ def test_it_trains_drives_shows_keeps_and_verifies(tmp_path: Path, kernel: str) 
     assert shown(done, "video") & {"image/gif", "image/png"}
     assert (tmp_path / "work" / "episode.gif").read_bytes().startswith(b"GIF89a")
     assert "digests, provenance and blessing" in said(done, "verify")
-    kept = said(done, "keep").split()[1].removeprefix(f"{store}/")
-    checkpoint_store.fetch(open_store(store), kept, tmp_path / "fetched" / "20")
-    assert (tmp_path / "fetched" / "20" / "_CHECKPOINT_METADATA").is_file()
+    packages = [name for name in bucket.objects if name.endswith("/package.json")]
+    assert len(packages) == 1 and packages[0].startswith("store/")
+    assert any(name.endswith("/channels/nightly.json") for name in bucket.objects)

@@ -1,22 +1,29 @@
-"""Measures WaveCore against other sequence models of equal size, in one run.
+"""Measures how fast WaveCore trains and acts, against its peers, in one run.
 
     ./bazelw run //tests/benchmarks:model -- --json=model.json
+    ./bazelw run //tests/benchmarks:model -- --part=control --control_steps=1000000
 
 Training: control steps per second of a whole update (forward, backward, clipped
 gradient, AdamW) on batches [16, T], for WaveCore in each form of its recurrence and
 for an LSTM, a GRU and a causal transformer from flax.nnx with 3.0 million
 parameters each. Utilisation is 6 FLOP per parameter and step, over the speed of a
 matrix product [2048, 512] x [512, 1536] measured before each update. Best and median of
-`--repeats`; machines that others use are noisy, so compare within one run.
+`--repeats`; memory is what the compiled update holds at once.
+
+Control: the step in each engine, in a process of its own on one thread
+(`control_engines.py`); memory is that of the process. A million steps show whether it
+grows.
+
+Machines that others use are noisy, so compare within one run.
 """
 
 import gc
 import json
 import os
-import resource
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,9 +39,12 @@ from rich.table import Table
 from model import config, normalisation, recurrence, surfaces
 from model.wavecore import WaveCore
 from release import command_line
-from tests.benchmarks import sequence_models
+from tests.benchmarks import control_engines, sequence_models
+from tests.benchmarks.control_process import ENGINES
 from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
 
+_PARTS = ("training", "control")
+_PART = flags.DEFINE_multi_enum("part", _PARTS, _PARTS, "What; may be repeated.")
 _LENGTHS = flags.DEFINE_multi_integer(
     "length", [128, 512, 2048], "Steps per sequence; may be repeated.", lower_bound=2
 )
@@ -50,8 +60,11 @@ _NAMES = (
 _MODELS = flags.DEFINE_multi_enum(
     "model", _NAMES, _NAMES, "Models to measure; may be repeated."
 )
-_LONGEST_ATTENTION = flags.DEFINE_integer(
-    "longest_attention", 512, "Steps above which the transformer is left out."
+_ENGINES = flags.DEFINE_multi_enum(
+    "engine", ENGINES, ENGINES, "Engines to measure; may be repeated."
+)
+_CONTROL_STEPS = flags.DEFINE_integer(
+    "control_steps", 100_000, "Control steps per engine.", lower_bound=100
 )
 _JSON = flags.DEFINE_string(
     "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
@@ -75,7 +88,9 @@ class Trained(NamedTuple):
         best: control steps per second of the fastest update.
         median: of the median update.
         utilisation: share of the matrix peak, median over updates.
-        compile_s: time until the first update was done.
+        memory_mb: parameters, moments, batch and everything kept between forward and
+            backward pass, as the compiler has laid them out.
+        compile_s: time until the update was compiled.
     """
 
     name: str
@@ -84,6 +99,7 @@ class Trained(NamedTuple):
     best: float
     median: float
     utilisation: float
+    memory_mb: float
     compile_s: float
 
 
@@ -92,31 +108,46 @@ def main(argv: list[str]) -> None:
     del argv
     console = Console()
     console.print(f"{os.cpu_count()} cores, {jax.devices()[0].device_kind}")
-    measured: list[Trained] = []
-    peaks: list[float] = []
+    peaks = [_matrix_peak()]
+    trained = list(_trained(console, peaks)) if "training" in _PART.value else []
+    engines = _engines(console) if "control" in _PART.value else {}
+    console.print(_table(trained, engines, max(peaks)))
+    if _JSON.value:
+        found = [*_figures(trained, max(peaks)), *control_engines.figures(engines)]
+        Path(_JSON.value).write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _trained(console: Console, peaks: list[float]) -> Iterator[Trained]:
     for length in sorted(set(_LENGTHS.value)):
         for name, (parameters, loss) in _models(length):
-            found = _train(name, length, parameters, loss, peaks)
-            measured.append(found)
+            one = _train(name, length, parameters, loss, peaks)
             console.print(
-                f"{found.name} at T={length}: {found.median:,.0f} steps/s,"
-                f" utilisation {found.utilisation:.2f}"
+                f"{one.name} at T={length}: {one.median:,.0f} steps/s,"
+                f" utilisation {one.utilisation:.2f}"
             )
+            yield one
             gc.collect()
-    console.print(_table(measured, max(peaks)))
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    console.print(f"peak memory of the process {peak_mb:,.0f} MB")
-    if _JSON.value:
-        figures = list(_figures(measured, max(peaks), peak_mb))
-        Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _engines(console: Console) -> dict[str, control_engines.Figures]:
+    found: dict[str, control_engines.Figures] = {}
+    with tempfile.TemporaryDirectory() as name:
+        console.print(f"exporting the {_PRESET.value} preset")
+        control_engines.write(Path(name), _PRESET.value)
+        for engine in dict.fromkeys(_ENGINES.value):
+            found[engine] = control_engines.run(
+                engine, Path(name), _CONTROL_STEPS.value
+            )
+            load = os.getloadavg()[0]
+            console.print(f"{engine}: load of the machine {load:.1f}")
+    return found
 
 
 def _models(length: int) -> Iterator[tuple[str, tuple[Parameters, Loss]]]:
     """The models to measure, each made when its turn comes."""
     for name in _MODELS.value:
         if name in sequence_models.BASELINES:
-            if name != "transformer" or length <= _LONGEST_ATTENTION.value:
-                yield name, _baseline(sequence_models.BASELINES[name](length))
+            yield name, _baseline(sequence_models.BASELINES[name](length))
         else:
             yield name, _wavecore(name.removeprefix("wavecore "))
 
@@ -178,10 +209,11 @@ def _train(
 
     count = sum(x.size for x in jax.tree.leaves(parameters))
     began = time.perf_counter()
-    step = jax.jit(update, donate_argnums=0)
-    state = step((parameters, optimizer.init(parameters)), batch)
-    jax.block_until_ready(state)
+    state = (parameters, optimizer.init(parameters))
+    step = jax.jit(update, donate_argnums=0).lower(state, batch).compile()
     compile_s = time.perf_counter() - began
+    state = step(state, batch)
+    jax.block_until_ready(state)
     seconds, used = [], []
     for _ in range(_REPEATS.value):
         peak = _matrix_peak()
@@ -199,8 +231,20 @@ def _train(
         _BATCH.value * length / min(seconds),
         _BATCH.value * length / statistics.median(seconds),
         statistics.median(used),
+        _memory_mb(step),
         compile_s,
     )
+
+
+def _memory_mb(compiled: jax.stages.Compiled) -> float:
+    laid_out = compiled.memory_analysis()
+    held = (
+        laid_out.argument_size_in_bytes
+        + laid_out.output_size_in_bytes
+        + laid_out.temp_size_in_bytes
+        - laid_out.alias_size_in_bytes
+    )
+    return held / 1e6
 
 
 def _batch(length: int) -> tuple[jax.Array, ...]:
@@ -234,31 +278,54 @@ def _matrix_peak() -> float:
 _product = jax.jit(jnp.matmul)
 
 
-def _table(measured: list[Trained], peak: float) -> Table:
-    table = Table(title=f"Training, matrix peak {peak / 1e9:.0f} GFLOP/s")
-    for column in ("model", "T", "parameters", "steps/s", "best", "util.", "compile"):
-        table.add_column(column, justify="left" if column == "model" else "right")
-    for one in measured:
+def _table(
+    trained: list[Trained], engines: Mapping[str, control_engines.Figures], peak: float
+) -> Table:
+    table = Table(
+        title=f"WaveCore {_PRESET.value}, matrix peak {peak / 1e9:.0f} GFLOP/s"
+    )
+    columns = ("T", "steps/s", "best", "of LSTM", "util.", "compile, s")
+    latency = ("p50, us", "p99, us", "start, s", "growth, KB")
+    for column in ("model or engine", *columns, *latency, "memory, MB"):
+        table.add_column(column, justify="left" if " or " in column else "right")
+    lstm = _lstm(trained)
+    for one in trained:
+        base = lstm.get(one.length)
         table.add_row(
             one.name,
             f"{one.length}",
-            f"{one.parameters / 1e6:.2f} M",
             f"{one.median:,.0f}",
             f"{one.best:,.0f}",
+            f"{one.median / base:.2f} x" if base else "",
             f"{one.utilisation:.2f}",
-            f"{one.compile_s:.1f} s",
+            f"{one.compile_s:.1f}",
+            *("" for _ in latency),
+            f"{one.memory_mb:,.0f}",
+        )
+    table.add_section()
+    for engine, found in engines.items():
+        table.add_row(
+            engine,
+            *("" for _ in columns),
+            f"{found['p50']:.0f}",
+            f"{found['p99']:.0f}",
+            f"{found['start']:.2f}",
+            f"{found['growth']:.0f}",
+            f"{found['memory']:.0f}",
         )
     return table
 
 
-def _figures(
-    measured: list[Trained], peak: float, peak_mb: float
-) -> Iterator[dict[str, object]]:
+def _lstm(trained: list[Trained]) -> dict[int, float]:
+    """Speed of the LSTM by length, where it was measured."""
+    return {one.length: one.median for one in trained if one.name == "lstm"}
+
+
+def _figures(trained: list[Trained], peak: float) -> Iterator[dict[str, object]]:
     """Each speed beside the LSTM's at the same length, where that was measured."""
-    lstm = {one.length: one.median for one in measured if one.name == "lstm"}
+    lstm = _lstm(trained)
     yield _figure("matrix peak", peak / 1e9, "GFLOP/s")
-    yield _figure("peak memory", peak_mb, "MB")
-    for one in measured:
+    for one in trained:
         name = f"train {one.name} T={one.length}"
         base = lstm.get(one.length)
         yield {
@@ -268,6 +335,7 @@ def _figures(
         }
         yield _figure(f"{name} parameters", one.parameters, "parameters")
         yield _figure(f"{name} utilisation", one.utilisation, "of matrix peak")
+        yield _figure(f"{name} memory", one.memory_mb, "MB")
 
 
 def _figure(name: str, value: float, unit: str) -> dict[str, object]:

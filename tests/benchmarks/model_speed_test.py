@@ -32,8 +32,8 @@ def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
     path = tmp_path_factory.mktemp("figures") / "model.json"
     done = _run(
-        *("--preset=tiny", "--length=8", "--length=20", "--longest_attention=8"),
-        *("--batch_size=2", "--repeats=2", f"--json={path}"),
+        *("--preset=tiny", "--length=8", "--length=20", "--engine=litert int8"),
+        *("--batch_size=2", "--repeats=2", "--control_steps=200", f"--json={path}"),
     )
     assert done.returncode == 0, done.stderr
     assert "matrix peak" in done.stdout
@@ -44,8 +44,12 @@ def test_every_model_is_measured_at_every_length(figures) -> None:
     for name in _MODELS:
         assert figures[f"train {name} T=8"]["value"] > 0
         assert 0 < figures[f"train {name} T=8 utilisation"]["value"] < 1
-    assert "train gru T=20" in figures
-    assert "train transformer T=20" not in figures
+        assert figures[f"train {name} T=20 memory"]["value"] > 0
+
+
+def test_engines_stand_in_the_same_table(figures) -> None:
+    assert figures["control step, litert int8, p50"]["unit"] == "us"
+    assert figures["control step, litert int8, memory"]["value"] > 10
 
 
 def test_speed_is_told_beside_the_lstms_at_the_same_length(figures) -> None:
@@ -58,7 +62,10 @@ def test_speed_is_told_beside_the_lstms_at_the_same_length(figures) -> None:
 
 def test_models_have_as_many_parameters_as_the_seed_preset(tmp_path: Path) -> None:
     path = tmp_path / "model.json"
-    done = _run("--length=4", "--batch_size=1", "--repeats=1", f"--json={path}")
+    done = _run(
+        *("--length=4", "--batch_size=1", "--repeats=1", "--part=training"),
+        f"--json={path}",
+    )
     assert done.returncode == 0, done.stderr
     counts = {
         one["name"]: one["value"]

@@ -7,20 +7,20 @@ import sys
 
 import pytest
 
-from tests.benchmarks import control_step
+from tests.benchmarks import control_engines
 from tests.benchmarks.control_process import ENGINES
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("engines")
-    control_step.write(folder, "tiny")
+    control_engines.write(folder, "tiny")
     return folder
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_engine_acts_within_seconds_and_says_what_it_needed(folder, engine):
-    found = control_step.run(engine, folder, 1000)
+    found = control_engines.run(engine, folder, 1000)
     assert 1 < found["p50"] <= found["p99"]
     assert 0.01 < found["start"] < 60
     assert 10 < found["memory"] < 2000
@@ -50,7 +50,7 @@ def test_control_process_loads_no_model_code(folder):
 def test_figures_compare_each_engine_with_the_f32_step_of_litert():
     int8 = {"p50": 50.0, "p99": 90.0, "start": 0.2, "memory": 60.0, "growth": 0.0}
     f32 = {**int8, "p50": 200.0}
-    found = list(control_step._figures({"litert int8": int8, "litert f32": f32}))
+    found = list(control_engines.figures({"litert int8": int8, "litert f32": f32}))
     (p50,) = (x for x in found if x["name"] == "control step, litert int8, p50")
     assert p50 == {
         "name": "control step, litert int8, p50",

@@ -1,31 +1,21 @@
-"""Measures the control step in each engine, each in a fresh process on one thread.
+"""The control step in each engine, each in a fresh process on one thread.
 
-    ./bazelw run -c opt //tests/benchmarks:control_step -- --json=control.json
-    ./bazelw run -c opt //tests/benchmarks:control_step -- --steps=1000000
-
-The model is the preset's with the numbers it is born with, exported by the code that
+The model is a preset's with the numbers it is born with, exported by the code that
 exports packages. A step is observation in, action out: copying in, computing, copying
 out, and the carry handed on. LiteRT runs in the robot's own policy on a verified
 package; `start` is from the start of the process to its first action, verifying and
-loading included. A million steps show whether memory grows.
-
-The figures are those of a machine with nothing else on it; the load that is printed
-says whether it was.
+loading included.
 """
 
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from absl import flags
-from rich.console import Console
-from rich.table import Table
 
 from model import (
     aligned_safetensors,
@@ -39,49 +29,19 @@ from model import (
     surfaces,
 )
 from model.wavecore import WaveCore
-from release import command_line, package
-from tests.benchmarks.control_process import ENGINES
+from release import package
+from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
 
-_STEPS = flags.DEFINE_integer("steps", 100_000, "Steps per engine.", lower_bound=100)
-_PRESET = flags.DEFINE_enum(
-    "preset", "seed", sorted(config.PRESETS), "Size of WaveCore."
-)
-_ENGINE = flags.DEFINE_multi_enum(
-    "engine", ENGINES, ENGINES, "Engines to measure; may be repeated."
-)
-_JSON = flags.DEFINE_string(
-    "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
-)
-
-STATE_SIZE, ACTION_SIZE, TASK_COUNT = 39, 4, 10
-"""A Meta-World robot with ten tasks."""
-_UNITS = {
+UNITS = {
     "p50": "us",
     "p99": "us",
     "start": "s",
     "memory": "MB",
     "growth": "KB",
 }
+"""Of the figures of one engine, by name."""
 
 Figures = Mapping[str, float]
-
-
-def main(argv: list[str]) -> None:
-    """Exports, measures what the flags name, prints the table, writes the JSON."""
-    del argv
-    console = Console()
-    with tempfile.TemporaryDirectory() as name:
-        console.print(f"exporting the {_PRESET.value} preset")
-        write(Path(name), _PRESET.value)
-        measured: dict[str, Figures] = {}
-        for engine in dict.fromkeys(_ENGINE.value):
-            measured[engine] = run(engine, Path(name), _STEPS.value)
-            load = os.getloadavg()[0]
-            console.print(f"{engine}: load of the machine {load:.1f}")
-    console.print(_table(measured))
-    if _JSON.value:
-        figures = list(_figures(measured))
-        Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def write(folder: Path, preset: str) -> None:
@@ -98,7 +58,7 @@ def write(folder: Path, preset: str) -> None:
 
 
 def run(engine: str, folder: Path, steps: int) -> Figures:
-    """Figures of one engine, by the names of `_UNITS`."""
+    """Figures of one engine, by the names of `UNITS`."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
@@ -184,31 +144,16 @@ def _write_package(folder: Path, model: WaveCore) -> None:
     )
 
 
-def _table(measured: Mapping[str, Figures]) -> Table:
-    table = Table(title=f"Control step, {_PRESET.value} preset, {_STEPS.value:,} steps")
-    table.add_column("engine")
-    for name, unit in _UNITS.items():
-        table.add_column(f"{name}, {unit}", justify="right")
-    for engine, figures in measured.items():
-        digits = {"start": 2}
-        table.add_row(engine, *(f"{figures[n]:.{digits.get(n, 0)}f}" for n in _UNITS))
-    return table
-
-
-def _figures(measured: Mapping[str, Figures]) -> Iterator[dict[str, object]]:
+def figures(measured: Mapping[str, Figures]) -> Iterator[dict[str, object]]:
     """Each figure beside the f32 step of LiteRT, where that was measured."""
-    for engine, figures in measured.items():
-        for name, value in figures.items():
+    for engine, found in measured.items():
+        for name, value in found.items():
             base = measured.get("litert f32", {}).get(name)
             compared = base and engine != "litert f32" and name != "growth"
             yield {
                 "name": f"control step, {engine}, {name}",
                 "value": value,
-                "unit": _UNITS[name],
+                "unit": UNITS[name],
                 "vs": f"control step, litert f32, {name}" if compared else None,
                 "ratio": value / base if base and compared else None,
             }
-
-
-if __name__ == "__main__":
-    command_line.run(main)
