@@ -73,8 +73,8 @@ def test_command_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert "package in export/pi5-cpu, got none; name a run" in line
+    assert "package in export/pi5-cpu, got none; name a run" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,7 @@ from cloud.mesh import MeshShape
 from cloud.testing import training_episodes
 from cloud.train_config import TrainConfig
 
-VERTEX = TrainConfig(preset="vertex").for_platform("cpu")
+VERTEX = TrainConfig(preset="vertex", compute_dtype="float32")
 SIZES = (39, 4, 10)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from cloud import cpu_features
 from model import config as model_config
 from model.config import PresetTraining
 
@@ -37,8 +38,8 @@ class TrainConfig:
         accumulation_steps: parts of equal numbers of windows that a batch is worked
             through in, one after the other, with the same result; 0: the preset's.
         compute_dtype: `float32` or `bfloat16`, of matrices and activations; `auto`:
-            the preset's on an accelerator, float32 on a CPU. Parameters, moments and
-            average are float32 in any case.
+            the preset's where the device has instructions for it, else float32.
+            Parameters, moments and average are float32 in any case.
         remat: `on` computes blocks again in the backward pass instead of keeping
             them, `off` does not; `auto`: the preset's.
 
@@ -105,12 +106,14 @@ class TrainConfig:
     def for_platform(self, platform: str) -> "TrainConfig":
         """The same with a dtype in the place of `auto`; platform: `cpu`, `gpu`, …
 
-        A CPU computes products of bfloat16 slower than those of float32.
+        A CPU without instructions for it computes products of bfloat16 slower than
+        those of float32.
         """
         if self.compute_dtype != "auto":
             return self
         preset = model_config.PRESET_TRAINING[self.preset]
-        dtype = "float32" if platform == "cpu" else preset.compute_dtype
+        fast = platform != "cpu" or cpu_features.multiplies_bfloat16()
+        dtype = preset.compute_dtype if fast else "float32"
         return dataclasses.replace(self, compute_dtype=dtype)
 
 

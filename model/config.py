@@ -310,7 +310,9 @@ PRESET_TRAINING: dict[str, PresetTraining] = {
     "tiny": PresetTraining(),
     "pi5": PresetTraining(),
     # Longer windows for the longer memory; 2048 steps per batch fill a CPU.
-    "seed": PresetTraining(batch_size=16, sequence_length=128),
+    "seed": PresetTraining(
+        compute_dtype="bfloat16", batch_size=16, sequence_length=128
+    ),
     # A wider model bears a smaller rate: by Yang et al. 2022, arXiv:2203.03466,
     # table 3, Adam's falls with the width; from 2e-3 at 384 to 1e-3 at 768.
     "rtx3050": PresetTraining(

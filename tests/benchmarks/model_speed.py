@@ -6,9 +6,11 @@
 Training: control steps per second of a whole update (forward, backward, clipped
 gradient, AdamW) on batches [16, T], for WaveCore in each form of its recurrence and
 for an LSTM, a GRU and a causal transformer from flax.nnx with 3.0 million
-parameters each. Utilisation is 6 FLOP per parameter and step, over the speed of a
-matrix product [2048, 512] x [512, 1536] measured before each update. Best and median of
-`--repeats`; memory is what the compiled update holds at once.
+parameters each, in f32 and with matrices and activations in bfloat16, as the trainer
+does it where the device has instructions for that. Utilisation is 6 FLOP per parameter
+and step, over the speed of a matrix product [2048, 512] x [512, 1536] in f32, whatever
+the model computes in, measured before each update. Best and median of `--repeats`;
+memory is what the compiled update holds at once.
 
 Control: the step in each engine, in a process of its own on one thread
 (`control_engines.py`); memory is that of the process. A million steps show whether it
@@ -18,6 +20,7 @@ Machines that others use are noisy, so compare within one run.
 """
 
 import gc
+import itertools
 import json
 import os
 import statistics
@@ -60,6 +63,9 @@ _NAMES = (
 _MODELS = flags.DEFINE_multi_enum(
     "model", _NAMES, _NAMES, "Models to measure; may be repeated."
 )
+_DTYPES = flags.DEFINE_multi_enum(
+    "dtype", ["float32", "bfloat16"], ["float32", "bfloat16"], "Of training."
+)
 _ENGINES = flags.DEFINE_multi_enum(
     "engine", ENGINES, ENGINES, "Engines to measure; may be repeated."
 )
@@ -82,7 +88,7 @@ class Trained(NamedTuple):
     """How fast one model trains.
 
     Attributes:
-        name: model, and form of its recurrence.
+        name: model, form of its recurrence, and bfloat16 where it computes in that.
         length: steps per sequence.
         parameters: numbers that an update changes.
         best: control steps per second of the fastest update.
@@ -118,9 +124,13 @@ def main(argv: list[str]) -> None:
 
 
 def _trained(console: Console, peaks: list[float]) -> Iterator[Trained]:
-    for length in sorted(set(_LENGTHS.value)):
+    for length, dtype in itertools.product(
+        sorted(set(_LENGTHS.value)), dict.fromkeys(_DTYPES.value)
+    ):
         for name, (parameters, loss) in _models(length):
-            one = _train(name, length, parameters, loss, peaks)
+            told = name if dtype == "float32" else f"{name} {dtype}"
+            computed = _computed_in(dtype, loss)
+            one = _train(told, length, parameters, computed, peaks)
             console.print(
                 f"{one.name} at T={length}: {one.median:,.0f} steps/s,"
                 f" utilisation {one.utilisation:.2f}"
@@ -176,12 +186,27 @@ def _wavecore(form: str) -> tuple[Parameters, Loss]:
     return trained, loss
 
 
+def _computed_in(dtype: str, loss: Loss) -> Loss:
+    """The loss with matrices and inputs of a dtype; what is updated stays f32."""
+
+    def narrow(parameters: Parameters, batch: tuple[jax.Array, ...]) -> jax.Array:
+        parameters = jax.tree.map(
+            lambda x: x.astype(dtype) if x.ndim > 1 else x, parameters
+        )
+        return loss(parameters, batch)
+
+    return narrow
+
+
 def _baseline(model: nnx.Module) -> tuple[Parameters, Loss]:
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
 
     def loss(parameters: Parameters, batch: tuple[jax.Array, ...]) -> jax.Array:
         states, task, actions, following = batch
-        said = nnx.merge(graph, parameters, rest)(states, task)  # type: ignore[operator]
+        # Layers of flax compute in the widest dtype of what they are given.
+        dtype = next(x.dtype for x in jax.tree.leaves(parameters) if x.ndim > 1)
+        narrow = jax.tree.map(lambda x: x.astype(dtype), parameters)
+        said = nnx.merge(graph, narrow, rest)(states.astype(dtype), task.astype(dtype))  # type: ignore[operator]
         return _error(*said, actions, following)
 
     return parameters, loss

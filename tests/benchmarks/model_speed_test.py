@@ -45,6 +45,7 @@ def test_every_model_is_measured_at_every_length(figures) -> None:
         assert figures[f"train {name} T=8"]["value"] > 0
         assert 0 < figures[f"train {name} T=8 utilisation"]["value"] < 1
         assert figures[f"train {name} T=20 memory"]["value"] > 0
+        assert figures[f"train {name} bfloat16 T=20"]["vs"] == "train lstm T=20"
 
 
 def test_engines_stand_in_the_same_table(figures) -> None:
@@ -63,7 +64,13 @@ def test_speed_is_told_beside_the_lstms_at_the_same_length(figures) -> None:
 def test_models_have_as_many_parameters_as_the_seed_preset(tmp_path: Path) -> None:
     path = tmp_path / "model.json"
     done = _run(
-        *("--length=4", "--batch_size=1", "--repeats=1", "--part=training"),
+        *(
+            "--length=4",
+            "--batch_size=1",
+            "--repeats=1",
+            "--part=training",
+            "--dtype=float32",
+        ),
         f"--json={path}",
     )
     assert done.returncode == 0, done.stderr
