@@ -2,11 +2,13 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from model import errors, functions, onnx_graph, onnx_step, testing
@@ -68,3 +70,11 @@ def test_program_without_a_translation_is_refused_by_name():
 def test_file_that_is_no_model_is_refused():
     with pytest.raises(errors.ExportError, match="that onnxruntime runs"):
         onnx_step.load(b"no model")
+
+
+def test_runtime_that_checks_the_file_cannot_report_to_anybody():
+    """Releases from 1.30 on carry an uploader, which this repository does not want."""
+    libraries = list(Path(onnxruntime.__file__).parent.rglob("*.so*"))
+    assert libraries
+    for path in libraries:
+        assert b"Applications6Events" not in path.read_bytes(), path
