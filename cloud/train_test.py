@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from absl import app, flags
 
-from cloud import programs, train
+from cloud import cpu_features, programs, train
 from cloud.bless import Gates
 from cloud.errors import MeshError
 from cloud.mesh import MeshShape
@@ -162,7 +162,8 @@ def test_preset_decides_what_the_command_leaves_out() -> None:
 def test_metadata_tell_the_dtype_and_the_mesh() -> None:
     parse("--preset=vertex")
     told = train.settings_from_flags().training_config()
-    assert told["compute_dtype"] == "float32"
+    fast = cpu_features.multiplies_bfloat16()
+    assert told["compute_dtype"] == ("bfloat16" if fast else "float32")
     assert told["remat"] == "on"
     assert told["mesh"] == "data=1,fsdp=1"
 
