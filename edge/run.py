@@ -83,6 +83,7 @@ _STATE_DIR = flags.DEFINE_string(
 _ROBOT_ID = flags.DEFINE_string(
     "robot_id", "sim-00", "name of this device; never leaves it unhashed"
 )
+flags.register_validator(_ROBOT_ID, bool, "expected the name of this device")
 _EPISODES = flags.DEFINE_integer(
     "episodes", 1, "episodes per robot string", lower_bound=1
 )
