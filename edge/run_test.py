@@ -114,6 +114,23 @@ def offer_wrong_target(publisher: Publisher, _: bytes) -> None:
     tampering.replace_tar(publisher, package.pack_tar(folder), digest)
 
 
+def offer_unblessed(publisher: Publisher, _: bytes) -> None:
+    publisher.release(2, now=datetime.now(UTC))
+    folder = publisher.folder / "package-2"
+    (folder / package.BLESSING).unlink()
+    tampering.replace_tar(publisher, package.pack_tar(folder))
+
+
+def offer_blessed_by_another_key(publisher: Publisher, _: bytes) -> None:
+    digest = publisher.release(2, now=datetime.now(UTC))
+    folder = publisher.folder / "package-2"
+    trusted = (folder / package.PROVENANCE).read_bytes()
+    other = PrivateKey.generate(development=True)
+    tiny_package.sign_package(folder, digest, other)
+    (folder / package.PROVENANCE).write_bytes(trusted)
+    tampering.replace_tar(publisher, package.pack_tar(folder))
+
+
 def offer_older(publisher: Publisher, first: bytes) -> None:
     tampering.envelope(publisher).write_bytes(first)
 
@@ -131,6 +148,11 @@ def offer_path_traversal(publisher: Publisher, _: bytes) -> None:
         (offer_wrongly_signed, "key"),
         (offer_expired, "expiry"),
         (offer_wrong_target, "pi5-cpu"),
+        (offer_unblessed, "blessing.intoto.jsonl, got none"),
+        (
+            offer_blessed_by_another_key,
+            "blessing.intoto.jsonl: expected a signature by",
+        ),
         (offer_older, "above 2"),
         (offer_path_traversal, "../../escaped"),
     ],
