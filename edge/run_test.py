@@ -91,6 +91,23 @@ def test_channel_run_activates_drives_and_sums_up(
     assert again.returncode == 0, again.stderr
 
 
+def test_channel_may_be_a_path_from_where_the_caller_stands(
+    tmp_path: Path,
+    publisher: Publisher,
+    episode: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(publisher.root))
+    flags = channel_flags(publisher, episode, tmp_path)
+    flags[0] = f"--channel=channels/{tiny_package.CHANNEL}.json"
+    done = run(*flags, "--allow_development_keys")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "state" / "current").exists()
+    flags[0] = "--channel=elsewhere/nightly.json"
+    match = f"{publisher.root.as_uri()}/elsewhere/nightly.json: expected <store URI>"
+    refused(1, match, *flags, "--allow_development_keys")
+
+
 def offer_unsigned(publisher: Publisher, _: bytes) -> None:
     publisher.release(2, now=datetime.now(UTC))
     tampering.remove_signatures(publisher)
