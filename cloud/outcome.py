@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from cloud import locations
 from cloud.bless import Decision, Verdict
 from cloud.evaluation_report import EvaluationReport
 from cloud.report import interval_text, microseconds, percent_text
@@ -71,7 +72,7 @@ class Outcome:
                 "package": str(self.package),
                 "package_digest": self.evaluation.package_digest,
                 "report": str(self.report),
-                "channel": self.channel,
+                "channel": locations.shown(self.channel),
                 "published": self.published,
                 "verdict": self.decision.verdict.value,
                 "reasons": list(self.decision.reasons),
@@ -82,19 +83,26 @@ class Outcome:
         """The command that tries the package on a simulated robot.
 
         A published package is taken from its channel; another can only be run as a
-        candidate.
+        candidate. The episodes go into a folder beside the robot's state.
         """
         task = min(self.evaluation.tasks, default="reach-v3")
         robot = f"--robot={self.evaluation.environment}:{task}"
         if self.published:
             source = [
-                f"--channel={self.channel}",
+                f"--channel={locations.shown(self.channel)}",
                 f"--keyring={self.keyring}",
                 "--allow_development_keys",
             ]
         else:
             source = [f"--candidate={self.package}"]
-        arguments = [*source, robot, "--episodes=5", f"--state_dir={self.state_dir}"]
+        recorded = self.state_dir.with_name(f"{self.state_dir.name}-episodes")
+        arguments = [
+            *source,
+            robot,
+            "--episodes=5",
+            f"--state_dir={self.state_dir}",
+            f"--record_dir={recorded}",
+        ]
         return "./bazelw run //edge:run -- " + shlex.join(arguments)
 
     def show(self, console: Console) -> None:
@@ -171,7 +179,9 @@ class Outcome:
         }
 
     def _places(self) -> list[tuple[str, str]]:
-        channel = self.channel if self.published else f"{self.channel} (unchanged)"
+        channel = locations.shown(self.channel)
+        if not self.published:
+            channel += " (unchanged)"
         return [
             ("package", str(self.package)),
             ("channel", channel),

@@ -59,8 +59,15 @@ def test_summary_has_the_figures_by_name() -> None:
     assert summary["train_steps_per_s"] == 50.0
     assert summary["train_seconds"] == 60.0
     assert summary["package"] == "/store/run/export/pi5-cpu"
-    assert summary["channel"] == "file:///store/channels/nightly.json"
+    assert summary["channel"] == "/store/channels/nightly.json"
     assert summary["verdict"] == "blessed"
+
+
+def test_channel_in_a_bucket_is_named_by_its_uri() -> None:
+    uri = "gs://bucket/prefix/channels/nightly.json"
+    remote = dataclasses.replace(OUTCOME, channel=uri)
+    assert json.loads(remote.summary())["channel"] == uri
+    assert f"--channel={uri} " in remote.next_command()
 
 
 def test_table_shows_success_beside_the_expert_and_what_to_run() -> None:
@@ -70,8 +77,10 @@ def test_table_shows_success_beside_the_expert_and_what_to_run() -> None:
     assert "50 unseen seeds per task" in text
     assert all(len(line) <= 80 for line in text.splitlines()[:14])
     assert "verdict   blessed" in text
-    assert "--channel=file:///store/channels/nightly.json" in text
+    assert "channel   /store/channels/nightly.json\n" in text
+    assert "--channel=/store/channels/nightly.json" in text
     assert "--allow_development_keys" in text
+    assert "--state_dir=/cache/robot --record_dir=/cache/robot-episodes\n" in text
 
 
 def test_package_that_was_not_published_is_run_as_a_candidate() -> None:
@@ -90,3 +99,4 @@ def test_package_that_was_not_published_is_run_as_a_candidate() -> None:
     assert "(unchanged)" in text
     assert "--candidate=/store/run/export/pi5-cpu" in text
     assert "--channel=" not in text
+    assert "--record_dir=/cache/robot-episodes" in text

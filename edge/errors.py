@@ -54,6 +54,14 @@ class KeyFileError(EdgeError):
     """A robot key file is missing, malformed or readable by others."""
 
 
+class EpisodeTermsError(EdgeError):
+    """What was kept of an episode's robot and consent is malformed."""
+
+
+class OtherRobotError(EdgeError):
+    """A private folder holds an episode that another robot recorded."""
+
+
 class RedactionError(EdgeError):
     """A value cannot be redacted, so its episode stays private."""
 

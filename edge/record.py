@@ -10,7 +10,8 @@ are removed once their redacted copy is safe.
 
 A simulated episode depends on its flags and its seed alone. Running the same command
 again records what is missing and nothing twice; other flags or seeds add episodes. What
-an earlier run left unfinished is turned into episodes first, with the tag `recovered`.
+an earlier run of the same robot left unfinished is turned into episodes first, with the
+tag `recovered` and with the consent that the earlier run was given.
 """
 
 import contextlib
@@ -58,6 +59,7 @@ _OUTPUT = flags.DEFINE_string(
 _ROBOT_ID = flags.DEFINE_string(
     "robot_id", "sim-00", "Name of this robot; leaves it only as a keyed hash."
 )
+flags.register_validator(_ROBOT_ID, bool, "expected the name of this robot")
 _SIM_START = flags.DEFINE_string(
     "sim_start",
     registry.DEFAULT_SIM_START,

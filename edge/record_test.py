@@ -185,7 +185,9 @@ def test_bad_value_is_refused_before_anything_is_recorded(tmp_path, flag, reason
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("flag", ["--episodes=0", "--nonsense=1", "stray", "--pace=x"])
+@pytest.mark.parametrize(
+    "flag", ["--episodes=0", "--nonsense=1", "stray", "--pace=x", "--robot_id="]
+)
 def test_wrong_usage_exits_with_2(tmp_path, flag):
     done = record(tmp_path / "out", flag)
     assert done.returncode == 2
@@ -209,7 +211,7 @@ def test_private_folder_that_others_can_read_is_refused(tmp_path):
     assert list(private.iterdir()) == []
 
 
-def kill_while_recording(out):
+def kill_while_recording(out, *more):
     """Kills the recorder in its third episode; returns what it printed until then."""
     running = processes.start(
         "edge.record",
@@ -218,6 +220,7 @@ def kill_while_recording(out):
         "--seed=7",
         f"--output={out}",
         "--pace=realtime",
+        *more,
     )
     said = [running.stdout.readline(), running.stdout.readline()]
     private = out.with_name(out.name + ".private")
@@ -260,6 +263,27 @@ def test_killed_recorder_loses_no_step_it_kept_and_the_next_run_goes_on(tmp_path
     assert kept.steps["is_last"].tolist() == [False] * (count - 1) + [True]
     assert (again.steps["action"][:count] == kept.steps["action"]).all()
     assert list((tmp_path / "out.private").iterdir()) == []
+
+
+def test_killed_recorders_episode_keeps_its_robot_and_its_consent(tmp_path):
+    out, private = tmp_path / "out", tmp_path / "out.private"
+    _, unfinished = kill_while_recording(out, "--robot_id=kitchen-arm")
+    before = processes.tree(tmp_path)
+    other = record(out, "--robot_id=hall-arm", "--consent", episodes=3)
+    assert other.returncode == 1
+    assert "got one of robot 'kitchen-arm'" in one_line(other)
+    assert processes.tree(tmp_path) == before
+    assert sorted(path.suffix for path in private.iterdir()) == [".journal", ".json"]
+    same = record(out, "--robot_id=kitchen-arm", "--consent", episodes=3)
+    assert same.returncode == 0, same.stderr
+    key = robot_key.simulated("kitchen-arm")
+    told = [sidecar.parse(path.read_bytes()) for path in sidecars_in(out)]
+    assert {one.robot_hash for one in told} == {key.robot_hash("kitchen-arm")}
+    assert {one.keyid for one in told} == {key.keyid}
+    consent = {one.episode_id: one.consent.granted for one in told}
+    assert not consent[unfinished]
+    # Two were whole before the kill, and one was recorded again with the flag.
+    assert sorted(consent.values()) == [False, False, False, True]
 
 
 def test_two_recorders_cannot_share_a_folder(tmp_path):

@@ -4,7 +4,7 @@
 
 All before the last arrow lies in a private folder. Each arrow is durable before the
 next begins: a crash at any instant leaves the raw episode, the shared one, or both,
-and `recover` finishes what was begun.
+and `recover` finishes what was begun, under the terms that it was begun with.
 """
 
 import contextlib
@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge import private_folder
+from edge import episode_terms, private_folder
 from edge.clock import rfc3339_from_unix_ns
+from edge.episode_terms import EpisodeTerms
+from edge.errors import OtherRobotError
 from edge.recorder import EpisodeRecorder
 from edge.redact import transforms
 from edge.redact.redactor import Redactor
@@ -22,7 +24,15 @@ from edge.robot_key import RobotKey
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_VERSION
 from release.digest import sha256_bytes
-from rlds import durable_file, example_codec, reader, sidecar, tfrecord, writer
+from rlds import (
+    durable_file,
+    example_codec,
+    journal,
+    reader,
+    sidecar,
+    tfrecord,
+    writer,
+)
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
@@ -94,8 +104,8 @@ class Recording:
         self._private = private
         self._key = key
         self._robot_id = robot_id
-        self._consent = consent
-        self._redactor = Redactor(key.robot_hash(robot_id))
+        self._terms = EpisodeTerms(robot_id, key.keyid, consent)
+        self._redactor = Redactor(key.robot_hash)
         self._directory: TfdsDirectory | None = None
 
     def held(self, episode_id: str) -> Held:
@@ -121,7 +131,8 @@ class Recording:
         """Opens the private journal of an episode that begins now.
 
         Raises:
-            RldsError: the journal cannot be written.
+            RldsError: the journal or its terms cannot be written; a journal that was
+                made holds no step and goes with the next `recover`.
         """
         metadata = EpisodeMetadata(
             schema_version=SCHEMA_VERSION,
@@ -141,7 +152,10 @@ class Recording:
             operator=provenance.operator,
         )
         spec = EpisodeSpec(robot.state_size, robot.action_size)
-        return EpisodeRecorder(self._private, spec, metadata)
+        # The journal first: it is refused where an episode of this id has terms.
+        recorder = EpisodeRecorder(self._private, spec, metadata)
+        episode_terms.write(self._private, episode_id, self._terms)
+        return recorder
 
     def publish(self, closed: ClosedEpisode) -> Published:
         """Redacts, signs and shares a raw episode, then removes the raw one.
@@ -149,6 +163,8 @@ class Recording:
         Raises:
             UncoveredFieldError: a sensitive field has no transform; nothing is shared.
             RedactionError: a value cannot be redacted; nothing is shared.
+            OtherRobotError: another robot, or one with another key, recorded it.
+            EpisodeTermsError: what was kept of its terms is malformed.
             RldsError: a file cannot be read or written; the raw episode stays.
         """
         return self._publish(closed.path)
@@ -156,24 +172,68 @@ class Recording:
     def recover(self) -> Iterator[Published]:
         """Shares what an interrupted recording left in the private folder.
 
+        Each episode has the consent it was begun with, and none where that is not
+        known.
+
         Raises:
+            OtherRobotError: another robot, or one with another key, left an episode;
+                nothing is changed.
             RldsError, EdgeError: as `publish`; what was left stays.
         """
+        for name in episode_terms.episodes(self._private):
+            terms = episode_terms.read(self._private, name)
+            if terms is not None and self._holds(name):
+                self._require_own(name, terms)
         writer.recover(self._private)
         for path in sorted(self._private.glob(f"*{writer.EPISODE_SUFFIX}")):
             yield self._publish(path)
+        for name in episode_terms.episodes(self._private):
+            episode_terms.remove(self._private, name)
 
     def _publish(self, path: Path) -> Published:
         raw = reader.read_episode(path)
-        if self.held(raw.metadata.episode_id) is Held.NOTHING:
+        name = raw.metadata.episode_id
+        if self.held(name) is Held.NOTHING:
+            terms = self._terms_of(raw)
+            self._require_own(name, terms)
             redacted, record = self._redactor.redact(raw)
             framed = tfrecord.frame(example_codec.encode(redacted))
-            signed = self._sidecar(redacted, record, framed)
+            signed = self._sidecar(redacted, record, framed, terms.consent)
             self._shared_folder(redacted.spec).add(framed, signed)
         path.unlink()
+        episode_terms.remove(self._private, name)
         durable_file.fsync_folder(self._private)
-        name = raw.metadata.episode_id
         return Published(name, self._episode_path(name), raw.num_steps)
+
+    def _terms_of(self, raw: Episode) -> EpisodeTerms:
+        """What was kept when the episode began; no consent where nothing was."""
+        metadata = raw.metadata
+        kept = episode_terms.read(self._private, metadata.episode_id)
+        if kept is not None:
+            return kept
+        at = transforms.coarsen_time(metadata.start_time)
+        return EpisodeTerms(
+            metadata.robot_hash, self._key.keyid, Consent(False, "unknown", at)
+        )
+
+    def _require_own(self, name: str, terms: EpisodeTerms) -> None:
+        """Refuses another robot's episode, which this one's key must not sign."""
+        own = self._terms
+        if (terms.robot_id, terms.keyid) != (own.robot_id, own.keyid):
+            raise OtherRobotError(
+                f"{self._private / name}: expected an unfinished episode of robot"
+                f" {own.robot_id!r} with key {own.keyid[:12]}, got one of robot"
+                f" {terms.robot_id!r} with key {terms.keyid[:12]}; run once with the"
+                " --robot_id and --key_file that recorded it, or record into another"
+                " folder"
+            )
+
+    def _holds(self, name: str) -> bool:
+        """Whether the private folder holds an episode, begun or whole."""
+        return any(
+            (self._private / f"{name}{suffix}").exists()
+            for suffix in (journal.SUFFIX, writer.EPISODE_SUFFIX)
+        )
 
     def _shared_folder(self, spec: EpisodeSpec) -> TfdsDirectory:
         if self._directory is None:
@@ -187,7 +247,11 @@ class Recording:
         return self._output / f"{episode_id}{SIDECAR_SUFFIX}"
 
     def _sidecar(
-        self, episode: Episode, record: RedactionRecord, framed: bytes
+        self,
+        episode: Episode,
+        record: RedactionRecord,
+        framed: bytes,
+        consent: Consent,
     ) -> bytes:
         metadata = episode.metadata
         violations = int(episode.steps["safety_violation"].sum())
@@ -200,7 +264,7 @@ class Recording:
                 num_steps=episode.num_steps,
                 robot_hash=metadata.robot_hash,
                 date=metadata.start_time[:10],
-                consent=self._consent,
+                consent=consent,
                 safety=Safety(violations=violations, escalated=violations > 0),
                 privacy=record,
                 package_digest=metadata.package_digest,
@@ -228,8 +292,8 @@ def opened(
         private: folder of raw episodes, mode 0700.
         key: the robot's secrets.
         robot_id: the robot's name, which never leaves it.
-        consent: whether the operator lets these episodes be uploaded, those that are
-            recovered included.
+        consent: whether the operator lets the episodes that begin here be uploaded;
+            those that are recovered have their own.
 
     Raises:
         OutputFolderError: another recording writes there, or others can read

@@ -9,13 +9,15 @@ import pytest
 from edge import recording, robot_key
 from edge.clock import SimulatedClock
 from edge.control import ControlStep
-from edge.errors import OutputFolderError, RedactionError
+from edge.errors import OtherRobotError, OutputFolderError, RedactionError
 from edge.recording import Held, Provenance, opened
+from edge.robot_key import RobotKey
 from edge.robots.robot import Observation
 from edge.robots.simulated_point import SPEC
 from edge.testing import processes, shared_episodes
-from rlds import durable_file, reader, tfds_directory
-from rlds.errors import DiskError
+from rlds import durable_file, reader, sidecar, tfds_directory
+from rlds.errors import DiskError, EpisodeExistsError
+from rlds.sidecar import Consent, Safety
 
 NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"
 ROBOT_ID = shared_episodes.ROBOT_ID
@@ -26,9 +28,9 @@ def folders(tmp_path):
     return tmp_path / "out", tmp_path / "private"
 
 
-def open_folders(folders, consent=True):
+def open_folders(folders, consent=True, robot_id=ROBOT_ID, key=None):
     said = recording.operator_consent(consent, shared_episodes.START_UNIX_NS)
-    return opened(*folders, robot_key.simulated(ROBOT_ID), ROBOT_ID, said)
+    return opened(*folders, key or robot_key.simulated(robot_id), robot_id, said)
 
 
 def step(number, is_last=False, violation=False):
@@ -70,19 +72,111 @@ def test_shared_folder_holds_nothing_until_the_episode_is_published(folders):
     assert list(folders[1].iterdir()) == []
 
 
-def test_journal_that_a_crash_left_is_shared_as_recovered(folders):
+def kill_while_recording(folders, steps=4, **said):
+    """Dies by SIGKILL in the middle of an episode."""
     child = os.fork()
     if child == 0:
-        with open_folders(folders) as recording_open:
-            begin(recording_open, steps=4)
+        with open_folders(folders, **said) as recording_open:
+            begin(recording_open, steps=steps)
             os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    assert [path.name for path in folders[1].iterdir()] == [f"{NAME}.journal"]
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def sidecar_of(folders):
+    raw = (folders[0] / f"{NAME}{tfds_directory.SIDECAR_SUFFIX}").read_bytes()
+    return sidecar.parse(raw)
+
+
+def test_journal_that_a_crash_left_is_shared_as_recovered(folders):
+    kill_while_recording(folders)
+    left = {path.name for path in folders[1].iterdir()}
+    assert left == {f"{NAME}.journal", f"{NAME}.terms.json"}
     with open_folders(folders) as recording_open:
         (published,) = recording_open.recover()
         assert recording_open.held(NAME) is Held.RECOVERED
     assert published.num_steps == 4
     assert list(folders[1].iterdir()) == []
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_recovered_episode_has_the_consent_that_it_was_recorded_under(folders, granted):
+    kill_while_recording(folders, consent=granted)
+    with open_folders(folders, consent=not granted) as recording_open:
+        assert len(list(recording_open.recover())) == 1
+    assert sidecar_of(folders).consent == Consent(
+        granted, "operator", "2026-01-01T08:00:00Z"
+    )
+
+
+def test_recovered_episode_of_unknown_terms_has_nobodys_consent(folders):
+    kill_while_recording(folders)
+    (folders[1] / f"{NAME}.terms.json").unlink()
+    with open_folders(folders) as recording_open:
+        assert len(list(recording_open.recover())) == 1
+    assert sidecar_of(folders).consent == Consent(
+        False, "unknown", "2026-01-01T08:00:00Z"
+    )
+
+
+OTHER_KEY = RobotKey(robot_key.simulated("another").signing, bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("other", "match"),
+    [
+        ({"robot_id": "point-2"}, "robot 'point-2' with key .* robot 'point-1'"),
+        ({"key": OTHER_KEY}, f"with key {OTHER_KEY.keyid[:12]}, got one .* --key_file"),
+    ],
+)
+def test_episode_of_another_robot_is_refused_and_left_to_the_robot_that_began_it(
+    folders, other, match
+):
+    kill_while_recording(folders)
+    before = processes.tree(folders[1])
+    with (
+        open_folders(folders, **other) as recording_open,
+        pytest.raises(OtherRobotError, match=match) as caught,
+    ):
+        list(recording_open.recover())
+    assert "\n" not in str(caught.value)
+    assert processes.tree(folders[1]) == before
+    assert list(folders[0].iterdir()) == []
+    with open_folders(folders) as recording_open:
+        assert len(list(recording_open.recover())) == 1
+    key = robot_key.simulated(ROBOT_ID)
+    assert sidecar_of(folders).robot_hash == key.robot_hash(ROBOT_ID)
+    assert sidecar_of(folders).keyid == key.keyid
+
+
+def test_episode_of_another_robot_and_unknown_terms_stays_private(folders):
+    kill_while_recording(folders)
+    (folders[1] / f"{NAME}.terms.json").unlink()
+    with (
+        open_folders(folders, robot_id="point-2") as recording_open,
+        pytest.raises(OtherRobotError),
+    ):
+        list(recording_open.recover())
+    assert list(folders[0].iterdir()) == []
+    with open_folders(folders) as recording_open:
+        assert [one.num_steps for one in recording_open.recover()] == [4]
+
+
+def test_crash_before_the_first_step_leaves_nothing_to_recover(folders):
+    kill_while_recording(folders, steps=0)
+    with open_folders(folders) as recording_open:
+        assert list(recording_open.recover()) == []
+    assert list(folders[0].iterdir()) == list(folders[1].iterdir()) == []
+
+
+def test_second_episode_of_a_name_leaves_the_terms_of_the_first(folders):
+    kill_while_recording(folders, consent=False)
+    before = processes.tree(folders[1])
+    with (
+        open_folders(folders, consent=True) as recording_open,
+        pytest.raises(EpisodeExistsError),
+    ):
+        begin(recording_open)
+    assert processes.tree(folders[1]) == before
 
 
 @pytest.mark.parametrize("writes", range(4))
@@ -142,9 +236,8 @@ def test_safety_violation_escalates_an_episode_without_consent(folders):
         )
         recorder.append(step(0, is_last=True, violation=True))
         recording_open.publish(recorder.close(success=False))
-    raw = (folders[0] / f"{NAME}{tfds_directory.SIDECAR_SUFFIX}").read_bytes()
-    assert b'"safety":{"escalated":true,"violations":1}' in raw
-    assert b'"granted":false' in raw
+    assert sidecar_of(folders).safety == Safety(violations=1, escalated=True)
+    assert not sidecar_of(folders).consent.granted
 
 
 @pytest.mark.parametrize("shared", [0, 1])

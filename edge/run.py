@@ -52,7 +52,8 @@ _ROBOT = flags.DEFINE_list(
 _CHANNEL = flags.DEFINE_string(
     "channel",
     None,
-    "channel to follow: file:///STORE/channels/NAME.json or gs://BUCKET/…",
+    "channel to follow: STORE/channels/NAME.json, where STORE is a folder, "
+    "file:///FOLDER or gs://BUCKET/PREFIX",
 )
 _OFFLINE = flags.DEFINE_bool(
     "offline", False, "run the active package without asking its channel"
@@ -83,6 +84,7 @@ _STATE_DIR = flags.DEFINE_string(
 _ROBOT_ID = flags.DEFINE_string(
     "robot_id", "sim-00", "name of this device; never leaves it unhashed"
 )
+flags.register_validator(_ROBOT_ID, bool, "expected the name of this device")
 _EPISODES = flags.DEFINE_integer(
     "episodes", 1, "episodes per robot string", lower_bound=1
 )
@@ -262,7 +264,7 @@ def _driver() -> Driver:
     now = datetime.now(UTC)
     if _CHANNEL.value:
         device = Device(_ROBOT_ID.value, RUNTIME_VERSION)
-        active = update.update(state, _CHANNEL.value, keys, device, now)
+        active = update.update(state, _uri(_CHANNEL.value), keys, device, now)
     else:
         active = update.active_package(state, keys, now)
     _say(
@@ -270,6 +272,13 @@ def _driver() -> Driver:
         f"release {active.installed.release_counter}: {active.move.value}"
     )
     return package_driver(active.package.intact, active.installed.channel)
+
+
+def _uri(location: str) -> str:
+    """The URI of a place given as one, or as a path, which may be relative."""
+    if "://" in location:
+        return location
+    return Path(location).expanduser().absolute().as_uri()
 
 
 def _trials() -> Iterator[Trial]:

@@ -91,6 +91,23 @@ def test_channel_run_activates_drives_and_sums_up(
     assert again.returncode == 0, again.stderr
 
 
+def test_channel_may_be_a_path_from_where_the_caller_stands(
+    tmp_path: Path,
+    publisher: Publisher,
+    episode: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(publisher.root))
+    flags = channel_flags(publisher, episode, tmp_path)
+    flags[0] = f"--channel=channels/{tiny_package.CHANNEL}.json"
+    done = run(*flags, "--allow_development_keys")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "state" / "current").exists()
+    flags[0] = "--channel=elsewhere/nightly.json"
+    match = f"{publisher.root.as_uri()}/elsewhere/nightly.json: expected <store URI>"
+    refused(1, match, *flags, "--allow_development_keys")
+
+
 def offer_unsigned(publisher: Publisher, _: bytes) -> None:
     publisher.release(2, now=datetime.now(UTC))
     tampering.remove_signatures(publisher)
@@ -114,6 +131,23 @@ def offer_wrong_target(publisher: Publisher, _: bytes) -> None:
     tampering.replace_tar(publisher, package.pack_tar(folder), digest)
 
 
+def offer_unblessed(publisher: Publisher, _: bytes) -> None:
+    publisher.release(2, now=datetime.now(UTC))
+    folder = publisher.folder / "package-2"
+    (folder / package.BLESSING).unlink()
+    tampering.replace_tar(publisher, package.pack_tar(folder))
+
+
+def offer_blessed_by_another_key(publisher: Publisher, _: bytes) -> None:
+    digest = publisher.release(2, now=datetime.now(UTC))
+    folder = publisher.folder / "package-2"
+    trusted = (folder / package.PROVENANCE).read_bytes()
+    other = PrivateKey.generate(development=True)
+    tiny_package.sign_package(folder, digest, other)
+    (folder / package.PROVENANCE).write_bytes(trusted)
+    tampering.replace_tar(publisher, package.pack_tar(folder))
+
+
 def offer_older(publisher: Publisher, first: bytes) -> None:
     tampering.envelope(publisher).write_bytes(first)
 
@@ -131,6 +165,11 @@ def offer_path_traversal(publisher: Publisher, _: bytes) -> None:
         (offer_wrongly_signed, "key"),
         (offer_expired, "expiry"),
         (offer_wrong_target, "pi5-cpu"),
+        (offer_unblessed, "blessing.intoto.jsonl, got none"),
+        (
+            offer_blessed_by_another_key,
+            "blessing.intoto.jsonl: expected a signature by",
+        ),
         (offer_older, "above 2"),
         (offer_path_traversal, "../../escaped"),
     ],

@@ -22,10 +22,10 @@ Transform = Callable[[Any], Any]
 class Redactor:
     """The transforms of one robot."""
 
-    def __init__(self, robot_hash: str) -> None:
-        """Redacts episodes of the robot whose keyed hash is `robot_hash`."""
+    def __init__(self, robot_hash: Callable[[str], str]) -> None:
+        """Redacts episodes of a robot whose key turns its id into `robot_hash(id)`."""
         self._transforms: Mapping[str, Transform] = {
-            "keyed_hash": lambda robot_id: robot_hash,
+            "keyed_hash": robot_hash,
             "coarse_time": transforms.coarsen_time,
             "coarse_location": transforms.coarsen_location,
             "allow_list": transforms.allow_tags,

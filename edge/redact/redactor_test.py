@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -11,7 +12,11 @@ from rlds.episode import Episode, EpisodeMetadata
 from rlds.redaction_record import missing_fields
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 
-HASH = "ab" * 32
+
+def keyed_hash(robot_id):
+    return hashlib.sha256(b"a key" + robot_id.encode()).hexdigest()
+
+
 METADATA = EpisodeMetadata(
     schema_version=SCHEMA_VERSION,
     episode_id="019b7892-1c00-7d15-8162-71f76a1f35ef",
@@ -45,10 +50,10 @@ def make_episode(spec, **changes):
 
 def test_every_sensitive_field_is_changed_and_named_in_the_record():
     raw = make_episode(EpisodeSpec(2, 1))
-    redacted, record = Redactor(HASH).redact(raw)
+    redacted, record = Redactor(keyed_hash).redact(raw)
     assert redacted.metadata == dataclasses.replace(
         raw.metadata,
-        robot_hash=HASH,
+        robot_hash=keyed_hash("kitchen-arm"),
         start_time="2026-03-04T09:00:00Z",
         location="52.5,13.4",
         tags=("simulated",),
@@ -58,9 +63,16 @@ def test_every_sensitive_field_is_changed_and_named_in_the_record():
     assert record.attested
 
 
+def test_each_episode_hides_the_robot_that_it_names():
+    redactor = Redactor(keyed_hash)
+    for name in ("kitchen-arm", "hall-arm"):
+        raw = make_episode(EpisodeSpec(2, 1), robot_hash=name)
+        assert redactor.redact(raw)[0].metadata.robot_hash == keyed_hash(name)
+
+
 def test_raw_episode_is_left_as_it_was_and_the_steps_are_the_same():
     raw = make_episode(EpisodeSpec(2, 1))
-    redacted, _ = Redactor(HASH).redact(raw)
+    redacted, _ = Redactor(keyed_hash).redact(raw)
     assert raw.metadata == METADATA
     for name, values in raw.steps.items():
         np.testing.assert_array_equal(redacted.steps[name], values)
@@ -75,7 +87,7 @@ def test_raw_episode_is_left_as_it_was_and_the_steps_are_the_same():
 )
 def test_image_or_sound_has_no_transform_so_the_episode_is_refused(spec, field):
     with pytest.raises(UncoveredFieldError, match="stays private") as caught:
-        Redactor(HASH).redact(make_episode(spec))
+        Redactor(keyed_hash).redact(make_episode(spec))
     assert caught.value.fields == (field,)
 
 
@@ -90,7 +102,7 @@ def test_field_that_becomes_sensitive_is_refused_until_a_transform_covers_it(
     )
     monkeypatch.setattr(spec_file, "FIELDS", fields)
     with pytest.raises(UncoveredFieldError) as caught:
-        Redactor(HASH).redact(make_episode(EpisodeSpec(2, 1)))
+        Redactor(keyed_hash).redact(make_episode(EpisodeSpec(2, 1)))
     assert caught.value.fields == ("environment_id",)
     assert "\n" not in str(caught.value)
 
@@ -98,9 +110,9 @@ def test_field_that_becomes_sensitive_is_refused_until_a_transform_covers_it(
 def test_value_that_cannot_be_redacted_is_refused():
     raw = make_episode(EpisodeSpec(2, 1), location="1 Main Street")
     with pytest.raises(RedactionError):
-        Redactor(HASH).redact(raw)
+        Redactor(keyed_hash).redact(raw)
 
 
 def test_every_numeric_transform_of_the_spec_is_known():
     wanted = {f.transform for f in spec_file.FIELDS if f.scope == "episode"} - {None}
-    assert wanted == set(redactor_file.Redactor(HASH).transform_names)
+    assert wanted == set(redactor_file.Redactor(keyed_hash).transform_names)

@@ -312,6 +312,16 @@ def test_mirror_with_another_bazel_is_refused(machine):
 def test_forbidden_namespaces_are_named(machine):
     (machine.folder / "no_namespaces").touch()
     assert_refused(machine.run("version"), "user namespaces are forbidden")
+    # The machine's bubblewrap failed, and so did the root's.
+    assert (machine.folder / "loader_arguments").exists()
+
+
+def test_forbidden_namespaces_without_bubblewrap_are_named_before_fetching(machine):
+    (machine.bin / "bwrap").unlink()
+    machine.program("unshare", "#!/bin/bash\nexit 1\n")
+    assert_refused(machine.run("version"), "user namespaces are forbidden", "bazelisk")
+    assert machine.log() == []
+    assert machine.roots() == []
 
 
 @pytest.mark.parametrize("home", ["", "/", "/absent"])
@@ -325,6 +335,23 @@ def test_cache_path_with_a_space_is_refused(machine):
 
 
 # --- Inside the root ---
+
+
+def test_machine_without_bubblewrap_uses_the_roots_with_the_roots_loader(machine):
+    (machine.bin / "bwrap").unlink()
+    machine.program("unshare", "#!/bin/bash\n")
+    result = machine.run("version")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "root bazel: version"
+    (root,) = machine.roots()
+    own = root / "usr/lib/x86_64-linux-gnu"
+    used = (machine.folder / "loader_arguments").read_text().splitlines()
+    assert used[:3] == ["--library-path", str(own), str(root / "usr/bin/bwrap")]
+
+
+def test_bubblewrap_of_the_machine_comes_before_the_roots(machine):
+    assert machine.run("version").returncode == 0
+    assert not (machine.folder / "loader_arguments").exists()
 
 
 def test_bazel_sees_its_folders_and_not_the_whole_machine(machine, tmp_path):

@@ -83,6 +83,12 @@ PATH=$root/bin:$MACHINE/bin
 "$@"
 """
 
+_ROOT_LOADER = r"""#!/bin/bash
+printf '%s\n' "$@" > "$MACHINE/loader_arguments"
+shift 2
+exec "$@"
+"""
+
 _ROOT_BAZEL = r"""#!/bin/bash
 arguments=("$@")
 while [[ ${1-} == -* || ${1-} == [0-9]* ]]; do shift; done
@@ -184,6 +190,8 @@ class Machine:
             "1",
             {
                 java: b"java",
+                "usr/bin/bwrap": _BWRAP.encode(),
+                "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2": _ROOT_LOADER.encode(),
                 # A package that was built before /bin and /usr/bin were merged.
                 "bin/old": b"old",
                 "usr/share/doc/others/copyright": b"text",

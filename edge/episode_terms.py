@@ -1,0 +1,109 @@
+"""Whose an episode is and what its operator said, kept beside its journal.
+
+    <episode_id>.terms.json   in the private folder, mode 0600
+
+The file is durable before the first step is kept and goes when the raw episode goes.
+An episode that a crash cut short is therefore shared as it was begun, whatever the run
+that recovers it was told.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Final
+
+from edge.errors import EpisodeTermsError
+from release.errors import MalformedError, OversizedError
+from release.json_fields import Fields, decode
+from rlds import canonical_json, durable_file
+from rlds.sidecar import Consent
+
+SCHEMA_VERSION: Final = 1
+SUFFIX: Final = ".terms.json"
+_LIMIT_BYTES: Final = 64 * 1024
+_KEYS: Final = ("schema_version", "robot_id", "keyid", "consent")
+_CONSENT_KEYS: Final = ("granted", "by", "at")
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeTerms:
+    """What is settled when an episode begins.
+
+    Attributes:
+        robot_id: the robot's own name, which never leaves it.
+        keyid: id of the robot's key, which hides the name and signs the sidecar.
+        consent: whether the episode may be uploaded.
+    """
+
+    robot_id: str
+    keyid: str
+    consent: Consent
+
+
+def write(folder: Path, episode_id: str, terms: EpisodeTerms) -> None:
+    """Keeps the terms of an episode, durably.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    value = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(terms)}
+    raw = canonical_json.encode(value)
+    durable_file.write(_path(folder, episode_id), raw, mode=0o600)
+
+
+def read(folder: Path, episode_id: str) -> EpisodeTerms | None:
+    """The terms of an episode; None where nothing was kept.
+
+    Raises:
+        EpisodeTermsError: the file is there and holds something else.
+        DiskError: it cannot be read.
+    """
+    path = _path(folder, episode_id)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_LIMIT_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise durable_file.disk_error(path, "to read the terms", e) from e
+    try:
+        return _parse(raw, path)
+    except (MalformedError, OversizedError) as e:
+        raise EpisodeTermsError(
+            f"{path}: expected {e.expected}, got {e.got}; the episode stays private:"
+            " remove this file to share it without consent"
+        ) from e
+
+
+def remove(folder: Path, episode_id: str) -> None:
+    """Removes the terms of an episode that is gone; nothing where there are none.
+
+    Raises:
+        DiskError: the file cannot be removed.
+    """
+    path = _path(folder, episode_id)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as e:
+        raise durable_file.disk_error(path, "to remove the terms", e) from e
+
+
+def episodes(folder: Path) -> list[str]:
+    """Ids of the episodes whose terms are kept, in order."""
+    return sorted(p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}"))
+
+
+def _path(folder: Path, episode_id: str) -> Path:
+    return folder / f"{episode_id}{SUFFIX}"
+
+
+def _parse(raw: bytes, path: Path) -> EpisodeTerms:
+    fields = Fields(decode(raw, path, _LIMIT_BYTES), path, _KEYS)
+    fields.version(SCHEMA_VERSION)
+    consent = fields.fields("consent", _CONSENT_KEYS)
+    return EpisodeTerms(
+        robot_id=fields.text("robot_id"),
+        keyid=fields.sha256("keyid"),
+        consent=Consent(
+            consent.boolean("granted"), consent.text("by"), consent.text("at")
+        ),
+    )

@@ -1,0 +1,52 @@
+import stat
+
+import pytest
+
+from edge import episode_terms
+from edge.episode_terms import EpisodeTerms
+from edge.errors import EpisodeTermsError
+from rlds.sidecar import Consent
+
+NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"
+TERMS = EpisodeTerms("arm-1", "ab" * 32, Consent(True, "operator", "2026-01-01T08Z"))
+
+
+def test_terms_are_read_as_written_and_are_the_owners_alone(tmp_path):
+    assert episode_terms.read(tmp_path, NAME) is None
+    episode_terms.write(tmp_path, NAME, TERMS)
+    assert episode_terms.read(tmp_path, NAME) == TERMS
+    assert episode_terms.episodes(tmp_path) == [NAME]
+    (path,) = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_removed_terms_are_not_known_and_may_be_removed_again(tmp_path):
+    episode_terms.write(tmp_path, NAME, TERMS)
+    episode_terms.remove(tmp_path, NAME)
+    episode_terms.remove(tmp_path, NAME)
+    assert episode_terms.read(tmp_path, NAME) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        (b"{", b"", "strict JSON"),
+        (b'"schema_version":1', b'"schema_version":2', "schema_version to be 1"),
+        (b'"granted":true', b'"granted":"yes"', "granted to be true or false"),
+        (b',"granted":true', b"", "field consent.granted"),
+        (b'"keyid":"ab', b'"keyid":"xx', "keyid to be 64"),
+        (b"{", b" " * 70_000 + b"{", "at most 65536 bytes"),
+    ],
+)
+def test_malformed_terms_are_one_error_that_says_what_to_do(tmp_path, old, new, match):
+    episode_terms.write(tmp_path, NAME, TERMS)
+    (path,) = tmp_path.iterdir()
+    changed = path.read_bytes().replace(old, new, 1)
+    path.write_bytes(changed)
+    with pytest.raises(EpisodeTermsError, match=match) as caught:
+        episode_terms.read(tmp_path, NAME)
+    assert str(path) in str(caught.value)
+    assert "remove this file" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == changed
