@@ -123,7 +123,7 @@ def _build(place: Path, source: CacheSource, episodes: Iterable[Episode]) -> Non
         raise DiskSpaceError(
             f"{place}: expected room for the steps of the dataset, got"
             f" {e.strerror} with {free_bytes / 1e6:.0f} MB free; free some, or name"
-            " another folder for work"
+            " another --cache_dir"
         ) from e
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -299,7 +299,7 @@ def _require_space(beside: Path, size_bytes: int) -> None:
         raise DiskSpaceError(
             f"{beside.parent}: expected {size_bytes / 1e6:.0f} MB of free disk for the"
             f" steps of the dataset, got {free_bytes / 1e6:.0f} MB; free some, or name"
-            " another folder for work"
+            " another --cache_dir"
         )
 
 
