@@ -5,7 +5,7 @@ robot's sizes, unknown tasks, too few steps. That numbers are finite is checked 
 `Episode` itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ from cloud.errors import DatasetError
 from model import jpeg_frames, losses
 from model.config import WaveCoreConfig
 from rlds.episode import Episode
+
+_SHORTEST_STEPS = 2
+"""One step to learn from, and what followed it."""
 
 
 class StepStream(NamedTuple):
@@ -52,7 +55,6 @@ def join(
     tasks: Sequence[str],
     state_size: int,
     action_size: int,
-    shortest_steps: int = 2,
     camera: WaveCoreConfig | None = None,
 ) -> StepStream:
     """Joins episodes into a stream, in the order given.
@@ -62,7 +64,6 @@ def join(
         tasks: every task of the episodes; `StepStream.tasks` counts in their order.
         state_size: n.
         action_size: a.
-        shortest_steps: the fewest steps that are enough.
         camera: the model that images are decoded for; None leaves them out.
 
     Raises:
@@ -74,11 +75,10 @@ def join(
         columns(episode, tasks, state_size, action_size, camera) for episode in episodes
     ]
     count = sum(len(part.starts) for part in parts)
-    if count < shortest_steps:
+    if count < _SHORTEST_STEPS:
         raise DatasetError(
-            f"training data: expected at least {shortest_steps} steps in all, got"
-            f" {count} in {len(episodes)} episodes; record more, or lower"
-            " sequence_length"
+            f"training data: expected at least {_SHORTEST_STEPS} steps in all, got"
+            f" {count} in {len(episodes)} episodes; record more"
         )
     stream = StepStream(*(_joined(column) for column in zip(*parts, strict=True)))
     shares = task_shares(np.bincount(stream.tasks, minlength=len(tasks)))
@@ -119,6 +119,17 @@ def columns(
         images=None if camera is None else _frames(episode, camera),
         audio_mel=steps.get("observation/audio_mel"),
     )
+
+
+def pieces(stream: StepStream, at_once: int) -> Iterator[StepStream]:
+    """A stream in pieces [t+1 ...] of at most `at_once` steps t, in order.
+
+    Each begins with the last step of the one before, which was only a next state there.
+    """
+    last = len(stream.starts) - 1
+    for begin in range(0, last, at_once):
+        end = min(begin + at_once, last) + 1
+        yield StepStream(*(None if c is None else c[begin:end] for c in stream))
 
 
 def task_shares(step_counts: np.ndarray) -> np.ndarray:
