@@ -1,5 +1,6 @@
 """A run's model is exported for another target, or the run is refused in one line."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -8,25 +9,12 @@ import pytest
 
 from cloud import export, package_build
 from cloud.errors import ExportSourceError
-from cloud.package_build import PackageFacts
-from cloud.testing import training_episodes
+from cloud.testing import package_facts, training_episodes
 from model import config, testing
 from model.errors import ShapeMismatchError
 from release import verify
 
-FACTS = PackageFacts(
-    family="wavecore",
-    version="0.1.1",
-    release_counter=3,
-    target="pi5-cpu",
-    action_minimum=-1.0,
-    action_maximum=1.0,
-    dataset_manifest="d" * 64,
-    code_commit="unversioned",
-    hardware="test machine",
-    training_config={"preset": "tiny"},
-    metrics={"held_out_loss": 0.1},
-)
+FACTS = dataclasses.replace(package_facts.FACTS, release_counter=3)
 
 
 @pytest.fixture(scope="module")

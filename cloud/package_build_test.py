@@ -12,25 +12,11 @@ import pytest
 
 from cloud import package_build
 from cloud.errors import DatasetError
-from cloud.package_build import BuiltPackage, PackageFacts
-from cloud.testing import training_episodes
+from cloud.package_build import BuiltPackage
+from cloud.testing import package_facts, training_episodes
 from model import config, targets, testing
 from release import package, verify
 from rlds.episode import Episode
-
-FACTS = PackageFacts(
-    family="wavecore",
-    version="0.1.1",
-    release_counter=1,
-    target="pi5-cpu",
-    action_minimum=-1.0,
-    action_maximum=1.0,
-    dataset_manifest="d" * 64,
-    code_commit="unversioned",
-    hardware="test machine",
-    training_config={"steps": 10},
-    metrics={"held_out_loss": 0.1},
-)
 
 
 def build(folder: Path, preferred_step: str = "f32") -> BuiltPackage:
@@ -40,7 +26,7 @@ def build(folder: Path, preferred_step: str = "f32") -> BuiltPackage:
         training_episodes.episodes(4, first=100),
         training_episodes.TASKS,
         folder,
-        FACTS,
+        package_facts.FACTS,
         preferred_step,
     )
 

@@ -8,25 +8,11 @@ import pytest
 
 from cloud import package_build, step_choice
 from cloud.evaluation_report import EvaluationReport, TaskResult
-from cloud.package_build import BuiltPackage, PackageFacts
+from cloud.package_build import BuiltPackage
 from cloud.success_rate import SuccessRate
-from cloud.testing import training_episodes
+from cloud.testing import package_facts, training_episodes
 from model import config, testing
 from release import verify
-
-FACTS = PackageFacts(
-    family="wavecore",
-    version="0.1.1",
-    release_counter=1,
-    target="pi5-cpu",
-    action_minimum=-1.0,
-    action_maximum=1.0,
-    dataset_manifest="d" * 64,
-    code_commit="unversioned",
-    hardware="test machine",
-    training_config={},
-    metrics={},
-)
 
 
 def report(successes: int, episodes: int = 250) -> EvaluationReport:
@@ -70,7 +56,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
         training_episodes.episodes(4, first=100),
         training_episodes.TASKS,
         tmp_path_factory.mktemp("job") / "pi5-cpu",
-        FACTS,
+        package_facts.FACTS,
         preferred_step="int8",
     )
 

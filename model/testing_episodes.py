@@ -3,8 +3,9 @@
 import numpy as np
 
 from model import testing
-from rlds.episode import Episode, EpisodeMetadata
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds import testing as rlds_testing
+from rlds.episode import Episode
+from rlds.spec import EpisodeSpec
 
 TASKS = ("left", "middle", "right")
 
@@ -15,23 +16,7 @@ def episode(task: str = "middle", length: int = 9, audio_size: int = 0) -> Episo
     sound = {"observation/audio_mel": testing.numbers(length, audio_size, seed=4)}
     return Episode(
         spec=EpisodeSpec(sizes.state_size, sizes.action_size, audio_size=audio_size),
-        metadata=EpisodeMetadata(
-            schema_version=SCHEMA_VERSION,
-            episode_id="00000000-0000-7000-8000-000000000001",
-            robot_hash="0" * 64,
-            robot_model="point",
-            environment_id="point:test",
-            package_digest="",
-            delta_digest="",
-            channel="",
-            software_version="0.1.0",
-            start_time="2026-01-01T08:00:00Z",
-            location="",
-            tags=(),
-            task=task,
-            success=True,
-            operator="expert",
-        ),
+        metadata=rlds_testing.metadata(task=task),
         steps={
             "observation/state": testing.numbers(length, sizes.state_size),
             **(sound if audio_size else {}),

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from cloud.colab import rollout_video
-from rlds.episode import Episode, EpisodeMetadata
+from rlds import testing
+from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
 
 STEPS = 90
@@ -19,23 +20,6 @@ def episode() -> Episode:
     state = np.zeros((STEPS, 39), np.float32)
     state[:, :3] = np.linspace(0, 0.3, STEPS)[:, None]
     state[:, 36:39] = 0.3
-    metadata = EpisodeMetadata(
-        schema_version="0.1.0",
-        episode_id="00000000-0000-7000-8000-000000000001",
-        robot_hash="0" * 64,
-        robot_model="sawyer",
-        environment_id="metaworld",
-        package_digest="",
-        delta_digest="",
-        channel="",
-        software_version="0.1.0",
-        start_time="2026-01-01T08:00:00Z",
-        location="",
-        tags=(),
-        task="reach-v3",
-        success=True,
-        operator="expert",
-    )
     spec = EpisodeSpec(state_size=39, action_size=4)
     steps = np.arange(STEPS)
     action = np.zeros((STEPS, 4), np.float32)
@@ -52,7 +36,7 @@ def episode() -> Episode:
         "deadline_missed": np.zeros(STEPS, bool),
         "safety_violation": np.zeros(STEPS, bool),
     }
-    return Episode(spec=spec, metadata=metadata, steps=arrays)
+    return Episode(spec=spec, metadata=testing.metadata(), steps=arrays)
 
 
 def test_paths_are_drawn_as_moving_pictures(episode: Episode, tmp_path: Path) -> None:

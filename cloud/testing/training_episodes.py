@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from rlds.episode import Episode, EpisodeMetadata
+from rlds import testing
+from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
 
 TASKS = ("left", "right")
@@ -18,23 +19,7 @@ def episode(index: int, length: int = 12) -> Episode:
     steps = np.arange(length)
     return Episode(
         spec=SPEC,
-        metadata=EpisodeMetadata(
-            schema_version="0.1.0",
-            episode_id=f"00000000-0000-7000-8000-{index:012d}",
-            robot_hash="0" * 64,
-            robot_model="point",
-            environment_id="point:test",
-            package_digest="",
-            delta_digest="",
-            channel="",
-            software_version="0.1.0",
-            start_time="2026-01-01T08:00:00Z",
-            location="",
-            tags=(),
-            task=TASKS[index % 2],
-            success=True,
-            operator="expert",
-        ),
+        metadata=testing.metadata(index, task=TASKS[index % 2]),
         steps={
             "observation/state": np.hstack(
                 [position, np.broadcast_to(goal, position.shape)]

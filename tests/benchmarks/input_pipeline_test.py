@@ -1,23 +1,9 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-_PROGRAM = Path(__file__).with_name("input_pipeline.py")
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(_PROGRAM), *arguments],
-        env=_ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.benchmarks import commands
 
 
 def test_every_place_is_measured_beside_the_trainer_and_nothing_stays(
@@ -25,7 +11,8 @@ def test_every_place_is_measured_beside_the_trainer_and_nothing_stays(
 ) -> None:
     path, folder = tmp_path / "figures", tmp_path / "work"
     folder.mkdir()
-    done = _run(
+    done = commands.run(
+        "input_pipeline.py",
         *("--episodes=24", "--steps=100", "--batches=3"),
         *(f"--folder={folder}", f"--json={path}"),
     )
@@ -40,7 +27,9 @@ def test_every_place_is_measured_beside_the_trainer_and_nothing_stays(
 
 
 def test_fewer_steps_than_a_window_are_refused_in_one_line() -> None:
-    done = _run("--episodes=1", "--steps=100", "--batches=2")
+    done = commands.run(
+        "input_pipeline.py", "--episodes=1", "--steps=100", "--batches=2"
+    )
     assert done.returncode == 1
     assert "expected at least 128 steps for a window, got 100" in done.stderr
     assert "Traceback" not in done.stderr

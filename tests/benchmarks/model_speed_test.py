@@ -1,13 +1,10 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-_PROGRAM = Path(__file__).with_name("model_speed.py")
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+from tests.benchmarks import commands
+
 _MODELS = (
     "wavecore sequential",
     "wavecore associative",
@@ -18,20 +15,11 @@ _MODELS = (
 )
 
 
-def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(_PROGRAM), *arguments],
-        env=_ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
     path = tmp_path_factory.mktemp("figures") / "model.json"
-    done = _run(
+    done = commands.run(
+        "model_speed.py",
         *("--preset=tiny", "--length=8", "--length=20", "--engine=litert int8"),
         *("--batch_size=2", "--repeats=2", "--control_steps=200", f"--json={path}"),
     )
@@ -63,7 +51,8 @@ def test_speed_is_told_beside_the_lstms_at_the_same_length(figures) -> None:
 
 def test_models_have_as_many_parameters_as_the_seed_preset(tmp_path: Path) -> None:
     path = tmp_path / "model.json"
-    done = _run(
+    done = commands.run(
+        "model_speed.py",
         *(
             "--length=4",
             "--batch_size=1",
@@ -84,6 +73,6 @@ def test_models_have_as_many_parameters_as_the_seed_preset(tmp_path: Path) -> No
 
 
 def test_unknown_model_names_the_known_ones() -> None:
-    done = _run("--model=mamba")
+    done = commands.run("model_speed.py", "--model=mamba")
     assert done.returncode == 2
     assert "wavecore sequential" in done.stderr

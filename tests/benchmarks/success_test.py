@@ -1,30 +1,16 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-_PROGRAM = Path(__file__).with_name("success.py")
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(_PROGRAM), *arguments],
-        env=_ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.benchmarks import commands
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """Rows by name, output, and the folder of demonstrations of one small run."""
     folder = tmp_path_factory.mktemp("success")
-    done = _run(
+    done = commands.run(
+        "success.py",
         *("--suite=poor", "--task=drawer-close-v3", "--model=wavecore", "--model=mlp"),
         *("--demonstrations=4", "--episodes=3", "--train_s=1"),
         *(f"--folder={folder / 'demonstrations'}", f"--json={folder / 'success.json'}"),
@@ -72,6 +58,6 @@ def test_demonstrations_are_kept_and_hold_what_poor_sensors_said(measured):
 
 
 def test_unknown_model_names_the_known_ones():
-    done = _run("--model=mamba")
+    done = commands.run("success.py", "--model=mamba")
     assert done.returncode == 2
     assert "wavecore, lstm" in done.stderr

@@ -1,28 +1,15 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-_PROGRAM = Path(__file__).with_name("updates.py")
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(_PROGRAM), *arguments],
-        env=_ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.benchmarks import commands
 
 
 def test_both_updates_are_measured_through_their_exports(tmp_path: Path) -> None:
     path = tmp_path / "updates.json"
-    done = _run(
+    done = commands.run(
+        "updates.py",
         *("--preset=tiny", "--calls=20", "--replays=3", "--windows=2", "--steps=6"),
         f"--json={path}",
     )
@@ -37,6 +24,6 @@ def test_both_updates_are_measured_through_their_exports(tmp_path: Path) -> None
 
 
 def test_unknown_preset_names_the_known_ones() -> None:
-    done = _run("--preset=huge")
+    done = commands.run("updates.py", "--preset=huge")
     assert done.returncode == 2
     assert "seed" in done.stderr
