@@ -58,6 +58,8 @@ def test_summary_has_the_figures_by_name() -> None:
     assert summary["success"] == {"reach-v3": 0.98}
     assert summary["train_steps_per_s"] == 50.0
     assert summary["train_seconds"] == 60.0
+    assert summary["train_loss"] == 0.05
+    assert summary["held_out_loss"] == 0.02
     assert summary["package"] == "/store/run/export/pi5-cpu"
     assert summary["channel"] == "/store/channels/nightly.json"
     assert summary["verdict"] == "blessed"
@@ -81,6 +83,26 @@ def test_table_shows_success_beside_the_expert_and_what_to_run() -> None:
     assert "--channel=/store/channels/nightly.json" in text
     assert "--allow_development_keys" in text
     assert "--state_dir=/cache/robot --record_dir=/cache/robot-episodes\n" in text
+
+
+def test_table_shows_losses_throughput_and_latency() -> None:
+    rows = [line.strip("│ ") for line in shown(OUTCOME).splitlines() if "│" in line]
+    found = dict(map(str.strip, row.split("│")) for row in rows if row.count("│") == 1)
+    assert found == {
+        "training loss": "0.05000",
+        "held-out loss": "0.02000",
+        "training steps": "3,000",
+        "training speed": "50.0 steps/s",
+        "training time": "60.0 s",
+        "whole job": "100.0 s",
+        "control step, p50 and p99": "80 us, 120 us",
+    }
+
+
+def test_figures_tell_what_was_not_measured_and_what_was_resumed() -> None:
+    partly = dataclasses.replace(OUTCOME, train_loss=None, resumed_from=1200)
+    assert partly.figures()["training loss"] == "not measured"
+    assert partly.figures()["training steps"] == "3,000, from 1,200"
 
 
 def test_package_that_was_not_published_is_run_as_a_candidate() -> None:

@@ -58,6 +58,7 @@ class WorkProgress:
                 TimeRemainingColumn(),
                 console=console,
                 refresh_per_second=4,
+                get_time=clock_s,
             )
             self._task = self._bar.add_task(title, total=total, detail="")
 

@@ -1,4 +1,4 @@
-"""Tests of progress where there is no terminal: one line per interval."""
+"""Tests of progress: a bar on a terminal, elsewhere one line per interval."""
 
 import io
 
@@ -29,10 +29,18 @@ def test_log_gets_one_line_per_interval_and_the_end() -> None:
     ]
 
 
-def test_terminal_gets_a_bar() -> None:
+def test_terminal_gets_a_bar_with_figures_and_the_time_left() -> None:
     text = io.StringIO()
+    now_s = 0.0
+
+    def clock_s() -> float:
+        return now_s
+
     console = Console(file=text, width=120, force_terminal=True)
-    with WorkProgress(console, "train", 10, "steps") as shown:
-        shown.show(10, "loss 0.010")
-    assert "10/10" in text.getvalue()
-    assert "loss 0.010" in text.getvalue()
+    with WorkProgress(console, "train", 100, "steps", clock_s=clock_s) as shown:
+        for step in range(1, 61):
+            now_s += 2.0
+            shown.show(step, f"loss {1 / step:.3f}, 0.5 steps/s")
+    (*_, last) = [line for line in text.getvalue().splitlines() if "60/100" in line]
+    for part in ("train", "loss 0.017, 0.5 steps/s", "0:02:00", "left", "0:01:20"):
+        assert part in last

@@ -9,7 +9,6 @@ another folder's runfiles makes possible, `imports_test.py` refuses.
 
 import os
 import re
-import shutil
 import subprocess
 from itertools import product
 from pathlib import Path
@@ -31,9 +30,9 @@ def package_groups() -> str:
 
 
 def bazel_command(state: Path) -> list[str]:
-    """A Bazel with a state folder of its own and no settings but these."""
-    bazel = shutil.which("bazel", path="/usr/bin:/usr/local/bin")
-    assert bazel, "expected bazel in /usr/bin or /usr/local/bin; run it by ./bazelw"
+    """The Bazel that was started, with a state folder and settings of its own."""
+    bazel = Path(os.environ["RUNNING_BAZEL"]).read_text()
+    assert bazel, "expected bazel on PATH where Bazel was started; start it by ./bazelw"
     command = [bazel, "--nohome_rc", f"--output_user_root={state}"]
     debian_java = Path("/usr/lib/jvm/default-java")
     if debian_java.exists():

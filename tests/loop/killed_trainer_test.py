@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -48,7 +49,7 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
     whole.mkdir()
     killed.mkdir()
     dataset = copy_of_dataset(tmp_path)
-    binaries.run("cloud/train", *flags(whole, dataset))
+    assert_shows_progress(binaries.run("cloud/train", *flags(whole, dataset)))
     expected = json.loads((whole / "summary.json").read_bytes())
     assert expected["resumed_from"] is None
 
@@ -59,6 +60,12 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
     assert found["package_digest"] == expected["package_digest"]
     assert found["held_out_loss"] == expected["held_out_loss"]
     assert len(list(runs(killed))) == 1
+
+
+def assert_shows_progress(printed: str) -> None:
+    """A log has steps, loss, speed and the time left, the last step always."""
+    line = r"^train: 3000 of 3000 steps, loss \d+\.\d{4}, \d+\.\d steps/s, 0 s left$"
+    assert re.search(line, printed, re.MULTILINE), printed
 
 
 def kill_after_a_checkpoint(folder: Path, dataset: Path) -> None:

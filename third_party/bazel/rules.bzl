@@ -6,7 +6,8 @@ def bazel_rules():
     """Declares rules_python, the one rule set that is loaded here, and its skylib.
 
     rules_python's version is the one which Debian ships, because debian.bazelrc puts
-    Debian's copies in their place where the release host is out of reach.
+    Debian's copies in their place where the release host is out of reach. skylib is
+    one patch release behind Debian's; ../README.md says why.
     """
     http_archive(
         name = "bazel_skylib",
