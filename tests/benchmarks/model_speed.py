@@ -10,7 +10,8 @@ parameters each, in f32 and with matrices and activations in bfloat16, as the tr
 does it where the device has instructions for that. Utilisation is 6 FLOP per parameter
 and step, over the speed of a matrix product [2048, 512] x [512, 1536] in f32, whatever
 the model computes in, measured before each update. Best and median of `--repeats`;
-memory is what the compiled update holds at once.
+memory is what the compiled update holds at once. What holds more than there is, such as
+attention over long sequences, is compiled and not run.
 
 Control: the step in each engine, in a process of its own on one thread
 (`control_engines.py`); memory is that of the process. A million steps show whether it
@@ -39,6 +40,7 @@ from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
+from cloud import memory_check
 from model import config, normalisation, recurrence, surfaces
 from model.wavecore import WaveCore
 from release import command_line
@@ -91,7 +93,7 @@ class Trained(NamedTuple):
         name: model, form of its recurrence, and bfloat16 where it computes in that.
         length: steps per sequence.
         parameters: numbers that an update changes.
-        best: control steps per second of the fastest update.
+        best: control steps per second of the fastest update; 0 where memory is short.
         median: of the median update.
         utilisation: share of the matrix peak, median over updates.
         memory_mb: parameters, moments, batch and everything kept between forward and
@@ -236,7 +238,9 @@ def _train(
     began = time.perf_counter()
     state = (parameters, optimizer.init(parameters))
     step = jax.jit(update, donate_argnums=0).lower(state, batch).compile()
-    compile_s = time.perf_counter() - began
+    compile_s, memory_mb = time.perf_counter() - began, _memory_mb(step)
+    if 1e6 * memory_mb > memory_check.available_bytes(jax.devices()[0])[0]:
+        return Trained(name, length, count, 0.0, 0.0, 0.0, memory_mb, compile_s)
     state = step(state, batch)
     jax.block_until_ready(state)
     seconds, used = [], []
@@ -256,7 +260,7 @@ def _train(
         _BATCH.value * length / min(seconds),
         _BATCH.value * length / statistics.median(seconds),
         statistics.median(used),
-        _memory_mb(step),
+        memory_mb,
         compile_s,
     )
 
@@ -319,7 +323,7 @@ def _table(
         table.add_row(
             one.name,
             f"{one.length}",
-            f"{one.median:,.0f}",
+            f"{one.median:,.0f}" if one.best else "no room",
             f"{one.best:,.0f}",
             f"{one.median / base:.2f} x" if base else "",
             f"{one.utilisation:.2f}",
@@ -353,6 +357,9 @@ def _figures(trained: list[Trained], peak: float) -> Iterator[dict[str, object]]
     for one in trained:
         name = f"train {one.name} T={one.length}"
         base = lstm.get(one.length)
+        yield _figure(f"{name} memory", one.memory_mb, "MB")
+        if not one.best:
+            continue
         yield {
             **_figure(name, one.median, "steps/s"),
             "vs": None if base is None else f"train lstm T={one.length}",
@@ -360,7 +367,6 @@ def _figures(trained: list[Trained], peak: float) -> Iterator[dict[str, object]]
         }
         yield _figure(f"{name} parameters", one.parameters, "parameters")
         yield _figure(f"{name} utilisation", one.utilisation, "of matrix peak")
-        yield _figure(f"{name} memory", one.memory_mb, "MB")
 
 
 def _figure(name: str, value: float, unit: str) -> dict[str, object]:
