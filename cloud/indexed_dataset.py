@@ -1,8 +1,8 @@
 """One split of a curated dataset that need not fit in memory.
 
 Opening it reads the manifest and one small index per shard; a shard that was not seen
-before is verified from end to end and indexed on the way. Its steps become a mapped
-cache once, from which training cuts windows.
+before, or was written again since, is verified from end to end and indexed on the way.
+Its steps become a mapped cache once, from which training cuts windows.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from cloud import dataset, indexed_episodes, locations, step_cache
 from cloud.errors import DatasetError
 from cloud.indexed_episodes import IndexedEpisodes
-from cloud.step_stream import StepStream
+from cloud.training_data import TrainingData
 from model.config import WaveCoreConfig
 from rlds import manifest as manifest_format
 from rlds.manifest import Manifest
@@ -39,13 +39,13 @@ class IndexedDataset:
     episodes: IndexedEpisodes
     work_folder: pathlib.Path
 
-    def stream(
+    def steps(
         self, tasks: Sequence[str], camera: WaveCoreConfig | None = None
-    ) -> StepStream:
+    ) -> TrainingData:
         """The steps of all episodes of `tasks`, mapped from a file.
 
         Args:
-            tasks: the tasks to keep; `StepStream.tasks` counts in their order.
+            tasks: the tasks to keep, in the order the model tells them apart.
             camera: the model that images are decoded for; None leaves them out.
 
         Raises:
@@ -61,23 +61,21 @@ class IndexedDataset:
                 f" of {', '.join(tasks)} in {self.split}, got episodes of"
                 f" {', '.join(self.episodes.tasks)}; name other tasks"
             )
-        spec = chosen[0].spec
         source = step_cache.CacheSource(
             self.manifest_digest,
             self.split,
             tuple(tasks),
-            spec.state_size,
-            spec.action_size,
+            *chosen.sizes,
             chosen.num_steps,
             camera,
         )
-        return step_cache.open_stream(self.work_folder / CACHES, source, chosen)
+        return step_cache.open_data(self.work_folder / CACHES, source, chosen)
 
 
 def open_split(
     uri_or_folder: str | pathlib.Path, split: str, work_folder: pathlib.Path
 ) -> IndexedDataset:
-    """Opens one split, and verifies each shard that has no index yet.
+    """Opens one split, and verifies each shard that is new or was written again.
 
     Args:
         uri_or_folder: the dataset's version folder, `…/<dataset>/vX.Y.Z`.

@@ -68,6 +68,11 @@ class IndexedEpisodes(Sequence[Episode]):
         return sum(record.num_steps for _, record in self.places)
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers in a state and in an action of the first episode."""
+        return self.places[0][1].state_size, self.places[0][1].action_size
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks of the episodes, each once, sorted."""
         return tuple(sorted({record.task for _, record in self.places}))
@@ -77,11 +82,17 @@ class IndexedEpisodes(Sequence[Episode]):
         wanted = tuple(place for place in self.places if place[1].task in tasks)
         return IndexedEpisodes(self.store, wanted)
 
+    def one_of_each_task(self) -> "IndexedEpisodes":
+        """The first episode of every task, in the same order."""
+        first = {place[1].task: place for place in reversed(self.places)}
+        found = tuple(p for p in self.places if first[p[1].task] is p)
+        return IndexedEpisodes(self.store, found)
+
 
 def open_episodes(
     uri: str, manifest: Manifest, split: str, index_folder: Path
 ) -> IndexedEpisodes:
-    """Opens one split; a shard that has no index yet is verified and indexed.
+    """Opens one split; a shard whose index is not of it is verified and indexed.
 
     Raises:
         DatasetError: a shard has another number of episodes than the manifest says.

@@ -1,62 +1,93 @@
-"""The two splits that a run trains on and is held out from, verified when loaded."""
+"""The two splits that a run trains on and is held out from, refused here or never.
+
+Shards that are new or were written again are verified from end to end; the steps of
+each split are mapped from a file, which is written when there is none of these data.
+A run that is resumed finds both and reads no episode.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
-from cloud import dataset
-from cloud.dataset import LoadedDataset
+import jax
+
+from cloud import indexed_dataset, memory_check
 from cloud.errors import DatasetError
+from cloud.indexed_dataset import IndexedDataset
+from cloud.indexed_episodes import IndexedEpisodes
 from cloud.job_settings import JobSettings
+from cloud.training_data import TrainingData
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """The two splits and the tasks that are trained."""
+    """What a run trains on, is held out from, and describes its package by.
 
-    train: LoadedDataset
-    validation: LoadedDataset
+    Attributes:
+        manifest: digest of the manifest, the dataset's identity.
+        tasks: the tasks that are trained.
+        train: episodes to learn from, read on demand.
+        validation: held-out episodes, the same; none of these tasks is allowed.
+        train_steps: all steps to learn from, mapped.
+        held_out_steps: all held-out steps, mapped; None without any.
+    """
+
+    manifest: str
     tasks: tuple[str, ...]
-
-    @property
-    def manifest(self) -> str:
-        """Digest of the manifest, the dataset's identity."""
-        return self.train.manifest_digest
+    train: IndexedEpisodes
+    validation: IndexedEpisodes
+    train_steps: TrainingData
+    held_out_steps: TrainingData | None
 
     @property
     def size_text(self) -> str:
         """How much there is, for people."""
-        train, validation = self.train.episodes, self.validation.episodes
         return (
-            f"{len(train)} train and {len(validation)} held-out episodes, "
+            f"{len(self.train)} train and {len(self.validation)} held-out episodes, "
             f"{len(self.tasks)} tasks"
         )
 
 
-def load_data(settings: JobSettings) -> Data:
-    """Loads both splits, every shard checked against the manifest.
+def open_data(settings: JobSettings) -> Data:
+    """Opens both splits and refuses what cannot be trained, before time is spent.
 
     Raises:
         DatasetError: a split is missing, or a wanted task is not in it.
-        ShardMismatchError: a shard changed.
+        ShardMismatchError, MalformedEpisodeError: a shard is not the manifest's, or
+            was written again and is not any more.
+        MemoryShortError: the preset needs more memory than there is; no steps were
+            written.
+        DiskSpaceError, DiskError: indexes or steps cannot be written.
     """
-    train = dataset.load(settings.dataset, "train")
-    validation = dataset.load(settings.dataset, "val")
-    known = sorted({episode.metadata.task for episode in train.episodes})
-    tasks = known if settings.tasks is None else sorted(settings.tasks)
+    train, validation = (
+        indexed_dataset.open_split(settings.dataset, split, settings.cache_folder)
+        for split in ("train", "val")
+    )
+    tasks = _tasks(settings, train)
+    chosen, held_out = (s.episodes.of_tasks(tasks) for s in (train, validation))
+    memory_check.require(
+        settings.train,
+        (*chosen.sizes, len(tasks)),
+        settings.mesh,
+        jax.local_devices(),
+    )
+    return Data(
+        manifest=train.manifest_digest,
+        tasks=tasks,
+        train=chosen,
+        validation=held_out,
+        train_steps=train.steps(tasks),
+        held_out_steps=validation.steps(tasks) if held_out else None,
+    )
+
+
+def _tasks(settings: JobSettings, train: IndexedDataset) -> tuple[str, ...]:
+    known = train.episodes.tasks
+    tasks = known if settings.tasks is None else tuple(sorted(settings.tasks))
     absent = sorted(set(tasks) - set(known))
     if absent or not tasks:
         raise DatasetError(
             f"{settings.dataset_name}: expected episodes of {absent or 'some task'}, "
-            f"got episodes of {known}; name other --tasks or another --dataset"
+            f"got episodes of {list(known)}; name other --tasks or another --dataset"
         )
-    if settings.tasks is not None:
-        train = _only(train, tasks)
-        validation = _only(validation, tasks)
-    return Data(train, validation, tuple(tasks))
-
-
-def _only(loaded: LoadedDataset, tasks: Sequence[str]) -> LoadedDataset:
-    wanted = [e for e in loaded.episodes if e.metadata.task in tasks]
-    return dataclasses.replace(loaded, episodes=wanted)
+    return tasks

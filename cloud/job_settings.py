@@ -25,6 +25,8 @@ class JobSettings:
         store: URI that artifacts and channels live below.
         keys_folder: folder of the development key, on this machine.
         work_folder: folder for runs whose store is not on this machine.
+        cache_folder: folder on this machine for what is made of the dataset once:
+            indexes and mapped steps. It may be removed between runs.
         family: name shared by all versions of the model.
         channel: the channel to publish on.
         publish: whether a blessed package is published.
@@ -53,6 +55,7 @@ class JobSettings:
     store: str
     keys_folder: Path
     work_folder: Path
+    cache_folder: Path
     family: str
     channel: str
     publish: bool

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,6 +130,28 @@ def test_canary_holds_one_episode_of_each_task() -> None:
 
 def test_control_rate_is_that_of_the_recordings() -> None:
     assert package_build.control_hz(training_episodes.episodes(3)) == 80.0
+
+
+class ManyEpisodes(Sequence[Episode]):
+    """Ten thousand episodes, which notes which of them are read."""
+
+    def __init__(self) -> None:
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return 10_000
+
+    def __getitem__(self, index: Any) -> Any:
+        self.read.append(index)
+        return training_episodes.episode(index)
+
+
+def test_control_rate_reads_few_of_many_episodes_from_all_over_them() -> None:
+    many = ManyEpisodes()
+    assert package_build.control_hz(many) == 80.0
+    assert len(many.read) == 32
+    assert many.read[0] == 0 and many.read[-1] == 9_999
+    assert np.diff(many.read).max() < 400
 
 
 @pytest.mark.parametrize("length", [1, 4])

@@ -4,9 +4,10 @@ A shard is read once from end to end, in blocks, and held against the manifest t
 every record has to be an episode that the manifest names by digest, before it is
 decoded, and all bytes together have to have the shard's digest. What was found is
 kept in one small file beside the run, under the shard's digest, and later runs read
-that file alone. A file that is torn or changed does not have the digest in its first
-line and is made anew; a record that changed after it was indexed is refused when it
-is read, by its digest.
+that file alone. It names the generation of the shard that was verified: a shard that
+was written again since is verified again, and refused where its bytes are others. An
+index that is torn or changed does not have the digest in its first line and is made
+anew; a record that changed without a trace is refused when it is read, by its digest.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ from rlds.errors import (
 )
 from rlds.manifest import EpisodeEntry, Shard
 
-_FORMAT = 1
+_FORMAT = 2
 _BLOCK_BYTES = 8 * 1024 * 1024
 _RECORD_LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -44,6 +45,8 @@ class Record:
         offset: where its frame begins in the shard, in bytes.
         size_bytes: of the record with its frame.
         num_steps: steps of the episode.
+        state_size: numbers in a state.
+        action_size: numbers in an action.
         sha256: digest of the record with its frame, as in the manifest.
         task: the episode's task.
     """
@@ -51,6 +54,8 @@ class Record:
     offset: int
     size_bytes: int
     num_steps: int
+    state_size: int
+    action_size: int
     sha256: str
     task: str
 
@@ -73,10 +78,17 @@ def load_or_make(
         DiskError: the index cannot be written; nothing half-written is left.
     """
     path = folder / f"{shard.sha256}.index"
-    found = _read(path, shard)
+    # Asked for before the shard is read: what is written meanwhile is another one.
+    verified = {
+        "format": _FORMAT,
+        "shard": f"{store.uri}/{shard.path}",
+        "sha256": shard.sha256,
+        "generation": str(store.generation(shard.path)),
+    }
+    found = _read(path, verified)
     if found is None:
         found = tuple(_scan(store, shard, episodes))
-        _write(path, shard, found)
+        _write(path, verified, found)
     return found
 
 
@@ -181,7 +193,15 @@ def _indexed(
             f"{where} at byte {offset}: expected {episodes[digest].num_steps} steps as"
             f" the manifest says, got {episode.num_steps}; curate the dataset again"
         )
-    return Record(offset, len(framed), episode.num_steps, digest, episode.metadata.task)
+    return Record(
+        offset=offset,
+        size_bytes=len(framed),
+        num_steps=episode.num_steps,
+        state_size=episode.spec.state_size,
+        action_size=episode.spec.action_size,
+        sha256=digest,
+        task=episode.metadata.task,
+    )
 
 
 def _decoded(where: str, payload: bytes) -> Episode:
@@ -193,8 +213,8 @@ def _decoded(where: str, payload: bytes) -> Episode:
         ) from e
 
 
-def _read(path: Path, shard: Shard) -> tuple[Record, ...] | None:
-    """The records that the file at `path` holds; None if it is not whole."""
+def _read(path: Path, verified: Mapping[str, object]) -> tuple[Record, ...] | None:
+    """The records in the file at `path`; None if it is not whole or of other bytes."""
     try:
         told, _, body = path.read_bytes().partition(b"\n")
     except FileNotFoundError:
@@ -207,18 +227,16 @@ def _read(path: Path, shard: Shard) -> tuple[Record, ...] | None:
         value: Any = canonical_json.decode(body)
     except CanonicalJsonError:
         return None
-    if (value["format"], value["shard"]) != (_FORMAT, shard.sha256):
+    if value != dict(verified) | {"records": value["records"]}:
         return None
     return tuple(Record(**record) for record in value["records"])
 
 
-def _write(path: Path, shard: Shard, records: tuple[Record, ...]) -> None:
+def _write(
+    path: Path, verified: Mapping[str, object], records: tuple[Record, ...]
+) -> None:
     body = canonical_json.encode(
-        {
-            "format": _FORMAT,
-            "shard": shard.sha256,
-            "records": [dataclasses.asdict(record) for record in records],
-        }
+        {**verified, "records": [dataclasses.asdict(record) for record in records]}
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

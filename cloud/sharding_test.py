@@ -14,7 +14,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from cloud import mesh as meshes
-from cloud import step_stream
+from cloud import training_data
 from cloud.errors import MeshError
 from cloud.mesh import MeshShape
 from cloud.testing import train_tiny, training_episodes
@@ -102,9 +102,9 @@ def test_parameters_lie_along_their_largest_axis_that_the_devices_divide():
 
 def test_each_device_keeps_its_share_of_parameters_moments_and_average():
     episodes = training_episodes.episodes(12)
-    stream = step_stream.join(episodes, training_episodes.TASKS, 4, 2)
+    data = training_data.of_episodes(episodes, training_episodes.TASKS)
     config = train_tiny.config(STEPS, batch_size=16).for_platform("cpu")
-    state = Trainer(stream, None, 2, config, mesh_of(1, 8)).initial_state()
+    state = Trainer(data, None, config, mesh_of(1, 8)).initial_state()
     kept = sum(
         x.addressable_shards[0].data.size for x in jax.tree.leaves(state)
     ) / meshes.numbers(state)

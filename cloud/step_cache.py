@@ -4,10 +4,10 @@ The file is written once, in one pass over the episodes and one over itself, in 
 folder beside; once everything is on the disk the folder gets its name. What decides
 the content (manifest, split, tasks, size of the frames) decides the name.
 
-`cache.json`, written last, holds the size and the time of change of the file. Opening
-compares these and reads no data, so a resumed run starts at once whatever the size; a
-cache of which anything differs is written anew. Bytes that a disk loses without a
-trace are not found here.
+`cache.json`, written last, holds the size and the time of change of the file, and the
+statistics of its steps. Opening compares size and time and reads no data, so a resumed
+run starts at once whatever the size; a cache of which anything differs is written anew.
+Bytes that a disk loses without a trace are not found here.
 """
 
 import contextlib
@@ -26,14 +26,16 @@ import numpy as np
 from cloud import mapped_rows, step_stream
 from cloud.errors import DatasetError, DiskSpaceError
 from cloud.step_stream import StepStream
-from model import losses
+from cloud.training_data import TrainingData
+from model import losses, normalisation
 from model.config import WaveCoreConfig
+from model.normalisation import Statistics
 from release.digest import sha256_bytes
 from rlds import canonical_json, durable_file
 from rlds.episode import Episode
 from rlds.errors import CanonicalJsonError
 
-_FORMAT = 1
+_FORMAT = 2
 _DESCRIPTION = "cache.json"
 _ROWS = "rows"
 _DERIVED_AT_ONCE = 1 << 18  # steps; about 100 MB of rows and values
@@ -74,10 +76,10 @@ class CacheSource:
         return sha256_bytes(canonical_json.encode(facts))
 
 
-def open_stream(
+def open_data(
     folder: Path, source: CacheSource, episodes: Iterable[Episode]
-) -> StepStream:
-    """Returns the mapped stream of `source`, written first if it is not there.
+) -> TrainingData:
+    """Returns the mapped steps of `source`, written first if they are not there.
 
     Several processes may open one cache at once; one of them writes it.
 
@@ -100,7 +102,7 @@ def open_stream(
             if not _is_whole(place):
                 _remove(folder, place)
                 _build(place, source, episodes)
-        return _mapped(place)
+        return _mapped(place, source)
     except OSError as e:
         raise durable_file.disk_error(place, "to read and write a cache", e) from e
 
@@ -112,7 +114,7 @@ def _build(place: Path, source: CacheSource, episodes: Iterable[Episode]) -> Non
     try:
         written = _write_rows(beside / _ROWS, source, episodes)
         _derive(beside / _ROWS, written)
-        _seal(beside, written.row)
+        _seal(beside, written)
         beside.rename(place)
     except OSError as e:
         if e.errno not in _NO_ROOM:
@@ -121,7 +123,7 @@ def _build(place: Path, source: CacheSource, episodes: Iterable[Episode]) -> Non
         raise DiskSpaceError(
             f"{place}: expected room for the steps of the dataset, got"
             f" {e.strerror} with {free_bytes / 1e6:.0f} MB free; free some, or name"
-            " another folder for work"
+            " another --cache_dir"
         ) from e
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -137,12 +139,14 @@ class _Written:
         lengths: steps of each episode.
         task_counts: i64 [k], steps of each task.
         largest_reward: the largest absolute reward.
+        statistics: of all states and, where there is sound, of all sound.
     """
 
     row: np.dtype
     lengths: Sequence[int]
     task_counts: np.ndarray
     largest_reward: float
+    statistics: Statistics
 
 
 def _write_rows(
@@ -152,6 +156,7 @@ def _write_rows(
     row: np.dtype | None = None
     lengths: list[int] = []
     counts, largest = np.zeros(len(source.tasks), np.int64), 0.0
+    measurement = normalisation.Measurement()
     with path.open("wb", buffering=_WRITE_BYTES) as stream:
         for episode in episodes:
             part = step_stream.columns(
@@ -170,12 +175,15 @@ def _write_rows(
             lengths.append(episode.num_steps)
             counts[part.tasks[0]] += episode.num_steps
             largest = max(largest, float(np.abs(part.reward).max()))
+            measurement.add(part.states)
+            if part.audio_mel is not None:
+                measurement.add_sound(part.audio_mel)
     if row is None or sum(lengths) != source.num_steps:
         raise DatasetError(
             f"training data: expected {source.num_steps} steps in all, got"
             f" {sum(lengths)}; curate the dataset again, or name other tasks"
         )
-    return _Written(row, lengths, counts, largest)
+    return _Written(row, lengths, counts, largest, measurement.statistics())
 
 
 def _derive(path: Path, written: _Written) -> None:
@@ -208,8 +216,8 @@ def _whole_episodes(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield begin, count
 
 
-def _seal(beside: Path, row: np.dtype) -> None:
-    path = beside / _ROWS
+def _seal(beside: Path, written: _Written) -> None:
+    path, row = beside / _ROWS, written.row
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
     path.chmod(0o444)
@@ -218,7 +226,13 @@ def _seal(beside: Path, row: np.dtype) -> None:
         for name in row.names or ()
         for field in [row[name]]
     ]
-    body = canonical_json.encode({"columns": columns, **_stamp(path)})
+    statistics = {
+        name: None if value is None else value.tolist()
+        for name, value in dataclasses.asdict(written.statistics).items()
+    }
+    body = canonical_json.encode(
+        {"columns": columns, "statistics": statistics, **_stamp(path)}
+    )
     durable_file.write(
         beside / _DESCRIPTION, sha256_bytes(body).encode() + b"\n" + body
     )
@@ -249,11 +263,19 @@ def _stamp(path: Path) -> dict[str, object]:
     return {"size_bytes": found.st_size, "changed_ns": str(found.st_mtime_ns)}
 
 
-def _mapped(place: Path) -> StepStream:
+def _mapped(place: Path, source: CacheSource) -> TrainingData:
     described = _described(place)
     assert described is not None, "whole while its lock was held"
     columns = [(name, kind, tuple(shape)) for name, kind, shape in described["columns"]]
-    return mapped_rows.open_rows(place / _ROWS, np.dtype(columns, align=True))
+    steps = mapped_rows.open_rows(place / _ROWS, np.dtype(columns, align=True))
+    # The shortest text of a number gives the same bits again.
+    statistics = Statistics(
+        **{
+            name: None if value is None else np.asarray(value, np.float32)
+            for name, value in described["statistics"].items()
+        }
+    )
+    return TrainingData(steps, source.tasks, statistics, source.key)
 
 
 def _another_shape(episode: Episode, row: np.dtype, first: np.dtype) -> DatasetError:
@@ -277,7 +299,7 @@ def _require_space(beside: Path, size_bytes: int) -> None:
         raise DiskSpaceError(
             f"{beside.parent}: expected {size_bytes / 1e6:.0f} MB of free disk for the"
             f" steps of the dataset, got {free_bytes / 1e6:.0f} MB; free some, or name"
-            " another folder for work"
+            " another --cache_dir"
         )
 
 

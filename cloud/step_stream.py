@@ -15,6 +15,9 @@ from model import jpeg_frames, losses
 from model.config import WaveCoreConfig
 from rlds.episode import Episode
 
+_SHORTEST_STEPS = 2
+"""One step to learn from, and what followed it."""
+
 
 class StepStream(NamedTuple):
     """All steps of all episodes, one after the other.
@@ -52,7 +55,6 @@ def join(
     tasks: Sequence[str],
     state_size: int,
     action_size: int,
-    shortest_steps: int = 2,
     camera: WaveCoreConfig | None = None,
 ) -> StepStream:
     """Joins episodes into a stream, in the order given.
@@ -62,7 +64,6 @@ def join(
         tasks: every task of the episodes; `StepStream.tasks` counts in their order.
         state_size: n.
         action_size: a.
-        shortest_steps: the fewest steps that are enough.
         camera: the model that images are decoded for; None leaves them out.
 
     Raises:
@@ -74,11 +75,10 @@ def join(
         columns(episode, tasks, state_size, action_size, camera) for episode in episodes
     ]
     count = sum(len(part.starts) for part in parts)
-    if count < shortest_steps:
+    if count < _SHORTEST_STEPS:
         raise DatasetError(
-            f"training data: expected at least {shortest_steps} steps in all, got"
-            f" {count} in {len(episodes)} episodes; record more, or lower"
-            " sequence_length"
+            f"training data: expected at least {_SHORTEST_STEPS} steps in all, got"
+            f" {count} in {len(episodes)} episodes; record more"
         )
     stream = StepStream(*(_joined(column) for column in zip(*parts, strict=True)))
     shares = task_shares(np.bincount(stream.tasks, minlength=len(tasks)))

@@ -59,6 +59,13 @@ _KEYS = flags.DEFINE_string(
     None,
     f"folder of the development key; default: keys/ in a local store, else {HOME}/keys",
 )
+_CACHE = flags.DEFINE_string(
+    "cache_dir",
+    None,
+    "folder on this machine for the indexed and mapped dataset, which may be removed "
+    "between runs; default: cache/ in a local store that one process uses, else "
+    f"{CACHE}",
+)
 _FAMILY = flags.DEFINE_string("family", "wavecore", "name of the model's family")
 _CHANNEL = flags.DEFINE_enum(
     "channel", "nightly", ["nightly"], "channel to publish on with a development key"
@@ -196,6 +203,7 @@ def settings_from_flags() -> JobSettings:
         store=store,
         keys_folder=Path(_KEYS.value or home / "keys").expanduser().absolute(),
         work_folder=CACHE.expanduser(),
+        cache_folder=_cache_folder(local),
         family=_FAMILY.value,
         channel=_CHANNEL.value,
         publish=_PUBLISH.value,
@@ -218,6 +226,13 @@ def settings_from_flags() -> JobSettings:
         resume=_RESUME.value,
         required_disk_bytes=_DISK.value * 1_000_000,
     )
+
+
+def _cache_folder(local_store: Path | None) -> Path:
+    """Where the mapped dataset is; a store that several machines see is no place."""
+    alone = local_store is not None and jax.process_count() == 1
+    chosen = _CACHE.value or (local_store / "cache" if alone else CACHE)
+    return Path(chosen).expanduser().absolute()
 
 
 def main(argv: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The main job as a procedure: load, train, package, evaluate, bless, publish, report.
+"""The main job as a procedure: data, training, package, verdict, release, report.
 
 Every step is a function of its own elsewhere; here is their order, and what each one
 hands to the next.
@@ -7,9 +7,8 @@ hands to the next.
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,10 +18,8 @@ from rich.console import Console
 from cloud import (
     bless,
     build_facts,
-    channel_baseline,
-    evaluate,
-    expert_baseline,
     job_data,
+    job_evaluation,
     job_place,
     locations,
     mesh,
@@ -31,13 +28,9 @@ from cloud import (
     processes,
     report,
     run_folder,
-    sample_trajectories,
-    step_choice,
     training,
 )
-from cloud.bless import Baseline, Decision, Verdict
-from cloud.evaluate import Trials
-from cloud.evaluation_report import EvaluationReport
+from cloud.bless import Decision, Verdict
 from cloud.job_data import Data
 from cloud.job_place import Place
 from cloud.job_settings import TARGET, JobSettings
@@ -47,11 +40,9 @@ from cloud.package_build import BuiltPackage
 from cloud.plots import Trajectory
 from cloud.progress import WorkProgress
 from cloud.run_folder import RunFolder
-from cloud.success_rate import SuccessRate
 from cloud.training import FitResult, Progress
-from model.targets import F32, INT8
+from model.targets import INT8
 from release import blessing, provenance, publish, signing
-from release.verify import VerifiedPackage
 from rlds import durable_file
 
 
@@ -68,7 +59,7 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     """
     began_s = time.monotonic()
     place = job_place.open_place(settings)
-    data = job_data.load_data(settings)
+    data = job_data.open_data(settings)
     _say(console, f"dataset   {settings.dataset_name} ({data.size_text})")
     folder = _open_run(settings, place, data, started)
     processes.share_path(folder.checkpoints)
@@ -77,34 +68,20 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     fitted = _fit(settings, data, folder, history, console)
     built = _package(settings, place, data, folder, fitted, history)
     _say(console, f"package   {built.digest[:12]}, {built.size_bytes / 1e6:.1f} MB")
-    trials = Trials(
-        environment=settings.environment,
-        tasks=data.tasks,
-        episodes_per_task=settings.evaluation_episodes,
-        first_seed=settings.evaluation_seed,
-        max_steps=settings.evaluation_max_steps,
+    trials = job_evaluation.of_run(settings, data.tasks, data.manifest, folder, console)
+    points = history.points
+    built, evaluation, samples, choice = trials.settled(
+        built, points[-1].validation_loss if points else None
     )
-    run = (settings, data, folder, trials, history, console)
-    evaluation, samples = _evaluate_sampled(built, *run)
-    if step_choice.has_both(built):
-        settled, choice = step_choice.settle(
-            built,
-            evaluation,
-            lambda: _evaluate(built, *run, step=F32),
-            folder.path / "step_choice.json",
-        )
+    if choice is not None:
         _say(console, f"step      {choice.text()}")
-        if settled.digest != built.digest:
-            built = settled
-            evaluation, samples = _evaluate_sampled(built, *run)
-    baseline = _baseline(settings, place, data, folder, trials, console)
-    expert = _expert(settings, folder, trials, console)
+    baseline = trials.baseline(place, settings.family)
+    expert = trials.expert(settings.expert_baseline)
     decision = bless.decide(evaluation, settings.gates, baseline)
     _sign(settings, place, data, folder, built, decision)
     published = settings.publish and decision.verdict is Verdict.BLESSED
     if published:
         _publish(settings, place, built)
-    points = history.points
     outcome = Outcome(
         run_id=folder.run_id,
         decision=decision,
@@ -137,7 +114,7 @@ def follow(settings: JobSettings) -> None:
     Raises:
         CloudError, ModelError, RldsError: one cause each, one line.
     """
-    data = job_data.load_data(settings)
+    data = job_data.open_data(settings)
     _train(settings, data, processes.share_path(None), lambda progress: None)
 
 
@@ -198,9 +175,8 @@ def _train(
 ) -> FitResult:
     """What every process of a run does alike."""
     return training.fit(
-        data.train.episodes,
-        data.validation.episodes,
-        data.tasks,
+        data.train_steps,
+        data.held_out_steps,
         settings.train,
         saved,
         on_progress,
@@ -222,8 +198,8 @@ def _package(
     counter = place.channel.release_counter + 1
     return package_build.export_and_build(
         fitted.model,
-        data.train.episodes,
-        data.validation.episodes,
+        data.train,
+        data.validation.one_of_each_task(),
         data.tasks,
         folder.export(TARGET),
         package_build.PackageFacts(
@@ -250,116 +226,6 @@ def _metrics(history: LossHistory) -> dict[str, object]:
         "train_loss": None if last is None else last.train_loss,
         "held_out_loss": None if last is None else last.validation_loss,
     }
-
-
-def _evaluate_sampled(
-    built: BuiltPackage,
-    settings: JobSettings,
-    data: Data,
-    folder: RunFolder,
-    trials: Trials,
-    history: LossHistory,
-    console: Console,
-) -> tuple[EvaluationReport, Sequence[Trajectory]]:
-    with sample_trajectories.recorded(trials, built.folder, folder.samples) as sampled:
-        evaluation = _evaluate(built, settings, data, folder, trials, history, console)
-        samples = sampled()
-    durable_file.write(folder.evaluation, evaluation.encode())
-    return evaluation, samples
-
-
-def _evaluate(
-    built: BuiltPackage,
-    settings: JobSettings,
-    data: Data,
-    folder: RunFolder,
-    trials: Trials,
-    history: LossHistory,
-    console: Console,
-    step: str | None = None,
-) -> EvaluationReport:
-    last = history.points[-1] if history.points else None
-    title = "evaluate" if step is None else f"evaluate {step}"
-    shown, on_progress = _roll_out_shown(console, title, trials)
-    with shown:
-        return evaluate.evaluate_package(
-            trials,
-            built.folder,
-            built.digest,
-            data.manifest,
-            None if last is None else last.validation_loss,
-            settings.workers,
-            folder.logs / ("evaluation" if step is None else f"evaluation-{step}"),
-            on_progress,
-            step,
-        )
-
-
-def _roll_out_shown(
-    console: Console, title: str, trials: Trials
-) -> tuple[WorkProgress, evaluate.OnProgress]:
-    shown = WorkProgress(console, title, trials.episodes, "episodes")
-    return shown, lambda done: shown.show(done, "")
-
-
-def _baseline(
-    settings: JobSettings,
-    place: Place,
-    data: Data,
-    folder: RunFolder,
-    trials: Trials,
-    console: Console,
-) -> Baseline | None:
-    with tempfile.TemporaryDirectory(dir=folder.path) as name:
-
-        def evaluate_again(fetched: VerifiedPackage) -> EvaluationReport:
-            shown, on_progress = _roll_out_shown(console, "evaluate channel", trials)
-            with shown:
-                return evaluate.evaluate_package(
-                    trials,
-                    fetched.folder,
-                    fetched.digest,
-                    data.manifest,
-                    None,
-                    settings.workers,
-                    folder.logs / "baseline",
-                    on_progress,
-                )
-
-        return channel_baseline.baseline(
-            place.channel,
-            lambda entry: channel_baseline.fetch(
-                place.store,
-                entry,
-                place.trusted,
-                datetime.now(UTC),
-                Path(name) / "package",
-            ),
-            lambda fetched: channel_baseline.recorded_report(
-                place.store, settings.family, fetched
-            ),
-            evaluate_again,
-            lambda found: trials.made(found, data.manifest),
-        )
-
-
-def _expert(
-    settings: JobSettings, folder: RunFolder, trials: Trials, console: Console
-) -> Mapping[str, SuccessRate]:
-    if settings.expert_baseline is not None:
-        known = expert_baseline.read(settings.expert_baseline, trials)
-        if known is not None:
-            return known
-    shown, on_progress = _roll_out_shown(console, "run the expert", trials)
-    with shown:
-        rollouts = evaluate.roll_out(
-            trials,
-            ["--policy=expert"],
-            settings.workers,
-            folder.logs / "expert",
-            on_progress,
-        )
-    return expert_baseline.of_rollouts(rollouts)
 
 
 def _sign(

@@ -23,6 +23,7 @@ NOT_A_QUANTITY = {
     "dataset",
     "store",
     "keys_dir",
+    "cache_dir",
     "family",
     "channel",
     "publish",
@@ -117,6 +118,7 @@ def test_local_store_keeps_its_own_keys(tmp_path: Path) -> None:
     parse(f"--store={tmp_path}")
     settings = train.settings_from_flags()
     assert settings.keys_folder == tmp_path / "keys"
+    assert settings.cache_folder == tmp_path / "cache"
     assert settings.state_dir == tmp_path / "robot"
     assert settings.channel_uri == (
         f"{tmp_path.as_uri()}/continuon-model-artifacts/channels/nightly.json"
@@ -129,7 +131,14 @@ def test_keys_never_go_to_a_bucket() -> None:
     home = Path("~/.local/share/continuon").expanduser()
     assert settings.keys_folder == home / "keys"
     assert settings.artifacts == "gs://bucket/prefix/continuon-model-artifacts"
-    assert settings.state_dir == Path("~/.cache/continuon/robot").expanduser()
+    cache = Path("~/.cache/continuon").expanduser()
+    assert settings.state_dir == cache / "robot"
+    assert settings.cache_folder == cache
+
+
+def test_mapped_dataset_goes_where_the_command_says(tmp_path: Path) -> None:
+    parse("--store=gs://bucket/prefix", f"--cache_dir={tmp_path}")
+    assert train.settings_from_flags().cache_folder == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from cloud import mesh as meshes
 from cloud import optimizer
 from cloud.step_stream import StepStream
 from cloud.train_config import TrainConfig
+from cloud.training_data import TrainingData
 from model import config as model_config
 from model import losses, normalisation, surfaces
 from model.wavecore import WaveCore
@@ -55,14 +56,13 @@ class Trainer:
 
     def __init__(
         self,
-        train: StepStream,
-        held_out: StepStream | None,
-        task_count: int,
+        train: TrainingData,
+        held_out: TrainingData | None,
         config: TrainConfig,
         mesh: Mesh,
         make_model: MakeModel | None = None,
     ) -> None:
-        """Builds the model; nothing is compiled yet.
+        """Builds the model; nothing is compiled yet, and no step is read.
 
         Raises:
             MeshError: the batch does not fall into equal parts.
@@ -70,11 +70,8 @@ class Trainer:
         meshes.check_batch(mesh, config.batch_size, config.accumulation_steps)
         self.config, self.mesh = config, mesh
         self.identity = _identity(train, config)
-        episodes = np.split(train.states, np.flatnonzero(train.starts)[1:])
-        statistics = normalisation.measure(episodes)
-        sizes = (train.states.shape[1], train.actions.shape[1], task_count)
         model = (make_model or wavecore(config.preset))(
-            *sizes, statistics, np.random.default_rng(config.seed)
+            *train.sizes, train.statistics, np.random.default_rng(config.seed)
         )
         self._graph, constant, untrained, self._trained = nnx.split(
             model,
@@ -86,12 +83,12 @@ class Trainer:
         self._fixed = jax.tree.map(np.asarray, (constant, untrained))
         self._initial = jax.tree.map(np.asarray, surfaces.named_arrays(self._trained))
         self.parameter_count = meshes.numbers(self._initial)
-        self._task_count = task_count
+        self._task_count = len(train.tasks)
         self._carry_size = model.config.carry_size
-        self._change = statistics.change
+        self._change = train.statistics.change
         self._optimizer = optimizer.Optimizer(config)
         self._schedule = optimizer.schedule(config)
-        self._held_out = held_out
+        self._held_out = None if held_out is None else held_out.steps
         self._shapes = jax.eval_shape(self._made, self._initial)
         self._shardings = meshes.shardings(mesh, self._shapes)
         self._update = jax.jit(
@@ -332,11 +329,8 @@ def _scattered(gradient: jax.Array, spec: PartitionSpec) -> jax.Array:
     return jax.lax.psum(mine, meshes.DATA)
 
 
-def _identity(train: StepStream, config: TrainConfig) -> str:
+def _identity(train: TrainingData, config: TrainConfig) -> str:
     """Digest of everything that decides the numbers of a run but the mesh."""
-    decides = dataclasses.asdict(config)
+    decides = dataclasses.asdict(config) | {"data": train.identity}
     del decides["checkpoint_period_steps"], decides["report_period_steps"]
-    digest = hashlib.sha256(repr(sorted(decides.items())).encode())
-    for column in jax.tree.leaves(train):
-        digest.update(np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
+    return hashlib.sha256(repr(sorted(decides.items())).encode()).hexdigest()

@@ -1,11 +1,12 @@
 """Trains one WaveCore on recorded episodes by imitation, resumable to the bit.
 
-Batches are windows cut from one stream of all episodes; where a window runs from
-one episode into the next the recurrence is reset, so no step is padding. Which
-windows a step sees depends on the data, the seed and the step's number alone, so the
-state of training is: step, parameters, their running average, and the optimiser's
-moments. A checkpoint holds exactly that, and training that was killed and resumed
-on the same mesh ends with the bytes it would have ended with.
+Batches are windows cut from one stream of all episodes, in memory or mapped from a
+file of any size; where a window runs from one episode into the next the recurrence is
+reset, so no step is padding. Which windows a step sees depends on the data, the seed
+and the step's number alone, so the state of training is: step, parameters, their
+running average, and the optimiser's moments. A checkpoint holds exactly that, and
+training that was killed and resumed on the same mesh ends with the bytes it would have
+ended with.
 
 Training writes the backbone and the head; the other surfaces keep their initial
 values, which have no effect.
@@ -13,23 +14,23 @@ values, which have no effect.
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from cloud import checkpoints, memory_check, step_stream
+from cloud import checkpoints
 from cloud import mesh as meshes
 from cloud.errors import DivergenceError
 from cloud.profile import Profiler, ProfileRange
 from cloud.train_config import TrainConfig as TrainConfig
 from cloud.trainer import MakeModel as MakeModel
 from cloud.trainer import Measured, State, Trainer
+from cloud.training_data import TrainingData
 from cloud.windows import Windows
 from model.wavecore import WaveCore
-from rlds.episode import Episode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,9 +105,8 @@ class FitResult:
 
 
 def fit(
-    dataset_train: Sequence[Episode],
-    dataset_val: Sequence[Episode],
-    tasks: Sequence[str],
+    train: TrainingData,
+    held_out: TrainingData | None,
     config: TrainConfig,
     checkpoint_dir: Path,
     on_progress: Callable[[Progress], None],
@@ -122,9 +122,8 @@ def fit(
     callbacks, and with a `checkpoint_dir` that all of them see.
 
     Args:
-        dataset_train: episodes to learn from.
-        dataset_val: held-out episodes, none at all to skip validation.
-        tasks: every task of the episodes, in the order the model tells them apart.
+        train: what to learn from.
+        held_out: held-out episodes of the same tasks, None to skip validation.
         config: how to train.
         checkpoint_dir: where the run's checkpoints are.
         on_progress: told every `report_period_steps`.
@@ -136,9 +135,8 @@ def fit(
         profile_dir: where the trace goes; default: beside the checkpoints.
 
     Raises:
-        DatasetError: the episodes do not fit together; nothing was trained.
+        DatasetError: there are fewer steps than a window has; nothing was trained.
         MeshError: the batch does not fall into equal parts on the mesh.
-        MemoryShortError: the preset needs more memory than there is.
         CheckpointError: a checkpoint cannot be written, none is whole, or they are of
             other data or another configuration.
         DivergenceError: the loss is not finite; the last checkpoint is whole.
@@ -146,25 +144,15 @@ def fit(
     began_s = time.monotonic()
     mesh = mesh or meshes.single()
     config = config.for_platform(mesh.devices.flat[0].platform)
-    first = dataset_train[0].spec if dataset_train else None
-    sizes = (first.state_size, first.action_size) if first else (1, 1)
-    if make_model is None:
-        shape = meshes.MeshShape(**mesh.shape)
-        local = [d for d in mesh.devices.flat if d in jax.local_devices()]
-        memory_check.require(config, (*sizes, len(tasks)), shape, local)
-    train = step_stream.join(
-        dataset_train, tasks, *sizes, shortest_steps=config.sequence_length + 1
-    )
-    held_out = step_stream.join(dataset_val, tasks, *sizes) if dataset_val else None
     windows = Windows(
-        train,
+        train.steps,
         config.batch_size,
         config.sequence_length,
         config.seed,
         jax.process_index() if mesh.size > 1 else 0,
         jax.process_count() if mesh.size > 1 else 1,
     )
-    trainer = Trainer(train, held_out, len(tasks), config, mesh, make_model)
+    trainer = Trainer(train, held_out, config, mesh, make_model)
     profiler = Profiler(profile, profile_dir or checkpoint_dir.parent / "profile")
     with checkpoints.Checkpoints(checkpoint_dir, trainer.identity, on_note) as saved:
         run = _Run(trainer, windows, saved, profiler, began_s, on_progress)

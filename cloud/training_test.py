@@ -1,6 +1,7 @@
 """Training learns, resumes to the bit after a kill, and refuses bad data at once."""
 
 import dataclasses
+import functools
 import os
 import shutil
 import signal
@@ -13,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cloud import checkpoints, profile, training
+from cloud import checkpoints, profile, training, training_data
 from cloud.errors import CheckpointError, DatasetError, DivergenceError
 from cloud.testing import train_tiny, training_episodes
 
 STEPS = 8
+data = functools.partial(training_data.of_episodes, tasks=training_episodes.TASKS)
 ORBAX_MARKS = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 
@@ -220,9 +222,8 @@ def test_reports_say_where_training_is_and_the_loss_falls(tmp_path, uninterrupte
         train_tiny.config(80), checkpoint_period_steps=80, report_period_steps=20
     )
     history = training.fit(
-        training_episodes.episodes(12),
-        [],
-        training_episodes.TASKS,
+        data(training_episodes.episodes(12)),
+        None,
         config,
         tmp_path,
         lambda progress: None,
@@ -233,7 +234,8 @@ def test_reports_say_where_training_is_and_the_loss_falls(tmp_path, uninterrupte
 
 def fit_on(episodes, folder, tasks=training_episodes.TASKS, **changes):
     config = dataclasses.replace(train_tiny.config(2), **changes)
-    return training.fit(episodes, [], tasks, config, folder, lambda progress: None)
+    given = data(episodes, tasks=tasks)
+    return training.fit(given, None, config, folder, lambda progress: None)
 
 
 def test_unknown_task_is_refused_before_anything_is_written(tmp_path):
@@ -243,7 +245,7 @@ def test_unknown_task_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_too_few_steps_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(DatasetError, match="at least 101 steps"):
+    with pytest.raises(DatasetError, match="at least 100 steps"):
         fit_on(training_episodes.episodes(2), tmp_path / "saved", sequence_length=100)
     with pytest.raises(DatasetError, match="got 0"):
         fit_on([], tmp_path / "saved")
@@ -272,9 +274,8 @@ def test_statistics_are_of_the_training_episodes_alone(uninterrupted):
 
 def test_profile_of_a_few_steps_is_written(tmp_path):
     training.fit(
-        training_episodes.episodes(12),
-        [],
-        training_episodes.TASKS,
+        data(training_episodes.episodes(12)),
+        None,
         train_tiny.config(8),
         tmp_path / "saved",
         lambda progress: None,

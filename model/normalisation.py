@@ -1,7 +1,7 @@
 """Zero mean and unit variance per channel, measured once on the training data."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -66,8 +66,74 @@ class Statistics:
                 )
 
 
+class Measurement:
+    """Statistics of episodes that are given one after the other and not kept.
+
+    Moments of each episode are taken in f64 and merged in the order given, so data
+    of any size need one pass and the memory of one episode. Every step counts once.
+    Source: Chan, Golub and LeVeque 1979, "Updating Formulae and a Pairwise Algorithm
+    for Computing Sample Variances".
+    """
+
+    def __init__(self) -> None:
+        self._states: _Moments | None = None
+        self._sound: _Moments | None = None
+        self._changes, self._squared_changes = 0, np.zeros(())
+
+    def add(self, states: np.ndarray) -> None:
+        """Takes the states [t n] of one whole episode.
+
+        Raises:
+            ShapeMismatchError: another width than that of the episodes before.
+        """
+        wide = states.astype(np.float64)
+        known = self._states
+        if wide.ndim != 2 or (known and known.mean.shape != wide.shape[1:]):
+            raise errors.ShapeMismatchError(
+                "episodes",
+                f"[t {known.mean.size}]" if known else "[t n] with one n",
+                wide.shape,
+                "give at least one episode, all of the same robot",
+            )
+        self._states = _merged(known, wide)
+        self._changes += max(len(wide) - 1, 0)
+        change = np.diff(wide, axis=0)
+        self._squared_changes = self._squared_changes + np.square(change).sum(0)
+
+    def add_sound(self, sound: np.ndarray) -> None:
+        """Takes log-mel channels [t u]; steps without sound (all zero) do not count."""
+        heard = sound[np.any(sound != 0, axis=-1)]
+        self._sound = _merged(self._sound, heard.astype(np.float64))
+
+    def statistics(self) -> Statistics:
+        """What was measured so far.
+
+        Raises:
+            ShapeMismatchError: no episode was given.
+            NonFiniteError: a state or a sound held NaN or infinity.
+        """
+        states, sound = self._states, self._sound
+        if states is None:
+            raise errors.ShapeMismatchError(
+                "episodes",
+                "[t n] with one n",
+                "none",
+                "give at least one episode, all of the same robot",
+            )
+        squared_change = self._squared_changes / max(self._changes, 1)
+        return Statistics(
+            mean=_single(states.mean),
+            deviation=_scale(states.deviation, SMALLEST_DEVIATION),
+            change=_scale(np.sqrt(squared_change), SMALLEST_DEVIATION / 10),
+            audio_mean=None if sound is None else _single(sound.mean),
+            audio_deviation=None
+            if sound is None
+            else _scale(sound.deviation, SMALLEST_DEVIATION),
+        )
+
+
 def measure(
-    episodes: Sequence[np.ndarray], sounds: Sequence[np.ndarray] = ()
+    episodes: Iterable[np.ndarray], sounds: Iterable[np.ndarray] = ()
 ) -> Statistics:
     """Statistics over whole episodes, every step counted once.
 
@@ -78,34 +144,49 @@ def measure(
         ShapeMismatchError: no episode, or episodes of different widths.
         NonFiniteError: a state or a sound holds NaN or infinity.
     """
-    if not episodes or len({x.shape[1:] for x in episodes}) != 1:
-        raise errors.ShapeMismatchError(
-            "episodes",
-            "[t n] with one n",
-            sorted({x.shape for x in episodes}),
-            "give at least one episode, all of the same robot",
-        )
-    states = np.concatenate(episodes).astype(np.float64)
-    changes = np.concatenate([np.diff(x.astype(np.float64), axis=0) for x in episodes])
-    audio_mean, audio_deviation = _measure_sound(sounds)
-    return Statistics(
-        mean=states.mean(0).astype(np.float32),
-        deviation=_scale(states.std(0), SMALLEST_DEVIATION),
-        change=_scale(np.sqrt((changes**2).mean(0)), SMALLEST_DEVIATION / 10),
-        audio_mean=audio_mean,
-        audio_deviation=audio_deviation,
+    measurement = Measurement()
+    for states in episodes:
+        measurement.add(states)
+    for sound in sounds:
+        measurement.add_sound(sound)
+    return measurement.statistics()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Moments:
+    """How many values there are of each channel, their mean and squared deviations."""
+
+    count: int
+    mean: np.ndarray
+    squared: np.ndarray
+
+    @property
+    def deviation(self) -> np.ndarray:
+        return np.sqrt(self.squared / self.count)
+
+
+def _merged(known: _Moments | None, values: np.ndarray) -> _Moments | None:
+    """Moments of what was known and of values [t n] together."""
+    if not len(values):
+        return known
+    mean = values.mean(0)
+    new = _Moments(len(values), mean, np.square(values - mean).sum(0))
+    if known is None:
+        return new
+    count = known.count + new.count
+    step = new.mean - known.mean
+    return _Moments(
+        count,
+        known.mean + step * (new.count / count),
+        known.squared
+        + new.squared
+        + np.square(step) * (known.count * new.count / count),
     )
 
 
-def _measure_sound(
-    sounds: Sequence[np.ndarray],
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Mean and deviation of the steps that have sound; None where none has."""
-    heard = [x[np.any(x != 0, axis=-1)].astype(np.float64) for x in sounds]
-    if not sum(map(len, heard)):
-        return None, None
-    joined = np.concatenate(heard)
-    return joined.mean(0).astype(np.float32), _scale(joined.std(0), SMALLEST_DEVIATION)
+def _single(mean: np.ndarray) -> np.ndarray:
+    """As f32, without negative zeros, which text does not keep."""
+    return mean.astype(np.float32) + np.float32(0)
 
 
 def _scale(deviation: np.ndarray, smallest: float) -> np.ndarray:

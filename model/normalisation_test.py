@@ -14,6 +14,31 @@ def test_measured_channels_become_zero_mean_and_unit_variance():
     np.testing.assert_allclose(scaled.std(0), 1, atol=1e-5)
 
 
+def test_episodes_one_after_the_other_measure_as_all_at_once():
+    """Far from zero, where sums of squares in f32 would have nothing left."""
+    episodes = [
+        testing.numbers(length, 3, seed=length) * 0.1 + np.float32(1000)
+        for length in (1, 2, 50, 7, 1)
+    ]
+    measured = normalisation.measure(iter(episodes))
+    joined = np.concatenate(episodes).astype(np.float64)
+    changes = np.concatenate([np.diff(x.astype(np.float64), axis=0) for x in episodes])
+    np.testing.assert_allclose(measured.mean, joined.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(measured.deviation, joined.std(0), rtol=1e-6)
+    expected = np.sqrt(np.square(changes).mean(0))
+    np.testing.assert_allclose(measured.change, expected, rtol=1e-6)
+
+
+def test_sound_in_some_episodes_measures_as_all_of_it_at_once():
+    sounds = [testing.numbers(9, 4, seed=s) - 3 for s in range(3)]
+    sounds[1][:] = 0
+    sounds[2][4:] = 0
+    measured = normalisation.measure([testing.numbers(9, 2)], sounds)
+    heard = np.concatenate([sounds[0], sounds[2][:4]]).astype(np.float64)
+    np.testing.assert_allclose(measured.audio_mean, heard.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(measured.audio_deviation, heard.std(0), rtol=1e-6)
+
+
 def test_constant_channel_is_divided_by_one():
     episode = testing.numbers(50, 3)
     episode[:, 1] = 7

@@ -57,6 +57,7 @@ def settings(
         store=store,
         keys_folder=(locations.local_folder(store) or work) / "keys",
         work_folder=work,
+        cache_folder=work / "cache",
         family="wavecore",
         channel="nightly",
         publish=True,

@@ -19,7 +19,7 @@ import jax
 from jax.sharding import Mesh
 
 from cloud import mesh as meshes
-from cloud import processes, training
+from cloud import processes, training, training_data
 from cloud.testing import training_episodes
 from model import aligned_safetensors, step_function
 
@@ -49,10 +49,10 @@ def train(
     **changes: object,
 ) -> training.FitResult:
     """Trains on twelve small episodes."""
+    episodes, tasks = training_episodes.episodes, training_episodes.TASKS
     return training.fit(
-        training_episodes.episodes(12),
-        training_episodes.episodes(2, first=100),
-        training_episodes.TASKS,
+        training_data.of_episodes(episodes(12), tasks),
+        training_data.of_episodes(episodes(2, first=100), tasks),
         config(steps, **changes),
         checkpoints,
         on_progress,

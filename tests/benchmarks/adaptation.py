@@ -32,7 +32,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from cloud import dataset, programs, training
+from cloud import dataset, programs, training, training_data
 from cloud.success_rate import SuccessRate
 from edge.robots.changed_robot import RobotChange
 from edge.robots.metaworld_changes import CHANGES, NO_CHANGE
@@ -138,9 +138,8 @@ def main(argv: list[str]) -> None:
 def _trained(demonstrations: Sequence[Any], tasks: Sequence[str]) -> WaveCore:
     settings = training.TrainConfig(steps=_TRAINING.value, preset=_PRESET.value)
     with tempfile.TemporaryDirectory() as folder:
-        fitted = training.fit(
-            demonstrations, [], tasks, settings, Path(folder), lambda progress: None
-        )
+        data = training_data.of_episodes(demonstrations, tasks)
+        fitted = training.fit(data, None, settings, Path(folder), lambda progress: None)
     return fitted.model
 
 

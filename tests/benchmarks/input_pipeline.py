@@ -85,9 +85,9 @@ def _measure(folder: Path) -> Iterator[Figure]:
     )
     made = [_episode(number) for number in range(min(_EPISODES.value, 100))]
     episodes = (made[k % len(made)] for k in range(_EPISODES.value))
-    write_s = _seconds(lambda: step_cache.open_stream(folder, source, episodes))
+    write_s = _seconds(lambda: step_cache.open_data(folder, source, episodes))
     yield _figure("write cache", source.num_steps / write_s, "steps/s")
-    open_s = _seconds(lambda: step_cache.open_stream(folder, source, ()))
+    open_s = _seconds(lambda: step_cache.open_data(folder, source, ()))
     yield _figure("open cache", open_s * 1e6, "us")
     yield from _places(folder, source)
 
@@ -96,7 +96,7 @@ def _places(folder: Path, source: CacheSource) -> Iterator[Figure]:
     files = [path for path in (folder / source.key).iterdir() if path.is_file()]
 
     def mapped() -> StepStream:
-        return step_cache.open_stream(folder, source, ())
+        return step_cache.open_data(folder, source, ()).steps
 
     def dropped() -> StepStream:
         _drop(files)

@@ -29,7 +29,7 @@ from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
-from cloud import success_rate, training
+from cloud import success_rate, training, training_data
 from cloud.success_rate import SuccessRate
 from edge.robots import metaworld_robot
 from model import normalisation
@@ -292,9 +292,8 @@ def _fit(
 ) -> training.FitResult:
     with tempfile.TemporaryDirectory() as folder:
         return training.fit(
-            episodes,
-            [],
-            tasks,
+            training_data.of_episodes(episodes, tasks),
+            None,
             config,
             Path(folder) / "checkpoints",
             watch,

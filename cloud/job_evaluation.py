@@ -1,0 +1,182 @@
+"""All of the main job that drives robots: the package, the channel's, and the expert.
+
+Everything is measured on the same trials, which is why they are made once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from cloud import (
+    channel_baseline,
+    evaluate,
+    expert_baseline,
+    sample_trajectories,
+    step_choice,
+)
+from cloud.bless import Baseline
+from cloud.evaluate import Trials
+from cloud.evaluation_report import EvaluationReport
+from cloud.job_place import Place
+from cloud.job_settings import JobSettings
+from cloud.package_build import BuiltPackage
+from cloud.plots import Trajectory
+from cloud.progress import WorkProgress
+from cloud.run_folder import RunFolder
+from cloud.step_choice import StepChoice
+from cloud.success_rate import SuccessRate
+from model.targets import F32
+from release.verify import VerifiedPackage
+from rlds import durable_file
+
+
+@dataclasses.dataclass(frozen=True)
+class JobEvaluation:
+    """The trials of one run, and where what they come to is written.
+
+    Attributes:
+        trials: the episodes that everything is measured on.
+        manifest: digest of the dataset's manifest.
+        workers: evaluating processes at once.
+        folder: the run's folder.
+        console: where progress is shown.
+    """
+
+    trials: Trials
+    manifest: str
+    workers: int
+    folder: RunFolder
+    console: Console
+
+    def settled(
+        self, built: BuiltPackage, held_out_loss: float | None
+    ) -> tuple[BuiltPackage, EvaluationReport, Sequence[Trajectory], StepChoice | None]:
+        """The package with the step that robots run, its report and a few episodes.
+
+        The report is of the step that ships: where int8 loses too much the package is
+        made to run f32 and is evaluated again.
+
+        Raises:
+            CloudError: an evaluation fails.
+        """
+        evaluation, samples = self._sampled(built, held_out_loss)
+        if not step_choice.has_both(built):
+            return built, evaluation, samples, None
+        settled, choice = step_choice.settle(
+            built,
+            evaluation,
+            lambda: self._of_package(built, held_out_loss, step=F32),
+            self.folder.path / "step_choice.json",
+        )
+        if settled.digest != built.digest:
+            evaluation, samples = self._sampled(settled, held_out_loss)
+        return settled, evaluation, samples, choice
+
+    def baseline(self, place: Place, family: str) -> Baseline | None:
+        """What the package on the channel comes to on the same trials."""
+        with tempfile.TemporaryDirectory(dir=self.folder.path) as name:
+            return channel_baseline.baseline(
+                place.channel,
+                lambda entry: channel_baseline.fetch(
+                    place.store,
+                    entry,
+                    place.trusted,
+                    datetime.now(UTC),
+                    Path(name) / "package",
+                ),
+                lambda fetched: channel_baseline.recorded_report(
+                    place.store, family, fetched
+                ),
+                self._of_channel,
+                lambda found: self.trials.made(found, self.manifest),
+            )
+
+    def expert(self, known: Path | None) -> Mapping[str, SuccessRate]:
+        """The expert's success, from a file if that is of the same trials."""
+        if known is not None:
+            read = expert_baseline.read(known, self.trials)
+            if read is not None:
+                return read
+        with self._shown("run the expert") as shown:
+            rollouts = evaluate.roll_out(
+                self.trials,
+                ["--policy=expert"],
+                self.workers,
+                self.folder.logs / "expert",
+                lambda done: shown.show(done, ""),
+            )
+        return expert_baseline.of_rollouts(rollouts)
+
+    def _sampled(
+        self, built: BuiltPackage, held_out_loss: float | None
+    ) -> tuple[EvaluationReport, Sequence[Trajectory]]:
+        folder = self.folder
+        with sample_trajectories.recorded(
+            self.trials, built.folder, folder.samples
+        ) as sampled:
+            evaluation = self._of_package(built, held_out_loss)
+            samples = sampled()
+        durable_file.write(folder.evaluation, evaluation.encode())
+        return evaluation, samples
+
+    def _of_package(
+        self,
+        built: BuiltPackage,
+        held_out_loss: float | None,
+        step: str | None = None,
+    ) -> EvaluationReport:
+        title, log = "evaluate", "evaluation"
+        if step is not None:
+            title, log = f"{title} {step}", f"{log}-{step}"
+        with self._shown(title) as shown:
+            return evaluate.evaluate_package(
+                self.trials,
+                built.folder,
+                built.digest,
+                self.manifest,
+                held_out_loss,
+                self.workers,
+                self.folder.logs / log,
+                lambda done: shown.show(done, ""),
+                step,
+            )
+
+    def _of_channel(self, fetched: VerifiedPackage) -> EvaluationReport:
+        with self._shown("evaluate channel") as shown:
+            return evaluate.evaluate_package(
+                self.trials,
+                fetched.folder,
+                fetched.digest,
+                self.manifest,
+                None,
+                self.workers,
+                self.folder.logs / "baseline",
+                lambda done: shown.show(done, ""),
+            )
+
+    def _shown(self, title: str) -> WorkProgress:
+        return WorkProgress(self.console, title, self.trials.episodes, "episodes")
+
+
+def of_run(
+    settings: JobSettings,
+    tasks: tuple[str, ...],
+    manifest: str,
+    folder: RunFolder,
+    console: Console,
+) -> JobEvaluation:
+    """The trials that a run's settings ask for."""
+    trials = Trials(
+        environment=settings.environment,
+        tasks=tasks,
+        episodes_per_task=settings.evaluation_episodes,
+        first_seed=settings.evaluation_seed,
+        max_steps=settings.evaluation_max_steps,
+    )
+    return JobEvaluation(trials, manifest, settings.workers, folder, console)
