@@ -9,7 +9,8 @@ every array can be read and the checksum is theirs, wherever its files come from
 
 Leftovers of an interrupted save are removed with a note. A checkpoint that is not whole
 is moved aside with a note, and the one before is used; where none is whole, that is an
-error, because to begin anew would throw the work away in silence.
+error, because to begin anew would throw the work away in silence. What cannot be read
+because of this machine (`cloud.machine_failure`) is an error too, and stays in place.
 """
 
 import re
@@ -24,6 +25,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from cloud import machine_failure
 from cloud.errors import CheckpointError
 from rlds import durable_file
 
@@ -95,7 +97,8 @@ class Checkpoints:
         places may differ from those it was saved at.
 
         Raises:
-            CheckpointError: there are checkpoints, and none is whole.
+            CheckpointError: there are checkpoints and none is whole, or this machine
+                could not read one; that one was left where it is.
         """
         steps = self._steps()
         for step in reversed(steps):
@@ -131,32 +134,52 @@ class Checkpoints:
         )
 
     def _read(self, step: int, like: State) -> tuple[dict[str, Any] | None, str]:
-        """The state if it is whole, else why it is not."""
+        """The state if it is whole, else why it is not.
+
+        Raises:
+            CheckpointError: this machine failed, which says nothing about the state.
+        """
         where = jax.tree.leaves(dict(like))[0].sharding
         told_like = jax.ShapeDtypeStruct((), jnp.uint32, sharding=_everywhere(where))
         target = dict(like) | {_CHECKSUM: told_like}
         try:
             restored = dict(self._orbax.restore(self._folder / str(step), target))
+            told = int(restored.pop(_CHECKSUM))
+            found = int(checksum(restored))
+            # Restored arrays may share memory that is not theirs to give away.
+            state = jax.block_until_ready(jax.tree.map(jnp.copy, restored))
         except Exception as e:
+            if machine_failure.remedy(e) is not None:
+                raise self._not_reached(f"to read checkpoint {step}", e) from e
             return None, _line(e)
-        told = int(restored.pop(_CHECKSUM))
-        found = int(checksum(restored))
         if found != told:
             return None, f"its checksum is {found:08x} instead of {told:08x}"
-        # Restored arrays may share memory that is not theirs to give away.
-        return jax.tree.map(jnp.copy, restored), ""
+        return state, ""
+
+    def _not_reached(self, wanted: str, error: Exception) -> CheckpointError:
+        remedy = machine_failure.remedy(error) or "make the folder usable"
+        return CheckpointError(
+            f"{self._folder}: expected {wanted}, got {_line(error)}; {remedy} and run"
+            " again, nothing was moved and training resumes"
+        )
 
     def _set_aside(self, step: int, reason: str) -> None:
         path = self._folder / str(step)
         aside = self._folder / f"{step}.{_NOT_WHOLE}"
         if self._leads:
             shutil.rmtree(aside, ignore_errors=True)
-            path.rename(aside)
+            try:
+                path.rename(aside)
+            except OSError as e:
+                raise self._not_reached(f"to move {path} aside", e) from e
             self._note(f"{path}: moved to {aside.name}, not whole: {reason}")
         _together(f"set aside {step}")
 
     def _steps(self) -> list[int]:
-        names = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        try:
+            names = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        except OSError as e:
+            raise self._not_reached("to list checkpoints", e) from e
         return sorted(int(name) for name in names if name.isdecimal())
 
     def _drop_old(self) -> None:
