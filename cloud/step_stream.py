@@ -5,7 +5,7 @@ robot's sizes, unknown tasks, too few steps. That numbers are finite is checked 
 `Episode` itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -119,6 +119,17 @@ def columns(
         images=None if camera is None else _frames(episode, camera),
         audio_mel=steps.get("observation/audio_mel"),
     )
+
+
+def pieces(stream: StepStream, at_once: int) -> Iterator[StepStream]:
+    """A stream in pieces [t+1 ...] of at most `at_once` steps t, in order.
+
+    Each begins with the last step of the one before, which was only a next state there.
+    """
+    last = len(stream.starts) - 1
+    for begin in range(0, last, at_once):
+        end = min(begin + at_once, last) + 1
+        yield StepStream(*(None if c is None else c[begin:end] for c in stream))
 
 
 def task_shares(step_counts: np.ndarray) -> np.ndarray:

@@ -89,3 +89,17 @@ def test_episode_of_another_robot_is_refused_by_name_and_shape():
 def test_episode_of_an_unknown_task_is_refused_with_the_known_ones():
     with pytest.raises(DatasetError, match="expected a task of left, got 'right'"):
         join([training_episodes.episode(1)], tasks=("left",))
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 16, 100])
+def test_pieces_follow_each_other_and_share_their_border(at_once):
+    stream = join(training_episodes.episodes(2))
+    assert len(stream.starts) == 17
+    pieces = list(step_stream.pieces(stream, at_once))
+    lengths = [len(piece.starts) - 1 for piece in pieces]
+    assert sum(lengths) == 16 and max(lengths) == min(at_once, 16)
+    for name, column in zip(stream._fields, stream, strict=True):
+        if column is not None:
+            parts = [getattr(piece, name) for piece in pieces]
+            joined = np.concatenate([parts[0][:1], *(part[1:] for part in parts)])
+            np.testing.assert_array_equal(joined, column, err_msg=name)

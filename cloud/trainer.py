@@ -23,13 +23,13 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import PyTree
 
 from cloud import mesh as meshes
-from cloud import optimizer
+from cloud import optimizer, step_stream
 from cloud.step_stream import StepStream
 from cloud.train_config import TrainConfig
 from cloud.training_data import TrainingData
 from model import config as model_config
 from model import losses, normalisation, surfaces
-from model.wavecore import WaveCore
+from model.wavecore import Prediction, WaveCore
 
 MakeModel = Callable[
     [int, int, int, normalisation.Statistics, np.random.Generator], nnx.Module
@@ -42,6 +42,11 @@ State = dict[str, Any]
 
 Measured = dict[str, jax.Array]
 """Scalars of one update by name: losses, gradient_norm, learning_rate."""
+
+
+_HELD_OUT_AT_ONCE = 1 << 15
+"""Held-out steps that the model sees at once, so that held-out episodes of any number
+need a bounded memory; at width 512, some hundred MB of activations."""
 
 
 class Trainer:
@@ -126,13 +131,24 @@ class Trainer:
         return self._update(state, meshes.place_batch(self.mesh, batch))
 
     def validate(self, state: State) -> float | None:
-        """Mean absolute action error of the average on the held-out episodes."""
+        """Mean absolute action error of the average on the held-out episodes.
+
+        They are read piece by piece, and the recurrence goes on from one to the next.
+        """
         if self._held_out is None:
             return None
-        if isinstance(self._held_out.states, np.ndarray):
-            where = jax.tree.map(lambda _: meshes.replicated(self.mesh), self._held_out)
-            self._held_out = meshes.place(self._held_out, where)
-        return float(self._validate(state["average"], self._held_out))
+        carry = self._everywhere(np.zeros((1, self._carry_size), np.float32))
+        missed, weight = [], []
+        for piece in step_stream.pieces(self._held_out, _HELD_OUT_AT_ONCE):
+            given = self._everywhere(piece)
+            error, carry = self._validate(state["average"], given, carry)
+            weight.append(float(np.sum(piece.action_weight[:-1], dtype=np.float64)))
+            missed.append(float(error) * weight[-1])
+        return sum(missed) / max(sum(weight), 1e-6)
+
+    def _everywhere(self, tree: PyTree) -> PyTree:
+        where = jax.tree.map(lambda _: meshes.replicated(self.mesh), tree)
+        return meshes.place(tree, where)
 
     def model(self, state: State) -> WaveCore:
         """The model with averaged parameters, on the first device of this process."""
@@ -257,20 +273,31 @@ class Trainer:
             "value": of_actions * heads.value,
         }
 
+    def _predicted(
+        self,
+        parameters: Mapping[str, jax.Array],
+        windows: StepStream,
+        carry: jax.Array,
+    ) -> Prediction:
+        """Prediction at all but the last step of windows [b t+1], from carry [b c]."""
+        now = jax.tree.map(lambda x: x[:, :-1], windows)
+        # Models that are compared with WaveCore need not know of remat.
+        options = {"remat": True} if self.config.remat == "on" else {}
+        return self._merged(parameters).sequence(
+            now.states,
+            jax.nn.one_hot(now.tasks, self._task_count),
+            now.starts,
+            carry,
+            **options,
+        )
+
     def _losses(
         self, parameters: Mapping[str, jax.Array], windows: StepStream
     ) -> tuple[losses.Losses, losses.HeadLosses]:
         """Losses over windows [b t+1]; recurrence begins at zero in each."""
         now = jax.tree.map(lambda x: x[:, :-1], windows)
-        # Models that are compared with WaveCore need not know of remat.
-        options = {"remat": True} if self.config.remat == "on" else {}
-        prediction = self._merged(parameters).sequence(
-            now.states,
-            jax.nn.one_hot(now.tasks, self._task_count),
-            now.starts,
-            jnp.zeros((now.starts.shape[0], self._carry_size)),
-            **options,
-        )
+        carry = jnp.zeros((now.starts.shape[0], self._carry_size))
+        prediction = self._predicted(parameters, windows, carry)
         loss = losses.imitation(
             prediction,
             now.actions,
@@ -285,10 +312,18 @@ class Trainer:
         return loss, heads
 
     def _validated(
-        self, parameters: Mapping[str, jax.Array], stream: StepStream
-    ) -> jax.Array:
-        one = jax.tree.map(lambda x: x[None], stream)
-        return self._losses(parameters, one)[0].action
+        self,
+        parameters: Mapping[str, jax.Array],
+        piece: StepStream,
+        carry: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Action error over a piece [t+1 ...] of the stream, and the carry after it."""
+        one = jax.tree.map(lambda x: x[None], piece)
+        prediction = self._predicted(parameters, one, carry)
+        error = losses.action_error(
+            prediction, one.actions[:, :-1], one.action_weight[:, :-1]
+        )
+        return error, prediction.carry
 
     def _merged(self, parameters: Mapping[str, jax.Array]) -> WaveCore:
         trained = surfaces.with_arrays(self._trained, parameters)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cloud import checkpoints, profile, training, training_data
+from cloud import checkpoints, profile, trainer, training, training_data
 from cloud.errors import CheckpointError, DatasetError, DivergenceError
 from cloud.testing import train_tiny, training_episodes
 
@@ -270,6 +270,21 @@ def test_statistics_are_of_the_training_episodes_alone(uninterrupted):
         [e.steps["observation/state"] for e in training_episodes.episodes(12)]
     )
     np.testing.assert_allclose(uninterrupted[2].model.mean[...], states.mean(0), 1e-4)
+
+
+def test_held_out_error_is_the_same_in_pieces_of_any_size(
+    uninterrupted, tmp_path, monkeypatch
+):
+    """17 held-out steps at once, or cut within episodes and in a last one of 1."""
+    whole = [p.validation_action_loss for p in uninterrupted[3]]
+    monkeypatch.setattr(trainer, "_HELD_OUT_AT_ONCE", 5)
+    seen = []
+    train_tiny.train(tmp_path, STEPS, seen.append)
+    found = [p.validation_action_loss for p in seen]
+    assert [x is None for x in found] == [x is None for x in whole]
+    np.testing.assert_allclose(
+        [x for x in found if x is not None], [x for x in whole if x is not None], 1e-6
+    )
 
 
 def test_profile_of_a_few_steps_is_written(tmp_path):

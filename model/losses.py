@@ -2,6 +2,7 @@
 
 imitation    error of action and next observation, and with a small share what
              the heads for action scale and value get wrong
+action_error the first of them on its own, which needs no next state
 heads        the same two on their own, to be reported
 world_model  error of the next observation alone, which needs no labels
 returns      the targets of the value head, from reward and discount of episodes
@@ -113,13 +114,23 @@ def imitation(
     return is known; default: as `action_weight`). `next_share` stands in the place of
     `shares.next_observation`. Without values the value head is left as it is.
     """
-    action = jnp.mean(jnp.abs(prediction.action - actions), axis=-1)
-    action_loss = _weighted_mean(action, action_weight)
+    action_loss = action_error(prediction, actions, action_weight)
     next_loss = world_model(prediction, next_states, change, next_weight)
     total = action_loss + next_share * next_loss
     head = heads(prediction, actions, action_weight, values, value_weight)
     total = total + shares.action_scale * head.action_scale
     return Losses(total + shares.value * head.value, action_loss, next_loss)
+
+
+def action_error(
+    prediction: Prediction, actions: at.Actions, weight: at.Array
+) -> at.Array:
+    """Mean absolute error of the action, in the robot's units.
+
+    Shapes: actions [... t a], weight [... t] (0 leaves a step out) to a scalar.
+    """
+    missed = jnp.mean(jnp.abs(prediction.action - actions), axis=-1)
+    return _weighted_mean(missed, weight)
 
 
 def heads(
