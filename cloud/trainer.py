@@ -23,7 +23,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import PyTree
 
 from cloud import mesh as meshes
-from cloud import optimizer, step_stream
+from cloud import optimizer, sensed_steps, step_stream
 from cloud.step_stream import StepStream
 from cloud.train_config import TrainConfig
 from cloud.training_data import TrainingData
@@ -70,6 +70,7 @@ class Trainer:
         """Builds the model; nothing is compiled yet, and no step is read.
 
         Raises:
+            DatasetError: the steps have nothing of a sense that the model has.
             MeshError: the batch does not fall into equal parts.
         """
         meshes.check_batch(mesh, config.batch_size, config.accumulation_steps)
@@ -88,6 +89,10 @@ class Trainer:
         self._fixed = jax.tree.map(np.asarray, (constant, untrained))
         self._initial = jax.tree.map(np.asarray, surfaces.named_arrays(self._trained))
         self.parameter_count = meshes.numbers(self._initial)
+        # Models that are compared with WaveCore perceive the state alone.
+        self._perceives = model.config if isinstance(model, WaveCore) else None
+        for data in filter(None, (train, held_out)):
+            self._sensed(data.steps)
         self._task_count = len(train.tasks)
         self._carry_size = model.config.carry_size
         self._change = train.statistics.change
@@ -281,8 +286,10 @@ class Trainer:
     ) -> Prediction:
         """Prediction at all but the last step of windows [b t+1], from carry [b c]."""
         now = jax.tree.map(lambda x: x[:, :-1], windows)
-        # Models that are compared with WaveCore need not know of remat.
-        options = {"remat": True} if self.config.remat == "on" else {}
+        # Models that are compared with WaveCore need not know of senses and remat.
+        options: dict[str, Any] = {"remat": True} if self.config.remat == "on" else {}
+        if sensed := self._sensed(now):
+            options["sensed"] = sensed
         return self._merged(parameters).sequence(
             now.states,
             jax.nn.one_hot(now.tasks, self._task_count),
@@ -290,6 +297,9 @@ class Trainer:
             carry,
             **options,
         )
+
+    def _sensed(self, steps: StepStream) -> Mapping[str, jax.Array]:
+        return sensed_steps.of(steps, self._perceives) if self._perceives else {}
 
     def _losses(
         self, parameters: Mapping[str, jax.Array], windows: StepStream
