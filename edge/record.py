@@ -59,7 +59,6 @@ _OUTPUT = flags.DEFINE_string(
 _ROBOT_ID = flags.DEFINE_string(
     "robot_id", "sim-00", "Name of this robot; leaves it only as a keyed hash."
 )
-flags.register_validator(_ROBOT_ID, bool, "expected the name of this robot")
 _SIM_START = flags.DEFINE_string(
     "sim_start",
     registry.DEFAULT_SIM_START,
@@ -125,6 +124,8 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if not _ROBOT.value:
         raise app.UsageError("expected --robot=NAME, got no name")
+    if not _ROBOT_ID.value:
+        raise app.UsageError("expected --robot_id=NAME, got no name")
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:
         registry.require_known(name)

@@ -84,7 +84,6 @@ _STATE_DIR = flags.DEFINE_string(
 _ROBOT_ID = flags.DEFINE_string(
     "robot_id", "sim-00", "name of this device; never leaves it unhashed"
 )
-flags.register_validator(_ROBOT_ID, bool, "expected the name of this device")
 _EPISODES = flags.DEFINE_integer(
     "episodes", 1, "episodes per robot string", lower_bound=1
 )
@@ -239,6 +238,8 @@ def _require_usage(argv: list[str]) -> None:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if not _ROBOT.value:
         raise app.UsageError("expected --robot=NAME, got no name")
+    if not _ROBOT_ID.value:
+        raise app.UsageError("expected --robot_id=NAME, got no name")
     expert = _POLICY.value == "expert"
     chosen = (_CHANNEL.value, _OFFLINE.value, _CANDIDATE.value, expert)
     if sum(bool(one) for one in chosen) != 1:

@@ -263,6 +263,7 @@ def test_real_time_keeps_the_control_rate(tmp_path: Path, episode: Path):
         (["--offline"], "--keyring"),
         (["--policy=expert", "--pace=fast"], "pace"),
         (["--policy=expert", "--episodes=0"], "episodes"),
+        (["--policy=expert", "--robot_id="], "expected --robot_id=NAME"),
         (["--policy=expert", "--step=int8"], "--candidate only"),
         (["--policy=expert", "extra"], "extra"),
     ],
