@@ -26,7 +26,10 @@ surface the few numbers with large gradients use it up, and a robot whose sensor
 moved lost success instead of winning it back (docs/benchmarks.md).
 
 The action bias and the head have no part in the world-model error: only replay, which
-knows actions, can correct an actuator.
+knows actions, can correct an actuator. A bias of a sensor shows there no more, and a
+consolidation of the calibration alone finds it. What it finds serves to imagine the
+known episodes on the changed robot (`model.imagined`), and need not be kept: adapters
+and skill memory learn from both, and tell the robots apart by what is remembered.
 
 The levels of the skill memory are written at different periods: at the i-th
 consolidation those whose period divides i, and the others keep every bit. Each level
@@ -61,6 +64,7 @@ _SKILL_ARRAYS = 2
 
 FAST_SURFACES = ("calibration", "adapters")
 CONSOLIDATED_SURFACES = ("adapters", "head", _SKILLS)
+CALIBRATED_SURFACES = ("calibration",)
 
 FAST_STEP = 0.03
 """Length of the first gradient step, in units of `FAST_REACH`. A window of a few steps
@@ -147,7 +151,11 @@ def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
     return fast_update
 
 
-def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpdate:
+def make_consolidate(
+    model: WaveCore,
+    gradient_steps: int = 1,
+    moved: tuple[str, ...] = CONSOLIDATED_SURFACES,
+) -> ConsolidateUpdate:
     """The consolidation of models like `model`, none of whose numbers it keeps.
 
     Arguments of the function made, all f32 but for `starts`:
@@ -156,11 +164,13 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
         replay: b windows of local memories: `states` [b t+1 n] raw, `task` [b t k],
             `starts` [b t] bool, `actions` [b t a] to imitate, `action_weight` [b t]
             and `next_weight` [b t] between 0 and 1. The recurrence begins at zero, as
-            in training; leave the first steps of a window out by a weight of 0 where
-            the past matters. `update_index` [] i32 counts the consolidations of this
-            robot from 0, and decides which levels of the skill memory are written.
+            an episode does: give whole episodes, one after the other in a window. A
+            window from the middle of one lacks what told this robot from others, and
+            what is learned from it is forgotten of them. `update_index` [] i32 counts
+            the consolidations of this robot from 0, and decides which levels of the
+            skill memory are written.
 
-    It returns what `make_fast` does, with `deltas` of `CONSOLIDATED_SURFACES`; the
+    It returns what `make_fast` does, with `deltas` of the surfaces in `moved`; the
     losses are action error plus world-model error plus the pull. A level of the skill
     memory that is not due comes back bit for bit, unless it had to be repaired.
 
@@ -168,6 +178,8 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
         model: gives structure and shapes.
         gradient_steps: the windows are dealt out in order, b / gradient_steps to each
             step; two further forward passes over all of them judge the outcome.
+        moved: surfaces that change. `CALIBRATED_SURFACES` find what a robot's sensors
+            say from what was lived there alone; see `model.imagined`.
 
     Raises:
         ShapeMismatchError: by the function made, when an array is missing, unknown or
@@ -210,7 +222,7 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
             )
             return loss.total + PULL * _square_distance(mine, last_good)
 
-        mine = {name: deltas[name] for name in CONSOLIDATED_SURFACES}
+        mine = {name: deltas[name] for name in moved}
         batches = {
             name: x.reshape(gradient_steps, -1, *x.shape[1:])
             for name, x in replay.items()

@@ -31,7 +31,7 @@ def nothing(model):
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_operator_succeeds_on_every_changed_robot(body, nothing, name):
-    lived = body.drive("reach-v3", CHANGES[name], 3, nothing, operated=True)
+    lived = body.drive("reach-v3", CHANGES[name], 3, nothing, driver="operator")
     assert lived.success
     steps = len(lived.memory.actions)
     assert lived.memory.states.shape == (steps + 1, 39)
@@ -60,39 +60,24 @@ def test_model_drives_with_the_deltas_that_were_just_learned(body, nothing):
     assert np.abs(moved.deltas["head"]).max() == len(seen)
 
 
-def memory(steps, value, task=0):
-    states = value + np.arange(steps + 1, dtype=np.float32)[:, None] / 1000
-    actions = 10 * value + np.arange(steps, dtype=np.float32)[:, None] / 1000
-    return life.Memory(states, actions, np.eye(2, dtype=np.float32)[task])
+def test_in_turns_the_operator_says_what_to_do_wherever_the_model_drives(body, nothing):
+    shown = body.drive("reach-v3", NO_CHANGE, 3, nothing, driver="operator").memory
+    shared = body.drive("reach-v3", NO_CHANGE, 3, nothing, driver="turns").memory
+    own = body.drive("reach-v3", NO_CHANGE, 3, nothing).memory
+    np.testing.assert_array_equal(shared.actions[0], shown.actions[0])
+    assert not np.array_equal(own.actions[0], shown.actions[0])
+    # A model without skill hardly moves the hand: its turns are where it stands still.
+    moved = np.linalg.norm(np.diff(shared.states[:, :3], axis=0), axis=1)
+    asked = np.linalg.norm(shared.actions[:, :3], axis=1)
+    still = (moved < 1e-3) & (asked > 0.5)
+    assert 0.2 < still.mean() < 0.95
+    assert len(shared.actions) > len(shown.actions)
 
 
-def test_windows_are_shared_evenly_between_lived_and_known_episodes():
-    random = np.random.default_rng(0)
-    known, lived = [memory(40, 1.0)], [memory(40, 2.0, task=1)]
-    cut = life.windows(random, lived, known, 8, 16)
-    np.testing.assert_array_equal(cut["states"][:, 0, 0].round(), [2, 1] * 4)
-    np.testing.assert_array_equal(cut["actions"][:, 0, 0].round(), [20, 10] * 4)
-    np.testing.assert_array_equal(cut["task"][0], np.tile([0, 1], (16, 1)))
-    assert cut["states"].shape == (8, 17, 1)
-
-
-def test_each_weighted_step_keeps_its_own_action_and_next_state():
-    random = np.random.default_rng(0)
-    one = [memory(40, 0.0)]
-    cut = life.windows(random, one, one, 200, 16)
-    place = np.round(1000 * cut["states"][:, :, 0])
-    action = np.round(1000 * cut["actions"][:, :, 0])
-    used = cut["action_weight"] > 0
-    np.testing.assert_array_equal(place[:, :-1][used], action[used])
-    np.testing.assert_array_equal(place[:, 1:][used], action[used] + 1)
-    from_start = place[:, 0] == 0
-    assert 10 < from_start.sum() < 190
-    assert used[from_start].all()
-    assert not used[~from_start][:, :4].any()
-
-
-def test_rest_of_a_window_beyond_a_short_episode_has_no_weight():
-    one = [memory(5, 0.0)]
-    cut = life.windows(np.random.default_rng(0), one, one, 4, 16)
-    np.testing.assert_array_equal(cut["next_weight"].sum(1), [5] * 4)
-    assert np.isfinite(cut["states"]).all()
+def test_whose_turn_it_is_depends_on_the_seed_alone(body, nothing):
+    first, again, other = (
+        body.drive("reach-v3", NO_CHANGE, seed, nothing, driver="turns").memory
+        for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first.states, again.states)
+    assert not np.array_equal(first.states[:20], other.states[:20])
