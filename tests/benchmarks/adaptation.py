@@ -10,9 +10,8 @@ of the package, which hold what must not be forgotten.
 
 Who drives in these episodes is `--driver`: an `operator`, who shows each task on the
 changed robot and sees the world as it is, while the model sees and learns through the
-changed sensors; the operator and the model in `turns`, while the operator says at each
-step what should be done; or the `model`, which then imitates those of its own episodes
-that succeeded. With `--fast` there is a fast update after each of their control steps.
+changed sensors; or the `model`, which then imitates those of its own episodes that
+succeeded. With `--fast` there is a fast update after each of their control steps.
 
 Recovered is (after - before) / (unchanged - before), forgotten is what the unchanged
 robot has lost, both in success over all tasks.

@@ -1,6 +1,6 @@
 """Episodes of a changed robot, and what is kept of them: the parts of `adaptation`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -27,15 +27,8 @@ OPERATOR_NOISE = 0.2
 corrections show what to do off course. Twice that of the package's demonstrations,
 because four episodes of a task have to show it instead of fifty."""
 
-MODEL_SHARE = 0.7
-"""Share of the turns that the model drives where the two take turns."""
-
-TURN_STEPS = (10, 40)
-"""A turn has at least the first number of steps, and less than the second."""
-
-Driver = Literal["operator", "turns", "model"]
-"""Who drives: an operator, who sees the world as it is; the model; or both in turns,
-and then the operator says at each step what should be done."""
+Driver = Literal["operator", "model"]
+"""Who drives: an operator, who sees the world as it is, or the model."""
 
 Arrays = Mapping[str, Any]
 Deltas = dict[str, Any]
@@ -66,14 +59,6 @@ class _Operator:
         return action, moved.astype(np.float32)
 
 
-def _turns(seed: int, driver: Driver) -> Iterator[bool]:
-    """For each step, whether it is the model's."""
-    random = np.random.default_rng(seed)
-    while True:
-        model = driver == "turns" and random.random() < MODEL_SHARE
-        yield from [model] * int(random.integers(*TURN_STEPS))
-
-
 class Body:
     """Robots of several tasks, and a model to drive them with some deltas."""
 
@@ -101,32 +86,31 @@ class Body:
         Args:
             task: one of this body's.
             change: what is different about the robot.
-            seed: where things are, how the hand shakes and whose turn it is.
+            seed: where things are, and how the operator's hand shakes.
             deltas: added to the model's surfaces.
             learn: called after each step with deltas, states so far and the task;
                 returns the deltas of the next step.
-            driver: who drives. What an operator says is the action to imitate
-                wherever there is one, and what the model says where there is none.
+            driver: who drives; what an operator wants to do is the action to imitate,
+                not what the noisy hand does.
         """
         robot = ChangedRobot(self._robot(task), change)
         choice = np.eye(len(self.tasks), dtype=np.float32)[self.tasks.index(task)]
         operator = _Operator(task, change, seed) if driver != "model" else None
-        turns = _turns(seed, driver)
         adapted = self._adapted(deltas)
         carry: Any = np.zeros(self._sizes.carry_size, np.float32)
         states, actions, success = [robot.reset(seed).state], [], False
         while len(actions) < MAX_STEPS and not success:
-            said = self._step(
-                observation_state=states[-1], task=choice, carry=carry, **adapted
-            )
-            carry = said["next_carry"]
-            executed = np.clip(np.asarray(said["action"]), -1.0, 1.0)
-            actions.append(executed)
             if operator is not None:
-                actions[-1], moved = operator.propose(robot.unchanged_observation)
-                executed = executed if next(turns) else moved
+                action, executed = operator.propose(robot.unchanged_observation)
+            else:
+                said = self._step(
+                    observation_state=states[-1], task=choice, carry=carry, **adapted
+                )
+                carry = said["next_carry"]
+                action = executed = np.clip(np.asarray(said["action"]), -1.0, 1.0)
             done = robot.act(executed)
             states.append(done.observation.state)
+            actions.append(action)
             success = bool(done.success)
             if learn is not None:
                 deltas = learn(deltas, states, choice)
