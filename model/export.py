@@ -1,7 +1,8 @@
 """Writes the files of a package that come from the model, for one target.
 
     functions/step.*        the control step in the target's form
-    functions/*.stablehlo   init, fast_update, consolidate_update, evaluate
+    functions/*.stablehlo   init, fast_update, consolidate_update, calibrate_update,
+                            imagine, evaluate
     weights.safetensors     backbone, initial surfaces, initial carry
     canary.tfrecord         a few held-out episodes
     canary.json             the action error that the step has on them
@@ -38,8 +39,8 @@ LARGEST_ERROR = 1e-5
 """Largest accepted difference of an exported output: absolute, and relative where the
 output is above one. f32 sums in another order differ by about 1e-6."""
 LARGEST_CONSOLIDATION_ERROR = 1e-4
-"""The same for `consolidate_update`, whose many gradient steps pass rounding on to each
-other: 2e-6 was measured between a file for three platforms and the model."""
+"""The same for consolidation and calibration, whose many gradient steps pass rounding
+on to each other: 2e-6 was measured between a file for three platforms and the model."""
 LARGEST_INT8_ERROR, LARGEST_INT8_MEAN = 0.25, 0.02
 """Largest accepted difference of an int8 step's action: of any number from the same
 carry, and of the mean free-running. Measured on the default model, whose actions go
@@ -128,7 +129,7 @@ def write_functions(
     for name, function in learning.items():
         given = function_agreement.arguments(model, function, tasks, canary_episodes)
         found = function_agreement.measure(function, encoded[name], given)
-        many_steps = name == "consolidate_update"
+        many_steps = name in ("consolidate_update", "calibrate_update")
         bound = LARGEST_CONSOLIDATION_ERROR if many_steps else LARGEST_ERROR
         _require(_learning_path(name), found, bound)
         checks[_learning_path(name)] = {"max_abs_error": found}

@@ -49,9 +49,11 @@ def test_every_file_agrees_with_the_model_on_recorded_episodes(exported):
 def test_functions_name_both_steps_and_robots_run_the_preferred(exported):
     functions = exported[2].functions
     assert sorted(functions) == [
+        "calibrate_update",
         "consolidate_update",
         "evaluate",
         "fast_update",
+        "imagine",
         "init",
         "step",
         "step_f32",

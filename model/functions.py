@@ -7,6 +7,9 @@
     fast_update         `weights`, `deltas`, `window` -> see `updates.make_fast`
     consolidate_update  `weights`, `deltas`, `last_good`, `replay` -> see
                         `updates.make_consolidate`
+    calibrate_update    the same inputs -> the same of the calibration alone
+    imagine             `weights`, `deltas`, `memories` -> `states` and `actions`, see
+                        `imagined.imagined`
     evaluate            `weights`, `deltas`, `episodes` -> `action_error`,
                         `next_observation_error`
 
@@ -25,15 +28,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import array_types as at
-from model import losses, step_function, surfaces, updates
+from model import imagined, losses, step_function, surfaces, updates
 from model.wavecore import WaveCore
 
 FAST_STEPS = 8
 """t, steps of the window of a fast update: a tenth of a second at 80 Hz, so that it
 ends within a control period (docs/benchmarks.md)."""
-REPLAY_UPDATES, REPLAY_WINDOWS, REPLAY_STEPS = 50, 32, 32
-"""Gradient steps of one consolidation, windows of each, and steps of a window. One
-night's learning is several consolidations (docs/benchmarks.md, adaptation)."""
+REPLAY_UPDATES, REPLAY_WINDOWS, REPLAY_STEPS = 50, 4, 256
+"""Gradient steps of one consolidation, windows of each, and steps of a window: long
+enough for whole episodes, because a model tells two robots apart by what it has seen
+since the episode began. One night's learning is several consolidations
+(docs/benchmarks.md, adaptation)."""
 EVALUATION_WINDOWS, EVALUATION_STEPS = 8, 64
 """b and t of the windows of one evaluation; an episode is several of them."""
 
@@ -78,6 +83,16 @@ def learning(model: WaveCore) -> dict[str, Function]:
             updates.make_consolidate(model, REPLAY_UPDATES),
             {**fixed, "last_good": deltas, "replay": replay},
         ),
+        "calibrate_update": Function(
+            updates.make_consolidate(
+                model, REPLAY_UPDATES, updates.CALIBRATED_SURFACES
+            ),
+            {**fixed, "last_good": deltas, "replay": replay},
+        ),
+        "imagine": Function(
+            make_imagine(model),
+            {**fixed, "memories": {n: replay[n] for n in ("states", "actions")}},
+        ),
         "evaluate": Function(
             make_evaluate(model), {**fixed, "episodes": evaluation_shapes(model)}
         ),
@@ -110,9 +125,7 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
         deltas: Mapping[str, at.Surface],
         episodes: Mapping[str, at.Array],
     ) -> dict[str, Any]:
-        prefix = step_function.SURFACE_PREFIX
-        adapted = {prefix + n: weights[prefix + n] + x for n, x in deltas.items()}
-        core = step_function.with_weights(model, {**weights, **adapted})
+        core = _with_deltas(model, weights, deltas)
         states = episodes["states"]
         begin = jnp.zeros((len(states), model.config.carry_size))
         said = core.sequence(
@@ -132,6 +145,44 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
         }
 
     return evaluate
+
+
+def make_imagine(model: WaveCore) -> Callable[..., dict[str, Any]]:
+    """What memories would be on the robot that the deltas are of.
+
+    Arguments of the function made, all f32:
+        weights, deltas: as for `updates.make_fast`; of the deltas the calibration
+            counts.
+        memories: `states` [... n] and `actions` [... a], raw, of the robot that the
+            weights are of.
+
+    It returns `states` and `actions` of the same shapes; see `imagined.imagined`.
+    """
+
+    def imagine(
+        weights: Mapping[str, at.Array],
+        deltas: Mapping[str, at.Surface],
+        memories: Mapping[str, at.Array],
+    ) -> dict[str, Any]:
+        states, actions = imagined.imagined(
+            step_function.with_weights(model, weights),
+            _with_deltas(model, weights, deltas),
+            memories["states"],
+            memories["actions"],
+        )
+        return {"states": states, "actions": actions}
+
+    return imagine
+
+
+def _with_deltas(
+    model: WaveCore,
+    weights: Mapping[str, at.Array],
+    deltas: Mapping[str, at.Surface],
+) -> WaveCore:
+    prefix = step_function.SURFACE_PREFIX
+    adapted = {prefix + n: weights[prefix + n] + x for n, x in deltas.items()}
+    return step_function.with_weights(model, {**weights, **adapted})
 
 
 def _make_init(model: WaveCore) -> Callable[..., dict[str, Any]]:

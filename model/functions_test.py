@@ -65,3 +65,30 @@ def test_delta_that_is_not_finite_shows_in_the_error(evaluate):
     head = np.full_like(given["deltas"]["head"], np.nan)
     changed = run(**{**given, "deltas": {**given["deltas"], "head": head}})
     assert np.isnan(changed["action_error"])
+
+
+def test_imagined_memories_are_those_of_the_calibration_in_the_deltas(model):
+    function = functions.learning(model)["imagine"]
+    given = function_agreement.arguments(model, function, TASKS, [episode(length=9)])
+    nothing = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
+    same = function.run(**{**given, "deltas": nothing})
+    np.testing.assert_allclose(same["states"], given["memories"]["states"], atol=1e-5)
+    np.testing.assert_array_equal(same["actions"], given["memories"]["actions"])
+    # Of the calibration's arrays the action bias is first.
+    moved = {**nothing, "calibration": nothing["calibration"].copy()}
+    moved["calibration"][0] = 0.25
+    asked = function.run(**{**given, "deltas": moved})
+    difference = asked["actions"] - given["memories"]["actions"]
+    np.testing.assert_allclose(difference[..., 0], 0.25, atol=1e-6)
+    np.testing.assert_array_equal(difference[..., 1:], 0)
+    np.testing.assert_array_equal(asked["states"], same["states"])
+
+
+def test_calibration_changes_nothing_else(model):
+    function = functions.learning(model)["calibrate_update"]
+    given = function_agreement.arguments(model, function, TASKS, [episode(length=9)])
+    given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
+    found = jax.jit(function.run)(**given)
+    assert set(found["deltas"]) == {"calibration"}
+    assert np.any(found["deltas"]["calibration"])
+    assert found["loss_after"] < found["loss_before"]

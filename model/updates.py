@@ -14,7 +14,10 @@ are, neither can be lost. A caller exports one like this:
     jax.export.export(jax.jit(update))(*updates.fast_inputs(model, steps=8))
 
 The action bias and the head have no part in the world-model error: only replay, which
-knows actions, can correct an actuator.
+knows actions, can correct an actuator. A bias of a sensor shows there no more, and a
+consolidation of the calibration alone finds it. What it finds serves to imagine the
+known episodes on the changed robot (`model.imagined`), and need not be kept: adapters
+and skill memory learn from both, and tell the robots apart by what is remembered.
 
 The levels of the skill memory are written at different periods: at the i-th
 consolidation those whose period divides i, and the others keep every bit.
@@ -57,6 +60,7 @@ from model.wavecore import WaveCore
 
 FAST_SURFACES = ("calibration", "adapters")
 CONSOLIDATED_SURFACES = ("adapters", "head", SKILLS)
+CALIBRATED_SURFACES = ("calibration",)
 
 PULL = 0.1
 """Loss added at a distance of one bound from the last good delta."""
@@ -125,7 +129,11 @@ def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
     return fast_update
 
 
-def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpdate:
+def make_consolidate(
+    model: WaveCore,
+    gradient_steps: int = 1,
+    moved: tuple[str, ...] = CONSOLIDATED_SURFACES,
+) -> ConsolidateUpdate:
     """The consolidation of models like `model`, none of whose numbers it keeps.
 
     Arguments of the function made, all f32 but for `starts`:
@@ -134,11 +142,13 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
         replay: b windows of local memories: `states` [b t+1 n] raw, `task` [b t k],
             `starts` [b t] bool, `actions` [b t a] to imitate, `action_weight` [b t]
             and `next_weight` [b t] between 0 and 1. The recurrence begins at zero, as
-            in training; leave the first steps of a window out by a weight of 0 where
-            the past matters. `update_index` [] i32 counts the consolidations of this
-            robot from 0, and decides which levels of the skill memory are written.
+            an episode does: give whole episodes, one after the other in a window. A
+            window from the middle of one lacks what told this robot from others, and
+            what is learned from it is forgotten of them. `update_index` [] i32 counts
+            the consolidations of this robot from 0, and decides which levels of the
+            skill memory are written.
 
-    It returns what `make_fast` does, with `deltas` of `CONSOLIDATED_SURFACES`; the
+    It returns what `make_fast` does, with `deltas` of the surfaces in `moved`; the
     losses are action error plus world-model error plus the pull. A level of the skill
     memory that is not due comes back bit for bit, unless it had to be repaired.
 
@@ -146,6 +156,8 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
         model: gives structure and shapes.
         gradient_steps: the windows are dealt out in order, b / gradient_steps to each
             step; two further forward passes over all of them judge the outcome.
+        moved: surfaces that change. `CALIBRATED_SURFACES` find what a robot's sensors
+            say from what was lived there alone; see `model.imagined`.
 
     Raises:
         ShapeMismatchError: by the function made, when an array is missing, unknown or
@@ -188,7 +200,7 @@ def make_consolidate(model: WaveCore, gradient_steps: int = 1) -> ConsolidateUpd
             )
             return loss.total + PULL * square_distance(mine, last_good)
 
-        mine = {name: deltas[name] for name in CONSOLIDATED_SURFACES}
+        mine = {name: deltas[name] for name in moved}
         batches = {
             name: x.reshape(gradient_steps, -1, *x.shape[1:])
             for name, x in replay.items()

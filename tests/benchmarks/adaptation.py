@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -36,24 +36,34 @@ from cloud import dataset, programs, training, training_data
 from cloud.success_rate import SuccessRate
 from edge.robots.changed_robot import RobotChange
 from edge.robots.metaworld_changes import CHANGES, NO_CHANGE
-from model import config, step_function, surfaces, updates
+from model import config, step_function
 from model.wavecore import WaveCore
 from release import command_line
 from tests.benchmarks import adaptation_life as life
+from tests.benchmarks import adaptation_replay as replay
+from tests.benchmarks.adaptation_learner import Learner, Settings
 
 _DATASET = flags.DEFINE_string(
     "dataset", None, "Folder with the demonstrations; default: those Bazel records."
 )
 _PRESET = flags.DEFINE_enum("preset", "pi5", sorted(config.PRESETS), "Model.")
 _TRAINING = flags.DEFINE_integer("training_steps", 2000, "Steps.", lower_bound=1)
+_CHECKPOINTS = flags.DEFINE_string(
+    "checkpoints", None, "Folder where the trained model stays for the next run."
+)
 _CHANGES = flags.DEFINE_multi_enum("change", list(CHANGES), list(CHANGES), "Changes.")
 _DRIVER = flags.DEFINE_enum(
-    "driver", "operator", ["operator", "model"], "Who drives while the robot learns."
+    "driver",
+    Settings.driver,
+    get_args(life.Driver),
+    "Who drives while the robot learns.",
 )
 _FAST = flags.DEFINE_boolean("fast", False, "Whether there are fast updates as well.")
-_EPISODES = flags.DEFINE_integer("episodes", 20, "Episodes lived.", lower_bound=1)
+_EPISODES = flags.DEFINE_integer(
+    "episodes", Settings.episodes, "Episodes lived.", lower_bound=1
+)
 _UPDATES = flags.DEFINE_integer(
-    "updates", 200, "Gradient steps of replay after each episode.", lower_bound=1
+    "updates", Settings.updates, "Gradient steps of one consolidation.", lower_bound=1
 )
 _SEEDS = flags.DEFINE_integer("seeds", 50, "Episodes per task.", lower_bound=1)
 _WORKERS = flags.DEFINE_integer("workers", 2, "Processes.", lower_bound=1)
@@ -62,12 +72,6 @@ _JSON = flags.DEFINE_string(
 )
 
 _FIRST_MEASURED_SEED = 10_000
-_FIRST_LIVED_SEED = 50_000
-_BATCH, _STEPS = 32, 32
-"""Windows per gradient step and steps per window, as in training."""
-_FAST_WINDOW = 8
-_FIRST_CONSOLIDATION = 5
-"""Episodes lived before the first consolidation: one of each task."""
 
 
 class Adapted(NamedTuple):
@@ -109,11 +113,10 @@ def main(argv: list[str]) -> None:
     demonstrations = dataset.load(folder, "train").episodes
     tasks = sorted({episode.metadata.task for episode in demonstrations})
     model = _trained(demonstrations, tasks)
-    known = [life.remembered(episode, tasks) for episode in demonstrations]
-    weights = step_function.weights(model)
-    learner = _Learner(model, weights, tasks, known)
+    known = [replay.remembered(episode, tasks) for episode in demonstrations]
+    learner = Learner(model, tasks, known, _settings())
     context = multiprocessing.get_context("spawn")
-    prepared = (model.config, weights, tasks)
+    prepared = (model.config, step_function.weights(model), tasks)
     with ProcessPoolExecutor(_WORKERS.value, context, life.prepare, prepared) as pool:
         nothing = learner.no_deltas()
         unchanged = _success(pool, tasks, NO_CHANGE, nothing)
@@ -135,91 +138,22 @@ def main(argv: list[str]) -> None:
         Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
 
 
+def _settings() -> Settings:
+    return Settings(
+        episodes=_EPISODES.value,
+        updates=_UPDATES.value,
+        driver=_DRIVER.value,
+        fast=_FAST.value,
+    )
+
+
 def _trained(demonstrations: Sequence[Any], tasks: Sequence[str]) -> WaveCore:
     settings = training.TrainConfig(steps=_TRAINING.value, preset=_PRESET.value)
     with tempfile.TemporaryDirectory() as folder:
         data = training_data.of_episodes(demonstrations, tasks)
-        fitted = training.fit(data, None, settings, Path(folder), lambda progress: None)
+        kept = Path(_CHECKPOINTS.value or folder)
+        fitted = training.fit(data, None, settings, kept, lambda progress: None)
     return fitted.model
-
-
-class _Learner:
-    """What a robot does to learn, with the functions of its package."""
-
-    def __init__(
-        self,
-        model: WaveCore,
-        weights: life.Arrays,
-        tasks: Sequence[str],
-        known: Sequence[life.Memory],
-    ) -> None:
-        self._tasks, self._known = tasks, known
-        self._body = life.Body(model.config, weights, tasks)
-        self._weights = jax.device_put(weights)
-        self._carry = weights["carry"]
-        self._fast = jax.jit(updates.make_fast(model))
-        self._consolidate = jax.jit(updates.make_consolidate(model, _UPDATES.value))
-
-    def no_deltas(self) -> life.Deltas:
-        """A delta of zeros for every surface."""
-        prefix = step_function.SURFACE_PREFIX
-        return {
-            name: np.zeros(self._weights[prefix + name].shape, np.float32)
-            for name in surfaces.SURFACES
-        }
-
-    def live(self, change: RobotChange) -> life.Deltas:
-        """Twenty episodes or what the flags say, and what was learned in them."""
-        random = np.random.default_rng(0)
-        deltas = self.no_deltas()
-        lived: list[life.Memory] = []
-        operated = _DRIVER.value == "operator"
-        for number in range(_EPISODES.value):
-            task = self._tasks[number % len(self._tasks)]
-            episode = self._body.drive(
-                task,
-                change,
-                _FIRST_LIVED_SEED + number,
-                deltas,
-                self._learn if _FAST.value else None,
-                operated=operated,
-            )
-            deltas = episode.deltas
-            if episode.success:
-                lived.append(episode.memory)
-            if lived and number + 1 >= _FIRST_CONSOLIDATION:
-                rested = number + 1 - _FIRST_CONSOLIDATION
-                deltas = self._rest(random, lived, deltas, rested)
-        return deltas
-
-    def _learn(
-        self, deltas: life.Deltas, states: Sequence[np.ndarray], task: np.ndarray
-    ) -> life.Deltas:
-        """A fast update over the last steps."""
-        if len(states) <= _FAST_WINDOW:
-            return deltas
-        recent = {
-            "states": np.stack(states[-_FAST_WINDOW - 1 :]),
-            "task": np.repeat(task[None], _FAST_WINDOW, axis=0),
-            "starts": np.zeros(_FAST_WINDOW, bool),
-            "weight": np.ones(_FAST_WINDOW, np.float32),
-            "carry": self._carry,
-        }
-        return {**deltas, **self._fast(self._weights, deltas, recent)["deltas"]}
-
-    def _rest(
-        self,
-        random: np.random.Generator,
-        lived: Sequence[life.Memory],
-        deltas: life.Deltas,
-        rested: int,
-    ) -> life.Deltas:
-        """The consolidation after `rested` others, pulled towards where it begins."""
-        count = _UPDATES.value * _BATCH
-        replay = life.windows(random, lived, self._known, count, _STEPS)
-        replay = {**replay, "update_index": np.int32(rested)}
-        result = self._consolidate(self._weights, deltas, deltas, replay)
-        return {**deltas, **result["deltas"]}
 
 
 def _success(

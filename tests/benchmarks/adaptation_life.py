@@ -1,7 +1,7 @@
 """Episodes of a changed robot, and what is kept of them: the parts of `adaptation`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -11,9 +11,10 @@ from edge.operator_noise import GaussianNoise
 from edge.robots.changed_robot import ChangedRobot, RobotChange
 from edge.robots.metaworld_expert import ScriptedExpert
 from edge.robots.metaworld_robot import MetaworldRobot
+from edge.robots.robot import Observation
 from model import step_function, surfaces
 from model.config import WaveCoreConfig
-from rlds.episode import Episode
+from tests.benchmarks.adaptation_replay import Memory
 
 MAX_STEPS = 500
 CAREFUL_SPEED = 0.5
@@ -26,22 +27,11 @@ OPERATOR_NOISE = 0.2
 corrections show what to do off course. Twice that of the package's demonstrations,
 because four episodes of a task have to show it instead of fifty."""
 
+Driver = Literal["operator", "model"]
+"""Who drives: an operator, who sees the world as it is, or the model."""
+
 Arrays = Mapping[str, Any]
 Deltas = dict[str, Any]
-
-
-class Memory(NamedTuple):
-    """One episode as replay needs it.
-
-    Attributes:
-        states: [t+1 n] f32, the last one only as a next state.
-        actions: [t a] f32, to imitate.
-        task: [k] f32, one-hot.
-    """
-
-    states: np.ndarray
-    actions: np.ndarray
-    task: np.ndarray
 
 
 class Lived(NamedTuple):
@@ -50,6 +40,23 @@ class Lived(NamedTuple):
     memory: Memory
     success: bool
     deltas: Deltas
+
+
+class _Operator:
+    """Who shows a task on a changed robot and sees the world as it is."""
+
+    def __init__(self, task: str, change: RobotChange, seed: int) -> None:
+        self._expert = ScriptedExpert(task)
+        self._speed = CAREFUL_SPEED if change.latency_steps else 1.0
+        self._noise = GaussianNoise(OPERATOR_NOISE)
+        self._noise.reset(seed)
+
+    def propose(self, observation: Observation) -> tuple[np.ndarray, np.ndarray]:
+        """What should be done, and what the noisy hand does."""
+        action = self._expert.propose(observation)
+        action[:3] *= self._speed  # the gripper needs its whole force
+        moved = np.clip(self._noise.disturb(action), -1.0, 1.0)
+        return action, moved.astype(np.float32)
 
 
 class Body:
@@ -72,41 +79,36 @@ class Body:
         deltas: Deltas,
         learn: Callable[[Deltas, list[np.ndarray], np.ndarray], Deltas] | None = None,
         *,
-        operated: bool = False,
+        driver: Driver = "model",
     ) -> Lived:
         """One episode until success or `MAX_STEPS`.
 
         Args:
             task: one of this body's.
             change: what is different about the robot.
-            seed: where things are.
+            seed: where things are, and how the operator's hand shakes.
             deltas: added to the model's surfaces.
             learn: called after each step with deltas, states so far and the task;
                 returns the deltas of the next step.
-            operated: whether an operator drives, who sees the world as it is, instead
-                of the model.
+            driver: who drives; what an operator wants to do is the action to imitate,
+                not what the noisy hand does.
         """
         robot = ChangedRobot(self._robot(task), change)
         choice = np.eye(len(self.tasks), dtype=np.float32)[self.tasks.index(task)]
-        expert = ScriptedExpert(task)
-        speed = CAREFUL_SPEED if change.latency_steps else 1.0
+        operator = _Operator(task, change, seed) if driver != "model" else None
         adapted = self._adapted(deltas)
         carry: Any = np.zeros(self._sizes.carry_size, np.float32)
         states, actions, success = [robot.reset(seed).state], [], False
-        noise = GaussianNoise(OPERATOR_NOISE)
-        noise.reset(seed)
         while len(actions) < MAX_STEPS and not success:
-            if operated:
-                action = expert.propose(robot.unchanged_observation)
-                action[:3] *= speed  # the gripper needs its whole force
+            if operator is not None:
+                action, executed = operator.propose(robot.unchanged_observation)
             else:
                 said = self._step(
                     observation_state=states[-1], task=choice, carry=carry, **adapted
                 )
                 carry = said["next_carry"]
-                action = np.clip(np.asarray(said["action"]), -1.0, 1.0)
-            executed = noise.disturb(action) if operated else action
-            done = robot.act(np.clip(executed, -1.0, 1.0).astype(np.float32))
+                action = executed = np.clip(np.asarray(said["action"]), -1.0, 1.0)
+            done = robot.act(executed)
             states.append(done.observation.state)
             actions.append(action)
             success = bool(done.success)
@@ -129,58 +131,6 @@ class Body:
             )
             for name in surfaces.SURFACES
         }
-
-
-def remembered(episode: Episode, tasks: Sequence[str]) -> Memory:
-    """A recorded demonstration as a memory; its last step has no next state."""
-    task = np.eye(len(tasks), dtype=np.float32)[tasks.index(episode.metadata.task)]
-    return Memory(
-        np.asarray(episode.steps["observation/state"], np.float32),
-        np.asarray(episode.steps["proposed_action"], np.float32)[:-1],
-        task,
-    )
-
-
-def windows(
-    random: np.random.Generator,
-    lived: Sequence[Memory],
-    known: Sequence[Memory],
-    count: int,
-    steps: int,
-) -> dict[str, np.ndarray]:
-    """Random windows for `consolidate_update`, every other one of the known robot.
-
-    A window begins with its episode or anywhere in it; the first steps of one that
-    begins later only wake the recurrence. Episodes shorter than a window leave the
-    rest of it without weight.
-    """
-    kinds = [known if i % 2 else lived for i in range(count)]
-    cut = [_window(random, kind[random.integers(len(kind))], steps) for kind in kinds]
-    return {name: np.stack([one[name] for one in cut]) for name in cut[0]}
-
-
-_WAKING_STEPS = 4
-
-
-def _window(
-    random: np.random.Generator, memory: Memory, steps: int
-) -> dict[str, np.ndarray]:
-    # Starts before the first step count as that: each episode's beginning, where the
-    # model has least to go by, is seen more often than other steps.
-    latest = max(1, len(memory.actions) - steps // 2)
-    first = max(0, int(random.integers(-steps // 4, latest)))
-    length = min(steps, len(memory.actions) - first)
-    rows = np.minimum(np.arange(steps + 1), length) + first
-    weight = np.zeros(steps, np.float32)
-    weight[_WAKING_STEPS if first else 0 : length] = 1.0
-    return {
-        "states": memory.states[rows],
-        "task": np.repeat(memory.task[None], steps, axis=0),
-        "starts": np.zeros(steps, bool),
-        "actions": memory.actions[np.minimum(rows[:-1], len(memory.actions) - 1)],
-        "action_weight": weight,
-        "next_weight": weight,
-    }
 
 
 _BODIES: list[Body] = []

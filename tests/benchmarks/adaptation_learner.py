@@ -1,0 +1,162 @@
+"""A robot that learns from its episodes, with the functions of its package."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from edge.robots.changed_robot import RobotChange
+from model import functions, step_function, surfaces, updates
+from model.wavecore import WaveCore
+from tests.benchmarks import adaptation_life as life
+from tests.benchmarks import adaptation_replay as replay
+
+FAST_WINDOW = functions.FAST_STEPS
+CALIBRATION_UPDATES = 300
+"""Gradient steps of a calibration: 82 numbers settle within them."""
+UNEXPLAINED = 0.5
+"""A calibration that leaves more than this share of the loss has not found the change.
+A bias of the hand leaves 0.17."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a robot lives and learns.
+
+    Attributes:
+        episodes: lived, the tasks in turn.
+        rest_period: episodes from one rest to the next; the robot consolidates then.
+        updates: gradient steps of one consolidation.
+        driver: who drives, see `life.Driver`.
+        fast: whether there is a fast update after each control step as well.
+        first_seed: of the first episode; the next ones follow.
+    """
+
+    episodes: int = 20
+    rest_period: int = 5
+    updates: int = 600
+    driver: life.Driver = "operator"
+    fast: bool = False
+    first_seed: int = 50_000
+
+
+class Learner:
+    """What a robot does to learn."""
+
+    def __init__(
+        self,
+        model: WaveCore,
+        tasks: Sequence[str],
+        known: Sequence[replay.Memory],
+        settings: Settings,
+    ) -> None:
+        """Compiles the functions.
+
+        Args:
+            model: as it was trained.
+            tasks: in the order the model tells them apart.
+            known: what the robot must not forget.
+            settings: how it lives.
+        """
+        weights = step_function.weights(model)
+        self._model = model
+        self._tasks, self._known, self._settings = tasks, known, settings
+        self._body = life.Body(model.config, weights, tasks)
+        self._weights = jax.device_put(weights)
+        self._carry = weights["carry"]
+        self._fast = jax.jit(updates.make_fast(model))
+        self._consolidate = jax.jit(updates.make_consolidate(model, settings.updates))
+        self._calibrate = jax.jit(
+            updates.make_consolidate(
+                model, CALIBRATION_UPDATES, updates.CALIBRATED_SURFACES
+            )
+        )
+
+    def no_deltas(self) -> life.Deltas:
+        """A delta of zeros for every surface."""
+        prefix = step_function.SURFACE_PREFIX
+        return {
+            name: np.zeros(self._weights[prefix + name].shape, np.float32)
+            for name in surfaces.SURFACES
+        }
+
+    def live(self, change: RobotChange) -> life.Deltas:
+        """The settings' episodes on a robot so changed, and what was learned there."""
+        random = np.random.default_rng(0)
+        deltas, settings = self.no_deltas(), self._settings
+        lived: list[replay.Memory] = []
+        for number in range(settings.episodes):
+            episode = self._body.drive(
+                self._tasks[number % len(self._tasks)],
+                change,
+                settings.first_seed + number,
+                deltas,
+                self._learn if settings.fast else None,
+                driver=settings.driver,
+            )
+            deltas = episode.deltas
+            if episode.success or settings.driver != "model":
+                lived.append(episode.memory)
+            rests, rest = divmod(number + 1, settings.rest_period)
+            if lived and not rest:
+                deltas = self._rest(random, lived, deltas, rests - 1)
+        return deltas
+
+    def _learn(
+        self, deltas: life.Deltas, states: Sequence[np.ndarray], task: np.ndarray
+    ) -> life.Deltas:
+        """A fast update over the last steps."""
+        if len(states) <= FAST_WINDOW:
+            return deltas
+        recent = {
+            "states": np.stack(states[-FAST_WINDOW - 1 :]),
+            "task": np.repeat(task[None], FAST_WINDOW, axis=0),
+            "starts": np.zeros(FAST_WINDOW, bool),
+            "weight": np.ones(FAST_WINDOW, np.float32),
+            "carry": self._carry,
+        }
+        return {**deltas, **self._fast(self._weights, deltas, recent)["deltas"]}
+
+    def _rest(
+        self,
+        random: np.random.Generator,
+        lived: Sequence[replay.Memory],
+        deltas: life.Deltas,
+        rested: int,
+    ) -> life.Deltas:
+        """The consolidation after `rested` others, pulled towards where it begins.
+
+        What was lived is little, so the robot first looks for its calibration in it,
+        and imagines all that it knows on a robot so calibrated.
+        """
+        kinds = [lived, self._known]
+        changed = self._calibrated(random, lived)
+        if changed is not None:
+            seen = replay.seen_through(self._known, self._model, changed)
+            kinds += [seen, self._known]
+        count = self._settings.updates * functions.REPLAY_WINDOWS
+        cut = replay.windows(random, kinds, count, functions.REPLAY_STEPS)
+        cut["update_index"] = np.int32(rested)
+        result = self._consolidate(self._weights, deltas, deltas, cut)
+        return {**deltas, **result["deltas"]}
+
+    def _calibrated(
+        self, random: np.random.Generator, lived: Sequence[replay.Memory]
+    ) -> WaveCore | None:
+        """The model as it was trained, calibrated to what was lived.
+
+        None where a calibration does not explain it: then it was not the sensors that
+        changed, and what would be imagined is no robot that there is.
+        """
+        nothing = self.no_deltas()
+        count = CALIBRATION_UPDATES * functions.REPLAY_WINDOWS
+        cut = replay.windows(random, [lived], count, functions.REPLAY_STEPS)
+        cut["update_index"] = np.int32(0)
+        found = self._calibrate(self._weights, nothing, nothing, cut)
+        if found["loss_after"] > UNEXPLAINED * found["loss_before"]:
+            return None
+        name = step_function.SURFACE_PREFIX + "calibration"
+        delta = found["deltas"]["calibration"]
+        weights = {**self._weights, name: self._weights[name] + delta}
+        return step_function.with_weights(self._model, weights)

@@ -1,0 +1,78 @@
+"""Lives of a few episodes, with every part but the trained weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from edge.robots.metaworld_changes import CHANGES, NO_CHANGE
+from model import config, normalisation, step_function, surfaces, updates
+from model.wavecore import WaveCore
+from tests.benchmarks import adaptation_life as life
+from tests.benchmarks.adaptation_learner import Learner, Settings
+
+TASKS = ("drawer-close-v3", "reach-v3")
+SHORT = Settings(episodes=3, rest_period=2, updates=2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    ones = np.ones(39, np.float32)
+    sizes = config.tiny(39, 4, len(TASKS))
+    known = normalisation.Statistics(0 * ones, ones, ones)
+    return WaveCore(sizes, known, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def live(model):
+    """Deltas after a life on a robot with a bias, of settings like `SHORT`."""
+    body = life.Body(model.config, step_function.weights(model), TASKS)
+    nothing = Learner(model, TASKS, [], SHORT).no_deltas()
+    known = [
+        body.drive(task, NO_CHANGE, 1, nothing, driver="operator").memory
+        for task in TASKS
+    ]
+
+    def live(**different):
+        settings = dataclasses.replace(SHORT, **different)
+        learner = Learner(model, TASKS, known, settings)
+        return learner.live(CHANGES["sensor bias"])
+
+    return live
+
+
+@pytest.fixture(scope="module")
+def lived(live):
+    return live()
+
+
+def test_life_changes_what_consolidation_may_change_within_the_bounds(lived):
+    for name, delta in lived.items():
+        length = np.linalg.norm(delta)
+        assert (length > 0) == (name in updates.CONSOLIDATED_SURFACES)
+        assert length < surfaces.BOUNDS[name]
+
+
+def test_same_life_leaves_the_same_delta(live, lived):
+    again = live()
+    for name, delta in lived.items():
+        np.testing.assert_array_equal(delta, again[name])
+
+
+def test_episodes_after_the_last_rest_leave_no_trace(live, lived):
+    # The third episode of the short life is followed by no rest.
+    without = live(episodes=2)
+    np.testing.assert_array_equal(lived["head"], without["head"])
+    assert not np.any(live(episodes=1)["head"])
+
+
+def test_fast_updates_calibrate_while_the_robot_moves(live, lived):
+    fast = live(fast=True, episodes=1)
+    assert np.any(fast["calibration"])
+    assert not np.any(fast["head"])
+    assert not np.any(lived["calibration"])
+
+
+def test_model_without_skill_has_no_success_of_its_own_to_imitate(live):
+    alone = live(driver="model", episodes=2)
+    assert not any(np.any(delta) for delta in alone.values())

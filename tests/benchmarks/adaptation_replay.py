@@ -1,0 +1,106 @@
+"""Episodes as replay needs them, and windows of them for `consolidate_update`."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from model import imagined
+from model.wavecore import WaveCore
+from rlds.episode import Episode
+
+
+class Memory(NamedTuple):
+    """One episode as replay needs it.
+
+    Attributes:
+        states: [t+1 n] f32, the last one only as a next state.
+        actions: [t a] f32, to imitate.
+        task: [k] f32, one-hot.
+    """
+
+    states: np.ndarray
+    actions: np.ndarray
+    task: np.ndarray
+
+
+def remembered(episode: Episode, tasks: Sequence[str]) -> Memory:
+    """A recorded demonstration as a memory; its last step has no next state."""
+    task = np.eye(len(tasks), dtype=np.float32)[tasks.index(episode.metadata.task)]
+    return Memory(
+        np.asarray(episode.steps["observation/state"], np.float32),
+        np.asarray(episode.steps["proposed_action"], np.float32)[:-1],
+        task,
+    )
+
+
+def seen_through(
+    known: Sequence[Memory], trained: WaveCore, changed: WaveCore
+) -> list[Memory]:
+    """Memories of the robot as it was as those of one whose calibration changed.
+
+    Args:
+        known: what the robot must not forget.
+        trained: the model of the robot as it was.
+        changed: the same with another calibration.
+    """
+    states, actions = imagined.imagined(
+        trained,
+        changed,
+        np.concatenate([one.states for one in known]),
+        np.concatenate([one.actions for one in known]),
+    )
+    lengths = np.array([len(one.actions) for one in known])
+    seen = np.split(np.asarray(states), np.cumsum(lengths + 1)[:-1])
+    asked = np.split(np.asarray(actions), np.cumsum(lengths)[:-1])
+    parts = zip(seen, asked, known, strict=True)
+    return [Memory(states, actions, one.task) for states, actions, one in parts]
+
+
+def windows(
+    random: np.random.Generator,
+    kinds: Sequence[Sequence[Memory]],
+    count: int,
+    steps: int,
+) -> dict[str, np.ndarray]:
+    """Random windows for `consolidate_update`, of each kind of memories in turn.
+
+    A window is whole episodes one after the other, each from its first step on; the
+    last one is cut where the window ends. No step is without its past: what tells a
+    robot from another may have shown at the beginning of the episode alone, and a
+    window that begins later would ask the model for two answers to one question.
+
+    Shapes: b = count windows of t = steps, as `updates.make_consolidate` takes them,
+    all but its `update_index`.
+    """
+    filled = [_window(random, kinds[i % len(kinds)], steps) for i in range(count)]
+    return {name: np.stack([one[name] for one in filled]) for name in filled[0]}
+
+
+def _window(
+    random: np.random.Generator, memories: Sequence[Memory], steps: int
+) -> dict[str, np.ndarray]:
+    whole: list[dict[str, np.ndarray]] = []
+    length = 0
+    while length < steps + 1:  # one further step is the last one's next state
+        memory = memories[random.integers(len(memories))]
+        whole.append(_episode(memory))
+        length += len(memory.actions)
+    joined = {name: np.concatenate([x[name] for x in whole]) for name in whole[0]}
+    states = joined.pop("states")[: steps + 1]
+    return {"states": states, **{name: x[:steps] for name, x in joined.items()}}
+
+
+def _episode(memory: Memory) -> dict[str, np.ndarray]:
+    length = len(memory.actions)
+    action_weight = np.ones(length, np.float32)
+    next_weight = np.ones(length, np.float32)
+    next_weight[-1] = 0.0  # the state that follows is of another episode
+    return {
+        "states": memory.states[:length],
+        "task": np.repeat(memory.task[None], length, axis=0),
+        "starts": np.arange(length) == 0,
+        "actions": memory.actions,
+        "action_weight": action_weight,
+        "next_weight": next_weight,
+    }

@@ -1,0 +1,37 @@
+import math
+
+import pytest
+
+from cloud.success_rate import SuccessRate
+from tests.benchmarks import adaptation
+
+
+def adapted(unchanged, before, after, kept):
+    """A measurement with so many successes of 200 each."""
+    rates = (SuccessRate(x, 200) for x in (unchanged, before, after, kept))
+    return adaptation.Adapted("bias", *rates, seconds=90.4)
+
+
+def test_recovered_is_the_share_of_what_was_lost_and_forgotten_is_in_points():
+    one = adapted(200, 100, 175, 197)
+    assert one.recovered == pytest.approx(0.75)
+    assert one.forgotten == pytest.approx(1.5)
+
+
+def test_what_got_worse_is_recovered_below_zero():
+    assert adapted(200, 100, 90, 200).recovered == pytest.approx(-0.1)
+
+
+def test_change_that_costs_nothing_has_nothing_to_recover():
+    assert math.isnan(adapted(200, 200, 200, 200).recovered)
+
+
+def test_figures_name_the_change_and_the_unit():
+    figures = list(adaptation._figures([adapted(200, 100, 175, 197)]))
+    assert {f["name"]: (f["value"], f["unit"]) for f in figures} == {
+        "bias unchanged": (100.0, "%"),
+        "bias before": (50.0, "%"),
+        "bias after": (87.5, "%"),
+        "bias recovered": (75.0, "% of the lost"),
+        "bias forgotten": (pytest.approx(1.5), "points"),
+    }
