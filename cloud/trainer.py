@@ -40,6 +40,9 @@ has WaveCore's `sequence` and `config.carry_size`."""
 State = dict[str, Any]
 """step i32, parameters, average (both by path), optimizer (numbered arrays)."""
 
+Fixed = tuple[nnx.State, nnx.State]
+"""What training leaves as it is: scales of the inputs, and surfaces of the robot."""
+
 Measured = dict[str, jax.Array]
 """Scalars of one update by name: losses, gradient_norm, learning_rate."""
 
@@ -85,8 +88,10 @@ class Trainer:
             nnx.Any(surfaces.Calibration, surfaces.Adapters, surfaces.SkillMemory),
             ...,
         )
-        # As constants of a program that may span processes, they lie on the host.
-        self._fixed = jax.tree.map(np.asarray, (constant, untrained))
+        # Inputs of the programs and no constants of them: of a product with a matrix
+        # that is known to be all zeros, as new adapters are, XLA:CPU of jaxlib 0.12
+        # makes numbers out of memory that nobody wrote.
+        self._fixed = self._everywhere(jax.tree.map(np.asarray, (constant, untrained)))
         self._initial = jax.tree.map(np.asarray, surfaces.named_arrays(self._trained))
         self.parameter_count = meshes.numbers(self._initial)
         # Models that are compared with WaveCore perceive the state alone.
@@ -133,7 +138,7 @@ class Trainer:
 
         The old state must not be used again.
         """
-        return self._update(state, meshes.place_batch(self.mesh, batch))
+        return self._update(state, self._fixed, meshes.place_batch(self.mesh, batch))
 
     def validate(self, state: State) -> float | None:
         """Mean absolute action error of the average on the held-out episodes.
@@ -146,7 +151,7 @@ class Trainer:
         missed, weight = [], []
         for piece in step_stream.pieces(self._held_out, _HELD_OUT_AT_ONCE):
             given = self._everywhere(piece)
-            error, carry = self._validate(state["average"], given, carry)
+            error, carry = self._validate(state["average"], self._fixed, given, carry)
             weight.append(float(np.sum(piece.action_weight[:-1], dtype=np.float64)))
             missed.append(float(error) * weight[-1])
         return sum(missed) / max(sum(weight), 1e-6)
@@ -158,7 +163,7 @@ class Trainer:
     def model(self, state: State) -> WaveCore:
         """The model with averaged parameters, on the first device of this process."""
         average = meshes.on_host(self.mesh, state["average"])
-        merged = self._merged(average)
+        merged = self._merged(average, meshes.on_host(self.mesh, self._fixed))
         return jax.tree.map(jnp.asarray, merged)
 
     def _made(self, parameters: optimizer.Parameters) -> State:
@@ -169,9 +174,11 @@ class Trainer:
             "optimizer": self._optimizer.init(parameters),
         }
 
-    def _updated(self, state: State, windows: StepStream) -> tuple[State, Measured]:
+    def _updated(
+        self, state: State, fixed: Fixed, windows: StepStream
+    ) -> tuple[State, Measured]:
         step, parameters = state["step"], state["parameters"]
-        gradients, measured = self._gradients(parameters, windows)
+        gradients, measured = self._gradients(parameters, fixed, windows)
         norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
         parameters, moments = self._optimizer.update(
             gradients, state["optimizer"], parameters
@@ -192,7 +199,7 @@ class Trainer:
         return updated, measured
 
     def _gradients(
-        self, parameters: Mapping[str, jax.Array], windows: StepStream
+        self, parameters: Mapping[str, jax.Array], fixed: Fixed, windows: StepStream
     ) -> tuple[dict[str, jax.Array], Measured]:
         """Gradients, placed as the parameters are, and losses of the whole batch."""
         sums = (
@@ -205,10 +212,13 @@ class Trainer:
         rows = jax.tree.map(lambda _: PartitionSpec(meshes.AXES), windows)
 
         def on_device(
-            kept: dict[str, jax.Array], mine: StepStream, sums: tuple[jax.Array, ...]
+            kept: dict[str, jax.Array],
+            fixed: Fixed,
+            mine: StepStream,
+            sums: tuple[jax.Array, ...],
         ) -> tuple[dict[str, jax.Array], Measured]:
             whole = {n: _gathered(self._computed(x), specs[n]) for n, x in kept.items()}
-            gradients, measured = self._accumulated(whole, mine, sums)
+            gradients, measured = self._accumulated(whole, fixed, mine, sums)
             gradients = {n: _scattered(g, specs[n]) for n, g in gradients.items()}
             return gradients, jax.lax.psum(measured, meshes.AXES)
 
@@ -216,10 +226,10 @@ class Trainer:
         return jax.shard_map(
             on_device,
             mesh=self.mesh,
-            in_specs=(specs, rows, PartitionSpec()),
+            in_specs=(specs, PartitionSpec(), rows, PartitionSpec()),
             out_specs=(specs, PartitionSpec()),
             check_vma=False,
-        )(dict(parameters), windows, sums)
+        )(dict(parameters), fixed, windows, sums)
 
     def _computed(self, x: jax.Array) -> jax.Array:
         """A parameter as the forward pass takes it: matrices in the compute dtype."""
@@ -228,6 +238,7 @@ class Trainer:
     def _accumulated(
         self,
         whole: dict[str, jax.Array],
+        fixed: Fixed,
         windows: StepStream,
         sums: tuple[jax.Array, ...],
     ) -> tuple[dict[str, jax.Array], Measured]:
@@ -235,7 +246,7 @@ class Trainer:
 
         def of_part(part: StepStream) -> tuple[dict[str, jax.Array], Measured]:
             gradients, measured = jax.grad(self._objective, has_aux=True)(
-                whole, part, sums
+                whole, fixed, part, sums
             )
             return jax.tree.map(lambda g: g.astype(jnp.float32), gradients), measured
 
@@ -258,11 +269,12 @@ class Trainer:
     def _objective(
         self,
         parameters: Mapping[str, jax.Array],
+        fixed: Fixed,
         part: StepStream,
         sums: tuple[jax.Array, ...],
     ) -> tuple[jax.Array, Measured]:
         """This part's share of the batch's losses; they add up over parts."""
-        loss, heads = self._losses(parameters, part)
+        loss, heads = self._losses(parameters, fixed, part)
         weights = (part.action_weight[:, :-1], part.next_weight[:, :-1])
         of_actions, of_next = (
             jnp.sum(w) / jnp.maximum(s, 1e-6)
@@ -281,6 +293,7 @@ class Trainer:
     def _predicted(
         self,
         parameters: Mapping[str, jax.Array],
+        fixed: Fixed,
         windows: StepStream,
         carry: jax.Array,
     ) -> Prediction:
@@ -290,7 +303,7 @@ class Trainer:
         options: dict[str, Any] = {"remat": True} if self.config.remat == "on" else {}
         if sensed := self._sensed(now):
             options["sensed"] = sensed
-        return self._merged(parameters).sequence(
+        return self._merged(parameters, fixed).sequence(
             now.states,
             jax.nn.one_hot(now.tasks, self._task_count),
             now.starts,
@@ -302,12 +315,12 @@ class Trainer:
         return sensed_steps.of(steps, self._perceives) if self._perceives else {}
 
     def _losses(
-        self, parameters: Mapping[str, jax.Array], windows: StepStream
+        self, parameters: Mapping[str, jax.Array], fixed: Fixed, windows: StepStream
     ) -> tuple[losses.Losses, losses.HeadLosses]:
         """Losses over windows [b t+1]; recurrence begins at zero in each."""
         now = jax.tree.map(lambda x: x[:, :-1], windows)
         carry = jnp.zeros((now.starts.shape[0], self._carry_size))
-        prediction = self._predicted(parameters, windows, carry)
+        prediction = self._predicted(parameters, fixed, windows, carry)
         loss = losses.imitation(
             prediction,
             now.actions,
@@ -324,20 +337,21 @@ class Trainer:
     def _validated(
         self,
         parameters: Mapping[str, jax.Array],
+        fixed: Fixed,
         piece: StepStream,
         carry: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
         """Action error over a piece [t+1 ...] of the stream, and the carry after it."""
         one = jax.tree.map(lambda x: x[None], piece)
-        prediction = self._predicted(parameters, one, carry)
+        prediction = self._predicted(parameters, fixed, one, carry)
         error = losses.action_error(
             prediction, one.actions[:, :-1], one.action_weight[:, :-1]
         )
         return error, prediction.carry
 
-    def _merged(self, parameters: Mapping[str, jax.Array]) -> WaveCore:
+    def _merged(self, parameters: Mapping[str, jax.Array], fixed: Fixed) -> WaveCore:
         trained = surfaces.with_arrays(self._trained, parameters)
-        constant, untrained = self._fixed
+        constant, untrained = fixed
         return nnx.merge(self._graph, constant, untrained, trained)
 
 
