@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model import errors, imagined, step_function, testing
+from model import errors, imagined, testing
 
 STATES = testing.SIZES.state_size
 ACTIONS = testing.SIZES.action_size
@@ -9,9 +9,7 @@ ACTIONS = testing.SIZES.action_size
 
 def calibrated(scale, bias, action_bias):
     """The test model with another calibration than it was made with."""
-    model = step_function.with_weights(
-        testing.model(), step_function.weights(testing.model())
-    )
+    model = testing.model()
     model.input_scale[...] = scale
     model.input_bias[...] = bias
     model.action_bias[...] = action_bias
