@@ -82,8 +82,10 @@ def test_a_camera_without_images_and_sound_in_some_episodes_are_refused():
 
 
 def test_episode_of_another_robot_is_refused_by_name_and_shape():
-    with pytest.raises(DatasetError, match=r"000000000003.*\(12, 5\), got \(12, 4\)"):
-        join([training_episodes.episode(3)], state_size=5)
+    episode = training_episodes.episode(3)
+    name = episode.metadata.episode_id
+    with pytest.raises(DatasetError, match=rf"{name}.*\(12, 5\), got \(12, 4\)"):
+        join([episode], state_size=5)
 
 
 def test_episode_of_an_unknown_task_is_refused_with_the_known_ones():
