@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from cloud import cpu_features
-from cloud.train_config import TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -23,15 +22,3 @@ def test_instructions_decide(tmp_path: Path, flags: str, answer: bool) -> None:
 
 def test_machine_that_tells_nothing_is_taken_for_one_without(tmp_path: Path) -> None:
     assert not cpu_features.multiplies_bfloat16(tmp_path / "absent")
-
-
-@pytest.mark.parametrize("has", [True, False])
-def test_dtype_of_a_cpu_follows_preset_and_instructions(monkeypatch, has: bool) -> None:
-    monkeypatch.setattr(cpu_features, "multiplies_bfloat16", lambda: has)
-    seed = TrainConfig(preset="seed")
-    expected = "bfloat16" if has else "float32"
-    assert seed.for_platform("cpu").compute_dtype == expected
-    assert seed.for_platform("gpu").compute_dtype == "bfloat16"
-    assert TrainConfig().for_platform("cpu").compute_dtype == "float32"
-    asked = TrainConfig(preset="seed", compute_dtype="float32")
-    assert asked.for_platform("gpu").compute_dtype == "float32"

@@ -8,7 +8,7 @@ from cloud.errors import MemoryShortError
 from cloud.mesh import MeshShape
 from cloud.train_config import TrainConfig
 
-VERTEX = TrainConfig(preset="vertex", compute_dtype="float32")
+VERTEX = TrainConfig(preset="vertex", compute_dtype="float32").for_platform("gpu")
 SIZES = (39, 4, 10)
 
 

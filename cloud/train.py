@@ -209,7 +209,7 @@ def settings_from_flags() -> JobSettings:
         publish=_PUBLISH.value,
         expires_days=_EXPIRES.value,
         tasks=tuple(_TASKS.value) if _TASKS.value else None,
-        train=train.for_platform(jax.default_backend()),
+        train=train.for_platform(jax.default_backend(), jax.device_count()),
         mesh=mesh.parse(_MESH.value or "", jax.device_count()),
         processes=jax.process_count(),
         profile=traced,

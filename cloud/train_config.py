@@ -9,14 +9,20 @@ from model.config import PresetTraining
 _SWITCH = ("auto", "on", "off")
 _DTYPES = ("auto", "float32", "bfloat16")
 
+PART_STEPS_ON_CPU = 2048
+"""Control steps of a part of a batch on a CPU. Products are as fast as with more, and
+what lies between them stays in the caches: at 2,048 steps per window the `seed` preset
+trains at 10,198 steps/s in parts of one window, and at 7,304 in one part of 16
+(docs/benchmarks.md)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """How one model is trained.
 
     Zero, and `auto`, stand for what `model.config.PRESET_TRAINING` says of the preset;
-    a made record holds the preset's numbers in their place, except `compute_dtype`,
-    which depends on the devices as well: see `for_platform`.
+    a made record holds the preset's numbers in their place, except `compute_dtype` and
+    `accumulation_steps`, which depend on the devices as well: see `for_platform`.
 
     Attributes:
         steps: optimiser steps.
@@ -36,7 +42,8 @@ class TrainConfig:
             and between two updates of the progress line.
         preset: `tiny`, `pi5`, `seed`, `rtx3050` or `vertex`, the size of the model.
         accumulation_steps: parts of equal numbers of windows that a batch is worked
-            through in, one after the other, with the same result; 0: the preset's.
+            through in, one after the other, with the same result; 0: the preset's, and
+            on a CPU as many as keep a part near `PART_STEPS_ON_CPU`.
         compute_dtype: `float32` or `bfloat16`, of matrices and activations; `auto`:
             the preset's where the device has instructions for it, else float32.
             Parameters, moments and average are float32 in any case.
@@ -73,7 +80,6 @@ class TrainConfig:
             "steps",
             "batch_size",
             "sequence_length",
-            "accumulation_steps",
             "checkpoint_period_steps",
             "report_period_steps",
         ):
@@ -85,7 +91,12 @@ class TrainConfig:
             raise ValueError(
                 f"learning_rate: expected above 0, got {self.learning_rate}"
             )
-        if self.batch_size % self.accumulation_steps:
+        if self.accumulation_steps < 0:
+            raise ValueError(
+                f"accumulation_steps: expected at least 0, got"
+                f" {self.accumulation_steps}"
+            )
+        if self.accumulation_steps and self.batch_size % self.accumulation_steps:
             raise ValueError(
                 "batch_size: expected a multiple of accumulation_steps"
                 f" {self.accumulation_steps}, got {self.batch_size}"
@@ -95,26 +106,38 @@ class TrainConfig:
         for name in ("batch_size", "sequence_length", "learning_rate"):
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, getattr(preset, name))
-        if self.accumulation_steps == 0:
-            # A batch that the preset's parts do not divide is one part.
-            parts = preset.accumulation_steps
-            parts = parts if self.batch_size % parts == 0 else 1
-            object.__setattr__(self, "accumulation_steps", parts)
         if self.remat == "auto":
             object.__setattr__(self, "remat", "on" if preset.remat else "off")
 
-    def for_platform(self, platform: str) -> "TrainConfig":
-        """The same with a dtype in the place of `auto`; platform: `cpu`, `gpu`, …
+    def for_platform(self, platform: str, devices: int = 1) -> "TrainConfig":
+        """The same with a dtype in the place of `auto`, and parts in that of 0.
 
         A CPU without instructions for it computes products of bfloat16 slower than
         those of float32.
+
+        Args:
+            platform: `cpu`, `gpu`, …
+            devices: that share the batch.
         """
-        if self.compute_dtype != "auto":
-            return self
         preset = model_config.PRESET_TRAINING[self.preset]
-        fast = platform != "cpu" or cpu_features.multiplies_bfloat16()
-        dtype = preset.compute_dtype if fast else "float32"
-        return dataclasses.replace(self, compute_dtype=dtype)
+        dtype, parts = self.compute_dtype, self.accumulation_steps
+        if dtype == "auto":
+            fast = platform != "cpu" or cpu_features.multiplies_bfloat16()
+            dtype = preset.compute_dtype if fast else "float32"
+        if parts == 0:
+            windows = max(1, self.batch_size // devices)
+            parts = preset.accumulation_steps
+            if platform == "cpu":
+                parts = max(parts, parts_on_cpu(windows, self.sequence_length))
+            # A batch that the preset's parts do not divide is one part.
+            parts = parts if windows % parts == 0 else 1
+        return dataclasses.replace(self, compute_dtype=dtype, accumulation_steps=parts)
+
+
+def parts_on_cpu(windows: int, sequence_length: int) -> int:
+    """Parts of whole windows, each near `PART_STEPS_ON_CPU`; they divide `windows`."""
+    wanted = max(1, windows * sequence_length // PART_STEPS_ON_CPU)
+    return max(x for x in range(1, windows + 1) if windows % x == 0 and x <= wanted)
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

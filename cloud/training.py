@@ -143,7 +143,7 @@ def fit(
     """
     began_s = time.monotonic()
     mesh = mesh or meshes.single()
-    config = config.for_platform(mesh.devices.flat[0].platform)
+    config = config.for_platform(mesh.devices.flat[0].platform, mesh.size)
     windows = Windows(
         train.steps,
         config.batch_size,

@@ -63,7 +63,7 @@ def settings(
         publish=True,
         expires_days=_CHANNEL_DAYS,
         tasks=tuple(tasks),
-        train=train.for_platform(jax.default_backend()),
+        train=train.for_platform(jax.default_backend(), jax.device_count()),
         mesh=mesh.MeshShape(data=jax.device_count()),
         processes=1,
         profile=None,
