@@ -15,17 +15,24 @@ _MODELS = (
 )
 
 
-@pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    path = tmp_path_factory.mktemp("figures") / "model.json"
+def measured(path: Path, *arguments: str) -> dict[str, dict[str, object]]:
+    """Figures of a small run, by name."""
     done = commands.run(
-        "model_speed.py",
-        *("--preset=tiny", "--length=8", "--length=20", "--engine=litert int8"),
-        *("--batch_size=2", "--repeats=2", "--control_steps=200", f"--json={path}"),
+        *("model_speed.py", "--preset=tiny", "--batch_size=2", "--repeats=2"),
+        *(*arguments, f"--json={path}"),
     )
     assert done.returncode == 0, done.stderr
     assert "matrix peak" in done.stdout
     return {one["name"]: one for one in json.loads(path.read_bytes())}
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    return measured(
+        tmp_path_factory.mktemp("figures") / "model.json",
+        *("--length=8", "--length=20", "--dtype=float32"),
+        *("--engine=litert int8", "--control_steps=200"),
+    )
 
 
 def test_every_model_is_measured_at_every_length(figures) -> None:
@@ -33,7 +40,13 @@ def test_every_model_is_measured_at_every_length(figures) -> None:
         assert figures[f"train {name} T=8"]["value"] > 0
         assert 0 < figures[f"train {name} T=8 utilisation"]["value"] < 1
         assert figures[f"train {name} T=20 memory"]["value"] > 0
-        assert figures[f"train {name} bfloat16 T=20"]["vs"] == "train lstm T=20"
+
+
+def test_bfloat16_is_told_beside_the_lstms_f32(tmp_path: Path) -> None:
+    both = ("--model=wavecore sequential", "--model=lstm", "--part=training")
+    found = measured(tmp_path / "model.json", "--length=8", *both)
+    assert found["train wavecore sequential bfloat16 T=8"]["vs"] == "train lstm T=8"
+    assert found["train lstm bfloat16 T=8"]["value"] > 0
 
 
 def test_engines_stand_in_the_same_table(figures) -> None:
@@ -49,27 +62,18 @@ def test_speed_is_told_beside_the_lstms_at_the_same_length(figures) -> None:
     assert base["ratio"] == 1
 
 
-def test_models_have_as_many_parameters_as_the_seed_preset(tmp_path: Path) -> None:
-    path = tmp_path / "model.json"
-    done = commands.run(
-        "model_speed.py",
-        *(
-            "--length=4",
-            "--batch_size=1",
-            "--repeats=1",
-            "--part=training",
-            "--dtype=float32",
-        ),
-        f"--json={path}",
+def test_models_have_as_many_parameters_as_the_seed_preset(
+    figures, tmp_path: Path
+) -> None:
+    seed = measured(
+        tmp_path / "model.json",
+        *("--preset=seed", "--model=wavecore sequential", "--length=4"),
+        *("--part=training", "--dtype=float32"),
     )
-    assert done.returncode == 0, done.stderr
-    counts = {
-        one["name"]: one["value"]
-        for one in json.loads(path.read_bytes())
-        if one["unit"] == "parameters"
-    }
-    assert len(counts) == len(_MODELS)
-    assert max(counts.values()) < 1.05 * min(counts.values())
+    (expected,) = (x["value"] for x in seed.values() if x["unit"] == "parameters")
+    for name in ("lstm", "gru", "transformer"):
+        count = figures[f"train {name} T=8 parameters"]["value"]
+        assert count == pytest.approx(expected, rel=0.05)
 
 
 def test_unknown_model_names_the_known_ones() -> None:
