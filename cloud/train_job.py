@@ -304,7 +304,9 @@ def _write_report(
                 "package": str(outcome.package),
                 "package digest": outcome.evaluation.package_digest,
                 "evaluation report": outcome.evaluation.digest,
-                "channel": outcome.channel if outcome.published else "not published",
+                "channel": locations.shown(outcome.channel)
+                if outcome.published
+                else "not published",
                 **{
                     f"training: {name}": str(value)
                     for name, value in settings.training_config().items()
