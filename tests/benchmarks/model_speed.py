@@ -338,14 +338,10 @@ def _table(
         table.add_column(column, justify="left" if " or " in column else "right")
     lstm = _lstm(trained)
     for one in trained:
-        base = lstm.get(one.length)
         table.add_row(
             one.name,
             f"{one.length}",
-            f"{one.median:,.0f}" if one.best else "no room",
-            f"{one.best:,.0f}",
-            f"{one.median / base:.2f} x" if base else "",
-            f"{one.utilisation:.2f}",
+            *_speeds(one, lstm.get(one.length)),
             f"{one.compile_s:.1f}",
             *("" for _ in latency),
             f"{one.memory_mb:,.0f}",
@@ -362,6 +358,13 @@ def _table(
             f"{found['memory']:.0f}",
         )
     return table
+
+
+def _speeds(one: Trained, lstm: float | None) -> tuple[str, ...]:
+    if not one.best:
+        return "no room", "", "", ""
+    beside = f"{one.median / lstm:.2f} x" if lstm else ""
+    return f"{one.median:,.0f}", f"{one.best:,.0f}", beside, f"{one.utilisation:.2f}"
 
 
 def _lstm(trained: list[Trained]) -> dict[int, float]:
