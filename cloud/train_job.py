@@ -128,7 +128,7 @@ def _open_run(
             "target": TARGET,
             "dataset_manifest": data.manifest,
             "tasks": list(data.tasks),
-            "training_config": dataclasses.asdict(settings.train),
+            "training_config": _decisive(settings),
             "action_minimum": settings.action_minimum,
             "action_maximum": settings.action_maximum,
             "code_commit": settings.code_commit,
@@ -136,6 +136,13 @@ def _open_run(
         started.astimezone(UTC).strftime(run_folder.STARTED_FORMAT),
         settings.resume,
     )
+
+
+def _decisive(settings: JobSettings) -> dict[str, object]:
+    """The training config without the parts of a batch, which are rounding."""
+    config = dataclasses.asdict(settings.train)
+    del config["accumulation_steps"]
+    return config
 
 
 def _fit(

@@ -389,7 +389,12 @@ def _scattered(gradient: jax.Array, spec: PartitionSpec) -> jax.Array:
 
 
 def _identity(train: TrainingData, config: TrainConfig) -> str:
-    """Digest of everything that decides the numbers of a run but the mesh."""
+    """Digest of everything that decides the numbers of a run but for their rounding.
+
+    Into how many parts a batch is cut, over devices and one after the other, is
+    rounding, so that a run may go on where other parts are fast.
+    """
     decides = dataclasses.asdict(config) | {"data": train.identity}
     del decides["checkpoint_period_steps"], decides["report_period_steps"]
+    del decides["accumulation_steps"]
     return hashlib.sha256(repr(sorted(decides.items())).encode()).hexdigest()

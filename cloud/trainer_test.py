@@ -30,3 +30,16 @@ def test_surfaces_of_the_robot_are_inputs_and_no_constants():
     carry = np.zeros((1, trainer._carry_size), np.float32)
     given = (state["average"], fixed, made.steps, carry)
     assert shapes_built_in(trainer._validated, *given) == set()
+
+
+def test_parts_of_a_batch_are_rounding_and_no_other_run():
+    made = training_data.of_episodes(
+        training_episodes.episodes(6), training_episodes.TASKS
+    )
+    whole, parts, other = (
+        train_tiny.config(4, **changes).for_platform("cpu")
+        for changes in ({}, {"accumulation_steps": 2}, {"learning_rate": 0.1})
+    )
+    one = Trainer(made, None, whole, mesh.single()).identity
+    assert Trainer(made, None, parts, mesh.single()).identity == one
+    assert Trainer(made, None, other, mesh.single()).identity != one

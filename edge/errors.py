@@ -25,8 +25,9 @@ class UnknownRobotError(EdgeError):
         """
         self.name = name
         super().__init__(
-            "--robot: expected metaworld:TASK, metaworld-poor:TASK, or replay:PATH"
-            f" where a package drives, got {name!r}; {remedy}"
+            "--robot: expected metaworld:TASK, metaworld-changed:TASK,"
+            " metaworld-poor:TASK, or replay:PATH where a package drives, got"
+            f" {name!r}; {remedy}"
         )
 
 

@@ -45,8 +45,8 @@ from rlds.errors import RldsError
 _ROBOT = flags.DEFINE_list(
     "robot",
     None,
-    "robots, one after the other: metaworld:TASK, metaworld-poor:TASK, or replay:PATH"
-    " of an episode",
+    "robots, one after the other: metaworld:TASK, metaworld-poor:TASK,"
+    " metaworld-changed:TASK, or replay:PATH of an episode",
     required=True,
 )
 _CHANNEL = flags.DEFINE_string(

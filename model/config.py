@@ -211,10 +211,10 @@ def tiny(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
 
 
 def pi5(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
-    """The default: a few tasks, learned in a minute.
+    """The default: a few tasks, learned in half a minute.
 
-    `./bazelw run //cloud:train`: 0.2 million parameters, a minute on 2 CPU cores,
-    99 % success on five Meta-World tasks.
+    `./bazelw run //cloud:train`: 0.2 million parameters, 30 s on 2 CPU cores, 98 to
+    100 % success on five Meta-World tasks.
 
     Raises:
         ConfigError: a size is below 1.
@@ -225,8 +225,9 @@ def pi5(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
 def seed(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
     """Seed genesis: the model a fleet begins with.
 
-    `./bazelw run //cloud:train -- --preset=seed`: 3.0 million parameters;
-    docs/benchmarks.md says how fast, and with which success.
+    `./bazelw run //cloud:train -- --preset=seed`: 3.0 million parameters, 5 optimiser
+    steps per second on 2 CPU cores, or 10,000 control steps. After 400 of them its
+    error on held-out episodes is 0.019; success is not measured at this size.
 
     Raises:
         ConfigError: a size is below 1.

@@ -543,7 +543,6 @@ def test_thousands_of_hostile_updates_reach_neither_backbone_nor_limits(
             **adapted(weights, deltas),
         )["action"]
         assert np.isfinite(action).all()
-        assert np.abs(np.clip(action, -1, 1)).max() <= 1
     assert refused > 400
     assert repaired > 400
     assert 4000 - refused > 400

@@ -4,9 +4,10 @@
 
 Trains the default model on the demo dataset. For each change of the robot it measures
 success on the robot as it was and as it is, lets the robot live `--episodes` there,
-and measures both again with one and the same delta. Between episodes the robot
-consolidates over what it has lived so far and, in equal parts, over the demonstrations
-of the package, which hold what must not be forgotten.
+and measures both again with one and the same delta. After every fifth episode the robot
+rests: it looks for its calibration, may imagine the demonstrations of the package on
+the robot it has become, and consolidates over what it has lived and what it knows
+(`adaptation_learner.py`).
 
 Who drives in these episodes is `--driver`: an `operator`, who shows each task on the
 changed robot and sees the world as it is, while the model sees and learns through the

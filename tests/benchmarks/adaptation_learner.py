@@ -1,4 +1,4 @@
-"""A robot that learns from its episodes, with the functions of its package."""
+"""A robot that learns from its episodes, with the updates of `model.updates`."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -42,7 +42,6 @@ from tests.benchmarks import closed_loop, policies
 from tests.benchmarks.demonstrations import Demonstrations, recorded
 
 _SUITE = flags.DEFINE_enum("suite", "ten", ["ten", "poor", "fifty"], "Which tasks.")
-_MODEL = flags.DEFINE_multi_string("model", [], "Models to measure; default: all.")
 _TASK = flags.DEFINE_multi_string("task", [], "Only these tasks of the suite.")
 _TRAIN_S = flags.DEFINE_float("train_s", 300.0, "Training time of each model.", 0.0)
 _DEMONSTRATIONS = flags.DEFINE_integer(
@@ -136,6 +135,11 @@ BASELINES = {
     "mlp": ("mlp", 512, 3),
 }
 """Name to kind, width and layers."""
+
+
+_MODEL = flags.DEFINE_multi_string(
+    "model", [], f"Of wavecore, {', '.join(BASELINES)}; default: all."
+)
 
 
 @dataclasses.dataclass(frozen=True)
