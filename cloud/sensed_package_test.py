@@ -9,14 +9,15 @@ import pytest
 from cloud import (
     export,
     job_data,
+    mesh,
     package_build,
     robot_senses,
     trained_model,
-    training,
 )
 from cloud.errors import BlindRobotError
 from cloud.mesh import MeshShape
 from cloud.testing import dataset_version, package_facts, sensed_episodes, train_tiny
+from cloud.trainer import Trainer
 from model import functions, senses
 from release import verify
 
@@ -41,36 +42,38 @@ def settings(folder, **changes):
 
 @pytest.fixture(scope="module")
 def packaged(tmp_path_factory):
-    """A run's data, what training came to, and the package in the run's folder."""
+    """Data, the model before its first update, its held-out error, and its package."""
     folder = tmp_path_factory.mktemp("run")
     told = settings(folder)
     data = job_data.open_data(told)
     steps = (data.train_steps, data.held_out_steps)
-    fitted = training.fit(*steps, told.train, folder / "saved", lambda progress: None)
+    trainer = Trainer(*steps, told.train, mesh.single())
+    state = trainer.initial_state()
+    model = trainer.model(state)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(functions, "REPLAY_UPDATES", 2)
         patch.setattr(functions, "REPLAY_STEPS", 8)
         built = package_build.export_and_build(
-            fitted.model,
+            model,
             data.train,
             data.validation.one_of_each_task(),
             data.tasks,
             folder / "export" / TARGET,
             dataclasses.replace(package_facts.FACTS, target=TARGET),
         )
-    return data, fitted, built
+    return data, model, trainer.validate(state), built
 
 
 def test_model_has_the_senses_of_the_dataset_and_is_held_out_with_them(packaged):
-    data, fitted, _ = packaged
+    data, model, held_out_error, _ = packaged
     assert senses.shapes(data.model) == {"image": (16, 16, 3), "audio_mel": (3,)}
-    assert fitted.model.config == data.model
+    assert model.config == data.model
     assert data.held_out_steps.steps.images.any()
-    assert np.isfinite(fitted.history[-1].validation_action_loss)
+    assert np.isfinite(held_out_error)
 
 
 def test_package_tells_what_its_robot_must_perceive_and_its_functions_take(packaged):
-    manifest = verify.intact_package(packaged[2].folder, TARGET).manifest
+    manifest = verify.intact_package(packaged[-1].folder, TARGET).manifest
     observed = manifest.robot.observation
     assert {n: (x.shape, x.dtype) for n, x in observed.items()} == {
         "state": ((4,), "float32"),
@@ -94,13 +97,13 @@ def test_package_tells_what_its_robot_must_perceive_and_its_functions_take(packa
 
 
 def test_model_of_a_sensing_package_is_known_again_from_it(packaged):
-    _, fitted, built = packaged
+    _, model, _, built = packaged
     again = export._model(verify.intact_package(built.folder, TARGET))
-    assert again.config == fitted.model.config
+    assert again.config == model.config
 
 
 def test_robot_without_senses_does_not_evaluate_a_package_that_reads_them(packaged):
-    data, _, built = packaged
+    data, *_, built = packaged
     with pytest.raises(BlindRobotError, match=r"image and audio_mel.*got metaworld"):
         robot_senses.require(data.model, built, "metaworld")
     assert verify.intact_package(built.folder, TARGET).digest == built.digest
