@@ -49,6 +49,10 @@ class DatasetError(CloudError):
     """A curated dataset is missing, or disagrees with its own manifest."""
 
 
+class BlindRobotError(CloudError):
+    """A package reads a sense that the robot it is to be evaluated on lacks."""
+
+
 class ProgramMissingError(CloudError):
     """Another program or build product is not beside this program."""
 

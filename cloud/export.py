@@ -21,7 +21,7 @@ from absl import app, flags
 from cloud import package_build
 from cloud.errors import CloudError, ExportSourceError
 from cloud.package_build import BuiltPackage
-from model import config, step_function
+from model import config, preset_senses, step_function
 from model.errors import ModelError
 from model.wavecore import WaveCore
 from release import command_line, package, verify
@@ -30,6 +30,7 @@ from release.verify import IntactPackage
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
 from rlds.errors import RldsError
+from rlds.spec import EpisodeSpec
 
 _RUN = flags.DEFINE_string("run", None, "folder of a run", required=True)
 _TARGET = flags.DEFINE_enum(
@@ -117,9 +118,14 @@ def _model(source: IntactPackage) -> WaveCore:
             f" {', '.join(config.PRESETS)}, got {preset!r}; export with the code that"
             " trained the run"
         )
-    (state_size,) = manifest.robot.observation["state"].shape
-    (action_size,) = manifest.robot.action.shape
-    sizes = config.PRESETS[preset](state_size, action_size, len(manifest.robot.tasks))
+    observed = {name: x.shape for name, x in manifest.robot.observation.items()}
+    spec = EpisodeSpec(
+        *observed["state"],
+        *manifest.robot.action.shape,
+        image="image" in observed,
+        audio_size=sum(observed.get("audio_mel", ())),
+    )
+    sizes = preset_senses.sizes(preset, spec, len(manifest.robot.tasks))
     arrays = safetensors.numpy.load_file(source.path(package.WEIGHTS))
     return step_function.from_weights(sizes, arrays)
 

@@ -65,7 +65,8 @@ class IndexedDataset:
             self.manifest_digest,
             self.split,
             tuple(tasks),
-            *chosen.sizes,
+            chosen.spec.state_size,
+            chosen.spec.action_size,
             chosen.num_steps,
             camera,
         )

@@ -16,6 +16,7 @@ from release import store
 from release.store import Store
 from rlds.episode import Episode
 from rlds.manifest import Manifest, Shard
+from rlds.spec import EpisodeSpec
 
 _READ_TOGETHER_BYTES = 8 * 1024 * 1024
 
@@ -68,9 +69,12 @@ class IndexedEpisodes(Sequence[Episode]):
         return sum(record.num_steps for _, record in self.places)
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        """Numbers in a state and in an action of the first episode."""
-        return self.places[0][1].state_size, self.places[0][1].action_size
+    def spec(self) -> EpisodeSpec:
+        """What the first episode holds; no episode is read."""
+        first = self.places[0][1]
+        return EpisodeSpec(
+            first.state_size, first.action_size, first.image, first.audio_size
+        )
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -11,12 +11,13 @@ import dataclasses
 
 import jax
 
-from cloud import indexed_dataset, memory_check
+from cloud import indexed_dataset, memory_check, trained_model
 from cloud.errors import DatasetError
 from cloud.indexed_dataset import IndexedDataset
 from cloud.indexed_episodes import IndexedEpisodes
 from cloud.job_settings import JobSettings
 from cloud.training_data import TrainingData
+from model.config import WaveCoreConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Data:
         validation: held-out episodes, the same; none of these tasks is allowed.
         train_steps: all steps to learn from, mapped.
         held_out_steps: all held-out steps, mapped; None without any.
+        model: sizes of the model, with the senses that the train episodes have.
     """
 
     manifest: str
@@ -38,6 +40,7 @@ class Data:
     validation: IndexedEpisodes
     train_steps: TrainingData
     held_out_steps: TrainingData | None
+    model: WaveCoreConfig
 
     @property
     def size_text(self) -> str:
@@ -58,6 +61,7 @@ def open_data(settings: JobSettings) -> Data:
         MemoryShortError: the preset needs more memory than there is; no steps were
             written.
         DiskSpaceError, DiskError: indexes or steps cannot be written.
+        FrameError: an image does not decode.
     """
     train, validation = (
         indexed_dataset.open_split(settings.dataset, split, settings.cache_folder)
@@ -65,19 +69,17 @@ def open_data(settings: JobSettings) -> Data:
     )
     tasks = _tasks(settings, train)
     chosen, held_out = (s.episodes.of_tasks(tasks) for s in (train, validation))
-    memory_check.require(
-        settings.train,
-        (*chosen.sizes, len(tasks)),
-        settings.mesh,
-        jax.local_devices(),
-    )
+    model = trained_model.sizes(settings.train, chosen.spec, len(tasks))
+    memory_check.require(settings.train, model, settings.mesh, jax.local_devices())
+    camera = model if model.image_height else None
     return Data(
         manifest=train.manifest_digest,
         tasks=tasks,
         train=chosen,
         validation=held_out,
-        train_steps=train.steps(tasks),
-        held_out_steps=validation.steps(tasks) if held_out else None,
+        train_steps=train.steps(tasks, camera),
+        held_out_steps=validation.steps(tasks, camera) if held_out else None,
+        model=model,
     )
 
 

@@ -9,7 +9,7 @@ from cloud.errors import MemoryShortError
 from cloud.mesh import MeshShape
 from cloud.train_config import TrainConfig
 from model import memory_estimate
-from model.config import PRESETS, PresetTraining
+from model.config import PresetTraining, WaveCoreConfig
 
 _CGROUPS = (
     ("memory.max", "memory.current"),
@@ -20,7 +20,7 @@ _CGROUPS = (
 
 def require(
     config: TrainConfig,
-    sizes: tuple[int, int, int],
+    model: WaveCoreConfig,
     mesh: MeshShape,
     devices: Sequence[jax.Device],
 ) -> None:
@@ -28,14 +28,14 @@ def require(
 
     Args:
         config: how it is trained, with the dtype decided.
-        sizes: state size, action size and number of tasks.
+        model: sizes of what is trained.
         mesh: how the batch and the parameters are spread.
         devices: those of this process.
 
     Raises:
         MemoryShortError: needed and available memory, and what would lower the need.
     """
-    needed = needed_bytes(config, sizes, mesh)
+    needed = needed_bytes(config, model, mesh)
     available, where = available_bytes(devices[0])
     if devices[0].platform == "cpu":
         needed *= len(devices)
@@ -49,12 +49,10 @@ def require(
         )
 
 
-def needed_bytes(
-    config: TrainConfig, sizes: tuple[int, int, int], mesh: MeshShape
-) -> int:
+def needed_bytes(config: TrainConfig, model: WaveCoreConfig, mesh: MeshShape) -> int:
     """What one device needs at once, by `model.memory_estimate`."""
     whole = memory_estimate.estimate(
-        PRESETS[config.preset](*sizes),
+        model,
         PresetTraining(
             compute_dtype=config.compute_dtype,
             accumulation_steps=config.accumulation_steps,

@@ -7,9 +7,10 @@ from cloud import memory_check
 from cloud.errors import MemoryShortError
 from cloud.mesh import MeshShape
 from cloud.train_config import TrainConfig
+from model import config
 
 VERTEX = TrainConfig(preset="vertex", compute_dtype="float32").for_platform("gpu")
-SIZES = (39, 4, 10)
+MODEL = config.vertex(39, 4, 10)
 
 
 def machine(root, available_kb):
@@ -65,10 +66,10 @@ def test_large_preset_on_a_small_machine_is_refused_with_the_numbers(
         memory_check, "available_bytes", lambda device: real(device, small)
     )
     with pytest.raises(MemoryShortError, match=r"expected \d+\.\d\d GB.*got 1\.02 GB"):
-        memory_check.require(VERTEX, SIZES, MeshShape(1), jax.devices())
+        memory_check.require(VERTEX, MODEL, MeshShape(1), jax.devices())
 
 
 def test_fsdp_keeps_less_on_each_device():
-    alone = memory_check.needed_bytes(VERTEX, SIZES, MeshShape(8, 1))
-    shared = memory_check.needed_bytes(VERTEX, SIZES, MeshShape(1, 8))
+    alone = memory_check.needed_bytes(VERTEX, MODEL, MeshShape(8, 1))
+    shared = memory_check.needed_bytes(VERTEX, MODEL, MeshShape(1, 8))
     assert shared < 0.75 * alone

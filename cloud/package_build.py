@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from cloud.errors import DatasetError
-from model import export
+from model import export, senses
 from model.targets import F32
 from model.wavecore import WaveCore
 from release import package
@@ -105,7 +105,7 @@ def export_and_build(
     """
     spec = train[0].spec
     robot = {
-        "observation": {"state": {"shape": [spec.state_size], "dtype": "float32"}},
+        "observation": _observation(model),
         "action": {
             "shape": [spec.action_size],
             "dtype": "float32",
@@ -135,6 +135,18 @@ def export_and_build(
     canary = canary_of(held_out, tasks)
     safety = _safety(facts, spec.action_size)
     return write(model, described, canary, safety, folder, preferred_step)
+
+
+def _observation(model: WaveCore) -> dict[str, dict[str, object]]:
+    """The state and each sense: shape and type of one step, as the robot gives it."""
+    sensed = senses.recorded_specs(model.config)
+    return {
+        "state": {"shape": [model.config.state_size], "dtype": "float32"},
+        **{
+            name: {"shape": list(x.shape), "dtype": np.dtype(x.dtype).name}
+            for name, x in sensed.items()
+        },
+    }
 
 
 def write(

@@ -1,57 +1,22 @@
 """What only the camera shows, or only the microphone hears, is learned."""
 
 import dataclasses
-import io
 
 import jax
 import numpy as np
 import pytest
-from PIL import Image
 
 from cloud import training, training_data
 from cloud.errors import DatasetError
-from cloud.testing import train_tiny, training_episodes
+from cloud.testing import sensed_episodes, train_tiny, training_episodes
 from model import config
 from model.wavecore import WaveCore
-from rlds.spec import EpisodeSpec
 
 STEPS = 120
-SPEC = EpisodeSpec(state_size=4, action_size=2, image=True, audio_size=3)
 SIZES = dataclasses.replace(
     config.tiny(4, 2, 2), image_height=16, image_width=16, image_channels=4
 )
 HEARING = dataclasses.replace(SIZES, audio_size=3)
-
-
-def jpeg(random, right):
-    """Noise with a bright square on one side."""
-    pixels = random.integers(0, 80, (24, 24, 3), np.uint8)
-    first = 14 if right else 2
-    pixels[8:16, first : first + 8] += 160
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "JPEG")
-    return content.getvalue()
-
-
-def episode(index):
-    """The first action follows what is seen, the second what is heard."""
-    plain = training_episodes.episode(index, 10)
-    random = np.random.default_rng(index)
-    right, loud = random.integers(0, 2, (2, 10)).astype(bool)
-    action = np.where(np.stack([right, loud], 1), 1, -1).astype(np.float32)
-    sound = random.normal(size=(10, 3)) - 5 + 3 * loud[:, None]
-    return dataclasses.replace(
-        plain,
-        spec=SPEC,
-        steps={
-            **plain.steps,
-            "observation/state": random.normal(size=(10, 4)).astype(np.float32),
-            "action": action,
-            "proposed_action": action,
-            "observation/image": [jpeg(random, one) for one in right],
-            "observation/audio_mel": sound.astype(np.float32),
-        },
-    )
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +25,7 @@ def data():
 
 
 def joined(numbers):
-    made = [episode(k) for k in numbers]
+    made = [sensed_episodes.episode(k) for k in numbers]
     return training_data.of_episodes(made, training_episodes.TASKS, camera=SIZES)
 
 

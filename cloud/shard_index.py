@@ -32,7 +32,7 @@ from rlds.errors import (
 )
 from rlds.manifest import EpisodeEntry, Shard
 
-_FORMAT = 2
+_FORMAT = 3
 _BLOCK_BYTES = 8 * 1024 * 1024
 _RECORD_LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -47,6 +47,8 @@ class Record:
         num_steps: steps of the episode.
         state_size: numbers in a state.
         action_size: numbers in an action.
+        image: whether each step has a camera image.
+        audio_size: numbers in the sound of a step, 0 without sound.
         sha256: digest of the record with its frame, as in the manifest.
         task: the episode's task.
     """
@@ -56,6 +58,8 @@ class Record:
     num_steps: int
     state_size: int
     action_size: int
+    image: bool
+    audio_size: int
     sha256: str
     task: str
 
@@ -199,6 +203,8 @@ def _indexed(
         num_steps=episode.num_steps,
         state_size=episode.spec.state_size,
         action_size=episode.spec.action_size,
+        image=episode.spec.image,
+        audio_size=episode.spec.audio_size,
         sha256=digest,
         task=episode.metadata.task,
     )

@@ -41,6 +41,8 @@ class TrainConfig:
         report_period_steps: optimiser steps between two points of the loss curve,
             and between two updates of the progress line.
         preset: `tiny`, `pi5`, `seed`, `rtx3050` or `vertex`, the size of the model.
+        senses: whether the model reads the camera frames and the sound of the
+            dataset's episodes, where they have them, and not their state alone.
         accumulation_steps: parts of equal numbers of windows that a batch is worked
             through in, one after the other, with the same result; 0: the preset's, and
             on a CPU as many as keep a part near `PART_STEPS_ON_CPU`.
@@ -67,6 +69,7 @@ class TrainConfig:
     checkpoint_period_steps: int = 1000
     report_period_steps: int = 50
     preset: str = "pi5"
+    senses: bool = True
     accumulation_steps: int = 0
     compute_dtype: str = "auto"
     remat: str = "auto"

@@ -27,6 +27,7 @@ from cloud import (
     package_build,
     processes,
     report,
+    robot_senses,
     run_folder,
     training,
 )
@@ -61,6 +62,8 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     place = job_place.open_place(settings)
     data = job_data.open_data(settings)
     _say(console, f"dataset   {settings.dataset_name} ({data.size_text})")
+    if names := robot_senses.lacking(data.model):
+        _say(console, f"senses    {', '.join(names)}; trained, packaged, not evaluated")
     folder = _open_run(settings, place, data, started)
     processes.share_path(folder.checkpoints)
     _say(console, _run_text(folder))
@@ -68,6 +71,7 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     fitted = _fit(settings, data, folder, history, console)
     built = _package(settings, place, data, folder, fitted, history)
     _say(console, f"package   {built.digest[:12]}, {built.size_bytes / 1e6:.1f} MB")
+    robot_senses.require(data.model, built, settings.environment)
     trials = job_evaluation.of_run(settings, data.tasks, data.manifest, folder, console)
     points = history.points
     built, evaluation, samples, choice = trials.settled(

@@ -35,6 +35,7 @@ NOT_A_QUANTITY = {
     "summary_json",
     "seed",
     "preset",
+    "senses",
     "compute_dtype",
     "remat",
     "mesh",

@@ -12,7 +12,7 @@ back, and the optimiser works on what each device keeps.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -23,19 +23,13 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import PyTree
 
 from cloud import mesh as meshes
-from cloud import optimizer, sensed_steps, step_stream
+from cloud import optimizer, sensed_steps, step_stream, trained_model
 from cloud.step_stream import StepStream
 from cloud.train_config import TrainConfig
+from cloud.trained_model import MakeModel
 from cloud.training_data import TrainingData
-from model import config as model_config
-from model import losses, normalisation, surfaces
+from model import losses, surfaces
 from model.wavecore import Prediction, WaveCore
-
-MakeModel = Callable[
-    [int, int, int, normalisation.Statistics, np.random.Generator], nnx.Module
-]
-"""State size, action size, task count, statistics and random numbers to a model that
-has WaveCore's `sequence` and `config.carry_size`."""
 
 State = dict[str, Any]
 """step i32, parameters, average (both by path), optimizer (numbered arrays)."""
@@ -50,6 +44,9 @@ Measured = dict[str, jax.Array]
 _HELD_OUT_AT_ONCE = 1 << 15
 """Held-out steps that the model sees at once, so that held-out episodes of any number
 need a bounded memory; at width 512, some hundred MB of activations."""
+_FRAMES_AT_ONCE = 1 << 11
+"""The same of steps with frames: one of 48 x 64 pixels and what is made of it are
+130 kB."""
 
 
 class Trainer:
@@ -79,7 +76,7 @@ class Trainer:
         meshes.check_batch(mesh, config.batch_size, config.accumulation_steps)
         self.config, self.mesh = config, mesh
         self.identity = _identity(train, config)
-        model = (make_model or wavecore(config.preset))(
+        model = (make_model or trained_model.wavecore(config, train))(
             *train.sizes, train.statistics, np.random.default_rng(config.seed)
         )
         self._graph, constant, untrained, self._trained = nnx.split(
@@ -149,7 +146,9 @@ class Trainer:
             return None
         carry = self._everywhere(np.zeros((1, self._carry_size), np.float32))
         missed, weight = [], []
-        for piece in step_stream.pieces(self._held_out, _HELD_OUT_AT_ONCE):
+        blind = self._held_out.images is None
+        at_once = _HELD_OUT_AT_ONCE if blind else _FRAMES_AT_ONCE
+        for piece in step_stream.pieces(self._held_out, at_once):
             given = self._everywhere(piece)
             error, carry = self._validate(state["average"], self._fixed, given, carry)
             weight.append(float(np.sum(piece.action_weight[:-1], dtype=np.float64)))
@@ -353,22 +352,6 @@ class Trainer:
         trained = surfaces.with_arrays(self._trained, parameters)
         constant, untrained = fixed
         return nnx.merge(self._graph, constant, untrained, trained)
-
-
-def wavecore(preset: str) -> MakeModel:
-    """Makes a WaveCore of a preset's size."""
-
-    def make(
-        state_size: int,
-        action_size: int,
-        task_count: int,
-        statistics: normalisation.Statistics,
-        random: np.random.Generator,
-    ) -> WaveCore:
-        sizes = model_config.PRESETS[preset](state_size, action_size, task_count)
-        return WaveCore(sizes, statistics, random)
-
-    return make
 
 
 def _gathered(x: jax.Array, spec: PartitionSpec) -> jax.Array:

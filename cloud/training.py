@@ -26,7 +26,7 @@ from cloud import mesh as meshes
 from cloud.errors import DivergenceError
 from cloud.profile import Profiler, ProfileRange
 from cloud.train_config import TrainConfig as TrainConfig
-from cloud.trainer import MakeModel as MakeModel
+from cloud.trained_model import MakeModel as MakeModel
 from cloud.trainer import Measured, State, Trainer
 from cloud.training_data import TrainingData
 from cloud.windows import Windows
@@ -129,7 +129,7 @@ def fit(
         on_progress: told every `report_period_steps`.
         on_note: told in one line what is worth knowing.
         make_model: makes what WaveCore is compared with; default: WaveCore of
-            `config.preset`.
+            `config.preset` with the senses that `train` has steps of.
         mesh: the devices; default: the first alone.
         profile: steps to trace, None for none.
         profile_dir: where the trace goes; default: beside the checkpoints.

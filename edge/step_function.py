@@ -24,6 +24,7 @@ from edge.robots.robot import Vector
 
 SIGNATURE: Final = "step"
 SURFACE_PREFIX: Final = "surface_"
+_INPUTS: Final = ("observation_state", "task", "carry")
 _CARRY_OUTPUTS: Final = ("next_carry", "carry")
 
 
@@ -47,8 +48,9 @@ class StepFunction:
             source: Name of the file, for errors.
 
         Raises:
-            StepFunctionError: The file does not load, has another signature, or a
-                surface is missing, unknown, of another size or not finite.
+            StepFunctionError: The file does not load, has another signature, reads
+                frames or sound, or a surface is missing, unknown, of another size or
+                not finite.
         """
         self._source = source
         try:
@@ -76,7 +78,8 @@ class StepFunction:
         inputs: dict[str, int] = dict(signatures[SIGNATURE]["inputs"])
         outputs: dict[str, int] = dict(signatures[SIGNATURE]["outputs"])
         carry_output = next((n for n in _CARRY_OUTPUTS if n in outputs), None)
-        self._require_names("inputs", inputs, ("observation_state", "task", "carry"))
+        self._require_names("inputs", inputs, _INPUTS)
+        self._require_no_senses(inputs)
         self._require_names("outputs", outputs, ("action", "next_observation"))
         if carry_output is None:
             raise errors.StepFunctionError(
@@ -144,6 +147,16 @@ class StepFunction:
                 "export the package again"
             )
 
+    def _require_no_senses(self, inputs: Mapping[str, int]) -> None:
+        """Refuses frames and sound: an input that nobody fills holds anything."""
+        unknown = sorted(n for n in inputs.keys() - set(_INPUTS) if not _surface(n))
+        if unknown:
+            raise errors.StepFunctionError(
+                f"{self._source}: expected a step that reads the state alone, as no "
+                f"robot here has more, got inputs {unknown}; choose a package without "
+                "them"
+            )
+
     def _sizes(self, tensors: Mapping[str, int]) -> dict[str, int]:
         details = {
             d["index"]: d
@@ -166,7 +179,7 @@ class StepFunction:
     def _checked_surfaces(
         self, inputs: Mapping[str, int], surfaces: Mapping[str, Vector]
     ) -> dict[int, Vector]:
-        wanted = {n for n in inputs if n.startswith(SURFACE_PREFIX)}
+        wanted = {n for n in inputs if _surface(n)}
         if wanted != set(surfaces):
             raise errors.StepFunctionError(
                 f"{self._source}: expected surfaces {sorted(wanted)}, got "
@@ -227,6 +240,10 @@ def _quiet() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(null)
+
+
+def _surface(name: str) -> bool:
+    return name.startswith(SURFACE_PREFIX)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,12 @@ def test_unknown_surface_is_refused():
 def test_surface_of_another_form_is_refused(head):
     with pytest.raises(errors.StepFunctionError, match="surface_head"):
         load({**TINY.surfaces(), "surface_head": head})
+
+
+def test_step_that_reads_sound_which_no_robot_gives_it_is_refused():
+    hearing = tiny_step.build(dataclasses.replace(TINY, sound_size=3))
+    with pytest.raises(errors.StepFunctionError, match="observation_audio_mel"):
+        load(content=hearing)
 
 
 def test_observation_of_another_size_is_refused_with_both_sizes():

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from model import stablehlo, step_function
+from model import recorded_senses, senses, stablehlo, step_function
+from model.config import WaveCoreConfig
 from model.functions import Function
 from model.wavecore import WaveCore
 from rlds.episode import Episode
@@ -39,13 +40,16 @@ def arguments(
 
     Windows follow each other through the episodes, one episode after the other, and
     are cut short by weights of zero where an episode ends.
+
+    Raises:
+        FrameError: an episode's image does not decode.
     """
     given: dict[str, Any] = {}
     for name, shapes in function.inputs.items():
         if name == "weights":
             given[name] = step_function.weights(model)
         elif "states" in shapes:
-            given[name] = _recorded(shapes, tasks, episodes)
+            given[name] = _recorded(model.config, shapes, tasks, episodes)
         else:
             given[name] = {
                 n: np.full(x.shape, _DELTA, x.dtype) for n, x in shapes.items()
@@ -60,14 +64,19 @@ def _compiled(run: Callable[..., Any], arguments: Arrays) -> Callable[..., Any]:
 
 
 def _recorded(
-    shapes: Arrays, tasks: Sequence[str], episodes: Sequence[Episode]
+    config: WaveCoreConfig,
+    shapes: Arrays,
+    tasks: Sequence[str],
+    episodes: Sequence[Episode],
 ) -> dict[str, np.ndarray]:
     """Windows with the names and shapes wanted; what no episode holds is zero."""
     *batch, steps, _ = shapes["states"].shape
     count, steps = (batch[0] if batch else 1), steps - 1
+    names = [name for name in senses.shapes(config) if name in shapes]
     windows = [
-        _window(tasks, episode, first, steps)
+        _window(tasks, episode, sensed, first, steps)
         for episode in episodes
+        for sensed in [recorded_senses.of(config, episode, names)]
         for first in range(0, len(episode.steps["is_first"]), steps)
     ]
     windows = [windows[i % len(windows)] for i in range(count)]
@@ -81,7 +90,11 @@ def _recorded(
 
 
 def _window(
-    tasks: Sequence[str], episode: Episode, first: int, steps: int
+    tasks: Sequence[str],
+    episode: Episode,
+    sensed: Mapping[str, np.ndarray],
+    first: int,
+    steps: int,
 ) -> dict[str, np.ndarray]:
     length = len(episode.steps["is_first"])
     places = np.arange(first, first + steps)
@@ -97,6 +110,7 @@ def _window(
         "action_weight": known,
         "next_weight": followed,
         "weight": followed,
+        **{name: x[places] for name, x in sensed.items()},
     }
 
 

@@ -14,9 +14,11 @@
                         `next_observation_error`
 
 Every function is called by keyword. `weights` are the arrays of `weights.safetensors`
-by name, so a learner hands over the file as it reads it. An input's name in
-`package.json` is the way to it: keyword, then key, such as `window/states`. All shapes
-are static, because a compiled program on a robot has no other.
+by name, so a learner hands over the file as it reads it. `window`, `replay` and
+`episodes` hold each sense of the model under its name, `image` and `audio_mel`; a model
+without senses has no such inputs. An input's name in `package.json` is the way to it:
+keyword, then key, such as `window/states`. All shapes are static, because a compiled
+program on a robot has no other.
 """
 
 import dataclasses
@@ -28,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import array_types as at
-from model import imagined, losses, step_function, surfaces, updates
+from model import imagined, losses, senses, step_function, surfaces, updates
 from model.wavecore import WaveCore
 
 FAST_STEPS = 8
@@ -112,7 +114,8 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
         weights, deltas: as for `updates.make_fast`.
         episodes: b windows: `states` [b t+1 n] raw, `task` [b t k], `starts` [b t]
             bool, `actions` [b t a] as recorded, `action_weight` [b t] and
-            `next_weight` [b t] between 0 and 1. The recurrence begins at zero.
+            `next_weight` [b t] between 0 and 1, and the model's senses as in replay.
+            The recurrence begins at zero.
 
     It returns `action_error` [], the mean absolute error in the robot's units, and
     `next_observation_error` [], in typical changes of one step (`losses.imitation`).
@@ -129,7 +132,11 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
         states = episodes["states"]
         begin = jnp.zeros((len(states), model.config.carry_size))
         said = core.sequence(
-            states[:, :-1], episodes["task"], episodes["starts"], begin
+            states[:, :-1],
+            episodes["task"],
+            episodes["starts"],
+            begin,
+            sensed=senses.of(model.config, episodes),
         )
         found = losses.imitation(
             said,
@@ -156,7 +163,8 @@ def make_imagine(model: WaveCore) -> Callable[..., dict[str, Any]]:
         memories: `states` [... n] and `actions` [... a], raw, of the robot that the
             weights are of.
 
-    It returns `states` and `actions` of the same shapes; see `imagined.imagined`.
+    It returns `states` and `actions` of the same shapes; see `imagined.imagined`. What
+    cameras and microphones recorded goes with them unchanged.
     """
 
     def imagine(

@@ -13,6 +13,7 @@ Sources: strided convolutions and the expected place of each feature, Levine et 
 2016, arXiv:1504.00702, section 5.1.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import jax
@@ -53,6 +54,33 @@ def shapes(config: WaveCoreConfig) -> dict[str, tuple[int, ...]]:
         name: frame if field.dtype == "jpeg" else tuple(map(int, field.shape))
         for name, field in fields(config).items()
     }
+
+
+def recorded_specs(
+    config: WaveCoreConfig, *axes: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of the senses of many recorded steps, by name.
+
+    Frames are u8, as cameras give them: the replay of one consolidation, 200 windows
+    of 256 steps, is 0.47 GB of frames of 48 x 64 pixels, and would be 1.9 GB as f32.
+
+    Args:
+        config: sizes of the model.
+        *axes: lengths of the axes in front, such as windows and steps.
+    """
+    types = {
+        n: np.uint8 if f.dtype == "jpeg" else np.float32
+        for n, f in fields(config).items()
+    }
+    return {
+        name: jax.ShapeDtypeStruct((*axes, *shape), types[name])
+        for name, shape in shapes(config).items()
+    }
+
+
+def of(config: WaveCoreConfig, arrays: Mapping[str, at.Array]) -> dict[str, at.Array]:
+    """Those of `arrays` that the model perceives, by name."""
+    return {name: arrays[name] for name in shapes(config)}
 
 
 def encoders(

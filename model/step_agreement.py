@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import jax
 import numpy as np
 
-from model import jpeg_frames, senses, step_function
+from model import recorded_senses, senses, step_function
 from model.config import WaveCoreConfig
 from model.wavecore import WaveCore
 from rlds.episode import Episode
@@ -101,9 +101,10 @@ def step_inputs(
     """
     task = np.eye(len(tasks), dtype=np.float32)[tasks.index(episode.metadata.task)]
     states = np.asarray(episode.steps["observation/state"], np.float32)
+    recorded = recorded_senses.of(config, episode, senses.shapes(config))
     sensed = {
-        step_function.SENSE_PREFIX + name: _sensed(config, name, episode)
-        for name in senses.shapes(config)
+        step_function.SENSE_PREFIX + name: x.astype(np.float32).reshape(len(x), -1)
+        for name, x in recorded.items()
     }
     for t, state in enumerate(states):
         yield {
@@ -111,19 +112,6 @@ def step_inputs(
             "task": task,
             **{name: x[t] for name, x in sensed.items()},
         }
-
-
-def _sensed(config: WaveCoreConfig, name: str, episode: Episode) -> np.ndarray:
-    """One sense at every step, flat: f32 [t s]."""
-    recorded = episode.steps.get(f"observation/{name}")
-    shape = senses.shapes(config)[name]
-    count = len(episode.steps["is_first"])
-    if recorded is None:
-        return np.zeros((count, int(np.prod(shape))), np.float32)
-    if senses.fields(config)[name].dtype == "jpeg":
-        source = f"episode {episode.metadata.episode_id}"
-        recorded = jpeg_frames.decode(list(recorded), config, source)
-    return np.asarray(recorded, np.float32).reshape(count, -1)
 
 
 def _error(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -1,6 +1,9 @@
 """Recorded episodes of the small models of `model.testing`, for tests of the export."""
 
+import io
+
 import numpy as np
+from PIL import Image
 
 from model import testing
 from rlds import testing as rlds_testing
@@ -10,16 +13,20 @@ from rlds.spec import EpisodeSpec
 TASKS = ("left", "middle", "right")
 
 
-def episode(task: str = "middle", length: int = 9, audio_size: int = 0) -> Episode:
-    """An episode of drawn states and actions."""
+def episode(
+    task: str = "middle", length: int = 9, audio_size: int = 0, image: bool = False
+) -> Episode:
+    """An episode of drawn states and actions, and of drawn sound and frames."""
     steps, sizes = np.arange(length), testing.SIZES
     sound = {"observation/audio_mel": testing.numbers(length, audio_size, seed=4)}
+    frames = {"observation/image": [_jpeg(seed) for seed in range(length)]}
     return Episode(
-        spec=EpisodeSpec(sizes.state_size, sizes.action_size, audio_size=audio_size),
+        spec=EpisodeSpec(sizes.state_size, sizes.action_size, image, audio_size),
         metadata=rlds_testing.metadata(task=task),
         steps={
             "observation/state": testing.numbers(length, sizes.state_size),
             **(sound if audio_size else {}),
+            **(frames if image else {}),
             "action": testing.numbers(length, sizes.action_size, seed=2),
             "proposed_action": testing.numbers(length, sizes.action_size, seed=3),
             "reward": np.zeros(length, np.float32),
@@ -32,3 +39,11 @@ def episode(task: str = "middle", length: int = 9, audio_size: int = 0) -> Episo
             "safety_violation": np.zeros(length, bool),
         },
     )
+
+
+def _jpeg(seed: int) -> bytes:
+    """A frame of 24 x 32 pixels of drawn colours, in squares that JPEG keeps."""
+    squares = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(squares.repeat(8, axis=0).repeat(8, axis=1)).save(content, "JPEG")
+    return content.getvalue()

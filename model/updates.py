@@ -41,7 +41,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import array_types as at
-from model import errors, losses, step_function, surfaces
+from model import errors, losses, senses, step_function, surfaces
 from model.bounded_descent import (
     SKILL_ARRAYS,
     SKILLS,
@@ -85,7 +85,8 @@ def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
         window: the last t steps, oldest first: `states` [t+1 n] raw, the last one only
             as a next state; `task` [t k]; `starts` [t] bool; `weight` [t] between 0
             and 1, 0 where the next state is of another episode; `carry` [c] before
-            the first step.
+            the first step; and each sense of the model under its name, `image`
+            [t h w 3] u8 and `audio_mel` [t u], zeros where it was silent.
 
     It returns `deltas` of `FAST_SURFACES` [s]; `loss_before` and `loss_after`, the
     world-model error in typical changes of one step; `refused`, True when data, loss
@@ -117,6 +118,7 @@ def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
                 window["task"],
                 window["starts"],
                 window["carry"],
+                sensed=senses.of(model.config, window),
             )
             weight = jnp.clip(window["weight"], 0.0, 1.0)
             following = window["states"][1:]
@@ -146,7 +148,9 @@ def make_consolidate(
             window from the middle of one lacks what told this robot from others, and
             what is learned from it is forgotten of them. `update_index` [] i32 counts
             the consolidations of this robot from 0, and decides which levels of the
-            skill memory are written.
+            skill memory are written. Each sense of the model is there as in a window
+            of `make_fast`, [b t ...]. Imagined memories keep the frames and the sound
+            that were recorded: a calibration has numbers for the state alone.
 
     It returns what `make_fast` does, with `deltas` of the surfaces in `moved`; the
     losses are action error plus world-model error plus the pull. A level of the skill
@@ -186,7 +190,11 @@ def make_consolidate(
             core = _adapted(model, weights, {**deltas, **mine})
             begin = jnp.zeros((windows // gradient_steps, model.config.carry_size))
             prediction = core.sequence(
-                batch["states"][:, :-1], batch["task"], batch["starts"], begin
+                batch["states"][:, :-1],
+                batch["task"],
+                batch["starts"],
+                begin,
+                sensed=senses.of(model.config, batch),
             )
             loss = losses.imitation(
                 prediction,
@@ -238,6 +246,7 @@ def _window(sizes: WaveCoreConfig, steps: int) -> dict[str, jax.ShapeDtypeStruct
         "starts": _spec(steps, dtype=jnp.bool),
         "weight": _spec(steps),
         "carry": _spec(sizes.carry_size),
+        **senses.recorded_specs(sizes, steps),
     }
 
 
@@ -252,6 +261,7 @@ def _replay(
         "action_weight": _spec(windows, steps),
         "next_weight": _spec(windows, steps),
         "update_index": _spec(dtype=jnp.int32),
+        **senses.recorded_specs(sizes, windows, steps),
     }
 
 

@@ -23,13 +23,17 @@ DECAY: Final = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class TinyStep:
-    """Sizes and seed of a tiny step; `carry` has the size of the state."""
+    """Sizes and seed of a tiny step; `carry` has the size of the state.
+
+    With `sound_size` the step has an input for sound, which decides nothing.
+    """
 
     state_size: int
     action_size: int
     tasks: int
     seed: int = 0
     gain: float = 0.1
+    sound_size: int = 0
 
     def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns W [A N], U [A K] and V [A N]."""
@@ -81,6 +85,8 @@ def build(step: TinyStep) -> bytes:
     calibration = graph.input("surface_calibration", n)
     head = graph.input("surface_head", a)
     memory = graph.input("surface_skill_memory", n)
+    if step.sound_size:
+        graph.input("observation_audio_mel", step.sound_size)
 
     corrected = graph.add(state, calibration, n)
     action = graph.add(

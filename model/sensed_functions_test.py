@@ -1,0 +1,86 @@
+"""Functions of a model with camera and sound take both, and read them."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from model import function_agreement, functions, senses, stablehlo, testing
+from model.testing_episodes import TASKS, episode
+
+SIZES = dataclasses.replace(
+    testing.SIZES, image_height=16, image_width=16, image_channels=2, audio_size=5
+)
+RECORDED = episode(audio_size=5, image=True)
+DATA = {
+    "fast_update": "window",
+    "consolidate_update": "replay",
+    "calibrate_update": "replay",
+    "evaluate": "episodes",
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return testing.spoken_model(SIZES)
+
+
+def test_functions_take_frames_as_bytes_and_what_was_imagined_keeps_them(model):
+    learning = functions.learning(model)
+    for name, data in DATA.items():
+        taken = learning[name].inputs[data]
+        assert taken["image"].dtype == np.uint8
+        *axes, _ = taken["states"].shape
+        steps = (*axes[:-1], axes[-1] - 1)
+        assert taken["image"].shape == (*steps, 16, 16, 3)
+        assert taken["audio_mel"].shape == (*steps, 5)
+    assert learning["imagine"].inputs["memories"].keys() == {"states", "actions"}
+
+
+def test_file_of_a_sensing_model_agrees_on_episodes_with_frames(model):
+    function = functions.learning(model)["evaluate"]
+    given = function_agreement.arguments(model, function, TASKS, [RECORDED])
+    content = stablehlo.encode(function, ("cpu",))
+    assert function_agreement.measure(function, content, given) <= 1e-5
+
+
+def test_functions_of_a_model_without_senses_take_what_they_took():
+    for name, data in DATA.items():
+        inputs = functions.learning(testing.model())[name].inputs[data]
+        always = {"states", "task", "starts"}
+        asked = {"actions", "action_weight", "next_weight"}
+        assert set(inputs) == always | {
+            "fast_update": {"weight", "carry"},
+            "evaluate": asked,
+        }.get(name, asked | {"update_index"})
+
+
+@pytest.mark.parametrize("name", ["fast_update", "evaluate"])
+def test_frames_and_sound_of_the_data_count(model, name):
+    function, data = functions.learning(model)[name], DATA[name]
+    given = function_agreement.arguments(model, function, TASKS, [RECORDED])
+    assert all(given[data][sense].any() for sense in senses.shapes(SIZES))
+    run = jax.jit(function.run)
+    said = {"fast_update": "loss_before", "evaluate": "action_error"}[name]
+    whole = run(**given)[said]
+    for sense in senses.shapes(SIZES):
+        silent = {**given[data], sense: np.zeros_like(given[data][sense])}
+        without = run(**{**given, data: silent})[said]
+        assert abs(whole - without) > 1e-4, sense
+
+
+def test_replayed_frames_decide_what_is_learned(model, monkeypatch):
+    monkeypatch.setattr(functions, "REPLAY_UPDATES", 2)
+    monkeypatch.setattr(functions, "REPLAY_STEPS", 9)
+    function = functions.learning(model)["consolidate_update"]
+    given = function_agreement.arguments(model, function, TASKS, [RECORDED])
+    given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
+    given["last_good"] = given["deltas"]
+    run = jax.jit(function.run)
+    seen, replay = run(**given), given["replay"]
+    assert seen["loss_after"] < seen["loss_before"]
+    dark = run(**{**given, "replay": {**replay, "image": 255 - replay["image"]}})
+    assert abs(dark["loss_before"] - seen["loss_before"]) > 1e-4
+    head = (dark["deltas"]["head"], seen["deltas"]["head"])
+    assert np.abs(head[0] - head[1]).max() > 1e-5
