@@ -19,7 +19,7 @@ from release import package, verify
 from rlds.episode import Episode
 
 
-def build(folder: Path, preferred_step: str = "f32") -> BuiltPackage:
+def build(folder: Path) -> BuiltPackage:
     return package_build.export_and_build(
         testing.model(config.tiny(state_size=4, action_size=2, task_count=2)),
         training_episodes.episodes(6),
@@ -27,14 +27,14 @@ def build(folder: Path, preferred_step: str = "f32") -> BuiltPackage:
         training_episodes.TASKS,
         folder,
         package_facts.FACTS,
-        preferred_step,
+        "int8",
     )
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
     """A package whose robots run int8; tests that change it take a copy."""
-    return build(tmp_path_factory.mktemp("exported") / "pi5-cpu", "int8")
+    return build(tmp_path_factory.mktemp("exported") / "pi5-cpu")
 
 
 @pytest.fixture
@@ -47,18 +47,18 @@ def canary_error(folder: Path) -> float:
     return float(json.loads((folder / "canary.json").read_bytes())["action_error"])
 
 
-def test_package_is_whole_and_the_same_after_a_killed_attempt(tmp_path: Path) -> None:
-    first = build(tmp_path / "one" / "pi5-cpu")
-    killed = tmp_path / "two" / "pi5-cpu"
+def test_package_is_whole_and_the_same_after_a_killed_attempt(
+    exported: BuiltPackage, tmp_path: Path
+) -> None:
+    killed = tmp_path / "pi5-cpu"
     draft = killed.with_name(".draft-pi5-cpu")
     for folder in (killed, draft):
         folder.mkdir(parents=True)
         (folder / "leftover").write_text("half")
-    second = build(killed)
-    assert second.digest == first.digest
+    assert build(killed).digest == exported.digest
     assert not draft.exists()
     intact = verify.intact_package(killed, "pi5-cpu")
-    assert intact.digest == first.digest
+    assert intact.digest == exported.digest
     assert intact.manifest.robot.control_hz == 80.0
     assert intact.manifest.robot.tasks == training_episodes.TASKS
     assert intact.manifest.metadata.metrics["held_out_loss"] == 0.1

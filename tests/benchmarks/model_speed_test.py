@@ -18,7 +18,7 @@ _MODELS = (
 def measured(path: Path, *arguments: str) -> dict[str, dict[str, object]]:
     """Figures of a small run, by name."""
     done = commands.run(
-        *("model_speed.py", "--preset=tiny", "--batch_size=2", "--repeats=2"),
+        *("model_speed.py", "--batch_size=2", "--repeats=2"),
         *(*arguments, f"--json={path}"),
     )
     assert done.returncode == 0, done.stderr
@@ -30,7 +30,7 @@ def measured(path: Path, *arguments: str) -> dict[str, dict[str, object]]:
 def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
     return measured(
         tmp_path_factory.mktemp("figures") / "model.json",
-        *("--length=8", "--dtype=float32"),
+        *("--preset=tiny", "--length=8", "--dtype=float32"),
         *("--engine=litert int8", "--control_steps=200"),
     )
 
@@ -42,16 +42,21 @@ def test_every_model_is_measured(figures) -> None:
         assert figures[f"train {name} T=8 memory"]["value"] > 0
 
 
-def test_bfloat16_and_lengths_are_told_beside_the_lstms_f32(tmp_path: Path) -> None:
-    found = measured(
-        tmp_path / "model.json",
-        *("--model=wavecore sequential", "--model=lstm", "--part=training"),
-        *("--length=4", "--length=8"),
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """Of the preset whose size the other models have."""
+    return measured(
+        tmp_path_factory.mktemp("seed") / "model.json",
+        *("--preset=seed", "--model=wavecore sequential", "--model=lstm"),
+        *("--part=training", "--length=4", "--length=8"),
     )
+
+
+def test_bfloat16_and_lengths_are_told_beside_the_lstms_f32(seed) -> None:
     for length in (4, 8):
-        one = found[f"train wavecore sequential bfloat16 T={length}"]
+        one = seed[f"train wavecore sequential bfloat16 T={length}"]
         assert one["vs"] == f"train lstm T={length}"
-        assert found[f"train lstm bfloat16 T={length}"]["value"] > 0
+        assert seed[f"train lstm bfloat16 T={length}"]["value"] > 0
 
 
 def test_engines_stand_in_the_same_table(figures) -> None:
@@ -67,15 +72,8 @@ def test_speed_is_told_beside_the_lstms_at_the_same_length(figures) -> None:
     assert base["ratio"] == 1
 
 
-def test_models_have_as_many_parameters_as_the_seed_preset(
-    figures, tmp_path: Path
-) -> None:
-    seed = measured(
-        tmp_path / "model.json",
-        *("--preset=seed", "--model=wavecore sequential", "--length=4"),
-        *("--part=training", "--dtype=float32"),
-    )
-    (expected,) = (x["value"] for x in seed.values() if x["unit"] == "parameters")
+def test_models_have_as_many_parameters_as_the_seed_preset(figures, seed) -> None:
+    expected = seed["train wavecore sequential T=8 parameters"]["value"]
     for name in ("lstm", "gru", "transformer"):
         count = figures[f"train {name} T=8 parameters"]["value"]
         assert count == pytest.approx(expected, rel=0.05)

@@ -12,6 +12,8 @@ from tests.loop import binaries
 
 DATASET = "cloud/demo/dataset"
 TIMEOUT_S = 120.0
+STEPS = 1000
+"""Ten times the steps to the first checkpoint, after which the job is killed."""
 
 
 def copy_of_dataset(folder: Path) -> Path:
@@ -32,10 +34,10 @@ def flags(folder: Path, dataset: Path) -> list[str]:
         f"--store={(folder / 'store').as_uri()}",
         "--tasks=reach-v3",
         "--preset=tiny",
-        "--steps=3000",
+        f"--steps={STEPS}",
         "--batch_size=4",
         "--sequence_length=16",
-        "--checkpoint_period_steps=200",
+        "--checkpoint_period_steps=100",
         "--report_period_steps=100",
         "--evaluation_episodes=1",
         "--evaluation_max_steps=20",
@@ -56,7 +58,7 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
     kill_after_a_checkpoint(killed, dataset)
     binaries.run("cloud/train", *flags(killed, dataset))
     found = json.loads((killed / "summary.json").read_bytes())
-    assert 0 < found["resumed_from"] < 3000
+    assert 0 < found["resumed_from"] < STEPS
     assert found["package_digest"] == expected["package_digest"]
     assert found["held_out_loss"] == expected["held_out_loss"]
     assert len(list(runs(killed))) == 1
@@ -64,7 +66,8 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
 
 def assert_shows_progress(printed: str) -> None:
     """A log has steps, loss, speed and the time left, the last step always."""
-    line = r"^train: 3000 of 3000 steps, loss \d+\.\d{4}, \d+\.\d steps/s, 0 s left$"
+    numbers = r"loss \d+\.\d{4}, \d+\.\d steps/s, 0 s left"
+    line = rf"^train: {STEPS} of {STEPS} steps, {numbers}$"
     assert re.search(line, printed, re.MULTILINE), printed
 
 

@@ -6,6 +6,7 @@ machines that compute the same step, not what the step has learned.
 
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,9 +64,9 @@ def step(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def offer(step: str, tmp_path_factory: pytest.TempPathFactory) -> Offer:
-    """Exports the model, signs and publishes the package."""
-    folder = tmp_path_factory.mktemp("forge")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model's package, which holds both forms of the step."""
+    folder = tmp_path_factory.mktemp("exported") / "package"
     sizes = config.tiny(
         tiny_package.STATE_SIZE, tiny_package.ACTION_SIZE, len(tiny_package.TASKS)
     )
@@ -75,15 +76,23 @@ def offer(step: str, tmp_path_factory: pytest.TempPathFactory) -> Offer:
         tiny_package.episode(seed, task=task, noise=0.1)
         for seed, task in enumerate(tiny_package.TASKS)
     ]
-    built = package_build.export_and_build(
+    package_build.export_and_build(
         testing.spoken_model(sizes),
         recorded,
         recorded,
         tiny_package.TASKS,
-        folder / "package",
+        folder,
         FACTS,
-        preferred_step=step,
     )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def offer(step: str, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Offer:
+    """Signs and publishes the package with this form of the step."""
+    folder = tmp_path_factory.mktemp("forge")
+    shutil.copytree(exported, folder / "package")
+    built = package_build.prefer_step(folder / "package", step)
     signed = release(folder)
     signed.sign(built.folder)
     now = datetime.now(UTC)
