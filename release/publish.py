@@ -249,11 +249,13 @@ def _put_copy(
 ) -> None:
     """Puts the copy for people, unless a later publisher has put its own."""
     path = channel.plain_path(channel_name)
-    generation = store.generation(path)
-    current = current_channel(store, channel_name, trusted)
-    if current is None or current.sha256 != sha256_bytes(payload):
-        return
-    try:
-        store.put(path, payload, generation)
-    except PreconditionFailedError:
-        return
+    while True:
+        generation = store.generation(path)
+        current = current_channel(store, channel_name, trusted)
+        if current is None or current.sha256 != sha256_bytes(payload):
+            return
+        try:
+            store.put(path, payload, generation)
+            return
+        except PreconditionFailedError:
+            continue  # it may have been an earlier publisher, whose copy is late

@@ -233,14 +233,14 @@ def test_a_publisher_killed_at_any_put_leaves_the_channel_whole(
 
 
 class RacingStore(LocalStore):
-    """Lets another publisher through just before the envelope is put."""
+    """Lets another publisher through just before an object is put."""
 
-    def __init__(self, root, other):
+    def __init__(self, root, other, before=ENVELOPE):
         super().__init__(root)
-        self.other = other
+        self.other, self.before = other, before
 
     def put(self, path, data, if_generation_match=None):
-        if path == ENVELOPE and self.other:
+        if path == self.before and self.other:
             other, self.other = self.other, None
             other()
         return super().put(path, data, if_generation_match)
@@ -252,6 +252,15 @@ def test_of_two_publishers_at_once_the_second_stops(tmp_path, release, folder):
     with pytest.raises(PreconditionFailedError):
         publish_with(release, folder, store=store)
     assert read(release).entry("pi5-cpu").digest == verify.intact_package(other).digest
+    assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
+
+
+def test_a_late_copy_of_an_earlier_publisher_does_not_stay(tmp_path, release, folder):
+    first = release.publish(folder)
+    new = make(tmp_path / "next", release, "0.2.0")
+    late = lambda: release.store.put(PLAIN, first.record.encode())  # noqa: E731
+    publish_with(release, new, store=RacingStore(release.store.root, late, PLAIN))
+    assert read(release).release_counter == 2
     assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
 
 
