@@ -1,6 +1,7 @@
 """All of the main job that drives robots: the package, the channel's, and the expert.
 
-Everything is measured on the same trials, which is why they are made once.
+Everything is measured on the same trials, which is why they are made once; only which
+form of the step is to be measured there is found out on others, beforehand.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from cloud.progress import WorkProgress
 from cloud.run_folder import RunFolder
 from cloud.step_choice import StepChoice
 from cloud.success_rate import SuccessRate
-from model.targets import F32
 from release.verify import VerifiedPackage
 from rlds import durable_file
 
@@ -54,29 +54,37 @@ class JobEvaluation:
     folder: RunFolder
     console: Console
 
-    def settled(
-        self, built: BuiltPackage, held_out_loss: float | None
-    ) -> tuple[BuiltPackage, EvaluationReport, Sequence[Trajectory], StepChoice | None]:
-        """The package with the step that robots run, its report and a few episodes.
-
-        The report is of the step that ships: where int8 loses too much the package is
-        made to run f32 and is evaluated again.
+    def settled(self, built: BuiltPackage) -> tuple[BuiltPackage, StepChoice | None]:
+        """The package with the step that robots run; None where there is one form.
 
         Raises:
-            CloudError: an evaluation fails.
+            CloudError: a form of the step cannot be driven.
         """
-        evaluation, samples = self._sampled(built, held_out_loss)
         if not step_choice.has_both(built):
-            return built, evaluation, samples, None
-        settled, choice = step_choice.settle(
+            return built, None
+        trials = step_choice.trials_beside(self.trials)
+        return step_choice.settle(
             built,
-            evaluation,
-            lambda: self._of_package(built, held_out_loss, step=F32),
-            self.folder.path / "step_choice.json",
+            trials,
+            lambda form: self._of_package(built, None, trials, form).success,
         )
-        if settled.digest != built.digest:
-            evaluation, samples = self._sampled(settled, held_out_loss)
-        return settled, evaluation, samples, choice
+
+    def evaluated(
+        self, built: BuiltPackage, held_out_loss: float | None
+    ) -> tuple[EvaluationReport, Sequence[Trajectory]]:
+        """The report on the step that ships, written down, and a few episodes.
+
+        Raises:
+            CloudError: the evaluation fails.
+        """
+        folder = self.folder
+        with sample_trajectories.recorded(
+            self.trials, built.folder, folder.samples
+        ) as sampled:
+            evaluation = self._of_package(built, held_out_loss, self.trials)
+            samples = sampled()
+        durable_file.write(folder.evaluation, evaluation.encode())
+        return evaluation, samples
 
     def baseline(self, place: Place, family: str) -> Baseline | None:
         """What the package on the channel comes to on the same trials."""
@@ -113,30 +121,19 @@ class JobEvaluation:
             )
         return expert_baseline.of_rollouts(rollouts)
 
-    def _sampled(
-        self, built: BuiltPackage, held_out_loss: float | None
-    ) -> tuple[EvaluationReport, Sequence[Trajectory]]:
-        folder = self.folder
-        with sample_trajectories.recorded(
-            self.trials, built.folder, folder.samples
-        ) as sampled:
-            evaluation = self._of_package(built, held_out_loss)
-            samples = sampled()
-        durable_file.write(folder.evaluation, evaluation.encode())
-        return evaluation, samples
-
     def _of_package(
         self,
         built: BuiltPackage,
         held_out_loss: float | None,
+        trials: Trials,
         step: str | None = None,
     ) -> EvaluationReport:
         title, log = "evaluate", "evaluation"
         if step is not None:
-            title, log = f"{title} {step}", f"{log}-{step}"
+            title, log = f"compare {step}", f"comparison-{step}"
         with self._shown(title) as shown:
             return evaluate.evaluate_package(
-                self.trials,
+                trials,
                 built.folder,
                 built.digest,
                 self.manifest,

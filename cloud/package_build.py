@@ -190,10 +190,17 @@ def write(
     return _finished(draft, folder, digest, described["safety_version"])
 
 
-def prefer_step(folder: Path, form: str) -> BuiltPackage:
-    """Makes robots run another form of the step that a package holds.
+def prefer_step(
+    folder: Path, form: str, found: Mapping[str, object] | None = None
+) -> BuiltPackage:
+    """Makes robots run one form of the step that a package holds.
 
     The statements go, because they were about another digest.
+
+    Args:
+        folder: the package's.
+        form: the step's, such as `int8`.
+        found: further metrics for the package to tell, such as why this form.
 
     Raises:
         KeyError: the package holds no step of this form.
@@ -205,7 +212,7 @@ def prefer_step(folder: Path, form: str) -> BuiltPackage:
     functions["step"] = functions[f"step_{form}"]
     metrics = described["metadata"]["metrics"]
     check = metrics["export_checks"][functions["step"]["path"]]
-    metrics["canary_action_error"] = check["canary_action_error"]
+    metrics.update(found or {}, canary_action_error=check["canary_action_error"])
     known = json.loads((draft / export.CANARY_FILE).read_bytes())
     durable_file.write(
         draft / export.CANARY_FILE,

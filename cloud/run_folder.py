@@ -4,7 +4,6 @@
     <family>/<run_id>/checkpoints/      Orbax checkpoints
     <family>/<run_id>/export/<target>/  the package
     <family>/<run_id>/evaluation.json   the evaluation report
-    <family>/<run_id>/step_choice.json  why robots run the int8 or the f32 step
     <family>/<run_id>/report.html       the report for people
     <family>/<run_id>/tensorboard/      event files, and a profile if one was asked for
     <family>/<run_id>/samples/          a few recorded episodes of the package

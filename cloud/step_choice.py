@@ -2,24 +2,27 @@
 
 The int8 step is faster and not quite the trained model. What that costs is not seen in
 the error of single actions, so both drive the same episodes, and a package whose int8
-step loses more than it may is made to run f32 instead.
-"""
+step loses more than it may is made to run f32 instead. What the episodes said goes into
+its `package.json`, beside the other checks of the export.
 
-from __future__ import annotations
+This comes before the evaluation and on episodes of its own: the digest that is
+evaluated is the one that ships, and a choice that was made on the evaluation's own
+episodes would flatter it.
+"""
 
 import dataclasses
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 from cloud import package_build
-from cloud.evaluation_report import EvaluationReport
+from cloud.evaluate import Trials
 from cloud.package_build import BuiltPackage
 from cloud.success_rate import SuccessRate
 from model.targets import F32, INT8
 from release import package
-from rlds import canonical_json, durable_file
 
+METRIC = "export_closed_loop"
+"""Name of the comparison among the metrics in `package.json`."""
 LARGEST_LOSS = 0.02
 """Success that an int8 step may lose against f32 on the same seeds, as a share of the
 episodes: two points."""
@@ -30,35 +33,40 @@ class StepChoice:
     """What was chosen, and by which numbers.
 
     Attributes:
-        chosen: form of the step that robots run.
+        trials: the episodes that both forms drove.
         f32: success of the f32 step.
-        int8: success of the int8 step on the same episodes.
+        int8: success of the int8 step.
     """
 
-    chosen: str
+    trials: Trials
     f32: SuccessRate
     int8: SuccessRate
 
-    def encode(self) -> bytes:
-        """Canonical JSON."""
+    @property
+    def chosen(self) -> str:
+        """Form of the step that robots run, by success over all tasks."""
+        lost = self.f32.successes - self.int8.successes
+        return INT8 if lost <= LARGEST_LOSS * self.f32.episodes else F32
+
+    def metrics(self) -> dict[str, object]:
+        """For `package.json`."""
         rates = {F32: self.f32, INT8: self.int8}
-        return canonical_json.encode(
-            {
-                "schema_version": 1,
-                "chosen": self.chosen,
-                "largest_loss": LARGEST_LOSS,
-                "steps": {
-                    form: {"successes": rate.successes, "episodes": rate.episodes}
-                    for form, rate in rates.items()
-                },
-            }
-        )
+        return {
+            "chosen": self.chosen,
+            "largest_loss": LARGEST_LOSS,
+            "environment": self.trials.environment,
+            "first_seed": self.trials.first_seed,
+            "episodes_per_task": self.trials.episodes_per_task,
+            "max_steps": self.trials.max_steps,
+            "successes": {form: rate.successes for form, rate in rates.items()},
+            "episodes": {form: rate.episodes for form, rate in rates.items()},
+        }
 
     def text(self) -> str:
         """One line for a terminal."""
         return (
             f"{self.chosen}: int8 {self.int8.successes} and f32 {self.f32.successes} of"
-            f" {self.f32.episodes} episodes on the same seeds"
+            f" {self.f32.episodes} episodes, which are none of the evaluation's"
         )
 
 
@@ -69,38 +77,28 @@ def has_both(built: BuiltPackage) -> bool:
     return both and functions["step"] == functions["step_int8"]
 
 
-def choose(f32: EvaluationReport, int8: EvaluationReport) -> StepChoice:
-    """Decides by success over all tasks; pure.
-
-    Raises:
-        ValueError: the reports are not of the same episodes.
-    """
-    if not f32.same_trials(int8):
-        raise ValueError("expected two reports of the same tasks, seeds and data")
-    lost = f32.success.successes - int8.success.successes
-    chosen = INT8 if lost <= LARGEST_LOSS * f32.success.episodes else F32
-    return StepChoice(chosen, f32.success, int8.success)
+def trials_beside(evaluation: Trials) -> Trials:
+    """As many episodes as the evaluation has, from the seeds behind its last one."""
+    first = evaluation.first_seed + evaluation.episodes_per_task
+    return dataclasses.replace(evaluation, first_seed=first)
 
 
 def settle(
-    built: BuiltPackage,
-    int8: EvaluationReport,
-    evaluate_f32: Callable[[], EvaluationReport],
-    record: Path,
+    built: BuiltPackage, trials: Trials, measure: Callable[[str], SuccessRate]
 ) -> tuple[BuiltPackage, StepChoice]:
-    """The package with the step it deserves, and a file that says why.
+    """The package with the step it deserves, which says why in its `package.json`.
 
     Args:
-        built: a package whose int8 step robots run.
-        int8: its evaluation.
-        evaluate_f32: evaluates the f32 step of the same package.
-        record: file for the choice.
+        built: a package that holds both forms of the step.
+        trials: the episodes that they drive.
+        measure: success of one form on them.
 
     Raises:
-        CloudError: the evaluation fails.
+        CloudError: `measure` fails.
+        ValueError: the forms did not drive the same number of episodes.
     """
-    choice = choose(evaluate_f32(), int8)
-    durable_file.write(record, choice.encode())
-    if choice.chosen == F32:
-        built = package_build.prefer_step(built.folder, F32)
-    return built, choice
+    choice = StepChoice(trials, f32=measure(F32), int8=measure(INT8))
+    if choice.f32.episodes != choice.int8.episodes:
+        raise ValueError("expected both forms of the step on the same episodes")
+    found = {METRIC: choice.metrics()}
+    return package_build.prefer_step(built.folder, choice.chosen, found), choice

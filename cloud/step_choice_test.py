@@ -1,30 +1,32 @@
 """Int8 drives robots only where it succeeds as often as f32 on the same episodes."""
 
 import dataclasses
-import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cloud import package_build, step_choice
-from cloud.evaluation_report import EvaluationReport, TaskResult
+from cloud.evaluate import Trials
 from cloud.package_build import BuiltPackage
+from cloud.step_choice import StepChoice
 from cloud.success_rate import SuccessRate
 from cloud.testing import package_facts, training_episodes
 from model import config, testing
 from release import verify
 
+EVALUATION = Trials(
+    environment="metaworld",
+    tasks=("reach-v3", "push-v3"),
+    episodes_per_task=125,
+    first_seed=10000,
+    max_steps=500,
+)
 
-def report(successes: int, episodes: int = 250) -> EvaluationReport:
-    return EvaluationReport(
-        package_digest="a" * 64,
-        dataset_manifest="d" * 64,
-        environment="metaworld",
-        first_seed=10000,
-        episodes_per_task=episodes,
-        max_steps=500,
-        tasks={"reach-v3": TaskResult(SuccessRate(successes, episodes), 60.0)},
-    )
+
+def rate(successes: int, episodes: int = 250) -> SuccessRate:
+    return SuccessRate(successes, episodes)
 
 
 @pytest.mark.parametrize(
@@ -38,13 +40,16 @@ def report(successes: int, episodes: int = 250) -> EvaluationReport:
     ],
 )
 def test_int8_may_lose_two_points_and_no_more(f32: int, int8: int, chosen: str) -> None:
-    assert step_choice.choose(report(f32), report(int8)).chosen == chosen
+    choice = StepChoice(EVALUATION, rate(f32), rate(int8))
+    assert choice.chosen == chosen
+    assert choice.text().startswith(f"{chosen}: int8 {int8} and f32 {f32} of 250")
 
 
-def test_reports_of_other_episodes_are_not_compared() -> None:
-    other = dataclasses.replace(report(250), first_seed=20000)
-    with pytest.raises(ValueError, match="same tasks, seeds"):
-        step_choice.choose(report(250), other)
+def test_comparison_and_evaluation_share_no_episode() -> None:
+    beside = step_choice.trials_beside(EVALUATION)
+    assert beside.episodes == EVALUATION.episodes
+    seeds = [set(range(t.first_seed, t.first_seed + 125)) for t in (EVALUATION, beside)]
+    assert not seeds[0] & seeds[1]
 
 
 @pytest.fixture(scope="module")
@@ -61,28 +66,45 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
     )
 
 
-def step_path(built: BuiltPackage) -> str:
-    return (
-        verify.intact_package(built.folder, "pi5-cpu").manifest.functions["step"].path
-    )
+def driven(successes: dict[str, SuccessRate]) -> Callable[[str], SuccessRate]:
+    """A robot on which each form of the step succeeds so often."""
+    return lambda form: successes[form]
 
 
-def test_package_settles_on_what_the_episodes_say(
-    built: BuiltPackage, tmp_path: Path
+@pytest.mark.parametrize(
+    ("int8", "chosen", "path"),
+    [
+        (249, "int8", "functions/step_int8.tflite"),
+        (240, "f32", "functions/step.tflite"),
+    ],
+)
+def test_package_runs_what_the_episodes_favour_and_tells_the_numbers(
+    built: BuiltPackage, tmp_path: Path, int8: int, chosen: str, path: str
 ) -> None:
-    record = tmp_path / "step_choice.json"
-    assert step_choice.has_both(built)
-    kept, choice = step_choice.settle(built, report(249), lambda: report(250), record)
-    assert (kept, choice.chosen) == (built, "int8")
-    assert step_path(kept) == "functions/step_int8.tflite"
-    assert "int8 249 and f32 250 of 250 episodes" in choice.text()
+    shutil.copytree(built.folder, tmp_path / "pi5-cpu")
+    copy = dataclasses.replace(built, folder=tmp_path / "pi5-cpu")
+    assert step_choice.has_both(copy)
+    trials = step_choice.trials_beside(EVALUATION)
+    successes = driven({"int8": rate(int8), "f32": rate(250)})
+    settled, choice = step_choice.settle(copy, trials, successes)
+    assert choice.chosen == chosen
+    manifest = verify.intact_package(settled.folder, "pi5-cpu").manifest
+    assert manifest.digest == settled.digest
+    assert manifest.functions["step"].path == path
+    assert manifest.metadata.metrics["export_closed_loop"] == {
+        "chosen": chosen,
+        "largest_loss": 0.02,
+        "environment": "metaworld",
+        "first_seed": 10125,
+        "episodes_per_task": 125,
+        "max_steps": 500,
+        "successes": {"f32": 250, "int8": int8},
+        "episodes": {"f32": 250, "int8": 250},
+    }
 
-    changed, choice = step_choice.settle(
-        built, report(240), lambda: report(250), record
-    )
-    assert changed.digest != built.digest
-    assert step_path(changed) == "functions/step.tflite"
-    assert not step_choice.has_both(changed)
-    told = json.loads(record.read_bytes())
-    assert told["chosen"] == choice.chosen == "f32"
-    assert told["steps"]["int8"] == {"successes": 240, "episodes": 250}
+
+def test_forms_that_drove_other_episodes_are_not_compared(built: BuiltPackage) -> None:
+    successes = driven({"int8": rate(9, 10), "f32": rate(250)})
+    with pytest.raises(ValueError, match="same episodes"):
+        step_choice.settle(built, EVALUATION, successes)
+    assert verify.intact_package(built.folder, "pi5-cpu").digest == built.digest

@@ -74,11 +74,12 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     robot_senses.require(data.model, built, settings.environment)
     trials = job_evaluation.of_run(settings, data.tasks, data.manifest, folder, console)
     points = history.points
-    built, evaluation, samples, choice = trials.settled(
-        built, points[-1].validation_loss if points else None
-    )
+    built, choice = trials.settled(built)
     if choice is not None:
         _say(console, f"step      {choice.text()}")
+    evaluation, samples = trials.evaluated(
+        built, points[-1].validation_loss if points else None
+    )
     baseline = trials.baseline(place, settings.family)
     expert = trials.expert(settings.expert_baseline)
     decision = bless.decide(evaluation, settings.gates, baseline)

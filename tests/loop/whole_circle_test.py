@@ -125,7 +125,22 @@ def train(folder: Path, dataset: Path) -> dict[str, object]:
     assert trained["verdict"] == "blessed", trained["reasons"]
     assert trained["published"]
     assert Path(str(trained["report"])).read_text().startswith("<!DOCTYPE html>")
+    assert_steps_were_compared_first(trained)
     return trained
+
+
+def assert_steps_were_compared_first(
+    trained: dict[str, object],
+) -> None:
+    """The package tells what int8 and f32 came to, and is the one evaluated."""
+    package = Path(str(trained["package"]))
+    described = json.loads((package / "package.json").read_bytes())
+    compared = described["metadata"]["metrics"]["export_closed_loop"]
+    assert compared["episodes"] == {"f32": 4, "int8": 4}
+    (report,) = package.parents[1].glob("evaluation.json")
+    evaluated = json.loads(report.read_bytes())
+    assert evaluated["package_digest"] == digest(trained)
+    assert compared["first_seed"] == evaluated["first_seed"] + 2
 
 
 def assert_verified(folder: Path, trained: dict[str, object]) -> None:
