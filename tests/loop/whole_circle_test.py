@@ -136,7 +136,7 @@ def assert_steps_were_compared_first(
     package = Path(str(trained["package"]))
     described = json.loads((package / "package.json").read_bytes())
     compared = described["metadata"]["metrics"]["export_closed_loop"]
-    assert compared["episodes"] == {"f32": 4, "int8": 4}
+    assert compared["episodes"] == {"f32": 2, "int8": 2}
     (report,) = package.parents[1].glob("evaluation.json")
     evaluated = json.loads(report.read_bytes())
     assert evaluated["package_digest"] == digest(trained)
