@@ -41,7 +41,7 @@ class JobEvaluation:
     """The trials of one run, and where what they come to is written.
 
     Attributes:
-        trials: the episodes that everything is measured on.
+        trials: the episodes of the evaluation, the channel's package and the expert.
         manifest: digest of the dataset's manifest.
         workers: evaluating processes at once.
         folder: the run's folder.
