@@ -20,6 +20,7 @@ from pathlib import Path
 
 import orbax.checkpoint as ocp
 
+from cloud import machine_failure
 from cloud.errors import CheckpointError
 from release.digest import sha256_bytes, sha256_file
 from release.errors import NotFoundError, OversizedError
@@ -164,9 +165,10 @@ def _require_restorable(folder: Path, where: str) -> None:
             for item in items:
                 reader.restore(item)
     except Exception as e:
+        remedy = machine_failure.remedy(e) or "copy it again from where it is whole"
         raise CheckpointError(
             f"{where}: expected a checkpoint that Orbax can restore, got"
-            f" {' '.join(str(e).split())[:200]}; copy it again from where it is whole"
+            f" {' '.join(str(e).split())[:200]}; {remedy}"
         ) from e
 
 

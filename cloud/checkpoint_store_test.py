@@ -126,6 +126,15 @@ def test_torn_copy_is_not_adopted(bucket: Bucket, step: Path) -> None:
     assert f"{PLACE}/{checkpoint_store.MANIFEST}" not in bucket.objects
 
 
+def test_disk_that_fails_is_not_called_a_broken_copy(step: Path) -> None:
+    """The first page of a process is mapped nowhere: reading it is an EIO."""
+    metadata = next(step.rglob("_METADATA"))
+    metadata.unlink()
+    metadata.symlink_to("/proc/self/mem")
+    with pytest.raises(CheckpointError, match=r"Input/output.*check the disk"):
+        checkpoint_store._require_restorable(step, "gs://bucket/4")
+
+
 @pytest.mark.parametrize("damage", ["missing", "short", "changed", "longer"])
 def test_copy_with_one_bad_file_is_refused_by_name(
     bucket: Bucket, step: Path, tmp_path: Path, damage: str

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from cloud import export, package_build
+from cloud import export, package_build, step_choice
 from cloud.errors import ExportSourceError
 from cloud.testing import package_facts, training_episodes
 from model import config, testing
 from model.errors import ShapeMismatchError
 from release import verify
 
-FACTS = dataclasses.replace(package_facts.FACTS, release_counter=3)
+FACTS = dataclasses.replace(
+    package_facts.FACTS,
+    release_counter=3,
+    metrics={**package_facts.FACTS.metrics, step_choice.METRIC: {"chosen": "int8"}},
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,8 @@ def test_model_of_a_run_becomes_a_package_for_another_target(
         assert again.files[name] == first.files[name]
     metrics = again.metadata.metrics
     assert metrics["held_out_loss"] == 0.1
+    assert step_choice.METRIC in first.metadata.metrics  # of the steps driven there
+    assert step_choice.METRIC not in metrics
     assert set(metrics["export_checks"]) == {f.path for f in again.functions.values()}
 
 
