@@ -25,10 +25,6 @@ class ShapeMismatchError(ModelError):
         self.got = str(got)
 
 
-class MemoryTooSmallError(ModelError):
-    """A device that has less memory than training needs."""
-
-
 class NonFiniteError(ModelError):
     """A value that is NaN or infinite where a finite number is needed."""
 

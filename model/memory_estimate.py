@@ -1,12 +1,13 @@
 """How much memory training needs, from the configuration alone.
 
-A preset that does not fit is refused before data are read and programs compiled. The
-estimate counts arrays: what is kept for every parameter, and what the forward pass
-keeps for the backward pass. Compilers fuse and reuse, so it is no promise: for the
-presets `tiny`, `pi5` and `seed`, with and without remat, XLA's own plan for a CPU lies
-between `LOWEST_RATIO` and `HIGHEST_RATIO` times the estimate, which a test holds
-(measured: 0.76 to 0.96, f32). Mixed precision and frames are counted by the same rules
-and not measured. What the compiler and the framework need beside arrays comes on top.
+`cloud.memory_check` refuses by it what does not fit, before data are read and programs
+compiled. The estimate counts arrays: what is kept for every parameter, and what the
+forward pass keeps for the backward pass. Compilers fuse and reuse, so it is no promise:
+for the presets `tiny`, `pi5` and `seed`, with and without remat, XLA's own plan for a
+CPU lies between `LOWEST_RATIO` and `HIGHEST_RATIO` times the estimate, which a test
+holds (measured: 0.76 to 0.96, f32). Mixed precision and frames are counted by the same
+rules and not measured. What the compiler and the framework need beside arrays comes on
+top.
 
 Sources: copies of every parameter, Rajbhandari et al. 2020, arXiv:1910.02054, section
 3.1; activations of a block and what is left of them when it is computed again, Chen et
@@ -15,7 +16,7 @@ al. 2016, arXiv:1604.06174, section 3.
 
 import dataclasses
 
-from model import errors, senses
+from model import senses
 from model.config import PresetTraining, WaveCoreConfig
 
 LOWEST_RATIO = 0.7
@@ -82,37 +83,6 @@ def estimate(config: WaveCoreConfig, training: PresetTraining) -> MemoryEstimate
         average_bytes=trained * _F32,
         activations_bytes=rows * _row_bytes(config, training),
     )
-
-
-def require(
-    config: WaveCoreConfig, training: PresetTraining, available_bytes: int, device: str
-) -> MemoryEstimate:
-    """The estimate, if a device has as much.
-
-    Args:
-        config: sizes of the model.
-        training: how it is trained.
-        available_bytes: what the device has free.
-        device: its name, for the error.
-
-    Raises:
-        MemoryTooSmallError: the estimate is above what is available.
-    """
-    needed = estimate(config, training)
-    if needed.total_bytes > available_bytes:
-        fixed = needed.total_bytes - needed.activations_bytes
-        raise errors.MemoryTooSmallError(
-            f"{device}: expected about {needed.total_bytes / 1e9:.1f} GB for training"
-            f" ({fixed / 1e9:.1f} GB for {trained_count(config):,} parameters,"
-            f" {needed.activations_bytes / 1e9:.1f} GB for activations), got"
-            f" {available_bytes / 1e9:.1f} GB;"
-            + (
-                " raise accumulation_steps, set remat, or shorten sequence_length"
-                if fixed < available_bytes
-                else " choose a smaller preset, or a larger device"
-            )
-        )
-    return needed
 
 
 def _row_bytes(config: WaveCoreConfig, training: PresetTraining) -> int:

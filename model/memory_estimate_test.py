@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
-from model import config, errors, losses, memory_estimate, surfaces, testing
+from model import config, losses, memory_estimate, surfaces, testing
 
 SIZES = (39, 4, 5)
 
@@ -111,21 +111,7 @@ def test_parts_of_a_batch_and_remat_need_less():
 
 def test_every_preset_fits_the_device_it_is_made_for():
     for preset, gigabytes in (("pi5", 1), ("seed", 1), ("rtx3050", 4), ("vertex", 16)):
-        memory_estimate.require(
-            config.PRESETS[preset](*SIZES),
-            config.PRESET_TRAINING[preset],
-            gigabytes * 10**9,
-            preset,
+        needed = memory_estimate.estimate(
+            config.PRESETS[preset](*SIZES), config.PRESET_TRAINING[preset]
         )
-
-
-def test_what_does_not_fit_is_refused_with_what_helps():
-    sizes = config.vertex(*SIZES)
-    training = config.PRESET_TRAINING["vertex"]
-    with pytest.raises(
-        errors.MemoryTooSmallError,
-        match=r"card: expected about [\d.]+ GB.*109,.*got 3.0 GB; raise accumulation",
-    ):
-        memory_estimate.require(sizes, training, 3 * 10**9, "card")
-    with pytest.raises(errors.MemoryTooSmallError, match="choose a smaller preset"):
-        memory_estimate.require(sizes, training, 2 * 10**9, "card")
+        assert needed.total_bytes < gigabytes * 10**9, preset
