@@ -5,9 +5,9 @@
 Trains the default model on the demo dataset. For each change of the robot it measures
 success on the robot as it was and as it is, lets the robot live `--episodes` there,
 and measures both again with one and the same delta. After every fifth episode the robot
-rests: it looks for its calibration, may imagine the demonstrations of the package on
-the robot it has become, and consolidates over what it has lived and what it knows
-(`adaptation_learner.py`).
+rests: it looks for its calibration and for what its commands do, may imagine the
+demonstrations of the package on the robot it has become, and consolidates over what it
+has lived and what it knows (`adaptation_learner.py`).
 
 Who drives in these episodes is `--driver`: an `operator`, who shows each task on the
 changed robot and sees the world as it is, while the model sees and learns through the

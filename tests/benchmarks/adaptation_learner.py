@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from edge.robots.changed_robot import RobotChange
-from model import functions, step_function, surfaces, updates
+from model import actuation, functions, step_function, surfaces, updates
 from model.wavecore import WaveCore
 from tests.benchmarks import adaptation_life as life
 from tests.benchmarks import adaptation_replay as replay
@@ -15,9 +15,10 @@ from tests.benchmarks import adaptation_replay as replay
 FAST_WINDOW = functions.FAST_STEPS
 CALIBRATION_UPDATES = 300
 """Gradient steps of a calibration: 82 numbers settle within them."""
-UNEXPLAINED = 0.5
-"""A calibration that leaves more than this share of the loss has not found the change.
-A bias of the hand leaves 0.17."""
+UNEXPLAINED = 0.6
+"""A calibration that leaves more than this share of the action's error has not found
+the change: one of all changes together leaves 0.40 to 0.47, one of a late arm alone
+0.92 to 0.94."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Learner:
         self._body = life.Body(model.config, weights, tasks)
         self._weights = jax.device_put(weights)
         self._carry = weights["carry"]
+        self._response = actuation.response(replay.moves(known))
         self._fast = jax.jit(updates.make_fast(model))
         self._consolidate = jax.jit(updates.make_consolidate(model, settings.updates))
         self._calibrate = jax.jit(
@@ -128,13 +130,14 @@ class Learner:
         """The consolidation after `rested` others, pulled towards where it begins.
 
         What was lived is little, so the robot first looks for its calibration in it,
-        and imagines all that it knows on a robot so calibrated.
+        and for what its commands do, and imagines all that it knows on such a robot.
         """
         kinds = [lived, self._known]
         changed = self._calibrated(random, lived)
         if changed is not None:
+            moved = actuation.identified(self._response, replay.moves(lived))
             seen = replay.seen_through(self._known, self._model, changed)
-            kinds += [seen, self._known]
+            kinds += [replay.moved_by(seen, moved), self._known]
         count = self._settings.updates * functions.REPLAY_WINDOWS
         cut = replay.windows(random, kinds, count, functions.REPLAY_STEPS)
         cut["update_index"] = np.int32(rested)
@@ -146,12 +149,15 @@ class Learner:
     ) -> WaveCore | None:
         """The model as it was trained, calibrated to what was lived.
 
-        None where a calibration does not explain it: then it was not the sensors that
-        changed, and what would be imagined is no robot that there is.
+        Judged by the actions alone: what the robot sees next depends on its drives as
+        well. None where a calibration does not explain them: then it was not the
+        sensors that changed, and what would be imagined is no robot that there is.
         """
         nothing = self.no_deltas()
+        lived = replay.at_pace_of(self._known, lived)
         count = CALIBRATION_UPDATES * functions.REPLAY_WINDOWS
         cut = replay.windows(random, [lived], count, functions.REPLAY_STEPS)
+        cut["next_weight"] = np.zeros_like(cut["next_weight"])
         cut["update_index"] = np.int32(0)
         found = self._calibrate(self._weights, nothing, nothing, cut)
         if found["loss_after"] > UNEXPLAINED * found["loss_before"]:

@@ -27,7 +27,11 @@ def model():
 def live(model):
     """Deltas after a life on a robot with a bias, of settings like `SHORT`."""
     body = life.Body(model.config, step_function.weights(model), TASKS)
-    nothing = Learner(model, TASKS, [], SHORT).no_deltas()
+    initial, prefix = (
+        step_function.initial_surfaces(model),
+        step_function.SURFACE_PREFIX,
+    )
+    nothing = {n: np.zeros_like(initial[prefix + n]) for n in surfaces.SURFACES}
     known = [
         body.drive(task, NO_CHANGE, 1, nothing, driver="operator").memory
         for task in TASKS

@@ -99,6 +99,7 @@ class Body:
         adapted = self._adapted(deltas)
         carry: Any = np.zeros(self._sizes.carry_size, np.float32)
         states, actions, success = [robot.reset(seed).state], [], False
+        told: list[np.ndarray] = []
         while len(actions) < MAX_STEPS and not success:
             if operator is not None:
                 action, executed = operator.propose(robot.unchanged_observation)
@@ -111,11 +112,12 @@ class Body:
             done = robot.act(executed)
             states.append(done.observation.state)
             actions.append(action)
+            told.append(executed)
             success = bool(done.success)
             if learn is not None:
                 deltas = learn(deltas, states, choice)
                 adapted = self._adapted(deltas)
-        memory = Memory(np.array(states), np.array(actions), choice)
+        memory = Memory(np.array(states), np.array(actions), choice, np.array(told))
         return Lived(memory, success, deltas)
 
     def _robot(self, task: str) -> MetaworldRobot:

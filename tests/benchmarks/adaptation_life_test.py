@@ -73,5 +73,8 @@ def test_operator_hand_is_noisy_and_what_is_imitated_is_not(body, nothing, monke
         np.testing.assert_array_equal(wanted.propose(Observation(state, 0)), action)
     monkeypatch.setattr(life, "OPERATOR_NOISE", 0.0)
     steady = body.drive("reach-v3", NO_CHANGE, 3, nothing, driver="operator").memory
+    np.testing.assert_array_equal(steady.executed, steady.actions)
+    assert shown.executed.shape == shown.actions.shape
+    assert np.std(shown.executed - shown.actions) > 0.05
     np.testing.assert_array_equal(steady.actions[0], shown.actions[0])
     assert not np.array_equal(steady.states[1], shown.states[1])

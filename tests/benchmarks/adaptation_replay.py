@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model import imagined
+from model import actuation, imagined
 from model.wavecore import WaveCore
 from rlds.episode import Episode
+
+_MOST = 0.95
+"""Quantile of absolute actions that is taken for the most that a driver asks for."""
 
 
 class Memory(NamedTuple):
@@ -17,11 +20,13 @@ class Memory(NamedTuple):
         states: [t+1 n] f32, the last one only as a next state.
         actions: [t a] f32, to imitate.
         task: [k] f32, one-hot.
+        executed: [t a] f32, what the robot was told to do.
     """
 
     states: np.ndarray
     actions: np.ndarray
     task: np.ndarray
+    executed: np.ndarray
 
 
 def remembered(episode: Episode, tasks: Sequence[str]) -> Memory:
@@ -31,6 +36,7 @@ def remembered(episode: Episode, tasks: Sequence[str]) -> Memory:
         np.asarray(episode.steps["observation/state"], np.float32),
         np.asarray(episode.steps["proposed_action"], np.float32)[:-1],
         task,
+        np.asarray(episode.steps["action"], np.float32)[:-1],
     )
 
 
@@ -54,7 +60,44 @@ def seen_through(
     seen = np.split(np.asarray(states), np.cumsum(lengths + 1)[:-1])
     asked = np.split(np.asarray(actions), np.cumsum(lengths)[:-1])
     parts = zip(seen, asked, known, strict=True)
-    return [Memory(states, actions, one.task) for states, actions, one in parts]
+    return [one._replace(states=seen, actions=told) for seen, told, one in parts]
+
+
+def moves(memories: Sequence[Memory]) -> actuation.Moves:
+    """What was executed in these episodes, and what followed."""
+    return actuation.Moves(
+        [one.states for one in memories], [one.executed for one in memories]
+    )
+
+
+def moved_by(known: Sequence[Memory], moved: actuation.Actuation) -> list[Memory]:
+    """Memories of the robot as it was as those of one that moves in another way."""
+    changed = []
+    for one in known:
+        states, actions = actuation.commanded(moved, one.states, one.actions)
+        _, executed = actuation.commanded(moved, one.states, one.executed)
+        changed.append(Memory(states, actions, one.task, executed))
+    return changed
+
+
+def at_pace_of(known: Sequence[Memory], lived: Sequence[Memory]) -> list[Memory]:
+    """What was lived, with actions as large as those of the known robot.
+
+    An operator who is careful asks for less in every situation. That is no fault of
+    the sensors, and a calibration must not be bent to explain it.
+    """
+    most, used = (
+        np.quantile(
+            np.abs(np.concatenate([x.actions for x in memories])), _MOST, axis=0
+        )
+        for memories in (known, lived)
+    )
+    slower = (used > 0) & (used < most)
+    pace = np.where(slower, used / np.where(most > 0, most, 1.0), 1.0)
+    return [
+        one._replace(actions=np.float32(np.clip(one.actions / pace, -1.0, 1.0)))
+        for one in lived
+    ]
 
 
 def windows(

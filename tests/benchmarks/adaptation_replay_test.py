@@ -1,13 +1,13 @@
 import numpy as np
 
-from model import testing
+from model import actuation, testing
 from tests.benchmarks import adaptation_replay as replay
 
 
 def memory(steps, value, task=0):
     states = value + np.arange(steps + 1, dtype=np.float32)[:, None] / 1000
     actions = 10 * value + np.arange(steps, dtype=np.float32)[:, None] / 1000
-    return replay.Memory(states, actions, np.eye(2, dtype=np.float32)[task])
+    return replay.Memory(states, actions, np.eye(2, dtype=np.float32)[task], actions)
 
 
 def windows(lived, known, count, steps):
@@ -56,11 +56,10 @@ def test_memories_seen_through_another_calibration_differ_in_its_channel_alone()
     trained, changed = testing.model(), testing.model()
     changed.input_bias[...] = changed.input_bias[...].at[1].set(0.5)
     task = np.eye(3, dtype=np.float32)[0]
+    actions = testing.numbers(5, 2, seed=2)
     known = [
-        replay.Memory(
-            testing.numbers(steps + 1, 6), testing.numbers(steps, 2, seed=2), task
-        )
-        for steps in (5, 3)
+        replay.Memory(testing.numbers(n + 1, 6), actions[:n], task, actions[:n])
+        for n in (5, 3)
     ]
     both = replay.seen_through(known, trained, changed)
     for seen, one in zip(both, known, strict=True):
@@ -68,3 +67,47 @@ def test_memories_seen_through_another_calibration_differ_in_its_channel_alone()
         assert moved.tolist() == [False, True, False, False, False, False]
         np.testing.assert_array_equal(seen.actions, one.actions)
         np.testing.assert_array_equal(seen.task, task)
+
+
+def random_memory(steps, seed):
+    random = np.random.default_rng(seed)
+    states = random.uniform(-1, 1, (steps + 1, 3)).astype(np.float32)
+    actions = random.uniform(-1, 1, (steps, 2)).astype(np.float32)
+    executed = np.clip(actions + 0.1, -1, 1)
+    return replay.Memory(states, actions, np.eye(2, dtype=np.float32)[0], executed)
+
+
+def test_memories_of_other_drives_ask_for_less_and_begin_standing():
+    known = [random_memory(steps, steps) for steps in (6, 4)]
+    other = actuation.Actuation(np.array([2.0, 1.0]), 2)
+    for one, moved in zip(known, replay.moved_by(known, other), strict=True):
+        np.testing.assert_array_equal(moved.states[:3], one.states[[0, 0, 0]])
+        np.testing.assert_array_equal(moved.states[2:], one.states[:-2])
+        np.testing.assert_allclose(moved.actions * (2, 1), one.actions, rtol=1e-6)
+        np.testing.assert_allclose(moved.executed * (2, 1), one.executed, rtol=1e-6)
+        np.testing.assert_array_equal(moved.task, one.task)
+
+
+def test_response_is_to_what_was_executed_not_to_what_was_wanted():
+    known = [random_memory(steps, steps) for steps in (6, 4)]
+    told = replay.moves(known)
+    for one, states, commands in zip(known, told.states, told.commands, strict=True):
+        assert states is one.states
+        assert commands is one.executed
+
+
+def test_careful_operator_is_brought_to_the_pace_of_the_known_robot():
+    known = [random_memory(60, seed) for seed in (1, 2)]
+    half = np.array([0.5, 1.0], np.float32)
+    careful = [one._replace(actions=one.actions * half) for one in known]
+    for one, same in zip(known, replay.at_pace_of(known, careful), strict=True):
+        np.testing.assert_allclose(same.actions, one.actions, rtol=1e-5)
+        np.testing.assert_array_equal(same.states, one.states)
+
+
+def test_operator_who_asks_for_more_or_nothing_is_taken_at_his_word():
+    known = [random_memory(60, 1)]
+    for factor in (1.0, np.array([1.2, 0.0], np.float32)):
+        lived = [known[0]._replace(actions=np.clip(known[0].actions * factor, -1, 1))]
+        (same,) = replay.at_pace_of(known, lived)
+        np.testing.assert_allclose(same.actions, lived[0].actions, rtol=1e-6)
