@@ -135,7 +135,9 @@ class Learner:
         kinds = [lived, self._known]
         changed = self._calibrated(random, lived)
         if changed is not None:
-            moved = actuation.identified(self._response, replay.moves(lived))
+            # The sensors' scale would show as a gain, so it is turned back first.
+            unseen = replay.seen_through(lived, changed, self._model)
+            moved = actuation.identified(self._response, replay.moves(unseen))
             seen = replay.seen_through(self._known, self._model, changed)
             kinds += [replay.moved_by(seen, moved), self._known]
         count = self._settings.updates * functions.REPLAY_WINDOWS
