@@ -24,18 +24,27 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def live(model):
-    """Deltas after a life on a robot with a bias, of settings like `SHORT`."""
+def shown(model):
+    """An episode of each task, shown on a robot that is changed in some way."""
     body = life.Body(model.config, step_function.weights(model), TASKS)
     initial, prefix = (
         step_function.initial_surfaces(model),
         step_function.SURFACE_PREFIX,
     )
     nothing = {n: np.zeros_like(initial[prefix + n]) for n in surfaces.SURFACES}
-    known = [
-        body.drive(task, NO_CHANGE, 1, nothing, driver="operator").memory
-        for task in TASKS
+    return lambda change: [
+        body.drive(task, change, 1, nothing, driver="operator").memory for task in TASKS
     ]
+
+
+@pytest.fixture(scope="module")
+def known(shown):
+    return shown(NO_CHANGE)
+
+
+@pytest.fixture(scope="module")
+def live(model, known):
+    """Deltas after a life on a robot with a bias, of settings like `SHORT`."""
 
     def live(**different):
         settings = dataclasses.replace(SHORT, **different)
@@ -80,3 +89,21 @@ def test_fast_updates_calibrate_while_the_robot_moves(live, lived):
 def test_model_without_skill_has_no_success_of_its_own_to_imitate(live):
     alone = live(driver="model", episodes=2)
     assert not any(np.any(delta) for delta in alone.values())
+
+
+def test_arm_that_only_moves_further_is_told_less_in_what_is_known(model, known, shown):
+    learner = Learner(model, TASKS, known, SHORT)
+    lived = shown(CHANGES["actuator gain"])
+    (told,) = learner.kinds(np.random.default_rng(0), lived)
+    for one, before in zip(told, known, strict=True):
+        np.testing.assert_array_equal(one.states, before.states)
+        used = np.abs(before.actions[:, 0]) > 0
+        share = one.actions[used, 0] / before.actions[used, 0]
+        assert 0.5 < share.mean() < 0.8  # one in the square root of 2.5 is 0.63
+
+
+def test_arm_that_moves_as_before_is_learned_from_as_it_was_lived(model, known, shown):
+    learner = Learner(model, TASKS, known, SHORT)
+    lived = shown(NO_CHANGE)
+    kinds = learner.kinds(np.random.default_rng(0), lived)
+    assert kinds[:2] == [lived, known] and len(kinds) in (2, 4)
