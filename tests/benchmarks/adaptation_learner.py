@@ -15,6 +15,8 @@ from tests.benchmarks import adaptation_replay as replay
 FAST_WINDOW = functions.FAST_STEPS
 CALIBRATION_UPDATES = 300
 """Gradient steps of a calibration: 82 numbers settle within them."""
+SEEDS_OF_A_LIFE = 1000
+"""From the first episode of one life to that of the next."""
 UNEXPLAINED = 0.6
 """A calibration that leaves more than this share of the action's error has not found
 the change: one of all changes together leaves 0.40 to 0.47, one of a late arm alone
@@ -86,16 +88,22 @@ class Learner:
             for name in surfaces.SURFACES
         }
 
-    def live(self, change: RobotChange) -> life.Deltas:
-        """The settings' episodes on a robot so changed, and what was learned there."""
-        random = np.random.default_rng(0)
+    def live(self, change: RobotChange, number: int = 0) -> life.Deltas:
+        """The settings' episodes on a robot so changed, and what was learned there.
+
+        Args:
+            change: what is different about the robot.
+            number: of this life; others have other episodes.
+        """
+        first_seed = self._settings.first_seed + SEEDS_OF_A_LIFE * number
+        random = np.random.default_rng(number)
         deltas, settings = self.no_deltas(), self._settings
         lived: list[replay.Memory] = []
-        for number in range(settings.episodes):
+        for index in range(settings.episodes):
             episode = self._body.drive(
-                self._tasks[number % len(self._tasks)],
+                self._tasks[index % len(self._tasks)],
                 change,
-                settings.first_seed + number,
+                first_seed + index,
                 deltas,
                 self._learn if settings.fast else None,
                 driver=settings.driver,
@@ -103,7 +111,7 @@ class Learner:
             deltas = episode.deltas
             if episode.success or settings.driver != "model":
                 lived.append(episode.memory)
-            rests, rest = divmod(number + 1, settings.rest_period)
+            rests, rest = divmod(index + 1, settings.rest_period)
             if lived and not rest:
                 deltas = self._rest(random, lived, deltas, rests - 1)
         return deltas

@@ -46,10 +46,10 @@ def known(shown):
 def live(model, known):
     """Deltas after a life on a robot with a bias, of settings like `SHORT`."""
 
-    def live(**different):
+    def live(number=0, **different):
         settings = dataclasses.replace(SHORT, **different)
         learner = Learner(model, TASKS, known, settings)
-        return learner.live(CHANGES["sensor bias"])
+        return learner.live(CHANGES["sensor bias"], number)
 
     return live
 
@@ -70,6 +70,10 @@ def test_same_life_leaves_the_same_delta(live, lived):
     again = live()
     for name, delta in lived.items():
         np.testing.assert_array_equal(delta, again[name])
+
+
+def test_another_life_leaves_another_delta(live, lived):
+    assert np.any(live(1)["head"] != lived["head"])
 
 
 def test_episodes_after_the_last_rest_leave_no_trace(live, lived):

@@ -9,7 +9,7 @@ from tests.benchmarks import adaptation
 def adapted(unchanged, before, after, kept):
     """A measurement with so many successes of 200 each."""
     rates = (SuccessRate(x, 200) for x in (unchanged, before, after, kept))
-    return adaptation.Adapted("bias", *rates, seconds=90.4)
+    return adaptation.Adapted(*rates, seconds=90.4)
 
 
 def test_recovered_is_the_share_of_what_was_lost_and_forgotten_is_in_points():
@@ -26,12 +26,13 @@ def test_change_that_costs_nothing_has_nothing_to_recover():
     assert math.isnan(adapted(200, 200, 200, 200).recovered)
 
 
-def test_figures_name_the_change_and_the_unit():
-    figures = list(adaptation._figures([adapted(200, 100, 175, 197)]))
+def test_figures_are_the_mean_over_the_lives_of_a_change():
+    lives = [adapted(200, 100, 175, 197), adapted(200, 100, 195, 199)]
+    figures = list(adaptation._figures({"bias": lives}))
     assert {f["name"]: (f["value"], f["unit"]) for f in figures} == {
         "bias unchanged": (100.0, "%"),
         "bias before": (50.0, "%"),
-        "bias after": (87.5, "%"),
-        "bias recovered": (75.0, "% of the lost"),
-        "bias forgotten": (pytest.approx(1.5), "points"),
+        "bias after": (92.5, "%"),
+        "bias recovered": (pytest.approx(85.0), "% of the lost"),
+        "bias forgotten": (pytest.approx(1.0), "points"),
     }

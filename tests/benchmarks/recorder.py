@@ -1,6 +1,6 @@
 """Measures the recorder: steps per second into a journal, and memory of the process.
 
-    ./bazelw run -c opt //tests/benchmarks:recorder
+    ./bazelw run //tests/benchmarks:recorder
 
 Records episodes of 500 steps with the robot's own recorder, as its control loop does:
 one `append` per step, each handed to the kernel, then a close that makes a durable

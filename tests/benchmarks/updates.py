@@ -35,7 +35,9 @@ _CALLS = flags.DEFINE_integer("calls", 1000, "Fast updates measured.", lower_bou
 _REPLAYS = flags.DEFINE_integer("replays", 20, "Consolidations.", lower_bound=2)
 _WINDOW = flags.DEFINE_integer("window", 8, "Steps a fast update sees.", lower_bound=1)
 _WINDOWS = flags.DEFINE_integer("windows", 32, "Windows of a replay.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 32, "Steps of such a window.", lower_bound=1)
+_STEPS = flags.DEFINE_integer(
+    "steps", 32, "Steps of each of those windows.", lower_bound=1
+)
 _JSON = flags.DEFINE_string(
     "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
 )
