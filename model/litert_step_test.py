@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from model import errors, litert_step, step_agreement, surfaces, testing
+from model import errors, functions, litert_step, step_agreement, surfaces, testing
 from model.testing_episodes import TASKS, episode
 
 # Matrices of fewer than 1024 numbers stay f32, so `tiny` has nothing to quantise.
@@ -60,6 +60,18 @@ def test_f32_step_agrees_and_int8_step_is_near(steps):
     assert exact.free_action_error <= 1e-5
     assert 1e-5 < near.step_action_error < 0.02
     assert near.free_action_mean <= near.free_action_error < 0.05
+
+
+@pytest.mark.parametrize("change", [{"oscillating": True}, {"channels_per_gate": 4}])
+def test_f32_step_of_every_kind_of_recurrence_agrees(change):
+    model = testing.spoken_model(dataclasses.replace(testing.SIZES, **change))
+    step = functions.step(model)
+    given = {n: testing.numbers(*x.shape) for n, x in step.inputs.items()}
+    got = litert_step.load(litert_step.convert(model)["f32"])(given)
+    wanted = step.run(**given)
+    assert got.keys() == wanted.keys()
+    for name, x in got.items():
+        np.testing.assert_allclose(x, wanted[name], atol=1e-5, rtol=1e-5, err_msg=name)
 
 
 def test_conversion_that_fails_is_one_line_with_what_to_run(monkeypatch):

@@ -16,9 +16,11 @@ complex; see `rotate`.
                  chunks one after the other; matrix units do the work where groups
                  of channels share a decay
 
-`fastest_form` chooses by a table for each platform. All forms share
-one backward pass, which is the same recurrence run backwards in time, and keep
-nothing for it but decays and states.
+`fastest_form` chooses by a table for each platform. A program takes the form of the
+platform that it is lowered for and not of the machine that lowers it; one that is
+lowered for several holds the form of each. All forms share one backward pass, which
+is the same recurrence run backwards in time, and keep nothing for it but decays and
+states.
 
 Sources: Feng et al. 2024, arXiv:2410.01201, section 3.1 (gate and value from the
 input); Blelloch 1990, CMU-CS-90-190, section 1.4 (associative form); Dao and Gu
@@ -102,16 +104,23 @@ def step(decay: at.Array, drive: at.Recurrent, carry: at.Recurrent) -> at.Recurr
 
 
 def sequence(
-    decay: at.Array, drive: at.Recurrent, carry: at.Recurrent, form: str
+    decay: at.Array, drive: at.Recurrent, carry: at.Recurrent, form: str | None = None
 ) -> at.Recurrent:
     """Runs the recurrence over the leading time axis; equal to repeated `step`.
 
     Shapes: decay [t ... g], drive [t ... e], carry [... e] to [t ... e]; g divides e.
 
+    Args:
+        decay: share of the state that stays.
+        drive: what is added.
+        carry: state before the first step.
+        form: one of `FORMS`; default: the fastest for the shape, on whatever platform
+            the program is lowered for.
+
     Raises:
         ValueError: `form` is not one of `FORMS`.
     """
-    if form not in FORMS:
+    if form is not None and form not in FORMS:
         raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
     return _sequence(decay, drive, carry, form)
 
@@ -224,26 +233,53 @@ _RUN: dict[str, Callable[[at.Array, at.Array, at.Array], at.Array]] = {
 FORMS = tuple(_RUN)
 """Names of the forms."""
 
+_LOWERED_FOR = {"cpu": "cpu", "cuda": "gpu", "rocm": "gpu", "tpu": "tpu"}
+"""Platform as programs are lowered for it, to its rows of the table."""
+
+
+def _run(
+    decay: at.Array, drive: at.Array, carry: at.Array, form: str | None
+) -> at.Array:
+    """The states by one form, or by that of the platform.
+
+    Called inside the rule for derivatives, so that none passes through the choice:
+    only the states are kept for the backward pass, whatever form made them.
+    """
+    if form is not None:
+        return _RUN[form](decay, drive, carry)
+    shape = len(drive), drive.shape[-1]
+    elsewhere = _RUN[fastest_form("another", *shape)]
+    chosen = {p: _RUN[fastest_form(row, *shape)] for p, row in _LOWERED_FOR.items()}
+    special = {p: run for p, run in chosen.items() if run is not elsewhere}
+    if not special:
+        return elsewhere(decay, drive, carry)
+    states: at.Array = jax.lax.platform_dependent(
+        decay, drive, carry, default=elsewhere, **special
+    )
+    return states
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _sequence(decay: at.Array, drive: at.Array, carry: at.Array, form: str) -> at.Array:
-    return _RUN[form](decay, drive, carry)
+def _sequence(
+    decay: at.Array, drive: at.Array, carry: at.Array, form: str | None
+) -> at.Array:
+    return _run(decay, drive, carry, form)
 
 
 def _forward(
-    decay: at.Array, drive: at.Array, carry: at.Array, form: str
+    decay: at.Array, drive: at.Array, carry: at.Array, form: str | None
 ) -> tuple[at.Array, tuple[at.Array, at.Array, at.Array]]:
-    states = _RUN[form](decay, drive, carry)
+    states = _run(decay, drive, carry, form)
     return states, (decay, states, carry)
 
 
 def _backward(
-    form: str, kept: tuple[at.Array, at.Array, at.Array], change: at.Array
+    form: str | None, kept: tuple[at.Array, at.Array, at.Array], change: at.Array
 ) -> tuple[at.Array, at.Array, at.Array]:
     """The adjoint d_t = g_t + a_{t+1} d_{t+1} is the recurrence, last step first."""
     decay, states, carry = kept
     following = jnp.concatenate([decay[1:], jnp.zeros_like(decay[:1])])
-    adjoint = _RUN[form](following[::-1], change[::-1], jnp.zeros_like(carry))[::-1]
+    adjoint = _run(following[::-1], change[::-1], jnp.zeros_like(carry), form)[::-1]
     before = jnp.concatenate([carry[None], states[:-1]])
     to_decay = adjoint * before
     if decay.shape != to_decay.shape:

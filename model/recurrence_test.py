@@ -54,7 +54,7 @@ def complex_of(x):
     return x[..., :half] + 1j * x[..., half:]
 
 
-@pytest.mark.parametrize("form", recurrence.FORMS)
+@pytest.mark.parametrize("form", [*recurrence.FORMS, None])
 @pytest.mark.parametrize("length", [1, 16, 17, 130])
 def test_form_equals_the_loop_in_double_precision(form, length):
     given = inputs(length)
@@ -62,7 +62,7 @@ def test_form_equals_the_loop_in_double_precision(form, length):
     np.testing.assert_allclose(states, reference(*given), atol=2e-5, rtol=2e-5)
 
 
-@pytest.mark.parametrize("form", recurrence.FORMS)
+@pytest.mark.parametrize("form", [*recurrence.FORMS, None])
 @pytest.mark.parametrize(("length", "groups"), [(1, 8), (17, 8), (40, 2)])
 def test_gradient_equals_the_adjoint_loop_in_double_precision(form, length, groups):
     given = inputs(length, groups=groups)
@@ -176,6 +176,31 @@ def test_first_row_that_fits_length_and_channels_decides(monkeypatch):
         for length, channels in ((64, 32), (64, 33), (65, 32))
     ]
     assert found == ["chunked", "associative", "sequential"]
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_program_has_the_form_of_the_platform_it_is_lowered_for_both_ways(platform):
+    given = tuple(map(jnp.asarray, inputs(40)))
+    row = {"cuda": "gpu"}.get(platform, platform)
+    form = recurrence.fastest_form(row, 40, CHANNELS)
+
+    def loops(run):
+        traced = jax.jit(run).trace(*given)
+        program = traced.lower(lowering_platforms=(platform,)).as_text()
+        return program.count("stablehlo.while")
+
+    def gradient(form):
+        return jax.grad(lambda *x: recurrence.sequence(*x, form).sum(), (0, 1, 2))
+
+    assert (form == "sequential") == (platform == "cpu")
+    assert loops(recurrence.sequence) == (form == "sequential")
+    assert loops(gradient(None)) == loops(gradient(form)) == 2 * (form == "sequential")
+
+
+def test_short_sequence_whose_form_is_the_same_everywhere_is_not_branched():
+    given = tuple(map(jnp.asarray, inputs(recurrence.UNROLLED_STEPS)))
+    program = str(jax.make_jaxpr(recurrence.sequence)(*given))
+    assert "cond" not in program
 
 
 def test_unknown_form_names_the_known_ones():

@@ -84,6 +84,41 @@ def test_step_is_lowered_for_every_platform_and_its_cpu_program_agrees(model):
         np.testing.assert_allclose(theirs[name], x, atol=1e-5, rtol=1e-5)
 
 
+def program(function, platforms):
+    content = stablehlo.encode(function, platforms)
+    return jax.export.deserialize(bytearray(content)).mlir_module()
+
+
+@pytest.mark.parametrize(
+    ("platform", "loops"), [("cpu", True), ("cuda", False), ("tpu", False)]
+)
+def test_file_holds_the_form_of_the_recurrence_that_its_platform_is_fastest_with(
+    model, platform, loops
+):
+    """The sequential form is a loop, and the associative one is none."""
+    evaluate = functions.learning(model)["evaluate"]
+    assert ("stablehlo.while" in program(evaluate, (platform,))) == loops
+
+
+def test_file_of_several_platforms_holds_the_form_of_each(model):
+    evaluate = functions.learning(model)["evaluate"]
+    assert "stablehlo.case" in program(evaluate, PLATFORMS)
+    assert "stablehlo.while" in program(evaluate, PLATFORMS)
+    # For these two one form is fastest, so nothing is left to be chosen.
+    assert "stablehlo.while" not in program(evaluate, ("cuda", "tpu"))
+
+
+def test_file_of_several_platforms_gives_the_numbers_of_the_cpus_file(model):
+    function = functions.learning(model)["evaluate"]
+    given = function_agreement.arguments(model, function, TASKS, [episode()])
+    alone, among = (
+        stablehlo.load(stablehlo.encode(function, platforms))(**given)
+        for platforms in (("cpu",), PLATFORMS)
+    )
+    for error, x in alone.items():
+        np.testing.assert_allclose(among[error], x, rtol=1e-6)
+
+
 def test_file_says_nothing_of_the_machine_and_depends_on_the_model_alone(model):
     step = functions.step(model)
     content = stablehlo.encode(step, PLATFORMS)

@@ -2,8 +2,9 @@
 the other functions are lowered.
 
     pi5-cpu            LiteRT f32 and int8; the other functions for the CPU
-    jetson-cuda, tpu   StableHLO for cpu, cuda and tpu in one file each, so that the
-                       file that runs there is the one that was checked here
+    jetson-cuda, tpu   StableHLO for cpu, cuda and tpu in one file each. What is checked
+                       here is its CPU program; the others differ from it in the form of
+                       the recurrence alone, and the forms are held to one answer
     hailo-onnx         ONNX, for Hailo's own compiler; the other functions for the CPU
                        beside the accelerator
 """

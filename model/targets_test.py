@@ -3,7 +3,7 @@
 import jax.export
 import pytest
 
-from model import export, testing
+from model import export, targets, testing
 from model.testing_episodes import TASKS, episode
 
 
@@ -25,3 +25,7 @@ def test_target_gets_its_step_and_functions_for_its_platforms(
         content = (tmp_path / result.functions[name]["path"]).read_bytes()
         exported = jax.export.deserialize(bytearray(content))
         assert exported.platforms == platforms
+
+
+def test_tpu_gets_what_jetson_gets_so_that_one_run_shows_both():
+    assert targets.TARGETS["tpu"] == targets.TARGETS["jetson-cuda"]

@@ -104,7 +104,7 @@ class WaveMixer(nnx.Module):
             self.angle_rad = Backbone(jnp.asarray(turns, jnp.float32))
 
     def sequence(
-        self, x: at.Residual, starts: at.Starts, carry: at.Recurrent, form: str
+        self, x: at.Residual, starts: at.Starts, carry: at.Recurrent, form: str | None
     ) -> tuple[at.Residual, at.Recurrent]:
         """Shapes: x [r d], starts [t ...], carry [... e] to [r d], [... e].
 
@@ -177,7 +177,7 @@ class Block(nnx.Module):
         self.adapter_out = Adapters(_zeros(rank, d))
 
     def sequence(
-        self, x: at.Residual, starts: at.Starts, carry: at.Recurrent, form: str
+        self, x: at.Residual, starts: at.Starts, carry: at.Recurrent, form: str | None
     ) -> tuple[at.Residual, at.Recurrent]:
         """Shapes: x [r d], starts [t ...], carry [... e] to [r d], [... e]."""
         mixed, carry = self.wave.sequence(elementwise.rms_norm(x), starts, carry, form)
@@ -283,7 +283,8 @@ class WaveCore(nnx.Module):
             task: one-hot choice of the task.
             starts: True at the first step of an episode.
             carry: recurrent state before the first step.
-            form: of the recurrence; default: the fastest for this platform and shape.
+            form: of the recurrence; default: the fastest for the shape, on whatever
+                platform the program is lowered for (`recurrence.sequence`).
             sensed: what the robot perceives beside its state, by the name of the
                 sense, as `senses.shapes` says with [... t] in front. A sense that is
                 left out is silent, as one whose numbers are all zero.
@@ -303,9 +304,6 @@ class WaveCore(nnx.Module):
         states, task = rows(states), rows(task)
         sensed = {name: rows(x) for name, x in (sensed or {}).items()}
         starts = jnp.moveaxis(starts, -1, 0)
-        form = form or recurrence.fastest_form(
-            jax.default_backend(), len(starts), self.config.recurrence_size
-        )
         x = self._encode(states, task, sensed)
         _check("carry", carry.shape[-1:], (self.config.carry_size,))
         carries = []
@@ -399,7 +397,7 @@ def _sequence(
     x: at.Residual,
     starts: at.Starts,
     carry: at.Recurrent,
-    form: str,
+    form: str | None,
     remat: bool,
 ) -> tuple[at.Residual, at.Recurrent]:
     """One block over a window, which keeps only its inputs with `remat`."""

@@ -10,7 +10,7 @@ parameters each, in f32 and with matrices and activations in bfloat16, as the tr
 does it where the device has instructions for that. WaveCore works through a long batch
 in parts, as the trainer does on a CPU; the others are faster in one. Utilisation is
 6 FLOP per parameter and step, over the speed of a matrix product [2048, 512] x
-[512, 1536] in f32, whatever the model computes in, measured before each update. Best
+[512, 1536] in the dtype that the model computes in, measured before each update. Best
 and median of `--repeats`; memory is what the compiled update holds at once. What holds
 more than there is, such as attention over long sequences, is compiled and not run.
 
@@ -92,17 +92,19 @@ class Trained(NamedTuple):
 
     Attributes:
         name: model, form of its recurrence, and bfloat16 where it computes in that.
+        dtype: of its matrices and activations.
         length: steps per sequence.
         parameters: numbers that an update changes.
         best: control steps per second of the fastest update; 0 where memory is short.
         median: of the median update.
-        utilisation: share of the matrix peak, median over updates.
+        utilisation: share of the matrix peak in `dtype`, median over updates.
         memory_mb: parameters, moments, batch and everything kept between forward and
             backward pass, as the compiler has laid them out.
         compile_s: time until the update was compiled.
     """
 
     name: str
+    dtype: str
     length: int
     parameters: int
     best: float
@@ -117,23 +119,24 @@ def main(argv: list[str]) -> None:
     del argv
     console = Console()
     console.print(f"{os.cpu_count()} cores, {jax.devices()[0].device_kind}")
-    peaks = [_matrix_peak()]
+    peaks = {dtype: _matrix_peak(dtype) for dtype in dict.fromkeys(_DTYPES.value)}
     trained = list(_trained(console, peaks)) if "training" in _PART.value else []
     engines = _engines(console) if "control" in _PART.value else {}
-    console.print(_table(trained, engines, max(peaks)))
+    console.print(_table(trained, engines, peaks))
     if _JSON.value:
-        found = [*_figures(trained, max(peaks)), *control_engines.figures(engines)]
+        found = [*_figures(trained, peaks), *control_engines.figures(engines)]
         Path(_JSON.value).write_text(json.dumps(found, indent=1) + "\n")
 
 
-def _trained(console: Console, peaks: list[float]) -> Iterator[Trained]:
+def _trained(console: Console, peaks: dict[str, float]) -> Iterator[Trained]:
+    """Measures each model; `peaks` keeps the highest matrix peak of each dtype."""
     for length, dtype in itertools.product(
         sorted(set(_LENGTHS.value)), dict.fromkeys(_DTYPES.value)
     ):
         for name, (parameters, loss) in _models(length):
             told = name if dtype == "float32" else f"{name} {dtype}"
             computed = _computed_in(dtype, loss)
-            one = _train(told, length, parameters, computed, peaks)
+            one = _train(told, dtype, length, parameters, computed, peaks)
             console.print(
                 f"{one.name} at T={length}: {one.median:,.0f} steps/s,"
                 f" utilisation {one.utilisation:.2f}"
@@ -222,7 +225,12 @@ def _error(
 
 
 def _train(
-    name: str, length: int, parameters: Parameters, loss: Loss, peaks: list[float]
+    name: str,
+    dtype: str,
+    length: int,
+    parameters: Parameters,
+    loss: Loss,
+    peaks: dict[str, float],
 ) -> Trained:
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
     batch = _batch(length)
@@ -244,13 +252,13 @@ def _train(
     step = jax.jit(update, donate_argnums=0).lower(state, batch).compile()
     compile_s, memory_mb = time.perf_counter() - began, _memory_mb(step)
     if 1e6 * memory_mb > memory_check.available_bytes(jax.devices()[0])[0]:
-        return Trained(name, length, count, 0.0, 0.0, 0.0, memory_mb, compile_s)
+        return Trained(name, dtype, length, count, 0.0, 0.0, 0.0, memory_mb, compile_s)
     state = step(state, batch)
     jax.block_until_ready(state)
     seconds, used = [], []
     for _ in range(_REPEATS.value):
-        peak = _matrix_peak()
-        peaks.append(peak)
+        peak = _matrix_peak(dtype)
+        peaks[dtype] = max(peak, peaks[dtype])
         began = time.perf_counter()
         state = step(state, batch)
         jax.block_until_ready(state)
@@ -259,6 +267,7 @@ def _train(
         used.append(_FLOP_PER_PARAMETER * count * steps / seconds[-1] / peak)
     return Trained(
         name,
+        dtype,
         length,
         count,
         _BATCH.value * length / min(seconds),
@@ -311,10 +320,10 @@ def _batch(length: int) -> tuple[jax.Array, ...]:
     )
 
 
-def _matrix_peak() -> float:
-    """FLOP/s of one large product, the fastest of ten."""
+def _matrix_peak(dtype: str) -> float:
+    """FLOP/s of one large product in a dtype, the fastest of ten."""
     m, k, n = _PEAK_SHAPE
-    left, right = jnp.ones((m, k)), jnp.ones((k, n))
+    left, right = jnp.ones((m, k), dtype), jnp.ones((k, n), dtype)
     seconds = []
     for _ in range(10):
         began = time.perf_counter()
@@ -327,10 +336,14 @@ _product = jax.jit(jnp.matmul)
 
 
 def _table(
-    trained: list[Trained], engines: Mapping[str, control_engines.Figures], peak: float
+    trained: list[Trained],
+    engines: Mapping[str, control_engines.Figures],
+    peaks: Mapping[str, float],
 ) -> Table:
+    told = ", ".join(f"{x / 1e9:.0f} GFLOP/s in {dtype}" for dtype, x in peaks.items())
     table = Table(
-        title=f"WaveCore {_PRESET.value}, matrix peak {peak / 1e9:.0f} GFLOP/s"
+        title=f"WaveCore {_PRESET.value}, matrix peak {told}",
+        caption="util. is of the matrix peak in the dtype of the row",
     )
     columns = ("T", "steps/s", "best", "of LSTM", "util.", "compile, s")
     latency = ("p50, us", "p99, us", "start, s", "growth, KB")
@@ -372,10 +385,13 @@ def _lstm(trained: list[Trained]) -> dict[int, float]:
     return {one.length: one.median for one in trained if one.name == "lstm"}
 
 
-def _figures(trained: list[Trained], peak: float) -> Iterator[dict[str, object]]:
+def _figures(
+    trained: list[Trained], peaks: Mapping[str, float]
+) -> Iterator[dict[str, object]]:
     """Each speed beside the LSTM's at the same length, where that was measured."""
     lstm = _lstm(trained)
-    yield _figure("matrix peak", peak / 1e9, "GFLOP/s")
+    for dtype, peak in peaks.items():
+        yield _figure(_peak_name(dtype), peak / 1e9, "GFLOP/s")
     for one in trained:
         name = f"train {one.name} T={one.length}"
         base = lstm.get(one.length)
@@ -388,7 +404,12 @@ def _figures(trained: list[Trained], peak: float) -> Iterator[dict[str, object]]
             "ratio": None if base is None else one.median / base,
         }
         yield _figure(f"{name} parameters", one.parameters, "parameters")
-        yield _figure(f"{name} utilisation", one.utilisation, "of matrix peak")
+        unit = f"of {_peak_name(one.dtype)}"
+        yield _figure(f"{name} utilisation", one.utilisation, unit)
+
+
+def _peak_name(dtype: str) -> str:
+    return f"matrix peak {dtype}"
 
 
 def _figure(name: str, value: float, unit: str) -> dict[str, object]:

@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
+from absl import flags
 
-from tests.benchmarks import commands
+from tests.benchmarks import commands, model_speed
 
 _MODELS = (
     "wavecore sequential",
@@ -50,6 +52,42 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object
         *("--preset=seed", "--model=wavecore sequential", "--model=lstm"),
         *("--part=training", "--length=4", "--length=8"),
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_utilisation_is_of_the_matrix_peak_in_the_dtype_of_the_row(seed, dtype) -> None:
+    peak = seed[f"matrix peak {dtype}"]
+    assert peak["value"] > 0
+    told = "wavecore sequential" + (" bfloat16" if dtype == "bfloat16" else "")
+    for length in (4, 8):
+        name = f"train {told} T={length}"
+        used = seed[f"{name} utilisation"]
+        assert used["unit"] == f"of matrix peak {dtype}"
+        # The peak told is the highest of the run, so the share of it is the smallest.
+        flop = 6 * seed[f"{name} parameters"]["value"] * seed[name]["value"]
+        assert used["value"] >= 0.999 * flop / (1e9 * peak["value"])
+        assert used["value"] < 1
+
+
+def test_row_is_divided_by_the_peak_of_its_own_dtype(monkeypatch) -> None:
+    # Peaks that no machine has, so that the wrong one shows.
+    peaks = {"float32": 1.0, "bfloat16": 1e30}
+    monkeypatch.setattr(model_speed, "_matrix_peak", peaks.__getitem__)
+    flags.FLAGS(["model_speed", "--batch_size=2", "--repeats=1"])
+    used = {
+        dtype: model_speed._train(
+            *("one", dtype, 4, {"w": jnp.ones(4)}), lambda p, _: p["w"].sum(), peaks
+        ).utilisation
+        for dtype in peaks
+    }
+    assert 0 < used["bfloat16"] < 1e-9 < used["float32"]
+
+
+def test_every_figure_of_training_has_exactly_the_keys_of_the_format(seed) -> None:
+    of_training = [x for name, x in seed.items() if name.startswith("train ")]
+    assert len(of_training) == 32
+    for one in of_training:
+        assert one.keys() == {"name", "value", "unit", "vs", "ratio"}
 
 
 def test_bfloat16_and_lengths_are_told_beside_the_lstms_f32(seed) -> None:

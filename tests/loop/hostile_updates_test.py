@@ -1,0 +1,180 @@
+"""What a robot executes while it learns from nonsense and senses nonsense.
+
+Thousands of updates get broken data and broken deltas. What each returns then drives
+an episode of the control loop that robots run, on a robot whose sensors are broken.
+"""
+
+import jax
+import numpy as np
+import pytest
+
+from edge import control, safety
+from edge.clock import SimulatedClock
+from edge.robots.robot import Observation, RobotSpec, Transition
+from model import step_function, surfaces, testing, updates
+
+SPEC = RobotSpec(
+    state_size=testing.SIZES.state_size,
+    action_size=testing.SIZES.action_size,
+    control_hz=80.0,
+    robot_model="test",
+    environment_id="bench",
+    task="any",
+    action_minimum=(-1.0, -0.5),
+    action_maximum=(1.0, 0.5),
+    simulated=True,
+)
+LIMITS = safety.SafetyConfig(
+    "test", SPEC.action_minimum, SPEC.action_maximum, max_action_delta=0.4
+)
+ROUNDS, EPISODE_STEPS, WINDOW_STEPS, WINDOWS = 1500, 4, 8, 2
+HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-30, 1e4)
+
+
+def spoilt(random, array):
+    """An array, often replaced, scaled or with one number replaced."""
+    value, kind = np.float32(random.choice(HOSTILE)), random.integers(6)
+    if array.dtype == bool:
+        return random.uniform(size=array.shape) < 0.2
+    if array.dtype != np.float32 or kind > 2:
+        return array
+    if kind == 0:
+        return np.full_like(array, value)
+    if kind == 1:
+        with np.errstate(all="ignore"):
+            return array * value
+    array = array.copy()
+    array.flat[random.integers(array.size)] = value
+    return array
+
+
+def all_spoilt(random, arrays):
+    """Three arrays of ten spoilt; the others as they are."""
+    chosen = [random.uniform() < 0.3 for _ in arrays]
+    return {
+        name: spoilt(random, x) if broken else x
+        for broken, (name, x) in zip(chosen, arrays.items(), strict=True)
+    }
+
+
+class BrokenRobot:
+    """A robot whose sensors say anything; keeps what it was told to do."""
+
+    spec = SPEC
+
+    def __init__(self, random):
+        self._random, self.clock, self.done = random, SimulatedClock(0), []
+
+    def reset(self, seed):
+        self.done = []
+        return self._sensed()
+
+    def act(self, action):
+        self.done.append(action)
+        return Transition(self._sensed(), 0.0, success=False, terminal=False)
+
+    def close(self):
+        pass
+
+    def _sensed(self):
+        drawn = self._random.standard_normal(SPEC.state_size).astype(np.float32)
+        return Observation(spoilt(self._random, drawn), self.clock.now_ns())
+
+
+class Adapted:
+    """The model's step with a delta on every surface; keeps what it proposed."""
+
+    def __init__(self, step, weights, deltas):
+        prefix = step_function.SURFACE_PREFIX
+        self._step, self._begin = step, weights["carry"]
+        self._surfaces = {
+            prefix + n: weights[prefix + n] + x for n, x in deltas.items()
+        }
+
+    def reset(self, task):
+        self._carry, self.proposed = self._begin, []
+
+    def propose(self, observation):
+        said = self._step(
+            observation_state=observation.state,
+            task=np.eye(testing.SIZES.task_count, dtype=np.float32)[0],
+            carry=self._carry,
+            **self._surfaces,
+        )
+        self._carry = said["next_carry"]
+        self.proposed.append(np.asarray(said["action"]))
+        return self.proposed[-1]
+
+
+def plausible(spec):
+    return {
+        name: testing.numbers(*x.shape, seed=i).astype(x.dtype)
+        for i, (name, x) in enumerate(spec.items())
+    }
+
+
+def check_executed(proposed, done):
+    """Within limits and rate; where it is no number, still, and the episode over."""
+    assert len(proposed) == len(done)
+    previous = None
+    for step, (wanted, action) in enumerate(zip(proposed, done, strict=True)):
+        assert np.isfinite(action).all()
+        assert (action >= LIMITS.action_minimum).all()
+        assert (action <= LIMITS.action_maximum).all()
+        if not np.isfinite(wanted).all():
+            np.testing.assert_array_equal(action, 0)
+            assert step == len(done) - 1
+        elif previous is not None:
+            assert np.abs(action - previous).max() <= LIMITS.max_action_delta + 1e-6
+        previous = action
+
+
+@pytest.fixture(scope="module")
+def learner():
+    """Model, weights and compiled functions."""
+    model = testing.spoken_model()
+    return (
+        model,
+        jax.jit(step_function.make(model)),
+        jax.jit(updates.make_fast(model)),
+        jax.jit(updates.make_consolidate(model)),
+    )
+
+
+def test_after_thousands_of_hostile_updates_what_is_executed_is_within_limits(learner):
+    model, step, fast, consolidate = learner
+    random, weights = np.random.default_rng(11), step_function.weights(model)
+    window = plausible(updates.fast_inputs(model, WINDOW_STEPS)[-1])
+    replay = plausible(updates.consolidate_inputs(model, WINDOWS, WINDOW_STEPS)[-1])
+    deltas = {
+        n: np.zeros_like(weights[step_function.SURFACE_PREFIX + n])
+        for n in surfaces.SURFACES
+    }
+    robot, refused, held, clamped, steps = BrokenRobot(random), 0, 0, 0, 0
+    for index in range(ROUNDS):
+        given = all_spoilt(random, deltas)
+        quick = fast(weights, given, all_spoilt(random, window))
+        replay["update_index"] = np.int32(index)
+        slow = consolidate(
+            weights,
+            given | quick["deltas"],
+            all_spoilt(random, deltas),
+            all_spoilt(random, replay),
+        )
+        deltas = jax.tree.map(np.asarray, deltas | quick["deltas"] | slow["deltas"])
+        policy = Adapted(step, weights, deltas)
+        result = control.run_episode(
+            *(robot, policy, LIMITS, None, index, EPISODE_STEPS),
+            control.Pace.SIMULATED,
+        )
+        check_executed(policy.proposed, robot.done)
+        not_finite = sum(not np.isfinite(x).all() for x in policy.proposed)
+        assert result.safety_violations == not_finite
+        refused += int(quick["refused"]) + int(slow["refused"])
+        held, clamped = held + not_finite, clamped + result.clamped_steps
+        steps += result.steps
+    # Each way of the loop was taken often.
+    assert 2 * ROUNDS - 300 > refused > 300
+    assert held > 100
+    assert clamped > held + 300
+    assert steps - clamped > 300
