@@ -19,14 +19,13 @@ from cloud import (
     sample_trajectories,
 )
 from cloud.bless import Gates
+from cloud.colab import stored_package
 from cloud.job_settings import ARTIFACTS, TARGET, JobSettings
 from cloud.loss_history import LossHistory
 from cloud.outcome import Outcome
 from cloud.train_config import TrainConfig
-from release.errors import NotBlessedError
 from release.store import open_store
 from release.trusted_keys import TrustedKeys
-from release.verify import intact_package, verified_package
 
 EVALUATION_SEED = 10_000
 """Above the seeds of the demo episodes: the package never saw these placements."""
@@ -137,33 +136,11 @@ class Ran:
         return f"{self.settings.store}/{ARTIFACTS}/{run}/export/{TARGET}"
 
     def verified(self) -> dict[str, str]:
-        """Passes the package through `release.verify` and says what it is.
-
-        A package that is not blessed is refused there. Its digests are then checked
-        alone, and the refusal is part of the answer.
-
-        Raises:
-            ReleaseError: the package is damaged, or its signatures do not hold.
-        """
-        folder, now = self.outcome.package, datetime.now(UTC)
-        keys = TrustedKeys.read(self.outcome.keyring, True)
-        digest = self.outcome.evaluation.package_digest
-        try:
-            found = verified_package(folder, keys, now, TARGET, digest)
-        except NotBlessedError as e:
-            return {
-                "digest": intact_package(folder, TARGET).digest,
-                "verified": f"digests only, a robot refuses it: {e}",
-            }
-        told = found.provenance
-        return {
-            "digest": found.digest,
-            "verified": "digests, provenance and blessing",
-            "run": told.run_id,
-            "dataset": f"{told.dataset_uri} (sha256 {told.dataset_manifest_digest})",
-            "code": f"{told.code_uri} at {told.code_commit}",
-            "hardware": told.hardware,
-            "target": told.export_target,
-            "safety config": told.safety_version,
-            "trained": f"{told.started:%Y-%m-%d %H:%M} to {told.finished:%H:%M} UTC",
-        }
+        """What the package in the store is; see `stored_package.verify`."""
+        return stored_package.verify(
+            self.package_uri,
+            TrustedKeys.read(self.outcome.keyring, True),
+            datetime.now(UTC),
+            TARGET,
+            self.outcome.evaluation.package_digest,
+        )

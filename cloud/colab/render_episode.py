@@ -25,7 +25,7 @@ happened."""
 def main(episode: str, seed: str, output: str) -> None:
     """Acts the episode out, renders some of its steps and writes the GIF."""
     recorded = reader.read_episode(Path(episode))
-    env = _environment(recorded.metadata.task, int(seed))
+    env = environment(recorded.metadata.task, int(seed))
     states = np.asarray(recorded.steps["observation/state"], np.float64)
     actions = np.asarray(recorded.steps["action"], np.float32)
     shown = set(rollout_video.frames(len(states)))
@@ -48,12 +48,15 @@ def main(episode: str, seed: str, output: str) -> None:
     )
 
 
-def _environment(task: str, seed: int) -> Any:  # noqa: ANN401 - gymnasium's own types
+def environment(task: str, seed: int) -> Any:  # noqa: ANN401 - gymnasium's own types
+    """Meta-World's task as the recorder has it, seen by `CAMERA`; reset comes next."""
     # Imported here: importing MuJoCo chooses the GL, and may end the process.
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 
     make = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"]
-    env = make(seed=0, render_mode="rgb_array", camera_name=CAMERA)
+    env = make(seed=0, render_mode="rgb_array")
+    # It takes no camera when it is made; without one the view is not of the arm.
+    env.mujoco_renderer.camera_id = env.model.camera(CAMERA).id
     env._freeze_rand_vec = False
     env.seeded_rand_vec = True
     env.seed(seed)

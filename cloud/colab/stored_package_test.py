@@ -1,0 +1,74 @@
+"""Tests that what is verified is what the store holds, in a folder or a bucket."""
+
+from pathlib import Path
+
+import pytest
+
+from cloud.colab import stored_package
+from release import gcs_testing, testing
+from release.errors import DigestMismatchError, MissingFileError
+
+# The bucket's client says so where gRPC is installed beside it; it uses none here.
+pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
+
+WEIGHTS = "run-1/export/weights.safetensors"
+URI = f"gs://{gcs_testing.NAME}/run-1/export"
+
+
+class Made:
+    """A signed package on this machine, and how a notebook asks for it."""
+
+    def __init__(self, root: Path, verdict: str = "blessed") -> None:
+        self.release = testing.release(root)
+        self.folder = root / "package"
+        self.digest = testing.write_package(self.folder)
+        self.release.sign(self.folder, verdict)
+
+    def verify(self, uri: str) -> dict[str, str]:
+        return stored_package.verify(
+            uri, self.release.trusted, testing.NOW, testing.TARGET, self.digest
+        )
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    return Made(tmp_path)
+
+
+def test_folder_is_verified_where_it_lies(made: Made) -> None:
+    told = made.verify(made.folder.as_uri())
+    assert told["verified"] == "digests, provenance and blessing"
+    assert (told["digest"], told["run"]) == (made.digest, "run-1")
+
+
+def test_bucket_is_verified_by_what_it_holds(made: Made) -> None:
+    with gcs_testing.serving() as bucket:
+        bucket.put_tree(made.folder, "run-1/export/")
+        assert made.verify(URI) == made.verify(made.folder.as_uri())
+
+
+def test_damage_in_the_bucket_is_found_though_the_folder_is_whole(made: Made) -> None:
+    with gcs_testing.serving() as bucket:
+        bucket.put_tree(made.folder, "run-1/export/")
+        bucket.put(WEIGHTS, b"WEIGHTS")
+        with pytest.raises(DigestMismatchError, match=r"weights\.safetensors") as e:
+            made.verify(URI)
+        assert e.value.__notes__[0].endswith(f"was the copy of {URI}")
+        del bucket.objects[WEIGHTS]
+        with pytest.raises(MissingFileError, match=r"weights\.safetensors"):
+            made.verify(URI)
+
+
+def test_bucket_without_the_package_is_an_error(made: Made) -> None:
+    with gcs_testing.serving(), pytest.raises(MissingFileError, match=r"package\.json"):
+        made.verify(URI)
+
+
+def test_refused_package_is_checked_and_the_refusal_told(tmp_path: Path) -> None:
+    made = Made(tmp_path, "refused")
+    told = made.verify(made.folder.as_uri())
+    assert told == {
+        "digest": made.digest,
+        "verified": "digests only, a robot refuses it: got refused: mean success 0.98"
+        " reaches 0.95",
+    }
