@@ -48,6 +48,28 @@ def join(address: str | None, count: int, index: int) -> None:
         ) from e
 
 
+def leave() -> None:
+    """Ends what the processes do together, in all of them at once.
+
+    Until then each waits at its own end for the others, and is ended by JAX when that
+    takes longer than five minutes, as what follows in the first process may. Arrays on
+    a process's own devices, and programs that run there alone, go on as before.
+
+    Raises:
+        MeshError: another process does not come to its end.
+    """
+    if jax.process_count() == 1:
+        return
+    try:
+        jax.distributed.shutdown()
+    except RuntimeError as e:
+        raise MeshError(
+            "processes: expected all of them to end training together, got"
+            f" {' '.join(str(e).split())[:200]}; start all of them again, training"
+            " resumes"
+        ) from e
+
+
 def share_path(path: Path | None) -> Path:
     """The first process's path, in every process; the others give None."""
     if jax.process_count() == 1:

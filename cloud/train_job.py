@@ -185,8 +185,8 @@ def _train(
     on_progress: Callable[[Progress], None],
     on_note: Callable[[str], None] = lambda line: None,
 ) -> FitResult:
-    """What every process of a run does alike."""
-    return training.fit(
+    """What every process of a run does alike; they part when it is done."""
+    fitted = training.fit(
         data.train_steps,
         data.held_out_steps,
         settings.train,
@@ -197,6 +197,9 @@ def _train(
         profile=settings.profile,
         profile_dir=saved.parent / "tensorboard",
     )
+    # The model is whole on this process's own device: the rest needs no other.
+    processes.leave()
+    return fitted
 
 
 def _package(
