@@ -4,6 +4,8 @@ The first process decides and writes; the others take part in training alone. JA
 coordination service ends all of them when one dies.
 """
 
+import contextlib
+import tempfile
 from pathlib import Path
 
 import jax
@@ -46,6 +48,38 @@ def join(address: str | None, count: int, index: int) -> None:
             f"coordinator_address: expected the processes to meet at {address}, got"
             f" {' '.join(str(e).split())[:200]}; start all of them with one address"
         ) from e
+
+
+def require_shared(folder: Path | None) -> None:
+    """Refuses a folder that is each machine's own, in all processes alike.
+
+    Each writes its share of a checkpoint there; on disks of their own no checkpoint
+    would ever be whole.
+
+    Args:
+        folder: where the runs are, in the first process, which makes it; the others
+            give None.
+
+    Raises:
+        MeshError: a process does not see what the first has written there.
+    """
+    if jax.process_count() == 1:
+        return
+    with contextlib.ExitStack() as stack:
+        written = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = tempfile.NamedTemporaryFile(prefix=".seen-", dir=folder)
+            written = Path(stack.enter_context(file).name)
+        probe = share_path(written)
+        seen = multihost_utils.process_allgather(np.asarray(probe.is_file()))
+    if not seen.all():
+        blind = ", ".join(map(str, np.flatnonzero(~seen)))
+        raise MeshError(
+            f"store: expected {probe.parent} to be one folder for all {len(seen)}"
+            f" processes, got another in process {blind}; name a --store that all of"
+            " them see, such as a mounted bucket"
+        )
 
 
 def leave() -> None:

@@ -60,6 +60,7 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     """
     began_s = time.monotonic()
     place = job_place.open_place(settings)
+    processes.require_shared(place.family_folder)
     data = job_data.open_data(settings)
     _say(console, f"dataset   {settings.dataset_name} ({data.size_text})")
     if names := robot_senses.lacking(data.model):
@@ -119,6 +120,7 @@ def follow(settings: JobSettings) -> None:
     Raises:
         CloudError, ModelError, RldsError: one cause each, one line.
     """
+    processes.require_shared(None)
     data = job_data.open_data(settings)
     _train(settings, data, processes.share_path(None), lambda progress: None)
 

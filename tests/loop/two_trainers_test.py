@@ -33,22 +33,27 @@ def flags(store: str, index: int, address: str, folder: Path) -> list[str]:
     ]
 
 
-def start(folder: Path, stores: tuple[str, str]) -> list["subprocess.Popen[str]"]:
-    """Starts the first process and the second, each with its own idea of the store."""
+def start(
+    folder: Path, store: str, *cwd: Path
+) -> tuple["subprocess.Popen[str]", "subprocess.Popen[str]"]:
+    """Starts the first process and the second, each in a folder of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    return [
-        binaries.start("cloud/train", *flags(store, index, address, folder))
-        for index, store in enumerate(stores)
-    ]
+    first, second = (
+        binaries.start(
+            "cloud/train", *flags(store, index, address, folder), cwd=cwd[index]
+        )
+        for index in range(2)
+    )
+    return first, second
 
 
 def test_second_process_ends_with_training_and_the_first_goes_on(
     tmp_path: Path,
 ) -> None:
     store = tmp_path / "store"
-    first, second = start(tmp_path, (store.as_uri(), store.as_uri()))
+    first, second = start(tmp_path, store.as_uri(), tmp_path, tmp_path)
     try:
         _, error = second.communicate(timeout=TIMEOUT_S)
         evaluated = list(store.rglob("evaluation.json"))
@@ -65,3 +70,24 @@ def test_second_process_ends_with_training_and_the_first_goes_on(
     told = package["metadata"]["training_config"]
     assert (told["mesh"], told["processes"]) == ("data=2,fsdp=1", 2)
     assert re.search("^train: 4 of 4 steps", printed, re.MULTILINE)
+
+
+def test_store_that_each_process_has_for_itself_is_refused_by_both(
+    tmp_path: Path,
+) -> None:
+    """The folder a process was started in is as much its own as a machine's disk."""
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+    processes = start(tmp_path, "file:///proc/self/cwd/store", *folders)
+    try:
+        for process in processes:
+            _, error = process.communicate(timeout=TIMEOUT_S)
+            assert process.returncode == 1, error
+            assert "got another in process 1; name a --store that all" in error
+    finally:
+        for process in processes:
+            process.kill()
+    assert list(tmp_path.rglob("run.json")) == []
+    assert not (tmp_path / "cache").exists()
+    assert not (folders[1] / "store").exists()
