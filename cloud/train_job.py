@@ -27,7 +27,6 @@ from cloud import (
     package_build,
     processes,
     report,
-    robot_senses,
     run_folder,
     training,
 )
@@ -61,10 +60,9 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     began_s = time.monotonic()
     place = job_place.open_place(settings)
     processes.require_shared(place.family_folder)
+    job_data.require_trainable(settings)
     data = job_data.open_data(settings)
     _say(console, f"dataset   {settings.dataset_name} ({data.size_text})")
-    if names := robot_senses.lacking(data.model):
-        _say(console, f"senses    {', '.join(names)}; trained, packaged, not evaluated")
     folder = _open_run(settings, place, data, started)
     processes.share_path(folder.checkpoints)
     _say(console, _run_text(folder))
@@ -72,7 +70,6 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     fitted = _fit(settings, data, folder, history, console)
     built = _package(settings, place, data, folder, fitted, history)
     _say(console, f"package   {built.digest[:12]}, {built.size_bytes / 1e6:.1f} MB")
-    robot_senses.require(data.model, built, settings.environment)
     trials = job_evaluation.of_run(settings, data.tasks, data.manifest, folder, console)
     points = history.points
     built, choice = trials.settled(built)
@@ -121,6 +118,7 @@ def follow(settings: JobSettings) -> None:
         CloudError, ModelError, RldsError: one cause each, one line.
     """
     processes.require_shared(None)
+    job_data.require_trainable(settings)
     data = job_data.open_data(settings)
     _train(settings, data, processes.share_path(None), lambda progress: None)
 

@@ -105,6 +105,9 @@ def test_changed_shard_is_refused_before_training(tmp_path: Path) -> None:
     line = binaries.refuse("cloud/train", *flags(tmp_path, dataset))
     assert shard.name in line
     assert runs(tmp_path) == []
+    too_large = ["--batch_size=1000000", "--accumulation_steps=1"]
+    line = binaries.refuse("cloud/train", *flags(tmp_path, dataset), *too_large)
+    assert "GB of memory" in line, "memory is asked about before shards are read"
 
 
 def test_absent_dataset_is_one_line(tmp_path: Path) -> None:
