@@ -7,6 +7,7 @@ hands to the next.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from cloud import (
     package_build,
     processes,
     report,
+    run_copy,
     run_folder,
     training,
 )
@@ -63,11 +65,11 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     job_data.require_trainable(settings)
     data = job_data.open_data(settings)
     _say(console, f"dataset   {settings.dataset_name} ({data.size_text})")
-    folder = _open_run(settings, place, data, started)
+    folder = _open_run(settings, place, data, started, console)
     processes.share_path(folder.checkpoints)
     _say(console, _run_text(folder))
     history = LossHistory(folder.path / "losses.jsonl")
-    fitted = _fit(settings, data, folder, history, console)
+    fitted = _fit(settings, place, data, folder, history, console)
     built = _package(settings, place, data, folder, fitted, history)
     _say(console, f"package   {built.digest[:12]}, {built.size_bytes / 1e6:.1f} MB")
     trials = job_evaluation.of_run(settings, data.tasks, data.manifest, folder, console)
@@ -104,9 +106,11 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
         state_dir=settings.state_dir,
     )
     _write_report(settings, data, folder, outcome, points, samples)
+    if not place.local:
+        run_copy.keep_results(place.store, _copy(settings, folder), folder.path)
     folder.finish({"verdict": decision.verdict.value, "published": published})
     if not place.local:
-        _upload(settings, place, folder)
+        run_copy.keep_end(place.store, _copy(settings, folder), folder.path)
     folder.close()
     return outcome
 
@@ -124,23 +128,42 @@ def follow(settings: JobSettings) -> None:
 
 
 def _open_run(
-    settings: JobSettings, place: Place, data: Data, started: datetime
+    settings: JobSettings,
+    place: Place,
+    data: Data,
+    started: datetime,
+    console: Console,
 ) -> RunFolder:
+    decided: dict[str, object] = {
+        "family": settings.family,
+        "target": TARGET,
+        "dataset_manifest": data.manifest,
+        "tasks": list(data.tasks),
+        "training_config": _decisive(settings),
+        "action_minimum": settings.action_minimum,
+        "action_maximum": settings.action_maximum,
+        "code_commit": settings.code_commit,
+    }
+    if not place.local:
+        run_copy.fetch(
+            place.store,
+            settings.family,
+            place.family_folder,
+            run_folder.identity(decided),
+            lambda line: _say(console, line),
+            settings.resume,
+        )
     return run_folder.open_run(
         place.family_folder,
-        {
-            "family": settings.family,
-            "target": TARGET,
-            "dataset_manifest": data.manifest,
-            "tasks": list(data.tasks),
-            "training_config": _decisive(settings),
-            "action_minimum": settings.action_minimum,
-            "action_maximum": settings.action_maximum,
-            "code_commit": settings.code_commit,
-        },
+        decided,
         started.astimezone(UTC).strftime(run_folder.STARTED_FORMAT),
         settings.resume,
     )
+
+
+def _copy(settings: JobSettings, folder: RunFolder) -> str:
+    """Where a run's copy lies in a store that is not on this machine."""
+    return f"{settings.family}/{folder.run_id}"
 
 
 def _decisive(settings: JobSettings) -> dict[str, object]:
@@ -152,12 +175,14 @@ def _decisive(settings: JobSettings) -> dict[str, object]:
 
 def _fit(
     settings: JobSettings,
+    place: Place,
     data: Data,
     folder: RunFolder,
     history: LossHistory,
     console: Console,
 ) -> FitResult:
     total = settings.train.steps
+    keep = functools.partial(run_copy.keep, place.store, _copy(settings, folder))
     with (
         WorkProgress(console, "train", total, "steps") as shown,
         metrics.EventFile(folder.tensorboard, folder.continued) as events,
@@ -175,6 +200,7 @@ def _fit(
             folder.checkpoints,
             on_progress,
             lambda line: _say(console, line),
+            on_checkpoint=None if place.local else keep,
         )
 
 
@@ -184,6 +210,7 @@ def _train(
     saved: Path,
     on_progress: Callable[[Progress], None],
     on_note: Callable[[str], None] = lambda line: None,
+    on_checkpoint: Callable[[Path], None] | None = None,
 ) -> FitResult:
     """What every process of a run does alike; they part when it is done."""
     fitted = training.fit(
@@ -196,6 +223,7 @@ def _train(
         mesh=mesh.make(settings.mesh, jax.devices()),
         profile=settings.profile,
         profile_dir=saved.parent / "tensorboard",
+        on_checkpoint=on_checkpoint,
     )
     # The model is whole on this process's own device: the rest needs no other.
     processes.leave()
@@ -331,15 +359,6 @@ def _write_report(
         )
     )
     durable_file.write(folder.report, page.encode())
-
-
-def _upload(settings: JobSettings, place: Place, folder: RunFolder) -> None:
-    """Copies the run's results to a store that is not on this machine."""
-    for path in sorted(folder.path.rglob("*")):
-        inside = path.relative_to(folder.path)
-        if path.is_file() and path.name != ".lock" and inside.parts[0] != "logs":
-            name = f"{settings.family}/{folder.run_id}/{inside.as_posix()}"
-            place.store.put(name, path.read_bytes())
 
 
 def _run_text(folder: RunFolder) -> str:
