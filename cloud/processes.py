@@ -69,8 +69,10 @@ def require_shared(folder: Path | None) -> None:
         written = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            file = tempfile.NamedTemporaryFile(prefix=".seen-", dir=folder)
-            written = Path(stack.enter_context(file).name)
+            file = stack.enter_context(
+                tempfile.NamedTemporaryFile(prefix=".seen-", dir=folder)
+            )
+            written = Path(file.name)
         probe = share_path(written)
         seen = multihost_utils.process_allgather(np.asarray(probe.is_file()))
     if not seen.all():
