@@ -49,6 +49,7 @@ class Checkpoints:
         identity: str,
         note: Callable[[str], None],
         keep: int = 2,
+        on_whole: Callable[[Path], None] | None = None,
     ) -> None:
         """Opens or creates `folder` and clears what an interrupted save left.
 
@@ -58,12 +59,15 @@ class Checkpoints:
                 another are refused.
             note: told in one line about each leftover removed or moved aside.
             keep: how many of the newest checkpoints stay.
+            on_whole: given the folder of each checkpoint once it is on disk, before
+                `save` returns; None lets `save` return earlier.
 
         Raises:
             CheckpointError: the folder cannot be made or read, or holds checkpoints
                 of another run.
         """
         self._folder, self._note, self._keep = folder.absolute(), note, keep
+        self._on_whole = on_whole
         self._leads = jax.process_index() == 0
         try:
             if self._leads:
@@ -117,6 +121,9 @@ class Checkpoints:
     def save(self, step: int, state: State) -> None:
         """Starts saving; returns when the arrays are copied, not when on disk.
 
+        With `on_whole` it returns when that has taken the checkpoint, and raises what
+        that raises.
+
         Raises:
             CheckpointError: the checkpoint, or the one before it, was not written.
         """
@@ -124,8 +131,12 @@ class Checkpoints:
             self._orbax.wait_until_finished()
             self._drop_old()
             self._orbax.save(self._folder / str(step), _copied(dict(state)))
+            if self._on_whole is not None:
+                self._orbax.wait_until_finished()
         except Exception as e:
             raise self._not_written(f"checkpoint {step}", e) from e
+        if self._on_whole is not None:
+            self._on_whole(self._folder / str(step))
 
     def _not_written(self, what: str, error: Exception) -> CheckpointError:
         return CheckpointError(

@@ -10,12 +10,17 @@ import pathlib
 
 from cloud import curated_folder, locations
 from cloud.errors import DatasetError
-from rlds import example_codec, tfrecord
+from release import store
+from release.errors import NotFoundError
+from rlds import example_codec, tfds_features, tfrecord
 from rlds import manifest as manifest_format
 from rlds.episode import Episode
 from rlds.errors import MalformedEpisodeError
 from rlds.manifest import Manifest
+from rlds.spec import EpisodeSpec
+from rlds.tfds_directory import FEATURES_FILE
 
+_FEATURES_LIMIT_BYTES = 1024 * 1024
 _RECORD_LIMIT_BYTES = 256 * 1024 * 1024
 
 
@@ -86,6 +91,26 @@ def read_manifest(uri: str, split: str) -> Manifest:
             f"{sorted(manifest.splits)}; name one of these"
         )
     return manifest
+
+
+def read_spec(uri: str) -> EpisodeSpec:
+    """Returns what the episodes of the dataset version at `uri` are said to hold.
+
+    No shard is read, and the manifest does not vouch for it: hold it against the
+    episodes once they are.
+
+    Raises:
+        DatasetError: nothing says it.
+        DatasetFolderError: what says it does not parse.
+    """
+    try:
+        raw = store.open_store(uri).get(FEATURES_FILE, _FEATURES_LIMIT_BYTES)
+    except NotFoundError as e:
+        raise DatasetError(
+            f"{uri}/{FEATURES_FILE}: expected the fields of the episodes, got no file;"
+            " copy the whole folder that //cloud:curate wrote"
+        ) from e
+    return tfds_features.read_spec(raw, f"{uri}/{FEATURES_FILE}")
 
 
 def _decoded(where: str, record: bytes) -> Episode:

@@ -50,7 +50,7 @@ class DatasetError(CloudError):
 
 
 class BlindRobotError(CloudError):
-    """A package reads a sense that the robot it is to be evaluated on lacks."""
+    """A model reads a sense that the robot it is to be evaluated on lacks."""
 
 
 class ProgramMissingError(CloudError):

@@ -1,8 +1,10 @@
 """The two splits that a run trains on and is held out from, refused here or never.
 
-Shards that are new or were written again are verified from end to end; the steps of
-each split are mapped from a file, which is written when there is none of these data.
-A run that is resumed finds both and reads no episode.
+What the dataset says of its episodes decides, before a shard is read, whether the
+model can be trained and evaluated here. Shards that are new or were written again are
+verified from end to end; the steps of each split are mapped from a file, which is
+written when there is none of these data. A run that is resumed finds both and reads no
+episode.
 """
 
 from __future__ import annotations
@@ -11,13 +13,21 @@ import dataclasses
 
 import jax
 
-from cloud import indexed_dataset, memory_check, trained_model
+from cloud import (
+    dataset,
+    indexed_dataset,
+    locations,
+    memory_check,
+    robot_senses,
+    trained_model,
+)
 from cloud.errors import DatasetError
 from cloud.indexed_dataset import IndexedDataset
 from cloud.indexed_episodes import IndexedEpisodes
 from cloud.job_settings import JobSettings
 from cloud.training_data import TrainingData
 from model.config import WaveCoreConfig
+from rlds.spec import EpisodeSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +61,34 @@ class Data:
         )
 
 
+def require_trainable(settings: JobSettings) -> None:
+    """Refuses a model that cannot be trained or evaluated here; no shard is read.
+
+    How many tasks there are is known from the shards alone. Each is one row of the
+    model's first matrix, which is nothing beside the rest.
+
+    Raises:
+        DatasetError, ManifestError, DatasetFolderError: there is no dataset version.
+        BlindRobotError: the robot that evaluates lacks a sense of the model.
+        MemoryShortError: the preset needs more memory than there is.
+    """
+    uri = locations.to_uri(settings.dataset)
+    dataset.read_manifest(uri, "train")
+    model = trained_model.sizes(
+        settings.train, dataset.read_spec(uri), len(settings.tasks or ("any",))
+    )
+    robot_senses.require(model, settings.environment)
+    memory_check.require(settings.train, model, settings.mesh, jax.local_devices())
+
+
 def open_data(settings: JobSettings) -> Data:
     """Opens both splits and refuses what cannot be trained, before time is spent.
 
     Raises:
-        DatasetError: a split is missing, or a wanted task is not in it.
+        DatasetError: a split is missing, a wanted task is not in it, or the episodes
+            are not what the dataset says of them.
         ShardMismatchError, MalformedEpisodeError: a shard is not the manifest's, or
             was written again and is not any more.
-        MemoryShortError: the preset needs more memory than there is; no steps were
-            written.
         DiskSpaceError, DiskError: indexes or steps cannot be written.
         FrameError: an image does not decode.
     """
@@ -69,8 +98,8 @@ def open_data(settings: JobSettings) -> Data:
     )
     tasks = _tasks(settings, train)
     chosen, held_out = (s.episodes.of_tasks(tasks) for s in (train, validation))
+    _require_as_told(settings, chosen.spec)
     model = trained_model.sizes(settings.train, chosen.spec, len(tasks))
-    memory_check.require(settings.train, model, settings.mesh, jax.local_devices())
     camera = model if model.image_height else None
     return Data(
         manifest=train.manifest_digest,
@@ -81,6 +110,15 @@ def open_data(settings: JobSettings) -> Data:
         held_out_steps=validation.steps(tasks, camera) if held_out else None,
         model=model,
     )
+
+
+def _require_as_told(settings: JobSettings, found: EpisodeSpec) -> None:
+    told = dataset.read_spec(locations.to_uri(settings.dataset))
+    if found != told:
+        raise DatasetError(
+            f"{settings.dataset_name}: expected episodes of {told} as the dataset says,"
+            f" got {found}; copy the whole folder that //cloud:curate wrote"
+        )
 
 
 def _tasks(settings: JobSettings, train: IndexedDataset) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What a run trains on: mapped, the same as in memory, and refused at once or never."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -12,7 +13,9 @@ from cloud.mesh import MeshShape
 from cloud.testing import dataset_version, train_tiny, training_episodes
 from cloud.train_config import TrainConfig
 from release.store import LocalStore
+from rlds import tfds_features
 from rlds.errors import ShardMismatchError
+from rlds.spec import EpisodeSpec
 
 STEPS = 6
 TASKS = training_episodes.TASKS
@@ -41,6 +44,7 @@ def settings(tmp_path):
         train=train_tiny.config(STEPS).for_platform("cpu"),
         mesh=MeshShape(1),
         cache_folder=tmp_path / "cache",
+        environment="metaworld",
     )
 
 
@@ -146,14 +150,45 @@ def test_tasks_that_the_dataset_lacks_are_named_with_those_it_has(settings):
     assert cached(settings) == []
 
 
-def test_preset_that_does_not_fit_is_refused_before_steps_are_written(
-    settings, monkeypatch
-):
+@pytest.fixture
+def torn(settings):
+    """The same, with shards that nothing can be read from."""
+    for shard in Path(settings.dataset).rglob("*.tfrecord"):
+        shard.write_bytes(b"torn")
+    return settings
+
+
+def test_preset_that_does_not_fit_is_refused_before_a_shard_is_read(torn, monkeypatch):
+    with pytest.raises(ShardMismatchError):
+        job_data.open_data(torn)
     monkeypatch.setattr(
         memory_check, "available_bytes", lambda device: (10**9, "available here")
     )
-    settings.train = TrainConfig(preset="vertex").for_platform("cpu")
+    torn.train = TrainConfig(preset="vertex").for_platform("cpu")
     with pytest.raises(MemoryShortError, match=r"got 1\.00 GB available here"):
+        job_data.require_trainable(torn)
+    assert cached(torn) == []
+
+
+def test_preset_that_fits_is_known_to_before_a_shard_is_read(torn):
+    job_data.require_trainable(torn)
+    torn.tasks = ("left", "right")
+    job_data.require_trainable(torn)
+
+
+def test_dataset_that_does_not_say_what_it_holds_is_refused_before_a_shard_is_read(
+    torn,
+):
+    features = Path(torn.dataset) / "features.json"
+    features.unlink()
+    with pytest.raises(DatasetError, match=r"features\.json.*copy the whole folder"):
+        job_data.require_trainable(torn)
+
+
+def test_dataset_that_says_other_than_it_holds_is_refused(settings):
+    features = Path(settings.dataset) / "features.json"
+    features.write_bytes(tfds_features.features_json(EpisodeSpec(1, 1)))
+    with pytest.raises(DatasetError, match=r"as the dataset says, got EpisodeSpec"):
         job_data.open_data(settings)
     assert cached(settings) == []
 

@@ -4,6 +4,8 @@ The first process decides and writes; the others take part in training alone. JA
 coordination service ends all of them when one dies.
 """
 
+import contextlib
+import tempfile
 from pathlib import Path
 
 import jax
@@ -45,6 +47,62 @@ def join(address: str | None, count: int, index: int) -> None:
         raise MeshError(
             f"coordinator_address: expected the processes to meet at {address}, got"
             f" {' '.join(str(e).split())[:200]}; start all of them with one address"
+        ) from e
+
+
+def require_shared(folder: Path | None) -> None:
+    """Refuses a folder that is each machine's own, in all processes alike.
+
+    Each writes its share of a checkpoint there; on disks of their own no checkpoint
+    would ever be whole.
+
+    Args:
+        folder: where the runs are, in the first process, which makes it; the others
+            give None.
+
+    Raises:
+        MeshError: a process does not see what the first has written there.
+    """
+    if jax.process_count() == 1:
+        return
+    with contextlib.ExitStack() as stack:
+        written = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(
+                tempfile.NamedTemporaryFile(prefix=".seen-", dir=folder)
+            )
+            written = Path(file.name)
+        probe = share_path(written)
+        seen = multihost_utils.process_allgather(np.asarray(probe.is_file()))
+    if not seen.all():
+        blind = ", ".join(map(str, np.flatnonzero(~seen)))
+        raise MeshError(
+            f"store: expected {probe.parent} to be one folder for all {len(seen)}"
+            f" processes, got another in process {blind}; name a --store that all of"
+            " them see, such as a mounted bucket"
+        )
+
+
+def leave() -> None:
+    """Ends what the processes do together, in all of them at once.
+
+    Until then each waits at its own end for the others, and is ended by JAX when that
+    takes longer than five minutes, as what follows in the first process may. Arrays on
+    a process's own devices, and programs that run there alone, go on as before.
+
+    Raises:
+        MeshError: another process does not come to its end.
+    """
+    if jax.process_count() == 1:
+        return
+    try:
+        jax.distributed.shutdown()
+    except RuntimeError as e:
+        raise MeshError(
+            "processes: expected all of them to end training together, got"
+            f" {' '.join(str(e).split())[:200]}; start all of them again, training"
+            " resumes"
         ) from e
 
 

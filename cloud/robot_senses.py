@@ -1,35 +1,27 @@
-"""Whether the robot that evaluates perceives what a package reads.
+"""Whether the robot that evaluates perceives what a model reads.
 
 A policy that learned to look and is shown nothing would still act, and its success
-would say nothing of the package. So it is not driven at all.
+would say nothing of the package. So it is not even trained.
 """
 
 from cloud.errors import BlindRobotError
-from cloud.package_build import BuiltPackage
 from model import senses
 from model.config import WaveCoreConfig
 
 
-def lacking(model: WaveCoreConfig) -> tuple[str, ...]:
-    """Senses of a model that no robot of `//edge:run` has: their state is all."""
-    return tuple(senses.shapes(model))
-
-
-def require(model: WaveCoreConfig, built: BuiltPackage, environment: str) -> None:
-    """Refuses to evaluate a package on a robot that lacks one of its senses.
+def require(model: WaveCoreConfig, environment: str) -> None:
+    """Refuses to train what no robot of `//edge:run` can be driven by.
 
     Args:
-        model: what the package holds.
-        built: the package.
-        environment: kind of simulated robot.
+        model: what is to be trained.
+        environment: kind of simulated robot that is to evaluate it.
 
     Raises:
-        BlindRobotError: the package reads more than the robot's state.
+        BlindRobotError: the model reads more than the robot's state.
     """
-    if names := lacking(model):
+    if names := tuple(senses.shapes(model)):
         raise BlindRobotError(
-            f"{built.folder}: expected a robot with {' and '.join(names)} to evaluate"
-            f" the package on, got {environment}, which has its state alone; the"
-            " package is whole, not blessed and not published; train with --nosenses"
-            " to evaluate what the state is enough for"
+            f"dataset: expected a robot with {' and '.join(names)} to evaluate the"
+            f" model on, got {environment}, which has its state alone; train with"
+            " --nosenses, if the state is enough for the tasks, or on another dataset"
         )

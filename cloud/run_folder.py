@@ -143,6 +143,12 @@ def open_run(
     return _start(parent, key, settings, started_at)
 
 
+def make_folders(folder: Path) -> None:
+    """Makes what every run's folder has in it."""
+    for name in ("checkpoints", "export", "logs"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+
+
 def require_space(folder: Path, size_bytes: int) -> None:
     """Checks, before time is spent, that a run's files will fit.
 
@@ -198,8 +204,7 @@ def _start(
         lock_fd = _lock(folder)
         if lock_fd is None:
             continue
-        for name in ("checkpoints", "export", "logs"):
-            (folder / name).mkdir()
+        make_folders(folder)
         content = {
             "schema_version": SCHEMA_VERSION,
             "identity": key,
@@ -215,17 +220,31 @@ def _start(
     )
 
 
-def _identity_of(folder: Path) -> str | None:
-    """The identity written when the run started; None when it is no run."""
-    found = _told(folder).get("identity")
+def told_identity(raw: bytes) -> str | None:
+    """The identity written in a run.json when the run started; None when it is none."""
+    found = _parsed(raw).get("identity")
     return found if isinstance(found, str) else None
+
+
+def _identity_of(folder: Path) -> str | None:
+    try:
+        return told_identity((folder / "run.json").read_bytes())
+    except OSError:
+        return None
 
 
 def _told(folder: Path) -> Mapping[str, object]:
     """What run.json says; nothing when it is no run."""
     try:
-        content = canonical_json.decode((folder / "run.json").read_bytes())
-    except (OSError, RldsError):
+        return _parsed((folder / "run.json").read_bytes())
+    except OSError:
+        return {}
+
+
+def _parsed(raw: bytes) -> Mapping[str, object]:
+    try:
+        content = canonical_json.decode(raw)
+    except RldsError:
         return {}
     return content if isinstance(content, dict) else {}
 

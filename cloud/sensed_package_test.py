@@ -11,7 +11,7 @@ from cloud import (
     job_data,
     mesh,
     package_build,
-    robot_senses,
+    train_job,
     trained_model,
 )
 from cloud.errors import BlindRobotError
@@ -37,6 +37,7 @@ def settings(folder, **changes):
         train=train_tiny.config(2, **changes).for_platform("cpu"),
         mesh=MeshShape(1),
         cache_folder=folder / "cache",
+        environment="metaworld",
     )
 
 
@@ -102,13 +103,15 @@ def test_model_of_a_sensing_package_is_known_again_from_it(packaged):
     assert again.config == model.config
 
 
-def test_robot_without_senses_does_not_evaluate_a_package_that_reads_them(packaged):
-    data, *_, built = packaged
-    with pytest.raises(BlindRobotError, match=r"image and audio_mel.*got metaworld"):
-        robot_senses.require(data.model, built, "metaworld")
-    assert verify.intact_package(built.folder, TARGET).digest == built.digest
-    blind = dataclasses.replace(data.model, image_height=0, image_width=0, audio_size=0)
-    robot_senses.require(blind, built, "metaworld")
+def test_what_no_robot_here_perceives_is_refused_before_a_shard_is_read(tmp_path):
+    told = settings(tmp_path)
+    for shard in (tmp_path / "version").rglob("*.tfrecord"):
+        shard.write_bytes(b"torn")
+    with pytest.raises(BlindRobotError, match=r"image and audio_mel.*--nosenses") as e:
+        train_job.follow(told)
+    assert "got metaworld" in str(e.value)
+    assert not told.cache_folder.exists()
+    job_data.require_trainable(settings(tmp_path, senses=False))
 
 
 def test_nosenses_trains_on_the_state_alone(tmp_path):

@@ -6,7 +6,7 @@
 Without flags it trains on a data set of simulated episodes that Bazel builds, and
 keeps everything in ~/.local/share/continuon. The job ends with exit code 0 whatever
 the verdict; only a blessed package is published. The same command continues a run
-that was killed.
+that was killed, with a bucket as the store (--store=gs://...) on any machine.
 
 Several machines train together when each runs the same command with its place, and a
 store that all of them see:

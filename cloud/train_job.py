@@ -7,6 +7,7 @@ hands to the next.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,7 @@ from cloud import (
     package_build,
     processes,
     report,
-    robot_senses,
+    run_copy,
     run_folder,
     training,
 )
@@ -60,18 +61,17 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     """
     began_s = time.monotonic()
     place = job_place.open_place(settings)
+    processes.require_shared(place.family_folder)
+    job_data.require_trainable(settings)
     data = job_data.open_data(settings)
     _say(console, f"dataset   {settings.dataset_name} ({data.size_text})")
-    if names := robot_senses.lacking(data.model):
-        _say(console, f"senses    {', '.join(names)}; trained, packaged, not evaluated")
-    folder = _open_run(settings, place, data, started)
+    folder = _open_run(settings, place, data, started, console)
     processes.share_path(folder.checkpoints)
     _say(console, _run_text(folder))
     history = LossHistory(folder.path / "losses.jsonl")
-    fitted = _fit(settings, data, folder, history, console)
+    fitted = _fit(settings, place, data, folder, history, console)
     built = _package(settings, place, data, folder, fitted, history)
     _say(console, f"package   {built.digest[:12]}, {built.size_bytes / 1e6:.1f} MB")
-    robot_senses.require(data.model, built, settings.environment)
     trials = job_evaluation.of_run(settings, data.tasks, data.manifest, folder, console)
     points = history.points
     built, choice = trials.settled(built)
@@ -106,9 +106,11 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
         state_dir=settings.state_dir,
     )
     _write_report(settings, data, folder, outcome, points, samples)
+    if not place.local:
+        run_copy.keep_results(place.store, _copy(settings, folder), folder.path)
     folder.finish({"verdict": decision.verdict.value, "published": published})
     if not place.local:
-        _upload(settings, place, folder)
+        run_copy.keep_end(place.store, _copy(settings, folder), folder.path)
     folder.close()
     return outcome
 
@@ -119,28 +121,49 @@ def follow(settings: JobSettings) -> None:
     Raises:
         CloudError, ModelError, RldsError: one cause each, one line.
     """
+    processes.require_shared(None)
+    job_data.require_trainable(settings)
     data = job_data.open_data(settings)
     _train(settings, data, processes.share_path(None), lambda progress: None)
 
 
 def _open_run(
-    settings: JobSettings, place: Place, data: Data, started: datetime
+    settings: JobSettings,
+    place: Place,
+    data: Data,
+    started: datetime,
+    console: Console,
 ) -> RunFolder:
+    decided: dict[str, object] = {
+        "family": settings.family,
+        "target": TARGET,
+        "dataset_manifest": data.manifest,
+        "tasks": list(data.tasks),
+        "training_config": _decisive(settings),
+        "action_minimum": settings.action_minimum,
+        "action_maximum": settings.action_maximum,
+        "code_commit": settings.code_commit,
+    }
+    if not place.local:
+        run_copy.fetch(
+            place.store,
+            settings.family,
+            place.family_folder,
+            run_folder.identity(decided),
+            lambda line: _say(console, line),
+            settings.resume,
+        )
     return run_folder.open_run(
         place.family_folder,
-        {
-            "family": settings.family,
-            "target": TARGET,
-            "dataset_manifest": data.manifest,
-            "tasks": list(data.tasks),
-            "training_config": _decisive(settings),
-            "action_minimum": settings.action_minimum,
-            "action_maximum": settings.action_maximum,
-            "code_commit": settings.code_commit,
-        },
+        decided,
         started.astimezone(UTC).strftime(run_folder.STARTED_FORMAT),
         settings.resume,
     )
+
+
+def _copy(settings: JobSettings, folder: RunFolder) -> str:
+    """Where a run's copy lies in a store that is not on this machine."""
+    return f"{settings.family}/{folder.run_id}"
 
 
 def _decisive(settings: JobSettings) -> dict[str, object]:
@@ -152,12 +175,14 @@ def _decisive(settings: JobSettings) -> dict[str, object]:
 
 def _fit(
     settings: JobSettings,
+    place: Place,
     data: Data,
     folder: RunFolder,
     history: LossHistory,
     console: Console,
 ) -> FitResult:
     total = settings.train.steps
+    keep = functools.partial(run_copy.keep, place.store, _copy(settings, folder))
     with (
         WorkProgress(console, "train", total, "steps") as shown,
         metrics.EventFile(folder.tensorboard, folder.continued) as events,
@@ -175,6 +200,7 @@ def _fit(
             folder.checkpoints,
             on_progress,
             lambda line: _say(console, line),
+            on_checkpoint=None if place.local else keep,
         )
 
 
@@ -184,9 +210,10 @@ def _train(
     saved: Path,
     on_progress: Callable[[Progress], None],
     on_note: Callable[[str], None] = lambda line: None,
+    on_checkpoint: Callable[[Path], None] | None = None,
 ) -> FitResult:
-    """What every process of a run does alike."""
-    return training.fit(
+    """What every process of a run does alike; they part when it is done."""
+    fitted = training.fit(
         data.train_steps,
         data.held_out_steps,
         settings.train,
@@ -196,7 +223,11 @@ def _train(
         mesh=mesh.make(settings.mesh, jax.devices()),
         profile=settings.profile,
         profile_dir=saved.parent / "tensorboard",
+        on_checkpoint=on_checkpoint,
     )
+    # The model is whole on this process's own device: the rest needs no other.
+    processes.leave()
+    return fitted
 
 
 def _package(
@@ -328,15 +359,6 @@ def _write_report(
         )
     )
     durable_file.write(folder.report, page.encode())
-
-
-def _upload(settings: JobSettings, place: Place, folder: RunFolder) -> None:
-    """Copies the run's results to a store that is not on this machine."""
-    for path in sorted(folder.path.rglob("*")):
-        inside = path.relative_to(folder.path)
-        if path.is_file() and path.name != ".lock" and inside.parts[0] != "logs":
-            name = f"{settings.family}/{folder.run_id}/{inside.as_posix()}"
-            place.store.put(name, path.read_bytes())
 
 
 def _run_text(folder: RunFolder) -> str:

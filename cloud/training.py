@@ -115,6 +115,7 @@ def fit(
     mesh: Mesh | None = None,
     profile: ProfileRange | None = None,
     profile_dir: Path | None = None,
+    on_checkpoint: Callable[[Path], None] | None = None,
 ) -> FitResult:
     """Trains to `config.steps`, from the newest checkpoint in `checkpoint_dir`.
 
@@ -133,6 +134,8 @@ def fit(
         mesh: the devices; default: the first alone.
         profile: steps to trace, None for none.
         profile_dir: where the trace goes; default: beside the checkpoints.
+        on_checkpoint: given the folder of each checkpoint once it is on disk, while
+            training waits; None lets training go on meanwhile.
 
     Raises:
         DatasetError: there are fewer steps than a window has; nothing was trained.
@@ -154,7 +157,9 @@ def fit(
     )
     trainer = Trainer(train, held_out, config, mesh, make_model)
     profiler = Profiler(profile, profile_dir or checkpoint_dir.parent / "profile")
-    with checkpoints.Checkpoints(checkpoint_dir, trainer.identity, on_note) as saved:
+    with checkpoints.Checkpoints(
+        checkpoint_dir, trainer.identity, on_note, on_whole=on_checkpoint
+    ) as saved:
         run = _Run(trainer, windows, saved, profiler, began_s, on_progress)
         return run.to_the_end()
 

@@ -6,7 +6,10 @@ Source of the form: the proto `feature.proto` of tensorflow_datasets 4.9, as
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+from rlds.errors import DatasetFolderError
 from rlds.spec import EpisodeSpec, Field
 
 type Json = dict[str, object]
@@ -23,6 +26,40 @@ def features_json(spec: EpisodeSpec) -> bytes:
         "sequence": {"feature": _steps(spec.step_fields()), "length": _ANY_LENGTH},
     }
     return json.dumps(_dictionary(features), indent=4, sort_keys=True).encode() + b"\n"
+
+
+def read_spec(raw: bytes, source: str | Path) -> EpisodeSpec:
+    """Returns the sizes that a `features.json` tells, before any episode is read.
+
+    Args:
+        raw: its content.
+        source: where it lies, for the error.
+
+    Raises:
+        DatasetFolderError: it is not what `features_json` writes.
+    """
+    try:
+        steps = _inside(json.loads(raw))["steps"]["sequence"]["feature"]
+        observed = _inside(_inside(steps)["observation"])
+        return EpisodeSpec(
+            state_size=_size(observed["state"]),
+            action_size=_size(_inside(steps)["action"]),
+            image="image" in observed,
+            audio_size=_size(observed["audio_mel"]) if "audio_mel" in observed else 0,
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
+        raise DatasetFolderError(
+            source, "the fields of episodes", "other bytes", "curate the dataset again"
+        ) from e
+
+
+def _inside(dictionary: Any) -> Any:  # noqa: ANN401 - JSON has no types
+    return dictionary["featuresDict"]["features"]
+
+
+def _size(tensor: Any) -> int:  # noqa: ANN401 - JSON has no types
+    (size,) = tensor["tensor"]["shape"]["dimensions"]
+    return int(size)
 
 
 def _steps(fields: Sequence[Field]) -> Json:

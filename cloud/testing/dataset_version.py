@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rlds import canonical_json, example_codec, tfrecord
+from rlds import canonical_json, example_codec, tfds_directory, tfrecord
 from rlds import manifest as manifest_format
 from rlds.episode import Episode
 from rlds.manifest import EpisodeEntry, Manifest, Shard
@@ -56,6 +56,8 @@ def write_framed(
         drops={},
         statistics={},
     )
+    first = next(e for shards in splits.values() for shard in shards for e, _ in shard)
+    tfds_directory.write_info(folder, "small", first.spec, described)
     (folder / "manifest.json").write_bytes(manifest_format.encode(manifest))
     return manifest
 

@@ -46,6 +46,7 @@ def train(
     on_progress: Callable[[training.Progress], None] = lambda progress: None,
     on_note: Callable[[str], None] = print,
     mesh: Mesh | None = None,
+    on_checkpoint: Callable[[Path], None] | None = None,
     **changes: object,
 ) -> training.FitResult:
     """Trains on twelve small episodes."""
@@ -58,6 +59,7 @@ def train(
         on_progress,
         on_note,
         mesh=mesh,
+        on_checkpoint=on_checkpoint,
     )
 
 

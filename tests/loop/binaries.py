@@ -10,7 +10,9 @@ def root() -> Path:
     return Path(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
 
 
-def start(program: str, *arguments: str) -> "subprocess.Popen[str]":
+def start(
+    program: str, *arguments: str, cwd: Path | None = None
+) -> "subprocess.Popen[str]":
     """Starts a binary, in a process group of its own."""
     return subprocess.Popen(
         [str(root() / program), *arguments],
@@ -19,6 +21,7 @@ def start(program: str, *arguments: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        cwd=cwd,
     )
 
 

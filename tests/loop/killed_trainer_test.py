@@ -6,8 +6,13 @@ import re
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from release import gcs_testing
+from release.gcs_testing import Bucket
 from tests.loop import binaries
 
 DATASET = "cloud/demo/dataset"
@@ -55,13 +60,52 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
     expected = json.loads((whole / "summary.json").read_bytes())
     assert expected["resumed_from"] is None
 
-    kill_after_a_checkpoint(killed, dataset)
+    kill_after(
+        killed,
+        flags(killed, dataset),
+        lambda: any(
+            path.name.isdigit()
+            for run in runs(killed)
+            for path in (run / "checkpoints").glob("*")
+        ),
+    )
+    assert all(not (run / "finished.json").exists() for run in runs(killed))
     binaries.run("cloud/train", *flags(killed, dataset))
     found = json.loads((killed / "summary.json").read_bytes())
     assert 0 < found["resumed_from"] < STEPS
     assert found["package_digest"] == expected["package_digest"]
     assert found["held_out_loss"] == expected["held_out_loss"]
     assert len(list(runs(killed))) == 1
+
+
+def test_another_machine_goes_on_where_the_bucket_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine is a home folder here: nothing of the first is left on the second.
+
+    That the numbers are those of a run that nobody disturbs is tested in
+    `cloud/run_copy_test.py`.
+    """
+    given = [*flags(tmp_path, copy_of_dataset(tmp_path)), "--store=gs://bucket/robots"]
+    with gcs_testing.serving() as bucket:
+        monkeypatch.setenv("HOME", str(tmp_path / "first"))
+        kill_after(tmp_path, given, lambda: bool(kept(bucket)))
+        newest = max(kept(bucket))
+        shutil.rmtree(tmp_path / "first")
+        monkeypatch.setenv("HOME", str(tmp_path / "second"))
+        printed = kill_after(tmp_path, given, lambda: STEPS in kept(bucket))
+    assert f"at step {newest} from gs://bucket/robots" in printed
+    (run,) = (tmp_path / "second" / ".cache/continuon/runs/wavecore").iterdir()
+    told = [json.loads(x) for x in (run / "losses.jsonl").read_text().splitlines()[1:]]
+    assert {point["step"] for point in told} == set(range(100, STEPS + 1, 100))
+    assert f"{run} continues" in printed
+
+
+def kept(bucket: Bucket) -> set[int]:
+    """Steps whose checkpoints are complete in the bucket."""
+    place = r".*/wavecore/[^/]+/checkpoints/(\d+)/checkpoint_manifest\.json"
+    found = (re.fullmatch(place, name) for name in list(bucket.objects))
+    return {int(match[1]) for match in found if match}
 
 
 def assert_shows_progress(printed: str) -> None:
@@ -71,23 +115,19 @@ def assert_shows_progress(printed: str) -> None:
     assert re.search(line, printed, re.MULTILINE), printed
 
 
-def kill_after_a_checkpoint(folder: Path, dataset: Path) -> None:
-    """Starts the job and kills it as soon as a checkpoint is whole."""
-    process = binaries.start("cloud/train", *flags(folder, dataset))
+def kill_after(folder: Path, given: list[str], saved: Callable[[], bool]) -> str:
+    """Starts the job, kills it as soon as it has saved, returns what it printed."""
+    process = binaries.start("cloud/train", *given)
     deadline_s = time.monotonic() + TIMEOUT_S
-    while not any(
-        path.name.isdigit()
-        for run in runs(folder)
-        for path in (run / "checkpoints").glob("*")
-    ):
+    while not saved():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    printed, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not (folder / "summary.json").exists()
-    assert all(not (run / "finished.json").exists() for run in runs(folder))
+    return printed
 
 
 def runs(folder: Path) -> list[Path]:
@@ -105,6 +145,9 @@ def test_changed_shard_is_refused_before_training(tmp_path: Path) -> None:
     line = binaries.refuse("cloud/train", *flags(tmp_path, dataset))
     assert shard.name in line
     assert runs(tmp_path) == []
+    too_large = ["--batch_size=1000000", "--accumulation_steps=1"]
+    line = binaries.refuse("cloud/train", *flags(tmp_path, dataset), *too_large)
+    assert "GB of memory" in line, "memory is asked about before shards are read"
 
 
 def test_absent_dataset_is_one_line(tmp_path: Path) -> None:
