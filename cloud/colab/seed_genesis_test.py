@@ -139,7 +139,6 @@ def test_no_clone_and_no_address_is_one_error_before_anything_else(
     assert not (tmp_path / "work").exists()
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is needed to clone")
 def test_clone_is_made_and_demo_episodes_become_a_verified_package_in_a_folder(
     tmp_path: Path,
     kernel: str,
