@@ -85,17 +85,6 @@ def unchanged(action_size: int) -> Actuation:
     return Actuation(np.ones(action_size), 0)
 
 
-def halfway(actuation: Actuation) -> Actuation:
-    """What serves the known robot and one that only moves further alike.
-
-    Told less, the other moves as the known one does, and no observation tells the two
-    apart, so what each is told must be the same. At the square root of the gain the
-    other moves too far, and the known one not far enough, by the same factor. Gains
-    below 1 count as 1: told more, the known robot would overshoot.
-    """
-    return Actuation(np.sqrt(np.maximum(actuation.gain, 1.0)), 0)
-
-
 def response(known: Moves) -> Response:
     """The response of the known robot, by ridge regression.
 

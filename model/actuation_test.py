@@ -77,13 +77,6 @@ def test_other_robot_told_what_is_imagined_moves_as_it_is_imagined():
     )
 
 
-def test_halfway_both_robots_are_off_by_the_same_factor():
-    other = actuation.Actuation(np.array([4.0, 1.0, 0.5]), 3)
-    found = actuation.halfway(other)
-    np.testing.assert_allclose(found.gain, [2.0, 1.0, 1.0])
-    assert found.latency_steps == 0
-
-
 def test_unchanged_robot_imagines_what_it_lived():
     states, commands = episodes(3).states[0], episodes(3).commands[0]
     seen, asked = actuation.commanded(actuation.unchanged(3), states, commands)

@@ -153,7 +153,12 @@ class Learner:
     def kinds(
         self, random: np.random.Generator, lived: Sequence[replay.Memory]
     ) -> list[Sequence[replay.Memory]]:
-        """Kinds of memories, an equal share of each, which the robot replays."""
+        """Kinds of memories, an equal share of each, which the robot replays.
+
+        Where only the arm has changed, no observation tells the robots apart before
+        the arm has moved. Both are then told the same, at the pace that suits the
+        changed one, and the known one moves slowly.
+        """
         changed = self._calibrated(random, lived)
         if changed is not None:
             # The sensors' scale would show as a gain, so it is turned back first.
@@ -165,8 +170,16 @@ class Learner:
         if not moved.latency_steps and moved.gain.max() > FURTHER:
             # What an operator asks of such an arm does not say how far it moves, and
             # a few episodes of it are learned by heart.
-            return [replay.moved_by(self._known, actuation.halfway(moved))]
-        return [lived, self._known]
+            further = moved._replace(gain=np.maximum(moved.gain, 1.0))
+            return [
+                replay.moved_by(self._known, further),
+                self._at_pace(1 / further.gain),
+            ]
+        return [lived, self._at_pace(replay.pace_of(lived, self._known))]
+
+    def _at_pace(self, told: np.ndarray) -> Sequence[replay.Memory]:
+        """What is known, of a robot that is told so much of each command [a]."""
+        return replay.slowed(self._known, told, self._response.heard)
 
     def _calibrated(
         self, random: np.random.Generator, lived: Sequence[replay.Memory]
@@ -178,7 +191,7 @@ class Learner:
         sensors that changed, and what would be imagined is no robot that there is.
         """
         nothing = self.no_deltas()
-        lived = replay.at_pace_of(self._known, lived)
+        lived = replay.at_full_pace(lived, replay.pace_of(lived, self._known))
         count = CALIBRATION_UPDATES * functions.REPLAY_WINDOWS
         cut = replay.windows(random, [lived], count, functions.REPLAY_STEPS)
         cut["next_weight"] = np.zeros_like(cut["next_weight"])

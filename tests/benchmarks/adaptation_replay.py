@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model import actuation, imagined
+from model import actuation, imagined, pace
 from model.wavecore import WaveCore
 from rlds.episode import Episode
 
@@ -80,24 +80,55 @@ def moved_by(known: Sequence[Memory], moved: actuation.Actuation) -> list[Memory
     return changed
 
 
-def at_pace_of(known: Sequence[Memory], lived: Sequence[Memory]) -> list[Memory]:
+def pace_of(lived: Sequence[Memory], known: Sequence[Memory]) -> np.ndarray:
+    """How large the actions [a] that were lived are beside those of the known robot.
+
+    1 where they are no smaller, or where there are none.
+    """
+    used, most = (
+        np.quantile(
+            np.abs(np.concatenate([x.actions for x in memories])), _MOST, axis=0
+        )
+        for memories in (lived, known)
+    )
+    slower = (used > 0) & (used < most)
+    return np.where(slower, used / np.where(most > 0, most, 1.0), 1.0)
+
+
+def at_full_pace(lived: Sequence[Memory], told: np.ndarray) -> list[Memory]:
     """What was lived, with actions as large as those of the known robot.
 
     An operator who is careful asks for less in every situation. That is no fault of
     the sensors, and a calibration must not be bent to explain it.
+
+    Args:
+        lived: what an operator showed.
+        told: at what pace [a], see `pace_of`.
     """
-    most, used = (
-        np.quantile(
-            np.abs(np.concatenate([x.actions for x in memories])), _MOST, axis=0
-        )
-        for memories in (known, lived)
-    )
-    slower = (used > 0) & (used < most)
-    pace = np.where(slower, used / np.where(most > 0, most, 1.0), 1.0)
     return [
-        one._replace(actions=np.float32(np.clip(one.actions / pace, -1.0, 1.0)))
+        one._replace(actions=np.float32(np.clip(one.actions / told, -1.0, 1.0)))
         for one in lived
     ]
+
+
+def slowed(
+    known: Sequence[Memory], told: np.ndarray, moves_arm: np.ndarray
+) -> list[Memory]:
+    """Memories of the robot as it was as those of one that is told less.
+
+    Args:
+        known: at full pace.
+        told: the part [a] of each command that is told.
+        moves_arm: which commands [a] move the robot, and so decide how fast it is.
+    """
+    speed = float(told[moves_arm].mean()) if moves_arm.any() else 1.0
+    repeats = pace.repeated([one.states for one in known])
+    changed = []
+    for one in known:
+        states, actions = pace.slowed(told, speed, repeats, one.states, one.actions)
+        _, executed = pace.slowed(told, speed, repeats, one.states, one.executed)
+        changed.append(Memory(states, actions, one.task, executed))
+    return changed
 
 
 def windows(

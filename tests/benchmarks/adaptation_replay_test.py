@@ -100,7 +100,9 @@ def test_careful_operator_is_brought_to_the_pace_of_the_known_robot():
     known = [random_memory(60, seed) for seed in (1, 2)]
     half = np.array([0.5, 1.0], np.float32)
     careful = [one._replace(actions=one.actions * half) for one in known]
-    for one, same in zip(known, replay.at_pace_of(known, careful), strict=True):
+    told = replay.pace_of(careful, known)
+    np.testing.assert_allclose(told, half, rtol=1e-5)
+    for one, same in zip(known, replay.at_full_pace(careful, told), strict=True):
         np.testing.assert_allclose(same.actions, one.actions, rtol=1e-5)
         np.testing.assert_array_equal(same.states, one.states)
 
@@ -109,5 +111,25 @@ def test_operator_who_asks_for_more_or_nothing_is_taken_at_his_word():
     known = [random_memory(60, 1)]
     for factor in (1.0, np.array([1.2, 0.0], np.float32)):
         lived = [known[0]._replace(actions=np.clip(known[0].actions * factor, -1, 1))]
-        (same,) = replay.at_pace_of(known, lived)
-        np.testing.assert_allclose(same.actions, lived[0].actions, rtol=1e-6)
+        np.testing.assert_array_equal(replay.pace_of(lived, known), 1)
+
+
+def test_slowed_memories_take_as_long_as_the_commands_that_move_the_arm_say():
+    known = [random_memory(steps, steps) for steps in (6, 4)]
+    told = np.array([0.5, 1.0])
+    for one, slow in zip(
+        known, replay.slowed(known, told, np.array([True, False])), strict=True
+    ):
+        assert len(slow.actions) == len(slow.executed) == 2 * len(one.actions)
+        np.testing.assert_allclose(slow.actions[::2] / told, one.actions, rtol=1e-6)
+        np.testing.assert_allclose(slow.executed[::2] / told, one.executed, rtol=1e-6)
+        np.testing.assert_array_equal(slow.states[::2], one.states)
+        np.testing.assert_array_equal(slow.task, one.task)
+
+
+def test_memories_at_full_pace_are_what_was_lived():
+    known = [random_memory(6, 1)]
+    for moves_arm in (np.array([True, True]), np.array([False, False])):
+        (same,) = replay.slowed(known, np.ones(2), moves_arm)
+        np.testing.assert_array_equal(same.states, known[0].states)
+        np.testing.assert_array_equal(same.actions, known[0].actions)

@@ -1,0 +1,72 @@
+"""Slower memories are those of a robot that is told less."""
+
+import numpy as np
+import pytest
+
+from model import errors, pace
+
+SPEED = np.array([0.1, -0.05], np.float32)
+"""What a full command moves each channel by."""
+
+
+def lived(actions, repeats=True):
+    """Places of an arm whose commands are speeds, and the places one step before."""
+    places = np.concatenate([np.zeros((1, 2)), np.cumsum(actions * SPEED, axis=0)])
+    places = places.astype(np.float32)
+    before = np.concatenate([places[:1], places[:-1]])
+    return np.concatenate([places, before], axis=1) if repeats else places
+
+
+def commands(steps, seed=0):
+    random = np.random.default_rng(seed)
+    return random.uniform(-1, 1, (steps, 2)).astype(np.float32)
+
+
+def test_what_repeats_is_found_and_what_stands_still_is_not():
+    still = np.ones((9, 1), np.float32)
+    states = [
+        np.concatenate([lived(commands(8, seed)), still, still], axis=1)
+        for seed in (1, 2)
+    ]
+    found = pace.repeated(states)
+    assert found.channels.tolist() == [2, 3]
+    assert found.sources.tolist() == [0, 1]
+
+
+def test_robot_told_half_lives_what_is_imagined_for_it():
+    actions = np.repeat(commands(6), 2, axis=0)  # each command twice, to halve exactly
+    states = lived(actions)
+    repeats = pace.repeated([states])
+    half = np.full(2, 0.5, np.float32)
+    seen, asked = pace.slowed(half, 0.5, repeats, states, actions)
+    assert seen.dtype == states.dtype and asked.dtype == actions.dtype
+    np.testing.assert_allclose(lived(asked), seen, atol=1e-6)
+
+
+def test_full_pace_is_what_was_lived():
+    actions = commands(7)
+    states = lived(actions)
+    same = pace.slowed(np.ones(2), 1.0, pace.repeated([states]), states, actions)
+    np.testing.assert_array_equal(same[0], states)
+    np.testing.assert_array_equal(same[1], actions)
+
+
+@pytest.mark.parametrize("speed", [0.3, 0.55, 0.9])
+def test_slow_episode_ends_where_the_fast_one_does(speed):
+    actions = commands(11)
+    states = lived(actions, repeats=False)
+    seen, asked = pace.slowed(
+        np.full(2, speed), speed, pace.repeated([states]), states, actions
+    )
+    assert len(seen) == len(asked) + 1 == int(np.ceil(11 / speed)) + 1
+    np.testing.assert_allclose(seen[0], states[0])
+    np.testing.assert_allclose(seen[-1], states[-1], atol=1e-6)
+
+
+def test_episode_or_pace_of_another_shape_is_refused():
+    states, actions = lived(commands(4)), commands(4)
+    nothing = pace.repeated([states])
+    with pytest.raises(errors.ShapeMismatchError, match="states, pace"):
+        pace.slowed(np.ones(2), 1.0, nothing, states[:-1], actions)
+    with pytest.raises(errors.ShapeMismatchError, match="states, pace"):
+        pace.slowed(np.ones(3), 1.0, nothing, states, actions)
