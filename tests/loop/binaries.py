@@ -1,6 +1,7 @@
 """Runs the project's real binaries as a user does: flags in, exit code out."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,17 @@ from pathlib import Path
 def root() -> Path:
     """Folder that holds the binaries, as Bazel lays them out for a test."""
     return Path(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
+
+
+def copy_of_dataset(folder: Path) -> Path:
+    """The demo dataset as plain files; a sandbox shows it as links to elsewhere."""
+    dataset, copy = root() / "cloud/demo/dataset", folder / "dataset"
+    for path in dataset.rglob("*"):
+        if path.is_file():
+            target = copy / path.relative_to(dataset)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    return copy
 
 
 def start(

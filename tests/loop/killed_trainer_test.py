@@ -15,21 +15,9 @@ from release import gcs_testing
 from release.gcs_testing import Bucket
 from tests.loop import binaries
 
-DATASET = "cloud/demo/dataset"
 TIMEOUT_S = 120.0
 STEPS = 1000
 """Ten times the steps to the first checkpoint, after which the job is killed."""
-
-
-def copy_of_dataset(folder: Path) -> Path:
-    """The demo dataset as plain files; a sandbox shows it as links to elsewhere."""
-    copy = folder / "dataset"
-    for path in (binaries.root() / DATASET).rglob("*"):
-        if path.is_file():
-            target = copy / path.relative_to(binaries.root() / DATASET)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-    return copy
 
 
 def flags(folder: Path, dataset: Path) -> list[str]:
@@ -55,7 +43,7 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
-    dataset = copy_of_dataset(tmp_path)
+    dataset = binaries.copy_of_dataset(tmp_path)
     assert_shows_progress(binaries.run("cloud/train", *flags(whole, dataset)))
     expected = json.loads((whole / "summary.json").read_bytes())
     assert expected["resumed_from"] is None
@@ -86,7 +74,10 @@ def test_another_machine_goes_on_where_the_bucket_says(
     That the numbers are those of a run that nobody disturbs is tested in
     `cloud/run_copy_test.py`.
     """
-    given = [*flags(tmp_path, copy_of_dataset(tmp_path)), "--store=gs://bucket/robots"]
+    given = [
+        *flags(tmp_path, binaries.copy_of_dataset(tmp_path)),
+        "--store=gs://bucket/robots",
+    ]
     with gcs_testing.serving() as bucket:
         monkeypatch.setenv("HOME", str(tmp_path / "first"))
         kill_after(tmp_path, given, lambda: bool(kept(bucket)))
@@ -137,7 +128,7 @@ def runs(folder: Path) -> list[Path]:
 
 
 def test_changed_shard_is_refused_before_training(tmp_path: Path) -> None:
-    dataset = copy_of_dataset(tmp_path)
+    dataset = binaries.copy_of_dataset(tmp_path)
     shard = min(dataset.rglob("shard-*"))
     raw = bytearray(shard.read_bytes())
     raw[len(raw) // 2] ^= 1

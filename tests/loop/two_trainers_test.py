@@ -14,7 +14,7 @@ TIMEOUT_S = 240.0
 def flags(store: str, index: int, address: str, folder: Path) -> list[str]:
     """A small run as the process `index` of two, with too few episodes to publish."""
     return [
-        f"--dataset={binaries.root() / 'cloud/demo/dataset'}",
+        f"--dataset={binaries.copy_of_dataset(folder)}",
         f"--store={store}",
         "--process_count=2",
         f"--process_index={index}",
