@@ -34,11 +34,14 @@ _SPEC = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "URI or folder of the new version, …/<dataset>/vX.Y.Z.",
+    "URI or folder of the new version, …/<dataset>/vX.Y.Z as in the spec.",
     required=True,
 )
 _CODE_COMMIT = flags.DEFINE_string(
-    "code_commit", "unknown", "Commit of the code that curates, for the manifest."
+    "code_commit",
+    None,
+    "Commit of the code that curates, for the manifest. Default: what git says of the "
+    "checkout, or the commit in the version that already stands there.",
 )
 _CREATED_AT = flags.DEFINE_string(
     "created_at",

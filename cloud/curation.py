@@ -7,7 +7,13 @@ import warnings
 
 import rich.console
 
-from cloud import curated_folder, curation_plan, curation_spec, output_folder
+from cloud import (
+    build_facts,
+    curated_folder,
+    curation_plan,
+    curation_spec,
+    output_folder,
+)
 from cloud.curated_folder import Origin
 from cloud.curation_plan import Plan
 from cloud.curation_results import ShardResult
@@ -24,23 +30,32 @@ def curate(
     index_uri: str,
     spec_file: pathlib.Path,
     output_uri: str,
-    code_commit: str,
+    code_commit: str | None,
     created_at: str | None,
     workers: int,
     console: rich.console.Console,
 ) -> Manifest:
     """Builds the version beside its place and puts it there.
 
+    Without `code_commit` or `created_at` the version that stands there lends its own,
+    so that running a command again is no other content; a new one gets the checkout's
+    commit and the present time.
+
     Raises:
-        CurationSpecError: the spec makes no dataset of this index.
+        CurationSpecError: the spec makes no dataset of this index, or is of another
+            dataset or version than `output_uri` names.
         QueryError: the spec's predicate is refused.
         DatasetExistsError: another content stands at the output.
         ShardMismatchError: this version stands there, but a shard was changed.
     """
     spec = curation_spec.parse(spec_file.read_bytes(), str(spec_file))
+    curation_spec.require_place(spec, output_uri)
     index = snapshot.read(index_uri)
     planned = curation_plan.plan(index.rows, query.matching(index, spec.where), spec)
     existing = curated_folder.existing_manifest(output_uri)
+    if code_commit is None:
+        commit = build_facts.code_commit(build_facts.workspace())
+        code_commit = existing.code_commit if existing else commit
     if created_at is None:
         now = times.format_utc(datetime.datetime.now(datetime.UTC))
         created_at = existing.created_at if existing else now

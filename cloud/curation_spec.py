@@ -80,6 +80,20 @@ def parse(raw: bytes, where: str) -> CurationSpec:
     return spec
 
 
+def require_place(spec: CurationSpec, uri: str) -> None:
+    """Checks that a place is named after the dataset and version that go there.
+
+    Raises:
+        CurationSpecError: it is named otherwise.
+    """
+    wanted = f"{spec.dataset}/v{spec.version}"
+    if not uri.endswith(f"/{wanted}"):
+        raise CurationSpecError(
+            f"--output: expected a folder …/{wanted}, as the spec names dataset and "
+            f"version, got {uri}; correct the folder or the spec"
+        )
+
+
 def _check(spec: CurationSpec, where: str) -> None:
     if not _NAME.fullmatch(spec.dataset):
         raise CurationSpecError(

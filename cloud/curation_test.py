@@ -7,7 +7,7 @@ import pytest
 import rich.console
 import tensorflow_datasets as tfds
 
-from cloud import curation, ingestion
+from cloud import build_facts, curation, ingestion
 from cloud.errors import CurationSpecError, DatasetExistsError
 from cloud.index import build
 from cloud.testing.raw_robot import RawRobot, enrol
@@ -45,7 +45,13 @@ def world(tmp_path_factory):
 
 
 def _curate(
-    world, output, workers=1, raw=None, created_at="2026-02-01T00:00:00Z", **spec
+    world,
+    output,
+    workers=1,
+    raw=None,
+    created_at="2026-02-01T00:00:00Z",
+    code_commit="c0ffee",
+    **spec,
 ):
     spec_file = output.parent / "spec.json"
     spec_file.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +61,7 @@ def _curate(
         index_uri=(world / "index").as_uri(),
         spec_file=spec_file,
         output_uri=output.as_uri(),
-        code_commit="c0ffee",
+        code_commit=code_commit,
         created_at=created_at,
         workers=workers,
         console=rich.console.Console(file=io.StringIO()),
@@ -99,14 +105,14 @@ def test_a_version_holds_its_shards_manifest_and_tfds_files(version):
 
 def test_two_workers_write_the_same_bytes_as_one(world, version, tmp_path):
     _, place = version
-    _curate(world, tmp_path / "v1.0.0", workers=2)
-    assert _bytes(tmp_path / "v1.0.0") == _bytes(place)
+    _curate(world, tmp_path / "bench" / "v1.0.0", workers=2)
+    assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(place)
 
 
 def test_a_second_run_in_process_writes_the_same_bytes(world, version, tmp_path):
     _, place = version
-    _curate(world, tmp_path / "v1.0.0")
-    assert _bytes(tmp_path / "v1.0.0") == _bytes(place)
+    _curate(world, tmp_path / "bench" / "v1.0.0")
+    assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(place)
 
 
 def test_no_robots_day_stands_on_both_sides(version):
@@ -164,23 +170,36 @@ def test_tfds_opens_the_version(version):
 def test_running_again_finds_the_version_identical(world, version):
     manifest, place = version
     before = _bytes(place)
-    assert _curate(world, place, created_at=None) == manifest
+    assert _curate(world, place, created_at=None, code_commit=None) == manifest
     assert _bytes(place) == before
     assert _names(place.parent) == ["spec.json", "v1.0.0"]
 
 
+def test_a_new_version_names_the_commit_of_the_checkout(world, tmp_path, monkeypatch):
+    monkeypatch.delenv("BUILD_WORKSPACE_DIRECTORY", raising=False)
+    manifest = _curate(world, tmp_path / "bench" / "v1.0.0", code_commit=None)
+    assert manifest.code_commit == build_facts.UNVERSIONED
+
+
+@pytest.mark.parametrize("place", ["bench/v0.2.0", "x/v1.0.0", "v1.0.0", "bench"])
+def test_a_place_named_after_another_version_is_refused(world, tmp_path, place):
+    with pytest.raises(CurationSpecError, match=r"--output: .*…/bench/v1\.0\.0, as"):
+        _curate(world, tmp_path / "out" / place)
+    assert not (tmp_path / "out" / place).exists()
+
+
 def test_other_content_under_the_same_version_is_refused(world, tmp_path):
-    place = tmp_path / "v1.0.0"
+    place = tmp_path / "bench" / "v1.0.0"
     _curate(world, place)
     before = _bytes(place)
     with pytest.raises(DatasetExistsError, match="raise `version`"):
         _curate(world, place, where="true")
     assert _bytes(place) == before
-    assert _names(tmp_path) == ["spec.json", "v1.0.0"]
+    assert _names(tmp_path / "bench") == ["spec.json", "v1.0.0"]
 
 
 def test_running_again_over_a_changed_shard_names_it(world, tmp_path):
-    place = tmp_path / "v1.0.0"
+    place = tmp_path / "bench" / "v1.0.0"
     _curate(world, place)
     shard = place / "train" / "shard-00001.tfrecord"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\0")
@@ -196,24 +215,26 @@ def test_episodes_that_changed_since_they_were_indexed_are_dropped(world, tmp_pa
     cut.write_bytes(cut.read_bytes()[:-5])
     flipped.write_bytes(b"\0" + flipped.read_bytes()[1:])
     longer.write_bytes(longer.read_bytes() + b"\0")
-    manifest = _curate(world, tmp_path / "out" / "v1.0.0", raw=raw, where="true")
+    manifest = _curate(
+        world, tmp_path / "out" / "bench" / "v1.0.0", raw=raw, where="true"
+    )
     found = collections.Counter(manifest.drops.values())
     assert found == {"episode_missing": 1, "digest_mismatch": 3}
     assert len(manifest.episodes) == 9
-    manifest_format.verify_shards(manifest, tmp_path / "out" / "v1.0.0")
+    manifest_format.verify_shards(manifest, tmp_path / "out" / "bench" / "v1.0.0")
 
 
 def test_shards_that_lose_all_their_episodes_leave_no_gap(world, tmp_path):
     raw = tmp_path / "raw"
     _copy(world / "raw", raw)
     wide = {"train": 50, "val": 50}
-    whole = _curate(world, tmp_path / "a" / "v1.0.0", shards=wide)
+    whole = _curate(world, tmp_path / "a" / "bench" / "v1.0.0", shards=wide)
     lost = whole.episodes[0]
     path = next((raw / "rlds_v0").rglob(f"episode_id={lost.episode_id}"))
     (path / "episode.tfrecord").unlink()
-    manifest = _curate(world, tmp_path / "b" / "v1.0.0", raw=raw, shards=wide)
+    manifest = _curate(world, tmp_path / "b" / "bench" / "v1.0.0", raw=raw, shards=wide)
     assert len(manifest.splits[lost.split]) == len(whole.splits[lost.split]) - 1
-    builder = tfds.builder_from_directory(str(tmp_path / "b" / "v1.0.0"))
+    builder = tfds.builder_from_directory(str(tmp_path / "b" / "bench" / "v1.0.0"))
     total = sum(len(builder.as_dataset(split=split)) for split in manifest.splits)
     assert total == len(whole.episodes) - 1
 
@@ -221,13 +242,13 @@ def test_shards_that_lose_all_their_episodes_leave_no_gap(world, tmp_path):
 def test_no_readable_episode_leaves_nothing_on_disk(world, tmp_path):
     (tmp_path / "raw").mkdir()
     with pytest.raises(CurationSpecError, match="episode_missing"):
-        _curate(world, tmp_path / "out" / "v1.0.0", raw=tmp_path / "raw")
-    assert _names(tmp_path / "out") == ["spec.json"]
+        _curate(world, tmp_path / "out" / "bench" / "v1.0.0", raw=tmp_path / "raw")
+    assert _names(tmp_path / "out" / "bench") == ["spec.json"]
 
 
 def test_without_val_groups_there_is_no_val_split(world, tmp_path):
     split = _SPEC["split"] | {"val_groups": 0}
-    manifest = _curate(world, tmp_path / "v1.0.0", split=split)
+    manifest = _curate(world, tmp_path / "bench" / "v1.0.0", split=split)
     assert sorted(manifest.splits) == ["train"]
     assert len(manifest.episodes) == 12
 

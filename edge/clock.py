@@ -79,8 +79,12 @@ class SimulatedClock:
         self._now_ns += duration_ns
 
 
-def unix_ns_from_rfc3339(text: str) -> int:
+def unix_ns_from_rfc3339(text: str, source: str = "time") -> int:
     """Reads a time such as `2026-01-01T08:00:00Z` as nanoseconds since 1970.
+
+    Args:
+        text: the time.
+        source: where it was given, for errors, as `--sim_start`.
 
     Raises:
         BadTimeError: the text is no RFC 3339 time, or is not in UTC.
@@ -88,9 +92,9 @@ def unix_ns_from_rfc3339(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as e:
-        raise BadTimeError(_expected(text)) from e
+        raise BadTimeError(_expected(text, source)) from e
     if moment.tzinfo is None or moment.utcoffset() != UTC.utcoffset(None):
-        raise BadTimeError(_expected(text))
+        raise BadTimeError(_expected(text, source))
     whole_s = int(moment.replace(microsecond=0).timestamp())
     return whole_s * NS_PER_S + moment.microsecond * 1000
 
@@ -101,7 +105,8 @@ def rfc3339_from_unix_ns(unix_ns: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _expected(text: str) -> str:
+def _expected(text: str, source: str) -> str:
     return (
-        f"expected an RFC 3339 time in UTC such as 2026-01-01T08:00:00Z, got {text!r}"
+        f"{source}: expected an RFC 3339 time in UTC such as 2026-01-01T08:00:00Z, got "
+        f"{text!r}; correct it"
     )

@@ -5,6 +5,8 @@ observation, the task vector and the carried state are, and the step function mo
 them forward.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import safetensors
 
@@ -102,12 +104,21 @@ def open_policy(package: IntactPackage, form: str | None = None) -> PackagePolic
     if function is None:
         raise errors.StepFunctionError(
             f"{package.folder}: expected a function {name!r}, got "
-            f"{sorted(manifest.functions)}; export the package for this target"
+            f"{sorted(manifest.functions)}; {_forms_text(manifest.functions)}"
         )
     path = package.path(function.path)
     surfaces, carry = _read_tensors(package)
     step = StepFunction(path.read_bytes(), surfaces, str(path))
     return PackagePolicy(step, tuple(manifest.robot.tasks), carry, str(package.folder))
+
+
+def _forms_text(functions: Iterable[str]) -> str:
+    """Says which forms of its step a package has."""
+    prefix = f"{REQUIRED_FUNCTION}_"
+    forms = sorted(n.removeprefix(prefix) for n in functions if n.startswith(prefix))
+    if not forms:
+        return "its step has one form, which runs without --step"
+    return f"the forms of its step are {', '.join(forms)} (--step)"
 
 
 def _read_tensors(package: IntactPackage) -> tuple[dict[str, Vector], Vector]:

@@ -84,6 +84,12 @@ def test_form_that_a_package_does_not_have_is_refused_with_those_it_has(
     tiny_package.write_package(tmp_path / "p")
     with pytest.raises(errors.StepFunctionError, match=r"'step_int8', got \['step'\]"):
         open_policy(intact_package(tmp_path / "p"), "int8")
+    step = TinyStep(39, 4, len(tiny_package.TASKS))
+    forms = {name: tiny_step.build(step) for name in ("int8", "f32")}
+    tiny_package.write_package(tmp_path / "q", forms=forms)
+    match = r"the forms of its step are f32, int8 \(--step\)"
+    with pytest.raises(errors.StepFunctionError, match=match):
+        open_policy(intact_package(tmp_path / "q"), "int4")
 
 
 def test_weights_without_a_carry_are_refused(tmp_path: Path):

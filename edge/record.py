@@ -129,9 +129,11 @@ def main(argv: list[str]) -> int:
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:
         registry.require_known(name)
-    start_unix_ns = clock.unix_ns_from_rfc3339(_SIM_START.value)
+    start_unix_ns = clock.unix_ns_from_rfc3339(_SIM_START.value, "--sim_start")
     # Told before anything is recorded, not when it is redacted.
     transforms.coarsen_location(_LOCATION.value)
+    if _SUMMARY_JSON.value:
+        durable_file.require_room_for(Path(_SUMMARY_JSON.value))
     simulated = all(registry.is_simulated(name) for name in names)
     key = _key(simulated)
     if _ENROL.value:

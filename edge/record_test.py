@@ -164,7 +164,7 @@ def test_key_file_is_made_and_gives_a_hash_that_nobody_can_derive(tmp_path):
 
 def test_unknown_robot_is_one_line_with_what_to_write_and_writes_nothing(tmp_path):
     done = record(tmp_path / "out", robot="metaworld:fly-v3")
-    assert done.returncode == 1
+    assert done.returncode == 2
     line = one_line(done)
     assert "'metaworld:fly-v3'" in line
     assert "--robot=metaworld: lists every task" in line
@@ -174,14 +174,22 @@ def test_unknown_robot_is_one_line_with_what_to_write_and_writes_nothing(tmp_pat
 @pytest.mark.parametrize(
     ("flag", "reason"),
     [
-        ("--sim_start=noon", "RFC 3339"),
-        ("--location=1 Main Street", "latitude,longitude"),
+        ("--sim_start=noon", "--sim_start: expected an RFC 3339"),
+        ("--location=1 Main Street", "--location: expected latitude,longitude"),
+        ("--location=152.5,13.4", "a number outside -90 to 90"),
     ],
 )
 def test_bad_value_is_refused_before_anything_is_recorded(tmp_path, flag, reason):
     done = record(tmp_path / "out", flag)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert reason in one_line(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_summary_that_cannot_be_written_is_told_before_anything_is_recorded(tmp_path):
+    done = record(tmp_path / "out", f"--summary_json={tmp_path / 'none' / 'x.json'}")
+    assert done.returncode == 1
+    assert "check that the path is right" in one_line(done)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,7 +3,8 @@
     ./bazelw run //edge:run -- --channel=URI --keyring=FILE --state_dir=DIR \\
         --robot=metaworld:reach-v3 --episodes=10
 
-asks the channel once, verifies and activates what it offers, and runs episodes. With
+asks the channel once, verifies and activates what it offers, and runs episodes. Where
+the update fails, nothing is run unless --offline_if_update_fails says so. With
 --candidate=DIR a package that nobody has signed yet drives simulated robots, which is
 how packages are evaluated; with --policy=expert the scripted operator drives, which is
 the baseline. With --robot=replay:EPISODE recorded observations take the place of a
@@ -29,14 +30,18 @@ from edge.driver import Driver, expert_driver, package_driver
 from edge.errors import EdgeError, SimulatedOnlyError
 from edge.ota import update
 from edge.ota.decide import Device
+from edge.ota.errors import UpdateFailedError
 from edge.ota.state_folder import StateFolder
+from edge.ota.update import ActivePackage
 from edge.recording import Provenance
 from edge.robots import registry
+from edge.robots.metaworld_robot import CONTROL_HZ
 from edge.robots.robot import Robot
 from edge.run_recording import RunRecording
 from edge.run_summary import RunTally
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
 from release import command_line
+from release.errors import ReleaseError
 from release.trusted_keys import TrustedKeys
 from release.verify import intact_package
 from rlds import canonical_json, durable_file
@@ -57,6 +62,12 @@ _CHANNEL = flags.DEFINE_string(
 )
 _OFFLINE = flags.DEFINE_bool(
     "offline", False, "run the active package without asking its channel"
+)
+_OFFLINE_IF_UPDATE_FAILS = flags.DEFINE_bool(
+    "offline_if_update_fails",
+    False,
+    "where --channel does not answer or its offer is refused, say why and run the "
+    "active package; robots are started like this",
 )
 _CANDIDATE = flags.DEFINE_string(
     "candidate", None, "folder of an unsigned package; simulated robots only"
@@ -98,7 +109,11 @@ _MAX_STEPS = flags.DEFINE_integer(
     "max_steps", 500, "longest episode, in control steps", lower_bound=1
 )
 _PACE = flags.DEFINE_enum_class(
-    "pace", Pace.REALTIME, Pace, "keep the control rate, or go as fast as it computes"
+    "pace",
+    Pace.REALTIME,
+    Pace,
+    f"keep the robot's control rate ({CONTROL_HZ:g} Hz for metaworld), or go as fast "
+    "as it computes",
 )
 _SIM_START = flags.DEFINE_string(
     "sim_start", registry.DEFAULT_SIM_START, "time at which simulated clocks start"
@@ -118,7 +133,7 @@ _KEY_FILE = flags.DEFINE_string(
     "from --robot_id)",
 )
 _CONSENT = flags.DEFINE_bool(
-    "consent", False, "whether recorded episodes may be uploaded"
+    "consent", False, "whether the episodes recorded now may be uploaded"
 )
 _SUMMARY_JSON = flags.DEFINE_string(
     "summary_json", None, "file for the summary, for machines"
@@ -144,6 +159,8 @@ class Trial:
 def main(argv: list[str]) -> None:
     """Chooses who drives, runs the episodes, reports."""
     _require_usage(argv)
+    for path in filter(None, (_SUMMARY_JSON.value, _ACTIONS_JSON.value)):
+        durable_file.require_room_for(Path(path))
     driver = _driver()
     actions = ActionLog() if _ACTIONS_JSON.value else None
     tally = RunTally()
@@ -156,6 +173,8 @@ def main(argv: list[str]) -> None:
             progress.show(task, trial.number + 1, tally.successes(task))
     summary = tally.summary(driver.package_digest, time.monotonic() - begin_s)
     command_line.say(summary.table())
+    if records is not None:
+        command_line.say(_recorded_text(records))
     if _SUMMARY_JSON.value:
         _write_json(_SUMMARY_JSON.value, summary.as_json())
     if _ACTIONS_JSON.value and actions is not None:
@@ -225,11 +244,25 @@ def _recording(driver: Driver) -> Iterator[RunRecording | None]:
         )
 
 
+def _recorded_text(records: RunRecording) -> str:
+    """Says what the recording folder got, and whether it may leave the robot."""
+    text = f"recorded          {records.kept} episodes in {_RECORD_DIR.value}"
+    if records.found:
+        text += f", {records.found} were there already"
+    if records.kept and not _CONSENT.value:
+        text += "; without --consent //edge:upload leaves them there"
+    return text
+
+
 def _begin_unix_ns() -> int:
     """When the run begins: by the simulated clock, unless a robot is real."""
     if all(registry.is_simulated(name) for name in _ROBOT.value):
-        return unix_ns_from_rfc3339(_SIM_START.value)
+        return _sim_start_unix_ns()
     return time.time_ns()
+
+
+def _sim_start_unix_ns() -> int:
+    return unix_ns_from_rfc3339(_SIM_START.value, "--sim_start")
 
 
 def _require_usage(argv: list[str]) -> None:
@@ -249,6 +282,7 @@ def _require_usage(argv: list[str]) -> None:
         )
     if _STEP.value and not _CANDIDATE.value:
         raise app.UsageError("expected --step with --candidate only")
+    _sim_start_unix_ns()
     if (_CHANNEL.value or _OFFLINE.value) and not _KEYRING.value:
         raise app.UsageError("expected --keyring with --channel or --offline")
 
@@ -264,15 +298,41 @@ def _driver() -> Driver:
     state = StateFolder(Path(_STATE_DIR.value))
     now = datetime.now(UTC)
     if _CHANNEL.value:
-        device = Device(_ROBOT_ID.value, RUNTIME_VERSION)
-        active = update.update(state, _uri(_CHANNEL.value), keys, device, now)
+        active = _updated(state, _uri(_CHANNEL.value), keys, now)
     else:
         active = update.active_package(state, keys, now)
     _say(
         f"package {active.package.digest[:12]} of channel {active.installed.channel}, "
         f"release {active.installed.release_counter}: {active.move.value}"
     )
+    if (waiting := active.waiting) is not None:
+        _say(
+            f"release {waiting.release_counter} is out for {waiting.rollout_percent} % "
+            f"of devices, and {_ROBOT_ID.value} is not yet among them"
+        )
     return package_driver(active.package.intact, active.installed.channel)
+
+
+def _updated(
+    state: StateFolder, channel_uri: str, keys: TrustedKeys, now: datetime
+) -> ActivePackage:
+    """Asks the channel; a robot's own start goes on with what is installed."""
+    device = Device(_ROBOT_ID.value, RUNTIME_VERSION)
+    try:
+        return update.update(state, channel_uri, keys, device, now)
+    except (EdgeError, ReleaseError, RldsError) as e:
+        try:
+            active = update.active_package(state, keys, now)
+        except (EdgeError, ReleaseError, OSError):
+            raise e from None  # there is nothing to go on with
+        if not _OFFLINE_IF_UPDATE_FAILS.value:
+            raise UpdateFailedError(
+                f"{e}; --offline instead of --channel runs what is installed, release "
+                f"{active.installed.release_counter}"
+            ) from e
+        _say(f"{e}")
+        _say("the update failed; running what is installed")
+        return active
 
 
 def _uri(location: str) -> str:
@@ -284,7 +344,7 @@ def _uri(location: str) -> str:
 
 def _trials() -> Iterator[Trial]:
     """Yields every episode, one open robot at a time."""
-    start_ns = unix_ns_from_rfc3339(_SIM_START.value)
+    start_ns = _sim_start_unix_ns()
     for place, name in enumerate(_ROBOT.value):
         robot = registry.open_robot(name, SimulatedClock(start_ns))
         try:

@@ -16,7 +16,7 @@ from edge.recording import Held, Provenance, Recording
 from edge.robots.robot import Robot
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunRecording:
     """An open recording with what all its episodes have in common.
 
@@ -25,12 +25,16 @@ class RunRecording:
         provenance: who acts, and under which package.
         pace: whether an episode can be repeated to the byte.
         identity: the settings that a simulated episode depends on, as JSON values.
+        kept: episodes that were shared by this run.
+        found: episodes that the folder held already.
     """
 
     folders: Recording
     provenance: Provenance
     pace: Pace
     identity: Mapping[str, object]
+    kept: int = 0
+    found: int = 0
 
     def begin(self, robot: Robot, robot_name: str, seed: int) -> EpisodeRecorder | None:
         """Opens the journal of an episode; None when the folder holds it already.
@@ -41,6 +45,7 @@ class RunRecording:
         start_unix_ns = robot.clock.unix_ns()
         name = self._name(robot, robot_name, seed, start_unix_ns)
         if name is None:
+            self.found += 1
             return None
         return self.folders.begin(robot.spec, name, start_unix_ns, self.provenance)
 
@@ -51,6 +56,7 @@ class RunRecording:
             EdgeError, RldsError: as `Recording.publish`; the raw episode stays.
         """
         self.folders.publish(recorder.close(result.success))
+        self.kept += 1
 
     def _name(
         self, robot: Robot, robot_name: str, seed: int, start_unix_ns: int

@@ -13,6 +13,7 @@ import pytest
 from edge.testing import processes, tampering, tiny_package
 from edge.testing.tiny_package import Publisher
 from release import package
+from release.channel import Rollout
 from release.keys import PrivateKey
 from rlds import example_codec, tfrecord
 
@@ -196,6 +197,81 @@ def test_refused_release_leaves_the_active_package_and_nothing_else(
     assert run(*flags, "--allow_development_keys").returncode == 0
 
 
+def test_store_out_of_reach_is_an_error_by_hand_and_none_for_a_robot(
+    tmp_path: Path, publisher: Publisher, episode: Path
+):
+    flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
+    unit = [*flags, "--offline_if_update_fails"]
+    publisher.root.rename(tmp_path / "away")
+    refused(1, "expected an object, got none; check the path", *unit)
+    (tmp_path / "away").rename(publisher.root)
+    assert run(*flags).returncode == 0
+    publisher.root.rename(tmp_path / "away")
+    refused(1, "; --offline instead of --channel runs what is installed", *flags)
+    done = run(*unit)
+    assert done.returncode == 0, done.stderr
+    why, what, package = done.stderr.splitlines()
+    assert "nightly.dsse.json: expected an object, got none" in why
+    assert what == "run: the update failed; running what is installed"
+    assert "release 1: keep" in package
+    assert "step latency" in done.stdout
+
+
+def test_robot_drives_on_when_its_channel_has_expired_but_not_with_a_damaged_package(
+    tmp_path: Path, publisher: Publisher, episode: Path
+):
+    flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
+    unit = [*flags, "--offline_if_update_fails"]
+    assert run(*flags).returncode == 0
+    offer_expired(publisher, b"")
+    done = run(*unit)
+    assert done.returncode == 0, done.stderr
+    assert "expiry" in done.stderr.splitlines()[0]
+    (weights,) = (tmp_path / "state").rglob("weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    refused(1, "expiry", *unit)
+
+
+def test_release_for_other_devices_first_is_told(
+    tmp_path: Path, publisher: Publisher, episode: Path
+):
+    flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
+    assert run(*flags).returncode == 0
+    publisher.release(1, now=datetime.now(UTC), rollout=Rollout(0, "salt"))
+    done = run(*flags, "--robot_id=arm-1")
+    assert done.returncode == 0, done.stderr
+    keep, waits = done.stderr.splitlines()
+    assert keep.endswith("release 1: keep")
+    assert waits == (
+        "run: release 2 is out for 0 % of devices, and arm-1 is not yet among them"
+    )
+
+
+def test_fleet_goes_back_by_a_release_of_the_good_package(
+    tmp_path: Path, publisher: Publisher, episode: Path
+):
+    flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
+    publisher.release(1, now=datetime.now(UTC))
+    assert run(*flags).returncode == 0
+    good = publisher.release(0, now=datetime.now(UTC))
+    done = run(*flags)
+    assert done.returncode == 0, done.stderr
+    told = f"run: package {good[:12]} of channel nightly, release 3: install"
+    assert done.stderr.splitlines() == [told]
+
+
+def test_file_that_cannot_be_written_is_told_before_the_first_episode(
+    tmp_path: Path, episode: Path
+):
+    tiny_package.write_package(tmp_path / "package")
+    flags = [f"--candidate={tmp_path / 'package'}", f"--robot=replay:{episode}"]
+    before = sorted(tmp_path.rglob("*"))
+    for flag in ("--summary_json", "--actions_json"):
+        place = f"{flag}={tmp_path / 'none' / 'x.json'}"
+        refused(1, "check that the path is right", *flags, place)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_development_keys_need_the_flag_and_nothing_is_activated(
     tmp_path: Path, publisher: Publisher, episode: Path
 ):
@@ -217,7 +293,12 @@ def test_candidate_run_records_redacted_episodes_and_finds_them_again(
         "--robot_id=robot-of-a-test",
         f"--record_dir={tmp_path / 'out'}",
     ]
-    assert run(*flags).returncode == 0
+    done = run(*flags)
+    assert done.returncode == 0, done.stderr
+    kept = f"recorded          2 episodes in {tmp_path / 'out'}"
+    assert done.stdout.splitlines()[-1] == (
+        f"{kept}; without --consent //edge:upload leaves them there"
+    )
     first = contents(tmp_path / "out")
     assert sum(name.endswith(".sidecar.json") for name in first) == 2
     for name, raw in first.items():
@@ -225,8 +306,15 @@ def test_candidate_run_records_redacted_episodes_and_finds_them_again(
         if name.endswith(".sidecar.json"):
             assert json.loads(raw)["package_digest"] == digest
             assert not json.loads(raw)["consent"]["granted"]
-    assert run(*flags).returncode == 0
+    again = run(*flags)
+    assert again.stdout.endswith(
+        f"0 episodes in {tmp_path / 'out'}, 2 were there already\n"
+    )
     assert contents(tmp_path / "out") == first
+    more = run(*flags, "--episodes=3", "--consent")
+    assert more.stdout.endswith(
+        f"1 episodes in {tmp_path / 'out'}, 2 were there already\n"
+    )
 
 
 def test_changed_candidate_is_refused(tmp_path: Path, episode: Path):
@@ -266,6 +354,8 @@ def test_real_time_keeps_the_control_rate(tmp_path: Path, episode: Path):
         (["--policy=expert", "--robot_id="], "expected --robot_id=NAME"),
         (["--policy=expert", "--step=int8"], "--candidate only"),
         (["--policy=expert", "extra"], "extra"),
+        (["--policy=expert", "--sim_start=yesterday"], "--sim_start: expected an RFC"),
+        (["--policy=expert", "--robot=metaworld:fly-v3"], "--robot: expected"),
     ],
 )
 def test_wrong_usage_exits_with_two(flags: list[str], match: str):
@@ -281,6 +371,12 @@ def test_missing_keyring_and_missing_package_are_named(tmp_path: Path, episode: 
     robot = f"--robot=replay:{episode}"
     refused(1, "absent", robot, "--offline", f"--keyring={tmp_path / 'absent'}")
     refused(1, "no such folder", robot, f"--candidate={tmp_path / 'absent'}")
+    advice = "name a package's own folder, as export/pi5-cpu"
+    refused(1, advice, robot, f"--candidate={tmp_path}")
+    tiny_package.write_package(tmp_path / "package")
+    candidate = f"--candidate={tmp_path / 'package'}"
+    absent = f"--robot=replay:{tmp_path / 'absent'}"
+    refused(1, "No such file or directory; check that the path", absent, candidate)
     keyring = Publisher(tmp_path).keyring()
     state = f"--state_dir={tmp_path / 'empty'}"
     refused(

@@ -55,6 +55,11 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}")
     tally = upload(Path(_FROM.value), open_store(_TO.value))
+    if tally == Tally():
+        command_line.say(
+            f"no recorded episodes in {_FROM.value}: looked for *{SIDECAR_SUFFIX}, as"
+            " //edge:record --output and //edge:run --record_dir write them"
+        )
     command_line.say(
         f"{tally.sent} sent, {tally.held} already in the store,"
         f" {tally.receipted} with a receipt, {tally.private} kept without consent"

@@ -55,6 +55,15 @@ def test_command_copies_each_episode_and_sidecar_to_its_place(folder, tmp_path):
     assert "0 sent, 0 already in the store, 3 with a receipt" in again.stdout
 
 
+def test_folder_without_recordings_is_told(tmp_path):
+    store = store_at(tmp_path / "store")
+    done = processes.run("edge.upload", f"--from={tmp_path}", f"--to={store.uri}")
+    assert done.returncode == 0, done.stderr
+    none, total = done.stdout.splitlines()
+    assert none.startswith(f"no recorded episodes in {tmp_path}: looked for *.sidecar")
+    assert total.startswith("0 sent")
+
+
 def test_lost_receipt_sends_nothing_twice(folder, tmp_path):
     store = store_at(tmp_path / "store")
     upload.upload(folder, store)

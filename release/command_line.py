@@ -1,7 +1,8 @@
 """The top of every command: flags in, exit code out, one line for each known error.
 
-Exit codes: 0 done; 1 failed, with a one-line reason on stderr; 2 wrong usage; 130
-interrupted by Ctrl-C; 141 the reader of stdout went away, as a shell reports it.
+Exit codes: 0 done; 1 failed, with a one-line reason on stderr; 2 wrong usage, a known
+error about a flag's value included; 130 interrupted by Ctrl-C; 141 the reader of stdout
+went away, as a shell reports it.
 
 `bazel run` starts a program among its own files and tells it where the user is;
 relative paths in flags are meant from there.
@@ -28,6 +29,8 @@ _RUNFILES = ("RUNFILES_DIR", "RUNFILES_MANIFEST_FILE")
 _HELP = ("--help", "-help", "-h", "--helpshort", "--helpfull")
 # How absl puts it, once for each flag that is required and absent.
 _MISSING_FLAG = re.compile(r"Flag --(\w+) must have a value other than None")
+# How a known error begins that is about what a flag says: `--robot: expected …`.
+_ABOUT_A_FLAG = re.compile(r"--\w+: ")
 
 
 def run(
@@ -41,7 +44,8 @@ def run(
             means 0. `absl.app.UsageError` means wrong usage.
         errors: roots of errors whose text is meant for the user. ReleaseError,
             RldsError and OSError are always among them; anything else is a defect
-            and shows its traceback.
+            and shows its traceback. One whose text begins with `--flag: ` means wrong
+            usage.
     """
     sys.exit(_exit_code(main, errors))
 
@@ -77,7 +81,7 @@ def _exit_code(
         return EXIT_USAGE
     except known as e:
         _complain(str(e))
-        return EXIT_FAILED
+        return EXIT_USAGE if _ABOUT_A_FLAG.match(str(e)) else EXIT_FAILED
     except OSError as e:
         _complain(_os_error_text(e))
         return EXIT_FAILED

@@ -29,6 +29,8 @@ def main(argv):
         raise MalformedError("a.json", "an object", "a\\nlist")
     if _HOW.value == "other":
         raise OtherError("another folder's error")
+    if _HOW.value == "flag":
+        raise MalformedError("--how", "another word", "flag", "choose one")
     if _HOW.value == "usage":
         raise app.UsageError("name a file")
     if _HOW.value == "os":
@@ -91,6 +93,12 @@ def test_a_known_error_is_one_line_on_stderr_and_exit_one(run, how, line):
     assert done.out == ""
     assert done.err.startswith(line)
     assert done.err.count("\n") == 1
+
+
+def test_a_known_error_about_a_flag_is_wrong_usage(run):
+    done = run("--how=flag")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "hello: --how: expected another word, got flag; choose one\n"
 
 
 @pytest.mark.parametrize(

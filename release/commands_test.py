@@ -2,10 +2,11 @@
 
 import json
 import stat
+import subprocess
 
 import pytest
 
-from release import command_testing, testing, verify
+from release import channel, command_testing, dsse, package, testing, verify
 from release.digest import sha256_bytes
 from release.keys import PrivateKey
 from release.trusted_keys import ROLES, TrustedKeys
@@ -60,7 +61,8 @@ def pack_flags(tmp_path, fields, name):
 def test_from_files_to_a_verified_channel(tmp_path, fields):
     key, ring = tmp_path / "key.json", tmp_path / "keyring.json"
     roles = [f"--role={role}" for role in ROLES]
-    done("generate_key", f"--key_file={key}", f"--keyring={ring}", *roles)
+    shown = done("generate_key", f"--key_file={key}", f"--keyring={ring}", *roles)
+    assert f"keyid    {PrivateKey.read(key).keyid}\n" in shown
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
     digest = done("pack", *pack_flags(tmp_path, fields, "out")).strip()
@@ -134,7 +136,7 @@ def test_a_channel_is_made_signed_by_two_and_published(tmp_path, fields):
         TrustedKeys.of(*keys, allow_development=False, thresholds=thresholds).encode()
     )
     file, envelope = tmp_path / "stable.json", tmp_path / "stable.dsse.json"
-    done(
+    shown = done(
         "make_channel",
         "--channel=stable",
         "--release_counter=1",
@@ -144,6 +146,7 @@ def test_a_channel_is_made_signed_by_two_and_published(tmp_path, fields):
         f"--blessing={sha256_bytes(blessing.read_bytes())}",
         f"--output={file}",
     )
+    assert shown == f"channel  {file} (sha256 {sha256_bytes(file.read_bytes())})\n"
     publish = (
         "publish_main",
         f"--store={release.store.uri}",
@@ -167,6 +170,87 @@ def test_a_channel_is_made_signed_by_two_and_published(tmp_path, fields):
     assert "stable.json (release 1)" in done(*publish)
 
 
+def test_the_example_of_make_channel_makes_a_channel(tmp_path, monkeypatch):
+    folder = tmp_path / "PACKAGE"
+    testing.write_package(folder)
+    testing.release(tmp_path).sign(folder)
+    (tmp_path / "PACKAGE.tar").write_bytes(package.pack_tar(folder))
+    example = done("make_channel", "--help").partition(" -- ")[2].partition("\n\n")[0]
+    monkeypatch.chdir(tmp_path)
+    flags = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {example}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    done("make_channel", *flags)
+    made = channel.parse((tmp_path / "stable.json").read_bytes())
+    blessing = (folder / "blessing.intoto.jsonl").read_bytes()
+    assert made.provenance.blessing == sha256_bytes(blessing)
+
+
+def test_signing_anew_says_whose_statement_it_replaces(tmp_path):
+    folder = tmp_path / "package"
+    testing.write_package(folder)
+    testing.release(tmp_path).sign(folder)
+    blessing = folder / "blessing.intoto.jsonl"
+    (earlier,) = dsse.Envelope.parse(blessing.read_bytes()).signatures
+    key = PrivateKey.generate(("blessing",))
+    key.write_new(tmp_path / "key.json")
+    shown = done(
+        "sign",
+        "--role=blessing",
+        f"--package={folder}",
+        f"--key_file={tmp_path / 'key.json'}",
+        "--verdict=blessed",
+        "--reason=seen",
+        f"--report={blessing}",
+    )
+    assert shown == f"{blessing}\nreplaced what was signed by {earlier}\n"
+
+
+def test_a_bad_time_is_wrong_usage(tmp_path):
+    testing.write_package(tmp_path / "p")
+    (tmp_path / "p.tar").write_bytes(package.pack_tar(tmp_path / "p"))
+    error = failed(
+        2,
+        "make_channel",
+        "--channel=stable",
+        "--release_counter=1",
+        f"--tar={tmp_path / 'p.tar'}",
+        "--expires=tomorrow",
+        "--run_id=run-1",
+        f"--blessing={'0' * 64}",
+        f"--output={tmp_path / 'stable.json'}",
+    )
+    assert error.startswith("make_channel: --expires: expected a UTC time such as ")
+    assert error.endswith("got 'tomorrow'; write the time in this form\n")
+
+
+def test_a_damaged_tar_in_the_store_is_named_with_what_to_do(tmp_path):
+    release = testing.release(tmp_path)
+    folder = tmp_path / "package"
+    testing.write_package(folder)
+    release.sign(folder)
+    published = release.publish(folder)
+    with (tmp_path / "store" / published.tar_path).open("r+b") as stored:
+        stored.write(bytes(50))
+    ring, key = tmp_path / "keyring.json", tmp_path / "nightly.json"
+    ring.write_bytes(release.trusted.encode())
+    release.keys["channel:nightly"].write_new(key)
+    error = failed(
+        1,
+        "publish_main",
+        f"--store={release.store.uri}",
+        "--channel=nightly",
+        f"--package={folder}",
+        f"--key_file={key}",
+        f"--keyring={ring}",
+    )
+    assert f"{published.tar_path}: expected the sha256 of its name" in error
+    assert "remove it and publish again" in error
+
+
 def test_pack_twice_gives_the_same_bytes(tmp_path, fields):
     done("pack", *pack_flags(tmp_path, fields, "one"))
     done("pack", *pack_flags(tmp_path, fields, "two"))
@@ -175,7 +259,7 @@ def test_pack_twice_gives_the_same_bytes(tmp_path, fields):
 
 def test_pack_refuses_a_path_that_leaves_the_folder(tmp_path, fields):
     flags = pack_flags(tmp_path, fields, "out")
-    error = failed(1, "pack", *flags, f"--file={fields}:../evil")
+    error = failed(2, "pack", *flags, f"--file={fields}:../evil")
     assert "plain segments" in error
     assert not (tmp_path / "evil").exists()
     assert not (tmp_path / "out.tar").exists()
@@ -202,6 +286,19 @@ def test_help_is_usable_and_missing_flags_are_wrong_usage(command):
     assert f"./bazelw run //release:{name} " in shown
     assert "Flags:" in shown
     assert failed(2, command).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("missing", ["--key_file", "--keyring"])
+def test_a_key_for_a_missing_folder_is_not_made(tmp_path, missing):
+    place = {
+        "--key_file": tmp_path / "key.json",
+        "--keyring": tmp_path / "keyring.json",
+        missing: tmp_path / "none" / "file",
+    }
+    flags = [f"{flag}={path}" for flag, path in place.items()]
+    error = failed(1, "generate_key", *flags, "--role=blessing")
+    assert error.startswith(f"generate_key: {tmp_path / 'none' / 'file'}: expected")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_key_file_is_not_overwritten(tmp_path):

@@ -28,13 +28,15 @@ _ROLES = flags.DEFINE_multi_enum(
 
 
 def main(argv: list[str]) -> None:
-    """Makes the key that the flags describe and prints its id."""
+    """Makes the key that the flags describe and prints its id and where it is."""
     if len(argv) > 1 or not _ROLES.value:
         raise app.UsageError("name at least one --role and nothing but flags")
     path, keyring = Path(_KEY_FILE.value), Path(_KEYRING.value)
     trusted = TrustedKeys.of(allow_development=False)
     if keyring.exists():
         trusted = TrustedKeys.read(keyring, allow_development=False)
+    # A key that no keyring names would be of no use.
+    durable_file.require_room_for(keyring)
     key = PrivateKey.generate(tuple(sorted(set(_ROLES.value))))
     try:
         key.write_new(path)
@@ -45,7 +47,9 @@ def main(argv: list[str]) -> None:
         *keys, allow_development=False, thresholds=trusted.thresholds
     )
     durable_file.write(keyring, joined.encode())
-    command_line.say(key.keyid)
+    command_line.say(f"keyid    {key.keyid}")
+    command_line.say(f"key      {path} (private, mode 0600)")
+    command_line.say(f"keyring  {keyring}")
 
 
 if __name__ == "__main__":

@@ -96,6 +96,7 @@ class PrivateKey:
 
         Raises:
             FileExistsError: there is a file already; it is left as it is.
+            DiskError: there is no such folder, or it cannot be written.
         """
         value = {
             "schema_version": SCHEMA_VERSION,
@@ -103,7 +104,10 @@ class PrivateKey:
             "roles": list(self.roles),
             "development": self.development,
         }
-        descriptor, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        except OSError as e:
+            raise durable_file.disk_error(path, "to write a key file", e) from e
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(canonical_json.encode(value))

@@ -1,7 +1,12 @@
 """Makes an unsigned channel file for packages that are built already.
 
-    ./bazelw run //release:make_channel -- --channel=stable --release_counter=42 \\
-        --tar=PACKAGE.tar --expires=2026-03-01T00:00:00Z --run_id=… --output=stable.json
+    ./bazelw run //release:make_channel -- --channel=stable --release_counter=1 \\
+        --tar=PACKAGE.tar --run_id=RUN --expires=$(date -u -d '+30 days' +%FT%TZ) \\
+        --blessing=$(sha256sum < PACKAGE/blessing.intoto.jsonl | cut -d' ' -f1) \\
+        --output=stable.json
+
+PACKAGE is the signed package's folder, PACKAGE.tar what //release:pack made of it, and
+RUN the training run. After the first release, --previous names the one before.
 
 The rule `channel` runs this as a build action. The file is believed by nobody until
 the holders of the channel's keys sign it with `//release:sign`.
@@ -45,7 +50,7 @@ _PREVIOUS = flags.DEFINE_string(
 )
 _RUN_ID = flags.DEFINE_string("run_id", None, "training run", required=True)
 _BLESSING = flags.DEFINE_string(
-    "blessing", None, "sha256 of the blessing's envelope", required=True
+    "blessing", None, "sha256 of the package's blessing.intoto.jsonl", required=True
 )
 _OUTPUT = flags.DEFINE_string("output", None, "channel file to write", required=True)
 
@@ -84,7 +89,7 @@ def main(argv: list[str]) -> None:
     channel.parse(raw, _OUTPUT.value)
     durable_file.write(Path(_OUTPUT.value), raw)
     if not _QUIET.value:
-        command_line.say(record.sha256)
+        command_line.say(f"channel  {_OUTPUT.value} (sha256 {record.sha256})")
 
 
 def _entry(tar: Path) -> tuple[PackageManifest, PackageEntry]:

@@ -15,6 +15,7 @@ from release import channel, dsse, package, times, verify
 from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
 from release.digest import sha256_bytes, sha256_file
 from release.errors import (
+    DigestMismatchError,
     NotFoundError,
     PreconditionFailedError,
     RollbackError,
@@ -90,6 +91,7 @@ def publish(
         UntrustedError: `trusted` refuses the current channel or these keys.
         RollbackError: `release_counter` is not above the current one.
         PreconditionFailedError: somebody else published meanwhile.
+        DigestMismatchError: the store holds other bytes under the tar's name.
         StoreError: the store failed.
         ValueError: `expires` is not after `now`.
     """
@@ -151,6 +153,7 @@ def publish_envelope(
         WrongChannelError: `previous` is not the store's current release.
         NotFoundError: a tar that the channel names is neither given nor stored.
         StoreError: a tar is not the one that the channel names.
+        DigestMismatchError: the store holds other bytes under a tar's name.
         PreconditionFailedError: somebody else published meanwhile.
     """
     path = channel.envelope_path(channel_name)
@@ -239,9 +242,15 @@ def _put_once(store: Store, path: str, data: bytes) -> None:
     """Puts an object whose name is its content; there is nothing to overwrite."""
     try:
         store.put(path, data, if_generation_match=0)
-    except PreconditionFailedError:
-        if store.digest(path) != sha256_bytes(data):
-            raise
+    except PreconditionFailedError as e:
+        wanted, held = sha256_bytes(data), store.digest(path)
+        if held != wanted:
+            raise DigestMismatchError(
+                f"{store.uri}/{path}",
+                f"the sha256 of its name, {wanted}",
+                held,
+                "the stored file is damaged: remove it and publish again",
+            ) from e
 
 
 def _put_copy(

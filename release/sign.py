@@ -8,7 +8,8 @@
         --output=stable.dsse.json --key_file=KEY
 
 Where the envelope is there already and signs the same payload, the new signatures are
-added to it: that is how the holders of a threshold sign one after the other.
+added to it: that is how the holders of a threshold sign one after the other. An
+envelope of another payload is replaced, and the command names the keys that signed it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from release import channel, command_line, signing, times, verify
+from release import channel, command_line, package, signing, times, verify
 from release.blessing import VERDICTS, Blessing
 from release.digest import sha256_file
 from release.errors import MalformedError
@@ -70,13 +71,27 @@ def main(argv: list[str]) -> None:
     if not _KEY_FILES.value:
         raise app.UsageError("--key_file is required")
     keys = [PrivateKey.read(Path(path)) for path in _KEY_FILES.value]
+    output = _output(role)
+    old = signing.readable_envelope(output)
     if role == PROVENANCE_ROLE:
-        output = _sign_provenance(Path(_required(_PACKAGE)), keys)
+        _sign_provenance(output.parent, keys)
     elif role == BLESSING_ROLE:
-        output = _sign_blessing(Path(_required(_PACKAGE)), keys)
+        _sign_blessing(output.parent, keys)
     else:
-        output = _sign_channel(Path(_required(_CHANNEL_FILE)), role, keys)
+        _sign_channel(Path(_required(_CHANNEL_FILE)), output, role, keys)
     command_line.say(str(output))
+    new = signing.readable_envelope(output)
+    if old and new and old.payload != new.payload:
+        command_line.say(f"replaced what was signed by {', '.join(old.signatures)}")
+
+
+def _output(role: str) -> Path:
+    """Returns the envelope that is about to be written."""
+    if role == PROVENANCE_ROLE:
+        return Path(_required(_PACKAGE), package.PROVENANCE)
+    if role == BLESSING_ROLE:
+        return Path(_required(_PACKAGE), package.BLESSING)
+    return Path(_required(_OUTPUT))
 
 
 def _required(flag: flags.FlagHolder[str | None]) -> str:
@@ -86,7 +101,7 @@ def _required(flag: flags.FlagHolder[str | None]) -> str:
     return value
 
 
-def _sign_provenance(folder: Path, keys: list[PrivateKey]) -> Path:
+def _sign_provenance(folder: Path, keys: list[PrivateKey]) -> None:
     manifest = verify.intact_package(folder).manifest
     stated = Provenance(
         package_digest=manifest.digest,
@@ -102,10 +117,10 @@ def _sign_provenance(folder: Path, keys: list[PrivateKey]) -> Path:
         started=times.parse(_required(_STARTED), "--started"),
         finished=times.parse(_required(_FINISHED), "--finished"),
     )
-    return signing.sign_provenance(folder, stated, keys)
+    signing.sign_provenance(folder, stated, keys)
 
 
-def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> Path:
+def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> None:
     if not _REASONS.value:
         raise app.UsageError("--reason is required for this role")
     intact = verify.intact_package(folder)
@@ -119,10 +134,10 @@ def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> Path:
         issued=now,
         expires=None if days is None else now + timedelta(days=days),
     )
-    return signing.sign_blessing(folder, verdict, keys)
+    signing.sign_blessing(folder, verdict, keys)
 
 
-def _sign_channel(file: Path, role: str, keys: list[PrivateKey]) -> Path:
+def _sign_channel(file: Path, output: Path, role: str, keys: list[PrivateKey]) -> None:
     with file.open("rb") as stream:
         raw = stream.read(LIMITS.channel_bytes + 1)
     record = channel.parse(raw, file)
@@ -130,9 +145,7 @@ def _sign_channel(file: Path, role: str, keys: list[PrivateKey]) -> Path:
         raise MalformedError(
             file, f"a channel of role {role}", record.channel, "name its own role"
         )
-    output = Path(_required(_OUTPUT))
     signing.write_envelope(output, raw, channel.PAYLOAD_TYPE, keys)
-    return output
 
 
 if __name__ == "__main__":

@@ -44,15 +44,15 @@ def write_envelope(
     Raises:
         OSError: it cannot be written.
     """
-    old = _readable_envelope(path)
+    old = readable_envelope(path)
     if old and (old.payload, old.payload_type) == (payload, payload_type):
         durable_file.write(path, dsse.add_signatures(old.encode(), keys))
     else:
         durable_file.write(path, dsse.sign(payload, payload_type, keys))
 
 
-def _readable_envelope(path: Path) -> Envelope | None:
-    """Returns the envelope at `path`; what is no envelope is about to be replaced."""
+def readable_envelope(path: Path) -> Envelope | None:
+    """Returns the envelope at `path`; None where there is none, or something else."""
     try:
         with path.open("rb") as stream:
             return Envelope.parse(stream.read(LIMITS.envelope_bytes + 1), path)

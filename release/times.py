@@ -21,7 +21,10 @@ def parse(text: str, source: str | Path) -> datetime:
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError as e:
         raise MalformedError(
-            source, "a UTC time such as 2026-01-31T08:00:00Z", repr(text)
+            source,
+            "a UTC time such as 2026-01-31T08:00:00Z",
+            repr(text),
+            "write the time in this form",
         ) from e
 
 

@@ -298,6 +298,14 @@ def _read_manifest(folder: Path) -> bytes:
         raise MissingFileError(
             folder, "the folder of a package", "no such folder", "correct the path"
         )
+    if not os.path.lexists(folder / package.MANIFEST):
+        raise MissingFileError(
+            folder,
+            f"file {package.MANIFEST}",
+            "none",
+            "name a package's own folder, as export/pi5-cpu in a training run's, or "
+            "fetch the package again",
+        )
     return _read_file(folder, package.MANIFEST, LIMITS.manifest_bytes)
 
 

@@ -5,6 +5,7 @@ rename over the target, fsync the folder.
 """
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -12,6 +13,17 @@ from pathlib import Path
 from rlds.errors import DiskError
 
 LEFTOVER_PREFIX = ".tmp-"
+_NO_SUCH_PLACE = "check that the path is right and that its folder exists"
+_NOT_ALLOWED = "let this user read and write there, or name another place"
+# What to do about a refusal that is not the disk's own.
+_REMEDIES = {
+    errno.ENOENT: _NO_SUCH_PLACE,
+    errno.ENOTDIR: _NO_SUCH_PLACE,
+    errno.EISDIR: _NO_SUCH_PLACE,
+    errno.EACCES: _NOT_ALLOWED,
+    errno.EPERM: _NOT_ALLOWED,
+    errno.EROFS: _NOT_ALLOWED,
+}
 
 
 def write(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -26,7 +38,7 @@ def write(path: Path, data: bytes, mode: int = 0o644) -> None:
         DiskError: the system refused; the old content stays and nothing half-written
             is left.
     """
-    beside = path.parent / f"{LEFTOVER_PREFIX}{secrets.token_hex(8)}"
+    beside = _name_beside(path)
     try:
         _write_new(beside, data, mode)
         beside.replace(path)
@@ -35,6 +47,24 @@ def write(path: Path, data: bytes, mode: int = 0o644) -> None:
             beside.unlink(missing_ok=True)
         raise disk_error(path, f"to write {len(data)} bytes", e) from e
     fsync_folder(path.parent)
+
+
+def require_room_for(path: Path) -> None:
+    """Checks, before work whose result `write` puts at `path`, that it could.
+
+    A program calls it when it starts, so that hours of work do not end in a folder
+    that was never there.
+
+    Raises:
+        DiskError: the folder is absent or not writable, or `path` is a folder.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _write_new(beside := _name_beside(path), b"", 0o600)
+        beside.unlink()
+    except OSError as e:
+        raise disk_error(path, "to be able to write it", e) from e
 
 
 def fsync_folder(path: Path) -> None:
@@ -75,8 +105,13 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def disk_error(path: Path, wanted: str, error: OSError) -> DiskError:
-    """Returns the typed error that says what the system refused, and why."""
-    return DiskError(path, wanted, error.strerror or type(error).__name__)
+    """Returns the typed error that says what was refused, why, and what to do."""
+    reason = error.strerror or type(error).__name__
+    return DiskError(path, wanted, reason, _REMEDIES.get(error.errno or 0))
+
+
+def _name_beside(path: Path) -> Path:
+    return path.parent / f"{LEFTOVER_PREFIX}{secrets.token_hex(8)}"
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

@@ -1,3 +1,4 @@
+import errno
 import os
 import resource
 import subprocess
@@ -50,12 +51,46 @@ def test_write_that_the_system_refuses_leaves_the_old_content_alone(tmp_path):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100
 
 
-def test_missing_folder_is_a_typed_error(tmp_path):
-    with pytest.raises(DiskError, match="No such file"):
+def test_missing_folder_is_a_typed_error_that_speaks_of_the_path(tmp_path):
+    with pytest.raises(DiskError, match="No such file or directory; check that the pa"):
         durable_file.write(tmp_path / "none" / "file", b"")
     with pytest.raises(DiskError, match="No such file"):
         durable_file.fsync_folder(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_room_is_asked_for_without_leaving_or_changing_anything(tmp_path):
+    path = tmp_path / "file"
+    durable_file.require_room_for(path)
+    assert list(tmp_path.iterdir()) == []
+    path.write_bytes(b"old")
+    durable_file.require_room_for(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_room_in_an_absent_place_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for place in (tmp_path / "none" / "x", tmp_path / "file" / "x", tmp_path):
+        with pytest.raises(DiskError, match="check that the path is right") as caught:
+            durable_file.require_room_for(place)
+        assert caught.value.source == str(place)
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.EACCES, "let this user"),
+        (errno.EROFS, "let this user"),
+        (errno.ENOSPC, "free space"),
+        (errno.EIO, "free space or repair"),
+        (None, "free space"),
+    ],
+)
+def test_advice_fits_what_the_system_said(tmp_path, code, remedy):
+    error = OSError(code, "reason") if code else OSError()
+    told = durable_file.disk_error(tmp_path, "to write", error)
+    assert told.remedy.startswith(remedy)
 
 
 def test_leftovers_go_and_everything_else_stays(tmp_path):

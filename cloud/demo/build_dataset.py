@@ -8,12 +8,13 @@ the digest of the sources that made the dataset, `sources-sha256:<64 hex>`.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
 from absl import flags
 
-from cloud import programs, source_digest
+from cloud import curation_spec, programs, source_digest
 from cloud.errors import CloudError
 from release import command_line
 from rlds.errors import RldsError
@@ -52,6 +53,8 @@ def main(_: list[str]) -> None:
             [f"--raw={raw}", f"--enrolled={enrolled}"],
             folder / "ingest.log",
         )
+        spec = curation_spec.parse(Path(FLAGS.spec).read_bytes(), FLAGS.spec)
+        version = folder / spec.dataset / f"v{spec.version}"
         index = folder / "index"
         programs.run(
             "cloud/index/index",
@@ -64,12 +67,13 @@ def main(_: list[str]) -> None:
                 f"--raw={raw}",
                 f"--index={index}",
                 f"--spec={Path(FLAGS.spec).absolute()}",
-                f"--output={Path(FLAGS.output).absolute().as_uri()}",
+                f"--output={version.as_uri()}",
                 f"--created_at={FLAGS.created_at}",
                 f"--code_commit={commit}",
             ],
             folder / "curate.log",
         )
+        shutil.copytree(version, FLAGS.output, dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

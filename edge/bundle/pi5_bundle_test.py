@@ -84,6 +84,7 @@ def test_bundle_holds_no_cache_no_path_of_the_build_and_no_signing(listing: dict
 def test_unit_file_starts_the_launcher_and_is_hardened(root: Path):
     unit = (root / "systemd" / "continuon.service").read_text()
     assert re.search(r"^ExecStart=/opt/continuon/bin/continuon-run ", unit, re.M)
+    assert " --offline_if_update_fails " in unit
     for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "DynamicUser=yes"):
         assert f"\n{line}\n" in unit
 

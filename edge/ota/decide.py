@@ -153,9 +153,13 @@ def superfluous(names: Iterable[str], installed: Installed | None) -> tuple[str,
 
 def _require_forward(installed: Installed, offer: Offer) -> None:
     if offer.channel != installed.channel:
+        remedy = "use another --state_dir for another channel"
+        if offer.channel == "rollback":
+            # Devices go back on their own channel, by a release of its own.
+            remedy = f"to go back, publish the good package on {installed.channel} anew"
         raise errors.ChannelSwitchError(
             f"channel {offer.channel}: expected channel {installed.channel}, which "
-            "this state folder follows; use another --state_dir for another channel"
+            f"this state folder follows; {remedy}"
         )
     same = offer.digest == installed.digest
     if offer.release_counter < installed.release_counter or (

@@ -44,6 +44,11 @@ def test_another_channel_needs_another_state_folder():
         decide.decide(INSTALLED, True, offer(NEW, 6, channel="stable"), DEVICE)
 
 
+def test_rollback_channel_is_not_how_a_device_goes_back():
+    with pytest.raises(errors.ChannelSwitchError, match="package on nightly anew"):
+        decide.decide(INSTALLED, True, offer(OLD, 6, channel="rollback"), DEVICE)
+
+
 def test_package_for_a_newer_runtime_is_refused_by_number_not_by_text():
     device = Device("sim-00", "0.9.0")
     newer = offer(NEW, 6, minimum_runtime="0.10.0")

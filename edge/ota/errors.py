@@ -40,5 +40,9 @@ class RuntimeTooOldError(OtaError):
     """The channel's package needs a newer runtime than this one."""
 
 
+class UpdateFailedError(OtaError):
+    """An update did not happen, for any reason, and a package is active."""
+
+
 class NotInRolloutError(OtaError):
     """The channel's release is not yet for this device, which has no other package."""

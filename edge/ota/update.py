@@ -4,6 +4,7 @@ The order is the safety argument: nothing is believed before its signature, noth
 active before its canary, and the pointer moves last.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,11 +20,19 @@ from release.verify import VerifiedChannel, VerifiedPackage, verified_package
 
 @dataclass(frozen=True)
 class ActivePackage:
-    """The package a device runs, and how it came to be active."""
+    """The package a device runs, and how it came to be active.
+
+    Attributes:
+        package: the package.
+        installed: what the pointer says.
+        move: what was done about the channel's offer.
+        waiting: the offer, where it is newer and not yet for this device.
+    """
 
     package: VerifiedPackage
     installed: Installed
     move: Move
+    waiting: Offer | None = None
 
 
 def update(
@@ -50,7 +59,9 @@ def update(
         intact = installed is not None and _is_intact(state, installed, keys, now)
         move = decide.decide(installed, intact, offer, device)
         if move is Move.KEEP and installed is not None:
-            return _opened(state, installed, keys, now, move)
+            active = _opened(state, installed, keys, now, move)
+            newer = offer.release_counter > installed.release_counter
+            return dataclasses.replace(active, waiting=offer if newer else None)
         if move is Move.INSTALL:
             entry = channel.entry(EXPORT_TARGET)
             with state.staging() as folder:
@@ -60,10 +71,10 @@ def update(
                 )
                 canary.require_healthy(package.intact, open_policy(package.intact))
                 state.place(staged, offer.digest)
-        active = decide.after(installed, offer)
-        state.point(active)
-        state.sweep(active)
-        return _opened(state, active, keys, now, move)
+        pointed = decide.after(installed, offer)
+        state.point(pointed)
+        state.sweep(pointed)
+        return _opened(state, pointed, keys, now, move)
 
 
 def active_package(

@@ -97,7 +97,7 @@ def robot(tmp_path: Path) -> Robot:
 
 def test_first_update_activates_and_the_second_keeps(robot: Robot):
     again = robot.update()
-    assert again.move is Move.KEEP
+    assert (again.move, again.waiting) == (Move.KEEP, None)
     assert again.package.digest == robot.first
     assert again.installed.release_counter == 1
 
@@ -313,6 +313,8 @@ def test_release_for_other_devices_first_changes_nothing(robot: Robot):
     robot.publisher.release(1, rollout=Rollout(0, "salt"))
     active = robot.update()
     assert (active.move, active.package.digest) == (Move.KEEP, robot.first)
+    assert active.waiting is not None
+    assert active.waiting.release_counter == 2
     assert robot.state.installed().release_counter == 1
 
 

@@ -48,15 +48,21 @@ def coarsen_location(text: str) -> str:
         degrees = [float(part) for part in parts]
     except ValueError:
         degrees = []
-    if len(degrees) != 2 or not all(
+    if len(degrees) != 2:
+        raise _no_location("other text")
+    if not all(
         abs(value) <= limit for value, limit in zip(degrees, _MAX_DEGREES, strict=True)
     ):
-        raise RedactionError(
-            "location: expected latitude,longitude in degrees such as 52.5,13.4,"
-            " got other text, which is not repeated here; correct --location"
-        )
+        raise _no_location("a number outside -90 to 90, -180 to 180")
     # Adding 0.0 turns a rounded -0.0 into 0.0.
     return ",".join(f"{round(value, 1) + 0.0:.1f}" for value in degrees)
+
+
+def _no_location(got: str) -> RedactionError:
+    return RedactionError(
+        "--location: expected latitude,longitude in degrees such as 52.5,13.4, got"
+        f" {got}, which is not repeated here; correct it"
+    )
 
 
 def allow_tags(tags: tuple[str, ...]) -> tuple[str, ...]:

@@ -43,6 +43,13 @@ def test_location_that_is_no_pair_of_degrees_is_refused_without_repeating_it(raw
     assert raw not in str(caught.value)
 
 
+def test_location_out_of_range_is_told_apart_from_other_text():
+    with pytest.raises(RedactionError, match=r"--location: .* got a number outside"):
+        transforms.coarsen_location("152.5,13.4")
+    with pytest.raises(RedactionError, match=r"--location: .* got other text"):
+        transforms.coarsen_location("here")
+
+
 def test_tags_outside_the_allow_list_are_dropped():
     tags = ("simulated", "operator: Ada Lovelace", "recovered")
     assert transforms.allow_tags(tags) == ("simulated", "recovered")
