@@ -13,6 +13,7 @@ from cloud.errors import MeshError
 from cloud.mesh import MeshShape
 from cloud.profile import ProfileRange
 from cloud.train_config import TrainConfig
+from rlds.errors import DiskError
 
 OWN_FLAGS = tuple(flags.FLAGS.flags_by_module_dict()["cloud.train"])
 UNITS = re.compile(
@@ -157,6 +158,15 @@ def test_value_out_of_range_is_wrong_usage(argument: str) -> None:
     parse(argument)
     with pytest.raises(app.UsageError, match=argument[2:].partition("=")[0]):
         train.settings_from_flags()
+
+
+def test_summary_that_could_not_be_written_is_refused_before_anything(
+    tmp_path: Path,
+) -> None:
+    parse(f"--summary_json={tmp_path}/absent/summary.json", f"--store={tmp_path}/store")
+    with pytest.raises(DiskError, match=r"summary\.json"):
+        train.main(["train"])
+    assert not any(tmp_path.iterdir())
 
 
 def test_preset_decides_what_the_command_leaves_out() -> None:
