@@ -150,6 +150,8 @@ class Learner:
         count = self._settings.updates * functions.REPLAY_WINDOWS
         cut = replay.windows(random, kinds, count, functions.REPLAY_STEPS)
         cut["update_index"] = np.int32(rested)
+        # A calibration acts on both robots alike, so that of fast updates ends here.
+        deltas = {**deltas, "calibration": self.no_deltas()["calibration"]}
         result = self._consolidate(self._weights, deltas, deltas, cut)
         return {**deltas, **result["deltas"]}
 
