@@ -45,7 +45,7 @@ from model.wavecore import WaveCore
 from release import command_line
 from tests.benchmarks import adaptation_life as life
 from tests.benchmarks import adaptation_replay as replay
-from tests.benchmarks.adaptation_learner import Learner, Settings
+from tests.benchmarks.adaptation_learner import UPDATES, Learner, Settings
 
 _DATASET = flags.DEFINE_string(
     "dataset", None, "Folder with the demonstrations; default: those Bazel records."
@@ -74,7 +74,7 @@ _LIVES = flags.DEFINE_integer(
     "lives", 3, "Lives of each change, whose mean is taken.", lower_bound=1
 )
 _UPDATES = flags.DEFINE_integer(
-    "updates", Settings.updates, "Gradient steps of one consolidation.", lower_bound=1
+    "updates", UPDATES, "Gradient steps of one consolidation.", lower_bound=1
 )
 _SEEDS = flags.DEFINE_integer("seeds", 50, "Episodes per task.", lower_bound=1)
 _WORKERS = flags.DEFINE_integer(
@@ -125,7 +125,10 @@ def main(argv: list[str]) -> None:
     tasks = sorted({episode.metadata.task for episode in demonstrations})
     model = _trained(demonstrations, tasks)
     known = [replay.remembered(episode, tasks) for episode in demonstrations]
-    learner = Learner(model, tasks, known, _settings())
+    learner = Learner(model, tasks, known, _UPDATES.value)
+    settings = Settings(
+        episodes=_EPISODES.value, driver=_DRIVER.value, fast=_FAST.value
+    )
     context = multiprocessing.get_context("spawn")
     prepared = (model.config, step_function.weights(model), tasks)
     with ProcessPoolExecutor(_WORKERS.value, context, life.prepare, prepared) as pool:
@@ -138,7 +141,7 @@ def main(argv: list[str]) -> None:
             before = _success(pool, tasks, change, nothing)
             for number in range(_LIVES.value):
                 began = time.monotonic()
-                deltas = learner.live(change, number)
+                deltas = learner.live(change, settings, number)
                 seconds = time.monotonic() - began
                 after = _success(pool, tasks, change, deltas)
                 kept = _success(pool, tasks, NO_CHANGE, deltas)
@@ -148,15 +151,6 @@ def main(argv: list[str]) -> None:
     if _JSON.value:
         figures = list(_figures(measured))
         Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
-
-
-def _settings() -> Settings:
-    return Settings(
-        episodes=_EPISODES.value,
-        updates=_UPDATES.value,
-        driver=_DRIVER.value,
-        fast=_FAST.value,
-    )
 
 
 def _trained(demonstrations: Sequence[Any], tasks: Sequence[str]) -> WaveCore:

@@ -13,6 +13,8 @@ from tests.benchmarks import adaptation_life as life
 from tests.benchmarks import adaptation_replay as replay
 
 FAST_WINDOW = functions.FAST_STEPS
+UPDATES = 600
+"""Gradient steps of one consolidation."""
 CALIBRATION_UPDATES = 300
 """Gradient steps of a calibration: 82 numbers settle within them."""
 SEEDS_OF_A_LIFE = 1000
@@ -31,12 +33,11 @@ robot as it was is found as 1.0 from five episodes, of three lives in three."""
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a robot lives and learns.
+    """How a robot lives.
 
     Attributes:
         episodes: lived, the tasks in turn.
         rest_period: episodes from one rest to the next; the robot consolidates then.
-        updates: gradient steps of one consolidation.
         driver: who drives, see `life.Driver`.
         fast: whether there is a fast update after each control step as well.
         first_seed: of the first episode; the next ones follow.
@@ -44,7 +45,6 @@ class Settings:
 
     episodes: int = 20
     rest_period: int = 5
-    updates: int = 600
     driver: life.Driver = "operator"
     fast: bool = False
     first_seed: int = 50_000
@@ -58,7 +58,7 @@ class Learner:
         model: WaveCore,
         tasks: Sequence[str],
         known: Sequence[replay.Memory],
-        settings: Settings,
+        updates_per_rest: int = UPDATES,
     ) -> None:
         """Compiles the functions.
 
@@ -66,17 +66,17 @@ class Learner:
             model: as it was trained.
             tasks: in the order the model tells them apart.
             known: what the robot must not forget.
-            settings: how it lives.
+            updates_per_rest: gradient steps of one consolidation.
         """
         weights = step_function.weights(model)
         self._model = model
-        self._tasks, self._known, self._settings = tasks, known, settings
+        self._tasks, self._known, self._updates = tasks, known, updates_per_rest
         self._body = life.Body(model.config, weights, tasks)
         self._weights = jax.device_put(weights)
         self._carry = weights["carry"]
         self._response = actuation.response(replay.moves(known))
         self._fast = jax.jit(updates.make_fast(model))
-        self._consolidate = jax.jit(updates.make_consolidate(model, settings.updates))
+        self._consolidate = jax.jit(updates.make_consolidate(model, updates_per_rest))
         self._calibrate = jax.jit(
             updates.make_consolidate(
                 model, CALIBRATION_UPDATES, updates.CALIBRATED_SURFACES
@@ -91,16 +91,19 @@ class Learner:
             for name in surfaces.SURFACES
         }
 
-    def live(self, change: RobotChange, number: int = 0) -> life.Deltas:
+    def live(
+        self, change: RobotChange, settings: Settings, number: int = 0
+    ) -> life.Deltas:
         """The settings' episodes on a robot so changed, and what was learned there.
 
         Args:
             change: what is different about the robot.
+            settings: how it lives.
             number: of this life; others have other episodes.
         """
-        first_seed = self._settings.first_seed + SEEDS_OF_A_LIFE * number
+        first_seed = settings.first_seed + SEEDS_OF_A_LIFE * number
         random = np.random.default_rng(number)
-        deltas, settings = self.no_deltas(), self._settings
+        deltas = self.no_deltas()
         lived: list[replay.Memory] = []
         for index in range(settings.episodes):
             episode = self._body.drive(
@@ -147,7 +150,7 @@ class Learner:
         and for what its commands do, and imagines all that it knows on such a robot.
         """
         kinds = self.kinds(random, lived)
-        count = self._settings.updates * functions.REPLAY_WINDOWS
+        count = self._updates * functions.REPLAY_WINDOWS
         cut = replay.windows(random, kinds, count, functions.REPLAY_STEPS)
         cut["update_index"] = np.int32(rested)
         # A calibration acts on both robots alike, so that of fast updates ends here.

@@ -1,11 +1,11 @@
 import json
-from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
 from absl import flags
 
-from tests.benchmarks import commands, model_speed
+from model import config, memory_estimate
+from tests.benchmarks import commands, model_speed, sequence_models
 
 _MODELS = (
     "wavecore sequential",
@@ -17,24 +17,18 @@ _MODELS = (
 )
 
 
-def measured(path: Path, *arguments: str) -> dict[str, dict[str, object]]:
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
     """Figures of a small run, by name."""
+    path = tmp_path_factory.mktemp("figures") / "model.json"
     done = commands.run(
         *("model_speed.py", "--batch_size=2", "--repeats=2"),
-        *(*arguments, f"--json={path}"),
+        *("--preset=tiny", "--length=8", f"--json={path}"),
+        *("--engine=litert int8", "--control_steps=200"),
     )
     assert done.returncode == 0, done.stderr
     assert "matrix peak" in done.stdout
     return {one["name"]: one for one in json.loads(path.read_bytes())}
-
-
-@pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    return measured(
-        tmp_path_factory.mktemp("figures") / "model.json",
-        *("--preset=tiny", "--length=8", "--dtype=float32"),
-        *("--engine=litert int8", "--control_steps=200"),
-    )
 
 
 def test_every_model_is_measured(figures) -> None:
@@ -44,27 +38,18 @@ def test_every_model_is_measured(figures) -> None:
         assert figures[f"train {name} T=8 memory"]["value"] > 0
 
 
-@pytest.fixture(scope="module")
-def seed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    """Of the preset whose size the other models have."""
-    return measured(
-        tmp_path_factory.mktemp("seed") / "model.json",
-        *("--preset=seed", "--model=wavecore sequential", "--model=lstm"),
-        *("--part=training", "--length=4", "--length=8"),
-    )
-
-
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_utilisation_is_of_the_matrix_peak_in_the_dtype_of_the_row(seed, dtype) -> None:
-    peak = seed[f"matrix peak {dtype}"]
+def test_utilisation_is_of_the_matrix_peak_in_the_dtype_of_the_row(
+    figures, dtype
+) -> None:
+    peak = figures[f"matrix peak {dtype}"]
     assert peak["value"] > 0
-    told = "wavecore sequential" + (" bfloat16" if dtype == "bfloat16" else "")
-    for length in (4, 8):
-        name = f"train {told} T={length}"
-        used = seed[f"{name} utilisation"]
+    for model in _MODELS:
+        name = f"train {model}{' bfloat16' * (dtype == 'bfloat16')} T=8"
+        used = figures[f"{name} utilisation"]
         assert used["unit"] == f"of matrix peak {dtype}"
         # The peak told is the highest of the run, so the share of it is the smallest.
-        flop = 6 * seed[f"{name} parameters"]["value"] * seed[name]["value"]
+        flop = 6 * figures[f"{name} parameters"]["value"] * figures[name]["value"]
         assert used["value"] >= 0.999 * flop / (1e9 * peak["value"])
         assert used["value"] < 1
 
@@ -83,18 +68,11 @@ def test_row_is_divided_by_the_peak_of_its_own_dtype(monkeypatch) -> None:
     assert 0 < used["bfloat16"] < 1e-9 < used["float32"]
 
 
-def test_every_figure_of_training_has_exactly_the_keys_of_the_format(seed) -> None:
-    of_training = [x for name, x in seed.items() if name.startswith("train ")]
-    assert len(of_training) == 32
+def test_every_figure_of_training_has_exactly_the_keys_of_the_format(figures) -> None:
+    of_training = [x for name, x in figures.items() if name.startswith("train ")]
+    assert len(of_training) == 48
     for one in of_training:
         assert one.keys() == {"name", "value", "unit", "vs", "ratio"}
-
-
-def test_bfloat16_and_lengths_are_told_beside_the_lstms_f32(seed) -> None:
-    for length in (4, 8):
-        one = seed[f"train wavecore sequential bfloat16 T={length}"]
-        assert one["vs"] == f"train lstm T={length}"
-        assert seed[f"train lstm bfloat16 T={length}"]["value"] > 0
 
 
 def test_engines_stand_in_the_same_table(figures) -> None:
@@ -102,16 +80,36 @@ def test_engines_stand_in_the_same_table(figures) -> None:
     assert figures["control step, litert int8, memory"]["value"] > 10
 
 
-def test_speed_is_told_beside_the_lstms_at_the_same_length(figures) -> None:
-    one = figures["train wavecore chunked T=8"]
+def test_speed_is_told_beside_the_lstms_in_f32(figures) -> None:
+    one = figures["train wavecore chunked bfloat16 T=8"]
     base = figures["train lstm T=8"]
     assert one["vs"] == "train lstm T=8"
     assert one["ratio"] == pytest.approx(one["value"] / base["value"])
     assert base["ratio"] == 1
 
 
-def test_models_have_as_many_parameters_as_the_seed_preset(figures, seed) -> None:
-    expected = seed["train wavecore sequential T=8 parameters"]["value"]
+def test_speed_is_told_beside_the_lstms_at_the_same_length() -> None:
+    def row(name: str, length: int, median: float) -> model_speed.Trained:
+        return model_speed.Trained(
+            name, "float32", length, 1, median, median, 0.5, 1.0, 1.0
+        )
+
+    rows = [row("lstm", 4, 2.0), row("gru", 4, 3.0)]
+    rows += [row("lstm", 8, 5.0), row("gru", 8, 4.0)]
+    told = {one["name"]: one for one in model_speed._figures(rows, {})}
+    for length, ratio in ((4, 1.5), (8, 0.8)):
+        one = told[f"train gru T={length}"]
+        assert (one["vs"], one["ratio"]) == (f"train lstm T={length}", ratio)
+
+
+def test_models_have_as_many_parameters_as_the_seed_preset(figures) -> None:
+    expected = memory_estimate.trained_count(
+        config.seed(
+            sequence_models.STATE_SIZE,
+            sequence_models.ACTION_SIZE,
+            sequence_models.TASK_COUNT,
+        )
+    )
     for name in ("lstm", "gru", "transformer"):
         count = figures[f"train {name} T=8 parameters"]["value"]
         assert count == pytest.approx(expected, rel=0.05)
