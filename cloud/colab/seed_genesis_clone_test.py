@@ -1,0 +1,79 @@
+"""Runs the whole notebook in a clone: demo episodes, training, a store in a folder."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from cloud import checkpoint_store, locations
+from cloud.colab.notebook_run import execute, said
+from release.store import open_store
+from release.verify import intact_package
+from rlds import manifest
+
+SOURCES = ("cloud", "edge", "model", "release", "rlds")
+LOCKS = "third_party/python/locks"
+
+
+@pytest.fixture
+def start() -> Iterator[Path]:
+    """An empty folder to run the notebook in, with no sources in or above it."""
+    # Temporary folders of Bazel's tests lie below a tree of the sources.
+    with tempfile.TemporaryDirectory(prefix="notebook-", dir="/tmp") as name:
+        yield Path(name)
+
+
+def lay_out_sources(folder: Path) -> None:
+    """A clone of the sources, and nothing that a build has made."""
+    files = [f for name in SOURCES for f in Path(name).rglob("*.py")]
+    for file in [*files, *Path(LOCKS).glob("*.txt")]:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / file)
+
+
+def test_no_clone_and_no_address_is_one_error_before_anything_else(
+    tmp_path: Path, start: Path
+) -> None:
+    with pytest.raises(papermill.PapermillExecutionError) as e:
+        execute(tmp_path, start)
+    assert e.value.ename == "ValueError"
+    assert e.value.evalue == (
+        "repository_url: expected the git URL of your copy of this repository, got"
+        f" none, and no clone in or above {start} or in {start}/continuonbrain; set it"
+        " in the cell above and run all cells again"
+    )
+    assert not any(start.iterdir())
+    assert not (tmp_path / "work").exists()
+
+
+def test_in_a_clone_demo_episodes_become_a_verified_package_in_a_folder(
+    tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a hosted machine: no program and no episodes that a build laid out.
+    monkeypatch.delenv("RUNFILES_DIR", raising=False)
+    lay_out_sources(start / "continuonbrain")
+    store = f"file://{tmp_path}/store"
+    output = execute(
+        tmp_path,
+        start,
+        store_uri=store,
+        demo_robots=2,
+        episodes_per_task=1,
+    )
+    done = nbformat.read(output, as_version=4)
+    episodes = tmp_path / "work/episodes/dataset"
+    assert said(done, "data").strip() == episodes.as_uri()
+    told = manifest.parse((episodes / "manifest.json").read_bytes())
+    assert sorted(episode.split for episode in told.episodes) == ["train", "val"]
+    assert "digests, provenance and blessing" in said(done, "verify")
+    kept, package = (line.split()[-1] for line in said(done, "keep").splitlines())
+    name = kept.removeprefix(f"{store}/")
+    checkpoint_store.fetch(open_store(store), name, tmp_path / "fetched")
+    held = intact_package(locations.local_folder(package), "pi5-cpu")
+    assert held.digest in said(done, "verify")
+    channels = tmp_path / "store/continuon-model-artifacts/channels"
+    assert held.digest in (channels / "nightly.json").read_text()
