@@ -10,9 +10,9 @@ import dataclasses
 import enum
 from collections.abc import Callable, Mapping
 
+from base import canonical_json
+from base.json_fields import Fields, decode_canonical
 from cloud.raw_layout import EPISODE_FILE, SIDECAR_FILE, RawFolder
-from release.json_fields import Fields, decode_canonical
-from rlds import canonical_json
 from rlds.episode import EpisodeMetadata
 from rlds.sidecar import Sidecar
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec

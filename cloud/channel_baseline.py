@@ -12,14 +12,13 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from base.errors import ContinuonError
+from base.store.store import Store
 from cloud import evaluation_report
 from cloud.bless import Baseline
-from cloud.errors import CloudError
 from cloud.evaluation_report import EvaluationReport
 from release import package, publish, verify
 from release.channel import PackageEntry
-from release.errors import ReleaseError
-from release.store import Store
 from release.trusted_keys import TrustedKeys
 from release.verify import VerifiedPackage
 
@@ -75,7 +74,7 @@ def recorded_report(
     path = f"{family}/{fetched.provenance.run_id}/evaluation.json"
     try:
         raw = store.get(path, REPORT_LIMIT_BYTES)
-    except ReleaseError:
+    except ContinuonError:
         return None
     report = evaluation_report.parse(raw, path)
     named = fetched.blessing.report_digest
@@ -110,6 +109,6 @@ def baseline(
         report = find_report(fetched)
         if report is None or not same_trials(report):
             report = evaluate(fetched)
-    except (CloudError, ReleaseError) as e:
+    except ContinuonError as e:
         return Baseline(digest, None, str(e))
     return Baseline(digest, report)

@@ -151,4 +151,4 @@ def fail_to_fetch(_: object) -> VerifiedPackage:
 
 
 def fail_to_evaluate(_: object) -> EvaluationReport:
-    raise ProgramFailedError("does not run")
+    raise ProgramFailedError("//edge:run", "to exit with 0", "1")

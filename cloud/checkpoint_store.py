@@ -20,14 +20,14 @@ from pathlib import Path
 
 import orbax.checkpoint as ocp
 
+from base import canonical_json, durable_file
+from base.digest import sha256_bytes, sha256_file
+from base.errors import NotFoundError, OversizedError
+from base.json_fields import Fields, decode_canonical
+from base.paths import check_relative
+from base.store.store import Store
 from cloud import machine_failure
 from cloud.errors import CheckpointError
-from release.digest import sha256_bytes, sha256_file
-from release.errors import NotFoundError, OversizedError
-from release.json_fields import Fields, decode_canonical
-from release.paths import check_relative
-from release.store import Store
-from rlds import canonical_json, durable_file
 
 MANIFEST = "checkpoint_manifest.json"
 MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024
@@ -55,8 +55,10 @@ def seal(folder: Path) -> tuple[StoredFile, ...]:
     """
     if not (folder / "_CHECKPOINT_METADATA").is_file():
         raise CheckpointError(
-            f"{folder}: expected a finished checkpoint of Orbax, got no"
-            " _CHECKPOINT_METADATA; name the folder of one step"
+            folder,
+            "a finished checkpoint of Orbax",
+            "no _CHECKPOINT_METADATA",
+            "name the folder of one step",
         )
     for place in _marked_folders(_plain_files(folder)):
         marker = folder / place / ORBAX_MARKER
@@ -90,8 +92,10 @@ def upload(folder: Path, store: Store, prefix: str) -> tuple[StoredFile, ...]:
         present = None
     if present not in (None, manifest):
         raise CheckpointError(
-            f"{store.uri}/{place}: expected no checkpoint or this one, got another;"
-            " a checkpoint never changes, choose a new place"
+            f"{store.uri}/{place}",
+            "no checkpoint or this one",
+            "another",
+            "a checkpoint never changes, choose a new place",
         )
     there = set(store.list(f"{prefix}/"))
     for file in files:
@@ -157,8 +161,10 @@ def _require_restorable(folder: Path, where: str) -> None:
     items = sorted(p.parent for p in folder.rglob("_METADATA"))
     if not items:
         raise CheckpointError(
-            f"{where}: expected a checkpoint of Orbax, got no _METADATA; copy the"
-            " whole folder of one step again"
+            where,
+            "a checkpoint of Orbax",
+            "no _METADATA",
+            "copy the whole folder of one step again",
         )
     try:
         with ocp.StandardCheckpointer() as reader:
@@ -167,8 +173,10 @@ def _require_restorable(folder: Path, where: str) -> None:
     except Exception as e:
         remedy = machine_failure.remedy(e) or "copy it again from where it is whole"
         raise CheckpointError(
-            f"{where}: expected a checkpoint that Orbax can restore, got"
-            f" {' '.join(str(e).split())[:200]}; {remedy}"
+            where,
+            "a checkpoint that Orbax can restore",
+            " ".join(str(e).split())[:200],
+            remedy,
         ) from e
 
 
@@ -178,8 +186,10 @@ def _stored_manifest(store: Store, prefix: str) -> tuple[StoredFile, ...]:
         raw = store.get(f"{prefix}/{MANIFEST}", MANIFEST_LIMIT_BYTES)
     except NotFoundError as e:
         raise CheckpointError(
-            f"{source}: expected the manifest of a complete checkpoint, got none;"
-            " upload it again, or adopt it if another tool has copied it"
+            source,
+            "the manifest of a complete checkpoint",
+            "none",
+            "upload it again, or adopt it if another tool has copied it",
         ) from e
     value = decode_canonical(raw, source, MANIFEST_LIMIT_BYTES)
     fields = Fields(value, source, ("schema_version", "files"))
@@ -207,17 +217,17 @@ def _verified(store: Store, prefix: str, file: StoredFile) -> bytes:
         found, same = "more bytes", False
     if not same:
         raise CheckpointError(
-            f"{where}: expected {expected}, got {found}; the copy is incomplete,"
-            " upload or copy the checkpoint again"
+            where,
+            expected,
+            found,
+            "the copy is incomplete, upload or copy the checkpoint again",
         )
     return data
 
 
 def _require_absent(into: Path) -> None:
     if into.exists():
-        raise CheckpointError(
-            f"{into}: expected no folder, got one; name a new one, or remove it"
-        )
+        raise CheckpointError(into, "no folder", "one", "name a new one, or remove it")
 
 
 def _plain_files(folder: Path) -> list[str]:

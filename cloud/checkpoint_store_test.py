@@ -10,11 +10,11 @@ import orbax.checkpoint as ocp
 import pytest
 from orbax.checkpoint._src.path import atomicity, temporary_paths
 
+from base.store.store import Store, open_store
+from base.testing import bucket as local_bucket
+from base.testing.bucket import Bucket
 from cloud import checkpoint_store
 from cloud.errors import CheckpointError
-from release import gcs_testing
-from release.gcs_testing import Bucket
-from release.store import Store, open_store
 
 # The bucket's client says so where gRPC is installed beside it; it uses none here.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
@@ -25,13 +25,13 @@ PLACE = "runs/one/checkpoints/4"
 
 @pytest.fixture
 def bucket() -> Iterator[Bucket]:
-    with gcs_testing.serving() as served:
+    with local_bucket.serving() as served:
         yield served
 
 
 @pytest.fixture(params=["gs", "file"])
 def store(request, tmp_path: Path) -> Iterator[Store]:
-    with gcs_testing.serving():
+    with local_bucket.serving():
         yield open_store(
             "gs://bucket/robots"
             if request.param == "gs"

@@ -25,9 +25,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from base import durable_file
 from cloud import machine_failure
 from cloud.errors import CheckpointError
-from rlds import durable_file
 
 State = Mapping[str, Any]
 
@@ -76,8 +76,10 @@ class Checkpoints:
                 _claim(self._folder / _IDENTITY, identity)
         except OSError as e:
             raise CheckpointError(
-                f"{folder}: expected a folder for checkpoints that can be written,"
-                f" got {e.strerror}; choose another --store"
+                folder,
+                "a folder for checkpoints that can be written",
+                e.strerror,
+                "choose another --store",
             ) from e
         _together("opened")
         self._orbax = ocp.StandardCheckpointer()
@@ -112,9 +114,10 @@ class Checkpoints:
             self._set_aside(step, reason)
         if steps:
             raise CheckpointError(
-                f"{self._folder}: expected a whole checkpoint, got {len(steps)} that"
-                f" are not, the last because {reason}; copy them here again, or remove"
-                " this folder to train from the start"
+                self._folder,
+                "a whole checkpoint",
+                f"{len(steps)} that are not, the last because {reason}",
+                "copy them here again, or remove this folder to train from the start",
             )
         return None
 
@@ -140,8 +143,10 @@ class Checkpoints:
 
     def _not_written(self, what: str, error: Exception) -> CheckpointError:
         return CheckpointError(
-            f"{self._folder}: {what} was not written ({_line(error)}); free some space"
-            " and run again, training resumes"
+            self._folder,
+            f"to write {what}",
+            _line(error),
+            "free some space and run again, training resumes",
         )
 
     def _read(self, step: int, like: State) -> tuple[dict[str, Any] | None, str]:
@@ -170,8 +175,10 @@ class Checkpoints:
     def _not_reached(self, wanted: str, error: Exception) -> CheckpointError:
         remedy = machine_failure.remedy(error) or "make the folder usable"
         return CheckpointError(
-            f"{self._folder}: expected {wanted}, got {_line(error)}; {remedy} and run"
-            " again, nothing was moved and training resumes"
+            self._folder,
+            wanted,
+            _line(error),
+            f"{remedy} and run again, nothing was moved and training resumes",
         )
 
     def _set_aside(self, step: int, reason: str) -> None:
@@ -240,9 +247,10 @@ def _claim(path: Path, identity: str) -> None:
         durable_file.write(path, f"{identity}\n".encode())
     elif (found := path.read_text(errors="replace").strip()) != identity:
         raise CheckpointError(
-            f"{path}: expected checkpoints of this dataset and configuration"
-            f" ({identity[:12]}), got those of another ({found[:12]}); choose another"
-            " run id, or remove the folder"
+            path,
+            f"checkpoints of this dataset and configuration ({identity[:12]})",
+            f"those of another ({found[:12]})",
+            "choose another run id, or remove the folder",
         )
 
 

@@ -15,11 +15,9 @@ import pathlib
 import rich.table
 from absl import app, flags
 
+from base import command_line
 from cloud import curation, locations, terminal
-from cloud.errors import CloudError
-from release import command_line
 from rlds import manifest as manifest_format
-from rlds.errors import RldsError
 from rlds.manifest import Manifest
 
 _RAW = flags.DEFINE_string(
@@ -91,4 +89,4 @@ def _table(manifest: Manifest) -> rich.table.Table:
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(CloudError, RldsError))
+    command_line.run(main)

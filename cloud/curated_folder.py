@@ -9,17 +9,18 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from base import canonical_json, durable_file
+from base.digest import sha256_bytes
+from base.errors import NotFoundError, OversizedError
+from base.store import store
 from cloud import curation_plan, feature_statistics, output_folder
 from cloud.curation_plan import Plan
 from cloud.curation_results import ShardResult
 from cloud.curation_spec import CurationSpec
 from cloud.errors import CurationSpecError
 from cloud.index import schema
-from release import store
-from release.digest import sha256_bytes
-from release.errors import NotFoundError, OversizedError
-from rlds import canonical_json, durable_file, tfds_directory
 from rlds import manifest as manifest_format
+from rlds import tfds_directory
 from rlds.errors import ShardMismatchError
 from rlds.manifest import EpisodeEntry, FeatureStatistics, Manifest, Shard
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
@@ -92,9 +93,10 @@ def write(
     if curation_plan.TRAIN not in splits:
         reasons = sorted({reason for r in results for reason in r.drops.values()})
         raise CurationSpecError(
-            f"curation spec {origin.spec.dataset} {origin.spec.version}: expected "
-            f"episodes to train on, got none that could be read: {', '.join(reasons)}; "
-            "run //cloud:ingest and //cloud:index again"
+            f"curation spec {origin.spec.dataset} {origin.spec.version}",
+            "episodes to train on",
+            f"none that could be read: {', '.join(reasons)}",
+            "run //cloud:ingest and //cloud:index again",
         )
     manifest = _manifest(planned, results, splits, origin)
     tfds_directory.write_info(

@@ -7,6 +7,7 @@ import warnings
 
 import rich.console
 
+from base import times
 from cloud import (
     build_facts,
     curated_folder,
@@ -20,7 +21,6 @@ from cloud.curation_results import ShardResult
 from cloud.errors import DatasetExistsError
 from cloud.index import query, snapshot
 from cloud.progress import WorkProgress
-from release import times
 from rlds import manifest as manifest_format
 from rlds.manifest import Manifest
 
@@ -69,10 +69,11 @@ def curate(
             output_folder.move(build / "dataset", output_uri)
         elif manifest_format.digest(existing) != manifest_format.digest(manifest):
             raise DatasetExistsError(
-                f"{output_uri}: expected nothing or this very dataset "
-                f"{manifest_format.digest(manifest)}, got "
-                f"{manifest_format.digest(existing)}; a version never changes, "
-                "raise `version` in the spec and name its folder"
+                output_uri,
+                f"nothing or this very dataset {manifest_format.digest(manifest)}",
+                manifest_format.digest(existing),
+                "a version never changes, raise `version` in the spec and name its "
+                "folder",
             )
         else:
             for shards in existing.splits.values():

@@ -26,15 +26,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.transforms import environments
 
+from base import canonical_json, durable_file
+from base.digest import sha256_bytes
+from base.errors import CanonicalJsonError, NotFoundError, OversizedError
+from base.store import store
 from cloud import feature_statistics
 from cloud.curation_plan import TRAIN, Placement
 from cloud.curation_results import KeptEpisode, ShardResult
 from cloud.errors import CurationPipelineError
 from cloud.raw_layout import EPISODE_FILE
-from release import store
-from release.digest import sha256_bytes
-from release.errors import NotFoundError, OversizedError
-from rlds import canonical_json, durable_file, reader
+from rlds import reader
 from rlds.errors import RldsError
 
 EPISODE_MISSING = "episode_missing"
@@ -86,8 +87,10 @@ def run(
         except Exception as e:
             last = str(e).strip().splitlines() or [type(e).__name__]
             raise CurationPipelineError(
-                f"{raw_uri}: expected the curation pipeline to finish, got {last[-1]}; "
-                "nothing was written, run it again with --workers=1 to see more"
+                raw_uri,
+                "the curation pipeline to finish",
+                last[-1],
+                "nothing was written, run it again with --workers=1 to see more",
             ) from e
     keys = sorted({(p.split, p.shard) for p in placements})
     return [_result(work, split, shard) for split, shard in keys]
@@ -144,7 +147,7 @@ def _read(
         reason = EPISODE_MISSING
     except OversizedError:
         reason = DIGEST_MISMATCH
-    except RldsError:
+    except (RldsError, CanonicalJsonError):
         raw, reason = b"", EPISODE_MALFORMED
     # One byte per episode: the file's size is the count over all processes.
     with pathlib.Path(work, _PROGRESS_FILE).open("ab", buffering=0) as stream:

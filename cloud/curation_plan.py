@@ -10,10 +10,10 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from base import canonical_json
 from cloud.curation_spec import CurationSpec
 from cloud.errors import CurationSpecError
 from cloud.index import schema
-from rlds import canonical_json
 
 TRAIN = "train"
 VAL = "val"
@@ -58,9 +58,10 @@ def plan(
     groups = sorted({_group(row, spec) for row in taken}, key=_order(spec.salt))
     if spec.val_groups >= len(groups):
         raise CurationSpecError(
-            f"curation spec {spec.dataset} {spec.version}: expected more groups by "
-            f"{' and '.join(spec.by)} than val_groups {spec.val_groups}, got "
-            f"{len(groups)}; lower val_groups or record on more robots or days"
+            f"curation spec {spec.dataset} {spec.version}",
+            f"more groups by {' and '.join(spec.by)} than val_groups {spec.val_groups}",
+            len(groups),
+            "lower val_groups or record on more robots or days",
         )
     val_groups = set(groups[: spec.val_groups])
     placements = []
@@ -81,14 +82,18 @@ def _check_taken(taken: list[schema.Row], total: int, spec: CurationSpec) -> Non
     name = f"curation spec {spec.dataset} {spec.version}"
     if not taken:
         raise CurationSpecError(
-            f"{name}: expected `where` to select episodes, got none of {total}; "
-            "widen it or index more episodes"
+            name,
+            "`where` to select episodes",
+            f"none of {total}",
+            "widen it or index more episodes",
         )
     shapes = {tuple(row[column] for column in schema.SHAPE_COLUMNS) for row in taken}
     if len(shapes) != 1:
         raise CurationSpecError(
-            f"{name}: expected episodes of one shape {schema.SHAPE_COLUMNS}, got "
-            f"{sorted(shapes, key=str)}; narrow `where` to one of them"
+            name,
+            f"episodes of one shape {schema.SHAPE_COLUMNS}",
+            sorted(shapes, key=str),
+            "narrow `where` to one of them",
         )
 
 

@@ -3,10 +3,10 @@ import json
 
 import pytest
 
+from base.errors import MalformedError
 from cloud import curation_plan, curation_spec
 from cloud.errors import CurationSpecError
 from cloud.testing import index_rows
-from release.errors import MalformedError
 
 _SPEC = {
     "dataset": "reach",

@@ -13,8 +13,8 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
+from base.json_fields import Fields, decode
 from cloud.errors import CurationSpecError
-from release.json_fields import Fields, decode
 
 # Neighbours share a robot and a day. By one of the two is coarser and as safe; a
 # further column would divide neighbours.
@@ -89,21 +89,27 @@ def require_place(spec: CurationSpec, uri: str) -> None:
     wanted = f"{spec.dataset}/v{spec.version}"
     if not uri.endswith(f"/{wanted}"):
         raise CurationSpecError(
-            f"--output: expected a folder …/{wanted}, as the spec names dataset and "
-            f"version, got {uri}; correct the folder or the spec"
+            "--output",
+            f"a folder …/{wanted}, as the spec names dataset and version",
+            uri,
+            "correct the folder or the spec",
         )
 
 
 def _check(spec: CurationSpec, where: str) -> None:
     if not _NAME.fullmatch(spec.dataset):
         raise CurationSpecError(
-            f"{where}: expected dataset to be lower-case letters, digits and _, "
-            f"got {spec.dataset!r}; TFDS accepts no other name"
+            where,
+            "dataset to be lower-case letters, digits and _",
+            f"{spec.dataset!r}",
+            "TFDS accepts no other name",
         )
     if not _VERSION.fullmatch(spec.version):
         raise CurationSpecError(
-            f"{where}: expected version to be three numbers such as 1.0.0, "
-            f"got {spec.version!r}; correct it"
+            where,
+            "version to be three numbers such as 1.0.0",
+            f"{spec.version!r}",
+            "correct it",
         )
     if (
         not spec.by
@@ -111,11 +117,15 @@ def _check(spec: CurationSpec, where: str) -> None:
         or not set(spec.by) <= set(GROUP_COLUMNS)
     ):
         raise CurationSpecError(
-            f"{where}: expected split.by to hold robot_hash, date or both, got "
-            f"{list(spec.by)}; neighbours would stand in both splits"
+            where,
+            "split.by to hold robot_hash, date or both",
+            list(spec.by),
+            "neighbours would stand in both splits",
         )
     if max(spec.train_shards, spec.val_shards) > _MOST_SHARDS:
         raise CurationSpecError(
-            f"{where}: expected at most {_MOST_SHARDS} shards a split, got "
-            f"{max(spec.train_shards, spec.val_shards)}; use fewer"
+            where,
+            f"at most {_MOST_SHARDS} shards a split",
+            max(spec.train_shards, spec.val_shards),
+            "use fewer",
         )

@@ -7,11 +7,11 @@ import pytest
 import rich.console
 import tensorflow_datasets as tfds
 
+from base.store.store import LocalStore
 from cloud import build_facts, curation, ingestion
 from cloud.errors import CurationSpecError, DatasetExistsError
 from cloud.index import build
 from cloud.testing.raw_robot import RawRobot, enrol
-from release.store import LocalStore
 from rlds import manifest as manifest_format
 from rlds import reader, tfrecord
 from rlds.errors import ShardMismatchError

@@ -8,10 +8,10 @@ check and use can slip through.
 import dataclasses
 import pathlib
 
+from base.errors import NotFoundError
+from base.store import store
 from cloud import curated_folder, locations
 from cloud.errors import DatasetError
-from release import store
-from release.errors import NotFoundError
 from rlds import example_codec, tfds_features, tfrecord
 from rlds import manifest as manifest_format
 from rlds.episode import Episode
@@ -65,8 +65,10 @@ def load(uri_or_folder: str | pathlib.Path, split: str) -> LoadedDataset:
         found = [_decoded(f"{uri}/{shard.path}", record) for record in records]
         if len(found) != shard.num_episodes:
             raise DatasetError(
-                f"{uri}/{shard.path}: expected {shard.num_episodes} episodes as the "
-                f"manifest says, got {len(found)}; curate the dataset again"
+                f"{uri}/{shard.path}",
+                f"{shard.num_episodes} episodes as the manifest says",
+                len(found),
+                "curate the dataset again",
             )
         episodes.extend(found)
     return LoadedDataset(manifest, manifest_format.digest(manifest), split, episodes)
@@ -82,13 +84,17 @@ def read_manifest(uri: str, split: str) -> Manifest:
     manifest = curated_folder.existing_manifest(uri)
     if manifest is None:
         raise DatasetError(
-            f"{uri}/manifest.json: expected a dataset version, got no manifest; "
-            "name the folder that //cloud:curate wrote"
+            f"{uri}/manifest.json",
+            "a dataset version",
+            "no manifest",
+            "name the folder that //cloud:curate wrote",
         )
     if split not in manifest.splits:
         raise DatasetError(
-            f"{uri}/manifest.json: expected a split named {split!r}, got "
-            f"{sorted(manifest.splits)}; name one of these"
+            f"{uri}/manifest.json",
+            f"a split named {split!r}",
+            sorted(manifest.splits),
+            "name one of these",
         )
     return manifest
 
@@ -107,8 +113,10 @@ def read_spec(uri: str) -> EpisodeSpec:
         raw = store.open_store(uri).get(FEATURES_FILE, _FEATURES_LIMIT_BYTES)
     except NotFoundError as e:
         raise DatasetError(
-            f"{uri}/{FEATURES_FILE}: expected the fields of the episodes, got no file;"
-            " copy the whole folder that //cloud:curate wrote"
+            f"{uri}/{FEATURES_FILE}",
+            "the fields of the episodes",
+            "no file",
+            "copy the whole folder that //cloud:curate wrote",
         ) from e
     return tfds_features.read_spec(raw, f"{uri}/{FEATURES_FILE}")
 

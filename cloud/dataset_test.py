@@ -4,11 +4,11 @@ import json
 import pytest
 import rich.console
 
+from base.store.store import LocalStore
 from cloud import curation, dataset, ingestion
 from cloud.errors import DatasetError
 from cloud.index import build
 from cloud.testing.raw_robot import RawRobot, enrol
-from release.store import LocalStore
 from rlds import reader
 from rlds.errors import ManifestError, ShardMismatchError
 

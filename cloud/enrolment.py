@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from base.json_fields import Fields, decode
 from cloud.errors import EnrolmentError
-from release.json_fields import Fields, decode
 from rlds import sidecar
 
 _LIMIT_BYTES = 64 * 1024
@@ -49,8 +49,10 @@ def read(paths: Iterable[pathlib.Path]) -> Enrolment:
         keyid, key, robot_hash = parse(path.read_bytes(), str(path))
         if robots.setdefault(keyid, robot_hash) != robot_hash:
             raise EnrolmentError(
-                f"{path}: expected key {keyid} to speak for one robot, got "
-                f"{robots[keyid]} and {robot_hash}; enrol the second one with its own"
+                path,
+                f"key {keyid} to speak for one robot",
+                f"{robots[keyid]} and {robot_hash}",
+                "enrol the second one with its own",
             )
         keys[keyid] = key
     return Enrolment(keys, robots)
@@ -74,13 +76,17 @@ def parse(raw: bytes, where: str) -> tuple[str, Ed25519PublicKey, str]:
         public = b""
     if len(public) != _PUBLIC_KEY_BYTES:
         raise EnrolmentError(
-            f"{where}: expected public to be {_PUBLIC_KEY_BYTES} bytes in base64, got "
-            f"{text[:60]!r}; write the file again with //edge:record --enrol"
+            where,
+            f"public to be {_PUBLIC_KEY_BYTES} bytes in base64",
+            f"{text[:60]!r}",
+            "write the file again with //edge:record --enrol",
         )
     key = Ed25519PublicKey.from_public_bytes(public)
     if sidecar.keyid(key) != fields.text("keyid"):
         raise EnrolmentError(
-            f"{where}: expected keyid {sidecar.keyid(key)} of the public key, got "
-            f"{fields.text('keyid')}; write the file again with //edge:record --enrol"
+            where,
+            f"keyid {sidecar.keyid(key)} of the public key",
+            fields.text("keyid"),
+            "write the file again with //edge:record --enrol",
         )
     return sidecar.keyid(key), key, fields.sha256("robot_hash")

@@ -4,9 +4,9 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from base.errors import MalformedError
 from cloud import enrolment
 from cloud.errors import EnrolmentError
-from release.errors import MalformedError
 from rlds import sidecar
 
 

@@ -7,19 +7,23 @@ episode read. What goes wrong on the way becomes a fact for `admission.admit`.
 import dataclasses
 from collections.abc import Collection
 
+from base import canonical_json
+from base.digest import sha256_bytes
+from base.errors import (
+    CanonicalJsonError,
+    ContinuonError,
+    NotFoundError,
+    OversizedError,
+)
+from base.store.store import Store
 from cloud import raw_layout
 from cloud.admission import EpisodeFacts, EpisodeOutline, Fault, Reason
 from cloud.enrolment import Enrolment
 from cloud.raw_layout import RawFolder
-from release.digest import sha256_bytes
-from release.errors import NotFoundError, OversizedError
-from release.store import Store
-from rlds import canonical_json, reader
+from rlds import reader
 from rlds import sidecar as sidecar_format
 from rlds.errors import (
-    CanonicalJsonError,
     RedactionRecordError,
-    RldsError,
     SidecarError,
     SidecarSignatureError,
 )
@@ -78,7 +82,7 @@ def gather(
         return facts  # nobody signed these bytes, so nobody parses them
     try:
         outline = _outline(raw_episode, sidecar)
-    except RldsError as e:
+    except ContinuonError as e:
         told_version = "schema_version" in e.source
         reason = Reason.SCHEMA_UNKNOWN if told_version else Reason.EPISODE_MALFORMED
         return dataclasses.replace(facts, episode_fault=Fault(reason, str(e)))

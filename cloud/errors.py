@@ -1,12 +1,10 @@
-"""Every error that `cloud/` raises: one root, one subclass per cause.
+"""Errors of the forge: one root, one subclass per cause."""
 
-A text names the file, what was expected, what came, and what to do next, on one
-line, because `release/command_line.py` prints it as it is.
-"""
+from base.errors import ContinuonError
 
 
-class CloudError(Exception):
-    """Root of the errors of `cloud/`."""
+class CloudError(ContinuonError):
+    """Root of the errors that only `cloud/` raises."""
 
 
 class RawRootError(CloudError):
@@ -60,6 +58,8 @@ class ProgramMissingError(CloudError):
 class ProgramFailedError(CloudError):
     """Another program of the project exited with an error."""
 
+    default_remedy = "read its log, mend the cause and run the command again"
+
 
 class RolloutSummaryError(CloudError):
     """A summary of closed-loop episodes is missing or is not what was asked for."""
@@ -95,6 +95,8 @@ class DivergenceError(CloudError):
 
 class MeshError(CloudError):
     """The devices or processes cannot be laid out as asked."""
+
+    default_remedy = "correct the flag"
 
 
 class MemoryShortError(CloudError):

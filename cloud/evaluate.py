@@ -198,8 +198,10 @@ def read_summary(path: Path) -> Rollouts:
         )
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as e:
         raise RolloutSummaryError(
-            f"{path}: expected a summary of //edge:run, got {type(e).__name__}: {e}; "
-            "read the log beside it"
+            path,
+            "a summary of //edge:run",
+            f"{type(e).__name__}: {e}",
+            "read the log beside it",
         ) from e
 
 
@@ -256,8 +258,7 @@ def _require_all(trials: Trials, rollouts: Rollouts, folder: Path) -> None:
     }
     if found != expected:
         raise RolloutSummaryError(
-            f"{folder}: expected episodes per task {expected}, got {found}; "
-            "read the logs there"
+            folder, f"episodes per task {expected}", found, "read the logs there"
         )
 
 
@@ -295,8 +296,10 @@ def evaluate_package(
     rollouts = roll_out(trials, policy, workers, folder, on_progress)
     if rollouts.package_digest != package_digest:
         raise RolloutSummaryError(
-            f"{folder}: expected a run of package {package_digest}, got "
-            f"{rollouts.package_digest}; evaluate again"
+            folder,
+            f"a run of package {package_digest}",
+            rollouts.package_digest,
+            "evaluate again",
         )
     return EvaluationReport(
         package_digest=package_digest,

@@ -12,10 +12,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from base import canonical_json
+from base.errors import ContinuonError
 from cloud.errors import EvaluationReportError
 from cloud.success_rate import SuccessRate, pooled
-from rlds import canonical_json
-from rlds.errors import RldsError
 
 SCHEMA_VERSION = 1
 
@@ -141,10 +141,12 @@ def parse(raw: bytes, origin: Path | str) -> EvaluationReport:
             missed_deadlines=_count_or_none(found["missed_deadlines"]),
             safety_violations=_count_or_none(found["safety_violations"]),
         )
-    except (RldsError, AttributeError, KeyError, TypeError, ValueError) as e:
+    except (ContinuonError, AttributeError, KeyError, TypeError, ValueError) as e:
         raise EvaluationReportError(
-            f"{origin}: expected an evaluation report of schema_version "
-            f"{SCHEMA_VERSION}, got {type(e).__name__}: {e}; evaluate again"
+            origin,
+            f"an evaluation report of schema_version {SCHEMA_VERSION}",
+            f"{type(e).__name__}: {e}",
+            "evaluate again",
         ) from e
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from base import canonical_json
+from base.errors import ContinuonError
 from cloud.errors import RolloutSummaryError
 from cloud.evaluate import Rollouts, Trials
 from cloud.success_rate import SuccessRate
-from rlds import canonical_json
-from rlds.errors import RldsError
 
 SCHEMA_VERSION = 1
 
@@ -57,10 +57,12 @@ def read(path: Path, trials: Trials) -> Mapping[str, SuccessRate] | None:
             )
             for task in trials.tasks
         }
-    except (OSError, RldsError, KeyError, TypeError, ValueError) as e:
+    except (OSError, ContinuonError, KeyError, TypeError, ValueError) as e:
         raise RolloutSummaryError(
-            f"{path}: expected an expert baseline of schema_version {SCHEMA_VERSION}, "
-            f"got {type(e).__name__}: {e}; build //cloud/demo:expert_baseline again"
+            path,
+            f"an expert baseline of schema_version {SCHEMA_VERSION}",
+            f"{type(e).__name__}: {e}",
+            "build //cloud/demo:expert_baseline again",
         ) from e
 
 

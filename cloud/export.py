@@ -18,18 +18,17 @@ import jax
 import safetensors.numpy
 from absl import app, flags
 
+from base import command_line
 from cloud import package_build
-from cloud.errors import CloudError, ExportSourceError
+from cloud.errors import ExportSourceError
 from cloud.package_build import BuiltPackage
 from model import config, preset_senses, step_function
-from model.errors import ModelError
 from model.wavecore import WaveCore
-from release import command_line, package, verify
+from release import package, verify
 from release.package import PackageManifest
 from release.verify import IntactPackage
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
-from rlds.errors import RldsError
 from rlds.spec import EpisodeSpec
 
 _RUN = flags.DEFINE_string("run", None, "folder of a run", required=True)
@@ -92,8 +91,7 @@ def export_again(run: Path, target: str, output: Path) -> BuiltPackage:
 def _require_free(output: Path) -> None:
     if output.exists() and not (output / package.MANIFEST).is_file():
         raise ExportSourceError(
-            f"{output}: expected nothing or a package, got something else; name another"
-            " --output"
+            output, "nothing or a package", "something else", "name another --output"
         )
 
 
@@ -101,9 +99,10 @@ def _source(run: Path) -> Path:
     folder = run / "export" / SOURCE_TARGET
     if not (folder / package.MANIFEST).is_file():
         raise ExportSourceError(
-            f"{run}: expected the folder of a run with a package in"
-            f" export/{SOURCE_TARGET}, got none; name a run that //cloud:train has"
-            " finished"
+            run,
+            f"the folder of a run with a package in export/{SOURCE_TARGET}",
+            "none",
+            "name a run that //cloud:train has finished",
         )
     return folder
 
@@ -114,9 +113,10 @@ def _model(source: IntactPackage) -> WaveCore:
     preset = manifest.metadata.training_config.get("preset")
     if preset not in config.PRESETS:
         raise ExportSourceError(
-            f"{source.folder}: expected a training config with one of the presets"
-            f" {', '.join(config.PRESETS)}, got {preset!r}; export with the code that"
-            " trained the run"
+            source.folder,
+            f"a training config with one of the presets {', '.join(config.PRESETS)}",
+            f"{preset!r}",
+            "export with the code that trained the run",
         )
     observed = {name: x.shape for name, x in manifest.robot.observation.items()}
     spec = EpisodeSpec(
@@ -163,4 +163,4 @@ def _described(manifest: PackageManifest, target: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(CloudError, ModelError, RldsError))
+    command_line.run(main)

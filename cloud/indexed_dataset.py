@@ -57,9 +57,10 @@ class IndexedDataset:
         chosen = self.episodes.of_tasks(tasks)
         if not chosen:
             raise DatasetError(
-                f"{self.manifest.dataset} {self.manifest.version}: expected episodes"
-                f" of {', '.join(tasks)} in {self.split}, got episodes of"
-                f" {', '.join(self.episodes.tasks)}; name other tasks"
+                f"{self.manifest.dataset} {self.manifest.version}",
+                f"episodes of {', '.join(tasks)} in {self.split}",
+                f"episodes of {', '.join(self.episodes.tasks)}",
+                "name other tasks",
             )
         source = step_cache.CacheSource(
             self.manifest_digest,

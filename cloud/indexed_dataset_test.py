@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from base.store.store import LocalStore
 from cloud import dataset, indexed_dataset, step_stream
 from cloud.errors import DatasetError
 from cloud.testing import dataset_version, training_episodes
 from cloud.windows import Windows
-from release.store import LocalStore
 from rlds.errors import ShardMismatchError
 
 TASKS = training_episodes.TASKS

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
+from base.store import store
+from base.store.store import Store
 from cloud import shard_index
 from cloud.errors import DatasetError
 from cloud.shard_index import Record
-from release import store
-from release.store import Store
 from rlds.episode import Episode
 from rlds.manifest import Manifest, Shard
 from rlds.spec import EpisodeSpec
@@ -110,8 +110,10 @@ def open_episodes(
         found = shard_index.load_or_make(opened, shard, named, index_folder)
         if len(found) != shard.num_episodes:
             raise DatasetError(
-                f"{uri}/{shard.path}: expected {shard.num_episodes} episodes as the "
-                f"manifest says, got {len(found)}; curate the dataset again"
+                f"{uri}/{shard.path}",
+                f"{shard.num_episodes} episodes as the manifest says",
+                len(found),
+                "curate the dataset again",
             )
         places += [(shard, record) for record in found]
     return IndexedEpisodes(opened, tuple(places))

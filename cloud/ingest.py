@@ -17,10 +17,10 @@ import rich.markup
 import rich.table
 from absl import app, flags
 
+from base import command_line
+from base.store import store
 from cloud import enrolment, ingestion, locations, terminal
-from cloud.errors import CloudError, QuarantineError
-from release import command_line, store
-from rlds.errors import RldsError
+from cloud.errors import QuarantineError
 
 _RAW = flags.DEFINE_string(
     "raw", None, "URI or folder of the raw episodes.", required=True
@@ -79,9 +79,11 @@ def _require_all_admitted(summary: ingestion.Summary, uri: str) -> None:
     if refused:
         folder, first = refused[0]
         raise QuarantineError(
-            f"{uri}/{folder.path}: expected every episode to be admitted, got "
+            f"{uri}/{folder.path}",
+            "every episode to be admitted",
             f"{len(refused)} of {len(summary.verdicts)} quarantined, this one for "
-            f"{first.reason} ({first.detail}); repair or remove it and run this again"
+            f"{first.reason} ({first.detail})",
+            "repair or remove it and run this again",
         )
 
 
@@ -104,4 +106,4 @@ def _report(summary: ingestion.Summary, console: rich.console.Console) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(CloudError, RldsError))
+    command_line.run(main)

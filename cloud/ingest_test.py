@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from base import canonical_json
+from base.store.store import LocalStore
+from base.testing import command
 from cloud import admission
 from cloud.raw_layout import RawFolder
 from cloud.testing.raw_robot import RawRobot
-from release import command_testing
-from release.store import LocalStore
-from rlds import canonical_json
 
 ROBOT = RawRobot(1)
 LIMIT_BYTES = 1 << 24
@@ -70,11 +70,11 @@ def raw(tmp_path: Path) -> LocalStore:
     return LocalStore(root)
 
 
-def ingest(raw: LocalStore, tmp_path: Path, *flags: str) -> command_testing.Finished:
+def ingest(raw: LocalStore, tmp_path: Path, *flags: str) -> command.Finished:
     """Runs the command as a user does."""
     enrolled = ROBOT.enrolment_file(tmp_path)
     arguments = (f"--raw={tmp_path / 'raw'}", f"--enrolled={enrolled}", *flags)
-    return command_testing.run("cloud.ingest", *arguments)
+    return command.run("cloud.ingest", *arguments)
 
 
 def uploads(raw: LocalStore) -> dict[str, bytes]:
@@ -118,7 +118,7 @@ def test_place_without_raw_episodes_fails_with_one_line(
     enrolled = ROBOT.enrolment_file(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     place = tmp_path / typo
-    done = command_testing.run(
+    done = command.run(
         "cloud.ingest", f"--raw={place.as_uri()}", f"--enrolled={enrolled}"
     )
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
@@ -135,7 +135,7 @@ def test_place_without_raw_episodes_fails_with_one_line(
     ],
 )
 def test_missing_flag_is_named(arguments: list[str], line: str) -> None:
-    done = command_testing.run("cloud.ingest", *arguments)
+    done = command.run("cloud.ingest", *arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(line)
 

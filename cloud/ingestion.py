@@ -9,12 +9,12 @@ import dataclasses
 
 import rich.console
 
+from base.errors import NotFoundError, PreconditionFailedError
+from base.store.store import Store
 from cloud import admission, enrolment, episode_facts, raw_layout
 from cloud.admission import Admission
 from cloud.errors import IngestRaceError
 from cloud.progress import WorkProgress
-from release.errors import NotFoundError, PreconditionFailedError
-from release.store import Store
 
 _ADMISSION_LIMIT_BYTES = 1024 * 1024
 _ATTEMPTS = 10  # each lost race means that another run made progress
@@ -104,6 +104,8 @@ def _write(raw: Store, path: str, data: bytes) -> bool:
             continue  # another run wrote in between
         return True
     raise IngestRaceError(
-        f"{raw.uri}/{path}: expected to write the verdict, got overtaken {_ATTEMPTS} "
-        "times by other runs; let them finish and run this again"
+        f"{raw.uri}/{path}",
+        "to write the verdict",
+        f"overtaken {_ATTEMPTS} times by other runs",
+        "let them finish and run this again",
     )

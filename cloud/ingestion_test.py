@@ -8,11 +8,11 @@ import json
 import pytest
 import rich.console
 
+from base import canonical_json
+from base.store.store import LocalStore
 from cloud import admission, ingestion
 from cloud.admission import Reason
 from cloud.testing.raw_robot import RawRobot, enrol
-from release.store import LocalStore
-from rlds import canonical_json
 from rlds import sidecar as sidecar_format
 from rlds.sidecar import Consent, Safety
 

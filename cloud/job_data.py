@@ -116,8 +116,10 @@ def _require_as_told(settings: JobSettings, found: EpisodeSpec) -> None:
     told = dataset.read_spec(locations.to_uri(settings.dataset))
     if found != told:
         raise DatasetError(
-            f"{settings.dataset_name}: expected episodes of {told} as the dataset says,"
-            f" got {found}; copy the whole folder that //cloud:curate wrote"
+            settings.dataset_name,
+            f"episodes of {told} as the dataset says",
+            found,
+            "copy the whole folder that //cloud:curate wrote",
         )
 
 
@@ -127,7 +129,9 @@ def _tasks(settings: JobSettings, train: IndexedDataset) -> tuple[str, ...]:
     absent = sorted(set(tasks) - set(known))
     if absent or not tasks:
         raise DatasetError(
-            f"{settings.dataset_name}: expected episodes of {absent or 'some task'}, "
-            f"got episodes of {list(known)}; name other --tasks or another --dataset"
+            settings.dataset_name,
+            f"episodes of {absent or 'some task'}",
+            f"episodes of {list(known)}",
+            "name other --tasks or another --dataset",
         )
     return tasks

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import jax
 import pytest
 
+from base.store.store import LocalStore
 from cloud import job_data, memory_check, training, training_data
 from cloud.errors import DatasetError, MemoryShortError
 from cloud.mesh import MeshShape
 from cloud.testing import dataset_version, train_tiny, training_episodes
 from cloud.train_config import TrainConfig
-from release.store import LocalStore
 from rlds import tfds_features
 from rlds.errors import ShardMismatchError
 from rlds.spec import EpisodeSpec

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from base import durable_file
 from cloud import (
     channel_baseline,
     evaluate,
@@ -33,7 +34,6 @@ from cloud.run_folder import RunFolder
 from cloud.step_choice import StepChoice
 from cloud.success_rate import SuccessRate
 from release.verify import VerifiedPackage
-from rlds import durable_file
 
 
 @dataclasses.dataclass(frozen=True)

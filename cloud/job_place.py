@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from base.store import store
+from base.store.store import Store
 from cloud import channel_baseline, locations, run_folder
 from cloud.channel_baseline import ChannelState
 from cloud.job_settings import TARGET, JobSettings
-from release import keys, store
+from release import keys
 from release.keys import PrivateKey
-from release.store import Store
 from release.trusted_keys import TrustedKeys
 
 

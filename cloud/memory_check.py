@@ -41,11 +41,12 @@ def require(
         needed *= len(devices)
     if needed > available:
         raise MemoryShortError(
-            f"preset {config.preset}: expected {needed / 1e9:.2f} GB of memory for"
-            f" batches of {config.batch_size} x {config.sequence_length} steps on a"
-            f" mesh of {mesh}, got {available / 1e9:.2f} GB {where}; raise"
-            " --accumulation_steps, set --remat=on, lower --batch_size or"
-            " --sequence_length, or choose a smaller --preset"
+            f"preset {config.preset}",
+            f"{needed / 1e9:.2f} GB of memory for batches of {config.batch_size} x "
+            f"{config.sequence_length} steps on a mesh of {mesh}",
+            f"{available / 1e9:.2f} GB {where}",
+            "raise --accumulation_steps, set --remat=on, lower --batch_size or "
+            "--sequence_length, or choose a smaller --preset",
         )
 
 

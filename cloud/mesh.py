@@ -47,12 +47,13 @@ def parse(text: str, device_count: int) -> MeshShape:
     found = dict(re.findall(r"(\w+)=(\d+)", text))
     written = ",".join(f"{name}={size}" for name, size in found.items())
     if written != text or not set(found) <= set(AXES):
-        raise MeshError(f"mesh: expected a text like data=4,fsdp=2, got {text!r}")
+        raise MeshError("mesh", "a text like data=4,fsdp=2", f"{text!r}")
     shape = MeshShape(int(found.get(DATA, 1)), int(found.get(FSDP, 1)))
     if shape.data * shape.fsdp != device_count:
         raise MeshError(
-            f"mesh: expected {device_count} devices in all, as many as there are, got"
-            f" {text}, which is {shape.data * shape.fsdp}"
+            "mesh",
+            f"{device_count} devices in all, as many as there are",
+            f"{text}, which is {shape.data * shape.fsdp}",
         )
     return shape
 
@@ -77,8 +78,10 @@ def check_batch(mesh: Mesh, batch_size: int, accumulation_steps: int) -> None:
     parts = mesh.size * accumulation_steps
     if batch_size % parts:
         raise MeshError(
-            f"batch_size: expected a multiple of {parts}, for {mesh.size} devices and"
-            f" {accumulation_steps} accumulation_steps, got {batch_size}"
+            "batch_size",
+            f"a multiple of {parts}, for {mesh.size} devices and "
+            f"{accumulation_steps} accumulation_steps",
+            batch_size,
         )
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from base import canonical_json
 from cloud import locations
 from cloud.bless import Decision, Verdict
 from cloud.evaluation_report import EvaluationReport
 from cloud.report import interval_text, microseconds, percent_text
 from cloud.success_rate import SuccessRate
-from rlds import canonical_json
 
 _COLORS = {
     Verdict.BLESSED: "green",

@@ -7,18 +7,17 @@ the next build of the same version removes once nobody holds its lock.
 """
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
 
+from base import durable_file, file_lock
+from base.errors import NotFoundError, PreconditionFailedError
+from base.store import store
 from cloud import locations
 from cloud.errors import DatasetExistsError
-from release import store
-from release.errors import NotFoundError, PreconditionFailedError
-from rlds import durable_file
 
 MANIFEST_FILE = "manifest.json"
 # About 200 bytes an episode: room for a million of them.
@@ -73,8 +72,10 @@ def move(folder: pathlib.Path, uri: str) -> None:
         folder.rename(place)
     except OSError as e:
         raise DatasetExistsError(
-            f"{place}: expected no dataset there, got {e.strerror or e}; "
-            "a version never changes, choose a new one"
+            place,
+            "no dataset there",
+            e.strerror or e,
+            "a version never changes, choose a new one",
         ) from e
     durable_file.fsync_folder(place.parent)
 
@@ -94,16 +95,18 @@ def _upload(folder: pathlib.Path, uri: str) -> None:
                 target.put(name, data, if_generation_match=0)
     except PreconditionFailedError as e:
         raise DatasetExistsError(
-            f"{uri}: expected no dataset there, got one with a manifest; "
-            "a version never changes, choose a new one"
+            uri,
+            "no dataset there",
+            "one with a manifest",
+            "a version never changes, choose a new one",
         ) from e
 
 
 def _locked_folder(parent: pathlib.Path, prefix: str) -> tuple[pathlib.Path, int]:
     while True:
         folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = file_lock.open_folder(folder)
+        file_lock.take(lock)
         if folder.is_dir():
             return folder, lock
         os.close(lock)  # another build took it for abandoned before it was locked
@@ -112,14 +115,12 @@ def _locked_folder(parent: pathlib.Path, prefix: str) -> tuple[pathlib.Path, int
 def _remove_abandoned(parent: pathlib.Path, prefix: str) -> None:
     for leftover in parent.glob(f"{prefix}*"):
         try:
-            lock = os.open(leftover, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = file_lock.open_folder(leftover)
         except OSError:
             continue  # another build has just moved or removed it
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(leftover, ignore_errors=True)
-        except BlockingIOError:
-            pass  # its build still runs
+            if file_lock.try_take(lock):  # else its build still runs
+                shutil.rmtree(leftover, ignore_errors=True)
         finally:
             os.close(lock)
 

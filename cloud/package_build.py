@@ -17,12 +17,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from base import canonical_json, durable_file
 from cloud.errors import DatasetError
 from model import export, senses
 from model.targets import F32
 from model.wavecore import WaveCore
 from release import package
-from rlds import canonical_json, durable_file
 from rlds.episode import Episode
 
 SAFETY_VERSION = "1"
@@ -275,8 +275,10 @@ def control_hz(episodes: Sequence[Episode]) -> float:
     median_ns = float(np.median(every)) if every.size else 0.0
     if median_ns <= 0.0:
         raise DatasetError(
-            "t_monotonic_ns: expected time to pass between the steps of the training "
-            f"episodes, got a median of {median_ns:.0f} ns; record with a clock"
+            "t_monotonic_ns",
+            "time to pass between the steps of the training episodes",
+            f"a median of {median_ns:.0f} ns",
+            "record with a clock",
         )
     return round(_NS_PER_S / median_ns, 3)
 

@@ -32,12 +32,13 @@ def join(address: str | None, count: int, index: int) -> None:
     if address is None:
         if count > 1 or index > 0:
             raise MeshError(
-                f"coordinator_address: expected host:port of the first of {count}"
-                " processes, got none"
+                "coordinator_address",
+                f"host:port of the first of {count} processes",
+                "none",
             )
         return
     if index >= count:
-        raise MeshError(f"process_index: expected below {count}, got {index}")
+        raise MeshError("process_index", f"below {count}", index)
     try:
         if address == "auto":
             jax.distributed.initialize()
@@ -45,8 +46,10 @@ def join(address: str | None, count: int, index: int) -> None:
             jax.distributed.initialize(address, count, index)
     except (RuntimeError, ValueError) as e:
         raise MeshError(
-            f"coordinator_address: expected the processes to meet at {address}, got"
-            f" {' '.join(str(e).split())[:200]}; start all of them with one address"
+            "coordinator_address",
+            f"the processes to meet at {address}",
+            " ".join(str(e).split())[:200],
+            "start all of them with one address",
         ) from e
 
 
@@ -78,9 +81,10 @@ def require_shared(folder: Path | None) -> None:
     if not seen.all():
         blind = ", ".join(map(str, np.flatnonzero(~seen)))
         raise MeshError(
-            f"store: expected {probe.parent} to be one folder for all {len(seen)}"
-            f" processes, got another in process {blind}; name a --store that all of"
-            " them see, such as a mounted bucket"
+            "store",
+            f"{probe.parent} to be one folder for all {len(seen)} processes",
+            f"another in process {blind}",
+            "name a --store that all of them see, such as a mounted bucket",
         )
 
 
@@ -100,9 +104,10 @@ def leave() -> None:
         jax.distributed.shutdown()
     except RuntimeError as e:
         raise MeshError(
-            "processes: expected all of them to end training together, got"
-            f" {' '.join(str(e).split())[:200]}; start all of them again, training"
-            " resumes"
+            "processes",
+            "all of them to end training together",
+            " ".join(str(e).split())[:200],
+            "start all of them again, training resumes",
         ) from e
 
 

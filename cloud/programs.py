@@ -41,8 +41,10 @@ def locate(path: str) -> Path:
     found = root() / path
     if not found.exists():
         raise ProgramMissingError(
-            f"{found}: expected this program's own copy of //{path}, got nothing; "
-            "start it with ./bazelw run"
+            found,
+            f"this program's own copy of //{path}",
+            "nothing",
+            "start it with ./bazelw run",
         )
     return found.absolute()
 
@@ -75,8 +77,9 @@ def finish(process: subprocess.Popen[bytes], program: str, log: Path) -> None:
     code = process.wait()
     if code != 0:
         raise ProgramFailedError(
-            f"{log}: expected //{program.replace('/', ':')} to exit with 0, got {code}:"
-            f" {last_line(log) or 'no output'}"
+            log,
+            f"//{program.replace('/', ':')} to exit with 0",
+            f"{code}: {last_line(log) or 'no output'}",
         )
 
 

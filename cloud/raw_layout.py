@@ -10,8 +10,8 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
+from base.store.store import Store
 from cloud.errors import RawRootError
-from release.store import Store
 
 PREFIX = "rlds_v0"
 EPISODE_FILE = "episode.tfrecord"
@@ -84,8 +84,10 @@ def read(store: Store) -> RawListing:
     paths = store.list(f"{PREFIX}/")
     if not paths:
         raise RawRootError(
-            f"{store.uri}: expected raw episodes below {PREFIX}/, got no such place or "
-            "an empty one; name the store that //edge:upload wrote to in --raw"
+            store.uri,
+            f"raw episodes below {PREFIX}/",
+            "no such place or an empty one",
+            "name the store that //edge:upload wrote to in --raw",
         )
     return sort_out(paths)
 

@@ -1,8 +1,8 @@
 import pytest
 
+from base.store.store import LocalStore
 from cloud import raw_layout
 from cloud.errors import RawRootError
-from release.store import LocalStore
 
 _FOLDER = raw_layout.RawFolder(
     "a" * 64, "2026-01-31", "01900000-0000-7000-8000-00000000002a"

@@ -21,7 +21,9 @@ def require(model: WaveCoreConfig, environment: str) -> None:
     """
     if names := tuple(senses.shapes(model)):
         raise BlindRobotError(
-            f"dataset: expected a robot with {' and '.join(names)} to evaluate the"
-            f" model on, got {environment}, which has its state alone; train with"
-            " --nosenses, if the state is enough for the tasks, or on another dataset"
+            "dataset",
+            f"a robot with {' and '.join(names)} to evaluate the model on",
+            f"{environment}, which has its state alone",
+            "train with --nosenses, if the state is enough for the tasks, or on "
+            "another dataset",
         )

@@ -16,10 +16,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from base import durable_file
+from base.store.store import Store
 from cloud import checkpoint_store, run_folder
 from cloud.errors import CheckpointError
-from release.store import Store
-from rlds import durable_file
 
 _RUN, _FINISHED = "run.json", "finished.json"
 _BESIDE = ("losses.jsonl", "checkpoints/identity.txt")

@@ -9,13 +9,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from base.store.store import Store, open_store
+from base.testing import bucket as local_bucket
+from base.testing.bucket import Bucket
 from cloud import checkpoint_store, run_copy, run_folder
 from cloud.run_folder import RunFolder
 from cloud.testing import train_tiny
 from cloud.training import Progress
-from release import gcs_testing
-from release.gcs_testing import Bucket
-from release.store import Store, open_store
 
 # The bucket's client says so where gRPC is installed beside it; it uses none here.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
@@ -28,7 +28,7 @@ STARTED = "20260101T000000"
 
 @pytest.fixture
 def bucket() -> Iterator[Bucket]:
-    with gcs_testing.serving() as served:
+    with local_bucket.serving() as served:
         yield served
 
 

@@ -18,7 +18,6 @@ processes out of one run.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import os
 import shutil
@@ -26,9 +25,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from base import canonical_json, durable_file, file_lock
+from base.errors import CanonicalJsonError
 from cloud.errors import DiskSpaceError, RunFolderError
-from rlds import canonical_json, durable_file
-from rlds.errors import RldsError
 
 SCHEMA_VERSION = 1
 STARTED_FORMAT = "%Y%m%dT%H%M%S"
@@ -57,8 +56,10 @@ class RunFolder:
             return datetime.strptime(str(told), STARTED_FORMAT).replace(tzinfo=UTC)
         except ValueError as e:
             raise RunFolderError(
-                f"{self.path / 'run.json'}: expected started_at as YYYYMMDDTHHMMSS, "
-                f"got {told!r}; move the run away and train again"
+                self.path / "run.json",
+                "started_at as YYYYMMDDTHHMMSS",
+                f"{told!r}",
+                "move the run away and train again",
             ) from e
 
     @property
@@ -161,8 +162,10 @@ def require_space(folder: Path, size_bytes: int) -> None:
     free_bytes = shutil.disk_usage(existing).free
     if free_bytes < size_bytes:
         raise DiskSpaceError(
-            f"{existing}: expected {size_bytes / 1e6:.0f} MB of free disk for the run, "
-            f"got {free_bytes / 1e6:.0f} MB; free some, or name another --store"
+            existing,
+            f"{size_bytes / 1e6:.0f} MB of free disk for the run",
+            f"{free_bytes / 1e6:.0f} MB",
+            "free some, or name another --store",
         )
 
 
@@ -170,23 +173,29 @@ def _continue(folder: Path, key: str) -> RunFolder:
     found = _identity_of(folder)
     if found is None:
         raise RunFolderError(
-            f"{folder}: expected an unfinished run, got no run; leave out --resume"
+            folder, "an unfinished run", "no run", "leave out --resume"
         )
     if (folder / "finished.json").exists():
         raise RunFolderError(
-            f"{folder}: expected an unfinished run, got one that has ended; leave out "
-            "--resume to train again"
+            folder,
+            "an unfinished run",
+            "one that has ended",
+            "leave out --resume to train again",
         )
     if found != key:
         raise RunFolderError(
-            f"{folder}: expected a run with this command's settings ({key[:12]}), got "
-            f"{found[:12]}; give the flags it was started with, or leave out --resume"
+            folder,
+            f"a run with this command's settings ({key[:12]})",
+            found[:12],
+            "give the flags it was started with, or leave out --resume",
         )
     lock_fd = _lock(folder)
     if lock_fd is None:
         raise RunFolderError(
-            f"{folder}: expected a run that no process writes, got one in use; wait "
-            "for that process, or leave out --resume to start a new run"
+            folder,
+            "a run that no process writes",
+            "one in use",
+            "wait for that process, or leave out --resume to start a new run",
         )
     return RunFolder(folder, key, continued=True, lock_fd=lock_fd)
 
@@ -215,8 +224,10 @@ def _start(
         durable_file.fsync_folder(parent)
         return RunFolder(folder, key, continued=False, lock_fd=lock_fd)
     raise RunFolderError(
-        f"{parent}: expected a free name for a run started at {started_at}, got none; "
-        "start again in a second"
+        parent,
+        f"a free name for a run started at {started_at}",
+        "none",
+        "start again in a second",
     )
 
 
@@ -244,16 +255,14 @@ def _told(folder: Path) -> Mapping[str, object]:
 def _parsed(raw: bytes) -> Mapping[str, object]:
     try:
         content = canonical_json.decode(raw)
-    except RldsError:
+    except CanonicalJsonError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _lock(folder: Path) -> int | None:
-    lock_fd = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock_fd)
-        return None
-    return lock_fd
+    lock_fd = file_lock.open_file(folder / ".lock")
+    if file_lock.try_take(lock_fd):
+        return lock_fd
+    os.close(lock_fd)
+    return None

@@ -32,8 +32,9 @@ def of(steps: StepStream, config: WaveCoreConfig) -> Mapping[str, jax.Array]:
         got = None if column is None else column.shape[steps.starts.ndim :]
         if got != shape:
             raise DatasetError(
-                f"training data: expected {name} of shape {list(shape)}, which the"
-                f" model perceives, got {'none' if got is None else list(got)}; train"
-                " on episodes that have it, or a model without this sense"
+                "training data",
+                f"{name} of shape {list(shape)}, which the model perceives",
+                "none" if got is None else list(got),
+                "train on episodes that have it, or a model without this sense",
             )
     return found

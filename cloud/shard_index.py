@@ -16,20 +16,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from base import canonical_json, durable_file
+from base.digest import sha256_bytes
+from base.errors import CanonicalJsonError, DiskError, NotFoundError, OversizedError
+from base.store.store import Store
 from cloud.errors import DatasetError
-from release.digest import sha256_bytes
-from release.errors import NotFoundError
-from release.store import Store
-from rlds import canonical_json, durable_file, example_codec, tfrecord
+from rlds import example_codec, tfrecord
 from rlds.episode import Episode
-from rlds.errors import (
-    CanonicalJsonError,
-    CorruptRecordError,
-    DiskError,
-    MalformedEpisodeError,
-    OversizedError,
-    ShardMismatchError,
-)
+from rlds.errors import CorruptRecordError, MalformedEpisodeError, ShardMismatchError
 from rlds.manifest import EpisodeEntry, Shard
 
 _FORMAT = 3
@@ -194,8 +188,10 @@ def _indexed(
     episode = _decoded(f"{where} at byte {offset}", payload)
     if episode.num_steps != episodes[digest].num_steps:
         raise DatasetError(
-            f"{where} at byte {offset}: expected {episodes[digest].num_steps} steps as"
-            f" the manifest says, got {episode.num_steps}; curate the dataset again"
+            f"{where} at byte {offset}",
+            f"{episodes[digest].num_steps} steps as the manifest says",
+            episode.num_steps,
+            "curate the dataset again",
         )
     return Record(
         offset=offset,

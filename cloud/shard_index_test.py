@@ -2,11 +2,12 @@
 
 import pytest
 
+from base.errors import ContinuonError, DiskError
+from base.store.store import LocalStore
 from cloud import dataset, indexed_episodes, shard_index
 from cloud.testing import dataset_version, training_episodes
-from release.store import LocalStore
 from rlds import example_codec, tfrecord
-from rlds.errors import DiskError, MalformedEpisodeError, RldsError, ShardMismatchError
+from rlds.errors import MalformedEpisodeError, ShardMismatchError
 
 
 class CountingStore(LocalStore):
@@ -163,6 +164,6 @@ def test_nan_in_a_dataset_is_one_line_that_names_shard_place_and_field(tmp_path)
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(version, tmp_path):
     (tmp_path / "work").write_bytes(b"")
-    with pytest.raises(RldsError, match="work") as caught:
+    with pytest.raises(ContinuonError, match="work") as caught:
         index(version, tmp_path / "work" / "indexes")
     assert isinstance(caught.value, DiskError)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from rlds import canonical_json
+from base import canonical_json
 
 PREFIX = "sources-sha256:"
 """What stands before the digest where a commit could stand."""

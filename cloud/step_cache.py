@@ -10,10 +10,8 @@ run starts at once whatever the size; a cache of which anything differs is writt
 Bytes that a disk loses without a trace are not found here.
 """
 
-import contextlib
 import dataclasses
 import errno
-import fcntl
 import os
 import secrets
 import shutil
@@ -23,6 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from base import canonical_json, durable_file, file_lock
+from base.digest import sha256_bytes
+from base.errors import CanonicalJsonError
 from cloud import mapped_rows, step_stream
 from cloud.errors import DatasetError, DiskSpaceError
 from cloud.step_stream import StepStream
@@ -30,10 +31,7 @@ from cloud.training_data import TrainingData
 from model import losses, normalisation
 from model.config import WaveCoreConfig
 from model.normalisation import Statistics
-from release.digest import sha256_bytes
-from rlds import canonical_json, durable_file
 from rlds.episode import Episode
-from rlds.errors import CanonicalJsonError
 
 _FORMAT = 2
 _DESCRIPTION = "cache.json"
@@ -98,7 +96,7 @@ def open_data(
     place = folder / source.key
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / f"{source.key}.lock"):
+        with file_lock.hold(folder / f"{source.key}.lock"):
             if not _is_whole(place):
                 _remove(folder, place)
                 _build(place, source, episodes)
@@ -121,9 +119,10 @@ def _build(place: Path, source: CacheSource, episodes: Iterable[Episode]) -> Non
             raise
         free_bytes = shutil.disk_usage(place.parent).free
         raise DiskSpaceError(
-            f"{place}: expected room for the steps of the dataset, got"
-            f" {e.strerror} with {free_bytes / 1e6:.0f} MB free; free some, or name"
-            " another --cache_dir"
+            place,
+            "room for the steps of the dataset",
+            f"{e.strerror} with {free_bytes / 1e6:.0f} MB free",
+            "free some, or name another --cache_dir",
         ) from e
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -180,8 +179,10 @@ def _write_rows(
                 measurement.add_sound(part.audio_mel)
     if row is None or sum(lengths) != source.num_steps:
         raise DatasetError(
-            f"training data: expected {source.num_steps} steps in all, got"
-            f" {sum(lengths)}; curate the dataset again, or name other tasks"
+            "training data",
+            f"{source.num_steps} steps in all",
+            sum(lengths),
+            "curate the dataset again, or name other tasks",
         )
     return _Written(row, lengths, counts, largest, measurement.statistics())
 
@@ -287,9 +288,10 @@ def _another_shape(episode: Episode, row: np.dtype, first: np.dtype) -> DatasetE
         != (first.fields or {}).get(name, (None,))[0]
     )
     return DatasetError(
-        f"episode {episode.metadata.episode_id}: expected the same columns as in the"
-        f" first episode, got others in {', '.join(differing)}; train on episodes of"
-        " one robot at a time"
+        f"episode {episode.metadata.episode_id}",
+        "the same columns as in the first episode",
+        f"others in {', '.join(differing)}",
+        "train on episodes of one robot at a time",
     )
 
 
@@ -297,9 +299,10 @@ def _require_space(beside: Path, size_bytes: int) -> None:
     free_bytes = shutil.disk_usage(beside).free
     if free_bytes < size_bytes:
         raise DiskSpaceError(
-            f"{beside.parent}: expected {size_bytes / 1e6:.0f} MB of free disk for the"
-            f" steps of the dataset, got {free_bytes / 1e6:.0f} MB; free some, or name"
-            " another --cache_dir"
+            beside.parent,
+            f"{size_bytes / 1e6:.0f} MB of free disk for the steps of the dataset",
+            f"{free_bytes / 1e6:.0f} MB",
+            "free some, or name another --cache_dir",
         )
 
 
@@ -311,13 +314,3 @@ def _remove(folder: Path, place: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -8,13 +8,14 @@ import resource
 import numpy as np
 import pytest
 
+from base.errors import DiskError
 from cloud import step_cache, step_stream, training_data
 from cloud.errors import DatasetError, DiskSpaceError
 from cloud.step_cache import CacheSource
 from cloud.testing import training_episodes
 from model import config
 from rlds import testing
-from rlds.errors import DiskError, MalformedEpisodeError
+from rlds.errors import MalformedEpisodeError
 from rlds.spec import EpisodeSpec
 
 EPISODES = training_episodes.episodes(12)

@@ -77,8 +77,10 @@ def join(
     count = sum(len(part.starts) for part in parts)
     if count < _SHORTEST_STEPS:
         raise DatasetError(
-            f"training data: expected at least {_SHORTEST_STEPS} steps in all, got"
-            f" {count} in {len(episodes)} episodes; record more"
+            "training data",
+            f"at least {_SHORTEST_STEPS} steps in all",
+            f"{count} in {len(episodes)} episodes",
+            "record more",
         )
     stream = StepStream(*(_joined(column) for column in zip(*parts, strict=True)))
     shares = task_shares(np.bincount(stream.tasks, minlength=len(tasks)))
@@ -146,9 +148,10 @@ def _joined(column: Sequence[np.ndarray | None]) -> np.ndarray | None:
     present = [part for part in column if part is not None]
     if len(present) not in (0, len(column)):
         raise DatasetError(
-            f"training data: expected sound in all episodes or in none, got it in"
-            f" {len(present)} of {len(column)}; train on episodes of one robot at a"
-            " time"
+            "training data",
+            "sound in all episodes or in none",
+            f"it in {len(present)} of {len(column)}",
+            "train on episodes of one robot at a time",
         )
     return np.concatenate(present) if present else None
 
@@ -157,8 +160,10 @@ def _frames(episode: Episode, camera: WaveCoreConfig) -> np.ndarray:
     name = f"episode {episode.metadata.episode_id}"
     if not episode.spec.image:
         raise DatasetError(
-            f"{name}: expected camera images for a model with a camera, got none;"
-            " train a model without one, or on other episodes"
+            name,
+            "camera images for a model with a camera",
+            "none",
+            "train a model without one, or on other episodes",
         )
     return jpeg_frames.decode(episode.steps["observation/image"], camera, name)
 
@@ -169,8 +174,10 @@ def _check(
     name = f"episode {episode.metadata.episode_id}"
     if episode.metadata.task not in tasks:
         raise DatasetError(
-            f"{name}: expected a task of {', '.join(tasks)}, got"
-            f" {episode.metadata.task!r}; name every task of the dataset"
+            name,
+            f"a task of {', '.join(tasks)}",
+            f"{episode.metadata.task!r}",
+            "name every task of the dataset",
         )
     length = len(episode.steps["is_first"])
     for key, size in (
@@ -180,6 +187,8 @@ def _check(
         value = np.asarray(episode.steps[key])
         if value.shape != (length, size):
             raise DatasetError(
-                f"{name}: expected {key} of shape {(length, size)}, got"
-                f" {value.shape}; train on episodes of one robot at a time"
+                name,
+                f"{key} of shape {(length, size)}",
+                value.shape,
+                "train on episodes of one robot at a time",
             )

@@ -26,15 +26,11 @@ import jax
 from absl import app, flags
 from rich.console import Console
 
+from base import command_line, durable_file
 from cloud import build_facts, locations, mesh, processes, profile, programs, train_job
 from cloud.bless import Gates
-from cloud.errors import CloudError
 from cloud.job_settings import JobSettings
 from cloud.train_config import TrainConfig
-from model.errors import ModelError
-from release import command_line
-from rlds import durable_file
-from rlds.errors import RldsError
 
 DEMO_DATASET = "cloud/demo/dataset"
 DEMO_DATASET_NAME = "//cloud/demo:dataset"
@@ -258,4 +254,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(CloudError, ModelError, RldsError))
+    command_line.run(main)

@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
+from base import durable_file
 from cloud import (
     bless,
     build_facts,
@@ -45,7 +46,6 @@ from cloud.run_folder import RunFolder
 from cloud.training import FitResult, Progress
 from model.targets import INT8
 from release import blessing, provenance, publish, signing
-from rlds import durable_file
 
 
 def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:

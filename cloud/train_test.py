@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from absl import app, flags
 
+from base.errors import DiskError
 from cloud import cpu_features, programs, train
 from cloud.bless import Gates
 from cloud.errors import MeshError
 from cloud.mesh import MeshShape
 from cloud.profile import ProfileRange
 from cloud.train_config import TrainConfig
-from rlds.errors import DiskError
 
 OWN_FLAGS = tuple(flags.FLAGS.flags_by_module_dict()["cloud.train"])
 UNITS = re.compile(

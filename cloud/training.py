@@ -230,8 +230,10 @@ class _Run:
         mean = {name: float(np.mean([m[name] for m in recent])) for name in recent[0]}
         if not np.isfinite(mean["total"]):
             raise DivergenceError(
-                f"training loss: expected a finite number, got {mean['total']} near"
-                f" step {step}; lower the learning rate of {config.learning_rate}"
+                "training loss",
+                "a finite number",
+                f"{mean['total']} near step {step}",
+                f"lower the learning rate of {config.learning_rate}",
             )
         elapsed_s = max(time.monotonic() - self._compiled_s, 1e-9)
         steps_per_s = (step - self._first) / elapsed_s

@@ -71,8 +71,10 @@ class Windows:
         steps = len(self.stream.starts)
         if steps < self.sequence_length:
             raise DatasetError(
-                f"training data: expected at least {self.sequence_length} steps for a"
-                f" window, got {steps}; record more, or lower sequence_length"
+                "training data",
+                f"at least {self.sequence_length} steps for a window",
+                steps,
+                "record more, or lower sequence_length",
             )
 
     @property

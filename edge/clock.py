@@ -92,9 +92,9 @@ def unix_ns_from_rfc3339(text: str, source: str = "time") -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as e:
-        raise BadTimeError(_expected(text, source)) from e
+        raise _bad_time(text, source) from e
     if moment.tzinfo is None or moment.utcoffset() != UTC.utcoffset(None):
-        raise BadTimeError(_expected(text, source))
+        raise _bad_time(text, source)
     whole_s = int(moment.replace(microsecond=0).timestamp())
     return whole_s * NS_PER_S + moment.microsecond * 1000
 
@@ -105,8 +105,7 @@ def rfc3339_from_unix_ns(unix_ns: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _expected(text: str, source: str) -> str:
-    return (
-        f"{source}: expected an RFC 3339 time in UTC such as 2026-01-01T08:00:00Z, got "
-        f"{text!r}; correct it"
+def _bad_time(text: str, source: str) -> BadTimeError:
+    return BadTimeError(
+        source, "an RFC 3339 time in UTC such as 2026-01-01T08:00:00Z", repr(text)
     )

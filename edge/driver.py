@@ -90,16 +90,22 @@ def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
     got = ((spec.state_size,), (spec.action_size,))
     if expected != got:
         raise errors.RobotMismatchError(
-            f"{source}: expected a robot with state and action shapes {expected}, got "
-            f"{got} of {name}; choose another robot or another package"
+            source,
+            f"a robot with state and action shapes {expected}",
+            f"{got} of {name}",
+            "choose another robot or another package",
         )
     if abs(spec.control_hz / fit.control_hz - 1.0) > _RATE_TOLERANCE:
         raise errors.RobotMismatchError(
-            f"{source}: expected a robot controlled at {fit.control_hz:g} Hz, got "
-            f"{spec.control_hz:g} Hz of {name}; choose another robot or another package"
+            source,
+            f"a robot controlled at {fit.control_hz:g} Hz",
+            f"{spec.control_hz:g} Hz of {name}",
+            "choose another robot or another package",
         )
     if spec.task not in fit.tasks:
         raise errors.UnknownTaskError(
-            f"{source}: expected a robot with one of the tasks {list(fit.tasks)}, got "
-            f"{spec.task!r} of {name}; choose another robot or another package"
+            source,
+            f"a robot with one of the tasks {list(fit.tasks)}",
+            f"{spec.task!r} of {name}",
+            "choose another robot or another package",
         )

@@ -11,7 +11,8 @@ time would say what redaction takes from the start time (`coarse_time`).
 import hashlib
 import secrets
 
-from rlds import canonical_json, uuid7
+from base import canonical_json
+from rlds import uuid7
 
 _RANDOM_BYTES = 10
 _NS_PER_HOUR = 3_600_000_000_000

@@ -11,10 +11,10 @@ import dataclasses
 from pathlib import Path
 from typing import Final
 
+from base import canonical_json, durable_file
+from base.errors import MalformedError, OversizedError
+from base.json_fields import Fields, decode
 from edge.errors import EpisodeTermsError
-from release.errors import MalformedError, OversizedError
-from release.json_fields import Fields, decode
-from rlds import canonical_json, durable_file
 from rlds.sidecar import Consent
 
 SCHEMA_VERSION: Final = 1
@@ -69,8 +69,10 @@ def read(folder: Path, episode_id: str) -> EpisodeTerms | None:
         return _parse(raw, path)
     except (MalformedError, OversizedError) as e:
         raise EpisodeTermsError(
-            f"{path}: expected {e.expected}, got {e.got}; the episode stays private:"
-            " remove this file to share it without consent"
+            path,
+            e.expected,
+            e.got,
+            "the episode stays private: remove this file to share it without consent",
         ) from e
 
 

@@ -1,16 +1,16 @@
-"""Errors of the robot's runtime: one root, one subclass per cause.
+"""Errors of the robot's runtime: one root, one subclass per cause."""
 
-Every message is one line that names what was read, what was expected, what came and
-what to do next.
-"""
+from base.errors import ContinuonError
 
 
-class EdgeError(Exception):
-    """The root of everything `edge/` raises on purpose."""
+class EdgeError(ContinuonError):
+    """The root of everything only `edge/` raises on purpose."""
 
 
 class BadTimeError(EdgeError):
     """A time given as text is not RFC 3339 in UTC."""
+
+    default_remedy = "correct the time"
 
 
 class UnknownRobotError(EdgeError):
@@ -25,9 +25,11 @@ class UnknownRobotError(EdgeError):
         """
         self.name = name
         super().__init__(
-            "--robot: expected metaworld:TASK, metaworld-changed:TASK,"
-            " metaworld-poor:TASK, or replay:PATH where a package drives, got"
-            f" {name!r}; {remedy}"
+            "--robot",
+            "metaworld:TASK, metaworld-changed:TASK, metaworld-poor:TASK, or "
+            "replay:PATH where a package drives",
+            repr(name),
+            remedy,
         )
 
 
@@ -42,13 +44,19 @@ class RobotChangeError(EdgeError):
 class SafetyConfigError(EdgeError):
     """A safety config is malformed or does not fit the robot."""
 
+    default_remedy = "correct the safety config, or use the package's own"
+
 
 class ActionShapeError(EdgeError):
     """A policy or operator produced an action of the wrong shape."""
 
+    default_remedy = "use a policy that was made for this robot"
+
 
 class ActionAfterEndError(EdgeError):
     """A robot was asked to act after its episode had ended, or before a reset."""
+
+    default_remedy = "reset the robot first"
 
 
 class KeyFileError(EdgeError):
@@ -66,6 +74,8 @@ class OtherRobotError(EdgeError):
 class RedactionError(EdgeError):
     """A value cannot be redacted, so its episode stays private."""
 
+    default_remedy = "correct the value; the episode stays private until then"
+
 
 class UncoveredFieldError(EdgeError):
     """A sensitive field has no transform that removes its sensitivity."""
@@ -80,9 +90,11 @@ class UncoveredFieldError(EdgeError):
         self.episode_id = episode_id
         self.fields = fields
         super().__init__(
-            f"episode {episode_id}: expected a redaction transform for every sensitive"
-            f" field, none covers {', '.join(fields)}; the episode stays private: add"
-            " the transform to edge/redact or record without these fields"
+            f"episode {episode_id}",
+            "a redaction transform for every sensitive field",
+            f"none for {', '.join(fields)}",
+            "the episode stays private: add the transform to edge/redact or record "
+            "without these fields",
         )
 
 

@@ -41,9 +41,10 @@ class PackagePolicy:
         sizes = step.input_sizes
         if sizes["task"] != len(tasks) or initial_carry.shape != (sizes["carry"],):
             raise errors.StepFunctionError(
-                f"{source}: expected {sizes['task']} tasks and a carry of "
-                f"{sizes['carry']}, got {len(tasks)} and {initial_carry.shape}; "
-                "export the package again"
+                source,
+                f"{sizes['task']} tasks and a carry of {sizes['carry']}",
+                f"{len(tasks)} and {initial_carry.shape}",
+                "export the package again",
             )
         self._step = step
         self._tasks = tasks
@@ -67,8 +68,10 @@ class PackagePolicy:
         """
         if task not in self._tasks:
             raise errors.UnknownTaskError(
-                f"{self._source}: expected one of its tasks {list(self._tasks)}, got "
-                f"{task!r}; choose another robot or another package"
+                self._source,
+                f"one of its tasks {list(self._tasks)}",
+                f"{task!r}",
+                "choose another robot or another package",
             )
         self._task = np.zeros(len(self._tasks), np.float32)
         self._task[self._tasks.index(task)] = 1.0
@@ -103,8 +106,10 @@ def open_policy(package: IntactPackage, form: str | None = None) -> PackagePolic
     function = manifest.functions.get(name)
     if function is None:
         raise errors.StepFunctionError(
-            f"{package.folder}: expected a function {name!r}, got "
-            f"{sorted(manifest.functions)}; {_forms_text(manifest.functions)}"
+            package.folder,
+            f"a function {name!r}",
+            sorted(manifest.functions),
+            _forms_text(manifest.functions),
         )
     path = package.path(function.path)
     surfaces, carry = _read_tensors(package)
@@ -135,13 +140,13 @@ def _read_tensors(package: IntactPackage) -> tuple[dict[str, Vector], Vector]:
             carry = tensors.get_tensor("carry") if "carry" in names else None
     except Exception as e:
         raise errors.StepFunctionError(
-            f"{path}: expected safetensors, got {' '.join(str(e).split())}; "
-            "export the package again"
+            path, "safetensors", " ".join(str(e).split()), "export the package again"
         ) from e
     if carry is None or carry.dtype != np.float32 or carry.ndim != 1:
         raise errors.StepFunctionError(
-            f"{path}: expected a float32 vector 'carry', got "
-            f"{'none' if carry is None else f'{carry.dtype}{list(carry.shape)}'}; "
-            "export the package again"
+            path,
+            "a float32 vector 'carry'",
+            "none" if carry is None else f"{carry.dtype}{list(carry.shape)}",
+            "export the package again",
         )
     return surfaces, carry

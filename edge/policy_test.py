@@ -21,7 +21,7 @@ ONLY_FOR_BUCKETS = {
     "google.auth",
     "google.cloud",
     "opentelemetry",
-    "release.gcs_store",
+    "base.store.gcs_store",
     "requests",
     "urllib3",
 }

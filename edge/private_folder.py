@@ -1,11 +1,11 @@
 """Folders that belong to one recording at a time."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from base import file_lock
 from edge.errors import OutputFolderError
 
 
@@ -20,8 +20,10 @@ def make_private(folder: Path) -> None:
     mode = folder.stat().st_mode & 0o777
     if mode & 0o077:
         raise OutputFolderError(
-            f"{folder}: expected mode 0700 for raw episodes, got {mode:04o};"
-            " chmod 700 it or name another --private_dir"
+            folder,
+            "mode 0700 for raw episodes",
+            f"{mode:04o}",
+            "chmod 700 it or name another --private_dir",
         )
 
 
@@ -33,15 +35,15 @@ def locked(folder: Path) -> Iterator[None]:
         OutputFolderError: another process holds it.
         OSError: the folder cannot be opened.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = file_lock.open_folder(folder)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
+        if not file_lock.try_take(descriptor):
             raise OutputFolderError(
-                f"{folder}: expected to be the only recording here, another process"
-                " is writing; wait for it or name another folder"
-            ) from e
+                folder,
+                "to be the only recording here",
+                "another process that is writing",
+                "wait for it or name another folder",
+            )
         yield
     finally:
         os.close(descriptor)

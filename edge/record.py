@@ -23,9 +23,9 @@ from pathlib import Path
 
 from absl import app, flags
 
+from base import canonical_json, command_line, durable_file
 from edge import clock, control, episode_id, recording, robot_key
 from edge.control import Pace
-from edge.errors import EdgeError
 from edge.operator_noise import GaussianNoise
 from edge.record_summary import RecordSummary
 from edge.recording import Held, Provenance, Recording
@@ -33,9 +33,6 @@ from edge.redact import transforms
 from edge.robots import registry
 from edge.robots.robot import Robot
 from edge.safety import DEFAULT_MAX_STEPS, config_for
-from release import command_line
-from rlds import canonical_json, durable_file
-from rlds.errors import RldsError
 
 # Simulated episodes begin this far apart: longer than the longest of them.
 _EPISODE_SLOT_NS = 10 * clock.NS_PER_S
@@ -250,4 +247,4 @@ def _free_name(plan: _Plan, start_unix_ns: int, folders: Recording) -> str | Non
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(EdgeError, RldsError))
+    command_line.run(main)

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
+from base.digest import sha256_bytes
 from edge import robot_key
 from edge.testing import processes
-from release.digest import sha256_bytes
 from rlds import reader, sidecar
 from rlds.sidecar import Consent
 

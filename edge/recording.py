@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from base import durable_file
+from base.digest import sha256_bytes
 from edge import episode_terms, private_folder
 from edge.clock import rfc3339_from_unix_ns
 from edge.episode_terms import EpisodeTerms
@@ -23,16 +25,7 @@ from edge.redact.redactor import Redactor
 from edge.robot_key import RobotKey
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_VERSION
-from release.digest import sha256_bytes
-from rlds import (
-    durable_file,
-    example_codec,
-    journal,
-    reader,
-    sidecar,
-    tfrecord,
-    writer,
-)
+from rlds import example_codec, journal, reader, sidecar, tfrecord, writer
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
@@ -221,11 +214,12 @@ class Recording:
         own = self._terms
         if (terms.robot_id, terms.keyid) != (own.robot_id, own.keyid):
             raise OtherRobotError(
-                f"{self._private / name}: expected an unfinished episode of robot"
-                f" {own.robot_id!r} with key {own.keyid[:12]}, got one of robot"
-                f" {terms.robot_id!r} with key {terms.keyid[:12]}; run once with the"
-                " --robot_id and --key_file that recorded it, or record into another"
-                " folder"
+                self._private / name,
+                f"an unfinished episode of robot {own.robot_id!r} with key "
+                f"{own.keyid[:12]}",
+                f"one of robot {terms.robot_id!r} with key {terms.keyid[:12]}",
+                "run once with the --robot_id and --key_file that recorded it, or "
+                "record into another folder",
             )
 
     def _holds(self, name: str) -> bool:

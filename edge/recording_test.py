@@ -6,6 +6,8 @@ import signal
 import numpy as np
 import pytest
 
+from base import durable_file
+from base.errors import DiskError
 from edge import recording, robot_key
 from edge.clock import SimulatedClock
 from edge.control import ControlStep
@@ -15,8 +17,8 @@ from edge.robot_key import RobotKey
 from edge.robots.robot import Observation
 from edge.robots.simulated_point import SPEC
 from edge.testing import processes, shared_episodes
-from rlds import durable_file, reader, sidecar, tfds_directory
-from rlds.errors import DiskError, EpisodeExistsError
+from rlds import reader, sidecar, tfds_directory
+from rlds.errors import EpisodeExistsError
 from rlds.sidecar import Consent, Safety
 
 NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from base import canonical_json, durable_file
 from edge.errors import KeyFileError
-from rlds import canonical_json, durable_file
 
 SCHEMA_VERSION = 1
 _SECRET_BYTES = 32
@@ -94,15 +94,17 @@ def _read_private(path: Path) -> bytes:
         raise
     except OSError as e:
         raise KeyFileError(
-            f"{path}: expected a readable robot key file, got {e.strerror};"
-            " name another --key_file"
+            path, "a readable robot key file", e.strerror, "name another --key_file"
         ) from e
     with os.fdopen(descriptor, "rb") as stream:
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         if mode & 0o077:
             raise KeyFileError(
-                f"{path}: expected mode 0600, got {mode:04o}; others could have read"
-                " this key: make a new one, or chmod 600 if you are sure"
+                path,
+                "mode 0600",
+                f"{mode:04o}",
+                "others could have read this key: make a new one, or chmod 600 if "
+                "you are sure",
             )
         return stream.read(_LIMIT_BYTES)
 
@@ -121,8 +123,10 @@ def _create(path: Path) -> bytes:
 
 def _parse(raw: bytes, path: Path) -> RobotKey:
     wrong = KeyFileError(
-        f"{path}: expected a robot key file of schema_version {SCHEMA_VERSION};"
-        " name another --key_file, or remove this one to make a new robot"
+        path,
+        f"a robot key file of schema_version {SCHEMA_VERSION}",
+        "another file",
+        "name another --key_file, or remove this one to make a new robot",
     )
     try:
         value = json.loads(raw)

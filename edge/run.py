@@ -22,12 +22,14 @@ from typing import Final
 
 from absl import app, flags
 
+from base import canonical_json, command_line, durable_file
+from base.errors import ContinuonError
 from edge import recording, robot_key
 from edge.action_log import ActionLog
 from edge.clock import NS_PER_S, SimulatedClock, unix_ns_from_rfc3339
 from edge.control import EpisodeResult, Pace, run_episode
 from edge.driver import Driver, expert_driver, package_driver
-from edge.errors import EdgeError, SimulatedOnlyError
+from edge.errors import SimulatedOnlyError
 from edge.ota import update
 from edge.ota.decide import Device
 from edge.ota.errors import UpdateFailedError
@@ -40,12 +42,8 @@ from edge.robots.robot import Robot
 from edge.run_recording import RunRecording
 from edge.run_summary import RunTally
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
-from release import command_line
-from release.errors import ReleaseError
 from release.trusted_keys import TrustedKeys
 from release.verify import intact_package
-from rlds import canonical_json, durable_file
-from rlds.errors import RldsError
 
 _ROBOT = flags.DEFINE_list(
     "robot",
@@ -320,15 +318,18 @@ def _updated(
     device = Device(_ROBOT_ID.value, RUNTIME_VERSION)
     try:
         return update.update(state, channel_uri, keys, device, now)
-    except (EdgeError, ReleaseError, RldsError) as e:
+    except ContinuonError as e:
         try:
             active = update.active_package(state, keys, now)
-        except (EdgeError, ReleaseError, OSError):
+        except (ContinuonError, OSError):
             raise e from None  # there is nothing to go on with
         if not _OFFLINE_IF_UPDATE_FAILS.value:
             raise UpdateFailedError(
-                f"{e}; --offline instead of --channel runs what is installed, release "
-                f"{active.installed.release_counter}"
+                e.source,
+                e.expected,
+                e.got,
+                f"{e.remedy}; --offline instead of --channel runs what is installed, "
+                f"release {active.installed.release_counter}",
             ) from e
         _say(f"{e}")
         _say("the update failed; running what is installed")
@@ -350,8 +351,10 @@ def _trials() -> Iterator[Trial]:
         try:
             if _CANDIDATE.value and not robot.spec.simulated:
                 raise SimulatedOnlyError(
-                    f"{_CANDIDATE.value}: expected a simulated robot for a package "
-                    f"without signatures, got {name}; sign and publish it first"
+                    _CANDIDATE.value,
+                    "a simulated robot for a package without signatures",
+                    name,
+                    "sign and publish it first",
                 )
             _require_key_file(name, robot)
             for k in range(_EPISODES.value):
@@ -397,4 +400,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(EdgeError, RldsError))
+    command_line.run(main)

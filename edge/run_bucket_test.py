@@ -1,22 +1,22 @@
-"""The real command follows a channel in the bucket of `gcs_testing`."""
+"""The real command follows a channel in the bucket of `local_bucket`."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from base.testing import bucket as local_bucket
 from edge.testing import processes, tampering, tiny_package
 from edge.testing.tiny_package import Publisher
-from release import gcs_testing
 from rlds import example_codec, tfrecord
 
 PREFIX = "artifacts/"
-STORE = f"gs://{gcs_testing.NAME}/artifacts"
+STORE = f"gs://{local_bucket.NAME}/artifacts"
 
 
 @pytest.fixture
 def bucket():
-    with gcs_testing.serving() as bucket:
+    with local_bucket.serving() as bucket:
         yield bucket
 
 

@@ -58,23 +58,25 @@ class SafetyConfig:
             self.action_maximum
         ):
             raise SafetyConfigError(
-                "safety config: expected as many action minima as maxima, got"
-                f" {len(self.action_minimum)} and {len(self.action_maximum)}"
+                "safety config",
+                "as many action minima as maxima",
+                f"{len(self.action_minimum)} and {len(self.action_maximum)}",
             )
         for low, high in zip(self.action_minimum, self.action_maximum, strict=True):
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise SafetyConfigError(
-                    "safety config: expected finite limits with minimum below maximum,"
-                    f" got {low} and {high}"
+                    "safety config",
+                    "finite limits with minimum below maximum",
+                    f"{low} and {high}",
                 )
         delta = self.max_action_delta
         if delta is not None and not (math.isfinite(delta) and delta > 0):
             raise SafetyConfigError(
-                f"safety config: expected a positive max_action_delta, got {delta}"
+                "safety config", "a positive max_action_delta", delta
             )
         if self.max_steps <= 0:
             raise SafetyConfigError(
-                f"safety config: expected a positive max_steps, got {self.max_steps}"
+                "safety config", "a positive max_steps", self.max_steps
             )
 
 
@@ -115,23 +117,24 @@ def parse(raw: bytes, source: str = "safety.json") -> SafetyConfig:
     try:
         value = json.loads(raw)
     except ValueError as e:
-        raise SafetyConfigError(f"{source}: expected JSON ({e})") from e
+        raise SafetyConfigError(source, "JSON", e) from e
     if not isinstance(value, dict) or set(value) != _KEYS:
-        raise SafetyConfigError(f"{source}: expected the keys {sorted(_KEYS)}")
+        raise SafetyConfigError(source, f"the keys {sorted(_KEYS)}", _keys(value))
     if value["schema_version"] != SCHEMA_VERSION:
         raise SafetyConfigError(
-            f"{source}: expected schema_version {SCHEMA_VERSION},"
-            f" got {value['schema_version']!r}; update this runtime"
+            source,
+            f"schema_version {SCHEMA_VERSION}",
+            f"{value['schema_version']!r}",
+            "update this runtime",
         )
     rules = value["stop_rules"]
     if not isinstance(rules, dict) or set(rules) != {"max_steps", "non_finite_action"}:
         raise SafetyConfigError(
-            f"{source}: expected stop_rules with max_steps and non_finite_action"
+            source, "stop_rules with max_steps and non_finite_action", _keys(rules)
         )
     if rules["non_finite_action"] != "stop":
         raise SafetyConfigError(
-            f"{source}: expected non_finite_action 'stop',"
-            f" got {rules['non_finite_action']!r}"
+            source, "non_finite_action 'stop'", f"{rules['non_finite_action']!r}"
         )
     delta = value["max_action_delta"]
     return SafetyConfig(
@@ -143,6 +146,10 @@ def parse(raw: bytes, source: str = "safety.json") -> SafetyConfig:
     )
 
 
+def _keys(value: object) -> object:
+    return sorted(value) if isinstance(value, dict) else value
+
+
 def check_fits(config: SafetyConfig, spec: RobotSpec) -> None:
     """Checks that a config speaks of as many action components as the robot has.
 
@@ -151,16 +158,17 @@ def check_fits(config: SafetyConfig, spec: RobotSpec) -> None:
     """
     if len(config.action_minimum) != spec.action_size:
         raise SafetyConfigError(
-            f"safety config {config.version}: expected {spec.action_size} action"
-            f" limits for {spec.robot_model}, got {len(config.action_minimum)}"
+            f"safety config {config.version}",
+            f"{spec.action_size} action limits for {spec.robot_model}",
+            len(config.action_minimum),
         )
     lower = zip(config.action_minimum, spec.action_minimum, strict=True)
     upper = zip(config.action_maximum, spec.action_maximum, strict=True)
     if any(a < b for a, b in lower) or any(a > b for a, b in upper):
         raise SafetyConfigError(
-            f"safety config {config.version}: expected limits within those of"
-            f" {spec.robot_model}, got {config.action_minimum} to"
-            f" {config.action_maximum}"
+            f"safety config {config.version}",
+            f"limits within those of {spec.robot_model}",
+            f"{config.action_minimum} to {config.action_maximum}",
         )
 
 
@@ -181,7 +189,7 @@ def safe_action(
     maximum = np.asarray(config.action_maximum, np.float32)
     if wanted.shape != minimum.shape:
         raise ActionShapeError(
-            f"policy: expected an action of shape {minimum.shape}, got {wanted.shape}"
+            "policy", f"an action of shape {minimum.shape}", wanted.shape
         )
     if not np.isfinite(wanted).all():
         hold = np.clip(np.zeros_like(minimum), minimum, maximum)
@@ -196,20 +204,20 @@ def safe_action(
 
 def _text(value: object, source: str) -> str:
     if not isinstance(value, str) or not value:
-        raise SafetyConfigError(f"{source}: expected a version text, got {value!r}")
+        raise SafetyConfigError(source, "a version text", f"{value!r}")
     return value
 
 
 def _numbers(value: object, source: str) -> tuple[float, ...]:
     if not isinstance(value, list):
-        raise SafetyConfigError(f"{source}: expected a list of numbers, got {value!r}")
+        raise SafetyConfigError(source, "a list of numbers", f"{value!r}")
     for item in value:
         if isinstance(item, bool) or not isinstance(item, int | float):
-            raise SafetyConfigError(f"{source}: expected a number, got {item!r}")
+            raise SafetyConfigError(source, "a number", f"{item!r}")
     return tuple(float(item) for item in value)
 
 
 def _count(value: object, source: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise SafetyConfigError(f"{source}: expected a whole number, got {value!r}")
+        raise SafetyConfigError(source, "a whole number", f"{value!r}")
     return value

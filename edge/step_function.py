@@ -59,21 +59,24 @@ class StepFunction:
             signatures = self._interpreter._get_full_signature_list()
         except Exception as e:
             raise errors.StepFunctionError(
-                f"{source}: expected a LiteRT model, got {_one_line(e)}; "
-                "export the package again"
+                source, "a LiteRT model", _one_line(e), "export the package again"
             ) from e
         if set(signatures) != {SIGNATURE}:
             raise errors.StepFunctionError(
-                f"{source}: expected one signature {SIGNATURE!r}, got "
-                f"{sorted(signatures)}; export the package again"
+                source,
+                f"one signature {SIGNATURE!r}",
+                sorted(signatures),
+                "export the package again",
             )
         try:
             with _quiet():
                 self._interpreter.allocate_tensors()
         except Exception as e:
             raise errors.StepFunctionError(
-                f"{source}: the model does not fit this runtime: {_one_line(e)}; "
-                "export the package for this target"
+                source,
+                "a model that fits this runtime",
+                _one_line(e),
+                "export the package for this target",
             ) from e
         inputs: dict[str, int] = dict(signatures[SIGNATURE]["inputs"])
         outputs: dict[str, int] = dict(signatures[SIGNATURE]["outputs"])
@@ -83,8 +86,7 @@ class StepFunction:
         self._require_names("outputs", outputs, ("action", "next_observation"))
         if carry_output is None:
             raise errors.StepFunctionError(
-                f"{source}: expected an output 'carry', got {sorted(outputs)}; "
-                "export the package again"
+                source, "an output 'carry'", sorted(outputs), "export the package again"
             )
         if carry_output != "carry":
             outputs["carry"] = outputs.pop(carry_output)
@@ -98,9 +100,10 @@ class StepFunction:
         self.output_sizes = self._sizes(outputs)
         if self.input_sizes["carry"] != self.output_sizes["carry"]:
             raise errors.StepFunctionError(
-                f"{source}: expected the carry to keep its size "
-                f"{self.input_sizes['carry']}, got {self.output_sizes['carry']}; "
-                "export the package again"
+                source,
+                f"the carry to keep its size {self.input_sizes['carry']}",
+                self.output_sizes["carry"],
+                "export the package again",
             )
         self._surfaces = self._checked_surfaces(inputs, surfaces)
         self._place_surfaces()
@@ -132,9 +135,11 @@ class StepFunction:
             )
         except Exception as e:
             raise errors.StepFunctionError(
-                f"{self._source}: the step failed: {_one_line(e)}; inputs are "
-                f"{self.input_sizes} float32, got observation_state {state.shape} "
-                f"{state.dtype}, task {task.shape}, carry {carry.shape}"
+                self._source,
+                f"inputs of {self.input_sizes} float32",
+                f"observation_state {state.shape} {state.dtype}, task {task.shape}, "
+                f"carry {carry.shape}: {_one_line(e)}",
+                "give the step inputs of these sizes",
             ) from e
 
     def _require_names(
@@ -143,8 +148,10 @@ class StepFunction:
         missing = [name for name in needed if name not in found]
         if missing:
             raise errors.StepFunctionError(
-                f"{self._source}: expected {kind} {list(needed)}, got {sorted(found)}; "
-                "export the package again"
+                self._source,
+                f"{kind} {list(needed)}",
+                sorted(found),
+                "export the package again",
             )
 
     def _require_no_senses(self, inputs: Mapping[str, int]) -> None:
@@ -152,9 +159,10 @@ class StepFunction:
         unknown = sorted(n for n in inputs.keys() - set(_INPUTS) if not _surface(n))
         if unknown:
             raise errors.StepFunctionError(
-                f"{self._source}: expected a step that reads the state alone, as no "
-                f"robot here has more, got inputs {unknown}; choose a package without "
-                "them"
+                self._source,
+                "a step that reads the state alone, as no robot here has more",
+                f"inputs {unknown}",
+                "choose a package without them",
             )
 
     def _sizes(self, tensors: Mapping[str, int]) -> dict[str, int]:
@@ -170,8 +178,10 @@ class StepFunction:
             shape, dtype = details[index]["shape"], details[index]["dtype"]
             if len(shape) != 1 or dtype != np.float32:
                 raise errors.StepFunctionError(
-                    f"{self._source}: expected {name} to be a float32 vector, got "
-                    f"{np.dtype(dtype).name}{list(shape)}; export the package again"
+                    self._source,
+                    f"{name} to be a float32 vector",
+                    f"{np.dtype(dtype).name}{list(shape)}",
+                    "export the package again",
                 )
             sizes[name] = int(shape[0])
         return sizes
@@ -182,21 +192,26 @@ class StepFunction:
         wanted = {n for n in inputs if _surface(n)}
         if wanted != set(surfaces):
             raise errors.StepFunctionError(
-                f"{self._source}: expected surfaces {sorted(wanted)}, got "
-                f"{sorted(surfaces)}; export the package again"
+                self._source,
+                f"surfaces {sorted(wanted)}",
+                sorted(surfaces),
+                "export the package again",
             )
         for name, value in surfaces.items():
             expected = (self.input_sizes[name],)
             if value.shape != expected or value.dtype != np.float32:
                 raise errors.StepFunctionError(
-                    f"{self._source}: expected {name} to be float32{list(expected)}, "
-                    f"got {value.dtype.name}{list(value.shape)}; "
-                    "export the package again"
+                    self._source,
+                    f"{name} to be float32{list(expected)}",
+                    f"{value.dtype.name}{list(value.shape)}",
+                    "export the package again",
                 )
             if not np.isfinite(value).all():
                 raise errors.StepFunctionError(
-                    f"{self._source}: expected finite values in {name}, got NaN or "
-                    "infinity; train again"
+                    self._source,
+                    f"finite values in {name}",
+                    "NaN or infinity",
+                    "train again",
                 )
         return {inputs[n]: np.ascontiguousarray(v) for n, v in surfaces.items()}
 
@@ -216,8 +231,10 @@ class StepFunction:
             self._interpreter.invoke()
         except Exception as e:
             raise errors.StepFunctionError(
-                f"{self._source}: the first step failed: {_one_line(e)}; "
-                "export the package for this target"
+                self._source,
+                "the first step to run",
+                _one_line(e),
+                "export the package for this target",
             ) from e
         return all(
             np.array_equal(self._interpreter.get_tensor(index), value)

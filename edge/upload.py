@@ -14,13 +14,12 @@ from pathlib import Path
 
 from absl import app, flags
 
+from base import command_line, durable_file
+from base.digest import sha256_bytes
+from base.store.store import PreconditionFailedError, Store, open_store
 from edge import upload_layout
-from edge.errors import EdgeError, UploadError
-from release import command_line
-from release.digest import sha256_bytes
-from release.store import PreconditionFailedError, Store, open_store
-from rlds import durable_file, sidecar
-from rlds.errors import RldsError
+from edge.errors import UploadError
+from rlds import sidecar
 from rlds.sidecar import Sidecar
 from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
 
@@ -78,8 +77,10 @@ def upload(folder: Path, store: Store) -> Tally:
     """
     if not folder.is_dir():
         raise UploadError(
-            f"{folder}: expected a folder of recorded episodes, found none; record"
-            " some with //edge:record --output"
+            folder,
+            "a folder of recorded episodes",
+            "none",
+            "record some with //edge:record --output",
         )
     durable_file.remove_leftovers(folder)
     tally = Tally()
@@ -117,14 +118,18 @@ def _read_episode(path: Path, sidecar_path: Path, description: Sidecar) -> bytes
     if not path.is_file() or path.stat().st_size != description.size_bytes:
         size = path.stat().st_size if path.is_file() else 0
         raise UploadError(
-            f"{path}: expected the {description.size_bytes} bytes that {sidecar_path}"
-            f" describes, got {size}; nothing of it was sent: record it again"
+            path,
+            f"the {description.size_bytes} bytes that {sidecar_path} describes",
+            size,
+            "nothing of it was sent: record it again",
         )
     raw = path.read_bytes()
     if sha256_bytes(raw) != description.sha256:
         raise UploadError(
-            f"{path}: expected sha256 {description.sha256} as in {sidecar_path}, got"
-            f" {sha256_bytes(raw)}; nothing of it was sent: record it again"
+            path,
+            f"sha256 {description.sha256} as in {sidecar_path}",
+            sha256_bytes(raw),
+            "nothing of it was sent: record it again",
         )
     return raw
 
@@ -141,11 +146,13 @@ def _put(store: Store, path: str, data: bytes) -> bool:
     held = store.digest(path)
     if held != wanted:
         raise UploadError(
-            f"{store.uri}/{path}: expected the store to hold sha256 {wanted}, it holds"
-            f" {held}; the local episode stays unsent: compare the two by hand"
+            f"{store.uri}/{path}",
+            f"the store to hold sha256 {wanted}",
+            held,
+            "the local episode stays unsent: compare the two by hand",
         )
     return new
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(EdgeError, RldsError))
+    command_line.run(main)

@@ -1,4 +1,4 @@
-"""The real command and the real client against the bucket of `gcs_testing`."""
+"""The real command and the real client against the bucket of `local_bucket`."""
 
 import json
 import subprocess
@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from base.digest import sha256_bytes
+from base.store.store import open_store
+from base.testing import bucket as local_bucket
 from edge import upload
 from edge.errors import UploadError
 from edge.testing import processes, shared_episodes
-from release import gcs_testing
-from release.digest import sha256_bytes
-from release.store import open_store
 
-STORE = f"gs://{gcs_testing.NAME}/raw"
+STORE = f"gs://{local_bucket.NAME}/raw"
 
 
 @pytest.fixture
 def bucket():
-    with gcs_testing.serving() as bucket:
+    with local_bucket.serving() as bucket:
         yield bucket
 
 

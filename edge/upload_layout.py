@@ -4,7 +4,7 @@ rlds_v0/robot_hash=<64 hex>/date=YYYY-MM-DD/episode_id=<uuid7>/
     episode.tfrecord  sidecar.json
 """
 
-from rlds import canonical_json
+from base import canonical_json
 from rlds.sidecar import Sidecar
 
 EPISODE_FILE = "episode.tfrecord"

@@ -5,11 +5,11 @@ import signal
 
 import pytest
 
+from base.digest import sha256_bytes
+from base.store.store import LocalStore
 from edge import robot_key, upload
 from edge.errors import UploadError
 from edge.testing import processes, shared_episodes
-from release.digest import sha256_bytes
-from release.store import LocalStore
 
 HASH = robot_key.simulated(shared_episodes.ROBOT_ID).robot_hash(
     shared_episodes.ROBOT_ID

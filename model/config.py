@@ -80,23 +80,28 @@ class WaveCoreConfig:
             least = 0 if field.name in _MAY_BE_ZERO else 1
             if type(value) is not int or value < least:
                 raise errors.ConfigError(
-                    f"WaveCoreConfig.{field.name}: expected a whole number of at"
-                    f" least {least}, got {value!r}; give every size explicitly"
+                    f"WaveCoreConfig.{field.name}",
+                    f"a whole number of at least {least}",
+                    f"{value!r}",
+                    "give every size explicitly",
                 )
 
         frame = (self.image_height, self.image_width)
         if frame != (0, 0) and min(frame) < SMALLEST_IMAGE:
             raise errors.ConfigError(
-                f"WaveCoreConfig.image_height, image_width: expected at least"
-                f" {SMALLEST_IMAGE} each, or 0 and 0 without a camera, got {frame};"
-                " frames are scaled to this size before they reach the model"
+                "WaveCoreConfig.image_height, image_width",
+                f"at least {SMALLEST_IMAGE} each, or 0 and 0 without a camera",
+                frame,
+                "frames are scaled to this size before they reach the model",
             )
         shared = self.channels_per_gate * (2 if self.oscillating else 1)
         if self.recurrence_size % shared:
             raise errors.ConfigError(
-                f"WaveCoreConfig.recurrence_size: expected a multiple of {shared}, got"
-                f" {self.recurrence_size}; gates are shared by channels_per_gate"
-                " channels, and oscillating channels come in pairs of one gate"
+                "WaveCoreConfig.recurrence_size",
+                f"a multiple of {shared}",
+                self.recurrence_size,
+                "gates are shared by channels_per_gate channels, and oscillating "
+                "channels come in pairs of one gate",
             )
 
     @property
@@ -163,26 +168,28 @@ class PresetTraining:
     def __post_init__(self) -> None:
         if self.compute_dtype not in ("float32", "bfloat16"):
             raise errors.ConfigError(
-                "PresetTraining.compute_dtype: expected float32 or bfloat16, got"
-                f" {self.compute_dtype!r}"
+                "PresetTraining.compute_dtype",
+                "float32 or bfloat16",
+                f"{self.compute_dtype!r}",
             )
         for name in ("accumulation_steps", "batch_size", "sequence_length"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise errors.ConfigError(
-                    f"PresetTraining.{name}: expected a whole number of at least 1,"
-                    f" got {value!r}"
+                    f"PresetTraining.{name}",
+                    "a whole number of at least 1",
+                    f"{value!r}",
                 )
         if self.batch_size % self.accumulation_steps:
             raise errors.ConfigError(
-                "PresetTraining.batch_size: expected a multiple of accumulation_steps"
-                f" {self.accumulation_steps}, got {self.batch_size}; every part has"
-                " as many windows"
+                "PresetTraining.batch_size",
+                f"a multiple of accumulation_steps {self.accumulation_steps}",
+                self.batch_size,
+                "every part has as many windows",
             )
         if not self.learning_rate > 0:
             raise errors.ConfigError(
-                "PresetTraining.learning_rate: expected above 0, got"
-                f" {self.learning_rate}"
+                "PresetTraining.learning_rate", "above 0", self.learning_rate
             )
 
 

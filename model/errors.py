@@ -1,12 +1,16 @@
 """Errors of `model/`: one root, one subclass per cause."""
 
+from base.errors import ContinuonError
 
-class ModelError(Exception):
+
+class ModelError(ContinuonError):
     """Root of every error that `model/` raises on purpose."""
 
 
 class ConfigError(ModelError):
     """A model configuration that cannot describe a model."""
+
+    default_remedy = "correct the configuration"
 
 
 class ShapeMismatchError(ModelError):
@@ -19,10 +23,8 @@ class ShapeMismatchError(ModelError):
     """
 
     def __init__(self, name: str, expected: object, got: object, remedy: str) -> None:
-        super().__init__(f"{name}: expected shape {expected}, got {got}; {remedy}")
+        super().__init__(name, f"shape {expected}", got, remedy)
         self.name = name
-        self.expected = str(expected)
-        self.got = str(got)
 
 
 class NonFiniteError(ModelError):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from base import durable_file
 from model import (
     aligned_safetensors,
     errors,
@@ -32,7 +33,7 @@ from model import (
 from model.step_agreement import Agreement
 from model.targets import F32, INT8, STEP, TARGETS, StepFile
 from model.wavecore import WaveCore
-from rlds import durable_file, example_codec, tfrecord
+from rlds import example_codec, tfrecord
 from rlds.episode import Episode
 
 LARGEST_ERROR = 1e-5
@@ -169,25 +170,30 @@ def _check(
 ) -> None:
     if target not in TARGETS:
         raise errors.ExportError(
-            f"target: expected one of {', '.join(TARGETS)}, got {target!r}"
+            "target", f"one of {', '.join(TARGETS)}", f"{target!r}"
         )
     if len(tasks) != model.config.task_count:
         raise errors.ExportError(
-            f"tasks: expected {model.config.task_count} names, got {len(tasks)}; give"
-            " the tasks the model was trained on"
+            "tasks",
+            f"{model.config.task_count} names",
+            len(tasks),
+            "give the tasks the model was trained on",
         )
     unknown = sorted({e.metadata.task for e in episodes} - set(tasks))
     if not episodes or unknown:
         raise errors.ExportError(
-            f"canary episodes: expected at least one, of {', '.join(tasks)}; got"
-            f" {len(episodes)}, unknown tasks {unknown}; take them from the held-out"
-            " split"
+            "canary episodes",
+            f"at least one, of {', '.join(tasks)}",
+            f"{len(episodes)}, unknown tasks {unknown}",
+            "take them from the held-out split",
         )
     for name, array in step_function.weights(model).items():
         if not np.isfinite(array).all():
             raise errors.NonFiniteError(
-                f"{name}: expected finite weights, got NaN or infinity; train again"
-                " with a lower learning rate"
+                name,
+                "finite weights",
+                "NaN or infinity",
+                "train again with a lower learning rate",
             )
 
 
@@ -208,8 +214,10 @@ def _accepted(step: StepFile, found: Agreement) -> bool:
 def _require(path: str, error: float, bound: float = LARGEST_ERROR) -> None:
     if not error <= bound:
         raise errors.ExportError(
-            f"{path}: expected outputs within {bound} of the model, got a"
-            f" difference of {error:.3g}; the converter and jax versions disagree"
+            path,
+            f"outputs within {bound} of the model",
+            f"a difference of {error:.3g}",
+            "the converter and jax versions disagree",
         )
 
 

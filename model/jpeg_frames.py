@@ -40,8 +40,10 @@ def decode(images: Sequence[bytes], config: WaveCoreConfig, source: str) -> np.n
     h, w = config.image_height, config.image_width
     if not h:
         raise errors.ConfigError(
-            f"{source}: expected a model with a camera to decode images for, got"
-            " image_height 0; configure image_height and image_width"
+            source,
+            "a model with a camera to decode images for",
+            "image_height 0",
+            "configure image_height and image_width",
         )
     frames = np.zeros((len(images), h, w, COLOURS), np.uint8)
     for t, content in enumerate(images):
@@ -63,14 +65,18 @@ def _decode_one(content: bytes, size: tuple[int, int], source: str) -> np.ndarra
     except Exception as e:  # Pillow raises a dozen types on bytes that are no image.
         reason = " ".join(str(e).split())[:200] or type(e).__name__
         raise errors.FrameError(
-            f"{source}: expected a JPEG image, got {len(content)} bytes that do not"
-            f" decode ({reason}); record the episode again, or leave it out"
+            source,
+            "a JPEG image",
+            f"{len(content)} bytes that do not decode ({reason})",
+            "record the episode again, or leave it out",
         ) from e
 
 
 def _check_size(size: tuple[int, int], source: str) -> None:
     if size[0] * size[1] > MAX_PIXELS:
         raise errors.FrameError(
-            f"{source}: expected an image of at most {MAX_PIXELS} pixels, got"
-            f" {size[0]} x {size[1]}; scale it before it is recorded"
+            source,
+            f"an image of at most {MAX_PIXELS} pixels",
+            f"{size[0]} x {size[1]}",
+            "scale it before it is recorded",
         )

@@ -57,8 +57,10 @@ def load(content: bytes) -> Engine:
         signature = interpreter.get_signature_runner("step")
     except Exception as e:
         raise errors.ExportError(
-            f"step: expected a file that LiteRT runs, got {' '.join(str(e).split())};"
-            " the converter and the runtime disagree"
+            "step",
+            "a file that LiteRT runs",
+            " ".join(str(e).split()),
+            "the converter and the runtime disagree",
         ) from e
     return lambda inputs: signature(**inputs)
 
@@ -84,13 +86,17 @@ def _run(config: Path, weights: Path, converted: dict[str, Path]) -> None:
     except subprocess.CalledProcessError as e:
         lines = e.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
         raise errors.ExportError(
-            "step: expected the conversion to LiteRT to succeed, got"
-            f" {lines[-1][:300]}; run python -m model.convert_step to see all of it"
+            "step",
+            "the conversion to LiteRT to succeed",
+            lines[-1][:300],
+            "run python -m model.convert_step to see all of it",
         ) from e
     except subprocess.TimeoutExpired as e:
         raise errors.ExportError(
-            f"step: expected the conversion to LiteRT within {CONVERSION_TIMEOUT_S} s,"
-            " got no answer; run again"
+            "step",
+            f"the conversion to LiteRT within {CONVERSION_TIMEOUT_S} s",
+            "no answer",
+            "run again",
         ) from e
 
 

@@ -204,8 +204,10 @@ def returns(
         largest_reward = float(np.abs(reward).max(initial=0.0)) or 1.0
     if not 0 < largest_reward < np.inf:
         raise errors.NonFiniteError(
-            f"largest_reward: expected a positive number, got {largest_reward}; leave"
-            " it out to take that of the data"
+            "largest_reward",
+            "a positive number",
+            largest_reward,
+            "leave it out to take that of the data",
         )
     unit = np.clip(reward / largest_reward, -1.0, 1.0)
     last = np.append(starts[1:], True)
@@ -228,13 +230,14 @@ def _check_rewards(
             )
     if not np.isfinite(reward).all():
         raise errors.NonFiniteError(
-            "reward: expected finite numbers, got NaN or infinity; look for it in the"
-            " episodes"
+            "reward", "finite numbers", "NaN or infinity", "look for it in the episodes"
         )
     if not ((discount >= 0) & (discount <= 1)).all():
         raise errors.NonFiniteError(
-            f"discount: expected numbers from 0 to 1, got {discount.min()} to"
-            f" {discount.max()}; look for them in the episodes"
+            "discount",
+            "numbers from 0 to 1",
+            f"{discount.min()} to {discount.max()}",
+            "look for them in the episodes",
         )
 
 

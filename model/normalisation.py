@@ -56,13 +56,17 @@ class Statistics:
                 )
             if not np.isfinite(value).all():
                 raise errors.NonFiniteError(
-                    f"statistics {name}: expected finite numbers, got {value};"
-                    " look for NaN in the episodes"
+                    f"statistics {name}",
+                    "finite numbers",
+                    value,
+                    "look for NaN in the episodes",
                 )
             if name != names[0] and value.min() <= 0:
                 raise errors.NonFiniteError(
-                    f"statistics {name}: expected positive scales, got one of zero or"
-                    " below; use normalisation.measure"
+                    f"statistics {name}",
+                    "positive scales",
+                    "one of zero or below",
+                    "use normalisation.measure",
                 )
 
 

@@ -128,8 +128,10 @@ def _equation(
         return [graph.add(_UNARY[name], inputs)]
     if name not in _SPECIAL:
         raise errors.ExportError(
-            f"step: expected primitives that ONNX has a translation of, got {name};"
-            " add it to model/onnx_graph.py"
+            "step",
+            "primitives that ONNX has a translation of",
+            name,
+            "add it to model/onnx_graph.py",
         )
     return _SPECIAL[name](graph, equation, inputs)
 
@@ -140,8 +142,10 @@ def _dot_general(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]
     ranks = [len(x.aval.shape) for x in e.invars]
     if any(batch) or tuple(left) != (ranks[0] - 1,) or ranks[1] != 2 or not ranks[0]:
         raise errors.ExportError(
-            "step: expected products of rows and one matrix, got dimensions"
-            f" {e.params['dimension_numbers']}; add them to model/onnx_graph.py"
+            "step",
+            "products of rows and one matrix",
+            f"dimensions {e.params['dimension_numbers']}",
+            "add them to model/onnx_graph.py",
         )
     b = inputs[1] if right[0] == 0 else _transposed(g, inputs[1], (1, 0))
     return [g.add("MatMul", [inputs[0], b])]
@@ -221,8 +225,10 @@ def _convolution(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]
     layout = (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec)
     if not plain or layout != ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)):
         raise errors.ExportError(
-            f"step: expected a plain convolution NHWC by HWIO, got {numbers}; add it to"
-            " model/onnx_graph.py"
+            "step",
+            "a plain convolution NHWC by HWIO",
+            numbers,
+            "add it to model/onnx_graph.py",
         )
     image = _transposed(g, inputs[0], (0, 3, 1, 2))
     kernel = _transposed(g, inputs[1], (3, 2, 0, 1))

@@ -61,8 +61,10 @@ def convert(model: WaveCore) -> bytes:
         checker.check_model(content, full_check=True)
     except Exception as e:
         raise errors.ExportError(
-            f"step: expected a valid ONNX model, got {' '.join(str(e).split())[:300]};"
-            " correct model/onnx_graph.py"
+            "step",
+            "a valid ONNX model",
+            " ".join(str(e).split())[:300],
+            "correct model/onnx_graph.py",
         ) from e
     return bytes(content.SerializeToString(deterministic=True))
 
@@ -81,8 +83,10 @@ def load(content: bytes) -> Engine:
         )
     except Exception as e:
         raise errors.ExportError(
-            "step: expected a file that onnxruntime runs, got"
-            f" {' '.join(str(e).split())[:300]}; correct model/onnx_graph.py"
+            "step",
+            "a file that onnxruntime runs",
+            " ".join(str(e).split())[:300],
+            "correct model/onnx_graph.py",
         ) from e
     names = [output.name for output in session.get_outputs()]
 

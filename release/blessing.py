@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from release import statement, times
-from release.digest import is_sha256
-from release.json_fields import Fields, Source
+from base import times
+from base.digest import is_sha256
+from base.json_fields import Fields, Source
+from release import statement
 from release.statement import Statement
 
 PREDICATE_TYPE = "urn:continuon:blessing:v1"

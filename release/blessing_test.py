@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
+from base import canonical_json
+from base.errors import MalformedError
 from release import blessing, testing
 from release.blessing import Blessing
-from release.errors import MalformedError
-from rlds import canonical_json
 
 VERDICT = Blessing(
     package_digest="a" * 64,

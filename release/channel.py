@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from release import times
-from release.digest import sha256_bytes
-from release.errors import MalformedError
-from release.json_fields import Fields, Source, decode_canonical
+from base import canonical_json, times
+from base.digest import sha256_bytes
+from base.errors import MalformedError
+from base.json_fields import Fields, Source, decode_canonical
+from base.paths import check_relative
 from release.limits import LIMITS
 from release.package import TARGETS
-from release.paths import check_relative
 from release.trusted_keys import CHANNELS
-from rlds import canonical_json
 
 SCHEMA_VERSION = 1
 PAYLOAD_TYPE = "application/vnd.continuon.channel+json"

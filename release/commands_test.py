@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
-from release import channel, command_testing, dsse, package, testing, verify
-from release.digest import sha256_bytes
+from base.digest import sha256_bytes
+from base.testing import command as command_testing
+from release import channel, dsse, package, testing, verify
 from release.keys import PrivateKey
 from release.trusted_keys import ROLES, TrustedKeys
 

@@ -16,18 +16,18 @@ from typing import Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from release.digest import sha256_bytes
+from base import canonical_json
+from base.digest import sha256_bytes
+from base.errors import MalformedError
+from base.json_fields import Fields, decode
 from release.errors import (
     BadSignatureError,
     DuplicateNameError,
-    MalformedError,
     ThresholdNotMetError,
     UnknownKeyError,
     UnsignedError,
 )
-from release.json_fields import Fields, decode
 from release.limits import LIMITS
-from rlds import canonical_json
 
 
 class Signer(Protocol):

@@ -1,60 +1,14 @@
-"""Why bytes are not trusted: one error class for each cause a caller tells apart.
+"""Why bytes are not trusted: one error class for each cause a caller tells apart."""
 
-Every error carries the same four values: where, what was expected, what came, and
-what to do next. Its text is those four on one line.
-"""
-
-from pathlib import Path
 from typing import ClassVar
 
-from rlds.errors import one_line
+from base.errors import ContinuonError
 
 
-class ReleaseError(Exception):
-    """Root of everything that `release/` raises.
-
-    Attributes:
-        source: file, URI or object that the error is about.
-        expected: what would have been accepted.
-        got: what was there instead.
-        remedy: what the reader does next.
-    """
+class ReleaseError(ContinuonError):
+    """Root of what only `release/` raises; the errors of `base/` are not among them."""
 
     default_remedy: ClassVar[str] = "check the file and run the command again"
-
-    def __init__(
-        self,
-        source: str | Path,
-        expected: str,
-        got: object,
-        remedy: str | None = None,
-    ) -> None:
-        self.source = one_line(source)
-        self.expected = one_line(expected)
-        self.got = one_line(got)
-        self.remedy = one_line(remedy or self.default_remedy)
-        super().__init__(self.source, self.expected, self.got, self.remedy)
-
-    def __str__(self) -> str:
-        return f"{self.source}: expected {self.expected}, got {self.got}; {self.remedy}"
-
-
-class MalformedError(ReleaseError):
-    """Bytes do not have the form of the record they claim to be."""
-
-    default_remedy = "ask the publisher for a well-formed file"
-
-
-class OversizedError(ReleaseError):
-    """More bytes than the limit or the signed size; reading stopped there."""
-
-    default_remedy = "nothing was kept; report the source of this data"
-
-
-class UnsafePathError(ReleaseError):
-    """A path is absolute, climbs with `..`, or uses characters outside the format."""
-
-    default_remedy = "nothing was written; report the source of this data"
 
 
 class LinkError(ReleaseError):
@@ -172,21 +126,3 @@ class KeyFileError(ReleaseError):
     """A private key file is absent, readable by others, or not a key."""
 
     default_remedy = "name a key file of mode 0600"
-
-
-class StoreError(ReleaseError):
-    """The store could not do what was asked."""
-
-    default_remedy = "check the URI and the permissions, then run it again"
-
-
-class NotFoundError(StoreError):
-    """The object does not exist."""
-
-    default_remedy = "check the path"
-
-
-class PreconditionFailedError(StoreError):
-    """The object changed since its generation was read."""
-
-    default_remedy = "read it again and repeat the change on what is there now"

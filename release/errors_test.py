@@ -1,4 +1,5 @@
-from release.errors import MalformedError, ReleaseError
+from base.errors import MalformedError
+from release.errors import ReleaseError
 
 
 def test_text_says_where_what_was_expected_what_came_and_what_to_do():

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from absl import app, flags
 
-from release import command_line
+from base import command_line, durable_file
 from release.errors import KeyFileError
 from release.keys import PrivateKey
 from release.trusted_keys import ROLES, TrustedKeys
-from rlds import durable_file
 
 _KEY_FILE = flags.DEFINE_string(
     "key_file", None, "private key file to make, mode 0600", required=True

@@ -16,14 +16,15 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from base import canonical_json, durable_file
+from base.errors import ContinuonError
+from base.json_fields import Fields, decode
 from release import dsse
-from release.errors import KeyFileError, ReleaseError
-from release.json_fields import Fields, decode
+from release.errors import KeyFileError
 from release.limits import LIMITS
 from release.trusted_keys import ROLES
 from release.trusted_keys import TrustedKey as TrustedKey
 from release.trusted_keys import TrustedKeys as TrustedKeys
-from rlds import canonical_json, durable_file
 
 SCHEMA_VERSION = 1
 DEVELOPMENT_KEY_FILE = "development_key.json"
@@ -70,7 +71,7 @@ class PrivateKey:
                 base64.b64decode(fields.text("private"), validate=True)
             )
             return cls(private, fields.texts("roles"), fields.boolean("development"))
-        except (ReleaseError, binascii.Error, ValueError) as e:
+        except (ContinuonError, binascii.Error, ValueError) as e:
             # The cause's text stays out: it could quote the key.
             raise KeyFileError(path, "a private key file", "another file") from e
 

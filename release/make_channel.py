@@ -17,14 +17,14 @@ from pathlib import Path
 
 from absl import app, flags
 
-from release import channel, command_line, package, times
+from base import command_line, durable_file, times
+from base.digest import sha256_bytes
+from release import channel, package
 from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
-from release.digest import sha256_bytes
 from release.errors import DuplicateNameError
 from release.limits import LIMITS
 from release.package import PackageManifest
 from release.trusted_keys import CHANNELS
-from rlds import durable_file
 
 _CHANNEL = flags.DEFINE_enum(
     "channel", None, CHANNELS, "channel it is for", required=True

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from absl import app, flags
 
-from release import command_line, package
+from base import command_line, durable_file
+from base.json_fields import Fields, decode
+from release import package
 from release.errors import DuplicateNameError
-from release.json_fields import Fields, decode
 from release.limits import LIMITS
-from release.paths import check_package_path
-from rlds import durable_file
+from release.package_tar import check_package_path
 
 _FIELDS = flags.DEFINE_string(
     "fields",

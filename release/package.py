@@ -11,22 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from release.digest import sha256_bytes, sha256_file
+from base import canonical_json, durable_file
+from base.digest import sha256_bytes, sha256_file
+from base.errors import MalformedError, OversizedError
+from base.json_fields import Fields, Source, decode_canonical
 from release.errors import (
     DuplicateNameError,
     LinkError,
-    MalformedError,
     MissingFileError,
-    OversizedError,
     UnknownFileError,
 )
-from release.json_fields import Fields, Source, decode_canonical
 from release.limits import LIMITS
+from release.package_tar import check_package_path
 from release.package_tar import pack_tar as pack_tar
 from release.package_tar import remove_leftovers as remove_leftovers
 from release.package_tar import unpack_tar as unpack_tar
-from release.paths import check_package_path
-from rlds import canonical_json, durable_file
 
 SCHEMA_VERSION = 1
 MANIFEST = "package.json"

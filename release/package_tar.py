@@ -14,17 +14,12 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
-from release.errors import (
-    DuplicateNameError,
-    LinkError,
-    MalformedError,
-    OversizedError,
-    UnknownFileError,
-)
-from release.json_fields import Source
+from base import durable_file
+from base.errors import MalformedError, OversizedError, UnsafePathError
+from base.json_fields import Source
+from base.paths import check_relative
+from release.errors import DuplicateNameError, LinkError, UnknownFileError
 from release.limits import LIMITS
-from release.paths import check_package_path
-from rlds import durable_file
 
 BLOCK_BYTES = 512
 _END = bytes(2 * BLOCK_BYTES)
@@ -253,3 +248,19 @@ def _fsync_folders(folder: Path) -> None:
     for parent, _, _ in os.walk(folder, topdown=False):
         Path(parent).chmod(0o755)
         durable_file.fsync_folder(Path(parent))
+
+
+def check_package_path(path: str, source: str | Path) -> str:
+    """Returns `path` when a package may hold a file of that name.
+
+    Raises:
+        UnsafePathError: not a plain relative path, too long or too deep.
+    """
+    check_relative(path, source)
+    if len(path) > LIMITS.path_chars or path.count("/") >= LIMITS.path_depth:
+        raise UnsafePathError(
+            source,
+            f"at most {LIMITS.path_chars} characters and {LIMITS.path_depth} segments",
+            repr(path),
+        )
+    return path

@@ -3,18 +3,16 @@ import os
 
 import pytest
 
+from base import canonical_json
+from base.digest import sha256_bytes
+from base.errors import MalformedError, OversizedError, UnsafePathError
 from release import package, testing
-from release.digest import sha256_bytes
 from release.errors import (
     DuplicateNameError,
     LinkError,
-    MalformedError,
     MissingFileError,
-    OversizedError,
     UnknownFileError,
-    UnsafePathError,
 )
-from rlds import canonical_json
 
 GOLDEN_DIGEST = "5ba3185f1fec6f44af2bbd229488f2671c3a74118bb2c60041eb318c6e43ddb5"
 GOLDEN_TAR = "280fc03ccc36875f2946ec6dbe60d95d7c8f7e6d895b25e8f853c2310ace4e03"

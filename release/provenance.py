@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from release import statement, times
-from release.json_fields import Fields, Source
+from base import times
+from base.json_fields import Fields, Source
+from release import statement
 from release.statement import Statement
 
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"

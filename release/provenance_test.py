@@ -3,10 +3,10 @@ from datetime import timedelta
 
 import pytest
 
+from base import canonical_json
+from base.errors import MalformedError
 from release import provenance, testing
-from release.errors import MalformedError
 from release.provenance import Provenance
-from rlds import canonical_json
 
 STATED = Provenance(
     package_digest="a" * 64,

@@ -11,20 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from release import channel, dsse, package, times, verify
+from base import times
+from base.digest import sha256_bytes, sha256_file
+from base.errors import NotFoundError, PreconditionFailedError, StoreError
+from base.store.store import Store
+from release import channel, dsse, package, verify
 from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
-from release.digest import sha256_bytes, sha256_file
-from release.errors import (
-    DigestMismatchError,
-    NotFoundError,
-    PreconditionFailedError,
-    RollbackError,
-    StoreError,
-    WrongChannelError,
-)
+from release.errors import DigestMismatchError, RollbackError, WrongChannelError
 from release.keys import PrivateKey
 from release.limits import LIMITS
-from release.store import Store
 from release.trusted_keys import TrustedKeys
 from release.verify import VerifiedChannel, VerifiedPackage
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from absl import app, flags
 
-from release import channel, command_line, package, publish, verify
+from base import command_line
+from base.store.store import Store, open_store
+from release import channel, package, publish, verify
 from release.channel import Rollout
 from release.keys import PrivateKey
 from release.limits import LIMITS
-from release.store import Store, open_store
 from release.trusted_keys import CHANNELS, TrustedKeys
 
 DEFAULT_EXPIRES_DAYS = 30.0

@@ -8,22 +8,21 @@ from datetime import timedelta
 
 import pytest
 
+from base.digest import sha256_bytes
+from base.errors import PreconditionFailedError, StoreError
+from base.store.local_store import LocalStore
 from release import channel, dsse, package, publish, signing, testing, verify
 from release.blessing import Blessing
-from release.digest import sha256_bytes
 from release.errors import (
     DigestMismatchError,
     ExpiredError,
     MissingFileError,
     NotBlessedError,
-    PreconditionFailedError,
     RollbackError,
-    StoreError,
     UnknownKeyError,
     WrongChannelError,
     WrongRoleError,
 )
-from release.local_store import LocalStore
 
 NOW = testing.NOW
 ENVELOPE = "channels/nightly.dsse.json"
@@ -173,7 +172,11 @@ def test_an_expired_release_can_be_followed(tmp_path, release, folder):
     later = testing.EXPIRES + timedelta(days=1)
     with pytest.raises(ExpiredError):
         verify.verified_channel(
-            release.store.get(ENVELOPE, 1 << 20), "nightly", release.trusted, later, 0
+            release.store.get(ENVELOPE, 1 << 20),
+            "nightly",
+            release.trusted,
+            later,
+            0,
         )
     done = publish_with(release, folder, now=later, expires=later + timedelta(days=30))
     assert done.release_counter == 2

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from release import channel, command_line, package, signing, times, verify
+from base import command_line, times
+from base.digest import sha256_file
+from base.errors import MalformedError
+from release import channel, package, signing, verify
 from release.blessing import VERDICTS, Blessing
-from release.digest import sha256_file
-from release.errors import MalformedError
 from release.keys import PrivateKey
 from release.limits import LIMITS
 from release.provenance import Provenance

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from base import durable_file
+from base.errors import ContinuonError
 from release import dsse, package, statement
 from release.blessing import Blessing
 from release.dsse import Envelope, Signer
-from release.errors import ReleaseError
 from release.limits import LIMITS
 from release.provenance import Provenance
-from rlds import durable_file
 
 
 def sign_provenance(folder: Path, stated: Provenance, keys: Sequence[Signer]) -> Path:
@@ -56,5 +56,5 @@ def readable_envelope(path: Path) -> Envelope | None:
     try:
         with path.open("rb") as stream:
             return Envelope.parse(stream.read(LIMITS.envelope_bytes + 1), path)
-    except (FileNotFoundError, ReleaseError):
+    except (FileNotFoundError, ContinuonError):
         return None

@@ -6,9 +6,9 @@ Source: in-toto attestation framework v1, "Statement".
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from release.json_fields import Fields, Source, decode_canonical
+from base import canonical_json
+from base.json_fields import Fields, Source, decode_canonical
 from release.limits import LIMITS
-from rlds import canonical_json
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"

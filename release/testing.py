@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from base.digest import sha256_bytes
+from base.store.local_store import LocalStore
 from release import package, publish, signing, verify
 from release.blessing import Blessing
-from release.digest import sha256_bytes
 from release.keys import PrivateKey
-from release.local_store import LocalStore
 from release.provenance import Provenance
 from release.publish import Published
 from release.trusted_keys import TrustedKeys

@@ -18,18 +18,18 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from base import canonical_json
+from base.errors import MalformedError
+from base.json_fields import Fields, decode
 from release import dsse
 from release.errors import (
     DevelopmentKeyError,
     DuplicateNameError,
-    MalformedError,
     ThresholdNotMetError,
     UntrustedError,
     WrongRoleError,
 )
-from release.json_fields import Fields, decode
 from release.limits import LIMITS
-from rlds import canonical_json
 
 SCHEMA_VERSION = 1
 CHANNELS = ("nightly", "beta", "stable", "rollback")

@@ -2,12 +2,11 @@ import json
 
 import pytest
 
+from base.errors import MalformedError, OversizedError
 from release.dsse import Envelope, sign
 from release.errors import (
     DevelopmentKeyError,
     DuplicateNameError,
-    MalformedError,
-    OversizedError,
     ThresholdNotMetError,
     UnknownKeyError,
     WrongRoleError,

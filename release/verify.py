@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from release import blessing, channel, package, provenance, statement, times
+from base import times
+from base.digest import sha256_bytes
+from base.errors import OversizedError
+from base.json_fields import Fields, decode
+from release import blessing, channel, package, provenance, statement
 from release.blessing import Blessing
 from release.channel import Channel, PackageEntry
-from release.digest import sha256_bytes
 from release.dsse import Envelope
 from release.errors import (
     DigestMismatchError,
@@ -22,14 +25,12 @@ from release.errors import (
     LinkError,
     MissingFileError,
     NotBlessedError,
-    OversizedError,
     RollbackError,
     UnknownFileError,
     WrongChannelError,
     WrongSubjectError,
     WrongTargetError,
 )
-from release.json_fields import Fields, decode
 from release.limits import LIMITS
 from release.package import FileEntry, PackageManifest
 from release.provenance import Provenance

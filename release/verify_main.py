@@ -11,10 +11,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from release import channel, command_line, times, verify
+from base import command_line, times
+from base.store.store import open_store
+from release import channel, verify
 from release.limits import LIMITS
 from release.package import TARGETS, PackageManifest
-from release.store import open_store
 from release.trusted_keys import TrustedKeys
 
 _PACKAGE = flags.DEFINE_string("package", None, "package folder to verify")

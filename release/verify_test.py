@@ -10,6 +10,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from base import canonical_json
+from base.digest import sha256_bytes
+from base.errors import ContinuonError, MalformedError, OversizedError, UnsafePathError
 from release import package, signing, testing, verify
 from release.blessing import Blessing
 from release.channel import (
@@ -19,7 +22,6 @@ from release.channel import (
     PackageEntry,
     Rollout,
 )
-from release.digest import sha256_bytes
 from release.dsse import sign
 from release.errors import (
     BadSignatureError,
@@ -27,16 +29,12 @@ from release.errors import (
     DigestMismatchError,
     ExpiredError,
     LinkError,
-    MalformedError,
     MissingFileError,
     NotBlessedError,
-    OversizedError,
-    ReleaseError,
     RollbackError,
     ThresholdNotMetError,
     UnknownFileError,
     UnknownKeyError,
-    UnsafePathError,
     UnsignedError,
     UntrustedError,
     WrongChannelError,
@@ -46,7 +44,6 @@ from release.errors import (
 )
 from release.keys import PrivateKey
 from release.trusted_keys import TrustedKeys
-from rlds import canonical_json
 
 NOW = testing.NOW
 SECOND = timedelta(seconds=1)
@@ -226,7 +223,7 @@ def test_extra_empty_folder(release, folder):
 @pytest.mark.parametrize("name", [*testing.FILES, "package.json"])
 def test_missing_file(release, folder, name):
     (folder / name).unlink()
-    refused(release, folder, ReleaseError)
+    refused(release, folder, ContinuonError)
     with pytest.raises((MissingFileError, UnknownFileError)):
         verify.intact_package(folder)
 
@@ -238,7 +235,7 @@ def test_a_bit_flip_in_any_file(release, folder, name, where):
     data = bytearray((folder / name).read_bytes())
     data[{"first": 0, "middle": len(data) // 2, "last": -1}[where]] ^= 1
     (folder / name).write_bytes(data)
-    refused(release, folder, ReleaseError, digest=digest)
+    refused(release, folder, ContinuonError, digest=digest)
     if name in testing.FILES:
         with pytest.raises(DigestMismatchError, match=name):
             verify.intact_package(folder)

@@ -1,78 +1,22 @@
-"""Why bytes are not an episode: one error class per cause a caller tells apart.
-
-Every error carries the same four values: where, what was expected, what came, and
-what to do next. Its text is those four on one line.
-"""
+"""Why bytes are not an episode: one error class per cause a caller tells apart."""
 
 from pathlib import Path
 from typing import ClassVar
 
-_LONGEST_VALUE = 300  # characters; an error about hostile bytes stays one line
-_KEPT_AT_BEGIN = 100  # The end names the file of a long path.
+from base.errors import ContinuonError
+
+RAISE_LIMIT = "raise the limit if the source is trusted"
+"""Remedy of an OversizedError whose limit the caller chose."""
 
 
-def one_line(value: object) -> str:
-    """Makes any value fit for an error's text: one line, printable, not long.
-
-    Of a long one the begin and the end stay.
-    """
-    text = " ".join(str(value).split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    if len(text) <= _LONGEST_VALUE:
-        return text
-    return f"{text[:_KEPT_AT_BEGIN]}...{text[_KEPT_AT_BEGIN - _LONGEST_VALUE :]}"
-
-
-class RldsError(Exception):
-    """Root of everything that `rlds/` raises.
-
-    Attributes:
-        source: file or object that the error is about.
-        expected: what would have been accepted.
-        got: what was there instead.
-        remedy: what the reader does next.
-    """
+class RldsError(ContinuonError):
+    """Root of what only `rlds/` raises; the errors of `base/` are not among them."""
 
     default_remedy: ClassVar[str] = "check where the bytes came from and copy them anew"
-
-    def __init__(
-        self,
-        source: str | Path,
-        expected: str,
-        got: object,
-        remedy: str | None = None,
-    ) -> None:
-        self.source = one_line(source)
-        self.expected = one_line(expected)
-        self.got = one_line(got)
-        self.remedy = one_line(remedy or self.default_remedy)
-        super().__init__(self.source, self.expected, self.got, self.remedy)
-
-    def __str__(self) -> str:
-        return f"{self.source}: expected {self.expected}, got {self.got}; {self.remedy}"
-
-
-class CanonicalJsonError(RldsError):
-    """Bytes are not strict JSON, or a value has no canonical JSON form."""
-
-
-class DiskError(RldsError):
-    """The operating system refused to read, write or sync a file.
-
-    The OSError is the cause (`__cause__`).
-    """
-
-    default_remedy = "free space or repair the disk, then run the command again"
 
 
 class MalformedEpisodeError(RldsError):
     """Bytes or values are not one episode of this schema version."""
-
-
-class OversizedError(RldsError):
-    """Something is larger than the limit its reader accepts."""
-
-    default_remedy = "raise the limit if the source is trusted"
 
 
 class CorruptRecordError(RldsError):

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from base.errors import OversizedError
 from rlds import protobuf
 from rlds.episode import Array, Episode, EpisodeMetadata, StepValues
-from rlds.errors import MalformedEpisodeError, OversizedError
+from rlds.errors import RAISE_LIMIT, MalformedEpisodeError
 from rlds.spec import EpisodeSpec, Field
 
 LIMIT_BYTES = 256 * 1024 * 1024
@@ -71,7 +72,9 @@ def decode(
         MalformedEpisodeError: the bytes are not an episode, or not one of `spec`.
     """
     if len(raw) > limit_bytes:
-        raise OversizedError(_SOURCE, f"at most {limit_bytes} bytes", len(raw))
+        raise OversizedError(
+            _SOURCE, f"at most {limit_bytes} bytes", len(raw), RAISE_LIMIT
+        )
     features = _read_features(memoryview(raw))
     found = _infer_spec(features)
     if spec is not None and found != spec:

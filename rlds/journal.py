@@ -14,13 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from rlds import canonical_json, durable_file, tfrecord
+from base import canonical_json, durable_file
+from base.errors import CanonicalJsonError
+from rlds import tfrecord
 from rlds.episode import Array, EpisodeMetadata
-from rlds.errors import (
-    CanonicalJsonError,
-    DamagedJournalError,
-    MalformedEpisodeError,
-)
+from rlds.errors import DamagedJournalError, MalformedEpisodeError
 from rlds.spec import EpisodeSpec
 
 SUFFIX = ".journal"

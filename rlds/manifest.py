@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from rlds import canonical_json
-from rlds.errors import CanonicalJsonError, ManifestError, ShardMismatchError
+from base import canonical_json
+from base.errors import CanonicalJsonError
+from rlds.errors import ManifestError, ShardMismatchError
 
 # About 200 bytes per episode: room for a million of them.
 LIMIT_BYTES = 256 * 1024 * 1024

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from rlds import durable_file, example_codec, tfrecord
+from base import durable_file
+from base.errors import ContinuonError, OversizedError
+from rlds import example_codec, tfrecord
 from rlds.episode import Episode
 from rlds.errors import (
+    RAISE_LIMIT,
     CorruptRecordError,
     MalformedEpisodeError,
-    OversizedError,
-    RldsError,
 )
 
 LIMIT_BYTES = example_codec.LIMIT_BYTES
@@ -44,7 +45,9 @@ def read_episode_bytes(raw: bytes, limit_bytes: int = LIMIT_BYTES) -> Episode:
 
 def _read(raw: bytes, source: str, limit_bytes: int) -> Episode:
     if len(raw) > limit_bytes:
-        raise OversizedError(source, f"at most {limit_bytes} bytes", "more")
+        raise OversizedError(
+            source, f"at most {limit_bytes} bytes", "more", RAISE_LIMIT
+        )
     try:
         records = list(tfrecord.read_records(raw, limit_bytes))
         if len(records) != 1:
@@ -56,7 +59,7 @@ def _read(raw: bytes, source: str, limit_bytes: int) -> Episode:
         raise CorruptRecordError(
             source, e.expected, e.got, e.remedy, offset=e.offset
         ) from e
-    except RldsError as e:
+    except ContinuonError as e:
         if e.source.startswith(source):
             raise
         raise type(e)(f"{source}: {e.source}", e.expected, e.got, e.remedy) from e

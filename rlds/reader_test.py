@@ -2,14 +2,9 @@ import pickle
 
 import pytest
 
+from base.errors import ContinuonError, DiskError, OversizedError
 from rlds import example_codec, reader, testing, tfrecord
-from rlds.errors import (
-    CorruptRecordError,
-    DiskError,
-    MalformedEpisodeError,
-    OversizedError,
-    RldsError,
-)
+from rlds.errors import CorruptRecordError, MalformedEpisodeError
 from rlds.spec import EpisodeSpec
 
 _SMALL = EpisodeSpec(1, 1)
@@ -32,7 +27,7 @@ def test_flipping_any_bit_of_any_byte_is_noticed():
             changed[place] ^= 1 << bit
             try:
                 found = reader.read_episode_bytes(bytes(changed))
-            except RldsError:
+            except ContinuonError:
                 continue
             assert found == whole
 

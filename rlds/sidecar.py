@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from rlds import canonical_json, episode, redaction_record
+from base import canonical_json
+from base.errors import CanonicalJsonError
+from rlds import episode, redaction_record
 from rlds.errors import (
-    CanonicalJsonError,
     MalformedEpisodeError,
     SidecarError,
     SidecarMismatchError,

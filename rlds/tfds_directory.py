@@ -18,8 +18,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rlds import durable_file, reader, tfds_features
-from rlds.errors import DatasetFolderError, OversizedError
+from base import durable_file
+from base.errors import OversizedError
+from rlds import reader, tfds_features
+from rlds.errors import DatasetFolderError
 from rlds.manifest import Shard
 from rlds.spec import EpisodeSpec
 

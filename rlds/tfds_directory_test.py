@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from base.errors import ContinuonError
 from rlds import reader, testing, tfds_directory
-from rlds.errors import DatasetFolderError, MalformedEpisodeError, RldsError
+from rlds.errors import DatasetFolderError, MalformedEpisodeError
 from rlds.manifest import Shard
 from rlds.spec import EpisodeSpec
 from rlds.tfds_directory import TfdsDirectory
@@ -43,7 +44,7 @@ def test_adding_an_episode_again_replaces_it(tmp_path):
 def test_interrupted_add_leaves_a_whole_folder_and_may_be_made_again(
     tmp_path, monkeypatch
 ):
-    from rlds import durable_file
+    from base import durable_file
 
     _add(tmp_path, 0)
     info = (tmp_path / "dataset_info.json").read_bytes()
@@ -106,6 +107,6 @@ def test_episode_that_was_removed_is_noticed(tmp_path):
 
 def test_shard_at_another_path_is_refused_and_nothing_is_written(tmp_path):
     shard = Shard("train/part-0.tfrecord", "ab" * 32, 1, 1, 1)
-    with pytest.raises(RldsError, match="train/shard-00000"):
+    with pytest.raises(ContinuonError, match="train/shard-00000"):
         tfds_directory.write_info(tmp_path, "reach", _SPEC, {"train": [shard]})
     assert list(tmp_path.iterdir()) == []

@@ -13,8 +13,9 @@ from typing import Protocol
 
 import google_crc32c
 
-from rlds import durable_file
-from rlds.errors import CorruptRecordError, OversizedError
+from base import durable_file
+from base.errors import OversizedError
+from rlds.errors import RAISE_LIMIT, CorruptRecordError
 
 HEADER_SIZE_BYTES = 12
 FOOTER_SIZE_BYTES = 4
@@ -89,7 +90,10 @@ def read_stream(stream: BytesReader, source: str, limit_bytes: int) -> Iterator[
         size: int = _LENGTH.unpack_from(header)[0]
         if size > limit_bytes:
             raise OversizedError(
-                source, f"a record of at most {limit_bytes} bytes", f"{size}"
+                source,
+                f"a record of at most {limit_bytes} bytes",
+                f"{size}",
+                RAISE_LIMIT,
             )
         record = stream.read(size)
         footer = stream.read(FOOTER_SIZE_BYTES)

@@ -11,7 +11,7 @@ the last `fsync_period_s`.
 
 import contextlib
 import dataclasses
-import fcntl
+import errno
 import hashlib
 import os
 import threading
@@ -21,15 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from rlds import durable_file, example_codec, journal, reader, tfrecord
+from base import durable_file, file_lock
+from base.errors import ContinuonError, DiskError, OversizedError
+from rlds import example_codec, journal, reader, tfrecord
 from rlds.episode import EpisodeMetadata
 from rlds.errors import (
     DamagedJournalError,
-    DiskError,
     EpisodeExistsError,
     MalformedEpisodeError,
-    OversizedError,
-    RldsError,
     WriterClosedError,
 )
 from rlds.journal import JournalContent
@@ -92,7 +91,8 @@ class EpisodeWriter:
             raise EpisodeExistsError(episode, "no episode of this id", "one")
         self._file = _create(self._path)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not file_lock.try_take(self._file):
+                raise BlockingIOError(errno.EAGAIN, "another process holds it")
             raw = journal.header(spec, metadata)
             durable_file.write_all(self._file, raw)
             os.fsync(self._file)
@@ -123,7 +123,12 @@ class EpisodeWriter:
         """
         self._check_open()
         if self._count == MAX_STEPS:
-            raise OversizedError(self._path, f"at most {MAX_STEPS} steps", "more")
+            raise OversizedError(
+                self._path,
+                f"at most {MAX_STEPS} steps",
+                "more",
+                "end the episode earlier",
+            )
         frame = tfrecord.frame(self._packer.pack(step))
         if self._syncer.error is not None:
             raise self._disk_error("to sync the journal", self._syncer.error)
@@ -286,7 +291,7 @@ def _existing(path: Path) -> ClosedEpisode | None:
         raw = target.read_bytes()
     except DiskError:
         raise
-    except RldsError:
+    except ContinuonError:
         return None
     except OSError as e:
         raise durable_file.disk_error(target, "to read the episode", e) from e
@@ -355,14 +360,8 @@ def _locked(path: Path) -> Iterator[bool]:
     except OSError as e:
         raise durable_file.disk_error(path, "to open the journal", e) from e
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        ours = False
-    else:
         # A recovery that ran meanwhile may have removed the name.
-        ours = path.exists()
-    try:
-        yield ours
+        yield file_lock.try_take(file) and path.exists()
     finally:
         os.close(file)
 

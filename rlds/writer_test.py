@@ -8,10 +8,10 @@ import time
 import numpy as np
 import pytest
 
+from base.errors import DiskError
 from rlds import reader, testing, writer
 from rlds.errors import (
     DamagedJournalError,
-    DiskError,
     EpisodeExistsError,
     MalformedEpisodeError,
     WriterClosedError,
@@ -44,7 +44,7 @@ while True:
 _FULL_DISK = """
 import pathlib, resource, signal, sys
 from rlds import testing, writer
-from rlds.errors import RldsError
+from base.errors import ContinuonError
 from rlds.spec import EpisodeSpec
 folder, limit = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 if limit:
@@ -56,12 +56,12 @@ try:
     for step in testing.steps(EpisodeSpec(39, 4), 5000):
         recorder.append(step)
         kept += 1
-except RldsError as e:
+except ContinuonError as e:
     print(type(e).__name__, e.__cause__.errno, e)
 try:
     if not limit:
         recorder.close(True)
-except RldsError as e:
+except ContinuonError as e:
     print(type(e).__name__, e.__cause__.errno, e)
 print(kept)
 for path in folder.iterdir():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 
+from base.store.store import open_store
 from cloud import (
     build_facts,
     checkpoint_store,
@@ -24,7 +25,6 @@ from cloud.job_settings import ARTIFACTS, TARGET, JobSettings
 from cloud.loss_history import LossHistory
 from cloud.outcome import Outcome
 from cloud.train_config import TrainConfig
-from release.store import open_store
 from release.trusted_keys import TrustedKeys
 
 EVALUATION_SEED = 10_000

@@ -9,9 +9,9 @@ import nbformat
 import papermill
 import pytest
 
+from base.store.store import open_store
 from cloud import checkpoint_store, locations
 from cloud.colab.notebook_run import execute, said
-from release.store import open_store
 from release.verify import intact_package
 from rlds import manifest
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from base.store.store import open_store
+from base.testing import bucket as local_bucket
 from cloud import checkpoint_store
 from cloud.colab.notebook_run import execute, said
-from release import gcs_testing
-from release.store import open_store
 
 # The bucket's client says so where gRPC is installed beside it; it uses none here.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
@@ -26,7 +26,7 @@ def shown(notebook: nbformat.NotebookNode, cell_id: str) -> set[str]:
 def test_manifest_in_a_bucket_becomes_a_verified_package_in_a_bucket(
     tmp_path: Path,
 ) -> None:
-    with gcs_testing.serving() as bucket:
+    with local_bucket.serving() as bucket:
         bucket.put_tree(DEMO, "curated/demo/")
         output = execute(
             tmp_path,

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from base.errors import ContinuonError
+from base.store.store import open_store
 from cloud import locations
-from release.errors import NotBlessedError, ReleaseError
+from release.errors import NotBlessedError
 from release.limits import LIMITS
-from release.paths import check_package_path
-from release.store import open_store
+from release.package_tar import check_package_path
 from release.trusted_keys import TrustedKeys
 from release.verify import intact_package, verified_package
 
@@ -69,7 +70,7 @@ def _at_hand(uri: str) -> Iterator[Path]:
         try:
             _copy(uri, Path(name))
             yield Path(name)
-        except ReleaseError as e:
+        except ContinuonError as e:
             # `release.verify` names the copy, which is gone when this is read.
             e.add_note(f"{name} was the copy of {uri}")
             raise

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from base.testing import bucket as local_bucket
 from cloud.colab import stored_package
-from release import gcs_testing, testing
+from release import testing
 from release.errors import DigestMismatchError, MissingFileError
 
 # The bucket's client says so where gRPC is installed beside it; it uses none here.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
 
 WEIGHTS = "run-1/export/weights.safetensors"
-URI = f"gs://{gcs_testing.NAME}/run-1/export"
+URI = f"gs://{local_bucket.NAME}/run-1/export"
 
 
 class Made:
@@ -42,13 +43,13 @@ def test_folder_is_verified_where_it_lies(made: Made) -> None:
 
 
 def test_bucket_is_verified_by_what_it_holds(made: Made) -> None:
-    with gcs_testing.serving() as bucket:
+    with local_bucket.serving() as bucket:
         bucket.put_tree(made.folder, "run-1/export/")
         assert made.verify(URI) == made.verify(made.folder.as_uri())
 
 
 def test_damage_in_the_bucket_is_found_though_the_folder_is_whole(made: Made) -> None:
-    with gcs_testing.serving() as bucket:
+    with local_bucket.serving() as bucket:
         bucket.put_tree(made.folder, "run-1/export/")
         bucket.put(WEIGHTS, b"WEIGHTS")
         with pytest.raises(DigestMismatchError, match=r"weights\.safetensors") as e:
@@ -60,7 +61,10 @@ def test_damage_in_the_bucket_is_found_though_the_folder_is_whole(made: Made) ->
 
 
 def test_bucket_without_the_package_is_an_error(made: Made) -> None:
-    with gcs_testing.serving(), pytest.raises(MissingFileError, match=r"package\.json"):
+    with (
+        local_bucket.serving(),
+        pytest.raises(MissingFileError, match=r"package\.json"),
+    ):
         made.verify(URI)
 
 

@@ -14,10 +14,8 @@ from pathlib import Path
 
 from absl import flags
 
+from base import command_line
 from cloud import curation_spec, programs, source_digest
-from cloud.errors import CloudError
-from release import command_line
-from rlds.errors import RldsError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("sessions", None, "Folders of recorded sessions.", required=True)
@@ -77,4 +75,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(CloudError, RldsError))
+    command_line.run(main)

@@ -10,12 +10,9 @@ from pathlib import Path
 
 from absl import flags
 
+from base import command_line, durable_file
 from cloud import expert_baseline
-from cloud.errors import CloudError
 from cloud.evaluate import Trials, roll_out
-from release import command_line
-from rlds import durable_file
-from rlds.errors import RldsError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("tasks", None, "Meta-World task names.", required=True)
@@ -42,4 +39,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(CloudError, RldsError))
+    command_line.run(main)

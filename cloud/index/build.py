@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 import tempfile
 
+from base.store import store
 from cloud.index import collect, query, snapshot
-from release import store
 
 DATABASE_FILE = "episodes.duckdb"
 

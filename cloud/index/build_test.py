@@ -4,12 +4,12 @@ import io
 import pytest
 import rich.console
 
+from base.errors import MalformedError
+from base.store.store import LocalStore
 from cloud import ingestion
 from cloud.errors import RawRootError
 from cloud.index import build, query, snapshot
 from cloud.testing.raw_robot import RawRobot, enrol
-from release.errors import MalformedError
-from release.store import LocalStore
 
 _ROBOTS = (RawRobot(1), RawRobot(2))
 

@@ -6,10 +6,10 @@ since then is not indexed until //cloud:ingest has judged it again.
 
 import dataclasses
 
+from base.digest import sha256_bytes
+from base.store import store
 from cloud import admission, raw_layout
 from cloud.index import schema
-from release import store
-from release.digest import sha256_bytes
 from rlds import sidecar as sidecar_format
 from rlds.sidecar import Sidecar
 

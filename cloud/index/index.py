@@ -15,11 +15,9 @@ import rich.table
 import rich.text
 from absl import app, flags
 
+from base import command_line
 from cloud import locations, terminal
-from cloud.errors import CloudError
 from cloud.index import build, query, snapshot
-from release import command_line
-from rlds.errors import RldsError
 
 _RAW = flags.DEFINE_string(
     "raw", None, "URI or folder of the raw episodes; builds the index from them."
@@ -62,4 +60,4 @@ def _table(answer: query.Answer) -> rich.table.Table:
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(CloudError, RldsError))
+    command_line.run(main)

@@ -15,9 +15,9 @@ from typing import Any
 
 import duckdb
 
+from base import canonical_json
 from cloud import errors
 from cloud.index import schema, snapshot
-from rlds import canonical_json
 
 _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -62,11 +62,11 @@ def run(index: snapshot.Snapshot, sql: str) -> Answer:
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as e:
-        raise errors.QueryError(_refusal(sql, e)) from e
+        raise _refusal(sql, e) from e
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = [statement.type.name for statement in statements]
         raise errors.QueryError(
-            f"query {sql!r}: expected one SELECT, got {kinds}; ask one question"
+            f"query {sql!r}", "one SELECT", kinds, "ask one question"
         )
     with connect(index) as connection:
         try:
@@ -74,7 +74,7 @@ def run(index: snapshot.Snapshot, sql: str) -> Answer:
             columns = tuple(str(entry[0]) for entry in result.description or ())
             return Answer(columns, tuple(result.fetchall()))
         except duckdb.Error as e:
-            raise errors.QueryError(_refusal(sql, e)) from e
+            raise _refusal(sql, e) from e
 
 
 def matching(index: snapshot.Snapshot, where: str) -> frozenset[str]:
@@ -92,11 +92,13 @@ def matching(index: snapshot.Snapshot, where: str) -> frozenset[str]:
             kind = str((answer.description or [])[1][1])
             found = answer.fetchall()
         except duckdb.Error as e:
-            raise errors.QueryError(_refusal(where, e)) from e
+            raise _refusal(where, e) from e
     if kind != "BOOLEAN":
         raise errors.QueryError(
-            f"predicate {where!r}: expected true or false for each row, got {kind}; "
-            "compare a column with a value"
+            f"predicate {where!r}",
+            "true or false for each row",
+            kind,
+            "compare a column with a value",
         )
     return frozenset(row[0] for row in found if row[1] is True)
 
@@ -130,15 +132,19 @@ def _check_predicate(connection: duckdb.DuckDBPyConnection, where: str) -> None:
     frame.pop("where_clause")
     if node != frame or expression is None:
         raise errors.QueryError(
-            f"predicate {where!r}: expected one expression, got further clauses; "
-            "write only what would follow WHERE"
+            f"predicate {where!r}",
+            "one expression",
+            "further clauses",
+            "write only what would follow WHERE",
         )
     for part in _parts(expression):
         kind = part.get("class")
         if kind in _FORBIDDEN_CLASSES:
             raise errors.QueryError(
-                f"predicate {where!r}: expected an expression over one row, got "
-                f"{str(kind).lower()}; compare columns with values"
+                f"predicate {where!r}",
+                "an expression over one row",
+                str(kind).lower(),
+                "compare columns with values",
             )
         if kind == "COLUMN_REF":
             _check_column(where, part)
@@ -152,14 +158,18 @@ def _parse(connection: duckdb.DuckDBPyConnection, where: str) -> dict[str, objec
     tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     if tree.get("error"):
         raise errors.QueryError(
-            f"predicate {where!r}: expected one SQL expression, got "
-            f"{tree.get('error_message', 'no statement')}; correct it"
+            f"predicate {where!r}",
+            "one SQL expression",
+            tree.get("error_message", "no statement"),
+            "correct it",
         )
     statements = tree["statements"]
     if len(statements) != 1:
         raise errors.QueryError(
-            f"predicate {where!r}: expected one expression, got "
-            f"{len(statements)} statements; remove the semicolon"
+            f"predicate {where!r}",
+            "one expression",
+            f"{len(statements)} statements",
+            "remove the semicolon",
         )
     node: dict[str, object] = statements[0]["node"]
     return node
@@ -180,8 +190,10 @@ def _check_column(where: str, part: dict[str, object]) -> None:
     names = part.get("column_names")
     if not isinstance(names, list) or len(names) != 1 or names[0] not in schema.NAMES:
         raise errors.QueryError(
-            f"predicate {where!r}: expected a column of the index, got {names}; "
-            f"the columns are {', '.join(schema.NAMES)}"
+            f"predicate {where!r}",
+            "a column of the index",
+            names,
+            f"the columns are {', '.join(schema.NAMES)}",
         )
 
 
@@ -199,11 +211,15 @@ def _check_function(
         allowed.add(("scalar", "CONSISTENT_WITHIN_QUERY"))
     if not found or not allowed.issuperset(found):
         raise errors.QueryError(
-            f"predicate {where!r}: expected functions with the same answer in every "
-            f"run, got {name}; remove it"
+            f"predicate {where!r}",
+            "functions with the same answer in every run",
+            name,
+            "remove it",
         )
 
 
-def _refusal(text: str, e: Exception) -> str:
+def _refusal(text: str, e: Exception) -> errors.QueryError:
     first_line = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-    return f"query {text!r}: DuckDB answers {first_line}; correct the SQL"
+    return errors.QueryError(
+        f"query {text!r}", "SQL that DuckDB runs", first_line, "correct the SQL"
+    )

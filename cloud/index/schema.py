@@ -118,13 +118,17 @@ def check_row(row: object, where: str) -> Row:
     if not isinstance(row, dict) or set(row) != set(NAMES):
         got = sorted(set(row) ^ set(NAMES)) if isinstance(row, dict) else row
         raise errors.SnapshotError(
-            f"{where}: expected the index's columns, these differ: {got}; "
-            "run //cloud:index again"
+            where,
+            "the index's columns",
+            f"a difference in {got}",
+            "run //cloud:index again",
         )
     for column in COLUMNS:
         if not column.accepts(row[column.name]):
             raise errors.SnapshotError(
-                f"{where}: expected {column.name} to be {column.kind}, "
-                f"got {row[column.name]!r}; run //cloud:index again"
+                where,
+                f"{column.name} to be {column.kind}",
+                f"{row[column.name]!r}",
+                "run //cloud:index again",
             )
     return row

@@ -8,12 +8,11 @@ import dataclasses
 import itertools
 from collections.abc import Iterable
 
+from base import canonical_json, digest
+from base.errors import CanonicalJsonError, NotFoundError
+from base.store import store
 from cloud import errors
 from cloud.index import schema
-from release import digest, store
-from release.errors import NotFoundError
-from rlds import canonical_json
-from rlds import errors as rlds_errors
 
 FILE = "snapshot.jsonl"
 _LIMIT_BYTES = 4 * 1024**3  # a row takes about 1.3 KiB: three million episodes
@@ -38,8 +37,7 @@ def read(index_uri: str) -> Snapshot:
         raw = store.open_store(index_uri).get(FILE, _LIMIT_BYTES)
     except NotFoundError as e:
         raise errors.SnapshotError(
-            f"{where}: expected an index snapshot, got none; "
-            "build it with //cloud:index --raw=URI"
+            where, "an index snapshot", "none", "build it with //cloud:index --raw=URI"
         ) from e
     return parse(raw, where)
 
@@ -66,16 +64,20 @@ def parse(raw: bytes, where: str) -> Snapshot:
     for number, line in enumerate(raw.splitlines(), start=1):
         try:
             value = canonical_json.decode(line)
-        except rlds_errors.RldsError as e:
+        except CanonicalJsonError as e:
             raise errors.SnapshotError(
-                f"{where} line {number}: expected one canonical JSON object, got "
-                f"{e}; run //cloud:index again"
+                f"{where} line {number}",
+                "one canonical JSON object",
+                e,
+                "run //cloud:index again",
             ) from e
         rows.append(schema.check_row(value, f"{where} line {number}"))
     if encode(rows) != raw:
         raise errors.SnapshotError(
-            f"{where}: expected canonical lines in order of episode_id, got another "
-            "order or spelling; run //cloud:index again"
+            where,
+            "canonical lines in order of episode_id",
+            "another order or spelling",
+            "run //cloud:index again",
         )
     return Snapshot(tuple(rows), digest.sha256_bytes(raw))
 
@@ -84,7 +86,8 @@ def _check_unique(rows: list[schema.Row], where: str) -> None:
     for before, after in itertools.pairwise(rows):
         if before["episode_id"] == after["episode_id"]:
             raise errors.SnapshotError(
-                f"{where}: expected one row per episode, got two for "
-                f"{after['episode_id']}: {before['path']} and {after['path']}; "
-                "remove one of the two uploads"
+                where,
+                "one row per episode",
+                f"two for {after['episode_id']}: {before['path']} and {after['path']}",
+                "remove one of the two uploads",
             )

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rlds import canonical_json, example_codec, tfds_directory, tfrecord
+from base import canonical_json
+from rlds import example_codec, tfds_directory, tfrecord
 from rlds import manifest as manifest_format
 from rlds.episode import Episode
 from rlds.manifest import EpisodeEntry, Manifest, Shard

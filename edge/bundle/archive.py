@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from base import canonical_json
 from edge.bundle import errors
-from rlds import canonical_json
 
 LISTING: Final = "BUNDLE.json"
 _SCHEMA_VERSION: Final = 1
@@ -57,8 +57,10 @@ def require_machine(entries: Mapping[str, Entry], machine: str) -> None:
         found = elf_machine(entry.content)
         if found not in (None, machine):
             raise errors.WrongProcessorError(
-                f"{path}: expected code for {machine}, got {found}; put the {machine} "
-                "build of this package into the lock"
+                path,
+                f"code for {machine}",
+                found,
+                f"put the {machine} build of this package into the lock",
             )
 
 

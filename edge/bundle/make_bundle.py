@@ -9,9 +9,8 @@ from pathlib import Path
 
 from absl import flags
 
+from base import command_line
 from edge.bundle import archive, errors
-from edge.errors import EdgeError
-from release import command_line
 
 _FILES = flags.DEFINE_string(
     "files", None, "list of `path<TAB>file` lines", required=True
@@ -37,15 +36,19 @@ def read_list(lines: list[str], leave_out: list[str], source: str) -> dict[str, 
         path, tab, file = line.partition("\t")
         if not tab or not path or path.startswith("/") or ".." in path.split("/"):
             raise errors.BundleListError(
-                f"{source}:{number}: expected a relative path, a tab and a file, got "
-                f"{line!r}; correct the rule that wrote the list"
+                f"{source}:{number}",
+                "a relative path, a tab and a file",
+                f"{line!r}",
+                "correct the rule that wrote the list",
             )
         if any(fnmatchcase(path, pattern) for pattern in leave_out):
             continue
         if files.setdefault(path, Path(file)) != Path(file):
             raise errors.BundleListError(
-                f"{source}:{number}: expected {path} once, got it from {files[path]} "
-                f"and {file}; leave one of them out"
+                f"{source}:{number}",
+                f"{path} once",
+                f"it from {files[path]} and {file}",
+                "leave one of them out",
             )
     return files
 
@@ -71,4 +74,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(EdgeError,))
+    command_line.run(main)

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from base.testing import bucket as local_bucket
 from edge.bundle import archive
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
 from edge.testing import emulated_pi, tiny_package
 from edge.testing.tiny_package import Publisher
-from release import gcs_testing
 from rlds import example_codec, tfrecord
 
 STEPS = 10
@@ -145,9 +145,9 @@ def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
 def test_channel_in_a_bucket_is_followed(root: Path, tmp_path: Path):
     publisher = Publisher(tmp_path)
     digest = publisher.release(0, now=datetime.now(UTC))
-    channel = f"gs://{gcs_testing.NAME}/channels/{tiny_package.CHANNEL}.json"
+    channel = f"gs://{local_bucket.NAME}/channels/{tiny_package.CHANNEL}.json"
     flags = (f"--channel={channel}", *signed_flags(publisher))
-    with gcs_testing.serving() as bucket:
+    with local_bucket.serving() as bucket:
         bucket.put_tree(publisher.root)
         pi = emulated_pi.run(root, *flags, environment=bucket.environment)
     assert pi.returncode == 0, pi.stderr

@@ -16,10 +16,10 @@ from typing import Final
 
 import numpy as np
 
+from base.json_fields import Fields, decode
 from edge.ota import errors
 from edge.policy import PackagePolicy
 from edge.robots.robot import Observation
-from release.json_fields import Fields, decode
 from release.verify import IntactPackage
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
@@ -70,15 +70,19 @@ def judge(source: str, expected: Expectation, measured: Measurement) -> None:
     """
     if measured.steps != expected.steps:
         raise errors.CanaryError(
-            f"{source}: expected {expected.steps} canary steps, got {measured.steps}; "
-            "the current package stays active, export the package again"
+            source,
+            f"{expected.steps} canary steps",
+            measured.steps,
+            "the current package stays active, export the package again",
         )
     difference = abs(measured.action_error - expected.action_error)
     if not math.isfinite(difference) or difference > expected.tolerance:
         raise errors.CanaryError(
-            f"{source}: expected a canary action error of {expected.action_error:.6g} "
-            f"within {expected.tolerance:.3g}, got {measured.action_error:.6g}; the "
-            "current package stays active, export the package for this device"
+            source,
+            f"a canary action error of {expected.action_error:.6g} within "
+            f"{expected.tolerance:.3g}",
+            f"{measured.action_error:.6g}",
+            "the current package stays active, export the package for this device",
         )
 
 
@@ -119,9 +123,10 @@ def measure(episodes: Path, policy: PackagePolicy) -> Measurement:
         if not np.isfinite(proposed).all():
             first = int(np.flatnonzero(~np.isfinite(proposed).all(axis=1))[0])
             raise errors.CanaryError(
-                f"{episodes}: expected finite actions, got NaN or infinity at step "
-                f"{first} of {episode.metadata.episode_id}; the current package stays "
-                "active, train again"
+                episodes,
+                "finite actions",
+                f"NaN or infinity at step {first} of {episode.metadata.episode_id}",
+                "the current package stays active, train again",
             )
         recorded = episode.steps["proposed_action"].astype(np.float64)
         total += float(np.abs(proposed.astype(np.float64) - recorded).sum())

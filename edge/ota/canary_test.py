@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from base.errors import MalformedError
 from edge.ota import canary, errors
 from edge.ota.canary import Expectation, Measurement
 from edge.policy import open_policy
 from edge.testing import tiny_package, tiny_step
-from release.errors import MalformedError
 from release.verify import intact_package
 
 EXPECTED = Expectation(action_error=0.5, tolerance=0.01, steps=20)

@@ -109,17 +109,20 @@ def decide(
     reached = takes_part(offer, device.device_id)
     if not reached and (installed is None or not installed_is_intact):
         raise errors.NotInRolloutError(
-            f"channel {offer.channel}: expected a release for this device, got one for "
-            f"{offer.rollout_percent} percent of devices without {device.device_id!r}; "
-            "wait for the rollout or follow another channel"
+            f"channel {offer.channel}",
+            "a release for this device",
+            f"one for {offer.rollout_percent} percent of devices without "
+            f"{device.device_id!r}",
+            "wait for the rollout or follow another channel",
         )
     if not reached:
         return Move.KEEP
     if _parts(offer.minimum_runtime) > _parts(device.runtime):
         raise errors.RuntimeTooOldError(
-            f"channel {offer.channel}: expected runtime {offer.minimum_runtime} or "
-            f"newer, got {device.runtime}; install a newer bundle, the current package "
-            "stays active"
+            f"channel {offer.channel}",
+            f"runtime {offer.minimum_runtime} or newer",
+            device.runtime,
+            "install a newer bundle, the current package stays active",
         )
     return Move.ADOPT_COUNTER if same and installed_is_intact else Move.INSTALL
 
@@ -158,8 +161,10 @@ def _require_forward(installed: Installed, offer: Offer) -> None:
             # Devices go back on their own channel, by a release of its own.
             remedy = f"to go back, publish the good package on {installed.channel} anew"
         raise errors.ChannelSwitchError(
-            f"channel {offer.channel}: expected channel {installed.channel}, which "
-            f"this state folder follows; {remedy}"
+            f"channel {offer.channel}",
+            f"channel {installed.channel}, which this state folder follows",
+            "another",
+            remedy,
         )
     same = offer.digest == installed.digest
     if offer.release_counter < installed.release_counter or (

@@ -5,13 +5,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from base.store.store import Store, open_store
 from edge.ota.decide import Installed
 from release import channel as channel_format
 from release.channel import PackageEntry
 from release.errors import DigestMismatchError, MissingFileError
 from release.limits import LIMITS
 from release.package import unpack_tar
-from release.store import Store, open_store
 from release.trusted_keys import TrustedKeys
 from release.verify import VerifiedChannel, verified_channel
 

@@ -12,7 +12,6 @@ name only after all its bytes are on the disk.
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -20,11 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from base import canonical_json, durable_file, file_lock
+from base.errors import MalformedError
+from base.json_fields import Fields, decode
 from edge.ota import errors
 from edge.ota.decide import TEMPORARY_PREFIX, Installed, superfluous
-from release.errors import MalformedError
-from release.json_fields import Fields, decode
-from rlds import canonical_json, durable_file
 
 SCHEMA_VERSION: Final = 1
 _POINTER_LIMIT_BYTES: Final = 64 * 1024
@@ -56,20 +55,19 @@ class StateFolder:
             StateFolderError: the folder cannot be made or written.
             UpdateInProgressError: another process holds it.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
             self._packages.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._root / ".lock", flags, 0o644)
+            descriptor = file_lock.open_file(self._root / ".lock")
         except OSError as e:
             raise self._unusable(e) from e
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
+            if not file_lock.try_take(descriptor):
                 raise errors.UpdateInProgressError(
-                    f"{self._root}: expected no other update in this folder, got one "
-                    "running; wait for it to end and run again"
-                ) from e
+                    self._root,
+                    "no other update in this folder",
+                    "one running",
+                    "wait for it to end and run again",
+                )
             yield
         finally:
             os.close(descriptor)
@@ -102,8 +100,10 @@ class StateFolder:
             )
         except MalformedError as e:
             raise errors.StateFolderError(
-                f"{self._pointer}: expected {e.expected}, got {e.got}; keep the file "
-                "for inspection and start with an empty --state_dir"
+                self._pointer,
+                e.expected,
+                e.got,
+                "keep the file for inspection and start with an empty --state_dir",
             ) from e
 
     def sweep(self, installed: Installed | None) -> None:
@@ -127,9 +127,10 @@ class StateFolder:
             if e.errno not in _FULL:
                 raise
             raise errors.DiskFullError(
-                f"{self._packages}: expected room for the new package, got "
-                f"{os.strerror(e.errno or 0)}; free space and run again, the current "
-                "package stays active"
+                self._packages,
+                "room for the new package",
+                os.strerror(e.errno or 0),
+                "free space and run again, the current package stays active",
             ) from e
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -162,15 +163,18 @@ class StateFolder:
             if e.errno not in _FULL:
                 raise
             raise errors.DiskFullError(
-                f"{self._pointer}: expected room for the pointer, got "
-                f"{os.strerror(e.errno or 0)}; free space and run again, the current "
-                "package stays active"
+                self._pointer,
+                "room for the pointer",
+                os.strerror(e.errno or 0),
+                "free space and run again, the current package stays active",
             ) from e
 
     def _unusable(self, error: OSError) -> errors.StateFolderError:
         return errors.StateFolderError(
-            f"{self._root}: expected a folder that this user may write to, got "
-            f"{os.strerror(error.errno or 0)}; name such a folder in --state_dir"
+            self._root,
+            "a folder that this user may write to",
+            os.strerror(error.errno or 0),
+            "name such a folder in --state_dir",
         )
 
     def _remove(self, path: Path) -> None:

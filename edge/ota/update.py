@@ -8,12 +8,12 @@ import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 
+from base.errors import ContinuonError
 from edge.ota import canary, decide, errors, fetch
 from edge.ota.decide import Device, Installed, Move, Offer
 from edge.ota.state_folder import StateFolder
 from edge.policy import open_policy
 from edge.runtime_version import EXPORT_TARGET
-from release.errors import ReleaseError
 from release.trusted_keys import TrustedKeys
 from release.verify import VerifiedChannel, VerifiedPackage, verified_package
 
@@ -89,8 +89,7 @@ def active_package(
     installed = state.installed()
     if installed is None:
         raise errors.NoPackageError(
-            f"{state.root}: expected an active package, got none; run once with "
-            "--channel"
+            state.root, "an active package", "none", "run once with --channel"
         )
     return _opened(state, installed, keys, now, Move.KEEP)
 
@@ -130,6 +129,6 @@ def _is_intact(
     """Tells whether the active package can stay; any reason against it says no."""
     try:
         _opened(state, installed, keys, now, Move.KEEP)
-    except (ReleaseError, OSError):
+    except (ContinuonError, OSError):
         return False
     return True

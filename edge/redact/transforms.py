@@ -25,11 +25,9 @@ def coarsen_time(text: str) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as e:
-        raise RedactionError(
-            f"start_time: expected an RFC 3339 time, got {text!r}"
-        ) from e
+        raise RedactionError("start_time", "an RFC 3339 time", f"{text!r}") from e
     if moment.tzinfo is None:
-        raise RedactionError(f"start_time: expected a time zone, got {text!r}")
+        raise RedactionError("start_time", "a time zone", f"{text!r}")
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:00:00Z")
 
 
@@ -60,8 +58,10 @@ def coarsen_location(text: str) -> str:
 
 def _no_location(got: str) -> RedactionError:
     return RedactionError(
-        "--location: expected latitude,longitude in degrees such as 52.5,13.4, got"
-        f" {got}, which is not repeated here; correct it"
+        "--location",
+        "latitude,longitude in degrees such as 52.5,13.4",
+        f"{got}, which is not repeated here",
+        "correct it",
     )
 
 

@@ -44,8 +44,10 @@ class RobotChange:
         numbers = (*self.sensor_scale, *self.sensor_bias, *self.actuator_gain)
         if not np.isfinite(numbers).all() or self.latency_steps < 0:
             raise RobotChangeError(
-                "robot change: expected finite numbers and a latency of at least 0"
-                f" steps, got {self}; give every channel its number"
+                "robot change",
+                "finite numbers and a latency of at least 0 steps",
+                self,
+                "give every channel its number",
             )
 
 
@@ -78,8 +80,10 @@ class ChangedRobot:
         expected = (spec.state_size, spec.state_size, spec.action_size)
         if sizes != expected:
             raise RobotChangeError(
-                f"robot change: expected {expected} numbers of scale, bias and gain"
-                f" for {spec.robot_model}, got {sizes}; give every channel its number"
+                "robot change",
+                f"{expected} numbers of scale, bias and gain for {spec.robot_model}",
+                sizes,
+                "give every channel its number",
             )
         self._robot = robot
         self._scale = np.asarray(change.sensor_scale, np.float32)
@@ -110,8 +114,10 @@ class ChangedRobot:
         """
         if self._seen is None:
             raise RobotChangeError(
-                "changed robot: expected a reset before its observation is read, got"
-                " none; call reset"
+                "changed robot",
+                "a reset before its observation is read",
+                "none",
+                "call reset",
             )
         return self._seen
 
@@ -125,8 +131,10 @@ class ChangedRobot:
         """See `Robot.act`; runs what arrives now, which may be an earlier action."""
         if action.shape != self._gain.shape:
             raise ActionShapeError(
-                f"changed robot: expected an action of shape {self._gain.shape}, got"
-                f" {action.shape}; use a policy of this robot"
+                "changed robot",
+                f"an action of shape {self._gain.shape}",
+                action.shape,
+                "use a policy of this robot",
             )
         self._on_the_way.append(self._moved(action))
         done = self._robot.act(self._on_the_way.popleft())

@@ -99,13 +99,15 @@ class MetaworldRobot:
         """See `Robot.act`; an episode ends by itself after `MAX_STEPS` actions."""
         if self._steps_left == 0:
             raise ActionAfterEndError(
-                f"robot metaworld:{self._spec.task}: expected a reset before this"
-                f" action; an episode has at most {MAX_STEPS} actions"
+                f"robot metaworld:{self._spec.task}",
+                f"at most {MAX_STEPS} actions after a reset",
+                "one more",
             )
         if action.shape != (ACTION_SIZE,):
             raise ActionShapeError(
-                f"robot metaworld:{self._spec.task}: expected an action of shape"
-                f" ({ACTION_SIZE},), got {action.shape}"
+                f"robot metaworld:{self._spec.task}",
+                f"an action of shape ({ACTION_SIZE},)",
+                action.shape,
             )
         state, reward, _, _, info = self._env.step(action)
         self._steps_left -= 1
@@ -132,6 +134,8 @@ def _import_metaworld() -> ModuleType:
         return importlib.import_module("metaworld.env_dict")
     except ImportError as e:
         raise RobotUnavailableError(
-            "robot metaworld:*: expected the packages metaworld and mujoco, which are"
-            f" not installed here ({e}); use a real robot or install them"
+            "robot metaworld:*",
+            "the packages metaworld and mujoco",
+            e,
+            "use a real robot or install them",
         ) from e

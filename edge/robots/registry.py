@@ -85,8 +85,10 @@ def open_expert(name: str) -> Policy:
 def _metaworld_task(name: str) -> str:
     if name.startswith(_REPLAY):
         raise ReplayError(
-            f"--robot: expected a robot that a scripted expert operates, got {name!r};"
-            " use metaworld:TASK here, or replay it with a package (//edge:run)"
+            "--robot",
+            "a robot that a scripted expert operates",
+            f"{name!r}",
+            "use metaworld:TASK here, or replay it with a package (//edge:run)",
         )
     tasks = metaworld_robot.task_names()
     prefix = next((p for p in (_CHANGED, _POOR) if name.startswith(p)), _METAWORLD)

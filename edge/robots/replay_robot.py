@@ -44,8 +44,10 @@ class ReplayRobot:
         period_ns = float(np.median(np.diff(times_ns))) if len(times_ns) > 1 else None
         if period_ns is not None and period_ns <= 0:
             raise ReplayError(
-                f"{source}: expected times that increase, got a period of "
-                f"{period_ns} ns; choose another episode"
+                source,
+                "times that increase",
+                f"a period of {period_ns} ns",
+                "choose another episode",
             )
         actions = episode.steps["action"].shape[1]
         self._spec = RobotSpec(
@@ -85,12 +87,14 @@ class ReplayRobot:
         """
         if action.shape != (self._spec.action_size,):
             raise ActionShapeError(
-                f"{self._source}: expected an action of {self._spec.action_size} "
-                f"values, got shape {action.shape}; use a package for this robot"
+                self._source,
+                f"an action of {self._spec.action_size} values",
+                f"shape {action.shape}",
+                "use a package for this robot",
             )
         if not 0 < self._next <= len(self._states):
             raise ActionAfterEndError(
-                f"{self._source}: expected a reset before this action, got none"
+                self._source, "a reset before this action", "none"
             )
         self._clock.advance(self._spec.period_ns)
         terminal = self._next == len(self._states)

@@ -54,10 +54,10 @@ class SimulatedPoint:
     def act(self, action: Vector) -> Transition:
         """Moves by a tenth of the action."""
         if not self._running:
-            raise ActionAfterEndError("robot point: expected a reset before an action")
+            raise ActionAfterEndError("robot point", "a reset before an action", "none")
         if action.shape != (1,):
             raise ActionShapeError(
-                f"robot point: expected an action of shape (1,), got {action.shape}"
+                "robot point", "an action of shape (1,)", action.shape
             )
         self._position += _SPEED * float(action[0])
         self._clock.advance(SPEC.period_ns)

@@ -5,11 +5,11 @@ import json
 import tarfile
 from pathlib import Path
 
+from base.digest import sha256_bytes
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing.tiny_package import CHANNEL, Publisher
 from release import channel, dsse
 from release.channel import Channel
-from release.digest import sha256_bytes
 from release.keys import PrivateKey
 
 BLOCK_BYTES = 512

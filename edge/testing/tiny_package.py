@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 from safetensors.numpy import save_file
 
+from base.store.local_store import LocalStore
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import tiny_step
 from edge.testing.tiny_step import TinyStep
 from release import blessing, dsse, package, provenance, publish, statement
 from release.channel import Rollout
 from release.keys import PrivateKey
-from release.local_store import LocalStore
 from release.trusted_keys import TrustedKeys
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode, EpisodeMetadata

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from base.digest import sha256_bytes
 from release import channel, package, testing, verify
-from release.digest import sha256_bytes
 from release.errors import MissingFileError
 
 _TAR = Path(os.environ["PACKAGE_TAR"])

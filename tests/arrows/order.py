@@ -2,10 +2,11 @@
 
 # Importing folder: the folders it may import, itself apart.
 ORDER = {
-    "rlds": set(),
-    "model": {"rlds"},
-    "release": {"rlds"},
-    "edge": {"rlds", "release"},
-    "cloud": {"rlds", "model", "release"},
-    "tests": {"rlds", "model", "release", "edge", "cloud"},
+    "base": set(),
+    "rlds": {"base"},
+    "release": {"base"},
+    "model": {"base", "rlds"},
+    "edge": {"base", "rlds", "release"},
+    "cloud": {"base", "rlds", "model", "release"},
+    "tests": {"base", "rlds", "model", "release", "edge", "cloud"},
 }

@@ -36,13 +36,13 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
+from base import command_line
 from cloud import dataset, programs, training, training_data
 from cloud.success_rate import SuccessRate
 from edge.robots.changed_robot import RobotChange
 from edge.robots.metaworld_changes import CHANGES, NO_CHANGE
 from model import config, step_function
 from model.wavecore import WaveCore
-from release import command_line
 from tests.benchmarks import adaptation_life as life
 from tests.benchmarks import adaptation_replay as replay
 from tests.benchmarks.adaptation_learner import UPDATES, Learner, Settings

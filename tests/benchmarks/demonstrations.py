@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from base import canonical_json, durable_file
 from edge import clock, control
 from edge.operator_noise import GaussianNoise
 from edge.robots import registry
 from edge.robots.robot import RobotSpec
 from edge.safety import DEFAULT_MAX_STEPS, config_for
-from rlds import canonical_json, durable_file, example_codec, tfrecord, uuid7
+from rlds import example_codec, tfrecord, uuid7
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 

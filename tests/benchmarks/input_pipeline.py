@@ -25,12 +25,11 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
+from base import command_line
 from cloud import step_cache
-from cloud.errors import CloudError
 from cloud.step_cache import CacheSource
 from cloud.step_stream import StepStream
 from cloud.windows import Windows
-from release import command_line
 from rlds import uuid7
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
@@ -226,4 +225,4 @@ def _metadata(number: int) -> EpisodeMetadata:
 
 
 if __name__ == "__main__":
-    command_line.run(main, errors=(CloudError,))
+    command_line.run(main)

@@ -41,10 +41,10 @@ from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
+from base import command_line
 from cloud import memory_check, train_config
 from model import config, normalisation, recurrence, surfaces
 from model.wavecore import WaveCore
-from release import command_line
 from tests.benchmarks import control_engines, sequence_models
 from tests.benchmarks.control_process import ENGINES
 from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from base import command_line
 from edge.control import ControlStep
 from edge.recorder import EpisodeRecorder
 from edge.robots.robot import Observation, Vector
-from release import command_line
 from rlds import uuid7
 from rlds.episode import EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec

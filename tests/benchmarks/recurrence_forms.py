@@ -19,9 +19,9 @@ from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
+from base import command_line
 from model import config, normalisation, recurrence
 from model.wavecore import Block, WaveCore
-from release import command_line
 
 _LENGTHS = flags.DEFINE_multi_integer(
     "length", [8, 32, 128, 512, 2048], "Steps per sequence.", lower_bound=1

@@ -29,14 +29,13 @@ from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
+from base import command_line, durable_file
 from cloud import success_rate, training, training_data
 from cloud.success_rate import SuccessRate
 from edge.robots import metaworld_robot
 from model import normalisation
 from model.config import WaveCoreConfig
 from model.wavecore import WaveCore
-from release import command_line
-from rlds import durable_file
 from rlds.episode import Episode
 from tests.benchmarks import closed_loop, policies
 from tests.benchmarks.demonstrations import Demonstrations, recorded

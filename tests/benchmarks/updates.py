@@ -26,9 +26,9 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
+from base import command_line
 from model import config, normalisation, step_function, surfaces, updates
 from model.wavecore import WaveCore
-from release import command_line
 from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
 
 _PRESETS = flags.DEFINE_multi_enum(

@@ -1,7 +1,7 @@
 import pytest
 
-from release.errors import StoreError
-from release.store import LocalStore, open_object, open_store
+from base.errors import StoreError
+from base.store.store import LocalStore, open_object, open_store
 
 
 def test_a_file_uri_opens_the_folder(tmp_path):

@@ -10,7 +10,7 @@ import os
 import secrets
 from pathlib import Path
 
-from rlds.errors import DiskError
+from base.errors import DiskError
 
 LEFTOVER_PREFIX = ".tmp-"
 _NO_SUCH_PLACE = "check that the path is right and that its folder exists"

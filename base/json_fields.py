@@ -7,10 +7,10 @@ nothing signed is ever silently ignored.
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from release.digest import is_sha256
-from release.errors import MalformedError, OversizedError
-from rlds import canonical_json
-from rlds.canonical_json import CanonicalJsonError
+from base import canonical_json
+from base.canonical_json import CanonicalJsonError
+from base.digest import is_sha256
+from base.errors import MalformedError, OversizedError
 
 type Source = str | Path
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlds import canonical_json
-from rlds.canonical_json import CanonicalJsonError
+from base import canonical_json
+from base.canonical_json import CanonicalJsonError
 
 _BOUNDED = settings(max_examples=300, derandomize=True, deadline=None)
 

@@ -1,7 +1,6 @@
 """A store in a folder of this machine."""
 
 import contextlib
-import fcntl
 import os
 import stat
 import tempfile
@@ -9,17 +8,17 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from release.digest import sha256_file
-from release.errors import (
+from base import durable_file, file_lock
+from base.digest import sha256_file
+from base.errors import (
+    DiskError,
     NotFoundError,
     OversizedError,
     PreconditionFailedError,
     StoreError,
     UnsafePathError,
 )
-from release.paths import check_relative
-from rlds import durable_file
-from rlds.errors import DiskError
+from base.paths import check_relative
 
 _LOCK = ".lock"
 _TEMPORARY = ".tmp-store-"
@@ -161,13 +160,8 @@ class LocalStore:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Holds the store's lock; the kernel frees it when a process dies."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self._root / _LOCK, flags, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with file_lock.hold(self._root / _LOCK):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def _generation(file: Path) -> int:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
-from rlds.errors import CanonicalJsonError as CanonicalJsonError
+from base.errors import CanonicalJsonError as CanonicalJsonError
 
 MAX_DEPTH = 64
 # The integers that every JSON reader keeps exactly (RFC 7493, section 2.2).

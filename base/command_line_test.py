@@ -7,28 +7,28 @@ import textwrap
 
 import pytest
 
-from release import command_testing
+from base.testing import command
 
 _COMMAND = '''
 """Says hello."""
 import os, signal, sys
 from absl import app, flags
-from release import command_line
-from release.errors import MalformedError
+from base import command_line
+from base.errors import ContinuonError, MalformedError
 
 _COUNT = flags.DEFINE_integer("count", 1, "times to say it", lower_bound=0)
 _HOW = flags.DEFINE_string("how", "well", "how it ends")
 _NAME = flags.DEFINE_string("name", None, "who", required=True)
 _PLACE = flags.DEFINE_string("place", None, "where", required=True)
 
-class OtherError(Exception):
+class OtherError(ContinuonError):
     pass
 
 def main(argv):
     if _HOW.value == "malformed":
         raise MalformedError("a.json", "an object", "a\\nlist")
     if _HOW.value == "other":
-        raise OtherError("another folder's error")
+        raise OtherError("another folder", "quiet", "its error", "listen")
     if _HOW.value == "flag":
         raise MalformedError("--how", "another word", "flag", "choose one")
     if _HOW.value == "usage":
@@ -47,7 +47,7 @@ def main(argv):
     for _ in range(_COUNT.value):
         command_line.say("hello " + " ".join(argv[1:]))
 
-command_line.run(main, errors=(OtherError,))
+command_line.run(main)
 '''
 
 
@@ -60,7 +60,7 @@ def script(tmp_path):
 
 @pytest.fixture
 def run(script):
-    return functools.partial(command_testing.run, script, "--name=n", "--place=p")
+    return functools.partial(command.run, script, "--name=n", "--place=p")
 
 
 def test_done_exits_zero_and_gets_the_remaining_arguments(run):
@@ -83,7 +83,7 @@ def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run):
     ("how", "line"),
     [
         ("malformed", "hello: a.json: expected an object, got a list; ask"),
-        ("other", "hello: another folder's error"),
+        ("other", "hello: another folder: expected quiet, got its error"),
         ("os", "hello: /nonexistent/file: No such file or directory; check"),
     ],
 )
@@ -119,13 +119,13 @@ def test_wrong_usage_is_one_line_and_exit_two(run, arguments):
     ],
 )
 def test_missing_flags_are_named(script, arguments, line):
-    done = command_testing.run(script, *arguments)
+    done = command.run(script, *arguments)
     assert (done.code, done.out, done.err) == (2, "", line)
 
 
 def test_a_program_file_named_after_its_library_speaks_by_its_target(script, tmp_path):
     script = script.rename(tmp_path / "hello_main.py")
-    assert command_testing.run(script).err.startswith("hello: ")
+    assert command.run(script).err.startswith("hello: ")
 
 
 def test_a_defect_keeps_its_traceback(run):

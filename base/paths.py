@@ -1,10 +1,9 @@
-"""Which relative paths a package or a store may hold."""
+"""Which relative paths a store or a package may hold."""
 
 import re
 from pathlib import Path
 
-from release.errors import UnsafePathError
-from release.limits import LIMITS
+from base.errors import UnsafePathError
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_=+@,~-][A-Za-z0-9._=+@,~-]*", re.ASCII)
 
@@ -25,20 +24,4 @@ def check_relative(path: str, source: str | Path) -> str:
                 "a relative path of plain segments (letters, digits, ._=+@,~-)",
                 repr(path),
             )
-    return path
-
-
-def check_package_path(path: str, source: str | Path) -> str:
-    """Returns `path` when a package may hold a file of that name.
-
-    Raises:
-        UnsafePathError: not a plain relative path, too long or too deep.
-    """
-    check_relative(path, source)
-    if len(path) > LIMITS.path_chars or path.count("/") >= LIMITS.path_depth:
-        raise UnsafePathError(
-            source,
-            f"at most {LIMITS.path_chars} characters and {LIMITS.path_depth} segments",
-            repr(path),
-        )
     return path

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from release import times
-from release.errors import MalformedError
+from base import times
+from base.errors import MalformedError
 
 
 def test_format_and_parse_return_the_same_second():

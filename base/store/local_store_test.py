@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from release.errors import (
+from base.errors import (
     NotFoundError,
     OversizedError,
     PreconditionFailedError,
     StoreError,
     UnsafePathError,
 )
-from release.local_store import LocalStore
+from base.store.local_store import LocalStore
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import storage  # type: ignore[import-untyped, unused-ignore]
 from google.cloud.storage import retry  # type: ignore[import-untyped, unused-ignore]
 
-from release.errors import (
+from base.errors import (
     NotFoundError,
     OversizedError,
     PreconditionFailedError,
     StoreError,
 )
-from release.paths import check_relative
+from base.paths import check_relative
 
 _CHUNK_BYTES = 8 << 20
 _COMPOSE_LIMIT = 32  # source objects in one compose call; the service's own limit

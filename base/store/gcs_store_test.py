@@ -1,4 +1,4 @@
-"""The real client against the bucket of `gcs_testing`."""
+"""The real client against the bucket of `base/testing/bucket.py`."""
 
 import gzip
 import hashlib
@@ -6,22 +6,21 @@ import json
 
 import pytest
 
-from release import gcs_store, gcs_testing, testing
-from release.errors import (
+from base.errors import (
     NotFoundError,
     OversizedError,
     PreconditionFailedError,
     StoreError,
     UnsafePathError,
 )
-from release.publish import publish
-from release.store import open_store
-from release.verify import verified_channel
+from base.store import gcs_store
+from base.store.store import open_store
+from base.testing import bucket as local_bucket
 
 
 @pytest.fixture
 def bucket():
-    with gcs_testing.serving() as bucket:
+    with local_bucket.serving() as bucket:
         yield bucket
 
 
@@ -95,26 +94,6 @@ def test_a_path_that_leads_out_is_refused(bucket, store):
     with pytest.raises(UnsafePathError):
         store.put("../other", b"x")
     assert bucket.objects == {}
-
-
-def test_a_release_published_to_a_bucket_verifies(bucket, store, tmp_path):
-    release = testing.release(tmp_path)
-    testing.write_package(tmp_path / "package")
-    release.sign(tmp_path / "package")
-    key = release.keys["channel:nightly"]
-    done = publish(
-        store,
-        "nightly",
-        tmp_path / "package",
-        [key],
-        release.trusted,
-        testing.NOW,
-        testing.EXPIRES,
-    )
-    raw = store.get(done.envelope_path, 10**6)
-    verified = verified_channel(raw, "nightly", release.trusted, testing.NOW, 0)
-    assert store.digest(done.tar_path) == verified.entry("pi5-cpu").sha256
-    assert done.channel_uri == "gs://bucket/some/prefix/channels/nightly.json"
 
 
 def test_a_bucket_that_does_not_exist_is_named(bucket):

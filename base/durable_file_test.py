@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from rlds import durable_file
-from rlds.errors import DiskError
+from base import durable_file
+from base.errors import DiskError
 
 _WRITE_OVER_LIMIT = """
 import pathlib, resource, signal, sys
-from rlds import durable_file
+from base import durable_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from release.errors import NotFoundError as NotFoundError
-from release.errors import PreconditionFailedError as PreconditionFailedError
-from release.errors import StoreError as StoreError
-from release.local_store import LocalStore as LocalStore
+from base.errors import NotFoundError as NotFoundError
+from base.errors import PreconditionFailedError as PreconditionFailedError
+from base.errors import StoreError as StoreError
+from base.store.local_store import LocalStore as LocalStore
 
 
 class Store(Protocol):
@@ -99,7 +99,7 @@ def open_store(uri: str) -> Store:
         if not parts.netloc:
             raise StoreError(uri, "gs://bucket/prefix", uri, "correct the URI")
         # Imported here: a robot that follows a file:// store loads none of the client.
-        from release.gcs_store import GcsStore
+        from base.store.gcs_store import GcsStore
 
         store: Store = GcsStore(parts.netloc, parts.path.strip("/"))
         return store

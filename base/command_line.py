@@ -16,8 +16,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from release.errors import ReleaseError
-from rlds.errors import RldsError
+from base.errors import ContinuonError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -33,21 +32,16 @@ _MISSING_FLAG = re.compile(r"Flag --(\w+) must have a value other than None")
 _ABOUT_A_FLAG = re.compile(r"--\w+: ")
 
 
-def run(
-    main: Callable[[list[str]], int | None],
-    errors: tuple[type[Exception], ...] = (),
-) -> None:
+def run(main: Callable[[list[str]], int | None]) -> None:
     """Parses the flags, calls `main(argv)` and exits with its code.
 
     Args:
         main: gets what is left of argv after the flags, program name first. None
-            means 0. `absl.app.UsageError` means wrong usage.
-        errors: roots of errors whose text is meant for the user. ReleaseError,
-            RldsError and OSError are always among them; anything else is a defect
-            and shows its traceback. One whose text begins with `--flag: ` means wrong
-            usage.
+            means 0. `absl.app.UsageError` means wrong usage, and so does a
+            ContinuonError whose source is a flag. Any other ContinuonError or an
+            OSError is one line; everything else is a defect and shows its traceback.
     """
-    sys.exit(_exit_code(main, errors))
+    sys.exit(_exit_code(main))
 
 
 def say(text: str) -> None:
@@ -56,10 +50,7 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _exit_code(
-    main: Callable[[list[str]], int | None], errors: tuple[type[Exception], ...]
-) -> int:
-    known: tuple[type[Exception], ...] = (ReleaseError, RldsError, *errors)
+def _exit_code(main: Callable[[list[str]], int | None]) -> int:
     try:
         if _wants_help(sys.argv):
             say(_help_text())
@@ -79,7 +70,7 @@ def _exit_code(
     except (flags.Error, app.UsageError) as e:
         _complain(f"{_usage_text(e)}; see --help")
         return EXIT_USAGE
-    except known as e:
+    except ContinuonError as e:
         _complain(str(e))
         return EXIT_USAGE if _ABOUT_A_FLAG.match(str(e)) else EXIT_FAILED
     except OSError as e:

@@ -1,0 +1,105 @@
+"""The one form of every error of this project, and the errors that all folders share.
+
+An error carries four values: where, what was expected, what came instead, and what to
+do next. Its text is those four on one line. Each folder's `errors.py` derives its own
+root from `ContinuonError` and has one subclass per cause that a caller handles
+differently.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+_LONGEST_VALUE = 300  # characters; an error about hostile bytes stays one line
+_KEPT_AT_START = 100  # The end is kept too: it names the file of a long path.
+
+
+def one_line(value: object) -> str:
+    """Makes any value fit for an error's text: one printable line of limited length.
+
+    The beginning and the end of a long value are kept.
+    """
+    text = " ".join(str(value).split())
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    return f"{text[:_KEPT_AT_START]}...{text[_KEPT_AT_START - _LONGEST_VALUE :]}"
+
+
+class ContinuonError(Exception):
+    """Root of every error whose text is meant for the user.
+
+    Attributes:
+        source: the file, URI, flag or object that the error is about.
+        expected: what would have been accepted.
+        got: what was there instead.
+        remedy: what the reader does next.
+    """
+
+    default_remedy: ClassVar[str] = "check the input and run the command again"
+
+    def __init__(
+        self,
+        source: str | Path,
+        expected: str,
+        got: object,
+        remedy: str | None = None,
+    ) -> None:
+        self.source = one_line(source)
+        self.expected = one_line(expected)
+        self.got = one_line(got)
+        self.remedy = one_line(remedy or self.default_remedy)
+        super().__init__(self.source, self.expected, self.got, self.remedy)
+
+    def __str__(self) -> str:
+        return f"{self.source}: expected {self.expected}, got {self.got}; {self.remedy}"
+
+
+class DiskError(ContinuonError):
+    """The operating system refused to read, write or sync a file.
+
+    The OSError is the cause (`__cause__`).
+    """
+
+    default_remedy = "free space or repair the disk, then run the command again"
+
+
+class CanonicalJsonError(ContinuonError):
+    """Bytes are not strict JSON, or a value has no canonical JSON form."""
+
+    default_remedy = "check where the bytes came from and copy them anew"
+
+
+class MalformedError(ContinuonError):
+    """Bytes do not have the form of the record they claim to be."""
+
+    default_remedy = "ask the publisher for a well-formed file"
+
+
+class OversizedError(ContinuonError):
+    """More bytes than the limit or the signed size; reading stopped there."""
+
+    default_remedy = "nothing was kept; report the source of this data"
+
+
+class UnsafePathError(ContinuonError):
+    """A path is absolute, climbs with `..`, or uses characters outside the format."""
+
+    default_remedy = "nothing was written; report the source of this data"
+
+
+class StoreError(ContinuonError):
+    """The store could not do what was asked."""
+
+    default_remedy = "check the URI and the permissions, then run it again"
+
+
+class NotFoundError(StoreError):
+    """The object does not exist."""
+
+    default_remedy = "check the path"
+
+
+class PreconditionFailedError(StoreError):
+    """The object changed since its generation was read."""
+
+    default_remedy = "read it again and repeat the change on what is there now"
