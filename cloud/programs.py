@@ -78,7 +78,7 @@ def finish(process: subprocess.Popen[bytes], program: str, log: Path) -> None:
     if code != 0:
         raise ProgramFailedError(
             log,
-            f"//{program.replace('/', ':')} to exit with 0",
+            f"{_label(program)} to exit with 0",
             f"{code}: {last_line(log) or 'no output'}",
         )
 
@@ -91,6 +91,12 @@ def run(program: str, arguments: Sequence[str], log: Path) -> None:
         ProgramFailedError: it exited with another code than 0.
     """
     finish(start(program, arguments, log), program, log)
+
+
+def _label(program: str) -> str:
+    """Name of a program as users type it: its folder and its file's name."""
+    parts = program.split("/")
+    return f"//{parts[0]}:{parts[-1]}"
 
 
 def last_line(log: Path) -> str:

@@ -14,7 +14,7 @@ from base import canonical_json
 PREFIX = "sources-sha256:"
 """What stands before the digest where a commit could stand."""
 
-_FOLDERS = ("cloud", "edge", "model", "release", "rlds")
+_FOLDERS = ("base", "cloud", "edge", "model", "release", "rlds")
 
 
 def code_version(root: Path) -> str:

@@ -139,5 +139,5 @@ def test_process_that_follows_a_folder_is_small_without_training_code_or_buckets
     *_, peak_kib, modules = done.stdout.splitlines()
     assert int(peak_kib) < LARGEST_CONTROL_PROCESS_KIB
     loaded = set(modules.split())
-    assert {"ai_edge_litert", "release.store"} <= loaded
+    assert {"ai_edge_litert", "base.store.store"} <= loaded
     assert loaded.isdisjoint(NOT_ON_THE_ROBOT | ONLY_FOR_BUCKETS)

@@ -308,7 +308,7 @@ def test_two_recorders_cannot_share_a_folder(tmp_path):
     first.kill()
     first.communicate()
     assert done.returncode == 1
-    assert "another process is writing" in one_line(done)
+    assert "another process that is writing" in one_line(done)
 
 
 # Runs the same command on a small disk and again once there is room. The disk is a

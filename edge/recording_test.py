@@ -248,7 +248,7 @@ def test_folder_serves_one_recording_at_a_time(folders, shared, tmp_path):
     other[shared] = folders[shared]
     with (
         open_folders(folders),
-        pytest.raises(OutputFolderError, match="another process is writing"),
+        pytest.raises(OutputFolderError, match="another process that is writing"),
         open_folders(other),
     ):
         pass

@@ -117,7 +117,7 @@ def test_absent_network_is_one_line(monkeypatch, folder):
     # The command as it is, less the minute after which it gives up.
     program = (
         "import runpy\n"
-        "from release import gcs_store\n"
+        "from base.store import gcs_store\n"
         "gcs_store._RETRY = gcs_store._RETRY.with_timeout(0.1)\n"
         "runpy.run_module('edge.upload', run_name='__main__', alter_sys=True)\n"
     )

@@ -262,7 +262,7 @@ def rtx3050(state_size: int, action_size: int, task_count: int) -> WaveCoreConfi
     `preset = "rtx3050"` in the notebook `cloud/colab/seed_genesis.ipynb`, on a machine
     that brings a jax built for it. Made for a card of 4 GB: by `memory_estimate` 0.6 GB
     for parameters and what the optimiser keeps of them, and 0.3 GB for the activations
-    of a quarter of a batch. `//cloud:preset_updates_test` makes updates on short
+    of a quarter of a batch. `//cloud/train:preset_updates_test` makes updates on short
     windows, on a CPU; no card has run it, so speed, memory there and success are not
     measured.
 
@@ -289,9 +289,9 @@ def vertex(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig
 
     109 million parameters; `preset = "vertex"` in the notebook, as for `rtx3050`. By
     `memory_estimate` 2.4 GB for them and what the optimiser keeps of them, and 6.3 GB
-    for the activations of a batch on one device. `//cloud:preset_updates_test` makes
-    updates on short windows, on a CPU, in 4 GB; no accelerator has run it, so speed,
-    memory there and success are not measured.
+    for the activations of a batch on one device. `//cloud/train:preset_updates_test`
+    makes updates on short windows, on a CPU, in 4 GB; no accelerator has run it, so
+    speed, memory there and success are not measured.
 
     Raises:
         ConfigError: a size is below 1.

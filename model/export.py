@@ -46,7 +46,7 @@ LARGEST_INT8_ERROR, LARGEST_INT8_MEAN = 0.25, 0.02
 """Largest accepted difference of an int8 step's action: of any number from the same
 carry, and of the mean free-running. Measured on the default model, whose actions go
 from -1 to 1: 0.071 and 0.0035. Beyond either the int8 step is left out of the package;
-within, closed-loop success decides (`cloud/step_choice.py`)."""
+within, closed-loop success decides (`cloud/evaluate/int8_choice.py`)."""
 CANARY_TOLERANCE = 1e-3
 """Accepted difference of the mean canary action error on another machine."""
 CANARY_FILE = "canary.json"

@@ -10,21 +10,16 @@ from pathlib import Path
 import jax
 
 from base.store.store import open_store
-from cloud import (
-    build_facts,
-    checkpoint_store,
-    locations,
-    mesh,
-    plots,
-    programs,
-    sample_trajectories,
-)
-from cloud.bless import Gates
+from cloud import build_facts, locations, programs
 from cloud.colab import stored_package
-from cloud.job_settings import ARTIFACTS, TARGET, JobSettings
-from cloud.loss_history import LossHistory
-from cloud.outcome import Outcome
-from cloud.train_config import TrainConfig
+from cloud.evaluate import trajectories as sample_trajectories
+from cloud.evaluate.bless import Gates
+from cloud.job import checkpoint_store, plots
+from cloud.job.figures import LossHistory
+from cloud.job.outcome import Outcome
+from cloud.job.settings import ARTIFACTS, TARGET, JobSettings
+from cloud.train import mesh
+from cloud.train.config import TrainConfig
 from release.trusted_keys import TrustedKeys
 
 EVALUATION_SEED = 10_000

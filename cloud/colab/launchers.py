@@ -14,10 +14,10 @@ from pathlib import Path
 from cloud import programs
 
 PROGRAMS = {
-    "cloud/curate": "cloud.curate",
+    "cloud/curate/curate": "cloud.curate.curate",
     "cloud/demo/build_dataset": "cloud.demo.build_dataset",
     "cloud/index/index": "cloud.index.index",
-    "cloud/ingest": "cloud.ingest",
+    "cloud/ingest/ingest": "cloud.ingest.ingest",
     "edge/record": "edge.record",
     "edge/run": "edge.run",
     "edge/upload": "edge.upload",

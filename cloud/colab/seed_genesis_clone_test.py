@@ -10,12 +10,13 @@ import papermill
 import pytest
 
 from base.store.store import open_store
-from cloud import checkpoint_store, locations
+from cloud import locations
 from cloud.colab.notebook_run import execute, said
+from cloud.job import checkpoint_store
 from release.verify import intact_package
 from rlds import manifest
 
-SOURCES = ("cloud", "edge", "model", "release", "rlds")
+SOURCES = ("base", "cloud", "edge", "model", "release", "rlds")
 LOCKS = "third_party/python/locks"
 
 

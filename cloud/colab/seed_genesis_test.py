@@ -7,8 +7,8 @@ import pytest
 
 from base.store.store import open_store
 from base.testing import bucket as local_bucket
-from cloud import checkpoint_store
 from cloud.colab.notebook_run import execute, said
+from cloud.job import checkpoint_store
 
 # The bucket's client says so where gRPC is installed beside it; it uses none here.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")

@@ -15,7 +15,8 @@ from pathlib import Path
 from absl import flags
 
 from base import command_line
-from cloud import curation_spec, programs, source_digest
+from cloud import programs, source_digest
+from cloud.curate import spec as curation_spec
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("sessions", None, "Folders of recorded sessions.", required=True)
@@ -47,7 +48,7 @@ def main(_: list[str]) -> None:
             )
         enrolled = ",".join(str(Path(path).absolute()) for path in FLAGS.enrolled)
         programs.run(
-            "cloud/ingest",
+            "cloud/ingest/ingest",
             [f"--raw={raw}", f"--enrolled={enrolled}"],
             folder / "ingest.log",
         )
@@ -60,7 +61,7 @@ def main(_: list[str]) -> None:
             folder / "index.log",
         )
         programs.run(
-            "cloud/curate",
+            "cloud/curate/curate",
             [
                 f"--raw={raw}",
                 f"--index={index}",

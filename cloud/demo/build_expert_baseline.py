@@ -11,8 +11,8 @@ from pathlib import Path
 from absl import flags
 
 from base import command_line, durable_file
-from cloud import expert_baseline
-from cloud.evaluate import Trials, roll_out
+from cloud.evaluate import expert_baseline
+from cloud.evaluate.rollouts import Trials, roll_out
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("tasks", None, "Meta-World task names.", required=True)

@@ -6,9 +6,9 @@ import rich.console
 
 from base.errors import MalformedError
 from base.store.store import LocalStore
-from cloud import ingestion
 from cloud.errors import RawRootError
 from cloud.index import build, query, snapshot
+from cloud.ingest import judge
 from cloud.testing.raw_robot import RawRobot, enrol
 
 _ROBOTS = (RawRobot(1), RawRobot(2))
@@ -23,7 +23,7 @@ def raw(tmp_path):
 
 def _ingest(raw):
     console = rich.console.Console(file=io.StringIO())
-    ingestion.ingest(raw, enrol(*_ROBOTS), 1 << 20, 1, console)
+    judge.ingest(raw, enrol(*_ROBOTS), 1 << 20, 1, console)
 
 
 def _build(raw, tmp_path):

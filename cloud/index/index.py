@@ -16,7 +16,8 @@ import rich.text
 from absl import app, flags
 
 from base import command_line
-from cloud import locations, terminal
+from cloud import locations
+from cloud.console import open_console
 from cloud.index import build, query, snapshot
 
 _RAW = flags.DEFINE_string(
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
     if _RAW.value is None and _QUERY.value is None:
         raise app.UsageError("expected --raw=URI, --query=SQL or both, got neither")
     index_uri = locations.to_uri(_INDEX.value)
-    console = terminal.console()
+    console = open_console()
     if _RAW.value is not None:
         built = build.build(locations.to_uri(_RAW.value), index_uri)
         console.print(

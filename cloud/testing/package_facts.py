@@ -1,6 +1,6 @@
 """What a package of the tests says about itself."""
 
-from cloud.package_build import PackageFacts
+from cloud.package.build import PackageFacts
 
 FACTS = PackageFacts(
     family="wavecore",

@@ -17,8 +17,8 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from base.store.store import LocalStore
-from cloud.enrolment import Enrolment
-from cloud.raw_layout import RawFolder
+from cloud.ingest.enrolment import Enrolment
+from cloud.ingest.raw_store import RawFolder
 from rlds import sidecar as sidecar_format
 from rlds.episode import EpisodeMetadata
 from rlds.redaction_record import RedactionRecord

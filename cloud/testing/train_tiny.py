@@ -18,15 +18,16 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
-from cloud import mesh as meshes
-from cloud import processes, training, training_data
+from cloud.dataset import training_data
 from cloud.testing import training_episodes
+from cloud.train import fit, processes
+from cloud.train import mesh as meshes
 from model import aligned_safetensors, step_function
 
 PROCESS = "TRAIN_TINY_PROCESS"
 
 
-def config(steps: int, **changes: object) -> training.TrainConfig:
+def config(steps: int, **changes: object) -> fit.TrainConfig:
     """Few small steps, a checkpoint after every second."""
     settings: dict[str, object] = {
         "steps": steps,
@@ -37,21 +38,21 @@ def config(steps: int, **changes: object) -> training.TrainConfig:
         "report_period_steps": 1,
         "preset": "tiny",
     }
-    return training.TrainConfig(**(settings | changes))  # type: ignore[arg-type]
+    return fit.TrainConfig(**(settings | changes))  # type: ignore[arg-type]
 
 
 def train(
     checkpoints: Path,
     steps: int,
-    on_progress: Callable[[training.Progress], None] = lambda progress: None,
+    on_progress: Callable[[fit.Progress], None] = lambda progress: None,
     on_note: Callable[[str], None] = print,
     mesh: Mesh | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
     **changes: object,
-) -> training.FitResult:
+) -> fit.FitResult:
     """Trains on twelve small episodes."""
     episodes, tasks = training_episodes.episodes, training_episodes.TASKS
-    return training.fit(
+    return fit.fit(
         training_data.of_episodes(episodes(12), tasks),
         training_data.of_episodes(episodes(2, first=100), tasks),
         config(steps, **changes),
@@ -63,7 +64,7 @@ def train(
     )
 
 
-def weights(result: training.FitResult) -> bytes:
+def weights(result: fit.FitResult) -> bytes:
     """The bytes of every parameter."""
     return aligned_safetensors.encode(step_function.weights(result.model))
 
@@ -82,7 +83,7 @@ def _die_while_saving(checkpoints: Path) -> None:
 def main(checkpoints: str, output: str, steps: str, kill: str | None = None) -> None:
     """Trains and writes the weights, or dies without warning on the way."""
 
-    def on_progress(progress: training.Progress) -> None:
+    def on_progress(progress: fit.Progress) -> None:
         if kill == str(progress.step):
             _die()
 

@@ -100,8 +100,9 @@ class MetaworldRobot:
         if self._steps_left == 0:
             raise ActionAfterEndError(
                 f"robot metaworld:{self._spec.task}",
-                f"at most {MAX_STEPS} actions after a reset",
-                "one more",
+                "a reset before this action",
+                "none",
+                f"reset it; an episode has at most {MAX_STEPS} actions",
             )
         if action.shape != (ACTION_SIZE,):
             raise ActionShapeError(

@@ -37,8 +37,10 @@ from rich.console import Console
 from rich.table import Table
 
 from base import command_line
-from cloud import dataset, programs, training, training_data
-from cloud.success_rate import SuccessRate
+from cloud import programs
+from cloud.dataset import training_data, version
+from cloud.evaluate.success_rate import SuccessRate
+from cloud.train import fit
 from edge.robots.changed_robot import RobotChange
 from edge.robots.metaworld_changes import CHANGES, NO_CHANGE
 from model import config, step_function
@@ -121,7 +123,7 @@ def main(argv: list[str]) -> None:
     del argv
     console = Console()
     folder = _DATASET.value or programs.locate("cloud/demo/dataset")
-    demonstrations = dataset.load(folder, "train").episodes
+    demonstrations = version.load(folder, "train").episodes
     tasks = sorted({episode.metadata.task for episode in demonstrations})
     model = _trained(demonstrations, tasks)
     known = [replay.remembered(episode, tasks) for episode in demonstrations]
@@ -154,11 +156,11 @@ def main(argv: list[str]) -> None:
 
 
 def _trained(demonstrations: Sequence[Any], tasks: Sequence[str]) -> WaveCore:
-    settings = training.TrainConfig(steps=_TRAINING.value, preset=_PRESET.value)
+    settings = fit.TrainConfig(steps=_TRAINING.value, preset=_PRESET.value)
     with tempfile.TemporaryDirectory() as folder:
         data = training_data.of_episodes(demonstrations, tasks)
         kept = Path(_CHECKPOINTS.value or folder)
-        fitted = training.fit(data, None, settings, kept, lambda progress: None)
+        fitted = fit.fit(data, None, settings, kept, lambda progress: None)
     return fitted.model
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from cloud.success_rate import SuccessRate
+from cloud.evaluate.success_rate import SuccessRate
 from tests.benchmarks import adaptation
 
 

@@ -12,7 +12,7 @@ from multiprocessing import connection
 
 import numpy as np
 
-from cloud.success_rate import SuccessRate
+from cloud.evaluate.success_rate import SuccessRate
 from edge import clock, control
 from edge.robots import registry
 from edge.safety import DEFAULT_MAX_STEPS, config_for, safe_action

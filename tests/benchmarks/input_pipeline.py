@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from base import command_line
-from cloud import step_cache
-from cloud.step_cache import CacheSource
-from cloud.step_stream import StepStream
-from cloud.windows import Windows
+from cloud.dataset import mapped_steps
+from cloud.dataset.mapped_steps import CacheSource
+from cloud.dataset.step_stream import StepStream
+from cloud.dataset.window_batches import Windows
 from rlds import uuid7
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
@@ -84,9 +84,9 @@ def _measure(folder: Path) -> Iterator[Figure]:
     )
     made = [_episode(number) for number in range(min(_EPISODES.value, 100))]
     episodes = (made[k % len(made)] for k in range(_EPISODES.value))
-    write_s = _seconds(lambda: step_cache.open_data(folder, source, episodes))
+    write_s = _seconds(lambda: mapped_steps.open_data(folder, source, episodes))
     yield _figure("write cache", source.num_steps / write_s, "steps/s")
-    open_s = _seconds(lambda: step_cache.open_data(folder, source, ()))
+    open_s = _seconds(lambda: mapped_steps.open_data(folder, source, ()))
     yield _figure("open cache", open_s * 1e6, "us")
     yield from _places(folder, source)
 
@@ -95,7 +95,7 @@ def _places(folder: Path, source: CacheSource) -> Iterator[Figure]:
     files = [path for path in (folder / source.key).iterdir() if path.is_file()]
 
     def mapped() -> StepStream:
-        return step_cache.open_data(folder, source, ()).steps
+        return mapped_steps.open_data(folder, source, ()).steps
 
     def dropped() -> StepStream:
         _drop(files)

@@ -42,7 +42,8 @@ from rich.console import Console
 from rich.table import Table
 
 from base import command_line
-from cloud import memory_check, train_config
+from cloud.train import config as train_config
+from cloud.train import feasible
 from model import config, normalisation, recurrence, surfaces
 from model.wavecore import WaveCore
 from tests.benchmarks import control_engines, sequence_models
@@ -251,7 +252,7 @@ def _train(
     state = (parameters, optimizer.init(parameters))
     step = jax.jit(update, donate_argnums=0).lower(state, batch).compile()
     compile_s, memory_mb = time.perf_counter() - began, _memory_mb(step)
-    if 1e6 * memory_mb > memory_check.available_bytes(jax.devices()[0])[0]:
+    if 1e6 * memory_mb > feasible.available_bytes(jax.devices()[0])[0]:
         return Trained(name, dtype, length, count, 0.0, 0.0, 0.0, memory_mb, compile_s)
     state = step(state, batch)
     jax.block_until_ready(state)

@@ -2,7 +2,7 @@
 
 Each has WaveCore's interface (`sequence`, `step`, `config.carry_size`), takes the
 same normalised inputs, predicts the same action and next observation, and forgets at
-the first step of an episode, so that `cloud.training.fit` trains all alike.
+the first step of an episode, so that `cloud.train.fit.fit` trains all alike.
 
 Products with the inputs of a layer are taken for all steps at once and only the
 product with the recurrent state is in the loop, as fast libraries do it. Sources:
@@ -192,7 +192,7 @@ def _matrix(random: np.random.Generator, rows: int, columns: int) -> jax.Array:
 
 
 def maker(kind: str, width: int, layers: int) -> Callable[..., Policy]:
-    """A `cloud.training.MakeModel` for a kind, `lstm`, `gru` or `mlp`.
+    """A `cloud.train.fit.MakeModel` for a kind, `lstm`, `gru` or `mlp`.
 
     Raises:
         KeyError: there is no such kind.

@@ -4,7 +4,7 @@
 
 Suites: `ten` Meta-World tasks with 50 demonstrations each; `poor`, the same behind
 poor sensors (`edge/robots/poor_sensors.py`); `fifty`, all tasks with 20 each. Every
-model is trained by `cloud.training.fit` on the same demonstrations for the same time:
+model is trained by `cloud.train.fit.fit` on the same demonstrations for the same time:
 a short run tells its speed, the number of steps follows, and with it the cosine that
 ends the run. Compile time is left out. Then it controls 50 episodes of each task, with
 seeds that no demonstration has. The scripted experts do the same episodes.
@@ -30,8 +30,10 @@ from rich.console import Console
 from rich.table import Table
 
 from base import command_line, durable_file
-from cloud import success_rate, training, training_data
-from cloud.success_rate import SuccessRate
+from cloud.dataset import training_data
+from cloud.evaluate import success_rate
+from cloud.evaluate.success_rate import SuccessRate
+from cloud.train import fit
 from edge.robots import metaworld_robot
 from model import normalisation
 from model.config import WaveCoreConfig
@@ -89,7 +91,7 @@ class Suite:
 
     prefix: str
     demonstrations: int
-    train: training.TrainConfig
+    train: fit.TrainConfig
     wavecore: dict[str, int]
 
     def tasks(self) -> tuple[str, ...]:
@@ -103,13 +105,13 @@ SUITES = {
     "ten": Suite(
         "metaworld:",
         50,
-        training.TrainConfig(checkpoint_period_steps=_NEVER),
+        fit.TrainConfig(checkpoint_period_steps=_NEVER),
         {"width": 128, "recurrence_size": 128, "hidden_size": 256},
     ),
     "poor": Suite(
         "metaworld-poor:",
         50,
-        training.TrainConfig(
+        fit.TrainConfig(
             batch_size=16, sequence_length=64, checkpoint_period_steps=_NEVER
         ),
         {
@@ -122,7 +124,7 @@ SUITES = {
     "fifty": Suite(
         "metaworld:",
         20,
-        training.TrainConfig(checkpoint_period_steps=_NEVER),
+        fit.TrainConfig(checkpoint_period_steps=_NEVER),
         {"width": 192, "recurrence_size": 192, "hidden_size": 384},
     ),
 }
@@ -252,8 +254,8 @@ def _measured(
 def _speed(
     episodes: list[Episode],
     tasks: tuple[str, ...],
-    config: training.TrainConfig,
-    make: training.MakeModel,
+    config: fit.TrainConfig,
+    make: fit.MakeModel,
 ) -> float:
     """Optimiser steps per second on a machine that does nothing else."""
     short = dataclasses.replace(
@@ -273,7 +275,7 @@ class _Watch:
         self.first = self.last = 0
         self.processor_s = 0.0
 
-    def __call__(self, progress: training.Progress) -> None:
+    def __call__(self, progress: fit.Progress) -> None:
         """Takes note of a report, and says it when training has a name."""
         spent_s = time.process_time() / (os.cpu_count() or 1)
         if not self.first:
@@ -289,12 +291,12 @@ class _Watch:
 def _fit(
     episodes: list[Episode],
     tasks: tuple[str, ...],
-    config: training.TrainConfig,
-    make: training.MakeModel,
+    config: fit.TrainConfig,
+    make: fit.MakeModel,
     watch: "_Watch",
-) -> training.FitResult:
+) -> fit.FitResult:
     with tempfile.TemporaryDirectory() as folder:
-        return training.fit(
+        return fit.fit(
             training_data.of_episodes(episodes, tasks),
             None,
             config,
@@ -304,7 +306,7 @@ def _fit(
         )
 
 
-def _maker(name: str, suite: Suite) -> training.MakeModel:
+def _maker(name: str, suite: Suite) -> fit.MakeModel:
     if name != "wavecore":
         return policies.maker(*BASELINES[name])
 

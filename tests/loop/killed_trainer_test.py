@@ -12,7 +12,9 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
     whole.mkdir()
     killed.mkdir()
     dataset = binaries.copy_of_dataset(tmp_path)
-    assert_shows_progress(binaries.run("cloud/train", *small_run.flags(whole, dataset)))
+    assert_shows_progress(
+        binaries.run("cloud/job/train", *small_run.flags(whole, dataset))
+    )
     expected = json.loads((whole / "summary.json").read_bytes())
     assert expected["resumed_from"] is None
 
@@ -26,7 +28,7 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
         ),
     )
     assert all(not (run / "finished.json").exists() for run in small_run.runs(killed))
-    binaries.run("cloud/train", *small_run.flags(killed, dataset))
+    binaries.run("cloud/job/train", *small_run.flags(killed, dataset))
     found = json.loads((killed / "summary.json").read_bytes())
     assert 0 < found["resumed_from"] < small_run.STEPS
     assert found["package_digest"] == expected["package_digest"]

@@ -18,7 +18,7 @@ def test_another_machine_goes_on_where_the_bucket_says(
     """A machine is a home folder here: nothing of the first is left on the second.
 
     That the numbers are those of a run that nobody disturbs is tested in
-    `cloud/run_copy_test.py`.
+    `cloud/job/run_backup_test.py`.
     """
     given = [
         *small_run.flags(tmp_path, binaries.copy_of_dataset(tmp_path)),

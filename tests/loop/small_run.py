@@ -34,7 +34,7 @@ def flags(folder: Path, dataset: Path) -> list[str]:
 
 def kill_after(folder: Path, given: list[str], saved: Callable[[], bool]) -> str:
     """Starts the job, kills it as soon as it has saved, returns what it printed."""
-    process = binaries.start("cloud/train", *given)
+    process = binaries.start("cloud/job/train", *given)
     deadline_s = time.monotonic() + TIMEOUT_S
     while not saved():
         assert process.poll() is None, process.communicate()

@@ -42,7 +42,7 @@ def start(
         address = f"127.0.0.1:{free.getsockname()[1]}"
     first, second = (
         binaries.start(
-            "cloud/train", *flags(store, index, address, folder), cwd=cwd[index]
+            "cloud/job/train", *flags(store, index, address, folder), cwd=cwd[index]
         )
         for index in range(2)
     )

@@ -79,7 +79,7 @@ def curate(folder: Path, sessions: list[Path], raw: str) -> Path:
     for session in sessions:
         binaries.run("edge/upload", f"--from={session}", f"--to={raw}")
     enrolled = ",".join(str(folder / f"{robot}.json") for robot in ROBOTS)
-    binaries.run("cloud/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
+    binaries.run("cloud/ingest/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
     admissions = list((folder / "raw").rglob("admission.json"))
     assert len(admissions) == 6
     for admission in admissions:
@@ -90,7 +90,7 @@ def curate(folder: Path, sessions: list[Path], raw: str) -> Path:
     spec.write_text(json.dumps(SPEC))
     dataset = folder / "curated" / "loop" / "v0.1.0"
     binaries.run(
-        "cloud/curate",
+        "cloud/curate/curate",
         f"--raw={raw}",
         f"--index={index}",
         f"--spec={spec}",
@@ -105,7 +105,7 @@ def train(folder: Path, dataset: Path) -> dict[str, object]:
     """A tiny model, and gates that let it pass: the path is tested, not the skill."""
     summary = folder / "trained.json"
     binaries.run(
-        "cloud/train",
+        "cloud/job/train",
         f"--dataset={dataset}",
         f"--store={(folder / 'store').as_uri()}",
         "--preset=tiny",
@@ -233,7 +233,7 @@ def assert_admitted_again(
     """The forge admits what the package did, under the package's digest."""
     binaries.run("edge/upload", f"--from={again}", f"--to={raw}")
     enrolled = ",".join(str(folder / f"{robot}.json") for robot in ROBOTS)
-    binaries.run("cloud/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
+    binaries.run("cloud/ingest/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
     driven = []
     for path in (folder / "raw").rglob("episode.tfrecord"):
         metadata = reader.read_episode(path).metadata

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud import package_build
-from cloud.package_build import PackageFacts
+from cloud.package import build
+from cloud.package.build import PackageFacts
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import emulated_pi, tiny_package
 from model import config, export, testing
@@ -76,7 +76,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny_package.episode(seed, task=task, noise=0.1)
         for seed, task in enumerate(tiny_package.TASKS)
     ]
-    package_build.export_and_build(
+    build.export_and_build(
         testing.spoken_model(sizes),
         recorded,
         recorded,
@@ -92,7 +92,7 @@ def offer(step: str, exported: Path, tmp_path_factory: pytest.TempPathFactory) -
     """Signs and publishes the package with this form of the step."""
     folder = tmp_path_factory.mktemp("forge")
     shutil.copytree(exported, folder / "package")
-    built = package_build.prefer_step(folder / "package", step)
+    built = build.prefer_step(folder / "package", step)
     signed = release(folder)
     signed.sign(built.folder)
     now = datetime.now(UTC)

@@ -1,0 +1,94 @@
+"""Makes one version of a dataset out of an index snapshot and a curation spec.
+
+    ./bazelw run //cloud:curate -- --raw=URI --index=URI --spec=SPEC.json \\
+        --output=URI/<dataset>/vX.Y.Z
+
+The output holds `{train,val}/shard-*.tfrecord`, `manifest.json`, and the two files by
+which TFDS opens it. The same snapshot, spec, commit and time give the same bytes for
+any number of workers. The version appears whole or not at all and never changes: the
+same command run again finds it identical and is done, another content is refused.
+"""
+
+import collections
+import pathlib
+
+import rich.table
+from absl import app, flags
+
+from base import command_line
+from cloud import locations
+from cloud.console import open_console
+from cloud.curate import curation
+from rlds import manifest as manifest_format
+from rlds.manifest import Manifest
+
+_RAW = flags.DEFINE_string(
+    "raw", None, "URI or folder of the raw episodes.", required=True
+)
+_INDEX = flags.DEFINE_string(
+    "index", None, "URI or folder of the index.", required=True
+)
+_SPEC = flags.DEFINE_string(
+    "spec", None, "File of the curation spec (JSON).", required=True
+)
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "URI or folder of the new version, …/<dataset>/vX.Y.Z as in the spec.",
+    required=True,
+)
+_CODE_COMMIT = flags.DEFINE_string(
+    "code_commit",
+    None,
+    "Commit of the code that curates, for the manifest. Default: what git says of the "
+    "checkout, or the commit in the version that already stands there.",
+)
+_CREATED_AT = flags.DEFINE_string(
+    "created_at",
+    None,
+    "UTC time for the manifest, such as 2026-01-31T08:00:00Z. Default: now, or the "
+    "time in the version that already stands there.",
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 1, "Worker processes; 1 stays in this process.", lower_bound=1
+)
+
+
+def main(argv: list[str]) -> int:
+    """Curates what the flags name and prints a summary."""
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1:]}")
+    console = open_console()
+    output_uri = locations.to_uri(_OUTPUT.value)
+    manifest = curation.curate(
+        raw_uri=locations.to_uri(_RAW.value),
+        index_uri=locations.to_uri(_INDEX.value),
+        spec_file=pathlib.Path(_SPEC.value),
+        output_uri=output_uri,
+        code_commit=_CODE_COMMIT.value,
+        created_at=_CREATED_AT.value,
+        workers=_WORKERS.value,
+        console=console,
+    )
+    console.print(_table(manifest))
+    console.print(f"dataset {manifest_format.digest(manifest)} at {output_uri}")
+    return 0
+
+
+def _table(manifest: Manifest) -> rich.table.Table:
+    table = rich.table.Table("split", "shards", "episodes", "steps", "bytes")
+    for split, shards in sorted(manifest.splits.items()):
+        table.add_row(
+            split,
+            str(len(shards)),
+            str(sum(shard.num_episodes for shard in shards)),
+            str(sum(shard.num_steps for shard in shards)),
+            str(sum(shard.size_bytes for shard in shards)),
+        )
+    for reason, count in sorted(collections.Counter(manifest.drops.values()).items()):
+        table.add_row(f"dropped: {reason}", "", str(count), "", "")
+    return table
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,107 @@
+"""Builds one version of a dataset beside its place and puts it there."""
+
+import datetime
+import logging
+import pathlib
+import warnings
+
+import rich.console
+
+from base import times
+from cloud import build_facts
+from cloud.console import WorkProgress
+from cloud.curate import plan, version_files, version_place
+from cloud.curate import spec as curation_spec
+from cloud.curate.plan import Plan, ShardResult
+from cloud.curate.version_files import Origin
+from cloud.dataset import version
+from cloud.errors import DatasetExistsError
+from cloud.index import query, snapshot
+from rlds import manifest as manifest_format
+from rlds.manifest import Manifest
+
+
+def curate(
+    raw_uri: str,
+    index_uri: str,
+    spec_file: pathlib.Path,
+    output_uri: str,
+    code_commit: str | None,
+    created_at: str | None,
+    workers: int,
+    console: rich.console.Console,
+) -> Manifest:
+    """Builds the version beside its place and puts it there.
+
+    Without `code_commit` or `created_at` the version that stands there lends its own,
+    so that running a command again is no other content; a new one gets the checkout's
+    commit and the present time.
+
+    Raises:
+        CurationSpecError: the spec makes no dataset of this index, or is of another
+            dataset or version than `output_uri` names.
+        QueryError: the spec's predicate is refused.
+        DatasetExistsError: another content stands at the output.
+        ShardMismatchError: this version stands there, but a shard was changed.
+    """
+    spec = curation_spec.parse(spec_file.read_bytes(), str(spec_file))
+    curation_spec.require_place(spec, output_uri)
+    index = snapshot.read(index_uri)
+    planned = plan.plan(index.rows, query.matching(index, spec.where), spec)
+    existing = version.existing_manifest(output_uri)
+    if code_commit is None:
+        commit = build_facts.code_commit(build_facts.workspace())
+        code_commit = existing.code_commit if existing else commit
+    if created_at is None:
+        now = times.format_utc(datetime.datetime.now(datetime.UTC))
+        created_at = existing.created_at if existing else now
+    times.parse(created_at, "--created_at")
+    origin = Origin(spec, index.digest, code_commit, created_at)
+    console.print(f"curating {len(planned.placements)} of {len(index.rows)} episodes")
+    with version_place.build_folder(output_uri) as build:
+        results = _read_and_shard(planned, raw_uri, build / "work", workers, console)
+        manifest = version_files.write(build / "dataset", planned, results, origin)
+        if existing is None:
+            version_place.move(build / "dataset", output_uri)
+        elif manifest_format.digest(existing) != manifest_format.digest(manifest):
+            raise DatasetExistsError(
+                output_uri,
+                f"nothing or this very dataset {manifest_format.digest(manifest)}",
+                manifest_format.digest(existing),
+                "a version never changes, raise `version` in the spec and name its "
+                "folder",
+            )
+        else:
+            for shards in existing.splits.values():
+                for shard in shards:
+                    version.verified_shard(output_uri, shard)
+            console.print("this version is already there, identical")
+    return manifest
+
+
+def _read_and_shard(
+    planned: Plan,
+    raw_uri: str,
+    work: pathlib.Path,
+    workers: int,
+    console: rich.console.Console,
+) -> list[ShardResult]:
+    # Imported here: Beam takes seconds, which a wrong flag should not cost, and warns
+    # about services that are not used.
+    logging.disable(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from cloud.curate import pipeline
+    logging.disable(logging.NOTSET)
+
+    work.mkdir()
+    total = len(planned.placements)
+    with WorkProgress(console, "curate", total, "episodes") as shown:
+        return pipeline.run(
+            planned.placements,
+            raw_uri,
+            work,
+            workers,
+            # A worker that Beam tries again counts an episode twice.
+            on_progress=lambda done: shown.show(min(done, total), ""),
+        )

@@ -1,0 +1,263 @@
+import collections
+import io
+import json
+import os
+
+import pytest
+import rich.console
+import tensorflow_datasets as tfds
+
+from base.store.store import LocalStore
+from cloud import build_facts
+from cloud.curate import curation
+from cloud.errors import CurationSpecError, DatasetExistsError
+from cloud.index import build
+from cloud.ingest import judge
+from cloud.testing.raw_robot import RawRobot, enrol
+from rlds import manifest as manifest_format
+from rlds import reader, tfrecord
+from rlds.errors import ShardMismatchError
+
+_ROBOTS = tuple(RawRobot(number) for number in range(3))
+_SPEC = {
+    "dataset": "bench",
+    "version": "1.0.0",
+    "where": "task = 'reach-v3'",
+    "split": {"by": ["robot_hash", "date"], "val_groups": 2, "salt": "s"},
+    "shards": {"train": 3, "val": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Three robots, two days each, two episodes a day, and one of another task."""
+    root = tmp_path_factory.mktemp("world")
+    raw = LocalStore(root / "raw")
+    (root / "raw").mkdir()
+    for robot in _ROBOTS:
+        for number in range(4):
+            date = f"2026-01-{1 + number // 2:02d}"
+            recorded = robot.record(number, steps=3 + number, date=date)
+            robot.upload(raw, recorded)
+    robot.upload(raw, robot.record(9, task="push-v3"))
+    console = rich.console.Console(file=io.StringIO())
+    judge.ingest(raw, enrol(*_ROBOTS), 1 << 20, 1, console)
+    build.build(raw.uri, (root / "index").as_uri())
+    return root
+
+
+def _curate(
+    world,
+    output,
+    workers=1,
+    raw=None,
+    created_at="2026-02-01T00:00:00Z",
+    code_commit="c0ffee",
+    **spec,
+):
+    spec_file = output.parent / "spec.json"
+    spec_file.parent.mkdir(parents=True, exist_ok=True)
+    spec_file.write_text(json.dumps(_SPEC | spec))
+    return curation.curate(
+        raw_uri=(raw or world / "raw").as_uri(),
+        index_uri=(world / "index").as_uri(),
+        spec_file=spec_file,
+        output_uri=output.as_uri(),
+        code_commit=code_commit,
+        created_at=created_at,
+        workers=workers,
+        console=rich.console.Console(file=io.StringIO()),
+    )
+
+
+def _bytes(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _names(folder):
+    return sorted(os.listdir(folder))  # noqa: PTH208  (hidden names count too)
+
+
+@pytest.fixture(scope="module")
+def version(world, tmp_path_factory):
+    place = tmp_path_factory.mktemp("curated") / "bench" / "v1.0.0"
+    return _curate(world, place), place
+
+
+def test_a_version_holds_its_shards_manifest_and_tfds_files(version):
+    manifest, place = version
+    assert sorted(_bytes(place)) == [
+        "dataset_info.json",
+        "features.json",
+        "manifest.json",
+        "train/shard-00000.tfrecord",
+        "train/shard-00001.tfrecord",
+        "train/shard-00002.tfrecord",
+        "val/shard-00000.tfrecord",
+        "val/shard-00001.tfrecord",
+    ]
+    assert _names(place.parent) == ["spec.json", "v1.0.0"]
+    manifest_format.verify_shards(manifest, place)
+    assert manifest_format.parse((place / "manifest.json").read_bytes()) == manifest
+
+
+def test_two_workers_write_the_same_bytes_as_one(world, version, tmp_path):
+    _, place = version
+    _curate(world, tmp_path / "bench" / "v1.0.0", workers=2)
+    assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(place)
+
+
+def test_a_second_run_in_process_writes_the_same_bytes(world, version, tmp_path):
+    _, place = version
+    _curate(world, tmp_path / "bench" / "v1.0.0")
+    assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(place)
+
+
+def test_no_robots_day_stands_on_both_sides(version):
+    _, place = version
+    groups = collections.defaultdict(set)
+    for path in place.glob("*/shard-*"):
+        for record in tfrecord.read_records(path, 1 << 20):
+            metadata = reader.read_episode_bytes(tfrecord.frame(record)).metadata
+            group = (metadata.robot_hash, metadata.start_time[:10])
+            groups[path.parent.name].add(group)
+    assert (len(groups["train"]), len(groups["val"])) == (4, 2)
+    assert not groups["train"] & groups["val"]
+
+
+def test_every_row_of_the_index_is_kept_or_dropped_with_a_reason(version):
+    manifest, _ = version
+    assert len(manifest.episodes) == 12
+    assert list(manifest.drops.values()) == ["predicate_false"]
+
+
+def test_statistics_are_those_of_the_training_split(version):
+    import numpy as np
+
+    manifest, place = version
+    states = np.concatenate(
+        [
+            reader.read_episode_bytes(tfrecord.frame(record)).steps["observation/state"]
+            for path in sorted(place.glob("train/shard-*"))
+            for record in tfrecord.read_records(path, 1 << 20)
+        ]
+    ).astype(np.float64)
+    found = manifest.statistics["observation/state"]
+    assert found.count == len(states)
+    np.testing.assert_allclose(found.mean, states.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.std, states.std(axis=0), rtol=1e-12)
+    np.testing.assert_array_equal(found.min, states.min(axis=0))
+    np.testing.assert_array_equal(found.max, states.max(axis=0))
+    assert set(manifest.statistics) == {"observation/state", "proposed_action"}
+
+
+def test_tfds_opens_the_version(version):
+    manifest, place = version
+    builder = tfds.builder_from_directory(str(place))
+    assert builder.info.name == "bench"
+    ids = set()
+    for split in ("train", "val"):
+        for episode in tfds.as_numpy(builder.as_dataset(split=split)):
+            ids.add(episode["episode_id"].decode())
+            steps = list(episode["steps"])
+            assert steps[0]["observation"]["state"].shape == (3,)
+            assert [step["is_last"] for step in steps[-2:]] == [False, True]
+    assert ids == {entry.episode_id for entry in manifest.episodes}
+
+
+def test_running_again_finds_the_version_identical(world, version):
+    manifest, place = version
+    before = _bytes(place)
+    assert _curate(world, place, created_at=None, code_commit=None) == manifest
+    assert _bytes(place) == before
+    assert _names(place.parent) == ["spec.json", "v1.0.0"]
+
+
+def test_a_new_version_names_the_commit_of_the_checkout(world, tmp_path, monkeypatch):
+    monkeypatch.delenv("BUILD_WORKSPACE_DIRECTORY", raising=False)
+    manifest = _curate(world, tmp_path / "bench" / "v1.0.0", code_commit=None)
+    assert manifest.code_commit == build_facts.UNVERSIONED
+
+
+@pytest.mark.parametrize("place", ["bench/v0.2.0", "x/v1.0.0", "v1.0.0", "bench"])
+def test_a_place_named_after_another_version_is_refused(world, tmp_path, place):
+    with pytest.raises(CurationSpecError, match=r"--output: .*…/bench/v1\.0\.0, as"):
+        _curate(world, tmp_path / "out" / place)
+    assert not (tmp_path / "out" / place).exists()
+
+
+def test_other_content_under_the_same_version_is_refused(world, tmp_path):
+    place = tmp_path / "bench" / "v1.0.0"
+    _curate(world, place)
+    before = _bytes(place)
+    with pytest.raises(DatasetExistsError, match="raise `version`"):
+        _curate(world, place, where="true")
+    assert _bytes(place) == before
+    assert _names(tmp_path / "bench") == ["spec.json", "v1.0.0"]
+
+
+def test_running_again_over_a_changed_shard_names_it(world, tmp_path):
+    place = tmp_path / "bench" / "v1.0.0"
+    _curate(world, place)
+    shard = place / "train" / "shard-00001.tfrecord"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\0")
+    with pytest.raises(ShardMismatchError, match=r"train/shard-00001\.tfrecord"):
+        _curate(world, place)
+
+
+def test_episodes_that_changed_since_they_were_indexed_are_dropped(world, tmp_path):
+    raw = tmp_path / "raw"
+    _copy(world / "raw", raw)
+    gone, cut, flipped, longer = sorted(raw.rglob("episode.tfrecord"))[:4]
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-5])
+    flipped.write_bytes(b"\0" + flipped.read_bytes()[1:])
+    longer.write_bytes(longer.read_bytes() + b"\0")
+    manifest = _curate(
+        world, tmp_path / "out" / "bench" / "v1.0.0", raw=raw, where="true"
+    )
+    found = collections.Counter(manifest.drops.values())
+    assert found == {"episode_missing": 1, "digest_mismatch": 3}
+    assert len(manifest.episodes) == 9
+    manifest_format.verify_shards(manifest, tmp_path / "out" / "bench" / "v1.0.0")
+
+
+def test_shards_that_lose_all_their_episodes_leave_no_gap(world, tmp_path):
+    raw = tmp_path / "raw"
+    _copy(world / "raw", raw)
+    wide = {"train": 50, "val": 50}
+    whole = _curate(world, tmp_path / "a" / "bench" / "v1.0.0", shards=wide)
+    lost = whole.episodes[0]
+    path = next((raw / "rlds_v0").rglob(f"episode_id={lost.episode_id}"))
+    (path / "episode.tfrecord").unlink()
+    manifest = _curate(world, tmp_path / "b" / "bench" / "v1.0.0", raw=raw, shards=wide)
+    assert len(manifest.splits[lost.split]) == len(whole.splits[lost.split]) - 1
+    builder = tfds.builder_from_directory(str(tmp_path / "b" / "bench" / "v1.0.0"))
+    total = sum(len(builder.as_dataset(split=split)) for split in manifest.splits)
+    assert total == len(whole.episodes) - 1
+
+
+def test_no_readable_episode_leaves_nothing_on_disk(world, tmp_path):
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(CurationSpecError, match="episode_missing"):
+        _curate(world, tmp_path / "out" / "bench" / "v1.0.0", raw=tmp_path / "raw")
+    assert _names(tmp_path / "out" / "bench") == ["spec.json"]
+
+
+def test_without_val_groups_there_is_no_val_split(world, tmp_path):
+    split = _SPEC["split"] | {"val_groups": 0}
+    manifest = _curate(world, tmp_path / "bench" / "v1.0.0", split=split)
+    assert sorted(manifest.splits) == ["train"]
+    assert len(manifest.episodes) == 12
+
+
+def _copy(source, target):
+    for path in source.rglob("*"):
+        if path.is_file():
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())

@@ -1,0 +1,240 @@
+"""Reads planned episodes and writes shards, as an Apache Beam pipeline.
+
+Each episode is read, held against its digest and decoded; a shard's episodes are
+then gathered under the shard's key, sorted by their planned position, and written.
+Sorting after the grouping is what makes the bytes the same for any number of
+workers: Beam promises no order within a group.
+
+Beam's `DirectRunner` may hand a pipeline to a runner that it downloads. This file
+names the in-process Python runner instead, and its worker processes for more than
+one worker.
+"""
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import pathlib
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.transforms import environments
+
+from base import canonical_json, durable_file
+from base.digest import sha256_bytes
+from base.errors import CanonicalJsonError, NotFoundError, OversizedError
+from base.store import store
+from cloud.curate import feature_statistics
+from cloud.curate.plan import TRAIN, KeptEpisode, Placement, ShardResult
+from cloud.errors import CurationPipelineError
+from cloud.ingest.raw_store import EPISODE_FILE
+from rlds import reader
+from rlds.errors import RldsError
+
+EPISODE_MISSING = "episode_missing"
+DIGEST_MISMATCH = "digest_mismatch"
+EPISODE_MALFORMED = "episode_malformed"
+SHAPE_MISMATCH = "shape_mismatch"
+
+_PROGRESS_FILE = "progress"
+_POLL_PERIOD_S = 0.2
+
+
+def run(
+    placements: Sequence[Placement],
+    raw_uri: str,
+    work: pathlib.Path,
+    workers: int,
+    on_progress: Callable[[int], None],
+) -> list[ShardResult]:
+    """Runs the pipeline and returns the shards in order of split and number.
+
+    Args:
+        placements: episodes and their places.
+        raw_uri: the raw root.
+        work: an empty folder that every worker process can write.
+        workers: 1 stays in this process; more start that many processes.
+        on_progress: called now and then with the number of episodes read.
+
+    Raises:
+        CurationPipelineError: Beam or one of its workers failed.
+    """
+    (work / _PROGRESS_FILE).touch()
+    elements = [_element(placement) for placement in placements]
+    # Beam's own notices are about services that are not used here.
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    with _watching(work / _PROGRESS_FILE, on_progress):
+        try:
+            pipeline = beam.Pipeline(
+                runner=_runner(workers, work), options=_options(workers)
+            )
+            _ = (
+                pipeline
+                | "Plan" >> beam.Create(elements)
+                | "Spread" >> beam.Reshuffle()
+                | "Read" >> beam.Map(_read, raw_uri, str(work))
+                | "Gather" >> beam.GroupByKey()
+                | "Write" >> beam.Map(_write, str(work))
+            )
+            pipeline.run().wait_until_finish()
+        except Exception as e:
+            last = str(e).strip().splitlines() or [type(e).__name__]
+            raise CurationPipelineError(
+                raw_uri,
+                "the curation pipeline to finish",
+                last[-1],
+                "nothing was written, run it again with --workers=1 to see more",
+            ) from e
+    keys = sorted({(p.split, p.shard) for p in placements})
+    return [_result(work, split, shard) for split, shard in keys]
+
+
+def _runner(workers: int, work: pathlib.Path) -> fn_runner.FnApiRunner:
+    if workers == 1:
+        return fn_runner.FnApiRunner()
+    command = (
+        f"PYTHONPATH={shlex.quote(os.pathsep.join(filter(None, sys.path)))} "
+        f"exec {shlex.quote(sys.executable)} -P "
+        "-m apache_beam.runners.worker.sdk_worker_main "
+        # Chatter; an error comes back over the control channel.
+        f"2>> {shlex.quote(str(work / 'workers.log'))}"
+    )
+    return fn_runner.FnApiRunner(
+        environments.SubprocessSDKEnvironment.from_command_string(command)
+    )
+
+
+def _options(workers: int) -> PipelineOptions:
+    return PipelineOptions([], direct_num_workers=workers, save_main_session=False)
+
+
+def _element(placement: Placement) -> tuple[str, int, str, str, int, str]:
+    row = placement.row
+    return (
+        _key(placement.split, placement.shard),
+        placement.position,
+        str(row["path"]),
+        str(row["sha256"]),
+        int(str(row["size_bytes"])),
+        str(row["episode_id"]),
+    )
+
+
+def _key(split: str, shard: int) -> str:
+    return f"{split}-{shard:05d}"
+
+
+def _read(
+    element: tuple[str, int, str, str, int, str], raw_uri: str, work: str
+) -> tuple[str, tuple[int, str, str, str, bytes]]:
+    """Returns (key, (position, episode id, reason of a drop, facts, bytes))."""
+    key, position, path, sha256, size_bytes, episode_id = element
+    raw, reason, facts = b"", "", ""
+    try:
+        raw = _store(raw_uri).get(f"{path}/{EPISODE_FILE}", size_bytes)
+        if sha256_bytes(raw) != sha256:
+            raw, reason = b"", DIGEST_MISMATCH
+        else:
+            facts = _facts(raw, key.startswith(f"{TRAIN}-"))
+    except NotFoundError:
+        reason = EPISODE_MISSING
+    except OversizedError:
+        reason = DIGEST_MISMATCH
+    except (RldsError, CanonicalJsonError):
+        raw, reason = b"", EPISODE_MALFORMED
+    # One byte per episode: the file's size is the count over all processes.
+    with pathlib.Path(work, _PROGRESS_FILE).open("ab", buffering=0) as stream:
+        stream.write(b".")
+    return key, (position, episode_id, reason, facts, raw)
+
+
+@functools.cache
+def _store(uri: str) -> store.Store:
+    """Opens the store once per process; a client for buckets is slow to make."""
+    return store.open_store(uri)
+
+
+def _facts(raw: bytes, with_moments: bool) -> str:
+    episode = reader.read_episode_bytes(raw)
+    moments = {
+        name: feature_statistics.of(episode.steps[name]).to_json()
+        for name in feature_statistics.FEATURES
+        if with_moments
+    }
+    return json.dumps({"num_steps": episode.num_steps, "moments": moments})
+
+
+def _write(
+    group: tuple[str, Iterable[tuple[int, str, str, str, bytes]]], work: str
+) -> None:
+    key, members = group
+    ordered = sorted(members, key=lambda member: member[0])
+    data = b"".join(raw for _, _, _, _, raw in ordered)
+    if data:
+        durable_file.write(pathlib.Path(work, f"{key}.tfrecord"), data)
+    result = {
+        "sha256": sha256_bytes(data),
+        "size_bytes": len(data),
+        "kept": [
+            {"episode_id": episode_id, "sha256": sha256_bytes(raw)} | json.loads(facts)
+            for _, episode_id, reason, facts, raw in ordered
+            if not reason
+        ],
+        "drops": {
+            episode_id: reason for _, episode_id, reason, _, _ in ordered if reason
+        },
+    }
+    durable_file.write(pathlib.Path(work, f"{key}.json"), canonical_json.encode(result))
+
+
+def _result(work: pathlib.Path, split: str, shard: int) -> ShardResult:
+    key = _key(split, shard)
+    value = json.loads((work / f"{key}.json").read_bytes())
+    kept = tuple(
+        KeptEpisode(
+            entry["episode_id"],
+            entry["sha256"],
+            entry["num_steps"],
+            {
+                name: feature_statistics.Moments.from_json(moments)
+                for name, moments in entry["moments"].items()
+            },
+        )
+        for entry in value["kept"]
+    )
+    return ShardResult(
+        split=split,
+        shard=shard,
+        path=work / f"{key}.tfrecord",
+        sha256=value["sha256"],
+        size_bytes=value["size_bytes"],
+        kept=kept,
+        drops=value["drops"],
+    )
+
+
+@contextlib.contextmanager
+def _watching(
+    progress: pathlib.Path, on_progress: Callable[[int], None]
+) -> Iterator[None]:
+    """Reports the size of the progress file while the block runs, and at its end."""
+    finished = threading.Event()
+
+    def watch() -> None:
+        while not finished.wait(_POLL_PERIOD_S):
+            on_progress(progress.stat().st_size)
+
+    watcher = threading.Thread(target=watch, name="curation-progress")
+    watcher.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        watcher.join()
+    on_progress(progress.stat().st_size)

@@ -1,0 +1,150 @@
+"""Decides which episodes a dataset holds and where each one goes.
+
+Pure: the same index, matches and spec always give the same plan. Groups are put in
+the order of SHA-256 over salt and group, and the first `val_groups` are `val`.
+Within a split, episodes are put in the order of SHA-256 over salt and episode id,
+which shuffles them, and are cut into shards of nearly equal length.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from base import canonical_json
+from cloud.curate.feature_statistics import Moments
+from cloud.curate.spec import CurationSpec
+from cloud.errors import CurationSpecError
+from cloud.index import schema
+
+TRAIN = "train"
+VAL = "val"
+SPLITS = (TRAIN, VAL)
+NOT_SELECTED = "predicate_false"
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """One episode's row and its place: split, shard, and position in the split."""
+
+    row: schema.Row
+    split: str
+    shard: int
+    position: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Where each episode goes, and why each other row of the index does not.
+
+    Attributes:
+        placements: episodes to read, in order of split and position.
+        drops: reason by episode id.
+    """
+
+    placements: tuple[Placement, ...]
+    drops: Mapping[str, str]
+
+
+def plan(
+    rows: Sequence[schema.Row], selected: Collection[str], spec: CurationSpec
+) -> Plan:
+    """Returns the plan for the selected episodes.
+
+    Raises:
+        CurationSpecError: nothing is selected, the episodes do not have one shape,
+            or there are too few groups for `val_groups`.
+    """
+    taken = [row for row in rows if row["episode_id"] in selected]
+    _check_taken(taken, len(rows), spec)
+    groups = sorted({_group(row, spec) for row in taken}, key=_order(spec.salt))
+    if spec.val_groups >= len(groups):
+        raise CurationSpecError(
+            f"curation spec {spec.dataset} {spec.version}",
+            f"more groups by {' and '.join(spec.by)} than val_groups {spec.val_groups}",
+            len(groups),
+            "lower val_groups or record on more robots or days",
+        )
+    val_groups = set(groups[: spec.val_groups])
+    placements = []
+    for split in SPLITS:
+        members = [
+            row for row in taken if (_group(row, spec) in val_groups) == (split == VAL)
+        ]
+        placements.extend(_place(members, split, spec))
+    drops = {
+        str(row["episode_id"]): NOT_SELECTED
+        for row in rows
+        if row["episode_id"] not in selected
+    }
+    return Plan(tuple(placements), drops)
+
+
+def _check_taken(taken: list[schema.Row], total: int, spec: CurationSpec) -> None:
+    name = f"curation spec {spec.dataset} {spec.version}"
+    if not taken:
+        raise CurationSpecError(
+            name,
+            "`where` to select episodes",
+            f"none of {total}",
+            "widen it or index more episodes",
+        )
+    shapes = {tuple(row[column] for column in schema.SHAPE_COLUMNS) for row in taken}
+    if len(shapes) != 1:
+        raise CurationSpecError(
+            name,
+            f"episodes of one shape {schema.SHAPE_COLUMNS}",
+            sorted(shapes, key=str),
+            "narrow `where` to one of them",
+        )
+
+
+def _place(
+    members: list[schema.Row], split: str, spec: CurationSpec
+) -> list[Placement]:
+    order = _order(spec.salt)
+    members = sorted(members, key=lambda row: order(str(row["episode_id"])))
+    shards = min(spec.shards(split), len(members))
+    return [
+        Placement(row, split, position * shards // len(members), position)
+        for position, row in enumerate(members)
+    ]
+
+
+def _group(row: schema.Row, spec: CurationSpec) -> str:
+    return canonical_json.encode([row[column] for column in spec.by]).decode()
+
+
+def _order(salt: str) -> Callable[[str], str]:
+    def key(text: str) -> str:
+        return hashlib.sha256(canonical_json.encode([salt, text])).hexdigest()
+
+    return key
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptEpisode:
+    """One episode of a shard, with its share of the statistics."""
+
+    episode_id: str
+    sha256: str
+    num_steps: int
+    moments: Mapping[str, Moments]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardResult:
+    """One written shard: its file, what it holds, and what had to be left out.
+
+    Attributes:
+        path: the shard's file in the work folder, absent when `kept` is empty.
+        drops: reason by episode id.
+    """
+
+    split: str
+    shard: int
+    path: pathlib.Path
+    sha256: str
+    size_bytes: int
+    kept: tuple[KeptEpisode, ...]
+    drops: Mapping[str, str]

@@ -1,0 +1,145 @@
+import collections
+import json
+
+import pytest
+
+from base.errors import MalformedError
+from cloud.curate import plan as curation_plan
+from cloud.curate import spec as curation_spec
+from cloud.errors import CurationSpecError
+from cloud.testing import index_rows
+
+_SPEC = {
+    "dataset": "reach",
+    "version": "1.0.0",
+    "where": "true",
+    "split": {"by": ["robot_hash", "date"], "val_groups": 2, "salt": "s"},
+    "shards": {"train": 4, "val": 2},
+}
+
+
+def _spec(**changes) -> curation_spec.CurationSpec:
+    split = _SPEC["split"] | changes.pop("split", {})
+    raw = json.dumps(_SPEC | changes | {"split": split}).encode()
+    return curation_spec.parse(raw, "spec.json")
+
+
+def _rows():
+    """Three robots, four days, five episodes each: twelve groups."""
+    return [
+        index_rows.row(number, robot=number // 20, day=1 + number // 5 % 4)
+        for number in range(60)
+    ]
+
+
+def _all(rows):
+    return {row["episode_id"] for row in rows}
+
+
+@pytest.mark.parametrize("by", [["robot_hash", "date"], ["robot_hash"], ["date"]])
+@pytest.mark.parametrize("salt", ["a", "b", "c"])
+def test_no_group_stands_on_both_sides(by, salt):
+    rows = _rows()
+    plan = curation_plan.plan(rows, _all(rows), _spec(split={"by": by, "salt": salt}))
+    groups = collections.defaultdict(set)
+    for placement in plan.placements:
+        groups[placement.split].add(tuple(placement.row[name] for name in by))
+    assert len(groups["val"]) == 2
+    assert not groups["train"] & groups["val"]
+    assert len(plan.placements) == len(rows)
+
+
+def test_order_of_rows_does_not_change_the_plan():
+    rows = _rows()
+    assert curation_plan.plan(rows, _all(rows), _spec()) == curation_plan.plan(
+        rows[::-1], _all(rows), _spec()
+    )
+
+
+def test_salt_changes_which_groups_are_held_out():
+    rows = _rows()
+    held_out = set()
+    for salt in "abcdef":
+        plan = curation_plan.plan(rows, _all(rows), _spec(split={"salt": salt}))
+        held_out.add(
+            frozenset(p.row["episode_id"] for p in plan.placements if p.split == "val")
+        )
+    assert len(held_out) > 1
+
+
+def test_shards_are_even_and_positions_run_through_them():
+    rows = _rows()
+    plan = curation_plan.plan(rows, _all(rows), _spec())
+    train = [p for p in plan.placements if p.split == "train"]
+    sizes = collections.Counter(p.shard for p in train)
+    assert sorted(sizes) == [0, 1, 2, 3]
+    assert max(sizes.values()) - min(sizes.values()) <= 1
+    assert [p.position for p in train] == list(range(len(train)))
+    assert [p.shard for p in train] == sorted(p.shard for p in train)
+
+
+def test_more_shards_than_episodes_leave_no_shard_empty():
+    rows = _rows()[:6]
+    spec = _spec(split={"val_groups": 1}, shards={"train": 50, "val": 50})
+    plan = curation_plan.plan(rows, _all(rows), spec)
+    used = {(p.split, p.shard) for p in plan.placements}
+    assert len(used) == len(rows)
+
+
+def test_every_row_not_taken_has_a_reason():
+    rows = _rows()
+    selected = _all(rows[:30])
+    plan = curation_plan.plan(rows, selected, _spec())
+    placed = {p.row["episode_id"] for p in plan.placements}
+    assert placed == selected
+    assert dict(plan.drops) == {
+        row["episode_id"]: "predicate_false" for row in rows[30:]
+    }
+
+
+def test_nothing_selected_is_refused():
+    with pytest.raises(CurationSpecError, match="got none of 60"):
+        curation_plan.plan(_rows(), set(), _spec())
+
+
+def test_fewer_groups_than_val_groups_is_refused():
+    rows = _rows()[:10]
+    with pytest.raises(CurationSpecError, match="val_groups 2, got 2"):
+        curation_plan.plan(rows, _all(rows), _spec())
+
+
+def test_episodes_of_two_shapes_are_refused():
+    rows = [*_rows(), index_rows.row(99, state_size=39)]
+    with pytest.raises(CurationSpecError, match="one shape"):
+        curation_plan.plan(rows, _all(rows), _spec())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": "Reach!"},
+        {"version": "1.0"},
+        {"split": {"by": []}},
+        {"split": {"by": ["task"]}},
+        {"split": {"by": ["robot_hash", "date", "task"]}},
+        {"shards": {"train": 100_001, "val": 1}},
+    ],
+)
+def test_a_spec_that_makes_no_dataset_is_refused(changes):
+    with pytest.raises(CurationSpecError, match=r"spec\.json"):
+        _spec(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"where": ""},
+        {"wher": "true"},
+        {"split": {"val_groups": -1}},
+        {"split": {"val_groups": "1"}},
+        {"shards": {"train": 0, "val": 1}},
+    ],
+)
+def test_a_malformed_spec_is_refused(changes):
+    with pytest.raises(MalformedError, match=r"spec\.json"):
+        _spec(**changes)

@@ -1,0 +1,99 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from cloud.curate import version_place
+from cloud.dataset import version
+from cloud.errors import DatasetExistsError
+
+_BUILDER = """
+    import os, sys, signal
+    sys.path[:] = {path!r}
+    from cloud.curate import version_place as output_folder
+    with output_folder.build_folder({uri!r}) as folder:
+        (folder / "half-written").write_text("x")
+        print(folder, flush=True)
+        signal.pause()
+"""
+
+
+def _build(uri, content):
+    with version_place.build_folder(uri) as folder:
+        version = folder / "dataset"
+        (version / "train").mkdir(parents=True)
+        (version / "train" / "shard").write_text(content)
+        (version / "manifest.json").write_text(content)
+        version_place.move(version, uri)
+
+
+def _start_builder(uri):
+    code = textwrap.dedent(_BUILDER.format(path=sys.path, uri=uri))
+    builder = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    )
+    assert builder.stdout is not None
+    return builder, builder.stdout.readline().strip()
+
+
+def _names(folder):
+    return sorted(os.listdir(folder))  # noqa: PTH208  (hidden names count too)
+
+
+def test_a_version_appears_whole_and_leaves_nothing_beside_it(tmp_path):
+    place = tmp_path / "reach" / "v1.0.0"
+    _build(place.as_uri(), "first")
+    assert (place / "train" / "shard").read_text() == "first"
+    assert _names(place) == ["manifest.json", "train"]
+    assert _names(tmp_path / "reach") == ["v1.0.0"]
+    assert (place / "manifest.json").read_bytes() == b"first"
+
+
+def test_an_empty_folder_is_no_version(tmp_path):
+    place = tmp_path / "v1.0.0"
+    place.mkdir()
+    assert version.existing_manifest(place.as_uri()) is None
+    _build(place.as_uri(), "first")
+    assert (place / "manifest.json").read_bytes() == b"first"
+
+
+def test_a_standing_version_is_not_replaced(tmp_path):
+    place = tmp_path / "v1.0.0"
+    _build(place.as_uri(), "first")
+    with pytest.raises(DatasetExistsError, match="never changes"):
+        _build(place.as_uri(), "second")
+    assert (place / "train" / "shard").read_text() == "first"
+    assert _names(tmp_path) == ["v1.0.0"]
+
+
+def test_a_failed_build_leaves_nothing(tmp_path):
+    place = tmp_path / "v1.0.0"
+    with pytest.raises(KeyError), version_place.build_folder(place.as_uri()) as folder:
+        (folder / "half-written").write_text("x")
+        raise KeyError
+    assert _names(tmp_path) == []
+
+
+def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path):
+    place = tmp_path / "v1.0.0"
+    builder, folder = _start_builder(place.as_uri())
+    builder.send_signal(signal.SIGKILL)
+    builder.wait()
+    assert _names(tmp_path) == [os.path.basename(folder)]  # noqa: PTH119
+    _build(place.as_uri(), "second try")
+    assert _names(tmp_path) == ["v1.0.0"]
+
+
+def test_a_build_that_still_runs_keeps_its_folder(tmp_path):
+    place = tmp_path / "v1.0.0"
+    builder, folder = _start_builder(place.as_uri())
+    try:
+        _build(place.as_uri(), "faster")
+        assert _names(folder) == ["half-written"]
+    finally:
+        builder.kill()
+        builder.wait()
+    assert (place / "manifest.json").read_text() == "faster"

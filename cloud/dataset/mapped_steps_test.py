@@ -1,0 +1,253 @@
+"""A cache is whole or absent, and is written anew when anything about it changed."""
+
+import dataclasses
+import multiprocessing
+import os
+import resource
+
+import numpy as np
+import pytest
+
+from base.errors import DiskError
+from cloud.dataset import mapped_steps, step_stream, training_data
+from cloud.dataset.mapped_steps import CacheSource
+from cloud.errors import DatasetError, DiskSpaceError
+from cloud.testing import training_episodes
+from model import config
+from rlds import testing
+from rlds.errors import MalformedEpisodeError
+from rlds.spec import EpisodeSpec
+
+EPISODES = training_episodes.episodes(12)
+SOURCE = CacheSource("d" * 64, "train", training_episodes.TASKS, 4, 2, 117)
+
+
+class Once:
+    """Episodes that count how often they are read."""
+
+    def __init__(self, episodes=EPISODES):
+        self.episodes = episodes
+        self.passes = 0
+
+    def __iter__(self):
+        self.passes += 1
+        return iter(self.episodes)
+
+
+def open_steps(folder, source, episodes):
+    return mapped_steps.open_data(folder, source, episodes).steps
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir() if p.suffix != ".lock")
+
+
+def assert_equal(one, other):
+    for name, mine, its in zip(one._fields, one, other, strict=True):
+        assert (mine is None) == (its is None), name
+        if mine is not None:
+            np.testing.assert_array_equal(mine, its, err_msg=name)
+
+
+@pytest.fixture
+def joined():
+    return step_stream.join(EPISODES, training_episodes.TASKS, 4, 2)
+
+
+def test_cache_holds_what_joining_gives_and_is_written_once(tmp_path, joined):
+    episodes = Once()
+    for _ in range(3):
+        assert_equal(open_steps(tmp_path, SOURCE, episodes), joined)
+    assert episodes.passes == 1
+    assert names(tmp_path) == [SOURCE.key]
+
+
+def test_derived_columns_do_not_depend_on_how_many_steps_are_taken_at_once(
+    tmp_path, joined, monkeypatch
+):
+    monkeypatch.setattr(mapped_steps, "_DERIVED_AT_ONCE", 10)
+    assert_equal(open_steps(tmp_path, SOURCE, EPISODES), joined)
+
+
+def test_mapped_columns_cannot_be_written(tmp_path):
+    stream = open_steps(tmp_path, SOURCE, EPISODES)
+    with pytest.raises(ValueError, match="read-only"):
+        stream.states[0] = 0
+
+
+def test_sound_is_cached_too_and_images_are_left_out_unless_asked_for(tmp_path):
+    spec = EpisodeSpec(3, 2, image=True, audio_size=5)
+    made = [testing.episode(spec, 7, k) for k in range(3)]
+    source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 21)
+    stream = open_steps(tmp_path, source, made)
+    assert_equal(stream, step_stream.join(made, ("reach-v3",), 3, 2))
+    assert stream.audio_mel.shape == (21, 5) and stream.images is None
+
+
+def test_statistics_are_kept_to_the_bit_and_found_without_the_steps(tmp_path):
+    """The rows become zeros of the same size and time, so reading them would tell."""
+    spec = EpisodeSpec(3, 2, audio_size=5)
+    made = [testing.episode(spec, 7, k) for k in range(3)]
+    source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 21)
+    mapped_steps.open_data(tmp_path, source, made)
+    rows = tmp_path / source.key / "rows"
+    found = rows.stat()
+    rows.chmod(0o644)
+    rows.write_bytes(bytes(found.st_size))
+    os.utime(rows, ns=(found.st_atime_ns, found.st_mtime_ns))
+    mapped = mapped_steps.open_data(tmp_path, source, ())
+    assert not mapped.steps.states.any()
+    joined = training_data.of_episodes(made, ("reach-v3",))
+    for name, value in dataclasses.asdict(joined.statistics).items():
+        np.testing.assert_array_equal(getattr(mapped.statistics, name), value, name)
+        assert getattr(mapped.statistics, name).dtype == np.float32
+    assert mapped.identity == source.key and mapped.tasks == joined.tasks
+
+
+def test_frames_are_cached_in_the_size_that_the_model_reads(tmp_path):
+    camera = dataclasses.replace(config.tiny(3, 2, 1), image_height=16, image_width=32)
+    made = [testing.episode(EpisodeSpec(3, 2, image=True), 7)]
+    source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 7, camera)
+    stream = open_steps(tmp_path, source, made)
+    assert_equal(stream, step_stream.join(made, ("reach-v3",), 3, 2, camera=camera))
+    assert stream.images.shape == (7, 16, 32, 3)
+    smaller = dataclasses.replace(camera, image_width=16)
+    other = dataclasses.replace(source, camera=smaller)
+    assert other.key != source.key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"manifest_digest": "f" * 64},
+        {"split": "val"},
+        {"tasks": ("left", "right", "up")},
+    ],
+)
+def test_other_data_are_another_cache(tmp_path, change):
+    open_steps(tmp_path, SOURCE, EPISODES)
+    other, episodes = dataclasses.replace(SOURCE, **change), Once()
+    open_steps(tmp_path, other, episodes)
+    assert episodes.passes == 1
+    assert len(names(tmp_path)) == 2
+
+
+def cut(path):
+    path.chmod(0o644)
+    with path.open("r+b") as stream:
+        stream.truncate(path.stat().st_size - 1)
+
+
+def overwrite(path):
+    """One byte changes, the size does not."""
+    path.chmod(0o644)
+    with path.open("r+b") as stream:
+        first = stream.read(1)
+        stream.seek(0)
+        stream.write(bytes([first[0] ^ 1]))
+
+
+def remove(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("change", [cut, overwrite, remove])
+@pytest.mark.parametrize("name", ["rows", "cache.json"])
+def test_a_torn_or_changed_cache_is_written_anew(tmp_path, joined, change, name):
+    open_steps(tmp_path, SOURCE, EPISODES)
+    change(tmp_path / SOURCE.key / name)
+    episodes = Once()
+    assert_equal(open_steps(tmp_path, SOURCE, episodes), joined)
+    assert episodes.passes == 1
+    assert names(tmp_path) == [SOURCE.key]
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path, joined):
+    (tmp_path / f".tmp-{SOURCE.key}-0badcafe").mkdir()
+    (tmp_path / f".tmp-{SOURCE.key}-0badcafe" / "rows").write_bytes(bytes(100))
+    assert_equal(open_steps(tmp_path, SOURCE, EPISODES), joined)
+    assert names(tmp_path) == [SOURCE.key]
+
+
+def test_full_disk_is_one_clear_error_and_nothing_half_written_stays(tmp_path, joined):
+    """No file may grow beyond 1,000 bytes: the system refuses in mid-write."""
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, kept[1]))
+    try:
+        with pytest.raises(DiskSpaceError, match="got File too large with") as caught:
+            open_steps(tmp_path, SOURCE, EPISODES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+    assert names(tmp_path) == []
+    assert_equal(open_steps(tmp_path, SOURCE, EPISODES), joined)
+
+
+def test_more_steps_than_the_disk_has_room_for_are_refused_at_the_first_episode(
+    tmp_path,
+):
+    huge, seen = dataclasses.replace(SOURCE, num_steps=10**15), []
+
+    def episodes():
+        for episode in EPISODES:
+            seen.append(episode)
+            yield episode
+
+    with pytest.raises(DiskSpaceError, match="MB of free disk for the steps"):
+        open_steps(tmp_path, huge, episodes())
+    assert len(seen) == 1
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DiskError, match="file"):
+        open_steps(tmp_path / "file", SOURCE, EPISODES)
+
+
+@pytest.mark.parametrize("count", [116, 118])
+def test_another_number_of_steps_is_refused_and_nothing_stays(tmp_path, count):
+    source = dataclasses.replace(SOURCE, num_steps=count)
+    with pytest.raises(DatasetError, match=f"expected {count} steps in all, got 117"):
+        open_steps(tmp_path, source, EPISODES)
+    assert names(tmp_path) == []
+
+
+def test_episodes_of_other_shape_are_refused_by_name_and_nothing_stays(tmp_path):
+    other = testing.episode(EpisodeSpec(5, 2), 7, task="left")
+    with pytest.raises(DatasetError, match=r"shape \(7, 4\), got \(7, 5\)"):
+        open_steps(tmp_path, SOURCE, [*EPISODES, other])
+    sound = testing.episode(EpisodeSpec(4, 2, audio_size=3), 7, task="left")
+    with pytest.raises(DatasetError, match="others in audio_mel"):
+        open_steps(tmp_path, SOURCE, [*EPISODES, sound])
+    assert names(tmp_path) == []
+
+
+def test_a_malformed_episode_in_the_middle_leaves_nothing(tmp_path):
+    def episodes():
+        yield EPISODES[0]
+        raise MalformedEpisodeError("episode", "finite numbers", "NaN")
+
+    with pytest.raises(MalformedEpisodeError):
+        open_steps(tmp_path, SOURCE, episodes())
+    assert names(tmp_path) == []
+
+
+def _open(folder, results):
+    episodes = Once()
+    stream = open_steps(folder, SOURCE, episodes)
+    results.put((os.getpid(), episodes.passes, float(stream.states.sum())))
+
+
+def test_processes_that_open_one_cache_at_once_write_it_once(tmp_path, joined):
+    spawn = multiprocessing.get_context("spawn")
+    results = spawn.Queue()
+    workers = [spawn.Process(target=_open, args=(tmp_path, results)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    found = [results.get(timeout=120) for _ in workers]
+    for worker in workers:
+        worker.join(timeout=60)
+        assert worker.exitcode == 0
+    assert sorted(passes for _, passes, _ in found) == [0, 1]
+    assert {total for _, _, total in found} == {float(joined.states.sum())}

@@ -1,0 +1,222 @@
+"""One long stream of steps, made of all episodes, from which windows are cut.
+
+Data that do not fit together are refused here, before any time is spent: another
+robot's sizes, unknown tasks, too few steps, a sense that the steps lack. That numbers
+are finite is checked by `Episode` itself.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from cloud.errors import DatasetError
+from model import jpeg_frames, losses, senses
+from model.config import WaveCoreConfig
+from rlds.episode import Episode
+
+_SHORTEST_STEPS = 2
+"""One step to learn from, and what followed it."""
+
+
+class StepStream(NamedTuple):
+    """All steps of all episodes, one after the other.
+
+    Attributes:
+        states: f32 [s n], observation states.
+        actions: f32 [s a], the action to imitate (`proposed_action`).
+        tasks: i32 [s], index of the step's task.
+        starts: bool [s], True at the first step of an episode.
+        action_weight: f32 [s], of mean one. Each task weighs the same in sum,
+            whatever the length of its episodes.
+        next_weight: f32 [s], 1 where the following step is of the same episode.
+        reward: f32 [s], reward of the action.
+        discount: f32 [s], 0 to 1, how much of what follows counts.
+        values: f32 [s], targets of the value head (`losses.returns`).
+        images: u8 [s h w 3], camera frames, None unless they were asked for.
+        audio_mel: f32 [s m], log-mel features, None where the robot has no sound.
+    """
+
+    states: np.ndarray
+    actions: np.ndarray
+    tasks: np.ndarray
+    starts: np.ndarray
+    action_weight: np.ndarray
+    next_weight: np.ndarray
+    reward: np.ndarray
+    discount: np.ndarray
+    values: np.ndarray
+    images: np.ndarray | None = None
+    audio_mel: np.ndarray | None = None
+
+
+def join(
+    episodes: Sequence[Episode],
+    tasks: Sequence[str],
+    state_size: int,
+    action_size: int,
+    camera: WaveCoreConfig | None = None,
+) -> StepStream:
+    """Joins episodes into a stream, in the order given.
+
+    Args:
+        episodes: of one robot.
+        tasks: every task of the episodes; `StepStream.tasks` counts in their order.
+        state_size: n.
+        action_size: a.
+        camera: the model that images are decoded for; None leaves them out.
+
+    Raises:
+        DatasetError: no or too few steps; an episode of other sizes, of a task that
+            is not in `tasks`, or without the images that were asked for.
+        FrameError: an image does not decode.
+    """
+    parts = [
+        columns(episode, tasks, state_size, action_size, camera) for episode in episodes
+    ]
+    count = sum(len(part.starts) for part in parts)
+    if count < _SHORTEST_STEPS:
+        raise DatasetError(
+            "training data",
+            f"at least {_SHORTEST_STEPS} steps in all",
+            f"{count} in {len(episodes)} episodes",
+            "record more",
+        )
+    stream = StepStream(*(_joined(column) for column in zip(*parts, strict=True)))
+    shares = task_shares(np.bincount(stream.tasks, minlength=len(tasks)))
+    return stream._replace(
+        action_weight=shares[stream.tasks],
+        values=losses.returns(stream.reward, stream.discount, stream.starts),
+    )
+
+
+def columns(
+    episode: Episode,
+    tasks: Sequence[str],
+    state_size: int,
+    action_size: int,
+    camera: WaveCoreConfig | None = None,
+) -> StepStream:
+    """The stream of one episode, with what follows from all of them not yet in it.
+
+    `action_weight` is 1 and `values` is 0 everywhere.
+
+    Raises:
+        DatasetError, FrameError: as `join`.
+    """
+    _check(episode, tasks, state_size, action_size)
+    steps = episode.steps
+    length = episode.num_steps
+    index = np.arange(length)
+    return StepStream(
+        states=np.asarray(steps["observation/state"], np.float32),
+        actions=np.asarray(steps["proposed_action"], np.float32),
+        tasks=np.full(length, tasks.index(episode.metadata.task), np.int32),
+        starts=index == 0,
+        action_weight=np.ones(length, np.float32),
+        next_weight=(index < length - 1).astype(np.float32),
+        reward=np.asarray(steps["reward"], np.float32),
+        discount=np.asarray(steps["discount"], np.float32),
+        values=np.zeros(length, np.float32),
+        images=None if camera is None else _frames(episode, camera),
+        audio_mel=steps.get("observation/audio_mel"),
+    )
+
+
+def pieces(stream: StepStream, at_once: int) -> Iterator[StepStream]:
+    """A stream in pieces [t+1 ...] of at most `at_once` steps t, in order.
+
+    Each begins with the last step of the one before, which was only a next state there.
+    """
+    last = len(stream.starts) - 1
+    for begin in range(0, last, at_once):
+        end = min(begin + at_once, last) + 1
+        yield StepStream(*(None if c is None else c[begin:end] for c in stream))
+
+
+def task_shares(step_counts: np.ndarray) -> np.ndarray:
+    """Weight f32 [k] of a step of each task, for tasks of so many steps [k].
+
+    Each task that has steps weighs the same in sum, and the mean over steps is one.
+    """
+    return (
+        step_counts.sum() / np.maximum(step_counts, 1) / np.count_nonzero(step_counts)
+    ).astype(np.float32)
+
+
+def _joined(column: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    present = [part for part in column if part is not None]
+    if len(present) not in (0, len(column)):
+        raise DatasetError(
+            "training data",
+            "sound in all episodes or in none",
+            f"it in {len(present)} of {len(column)}",
+            "train on episodes of one robot at a time",
+        )
+    return np.concatenate(present) if present else None
+
+
+def _frames(episode: Episode, camera: WaveCoreConfig) -> np.ndarray:
+    name = f"episode {episode.metadata.episode_id}"
+    if not episode.spec.image:
+        raise DatasetError(
+            name,
+            "camera images for a model with a camera",
+            "none",
+            "train a model without one, or on other episodes",
+        )
+    return jpeg_frames.decode(episode.steps["observation/image"], camera, name)
+
+
+def _check(
+    episode: Episode, tasks: Sequence[str], state_size: int, action_size: int
+) -> None:
+    name = f"episode {episode.metadata.episode_id}"
+    if episode.metadata.task not in tasks:
+        raise DatasetError(
+            name,
+            f"a task of {', '.join(tasks)}",
+            f"{episode.metadata.task!r}",
+            "name every task of the dataset",
+        )
+    length = len(episode.steps["is_first"])
+    for key, size in (
+        ("observation/state", state_size),
+        ("proposed_action", action_size),
+    ):
+        value = np.asarray(episode.steps[key])
+        if value.shape != (length, size):
+            raise DatasetError(
+                name,
+                f"{key} of shape {(length, size)}",
+                value.shape,
+                "train on episodes of one robot at a time",
+            )
+
+
+_COLUMNS = {"image": "images", "audio_mel": "audio_mel"}
+
+
+def select_senses(steps: StepStream, config: WaveCoreConfig) -> Mapping[str, jax.Array]:
+    """The columns that a model of this configuration reads, by sense.
+
+    Shapes: as `senses.shapes` says, behind the axes that `steps.starts` has.
+
+    Raises:
+        DatasetError: the model has a sense that the steps have nothing of, or of
+            another size.
+    """
+    shapes = senses.shapes(config)
+    found = {name: getattr(steps, _COLUMNS[name]) for name in shapes}
+    for name, shape in shapes.items():
+        column = found[name]
+        got = None if column is None else column.shape[steps.starts.ndim :]
+        if got != shape:
+            raise DatasetError(
+                "training data",
+                f"{name} of shape {list(shape)}, which the model perceives",
+                "none" if got is None else list(got),
+                "train on episodes that have it, or a model without this sense",
+            )
+    return found

@@ -1,0 +1,107 @@
+"""Episodes follow each other in one stream, with borders and fair weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cloud.dataset import step_stream
+from cloud.errors import DatasetError
+from cloud.testing import training_episodes
+from model import config, losses
+from rlds import testing
+from rlds.spec import EpisodeSpec
+
+TASKS = training_episodes.TASKS
+CAMERA = dataclasses.replace(config.tiny(4, 2, 2), image_height=16, image_width=32)
+
+
+def join(episodes, tasks=TASKS, state_size=4, action_size=2, camera=None):
+    return step_stream.join(episodes, tasks, state_size, action_size, camera=camera)
+
+
+def test_borders_are_marked_and_no_next_state_crosses_them():
+    stream = join([training_episodes.episode(0, 5), training_episodes.episode(1, 7)])
+    assert np.flatnonzero(stream.starts).tolist() == [0, 5]
+    assert np.flatnonzero(stream.next_weight == 0).tolist() == [4, 11]
+    assert stream.tasks.tolist() == [0] * 5 + [1] * 7
+
+
+def test_tasks_weigh_the_same_whatever_the_length_of_their_episodes():
+    stream = join([training_episodes.episode(0, 5), training_episodes.episode(1, 20)])
+    total = np.bincount(stream.tasks, stream.action_weight)
+    np.testing.assert_allclose(total, total.mean(), rtol=1e-5)
+    np.testing.assert_allclose(stream.action_weight.mean(), 1, rtol=1e-5)
+
+
+def test_task_without_an_episode_takes_no_weight():
+    stream = join([training_episodes.episode(0, 5)])
+    np.testing.assert_allclose(stream.action_weight, 1)
+
+
+def test_the_operators_clean_proposal_is_what_is_imitated():
+    one = training_episodes.episode(0)
+    np.testing.assert_array_equal(join([one]).actions, one.steps["proposed_action"])
+
+
+def test_reward_discount_and_targets_of_value_stand_beside_the_steps():
+    made = [training_episodes.episode(0, 5), training_episodes.episode(1, 7)]
+    stream = join(made)
+    for name in ("reward", "discount"):
+        told = np.concatenate([e.steps[name] for e in made])
+        np.testing.assert_array_equal(getattr(stream, name), told)
+    expected = losses.returns(stream.reward, stream.discount, stream.starts)
+    np.testing.assert_array_equal(stream.values, expected)
+
+
+def test_senses_are_absent_unless_there_and_images_unless_asked_for():
+    stream = join([training_episodes.episode(0)])
+    assert stream.images is None and stream.audio_mel is None
+    spec = EpisodeSpec(4, 2, image=True, audio_size=3)
+    sensed = testing.episode(spec, 6, task="left")
+    stream = join([sensed])
+    assert stream.images is None
+    np.testing.assert_array_equal(
+        stream.audio_mel, sensed.steps["observation/audio_mel"]
+    )
+
+
+def test_images_are_decoded_to_the_size_the_model_reads():
+    spec = EpisodeSpec(4, 2, image=True)
+    stream = join([testing.episode(spec, 6, task="left")], camera=CAMERA)
+    assert stream.images.shape == (6, CAMERA.image_height, CAMERA.image_width, 3)
+    assert stream.images.dtype == np.uint8
+
+
+def test_a_camera_without_images_and_sound_in_some_episodes_are_refused():
+    with pytest.raises(DatasetError, match="expected camera images"):
+        join([training_episodes.episode(0)], camera=CAMERA)
+    sound = testing.episode(EpisodeSpec(4, 2, audio_size=3), 6, task="left")
+    with pytest.raises(DatasetError, match="got it in 1 of 2"):
+        join([training_episodes.episode(0), sound])
+
+
+def test_episode_of_another_robot_is_refused_by_name_and_shape():
+    episode = training_episodes.episode(3)
+    name = episode.metadata.episode_id
+    with pytest.raises(DatasetError, match=rf"{name}.*\(12, 5\), got \(12, 4\)"):
+        join([episode], state_size=5)
+
+
+def test_episode_of_an_unknown_task_is_refused_with_the_known_ones():
+    with pytest.raises(DatasetError, match="expected a task of left, got 'right'"):
+        join([training_episodes.episode(1)], tasks=("left",))
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 16, 100])
+def test_pieces_follow_each_other_and_share_their_border(at_once):
+    stream = join(training_episodes.episodes(2))
+    assert len(stream.starts) == 17
+    pieces = list(step_stream.pieces(stream, at_once))
+    lengths = [len(piece.starts) - 1 for piece in pieces]
+    assert sum(lengths) == 16 and max(lengths) == min(at_once, 16)
+    for name, column in zip(stream._fields, stream, strict=True):
+        if column is not None:
+            parts = [getattr(piece, name) for piece in pieces]
+            joined = np.concatenate([parts[0][:1], *(part[1:] for part in parts)])
+            np.testing.assert_array_equal(joined, column, err_msg=name)

@@ -1,0 +1,80 @@
+"""What training needs of a split: steps, normalisation statistics, and a digest.
+
+The digest identifies the other two. For episodes in memory all three are computed at
+once. For steps mapped from a file they were computed when the file was written
+(`cloud.dataset.mapped_steps`), so that a resumed run reads none of the steps before
+its first batch.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from cloud.dataset import step_stream
+from cloud.dataset.step_stream import StepStream
+from model import normalisation
+from model.config import WaveCoreConfig
+from model.normalisation import Statistics
+from rlds.episode import Episode
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """Episodes as a stream of steps, in memory or mapped from a file.
+
+    Attributes:
+        steps: all steps, one after the other.
+        tasks: the tasks that `steps.tasks` counts.
+        statistics: scales of the states and, where there is sound, of the sound.
+        identity: digest of what decides the steps, the dataset's for mapped ones.
+    """
+
+    steps: StepStream
+    tasks: tuple[str, ...]
+    statistics: Statistics
+    identity: str
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Numbers in a state, numbers in an action, and tasks."""
+        return self.steps.states.shape[1], self.steps.actions.shape[1], len(self.tasks)
+
+
+def of_episodes(
+    episodes: Sequence[Episode],
+    tasks: Sequence[str],
+    camera: WaveCoreConfig | None = None,
+) -> TrainingData:
+    """Joins episodes in memory and measures them.
+
+    Args:
+        episodes: of one robot.
+        tasks: every task of the episodes, in the order the model tells them apart.
+        camera: the model that images are decoded for; None leaves them out.
+
+    Raises:
+        DatasetError, FrameError: as `step_stream.join`.
+    """
+    first = episodes[0].spec if episodes else None
+    sizes = (first.state_size, first.action_size) if first else (1, 1)
+    steps = step_stream.join(episodes, tasks, *sizes, camera=camera)
+    measurement = normalisation.Measurement()
+    borders = np.flatnonzero(steps.starts)[1:]
+    for states in np.split(steps.states, borders):
+        measurement.add(states)
+    if steps.audio_mel is not None:
+        for sound in np.split(steps.audio_mel, borders):
+            measurement.add_sound(sound)
+    return TrainingData(
+        steps, tuple(tasks), measurement.statistics(), _digest(steps, tasks)
+    )
+
+
+def _digest(steps: StepStream, tasks: Sequence[str]) -> str:
+    digest = hashlib.sha256(repr(tuple(tasks)).encode())
+    for column in jax.tree.leaves(steps):
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()

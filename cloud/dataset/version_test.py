@@ -1,0 +1,131 @@
+import io
+import json
+
+import pytest
+import rich.console
+
+from base.store.store import LocalStore
+from cloud.curate import curation
+from cloud.dataset import version as dataset
+from cloud.errors import DatasetError
+from cloud.index import build
+from cloud.ingest import judge
+from cloud.testing.raw_robot import RawRobot, enrol
+from rlds import reader
+from rlds.errors import ManifestError, ShardMismatchError
+
+_ROBOTS = tuple(RawRobot(number) for number in range(3))
+_SPEC = {
+    "dataset": "bench",
+    "version": "1.0.0",
+    "where": "true",
+    "split": {"by": ["robot_hash"], "val_groups": 1, "salt": "s"},
+    "shards": {"train": 2, "val": 1},
+}
+
+
+@pytest.fixture
+def version(tmp_path):
+    """A curated version, and the recorded episodes by id."""
+    console = rich.console.Console(file=io.StringIO())
+    (tmp_path / "raw").mkdir()
+    raw = LocalStore(tmp_path / "raw")
+    recorded = {}
+    for robot in _ROBOTS:
+        for number in range(3):
+            one = robot.record(number)
+            robot.upload(raw, one)
+            recorded[one.sidecar.episode_id] = one.episode
+    judge.ingest(raw, enrol(*_ROBOTS), 1 << 20, 1, console)
+    build.build(raw.uri, (tmp_path / "index").as_uri())
+    (tmp_path / "spec.json").write_text(json.dumps(_SPEC))
+    place = tmp_path / "bench" / "v1.0.0"
+    curation.curate(
+        raw_uri=raw.uri,
+        index_uri=(tmp_path / "index").as_uri(),
+        spec_file=tmp_path / "spec.json",
+        output_uri=place.as_uri(),
+        code_commit="c0ffee",
+        created_at="2026-02-01T00:00:00Z",
+        workers=1,
+        console=console,
+    )
+    return place, recorded
+
+
+def test_both_splits_return_what_the_robots_recorded(version):
+    place, recorded = version
+    found = {}
+    for split, count in (("train", 6), ("val", 3)):
+        loaded = dataset.load(place, split)
+        assert len(loaded.episodes) == count
+        assert loaded.split == split
+        assert loaded.manifest.dataset == "bench"
+        for episode in loaded.episodes:
+            found[episode.metadata.episode_id] = episode
+    assert found == {
+        episode_id: reader.read_episode_bytes(raw)
+        for episode_id, raw in recorded.items()
+    }
+
+
+def test_a_folder_and_its_uri_are_the_same_dataset(version):
+    place, _ = version
+    by_folder = dataset.load(str(place), "train")
+    by_uri = dataset.load(place.as_uri() + "/", "train")
+    assert by_folder == by_uri
+    assert len(by_folder.manifest_digest) == 64
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw[:-1],
+        lambda raw: raw + b"\0",
+        lambda raw: raw[:100] + bytes([raw[100] ^ 1]) + raw[101:],
+        lambda raw: b"",
+        lambda raw: bytes(len(raw)),
+    ],
+)
+def test_a_changed_shard_is_refused_and_named(version, change):
+    place, _ = version
+    shard = place / "train" / "shard-00001.tfrecord"
+    shard.write_bytes(change(shard.read_bytes()))
+    with pytest.raises(ShardMismatchError, match=r"train/shard-00001") as caught:
+        dataset.load(place, "train")
+    assert "\n" not in str(caught.value)
+    assert len(dataset.load(place, "val").episodes) == 3
+
+
+def test_swapped_shards_are_refused(version):
+    place, _ = version
+    one = place / "train" / "shard-00000.tfrecord"
+    other = place / "train" / "shard-00001.tfrecord"
+    raw = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(raw)
+    with pytest.raises(ShardMismatchError):
+        dataset.load(place, "train")
+
+
+def test_a_missing_shard_is_refused(version):
+    place, _ = version
+    (place / "val" / "shard-00000.tfrecord").unlink()
+    with pytest.raises(ShardMismatchError, match="no file"):
+        dataset.load(place, "val")
+
+
+def test_a_missing_dataset_and_a_missing_split_are_named(version, tmp_path):
+    place, _ = version
+    with pytest.raises(DatasetError, match="got no manifest"):
+        dataset.load(tmp_path / "nothing", "train")
+    with pytest.raises(DatasetError, match="'test', got"):
+        dataset.load(place, "test")
+
+
+def test_a_manifest_that_is_none_is_refused(version):
+    place, _ = version
+    manifest = place / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+    with pytest.raises(ManifestError):
+        dataset.load(place, "train")

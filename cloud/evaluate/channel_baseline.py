@@ -1,0 +1,114 @@
+"""The package now on the channel, which a candidate is compared with.
+
+Its own evaluation is used when it was made on the same trials and its blessing names
+that very report; otherwise the package is taken from the store and evaluated again,
+so that a comparison is never made across different seeds, tasks or data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from base.errors import ContinuonError
+from base.store.store import Store
+from cloud.evaluate import report as evaluation_report
+from cloud.evaluate.bless import Baseline
+from cloud.evaluate.report import EvaluationReport
+from release import package, publish, verify
+from release.channel import PackageEntry
+from release.trusted_keys import TrustedKeys
+from release.verify import VerifiedPackage
+
+REPORT_LIMIT_BYTES = 16 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelState:
+    """What a channel carries before a run publishes to it."""
+
+    release_counter: int
+    """Zero before the first release."""
+    entry: PackageEntry | None
+    """The package for the target; None when the channel has none."""
+
+
+def read_channel(
+    store: Store, name: str, target: str, trusted: TrustedKeys
+) -> ChannelState:
+    """Reads a channel that this store's keys signed.
+
+    Raises:
+        ReleaseError: the channel's bytes are not trusted or cannot be read.
+    """
+    current = publish.current_channel(store, name, trusted)
+    if current is None:
+        return ChannelState(0, None)
+    return ChannelState(current.release_counter, current.record.package.get(target))
+
+
+def fetch(
+    store: Store, entry: PackageEntry, trusted: TrustedKeys, now: datetime, into: Path
+) -> VerifiedPackage:
+    """Takes a channel's package from the store into the new folder `into`.
+
+    Raises:
+        ReleaseError: it is missing, changed, or not trusted.
+    """
+    tar = store.get(entry.path, entry.size_bytes)
+    package.unpack_tar(tar, into, entry.size_bytes, entry.path)
+    return verify.verified_package(into, trusted, now, None, entry.digest)
+
+
+def recorded_report(
+    store: Store, family: str, fetched: VerifiedPackage
+) -> EvaluationReport | None:
+    """The report that the package was blessed by; None when it is not to be had.
+
+    Raises:
+        EvaluationReportError: the report whose digest the blessing names does not
+            parse.
+    """
+    path = f"{family}/{fetched.provenance.run_id}/evaluation.json"
+    try:
+        raw = store.get(path, REPORT_LIMIT_BYTES)
+    except ContinuonError:
+        return None
+    report = evaluation_report.parse(raw, path)
+    named = fetched.blessing.report_digest
+    same = report.digest == named and report.package_digest == fetched.digest
+    return report if same else None
+
+
+def baseline(
+    state: ChannelState,
+    fetch_package: Callable[[PackageEntry], VerifiedPackage],
+    find_report: Callable[[VerifiedPackage], EvaluationReport | None],
+    evaluate: Callable[[VerifiedPackage], EvaluationReport],
+    same_trials: Callable[[EvaluationReport], bool],
+) -> Baseline | None:
+    """Finds or makes the evaluation of the package now on the channel.
+
+    A package that cannot be fetched or evaluated is a baseline without a report,
+    which leaves the candidate undecided: it is never taken for no baseline.
+
+    Args:
+        state: the channel before this run.
+        fetch_package: takes the channel's package from the store.
+        find_report: gives the report it was blessed by, or None.
+        evaluate: evaluates it on this run's trials.
+        same_trials: whether a report comes from this run's trials.
+    """
+    if state.entry is None:
+        return None
+    digest = state.entry.digest
+    try:
+        fetched = fetch_package(state.entry)
+        report = find_report(fetched)
+        if report is None or not same_trials(report):
+            report = evaluate(fetched)
+    except ContinuonError as e:
+        return Baseline(digest, None, str(e))
+    return Baseline(digest, report)

@@ -1,0 +1,62 @@
+"""Tests of the expert's success: used only for the trials it was measured on."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from cloud.errors import RolloutSummaryError
+from cloud.evaluate import expert_baseline
+from cloud.evaluate.report import TaskResult
+from cloud.evaluate.rollouts import Rollouts, Trials
+from cloud.evaluate.success_rate import SuccessRate
+
+TRIALS = Trials("metaworld", ("push-v3", "reach-v3"), 50, 10000, 500)
+ROLLOUTS = Rollouts(
+    package_digest=None,
+    tasks={
+        "push-v3": TaskResult(SuccessRate(50, 50), 60.0),
+        "reach-v3": TaskResult(SuccessRate(49, 50), 40.0),
+    },
+    step_latency_p50_us=None,
+    step_latency_p99_us=None,
+    steps=5000,
+    missed_deadlines=0,
+    safety_violations=0,
+)
+
+
+def written(tmp_path: Path) -> Path:
+    path = tmp_path / "expert.json"
+    path.write_bytes(expert_baseline.encode(TRIALS, ROLLOUTS))
+    return path
+
+
+def test_same_trials_find_what_was_measured(tmp_path: Path) -> None:
+    assert expert_baseline.read(written(tmp_path), TRIALS) == {
+        "push-v3": SuccessRate(50, 50),
+        "reach-v3": SuccessRate(49, 50),
+    }
+
+
+def test_fewer_tasks_take_their_part(tmp_path: Path) -> None:
+    one = dataclasses.replace(TRIALS, tasks=("reach-v3",))
+    found = expert_baseline.read(written(tmp_path), one)
+    assert found == {"reach-v3": SuccessRate(49, 50)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"first_seed": 0}, {"episodes_per_task": 2}, {"tasks": ("pick-place-v3",)}],
+)
+def test_other_trials_find_nothing(tmp_path: Path, changes: dict[str, object]) -> None:
+    other = dataclasses.replace(TRIALS, **changes)  # type: ignore[arg-type]
+    assert expert_baseline.read(written(tmp_path), other) is None
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b'{"schema_version":2}', b"[]"])
+def test_other_bytes_are_one_error(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "expert.json"
+    path.write_bytes(raw)
+    with pytest.raises(RolloutSummaryError, match=r"expert\.json"):
+        expert_baseline.read(path, TRIALS)

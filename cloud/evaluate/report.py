@@ -1,0 +1,166 @@
+"""What an evaluation found about one package, as a record with a digest.
+
+The report is what a verdict is about: the blessing names the digest of these
+bytes. A metric that was not measured is None, never a number that looks good.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from base import canonical_json
+from base.errors import ContinuonError
+from cloud.errors import EvaluationReportError
+from cloud.evaluate.success_rate import SuccessRate, pooled
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskResult:
+    """Closed-loop outcome on one task."""
+
+    success: SuccessRate
+    mean_steps: float | None
+    """Mean steps per episode; None without episodes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationReport:
+    """Held-out loss and closed-loop success of one package."""
+
+    package_digest: str
+    dataset_manifest: str
+    """Digest of the manifest whose validation split was replayed."""
+    environment: str
+    """Where the episodes ran, such as `metaworld`."""
+    first_seed: int
+    episodes_per_task: int
+    max_steps: int
+    tasks: Mapping[str, TaskResult]
+    held_out_loss: float | None = None
+    step_latency_p50_us: float | None = None
+    step_latency_p99_us: float | None = None
+    steps: int = 0
+    missed_deadlines: int | None = None
+    safety_violations: int | None = None
+
+    @property
+    def success(self) -> SuccessRate:
+        """Success over the episodes of every task."""
+        return pooled([result.success for result in self.tasks.values()])
+
+    def same_trials(self, other: EvaluationReport) -> bool:
+        """Whether both reports come from the same tasks, seeds and data."""
+        return (
+            set(self.tasks) == set(other.tasks)
+            and self.environment == other.environment
+            and self.first_seed == other.first_seed
+            and self.episodes_per_task == other.episodes_per_task
+            and self.max_steps == other.max_steps
+            and self.dataset_manifest == other.dataset_manifest
+        )
+
+    def encode(self) -> bytes:
+        """Canonical bytes of the report."""
+        return canonical_json.encode(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "package_digest": self.package_digest,
+                "dataset_manifest": self.dataset_manifest,
+                "environment": self.environment,
+                "first_seed": self.first_seed,
+                "episodes_per_task": self.episodes_per_task,
+                "max_steps": self.max_steps,
+                "tasks": {
+                    task: {
+                        "episodes": result.success.episodes,
+                        "successes": result.success.successes,
+                        "mean_steps": result.mean_steps,
+                    }
+                    for task, result in self.tasks.items()
+                },
+                "held_out_loss": self.held_out_loss,
+                "step_latency_us": {
+                    "p50": self.step_latency_p50_us,
+                    "p99": self.step_latency_p99_us,
+                },
+                "steps": self.steps,
+                "missed_deadlines": self.missed_deadlines,
+                "safety_violations": self.safety_violations,
+            }
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, in hex."""
+        return hashlib.sha256(self.encode()).hexdigest()
+
+
+def finite_or_none(value: object) -> float | None:
+    """A finite number as float; None for anything else, a bool included."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def parse(raw: bytes, origin: Path | str) -> EvaluationReport:
+    """Reads a report from its bytes.
+
+    Raises:
+        EvaluationReportError: the bytes are no report of this schema version.
+    """
+    try:
+        found = canonical_json.decode(raw)
+        if not isinstance(found, dict):
+            raise TypeError(f"a JSON {type(found).__name__}")
+        if found["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema_version {found['schema_version']!r}")
+        return EvaluationReport(
+            package_digest=_text(found["package_digest"]),
+            dataset_manifest=_text(found["dataset_manifest"]),
+            environment=_text(found["environment"]),
+            first_seed=_count(found["first_seed"]),
+            episodes_per_task=_count(found["episodes_per_task"]),
+            max_steps=_count(found["max_steps"]),
+            tasks={
+                task: TaskResult(
+                    SuccessRate(_count(row["successes"]), _count(row["episodes"])),
+                    finite_or_none(row["mean_steps"]),
+                )
+                for task, row in found["tasks"].items()
+            },
+            held_out_loss=finite_or_none(found["held_out_loss"]),
+            step_latency_p50_us=finite_or_none(found["step_latency_us"]["p50"]),
+            step_latency_p99_us=finite_or_none(found["step_latency_us"]["p99"]),
+            steps=_count(found["steps"]),
+            missed_deadlines=_count_or_none(found["missed_deadlines"]),
+            safety_violations=_count_or_none(found["safety_violations"]),
+        )
+    except (ContinuonError, AttributeError, KeyError, TypeError, ValueError) as e:
+        raise EvaluationReportError(
+            origin,
+            f"an evaluation report of schema_version {SCHEMA_VERSION}",
+            f"{type(e).__name__}: {e}",
+            "evaluate again",
+        ) from e
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {value!r}")
+    return value
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"expected a count, got {value!r}")
+    return value
+
+
+def _count_or_none(value: object) -> int | None:
+    return None if value is None else _count(value)

@@ -1,0 +1,161 @@
+"""Tests of the evaluation with a stand-in for the robot's binary."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cloud.errors import (
+    ProgramFailedError,
+    ProgramMissingError,
+    RolloutSummaryError,
+)
+from cloud.evaluate import rollouts
+from cloud.evaluate.report import TaskResult
+from cloud.evaluate.rollouts import Rollouts, Trials
+from cloud.evaluate.success_rate import SuccessRate
+
+TRIALS = Trials("metaworld", ("push-v3", "reach-v3"), 5, 10000, 500)
+
+# Answers as the robot's binary does: every episode succeeds in 60 steps.
+STAND_IN = """#!/usr/bin/env python3
+import json, sys
+flags = dict(a.removeprefix("--").split("=", 1) for a in sys.argv[1:])
+episodes = int(flags["episodes"])
+tasks = [robot.partition(":")[2] for robot in flags["robot"].split(",")]
+row = {"episodes": episodes, "successes": episodes, "mean_steps": 60.0}
+summary = {
+    "package_digest": "a" * 64,
+    "tasks": {task: row for task in tasks},
+    "step_latency_us": {"p50": 80.0, "p99": 100.0 + int(flags["seed"]) % 10},
+    "missed_deadlines": 0, "safety_violations": 0,
+    "steps": 60 * episodes * len(tasks), "seconds": 1.0,
+}
+open(flags["summary_json"], "w").write(json.dumps(summary))
+"""
+
+
+def put_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    program = tmp_path / "runfiles" / "edge" / "run"
+    program.parent.mkdir(parents=True)
+    program.write_text(text)
+    program.chmod(0o755)
+    monkeypatch.setattr("cloud.programs.root", lambda: tmp_path / "runfiles")
+
+
+def run(tmp_path: Path) -> Rollouts:
+    return rollouts.roll_out(TRIALS, ["--policy=expert"], 2, tmp_path / "work")
+
+
+def test_form_of_the_step_is_told_to_the_robots_binary_when_one_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = 'open(flags["summary_json"] + ".step", "w").write(flags.get("step", "-"))\n'
+    put_program(tmp_path, monkeypatch, STAND_IN + keep)
+    for step, told in ((None, "-"), ("f32", "f32")):
+        work = tmp_path / told
+        rollouts.evaluate_package(
+            TRIALS, tmp_path, "a" * 64, "d" * 64, None, 1, work, step=step
+        )
+        assert (work / "summary-0.json.step").read_text() == told
+
+
+def test_workers_share_the_seeds_and_lose_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_program(tmp_path, monkeypatch, STAND_IN)
+    found = run(tmp_path)
+    expected = TaskResult(SuccessRate(5, 5), 60.0)
+    assert found.tasks == {"push-v3": expected, "reach-v3": expected}
+    assert found.steps == 600
+    assert found.step_latency_p50_us == pytest.approx(80.0)
+    assert found.step_latency_p99_us == pytest.approx(102.0)
+
+
+def test_shares_cover_every_seed_once() -> None:
+    for workers in (1, 2, 3, 5):
+        seeds: list[int] = []
+        for worker in range(workers):
+            first, count = TRIALS.share(worker, workers)
+            seeds += range(first, first + count)
+        assert seeds == list(range(10000, 10005))
+
+
+def test_failing_program_gives_its_own_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_program(
+        tmp_path, monkeypatch, "#!/bin/sh\necho 'run: no such robot' >&2\nexit 1"
+    )
+    with pytest.raises(ProgramFailedError, match="got 1: run: no such robot"):
+        run(tmp_path)
+
+
+def test_absent_program_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.programs.root", lambda: tmp_path)
+    with pytest.raises(ProgramMissingError, match="edge/run"):
+        run(tmp_path)
+
+
+def test_program_that_writes_no_summary_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_program(tmp_path, monkeypatch, "#!/bin/sh\nexit 0\n")
+    with pytest.raises(RolloutSummaryError, match="expected a summary"):
+        run(tmp_path)
+
+
+def test_summary_that_left_episodes_out_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fewer = STAND_IN.replace('"episodes": episodes,', '"episodes": 1,').replace(
+        '"successes": episodes,', '"successes": 1,'
+    )
+    put_program(tmp_path, monkeypatch, fewer)
+    with pytest.raises(RolloutSummaryError, match="expected episodes per task"):
+        run(tmp_path)
+
+
+def test_summary_of_another_package_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_program(tmp_path, monkeypatch, STAND_IN)
+    with pytest.raises(RolloutSummaryError, match="expected a run of package b"):
+        rollouts.evaluate_package(
+            TRIALS, tmp_path, "b" * 64, "d" * 64, 0.1, 2, tmp_path / "work"
+        )
+
+
+def test_report_of_a_package_holds_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_program(tmp_path, monkeypatch, STAND_IN)
+    report = rollouts.evaluate_package(
+        TRIALS, tmp_path, "a" * 64, "d" * 64, 0.1, 2, tmp_path / "work"
+    )
+    assert report.success == SuccessRate(10, 10)
+    assert report.held_out_loss == 0.1
+    assert report.safety_violations == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"tasks": {"a": {}}, "steps": 1}'])
+def test_malformed_summary_is_one_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text(text)
+    with pytest.raises(RolloutSummaryError, match=r"summary\.json"):
+        rollouts.read_summary(path)
+
+
+def test_metric_that_one_worker_lacks_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    row = {"episodes": 1, "successes": 0}
+    path.write_text(json.dumps({"tasks": {"reach-v3": row}, "steps": 500}))
+    part = rollouts.read_summary(path)
+    whole = rollouts.combine([part, part])
+    assert whole.tasks["reach-v3"].success == SuccessRate(0, 2)
+    assert whole.tasks["reach-v3"].mean_steps is None
+    assert whole.step_latency_p99_us is None
+    assert whole.missed_deadlines is None
+    assert whole.safety_violations is None

@@ -1,0 +1,332 @@
+"""Decides whether a raw episode is admitted, from facts alone.
+
+`admit` does no IO and knows no time: the same facts always give the same verdict.
+Its checks run from the least to the most trusting, and the first that fails is the
+reason. A verdict is written beside the episode as `admission.json`, together with
+what the index needs, so that later steps read no episode to find episodes.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping
+
+from base import canonical_json
+from base.json_fields import Fields, decode_canonical
+from cloud.ingest.raw_store import EPISODE_FILE, SIDECAR_FILE, RawFolder
+from rlds.episode import EpisodeMetadata
+from rlds.sidecar import Sidecar
+from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+
+_LIMIT_BYTES = 1024 * 1024
+_SUCCESS = {True: 1, False: 0, None: -1}  # as `rlds.spec` states it
+
+
+class Reason(enum.StrEnum):
+    """Why an episode is quarantined; `NONE` when it is admitted."""
+
+    NONE = ""
+    SIDECAR_MISSING = "sidecar_missing"
+    SIDECAR_MALFORMED = "sidecar_malformed"
+    SCHEMA_UNKNOWN = "schema_unknown"
+    REDACTION_MISSING = "redaction_missing"
+    SIGNATURE_MISSING = "signature_missing"
+    SIGNATURE_UNKNOWN_KEY = "signature_unknown_key"
+    SIGNATURE_WRONG = "signature_wrong"
+    KEY_OF_ANOTHER_ROBOT = "key_of_another_robot"
+    SIDECAR_OF_ANOTHER_EPISODE = "sidecar_of_another_episode"
+    WRONG_PLACE = "wrong_place"
+    EPISODE_MISSING = "episode_missing"
+    EPISODE_OVERSIZED = "episode_oversized"
+    SIZE_MISMATCH = "size_mismatch"
+    DIGEST_MISMATCH = "digest_mismatch"
+    EPISODE_MALFORMED = "episode_malformed"
+    FIELDS_NOT_COVERED = "fields_not_covered"
+    CONSENT_MISSING = "consent_missing"
+    DUPLICATE = "duplicate"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A reason and, for people, what was expected and what came."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeOutline:
+    """What a decoded episode says about itself, without its steps."""
+
+    spec: EpisodeSpec
+    metadata: EpisodeMetadata
+    num_steps: int
+    fields_not_covered: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeFacts:
+    """Everything about one raw folder that a verdict rests on.
+
+    Attributes:
+        folder: where the episode lies.
+        sidecar: the sidecar once an enrolled key's signature held, else None.
+        sidecar_sha256: digest of the sidecar's bytes, "" when there are none.
+        sidecar_fault: what kept the sidecar from being verified.
+        key_robot_hash: the robot for which the signing key is enrolled.
+        size_bytes: size of the episode as far as it was read.
+        sha256: digest of the episode's bytes, "" when they were not all read.
+        size_limit_bytes: the most that ingest reads of any episode.
+        outline: what the episode says, when its bytes decode.
+        episode_fault: what kept the episode from being read or decoded.
+        claimed_by: path of the folder under which this episode id was admitted,
+            "" while nobody has claimed it.
+    """
+
+    folder: RawFolder
+    sidecar: Sidecar | None = None
+    sidecar_sha256: str = ""
+    sidecar_fault: Fault | None = None
+    key_robot_hash: str = ""
+    size_bytes: int = 0
+    sha256: str = ""
+    outline: EpisodeOutline | None = None
+    episode_fault: Fault | None = None
+    claimed_by: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Admission:
+    """The verdict on one raw folder.
+
+    Attributes:
+        status: `admitted` or `quarantined`.
+        reason: machine-readable reason of a quarantine.
+        detail: the same for people.
+        episode_id: the id in the folder's path.
+        sha256: digest of the episode's bytes that were judged.
+        sidecar_sha256: digest of the sidecar's bytes that were judged.
+        episode: the episode's own fields, for the index; empty in quarantine.
+    """
+
+    status: str
+    reason: Reason
+    detail: str
+    episode_id: str
+    sha256: str
+    sidecar_sha256: str
+    episode: Mapping[str, object]
+
+    @property
+    def admitted(self) -> bool:
+        """Whether later steps may use the episode."""
+        return self.status == "admitted"
+
+    def encode(self) -> bytes:
+        """Returns the canonical bytes of `admission.json`."""
+        return canonical_json.encode(
+            {"schema_version": SCHEMA_VERSION} | dataclasses.asdict(self)
+        )
+
+
+def admit(facts: EpisodeFacts) -> Admission:
+    """Returns the verdict that the facts call for."""
+    for check in _CHECKS:
+        fault = check(facts)
+        if fault is not None:
+            return _verdict(facts, "quarantined", fault, {})
+    return _verdict(facts, "admitted", Fault(Reason.NONE, ""), _own_fields(facts))
+
+
+def parse(raw: bytes, where: str) -> Admission:
+    """Turns the bytes of an `admission.json` into a verdict.
+
+    Raises:
+        MalformedError: the bytes are not what `Admission.encode` writes.
+        OversizedError: there are more bytes than any verdict has.
+    """
+    names = [field.name for field in dataclasses.fields(Admission)]
+    fields = Fields(
+        decode_canonical(raw, where, _LIMIT_BYTES), where, ["schema_version", *names]
+    )
+    fields.one_of("schema_version", [SCHEMA_VERSION])
+    return Admission(
+        status=fields.one_of("status", ["admitted", "quarantined"]),
+        reason=Reason(_optional(fields, "reason", list(Reason))),
+        detail=_optional(fields, "detail"),
+        episode_id=fields.text("episode_id"),
+        sha256=_optional(fields, "sha256"),
+        sidecar_sha256=_optional(fields, "sidecar_sha256"),
+        episode=fields.mapping("episode"),
+    )
+
+
+def _optional(fields: Fields, key: str, choices: list[Reason] | None = None) -> str:
+    if fields.raw(key) == "":
+        return ""
+    return fields.one_of(key, choices) if choices else fields.text(key)
+
+
+def _verdict(
+    facts: EpisodeFacts, status: str, fault: Fault, episode: Mapping[str, object]
+) -> Admission:
+    return Admission(
+        status=status,
+        reason=fault.reason,
+        detail=fault.detail,
+        episode_id=facts.folder.episode_id,
+        sha256=facts.sha256,
+        sidecar_sha256=facts.sidecar_sha256,
+        episode=episode,
+    )
+
+
+def _own_fields(facts: EpisodeFacts) -> dict[str, object]:
+    outline = _outline(facts)
+    metadata = dataclasses.asdict(outline.metadata)
+    return metadata | {
+        "tags": list(outline.metadata.tags),
+        "success": _SUCCESS[outline.metadata.success],
+        "num_steps": outline.num_steps,
+        "state_size": outline.spec.state_size,
+        "action_size": outline.spec.action_size,
+        "has_image": outline.spec.image,
+        "audio_size": outline.spec.audio_size,
+    }
+
+
+def _sidecar(facts: EpisodeFacts) -> Sidecar:
+    assert facts.sidecar is not None, "checked by _check_sidecar"
+    return facts.sidecar
+
+
+def _outline(facts: EpisodeFacts) -> EpisodeOutline:
+    assert facts.outline is not None, "checked by _check_decoded"
+    return facts.outline
+
+
+def _check_sidecar(facts: EpisodeFacts) -> Fault | None:
+    if facts.sidecar is None and facts.sidecar_fault is None:
+        return Fault(
+            Reason.SIDECAR_MISSING, f"expected {SIDECAR_FILE} beside the episode"
+        )
+    return facts.sidecar_fault
+
+
+def _check_schema(facts: EpisodeFacts) -> Fault | None:
+    return _differs(
+        Reason.SCHEMA_UNKNOWN,
+        "schema_version",
+        SCHEMA_VERSION,
+        _sidecar(facts).schema_version,
+    )
+
+
+def _check_signer(facts: EpisodeFacts) -> Fault | None:
+    return _differs(
+        Reason.KEY_OF_ANOTHER_ROBOT,
+        "robot_hash of the signing key",
+        facts.key_robot_hash,
+        _sidecar(facts).robot_hash,
+    )
+
+
+def _check_subject(facts: EpisodeFacts) -> Fault | None:
+    return _differs(
+        Reason.SIDECAR_OF_ANOTHER_EPISODE,
+        "episode_id of the folder",
+        facts.folder.episode_id,
+        _sidecar(facts).episode_id,
+    )
+
+
+def _check_place(facts: EpisodeFacts) -> Fault | None:
+    sidecar = _sidecar(facts)
+    wanted = RawFolder(sidecar.robot_hash, sidecar.date, sidecar.episode_id)
+    return _differs(Reason.WRONG_PLACE, "folder", wanted.path, facts.folder.path)
+
+
+def _check_bytes(facts: EpisodeFacts) -> Fault | None:
+    sidecar = _sidecar(facts)
+    if facts.episode_fault and facts.episode_fault.reason in _NOT_READ:
+        return facts.episode_fault
+    return _differs(
+        Reason.SIZE_MISMATCH, "size_bytes", sidecar.size_bytes, facts.size_bytes
+    ) or _differs(Reason.DIGEST_MISMATCH, "sha256", sidecar.sha256, facts.sha256)
+
+
+def _check_decoded(facts: EpisodeFacts) -> Fault | None:
+    if facts.outline is None and facts.episode_fault is None:
+        return Fault(Reason.EPISODE_MALFORMED, f"expected {EPISODE_FILE} to be decoded")
+    return facts.episode_fault
+
+
+def _check_agreement(facts: EpisodeFacts) -> Fault | None:
+    """Holds every claim of the sidecar against the episode's own fields."""
+    sidecar, outline = _sidecar(facts), _outline(facts)
+    told = {name: getattr(sidecar, name) for name in _SHARED_FIELDS}
+    found = {name: getattr(outline.metadata, name) for name in _SHARED_FIELDS}
+    told["num_steps"], found["num_steps"] = sidecar.num_steps, outline.num_steps
+    told["date"], found["date"] = sidecar.date, outline.metadata.start_time[:10]
+    told["software"], found["software"] = (
+        sidecar.software,
+        outline.metadata.software_version,
+    )
+    for name, value in told.items():
+        fault = _differs(Reason.SIDECAR_OF_ANOTHER_EPISODE, name, value, found[name])
+        if fault is not None:
+            return fault
+    return None
+
+
+def _check_redaction(facts: EpisodeFacts) -> Fault | None:
+    missing = _outline(facts).fields_not_covered
+    if not missing:
+        return None
+    return Fault(
+        Reason.FIELDS_NOT_COVERED,
+        f"expected the redaction record to cover every sensitive field, "
+        f"it leaves out {', '.join(missing)}",
+    )
+
+
+def _check_consent(facts: EpisodeFacts) -> Fault | None:
+    sidecar = _sidecar(facts)
+    if sidecar.consent.granted or sidecar.safety.escalated:
+        return None
+    return Fault(
+        Reason.CONSENT_MISSING,
+        "expected the operator's consent or a safety escalation, got neither",
+    )
+
+
+def _check_claim(facts: EpisodeFacts) -> Fault | None:
+    if facts.claimed_by in ("", facts.folder.path):
+        return None
+    return Fault(
+        Reason.DUPLICATE, f"this episode is already admitted as {facts.claimed_by}"
+    )
+
+
+def _differs(reason: Reason, name: str, expected: object, got: object) -> Fault | None:
+    if expected == got:
+        return None
+    return Fault(reason, f"expected {name} {expected!r}, got {got!r}")
+
+
+# Faults that say the episode's bytes are not all known.
+_NOT_READ = frozenset({Reason.EPISODE_MISSING, Reason.EPISODE_OVERSIZED})
+# Fields of the same name and meaning in sidecar and episode.
+_SHARED_FIELDS = ("episode_id", "robot_hash", "package_digest", "delta_digest")
+_CHECKS: tuple[Callable[[EpisodeFacts], Fault | None], ...] = (
+    _check_sidecar,
+    _check_schema,
+    _check_signer,
+    _check_subject,
+    _check_place,
+    _check_bytes,
+    _check_decoded,
+    _check_agreement,
+    _check_redaction,
+    _check_consent,
+    _check_claim,
+)

@@ -1,0 +1,61 @@
+import base64
+import json
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from base.errors import MalformedError
+from cloud.errors import EnrolmentError
+from cloud.ingest import enrolment
+from rlds import sidecar
+
+
+def _file(tmp_path, name="robot.json", **changes):
+    key = Ed25519PrivateKey.generate().public_key()
+    value = {
+        "keyid": sidecar.keyid(key),
+        "public": base64.b64encode(key.public_bytes_raw()).decode(),
+        "robot_hash": "a" * 64,
+    }
+    path = tmp_path / name
+    path.write_text(json.dumps(value | changes))
+    return path
+
+
+def test_files_of_several_robots_are_read_together(tmp_path):
+    paths = [_file(tmp_path, "a"), _file(tmp_path, "b", robot_hash="b" * 64)]
+    enrolled = enrolment.read(paths)
+    assert sorted(enrolled.robots.values()) == ["a" * 64, "b" * 64]
+    assert set(enrolled.keys) == set(enrolled.robots)
+
+
+@pytest.mark.parametrize("public", ["not base64!", "c2hvcnQ="])
+def test_a_key_that_is_none_is_refused(tmp_path, public):
+    with pytest.raises(EnrolmentError, match=r"robot\.json.*--enrol"):
+        enrolment.read([_file(tmp_path, public=public)])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"robot_hash": "abc"}, {"private": "x"}, {"keyid": ""}]
+)
+def test_a_malformed_file_is_refused(tmp_path, changes):
+    with pytest.raises(MalformedError, match=r"robot\.json"):
+        enrolment.read([_file(tmp_path, **changes)])
+
+
+def test_one_key_for_two_robots_is_refused(tmp_path):
+    first = _file(tmp_path, "a")
+    second = tmp_path / "b"
+    second.write_text(first.read_text().replace("a" * 64, "b" * 64))
+    with pytest.raises(EnrolmentError, match="one robot"):
+        enrolment.read([first, second])
+
+
+def test_a_key_under_another_keys_id_is_refused(tmp_path):
+    with pytest.raises(EnrolmentError, match=r"keyid.*of the public key"):
+        enrolment.read([_file(tmp_path, keyid="c" * 64)])
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        enrolment.read([tmp_path / "none.json"])

@@ -1,0 +1,121 @@
+"""Reads one raw folder and states what is there, without judging it.
+
+The sidecar is verified first; only then, and only as far as its signed size, is the
+episode read. What goes wrong on the way becomes a fact for `admission.admit`.
+"""
+
+import dataclasses
+from collections.abc import Collection
+
+from base import canonical_json
+from base.digest import sha256_bytes
+from base.errors import (
+    CanonicalJsonError,
+    ContinuonError,
+    NotFoundError,
+    OversizedError,
+)
+from base.store.store import Store
+from cloud.ingest import raw_store
+from cloud.ingest.admission import EpisodeFacts, EpisodeOutline, Fault, Reason
+from cloud.ingest.enrolment import Enrolment
+from cloud.ingest.raw_store import RawFolder
+from rlds import reader
+from rlds import sidecar as sidecar_format
+from rlds.errors import (
+    RedactionRecordError,
+    SidecarError,
+    SidecarSignatureError,
+)
+from rlds.redaction_record import missing_fields
+from rlds.sidecar import Sidecar
+from rlds.spec import SCHEMA_VERSION
+
+_SIDECAR_LIMIT_BYTES = 1024 * 1024
+
+
+def gather(
+    raw: Store,
+    folder: RawFolder,
+    files: Collection[str],
+    enrolled: Enrolment,
+    size_limit_bytes: int,
+) -> EpisodeFacts:
+    """Returns everything that the verdict on one folder rests on.
+
+    Raises:
+        StoreError: the store fails for another reason than a missing object.
+    """
+    if raw_store.SIDECAR_FILE not in files:
+        return EpisodeFacts(folder)
+    try:
+        raw_sidecar = raw.get(folder.sidecar, _SIDECAR_LIMIT_BYTES)
+    except NotFoundError:
+        return EpisodeFacts(folder)
+    except OversizedError as e:
+        fault = Fault(Reason.SIDECAR_MALFORMED, str(e))
+        return EpisodeFacts(folder, sidecar_fault=fault)
+    sha256 = sha256_bytes(raw_sidecar)
+    facts = EpisodeFacts(folder, sidecar_sha256=sha256)
+    try:
+        sidecar = sidecar_format.verify(raw_sidecar, enrolled.keys)
+    except SidecarError as e:
+        fault = Fault(_sidecar_reason(raw_sidecar, enrolled, e), str(e))
+        return dataclasses.replace(facts, sidecar_fault=fault)
+    facts = dataclasses.replace(
+        facts, sidecar=sidecar, key_robot_hash=enrolled.robots[sidecar.keyid]
+    )
+    try:
+        raw_episode = raw.get(folder.episode, min(sidecar.size_bytes, size_limit_bytes))
+    except NotFoundError as e:
+        fault = Fault(Reason.EPISODE_MISSING, str(e))
+        return dataclasses.replace(facts, episode_fault=fault)
+    except OversizedError as e:
+        fault = Fault(Reason.EPISODE_OVERSIZED, str(e))
+        return dataclasses.replace(facts, episode_fault=fault)
+    facts = dataclasses.replace(
+        facts,
+        size_bytes=len(raw_episode),
+        sha256=sha256_bytes(raw_episode),
+    )
+    if facts.sha256 != sidecar.sha256:
+        return facts  # nobody signed these bytes, so nobody parses them
+    try:
+        outline = _outline(raw_episode, sidecar)
+    except ContinuonError as e:
+        told_version = "schema_version" in e.source
+        reason = Reason.SCHEMA_UNKNOWN if told_version else Reason.EPISODE_MALFORMED
+        return dataclasses.replace(facts, episode_fault=Fault(reason, str(e)))
+    return dataclasses.replace(facts, outline=outline)
+
+
+def _outline(raw_episode: bytes, sidecar: Sidecar) -> EpisodeOutline:
+    episode = reader.read_episode_bytes(raw_episode)
+    return EpisodeOutline(
+        spec=episode.spec,
+        metadata=episode.metadata,
+        num_steps=episode.num_steps,
+        fields_not_covered=missing_fields(sidecar.privacy, episode.spec),
+    )
+
+
+def _sidecar_reason(raw: bytes, enrolled: Enrolment, e: SidecarError) -> Reason:
+    """Returns why `rlds.sidecar.verify` refused these bytes, for machines.
+
+    Nothing read here is trusted: it only sorts bytes that are refused anyway.
+    """
+    try:
+        value = canonical_json.decode(raw)
+    except CanonicalJsonError:
+        return Reason.SIDECAR_MALFORMED
+    told = value if isinstance(value, dict) else {}
+    if told.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+        return Reason.SCHEMA_UNKNOWN
+    if not told.get("signature"):
+        return Reason.SIGNATURE_MISSING
+    if isinstance(e, SidecarSignatureError):
+        known = told.get("keyid") in enrolled.keys
+        return Reason.SIGNATURE_WRONG if known else Reason.SIGNATURE_UNKNOWN_KEY
+    if isinstance(e, RedactionRecordError):
+        return Reason.REDACTION_MISSING
+    return Reason.SIDECAR_MALFORMED

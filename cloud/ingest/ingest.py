@@ -1,0 +1,111 @@
+"""Judges every uploaded episode: admitted, or quarantined with a reason.
+
+    ./bazelw run //cloud:ingest -- --raw=URI --enrolled=ROBOT.json[,ROBOT.json]
+
+Beside each episode below `rlds_v0/` the verdict is written as `admission.json`.
+Nothing is moved or deleted, so an episode that is repaired or completed is judged
+anew by the next run, and a run over unchanged episodes writes nothing. The exit code
+is 1 when any episode is quarantined, after every verdict is written; a fleet's
+ingestion, which goes on past one robot's bad upload, says --nofail_on_quarantine.
+"""
+
+import collections
+import pathlib
+
+import rich.console
+import rich.markup
+import rich.table
+from absl import app, flags
+
+from base import command_line
+from base.store import store
+from cloud import locations
+from cloud.console import open_console
+from cloud.errors import QuarantineError
+from cloud.ingest import enrolment, judge
+
+_RAW = flags.DEFINE_string(
+    "raw", None, "URI or folder of the raw episodes.", required=True
+)
+_ENROLLED = flags.DEFINE_list(
+    "enrolled",
+    None,
+    "Files of enrolled robot keys, as //edge:record --enrol writes.",
+    required=True,
+)
+_EPISODE_LIMIT = flags.DEFINE_integer(
+    "episode_limit_bytes",
+    256 * 1024 * 1024,
+    "Largest episode that is read, in bytes.",
+    lower_bound=1,
+)
+_READERS = flags.DEFINE_integer(
+    "readers", 4, "Episodes read at the same time (threads).", lower_bound=1
+)
+_FAIL = flags.DEFINE_bool(
+    "fail_on_quarantine",
+    True,
+    "Exit with 1 if any episode is quarantined, new or known, after judging all. Turn "
+    "it off for a fleet, whose ingestion goes on past one robot's bad upload.",
+)
+
+
+def main(argv: list[str]) -> int:
+    """Judges the episodes that the flags name and prints a summary."""
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1:]}")
+    if not _ENROLLED.value:
+        raise app.UsageError("expected --enrolled=PATH, got no path")
+    enrolled = enrolment.read(pathlib.Path(path) for path in _ENROLLED.value)
+    console = open_console()
+    raw = store.open_store(locations.to_uri(_RAW.value))
+    summary = judge.ingest(
+        raw,
+        enrolled,
+        size_limit_bytes=_EPISODE_LIMIT.value,
+        readers=_READERS.value,
+        console=console,
+    )
+    _report(summary, console)
+    if _FAIL.value:
+        _require_all_admitted(summary, raw.uri)
+    return 0
+
+
+def _require_all_admitted(summary: judge.Summary, uri: str) -> None:
+    refused = [
+        (folder, verdict)
+        for folder, verdict in zip(summary.folders, summary.verdicts, strict=True)
+        if not verdict.admitted
+    ]
+    if refused:
+        folder, first = refused[0]
+        raise QuarantineError(
+            f"{uri}/{folder.path}",
+            "every episode to be admitted",
+            f"{len(refused)} of {len(summary.verdicts)} quarantined, this one for "
+            f"{first.reason} ({first.detail})",
+            "repair or remove it and run this again",
+        )
+
+
+def _report(summary: judge.Summary, console: rich.console.Console) -> None:
+    table = rich.table.Table("verdict", "reason", "episodes", "for example")
+    counts = collections.Counter((v.status, v.reason.value) for v in summary.verdicts)
+    for (status, reason), count in sorted(counts.items()):
+        example = next(
+            v for v in summary.verdicts if (v.status, v.reason) == (status, reason)
+        )
+        shown = f"{example.episode_id} {example.detail}"
+        table.add_row(status, reason, str(count), rich.markup.escape(shown))
+    console.print(table)
+    console.print(
+        f"{len(summary.verdicts)} episodes judged, {summary.written} verdicts new or "
+        "changed"
+    )
+    for path in summary.strangers:
+        console.print(f"left alone, no part of an episode: {path}", markup=False)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,161 @@
+"""Tests of //cloud:ingest as a command: exit codes, messages, what is on disk."""
+
+import base64
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from base import canonical_json
+from base.store.store import LocalStore
+from base.testing import command
+from cloud.ingest import admission
+from cloud.ingest.raw_store import RawFolder
+from cloud.testing.raw_robot import RawRobot
+
+ROBOT = RawRobot(1)
+LIMIT_BYTES = 1 << 24
+
+
+def truncated(raw: LocalStore) -> RawFolder:
+    recorded = ROBOT.record(1)
+    short = dataclasses.replace(recorded, episode=recorded.episode[:-100])
+    return ROBOT.upload(raw, short)
+
+
+def bit_flipped(raw: LocalStore) -> RawFolder:
+    recorded = ROBOT.record(1)
+    flipped = bytearray(recorded.episode)
+    flipped[len(flipped) // 2] ^= 1
+    return ROBOT.upload(raw, dataclasses.replace(recorded, episode=bytes(flipped)))
+
+
+def oversized(raw: LocalStore) -> RawFolder:
+    recorded = ROBOT.record(1)
+    longer = dataclasses.replace(recorded, episode=recorded.episode + b"x")
+    return ROBOT.upload(raw, longer)
+
+
+def sidecar_of_another(raw: LocalStore) -> RawFolder:
+    one, other = ROBOT.record(1), ROBOT.record(2)
+    mixed = dataclasses.replace(one, sidecar=other.sidecar)
+    return ROBOT.upload(raw, mixed, folder=one.folder)
+
+
+def without_redaction_record(raw: LocalStore) -> RawFolder:
+    folder = ROBOT.upload(raw, ROBOT.record(1))
+    value = canonical_json.decode(raw.get(folder.sidecar, LIMIT_BYTES))
+    assert isinstance(value, dict)
+    del value["privacy"], value["signature"]
+    signature = ROBOT.key.sign(canonical_json.encode(value))
+    value["signature"] = base64.b64encode(signature).decode()
+    raw.put(folder.sidecar, canonical_json.encode(value))
+    return folder
+
+
+BAD_UPLOADS = [
+    (truncated, "size_mismatch"),
+    (bit_flipped, "digest_mismatch"),
+    (oversized, "episode_oversized"),
+    (sidecar_of_another, "sidecar_of_another_episode"),
+    (without_redaction_record, "redaction_missing"),
+]
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> LocalStore:
+    root = tmp_path / "raw"
+    root.mkdir()
+    return LocalStore(root)
+
+
+def ingest(raw: LocalStore, tmp_path: Path, *flags: str) -> command.Finished:
+    """Runs the command as a user does."""
+    enrolled = ROBOT.enrolment_file(tmp_path)
+    arguments = (f"--raw={tmp_path / 'raw'}", f"--enrolled={enrolled}", *flags)
+    return command.run("cloud.ingest.ingest", *arguments)
+
+
+def uploads(raw: LocalStore) -> dict[str, bytes]:
+    """Every object that a robot sent, by path."""
+    return {
+        path: raw.get(path, LIMIT_BYTES)
+        for path in raw.list("rlds_v0/")
+        if not path.endswith("admission.json")
+    }
+
+
+def verdict_on(raw: LocalStore, folder: RawFolder) -> admission.Admission:
+    data = raw.get(folder.admission, LIMIT_BYTES)
+    return admission.parse(data, folder.admission)
+
+
+@pytest.mark.parametrize(("upload", "reason"), BAD_UPLOADS)
+def test_bad_upload_fails_the_run_with_one_line(
+    upload: Callable[[LocalStore], RawFolder],
+    reason: str,
+    raw: LocalStore,
+    tmp_path: Path,
+) -> None:
+    folder = upload(raw)
+    good = ROBOT.upload(raw, ROBOT.record(3))
+    before = uploads(raw)
+    done = ingest(raw, tmp_path)
+    assert done.code == 1
+    assert done.err.count("\n") == 1
+    assert f"{folder.path}: expected every episode to be admitted" in done.err
+    assert f"1 of 2 quarantined, this one for {reason} (" in done.err
+    assert uploads(raw) == before
+    assert verdict_on(raw, folder).reason == reason
+    assert verdict_on(raw, good).admitted
+
+
+@pytest.mark.parametrize("typo", ["absent", ""])
+def test_place_without_raw_episodes_fails_with_one_line(
+    typo: str, tmp_path: Path
+) -> None:
+    enrolled = ROBOT.enrolment_file(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    place = tmp_path / typo
+    done = command.run(
+        "cloud.ingest.ingest", f"--raw={place.as_uri()}", f"--enrolled={enrolled}"
+    )
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert f"{place.as_uri()}: expected raw episodes below rlds_v0/" in done.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--raw=raw"], "ingest: missing --enrolled; see --help"),
+        (["--enrolled=key"], "ingest: missing --raw; see --help"),
+        (["--raw=raw", "--enrolled="], "ingest: expected --enrolled=PATH, got no"),
+    ],
+)
+def test_missing_flag_is_named(arguments: list[str], line: str) -> None:
+    done = command.run("cloud.ingest.ingest", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(line)
+
+
+def test_bad_upload_does_not_stop_a_fleet(raw: LocalStore, tmp_path: Path) -> None:
+    folder = truncated(raw)
+    before = uploads(raw)
+    done = ingest(raw, tmp_path, "--nofail_on_quarantine")
+    assert (done.code, done.err) == (0, "")
+    assert "size_mismatch" in done.out
+    assert uploads(raw) == before
+    assert not verdict_on(raw, folder).admitted
+
+
+def test_repaired_upload_makes_the_same_run_pass(
+    raw: LocalStore, tmp_path: Path
+) -> None:
+    truncated(raw)
+    assert ingest(raw, tmp_path).code == 1
+    folder = ROBOT.upload(raw, ROBOT.record(1))
+    done = ingest(raw, tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert verdict_on(raw, folder).admitted

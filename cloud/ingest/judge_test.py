@@ -1,0 +1,356 @@
+import base64
+import concurrent.futures
+import dataclasses
+import hashlib
+import io
+import json
+
+import pytest
+import rich.console
+
+from base import canonical_json
+from base.store.store import LocalStore
+from cloud.ingest import admission, judge
+from cloud.ingest.admission import Reason
+from cloud.testing.raw_robot import RawRobot, enrol
+from rlds import sidecar as sidecar_format
+from rlds.sidecar import Consent, Safety
+
+_ROBOT = RawRobot(1)
+_SIZE_LIMIT_BYTES = 1024 * 1024
+
+
+@pytest.fixture
+def raw(tmp_path):
+    root = tmp_path / "raw"
+    root.mkdir()
+    return LocalStore(root)
+
+
+def _ingest(raw, *robots, size_limit_bytes=_SIZE_LIMIT_BYTES, readers=2):
+    return judge.ingest(
+        raw,
+        enrol(*(robots or [_ROBOT])),
+        size_limit_bytes=size_limit_bytes,
+        readers=readers,
+        console=rich.console.Console(file=io.StringIO()),
+    )
+
+
+def _verdict_on_disk(raw, folder):
+    return admission.parse(raw.get(folder.admission, 1 << 20), folder.admission)
+
+
+def _files(raw):
+    """Every object by path, but for what ingest itself writes."""
+    return {
+        path: raw.get(path, 1 << 24)
+        for path in raw.list("")
+        if not path.endswith("admission.json") and not path.startswith("admitted/")
+    }
+
+
+def _quarantined(raw, folder, reason, **options):
+    """Ingests, and checks the one verdict, what is on disk, and what is left alone."""
+    before = _files(raw)
+    summary = _ingest(raw, **options)
+    verdict = _verdict_on_disk(raw, folder)
+    assert [v.reason for v in summary.verdicts] == [reason]
+    assert (verdict.status, verdict.reason) == ("quarantined", reason)
+    assert verdict.episode_id == folder.episode_id
+    assert verdict.detail
+    assert verdict.episode == {}
+    assert raw.list("admitted/") == ()
+    assert _files(raw) == before
+    return verdict
+
+
+def _rewrite_sidecar(raw, folder, change):
+    value = canonical_json.decode(raw.get(folder.sidecar, 1 << 20))
+    change(value)
+    raw.put(folder.sidecar, canonical_json.encode(value))
+
+
+def test_a_good_episode_is_admitted_with_what_the_index_needs(raw):
+    recorded = _ROBOT.record(1)
+    folder = _ROBOT.upload(raw, recorded)
+    summary = _ingest(raw)
+    verdict = _verdict_on_disk(raw, folder)
+    assert verdict == summary.verdicts[0]
+    assert verdict.admitted
+    assert verdict.sha256 == recorded.sidecar.sha256
+    assert verdict.episode["task"] == "reach-v3"
+    assert verdict.episode["success"] == 1
+    assert verdict.episode["num_steps"] == 5
+    told = json.loads(raw.get(folder.admission, 1 << 20))
+    assert (told["status"], told["reason"]) == ("admitted", "")
+
+
+def test_safety_escalation_stands_in_for_consent(raw):
+    folder = _ROBOT.upload(
+        raw,
+        _ROBOT.record(1),
+        consent=Consent(granted=False, by="", at=""),
+        safety=Safety(violations=2, escalated=True),
+    )
+    _ingest(raw)
+    assert _verdict_on_disk(raw, folder).admitted
+
+
+def test_truncated_episode(raw):
+    recorded = _ROBOT.record(1)
+    short = dataclasses.replace(recorded, episode=recorded.episode[:-100])
+    folder = _ROBOT.upload(raw, short)
+    _quarantined(raw, folder, Reason.SIZE_MISMATCH)
+
+
+def test_truncated_episode_that_its_robot_signed(raw):
+    recorded = _ROBOT.record(1)
+    short = recorded.episode[:-100]
+    changed = dataclasses.replace(recorded, episode=short)
+    folder = _ROBOT.upload(raw, changed, size_bytes=len(short), sha256=_sha256(short))
+    verdict = _quarantined(raw, folder, Reason.EPISODE_MALFORMED)
+    assert "at byte 0" in verdict.detail
+
+
+@pytest.mark.parametrize("position", [0, 8, 300, -1])
+def test_bit_flipped_episode(raw, position):
+    recorded = _ROBOT.record(1)
+    flipped = bytearray(recorded.episode)
+    flipped[position] ^= 1
+    folder = _ROBOT.upload(raw, dataclasses.replace(recorded, episode=bytes(flipped)))
+    _quarantined(raw, folder, Reason.DIGEST_MISMATCH)
+
+
+def test_episode_longer_than_it_was_signed(raw):
+    recorded = _ROBOT.record(1)
+    longer = dataclasses.replace(recorded, episode=recorded.episode + b"x")
+    folder = _ROBOT.upload(raw, longer)
+    _quarantined(raw, folder, Reason.EPISODE_OVERSIZED)
+
+
+def test_episode_longer_than_the_limit(raw):
+    recorded = _ROBOT.record(1)
+    folder = _ROBOT.upload(raw, recorded)
+    limit = len(recorded.episode) - 1
+    _quarantined(raw, folder, Reason.EPISODE_OVERSIZED, size_limit_bytes=limit)
+
+
+def test_sidecar_of_another_episode(raw):
+    one, other = _ROBOT.record(1), _ROBOT.record(2)
+    mixed = dataclasses.replace(one, sidecar=other.sidecar)
+    folder = _ROBOT.upload(raw, mixed, folder=one.folder)
+    _quarantined(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
+
+
+def test_episode_of_another_id_under_a_matching_sidecar(raw):
+    """The sidecar names the folder's id and the other episode's bytes."""
+    one, other = _ROBOT.record(1), _ROBOT.record(2)
+    mixed = dataclasses.replace(other, sidecar=other.sidecar)
+    folder = _ROBOT.upload(
+        raw, mixed, folder=one.folder, episode_id=one.sidecar.episode_id
+    )
+    verdict = _quarantined(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
+    assert "episode_id" in verdict.detail
+
+
+@pytest.mark.parametrize(
+    "changes", [{"num_steps": 6}, {"package_digest": "a" * 64}, {"software": "9"}]
+)
+def test_sidecar_that_contradicts_its_episode(raw, changes):
+    folder = _ROBOT.upload(raw, _ROBOT.record(1), **changes)
+    _quarantined(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
+
+
+def test_missing_redaction_record(raw):
+    folder = _ROBOT.upload(raw, _ROBOT.record(1))
+    _rewrite_sidecar(raw, folder, lambda value: value.pop("privacy"))
+    _sign_again(raw, folder)
+    _quarantined(raw, folder, Reason.REDACTION_MISSING)
+
+
+def test_redaction_record_that_is_null(raw):
+    folder = _ROBOT.upload(raw, _ROBOT.record(1))
+    _rewrite_sidecar(raw, folder, lambda value: value.update(privacy=None))
+    _sign_again(raw, folder)
+    _quarantined(raw, folder, Reason.REDACTION_MISSING)
+
+
+@pytest.mark.parametrize("left_out", ["robot_hash", "start_time", "location", "tags"])
+def test_redaction_record_that_leaves_a_sensitive_field_out(raw, left_out):
+    recorded = _ROBOT.record(1)
+    privacy = recorded.sidecar.privacy
+    covered = tuple(name for name in privacy.fields_covered if name != left_out)
+    folder = _ROBOT.upload(
+        raw, recorded, privacy=dataclasses.replace(privacy, fields_covered=covered)
+    )
+    verdict = _quarantined(raw, folder, Reason.FIELDS_NOT_COVERED)
+    assert left_out in verdict.detail
+
+
+def test_redaction_record_that_nobody_attests(raw):
+    recorded = _ROBOT.record(1)
+    privacy = dataclasses.replace(recorded.sidecar.privacy, attested=False)
+    folder = _ROBOT.upload(raw, recorded, privacy=privacy)
+    _quarantined(raw, folder, Reason.FIELDS_NOT_COVERED)
+
+
+def test_unsigned_sidecar(raw):
+    folder = _ROBOT.upload(raw, _ROBOT.record(1))
+    _rewrite_sidecar(raw, folder, lambda value: value.pop("signature"))
+    _quarantined(raw, folder, Reason.SIGNATURE_MISSING)
+
+
+def test_sidecar_changed_after_it_was_signed(raw):
+    folder = _ROBOT.upload(raw, _ROBOT.record(1))
+    _rewrite_sidecar(raw, folder, lambda value: value.update(num_steps=4))
+    _quarantined(raw, folder, Reason.SIGNATURE_WRONG)
+
+
+def test_sidecar_signed_by_a_key_that_is_not_enrolled(raw):
+    folder = _ROBOT.upload(raw, _ROBOT.record(1), key=RawRobot(9).key)
+    _quarantined(raw, folder, Reason.SIGNATURE_UNKNOWN_KEY)
+
+
+def test_sidecar_signed_by_another_enrolled_robot(raw):
+    folder = _ROBOT.upload(raw, _ROBOT.record(1), key=RawRobot(2).key)
+    _ingest(raw, _ROBOT, RawRobot(2))
+    assert _verdict_on_disk(raw, folder).reason == Reason.KEY_OF_ANOTHER_ROBOT
+
+
+def test_neither_consent_nor_escalation(raw):
+    folder = _ROBOT.upload(
+        raw, _ROBOT.record(1), consent=Consent(granted=False, by="", at="")
+    )
+    _quarantined(raw, folder, Reason.CONSENT_MISSING)
+
+
+def test_unknown_schema_version(raw):
+    folder = _ROBOT.upload(raw, _ROBOT.record(1), schema_version="9.0.0")
+    verdict = _quarantined(raw, folder, Reason.SCHEMA_UNKNOWN)
+    assert "9.0.0" in verdict.detail
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"\xff", b'{"a": 1}', b"null"])
+def test_sidecar_that_is_none(raw, garbage):
+    folder = _ROBOT.upload(raw, _ROBOT.record(1))
+    raw.put(folder.sidecar, garbage)
+    summary = _ingest(raw)
+    assert not summary.verdicts[0].admitted
+    assert _verdict_on_disk(raw, folder).reason in (
+        Reason.SIDECAR_MALFORMED,
+        Reason.SIGNATURE_MISSING,
+    )
+
+
+def test_missing_sidecar_and_missing_episode(raw):
+    one, other = _ROBOT.record(1), _ROBOT.record(2)
+    raw.put(one.folder.episode, one.episode)
+    raw.put(other.folder.sidecar, sidecar_format.sign(other.sidecar, _ROBOT.key))
+    _ingest(raw)
+    assert _verdict_on_disk(raw, one.folder).reason == Reason.SIDECAR_MISSING
+    assert _verdict_on_disk(raw, other.folder).reason == Reason.EPISODE_MISSING
+
+
+def test_twice_the_same_is_one_episode(raw):
+    folder = _ROBOT.upload(raw, _ROBOT.record(1))
+    first = _ingest(raw)
+    before = raw.generation(folder.admission)
+    _ROBOT.upload(raw, _ROBOT.record(1))
+    second = _ingest(raw)
+    assert (first.written, second.written) == (1, 0)
+    assert first.verdicts == second.verdicts
+    assert raw.generation(folder.admission) == before
+    assert len(raw.list("admitted/")) == 1
+
+
+def test_the_same_episode_at_two_places_is_one_episode(raw):
+    recorded = _ROBOT.record(1)
+    right = _ROBOT.upload(raw, recorded)
+    wrong = dataclasses.replace(right, date="2026-02-01")
+    _ROBOT.upload(raw, recorded, folder=wrong)
+    summary = _ingest(raw)
+    assert sorted(v.status for v in summary.verdicts) == ["admitted", "quarantined"]
+    assert _verdict_on_disk(raw, right).admitted
+    assert _verdict_on_disk(raw, wrong).reason == Reason.WRONG_PLACE
+
+
+def test_two_recordings_under_one_id_are_one_episode(raw):
+    first = _ROBOT.upload(raw, _ROBOT.record(1))
+    again = _ROBOT.upload(raw, _ROBOT.record(1, date="2026-02-01"))
+    _ingest(raw)
+    assert _verdict_on_disk(raw, first).admitted
+    verdict = _verdict_on_disk(raw, again)
+    assert verdict.reason == Reason.DUPLICATE
+    assert first.path in verdict.detail
+    _ingest(raw)
+    assert _verdict_on_disk(raw, first).admitted
+
+
+def test_the_first_to_be_admitted_keeps_the_id(raw):
+    late = _ROBOT.upload(raw, _ROBOT.record(1, date="2026-02-01"))
+    _ingest(raw)
+    early = _ROBOT.upload(raw, _ROBOT.record(1))
+    _ingest(raw)
+    assert _verdict_on_disk(raw, late).admitted
+    assert _verdict_on_disk(raw, early).reason == Reason.DUPLICATE
+
+
+def test_runs_at_the_same_time_agree(raw):
+    for number in range(8):
+        _ROBOT.upload(raw, _ROBOT.record(number))
+        _ROBOT.upload(raw, _ROBOT.record(number, date="2026-02-01"))
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        runs = list(pool.map(lambda _: _ingest(raw), range(3)))
+    assert runs[0].verdicts == runs[1].verdicts == runs[2].verdicts
+    assert sum(v.admitted for v in runs[0].verdicts) == 8
+    assert len(raw.list("admitted/")) == 8
+
+
+def test_a_repaired_episode_is_judged_anew(raw):
+    recorded = _ROBOT.record(1)
+    short = dataclasses.replace(recorded, episode=recorded.episode[:-1])
+    folder = _ROBOT.upload(raw, short)
+    _ingest(raw)
+    _ROBOT.upload(raw, recorded)
+    assert _ingest(raw).written == 1
+    assert _verdict_on_disk(raw, folder).admitted
+
+
+def test_an_admitted_episode_that_rots_is_quarantined(raw):
+    recorded = _ROBOT.record(1)
+    folder = _ROBOT.upload(raw, recorded)
+    _ingest(raw)
+    raw.put(folder.episode, b"\0" * len(recorded.episode))
+    _ingest(raw)
+    assert _verdict_on_disk(raw, folder).reason == Reason.DIGEST_MISMATCH
+
+
+def test_strangers_are_named_and_left_alone(raw):
+    raw.put("rlds_v0/notes.txt", b"hello")
+    summary = _ingest(raw)
+    assert summary.verdicts == ()
+    assert summary.strangers == ("rlds_v0/notes.txt",)
+    assert raw.list("") == ("rlds_v0/notes.txt",)
+
+
+def test_one_bad_episode_does_not_keep_the_others_out(raw):
+    good = [_ROBOT.upload(raw, _ROBOT.record(number)) for number in (1, 3)]
+    bad = _ROBOT.upload(raw, _ROBOT.record(2))
+    raw.put(bad.episode, b"")
+    _ingest(raw)
+    assert [_verdict_on_disk(raw, folder).admitted for folder in good] == [True, True]
+    assert _verdict_on_disk(raw, bad).reason == Reason.SIZE_MISMATCH
+
+
+def _sign_again(raw, folder):
+    """Signs whatever the sidecar's bytes hold now with the robot's own key."""
+    value = canonical_json.decode(raw.get(folder.sidecar, 1 << 20))
+    value.pop("signature")
+    signature = _ROBOT.key.sign(canonical_json.encode(value))
+    value["signature"] = base64.b64encode(signature).decode()
+    raw.put(folder.sidecar, canonical_json.encode(value))
+
+
+def _sha256(data):
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,197 @@
+"""Tests of checkpoints in a store: a bucket's server, and real Orbax at both ends."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from orbax.checkpoint._src.path import atomicity, temporary_paths
+
+from base.store.store import Store, open_store
+from base.testing import bucket as local_bucket
+from base.testing.bucket import Bucket
+from cloud.errors import CheckpointError
+from cloud.job import checkpoint_store
+
+# The bucket's client says so where gRPC is installed beside it; it uses none here.
+pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
+
+STATE = {"weights": np.arange(12.0).reshape(3, 4), "step": np.asarray(4)}
+PLACE = "runs/one/checkpoints/4"
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    with local_bucket.serving() as served:
+        yield served
+
+
+@pytest.fixture(params=["gs", "file"])
+def store(request, tmp_path: Path) -> Iterator[Store]:
+    with local_bucket.serving():
+        yield open_store(
+            "gs://bucket/robots"
+            if request.param == "gs"
+            else (tmp_path / "store").as_uri()
+        )
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Path:
+    """A checkpoint that Orbax has written and closed."""
+    folder = tmp_path / "checkpoints"
+    with ocp.CheckpointManager(folder) as manager:
+        manager.save(4, args=ocp.args.StandardSave(STATE))
+    return folder / "4"
+
+
+def without_markers(step: Path) -> None:
+    """As older versions of Orbax leave a checkpoint on a disk."""
+    for marker in step.rglob(checkpoint_store.ORBAX_MARKER):
+        marker.unlink()
+
+
+def assert_orbax_restores(step: Path) -> None:
+    with ocp.CheckpointManager(step.parent) as manager:
+        assert manager.latest_step() == 4
+        like = {name: np.zeros_like(value) for name, value in STATE.items()}
+        restored = manager.restore(4, args=ocp.args.StandardRestore(like))
+    for name, value in STATE.items():
+        np.testing.assert_array_equal(restored[name], value)
+
+
+def counts_for_orbax_in_a_bucket(step: Path) -> bool:
+    """Orbax's own rule for `gs://`, on the same files."""
+    rule = atomicity.CommitFileTemporaryPath
+    final = temporary_paths.is_path_finalized(step, temporary_path_cls=rule)
+    return asyncio.run(final)
+
+
+def test_uploaded_checkpoint_is_fetched_and_restored(
+    store: Store, step: Path, tmp_path: Path
+) -> None:
+    files = checkpoint_store.upload(step, store, PLACE)
+    fetched = tmp_path / "fetched" / "4"
+    assert checkpoint_store.fetch(store, PLACE, fetched) == files
+    assert_orbax_restores(fetched)
+
+
+def test_checkpoint_without_orbax_marker_counts_after_its_upload(
+    bucket: Bucket, step: Path, tmp_path: Path
+) -> None:
+    without_markers(step)
+    assert not counts_for_orbax_in_a_bucket(step)
+    opened = open_store("gs://bucket")
+    checkpoint_store.upload(step, opened, PLACE)
+    assert f"{PLACE}/commit_success.txt" in bucket.objects
+    assert f"{PLACE}/default/commit_success.txt" in bucket.objects
+    fetched = tmp_path / "fetched" / "4"
+    checkpoint_store.fetch(opened, PLACE, fetched)
+    assert counts_for_orbax_in_a_bucket(fetched)
+
+
+def test_plain_copy_of_a_sealed_checkpoint_is_complete(
+    bucket: Bucket, step: Path, tmp_path: Path
+) -> None:
+    checkpoint_store.seal(step)
+    bucket.put_tree(step, f"{PLACE}/")
+    fetched = tmp_path / "fetched" / "4"
+    checkpoint_store.fetch(open_store("gs://bucket"), PLACE, fetched)
+    assert_orbax_restores(fetched)
+
+
+def test_plain_copy_that_nobody_sealed_is_named_then_adopted(
+    bucket: Bucket, step: Path, tmp_path: Path
+) -> None:
+    without_markers(step)
+    bucket.put_tree(step, f"{PLACE}/")
+    opened, fetched = open_store("gs://bucket"), tmp_path / "fetched" / "4"
+    with pytest.raises(CheckpointError, match="manifest of a complete checkpoint"):
+        checkpoint_store.fetch(opened, PLACE, fetched)
+    checkpoint_store.adopt(opened, PLACE)
+    checkpoint_store.fetch(opened, PLACE, fetched)
+    assert_orbax_restores(fetched)
+    assert counts_for_orbax_in_a_bucket(fetched)
+
+
+def test_torn_copy_is_not_adopted(bucket: Bucket, step: Path) -> None:
+    array = max((step / "default" / "d").iterdir(), key=lambda p: p.stat().st_size)
+    array.unlink()
+    bucket.put_tree(step, f"{PLACE}/")
+    with pytest.raises(CheckpointError, match="Orbax can restore"):
+        checkpoint_store.adopt(open_store("gs://bucket"), PLACE)
+    assert f"{PLACE}/{checkpoint_store.MANIFEST}" not in bucket.objects
+
+
+def test_disk_that_fails_is_not_called_a_broken_copy(step: Path) -> None:
+    """The first page of a process is mapped nowhere: reading it is an EIO."""
+    metadata = next(step.rglob("_METADATA"))
+    metadata.unlink()
+    metadata.symlink_to("/proc/self/mem")
+    with pytest.raises(CheckpointError, match=r"Input/output.*check the disk"):
+        checkpoint_store._require_restorable(step, "gs://bucket/4")
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "changed", "longer"])
+def test_copy_with_one_bad_file_is_refused_by_name(
+    bucket: Bucket, step: Path, tmp_path: Path, damage: str
+) -> None:
+    opened = open_store("gs://bucket")
+    last = checkpoint_store.upload(step, opened, PLACE)[-1]
+    name = f"{PLACE}/{last.path}"
+    _, data = bucket.objects.pop(name)
+    if damage != "missing":
+        flipped = bytes([data[0] ^ 1]) + data[1:]
+        kinds = {"short": data[:-1], "changed": flipped, "longer": data + b"x"}
+        bucket.put(name, kinds[damage])
+    fetched = tmp_path / "fetched" / "4"
+    with pytest.raises(CheckpointError, match="incomplete") as e:
+        checkpoint_store.fetch(opened, PLACE, fetched)
+    assert last.path in str(e.value)
+    assert list(fetched.parent.iterdir()) == []
+
+
+def test_upload_that_broke_off_is_incomplete_and_continued(
+    bucket: Bucket, step: Path, tmp_path: Path
+) -> None:
+    opened = open_store("gs://bucket")
+    checkpoint_store.upload(step, opened, PLACE)
+    del bucket.objects[f"{PLACE}/{checkpoint_store.MANIFEST}"]
+    del bucket.objects[f"{PLACE}/default/_METADATA"]
+    with pytest.raises(CheckpointError, match="got none"):
+        checkpoint_store.fetch(opened, PLACE, tmp_path / "early")
+    written = bucket.clock
+    checkpoint_store.upload(step, opened, PLACE)
+    assert bucket.clock == written + 2
+    checkpoint_store.fetch(opened, PLACE, tmp_path / "fetched" / "4")
+    assert_orbax_restores(tmp_path / "fetched" / "4")
+
+
+def test_another_checkpoint_at_the_same_place_is_refused(
+    store: Store, step: Path
+) -> None:
+    checkpoint_store.upload(step, store, PLACE)
+    (step / "default" / "extra").write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="never changes"):
+        checkpoint_store.upload(step, store, PLACE)
+
+
+def test_folder_that_is_no_checkpoint_is_not_uploaded(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="_CHECKPOINT_METADATA"):
+        checkpoint_store.upload(tmp_path / "empty", store, PLACE)
+    assert store.list("") == ()
+
+
+def test_fetch_does_not_write_into_a_folder_that_exists(
+    store: Store, step: Path, tmp_path: Path
+) -> None:
+    checkpoint_store.upload(step, store, PLACE)
+    copy = shutil.copytree(step, tmp_path / "copy")
+    with pytest.raises(CheckpointError, match="expected no folder"):
+        checkpoint_store.fetch(store, PLACE, copy)

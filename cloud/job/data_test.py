@@ -1,0 +1,207 @@
+"""What a run trains on: mapped, the same as in memory, and refused at once or never."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+from base.store.store import LocalStore
+from cloud.dataset import training_data
+from cloud.errors import DatasetError, MemoryShortError
+from cloud.job import data as job_data
+from cloud.testing import dataset_version, train_tiny, training_episodes
+from cloud.train import feasible
+from cloud.train import fit as training
+from cloud.train.config import TrainConfig
+from cloud.train.mesh import MeshShape
+from rlds import tfds_features
+from rlds.errors import ShardMismatchError
+from rlds.spec import EpisodeSpec
+
+STEPS = 6
+TASKS = training_episodes.TASKS
+TRAIN = training_episodes.episodes(12)
+HELD_OUT = training_episodes.episodes(2, first=100)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Compiles each program once for all tests of this file."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    jax.config.update("jax_compilation_cache_dir", folder)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Those of a job on a small dataset, as far as its data ask for them."""
+    splits = {"train": [TRAIN[:5], TRAIN[5:]], "val": [HELD_OUT]}
+    dataset_version.write(tmp_path / "version", splits)
+    return SimpleNamespace(
+        dataset=str(tmp_path / "version"),
+        dataset_name="//cloud/demo:dataset",
+        tasks=None,
+        train=train_tiny.config(STEPS).for_platform("cpu"),
+        mesh=MeshShape(1),
+        cache_folder=tmp_path / "cache",
+        environment="metaworld",
+    )
+
+
+def cached(settings):
+    return sorted(p.name for p in settings.cache_folder.glob("steps/*/rows"))
+
+
+def fit(train, held_out, folder, on_progress=lambda progress: None):
+    config = train_tiny.config(STEPS)
+    return training.fit(train, held_out, config, folder, on_progress)
+
+
+def fit_mapped(settings, folder, on_progress=lambda progress: None):
+    data = job_data.open_data(settings)
+    return fit(data.train_steps, data.held_out_steps, folder, on_progress)
+
+
+@pytest.fixture(scope="module")
+def in_memory(tmp_path_factory, compiled_once):
+    """The parameters' bytes after training on the same episodes in memory."""
+    train, held_out = (training_data.of_episodes(e, TASKS) for e in (TRAIN, HELD_OUT))
+    result = fit(train, held_out, tmp_path_factory.mktemp("memory") / "saved")
+    losses = [(p.loss, p.validation_action_loss) for p in result.history]
+    return train_tiny.weights(result), losses
+
+
+def test_mapped_steps_train_the_bytes_that_steps_in_memory_train(
+    settings, in_memory, tmp_path
+):
+    result = fit_mapped(settings, tmp_path / "saved")
+    assert train_tiny.weights(result) == in_memory[0]
+    losses = [(p.loss, p.validation_action_loss) for p in result.history]
+    assert losses == in_memory[1]
+
+
+def refuse_to_read(monkeypatch):
+    def refuse(store, path, *_):
+        pytest.fail(f"{path} was read")
+
+    monkeypatch.setattr(LocalStore, "get_range", refuse)
+
+
+def test_resumed_run_reads_no_episode_and_ends_with_the_same_bytes(
+    settings, in_memory, tmp_path, monkeypatch
+):
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.step == 5:
+            raise StopError
+
+    with pytest.raises(StopError):
+        fit_mapped(settings, tmp_path / "saved", stop)
+    refuse_to_read(monkeypatch)
+    result = fit_mapped(settings, tmp_path / "saved")
+    assert result.resumed_from == 4
+    assert train_tiny.weights(result) == in_memory[0]
+
+
+def test_before_the_first_batch_no_step_is_read(
+    settings, in_memory, tmp_path, monkeypatch
+):
+    """The rows become zeros of the same size and time, so reading them would tell."""
+    fit_mapped(settings, tmp_path / "saved")
+    for rows in settings.cache_folder.glob("steps/*/rows"):
+        found = rows.stat()
+        rows.chmod(0o644)
+        rows.write_bytes(bytes(found.st_size))
+        os.utime(rows, ns=(found.st_atime_ns, found.st_mtime_ns))
+    refuse_to_read(monkeypatch)
+    result = fit_mapped(settings, tmp_path / "saved")
+    assert result.resumed_from == STEPS and result.history == ()
+    assert train_tiny.weights(result) == in_memory[0]
+
+
+def test_chosen_tasks_alone_are_trained_and_held_out(settings):
+    settings.tasks = ("left",)
+    data = job_data.open_data(settings)
+    assert list(data.train) == [e for e in TRAIN if e.metadata.task == "left"]
+    assert list(data.validation) == HELD_OUT[:1]
+    assert data.train_steps.tasks == data.held_out_steps.tasks == ("left",)
+    assert len(data.train_steps.steps.starts) == data.train.num_steps
+    assert data.size_text == "6 train and 1 held-out episodes, 1 tasks"
+
+
+def test_without_held_out_episodes_of_the_tasks_nothing_is_held_out(settings, tmp_path):
+    splits = {"train": [TRAIN], "val": [HELD_OUT[:1]]}
+    dataset_version.write(tmp_path / "other", splits)
+    settings.dataset, settings.tasks = str(tmp_path / "other"), ("right",)
+    data = job_data.open_data(settings)
+    assert data.held_out_steps is None and len(data.validation) == 0
+
+
+def test_tasks_that_the_dataset_lacks_are_named_with_those_it_has(settings):
+    settings.tasks = ("nope",)
+    with pytest.raises(DatasetError) as e:
+        job_data.open_data(settings)
+    assert str(e.value) == (
+        "//cloud/demo:dataset: expected episodes of ['nope'], got episodes of "
+        "['left', 'right']; name other --tasks or another --dataset"
+    )
+    assert cached(settings) == []
+
+
+@pytest.fixture
+def torn(settings):
+    """The same, with shards that nothing can be read from."""
+    for shard in Path(settings.dataset).rglob("*.tfrecord"):
+        shard.write_bytes(b"torn")
+    return settings
+
+
+def test_preset_that_does_not_fit_is_refused_before_a_shard_is_read(torn, monkeypatch):
+    with pytest.raises(ShardMismatchError):
+        job_data.open_data(torn)
+    monkeypatch.setattr(
+        feasible, "available_bytes", lambda device: (10**9, "available here")
+    )
+    torn.train = TrainConfig(preset="vertex").for_platform("cpu")
+    with pytest.raises(MemoryShortError, match=r"got 1\.00 GB available here"):
+        job_data.require_trainable(torn)
+    assert cached(torn) == []
+
+
+def test_preset_that_fits_is_known_to_before_a_shard_is_read(torn):
+    job_data.require_trainable(torn)
+    torn.tasks = ("left", "right")
+    job_data.require_trainable(torn)
+
+
+def test_dataset_that_does_not_say_what_it_holds_is_refused_before_a_shard_is_read(
+    torn,
+):
+    features = Path(torn.dataset) / "features.json"
+    features.unlink()
+    with pytest.raises(DatasetError, match=r"features\.json.*copy the whole folder"):
+        job_data.require_trainable(torn)
+
+
+def test_dataset_that_says_other_than_it_holds_is_refused(settings):
+    features = Path(settings.dataset) / "features.json"
+    features.write_bytes(tfds_features.features_json(EpisodeSpec(1, 1)))
+    with pytest.raises(DatasetError, match=r"as the dataset says, got EpisodeSpec"):
+        job_data.open_data(settings)
+    assert cached(settings) == []
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_shard_that_changed_between_two_runs_is_refused(settings, tmp_path, split):
+    job_data.open_data(settings)
+    path = tmp_path / "version" / split / "shard-00000.tfrecord"
+    raw = bytearray(path.read_bytes())
+    raw[-60] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(ShardMismatchError, match=f"{split}/shard-00000"):
+        job_data.open_data(settings)

@@ -1,0 +1,361 @@
+"""The main job as a procedure: data, training, package, verdict, release, report.
+
+Every step is a function of its own elsewhere; here is their order, and what each one
+hands to the next.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jax
+from rich.console import Console
+
+from base import durable_file
+from cloud import build_facts, locations
+from cloud.console import WorkProgress
+from cloud.evaluate import bless
+from cloud.evaluate.bless import Decision, Verdict
+from cloud.evaluate.trajectories import Trajectory
+from cloud.job import data as job_data
+from cloud.job import destination, figures, report_page, run_backup, run_folder
+from cloud.job import evaluation as job_evaluation
+from cloud.job.data import Data
+from cloud.job.destination import Place
+from cloud.job.figures import LossHistory, LossPoint
+from cloud.job.outcome import Outcome
+from cloud.job.run_folder import RunFolder
+from cloud.job.settings import TARGET, JobSettings
+from cloud.package import build
+from cloud.package.build import BuiltPackage
+from cloud.train import fit, mesh, processes
+from cloud.train.fit import FitResult, Progress
+from model.targets import INT8
+from release import blessing, provenance, publish, signing
+
+
+def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
+    """Runs the whole job and returns what it came to, whatever the verdict.
+
+    Args:
+        settings: what to do.
+        console: where progress is shown.
+        started: the time, with a time zone.
+
+    Raises:
+        CloudError, ModelError, ReleaseError, RldsError: one cause each, one line.
+    """
+    began_s = time.monotonic()
+    place = destination.open_place(settings)
+    processes.require_shared(place.family_folder)
+    job_data.require_trainable(settings)
+    data = job_data.open_data(settings)
+    _say(console, f"dataset   {settings.dataset_name} ({data.size_text})")
+    folder = _open_run(settings, place, data, started, console)
+    processes.share_path(folder.checkpoints)
+    _say(console, _run_text(folder))
+    history = LossHistory(folder.path / "losses.jsonl")
+    fitted = _fit(settings, place, data, folder, history, console)
+    built = _package(settings, place, data, folder, fitted, history)
+    _say(console, f"package   {built.digest[:12]}, {built.size_bytes / 1e6:.1f} MB")
+    trials = job_evaluation.of_run(settings, data.tasks, data.manifest, folder, console)
+    points = history.points
+    built, choice = trials.settled(built)
+    if choice is not None:
+        _say(console, f"step      {choice.text()}")
+    evaluation, samples = trials.evaluated(
+        built, points[-1].validation_loss if points else None
+    )
+    baseline = trials.baseline(place, settings.family)
+    expert = trials.expert(settings.expert_baseline)
+    decision = bless.decide(evaluation, settings.gates, baseline)
+    _sign(settings, place, data, folder, built, decision)
+    published = settings.publish and decision.verdict is Verdict.BLESSED
+    if published:
+        _publish(settings, place, built)
+    outcome = Outcome(
+        run_id=folder.run_id,
+        decision=decision,
+        evaluation=evaluation,
+        expert=expert,
+        train_loss=points[-1].train_loss if points else None,
+        steps=settings.train.steps,
+        train_steps_per_s=fitted.steps_per_s,
+        train_seconds=fitted.seconds,
+        total_seconds=time.monotonic() - began_s,
+        resumed_from=fitted.resumed_from,
+        package=built.folder,
+        report=folder.report,
+        channel=settings.channel_uri,
+        published=published,
+        keyring=place.keyring,
+        state_dir=settings.state_dir,
+    )
+    _write_report(settings, data, folder, outcome, points, samples)
+    if not place.local:
+        run_backup.keep_results(place.store, _copy(settings, folder), folder.path)
+    folder.finish({"verdict": decision.verdict.value, "published": published})
+    if not place.local:
+        run_backup.keep_end(place.store, _copy(settings, folder), folder.path)
+    folder.close()
+    return outcome
+
+
+def follow(settings: JobSettings) -> None:
+    """Takes part in the training of a job that the first process of several runs.
+
+    Raises:
+        CloudError, ModelError, RldsError: one cause each, one line.
+    """
+    processes.require_shared(None)
+    job_data.require_trainable(settings)
+    data = job_data.open_data(settings)
+    _train(settings, data, processes.share_path(None), lambda progress: None)
+
+
+def _open_run(
+    settings: JobSettings,
+    place: Place,
+    data: Data,
+    started: datetime,
+    console: Console,
+) -> RunFolder:
+    decided: dict[str, object] = {
+        "family": settings.family,
+        "target": TARGET,
+        "dataset_manifest": data.manifest,
+        "tasks": list(data.tasks),
+        "training_config": _decisive(settings),
+        "action_minimum": settings.action_minimum,
+        "action_maximum": settings.action_maximum,
+        "code_commit": settings.code_commit,
+    }
+    if not place.local:
+        run_backup.fetch(
+            place.store,
+            settings.family,
+            place.family_folder,
+            run_folder.identity(decided),
+            lambda line: _say(console, line),
+            settings.resume,
+        )
+    return run_folder.open_run(
+        place.family_folder,
+        decided,
+        started.astimezone(UTC).strftime(run_folder.STARTED_FORMAT),
+        settings.resume,
+    )
+
+
+def _copy(settings: JobSettings, folder: RunFolder) -> str:
+    """Where a run's copy lies in a store that is not on this machine."""
+    return f"{settings.family}/{folder.run_id}"
+
+
+def _decisive(settings: JobSettings) -> dict[str, object]:
+    """The training config without the parts of a batch, which are rounding."""
+    config = dataclasses.asdict(settings.train)
+    del config["accumulation_steps"]
+    return config
+
+
+def _fit(
+    settings: JobSettings,
+    place: Place,
+    data: Data,
+    folder: RunFolder,
+    history: LossHistory,
+    console: Console,
+) -> FitResult:
+    total = settings.train.steps
+    keep = functools.partial(run_backup.keep, place.store, _copy(settings, folder))
+    with (
+        WorkProgress(console, "train", total, "steps") as shown,
+        figures.EventFile(folder.tensorboard, folder.continued) as events,
+    ):
+
+        def on_progress(now: Progress) -> None:
+            history.add(LossPoint(now.step, now.loss, now.validation_action_loss))
+            events.add(now.step, now.figures())
+            detail = f"loss {now.loss:.4f}, {now.steps_per_s:.1f} steps/s"
+            shown.show(now.step, detail, now.remaining_s)
+
+        return _train(
+            settings,
+            data,
+            folder.checkpoints,
+            on_progress,
+            lambda line: _say(console, line),
+            on_checkpoint=None if place.local else keep,
+        )
+
+
+def _train(
+    settings: JobSettings,
+    data: Data,
+    saved: Path,
+    on_progress: Callable[[Progress], None],
+    on_note: Callable[[str], None] = lambda line: None,
+    on_checkpoint: Callable[[Path], None] | None = None,
+) -> FitResult:
+    """What every process of a run does alike; they part when it is done."""
+    fitted = fit.fit(
+        data.train_steps,
+        data.held_out_steps,
+        settings.train,
+        saved,
+        on_progress,
+        on_note,
+        mesh=mesh.make(settings.mesh, jax.devices()),
+        profile=settings.profile,
+        profile_dir=saved.parent / "tensorboard",
+        on_checkpoint=on_checkpoint,
+    )
+    # The model is whole on this process's own device: the rest needs no other.
+    processes.leave()
+    return fitted
+
+
+def _package(
+    settings: JobSettings,
+    place: Place,
+    data: Data,
+    folder: RunFolder,
+    fitted: FitResult,
+    history: LossHistory,
+) -> BuiltPackage:
+    counter = place.channel.release_counter + 1
+    return build.export_and_build(
+        fitted.model,
+        data.train,
+        data.validation.one_of_each_task(),
+        data.tasks,
+        folder.export(TARGET),
+        build.PackageFacts(
+            family=settings.family,
+            version=f"0.1.{counter}",
+            release_counter=counter,
+            target=TARGET,
+            action_minimum=settings.action_minimum,
+            action_maximum=settings.action_maximum,
+            dataset_manifest=data.manifest,
+            code_commit=settings.code_commit,
+            hardware=build_facts.hardware_text(),
+            training_config=settings.training_config(),
+            metrics=_metrics(history),
+        ),
+        preferred_step=INT8,
+    )
+
+
+def _metrics(history: LossHistory) -> dict[str, object]:
+    """Losses at the end; speed stays out, so that equal runs give equal packages."""
+    last = history.points[-1] if history.points else None
+    return {
+        "train_loss": None if last is None else last.train_loss,
+        "held_out_loss": None if last is None else last.validation_loss,
+    }
+
+
+def _sign(
+    settings: JobSettings,
+    place: Place,
+    data: Data,
+    folder: RunFolder,
+    built: BuiltPackage,
+    decision: Decision,
+) -> None:
+    now = datetime.now(UTC)
+    origin = provenance.Provenance(
+        package_digest=built.digest,
+        dataset_manifest_digest=data.manifest,
+        dataset_uri=locations.to_uri(settings.dataset),
+        code_commit=settings.code_commit,
+        code_uri=build_facts.code_uri(build_facts.workspace()),
+        hardware=build_facts.hardware_text(),
+        safety_version=built.safety_version,
+        export_target=TARGET,
+        training_config=settings.training_config(),
+        run_id=folder.run_id,
+        started=folder.started,
+        finished=now,
+    )
+    signing.sign_provenance(built.folder, origin, [place.key])
+    verdict = blessing.Blessing(
+        package_digest=decision.package_digest,
+        verdict=decision.verdict.value,
+        reasons=decision.reasons,
+        report_digest=decision.report_digest,
+        issued=now,
+    )
+    signing.sign_blessing(built.folder, verdict, [place.key])
+
+
+def _publish(settings: JobSettings, place: Place, built: BuiltPackage) -> None:
+    now = datetime.now(UTC)
+    publish.publish(
+        place.store,
+        settings.channel,
+        built.folder,
+        [place.key],
+        place.trusted,
+        now,
+        now + timedelta(days=settings.expires_days),
+    )
+
+
+def _write_report(
+    settings: JobSettings,
+    data: Data,
+    folder: RunFolder,
+    outcome: Outcome,
+    points: Sequence[LossPoint],
+    samples: Sequence[Trajectory],
+) -> None:
+    tools = build_facts.tool_versions()
+    page = report_page.render(
+        report_page.RunReport(
+            title=f"{settings.family} for {TARGET}",
+            run_id=folder.run_id,
+            decision=outcome.decision,
+            evaluation=outcome.evaluation,
+            expert=outcome.expert,
+            history=points,
+            trajectories=samples,
+            figures=outcome.figures(),
+            provenance={
+                "dataset": settings.dataset_name,
+                "dataset manifest": data.manifest,
+                "episodes": data.size_text,
+                "code commit": settings.code_commit,
+                "hardware": build_facts.hardware_text(),
+                "tools": ", ".join(f"{name} {v}" for name, v in tools.items()),
+                "package": str(outcome.package),
+                "package digest": outcome.evaluation.package_digest,
+                "evaluation report": outcome.evaluation.digest,
+                "channel": locations.shown(outcome.channel)
+                if outcome.published
+                else "not published",
+                **{
+                    f"training: {name}": str(value)
+                    for name, value in settings.training_config().items()
+                },
+            },
+            next_command=outcome.next_command(),
+        )
+    )
+    durable_file.write(folder.report, page.encode())
+
+
+def _run_text(folder: RunFolder) -> str:
+    verb = "continues" if folder.continued else "starts"
+    return f"run       {folder.path} {verb}"
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

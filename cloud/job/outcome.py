@@ -1,0 +1,194 @@
+"""What a finished run has to say: a table for people, JSON for machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from base import canonical_json
+from cloud import locations
+from cloud.evaluate.bless import Decision, Verdict
+from cloud.evaluate.report import EvaluationReport
+from cloud.evaluate.success_rate import SuccessRate
+from cloud.job.report_page import interval_text, microseconds, percent_text
+
+_COLORS = {
+    Verdict.BLESSED: "green",
+    Verdict.REFUSED: "red",
+    Verdict.UNDECIDED: "yellow",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """The end of one run of the main job."""
+
+    run_id: str
+    decision: Decision
+    evaluation: EvaluationReport
+    expert: Mapping[str, SuccessRate]
+    train_loss: float | None
+    steps: int
+    train_steps_per_s: float
+    train_seconds: float
+    total_seconds: float
+    resumed_from: int | None
+    package: Path
+    report: Path
+    channel: str
+    """URI of the channel file."""
+    published: bool
+    keyring: Path
+    state_dir: Path
+    """Folder that the suggested command lets the robot keep its state in."""
+
+    def summary(self) -> bytes:
+        """The table for machines, canonical JSON."""
+        tasks = self.evaluation.tasks
+        return canonical_json.encode(
+            {
+                "schema_version": 1,
+                "run_id": self.run_id,
+                "success": {task: r.success.rate for task, r in tasks.items()},
+                "mean_success": self.evaluation.success.rate,
+                "expert_success": {task: s.rate for task, s in self.expert.items()},
+                "episodes_per_task": self.evaluation.episodes_per_task,
+                "train_loss": self.train_loss,
+                "held_out_loss": self.evaluation.held_out_loss,
+                "train_steps": self.steps,
+                "train_steps_per_s": self.train_steps_per_s,
+                "train_seconds": self.train_seconds,
+                "total_seconds": self.total_seconds,
+                "resumed_from": self.resumed_from,
+                "step_latency_us": {
+                    "p50": self.evaluation.step_latency_p50_us,
+                    "p99": self.evaluation.step_latency_p99_us,
+                },
+                "package": str(self.package),
+                "package_digest": self.evaluation.package_digest,
+                "report": str(self.report),
+                "channel": locations.shown(self.channel),
+                "published": self.published,
+                "verdict": self.decision.verdict.value,
+                "reasons": list(self.decision.reasons),
+            }
+        )
+
+    def next_command(self) -> str:
+        """The command that tries the package on a simulated robot.
+
+        A published package is taken from its channel; another can only be run as a
+        candidate. The episodes go into a folder beside the robot's state.
+        """
+        task = min(self.evaluation.tasks, default="reach-v3")
+        robot = f"--robot={self.evaluation.environment}:{task}"
+        if self.published:
+            source = [
+                f"--channel={locations.shown(self.channel)}",
+                f"--keyring={self.keyring}",
+                "--allow_development_keys",
+            ]
+        else:
+            source = [f"--candidate={self.package}"]
+        recorded = self.state_dir.with_name(f"{self.state_dir.name}-episodes")
+        arguments = [
+            *source,
+            robot,
+            "--episodes=5",
+            f"--state_dir={self.state_dir}",
+            f"--record_dir={recorded}",
+        ]
+        return "./bazelw run //edge:run -- " + shlex.join(arguments)
+
+    def show(self, console: Console) -> None:
+        """Prints the table."""
+        console.print()
+        console.print(self._success_table())
+        console.print(self._figures_table())
+        color = _COLORS[self.decision.verdict]
+        console.print(f"verdict   [bold {color}]{self.decision.verdict.value}[/]")
+        if self.decision.verdict is not Verdict.BLESSED:
+            for reason in self.decision.reasons:
+                console.print(
+                    f"  {reason}", highlight=False, markup=False, soft_wrap=True
+                )
+        for label, text in self._places():
+            console.print(
+                f"{label:<9} {text}", highlight=False, markup=False, soft_wrap=True
+            )
+
+    def _success_table(self) -> Table:
+        episodes = self.evaluation.episodes_per_task
+        table = Table(title=f"Success in closed loop, {episodes} unseen seeds per task")
+        table.add_column("task")
+        for name in ("package", "95 % interval", "expert", "mean steps"):
+            table.add_column(name, justify="right")
+        tasks = self.evaluation.tasks
+        for task, result in sorted(tasks.items()):
+            steps = "-" if result.mean_steps is None else f"{result.mean_steps:.1f}"
+            table.add_row(
+                task,
+                percent_text(result.success),
+                interval_text(result.success),
+                percent_text(self.expert.get(task)),
+                steps,
+            )
+        expert = sum(
+            (self.expert[task] for task in tasks if task in self.expert),
+            start=SuccessRate(0, 0),
+        )
+        every = self.evaluation.success
+        table.add_section()
+        table.add_row(
+            "all tasks",
+            percent_text(every),
+            interval_text(every),
+            percent_text(expert),
+            "",
+        )
+        return table
+
+    def _figures_table(self) -> Table:
+        table = Table(show_header=False)
+        table.add_column()
+        table.add_column(justify="right")
+        for label, text in self.figures().items():
+            table.add_row(label, text)
+        return table
+
+    def figures(self) -> Mapping[str, str]:
+        """The run's numbers, label to text."""
+        resumed = "" if self.resumed_from is None else f", from {self.resumed_from:,}"
+        evaluation = self.evaluation
+        return {
+            "training loss": _loss(self.train_loss),
+            "held-out loss": _loss(evaluation.held_out_loss),
+            "training steps": f"{self.steps:,}{resumed}",
+            "training speed": f"{self.train_steps_per_s:.1f} steps/s",
+            "training time": f"{self.train_seconds:.1f} s",
+            "whole job": f"{self.total_seconds:.1f} s",
+            "control step, p50 and p99": (
+                f"{microseconds(evaluation.step_latency_p50_us)}, "
+                f"{microseconds(evaluation.step_latency_p99_us)}"
+            ),
+        }
+
+    def _places(self) -> list[tuple[str, str]]:
+        channel = locations.shown(self.channel)
+        if not self.published:
+            channel += " (unchanged)"
+        return [
+            ("package", str(self.package)),
+            ("channel", channel),
+            ("report", str(self.report)),
+            ("next", self.next_command()),
+        ]
+
+
+def _loss(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.5f}"

@@ -1,0 +1,124 @@
+"""Tests of what a finished run says to people and to machines."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from cloud.evaluate.bless import Gates, decide
+from cloud.evaluate.report import EvaluationReport, TaskResult
+from cloud.evaluate.success_rate import SuccessRate
+from cloud.job.outcome import Outcome
+
+EVALUATION = EvaluationReport(
+    package_digest="a" * 64,
+    dataset_manifest="d" * 64,
+    environment="metaworld",
+    first_seed=10000,
+    episodes_per_task=50,
+    max_steps=500,
+    tasks={"reach-v3": TaskResult(SuccessRate(49, 50), 61.0)},
+    held_out_loss=0.02,
+    step_latency_p50_us=80.0,
+    step_latency_p99_us=120.0,
+    steps=3050,
+    missed_deadlines=0,
+    safety_violations=0,
+)
+OUTCOME = Outcome(
+    run_id="run",
+    decision=decide(EVALUATION, Gates(minimum_success=0.8), None),
+    evaluation=EVALUATION,
+    expert={"reach-v3": SuccessRate(50, 50)},
+    train_loss=0.05,
+    steps=3000,
+    train_steps_per_s=50.0,
+    train_seconds=60.0,
+    total_seconds=100.0,
+    resumed_from=None,
+    package=Path("/store/run/export/pi5-cpu"),
+    report=Path("/store/run/report.html"),
+    channel="file:///store/channels/nightly.json",
+    published=True,
+    keyring=Path("/store/keys/keyring.json"),
+    state_dir=Path("/cache/robot"),
+)
+
+
+def shown(outcome: Outcome) -> str:
+    text = io.StringIO()
+    outcome.show(Console(file=text, width=80))
+    return text.getvalue()
+
+
+def test_summary_has_the_figures_by_name() -> None:
+    summary = json.loads(OUTCOME.summary())
+    assert summary["success"] == {"reach-v3": 0.98}
+    assert summary["train_steps_per_s"] == 50.0
+    assert summary["train_seconds"] == 60.0
+    assert summary["train_loss"] == 0.05
+    assert summary["held_out_loss"] == 0.02
+    assert summary["package"] == "/store/run/export/pi5-cpu"
+    assert summary["channel"] == "/store/channels/nightly.json"
+    assert summary["verdict"] == "blessed"
+
+
+def test_channel_in_a_bucket_is_named_by_its_uri() -> None:
+    uri = "gs://bucket/prefix/channels/nightly.json"
+    remote = dataclasses.replace(OUTCOME, channel=uri)
+    assert json.loads(remote.summary())["channel"] == uri
+    assert f"--channel={uri} " in remote.next_command()
+
+
+def test_table_shows_success_beside_the_expert_and_what_to_run() -> None:
+    text = shown(OUTCOME)
+    assert "98.0 %" in text
+    assert "100.0 %" in text
+    assert "50 unseen seeds per task" in text
+    assert all(len(line) <= 80 for line in text.splitlines()[:14])
+    assert "verdict   blessed" in text
+    assert "channel   /store/channels/nightly.json\n" in text
+    assert "--channel=/store/channels/nightly.json" in text
+    assert "--allow_development_keys" in text
+    assert "--state_dir=/cache/robot --record_dir=/cache/robot-episodes\n" in text
+
+
+def test_table_shows_losses_throughput_and_latency() -> None:
+    rows = [line.strip("│ ") for line in shown(OUTCOME).splitlines() if "│" in line]
+    found = dict(map(str.strip, row.split("│")) for row in rows if row.count("│") == 1)
+    assert found == {
+        "training loss": "0.05000",
+        "held-out loss": "0.02000",
+        "training steps": "3,000",
+        "training speed": "50.0 steps/s",
+        "training time": "60.0 s",
+        "whole job": "100.0 s",
+        "control step, p50 and p99": "80 us, 120 us",
+    }
+
+
+def test_figures_tell_what_was_not_measured_and_what_was_resumed() -> None:
+    partly = dataclasses.replace(OUTCOME, train_loss=None, resumed_from=1200)
+    assert partly.figures()["training loss"] == "not measured"
+    assert partly.figures()["training steps"] == "3,000, from 1,200"
+
+
+def test_package_that_was_not_published_is_run_as_a_candidate() -> None:
+    poor = dataclasses.replace(
+        EVALUATION, tasks={"reach-v3": TaskResult(SuccessRate(1, 50), 490.0)}
+    )
+    refused = dataclasses.replace(
+        OUTCOME,
+        evaluation=poor,
+        decision=decide(poor, Gates(), None),
+        published=False,
+    )
+    text = shown(refused)
+    assert "verdict   refused" in text
+    assert "1 of 50 episodes" in text
+    assert "(unchanged)" in text
+    assert "--candidate=/store/run/export/pi5-cpu" in text
+    assert "--channel=" not in text
+    assert "--record_dir=/cache/robot-episodes" in text

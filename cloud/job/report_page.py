@@ -1,0 +1,211 @@
+"""The report of a training run for people: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections.abc import Mapping, Sequence
+
+from cloud.evaluate.bless import Decision, Verdict
+from cloud.evaluate.report import EvaluationReport
+from cloud.evaluate.success_rate import SuccessRate
+from cloud.job import plots
+from cloud.job.figures import LossPoint
+
+_STYLE = """
+body { font: 15px/1.5 sans-serif; color: #1c1f23; background: #fff;
+       max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; }
+h2 { font-size: 1.1rem; margin-top: 2.2rem; border-bottom: 1px solid #e1e4e8; }
+table { border-collapse: collapse; width: 100%; margin: .8rem 0; }
+th, td { text-align: left; padding: .25rem .8rem .25rem 0; vertical-align: top;
+         border-bottom: 1px solid #eef0f2; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.value, code { font-family: monospace; font-size: .9em; overflow-wrap: anywhere; }
+pre { background: #f5f6f8; padding: .8rem; overflow-x: auto; }
+.verdict { display: inline-block; padding: .1rem .6rem; border-radius: .3rem;
+           font-weight: bold; }
+.blessed { background: #d8f0dd; color: #14532b; }
+.refused { background: #fadcd9; color: #7a1a12; }
+.undecided { background: #fdf0cf; color: #6b4a05; }
+svg { max-width: 100%; height: auto; }
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunReport:
+    """Everything the page shows."""
+
+    title: str
+    run_id: str
+    decision: Decision
+    evaluation: EvaluationReport
+    expert: Mapping[str, SuccessRate]
+    history: Sequence[LossPoint]
+    trajectories: Sequence[plots.Trajectory]
+    figures: Mapping[str, str]
+    """Short numbers for the top of the page, label to text."""
+    provenance: Mapping[str, str]
+    """What the package was made from, label to text."""
+    next_command: str
+
+
+def render(run: RunReport) -> str:
+    """The page as HTML text."""
+    sections = [
+        _heading(run),
+        "<h2>Success per task</h2>",
+        plots.success_per_task(
+            {task: result.success for task, result in run.evaluation.tasks.items()},
+            run.expert,
+        ),
+        _success_table(run),
+        "<h2>Gates</h2>",
+        _gates_table(run.decision),
+        "<h2>Losses</h2>",
+        plots.losses(run.history) if run.history else "<p>No step was trained.</p>",
+        "<h2>Control step</h2>",
+        _latency_table(run.evaluation),
+    ]
+    if run.trajectories:
+        sections += [
+            "<h2>Sample trajectories</h2>",
+            "<p>Way of the gripper in closed loop; a dot marks the start.</p>",
+            plots.trajectories(run.trajectories),
+        ]
+    sections += [
+        "<h2>Provenance</h2>",
+        _pairs_table(run.provenance),
+        "<h2>Run next</h2>",
+        f"<pre>{html.escape(run.next_command)}</pre>",
+    ]
+    return (
+        "<!DOCTYPE html>\n"
+        f'<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{html.escape(run.title)}</title><style>{_STYLE}</style></head>\n"
+        "<body>\n" + "\n".join(sections) + "\n</body></html>\n"
+    )
+
+
+def _heading(run: RunReport) -> str:
+    verdict = run.decision.verdict.value
+    reasons = (
+        ""
+        if run.decision.verdict is Verdict.BLESSED
+        else "<ul>"
+        + "".join(f"<li>{html.escape(reason)}</li>" for reason in run.decision.reasons)
+        + "</ul>"
+    )
+    return (
+        f"<h1>{html.escape(run.title)}</h1>"
+        f"<p>Run <code>{html.escape(run.run_id)}</code>, package "
+        f"<code>{html.escape(run.evaluation.package_digest)}</code></p>"
+        f'<p>Verdict: <span class="verdict {verdict}">{verdict}</span></p>'
+        f"{reasons}{_pairs_table(run.figures)}"
+    )
+
+
+def _success_table(run: RunReport) -> str:
+    rows = []
+    for task, result in sorted(run.evaluation.tasks.items()):
+        rows.append(
+            [
+                task,
+                rate_text(result.success),
+                interval_text(result.success),
+                rate_text(run.expert.get(task)),
+                "-" if result.mean_steps is None else f"{result.mean_steps:.1f}",
+            ]
+        )
+    expert = sum(
+        (run.expert[task] for task in run.evaluation.tasks if task in run.expert),
+        start=SuccessRate(0, 0),
+    )
+    every = run.evaluation.success
+    rows.append(
+        ["all tasks", rate_text(every), interval_text(every), rate_text(expert), ""]
+    )
+    header = ["task", "package", "95 % interval", "scripted expert", "mean steps"]
+    return _table(header, rows, numbers_from=1)
+
+
+def _gates_table(decision: Decision) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(f.gate)}</td>"
+        f'<td><span class="verdict {f.verdict.value}">{_outcome(f.verdict)}</span></td>'
+        f"<td>{html.escape(f.reason)}</td></tr>"
+        for f in decision.findings
+    )
+    return f"<table><tr><th>gate</th><th></th><th>found</th></tr>{rows}</table>"
+
+
+def _outcome(verdict: Verdict) -> str:
+    names = {Verdict.BLESSED: "passed", Verdict.REFUSED: "failed"}
+    return names.get(verdict, "undecided")
+
+
+def _latency_table(evaluation: EvaluationReport) -> str:
+    return _pairs_table(
+        {
+            "step latency, 50th percentile": microseconds(
+                evaluation.step_latency_p50_us
+            ),
+            "step latency, 99th percentile": microseconds(
+                evaluation.step_latency_p99_us
+            ),
+            "control steps": f"{evaluation.steps:,}",
+            "missed deadlines": count_text(evaluation.missed_deadlines),
+            "safety violations": count_text(evaluation.safety_violations),
+        }
+    )
+
+
+def _pairs_table(pairs: Mapping[str, str]) -> str:
+    rows = "".join(
+        f'<tr><th>{html.escape(label)}</th><td class="value">{html.escape(text)}</td>'
+        "</tr>"
+        for label, text in pairs.items()
+    )
+    return f"<table>{rows}</table>"
+
+
+def _table(header: list[str], rows: list[list[str]], numbers_from: int) -> str:
+    def cells(texts: list[str], tag: str) -> str:
+        return "".join(
+            f"<{tag}{' class="number"' if column >= numbers_from else ''}>"
+            f"{html.escape(text)}</{tag}>"
+            for column, text in enumerate(texts)
+        )
+
+    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
+    return f"<table><tr>{cells(header, 'th')}</tr>{body}</table>"
+
+
+def rate_text(success: SuccessRate | None) -> str:
+    """A rate for people, such as `98.0 % (49 of 50)`."""
+    if success is None or not success.episodes:
+        return "-"
+    return f"{100 * success.rate:.1f} % ({success.successes} of {success.episodes})"
+
+
+def percent_text(success: SuccessRate | None) -> str:
+    """A rate for people without its counts, such as `98.0 %`."""
+    if success is None or not success.episodes:
+        return "-"
+    return f"{100 * success.rate:.1f} %"
+
+
+def interval_text(success: SuccessRate) -> str:
+    """A rate's 95 % interval for people."""
+    low, high = success.interval()
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
+def microseconds(value: float | None) -> str:
+    """A latency for people; `not measured` for None."""
+    return "not measured" if value is None else f"{value:,.0f} us"
+
+
+def count_text(value: int | None) -> str:
+    """A count for people; `not measured` for None."""
+    return "not measured" if value is None else f"{value:,}"

@@ -1,0 +1,95 @@
+"""Tests of the report for people: it holds what it must and refers to nothing."""
+
+import dataclasses
+import re
+
+from cloud.evaluate.bless import Gates, decide
+from cloud.evaluate.report import EvaluationReport, TaskResult
+from cloud.evaluate.success_rate import SuccessRate
+from cloud.evaluate.trajectories import Trajectory
+from cloud.job.figures import LossPoint
+from cloud.job.report_page import RunReport, render
+
+EVALUATION = EvaluationReport(
+    package_digest="a" * 64,
+    dataset_manifest="d" * 64,
+    environment="metaworld",
+    first_seed=10000,
+    episodes_per_task=50,
+    max_steps=500,
+    tasks={
+        "push-v3": TaskResult(SuccessRate(50, 50), 70.0),
+        "reach-v3": TaskResult(SuccessRate(48, 50), None),
+    },
+    held_out_loss=0.02,
+    step_latency_p50_us=80.0,
+    step_latency_p99_us=120.0,
+    steps=6000,
+    missed_deadlines=0,
+    safety_violations=0,
+)
+PAGE = RunReport(
+    title="wavecore <for> pi5-cpu",
+    run_id="20260101T080000-0123456789ab",
+    decision=decide(EVALUATION, Gates(), None),
+    evaluation=EVALUATION,
+    expert={"push-v3": SuccessRate(50, 50), "reach-v3": SuccessRate(50, 50)},
+    history=(LossPoint(50, 0.9), LossPoint(100, 0.2, 0.3)),
+    trajectories=(
+        Trajectory("reach-v3", "package", [(0.0, 0.6, 0.2), (0.1, 0.7, 0.1)]),
+    ),
+    figures={"training speed": "50.0 steps/s"},
+    provenance={"dataset manifest": "d" * 64, "note": "<script>alert(1)</script>"},
+    next_command="./bazelw run //edge:run -- --robot=metaworld:reach-v3",
+)
+
+
+def test_page_shows_verdict_success_losses_and_provenance() -> None:
+    page = render(PAGE)
+    assert page.startswith("<!DOCTYPE html>")
+    for text in (
+        "blessed",
+        "96.0 % (48 of 50)",
+        "100.0 % (50 of 50)",
+        "d" * 64,
+        "50.0 steps/s",
+        "./bazelw run //edge:run",
+    ):
+        assert text in page
+    assert page.count("<svg") == 3
+
+
+def test_page_refers_to_no_other_resource() -> None:
+    page = render(PAGE)
+    assert re.findall(r'(?:src|href)="(?!#)[^"]*"', page) == []
+    assert re.findall(r"url\((?!#)[^)]*\)", page) == []
+    assert "<link" not in page
+    assert "<script" not in page
+    assert "DOCTYPE svg" not in page
+
+
+def test_text_from_outside_is_shown_as_text() -> None:
+    page = render(PAGE)
+    assert "wavecore &lt;for&gt; pi5-cpu" in page
+    assert "&lt;script&gt;" in page
+
+
+def test_same_run_gives_the_same_page() -> None:
+    assert render(PAGE) == render(PAGE)
+
+
+def test_refused_run_shows_why() -> None:
+    poor = dataclasses.replace(
+        EVALUATION, tasks={"reach-v3": TaskResult(SuccessRate(1, 50), 490.0)}
+    )
+    refused = decide(poor, Gates(), None)
+    page = render(dataclasses.replace(PAGE, evaluation=poor, decision=refused))
+    assert "refused" in page
+    assert "1 of 50 episodes" in page
+
+
+def test_run_without_history_expert_or_trajectory_still_has_a_page() -> None:
+    bare = dataclasses.replace(PAGE, history=(), expert={}, trajectories=())
+    page = render(bare)
+    assert "No step was trained" in page
+    assert page.count("<svg") == 1

@@ -1,0 +1,193 @@
+"""A run goes on from its copy in a bucket: which one is fetched, and which is not."""
+
+import functools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from base.store.store import Store, open_store
+from base.testing import bucket as local_bucket
+from base.testing.bucket import Bucket
+from cloud.job import checkpoint_store, run_backup, run_folder
+from cloud.job.run_folder import RunFolder
+from cloud.testing import train_tiny
+from cloud.train.fit import Progress
+
+# The bucket's client says so where gRPC is installed beside it; it uses none here.
+pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
+
+FAMILY = "wavecore"
+SETTINGS: dict[str, object] = {"steps": 4}
+KEY = run_folder.identity(SETTINGS)
+STARTED = "20260101T000000"
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    with local_bucket.serving() as served:
+        yield served
+
+
+@pytest.fixture
+def store(bucket: Bucket) -> Store:
+    return open_store("gs://bucket/robots")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run that has kept the checkpoints of steps 2 and 10 on its machine."""
+    made = run_folder.open_run(tmp_path / "lost" / FAMILY, SETTINGS, STARTED, None)
+    (made.path / "losses.jsonl").write_text("losses")
+    with ocp.CheckpointManager(made.checkpoints) as manager:
+        for step in (2, 10):
+            state = {"weights": np.arange(12.0), "step": np.asarray(step)}
+            manager.save(step, args=ocp.args.StandardSave(state))
+    (made.checkpoints / "identity.txt").write_text("those data")
+    return made
+
+
+@pytest.fixture
+def place(run: RunFolder, store: Store) -> str:
+    """The run's copy in the store, with both checkpoints."""
+    place = f"{FAMILY}/{run.run_id}"
+    for step in (2, 10):
+        run_backup.keep(store, place, run.checkpoints / str(step))
+    return place
+
+
+def fetched(store: Store, folder: Path, key: str = KEY) -> tuple[list[Path], list[str]]:
+    """What a machine has of checkpoints after it fetched, and what it was told."""
+    notes: list[str] = []
+    run_backup.fetch(store, FAMILY, folder, key, notes.append)
+    return sorted(folder.glob("*/checkpoints/[0-9]*")), notes
+
+
+def test_new_machine_goes_on_with_the_newest_checkpoint(
+    store: Store, place: str, run: RunFolder, tmp_path: Path
+) -> None:
+    found, notes = fetched(store, tmp_path / "new")
+    assert [path.name for path in found] == ["10"]
+    assert notes == [f"fetched   {run.run_id} at step 10 from {store.uri}"]
+    again = run_folder.open_run(tmp_path / "new", SETTINGS, "20260202T000000", None)
+    assert again.continued and again.run_id == run.run_id
+    assert again.started == run.started
+    assert (again.path / "losses.jsonl").read_text() == "losses"
+    assert (again.checkpoints / "identity.txt").read_text() == "those data"
+    for path in found[0].rglob("*"):
+        if path.is_file():
+            same = run.checkpoints / "10" / path.relative_to(found[0])
+            assert path.read_bytes() == same.read_bytes()
+
+
+def test_training_that_goes_on_elsewhere_ends_with_the_bytes_of_an_undisturbed_one(
+    store: Store, tmp_path: Path
+) -> None:
+    class LostError(Exception):
+        pass
+
+    def lose(progress: Progress) -> None:
+        if progress.step == 5:
+            raise LostError
+
+    whole = train_tiny.train(tmp_path / "whole", 6)
+    lost = run_folder.open_run(tmp_path / "lost", SETTINGS, STARTED, None)
+    keep = functools.partial(run_backup.keep, store, f"{FAMILY}/{lost.run_id}")
+    with pytest.raises(LostError):
+        train_tiny.train(lost.checkpoints, 6, lose, on_checkpoint=keep)
+    shutil.rmtree(lost.path)
+    (checkpoint,), _ = fetched(store, tmp_path / "new")
+    result = train_tiny.train(checkpoint.parent, 6, on_checkpoint=keep)
+    assert result.resumed_from == 4
+    assert train_tiny.weights(result) == train_tiny.weights(whole)
+    (checkpoint,), _ = fetched(store, tmp_path / "third")
+    assert checkpoint.name == "6"
+
+
+def test_torn_checkpoint_is_passed_over_for_the_one_before(
+    bucket: Bucket, store: Store, place: str, tmp_path: Path
+) -> None:
+    torn = f"robots/{place}/checkpoints/10/"
+    name = max(name for name in bucket.objects if name.startswith(f"{torn}default/"))
+    bucket.put(name, b"torn")
+    found, notes = fetched(store, tmp_path / "new")
+    assert [path.name for path in found] == ["2"]
+    assert "passed over" in notes[0] and "incomplete" in notes[0]
+
+
+def test_checkpoint_whose_upload_broke_off_is_passed_over(
+    bucket: Bucket, store: Store, place: str, tmp_path: Path
+) -> None:
+    for name in list(bucket.objects):
+        if "/checkpoints/10/" in name and not name.endswith("/_CHECKPOINT_METADATA"):
+            del bucket.objects[name]
+    found, notes = fetched(store, tmp_path / "new")
+    assert [path.name for path in found] == ["2"]
+    assert "passed over" in notes[0]
+
+
+def test_plain_copy_of_a_runs_folder_counts(
+    bucket: Bucket, store: Store, run: RunFolder, tmp_path: Path
+) -> None:
+    """As another tool copies it: without a manifest, and without Orbax's marks."""
+    for marker in run.path.rglob(checkpoint_store.ORBAX_MARKER):
+        marker.unlink()
+    bucket.put_tree(run.path, f"robots/{FAMILY}/{run.run_id}/")
+    found, _ = fetched(store, tmp_path / "new")
+    assert [path.name for path in found] == ["10"]
+    manifest = f"{FAMILY}/{run.run_id}/checkpoints/10/{checkpoint_store.MANIFEST}"
+    assert f"robots/{manifest}" in bucket.objects
+
+
+def test_fetch_that_was_killed_is_done_again(
+    store: Store, place: str, run: RunFolder, tmp_path: Path
+) -> None:
+    fetched(store, tmp_path / "new")
+    (tmp_path / "new" / run.run_id / "run.json").unlink()
+    found, notes = fetched(store, tmp_path / "new")
+    assert [path.name for path in found] == ["10"] and len(notes) == 1
+    assert run_folder.open_run(tmp_path / "new", SETTINGS, STARTED, None).continued
+
+
+def test_machine_that_has_the_run_fetches_nothing(
+    bucket: Bucket, store: Store, place: str, run: RunFolder
+) -> None:
+    shutil.rmtree(run.checkpoints / "10")
+    found, notes = fetched(store, run.path.parent)
+    assert [path.name for path in found] == ["2"] and notes == []
+
+
+def test_run_of_other_settings_or_one_that_has_ended_is_not_fetched(
+    store: Store, place: str, run: RunFolder, tmp_path: Path
+) -> None:
+    assert fetched(store, tmp_path / "new", "0" * 64) == ([], [])
+    run.finish({})
+    run_backup.keep_end(store, place, run.path)
+    assert fetched(store, tmp_path / "new") == ([], [])
+    assert not (tmp_path / "new").exists()
+
+
+def test_checkpoint_that_stands_there_complete_is_left(
+    bucket: Bucket, store: Store, place: str, run: RunFolder
+) -> None:
+    before = {n: v for n, v in bucket.objects.items() if "/checkpoints/10/" in n}
+    (run.checkpoints / "10" / "default" / "of_another_machine").write_bytes(b"x")
+    run_backup.keep(store, place, run.checkpoints / "10")
+    assert before.items() <= bucket.objects.items()
+
+
+def test_results_are_copied_and_the_end_is_told_last(
+    bucket: Bucket, store: Store, place: str, run: RunFolder
+) -> None:
+    run.report.write_text("report")
+    (run.logs / "evaluation").write_text("log")
+    run.finish({})
+    run_backup.keep_results(store, place, run.path)
+    names = {n.removeprefix(f"robots/{place}/") for n in bucket.objects}
+    assert "report.html" in names and "checkpoints/10/_CHECKPOINT_METADATA" in names
+    assert not {"finished.json", ".lock", "logs/evaluation"} & names
+    run_backup.keep_end(store, place, run.path)
+    assert f"robots/{place}/finished.json" in bucket.objects

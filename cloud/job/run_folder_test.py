@@ -1,0 +1,87 @@
+"""Tests of a run's folder: who continues it, and who may not."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cloud.errors import DiskSpaceError, RunFolderError
+from cloud.job import run_folder
+
+SETTINGS: dict[str, object] = {"steps": 10, "seed": 0}
+OTHER: dict[str, object] = {"steps": 10, "seed": 1}
+MORNING, EVENING = "20260101T080000", "20260101T200000"
+
+
+def test_same_settings_continue_an_unfinished_run(tmp_path: Path) -> None:
+    first = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
+    first.close()
+    second = run_folder.open_run(tmp_path, SETTINGS, EVENING, None)
+    assert second.path == first.path
+    assert (first.continued, second.continued) == (False, True)
+    assert second.started == first.started == datetime(2026, 1, 1, 8, tzinfo=UTC)
+
+
+def test_finished_run_is_not_continued(tmp_path: Path) -> None:
+    first = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
+    first.finish({"verdict": "blessed"})
+    first.close()
+    second = run_folder.open_run(tmp_path, SETTINGS, EVENING, None)
+    assert second.path != first.path
+    assert not second.continued
+
+
+def test_other_settings_start_another_run(tmp_path: Path) -> None:
+    run_folder.open_run(tmp_path, SETTINGS, MORNING, None).close()
+    other = run_folder.open_run(tmp_path, OTHER, MORNING, None)
+    assert not other.continued
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_run_in_use_is_left_to_its_process(tmp_path: Path) -> None:
+    first = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
+    second = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
+    assert second.path != first.path
+    with pytest.raises(RunFolderError, match="one in use"):
+        run_folder.open_run(tmp_path, SETTINGS, MORNING, first.run_id)
+
+
+def test_killed_process_gives_its_run_back(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
+        os.kill(os.getpid(), 9)
+    os.waitpid(child, 0)
+    assert run_folder.open_run(tmp_path, SETTINGS, EVENING, None).continued
+
+
+def test_resume_by_name_explains_each_refusal(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="got no run"):
+        run_folder.open_run(tmp_path, SETTINGS, MORNING, "absent")
+    run = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
+    run.close()
+    with pytest.raises(RunFolderError, match="flags it was started with"):
+        run_folder.open_run(tmp_path, OTHER, MORNING, run.run_id)
+    continued = run_folder.open_run(tmp_path, SETTINGS, MORNING, run.run_id)
+    assert continued.continued
+    continued.finish({})
+    continued.close()
+    with pytest.raises(RunFolderError, match="has ended"):
+        run_folder.open_run(tmp_path, SETTINGS, MORNING, run.run_id)
+
+
+def test_leftover_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "20260101T070000-leftover").mkdir()
+    (tmp_path / "20260101T070000-leftover" / "run.json").write_text("{")
+    run = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
+    assert not run.continued
+
+
+def test_too_little_disk_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    absent = tmp_path / "store" / "family"
+    with pytest.raises(DiskSpaceError, match="free disk for the run") as caught:
+        run_folder.require_space(absent, 1 << 60)
+    assert "--store" in str(caught.value)
+    assert not absent.parent.exists()
+    run_folder.require_space(absent, 1)

@@ -1,0 +1,121 @@
+"""From a dataset with camera and sound to a package that reads both, or none."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cloud.errors import BlindRobotError
+from cloud.job import data as job_data
+from cloud.job import job
+from cloud.package import build, export
+from cloud.testing import dataset_version, package_facts, sensed_episodes, train_tiny
+from cloud.train import mesh
+from cloud.train import model as trained_model
+from cloud.train.mesh import MeshShape
+from cloud.train.update import Trainer
+from model import functions, senses
+from release import verify
+
+TARGET = "hailo-onnx"
+EPISODES = [sensed_episodes.episode(k) for k in range(6)]
+
+
+def settings(folder, **changes):
+    """Those of a job on a small dataset, as far as its data ask for them."""
+    splits = {"train": [EPISODES[:4]], "val": [EPISODES[4:]]}
+    if not (folder / "version").exists():
+        dataset_version.write(folder / "version", splits)
+    return SimpleNamespace(
+        dataset=str(folder / "version"),
+        dataset_name="//cloud/demo:dataset",
+        tasks=None,
+        train=train_tiny.config(2, **changes).for_platform("cpu"),
+        mesh=MeshShape(1),
+        cache_folder=folder / "cache",
+        environment="metaworld",
+    )
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory):
+    """Data, the model before its first update, its held-out error, and its package."""
+    folder = tmp_path_factory.mktemp("run")
+    told = settings(folder)
+    data = job_data.open_data(told)
+    steps = (data.train_steps, data.held_out_steps)
+    trainer = Trainer(*steps, told.train, mesh.single())
+    state = trainer.initial_state()
+    model = trainer.model(state)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(functions, "REPLAY_UPDATES", 2)
+        patch.setattr(functions, "REPLAY_STEPS", 8)
+        built = build.export_and_build(
+            model,
+            data.train,
+            data.validation.one_of_each_task(),
+            data.tasks,
+            folder / "export" / TARGET,
+            dataclasses.replace(package_facts.FACTS, target=TARGET),
+        )
+    return data, model, trainer.validate(state), built
+
+
+def test_model_has_the_senses_of_the_dataset_and_is_held_out_with_them(packaged):
+    data, model, held_out_error, _ = packaged
+    assert senses.shapes(data.model) == {"image": (16, 16, 3), "audio_mel": (3,)}
+    assert model.config == data.model
+    assert data.held_out_steps.steps.images.any()
+    assert np.isfinite(held_out_error)
+
+
+def test_package_tells_what_its_robot_must_perceive_and_its_functions_take(packaged):
+    manifest = verify.intact_package(packaged[-1].folder, TARGET).manifest
+    observed = manifest.robot.observation
+    assert {n: (x.shape, x.dtype) for n, x in observed.items()} == {
+        "state": ((4,), "float32"),
+        "image": ((16, 16, 3), "uint8"),
+        "audio_mel": ((3,), "float32"),
+    }
+    taken = {x.name: x.shape for x in manifest.functions["step"].inputs}
+    assert taken["observation_image"] == (16 * 16 * 3,)
+    for name, data in (
+        ("fast_update", "window"),
+        ("consolidate_update", "replay"),
+        ("calibrate_update", "replay"),
+        ("evaluate", "episodes"),
+    ):
+        inputs = {x.name: x for x in manifest.functions[name].inputs}
+        assert inputs[f"{data}/image"].shape[-3:] == (16, 16, 3), name
+        assert inputs[f"{data}/image"].dtype == "uint8", name
+        assert inputs[f"{data}/audio_mel"].shape[-1] == 3, name
+    checks = manifest.metadata.metrics["export_checks"]
+    assert checks.keys() == {f.path for f in manifest.functions.values()}
+
+
+def test_model_of_a_sensing_package_is_known_again_from_it(packaged):
+    _, model, _, built = packaged
+    again = export._model(verify.intact_package(built.folder, TARGET))
+    assert again.config == model.config
+
+
+def test_what_no_robot_here_perceives_is_refused_before_a_shard_is_read(tmp_path):
+    told = settings(tmp_path)
+    for shard in (tmp_path / "version").rglob("*.tfrecord"):
+        shard.write_bytes(b"torn")
+    with pytest.raises(BlindRobotError, match=r"image and audio_mel.*--nosenses") as e:
+        job.follow(told)
+    assert "got metaworld" in str(e.value)
+    assert not told.cache_folder.exists()
+    job_data.require_trainable(settings(tmp_path, senses=False))
+
+
+def test_nosenses_trains_on_the_state_alone(tmp_path):
+    told = settings(tmp_path, senses=False)
+    data = job_data.open_data(told)
+    make = trained_model.wavecore(told.train, data.train_steps)
+    statistics = data.train_steps.statistics
+    model = make(*data.train_steps.sizes, statistics, np.random.default_rng(0))
+    assert model.config == data.model and senses.shapes(data.model) == {}
+    assert data.train_steps.steps.images is None

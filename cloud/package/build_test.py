@@ -1,0 +1,151 @@
+"""Tests of how a trained model becomes a package that fits its robot."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cloud.errors import DatasetError
+from cloud.package import build as package_build
+from cloud.package.build import BuiltPackage
+from cloud.testing import package_facts, training_episodes
+from model import config, targets, testing
+from release import package, verify
+from rlds.episode import Episode
+
+
+def build(folder: Path) -> BuiltPackage:
+    return package_build.export_and_build(
+        testing.model(config.tiny(state_size=4, action_size=2, task_count=2)),
+        training_episodes.episodes(6),
+        training_episodes.episodes(4, first=100),
+        training_episodes.TASKS,
+        folder,
+        package_facts.FACTS,
+        "int8",
+    )
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
+    """A package whose robots run int8; tests that change it take a copy."""
+    return build(tmp_path_factory.mktemp("exported") / "pi5-cpu")
+
+
+@pytest.fixture
+def built(exported: BuiltPackage, tmp_path: Path) -> BuiltPackage:
+    shutil.copytree(exported.folder, tmp_path / "pi5-cpu")
+    return dataclasses.replace(exported, folder=tmp_path / "pi5-cpu")
+
+
+def canary_error(folder: Path) -> float:
+    return float(json.loads((folder / "canary.json").read_bytes())["action_error"])
+
+
+def test_package_is_whole_and_the_same_after_a_killed_attempt(
+    exported: BuiltPackage, tmp_path: Path
+) -> None:
+    killed = tmp_path / "pi5-cpu"
+    draft = killed.with_name(".draft-pi5-cpu")
+    for folder in (killed, draft):
+        folder.mkdir(parents=True)
+        (folder / "leftover").write_text("half")
+    assert build(killed).digest == exported.digest
+    assert not draft.exists()
+    intact = verify.intact_package(killed, "pi5-cpu")
+    assert intact.digest == exported.digest
+    assert intact.manifest.robot.control_hz == 80.0
+    assert intact.manifest.robot.tasks == training_episodes.TASKS
+    assert intact.manifest.metadata.metrics["held_out_loss"] == 0.1
+
+
+def test_package_tells_what_the_check_of_every_file_found(
+    exported: BuiltPackage,
+) -> None:
+    manifest = verify.intact_package(exported.folder, "pi5-cpu").manifest
+    metrics = manifest.metadata.metrics
+    paths = {function.path for function in manifest.functions.values()}
+    assert metrics["export_checks"].keys() == paths
+    assert metrics["export_checks"]["functions/step.tflite"]["step_error"] <= 1e-5
+    assert metrics["export_left_out"] == {}
+
+
+def test_preferred_step_can_be_changed_and_the_canary_follows(
+    built: BuiltPackage, tmp_path: Path
+) -> None:
+    (built.folder / "provenance.intoto.jsonl").write_text("about another digest")
+    functions = verify.intact_package(built.folder, "pi5-cpu").manifest.functions
+    assert functions["step"] == functions["step_int8"]
+    changed = package_build.prefer_step(built.folder, "f32")
+    intact = verify.intact_package(built.folder, "pi5-cpu")
+    assert intact.digest == changed.digest != built.digest
+    functions = intact.manifest.functions
+    assert functions["step"] == functions["step_f32"]
+    metrics = intact.manifest.metadata.metrics
+    check = metrics["export_checks"]["functions/step.tflite"]
+    assert canary_error(built.folder) == check["canary_action_error"]
+    assert metrics["canary_action_error"] == check["canary_action_error"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pi5-cpu"]
+    assert not (built.folder / "provenance.intoto.jsonl").exists()
+
+
+def test_form_that_a_package_does_not_hold_leaves_it_as_it_is(
+    built: BuiltPackage,
+) -> None:
+    with pytest.raises(KeyError, match="step_int4"):
+        package_build.prefer_step(built.folder, "int4")
+    assert verify.intact_package(built.folder, "pi5-cpu").digest == built.digest
+
+
+def test_targets_of_the_export_are_those_that_a_package_may_name() -> None:
+    assert tuple(targets.TARGETS) == package.TARGETS
+
+
+def test_canary_holds_one_episode_of_each_task() -> None:
+    held_out = training_episodes.episodes(6)
+    found = package_build.canary_of(held_out, training_episodes.TASKS)
+    assert [e.metadata.task for e in found] == ["left", "right"]
+    only = package_build.canary_of(held_out, ("right",))
+    assert [e.metadata.task for e in only] == ["right"]
+
+
+def test_control_rate_is_that_of_the_recordings() -> None:
+    assert package_build.control_hz(training_episodes.episodes(3)) == 80.0
+
+
+class ManyEpisodes(Sequence[Episode]):
+    """Ten thousand episodes, which notes which of them are read."""
+
+    def __init__(self) -> None:
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return 10_000
+
+    def __getitem__(self, index: Any) -> Any:
+        self.read.append(index)
+        return training_episodes.episode(index)
+
+
+def test_control_rate_reads_few_of_many_episodes_from_all_over_them() -> None:
+    many = ManyEpisodes()
+    assert package_build.control_hz(many) == 80.0
+    assert len(many.read) == 32
+    assert many.read[0] == 0 and many.read[-1] == 9_999
+    assert np.diff(many.read).max() < 400
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_recordings_without_time_have_no_control_rate(length: int) -> None:
+    recorded = training_episodes.episode(0, length)
+    still = np.zeros(length, np.int64)
+    frozen: Episode = dataclasses.replace(
+        recorded, steps={**recorded.steps, "t_monotonic_ns": still}
+    )
+    with pytest.raises(DatasetError, match="t_monotonic_ns"):
+        package_build.control_hz([frozen])

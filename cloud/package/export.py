@@ -1,0 +1,166 @@
+"""Exports the model of a finished run for another target.
+
+    ./bazelw run //cloud:export -- --run=STORE/continuon-model-artifacts/wavecore/RUN \\
+        --target=jetson-cuda --output=DIR
+
+The weights are those of the run's package, which are the averaged ones of its last
+checkpoint; the canary episodes, the safety config and what the package says of its
+origin come along. Every function is checked against the model on those episodes before
+the package exists. It has no signatures: //release:sign gives them, after an evaluation
+on its own target.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import safetensors.numpy
+from absl import app, flags
+
+from base import command_line
+from cloud.errors import ExportSourceError
+from cloud.package import build
+from cloud.package.build import BuiltPackage
+from model import config, preset_senses, step_function
+from model.wavecore import WaveCore
+from release import package, verify
+from release.package import PackageManifest
+from release.verify import IntactPackage
+from rlds import example_codec, tfrecord
+from rlds.episode import Episode
+from rlds.spec import EpisodeSpec
+
+_RUN = flags.DEFINE_string("run", None, "folder of a run", required=True)
+_TARGET = flags.DEFINE_enum(
+    "target", None, package.TARGETS, "what to export for", required=True
+)
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "folder of the new package, in place of an earlier one; default: in the run, "
+    "export/<target>",
+)
+
+SOURCE_TARGET = "pi5-cpu"
+"""Target of the package that every run holds."""
+LARGEST_CANARY_BYTES = 256 * 1024 * 1024
+_EXPORT_METRICS = "export_", "canary_"
+
+
+def main(argv: list[str]) -> None:
+    """Exports what the flags name and says what came of it."""
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    run = Path(_RUN.value).expanduser()
+    output = _OUTPUT.value or run / "export" / _TARGET.value
+    built = export_again(run, _TARGET.value, Path(output).expanduser())
+    command_line.say(
+        f"package {built.digest} for {_TARGET.value},"
+        f" {built.size_bytes / 1e6:.1f} MB, at {built.folder}"
+    )
+
+
+def export_again(run: Path, target: str, output: Path) -> BuiltPackage:
+    """The package of a run's model for one target.
+
+    Args:
+        run: the run's folder.
+        target: export target.
+        output: the package's folder; a package that stands there is replaced.
+
+    Raises:
+        ExportSourceError: the run holds no package that says what its model is, or
+            something else stands at `output`.
+        ExportError, ShapeMismatchError: the model cannot be exported.
+        ReleaseError: the run's package is damaged.
+        RldsError: its canary episodes are.
+    """
+    _require_free(output)
+    source = verify.intact_package(_source(run), SOURCE_TARGET)
+    output.absolute().parent.mkdir(parents=True, exist_ok=True)
+    return build.write(
+        _model(source),
+        _described(source.manifest, target),
+        _canary(source),
+        source.path(package.SAFETY).read_bytes(),
+        output.absolute(),
+    )
+
+
+def _require_free(output: Path) -> None:
+    if output.exists() and not (output / package.MANIFEST).is_file():
+        raise ExportSourceError(
+            output, "nothing or a package", "something else", "name another --output"
+        )
+
+
+def _source(run: Path) -> Path:
+    folder = run / "export" / SOURCE_TARGET
+    if not (folder / package.MANIFEST).is_file():
+        raise ExportSourceError(
+            run,
+            f"the folder of a run with a package in export/{SOURCE_TARGET}",
+            "none",
+            "name a run that //cloud:train has finished",
+        )
+    return folder
+
+
+def _model(source: IntactPackage) -> WaveCore:
+    """The trained model, from the weights and what the package says of them."""
+    manifest = source.manifest
+    preset = manifest.metadata.training_config.get("preset")
+    if preset not in config.PRESETS:
+        raise ExportSourceError(
+            source.folder,
+            f"a training config with one of the presets {', '.join(config.PRESETS)}",
+            f"{preset!r}",
+            "export with the code that trained the run",
+        )
+    observed = {name: x.shape for name, x in manifest.robot.observation.items()}
+    spec = EpisodeSpec(
+        *observed["state"],
+        *manifest.robot.action.shape,
+        image="image" in observed,
+        audio_size=sum(observed.get("audio_mel", ())),
+    )
+    sizes = preset_senses.sizes(preset, spec, len(manifest.robot.tasks))
+    arrays = safetensors.numpy.load_file(source.path(package.WEIGHTS))
+    return step_function.from_weights(sizes, arrays)
+
+
+def _canary(source: IntactPackage) -> list[Episode]:
+    path = source.path(package.CANARY)
+    records = tfrecord.read_records(path, LARGEST_CANARY_BYTES)
+    return [example_codec.decode(record) for record in records]
+
+
+def _described(manifest: PackageManifest, target: str) -> dict[str, Any]:
+    """What the new package says of itself: the same, but for another target."""
+    metrics = {
+        name: value
+        for name, value in manifest.metadata.metrics.items()
+        if not name.startswith(_EXPORT_METRICS)
+    }
+    robot = dataclasses.asdict(manifest.robot)
+    for spec in robot["observation"].values():
+        del spec["name"]
+    return {
+        "family": manifest.family,
+        "version": manifest.version,
+        "release_counter": manifest.release_counter,
+        "target": target,
+        "robot": robot,
+        "safety_version": manifest.safety_version,
+        "metadata": {
+            **dataclasses.asdict(manifest.metadata),
+            "metrics": metrics,
+            "export_target": target,
+            "jax_version": jax.__version__,
+        },
+    }
+
+
+if __name__ == "__main__":
+    command_line.run(main)

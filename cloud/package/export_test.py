@@ -1,0 +1,98 @@
+"""A run's model is exported for another target, or the run is refused in one line."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloud.errors import ExportSourceError
+from cloud.evaluate import int8_choice
+from cloud.package import build, export
+from cloud.testing import package_facts, training_episodes
+from model import config, testing
+from model.errors import ShapeMismatchError
+from release import verify
+
+FACTS = dataclasses.replace(
+    package_facts.FACTS,
+    release_counter=3,
+    metrics={**package_facts.FACTS.metrics, int8_choice.METRIC: {"chosen": "int8"}},
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    build.export_and_build(
+        testing.model(config.tiny(state_size=4, action_size=2, task_count=2)),
+        training_episodes.episodes(6),
+        training_episodes.episodes(4, first=100),
+        training_episodes.TASKS,
+        folder / "export" / "pi5-cpu",
+        FACTS,
+    )
+    return folder
+
+
+def test_model_of_a_run_becomes_a_package_for_another_target(
+    run: Path, tmp_path: Path
+) -> None:
+    built = export.export_again(run, "hailo-onnx", tmp_path / "package")
+    again = verify.intact_package(built.folder, "hailo-onnx").manifest
+    first = verify.intact_package(run / "export" / "pi5-cpu").manifest
+    assert again.digest == built.digest
+    assert again.functions["step"].path == "functions/step.onnx"
+    assert again.backbone_digest == first.backbone_digest
+    assert again.robot == first.robot
+    assert (again.release_counter, again.safety_version) == (3, "1")
+    for name in ("weights.safetensors", "canary.tfrecord", "safety.json"):
+        assert again.files[name] == first.files[name]
+    metrics = again.metadata.metrics
+    assert metrics["held_out_loss"] == 0.1
+    assert int8_choice.METRIC in first.metadata.metrics  # of the steps driven there
+    assert int8_choice.METRIC not in metrics
+    assert set(metrics["export_checks"]) == {f.path for f in again.functions.values()}
+
+
+def test_command_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "cloud.package.export"),
+            *(f"--run={tmp_path}", "--target=tpu", f"--output={tmp_path / 'out'}"),
+        ],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "package in export/pi5-cpu, got none; name a run" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_with_something_else_is_left_alone(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(ExportSourceError, match="expected nothing or a package"):
+        export.export_again(run, "tpu", tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_run_that_does_not_say_its_preset_or_says_another_is_refused(
+    run: Path, tmp_path: Path
+) -> None:
+    manifest = run / "export" / "pi5-cpu" / "package.json"
+    before = manifest.read_bytes()
+    try:
+        for preset, error, text in (
+            ("huge", ExportSourceError, "presets tiny, pi5"),
+            ("pi5", ShapeMismatchError, "same configuration"),
+        ):
+            manifest.write_bytes(before.replace(b'"tiny"', f'"{preset}"'.encode()))
+            with pytest.raises(error, match=text):
+                export.export_again(run, "tpu", tmp_path / "out")
+            assert not (tmp_path / "out").exists()
+    finally:
+        manifest.write_bytes(before)

@@ -1,0 +1,266 @@
+"""Checkpoints of training on disk, through Orbax: whole, or not used.
+
+Orbax writes a checkpoint into a folder of a temporary name and renames it when
+everything is on disk, so a killed trainer leaves a whole checkpoint or a leftover that
+is never read. Buckets and what copies to and from them know no such rename, and Orbax's
+own mark of a finished checkpoint gets lost on the way (google/orbax#394). So what
+counts is the content: each checkpoint holds a checksum of its arrays, and is whole if
+every array can be read and the checksum is theirs, wherever its files come from.
+
+Leftovers of an interrupted save are removed with a note. A checkpoint that is not whole
+is moved aside with a note, and the one before is used; where none is whole, that is an
+error, because to begin anew would throw the work away in silence. What cannot be read
+because of this machine (`cloud.train.machine_failure`) is an error too, and stays in
+place.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from base import durable_file
+from cloud.errors import CheckpointError
+from cloud.train import machine_failure
+
+State = Mapping[str, Any]
+
+_IDENTITY = "identity.txt"
+_CHECKSUM = "checksum"
+_NOT_WHOLE = "not_whole"
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder, the newest few kept.
+
+    All processes of a run use one folder together. Use as a context manager: leaving
+    it waits for the last save.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: str,
+        note: Callable[[str], None],
+        keep: int = 2,
+        on_whole: Callable[[Path], None] | None = None,
+    ) -> None:
+        """Opens or creates `folder` and clears what an interrupted save left.
+
+        Args:
+            folder: where the checkpoints of this run are.
+            identity: digest of what decides the numbers of this run; checkpoints of
+                another are refused.
+            note: told in one line about each leftover removed or moved aside.
+            keep: how many of the newest checkpoints stay.
+            on_whole: given the folder of each checkpoint once it is on disk, before
+                `save` returns; None lets `save` return earlier.
+
+        Raises:
+            CheckpointError: the folder cannot be made or read, or holds checkpoints
+                of another run.
+        """
+        self._folder, self._note, self._keep = folder.absolute(), note, keep
+        self._on_whole = on_whole
+        self._leads = jax.process_index() == 0
+        try:
+            if self._leads:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                _remove_leftovers(self._folder, note)
+                _claim(self._folder / _IDENTITY, identity)
+        except OSError as e:
+            raise CheckpointError(
+                folder,
+                "a folder for checkpoints that can be written",
+                e.strerror,
+                "choose another --store",
+            ) from e
+        _together("opened")
+        self._orbax = ocp.StandardCheckpointer()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._orbax.close()
+        except Exception as e:
+            if kind is None:
+                raise self._not_written("the last checkpoint", e) from e
+        if kind is None:
+            self._drop_old()
+
+    def newest(self, like: State) -> tuple[int, dict[str, Any]] | None:
+        """Step and state of the newest whole checkpoint, None when there is none.
+
+        `like` has the names, shapes, types and places of the state's arrays; the
+        places may differ from those it was saved at.
+
+        Raises:
+            CheckpointError: there are checkpoints and none is whole, or this machine
+                could not read one; that one was left where it is.
+        """
+        steps = self._steps()
+        for step in reversed(steps):
+            state, reason = self._read(step, like)
+            if state is not None:
+                return step, state
+            self._set_aside(step, reason)
+        if steps:
+            raise CheckpointError(
+                self._folder,
+                "a whole checkpoint",
+                f"{len(steps)} that are not, the last because {reason}",
+                "copy them here again, or remove this folder to train from the start",
+            )
+        return None
+
+    def save(self, step: int, state: State) -> None:
+        """Starts saving; returns when the arrays are copied, not when on disk.
+
+        With `on_whole` it returns when that has taken the checkpoint, and raises what
+        that raises.
+
+        Raises:
+            CheckpointError: the checkpoint, or the one before it, was not written.
+        """
+        try:
+            self._orbax.wait_until_finished()
+            self._drop_old()
+            self._orbax.save(self._folder / str(step), _copied(dict(state)))
+            if self._on_whole is not None:
+                self._orbax.wait_until_finished()
+        except Exception as e:
+            raise self._not_written(f"checkpoint {step}", e) from e
+        if self._on_whole is not None:
+            self._on_whole(self._folder / str(step))
+
+    def _not_written(self, what: str, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            self._folder,
+            f"to write {what}",
+            _line(error),
+            "free some space and run again, training resumes",
+        )
+
+    def _read(self, step: int, like: State) -> tuple[dict[str, Any] | None, str]:
+        """The state if it is whole, else why it is not.
+
+        Raises:
+            CheckpointError: this machine failed, which says nothing about the state.
+        """
+        where = jax.tree.leaves(dict(like))[0].sharding
+        told_like = jax.ShapeDtypeStruct((), jnp.uint32, sharding=_everywhere(where))
+        target = dict(like) | {_CHECKSUM: told_like}
+        try:
+            restored = dict(self._orbax.restore(self._folder / str(step), target))
+            told = int(restored.pop(_CHECKSUM))
+            found = int(checksum(restored))
+            # Restored arrays may share memory that is not theirs to give away.
+            state = jax.block_until_ready(jax.tree.map(jnp.copy, restored))
+        except Exception as e:
+            if machine_failure.remedy(e) is not None:
+                raise self._not_reached(f"to read checkpoint {step}", e) from e
+            return None, _line(e)
+        if found != told:
+            return None, f"its checksum is {found:08x} instead of {told:08x}"
+        return state, ""
+
+    def _not_reached(self, wanted: str, error: Exception) -> CheckpointError:
+        remedy = machine_failure.remedy(error) or "make the folder usable"
+        return CheckpointError(
+            self._folder,
+            wanted,
+            _line(error),
+            f"{remedy} and run again, nothing was moved and training resumes",
+        )
+
+    def _set_aside(self, step: int, reason: str) -> None:
+        path = self._folder / str(step)
+        aside = self._folder / f"{step}.{_NOT_WHOLE}"
+        if self._leads:
+            shutil.rmtree(aside, ignore_errors=True)
+            try:
+                path.rename(aside)
+            except OSError as e:
+                raise self._not_reached(f"to move {path} aside", e) from e
+            self._note(f"{path}: moved to {aside.name}, not whole: {reason}")
+        _together(f"set aside {step}")
+
+    def _steps(self) -> list[int]:
+        try:
+            names = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        except OSError as e:
+            raise self._not_reached("to list checkpoints", e) from e
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def _drop_old(self) -> None:
+        if self._leads:
+            for step in self._steps()[: -self._keep]:
+                shutil.rmtree(self._folder / str(step))
+
+
+def checksum(state: dict[str, Any]) -> jax.Array:
+    """A sum over all bits of all arrays that is the same on every mesh; u32.
+
+    Whole numbers add up to the same in any order. Each word counts by its place, so
+    that words which changed places are found.
+    """
+    arrays = jax.tree.leaves(state)
+    return sum(_sum(x, np.uint32(2 * k + 1)) for k, x in enumerate(arrays))
+
+
+@jax.jit
+def _sum(x: jax.Array, salt: jax.Array) -> jax.Array:
+    """One program for each shape, because one for all of them compiles for long."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    place = jnp.full(bits.shape, salt)
+    for axis in range(bits.ndim):
+        along = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+        place = place * jnp.uint32(0x9E3779B1) + along
+    return jnp.sum(bits * (2 * place + 1), dtype=jnp.uint32)
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    """Buffers of their own, because the caller's next step reuses those of `state`."""
+    return jax.tree.map(jnp.copy, state) | {_CHECKSUM: checksum(state)}
+
+
+def _everywhere(sharding: jax.sharding.NamedSharding) -> jax.sharding.NamedSharding:
+    return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+
+
+def _together(what: str) -> None:
+    """Waits for all processes of the run."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"checkpoints {what}")
+
+
+def _claim(path: Path, identity: str) -> None:
+    if not path.exists():
+        durable_file.write(path, f"{identity}\n".encode())
+    elif (found := path.read_text(errors="replace").strip()) != identity:
+        raise CheckpointError(
+            path,
+            f"checkpoints of this dataset and configuration ({identity[:12]})",
+            f"those of another ({found[:12]})",
+            "choose another run id, or remove the folder",
+        )
+
+
+def _remove_leftovers(folder: Path, note: Callable[[str], None]) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and re.fullmatch(r"\d+\..*tmp.*", path.name):
+            shutil.rmtree(path)
+            note(f"{path}: removed, an interrupted save left it unfinished")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

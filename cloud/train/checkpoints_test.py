@@ -1,0 +1,107 @@
+"""A checkpoint that this machine cannot read now is not taken for a broken one.
+
+What interrupted saves and damaged files leave is tested where training is,
+in `training_test.py`.
+"""
+
+import contextlib
+import os
+import resource
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cloud.errors import CheckpointError
+from cloud.train import checkpoints, mesh
+
+IDENTITY = "a" * 64
+
+
+@pytest.fixture
+def state():
+    where = mesh.replicated(mesh.single())
+    made = {"step": jnp.int32(2), "parameters": {"a": jnp.arange(12.0).reshape(3, 4)}}
+    return jax.tree.map(lambda x: jax.device_put(x, where), made)
+
+
+@pytest.fixture
+def like(state):
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )
+
+
+@pytest.fixture
+def folder(state, tmp_path):
+    """Two whole checkpoints, of steps 1 and 2."""
+    with checkpoints.Checkpoints(tmp_path / "saved", IDENTITY, pytest.fail) as saved:
+        saved.save(1, state)
+        saved.save(2, state)
+    return tmp_path / "saved"
+
+
+def files(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@contextlib.contextmanager
+def open_files_left(count):
+    """Lets this process open `count` more files; works for root as for anyone."""
+    kept = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + count, kept[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, kept)
+
+
+@pytest.mark.parametrize("count", [0, 3], ids=["to list", "to restore"])
+def test_out_of_open_files_nothing_is_moved_and_the_next_attempt_restores(
+    folder, like, state, count
+):
+    before = files(folder)
+    with checkpoints.Checkpoints(folder, IDENTITY, pytest.fail) as saved:
+        with (
+            open_files_left(count),
+            pytest.raises(CheckpointError, match="Too many open files") as caught,
+        ):
+            saved.newest(like)
+        assert "ulimit -n" in str(caught.value) and "\n" not in str(caught.value)
+        assert files(folder) == before
+        step, restored = saved.newest(like)
+    assert step == 2
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
+
+
+def test_disk_that_cannot_be_read_moves_nothing(folder, like):
+    """The first page of a process is mapped nowhere: reading it is an EIO."""
+    metadata = folder / "2" / "_METADATA"
+    kept = metadata.read_bytes()
+    metadata.unlink()
+    metadata.symlink_to("/proc/self/mem")
+    with checkpoints.Checkpoints(folder, IDENTITY, pytest.fail) as saved:
+        with pytest.raises(
+            CheckpointError, match=r"got .*Input/output.*check the disk"
+        ):
+            saved.newest(like)
+        assert sorted(p.name for p in folder.iterdir() if p.is_dir()) == ["1", "2"]
+        metadata.unlink()
+        metadata.write_bytes(kept)
+        assert saved.newest(like)[0] == 2
+
+
+def test_broken_content_is_moved_aside_and_the_one_before_is_used(folder, like):
+    shutil.rmtree(folder / "2" / "d")
+    notes = []
+    with checkpoints.Checkpoints(folder, IDENTITY, notes.append) as saved:
+        assert saved.newest(like)[0] == 1
+    assert (folder / "2.not_whole").is_dir() and len(notes) == 1

@@ -1,0 +1,134 @@
+"""Whether a training run can succeed at all, checked before any data are read.
+
+It must fit into the memory of the devices, and the robot that will evaluate the model
+must have every sense that the model reads.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from cloud.errors import BlindRobotError, MemoryShortError
+from cloud.train.config import TrainConfig
+from cloud.train.mesh import MeshShape
+from model import memory_estimate, senses
+from model.config import PresetTraining, WaveCoreConfig
+
+_CGROUPS = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+"""Limit and use of control groups, version 2 and 1, below /sys/fs/cgroup."""
+
+_UNLIMITED = (2**63, "available")
+
+
+def require_memory(
+    config: TrainConfig,
+    model: WaveCoreConfig,
+    mesh: MeshShape,
+    devices: Sequence[jax.Device],
+) -> None:
+    """Refuses a preset that does not fit on the devices of this process.
+
+    Args:
+        config: how it is trained, with the dtype decided.
+        model: sizes of what is trained.
+        mesh: how the batch and the parameters are spread.
+        devices: those of this process.
+
+    Raises:
+        MemoryShortError: needed and available memory, and what would lower the need.
+    """
+    needed = needed_bytes(config, model, mesh)
+    available, where = available_bytes(devices[0])
+    if devices[0].platform == "cpu":
+        needed *= len(devices)
+    if needed > available:
+        raise MemoryShortError(
+            f"preset {config.preset}",
+            f"{needed / 1e9:.2f} GB of memory for batches of {config.batch_size} x "
+            f"{config.sequence_length} steps on a mesh of {mesh}",
+            f"{available / 1e9:.2f} GB {where}",
+            "raise --accumulation_steps, set --remat=on, lower --batch_size or "
+            "--sequence_length, or choose a smaller --preset",
+        )
+
+
+def needed_bytes(config: TrainConfig, model: WaveCoreConfig, mesh: MeshShape) -> int:
+    """What one device needs at once, by `model.memory_estimate`."""
+    whole = memory_estimate.estimate(
+        model,
+        PresetTraining(
+            compute_dtype=config.compute_dtype,
+            accumulation_steps=config.accumulation_steps,
+            remat=config.remat == "on",
+            batch_size=config.batch_size,
+            sequence_length=config.sequence_length,
+            learning_rate=config.learning_rate,
+        ),
+    )
+    kept = whole.parameters_bytes + whole.optimizer_bytes + whole.average_bytes
+    gathered = whole.parameters_bytes if mesh.fsdp > 1 else 0
+    activations = whole.activations_bytes // (mesh.data * mesh.fsdp)
+    return kept // mesh.fsdp + gathered + whole.gradients_bytes + activations
+
+
+def available_bytes(device: jax.Device, root: Path = Path("/")) -> tuple[int, str]:
+    """Free memory of a device, for a CPU of this process, and where that is."""
+    told = device.memory_stats() if device.platform != "cpu" else None
+    if told and "bytes_limit" in told:
+        free = told["bytes_limit"] - told.get("bytes_in_use", 0)
+        return free, f"free on {device.device_kind}"
+    found = [_of_machine(root), *(_of_cgroup(root, *names) for names in _CGROUPS)]
+    return min(found, key=lambda pair: pair[0])
+
+
+def _of_machine(root: Path) -> tuple[int, str]:
+    for line in (root / "proc/meminfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) * 1024, "available on this machine"
+    return _UNLIMITED
+
+
+def _of_cgroup(root: Path, limit: str, used: str) -> tuple[int, str]:
+    folder = root / "sys/fs/cgroup"
+    try:
+        allowed = int((folder / limit).read_text())
+        taken = int((folder / used).read_text())
+    except (OSError, ValueError):  # no such version, or "max"
+        return _UNLIMITED
+    stat = (folder / limit).with_name("memory.stat")
+    free = allowed - taken + _reclaimable(stat)
+    return free, f"left below this container's limit of {allowed / 1e9:.2f} GB"
+
+
+def _reclaimable(stat: Path) -> int:
+    """Bytes of file cache, which the kernel gives back when memory is short."""
+    try:
+        lines = [line.split() for line in stat.read_text().splitlines()]
+    except OSError:
+        return 0
+    return sum(int(v) for name, v in lines if name in ("inactive_file", "active_file"))
+
+
+def require_senses(model: WaveCoreConfig, environment: str) -> None:
+    """Refuses to train what no robot of `//edge:run` can be driven by.
+
+    Args:
+        model: what is to be trained.
+        environment: kind of simulated robot that is to evaluate it.
+
+    Raises:
+        BlindRobotError: the model reads more than the robot's state.
+    """
+    if names := tuple(senses.shapes(model)):
+        raise BlindRobotError(
+            "dataset",
+            f"a robot with {' and '.join(names)} to evaluate the model on",
+            f"{environment}, which has its state alone",
+            "train with --nosenses, if the state is enough for the tasks, or on "
+            "another dataset",
+        )

@@ -1,0 +1,318 @@
+"""Training learns, resumes to the bit after a kill, and refuses bad data at once."""
+
+import dataclasses
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cloud.dataset import training_data
+from cloud.errors import CheckpointError, DatasetError, DivergenceError
+from cloud.testing import train_tiny, training_episodes
+from cloud.train import checkpoints, fit, profile, update
+
+STEPS = 8
+data = functools.partial(training_data.of_episodes, tasks=training_episodes.TASKS)
+ORBAX_MARKS = ("_CHECKPOINT_METADATA", "commit_success.txt")
+
+
+COMPILED_ONCE = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Compiles each program once for all tests and processes of this file."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    for name, value in COMPILED_ONCE.items():
+        jax.config.update(name.lower(), int(value))
+    jax.config.update("jax_compilation_cache_dir", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, compiled_once):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    seen = []
+    result = train_tiny.train(folder, STEPS, seen.append)
+    return folder, train_tiny.weights(result), result, seen
+
+
+def run_apart(compiled, *arguments):
+    environment = {
+        **os.environ,
+        **COMPILED_ONCE,
+        "JAX_COMPILATION_CACHE_DIR": compiled,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "cloud.testing.train_tiny", *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def test_killed_trainer_run_again_ends_with_the_bytes_of_an_uninterrupted_one(
+    uninterrupted, compiled_once, tmp_path
+):
+    output = tmp_path / "weights"
+    killed = run_apart(compiled_once, tmp_path / "saved", output, STEPS, 5)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    assert not output.exists()
+    again = run_apart(compiled_once, tmp_path / "saved", output, STEPS)
+    assert again.returncode == 0, again.stderr.decode()[-2000:]
+    assert output.read_bytes() == uninterrupted[1]
+
+
+def test_trainer_killed_while_it_saves_leaves_nothing_that_is_used(
+    uninterrupted, compiled_once, tmp_path
+):
+    saved, output = tmp_path / "saved", tmp_path / "weights"
+    killed = run_apart(compiled_once, saved, output, STEPS, "saving")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    left = [path.name for path in saved.iterdir() if path.is_dir()]
+    assert left and not any(name.isdecimal() for name in left)
+    notes = []
+    result = train_tiny.train(saved, STEPS, on_note=notes.append)
+    assert result.resumed_from is None
+    assert len(notes) == len(left) and "interrupted save" in notes[0]
+    assert train_tiny.weights(result) == uninterrupted[1]
+
+
+@pytest.mark.parametrize("step", range(1, STEPS))
+def test_resumed_from_every_step_the_bytes_are_the_same(uninterrupted, tmp_path, step):
+    """A run that kept only the checkpoint of `step` repeats the rest exactly."""
+
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.step == step + 1:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train_tiny.train(tmp_path, STEPS, stop, checkpoint_period_steps=step)
+    result = train_tiny.train(tmp_path, STEPS)
+    assert result.resumed_from == step
+    assert train_tiny.weights(result) == uninterrupted[1]
+
+
+def test_finished_run_started_again_trains_nothing_and_returns_the_same(
+    uninterrupted, tmp_path
+):
+    folder, weights, _, _ = uninterrupted
+    shutil.copytree(folder, tmp_path / "copy")
+    result = train_tiny.train(tmp_path / "copy", STEPS)
+    assert result.resumed_from == STEPS and result.history == ()
+    assert train_tiny.weights(result) == weights
+
+
+def test_half_written_checkpoint_is_removed_with_a_note_and_the_one_before_used(
+    uninterrupted, tmp_path
+):
+    folder, weights, _, _ = uninterrupted
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / str(STEPS)).rename(copy / f"{STEPS}.orbax-checkpoint-tmp")
+    notes = []
+    result = train_tiny.train(copy, STEPS, on_note=notes.append)
+    assert result.resumed_from == STEPS - 2
+    assert len(notes) == 1 and "interrupted save" in notes[0]
+    assert not (copy / f"{STEPS}.orbax-checkpoint-tmp").exists()
+    assert train_tiny.weights(result) == weights
+
+
+def copied_as_a_bucket_does(folder, copy):
+    """Files alone: no empty folder, no time, no mark of Orbax that it is finished."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name not in ORBAX_MARKS:
+            to = copy / path.relative_to(folder)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(path.read_bytes())
+
+
+def test_checkpoint_copied_to_a_bucket_and_back_counts_as_whole(
+    uninterrupted, tmp_path
+):
+    folder, weights, _, _ = uninterrupted
+    copied_as_a_bucket_does(folder, tmp_path / "copy")
+    result = train_tiny.train(tmp_path / "copy", STEPS, on_note=pytest.fail)
+    assert result.resumed_from == STEPS
+    assert train_tiny.weights(result) == weights
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def do_damage(folder, step, damage):
+    """Does `damage` to the largest file of a checkpoint, which holds arrays."""
+    files = [path for path in (folder / str(step)).rglob("*") if path.is_file()]
+    damage(max(files, key=lambda path: path.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [emptied, cut, Path.unlink])
+def test_checkpoint_that_is_not_whole_is_moved_aside_and_the_one_before_used(
+    uninterrupted, tmp_path, damage
+):
+    folder, weights, _, _ = uninterrupted
+    copied_as_a_bucket_does(folder, tmp_path / "copy")
+    do_damage(tmp_path / "copy", STEPS, damage)
+    notes = []
+    result = train_tiny.train(tmp_path / "copy", STEPS, on_note=notes.append)
+    assert result.resumed_from == STEPS - 2
+    assert len(notes) == 1 and f"{STEPS}: moved to {STEPS}.not_whole" in notes[0]
+    assert (tmp_path / "copy" / f"{STEPS}.not_whole").exists()
+    assert train_tiny.weights(result) == weights
+
+
+def test_where_no_checkpoint_is_whole_training_does_not_begin_anew(
+    uninterrupted, tmp_path
+):
+    copied_as_a_bucket_does(uninterrupted[0], tmp_path / "copy")
+    for step in (STEPS, STEPS - 2):
+        do_damage(tmp_path / "copy", step, emptied)
+    with pytest.raises(CheckpointError, match="whole checkpoint, got 2 that are not"):
+        train_tiny.train(tmp_path / "copy", STEPS)
+    kept = sorted(p.name for p in (tmp_path / "copy").iterdir() if p.is_dir())
+    assert kept == [f"{STEPS - 2}.not_whole", f"{STEPS}.not_whole"]
+
+
+def test_arrays_that_changed_without_a_broken_file_are_found(tmp_path):
+    """What a file system's or a copy's silent error would leave."""
+    like = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(3)}
+    sum_of = checkpoints.checksum
+    assert sum_of(like) != sum_of(like | {"b": jnp.array([1.0, 1.0, 1.0000001])})
+    assert sum_of(like) != sum_of(like | {"a": like["a"][::-1]})
+    assert sum_of(like) != sum_of(like | {"a": like["a"][:, ::-1]})
+    assert sum_of(like) == sum_of(jax.tree.map(jnp.copy, like))
+
+
+def test_checkpoints_of_another_configuration_are_refused_and_kept(
+    uninterrupted, tmp_path
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(uninterrupted[0], copy)
+    with pytest.raises(CheckpointError, match="another"):
+        train_tiny.train(copy, STEPS + 2)
+    assert (copy / str(STEPS)).exists()
+
+
+def test_reports_say_where_training_is_and_the_loss_falls(tmp_path, uninterrupted):
+    _, _, result, seen = uninterrupted
+    assert [p.step for p in seen] == list(range(1, STEPS + 1))
+    assert tuple(seen) == result.history
+    assert seen[-1].remaining_s == 0 and seen[-1].validation_action_loss > 0
+    config = dataclasses.replace(
+        train_tiny.config(80), checkpoint_period_steps=80, report_period_steps=20
+    )
+    history = fit.fit(
+        data(training_episodes.episodes(12)),
+        None,
+        config,
+        tmp_path,
+        lambda progress: None,
+    ).history
+    assert history[-1].action_loss < 0.7 * history[0].action_loss
+    assert history[-1].validation_action_loss is None
+
+
+def fit_on(episodes, folder, tasks=training_episodes.TASKS, **changes):
+    config = dataclasses.replace(train_tiny.config(2), **changes)
+    given = data(episodes, tasks=tasks)
+    return fit.fit(given, None, config, folder, lambda progress: None)
+
+
+def test_unknown_task_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(DatasetError, match="'right'"):
+        fit_on(training_episodes.episodes(4), tmp_path / "saved", tasks=("left",))
+    assert not (tmp_path / "saved").exists()
+
+
+def test_too_few_steps_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(DatasetError, match="at least 100 steps"):
+        fit_on(training_episodes.episodes(2), tmp_path / "saved", sequence_length=100)
+    with pytest.raises(DatasetError, match="got 0"):
+        fit_on([], tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_diverging_training_says_so_and_keeps_the_last_whole_checkpoint(tmp_path):
+    saved = tmp_path / "saved"
+    with pytest.raises(DivergenceError, match="lower the learning rate"):
+        fit_on(training_episodes.episodes(4), saved, learning_rate=1e38, steps=6)
+    assert [path.name for path in saved.iterdir() if path.is_dir()] in (["2"], [])
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"preset": "huge"}])
+def test_config_out_of_range_is_refused(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        dataclasses.replace(train_tiny.config(2), **change)
+
+
+def test_statistics_are_of_the_training_episodes_alone(uninterrupted):
+    states = np.concatenate(
+        [e.steps["observation/state"] for e in training_episodes.episodes(12)]
+    )
+    np.testing.assert_allclose(uninterrupted[2].model.mean[...], states.mean(0), 1e-4)
+
+
+def test_held_out_error_is_the_same_in_pieces_of_any_size(
+    uninterrupted, tmp_path, monkeypatch
+):
+    """17 held-out steps at once, or cut within episodes and in a last one of 1."""
+    whole = [p.validation_action_loss for p in uninterrupted[3]]
+    monkeypatch.setattr(update, "_HELD_OUT_AT_ONCE", 5)
+    seen = []
+    train_tiny.train(tmp_path, STEPS, seen.append)
+    found = [p.validation_action_loss for p in seen]
+    assert [x is None for x in found] == [x is None for x in whole]
+    np.testing.assert_allclose(
+        [x for x in found if x is not None], [x for x in whole if x is not None], 1e-6
+    )
+
+
+def test_profile_of_a_few_steps_is_written(tmp_path):
+    fit.fit(
+        data(training_episodes.episodes(12)),
+        None,
+        train_tiny.config(8),
+        tmp_path / "saved",
+        lambda progress: None,
+        profile=profile.ProfileRange(3, 4),
+        profile_dir=tmp_path / "tensorboard",
+    )
+    traces = list((tmp_path / "tensorboard").rglob("*.xplane.pb"))
+    assert len(traces) == 1 and traces[0].stat().st_size > 1000
+
+
+def test_mixed_precision_trains_close_to_full_and_keeps_f32(uninterrupted, tmp_path):
+    result = train_tiny.train(tmp_path, STEPS, compute_dtype="bfloat16")
+    full = uninterrupted[2].history[-1].measured
+    for name, value in result.history[-1].measured.items():
+        assert value == pytest.approx(full[name], rel=0.05, abs=0.02), name
+    assert result.history[-1].loss != uninterrupted[2].history[-1].loss
+    assert result.model.encode_state[...].dtype == jnp.float32
+
+
+def test_remat_changes_no_more_than_rounding(uninterrupted, tmp_path):
+    result = train_tiny.train(tmp_path, STEPS, remat="on")
+    full = uninterrupted[2].history[-1].measured
+    for name, value in result.history[-1].measured.items():
+        assert value == pytest.approx(full[name], rel=1e-4, abs=1e-5), name

@@ -1,0 +1,52 @@
+"""The model that is trained on a dataset: its preset's, with the dataset's senses."""
+
+from collections.abc import Callable
+
+import numpy as np
+from flax import nnx
+
+from cloud.dataset.training_data import TrainingData
+from cloud.train.config import TrainConfig
+from model import normalisation, preset_senses
+from model.config import WaveCoreConfig
+from model.wavecore import WaveCore
+from rlds.spec import EpisodeSpec
+
+MakeModel = Callable[
+    [int, int, int, normalisation.Statistics, np.random.Generator], nnx.Module
+]
+"""State size, action size, task count, statistics and random numbers to a model that
+has WaveCore's `sequence` and `config.carry_size`."""
+
+
+def sizes(config: TrainConfig, spec: EpisodeSpec, task_count: int) -> WaveCoreConfig:
+    """The model for episodes that hold this; without senses if `config` says so.
+
+    Raises:
+        ConfigError: a size is below 1.
+    """
+    if not config.senses:
+        spec = EpisodeSpec(spec.state_size, spec.action_size)
+    return preset_senses.sizes(config.preset, spec, task_count)
+
+
+def wavecore(config: TrainConfig, data: TrainingData) -> MakeModel:
+    """Makes the WaveCore for these steps: it sees if they were given with frames."""
+    sound = data.steps.audio_mel
+
+    def make(
+        state_size: int,
+        action_size: int,
+        task_count: int,
+        statistics: normalisation.Statistics,
+        random: np.random.Generator,
+    ) -> WaveCore:
+        spec = EpisodeSpec(
+            state_size,
+            action_size,
+            image=data.steps.images is not None,
+            audio_size=0 if sound is None else sound.shape[-1],
+        )
+        return WaveCore(sizes(config, spec, task_count), statistics, random)
+
+    return make

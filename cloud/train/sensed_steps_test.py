@@ -1,0 +1,90 @@
+"""What only the camera shows, or only the microphone hears, is learned."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from cloud.dataset import training_data
+from cloud.errors import DatasetError
+from cloud.testing import sensed_episodes, train_tiny, training_episodes
+from cloud.train import fit as training
+from model import config
+from model.wavecore import WaveCore
+
+STEPS = 120
+SIZES = dataclasses.replace(
+    config.tiny(4, 2, 2), image_height=16, image_width=16, image_channels=4
+)
+HEARING = dataclasses.replace(SIZES, audio_size=3)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return joined(range(80))
+
+
+def joined(numbers):
+    made = [sensed_episodes.episode(k) for k in numbers]
+    return training_data.of_episodes(made, training_episodes.TASKS, camera=SIZES)
+
+
+def fit(data, sizes, folder, **changes):
+    """What training came to, judged on other episodes, and the untrained model."""
+    untrained = []
+
+    def make(state_size, action_size, task_count, statistics, random):
+        model = WaveCore(sizes, statistics, random)
+        untrained.append(jax.tree.map(np.asarray, model))
+        return model
+
+    settings = train_tiny.config(
+        STEPS,
+        batch_size=16,
+        learning_rate=1e-2,
+        checkpoint_period_steps=STEPS,
+        report_period_steps=STEPS // 4,
+        **changes,
+    )
+    unseen = joined(range(100, 110))
+    result = training.fit(
+        data, unseen, settings, folder, lambda progress: None, make_model=make
+    )
+    return result, untrained[0]
+
+
+def test_action_that_follows_what_is_seen_and_heard_is_learned(data, tmp_path):
+    result, untrained = fit(data, HEARING, tmp_path / "sensing")
+    blind, _ = fit(data, config.tiny(4, 2, 2), tmp_path / "blind")
+    assert blind.history[-1].validation_action_loss > 0.9
+    assert result.history[-1].validation_action_loss < 0.2
+    assert result.history[-1].loss < result.history[0].loss
+    trained = result.model.senses
+    for name in ("image", "audio_mel"):
+        before = jax.tree.leaves(untrained.senses[name])
+        after = jax.tree.leaves(trained[name])
+        assert any(not np.array_equal(x, y) for x, y in zip(before, after, strict=True))
+
+
+def test_model_with_a_camera_alone_learns_half_of_it(data, tmp_path):
+    result, _ = fit(data, SIZES, tmp_path, accumulation_steps=2, remat="on")
+    assert 0.4 < result.history[-1].validation_action_loss < 0.7
+
+
+@pytest.mark.parametrize(
+    ("lacking", "sizes", "text"),
+    [
+        ({"images": None}, HEARING, r"image of shape \[16, 16, 3\].*got none"),
+        ({"audio_mel": None}, HEARING, r"audio_mel of shape \[3\].*got none"),
+        ({}, dataclasses.replace(HEARING, image_width=32), r"\[16, 32, 3\].*got \[16"),
+    ],
+    ids=["no frames", "no sound", "other frames"],
+)
+def test_sense_that_the_data_lack_is_refused_before_anything_is_written(
+    data, tmp_path, lacking, sizes, text
+):
+    given = dataclasses.replace(data, steps=data.steps._replace(**lacking))
+    with pytest.raises(DatasetError, match=text):
+        fit(given, sizes, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()

@@ -1,0 +1,387 @@
+"""The compiled update of one model, on a mesh of any size.
+
+Losses are weighted means over the whole batch. A batch that is cut into parts, over
+devices and one part after the other, must not become a mean of means: each part
+counts by its share of the batch's weight. The shares are known before, so the sum
+over parts is the mean over the batch, and its gradient the sum of the parts'.
+
+Inside `shard_map` each device works on its own windows with whole parameters, which
+it gathers along `fsdp` once per step; gradients are summed over devices and scattered
+back, and the optimiser works on what each device keeps.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import PyTree
+
+from cloud.dataset import step_stream
+from cloud.dataset.step_stream import StepStream
+from cloud.dataset.training_data import TrainingData
+from cloud.train import mesh as meshes
+from cloud.train import model as trained_model
+from cloud.train import optimizer
+from cloud.train.config import TrainConfig
+from cloud.train.model import MakeModel
+from model import losses, surfaces
+from model.wavecore import Prediction, WaveCore
+
+State = dict[str, Any]
+"""step i32, parameters, average (both by path), optimizer (numbered arrays)."""
+
+Fixed = tuple[nnx.State, nnx.State]
+"""What training leaves as it is: scales of the inputs, and surfaces of the robot."""
+
+Measured = dict[str, jax.Array]
+"""Scalars of one update by name: losses, gradient_norm, learning_rate."""
+
+
+_HELD_OUT_AT_ONCE = 1 << 15
+"""Held-out steps that the model sees at once, so that held-out episodes of any number
+need a bounded memory; at width 512, some hundred MB of activations."""
+_FRAMES_AT_ONCE = 1 << 11
+"""The same of steps with frames: one of 48 x 64 pixels and what is made of it are
+130 kB."""
+
+
+class Trainer:
+    """The compiled update, and everything that stays the same while training.
+
+    Attributes:
+        config: how it trains, with the dtype decided.
+        mesh: the devices.
+        identity: digest of data and configuration, which decide the numbers.
+        parameter_count: numbers that training changes.
+    """
+
+    def __init__(
+        self,
+        train: TrainingData,
+        held_out: TrainingData | None,
+        config: TrainConfig,
+        mesh: Mesh,
+        make_model: MakeModel | None = None,
+    ) -> None:
+        """Builds the model; nothing is compiled yet, and no step is read.
+
+        Raises:
+            DatasetError: the steps have nothing of a sense that the model has.
+            MeshError: the batch does not fall into equal parts.
+        """
+        meshes.check_batch(mesh, config.batch_size, config.accumulation_steps)
+        self.config, self.mesh = config, mesh
+        self.identity = _identity(train, config)
+        model = (make_model or trained_model.wavecore(config, train))(
+            *train.sizes, train.statistics, np.random.default_rng(config.seed)
+        )
+        self._graph, constant, untrained, self._trained = nnx.split(
+            model,
+            surfaces.Normalisation,
+            nnx.Any(surfaces.Calibration, surfaces.Adapters, surfaces.SkillMemory),
+            ...,
+        )
+        # Inputs of the programs and no constants of them: of a product with a matrix
+        # that is known to be all zeros, as new adapters are, XLA:CPU of jaxlib 0.12
+        # makes numbers out of memory that nobody wrote.
+        self._fixed = self._everywhere(jax.tree.map(np.asarray, (constant, untrained)))
+        self._initial = jax.tree.map(np.asarray, surfaces.named_arrays(self._trained))
+        self.parameter_count = meshes.numbers(self._initial)
+        # Models that are compared with WaveCore perceive the state alone.
+        self._perceives = model.config if isinstance(model, WaveCore) else None
+        for data in filter(None, (train, held_out)):
+            self._sensed(data.steps)
+        self._task_count = len(train.tasks)
+        self._carry_size = model.config.carry_size
+        self._change = train.statistics.change
+        self._optimizer = optimizer.Optimizer(config)
+        self._schedule = optimizer.schedule(config)
+        self._held_out = None if held_out is None else held_out.steps
+        self._shapes = jax.eval_shape(self._made, self._initial)
+        self._shardings = meshes.shardings(mesh, self._shapes)
+        self._update = jax.jit(
+            self._updated,
+            donate_argnums=0,
+            out_shardings=(self._shardings, meshes.replicated(mesh)),
+        )
+        self._validate = jax.jit(self._validated, out_shardings=meshes.replicated(mesh))
+
+    def initial_state(self) -> State:
+        """State before the first step; depends on seed and data alone."""
+        places = self._shardings
+        parameters = meshes.place(self._initial, places["parameters"])
+        moments = jax.jit(self._optimizer.init, out_shardings=places["optimizer"])
+        return {
+            "step": meshes.place(np.zeros((), np.int32), places["step"]),
+            "parameters": parameters,
+            "average": meshes.place(self._initial, places["average"]),
+            "optimizer": moments(parameters),
+        }
+
+    def like_state(self) -> State:
+        """Shapes, types and places of a state, without its numbers."""
+        return jax.tree.map(
+            lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at),
+            self._shapes,
+            self._shardings,
+        )
+
+    def update(self, state: State, batch: StepStream) -> tuple[State, Measured]:
+        """One optimiser step on this process's windows [b_local t+1 ...].
+
+        The old state must not be used again.
+        """
+        return self._update(state, self._fixed, meshes.place_batch(self.mesh, batch))
+
+    def validate(self, state: State) -> float | None:
+        """Mean absolute action error of the average on the held-out episodes.
+
+        They are read piece by piece, and the recurrence goes on from one to the next.
+        """
+        if self._held_out is None:
+            return None
+        carry = self._everywhere(np.zeros((1, self._carry_size), np.float32))
+        missed, weight = [], []
+        blind = self._held_out.images is None
+        at_once = _HELD_OUT_AT_ONCE if blind else _FRAMES_AT_ONCE
+        for piece in step_stream.pieces(self._held_out, at_once):
+            given = self._everywhere(piece)
+            error, carry = self._validate(state["average"], self._fixed, given, carry)
+            weight.append(float(np.sum(piece.action_weight[:-1], dtype=np.float64)))
+            missed.append(float(error) * weight[-1])
+        return sum(missed) / max(sum(weight), 1e-6)
+
+    def _everywhere(self, tree: PyTree) -> PyTree:
+        where = jax.tree.map(lambda _: meshes.replicated(self.mesh), tree)
+        return meshes.place(tree, where)
+
+    def model(self, state: State) -> WaveCore:
+        """The model with averaged parameters, on the first device of this process."""
+        average = meshes.on_host(self.mesh, state["average"])
+        merged = self._merged(average, meshes.on_host(self.mesh, self._fixed))
+        return jax.tree.map(jnp.asarray, merged)
+
+    def _made(self, parameters: optimizer.Parameters) -> State:
+        return {
+            "step": jnp.zeros((), jnp.int32),
+            "parameters": parameters,
+            "average": parameters,
+            "optimizer": self._optimizer.init(parameters),
+        }
+
+    def _updated(
+        self, state: State, fixed: Fixed, windows: StepStream
+    ) -> tuple[State, Measured]:
+        step, parameters = state["step"], state["parameters"]
+        gradients, measured = self._gradients(parameters, fixed, windows)
+        norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
+        parameters, moments = self._optimizer.update(
+            gradients, state["optimizer"], parameters
+        )
+        decay = jnp.minimum(self.config.average_decay, (1.0 + step) / (10.0 + step))
+        average = jax.tree.map(
+            lambda new, old: decay * old + (1 - decay) * new,
+            parameters,
+            state["average"],
+        )
+        measured |= {"gradient_norm": norm, "learning_rate": self._schedule(step)}
+        updated = {
+            "step": step + 1,
+            "parameters": parameters,
+            "average": average,
+            "optimizer": moments,
+        }
+        return updated, measured
+
+    def _gradients(
+        self, parameters: Mapping[str, jax.Array], fixed: Fixed, windows: StepStream
+    ) -> tuple[dict[str, jax.Array], Measured]:
+        """Gradients, placed as the parameters are, and losses of the whole batch."""
+        sums = (
+            jnp.sum(windows.action_weight[:, :-1]),
+            jnp.sum(windows.next_weight[:, :-1]),
+        )
+        specs = jax.tree.map(
+            lambda x: meshes.parameter_spec(self.mesh, x.shape), dict(parameters)
+        )
+        rows = jax.tree.map(lambda _: PartitionSpec(meshes.AXES), windows)
+
+        def on_device(
+            kept: dict[str, jax.Array],
+            fixed: Fixed,
+            mine: StepStream,
+            sums: tuple[jax.Array, ...],
+        ) -> tuple[dict[str, jax.Array], Measured]:
+            whole = {n: _gathered(self._computed(x), specs[n]) for n, x in kept.items()}
+            gradients, measured = self._accumulated(whole, fixed, mine, sums)
+            gradients = {n: _scattered(g, specs[n]) for n, g in gradients.items()}
+            return gradients, jax.lax.psum(measured, meshes.AXES)
+
+        # The checker of replicated values does not follow custom derivatives.
+        return jax.shard_map(
+            on_device,
+            mesh=self.mesh,
+            in_specs=(specs, PartitionSpec(), rows, PartitionSpec()),
+            out_specs=(specs, PartitionSpec()),
+            check_vma=False,
+        )(dict(parameters), fixed, windows, sums)
+
+    def _computed(self, x: jax.Array) -> jax.Array:
+        """A parameter as the forward pass takes it: matrices in the compute dtype."""
+        return x.astype(self.config.compute_dtype) if x.ndim > 1 else x
+
+    def _accumulated(
+        self,
+        whole: dict[str, jax.Array],
+        fixed: Fixed,
+        windows: StepStream,
+        sums: tuple[jax.Array, ...],
+    ) -> tuple[dict[str, jax.Array], Measured]:
+        """Sums over the parts of one device's windows, in f32."""
+
+        def of_part(part: StepStream) -> tuple[dict[str, jax.Array], Measured]:
+            gradients, measured = jax.grad(self._objective, has_aux=True)(
+                whole, fixed, part, sums
+            )
+            return jax.tree.map(lambda g: g.astype(jnp.float32), gradients), measured
+
+        count = self.config.accumulation_steps
+        if count == 1:
+            return of_part(windows)
+        parts = jax.tree.map(
+            lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), windows
+        )
+        zeros = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype),
+            jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], parts)),
+        )
+
+        def add(so_far: PyTree, part: StepStream) -> tuple[PyTree, None]:
+            return jax.tree.map(jnp.add, so_far, of_part(part)), None
+
+        return jax.lax.scan(add, zeros, parts)[0]
+
+    def _objective(
+        self,
+        parameters: Mapping[str, jax.Array],
+        fixed: Fixed,
+        part: StepStream,
+        sums: tuple[jax.Array, ...],
+    ) -> tuple[jax.Array, Measured]:
+        """This part's share of the batch's losses; they add up over parts."""
+        loss, heads = self._losses(parameters, fixed, part)
+        weights = (part.action_weight[:, :-1], part.next_weight[:, :-1])
+        of_actions, of_next = (
+            jnp.sum(w) / jnp.maximum(s, 1e-6)
+            for w, s in zip(weights, sums, strict=True)
+        )
+        following = self.config.next_share * loss.next_observation
+        total = of_actions * (loss.total - following) + of_next * following
+        return total, {
+            "total": total,
+            "action": of_actions * loss.action,
+            "next_observation": of_next * loss.next_observation,
+            "action_scale": of_actions * heads.action_scale,
+            "value": of_actions * heads.value,
+        }
+
+    def _predicted(
+        self,
+        parameters: Mapping[str, jax.Array],
+        fixed: Fixed,
+        windows: StepStream,
+        carry: jax.Array,
+    ) -> Prediction:
+        """Prediction at all but the last step of windows [b t+1], from carry [b c]."""
+        now = jax.tree.map(lambda x: x[:, :-1], windows)
+        # Models that are compared with WaveCore need not know of senses and remat.
+        options: dict[str, Any] = {"remat": True} if self.config.remat == "on" else {}
+        if sensed := self._sensed(now):
+            options["sensed"] = sensed
+        return self._merged(parameters, fixed).sequence(
+            now.states,
+            jax.nn.one_hot(now.tasks, self._task_count),
+            now.starts,
+            carry,
+            **options,
+        )
+
+    def _sensed(self, steps: StepStream) -> Mapping[str, jax.Array]:
+        return (
+            step_stream.select_senses(steps, self._perceives) if self._perceives else {}
+        )
+
+    def _losses(
+        self, parameters: Mapping[str, jax.Array], fixed: Fixed, windows: StepStream
+    ) -> tuple[losses.Losses, losses.HeadLosses]:
+        """Losses over windows [b t+1]; recurrence begins at zero in each."""
+        now = jax.tree.map(lambda x: x[:, :-1], windows)
+        carry = jnp.zeros((now.starts.shape[0], self._carry_size))
+        prediction = self._predicted(parameters, fixed, windows, carry)
+        loss = losses.imitation(
+            prediction,
+            now.actions,
+            windows.states[:, 1:],
+            jnp.asarray(self._change),
+            now.action_weight,
+            now.next_weight,
+            self.config.next_share,
+            values=now.values,
+        )
+        heads = losses.heads(prediction, now.actions, now.action_weight, now.values)
+        return loss, heads
+
+    def _validated(
+        self,
+        parameters: Mapping[str, jax.Array],
+        fixed: Fixed,
+        piece: StepStream,
+        carry: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Action error over a piece [t+1 ...] of the stream, and the carry after it."""
+        one = jax.tree.map(lambda x: x[None], piece)
+        prediction = self._predicted(parameters, fixed, one, carry)
+        error = losses.action_error(
+            prediction, one.actions[:, :-1], one.action_weight[:, :-1]
+        )
+        return error, prediction.carry
+
+    def _merged(self, parameters: Mapping[str, jax.Array], fixed: Fixed) -> WaveCore:
+        trained = surfaces.with_arrays(self._trained, parameters)
+        constant, untrained = fixed
+        return nnx.merge(self._graph, constant, untrained, trained)
+
+
+def _gathered(x: jax.Array, spec: PartitionSpec) -> jax.Array:
+    if meshes.FSDP not in spec:
+        return x
+    axis = spec.index(meshes.FSDP)
+    return jax.lax.all_gather(x, meshes.FSDP, axis=axis, tiled=True)
+
+
+def _scattered(gradient: jax.Array, spec: PartitionSpec) -> jax.Array:
+    if meshes.FSDP not in spec:
+        return jax.lax.psum(gradient, meshes.AXES)
+    axis = spec.index(meshes.FSDP)
+    mine = jax.lax.psum_scatter(
+        gradient, meshes.FSDP, scatter_dimension=axis, tiled=True
+    )
+    return jax.lax.psum(mine, meshes.DATA)
+
+
+def _identity(train: TrainingData, config: TrainConfig) -> str:
+    """Digest of everything that decides the numbers of a run but for their rounding.
+
+    Into how many parts a batch is cut, over devices and one after the other, is
+    rounding, so that a run may go on where other parts are fast.
+    """
+    decides = dataclasses.asdict(config) | {"data": train.identity}
+    del decides["checkpoint_period_steps"], decides["report_period_steps"]
+    del decides["accumulation_steps"]
+    return hashlib.sha256(repr(sorted(decides.items())).encode()).hexdigest()
