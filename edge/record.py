@@ -15,7 +15,6 @@ tag `recovered` and with the consent that the earlier run was given.
 """
 
 import contextlib
-import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,15 +23,16 @@ from pathlib import Path
 from absl import app, flags
 
 from base import canonical_json, command_line, durable_file
-from edge import clock, control, episode_id, recording, robot_key
-from edge.control import Pace
-from edge.operator_noise import GaussianNoise
+from edge.control import loop
+from edge.control.loop import Pace
+from edge.control.operator_noise import GaussianNoise
+from edge.control.safety import DEFAULT_MAX_STEPS, config_for
+from edge.episodes import episode_id, robot_key, sharing
+from edge.episodes.sharing import Provenance, Recording
 from edge.record_summary import RecordSummary
-from edge.recording import Held, Provenance, Recording
 from edge.redact import transforms
-from edge.robots import registry
+from edge.robots import clock, registry
 from edge.robots.robot import Robot
-from edge.safety import DEFAULT_MAX_STEPS, config_for
 
 # Simulated episodes begin this far apart: longer than the longest of them.
 _EPISODE_SLOT_NS = 10 * clock.NS_PER_S
@@ -136,12 +136,12 @@ def main(argv: list[str]) -> int:
     if _ENROL.value:
         durable_file.write(Path(_ENROL.value), key.enrolment(_ROBOT_ID.value))
     summary = RecordSummary()
-    with recording.opened(
+    with sharing.opened(
         output=Path(_OUTPUT.value),
         private=Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private"),
         key=key,
         robot_id=_ROBOT_ID.value,
-        consent=recording.operator_consent(
+        consent=sharing.operator_consent(
             _CONSENT.value, start_unix_ns if simulated else time.time_ns()
         ),
     ) as folders:
@@ -199,7 +199,7 @@ def _record(
         location=_LOCATION.value,
     )
     recorder = folders.begin(robot.spec, name, start_unix_ns, provenance)
-    result = control.run_episode(
+    result = loop.run_episode(
         robot,
         registry.open_expert(plan.robot),
         config_for(robot.spec),
@@ -220,30 +220,16 @@ def _record(
 
 
 def _free_name(plan: _Plan, start_unix_ns: int, folders: Recording) -> str | None:
-    """A name for the episode; None when the folder holds it already.
-
-    What a crash left of this episode was published under its name, with the tag
-    `recovered`; the whole episode then gets the name of the next attempt.
-    """
-    for attempt in itertools.count():
-        name = episode_id.derived_id(
-            start_unix_ns,
-            {
-                "attempt": attempt,
-                "max_steps": _MAX_STEPS.value,
-                "operator": "expert",
-                "operator_noise": _OPERATOR_NOISE.value,
-                "robot": plan.robot,
-                "robot_id": _ROBOT_ID.value,
-                "seed": plan.seed,
-            },
-        )
-        held = folders.held(name)
-        if held is Held.NOTHING:
-            return name
-        if held is Held.WHOLE:
-            return None
-    raise AssertionError("itertools.count does not end")
+    """A name for the episode; None when the folder holds it already."""
+    identity = {
+        "max_steps": _MAX_STEPS.value,
+        "operator": "expert",
+        "operator_noise": _OPERATOR_NOISE.value,
+        "robot": plan.robot,
+        "robot_id": _ROBOT_ID.value,
+        "seed": plan.seed,
+    }
+    return episode_id.free_id(start_unix_ns, identity, folders)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from edge.control import EpisodeResult
+from edge.control.loop import EpisodeResult
 
 
 @dataclass

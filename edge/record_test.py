@@ -9,7 +9,7 @@ import time
 import pytest
 
 from base.digest import sha256_bytes
-from edge import robot_key
+from edge.episodes import robot_key
 from edge.testing import processes
 from rlds import reader, sidecar
 from rlds.sidecar import Consent

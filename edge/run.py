@@ -24,23 +24,22 @@ from absl import app, flags
 
 from base import canonical_json, command_line, durable_file
 from base.errors import ContinuonError
-from edge import recording, robot_key
-from edge.action_log import ActionLog
-from edge.clock import NS_PER_S, SimulatedClock, unix_ns_from_rfc3339
-from edge.control import EpisodeResult, Pace, run_episode
-from edge.driver import Driver, expert_driver, package_driver
+from edge.control.loop import EpisodeResult, Pace, run_episode
+from edge.control.policy_source import Driver, expert_driver, package_driver
+from edge.episodes import robot_key, sharing
+from edge.episodes.run_episodes import RunRecording
+from edge.episodes.sharing import Provenance
 from edge.errors import SimulatedOnlyError
 from edge.ota import update
 from edge.ota.decide import Device
 from edge.ota.errors import UpdateFailedError
 from edge.ota.state_folder import StateFolder
 from edge.ota.update import ActivePackage
-from edge.recording import Provenance
 from edge.robots import registry
+from edge.robots.clock import NS_PER_S, SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.metaworld_robot import CONTROL_HZ
 from edge.robots.robot import Robot
-from edge.run_recording import RunRecording
-from edge.run_summary import RunTally
+from edge.run_summary import ActionLog, RunTally
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
 from release.trusted_keys import TrustedKeys
 from release.verify import intact_package
@@ -221,12 +220,12 @@ def _recording(driver: Driver) -> Iterator[RunRecording | None]:
         else robot_key.simulated(_ROBOT_ID.value)
     )
     private = _PRIVATE_DIR.value or _RECORD_DIR.value.rstrip("/") + ".private"
-    with recording.opened(
+    with sharing.opened(
         output=Path(_RECORD_DIR.value),
         private=Path(private),
         key=key,
         robot_id=_ROBOT_ID.value,
-        consent=recording.operator_consent(_CONSENT.value, _begin_unix_ns()),
+        consent=sharing.operator_consent(_CONSENT.value, _begin_unix_ns()),
     ) as folders:
         for published in folders.recover():
             _say(f"recovered episode {published.episode_id} of an interrupted run")

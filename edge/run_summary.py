@@ -1,11 +1,11 @@
-"""What a run of episodes came to: success per task, latency, missed deadlines."""
+"""What a run of episodes came to: success, latency, deadlines, and its actions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edge.control import EpisodeResult
+from edge.control.loop import ControlStep, EpisodeResult, StepRecorder
 
 
 @dataclass(frozen=True)
@@ -161,3 +161,31 @@ class RunTally:
             steps=sum(one.steps for one in every),
             seconds=seconds,
         )
+
+
+class ActionLog:
+    """Keeps the proposed actions of a run, so that two machines can be compared.
+
+    Implements `StepRecorder` and passes each step on to the next recorder.
+    """
+
+    def __init__(self) -> None:
+        self._episodes: list[dict[str, object]] = []
+        self._actions: list[list[float]] = []
+        self._next: StepRecorder | None = None
+
+    def begin(self, task: str, seed: int, next_recorder: StepRecorder | None) -> None:
+        """Starts an episode whose steps also go to `next_recorder`."""
+        self._actions = []
+        self._next = next_recorder
+        self._episodes.append({"task": task, "seed": seed, "actions": self._actions})
+
+    def append(self, step: ControlStep) -> None:
+        """See `StepRecorder.append`."""
+        self._actions.append([float(value) for value in step.proposed_action])
+        if self._next is not None:
+            self._next.append(step)
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the content of `--actions_json`."""
+        return {"schema_version": 1, "episodes": self._episodes}

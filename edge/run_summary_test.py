@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from edge.control import EpisodeResult
+from edge.control.loop import EpisodeResult
 from edge.run_summary import RunTally
 
 

@@ -20,7 +20,7 @@ PROGRAMS = {
     "cloud/ingest/ingest": "cloud.ingest.ingest",
     "edge/record": "edge.record",
     "edge/run": "edge.run",
-    "edge/upload": "edge.upload",
+    "edge/episodes/upload": "edge.episodes.upload",
 }
 
 

@@ -42,7 +42,7 @@ def main(_: list[str]) -> None:
         raw = (folder / "raw").as_uri()
         for number, session in enumerate(FLAGS.sessions):
             programs.run(
-                "edge/upload",
+                "edge/episodes/upload",
                 [f"--from={Path(session).absolute()}", f"--to={raw}"],
                 folder / f"upload-{number}.log",
             )

@@ -39,9 +39,8 @@ def test_resumed_run_replaces_the_steps_it_repeats(tmp_path):
 
 def test_writing_does_not_import_tensorflow(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from cloud.job import figures as "
-        "metrics;"
-        "metrics.EventFile(Path(sys.argv[1])).add(1, {'loss': 1.0});"
+        "import sys; from pathlib import Path; from cloud.job import figures;"
+        "figures.EventFile(Path(sys.argv[1])).add(1, {'loss': 1.0});"
         "sys.exit('tensorflow' in sys.modules)"
     )
     code = [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {script}"]

@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 
 from base.json_fields import Fields, decode
+from edge.control.package_policy import PackagePolicy
 from edge.ota import errors
-from edge.policy import PackagePolicy
 from edge.robots.robot import Observation
 from release.verify import IntactPackage
 from rlds import example_codec, tfrecord

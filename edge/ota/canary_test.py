@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from base.errors import MalformedError
+from edge.control.package_policy import open_policy
 from edge.ota import canary, errors
 from edge.ota.canary import Expectation, Measurement
-from edge.policy import open_policy
 from edge.testing import tiny_package, tiny_step
 from release.verify import intact_package
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from base.errors import ContinuonError
+from edge.control.package_policy import open_policy
 from edge.ota import canary, decide, errors, fetch
 from edge.ota.decide import Device, Installed, Move, Offer
 from edge.ota.state_folder import StateFolder
-from edge.policy import open_policy
 from edge.runtime_version import EXPORT_TARGET
 from release.trusted_keys import TrustedKeys
 from release.verify import VerifiedChannel, VerifiedPackage, verified_package

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.clock import Clock
 from edge.errors import ActionShapeError, RobotChangeError
+from edge.robots.clock import Clock
 from edge.robots.robot import Observation, Robot, RobotSpec, Transition, Vector
 
 

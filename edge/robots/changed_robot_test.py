@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge.clock import SimulatedClock
-from edge.control import Pace, run_episode
+from edge.control.loop import Pace, run_episode
+from edge.control.safety import config_for
 from edge.errors import ActionAfterEndError, ActionShapeError, RobotChangeError
 from edge.robots.changed_robot import ChangedRobot, RobotChange, no_change
+from edge.robots.clock import SimulatedClock
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
-from edge.safety import config_for
 
 NONE = no_change(SPEC)
 

@@ -10,7 +10,7 @@ from edge.robots.robot import Observation, Vector
 
 
 class ScriptedExpert:
-    """The expert that Meta-World ships for one v3 task; an `edge.control.Policy`.
+    """The expert that Meta-World ships for one v3 task; an `edge.control.loop.Policy`.
 
     Proposals lie in [-1, 1]: the experts' gains saturate far outside the action range,
     and what the arm can do is what an imitator should learn.

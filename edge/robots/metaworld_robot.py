@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.clock import Clock, SimulatedClock
 from edge.errors import ActionAfterEndError, ActionShapeError, RobotUnavailableError
+from edge.robots.clock import Clock, SimulatedClock
 from edge.robots.robot import Observation, RobotSpec, Transition, Vector
 
 STATE_SIZE = 39  # two frames of 18 values and the goal position (3)

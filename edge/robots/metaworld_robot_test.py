@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from edge.clock import SimulatedClock
-from edge.control import Pace, run_episode
+from edge.control.loop import Pace, run_episode
+from edge.control.safety import config_for
 from edge.errors import ActionAfterEndError, ActionShapeError
 from edge.robots import metaworld_robot
+from edge.robots.clock import SimulatedClock
 from edge.robots.metaworld_expert import ScriptedExpert
-from edge.safety import config_for
 
 # One task of each kind: fixed body, moved body, moved site, two stages.
 TASKS = ("reach-v3", "push-v3", "door-open-v3", "disassemble-v3", "box-close-v3")

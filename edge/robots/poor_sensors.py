@@ -25,8 +25,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.clock import Clock
-from edge.control import Policy
+from edge.robots.clock import Clock
+from edge.robots.policy import Policy
 from edge.robots.robot import Observation, Robot, RobotSpec, Transition, Vector
 
 DELAY_STEPS = 3

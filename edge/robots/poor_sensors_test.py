@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge.clock import SimulatedClock
-from edge.control import Pace, run_episode
-from edge.operator_noise import GaussianNoise
+from edge.control.loop import Pace, run_episode
+from edge.control.operator_noise import GaussianNoise
+from edge.control.safety import config_for
 from edge.robots import poor_sensors, registry
+from edge.robots.clock import SimulatedClock
 from edge.robots.poor_sensors import DELAY_STEPS, NOISE_M, OperatorEyes
 from edge.robots.robot import Observation
-from edge.safety import config_for
 
 TASK = "pick-place-v3"
 

@@ -7,8 +7,6 @@
 import difflib
 from pathlib import Path
 
-from edge.clock import SimulatedClock, unix_ns_from_rfc3339
-from edge.control import Policy
 from edge.errors import ReplayError, UnknownRobotError
 from edge.robots import (
     metaworld_expert,
@@ -17,7 +15,9 @@ from edge.robots import (
     replay_robot,
 )
 from edge.robots.changed_robot import ChangedRobot
+from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.metaworld_changes import CHANGES
+from edge.robots.policy import Policy
 from edge.robots.robot import Robot
 
 DEFAULT_SIM_START = "2026-01-01T08:00:00Z"

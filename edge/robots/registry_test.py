@@ -76,7 +76,7 @@ def test_no_expert_operates_a_recorded_episode():
 
 def test_control_process_does_not_load_simulator_or_trainer():
     program = (
-        "import sys; import edge.control, edge.robots.registry;"
+        "import sys; import edge.control.loop, edge.robots.registry;"
         "print([m for m in ('metaworld', 'mujoco', 'jax', 'tensorflow', 'flax')"
         " if m in sys.modules])"
     )

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from edge.clock import NS_PER_S, SimulatedClock
 from edge.errors import ActionAfterEndError, ActionShapeError, ReplayError
+from edge.robots.clock import NS_PER_S, SimulatedClock
 from edge.robots.robot import Observation, RobotSpec, Transition, Vector
 from rlds import reader
 from rlds.episode import Episode

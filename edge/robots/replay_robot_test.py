@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from base.errors import ContinuonError
-from edge.clock import SimulatedClock
 from edge.errors import ActionAfterEndError, ActionShapeError, ReplayError
+from edge.robots.clock import SimulatedClock
 from edge.robots.replay_robot import ReplayRobot, open_replay
 from edge.testing import tiny_package
 from rlds import example_codec, tfrecord

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge.clock import NS_PER_S, Clock
+from edge.robots.clock import NS_PER_S, Clock
 
 Vector = npt.NDArray[np.float32]
 

@@ -5,8 +5,8 @@ Tests and examples use it where MuJoCo would be too slow or too much.
 
 import numpy as np
 
-from edge.clock import Clock, SimulatedClock
 from edge.errors import ActionAfterEndError, ActionShapeError
+from edge.robots.clock import Clock, SimulatedClock
 from edge.robots.robot import Observation, RobotSpec, Transition, Vector
 
 SPEC = RobotSpec(
@@ -76,7 +76,7 @@ class SimulatedPoint:
 
 
 class PointExpert:
-    """Walks straight to the goal; an `edge.control.Policy`."""
+    """Walks straight to the goal; an `edge.control.loop.Policy`."""
 
     def reset(self, task: str) -> None:
         """Has nothing to forget."""

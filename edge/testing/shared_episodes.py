@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge import robot_key
-from edge.clock import SimulatedClock
-from edge.control import Pace, run_episode
-from edge.recording import Provenance, opened, operator_consent
+from edge.control.loop import Pace, run_episode
+from edge.control.safety import config_for
+from edge.episodes import robot_key
+from edge.episodes.sharing import Provenance, opened, operator_consent
+from edge.robots.clock import SimulatedClock
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
-from edge.safety import config_for
 from rlds.uuid7 import uuid7
 
 ROBOT_ID = "point-1"

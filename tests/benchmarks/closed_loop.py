@@ -3,7 +3,7 @@
 Each worker process owns some of the tasks and one robot or more of each; the model
 takes the observations of all robots of a worker as one batch. While it does, the other
 worker steps. An episode ends at its first success or after its last step, as in
-`edge.control.run_episode`, and executed actions pass the same safety limits.
+`edge.control.loop.run_episode`, and executed actions pass the same safety limits.
 """
 
 import multiprocessing
@@ -13,9 +13,9 @@ from multiprocessing import connection
 import numpy as np
 
 from cloud.evaluate.success_rate import SuccessRate
-from edge import clock, control
-from edge.robots import registry
-from edge.safety import DEFAULT_MAX_STEPS, config_for, safe_action
+from edge.control import loop
+from edge.control.safety import DEFAULT_MAX_STEPS, config_for, safe_action
+from edge.robots import clock, registry
 
 Decide = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """States [b n], task indices [b], carry [b c] to actions [b a] and carry [b c]."""
@@ -87,8 +87,8 @@ def _expert_successes(job: tuple[str, Sequence[int]]) -> int:
     expert, safety = registry.open_expert(name), config_for(robot.spec)
     count = 0
     for seed in seeds:
-        result = control.run_episode(
-            robot, expert, safety, None, seed, DEFAULT_MAX_STEPS, control.Pace.SIMULATED
+        result = loop.run_episode(
+            robot, expert, safety, None, seed, DEFAULT_MAX_STEPS, loop.Pace.SIMULATED
         )
         count += bool(result.success)
     return count

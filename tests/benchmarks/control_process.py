@@ -60,7 +60,7 @@ def main(engine: str, folder: str, steps: str) -> None:
 
 
 def _litert(folder: Path, form: str) -> Step:
-    from edge.policy import open_policy
+    from edge.control.package_policy import open_policy
     from edge.robots.robot import Observation
     from release.verify import intact_package
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from base import canonical_json, durable_file
-from edge import clock, control
-from edge.operator_noise import GaussianNoise
-from edge.robots import registry
+from edge.control import loop
+from edge.control.operator_noise import GaussianNoise
+from edge.control.safety import DEFAULT_MAX_STEPS, config_for
+from edge.robots import clock, registry
 from edge.robots.robot import RobotSpec
-from edge.safety import DEFAULT_MAX_STEPS, config_for
 from rlds import example_codec, tfrecord, uuid7
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
@@ -93,14 +93,14 @@ def _record(job: tuple[Demonstrations, Path]) -> None:
                 )
             noise = one.operator_noise[number % len(one.operator_noise)]
             steps = _Steps()
-            result = control.run_episode(
+            result = loop.run_episode(
                 robot,
                 expert,
                 config_for(robot.spec),
                 steps,
                 one.first_seed + number,
                 DEFAULT_MAX_STEPS,
-                control.Pace.SIMULATED,
+                loop.Pace.SIMULATED,
                 disturbance=GaussianNoise(noise),
             )
             if result.success:
@@ -110,12 +110,12 @@ def _record(job: tuple[Demonstrations, Path]) -> None:
 
 
 class _Steps:
-    """Keeps the steps of one episode in memory; an `edge.control.StepRecorder`."""
+    """Keeps the steps of one episode in memory; an `edge.control.loop.StepRecorder`."""
 
     def __init__(self) -> None:
-        self._steps: list[control.ControlStep] = []
+        self._steps: list[loop.ControlStep] = []
 
-    def append(self, step: control.ControlStep) -> None:
+    def append(self, step: loop.ControlStep) -> None:
         self._steps.append(step)
 
     def episode(self, spec: RobotSpec, number: int) -> Episode:

@@ -20,8 +20,8 @@ import numpy as np
 from absl import flags
 
 from base import command_line
-from edge.control import ControlStep
-from edge.recorder import EpisodeRecorder
+from edge.control.loop import ControlStep
+from edge.episodes.recorder import EpisodeRecorder
 from edge.robots.robot import Observation, Vector
 from rlds import uuid7
 from rlds.episode import EpisodeMetadata

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from edge import safety
+from edge.control import safety
 from model import step_function, surfaces, testing
 
 LIMITS = safety.SafetyConfig("test", (-1.0, -0.5), (1.0, 0.5))

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from edge import control, safety
-from edge.clock import SimulatedClock
+from edge.control import loop, safety
+from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Observation, RobotSpec, Transition
 from model import step_function, surfaces, testing, updates
 
@@ -163,9 +163,9 @@ def test_after_thousands_of_hostile_updates_what_is_executed_is_within_limits(le
         )
         deltas = jax.tree.map(np.asarray, deltas | quick["deltas"] | slow["deltas"])
         policy = Adapted(step, weights, deltas)
-        result = control.run_episode(
+        result = loop.run_episode(
             *(robot, policy, LIMITS, None, index, EPISODE_STEPS),
-            control.Pace.SIMULATED,
+            loop.Pace.SIMULATED,
         )
         check_executed(policy.proposed, robot.done)
         not_finite = sum(not np.isfinite(x).all() for x in policy.proposed)

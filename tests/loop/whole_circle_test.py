@@ -77,7 +77,7 @@ def assert_redacted(session: Path) -> None:
 def curate(folder: Path, sessions: list[Path], raw: str) -> Path:
     """Both sessions become one dataset version."""
     for session in sessions:
-        binaries.run("edge/upload", f"--from={session}", f"--to={raw}")
+        binaries.run("edge/episodes/upload", f"--from={session}", f"--to={raw}")
     enrolled = ",".join(str(folder / f"{robot}.json") for robot in ROBOTS)
     binaries.run("cloud/ingest/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
     admissions = list((folder / "raw").rglob("admission.json"))
@@ -231,7 +231,7 @@ def assert_admitted_again(
     folder: Path, again: Path, raw: str, trained: dict[str, object]
 ) -> None:
     """The forge admits what the package did, under the package's digest."""
-    binaries.run("edge/upload", f"--from={again}", f"--to={raw}")
+    binaries.run("edge/episodes/upload", f"--from={again}", f"--to={raw}")
     enrolled = ",".join(str(folder / f"{robot}.json") for robot in ROBOTS)
     binaries.run("cloud/ingest/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
     driven = []

@@ -5,14 +5,13 @@ named after them: running the same command again finds it in the folder and keep
 Every other episode gets a name of its own.
 """
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge import episode_id
-from edge.control import EpisodeResult, Pace
-from edge.recorder import EpisodeRecorder
-from edge.recording import Held, Provenance, Recording
+from edge.control.loop import EpisodeResult, Pace
+from edge.episodes import episode_id
+from edge.episodes.recorder import EpisodeRecorder
+from edge.episodes.sharing import Provenance, Recording
 from edge.robots.robot import Robot
 
 
@@ -63,19 +62,11 @@ class RunRecording:
     ) -> str | None:
         if not robot.spec.simulated or self.pace is not Pace.SIMULATED:
             return episode_id.random_id(start_unix_ns)
-        for attempt in itertools.count():
-            identity = {
-                **self.identity,
-                "attempt": attempt,
-                "operator": self.provenance.operator,
-                "package_digest": self.provenance.package_digest,
-                "robot": robot_name,
-                "seed": seed,
-            }
-            name = episode_id.derived_id(start_unix_ns, identity)
-            held = self.folders.held(name)
-            if held is Held.NOTHING:
-                return name
-            if held is Held.WHOLE:
-                return None
-        raise AssertionError("itertools.count does not end")
+        identity = {
+            **self.identity,
+            "operator": self.provenance.operator,
+            "package_digest": self.provenance.package_digest,
+            "robot": robot_name,
+            "seed": seed,
+        }
+        return episode_id.free_id(start_unix_ns, identity, self.folders)

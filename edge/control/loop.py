@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge.clock import Clock, MonotonicClock
+from edge.control.safety import SafetyConfig, check_fits, safe_action
+from edge.robots.clock import Clock, MonotonicClock
+from edge.robots.policy import Disturbance, Policy
 from edge.robots.robot import Observation, Robot, Transition, Vector
-from edge.safety import SafetyConfig, check_fits, safe_action
 
 _F32_MAX = float(np.finfo(np.float32).max)
 
@@ -29,26 +30,6 @@ class Pace(enum.Enum):
 
     REALTIME = "realtime"
     SIMULATED = "simulated"
-
-
-class Policy(Protocol):
-    """Whatever decides what to do: a package, a scripted expert, a human."""
-
-    def reset(self, task: str) -> None:
-        """Begins an episode of `task`: forgets the last one."""
-
-    def propose(self, observation: Observation) -> npt.NDArray[Any]:
-        """The wanted action, [action_size], before any limit is applied."""
-
-
-class Disturbance(Protocol):
-    """Something that changes what is executed, but not what is proposed."""
-
-    def reset(self, seed: int) -> None:
-        """Begins an episode; `seed` fully determines what follows."""
-
-    def disturb(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The disturbed action; it is clamped afterwards."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +66,7 @@ class ControlStep:
 
 
 class StepRecorder(Protocol):
-    """Where steps go; see `edge.recorder`."""
+    """Where steps go; see `edge.episodes.recorder`."""
 
     def append(self, step: ControlStep) -> None:
         """Keeps one step; when it returns, a crash of this process loses nothing."""

@@ -10,7 +10,7 @@ import pytest
 from base.digest import sha256_bytes
 from base.store.store import open_store
 from base.testing import bucket as local_bucket
-from edge import upload
+from edge.episodes import upload
 from edge.errors import UploadError
 from edge.testing import processes, shared_episodes
 
@@ -39,7 +39,7 @@ def refused(folder: Path, match: str, done: subprocess.CompletedProcess[str]) ->
 
 
 def test_command_sends_each_episode_and_sidecar_once(bucket, folder):
-    done = processes.run("edge.upload", f"--from={folder}", f"--to={STORE}")
+    done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith(
         "2 sent, 0 already in the store, 0 with a receipt, 0 kept without consent\n"
@@ -59,7 +59,7 @@ def test_command_sends_each_episode_and_sidecar_once(bucket, folder):
     for path in folder.glob("*.sent.json"):
         path.unlink()
     before = dict(bucket.objects)
-    again = processes.run("edge.upload", f"--from={folder}", f"--to={STORE}")
+    again = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
     assert "0 sent, 2 already in the store" in again.stdout
     assert bucket.objects == before
 
@@ -94,21 +94,23 @@ def test_other_bytes_that_somebody_sent_meanwhile_are_left_alone(bucket, folder)
 
 
 def test_bucket_that_does_not_exist_is_one_line(bucket, folder):
-    done = processes.run("edge.upload", f"--from={folder}", "--to=gs://nosuch/raw")
+    done = processes.run(
+        "edge.episodes.upload", f"--from={folder}", "--to=gs://nosuch/raw"
+    )
     refused(folder, "bucket does not exist.; check the bucket's name", done)
     assert bucket.objects == {}
 
 
 def test_account_without_permission_is_one_line(bucket, folder):
     bucket.forbidden = True
-    done = processes.run("edge.upload", f"--from={folder}", f"--to={STORE}")
+    done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
     refused(folder, "roles/storage.objectCreator", done)
 
 
 def test_absent_credentials_are_one_line(monkeypatch, tmp_path, folder):
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    done = processes.run("edge.upload", f"--from={folder}", f"--to={STORE}")
+    done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
     refused(folder, "key file in GOOGLE_APPLICATION_CREDENTIALS", done)
 
 
@@ -119,7 +121,8 @@ def test_absent_network_is_one_line(monkeypatch, folder):
         "import runpy\n"
         "from base.store import gcs_store\n"
         "gcs_store._RETRY = gcs_store._RETRY.with_timeout(0.1)\n"
-        "runpy.run_module('edge.upload', run_name='__main__', alter_sys=True)\n"
+        "runpy.run_module('edge.episodes.upload', run_name='__main__', "
+        "alter_sys=True)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, f"--from={folder}", f"--to={STORE}"],

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from edge import control
-from edge.clock import SimulatedClock
+from edge.control import loop
+from edge.control.operator_noise import GaussianNoise
+from edge.control.safety import SafetyConfig, config_for
 from edge.errors import ActionShapeError, SafetyConfigError
-from edge.operator_noise import GaussianNoise
+from edge.robots.clock import SimulatedClock
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
-from edge.safety import SafetyConfig, config_for
 
 
 class ListRecorder:
@@ -43,8 +43,8 @@ class SlowPolicy(ConstantPolicy):
         return super().propose(observation)
 
 
-def run(policy, *, recorder=None, max_steps=100, pace=control.Pace.SIMULATED, **more):
-    return control.run_episode(
+def run(policy, *, recorder=None, max_steps=100, pace=loop.Pace.SIMULATED, **more):
+    return loop.run_episode(
         SimulatedPoint(SimulatedClock(0)),
         policy,
         more.pop("safety", config_for(SPEC)),
@@ -122,7 +122,7 @@ def test_late_action_misses_its_deadline_and_lost_time_is_not_made_up_for():
         policy,
         recorder=recorder,
         max_steps=5,
-        pace=control.Pace.REALTIME,
+        pace=loop.Pace.REALTIME,
         pacer=pacer,
     )
     missed = [s.deadline_missed for s in recorder.steps]
@@ -138,7 +138,7 @@ def test_simulated_pace_never_misses_a_deadline():
 
 
 def test_realtime_pace_keeps_the_period_of_the_machine_clock():
-    result = run(ConstantPolicy(0.0), max_steps=4, pace=control.Pace.REALTIME)
+    result = run(ConstantPolicy(0.0), max_steps=4, pace=loop.Pace.REALTIME)
     assert result.steps == 4
     assert (result.latencies_ns >= 0).all()
 

@@ -8,21 +8,22 @@ and `recover` finishes what was begun, under the terms that it was begun with.
 """
 
 import contextlib
-import enum
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from base import durable_file
+from base import durable_file, file_lock
 from base.digest import sha256_bytes
-from edge import episode_terms, private_folder
-from edge.clock import rfc3339_from_unix_ns
-from edge.episode_terms import EpisodeTerms
-from edge.errors import OtherRobotError
-from edge.recorder import EpisodeRecorder
+from edge.episodes import terms as episode_terms
+from edge.episodes.episode_id import Held
+from edge.episodes.recorder import EpisodeRecorder
+from edge.episodes.robot_key import RobotKey
+from edge.episodes.terms import EpisodeTerms
+from edge.errors import OtherRobotError, OutputFolderError
 from edge.redact import transforms
 from edge.redact.redactor import Redactor
-from edge.robot_key import RobotKey
+from edge.robots.clock import rfc3339_from_unix_ns
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_VERSION
 from rlds import example_codec, journal, reader, sidecar, tfrecord, writer
@@ -35,14 +36,6 @@ from rlds.writer import ClosedEpisode
 
 DATASET_NAME = "episodes"
 SPLIT = "train"
-
-
-class Held(enum.Enum):
-    """What the shared folder holds of an episode."""
-
-    NOTHING = "nothing"
-    WHOLE = "whole"
-    RECOVERED = "recovered"
 
 
 @dataclass(frozen=True)
@@ -294,10 +287,50 @@ def opened(
             `private`.
         RldsError, OSError: the folders cannot be made.
     """
-    private_folder.make_private(private)
+    make_private(private)
     output.mkdir(parents=True, exist_ok=True)
-    with private_folder.locked(private), private_folder.locked(output):
+    with locked(private), locked(output):
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
         yield Recording(output, private, key, robot_id, consent)
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder that its owner alone can enter.
+
+    Raises:
+        OutputFolderError: the folder exists and others can enter it.
+        OSError: it cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = folder.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise OutputFolderError(
+            folder,
+            "mode 0700 for raw episodes",
+            f"{mode:04o}",
+            "chmod 700 it or name another --private_dir",
+        )
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder against other recordings; ends with the process at the latest.
+
+    Raises:
+        OutputFolderError: another process holds it.
+        OSError: the folder cannot be opened.
+    """
+    descriptor = file_lock.open_folder(folder)
+    try:
+        if not file_lock.try_take(descriptor):
+            raise OutputFolderError(
+                folder,
+                "to be the only recording here",
+                "another process that is writing",
+                "wait for it or name another folder",
+            )
+        yield
+    finally:
+        os.close(descriptor)

@@ -11,14 +11,14 @@ import numpy as np
 import safetensors
 
 from edge import errors
+from edge.control.step_function import SURFACE_PREFIX, StepFunction
 from edge.robots.robot import Observation, Vector
-from edge.step_function import SURFACE_PREFIX, StepFunction
 from release.package import REQUIRED_FUNCTION, WEIGHTS
 from release.verify import IntactPackage
 
 
 class PackagePolicy:
-    """Implements `edge.control.Policy` with the step of one package."""
+    """Implements `edge.control.loop.Policy` with the step of one package."""
 
     def __init__(
         self,

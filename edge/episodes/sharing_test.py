@@ -8,12 +8,12 @@ import pytest
 
 from base import durable_file
 from base.errors import DiskError
-from edge import recording, robot_key
-from edge.clock import SimulatedClock
-from edge.control import ControlStep
+from edge.control.loop import ControlStep
+from edge.episodes import robot_key, sharing
+from edge.episodes.robot_key import RobotKey
+from edge.episodes.sharing import Held, Provenance, opened
 from edge.errors import OtherRobotError, OutputFolderError, RedactionError
-from edge.recording import Held, Provenance, opened
-from edge.robot_key import RobotKey
+from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Observation
 from edge.robots.simulated_point import SPEC
 from edge.testing import processes, shared_episodes
@@ -31,7 +31,7 @@ def folders(tmp_path):
 
 
 def open_folders(folders, consent=True, robot_id=ROBOT_ID, key=None):
-    said = recording.operator_consent(consent, shared_episodes.START_UNIX_NS)
+    said = sharing.operator_consent(consent, shared_episodes.START_UNIX_NS)
     return opened(*folders, key or robot_key.simulated(robot_id), robot_id, said)
 
 
@@ -266,4 +266,4 @@ def test_clock_of_the_recording_is_coarse_in_what_is_shared(folders):
         published = recording_open.publish(recorder.close(success=False))
     metadata = reader.read_episode(published.path).metadata
     assert metadata.start_time == "2026-01-01T08:00:00Z"
-    assert metadata.software_version == recording.RUNTIME_VERSION
+    assert metadata.software_version == sharing.RUNTIME_VERSION

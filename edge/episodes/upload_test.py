@@ -7,7 +7,7 @@ import pytest
 
 from base.digest import sha256_bytes
 from base.store.store import LocalStore
-from edge import robot_key, upload
+from edge.episodes import robot_key, upload
 from edge.errors import UploadError
 from edge.testing import processes, shared_episodes
 
@@ -37,7 +37,9 @@ def names_in(folder):
 
 def test_command_copies_each_episode_and_sidecar_to_its_place(folder, tmp_path):
     store = store_at(tmp_path / "store")
-    done = processes.run("edge.upload", f"--from={folder}", f"--to={store.uri}")
+    done = processes.run(
+        "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(
         "3 sent, 0 already in the store, 0 with a receipt, 0 kept without consent\n"
@@ -51,13 +53,17 @@ def test_command_copies_each_episode_and_sidecar_to_its_place(folder, tmp_path):
         receipt = json.loads((folder / f"{name}.sent.json").read_bytes())
         assert receipt["sha256"] == sha256_bytes(raw)
         assert receipt["store"] == store.uri
-    again = processes.run("edge.upload", f"--from={folder}", f"--to={store.uri}")
+    again = processes.run(
+        "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"
+    )
     assert "0 sent, 0 already in the store, 3 with a receipt" in again.stdout
 
 
 def test_folder_without_recordings_is_told(tmp_path):
     store = store_at(tmp_path / "store")
-    done = processes.run("edge.upload", f"--from={tmp_path}", f"--to={store.uri}")
+    done = processes.run(
+        "edge.episodes.upload", f"--from={tmp_path}", f"--to={store.uri}"
+    )
     assert done.returncode == 0, done.stderr
     none, total = done.stdout.splitlines()
     assert none.startswith(f"no recorded episodes in {tmp_path}: looked for *.sidecar")
@@ -124,7 +130,9 @@ def test_killed_upload_goes_on_where_it_was(tmp_path):
     folder = tmp_path / "out"
     names = shared_episodes.make(folder, 30)
     store = store_at(tmp_path / "store")
-    running = processes.start("edge.upload", f"--from={folder}", f"--to={store.uri}")
+    running = processes.start(
+        "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"
+    )
     for _ in range(3):
         assert running.stdout.readline().startswith("sent ")
     running.send_signal(signal.SIGKILL)
@@ -154,7 +162,7 @@ def test_killed_upload_goes_on_where_it_was(tmp_path):
     ],
 )
 def test_wrong_use_is_one_line(arguments, code, reason):
-    done = processes.run("edge.upload", *arguments)
+    done = processes.run("edge.episodes.upload", *arguments)
     assert done.returncode == code
     assert reason in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -4,7 +4,7 @@ import stat
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from edge import robot_key
+from edge.episodes import robot_key
 from edge.errors import KeyFileError
 from release import dsse
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge import errors
-from edge.step_function import StepFunction
+from edge.control.step_function import StepFunction
 from edge.testing import tiny_step
 from edge.testing.tiny_step import TinyStep
 

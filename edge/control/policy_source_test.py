@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from edge import driver, errors
+from edge import errors
+from edge.control import policy_source
 from edge.robots.robot import RobotSpec
 from edge.testing import tiny_package
 from release.verify import intact_package
@@ -24,7 +25,7 @@ SPEC = RobotSpec(
 @pytest.fixture
 def package_driver(tmp_path: Path):
     tiny_package.write_package(tmp_path / "p", action_limit=0.5)
-    return driver.package_driver(intact_package(tmp_path / "p"))
+    return policy_source.package_driver(intact_package(tmp_path / "p"))
 
 
 def test_package_drives_a_robot_that_it_fits_under_its_own_limits(package_driver):
@@ -47,7 +48,7 @@ def test_robot_that_does_not_fit_is_refused(package_driver, change, error, match
 
 
 def test_expert_has_no_package_and_runs_under_the_robots_limits():
-    expert = driver.expert_driver(lambda name: f"expert of {name}")
+    expert = policy_source.expert_driver(lambda name: f"expert of {name}")
     assert expert.package_digest is None
     assert expert.policy_for("metaworld:push-v3", SPEC).endswith("push-v3")
     assert expert.safety_for(SPEC).action_maximum == SPEC.action_maximum

@@ -2,8 +2,8 @@ import stat
 
 import pytest
 
-from edge import episode_terms
-from edge.episode_terms import EpisodeTerms
+from edge.episodes import terms
+from edge.episodes.terms import EpisodeTerms
 from edge.errors import EpisodeTermsError
 from rlds.sidecar import Consent
 
@@ -12,19 +12,19 @@ TERMS = EpisodeTerms("arm-1", "ab" * 32, Consent(True, "operator", "2026-01-01T0
 
 
 def test_terms_are_read_as_written_and_are_the_owners_alone(tmp_path):
-    assert episode_terms.read(tmp_path, NAME) is None
-    episode_terms.write(tmp_path, NAME, TERMS)
-    assert episode_terms.read(tmp_path, NAME) == TERMS
-    assert episode_terms.episodes(tmp_path) == [NAME]
+    assert terms.read(tmp_path, NAME) is None
+    terms.write(tmp_path, NAME, TERMS)
+    assert terms.read(tmp_path, NAME) == TERMS
+    assert terms.episodes(tmp_path) == [NAME]
     (path,) = tmp_path.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_removed_terms_are_not_known_and_may_be_removed_again(tmp_path):
-    episode_terms.write(tmp_path, NAME, TERMS)
-    episode_terms.remove(tmp_path, NAME)
-    episode_terms.remove(tmp_path, NAME)
-    assert episode_terms.read(tmp_path, NAME) is None
+    terms.write(tmp_path, NAME, TERMS)
+    terms.remove(tmp_path, NAME)
+    terms.remove(tmp_path, NAME)
+    assert terms.read(tmp_path, NAME) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -40,12 +40,12 @@ def test_removed_terms_are_not_known_and_may_be_removed_again(tmp_path):
     ],
 )
 def test_malformed_terms_are_one_error_that_says_what_to_do(tmp_path, old, new, match):
-    episode_terms.write(tmp_path, NAME, TERMS)
+    terms.write(tmp_path, NAME, TERMS)
     (path,) = tmp_path.iterdir()
     changed = path.read_bytes().replace(old, new, 1)
     path.write_bytes(changed)
     with pytest.raises(EpisodeTermsError, match=match) as caught:
-        episode_terms.read(tmp_path, NAME)
+        terms.read(tmp_path, NAME)
     assert str(path) in str(caught.value)
     assert "remove this file" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,6 +1,6 @@
 """An episode's name tells no more of its time than the redacted episode does."""
 
-from edge import episode_id
+from edge.episodes import episode_id
 
 HOUR_NS = 3_600_000_000_000
 BEGIN_NS = 490_000 * HOUR_NS

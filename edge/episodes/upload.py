@@ -17,7 +17,7 @@ from absl import app, flags
 from base import command_line, durable_file
 from base.digest import sha256_bytes
 from base.store.store import PreconditionFailedError, Store, open_store
-from edge import upload_layout
+from edge.episodes import upload_layout
 from edge.errors import UploadError
 from rlds import sidecar
 from rlds.sidecar import Sidecar

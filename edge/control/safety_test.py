@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import safety
+from edge.control import safety
 from edge.errors import ActionShapeError, SafetyConfigError
 from edge.robots.robot import RobotSpec
 

@@ -7,17 +7,17 @@ or simulators, and the process that records stays small.
 
 from pathlib import Path
 
-from edge.control import ControlStep
+from edge.control.loop import ControlStep
 from rlds.episode import EpisodeMetadata
 from rlds.spec import EpisodeSpec
 from rlds.writer import ClosedEpisode, EpisodeWriter
 
 
 class EpisodeRecorder:
-    """Records one episode; an `edge.control.StepRecorder`.
+    """Records one episode; an `edge.control.loop.StepRecorder`.
 
     An episode that is never closed stays a journal, and the next recording turns what
-    was kept into an episode (see `edge.recording`).
+    was kept into an episode (see `edge.episodes.sharing`).
     """
 
     def __init__(

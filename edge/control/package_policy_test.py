@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge import errors
-from edge.policy import open_policy
+from edge.control.package_policy import open_policy
 from edge.robots.robot import Observation
 from edge.testing import tiny_package, tiny_step
 from edge.testing.tiny_package import Publisher

@@ -1,7 +1,7 @@
 import pytest
 
-from edge import clock
 from edge.errors import BadTimeError
+from edge.robots import clock
 
 
 def test_simulated_clock_moves_only_when_told():

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from edge import errors, safety
-from edge.control import Policy
-from edge.policy import open_policy
+from edge import errors
+from edge.control import safety
+from edge.control.package_policy import open_policy
+from edge.control.safety import SafetyConfig
+from edge.robots.policy import Policy
 from edge.robots.robot import RobotSpec
-from edge.safety import SafetyConfig
 from release.package import SAFETY, RobotFit
 from release.verify import IntactPackage
 
