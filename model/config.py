@@ -7,7 +7,7 @@ what fits into a device, and which learning rate a width bears.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from model import errors
 from rlds.spec import EpisodeSpec
@@ -346,3 +346,49 @@ PRESET_TRAINING: dict[str, PresetTraining] = {
     ),
 }
 """Preset name to the settings it is trained with unless others are given."""
+
+
+class Frame(NamedTuple):
+    """Size of a frame as the model sees it.
+
+    Attributes:
+        height: h, rows.
+        width: w, columns.
+        channels: of the first convolution.
+    """
+
+    height: int
+    width: int
+    channels: int
+
+
+FRAME = Frame(48, 64, 16)
+"""Sides of three to four, as most cameras have them, which three convolutions halve to
+6 x 8 places: 4 million operations per step. No other size has been measured."""
+SMALL_FRAME = Frame(16, 16, 4)
+"""Of the preset `tiny`, for tests."""
+
+
+def fit_preset(preset: str, spec: EpisodeSpec, task_count: int) -> WaveCoreConfig:
+    """Gives a preset the sizes and the senses of a robot.
+
+    Args:
+        preset: one of `config.PRESETS`.
+        spec: what the robot's episodes hold.
+        task_count: k.
+
+    Raises:
+        ConfigError: a size is below 1.
+        KeyError: there is no such preset.
+    """
+    blind = PRESETS[preset](spec.state_size, spec.action_size, task_count)
+    frame = SMALL_FRAME if preset == "tiny" else FRAME
+    seeing = dataclasses.replace(
+        blind,
+        image_height=frame.height,
+        image_width=frame.width,
+        image_channels=frame.channels,
+    )
+    return dataclasses.replace(
+        seeing if spec.image else blind, audio_size=spec.audio_size
+    )

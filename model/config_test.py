@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from model import config, errors, testing
+from model import config, errors
+from model.testing import small_models
 from rlds.spec import EpisodeSpec
 
 
@@ -26,7 +27,7 @@ def test_gates_that_do_not_divide_the_channels_are_refused(change):
     with pytest.raises(
         errors.ConfigError, match="recurrence_size: expected a multiple"
     ):
-        dataclasses.replace(testing.SIZES, **change)
+        dataclasses.replace(small_models.SIZES, **change)
 
 
 @pytest.mark.parametrize(
@@ -39,18 +40,18 @@ def test_gates_that_do_not_divide_the_channels_are_refused(change):
 )
 def test_frame_too_small_for_the_encoder_is_refused(change):
     with pytest.raises(errors.ConfigError, match="expected at least 16 each"):
-        dataclasses.replace(testing.SIZES, **change)
+        dataclasses.replace(small_models.SIZES, **change)
 
 
 def test_senses_are_those_of_the_episodes():
-    sizes = dataclasses.replace(testing.SIZES, audio_size=7)
+    sizes = dataclasses.replace(small_models.SIZES, audio_size=7)
     assert sizes.episode_spec == EpisodeSpec(6, 2, audio_size=7)
     sizes = dataclasses.replace(sizes, image_height=16, image_width=32, audio_size=0)
     assert sizes.episode_spec == EpisodeSpec(6, 2, image=True)
 
 
 def test_every_further_level_of_the_skill_memory_is_written_more_rarely():
-    sizes = dataclasses.replace(testing.SIZES, skill_levels=3, skill_period=5)
+    sizes = dataclasses.replace(small_models.SIZES, skill_levels=3, skill_period=5)
     assert sizes.skill_periods == (1, 5, 25)
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model import elementwise, testing
+from model import elementwise
+from model.testing import small_models
 
 
 def plain_norm(x):
@@ -22,8 +23,8 @@ def plain_gate(gate, value):
 )
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
 def test_value_and_gradient_are_those_of_the_formula(ours, plain, count, scale):
-    given = [testing.numbers(4, 5, 16, seed=s) * scale for s in range(count)]
-    change = testing.numbers(4, 5, 16, seed=9)
+    given = [small_models.numbers(4, 5, 16, seed=s) * scale for s in range(count)]
+    change = small_models.numbers(4, 5, 16, seed=9)
     got, pull = jax.vjp(ours, *map(jnp.asarray, given))
     with jax.enable_x64(True):
         double = [jnp.asarray(x, jnp.float64) for x in given]

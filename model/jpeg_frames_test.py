@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import errors, jpeg_frames, testing
+from model import errors, jpeg_frames
+from model.testing import small_models
 
-SIZES = dataclasses.replace(testing.SIZES, image_height=16, image_width=32)
+SIZES = dataclasses.replace(small_models.SIZES, image_height=16, image_width=32)
 
 
 def jpeg(height=64, width=128, mode="RGB"):
@@ -83,4 +84,4 @@ def test_random_damage_gives_a_frame_or_the_one_error():
 
 def test_model_without_a_camera_is_refused():
     with pytest.raises(errors.ConfigError, match="image_height 0"):
-        jpeg_frames.decode([jpeg()], testing.SIZES, "episode e")
+        jpeg_frames.decode([jpeg()], small_models.SIZES, "episode e")

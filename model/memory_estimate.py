@@ -5,9 +5,9 @@ programs compiled. The estimate counts arrays: what is kept for every parameter,
 what the forward pass keeps for the backward pass. Compilers fuse and reuse, so it is no
 promise: for the presets `tiny`, `pi5` and `seed`, with and without remat, XLA's own
 plan for a CPU lies between `LOWEST_RATIO` and `HIGHEST_RATIO` times the estimate, which
-a test holds (measured: 0.76 to 0.96, f32). Mixed precision and frames are counted by the same
-rules and not measured. What the compiler and the framework need beside arrays comes on
-top.
+a test holds (measured: 0.76 to 0.96, f32). Mixed precision and frames are counted by
+the same rules and not measured. What the compiler and the framework need beside arrays
+comes on top.
 
 Sources: copies of every parameter, Rajbhandari et al. 2020, arXiv:1910.02054, section
 3.1; activations of a block and what is left of them when it is computed again, Chen et

@@ -9,7 +9,8 @@ import optax
 import pytest
 from flax import nnx
 
-from model import config, losses, memory_estimate, surfaces, testing
+from model import config, losses, memory_estimate, surfaces
+from model.testing import small_models
 
 SIZES = (39, 4, 5)
 
@@ -17,7 +18,7 @@ SIZES = (39, 4, 5)
 def parts(sizes):
     """Structure, constant and trained state of a model of these sizes."""
     return nnx.split(
-        testing.model(sizes),
+        small_models.model(sizes),
         surfaces.Normalisation,
         nnx.Any(surfaces.Backbone, surfaces.Head),
         ...,

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from model import errors, normalisation, testing
+from model import errors, normalisation
+from model.testing import small_models
 
 
 def test_measured_channels_become_zero_mean_and_unit_variance():
-    episodes = [testing.numbers(50, 3, seed=s) * 4 + 2 for s in range(3)]
+    episodes = [small_models.numbers(50, 3, seed=s) * 4 + 2 for s in range(3)]
     measured = normalisation.measure(episodes)
     scaled = (np.concatenate(episodes) - measured.mean) / measured.deviation
     np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-5)
@@ -17,7 +18,7 @@ def test_measured_channels_become_zero_mean_and_unit_variance():
 def test_episodes_one_after_the_other_measure_as_all_at_once():
     """Far from zero, where sums of squares in f32 would have nothing left."""
     episodes = [
-        testing.numbers(length, 3, seed=length) * 0.1 + np.float32(1000)
+        small_models.numbers(length, 3, seed=length) * 0.1 + np.float32(1000)
         for length in (1, 2, 50, 7, 1)
     ]
     measured = normalisation.measure(iter(episodes))
@@ -30,17 +31,17 @@ def test_episodes_one_after_the_other_measure_as_all_at_once():
 
 
 def test_sound_in_some_episodes_measures_as_all_of_it_at_once():
-    sounds = [testing.numbers(9, 4, seed=s) - 3 for s in range(3)]
+    sounds = [small_models.numbers(9, 4, seed=s) - 3 for s in range(3)]
     sounds[1][:] = 0
     sounds[2][4:] = 0
-    measured = normalisation.measure([testing.numbers(9, 2)], sounds)
+    measured = normalisation.measure([small_models.numbers(9, 2)], sounds)
     heard = np.concatenate([sounds[0], sounds[2][:4]]).astype(np.float64)
     np.testing.assert_allclose(measured.audio_mean, heard.mean(0), rtol=1e-6)
     np.testing.assert_allclose(measured.audio_deviation, heard.std(0), rtol=1e-6)
 
 
 def test_constant_channel_is_divided_by_one():
-    episode = testing.numbers(50, 3)
+    episode = small_models.numbers(50, 3)
     episode[:, 1] = 7
     measured = normalisation.measure([episode])
     assert measured.deviation[1] == 1 and measured.change[1] == 1
@@ -52,7 +53,7 @@ def test_jump_between_episodes_is_no_change():
 
 
 def test_nan_in_the_data_is_refused():
-    episode = testing.numbers(5, 2)
+    episode = small_models.numbers(5, 2)
     episode[3, 1] = np.nan
     with pytest.raises(errors.NonFiniteError, match="NaN"):
         normalisation.measure([episode])
@@ -62,7 +63,7 @@ def test_no_episode_or_mixed_widths_are_refused():
     with pytest.raises(errors.ShapeMismatchError, match="at least one"):
         normalisation.measure([])
     with pytest.raises(errors.ShapeMismatchError, match="same robot"):
-        normalisation.measure([testing.numbers(5, 2), testing.numbers(5, 3)])
+        normalisation.measure([small_models.numbers(5, 2), small_models.numbers(5, 3)])
 
 
 def test_statistics_with_a_zero_scale_are_refused():

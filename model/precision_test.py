@@ -5,14 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model import precision, testing
+from model import precision
+from model.testing import small_models
 
 
 @pytest.mark.parametrize("product", [precision.product, precision.product_f32])
 @pytest.mark.parametrize("rows", [1, 8, precision.FEW_ROWS, precision.FEW_ROWS + 1])
 def test_value_and_gradient_are_those_of_a_plain_product(product, rows):
-    x, matrix = testing.numbers(rows, 24, seed=0), testing.numbers(24, 40, seed=1)
-    change = testing.numbers(rows, 40, seed=2)
+    x, matrix = (
+        small_models.numbers(rows, 24, seed=0),
+        small_models.numbers(24, 40, seed=1),
+    )
+    change = small_models.numbers(rows, 40, seed=2)
     got, pull = jax.vjp(product, jnp.asarray(x), jnp.asarray(matrix))
     to_x, to_matrix = pull(jnp.asarray(change))
     np.testing.assert_allclose(got, x @ matrix, rtol=1e-4, atol=1e-4)

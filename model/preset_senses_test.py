@@ -2,14 +2,14 @@
 
 import pytest
 
-from model import preset_senses, senses
+from model import config, senses
 from model.config import PRESETS
 from rlds.spec import EpisodeSpec
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_robot_without_senses_has_the_preset_as_it_is(preset):
-    found = preset_senses.sizes(preset, EpisodeSpec(39, 4), 5)
+    found = config.fit_preset(preset, EpisodeSpec(39, 4), 5)
     assert found == PRESETS[preset](39, 4, 5)
 
 
@@ -25,7 +25,7 @@ def test_robot_without_senses_has_the_preset_as_it_is(preset):
     ],
 )
 def test_senses_are_those_of_the_episodes_and_the_rest_is_the_preset(spec, shapes):
-    found = preset_senses.sizes("pi5", spec, 5)
+    found = config.fit_preset("pi5", spec, 5)
     assert senses.shapes(found) == shapes
     assert found.episode_spec == spec
     assert found.width == PRESETS["pi5"](39, 4, 5).width

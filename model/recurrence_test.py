@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model import recurrence, testing
+from model import recurrence
+from model.testing import small_models
 
 CHANNELS = 8
 
@@ -13,11 +14,11 @@ CHANNELS = 8
 def inputs(length, batch=(3,), groups=CHANNELS, borders=True):
     """Decays over the whole range, some of them zero as at episode borders."""
     shape = (length, *batch)
-    decay = 1 / (1 + np.exp(-4 * testing.numbers(*shape, groups, seed=1)))
+    decay = 1 / (1 + np.exp(-4 * small_models.numbers(*shape, groups, seed=1)))
     if borders:
-        decay[testing.numbers(*shape, seed=5) > 1.3] = 0
-    drive = testing.numbers(*shape, CHANNELS, seed=2)
-    return decay, drive, testing.numbers(*batch, CHANNELS, seed=3)
+        decay[small_models.numbers(*shape, seed=5) > 1.3] = 0
+    drive = small_models.numbers(*shape, CHANNELS, seed=2)
+    return decay, drive, small_models.numbers(*batch, CHANNELS, seed=3)
 
 
 def reference(decay, drive, carry):
@@ -66,7 +67,7 @@ def test_form_equals_the_loop_in_double_precision(form, length):
 @pytest.mark.parametrize(("length", "groups"), [(1, 8), (17, 8), (40, 2)])
 def test_gradient_equals_the_adjoint_loop_in_double_precision(form, length, groups):
     given = inputs(length, groups=groups)
-    change = testing.numbers(length, 3, CHANNELS, seed=7)
+    change = small_models.numbers(length, 3, CHANNELS, seed=7)
     _, pull = jax.vjp(
         lambda *x: recurrence.sequence(*x, form), *map(jnp.asarray, given)
     )
@@ -127,7 +128,7 @@ def test_rotation_is_the_complex_recurrence():
 def test_gradient_through_the_rotation_is_the_complex_adjoint(form, length):
     decay, drive, carry = inputs(length, groups=CHANNELS // 2)
     angle = np.linspace(0.1, 3, CHANNELS // 2).astype(np.float32)
-    change = testing.numbers(length, 3, CHANNELS, seed=7)
+    change = small_models.numbers(length, 3, CHANNELS, seed=7)
     times = jnp.arange(1.0, length + 1)
 
     def states(decay, drive, carry, angle):

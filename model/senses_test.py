@@ -9,13 +9,14 @@ import optax
 import pytest
 from flax import nnx
 
-from model import errors, normalisation, senses, step_function, surfaces, testing
+from model import errors, normalisation, senses, step_function, surfaces
+from model.testing import small_models
 from model.wavecore import WaveCore
 from rlds.spec import FIELDS
 
 N, K, HEIGHT, WIDTH, MEL = 6, 3, 16, 24, 5
 SIZES = dataclasses.replace(
-    testing.SIZES,
+    small_models.SIZES,
     image_height=HEIGHT,
     image_width=WIDTH,
     image_channels=4,
@@ -29,7 +30,7 @@ def frames(*shape, seed=1):
 
 
 def said(model, sensed, length=4):
-    states = testing.numbers(2, length, N)
+    states = small_models.numbers(2, length, N)
     task = np.broadcast_to(np.eye(K, dtype=np.float32)[0], (2, length, K))
     carry = np.zeros((2, model.config.carry_size), np.float32)
     starts = np.zeros((2, length), bool)
@@ -40,41 +41,45 @@ def test_names_of_the_senses_are_those_of_the_episode_fields():
     known = {f.name.removeprefix("observation/") for f in FIELDS}
     assert senses.shapes(SIZES) == {"image": (HEIGHT, WIDTH, 3), "audio_mel": (MEL,)}
     assert senses.shapes(SIZES).keys() < known
-    assert set(senses.fields(SIZES)) == set(testing.model(SIZES).senses)
+    assert set(senses.fields(SIZES)) == set(small_models.model(SIZES).senses)
 
 
 def test_robot_without_senses_has_neither_parameters_nor_inputs():
-    assert senses.shapes(testing.SIZES) == {}
+    assert senses.shapes(small_models.SIZES) == {}
     plain, sensing = (
-        step_function.weights(testing.model(s)) for s in (testing.SIZES, SIZES)
+        step_function.weights(small_models.model(s))
+        for s in (small_models.SIZES, SIZES)
     )
     more = sensing.keys() - plain.keys()
     assert all(name.startswith("backbone/senses/") for name in more)
     assert not any("senses" in name for name in plain)
     for name, array in plain.items():
         np.testing.assert_array_equal(array, sensing[name], err_msg=name)
-    assert "observation_image" not in step_function.input_shapes(testing.SIZES)
+    assert "observation_image" not in step_function.input_shapes(small_models.SIZES)
     inputs = step_function.input_shapes(SIZES)
     assert inputs["observation_image"] == (HEIGHT * WIDTH * 3,)
     assert inputs["observation_audio_mel"] == (MEL,)
 
 
 def test_sense_that_is_silent_or_left_out_changes_nothing():
-    model = testing.model(SIZES)
+    model = small_models.model(SIZES)
     silent = {
         "image": np.zeros((2, 4, HEIGHT, WIDTH, 3), np.uint8),
         "audio_mel": np.zeros((2, 4, MEL), np.float32),
     }
     alone = said(model, {})
     np.testing.assert_array_equal(alone, said(model, silent))
-    for name, x in (("image", frames(2, 4)), ("audio_mel", testing.numbers(2, 4, MEL))):
+    for name, x in (
+        ("image", frames(2, 4)),
+        ("audio_mel", small_models.numbers(2, 4, MEL)),
+    ):
         heard = said(model, silent | {name: x})
         assert not np.allclose(heard, alone, atol=1e-3)
         np.testing.assert_array_equal(heard, said(model, {name: x}))
 
 
 def test_frame_that_is_missing_for_one_step_leaves_that_step_as_without_camera():
-    model = testing.model(SIZES)
+    model = small_models.model(SIZES)
     some = frames(2, 4)
     some[:, 0] = 0
     np.testing.assert_allclose(
@@ -83,7 +88,7 @@ def test_frame_that_is_missing_for_one_step_leaves_that_step_as_without_camera()
 
 
 def test_a_frame_says_the_same_as_bytes_and_as_numbers():
-    model = testing.model(SIZES)
+    model = small_models.model(SIZES)
     some = frames(2, 4)
     np.testing.assert_array_equal(
         said(model, {"image": some}), said(model, {"image": some.astype(np.float32)})
@@ -91,10 +96,13 @@ def test_a_frame_says_the_same_as_bytes_and_as_numbers():
 
 
 def test_sequence_with_senses_equals_repeated_step():
-    model = testing.model(SIZES)
-    sensed = {"image": frames(2, 4), "audio_mel": testing.numbers(2, 4, MEL)}
+    model = small_models.model(SIZES)
+    sensed = {"image": frames(2, 4), "audio_mel": small_models.numbers(2, 4, MEL)}
     whole, step = said(model, sensed), jax.jit(model.step)
-    states, carry = testing.numbers(2, 4, N), jnp.zeros((2, model.config.carry_size))
+    states, carry = (
+        small_models.numbers(2, 4, N),
+        jnp.zeros((2, model.config.carry_size)),
+    )
     task = np.broadcast_to(np.eye(K, dtype=np.float32)[0], (2, K))
     for t in range(4):
         now = {name: x[:, t] for name, x in sensed.items()}
@@ -113,12 +121,12 @@ def test_sequence_with_senses_equals_repeated_step():
 )
 def test_sense_of_another_robot_is_refused_by_name(sensed, message):
     with pytest.raises(errors.ShapeMismatchError, match=message):
-        said(testing.model(SIZES), sensed)
+        said(small_models.model(SIZES), sensed)
 
 
 def test_statistics_of_other_sound_are_refused():
     given = dataclasses.replace(
-        testing.statistics(),
+        small_models.statistics(),
         audio_mean=np.zeros(3, np.float32),
         audio_deviation=np.ones(3, np.float32),
     )
@@ -127,9 +135,9 @@ def test_statistics_of_other_sound_are_refused():
 
 
 def test_measured_sound_reaches_the_model_at_unit_size():
-    sound = 40 + 7 * testing.numbers(200, MEL)
+    sound = 40 + 7 * small_models.numbers(200, MEL)
     sound[::3] = 0
-    measured = normalisation.measure([testing.numbers(200, N)], [sound])
+    measured = normalisation.measure([small_models.numbers(200, N)], [sound])
     heard = sound[np.any(sound != 0, axis=1)]
     np.testing.assert_allclose(measured.audio_mean, heard.mean(0), rtol=1e-5)
     np.testing.assert_allclose(measured.audio_deviation, heard.std(0), rtol=1e-5)
@@ -143,7 +151,7 @@ def test_camera_learns_where_a_spot_is():
     for image, c in zip(images, column, strict=True):
         image[6:9, c - 1 : c + 2] = 255
     wanted = (column / WIDTH * 2 - 1).astype(np.float32)
-    model = testing.model(SIZES)
+    model = small_models.model(SIZES)
     graph, constant, trained, rest = nnx.split(
         model,
         surfaces.Normalisation,

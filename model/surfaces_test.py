@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from model import errors, surfaces, testing
+from model import errors, surfaces
+from model.testing import small_models
 
 
 def adapters():
-    return nnx.split(testing.model(), surfaces.Adapters, ...)[1]
+    return nnx.split(small_models.model(), surfaces.Adapters, ...)[1]
 
 
 def test_flat_vector_there_and_back_is_the_same_surface():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from model import config, errors, recurrence, surfaces, testing
+from model import config, errors, recurrence, surfaces
+from model.testing import small_models
 from model.wavecore import WaveCore
 
 N, A, K = 6, 2, 3
@@ -20,11 +21,11 @@ def one_hot(index, *shape):
 
 @pytest.mark.parametrize("length", [1, 2, 17])
 def test_sequence_equals_repeated_step(length):
-    model = testing.model()
-    states = testing.numbers(3, length, N)
+    model = small_models.model()
+    states = small_models.numbers(3, length, N)
     task = one_hot(1, 3, length)
     starts = jnp.zeros((3, length), bool)
-    carry = jnp.asarray(testing.numbers(3, model.config.carry_size, seed=2))
+    carry = jnp.asarray(small_models.numbers(3, model.config.carry_size, seed=2))
     whole = jax.jit(model.sequence)(states, task, starts, carry)
     step = jax.jit(model.step)
     for t in range(length):
@@ -38,8 +39,8 @@ def test_sequence_equals_repeated_step(length):
 
 
 def test_episode_after_a_border_is_as_if_alone():
-    model = testing.model()
-    states, task = testing.numbers(1, 12, N), one_hot(0, 1, 12)
+    model = small_models.model()
+    states, task = small_models.numbers(1, 12, N), one_hot(0, 1, 12)
     starts = jnp.zeros((1, 12), bool).at[0, 5].set(True)
     carry = jnp.ones((1, model.config.carry_size))
     sequence = jax.jit(model.sequence)
@@ -51,10 +52,10 @@ def test_episode_after_a_border_is_as_if_alone():
 @pytest.mark.parametrize("change", [{"oscillating": True}, {"channels_per_gate": 4}])
 @pytest.mark.parametrize("form", recurrence.FORMS)
 def test_every_kind_of_recurrence_is_the_same_in_steps_and_as_a_sequence(change, form):
-    model = testing.model(dataclasses.replace(testing.SIZES, **change))
-    states, task = testing.numbers(9, N), one_hot(1, 9)
+    model = small_models.model(dataclasses.replace(small_models.SIZES, **change))
+    states, task = small_models.numbers(9, N), one_hot(1, 9)
     starts = jnp.zeros(9, bool).at[4].set(True)
-    carry = jnp.asarray(testing.numbers(model.config.carry_size, seed=2))
+    carry = jnp.asarray(small_models.numbers(model.config.carry_size, seed=2))
     whole = model.sequence(states, task, starts, carry, form)
     step = jax.jit(model.step)
     for t in range(9):
@@ -66,9 +67,9 @@ def test_every_kind_of_recurrence_is_the_same_in_steps_and_as_a_sequence(change,
 
 @pytest.mark.parametrize("oscillating", [False, True])
 def test_state_stays_within_the_range_of_its_values_however_long(oscillating):
-    sizes = dataclasses.replace(testing.SIZES, oscillating=oscillating)
-    mixer = testing.model(sizes).blocks[0].wave
-    x = 5 * jnp.asarray(testing.numbers(2000, sizes.width, seed=3))
+    sizes = dataclasses.replace(small_models.SIZES, oscillating=oscillating)
+    mixer = small_models.model(sizes).blocks[0].wave
+    x = 5 * jnp.asarray(small_models.numbers(2000, sizes.width, seed=3))
     values = jnp.abs(x @ mixer.value[...]).max() * (2**0.5 if oscillating else 1)
     starts = jnp.zeros(2000, bool)
     _, last = mixer.sequence(x, starts, jnp.zeros(16), "sequential")
@@ -77,15 +78,15 @@ def test_state_stays_within_the_range_of_its_values_however_long(oscillating):
 
 def test_every_variable_has_one_known_type_and_every_type_is_used():
     known = (surfaces.Backbone, *surfaces.SURFACES.values())
-    states = nnx.split(testing.model(), *known)[1:]
+    states = nnx.split(small_models.model(), *known)[1:]
     assert all(jax.tree.leaves(state) for state in states)
 
 
 @pytest.mark.parametrize("name", ["calibration", "adapters", "skill_memory"])
 def test_surface_has_no_effect_at_first_and_some_once_changed(name):
-    model = testing.model()
+    model = small_models.model()
     kind = surfaces.SURFACES[name]
-    inputs = (testing.numbers(N), one_hot(0), jnp.ones(model.config.carry_size))
+    inputs = (small_models.numbers(N), one_hot(0), jnp.ones(model.config.carry_size))
     before = model.step(*inputs)
     graph, mine, rest = nnx.split(model, kind, ...)
     vector = surfaces.flatten(mine)
@@ -101,7 +102,7 @@ def test_surface_has_no_effect_at_first_and_some_once_changed(name):
 
 
 def test_input_of_another_robot_is_refused_with_both_shapes():
-    model = testing.model()
+    model = small_models.model()
     with pytest.raises(errors.ShapeMismatchError, match=r"\(6,\), got \(7,\)"):
         model.step(jnp.zeros(7), one_hot(0), jnp.zeros(model.config.carry_size))
     with pytest.raises(errors.ShapeMismatchError, match="carry"):
@@ -110,12 +111,15 @@ def test_input_of_another_robot_is_refused_with_both_shapes():
 
 def test_statistics_of_another_size_are_refused():
     with pytest.raises(errors.ShapeMismatchError, match="statistics"):
-        WaveCore(testing.SIZES, testing.statistics(5), np.random.default_rng(0))
+        WaveCore(
+            small_models.SIZES, small_models.statistics(5), np.random.default_rng(0)
+        )
 
 
 def test_same_seed_gives_the_same_model_and_another_seed_another():
     first, same, other = (
-        surfaces.named_arrays(nnx.split(testing.model(seed=s))[1]) for s in (0, 0, 1)
+        surfaces.named_arrays(nnx.split(small_models.model(seed=s))[1])
+        for s in (0, 0, 1)
     )
     assert all(np.array_equal(first[p], same[p]) for p in first)
     assert not np.array_equal(first["encode_state"], other["encode_state"])
@@ -133,7 +137,7 @@ def test_same_seed_gives_the_same_model_and_another_seed_another():
 )
 def test_preset_has_about_its_size(preset, least, most):
     sizes = config.PRESETS[preset](39, 4, 5)
-    model = nnx.eval_shape(lambda: testing.model(sizes))
+    model = nnx.eval_shape(lambda: small_models.model(sizes))
     count = sum(x.size for x in jax.tree.leaves(nnx.state(model)))
     assert least < count < most
 
@@ -141,8 +145,8 @@ def test_preset_has_about_its_size(preset, least, most):
 def window(model, length=12, seed=1):
     """Inputs of `sequence` for two windows, an episode border in one of them."""
     starts = jnp.zeros((2, length), bool).at[0, 5].set(True)
-    carry = jnp.asarray(testing.numbers(2, model.config.carry_size, seed=seed + 1))
-    states = jnp.asarray(testing.numbers(2, length, N, seed=seed))
+    carry = jnp.asarray(small_models.numbers(2, model.config.carry_size, seed=seed + 1))
+    states = jnp.asarray(small_models.numbers(2, length, N, seed=seed))
     return states, one_hot(1, 2, length), starts, carry
 
 
@@ -171,15 +175,17 @@ def halved(model):
 
 @pytest.mark.parametrize("oscillating", [False, True])
 def test_remat_gives_the_same_gradient(oscillating):
-    model = testing.model(dataclasses.replace(testing.SIZES, oscillating=oscillating))
+    model = small_models.model(
+        dataclasses.replace(small_models.SIZES, oscillating=oscillating)
+    )
     kept, again = gradient(model), gradient(model, remat=True)
     for path, wanted in kept.items():
         np.testing.assert_allclose(again[path], wanted, atol=1e-6, err_msg=path)
 
 
 def test_remat_keeps_less_for_the_backward_pass():
-    sizes = dataclasses.replace(testing.SIZES, block_count=8, hidden_size=64)
-    model, temporary = testing.model(sizes), []
+    sizes = dataclasses.replace(small_models.SIZES, block_count=8, hidden_size=64)
+    model, temporary = small_models.model(sizes), []
     inputs = window(model, length=256)
     graph, trained, rest = nnx.split(model, surfaces.Backbone, ...)
     for remat in (False, True):
@@ -196,9 +202,9 @@ def test_remat_keeps_less_for_the_backward_pass():
 def test_in_bfloat16_outputs_are_float32_and_near():
     # Over two blocks, with four seeds, the largest difference of an output was 1 % of
     # its largest number, and between step and sequence 0.0013.
-    model = testing.model()
-    model.scale_head[...] = 0.1 * jnp.asarray(testing.numbers(16, 2))
-    model.value_head[...] = 0.1 * jnp.asarray(testing.numbers(16, 1, seed=2))
+    model = small_models.model()
+    model.scale_head[...] = 0.1 * jnp.asarray(small_models.numbers(16, 2))
+    model.value_head[...] = 0.1 * jnp.asarray(small_models.numbers(16, 1, seed=2))
     small, whole = halved(model), model.sequence(*window(model))
     said = jax.jit(small.sequence)(*window(model))
     for name, x in said._asdict().items():
@@ -211,7 +217,7 @@ def test_in_bfloat16_outputs_are_float32_and_near():
 
 
 def test_in_bfloat16_gradients_point_the_same_way():
-    model = testing.model()
+    model = small_models.model()
     whole, small = gradient(model), gradient(halved(model))
     assert {str(x.dtype) for x in small.values()} == {"bfloat16", "float32"}
     a, b = (
@@ -222,7 +228,7 @@ def test_in_bfloat16_gradients_point_the_same_way():
 
 
 def test_inside_bfloat16_the_recurrence_is_float32(monkeypatch):
-    mixer, seen = halved(testing.model()).blocks[0].wave, []
+    mixer, seen = halved(small_models.model()).blocks[0].wave, []
     run = recurrence.sequence
 
     def watched(decay, drive, carry, form):
@@ -231,7 +237,7 @@ def test_inside_bfloat16_the_recurrence_is_float32(monkeypatch):
         return states
 
     monkeypatch.setattr(recurrence, "sequence", watched)
-    x = jnp.asarray(testing.numbers(9, 16)).astype(jnp.bfloat16)
+    x = jnp.asarray(small_models.numbers(9, 16)).astype(jnp.bfloat16)
     out, last = mixer.sequence(x, jnp.zeros(9, bool), jnp.zeros(16), "sequential")
     assert out.dtype == jnp.bfloat16
     assert seen == [jnp.float32] * 4
@@ -239,7 +245,7 @@ def test_inside_bfloat16_the_recurrence_is_float32(monkeypatch):
 
 
 def test_scale_and_value_do_not_shape_the_features():
-    model = testing.model()
+    model = small_models.model()
     model.scale_head[...] = jnp.ones((16, 2))
     model.value_head[...] = jnp.ones((16, 1))
     graph, trained, rest = nnx.split(model, surfaces.Backbone, ...)
@@ -255,7 +261,7 @@ def test_scale_and_value_do_not_shape_the_features():
 
 
 def test_scale_is_positive_and_value_within_one_whatever_the_heads_say():
-    model = testing.model()
+    model = small_models.model()
     for sign in (-1, 1):
         model.scale_head[...] = jnp.full((16, 2), sign * 1e6)
         model.value_head[...] = jnp.full((16, 1), sign * 1e6)
@@ -266,6 +272,6 @@ def test_scale_is_positive_and_value_within_one_whatever_the_heads_say():
 
 
 def test_before_training_the_scale_is_one_and_the_value_nothing():
-    said = testing.model().sequence(*window(testing.model()))
+    said = small_models.model().sequence(*window(small_models.model()))
     np.testing.assert_array_equal(said.action_scale, 1)
     np.testing.assert_array_equal(said.value, 0)

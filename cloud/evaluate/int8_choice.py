@@ -18,7 +18,7 @@ from cloud.evaluate.rollouts import Trials
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.package import build
 from cloud.package.build import BuiltPackage
-from model.targets import F32, INT8
+from model.export.targets import F32, INT8
 from release import package
 
 METRIC = "export_closed_loop"

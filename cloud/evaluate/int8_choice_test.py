@@ -14,7 +14,8 @@ from cloud.evaluate.success_rate import SuccessRate
 from cloud.package import build
 from cloud.package.build import BuiltPackage
 from cloud.testing import package_facts, training_episodes
-from model import config, testing
+from model import config
+from model.testing import small_models
 from release import verify
 
 EVALUATION = Trials(
@@ -57,7 +58,7 @@ def test_comparison_and_evaluation_share_no_episode() -> None:
 def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
     """A package whose robots run int8, as the job makes it first."""
     return build.export_and_build(
-        testing.model(config.tiny(state_size=4, action_size=2, task_count=2)),
+        small_models.model(config.tiny(state_size=4, action_size=2, task_count=2)),
         training_episodes.episodes(6),
         training_episodes.episodes(4, first=100),
         training_episodes.TASKS,

@@ -35,7 +35,7 @@ from cloud.package import build
 from cloud.package.build import BuiltPackage
 from cloud.train import fit, mesh, processes
 from cloud.train.fit import FitResult, Progress
-from model.targets import INT8
+from model.export.targets import INT8
 from release import blessing, provenance, publish, signing
 
 

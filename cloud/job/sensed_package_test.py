@@ -15,7 +15,8 @@ from cloud.train import mesh
 from cloud.train import model as trained_model
 from cloud.train.mesh import MeshShape
 from cloud.train.update import Trainer
-from model import functions, senses
+from model import senses
+from model.export import functions
 from release import verify
 
 TARGET = "hailo-onnx"

@@ -19,8 +19,9 @@ import numpy as np
 
 from base import canonical_json, durable_file
 from cloud.errors import DatasetError
-from model import export, senses
-from model.targets import F32
+from model import senses
+from model.export import export
+from model.export.targets import F32
 from model.wavecore import WaveCore
 from release import package
 from rlds.episode import Episode

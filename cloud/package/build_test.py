@@ -14,14 +14,16 @@ from cloud.errors import DatasetError
 from cloud.package import build as package_build
 from cloud.package.build import BuiltPackage
 from cloud.testing import package_facts, training_episodes
-from model import config, targets, testing
+from model import config
+from model.export import targets
+from model.testing import small_models
 from release import package, verify
 from rlds.episode import Episode
 
 
 def build(folder: Path) -> BuiltPackage:
     return package_build.export_and_build(
-        testing.model(config.tiny(state_size=4, action_size=2, task_count=2)),
+        small_models.model(config.tiny(state_size=4, action_size=2, task_count=2)),
         training_episodes.episodes(6),
         training_episodes.episodes(4, first=100),
         training_episodes.TASKS,

@@ -22,7 +22,7 @@ from base import command_line
 from cloud.errors import ExportSourceError
 from cloud.package import build
 from cloud.package.build import BuiltPackage
-from model import config, preset_senses, step_function
+from model import config, step_function
 from model.wavecore import WaveCore
 from release import package, verify
 from release.package import PackageManifest
@@ -125,7 +125,7 @@ def _model(source: IntactPackage) -> WaveCore:
         image="image" in observed,
         audio_size=sum(observed.get("audio_mel", ())),
     )
-    sizes = preset_senses.sizes(preset, spec, len(manifest.robot.tasks))
+    sizes = config.fit_preset(preset, spec, len(manifest.robot.tasks))
     arrays = safetensors.numpy.load_file(source.path(package.WEIGHTS))
     return step_function.from_weights(sizes, arrays)
 

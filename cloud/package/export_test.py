@@ -11,8 +11,9 @@ from cloud.errors import ExportSourceError
 from cloud.evaluate import int8_choice
 from cloud.package import build, export
 from cloud.testing import package_facts, training_episodes
-from model import config, testing
+from model import config
 from model.errors import ShapeMismatchError
+from model.testing import small_models
 from release import verify
 
 FACTS = dataclasses.replace(
@@ -26,7 +27,7 @@ FACTS = dataclasses.replace(
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     build.export_and_build(
-        testing.model(config.tiny(state_size=4, action_size=2, task_count=2)),
+        small_models.model(config.tiny(state_size=4, action_size=2, task_count=2)),
         training_episodes.episodes(6),
         training_episodes.episodes(4, first=100),
         training_episodes.TASKS,

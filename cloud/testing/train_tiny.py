@@ -22,7 +22,8 @@ from cloud.dataset import training_data
 from cloud.testing import training_episodes
 from cloud.train import fit, processes
 from cloud.train import mesh as meshes
-from model import aligned_safetensors, step_function
+from model import step_function
+from model.export import aligned_safetensors
 
 PROCESS = "TRAIN_TINY_PROCESS"
 

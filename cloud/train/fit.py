@@ -88,7 +88,7 @@ class FitResult:
     """A trained model and how the training went.
 
     Attributes:
-        model: the model with averaged parameters, ready for `model.export`.
+        model: the model with averaged parameters, ready for `model.export.export`.
         history: every progress report of this run.
         steps_per_s: optimiser steps per second, compile time left out.
         seconds: wall time in all, compile time included.

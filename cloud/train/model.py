@@ -7,7 +7,8 @@ from flax import nnx
 
 from cloud.dataset.training_data import TrainingData
 from cloud.train.config import TrainConfig
-from model import normalisation, preset_senses
+from model import config as model_config
+from model import normalisation
 from model.config import WaveCoreConfig
 from model.wavecore import WaveCore
 from rlds.spec import EpisodeSpec
@@ -27,7 +28,7 @@ def sizes(config: TrainConfig, spec: EpisodeSpec, task_count: int) -> WaveCoreCo
     """
     if not config.senses:
         spec = EpisodeSpec(spec.state_size, spec.action_size)
-    return preset_senses.sizes(config.preset, spec, task_count)
+    return model_config.fit_preset(config.preset, spec, task_count)
 
 
 def wavecore(config: TrainConfig, data: TrainingData) -> MakeModel:

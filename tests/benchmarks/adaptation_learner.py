@@ -1,4 +1,4 @@
-"""A robot that learns from its episodes, with the updates of `model.updates`."""
+"""A robot that learns from its episodes, with the updates of `model.learn.updates`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,7 +7,9 @@ import jax
 import numpy as np
 
 from edge.robots.changed_robot import RobotChange
-from model import actuation, functions, step_function, surfaces, updates
+from model import step_function, surfaces
+from model.export import functions
+from model.learn import actuation, updates
 from model.wavecore import WaveCore
 from tests.benchmarks import adaptation_life as life
 from tests.benchmarks import adaptation_replay as replay

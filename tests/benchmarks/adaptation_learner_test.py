@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edge.robots.metaworld_changes import CHANGES, NO_CHANGE
-from model import config, normalisation, step_function, surfaces, updates
+from model import config, normalisation, step_function, surfaces
+from model.learn import updates
 from model.wavecore import WaveCore
 from tests.benchmarks import adaptation_life as life
 from tests.benchmarks.adaptation_learner import Learner, Settings

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model import actuation, imagined, pace
+from model.learn import actuation, imagined, pace
 from model.wavecore import WaveCore
 from rlds.episode import Episode
 

@@ -1,6 +1,7 @@
 import numpy as np
 
-from model import actuation, testing
+from model.learn import actuation
+from model.testing import small_models
 from tests.benchmarks import adaptation_replay as replay
 
 
@@ -53,12 +54,12 @@ def test_long_episode_is_cut_where_its_window_ends():
 
 
 def test_memories_seen_through_another_calibration_differ_in_its_channel_alone():
-    trained, changed = testing.model(), testing.model()
+    trained, changed = small_models.model(), small_models.model()
     changed.input_bias[...] = changed.input_bias[...].at[1].set(0.5)
     task = np.eye(3, dtype=np.float32)[0]
-    actions = testing.numbers(5, 2, seed=2)
+    actions = small_models.numbers(5, 2, seed=2)
     known = [
-        replay.Memory(testing.numbers(n + 1, 6), actions[:n], task, actions[:n])
+        replay.Memory(small_models.numbers(n + 1, 6), actions[:n], task, actions[:n])
         for n in (5, 3)
     ]
     both = replay.seen_through(known, trained, changed)

@@ -17,16 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from model import (
+from model import config, normalisation, step_function, surfaces
+from model.export import (
     aligned_safetensors,
-    config,
     functions,
     litert_step,
-    normalisation,
     onnx_step,
     stablehlo,
-    step_function,
-    surfaces,
 )
 from model.wavecore import WaveCore
 from release import package

@@ -27,7 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from base import command_line
-from model import config, normalisation, step_function, surfaces, updates
+from model import config, normalisation, step_function, surfaces
+from model.learn import updates
 from model.wavecore import WaveCore
 from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
 

@@ -11,11 +11,13 @@ import pytest
 from edge.control import loop, safety
 from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Observation, RobotSpec, Transition
-from model import step_function, surfaces, testing, updates
+from model import step_function, surfaces
+from model.learn import updates
+from model.testing import small_models
 
 SPEC = RobotSpec(
-    state_size=testing.SIZES.state_size,
-    action_size=testing.SIZES.action_size,
+    state_size=small_models.SIZES.state_size,
+    action_size=small_models.SIZES.action_size,
     control_hz=80.0,
     robot_model="test",
     environment_id="bench",
@@ -97,7 +99,7 @@ class Adapted:
     def propose(self, observation):
         said = self._step(
             observation_state=observation.state,
-            task=np.eye(testing.SIZES.task_count, dtype=np.float32)[0],
+            task=np.eye(small_models.SIZES.task_count, dtype=np.float32)[0],
             carry=self._carry,
             **self._surfaces,
         )
@@ -108,7 +110,7 @@ class Adapted:
 
 def plausible(spec):
     return {
-        name: testing.numbers(*x.shape, seed=i).astype(x.dtype)
+        name: small_models.numbers(*x.shape, seed=i).astype(x.dtype)
         for i, (name, x) in enumerate(spec.items())
     }
 
@@ -132,7 +134,7 @@ def check_executed(proposed, done):
 @pytest.fixture(scope="module")
 def learner():
     """Model, weights and compiled functions."""
-    model = testing.spoken_model()
+    model = small_models.spoken_model()
     return (
         model,
         jax.jit(step_function.make(model)),

@@ -18,7 +18,9 @@ from cloud.package import build
 from cloud.package.build import PackageFacts
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import emulated_pi, tiny_package
-from model import config, export, testing
+from model import config
+from model.export import export
+from model.testing import small_models
 from release import publish
 from release.testing import release
 from rlds import example_codec, tfrecord
@@ -77,7 +79,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed, task in enumerate(tiny_package.TASKS)
     ]
     build.export_and_build(
-        testing.spoken_model(sizes),
+        small_models.spoken_model(sizes),
         recorded,
         recorded,
         tiny_package.TASKS,

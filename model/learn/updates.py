@@ -16,13 +16,15 @@ are, neither can be lost. A caller exports one like this:
 The action bias and the head have no part in the world-model error: only replay, which
 knows actions, can correct an actuator. A bias of a sensor shows there no more, and a
 consolidation of the calibration alone finds it. What it finds serves to imagine the
-known episodes on the changed robot (`model.imagined`), and need not be kept: adapters
-and skill memory learn from both, and tell the robots apart by what is remembered.
+known episodes on the changed robot (`model.learn.imagined`), and need not be kept:
+adapters and skill memory learn from both, and tell the robots apart by what is
+remembered.
 
 The levels of the skill memory are written at different periods: at the i-th
 consolidation those whose period divides i, and the others keep every bit.
 
-How a delta moves, and why it cannot leave its bound, is in `model.bounded_descent`.
+How a delta moves, and why it cannot leave its bound, is in
+`model.learn.bounded_descent`.
 
 A learner compiles `jax.jit(exported.call)` once, since a bare call of an exported
 function builds it anew, and keeps the weights on the device (`jax.device_put`).
@@ -42,7 +44,8 @@ import numpy as np
 
 from model import array_types as at
 from model import errors, losses, senses, step_function, surfaces
-from model.bounded_descent import (
+from model.config import WaveCoreConfig
+from model.learn.bounded_descent import (
     SKILL_ARRAYS,
     SKILLS,
     Arrays,
@@ -55,7 +58,6 @@ from model.bounded_descent import (
     replayed,
     square_distance,
 )
-from model.config import WaveCoreConfig
 from model.wavecore import WaveCore
 
 FAST_SURFACES = ("calibration", "adapters")
@@ -161,7 +163,7 @@ def make_consolidate(
         gradient_steps: the windows are dealt out in order, b / gradient_steps to each
             step; two further forward passes over all of them judge the outcome.
         moved: surfaces that change. `CALIBRATED_SURFACES` find what a robot's sensors
-            say from what was lived there alone; see `model.imagined`.
+            say from what was lived there alone; see `model.learn.imagined`.
 
     Raises:
         ShapeMismatchError: by the function made, when an array is missing, unknown or

@@ -1,11 +1,11 @@
-"""Recorded episodes of the small models of `model.testing`, for tests of the export."""
+"""Recorded episodes for the small models, for tests of the export."""
 
 import io
 
 import numpy as np
 from PIL import Image
 
-from model import testing
+from model.testing import small_models
 from rlds import testing as rlds_testing
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
@@ -17,18 +17,18 @@ def episode(
     task: str = "middle", length: int = 9, audio_size: int = 0, image: bool = False
 ) -> Episode:
     """An episode of drawn states and actions, and of drawn sound and frames."""
-    steps, sizes = np.arange(length), testing.SIZES
-    sound = {"observation/audio_mel": testing.numbers(length, audio_size, seed=4)}
+    steps, sizes = np.arange(length), small_models.SIZES
+    sound = {"observation/audio_mel": small_models.numbers(length, audio_size, seed=4)}
     frames = {"observation/image": [_jpeg(seed) for seed in range(length)]}
     return Episode(
         spec=EpisodeSpec(sizes.state_size, sizes.action_size, image, audio_size),
         metadata=rlds_testing.metadata(task=task),
         steps={
-            "observation/state": testing.numbers(length, sizes.state_size),
+            "observation/state": small_models.numbers(length, sizes.state_size),
             **(sound if audio_size else {}),
             **(frames if image else {}),
-            "action": testing.numbers(length, sizes.action_size, seed=2),
-            "proposed_action": testing.numbers(length, sizes.action_size, seed=3),
+            "action": small_models.numbers(length, sizes.action_size, seed=2),
+            "proposed_action": small_models.numbers(length, sizes.action_size, seed=3),
             "reward": np.zeros(length, np.float32),
             "discount": np.ones(length, np.float32),
             "is_first": steps == 0,

@@ -4,20 +4,22 @@ import jax
 import numpy as np
 import pytest
 
-from model import function_agreement, functions, step_function, testing
-from model.testing_episodes import TASKS, episode
+from model import step_function
+from model.export import agreement, functions
+from model.testing import small_models
+from model.testing.episodes import TASKS, episode
 
 
 @pytest.fixture(scope="module")
 def model():
-    return testing.spoken_model()
+    return small_models.spoken_model()
 
 
 @pytest.fixture(scope="module")
 def evaluate(model):
     """The evaluation, compiled once, and arguments from one short episode."""
     function = functions.learning(model)["evaluate"]
-    given = function_agreement.arguments(model, function, TASKS, [episode(length=9)])
+    given = agreement.arguments(model, function, TASKS, [episode(length=9)])
     given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
     return jax.jit(function.run), given
 
@@ -69,7 +71,7 @@ def test_delta_that_is_not_finite_shows_in_the_error(evaluate):
 
 def test_imagined_memories_are_those_of_the_calibration_in_the_deltas(model):
     function = functions.learning(model)["imagine"]
-    given = function_agreement.arguments(model, function, TASKS, [episode(length=9)])
+    given = agreement.arguments(model, function, TASKS, [episode(length=9)])
     nothing = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
     same = function.run(**{**given, "deltas": nothing})
     np.testing.assert_allclose(same["states"], given["memories"]["states"], atol=1e-5)
@@ -86,7 +88,7 @@ def test_imagined_memories_are_those_of_the_calibration_in_the_deltas(model):
 
 def test_calibration_changes_nothing_else(model):
     function = functions.learning(model)["calibrate_update"]
-    given = function_agreement.arguments(model, function, TASKS, [episode(length=9)])
+    given = agreement.arguments(model, function, TASKS, [episode(length=9)])
     given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
     found = jax.jit(function.run)(**given)
     assert set(found["deltas"]) == {"calibration"}

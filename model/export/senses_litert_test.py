@@ -6,17 +6,19 @@ import jax
 import numpy as np
 import pytest
 
-from model import litert_step, senses, step_function, testing
+from model import senses, step_function
+from model.export import litert_step
+from model.testing import small_models
 
 SIZES = dataclasses.replace(
-    testing.SIZES, image_height=16, image_width=24, image_channels=4, audio_size=5
+    small_models.SIZES, image_height=16, image_width=24, image_channels=4, audio_size=5
 )
 
 
 @pytest.fixture(scope="module")
 def steps():
     """The model's step and the converted one, as functions of the same inputs."""
-    model = testing.model(SIZES)
+    model = small_models.model(SIZES)
     converted = litert_step.load(litert_step.convert(model)["f32"])
     return model, jax.jit(step_function.make(model)), converted
 
@@ -24,11 +26,11 @@ def steps():
 def inputs(model, *, silent=()):
     random = np.random.default_rng(3)
     given = {
-        "observation_state": testing.numbers(SIZES.state_size),
+        "observation_state": small_models.numbers(SIZES.state_size),
         "task": np.eye(SIZES.task_count, dtype=np.float32)[1],
-        "carry": testing.numbers(SIZES.carry_size),
+        "carry": small_models.numbers(SIZES.carry_size),
         "observation_image": random.integers(0, 256, 16 * 24 * 3).astype(np.float32),
-        "observation_audio_mel": testing.numbers(SIZES.audio_size),
+        "observation_audio_mel": small_models.numbers(SIZES.audio_size),
         **step_function.initial_surfaces(model),
     }
     return {

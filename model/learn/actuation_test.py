@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from model import actuation, errors
+from model import errors
+from model.learn import actuation
 
 GAIN = np.array([1.5, 0.6, 1.0])
 STEPS = (60, 90, 40)

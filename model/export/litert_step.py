@@ -16,8 +16,9 @@ from pathlib import Path
 
 from ai_edge_litert.interpreter import Interpreter
 
-from model import aligned_safetensors, errors, step_function
-from model.step_agreement import Engine
+from model import errors, step_function
+from model.export import aligned_safetensors
+from model.export.agreement import Engine
 from model.wavecore import WaveCore
 
 CONVERSION_TIMEOUT_S = 600
@@ -26,7 +27,7 @@ FORMS = ("f32", "int8")
 
 
 def convert(model: WaveCore) -> dict[str, bytes]:
-    """LiteRT files by form, made by `model.convert_step` in a process of its own.
+    """LiteRT files by form, made by `model.export.convert_step` in its own process.
 
     Raises:
         ExportError: the conversion fails or hangs.
@@ -76,7 +77,7 @@ def _run(config: Path, weights: Path, converted: dict[str, Path]) -> None:
     files = (config, weights, *(converted[form] for form in FORMS))
     try:
         subprocess.run(
-            [sys.executable, "-m", "model.convert_step", *map(str, files)],
+            [sys.executable, "-m", "model.export.convert_step", *map(str, files)],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -89,7 +90,7 @@ def _run(config: Path, weights: Path, converted: dict[str, Path]) -> None:
             "step",
             "the conversion to LiteRT to succeed",
             lines[-1][:300],
-            "run python -m model.convert_step to see all of it",
+            "run python -m model.export.convert_step to see all of it",
         ) from e
     except subprocess.TimeoutExpired as e:
         raise errors.ExportError(

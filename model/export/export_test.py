@@ -7,19 +7,21 @@ import pytest
 import safetensors.numpy
 from ai_edge_litert.interpreter import Interpreter
 
-from model import config, errors, export, step_function, surfaces, targets, testing
-from model.step_agreement import Agreement
-from model.testing_episodes import TASKS, episode
+from model import config, errors, step_function, surfaces
+from model.export import export, targets
+from model.export.agreement import Agreement
+from model.testing import small_models
+from model.testing.episodes import TASKS, episode
 from rlds import example_codec, tfrecord
 
 STEP_PATH = "functions/step.tflite"
-SIZES = testing.SIZES
+SIZES = small_models.SIZES
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
-    model = testing.spoken_model()
+    model = small_models.spoken_model()
     episodes = [episode(), episode("left")]
     return folder, model, export.write_functions(model, TASKS, folder, episodes)
 
@@ -28,7 +30,7 @@ def run_step(folder, **changes):
     weights = safetensors.numpy.load_file(folder / "weights.safetensors")
     inputs = {name: x for name, x in weights.items() if name.startswith("surface_")}
     inputs |= {
-        "observation_state": testing.numbers(SIZES.state_size),
+        "observation_state": small_models.numbers(SIZES.state_size),
         "task": np.eye(SIZES.task_count, dtype=np.float32)[1],
         "carry": weights["carry"],
     }
@@ -120,7 +122,7 @@ def test_step_of_another_model_is_refused_and_nothing_is_written(
 ):
     content = (exported[0] / STEP_PATH).read_bytes()
     converted(content, content)
-    other = testing.spoken_model(seed=1)
+    other = small_models.spoken_model(seed=1)
     with pytest.raises(errors.ExportError, match="outputs within 1e-05"):
         export.write_functions(other, TASKS, tmp_path, [episode()])
     assert list(tmp_path.iterdir()) == []
@@ -144,7 +146,7 @@ def test_int8_step_beyond_its_bound_is_left_out_and_its_numbers_are_told(
 
 
 def test_no_canary_unknown_task_or_wrong_count_of_tasks_are_refused(tmp_path):
-    model = testing.model()
+    model = small_models.model()
     for tasks, episodes in (
         (TASKS, []),
         (TASKS, [episode("upward")]),
@@ -157,18 +159,20 @@ def test_no_canary_unknown_task_or_wrong_count_of_tasks_are_refused(tmp_path):
 
 def test_unknown_target_is_refused_with_those_there_are(tmp_path):
     with pytest.raises(errors.ExportError, match="pi5-cpu, jetson-cuda, tpu"):
-        export.write_functions(testing.model(), TASKS, tmp_path, [episode()], "pi6")
+        export.write_functions(
+            small_models.model(), TASKS, tmp_path, [episode()], "pi6"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_model_with_a_weight_that_is_not_finite_is_refused_by_name(tmp_path):
-    model = testing.model()
+    model = small_models.model()
     model.next_head[...] = model.next_head[...].at[0, 0].set(np.nan)
     with pytest.raises(errors.NonFiniteError, match="backbone/next_head"):
         export.write_functions(model, TASKS, tmp_path, [episode()])
 
 
 def test_weights_of_another_configuration_are_refused():
-    arrays = step_function.weights(testing.model())
+    arrays = step_function.weights(small_models.model())
     with pytest.raises(errors.ShapeMismatchError, match="same configuration"):
         step_function.from_weights(config.seed(6, 2, 3), arrays)

@@ -30,7 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import array_types as at
-from model import imagined, losses, senses, step_function, surfaces, updates
+from model import losses, senses, step_function, surfaces
+from model.learn import imagined, updates
 from model.wavecore import WaveCore
 
 FAST_STEPS = 8

@@ -6,13 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from model import senses, step_agreement, step_function, testing
-from model.testing_episodes import TASKS, episode
+from model import senses, step_function
+from model.export import agreement
+from model.testing import small_models
+from model.testing.episodes import TASKS, episode
 
 
 @pytest.fixture(scope="module")
 def model():
-    return testing.spoken_model()
+    return small_models.spoken_model()
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def engine(model):
 def test_the_model_itself_has_no_error_and_the_canary_error_of_its_actions(
     model, engine
 ):
-    found = step_agreement.measure(model, TASKS, engine, [episode()])
+    found = agreement.measure_step(model, TASKS, engine, [episode()])
     assert (found.step_error, found.free_action_error) == (0.0, 0.0)
     recorded = episode().steps["proposed_action"]
     assert 0.1 < found.canary_action_error < np.abs(recorded).max() + 3
@@ -37,7 +39,7 @@ def test_error_of_one_number_of_one_output_is_found(model, engine, name):
         outputs[name] = outputs[name] + np.eye(1, outputs[name].size)[0] * 0.01
         return outputs
 
-    found = step_agreement.measure(model, TASKS, wrong, [episode()])
+    found = agreement.measure_step(model, TASKS, wrong, [episode()])
     np.testing.assert_allclose(found.step_error, 0.01, rtol=1e-3)
     if name == "next_carry":
         assert found.step_action_error == 0.0
@@ -49,17 +51,17 @@ def test_step_that_says_nan_has_an_error_that_no_bound_accepts(model, engine):
         outputs = engine(inputs)
         return {**outputs, "action": outputs["action"] * np.nan}
 
-    found = step_agreement.measure(model, TASKS, broken, [episode()])
+    found = agreement.measure_step(model, TASKS, broken, [episode()])
     assert not found.step_action_error <= 1e9
     assert not found.free_action_error <= 1e9
 
 
 def test_recorded_sound_reaches_the_step_and_a_missing_sense_is_silent():
     sizes = dataclasses.replace(
-        testing.SIZES, image_height=16, image_width=16, audio_size=5
+        small_models.SIZES, image_height=16, image_width=16, audio_size=5
     )
     recorded = episode(audio_size=5)
-    first = next(step_agreement.step_inputs(sizes, TASKS, recorded))
+    first = next(agreement.step_inputs(sizes, TASKS, recorded))
     sound = recorded.steps["observation/audio_mel"][0]
     np.testing.assert_array_equal(first["observation_audio_mel"], sound)
     assert not first["observation_image"].any()

@@ -131,7 +131,7 @@ def _equation(
             "step",
             "primitives that ONNX has a translation of",
             name,
-            "add it to model/onnx_graph.py",
+            "add it to model/export/onnx_graph.py",
         )
     return _SPECIAL[name](graph, equation, inputs)
 
@@ -145,7 +145,7 @@ def _dot_general(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]
             "step",
             "products of rows and one matrix",
             f"dimensions {e.params['dimension_numbers']}",
-            "add them to model/onnx_graph.py",
+            "add them to model/export/onnx_graph.py",
         )
     b = inputs[1] if right[0] == 0 else _transposed(g, inputs[1], (1, 0))
     return [g.add("MatMul", [inputs[0], b])]
@@ -228,7 +228,7 @@ def _convolution(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]
             "step",
             "a plain convolution NHWC by HWIO",
             numbers,
-            "add it to model/onnx_graph.py",
+            "add it to model/export/onnx_graph.py",
         )
     image = _transposed(g, inputs[0], (0, 3, 1, 2))
     kernel = _transposed(g, inputs[1], (3, 2, 0, 1))

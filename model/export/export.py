@@ -20,18 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from base import durable_file
-from model import (
-    aligned_safetensors,
-    errors,
-    function_agreement,
-    functions,
-    stablehlo,
-    step_agreement,
-    step_function,
-    surfaces,
-)
-from model.step_agreement import Agreement
-from model.targets import F32, INT8, STEP, TARGETS, StepFile
+from model import errors, step_function, surfaces
+from model.export import agreement, aligned_safetensors, functions, stablehlo
+from model.export.agreement import Agreement
+from model.export.targets import F32, INT8, STEP, TARGETS, StepFile
 from model.wavecore import WaveCore
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
@@ -116,7 +108,7 @@ def write_functions(
     arrays = step_function.weights(model)
     steps = TARGETS[target].steps(model)
     agreements = {
-        form: step_agreement.measure(
+        form: agreement.measure_step(
             model, tasks, step.load(step.content), canary_episodes
         )
         for form, step in steps.items()
@@ -128,8 +120,8 @@ def write_functions(
     encoded = {n: stablehlo.encode(f, platforms) for n, f in learning.items()}
     checks = {kept[form].path: agreements[form].record() for form in kept}
     for name, function in learning.items():
-        given = function_agreement.arguments(model, function, tasks, canary_episodes)
-        found = function_agreement.measure(function, encoded[name], given)
+        given = agreement.arguments(model, function, tasks, canary_episodes)
+        found = agreement.measure_function(function, encoded[name], given)
         many_steps = name in ("consolidate_update", "calibrate_update")
         bound = LARGEST_CONSOLIDATION_ERROR if many_steps else LARGEST_ERROR
         _require(_learning_path(name), found, bound)

@@ -11,24 +11,26 @@ import onnx
 import onnxruntime
 import pytest
 
-from model import errors, functions, onnx_graph, onnx_step, testing
+from model import errors
+from model.export import functions, onnx_graph, onnx_step
+from model.testing import small_models
 
 SEEING = dataclasses.replace(
-    testing.SIZES, image_height=16, image_width=24, image_channels=4, audio_size=5
+    small_models.SIZES, image_height=16, image_width=24, image_channels=4, audio_size=5
 )
 SIZES = {
-    "plain": testing.SIZES,
-    "complex recurrence": dataclasses.replace(testing.SIZES, oscillating=True),
-    "shared gates": dataclasses.replace(testing.SIZES, channels_per_gate=4),
+    "plain": small_models.SIZES,
+    "complex recurrence": dataclasses.replace(small_models.SIZES, oscillating=True),
+    "shared gates": dataclasses.replace(small_models.SIZES, channels_per_gate=4),
     "camera and sound": SEEING,
 }
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_onnx_step_agrees_with_the_model(name):
-    model = testing.spoken_model(SIZES[name])
+    model = small_models.spoken_model(SIZES[name])
     step = functions.step(model)
-    given = {n: testing.numbers(*x.shape) for n, x in step.inputs.items()}
+    given = {n: small_models.numbers(*x.shape) for n, x in step.inputs.items()}
     wanted, got = step.run(**given), onnx_step.load(onnx_step.convert(model))(given)
     assert wanted.keys() == got.keys()
     for output, x in got.items():
@@ -38,7 +40,7 @@ def test_onnx_step_agrees_with_the_model(name):
 
 
 def test_shapes_are_static_with_a_batch_of_one_and_flat_surfaces():
-    model = testing.model()
+    model = small_models.model()
     graph = onnx.load_from_string(onnx_step.convert(model)).graph
     shapes = {
         x.name: [d.dim_value for d in x.type.tensor_type.shape.dim] for x in graph.input
@@ -51,13 +53,13 @@ def test_shapes_are_static_with_a_batch_of_one_and_flat_surfaces():
 
 
 def test_operators_are_those_that_the_docstring_names():
-    graph = onnx.load_from_string(onnx_step.convert(testing.model())).graph
+    graph = onnx.load_from_string(onnx_step.convert(small_models.model())).graph
     used = {node.op_type for node in graph.node}
     assert used <= set(re.findall(r"\w+", onnx_step.__doc__))
 
 
 def test_equal_models_give_equal_bytes():
-    first, second = (onnx_step.convert(testing.model()) for _ in range(2))
+    first, second = (onnx_step.convert(small_models.model()) for _ in range(2))
     assert first == second
 
 

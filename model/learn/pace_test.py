@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from model import errors, pace
+from model import errors
+from model.learn import pace
 
 SPEED = np.array([0.1, -0.05], np.float32)
 """What a full command moves each channel by."""

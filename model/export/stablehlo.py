@@ -17,7 +17,7 @@ import jax
 import jax.export
 import numpy as np
 
-from model.functions import Function
+from model.export.functions import Function
 
 _TRACEBACK_LIMIT = "jax_traceback_in_locations_limit"
 

@@ -6,11 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from model import function_agreement, functions, senses, stablehlo, testing
-from model.testing_episodes import TASKS, episode
+from model import senses
+from model.export import agreement, functions, stablehlo
+from model.testing import small_models
+from model.testing.episodes import TASKS, episode
 
 SIZES = dataclasses.replace(
-    testing.SIZES, image_height=16, image_width=16, image_channels=2, audio_size=5
+    small_models.SIZES, image_height=16, image_width=16, image_channels=2, audio_size=5
 )
 RECORDED = episode(audio_size=5, image=True)
 DATA = {
@@ -23,7 +25,7 @@ DATA = {
 
 @pytest.fixture(scope="module")
 def model():
-    return testing.spoken_model(SIZES)
+    return small_models.spoken_model(SIZES)
 
 
 def test_functions_take_frames_as_bytes_and_what_was_imagined_keeps_them(model):
@@ -40,14 +42,14 @@ def test_functions_take_frames_as_bytes_and_what_was_imagined_keeps_them(model):
 
 def test_file_of_a_sensing_model_agrees_on_episodes_with_frames(model):
     function = functions.learning(model)["evaluate"]
-    given = function_agreement.arguments(model, function, TASKS, [RECORDED])
+    given = agreement.arguments(model, function, TASKS, [RECORDED])
     content = stablehlo.encode(function, ("cpu",))
-    assert function_agreement.measure(function, content, given) <= 1e-5
+    assert agreement.measure_function(function, content, given) <= 1e-5
 
 
 def test_functions_of_a_model_without_senses_take_what_they_took():
     for name, data in DATA.items():
-        inputs = functions.learning(testing.model())[name].inputs[data]
+        inputs = functions.learning(small_models.model())[name].inputs[data]
         always = {"states", "task", "starts"}
         asked = {"actions", "action_weight", "next_weight"}
         assert set(inputs) == always | {
@@ -59,7 +61,7 @@ def test_functions_of_a_model_without_senses_take_what_they_took():
 @pytest.mark.parametrize("name", ["fast_update", "evaluate"])
 def test_frames_and_sound_of_the_data_count(model, name):
     function, data = functions.learning(model)[name], DATA[name]
-    given = function_agreement.arguments(model, function, TASKS, [RECORDED])
+    given = agreement.arguments(model, function, TASKS, [RECORDED])
     assert all(given[data][sense].any() for sense in senses.shapes(SIZES))
     run = jax.jit(function.run)
     said = {"fast_update": "loss_before", "evaluate": "action_error"}[name]
@@ -74,7 +76,7 @@ def test_replayed_frames_decide_what_is_learned(model, monkeypatch):
     monkeypatch.setattr(functions, "REPLAY_UPDATES", 2)
     monkeypatch.setattr(functions, "REPLAY_STEPS", 9)
     function = functions.learning(model)["consolidate_update"]
-    given = function_agreement.arguments(model, function, TASKS, [RECORDED])
+    given = agreement.arguments(model, function, TASKS, [RECORDED])
     given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
     given["last_good"] = given["deltas"]
     run = jax.jit(function.run)

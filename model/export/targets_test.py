@@ -3,8 +3,9 @@
 import jax.export
 import pytest
 
-from model import export, targets, testing
-from model.testing_episodes import TASKS, episode
+from model.export import export, targets
+from model.testing import small_models
+from model.testing.episodes import TASKS, episode
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ from model.testing_episodes import TASKS, episode
 def test_target_gets_its_step_and_functions_for_its_platforms(
     tmp_path, target, step, platforms
 ):
-    model = testing.spoken_model()
+    model = small_models.spoken_model()
     result = export.write_functions(model, TASKS, tmp_path, [episode()], target)
     assert result.functions["step"]["path"] == step
     assert result.max_abs_error <= 1e-5

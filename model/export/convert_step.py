@@ -1,9 +1,9 @@
 """Turns saved weights into LiteRT steps; runs as a process of its own.
 
-Usage: python -m model.convert_step CONFIG WEIGHTS F32.tflite INT8.tflite
+Usage: python -m model.export.convert_step CONFIG WEIGHTS F32.tflite INT8.tflite
 
 TensorFlow is imported here and nowhere else in `model/`, so the process that trains
-stays small. `model.litert_step` starts this one and reads what it wrote.
+stays small. `model.export.litert_step` starts this one and reads what it wrote.
 """
 
 import json
@@ -24,7 +24,8 @@ def main(config_path: str, weights_path: str, f32_path: str, int8_path: str) -> 
     """
     import safetensors.numpy
 
-    from model import config, functions, step_function
+    from model import config, step_function
+    from model.export import functions
 
     sizes = config.WaveCoreConfig(**json.loads(Path(config_path).read_bytes()))
     arrays = safetensors.numpy.load_file(weights_path)

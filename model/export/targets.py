@@ -12,8 +12,8 @@ the other functions are lowered.
 import dataclasses
 from collections.abc import Callable
 
-from model import functions, litert_step, onnx_step, stablehlo
-from model.step_agreement import Engine
+from model.export import functions, litert_step, onnx_step, stablehlo
+from model.export.agreement import Engine
 from model.wavecore import WaveCore
 
 STEP, F32, INT8 = "step", "f32", "int8"

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model import bounded_descent, surfaces
+from model import surfaces
+from model.learn import bounded_descent
 
 LEVELS = 2
 BOUND = surfaces.BOUNDS[bounded_descent.SKILLS]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from model import aligned_safetensors, errors
+from model import errors
+from model.export import aligned_safetensors
 
 ARRAYS = {
     "a_small": np.arange(3, dtype=np.float32),

@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
 
-from model import errors, imagined, testing
+from model import errors
+from model.learn import imagined
+from model.testing import small_models
 
-STATES = testing.SIZES.state_size
-ACTIONS = testing.SIZES.action_size
+STATES = small_models.SIZES.state_size
+ACTIONS = small_models.SIZES.action_size
 
 
 def calibrated(scale, bias, action_bias):
     """The test model with another calibration than it was made with."""
-    model = testing.model()
+    model = small_models.model()
     model.input_scale[...] = scale
     model.input_bias[...] = bias
     model.action_bias[...] = action_bias
@@ -18,17 +20,17 @@ def calibrated(scale, bias, action_bias):
 
 @pytest.fixture(scope="module")
 def models():
-    scale = 1 + 0.2 * testing.numbers(STATES, seed=1)
-    bias = 0.3 * testing.numbers(STATES, seed=2)
-    return testing.model(), calibrated(scale, bias, np.float32(0.25))
+    scale = 1 + 0.2 * small_models.numbers(STATES, seed=1)
+    bias = 0.3 * small_models.numbers(STATES, seed=2)
+    return small_models.model(), calibrated(scale, bias, np.float32(0.25))
 
 
 def test_changed_model_does_with_an_imagined_memory_what_was_right_to_do(models):
     known, changed = models
     # In the middle of the range, since the encoder cuts what is far out.
-    states = known.mean[...] + 0.3 * testing.numbers(7, STATES, seed=3)
-    task = np.eye(testing.SIZES.task_count, dtype=np.float32)[np.zeros(7, int)]
-    carry = np.zeros((7, testing.SIZES.carry_size), np.float32)
+    states = known.mean[...] + 0.3 * small_models.numbers(7, STATES, seed=3)
+    task = np.eye(small_models.SIZES.task_count, dtype=np.float32)[np.zeros(7, int)]
+    carry = np.zeros((7, small_models.SIZES.carry_size), np.float32)
     right = known.step(states, task, carry).action
     seen, asked = imagined.imagined(known, changed, states, right)
     assert np.abs(seen - states).max() > 0.1
@@ -37,7 +39,7 @@ def test_changed_model_does_with_an_imagined_memory_what_was_right_to_do(models)
 
 def test_robot_that_has_not_changed_imagines_what_it_saw(models):
     known, _ = models
-    states, actions = testing.numbers(5, STATES), testing.numbers(5, ACTIONS)
+    states, actions = small_models.numbers(5, STATES), small_models.numbers(5, ACTIONS)
     seen, asked = imagined.imagined(known, known, states, actions)
     np.testing.assert_allclose(seen, states, atol=1e-5)
     np.testing.assert_array_equal(asked, actions)
@@ -47,7 +49,7 @@ def test_sensor_that_tells_nothing_is_not_divided_by(models):
     known, _ = models
     silent = calibrated(np.zeros(STATES, np.float32), np.float32(0), np.float32(0))
     seen, _ = imagined.imagined(
-        known, silent, testing.numbers(5, STATES), testing.numbers(5, ACTIONS)
+        known, silent, small_models.numbers(5, STATES), small_models.numbers(5, ACTIONS)
     )
     assert np.isfinite(seen).all()
     assert np.abs(seen).max() < 1e3
@@ -56,8 +58,8 @@ def test_sensor_that_tells_nothing_is_not_divided_by(models):
 @pytest.mark.parametrize(("states", "actions"), [(1, 0), (0, 1)])
 def test_memories_of_another_robot_are_refused(models, states, actions):
     memories = (
-        testing.numbers(5, STATES + states),
-        testing.numbers(5, ACTIONS + actions),
+        small_models.numbers(5, STATES + states),
+        small_models.numbers(5, ACTIONS + actions),
     )
     with pytest.raises(errors.ShapeMismatchError, match="this model's robot"):
         imagined.imagined(*models, *memories)

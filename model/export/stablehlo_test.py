@@ -10,15 +10,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from model import (
-    aligned_safetensors,
-    function_agreement,
-    functions,
-    stablehlo,
-    step_function,
-    testing,
-)
-from model.testing_episodes import TASKS, episode
+from model import step_function
+from model.export import agreement, aligned_safetensors, functions, stablehlo
+from model.testing import small_models
+from model.testing.episodes import TASKS, episode
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -41,7 +36,7 @@ print(json.dumps({name: float(x) for name, x in found.items()}))
 
 @pytest.fixture(scope="module")
 def model():
-    return testing.spoken_model()
+    return small_models.spoken_model()
 
 
 def test_process_without_model_code_runs_a_file(model, tmp_path):
@@ -49,9 +44,7 @@ def test_process_without_model_code_runs_a_file(model, tmp_path):
     for name in ("init", "evaluate"):
         content = stablehlo.encode(learning[name], ("cpu",))
         (tmp_path / f"{name}.stablehlo").write_bytes(content)
-    given = function_agreement.arguments(
-        model, learning["evaluate"], TASKS, [episode()]
-    )
+    given = agreement.arguments(model, learning["evaluate"], TASKS, [episode()])
     given["deltas"] = learning["init"].run()["deltas"]
     weights = aligned_safetensors.encode(given["weights"])
     (tmp_path / "weights.safetensors").write_bytes(weights)
@@ -77,7 +70,7 @@ def test_step_is_lowered_for_every_platform_and_its_cpu_program_agrees(model):
     step = functions.step(model)
     content = stablehlo.encode(step, PLATFORMS)
     assert jax.export.deserialize(bytearray(content)).platforms == PLATFORMS
-    given = {n: testing.numbers(*x.shape) for n, x in step.inputs.items()}
+    given = {n: small_models.numbers(*x.shape) for n, x in step.inputs.items()}
     ours, theirs = step.run(**given), stablehlo.load(content)(**given)
     assert ours.keys() == theirs.keys()
     for name, x in ours.items():
@@ -110,7 +103,7 @@ def test_file_of_several_platforms_holds_the_form_of_each(model):
 
 def test_file_of_several_platforms_gives_the_numbers_of_the_cpus_file(model):
     function = functions.learning(model)["evaluate"]
-    given = function_agreement.arguments(model, function, TASKS, [episode()])
+    given = agreement.arguments(model, function, TASKS, [episode()])
     alone, among = (
         stablehlo.load(stablehlo.encode(function, platforms))(**given)
         for platforms in (("cpu",), PLATFORMS)
@@ -124,7 +117,7 @@ def test_file_says_nothing_of_the_machine_and_depends_on_the_model_alone(model):
     content = stablehlo.encode(step, PLATFORMS)
     assert b".py" not in content
     assert content == stablehlo.encode(functions.step(model), PLATFORMS)
-    other = functions.step(testing.spoken_model(seed=1))
+    other = functions.step(small_models.spoken_model(seed=1))
     assert content != stablehlo.encode(other, PLATFORMS)
 
 

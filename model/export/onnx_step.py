@@ -19,9 +19,10 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, checker, helper
 
-from model import errors, functions, step_function
-from model.onnx_graph import OPSET, Graph, translate
-from model.step_agreement import Engine, Vectors
+from model import errors, step_function
+from model.export import functions
+from model.export.agreement import Engine, Vectors
+from model.export.onnx_graph import OPSET, Graph, translate
 from model.wavecore import WaveCore
 
 
@@ -64,7 +65,7 @@ def convert(model: WaveCore) -> bytes:
             "step",
             "a valid ONNX model",
             " ".join(str(e).split())[:300],
-            "correct model/onnx_graph.py",
+            "correct model/export/onnx_graph.py",
         ) from e
     return bytes(content.SerializeToString(deterministic=True))
 
@@ -86,7 +87,7 @@ def load(content: bytes) -> Engine:
             "step",
             "a file that onnxruntime runs",
             " ".join(str(e).split())[:300],
-            "correct model/onnx_graph.py",
+            "correct model/export/onnx_graph.py",
         ) from e
     names = [output.name for output in session.get_outputs()]
 

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from model import errors, functions, litert_step, step_agreement, surfaces, testing
-from model.testing_episodes import TASKS, episode
+from model import errors, surfaces
+from model.export import agreement, functions, litert_step
+from model.testing import small_models
+from model.testing.episodes import TASKS, episode
 
 # Matrices of fewer than 1024 numbers stay f32, so `tiny` has nothing to quantise.
 SIZES = dataclasses.replace(
-    testing.SIZES, width=48, recurrence_size=48, hidden_size=96, block_count=1
+    small_models.SIZES, width=48, recurrence_size=48, hidden_size=96, block_count=1
 )
 
 
 @pytest.fixture(scope="module")
 def steps():
-    model = testing.spoken_model(SIZES)
+    model = small_models.spoken_model(SIZES)
     return model, litert_step.convert(model)
 
 
@@ -53,7 +55,7 @@ def test_f32_step_agrees_and_int8_step_is_near(steps):
     model, converted = steps
     episodes = [episode(), episode("left")]
     exact, near = (
-        step_agreement.measure(model, TASKS, litert_step.load(content), episodes)
+        agreement.measure_step(model, TASKS, litert_step.load(content), episodes)
         for content in (converted["f32"], converted["int8"])
     )
     assert exact.step_error <= 1e-5
@@ -64,9 +66,9 @@ def test_f32_step_agrees_and_int8_step_is_near(steps):
 
 @pytest.mark.parametrize("change", [{"oscillating": True}, {"channels_per_gate": 4}])
 def test_f32_step_of_every_kind_of_recurrence_agrees(change):
-    model = testing.spoken_model(dataclasses.replace(testing.SIZES, **change))
+    model = small_models.spoken_model(dataclasses.replace(small_models.SIZES, **change))
     step = functions.step(model)
-    given = {n: testing.numbers(*x.shape) for n, x in step.inputs.items()}
+    given = {n: small_models.numbers(*x.shape) for n, x in step.inputs.items()}
     got = litert_step.load(litert_step.convert(model)["f32"])(given)
     wanted = step.run(**given)
     assert got.keys() == wanted.keys()
@@ -77,7 +79,7 @@ def test_f32_step_of_every_kind_of_recurrence_agrees(change):
 def test_conversion_that_fails_is_one_line_with_what_to_run(monkeypatch):
     monkeypatch.setattr(litert_step.step_function, "config_record", lambda config: {})
     with pytest.raises(errors.ExportError, match=r"run python -m model\.convert_step"):
-        litert_step.convert(testing.model())
+        litert_step.convert(small_models.model())
 
 
 def test_file_that_is_no_model_is_refused():

@@ -10,16 +10,10 @@ import optax
 import pytest
 from flax import nnx
 
-from model import (
-    bounded_descent,
-    errors,
-    losses,
-    normalisation,
-    step_function,
-    surfaces,
-    testing,
-)
-from model import updates as up
+from model import errors, losses, normalisation, step_function, surfaces
+from model.learn import bounded_descent
+from model.learn import updates as up
+from model.testing import small_models
 from model.wavecore import WaveCore
 
 N, A, K = 6, 2, 3
@@ -57,7 +51,7 @@ def trained():
     """A model trained for a moment; it predicts well what it knows."""
     data = episodes(256, 24, seed=0)
     statistics = normalisation.measure(list(data[0]))
-    model = WaveCore(testing.SIZES, statistics, np.random.default_rng(0))
+    model = WaveCore(small_models.SIZES, statistics, np.random.default_rng(0))
     graph, constant, parameters, rest = nnx.split(
         model,
         surfaces.Normalisation,
@@ -83,7 +77,7 @@ def trained():
 
 @pytest.fixture(scope="module")
 def model():
-    return testing.model()
+    return small_models.model()
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +122,7 @@ def errors_of(model):
 def filled(spec, seed):
     """Plausible data of the shapes an update takes."""
     data = {
-        name: testing.numbers(*x.shape, seed=seed + i)
+        name: small_models.numbers(*x.shape, seed=seed + i)
         if x.dtype == np.float32
         else np.zeros(x.shape, x.dtype)
         for i, (name, x) in enumerate(spec.items())
@@ -241,8 +235,8 @@ def test_consolidation_learns_a_biased_actuator_and_stays_near_the_last_good(
 @pytest.fixture(scope="module")
 def levelled():
     """A model of three levels, written every time, at every third and ninth."""
-    return testing.model(
-        dataclasses.replace(testing.SIZES, skill_levels=3, skill_period=3)
+    return small_models.model(
+        dataclasses.replace(small_models.SIZES, skill_levels=3, skill_period=3)
     )
 
 
@@ -255,7 +249,7 @@ def test_each_level_of_the_skill_memory_is_written_at_its_own_period(levelled):
     consolidate = jax.jit(up.make_consolidate(levelled, gradient_steps=2))
     weights, last_good = step_function.weights(levelled), zero_deltas(levelled)
     deltas = {
-        n: testing.numbers(*x.shape, seed=i) * 1e-2
+        n: small_models.numbers(*x.shape, seed=i) * 1e-2
         for i, (n, x) in enumerate(last_good.items())
     }
     written = []
@@ -366,7 +360,7 @@ def test_data_that_are_not_finite_leave_the_delta_bit_for_bit(
 ):
     weights = step_function.weights(model)
     deltas = {
-        n: testing.numbers(*x.shape) * 1e-2 for n, x in zero_deltas(model).items()
+        n: small_models.numbers(*x.shape) * 1e-2 for n, x in zero_deltas(model).items()
     }
     for name, array in window(model).items():
         if array.dtype == np.float32:
@@ -442,13 +436,13 @@ def test_export_serialised_and_read_back_gives_the_same_numbers(
 def test_backbone_is_shared_and_not_copied_into_the_export(model, fast):
     content = jax.export.export(fast)(*up.fast_inputs(model, STEPS)).serialize()
     size = sum(x.nbytes for x in step_function.weights(model).values())
-    other = testing.model(seed=1)
+    other = small_models.model(seed=1)
     exported = jax.export.deserialize(content)
     values = (step_function.weights(other), zero_deltas(other), window(other))
     np.testing.assert_allclose(
         exported.call(*values)["loss_before"], fast(*values)["loss_before"]
     )
-    bigger = testing.model(testing.SIZES.__class__(N, A, K, width=64))
+    bigger = small_models.model(small_models.SIZES.__class__(N, A, K, width=64))
     grown = jax.export.export(jax.jit(up.make_fast(bigger)))(
         *up.fast_inputs(bigger, STEPS)
     ).serialize()

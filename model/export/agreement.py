@@ -1,0 +1,259 @@
+"""How far exported functions are from the model's, on recorded episodes.
+
+For the step, two questions have different answers. From the same carry: what one step
+gets wrong. Free-running: what is left of it when the exported step goes on from its own
+carry through a whole episode, as it does on a robot.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from model import jpeg_frames, senses, step_function
+from model.config import WaveCoreConfig
+from model.export import stablehlo
+from model.export.functions import Function
+from model.wavecore import WaveCore
+from rlds.episode import Episode
+
+Vectors = Mapping[str, np.ndarray]
+Engine = Callable[[Vectors], Vectors]
+"""A step in some runtime: inputs by name to outputs by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """Differences between an exported step and the model.
+
+    An error is absolute, and relative where the model's number is above one.
+
+    Attributes:
+        step_error: largest error of any output, from the same carry.
+        step_action_error: largest error of the action, from the same carry.
+        free_action_error: largest error of the action, free-running.
+        free_action_mean: mean error of the action, free-running.
+        canary_action_error: mean absolute difference between the exported step's
+            action, free-running, and the recorded one, in the robot's units.
+    """
+
+    step_error: float
+    step_action_error: float
+    free_action_error: float
+    free_action_mean: float
+    canary_action_error: float
+
+    def record(self) -> dict[str, float | None]:
+        """The same as plain numbers; None for what is not finite, as JSON has it."""
+        found = dataclasses.asdict(self)
+        return {n: x if np.isfinite(x) else None for n, x in found.items()}
+
+
+def measure_step(
+    model: WaveCore, tasks: Sequence[str], engine: Engine, episodes: Sequence[Episode]
+) -> Agreement:
+    """Runs model and exported step side by side over all steps of the episodes.
+
+    Args:
+        model: what was exported.
+        tasks: task names in the order of the one-hot input.
+        engine: the exported step.
+        episodes: at least one step of one of the tasks.
+
+    Raises:
+        ShapeMismatchError: the episodes are of another robot.
+        FrameError: an episode's image does not decode.
+    """
+    reference = jax.jit(step_function.make(model))
+    fixed = step_function.initial_surfaces(model)
+    same, actions, free, missed = [], [], [], []
+    for episode in episodes:
+        carry = free_carry = np.zeros(model.config.carry_size, np.float32)
+        wanted = np.asarray(episode.steps["proposed_action"], np.float64)
+        for observed, recorded in zip(
+            step_inputs(model.config, tasks, episode), wanted, strict=True
+        ):
+            inputs = {**observed, **fixed, "carry": carry}
+            ours = {n: np.asarray(x) for n, x in reference(**inputs).items()}
+            theirs = engine(inputs)
+            same.append(max(_error(theirs[n], x).max() for n, x in ours.items()))
+            actions.append(_error(theirs["action"], ours["action"]).max())
+            freely = engine({**inputs, "carry": free_carry})
+            free.append(_error(freely["action"], ours["action"]))
+            missed.append(np.abs(freely["action"] - recorded))
+            carry, free_carry = ours["next_carry"], freely["next_carry"]
+    return Agreement(
+        step_error=float(np.max(same)),
+        step_action_error=float(np.max(actions)),
+        free_action_error=float(np.max(free)),
+        free_action_mean=float(np.mean(free)),
+        canary_action_error=float(np.mean(missed)),
+    )
+
+
+def step_inputs(
+    config: WaveCoreConfig, tasks: Sequence[str], episode: Episode
+) -> Iterator[dict[str, np.ndarray]]:
+    """What an episode gives to each step: observation and task, neither carry nor
+    surfaces. A sense that was not recorded is silent.
+
+    Raises:
+        FrameError: an image does not decode.
+    """
+    task = np.eye(len(tasks), dtype=np.float32)[tasks.index(episode.metadata.task)]
+    states = np.asarray(episode.steps["observation/state"], np.float32)
+    recorded = recorded_senses(config, episode, senses.shapes(config))
+    sensed = {
+        step_function.SENSE_PREFIX + name: x.astype(np.float32).reshape(len(x), -1)
+        for name, x in recorded.items()
+    }
+    for t, state in enumerate(states):
+        yield {
+            "observation_state": state,
+            "task": task,
+            **{name: x[t] for name, x in sensed.items()},
+        }
+
+
+def _error(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    difference = np.abs(np.asarray(got, np.float64).reshape(wanted.shape) - wanted)
+    return difference / np.maximum(np.abs(wanted), 1.0)
+
+
+_DELTA = 1e-3
+"""Every number of the deltas that the functions are compared with: small enough to be
+inside the bounds, and not nothing."""
+
+Arrays = Mapping[str, Any]
+
+
+def measure_function(function: Function, content: bytes, arguments: Arrays) -> float:
+    """Largest difference of any output between a function and its file.
+
+    Absolute, and relative where the function's number is above one. Infinite where one
+    says true and the other false.
+    """
+    ours = _compiled(function.run, arguments)(**arguments)
+    theirs = _compiled(stablehlo.load(content), arguments)(**arguments)
+    return max(map(_difference, jax.tree.leaves(ours), jax.tree.leaves(theirs)))
+
+
+def arguments(
+    model: WaveCore,
+    function: Function,
+    tasks: Sequence[str],
+    episodes: Sequence[Episode],
+) -> dict[str, Any]:
+    """Arguments of a learning function, filled with what the episodes recorded.
+
+    Windows follow each other through the episodes, one episode after the other, and
+    are cut short by weights of zero where an episode ends.
+
+    Raises:
+        FrameError: an episode's image does not decode.
+    """
+    given: dict[str, Any] = {}
+    for name, shapes in function.inputs.items():
+        if name == "weights":
+            given[name] = step_function.weights(model)
+        elif "states" in shapes:
+            given[name] = _recorded(model.config, shapes, tasks, episodes)
+        else:
+            given[name] = {
+                n: np.full(x.shape, _DELTA, x.dtype) for n, x in shapes.items()
+            }
+    return given
+
+
+def _compiled(run: Callable[..., Any], arguments: Arrays) -> Callable[..., Any]:
+    """Both sides are run once, so compiling is what takes time; it is cut by half."""
+    lowered = jax.jit(run).lower(**arguments)
+    return lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
+
+
+def _recorded(
+    config: WaveCoreConfig,
+    shapes: Arrays,
+    tasks: Sequence[str],
+    episodes: Sequence[Episode],
+) -> dict[str, np.ndarray]:
+    """Windows with the names and shapes wanted; what no episode holds is zero."""
+    *batch, steps, _ = shapes["states"].shape
+    count, steps = (batch[0] if batch else 1), steps - 1
+    names = [name for name in senses.shapes(config) if name in shapes]
+    windows = [
+        _window(tasks, episode, sensed, first, steps)
+        for episode in episodes
+        for sensed in [recorded_senses(config, episode, names)]
+        for first in range(0, len(episode.steps["is_first"]), steps)
+    ]
+    windows = [windows[i % len(windows)] for i in range(count)]
+    arrays = {n: np.stack([w[n] for w in windows]) for n in windows[0]}
+    return {
+        name: (arrays[name] if batch else arrays[name][0]).astype(x.dtype)
+        if name in arrays
+        else np.zeros(x.shape, x.dtype)
+        for name, x in shapes.items()
+    }
+
+
+def _window(
+    tasks: Sequence[str],
+    episode: Episode,
+    sensed: Mapping[str, np.ndarray],
+    first: int,
+    steps: int,
+) -> dict[str, np.ndarray]:
+    length = len(episode.steps["is_first"])
+    places = np.arange(first, first + steps)
+    known, followed = places < length, places + 1 < length
+    places = np.minimum(places, length - 1)
+    states = np.asarray(episode.steps["observation/state"])
+    task = np.eye(len(tasks), dtype=np.float32)[tasks.index(episode.metadata.task)]
+    return {
+        "states": states[np.minimum(np.arange(first, first + steps + 1), length - 1)],
+        "task": np.repeat(task[None], steps, axis=0),
+        "starts": places == 0,
+        "actions": np.asarray(episode.steps["proposed_action"])[places],
+        "action_weight": known,
+        "next_weight": followed,
+        "weight": followed,
+        **{name: x[places] for name, x in sensed.items()},
+    }
+
+
+def _difference(ours: Any, theirs: Any) -> float:  # noqa: ANN401 - arrays of JAX
+    wanted, got = np.asarray(ours), np.asarray(theirs)
+    if wanted.dtype == bool:
+        return 0.0 if np.array_equal(wanted, got) else np.inf
+    size = np.maximum(np.abs(wanted), 1.0)
+    return float((np.abs(got - wanted) / size).max(initial=0.0))
+
+
+def recorded_senses(
+    config: WaveCoreConfig, episode: Episode, names: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """Senses at every step of an episode, by name: `image` u8 [t h w 3], `audio_mel`
+    f32 [t u]. One that was not recorded is silent: all zeros.
+
+    Args:
+        config: sizes of the model.
+        episode: of the model's robot.
+        names: senses of the model, of which `senses.shapes` holds all.
+
+    Raises:
+        FrameError: an image does not decode.
+    """
+    specs = senses.recorded_specs(config, len(episode.steps["is_first"]))
+    found = {}
+    for name in names:
+        recorded = episode.steps.get(f"observation/{name}")
+        if recorded is None:
+            recorded = np.zeros(specs[name].shape)
+        elif senses.fields(config)[name].dtype == "jpeg":
+            source = f"episode {episode.metadata.episode_id}"
+            recorded = jpeg_frames.decode(list(recorded), config, source)
+        found[name] = np.asarray(recorded, specs[name].dtype)
+    return found
