@@ -93,8 +93,7 @@ def _go_to_the_user() -> None:
 
 def _complain(text: str) -> None:
     """Writes one line to stderr, whatever the text holds."""
-    # The program of //release:verify is verify_main.py, as verify.py is its library.
-    name = Path(sys.argv[0]).stem.removesuffix("_main")
+    name = Path(sys.argv[0]).stem
     sys.stderr.write(f"{name}: {' '.join(text.split())}\n")
     sys.stderr.flush()
 

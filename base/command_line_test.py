@@ -123,11 +123,6 @@ def test_missing_flags_are_named(script, arguments, line):
     assert (done.code, done.out, done.err) == (2, "", line)
 
 
-def test_a_program_file_named_after_its_library_speaks_by_its_target(script, tmp_path):
-    script = script.rename(tmp_path / "hello_main.py")
-    assert command.run(script).err.startswith("hello: ")
-
-
 def test_a_defect_keeps_its_traceback(run):
     done = run("--how=defect")
     assert done.code == 1

@@ -42,7 +42,7 @@ from edge.robots.robot import Robot
 from edge.run_summary import ActionLog, RunTally
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
 from release.trusted_keys import TrustedKeys
-from release.verify import intact_package
+from release.verification import intact_package
 
 _ROBOT = flags.DEFINE_list(
     "robot",

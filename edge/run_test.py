@@ -14,7 +14,7 @@ from edge.testing import processes, tampering, tiny_package
 from edge.testing.tiny_package import Publisher
 from release import package
 from release.channel import Rollout
-from release.keys import PrivateKey
+from release.signing.private_keys import PrivateKey
 from rlds import example_codec, tfrecord
 
 STEPS = 12

@@ -5,15 +5,16 @@ import pytest
 
 from base import canonical_json
 from base.errors import MalformedError
-from release import blessing, testing
+from release import blessing
 from release.blessing import Blessing
+from release.testing import tiny_release
 
 VERDICT = Blessing(
     package_digest="a" * 64,
     verdict="blessed",
     reasons=("mean success 0.98 reaches 0.95",),
     report_digest="b" * 64,
-    issued=testing.NOW,
+    issued=tiny_release.NOW,
 )
 
 
@@ -24,7 +25,7 @@ def changed(change):
 
 
 @pytest.mark.parametrize("verdict", ["blessed", "refused", "undecided"])
-@pytest.mark.parametrize("expires", [None, testing.EXPIRES])
+@pytest.mark.parametrize("expires", [None, tiny_release.EXPIRES])
 def test_a_verdict_survives_its_statement(verdict, expires):
     ruling = replace(VERDICT, verdict=verdict, expires=expires)
     assert blessing.parse(ruling.statement()) == ruling

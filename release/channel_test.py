@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from base import canonical_json
 from base.errors import ContinuonError, MalformedError, OversizedError
-from release import channel, testing
+from release import channel
 from release.channel import (
     Channel,
     ChannelProvenance,
@@ -15,6 +15,7 @@ from release.channel import (
     Previous,
     Rollout,
 )
+from release.testing import tiny_release
 
 RECORD = Channel(
     channel="stable",
@@ -24,7 +25,7 @@ RECORD = Channel(
     minimum_runtime="0.3.0",
     previous=Previous(41, "c" * 64),
     provenance=ChannelProvenance("run", "d" * 64, "commit", "e" * 64),
-    expires=testing.EXPIRES,
+    expires=tiny_release.EXPIRES,
 )
 
 

@@ -15,7 +15,7 @@ from release.errors import (
     UnknownKeyError,
     UnsignedError,
 )
-from release.keys import PrivateKey
+from release.signing.private_keys import PrivateKey
 
 TYPE = "application/vnd.test+json"
 GOLDEN = (

@@ -6,13 +6,14 @@ import pytest
 from base import canonical_json
 from base.digest import sha256_bytes
 from base.errors import MalformedError, OversizedError, UnsafePathError
-from release import package, testing
+from release import package
 from release.errors import (
     DuplicateNameError,
     LinkError,
     MissingFileError,
     UnknownFileError,
 )
+from release.testing import tiny_release
 
 GOLDEN_DIGEST = "5ba3185f1fec6f44af2bbd229488f2671c3a74118bb2c60041eb318c6e43ddb5"
 GOLDEN_TAR = "280fc03ccc36875f2946ec6dbe60d95d7c8f7e6d895b25e8f853c2310ace4e03"
@@ -21,7 +22,7 @@ GOLDEN_TAR = "280fc03ccc36875f2946ec6dbe60d95d7c8f7e6d895b25e8f853c2310ace4e03"
 @pytest.fixture
 def folder(tmp_path):
     folder = tmp_path / "package"
-    testing.write_package(folder)
+    tiny_release.write_package(folder)
     return folder
 
 
@@ -33,10 +34,10 @@ def manifest_with(folder, change):
 
 def test_build_describes_every_file_and_returns_the_manifests_digest(folder):
     manifest = package.parse((folder / "package.json").read_bytes())
-    assert manifest.digest == testing.write_package(folder)
-    assert list(manifest.files) == sorted(testing.FILES)
+    assert manifest.digest == tiny_release.write_package(folder)
+    assert list(manifest.files) == sorted(tiny_release.FILES)
     assert manifest.files["canary.tfrecord"].size_bytes == len(b"canary")
-    assert manifest.size_bytes == sum(map(len, testing.FILES.values()))
+    assert manifest.size_bytes == sum(map(len, tiny_release.FILES.values()))
     assert manifest.functions["step"].path == "functions/step.tflite"
     assert manifest.robot.action.minimum == (-1.0, -1.0)
     assert manifest.robot.observation["state"].shape == (3,)
@@ -46,60 +47,60 @@ def test_build_describes_every_file_and_returns_the_manifests_digest(folder):
 
 
 def test_a_package_of_format_one_still_has_its_digest(folder):
-    assert testing.write_package(folder) == GOLDEN_DIGEST
+    assert tiny_release.write_package(folder) == GOLDEN_DIGEST
     assert sha256_bytes(package.pack_tar(folder)) == GOLDEN_TAR
 
 
 def test_build_twice_gives_the_same_bytes(folder, tmp_path):
-    testing.write_package(tmp_path / "again")
+    tiny_release.write_package(tmp_path / "again")
     assert package.pack_tar(folder) == package.pack_tar(tmp_path / "again")
 
 
 def test_statements_do_not_change_the_digest_and_stay_while_it_stays(folder):
-    digest = testing.write_package(folder)
+    digest = tiny_release.write_package(folder)
     (folder / "blessing.intoto.jsonl").write_bytes(b"signed")
-    assert testing.write_package(folder) == digest
+    assert tiny_release.write_package(folder) == digest
     assert (folder / "blessing.intoto.jsonl").exists()
 
 
 def test_statements_about_an_earlier_content_are_removed(folder):
     (folder / "blessing.intoto.jsonl").write_bytes(b"signed")
-    testing.write_package(folder, version="0.2.0")
+    tiny_release.write_package(folder, version="0.2.0")
     assert not (folder / "blessing.intoto.jsonl").exists()
 
 
-@pytest.mark.parametrize("name", sorted(testing.FILES))
+@pytest.mark.parametrize("name", sorted(tiny_release.FILES))
 def test_build_without_a_required_file_leaves_the_old_manifest(folder, name):
     before = (folder / "package.json").read_bytes()
-    files = {key: data for key, data in testing.FILES.items() if key != name}
+    files = {key: data for key, data in tiny_release.FILES.items() if key != name}
     (folder / name).unlink()
     if name.startswith("functions"):
         (folder / "functions").rmdir()
     if name == "safety.json":
         return
     with pytest.raises(MissingFileError, match=name):
-        testing.write_package(folder, files)
+        tiny_release.write_package(folder, files)
     assert (folder / "package.json").read_bytes() == before
 
 
 def test_build_refuses_links(folder):
     (folder / "link").symlink_to("safety.json")
     with pytest.raises(LinkError, match="symbolic"):
-        testing.write_package(folder)
+        tiny_release.write_package(folder)
     (folder / "link").unlink()
     os.link(folder / "safety.json", folder / "hard")
     with pytest.raises(LinkError, match="hard"):
-        testing.write_package(folder)
+        tiny_release.write_package(folder)
 
 
 def test_build_refuses_an_empty_folder_and_a_hidden_file(folder):
     (folder / "nothing").mkdir()
     with pytest.raises(UnknownFileError):
-        testing.write_package(folder)
+        tiny_release.write_package(folder)
     (folder / "nothing").rmdir()
     (folder / ".hidden").write_bytes(b"")
     with pytest.raises(UnsafePathError):
-        testing.write_package(folder)
+        tiny_release.write_package(folder)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import pytest
 
 from base import canonical_json
 from base.errors import MalformedError
-from release import provenance, testing
+from release import provenance
 from release.provenance import Provenance
+from release.testing import tiny_release
 
 STATED = Provenance(
     package_digest="a" * 64,
@@ -19,8 +20,8 @@ STATED = Provenance(
     export_target="pi5-cpu",
     training_config={"steps": 10, "rate": 0.5},
     run_id="run-1",
-    started=testing.NOW,
-    finished=testing.NOW + timedelta(minutes=2),
+    started=tiny_release.NOW,
+    finished=tiny_release.NOW + timedelta(minutes=2),
 )
 
 

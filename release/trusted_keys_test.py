@@ -11,7 +11,7 @@ from release.errors import (
     UnknownKeyError,
     WrongRoleError,
 )
-from release.keys import PrivateKey
+from release.signing.private_keys import PrivateKey
 from release.trusted_keys import TrustedKeys, role_of_channel
 
 TYPE = "application/vnd.test+json"

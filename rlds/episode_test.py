@@ -4,14 +4,14 @@ import pickle
 import numpy as np
 import pytest
 
-from rlds import testing
 from rlds.episode import Episode
 from rlds.errors import MalformedEpisodeError
 from rlds.spec import EpisodeSpec
+from rlds.testing import episodes
 
 
 def _changed(name, value):
-    whole = testing.episode()
+    whole = episodes.episode()
     return lambda: Episode(whole.spec, whole.metadata, {**whole.steps, name: value})
 
 
@@ -43,7 +43,7 @@ def test_steps_that_break_the_spec_are_refused(name, value, text):
 
 
 def test_missing_field_and_missing_steps_are_refused():
-    whole = testing.episode()
+    whole = episodes.episode()
     steps = dict(whole.steps)
     del steps["reward"]
     with pytest.raises(MalformedEpisodeError, match="reward"):
@@ -54,8 +54,8 @@ def test_missing_field_and_missing_steps_are_refused():
 
 
 def test_image_that_is_no_jpeg_is_refused():
-    whole = testing.episode(EpisodeSpec(2, 1, image=True), count=2)
-    steps = {**whole.steps, "observation/image": (testing.JPEG, b"GIF89a")}
+    whole = episodes.episode(EpisodeSpec(2, 1, image=True), count=2)
+    steps = {**whole.steps, "observation/image": (episodes.JPEG, b"GIF89a")}
     with pytest.raises(MalformedEpisodeError, match="JPEG"):
         Episode(whole.spec, whole.metadata, steps)
 
@@ -77,7 +77,7 @@ def test_image_that_is_no_jpeg_is_refused():
 )
 def test_metadata_out_of_its_form_is_refused(change):
     with pytest.raises(MalformedEpisodeError):
-        testing.metadata(**change)
+        episodes.metadata(**change)
 
 
 def test_arrays_of_an_episode_cannot_be_changed():
@@ -92,9 +92,9 @@ def test_arrays_of_an_episode_cannot_be_changed():
 
 
 def test_equality_looks_at_every_step_and_pickling_keeps_it():
-    whole = testing.episode()
-    assert whole == testing.episode()
+    whole = episodes.episode()
+    assert whole == episodes.episode()
     assert pickle.loads(pickle.dumps(whole)) == whole
-    assert whole != testing.episode(number=1)
+    assert whole != episodes.episode(number=1)
     assert whole != _changed("reward", np.zeros(5, np.float32))()
     assert whole.num_steps == 5

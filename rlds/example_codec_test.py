@@ -3,9 +3,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from base.errors import ContinuonError, OversizedError
-from rlds import example_codec, protobuf, testing
+from rlds import example_codec, protobuf
 from rlds.errors import MalformedEpisodeError
 from rlds.spec import EpisodeSpec
+from rlds.testing import episodes
 
 _BOUNDED = settings(max_examples=300, derandomize=True, deadline=None)
 _SPECS = [
@@ -18,7 +19,7 @@ _SPECS = [
 @pytest.mark.parametrize("spec", _SPECS)
 @pytest.mark.parametrize("count", [1, 2, 300])
 def test_episode_survives_with_its_spec_read_off_the_bytes(spec, count):
-    whole = testing.episode(spec, count)
+    whole = episodes.episode(spec, count)
     raw = example_codec.encode(whole)
     assert example_codec.decode(raw) == whole
     assert example_codec.decode(raw, spec) == whole
@@ -28,26 +29,26 @@ def test_episode_survives_with_its_spec_read_off_the_bytes(spec, count):
 @pytest.mark.parametrize("success", [True, False, None])
 @pytest.mark.parametrize("tags", [(), ("one",), ("", "ü", "three")])
 def test_success_and_tags_survive(success, tags):
-    whole = testing.episode(success=success, tags=tags)
+    whole = episodes.episode(success=success, tags=tags)
     found = example_codec.decode(example_codec.encode(whole)).metadata
     assert (found.success, found.tags) == (success, tags)
 
 
 def test_episode_of_another_spec_is_refused():
-    raw = example_codec.encode(testing.episode(EpisodeSpec(3, 2)))
+    raw = example_codec.encode(episodes.episode(EpisodeSpec(3, 2)))
     with pytest.raises(MalformedEpisodeError, match="state_size=4"):
         example_codec.decode(raw, EpisodeSpec(4, 2))
 
 
 def test_more_bytes_than_the_limit_are_refused():
-    raw = example_codec.encode(testing.episode())
+    raw = example_codec.encode(episodes.episode())
     with pytest.raises(OversizedError, match=f"at most {len(raw) - 1} bytes"):
         example_codec.decode(raw, limit_bytes=len(raw) - 1)
 
 
 @pytest.mark.parametrize("extra", ["surprise", "steps/surprise", "task"])
 def test_unknown_and_repeated_features_are_refused(extra):
-    raw = example_codec.encode(testing.episode())
+    raw = example_codec.encode(episodes.episode())
     value = protobuf.bytes_field(1, protobuf.bytes_field(1, b"x"))
     entry = protobuf.bytes_field(1, extra.encode()) + protobuf.bytes_field(2, value)
     more = protobuf.bytes_field(1, protobuf.bytes_field(1, entry))
@@ -56,7 +57,7 @@ def test_unknown_and_repeated_features_are_refused(extra):
 
 
 def test_numbers_that_are_not_packed_are_read_too():
-    whole = testing.episode(EpisodeSpec(1, 1), count=2, success=False)
+    whole = episodes.episode(EpisodeSpec(1, 1), count=2, success=False)
     packed = protobuf.bytes_field(3, protobuf.bytes_field(1, b"\x00\x01"))
     single = protobuf.bytes_field(3, b"\x08\x00\x08\x01")
     raw = example_codec.encode(whole)
@@ -69,14 +70,14 @@ def test_numbers_that_are_not_packed_are_read_too():
 
 
 def test_every_truncation_is_refused():
-    raw = example_codec.encode(testing.episode(EpisodeSpec(1, 1), count=2))
+    raw = example_codec.encode(episodes.episode(EpisodeSpec(1, 1), count=2))
     for size in range(len(raw)):
         with pytest.raises(MalformedEpisodeError):
             example_codec.decode(raw[:size])
 
 
 def test_every_changed_byte_gives_an_episode_or_a_typed_error():
-    raw = example_codec.encode(testing.episode(EpisodeSpec(1, 1), count=2))
+    raw = example_codec.encode(episodes.episode(EpisodeSpec(1, 1), count=2))
     for place in range(len(raw)):
         for flip in (0x01, 0x80, 0xFF):
             changed = bytearray(raw)
@@ -103,7 +104,7 @@ def test_any_bytes_are_refused(raw):
     )
 )
 def test_bytes_overwritten_anywhere_give_an_episode_or_a_typed_error(writes):
-    raw = bytearray(example_codec.encode(testing.episode(_SPECS[2], count=2)))
+    raw = bytearray(example_codec.encode(episodes.episode(_SPECS[2], count=2)))
     for place, piece in writes:
         start = place % len(raw)
         raw[start : start + len(piece)] = piece

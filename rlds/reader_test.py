@@ -3,24 +3,25 @@ import pickle
 import pytest
 
 from base.errors import ContinuonError, DiskError, OversizedError
-from rlds import example_codec, reader, testing, tfrecord
+from rlds import example_codec, reader, tfrecord
 from rlds.errors import CorruptRecordError, MalformedEpisodeError
 from rlds.spec import EpisodeSpec
+from rlds.testing import episodes
 
 _SMALL = EpisodeSpec(1, 1)
 
 
 def test_episode_is_read_from_file_and_from_bytes(tmp_path):
-    whole = testing.episode()
+    whole = episodes.episode()
     path = tmp_path / "episode.tfrecord"
-    path.write_bytes(testing.framed(whole))
+    path.write_bytes(episodes.framed(whole))
     assert reader.read_episode(path) == whole
     assert reader.read_episode_bytes(path.read_bytes()) == whole
 
 
 def test_flipping_any_bit_of_any_byte_is_noticed():
-    whole = testing.episode(_SMALL, count=2)
-    raw = testing.framed(whole)
+    whole = episodes.episode(_SMALL, count=2)
+    raw = episodes.framed(whole)
     for place in range(len(raw)):
         for bit in range(8):
             changed = bytearray(raw)
@@ -33,7 +34,7 @@ def test_flipping_any_bit_of_any_byte_is_noticed():
 
 
 def test_truncation_at_any_byte_is_noticed(tmp_path):
-    raw = testing.framed(testing.episode(_SMALL, count=1))
+    raw = episodes.framed(episodes.episode(_SMALL, count=1))
     for size in range(len(raw)):
         with pytest.raises((CorruptRecordError, MalformedEpisodeError)):
             reader.read_episode_bytes(raw[:size])
@@ -56,7 +57,7 @@ def test_oversized_length_in_a_small_file_is_refused():
 @pytest.mark.parametrize("count", [0, 2])
 def test_file_of_another_number_of_records_is_refused(tmp_path, count):
     path = tmp_path / "episode.tfrecord"
-    path.write_bytes(testing.framed(testing.episode()) * count)
+    path.write_bytes(episodes.framed(episodes.episode()) * count)
     with pytest.raises(MalformedEpisodeError, match=f"one record, got {count}"):
         reader.read_episode(path)
 
@@ -81,5 +82,5 @@ def test_missing_file_is_a_typed_error(tmp_path):
 
 
 def test_record_longer_than_a_varint_of_one_byte_is_read():
-    whole = testing.episode(_SMALL, count=5000)
+    whole = episodes.episode(_SMALL, count=5000)
     assert example_codec.decode(example_codec.encode(whole)) == whole

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from base import canonical_json
 from base.errors import ContinuonError
-from rlds import sidecar, testing
+from rlds import sidecar
 from rlds.errors import (
     RedactionRecordError,
     SidecarError,
@@ -21,6 +21,7 @@ from rlds.errors import (
 )
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
+from rlds.testing import episodes
 
 _BOUNDED = settings(max_examples=200, derandomize=True, deadline=None)
 _KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -30,10 +31,10 @@ _SCHEMA = json.loads(Path(__file__).with_name("sidecar.schema.json").read_bytes(
 
 
 def _sidecar(number=0, **changes):
-    raw = testing.framed(testing.episode(number=number))
+    raw = episodes.framed(episodes.episode(number=number))
     fields = {
         "schema_version": "0.1.0",
-        "episode_id": testing.metadata(number).episode_id,
+        "episode_id": episodes.metadata(number).episode_id,
         "sha256": hashlib.sha256(raw).hexdigest(),
         "size_bytes": len(raw),
         "num_steps": 5,
@@ -110,7 +111,7 @@ def test_any_change_after_signing_is_refused():
 
 
 def test_sidecar_of_another_episode_is_refused():
-    raw = testing.framed(testing.episode(number=1))
+    raw = episodes.framed(episodes.episode(number=1))
     _sidecar(1).check_episode(raw)
     same_size = bytearray(raw)
     same_size[-1] ^= 1

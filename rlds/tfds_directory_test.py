@@ -3,17 +3,18 @@ import json
 import pytest
 
 from base.errors import ContinuonError
-from rlds import reader, testing, tfds_directory
+from rlds import reader, tfds_directory
 from rlds.errors import DatasetFolderError, MalformedEpisodeError
 from rlds.manifest import Shard
 from rlds.spec import EpisodeSpec
+from rlds.testing import episodes
 from rlds.tfds_directory import TfdsDirectory
 
 _SPEC = EpisodeSpec(3, 2)
 
 
 def _add(folder, number, sidecar=b"{}", count=3):
-    framed = testing.framed(testing.episode(_SPEC, count, number))
+    framed = episodes.framed(episodes.episode(_SPEC, count, number))
     return TfdsDirectory(folder, "episodes", _SPEC).add(framed, sidecar)
 
 
@@ -25,8 +26,8 @@ def _lengths(folder):
 def test_each_episode_lies_under_its_id_with_its_sidecar(tmp_path):
     paths = [_add(tmp_path, number) for number in range(3)]
     for number, path in enumerate(paths):
-        assert path.name == f"{testing.metadata(number).episode_id}.tfrecord"
-        assert reader.read_episode(path) == testing.episode(_SPEC, 3, number)
+        assert path.name == f"{episodes.metadata(number).episode_id}.tfrecord"
+        assert reader.read_episode(path) == episodes.episode(_SPEC, 3, number)
         assert path.with_suffix(".sidecar.json").read_bytes() == b"{}"
         shard = tmp_path / "train" / f"shard-0000{number}.tfrecord"
         assert shard.resolve() == path.resolve()
@@ -60,19 +61,19 @@ def test_interrupted_add_leaves_a_whole_folder_and_may_be_made_again(
         _add(tmp_path, 1)
     monkeypatch.undo()
     assert (tmp_path / "dataset_info.json").read_bytes() == info
-    assert not list(tmp_path.glob(f"{testing.metadata(1).episode_id}.sidecar*"))
+    assert not list(tmp_path.glob(f"{episodes.metadata(1).episode_id}.sidecar*"))
     _add(tmp_path, 2)
     _add(tmp_path, 1)
     assert _lengths(tmp_path) == ["1", "1", "1"]
     found = TfdsDirectory(tmp_path, "episodes", _SPEC).episode_files
-    ids = [testing.metadata(number).episode_id for number in (0, 2, 1)]
+    ids = [episodes.metadata(number).episode_id for number in (0, 2, 1)]
     assert found == tuple(f"{name}.tfrecord" for name in ids)
 
 
 def test_episode_of_another_spec_is_refused_and_nothing_changes(tmp_path):
     _add(tmp_path, 0)
     before = sorted(path.name for path in tmp_path.iterdir())
-    other = testing.framed(testing.episode(EpisodeSpec(4, 2), number=1))
+    other = episodes.framed(episodes.episode(EpisodeSpec(4, 2), number=1))
     with pytest.raises(DatasetFolderError, match="state_size=3"):
         TfdsDirectory(tmp_path, "episodes", _SPEC).add(other)
     with pytest.raises(DatasetFolderError, match=r"features\.json"):

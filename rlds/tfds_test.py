@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from rlds import testing, tfds_directory, tfds_features
+from rlds import tfds_directory, tfds_features
 from rlds.manifest import Shard
 from rlds.spec import FIELDS, EpisodeSpec
+from rlds.testing import episodes
 from rlds.tfds_directory import TfdsDirectory
 from rlds.writer import EpisodeWriter
 
@@ -22,7 +23,7 @@ _SUCCESS = {True: 1, False: 0, None: -1}
 def _episodes(spec, numbers):
     outcomes = [True, False, None]
     return [
-        testing.episode(
+        episodes.episode(
             spec,
             count=4 + number,
             number=number,
@@ -71,7 +72,7 @@ def test_robots_folder_opens_as_it_is_after_each_episode(tmp_path, spec):
     wrote = _episodes(spec, range(4))
     for number, whole in enumerate(wrote):
         recorder = EpisodeWriter(private, spec, whole.metadata)
-        for step in testing.steps(spec, whole.num_steps, seed=number):
+        for step in episodes.steps(spec, whole.num_steps, seed=number):
             recorder.append(step)
         closed = recorder.close(whole.metadata.success)
         folder = TfdsDirectory(shared, "episodes", spec)
@@ -92,7 +93,7 @@ def test_curated_layout_opens_as_it_is(tmp_path):
         shards[split] = []
         for index, group in enumerate(groups):
             path = tfds_directory.shard_path(split, index)
-            raw = b"".join(map(testing.framed, group))
+            raw = b"".join(map(episodes.framed, group))
             (tmp_path / path).write_bytes(raw)
             digest = hashlib.sha256(raw).hexdigest()
             steps = sum(whole.num_steps for whole in group)

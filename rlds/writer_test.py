@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from base.errors import DiskError
-from rlds import reader, testing, writer
+from rlds import reader, writer
 from rlds.errors import (
     DamagedJournalError,
     EpisodeExistsError,
@@ -17,6 +17,7 @@ from rlds.errors import (
     WriterClosedError,
 )
 from rlds.spec import EpisodeSpec
+from rlds.testing import episodes as testing
 from rlds.writer import EpisodeWriter
 
 _SPEC = EpisodeSpec(3, 2)
@@ -26,7 +27,7 @@ _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 # Appends for ever; after each append it says how many steps the journal was promised.
 _ENDLESS = """
 import os, pathlib, sys
-from rlds import testing
+from rlds.testing import episodes as testing
 from rlds.spec import EpisodeSpec
 from rlds.writer import EpisodeWriter
 spec = EpisodeSpec(3, 2)

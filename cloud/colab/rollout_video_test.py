@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from cloud.colab import rollout_video
-from rlds import testing
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
+from rlds.testing import episodes
 
 STEPS = 90
 
@@ -36,7 +36,7 @@ def episode() -> Episode:
         "deadline_missed": np.zeros(STEPS, bool),
         "safety_violation": np.zeros(STEPS, bool),
     }
-    return Episode(spec=spec, metadata=testing.metadata(), steps=arrays)
+    return Episode(spec=spec, metadata=episodes.metadata(), steps=arrays)
 
 
 def test_paths_are_drawn_as_moving_pictures(episode: Episode, tmp_path: Path) -> None:

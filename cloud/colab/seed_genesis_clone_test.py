@@ -13,7 +13,7 @@ from base.store.store import open_store
 from cloud import locations
 from cloud.colab.notebook_run import execute, said
 from cloud.job import checkpoint_store
-from release.verify import intact_package
+from release.verification import intact_package
 from rlds import manifest
 
 SOURCES = ("base", "cloud", "edge", "model", "release", "rlds")

@@ -15,13 +15,13 @@ from release.errors import NotBlessedError
 from release.limits import LIMITS
 from release.package_tar import check_package_path
 from release.trusted_keys import TrustedKeys
-from release.verify import intact_package, verified_package
+from release.verification import intact_package, verified_package
 
 
 def verify(
     uri: str, keys: TrustedKeys, now: datetime, target: str, digest: str
 ) -> dict[str, str]:
-    """Passes a package through `release.verify` and says what it is.
+    """Passes a package through `release.verification` and says what it is.
 
     A package that is not blessed is refused there. Its digests are then checked
     alone, and the refusal is part of the answer.
@@ -71,7 +71,7 @@ def _at_hand(uri: str) -> Iterator[Path]:
             _copy(uri, Path(name))
             yield Path(name)
         except ContinuonError as e:
-            # `release.verify` names the copy, which is gone when this is read.
+            # `release.verification` names the copy, which is gone when this is read.
             e.add_note(f"{name} was the copy of {uri}")
             raise
 

@@ -6,8 +6,8 @@ import pytest
 
 from base.testing import bucket as local_bucket
 from cloud.colab import stored_package
-from release import testing
 from release.errors import DigestMismatchError, MissingFileError
+from release.testing import tiny_release
 
 # The bucket's client says so where gRPC is installed beside it; it uses none here.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
@@ -20,14 +20,18 @@ class Made:
     """A signed package on this machine, and how a notebook asks for it."""
 
     def __init__(self, root: Path, verdict: str = "blessed") -> None:
-        self.release = testing.release(root)
+        self.release = tiny_release.release(root)
         self.folder = root / "package"
-        self.digest = testing.write_package(self.folder)
+        self.digest = tiny_release.write_package(self.folder)
         self.release.sign(self.folder, verdict)
 
     def verify(self, uri: str) -> dict[str, str]:
         return stored_package.verify(
-            uri, self.release.trusted, testing.NOW, testing.TARGET, self.digest
+            uri,
+            self.release.trusted,
+            tiny_release.NOW,
+            tiny_release.TARGET,
+            self.digest,
         )
 
 

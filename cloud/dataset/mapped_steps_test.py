@@ -14,9 +14,9 @@ from cloud.dataset.mapped_steps import CacheSource
 from cloud.errors import DatasetError, DiskSpaceError
 from cloud.testing import training_episodes
 from model import config
-from rlds import testing
 from rlds.errors import MalformedEpisodeError
 from rlds.spec import EpisodeSpec
+from rlds.testing import episodes as testing
 
 EPISODES = training_episodes.episodes(12)
 SOURCE = CacheSource("d" * 64, "train", training_episodes.TASKS, 4, 2, 117)

@@ -9,8 +9,8 @@ from cloud.dataset import step_stream
 from cloud.errors import DatasetError
 from cloud.testing import training_episodes
 from model import config, losses
-from rlds import testing
 from rlds.spec import EpisodeSpec
+from rlds.testing import episodes as testing
 
 TASKS = training_episodes.TASKS
 CAMERA = dataclasses.replace(config.tiny(4, 2, 2), image_height=16, image_width=32)

@@ -17,10 +17,10 @@ from base.store.store import Store
 from cloud.evaluate import report as evaluation_report
 from cloud.evaluate.bless import Baseline
 from cloud.evaluate.report import EvaluationReport
-from release import package, publish, verify
+from release import package, verification
 from release.channel import PackageEntry
 from release.trusted_keys import TrustedKeys
-from release.verify import VerifiedPackage
+from release.verification import VerifiedPackage
 
 REPORT_LIMIT_BYTES = 16 * 1024 * 1024
 
@@ -43,7 +43,7 @@ def read_channel(
     Raises:
         ReleaseError: the channel's bytes are not trusted or cannot be read.
     """
-    current = publish.current_channel(store, name, trusted)
+    current = verification.current_channel(store, name, trusted)
     if current is None:
         return ChannelState(0, None)
     return ChannelState(current.release_counter, current.record.package.get(target))
@@ -59,7 +59,7 @@ def fetch(
     """
     tar = store.get(entry.path, entry.size_bytes)
     package.unpack_tar(tar, into, entry.size_bytes, entry.path)
-    return verify.verified_package(into, trusted, now, None, entry.digest)
+    return verification.verified_package(into, trusted, now, None, entry.digest)
 
 
 def recorded_report(

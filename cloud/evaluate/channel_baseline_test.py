@@ -9,9 +9,11 @@ from cloud.evaluate.bless import Baseline
 from cloud.evaluate.channel_baseline import ChannelState
 from cloud.evaluate.report import EvaluationReport, TaskResult
 from cloud.evaluate.success_rate import SuccessRate
-from release import package, signing, testing
+from release import package
 from release.blessing import Blessing
-from release.verify import VerifiedPackage
+from release.signing import sign_statements
+from release.testing import tiny_release
+from release.verification import VerifiedPackage
 
 
 def report(package_digest: str) -> EvaluationReport:
@@ -30,23 +32,23 @@ class Channel:
     """A store whose nightly channel carries one package with a report."""
 
     def __init__(self, folder: Path) -> None:
-        self.release = testing.release(folder)
+        self.release = tiny_release.release(folder)
         self.folder = folder
         source = folder / "package"
         source.mkdir()
-        self.digest = testing.write_package(source)
+        self.digest = tiny_release.write_package(source)
         self.release.sign(source)
         self.report = report(self.digest)
         (source / package.BLESSING).unlink()
         verdict = Blessing(
-            self.digest, "blessed", ("good",), self.report.digest, testing.NOW
+            self.digest, "blessed", ("good",), self.report.digest, tiny_release.NOW
         )
-        signing.sign_blessing(source, verdict, [self.release.keys["blessing"]])
+        sign_statements.sign_blessing(source, verdict, [self.release.keys["blessing"]])
         self.release.publish(source)
 
     def state(self) -> ChannelState:
         return channel_baseline.read_channel(
-            self.release.store, "nightly", testing.TARGET, self.release.trusted
+            self.release.store, "nightly", tiny_release.TARGET, self.release.trusted
         )
 
     def fetched(self) -> VerifiedPackage:
@@ -56,7 +58,7 @@ class Channel:
             self.release.store,
             entry,
             self.release.trusted,
-            testing.NOW,
+            tiny_release.NOW,
             self.folder / "fetched",
         )
 
@@ -65,9 +67,9 @@ class Channel:
 
 
 def test_channel_without_a_release_has_no_baseline(tmp_path: Path) -> None:
-    release = testing.release(tmp_path)
+    release = tiny_release.release(tmp_path)
     state = channel_baseline.read_channel(
-        release.store, "nightly", testing.TARGET, release.trusted
+        release.store, "nightly", tiny_release.TARGET, release.trusted
     )
     assert state == ChannelState(0, None)
     found = channel_baseline.baseline(

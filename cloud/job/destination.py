@@ -12,8 +12,8 @@ from cloud.evaluate import channel_baseline
 from cloud.evaluate.channel_baseline import ChannelState
 from cloud.job import run_folder
 from cloud.job.settings import TARGET, JobSettings
-from release import keys
-from release.keys import PrivateKey
+from release.signing import private_keys
+from release.signing.private_keys import PrivateKey
 from release.trusted_keys import TrustedKeys
 
 
@@ -51,7 +51,7 @@ def open_place(settings: JobSettings) -> Place:
     parent = settings.work_folder / "runs" if here is None else here
     run_folder.require_space(parent, settings.required_disk_bytes)
     opened = store.open_store(settings.artifacts)
-    key = keys.development_key(settings.keys_folder)
+    key = private_keys.development_key(settings.keys_folder)
     trusted = TrustedKeys.of(key.trusted, allow_development=True)
     return Place(
         store=opened,
@@ -59,7 +59,7 @@ def open_place(settings: JobSettings) -> Place:
         local=here is not None,
         key=key,
         trusted=trusted,
-        keyring=settings.keys_folder / keys.DEVELOPMENT_KEYRING_FILE,
+        keyring=settings.keys_folder / private_keys.DEVELOPMENT_KEYRING_FILE,
         channel=channel_baseline.read_channel(
             opened, settings.channel, TARGET, trusted
         ),

@@ -28,7 +28,7 @@ from cloud.job.destination import Place
 from cloud.job.run_folder import RunFolder
 from cloud.job.settings import JobSettings
 from cloud.package.build import BuiltPackage
-from release.verify import VerifiedPackage
+from release.verification import VerifiedPackage
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,7 +36,8 @@ from cloud.package.build import BuiltPackage
 from cloud.train import fit, mesh, processes
 from cloud.train.fit import FitResult, Progress
 from model.export.targets import INT8
-from release import blessing, provenance, publish, signing
+from release import blessing, provenance
+from release.signing import publish, sign_statements
 
 
 def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
@@ -285,7 +286,7 @@ def _sign(
         started=folder.started,
         finished=now,
     )
-    signing.sign_provenance(built.folder, origin, [place.key])
+    sign_statements.sign_provenance(built.folder, origin, [place.key])
     verdict = blessing.Blessing(
         package_digest=decision.package_digest,
         verdict=decision.verdict.value,
@@ -293,7 +294,7 @@ def _sign(
         report_digest=decision.report_digest,
         issued=now,
     )
-    signing.sign_blessing(built.folder, verdict, [place.key])
+    sign_statements.sign_blessing(built.folder, verdict, [place.key])
 
 
 def _publish(settings: JobSettings, place: Place, built: BuiltPackage) -> None:

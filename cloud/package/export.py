@@ -24,9 +24,9 @@ from cloud.package import build
 from cloud.package.build import BuiltPackage
 from model import config, step_function
 from model.wavecore import WaveCore
-from release import package, verify
+from release import package, verification
 from release.package import PackageManifest
-from release.verify import IntactPackage
+from release.verification import IntactPackage
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
@@ -77,7 +77,7 @@ def export_again(run: Path, target: str, output: Path) -> BuiltPackage:
         RldsError: its canary episodes are.
     """
     _require_free(output)
-    source = verify.intact_package(_source(run), SOURCE_TARGET)
+    source = verification.intact_package(_source(run), SOURCE_TARGET)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     return build.write(
         _model(source),

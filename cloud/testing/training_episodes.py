@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from rlds import testing
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
+from rlds.testing import episodes as testing
 
 TASKS = ("left", "right")
 SPEC = EpisodeSpec(state_size=4, action_size=2)

@@ -77,7 +77,9 @@ def test_bundle_holds_no_cache_no_path_of_the_build_and_no_signing(listing: dict
     code = {path.removeprefix("code/") for path in paths if path.startswith("code/")}
     assert "edge/run.py" in code
     assert {path.split("/")[0] for path in code} == {"base", "edge", "release", "rlds"}
-    assert code.isdisjoint({"release/keys.py", "release/publish.py"})
+    assert code.isdisjoint(
+        {"release/signing/private_keys.py", "release/signing/publish.py"}
+    )
     assert not [path for path in code if "test" in path]
 
 

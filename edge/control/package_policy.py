@@ -14,7 +14,7 @@ from edge import errors
 from edge.control.step_function import SURFACE_PREFIX, StepFunction
 from edge.robots.robot import Observation, Vector
 from release.package import REQUIRED_FUNCTION, WEIGHTS
-from release.verify import IntactPackage
+from release.verification import IntactPackage
 
 
 class PackagePolicy:

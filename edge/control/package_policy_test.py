@@ -12,7 +12,7 @@ from edge.robots.robot import Observation
 from edge.testing import tiny_package, tiny_step
 from edge.testing.tiny_package import Publisher
 from edge.testing.tiny_step import TinyStep
-from release.verify import intact_package
+from release.verification import intact_package
 from rlds import example_codec, tfrecord
 
 NOT_ON_THE_ROBOT = {"jax", "jaxlib", "flax", "tensorflow", "metaworld", "mujoco"}

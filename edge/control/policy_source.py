@@ -11,7 +11,7 @@ from edge.control.safety import SafetyConfig
 from edge.robots.policy import Policy
 from edge.robots.robot import RobotSpec
 from release.package import SAFETY, RobotFit
-from release.verify import IntactPackage
+from release.verification import IntactPackage
 
 _RATE_TOLERANCE: Final = 0.01  # relative; a replayed robot's rate is measured
 

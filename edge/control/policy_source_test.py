@@ -7,7 +7,7 @@ from edge import errors
 from edge.control import policy_source
 from edge.robots.robot import RobotSpec
 from edge.testing import tiny_package
-from release.verify import intact_package
+from release.verification import intact_package
 
 SPEC = RobotSpec(
     state_size=39,

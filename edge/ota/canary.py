@@ -20,7 +20,7 @@ from base.json_fields import Fields, decode
 from edge.control.package_policy import PackagePolicy
 from edge.ota import errors
 from edge.robots.robot import Observation
-from release.verify import IntactPackage
+from release.verification import IntactPackage
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
 

@@ -9,7 +9,7 @@ from edge.control.package_policy import open_policy
 from edge.ota import canary, errors
 from edge.ota.canary import Expectation, Measurement
 from edge.testing import tiny_package, tiny_step
-from release.verify import intact_package
+from release.verification import intact_package
 
 EXPECTED = Expectation(action_error=0.5, tolerance=0.01, steps=20)
 

@@ -13,7 +13,7 @@ from release.errors import DigestMismatchError, MissingFileError
 from release.limits import LIMITS
 from release.package import unpack_tar
 from release.trusted_keys import TrustedKeys
-from release.verify import VerifiedChannel, verified_channel
+from release.verification import VerifiedChannel, verified_channel
 
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
 

@@ -15,7 +15,7 @@ from edge.ota.decide import Device, Installed, Move, Offer
 from edge.ota.state_folder import StateFolder
 from edge.runtime_version import EXPORT_TARGET
 from release.trusted_keys import TrustedKeys
-from release.verify import VerifiedChannel, VerifiedPackage, verified_package
+from release.verification import VerifiedChannel, VerifiedPackage, verified_package
 
 
 @dataclass(frozen=True)

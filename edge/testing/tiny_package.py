@@ -17,9 +17,10 @@ from base.store.local_store import LocalStore
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import tiny_step
 from edge.testing.tiny_step import TinyStep
-from release import blessing, dsse, package, provenance, publish, statement
+from release import blessing, dsse, package, provenance, statement
 from release.channel import Rollout
-from release.keys import PrivateKey
+from release.signing import publish
+from release.signing.private_keys import PrivateKey
 from release.trusted_keys import TrustedKeys
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode, EpisodeMetadata

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 from model.testing import small_models
-from rlds import testing as rlds_testing
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
+from rlds.testing import episodes as rlds_testing
 
 TASKS = ("left", "middle", "right")
 

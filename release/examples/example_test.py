@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from base.digest import sha256_bytes
-from release import channel, package, testing, verify
+from release import channel, package, verification
 from release.errors import MissingFileError
+from release.testing import tiny_release
 
 _TAR = Path(os.environ["PACKAGE_TAR"])
 _TAR_AGAIN = Path(os.environ["PACKAGE_TAR_AGAIN"])
@@ -38,7 +39,7 @@ def test_folder_and_tar_hold_the_same_files(folder):
 
 
 def test_the_package_is_intact_and_unsigned(tmp_path, folder):
-    intact = verify.intact_package(folder, "pi5-cpu")
+    intact = verification.intact_package(folder, "pi5-cpu")
     assert (intact.manifest.family, intact.manifest.release_counter) == ("example", 1)
     assert sorted(intact.manifest.files) == [
         "canary.json",
@@ -47,17 +48,19 @@ def test_the_package_is_intact_and_unsigned(tmp_path, folder):
         "safety.json",
         "weights.safetensors",
     ]
-    trusted = testing.release(tmp_path).trusted
+    trusted = tiny_release.release(tmp_path).trusted
     with pytest.raises(MissingFileError, match="provenance"):
-        verify.verified_package(folder, trusted, testing.NOW, "pi5-cpu", None)
+        verification.verified_package(
+            folder, trusted, tiny_release.NOW, "pi5-cpu", None
+        )
 
 
 def test_the_package_verifies_once_it_is_signed(tmp_path, folder):
-    release = testing.release(tmp_path)
+    release = tiny_release.release(tmp_path)
     release.sign(folder)
-    digest = verify.intact_package(folder).digest
-    verified = verify.verified_package(
-        folder, release.trusted, testing.NOW, "pi5-cpu", digest
+    digest = verification.intact_package(folder).digest
+    verified = verification.verified_package(
+        folder, release.trusted, tiny_release.NOW, "pi5-cpu", digest
     )
     assert verified.digest == digest
 
@@ -67,6 +70,6 @@ def test_the_channel_names_the_tar(folder):
     entry = record.package["pi5-cpu"]
     raw = _TAR.read_bytes()
     assert (entry.sha256, entry.size_bytes) == (sha256_bytes(raw), len(raw))
-    assert entry.digest == verify.intact_package(folder).digest
+    assert entry.digest == verification.intact_package(folder).digest
     assert (record.channel, record.release_counter) == ("nightly", 1)
     assert (record.rollout.percent, record.previous) == (25, None)

@@ -67,7 +67,7 @@ _ATTRS = {
         doc = "Training run that made the newest package.",
     ),
     "_make_channel": attr.label(
-        default = "//release:make_channel",
+        default = "//release/commands:make_channel",
         executable = True,
         cfg = "exec",
         doc = "The tool that writes the channel file.",

@@ -80,7 +80,7 @@ _ATTRS = {
         doc = "Backbone and initial surfaces; becomes weights.safetensors.",
     ),
     "_pack": attr.label(
-        default = "//release:pack",
+        default = "//release/commands:pack",
         executable = True,
         cfg = "exec",
         doc = "The tool that lays out the folder and writes the tar.",

@@ -62,7 +62,7 @@ def main(engine: str, folder: str, steps: str) -> None:
 def _litert(folder: Path, form: str) -> Step:
     from edge.control.package_policy import open_policy
     from edge.robots.robot import Observation
-    from release.verify import intact_package
+    from release.verification import intact_package
 
     policy = open_policy(intact_package(folder / "package", "pi5-cpu"), form)
     policy.reset(policy.tasks[0])

@@ -21,8 +21,8 @@ from edge.testing import emulated_pi, tiny_package
 from model import config
 from model.export import export
 from model.testing import small_models
-from release import publish
-from release.testing import release
+from release.signing import publish
+from release.testing.tiny_release import release
 from rlds import example_codec, tfrecord
 from tests.loop import binaries
 

@@ -3,9 +3,9 @@ import stat
 
 import pytest
 
-from release import keys
 from release.errors import KeyFileError
-from release.keys import PrivateKey, TrustedKeys
+from release.signing import private_keys
+from release.signing.private_keys import PrivateKey, TrustedKeys
 
 
 def test_a_key_file_survives_and_is_private(tmp_path):
@@ -73,8 +73,8 @@ def test_repr_does_not_show_the_private_key():
 
 def test_the_development_key_is_made_once_and_stays_in_its_folder(tmp_path):
     folder = tmp_path / "home" / "keys"
-    first = keys.development_key(folder)
-    again = keys.development_key(folder)
+    first = private_keys.development_key(folder)
+    again = private_keys.development_key(folder)
     assert first.keyid == again.keyid
     assert first.development
     assert sorted([p.name for p in folder.iterdir()]) == [
@@ -89,7 +89,7 @@ def test_the_development_key_is_made_once_and_stays_in_its_folder(tmp_path):
 
 
 def test_a_development_key_cannot_sign_beta_or_stable(tmp_path):
-    assert set(keys.development_key(tmp_path).roles) == {
+    assert set(private_keys.development_key(tmp_path).roles) == {
         "channel:nightly",
         "blessing",
         "provenance",
@@ -97,7 +97,7 @@ def test_a_development_key_cannot_sign_beta_or_stable(tmp_path):
 
 
 def _key_id(folder, queue):
-    queue.put(keys.development_key(folder).keyid)
+    queue.put(private_keys.development_key(folder).keyid)
 
 
 def test_processes_that_start_at_once_get_one_development_key(tmp_path):

@@ -13,15 +13,14 @@ from pathlib import Path
 
 from base import times
 from base.digest import sha256_bytes, sha256_file
-from base.errors import NotFoundError, PreconditionFailedError, StoreError
+from base.errors import PreconditionFailedError, StoreError
 from base.store.store import Store
-from release import channel, dsse, package, verify
+from release import channel, dsse, package, verification
 from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
 from release.errors import DigestMismatchError, RollbackError, WrongChannelError
-from release.keys import PrivateKey
-from release.limits import LIMITS
+from release.signing.private_keys import PrivateKey
 from release.trusted_keys import TrustedKeys
-from release.verify import VerifiedChannel, VerifiedPackage
+from release.verification import VerifiedChannel, VerifiedPackage
 
 DEFAULT_MINIMUM_RUNTIME = "0.1.0"
 DEFAULT_ROLLOUT = Rollout(percent=100, salt="everyone")
@@ -82,7 +81,7 @@ def publish(
             above the current one and not below the package's own.
 
     Raises:
-        What `verify.verified_package` raises, for the package.
+        What `verification.verified_package` raises, for the package.
         UntrustedError: `trusted` refuses the current channel or these keys.
         RollbackError: `release_counter` is not above the current one.
         PreconditionFailedError: somebody else published meanwhile.
@@ -92,9 +91,9 @@ def publish(
     """
     if times.require_aware(expires) <= now:
         raise ValueError(f"expected an expiry after {now}, got {expires}")
-    verified = verify.verified_package(package_folder, trusted, now, None, None)
+    verified = verification.verified_package(package_folder, trusted, now, None, None)
     generation = store.generation(channel.envelope_path(channel_name))
-    current = current_channel(store, channel_name, trusted)
+    current = verification.current_channel(store, channel_name, trusted)
     tar = package.pack_tar(package_folder)
     record = Channel(
         channel=channel_name,
@@ -110,7 +109,7 @@ def publish(
     envelope = dsse.sign(payload, channel.PAYLOAD_TYPE, keys)
     last_counter = current.release_counter if current else 0
     # What devices would refuse is refused here, before anything is put.
-    verify.verified_channel(envelope, channel_name, trusted, now, last_counter)
+    verification.verified_channel(envelope, channel_name, trusted, now, last_counter)
     entry = record.package[verified.manifest.target]
     _put_once(store, entry.path, tar)
     store.put(channel.envelope_path(channel_name), envelope, generation)
@@ -144,7 +143,7 @@ def publish_envelope(
         now: the time, with a time zone.
 
     Raises:
-        What `verify.verified_channel` raises, against the store's current release.
+        What `verification.verified_channel` raises, against the current release.
         WrongChannelError: `previous` is not the store's current release.
         NotFoundError: a tar that the channel names is neither given nor stored.
         StoreError: a tar is not the one that the channel names.
@@ -153,9 +152,9 @@ def publish_envelope(
     """
     path = channel.envelope_path(channel_name)
     generation = store.generation(path)
-    current = current_channel(store, channel_name, trusted)
+    current = verification.current_channel(store, channel_name, trusted)
     last_counter = current.release_counter if current else 0
-    verified = verify.verified_channel(
+    verified = verification.verified_channel(
         envelope, channel_name, trusted, now, last_counter
     )
     if verified.record.previous != _previous(current):
@@ -174,22 +173,6 @@ def publish_envelope(
     store.put(path, envelope, generation)
     _put_copy(store, channel_name, verified.record.encode(), trusted)
     return verified
-
-
-def current_channel(
-    store: Store, channel_name: str, trusted: TrustedKeys
-) -> VerifiedChannel | None:
-    """Returns the store's current release of a channel, None before the first.
-
-    Raises:
-        What `verify.signed_channel` raises: a channel that nobody trusts is not
-        silently replaced.
-    """
-    try:
-        raw = store.get(channel.envelope_path(channel_name), LIMITS.channel_bytes)
-    except NotFoundError:
-        return None
-    return verify.signed_channel(raw, channel_name, trusted)
 
 
 def _next_counter(
@@ -255,7 +238,7 @@ def _put_copy(
     path = channel.plain_path(channel_name)
     while True:
         generation = store.generation(path)
-        current = current_channel(store, channel_name, trusted)
+        current = verification.current_channel(store, channel_name, trusted)
         if current is None or current.sha256 != sha256_bytes(payload):
             return
         try:

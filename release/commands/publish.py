@@ -11,10 +11,11 @@ from absl import app, flags
 
 from base import command_line
 from base.store.store import Store, open_store
-from release import channel, package, publish, verify
+from release import channel, package, verification
 from release.channel import Rollout
-from release.keys import PrivateKey
 from release.limits import LIMITS
+from release.signing import publish
+from release.signing.private_keys import PrivateKey
 from release.trusted_keys import CHANNELS, TrustedKeys
 
 DEFAULT_EXPIRES_DAYS = 30.0
@@ -100,7 +101,7 @@ def main(argv: list[str]) -> None:
 def _publish_signed(
     store: Store, trusted: TrustedKeys, folder: Path, file: Path, now: datetime
 ) -> None:
-    package_ = verify.verified_package(folder, trusted, now, None, None)
+    package_ = verification.verified_package(folder, trusted, now, None, None)
     with file.open("rb") as stream:
         envelope = stream.read(LIMITS.channel_bytes + 1)
     tars = {package_.manifest.target: package.pack_tar(folder)}

@@ -13,7 +13,7 @@ from absl import app, flags
 
 from base import command_line, times
 from base.store.store import open_store
-from release import channel, verify
+from release import channel, verification
 from release.limits import LIMITS
 from release.package import TARGETS, PackageManifest
 from release.trusted_keys import TrustedKeys
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
     if _INTEGRITY_ONLY.value:
         if not _PACKAGE.value:
             raise app.UsageError("--integrity_only needs --package")
-        intact = verify.intact_package(Path(_PACKAGE.value), _TARGET.value)
+        intact = verification.intact_package(Path(_PACKAGE.value), _TARGET.value)
         _print_package(intact.manifest)
         return
     if not _KEYRING.value:
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
     if _CHANNEL.value:
         _print_channel(_CHANNEL.value, keys, now)
     elif _PACKAGE.value:
-        verified = verify.verified_package(
+        verified = verification.verified_package(
             Path(_PACKAGE.value), keys, now, _TARGET.value, _DIGEST.value
         )
         _print_package(verified.manifest)
@@ -71,7 +71,7 @@ def _print_package(manifest: PackageManifest) -> None:
 def _print_channel(uri: str, keys: TrustedKeys, now: datetime) -> None:
     store_uri, name = channel.split_uri(uri)
     raw = open_store(store_uri).get(channel.envelope_path(name), LIMITS.channel_bytes)
-    verified = verify.verified_channel(raw, name, keys, now, _LAST_COUNTER.value)
+    verified = verification.verified_channel(raw, name, keys, now, _LAST_COUNTER.value)
     command_line.say(f"channel  {name}, release {verified.release_counter}")
     command_line.say(f"expires  {times.format_utc(verified.record.expires)}")
     for target, entry in sorted(verified.record.package.items()):

@@ -11,7 +11,7 @@ import pytest
 from base.digest import sha256_bytes
 from base.errors import PreconditionFailedError, StoreError
 from base.store.local_store import LocalStore
-from release import channel, dsse, package, publish, signing, testing, verify
+from release import channel, dsse, package, verification
 from release.blessing import Blessing
 from release.errors import (
     DigestMismatchError,
@@ -23,15 +23,17 @@ from release.errors import (
     WrongChannelError,
     WrongRoleError,
 )
+from release.signing import publish, sign_statements
+from release.testing import tiny_release
 
-NOW = testing.NOW
+NOW = tiny_release.NOW
 ENVELOPE = "channels/nightly.dsse.json"
 PLAIN = "channels/nightly.json"
 
 
 @pytest.fixture
 def release(tmp_path):
-    return testing.release(tmp_path)
+    return tiny_release.release(tmp_path)
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def folder(tmp_path, release):
 
 
 def make(folder, release, version="0.1.0", **options):
-    testing.write_package(folder, version=version, **options)
+    tiny_release.write_package(folder, version=version, **options)
     release.sign(folder)
     return folder
 
@@ -51,7 +53,7 @@ def objects(store):
 
 def read(release, name="nightly", last=0):
     raw = release.store.get(channel.envelope_path(name), 1 << 20)
-    return verify.verified_channel(raw, name, release.trusted, NOW, last)
+    return verification.verified_channel(raw, name, release.trusted, NOW, last)
 
 
 def install(release, tmp_path):
@@ -62,7 +64,9 @@ def install(release, tmp_path):
     into = tmp_path / "device" / entry.digest
     shutil.rmtree(into, ignore_errors=True)
     package.unpack_tar(tar, into, entry.size_bytes)
-    return verify.verified_package(into, release.trusted, NOW, "pi5-cpu", entry.digest)
+    return verification.verified_package(
+        into, release.trusted, NOW, "pi5-cpu", entry.digest
+    )
 
 
 def refused(release, error, call, match=None):
@@ -86,7 +90,10 @@ def test_the_copy_for_people_is_the_signed_payload(release, folder):
     envelope = dsse.Envelope.parse(release.store.get(ENVELOPE, 1 << 20))
     assert envelope.payload == release.store.get(PLAIN, 1 << 20)
     value = json.loads(envelope.payload)
-    assert value["package"]["pi5-cpu"]["digest"] == verify.intact_package(folder).digest
+    assert (
+        value["package"]["pi5-cpu"]["digest"]
+        == verification.intact_package(folder).digest
+    )
     assert value["provenance"]["run_id"] == "run-1"
 
 
@@ -125,7 +132,7 @@ def test_a_new_blessing_of_the_same_package_leaves_the_old_tar(release, folder):
     (folder / package.BLESSING).unlink()
     key = release.keys["blessing"]
     verdict = Blessing(first.digest, "blessed", ("again",), "c" * 64, NOW)
-    signing.sign_blessing(folder, verdict, [key])
+    sign_statements.sign_blessing(folder, verdict, [key])
     second = release.publish(folder)
     assert second.digest == first.digest
     assert second.tar_path != first.tar_path
@@ -140,14 +147,14 @@ def publish_with(release, folder, **changes):
         "keys": [release.keys["channel:nightly"]],
         "trusted": release.trusted,
         "now": NOW,
-        "expires": testing.EXPIRES,
+        "expires": tiny_release.EXPIRES,
     }
     return publish.publish(**{**arguments, **changes})
 
 
 def test_what_devices_would_refuse_is_never_put(tmp_path, release, folder):
     release.publish(folder)
-    stranger = testing.release(tmp_path / "stranger")
+    stranger = tiny_release.release(tmp_path / "stranger")
     beta = [release.keys["channel:beta"]]
     cases = (
         (UnknownKeyError, {"keys": [stranger.keys["channel:nightly"]]}),
@@ -164,14 +171,14 @@ def test_what_devices_would_refuse_is_never_put(tmp_path, release, folder):
     refused(release, MissingFileError, lambda: release.publish(folder))
     (folder / "weights.safetensors").write_bytes(b"changed")
     with pytest.raises(DigestMismatchError):
-        verify.intact_package(folder)
+        verification.intact_package(folder)
 
 
 def test_an_expired_release_can_be_followed(tmp_path, release, folder):
     release.publish(folder)
-    later = testing.EXPIRES + timedelta(days=1)
+    later = tiny_release.EXPIRES + timedelta(days=1)
     with pytest.raises(ExpiredError):
-        verify.verified_channel(
+        verification.verified_channel(
             release.store.get(ENVELOPE, 1 << 20),
             "nightly",
             release.trusted,
@@ -183,7 +190,7 @@ def test_an_expired_release_can_be_followed(tmp_path, release, folder):
 
 
 def test_a_channel_that_nobody_trusts_is_not_replaced(tmp_path, release, folder):
-    stranger = testing.release(tmp_path / "stranger")
+    stranger = tiny_release.release(tmp_path / "stranger")
     make(tmp_path / "evil", stranger)
     publish_with(
         release,
@@ -219,7 +226,7 @@ def test_a_publisher_killed_at_any_put_leaves_the_channel_whole(
 ):
     first = release.publish(folder)
     new = make(tmp_path / "next", release, "0.2.0")
-    new_digest = verify.intact_package(new).digest
+    new_digest = verification.intact_package(new).digest
     store = DyingStore(release.store.root, puts, after)
     process = multiprocessing.get_context("fork").Process(
         target=publish_with, args=(release, new), kwargs={"store": store}
@@ -254,7 +261,10 @@ def test_of_two_publishers_at_once_the_second_stops(tmp_path, release, folder):
     store = RacingStore(release.store.root, lambda: release.publish(other))
     with pytest.raises(PreconditionFailedError):
         publish_with(release, folder, store=store)
-    assert read(release).entry("pi5-cpu").digest == verify.intact_package(other).digest
+    assert (
+        read(release).entry("pi5-cpu").digest
+        == verification.intact_package(other).digest
+    )
     assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
 
 
@@ -295,7 +305,7 @@ def next_envelope(release, folder, **changes):
         channel.tar_path(sha256_bytes(tar)),
         sha256_bytes(tar),
         len(tar),
-        verify.intact_package(folder).digest,
+        verification.intact_package(folder).digest,
     )
     fields = {
         **vars(current.record),

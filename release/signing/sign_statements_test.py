@@ -1,8 +1,10 @@
 import pytest
 
-from release import dsse, package, signing, testing, verify
+from release import dsse, package, verification
 from release.errors import ThresholdNotMetError
-from release.keys import PrivateKey
+from release.signing import sign_statements
+from release.signing.private_keys import PrivateKey
+from release.testing import tiny_release
 from release.trusted_keys import TrustedKeys
 
 TYPE = "application/vnd.test+json"
@@ -11,16 +13,16 @@ FIRST, SECOND = (PrivateKey.generate() for _ in range(2))
 
 def test_holders_of_a_threshold_sign_one_after_the_other(tmp_path):
     path = tmp_path / "stable.dsse.json"
-    signing.write_envelope(path, b"x", TYPE, [FIRST])
-    signing.write_envelope(path, b"x", TYPE, [SECOND])
+    sign_statements.write_envelope(path, b"x", TYPE, [FIRST])
+    sign_statements.write_envelope(path, b"x", TYPE, [SECOND])
     keys = {key.keyid: key.private.public_key() for key in (FIRST, SECOND)}
     assert dsse.verify(path.read_bytes(), keys, 2, TYPE) == b"x"
 
 
 def test_signatures_of_another_payload_are_not_kept(tmp_path):
     path = tmp_path / "stable.dsse.json"
-    signing.write_envelope(path, b"x", TYPE, [FIRST])
-    signing.write_envelope(path, b"y", TYPE, [SECOND])
+    sign_statements.write_envelope(path, b"x", TYPE, [FIRST])
+    sign_statements.write_envelope(path, b"y", TYPE, [SECOND])
     assert list(dsse.Envelope.parse(path.read_bytes()).signatures) == [SECOND.keyid]
 
 
@@ -28,24 +30,27 @@ def test_signatures_of_another_payload_are_not_kept(tmp_path):
 def test_what_is_no_envelope_is_replaced_whole(tmp_path, old):
     path = tmp_path / "stable.dsse.json"
     path.write_bytes(old)
-    signing.write_envelope(path, b"x", TYPE, [FIRST])
+    sign_statements.write_envelope(path, b"x", TYPE, [FIRST])
     assert dsse.Envelope.parse(path.read_bytes()).payload == b"x"
     assert [p.name for p in tmp_path.iterdir()] == ["stable.dsse.json"]
 
 
 def test_a_blessing_threshold_of_two_needs_both(tmp_path):
-    release = testing.release(tmp_path)
+    release = tiny_release.release(tmp_path)
     folder = tmp_path / "package"
-    testing.write_package(folder)
+    tiny_release.write_package(folder)
     release.sign(folder)
     second = PrivateKey.generate(("blessing",))
     trusted = TrustedKeys(
         {**release.trusted.keys, second.keyid: second.trusted}, False, {"blessing": 2}
     )
     with pytest.raises(ThresholdNotMetError):
-        verify.verified_package(folder, trusted, testing.NOW, None, None)
-    verdict = verify.verified_package(
-        folder, release.trusted, testing.NOW, None, None
+        verification.verified_package(folder, trusted, tiny_release.NOW, None, None)
+    verdict = verification.verified_package(
+        folder, release.trusted, tiny_release.NOW, None, None
     ).blessing
-    assert signing.sign_blessing(folder, verdict, [second]).name == package.BLESSING
-    verify.verified_package(folder, trusted, testing.NOW, None, None)
+    assert (
+        sign_statements.sign_blessing(folder, verdict, [second]).name
+        == package.BLESSING
+    )
+    verification.verified_package(folder, trusted, tiny_release.NOW, None, None)

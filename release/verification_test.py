@@ -13,7 +13,7 @@ import pytest
 from base import canonical_json
 from base.digest import sha256_bytes
 from base.errors import ContinuonError, MalformedError, OversizedError, UnsafePathError
-from release import package, signing, testing, verify
+from release import package, verification
 from release.blessing import Blessing
 from release.channel import (
     PAYLOAD_TYPE,
@@ -42,22 +42,24 @@ from release.errors import (
     WrongSubjectError,
     WrongTargetError,
 )
-from release.keys import PrivateKey
+from release.signing import sign_statements
+from release.signing.private_keys import PrivateKey
+from release.testing import tiny_release
 from release.trusted_keys import TrustedKeys
 
-NOW = testing.NOW
+NOW = tiny_release.NOW
 SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
 def release(tmp_path):
-    return testing.release(tmp_path)
+    return tiny_release.release(tmp_path)
 
 
 @pytest.fixture
 def folder(tmp_path, release):
     folder = tmp_path / "package"
-    testing.write_package(folder)
+    tiny_release.write_package(folder)
     release.sign(folder)
     return folder
 
@@ -77,7 +79,7 @@ def content(folder):
 
 
 def accepted(release, folder, digest=None, target="pi5-cpu", now=NOW):
-    return verify.verified_package(folder, release.trusted, now, target, digest)
+    return verification.verified_package(folder, release.trusted, now, target, digest)
 
 
 def refused(release, folder, error, match=None, **arguments):
@@ -91,10 +93,12 @@ def refused(release, folder, error, match=None, **arguments):
 
 
 def test_a_signed_package_verifies_as_a_whole(release, folder):
-    digest = verify.intact_package(folder).digest
+    digest = verification.intact_package(folder).digest
     verified = accepted(release, folder, digest)
     assert verified.digest == digest
-    assert verified.path("safety.json").read_bytes() == testing.FILES["safety.json"]
+    assert (
+        verified.path("safety.json").read_bytes() == tiny_release.FILES["safety.json"]
+    )
     assert verified.blessing.verdict == "blessed"
     assert verified.provenance.run_id == "run-1"
     with pytest.raises(MissingFileError):
@@ -102,16 +106,18 @@ def test_a_signed_package_verifies_as_a_whole(release, folder):
 
 
 def test_arbitrary_installation_signed_by_a_stranger(tmp_path, release, folder):
-    stranger = testing.release(tmp_path / "stranger")
+    stranger = tiny_release.release(tmp_path / "stranger")
     (folder / "weights.safetensors").write_bytes(b"evil")
-    testing.write_package(folder, {**testing.FILES, "weights.safetensors": b"evil"})
+    tiny_release.write_package(
+        folder, {**tiny_release.FILES, "weights.safetensors": b"evil"}
+    )
     stranger.sign(folder)
     refused(release, folder, UnknownKeyError)
 
 
 def test_another_well_signed_package_in_place_of_the_named_one(release, folder):
-    named = verify.intact_package(folder).digest
-    testing.write_package(folder, version="0.0.9")
+    named = verification.intact_package(folder).digest
+    tiny_release.write_package(folder, version="0.0.9")
     release.sign(folder)
     refused(release, folder, DigestMismatchError, named, digest=named)
 
@@ -139,7 +145,7 @@ def test_wrongly_signed(release, folder, name):
 
 
 def test_right_digest_under_a_revoked_key(release, folder):
-    digest = verify.intact_package(folder).digest
+    digest = verification.intact_package(folder).digest
     keys = {
         keyid: key
         for keyid, key in release.trusted.keys.items()
@@ -147,17 +153,17 @@ def test_right_digest_under_a_revoked_key(release, folder):
     }
     before = content(folder)
     with pytest.raises(UnknownKeyError):
-        verify.verified_package(
+        verification.verified_package(
             folder, TrustedKeys(keys, False), NOW, "pi5-cpu", digest
         )
     assert content(folder) == before
 
 
 def test_a_blessing_by_the_provenance_key(release, folder):
-    digest = verify.intact_package(folder).digest
+    digest = verification.intact_package(folder).digest
     verdict = Blessing(digest, "blessed", ("mine",), "a" * 64, NOW)
     (folder / package.BLESSING).unlink()
-    signing.sign_blessing(folder, verdict, [release.keys["provenance"]])
+    sign_statements.sign_blessing(folder, verdict, [release.keys["provenance"]])
     refused(release, folder, WrongRoleError, "role blessing")
 
 
@@ -168,7 +174,7 @@ def test_a_provenance_envelope_in_place_of_the_blessing(release, folder):
 
 def test_a_blessing_of_another_package(tmp_path, release, folder):
     other = tmp_path / "other"
-    testing.write_package(other, version="0.0.9")
+    tiny_release.write_package(other, version="0.0.9")
     release.sign(other)
     shutil.copyfile(other / package.BLESSING, folder / package.BLESSING)
     refused(release, folder, WrongSubjectError)
@@ -184,16 +190,16 @@ def test_a_signed_verdict_that_is_not_a_blessing(release, folder, verdict):
 
 
 def test_an_expired_blessing(release, folder):
-    digest = verify.intact_package(folder).digest
+    digest = verification.intact_package(folder).digest
     verdict = Blessing(digest, "blessed", ("good",), "a" * 64, NOW, NOW + SECOND)
     (folder / package.BLESSING).unlink()
-    signing.sign_blessing(folder, verdict, [release.keys["blessing"]])
+    sign_statements.sign_blessing(folder, verdict, [release.keys["blessing"]])
     accepted(release, folder)
     refused(release, folder, ExpiredError, now=NOW + SECOND)
 
 
 def test_development_keys_are_refused_until_they_are_allowed(tmp_path, folder):
-    developer = testing.release(tmp_path / "developer", development=True)
+    developer = tiny_release.release(tmp_path / "developer", development=True)
     developer.sign(folder)
     for name in package.STATEMENTS:
         (folder / name).unlink()
@@ -201,13 +207,13 @@ def test_development_keys_are_refused_until_they_are_allowed(tmp_path, folder):
     accepted(developer, folder)
     strict = TrustedKeys(developer.trusted.keys, allow_development=False)
     with pytest.raises(DevelopmentKeyError, match="--allow_development_keys"):
-        verify.verified_package(folder, strict, NOW, "pi5-cpu", None)
+        verification.verified_package(folder, strict, NOW, "pi5-cpu", None)
 
 
 def test_wrong_target(release, folder):
     refused(release, folder, WrongTargetError, "jetson-cuda", target="jetson-cuda")
     with pytest.raises(WrongTargetError):
-        verify.intact_package(folder, "tpu")
+        verification.intact_package(folder, "tpu")
 
 
 def test_extra_file(release, folder):
@@ -220,28 +226,30 @@ def test_extra_empty_folder(release, folder):
     refused(release, folder, UnknownFileError)
 
 
-@pytest.mark.parametrize("name", [*testing.FILES, "package.json"])
+@pytest.mark.parametrize("name", [*tiny_release.FILES, "package.json"])
 def test_missing_file(release, folder, name):
     (folder / name).unlink()
     refused(release, folder, ContinuonError)
     with pytest.raises((MissingFileError, UnknownFileError)):
-        verify.intact_package(folder)
+        verification.intact_package(folder)
 
 
-@pytest.mark.parametrize("name", [*testing.FILES, "package.json", *package.STATEMENTS])
+@pytest.mark.parametrize(
+    "name", [*tiny_release.FILES, "package.json", *package.STATEMENTS]
+)
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
 def test_a_bit_flip_in_any_file(release, folder, name, where):
-    digest = verify.intact_package(folder).digest
+    digest = verification.intact_package(folder).digest
     data = bytearray((folder / name).read_bytes())
     data[{"first": 0, "middle": len(data) // 2, "last": -1}[where]] ^= 1
     (folder / name).write_bytes(data)
     refused(release, folder, ContinuonError, digest=digest)
-    if name in testing.FILES:
+    if name in tiny_release.FILES:
         with pytest.raises(DigestMismatchError, match=name):
-            verify.intact_package(folder)
+            verification.intact_package(folder)
 
 
-@pytest.mark.parametrize("name", testing.FILES)
+@pytest.mark.parametrize("name", tiny_release.FILES)
 def test_a_file_longer_or_shorter_than_signed(release, folder, name):
     data = (folder / name).read_bytes()
     (folder / name).write_bytes(data + b"x")
@@ -276,7 +284,7 @@ def test_a_named_pipe_does_not_hang_the_check(release, folder, name):
     (folder / name).unlink()
     os.mkfifo(folder / name)
     with pytest.raises(LinkError):
-        verify.intact_package(folder)
+        verification.intact_package(folder)
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "functions/../../x"])
@@ -288,7 +296,7 @@ def test_path_traversal_in_package_json(tmp_path, release, folder, path):
     (folder / "package.json").write_bytes(canonical_json.encode(value))
     before = content(folder)
     with pytest.raises(UnsafePathError):
-        verify.intact_package(folder)
+        verification.intact_package(folder)
     assert content(folder) == before
 
 
@@ -297,7 +305,7 @@ def test_duplicate_names_in_package_json(folder):
     raw = raw.replace(b'"version":"0.1.0"', b'"version":"9.9.9","version":"0.1.0"')
     (folder / "package.json").write_bytes(raw)
     with pytest.raises(MalformedError):
-        verify.intact_package(folder)
+        verification.intact_package(folder)
 
 
 def test_package_json_is_not_parsed_before_a_signature_names_it(release, folder):
@@ -309,7 +317,7 @@ def test_endless_package_json_is_read_up_to_its_limit(folder):
     with (folder / "package.json").open("wb") as stream:
         stream.truncate(1 << 40)
     with pytest.raises(OversizedError, match="at most 1048576 bytes"):
-        verify.intact_package(folder)
+        verification.intact_package(folder)
 
 
 def test_endless_file_is_read_up_to_its_signed_size(release, folder):
@@ -321,12 +329,12 @@ def test_endless_file_is_read_up_to_its_signed_size(release, folder):
 
 def test_a_safety_config_of_another_version_than_listed(tmp_path):
     folder = tmp_path / "package"
-    testing.write_package(folder)
+    tiny_release.write_package(folder)
     value = json.loads((folder / "package.json").read_bytes())
     value["safety_version"] = "safety-2"
     (folder / "package.json").write_bytes(canonical_json.encode(value))
     with pytest.raises(MalformedError, match="safety-2"):
-        verify.intact_package(folder)
+        verification.intact_package(folder)
 
 
 def test_a_provenance_that_tells_another_story(release, folder):
@@ -339,9 +347,9 @@ def test_a_provenance_that_tells_another_story(release, folder):
     for name in package.STATEMENTS:
         (folder / name).unlink()
     lie = type(stated)(**{**vars(stated), "package_digest": digest})
-    signing.sign_provenance(folder, lie, [release.keys["provenance"]])
+    sign_statements.sign_provenance(folder, lie, [release.keys["provenance"]])
     verdict = Blessing(digest, "blessed", ("good",), "a" * 64, NOW)
-    signing.sign_blessing(folder, verdict, [release.keys["blessing"]])
+    sign_statements.sign_blessing(folder, verdict, [release.keys["blessing"]])
     refused(release, folder, WrongSubjectError, "code commit")
 
 
@@ -352,10 +360,10 @@ def test_a_time_without_a_zone_is_the_callers_mistake(release, folder):
 
 def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path):
     with pytest.raises(MissingFileError, match=r"nosuch: .* got no such folder"):
-        verify.intact_package(tmp_path / "nosuch")
+        verification.intact_package(tmp_path / "nosuch")
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingFileError, match=r"file package\.json, got none"):
-        verify.intact_package(tmp_path / "empty")
+        verification.intact_package(tmp_path / "empty")
 
 
 # Channels.
@@ -370,7 +378,7 @@ def record(**changes):
         "minimum_runtime": "0.1.0",
         "previous": None,
         "provenance": ChannelProvenance("run", "d" * 64, "commit", "e" * 64),
-        "expires": testing.EXPIRES,
+        "expires": tiny_release.EXPIRES,
     }
     return Channel(**{**fields, **changes})
 
@@ -382,12 +390,12 @@ def signed(release, *roles, payload_type=PAYLOAD_TYPE, **changes):
 
 def channel_refused(release, raw, error, match=None, name="nightly", last=0, now=NOW):
     with pytest.raises(error, match=match):
-        verify.verified_channel(raw, name, release.trusted, now, last)
+        verification.verified_channel(raw, name, release.trusted, now, last)
 
 
 def test_a_signed_channel_names_the_package_of_a_target(release):
     raw = signed(release)
-    verified = verify.verified_channel(raw, "nightly", release.trusted, NOW, 4)
+    verified = verification.verified_channel(raw, "nightly", release.trusted, NOW, 4)
     assert verified.entry("pi5-cpu").digest == "b" * 64
     assert verified.sha256 == record().sha256
     with pytest.raises(WrongTargetError, match="packages for pi5-cpu"):
@@ -405,15 +413,15 @@ def test_the_plain_channel_file_is_not_an_envelope(release):
 
 
 def test_channel_by_a_stranger(tmp_path, release):
-    stranger = testing.release(tmp_path / "stranger")
+    stranger = tiny_release.release(tmp_path / "stranger")
     channel_refused(release, signed(stranger), UnknownKeyError)
 
 
 def test_expired_channel(release):
     raw = signed(release)
-    last_moment = testing.EXPIRES - SECOND
-    verify.verified_channel(raw, "nightly", release.trusted, last_moment, 0)
-    channel_refused(release, raw, ExpiredError, "clock", now=testing.EXPIRES)
+    last_moment = tiny_release.EXPIRES - SECOND
+    verification.verified_channel(raw, "nightly", release.trusted, last_moment, 0)
+    channel_refused(release, raw, ExpiredError, "clock", now=tiny_release.EXPIRES)
 
 
 def test_rollback_to_an_older_counter(release):
@@ -423,11 +431,11 @@ def test_rollback_to_an_older_counter(release):
 def test_the_same_counter_again_is_the_same_release_or_a_conflict(release):
     raw = signed(release)
     arguments = (raw, "nightly", release.trusted, NOW, 5)
-    verify.verified_channel(*arguments, last_digest="b" * 64)
+    verification.verified_channel(*arguments, last_digest="b" * 64)
     with pytest.raises(RollbackError):
-        verify.verified_channel(*arguments, last_digest="c" * 64)
+        verification.verified_channel(*arguments, last_digest="c" * 64)
     with pytest.raises(RollbackError):
-        verify.verified_channel(*arguments)
+        verification.verified_channel(*arguments)
 
 
 def test_wrong_channel_file_under_this_ones_name(release):
@@ -457,9 +465,9 @@ def test_stable_needs_its_threshold_of_different_keys(release):
     for keys in ([first], [first, first], [second]):
         raw = sign(payload, PAYLOAD_TYPE, keys)
         with pytest.raises(ThresholdNotMetError):
-            verify.verified_channel(raw, "stable", trusted, NOW, 0)
+            verification.verified_channel(raw, "stable", trusted, NOW, 0)
     raw = sign(payload, PAYLOAD_TYPE, [first, second])
-    verify.verified_channel(raw, "stable", trusted, NOW, 0)
+    verification.verified_channel(raw, "stable", trusted, NOW, 0)
 
 
 def test_a_channel_signed_as_another_kind_of_payload(release):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from base import times
 from base.digest import sha256_bytes
-from base.errors import OversizedError
+from base.errors import NotFoundError, OversizedError
 from base.json_fields import Fields, decode
+from base.store.store import Store
 from release import blessing, channel, package, provenance, statement
 from release.blessing import Blessing
 from release.channel import Channel, PackageEntry
@@ -276,6 +277,22 @@ def signed_channel(raw: bytes, channel_name: str, keys: TrustedKeys) -> Verified
     if record.channel != channel_name:
         raise WrongChannelError(source, f"channel {channel_name}", record.channel)
     return VerifiedChannel(record, sha256_bytes(payload))
+
+
+def current_channel(
+    store: Store, channel_name: str, trusted: TrustedKeys
+) -> VerifiedChannel | None:
+    """Returns the store's current release of a channel, None before the first.
+
+    Raises:
+        What `signed_channel` raises: a channel that nobody trusts is not silently
+            taken for none.
+    """
+    try:
+        raw = store.get(channel.envelope_path(channel_name), LIMITS.channel_bytes)
+    except NotFoundError:
+        return None
+    return signed_channel(raw, channel_name, trusted)
 
 
 def _intact(folder: Path, raw: bytes, target: str | None) -> IntactPackage:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from base.digest import sha256_bytes
 from base.store.local_store import LocalStore
-from release import package, publish, signing, verify
+from release import package, verification
 from release.blessing import Blessing
-from release.keys import PrivateKey
 from release.provenance import Provenance
-from release.publish import Published
+from release.signing import publish, sign_statements
+from release.signing.private_keys import PrivateKey
+from release.signing.publish import Published
 from release.trusted_keys import TrustedKeys
 
 NOW = datetime(2026, 1, 31, 8, 0, 0, tzinfo=UTC)
@@ -48,7 +49,7 @@ class Release:
 
     def sign(self, folder: Path, verdict: str = "blessed") -> None:
         """Writes provenance and a verdict into an intact package folder."""
-        manifest = verify.intact_package(folder).manifest
+        manifest = verification.intact_package(folder).manifest
         stated = Provenance(
             package_digest=manifest.digest,
             dataset_manifest_digest=manifest.metadata.dataset_manifest_digest,
@@ -70,8 +71,8 @@ class Release:
             report_digest=sha256_bytes(b"report"),
             issued=NOW,
         )
-        signing.sign_provenance(folder, stated, [self.keys["provenance"]])
-        signing.sign_blessing(folder, ruling, [self.keys["blessing"]])
+        sign_statements.sign_provenance(folder, stated, [self.keys["provenance"]])
+        sign_statements.sign_blessing(folder, ruling, [self.keys["blessing"]])
 
 
 def release(root: Path, development: bool = False) -> Release:

@@ -12,7 +12,7 @@ from absl import app, flags
 
 from base import command_line, durable_file
 from release.errors import KeyFileError
-from release.keys import PrivateKey
+from release.signing.private_keys import PrivateKey
 from release.trusted_keys import ROLES, TrustedKeys
 
 _KEY_FILE = flags.DEFINE_string(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from base.store.store import open_store
 from base.testing import bucket as local_bucket
-from release import testing
-from release.publish import publish
-from release.verify import verified_channel
+from release.signing.publish import publish
+from release.testing import tiny_release
+from release.verification import verified_channel
 
 
 def test_a_release_published_to_a_bucket_verifies(tmp_path: Path) -> None:
@@ -16,8 +16,8 @@ def test_a_release_published_to_a_bucket_verifies(tmp_path: Path) -> None:
 
 def check(tmp_path: Path) -> None:
     store = open_store("gs://bucket/some/prefix")
-    release = testing.release(tmp_path)
-    testing.write_package(tmp_path / "package")
+    release = tiny_release.release(tmp_path)
+    tiny_release.write_package(tmp_path / "package")
     release.sign(tmp_path / "package")
     key = release.keys["channel:nightly"]
     done = publish(
@@ -26,10 +26,10 @@ def check(tmp_path: Path) -> None:
         tmp_path / "package",
         [key],
         release.trusted,
-        testing.NOW,
-        testing.EXPIRES,
+        tiny_release.NOW,
+        tiny_release.EXPIRES,
     )
     raw = store.get(done.envelope_path, 10**6)
-    verified = verified_channel(raw, "nightly", release.trusted, testing.NOW, 0)
+    verified = verified_channel(raw, "nightly", release.trusted, tiny_release.NOW, 0)
     assert store.digest(done.tar_path) == verified.entry("pi5-cpu").sha256
     assert done.channel_uri == "gs://bucket/some/prefix/channels/nightly.json"

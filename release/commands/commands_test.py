@@ -8,19 +8,20 @@ import pytest
 
 from base.digest import sha256_bytes
 from base.testing import command as command_testing
-from release import channel, dsse, package, testing, verify
-from release.keys import PrivateKey
+from release import channel, dsse, package, verification
+from release.signing.private_keys import PrivateKey
+from release.testing import tiny_release
 from release.trusted_keys import ROLES, TrustedKeys
 
 
 def done(command, *arguments):
-    finished = command_testing.run(f"release.{command}", *map(str, arguments))
+    finished = command_testing.run(f"release.commands.{command}", *map(str, arguments))
     assert (finished.code, finished.err) == (0, "")
     return finished.out
 
 
 def failed(code, command, *arguments):
-    finished = command_testing.run(f"release.{command}", *map(str, arguments))
+    finished = command_testing.run(f"release.commands.{command}", *map(str, arguments))
     assert finished.code == code, finished.err
     assert finished.err.count("\n") == 1
     return finished.err
@@ -29,7 +30,7 @@ def failed(code, command, *arguments):
 @pytest.fixture
 def fields(tmp_path):
     """The JSON that `pack` takes, cut from a manifest."""
-    testing.write_package(tmp_path / "model")
+    tiny_release.write_package(tmp_path / "model")
     value = json.loads((tmp_path / "model" / "package.json").read_bytes())
     keys = (
         "robot",
@@ -46,7 +47,8 @@ def fields(tmp_path):
 
 def pack_flags(tmp_path, fields, name):
     files = [
-        f"--file={tmp_path / 'model' / path}:{path}" for path in sorted(testing.FILES)
+        f"--file={tmp_path / 'model' / path}:{path}"
+        for path in sorted(tiny_release.FILES)
     ]
     return (
         f"--fields={fields}",
@@ -68,8 +70,8 @@ def test_from_files_to_a_verified_channel(tmp_path, fields):
 
     digest = done("pack", *pack_flags(tmp_path, fields, "out")).strip()
     folder = tmp_path / "out"
-    assert verify.intact_package(folder).digest == digest
-    shown = done("verify_main", f"--package={folder}", "--integrity_only")
+    assert verification.intact_package(folder).digest == digest
+    shown = done("verify", f"--package={folder}", "--integrity_only")
     assert digest in shown
 
     signing = (f"--package={folder}", f"--key_file={key}")
@@ -94,13 +96,13 @@ def test_from_files_to_a_verified_channel(tmp_path, fields):
         f"--report={report}",
     )
     trust = (f"--keyring={ring}",)
-    shown = done("verify_main", f"--package={folder}", "--target=pi5-cpu", *trust)
+    shown = done("verify", f"--package={folder}", "--target=pi5-cpu", *trust)
     assert "verdict  blessed" in shown
 
     store = (tmp_path / "store").as_uri()
     (tmp_path / "store").mkdir()
     shown = done(
-        "publish_main",
+        "publish",
         f"--store={store}",
         "--channel=nightly",
         f"--package={folder}",
@@ -109,14 +111,14 @@ def test_from_files_to_a_verified_channel(tmp_path, fields):
     )
     assert f"{store}/channels/nightly.json (release 1)" in shown
     uri = f"--channel={store}/channels/nightly.json"
-    shown = done("verify_main", uri, *trust)
+    shown = done("verify", uri, *trust)
     assert f"pi5-cpu  {digest}" in shown
-    error = failed(1, "verify_main", uri, "--last_counter=5", *trust)
+    error = failed(1, "verify", uri, "--last_counter=5", *trust)
     assert "expected a release counter above 5, got 1" in error
 
 
 def test_a_channel_is_made_signed_by_two_and_published(tmp_path, fields):
-    release = testing.release(tmp_path)
+    release = tiny_release.release(tmp_path)
     done("pack", *pack_flags(tmp_path, fields, "out"))
     release.sign(tmp_path / "out")
     provenance = tmp_path / "out" / "provenance.intoto.jsonl"
@@ -149,7 +151,7 @@ def test_a_channel_is_made_signed_by_two_and_published(tmp_path, fields):
     )
     assert shown == f"channel  {file} (sha256 {sha256_bytes(file.read_bytes())})\n"
     publish = (
-        "publish_main",
+        "publish",
         f"--store={release.store.uri}",
         "--channel=stable",
         f"--package={tmp_path / 'signed'}",
@@ -173,8 +175,8 @@ def test_a_channel_is_made_signed_by_two_and_published(tmp_path, fields):
 
 def test_the_example_of_make_channel_makes_a_channel(tmp_path, monkeypatch):
     folder = tmp_path / "PACKAGE"
-    testing.write_package(folder)
-    testing.release(tmp_path).sign(folder)
+    tiny_release.write_package(folder)
+    tiny_release.release(tmp_path).sign(folder)
     (tmp_path / "PACKAGE.tar").write_bytes(package.pack_tar(folder))
     example = done("make_channel", "--help").partition(" -- ")[2].partition("\n\n")[0]
     monkeypatch.chdir(tmp_path)
@@ -192,8 +194,8 @@ def test_the_example_of_make_channel_makes_a_channel(tmp_path, monkeypatch):
 
 def test_signing_anew_says_whose_statement_it_replaces(tmp_path):
     folder = tmp_path / "package"
-    testing.write_package(folder)
-    testing.release(tmp_path).sign(folder)
+    tiny_release.write_package(folder)
+    tiny_release.release(tmp_path).sign(folder)
     blessing = folder / "blessing.intoto.jsonl"
     (earlier,) = dsse.Envelope.parse(blessing.read_bytes()).signatures
     key = PrivateKey.generate(("blessing",))
@@ -211,7 +213,7 @@ def test_signing_anew_says_whose_statement_it_replaces(tmp_path):
 
 
 def test_a_bad_time_is_wrong_usage(tmp_path):
-    testing.write_package(tmp_path / "p")
+    tiny_release.write_package(tmp_path / "p")
     (tmp_path / "p.tar").write_bytes(package.pack_tar(tmp_path / "p"))
     error = failed(
         2,
@@ -229,9 +231,9 @@ def test_a_bad_time_is_wrong_usage(tmp_path):
 
 
 def test_a_damaged_tar_in_the_store_is_named_with_what_to_do(tmp_path):
-    release = testing.release(tmp_path)
+    release = tiny_release.release(tmp_path)
     folder = tmp_path / "package"
-    testing.write_package(folder)
+    tiny_release.write_package(folder)
     release.sign(folder)
     published = release.publish(folder)
     with (tmp_path / "store" / published.tar_path).open("r+b") as stored:
@@ -241,7 +243,7 @@ def test_a_damaged_tar_in_the_store_is_named_with_what_to_do(tmp_path):
     release.keys["channel:nightly"].write_new(key)
     error = failed(
         1,
-        "publish_main",
+        "publish",
         f"--store={release.store.uri}",
         "--channel=nightly",
         f"--package={folder}",
@@ -267,19 +269,19 @@ def test_pack_refuses_a_path_that_leaves_the_folder(tmp_path, fields):
 
 
 def test_development_keys_are_refused_with_the_flag_that_allows_them(tmp_path):
-    developer = testing.release(tmp_path, development=True)
-    testing.write_package(tmp_path / "out")
+    developer = tiny_release.release(tmp_path, development=True)
+    tiny_release.write_package(tmp_path / "out")
     developer.sign(tmp_path / "out")
     ring = tmp_path / "keyring.json"
     ring.write_bytes(developer.trusted.encode())
     flags = (f"--package={tmp_path / 'out'}", f"--keyring={ring}")
-    assert "--allow_development_keys" in failed(1, "verify_main", *flags)
-    done("verify_main", *flags, "--allow_development_keys")
+    assert "--allow_development_keys" in failed(1, "verify", *flags)
+    done("verify", *flags, "--allow_development_keys")
 
 
 @pytest.mark.parametrize(
     "command",
-    ["pack", "make_channel", "generate_key", "sign", "publish_main", "verify_main"],
+    ["pack", "make_channel", "generate_key", "sign", "publish", "verify"],
 )
 def test_help_is_usable_and_missing_flags_are_wrong_usage(command):
     shown = done(command, "--help")

@@ -20,11 +20,12 @@ from absl import app, flags
 from base import command_line, times
 from base.digest import sha256_file
 from base.errors import MalformedError
-from release import channel, package, signing, verify
+from release import channel, package, verification
 from release.blessing import VERDICTS, Blessing
-from release.keys import PrivateKey
 from release.limits import LIMITS
 from release.provenance import Provenance
+from release.signing import sign_statements
+from release.signing.private_keys import PrivateKey
 from release.trusted_keys import BLESSING_ROLE, PROVENANCE_ROLE, ROLES, role_of_channel
 
 _ROLE = flags.DEFINE_enum("role", None, ROLES, "role to sign in")
@@ -73,7 +74,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("--key_file is required")
     keys = [PrivateKey.read(Path(path)) for path in _KEY_FILES.value]
     output = _output(role)
-    old = signing.readable_envelope(output)
+    old = sign_statements.readable_envelope(output)
     if role == PROVENANCE_ROLE:
         _sign_provenance(output.parent, keys)
     elif role == BLESSING_ROLE:
@@ -81,7 +82,7 @@ def main(argv: list[str]) -> None:
     else:
         _sign_channel(Path(_required(_CHANNEL_FILE)), output, role, keys)
     command_line.say(str(output))
-    new = signing.readable_envelope(output)
+    new = sign_statements.readable_envelope(output)
     if old and new and old.payload != new.payload:
         command_line.say(f"replaced what was signed by {', '.join(old.signatures)}")
 
@@ -103,7 +104,7 @@ def _required(flag: flags.FlagHolder[str | None]) -> str:
 
 
 def _sign_provenance(folder: Path, keys: list[PrivateKey]) -> None:
-    manifest = verify.intact_package(folder).manifest
+    manifest = verification.intact_package(folder).manifest
     stated = Provenance(
         package_digest=manifest.digest,
         dataset_manifest_digest=manifest.metadata.dataset_manifest_digest,
@@ -118,13 +119,13 @@ def _sign_provenance(folder: Path, keys: list[PrivateKey]) -> None:
         started=times.parse(_required(_STARTED), "--started"),
         finished=times.parse(_required(_FINISHED), "--finished"),
     )
-    signing.sign_provenance(folder, stated, keys)
+    sign_statements.sign_provenance(folder, stated, keys)
 
 
 def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> None:
     if not _REASONS.value:
         raise app.UsageError("--reason is required for this role")
-    intact = verify.intact_package(folder)
+    intact = verification.intact_package(folder)
     now = datetime.now(UTC)
     days = _BLESSING_DAYS.value
     verdict = Blessing(
@@ -135,7 +136,7 @@ def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> None:
         issued=now,
         expires=None if days is None else now + timedelta(days=days),
     )
-    signing.sign_blessing(folder, verdict, keys)
+    sign_statements.sign_blessing(folder, verdict, keys)
 
 
 def _sign_channel(file: Path, output: Path, role: str, keys: list[PrivateKey]) -> None:
@@ -146,7 +147,7 @@ def _sign_channel(file: Path, output: Path, role: str, keys: list[PrivateKey]) -
         raise MalformedError(
             file, f"a channel of role {role}", record.channel, "name its own role"
         )
-    signing.write_envelope(output, raw, channel.PAYLOAD_TYPE, keys)
+    sign_statements.write_envelope(output, raw, channel.PAYLOAD_TYPE, keys)
 
 
 if __name__ == "__main__":
