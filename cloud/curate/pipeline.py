@@ -33,9 +33,9 @@ from base.store import store
 from cloud.curate import feature_statistics
 from cloud.curate.plan import TRAIN, KeptEpisode, Placement, ShardResult
 from cloud.errors import CurationPipelineError
-from cloud.ingest.raw_store import EPISODE_FILE
 from rlds import reader
 from rlds.errors import RldsError
+from rlds.raw_layout import EPISODE_FILE
 
 EPISODE_MISSING = "episode_missing"
 DIGEST_MISMATCH = "digest_mismatch"

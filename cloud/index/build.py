@@ -9,6 +9,7 @@ from base.store import store
 from cloud.index import query, schema, snapshot
 from cloud.ingest import admission, raw_store
 from rlds import sidecar as sidecar_format
+from rlds.raw_layout import ADMISSION_FILE, SIDECAR_FILE, RawFolder
 from rlds.sidecar import Sidecar
 
 DATABASE_FILE = "episodes.duckdb"
@@ -70,9 +71,9 @@ def collect(raw_uri: str) -> Collected:
     rows: list[schema.Row] = []
     quarantined = not_judged = 0
     for folder, files in listing.folders:
-        if not {raw_store.ADMISSION_FILE, raw_store.SIDECAR_FILE} <= files:
-            not_judged += raw_store.ADMISSION_FILE not in files
-            quarantined += raw_store.ADMISSION_FILE in files
+        if not {ADMISSION_FILE, SIDECAR_FILE} <= files:
+            not_judged += ADMISSION_FILE not in files
+            quarantined += ADMISSION_FILE in files
             continue
         verdict = admission.parse(
             source.get(folder.admission, _ADMISSION_LIMIT_BYTES),
@@ -90,7 +91,7 @@ def collect(raw_uri: str) -> Collected:
 
 
 def row(
-    sidecar: Sidecar, verdict: admission.Admission, folder: raw_store.RawFolder
+    sidecar: Sidecar, verdict: admission.Admission, folder: RawFolder
 ) -> schema.Row:
     """Returns the row of one admitted episode."""
     told: dict[str, object] = {

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 
 from base import canonical_json
 from base.json_fields import Fields, decode_canonical
-from cloud.ingest.raw_store import EPISODE_FILE, SIDECAR_FILE, RawFolder
+from rlds import raw_layout
 from rlds.episode import EpisodeMetadata
+from rlds.raw_layout import EPISODE_FILE, SIDECAR_FILE, RawFolder
 from rlds.sidecar import Sidecar
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 
@@ -241,7 +242,7 @@ def _check_subject(facts: EpisodeFacts) -> Fault | None:
 
 def _check_place(facts: EpisodeFacts) -> Fault | None:
     sidecar = _sidecar(facts)
-    wanted = RawFolder(sidecar.robot_hash, sidecar.date, sidecar.episode_id)
+    wanted = raw_layout.locate(sidecar)
     return _differs(Reason.WRONG_PLACE, "folder", wanted.path, facts.folder.path)
 
 

@@ -16,17 +16,16 @@ from base.errors import (
     OversizedError,
 )
 from base.store.store import Store
-from cloud.ingest import raw_store
 from cloud.ingest.admission import EpisodeFacts, EpisodeOutline, Fault, Reason
 from cloud.ingest.enrolment import Enrolment
-from cloud.ingest.raw_store import RawFolder
-from rlds import reader
+from rlds import raw_layout, reader
 from rlds import sidecar as sidecar_format
 from rlds.errors import (
     RedactionRecordError,
     SidecarError,
     SidecarSignatureError,
 )
+from rlds.raw_layout import RawFolder
 from rlds.redaction_record import missing_fields
 from rlds.sidecar import Sidecar
 from rlds.spec import SCHEMA_VERSION
@@ -46,7 +45,7 @@ def gather(
     Raises:
         StoreError: the store fails for another reason than a missing object.
     """
-    if raw_store.SIDECAR_FILE not in files:
+    if raw_layout.SIDECAR_FILE not in files:
         return EpisodeFacts(folder)
     try:
         raw_sidecar = raw.get(folder.sidecar, _SIDECAR_LIMIT_BYTES)

@@ -11,8 +11,8 @@ from base import canonical_json
 from base.store.store import LocalStore
 from base.testing import command
 from cloud.ingest import admission
-from cloud.ingest.raw_store import RawFolder
 from cloud.testing.raw_robot import RawRobot
+from rlds.raw_layout import RawFolder
 
 ROBOT = RawRobot(1)
 LIMIT_BYTES = 1 << 24

@@ -16,6 +16,8 @@ from cloud.errors import IngestRaceError
 from cloud.ingest import admission, enrolment, raw_store
 from cloud.ingest import facts as episode_facts
 from cloud.ingest.admission import Admission
+from rlds import raw_layout
+from rlds.raw_layout import RawFolder
 
 _ADMISSION_LIMIT_BYTES = 1024 * 1024
 _ATTEMPTS = 10  # each lost race means that another run made progress
@@ -32,7 +34,7 @@ class Summary:
         strangers: objects below the raw prefix that belong to no episode.
     """
 
-    folders: tuple[raw_store.RawFolder, ...]
+    folders: tuple[RawFolder, ...]
     verdicts: tuple[Admission, ...]
     written: int
     strangers: tuple[str, ...]
@@ -79,13 +81,13 @@ def _settle(raw: Store, facts: admission.EpisodeFacts) -> tuple[Admission, bool]
     return verdict, _write(raw, facts.folder.admission, verdict.encode())
 
 
-def _claim(raw: Store, folder: raw_store.RawFolder) -> str:
+def _claim(raw: Store, folder: RawFolder) -> str:
     """Returns the path under which the episode id is admitted, now and for good.
 
     The claim is an object that only its first writer can create, so that of two runs,
     or of two folders with the same episode id, exactly one admits it.
     """
-    path = raw_store.claim(folder.episode_id)
+    path = raw_layout.claim(folder.episode_id)
     try:
         raw.put(path, folder.path.encode(), if_generation_match=0)
     except PreconditionFailedError:

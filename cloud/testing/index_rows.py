@@ -1,6 +1,7 @@
 """Rows of an index for tests, each with the same values but for what a test names."""
 
 from cloud.index import schema
+from rlds.raw_layout import RawFolder
 
 
 def episode_id(number: int) -> str:
@@ -26,7 +27,6 @@ def row(
         "tags": [],
         "state_size": 3,
         "action_size": 2,
-        "path": f"rlds_v0/robot_hash={robot_hash}/date={date}"
-        f"/episode_id={episode_id(number)}",
+        "path": RawFolder(robot_hash, date, episode_id(number)).path,
     }
     return standard | values

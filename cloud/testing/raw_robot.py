@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from base.store.store import LocalStore
 from cloud.ingest.enrolment import Enrolment
-from cloud.ingest.raw_store import RawFolder
+from rlds import raw_layout
 from rlds import sidecar as sidecar_format
 from rlds.episode import EpisodeMetadata
+from rlds.raw_layout import RawFolder
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
 from rlds.spec import FIELDS, SCHEMA_VERSION, EpisodeSpec
@@ -40,8 +41,7 @@ class Recorded:
     @property
     def folder(self) -> RawFolder:
         """The episode's place below the raw root."""
-        told = self.sidecar
-        return RawFolder(told.robot_hash, told.date, told.episode_id)
+        return raw_layout.locate(self.sidecar)
 
 
 @dataclasses.dataclass(frozen=True)

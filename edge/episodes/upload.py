@@ -14,12 +14,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, durable_file
+from base import canonical_json, command_line, durable_file
 from base.digest import sha256_bytes
 from base.store.store import PreconditionFailedError, Store, open_store
-from edge.episodes import upload_layout
 from edge.errors import UploadError
-from rlds import sidecar
+from rlds import raw_layout, sidecar
 from rlds.sidecar import Sidecar
 from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
 
@@ -30,6 +29,9 @@ _TO = flags.DEFINE_string(
     "Store of raw episodes, file:///FOLDER or gs://BUCKET/PREFIX.",
     required=True,
 )
+
+_RECEIPT_SUFFIX = ".sent.json"
+_RECEIPT_SCHEMA_VERSION = 1
 
 
 @dataclass
@@ -96,22 +98,41 @@ def _upload_episode(path: Path, store: Store, tally: Tally) -> None:
     if not (description.consent.granted or description.safety.escalated):
         tally.private += 1
         return
-    receipt_path = path.with_name(stem + upload_layout.RECEIPT_SUFFIX)
-    receipt = upload_layout.receipt(description, store.uri, sha256_bytes(raw))
+    receipt_path = path.with_name(stem + _RECEIPT_SUFFIX)
+    receipt = _receipt(description, store.uri, sha256_bytes(raw))
     if receipt_path.is_file() and receipt_path.read_bytes() == receipt:
         tally.receipted += 1
         return
     episode = _read_episode(
         path.with_name(f"{stem}{EPISODE_SUFFIX}"), path, description
     )
-    target = upload_layout.folder(description)
-    new = _put(store, f"{target}/{upload_layout.EPISODE_FILE}", episode)
+    target = raw_layout.locate(description)
+    new = _put(store, target.episode, episode)
     # The sidecar goes last: a folder that has one has its episode.
-    new |= _put(store, f"{target}/{upload_layout.SIDECAR_FILE}", raw)
+    new |= _put(store, target.sidecar, raw)
     durable_file.write(receipt_path, receipt)
     tally.sent += new
     tally.held += not new
-    command_line.say(f"{'sent' if new else 'already there'} {target}")
+    command_line.say(f"{'sent' if new else 'already there'} {target.path}")
+
+
+def _receipt(description: Sidecar, store_uri: str, sidecar_sha256: str) -> bytes:
+    """Says that `store_uri` holds the episode, by the digests that the store gave.
+
+    Equal facts give equal bytes: an episode is sent when its receipt is the one that
+    would be written for it now.
+    """
+    return canonical_json.encode(
+        {
+            "schema_version": _RECEIPT_SCHEMA_VERSION,
+            "episode_id": description.episode_id,
+            "store": store_uri,
+            "folder": raw_layout.locate(description).path,
+            "sha256": description.sha256,
+            "size_bytes": description.size_bytes,
+            "sidecar_sha256": sidecar_sha256,
+        }
+    )
 
 
 def _read_episode(path: Path, sidecar_path: Path, description: Sidecar) -> bytes:

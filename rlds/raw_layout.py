@@ -1,0 +1,91 @@
+"""Where a raw episode lies below the raw root, and which files lie there.
+
+    rlds_v0/robot_hash=<64 hex>/date=YYYY-MM-DD/episode_id=<uuid7>/
+        episode.tfrecord  sidecar.json  admission.json
+    admitted/episode_id=<uuid7>
+
+The robot uploads the episode and then its sidecar; ingest writes the verdict beside
+them and claims the id. One episode has exactly one such folder, so a copy elsewhere is
+seen at once.
+"""
+
+import dataclasses
+import re
+
+from rlds.sidecar import Sidecar
+
+PREFIX = "rlds_v0"
+EPISODE_FILE = "episode.tfrecord"
+SIDECAR_FILE = "sidecar.json"
+ADMISSION_FILE = "admission.json"
+
+_FILES = (EPISODE_FILE, SIDECAR_FILE, ADMISSION_FILE)
+_UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_PATH = re.compile(
+    rf"{PREFIX}/robot_hash=(?P<robot_hash>[0-9a-f]{{64}})"
+    r"/date=(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    rf"/episode_id=(?P<episode_id>{_UUID7})"
+    rf"/(?P<file>{'|'.join(map(re.escape, _FILES))})"
+)
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class RawFolder:
+    """One episode's folder below the raw root.
+
+    Attributes:
+        robot_hash: keyed hash of the robot's id, 64 hex characters.
+        date: day of the episode, `YYYY-MM-DD`.
+        episode_id: a UUID of version 7 in lower case.
+    """
+
+    robot_hash: str
+    date: str
+    episode_id: str
+
+    @property
+    def path(self) -> str:
+        """The folder."""
+        return (
+            f"{PREFIX}/robot_hash={self.robot_hash}/date={self.date}"
+            f"/episode_id={self.episode_id}"
+        )
+
+    @property
+    def episode(self) -> str:
+        """The episode's file."""
+        return f"{self.path}/{EPISODE_FILE}"
+
+    @property
+    def sidecar(self) -> str:
+        """The sidecar's file."""
+        return f"{self.path}/{SIDECAR_FILE}"
+
+    @property
+    def admission(self) -> str:
+        """The file of ingest's verdict."""
+        return f"{self.path}/{ADMISSION_FILE}"
+
+
+def locate(sidecar: Sidecar) -> RawFolder:
+    """Returns the one folder in which the episode of a sidecar may lie."""
+    return RawFolder(sidecar.robot_hash, sidecar.date, sidecar.episode_id)
+
+
+def parse(path: str) -> tuple[RawFolder, str] | None:
+    """Reads the path of an object below the raw root.
+
+    Returns:
+        The episode's folder and the name of the file in it; None for a path that the
+        layout does not have.
+    """
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return None
+    folder = RawFolder(match["robot_hash"], match["date"], match["episode_id"])
+    return folder, match["file"]
+
+
+def claim(episode_id: str) -> str:
+    """Returns the object whose content is the one folder that has this id."""
+    return f"admitted/episode_id={episode_id}"
