@@ -81,10 +81,6 @@ class ExportSourceError(CloudError):
     """A model cannot be exported again from where it was said to be, or to there."""
 
 
-class PublicationError(CloudError):
-    """A package cannot be signed or published as asked."""
-
-
 class CheckpointError(CloudError):
     """A training checkpoint cannot be written, read, or is of another run."""
 

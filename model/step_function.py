@@ -84,17 +84,6 @@ def input_shapes(config: model_config.WaveCoreConfig) -> dict[str, tuple[int, ..
     }
 
 
-def output_shapes(config: model_config.WaveCoreConfig) -> dict[str, tuple[int, ...]]:
-    """Shape of every output by name, in order."""
-    return {
-        "action": (config.action_size,),
-        "next_observation": (config.state_size,),
-        "next_carry": (config.carry_size,),
-        "action_scale": (config.action_size,),
-        "value": (1,),
-    }
-
-
 def initial_surfaces(model: WaveCore) -> dict[str, np.ndarray]:
     """The surfaces as trained, as flat vectors by input name."""
     _, _, states = split(model)

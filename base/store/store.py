@@ -106,21 +106,3 @@ def open_store(uri: str) -> Store:
     raise StoreError(
         uri, "a file:///… or gs://… URI", parts.scheme or "no scheme", "correct the URI"
     )
-
-
-def open_object(uri: str, levels: int = 1) -> tuple[Store, str]:
-    """Opens the store `levels` segments above the object that `uri` names.
-
-    Returns:
-        The store and the object's path in it: `file:///a/b/c.json` with two levels is
-        the store `file:///a` and the path `b/c.json`.
-
-    Raises:
-        StoreError: not the URI of an object, or of none that deep.
-    """
-    head, *tail = uri.rsplit("/", levels)
-    if len(tail) != levels or not all(tail) or "://" not in head + "/":
-        raise StoreError(
-            uri, f"the URI of an object {levels} levels deep", uri, "correct the URI"
-        )
-    return open_store(head if not head.endswith(":/") else head + "/"), "/".join(tail)

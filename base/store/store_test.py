@@ -1,7 +1,7 @@
 import pytest
 
 from base.errors import StoreError
-from base.store.store import LocalStore, open_object, open_store
+from base.store.store import open_store
 
 
 def test_a_file_uri_opens_the_folder(tmp_path):
@@ -25,15 +25,3 @@ def test_another_uri_is_refused_with_what_is_accepted(uri):
 def test_a_query_has_no_meaning(tmp_path):
     with pytest.raises(StoreError, match="without"):
         open_store(tmp_path.as_uri() + "?x=1")
-
-
-def test_an_object_opens_in_the_store_that_many_levels_above():
-    store, path = open_object("file:///data/store/channels/nightly.json", levels=2)
-    assert isinstance(store, LocalStore)
-    assert (store.uri, path) == ("file:///data/store", "channels/nightly.json")
-
-
-@pytest.mark.parametrize("uri", ["file:///a/", "nightly.json", ""])
-def test_what_names_no_object_is_refused(uri):
-    with pytest.raises(StoreError):
-        open_object(uri)

@@ -40,7 +40,6 @@ from rlds.raw_layout import EPISODE_FILE
 EPISODE_MISSING = "episode_missing"
 DIGEST_MISMATCH = "digest_mismatch"
 EPISODE_MALFORMED = "episode_malformed"
-SHAPE_MISMATCH = "shape_mismatch"
 
 _PROGRESS_FILE = "progress"
 _POLL_PERIOD_S = 0.2

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 from edge.errors import RedactionError
 
-GRID_DEGREES = 0.1  # about 11 km north to south
 _MAX_DEGREES = (90.0, 180.0)
 
 # Tags that say nothing about people or places. All other tags are dropped.
@@ -34,7 +33,8 @@ def coarsen_time(text: str) -> str:
 def coarsen_location(text: str) -> str:
     """`latitude,longitude` in degrees, rounded to a grid of a tenth of a degree.
 
-    An empty text stays empty: the robot does not know where it is.
+    That is about 11 km from north to south. An empty text stays empty: the robot does
+    not know where it is.
 
     Raises:
         RedactionError: the text is no such pair, so that nobody's address slips by.

@@ -57,7 +57,6 @@ class ExportResult:
         left_out: the same for a step that was not accepted, by form.
         canary_action_error: mean absolute action error of `step` on the canary
             episodes.
-        canary_steps: steps in the canary episodes.
     """
 
     functions: Mapping[str, Mapping[str, object]]
@@ -66,7 +65,6 @@ class ExportResult:
     checks: Mapping[str, Mapping[str, float | None]]
     left_out: Mapping[str, Mapping[str, float | None]]
     canary_action_error: float
-    canary_steps: int
 
     @property
     def max_abs_error(self) -> float:
@@ -141,7 +139,6 @@ def write_functions(
         checks=checks,
         left_out={f: a.record() for f, a in agreements.items() if f not in kept},
         canary_action_error=error,
-        canary_steps=count,
     )
 
 
