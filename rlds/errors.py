@@ -87,6 +87,10 @@ class SidecarMismatchError(SidecarError):
     default_remedy = "put each episode beside its own sidecar"
 
 
+class SidecarSizeMismatchError(SidecarMismatchError):
+    """A sidecar speaks of an episode of another size."""
+
+
 class RedactionRecordError(SidecarError):
     """A redaction record is missing or malformed."""
 

@@ -29,6 +29,7 @@ from rlds.errors import (
     SidecarError,
     SidecarMismatchError,
     SidecarSignatureError,
+    SidecarSizeMismatchError,
 )
 from rlds.redaction_record import RedactionRecord
 
@@ -131,10 +132,11 @@ class Sidecar:
         """Checks that the bytes of an episode's file are the ones spoken of.
 
         Raises:
-            SidecarMismatchError: size or digest differ.
+            SidecarSizeMismatchError: the size differs.
+            SidecarMismatchError: the digest differs.
         """
         if len(raw) != self.size_bytes:
-            raise SidecarMismatchError(
+            raise SidecarSizeMismatchError(
                 f"sidecar of {self.episode_id}",
                 f"an episode of {self.size_bytes} bytes",
                 len(raw),

@@ -18,6 +18,7 @@ from rlds.errors import (
     SidecarError,
     SidecarMismatchError,
     SidecarSignatureError,
+    SidecarSizeMismatchError,
 )
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
@@ -117,7 +118,7 @@ def test_sidecar_of_another_episode_is_refused():
     same_size[-1] ^= 1
     with pytest.raises(SidecarMismatchError, match="sha256"):
         _sidecar(1).check_episode(bytes(same_size))
-    with pytest.raises(SidecarMismatchError, match="bytes"):
+    with pytest.raises(SidecarSizeMismatchError, match="bytes"):
         _sidecar(1).check_episode(raw + b"\0")
     with pytest.raises(SidecarMismatchError):
         _sidecar(0).check_episode(raw)

@@ -74,11 +74,10 @@ class EpisodeFacts:
         sidecar_sha256: digest of the sidecar's bytes, "" when there are none.
         sidecar_fault: what kept the sidecar from being verified.
         key_robot_hash: the robot for which the signing key is enrolled.
-        size_bytes: size of the episode as far as it was read.
         sha256: digest of the episode's bytes, "" when they were not all read.
-        size_limit_bytes: the most that ingest reads of any episode.
         outline: what the episode says, when its bytes decode.
-        episode_fault: what kept the episode from being read or decoded.
+        episode_fault: what kept the episode from being read, from being the one that
+            the sidecar speaks of, or from being decoded.
         claimed_by: path of the folder under which this episode id was admitted,
             "" while nobody has claimed it.
     """
@@ -88,7 +87,6 @@ class EpisodeFacts:
     sidecar_sha256: str = ""
     sidecar_fault: Fault | None = None
     key_robot_hash: str = ""
-    size_bytes: int = 0
     sha256: str = ""
     outline: EpisodeOutline | None = None
     episode_fault: Fault | None = None
@@ -201,7 +199,7 @@ def _sidecar(facts: EpisodeFacts) -> Sidecar:
 
 
 def _outline(facts: EpisodeFacts) -> EpisodeOutline:
-    assert facts.outline is not None, "checked by _check_decoded"
+    assert facts.outline is not None, "checked by _check_episode"
     return facts.outline
 
 
@@ -246,16 +244,7 @@ def _check_place(facts: EpisodeFacts) -> Fault | None:
     return _differs(Reason.WRONG_PLACE, "folder", wanted.path, facts.folder.path)
 
 
-def _check_bytes(facts: EpisodeFacts) -> Fault | None:
-    sidecar = _sidecar(facts)
-    if facts.episode_fault and facts.episode_fault.reason in _NOT_READ:
-        return facts.episode_fault
-    return _differs(
-        Reason.SIZE_MISMATCH, "size_bytes", sidecar.size_bytes, facts.size_bytes
-    ) or _differs(Reason.DIGEST_MISMATCH, "sha256", sidecar.sha256, facts.sha256)
-
-
-def _check_decoded(facts: EpisodeFacts) -> Fault | None:
+def _check_episode(facts: EpisodeFacts) -> Fault | None:
     if facts.outline is None and facts.episode_fault is None:
         return Fault(Reason.EPISODE_MALFORMED, f"expected {EPISODE_FILE} to be decoded")
     return facts.episode_fault
@@ -314,8 +303,6 @@ def _differs(reason: Reason, name: str, expected: object, got: object) -> Fault 
     return Fault(reason, f"expected {name} {expected!r}, got {got!r}")
 
 
-# Faults that say the episode's bytes are not all known.
-_NOT_READ = frozenset({Reason.EPISODE_MISSING, Reason.EPISODE_OVERSIZED})
 # Fields of the same name and meaning in sidecar and episode.
 _SHARED_FIELDS = ("episode_id", "robot_hash", "package_digest", "delta_digest")
 _CHECKS: tuple[Callable[[EpisodeFacts], Fault | None], ...] = (
@@ -324,8 +311,7 @@ _CHECKS: tuple[Callable[[EpisodeFacts], Fault | None], ...] = (
     _check_signer,
     _check_subject,
     _check_place,
-    _check_bytes,
-    _check_decoded,
+    _check_episode,
     _check_agreement,
     _check_redaction,
     _check_consent,

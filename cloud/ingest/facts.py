@@ -23,7 +23,9 @@ from rlds import sidecar as sidecar_format
 from rlds.errors import (
     RedactionRecordError,
     SidecarError,
+    SidecarMismatchError,
     SidecarSignatureError,
+    SidecarSizeMismatchError,
 )
 from rlds.raw_layout import RawFolder
 from rlds.redaction_record import missing_fields
@@ -72,13 +74,14 @@ def gather(
     except OversizedError as e:
         fault = Fault(Reason.EPISODE_OVERSIZED, str(e))
         return dataclasses.replace(facts, episode_fault=fault)
-    facts = dataclasses.replace(
-        facts,
-        size_bytes=len(raw_episode),
-        sha256=sha256_bytes(raw_episode),
-    )
-    if facts.sha256 != sidecar.sha256:
-        return facts  # nobody signed these bytes, so nobody parses them
+    facts = dataclasses.replace(facts, sha256=sha256_bytes(raw_episode))
+    try:
+        sidecar.check_episode(raw_episode)
+    except SidecarMismatchError as e:
+        # Nobody signed these bytes, so nobody parses them.
+        of_size = isinstance(e, SidecarSizeMismatchError)
+        reason = Reason.SIZE_MISMATCH if of_size else Reason.DIGEST_MISMATCH
+        return dataclasses.replace(facts, episode_fault=Fault(reason, str(e)))
     try:
         outline = _outline(raw_episode, sidecar)
     except ContinuonError as e:

@@ -19,6 +19,7 @@ from base.digest import sha256_bytes
 from base.store.store import PreconditionFailedError, Store, open_store
 from edge.errors import UploadError
 from rlds import raw_layout, sidecar
+from rlds.errors import SidecarMismatchError
 from rlds.sidecar import Sidecar
 from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
 
@@ -136,22 +137,16 @@ def _receipt(description: Sidecar, store_uri: str, sidecar_sha256: str) -> bytes
 
 
 def _read_episode(path: Path, sidecar_path: Path, description: Sidecar) -> bytes:
-    if not path.is_file() or path.stat().st_size != description.size_bytes:
-        size = path.stat().st_size if path.is_file() else 0
+    raw = path.read_bytes() if path.is_file() else b""
+    try:
+        description.check_episode(raw)
+    except SidecarMismatchError as e:
         raise UploadError(
             path,
-            f"the {description.size_bytes} bytes that {sidecar_path} describes",
-            size,
+            f"{e.expected} as in {sidecar_path}",
+            e.got,
             "nothing of it was sent: record it again",
-        )
-    raw = path.read_bytes()
-    if sha256_bytes(raw) != description.sha256:
-        raise UploadError(
-            path,
-            f"sha256 {description.sha256} as in {sidecar_path}",
-            sha256_bytes(raw),
-            "nothing of it was sent: record it again",
-        )
+        ) from e
     return raw
 
 
