@@ -5,13 +5,13 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
 from base import canonical_json
 from base.errors import CanonicalJsonError
-from rlds.errors import ManifestError, ShardMismatchError
+from rlds.errors import ManifestError
 
 # About 200 bytes per episode: room for a million of them.
 LIMIT_BYTES = 256 * 1024 * 1024
@@ -20,7 +20,6 @@ _SOURCE = "manifest.json"
 _SHA256 = re.compile("[0-9a-f]{64}")
 _NAME = re.compile("[a-z][a-z0-9_]{0,63}")
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
-_READ_SIZE_BYTES = 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,37 +229,6 @@ def parse(raw: bytes) -> Manifest:
     _mapping(fields["drops"])
     _mapping(fields["curation_spec"])
     return Manifest(**fields)
-
-
-def verify_shards(manifest: Manifest, folder: Path) -> None:
-    """Reads every shard below `folder` and holds it against the manifest.
-
-    Raises:
-        ShardMismatchError: a shard is missing, is no plain file, or its bytes differ.
-    """
-    for shards in manifest.splits.values():
-        for shard in shards:
-            _verify_shard(shard, folder / shard.path)
-
-
-def _verify_shard(shard: Shard, path: Path) -> None:
-    expected = f"{shard.size_bytes} bytes with SHA-256 {shard.sha256}"
-    found = hashlib.sha256()
-    size_bytes = 0
-    try:
-        with path.open("rb") as stream:
-            # One byte over the size shows that the shard is longer.
-            while size_bytes <= shard.size_bytes:
-                piece = stream.read(_READ_SIZE_BYTES)
-                if not piece:
-                    break
-                found.update(piece)
-                size_bytes += len(piece)
-    except OSError as e:
-        raise ShardMismatchError(path, expected, e.strerror) from e
-    if (size_bytes, found.hexdigest()) != (shard.size_bytes, shard.sha256):
-        got = f"{size_bytes} bytes with {found.hexdigest()}"
-        raise ShardMismatchError(path, expected, got)
 
 
 def _object(value: object, kind: type[Any]) -> dict[str, Any]:

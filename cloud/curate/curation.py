@@ -8,13 +8,14 @@ import warnings
 import rich.console
 
 from base import times
+from base.store import store
 from cloud import build_facts
 from cloud.console import WorkProgress
 from cloud.curate import plan, version_files, version_place
 from cloud.curate import spec as curation_spec
 from cloud.curate.plan import Plan, ShardResult
 from cloud.curate.version_files import Origin
-from cloud.dataset import version
+from cloud.dataset import shard_check, version
 from cloud.errors import DatasetExistsError
 from cloud.index import query, snapshot
 from rlds import manifest as manifest_format
@@ -72,9 +73,7 @@ def curate(
                 "folder",
             )
         else:
-            for shards in existing.splits.values():
-                for shard in shards:
-                    version.verified_shard(output_uri, shard)
+            shard_check.verify_shards(store.open_store(output_uri), existing)
             console.print("this version is already there, identical")
     return manifest
 

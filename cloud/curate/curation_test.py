@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from base.store.store import LocalStore
 from cloud import build_facts
 from cloud.curate import curation
+from cloud.dataset import shard_check
 from cloud.errors import CurationSpecError, DatasetExistsError
 from cloud.index import build
 from cloud.ingest import judge
@@ -101,7 +102,7 @@ def test_a_version_holds_its_shards_manifest_and_tfds_files(version):
         "val/shard-00001.tfrecord",
     ]
     assert _names(place.parent) == ["spec.json", "v1.0.0"]
-    manifest_format.verify_shards(manifest, place)
+    shard_check.verify_shards(LocalStore(place), manifest)
     assert manifest_format.parse((place / "manifest.json").read_bytes()) == manifest
 
 
@@ -223,7 +224,8 @@ def test_episodes_that_changed_since_they_were_indexed_are_dropped(world, tmp_pa
     found = collections.Counter(manifest.drops.values())
     assert found == {"episode_missing": 1, "digest_mismatch": 3}
     assert len(manifest.episodes) == 9
-    manifest_format.verify_shards(manifest, tmp_path / "out" / "bench" / "v1.0.0")
+    written = tmp_path / "out" / "bench" / "v1.0.0"
+    shard_check.verify_shards(LocalStore(written), manifest)
 
 
 def test_shards_that_lose_all_their_episodes_leave_no_gap(world, tmp_path):

@@ -86,9 +86,9 @@ def open_split(
         work_folder: where indexes and caches are kept, on this machine.
 
     Raises:
-        DatasetError, ManifestError: as `dataset.load`.
-        ShardMismatchError, MalformedEpisodeError, DiskError: as
-            `shard_index.load_or_make`.
+        DatasetError, ManifestError: as `version.read_manifest`.
+        DatasetError, ShardMismatchError, MalformedEpisodeError, DiskError: as
+            `shard_offsets.load_or_make`.
     """
     uri = locations.to_uri(uri_or_folder)
     manifest = version.read_manifest(uri, split)

@@ -1,13 +1,13 @@
-"""A split read on demand is the split read at once, and trains the same."""
+"""A split read on demand has the episodes of its shards, and trains the same."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from base.digest import sha256_bytes
 from base.store.store import LocalStore
 from cloud.dataset import split, step_stream
-from cloud.dataset import version as dataset
 from cloud.dataset.window_batches import Windows
 from cloud.errors import DatasetError
 from cloud.testing import dataset_version, training_episodes
@@ -40,14 +40,14 @@ def assert_equal(one, other):
             assert mine.dtype == its.dtype, name
 
 
-def test_episodes_are_those_that_loading_returns(version, opened):
-    loaded = dataset.load(version[0], "train")
-    assert list(opened.episodes) == loaded.episodes == version[1][:12]
+def test_episodes_are_those_that_were_written(version, opened):
+    assert list(opened.episodes) == version[1][:12]
     assert [opened.episodes[k] for k in (11, 0, -1)] == [
         version[1][k] for k in (11, 0, 11)
     ]
     assert list(opened.episodes[4:7]) == version[1][4:7]
-    assert opened.manifest_digest == loaded.manifest_digest
+    manifest = (version[0] / "manifest.json").read_bytes()
+    assert opened.manifest_digest == sha256_bytes(manifest)
     assert opened.episodes.num_steps == sum(e.num_steps for e in version[1][:12])
 
 

@@ -11,9 +11,8 @@ from typing import overload
 
 from base.store import store
 from base.store.store import Store
-from cloud.dataset import shard_offsets
-from cloud.dataset.shard_offsets import Record
-from cloud.errors import DatasetError
+from cloud.dataset import shard_check, shard_offsets
+from cloud.dataset.shard_check import Record
 from rlds.episode import Episode
 from rlds.manifest import Manifest, Shard
 from rlds.spec import EpisodeSpec
@@ -99,22 +98,14 @@ def open_episodes(
     """Opens one split; a shard whose index is not of it is verified and indexed.
 
     Raises:
-        DatasetError: a shard has another number of episodes than the manifest says.
-        ShardMismatchError, MalformedEpisodeError, DiskError: as
-            `shard_index.load_or_make`.
+        DatasetError, ShardMismatchError, MalformedEpisodeError, DiskError: as
+            `shard_offsets.load_or_make`.
     """
     opened = store.open_store(uri)
-    named = {e.sha256: e for e in manifest.episodes if e.split == split}
+    named = shard_check.entries_by_digest(manifest, split)
     places: list[tuple[Shard, Record]] = []
     for shard in manifest.splits[split]:
         found = shard_offsets.load_or_make(opened, shard, named, index_folder)
-        if len(found) != shard.num_episodes:
-            raise DatasetError(
-                f"{uri}/{shard.path}",
-                f"{shard.num_episodes} episodes as the manifest says",
-                len(found),
-                "curate the dataset again",
-            )
         places += [(shard, record) for record in found]
     return IndexedEpisodes(opened, tuple(places))
 

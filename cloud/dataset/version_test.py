@@ -1,3 +1,5 @@
+"""A curated version, opened as training opens it; a bad one is refused."""
+
 import io
 import json
 
@@ -5,8 +7,9 @@ import pytest
 import rich.console
 
 from base.store.store import LocalStore
+from cloud import locations
 from cloud.curate import curation
-from cloud.dataset import version as dataset
+from cloud.dataset import split
 from cloud.errors import DatasetError
 from cloud.index import build
 from cloud.ingest import judge
@@ -22,6 +25,12 @@ _SPEC = {
     "split": {"by": ["robot_hash"], "val_groups": 1, "salt": "s"},
     "shards": {"train": 2, "val": 1},
 }
+
+
+def opened(place, name="train", work="work"):
+    """A split as training opens it, its offsets kept beside the version."""
+    folder = locations.local_folder(locations.to_uri(place))
+    return split.open_split(place, name, folder.parent / work)
 
 
 @pytest.fixture
@@ -56,10 +65,10 @@ def version(tmp_path):
 def test_both_splits_return_what_the_robots_recorded(version):
     place, recorded = version
     found = {}
-    for split, count in (("train", 6), ("val", 3)):
-        loaded = dataset.load(place, split)
+    for name, count in (("train", 6), ("val", 3)):
+        loaded = opened(place, name)
         assert len(loaded.episodes) == count
-        assert loaded.split == split
+        assert loaded.split == name
         assert loaded.manifest.dataset == "bench"
         for episode in loaded.episodes:
             found[episode.metadata.episode_id] = episode
@@ -71,9 +80,9 @@ def test_both_splits_return_what_the_robots_recorded(version):
 
 def test_a_folder_and_its_uri_are_the_same_dataset(version):
     place, _ = version
-    by_folder = dataset.load(str(place), "train")
-    by_uri = dataset.load(place.as_uri() + "/", "train")
-    assert by_folder == by_uri
+    by_folder, by_uri = opened(str(place)), opened(place.as_uri() + "/", work="other")
+    assert list(by_folder.episodes) == list(by_uri.episodes)
+    assert by_folder.manifest_digest == by_uri.manifest_digest
     assert len(by_folder.manifest_digest) == 64
 
 
@@ -92,9 +101,9 @@ def test_a_changed_shard_is_refused_and_named(version, change):
     shard = place / "train" / "shard-00001.tfrecord"
     shard.write_bytes(change(shard.read_bytes()))
     with pytest.raises(ShardMismatchError, match=r"train/shard-00001") as caught:
-        dataset.load(place, "train")
+        opened(place)
     assert "\n" not in str(caught.value)
-    assert len(dataset.load(place, "val").episodes) == 3
+    assert len(opened(place, "val").episodes) == 3
 
 
 def test_swapped_shards_are_refused(version):
@@ -105,27 +114,27 @@ def test_swapped_shards_are_refused(version):
     one.write_bytes(other.read_bytes())
     other.write_bytes(raw)
     with pytest.raises(ShardMismatchError):
-        dataset.load(place, "train")
+        opened(place)
 
 
 def test_a_missing_shard_is_refused(version):
     place, _ = version
     (place / "val" / "shard-00000.tfrecord").unlink()
     with pytest.raises(ShardMismatchError, match="no file"):
-        dataset.load(place, "val")
+        opened(place, "val")
 
 
 def test_a_missing_dataset_and_a_missing_split_are_named(version, tmp_path):
     place, _ = version
     with pytest.raises(DatasetError, match="got no manifest"):
-        dataset.load(tmp_path / "nothing", "train")
+        opened(tmp_path / "nothing")
     with pytest.raises(DatasetError, match="'test', got"):
-        dataset.load(place, "test")
+        opened(place, "test")
 
 
-def test_a_manifest_that_is_none_is_refused(version):
+def test_a_file_that_is_not_a_manifest_is_refused(version):
     place, _ = version
     manifest = place / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:-1])
     with pytest.raises(ManifestError):
-        dataset.load(place, "train")
+        opened(place)

@@ -38,7 +38,7 @@ from rich.table import Table
 
 from base import command_line
 from cloud import programs
-from cloud.dataset import training_data, version
+from cloud.dataset import split, training_data
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.train import fit
 from edge.robots.changed_robot import RobotChange
@@ -123,7 +123,9 @@ def main(argv: list[str]) -> None:
     del argv
     console = Console()
     folder = _DATASET.value or programs.locate("cloud/demo/dataset")
-    demonstrations = version.load(folder, "train").episodes
+    with tempfile.TemporaryDirectory() as offsets:
+        opened = split.open_split(folder, "train", Path(offsets))
+        demonstrations = list(opened.episodes)
     tasks = sorted({episode.metadata.task for episode in demonstrations})
     model = _trained(demonstrations, tasks)
     known = [replay.remembered(episode, tasks) for episode in demonstrations]

@@ -1,0 +1,202 @@
+"""A bad shard is refused by the check itself, and by training when it opens a split."""
+
+import dataclasses
+
+import pytest
+
+from base.store.store import LocalStore
+from cloud.dataset import shard_check, split
+from cloud.errors import DatasetError
+from cloud.testing import dataset_version, training_episodes
+from rlds import example_codec, tfrecord
+from rlds import manifest as manifest_format
+from rlds.errors import MalformedEpisodeError, ShardMismatchError
+
+EPISODES = training_episodes.episodes(9)
+FIRST = "train/shard-00000.tfrecord"
+
+
+def verify(folder, work):
+    """Checks every shard, as curation does, and keeps nothing."""
+    shard_check.verify_shards(LocalStore(folder), told_by(folder))
+
+
+def told_by(folder):
+    return manifest_format.parse((folder / "manifest.json").read_bytes())
+
+
+def records_of(folder):
+    """The records of each shard of the training split."""
+    manifest = told_by(folder)
+    entries = shard_check.entries_by_digest(manifest, "train")
+    store = LocalStore(folder)
+    return [
+        shard_check.verify_shard(store, shard, entries)
+        for shard in manifest.splits["train"]
+    ]
+
+
+def open_for_training(folder, work):
+    """Opens the split as the main job does."""
+    return split.open_split(folder, "train", work)
+
+
+@pytest.fixture(params=[verify, open_for_training])
+def check(request, tmp_path):
+    """Checks a version in one of both ways; a refused one leaves no offsets."""
+
+    def run(folder):
+        return request.param(folder, tmp_path / "work")
+
+    return run
+
+
+@pytest.fixture
+def version(tmp_path):
+    """The folder of nine episodes in two shards."""
+    dataset_version.write(tmp_path / "version", {"train": [EPISODES[:5], EPISODES[5:]]})
+    return tmp_path / "version"
+
+
+def tell(folder, **changes):
+    """Makes the manifest say something else, and agree with itself."""
+    changed = dataclasses.replace(told_by(folder), **changes)
+    (folder / "manifest.json").write_bytes(manifest_format.encode(changed))
+
+
+def test_records_of_a_good_shard_are_told_in_order(version):
+    one, other = records_of(version)
+    for records, episodes in ((one, EPISODES[:5]), (other, EPISODES[5:])):
+        raw = [tfrecord.frame(example_codec.encode(e)) for e in episodes]
+        assert [r.size_bytes for r in records] == [len(x) for x in raw]
+        assert [r.num_steps for r in records] == [e.num_steps for e in episodes]
+        assert [r.task for r in records] == [e.metadata.task for e in episodes]
+        ends = [r.offset + r.size_bytes for r in records]
+        assert [r.offset for r in records] == [0, *ends[:-1]]
+
+
+def test_a_shard_longer_than_a_block_is_read_whole(version, monkeypatch):
+    whole = records_of(version)
+    monkeypatch.setattr(shard_check, "_BLOCK_BYTES", 100)
+    assert records_of(version) == whole
+
+
+@pytest.mark.parametrize("place", [3, 60, 400, -1])
+def test_a_changed_shard_is_refused_and_named(version, check, tmp_path, place):
+    raw = bytearray((version / FIRST).read_bytes())
+    raw[place] ^= 1
+    (version / FIRST).write_bytes(raw)
+    with pytest.raises(ShardMismatchError, match="train/shard-00000") as caught:
+        check(version)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw[:-700],
+        lambda raw: raw + raw,
+        lambda raw: raw + b"\0",
+        lambda raw: b"",
+    ],
+    ids=["shorter", "twice", "longer", "empty"],
+)
+def test_a_shard_of_other_length_is_refused(version, check, tmp_path, change):
+    (version / FIRST).write_bytes(change((version / FIRST).read_bytes()))
+    with pytest.raises(ShardMismatchError, match="train/shard-00000"):
+        check(version)
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_missing_shard_is_refused(version, check, tmp_path):
+    (version / FIRST).unlink()
+    with pytest.raises(ShardMismatchError, match=r"train/shard-00000.*got no file"):
+        check(version)
+    assert not (tmp_path / "work").exists()
+
+
+def test_whole_records_in_another_order_are_not_the_shard(version, check):
+    records = list(tfrecord.read_records(version / FIRST, 1 << 20))
+    (version / FIRST).write_bytes(b"".join(map(tfrecord.frame, reversed(records))))
+    with pytest.raises(ShardMismatchError, match="with SHA-256"):
+        check(version)
+
+
+def test_an_episode_that_the_manifest_does_not_name_is_refused(version, check):
+    stranger = training_episodes.episode(50)
+    raw = tfrecord.frame(example_codec.encode(stranger))
+    (version / FIRST).write_bytes(raw + (version / FIRST).read_bytes())
+    with pytest.raises(ShardMismatchError, match="at byte 0: expected an episode that"):
+        check(version)
+
+
+def test_a_shard_of_another_number_of_episodes_is_refused(version, check, tmp_path):
+    manifest = told_by(version)
+    one, other = manifest.splits["train"]
+    told = (
+        dataclasses.replace(one, num_episodes=4),
+        dataclasses.replace(other, num_episodes=5),
+    )
+    tell(version, splits={"train": told})
+    with pytest.raises(DatasetError, match="4 episodes as the manifest says, got 5"):
+        check(version)
+    assert not (tmp_path / "work").exists()
+
+
+def test_an_episode_of_another_number_of_steps_is_refused(version, check, tmp_path):
+    manifest = told_by(version)
+    one, other, *rest = manifest.episodes
+    assert one.num_steps != other.num_steps
+    swapped = (
+        dataclasses.replace(one, num_steps=other.num_steps),
+        dataclasses.replace(other, num_steps=one.num_steps),
+    )
+    tell(version, episodes=(*swapped, *rest))
+    with pytest.raises(DatasetError, match="steps as the manifest says"):
+        check(version)
+    assert not (tmp_path / "work").exists()
+
+
+def write_beside(folder, episode, encoded):
+    """A good episode and these bytes in one shard, whose digests agree."""
+    framed = [
+        (EPISODES[0], tfrecord.frame(example_codec.encode(EPISODES[0]))),
+        (episode, tfrecord.frame(encoded)),
+    ]
+    dataset_version.write_framed(folder, {"train": [framed]})
+    return len(framed[0][1])
+
+
+def test_nan_is_one_line_that_names_shard_place_and_field(tmp_path, check):
+    """The digests agree: the dataset was curated of it by other means."""
+    encoded = example_codec.encode(EPISODES[1])
+    clean = EPISODES[1].steps["observation/state"].astype("<f4").tobytes()
+    assert encoded.count(clean) == 1
+    nan = encoded.replace(clean, b"\x00\x00\xc0\x7f" + clean[4:])
+    offset = write_beside(tmp_path / "version", EPISODES[1], nan)
+    with pytest.raises(MalformedEpisodeError) as caught:
+        check(tmp_path / "version")
+    told = str(caught.value)
+    assert "train/shard-00000.tfrecord" in told and f"at byte {offset}" in told
+    assert "observation/state: expected finite numbers, got NaN or infinit" in told
+    assert "\n" not in told
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("name", ["proposed_action", "reward", "t_monotonic_ns"])
+def test_another_shape_is_one_line_that_names_shard_place_and_field(
+    tmp_path, check, name
+):
+    """Twice as many numbers as the episode has steps for."""
+    one = EPISODES[1]
+    steps = dict(one.steps) | {name: one.steps[name].repeat(2, axis=0)}
+    encoded = example_codec.encode_parts(one.spec, one.metadata, steps)
+    offset = write_beside(tmp_path / "version", one, encoded)
+    with pytest.raises(MalformedEpisodeError) as caught:
+        check(tmp_path / "version")
+    told = str(caught.value)
+    assert "train/shard-00000.tfrecord" in told and f"at byte {offset}" in told
+    assert name in told
+    assert "\n" not in told
+    assert not (tmp_path / "work").exists()
