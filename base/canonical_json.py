@@ -14,7 +14,7 @@ from typing import NoReturn
 from base.errors import CanonicalJsonError as CanonicalJsonError
 
 MAX_DEPTH = 64
-# The integers that every JSON reader keeps exactly (RFC 7493, section 2.2).
+# The largest integer that every JSON reader keeps exactly (RFC 7493, section 2.2).
 MAX_INTEGER = 2**53 - 1
 
 _SOURCE = "JSON"
@@ -29,8 +29,9 @@ def encode(value: object) -> bytes:
         value: None, bool, int, float, str, list, tuple or mapping of these.
 
     Raises:
-        CanonicalJsonError: NaN, infinity, an integer beyond 2^53 - 1, a key that is
-            not a string, a lone surrogate, nesting over 64, or another type.
+        CanonicalJsonError: there is a NaN, an infinity, an integer beyond 2^53 - 1, a
+            key that is not a string, a lone surrogate, a value of another type, or
+            nesting deeper than 64.
     """
     parts: list[str] = []
     _encode(value, parts, depth=0)
@@ -41,8 +42,9 @@ def decode(raw: bytes) -> object:
     """Returns the value of strict JSON bytes.
 
     Raises:
-        CanonicalJsonError: not UTF-8, not JSON, a duplicate key, NaN or infinity, a
-            number beyond a double, a lone surrogate, or nesting over 64.
+        CanonicalJsonError: the bytes are not UTF-8 or not JSON, or there is a
+            duplicate key, a NaN, an infinity, a number beyond the range of a double, a
+            lone surrogate, or nesting deeper than 64.
     """
     try:
         text = raw.decode()
@@ -174,7 +176,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise CanonicalJsonError(_SOURCE, "a number within a double", text)
+        raise CanonicalJsonError(_SOURCE, "a number in the range of a double", text)
     return value
 
 
@@ -186,7 +188,7 @@ def _integer(text: str) -> int | float:
     value = _float(text)
     if _number(value) != text:
         raise CanonicalJsonError(
-            _SOURCE, "an integer that a double keeps exactly", text
+            _SOURCE, "an integer that a double represents exactly", text
         )
     return value
 

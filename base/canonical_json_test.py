@@ -49,7 +49,7 @@ _VALUES = st.recursive(
         ("43143ff3c1cb0959", "1424953923781206.2"),
     ],
 )
-def test_numbers_are_printed_as_ecmascript_does(bits, text):
+def test_numbers_are_printed_as_ecmascript_prints_them(bits, text):
     (value,) = struct.unpack(">d", bytes.fromhex(bits))
     assert canonical_json.encode(value) == text.encode()
     assert canonical_json.decode(text.encode()) == value
@@ -69,7 +69,7 @@ def test_keys_are_sorted_by_utf16_code_units():
     assert b" " not in encoded
 
 
-def test_strings_keep_all_but_what_must_be_escaped():
+def test_strings_escape_only_what_must_be_escaped():
     assert canonical_json.encode('\u20ac$\x0f\nA"\\/\x7f') == (
         b'"\xe2\x82\xac$\\u000f\\nA\\"\\\\/\x7f"'
     )
@@ -112,14 +112,14 @@ def test_bytes_that_are_not_strict_json_are_refused(raw):
         canonical_json.decode(raw)
 
 
-def test_nesting_is_read_up_to_its_limit_and_brackets_in_strings_do_not_count():
+def test_nesting_is_decoded_up_to_the_limit_and_ignores_brackets_in_strings():
     raw = b"[" * 64 + b'"' + b"[" * 100 + b'\\""' + b"]" * 64
     assert canonical_json.encode(canonical_json.decode(raw)) == raw
 
 
 @_BOUNDED
 @given(_VALUES)
-def test_every_value_survives_and_encodes_to_one_form(value):
+def test_every_value_survives_a_round_trip_and_has_one_encoding(value):
     encoded = canonical_json.encode(value)
     assert canonical_json.decode(encoded) == value
     assert canonical_json.encode(canonical_json.decode(encoded)) == encoded
@@ -130,7 +130,7 @@ def test_every_value_survives_and_encodes_to_one_form(value):
     st.binary(max_size=60)
     | st.text('{}[]",:0123456789.eE+-\\untrfals ').map(str.encode)
 )
-def test_any_bytes_decode_or_are_refused(raw):
+def test_random_bytes_decode_or_are_refused(raw):
     try:
         value = canonical_json.decode(raw)
     except CanonicalJsonError:

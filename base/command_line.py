@@ -2,10 +2,10 @@
 
 Exit codes: 0 done; 1 failed, with a one-line reason on stderr; 2 wrong usage, a known
 error about a flag's value included; 130 interrupted by Ctrl-C; 141 the reader of stdout
-went away, as a shell reports it.
+closed the pipe, as a shell reports it.
 
-`bazel run` starts a program among its own files and tells it where the user is;
-relative paths in flags are meant from there.
+`bazel run` starts a program in its runfiles folder and passes the user's folder in an
+environment variable; relative paths in flags are relative to the user's folder.
 """
 
 import os
@@ -26,9 +26,9 @@ EXIT_BROKEN_PIPE = 141
 _USER_FOLDER = "BUILD_WORKING_DIRECTORY"
 _RUNFILES = ("RUNFILES_DIR", "RUNFILES_MANIFEST_FILE")
 _HELP = ("--help", "-help", "-h", "--helpshort", "--helpfull")
-# How absl puts it, once for each flag that is required and absent.
+# absl's wording, once for each required flag that is missing.
 _MISSING_FLAG = re.compile(r"Flag --(\w+) must have a value other than None")
-# How a known error begins that is about what a flag says: `--robot: expected …`.
+# The beginning of a known error about the value of a flag: `--robot: expected …`.
 _ABOUT_A_FLAG = re.compile(r"--\w+: ")
 
 
@@ -36,16 +36,17 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     """Parses the flags, calls `main(argv)` and exits with its code.
 
     Args:
-        main: gets what is left of argv after the flags, program name first. None
-            means 0. `absl.app.UsageError` means wrong usage, and so does a
-            ContinuonError whose source is a flag. Any other ContinuonError or an
-            OSError is one line; everything else is a defect and shows its traceback.
+        main: receives what is left of argv after the flags, program name first, and
+            returns the exit code; None means 0. `absl.app.UsageError` means wrong
+            usage, and so does a ContinuonError whose source is a flag. Any other
+            ContinuonError or an OSError is printed as one line; every other exception
+            is a defect and shows its traceback.
     """
     sys.exit(_exit_code(main))
 
 
 def say(text: str) -> None:
-    """Writes a result to stdout, at once, with a newline."""
+    """Writes a result and a newline to stdout and flushes it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -55,7 +56,7 @@ def _exit_code(main: Callable[[list[str]], int | None]) -> int:
         if _wants_help(sys.argv):
             say(_help_text())
             return 0
-        _go_to_the_user()
+        _enter_user_folder()
         rest = flags.FLAGS(sys.argv)
         code = main(rest) or 0
         sys.stdout.flush()
@@ -64,7 +65,7 @@ def _exit_code(main: Callable[[list[str]], int | None]) -> int:
         _complain("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; give it somewhere to go.
+        # Python flushes stdout once more at exit; that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except (flags.Error, app.UsageError) as e:
@@ -78,12 +79,12 @@ def _exit_code(main: Callable[[list[str]], int | None]) -> int:
         return EXIT_FAILED
 
 
-def _go_to_the_user() -> None:
-    """Leaves the folder that Bazel started this in, once for the whole process tree."""
+def _enter_user_folder() -> None:
+    """Changes to the user's folder, once for the whole process tree."""
     folder = os.environ.pop(_USER_FOLDER, None)
     if folder is None:
         return
-    # What was relative to the old folder must go on meaning the same.
+    # Paths relative to the old folder must keep their meaning.
     sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]
     for name in _RUNFILES:
         if os.environ.get(name):
@@ -92,7 +93,7 @@ def _go_to_the_user() -> None:
 
 
 def _complain(text: str) -> None:
-    """Writes one line to stderr, whatever the text holds."""
+    """Writes the text to stderr as one line, whatever characters it has."""
     name = Path(sys.argv[0]).stem
     sys.stderr.write(f"{name}: {' '.join(text.split())}\n")
     sys.stderr.flush()
@@ -123,7 +124,7 @@ def _help_text() -> str:
     """Returns the command's module docstring and its own flags."""
     main_module = sys.modules["__main__"]
     parts = [(main_module.__doc__ or "").strip()]
-    # absl heads a module's flags with its name, for the main module a path.
+    # absl begins the list with the module's name, which for the main module is a path.
     _, _, own = flags.FLAGS.main_module_help().lstrip().partition("\n")
     if own:
         parts.append(f"Flags:\n{own}")

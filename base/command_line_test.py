@@ -19,7 +19,7 @@ from base.errors import ContinuonError, MalformedError
 _COUNT = flags.DEFINE_integer("count", 1, "times to say it", lower_bound=0)
 _HOW = flags.DEFINE_string("how", "well", "how it ends")
 _NAME = flags.DEFINE_string("name", None, "who", required=True)
-_PLACE = flags.DEFINE_string("place", None, "where", required=True)
+_FOLDER = flags.DEFINE_string("folder", None, "where", required=True)
 
 class OtherError(ContinuonError):
     pass
@@ -60,10 +60,10 @@ def script(tmp_path):
 
 @pytest.fixture
 def run(script):
-    return functools.partial(command.run, script, "--name=n", "--place=p")
+    return functools.partial(command.run, script, "--name=n", "--folder=f")
 
 
-def test_done_exits_zero_and_gets_the_remaining_arguments(run):
+def test_success_exits_zero_and_main_receives_the_remaining_arguments(run):
     done = run("--count=2", "you")
     assert (done.code, done.err) == (0, "")
     assert done.out == "hello you\nhello you\n"
@@ -114,11 +114,11 @@ def test_wrong_usage_is_one_line_and_exit_two(run, arguments):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "hello: missing --name, --place; see --help\n"),
-        (["--name=n"], "hello: missing --place; see --help\n"),
+        ([], "hello: missing --name, --folder; see --help\n"),
+        (["--name=n"], "hello: missing --folder; see --help\n"),
     ],
 )
-def test_missing_flags_are_named(script, arguments, line):
+def test_missing_required_flags_are_named(script, arguments, line):
     done = command.run(script, *arguments)
     assert (done.code, done.out, done.err) == (2, "", line)
 
@@ -135,12 +135,12 @@ def test_ctrl_c_exits_130_without_a_traceback(run):
     assert done.err == "hello: interrupted\n"
 
 
-def test_a_reader_that_goes_away_is_no_news(script):
+def test_a_closed_pipe_exits_141_without_a_message(script):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     read, write = os.pipe()
     os.close(read)
     process = subprocess.run(
-        [sys.executable, script, "--name=n", "--place=p"],
+        [sys.executable, script, "--name=n", "--folder=f"],
         env=environment,
         stdout=write,
         stderr=subprocess.PIPE,
@@ -152,7 +152,9 @@ def test_a_reader_that_goes_away_is_no_news(script):
     assert process.stderr == b""
 
 
-def test_paths_are_meant_from_where_the_user_called_bazel(run, tmp_path, monkeypatch):
+def test_relative_paths_start_at_the_folder_where_the_user_ran_bazel(
+    run, tmp_path, monkeypatch
+):
     runfiles, user = tmp_path / "runfiles", tmp_path / "user"
     runfiles.mkdir()
     user.mkdir()
@@ -164,14 +166,16 @@ def test_paths_are_meant_from_where_the_user_called_bazel(run, tmp_path, monkeyp
     assert done.out.splitlines() == [str(user), str(runfiles / "beside"), "gone"]
 
 
-def test_outside_of_bazel_a_command_stays_where_it_is(run, tmp_path, monkeypatch):
+def test_outside_bazel_the_working_directory_does_not_change(
+    run, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BUILD_WORKING_DIRECTORY", raising=False)
     done = run("--how=where")
     assert done.out.splitlines()[0] == str(tmp_path)
 
 
-def test_a_user_folder_that_is_gone_is_one_line(run, tmp_path, monkeypatch):
+def test_a_missing_user_folder_is_a_one_line_error(run, tmp_path, monkeypatch):
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path / "gone"))
     done = run()
     assert (done.code, done.err.count("\n")) == (1, 1)

@@ -27,5 +27,5 @@ def sha256_file(path: Path) -> str:
 
 
 def is_sha256(text: str) -> bool:
-    """Tells whether `text` is written as a digest is; says nothing about content."""
+    """Returns whether `text` has the form of a digest."""
     return _HEX.fullmatch(text) is not None

@@ -1,7 +1,7 @@
 """Writes a file so that a power cut leaves the old content or the new, whole.
 
-The order is the one ext4 and btrfs keep promises for: write beside, fsync the file,
-rename over the target, fsync the folder.
+ext4 and btrfs guarantee this for one order: write a temporary file in the same folder,
+fsync it, rename it over the target, fsync the folder.
 """
 
 import contextlib
@@ -13,13 +13,13 @@ from pathlib import Path
 from base.errors import DiskError
 
 LEFTOVER_PREFIX = ".tmp-"
-_NO_SUCH_PLACE = "check that the path is right and that its folder exists"
-_NOT_ALLOWED = "let this user read and write there, or name another place"
-# What to do about a refusal that is not the disk's own.
+_WRONG_PATH = "check that the path is right and that its folder exists"
+_NOT_ALLOWED = "let this user read and write there, or name another folder"
+# Remedies of errors that do not come from the disk itself.
 _REMEDIES = {
-    errno.ENOENT: _NO_SUCH_PLACE,
-    errno.ENOTDIR: _NO_SUCH_PLACE,
-    errno.EISDIR: _NO_SUCH_PLACE,
+    errno.ENOENT: _WRONG_PATH,
+    errno.ENOTDIR: _WRONG_PATH,
+    errno.EISDIR: _WRONG_PATH,
     errno.EACCES: _NOT_ALLOWED,
     errno.EPERM: _NOT_ALLOWED,
     errno.EROFS: _NOT_ALLOWED,
@@ -27,7 +27,7 @@ _REMEDIES = {
 
 
 def write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Puts `data` at `path`, replacing what is there in one step.
+    """Writes `data` to `path`, replacing any existing file atomically.
 
     Args:
         path: target; its folder exists.
@@ -35,25 +35,25 @@ def write(path: Path, data: bytes, mode: int = 0o644) -> None:
         mode: permission bits of the file, whatever the umask.
 
     Raises:
-        DiskError: the system refused; the old content stays and nothing half-written
+        DiskError: the system refused; the old content stays and no half-written file
             is left.
     """
-    beside = _name_beside(path)
+    temporary = _temporary_path(path)
     try:
-        _write_new(beside, data, mode)
-        beside.replace(path)
+        _write_new(temporary, data, mode)
+        temporary.replace(path)
     except OSError as e:
         with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise disk_error(path, f"to write {len(data)} bytes", e) from e
     fsync_folder(path.parent)
 
 
-def require_room_for(path: Path) -> None:
-    """Checks, before work whose result `write` puts at `path`, that it could.
+def check_writable(path: Path) -> None:
+    """Checks that `write` can create or replace `path`, before work begins.
 
-    A program calls it when it starts, so that hours of work do not end in a folder
-    that was never there.
+    A program calls it when it starts, so that hours of work are not lost because the
+    folder of the result does not exist.
 
     Raises:
         DiskError: the folder is absent or not writable, or `path` is a folder.
@@ -61,8 +61,8 @@ def require_room_for(path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        _write_new(beside := _name_beside(path), b"", 0o600)
-        beside.unlink()
+        _write_new(temporary := _temporary_path(path), b"", 0o600)
+        temporary.unlink()
     except OSError as e:
         raise disk_error(path, "to be able to write it", e) from e
 
@@ -84,7 +84,7 @@ def fsync_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what interrupted writes left in `folder`; call it before writing there.
+    """Removes temporary files of interrupted writes; call it before writing there.
 
     Raises:
         DiskError: the system refused.
@@ -98,19 +98,19 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Writes every byte to an open file, however many calls that takes."""
+    """Writes every byte to an open file, with as many system calls as needed."""
     written = os.write(descriptor, data)
     while written < len(data):
         written += os.write(descriptor, memoryview(data)[written:])
 
 
 def disk_error(path: Path, wanted: str, error: OSError) -> DiskError:
-    """Returns the typed error that says what was refused, why, and what to do."""
+    """Returns the error that says what was refused, why, and what to do."""
     reason = error.strerror or type(error).__name__
     return DiskError(path, wanted, reason, _REMEDIES.get(error.errno or 0))
 
 
-def _name_beside(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     return path.parent / f"{LEFTOVER_PREFIX}{secrets.token_hex(8)}"
 
 

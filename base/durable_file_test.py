@@ -21,7 +21,7 @@ except durable_file.DiskError as e:
 """
 
 
-def test_content_and_mode_are_what_was_asked_for(tmp_path):
+def test_write_sets_content_and_mode(tmp_path):
     path = tmp_path / "file"
     os.umask(os.umask(0o022))
     durable_file.write(path, b"one", mode=0o600)
@@ -31,7 +31,7 @@ def test_content_and_mode_are_what_was_asked_for(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_write_that_the_system_refuses_leaves_the_old_content_alone(tmp_path):
+def test_refused_write_leaves_the_old_content_unchanged(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -51,7 +51,7 @@ def test_write_that_the_system_refuses_leaves_the_old_content_alone(tmp_path):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100
 
 
-def test_missing_folder_is_a_typed_error_that_speaks_of_the_path(tmp_path):
+def test_missing_folder_is_a_disk_error_with_a_remedy_about_the_path(tmp_path):
     with pytest.raises(DiskError, match="No such file or directory; check that the pa"):
         durable_file.write(tmp_path / "none" / "file", b"")
     with pytest.raises(DiskError, match="No such file"):
@@ -59,22 +59,22 @@ def test_missing_folder_is_a_typed_error_that_speaks_of_the_path(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_room_is_asked_for_without_leaving_or_changing_anything(tmp_path):
+def test_checking_that_a_path_is_writable_changes_nothing(tmp_path):
     path = tmp_path / "file"
-    durable_file.require_room_for(path)
+    durable_file.check_writable(path)
     assert list(tmp_path.iterdir()) == []
     path.write_bytes(b"old")
-    durable_file.require_room_for(path)
+    durable_file.check_writable(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_room_in_an_absent_place_is_refused(tmp_path):
+def test_path_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    for place in (tmp_path / "none" / "x", tmp_path / "file" / "x", tmp_path):
+    for path in (tmp_path / "none" / "x", tmp_path / "file" / "x", tmp_path):
         with pytest.raises(DiskError, match="check that the path is right") as caught:
-            durable_file.require_room_for(place)
-        assert caught.value.source == str(place)
+            durable_file.check_writable(path)
+        assert caught.value.source == str(path)
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_room_in_an_absent_place_is_refused(tmp_path):
         (None, "free space"),
     ],
 )
-def test_advice_fits_what_the_system_said(tmp_path, code, remedy):
+def test_remedy_matches_the_system_error(tmp_path, code, remedy):
     error = OSError(code, "reason") if code else OSError()
-    told = durable_file.disk_error(tmp_path, "to write", error)
-    assert told.remedy.startswith(remedy)
+    typed = durable_file.disk_error(tmp_path, "to write", error)
+    assert typed.remedy.startswith(remedy)
 
 
-def test_leftovers_go_and_everything_else_stays(tmp_path):
+def test_leftovers_are_removed_and_other_files_stay(tmp_path):
     (tmp_path / ".tmp-0123").write_bytes(b"half")
     (tmp_path / "kept").write_bytes(b"whole")
     (tmp_path / ".tmp-folder").mkdir()

@@ -1,9 +1,9 @@
-"""The one form of every error of this project, and the errors that all folders share.
+"""The base class of every error of this project, and the errors that all folders use.
 
-An error carries four values: where, what was expected, what came instead, and what to
-do next. Its text is those four on one line. Each folder's `errors.py` derives its own
-root from `ContinuonError` and has one subclass per cause that a caller handles
-differently.
+An error carries four values: its source, what was expected, what was found instead,
+and what to do next. Its text is those four on one line. Each folder's `errors.py`
+derives its own root from `ContinuonError` and has one subclass per cause that a caller
+handles differently.
 """
 
 from pathlib import Path
@@ -14,9 +14,9 @@ _KEPT_AT_START = 100  # The end is kept too: it names the file of a long path.
 
 
 def one_line(value: object) -> str:
-    """Makes any value fit for an error's text: one printable line of limited length.
+    """Turns any value into one printable line of limited length for an error's text.
 
-    The beginning and the end of a long value are kept.
+    A long value keeps its beginning and its end.
     """
     text = " ".join(str(value).split())
     text = "".join(c if c.isprintable() else "?" for c in text)
@@ -26,13 +26,13 @@ def one_line(value: object) -> str:
 
 
 class ContinuonError(Exception):
-    """Root of every error whose text is meant for the user.
+    """Root of every error whose text is written for the user.
 
     Attributes:
         source: the file, URI, flag or object that the error is about.
         expected: what would have been accepted.
-        got: what was there instead.
-        remedy: what the reader does next.
+        got: what was found instead.
+        remedy: what the reader should do next.
     """
 
     default_remedy: ClassVar[str] = "check the input and run the command again"
@@ -57,7 +57,7 @@ class ContinuonError(Exception):
 class DiskError(ContinuonError):
     """The operating system refused to read, write or sync a file.
 
-    The OSError is the cause (`__cause__`).
+    `__cause__` is the OSError.
     """
 
     default_remedy = "free space or repair the disk, then run the command again"
@@ -66,17 +66,17 @@ class DiskError(ContinuonError):
 class CanonicalJsonError(ContinuonError):
     """Bytes are not strict JSON, or a value has no canonical JSON form."""
 
-    default_remedy = "check where the bytes came from and copy them anew"
+    default_remedy = "check where the bytes came from and copy them again"
 
 
 class MalformedError(ContinuonError):
-    """Bytes do not have the form of the record they claim to be."""
+    """Bytes do not have the form of the record that they should be."""
 
     default_remedy = "ask the publisher for a well-formed file"
 
 
 class OversizedError(ContinuonError):
-    """More bytes than the limit or the signed size; reading stopped there."""
+    """There are more bytes than the limit or the signed size; reading stopped there."""
 
     default_remedy = "nothing was kept; report the source of this data"
 
@@ -88,7 +88,7 @@ class UnsafePathError(ContinuonError):
 
 
 class StoreError(ContinuonError):
-    """The store could not do what was asked."""
+    """The store could not carry out the request."""
 
     default_remedy = "check the URI and the permissions, then run it again"
 
@@ -102,4 +102,4 @@ class NotFoundError(StoreError):
 class PreconditionFailedError(StoreError):
     """The object changed since its generation was read."""
 
-    default_remedy = "read it again and repeat the change on what is there now"
+    default_remedy = "read the object again and repeat the change on its new content"

@@ -1,18 +1,18 @@
-"""An error's text is one printable line that says where, what and what to do."""
+"""An error's text is one printable line: source, expected, got, remedy."""
 
 from base.errors import ContinuonError, MalformedError
 
 
-def test_text_says_where_what_was_expected_what_came_and_what_to_do() -> None:
+def test_text_holds_source_expected_got_and_remedy() -> None:
     error = MalformedError("a.json", "an object", "a list", "write an object")
     assert str(error) == "a.json: expected an object, got a list; write an object"
 
 
-def test_a_long_path_keeps_the_file_it_names() -> None:
+def test_a_long_path_keeps_its_file_name() -> None:
     path = "/home/" + "very-long-folder/" * 40 + "canary.json"
-    text = str(ContinuonError(path, "these bytes", "others", "copy it anew"))
+    text = str(ContinuonError(path, "these bytes", "others", "copy it again"))
     assert text.startswith("/home/very-long-folder/")
-    assert "canary.json: expected these bytes, got others; copy it anew" in text
+    assert "canary.json: expected these bytes, got others; copy it again" in text
     assert len(text) < 400
 
 

@@ -1,7 +1,8 @@
-"""Locks between processes: one holder per file or folder, freed when it dies.
+"""Locks between processes: one holder per file or folder, released when it dies.
 
-The kernel holds the lock (`flock(2)`) for an open descriptor and frees it when the
-last process that has it closes it or ends, so that a crash leaves nothing to clean up.
+The kernel holds the lock (`flock(2)`) for an open descriptor and releases it when the
+last process that has the descriptor closes it or ends, so a crash leaves nothing to
+clean up.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from pathlib import Path
 
 
 def open_file(path: Path) -> int:
-    """Opens the file that stands for a lock; makes it if it is absent.
+    """Opens a lock file, creating it if it does not exist.
 
     Raises:
         OSError: it cannot be opened.
@@ -21,21 +22,21 @@ def open_file(path: Path) -> int:
 
 
 def open_folder(path: Path) -> int:
-    """Opens a folder that is its own lock.
+    """Opens a folder in order to lock the folder itself.
 
     Raises:
-        OSError: it is not there, not a folder, or not readable.
+        OSError: it does not exist, is not a folder, or is not readable.
     """
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def take(descriptor: int) -> None:
-    """Waits until no other process holds the lock, then holds it."""
+    """Waits until no other process holds the lock, then takes it."""
     fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def try_take(descriptor: int) -> bool:
-    """Holds the lock and returns True, or returns False if another process has it."""
+    """Takes the lock and returns True, or returns False if another process has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -45,7 +46,7 @@ def try_take(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Holds the lock of the file at `path`, waiting for it, while the block runs.
+    """Waits for the lock of the file at `path` and holds it while the block runs.
 
     Raises:
         OSError: the file cannot be opened.

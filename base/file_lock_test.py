@@ -1,4 +1,4 @@
-"""A lock has one holder, and a dead holder frees it."""
+"""A lock has one holder and is released when the holder dies."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 from base import file_lock
 
 
-def test_a_second_taker_is_told_that_the_lock_is_held(tmp_path: Path) -> None:
+def test_a_second_process_cannot_take_a_lock_that_is_held(tmp_path: Path) -> None:
     first = file_lock.open_file(tmp_path / ".lock")
     second = file_lock.open_file(tmp_path / ".lock")
     assert file_lock.try_take(first)
@@ -17,7 +17,7 @@ def test_a_second_taker_is_told_that_the_lock_is_held(tmp_path: Path) -> None:
     os.close(second)
 
 
-def test_a_folder_is_its_own_lock(tmp_path: Path) -> None:
+def test_a_folder_can_be_locked_without_a_lock_file(tmp_path: Path) -> None:
     first, second = file_lock.open_folder(tmp_path), file_lock.open_folder(tmp_path)
     assert file_lock.try_take(first)
     assert not file_lock.try_take(second)
@@ -26,13 +26,13 @@ def test_a_folder_is_its_own_lock(tmp_path: Path) -> None:
     os.close(second)
 
 
-def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
+def test_the_lock_is_released_when_its_holder_is_killed(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
-    ready, told = os.pipe()
+    ready, ready_writer = os.pipe()
     child = os.fork()
     if child == 0:
         with file_lock.hold(path):
-            os.write(told, b"held")
+            os.write(ready_writer, b"held")
             signal.pause()
     assert os.read(ready, 4) == b"held"
     descriptor = file_lock.open_file(path)
@@ -43,7 +43,7 @@ def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_a_lock_is_free_again_after_its_block(tmp_path: Path) -> None:
+def test_hold_releases_the_lock_after_the_block(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     with file_lock.hold(path):
         held = file_lock.open_file(path)

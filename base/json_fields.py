@@ -1,7 +1,7 @@
 """Reads the fields of a decoded JSON object, one typed call each, or raises.
 
-A record's parser names every key it knows. Keys it does not know are errors, so that
-nothing signed is ever silently ignored.
+A record's parser names every key it knows. Unknown keys are errors, so that nothing
+signed is ever silently ignored.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,7 +20,7 @@ def decode(raw: bytes, source: Source, limit_bytes: int) -> object:
 
     Raises:
         OversizedError: `raw` is longer than `limit_bytes`.
-        MalformedError: not such JSON.
+        MalformedError: the bytes are not such JSON.
     """
     if len(raw) > limit_bytes:
         raise OversizedError(source, f"at most {limit_bytes} bytes", f"{len(raw)}")
@@ -31,11 +31,11 @@ def decode(raw: bytes, source: Source, limit_bytes: int) -> object:
 
 
 def decode_canonical(raw: bytes, source: Source, limit_bytes: int) -> object:
-    """Decodes JSON whose bytes are the canonical ones (RFC 8785).
+    """Decodes JSON that must be in its canonical form (RFC 8785).
 
     Raises:
         OversizedError: `raw` is longer than `limit_bytes`.
-        MalformedError: not JSON, or other bytes than its canonical form.
+        MalformedError: the bytes are not JSON, or not the canonical form of the value.
     """
     value = decode(raw, source, limit_bytes)
     try:
@@ -52,7 +52,7 @@ def decode_canonical(raw: bytes, source: Source, limit_bytes: int) -> object:
 class Fields:
     """A JSON object whose keys were checked, read field by field.
 
-    Every getter raises MalformedError with the field's name.
+    Every getter raises a MalformedError that names the field if it is malformed.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Fields:
         return MalformedError(self._source, f"{self._name(key)} {expected}", shown)
 
     def has(self, key: str) -> bool:
-        """Tells whether an optional field is there and not null."""
+        """Returns whether an optional field is present and not null."""
         return self._value.get(key) is not None
 
     def raw(self, key: str) -> object:
@@ -95,10 +95,10 @@ class Fields:
         return self._value[key]
 
     def text(self, key: str) -> str:
-        """Returns a string that is not empty."""
+        """Returns a non-empty string."""
         value = self._value[key]
         if not isinstance(value, str) or not value:
-            raise self.fail(key, "to be a string that is not empty")
+            raise self.fail(key, "to be a non-empty string")
         return value
 
     def one_of(self, key: str, choices: Collection[str]) -> str:
@@ -182,7 +182,10 @@ class Fields:
         return Fields(self._value[key], self._source, keys, self._name(key), optional)
 
     def named(self, key: str, keys: Collection[str]) -> "dict[str, Fields]":
-        """Returns an object of objects: names of the author's, keys of the format."""
+        """Returns an object of objects by the names that its author chose.
+
+        Each inner object has exactly `keys`.
+        """
         return {
             name: Fields(value, self._source, keys, f"{self._name(key)}.{name}")
             for name, value in self.mapping(key).items()

@@ -9,10 +9,10 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_=+@,~-][A-Za-z0-9._=+@,~-]*", re.ASCII)
 
 
 def check_relative(path: str, source: str | Path) -> str:
-    """Returns `path` when it names a file below a folder and nothing else.
+    """Returns `path` if it is a plain path relative to a folder.
 
     Segments are separated by one `/`, use letters, digits and `._=+@,~-`, and do not
-    begin with a dot, which leaves no `..`, no hidden file and no absolute path.
+    begin with a dot, which rules out `..`, hidden files and absolute paths.
 
     Raises:
         UnsafePathError: any other path.

@@ -10,10 +10,10 @@ _FORM = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
 
 
 def parse(text: str, source: str | Path) -> datetime:
-    """Returns the time that `text` states.
+    """Returns the time written in `text`.
 
     Raises:
-        MalformedError: another form, or no such day or hour.
+        MalformedError: `text` has another form, or that day or hour does not exist.
     """
     try:
         if _FORM.fullmatch(text) is None:
@@ -29,7 +29,7 @@ def parse(text: str, source: str | Path) -> datetime:
 
 
 def format_utc(time: datetime) -> str:
-    """Returns `time` as it is written into records, fractions of a second dropped.
+    """Returns `time` in the form used in records, without fractions of a second.
 
     Raises:
         ValueError: `time` has no time zone.
@@ -41,7 +41,7 @@ def require_aware(time: datetime) -> datetime:
     """Returns `time`.
 
     Raises:
-        ValueError: `time` has no time zone, so comparing it would guess one.
+        ValueError: `time` has no time zone, so comparing it would mean guessing one.
     """
     if time.tzinfo is None:
         raise ValueError(f"expected a time with a time zone, got {time!r}")

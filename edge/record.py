@@ -130,7 +130,7 @@ def main(argv: list[str]) -> int:
     # Told before anything is recorded, not when it is redacted.
     transforms.coarsen_location(_LOCATION.value)
     if _SUMMARY_JSON.value:
-        durable_file.require_room_for(Path(_SUMMARY_JSON.value))
+        durable_file.check_writable(Path(_SUMMARY_JSON.value))
     simulated = all(registry.is_simulated(name) for name in names)
     key = _key(simulated)
     if _ENROL.value:

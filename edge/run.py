@@ -157,7 +157,7 @@ def main(argv: list[str]) -> None:
     """Chooses who drives, runs the episodes, reports."""
     _require_usage(argv)
     for path in filter(None, (_SUMMARY_JSON.value, _ACTIONS_JSON.value)):
-        durable_file.require_room_for(Path(path))
+        durable_file.check_writable(Path(path))
     driver = _driver()
     actions = ActionLog() if _ACTIONS_JSON.value else None
     tally = RunTally()

@@ -16,7 +16,7 @@ STORE = f"gs://{local_bucket.NAME}/artifacts"
 
 @pytest.fixture
 def bucket():
-    with local_bucket.serving() as bucket:
+    with local_bucket.serve() as bucket:
         yield bucket
 
 

@@ -1,7 +1,7 @@
 """A store in a Google Cloud Storage bucket, through the official client.
 
 `STORAGE_EMULATOR_HOST`, `GOOGLE_APPLICATION_CREDENTIALS` and the client's other
-environment variables work as they do for every user of that client.
+environment variables work as usual.
 """
 
 import contextlib
@@ -24,9 +24,10 @@ from base.errors import (
 from base.paths import check_relative
 
 _CHUNK_BYTES = 8 << 20
-_COMPOSE_LIMIT = 32  # source objects in one compose call; the service's own limit
-_TIMEOUT_S = 60.0  # one request without an answer
-# Then the network counts as gone. A robot does not move while it asks its channel.
+_COMPOSE_LIMIT = 32  # source objects in one compose call; the service's limit
+_TIMEOUT_S = 60.0  # for the answer to one request
+# After this the network counts as down. A robot does not move while it reads its
+# channel.
 _RETRY = retry.DEFAULT_RETRY.with_timeout(60.0)
 
 _NO_SUCH = "check the bucket's name and the path"
@@ -49,8 +50,8 @@ class GcsStore:
     ) -> None:
         self._name = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        with self._wrapped("", None):
-            # Objects are found by their bucket: credentials need not name a project.
+        with self._translate_errors("", None):
+            # Objects are found through their bucket, so no project is needed.
             self._client = client or storage.Client(project=None)
             self._bucket = self._client.bucket(bucket)
 
@@ -72,19 +73,19 @@ class GcsStore:
         """See `Store.get_range`."""
         if offset < 0 or size_bytes < 0:
             raise ValueError(f"expected a range, got {offset=} {size_bytes=}")
-        blob = self._found(path)
+        blob = self._load_blob(path)
         end = min(offset + size_bytes, int(blob.size))
         if offset >= end:
             return b""
         into = _Bounded(f"{self.uri}/{path}", end - offset)
-        with self._wrapped(path, None):
+        with self._translate_errors(path, None):
             blob.download_to_file(
                 into,
                 start=offset,
                 end=end - 1,
-                # The bytes as they are stored: a compressed object stays that long.
+                # The bytes as stored: a compressed object is not unpacked.
                 raw_download=True,
-                # Keeps the bytes of one object from mixing with another's.
+                # All requests must read the same version of the object.
                 if_generation_match=blob.generation,
                 timeout=_TIMEOUT_S,
                 retry=_RETRY,
@@ -96,7 +97,7 @@ class GcsStore:
     ) -> int:
         """See `Store.put`."""
         blob = self._blob(path)
-        with self._wrapped(path, if_generation_match):
+        with self._translate_errors(path, if_generation_match):
             blob.upload_from_string(
                 data,
                 content_type="application/octet-stream",
@@ -109,13 +110,13 @@ class GcsStore:
     def generation(self, path: str) -> int:
         """See `Store.generation`."""
         try:
-            return int(self._found(path).generation)
+            return int(self._load_blob(path).generation)
         except NotFoundError:
             return 0
 
     def list(self, prefix: str) -> tuple[str, ...]:
         """See `Store.list`."""
-        with self._wrapped(prefix, None):
+        with self._translate_errors(prefix, None):
             blobs = self._client.list_blobs(
                 self._name,
                 prefix=self._prefix + prefix,
@@ -134,9 +135,9 @@ class GcsStore:
         """See `Store.compose`; at most 32 sources, the service's limit."""
         if not 1 <= len(sources) <= _COMPOSE_LIMIT:
             raise ValueError(f"expected 1 to {_COMPOSE_LIMIT} sources")
-        blobs = [self._found(source) for source in sources]
+        blobs = [self._load_blob(source) for source in sources]
         blob = self._blob(path)
-        with self._wrapped(path, if_generation_match):
+        with self._translate_errors(path, if_generation_match):
             blob.compose(
                 blobs,
                 if_generation_match=if_generation_match,
@@ -147,7 +148,7 @@ class GcsStore:
 
     def digest(self, path: str) -> str:
         """See `Store.digest`."""
-        size_bytes = int(self._found(path).size)
+        size_bytes = int(self._load_blob(path).size)
         state = hashlib.sha256()
         for offset in range(0, size_bytes, _CHUNK_BYTES):
             state.update(self.get_range(path, offset, _CHUNK_BYTES))
@@ -156,17 +157,17 @@ class GcsStore:
     def _blob(self, path: str) -> Any:  # noqa: ANN401 - the client has no types
         return self._bucket.blob(self._prefix + check_relative(path, self.uri))
 
-    def _found(self, path: str) -> Any:  # noqa: ANN401 - the client has no types
+    def _load_blob(self, path: str) -> Any:  # noqa: ANN401 - the client has no types
         blob = self._blob(path)
-        with self._wrapped(path, None):
+        with self._translate_errors(path, None):
             blob.reload(timeout=_TIMEOUT_S, retry=_RETRY)
         return blob
 
     @contextlib.contextmanager
-    def _wrapped(self, path: str, generation: int | None) -> Iterator[None]:
-        """Turns the client's errors into the store's, each with its own remedy."""
+    def _translate_errors(self, path: str, generation: int | None) -> Iterator[None]:
+        """Turns the client's errors into store errors, each with its own remedy."""
         source = f"gs://{self._name}/{self._prefix}{path}"
-        answer = "an answer of the store"
+        answer = "an answer from the store"
         try:
             yield
         except OversizedError:
@@ -176,25 +177,29 @@ class GcsStore:
                 source, f"generation {generation}", "another"
             ) from e
         except exceptions.NotFound as e:
-            raise NotFoundError(source, "an object", _said(e), _NO_SUCH) from e
+            raise NotFoundError(
+                source, "an object", _service_message(e), _NO_SUCH
+            ) from e
         except (exceptions.Unauthorized, exceptions.Forbidden) as e:
-            raise StoreError(source, "permission", _said(e), _NO_PERMISSION) from e
+            raise StoreError(
+                source, "permission", _service_message(e), _NO_PERMISSION
+            ) from e
         except exceptions.RetryError as e:
             raise StoreError(source, answer, e.cause, _NO_NETWORK) from e
         except TransportError as e:
             raise StoreError(source, answer, e, _NO_NETWORK) from e
         except GoogleAuthError as e:
             raise StoreError(
-                source, "credentials of Google Cloud", e, _NO_CREDENTIALS
+                source, "credentials for Google Cloud", e, _NO_CREDENTIALS
             ) from e
         except exceptions.GoogleAPICallError as e:
-            raise StoreError(source, answer, _said(e)) from e
-        except Exception as e:  # third party: whatever else the client meets
+            raise StoreError(source, answer, _service_message(e)) from e
+        except Exception as e:  # third party: whatever else the client raises
             raise StoreError(source, answer, e) from e
 
 
 class _Bounded(io.BytesIO):
-    """Takes as many bytes as were asked for, whatever the service goes on sending."""
+    """Accepts as many bytes as were requested, however many the service sends."""
 
     def __init__(self, source: str, size_bytes: int) -> None:
         super().__init__()
@@ -210,8 +215,8 @@ class _Bounded(io.BytesIO):
         return super().write(data)
 
 
-def _said(error: exceptions.GoogleAPICallError) -> str:
-    """Returns the service's own words; the client adds the whole request to them."""
+def _service_message(error: exceptions.GoogleAPICallError) -> str:
+    """Returns the service's message alone; the client's text repeats the request."""
     try:
         return str(error.response.json()["error"]["message"])
     except (AttributeError, KeyError, TypeError, ValueError):

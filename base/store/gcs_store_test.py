@@ -20,7 +20,7 @@ from base.testing import bucket as local_bucket
 
 @pytest.fixture
 def bucket():
-    with local_bucket.serving() as bucket:
+    with local_bucket.serve() as bucket:
         yield bucket
 
 
@@ -29,7 +29,7 @@ def store(bucket):
     return open_store("gs://bucket/some/prefix")
 
 
-def test_what_is_put_is_got_under_the_prefix(bucket, store):
+def test_put_writes_under_the_prefix_and_get_reads_it_back(bucket, store):
     generation = store.put("a/b", b"0123\r\n\x0089")
     assert store.get("a/b", 100) == b"0123\r\n\x0089"
     assert store.get_range("a/b", 2, 3) == b"23\r"
@@ -58,7 +58,7 @@ def test_an_object_over_the_limit_is_refused(store):
         store.get("a", 4)
 
 
-def test_a_range_that_the_service_ignores_is_cut_off(bucket, store):
+def test_more_bytes_than_the_requested_range_are_refused(bucket, store):
     store.put("a", bytes(1 << 20))
     bucket.ignores_range = True
     with pytest.raises(OversizedError, match="expected 7 bytes of this range"):
@@ -72,7 +72,7 @@ def test_a_compressed_object_is_not_unpacked(bucket, store):
     assert store.get("a", len(raw)) == raw
 
 
-def test_a_put_on_another_generation_changes_nothing(store):
+def test_put_with_a_stale_generation_changes_nothing(store):
     first = store.put("a", b"1", if_generation_match=0)
     with pytest.raises(PreconditionFailedError):
         store.put("a", b"2", if_generation_match=0)
@@ -90,7 +90,7 @@ def test_list_and_compose(store):
     assert store.list("") == ("both", "x/1", "x/2")
 
 
-def test_a_path_that_leads_out_is_refused(bucket, store):
+def test_a_path_outside_the_store_is_refused(bucket, store):
     with pytest.raises(UnsafePathError):
         store.put("../other", b"x")
     assert bucket.objects == {}
@@ -108,7 +108,7 @@ def test_a_bucket_that_does_not_exist_is_named(bucket):
         other.get("a", 10)
 
 
-def test_an_account_without_permission_is_told_which(bucket, store):
+def test_an_account_without_permission_is_named(bucket, store):
     bucket.forbidden = True
     for ask in (
         lambda: store.get("a", 10),
@@ -120,7 +120,7 @@ def test_an_account_without_permission_is_told_which(bucket, store):
     assert bucket.objects == {}
 
 
-def test_a_network_that_does_not_answer_is_given_up(monkeypatch, store):
+def test_an_unreachable_network_is_an_error_after_the_retries(monkeypatch, store):
     monkeypatch.setattr(gcs_store, "_RETRY", gcs_store._RETRY.with_timeout(0.1))
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     with pytest.raises(StoreError, match=r"refused.*check the network"):
@@ -129,7 +129,7 @@ def test_a_network_that_does_not_answer_is_given_up(monkeypatch, store):
 
 @pytest.fixture
 def no_credentials(monkeypatch, tmp_path):
-    """This process as it is on a machine where nobody logged in."""
+    """Sets this process up like one on a machine where nobody is logged in."""
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
@@ -137,17 +137,17 @@ def no_credentials(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("no_credentials")
-def test_absent_credentials_are_asked_for():
+def test_missing_credentials_are_an_error_that_says_how_to_set_them():
     with pytest.raises(StoreError, match=r"GOOGLE_APPLICATION_CREDENTIALS, or log in"):
         open_store("gs://bucket")
 
 
 @pytest.mark.usefixtures("no_credentials")
 @pytest.mark.parametrize("text", [None, "no json", json.dumps({"type": "unknown"})])
-def test_a_key_file_that_is_none_is_named(monkeypatch, tmp_path, text):
+def test_an_invalid_key_file_is_named(monkeypatch, tmp_path, text):
     monkeypatch.chdir(tmp_path)
     if text is not None:
         (tmp_path / "account.json").write_text(text)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "account.json")
-    with pytest.raises(StoreError, match=r"credentials of Google.*account\.json"):
+    with pytest.raises(StoreError, match=r"credentials for Google.*account\.json"):
         open_store("gs://bucket")

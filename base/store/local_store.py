@@ -22,15 +22,15 @@ from base.paths import check_relative
 
 _LOCK = ".lock"
 _TEMPORARY = ".tmp-store-"
-_FIRST_STEP_NS = 1  # grows until the file system shows a later time
+_FIRST_STEP_NS = 1  # doubled until the file system shows a later time
 
 
 class LocalStore:
     """Objects are files below `root`; writers take turns through one lock file.
 
-    The generation of an object is its modification time in nanoseconds, which each
-    write makes later than the one before, so that data and generation change in one
-    rename. Names that begin with a dot are the store's own and never objects.
+    The generation of an object is its modification time in nanoseconds. Each write
+    makes it later than the one before, so data and generation change in one rename.
+    Names that begin with a dot belong to the store itself and are never objects.
     """
 
     def __init__(self, root: Path) -> None:
@@ -46,12 +46,12 @@ class LocalStore:
         """The folder."""
         return self._root
 
-    def path_of(self, path: str) -> Path:
-        """Returns the file of an object, present or not.
+    def object_path(self, path: str) -> Path:
+        """Returns the file of an object, whether or not it exists.
 
         Raises:
-            UnsafePathError: not a plain relative path, or one that passes through a
-                link that leads out of the folder.
+            UnsafePathError: `path` is not a plain relative path, or a link on it leads
+                out of the folder.
         """
         check_relative(path, self.uri)
         file = self._root / path
@@ -81,10 +81,10 @@ class LocalStore:
         self, path: str, data: bytes, if_generation_match: int | None = None
     ) -> int:
         """See `Store.put`."""
-        file = self.path_of(path)
+        file = self.object_path(path)
         try:
             _make_folders(file.parent)
-            with self._locked():
+            with self._hold_lock():
                 current = _generation(file)
                 if if_generation_match not in (None, current):
                     raise PreconditionFailedError(
@@ -100,14 +100,14 @@ class LocalStore:
 
     def generation(self, path: str) -> int:
         """See `Store.generation`."""
-        return _generation(self.path_of(path))
+        return _generation(self.object_path(path))
 
     def list(self, prefix: str) -> tuple[str, ...]:
         """See `Store.list`."""
         folder = prefix.rpartition("/")[0]
-        start = self.path_of(folder) if folder else self._root
+        start = self.object_path(folder) if folder else self._root
         found = []
-        for parent, folders, files in os.walk(start, onerror=self._list_failed):
+        for parent, folders, files in os.walk(start, onerror=self._raise_list_error):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in files:
                 relative = Path(parent, name).relative_to(self._root).as_posix()
@@ -131,12 +131,12 @@ class LocalStore:
     def digest(self, path: str) -> str:
         """See `Store.digest`."""
         try:
-            return sha256_file(self.path_of(path))
+            return sha256_file(self.object_path(path))
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as e:
             raise self._not_found(path) from e
 
-    def _list_failed(self, error: OSError) -> None:
-        """Keeps a folder that cannot be read from listing as an empty one."""
+    def _raise_list_error(self, error: OSError) -> None:
+        """Raises for an unreadable folder, which must not be listed as an empty one."""
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             return
         raise StoreError(str(error.filename), "a readable folder", error) from error
@@ -147,7 +147,7 @@ class LocalStore:
     @contextlib.contextmanager
     def _open(self, path: str) -> Iterator[int]:
         try:
-            descriptor = os.open(self.path_of(path), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.object_path(path), os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as e:
             raise self._not_found(path) from e
         try:
@@ -158,7 +158,7 @@ class LocalStore:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _hold_lock(self) -> Iterator[None]:
         """Holds the store's lock; the kernel frees it when a process dies."""
         with file_lock.hold(self._root / _LOCK):
             yield
@@ -192,9 +192,10 @@ def _make_folders(folder: Path) -> None:
 
 
 def _replace(file: Path, data: bytes, current: int) -> int:
-    """Writes beside, fsyncs, dates later than `current`, renames, fsyncs the folder.
+    """Replaces `file` by a temporary file that is dated later than `current`.
 
-    The lock is held, so a temporary name left by a killed writer is nobody's.
+    The caller holds the lock, so every leftover temporary file comes from a killed
+    writer and can be removed.
     """
     for leftover in file.parent.glob(f"{_TEMPORARY}*"):
         leftover.unlink(missing_ok=True)

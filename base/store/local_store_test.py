@@ -23,13 +23,13 @@ def store(tmp_path):
     return LocalStore(tmp_path)
 
 
-def test_what_is_put_is_got(store):
+def test_get_returns_what_put_wrote(store):
     store.put("a/b/c.bin", b"\x00data")
     assert store.get("a/b/c.bin", 5) == b"\x00data"
     assert store.digest("a/b/c.bin") == hashlib.sha256(b"\x00data").hexdigest()
 
 
-def test_a_range_is_cut_at_the_end(store):
+def test_a_range_ends_at_the_end_of_the_object(store):
     store.put("a", b"0123456789")
     assert store.get_range("a", 2, 3) == b"234"
     assert store.get_range("a", 8, 100) == b"89"
@@ -42,7 +42,7 @@ def test_an_object_over_the_limit_is_refused(store):
         store.get("a", 4)
 
 
-def test_endless_data_is_read_up_to_the_limit_only(store, tmp_path):
+def test_endless_data_is_read_only_up_to_the_limit(store, tmp_path):
     os.mkfifo(tmp_path / "endless")
     pipe = os.open(tmp_path / "endless", os.O_RDWR)
     writer = subprocess.Popen(
@@ -60,7 +60,7 @@ def test_endless_data_is_read_up_to_the_limit_only(store, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["nosuch", "folder", "a/b"])
-def test_what_is_not_an_object_is_not_found(store, path):
+def test_a_path_without_an_object_is_not_found(store, path):
     store.put("folder/x", b"")
     store.put("a", b"")
     with pytest.raises(NotFoundError):
@@ -80,8 +80,8 @@ def test_list_is_sorted_and_shows_objects_only(store, tmp_path):
     assert LocalStore(tmp_path / "a").list("") == ()
 
 
-def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path):
-    # A name that no file system takes: permissions would not stop a test run by root.
+def test_listing_an_unreadable_folder_is_an_error(tmp_path):
+    # A name that no file system accepts; permissions would not stop a test run by root.
     with pytest.raises(StoreError, match="expected a readable folder"):
         LocalStore(tmp_path / ("x" * 300)).list("")
 
@@ -96,7 +96,7 @@ def test_compose_concatenates(store):
 @pytest.mark.parametrize(
     "path", ["../x", "/etc/passwd", "a/../../x", ".lock", "a/.tmp-x", ""]
 )
-def test_a_path_that_leads_out_is_refused_by_every_method(store, tmp_path, path):
+def test_a_path_outside_the_store_is_refused_by_every_method(store, tmp_path, path):
     for call in (
         lambda: store.get(path, 1),
         lambda: store.get_range(path, 0, 1),
@@ -110,7 +110,7 @@ def test_a_path_that_leads_out_is_refused_by_every_method(store, tmp_path, path)
     assert not (tmp_path.parent / "x").exists()
 
 
-def test_a_link_that_leads_out_is_refused(tmp_path):
+def test_a_link_out_of_the_store_is_refused(tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_bytes(b"secret")
@@ -124,21 +124,21 @@ def test_a_link_that_leads_out_is_refused(tmp_path):
     assert [p.name for p in outside.iterdir()] == ["secret"]
 
 
-def test_generation_is_zero_before_and_grows_with_each_put(store):
+def test_generation_is_zero_at_first_and_grows_with_each_put(store):
     assert store.generation("a") == 0
     seen = [store.put("a", b"same") for _ in range(50)]
     assert seen == sorted(set(seen))
     assert store.generation("a") == seen[-1]
 
 
-def test_generation_grows_even_when_the_clock_went_back(store, tmp_path):
+def test_generation_grows_even_if_the_clock_went_back(store, tmp_path):
     first = store.put("a", b"1")
     future = first + 10**18
     os.utime(tmp_path / "a", ns=(future, future))
     assert store.put("a", b"2") > future
 
 
-def test_a_put_on_another_generation_changes_nothing(store):
+def test_put_with_a_stale_generation_changes_nothing(store):
     old = store.put("a", b"1")
     new = store.put("a", b"2")
     for wrong in (0, old, new + 1):
@@ -149,7 +149,7 @@ def test_a_put_on_another_generation_changes_nothing(store):
     assert store.get("a", 9) == b"4"
 
 
-def test_generation_zero_creates_once(store):
+def test_put_with_generation_zero_creates_only_once(store):
     store.put("a", b"1", if_generation_match=0)
     with pytest.raises(PreconditionFailedError):
         store.put("a", b"2", if_generation_match=0)
@@ -169,7 +169,7 @@ def _increment(root, times):
         done += 1
 
 
-def test_processes_that_count_together_lose_no_increment(store, tmp_path):
+def test_concurrent_increments_are_never_lost(store, tmp_path):
     store.put("counter", b"0")
     context = multiprocessing.get_context("fork")
     processes = [
@@ -194,9 +194,7 @@ def _put_too_much(root):
     os._exit(0)
 
 
-def test_a_disk_that_takes_no_more_leaves_the_old_object_and_nothing_else(
-    store, tmp_path
-):
+def test_a_full_disk_leaves_only_the_old_object(store, tmp_path):
     store.put("a", b"old")
     context = multiprocessing.get_context("fork")
     process = context.Process(target=_put_too_much, args=(tmp_path,))
@@ -214,7 +212,7 @@ def _put_for_ever(root):
         store.put("a", b"c" * 200_000)
 
 
-def test_a_writer_killed_at_any_moment_leaves_a_whole_object(store, tmp_path):
+def test_killing_a_writer_at_any_moment_leaves_a_whole_object(store, tmp_path):
     store.put("a", b"b" * 200_000)
     context = multiprocessing.get_context("fork")
     for round_ in range(10):

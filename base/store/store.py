@@ -1,8 +1,8 @@
-"""Where artifacts live: one small protocol over a folder or a bucket.
+"""Storage of artifacts: one small protocol over a folder or a bucket.
 
 Paths are relative and use `/`. An object has a generation, a number that grows with
 each write; zero means that the object does not exist. A writer that passes the
-generation it read cannot overwrite somebody else's change.
+generation it read cannot overwrite a change that it has not seen.
 """
 
 from collections.abc import Sequence
@@ -19,27 +19,27 @@ from base.store.local_store import LocalStore as LocalStore
 class Store(Protocol):
     """Named objects that are replaced whole or not at all.
 
-    Every method raises UnsafePathError for a path that is not a plain relative one,
-    and StoreError when the medium fails.
+    Every method raises UnsafePathError if a path is not a plain relative path, and
+    StoreError if the storage fails.
     """
 
     @property
     def uri(self) -> str:
-        """Where the store is, as `open_store` takes it."""
+        """The store's URI, in the form that `open_store` takes."""
 
     def get(self, path: str, limit_bytes: int) -> bytes:
         """Returns the whole object.
 
         Raises:
-            NotFoundError: there is none.
-            OversizedError: it is longer than `limit_bytes`; no more was read.
+            NotFoundError: the object does not exist.
+            OversizedError: it is longer than `limit_bytes`; reading stopped there.
         """
 
     def get_range(self, path: str, offset: int, size_bytes: int) -> bytes:
-        """Returns at most `size_bytes` from `offset`; fewer only at the end.
+        """Returns `size_bytes` bytes from `offset`, or fewer at the end of the object.
 
         Raises:
-            NotFoundError: there is no such object.
+            NotFoundError: the object does not exist.
         """
 
     def put(
@@ -47,7 +47,7 @@ class Store(Protocol):
     ) -> int:
         """Replaces the object and returns its new generation.
 
-        After a return the data survives a power cut; after a crash the object is
+        Once this returns, the data survives a power cut; after a crash the object is
         either the old one or the new one.
 
         Raises:
@@ -55,7 +55,7 @@ class Store(Protocol):
         """
 
     def generation(self, path: str) -> int:
-        """Returns the object's generation, zero when there is none."""
+        """Returns the object's generation, or zero if the object does not exist."""
 
     def list(self, prefix: str) -> tuple[str, ...]:
         """Returns the sorted paths that begin with `prefix`; "" for all."""
@@ -66,7 +66,7 @@ class Store(Protocol):
         path: str,
         if_generation_match: int | None = None,
     ) -> int:
-        """Puts the concatenation of `sources` at `path`; returns its generation.
+        """Writes the concatenation of `sources` to `path`; returns its generation.
 
         Raises:
             NotFoundError: a source does not exist.
@@ -74,10 +74,10 @@ class Store(Protocol):
         """
 
     def digest(self, path: str) -> str:
-        """Returns the sha256 of the object's content.
+        """Returns the SHA-256 of the object's content.
 
         Raises:
-            NotFoundError: there is no such object.
+            NotFoundError: the object does not exist.
         """
 
 
@@ -85,8 +85,8 @@ def open_store(uri: str) -> Store:
     """Opens `file:///folder` or `gs://bucket/prefix`.
 
     Raises:
-        StoreError: another scheme, a URI with parts that have no meaning here, or no
-            credentials for a bucket.
+        StoreError: the scheme is another one, the URI has parts that have no meaning
+            here, or there are no credentials for a bucket.
     """
     parts = urlsplit(uri)
     if parts.query or parts.fragment:
@@ -98,7 +98,7 @@ def open_store(uri: str) -> Store:
     if parts.scheme == "gs":
         if not parts.netloc:
             raise StoreError(uri, "gs://bucket/prefix", uri, "correct the URI")
-        # Imported here: a robot that follows a file:// store loads none of the client.
+        # Imported here so that a robot with a file:// store does not load the client.
         from base.store.gcs_store import GcsStore
 
         store: Store = GcsStore(parts.netloc, parts.path.strip("/"))

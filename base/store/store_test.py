@@ -17,11 +17,11 @@ def test_a_file_uri_opens_the_folder(tmp_path):
     "uri",
     ["", "/plain/path", "http://host/x", "file://host/x", "file:x", "gs://", "gs:x"],
 )
-def test_another_uri_is_refused_with_what_is_accepted(uri):
+def test_unsupported_uri_is_refused_with_the_accepted_form(uri):
     with pytest.raises(StoreError, match="expected"):
         open_store(uri)
 
 
-def test_a_query_has_no_meaning(tmp_path):
+def test_uri_with_a_query_is_refused(tmp_path):
     with pytest.raises(StoreError, match="without"):
         open_store(tmp_path.as_uri() + "?x=1")

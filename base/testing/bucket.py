@@ -1,7 +1,7 @@
-"""A bucket for tests: a small server that speaks the service's JSON API.
+"""A bucket for tests: a small server with the JSON API of Google Cloud Storage.
 
-The real client talks to it, because `STORAGE_EMULATOR_HOST` names it. As the service
-does, it answers 412 to a precondition that does not hold and 404 outside its bucket.
+The real client connects to it, because `STORAGE_EMULATOR_HOST` names it. Like the
+service, it answers 412 if a precondition fails and 404 for any other bucket.
 """
 
 import contextlib
@@ -20,22 +20,22 @@ from unittest import mock
 from urllib.parse import parse_qs, unquote, urlsplit
 
 NAME = "bucket"
-_POLL_S = 0.02  # how long the end of a test may wait for the server's
+_POLL_S = 0.02  # longest wait for the server to stop at the end of a test
 _Query = Mapping[str, list[str]]
 
 
 @dataclass
 class Bucket:
-    """What the server holds and how it misbehaves.
+    """What the server stores and how it misbehaves.
 
     Attributes:
+        environment: variables through which the client finds this server.
         objects: generation and content by name.
-        environment: variables with which the client finds this server.
         clock: generation of the latest write.
-        sent_bytes: content that left the server.
-        forbidden: every request is answered with 403.
-        ignores_range: every download is the whole object.
-        content_encoding: what the server says that its objects are packed with.
+        sent_bytes: bytes of content that the server has sent.
+        forbidden: whether every request is answered with 403.
+        ignores_range: whether every download is the whole object.
+        content_encoding: the encoding that the server states for its objects.
     """
 
     environment: Mapping[str, str]
@@ -47,7 +47,7 @@ class Bucket:
     content_encoding: str = ""
 
     def put(self, name: str, data: bytes) -> None:
-        """Writes an object past the API, as somebody else would."""
+        """Writes an object without the API, like another client of the bucket."""
         self.clock += 1
         self.objects[name] = (self.clock, data)
 
@@ -60,8 +60,8 @@ class Bucket:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Bucket]:
-    """Serves an empty bucket; this process and its children find it meanwhile."""
+def serve() -> Iterator[Bucket]:
+    """Serves an empty bucket to this process and its children during the block."""
     server = _Server(("127.0.0.1", 0), _Handler)
     environment = {
         "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{server.server_port}",
@@ -87,12 +87,12 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
-        """Says nothing: a test's output is its own."""
+        """Logs nothing, so that the test's output stays readable."""
 
     def do_POST(self) -> None:
-        """Uploads an object in one request, or composes one of others."""
+        """Uploads an object in one request, or composes one from others."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self._refused():
+        if self._refuse_all():
             return
         url = urlsplit(self.path)
         query = parse_qs(url.query)
@@ -105,13 +105,13 @@ class _Handler(BaseHTTPRequestHandler):
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
         meta = cast("Message", BytesParser().parsebytes(head + body).get_payload(0))
         name = json.loads(str(meta.get_payload()))["name"]
-        # The content is cut out by hand: a mail parser changes the ends of lines.
+        # The content is cut out by hand, since a mail parser changes line endings.
         start = body.index(b"\r\n\r\n", body.index(b"octet-stream")) + 4
         self._store(name, body[start : body.rindex(b"\r\n--")], query)
 
     def do_GET(self) -> None:
         """Lists objects, describes one or sends its content."""
-        if self._refused():
+        if self._refuse_all():
             return
         url = urlsplit(self.path)
         query = parse_qs(url.query)
@@ -133,8 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _bucket(self) -> Bucket:
         return cast("_Server", self.server).bucket
 
-    def _refused(self) -> bool:
-        """Answers what is not served at all."""
+    def _refuse_all(self) -> bool:
+        """Refuses a request that is not served; returns whether it did."""
         if self._bucket.forbidden:
             self._refuse(403, "robot@test does not have storage.objects access")
         elif f"/b/{NAME}/o" not in self.path:
@@ -184,6 +184,6 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(body, bytes) and self._bucket.content_encoding:
             self.send_header("Content-Encoding", self._bucket.content_encoding)
         self.end_headers()
-        # A client that has enough hangs up.
+        # A client that has read enough closes the connection.
         with contextlib.suppress(ConnectionError):
             self.wfile.write(data)

@@ -1,8 +1,8 @@
 """Runs a command of this project in a child process, for tests.
 
-The child is a fork: what the test has imported is there already, so that a test of
-forty commands takes seconds. The command sees its own argv, stdout and stderr, and
-its exit code is the process's.
+The child is a fork and keeps what the test has imported, so that a test of forty
+commands takes seconds. The command has its own argv, stdout and stderr, and its exit
+code is that of the process.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Finished:
-    """How a command ended: exit code, or minus the signal, and what it wrote."""
+    """How a command ended: its exit code, or minus the signal, and its output."""
 
     code: int
     out: str
@@ -26,7 +26,7 @@ class Finished:
 def run(command: str | Path, *arguments: str) -> Finished:
     """Runs a module (by name) or a script (by path) as `__main__`.
 
-    The module must not be imported in the test itself: its flags are defined once.
+    The test itself must not import the module, since flags can be defined only once.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()

@@ -26,7 +26,7 @@ def shown(notebook: nbformat.NotebookNode, cell_id: str) -> set[str]:
 def test_manifest_in_a_bucket_becomes_a_verified_package_in_a_bucket(
     tmp_path: Path,
 ) -> None:
-    with local_bucket.serving() as bucket:
+    with local_bucket.serve() as bucket:
         bucket.put_tree(DEMO, "curated/demo/")
         output = execute(
             tmp_path,

@@ -47,13 +47,13 @@ def test_folder_is_verified_where_it_lies(made: Made) -> None:
 
 
 def test_bucket_is_verified_by_what_it_holds(made: Made) -> None:
-    with local_bucket.serving() as bucket:
+    with local_bucket.serve() as bucket:
         bucket.put_tree(made.folder, "run-1/export/")
         assert made.verify(URI) == made.verify(made.folder.as_uri())
 
 
 def test_damage_in_the_bucket_is_found_though_the_folder_is_whole(made: Made) -> None:
-    with local_bucket.serving() as bucket:
+    with local_bucket.serve() as bucket:
         bucket.put_tree(made.folder, "run-1/export/")
         bucket.put(WEIGHTS, b"WEIGHTS")
         with pytest.raises(DigestMismatchError, match=r"weights\.safetensors") as e:
@@ -66,7 +66,7 @@ def test_damage_in_the_bucket_is_found_though_the_folder_is_whole(made: Made) ->
 
 def test_bucket_without_the_package_is_an_error(made: Made) -> None:
     with (
-        local_bucket.serving(),
+        local_bucket.serve(),
         pytest.raises(MissingFileError, match=r"package\.json"),
     ):
         made.verify(URI)

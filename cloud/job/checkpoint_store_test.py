@@ -25,13 +25,13 @@ PLACE = "runs/one/checkpoints/4"
 
 @pytest.fixture
 def bucket() -> Iterator[Bucket]:
-    with local_bucket.serving() as served:
+    with local_bucket.serve() as served:
         yield served
 
 
 @pytest.fixture(params=["gs", "file"])
 def store(request, tmp_path: Path) -> Iterator[Store]:
-    with local_bucket.serving():
+    with local_bucket.serve():
         yield open_store(
             "gs://bucket/robots"
             if request.param == "gs"

@@ -28,7 +28,7 @@ STARTED = "20260101T000000"
 
 @pytest.fixture
 def bucket() -> Iterator[Bucket]:
-    with local_bucket.serving() as served:
+    with local_bucket.serve() as served:
         yield served
 
 

@@ -242,7 +242,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if _SUMMARY.value:
-        durable_file.require_room_for(Path(_SUMMARY.value))
+        durable_file.check_writable(Path(_SUMMARY.value))
     processes.join(_COORDINATOR.value, _PROCESS_COUNT.value, _PROCESS_INDEX.value)
     settings = settings_from_flags()
     if jax.process_index() > 0:

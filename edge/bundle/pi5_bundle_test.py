@@ -149,7 +149,7 @@ def test_channel_in_a_bucket_is_followed(root: Path, tmp_path: Path):
     digest = publisher.release(0, now=datetime.now(UTC))
     channel = f"gs://{local_bucket.NAME}/channels/{tiny_package.CHANNEL}.json"
     flags = (f"--channel={channel}", *signed_flags(publisher))
-    with local_bucket.serving() as bucket:
+    with local_bucket.serve() as bucket:
         bucket.put_tree(publisher.root)
         pi = emulated_pi.run(root, *flags, environment=bucket.environment)
     assert pi.returncode == 0, pi.stderr

@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     if keyring.exists():
         trusted = TrustedKeys.read(keyring, allow_development=False)
     # A key that no keyring names would be of no use.
-    durable_file.require_room_for(keyring)
+    durable_file.check_writable(keyring)
     key = PrivateKey.generate(tuple(sorted(set(_ROLES.value))))
     try:
         key.write_new(path)

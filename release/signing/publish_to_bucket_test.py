@@ -10,7 +10,7 @@ from release.verification import verified_channel
 
 
 def test_a_release_published_to_a_bucket_verifies(tmp_path: Path) -> None:
-    with local_bucket.serving():
+    with local_bucket.serve():
         check(tmp_path)
 
 

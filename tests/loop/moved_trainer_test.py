@@ -24,7 +24,7 @@ def test_another_machine_goes_on_where_the_bucket_says(
         *small_run.flags(tmp_path, binaries.copy_of_dataset(tmp_path)),
         "--store=gs://bucket/robots",
     ]
-    with local_bucket.serving() as bucket:
+    with local_bucket.serve() as bucket:
         monkeypatch.setenv("HOME", str(tmp_path / "first"))
         small_run.kill_after(tmp_path, given, lambda: bool(kept(bucket)))
         newest = max(kept(bucket))
