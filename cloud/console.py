@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import IO
 
 from rich.console import Console
 from rich.progress import (
@@ -20,10 +21,16 @@ from rich.progress import (
 _LOG_WIDTH = 4096  # a log wraps no lines and cuts no digests
 
 
-def open_console() -> Console:
-    """Returns a console for stdout that leaves text in brackets as it is."""
-    width = None if sys.stdout.isatty() else _LOG_WIDTH
-    return Console(width=width, soft_wrap=True, markup=False, highlight=False)
+def open_console(file: IO[str] | None = None) -> Console:
+    """Returns a console that leaves text in brackets as it is.
+
+    Args:
+        file: where it prints; default: stdout.
+    """
+    width = None if (file or sys.stdout).isatty() else _LOG_WIDTH
+    return Console(
+        file=file, width=width, soft_wrap=True, markup=False, highlight=False
+    )
 
 
 class WorkProgress:

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from edge.control.loop import EpisodeResult
-from edge.run_summary import RunTally
+from edge.run_summary import RunSummary, RunTally, TaskOutcome
 
 
-def result(success: bool | None, steps: int, latency_us: int, missed: int = 0):
+def result(
+    success: bool | None, steps: int, latency_us: int, missed: int = 0
+) -> EpisodeResult:
     return EpisodeResult(
         success=success,
         steps=steps,
@@ -18,7 +20,7 @@ def result(success: bool | None, steps: int, latency_us: int, missed: int = 0):
     )
 
 
-def test_episodes_add_up_per_task_and_in_all():
+def test_episodes_add_up_per_task_and_in_all() -> None:
     tally = RunTally()
     tally.add("reach-v3", result(True, 60, 100))
     tally.add("reach-v3", result(False, 500, 100, missed=2))
@@ -51,7 +53,7 @@ def test_episodes_add_up_per_task_and_in_all():
     }
 
 
-def test_table_shows_what_a_reader_asks_for():
+def test_table_shows_what_a_reader_asks_for() -> None:
     tally = RunTally()
     tally.add("drawer-close-v3", result(True, 50, 120, missed=1))
     table = tally.summary(None, seconds=1.0).table()
@@ -61,7 +63,7 @@ def test_table_shows_what_a_reader_asks_for():
     assert "1 of 50 steps" in table
 
 
-def test_success_that_no_robot_can_tell_is_no_failure():
+def test_success_that_no_robot_can_tell_is_no_failure() -> None:
     tally = RunTally()
     tally.add("reach-v3", result(None, 50, 120))
     assert tally.successes("reach-v3") is None
@@ -78,6 +80,29 @@ def test_success_that_no_robot_can_tell_is_no_failure():
     ]
 
 
-def test_no_episode_has_no_summary():
+def test_no_episode_has_no_summary() -> None:
     with pytest.raises(ValueError, match="at least one"):
         RunTally().summary(None, 1.0)
+
+
+def test_table_shows_every_figure_on_80_columns() -> None:
+    outcome = TaskOutcome(episodes=12_345_678, successes=12_345_678, steps=987_654_321)
+    task = "dial-turn-v3 with the longest name"
+    summary = RunSummary(
+        package_digest=None,
+        tasks={task: outcome},
+        latency_p50_us=123_456.0,
+        latency_p99_us=1_234_567.0,
+        missed_deadlines=123_456_789,
+        safety_violations=1_234_567,
+        clamped_steps=0,
+        steps=987_654_321,
+        seconds=1_234_567.8,
+    )
+    table = summary.table()
+    assert max(map(len, table.splitlines())) <= 80
+    for part in (
+        *(task, "12345678", "100.0%", "80.0", "p50 123456 us, p99 1234567 us"),
+        *("123456789 of 987654321 steps", "1234567", "over 1234567.8 s"),
+    ):
+        assert part in table

@@ -12,13 +12,13 @@ same command run again finds it identical and is done, another content is refuse
 import collections
 import pathlib
 
-import rich.table
 from absl import app, flags
 
 from base import command_line
 from cloud import locations
 from cloud.console import open_console
 from cloud.curate import curation
+from cloud.figure_table import FigureTable
 from rlds import manifest as manifest_format
 from rlds.manifest import Manifest
 
@@ -75,8 +75,9 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _table(manifest: Manifest) -> rich.table.Table:
-    table = rich.table.Table("split", "shards", "episodes", "steps", "bytes")
+def _table(manifest: Manifest) -> FigureTable:
+    columns = ("split", "shards", "episodes", "steps", "bytes")
+    table = FigureTable(*columns, names=("split",))
     for split, shards in sorted(manifest.splits.items()):
         table.add_row(
             split,

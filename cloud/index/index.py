@@ -10,14 +10,12 @@ same rows for other tools. With --query one SELECT over the table `episodes` is
 answered from the snapshot.
 """
 
-import rich.markup
-import rich.table
-import rich.text
 from absl import app, flags
 
 from base import command_line
 from cloud import locations
 from cloud.console import open_console
+from cloud.figure_table import FigureTable
 from cloud.index import build, query, snapshot
 
 _RAW = flags.DEFINE_string(
@@ -52,12 +50,17 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _table(answer: query.Answer) -> rich.table.Table:
-    table = rich.table.Table(*(rich.markup.escape(name) for name in answer.columns))
+def _table(answer: query.Answer) -> FigureTable:
+    columns = zip(answer.columns, zip(*answer.rows, strict=True), strict=False)
+    names = [name for name, cells in columns if not all(map(_is_figure, cells))]
+    table = FigureTable(*answer.columns, names=names)
     for row in answer.rows:
-        cells = ("" if cell is None else str(cell) for cell in row)
-        table.add_row(*(rich.text.Text(cell) for cell in cells))
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
     return table
+
+
+def _is_figure(cell: object) -> bool:
+    return cell is None or isinstance(cell, int | float)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from base import canonical_json
 from cloud import locations
 from cloud.evaluate.bless import Decision, Verdict
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.success_rate import SuccessRate
+from cloud.figure_table import FigureTable
 from cloud.job.report_page import interval_text, microseconds, percent_text
 
 _COLORS = {
@@ -111,7 +112,8 @@ class Outcome:
         console.print(self._success_table())
         console.print(self._figures_table())
         color = _COLORS[self.decision.verdict]
-        console.print(f"verdict   [bold {color}]{self.decision.verdict.value}[/]")
+        verdict = Text(self.decision.verdict.value, style=f"bold {color}")
+        console.print(Text("verdict   ").append_text(verdict))
         if self.decision.verdict is not Verdict.BLESSED:
             for reason in self.decision.reasons:
                 console.print(
@@ -122,12 +124,13 @@ class Outcome:
                 f"{label:<9} {text}", highlight=False, markup=False, soft_wrap=True
             )
 
-    def _success_table(self) -> Table:
+    def _success_table(self) -> FigureTable:
         episodes = self.evaluation.episodes_per_task
-        table = Table(title=f"Success in closed loop, {episodes} unseen seeds per task")
-        table.add_column("task")
-        for name in ("package", "95 % interval", "expert", "mean steps"):
-            table.add_column(name, justify="right")
+        table = FigureTable(
+            *("task", "package", "95 % interval", "expert", "mean steps"),
+            names=("task",),
+            title=f"Success in closed loop, {episodes} unseen seeds per task",
+        )
         tasks = self.evaluation.tasks
         for task, result in sorted(tasks.items()):
             steps = "-" if result.mean_steps is None else f"{result.mean_steps:.1f}"
@@ -153,10 +156,8 @@ class Outcome:
         )
         return table
 
-    def _figures_table(self) -> Table:
-        table = Table(show_header=False)
-        table.add_column()
-        table.add_column(justify="right")
+    def _figures_table(self) -> FigureTable:
+        table = FigureTable(*("figure", "value"), names=("figure",), has_header=False)
         for label, text in self.figures().items():
             table.add_row(label, text)
         return table

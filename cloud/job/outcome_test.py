@@ -11,6 +11,8 @@ from cloud.evaluate.bless import Gates, decide
 from cloud.evaluate.report import EvaluationReport, TaskResult
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.job.outcome import Outcome
+from cloud.job.report_page import interval_text, percent_text
+from cloud.testing import printed_table
 
 EVALUATION = EvaluationReport(
     package_digest="a" * 64,
@@ -122,3 +124,36 @@ def test_package_that_was_not_published_is_run_as_a_candidate() -> None:
     assert "--candidate=/store/run/export/pi5-cpu" in text
     assert "--channel=" not in text
     assert "--record_dir=/cache/robot-episodes" in text
+
+
+def test_tables_show_every_figure_on_a_terminal_and_in_a_pipe() -> None:
+    tasks = ("peg-insert-side-v3", "button-press-topdown-v3", "x" * 60)
+    wide = dataclasses.replace(
+        EVALUATION,
+        tasks={
+            task: TaskResult(SuccessRate(99_990 + n, 100_000), 123_456.7 + n)
+            for n, task in enumerate(tasks)
+        },
+        episodes_per_task=100_000,
+        held_out_loss=1234.56789,
+        step_latency_p50_us=123_456.0,
+        step_latency_p99_us=234_567.0,
+    )
+    outcome = dataclasses.replace(
+        OUTCOME,
+        evaluation=wide,
+        expert=dict.fromkeys(tasks, SuccessRate(987, 1000)),
+        train_loss=9876.54321,
+        steps=123_456_789,
+        resumed_from=123_000_000,
+        train_seconds=1_234_567.8,
+    )
+    rates = [result.success for result in wide.tasks.values()]
+    printed_table.require_whole(
+        ["123456.7", "123457.7", "123458.7", "98.7 %", "1234.56789", "9876.54321"]
+        + ["123,456,789, from 123,000,000", "1234567.8 s"]
+        + [percent_text(rate) for rate in rates]
+        + [interval_text(rate) for rate in rates],
+        outcome._success_table(),
+        outcome._figures_table(),
+    )

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import jax
 from absl import app, flags
-from rich.console import Console
 
 from base import command_line, durable_file
 from cloud import build_facts, locations, programs
+from cloud.console import open_console
 from cloud.evaluate.bless import Gates
 from cloud.job import job
 from cloud.job.settings import JobSettings
@@ -248,7 +248,7 @@ def main(argv: list[str]) -> None:
     if jax.process_index() > 0:
         job.follow(settings)
         return
-    console = Console()
+    console = open_console()
     outcome = job.run(settings, console, datetime.now(UTC))
     outcome.show(console)
     if _SUMMARY.value:

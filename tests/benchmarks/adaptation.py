@@ -33,13 +33,13 @@ from typing import Any, NamedTuple, get_args
 import jax
 import numpy as np
 from absl import flags
-from rich.console import Console
-from rich.table import Table
 
 from base import command_line
 from cloud import programs
+from cloud.console import open_console
 from cloud.dataset import split, training_data
 from cloud.evaluate.success_rate import SuccessRate
+from cloud.figure_table import FigureTable
 from cloud.train import fit
 from edge.robots.changed_robot import RobotChange
 from edge.robots.metaworld_changes import CHANGES, NO_CHANGE
@@ -121,7 +121,7 @@ class Adapted(NamedTuple):
 def main(argv: list[str]) -> None:
     """Measures what the flags name, prints the table, writes the JSON."""
     del argv
-    console = Console()
+    console = open_console()
     folder = _DATASET.value or programs.locate("cloud/demo/dataset")
     with tempfile.TemporaryDirectory() as offsets:
         opened = split.open_split(folder, "train", Path(offsets))
@@ -195,15 +195,13 @@ def _row(one: Adapted) -> str:
     )
 
 
-def _table(measured: Mapping[str, Sequence[Adapted]]) -> Table:
+def _table(measured: Mapping[str, Sequence[Adapted]]) -> FigureTable:
     title = (
         f"{_EPISODES.value} episodes, driven by the {_DRIVER.value},"
         f" mean of {_LIVES.value} lives"
     )
-    table = Table(title=title)
-    columns = ("change", "unchanged", "before", "after", "recovered", "forgotten")
-    for column in (*columns, "life"):
-        table.add_column(column, justify="left" if column == "change" else "right")
+    columns = ("unchanged", "before", "after", "recovered", "forgotten", "life")
+    table = FigureTable("change", *columns, names=("change",), title=title)
     for name, lives in measured.items():
         table.add_row(
             name,

@@ -22,14 +22,14 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
-from rich.console import Console
-from rich.table import Table
 
 from base import command_line
+from cloud.console import open_console
 from cloud.dataset import mapped_steps
 from cloud.dataset.mapped_steps import CacheSource
 from cloud.dataset.step_stream import StepStream
 from cloud.dataset.window_batches import Windows
+from cloud.figure_table import FigureTable
 from rlds import uuid7
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
     del argv
     with tempfile.TemporaryDirectory(dir=_FOLDER.value) as name:
         figures = list(_measure(Path(name)))
-    console = Console()
+    console = open_console()
     console.print(f"{os.cpu_count()} cores, {_EPISODES.value * _LENGTH.value:,} steps")
     console.print(_table(figures))
     if _JSON.value:
@@ -161,11 +161,12 @@ def _figure(name: str, value: float, unit: str) -> Figure:
     return {"name": name, "value": value, "unit": unit, "vs": None, "ratio": None}
 
 
-def _table(figures: list[Figure]) -> Table:
-    table = Table(title="Input pipeline")
-    for column in ("figure", "value", "unit", "beside", "ratio"):
-        side = "left" if column == "figure" else "right"
-        table.add_column(column, justify=side, no_wrap=column == "figure")
+def _table(figures: list[Figure]) -> FigureTable:
+    table = FigureTable(
+        *("figure", "value", "unit", "beside", "ratio"),
+        names=("figure", "unit", "beside"),
+        title="Input pipeline",
+    )
     for one in figures:
         ratio = "" if one["ratio"] is None else f"{one['ratio']:,.1f}"
         table.add_row(

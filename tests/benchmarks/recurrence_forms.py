@@ -9,17 +9,17 @@ the table of what was fastest; on a device that it does not know, run this and a
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from flax import nnx
-from rich.console import Console
-from rich.table import Table
 
 from base import command_line
+from cloud.console import open_console
+from cloud.figure_table import FigureTable
 from model import config, normalisation, recurrence
 from model.wavecore import Block, WaveCore
 
@@ -39,14 +39,25 @@ def main(argv: list[str]) -> None:
     """Measures every form at every length and width, and prints one table."""
     del argv
     title = f"Forward and backward of one block, ms, {jax.devices()[0].device_kind}"
-    table = Table(title=title)
-    columns = ("preset", "channels", "batch", "T", *recurrence.FORMS, "fastest", "used")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for preset in _PRESETS.value:
-        for length in _LENGTHS.value:
-            table.add_row(*_measured(preset, length))
-    Console().print(table)
+    rows = [
+        _measured(preset, length)
+        for preset in _PRESETS.value
+        for length in _LENGTHS.value
+    ]
+    open_console().print(_table(title, rows))
+
+
+def _table(title: str, rows: Iterable[tuple[str, ...]]) -> FigureTable:
+    keys, choices = ("preset", "channels", "batch", "T"), ("fastest", "used")
+    table = FigureTable(
+        *(*keys, *recurrence.FORMS, *choices),
+        names=("preset", *choices),
+        keys=len(keys),
+        title=title,
+    )
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _measured(preset: str, length: int) -> tuple[str, ...]:

@@ -26,13 +26,13 @@ import jax
 import numpy as np
 from absl import flags
 from flax import nnx
-from rich.console import Console
-from rich.table import Table
 
 from base import command_line, durable_file
+from cloud.console import open_console
 from cloud.dataset import training_data
 from cloud.evaluate import success_rate
 from cloud.evaluate.success_rate import SuccessRate
+from cloud.figure_table import FigureTable
 from cloud.train import fit
 from edge.robots import metaworld_robot
 from model import normalisation
@@ -186,7 +186,7 @@ def main(argv: list[str]) -> None:
     found = [_expert(suite, tasks)]
     for name in names:
         found.append(_measured(name, suite, tasks, episodes))
-        Console().print(_table(found))
+        open_console().print(_table(found))
         if _JSON.value:
             raw = json.dumps(_as_json(found), indent=1) + "\n"
             durable_file.write(Path(_JSON.value), raw.encode())
@@ -348,8 +348,8 @@ def _trained_numbers(model: nnx.Module) -> int:
     return sum(x.size for x in jax.tree.leaves(nnx.state(model)))
 
 
-def _table(found: list[Measured]) -> Table:
-    table = Table("task", *(one.name for one in found))
+def _table(found: list[Measured]) -> FigureTable:
+    table = FigureTable("task", *(one.name for one in found), names=("task",))
     for task in found[0].success:
         table.add_row(task, *(f"{100 * one.success[task].rate:.0f}" for one in found))
     overall = [success_rate.pooled(list(one.success.values())) for one in found]

@@ -2,7 +2,10 @@ import json
 
 import pytest
 
-from tests.benchmarks import commands
+from cloud.evaluate import success_rate
+from cloud.evaluate.success_rate import SuccessRate
+from cloud.testing import printed_table
+from tests.benchmarks import commands, success
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,7 @@ def measured(tmp_path_factory):
     return {row["name"]: row for row in rows}, done.stdout, folder / "demonstrations"
 
 
-def test_models_and_experts_do_the_same_episodes(measured):
+def test_models_and_experts_do_the_same_episodes(measured) -> None:
     rows, printed, _ = measured
     assert set(rows) == {
         "success poor scripted experts",
@@ -35,7 +38,7 @@ def test_models_and_experts_do_the_same_episodes(measured):
         assert row["tasks"] == {"drawer-close-v3": row["value"]}
 
 
-def test_models_are_trained_and_the_time_that_it_took_is_told(measured):
+def test_models_are_trained_and_the_time_that_it_took_is_told(measured) -> None:
     rows, _, _ = measured
     for name in ("wavecore", "mlp"):
         row = rows[f"success poor {name}"]
@@ -44,7 +47,7 @@ def test_models_are_trained_and_the_time_that_it_took_is_told(measured):
         assert row["ratio"] == row["value"]
 
 
-def test_demonstrations_are_kept_and_hold_what_poor_sensors_said(measured):
+def test_demonstrations_are_kept_and_hold_what_poor_sensors_said(measured) -> None:
     from rlds import example_codec, tfrecord
 
     (path,) = measured[2].glob("*.tfrecord")
@@ -57,7 +60,28 @@ def test_demonstrations_are_kept_and_hold_what_poor_sensors_said(measured):
         assert not episode.steps["observation/state"][:, 18:36].any()
 
 
-def test_unknown_model_names_the_known_ones():
+def test_unknown_model_names_the_known_ones() -> None:
     done = commands.run("success.py", "--model=mamba")
     assert done.returncode == 2
     assert "wavecore, lstm" in done.stderr
+
+
+def test_table_shows_every_figure_on_a_terminal_and_in_a_pipe() -> None:
+    tasks = ("peg-insert-side-v3", "button-press-topdown-v3")
+    found = [
+        success.Measured(
+            *(name, 3_000_000 + n, 1_234_567 + n, 12_345.0 + n, 54_321.0 + n),
+            {task: SuccessRate(990 + n, 1000) for task in tasks},
+        )
+        for n, name in enumerate(("scripted experts", "wavecore", *success.BASELINES))
+    ]
+    intervals = (
+        success_rate.pooled(list(x.success.values())).interval() for x in found
+    )
+    printed_table.require_whole(
+        [f"{number + n:,}" for n in range(6) for number in (3_000_000, 1_234_567)]
+        + [f"{number + n}" for n in range(6) for number in (12_345, 54_321)]
+        + [f"{99 + n / 10:.1f}" for n in range(6)]
+        + [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in intervals],
+        success._table(found),
+    )

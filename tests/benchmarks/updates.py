@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from absl import flags
-from rich.console import Console
-from rich.table import Table
 
 from base import command_line
+from cloud.console import open_console
+from cloud.figure_table import FigureTable
 from model import config, normalisation, step_function, surfaces
 from model.learn import updates
 from model.wavecore import WaveCore
@@ -71,7 +71,7 @@ class Measured(NamedTuple):
 def main(argv: list[str]) -> None:
     """Measures what the flags name, prints the table, writes the JSON."""
     del argv
-    console = Console()
+    console = open_console()
     load = os.getloadavg()[0]
     console.print(f"{os.cpu_count()} cores, load {load:.1f}")
     measured = [one for preset in _PRESETS.value for one in _measure(preset)]
@@ -173,10 +173,12 @@ def _timed(
     return Measured(name, 1e3 * p50, 1e3 * p99, steps / p50, 1e3 * cpu_s / calls)
 
 
-def _table(measured: list[Measured]) -> Table:
-    table = Table(title="Updates on the robot")
-    for column in ("update", "p50", "p99", "steps/s", "processor time"):
-        table.add_column(column, justify="left" if column == "update" else "right")
+def _table(measured: list[Measured]) -> FigureTable:
+    table = FigureTable(
+        *("update", "p50", "p99", "steps/s", "processor time"),
+        names=("update",),
+        title="Updates on the robot",
+    )
     for one in measured:
         table.add_row(
             one.name,

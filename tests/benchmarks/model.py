@@ -28,7 +28,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,9 +39,10 @@ import optax
 from absl import flags
 from flax import nnx
 from rich.console import Console
-from rich.table import Table
 
 from base import command_line
+from cloud.console import open_console
+from cloud.figure_table import FigureTable
 from cloud.train import config as train_config
 from cloud.train import feasible
 from model import config, normalisation, recurrence, surfaces
@@ -116,14 +117,17 @@ class Trained(NamedTuple):
 
 
 def main(argv: list[str]) -> None:
-    """Measures what the flags name, prints the table, writes the JSON."""
+    """Measures what the flags name, prints the tables, writes the JSON."""
     del argv
-    console = Console()
+    console = open_console()
     console.print(f"{os.cpu_count()} cores, {jax.devices()[0].device_kind}")
     peaks = {dtype: _matrix_peak(dtype) for dtype in dict.fromkeys(_DTYPES.value)}
     trained = list(_trained(console, peaks)) if "training" in _PART.value else []
     engines = _engines(console) if "control" in _PART.value else {}
-    console.print(_table(trained, engines, peaks))
+    if trained:
+        console.print(_training_table(trained, peaks))
+    if engines:
+        console.print(_control_table(engines))
     if _JSON.value:
         found = [*_figures(trained, peaks), *control_engines.figures(engines)]
         Path(_JSON.value).write_text(json.dumps(found, indent=1) + "\n")
@@ -336,20 +340,18 @@ def _matrix_peak(dtype: str) -> float:
 _product = jax.jit(jnp.matmul)
 
 
-def _table(
-    trained: list[Trained],
-    engines: Mapping[str, control_engines.Figures],
-    peaks: Mapping[str, float],
-) -> Table:
+def _training_table(
+    trained: Sequence[Trained], peaks: Mapping[str, float]
+) -> FigureTable:
     told = ", ".join(f"{x / 1e9:.0f} GFLOP/s in {dtype}" for dtype, x in peaks.items())
-    table = Table(
-        title=f"WaveCore {_PRESET.value}, matrix peak {told}",
+    speeds = ("steps/s", "best", "of LSTM", "util.")
+    table = FigureTable(
+        *("model", "T", *speeds, "compile, s", "memory, MB"),
+        names=("model",),
+        keys=2,
+        title=f"Training of WaveCore {_PRESET.value}, matrix peak {told}",
         caption="util. is of the matrix peak in the dtype of the row",
     )
-    columns = ("T", "steps/s", "best", "of LSTM", "util.", "compile, s")
-    latency = ("p50, us", "p99, us", "start, s", "growth, KB")
-    for column in ("model or engine", *columns, *latency, "memory, MB"):
-        table.add_column(column, justify="left" if " or " in column else "right")
     lstm = _lstm(trained)
     for one in trained:
         table.add_row(
@@ -357,14 +359,21 @@ def _table(
             f"{one.length}",
             *_speeds(one, lstm.get(one.length)),
             f"{one.compile_s:.1f}",
-            *("" for _ in latency),
             f"{one.memory_mb:,.0f}",
         )
-    table.add_section()
+    return table
+
+
+def _control_table(engines: Mapping[str, control_engines.Figures]) -> FigureTable:
+    columns = ("p50, us", "p99, us", "start, s", "growth, KB", "memory, MB")
+    table = FigureTable(
+        *("engine", *columns),
+        names=("engine",),
+        title=f"Control step of WaveCore {_PRESET.value}",
+    )
     for engine, found in engines.items():
         table.add_row(
             engine,
-            *("" for _ in columns),
             f"{found['p50']:.0f}",
             f"{found['p99']:.0f}",
             f"{found['start']:.2f}",
@@ -381,7 +390,7 @@ def _speeds(one: Trained, lstm: float | None) -> tuple[str, ...]:
     return f"{one.median:,.0f}", f"{one.best:,.0f}", beside, f"{one.utilisation:.2f}"
 
 
-def _lstm(trained: list[Trained]) -> dict[int, float]:
+def _lstm(trained: Sequence[Trained]) -> dict[int, float]:
     """Speed of the LSTM by length, where it was measured."""
     return {one.length: one.median for one in trained if one.name == "lstm"}
 

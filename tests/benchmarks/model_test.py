@@ -4,8 +4,10 @@ import jax.numpy as jnp
 import pytest
 from absl import flags
 
+from cloud.testing import printed_table
 from model import config, memory_estimate
-from tests.benchmarks import commands, model_speed, sequence_models
+from tests.benchmarks import commands, sequence_models
+from tests.benchmarks import model as benchmark
 
 _MODELS = (
     "wavecore sequential",
@@ -22,12 +24,13 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     """Figures of a small run, by name."""
     path = tmp_path_factory.mktemp("figures") / "model.json"
     done = commands.run(
-        *("model_speed.py", "--batch_size=2", "--repeats=2"),
+        *("model.py", "--batch_size=2", "--repeats=2"),
         *("--preset=tiny", "--length=8", f"--json={path}"),
         *("--engine=litert int8", "--control_steps=200"),
     )
     assert done.returncode == 0, done.stderr
     assert "matrix peak" in done.stdout
+    assert "wavecore associative bfloat16 │" in done.stdout
     return {one["name"]: one for one in json.loads(path.read_bytes())}
 
 
@@ -57,10 +60,10 @@ def test_utilisation_is_of_the_matrix_peak_in_the_dtype_of_the_row(
 def test_row_is_divided_by_the_peak_of_its_own_dtype(monkeypatch) -> None:
     # Peaks that no machine has, so that the wrong one shows.
     peaks = {"float32": 1.0, "bfloat16": 1e30}
-    monkeypatch.setattr(model_speed, "_matrix_peak", peaks.__getitem__)
-    flags.FLAGS(["model_speed", "--batch_size=2", "--repeats=1"])
+    monkeypatch.setattr(benchmark, "_matrix_peak", peaks.__getitem__)
+    flags.FLAGS(["model", "--batch_size=2", "--repeats=1"])
     used = {
-        dtype: model_speed._train(
+        dtype: benchmark._train(
             *("one", dtype, 4, {"w": jnp.ones(4)}), lambda p, _: p["w"].sum(), peaks
         ).utilisation
         for dtype in peaks
@@ -89,14 +92,14 @@ def test_speed_is_told_beside_the_lstms_in_f32(figures) -> None:
 
 
 def test_speed_is_told_beside_the_lstms_at_the_same_length() -> None:
-    def row(name: str, length: int, median: float) -> model_speed.Trained:
-        return model_speed.Trained(
+    def row(name: str, length: int, median: float) -> benchmark.Trained:
+        return benchmark.Trained(
             name, "float32", length, 1, median, median, 0.5, 1.0, 1.0
         )
 
     rows = [row("lstm", 4, 2.0), row("gru", 4, 3.0)]
     rows += [row("lstm", 8, 5.0), row("gru", 8, 4.0)]
-    told = {one["name"]: one for one in model_speed._figures(rows, {})}
+    told = {one["name"]: one for one in benchmark._figures(rows, {})}
     for length, ratio in ((4, 1.5), (8, 0.8)):
         one = told[f"train gru T={length}"]
         assert (one["vs"], one["ratio"]) == (f"train lstm T={length}", ratio)
@@ -116,6 +119,35 @@ def test_models_have_as_many_parameters_as_the_seed_preset(figures) -> None:
 
 
 def test_unknown_model_names_the_known_ones() -> None:
-    done = commands.run("model_speed.py", "--model=mamba")
+    done = commands.run("model.py", "--model=mamba")
     assert done.returncode == 2
     assert "wavecore sequential" in done.stderr
+
+
+def test_tables_show_every_figure_on_a_terminal_and_in_a_pipe() -> None:
+    flags.FLAGS(["model"])
+    rows = [
+        benchmark.Trained(
+            *(f"wavecore associative {dtype}", dtype, 131_072, 9_000_000),
+            *(1_234_567.0 + n, 7_654_321.0 + n, 0.25 + n / 100),
+            *(123_456.0 + n, 1234.5 + n),
+        )
+        for n, dtype in enumerate(("float32", "bfloat16"))
+    ]
+    rows.append(rows[0]._replace(name="lstm", median=1_000_000.0))
+    peaks = {"float32": 1.234e15, "bfloat16": 9.876e15}
+    printed_table.require_whole(
+        (
+            *("1,234,567", "1,234,568", "7,654,321", "7,654,322", "123,456"),
+            *("123,457", "1234.5", "1235.5", "0.25", "0.26", "131072"),
+            *("7.65 x", "1,000,000", "1234000", "9876000"),
+        ),
+        benchmark._training_table(rows, peaks),
+    )
+    names = ("p50", "p99", "start", "growth", "memory")
+    values = (123_456.0, 1_234_567.0, 123.45, 98_765.0, 54_321.0)
+    engine = dict(zip(names, values, strict=True))
+    printed_table.require_whole(
+        ("123456", "1234567", "123.45", "98765", "54321"),
+        benchmark._control_table({"onnxruntime float32 per channel": engine}),
+    )

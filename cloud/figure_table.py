@@ -1,0 +1,161 @@
+"""A table that loses no figure: names wrap, and what is too wide goes into a second."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+_LONGEST_WORD = 24  # characters of a name that are broken only beyond these
+_PADDING = 2  # characters, the blanks at both sides of a cell
+_RULE = 1  # characters, the line at the right of each cell, and one at the left
+
+
+@dataclasses.dataclass(frozen=True)
+class _Column:
+    """A column with its header, and how it may be narrowed.
+
+    Attributes:
+        least: width in characters at which nothing is lost.
+        full: width in characters at which nothing wraps.
+    """
+
+    index: int
+    header: str
+    is_figure: bool
+    least: int
+    full: int
+
+
+class FigureTable:
+    """Rows of names and figures, which a rich console prints.
+
+    A figure is never wrapped or shortened. Where the console is too narrow for all
+    columns, headers and names wrap, and the columns that are still too many follow in
+    further tables, each of which repeats the key columns.
+    """
+
+    def __init__(
+        self,
+        *columns: str,
+        names: Sequence[str] = (),
+        keys: int = 1,
+        has_header: bool = True,
+        title: str = "",
+        caption: str = "",
+    ) -> None:
+        """Begins a table without rows.
+
+        Args:
+            columns: headers, from the left.
+            names: those of the columns that hold names, which may wrap.
+            keys: how many columns at the left say what a row is about.
+            has_header: whether the headers are shown.
+            title: above the first table.
+            caption: below the last table.
+
+        Raises:
+            ValueError: one of `names` is not a column.
+        """
+        unknown = sorted(set(names) - set(columns))
+        if unknown:
+            raise ValueError(f"expected names of {list(columns)}, got {unknown}")
+        self._headers = columns
+        self._names = frozenset(names)
+        self._keys = keys
+        self._has_header = has_header
+        self._title = title
+        self._caption = caption
+        self._rows: list[tuple[str, ...]] = []
+        self._section_ends: set[int] = set()
+
+    def add_row(self, *cells: str) -> None:
+        """Adds a row, one cell per column.
+
+        Raises:
+            ValueError: there are more cells or fewer than columns.
+        """
+        if len(cells) != len(self._headers):
+            raise ValueError(f"expected {len(self._headers)} cells, got {len(cells)}")
+        self._rows.append(cells)
+
+    def add_section(self) -> None:
+        """Draws a line below the rows so far."""
+        self._section_ends.add(len(self._rows) - 1)
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> RenderResult:
+        """Yields what rich prints; see the class."""
+        groups = list(self._groups(options.max_width))
+        for number, group in enumerate(groups):
+            table = self._table(group, options.max_width)
+            if number == 0 and self._title:
+                table.title = Text(self._title)
+            if number == len(groups) - 1 and self._caption:
+                table.caption = Text(self._caption)
+            # A console that wraps nothing would do so with the title, too.
+            narrow = options.update(no_wrap=False, overflow="fold")
+            yield from console.render(table, narrow)
+
+    def _columns(self) -> list[_Column]:
+        found = []
+        for index, header in enumerate(self._headers):
+            cells = [row[index] for row in self._rows]
+            widest = max(map(_width, cells), default=0)
+            words = [_width(word) for word in header.split()]
+            is_figure = header not in self._names
+            least = widest
+            if not is_figure:
+                in_cells = (_width(word) for cell in cells for word in cell.split())
+                least = min(max(in_cells, default=0), _LONGEST_WORD)
+            least = max([1, least, *words])
+            full = max(least, widest, _width(header))
+            found.append(_Column(index, header, is_figure, least, full))
+        return found
+
+    def _groups(self, width: int) -> Iterator[list[_Column]]:
+        """The columns of each table, which fits where each takes its least width."""
+        columns = self._columns()
+        keys, rest = columns[: self._keys], columns[self._keys :]
+        group = list(keys)
+        for column in rest:
+            fits = _outer_width([one.least for one in [*group, column]]) <= width
+            if not fits and len(group) > len(keys):
+                yield group
+                group = list(keys)
+            group.append(column)
+        yield group
+
+    def _table(self, group: list[_Column], width: int) -> Table:
+        least = [one.least for one in group]
+        room = width - _outer_width(least)
+        widths = {}
+        # Names come first: a name is harder to read in two lines than a header is.
+        for column in sorted(group, key=lambda one: one.is_figure):
+            more = max(0, min(column.full - column.least, room))
+            widths[column.index] = column.least + more
+            room -= more
+        table = Table(show_header=self._has_header)
+        for column in group:
+            table.add_column(
+                Text(column.header),
+                justify="right" if column.is_figure else "left",
+                width=widths[column.index],
+                overflow="fold",
+            )
+        for number, row in enumerate(self._rows):
+            cells = (Text(row[column.index]) for column in group)
+            table.add_row(*cells, end_section=number in self._section_ends)
+        return table
+
+
+def _width(text: str) -> int:
+    return Text(text).cell_len
+
+
+def _outer_width(widths: Sequence[int]) -> int:
+    return sum(widths) + len(widths) * (_PADDING + _RULE) + _RULE
