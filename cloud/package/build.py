@@ -23,12 +23,17 @@ from model import senses
 from model.export import export
 from model.export.targets import F32
 from model.wavecore import WaveCore
+from release import canary as canary_format
 from release import package
+from release.canary import Expectation
 from rlds.episode import Episode
 
 SAFETY_VERSION = "1"
 SAFETY_MAX_STEPS = 500
 """Steps after which a robot stops an episode, whatever it does."""
+
+CANARY_TOLERANCE = 1e-3
+"""Accepted difference of the mean canary action error on another machine."""
 
 _NS_PER_S = 1e9
 
@@ -178,6 +183,10 @@ def write(
     exported = export.write_functions(
         model, tasks, draft, canary, target, preferred_step
     )
+    promise = Expectation(
+        exported.canary_action_error, CANARY_TOLERANCE, exported.canary_steps
+    )
+    durable_file.write(draft / canary_format.FILE, promise.encode())
     durable_file.write(draft / package.SAFETY, safety)
     metadata = described["metadata"]
     metrics = {**metadata["metrics"], **_export_metrics(exported)}
@@ -214,11 +223,11 @@ def prefer_step(
     metrics = described["metadata"]["metrics"]
     check = metrics["export_checks"][functions["step"]["path"]]
     metrics.update(found or {}, canary_action_error=check["canary_action_error"])
-    known = json.loads((draft / export.CANARY_FILE).read_bytes())
-    durable_file.write(
-        draft / export.CANARY_FILE,
-        export.canary(check["canary_action_error"], known["steps"]),
+    promise = dataclasses.replace(
+        canary_format.read(draft / canary_format.FILE),
+        action_error=check["canary_action_error"],
     )
+    durable_file.write(draft / canary_format.FILE, promise.encode())
     for field in ("schema_version", "files"):
         del described[field]
     digest = package.build(draft, **described)

@@ -1,7 +1,6 @@
 """Tests of how a trained model becomes a package that fits its robot."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,9 @@ from cloud.testing import package_facts, training_episodes
 from model import config
 from model.export import targets
 from model.testing import small_models
-from release import package, verification
+from release import canary, package, verification
+from release.canary import Expectation
+from rlds import example_codec, tfrecord
 from rlds.episode import Episode
 
 
@@ -46,7 +47,7 @@ def built(exported: BuiltPackage, tmp_path: Path) -> BuiltPackage:
 
 
 def canary_error(folder: Path) -> float:
-    return float(json.loads((folder / "canary.json").read_bytes())["action_error"])
+    return canary.read(folder / canary.FILE).action_error
 
 
 def test_package_is_whole_and_the_same_after_a_killed_attempt(
@@ -75,6 +76,16 @@ def test_package_tells_what_the_check_of_every_file_found(
     assert metrics["export_checks"].keys() == paths
     assert metrics["export_checks"]["functions/step.tflite"]["step_error"] <= 1e-5
     assert metrics["export_left_out"] == {}
+
+
+def test_canary_promises_the_error_that_the_step_has_on_its_episodes(
+    exported: BuiltPackage,
+) -> None:
+    intact = verification.intact_package(exported.folder, "pi5-cpu")
+    records = tfrecord.read_records(intact.path(package.CANARY), 1_000_000)
+    steps = sum(example_codec.decode(record).num_steps for record in records)
+    error = intact.manifest.metadata.metrics["canary_action_error"]
+    assert canary.read(intact.path(canary.FILE)) == Expectation(error, 1e-3, steps)
 
 
 def test_preferred_step_can_be_changed_and_the_canary_follows(

@@ -3,10 +3,6 @@
 The package says which error its actions had where it was made. The same episodes
 through the same step give the same error here, unless this machine or this runtime
 computes something else.
-
-`canary.json`: {"schema_version": 1, "action_error": mean absolute difference between
-the proposed action and the recorded `proposed_action` over all steps and channels,
-"tolerance": largest accepted difference from it, "steps": number of steps}.
 """
 
 import math
@@ -16,32 +12,22 @@ from typing import Final
 
 import numpy as np
 
-from base.json_fields import Fields, decode
 from edge.control.package_policy import PackagePolicy
 from edge.ota import errors
 from edge.robots.robot import Observation
+from release import canary as canary_format
+from release import package as package_format
+from release.canary import Expectation
 from release.verification import IntactPackage
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
 
-EPISODES_FILE: Final = "canary.tfrecord"
-EXPECTATION_FILE: Final = "canary.json"
 _EPISODES_LIMIT_BYTES: Final = 64 * 1024 * 1024
-_EXPECTATION_LIMIT_BYTES: Final = 64 * 1024
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """What the package promises about its canary episodes."""
-
-    action_error: float
-    tolerance: float
-    steps: int
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What its step does on this machine."""
+    """What a package's step does on this machine."""
 
     action_error: float
     steps: int
@@ -56,8 +42,8 @@ def require_healthy(package: IntactPackage, policy: PackagePolicy) -> Measuremen
         ReleaseError, RldsError: the canary's files are not what they should be.
         StepFunctionError: the step does not run.
     """
-    expectation = read_expectation(package.path(EXPECTATION_FILE))
-    measurement = measure(package.path(EPISODES_FILE), policy)
+    expectation = canary_format.read(package.path(canary_format.FILE))
+    measurement = measure(package.path(package_format.CANARY), policy)
     judge(str(package.folder), expectation, measurement)
     return measurement
 
@@ -84,27 +70,6 @@ def judge(source: str, expected: Expectation, measured: Measurement) -> None:
             f"{measured.action_error:.6g}",
             "the current package stays active, export the package for this device",
         )
-
-
-def read_expectation(path: Path) -> Expectation:
-    """Reads canary.json.
-
-    Raises:
-        MalformedError: it is not one.
-    """
-    with path.open("rb") as file:
-        raw = file.read(_EXPECTATION_LIMIT_BYTES + 1)
-    fields = Fields(
-        decode(raw, path, _EXPECTATION_LIMIT_BYTES),
-        path,
-        ("schema_version", "action_error", "tolerance", "steps"),
-    )
-    fields.version(1)
-    return Expectation(
-        action_error=fields.number("action_error"),
-        tolerance=fields.number("tolerance"),
-        steps=fields.integer("steps", minimum=1),
-    )
 
 
 def measure(episodes: Path, policy: PackagePolicy) -> Measurement:

@@ -17,7 +17,8 @@ from base.store.local_store import LocalStore
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import tiny_step
 from edge.testing.tiny_step import TinyStep
-from release import blessing, dsse, package, provenance, statement
+from release import blessing, canary, dsse, package, provenance, statement
+from release.canary import Expectation
 from release.channel import Rollout
 from release.signing import publish
 from release.signing.private_keys import PrivateKey
@@ -138,17 +139,16 @@ def write_package(
     if weights is not None:
         (folder / "weights.safetensors").write_bytes(weights)
     episodes = [episode(1, noise=0.1), episode(2, task=TASKS[1], noise=0.1)]
-    (folder / "canary.tfrecord").write_bytes(
+    (folder / package.CANARY).write_bytes(
         b"".join(tfrecord.frame(example_codec.encode(one)) for one in episodes)
     )
     promised = canary_error(step, episodes) if action_error is None else action_error
-    canary = {
-        "schema_version": 1,
-        "action_error": promised,
-        "tolerance": 1e-4,
-        "steps": sum(len(one.steps["reward"]) for one in episodes),
-    }
-    (folder / "canary.json").write_text(json.dumps(canary))
+    expectation = Expectation(
+        action_error=promised,
+        tolerance=1e-4,
+        steps=sum(len(one.steps["reward"]) for one in episodes),
+    )
+    (folder / canary.FILE).write_bytes(expectation.encode())
     limits = [action_limit] * ACTION_SIZE
     safety = {
         "schema_version": 1,

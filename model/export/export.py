@@ -5,7 +5,6 @@
                             imagine, evaluate
     weights.safetensors     backbone, initial surfaces, initial carry
     canary.tfrecord         a few held-out episodes
-    canary.json             the action error that the step has on them
 
 Before it returns, every function has been run from its file, over the episodes, beside
 the model it came from. A robot runs the function `step`; where a target has the step
@@ -13,7 +12,6 @@ in two forms, `step_f32` and `step_int8` name both, and `step` is one of them.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,9 +37,6 @@ LARGEST_INT8_ERROR, LARGEST_INT8_MEAN = 0.25, 0.02
 carry, and of the mean free-running. Measured on the default model, whose actions go
 from -1 to 1: 0.071 and 0.0035. Beyond either the int8 step is left out of the package;
 within, closed-loop success decides (`cloud/evaluate/int8_choice.py`)."""
-CANARY_TOLERANCE = 1e-3
-"""Accepted difference of the mean canary action error on another machine."""
-CANARY_FILE = "canary.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +52,7 @@ class ExportResult:
         left_out: the same for a step that was not accepted, by form.
         canary_action_error: mean absolute action error of `step` on the canary
             episodes.
+        canary_steps: steps in the canary episodes.
     """
 
     functions: Mapping[str, Mapping[str, object]]
@@ -65,6 +61,7 @@ class ExportResult:
     checks: Mapping[str, Mapping[str, float | None]]
     left_out: Mapping[str, Mapping[str, float | None]]
     canary_action_error: float
+    canary_steps: int
 
     @property
     def max_abs_error(self) -> float:
@@ -127,31 +124,17 @@ def write_functions(
     _write(folder, {s.path: s.content for s in kept.values()})
     _write(folder, {_learning_path(name): x for name, x in encoded.items()})
     _write(folder, {"weights.safetensors": aligned_safetensors.encode(arrays)})
-    count = sum(len(e.steps["is_first"]) for e in canary_episodes)
-    error = agreements[chosen].canary_action_error
     records = [tfrecord.frame(example_codec.encode(e)) for e in canary_episodes]
     _write(folder, {"canary.tfrecord": b"".join(records)})
-    _write(folder, {CANARY_FILE: canary(error, count)})
     return ExportResult(
         functions=_described(model, kept, chosen, learning),
         surfaces=_surfaces(arrays),
         backbone_digest=step_function.backbone_digest(model),
         checks=checks,
         left_out={f: a.record() for f, a in agreements.items() if f not in kept},
-        canary_action_error=error,
+        canary_action_error=agreements[chosen].canary_action_error,
+        canary_steps=sum(len(e.steps["is_first"]) for e in canary_episodes),
     )
-
-
-def canary(action_error: float, steps: int) -> bytes:
-    """The content of canary.json: what a robot compares its own run with."""
-    return json.dumps(
-        {
-            "schema_version": 1,
-            "action_error": action_error,
-            "tolerance": CANARY_TOLERANCE,
-            "steps": steps,
-        }
-    ).encode()
 
 
 def _check(

@@ -1,7 +1,5 @@
 """The exported step agrees with the model, and says so only when it does."""
 
-import json
-
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -96,9 +94,9 @@ def test_weights_hold_the_whole_model(exported):
 
 def test_canary_says_the_error_of_the_exported_step_on_its_episodes(exported):
     folder, _, result = exported
-    canary = json.loads((folder / "canary.json").read_bytes())
-    assert canary["action_error"] == result.canary_action_error
-    assert canary["steps"] == 18
+    recorded = result.checks[result.functions["step"]["path"]]
+    assert result.canary_action_error == recorded["canary_action_error"]
+    assert result.canary_steps == 18
     records = list(tfrecord.read_records(folder / "canary.tfrecord", 1_000_000))
     assert [example_codec.decode(r).metadata.task for r in records] == [
         "middle",

@@ -19,7 +19,6 @@ from cloud.package.build import PackageFacts
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import emulated_pi, tiny_package
 from model import config
-from model.export import export
 from model.testing import small_models
 from release.signing import publish
 from release.testing.tiny_release import release
@@ -157,4 +156,4 @@ def test_exported_model_acts_on_the_pi_as_on_this_machine(
     difference = np.abs(emulated_pi.actions(there / "actions.json") - expected)
     if step == "f32":
         assert difference.max() <= TOLERANCE
-    assert difference.mean() <= export.CANARY_TOLERANCE
+    assert difference.mean() <= build.CANARY_TOLERANCE

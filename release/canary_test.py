@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from base.errors import MalformedError, OversizedError
+from release import canary
+from release.canary import Expectation
+
+_EXPECTATION = Expectation(action_error=0.0625, tolerance=0.001, steps=18)
+_RAW = b'{"schema_version": 1, "action_error": 0.0625, "tolerance": 0.001, "steps": 18}'
+
+
+def test_format_one_keeps_its_bytes_and_is_read_back() -> None:
+    assert _EXPECTATION.encode() == _RAW
+    assert canary.parse(_RAW) == _EXPECTATION
+
+
+@pytest.mark.parametrize(
+    "name", ["schema_version", "action_error", "tolerance", "steps"]
+)
+def test_field_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
+    value = json.loads(_RAW)
+    del value[name]
+    path = tmp_path / "canary.json"
+    path.write_text(json.dumps(value))
+    with pytest.raises(MalformedError, match=rf"canary\.json: expected field {name}"):
+        canary.read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("schema_version", 2, "schema_version to be 1"),
+        ("action_error", "0.1", "action_error to be a number"),
+        ("tolerance", None, "tolerance to be a number"),
+        ("steps", 0, "steps to be an integer of at least 1"),
+        ("episodes", 2, "only fields of the format"),
+    ],
+)
+def test_field_out_of_its_form_is_refused(
+    name: str, value: object, expected: str
+) -> None:
+    with pytest.raises(MalformedError, match=expected):
+        canary.parse(json.dumps({**json.loads(_RAW), name: value}).encode())
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", _RAW[:-1], _RAW.replace(b"18", b"NaN")])
+def test_other_bytes_are_malformed(raw: bytes) -> None:
+    with pytest.raises(MalformedError):
+        canary.parse(raw)
+
+
+def test_more_bytes_than_the_limit_are_not_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "canary.json"
+    path.write_bytes(_RAW + b" " * canary.LIMIT_BYTES)
+    with pytest.raises(OversizedError, match="at most 65536 bytes"):
+        canary.read(path)
