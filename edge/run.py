@@ -39,8 +39,9 @@ from edge.robots import registry
 from edge.robots.clock import NS_PER_S, SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.metaworld_robot import CONTROL_HZ
 from edge.robots.robot import Robot
-from edge.run_summary import ActionLog, RunTally
+from edge.run_summary import ActionLog, RunTally, format_table
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
+from release.run_summary import Progress
 from release.trusted_keys import TrustedKeys
 from release.verification import intact_package
 
@@ -135,6 +136,11 @@ _CONSENT = flags.DEFINE_bool(
 _SUMMARY_JSON = flags.DEFINE_string(
     "summary_json", None, "file for the summary, for machines"
 )
+_PROGRESS_JSON = flags.DEFINE_string(
+    "progress_json",
+    None,
+    "file to which a line is added after each episode, for machines",
+)
 _ACTIONS_JSON = flags.DEFINE_string(
     "actions_json", None, "file for every proposed action, to compare two machines"
 )
@@ -156,26 +162,28 @@ class Trial:
 def main(argv: list[str]) -> None:
     """Chooses who drives, runs the episodes, reports."""
     _require_usage(argv)
-    for path in filter(None, (_SUMMARY_JSON.value, _ACTIONS_JSON.value)):
+    outputs = (_SUMMARY_JSON.value, _PROGRESS_JSON.value, _ACTIONS_JSON.value)
+    for path in filter(None, outputs):
         durable_file.check_writable(Path(path))
     driver = _driver()
     actions = ActionLog() if _ACTIONS_JSON.value else None
     tally = RunTally()
     begin_s = time.monotonic()
-    progress = _Progress(begin_s, len(_ROBOT.value) * _EPISODES.value)
+    progress = _ProgressLines(begin_s, len(_ROBOT.value) * _EPISODES.value)
     with _recording(driver) as records:
         for trial in _trials():
             task = trial.robot.spec.task
             tally.add(task, _run(trial, driver, records, actions))
             progress.show(task, trial.number + 1, tally.successes(task))
     summary = tally.summary(driver.package_digest, time.monotonic() - begin_s)
-    command_line.say(summary.table())
+    command_line.say(format_table(summary))
     if records is not None:
         command_line.say(_recorded_text(records))
     if _SUMMARY_JSON.value:
-        _write_json(_SUMMARY_JSON.value, summary.as_json())
+        durable_file.write(Path(_SUMMARY_JSON.value), summary.encode())
     if _ACTIONS_JSON.value and actions is not None:
-        _write_json(_ACTIONS_JSON.value, actions.as_json())
+        raw = canonical_json.encode(actions.as_json())
+        durable_file.write(Path(_ACTIONS_JSON.value), raw)
 
 
 def _run(
@@ -365,17 +373,22 @@ def _trials() -> Iterator[Trial]:
             robot.close()
 
 
-class _Progress:
-    """One line per interval on stderr."""
+class _ProgressLines:
+    """One line per interval on stderr, one per episode in `--progress_json`."""
 
     def __init__(self, begin_s: float, total: int) -> None:
         self._shown_s = begin_s
         self._total = total
         self._done = 0
+        if _PROGRESS_JSON.value:
+            Path(_PROGRESS_JSON.value).write_bytes(b"")
 
     def show(self, task: str, episodes: int, successes: int | None) -> None:
         """Counts an episode and speaks when the last line is old enough."""
         self._done += 1
+        if _PROGRESS_JSON.value:
+            with Path(_PROGRESS_JSON.value).open("ab") as file:
+                file.write(Progress(self._done, self._total).encode())
         now_s = time.monotonic()
         if now_s - self._shown_s >= _PROGRESS_PERIOD_S:
             self._shown_s = now_s
@@ -387,10 +400,6 @@ def _require_key_file(name: str, robot: Robot) -> None:
     """A real robot's name must not be hidden with a key that anyone can derive."""
     if _RECORD_DIR.value and not robot.spec.simulated and not _KEY_FILE.value:
         raise app.UsageError(f"expected --key_file to record the real robot {name}")
-
-
-def _write_json(path: str, content: dict[str, object]) -> None:
-    durable_file.write(Path(path), canonical_json.encode(content))
 
 
 def _say(text: str) -> None:

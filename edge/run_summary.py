@@ -1,111 +1,35 @@
-"""What a run of episodes came to: success, latency, deadlines, and its actions."""
+"""What a run of episodes came to: its tally, its table for people, and its actions.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+For machines the summary is the `RunSummary` of `release/run_summary.py`.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from edge.control.loop import ControlStep, EpisodeResult, StepRecorder
+from release.run_summary import RunSummary, TaskOutcome
 
 
-@dataclass(frozen=True)
-class TaskOutcome:
-    """The episodes of one task, added up.
-
-    Attributes:
-        episodes: how many there are.
-        successes: how many of them fulfilled the task; None where the robot cannot
-            tell, as with a replayed episode.
-        steps: executed actions.
-    """
-
-    episodes: int
-    successes: int | None
-    steps: int
-
-    @property
-    def success(self) -> float | None:
-        """Share of episodes that fulfilled the task, 0 to 1; None where not known."""
-        return None if self.successes is None else self.successes / self.episodes
-
-    @property
-    def mean_steps(self) -> float:
-        """Mean length of an episode."""
-        return self.steps / self.episodes
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """Every episode of one run of the robot's program.
-
-    Attributes:
-        package_digest: the package that drove; None for the scripted expert.
-        tasks: outcome per task, in the order in which they ran.
-        latency_p50_us: median time from observation to proposed action.
-        latency_p99_us: 99th percentile of the same.
-        missed_deadlines: steps whose action came too late; 0 in simulated pace.
-        safety_violations: steps at which a stop rule fired.
-        clamped_steps: steps at which the limits changed the wanted action.
-        steps: executed actions.
-        seconds: wall time of the episodes.
-    """
-
-    package_digest: str | None
-    tasks: Mapping[str, TaskOutcome]
-    latency_p50_us: float
-    latency_p99_us: float
-    missed_deadlines: int
-    safety_violations: int
-    clamped_steps: int
-    steps: int
-    seconds: float
-
-    def as_json(self) -> dict[str, object]:
-        """Returns the content of `--summary_json`."""
-        return {
-            "schema_version": 1,
-            "package_digest": self.package_digest,
-            "tasks": {
-                task: {
-                    "episodes": outcome.episodes,
-                    "successes": outcome.successes,
-                    "success": (
-                        None if outcome.success is None else round(outcome.success, 6)
-                    ),
-                    "mean_steps": round(outcome.mean_steps, 3),
-                }
-                for task, outcome in self.tasks.items()
-            },
-            "step_latency_us": {
-                "p50": round(self.latency_p50_us, 2),
-                "p99": round(self.latency_p99_us, 2),
-            },
-            "missed_deadlines": self.missed_deadlines,
-            "safety_violations": self.safety_violations,
-            "clamped_steps": self.clamped_steps,
-            "steps": self.steps,
-            "seconds": round(self.seconds, 3),
-        }
-
-    def table(self) -> str:
-        """Returns the lines shown at the end of a run."""
-        width = max(4, *(len(task) for task in self.tasks))
-        lines = [f"{'task':<{width}}  episodes  success  mean steps"]
-        lines += [
-            f"{task:<{width}}  {outcome.episodes:>8}  "
-            f"{_share_text(outcome.success):>7}  {outcome.mean_steps:>10.1f}"
-            for task, outcome in self.tasks.items()
-        ]
-        rate = self.steps / self.seconds if self.seconds else 0.0
-        lines += [
-            "",
-            f"step latency      p50 {self.latency_p50_us:.0f} us, "
-            f"p99 {self.latency_p99_us:.0f} us",
-            f"missed deadlines  {self.missed_deadlines} of {self.steps} steps",
-            f"stop rules        {self.safety_violations}",
-            f"pace              {rate:.0f} steps/s over {self.seconds:.1f} s",
-        ]
-        return "\n".join(lines)
+def format_table(summary: RunSummary) -> str:
+    """Returns the lines shown at the end of a run."""
+    width = max(4, *(len(task) for task in summary.tasks))
+    lines = [f"{'task':<{width}}  episodes  success  mean steps"]
+    lines += [
+        f"{task:<{width}}  {outcome.episodes:>8}  "
+        f"{_share_text(outcome.success):>7}  {outcome.mean_steps:>10.1f}"
+        for task, outcome in summary.tasks.items()
+    ]
+    rate = summary.steps / summary.seconds if summary.seconds else 0.0
+    lines += [
+        "",
+        f"step latency      p50 {summary.latency_p50_us:.0f} us, "
+        f"p99 {summary.latency_p99_us:.0f} us",
+        f"missed deadlines  {summary.missed_deadlines} of {summary.steps} steps",
+        f"stop rules        {summary.safety_violations}",
+        f"pace              {rate:.0f} steps/s over {summary.seconds:.1f} s",
+    ]
+    return "\n".join(lines)
 
 
 def _share_text(success: float | None) -> str:
@@ -149,7 +73,7 @@ class RunTally:
                 task: TaskOutcome(
                     episodes=len(results),
                     successes=_successes(results),
-                    steps=sum(one.steps for one in results),
+                    mean_steps=sum(one.steps for one in results) / len(results),
                 )
                 for task, results in self._results.items()
             },

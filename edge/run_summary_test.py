@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from edge.control.loop import EpisodeResult
-from edge.run_summary import RunSummary, RunTally, TaskOutcome
+from edge.run_summary import RunTally, format_table
+from release import run_summary
+from release.run_summary import RunSummary, TaskOutcome
 
 
 def result(
@@ -26,8 +28,9 @@ def test_episodes_add_up_per_task_and_in_all() -> None:
     tally.add("reach-v3", result(False, 500, 100, missed=2))
     tally.add("push-v3", result(True, 40, 300))
     assert tally.successes("reach-v3") == 1
-    found = tally.summary("ab" * 32, seconds=2.0).as_json()
-    assert json.loads(json.dumps(found)) == {
+    found = tally.summary("ab" * 32, seconds=2.0)
+    assert run_summary.parse(found.encode(), "test") == found
+    assert json.loads(found.encode()) == {
         "schema_version": 1,
         "package_digest": "ab" * 32,
         "tasks": {
@@ -56,7 +59,7 @@ def test_episodes_add_up_per_task_and_in_all() -> None:
 def test_table_shows_what_a_reader_asks_for() -> None:
     tally = RunTally()
     tally.add("drawer-close-v3", result(True, 50, 120, missed=1))
-    table = tally.summary(None, seconds=1.0).table()
+    table = format_table(tally.summary(None, seconds=1.0))
     assert "drawer-close-v3" in table
     assert "100.0%" in table
     assert "p50 120 us, p99 120 us" in table
@@ -68,13 +71,8 @@ def test_success_that_no_robot_can_tell_is_no_failure() -> None:
     tally.add("reach-v3", result(None, 50, 120))
     assert tally.successes("reach-v3") is None
     summary = tally.summary(None, seconds=1.0)
-    assert summary.as_json()["tasks"]["reach-v3"] == {
-        "episodes": 1,
-        "successes": None,
-        "success": None,
-        "mean_steps": 50.0,
-    }
-    assert summary.table().splitlines()[:2] == [
+    assert summary.tasks["reach-v3"] == TaskOutcome(1, None, mean_steps=50.0)
+    assert format_table(summary).splitlines()[:2] == [
         "task      episodes  success  mean steps",
         "reach-v3         1        -        50.0",
     ]
@@ -86,7 +84,8 @@ def test_no_episode_has_no_summary() -> None:
 
 
 def test_table_shows_every_figure_on_80_columns() -> None:
-    outcome = TaskOutcome(episodes=12_345_678, successes=12_345_678, steps=987_654_321)
+    episodes = 12_345_678
+    outcome = TaskOutcome(episodes, successes=episodes, mean_steps=80.0)
     task = "dial-turn-v3 with the longest name"
     summary = RunSummary(
         package_digest=None,
@@ -99,7 +98,7 @@ def test_table_shows_every_figure_on_80_columns() -> None:
         steps=987_654_321,
         seconds=1_234_567.8,
     )
-    table = summary.table()
+    table = format_table(summary)
     assert max(map(len, table.splitlines())) <= 80
     for part in (
         *(task, "12345678", "100.0%", "80.0", "p50 123456 us, p99 1234567 us"),

@@ -14,6 +14,7 @@ from edge.testing import processes, tampering, tiny_package
 from edge.testing.tiny_package import Publisher
 from release import package
 from release.channel import Rollout
+from release.run_summary import Progress
 from release.signing.private_keys import PrivateKey
 from rlds import example_codec, tfrecord
 
@@ -87,9 +88,17 @@ def test_channel_run_activates_drives_and_sums_up(
     assert found["steps"] == 2 * STEPS
     assert 0 < found["step_latency_us"]["p50"] <= found["step_latency_us"]["p99"]
 
+    progress = tmp_path / "progress.jsonl"
+    progress.write_bytes(b"of an earlier run\n")
     flags[0] = "--offline"
-    again = run(*flags, "--allow_development_keys")
+    again = run(
+        *flags,
+        "--allow_development_keys",
+        "--episodes=2",
+        f"--progress_json={progress}",
+    )
     assert again.returncode == 0, again.stderr
+    assert progress.read_bytes() == Progress(1, 2).encode() + Progress(2, 2).encode()
 
 
 def test_channel_may_be_a_path_from_where_the_caller_stands(
@@ -266,7 +275,7 @@ def test_file_that_cannot_be_written_is_told_before_the_first_episode(
     tiny_package.write_package(tmp_path / "package")
     flags = [f"--candidate={tmp_path / 'package'}", f"--robot=replay:{episode}"]
     before = sorted(tmp_path.rglob("*"))
-    for flag in ("--summary_json", "--actions_json"):
+    for flag in ("--summary_json", "--progress_json", "--actions_json"):
         place = f"{flag}={tmp_path / 'none' / 'x.json'}"
         refused(1, "check that the path is right", *flags, place)
     assert sorted(tmp_path.rglob("*")) == before

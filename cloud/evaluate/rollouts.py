@@ -7,28 +7,34 @@ shares are equal whatever the tasks cost. The summaries are added up here.
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from base.errors import MalformedError, OversizedError
 from cloud import programs
 from cloud.errors import RolloutSummaryError
-from cloud.evaluate.report import EvaluationReport, TaskResult, finite_or_none
+from cloud.evaluate.report import EvaluationReport, TaskResult
 from cloud.evaluate.success_rate import SuccessRate
+from release import run_summary
+from release.run_summary import TaskOutcome
 
 RUN_PROGRAM = "edge/run"
-SUMMARY_LIMIT_BYTES = 16 * 1024 * 1024
 POLL_PERIOD_S = 0.1
 
 OnProgress = Callable[[int], None]
 """Called with the number of episodes that have been run, now and then."""
 
 
-_Worker = tuple[subprocess.Popen[bytes], Path, Path]
-"""A worker's process, log and summary."""
+@dataclasses.dataclass(frozen=True)
+class _Worker:
+    """A process with one share of the seeds, and the files that it writes."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    summary: Path
+    progress: Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +83,11 @@ class Rollouts:
 
     package_digest: str | None
     tasks: Mapping[str, TaskResult]
-    step_latency_p50_us: float | None
-    step_latency_p99_us: float | None
+    step_latency_p50_us: float
+    step_latency_p99_us: float
     steps: int
-    missed_deadlines: int | None
-    safety_violations: int | None
+    missed_deadlines: int
+    safety_violations: int
 
 
 def roll_out(
@@ -97,65 +103,45 @@ def roll_out(
         trials: the episodes to run.
         policy: flags that say who drives: `--candidate=DIR` or `--policy=expert`.
         workers: processes at once.
-        folder: where summaries, logs and recorded episodes go, one name each.
+        folder: where summaries, progress, logs and recorded episodes go, one name
+            each.
         on_progress: called when more episodes have been run.
 
     Raises:
         ProgramMissingError: `//edge:run` is not among this program's files.
         ProgramFailedError: a worker failed.
-        RolloutSummaryError: a worker's summary is not what was asked for.
+        RolloutSummaryError: a worker's summary or progress is not what was asked for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     workers = max(1, min(workers, trials.episodes_per_task))
     running: list[_Worker] = []
     try:
         for worker in range(workers):
-            summary = folder / f"summary-{worker}.json"
-            summary.unlink(missing_ok=True)
-            log = folder / f"run-{worker}.log"
-            arguments = _arguments(trials, worker, workers, folder, summary)
-            process = programs.start(RUN_PROGRAM, [*policy, *arguments], log)
-            running.append((process, log, summary))
+            running.append(_start(trials, policy, worker, workers, folder))
         _wait(trials, running, on_progress)
     finally:
-        for process, _, _ in running:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-    parts = [read_summary(summary) for _, _, summary in running]
+        for one in running:
+            if one.process.poll() is None:
+                one.process.kill()
+            one.process.wait()
+    parts = [read_summary(one.summary) for one in running]
     combined = combine(parts)
     _require_all(trials, combined, folder)
     return combined
 
 
-def _wait(trials: Trials, running: Sequence[_Worker], on_progress: OnProgress) -> None:
-    """Waits for all workers, or for the first that fails."""
-    shown = 0
-    while any(process.poll() is None for process, _, _ in running):
-        time.sleep(POLL_PERIOD_S)
-        for process, log, _ in running:
-            if process.poll():
-                programs.finish(process, RUN_PROGRAM, log)
-        done = sum(_episodes_done(programs.last_line(log)) for _, log, _ in running)
-        if done > shown:
-            shown = done
-            on_progress(done)
-    for process, log, _ in running:
-        programs.finish(process, RUN_PROGRAM, log)
-    on_progress(trials.episodes)
-
-
-def _episodes_done(line: str) -> int:
-    """The count in a progress line of the robot's binary, such as `12/125 episodes`."""
-    found = re.search(r"\b(\d+)/\d+ episodes", line)
-    return int(found[1]) if found else 0
-
-
-def _arguments(
-    trials: Trials, worker: int, workers: int, folder: Path, summary: Path
-) -> list[str]:
+def _start(
+    trials: Trials, policy: Sequence[str], worker: int, workers: int, folder: Path
+) -> _Worker:
+    """Starts one worker; what an earlier one wrote is removed first."""
+    log = folder / f"run-{worker}.log"
+    summary = folder / f"summary-{worker}.json"
+    progress = folder / f"progress-{worker}.jsonl"
+    for earlier in (summary, progress):
+        earlier.unlink(missing_ok=True)
     first_seed, episodes = trials.share(worker, workers)
-    return [
+    arguments = [
+        *policy,
         f"--robot={trials.robots}",
         f"--episodes={episodes}",
         f"--seed={first_seed}",
@@ -163,50 +149,94 @@ def _arguments(
         "--pace=simulated",
         f"--state_dir={folder / f'state-{worker}'}",
         f"--summary_json={summary}",
+        f"--progress_json={progress}",
     ]
+    process = programs.start(RUN_PROGRAM, arguments, log)
+    return _Worker(process, log, summary, progress)
+
+
+def _wait(trials: Trials, running: Sequence[_Worker], on_progress: OnProgress) -> None:
+    """Waits for all workers, or for the first that fails."""
+    shown = 0
+    while any(one.process.poll() is None for one in running):
+        time.sleep(POLL_PERIOD_S)
+        for one in running:
+            if one.process.poll():
+                programs.finish(one.process, RUN_PROGRAM, one.log)
+        done = sum(_episodes_done(one.progress) for one in running)
+        if done > shown:
+            shown = done
+            on_progress(done)
+    for one in running:
+        programs.finish(one.process, RUN_PROGRAM, one.log)
+    on_progress(trials.episodes)
+
+
+def _episodes_done(path: Path) -> int:
+    """How many episodes a worker has run, by its own account.
+
+    Raises:
+        RolloutSummaryError: the file cannot be read or is not of progress.
+    """
+    try:
+        progress = run_summary.read_progress(path)
+    except (OSError, MalformedError, OversizedError) as e:
+        raise _not_written_by_run(path, "progress", e) from e
+    return 0 if progress is None else progress.episodes_done
 
 
 def read_summary(path: Path) -> Rollouts:
     """Reads one worker's summary.
 
     Raises:
-        RolloutSummaryError: the file is missing or is no summary.
+        RolloutSummaryError: the file is missing, is not a summary, or does not know
+            whether the episodes succeeded.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(SUMMARY_LIMIT_BYTES)
-        found = json.loads(raw)
-        latency = found.get("step_latency_us") or {}
-        return Rollouts(
-            package_digest=found.get("package_digest"),
-            tasks={
-                str(task): TaskResult(
-                    SuccessRate(row["successes"], row["episodes"]),
-                    finite_or_none(row.get("mean_steps")),
-                )
-                for task, row in found["tasks"].items()
-            },
-            step_latency_p50_us=finite_or_none(latency.get("p50")),
-            step_latency_p99_us=finite_or_none(latency.get("p99")),
-            steps=int(found["steps"]),
-            missed_deadlines=found.get("missed_deadlines"),
-            safety_violations=found.get("safety_violations"),
-        )
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as e:
+        found = run_summary.read(path)
+    except (OSError, MalformedError, OversizedError) as e:
+        raise _not_written_by_run(path, "a summary", e) from e
+    return Rollouts(
+        package_digest=found.package_digest,
+        tasks={
+            task: _task_result(path, task, outcome)
+            for task, outcome in found.tasks.items()
+        },
+        step_latency_p50_us=found.latency_p50_us,
+        step_latency_p99_us=found.latency_p99_us,
+        steps=found.steps,
+        missed_deadlines=found.missed_deadlines,
+        safety_violations=found.safety_violations,
+    )
+
+
+def _task_result(path: Path, task: str, outcome: TaskOutcome) -> TaskResult:
+    if outcome.successes is None:
         raise RolloutSummaryError(
             path,
-            "a summary of //edge:run",
-            f"{type(e).__name__}: {e}",
-            "read the log beside it",
-        ) from e
+            f"how many episodes of {task} succeeded",
+            "null",
+            "evaluate on a robot that can tell",
+        )
+    success = SuccessRate(outcome.successes, outcome.episodes)
+    return TaskResult(success, outcome.mean_steps)
+
+
+def _not_written_by_run(path: Path, what: str, cause: Exception) -> RolloutSummaryError:
+    return RolloutSummaryError(
+        path,
+        f"{what} of //edge:run",
+        f"{type(cause).__name__}: {cause}",
+        "read the log beside it",
+    )
 
 
 def combine(parts: Sequence[Rollouts]) -> Rollouts:
-    """Adds up the workers' summaries.
+    """Adds up the workers' summaries, at least one.
 
     Counts are sums. The 50th percentile of the latency is the mean of the workers'
     weighted by steps; of the 99th percentiles the highest is kept, which is never
-    below the percentile of all steps together. A metric one worker lacks is None.
+    below the percentile of all steps together.
     """
     tasks: dict[str, TaskResult] = {}
     for part in parts:
@@ -214,36 +244,24 @@ def combine(parts: Sequence[Rollouts]) -> Rollouts:
             known = tasks.get(task)
             tasks[task] = result if known is None else _both(known, result)
     steps = sum(part.steps for part in parts)
-    p50 = [part.step_latency_p50_us for part in parts]
-    p99 = [part.step_latency_p99_us for part in parts]
+    p50_sum = sum(part.step_latency_p50_us * part.steps for part in parts)
     return Rollouts(
-        package_digest=parts[0].package_digest if parts else None,
+        package_digest=parts[0].package_digest,
         tasks=tasks,
-        step_latency_p50_us=None
-        if None in p50 or not steps
-        else sum(v * part.steps for v, part in zip(p50, parts, strict=True) if v)
-        / steps,
-        step_latency_p99_us=None
-        if None in p99 or not p99
-        else max(v for v in p99 if v is not None),
+        step_latency_p50_us=p50_sum / steps,
+        step_latency_p99_us=max(part.step_latency_p99_us for part in parts),
         steps=steps,
-        missed_deadlines=_sum_or_none([part.missed_deadlines for part in parts]),
-        safety_violations=_sum_or_none([part.safety_violations for part in parts]),
+        missed_deadlines=sum(part.missed_deadlines for part in parts),
+        safety_violations=sum(part.safety_violations for part in parts),
     )
 
 
 def _both(a: TaskResult, b: TaskResult) -> TaskResult:
     success = a.success + b.success
-    if a.mean_steps is None or b.mean_steps is None or not success.episodes:
+    if a.mean_steps is None or b.mean_steps is None:
         return TaskResult(success, None)
     steps = a.mean_steps * a.success.episodes + b.mean_steps * b.success.episodes
     return TaskResult(success, steps / success.episodes)
-
-
-def _sum_or_none(values: Sequence[int | None]) -> int | None:
-    if not values or any(value is None for value in values):
-        return None
-    return sum(value for value in values if value is not None)
 
 
 def _require_all(trials: Trials, rollouts: Rollouts, folder: Path) -> None:

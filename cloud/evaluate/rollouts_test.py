@@ -14,6 +14,7 @@ from cloud.evaluate import rollouts
 from cloud.evaluate.report import TaskResult
 from cloud.evaluate.rollouts import Rollouts, Trials
 from cloud.evaluate.success_rate import SuccessRate
+from release.run_summary import Progress, RunSummary, TaskOutcome
 
 TRIALS = Trials("metaworld", ("push-v3", "reach-v3"), 5, 10000, 500)
 
@@ -23,12 +24,15 @@ import json, sys
 flags = dict(a.removeprefix("--").split("=", 1) for a in sys.argv[1:])
 episodes = int(flags["episodes"])
 tasks = [robot.partition(":")[2] for robot in flags["robot"].split(",")]
-row = {"episodes": episodes, "successes": episodes, "mean_steps": 60.0}
+row = {
+    "episodes": episodes, "successes": episodes, "success": 1.0, "mean_steps": 60.0
+}
 summary = {
+    "schema_version": 1,
     "package_digest": "a" * 64,
     "tasks": {task: row for task in tasks},
     "step_latency_us": {"p50": 80.0, "p99": 100.0 + int(flags["seed"]) % 10},
-    "missed_deadlines": 0, "safety_violations": 0,
+    "missed_deadlines": 0, "safety_violations": 0, "clamped_steps": 0,
     "steps": 60 * episodes * len(tasks), "seconds": 1.0,
 }
 open(flags["summary_json"], "w").write(json.dumps(summary))
@@ -148,14 +152,86 @@ def test_malformed_summary_is_one_error(tmp_path: Path, text: str) -> None:
         rollouts.read_summary(path)
 
 
-def test_metric_that_one_worker_lacks_is_missing(tmp_path: Path) -> None:
+def summary_of(successes: int | None, **changes: object) -> bytes:
+    """A worker's summary of one episode, as the robot's binary writes it."""
+    outcome = TaskOutcome(episodes=1, successes=successes, mean_steps=500.0)
+    found = RunSummary(
+        package_digest=None,
+        tasks={"reach-v3": outcome},
+        latency_p50_us=80.0,
+        latency_p99_us=100.0,
+        missed_deadlines=2,
+        safety_violations=1,
+        clamped_steps=0,
+        steps=500,
+        seconds=1.0,
+    )
+    return json.dumps(json.loads(found.encode()) | changes).encode()
+
+
+def test_workers_counts_add_up(tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
-    row = {"episodes": 1, "successes": 0}
-    path.write_text(json.dumps({"tasks": {"reach-v3": row}, "steps": 500}))
+    path.write_bytes(summary_of(successes=0))
     part = rollouts.read_summary(path)
     whole = rollouts.combine([part, part])
-    assert whole.tasks["reach-v3"].success == SuccessRate(0, 2)
-    assert whole.tasks["reach-v3"].mean_steps is None
-    assert whole.step_latency_p99_us is None
-    assert whole.missed_deadlines is None
-    assert whole.safety_violations is None
+    assert whole.tasks == {"reach-v3": TaskResult(SuccessRate(0, 2), 500.0)}
+    assert whole.steps == 1000
+    assert whole.missed_deadlines == 4
+    assert whole.safety_violations == 2
+
+
+@pytest.mark.parametrize(
+    ("raw", "match"),
+    [
+        (summary_of(0, schema_version=2), "schema_version to be 1"),
+        (summary_of(0, missed_deadlines=None), "missed_deadlines to be an integer"),
+        (summary_of(None), "how many episodes of reach-v3 succeeded, got null"),
+    ],
+)
+def test_summary_that_lacks_a_metric_or_is_of_another_version_is_an_error(
+    tmp_path: Path, raw: bytes, match: str
+) -> None:
+    path = tmp_path / "summary.json"
+    path.write_bytes(raw)
+    with pytest.raises(RolloutSummaryError, match=match):
+        rollouts.read_summary(path)
+
+
+# Tells that all but one episode are done, and ends only when the test has seen it.
+WAITING = """
+import os, time
+with open(flags["progress_json"], "ab") as file:
+    file.write(LINE)
+while not os.path.exists(flags["summary_json"] + ".seen"):
+    time.sleep(0.01)
+"""
+
+
+def test_progress_of_all_workers_is_told_while_they_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Progress(episodes_done=3, episodes=4).encode()
+    waiting = WAITING.replace("LINE", repr(line))
+    put_program(tmp_path, monkeypatch, STAND_IN + waiting)
+    work = tmp_path / "work"
+    told = []
+
+    def on_progress(done: int) -> None:
+        told.append(done)
+        if done == 6:
+            for worker in (0, 1):
+                (work / f"summary-{worker}.json.seen").touch()
+
+    rollouts.roll_out(TRIALS, ["--policy=expert"], 2, work, on_progress)
+    assert told[-2:] == [6, TRIALS.episodes]
+
+
+def test_progress_that_is_not_of_the_robots_binary_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = WAITING.replace("LINE", repr(b"3/4 episodes\n"))
+    put_program(tmp_path, monkeypatch, STAND_IN + waiting)
+    with pytest.raises(
+        RolloutSummaryError, match=r"progress-\d\.jsonl: .* progress of"
+    ):
+        run(tmp_path)

@@ -1,0 +1,231 @@
+"""What the robot's program tells the program that started it.
+
+    //edge:run --summary_json=FILE     writes a `RunSummary` after the last episode
+    //edge:run --progress_json=FILE    appends a `Progress`, one line an episode
+
+The robot's program writes both and the evaluation reads them: it judges a package by
+running that very program, and the two meet in these formats alone.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from base import canonical_json
+from base.json_fields import Fields, Source, decode
+
+SCHEMA_VERSION = 1
+LIMIT_BYTES = 16 * 1024 * 1024
+PROGRESS_LIMIT_BYTES = 4096
+_KEYS = (
+    "schema_version",
+    "package_digest",
+    "tasks",
+    "step_latency_us",
+    "missed_deadlines",
+    "safety_violations",
+    "clamped_steps",
+    "steps",
+    "seconds",
+)
+_TASK_KEYS = ("episodes", "successes", "success", "mean_steps")
+_PROGRESS_KEYS = ("schema_version", "episodes_done", "episodes")
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """The episodes of one task, added up.
+
+    Attributes:
+        episodes: how many there are, at least one.
+        successes: how many of them fulfilled the task; None where the robot cannot
+            tell, as with a replayed episode.
+        mean_steps: mean length of an episode, in executed actions.
+    """
+
+    episodes: int
+    successes: int | None
+    mean_steps: float
+
+    @property
+    def success(self) -> float | None:
+        """Share of episodes that fulfilled the task, 0 to 1; None where not known."""
+        return None if self.successes is None else self.successes / self.episodes
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Every episode of one run of the robot's program.
+
+    Attributes:
+        package_digest: the package that drove; None for the scripted expert.
+        tasks: outcome per task, in the order in which they ran; by name once read.
+        latency_p50_us: median time from observation to proposed action.
+        latency_p99_us: 99th percentile of the same.
+        missed_deadlines: steps whose action came too late; 0 in simulated pace.
+        safety_violations: steps at which a stop rule fired.
+        clamped_steps: steps at which the limits changed the wanted action.
+        steps: executed actions, at least one.
+        seconds: wall time of the episodes.
+    """
+
+    package_digest: str | None
+    tasks: Mapping[str, TaskOutcome]
+    latency_p50_us: float
+    latency_p99_us: float
+    missed_deadlines: int
+    safety_violations: int
+    clamped_steps: int
+    steps: int
+    seconds: float
+
+    def encode(self) -> bytes:
+        """Returns the canonical bytes of the summary, its numbers rounded.
+
+        Raises:
+            CanonicalJsonError: a number is NaN or infinite.
+        """
+        return canonical_json.encode(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "package_digest": self.package_digest,
+                "tasks": {
+                    task: {
+                        "episodes": outcome.episodes,
+                        "successes": outcome.successes,
+                        "success": _share(outcome),
+                        "mean_steps": round(outcome.mean_steps, 3),
+                    }
+                    for task, outcome in self.tasks.items()
+                },
+                "step_latency_us": {
+                    "p50": round(self.latency_p50_us, 2),
+                    "p99": round(self.latency_p99_us, 2),
+                },
+                "missed_deadlines": self.missed_deadlines,
+                "safety_violations": self.safety_violations,
+                "clamped_steps": self.clamped_steps,
+                "steps": self.steps,
+                "seconds": round(self.seconds, 3),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        episodes_done: episodes that have ended.
+        episodes: episodes of the whole run, over all its robots.
+    """
+
+    episodes_done: int
+    episodes: int
+
+    def encode(self) -> bytes:
+        """Returns one line of canonical JSON, with its newline."""
+        value = {
+            "schema_version": SCHEMA_VERSION,
+            "episodes_done": self.episodes_done,
+            "episodes": self.episodes,
+        }
+        return canonical_json.encode(value) + b"\n"
+
+
+def read(path: Path) -> RunSummary:
+    """Reads the file that `--summary_json` named.
+
+    Raises:
+        OversizedError, MalformedError: as `parse`.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return parse(file.read(LIMIT_BYTES + 1), path)
+
+
+def parse(raw: bytes, source: Source) -> RunSummary:
+    """Reads the bytes of a summary.
+
+    Raises:
+        OversizedError: longer than `LIMIT_BYTES`.
+        MalformedError: not JSON, a field is missing, unknown or wrong, or another
+            schema version.
+    """
+    fields = Fields(decode(raw, source, LIMIT_BYTES), source, _KEYS)
+    fields.version(SCHEMA_VERSION)
+    latency = fields.fields("step_latency_us", ("p50", "p99"))
+    return RunSummary(
+        package_digest=(
+            fields.sha256("package_digest") if fields.has("package_digest") else None
+        ),
+        tasks={
+            task: _parse_outcome(row)
+            for task, row in fields.named("tasks", _TASK_KEYS).items()
+        },
+        latency_p50_us=latency.number("p50"),
+        latency_p99_us=latency.number("p99"),
+        missed_deadlines=fields.integer("missed_deadlines"),
+        safety_violations=fields.integer("safety_violations"),
+        clamped_steps=fields.integer("clamped_steps"),
+        steps=fields.integer("steps", minimum=1),
+        seconds=fields.number("seconds"),
+    )
+
+
+def read_progress(path: Path) -> Progress | None:
+    """Reads the newest line of the file that `--progress_json` named.
+
+    Returns:
+        None while the file is absent or has no whole line yet.
+
+    Raises:
+        MalformedError: the line is not one of `Progress`.
+        OSError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - PROGRESS_LIMIT_BYTES))
+            tail = file.read(PROGRESS_LIMIT_BYTES)
+    except FileNotFoundError:
+        return None
+    # What follows the last newline is still being written.
+    *lines, _ = tail.split(b"\n")
+    return parse_progress(lines[-1], path) if lines else None
+
+
+def parse_progress(line: bytes, source: Source) -> Progress:
+    """Reads one line of progress, with or without its newline.
+
+    Raises:
+        OversizedError: longer than `PROGRESS_LIMIT_BYTES`.
+        MalformedError: not JSON, a field is missing, unknown or wrong, or another
+            schema version.
+    """
+    value = decode(line, source, PROGRESS_LIMIT_BYTES)
+    fields = Fields(value, source, _PROGRESS_KEYS)
+    fields.version(SCHEMA_VERSION)
+    progress = Progress(fields.integer("episodes_done"), fields.integer("episodes"))
+    if progress.episodes_done > progress.episodes:
+        raise fields.fail("episodes_done", f"to be at most {progress.episodes}")
+    return progress
+
+
+def _parse_outcome(fields: Fields) -> TaskOutcome:
+    outcome = TaskOutcome(
+        episodes=fields.integer("episodes", minimum=1),
+        successes=fields.integer("successes") if fields.has("successes") else None,
+        mean_steps=fields.number("mean_steps"),
+    )
+    if outcome.successes is not None and outcome.successes > outcome.episodes:
+        raise fields.fail("successes", f"to be at most {outcome.episodes}")
+    if fields.raw("success") != _share(outcome):
+        raise fields.fail("success", f"to be {_share(outcome)}")
+    return outcome
+
+
+def _share(outcome: TaskOutcome) -> float | None:
+    """The share of successes as the file holds it."""
+    return None if outcome.success is None else round(outcome.success, 6)
