@@ -1,5 +1,7 @@
+import ast
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,9 @@ from release.channel import (
     Previous,
     Rollout,
 )
+from release.package import TARGETS
 from release.testing import tiny_release
+from release.trusted_keys import CHANNELS
 
 RECORD = Channel(
     channel="stable",
@@ -126,3 +130,19 @@ def test_a_uri_of_another_form_is_refused_with_the_form(uri):
 def test_a_percent_out_of_range_cannot_be_made():
     with pytest.raises(ValueError, match="0 to 100"):
         Rollout(101, "salt")
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("TARGETS", TARGETS), ("CHANNELS", CHANNELS)]
+)
+def test_build_rules_take_the_names_of_the_formats(
+    name: str, known: tuple[str, ...]
+) -> None:
+    # Starlark cannot import Python, so the rules have a copy, in the order of names.
+    text = (Path(__file__).parent / "private" / "providers.bzl").read_text()
+    (value,) = (
+        line.removeprefix(f"{name} = ")
+        for line in text.splitlines()
+        if line.startswith(f"{name} = ")
+    )
+    assert ast.literal_eval(value) == sorted(known)
