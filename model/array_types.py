@@ -18,8 +18,7 @@ Axes:
     s  one surface as a flat vector
 
 An ellipsis, or `*b`, stands for any number of leading axes. The aliases are
-annotations for the reader; what comes from outside is checked by the functions that
-take it.
+annotations for the reader; functions that take outside data check it themselves.
 """
 
 import jax
@@ -30,9 +29,9 @@ Array = jax.Array
 States = Float[Array, "*b n"]
 """Raw observation state, in the robot's own units."""
 Frames = Num[Array, "*b h w 3"]
-"""Camera frames, red, green and blue from 0 to 255; all zero where there is none."""
+"""Camera frames, red, green and blue from 0 to 255; all zero where none was taken."""
 LogMel = Float[Array, "*b u"]
-"""Log power of the sound of a step; all zero where there is none."""
+"""Log power of the sound of a step; all zero where there was none."""
 Actions = Float[Array, "*b a"]
 """Action in the robot's own units, not clamped."""
 ActionScales = Float[Array, "*b a"]

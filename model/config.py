@@ -1,8 +1,8 @@
 """The shape of a WaveCore, as one frozen record with named presets.
 
 A preset names two records: the sizes of the model, and the settings of training that
-go with them. The second belongs here because it is chosen together with the sizes:
-what fits into a device, and which learning rate a width bears.
+go with them. The second belongs here because it depends on the sizes: they decide
+what fits into a device's memory and which learning rate works.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ class WaveCoreConfig:
     Attributes:
         state_size: n, channels of the observation state.
         action_size: a, channels of the action.
-        task_count: k, tasks the model is told apart by a one-hot vector.
+        task_count: k, tasks; a one-hot vector tells the model which one to do.
         width: d, channels of the residual stream.
         recurrence_size: e, channels of the recurrence of one block.
         hidden_size: f, hidden channels of the particle mixer of one block.
@@ -33,16 +33,17 @@ class WaveCoreConfig:
         adapter_rank: rank of the low-rank residual of one block.
         skill_levels: l, levels of the skill memory.
         skill_slots: m, slots of one level.
-        skill_period: level l is written at every `skill_period ** l`-th
-            consolidation, so the first at each and every further one more rarely.
+        skill_period: level l, counted from 0, is written at every
+            `skill_period ** l`-th consolidation: the first level every time, each
+            further level less often.
         longest_memory_steps: initial time constant of the slowest recurrent
             channel, in control steps; the fastest begins at one step.
-        channels_per_gate: recurrent channels that share one gate; more of them make
-            the recurrence a matrix product in its chunked form.
-        oscillating: whether pairs of recurrent channels turn by a learned angle per
-            step (complex recurrence) instead of only fading (real).
+        channels_per_gate: recurrent channels that share one gate; with more than one,
+            the chunked form of the recurrence is a matrix product.
+        oscillating: whether pairs of recurrent channels rotate by a learned angle per
+            step (complex recurrence) instead of only decaying (real).
         image_height: h, rows of a camera frame; 0 for a robot without a camera.
-        image_width: w, columns of a frame; 0 with `image_height`.
+        image_width: w, columns of a frame; 0 for a robot without a camera.
         image_channels: channels of the first convolution of the image encoder; each
             of the two that follow has twice as many as the one before.
         audio_size: log-mel channels of the sound of one step; 0 without sound.
@@ -100,8 +101,8 @@ class WaveCoreConfig:
                 "WaveCoreConfig.recurrence_size",
                 f"a multiple of {shared}",
                 self.recurrence_size,
-                "gates are shared by channels_per_gate channels, and oscillating "
-                "channels come in pairs of one gate",
+                "channels_per_gate channels share one gate, and so do the two "
+                "channels of an oscillating pair",
             )
 
     @property
@@ -122,10 +123,10 @@ class WaveCoreConfig:
 
     @property
     def episode_spec(self) -> EpisodeSpec:
-        """What the episodes of this model's robot hold; says which senses it has.
+        """What the episodes of this model's robot hold, including its senses.
 
         Raises:
-            ValueError: a size is beyond what an episode can hold.
+            ValueError: a size is larger than an episode can hold.
         """
         return EpisodeSpec(
             self.state_size,
@@ -143,13 +144,13 @@ class PresetTraining:
     """The settings of training that belong to a preset.
 
     Attributes:
-        compute_dtype: of matrices and activations in the forward and backward pass.
-            Parameters, moments, recurrent state and losses are f32 in any case.
-        accumulation_steps: parts that one batch is cut into, one after the other;
-            their gradients are averaged before the optimiser sees them.
-        remat: whether the backward pass computes the inside of each block again
-            instead of keeping it.
-        batch_size: windows per optimiser step, all parts together.
+        compute_dtype: type of matrices and activations in the forward and backward
+            pass. Parameters, moments, recurrent state and losses are always f32.
+        accumulation_steps: parts that a batch is cut into and computed one after the
+            other; the optimiser gets the mean of their gradients.
+        remat: whether the backward pass recomputes the inside of each block instead
+            of keeping it.
+        batch_size: windows per update, all parts together.
         sequence_length: steps per window.
         learning_rate: the highest, reached after warm-up.
 
@@ -185,7 +186,7 @@ class PresetTraining:
                 "PresetTraining.batch_size",
                 f"a multiple of accumulation_steps {self.accumulation_steps}",
                 self.batch_size,
-                "every part has as many windows",
+                "all parts have the same number of windows",
             )
         if not self.learning_rate > 0:
             raise errors.ConfigError(
@@ -194,7 +195,7 @@ class PresetTraining:
 
 
 def tiny(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
-    """The smallest useful model, for tests: structure and no skill.
+    """The smallest model, for tests: the whole structure, and no useful skill.
 
     `./bazelw run //cloud:train -- --preset=tiny --steps=200`: 5 thousand parameters,
     seconds on a CPU.
@@ -233,8 +234,8 @@ def seed(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
     """Seed genesis: the model a fleet begins with.
 
     `./bazelw run //cloud:train -- --preset=seed --steps=1000`: 3.0 million parameters,
-    3 min on 2 CPU cores (5.6 optimiser steps per second, 11,000 control steps), 99.6 %
-    success on five Meta-World tasks.
+    3 min on 2 CPU cores (5.6 updates per second, 11,000 control steps), 99.6 % success
+    on five Meta-World tasks.
 
     Raises:
         ConfigError: a size is below 1.
@@ -258,13 +259,13 @@ def rtx3050(state_size: int, action_size: int, task_count: int) -> WaveCoreConfi
     """Many tasks on a small graphics card, in mixed precision.
 
     24 million parameters. The locks hold jax for the CPU, so `./bazelw run
-    //cloud:train -- --preset=rtx3050` trains on the CPU; the way to a card is
+    //cloud:train -- --preset=rtx3050` trains on the CPU; to train on a card, set
     `preset = "rtx3050"` in the notebook `cloud/colab/seed_genesis.ipynb`, on a machine
-    that brings a jax built for it. Made for a card of 4 GB: by `memory_estimate` 0.6 GB
-    for parameters and what the optimiser keeps of them, and 0.3 GB for the activations
-    of a quarter of a batch. `//cloud/train:preset_updates_test` makes updates on short
-    windows, on a CPU; no card has run it, so speed, memory there and success are not
-    measured.
+    that has a jax built for the card. Sized for a card of 4 GB: `memory_estimate` gives
+    0.6 GB for parameters and optimiser state, and 0.3 GB for the activations of a
+    quarter of a batch. `//cloud/train:preset_updates_test` makes updates on short
+    windows, on a CPU; it has not run on a card, so speed, memory there and success are
+    not measured.
 
     Raises:
         ConfigError: a size is below 1.
@@ -287,10 +288,10 @@ def rtx3050(state_size: int, action_size: int, task_count: int) -> WaveCoreConfi
 def vertex(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
     """A whole fleet's data, on one or more large accelerators.
 
-    109 million parameters; `preset = "vertex"` in the notebook, as for `rtx3050`. By
-    `memory_estimate` 2.4 GB for them and what the optimiser keeps of them, and 6.3 GB
-    for the activations of a batch on one device. `//cloud/train:preset_updates_test`
-    makes updates on short windows, on a CPU, in 4 GB; no accelerator has run it, so
+    109 million parameters; set `preset = "vertex"` in the notebook, as for `rtx3050`.
+    `memory_estimate` gives 2.4 GB for parameters and optimiser state, and 6.3 GB for
+    the activations of a batch on one device. `//cloud/train:preset_updates_test` makes
+    updates on short windows, on a CPU, in 4 GB; it has not run on an accelerator, so
     speed, memory there and success are not measured.
 
     Raises:
@@ -318,7 +319,7 @@ PRESETS: dict[str, Callable[[int, int, int], WaveCoreConfig]] = {
     "rtx3050": rtx3050,
     "vertex": vertex,
 }
-"""Preset name to the function that makes it for a robot's sizes."""
+"""Preset name to the function that makes its configuration for a robot's sizes."""
 
 PRESET_TRAINING: dict[str, PresetTraining] = {
     "tiny": PresetTraining(),
@@ -327,8 +328,8 @@ PRESET_TRAINING: dict[str, PresetTraining] = {
     "seed": PresetTraining(
         compute_dtype="bfloat16", batch_size=16, sequence_length=128
     ),
-    # A wider model bears a smaller rate: by Yang et al. 2022, arXiv:2203.03466,
-    # table 3, Adam's falls with the width; from 2e-3 at 384 to 1e-3 at 768.
+    # A wider model needs a smaller rate: in Yang et al. 2022, arXiv:2203.03466,
+    # table 3, Adam's is inverse to the width: 2e-3 at 384 becomes 1e-3 at 768.
     "rtx3050": PresetTraining(
         compute_dtype="bfloat16",
         accumulation_steps=4,
@@ -336,7 +337,7 @@ PRESET_TRAINING: dict[str, PresetTraining] = {
         sequence_length=128,
         learning_rate=1e-3,
     ),
-    # The same rule, and half of it again because of four times as many blocks.
+    # The same rule, then about half because there are four times as many blocks.
     "vertex": PresetTraining(
         compute_dtype="bfloat16",
         remat=True,
@@ -354,7 +355,7 @@ class Frame(NamedTuple):
     Attributes:
         height: h, rows.
         width: w, columns.
-        channels: of the first convolution.
+        channels: output channels of the first convolution.
     """
 
     height: int
@@ -363,10 +364,10 @@ class Frame(NamedTuple):
 
 
 FRAME = Frame(48, 64, 16)
-"""Sides of three to four, as most cameras have them, which three convolutions halve to
-6 x 8 places: 4 million operations per step. No other size has been measured."""
+"""Sides in the ratio 3 : 4, as for most cameras; three convolutions halve them to 6 x 8
+positions: 4 million operations per step. No other size has been measured."""
 SMALL_FRAME = Frame(16, 16, 4)
-"""Of the preset `tiny`, for tests."""
+"""The frame of the preset `tiny`, for tests."""
 
 
 def fit_preset(preset: str, spec: EpisodeSpec, task_count: int) -> WaveCoreConfig:

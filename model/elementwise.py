@@ -1,9 +1,9 @@
 """Norm and gate that keep only their inputs for the backward pass.
 
-On a CPU the matrix products of a block are as fast as the machine allows, and what
-is left to save is the traffic of everything between them. Left to itself,
-differentiation keeps every intermediate of these two functions, each as large as the
-residual stream or larger; here the backward pass computes them again.
+On a CPU the matrix products of a block are as fast as the machine allows, so what can
+still be saved is the memory traffic between them. By default, differentiation keeps
+every intermediate value of these two functions, each at least as large as the residual
+stream; here the backward pass recomputes them.
 """
 
 import jax
@@ -19,8 +19,8 @@ _SMALLEST_MEAN_SQUARE = 1e-6
 def rms_norm(x: at.Array) -> at.Array:
     """Divides by the root mean square over channels, without a learned scale.
 
-    A scale per channel would be absorbed by the matrix that follows. Whatever the
-    dtype of x, and of the result, the mean square is taken in f32.
+    A scale per channel would be absorbed by the matrix that follows. The result has the
+    dtype of x; the mean square is always computed in f32.
 
     Shapes: x [... d] to [... d].
     Source: Zhang and Sennrich 2019, arXiv:1910.07467, equation 4 with gain 1.
@@ -52,7 +52,7 @@ rms_norm.defvjp(_norm_forward, _norm_backward)
 
 
 @jax.custom_vjp
-def gated(gate: at.Array, value: at.Array) -> at.Array:
+def apply_gate(gate: at.Array, value: at.Array) -> at.Array:
     """`silu(gate) * value`.
 
     Shapes: gate [... f], value [... f] to [... f].
@@ -76,4 +76,4 @@ def _gate_backward(
     return change * value * slope, change * gate * open_
 
 
-gated.defvjp(_gate_forward, _gate_backward)
+apply_gate.defvjp(_gate_forward, _gate_backward)

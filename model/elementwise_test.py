@@ -19,7 +19,7 @@ def plain_gate(gate, value):
 
 @pytest.mark.parametrize(
     ("ours", "plain", "count"),
-    [(elementwise.rms_norm, plain_norm, 1), (elementwise.gated, plain_gate, 2)],
+    [(elementwise.rms_norm, plain_norm, 1), (elementwise.apply_gate, plain_gate, 2)],
 )
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
 def test_value_and_gradient_are_those_of_the_formula(ours, plain, count, scale):

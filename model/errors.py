@@ -19,7 +19,7 @@ class ShapeMismatchError(ModelError):
     Attributes:
         name: what the array is.
         expected: the shape that fits, as text.
-        got: the shape that came, as text.
+        got: the shape that was given, as text.
     """
 
     def __init__(self, name: str, expected: object, got: object, remedy: str) -> None:
@@ -32,7 +32,7 @@ class NonFiniteError(ModelError):
 
 
 class FrameError(ModelError):
-    """An encoded image that cannot be decoded, or is larger than any camera's."""
+    """An encoded image that cannot be decoded, or has more pixels than are allowed."""
 
 
 class ExportError(ModelError):

@@ -23,14 +23,14 @@ one or two."""
 def decode(images: Sequence[bytes], config: WaveCoreConfig, source: str) -> np.ndarray:
     """Frames u8 [t h w 3] of the encoded images of one episode.
 
-    An image of another size is scaled, each pixel the mean of those it covers. An
-    empty image says that none was taken, and gives a frame of zeros, which is what
-    the model takes for none.
+    An image of another size is scaled, each pixel the mean of those it covers. Empty
+    bytes mean that no image was taken; they give a frame of zeros, which the model
+    reads as no frame.
 
     Args:
         images: one JPEG per step, as `rlds.episode` holds them.
-        config: says h and w.
-        source: the episode, for errors.
+        config: gives h and w.
+        source: name of the episode, for errors.
 
     Raises:
         ConfigError: the model has no camera.
@@ -41,7 +41,7 @@ def decode(images: Sequence[bytes], config: WaveCoreConfig, source: str) -> np.n
     if not h:
         raise errors.ConfigError(
             source,
-            "a model with a camera to decode images for",
+            "a model with a camera",
             "image_height 0",
             "configure image_height and image_width",
         )
@@ -56,13 +56,13 @@ def _decode_one(content: bytes, size: tuple[int, int], source: str) -> np.ndarra
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
             _check_size(image.size, source)
-            # Decodes at an eighth, a quarter or a half where that is still larger.
+            # Decodes at an eighth, a quarter or half size if that is large enough.
             image.draft("RGB", (2 * size[0], 2 * size[1]))
             scaled = image.convert("RGB").resize(size, Image.Resampling.BOX)
             return np.asarray(scaled, np.uint8)
     except errors.FrameError:
         raise
-    except Exception as e:  # Pillow raises a dozen types on bytes that are no image.
+    except Exception as e:  # Pillow raises a dozen types on damaged images.
         reason = " ".join(str(e).split())[:200] or type(e).__name__
         raise errors.FrameError(
             source,

@@ -1,9 +1,9 @@
-"""What training makes small, and what the value head is to say.
+"""The training losses, and the targets of the value head.
 
-imitation    error of action and next observation, and with a small share what
-             the heads for action scale and value get wrong
-action_error the first of them on its own, which needs no next state
-heads        the same two on their own, to be reported
+imitation    error of action and next observation, plus small shares of the losses of
+             the heads for action scale and value
+action_error error of the action alone, which needs no next state
+heads        losses of action scale and value alone, for reporting
 world_model  error of the next observation alone, which needs no labels
 returns      the targets of the value head, from reward and discount of episodes
 """
@@ -20,35 +20,34 @@ from model import errors
 from model.wavecore import Prediction
 
 LARGEST_MISS = 10.0
-"""A miss of the next observation counts at most this, in typical changes: an object
-that is knocked over must not outweigh everything else."""
+"""An error of the next observation counts as at most this, in typical changes of one
+step: an object that is knocked over must not outweigh everything else."""
 
 
 SMALLEST_MISS = 1e-4
-"""Added to an action's error where its scale is learned, in the robot's units: of a
-channel that is never missed, the likelihood would grow without end."""
+"""Added to an action's error when its scale is learned, in the robot's units: for a
+channel that is always exact, the likelihood would grow without limit."""
 
 LARGEST_RATIO = 10.0
-"""An error of more than this many scales pulls as one of this many: early in training
-a scale can be far too small, and would take the whole of a clipped gradient."""
+"""An error of more than this many scales has the gradient of one of this many: early in
+training a scale can be far too small, and would take up all of a clipped gradient."""
 
 RETURN_DISCOUNT = 0.98
-"""What a reward still counts one step later; half of it is left after 34 steps, which
-is within the length of an episode of Meta-World."""
+"""Weight of a reward one step later; it falls to half in 34 steps, which is shorter
+than an episode of Meta-World."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Shares:
-    """Weight of each loss beside that of the action, which is one.
+    """Weight of each loss relative to that of the action, which is one.
 
     Attributes:
-        next_observation: as much as the action. The features that tell where the arm
-            is going serve the action too, and the precision of the last centimetres
+        next_observation: the same as the action. Features that tell where the arm is
+            going help the action too, and precision over the last centimetres
             improves.
         action_scale: small. The scale reads the features and does not shape them,
-            and Adam divides each gradient by its own size, so this decides nothing
-            but how much of the clipped gradient it takes from the others: about a
-            hundredth.
+            and Adam divides each gradient by its own size, so this only decides how
+            much of the clipped gradient it takes from the others: about a hundredth.
         value: small, for the same reason.
     """
 
@@ -58,11 +57,11 @@ class Shares:
 
 
 SHARES = Shares()
-"""What training uses."""
+"""The shares that training uses."""
 
 
 class HeadLosses(NamedTuple):
-    """What the heads that only read off the features get wrong; weighted means.
+    """Losses of the heads that read the features without shaping them; weighted means.
 
     Attributes:
         action_scale: negative logarithm of the action's likelihood, up to a constant,
@@ -78,8 +77,8 @@ class Losses(NamedTuple):
     """Scalars, each a weighted mean over steps.
 
     Attributes:
-        total: what the optimiser sees; action, next observation and, where the model
-            has them, the other heads, each by its share.
+        total: what the optimiser minimises: action, next observation and, where the
+            model has them, the other heads, each times its share.
         action: mean absolute action error, in the robot's units.
         next_observation: mean absolute error of the predicted change, in typical
             changes of one step.
@@ -103,7 +102,7 @@ def imitation(
     value_weight: at.Array | None = None,
     shares: Shares = SHARES,
 ) -> Losses:
-    """Absolute error of action and next observation, and a little of the other heads.
+    """Absolute error of action and next observation, plus shares of the other heads.
 
     The absolute error follows the median: an expert that saturates and switches
     leaves outliers, which a squared error would average into a slow action.
@@ -111,8 +110,8 @@ def imitation(
     Shapes: actions [... t a], next_states [... t n], change [n],
     action_weight [... t] (0 leaves a step out), next_weight [... t] (0 where no next
     state is known), values [... t] (by `returns`), value_weight [... t] (0 where no
-    return is known; default: as `action_weight`). `next_share` stands in the place of
-    `shares.next_observation`. Without values the value head is left as it is.
+    return is known; default: as `action_weight`). `next_share` is used instead of
+    `shares.next_observation`. Without `values` the value head is not trained.
     """
     action_loss = action_error(prediction, actions, action_weight)
     next_loss = world_model(prediction, next_states, change, next_weight)
@@ -140,10 +139,10 @@ def heads(
     values: at.Values | None = None,
     value_weight: at.Array | None = None,
 ) -> HeadLosses:
-    """What action scale and value get wrong; zero where a model has no such head.
+    """Losses of action scale and value; zero where a model has no such head.
 
-    The scale is that of a Laplace distribution around the action, whose likelihood is
-    the absolute error made relative; the action itself is not moved by it.
+    The scale is that of a Laplace distribution around the action, whose likelihood
+    depends on the absolute error relative to the scale. No gradient reaches the action.
 
     Shapes: as for `imitation`.
     """
@@ -159,7 +158,7 @@ def heads(
 
 
 def _laplace(missed: at.Array, scale: at.Array) -> at.Array:
-    """`log(scale) + missed / scale`, going on as a straight line in log(scale)."""
+    """`log(scale) + missed / scale`; beyond `LARGEST_RATIO` linear in log(scale)."""
     log_scale = jnp.log(scale)
     log_ratio = jnp.log(missed) - log_scale
     cut = float(np.log(LARGEST_RATIO))
@@ -179,9 +178,10 @@ def returns(
 
     with d_t the `discount` of `rlds.spec`, zero where the episode ended in success,
     and r_t the `reward` divided by `largest_reward`. So success counts as the largest
-    reward from then on; where an episode ends in another way its last reward is
-    taken to go on, v_{t+1} = r_t. As a mixture of numbers from -1 to 1 it is one, and
-    of a robot without rewards it is `c ** steps_to_success`, or zero.
+    reward from then on; if an episode ends in another way, its last reward is assumed
+    to continue: v_{t+1} = r_t. A return is a weighted mean of numbers from -1 to 1, so
+    it stays in that range; for a robot without rewards it is `c ** steps_to_success`,
+    or zero if there is no success.
 
     Shapes: reward, discount, starts [s], whole episodes one after the other, to f32
     [s].
@@ -190,8 +190,8 @@ def returns(
         reward: of each step, in the robot's own units.
         discount: of each step, 0 to 1.
         starts: True at the first step of each episode.
-        largest_reward: the largest absolute reward of the training data, for data
-            that are not all of it; default: that of `reward`, or 1 where all are 0.
+        largest_reward: largest absolute reward of the training data, to be given when
+            `reward` is only part of them; default: that of `reward`, or 1 if all are 0.
 
     Raises:
         ShapeMismatchError: the three are not vectors of one length.
@@ -207,7 +207,7 @@ def returns(
             "largest_reward",
             "a positive number",
             largest_reward,
-            "leave it out to take that of the data",
+            "leave it out to use the largest of the data",
         )
     unit = np.clip(reward / largest_reward, -1.0, 1.0)
     last = np.append(starts[1:], True)

@@ -2,16 +2,16 @@
 
 `cloud.train.feasible` uses it to refuse what does not fit, before data are read and
 programs compiled. The estimate counts arrays: what is kept for every parameter, and
-what the forward pass keeps for the backward pass. Compilers fuse and reuse, so it is no
-promise: for the presets `tiny`, `pi5` and `seed`, with and without remat, XLA's own
-plan for a CPU lies between `LOWEST_RATIO` and `HIGHEST_RATIO` times the estimate, which
-a test holds (measured: 0.76 to 0.96, f32). Mixed precision and frames are counted by
-the same rules and not measured. What the compiler and the framework need beside arrays
-comes on top.
+what the forward pass keeps for the backward pass. Compilers fuse operations and reuse
+memory, so the estimate is not exact: for the presets `tiny`, `pi5` and `seed`, with and
+without remat, the memory that XLA plans for on a CPU is between `LOWEST_RATIO` and
+`HIGHEST_RATIO` times the estimate, which a test checks (measured: 0.76 to 0.96, f32).
+Mixed precision and frames are counted by the same rules but were not measured. What the
+compiler and the framework need besides arrays is not included.
 
 Sources: copies of every parameter, Rajbhandari et al. 2020, arXiv:1910.02054, section
-3.1; activations of a block and what is left of them when it is computed again, Chen et
-al. 2016, arXiv:1604.06174, section 3.
+3.1; activations of a block, kept and recomputed, Chen et al. 2016, arXiv:1604.06174,
+section 3.
 """
 
 import dataclasses
@@ -28,15 +28,15 @@ _KERNEL_SIZE = 9
 
 @dataclasses.dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes that one device needs while it trains, by what they hold.
+    """Bytes that one device needs during training, by what they hold.
 
     Attributes:
         parameters_bytes: trained and untrained parameters, f32, and in mixed
             precision their bfloat16 copy.
-        gradients_bytes: one gradient, two where parts of a batch add up.
+        gradients_bytes: one gradient, or two if the parts of a batch are added up.
         optimizer_bytes: the two moments of AdamW.
         average_bytes: the running average of the parameters.
-        activations_bytes: of the part of a batch that is computed at once.
+        activations_bytes: activations of the part of a batch that is computed at once.
     """
 
     parameters_bytes: int
@@ -47,7 +47,7 @@ class MemoryEstimate:
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
+        """Sum of all of them."""
         return sum(dataclasses.astuple(self))
 
 
@@ -62,7 +62,7 @@ def trained_count(config: WaveCoreConfig) -> int:
 
 
 def untrained_count(config: WaveCoreConfig) -> int:
-    """Numbers that training keeps: normalisation, and what only a robot writes."""
+    """Numbers that training leaves alone: normalisation, and what a robot writes."""
     d = config.width
     adapters = 2 * config.block_count * d * config.adapter_rank
     skills = 2 * config.skill_levels * config.skill_slots * d
@@ -71,7 +71,7 @@ def untrained_count(config: WaveCoreConfig) -> int:
 
 
 def estimate(config: WaveCoreConfig, training: PresetTraining) -> MemoryEstimate:
-    """What one device needs that trains the whole batch, part after part."""
+    """What one device needs to train on the whole batch, one part after the other."""
     trained, untrained = trained_count(config), untrained_count(config)
     mixed = training.compute_dtype == "bfloat16"
     windows = training.batch_size // training.accumulation_steps
@@ -99,7 +99,7 @@ def _row_bytes(config: WaveCoreConfig, training: PresetTraining) -> int:
     block = size * (4 * d + 2 * e + 3 * f) + _F32 * (2 * e + 2 * g)
     entered = size * d
     outside = size * 4 * d + _F32 * (4 * config.state_size + 4 * config.action_size)
-    # The backward pass of one block holds about half as much again for a moment.
+    # During the backward pass of a block, about half of it is held a second time.
     inside = block * (1 if training.remat else config.block_count) + block // 2
     kept = entered * config.block_count if training.remat else 0
     return inside + kept + outside + _sense_bytes(config, size)
@@ -125,7 +125,7 @@ def _sense_count(config: WaveCoreConfig) -> int:
 
 
 def _sense_bytes(config: WaveCoreConfig, size: int) -> int:
-    """A frame as it comes and as numbers, and what each convolution gives."""
+    """A frame as bytes and as numbers, and the output of each convolution."""
     pixels = config.image_height * config.image_width * senses.COLOURS
     outputs = sum(channels * area for channels, area in _convolutions(config))
     return pixels * (1 + size) + 2 * size * outputs + 2 * _F32 * config.audio_size

@@ -8,11 +8,11 @@ import numpy as np
 from model import errors
 
 SMALLEST_DEVIATION = 1e-3
-"""Channels that vary less count as constant; they are divided by one, so that a
-sensor that wakes up after training does not reach the model enlarged."""
+"""Channels that vary less count as constant and are divided by one, so that a sensor
+that starts to vary after training is not magnified."""
 
 LARGEST_INPUT = 8.0
-"""Normalised inputs are cut here, in standard deviations."""
+"""Normalised inputs are clipped to this, in standard deviations."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Statistics:
     Attributes:
         mean: f32 [n], mean of the observation state, in the robot's units.
         deviation: f32 [n], standard deviation, 1 for constant channels.
-        change: f32 [n], root mean square change over one step, with the same rule.
-        audio_mean: f32 [u], mean of the log-mel channels, None where not measured.
-        audio_deviation: f32 [u], standard deviation of the same, by the same rule.
+        change: f32 [n], root mean square change over one step, 1 for constant channels.
+        audio_mean: f32 [u], mean of the log-mel channels, None if not measured.
+        audio_deviation: f32 [u], their standard deviation, 1 for constant channels.
 
     Raises:
         ShapeMismatchError: arrays that belong together are not vectors of one length.
@@ -43,7 +43,7 @@ class Statistics:
             self._check(("audio_mean", "audio_deviation"))
 
     def _check(self, names: tuple[str, ...]) -> None:
-        """Vectors of one length, the first a mean and the others scales."""
+        """Expects vectors of one length, the first a mean and the others scales."""
         first = getattr(self, names[0])
         for name in names:
             value = getattr(self, name)
@@ -65,7 +65,7 @@ class Statistics:
                 raise errors.NonFiniteError(
                     f"statistics {name}",
                     "positive scales",
-                    "one of zero or below",
+                    "a scale of zero or below",
                     "use normalisation.measure",
                 )
 
@@ -88,7 +88,7 @@ class Measurement:
         """Takes the states [t n] of one whole episode.
 
         Raises:
-            ShapeMismatchError: another width than that of the episodes before.
+            ShapeMismatchError: the width differs from that of earlier episodes.
         """
         wide = states.astype(np.float64)
         known = self._states
@@ -99,7 +99,7 @@ class Measurement:
                 wide.shape,
                 "give at least one episode, all of the same robot",
             )
-        self._states = _merged(known, wide)
+        self._states = _merge(known, wide)
         self._changes += max(len(wide) - 1, 0)
         change = np.diff(wide, axis=0)
         self._squared_changes = self._squared_changes + np.square(change).sum(0)
@@ -107,10 +107,10 @@ class Measurement:
     def add_sound(self, sound: np.ndarray) -> None:
         """Takes log-mel channels [t u]; steps without sound (all zero) do not count."""
         heard = sound[np.any(sound != 0, axis=-1)]
-        self._sound = _merged(self._sound, heard.astype(np.float64))
+        self._sound = _merge(self._sound, heard.astype(np.float64))
 
     def statistics(self) -> Statistics:
-        """What was measured so far.
+        """The statistics of everything added so far.
 
         Raises:
             ShapeMismatchError: no episode was given.
@@ -126,10 +126,10 @@ class Measurement:
             )
         squared_change = self._squared_changes / max(self._changes, 1)
         return Statistics(
-            mean=_single(states.mean),
+            mean=_to_f32(states.mean),
             deviation=_scale(states.deviation, SMALLEST_DEVIATION),
             change=_scale(np.sqrt(squared_change), SMALLEST_DEVIATION / 10),
-            audio_mean=None if sound is None else _single(sound.mean),
+            audio_mean=None if sound is None else _to_f32(sound.mean),
             audio_deviation=None
             if sound is None
             else _scale(sound.deviation, SMALLEST_DEVIATION),
@@ -158,7 +158,7 @@ def measure(
 
 @dataclasses.dataclass(frozen=True)
 class _Moments:
-    """How many values there are of each channel, their mean and squared deviations."""
+    """Count of values, and by channel their mean and summed squared deviations."""
 
     count: int
     mean: np.ndarray
@@ -169,8 +169,8 @@ class _Moments:
         return np.sqrt(self.squared / self.count)
 
 
-def _merged(known: _Moments | None, values: np.ndarray) -> _Moments | None:
-    """Moments of what was known and of values [t n] together."""
+def _merge(known: _Moments | None, values: np.ndarray) -> _Moments | None:
+    """Moments of the known values and of `values` [t n] together."""
     if not len(values):
         return known
     mean = values.mean(0)
@@ -188,7 +188,7 @@ def _merged(known: _Moments | None, values: np.ndarray) -> _Moments | None:
     )
 
 
-def _single(mean: np.ndarray) -> np.ndarray:
+def _to_f32(mean: np.ndarray) -> np.ndarray:
     """As f32, without negative zeros, which text does not keep."""
     return mean.astype(np.float32) + np.float32(0)
 

@@ -1,13 +1,13 @@
 """Products in the dtype of the activations, with f32 where digits would be lost.
 
-The trainer decides the precision by the matrices it hands over: with bfloat16 ones,
+The trainer chooses the precision by the matrices it passes: with bfloat16 ones,
 activations are bfloat16 from the first block on. A bfloat16 has 8 bits, about three
-digits, so what sums up over many steps or is read off at the end stays f32: the
+digits, so what accumulates over many steps or is read at the end stays f32: the
 normalised state and its encoding, decay and state of the recurrence, the statistics of
 norms, and every output.
 
 The gradient of few rows is computed with the matrix as the left operand. As the right
-one, transposed, it takes longer: it seems to be packed anew for each product.
+operand, transposed, it takes longer, probably because it is repacked for each product.
 
 Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.3 (products that
 accumulate in f32).
@@ -19,10 +19,10 @@ import jax.numpy as jnp
 from model import array_types as at
 
 FEW_ROWS = 64
-"""Up to here the gradient takes the matrix first. Ten products with the transpose of
-384 by 768 numbers, right and left, on 2 cores of an AMD EPYC, in ms: 8 rows, 0.82 and
-0.53; 32 rows, 2.82 and 2.07; 64 rows, 2.83 and 2.47; 128 rows, 4.88 and 5.72; 1,024
-rows, 31.7 and 40.5."""
+"""Up to this many rows, the gradient has the matrix on the left. Ten products with the
+transpose of 384 by 768 numbers on the right and on the left, on 2 cores of an AMD EPYC,
+in ms: 8 rows, 0.82 and 0.53; 32 rows, 2.82 and 2.07; 64 rows, 2.83 and 2.47; 128 rows,
+4.88 and 5.72; 1,024 rows, 31.7 and 40.5."""
 
 
 def product(x: at.Array, matrix: at.Array) -> at.Array:
@@ -35,7 +35,7 @@ def product(x: at.Array, matrix: at.Array) -> at.Array:
 
 
 def product_f32(x: at.Array, matrix: at.Array) -> at.Array:
-    """`x @ matrix` with both as precise as x (whole numbers: f32), summed in f32.
+    """`x @ matrix` in the dtype of x (f32 if x is whole numbers), summed in f32.
 
     Shapes: x [... i], matrix [i o] to [... o].
     """
@@ -48,7 +48,7 @@ def product_f32(x: at.Array, matrix: at.Array) -> at.Array:
 
 
 def _is_few(x: at.Array) -> bool:
-    """Only f32, which a robot learns in; the trainer's rows are many."""
+    """Only in f32, which a robot learns in; the trainer has many rows."""
     return x.ndim == 2 and len(x) <= FEW_ROWS and x.dtype == jnp.float32
 
 

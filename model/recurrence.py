@@ -16,11 +16,10 @@ complex; see `rotate`.
                  chunks one after the other; matrix units do the work where groups
                  of channels share a decay
 
-`fastest_form` chooses by a table for each platform. A program takes the form of the
-platform that it is lowered for and not of the machine that lowers it; one that is
-lowered for several holds the form of each. All forms share one backward pass, which
-is the same recurrence run backwards in time, and keep nothing for it but decays and
-states.
+`fastest_form` chooses by a table for each platform. A program gets the form of the
+platform that it is lowered for, not of the machine that lowers it; a program lowered
+for several platforms holds the form of each. All forms share one backward pass, which
+is the same recurrence run backwards in time, and keep only decays and states for it.
 
 Sources: Feng et al. 2024, arXiv:2410.01201, section 3.1 (gate and value from the
 input); Blelloch 1990, CMU-CS-90-190, section 1.4 (associative form); Dao and Gu
@@ -52,8 +51,8 @@ class FormRow(NamedTuple):
 
     Attributes:
         form: one of `FORMS`.
-        longest_steps: greatest length it holds for.
-        most_channels: greatest number of channels it holds for.
+        longest_steps: largest length it applies to.
+        most_channels: largest number of channels it applies to.
     """
 
     form: str
@@ -66,10 +65,10 @@ _REASONED = (
     FormRow("associative"),
 )
 """Not measured. On an accelerator every turn of a loop waits for the one before, and
-starting a turn costs more than its few products; a depth of log2(t) starts fewer. What
-the loop does in one turn is no loop. Chunks may win where groups of channels share a
-decay, which no preset's do (Dao and Gu 2024, section 6); measure before adding a row.
-"""
+starting a turn costs more than its few products; a depth of log2(t) starts fewer. A
+sequence that fits in one turn needs no loop. Chunks may win where groups of channels
+share a decay (Dao and Gu 2024, section 6), but they do in no preset; measure before
+adding a row."""
 
 FASTEST: dict[str, tuple[FormRow, ...]] = {
     "cpu": (FormRow("sequential"),),
@@ -89,10 +88,10 @@ in ms by sequential, associative and chunked:
     t = 512    15.7   15.6   51.0
     t = 2048   15.8   16.4   52.6
 
-Chunked was slowest in every cell. Between the other two, no cell differed by a tenth
-both there and in whole updates (96 channels, sequential and associative, ms: t = 8,
-9.2 and 8.5; t = 32, 18.0 and 18.3; t = 128, 49.6 and 51.3), so one row holds for all:
-the form with the smallest program."""
+Chunked was slowest in every cell. The other two never differed by a tenth both there
+and in whole updates (96 channels, sequential and associative, ms: t = 8, 9.2 and 8.5;
+t = 32, 18.0 and 18.3; t = 128, 49.6 and 51.3), so one row applies to every shape: the
+form with the smallest program."""
 
 
 def step(decay: at.Array, drive: at.Recurrent, carry: at.Recurrent) -> at.Recurrent:
@@ -100,7 +99,7 @@ def step(decay: at.Array, drive: at.Recurrent, carry: at.Recurrent) -> at.Recurr
 
     Shapes: decay [... g], drive [... e], carry [... e] to [... e]; g divides e.
     """
-    return _shared(decay, drive) * carry + drive
+    return _repeat_decay(decay, drive) * carry + drive
 
 
 def sequence(
@@ -175,7 +174,7 @@ def _associative(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
     ) -> tuple[at.Array, at.Array]:
         return first[0] * second[0], second[0] * first[1] + second[1]
 
-    decay = _shared(decay, drive)
+    decay = _repeat_decay(decay, drive)
     drive = drive.at[0].add(decay[0] * carry)
     return jax.lax.associative_scan(then, (decay, drive))[1]
 
@@ -208,8 +207,8 @@ def _chunked(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
 def _products(decay: at.Array) -> tuple[at.Array, at.Array]:
     """Products of the decays between any two steps of a chunk, and from its start.
 
-    By multiplication, row after row: sums of logarithms would lose what follows a
-    decay near zero.
+    Multiplied row after row: sums of logarithms would lose everything after a decay
+    near zero.
 
     Shapes: decay [c t ...] to [c t s ...], zero where s is after t, and [c t ...].
     """
@@ -234,16 +233,16 @@ FORMS = tuple(_RUN)
 """Names of the forms."""
 
 _LOWERED_FOR = {"cpu": "cpu", "cuda": "gpu", "rocm": "gpu", "tpu": "tpu"}
-"""Platform as programs are lowered for it, to its rows of the table."""
+"""Name of a platform in lowering, to its rows of the table."""
 
 
 def _run(
     decay: at.Array, drive: at.Array, carry: at.Array, form: str | None
 ) -> at.Array:
-    """The states by one form, or by that of the platform.
+    """The states by the given form, or by that of the platform.
 
-    Called inside the rule for derivatives, so that none passes through the choice:
-    only the states are kept for the backward pass, whatever form made them.
+    Called inside the custom derivative, so that no derivative passes through the
+    choice: only the states are kept for the backward pass, whichever form made them.
     """
     if form is not None:
         return _RUN[form](decay, drive, carry)
@@ -284,13 +283,13 @@ def _backward(
     to_decay = adjoint * before
     if decay.shape != to_decay.shape:
         to_decay = to_decay.reshape(*decay.shape, -1).sum(-1)
-    return to_decay, adjoint, _shared(decay[0], carry) * adjoint[0]
+    return to_decay, adjoint, _repeat_decay(decay[0], carry) * adjoint[0]
 
 
 _sequence.defvjp(_forward, _backward)
 
 
-def _shared(decay: at.Array, drive: at.Array) -> at.Array:
-    """A decay for every channel; channels of one group lie side by side."""
+def _repeat_decay(decay: at.Array, drive: at.Array) -> at.Array:
+    """A decay for every channel; the channels of a group are adjacent."""
     group = drive.shape[-1] // decay.shape[-1]
     return decay if group == 1 else jnp.repeat(decay, group, axis=-1)

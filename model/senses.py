@@ -1,15 +1,15 @@
-"""What a robot perceives beside its state: camera frames and sound, each optional.
+"""What a robot perceives besides its state: camera frames and sound, each optional.
 
-Which senses a model has, and what they are called, is what `rlds.spec` says of its
-episodes: every `observation/` field but the state becomes an encoder that adds to the
+The senses of a model and their names follow from the fields of its episodes in
+`rlds.spec`: every `observation/` field except the state has an encoder that adds to the
 residual stream. A configuration without a sense has neither its parameters nor its
 input.
 
 A sense may be silent at a step, because a frame came late or a microphone is
-unplugged. Zeros everywhere say so, and then the sense adds nothing: no frame that a
-camera takes is zero in every pixel, and no log power is zero in every channel.
+unplugged. All zeros mean that, and then the sense adds nothing: no frame that a camera
+takes is zero in every pixel, and no log power is zero in every channel.
 
-Sources: strided convolutions and the expected place of each feature, Levine et al.
+Sources: strided convolutions and the expected position of each feature, Levine et al.
 2016, arXiv:1504.00702, section 5.1.
 """
 
@@ -38,7 +38,7 @@ _STATE = [f.name.removeprefix(_SCOPE) for f in FIELDS if f.shape == ("N",)]
 
 
 def fields(config: WaveCoreConfig) -> dict[str, Field]:
-    """The observation fields that a model reads beside its state, by name."""
+    """The observation fields that a model reads besides its state, by name."""
     observed = {
         field.name.removeprefix(_SCOPE): field
         for field in config.episode_spec.step_fields()
@@ -78,17 +78,19 @@ def recorded_specs(
     }
 
 
-def of(config: WaveCoreConfig, arrays: Mapping[str, at.Array]) -> dict[str, at.Array]:
-    """Those of `arrays` that the model perceives, by name."""
+def select(
+    config: WaveCoreConfig, arrays: Mapping[str, at.Array]
+) -> dict[str, at.Array]:
+    """The entries of `arrays` that are senses of the model, by name."""
     return {name: arrays[name] for name in shapes(config)}
 
 
-def encoders(
+def make_encoders(
     config: WaveCoreConfig,
     statistics: normalisation.Statistics,
     random: np.random.Generator,
 ) -> nnx.Dict:
-    """An encoder for each sense, by name; empty for a robot that has none."""
+    """An encoder for each sense, by name; empty for a robot without senses."""
     return nnx.Dict(
         {
             name: Sight(config, random)
@@ -120,8 +122,8 @@ class Sight(nnx.Module):
         seen = jnp.max(pixels, axis=(1, 2, 3)) > 0
         x = (jnp.clip(pixels, 0.0, 255.0) / 127.5 - 1.0).astype(dtype)
         for kernel, bias in zip(self.kernels, self.biases, strict=True):
-            x = jax.nn.relu(_halved(x, kernel[...]) + bias[...].astype(dtype))
-        encoded = product(_places(x).astype(dtype), self.outward[...])
+            x = jax.nn.relu(_convolve(x, kernel[...]) + bias[...].astype(dtype))
+        encoded = product(_locate(x).astype(dtype), self.outward[...])
         encoded = encoded * seen[:, None].astype(dtype)
         return encoded.reshape(*frames.shape[:-3], encoded.shape[-1])
 
@@ -160,7 +162,7 @@ def _kernel(random: np.random.Generator, inward: int, outward: int) -> Backbone:
     return Backbone(jnp.asarray(drawn * gain))
 
 
-def _halved(x: at.Array, kernel: at.Array) -> at.Array:
+def _convolve(x: at.Array, kernel: at.Array) -> at.Array:
     """A convolution at every second pixel: [r h w i] to [r ceil(h/2) ceil(w/2) o]."""
     return jax.lax.conv_general_dilated(
         x,
@@ -171,7 +173,7 @@ def _halved(x: at.Array, kernel: at.Array) -> at.Array:
     )
 
 
-def _places(x: at.Array) -> at.Array:
+def _locate(x: at.Array) -> at.Array:
     """Expected row and column of each channel, from -1 to 1, and its mean.
 
     Shapes: x [r h w i] to f32 [r 3i].
@@ -181,5 +183,5 @@ def _places(x: at.Array) -> at.Array:
     where = jnp.asarray(np.stack(grid).reshape(2, -1), jnp.float32)
     strength = x.astype(jnp.float32).reshape(rows, h * w, channels)
     share = jax.nn.softmax(strength, axis=1)
-    place = [jnp.sum(share * axis[:, None], axis=1) for axis in where]
-    return jnp.concatenate([*place, jnp.mean(strength, axis=1)], axis=-1)
+    position = [jnp.sum(share * axis[:, None], axis=1) for axis in where]
+    return jnp.concatenate([*position, jnp.mean(strength, axis=1)], axis=-1)

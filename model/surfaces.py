@@ -1,11 +1,11 @@
 """What may change after training: one variable type per surface.
 
 The type of a variable decides who may write it. Training writes `Backbone` and
-`Head`; a robot adapts surfaces alone, each as one flat vector that the exported
-step takes as an input, so that no local update can reach the backbone.
+`Head`; a robot adapts only surfaces, each as one flat vector that the exported step
+takes as an input, so that no local update can reach the backbone.
 
-Every surface but `Head` begins with no effect: the model computes the same with
-and without it.
+Every surface except `Head` has no effect at first: the model computes the same with and
+without it.
 """
 
 import math
@@ -58,7 +58,7 @@ BOUNDS: dict[str, float] = {
 }
 """Largest L2 norm of a local delta per surface, in the surface's own numbers.
 
-Calibration has room for a sensor that was mounted anew: an arm whose six channels read
+Calibration has room for a sensor that was mounted again: an arm whose six channels are
 3 cm off needs 0.9 in the scale of the demonstrations.
 
 Adapters and skill memory need room: within a norm of 1 a model cannot both follow a
@@ -75,7 +75,7 @@ _LARGEST_NUMBER = 1e15
 
 
 def named_arrays(state: nnx.State) -> dict[str, at.Array]:
-    """Arrays of a state by path such as `blocks/0/wave/inward`, sorted by path."""
+    """Arrays of a state by path such as `blocks/0/wave/outward`, sorted by path."""
     flat = {"/".join(map(str, path)): v[...] for path, v in nnx.to_flat_state(state)}
     return dict(sorted(flat.items()))
 
@@ -130,23 +130,23 @@ def unflatten(vector: at.Surface, template: nnx.State) -> nnx.State:
     return with_arrays(template, pieces)
 
 
-def project(
+def project_delta(
     name: str, delta: at.Surface, share: float = 1.0
 ) -> tuple[at.Surface, at.Array]:
     """The nearest local delta of surface `name` inside a share of its bound.
 
-    A delta that holds NaN, infinity or a number beyond `_LARGEST_NUMBER` says nothing,
-    and becomes zero. One that is inside comes back bit for bit, so that a refused
+    A delta that holds NaN, infinity or a number beyond `_LARGEST_NUMBER` is unusable
+    and becomes zero. One that is inside is returned bit for bit, so that a refused
     update does not change its digest.
 
-    Shapes: delta [s] to [s] and a bool, True where the delta was kept as it is.
+    Shapes: delta [s] to [s] and a bool, True if the delta was kept unchanged.
     """
     plausible = jnp.all(jnp.abs(delta) < _LARGEST_NUMBER)
     delta = jnp.where(plausible, delta, 0.0)
     bound = share * BOUNDS[name]
     length, inside = jnp.linalg.norm(delta), bound * (1 - _BOUND_MARGIN)
-    # Between `inside` and halfway to the bound lies what rounding does to a delta
-    # that was projected before.
+    # Rounding may leave a delta that was projected before between `inside` and halfway
+    # to the bound.
     kept = length <= bound * (1 - _BOUND_MARGIN / 2)
     projected = delta * (inside / jnp.maximum(length, inside))
     return jnp.where(kept, delta, projected), plausible & kept

@@ -9,8 +9,8 @@ recurrence), the particle mixer within one step (a gated MLP). The model has two
 forms with one set of weights: `sequence` for training, `step` for control. Both
 compute in the dtype of the matrices (see `model.precision`).
 
-Action scale and value are read off the features and do not shape them: the
-imitation, which the model is for, learns the same with and without them.
+Action scale and value are computed from the features and do not shape them: imitation,
+the purpose of the model, learns the same with and without them.
 
 Sources: residual blocks of temporal mixer and gated MLP, De et al. 2024,
 arXiv:2402.19427 (Griffin), section 2; low-rank adapters,
@@ -43,17 +43,17 @@ LARGEST_LOG_SCALE = 10.0
 
 
 class Prediction(NamedTuple):
-    """What the model says at each step; f32 whatever the model computes in.
+    """Outputs of the model at each step; f32 whatever the model computes in.
 
     Attributes:
         action: the action [... a], in the robot's units, not clamped.
         next_observation: expected next observation state [... n], in its units.
         carry: recurrent state [... c] after the last step.
         action_scale: expected absolute error [... a] of the action, in the robot's
-            units: the scale of a Laplace distribution around it. None from a model
-            that has no such head.
+            units: the scale of a Laplace distribution around it. None if the model has
+            no such head.
         value: discounted mean [...] of the rewards to come, between -1 and 1, as
-            `losses.returns` defines it. None from a model that has no such head.
+            `losses.returns` defines it. None if the model has no such head.
     """
 
     action: at.Actions
@@ -85,8 +85,8 @@ def _ones(*shape: int) -> at.Array:
 class WaveMixer(nnx.Module):
     """Mixes along time: gated recurrence, then an output gate.
 
-    Time constants begin spread evenly in logarithm between one step and
-    `longest_memory_steps`. With `config.oscillating`, pairs of channels also turn by
+    Initial time constants are evenly spaced in logarithm from one step to
+    `longest_memory_steps`. With `config.oscillating`, pairs of channels also rotate by
     a learned angle per step, which makes the recurrence complex.
     """
 
@@ -136,11 +136,11 @@ class WaveMixer(nnx.Module):
 
     def _outward(self, x: at.Residual, states: at.Recurrent) -> at.Residual:
         gate = product(x, self.out_gate[...])
-        mixed = elementwise.gated(gate, states.astype(x.dtype))
+        mixed = elementwise.apply_gate(gate, states.astype(x.dtype))
         return product(mixed, self.outward[...])
 
     def _inputs(self, x: at.Residual) -> tuple[at.Array, at.Recurrent]:
-        """Decay [... g] and drive [... e]: how much stays, and what comes instead."""
+        """Decay [... g] and drive [... e]: how much stays, and what is added."""
         logit = product_f32(x, self.gate[...]) + self.gate_bias[...]
         value = product_f32(x, self.value[...])
         fresh = jax.nn.sigmoid(logit)
@@ -163,7 +163,7 @@ class ParticleMixer(nnx.Module):
     def __call__(self, x: at.Residual) -> at.Residual:
         """Shapes: x [... d] to [... d]."""
         gate, value = product(x, self.gate[...]), product(x, self.value[...])
-        return product(elementwise.gated(gate, value), self.outward[...])
+        return product(elementwise.apply_gate(gate, value), self.outward[...])
 
 
 class Block(nnx.Module):
@@ -199,11 +199,10 @@ class Skills(nnx.Module):
     """Levels of fixed slots, each read by content: softmax attention over its keys.
 
     The levels differ in when they are written (`model.learn.updates`), not in how they
-    are
-    read: a fast one follows the robot, a slow one keeps what lasted.
+    are read: a fast one follows the robot, a slow one keeps what lasts.
 
     Sources: Behrouz et al. 2025, arXiv:2512.24695 (continuum memory system: a chain
-    of memories, each at a frequency of its own); Vaswani et al. 2017,
+    of memories, each with its own frequency); Vaswani et al. 2017,
     arXiv:1706.03762, section 3.2.1 (reading).
     """
 
@@ -214,7 +213,7 @@ class Skills(nnx.Module):
         self.values = SkillMemory(_zeros(levels, m, d))
 
     def __call__(self, x: at.Residual) -> at.Residual:
-        """Shapes: x [... d] to [... d], the sum over levels of what each says."""
+        """Shapes: x [... d] to [... d], the sum of what the levels read."""
         levels, m, d = self.keys.shape
         scores = product_f32(x, self.keys[...].reshape(-1, d).T) / jnp.sqrt(float(d))
         scores = scores.reshape(*x.shape[:-1], levels, m)
@@ -260,7 +259,7 @@ class WaveCore(nnx.Module):
         self.next_head = Backbone(_matrix(random, d, n, gain=0.1))
         self.scale_head, self.scale_bias = Backbone(_zeros(d, a)), Backbone(_zeros(a))
         self.value_head, self.value_bias = Backbone(_zeros(d, 1)), Backbone(_zeros(1))
-        self.senses = senses.encoders(config, statistics, random)
+        self.senses = senses.make_encoders(config, statistics, random)
 
     def sequence(
         self,
@@ -286,14 +285,14 @@ class WaveCore(nnx.Module):
             carry: recurrent state before the first step.
             form: of the recurrence; default: the fastest for the shape, on whatever
                 platform the program is lowered for (`recurrence.sequence`).
-            sensed: what the robot perceives beside its state, by the name of the
-                sense, as `senses.shapes` says with [... t] in front. A sense that is
-                left out is silent, as one whose numbers are all zero.
-            remat: compute the inside of each block again in the backward pass
-                instead of keeping it: less memory for about a third more work.
+            sensed: what the robot perceives besides its state, by the name of the
+                sense, in the shapes of `senses.shapes` with [... t] in front. A sense
+                that is left out is silent, like one whose numbers are all zero.
+            remat: recompute the inside of each block in the backward pass instead of
+                keeping it: less memory for about a third more work.
         """
-        # Rows of one matrix inside, time first: the recurrence then reads and writes
-        # whole steps, and only the narrow inputs and outputs are moved.
+        # Inside, steps are the rows of one matrix, time first: the recurrence reads and
+        # writes whole steps, and only the narrow inputs and outputs are moved.
         axis = starts.ndim - 1
 
         def rows(x: at.Array) -> at.Array:
@@ -311,9 +310,9 @@ class WaveCore(nnx.Module):
         for block, part in zip(self.blocks, self._parts(carry), strict=True):
             x, following = _sequence(block, x, starts, part, form, remat)
             carries.append(following)
-        said = self._decode(x, states, carries)
-        return jax.tree.map(batch_first, said._replace(carry=None))._replace(
-            carry=said.carry
+        prediction = self._decode(x, states, carries)
+        return jax.tree.map(batch_first, prediction._replace(carry=None))._replace(
+            carry=prediction.carry
         )
 
     def step(
@@ -328,7 +327,7 @@ class WaveCore(nnx.Module):
 
         Shapes: state [... n], task [... k], carry [... c] to action [... a],
         next_observation [... n], carry [... c], action_scale [... a], value [...]. An
-        episode begins with a carry of zeros. `sensed` is that of `sequence`.
+        episode begins with a carry of zeros. `sensed` is as for `sequence`.
         """
         x = self._encode(state, task, sensed or {})
         _check("carry", carry.shape[-1:], (self.config.carry_size,))
@@ -352,9 +351,9 @@ class WaveCore(nnx.Module):
         encoded = product_f32(x, self.encode_state[...])
         encoded = encoded + product_f32(task, self.encode_task[...])
         encoded = encoded.astype(self.encode_state[...].dtype)
-        return encoded + self._perceived(sensed, encoded) if sensed else encoded
+        return encoded + self._encode_senses(sensed, encoded) if sensed else encoded
 
-    def _perceived(
+    def _encode_senses(
         self, sensed: Mapping[str, at.Array], encoded: at.Residual
     ) -> at.Residual:
         """What the senses add to the residual stream of the state."""
@@ -401,7 +400,7 @@ def _sequence(
     form: str | None,
     remat: bool,
 ) -> tuple[at.Residual, at.Recurrent]:
-    """One block over a window, which keeps only its inputs with `remat`."""
+    """One block over a window; with `remat` only its inputs are kept."""
 
     def run(x: at.Residual, carry: at.Recurrent) -> tuple[at.Residual, at.Recurrent]:
         return block.sequence(x, starts, carry, form)

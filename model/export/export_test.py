@@ -19,7 +19,7 @@ SIZES = small_models.SIZES
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
-    model = small_models.spoken_model()
+    model = small_models.random_model()
     episodes = [episode(), episode("left")]
     return folder, model, export.write_functions(model, TASKS, folder, episodes)
 
@@ -120,7 +120,7 @@ def test_step_of_another_model_is_refused_and_nothing_is_written(
 ):
     content = (exported[0] / STEP_PATH).read_bytes()
     converted(content, content)
-    other = small_models.spoken_model(seed=1)
+    other = small_models.random_model(seed=1)
     with pytest.raises(errors.ExportError, match="outputs within 1e-05"):
         export.write_functions(other, TASKS, tmp_path, [episode()])
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@
                         `updates.make_consolidate`
     calibrate_update    the same inputs -> the same of the calibration alone
     imagine             `weights`, `deltas`, `memories` -> `states` and `actions`, see
-                        `imagined.imagined`
+                        `projection.project`
     evaluate            `weights`, `deltas`, `episodes` -> `action_error`,
                         `next_observation_error`
 
@@ -31,7 +31,7 @@ import numpy as np
 
 from model import array_types as at
 from model import losses, senses, step_function, surfaces
-from model.learn import imagined, updates
+from model.learn import projection, updates
 from model.wavecore import WaveCore
 
 FAST_STEPS = 8
@@ -137,7 +137,7 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
             episodes["task"],
             episodes["starts"],
             begin,
-            sensed=senses.of(model.config, episodes),
+            sensed=senses.select(model.config, episodes),
         )
         found = losses.imitation(
             said,
@@ -164,7 +164,7 @@ def make_imagine(model: WaveCore) -> Callable[..., dict[str, Any]]:
         memories: `states` [... n] and `actions` [... a], raw, of the robot that the
             weights are of.
 
-    It returns `states` and `actions` of the same shapes; see `imagined.imagined`. What
+    It returns `states` and `actions` of the same shapes; see `projection.project`. What
     cameras and microphones recorded goes with them unchanged.
     """
 
@@ -173,7 +173,7 @@ def make_imagine(model: WaveCore) -> Callable[..., dict[str, Any]]:
         deltas: Mapping[str, at.Surface],
         memories: Mapping[str, at.Array],
     ) -> dict[str, Any]:
-        states, actions = imagined.imagined(
+        states, actions = projection.project(
             step_function.with_weights(model, weights),
             _with_deltas(model, weights, deltas),
             memories["states"],

@@ -12,7 +12,7 @@ from model.testing.episodes import TASKS, episode
 
 @pytest.fixture(scope="module")
 def model():
-    return small_models.spoken_model()
+    return small_models.random_model()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ SIZES = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def steps():
-    model = small_models.spoken_model(SIZES)
+    model = small_models.random_model(SIZES)
     return model, litert_step.convert(model)
 
 
@@ -66,7 +66,7 @@ def test_f32_step_agrees_and_int8_step_is_near(steps):
 
 @pytest.mark.parametrize("change", [{"oscillating": True}, {"channels_per_gate": 4}])
 def test_f32_step_of_every_kind_of_recurrence_agrees(change):
-    model = small_models.spoken_model(dataclasses.replace(small_models.SIZES, **change))
+    model = small_models.random_model(dataclasses.replace(small_models.SIZES, **change))
     step = functions.step(model)
     given = {n: small_models.numbers(*x.shape) for n, x in step.inputs.items()}
     got = litert_step.load(litert_step.convert(model)["f32"])(given)

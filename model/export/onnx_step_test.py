@@ -28,7 +28,7 @@ SIZES = {
 
 @pytest.mark.parametrize("name", SIZES)
 def test_onnx_step_agrees_with_the_model(name):
-    model = small_models.spoken_model(SIZES[name])
+    model = small_models.random_model(SIZES[name])
     step = functions.step(model)
     given = {n: small_models.numbers(*x.shape) for n, x in step.inputs.items()}
     wanted, got = step.run(**given), onnx_step.load(onnx_step.convert(model))(given)

@@ -36,7 +36,7 @@ print(json.dumps({name: float(x) for name, x in found.items()}))
 
 @pytest.fixture(scope="module")
 def model():
-    return small_models.spoken_model()
+    return small_models.random_model()
 
 
 def test_process_without_model_code_runs_a_file(model, tmp_path):
@@ -117,7 +117,7 @@ def test_file_says_nothing_of_the_machine_and_depends_on_the_model_alone(model):
     content = stablehlo.encode(step, PLATFORMS)
     assert b".py" not in content
     assert content == stablehlo.encode(functions.step(model), PLATFORMS)
-    other = functions.step(small_models.spoken_model(seed=1))
+    other = functions.step(small_models.random_model(seed=1))
     assert content != stablehlo.encode(other, PLATFORMS)
 
 

@@ -18,7 +18,7 @@ from model.testing.episodes import TASKS, episode
 def test_target_gets_its_step_and_functions_for_its_platforms(
     tmp_path, target, step, platforms
 ):
-    model = small_models.spoken_model()
+    model = small_models.random_model()
     result = export.write_functions(model, TASKS, tmp_path, [episode()], target)
     assert result.functions["step"]["path"] == step
     assert result.max_abs_error <= 1e-5

@@ -1,16 +1,16 @@
 """What a robot's commands do: how far they move it, and how late.
 
-A drive that was exchanged moves by another amount than the one a model was trained on,
-and commands over a slower link arrive later. Neither shows in one observation; both
-show in how observations follow commands. The known robot's response is taken to be
-linear in its last commands, 0 before the first of an episode:
+A replaced drive may move further or less far than the one a model was trained on, and
+commands over a slower link arrive later. Neither shows in one observation; both show in
+how observations follow commands. The known robot's response is assumed to be linear in
+its last commands, which are 0 before the first of an episode:
 
     s[t+1] - s[t] = sum over k of B[k] a[t-k],    k = 0 .. RESPONSE_STEPS - 1
 
-and the changed robot's is the same to clip(gain * a), `latency_steps` late. B is fitted
-to memories of the known robot; gain and latency are those with which it explains the
-changed robot's best. No label is needed: who drove, and whether it was right, does not
-matter. A sensor's scale shows as a gain; only its bias does not show.
+and the changed robot's is the same response to clip(gain * a), `latency_steps` later. B
+is fitted to memories of the known robot; gain and latency are those with which B best
+explains the memories of the changed robot. No label is needed: it does not matter who
+drove, or whether it was right. A sensor's scale shows as a gain; its bias is invisible.
 
 Sources: finite impulse response fitted by least squares, Ljung 1999, System
 Identification, sections 4.2 and 7.3; latency by comparing fits, section 16.6 there.
@@ -24,23 +24,23 @@ import numpy as np
 from model import errors
 
 RESPONSE_STEPS = 8
-"""Commands that still move the robot: a tenth of a second at 80 Hz."""
+"""Last commands that still move the robot: a tenth of a second at 80 Hz."""
 LARGEST_LATENCY_STEPS = 16
-"""Latencies that are looked for, a fifth of a second at 80 Hz."""
+"""Largest latency that is tried, a fifth of a second at 80 Hz."""
 GAINS = np.geomspace(0.25, 4.0, 49)
-"""Gains that are looked for, 6 % from one to the next."""
+"""Gains that are tried, in steps of 6 %."""
 _SWEEPS = 3
 _RIDGE = 1e-3
 _ACTUATED = 0.5
 """Share of a channel's changes that commands must explain for it to count."""
 _HEARD = 1.0
-"""A command counts if what it explains of some channel is, in mean square, this many
-times what nothing explains: of the simulated arm 30 to 70, of its gripper, whose best
-gain would be chance, 0.03."""
+"""A command counts if the part of some channel that it explains is, in mean square,
+more than this many times the part that nothing explains: 30 to 70 for the simulated
+arm, and 0.03 for its gripper, whose best gain would be chance."""
 
 
 class Moves(NamedTuple):
-    """What a robot was told, and what its sensors said.
+    """Commands to a robot, and the states that its sensors measured.
 
     Attributes:
         states: [t+1 n] of each episode, raw.
@@ -56,10 +56,10 @@ class Response(NamedTuple):
 
     Attributes:
         matrix: [k a m], for the m channels that commands explain, each in units of
-            what it leaves unexplained.
-        channels: [m], which of the state they are.
-        unit: [m], what is left unexplained of each, root mean square.
-        heard: [a], whether a command moves any of them by much.
+            its unexplained part.
+        channels: [m], their indices in the state.
+        unit: [m], the unexplained part of each, root mean square.
+        heard: [a], whether a command clearly moves any of them.
     """
 
     matrix: np.ndarray
@@ -69,7 +69,7 @@ class Response(NamedTuple):
 
 
 class Actuation(NamedTuple):
-    """How a robot moves for its commands, beside the known one.
+    """How a robot moves for its commands, compared with the known one.
 
     Attributes:
         gain: [a], above 1 where it moves further.
@@ -85,11 +85,12 @@ def unchanged(action_size: int) -> Actuation:
     return Actuation(np.ones(action_size), 0)
 
 
-def response(known: Moves) -> Response:
-    """The response of the known robot, by ridge regression.
+def fit_response(known: Moves) -> Response:
+    """Fits the response of the known robot by ridge regression.
 
     Raises:
-        ShapeMismatchError: see `_changes`.
+        ShapeMismatchError: an episode does not have exactly one more state than
+            commands.
     """
     changes = _changes(known)
     commands = np.concatenate([_last(c, 0) for c in known.commands])
@@ -106,14 +107,15 @@ def response(known: Moves) -> Response:
     return Response(matrix, channels, unit, heard)
 
 
-def identified(known: Response, lived: Moves) -> Actuation:
-    """Gain and latency of the robot that lived, by coordinate search.
+def identify(known: Response, lived: Moves) -> Actuation:
+    """Finds gain and latency of the robot that made these moves, by coordinate search.
 
-    A robot none of whose channels follow commands is taken to be unchanged.
+    If no channel of the known robot follows its commands, the robot counts as
+    unchanged.
 
     Raises:
-        ShapeMismatchError: see `_changes`, or the commands are not those of the known
-            robot.
+        ShapeMismatchError: an episode does not have exactly one more state than
+            commands, or the commands have other channels than the known robot's.
     """
     changes = _changes(lived)
     size = known.matrix.shape[1]
@@ -133,21 +135,20 @@ def identified(known: Response, lived: Moves) -> Actuation:
     return Actuation(gain, latency)
 
 
-def commanded(
+def apply_actuation(
     actuation: Actuation, states: np.ndarray, actions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An episode of the known robot as one of this actuation would have lived it.
+    """An episode of the known robot as a robot with this actuation would record it.
 
-    It is told what makes it move alike, and stands still until the first command
-    arrives; what it would do after the given steps is cut off.
+    Its actions make it move as the known robot did. It stands still until the first
+    command arrives, and what it would do after the given steps is cut off.
 
-    Shapes: states [t+1 n] and actions [t a], one episode from its first step on, to
-    the same.
+    Shapes: states [t+1 n] and actions [t a], one whole episode, to the same.
 
     Args:
         actuation: how the other robot moves.
-        states: what the known robot saw.
-        actions: what was right for it to do, between -1 and 1.
+        states: observed on the known robot.
+        actions: the right ones there, between -1 and 1.
     """
     late = min(actuation.latency_steps, len(actions))
     seen = np.concatenate([np.repeat(states[:1], late, axis=0), states])
@@ -159,7 +160,8 @@ def _changes(moves: Moves) -> np.ndarray:
     """The change of state at every step, [t n] of all episodes.
 
     Raises:
-        ShapeMismatchError: an episode has not one state more than commands.
+        ShapeMismatchError: an episode does not have exactly one more state than
+            commands.
     """
     for states, commands in zip(moves.states, moves.commands, strict=True):
         if len(states) != len(commands) + 1:
@@ -183,7 +185,7 @@ def _last(commands: np.ndarray, latency: int) -> np.ndarray:
 def _gains(
     known: Response, changes: np.ndarray, lived: Moves, latency: int
 ) -> tuple[float, np.ndarray]:
-    """The mean square error [] and the gains [a] that leave it, at one latency."""
+    """The smallest mean square error [] at one latency, and its gains [a]."""
     commands = np.concatenate([_last(c, latency) for c in lived.commands])
     told = np.clip(GAINS[:, None, None, None] * commands, -1.0, 1.0)
     moved = np.einsum("gtka,kam->agtm", told, known.matrix, optimize=True)

@@ -36,7 +36,7 @@ def episodes(seed, gain=1.0, latency=0):
 
 @pytest.fixture(scope="module")
 def known():
-    return actuation.response(episodes(1))
+    return actuation.fit_response(episodes(1))
 
 
 def test_channels_that_follow_commands_are_found(known):
@@ -46,21 +46,21 @@ def test_channels_that_follow_commands_are_found(known):
 @pytest.mark.parametrize("latency", [0, 1, 5, 16])
 @pytest.mark.parametrize("gain", [np.ones(3), GAIN])
 def test_gain_and_latency_are_found_in_other_episodes(known, gain, latency):
-    found = actuation.identified(known, episodes(2, gain, latency))
+    found = actuation.identify(known, episodes(2, gain, latency))
     assert found.latency_steps == latency
     np.testing.assert_allclose(found.gain, gain, rtol=0.07)
 
 
 def test_gain_of_what_moves_nothing_stays_one(known):
-    found = actuation.identified(known, episodes(2, np.array([2.0, 2.0, 0.3])))
+    found = actuation.identify(known, episodes(2, np.array([2.0, 2.0, 0.3])))
     assert found.gain[2] == 1
 
 
 def test_robot_that_follows_no_command_is_taken_to_be_unchanged():
     still = actuation.Moves([np.zeros((n + 1, 3)) for n in STEPS], episodes(1).commands)
-    deaf = actuation.response(still)
+    deaf = actuation.fit_response(still)
     assert not len(deaf.channels)
-    found = actuation.identified(deaf, still)
+    found = actuation.identify(deaf, still)
     np.testing.assert_array_equal(found.gain, np.ones(3))
     assert found.latency_steps == 0
 
@@ -70,7 +70,7 @@ def test_other_robot_told_what_is_imagined_moves_as_it_is_imagined():
     commands = 0.5 * commands  # so that no gain here asks for more than there is
     states = moved(commands, 1.0, 0)
     other = actuation.Actuation(GAIN, latency)
-    seen, asked = actuation.commanded(other, states, commands)
+    seen, asked = actuation.apply_actuation(other, states, commands)
     assert seen.shape == states.shape
     assert asked.shape == commands.shape
     np.testing.assert_allclose(
@@ -80,23 +80,23 @@ def test_other_robot_told_what_is_imagined_moves_as_it_is_imagined():
 
 def test_unchanged_robot_imagines_what_it_lived():
     states, commands = episodes(3).states[0], episodes(3).commands[0]
-    seen, asked = actuation.commanded(actuation.unchanged(3), states, commands)
+    seen, asked = actuation.apply_actuation(actuation.unchanged(3), states, commands)
     np.testing.assert_array_equal(seen, states)
     np.testing.assert_array_equal(asked, commands)
 
 
 def test_latency_longer_than_an_episode_leaves_it_standing():
     late = actuation.Actuation(np.ones(3), 100)
-    seen, _ = actuation.commanded(late, *[x[0] for x in episodes(3)])
+    seen, _ = actuation.apply_actuation(late, *[x[0] for x in episodes(3)])
     np.testing.assert_array_equal(seen, np.zeros_like(seen))
 
 
 def test_commands_that_are_not_the_known_robots_are_refused(known):
     other = actuation.Moves([np.zeros((4, 3))], [np.zeros((3, 2))])
     with pytest.raises(errors.ShapeMismatchError, match="commands"):
-        actuation.identified(known, other)
+        actuation.identify(known, other)
 
 
 def test_episode_without_the_state_after_its_last_command_is_refused():
     with pytest.raises(errors.ShapeMismatchError, match="states"):
-        actuation.response(actuation.Moves([np.zeros((4, 3))], [np.zeros((4, 2))]))
+        actuation.fit_response(actuation.Moves([np.zeros((4, 3))], [np.zeros((4, 2))]))

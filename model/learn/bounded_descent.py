@@ -1,14 +1,14 @@
-"""Steps of a local delta that end inside its bound, whatever the gradients are.
+"""Gradient steps of a local delta that end inside its bound, whatever the gradients.
 
-    descend   few steps against the gradient, each taken only if the loss falls
-    replayed  one step per batch, with a length per number, all of them taken only if
-              the loss over every batch falls
+    descend         a few steps against the gradient, each taken only if the loss falls
+    replay_batches  one step per batch, with a length per number, all of them taken only
+                    if the loss over every batch falls
 
 Each gradient step has a length that does not depend on the size of the gradient: a
-sensor that breaks gives large gradients, and they must not move a robot further than
-small ones. What does not reduce the loss is not taken: of the fast update each step,
-and the next one is half as long; of the consolidation all its steps together, judged
-on everything that was replayed.
+broken sensor gives large gradients, which must not move a robot further than small
+ones. Steps that do not reduce the loss are not taken: in the fast update each step is
+judged alone, and the next one is half as long; in the consolidation all steps are
+judged together, on everything that was replayed.
 
 Calibration and adapters must move together in the right proportion within a few steps,
 so the fast update follows the gradient itself. Replay has time for many small steps,
@@ -16,8 +16,8 @@ and scales each number by the size of its own gradients: with one length for a w
 surface the few numbers with large gradients use it up, and a robot whose sensor had
 moved lost success instead of winning it back (docs/benchmarks.md).
 
-Each level of the skill memory has a bound of its own, so that a fast one cannot take
-the room of a slow one.
+Each level of the skill memory has its own bound, so that a fast level cannot take the
+room of a slow one.
 
 Sources: normalised gradient, Hazan et al. 2015, arXiv:1507.02030, algorithm 1; length
 halved on failure, Nocedal and Wright 2006, Numerical Optimization, algorithm 4.1; step
@@ -38,19 +38,19 @@ SKILL_ARRAYS = 2
 """Keys [l m d], then values [l m d]: the skill memory as a flat vector."""
 
 FAST_STEP = 0.03
-"""Length of the first gradient step, in units of `FAST_REACH`. A window of a few steps
-is noisy, and there is an update at every control step."""
+"""Length of the first gradient step, in units of `FAST_REACH`. It is short because a
+window of a few steps is noisy, and there is an update at every control step."""
 FAST_REACH = {"calibration": 0.5, "adapters": 1.0}
-"""L2 norm by which a fast step of length one would move each surface. Adapters have a
-larger bound than this, which only replay of many windows has reason to use."""
+"""L2 norm by which a fast step of length one would move each surface. The bound of the
+adapters is larger; only replay of many windows has reason to use all of it."""
 CONSOLIDATION_STEP = 0.02
-"""The most that the first of several steps of replay moves a surface; the last ones
-move it hardly at all, so that the noise of single minibatches is averaged out."""
+"""The most that the first of several replay steps moves a surface, in shares of its
+bound; the last ones hardly move it, so that noise of single batches averages out."""
 MEAN_DECAY, SQUARE_DECAY = 0.9, 0.99
 """Decay per step of the gradient's running mean and mean square during replay."""
 
 _TINY_GRADIENT = 1e-8
-"""Gradients below this count as none."""
+"""Gradients much smaller than this count as zero."""
 
 Arrays = Mapping[str, at.Array]
 Deltas = dict[str, at.Surface]
@@ -58,14 +58,14 @@ Objective = Callable[[Deltas], at.Array]
 ReplayObjective = Callable[[Deltas, Arrays], at.Array]
 
 
-class Descended(NamedTuple):
+class Descent(NamedTuple):
     """Where a descent ended.
 
     Attributes:
         deltas: by surface, each inside its bound.
         before: the loss where it began.
         after: the loss where it ended, never above `before`.
-        finite: whether loss and gradients were finite on the way.
+        finite: whether loss and gradients were finite throughout.
     """
 
     deltas: Deltas
@@ -74,12 +74,12 @@ class Descended(NamedTuple):
     finite: at.Array
 
 
-def projected(deltas: Deltas, levels: int) -> tuple[Deltas, at.Array]:
+def project_deltas(deltas: Deltas, levels: int) -> tuple[Deltas, at.Array]:
     """Every delta inside its bound, and whether all of them were."""
     pairs = {
         name: _project_levels(x, levels)
         if name == SKILLS
-        else surfaces.project(name, x)
+        else surfaces.project_delta(name, x)
         for name, x in deltas.items()
     }
     kept = jnp.stack([kept for _, kept in pairs.values()])
@@ -94,7 +94,7 @@ def _project_levels(delta: at.Surface, levels: int) -> tuple[at.Surface, at.Arra
     """
     parts = delta.reshape(SKILL_ARRAYS, levels, -1)
     pairs = [
-        surfaces.project(SKILLS, parts[:, level].reshape(-1), levels**-0.5)
+        surfaces.project_delta(SKILLS, parts[:, level].reshape(-1), levels**-0.5)
         for level in range(levels)
     ]
     joined = [x.reshape(SKILL_ARRAYS, -1) for x, _ in pairs]
@@ -102,19 +102,19 @@ def _project_levels(delta: at.Surface, levels: int) -> tuple[at.Surface, at.Arra
     return jnp.stack(joined, axis=1).reshape(-1), jnp.all(kept)
 
 
-def descend(objective: Objective, deltas: Deltas, gradient_steps: int) -> Descended:
+def descend(objective: Objective, deltas: Deltas, gradient_steps: int) -> Descent:
     """Steps against the gradient, each inside the bounds and only if the loss falls.
 
     Args:
-        objective: what to make small.
+        objective: the loss of given deltas.
         deltas: where to begin.
-        gradient_steps: how many.
+        gradient_steps: number of steps.
     """
     loss, gradient = jax.value_and_grad(objective)(deltas)
     before, sound = loss, jnp.isfinite(loss) & finite(gradient)
     step_length = jnp.asarray(FAST_STEP)
     for remaining in reversed(range(gradient_steps)):
-        tried = _moved(deltas, gradient, step_length)
+        tried = _step_fast(deltas, gradient, step_length)
         if remaining:
             tried_loss, tried_gradient = jax.value_and_grad(objective)(tried)
             better = (tried_loss < loss) & finite(tried_gradient)
@@ -125,13 +125,13 @@ def descend(objective: Objective, deltas: Deltas, gradient_steps: int) -> Descen
         deltas = choose(better, tried, deltas)
         loss = jnp.where(better, tried_loss, loss)
         step_length = jnp.where(better, step_length, step_length / 2)
-    return Descended(deltas, before, loss, sound)
+    return Descent(deltas, before, loss, sound)
 
 
-def _moved(deltas: Deltas, gradient: Deltas, length: at.Array) -> Deltas:
+def _step_fast(deltas: Deltas, gradient: Deltas, length: at.Array) -> Deltas:
     """Deltas after one step of `length`, in units of `FAST_REACH`."""
-    # A surface with a larger reach may move further, and one whose gradient is small
-    # beside the others' moves little.
+    # A surface with a larger reach may move further; one whose gradient is small
+    # compared with the others moves little.
     scaled = {name: g * FAST_REACH[name] for name, g in gradient.items()}
     norm = jnp.linalg.norm(jnp.concatenate(list(scaled.values())))
     unit = jnp.where(norm > 0, norm, 1.0)
@@ -139,7 +139,7 @@ def _moved(deltas: Deltas, gradient: Deltas, length: at.Array) -> Deltas:
         name: deltas[name] - length * FAST_REACH[name] * (g / unit)
         for name, g in scaled.items()
     }
-    return {name: surfaces.project(name, x)[0] for name, x in moved.items()}
+    return {name: surfaces.project_delta(name, x)[0] for name, x in moved.items()}
 
 
 class _Moments(NamedTuple):
@@ -149,21 +149,22 @@ class _Moments(NamedTuple):
     square: Deltas
 
 
-def replayed(
+def replay_batches(
     objective: ReplayObjective,
     deltas: Deltas,
     batches: Arrays,
     levels: int,
     due: Deltas,
-) -> Descended:
+) -> Descent:
     """One step per batch, each inside the bounds; all kept only if the loss falls.
 
     Args:
-        objective: what to make small, of one batch.
+        objective: the loss of given deltas on one batch.
         deltas: where to begin.
         batches: arrays by name, one batch per entry of the first axis.
-        levels: of the skill memory.
-        due: by surface, where its numbers may move; default: everywhere.
+        levels: number of levels of the skill memory.
+        due: by surface, bool [s], which numbers may move; a surface that is not in it
+            moves as a whole.
     """
     count = len(batches["starts"])
 
@@ -172,9 +173,9 @@ def replayed(
     ) -> tuple[tuple[Deltas, _Moments], at.Array]:
         (now, moments), (index, batch) = state, numbered
         gradient = jax.grad(objective)(now, batch)
-        moments, direction = _scaled(moments, gradient, index)
+        moments, direction = _scale_gradient(moments, gradient, index)
         length = CONSOLIDATION_STEP * (1 - index / count)
-        now = _moved_by(now, direction, length, levels, due)
+        now = _step_replay(now, direction, length, levels, due)
         return (now, moments), finite(gradient)
 
     def loss_of(mine: Deltas) -> at.Array:
@@ -186,23 +187,23 @@ def replayed(
     before, after = loss_of(deltas), loss_of(tried)
     better = after < before
     sound = jnp.all(every) & jnp.isfinite(before)
-    loss = jnp.where(better, after, before)  # what is no number is not better
-    return Descended(choose(better, tried, deltas), before, loss, sound)
+    loss = jnp.where(better, after, before)  # NaN is never better
+    return Descent(choose(better, tried, deltas), before, loss, sound)
 
 
-def _scaled(
+def _scale_gradient(
     moments: _Moments, gradient: Deltas, index: at.Array
 ) -> tuple[_Moments, Deltas]:
     """The moments after one more gradient, and the direction they give.
 
-    No component of the direction is much larger than one. Gradients are cut to a norm
-    of one first, so that their squares are numbers.
+    No component of the direction is much larger than one. Gradients are first clipped
+    to a norm of one, so that their squares do not overflow.
     """
     norm = jnp.linalg.norm(jnp.concatenate(list(gradient.values())))
     gradient = jax.tree.map(lambda g: g / jnp.maximum(norm, 1.0), gradient)
     mean = _blend(moments.mean, gradient, MEAN_DECAY)
     square = _blend(moments.square, jax.tree.map(jnp.square, gradient), SQUARE_DECAY)
-    # The moments began at zero; these shares of them are real.
+    # The moments began at zero; these are the shares that come from gradients.
     mean_share = 1 - MEAN_DECAY ** (index + 1.0)
     square_share = 1 - SQUARE_DECAY ** (index + 1.0)
     direction = jax.tree.map(
@@ -217,12 +218,12 @@ def _blend(old: Deltas, new: Deltas, decay: float) -> Deltas:
     return jax.tree.map(lambda x, y: decay * x + (1 - decay) * y, old, new)
 
 
-def _moved_by(
+def _step_replay(
     deltas: Deltas, direction: Deltas, length: at.Array, levels: int, due: Deltas
 ) -> Deltas:
-    """Deltas after one step; components of one give `length`, in shares of a bound."""
-    # What does not move keeps its bits: nothing is taken from it, and a level that
-    # was inside its bound is not projected.
+    """Deltas after one step; components of one move by `length` shares of a bound."""
+    # What does not move keeps its bits: zero is subtracted, and a level that was inside
+    # its bound is not projected.
     direction = {
         name: jnp.where(due[name], way, 0.0) if name in due else way
         for name, way in direction.items()
@@ -231,7 +232,7 @@ def _moved_by(
         name: deltas[name] - length * surfaces.BOUNDS[name] * way / jnp.sqrt(way.size)
         for name, way in direction.items()
     }
-    return projected(moved, levels)[0]
+    return project_deltas(moved, levels)[0]
 
 
 def square_distance(deltas: Deltas, others: Deltas) -> at.Array:

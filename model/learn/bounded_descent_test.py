@@ -21,7 +21,7 @@ def test_large_level_is_cut_to_its_part_and_leaves_the_other_its_bits():
     parts = np.full((bounded_descent.SKILL_ARRAYS, LEVELS, 6), 0.01, np.float32)
     parts[:, 0] = 1e6
     delta = {bounded_descent.SKILLS: jnp.asarray(parts.reshape(-1))}
-    projected, kept = bounded_descent.projected(delta, LEVELS)
+    projected, kept = bounded_descent.project_deltas(delta, LEVELS)
     found = projected[bounded_descent.SKILLS]
     large, small = level_norms(found)
     assert large <= BOUND / np.sqrt(LEVELS) * (1 + 1e-6)
@@ -57,7 +57,7 @@ def test_step_that_does_not_reduce_the_loss_is_not_taken():
 def replay(loss_of, batches):
     begin = {"head": jnp.zeros(8)}
     arrays = {"starts": jnp.zeros(len(batches)), "pull": jnp.asarray(batches)}
-    return bounded_descent.replayed(loss_of, begin, arrays, LEVELS, {})
+    return bounded_descent.replay_batches(loss_of, begin, arrays, LEVELS, {})
 
 
 def test_replay_goes_where_its_batches_pull_and_stays_inside_the_bound():

@@ -29,7 +29,7 @@ def test_what_repeats_is_found_and_what_stands_still_is_not():
         np.concatenate([lived(commands(8, seed)), still, still], axis=1)
         for seed in (1, 2)
     ]
-    found = pace.repeated(states)
+    found = pace.find_repeats(states)
     assert found.channels.tolist() == [2, 3]
     assert found.sources.tolist() == [0, 1]
 
@@ -37,9 +37,9 @@ def test_what_repeats_is_found_and_what_stands_still_is_not():
 def test_robot_told_half_lives_what_is_imagined_for_it():
     actions = np.repeat(commands(6), 2, axis=0)  # each command twice, to halve exactly
     states = lived(actions)
-    repeats = pace.repeated([states])
+    repeats = pace.find_repeats([states])
     half = np.full(2, 0.5, np.float32)
-    seen, asked = pace.slowed(half, 0.5, repeats, states, actions)
+    seen, asked = pace.scale_time(half, 0.5, repeats, states, actions)
     assert seen.dtype == states.dtype and asked.dtype == actions.dtype
     np.testing.assert_allclose(lived(asked), seen, atol=1e-6)
 
@@ -47,7 +47,9 @@ def test_robot_told_half_lives_what_is_imagined_for_it():
 def test_full_pace_is_what_was_lived():
     actions = commands(7)
     states = lived(actions)
-    same = pace.slowed(np.ones(2), 1.0, pace.repeated([states]), states, actions)
+    same = pace.scale_time(
+        np.ones(2), 1.0, pace.find_repeats([states]), states, actions
+    )
     np.testing.assert_array_equal(same[0], states)
     np.testing.assert_array_equal(same[1], actions)
 
@@ -56,8 +58,8 @@ def test_full_pace_is_what_was_lived():
 def test_slow_episode_ends_where_the_fast_one_does(speed):
     actions = commands(11)
     states = lived(actions, repeats=False)
-    seen, asked = pace.slowed(
-        np.full(2, speed), speed, pace.repeated([states]), states, actions
+    seen, asked = pace.scale_time(
+        np.full(2, speed), speed, pace.find_repeats([states]), states, actions
     )
     assert len(seen) == len(asked) + 1 == int(np.ceil(11 / speed)) + 1
     np.testing.assert_allclose(seen[0], states[0])
@@ -66,8 +68,8 @@ def test_slow_episode_ends_where_the_fast_one_does(speed):
 
 def test_episode_or_pace_of_another_shape_is_refused():
     states, actions = lived(commands(4)), commands(4)
-    nothing = pace.repeated([states])
+    nothing = pace.find_repeats([states])
     with pytest.raises(errors.ShapeMismatchError, match="states, pace"):
-        pace.slowed(np.ones(2), 1.0, nothing, states[:-1], actions)
+        pace.scale_time(np.ones(2), 1.0, nothing, states[:-1], actions)
     with pytest.raises(errors.ShapeMismatchError, match="states, pace"):
-        pace.slowed(np.ones(3), 1.0, nothing, states, actions)
+        pace.scale_time(np.ones(3), 1.0, nothing, states, actions)

@@ -6,33 +6,33 @@
                         towards the last good delta; runs while the robot rests
 
 Both take the arrays of `weights.safetensors`, the present delta of every surface and
-data, and return deltas of their own surfaces only. The backbone is an input and no
-output, and a delta is inside its bound before it is returned, so whatever the data
-are, neither can be lost. A caller exports one like this:
+data, and return deltas of their own surfaces only. The backbone is an input and never
+an output, and a delta is inside its bound before it is returned, so no data can damage
+either. A caller exports one like this:
 
     update = updates.make_fast(model)
     jax.export.export(jax.jit(update))(*updates.fast_inputs(model, steps=8))
 
-The action bias and the head have no part in the world-model error: only replay, which
-knows actions, can correct an actuator. A bias of a sensor shows there no more, and a
-consolidation of the calibration alone finds it. What it finds serves to imagine the
-known episodes on the changed robot (`model.learn.imagined`), and need not be kept:
-adapters and skill memory learn from both, and tell the robots apart by what is
-remembered.
+The action bias and the head do not affect the world-model error: only replay, which
+has actions, can correct an actuator. A sensor's bias does not show there either; a
+consolidation of the calibration alone finds it. The calibration that it finds is used
+to project the known episodes onto the changed robot (`model.learn.projection`), and
+need not be kept: adapters and skill memory learn from both, and tell the robots apart
+by what the recurrent state has seen.
 
-The levels of the skill memory are written at different periods: at the i-th
-consolidation those whose period divides i, and the others keep every bit.
+The levels of the skill memory have different periods: the i-th consolidation writes
+those whose period divides i, and the others keep every bit.
 
 How a delta moves, and why it cannot leave its bound, is in
 `model.learn.bounded_descent`.
 
-A learner compiles `jax.jit(exported.call)` once, since a bare call of an exported
-function builds it anew, and keeps the weights on the device (`jax.device_put`).
+A learner compiles `jax.jit(exported.call)` once, because a bare call of an exported
+function rebuilds it every time, and keeps the weights on the device
+(`jax.device_put`).
 
-Sources: memories at periods of their own, Behrouz et al. 2025, arXiv:2512.24695;
-learning from what needs no labels, during deployment, Hansen et al. 2021,
-arXiv:2007.04309; pull towards known weights, Li et al. 2018, arXiv:1802.01483,
-section 3.
+Sources: memories with their own periods, Behrouz et al. 2025, arXiv:2512.24695;
+learning without labels during deployment, Hansen et al. 2021, arXiv:2007.04309; pull
+towards known weights, Li et al. 2018, arXiv:1802.01483, section 3.
 """
 
 from collections.abc import Callable
@@ -50,12 +50,12 @@ from model.learn.bounded_descent import (
     SKILLS,
     Arrays,
     Deltas,
-    Descended,
+    Descent,
     choose,
     descend,
     finite,
-    projected,
-    replayed,
+    project_deltas,
+    replay_batches,
     square_distance,
 )
 from model.wavecore import WaveCore
@@ -65,45 +65,46 @@ CONSOLIDATED_SURFACES = ("adapters", "head", SKILLS)
 CALIBRATED_SURFACES = ("calibration",)
 
 PULL = 0.1
-"""Loss added at a distance of one bound from the last good delta."""
+"""Loss that is added at a distance of one bound from the last good delta."""
 NEXT_SHARE = 0.1
-"""Weight of the world-model error beside the action error in replay. In training it is
-1; but that error is ten times the action's, and the little room of a bounded delta
-belongs to the action."""
+"""Weight of the world-model error relative to the action error in replay. In training
+it is 1; but that error is ten times the action's, and the small room of a bounded delta
+should serve the action."""
 
 _NO_HEADS = losses.Shares(action_scale=0.0, value=0.0)
-"""Nothing that a robot may change can improve what these heads say."""
+"""These heads are part of the backbone, so nothing that a robot may change is trained
+by their losses."""
 
 FastUpdate = Callable[[Arrays, Deltas, Arrays], dict[str, Any]]
 ConsolidateUpdate = Callable[[Arrays, Deltas, Deltas, Arrays], dict[str, Any]]
 
 
 def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
-    """The fast update of models like `model`, none of whose numbers it keeps.
+    """Makes the fast update of models like `model`, whose numbers it does not keep.
 
-    Arguments of the function made, all f32 but for `starts`:
+    Arguments of the returned function, all f32 except `starts` and `image`:
         weights: what `step_function.weights` returns.
         deltas: present local delta [s] of every surface, by the surface's name.
         window: the last t steps, oldest first: `states` [t+1 n] raw, the last one only
             as a next state; `task` [t k]; `starts` [t] bool; `weight` [t] between 0
-            and 1, 0 where the next state is of another episode; `carry` [c] before
+            and 1, 0 where the next state belongs to another episode; `carry` [c] before
             the first step; and each sense of the model under its name, `image`
             [t h w 3] u8 and `audio_mel` [t u], zeros where it was silent.
 
     It returns `deltas` of `FAST_SURFACES` [s]; `loss_before` and `loss_after`, the
-    world-model error in typical changes of one step; `refused`, True when data, loss
-    or gradient are not finite, and then the deltas are as given and both losses zero;
-    `repaired`, True when a given delta was not finite or not in its bound and was
+    world-model error in typical changes of one step; `refused`, True if data, loss or
+    gradient are not finite, and then the deltas are as given and both losses zero;
+    `repaired`, True if a given delta was not finite or not inside its bound and was
     projected first.
 
     Args:
         model: gives structure and shapes.
-        gradient_steps: each costs a forward and a backward pass, and one further
-            forward pass checks the last.
+        gradient_steps: each costs a forward and a backward pass, and one more forward
+            pass checks the last.
 
     Raises:
-        ShapeMismatchError: by the function made, when an array is missing, unknown or
-            of a wrong size.
+        ShapeMismatchError: from the returned function, if an array is missing, unknown
+            or has the wrong size.
     """
     fixed, levels = _fixed_inputs(model), model.config.skill_levels
 
@@ -111,24 +112,24 @@ def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
         (steps,) = _lengths(window, 1)
         expected = _window(model.config, steps)
         _check((*fixed, expected), (weights, deltas, window))
-        deltas, sound = projected(deltas, levels)
+        deltas, sound = project_deltas(deltas, levels)
 
         def objective(mine: Deltas) -> at.Array:
-            core = _adapted(model, weights, {**deltas, **mine})
+            core = _with_deltas(model, weights, {**deltas, **mine})
             prediction = core.sequence(
                 window["states"][:-1],
                 window["task"],
                 window["starts"],
                 window["carry"],
-                sensed=senses.of(model.config, window),
+                sensed=senses.select(model.config, window),
             )
             weight = jnp.clip(window["weight"], 0.0, 1.0)
             following = window["states"][1:]
             return losses.world_model(prediction, following, core.change[...], weight)
 
         mine = {name: deltas[name] for name in FAST_SURFACES}
-        descended = descend(objective, mine, gradient_steps)
-        return _result(mine, descended, finite(window), sound)
+        descent = descend(objective, mine, gradient_steps)
+        return _result(mine, descent, finite(window), sound)
 
     return fast_update
 
@@ -138,36 +139,39 @@ def make_consolidate(
     gradient_steps: int = 1,
     moved: tuple[str, ...] = CONSOLIDATED_SURFACES,
 ) -> ConsolidateUpdate:
-    """The consolidation of models like `model`, none of whose numbers it keeps.
+    """Makes the consolidation of models like `model`, whose numbers it does not keep.
 
-    Arguments of the function made, all f32 but for `starts`:
+    Arguments of the returned function, all f32 except `starts`, `image` and
+    `update_index`:
         weights, deltas: as for `make_fast`.
         last_good: the delta of every surface that the robot last found good.
         replay: b windows of local memories: `states` [b t+1 n] raw, `task` [b t k],
             `starts` [b t] bool, `actions` [b t a] to imitate, `action_weight` [b t]
             and `next_weight` [b t] between 0 and 1. The recurrence begins at zero, as
             an episode does: give whole episodes, one after the other in a window. A
-            window from the middle of one lacks what told this robot from others, and
-            what is learned from it is forgotten of them. `update_index` [] i32 counts
-            the consolidations of this robot from 0, and decides which levels of the
-            skill memory are written. Each sense of the model is there as in a window
-            of `make_fast`, [b t ...]. Imagined memories keep the frames and the sound
-            that were recorded: a calibration has numbers for the state alone.
+            window that begins in the middle of an episode lacks what distinguishes this
+            robot from others, so learning from it spoils what is known of the others.
+            `update_index` [] i32 counts the consolidations of this robot from 0, and
+            decides which levels of the skill memory are written. Each sense of the
+            model is there as in a window of `make_fast`, [b t ...]. Projected memories
+            keep the recorded frames and sound: a calibration has numbers only for the
+            state.
 
     It returns what `make_fast` does, with `deltas` of the surfaces in `moved`; the
     losses are action error plus world-model error plus the pull. A level of the skill
-    memory that is not due comes back bit for bit, unless it had to be repaired.
+    memory that is not due is returned bit for bit, unless it had to be repaired.
 
     Args:
         model: gives structure and shapes.
-        gradient_steps: the windows are dealt out in order, b / gradient_steps to each
-            step; two further forward passes over all of them judge the outcome.
-        moved: surfaces that change. `CALIBRATED_SURFACES` find what a robot's sensors
-            say from what was lived there alone; see `model.learn.imagined`.
+        gradient_steps: the windows are divided in order, b / gradient_steps to each
+            step; two more forward passes over all of them judge the outcome.
+        moved: surfaces that change. With `CALIBRATED_SURFACES` it finds the calibration
+            of a changed robot from episodes of that robot alone; see
+            `model.learn.projection`.
 
     Raises:
-        ShapeMismatchError: by the function made, when an array is missing, unknown or
-            of a wrong size, or the windows cannot be dealt out evenly.
+        ShapeMismatchError: from the returned function, if an array is missing, unknown
+            or has the wrong size, or the windows cannot be divided evenly.
     """
     fixed, levels = _fixed_inputs(model), model.config.skill_levels
 
@@ -182,21 +186,21 @@ def make_consolidate(
                 "replay, first axis",
                 f"a multiple of {gradient_steps}",
                 windows,
-                "give each gradient step as many windows",
+                "give every gradient step the same number of windows",
             )
-        deltas, sound = projected(deltas, levels)
-        last_good, last_good_sound = projected(last_good, levels)
-        due = _due(model.config, replay["update_index"])
+        deltas, sound = project_deltas(deltas, levels)
+        last_good, last_good_sound = project_deltas(last_good, levels)
+        due = _due_numbers(model.config, replay["update_index"])
 
         def objective(mine: Deltas, batch: Arrays) -> at.Array:
-            core = _adapted(model, weights, {**deltas, **mine})
+            core = _with_deltas(model, weights, {**deltas, **mine})
             begin = jnp.zeros((windows // gradient_steps, model.config.carry_size))
             prediction = core.sequence(
                 batch["states"][:, :-1],
                 batch["task"],
                 batch["starts"],
                 begin,
-                sensed=senses.of(model.config, batch),
+                sensed=senses.select(model.config, batch),
             )
             loss = losses.imitation(
                 prediction,
@@ -216,8 +220,8 @@ def make_consolidate(
             for name, x in replay.items()
             if name != "update_index"
         }
-        descended = replayed(objective, mine, batches, levels, due)
-        return _result(mine, descended, finite(replay), sound & last_good_sound)
+        descent = replay_batches(objective, mine, batches, levels, due)
+        return _result(mine, descent, finite(replay), sound & last_good_sound)
 
     return consolidate_update
 
@@ -267,15 +271,15 @@ def _replay(
     }
 
 
-def _due(sizes: WaveCoreConfig, index: at.Array) -> Deltas:
-    """True [s] for every number of the skill memory that is written at `index`."""
+def _due_numbers(sizes: WaveCoreConfig, index: at.Array) -> Deltas:
+    """For every number of the skill memory [s], True if it is written at `index`."""
     levels = index % np.array(sizes.skill_periods, np.int32) == 0
     shape = (SKILL_ARRAYS, sizes.skill_levels, sizes.skill_slots * sizes.width)
     return {SKILLS: jnp.broadcast_to(levels[:, None], shape).reshape(-1)}
 
 
 def _lengths(arrays: Arrays, axes: int) -> tuple[int, ...]:
-    """Lengths that differ between calls, by `starts`; ones where that is wrong."""
+    """Lengths that differ between calls, read from `starts`; ones if that is wrong."""
     shape = tuple(arrays["starts"].shape) if "starts" in arrays else ()
     return shape if len(shape) == axes else (1,) * axes
 
@@ -299,7 +303,7 @@ def _check(expected: tuple[Any, ...], got: tuple[Any, ...]) -> None:
                 )
 
 
-def _adapted(model: WaveCore, weights: Arrays, deltas: Deltas) -> WaveCore:
+def _with_deltas(model: WaveCore, weights: Arrays, deltas: Deltas) -> WaveCore:
     """The model of these weights with the deltas added to its surfaces."""
     names = {name: step_function.SURFACE_PREFIX + name for name in deltas}
     changed = {names[n]: weights[names[n]] + delta for n, delta in deltas.items()}
@@ -308,15 +312,15 @@ def _adapted(model: WaveCore, weights: Arrays, deltas: Deltas) -> WaveCore:
 
 def _result(
     given: Deltas,
-    descended: Descended,
+    descent: Descent,
     data_finite: at.Array,
     sound: at.Array,
 ) -> dict[str, Any]:
-    accepted = descended.finite & data_finite
+    accepted = descent.finite & data_finite
     return {
-        "deltas": choose(accepted, descended.deltas, given),
-        "loss_before": jnp.where(accepted, descended.before, 0.0),
-        "loss_after": jnp.where(accepted, descended.after, 0.0),
+        "deltas": choose(accepted, descent.deltas, given),
+        "loss_before": jnp.where(accepted, descent.before, 0.0),
+        "loss_after": jnp.where(accepted, descent.after, 0.0),
         "refused": ~accepted,
         "repaired": ~sound,
     }

@@ -16,7 +16,7 @@ TASKS = ("left", "middle", "right")
 def episode(
     task: str = "middle", length: int = 9, audio_size: int = 0, image: bool = False
 ) -> Episode:
-    """An episode of drawn states and actions, and of drawn sound and frames."""
+    """An episode of random states and actions; sound and frames are random too."""
     steps, sizes = np.arange(length), small_models.SIZES
     sound = {"observation/audio_mel": small_models.numbers(length, audio_size, seed=4)}
     frames = {"observation/image": [_jpeg(seed) for seed in range(length)]}
@@ -42,7 +42,7 @@ def episode(
 
 
 def _jpeg(seed: int) -> bytes:
-    """A frame of 24 x 32 pixels of drawn colours, in squares that JPEG keeps."""
+    """A frame of 24 x 32 pixels in squares of random colours, which JPEG preserves."""
     squares = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), np.uint8)
     content = io.BytesIO()
     Image.fromarray(squares.repeat(8, axis=0).repeat(8, axis=1)).save(content, "JPEG")

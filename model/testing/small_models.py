@@ -30,8 +30,8 @@ def numbers(*shape: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def spoken_model(sizes: config.WaveCoreConfig = SIZES, seed: int = 0) -> WaveCore:
-    """A model whose every number is drawn, those that begin at zero too."""
+def random_model(sizes: config.WaveCoreConfig = SIZES, seed: int = 0) -> WaveCore:
+    """A model whose numbers are all random, including those that begin at zero."""
     random, drawn = np.random.default_rng(seed), model(sizes, seed)
     for _, variable in nnx.to_flat_state(nnx.state(drawn)):
         if not np.any(variable[...]):

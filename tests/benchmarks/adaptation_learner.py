@@ -76,7 +76,7 @@ class Learner:
         self._body = life.Body(model.config, weights, tasks)
         self._weights = jax.device_put(weights)
         self._carry = weights["carry"]
-        self._response = actuation.response(replay.moves(known))
+        self._response = actuation.fit_response(replay.moves(known))
         self._fast = jax.jit(updates.make_fast(model))
         self._consolidate = jax.jit(updates.make_consolidate(model, updates_per_rest))
         self._calibrate = jax.jit(
@@ -173,11 +173,11 @@ class Learner:
         if changed is not None:
             # The sensors' scale would show as a gain, so it is turned back first.
             unseen = replay.seen_through(lived, changed, self._model)
-            moved = actuation.identified(self._response, replay.moves(unseen))
+            moved = actuation.identify(self._response, replay.moves(unseen))
             seen = replay.seen_through(self._known, self._model, changed)
             imagined = replay.moved_by(seen, moved)
             return [lived, self._known, *[imagined, self._known] * 2]
-        moved = actuation.identified(self._response, replay.moves(lived))
+        moved = actuation.identify(self._response, replay.moves(lived))
         if not moved.latency_steps and moved.gain.max() > FURTHER:
             # What an operator asks of such an arm does not say how far it moves, and
             # a few episodes of it are learned by heart. One gain for all axes, so that
@@ -191,7 +191,7 @@ class Learner:
 
     def _at_pace(self, told: np.ndarray) -> Sequence[replay.Memory]:
         """What is known, of a robot that is told so much of each command [a]."""
-        return replay.slowed(self._known, told, self._response.heard)
+        return replay.scale_time(self._known, told, self._response.heard)
 
     def _calibrated(
         self, random: np.random.Generator, lived: Sequence[replay.Memory]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.learn import actuation, imagined, pace
+from model.learn import actuation, pace, projection
 from model.wavecore import WaveCore
 from rlds.episode import Episode
 
@@ -50,7 +50,7 @@ def seen_through(
         trained: the model of the robot as it was.
         changed: the same with another calibration.
     """
-    states, actions = imagined.imagined(
+    states, actions = projection.project(
         trained,
         changed,
         np.concatenate([one.states for one in known]),
@@ -74,8 +74,8 @@ def moved_by(known: Sequence[Memory], moved: actuation.Actuation) -> list[Memory
     """Memories of the robot as it was as those of one that moves in another way."""
     changed = []
     for one in known:
-        states, actions = actuation.commanded(moved, one.states, one.actions)
-        _, executed = actuation.commanded(moved, one.states, one.executed)
+        states, actions = actuation.apply_actuation(moved, one.states, one.actions)
+        _, executed = actuation.apply_actuation(moved, one.states, one.executed)
         changed.append(Memory(states, actions, one.task, executed))
     return changed
 
@@ -111,7 +111,7 @@ def at_full_pace(lived: Sequence[Memory], told: np.ndarray) -> list[Memory]:
     ]
 
 
-def slowed(
+def scale_time(
     known: Sequence[Memory], told: np.ndarray, moves_arm: np.ndarray
 ) -> list[Memory]:
     """Memories of the robot as it was as those of one that is told less.
@@ -122,11 +122,11 @@ def slowed(
         moves_arm: which commands [a] move the robot, and so decide how fast it is.
     """
     speed = float(told[moves_arm].mean()) if moves_arm.any() else 1.0
-    repeats = pace.repeated([one.states for one in known])
+    repeats = pace.find_repeats([one.states for one in known])
     changed = []
     for one in known:
-        states, actions = pace.slowed(told, speed, repeats, one.states, one.actions)
-        _, executed = pace.slowed(told, speed, repeats, one.states, one.executed)
+        states, actions = pace.scale_time(told, speed, repeats, one.states, one.actions)
+        _, executed = pace.scale_time(told, speed, repeats, one.states, one.executed)
         changed.append(Memory(states, actions, one.task, executed))
     return changed
 

@@ -119,7 +119,7 @@ def test_slowed_memories_take_as_long_as_the_commands_that_move_the_arm_say():
     known = [random_memory(steps, steps) for steps in (6, 4)]
     told = np.array([0.5, 1.0])
     for one, slow in zip(
-        known, replay.slowed(known, told, np.array([True, False])), strict=True
+        known, replay.scale_time(known, told, np.array([True, False])), strict=True
     ):
         assert len(slow.actions) == len(slow.executed) == 2 * len(one.actions)
         np.testing.assert_allclose(slow.actions[::2] / told, one.actions, rtol=1e-6)
@@ -131,6 +131,6 @@ def test_slowed_memories_take_as_long_as_the_commands_that_move_the_arm_say():
 def test_memories_at_full_pace_are_what_was_lived():
     known = [random_memory(6, 1)]
     for moves_arm in (np.array([True, True]), np.array([False, False])):
-        (same,) = replay.slowed(known, np.ones(2), moves_arm)
+        (same,) = replay.scale_time(known, np.ones(2), moves_arm)
         np.testing.assert_array_equal(same.states, known[0].states)
         np.testing.assert_array_equal(same.actions, known[0].actions)

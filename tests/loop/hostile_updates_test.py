@@ -134,7 +134,7 @@ def check_executed(proposed, done):
 @pytest.fixture(scope="module")
 def learner():
     """Model, weights and compiled functions."""
-    model = small_models.spoken_model()
+    model = small_models.random_model()
     return (
         model,
         jax.jit(step_function.make(model)),

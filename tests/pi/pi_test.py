@@ -78,7 +78,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed, task in enumerate(tiny_package.TASKS)
     ]
     build.export_and_build(
-        small_models.spoken_model(sizes),
+        small_models.random_model(sizes),
         recorded,
         recorded,
         tiny_package.TASKS,

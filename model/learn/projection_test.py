@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from model import errors
-from model.learn import imagined
+from model.learn import projection
 from model.testing import small_models
 
 STATES = small_models.SIZES.state_size
@@ -32,7 +32,7 @@ def test_changed_model_does_with_an_imagined_memory_what_was_right_to_do(models)
     task = np.eye(small_models.SIZES.task_count, dtype=np.float32)[np.zeros(7, int)]
     carry = np.zeros((7, small_models.SIZES.carry_size), np.float32)
     right = known.step(states, task, carry).action
-    seen, asked = imagined.imagined(known, changed, states, right)
+    seen, asked = projection.project(known, changed, states, right)
     assert np.abs(seen - states).max() > 0.1
     np.testing.assert_allclose(changed.step(seen, task, carry).action, asked, atol=1e-5)
 
@@ -40,7 +40,7 @@ def test_changed_model_does_with_an_imagined_memory_what_was_right_to_do(models)
 def test_robot_that_has_not_changed_imagines_what_it_saw(models):
     known, _ = models
     states, actions = small_models.numbers(5, STATES), small_models.numbers(5, ACTIONS)
-    seen, asked = imagined.imagined(known, known, states, actions)
+    seen, asked = projection.project(known, known, states, actions)
     np.testing.assert_allclose(seen, states, atol=1e-5)
     np.testing.assert_array_equal(asked, actions)
 
@@ -48,7 +48,7 @@ def test_robot_that_has_not_changed_imagines_what_it_saw(models):
 def test_sensor_that_tells_nothing_is_not_divided_by(models):
     known, _ = models
     silent = calibrated(np.zeros(STATES, np.float32), np.float32(0), np.float32(0))
-    seen, _ = imagined.imagined(
+    seen, _ = projection.project(
         known, silent, small_models.numbers(5, STATES), small_models.numbers(5, ACTIONS)
     )
     assert np.isfinite(seen).all()
@@ -62,4 +62,4 @@ def test_memories_of_another_robot_are_refused(models, states, actions):
         small_models.numbers(5, ACTIONS + actions),
     )
     with pytest.raises(errors.ShapeMismatchError, match="this model's robot"):
-        imagined.imagined(*models, *memories)
+        projection.project(*models, *memories)
