@@ -45,11 +45,6 @@ class Agreement:
     free_action_mean: float
     canary_action_error: float
 
-    def record(self) -> dict[str, float | None]:
-        """The same as plain numbers; None for what is not finite, as JSON has it."""
-        found = dataclasses.asdict(self)
-        return {n: x if np.isfinite(x) else None for n, x in found.items()}
-
 
 def measure_step(
     model: WaveCore, tasks: Sequence[str], engine: Engine, episodes: Sequence[Episode]

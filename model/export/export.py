@@ -12,7 +12,7 @@ in two forms, `step_f32` and `step_int8` name both, and `step` is one of them.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,7 @@ import numpy as np
 from base import durable_file
 from model import errors, step_function, surfaces
 from model.export import agreement, aligned_safetensors, functions, stablehlo
-from model.export.agreement import Agreement
-from model.export.targets import F32, INT8, STEP, TARGETS, StepFile
+from model.export.targets import F32, INT8, STEP, TARGETS
 from model.wavecore import WaveCore
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
@@ -37,6 +36,8 @@ LARGEST_INT8_ERROR, LARGEST_INT8_MEAN = 0.25, 0.02
 carry, and of the mean free-running. Measured on the default model, whose actions go
 from -1 to 1: 0.071 and 0.0035. Beyond either the int8 step is left out of the package;
 within, closed-loop success decides (`cloud/evaluate/int8_choice.py`)."""
+MAX_ERROR = "max_abs_error"
+"""Name of the one number that a learning function's comparison finds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +68,39 @@ class ExportResult:
     def max_abs_error(self) -> float:
         """Largest difference between model and package, the int8 step apart."""
         return max(
-            check.get("max_abs_error", check.get("step_error")) or 0.0
+            check.get(MAX_ERROR, check.get("step_error")) or 0.0
             for path, check in self.checks.items()
             if not path.startswith(f"functions/{STEP}_{INT8}.")
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """One exported function and what its comparison with the model found.
+
+    Attributes:
+        name: the function, such as `evaluate`; for a step `step` or `step_int8`.
+        form: of a step, `f32` or `int8`; "" for the other functions.
+        path: in the package.
+        content: the file.
+        found: every number of the comparison.
+        bounds: largest accepted value of some of these numbers.
+        optional: whether the package goes without it when a number is above its bound;
+            otherwise the export fails.
+    """
+
+    name: str
+    form: str
+    path: str
+    content: bytes
+    found: Mapping[str, float]
+    bounds: Mapping[str, float]
+    optional: bool = False
+
+    @property
+    def check(self) -> dict[str, float | None]:
+        """The numbers found; None for what is not finite, as JSON has it."""
+        return {n: x if np.isfinite(x) else None for n, x in self.found.items()}
 
 
 def write_functions(
@@ -101,38 +131,23 @@ def write_functions(
     """
     _check(model, tasks, canary_episodes, target)
     arrays = step_function.weights(model)
-    steps = TARGETS[target].steps(model)
-    agreements = {
-        form: agreement.measure_step(
-            model, tasks, step.load(step.content), canary_episodes
-        )
-        for form, step in steps.items()
-    }
-    kept = {f: s for f, s in steps.items() if _accepted(s, agreements[f])}
-    chosen = preferred if preferred in kept else F32
     learning = functions.learning(model)
-    platforms = TARGETS[target].platforms
-    encoded = {n: stablehlo.encode(f, platforms) for n, f in learning.items()}
-    checks = {kept[form].path: agreements[form].record() for form in kept}
-    for name, function in learning.items():
-        given = agreement.arguments(model, function, tasks, canary_episodes)
-        found = agreement.measure_function(function, encoded[name], given)
-        many_steps = name in ("consolidate_update", "calibrate_update")
-        bound = LARGEST_CONSOLIDATION_ERROR if many_steps else LARGEST_ERROR
-        _require(_learning_path(name), found, bound)
-        checks[_learning_path(name)] = {"max_abs_error": found}
-    _write(folder, {s.path: s.content for s in kept.values()})
-    _write(folder, {_learning_path(name): x for name, x in encoded.items()})
+    kept: dict[str, ExportedFile] = {}
+    left_out: dict[str, ExportedFile] = {}
+    for file in _exported(model, learning, tasks, canary_episodes, target):
+        (kept if _accept(file) else left_out)[file.name] = file
+    chosen = _step_name(preferred) if _step_name(preferred) in kept else STEP
+    _write(folder, {file.path: file.content for file in kept.values()})
     _write(folder, {"weights.safetensors": aligned_safetensors.encode(arrays)})
     records = [tfrecord.frame(example_codec.encode(e)) for e in canary_episodes]
     _write(folder, {"canary.tfrecord": b"".join(records)})
     return ExportResult(
-        functions=_described(model, kept, chosen, learning),
+        functions=_describe(model, kept, chosen, learning),
         surfaces=_surfaces(arrays),
         backbone_digest=step_function.backbone_digest(model),
-        checks=checks,
-        left_out={f: a.record() for f, a in agreements.items() if f not in kept},
-        canary_action_error=agreements[chosen].canary_action_error,
+        checks={file.path: file.check for file in kept.values()},
+        left_out={file.form: file.check for file in left_out.values()},
+        canary_action_error=kept[chosen].found["canary_action_error"],
         canary_steps=sum(len(e.steps["is_first"]) for e in canary_episodes),
     )
 
@@ -169,47 +184,89 @@ def _check(
             )
 
 
-def _accepted(step: StepFile, found: Agreement) -> bool:
-    """Whether a step belongs into the package.
-
-    Raises:
-        ExportError: an f32 step differs from the model.
-    """
-    if step.exact:
-        _require(step.path, found.step_error)
-        _require(step.path, found.free_action_error)
-        return True
-    near = found.step_action_error <= LARGEST_INT8_ERROR
-    return near and found.free_action_mean <= LARGEST_INT8_MEAN
-
-
-def _require(path: str, error: float, bound: float = LARGEST_ERROR) -> None:
-    if not error <= bound:
-        raise errors.ExportError(
-            path,
-            f"outputs within {bound} of the model",
-            f"a difference of {error:.3g}",
-            "the converter and jax versions disagree",
+def _exported(
+    model: WaveCore,
+    learning: Mapping[str, functions.Function],
+    tasks: Sequence[str],
+    episodes: Sequence[Episode],
+    target: str,
+) -> Iterator[ExportedFile]:
+    """Exports the functions one by one, each with its comparison with the model."""
+    for form, step in TARGETS[target].steps(model).items():
+        found = agreement.measure_step(model, tasks, step.load(step.content), episodes)
+        yield ExportedFile(
+            name=_step_name(form),
+            form=form,
+            path=step.path,
+            content=step.content,
+            found=dataclasses.asdict(found),
+            bounds=_step_bounds(step.exact),
+            optional=not step.exact,
+        )
+    for name, function in learning.items():
+        content = stablehlo.encode(function, TARGETS[target].platforms)
+        given = agreement.arguments(model, function, tasks, episodes)
+        many_steps = name in ("consolidate_update", "calibrate_update")
+        bound = LARGEST_CONSOLIDATION_ERROR if many_steps else LARGEST_ERROR
+        yield ExportedFile(
+            name=name,
+            form="",
+            path=_learning_path(name),
+            content=content,
+            found={MAX_ERROR: agreement.measure_function(function, content, given)},
+            bounds={MAX_ERROR: bound},
         )
 
 
-def _described(
+def _accept(file: ExportedFile) -> bool:
+    """Says whether a file belongs in the package.
+
+    Raises:
+        ExportError: it must be there, and differs from the model.
+    """
+    for name, bound in file.bounds.items():
+        if not file.found[name] <= bound:
+            if file.optional:
+                return False
+            raise errors.ExportError(
+                file.path,
+                f"outputs within {bound} of the model",
+                f"a difference of {file.found[name]:.3g}",
+                "the converter and jax versions disagree",
+            )
+    return True
+
+
+def _describe(
     model: WaveCore,
-    kept: Mapping[str, StepFile],
+    kept: Mapping[str, ExportedFile],
     chosen: str,
     learning: Mapping[str, functions.Function],
 ) -> dict[str, dict[str, object]]:
     signature = stablehlo.signature(functions.step(model))
+    steps = [file for file in kept.values() if file.form]
     described = {STEP: {"path": kept[chosen].path, **signature}}
-    if len(kept) > 1:
+    if len(steps) > 1:
         described |= {
-            f"{STEP}_{form}": {"path": step.path, **signature}
-            for form, step in kept.items()
+            f"{STEP}_{file.form}": {"path": file.path, **signature} for file in steps
         }
     return described | {
-        name: {"path": _learning_path(name), **stablehlo.signature(function)}
+        name: {"path": kept[name].path, **stablehlo.signature(function)}
         for name, function in learning.items()
     }
+
+
+def _step_bounds(exact: bool) -> dict[str, float]:
+    if exact:
+        return {"step_error": LARGEST_ERROR, "free_action_error": LARGEST_ERROR}
+    return {
+        "step_action_error": LARGEST_INT8_ERROR,
+        "free_action_mean": LARGEST_INT8_MEAN,
+    }
+
+
+def _step_name(form: str) -> str:
+    return STEP if form == F32 else f"{STEP}_{form}"
 
 
 def _surfaces(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
