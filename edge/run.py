@@ -43,7 +43,7 @@ from edge.run_summary import ActionLog, RunTally, format_table
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
 from release.run_summary import Progress
 from release.trusted_keys import TrustedKeys
-from release.verification import intact_package
+from release.verification import verify_integrity
 
 _ROBOT = flags.DEFINE_list(
     "robot",
@@ -297,7 +297,7 @@ def _driver() -> Driver:
     if _POLICY.value == "expert":
         return expert_driver(registry.open_expert)
     if _CANDIDATE.value:
-        candidate = intact_package(Path(_CANDIDATE.value), EXPORT_TARGET)
+        candidate = verify_integrity(Path(_CANDIDATE.value), EXPORT_TARGET)
         return package_driver(candidate, form=_STEP.value)
     keys = TrustedKeys.read(Path(_KEYRING.value or ""), _ALLOW_DEVELOPMENT_KEYS.value)
     state = StateFolder(Path(_STATE_DIR.value))

@@ -21,12 +21,12 @@ class Blessing:
     """One verdict.
 
     Attributes:
-        package_digest: the package it is about.
+        package_digest: digest of the package that it is about.
         verdict: `blessed`, `refused` or `undecided`.
         reasons: one sentence for each gate that decided.
         report_digest: sha256 of the evaluation report.
-        issued: when it was given.
-        expires: after this time it no longer admits the package; None for never.
+        issued: time of the verdict.
+        expires: time after which it no longer admits the package; None for never.
     """
 
     package_digest: str
@@ -58,11 +58,11 @@ class Blessing:
 
 
 def parse(raw: bytes, source: Source = "blessing") -> Blessing:
-    """Reads a blessing statement, whoever wrote it.
+    """Reads a blessing statement without checking who wrote it.
 
     Raises:
-        OversizedError: longer than a statement may be.
-        MalformedError: another form than `Blessing.statement` writes.
+        OversizedError: `raw` is longer than a statement may be.
+        MalformedError: `raw` does not have the form that `Blessing.statement` writes.
     """
     read = statement.parse(raw, PREDICATE_TYPE, source)
     keys = ("verdict", "reasons", "report", "issued", "expires")

@@ -26,7 +26,7 @@ def changed(change):
 
 @pytest.mark.parametrize("verdict", ["blessed", "refused", "undecided"])
 @pytest.mark.parametrize("expires", [None, tiny_release.EXPIRES])
-def test_a_verdict_survives_its_statement(verdict, expires):
+def test_a_verdict_survives_a_round_trip_through_its_statement(verdict, expires):
     ruling = replace(VERDICT, verdict=verdict, expires=expires)
     assert blessing.parse(ruling.statement()) == ruling
 
@@ -40,7 +40,7 @@ def test_a_verdict_survives_its_statement(verdict, expires):
         {"report_digest": "B" * 64},
     ],
 )
-def test_a_verdict_that_says_nothing_cannot_be_made(changes):
+def test_an_incomplete_or_malformed_verdict_cannot_be_made(changes):
     with pytest.raises(ValueError, match="expected"):
         replace(VERDICT, **changes)
 

@@ -1,6 +1,6 @@
-"""The channel file: which package each target runs now, and until when to believe it.
+"""The channel file: which package each target runs now, and when the file expires.
 
-`channels/<name>.dsse.json` is the signed envelope and the only thing devices read;
+`channels/<name>.dsse.json` is the signed envelope and the only file that robots read;
 `channels/<name>.json` holds the same payload for people.
 """
 
@@ -37,13 +37,13 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 
 @dataclass(frozen=True)
 class PackageEntry:
-    """Where a target's package is and what it must be.
+    """The package of one target: its path in the store, and what it must contain.
 
     Attributes:
         path: path of the package tar in the store.
         sha256: digest of the tar.
-        size_bytes: size of the tar; a device reads no more.
-        digest: package digest, the sha256 of the package.json inside.
+        size_bytes: size of the tar; a robot does not read beyond it.
+        digest: package digest, the sha256 of the package.json in the tar.
     """
 
     path: str
@@ -54,7 +54,7 @@ class PackageEntry:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Share of devices that take the release, chosen by a salted hash."""
+    """Share of robots that take the release, chosen by a salted hash."""
 
     percent: int
     salt: str
@@ -66,7 +66,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Previous:
-    """The release before: its counter and the sha256 of its channel file."""
+    """The previous release: its counter and the sha256 of its channel file."""
 
     release_counter: int
     sha256: str
@@ -78,13 +78,13 @@ class ChannelProvenance:
 
     Attributes:
         run_id: the training run.
-        dataset_manifest: sha256 of the dataset's manifest.
+        dataset_manifest_digest: sha256 of the dataset's manifest.
         commit: commit of the training code.
         blessing: sha256 of the blessing statement's envelope.
     """
 
     run_id: str
-    dataset_manifest: str
+    dataset_manifest_digest: str
     commit: str
     blessing: str
 
@@ -97,11 +97,11 @@ class Channel:
         channel: name, from `CHANNELS`.
         release_counter: grows with each release of this channel.
         package: the package of each target.
-        rollout: who takes it.
+        rollout: the robots that take the release.
         minimum_runtime: lowest version of the robot's runtime that can run it.
-        previous: the release before, or None for the first.
+        previous: the previous release, or None for the first.
         provenance: where the newest package comes from.
-        expires: after this time nobody believes the file.
+        expires: time after which robots no longer accept the file.
     """
 
     channel: str
@@ -138,7 +138,7 @@ class Channel:
             },
             "provenance": {
                 "run_id": self.provenance.run_id,
-                "dataset_manifest": self.provenance.dataset_manifest,
+                "dataset_manifest": self.provenance.dataset_manifest_digest,
                 "commit": self.provenance.commit,
                 "blessing": self.provenance.blessing,
             },
@@ -153,27 +153,27 @@ class Channel:
 
 
 def plain_path(channel: str) -> str:
-    """Returns where a store keeps the channel file for people."""
+    """Returns the path of the channel file for people in a store."""
     return f"{FOLDER}/{channel}.json"
 
 
 def envelope_path(channel: str) -> str:
-    """Returns where a store keeps the signed channel."""
+    """Returns the path of the signed channel in a store."""
     return f"{FOLDER}/{channel}.dsse.json"
 
 
 def tar_path(tar_sha256: str) -> str:
-    """Returns where a store keeps a package tar; the name fixes the content."""
+    """Returns the path of a package tar in a store; the name is its digest."""
     return f"packages/{tar_sha256}.tar"
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Returns store URI and channel name of `<store>/channels/<name>.json`.
+    """Splits `<store>/channels/<name>.json` into the store's URI and the channel name.
 
     The name of the signed envelope, `<name>.dsse.json`, is accepted as well.
 
     Raises:
-        MalformedError: another form, or no such channel.
+        MalformedError: the URI has another form, or the channel does not exist.
     """
     head, _, file = uri.rpartition("/")
     store, _, folder = head.rpartition("/")
@@ -186,12 +186,13 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def parse(raw: bytes, source: Source = "channel") -> Channel:
-    """Reads the bytes of a channel file, whoever wrote them.
+    """Reads the bytes of a channel file without checking who wrote them.
 
     Raises:
-        OversizedError: longer than a channel may be.
-        MalformedError: not canonical JSON, or a field is missing, unknown or wrong.
-        UnsafePathError: a package path that leads out of the store.
+        OversizedError: `raw` is longer than a channel may be.
+        MalformedError: `raw` is not canonical JSON, or a field is missing, unknown or
+            wrong.
+        UnsafePathError: a package path leads out of the store.
     """
     fields = Fields(decode_canonical(raw, source, LIMITS.channel_bytes), source, _KEYS)
     fields.version(SCHEMA_VERSION)
@@ -211,7 +212,7 @@ def parse(raw: bytes, source: Source = "channel") -> Channel:
         previous=_parse_previous(fields),
         provenance=ChannelProvenance(
             run_id=origin.text("run_id"),
-            dataset_manifest=origin.sha256("dataset_manifest"),
+            dataset_manifest_digest=origin.sha256("dataset_manifest"),
             commit=origin.text("commit"),
             blessing=origin.sha256("blessing"),
         ),

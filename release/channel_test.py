@@ -40,13 +40,13 @@ def changed(change):
 
 
 @pytest.mark.parametrize("previous", [None, Previous(41, "c" * 64)])
-def test_a_channel_survives_its_file(previous):
+def test_a_channel_survives_a_round_trip_through_its_file(previous):
     record = replace(RECORD, previous=previous)
     assert channel.parse(record.encode()) == record
 
 
 @pytest.mark.parametrize("key", sorted(json.loads(RECORD.encode())))
-def test_every_field_is_required_expiry_included(key):
+def test_every_field_is_required_including_the_expiry(key):
     with pytest.raises(MalformedError, match=key):
         channel.parse(changed(lambda v: v.pop(key)))
 
@@ -88,7 +88,7 @@ def test_an_oversized_file_is_not_decoded():
 
 
 @given(st.data())
-def test_a_flipped_bit_gives_another_channel_or_an_error(data):
+def test_a_flipped_bit_never_gives_the_same_channel(data):
     raw = bytearray(RECORD.encode())
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     try:
@@ -100,13 +100,13 @@ def test_a_flipped_bit_gives_another_channel_or_an_error(data):
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_typed_error(raw):
+def test_random_bytes_raise_a_typed_error(raw):
     with pytest.raises(ContinuonError):
         channel.parse(raw)
 
 
 @pytest.mark.parametrize("name", ["nightly.json", "nightly.dsse.json"])
-def test_the_uri_names_store_and_channel(name):
+def test_split_uri_returns_store_and_channel(name):
     uri = f"gs://bucket/artifacts/channels/{name}"
     assert channel.split_uri(uri) == ("gs://bucket/artifacts", "nightly")
 
@@ -122,12 +122,12 @@ def test_the_uri_names_store_and_channel(name):
         "file:///a/channels/",
     ],
 )
-def test_a_uri_of_another_form_is_refused_with_the_form(uri):
+def test_a_uri_of_another_form_is_refused_with_the_expected_form(uri):
     with pytest.raises(MalformedError, match=r"channels/<name>\.json"):
         channel.split_uri(uri)
 
 
-def test_a_percent_out_of_range_cannot_be_made():
+def test_a_rollout_with_a_percent_out_of_range_cannot_be_made():
     with pytest.raises(ValueError, match="0 to 100"):
         Rollout(101, "salt")
 

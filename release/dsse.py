@@ -1,8 +1,8 @@
 """Signatures over bytes: DSSE v1 envelopes with Ed25519.
 
 A signature covers the payload's type and its exact bytes (the pre-authentication
-encoding), so a signed blessing can never be read as a channel, and nothing of the
-payload is parsed before a signature holds.
+encoding), so a signed blessing can never be read as a channel. No part of the payload
+is parsed before its signatures have been checked.
 Source: DSSE protocol 1.0.2, "Signature Definition".
 """
 
@@ -43,11 +43,11 @@ class Signer(Protocol):
 
 @dataclass(frozen=True)
 class Envelope:
-    """A payload with its signatures, none of them checked.
+    """A payload with its signatures, which are not checked yet.
 
     Attributes:
-        payload: bytes to hand to `verify`, not to a parser.
-        payload_type: what the signers said the payload is.
+        payload: bytes that must go to `verify_envelope` before any parser.
+        payload_type: type of the payload according to the signers.
         signatures: signature bytes by key id.
         source: where it came from, for errors.
     """
@@ -64,14 +64,14 @@ class Envelope:
         source: str | Path = "envelope",
         limit_bytes: int = LIMITS.envelope_bytes,
     ) -> "Envelope":
-        """Takes an envelope apart.
+        """Reads an envelope without checking its signatures.
 
         Raises:
-            OversizedError: longer than `limit_bytes`.
-            MalformedError: not a DSSE envelope, or too many signatures.
+            OversizedError: `raw` is longer than `limit_bytes`.
+            MalformedError: `raw` is not a DSSE envelope, or has too many signatures.
             DuplicateNameError: one key id occurs twice.
         """
-        # A .jsonl file ends its one line with a newline.
+        # The one line of a .jsonl file ends with a newline.
         line = raw.removesuffix(b"\n")
         keys = ("payload", "payloadType", "signatures")
         fields = Fields(decode(line, source, limit_bytes), source, keys)
@@ -96,8 +96,8 @@ class Envelope:
             source=str(source),
         )
 
-    def good_keyids(self, keys: Mapping[str, Ed25519PublicKey]) -> frozenset[str]:
-        """Returns which of `keys` signed this payload under this type."""
+    def find_good_keyids(self, keys: Mapping[str, Ed25519PublicKey]) -> frozenset[str]:
+        """Returns the ids of those of `keys` that signed this payload and type."""
         message = pae(self.payload_type, self.payload)
         return frozenset(
             keyid
@@ -118,7 +118,7 @@ class Envelope:
         return canonical_json.encode(value) + b"\n"
 
 
-def keyid_of(public: Ed25519PublicKey) -> str:
+def compute_keyid(public: Ed25519PublicKey) -> str:
     """Returns a key's id: the sha256 of its 32 public bytes."""
     return sha256_bytes(public.public_bytes_raw())
 
@@ -136,7 +136,7 @@ def sign(payload: bytes, payload_type: str, keys: Sequence[Signer]) -> bytes:
     """Returns an envelope of `payload` signed by each of `keys`.
 
     Raises:
-        ValueError: no key.
+        ValueError: `keys` is empty.
     """
     if not keys:
         raise ValueError("expected at least one key, got none")
@@ -148,8 +148,8 @@ def sign(payload: bytes, payload_type: str, keys: Sequence[Signer]) -> bytes:
 def add_signatures(raw: bytes, keys: Sequence[Signer]) -> bytes:
     """Returns the envelope `raw` with the signatures of `keys` added.
 
-    The payload is signed as it is: the caller has compared it with what it means to
-    sign. Signatures that are there stay, good or not.
+    The payload is signed as it is: the caller must have compared it with what it wants
+    to sign. Existing signatures stay, whether good or not.
 
     Raises:
         MalformedError: `raw` is not an envelope.
@@ -169,17 +169,17 @@ def verify(
     source: str | Path = "envelope",
     limit_bytes: int = LIMITS.envelope_bytes,
 ) -> bytes:
-    """Returns the payload once `threshold` different keys of `keys` signed it.
+    """Returns the payload if at least `threshold` different keys of `keys` signed it.
 
     Raises:
-        MalformedError: not an envelope, or of another payload type.
-        OversizedError: longer than `limit_bytes`.
+        MalformedError: `raw` is not an envelope, or has another payload type.
+        OversizedError: `raw` is longer than `limit_bytes`.
         DuplicateNameError: one key id occurs twice.
-        UnsignedError: no signature at all.
-        UnknownKeyError: signed only by keys outside `keys`.
-        BadSignatureError: a key of `keys` is named, but its signature does not hold.
-        ThresholdNotMetError: good signatures, but too few.
-        ValueError: a threshold below one.
+        UnsignedError: there is no signature.
+        UnknownKeyError: all signatures are by keys outside `keys`.
+        BadSignatureError: a key of `keys` is named, but its signature is wrong.
+        ThresholdNotMetError: the signatures are good, but too few.
+        ValueError: `threshold` is below one.
     """
     envelope = Envelope.parse(raw, source, limit_bytes)
     return verify_envelope(envelope, keys, threshold, payload_type)
@@ -201,7 +201,7 @@ def verify_envelope(
         )
     if not envelope.signatures:
         raise UnsignedError(source, "a signature", "none")
-    good = envelope.good_keyids(keys)
+    good = envelope.find_good_keyids(keys)
     if len(good) >= threshold:
         return envelope.payload
     named = sorted(set(envelope.signatures) & set(keys))

@@ -37,18 +37,18 @@ def changed(raw, change):
     return json.dumps(value).encode()
 
 
-def test_pae_is_the_one_of_the_specification():
+def test_pae_matches_the_example_of_the_specification():
     pae = dsse.pae("http://example.com/HelloWorld", b"hello world")
     assert pae == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
 
 
-def test_a_payload_comes_back_byte_for_byte():
+def test_verify_returns_the_payload_byte_for_byte():
     payload = b"\x00\xff not JSON"
     raw = dsse.sign(payload, TYPE, [ALICE])
     assert dsse.verify(raw, trusting(ALICE), 1, TYPE) == payload
 
 
-def test_an_envelope_of_format_one_is_still_what_it_was():
+def test_an_envelope_of_format_one_still_verifies():
     key = PrivateKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))), (), False)
     assert dsse.sign(b"{}", TYPE, [key]) == GOLDEN
     assert dsse.verify(GOLDEN, trusting(key), 1, TYPE) == b"{}"
@@ -63,13 +63,13 @@ def test_the_same_payload_and_keys_give_the_same_envelope():
     assert dsse.sign(b"x", TYPE, [ALICE, BOB]) == dsse.sign(b"x", TYPE, [BOB, ALICE])
 
 
-def test_unsigned_is_refused():
+def test_an_unsigned_envelope_is_refused():
     raw = changed(dsse.sign(b"x", TYPE, [ALICE]), lambda v: v["signatures"].clear())
     with pytest.raises(UnsignedError, match="expected a signature, got none"):
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_a_key_that_was_taken_from_the_keyring_no_longer_counts():
+def test_a_key_removed_from_the_keyring_no_longer_counts():
     raw = dsse.sign(b"x", TYPE, [EVE])
     with pytest.raises(UnknownKeyError, match=EVE.keyid):
         dsse.verify(raw, trusting(ALICE, BOB), 1, TYPE)
@@ -84,7 +84,7 @@ def test_another_payload_under_the_same_signature_is_refused():
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_a_signature_under_a_trusted_name_by_another_key_is_refused():
+def test_a_signature_by_another_key_under_a_trusted_key_id_is_refused():
     def rename(value):
         value["signatures"][0]["keyid"] = ALICE.keyid
 
@@ -93,7 +93,7 @@ def test_a_signature_under_a_trusted_name_by_another_key_is_refused():
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_sixty_four_zero_bytes_are_no_signature():
+def test_sixty_four_zero_bytes_are_a_bad_signature():
     def zero(value):
         value["signatures"][0]["sig"] = base64.b64encode(bytes(64)).decode()
 
@@ -112,13 +112,13 @@ def test_a_signature_of_another_length_is_refused(size):
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_a_payload_of_another_type_is_refused_though_it_is_signed():
+def test_a_signed_payload_of_another_type_is_refused():
     raw = dsse.sign(b"x", "application/other", [ALICE])
     with pytest.raises(MalformedError, match="application/other"):
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_a_renamed_type_breaks_the_signature():
+def test_changing_the_payload_type_invalidates_the_signature():
     def retype(value):
         value["payloadType"] = TYPE
 
@@ -127,7 +127,7 @@ def test_a_renamed_type_breaks_the_signature():
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_one_key_twice_does_not_reach_a_threshold_of_two():
+def test_two_signatures_by_one_key_do_not_reach_a_threshold_of_two():
     def repeat(value):
         value["signatures"] *= 2
 
@@ -142,23 +142,23 @@ def test_one_of_two_signatures_is_too_few():
         dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE)
 
 
-def test_a_stranger_does_not_fill_a_threshold():
+def test_a_signature_by_an_unknown_key_does_not_count_towards_a_threshold():
     raw = dsse.sign(b"x", TYPE, [ALICE, EVE])
     with pytest.raises(ThresholdNotMetError):
         dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE)
 
 
-def test_a_second_holder_adds_a_signature_to_the_first_ones():
+def test_a_second_key_holder_adds_a_signature_and_keeps_the_first():
     raw = dsse.add_signatures(dsse.sign(b"x", TYPE, [ALICE]), [BOB])
     assert dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE) == b"x"
 
 
-def test_a_stranger_beside_enough_signatures_does_no_harm():
+def test_an_unknown_signature_next_to_enough_good_ones_is_accepted():
     raw = dsse.sign(b"x", TYPE, [ALICE, EVE])
     assert dsse.verify(raw, trusting(ALICE), 1, TYPE) == b"x"
 
 
-def test_a_threshold_of_zero_is_a_defect_of_the_caller():
+def test_a_threshold_of_zero_raises_value_error():
     with pytest.raises(ValueError, match="at least 1"):
         dsse.verify(dsse.sign(b"x", TYPE, [ALICE]), {}, 0, TYPE)
 
@@ -188,13 +188,13 @@ def test_duplicate_json_names_are_refused():
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_an_envelope_or_a_typed_error(raw):
+def test_random_bytes_are_an_envelope_or_raise_a_typed_error(raw):
     with pytest.raises(ContinuonError):
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
 @given(st.data())
-def test_any_flipped_bit_is_noticed(data):
+def test_any_flipped_bit_is_detected(data):
     raw = bytearray(dsse.sign(b"payload", TYPE, [ALICE]))
     index = data.draw(st.integers(0, len(raw) - 1))
     raw[index] ^= 1 << data.draw(st.integers(0, 7))

@@ -1,4 +1,4 @@
-"""Why bytes are not trusted: one error class for each cause a caller tells apart."""
+"""Why bytes are not trusted: one error class per cause that a caller distinguishes."""
 
 from typing import ClassVar
 
@@ -6,15 +6,15 @@ from base.errors import ContinuonError
 
 
 class ReleaseError(ContinuonError):
-    """Root of what only `release/` raises; the errors of `base/` are not among them."""
+    """Root of the errors that only `release/` raises; those of `base/` are separate."""
 
     default_remedy: ClassVar[str] = "check the file and run the command again"
 
 
 class LinkError(ReleaseError):
-    """A symbolic link, hard link or device stands where a plain file belongs."""
+    """There is a symbolic link, hard link or special file instead of a plain file."""
 
-    default_remedy = "replace it by a plain file of its own"
+    default_remedy = "replace it by a plain file"
 
 
 class DuplicateNameError(ReleaseError):
@@ -44,39 +44,39 @@ class DigestMismatchError(ReleaseError):
 class WrongTargetError(ReleaseError):
     """The package or channel is not for this export target."""
 
-    default_remedy = "choose the package of this device's target"
+    default_remedy = "choose the package for this robot's target"
 
 
 class UntrustedError(ReleaseError):
-    """Root of what is wrong with signatures; a caller may treat them all alike."""
+    """Root of all signature errors; a caller may treat them all alike."""
 
 
 class UnsignedError(UntrustedError):
-    """There is no signature at all."""
+    """There is no signature."""
 
     default_remedy = "sign it with `./bazelw run //release:sign`"
 
 
 class BadSignatureError(UntrustedError):
-    """A trusted key is named, but the signature does not fit the bytes."""
+    """A trusted key is named, but the signature does not match the bytes."""
 
     default_remedy = "discard the file; its content is not what the key holder signed"
 
 
 class UnknownKeyError(UntrustedError):
-    """Signed only by keys that the keyring does not hold, or holds no longer."""
+    """All signatures are by keys that the keyring does not, or no longer, contain."""
 
     default_remedy = "renew the keyring, or discard the file"
 
 
 class WrongRoleError(UntrustedError):
-    """Signed by a key of the keyring that may not sign this."""
+    """A key of the keyring signed this without having the role for it."""
 
     default_remedy = "sign it with a key of the named role"
 
 
 class ThresholdNotMetError(UntrustedError):
-    """Fewer good signatures by different keys than the role demands."""
+    """There are fewer good signatures by different keys than the role needs."""
 
     default_remedy = (
         "collect the remaining signatures with `./bazelw run //release:sign`"
@@ -84,7 +84,7 @@ class ThresholdNotMetError(UntrustedError):
 
 
 class DevelopmentKeyError(UntrustedError):
-    """Signed by a development key, and development keys are not allowed here."""
+    """A development key signed this, and development keys are not allowed here."""
 
     default_remedy = (
         "pass --allow_development_keys on a development machine, or sign with a "
@@ -93,7 +93,7 @@ class DevelopmentKeyError(UntrustedError):
 
 
 class ExpiredError(ReleaseError):
-    """The signed expiry lies in the past."""
+    """The signed expiry time has passed."""
 
     default_remedy = "publish the channel again; if it is fresh, check the clock"
 
@@ -105,7 +105,7 @@ class RollbackError(ReleaseError):
 
 
 class WrongChannelError(ReleaseError):
-    """A channel file of another name was served in this one's place."""
+    """The file of another channel was served instead of this one."""
 
     default_remedy = "check the channel URI; the file belongs to another channel"
 
@@ -113,7 +113,7 @@ class WrongChannelError(ReleaseError):
 class WrongSubjectError(ReleaseError):
     """A provenance or blessing statement is about another package."""
 
-    default_remedy = "put the statement beside the package whose digest it names"
+    default_remedy = "put the statement into the package whose digest it names"
 
 
 class NotBlessedError(ReleaseError):
@@ -123,6 +123,6 @@ class NotBlessedError(ReleaseError):
 
 
 class KeyFileError(ReleaseError):
-    """A private key file is absent, readable by others, or not a key."""
+    """A private key file is missing, readable by others, or not a key."""
 
     default_remedy = "name a key file of mode 0600"

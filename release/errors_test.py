@@ -2,7 +2,7 @@ from base.errors import MalformedError
 from release.errors import ReleaseError
 
 
-def test_text_says_where_what_was_expected_what_came_and_what_to_do():
+def test_text_holds_source_expected_got_and_remedy():
     error = MalformedError("a.json", "an object", "a list", "write an object")
     assert str(error) == "a.json: expected an object, got a list; write an object"
 

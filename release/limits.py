@@ -1,4 +1,4 @@
-"""How much outside data is read before anything about it is known."""
+"""Upper bounds on outside data that is read before it can be trusted."""
 
 from dataclasses import dataclass
 
@@ -8,24 +8,24 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True)
 class Limits:
-    """Upper bounds; data beyond one of them is an error, never truncated.
+    """Upper bounds; data beyond a bound is an error and is never truncated.
 
     Attributes:
-        manifest_bytes: package.json. A pi5-cpu package needs about 10 KiB; 1 MiB
-            leaves room for training configs and metrics of large runs.
+        manifest_bytes: one package.json. A pi5-cpu package needs about 10 KiB; 1 MiB
+            leaves room for the training config and metrics of a large run.
         envelope_bytes: one DSSE envelope. Base64 adds a third to a statement that
             repeats the manifest's metadata.
-        channel_bytes: one channel envelope. A few targets of 300 bytes each.
-        keyring_bytes: one keyring. 200 bytes a key.
+        channel_bytes: one channel envelope. It has a few targets of 300 bytes each.
+        keyring_bytes: one keyring. A key takes 200 bytes.
         key_file_bytes: one private key file.
-        signatures: signatures in one envelope. Bounds the work before trust; no
-            role has that many key holders.
+        signatures: signatures in one envelope. Bounds the work before anything is
+            trusted; no role has that many key holders.
         keys: keys in one keyring.
         files: files in one package. A package has about a dozen.
-        path_chars: length of one path. Fits the name field of a tar header.
-        path_depth: folders in one path plus the name.
-        package_bytes: all files of a package and its tar. Fits the memory of a
-            Raspberry Pi 5 with 4 GB beside everything else.
+        path_chars: characters in one path. Fits the name field of a tar header.
+        path_depth: segments of one path: its folders and the file name.
+        package_bytes: all files of a package, and its tar. Fits into the memory of a
+            Raspberry Pi 5 with 4 GB together with everything else.
     """
 
     manifest_bytes: int = 1 * MIB

@@ -1,9 +1,9 @@
 """The edge package: a folder that `package.json` describes completely.
 
 `package.json` lists every other file with its sha256 and size, so its own sha256, the
-package digest, names the whole content. The two signed statements about a package,
-`provenance.intoto.jsonl` and `blessing.intoto.jsonl`, lie outside the list: they name
-the digest, so they can be written only after it is known.
+package digest, identifies the whole content. The two signed statements about a
+package, `provenance.intoto.jsonl` and `blessing.intoto.jsonl`, are not in the list:
+they name the digest, so they can be written only after it is known.
 """
 
 import os
@@ -74,7 +74,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A named array: shape without batch, numpy dtype name."""
+    """A named array: shape without a batch axis, and name of its numpy dtype."""
 
     name: str
     shape: tuple[int, ...]
@@ -83,7 +83,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """The action array and its limits, one pair per channel, in the robot's unit."""
+    """The action array and its limits, one pair per channel in the robot's unit."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -98,7 +98,7 @@ class RobotFit:
     Attributes:
         observation: arrays the policy reads, by name.
         action: the array it proposes.
-        control_hz: steps per second it was trained for.
+        control_hz: control steps per second for which it was trained.
         tasks: task names, in the order of the one-hot input.
     """
 
@@ -119,7 +119,7 @@ class FunctionSpec:
 
 @dataclass(frozen=True)
 class SurfaceSpec:
-    """One trainable surface: number of values, and bound on a delta's norm."""
+    """One trainable surface: its number of values, and the bound on a delta's norm."""
 
     size: int
     bound: float
@@ -132,10 +132,10 @@ class Metadata:
     Attributes:
         dataset_manifest_digest: sha256 of the dataset's manifest.json.
         code_commit: commit of the training code.
-        hardware: machine it was trained on.
+        hardware: machine that trained the model.
         training_config: every training setting, as JSON.
-        metrics: figures measured in training, as JSON.
-        export_target: the target again, as the exporter knew it.
+        metrics: metrics measured in training, as JSON.
+        export_target: the target once more, as the exporter recorded it.
         jax_version: version of jax that exported the functions.
     """
 
@@ -158,9 +158,9 @@ class PackageManifest:
         version: this model's version, for people.
         release_counter: lowest channel counter under which it may be released.
         target: export target, from `TARGETS`.
-        robot: the robot it fits.
-        files: every file but package.json and the statements, by path.
-        functions: exported functions by name; `step` is always there.
+        robot: the robot that it fits.
+        files: every file except package.json and the statements, by path.
+        functions: exported functions by name; `step` is always present.
         surfaces: trainable surfaces by name.
         backbone_digest: sha256 over the frozen tensors.
         safety_version: version of `safety.json`.
@@ -182,7 +182,7 @@ class PackageManifest:
 
     @property
     def size_bytes(self) -> int:
-        """Size of all listed files together."""
+        """Total size of all listed files."""
         return sum(entry.size_bytes for entry in self.files.values())
 
 
@@ -190,11 +190,12 @@ def parse(raw: bytes, source: Source = MANIFEST) -> PackageManifest:
     """Reads the bytes of a package.json.
 
     Raises:
-        OversizedError: longer than a manifest may be, or files of more bytes than a
-            package may hold.
-        MalformedError: not canonical JSON, or a field is missing, unknown or wrong.
-        UnsafePathError: a file path that does not stay inside the package.
-        DuplicateNameError: a path twice, or twice but for upper and lower case.
+        OversizedError: `raw` is longer than a manifest may be, or lists more bytes
+            than a package may hold.
+        MalformedError: `raw` is not canonical JSON, or a field is missing, unknown or
+            wrong.
+        UnsafePathError: the path of a file leads out of the package.
+        DuplicateNameError: a path occurs twice, ignoring upper and lower case.
         MissingFileError: a required file or a function's file is not listed.
     """
     value = decode_canonical(raw, source, LIMITS.manifest_bytes)
@@ -244,11 +245,11 @@ def build(
     safety_version: str,
     metadata: Mapping[str, object],
 ) -> str:
-    """Writes `package.json` for the files that lie in `folder`.
+    """Writes `package.json` for the files in `folder`.
 
     The JSON arguments have the form of the manifest's fields of the same name. The
-    same files and arguments give the same bytes. Statements about an earlier content
-    of the folder are removed when the digest changes.
+    same files and arguments give the same bytes. If the digest changes, the statements
+    about the folder's earlier content are removed.
 
     Returns:
         The package digest.
@@ -256,12 +257,12 @@ def build(
     Raises:
         MalformedError: an argument does not have its field's form.
         MissingFileError: a required file or a function's file is not in the folder.
-        LinkError: something in the folder is not a plain file or a folder.
-        UnsafePathError: a file name that a package may not hold.
-        OversizedError: more bytes than a package may hold.
+        LinkError: something in the folder is neither a plain file nor a folder.
+        UnsafePathError: a package may not hold a file of that name.
+        OversizedError: the files have more bytes than a package may hold.
     """
-    described = (MANIFEST, *STATEMENTS)
-    paths = [path for path in plain_files(folder) if path not in described]
+    unlisted = (MANIFEST, *STATEMENTS)
+    paths = [path for path in list_files(folder) if path not in unlisted]
     value = {
         "schema_version": SCHEMA_VERSION,
         "family": family,
@@ -290,13 +291,13 @@ def build(
     return manifest.digest
 
 
-def plain_files(folder: Path) -> tuple[str, ...]:
+def list_files(folder: Path) -> tuple[str, ...]:
     """Returns the sorted paths of all files below `folder`, statements included.
 
     Raises:
-        LinkError: a symbolic link, a hard link or a device lies there.
-        UnknownFileError: an empty folder lies there.
-        UnsafePathError: a name that a package may not hold.
+        LinkError: there is a symbolic link, a hard link or a special file.
+        UnknownFileError: there is an empty folder.
+        UnsafePathError: a package may not hold a file of that name.
         OSError: the folder cannot be read.
     """
     found: list[str] = []
@@ -344,7 +345,7 @@ def _parse_files(fields: Fields, source: Source) -> dict[str, FileEntry]:
         if path.casefold() in folded:
             raise DuplicateNameError(source, "each path once", path)
         if path == MANIFEST or path in STATEMENTS:
-            raise MalformedError(source, "only files of the content listed", path)
+            raise MalformedError(source, "entries for content files only", path)
         folded.add(path.casefold())
         files[path] = FileEntry(path, one.sha256("sha256"), one.integer("size_bytes"))
     if list(files) != sorted(files):
@@ -393,13 +394,13 @@ def _check_required(
 ) -> None:
     for path in REQUIRED_FILES:
         if path not in files:
-            raise MissingFileError(source, f"file {path} listed", "no such entry")
+            raise MissingFileError(source, f"an entry for {path}", "none")
     if REQUIRED_FUNCTION not in functions:
         raise MissingFileError(source, "function step", ", ".join(functions) or "none")
     for name, function in functions.items():
         if function.path not in files:
             raise MissingFileError(
-                source, f"file {function.path} of function {name}", "no such entry"
+                source, f"an entry for {function.path} of function {name}", "none"
             )
 
 

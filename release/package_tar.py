@@ -1,9 +1,8 @@
-"""A package folder as one deterministic tar, and safely back.
+"""Packs a package folder as a deterministic tar, and unpacks it safely.
 
-There is exactly one tar for a folder: plain ustar, files only, sorted by path, mode
-0644, owner 0, time 0, two zero blocks at the end. The reader accepts that form alone,
-so compression, links, devices, sparse files and extension headers need no handling:
-they do not occur.
+A folder has exactly one tar: plain ustar, files only, sorted by path, mode 0644, owner
+0, time 0, two zero blocks at the end. The reader accepts only that form, so it does
+not have to handle compression, links, devices, sparse files or extension headers.
 """
 
 import errno
@@ -36,9 +35,10 @@ def pack_tar(folder: Path) -> bytes:
     """Returns the tar of everything in `folder`.
 
     Raises:
-        LinkError: something there is not a plain file or a folder.
-        UnsafePathError: a name that a package may not hold.
-        OversizedError: more bytes than a package may hold.
+        LinkError: something there is neither a plain file nor a folder.
+        UnknownFileError: there is an empty folder.
+        UnsafePathError: a package may not hold a file of that name.
+        OversizedError: the tar has more bytes than a package may hold.
     """
     out = io.BytesIO()
     for path in _sorted_files(folder):
@@ -62,20 +62,20 @@ def unpack_tar(
 ) -> Path:
     """Unpacks a tar made by `pack_tar` as the new folder `into`.
 
-    The files are written into a temporary folder beside `into`, made durable, and
-    renamed as the last act: on any error nothing is left, and `into` is not there.
-    At most `limit_bytes` are read, one more to notice that there are more.
+    The files are written to a temporary folder next to `into` and made durable, and
+    that folder is renamed last: after an error nothing is left and `into` does not
+    exist. At most `limit_bytes` are read, and one more byte to detect a longer stream.
 
     Returns:
         `into`.
 
     Raises:
-        FileExistsError: `into` exists; it is left as it is.
-        OversizedError: the stream goes on after `limit_bytes`.
-        MalformedError: truncated, or another form than `pack_tar` writes.
-        UnsafePathError: a name that is absolute, has `..`, or is not plain.
-        LinkError: an entry that is not a plain file.
-        DuplicateNameError: a name twice.
+        FileExistsError: `into` exists; it stays unchanged.
+        OversizedError: the stream has more than `limit_bytes`.
+        MalformedError: the tar is truncated or not in the form that `pack_tar` writes.
+        UnsafePathError: a name is absolute, has `..`, or is not plain.
+        LinkError: an entry is not a plain file.
+        DuplicateNameError: a name occurs twice.
     """
     if into.exists() or into.is_symlink():
         raise FileExistsError(
@@ -97,7 +97,7 @@ def unpack_tar(
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what killed unpackings left in `folder`; call it while none runs.
+    """Removes the leftovers of killed unpackings; none may be running in `folder`.
 
     Raises:
         OSError: something cannot be removed.
@@ -107,7 +107,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 class _Bounded:
-    """Reads exactly what is asked for, and never more than the limit in all."""
+    """Reads exact sizes from a stream, and never more than the limit in total."""
 
     def __init__(self, stream: BinaryIO, limit_bytes: int, source: Source) -> None:
         self._stream = stream
@@ -115,7 +115,7 @@ class _Bounded:
         self._limit_bytes = limit_bytes
         self._source = source
 
-    def exactly(self, size_bytes: int) -> bytes:
+    def read_exactly(self, size_bytes: int) -> bytes:
         if size_bytes > self._left:
             raise OversizedError(
                 self._source, f"at most {self._limit_bytes} bytes", "more"
@@ -132,7 +132,7 @@ class _Bounded:
         self._left -= size_bytes
         return b"".join(chunks)
 
-    def at_end(self) -> None:
+    def check_end(self) -> None:
         if self._stream.read(1):
             raise OversizedError(
                 self._source, "nothing after the two closing blocks", "more bytes"
@@ -142,7 +142,7 @@ class _Bounded:
 def _extract(stream: _Bounded, folder: Path, source: Source) -> None:
     last = ""
     count = 0
-    while (block := stream.exactly(BLOCK_BYTES)) != bytes(BLOCK_BYTES):
+    while (block := stream.read_exactly(BLOCK_BYTES)) != bytes(BLOCK_BYTES):
         path, size_bytes = _parse_header(block, source)
         if path == last:
             raise DuplicateNameError(source, "each name once", path)
@@ -155,9 +155,9 @@ def _extract(stream: _Bounded, folder: Path, source: Source) -> None:
             raise OversizedError(source, f"at most {LIMITS.files} files", "more")
         _extract_file(stream, folder / path, size_bytes, source)
         last = path
-    if stream.exactly(BLOCK_BYTES) != bytes(BLOCK_BYTES):
+    if stream.read_exactly(BLOCK_BYTES) != bytes(BLOCK_BYTES):
         raise MalformedError(source, "two closing blocks", "one")
-    stream.at_end()
+    stream.check_end()
 
 
 def _extract_file(
@@ -173,10 +173,10 @@ def _extract_file(
     with out:
         missing = size_bytes
         while missing:
-            chunk = stream.exactly(min(missing, _CHUNK_BYTES))
+            chunk = stream.read_exactly(min(missing, _CHUNK_BYTES))
             out.write(chunk)
             missing -= len(chunk)
-        if any(stream.exactly(_padding(size_bytes))):
+        if any(stream.read_exactly(_padding(size_bytes))):
             raise MalformedError(source, "zero padding", "other bytes")
         out.flush()
         os.fchmod(out.fileno(), 0o644)
@@ -251,10 +251,10 @@ def _fsync_folders(folder: Path) -> None:
 
 
 def check_package_path(path: str, source: str | Path) -> str:
-    """Returns `path` when a package may hold a file of that name.
+    """Returns `path` if a package may hold a file of that name.
 
     Raises:
-        UnsafePathError: not a plain relative path, too long or too deep.
+        UnsafePathError: it is not a plain relative path, is too long, or too deep.
     """
     check_relative(path, source)
     if len(path) > LIMITS.path_chars or path.count("/") >= LIMITS.path_depth:

@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 def foreign_tar(*entries, **options):
-    """A tar by Python's tarfile: (name, type, data or link target) each."""
+    """Returns a tar made by Python's tarfile from (name, type, data or link target)."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode=options.get("mode", "w")) as tar:
         for name, kind, data in entries:
@@ -43,7 +43,7 @@ def foreign_tar(*entries, **options):
 
 
 def raw_tar(*entries):
-    """A tar with this module's own headers in any order and of any name."""
+    """Returns a tar with the module's own headers, with any names in any order."""
     blocks = []
     for name, data in entries:
         blocks += [package_tar._header(name, len(data)), data]
@@ -52,20 +52,20 @@ def raw_tar(*entries):
 
 
 def refused(raw, tmp_path, error, match="", limit=LIMIT):
-    """Unpacks what must not unpack; asserts that nothing is left anywhere."""
-    place = tmp_path / "place"
-    place.mkdir(exist_ok=True)
-    (place / "other").write_bytes(b"other")
+    """Asserts that unpacking raises `error` and leaves nothing behind."""
+    parent = tmp_path / "parent"
+    parent.mkdir(exist_ok=True)
+    (parent / "other").write_bytes(b"other")
     with pytest.raises(error, match=match or None):
-        package_tar.unpack_tar(raw, place / "into", limit)
-    assert [p.name for p in place.iterdir()] == ["other"]
-    assert (place / "other").read_bytes() == b"other"
+        package_tar.unpack_tar(raw, parent / "into", limit)
+    assert [p.name for p in parent.iterdir()] == ["other"]
+    assert (parent / "other").read_bytes() == b"other"
     assert not (tmp_path / "evil").exists()
 
 
-def test_pack_and_unpack_return_the_same_files(folder, tmp_path):
+def test_unpacking_a_packed_folder_gives_the_same_files(folder, tmp_path):
     raw = package_tar.pack_tar(folder)
-    into = package_tar.unpack_tar(raw, tmp_path / "place" / "into", len(raw))
+    into = package_tar.unpack_tar(raw, tmp_path / "parent" / "into", len(raw))
     files = {
         p.relative_to(into).as_posix(): p.read_bytes()
         for p in into.rglob("*")
@@ -76,11 +76,11 @@ def test_pack_and_unpack_return_the_same_files(folder, tmp_path):
         "package.json": b"{}",
         "empty": b"",
     }
-    assert [p.name for p in (tmp_path / "place").iterdir()] == ["into"]
+    assert [p.name for p in (tmp_path / "parent").iterdir()] == ["into"]
     assert package_tar.pack_tar(into) == raw
 
 
-def test_times_modes_and_creation_order_do_not_show(folder, tmp_path):
+def test_times_modes_and_creation_order_do_not_change_the_tar(folder, tmp_path):
     raw = package_tar.pack_tar(folder)
     again = tmp_path / "again"
     (again / "functions").mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_an_empty_folder_is_not_packed(folder):
 @pytest.mark.parametrize(
     "name", ["/evil", "../evil", "a/../../evil", "./a", ".hidden", "a//b", ""]
 )
-def test_paths_that_leave_the_folder_are_refused(tmp_path, name):
+def test_paths_out_of_the_folder_are_refused(tmp_path, name):
     refused(raw_tar((name, b"x")), tmp_path, UnsafePathError)
 
 
@@ -168,7 +168,7 @@ def test_a_duplicate_after_another_name_is_refused(tmp_path):
     refused(raw, tmp_path, MalformedError, "sorted order")
 
 
-def test_a_name_that_is_file_and_folder_is_refused(tmp_path):
+def test_a_name_that_is_both_a_file_and_a_folder_is_refused(tmp_path):
     refused(raw_tar(("a", b"1"), ("a/b", b"2")), tmp_path, DuplicateNameError)
 
 
@@ -178,7 +178,7 @@ def test_compressed_data_is_not_decompressed(tmp_path, mode):
     refused(raw, tmp_path, ContinuonError)
 
 
-def test_a_foreign_but_harmless_tar_is_refused(tmp_path):
+def test_a_harmless_tar_in_another_form_is_refused(tmp_path):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         info = tarfile.TarInfo("a")
@@ -199,7 +199,7 @@ def test_bytes_after_the_end_are_refused(folder, tmp_path):
 
 
 class _Endless(io.RawIOBase):
-    """A stream that repeats zeros for ever and counts what was read."""
+    """A stream that yields zeros for ever after `head` and counts the bytes read."""
 
     def __init__(self, head):
         self.head = io.BytesIO(head)
@@ -211,7 +211,7 @@ class _Endless(io.RawIOBase):
         return self.head.read(size).ljust(size, b"\0")
 
 
-def test_endless_data_is_read_no_further_than_the_signed_size(tmp_path):
+def test_endless_data_is_read_only_up_to_the_signed_size(tmp_path):
     stream = _Endless(package_tar._header("a", 8 << 30 >> 1))
     refused(stream, tmp_path, OversizedError, "at most 100000 bytes", limit=100_000)
     assert stream.given <= 100_000
@@ -227,7 +227,7 @@ def test_more_files_than_a_package_may_hold_are_refused(tmp_path):
     refused(raw, tmp_path, OversizedError, "1024 files")
 
 
-def test_an_existing_folder_is_left_as_it_is(folder, tmp_path):
+def test_an_existing_folder_stays_unchanged(folder, tmp_path):
     raw = package_tar.pack_tar(folder)
     (tmp_path / "into").mkdir()
     (tmp_path / "into" / "mine").write_bytes(b"mine")
@@ -237,7 +237,7 @@ def test_an_existing_folder_is_left_as_it_is(folder, tmp_path):
 
 
 class _Stalled(io.RawIOBase):
-    """A stream that gives what it has and then kills its process."""
+    """A stream that yields `head` and then kills its process."""
 
     def __init__(self, head):
         self.head = io.BytesIO(head)
@@ -251,20 +251,20 @@ class _Stalled(io.RawIOBase):
 
 def test_a_killed_unpacking_leaves_no_package_and_can_be_repeated(folder, tmp_path):
     raw = package_tar.pack_tar(folder)
-    place = tmp_path / "place"
+    parent = tmp_path / "parent"
     process = multiprocessing.get_context("fork").Process(
         target=package_tar.unpack_tar,
-        args=(_Stalled(raw[:1024]), place / "into", LIMIT),
+        args=(_Stalled(raw[:1024]), parent / "into", LIMIT),
     )
     process.start()
     process.join(timeout=60)
     assert process.exitcode == -signal.SIGKILL
-    assert not (place / "into").exists()
-    package_tar.remove_leftovers(place)
-    assert list(place.iterdir()) == []
-    package_tar.unpack_tar(raw, place / "into", LIMIT)
-    package_tar.remove_leftovers(place)
-    assert [p.name for p in place.iterdir()] == ["into"]
+    assert not (parent / "into").exists()
+    package_tar.remove_leftovers(parent)
+    assert list(parent.iterdir()) == []
+    package_tar.unpack_tar(raw, parent / "into", LIMIT)
+    package_tar.remove_leftovers(parent)
+    assert [p.name for p in parent.iterdir()] == ["into"]
 
 
 def _unpack_on_a_full_disk(raw, into):
@@ -277,21 +277,21 @@ def _unpack_on_a_full_disk(raw, into):
     os._exit(0)
 
 
-def test_a_disk_that_takes_no_more_leaves_nothing(folder, tmp_path):
+def test_a_full_disk_leaves_nothing_behind(folder, tmp_path):
     raw = package_tar.pack_tar(folder)
-    place = tmp_path / "place"
+    parent = tmp_path / "parent"
     process = multiprocessing.get_context("fork").Process(
-        target=_unpack_on_a_full_disk, args=(raw, place / "into")
+        target=_unpack_on_a_full_disk, args=(raw, parent / "into")
     )
     process.start()
     process.join(timeout=60)
     assert process.exitcode == 7
-    assert list(place.iterdir()) == []
+    assert list(parent.iterdir()) == []
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
-def test_a_flipped_bit_gives_other_content_or_an_error_never_a_stray_file(
+def test_a_flipped_bit_gives_other_content_or_an_error_but_no_stray_file(
     tmp_path_factory, data
 ):
     tmp_path = tmp_path_factory.mktemp("flip")
@@ -312,7 +312,7 @@ def test_a_flipped_bit_gives_other_content_or_an_error_never_a_stray_file(
 
 
 @pytest.mark.parametrize("path", ["a", "functions/step.tflite", "a..b/c-1.json"])
-def test_plain_package_paths_pass(path: str) -> None:
+def test_plain_package_paths_are_accepted(path: str) -> None:
     assert package_tar.check_package_path(path, "test") == path
 
 

@@ -32,7 +32,7 @@ def manifest_with(folder, change):
     return canonical_json.encode(value)
 
 
-def test_build_describes_every_file_and_returns_the_manifests_digest(folder):
+def test_build_lists_every_file_and_returns_the_manifest_digest(folder):
     manifest = package.parse((folder / "package.json").read_bytes())
     assert manifest.digest == tiny_release.write_package(folder)
     assert list(manifest.files) == sorted(tiny_release.FILES)
@@ -46,7 +46,7 @@ def test_build_describes_every_file_and_returns_the_manifests_digest(folder):
     assert manifest.metadata.training_config == {"steps": 10}
 
 
-def test_a_package_of_format_one_still_has_its_digest(folder):
+def test_a_package_of_format_one_keeps_its_digest(folder):
     assert tiny_release.write_package(folder) == GOLDEN_DIGEST
     assert sha256_bytes(package.pack_tar(folder)) == GOLDEN_TAR
 
@@ -56,14 +56,14 @@ def test_build_twice_gives_the_same_bytes(folder, tmp_path):
     assert package.pack_tar(folder) == package.pack_tar(tmp_path / "again")
 
 
-def test_statements_do_not_change_the_digest_and_stay_while_it_stays(folder):
+def test_statements_do_not_change_the_digest_and_are_kept_by_a_rebuild(folder):
     digest = tiny_release.write_package(folder)
     (folder / "blessing.intoto.jsonl").write_bytes(b"signed")
     assert tiny_release.write_package(folder) == digest
     assert (folder / "blessing.intoto.jsonl").exists()
 
 
-def test_statements_about_an_earlier_content_are_removed(folder):
+def test_statements_about_earlier_content_are_removed(folder):
     (folder / "blessing.intoto.jsonl").write_bytes(b"signed")
     tiny_release.write_package(folder, version="0.2.0")
     assert not (folder / "blessing.intoto.jsonl").exists()
@@ -106,7 +106,7 @@ def test_build_refuses_an_empty_folder_and_a_hidden_file(folder):
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "../up", "a/../b", ".hidden", "a//b", "a" * 100]
 )
-def test_a_listed_path_that_leaves_the_package_is_refused(folder, path):
+def test_a_listed_path_out_of_the_package_is_refused(folder, path):
     raw = manifest_with(folder, lambda v: v["files"][0].update(path=path))
     with pytest.raises(UnsafePathError):
         package.parse(raw)
@@ -129,12 +129,12 @@ def test_a_duplicate_json_name_is_refused(folder):
 
 
 @pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"{}", b"\xff", b"{" * 100_000])
-def test_other_bytes_are_malformed(raw):
+def test_bytes_that_are_not_a_manifest_raise_malformed_error(raw):
     with pytest.raises(MalformedError):
         package.parse(raw)
 
 
-def test_the_same_value_in_other_bytes_is_refused(folder):
+def test_a_manifest_that_is_not_canonical_json_is_refused(folder):
     raw = (folder / "package.json").read_bytes()
     with pytest.raises(MalformedError, match="canonical"):
         package.parse(raw + b"\n")
@@ -197,7 +197,7 @@ def test_a_field_of_another_form_is_malformed(folder, change):
         lambda v: v["files"].pop(0),
     ],
 )
-def test_a_manifest_that_lacks_what_it_needs_is_refused(folder, change):
+def test_a_manifest_without_a_required_file_or_function_is_refused(folder, change):
     with pytest.raises(MissingFileError):
         package.parse(manifest_with(folder, change))
 
@@ -208,5 +208,5 @@ def test_a_manifest_that_lists_itself_or_a_statement_is_refused(folder, name):
         value["files"].append({**value["files"][0], "path": name})
         value["files"].sort(key=lambda entry: entry["path"])
 
-    with pytest.raises(MalformedError, match="only files of the content"):
+    with pytest.raises(MalformedError, match="entries for content files only"):
         package.parse(manifest_with(folder, add))

@@ -19,21 +19,21 @@ BUILDER_ID = "urn:continuon:builder:cloud-train:v1"
 
 @dataclass(frozen=True)
 class Provenance:
-    """How one package came to be.
+    """How one package was made.
 
     Attributes:
-        package_digest: the package it is about.
+        package_digest: digest of the package that it is about.
         dataset_manifest_digest: sha256 of the dataset's manifest.json.
-        dataset_uri: where the dataset was read.
+        dataset_uri: URI from which the dataset was read.
         code_commit: commit of the training code.
         code_uri: repository of that commit.
-        hardware: machine it was trained on.
-        safety_version: version of the safety config inside.
-        export_target: target it was exported for.
+        hardware: machine that trained the model.
+        safety_version: version of the package's safety config.
+        export_target: target for which the model was exported.
         training_config: every training setting, as JSON.
         run_id: the training run.
-        started: when training started.
-        finished: when the package was whole.
+        started: time when training started.
+        finished: time when the package was complete.
     """
 
     package_digest: str
@@ -85,11 +85,12 @@ class Provenance:
 
 
 def parse(raw: bytes, source: Source = "provenance") -> Provenance:
-    """Reads a provenance statement, whoever wrote it.
+    """Reads a provenance statement without checking who wrote it.
 
     Raises:
-        OversizedError: longer than a statement may be.
-        MalformedError: another form than `Provenance.statement` writes.
+        OversizedError: `raw` is longer than a statement may be.
+        MalformedError: `raw` does not have the form that `Provenance.statement`
+            writes.
     """
     read = statement.parse(raw, PREDICATE_TYPE, source)
     predicate = Fields(

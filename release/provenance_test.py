@@ -31,7 +31,7 @@ def changed(change):
     return canonical_json.encode(value)
 
 
-def test_the_statement_has_the_form_of_in_toto_and_slsa():
+def test_the_statement_has_the_in_toto_and_slsa_form():
     value = json.loads(STATED.statement())
     assert value["_type"] == "https://in-toto.io/Statement/v1"
     assert value["predicateType"] == "https://slsa.dev/provenance/v1"
@@ -61,7 +61,7 @@ def test_the_statement_has_the_form_of_in_toto_and_slsa():
     assert details["metadata"]["finishedOn"] == "2026-01-31T08:02:00Z"
 
 
-def test_a_statement_survives():
+def test_a_statement_survives_a_round_trip():
     assert provenance.parse(STATED.statement()) == STATED
 
 

@@ -1,4 +1,4 @@
-"""The in-toto Statement v1: a predicate about one package, named by its digest.
+"""The in-toto Statement v1: a predicate about the package with a given digest.
 
 Source: in-toto attestation framework v1, "Statement".
 """
@@ -20,8 +20,8 @@ class Statement:
     """A statement with one subject.
 
     Attributes:
-        subject_digest: sha256 of the package.json it is about.
-        predicate: what is stated, as JSON.
+        subject_digest: sha256 of the package.json that it is about.
+        predicate: the content of the statement, as JSON.
     """
 
     subject_digest: str
@@ -44,8 +44,9 @@ def parse(raw: bytes, predicate_type: str, source: Source) -> Statement:
     """Reads a statement.
 
     Raises:
-        OversizedError: longer than a statement may be.
-        MalformedError: not a statement with one subject, or of another predicate.
+        OversizedError: `raw` is longer than a statement may be.
+        MalformedError: `raw` is not a statement with one subject, or has another
+            predicate type.
     """
     keys = ("_type", "subject", "predicateType", "predicate")
     value = decode_canonical(raw, source, LIMITS.envelope_bytes)

@@ -1,13 +1,13 @@
 """Which public keys may sign what, and how many of them must.
 
-A keyring is a JSON file that a device or a person got over a trusted way:
+A keyring is a JSON file that a robot or a person received in a trusted way:
 
     {"schema_version": 1,
      "keys": [{"keyid": "<sha256 of the public bytes>", "public": "<base64>",
                "roles": ["channel:nightly", "provenance"], "development": false}],
      "thresholds": {"channel:stable": 2}}
 
-A role that `thresholds` does not name needs one signature.
+A role that is not in `thresholds` needs one signature.
 """
 
 import base64
@@ -44,11 +44,11 @@ ROLES = (
 )
 
 
-def role_of_channel(channel: str) -> str:
-    """Returns the role that signs a channel; going back needs the stable keys.
+def channel_role(channel: str) -> str:
+    """Returns the role that signs a channel; a rollback needs the stable keys.
 
     Raises:
-        ValueError: no such channel.
+        ValueError: the channel does not exist.
     """
     if channel not in CHANNELS:
         raise ValueError(f"expected a channel of {CHANNELS}, got {channel!r}")
@@ -62,7 +62,7 @@ class TrustedKey:
     Attributes:
         public: the Ed25519 public key.
         roles: what it may sign, from `ROLES`.
-        development: made on a developer's machine and kept without protection.
+        development: whether it was made on a developer's machine and is unprotected.
     """
 
     public: Ed25519PublicKey
@@ -77,7 +77,7 @@ class TrustedKey:
     @property
     def keyid(self) -> str:
         """The sha256 of the public bytes."""
-        return dsse.keyid_of(self.public)
+        return dsse.compute_keyid(self.public)
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class TrustedKeys:
     """A keyring, and whether its development keys count.
 
     Attributes:
-        keys: all keys by key id, refused development keys included, so that their
-            refusal can be told from an unknown key.
+        keys: all keys by key id. They include development keys that are refused, so
+            that a refused key can be distinguished from an unknown one.
         allow_development: whether development keys count.
-        thresholds: signatures needed for a role; one where absent.
+        thresholds: number of signatures that a role needs; one if it is absent.
     """
 
     keys: Mapping[str, TrustedKey]
@@ -96,7 +96,7 @@ class TrustedKeys:
     thresholds: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(
+    def from_keys(
         cls,
         *keys: TrustedKey,
         allow_development: bool,
@@ -113,10 +113,10 @@ class TrustedKeys:
         """Reads a keyring.
 
         Raises:
-            OversizedError: longer than a keyring may be.
-            MalformedError: not a keyring, a key id that is not its key's, a role that
-                does not exist, or a threshold below one.
-            DuplicateNameError: one key twice.
+            OversizedError: `raw` is longer than a keyring may be.
+            MalformedError: `raw` is not a keyring, a key id does not match its key, a
+                role does not exist, or a threshold is below one.
+            DuplicateNameError: one key occurs twice.
         """
         value = decode(raw, source, LIMITS.keyring_bytes)
         fields = Fields(value, source, ("schema_version", "keys"), "", ("thresholds",))
@@ -134,13 +134,18 @@ class TrustedKeys:
 
     @classmethod
     def read(cls, path: Path, allow_development: bool) -> "TrustedKeys":
-        """Reads a keyring file; raises as `parse` does, or OSError."""
+        """Reads a keyring file.
+
+        Raises:
+            OSError: the file cannot be read.
+            OversizedError, MalformedError, DuplicateNameError: as `parse`.
+        """
         with path.open("rb") as stream:
             raw = stream.read(LIMITS.keyring_bytes + 1)
         return cls.parse(raw, allow_development, path)
 
     def encode(self) -> bytes:
-        """Returns the keyring file."""
+        """Returns the bytes of the keyring file."""
         value = {
             "schema_version": SCHEMA_VERSION,
             "keys": [
@@ -160,7 +165,7 @@ class TrustedKeys:
         """Returns how many different keys must sign for `role`."""
         return self.thresholds.get(role, 1)
 
-    def holding(self, role: str) -> dict[str, Ed25519PublicKey]:
+    def keys_for_role(self, role: str) -> dict[str, Ed25519PublicKey]:
         """Returns the keys that count for `role`, by key id."""
         return {
             keyid: key.public
@@ -168,33 +173,35 @@ class TrustedKeys:
             if role in key.roles and (self.allow_development or not key.development)
         }
 
-    def payload(self, envelope: dsse.Envelope, role: str, payload_type: str) -> bytes:
-        """Returns the payload of `envelope` once enough keys of `role` signed it.
+    def verify_envelope(
+        self, envelope: dsse.Envelope, role: str, payload_type: str
+    ) -> bytes:
+        """Returns the payload of `envelope` if enough keys of `role` signed it.
 
         Raises:
-            MalformedError: an envelope of another payload type.
-            UnsignedError: no signature.
-            DevelopmentKeyError: a development key signed, and they do not count.
-            WrongRoleError: a key signed that does not have the role.
-            BadSignatureError: a signature does not fit the bytes.
+            MalformedError: the envelope has another payload type.
+            UnsignedError: there is no signature.
+            DevelopmentKeyError: a development key signed, and these do not count.
+            WrongRoleError: a key without the role signed.
+            BadSignatureError: a signature does not match the bytes.
             UnknownKeyError: only unknown keys signed.
-            ThresholdNotMetError: too few good signatures.
+            ThresholdNotMetError: there are too few good signatures.
         """
-        accepted = self.holding(role)
+        accepted = self.keys_for_role(role)
         try:
             return dsse.verify_envelope(
                 envelope, accepted, self.threshold(role), payload_type
             )
         except UntrustedError as error:
-            raise self._reason(envelope, role, error) from error
+            raise self._explain(envelope, role, error) from error
 
-    def _reason(
+    def _explain(
         self, envelope: dsse.Envelope, role: str, error: UntrustedError
     ) -> UntrustedError:
-        """Returns a more telling error where the keyring knows one, else `error`."""
+        """Returns a more precise error if the keyring gives one, else `error`."""
         everyone = {keyid: key.public for keyid, key in self.keys.items()}
-        idle = envelope.good_keyids(everyone) - set(self.holding(role))
-        signers = [(keyid, self.keys[keyid]) for keyid in sorted(idle)]
+        refused = envelope.find_good_keyids(everyone) - set(self.keys_for_role(role))
+        signers = [(keyid, self.keys[keyid]) for keyid in sorted(refused)]
         for keyid, key in signers:
             if role in key.roles:
                 return DevelopmentKeyError(

@@ -12,7 +12,7 @@ from release.errors import (
     WrongRoleError,
 )
 from release.signing.private_keys import PrivateKey
-from release.trusted_keys import TrustedKeys, role_of_channel
+from release.trusted_keys import TrustedKeys, channel_role
 
 TYPE = "application/vnd.test+json"
 NIGHTLY = PrivateKey.generate(("channel:nightly",))
@@ -22,7 +22,7 @@ DEVELOPER = PrivateKey.generate(("channel:nightly",), development=True)
 
 
 def keyring(*keys, allow_development=False, thresholds=None):
-    return TrustedKeys.of(
+    return TrustedKeys.from_keys(
         *(key.trusted for key in keys),
         allow_development=allow_development,
         thresholds=thresholds,
@@ -39,7 +39,7 @@ def changed(change):
     return json.dumps(value).encode()
 
 
-def test_a_keyring_survives_its_file():
+def test_a_keyring_survives_a_round_trip_through_its_file():
     keys = keyring(NIGHTLY, STABLE, DEVELOPER, thresholds={"channel:stable": 2})
     read = TrustedKeys.parse(keys.encode(), allow_development=False)
     assert read.encode() == keys.encode()
@@ -48,49 +48,54 @@ def test_a_keyring_survives_its_file():
 
 
 def test_a_key_signs_in_its_role():
-    assert keyring(NIGHTLY).payload(signed(NIGHTLY), "channel:nightly", TYPE) == b"x"
+    assert (
+        keyring(NIGHTLY).verify_envelope(signed(NIGHTLY), "channel:nightly", TYPE)
+        == b"x"
+    )
 
 
 def test_a_nightly_key_cannot_sign_stable():
     with pytest.raises(WrongRoleError, match="role channel:stable, got key"):
-        keyring(NIGHTLY, STABLE).payload(signed(NIGHTLY), "channel:stable", TYPE)
+        keyring(NIGHTLY, STABLE).verify_envelope(
+            signed(NIGHTLY), "channel:stable", TYPE
+        )
 
 
-def test_a_nightly_key_does_not_fill_the_stable_threshold():
+def test_a_nightly_key_does_not_count_towards_the_stable_threshold():
     keys = keyring(NIGHTLY, STABLE, SECOND, thresholds={"channel:stable": 2})
     with pytest.raises(ThresholdNotMetError):
-        keys.payload(signed(STABLE, NIGHTLY), "channel:stable", TYPE)
-    assert keys.payload(signed(STABLE, SECOND), "channel:stable", TYPE) == b"x"
+        keys.verify_envelope(signed(STABLE, NIGHTLY), "channel:stable", TYPE)
+    assert keys.verify_envelope(signed(STABLE, SECOND), "channel:stable", TYPE) == b"x"
 
 
 def test_a_development_key_is_refused_with_the_flag_that_allows_it():
     with pytest.raises(DevelopmentKeyError, match="--allow_development_keys"):
-        keyring(DEVELOPER).payload(signed(DEVELOPER), "channel:nightly", TYPE)
+        keyring(DEVELOPER).verify_envelope(signed(DEVELOPER), "channel:nightly", TYPE)
 
 
 def test_a_development_key_counts_where_it_is_allowed():
     keys = keyring(DEVELOPER, allow_development=True)
-    assert keys.payload(signed(DEVELOPER), "channel:nightly", TYPE) == b"x"
+    assert keys.verify_envelope(signed(DEVELOPER), "channel:nightly", TYPE) == b"x"
 
 
-def test_an_allowed_development_key_still_has_its_roles_only():
+def test_an_allowed_development_key_signs_only_in_its_roles():
     keys = keyring(DEVELOPER, allow_development=True)
     with pytest.raises(WrongRoleError):
-        keys.payload(signed(DEVELOPER), "channel:stable", TYPE)
+        keys.verify_envelope(signed(DEVELOPER), "channel:stable", TYPE)
 
 
-def test_a_name_of_a_development_key_without_its_signature_is_unknown():
+def test_a_development_key_id_with_a_wrong_signature_is_an_unknown_key():
     envelope = signed(STABLE)
     forged = Envelope(b"x", TYPE, {DEVELOPER.keyid: bytes(64)}, envelope.source)
     with pytest.raises(UnknownKeyError):
-        keyring(DEVELOPER).payload(forged, "channel:nightly", TYPE)
+        keyring(DEVELOPER).verify_envelope(forged, "channel:nightly", TYPE)
 
 
 def test_rollback_needs_the_stable_keys():
-    assert role_of_channel("rollback") == "channel:stable"
-    assert role_of_channel("beta") == "channel:beta"
+    assert channel_role("rollback") == "channel:stable"
+    assert channel_role("beta") == "channel:beta"
     with pytest.raises(ValueError, match="nosuch"):
-        role_of_channel("nosuch")
+        channel_role("nosuch")
 
 
 @pytest.mark.parametrize(

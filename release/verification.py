@@ -1,7 +1,7 @@
-"""The only door: bytes and folders become trusted types here, or an error is raised.
+"""Turns bytes and folders into verified types, or raises an error.
 
-Order of each check: size, signature, then parsing, then what the content says. There
-is no boolean answer and no way to a verified type around these functions.
+Each check goes in the same order: size, signatures, parsing, content. No function
+returns a boolean, and only these functions make a verified type.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ from release.trusted_keys import (
     BLESSING_ROLE,
     PROVENANCE_ROLE,
     TrustedKeys,
-    role_of_channel,
+    channel_role,
 )
 
 _CHUNK_BYTES = 1 << 20
@@ -49,7 +49,7 @@ _CHUNK_BYTES = 1 << 20
 class IntactPackage:
     """A folder whose content is exactly what its package.json says.
 
-    Says nothing about who made it. Only `intact_package` makes one.
+    It says nothing about who made the package. Only `verify_integrity` makes one.
 
     Attributes:
         folder: the folder.
@@ -68,10 +68,10 @@ class IntactPackage:
         """Returns the file that the package lists as `name`.
 
         Raises:
-            MissingFileError: the package lists no such file.
+            MissingFileError: the package does not list that file.
         """
         if name not in self.manifest.files:
-            raise MissingFileError(self.folder, f"file {name} listed", "no such entry")
+            raise MissingFileError(self.folder, f"an entry for {name}", "none")
         return self.folder / name
 
 
@@ -79,7 +79,7 @@ class IntactPackage:
 class VerifiedPackage:
     """An intact package with trusted provenance and a trusted blessing.
 
-    Only `verified_package` makes one.
+    Only `verify_package` makes one.
     """
 
     intact: IntactPackage
@@ -111,7 +111,7 @@ class VerifiedChannel:
     """A channel signed by enough keys of its role. Only this module makes one.
 
     Attributes:
-        record: what the channel says.
+        record: the content of the channel file.
         sha256: digest of the signed channel file.
     """
 
@@ -127,7 +127,7 @@ class VerifiedChannel:
         """Returns the package of `target`.
 
         Raises:
-            WrongTargetError: the channel has none for it.
+            WrongTargetError: the channel has no package for it.
         """
         if target not in self.record.package:
             raise WrongTargetError(
@@ -138,28 +138,28 @@ class VerifiedChannel:
         return self.record.package[target]
 
 
-def intact_package(folder: Path, target: str | None = None) -> IntactPackage:
+def verify_integrity(folder: Path, target: str | None = None) -> IntactPackage:
     """Checks that `folder` holds what its package.json lists, and nothing else.
 
     Args:
         folder: an unpacked package.
-        target: when given, the export target it must be for.
+        target: export target that the package must have; None for any.
 
     Raises:
-        MissingFileError: the folder, package.json or a listed file is absent.
-        UnknownFileError: a file or folder that is not listed.
-        LinkError: a symbolic link, hard link or special file.
-        UnsafePathError: a name that a package may not hold, listed or present.
-        OversizedError: a file longer than its listed size.
+        MissingFileError: the folder, package.json or a listed file is missing.
+        UnknownFileError: there is an empty folder or a file that is not listed.
+        LinkError: there is a symbolic link, hard link or special file.
+        UnsafePathError: a listed or existing name is one that a package may not hold.
+        OversizedError: a file is longer than its listed size.
         DigestMismatchError: a file's content, or its size, differs.
         MalformedError, DuplicateNameError: package.json is not a manifest, or
             safety.json does not state the listed version.
-        WrongTargetError: for another target.
+        WrongTargetError: the package has another target.
     """
     return _intact(folder, _read_manifest(folder), target)
 
 
-def verified_package(
+def verify_package(
     folder: Path,
     keys: TrustedKeys,
     now: datetime,
@@ -170,22 +170,22 @@ def verified_package(
 
     Args:
         folder: the unpacked package.
-        keys: who may sign provenance and blessings.
+        keys: the keys that may sign provenance and blessings.
         now: the time, with a time zone.
-        target: export target it must be for; None where any may pass.
-        expected_digest: package digest it must have, as a verified channel names it;
-            None where nothing names one yet, as before the first publishing.
+        target: export target that the package must have; None for any.
+        expected_digest: package digest that it must have, from a verified channel;
+            None if no channel names one yet, as before the package is published.
 
     Raises:
-        What `intact_package` raises.
-        DigestMismatchError: another package digest.
-        MissingFileError: no provenance or no blessing.
-        UntrustedError: one of its subclasses, for either statement's signature.
-        MalformedError: a statement of another form.
-        WrongSubjectError: a statement about another package, or one that
-            contradicts package.json.
+        What `verify_integrity` raises, and:
+        DigestMismatchError: the package digest is another one.
+        MissingFileError: the provenance or the blessing is missing.
+        UntrustedError: one of its subclasses, for the signatures of either statement.
+        MalformedError: a statement has another form.
+        WrongSubjectError: a statement is about another package or contradicts
+            package.json.
         NotBlessedError: the verdict is not `blessed`.
-        ExpiredError: the blessing's own expiry has passed.
+        ExpiredError: the blessing has expired.
         ValueError: `now` has no time zone.
     """
     times.require_aware(now)
@@ -203,14 +203,14 @@ def verified_package(
         folder / package.BLESSING,
     )
     _check_subject(folder / package.BLESSING, digest, verdict.package_digest)
-    # Two trusted keys vouch for the digest of package.json; from here it is parsed.
+    # Trusted keys have signed the digest of package.json, so it may be parsed now.
     intact = _intact(folder, raw, target)
     _check_provenance(intact, stated)
     _check_blessing(intact, verdict, now)
     return VerifiedPackage(intact, stated, verdict)
 
 
-def verified_channel(
+def verify_channel(
     raw: bytes,
     channel_name: str,
     keys: TrustedKeys,
@@ -218,29 +218,29 @@ def verified_channel(
     last_counter: int,
     last_digest: str | None = None,
 ) -> VerifiedChannel:
-    """Checks a channel envelope against what a device accepted before.
+    """Checks a channel envelope against the release that a robot accepted last.
 
     Args:
         raw: bytes of `channels/<name>.dsse.json`.
-        channel_name: the channel that was asked for.
-        keys: who may sign it.
+        channel_name: the channel that was requested.
+        keys: the keys that may sign it.
         now: the time, with a time zone.
         last_counter: highest release counter accepted so far; 0 for none.
         last_digest: package digest accepted with `last_counter`. A channel with that
-            same counter is accepted only when it names this package, so that asking
-            again is not an error and a second file under one counter is.
+            same counter is accepted only if it names this package: checking the same
+            file again is fine, but a different file under one counter is an error.
 
     Raises:
-        OversizedError: longer than a channel may be.
-        MalformedError: not an envelope, or not a channel file inside.
+        OversizedError: `raw` is longer than a channel may be.
+        MalformedError: `raw` is not an envelope, or its payload is not a channel.
         UntrustedError: one of its subclasses, for the signatures.
-        WrongChannelError: a well signed file of another channel.
+        WrongChannelError: it is the signed file of another channel.
         ExpiredError: `now` is at or past the signed expiry.
-        RollbackError: a lower counter, or the same with another package.
-        ValueError: `now` has no time zone, or no such channel.
+        RollbackError: the counter is lower, or the same with another package.
+        ValueError: `now` has no time zone, or the channel does not exist.
     """
     times.require_aware(now)
-    verified = signed_channel(raw, channel_name, keys)
+    verified = verify_channel_signatures(raw, channel_name, keys)
     record = verified.record
     source = f"channel {channel_name}"
     if now >= record.expires:
@@ -260,46 +260,48 @@ def verified_channel(
     return verified
 
 
-def signed_channel(raw: bytes, channel_name: str, keys: TrustedKeys) -> VerifiedChannel:
+def verify_channel_signatures(
+    raw: bytes, channel_name: str, keys: TrustedKeys
+) -> VerifiedChannel:
     """Checks the signatures and the name of a channel, whatever its age.
 
-    For the publisher, whose next release follows the present one even when that has
-    expired. A device calls `verified_channel`.
+    For the publisher, whose next release follows the current one even if that has
+    expired. A robot calls `verify_channel` instead.
 
     Raises:
-        As `verified_channel`, but neither ExpiredError nor RollbackError.
+        What `verify_channel` raises, except ExpiredError and RollbackError.
     """
     source = f"channel {channel_name}"
-    role = role_of_channel(channel_name)
+    role = channel_role(channel_name)
     envelope = Envelope.parse(raw, source, LIMITS.channel_bytes)
-    payload = keys.payload(envelope, role, channel.PAYLOAD_TYPE)
+    payload = keys.verify_envelope(envelope, role, channel.PAYLOAD_TYPE)
     record = channel.parse(payload, source)
     if record.channel != channel_name:
         raise WrongChannelError(source, f"channel {channel_name}", record.channel)
     return VerifiedChannel(record, sha256_bytes(payload))
 
 
-def current_channel(
+def read_current_channel(
     store: Store, channel_name: str, trusted: TrustedKeys
 ) -> VerifiedChannel | None:
-    """Returns the store's current release of a channel, None before the first.
+    """Returns the store's current release of a channel, or None before the first.
 
     Raises:
-        What `signed_channel` raises: a channel that nobody trusts is not silently
-            taken for none.
+        What `verify_channel_signatures` raises. An untrusted channel is an error; it
+            does not count as absent.
     """
     try:
         raw = store.get(channel.envelope_path(channel_name), LIMITS.channel_bytes)
     except NotFoundError:
         return None
-    return signed_channel(raw, channel_name, trusted)
+    return verify_channel_signatures(raw, channel_name, trusted)
 
 
 def _intact(folder: Path, raw: bytes, target: str | None) -> IntactPackage:
     manifest = package.parse(raw, folder / package.MANIFEST)
     if target is not None and manifest.target != target:
         raise WrongTargetError(folder, f"target {target}", manifest.target)
-    present = set(package.plain_files(folder))
+    present = set(package.list_files(folder))
     for path in sorted(set(manifest.files) - present):
         raise MissingFileError(folder, f"file {path}", "none")
     known = {package.MANIFEST, *package.STATEMENTS, *manifest.files}
@@ -314,14 +316,14 @@ def _intact(folder: Path, raw: bytes, target: str | None) -> IntactPackage:
 def _read_manifest(folder: Path) -> bytes:
     if not folder.is_dir():
         raise MissingFileError(
-            folder, "the folder of a package", "no such folder", "correct the path"
+            folder, "the folder of a package", "none", "correct the path"
         )
     if not os.path.lexists(folder / package.MANIFEST):
         raise MissingFileError(
             folder,
             f"file {package.MANIFEST}",
             "none",
-            "name a package's own folder, as export/pi5-cpu in a training run's, or "
+            "name the package's folder, such as export/pi5-cpu in a training run, or "
             "fetch the package again",
         )
     return _read_file(folder, package.MANIFEST, LIMITS.manifest_bytes)
@@ -330,7 +332,7 @@ def _read_manifest(folder: Path) -> bytes:
 def _statement(folder: Path, name: str, keys: TrustedKeys, role: str) -> bytes:
     raw = _read_file(folder, name, LIMITS.envelope_bytes)
     envelope = Envelope.parse(raw, folder / name)
-    return keys.payload(envelope, role, statement.PAYLOAD_TYPE)
+    return keys.verify_envelope(envelope, role, statement.PAYLOAD_TYPE)
 
 
 def _check_subject(source: Path, digest: str, subject: str) -> None:
@@ -339,7 +341,7 @@ def _check_subject(source: Path, digest: str, subject: str) -> None:
 
 
 def _check_provenance(intact: IntactPackage, stated: Provenance) -> None:
-    """Checks that the provenance and package.json tell the same story."""
+    """Checks that the provenance and package.json agree."""
     manifest, metadata = intact.manifest, intact.manifest.metadata
     pairs = (
         ("dataset", metadata.dataset_manifest_digest, stated.dataset_manifest_digest),
@@ -411,7 +413,7 @@ def _check_file(folder: Path, entry: FileEntry) -> None:
 
 
 def _read_file(folder: Path, name: str, limit_bytes: int) -> bytes:
-    """Returns a plain file of at most `limit_bytes`."""
+    """Returns the content of a plain file of at most `limit_bytes`."""
     descriptor = _open_plain(folder, name)
     with os.fdopen(descriptor, "rb") as stream:
         raw = stream.read(limit_bytes + 1)
@@ -421,9 +423,9 @@ def _read_file(folder: Path, name: str, limit_bytes: int) -> bytes:
 
 
 def _open_plain(folder: Path, name: str) -> int:
-    """Opens a file that is no link and has no second name.
+    """Opens a file that is neither a symbolic nor a hard link.
 
-    O_NONBLOCK keeps a named pipe from holding up the open until it is refused.
+    O_NONBLOCK keeps a named pipe from blocking the open before it is refused.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:

@@ -1,6 +1,6 @@
-"""Attacks on packages and channels, each by its name.
+"""Attacks on packages and channels, one per test, each named after the attack.
 
-Every refusal asserts that the attacked folder or store still holds what it held.
+Every refusal asserts that the attacked folder or store has not changed.
 """
 
 import json
@@ -65,7 +65,7 @@ def folder(tmp_path, release):
 
 
 def content(folder):
-    """Every name below a folder with what it is and holds."""
+    """Returns link target, content or None (folder) of every path below a folder."""
     return {
         path.relative_to(folder).as_posix(): (
             str(path.readlink())
@@ -79,7 +79,7 @@ def content(folder):
 
 
 def accepted(release, folder, digest=None, target="pi5-cpu", now=NOW):
-    return verification.verified_package(folder, release.trusted, now, target, digest)
+    return verification.verify_package(folder, release.trusted, now, target, digest)
 
 
 def refused(release, folder, error, match=None, **arguments):
@@ -93,7 +93,7 @@ def refused(release, folder, error, match=None, **arguments):
 
 
 def test_a_signed_package_verifies_as_a_whole(release, folder):
-    digest = verification.intact_package(folder).digest
+    digest = verification.verify_integrity(folder).digest
     verified = accepted(release, folder, digest)
     assert verified.digest == digest
     assert (
@@ -105,7 +105,7 @@ def test_a_signed_package_verifies_as_a_whole(release, folder):
         verified.path("package.json")
 
 
-def test_arbitrary_installation_signed_by_a_stranger(tmp_path, release, folder):
+def test_package_signed_by_an_unknown_key(tmp_path, release, folder):
     stranger = tiny_release.release(tmp_path / "stranger")
     (folder / "weights.safetensors").write_bytes(b"evil")
     tiny_release.write_package(
@@ -115,8 +115,8 @@ def test_arbitrary_installation_signed_by_a_stranger(tmp_path, release, folder):
     refused(release, folder, UnknownKeyError)
 
 
-def test_another_well_signed_package_in_place_of_the_named_one(release, folder):
-    named = verification.intact_package(folder).digest
+def test_another_signed_package_instead_of_the_expected_one(release, folder):
+    named = verification.verify_integrity(folder).digest
     tiny_release.write_package(folder, version="0.0.9")
     release.sign(folder)
     refused(release, folder, DigestMismatchError, named, digest=named)
@@ -129,7 +129,7 @@ def test_unsigned_without_a_statement(release, folder, name):
 
 
 @pytest.mark.parametrize("name", package.STATEMENTS)
-def test_unsigned_with_a_statement_that_nobody_signed(release, folder, name):
+def test_unsigned_with_a_statement_without_signatures(release, folder, name):
     value = json.loads((folder / name).read_bytes())
     value["signatures"] = []
     (folder / name).write_bytes(json.dumps(value).encode())
@@ -145,7 +145,7 @@ def test_wrongly_signed(release, folder, name):
 
 
 def test_right_digest_under_a_revoked_key(release, folder):
-    digest = verification.intact_package(folder).digest
+    digest = verification.verify_integrity(folder).digest
     keys = {
         keyid: key
         for keyid, key in release.trusted.keys.items()
@@ -153,21 +153,21 @@ def test_right_digest_under_a_revoked_key(release, folder):
     }
     before = content(folder)
     with pytest.raises(UnknownKeyError):
-        verification.verified_package(
+        verification.verify_package(
             folder, TrustedKeys(keys, False), NOW, "pi5-cpu", digest
         )
     assert content(folder) == before
 
 
 def test_a_blessing_by_the_provenance_key(release, folder):
-    digest = verification.intact_package(folder).digest
+    digest = verification.verify_integrity(folder).digest
     verdict = Blessing(digest, "blessed", ("mine",), "a" * 64, NOW)
     (folder / package.BLESSING).unlink()
     sign_statements.sign_blessing(folder, verdict, [release.keys["provenance"]])
     refused(release, folder, WrongRoleError, "role blessing")
 
 
-def test_a_provenance_envelope_in_place_of_the_blessing(release, folder):
+def test_a_provenance_envelope_instead_of_the_blessing(release, folder):
     shutil.copyfile(folder / package.PROVENANCE, folder / package.BLESSING)
     refused(release, folder, WrongRoleError)
 
@@ -190,7 +190,7 @@ def test_a_signed_verdict_that_is_not_a_blessing(release, folder, verdict):
 
 
 def test_an_expired_blessing(release, folder):
-    digest = verification.intact_package(folder).digest
+    digest = verification.verify_integrity(folder).digest
     verdict = Blessing(digest, "blessed", ("good",), "a" * 64, NOW, NOW + SECOND)
     (folder / package.BLESSING).unlink()
     sign_statements.sign_blessing(folder, verdict, [release.keys["blessing"]])
@@ -198,7 +198,7 @@ def test_an_expired_blessing(release, folder):
     refused(release, folder, ExpiredError, now=NOW + SECOND)
 
 
-def test_development_keys_are_refused_until_they_are_allowed(tmp_path, folder):
+def test_development_keys_are_refused_unless_allowed(tmp_path, folder):
     developer = tiny_release.release(tmp_path / "developer", development=True)
     developer.sign(folder)
     for name in package.STATEMENTS:
@@ -207,13 +207,13 @@ def test_development_keys_are_refused_until_they_are_allowed(tmp_path, folder):
     accepted(developer, folder)
     strict = TrustedKeys(developer.trusted.keys, allow_development=False)
     with pytest.raises(DevelopmentKeyError, match="--allow_development_keys"):
-        verification.verified_package(folder, strict, NOW, "pi5-cpu", None)
+        verification.verify_package(folder, strict, NOW, "pi5-cpu", None)
 
 
 def test_wrong_target(release, folder):
     refused(release, folder, WrongTargetError, "jetson-cuda", target="jetson-cuda")
     with pytest.raises(WrongTargetError):
-        verification.intact_package(folder, "tpu")
+        verification.verify_integrity(folder, "tpu")
 
 
 def test_extra_file(release, folder):
@@ -231,7 +231,7 @@ def test_missing_file(release, folder, name):
     (folder / name).unlink()
     refused(release, folder, ContinuonError)
     with pytest.raises((MissingFileError, UnknownFileError)):
-        verification.intact_package(folder)
+        verification.verify_integrity(folder)
 
 
 @pytest.mark.parametrize(
@@ -239,14 +239,14 @@ def test_missing_file(release, folder, name):
 )
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
 def test_a_bit_flip_in_any_file(release, folder, name, where):
-    digest = verification.intact_package(folder).digest
+    digest = verification.verify_integrity(folder).digest
     data = bytearray((folder / name).read_bytes())
     data[{"first": 0, "middle": len(data) // 2, "last": -1}[where]] ^= 1
     (folder / name).write_bytes(data)
     refused(release, folder, ContinuonError, digest=digest)
     if name in tiny_release.FILES:
         with pytest.raises(DigestMismatchError, match=name):
-            verification.intact_package(folder)
+            verification.verify_integrity(folder)
 
 
 @pytest.mark.parametrize("name", tiny_release.FILES)
@@ -267,7 +267,7 @@ def test_symlink_to_the_same_content(tmp_path, release, folder, name):
     refused(release, folder, LinkError)
 
 
-def test_symlink_that_goes_nowhere(release, folder):
+def test_dangling_symlink(release, folder):
     (folder / "safety.json").unlink()
     (folder / "safety.json").symlink_to("nosuch")
     refused(release, folder, LinkError)
@@ -284,7 +284,7 @@ def test_a_named_pipe_does_not_hang_the_check(release, folder, name):
     (folder / name).unlink()
     os.mkfifo(folder / name)
     with pytest.raises(LinkError):
-        verification.intact_package(folder)
+        verification.verify_integrity(folder)
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "functions/../../x"])
@@ -296,7 +296,7 @@ def test_path_traversal_in_package_json(tmp_path, release, folder, path):
     (folder / "package.json").write_bytes(canonical_json.encode(value))
     before = content(folder)
     with pytest.raises(UnsafePathError):
-        verification.intact_package(folder)
+        verification.verify_integrity(folder)
     assert content(folder) == before
 
 
@@ -305,10 +305,10 @@ def test_duplicate_names_in_package_json(folder):
     raw = raw.replace(b'"version":"0.1.0"', b'"version":"9.9.9","version":"0.1.0"')
     (folder / "package.json").write_bytes(raw)
     with pytest.raises(MalformedError):
-        verification.intact_package(folder)
+        verification.verify_integrity(folder)
 
 
-def test_package_json_is_not_parsed_before_a_signature_names_it(release, folder):
+def test_package_json_is_not_parsed_before_its_digest_is_signed(release, folder):
     (folder / "package.json").write_bytes(b"not JSON at all")
     refused(release, folder, WrongSubjectError)
 
@@ -317,7 +317,7 @@ def test_endless_package_json_is_read_up_to_its_limit(folder):
     with (folder / "package.json").open("wb") as stream:
         stream.truncate(1 << 40)
     with pytest.raises(OversizedError, match="at most 1048576 bytes"):
-        verification.intact_package(folder)
+        verification.verify_integrity(folder)
 
 
 def test_endless_file_is_read_up_to_its_signed_size(release, folder):
@@ -334,10 +334,10 @@ def test_a_safety_config_of_another_version_than_listed(tmp_path):
     value["safety_version"] = "safety-2"
     (folder / "package.json").write_bytes(canonical_json.encode(value))
     with pytest.raises(MalformedError, match="safety-2"):
-        verification.intact_package(folder)
+        verification.verify_integrity(folder)
 
 
-def test_a_provenance_that_tells_another_story(release, folder):
+def test_a_provenance_that_contradicts_package_json(release, folder):
     value = json.loads((folder / "package.json").read_bytes())
     value["metadata"]["code_commit"] = "f" * 40
     raw = canonical_json.encode(value)
@@ -353,17 +353,17 @@ def test_a_provenance_that_tells_another_story(release, folder):
     refused(release, folder, WrongSubjectError, "code commit")
 
 
-def test_a_time_without_a_zone_is_the_callers_mistake(release, folder):
+def test_a_time_without_a_zone_raises_value_error(release, folder):
     with pytest.raises(ValueError, match="time zone"):
         accepted(release, folder, now=datetime(2026, 1, 31))
 
 
-def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path):
-    with pytest.raises(MissingFileError, match=r"nosuch: .* got no such folder"):
-        verification.intact_package(tmp_path / "nosuch")
+def test_a_missing_folder_or_package_json_is_named(tmp_path):
+    with pytest.raises(MissingFileError, match=r"nosuch: .* package, got none"):
+        verification.verify_integrity(tmp_path / "nosuch")
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingFileError, match=r"file package\.json, got none"):
-        verification.intact_package(tmp_path / "empty")
+        verification.verify_integrity(tmp_path / "empty")
 
 
 # Channels.
@@ -390,12 +390,12 @@ def signed(release, *roles, payload_type=PAYLOAD_TYPE, **changes):
 
 def channel_refused(release, raw, error, match=None, name="nightly", last=0, now=NOW):
     with pytest.raises(error, match=match):
-        verification.verified_channel(raw, name, release.trusted, now, last)
+        verification.verify_channel(raw, name, release.trusted, now, last)
 
 
 def test_a_signed_channel_names_the_package_of_a_target(release):
     raw = signed(release)
-    verified = verification.verified_channel(raw, "nightly", release.trusted, NOW, 4)
+    verified = verification.verify_channel(raw, "nightly", release.trusted, NOW, 4)
     assert verified.entry("pi5-cpu").digest == "b" * 64
     assert verified.sha256 == record().sha256
     with pytest.raises(WrongTargetError, match="packages for pi5-cpu"):
@@ -412,7 +412,7 @@ def test_the_plain_channel_file_is_not_an_envelope(release):
     channel_refused(release, record().encode(), MalformedError)
 
 
-def test_channel_by_a_stranger(tmp_path, release):
+def test_channel_signed_by_an_unknown_key(tmp_path, release):
     stranger = tiny_release.release(tmp_path / "stranger")
     channel_refused(release, signed(stranger), UnknownKeyError)
 
@@ -420,7 +420,7 @@ def test_channel_by_a_stranger(tmp_path, release):
 def test_expired_channel(release):
     raw = signed(release)
     last_moment = tiny_release.EXPIRES - SECOND
-    verification.verified_channel(raw, "nightly", release.trusted, last_moment, 0)
+    verification.verify_channel(raw, "nightly", release.trusted, last_moment, 0)
     channel_refused(release, raw, ExpiredError, "clock", now=tiny_release.EXPIRES)
 
 
@@ -428,17 +428,17 @@ def test_rollback_to_an_older_counter(release):
     channel_refused(release, signed(release), RollbackError, "above 6, got 5", last=6)
 
 
-def test_the_same_counter_again_is_the_same_release_or_a_conflict(release):
+def test_the_same_counter_is_accepted_only_for_the_same_package(release):
     raw = signed(release)
     arguments = (raw, "nightly", release.trusted, NOW, 5)
-    verification.verified_channel(*arguments, last_digest="b" * 64)
+    verification.verify_channel(*arguments, last_digest="b" * 64)
     with pytest.raises(RollbackError):
-        verification.verified_channel(*arguments, last_digest="c" * 64)
+        verification.verify_channel(*arguments, last_digest="c" * 64)
     with pytest.raises(RollbackError):
-        verification.verified_channel(*arguments)
+        verification.verify_channel(*arguments)
 
 
-def test_wrong_channel_file_under_this_ones_name(release):
+def test_file_of_another_channel_under_this_name(release):
     raw = signed(release, "channel:nightly", channel="beta")
     channel_refused(release, raw, WrongChannelError, "expected channel nightly")
 
@@ -465,9 +465,9 @@ def test_stable_needs_its_threshold_of_different_keys(release):
     for keys in ([first], [first, first], [second]):
         raw = sign(payload, PAYLOAD_TYPE, keys)
         with pytest.raises(ThresholdNotMetError):
-            verification.verified_channel(raw, "stable", trusted, NOW, 0)
+            verification.verify_channel(raw, "stable", trusted, NOW, 0)
     raw = sign(payload, PAYLOAD_TYPE, [first, second])
-    verification.verified_channel(raw, "stable", trusted, NOW, 0)
+    verification.verify_channel(raw, "stable", trusted, NOW, 0)
 
 
 def test_a_channel_signed_as_another_kind_of_payload(release):
@@ -479,7 +479,7 @@ def test_oversized_channel(release):
     channel_refused(release, b" " * 300_000, OversizedError)
 
 
-def test_a_signed_payload_that_is_no_channel(release):
+def test_a_signed_payload_that_is_not_a_channel(release):
     raw = sign(b"{}", PAYLOAD_TYPE, [release.keys["channel:nightly"]])
     channel_refused(release, raw, MalformedError, "field")
 
@@ -490,7 +490,7 @@ def test_a_forged_payload_is_never_parsed(release):
     channel_refused(release, json.dumps(value).encode(), BadSignatureError)
 
 
-def test_every_signature_error_is_one_a_caller_may_treat_alike():
+def test_every_signature_error_is_an_untrusted_error():
     for kind in (
         UnsignedError,
         BadSignatureError,

@@ -157,7 +157,7 @@ class Sidecar:
         return value
 
 
-def keyid(key: Ed25519PublicKey) -> str:
+def compute_keyid(key: Ed25519PublicKey) -> str:
     """Returns the name of a key: the SHA-256 of its 32 public bytes."""
     raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     return hashlib.sha256(raw).hexdigest()
@@ -165,7 +165,7 @@ def keyid(key: Ed25519PublicKey) -> str:
 
 def sign(sidecar: Sidecar, private_key: Ed25519PrivateKey) -> bytes:
     """Returns the bytes of the sidecar, signed; any earlier `keyid` is replaced."""
-    named = dataclasses.replace(sidecar, keyid=keyid(private_key.public_key()))
+    named = dataclasses.replace(sidecar, keyid=compute_keyid(private_key.public_key()))
     signature = private_key.sign(named.unsigned_bytes())
     text = base64.b64encode(signature).decode()
     return canonical_json.encode({**named._to_json(), _SIGNATURE: text})
@@ -201,7 +201,7 @@ def verify(raw: bytes, enrolled: Mapping[str, Ed25519PublicKey]) -> Sidecar:
         raise SidecarSignatureError(_SOURCE, "a signature", "none")
     named = value.get("keyid")
     key = enrolled.get(named) if isinstance(named, str) else None
-    if key is None or keyid(key) != named:
+    if key is None or compute_keyid(key) != named:
         raise SidecarSignatureError(_SOURCE, "the key of an enrolled robot", named)
     try:
         key.verify(_signature(text), canonical_json.encode(value))

@@ -27,7 +27,7 @@ from rlds.testing import episodes
 _BOUNDED = settings(max_examples=200, derandomize=True, deadline=None)
 _KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 _OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-_ENROLLED = {sidecar.keyid(_KEY.public_key()): _KEY.public_key()}
+_ENROLLED = {sidecar.compute_keyid(_KEY.public_key()): _KEY.public_key()}
 _SCHEMA = json.loads(Path(__file__).with_name("sidecar.schema.json").read_bytes())
 
 
@@ -87,7 +87,7 @@ def test_signature_by_a_key_that_is_not_enrolled_is_refused():
 
 
 def test_key_enrolled_under_another_name_is_refused():
-    name = sidecar.keyid(_KEY.public_key())
+    name = sidecar.compute_keyid(_KEY.public_key())
     swapped = {name: _OTHER_KEY.public_key()}
     with pytest.raises(SidecarSignatureError):
         sidecar.verify(sidecar.sign(_sidecar(), _KEY), swapped)

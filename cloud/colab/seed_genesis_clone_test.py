@@ -13,7 +13,7 @@ from base.store.store import open_store
 from cloud import locations
 from cloud.colab.notebook_run import execute, said
 from cloud.job import checkpoint_store
-from release.verification import intact_package
+from release.verification import verify_integrity
 from rlds import manifest
 
 SOURCES = ("base", "cloud", "edge", "model", "release", "rlds")
@@ -74,7 +74,7 @@ def test_in_a_clone_demo_episodes_become_a_verified_package_in_a_folder(
     kept, package = (line.split()[-1] for line in said(done, "keep").splitlines())
     name = kept.removeprefix(f"{store}/")
     checkpoint_store.fetch(open_store(store), name, tmp_path / "fetched")
-    held = intact_package(locations.local_folder(package), "pi5-cpu")
+    held = verify_integrity(locations.local_folder(package), "pi5-cpu")
     assert held.digest in said(done, "verify")
     channels = tmp_path / "store/continuon-model-artifacts/channels"
     assert held.digest in (channels / "nightly.json").read_text()

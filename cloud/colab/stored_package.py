@@ -15,7 +15,7 @@ from release.errors import NotBlessedError
 from release.limits import LIMITS
 from release.package_tar import check_package_path
 from release.trusted_keys import TrustedKeys
-from release.verification import intact_package, verified_package
+from release.verification import verify_integrity, verify_package
 
 
 def verify(
@@ -39,10 +39,10 @@ def verify(
     """
     with _at_hand(uri) as folder:
         try:
-            found = verified_package(folder, keys, now, target, digest)
+            found = verify_package(folder, keys, now, target, digest)
         except NotBlessedError as e:
             return {
-                "digest": intact_package(folder, target).digest,
+                "digest": verify_integrity(folder, target).digest,
                 "verified": f"digests only, a robot refuses it: got {e.got}",
             }
     told = found.provenance

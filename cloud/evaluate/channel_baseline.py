@@ -43,7 +43,7 @@ def read_channel(
     Raises:
         ReleaseError: the channel's bytes are not trusted or cannot be read.
     """
-    current = verification.current_channel(store, name, trusted)
+    current = verification.read_current_channel(store, name, trusted)
     if current is None:
         return ChannelState(0, None)
     return ChannelState(current.release_counter, current.record.package.get(target))
@@ -59,7 +59,7 @@ def fetch(
     """
     tar = store.get(entry.path, entry.size_bytes)
     package.unpack_tar(tar, into, entry.size_bytes, entry.path)
-    return verification.verified_package(into, trusted, now, None, entry.digest)
+    return verification.verify_package(into, trusted, now, None, entry.digest)
 
 
 def recorded_report(

@@ -90,7 +90,7 @@ def test_package_runs_what_the_episodes_favour_and_tells_the_numbers(
     successes = driven({"int8": rate(int8), "f32": rate(250)})
     settled, choice = int8_choice.settle(copy, trials, successes)
     assert choice.chosen == chosen
-    manifest = verification.intact_package(settled.folder, "pi5-cpu").manifest
+    manifest = verification.verify_integrity(settled.folder, "pi5-cpu").manifest
     assert manifest.digest == settled.digest
     assert manifest.functions["step"].path == path
     assert manifest.metadata.metrics["export_closed_loop"] == {
@@ -109,4 +109,4 @@ def test_forms_that_drove_other_episodes_are_not_compared(built: BuiltPackage) -
     successes = driven({"int8": rate(9, 10), "f32": rate(250)})
     with pytest.raises(ValueError, match="same episodes"):
         int8_choice.settle(built, EVALUATION, successes)
-    assert verification.intact_package(built.folder, "pi5-cpu").digest == built.digest
+    assert verification.verify_integrity(built.folder, "pi5-cpu").digest == built.digest

@@ -82,11 +82,11 @@ def parse(raw: bytes, where: str) -> tuple[str, Ed25519PublicKey, str]:
             "write the file again with //edge:record --enrol",
         )
     key = Ed25519PublicKey.from_public_bytes(public)
-    if sidecar.keyid(key) != fields.text("keyid"):
+    if sidecar.compute_keyid(key) != fields.text("keyid"):
         raise EnrolmentError(
             where,
-            f"keyid {sidecar.keyid(key)} of the public key",
+            f"keyid {sidecar.compute_keyid(key)} of the public key",
             fields.text("keyid"),
             "write the file again with //edge:record --enrol",
         )
-    return sidecar.keyid(key), key, fields.sha256("robot_hash")
+    return sidecar.compute_keyid(key), key, fields.sha256("robot_hash")

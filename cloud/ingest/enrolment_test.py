@@ -13,7 +13,7 @@ from rlds import sidecar
 def _file(tmp_path, name="robot.json", **changes):
     key = Ed25519PrivateKey.generate().public_key()
     value = {
-        "keyid": sidecar.keyid(key),
+        "keyid": sidecar.compute_keyid(key),
         "public": base64.b64encode(key.public_bytes_raw()).decode(),
         "robot_hash": "a" * 64,
     }

@@ -51,8 +51,8 @@ def open_place(settings: JobSettings) -> Place:
     parent = settings.work_folder / "runs" if here is None else here
     run_folder.require_space(parent, settings.required_disk_bytes)
     opened = store.open_store(settings.artifacts)
-    key = private_keys.development_key(settings.keys_folder)
-    trusted = TrustedKeys.of(key.trusted, allow_development=True)
+    key = private_keys.open_development_key(settings.keys_folder)
+    trusted = TrustedKeys.from_keys(key.trusted, allow_development=True)
     return Place(
         store=opened,
         family_folder=parent / settings.family,

@@ -72,7 +72,7 @@ def test_model_has_the_senses_of_the_dataset_and_is_held_out_with_them(packaged)
 
 
 def test_package_tells_what_its_robot_must_perceive_and_its_functions_take(packaged):
-    manifest = verification.intact_package(packaged[-1].folder, TARGET).manifest
+    manifest = verification.verify_integrity(packaged[-1].folder, TARGET).manifest
     observed = manifest.robot.observation
     assert {n: (x.shape, x.dtype) for n, x in observed.items()} == {
         "state": ((4,), "float32"),
@@ -97,7 +97,7 @@ def test_package_tells_what_its_robot_must_perceive_and_its_functions_take(packa
 
 def test_model_of_a_sensing_package_is_known_again_from_it(packaged):
     _, model, _, built = packaged
-    again = export._model(verification.intact_package(built.folder, TARGET))
+    again = export._model(verification.verify_integrity(built.folder, TARGET))
     assert again.config == model.config
 
 

@@ -60,7 +60,7 @@ def test_package_is_whole_and_the_same_after_a_killed_attempt(
         (folder / "leftover").write_text("half")
     assert build(killed).digest == exported.digest
     assert not draft.exists()
-    intact = verification.intact_package(killed, "pi5-cpu")
+    intact = verification.verify_integrity(killed, "pi5-cpu")
     assert intact.digest == exported.digest
     assert intact.manifest.robot.control_hz == 80.0
     assert intact.manifest.robot.tasks == training_episodes.TASKS
@@ -70,7 +70,7 @@ def test_package_is_whole_and_the_same_after_a_killed_attempt(
 def test_package_tells_what_the_check_of_every_file_found(
     exported: BuiltPackage,
 ) -> None:
-    manifest = verification.intact_package(exported.folder, "pi5-cpu").manifest
+    manifest = verification.verify_integrity(exported.folder, "pi5-cpu").manifest
     metrics = manifest.metadata.metrics
     paths = {function.path for function in manifest.functions.values()}
     assert metrics["export_checks"].keys() == paths
@@ -81,7 +81,7 @@ def test_package_tells_what_the_check_of_every_file_found(
 def test_canary_promises_the_error_that_the_step_has_on_its_episodes(
     exported: BuiltPackage,
 ) -> None:
-    intact = verification.intact_package(exported.folder, "pi5-cpu")
+    intact = verification.verify_integrity(exported.folder, "pi5-cpu")
     records = tfrecord.read_records(intact.path(package.CANARY), 1_000_000)
     steps = sum(example_codec.decode(record).num_steps for record in records)
     error = intact.manifest.metadata.metrics["canary_action_error"]
@@ -92,10 +92,12 @@ def test_preferred_step_can_be_changed_and_the_canary_follows(
     built: BuiltPackage, tmp_path: Path
 ) -> None:
     (built.folder / "provenance.intoto.jsonl").write_text("about another digest")
-    functions = verification.intact_package(built.folder, "pi5-cpu").manifest.functions
+    functions = verification.verify_integrity(
+        built.folder, "pi5-cpu"
+    ).manifest.functions
     assert functions["step"] == functions["step_int8"]
     changed = package_build.prefer_step(built.folder, "f32")
-    intact = verification.intact_package(built.folder, "pi5-cpu")
+    intact = verification.verify_integrity(built.folder, "pi5-cpu")
     assert intact.digest == changed.digest != built.digest
     functions = intact.manifest.functions
     assert functions["step"] == functions["step_f32"]
@@ -112,7 +114,7 @@ def test_form_that_a_package_does_not_hold_leaves_it_as_it_is(
 ) -> None:
     with pytest.raises(KeyError, match="step_int4"):
         package_build.prefer_step(built.folder, "int4")
-    assert verification.intact_package(built.folder, "pi5-cpu").digest == built.digest
+    assert verification.verify_integrity(built.folder, "pi5-cpu").digest == built.digest
 
 
 def test_targets_of_the_export_are_those_that_a_package_may_name() -> None:

@@ -77,7 +77,7 @@ def export_again(run: Path, target: str, output: Path) -> BuiltPackage:
         RldsError: its canary episodes are.
     """
     _require_free(output)
-    source = verification.intact_package(_source(run), SOURCE_TARGET)
+    source = verification.verify_integrity(_source(run), SOURCE_TARGET)
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     return build.write(
         _model(source),

@@ -41,8 +41,8 @@ def test_model_of_a_run_becomes_a_package_for_another_target(
     run: Path, tmp_path: Path
 ) -> None:
     built = export.export_again(run, "hailo-onnx", tmp_path / "package")
-    again = verification.intact_package(built.folder, "hailo-onnx").manifest
-    first = verification.intact_package(run / "export" / "pi5-cpu").manifest
+    again = verification.verify_integrity(built.folder, "hailo-onnx").manifest
+    first = verification.verify_integrity(run / "export" / "pi5-cpu").manifest
     assert again.digest == built.digest
     assert again.functions["step"].path == "functions/step.onnx"
     assert again.backbone_digest == first.backbone_digest

@@ -118,7 +118,7 @@ class RawRobot:
         public = self.key.public_key()
         path = folder / f"robot-{self.number}.json"
         value = {
-            "keyid": sidecar_format.keyid(public),
+            "keyid": sidecar_format.compute_keyid(public),
             "public": base64.b64encode(public.public_bytes_raw()).decode(),
             "robot_hash": self.hash,
         }
@@ -129,11 +129,12 @@ class RawRobot:
 def enrol(*robots: RawRobot) -> Enrolment:
     """Returns the enrolment of these robots."""
     keys = {
-        sidecar_format.keyid(robot.key.public_key()): robot.key.public_key()
+        sidecar_format.compute_keyid(robot.key.public_key()): robot.key.public_key()
         for robot in robots
     }
     hashes = {
-        sidecar_format.keyid(robot.key.public_key()): robot.hash for robot in robots
+        sidecar_format.compute_keyid(robot.key.public_key()): robot.hash
+        for robot in robots
     }
     return Enrolment(keys, hashes)
 

@@ -12,7 +12,7 @@ from edge.robots.robot import Observation
 from edge.testing import tiny_package, tiny_step
 from edge.testing.tiny_package import Publisher
 from edge.testing.tiny_step import TinyStep
-from release.verification import intact_package
+from release.verification import verify_integrity
 from rlds import example_codec, tfrecord
 
 NOT_ON_THE_ROBOT = {"jax", "jaxlib", "flax", "tensorflow", "metaworld", "mujoco"}
@@ -32,7 +32,7 @@ LARGEST_CONTROL_PROCESS_KIB = 90_000_000 // 1024
 @pytest.fixture
 def policy(tmp_path: Path):
     tiny_package.write_package(tmp_path / "p")
-    return open_policy(intact_package(tmp_path / "p"))
+    return open_policy(verify_integrity(tmp_path / "p"))
 
 
 def test_policy_proposes_what_the_step_computes_with_the_task_and_the_carry(policy):
@@ -64,7 +64,7 @@ def test_step_of_another_form_is_run_when_it_is_asked_for(tmp_path: Path):
     other = TinyStep(39, 4, len(tiny_package.TASKS), seed=7)
     forms = {"int8": tiny_step.build(other)}
     tiny_package.write_package(tmp_path / "p", forms=forms)
-    package = intact_package(tmp_path / "p")
+    package = verify_integrity(tmp_path / "p")
     observation = Observation(np.ones(39, np.float32), 0)
     actions = {}
     for form in (None, "int8"):
@@ -83,26 +83,26 @@ def test_form_that_a_package_does_not_have_is_refused_with_those_it_has(
 ):
     tiny_package.write_package(tmp_path / "p")
     with pytest.raises(errors.StepFunctionError, match=r"'step_int8', got \['step'\]"):
-        open_policy(intact_package(tmp_path / "p"), "int8")
+        open_policy(verify_integrity(tmp_path / "p"), "int8")
     step = TinyStep(39, 4, len(tiny_package.TASKS))
     forms = {name: tiny_step.build(step) for name in ("int8", "f32")}
     tiny_package.write_package(tmp_path / "q", forms=forms)
     match = r"the forms of its step are f32, int8 \(--step\)"
     with pytest.raises(errors.StepFunctionError, match=match):
-        open_policy(intact_package(tmp_path / "q"), "int4")
+        open_policy(verify_integrity(tmp_path / "q"), "int4")
 
 
 def test_weights_without_a_carry_are_refused(tmp_path: Path):
     step = TinyStep(39, 4, len(tiny_package.TASKS))
     tiny_package.write_package(tmp_path / "p", tensors=step.surfaces())
     with pytest.raises(errors.StepFunctionError, match="vector 'carry', got none"):
-        open_policy(intact_package(tmp_path / "p"))
+        open_policy(verify_integrity(tmp_path / "p"))
 
 
 def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path):
     tiny_package.write_package(tmp_path / "p", weights=b"\xff" * 64)
     with pytest.raises(errors.StepFunctionError, match="expected safetensors"):
-        open_policy(intact_package(tmp_path / "p"))
+        open_policy(verify_integrity(tmp_path / "p"))
 
 
 def test_process_that_follows_a_folder_is_small_without_training_code_or_buckets(

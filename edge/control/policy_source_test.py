@@ -7,7 +7,7 @@ from edge import errors
 from edge.control import policy_source
 from edge.robots.robot import RobotSpec
 from edge.testing import tiny_package
-from release.verification import intact_package
+from release.verification import verify_integrity
 
 SPEC = RobotSpec(
     state_size=39,
@@ -25,7 +25,7 @@ SPEC = RobotSpec(
 @pytest.fixture
 def package_driver(tmp_path: Path):
     tiny_package.write_package(tmp_path / "p", action_limit=0.5)
-    return policy_source.package_driver(intact_package(tmp_path / "p"))
+    return policy_source.package_driver(verify_integrity(tmp_path / "p"))
 
 
 def test_package_drives_a_robot_that_it_fits_under_its_own_limits(package_driver):

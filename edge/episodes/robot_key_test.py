@@ -36,7 +36,7 @@ def test_enrolment_holds_the_public_half_and_nothing_else():
     key = robot_key.simulated("sim-00")
     value = json.loads(key.enrolment("sim-00"))
     assert set(value) == {"keyid", "public", "robot_hash"}
-    assert value["keyid"] == dsse.keyid_of(key.signing.public_key())
+    assert value["keyid"] == dsse.compute_keyid(key.signing.public_key())
     assert isinstance(key.signing.public_key(), Ed25519PublicKey)
 
 

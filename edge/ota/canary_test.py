@@ -8,7 +8,7 @@ from edge.ota import canary, errors
 from edge.ota.canary import Measurement
 from edge.testing import tiny_package, tiny_step
 from release.canary import Expectation
-from release.verification import intact_package
+from release.verification import verify_integrity
 
 EXPECTED = Expectation(action_error=0.5, tolerance=0.01, steps=20)
 
@@ -34,14 +34,14 @@ def test_measurement_that_differs_is_refused(measured):
 
 def test_tiny_package_keeps_its_promise(tmp_path: Path):
     tiny_package.write_package(tmp_path / "p")
-    package = intact_package(tmp_path / "p")
+    package = verify_integrity(tmp_path / "p")
     measured = canary.require_healthy(package, open_policy(package))
     assert measured.steps == 24
 
 
 def test_package_that_promises_another_error_is_refused(tmp_path: Path):
     tiny_package.write_package(tmp_path / "p", action_error=0.0)
-    package = intact_package(tmp_path / "p")
+    package = verify_integrity(tmp_path / "p")
     with pytest.raises(errors.CanaryError, match="canary action error of 0 within"):
         canary.require_healthy(package, open_policy(package))
 
@@ -49,14 +49,14 @@ def test_package_that_promises_another_error_is_refused(tmp_path: Path):
 def test_package_whose_actions_overflow_is_refused(tmp_path: Path):
     step = tiny_step.TinyStep(39, 4, 2, gain=6e37)
     tiny_package.write_package(tmp_path / "p", step_bytes=tiny_step.build(step))
-    package = intact_package(tmp_path / "p")
+    package = verify_integrity(tmp_path / "p")
     with pytest.raises(errors.CanaryError, match="finite actions"):
         canary.require_healthy(package, open_policy(package))
 
 
 def test_carry_runs_through_an_episode_and_starts_anew_with_the_next(tmp_path: Path):
     tiny_package.write_package(tmp_path / "p")
-    policy = open_policy(intact_package(tmp_path / "p"))
+    policy = open_policy(verify_integrity(tmp_path / "p"))
     episode = tiny_package.episode(seed=3)
     first = canary.propose_all(policy, episode)
     again = canary.propose_all(policy, episode)

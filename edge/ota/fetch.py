@@ -13,7 +13,7 @@ from release.errors import DigestMismatchError, MissingFileError
 from release.limits import LIMITS
 from release.package import unpack_tar
 from release.trusted_keys import TrustedKeys
-from release.verification import VerifiedChannel, verified_channel
+from release.verification import VerifiedChannel, verify_channel
 
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
 
@@ -39,8 +39,8 @@ def fetch_channel(
     raw = store.get(channel_format.envelope_path(name), LIMITS.channel_bytes)
     if installed is None or installed.channel != name:
         # Whether this folder may follow another channel is decided by `decide`.
-        return store, verified_channel(raw, name, keys, now, 0)
-    return store, verified_channel(
+        return store, verify_channel(raw, name, keys, now, 0)
+    return store, verify_channel(
         raw, name, keys, now, installed.release_counter, installed.digest
     )
 

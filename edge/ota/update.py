@@ -15,7 +15,7 @@ from edge.ota.decide import Device, Installed, Move, Offer
 from edge.ota.state_folder import StateFolder
 from edge.runtime_version import EXPORT_TARGET
 from release.trusted_keys import TrustedKeys
-from release.verification import VerifiedChannel, VerifiedPackage, verified_package
+from release.verification import VerifiedChannel, VerifiedPackage, verify_package
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,7 @@ def update(
             entry = channel.entry(EXPORT_TARGET)
             with state.staging() as folder:
                 staged = fetch.fetch_package(store, entry, folder / offer.digest)
-                package = verified_package(
-                    staged, keys, now, EXPORT_TARGET, offer.digest
-                )
+                package = verify_package(staged, keys, now, EXPORT_TARGET, offer.digest)
                 canary.require_healthy(package.intact, open_policy(package.intact))
                 state.place(staged, offer.digest)
         pointed = decide.after(installed, offer)
@@ -119,7 +117,7 @@ def _opened(
     move: Move,
 ) -> ActivePackage:
     folder = state.package_folder(installed.digest)
-    package = verified_package(folder, keys, now, EXPORT_TARGET, installed.digest)
+    package = verify_package(folder, keys, now, EXPORT_TARGET, installed.digest)
     return ActivePackage(package, installed, move)
 
 

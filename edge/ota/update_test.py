@@ -145,7 +145,7 @@ def test_active_package_opens_without_a_channel(robot: Robot):
 
 
 def test_empty_state_folder_has_no_active_package(tmp_path: Path):
-    keys = TrustedKeys.of(allow_development=False)
+    keys = TrustedKeys.from_keys(allow_development=False)
     with pytest.raises(errors.NoPackageError, match="run once with --channel"):
         update.active_package(StateFolder(tmp_path), keys, NOW)
 
@@ -203,7 +203,7 @@ def test_development_key_is_refused_without_the_flag(tmp_path: Path):
     robot.publisher = Publisher(tmp_path, key)
     robot.state = StateFolder(tmp_path / "state")
     robot.publisher.release(0)
-    strict = TrustedKeys.of(key.trusted, allow_development=False)
+    strict = TrustedKeys.from_keys(key.trusted, allow_development=False)
     with pytest.raises(DevelopmentKeyError, match="allow_development_keys"):
         robot.update(keys=strict)
     assert robot.state.installed() is None

@@ -252,7 +252,7 @@ class Publisher:
     @property
     def trusted(self) -> TrustedKeys:
         """The keyring that trusts the key, development keys included."""
-        return TrustedKeys.of(self.key.trusted, allow_development=True)
+        return TrustedKeys.from_keys(self.key.trusted, allow_development=True)
 
     @property
     def channel_uri(self) -> str:

@@ -1,4 +1,4 @@
-"""The commands as a user runs them: processes, files, exit codes."""
+"""Runs the commands as a user does, and checks their output, files and exit codes."""
 
 import json
 import stat
@@ -29,7 +29,7 @@ def failed(code, command, *arguments):
 
 @pytest.fixture
 def fields(tmp_path):
-    """The JSON that `pack` takes, cut from a manifest."""
+    """The JSON that `pack` takes, copied from a manifest."""
     tiny_release.write_package(tmp_path / "model")
     value = json.loads((tmp_path / "model" / "package.json").read_bytes())
     keys = (
@@ -61,7 +61,7 @@ def pack_flags(tmp_path, fields, name):
     )
 
 
-def test_from_files_to_a_verified_channel(tmp_path, fields):
+def test_files_become_a_package_and_a_verified_channel(tmp_path, fields):
     key, ring = tmp_path / "key.json", tmp_path / "keyring.json"
     roles = [f"--role={role}" for role in ROLES]
     shown = done("generate_key", f"--key_file={key}", f"--keyring={ring}", *roles)
@@ -70,7 +70,7 @@ def test_from_files_to_a_verified_channel(tmp_path, fields):
 
     digest = done("pack", *pack_flags(tmp_path, fields, "out")).strip()
     folder = tmp_path / "out"
-    assert verification.intact_package(folder).digest == digest
+    assert verification.verify_integrity(folder).digest == digest
     shown = done("verify", f"--package={folder}", "--integrity_only")
     assert digest in shown
 
@@ -117,7 +117,7 @@ def test_from_files_to_a_verified_channel(tmp_path, fields):
     assert "expected a release counter above 5, got 1" in error
 
 
-def test_a_channel_is_made_signed_by_two_and_published(tmp_path, fields):
+def test_a_channel_signed_by_two_key_holders_is_published(tmp_path, fields):
     release = tiny_release.release(tmp_path)
     done("pack", *pack_flags(tmp_path, fields, "out"))
     release.sign(tmp_path / "out")
@@ -136,7 +136,9 @@ def test_a_channel_is_made_signed_by_two_and_published(tmp_path, fields):
     ring = tmp_path / "keyring.json"
     thresholds = {"channel:stable": 2}
     ring.write_bytes(
-        TrustedKeys.of(*keys, allow_development=False, thresholds=thresholds).encode()
+        TrustedKeys.from_keys(
+            *keys, allow_development=False, thresholds=thresholds
+        ).encode()
     )
     file, envelope = tmp_path / "stable.json", tmp_path / "stable.dsse.json"
     shown = done(
@@ -173,7 +175,7 @@ def test_a_channel_is_made_signed_by_two_and_published(tmp_path, fields):
     assert "stable.json (release 1)" in done(*publish)
 
 
-def test_the_example_of_make_channel_makes_a_channel(tmp_path, monkeypatch):
+def test_the_example_in_make_channels_help_works(tmp_path, monkeypatch):
     folder = tmp_path / "PACKAGE"
     tiny_release.write_package(folder)
     tiny_release.release(tmp_path).sign(folder)
@@ -192,7 +194,7 @@ def test_the_example_of_make_channel_makes_a_channel(tmp_path, monkeypatch):
     assert made.provenance.blessing == sha256_bytes(blessing)
 
 
-def test_signing_anew_says_whose_statement_it_replaces(tmp_path):
+def test_signing_again_names_the_keys_of_the_replaced_statement(tmp_path):
     folder = tmp_path / "package"
     tiny_release.write_package(folder)
     tiny_release.release(tmp_path).sign(folder)
@@ -212,7 +214,7 @@ def test_signing_anew_says_whose_statement_it_replaces(tmp_path):
     assert shown == f"{blessing}\nreplaced what was signed by {earlier}\n"
 
 
-def test_a_bad_time_is_wrong_usage(tmp_path):
+def test_a_malformed_time_is_wrong_usage(tmp_path):
     tiny_release.write_package(tmp_path / "p")
     (tmp_path / "p.tar").write_bytes(package.pack_tar(tmp_path / "p"))
     error = failed(
@@ -230,7 +232,7 @@ def test_a_bad_time_is_wrong_usage(tmp_path):
     assert error.endswith("got 'tomorrow'; write the time in this form\n")
 
 
-def test_a_damaged_tar_in_the_store_is_named_with_what_to_do(tmp_path):
+def test_a_damaged_tar_in_the_store_is_named_with_a_remedy(tmp_path):
     release = tiny_release.release(tmp_path)
     folder = tmp_path / "package"
     tiny_release.write_package(folder)
@@ -260,7 +262,7 @@ def test_pack_twice_gives_the_same_bytes(tmp_path, fields):
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
 
 
-def test_pack_refuses_a_path_that_leaves_the_folder(tmp_path, fields):
+def test_pack_refuses_a_path_out_of_the_folder(tmp_path, fields):
     flags = pack_flags(tmp_path, fields, "out")
     error = failed(2, "pack", *flags, f"--file={fields}:../evil")
     assert "plain segments" in error
@@ -283,22 +285,21 @@ def test_development_keys_are_refused_with_the_flag_that_allows_them(tmp_path):
     "command",
     ["pack", "make_channel", "generate_key", "sign", "publish", "verify"],
 )
-def test_help_is_usable_and_missing_flags_are_wrong_usage(command):
+def test_help_shows_the_command_and_missing_flags_are_wrong_usage(command):
     shown = done(command, "--help")
-    name = command.removesuffix("_main")
-    assert f"./bazelw run //release:{name} " in shown
+    assert f"./bazelw run //release:{command} " in shown
     assert "Flags:" in shown
-    assert failed(2, command).startswith(f"{name}: ")
+    assert failed(2, command).startswith(f"{command}: ")
 
 
 @pytest.mark.parametrize("missing", ["--key_file", "--keyring"])
-def test_a_key_for_a_missing_folder_is_not_made(tmp_path, missing):
-    place = {
+def test_no_key_is_made_when_a_folder_is_missing(tmp_path, missing):
+    paths = {
         "--key_file": tmp_path / "key.json",
         "--keyring": tmp_path / "keyring.json",
         missing: tmp_path / "none" / "file",
     }
-    flags = [f"{flag}={path}" for flag, path in place.items()]
+    flags = [f"{flag}={path}" for flag, path in paths.items()]
     error = failed(1, "generate_key", *flags, "--role=blessing")
     assert error.startswith(f"generate_key: {tmp_path / 'none' / 'file'}: expected")
     assert list(tmp_path.iterdir()) == []

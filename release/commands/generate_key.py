@@ -3,7 +3,7 @@
     ./bazelw run //release:generate_key -- --key_file=KEY --keyring=KEYRING \\
         --role=provenance --role=blessing
 
-The public half is added to the keyring, which is made where there is none.
+The public key is added to the keyring, which is made if it does not exist.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ _KEY_FILE = flags.DEFINE_string(
     "key_file", None, "private key file to make, mode 0600", required=True
 )
 _KEYRING = flags.DEFINE_string(
-    "keyring", None, "keyring file to add the public half to", required=True
+    "keyring", None, "keyring file that receives the public key", required=True
 )
 _ROLES = flags.DEFINE_multi_enum(
     "role", [], ROLES, "what the key may sign; may be repeated"
@@ -27,25 +27,25 @@ _ROLES = flags.DEFINE_multi_enum(
 
 
 def main(argv: list[str]) -> None:
-    """Makes the key that the flags describe and prints its id and where it is."""
+    """Makes the key that the flags describe and prints its id and its files."""
     if len(argv) > 1 or not _ROLES.value:
         raise app.UsageError("name at least one --role and nothing but flags")
     path, keyring = Path(_KEY_FILE.value), Path(_KEYRING.value)
-    trusted = TrustedKeys.of(allow_development=False)
+    trusted = TrustedKeys.from_keys(allow_development=False)
     if keyring.exists():
         trusted = TrustedKeys.read(keyring, allow_development=False)
-    # A key that no keyring names would be of no use.
+    # A key without a keyring that names it would be useless.
     durable_file.check_writable(keyring)
     key = PrivateKey.generate(tuple(sorted(set(_ROLES.value))))
     try:
         key.write_new(path)
     except FileExistsError as e:
-        raise KeyFileError(path, "no file yet", "a file", "choose another name") from e
+        raise KeyFileError(path, "a new file", "one", "choose another name") from e
     keys = [*trusted.keys.values(), key.trusted]
-    joined = TrustedKeys.of(
+    extended = TrustedKeys.from_keys(
         *keys, allow_development=False, thresholds=trusted.thresholds
     )
-    durable_file.write(keyring, joined.encode())
+    durable_file.write(keyring, extended.encode())
     command_line.say(f"keyid    {key.keyid}")
     command_line.say(f"key      {path} (private, mode 0600)")
     command_line.say(f"keyring  {keyring}")

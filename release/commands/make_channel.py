@@ -1,15 +1,16 @@
-"""Makes an unsigned channel file for packages that are built already.
+"""Makes an unsigned channel file for existing packages.
 
     ./bazelw run //release:make_channel -- --channel=stable --release_counter=1 \\
         --tar=PACKAGE.tar --run_id=RUN --expires=$(date -u -d '+30 days' +%FT%TZ) \\
         --blessing=$(sha256sum < PACKAGE/blessing.intoto.jsonl | cut -d' ' -f1) \\
         --output=stable.json
 
-PACKAGE is the signed package's folder, PACKAGE.tar what //release:pack made of it, and
-RUN the training run. After the first release, --previous names the one before.
+PACKAGE is the signed package's folder, PACKAGE.tar the tar that //release:pack made of
+it, and RUN the training run. After the first release, --previous names the channel
+file of the previous release.
 
-The rule `channel` runs this as a build action. The file is believed by nobody until
-the holders of the channel's keys sign it with `//release:sign`.
+The rule `channel` runs this as a build action. Nobody accepts the file until the
+holders of the channel's keys have signed it with `//release:sign`.
 """
 
 import tempfile
@@ -27,7 +28,7 @@ from release.package import PackageManifest
 from release.trusted_keys import CHANNELS
 
 _CHANNEL = flags.DEFINE_enum(
-    "channel", None, CHANNELS, "channel it is for", required=True
+    "channel", None, CHANNELS, "name of the channel", required=True
 )
 _COUNTER = flags.DEFINE_integer(
     "release_counter", None, "release counter", lower_bound=1, required=True
@@ -36,17 +37,19 @@ _TARS = flags.DEFINE_multi_string(
     "tar", [], "package tar, one per target; may be repeated"
 )
 _EXPIRES = flags.DEFINE_string(
-    "expires", None, "UTC time devices stop believing it", required=True
+    "expires", None, "UTC time after which robots no longer accept it", required=True
 )
 _PERCENT = flags.DEFINE_integer(
-    "rollout_percent", 100, "devices that take it, in percent", 0, 100
+    "rollout_percent", 100, "share of robots that take the release, in percent", 0, 100
 )
-_SALT = flags.DEFINE_string("rollout_salt", "everyone", "salt of the choice of devices")
+_SALT = flags.DEFINE_string(
+    "rollout_salt", "everyone", "salt of the hash that chooses the robots"
+)
 _RUNTIME = flags.DEFINE_string(
     "minimum_runtime", "0.1.0", "lowest runtime version that can run it"
 )
 _PREVIOUS = flags.DEFINE_string(
-    "previous", None, "channel file of the release before; default: the first release"
+    "previous", None, "channel file of the previous release; default: there is none"
 )
 _RUN_ID = flags.DEFINE_string("run_id", None, "training run", required=True)
 _BLESSING = flags.DEFINE_string(
@@ -65,7 +68,7 @@ def main(argv: list[str]) -> None:
     entries: dict[str, PackageEntry] = {}
     newest: PackageManifest | None = None
     for tar in _TARS.value:
-        newest, entry = _entry(Path(tar))
+        newest, entry = _read_tar(Path(tar))
         if newest.target in entries:
             raise DuplicateNameError(tar, "one package for each target", newest.target)
         entries[newest.target] = entry
@@ -76,10 +79,10 @@ def main(argv: list[str]) -> None:
         package=entries,
         rollout=Rollout(_PERCENT.value, _SALT.value),
         minimum_runtime=_RUNTIME.value,
-        previous=_previous(),
+        previous=_read_previous(),
         provenance=ChannelProvenance(
             run_id=_RUN_ID.value,
-            dataset_manifest=newest.metadata.dataset_manifest_digest,
+            dataset_manifest_digest=newest.metadata.dataset_manifest_digest,
             commit=newest.metadata.code_commit,
             blessing=_BLESSING.value,
         ),
@@ -92,7 +95,7 @@ def main(argv: list[str]) -> None:
         command_line.say(f"channel  {_OUTPUT.value} (sha256 {record.sha256})")
 
 
-def _entry(tar: Path) -> tuple[PackageManifest, PackageEntry]:
+def _read_tar(tar: Path) -> tuple[PackageManifest, PackageEntry]:
     raw = tar.read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         unpacked = package.unpack_tar(raw, Path(folder, "package"), len(raw), tar)
@@ -106,7 +109,7 @@ def _entry(tar: Path) -> tuple[PackageManifest, PackageEntry]:
     )
 
 
-def _previous() -> Previous | None:
+def _read_previous() -> Previous | None:
     if not _PREVIOUS.value:
         return None
     file = Path(_PREVIOUS.value)

@@ -4,7 +4,7 @@
         --target=pi5-cpu --file=SOURCE:functions/step.tflite … --folder=OUT --tar=TAR
 
 The same inputs give the same bytes. The rule `edge_package` runs this as a build
-action; it holds no key.
+action, without any key.
 """
 
 import shutil
@@ -33,7 +33,10 @@ _VERSION = flags.DEFINE_string(
     "model_version", None, "version of the model", required=True
 )
 _COUNTER = flags.DEFINE_integer(
-    "release_counter", 0, "lowest channel counter it may have", lower_bound=0
+    "release_counter",
+    0,
+    "lowest channel counter under which it may be released",
+    lower_bound=0,
 )
 _TARGET = flags.DEFINE_enum(
     "target", None, package.TARGETS, "export target", required=True
@@ -47,14 +50,14 @@ _FOLDER = flags.DEFINE_string(
 _PROVENANCE = flags.DEFINE_string(
     "provenance",
     None,
-    "signed provenance envelope to put beside package.json; default: none",
+    "signed provenance envelope to add to the folder; default: none",
 )
 _BLESSING = flags.DEFINE_string(
     "blessing",
     None,
-    "signed blessing envelope to put beside package.json; default: none",
+    "signed blessing envelope to add to the folder; default: none",
 )
-_TAR = flags.DEFINE_string("tar", None, "tar to write; default: none")
+_TAR = flags.DEFINE_string("tar", None, "tar file to write; default: none")
 
 
 _QUIET = flags.DEFINE_bool("quiet", False, "do not print the digest")

@@ -33,7 +33,7 @@ _KEY_FILES = flags.DEFINE_multi_string(
     "key_file", [], "private key file, mode 0600; repeat it for a threshold role"
 )
 _KEYRING = flags.DEFINE_string(
-    "keyring", None, "keyring file that devices use", required=True
+    "keyring", None, "keyring file that the robots use", required=True
 )
 _ENVELOPE = flags.DEFINE_string(
     "channel_envelope",
@@ -47,23 +47,25 @@ _ALLOW_DEVELOPMENT = flags.DEFINE_bool(
 _EXPIRES_DAYS = flags.DEFINE_float(
     "expires_days",
     DEFAULT_EXPIRES_DAYS,
-    "days until devices stop believing the channel",
+    "days until robots no longer accept the channel",
     lower_bound=0.0,
 )
 _PERCENT = flags.DEFINE_integer(
     "rollout_percent",
     publish.DEFAULT_ROLLOUT.percent,
-    "share of devices that take the release, in percent",
+    "share of robots that take the release, in percent",
     lower_bound=0,
     upper_bound=100,
 )
 _SALT = flags.DEFINE_string(
-    "rollout_salt", publish.DEFAULT_ROLLOUT.salt, "salt of the choice of devices"
+    "rollout_salt",
+    publish.DEFAULT_ROLLOUT.salt,
+    "salt of the hash that chooses the robots",
 )
 _RUNTIME = flags.DEFINE_string(
     "minimum_runtime",
     publish.DEFAULT_MINIMUM_RUNTIME,
-    "lowest runtime version, as 0.3.0",
+    "lowest version of the robot's runtime that can run it, such as 0.3.0",
 )
 _COUNTER = flags.DEFINE_integer(
     "release_counter", None, "release counter; default: the next one", lower_bound=1
@@ -71,7 +73,7 @@ _COUNTER = flags.DEFINE_integer(
 
 
 def main(argv: list[str]) -> None:
-    """Publishes what the flags name and prints where it is."""
+    """Publishes what the flags name and prints its URIs."""
     if len(argv) > 1 or bool(_KEY_FILES.value) == bool(_ENVELOPE.value):
         raise app.UsageError("name either --key_file or --channel_envelope")
     store = open_store(_STORE.value)
@@ -101,7 +103,7 @@ def main(argv: list[str]) -> None:
 def _publish_signed(
     store: Store, trusted: TrustedKeys, folder: Path, file: Path, now: datetime
 ) -> None:
-    package_ = verification.verified_package(folder, trusted, now, None, None)
+    package_ = verification.verify_package(folder, trusted, now, None, None)
     with file.open("rb") as stream:
         envelope = stream.read(LIMITS.channel_bytes + 1)
     tars = {package_.manifest.target: package.pack_tar(folder)}

@@ -7,9 +7,9 @@
     ./bazelw run //release:sign -- --role=channel:stable --channel_file=stable.json \\
         --output=stable.dsse.json --key_file=KEY
 
-Where the envelope is there already and signs the same payload, the new signatures are
-added to it: that is how the holders of a threshold sign one after the other. An
-envelope of another payload is replaced, and the command names the keys that signed it.
+If the envelope exists and has the same payload, the new signatures are added to it, so
+the key holders of a role with a threshold can sign one after another. An envelope with
+another payload is replaced, and the command names the keys that had signed it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ from release.limits import LIMITS
 from release.provenance import Provenance
 from release.signing import sign_statements
 from release.signing.private_keys import PrivateKey
-from release.trusted_keys import BLESSING_ROLE, PROVENANCE_ROLE, ROLES, role_of_channel
+from release.trusted_keys import BLESSING_ROLE, PROVENANCE_ROLE, ROLES, channel_role
 
 _ROLE = flags.DEFINE_enum("role", None, ROLES, "role to sign in")
 _KEY_FILES = flags.DEFINE_multi_string(
@@ -37,16 +37,20 @@ _PACKAGE = flags.DEFINE_string(
 )
 _RUN_ID = flags.DEFINE_string("run_id", None, "training run (provenance)")
 _DATASET_URI = flags.DEFINE_string(
-    "dataset_uri", None, "URI the dataset was read from (provenance)"
+    "dataset_uri", None, "URI from which the dataset was read (provenance)"
 )
 _CODE_URI = flags.DEFINE_string(
     "code_uri", None, "URI of the code repository (provenance)"
 )
 _STARTED = flags.DEFINE_string(
-    "started", None, "UTC time training started, 2026-01-31T08:00:00Z (provenance)"
+    "started",
+    None,
+    "UTC time when training started, such as 2026-01-31T08:00:00Z (provenance)",
 )
 _FINISHED = flags.DEFINE_string(
-    "finished", None, "UTC time the package was whole, same form (provenance)"
+    "finished",
+    None,
+    "UTC time when the package was complete, in the same form (provenance)",
 )
 _VERDICT = flags.DEFINE_enum("verdict", None, VERDICTS, "verdict (blessing)")
 _REASONS = flags.DEFINE_multi_string(
@@ -69,34 +73,34 @@ def main(argv: list[str]) -> None:
     """Signs what the flags name and prints the envelope's path."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
-    role = _required(_ROLE)
+    role = _require(_ROLE)
     if not _KEY_FILES.value:
         raise app.UsageError("--key_file is required")
     keys = [PrivateKey.read(Path(path)) for path in _KEY_FILES.value]
-    output = _output(role)
-    old = sign_statements.readable_envelope(output)
+    output = _output_path(role)
+    old = sign_statements.read_envelope(output)
     if role == PROVENANCE_ROLE:
         _sign_provenance(output.parent, keys)
     elif role == BLESSING_ROLE:
         _sign_blessing(output.parent, keys)
     else:
-        _sign_channel(Path(_required(_CHANNEL_FILE)), output, role, keys)
+        _sign_channel(Path(_require(_CHANNEL_FILE)), output, role, keys)
     command_line.say(str(output))
-    new = sign_statements.readable_envelope(output)
+    new = sign_statements.read_envelope(output)
     if old and new and old.payload != new.payload:
         command_line.say(f"replaced what was signed by {', '.join(old.signatures)}")
 
 
-def _output(role: str) -> Path:
-    """Returns the envelope that is about to be written."""
+def _output_path(role: str) -> Path:
+    """Returns the path of the envelope to write."""
     if role == PROVENANCE_ROLE:
-        return Path(_required(_PACKAGE), package.PROVENANCE)
+        return Path(_require(_PACKAGE), package.PROVENANCE)
     if role == BLESSING_ROLE:
-        return Path(_required(_PACKAGE), package.BLESSING)
-    return Path(_required(_OUTPUT))
+        return Path(_require(_PACKAGE), package.BLESSING)
+    return Path(_require(_OUTPUT))
 
 
-def _required(flag: flags.FlagHolder[str | None]) -> str:
+def _require(flag: flags.FlagHolder[str | None]) -> str:
     value = flag.value
     if not value:
         raise app.UsageError(f"--{flag.name} is required for this role")
@@ -104,20 +108,20 @@ def _required(flag: flags.FlagHolder[str | None]) -> str:
 
 
 def _sign_provenance(folder: Path, keys: list[PrivateKey]) -> None:
-    manifest = verification.intact_package(folder).manifest
+    manifest = verification.verify_integrity(folder).manifest
     stated = Provenance(
         package_digest=manifest.digest,
         dataset_manifest_digest=manifest.metadata.dataset_manifest_digest,
-        dataset_uri=_required(_DATASET_URI),
+        dataset_uri=_require(_DATASET_URI),
         code_commit=manifest.metadata.code_commit,
-        code_uri=_required(_CODE_URI),
+        code_uri=_require(_CODE_URI),
         hardware=manifest.metadata.hardware,
         safety_version=manifest.safety_version,
         export_target=manifest.target,
         training_config=manifest.metadata.training_config,
-        run_id=_required(_RUN_ID),
-        started=times.parse(_required(_STARTED), "--started"),
-        finished=times.parse(_required(_FINISHED), "--finished"),
+        run_id=_require(_RUN_ID),
+        started=times.parse(_require(_STARTED), "--started"),
+        finished=times.parse(_require(_FINISHED), "--finished"),
     )
     sign_statements.sign_provenance(folder, stated, keys)
 
@@ -125,14 +129,14 @@ def _sign_provenance(folder: Path, keys: list[PrivateKey]) -> None:
 def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> None:
     if not _REASONS.value:
         raise app.UsageError("--reason is required for this role")
-    intact = verification.intact_package(folder)
+    intact = verification.verify_integrity(folder)
     now = datetime.now(UTC)
     days = _BLESSING_DAYS.value
     verdict = Blessing(
         package_digest=intact.digest,
-        verdict=_required(_VERDICT),
+        verdict=_require(_VERDICT),
         reasons=tuple(_REASONS.value),
-        report_digest=sha256_file(Path(_required(_REPORT))),
+        report_digest=sha256_file(Path(_require(_REPORT))),
         issued=now,
         expires=None if days is None else now + timedelta(days=days),
     )
@@ -143,9 +147,9 @@ def _sign_channel(file: Path, output: Path, role: str, keys: list[PrivateKey]) -
     with file.open("rb") as stream:
         raw = stream.read(LIMITS.channel_bytes + 1)
     record = channel.parse(raw, file)
-    if role_of_channel(record.channel) != role:
+    if channel_role(record.channel) != role:
         raise MalformedError(
-            file, f"a channel of role {role}", record.channel, "name its own role"
+            file, f"a channel of role {role}", record.channel, "name its role"
         )
     sign_statements.write_envelope(output, raw, channel.PAYLOAD_TYPE, keys)
 

@@ -1,4 +1,4 @@
-"""Verifies a package folder or a channel and prints what it is.
+"""Verifies a package folder or a channel and prints a summary.
 
     ./bazelw run //release:verify -- --package=DIR --keyring=KEYRING --target=pi5-cpu
     ./bazelw run //release:verify -- --package=DIR --integrity_only
@@ -23,13 +23,17 @@ _CHANNEL = flags.DEFINE_string(
     "channel", None, "URI <store>/channels/<name>.json to verify"
 )
 _KEYRING = flags.DEFINE_string("keyring", None, "keyring file to trust")
-_TARGET = flags.DEFINE_enum("target", None, TARGETS, "export target it must be for")
-_DIGEST = flags.DEFINE_string("digest", None, "package digest it must have")
+_TARGET = flags.DEFINE_enum(
+    "target", None, TARGETS, "export target that the package must have; default: any"
+)
+_DIGEST = flags.DEFINE_string(
+    "digest", None, "package digest that the package must have; default: any"
+)
 _LAST_COUNTER = flags.DEFINE_integer(
-    "last_counter", 0, "release counter accepted last", lower_bound=0
+    "last_counter", 0, "highest release counter accepted so far", lower_bound=0
 )
 _INTEGRITY_ONLY = flags.DEFINE_bool(
-    "integrity_only", False, "check files and digests, no signatures"
+    "integrity_only", False, "check files and digests but no signatures"
 )
 _ALLOW_DEVELOPMENT = flags.DEFINE_bool(
     "allow_development_keys", False, "let development keys of the keyring count"
@@ -37,13 +41,13 @@ _ALLOW_DEVELOPMENT = flags.DEFINE_bool(
 
 
 def main(argv: list[str]) -> None:
-    """Verifies what the flags name; prints it, or fails with the reason."""
+    """Verifies what the flags name and prints a summary, or fails with the reason."""
     if len(argv) > 1 or bool(_PACKAGE.value) == bool(_CHANNEL.value):
         raise app.UsageError("name either --package or --channel")
     if _INTEGRITY_ONLY.value:
         if not _PACKAGE.value:
             raise app.UsageError("--integrity_only needs --package")
-        intact = verification.intact_package(Path(_PACKAGE.value), _TARGET.value)
+        intact = verification.verify_integrity(Path(_PACKAGE.value), _TARGET.value)
         _print_package(intact.manifest)
         return
     if not _KEYRING.value:
@@ -53,7 +57,7 @@ def main(argv: list[str]) -> None:
     if _CHANNEL.value:
         _print_channel(_CHANNEL.value, keys, now)
     elif _PACKAGE.value:
-        verified = verification.verified_package(
+        verified = verification.verify_package(
             Path(_PACKAGE.value), keys, now, _TARGET.value, _DIGEST.value
         )
         _print_package(verified.manifest)
@@ -71,7 +75,7 @@ def _print_package(manifest: PackageManifest) -> None:
 def _print_channel(uri: str, keys: TrustedKeys, now: datetime) -> None:
     store_uri, name = channel.split_uri(uri)
     raw = open_store(store_uri).get(channel.envelope_path(name), LIMITS.channel_bytes)
-    verified = verification.verified_channel(raw, name, keys, now, _LAST_COUNTER.value)
+    verified = verification.verify_channel(raw, name, keys, now, _LAST_COUNTER.value)
     command_line.say(f"channel  {name}, release {verified.release_counter}")
     command_line.say(f"expires  {times.format_utc(verified.record.expires)}")
     for target, entry in sorted(verified.record.package.items()):

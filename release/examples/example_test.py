@@ -1,4 +1,4 @@
-"""What the rules of release/defs.bzl built, checked as a device checks it."""
+"""Checks the outputs of the rules of release/defs.bzl as a robot would."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def folder(tmp_path):
     return package.unpack_tar(raw, tmp_path / "package", len(raw))
 
 
-def test_two_actions_with_the_same_inputs_make_the_same_bytes():
+def test_two_actions_with_the_same_inputs_give_the_same_bytes():
     assert _TAR.read_bytes() == _TAR_AGAIN.read_bytes()
 
 
@@ -33,13 +33,13 @@ def test_folder_and_tar_hold_the_same_files(folder):
         if path.is_file()
     }
     unpacked = {
-        path: (folder / path).read_bytes() for path in package.plain_files(folder)
+        path: (folder / path).read_bytes() for path in package.list_files(folder)
     }
     assert built == unpacked
 
 
 def test_the_package_is_intact_and_unsigned(tmp_path, folder):
-    intact = verification.intact_package(folder, "pi5-cpu")
+    intact = verification.verify_integrity(folder, "pi5-cpu")
     assert (intact.manifest.family, intact.manifest.release_counter) == ("example", 1)
     assert sorted(intact.manifest.files) == [
         "canary.json",
@@ -50,16 +50,14 @@ def test_the_package_is_intact_and_unsigned(tmp_path, folder):
     ]
     trusted = tiny_release.release(tmp_path).trusted
     with pytest.raises(MissingFileError, match="provenance"):
-        verification.verified_package(
-            folder, trusted, tiny_release.NOW, "pi5-cpu", None
-        )
+        verification.verify_package(folder, trusted, tiny_release.NOW, "pi5-cpu", None)
 
 
 def test_the_package_verifies_once_it_is_signed(tmp_path, folder):
     release = tiny_release.release(tmp_path)
     release.sign(folder)
-    digest = verification.intact_package(folder).digest
-    verified = verification.verified_package(
+    digest = verification.verify_integrity(folder).digest
+    verified = verification.verify_package(
         folder, release.trusted, tiny_release.NOW, "pi5-cpu", digest
     )
     assert verified.digest == digest
@@ -70,6 +68,6 @@ def test_the_channel_names_the_tar(folder):
     entry = record.package["pi5-cpu"]
     raw = _TAR.read_bytes()
     assert (entry.sha256, entry.size_bytes) == (sha256_bytes(raw), len(raw))
-    assert entry.digest == verification.intact_package(folder).digest
+    assert entry.digest == verification.verify_integrity(folder).digest
     assert (record.channel, record.release_counter) == ("nightly", 1)
     assert (record.rollout.percent, record.previous) == (25, None)

@@ -4,7 +4,7 @@ load(":providers.bzl", "CHANNELS", "ChannelInfo", "EdgePackageInfo")
 
 _DOC = """Builds an unsigned channel file that points at edge packages.
 
-Devices believe only the envelope that the holders of the channel's keys make of it
+Robots accept only the envelope that the holders of the channel's keys make from it
 with `./bazelw run //release:sign -- --role=channel:NAME --channel_file=…`.
 
 ```starlark
@@ -25,7 +25,7 @@ channel(
 _ATTRS = {
     "blessing": attr.string(
         mandatory = True,
-        doc = "sha256 of the envelope of the newest package's blessing.",
+        doc = "sha256 of the blessing envelope of the newest package.",
     ),
     "channel": attr.string(
         mandatory = True,
@@ -34,7 +34,7 @@ _ATTRS = {
     ),
     "expires": attr.string(
         mandatory = True,
-        doc = "UTC time after which devices stop believing it, as 2026-03-01T00:00:00Z.",
+        doc = "UTC time after which robots no longer accept it, such as 2026-03-01T00:00:00Z.",
     ),
     "minimum_runtime": attr.string(
         default = "0.1.0",
@@ -48,19 +48,19 @@ _ATTRS = {
     ),
     "previous": attr.label(
         allow_single_file = [".json"],
-        doc = "Channel file of the release before; none for the first release.",
+        doc = "Channel file of the previous release; omit it for the first release.",
     ),
     "release_counter": attr.int(
         mandatory = True,
-        doc = "The channel's counter; devices accept only a higher one.",
+        doc = "Release counter of the channel; robots accept only a higher one.",
     ),
     "rollout_percent": attr.int(
         default = 100,
-        doc = "Share of devices that take the release, in percent.",
+        doc = "Share of robots that take the release, in percent.",
     ),
     "rollout_salt": attr.string(
         default = "everyone",
-        doc = "Salt of the choice of devices.",
+        doc = "Salt of the hash that chooses the robots.",
     ),
     "run_id": attr.string(
         mandatory = True,

@@ -4,9 +4,9 @@ load(":providers.bzl", "EdgePackageInfo", "TARGETS")
 
 _DOC = """Builds an edge package: a folder with its package.json, and the folder's tar.
 
-The same inputs give the same bytes. No key is involved: sign the folder with
-`./bazelw run //release:sign` and name the envelopes in `provenance` and `blessing` to
-build the signed package, whose digest is the same.
+The same inputs give the same bytes, and no key is involved. To build the signed
+package, which has the same digest, sign the folder with `./bazelw run //release:sign`
+and name the envelopes in `provenance` and `blessing`.
 
 ```starlark
 edge_package(
@@ -26,7 +26,7 @@ edge_package(
 _ATTRS = {
     "blessing": attr.label(
         allow_single_file = True,
-        doc = "Signed blessing envelope of this very package; none for an unsigned one.",
+        doc = "Signed blessing envelope of this package; omit it for an unsigned package.",
     ),
     "canary": attr.label(
         allow_single_file = [".tfrecord"],
@@ -35,7 +35,7 @@ _ATTRS = {
     ),
     "canary_metrics": attr.label(
         allow_single_file = [".json"],
-        doc = "Metrics expected on the canary, with tolerances; becomes canary.json.",
+        doc = "Expected metrics on the canary, with tolerances; becomes canary.json.",
     ),
     "family": attr.string(
         mandatory = True,
@@ -54,7 +54,7 @@ _ATTRS = {
     ),
     "provenance": attr.label(
         allow_single_file = True,
-        doc = "Signed provenance envelope of this very package; none for an unsigned one.",
+        doc = "Signed provenance envelope of this package; omit it for an unsigned package.",
     ),
     "release_counter": attr.int(
         default = 0,
@@ -127,7 +127,7 @@ def _impl(ctx):
             args.add(flag, envelope)
             inputs.append(envelope)
 
-    # Spelled out: a tree artifact given to add() would need a mapping of its own.
+    # As text, since add() would need a mapping function for a tree artifact.
     args.add("--folder=" + folder.path)
     args.add("--tar", tar)
     ctx.actions.run(

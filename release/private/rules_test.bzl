@@ -1,4 +1,4 @@
-"""Tests that the rules refuse wrong attributes with what was expected and what came."""
+"""Tests that the rules refuse wrong attributes and say what they expected."""
 
 load(":channel.bzl", "channel")
 load(":edge_package.bzl", "edge_package")
@@ -17,7 +17,7 @@ def _refused_impl(ctx):
 
 _refused_test = rule(
     implementation = _refused_impl,
-    doc = "Passes when the analysis of a target fails with a text.",
+    doc = "Passes if the analysis of a target fails with a given text.",
     attrs = {
         "target_under_test": attr.label(
             mandatory = True,
@@ -28,7 +28,7 @@ _refused_test = rule(
         ),
         "text": attr.string(
             mandatory = True,
-            doc = "What the error must say.",
+            doc = "Text that the error must contain.",
         ),
     },
     analysis_test = True,
@@ -45,7 +45,7 @@ def _package_impl(ctx):
 
 _package_test = rule(
     implementation = _package_impl,
-    doc = "Passes when a package tells other rules what it is.",
+    doc = "Passes if a package's provider describes the package.",
     attrs = {
         "target_under_test": attr.label(
             mandatory = True,

@@ -1,8 +1,8 @@
-"""Private keys: the signing half, which no robot imports.
+"""Private keys, which no robot imports.
 
-A key file holds one private key and is readable by its owner alone. A development key
-is made once in a folder of the user's and never leaves it; devices refuse what it
-signed unless they are told `--allow_development_keys`.
+A key file holds one private key and only its owner can read it. A development key is
+made once in a folder of the user and stays there; robots refuse its signatures unless
+they run with `--allow_development_keys`.
 """
 
 import base64
@@ -29,18 +29,18 @@ from release.trusted_keys import TrustedKeys as TrustedKeys
 SCHEMA_VERSION = 1
 DEVELOPMENT_KEY_FILE = "development_key.json"
 DEVELOPMENT_KEYRING_FILE = "keyring.json"
-# A developer trains, blesses and tries packages; releasing to others is not among it.
+# A developer trains, blesses and tries packages but does not release them to others.
 DEVELOPMENT_ROLES = ("channel:nightly", "blessing", "provenance")
 
 
 @dataclass(frozen=True)
 class PrivateKey:
-    """One Ed25519 private key with the roles it is meant for.
+    """One Ed25519 private key with its intended roles.
 
     Attributes:
         private: the key; kept out of `repr`.
-        roles: what it is meant to sign; the keyring decides what counts.
-        development: whether devices refuse it by default.
+        roles: what it should sign; the keyring decides what it may sign.
+        development: whether robots refuse it by default.
     """
 
     private: Ed25519PrivateKey = field(repr=False)
@@ -59,8 +59,8 @@ class PrivateKey:
         """Reads a key file.
 
         Raises:
-            KeyFileError: absent, a link, not owned by the caller, open to others, or
-                not a key.
+            KeyFileError: the file is missing, a link, not owned by the caller,
+                accessible to others, or not a key.
         """
         raw = _read_private(path)
         try:
@@ -72,17 +72,17 @@ class PrivateKey:
             )
             return cls(private, fields.texts("roles"), fields.boolean("development"))
         except (ContinuonError, binascii.Error, ValueError) as e:
-            # The cause's text stays out: it could quote the key.
+            # The text of the cause is left out, since it could quote the key.
             raise KeyFileError(path, "a private key file", "another file") from e
 
     @property
     def keyid(self) -> str:
-        """The id of the public half."""
-        return dsse.keyid_of(self.private.public_key())
+        """The id of the public key."""
+        return dsse.compute_keyid(self.private.public_key())
 
     @property
     def trusted(self) -> TrustedKey:
-        """The public half as a keyring holds it."""
+        """The public key in the form that a keyring holds."""
         return TrustedKey(self.private.public_key(), self.roles, self.development)
 
     def sign(self, message: bytes) -> bytes:
@@ -90,14 +90,14 @@ class PrivateKey:
         return self.private.sign(message)
 
     def write_new(self, path: Path) -> None:
-        """Writes the key file, mode 0600, where no file is yet.
+        """Writes a new key file with mode 0600.
 
-        The file appears whole under its name or not at all, and of two writers at
-        once one wins.
+        The file appears whole under its name or not at all. If two processes write it
+        at once, one of them succeeds.
 
         Raises:
-            FileExistsError: there is a file already; it is left as it is.
-            DiskError: there is no such folder, or it cannot be written.
+            FileExistsError: the file exists already; it stays unchanged.
+            DiskError: the folder does not exist or cannot be written.
         """
         value = {
             "schema_version": SCHEMA_VERSION,
@@ -120,22 +120,22 @@ class PrivateKey:
         durable_file.fsync_folder(path.parent)
 
 
-def development_key(folder: Path) -> PrivateKey:
-    """Returns the development key of `folder`, making it on the first call.
+def open_development_key(folder: Path) -> PrivateKey:
+    """Returns the development key of `folder`; the first call makes it.
 
-    The public half is written beside it as `keyring.json` for `--keyring`.
+    The public key is written into the same folder as `keyring.json`, for `--keyring`.
 
     Raises:
-        KeyFileError: the file there is not a private key of the caller's.
+        KeyFileError: the file there is not a private key that belongs to the caller.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / DEVELOPMENT_KEY_FILE
     if not path.exists():
-        # Another process may make it between the question and the answer.
+        # Another process may make it between the check and the write.
         with contextlib.suppress(FileExistsError):
             PrivateKey.generate(DEVELOPMENT_ROLES, development=True).write_new(path)
     key = PrivateKey.read(path)
-    keyring = TrustedKeys.of(key.trusted, allow_development=True).encode()
+    keyring = TrustedKeys.from_keys(key.trusted, allow_development=True).encode()
     public = folder / DEVELOPMENT_KEYRING_FILE
     if not public.exists() or public.read_bytes() != keyring:
         durable_file.write(public, keyring)

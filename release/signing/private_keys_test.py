@@ -8,7 +8,7 @@ from release.signing import private_keys
 from release.signing.private_keys import PrivateKey, TrustedKeys
 
 
-def test_a_key_file_survives_and_is_private(tmp_path):
+def test_a_key_file_survives_a_round_trip_and_is_private(tmp_path):
     key = PrivateKey.generate(("blessing",))
     path = tmp_path / "key.json"
     key.write_new(path)
@@ -52,7 +52,9 @@ def test_a_link_to_a_key_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[]", b'{"schema_version":1}', b"\xff", b"x" * 100_000]
 )
-def test_another_file_is_no_key_and_its_content_is_not_shown(tmp_path, content):
+def test_a_file_that_is_not_a_key_is_refused_without_showing_its_content(
+    tmp_path, content
+):
     path = tmp_path / "key.json"
     path.write_bytes(content)
     path.chmod(0o600)
@@ -60,7 +62,7 @@ def test_another_file_is_no_key_and_its_content_is_not_shown(tmp_path, content):
         PrivateKey.read(path)
 
 
-def test_an_absent_key_file_is_named(tmp_path):
+def test_a_missing_key_file_is_named(tmp_path):
     with pytest.raises(KeyFileError, match="nosuch"):
         PrivateKey.read(tmp_path / "nosuch")
 
@@ -73,8 +75,8 @@ def test_repr_does_not_show_the_private_key():
 
 def test_the_development_key_is_made_once_and_stays_in_its_folder(tmp_path):
     folder = tmp_path / "home" / "keys"
-    first = private_keys.development_key(folder)
-    again = private_keys.development_key(folder)
+    first = private_keys.open_development_key(folder)
+    again = private_keys.open_development_key(folder)
     assert first.keyid == again.keyid
     assert first.development
     assert sorted([p.name for p in folder.iterdir()]) == [
@@ -89,7 +91,7 @@ def test_the_development_key_is_made_once_and_stays_in_its_folder(tmp_path):
 
 
 def test_a_development_key_cannot_sign_beta_or_stable(tmp_path):
-    assert set(private_keys.development_key(tmp_path).roles) == {
+    assert set(private_keys.open_development_key(tmp_path).roles) == {
         "channel:nightly",
         "blessing",
         "provenance",
@@ -97,7 +99,7 @@ def test_a_development_key_cannot_sign_beta_or_stable(tmp_path):
 
 
 def _key_id(folder, queue):
-    queue.put(private_keys.development_key(folder).keyid)
+    queue.put(private_keys.open_development_key(folder).keyid)
 
 
 def test_processes_that_start_at_once_get_one_development_key(tmp_path):

@@ -1,9 +1,9 @@
-"""Moves a channel to a package: tar first, then the signed channel, then the copy.
+"""Moves a channel to a package: writes the tar, the signed channel, then the copy.
 
-The signed envelope is the only thing devices read, and it is put whole, after the
-tar it names. A publisher that dies between two puts leaves the channel as it was or
-as it shall be. Two publishers at once: the second finds the generation changed and
-stops.
+The signed envelope is the only file that robots read. It is written whole, after the
+tar that it names, so a publisher that dies between two writes leaves either the old
+channel or the new one. If two publish at once, the second finds that the generation
+has changed and stops.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,14 +28,14 @@ DEFAULT_ROLLOUT = Rollout(percent=100, salt="everyone")
 
 @dataclass(frozen=True)
 class Published:
-    """What a publishing left in the store.
+    """A published release and its files in the store.
 
     Attributes:
-        record: the channel as published.
+        record: the published channel.
         digest: package digest.
         tar_path: path of the package tar in the store.
         envelope_path: path of the signed channel in the store.
-        channel_uri: URI of the channel file for people, as `--channel` takes it.
+        channel_uri: URI of the channel file for people, in the form for `--channel`.
     """
 
     record: Channel
@@ -62,38 +62,37 @@ def publish(
     minimum_runtime: str = DEFAULT_MINIMUM_RUNTIME,
     release_counter: int | None = None,
 ) -> Published:
-    """Publishes a blessed package on a channel, after the channel's current release.
+    """Publishes a blessed package as the next release of a channel.
 
-    Targets that the current release serves and this package does not keep their
-    packages.
+    Packages of the current release for other targets stay in the channel.
 
     Args:
-        store: where channels and packages live.
+        store: the store of channels and packages.
         channel_name: the channel to move.
         package_folder: a package with provenance and blessing.
-        keys: who signs the channel.
-        trusted: the keyring that devices use; nothing it refuses is put.
+        keys: the keys that sign the channel.
+        trusted: the keyring that robots use; nothing that it refuses is published.
         now: the time, with a time zone.
-        expires: when devices stop believing the channel.
-        rollout: share of devices that take it.
+        expires: time after which robots no longer accept the channel.
+        rollout: share of robots that take it.
         minimum_runtime: lowest runtime version that can run it.
-        release_counter: the counter to publish under; None for the lowest that is
-            above the current one and not below the package's own.
+        release_counter: the counter of the release; None for the lowest that is above
+            the current one and not below the package's counter.
 
     Raises:
-        What `verification.verified_package` raises, for the package.
+        What `verification.verify_package` raises, for the package, and:
         UntrustedError: `trusted` refuses the current channel or these keys.
-        RollbackError: `release_counter` is not above the current one.
-        PreconditionFailedError: somebody else published meanwhile.
+        RollbackError: `release_counter` is too low.
+        PreconditionFailedError: another release was published meanwhile.
         DigestMismatchError: the store holds other bytes under the tar's name.
         StoreError: the store failed.
         ValueError: `expires` is not after `now`.
     """
     if times.require_aware(expires) <= now:
         raise ValueError(f"expected an expiry after {now}, got {expires}")
-    verified = verification.verified_package(package_folder, trusted, now, None, None)
+    verified = verification.verify_package(package_folder, trusted, now, None, None)
     generation = store.generation(channel.envelope_path(channel_name))
-    current = verification.current_channel(store, channel_name, trusted)
+    current = verification.read_current_channel(store, channel_name, trusted)
     tar = package.pack_tar(package_folder)
     record = Channel(
         channel=channel_name,
@@ -108,8 +107,8 @@ def publish(
     payload = record.encode()
     envelope = dsse.sign(payload, channel.PAYLOAD_TYPE, keys)
     last_counter = current.release_counter if current else 0
-    # What devices would refuse is refused here, before anything is put.
-    verification.verified_channel(envelope, channel_name, trusted, now, last_counter)
+    # Whatever robots would refuse is refused here, before anything is written.
+    verification.verify_channel(envelope, channel_name, trusted, now, last_counter)
     entry = record.package[verified.manifest.target]
     _put_once(store, entry.path, tar)
     store.put(channel.envelope_path(channel_name), envelope, generation)
@@ -134,27 +133,26 @@ def publish_envelope(
     """Publishes a channel that key holders signed elsewhere.
 
     Args:
-        store: where channels and packages live.
+        store: the store of channels and packages.
         channel_name: the channel to move.
         envelope: the signed channel.
-        tars: package tar by target; targets that are in the store already may be
-            left out.
-        trusted: the keyring that devices use.
+        tars: package tar by target; tars that the store already holds may be left out.
+        trusted: the keyring that robots use.
         now: the time, with a time zone.
 
     Raises:
-        What `verification.verified_channel` raises, against the current release.
+        What `verification.verify_channel` raises, against the current release, and:
         WrongChannelError: `previous` is not the store's current release.
         NotFoundError: a tar that the channel names is neither given nor stored.
         StoreError: a tar is not the one that the channel names.
         DigestMismatchError: the store holds other bytes under a tar's name.
-        PreconditionFailedError: somebody else published meanwhile.
+        PreconditionFailedError: another release was published meanwhile.
     """
     path = channel.envelope_path(channel_name)
     generation = store.generation(path)
-    current = verification.current_channel(store, channel_name, trusted)
+    current = verification.read_current_channel(store, channel_name, trusted)
     last_counter = current.release_counter if current else 0
-    verified = verification.verified_channel(
+    verified = verification.verify_channel(
         envelope, channel_name, trusted, now, last_counter
     )
     if verified.record.previous != _previous(current):
@@ -162,7 +160,7 @@ def publish_envelope(
             f"channel {channel_name}",
             f"previous {_previous(current)}",
             f"{verified.record.previous}",
-            "make the channel file anew on top of the current release",
+            "make the channel file again on top of the current release",
         )
     for target, entry in verified.record.package.items():
         tar = tars.get(target)
@@ -210,14 +208,14 @@ def _previous(current: VerifiedChannel | None) -> Previous | None:
 def _provenance(verified: VerifiedPackage) -> ChannelProvenance:
     return ChannelProvenance(
         run_id=verified.provenance.run_id,
-        dataset_manifest=verified.provenance.dataset_manifest_digest,
+        dataset_manifest_digest=verified.provenance.dataset_manifest_digest,
         commit=verified.provenance.code_commit,
         blessing=sha256_file(verified.folder / package.BLESSING),
     )
 
 
 def _put_once(store: Store, path: str, data: bytes) -> None:
-    """Puts an object whose name is its content; there is nothing to overwrite."""
+    """Writes an object whose name is its digest, unless it already exists."""
     try:
         store.put(path, data, if_generation_match=0)
     except PreconditionFailedError as e:
@@ -234,15 +232,15 @@ def _put_once(store: Store, path: str, data: bytes) -> None:
 def _put_copy(
     store: Store, channel_name: str, payload: bytes, trusted: TrustedKeys
 ) -> None:
-    """Puts the copy for people, unless a later publisher has put its own."""
+    """Writes the copy for people, unless a later release has been published."""
     path = channel.plain_path(channel_name)
     while True:
         generation = store.generation(path)
-        current = verification.current_channel(store, channel_name, trusted)
+        current = verification.read_current_channel(store, channel_name, trusted)
         if current is None or current.sha256 != sha256_bytes(payload):
             return
         try:
             store.put(path, payload, generation)
             return
         except PreconditionFailedError:
-            continue  # it may have been an earlier publisher, whose copy is late
+            continue  # perhaps an earlier publisher wrote its copy late

@@ -53,18 +53,18 @@ def objects(store):
 
 def read(release, name="nightly", last=0):
     raw = release.store.get(channel.envelope_path(name), 1 << 20)
-    return verification.verified_channel(raw, name, release.trusted, NOW, last)
+    return verification.verify_channel(raw, name, release.trusted, NOW, last)
 
 
 def install(release, tmp_path):
-    """What a device does: channel, tar, package."""
+    """Installs a release as a robot does: channel, tar, package."""
     entry = read(release).entry("pi5-cpu")
     tar = release.store.get(entry.path, entry.size_bytes)
     assert release.store.digest(entry.path) == entry.sha256
-    into = tmp_path / "device" / entry.digest
+    into = tmp_path / "robot" / entry.digest
     shutil.rmtree(into, ignore_errors=True)
     package.unpack_tar(tar, into, entry.size_bytes)
-    return verification.verified_package(
+    return verification.verify_package(
         into, release.trusted, NOW, "pi5-cpu", entry.digest
     )
 
@@ -76,7 +76,7 @@ def refused(release, error, call, match=None):
     assert objects(release.store) == before
 
 
-def test_a_published_package_installs(tmp_path, release, folder):
+def test_a_published_package_can_be_installed(tmp_path, release, folder):
     done = release.publish(folder)
     assert install(release, tmp_path).digest == done.digest
     assert done.release_counter == 1
@@ -92,12 +92,12 @@ def test_the_copy_for_people_is_the_signed_payload(release, folder):
     value = json.loads(envelope.payload)
     assert (
         value["package"]["pi5-cpu"]["digest"]
-        == verification.intact_package(folder).digest
+        == verification.verify_integrity(folder).digest
     )
     assert value["provenance"]["run_id"] == "run-1"
 
 
-def test_the_next_release_names_the_one_before(tmp_path, release, folder):
+def test_the_next_release_names_the_previous_one(tmp_path, release, folder):
     first = release.publish(folder)
     second = release.publish(make(tmp_path / "next", release, "0.2.0"))
     assert second.release_counter == 2
@@ -105,7 +105,9 @@ def test_the_next_release_names_the_one_before(tmp_path, release, folder):
     assert read(release, last=1).entry("pi5-cpu").digest == second.digest
 
 
-def test_an_old_good_package_comes_back_under_a_new_counter(tmp_path, release, folder):
+def test_an_old_package_can_be_published_again_under_a_new_counter(
+    tmp_path, release, folder
+):
     first = release.publish(folder)
     release.publish(make(tmp_path / "next", release, "0.2.0"))
     third = release.publish(folder)
@@ -113,12 +115,12 @@ def test_an_old_good_package_comes_back_under_a_new_counter(tmp_path, release, f
     assert install(release, tmp_path).digest == first.digest
 
 
-def test_a_package_made_for_a_later_release_lifts_the_counter(tmp_path, release):
+def test_a_package_for_a_later_release_raises_the_counter(tmp_path, release):
     later = make(tmp_path / "later", release, release_counter=40)
     assert release.publish(later).release_counter == 40
 
 
-def test_another_targets_package_stays(tmp_path, release, folder):
+def test_the_package_of_another_target_stays(tmp_path, release, folder):
     first = release.publish(folder)
     release.publish(make(tmp_path / "tpu", release, target="tpu"))
     verified = read(release, last=1)
@@ -126,7 +128,7 @@ def test_another_targets_package_stays(tmp_path, release, folder):
     assert verified.entry("tpu").digest != first.digest
 
 
-def test_a_new_blessing_of_the_same_package_leaves_the_old_tar(release, folder):
+def test_a_new_blessing_of_the_same_package_keeps_the_old_tar(release, folder):
     first = release.publish(folder)
     old = release.store.get(first.tar_path, 1 << 30)
     (folder / package.BLESSING).unlink()
@@ -152,7 +154,7 @@ def publish_with(release, folder, **changes):
     return publish.publish(**{**arguments, **changes})
 
 
-def test_what_devices_would_refuse_is_never_put(tmp_path, release, folder):
+def test_a_release_that_robots_would_refuse_is_never_written(tmp_path, release, folder):
     release.publish(folder)
     stranger = tiny_release.release(tmp_path / "stranger")
     beta = [release.keys["channel:beta"]]
@@ -171,14 +173,14 @@ def test_what_devices_would_refuse_is_never_put(tmp_path, release, folder):
     refused(release, MissingFileError, lambda: release.publish(folder))
     (folder / "weights.safetensors").write_bytes(b"changed")
     with pytest.raises(DigestMismatchError):
-        verification.intact_package(folder)
+        verification.verify_integrity(folder)
 
 
-def test_an_expired_release_can_be_followed(tmp_path, release, folder):
+def test_a_release_can_follow_an_expired_one(tmp_path, release, folder):
     release.publish(folder)
     later = tiny_release.EXPIRES + timedelta(days=1)
     with pytest.raises(ExpiredError):
-        verification.verified_channel(
+        verification.verify_channel(
             release.store.get(ENVELOPE, 1 << 20),
             "nightly",
             release.trusted,
@@ -189,7 +191,7 @@ def test_an_expired_release_can_be_followed(tmp_path, release, folder):
     assert done.release_counter == 2
 
 
-def test_a_channel_that_nobody_trusts_is_not_replaced(tmp_path, release, folder):
+def test_an_untrusted_channel_is_not_replaced(tmp_path, release, folder):
     stranger = tiny_release.release(tmp_path / "stranger")
     make(tmp_path / "evil", stranger)
     publish_with(
@@ -202,7 +204,7 @@ def test_a_channel_that_nobody_trusts_is_not_replaced(tmp_path, release, folder)
 
 
 class DyingStore(LocalStore):
-    """Kills its process at a chosen put, before or after the put is done."""
+    """Kills its process before or after a chosen put."""
 
     def __init__(self, root, puts, after):
         super().__init__(root)
@@ -226,7 +228,7 @@ def test_a_publisher_killed_at_any_put_leaves_the_channel_whole(
 ):
     first = release.publish(folder)
     new = make(tmp_path / "next", release, "0.2.0")
-    new_digest = verification.intact_package(new).digest
+    new_digest = verification.verify_integrity(new).digest
     store = DyingStore(release.store.root, puts, after)
     process = multiprocessing.get_context("fork").Process(
         target=publish_with, args=(release, new), kwargs={"store": store}
@@ -243,7 +245,7 @@ def test_a_publisher_killed_at_any_put_leaves_the_channel_whole(
 
 
 class RacingStore(LocalStore):
-    """Lets another publisher through just before an object is put."""
+    """Lets another publisher write just before a chosen object is put."""
 
     def __init__(self, root, other, before=ENVELOPE):
         super().__init__(root)
@@ -256,19 +258,19 @@ class RacingStore(LocalStore):
         return super().put(path, data, if_generation_match)
 
 
-def test_of_two_publishers_at_once_the_second_stops(tmp_path, release, folder):
+def test_when_two_publish_at_once_the_second_fails(tmp_path, release, folder):
     other = make(tmp_path / "other", release, "0.2.0")
     store = RacingStore(release.store.root, lambda: release.publish(other))
     with pytest.raises(PreconditionFailedError):
         publish_with(release, folder, store=store)
     assert (
         read(release).entry("pi5-cpu").digest
-        == verification.intact_package(other).digest
+        == verification.verify_integrity(other).digest
     )
     assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
 
 
-def test_a_late_copy_of_an_earlier_publisher_does_not_stay(tmp_path, release, folder):
+def test_a_late_copy_by_an_earlier_publisher_is_replaced(tmp_path, release, folder):
     first = release.publish(folder)
     new = make(tmp_path / "next", release, "0.2.0")
     late = lambda: release.store.put(PLAIN, first.record.encode())  # noqa: E731
@@ -277,7 +279,7 @@ def test_a_late_copy_of_an_earlier_publisher_does_not_stay(tmp_path, release, fo
     assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
 
 
-def test_threads_that_publish_until_they_succeed_count_without_a_gap(release, folder):
+def test_concurrent_publishers_that_retry_leave_no_gap_in_the_counters(release, folder):
     counters = []
 
     def work():
@@ -298,14 +300,14 @@ def test_threads_that_publish_until_they_succeed_count_without_a_gap(release, fo
 
 
 def next_envelope(release, folder, **changes):
-    """A channel signed elsewhere, on top of the store's current release."""
+    """Returns a channel signed elsewhere, on top of the store's current release."""
     tar = package.pack_tar(folder)
     current = read(release)
     entry = channel.PackageEntry(
         channel.tar_path(sha256_bytes(tar)),
         sha256_bytes(tar),
         len(tar),
-        verification.intact_package(folder).digest,
+        verification.verify_integrity(folder).digest,
     )
     fields = {
         **vars(current.record),
@@ -333,7 +335,7 @@ def test_a_channel_signed_elsewhere_is_published(tmp_path, release, folder):
     assert install(release, tmp_path).manifest.version == "0.2.0"
 
 
-def test_a_channel_signed_elsewhere_must_follow_and_name_what_is_there(
+def test_a_channel_signed_elsewhere_must_follow_the_release_and_name_stored_tars(
     tmp_path, release, folder
 ):
     release.publish(folder)

@@ -1,4 +1,4 @@
-"""A release published through the real client of a bucket verifies from there."""
+"""A release that the real client published to a bucket can be verified from there."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from base.store.store import open_store
 from base.testing import bucket as local_bucket
 from release.signing.publish import publish
 from release.testing import tiny_release
-from release.verification import verified_channel
+from release.verification import verify_channel
 
 
 def test_a_release_published_to_a_bucket_verifies(tmp_path: Path) -> None:
@@ -30,6 +30,6 @@ def check(tmp_path: Path) -> None:
         tiny_release.EXPIRES,
     )
     raw = store.get(done.envelope_path, 10**6)
-    verified = verified_channel(raw, "nightly", release.trusted, tiny_release.NOW, 0)
+    verified = verify_channel(raw, "nightly", release.trusted, tiny_release.NOW, 0)
     assert store.digest(done.tar_path) == verified.entry("pi5-cpu").sha256
     assert done.channel_uri == "gs://bucket/some/prefix/channels/nightly.json"

@@ -1,4 +1,4 @@
-"""Writes signed statements into a package folder; part of the signing half."""
+"""Writes signed statements into a package folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def sign_provenance(folder: Path, stated: Provenance, keys: Sequence[Signer]) ->
 def sign_blessing(folder: Path, verdict: Blessing, keys: Sequence[Signer]) -> Path:
     """Writes `blessing.intoto.jsonl` into `folder` and returns its path.
 
-    A refusal is signed just as a blessing is: `verify` reads the verdict.
+    A refusal is signed just like a blessing; `verify_package` reads the verdict.
 
     Raises:
         OSError: it cannot be written.
@@ -44,15 +44,15 @@ def write_envelope(
     Raises:
         OSError: it cannot be written.
     """
-    old = readable_envelope(path)
+    old = read_envelope(path)
     if old and (old.payload, old.payload_type) == (payload, payload_type):
         durable_file.write(path, dsse.add_signatures(old.encode(), keys))
     else:
         durable_file.write(path, dsse.sign(payload, payload_type, keys))
 
 
-def readable_envelope(path: Path) -> Envelope | None:
-    """Returns the envelope at `path`; None where there is none, or something else."""
+def read_envelope(path: Path) -> Envelope | None:
+    """Returns the envelope at `path`, or None if the file is missing or is not one."""
     try:
         with path.open("rb") as stream:
             return Envelope.parse(stream.read(LIMITS.envelope_bytes + 1), path)

@@ -11,7 +11,7 @@ TYPE = "application/vnd.test+json"
 FIRST, SECOND = (PrivateKey.generate() for _ in range(2))
 
 
-def test_holders_of_a_threshold_sign_one_after_the_other(tmp_path):
+def test_key_holders_of_a_threshold_sign_one_after_another(tmp_path):
     path = tmp_path / "stable.dsse.json"
     sign_statements.write_envelope(path, b"x", TYPE, [FIRST])
     sign_statements.write_envelope(path, b"x", TYPE, [SECOND])
@@ -27,7 +27,7 @@ def test_signatures_of_another_payload_are_not_kept(tmp_path):
 
 
 @pytest.mark.parametrize("old", [b"", b"not an envelope", b"{}"])
-def test_what_is_no_envelope_is_replaced_whole(tmp_path, old):
+def test_a_file_that_is_not_an_envelope_is_replaced(tmp_path, old):
     path = tmp_path / "stable.dsse.json"
     path.write_bytes(old)
     sign_statements.write_envelope(path, b"x", TYPE, [FIRST])
@@ -45,12 +45,12 @@ def test_a_blessing_threshold_of_two_needs_both(tmp_path):
         {**release.trusted.keys, second.keyid: second.trusted}, False, {"blessing": 2}
     )
     with pytest.raises(ThresholdNotMetError):
-        verification.verified_package(folder, trusted, tiny_release.NOW, None, None)
-    verdict = verification.verified_package(
+        verification.verify_package(folder, trusted, tiny_release.NOW, None, None)
+    verdict = verification.verify_package(
         folder, release.trusted, tiny_release.NOW, None, None
     ).blessing
     assert (
         sign_statements.sign_blessing(folder, verdict, [second]).name
         == package.BLESSING
     )
-    verification.verified_package(folder, trusted, tiny_release.NOW, None, None)
+    verification.verify_package(folder, trusted, tiny_release.NOW, None, None)

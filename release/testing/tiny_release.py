@@ -1,7 +1,7 @@
 """A tiny signed release for tests: throw-away keys, a package of a few hundred bytes.
 
-Only test targets may depend on this file. The keys are made in memory for each call
-and trusted by nobody else.
+Only test targets may depend on this file. Each call makes new keys in memory, which
+nothing else trusts.
 """
 
 import json
@@ -33,14 +33,14 @@ FILES: Mapping[str, bytes] = {
 
 @dataclass(frozen=True)
 class Release:
-    """A keyring with its private keys, and a store to publish on."""
+    """A keyring with its private keys, and a store to publish to."""
 
     keys: Mapping[str, PrivateKey]
     trusted: TrustedKeys
     store: LocalStore
 
     def publish(self, folder: Path, channel: str = "nightly") -> Published:
-        """Publishes a signed package with the channel's key at `NOW`."""
+        """Publishes a signed package at `NOW` with the channel's key."""
         role = "channel:stable" if channel == "rollback" else f"channel:{channel}"
         key = self.keys[role]
         return publish.publish(
@@ -49,7 +49,7 @@ class Release:
 
     def sign(self, folder: Path, verdict: str = "blessed") -> None:
         """Writes provenance and a verdict into an intact package folder."""
-        manifest = verification.intact_package(folder).manifest
+        manifest = verification.verify_integrity(folder).manifest
         stated = Provenance(
             package_digest=manifest.digest,
             dataset_manifest_digest=manifest.metadata.dataset_manifest_digest,
@@ -85,7 +85,7 @@ def release(root: Path, development: bool = False) -> Release:
         "provenance",
     )
     keys = {role: PrivateKey.generate((role,), development) for role in roles}
-    trusted = TrustedKeys.of(
+    trusted = TrustedKeys.from_keys(
         *(key.trusted for key in keys.values()), allow_development=development
     )
     (root / "store").mkdir(parents=True)

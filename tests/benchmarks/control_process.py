@@ -62,9 +62,9 @@ def main(engine: str, folder: str, steps: str) -> None:
 def _litert(folder: Path, form: str) -> Step:
     from edge.control.package_policy import open_policy
     from edge.robots.robot import Observation
-    from release.verification import intact_package
+    from release.verification import verify_integrity
 
-    policy = open_policy(intact_package(folder / "package", "pi5-cpu"), form)
+    policy = open_policy(verify_integrity(folder / "package", "pi5-cpu"), form)
     policy.reset(policy.tasks[0])
     return lambda state: policy.propose(Observation(state, 0))
 
