@@ -15,7 +15,7 @@ from edge.testing.tiny_package import Publisher
 from release import package
 from release.channel import Rollout
 from release.run_summary import Progress
-from release.signing.private_keys import PrivateKey
+from release.testing.tiny_release import PrivateKey
 from rlds import example_codec, tfrecord
 
 STEPS = 12

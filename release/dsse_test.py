@@ -15,7 +15,7 @@ from release.errors import (
     UnknownKeyError,
     UnsignedError,
 )
-from release.signing.private_keys import PrivateKey
+from release.testing.tiny_release import PrivateKey
 
 TYPE = "application/vnd.test+json"
 GOLDEN = (

@@ -11,7 +11,7 @@ from release.errors import (
     UnknownKeyError,
     WrongRoleError,
 )
-from release.signing.private_keys import PrivateKey
+from release.testing.tiny_release import PrivateKey
 from release.trusted_keys import TrustedKeys, channel_role
 
 TYPE = "application/vnd.test+json"

@@ -42,9 +42,8 @@ from release.errors import (
     WrongSubjectError,
     WrongTargetError,
 )
-from release.signing import sign_statements
-from release.signing.private_keys import PrivateKey
 from release.testing import tiny_release
+from release.testing.tiny_release import PrivateKey, sign_statements
 from release.trusted_keys import TrustedKeys
 
 NOW = tiny_release.NOW

@@ -5,12 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge.control.loop import Pace, run_episode
-from edge.control.safety import config_for
 from edge.errors import ActionAfterEndError, ActionShapeError, RobotChangeError
 from edge.robots.changed_robot import ChangedRobot, RobotChange, no_change
 from edge.robots.clock import SimulatedClock
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
+from edge.testing.drive import drive
 
 NONE = no_change(SPEC)
 
@@ -64,8 +63,7 @@ def test_actions_on_the_way_are_lost_at_a_reset():
 
 def test_success_and_end_are_those_of_the_robot_itself():
     robot = point(sensor_bias=(0.2, 0.0))
-    safety = config_for(SPEC)
-    seen = run_episode(robot, PointExpert(), safety, None, 1, 60, Pace.SIMULATED)
+    seen = drive(robot, PointExpert(), seed=1, max_steps=60)
     # Believes itself 0.2 further than it is, so it stops as much before the goal.
     assert not seen.success
     place, goal = robot.unchanged_observation.state

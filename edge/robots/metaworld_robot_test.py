@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
-from edge.control.loop import Pace, run_episode
-from edge.control.safety import config_for
 from edge.errors import ActionAfterEndError, ActionShapeError
 from edge.robots import metaworld_robot
 from edge.robots.clock import SimulatedClock
 from edge.robots.metaworld_expert import ScriptedExpert
+from edge.testing.drive import drive
 
 # One task of each kind: fixed body, moved body, moved site, two stages.
 TASKS = ("reach-v3", "push-v3", "door-open-v3", "disassemble-v3", "box-close-v3")
@@ -23,8 +22,7 @@ class StateRecorder:
 def episode(robot, seed):
     recorder = StateRecorder()
     expert = ScriptedExpert(robot.spec.task)
-    safety = config_for(robot.spec)
-    result = run_episode(robot, expert, safety, recorder, seed, 500, Pace.SIMULATED)
+    result = drive(robot, expert, seed, recorder)
     return result, np.array(recorder.states)
 
 

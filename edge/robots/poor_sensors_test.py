@@ -3,13 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge.control.loop import Pace, run_episode
-from edge.control.operator_noise import GaussianNoise
-from edge.control.safety import config_for
 from edge.robots import poor_sensors, registry
 from edge.robots.clock import SimulatedClock
 from edge.robots.poor_sensors import DELAY_STEPS, NOISE_M, OperatorEyes
 from edge.robots.robot import Observation
+from edge.testing.drive import drive
 
 TASK = "pick-place-v3"
 
@@ -24,16 +22,8 @@ class Recorder:
 
 def recorded(name, seed, max_steps=500):
     robot, recorder = registry.open_robot(name), Recorder()
-    result = run_episode(
-        robot,
-        registry.open_expert(name),
-        config_for(robot.spec),
-        recorder,
-        seed,
-        max_steps,
-        Pace.SIMULATED,
-        disturbance=GaussianNoise(0.1),
-    )
+    expert = registry.open_expert(name)
+    result = drive(robot, expert, seed, recorder, max_steps, operator_noise=0.1)
     return result, recorder.steps
 
 

@@ -10,7 +10,7 @@ from edge.runtime_version import EXPORT_TARGET
 from edge.testing.tiny_package import CHANNEL, Publisher
 from release import channel, dsse
 from release.channel import Channel
-from release.signing.private_keys import PrivateKey
+from release.testing.tiny_release import PrivateKey
 
 BLOCK_BYTES = 512
 

@@ -20,8 +20,7 @@ from edge.testing.tiny_step import TinyStep
 from release import blessing, canary, dsse, package, provenance, statement
 from release.canary import Expectation
 from release.channel import Rollout
-from release.signing import publish
-from release.signing.private_keys import PrivateKey
+from release.testing.tiny_release import PrivateKey, publish
 from release.trusted_keys import TrustedKeys
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode, EpisodeMetadata

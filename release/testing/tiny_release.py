@@ -1,7 +1,8 @@
 """A tiny signed release for tests: throw-away keys, a package of a few hundred bytes.
 
-Only test targets may depend on this file. Each call makes new keys in memory, which
-nothing else trusts.
+Only test targets may depend on this file. The keys are made in memory for each call
+and trusted by nobody else. It hands on the signing half of release/, which tests of
+robots and of the verifying half need and their own code may not import.
 """
 
 import json
@@ -15,8 +16,9 @@ from base.store.local_store import LocalStore
 from release import package, verification
 from release.blessing import Blessing
 from release.provenance import Provenance
-from release.signing import publish, sign_statements
-from release.signing.private_keys import PrivateKey
+from release.signing import publish as publish
+from release.signing import sign_statements as sign_statements
+from release.signing.private_keys import PrivateKey as PrivateKey
 from release.signing.publish import Published
 from release.trusted_keys import TrustedKeys
 

@@ -1,4 +1,4 @@
-"""No source imports a folder that its own may not, even where Bazel lets it.
+"""No source imports a folder or a room that its own may not, even where Bazel lets it.
 
 A program may stand in another folder's runfiles, to be run (`cloud/` runs
 `//edge:run`); its modules are then importable there, which no visibility refuses.
@@ -9,41 +9,60 @@ from pathlib import Path
 
 import pytest
 
-from tests.arrows.order import ORDER
+from tests.arrows.order import FOLDERS, grounds_and_rooms, may_import
 
-SOURCES = sorted(path for folder in ORDER for path in Path(folder).rglob("*.py"))
+SOURCES = sorted(path for folder in FOLDERS for path in Path(folder).rglob("*.py"))
+PLACES = grounds_and_rooms()
 
 
-def imported_folders(path: Path) -> set[str]:
-    """Top folders that a source file imports, inside its functions too."""
-    found = set()
+def imported_places(path: Path) -> set[str]:
+    """Grounds and rooms that a source file imports, inside its functions too."""
+    modules = set()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return {name.partition(".")[0] for name in found} & set(ORDER)
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    found = set()
+    for name in modules:
+        folder, _, rest = name.partition(".")
+        room = f"{folder}/{rest.partition('.')[0]}"
+        if folder in FOLDERS:
+            found.add(room if room in PLACES else folder)
+    return found
 
 
 def test_every_folder_shows_its_sources() -> None:
     shown = {path.parent.as_posix() for path in SOURCES}
-    assert {"rlds", "model", "release", "edge/ota", "cloud/index"} <= shown
+    assert set(PLACES) <= shown
 
 
-@pytest.mark.parametrize("folder", [name for name in ORDER if name != "tests"])
-def test_sources_import_only_in_the_order_of_the_folders(folder: str) -> None:
+@pytest.mark.parametrize("folder", list(FOLDERS))
+def test_sources_import_only_in_the_order_of_folders_and_rooms(folder: str) -> None:
     wrong = {
-        str(path): sorted(imported_folders(path) - ORDER[folder] - {folder})
+        str(path): [
+            place
+            for place in sorted(imported_places(path))
+            if not may_import(path.parent.as_posix(), place)
+        ]
         for path in SOURCES
         if path.parts[0] == folder
     }
-    assert {path: folders for path, folders in wrong.items() if folders} == {}
+    assert {path: places for path, places in wrong.items() if places} == {}
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["import edge.run", "from edge import run", "def f():\n  from edge.run import x"],
+    ("line", "place"),
+    [
+        ("import edge.run", "edge"),
+        ("from edge import run", "edge"),
+        ("from edge.ota import update", "edge/ota"),
+        ("from edge import ota", "edge/ota"),
+        ("def f():\n  from edge.control.loop import Pace", "edge/control"),
+    ],
 )
-def test_an_import_is_found_wherever_it_stands(tmp_path: Path, line: str) -> None:
+def test_an_import_is_found_wherever_it_stands(
+    tmp_path: Path, line: str, place: str
+) -> None:
     (tmp_path / "one.py").write_text(line)
-    assert imported_folders(tmp_path / "one.py") == {"edge"}
+    assert imported_places(tmp_path / "one.py") == {place}
