@@ -2,10 +2,10 @@
 
 Inputs, all f32 vectors: `observation_state` [n], `task` [k], `carry` [c], then
 `surface_<name>` for each surface, and `observation_<sense>` for each sense of the
-model, flattened (`senses.shapes` says from what); zeros say that there is nothing to
-perceive. Outputs: `action` [a], `next_observation` [n], `next_carry` [c],
-`action_scale` [a], `value` [1]. The backbone is a constant inside; surfaces and carry
-are inputs, so a robot's local delta takes effect without a compiler.
+model, flattened from the shape in `senses.shapes`; zeros mean that the sense is silent.
+Outputs: `action` [a], `next_observation` [n], `next_carry` [c], `action_scale` [a],
+`value` [1]. The backbone is a constant inside; surfaces and carry are inputs, so a
+robot's local delta takes effect without a compiler.
 """
 
 import dataclasses
@@ -36,10 +36,10 @@ def split(model: WaveCore) -> tuple[nnx.GraphDef, nnx.State, dict[str, nnx.State
 
 
 def make(model: WaveCore) -> Step:
-    """The step of this model, to be called with the inputs by name.
+    """Makes the step of this model, to be called with the inputs by name.
 
     Raises:
-        ShapeMismatchError: by the function made, when an input's size is wrong.
+        ShapeMismatchError: from the returned function, if an input has the wrong size.
     """
     graph, backbone, templates = split(model)
     shapes = senses.shapes(model.config)
@@ -59,13 +59,13 @@ def make(model: WaveCore) -> Step:
             for name, shape in shapes.items()
         }
         core = nnx.merge(graph, backbone, *parts)
-        said = core.step(observation_state, task, carry, sensed=sensed)
+        prediction = core.step(observation_state, task, carry, sensed=sensed)
         return {
-            "action": said.action,
-            "next_observation": said.next_observation,
-            "next_carry": said.carry,
-            "action_scale": said.action_scale,
-            "value": said.value.reshape(1),
+            "action": prediction.action,
+            "next_observation": prediction.next_observation,
+            "next_carry": prediction.carry,
+            "action_scale": prediction.action_scale,
+            "value": prediction.value.reshape(1),
         }
 
     return step
@@ -110,7 +110,7 @@ def from_weights(
     """The model that holds these arrays; the inverse of `weights`.
 
     Raises:
-        ShapeMismatchError: arrays are missing or of a model of another configuration.
+        ShapeMismatchError: arrays are missing, or belong to another configuration.
     """
     blank = np.ones(config.state_size, np.float32)
     blank_statistics = normalisation.Statistics(blank, blank, blank)
@@ -121,10 +121,10 @@ def from_weights(
 def with_weights(
     model: WaveCore, arrays: Mapping[str, np.ndarray | at.Array]
 ) -> WaveCore:
-    """A model like `model` that holds these arrays, of which `model` keeps none.
+    """A model like `model` that holds these arrays; `model` itself is not changed.
 
     Raises:
-        ShapeMismatchError: arrays are missing or of a model of another configuration.
+        ShapeMismatchError: arrays are missing, or belong to another configuration.
     """
     graph, backbone, templates = split(model)
     found = {

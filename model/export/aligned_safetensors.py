@@ -1,10 +1,10 @@
-"""safetensors files whose arrays can be mapped into memory where they are used.
+"""safetensors files whose arrays can be used directly from a memory-mapped file.
 
 The format allows any order of arrays and any amount of blanks after the header.
 Here the data begins at a multiple of 64 bytes and arrays whose size is a multiple
 of 64 bytes come first, so that each of those is aligned for vector instructions.
 
-Source: the format as described by the safetensors library, version 0.4.
+Source: the format as the safetensors library, version 0.4, describes it.
 """
 
 import json
@@ -18,7 +18,7 @@ ALIGNMENT_BYTES = 64
 
 
 def encode(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The file's bytes; the same arrays give the same bytes.
+    """The bytes of the file; the same arrays give the same bytes.
 
     Raises:
         ShapeMismatchError: an array is not f32, the only type a package holds.

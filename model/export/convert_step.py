@@ -1,9 +1,9 @@
-"""Turns saved weights into LiteRT steps; runs as a process of its own.
+"""Turns saved weights into LiteRT steps; runs as a separate process.
 
 Usage: python -m model.export.convert_step CONFIG WEIGHTS F32.tflite INT8.tflite
 
-TensorFlow is imported here and nowhere else in `model/`, so the process that trains
-stays small. `model.export.litert_step` starts this one and reads what it wrote.
+TensorFlow is imported only here in `model/`, so the process that trains stays small.
+`model.export.litert_step` starts this process and reads the files it writes.
 """
 
 import json
@@ -13,14 +13,14 @@ from pathlib import Path
 
 
 def main(config_path: str, weights_path: str, f32_path: str, int8_path: str) -> None:
-    """Converts one step twice; one signature named `step` each.
+    """Converts one step into two files, each with one signature named `step`.
 
     In the int8 file the backbone's matrices are int8 with one scale per output
-    channel, and LiteRT quantises what is multiplied with them at each call, with one
-    scale per vector (dynamic range). Surfaces are inputs and stay f32.
+    channel, and at each call LiteRT quantises the vectors that they are multiplied
+    with, one scale per vector (dynamic range). Surfaces are inputs and stay f32.
 
     Raises:
-        ModelError: the weights are not those of the configuration.
+        ModelError: the weights do not belong to the configuration.
     """
     import safetensors.numpy
 

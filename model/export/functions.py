@@ -1,13 +1,13 @@
 """The functions of a package: what each takes and returns, for one model.
 
     step                inputs of `model.step_function` -> action, next observation,
-                        next carry and whatever else the model says
-    init                nothing -> `carry` [c] and `deltas`, surface name to [s]: what
-                        an episode and what a robot's learning begin with
+                        next carry, action scale and value
+    init                nothing -> `carry` [c] and `deltas`, surface name to [s]: the
+                        start of an episode, and of a robot's learning
     fast_update         `weights`, `deltas`, `window` -> see `updates.make_fast`
     consolidate_update  `weights`, `deltas`, `last_good`, `replay` -> see
                         `updates.make_consolidate`
-    calibrate_update    the same inputs -> the same of the calibration alone
+    calibrate_update    the same inputs -> the same for the calibration alone
     imagine             `weights`, `deltas`, `memories` -> `states` and `actions`, see
                         `projection.project`
     evaluate            `weights`, `deltas`, `episodes` -> `action_error`,
@@ -16,9 +16,9 @@
 Every function is called by keyword. `weights` are the arrays of `weights.safetensors`
 by name, so a learner hands over the file as it reads it. `window`, `replay` and
 `episodes` hold each sense of the model under its name, `image` and `audio_mel`; a model
-without senses has no such inputs. An input's name in `package.json` is the way to it:
-keyword, then key, such as `window/states`. All shapes are static, because a compiled
-program on a robot has no other.
+without senses has no such inputs. In `package.json` an input is named by its path:
+keyword, then key, such as `window/states`. All shapes are static, because compiled
+programs on a robot need that.
 """
 
 import dataclasses
@@ -35,15 +35,15 @@ from model.learn import projection, updates
 from model.wavecore import WaveCore
 
 FAST_STEPS = 8
-"""t, steps of the window of a fast update: a tenth of a second at 80 Hz, so that it
-ends within a control period (docs/benchmarks.md)."""
+"""t, steps of the window of a fast update: a tenth of a second at 80 Hz, short enough
+for the update to end within a control period (docs/benchmarks.md)."""
 REPLAY_UPDATES, REPLAY_WINDOWS, REPLAY_STEPS = 50, 4, 256
-"""Gradient steps of one consolidation, windows of each, and steps of a window: long
-enough for whole episodes, because a model tells two robots apart by what it has seen
-since the episode began. One night's learning is several consolidations
+"""Gradient steps of one consolidation, windows per gradient step, and control steps per
+window: long enough for whole episodes, because a model tells two robots apart by what
+it has seen since the episode began. A night's learning is several consolidations
 (docs/benchmarks.md, adaptation)."""
 EVALUATION_WINDOWS, EVALUATION_STEPS = 8, 64
-"""b and t of the windows of one evaluation; an episode is several of them."""
+"""b and t of the windows of one evaluation; an episode takes several windows."""
 
 Shapes = Any
 """A tree of `jax.ShapeDtypeStruct`."""
@@ -55,7 +55,7 @@ class Function:
 
     Attributes:
         run: takes the inputs by keyword, returns a dictionary.
-        inputs: keyword to the shapes and types of what it takes.
+        inputs: shapes and types of the inputs, by keyword.
     """
 
     run: Callable[..., dict[str, Any]]
@@ -63,7 +63,7 @@ class Function:
 
 
 def step(model: WaveCore) -> Function:
-    """The control step; the backbone is inside, surfaces and carry are inputs."""
+    """The control step: the backbone is a constant, surfaces and carry are inputs."""
     shapes = {
         **step_function.input_shapes(model.config),
         **{n: x.shape for n, x in step_function.initial_surfaces(model).items()},
@@ -103,15 +103,15 @@ def learning(model: WaveCore) -> dict[str, Function]:
 
 
 def evaluation_shapes(model: WaveCore) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of `episodes` of `evaluate`: what replay holds, in longer windows."""
+    """Shapes of `episodes` of `evaluate`: the arrays of replay, in other windows."""
     *_, replay = updates.consolidate_inputs(model, EVALUATION_WINDOWS, EVALUATION_STEPS)
     return {name: x for name, x in replay.items() if x.ndim}
 
 
 def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
-    """The evaluation of models like `model`, none of whose numbers it keeps.
+    """Makes the evaluation of models like `model`, whose numbers it does not keep.
 
-    Arguments of the function made, all f32 but for `starts`:
+    Arguments of the returned function, all f32 except `starts` and `image`:
         weights, deltas: as for `updates.make_fast`.
         episodes: b windows: `states` [b t+1 n] raw, `task` [b t k], `starts` [b t]
             bool, `actions` [b t a] as recorded, `action_weight` [b t] and
@@ -120,8 +120,8 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
 
     It returns `action_error` [], the mean absolute error in the robot's units, and
     `next_observation_error` [], in typical changes of one step (`losses.imitation`).
-    Deltas count as they are given: one that is out of its bound, or not finite, shows
-    in the errors instead of being repaired.
+    Deltas are used as given: one that is outside its bound, or not finite, is not
+    repaired and shows in the errors.
     """
 
     def evaluate(
@@ -132,7 +132,7 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
         core = _with_deltas(model, weights, deltas)
         states = episodes["states"]
         begin = jnp.zeros((len(states), model.config.carry_size))
-        said = core.sequence(
+        prediction = core.sequence(
             states[:, :-1],
             episodes["task"],
             episodes["starts"],
@@ -140,7 +140,7 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
             sensed=senses.select(model.config, episodes),
         )
         found = losses.imitation(
-            said,
+            prediction,
             episodes["actions"],
             states[:, 1:],
             core.change[...],
@@ -156,16 +156,16 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
 
 
 def make_imagine(model: WaveCore) -> Callable[..., dict[str, Any]]:
-    """What memories would be on the robot that the deltas are of.
+    """Makes the function that projects memories onto the robot of the deltas.
 
-    Arguments of the function made, all f32:
-        weights, deltas: as for `updates.make_fast`; of the deltas the calibration
-            counts.
+    Arguments of the returned function, all f32:
+        weights, deltas: as for `updates.make_fast`; only the calibration of the deltas
+            is used.
         memories: `states` [... n] and `actions` [... a], raw, of the robot that the
-            weights are of.
+            weights were trained for.
 
     It returns `states` and `actions` of the same shapes; see `projection.project`. What
-    cameras and microphones recorded goes with them unchanged.
+    cameras and microphones recorded stays valid unchanged.
     """
 
     def imagine(

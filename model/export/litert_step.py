@@ -1,6 +1,6 @@
 """The control step for LiteRT, which robots with a CPU run: f32, and int8.
 
-The int8 step reads a quarter of the bytes, and reading is what a step waits for: 60 us
+The int8 step reads a quarter of the bytes, and a step spends its time on reading: 60 us
 instead of 186 us for the 3.0 million numbers of the `seed` preset
 (`//tests/benchmarks:model`).
 """
@@ -22,12 +22,12 @@ from model.export.agreement import Engine
 from model.wavecore import WaveCore
 
 CONVERSION_TIMEOUT_S = 600
-"""Two conversions take about twenty seconds; beyond this they hang."""
+"""Two conversions take about twenty seconds; after this time they count as hung."""
 FORMS = ("f32", "int8")
 
 
 def convert(model: WaveCore) -> dict[str, bytes]:
-    """LiteRT files by form, made by `model.export.convert_step` in its own process.
+    """Makes the LiteRT files by form, by running `model.export.convert_step`.
 
     Raises:
         ExportError: the conversion fails or hangs.
@@ -46,7 +46,7 @@ def convert(model: WaveCore) -> dict[str, bytes]:
 
 
 def load(content: bytes) -> Engine:
-    """The step of a file, on the runtime that robots use.
+    """Loads the step of a file into the runtime that robots use.
 
     Raises:
         ExportError: the runtime refuses the file.
@@ -90,7 +90,7 @@ def _run(config: Path, weights: Path, converted: dict[str, Path]) -> None:
             "step",
             "the conversion to LiteRT to succeed",
             lines[-1][:300],
-            "run python -m model.export.convert_step to see all of it",
+            "run python -m model.export.convert_step to see the whole message",
         ) from e
     except subprocess.TimeoutExpired as e:
         raise errors.ExportError(
@@ -103,7 +103,7 @@ def _run(config: Path, weights: Path, converted: dict[str, Path]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what LiteRT's C++ says while it loads off stderr; errors are raised."""
+    """Hides what LiteRT's C++ code prints to stderr on loading; errors are raised."""
     sys.stderr.flush()
     saved = os.dup(2)
     try:

@@ -78,7 +78,9 @@ def test_f32_step_of_every_kind_of_recurrence_agrees(change):
 
 def test_conversion_that_fails_is_one_line_with_what_to_run(monkeypatch):
     monkeypatch.setattr(litert_step.step_function, "config_record", lambda config: {})
-    with pytest.raises(errors.ExportError, match=r"run python -m model\.convert_step"):
+    with pytest.raises(
+        errors.ExportError, match=r"run python -m model\.export\.convert_step"
+    ):
         litert_step.convert(small_models.model())
 
 

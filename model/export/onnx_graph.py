@@ -1,8 +1,8 @@
-"""An ONNX graph from a JAX program, one node or two for each primitive.
+"""Translates a JAX program into an ONNX graph, one or two nodes per primitive.
 
-Only what WaveCore's step is made of is known; anything else is an error that names it,
-so a change of the model cannot export something different unnoticed. What depends on
-no input is computed here and becomes an initializer: matrices that are turned, scales,
+Only the primitives of WaveCore's step are known; any other is an error that names it,
+so a change of the model cannot be exported wrongly without notice. What depends on no
+input is computed here and becomes an initializer: transposed matrices, scales,
 constants.
 
 Sources: ONNX operators at opset 13, github.com/onnx/onnx/blob/main/docs/Operators.md.
@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 from model import errors
 
 OPSET = 13
-"""What Hailo's maintainers ask for: github.com/hailo-ai/hailo_model_zoo/issues/95."""
+"""Hailo's maintainers ask for it: github.com/hailo-ai/hailo_model_zoo/issues/95."""
 
 _ELEMENTWISE = {
     "add": "Add",
@@ -48,7 +48,7 @@ _INSIDE = {
 _SAME = ("copy", "stop_gradient")
 
 Value = np.ndarray | str
-"""A number known now, or the name of a tensor of the graph."""
+"""An array that is known at export, or the name of a tensor of the graph."""
 
 
 class Graph:
@@ -77,7 +77,7 @@ class Graph:
         return outputs
 
     def tensor(self, value: Value) -> str:
-        """The name of a value, which becomes an initializer where it is a number."""
+        """The name of a value; an array becomes an initializer."""
         if isinstance(value, str):
             return value
         name = f"constant_{len(self.initializers)}"
@@ -92,8 +92,8 @@ def translate(
     """Adds a program to the graph and returns its outputs.
 
     Raises:
-        ExportError: the program has a primitive that is not known here, or uses one
-            in a way that is not.
+        ExportError: the program has a primitive without a translation, or uses one in
+            a way that has none.
     """
     known: dict[Any, Value] = dict(
         zip(program.jaxpr.constvars, map(np.asarray, program.consts), strict=True)
@@ -129,7 +129,7 @@ def _equation(
     if name not in _SPECIAL:
         raise errors.ExportError(
             "step",
-            "primitives that ONNX has a translation of",
+            "primitives that have a translation into ONNX",
             name,
             "add it to model/export/onnx_graph.py",
         )
@@ -137,7 +137,7 @@ def _equation(
 
 
 def _dot_general(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
-    """Rows by a matrix: the last axis of the left, either axis of the right."""
+    """Rows times a matrix: sums over the last axis of the left, either of the right."""
     (left, right), batch = e.params["dimension_numbers"]
     ranks = [len(x.aval.shape) for x in e.invars]
     if any(batch) or tuple(left) != (ranks[0] - 1,) or ranks[1] != 2 or not ranks[0]:
@@ -147,31 +147,31 @@ def _dot_general(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]
             f"dimensions {e.params['dimension_numbers']}",
             "add them to model/export/onnx_graph.py",
         )
-    b = inputs[1] if right[0] == 0 else _transposed(g, inputs[1], (1, 0))
+    b = inputs[1] if right[0] == 0 else _transpose_value(g, inputs[1], (1, 0))
     return [g.add("MatMul", [inputs[0], b])]
 
 
-def _transposed(g: Graph, x: Value, order: Sequence[int]) -> Value:
+def _transpose_value(g: Graph, x: Value, order: Sequence[int]) -> Value:
     if isinstance(x, np.ndarray):
         return x.transpose(order)
     return g.add("Transpose", [x], perm=[int(i) for i in order])
 
 
 def _transpose(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
-    return [_transposed(g, inputs[0], e.params["permutation"])]
+    return [_transpose_value(g, inputs[0], e.params["permutation"])]
 
 
 def _reshape(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
-    """Reshape and squeeze: the output's shape says all."""
+    """Reshape and squeeze: both only need the shape of the output."""
     return [g.add("Reshape", [inputs[0], _integers(e.outvars[0].aval.shape)])]
 
 
 def _broadcast(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
-    """Axes of size one are put in; ONNX repeats them where they meet longer ones."""
-    shape, places = e.params["shape"], e.params["broadcast_dimensions"]
+    """Inserts axes of size one, then expands them to the shape of the output."""
+    shape, axes = e.params["shape"], e.params["broadcast_dimensions"]
     sizes = [1] * len(shape)
-    for size, place in zip(e.invars[0].aval.shape, places, strict=True):
-        sizes[int(place)] = size
+    for size, axis in zip(e.invars[0].aval.shape, axes, strict=True):
+        sizes[int(axis)] = size
     x = g.add("Reshape", [inputs[0], _integers(sizes)])
     if tuple(sizes) == tuple(shape):
         return [x]
@@ -218,8 +218,7 @@ def _convert(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
 
 
 def _convolution(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]:
-    """A convolution of images [r h w i] by kernels [h w i o]; ONNX wants channels
-    first."""
+    """A convolution of images [r h w i] with kernels [h w i o], put channels first."""
     p, numbers = e.params, e.params["dimension_numbers"]
     plain = p["feature_group_count"] == p["batch_group_count"] == 1
     layout = (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec)
@@ -230,8 +229,8 @@ def _convolution(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]
             numbers,
             "add it to model/export/onnx_graph.py",
         )
-    image = _transposed(g, inputs[0], (0, 3, 1, 2))
-    kernel = _transposed(g, inputs[1], (3, 2, 0, 1))
+    image = _transpose_value(g, inputs[0], (0, 3, 1, 2))
+    kernel = _transpose_value(g, inputs[1], (3, 2, 0, 1))
     before, after = zip(*p["padding"], strict=True)
     found = g.add(
         "Conv",
@@ -240,7 +239,7 @@ def _convolution(g: Graph, e: core.JaxprEqn, inputs: list[Value]) -> list[Value]
         pads=[int(x) for x in (*before, *after)],
         dilations=[int(x) for x in p["rhs_dilation"]],
     )
-    return [_transposed(g, found, (0, 2, 3, 1))]
+    return [_transpose_value(g, found, (0, 2, 3, 1))]
 
 
 def _integers(values: Sequence[int] | range) -> np.ndarray:

@@ -1,12 +1,12 @@
 """The control step as ONNX, the documented input of Hailo's dataflow compiler.
 
-Batch of one, static shapes, every vector [1 n] but the surfaces, which stay flat [s].
-The compiler itself is not run here: it is under a licence of its own and its guide
-lists what it accepts per version and chip. What follows its public notes: one static
-batch, opset 13, and no shape that is computed. Products of a vector with a surface
-have both factors as inputs, which a chip that keeps weights may refuse; make the
-surfaces initializers then (`onnx.utils.extract_model` cuts elsewhere too), and give up
-adaptation without a compiler.
+Batch of one, static shapes, every vector [1 n] except the surfaces, which stay flat
+[s]. The compiler itself is not run here: it has its own licence, and its guide lists
+what it accepts per version and chip. This file follows its public notes: one static
+batch, opset 13, and no computed shapes. In a product of a vector with a surface both
+factors are inputs, which a chip that stores weights may refuse; in that case make the
+surfaces initializers (`onnx.utils.extract_model` can also cut the graph elsewhere), and
+then a robot needs the compiler to adapt.
 
 Operators: Add, Concat, Div, Exp, Identity, MatMul, Max, Min, Mul, ReduceMax, ReduceSum,
 Reshape, Sigmoid, Slice, Split, Sqrt, Sub, Tanh, Transpose; Cos and Sin for a complex
@@ -27,11 +27,11 @@ from model.wavecore import WaveCore
 
 
 def convert(model: WaveCore) -> bytes:
-    """The ONNX file of a model's step.
+    """Makes the ONNX file of a model's step.
 
     Raises:
-        ExportError: the step does something that has no translation, or what came
-            of it is no valid model.
+        ExportError: the step has an operation without a translation, or the result is
+            not a valid ONNX model.
     """
     step = functions.step(model)
     batched = {n: (*_batch(n), *x.shape) for n, x in step.inputs.items()}
@@ -71,7 +71,7 @@ def convert(model: WaveCore) -> bytes:
 
 
 def load(content: bytes) -> Engine:
-    """The step of a file in onnxruntime, on one thread of the CPU; vectors [n].
+    """Loads the step of a file into onnxruntime, one CPU thread; vectors are [n].
 
     Raises:
         ExportError: the runtime refuses the file.

@@ -1,10 +1,10 @@
-"""Functions as StableHLO files, to be run by a process that has JAX and no model code.
+"""Functions as StableHLO files, for a process that has JAX but no model code.
 
     exported = jax.export.deserialize(Path("functions/init.stablehlo").read_bytes())
     carry = jax.jit(exported.call)()["carry"]
 
 One file holds the program of each platform that it is lowered for. The bytes depend on
-the model's shapes, and for the step on its backbone, and on nothing of the machine.
+the model's shapes, and for the step also on its backbone, but not on the machine.
 
 Source: `jax.export`, whose files later versions of JAX read for at least six months.
 """
@@ -23,11 +23,10 @@ _TRACEBACK_LIMIT = "jax_traceback_in_locations_limit"
 
 
 def encode(function: Function, platforms: Sequence[str]) -> bytes:
-    """The file of one function for platforms such as `cpu`, `cuda` and `tpu`.
+    """Makes the file of one function for platforms such as `cpu`, `cuda` and `tpu`.
 
     Products are lowered in full f32: by default a TPU would round their inputs to
-    bfloat16 and a CUDA device to TF32, and the check on this machine would say
-    nothing of them.
+    bfloat16 and a CUDA device to TF32, and the check on this machine would not notice.
     """
     with jax.default_matmul_precision("highest"), _without_source_locations():
         lowered = jax.export.export(jax.jit(function.run), platforms=platforms)
@@ -35,12 +34,12 @@ def encode(function: Function, platforms: Sequence[str]) -> bytes:
 
 
 def load(content: bytes) -> Any:  # noqa: ANN401 - what jax.jit returns has no public type
-    """The function of a file, compiled for this machine at its first call."""
+    """Loads the function of a file; its first call compiles it for this machine."""
     return jax.jit(jax.export.deserialize(bytearray(content)).call)
 
 
 def signature(function: Function) -> dict[str, list[dict[str, object]]]:
-    """Inputs and outputs as `package.json` lists them, in the order of their names."""
+    """Inputs and outputs as `package.json` lists them, sorted by name."""
     outputs = jax.eval_shape(function.run, **function.inputs)
     return {"inputs": _specs(function.inputs), "outputs": _specs(outputs)}
 
@@ -58,7 +57,7 @@ def _specs(tree: Mapping[str, Any]) -> list[dict[str, object]]:
 
 @contextlib.contextmanager
 def _without_source_locations() -> Iterator[None]:
-    """Keeps paths of this machine out of the file, so that equal models are equal."""
+    """Keeps paths of this machine out of the file: equal models give equal bytes."""
     before = getattr(jax.config, _TRACEBACK_LIMIT)
     jax.config.update(_TRACEBACK_LIMIT, 0)
     try:

@@ -1,12 +1,12 @@
-"""What each export target runs: its step in one or two forms, and for which platforms
-the other functions are lowered.
+"""What each export target runs: the forms of its step, and the platforms of the rest.
 
-    pi5-cpu            LiteRT f32 and int8; the other functions for the CPU
-    jetson-cuda, tpu   StableHLO for cpu, cuda and tpu in one file each. What is checked
-                       here is its CPU program; the others differ from it in the form of
-                       the recurrence alone, and the forms are held to one answer
-    hailo-onnx         ONNX, for Hailo's own compiler; the other functions for the CPU
-                       beside the accelerator
+pi5-cpu            LiteRT f32 and int8; the other functions for the CPU
+jetson-cuda, tpu   StableHLO for cpu, cuda and tpu, all in one file per function.
+                   Only its CPU program is checked here; the others differ from it
+                   only in the form of the recurrence, and tests check that all
+                   forms agree
+hailo-onnx         ONNX, for Hailo's own compiler; the other functions for the CPU
+                   next to the accelerator
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ class StepFile:
     Attributes:
         path: in the package.
         content: the file.
-        load: what runs such a file on this machine.
-        exact: whether it computes what the model does but for rounding in f32.
+        load: loads such a file into a runtime on this machine.
+        exact: whether it computes the same as the model except for f32 rounding.
     """
 
     path: str
@@ -43,8 +43,8 @@ class Target:
     """What one target gets.
 
     Attributes:
-        steps: makes the steps of a model by form; `f32` is always there.
-        platforms: that the other functions are lowered for.
+        steps: makes the steps of a model by form, `f32` always among them.
+        platforms: platforms that the other functions are lowered for.
     """
 
     steps: Callable[[WaveCore], dict[str, StepFile]]
