@@ -1,4 +1,4 @@
-"""Facts about where a package is made: the code's commit, the machine, the tools."""
+"""Facts about how a package is made: the code's commit, the machine, the tools."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from importlib import metadata
 from pathlib import Path
 
 UNVERSIONED = "unversioned"
-"""The commit of code that no version control knows."""
+"""The commit of code that is not under version control."""
 
 UNNAMED_CODE = "urn:continuon:code"
-"""The repository of code whose checkout names none: a commit, and no place for it."""
+"""The URI of code whose repository is unknown; only its commit can be stated."""
 
 _GIT_TIMEOUT_S = 10
 _DISTRIBUTIONS = ("jax", "flax", "optax", "orbax-checkpoint", "ai-edge-litert")
 
 
 def code_commit(workspace: Path | None) -> str:
-    """The commit the code comes from, with `-modified` when files differ from it.
+    """Returns the code's commit, with `-modified` when tracked files differ from it.
 
     Args:
         workspace: the checkout; None when the code does not run from one.
@@ -38,10 +38,11 @@ def code_commit(workspace: Path | None) -> str:
 
 
 def code_uri(workspace: Path | None) -> str:
-    """Where the code comes from: the checkout's remote `origin`, without secrets.
+    """Returns where the code comes from: the remote `origin`, without secrets.
 
-    User names, passwords, queries and fragments are left out. A remote that is a
-    folder, or none, gives `urn:continuon:code`: it says nothing to other machines.
+    User names, passwords, queries and fragments are removed. A remote that is a local
+    folder, or a missing one, gives `urn:continuon:code`, because a local path means
+    nothing on other machines.
 
     Args:
         workspace: the checkout; None when the code does not run from one.
@@ -60,13 +61,13 @@ def code_uri(workspace: Path | None) -> str:
 
 
 def workspace() -> Path | None:
-    """The checkout that `bazel run` was started in; None outside of it."""
+    """Returns the checkout that `bazel run` was started in, None without one."""
     folder = os.environ.get("BUILD_WORKSPACE_DIRECTORY")
     return Path(folder) if folder else None
 
 
 def hardware() -> dict[str, object]:
-    """The machine: architecture, processor, number of cores usable here."""
+    """Describes the machine: architecture, processor, cores this process may use."""
     return {
         "architecture": platform.machine(),
         "processor": _processor(Path("/proc/cpuinfo")),
@@ -75,13 +76,13 @@ def hardware() -> dict[str, object]:
 
 
 def hardware_text() -> str:
-    """The same machine in one line, as a package states it."""
+    """Describes the machine in one line, as a package states it."""
     found = hardware()
     return f"{found['architecture']}, {found['processor']}, {found['cores']} cores"
 
 
 def tool_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide what is trained."""
+    """Returns versions of Python and of the libraries that affect training."""
     versions = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
         try:
@@ -104,7 +105,7 @@ def _processor(cpuinfo: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Output of a git command; None when git is missing or refuses."""
+    """Returns the output of a git command, None when git is missing or fails."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],

@@ -1,4 +1,4 @@
-"""Tests of the facts about where a package is made."""
+"""Tests of the facts about how a package is made."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def put_git_on_path(
     code: int = 0,
     remote: str = "",
 ) -> None:
-    """A git that knows one commit, so that the test needs none on the machine."""
+    """Puts a fake git that knows one commit on the PATH; no real git is needed."""
     program = folder / "bin" / "git"
     program.parent.mkdir()
     program.write_text(
@@ -35,7 +35,7 @@ def test_clean_checkout_gives_its_commit(
     assert build_facts.code_commit(tmp_path) == COMMIT
 
 
-def test_changed_checkout_says_so(
+def test_changed_checkout_is_marked_as_modified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_git_on_path(tmp_path, monkeypatch, changes=" M file")
@@ -81,7 +81,7 @@ def test_remote_is_named_without_secrets(
     assert "secret" not in build_facts.code_uri(tmp_path)
 
 
-def test_code_without_a_checkout_has_no_place() -> None:
+def test_code_without_a_checkout_has_the_unnamed_uri() -> None:
     assert build_facts.code_uri(None) == build_facts.UNNAMED_CODE
 
 

@@ -1,4 +1,4 @@
-"""How the forge prints: a progress bar on a terminal, whole lines in a log."""
+"""How the forge prints: a progress bar on a terminal, unwrapped lines in a log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-_LOG_WIDTH = 4096  # a log wraps no lines and cuts no digests
+_LOG_WIDTH = 4096  # so that lines and digests in a log are not wrapped
 
 
 def open_console(file: IO[str] | None = None) -> Console:
@@ -34,7 +34,7 @@ def open_console(file: IO[str] | None = None) -> Console:
 
 
 class WorkProgress:
-    """Shows how far a piece of work with a known number of units has come."""
+    """Shows the progress of work that has a known number of units."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class WorkProgress:
         """Prepares the display.
 
         Args:
-            console: where to show it; its `is_terminal` chooses bar or lines.
+            console: where to show it: a bar on a terminal, else lines.
             title: what the work is, such as `train`.
-            total: units of the whole work.
-            unit: what a unit is called, such as `steps`.
-            interval_s: least time between two lines, and between refreshes.
-            clock_s: monotonic time.
+            total: number of units in all.
+            unit: plural name of the units, such as `updates`.
+            interval_s: minimum time between two lines.
+            clock_s: returns monotonic time.
         """
         self._console = console
         self._title = title
@@ -97,8 +97,8 @@ class WorkProgress:
 
         Args:
             done: units done, never more than the total.
-            detail: figures of the moment, such as the loss.
-            eta_s: time left, for the line form; None leaves it out.
+            detail: current figures, such as the loss.
+            eta_s: time left, shown in lines only; None leaves it out.
         """
         if self._bar is not None:
             self._bar.update(self._task, completed=done, detail=detail)

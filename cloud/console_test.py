@@ -1,4 +1,4 @@
-"""Tests of progress: a bar on a terminal, elsewhere one line per interval."""
+"""Tests of progress: a bar on a terminal, otherwise one line per interval."""
 
 import io
 
@@ -7,7 +7,7 @@ from rich.console import Console
 from cloud.console import WorkProgress
 
 
-def test_log_gets_one_line_per_interval_and_the_end() -> None:
+def test_log_gets_one_line_per_interval_and_a_last_line() -> None:
     text = io.StringIO()
     now_s = 0.0
 

@@ -8,7 +8,7 @@ class CloudError(ContinuonError):
 
 
 class RawRootError(CloudError):
-    """A place is no raw root: nothing lies where robots upload their episodes."""
+    """A location is not a raw root: it holds no uploaded episodes."""
 
 
 class EnrolmentError(CloudError):
@@ -20,7 +20,7 @@ class IngestRaceError(CloudError):
 
 
 class QuarantineError(CloudError):
-    """Episodes are quarantined in a run that was told to fail on that."""
+    """A run with --fail_on_quarantine found quarantined episodes."""
 
 
 class SnapshotError(CloudError):
@@ -40,7 +40,7 @@ class CurationPipelineError(CloudError):
 
 
 class DatasetExistsError(CloudError):
-    """Another dataset already stands under the same name and version."""
+    """The name and version already belong to another dataset."""
 
 
 class DatasetError(CloudError):
@@ -58,11 +58,11 @@ class ProgramMissingError(CloudError):
 class ProgramFailedError(CloudError):
     """Another program of the project exited with an error."""
 
-    default_remedy = "read its log, mend the cause and run the command again"
+    default_remedy = "read its log, fix the cause and run the command again"
 
 
 class RolloutSummaryError(CloudError):
-    """A summary of closed-loop episodes is missing or is not what was asked for."""
+    """A summary of closed-loop episodes is missing or is of other episodes."""
 
 
 class EvaluationReportError(CloudError):
@@ -74,15 +74,15 @@ class RunFolderError(CloudError):
 
 
 class DiskSpaceError(CloudError):
-    """A file system has less room than the work needs."""
+    """A file system has less free space than the work needs."""
 
 
 class ExportSourceError(CloudError):
-    """A model cannot be exported again from where it was said to be, or to there."""
+    """A model cannot be exported from the given run or to the given folder."""
 
 
 class CheckpointError(CloudError):
-    """A training checkpoint cannot be written, read, or is of another run."""
+    """A training checkpoint cannot be written or read, or belongs to another run."""
 
 
 class DivergenceError(CloudError):

@@ -1,4 +1,4 @@
-"""Turns what a flag names, a path or a URI, into the URI of a store, and back."""
+"""Locations of stores: a flag takes a path or a URI, a store has a URI."""
 
 import pathlib
 import urllib.parse
@@ -12,12 +12,8 @@ def to_uri(location: str | pathlib.Path) -> str:
     return pathlib.Path(text).expanduser().absolute().as_uri()
 
 
-def shown(uri: str) -> str:
-    """Returns how people and other programs are told of a place in a store.
-
-    That is a plain path on this machine, like every other path they are told, and the
-    URI elsewhere.
-    """
+def format_location(uri: str) -> str:
+    """Formats a location for display: a plain path on this machine, else the URI."""
     return str(local_folder(uri) or uri)
 
 

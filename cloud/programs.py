@@ -1,7 +1,8 @@
 """The project's other programs, found beside this one and run as processes.
 
-The forge judges a package with the robot's own binary, so that the code that
-judged it is the code that runs it. It crosses as a program, never as an import.
+The forge evaluates a package with the robot's own binary, so that the code that
+judges a package is the code that runs it. The two meet as processes: `cloud` never
+imports `edge`.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from pathlib import Path
 from cloud.errors import ProgramFailedError, ProgramMissingError
 
 WORKSPACE = "continuonbrain"
-"""The name of the repository among the files that Bazel lays out."""
+"""Name of this repository in a Bazel runfiles tree."""
 
-# Absolute while the process is still in the folder it was started in.
+# Made absolute at import, before the process can change its working folder.
 _LAUNCHER_FILES = Path(sys.argv[0] + ".runfiles").absolute() / WORKSPACE
 
 
 def root() -> Path:
-    """Folder that holds the project's programs and data as Bazel lays them out."""
+    """Returns the folder that holds the project's programs and data, as in runfiles."""
     beside = Path(__file__).absolute().parent.parent
     if ".runfiles" in str(beside):
         return beside
@@ -33,7 +34,10 @@ def root() -> Path:
 
 
 def locate(path: str) -> Path:
-    """The program or data file with this path in the repository, made absolute.
+    """Returns the absolute path of a program or data file of this repository.
+
+    Args:
+        path: its path in the repository, such as `edge/run`.
 
     Raises:
         ProgramMissingError: it is not among this program's files.
@@ -50,13 +54,13 @@ def locate(path: str) -> Path:
 
 
 def start(program: str, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Starts a program with its output going to a log file.
+    """Starts a program and writes its output to a log file.
 
     Raises:
         ProgramMissingError: the program is not among this program's files.
     """
     command = [str(locate(program)), *arguments]
-    # A program brings its own libraries; this one's must not come before them.
+    # The program has its own libraries; this process's must not shadow them.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -72,7 +76,7 @@ def finish(process: subprocess.Popen[bytes], program: str, log: Path) -> None:
     """Waits for a program that `start` started.
 
     Raises:
-        ProgramFailedError: it exited with another code than 0.
+        ProgramFailedError: its exit code is not 0.
     """
     code = process.wait()
     if code != 0:
@@ -84,23 +88,23 @@ def finish(process: subprocess.Popen[bytes], program: str, log: Path) -> None:
 
 
 def run(program: str, arguments: Sequence[str], log: Path) -> None:
-    """Runs a program to its end.
+    """Runs a program and waits for it to end.
 
     Raises:
         ProgramMissingError: the program is not among this program's files.
-        ProgramFailedError: it exited with another code than 0.
+        ProgramFailedError: its exit code is not 0.
     """
     finish(start(program, arguments, log), program, log)
 
 
 def _label(program: str) -> str:
-    """Name of a program as users type it: its folder and its file's name."""
+    """Returns the label that users type: the top folder and the file's name."""
     parts = program.split("/")
     return f"//{parts[0]}:{parts[-1]}"
 
 
 def last_line(log: Path) -> str:
-    """The last line with something on it; a program's one-line reason."""
+    """Returns the last line that is not blank, where a program states its reason."""
     try:
         text = log.read_text("utf-8", errors="replace")
     except OSError:

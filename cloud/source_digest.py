@@ -1,7 +1,7 @@
-"""One digest for the project's own code that a program runs.
+"""One digest of the project's own code that a program runs.
 
-A build step knows no commit: it sees its input files and no version control, so that
-equal inputs give equal bytes. What it can state is what those files are.
+A build action sees its input files but no version control, so that equal inputs give
+equal bytes. It cannot name a commit; it can state the digest of those files instead.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from pathlib import Path
 from base import canonical_json
 
 PREFIX = "sources-sha256:"
-"""What stands before the digest where a commit could stand."""
+"""Prefix that tells this digest from a commit."""
 
 _FOLDERS = ("base", "cloud", "edge", "model", "release", "rlds")
 
 
 def code_version(root: Path) -> str:
-    """Says which Python sources lie below `root`, as `sources-sha256:<64 hex>`.
+    """Returns a digest of the Python sources below `root`: `sources-sha256:<64 hex>`.
 
-    Two places with the same files give the same text, whatever the machine, the
-    time, the order or the links that lead to them. Third-party code is not in it; the
-    repository's lock files fix that.
+    Two folders with the same files give the same text, whatever the machine, the time,
+    the order of the files or the symbolic links to them. Third-party code is not
+    included; the repository's lock files fix its versions.
 
     Args:
-        root: folder with the project's folders in it, as Bazel lays them out.
+        root: folder that contains the project's top folders, as in runfiles.
     """
     files = {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

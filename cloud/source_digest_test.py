@@ -1,4 +1,4 @@
-"""Tests of the digest that stands for a commit in a build step."""
+"""Tests of the digest that replaces a commit in a build action."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def lay_out(root: Path) -> Path:
     return root
 
 
-def test_equal_sources_have_one_digest_wherever_they_lie(tmp_path: Path) -> None:
+def test_equal_sources_have_the_same_digest_in_any_folder(tmp_path: Path) -> None:
     one, other = lay_out(tmp_path / "one"), tmp_path / "other"
     for folder in ("rlds", "cloud/index"):
         (other / folder).mkdir(parents=True)
@@ -25,7 +25,7 @@ def test_equal_sources_have_one_digest_wherever_they_lie(tmp_path: Path) -> None
     assert len(found) == len("sources-sha256:") + 64
 
 
-def test_content_names_and_number_of_sources_count(tmp_path: Path) -> None:
+def test_digest_depends_on_contents_names_and_number_of_sources(tmp_path: Path) -> None:
     root = lay_out(tmp_path)
     seen = {source_digest.code_version(root)}
     (root / "rlds/a.py").write_text("other")
@@ -37,7 +37,9 @@ def test_content_names_and_number_of_sources_count(tmp_path: Path) -> None:
     assert len(seen) == 4
 
 
-def test_what_is_no_source_of_the_project_does_not_count(tmp_path: Path) -> None:
+def test_digest_ignores_files_that_are_not_sources_of_the_project(
+    tmp_path: Path,
+) -> None:
     root = lay_out(tmp_path)
     before = source_digest.code_version(root)
     (root / "rlds/notes.txt").write_text("text")

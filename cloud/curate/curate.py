@@ -1,12 +1,13 @@
-"""Makes one version of a dataset out of an index snapshot and a curation spec.
+"""Makes one version of a dataset from an index snapshot and a curation spec.
 
     ./bazelw run //cloud:curate -- --raw=URI --index=URI --spec=SPEC.json \\
         --output=URI/<dataset>/vX.Y.Z
 
-The output holds `{train,val}/shard-*.tfrecord`, `manifest.json`, and the two files by
-which TFDS opens it. The same snapshot, spec, commit and time give the same bytes for
-any number of workers. The version appears whole or not at all and never changes: the
-same command run again finds it identical and is done, another content is refused.
+The output holds `{train,val}/shard-*.tfrecord`, `manifest.json`, and the two files
+that TFDS needs to open it. The same snapshot, spec, commit and time give the same bytes
+for any number of workers. The version appears whole or not at all and never changes:
+the same command run again finds it identical and succeeds; different content is
+refused.
 """
 
 import collections
@@ -23,34 +24,32 @@ from rlds import manifest as manifest_format
 from rlds.manifest import Manifest
 
 _RAW = flags.DEFINE_string(
-    "raw", None, "URI or folder of the raw episodes.", required=True
+    "raw", None, "URI or folder of the raw episodes", required=True
 )
-_INDEX = flags.DEFINE_string(
-    "index", None, "URI or folder of the index.", required=True
-)
+_INDEX = flags.DEFINE_string("index", None, "URI or folder of the index", required=True)
 _SPEC = flags.DEFINE_string(
-    "spec", None, "File of the curation spec (JSON).", required=True
+    "spec", None, "file of the curation spec (JSON)", required=True
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "URI or folder of the new version, …/<dataset>/vX.Y.Z as in the spec.",
+    "URI or folder of the new version, …/<dataset>/vX.Y.Z as in the spec",
     required=True,
 )
 _CODE_COMMIT = flags.DEFINE_string(
     "code_commit",
     None,
-    "Commit of the code that curates, for the manifest. Default: what git says of the "
-    "checkout, or the commit in the version that already stands there.",
+    "commit of the code that curates, for the manifest; default: that of the version "
+    "already at --output, else the checkout's",
 )
 _CREATED_AT = flags.DEFINE_string(
     "created_at",
     None,
-    "UTC time for the manifest, such as 2026-01-31T08:00:00Z. Default: now, or the "
-    "time in the version that already stands there.",
+    "UTC time for the manifest, such as 2026-01-31T08:00:00Z; default: that of the "
+    "version already at --output, else now",
 )
 _WORKERS = flags.DEFINE_integer(
-    "workers", 1, "Worker processes; 1 stays in this process.", lower_bound=1
+    "workers", 1, "worker processes; 1 runs in this process", lower_bound=1
 )
 
 

@@ -1,4 +1,4 @@
-"""Builds one version of a dataset beside its place and puts it there."""
+"""Builds one version of a dataset in a temporary folder and moves it to the output."""
 
 import datetime
 import logging
@@ -32,23 +32,34 @@ def curate(
     workers: int,
     console: rich.console.Console,
 ) -> Manifest:
-    """Builds the version beside its place and puts it there.
+    """Builds the version in a temporary folder and moves it to the output.
 
-    Without `code_commit` or `created_at` the version that stands there lends its own,
-    so that running a command again is no other content; a new one gets the checkout's
-    commit and the present time.
+    Without `code_commit` or `created_at` it reuses those of the version already at the
+    output, so that rerunning the command gives the same bytes; a new version gets the
+    checkout's commit and the current time.
+
+    Args:
+        raw_uri: the raw root.
+        index_uri: where the index snapshot is.
+        spec_file: the curation spec.
+        output_uri: the new version, `…/<dataset>/vX.Y.Z`.
+        code_commit: commit for the manifest; None: see above.
+        created_at: UTC time for the manifest, RFC 3339; None: see above.
+        workers: worker processes; 1 runs in this process.
+        console: where progress is shown.
 
     Raises:
         CurationSpecError: the spec makes no dataset of this index, or is of another
             dataset or version than `output_uri` names.
         QueryError: the spec's predicate is refused.
-        DatasetExistsError: another content stands at the output.
-        ShardMismatchError: this version stands there, but a shard was changed.
+        CurationPipelineError: the pipeline failed.
+        DatasetExistsError: a version with different content is at the output.
+        ShardMismatchError: this version is at the output, but a shard was changed.
     """
     spec = curation_spec.parse(spec_file.read_bytes(), str(spec_file))
-    curation_spec.require_place(spec, output_uri)
+    curation_spec.require_output_folder(spec, output_uri)
     index = snapshot.read(index_uri)
-    planned = plan.plan(index.rows, query.matching(index, spec.where), spec)
+    planned = plan.plan(index.rows, query.select_ids(index, spec.where), spec)
     existing = version.existing_manifest(output_uri)
     if code_commit is None:
         commit = build_facts.code_commit(build_facts.workspace())
@@ -67,7 +78,7 @@ def curate(
         elif manifest_format.digest(existing) != manifest_format.digest(manifest):
             raise DatasetExistsError(
                 output_uri,
-                f"nothing or this very dataset {manifest_format.digest(manifest)}",
+                f"nothing or the same dataset {manifest_format.digest(manifest)}",
                 manifest_format.digest(existing),
                 "a version never changes, raise `version` in the spec and name its "
                 "folder",
@@ -85,8 +96,8 @@ def _read_and_shard(
     workers: int,
     console: rich.console.Console,
 ) -> list[ShardResult]:
-    # Imported here: Beam takes seconds, which a wrong flag should not cost, and warns
-    # about services that are not used.
+    # Imported here because importing Beam takes seconds, which a wrong flag should not
+    # cost, and warns about services that are not used.
     logging.disable(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -95,12 +106,12 @@ def _read_and_shard(
 
     work.mkdir()
     total = len(planned.placements)
-    with WorkProgress(console, "curate", total, "episodes") as shown:
+    with WorkProgress(console, "curate", total, "episodes") as progress:
         return pipeline.run(
             planned.placements,
             raw_uri,
             work,
             workers,
-            # A worker that Beam tries again counts an episode twice.
-            on_progress=lambda done: shown.show(min(done, total), ""),
+            # An episode is counted twice when Beam runs its worker again.
+            on_progress=lambda done: progress.show(min(done, total), ""),
         )

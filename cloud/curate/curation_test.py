@@ -85,13 +85,13 @@ def _names(folder):
 
 @pytest.fixture(scope="module")
 def version(world, tmp_path_factory):
-    place = tmp_path_factory.mktemp("curated") / "bench" / "v1.0.0"
-    return _curate(world, place), place
+    folder = tmp_path_factory.mktemp("curated") / "bench" / "v1.0.0"
+    return _curate(world, folder), folder
 
 
 def test_a_version_holds_its_shards_manifest_and_tfds_files(version):
-    manifest, place = version
-    assert sorted(_bytes(place)) == [
+    manifest, folder = version
+    assert sorted(_bytes(folder)) == [
         "dataset_info.json",
         "features.json",
         "manifest.json",
@@ -101,27 +101,27 @@ def test_a_version_holds_its_shards_manifest_and_tfds_files(version):
         "val/shard-00000.tfrecord",
         "val/shard-00001.tfrecord",
     ]
-    assert _names(place.parent) == ["spec.json", "v1.0.0"]
-    shard_check.verify_shards(LocalStore(place), manifest)
-    assert manifest_format.parse((place / "manifest.json").read_bytes()) == manifest
+    assert _names(folder.parent) == ["spec.json", "v1.0.0"]
+    shard_check.verify_shards(LocalStore(folder), manifest)
+    assert manifest_format.parse((folder / "manifest.json").read_bytes()) == manifest
 
 
 def test_two_workers_write_the_same_bytes_as_one(world, version, tmp_path):
-    _, place = version
+    _, folder = version
     _curate(world, tmp_path / "bench" / "v1.0.0", workers=2)
-    assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(place)
+    assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(folder)
 
 
 def test_a_second_run_in_process_writes_the_same_bytes(world, version, tmp_path):
-    _, place = version
+    _, folder = version
     _curate(world, tmp_path / "bench" / "v1.0.0")
-    assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(place)
+    assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(folder)
 
 
-def test_no_robots_day_stands_on_both_sides(version):
-    _, place = version
+def test_no_day_of_a_robot_is_in_both_splits(version):
+    _, folder = version
     groups = collections.defaultdict(set)
-    for path in place.glob("*/shard-*"):
+    for path in folder.glob("*/shard-*"):
         for record in tfrecord.read_records(path, 1 << 20):
             metadata = reader.read_episode_bytes(tfrecord.frame(record)).metadata
             group = (metadata.robot_hash, metadata.start_time[:10])
@@ -139,11 +139,11 @@ def test_every_row_of_the_index_is_kept_or_dropped_with_a_reason(version):
 def test_statistics_are_those_of_the_training_split(version):
     import numpy as np
 
-    manifest, place = version
+    manifest, folder = version
     states = np.concatenate(
         [
             reader.read_episode_bytes(tfrecord.frame(record)).steps["observation/state"]
-            for path in sorted(place.glob("train/shard-*"))
+            for path in sorted(folder.glob("train/shard-*"))
             for record in tfrecord.read_records(path, 1 << 20)
         ]
     ).astype(np.float64)
@@ -157,8 +157,8 @@ def test_statistics_are_those_of_the_training_split(version):
 
 
 def test_tfds_opens_the_version(version):
-    manifest, place = version
-    builder = tfds.builder_from_directory(str(place))
+    manifest, folder = version
+    builder = tfds.builder_from_directory(str(folder))
     assert builder.info.name == "bench"
     ids = set()
     for split in ("train", "val"):
@@ -170,12 +170,12 @@ def test_tfds_opens_the_version(version):
     assert ids == {entry.episode_id for entry in manifest.episodes}
 
 
-def test_running_again_finds_the_version_identical(world, version):
-    manifest, place = version
-    before = _bytes(place)
-    assert _curate(world, place, created_at=None, code_commit=None) == manifest
-    assert _bytes(place) == before
-    assert _names(place.parent) == ["spec.json", "v1.0.0"]
+def test_rerunning_finds_the_version_identical(world, version):
+    manifest, folder = version
+    before = _bytes(folder)
+    assert _curate(world, folder, created_at=None, code_commit=None) == manifest
+    assert _bytes(folder) == before
+    assert _names(folder.parent) == ["spec.json", "v1.0.0"]
 
 
 def test_a_new_version_names_the_commit_of_the_checkout(world, tmp_path, monkeypatch):
@@ -184,30 +184,30 @@ def test_a_new_version_names_the_commit_of_the_checkout(world, tmp_path, monkeyp
     assert manifest.code_commit == build_facts.UNVERSIONED
 
 
-@pytest.mark.parametrize("place", ["bench/v0.2.0", "x/v1.0.0", "v1.0.0", "bench"])
-def test_a_place_named_after_another_version_is_refused(world, tmp_path, place):
+@pytest.mark.parametrize("name", ["bench/v0.2.0", "x/v1.0.0", "v1.0.0", "bench"])
+def test_an_output_named_after_another_version_is_refused(world, tmp_path, name):
     with pytest.raises(CurationSpecError, match=r"--output: .*…/bench/v1\.0\.0, as"):
-        _curate(world, tmp_path / "out" / place)
-    assert not (tmp_path / "out" / place).exists()
+        _curate(world, tmp_path / "out" / name)
+    assert not (tmp_path / "out" / name).exists()
 
 
 def test_other_content_under_the_same_version_is_refused(world, tmp_path):
-    place = tmp_path / "bench" / "v1.0.0"
-    _curate(world, place)
-    before = _bytes(place)
+    folder = tmp_path / "bench" / "v1.0.0"
+    _curate(world, folder)
+    before = _bytes(folder)
     with pytest.raises(DatasetExistsError, match="raise `version`"):
-        _curate(world, place, where="true")
-    assert _bytes(place) == before
+        _curate(world, folder, where="true")
+    assert _bytes(folder) == before
     assert _names(tmp_path / "bench") == ["spec.json", "v1.0.0"]
 
 
-def test_running_again_over_a_changed_shard_names_it(world, tmp_path):
-    place = tmp_path / "bench" / "v1.0.0"
-    _curate(world, place)
-    shard = place / "train" / "shard-00001.tfrecord"
+def test_rerunning_over_a_changed_shard_is_refused_and_names_it(world, tmp_path):
+    folder = tmp_path / "bench" / "v1.0.0"
+    _curate(world, folder)
+    shard = folder / "train" / "shard-00001.tfrecord"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\0")
     with pytest.raises(ShardMismatchError, match=r"train/shard-00001\.tfrecord"):
-        _curate(world, place)
+        _curate(world, folder)
 
 
 def test_episodes_that_changed_since_they_were_indexed_are_dropped(world, tmp_path):

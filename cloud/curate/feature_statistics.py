@@ -1,8 +1,8 @@
-"""Mean, deviation and range per channel, the same to the last bit in any order.
+"""Mean, deviation and range per channel, bit-identical for any order of work.
 
-Every episode is reduced to its own moments; the moments are then merged in one
-place in the order of episode ids. How many workers reduced the episodes therefore
-never shows in the result. All arithmetic is float64.
+Every episode is reduced to its own moments; one process then merges the moments in the
+order of episode ids. The number of workers that reduced the episodes therefore does not
+affect the result. All arithmetic is float64.
 
 Source of the merge: Chan, Golub and LeVeque 1979, "Updating Formulae and a
 Pairwise Algorithm for Computing Sample Variances".
@@ -22,7 +22,15 @@ _FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Count, mean, sum of squared deviations and range, each per channel."""
+    """Moments of T values per channel; the arrays are float64 [C].
+
+    Attributes:
+        count: T.
+        mean: mean of each channel.
+        deviation: sum of squared deviations from the mean.
+        minimum: smallest value.
+        maximum: largest value.
+    """
 
     count: int
     mean: _FloatArray
@@ -31,7 +39,7 @@ class Moments:
     maximum: _FloatArray
 
     def to_json(self) -> dict[str, object]:
-        """Returns a JSON object that keeps every bit."""
+        """Returns a JSON object from which `from_json` restores every bit."""
         return {
             "count": self.count,
             "mean": self.mean.tolist(),
@@ -48,7 +56,7 @@ class Moments:
         return cls(count=int(str(value["count"])), **arrays)
 
 
-def of(values: np.ndarray) -> Moments:
+def measure(values: np.ndarray) -> Moments:
     """Reduces values of shape [T, C], T at least 1, to the moments per channel."""
     wide = values.astype(np.float64)
     mean = wide.mean(axis=0)
@@ -77,7 +85,7 @@ def merge(parts: Iterable[Moments]) -> Moments:
 
 
 def describe(moments: Moments) -> FeatureStatistics:
-    """Returns the manifest's entry; `std` is that of the population."""
+    """Returns the manifest's entry; `std` is the population standard deviation."""
     return FeatureStatistics(
         count=moments.count,
         mean=tuple(moments.mean.tolist()),
@@ -89,13 +97,13 @@ def describe(moments: Moments) -> FeatureStatistics:
 
 def _merge_two(a: Moments, b: Moments) -> Moments:
     count = a.count + b.count
-    step = b.mean - a.mean
+    difference = b.mean - a.mean
     return Moments(
         count=count,
-        mean=a.mean + step * (b.count / count),
+        mean=a.mean + difference * (b.count / count),
         deviation=a.deviation
         + b.deviation
-        + np.square(step) * (a.count * b.count / count),
+        + np.square(difference) * (a.count * b.count / count),
         minimum=np.minimum(a.minimum, b.minimum),
         maximum=np.maximum(a.maximum, b.maximum),
     )

@@ -1,13 +1,12 @@
 """Reads planned episodes and writes shards, as an Apache Beam pipeline.
 
-Each episode is read, held against its digest and decoded; a shard's episodes are
-then gathered under the shard's key, sorted by their planned position, and written.
-Sorting after the grouping is what makes the bytes the same for any number of
-workers: Beam promises no order within a group.
+Each episode is read, compared with its digest and decoded; a shard's episodes are
+then grouped by the shard's name, sorted by their planned position, and written. The
+sort comes after the grouping because Beam guarantees no order within a group; it makes
+the bytes the same for any number of workers.
 
-Beam's `DirectRunner` may hand a pipeline to a runner that it downloads. This file
-names the in-process Python runner instead, and its worker processes for more than
-one worker.
+Beam's `DirectRunner` may pass a pipeline to a runner that it downloads. This file uses
+the in-process Python runner instead, with worker processes for more than one worker.
 """
 
 import contextlib
@@ -55,20 +54,21 @@ def run(
     """Runs the pipeline and returns the shards in order of split and number.
 
     Args:
-        placements: episodes and their places.
+        placements: the episodes, and where each one goes.
         raw_uri: the raw root.
         work: an empty folder that every worker process can write.
-        workers: 1 stays in this process; more start that many processes.
-        on_progress: called now and then with the number of episodes read.
+        workers: 1 runs in this process; more start that many processes.
+        on_progress: called every 0.2 s and at the end with the number of episodes
+            read.
 
     Raises:
         CurationPipelineError: Beam or one of its workers failed.
     """
     (work / _PROGRESS_FILE).touch()
     elements = [_element(placement) for placement in placements]
-    # Beam's own notices are about services that are not used here.
+    # Beam's own log messages are about services that are not used here.
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    with _watching(work / _PROGRESS_FILE, on_progress):
+    with _report_progress(work / _PROGRESS_FILE, on_progress):
         try:
             pipeline = beam.Pipeline(
                 runner=_runner(workers, work), options=_options(workers)
@@ -90,8 +90,8 @@ def run(
                 last[-1],
                 "nothing was written, run it again with --workers=1 to see more",
             ) from e
-    keys = sorted({(p.split, p.shard) for p in placements})
-    return [_result(work, split, shard) for split, shard in keys]
+    shards = sorted({(p.split, p.shard) for p in placements})
+    return [_read_result(work, split, shard) for split, shard in shards]
 
 
 def _runner(workers: int, work: pathlib.Path) -> fn_runner.FnApiRunner:
@@ -101,7 +101,7 @@ def _runner(workers: int, work: pathlib.Path) -> fn_runner.FnApiRunner:
         f"PYTHONPATH={shlex.quote(os.pathsep.join(filter(None, sys.path)))} "
         f"exec {shlex.quote(sys.executable)} -P "
         "-m apache_beam.runners.worker.sdk_worker_main "
-        # Chatter; an error comes back over the control channel.
+        # Log output only; errors are returned over the control channel.
         f"2>> {shlex.quote(str(work / 'workers.log'))}"
     )
     return fn_runner.FnApiRunner(
@@ -116,7 +116,7 @@ def _options(workers: int) -> PipelineOptions:
 def _element(placement: Placement) -> tuple[str, int, str, str, int, str]:
     row = placement.row
     return (
-        _key(placement.split, placement.shard),
+        _shard_name(placement.split, placement.shard),
         placement.position,
         str(row["path"]),
         str(row["sha256"]),
@@ -125,44 +125,44 @@ def _element(placement: Placement) -> tuple[str, int, str, str, int, str]:
     )
 
 
-def _key(split: str, shard: int) -> str:
+def _shard_name(split: str, shard: int) -> str:
     return f"{split}-{shard:05d}"
 
 
 def _read(
     element: tuple[str, int, str, str, int, str], raw_uri: str, work: str
 ) -> tuple[str, tuple[int, str, str, str, bytes]]:
-    """Returns (key, (position, episode id, reason of a drop, facts, bytes))."""
-    key, position, path, sha256, size_bytes, episode_id = element
+    """Returns (shard name, (position, episode id, reason of a drop, facts, bytes))."""
+    shard, position, path, sha256, size_bytes, episode_id = element
     raw, reason, facts = b"", "", ""
     try:
         raw = _store(raw_uri).get(f"{path}/{EPISODE_FILE}", size_bytes)
         if sha256_bytes(raw) != sha256:
             raw, reason = b"", DIGEST_MISMATCH
         else:
-            facts = _facts(raw, key.startswith(f"{TRAIN}-"))
+            facts = _facts(raw, shard.startswith(f"{TRAIN}-"))
     except NotFoundError:
         reason = EPISODE_MISSING
     except OversizedError:
         reason = DIGEST_MISMATCH
     except (RldsError, CanonicalJsonError):
         raw, reason = b"", EPISODE_MALFORMED
-    # One byte per episode: the file's size is the count over all processes.
+    # One byte per episode, so that the file's size is the count over all processes.
     with pathlib.Path(work, _PROGRESS_FILE).open("ab", buffering=0) as stream:
         stream.write(b".")
-    return key, (position, episode_id, reason, facts, raw)
+    return shard, (position, episode_id, reason, facts, raw)
 
 
 @functools.cache
 def _store(uri: str) -> store.Store:
-    """Opens the store once per process; a client for buckets is slow to make."""
+    """Opens the store once per process; a client for buckets is slow to create."""
     return store.open_store(uri)
 
 
 def _facts(raw: bytes, with_moments: bool) -> str:
     episode = reader.read_episode_bytes(raw)
     moments = {
-        name: feature_statistics.of(episode.steps[name]).to_json()
+        name: feature_statistics.measure(episode.steps[name]).to_json()
         for name in feature_statistics.FEATURES
         if with_moments
     }
@@ -172,11 +172,11 @@ def _facts(raw: bytes, with_moments: bool) -> str:
 def _write(
     group: tuple[str, Iterable[tuple[int, str, str, str, bytes]]], work: str
 ) -> None:
-    key, members = group
+    shard, members = group
     ordered = sorted(members, key=lambda member: member[0])
     data = b"".join(raw for _, _, _, _, raw in ordered)
     if data:
-        durable_file.write(pathlib.Path(work, f"{key}.tfrecord"), data)
+        durable_file.write(pathlib.Path(work, f"{shard}.tfrecord"), data)
     result = {
         "sha256": sha256_bytes(data),
         "size_bytes": len(data),
@@ -189,12 +189,14 @@ def _write(
             episode_id: reason for _, episode_id, reason, _, _ in ordered if reason
         },
     }
-    durable_file.write(pathlib.Path(work, f"{key}.json"), canonical_json.encode(result))
+    durable_file.write(
+        pathlib.Path(work, f"{shard}.json"), canonical_json.encode(result)
+    )
 
 
-def _result(work: pathlib.Path, split: str, shard: int) -> ShardResult:
-    key = _key(split, shard)
-    value = json.loads((work / f"{key}.json").read_bytes())
+def _read_result(work: pathlib.Path, split: str, shard: int) -> ShardResult:
+    name = _shard_name(split, shard)
+    value = json.loads((work / f"{name}.json").read_bytes())
     kept = tuple(
         KeptEpisode(
             entry["episode_id"],
@@ -210,7 +212,7 @@ def _result(work: pathlib.Path, split: str, shard: int) -> ShardResult:
     return ShardResult(
         split=split,
         shard=shard,
-        path=work / f"{key}.tfrecord",
+        path=work / f"{name}.tfrecord",
         sha256=value["sha256"],
         size_bytes=value["size_bytes"],
         kept=kept,
@@ -219,10 +221,10 @@ def _result(work: pathlib.Path, split: str, shard: int) -> ShardResult:
 
 
 @contextlib.contextmanager
-def _watching(
+def _report_progress(
     progress: pathlib.Path, on_progress: Callable[[int], None]
 ) -> Iterator[None]:
-    """Reports the size of the progress file while the block runs, and at its end."""
+    """Reports the size of the progress file while the block runs and when it ends."""
     finished = threading.Event()
 
     def watch() -> None:

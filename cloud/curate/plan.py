@@ -1,9 +1,9 @@
 """Decides which episodes a dataset holds and where each one goes.
 
-Pure: the same index, matches and spec always give the same plan. Groups are put in
-the order of SHA-256 over salt and group, and the first `val_groups` are `val`.
-Within a split, episodes are put in the order of SHA-256 over salt and episode id,
-which shuffles them, and are cut into shards of nearly equal length.
+Pure: the same index, selection and spec always give the same plan. Groups are sorted
+by SHA-256 of salt and group, and the first `val_groups` are `val`. Within a split,
+episodes are sorted by SHA-256 of salt and episode id, which shuffles them, and are cut
+into shards of nearly equal length.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ NOT_SELECTED = "predicate_false"
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """One episode's row and its place: split, shard, and position in the split."""
+    """One episode's row, and where it goes: split, shard, and position in the split."""
 
     row: schema.Row
     split: str
@@ -52,8 +52,8 @@ def plan(
     """Returns the plan for the selected episodes.
 
     Raises:
-        CurationSpecError: nothing is selected, the episodes do not have one shape,
-            or there are too few groups for `val_groups`.
+        CurationSpecError: nothing is selected, the episodes have different shapes, or
+            there are too few groups for `val_groups`.
     """
     taken = [row for row in rows if row["episode_id"] in selected]
     _check_taken(taken, len(rows), spec)
@@ -116,15 +116,15 @@ def _group(row: schema.Row, spec: CurationSpec) -> str:
 
 
 def _order(salt: str) -> Callable[[str], str]:
-    def key(text: str) -> str:
+    def salted_digest(text: str) -> str:
         return hashlib.sha256(canonical_json.encode([salt, text])).hexdigest()
 
-    return key
+    return salted_digest
 
 
 @dataclasses.dataclass(frozen=True)
 class KeptEpisode:
-    """One episode of a shard, with its share of the statistics."""
+    """One episode of a shard, with its moments."""
 
     episode_id: str
     sha256: str
@@ -134,7 +134,7 @@ class KeptEpisode:
 
 @dataclasses.dataclass(frozen=True)
 class ShardResult:
-    """One written shard: its file, what it holds, and what had to be left out.
+    """One written shard: its file, its episodes, and the episodes that were dropped.
 
     Attributes:
         path: the shard's file in the work folder, absent when `kept` is empty.

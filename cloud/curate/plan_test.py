@@ -38,7 +38,7 @@ def _all(rows):
 
 @pytest.mark.parametrize("by", [["robot_hash", "date"], ["robot_hash"], ["date"]])
 @pytest.mark.parametrize("salt", ["a", "b", "c"])
-def test_no_group_stands_on_both_sides(by, salt):
+def test_no_group_is_in_both_splits(by, salt):
     rows = _rows()
     plan = curation_plan.plan(rows, _all(rows), _spec(split={"by": by, "salt": salt}))
     groups = collections.defaultdict(set)
@@ -67,7 +67,7 @@ def test_salt_changes_which_groups_are_held_out():
     assert len(held_out) > 1
 
 
-def test_shards_are_even_and_positions_run_through_them():
+def test_shards_have_equal_sizes_and_positions_continue_across_them():
     rows = _rows()
     plan = curation_plan.plan(rows, _all(rows), _spec())
     train = [p for p in plan.placements if p.split == "train"]
@@ -78,7 +78,7 @@ def test_shards_are_even_and_positions_run_through_them():
     assert [p.shard for p in train] == sorted(p.shard for p in train)
 
 
-def test_more_shards_than_episodes_leave_no_shard_empty():
+def test_more_shards_than_episodes_give_no_empty_shard():
     rows = _rows()[:6]
     spec = _spec(split={"val_groups": 1}, shards={"train": 50, "val": 50})
     plan = curation_plan.plan(rows, _all(rows), spec)
@@ -86,7 +86,7 @@ def test_more_shards_than_episodes_leave_no_shard_empty():
     assert len(used) == len(rows)
 
 
-def test_every_row_not_taken_has_a_reason():
+def test_every_row_that_is_not_selected_has_a_reason():
     rows = _rows()
     selected = _all(rows[:30])
     plan = curation_plan.plan(rows, selected, _spec())
@@ -102,7 +102,7 @@ def test_nothing_selected_is_refused():
         curation_plan.plan(_rows(), set(), _spec())
 
 
-def test_fewer_groups_than_val_groups_is_refused():
+def test_no_more_groups_than_val_groups_is_refused():
     rows = _rows()[:10]
     with pytest.raises(CurationSpecError, match="val_groups 2, got 2"):
         curation_plan.plan(rows, _all(rows), _spec())

@@ -1,12 +1,12 @@
-"""What a dataset is made of: one JSON file, kept verbatim in the manifest.
+"""The specification of a dataset: one JSON file, kept verbatim in the manifest.
 
     {"dataset": "reach", "version": "1.0.0",
      "where": "success = 1 AND task IN ('reach-v3')",
      "split": {"by": ["robot_hash", "date"], "val_groups": 1, "salt": "reach"},
      "shards": {"train": 4, "val": 1}}
 
-`where` is a predicate over the columns of `index/schema.py`. Episodes that agree in
-the columns `by` form a group, and a group is never divided between the splits.
+`where` is a predicate over the columns of `index/schema.py`. Episodes with equal values
+in the columns `by` form a group, and a group is never divided between the splits.
 """
 
 import dataclasses
@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from base.json_fields import Fields, decode
 from cloud.errors import CurationSpecError
 
-# Neighbours share a robot and a day. By one of the two is coarser and as safe; a
-# further column would divide neighbours.
+# Similar episodes come from the same robot on the same day. Grouping by one of the two
+# is coarser and just as safe; another column could put similar episodes in both splits.
 GROUP_COLUMNS = ("robot_hash", "date")
 _LIMIT_BYTES = 1024 * 1024
-_MOST_SHARDS = 100_000  # five digits in a shard's name
+_MOST_SHARDS = 100_000  # the name of a shard has five digits
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
@@ -31,11 +31,11 @@ class CurationSpec:
 
     Attributes:
         verbatim: the JSON object as its author wrote it.
-        by: columns whose equal values make a group.
+        by: columns whose values define a group.
         val_groups: number of groups that go to `val`.
-        salt: shuffles the order of groups and of episodes, repeatably.
-        train_shards: most shards of `train`.
-        val_shards: most shards of `val`.
+        salt: decides the shuffled order of groups and of episodes.
+        train_shards: maximum number of shards of `train`.
+        val_shards: maximum number of shards of `val`.
     """
 
     verbatim: Mapping[str, object]
@@ -49,7 +49,7 @@ class CurationSpec:
     val_shards: int
 
     def shards(self, split: str) -> int:
-        """Returns the most shards that a split may have."""
+        """Returns the maximum number of shards of a split."""
         return self.train_shards if split == "train" else self.val_shards
 
 
@@ -58,7 +58,7 @@ def parse(raw: bytes, where: str) -> CurationSpec:
 
     Raises:
         MalformedError: not strict JSON, or a field is missing, unknown or mistyped.
-        CurationSpecError: a value makes no dataset.
+        CurationSpecError: a value is outside of what a dataset can have.
     """
     value = decode(raw, where, _LIMIT_BYTES)
     fields = Fields(value, where, ["dataset", "version", "where", "split", "shards"])
@@ -80,11 +80,11 @@ def parse(raw: bytes, where: str) -> CurationSpec:
     return spec
 
 
-def require_place(spec: CurationSpec, uri: str) -> None:
-    """Checks that a place is named after the dataset and version that go there.
+def require_output_folder(spec: CurationSpec, uri: str) -> None:
+    """Checks that the output folder is named after the spec's dataset and version.
 
     Raises:
-        CurationSpecError: it is named otherwise.
+        CurationSpecError: it has another name.
     """
     wanted = f"{spec.dataset}/v{spec.version}"
     if not uri.endswith(f"/{wanted}"):
@@ -120,12 +120,12 @@ def _check(spec: CurationSpec, where: str) -> None:
             where,
             "split.by to hold robot_hash, date or both",
             list(spec.by),
-            "neighbours would stand in both splits",
+            "otherwise similar episodes would be in both splits",
         )
     if max(spec.train_shards, spec.val_shards) > _MOST_SHARDS:
         raise CurationSpecError(
             where,
-            f"at most {_MOST_SHARDS} shards a split",
+            f"at most {_MOST_SHARDS} shards per split",
             max(spec.train_shards, spec.val_shards),
             "use fewer",
         )

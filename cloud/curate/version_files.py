@@ -1,6 +1,6 @@
-"""The files of one dataset version: shards, manifest, and what TFDS reads.
+"""Writes the files of one dataset version: shards, manifest, and those of TFDS.
 
-They are laid out in a folder on this machine; `cloud/dataset` reads them back.
+They are written to a folder on this machine; `cloud/dataset` reads them.
 """
 
 import dataclasses
@@ -37,13 +37,13 @@ def write(
     results: Sequence[ShardResult],
     origin: Origin,
 ) -> Manifest:
-    """Lays out a new version in `folder`, which does not exist yet.
+    """Writes a new version to `folder`, which must not exist yet.
 
     Args:
-        folder: where to; the shards are moved there.
+        folder: the new folder; the shards are moved into it.
         planned: the plan that the pipeline carried out.
-        results: what it wrote.
-        origin: for the manifest.
+        results: the shards that the pipeline wrote.
+        origin: where the version comes from, for the manifest.
 
     Raises:
         CurationSpecError: no episode of the training split could be read.
@@ -74,7 +74,7 @@ def write(
 def _name_shards(
     folder: pathlib.Path, split: str, written: Sequence[ShardResult]
 ) -> tuple[Shard, ...]:
-    """Moves shards to their names; those that came out empty leave no gap."""
+    """Moves shards to their final names, numbered without gaps for empty ones."""
     (folder / split).mkdir()
     shards = []
     for index, result in enumerate(written):
@@ -136,7 +136,7 @@ def _statistics(results: Sequence[ShardResult]) -> dict[str, FeatureStatistics]:
 
 
 def _spec(planned: Plan) -> EpisodeSpec:
-    """Returns the one shape of the episodes, which `curation_plan` made sure of."""
+    """Returns the common shape of the episodes, which `plan` checked."""
     state, action, image, audio = (
         planned.placements[0].row[name] for name in schema.SHAPE_COLUMNS
     )

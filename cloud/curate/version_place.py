@@ -1,9 +1,9 @@
 """A dataset version appears whole or not at all, and is never changed afterwards.
 
-On this machine the version is built in a folder beside its place and moved there by
-one rename. In a bucket there is no such rename: the manifest, without which nothing
-reads a dataset, is written last. A build that died leaves a folder `.tmp-…`, which
-the next build of the same version removes once nobody holds its lock.
+On this machine the version is built in a folder beside its destination and moved there
+with one rename. A bucket has no such rename, so the manifest, without which no program
+reads a dataset, is written last. A build that was killed leaves a folder `.tmp-…`;
+the next build of the same version removes it unless its lock is held.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ from cloud.errors import DatasetExistsError
 def build_folder(uri: str) -> Iterator[pathlib.Path]:
     """Yields an empty folder in which to build the version that goes to `uri`.
 
-    It is on the same file system as a local destination, and is removed at the end of
-    the block with whatever `move` has not taken away.
+    It is on the same file system as a local destination. At the end of the block it is
+    removed, with anything that `move` has not moved out of it.
     """
-    place = locations.local_folder(uri)
-    if place is None:
+    destination = locations.local_folder(uri)
+    if destination is None:
         with tempfile.TemporaryDirectory(prefix="curate-") as name:
             yield pathlib.Path(name)
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".tmp-{place.name}-"
-    _remove_abandoned(place.parent, prefix)
-    folder, lock = _locked_folder(place.parent, prefix)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".tmp-{destination.name}-"
+    _remove_abandoned(destination.parent, prefix)
+    folder, lock = _locked_folder(destination.parent, prefix)
     try:
         yield folder
     finally:
@@ -45,28 +45,28 @@ def build_folder(uri: str) -> Iterator[pathlib.Path]:
 
 
 def move(folder: pathlib.Path, uri: str) -> None:
-    """Puts the built version at `uri`, where nothing stands yet.
+    """Moves the built version to `uri`, where there must be no version yet.
 
     Raises:
-        DatasetExistsError: something was put there in the meantime.
+        DatasetExistsError: there is already something at `uri`.
     """
-    place = locations.local_folder(uri)
-    if place is None:
+    destination = locations.local_folder(uri)
+    if destination is None:
         _upload(folder, uri)
         return
     _fsync_tree(folder)
     folder.chmod(0o755)
     try:
-        # Onto a missing or an empty folder only; the kernel refuses any other.
-        folder.rename(place)
+        # The kernel refuses this unless the destination is missing or an empty folder.
+        folder.rename(destination)
     except OSError as e:
         raise DatasetExistsError(
-            place,
+            destination,
             "no dataset there",
             e.strerror or e,
             "a version never changes, choose a new one",
         ) from e
-    durable_file.fsync_folder(place.parent)
+    durable_file.fsync_folder(destination.parent)
 
 
 def _upload(folder: pathlib.Path, uri: str) -> None:
@@ -78,7 +78,7 @@ def _upload(folder: pathlib.Path, uri: str) -> None:
             name = path.relative_to(folder).as_posix()
             data = path.read_bytes()
             if name != MANIFEST_FILE:
-                # Leftovers of a build that died carry no manifest and may go.
+                # What a killed build left has no manifest and may be overwritten.
                 target.put(name, data)
             else:
                 target.put(name, data, if_generation_match=0)
@@ -98,7 +98,7 @@ def _locked_folder(parent: pathlib.Path, prefix: str) -> tuple[pathlib.Path, int
         file_lock.take(lock)
         if folder.is_dir():
             return folder, lock
-        os.close(lock)  # another build took it for abandoned before it was locked
+        os.close(lock)  # another build removed it as abandoned before it was locked
 
 
 def _remove_abandoned(parent: pathlib.Path, prefix: str) -> None:
@@ -108,7 +108,7 @@ def _remove_abandoned(parent: pathlib.Path, prefix: str) -> None:
         except OSError:
             continue  # another build has just moved or removed it
         try:
-            if file_lock.try_take(lock):  # else its build still runs
+            if file_lock.try_take(lock):  # otherwise its build is still running
                 shutil.rmtree(leftover, ignore_errors=True)
         finally:
             os.close(lock)

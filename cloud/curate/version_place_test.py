@@ -13,8 +13,8 @@ from cloud.errors import DatasetExistsError
 _BUILDER = """
     import os, sys, signal
     sys.path[:] = {path!r}
-    from cloud.curate import version_place as output_folder
-    with output_folder.build_folder({uri!r}) as folder:
+    from cloud.curate import version_place
+    with version_place.build_folder({uri!r}) as folder:
         (folder / "half-written").write_text("x")
         print(folder, flush=True)
         signal.pause()
@@ -44,56 +44,59 @@ def _names(folder):
 
 
 def test_a_version_appears_whole_and_leaves_nothing_beside_it(tmp_path):
-    place = tmp_path / "reach" / "v1.0.0"
-    _build(place.as_uri(), "first")
-    assert (place / "train" / "shard").read_text() == "first"
-    assert _names(place) == ["manifest.json", "train"]
+    destination = tmp_path / "reach" / "v1.0.0"
+    _build(destination.as_uri(), "first")
+    assert (destination / "train" / "shard").read_text() == "first"
+    assert _names(destination) == ["manifest.json", "train"]
     assert _names(tmp_path / "reach") == ["v1.0.0"]
-    assert (place / "manifest.json").read_bytes() == b"first"
+    assert (destination / "manifest.json").read_bytes() == b"first"
 
 
-def test_an_empty_folder_is_no_version(tmp_path):
-    place = tmp_path / "v1.0.0"
-    place.mkdir()
-    assert version.existing_manifest(place.as_uri()) is None
-    _build(place.as_uri(), "first")
-    assert (place / "manifest.json").read_bytes() == b"first"
+def test_an_empty_folder_is_not_a_version(tmp_path):
+    destination = tmp_path / "v1.0.0"
+    destination.mkdir()
+    assert version.existing_manifest(destination.as_uri()) is None
+    _build(destination.as_uri(), "first")
+    assert (destination / "manifest.json").read_bytes() == b"first"
 
 
-def test_a_standing_version_is_not_replaced(tmp_path):
-    place = tmp_path / "v1.0.0"
-    _build(place.as_uri(), "first")
+def test_an_existing_version_is_not_replaced(tmp_path):
+    destination = tmp_path / "v1.0.0"
+    _build(destination.as_uri(), "first")
     with pytest.raises(DatasetExistsError, match="never changes"):
-        _build(place.as_uri(), "second")
-    assert (place / "train" / "shard").read_text() == "first"
+        _build(destination.as_uri(), "second")
+    assert (destination / "train" / "shard").read_text() == "first"
     assert _names(tmp_path) == ["v1.0.0"]
 
 
 def test_a_failed_build_leaves_nothing(tmp_path):
-    place = tmp_path / "v1.0.0"
-    with pytest.raises(KeyError), version_place.build_folder(place.as_uri()) as folder:
+    destination = tmp_path / "v1.0.0"
+    with (
+        pytest.raises(KeyError),
+        version_place.build_folder(destination.as_uri()) as folder,
+    ):
         (folder / "half-written").write_text("x")
         raise KeyError
     assert _names(tmp_path) == []
 
 
-def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path):
-    place = tmp_path / "v1.0.0"
-    builder, folder = _start_builder(place.as_uri())
+def test_leftovers_of_a_killed_build_are_removed_by_the_next(tmp_path):
+    destination = tmp_path / "v1.0.0"
+    builder, folder = _start_builder(destination.as_uri())
     builder.send_signal(signal.SIGKILL)
     builder.wait()
     assert _names(tmp_path) == [os.path.basename(folder)]  # noqa: PTH119
-    _build(place.as_uri(), "second try")
+    _build(destination.as_uri(), "second try")
     assert _names(tmp_path) == ["v1.0.0"]
 
 
-def test_a_build_that_still_runs_keeps_its_folder(tmp_path):
-    place = tmp_path / "v1.0.0"
-    builder, folder = _start_builder(place.as_uri())
+def test_a_build_that_is_still_running_keeps_its_folder(tmp_path):
+    destination = tmp_path / "v1.0.0"
+    builder, folder = _start_builder(destination.as_uri())
     try:
-        _build(place.as_uri(), "faster")
+        _build(destination.as_uri(), "faster")
         assert _names(folder) == ["half-written"]
     finally:
         builder.kill()
         builder.wait()
-    assert (place / "manifest.json").read_text() == "faster"
+    assert (destination / "manifest.json").read_text() == "faster"

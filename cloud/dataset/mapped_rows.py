@@ -1,9 +1,9 @@
-"""Steps as rows of one mapped file, each row holding all that is known of a step.
+"""Steps as rows of one memory-mapped file; a row holds every column of a step.
 
-A window is one run of neighbouring bytes, so that a disk is asked once per window,
-where a file per column would be asked nine times. The system is told which
-runs are needed before the first of them is touched: it then reads them side by side
-instead of one after the other, page by page.
+A window is one contiguous range of bytes, so reading it takes one disk access, where
+one file per column would take nine. The operating system is told which ranges are
+needed before the first is touched, so it reads them in parallel instead of page by
+page.
 """
 
 import mmap
@@ -15,7 +15,7 @@ from cloud.dataset.step_stream import StepStream
 
 
 def row_type(step: StepStream) -> np.dtype:
-    """The type of a row that holds one step of a stream with these columns."""
+    """Returns the type of a row that holds one step of a stream with these columns."""
     return np.dtype(
         [
             (name, column.dtype, column.shape[1:])
@@ -27,7 +27,7 @@ def row_type(step: StepStream) -> np.dtype:
 
 
 def to_rows(stream: StepStream) -> np.ndarray:
-    """The steps of a stream as rows [s]."""
+    """Returns the steps of a stream as rows [s]."""
     rows = np.zeros(len(stream.starts), row_type(stream))
     for name in rows.dtype.names or ():
         rows[name] = getattr(stream, name)
@@ -35,7 +35,7 @@ def to_rows(stream: StepStream) -> np.ndarray:
 
 
 def open_rows(path: Path, row: np.dtype) -> StepStream:
-    """Maps a file of rows, to be read only; columns are views of the map.
+    """Maps a file of rows read-only; the columns are views of the map.
 
     Raises:
         OSError: the file cannot be mapped.
@@ -43,13 +43,13 @@ def open_rows(path: Path, row: np.dtype) -> StepStream:
     rows = np.memmap(path, row, "r")
     mapped = _map_of(rows)
     assert mapped is not None, "numpy maps a file by mmap"
-    mapped.madvise(mmap.MADV_RANDOM)  # `will_need` knows better what comes next
+    mapped.madvise(mmap.MADV_RANDOM)  # `will_need` announces what comes next
     columns = {name: rows[name] for name in row.names or ()}
     return StepStream(**{name: columns.get(name) for name in StepStream._fields})
 
 
 def will_need(stream: StepStream, first_steps: np.ndarray, count: int) -> None:
-    """Has the system begin to read `count` steps from each first step i64 [p].
+    """Asks the system to start reading `count` steps from each first step i64 [p].
 
     Returns at once. Does nothing for a stream in memory.
     """

@@ -1,13 +1,13 @@
-"""A stream of steps as one file that is mapped, for data larger than memory.
+"""A stream of steps as one memory-mapped file, for data larger than memory.
 
 The file is written once, in one pass over the episodes and one over itself, in a
-folder beside; once everything is on the disk the folder gets its name. What decides
-the content (manifest, split, tasks, size of the frames) decides the name.
+temporary folder; when everything is on disk the folder is renamed. Its name is a digest
+of what decides the content: manifest, split, tasks, size of the frames.
 
-`cache.json`, written last, holds the size and the time of change of the file, and the
+`cache.json`, written last, holds the file's size and modification time, and the
 statistics of its steps. Opening compares size and time and reads no data, so a resumed
-run starts at once whatever the size; a cache of which anything differs is written anew.
-Bytes that a disk loses without a trace are not found here.
+run starts at once whatever the size; a cache that differs in anything is rewritten.
+Silent corruption of the disk is not detected here.
 """
 
 import dataclasses
@@ -36,23 +36,24 @@ from rlds.episode import Episode
 _FORMAT = 2
 _DESCRIPTION = "cache.json"
 _ROWS = "rows"
-_DERIVED_AT_ONCE = 1 << 18  # steps; about 100 MB of rows and values
+_DERIVED_AT_ONCE = 1 << 18  # steps, about 100 MB of rows and values
 _WRITE_BYTES = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclasses.dataclass(frozen=True)
 class CacheSource:
-    """What a cache is made of.
+    """What a cache is made from.
 
     Attributes:
-        manifest_digest: identity of the dataset.
+        manifest_digest: digest of the dataset's manifest, 64 hex characters.
         split: the split that is cached.
-        tasks: every task that is kept; others are not among the episodes.
-        state_size: n.
-        action_size: a.
+        tasks: every task of the episodes.
+        state_size: n, numbers in a state.
+        action_size: a, numbers in an action.
         num_steps: steps of all episodes.
-        camera: the model that images are decoded for, None without images.
+        camera: the model whose image size the frames are decoded to, None without
+            images.
     """
 
     manifest_digest: str
@@ -64,7 +65,7 @@ class CacheSource:
     camera: WaveCoreConfig | None = None
 
     @property
-    def key(self) -> str:
+    def identity(self) -> str:
         """Digest of everything that decides the content of the cache."""
         facts = dataclasses.asdict(dataclasses.replace(self, camera=None))
         if self.camera is not None:
@@ -77,68 +78,68 @@ class CacheSource:
 def open_data(
     folder: Path, source: CacheSource, episodes: Iterable[Episode]
 ) -> TrainingData:
-    """Returns the mapped steps of `source`, written first if they are not there.
+    """Returns the mapped steps of `source`; writes the cache first if it is missing.
 
-    Several processes may open one cache at once; one of them writes it.
+    Several processes may open one cache at the same time; one of them writes it.
 
     Args:
-        folder: where caches are kept; made if it is missing.
-        source: what the cache is of.
+        folder: where caches are kept; created if it is missing.
+        source: what the cache is made from.
         episodes: read, once and in order, only if the cache has to be written.
 
     Raises:
         DatasetError: the episodes do not fit together, or have another number of
-            steps than `source` says; nothing is left.
-        DiskSpaceError: there is not enough room; nothing half-written is left.
-        DiskError: another failure of the disk.
-        ShardMismatchError: a shard changed after it was indexed.
+            steps than `source` states; nothing is left on disk.
+        DiskSpaceError: there is too little free space; nothing half-written is left.
+        DiskError: the disk fails in another way.
+        ShardMismatchError: a shard changed after it was verified.
     """
-    place = folder / source.key
+    cache = folder / source.identity
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with file_lock.hold(folder / f"{source.key}.lock"):
-            if not _is_whole(place):
-                _remove(folder, place)
-                _build(place, source, episodes)
-        return _mapped(place, source)
+        with file_lock.hold(folder / f"{source.identity}.lock"):
+            if not _is_whole(cache):
+                _remove(folder, cache)
+                _build(cache, source, episodes)
+        return _map(cache, source)
     except OSError as e:
-        raise durable_file.disk_error(place, "to read and write a cache", e) from e
+        raise durable_file.disk_error(cache, "to read and write a cache", e) from e
 
 
-def _build(place: Path, source: CacheSource, episodes: Iterable[Episode]) -> None:
-    """Writes beside, makes it durable, renames; or leaves nothing."""
-    beside = place.with_name(f".tmp-{place.name}-{secrets.token_hex(4)}")
-    beside.mkdir()
+def _build(cache: Path, source: CacheSource, episodes: Iterable[Episode]) -> None:
+    """Writes to a temporary folder, syncs and renames it; on failure leaves nothing."""
+    draft = cache.with_name(f".tmp-{cache.name}-{secrets.token_hex(4)}")
+    draft.mkdir()
     try:
-        written = _write_rows(beside / _ROWS, source, episodes)
-        _derive(beside / _ROWS, written)
-        _seal(beside, written)
-        beside.rename(place)
+        written = _write_rows(draft / _ROWS, source, episodes)
+        _derive(draft / _ROWS, written)
+        _seal(draft, written)
+        draft.rename(cache)
     except OSError as e:
         if e.errno not in _NO_ROOM:
             raise
-        free_bytes = shutil.disk_usage(place.parent).free
+        free_bytes = shutil.disk_usage(cache.parent).free
         raise DiskSpaceError(
-            place,
-            "room for the steps of the dataset",
+            cache,
+            "disk space for the steps of the dataset",
             f"{e.strerror} with {free_bytes / 1e6:.0f} MB free",
-            "free some, or name another --cache_dir",
+            "free some space, or name another --cache_dir",
         ) from e
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    durable_file.fsync_folder(place.parent)
+        shutil.rmtree(draft, ignore_errors=True)
+    durable_file.fsync_folder(cache.parent)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Written:
-    """What is known once all episodes were seen.
+    """What is known after all episodes have been written.
 
     Attributes:
         row: type of a row.
-        lengths: steps of each episode.
-        task_counts: i64 [k], steps of each task.
+        lengths: number of steps of each episode.
+        task_counts: i64 [k], number of steps of each task.
         largest_reward: the largest absolute reward.
-        statistics: of all states and, where there is sound, of all sound.
+        statistics: of all states and, if there is sound, of all sound.
     """
 
     row: np.dtype
@@ -151,7 +152,7 @@ class _Written:
 def _write_rows(
     path: Path, source: CacheSource, episodes: Iterable[Episode]
 ) -> _Written:
-    """Writes all that an episode tells by itself."""
+    """Writes the columns that depend on one episode alone."""
     row: np.dtype | None = None
     lengths: list[int] = []
     counts, largest = np.zeros(len(source.tasks), np.int64), 0.0
@@ -169,7 +170,7 @@ def _write_rows(
                 row = mapped_rows.row_type(part)
                 _require_space(path.parent, source.num_steps * row.itemsize)
             elif mapped_rows.row_type(part) != row:
-                raise _another_shape(episode, mapped_rows.row_type(part), row)
+                raise _shape_error(episode, mapped_rows.row_type(part), row)
             stream.write(mapped_rows.to_rows(part).tobytes())
             lengths.append(episode.num_steps)
             counts[part.tasks[0]] += episode.num_steps
@@ -188,12 +189,12 @@ def _write_rows(
 
 
 def _derive(path: Path, written: _Written) -> None:
-    """Fills in what follows from all episodes: weights of tasks, and values."""
+    """Fills in the columns that depend on all episodes: task weights and values."""
     shares = step_stream.task_shares(written.task_counts)
     with path.open("r+b", buffering=0) as stream:
         for begin, count in _whole_episodes(written.lengths):
-            place = begin * written.row.itemsize
-            stream.seek(place)
+            offset = begin * written.row.itemsize
+            stream.seek(offset)
             rows = np.fromfile(stream, written.row, count)
             rows["action_weight"] = shares[rows["tasks"]]
             rows["values"] = losses.returns(
@@ -202,12 +203,12 @@ def _derive(path: Path, written: _Written) -> None:
                 rows["starts"],
                 written.largest_reward or 1.0,
             )
-            stream.seek(place)
+            stream.seek(offset)
             durable_file.write_all(stream.fileno(), rows.tobytes())
 
 
 def _whole_episodes(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """First step and steps of groups of neighbouring episodes, of bounded size."""
+    """Yields first step and number of steps of bounded runs of whole episodes."""
     begin = count = 0
     for length in lengths:
         if count and count + length > _DERIVED_AT_ONCE:
@@ -217,8 +218,9 @@ def _whole_episodes(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield begin, count
 
 
-def _seal(beside: Path, written: _Written) -> None:
-    path, row = beside / _ROWS, written.row
+def _seal(draft: Path, written: _Written) -> None:
+    """Syncs the rows and writes the description that makes the cache valid."""
+    path, row = draft / _ROWS, written.row
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
     path.chmod(0o444)
@@ -234,23 +236,21 @@ def _seal(beside: Path, written: _Written) -> None:
     body = canonical_json.encode(
         {"columns": columns, "statistics": statistics, **_stamp(path)}
     )
-    durable_file.write(
-        beside / _DESCRIPTION, sha256_bytes(body).encode() + b"\n" + body
-    )
+    durable_file.write(draft / _DESCRIPTION, sha256_bytes(body).encode() + b"\n" + body)
 
 
-def _is_whole(place: Path) -> bool:
-    described = _described(place)
+def _is_whole(cache: Path) -> bool:
+    described = _read_description(cache)
     try:
-        return described is not None and described | _stamp(place / _ROWS) == described
+        return described is not None and described | _stamp(cache / _ROWS) == described
     except FileNotFoundError:
         return False
 
 
-def _described(place: Path) -> dict[str, Any] | None:
+def _read_description(cache: Path) -> dict[str, Any] | None:
     try:
-        told, _, body = (place / _DESCRIPTION).read_bytes().partition(b"\n")
-        if told.decode("ascii", "replace") != sha256_bytes(body):
+        stated, _, body = (cache / _DESCRIPTION).read_bytes().partition(b"\n")
+        if stated.decode("ascii", "replace") != sha256_bytes(body):
             return None
         value: Any = canonical_json.decode(body)
     except (FileNotFoundError, NotADirectoryError, CanonicalJsonError):
@@ -260,26 +260,26 @@ def _described(place: Path) -> dict[str, Any] | None:
 
 def _stamp(path: Path) -> dict[str, object]:
     found = path.stat()
-    # As text: nanoseconds are more than a number of JSON holds.
+    # As text, because a JSON number cannot hold nanoseconds exactly.
     return {"size_bytes": found.st_size, "changed_ns": str(found.st_mtime_ns)}
 
 
-def _mapped(place: Path, source: CacheSource) -> TrainingData:
-    described = _described(place)
-    assert described is not None, "whole while its lock was held"
+def _map(cache: Path, source: CacheSource) -> TrainingData:
+    described = _read_description(cache)
+    assert described is not None, "checked while its lock was held"
     columns = [(name, kind, tuple(shape)) for name, kind, shape in described["columns"]]
-    steps = mapped_rows.open_rows(place / _ROWS, np.dtype(columns, align=True))
-    # The shortest text of a number gives the same bits again.
+    steps = mapped_rows.open_rows(cache / _ROWS, np.dtype(columns, align=True))
+    # JSON holds the shortest text of each number, which gives the same bits.
     statistics = Statistics(
         **{
             name: None if value is None else np.asarray(value, np.float32)
             for name, value in described["statistics"].items()
         }
     )
-    return TrainingData(steps, source.tasks, statistics, source.key)
+    return TrainingData(steps, source.tasks, statistics, source.identity)
 
 
-def _another_shape(episode: Episode, row: np.dtype, first: np.dtype) -> DatasetError:
+def _shape_error(episode: Episode, row: np.dtype, first: np.dtype) -> DatasetError:
     names = {*(row.names or ()), *(first.names or ())}
     differing = sorted(
         name
@@ -290,25 +290,25 @@ def _another_shape(episode: Episode, row: np.dtype, first: np.dtype) -> DatasetE
     return DatasetError(
         f"episode {episode.metadata.episode_id}",
         "the same columns as in the first episode",
-        f"others in {', '.join(differing)}",
+        f"a difference in {', '.join(differing)}",
         "train on episodes of one robot at a time",
     )
 
 
-def _require_space(beside: Path, size_bytes: int) -> None:
-    free_bytes = shutil.disk_usage(beside).free
+def _require_space(draft: Path, size_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(draft).free
     if free_bytes < size_bytes:
         raise DiskSpaceError(
-            beside.parent,
+            draft.parent,
             f"{size_bytes / 1e6:.0f} MB of free disk for the steps of the dataset",
             f"{free_bytes / 1e6:.0f} MB",
-            "free some, or name another --cache_dir",
+            "free some space, or name another --cache_dir",
         )
 
 
-def _remove(folder: Path, place: Path) -> None:
-    """Removes a cache that is not whole, and what dead writers of it left."""
-    leftovers: Sequence[Path] = [place, *folder.glob(f".tmp-{place.name}-*")]
+def _remove(folder: Path, cache: Path) -> None:
+    """Removes a cache that is not whole, and what killed writers of it left."""
+    leftovers: Sequence[Path] = [cache, *folder.glob(f".tmp-{cache.name}-*")]
     for path in leftovers:
         if path.is_dir():
             shutil.rmtree(path)

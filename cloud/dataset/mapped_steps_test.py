@@ -1,4 +1,4 @@
-"""A cache is whole or absent, and is written anew when anything about it changed."""
+"""A cache is whole or absent, and is rewritten when anything about it changed."""
 
 import dataclasses
 import multiprocessing
@@ -54,15 +54,15 @@ def joined():
     return step_stream.join(EPISODES, training_episodes.TASKS, 4, 2)
 
 
-def test_cache_holds_what_joining_gives_and_is_written_once(tmp_path, joined):
+def test_cache_holds_the_joined_steps_and_is_written_once(tmp_path, joined):
     episodes = Once()
     for _ in range(3):
         assert_equal(open_steps(tmp_path, SOURCE, episodes), joined)
     assert episodes.passes == 1
-    assert names(tmp_path) == [SOURCE.key]
+    assert names(tmp_path) == [SOURCE.identity]
 
 
-def test_derived_columns_do_not_depend_on_how_many_steps_are_taken_at_once(
+def test_derived_columns_do_not_depend_on_the_size_of_a_run(
     tmp_path, joined, monkeypatch
 ):
     monkeypatch.setattr(mapped_steps, "_DERIVED_AT_ONCE", 10)
@@ -75,7 +75,7 @@ def test_mapped_columns_cannot_be_written(tmp_path):
         stream.states[0] = 0
 
 
-def test_sound_is_cached_too_and_images_are_left_out_unless_asked_for(tmp_path):
+def test_sound_is_cached_and_images_are_left_out_by_default(tmp_path):
     spec = EpisodeSpec(3, 2, image=True, audio_size=5)
     made = [testing.episode(spec, 7, k) for k in range(3)]
     source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 21)
@@ -84,24 +84,24 @@ def test_sound_is_cached_too_and_images_are_left_out_unless_asked_for(tmp_path):
     assert stream.audio_mel.shape == (21, 5) and stream.images is None
 
 
-def test_statistics_are_kept_to_the_bit_and_found_without_the_steps(tmp_path):
-    """The rows become zeros of the same size and time, so reading them would tell."""
+def test_statistics_are_kept_to_the_bit_and_read_without_the_steps(tmp_path):
+    """The rows become zeros of the same size and time, so reading them would show."""
     spec = EpisodeSpec(3, 2, audio_size=5)
     made = [testing.episode(spec, 7, k) for k in range(3)]
     source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 21)
     mapped_steps.open_data(tmp_path, source, made)
-    rows = tmp_path / source.key / "rows"
+    rows = tmp_path / source.identity / "rows"
     found = rows.stat()
     rows.chmod(0o644)
     rows.write_bytes(bytes(found.st_size))
     os.utime(rows, ns=(found.st_atime_ns, found.st_mtime_ns))
     mapped = mapped_steps.open_data(tmp_path, source, ())
     assert not mapped.steps.states.any()
-    joined = training_data.of_episodes(made, ("reach-v3",))
+    joined = training_data.join_episodes(made, ("reach-v3",))
     for name, value in dataclasses.asdict(joined.statistics).items():
         np.testing.assert_array_equal(getattr(mapped.statistics, name), value, name)
         assert getattr(mapped.statistics, name).dtype == np.float32
-    assert mapped.identity == source.key and mapped.tasks == joined.tasks
+    assert mapped.identity == source.identity and mapped.tasks == joined.tasks
 
 
 def test_frames_are_cached_in_the_size_that_the_model_reads(tmp_path):
@@ -113,7 +113,7 @@ def test_frames_are_cached_in_the_size_that_the_model_reads(tmp_path):
     assert stream.images.shape == (7, 16, 32, 3)
     smaller = dataclasses.replace(camera, image_width=16)
     other = dataclasses.replace(source, camera=smaller)
-    assert other.key != source.key
+    assert other.identity != source.identity
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_frames_are_cached_in_the_size_that_the_model_reads(tmp_path):
         {"tasks": ("left", "right", "up")},
     ],
 )
-def test_other_data_are_another_cache(tmp_path, change):
+def test_other_data_get_another_cache(tmp_path, change):
     open_steps(tmp_path, SOURCE, EPISODES)
     other, episodes = dataclasses.replace(SOURCE, **change), Once()
     open_steps(tmp_path, other, episodes)
@@ -153,24 +153,24 @@ def remove(path):
 
 @pytest.mark.parametrize("change", [cut, overwrite, remove])
 @pytest.mark.parametrize("name", ["rows", "cache.json"])
-def test_a_torn_or_changed_cache_is_written_anew(tmp_path, joined, change, name):
+def test_a_torn_or_changed_cache_is_rewritten(tmp_path, joined, change, name):
     open_steps(tmp_path, SOURCE, EPISODES)
-    change(tmp_path / SOURCE.key / name)
+    change(tmp_path / SOURCE.identity / name)
     episodes = Once()
     assert_equal(open_steps(tmp_path, SOURCE, episodes), joined)
     assert episodes.passes == 1
-    assert names(tmp_path) == [SOURCE.key]
+    assert names(tmp_path) == [SOURCE.identity]
 
 
-def test_what_a_killed_writer_left_is_removed(tmp_path, joined):
-    (tmp_path / f".tmp-{SOURCE.key}-0badcafe").mkdir()
-    (tmp_path / f".tmp-{SOURCE.key}-0badcafe" / "rows").write_bytes(bytes(100))
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path, joined):
+    (tmp_path / f".tmp-{SOURCE.identity}-0badcafe").mkdir()
+    (tmp_path / f".tmp-{SOURCE.identity}-0badcafe" / "rows").write_bytes(bytes(100))
     assert_equal(open_steps(tmp_path, SOURCE, EPISODES), joined)
-    assert names(tmp_path) == [SOURCE.key]
+    assert names(tmp_path) == [SOURCE.identity]
 
 
-def test_full_disk_is_one_clear_error_and_nothing_half_written_stays(tmp_path, joined):
-    """No file may grow beyond 1,000 bytes: the system refuses in mid-write."""
+def test_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, joined):
+    """No file may grow beyond 1,000 bytes, so that a write fails half-way."""
     kept = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, kept[1]))
     try:
@@ -183,7 +183,7 @@ def test_full_disk_is_one_clear_error_and_nothing_half_written_stays(tmp_path, j
     assert_equal(open_steps(tmp_path, SOURCE, EPISODES), joined)
 
 
-def test_more_steps_than_the_disk_has_room_for_are_refused_at_the_first_episode(
+def test_more_steps_than_fit_on_the_disk_are_refused_at_the_first_episode(
     tmp_path,
 ):
     huge, seen = dataclasses.replace(SOURCE, num_steps=10**15), []
@@ -206,19 +206,19 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("count", [116, 118])
-def test_another_number_of_steps_is_refused_and_nothing_stays(tmp_path, count):
+def test_another_number_of_steps_is_refused_and_leaves_nothing(tmp_path, count):
     source = dataclasses.replace(SOURCE, num_steps=count)
     with pytest.raises(DatasetError, match=f"expected {count} steps in all, got 117"):
         open_steps(tmp_path, source, EPISODES)
     assert names(tmp_path) == []
 
 
-def test_episodes_of_other_shape_are_refused_by_name_and_nothing_stays(tmp_path):
+def test_episodes_of_another_shape_are_refused_by_name_and_leave_nothing(tmp_path):
     other = testing.episode(EpisodeSpec(5, 2), 7, task="left")
     with pytest.raises(DatasetError, match=r"shape \(7, 4\), got \(7, 5\)"):
         open_steps(tmp_path, SOURCE, [*EPISODES, other])
     sound = testing.episode(EpisodeSpec(4, 2, audio_size=3), 7, task="left")
-    with pytest.raises(DatasetError, match="others in audio_mel"):
+    with pytest.raises(DatasetError, match="a difference in audio_mel"):
         open_steps(tmp_path, SOURCE, [*EPISODES, sound])
     assert names(tmp_path) == []
 
@@ -239,7 +239,7 @@ def _open(folder, results):
     results.put((os.getpid(), episodes.passes, float(stream.states.sum())))
 
 
-def test_processes_that_open_one_cache_at_once_write_it_once(tmp_path, joined):
+def test_processes_that_open_one_cache_at_the_same_time_write_it_once(tmp_path, joined):
     spawn = multiprocessing.get_context("spawn")
     results = spawn.Queue()
     workers = [spawn.Process(target=_open, args=(tmp_path, results)) for _ in range(2)]

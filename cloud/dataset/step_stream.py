@@ -1,8 +1,8 @@
-"""One long stream of steps, made of all episodes, from which windows are cut.
+"""One long stream of the steps of all episodes, from which windows are cut.
 
-Data that do not fit together are refused here, before any time is spent: another
-robot's sizes, unknown tasks, too few steps, a sense that the steps lack. That numbers
-are finite is checked by `Episode` itself.
+Data that do not fit together are refused here, before training starts: the sizes of
+another robot, unknown tasks, too few steps, a sense that the steps lack. `Episode`
+itself checks that numbers are finite.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,25 +17,25 @@ from model.config import WaveCoreConfig
 from rlds.episode import Episode
 
 _SHORTEST_STEPS = 2
-"""One step to learn from, and what followed it."""
+"""One step to learn from, and the step after it."""
 
 
 class StepStream(NamedTuple):
-    """All steps of all episodes, one after the other.
+    """All steps of all episodes, concatenated.
 
     Attributes:
         states: f32 [s n], observation states.
         actions: f32 [s a], the action to imitate (`proposed_action`).
         tasks: i32 [s], index of the step's task.
         starts: bool [s], True at the first step of an episode.
-        action_weight: f32 [s], of mean one. Each task weighs the same in sum,
-            whatever the length of its episodes.
-        next_weight: f32 [s], 1 where the following step is of the same episode.
+        action_weight: f32 [s], with mean one. The weights of each task add up to the
+            same sum, whatever the length of its episodes.
+        next_weight: f32 [s], 1 where the next step is of the same episode, else 0.
         reward: f32 [s], reward of the action.
-        discount: f32 [s], 0 to 1, how much of what follows counts.
+        discount: f32 [s], 0 to 1, the weight of later rewards.
         values: f32 [s], targets of the value head (`losses.returns`).
-        images: u8 [s h w 3], camera frames, None unless they were asked for.
-        audio_mel: f32 [s m], log-mel features, None where the robot has no sound.
+        images: u8 [s h w 3], camera frames, None unless requested.
+        audio_mel: f32 [s m], log-mel features, None if the robot has no sound.
     """
 
     states: np.ndarray
@@ -62,14 +62,14 @@ def join(
 
     Args:
         episodes: of one robot.
-        tasks: every task of the episodes; `StepStream.tasks` counts in their order.
-        state_size: n.
-        action_size: a.
-        camera: the model that images are decoded for; None leaves them out.
+        tasks: every task of the episodes; `StepStream.tasks` indexes this list.
+        state_size: n, numbers in a state.
+        action_size: a, numbers in an action.
+        camera: the model whose image size frames are decoded to; None leaves them out.
 
     Raises:
-        DatasetError: no or too few steps; an episode of other sizes, of a task that
-            is not in `tasks`, or without the images that were asked for.
+        DatasetError: there are too few steps, or an episode has other sizes, has a
+            task that is not in `tasks`, or lacks the requested images.
         FrameError: an image does not decode.
     """
     parts = [
@@ -83,7 +83,7 @@ def join(
             f"{count} in {len(episodes)} episodes",
             "record more",
         )
-    stream = StepStream(*(_joined(column) for column in zip(*parts, strict=True)))
+    stream = StepStream(*(_join_column(column) for column in zip(*parts, strict=True)))
     shares = task_shares(np.bincount(stream.tasks, minlength=len(tasks)))
     return stream._replace(
         action_weight=shares[stream.tasks],
@@ -98,9 +98,9 @@ def columns(
     action_size: int,
     camera: WaveCoreConfig | None = None,
 ) -> StepStream:
-    """The stream of one episode, with what follows from all of them not yet in it.
+    """Returns one episode as a stream, without what depends on all episodes.
 
-    `action_weight` is 1 and `values` is 0 everywhere.
+    `action_weight` is 1 and `values` is 0 everywhere. Arguments: as `join`.
 
     Raises:
         DatasetError, FrameError: as `join`.
@@ -125,9 +125,9 @@ def columns(
 
 
 def pieces(stream: StepStream, at_once: int) -> Iterator[StepStream]:
-    """A stream in pieces [t+1 ...] of at most `at_once` steps t, in order.
+    """Yields a stream in pieces [t+1 ...] of at most `at_once` steps t, in order.
 
-    Each begins with the last step of the one before, which was only a next state there.
+    Each begins with the last step of the piece before, where it was only a next state.
     """
     last = len(stream.starts) - 1
     for begin in range(0, last, at_once):
@@ -136,22 +136,23 @@ def pieces(stream: StepStream, at_once: int) -> Iterator[StepStream]:
 
 
 def task_shares(step_counts: np.ndarray) -> np.ndarray:
-    """Weight f32 [k] of a step of each task, for tasks of so many steps [k].
+    """Returns the weight f32 [k] of a step of each task, from its number of steps [k].
 
-    Each task that has steps weighs the same in sum, and the mean over steps is one.
+    The weights of each task that has steps add up to the same sum, and the mean over
+    all steps is one.
     """
     return (
         step_counts.sum() / np.maximum(step_counts, 1) / np.count_nonzero(step_counts)
     ).astype(np.float32)
 
 
-def _joined(column: Sequence[np.ndarray | None]) -> np.ndarray | None:
+def _join_column(column: Sequence[np.ndarray | None]) -> np.ndarray | None:
     present = [part for part in column if part is not None]
     if len(present) not in (0, len(column)):
         raise DatasetError(
             "training data",
             "sound in all episodes or in none",
-            f"it in {len(present)} of {len(column)}",
+            f"sound in {len(present)} of {len(column)}",
             "train on episodes of one robot at a time",
         )
     return np.concatenate(present) if present else None
@@ -164,7 +165,7 @@ def _frames(episode: Episode, camera: WaveCoreConfig) -> np.ndarray:
             name,
             "camera images for a model with a camera",
             "none",
-            "train a model without one, or on other episodes",
+            "train a model without a camera, or on other episodes",
         )
     return jpeg_frames.decode(episode.steps["observation/image"], camera, name)
 
@@ -199,13 +200,13 @@ _COLUMNS = {"image": "images", "audio_mel": "audio_mel"}
 
 
 def select_senses(steps: StepStream, config: WaveCoreConfig) -> Mapping[str, jax.Array]:
-    """The columns that a model of this configuration reads, by sense.
+    """Returns the columns that a model of this configuration reads, by sense.
 
-    Shapes: as `senses.shapes` says, behind the axes that `steps.starts` has.
+    Shapes: the axes of `steps.starts`, then those of `senses.shapes`.
 
     Raises:
-        DatasetError: the model has a sense that the steps have nothing of, or of
-            another size.
+        DatasetError: the model has a sense (camera or sound) that the steps lack, or
+            have in another size.
     """
     shapes = senses.shapes(config)
     found = {name: getattr(steps, _COLUMNS[name]) for name in shapes}

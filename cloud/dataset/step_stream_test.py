@@ -1,4 +1,4 @@
-"""Episodes follow each other in one stream, with borders and fair weights."""
+"""Episodes are concatenated into one stream, with borders and equal task weights."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ def join(episodes, tasks=TASKS, state_size=4, action_size=2, camera=None):
     return step_stream.join(episodes, tasks, state_size, action_size, camera=camera)
 
 
-def test_borders_are_marked_and_no_next_state_crosses_them():
+def test_episode_borders_are_marked_and_no_next_state_crosses_them():
     stream = join([training_episodes.episode(0, 5), training_episodes.episode(1, 7)])
     assert np.flatnonzero(stream.starts).tolist() == [0, 5]
     assert np.flatnonzero(stream.next_weight == 0).tolist() == [4, 11]
@@ -34,27 +34,27 @@ def test_tasks_weigh_the_same_whatever_the_length_of_their_episodes():
     np.testing.assert_allclose(stream.action_weight.mean(), 1, rtol=1e-5)
 
 
-def test_task_without_an_episode_takes_no_weight():
+def test_task_without_an_episode_gets_no_weight():
     stream = join([training_episodes.episode(0, 5)])
     np.testing.assert_allclose(stream.action_weight, 1)
 
 
-def test_the_operators_clean_proposal_is_what_is_imitated():
+def test_actions_to_imitate_are_the_proposals_without_noise():
     one = training_episodes.episode(0)
     np.testing.assert_array_equal(join([one]).actions, one.steps["proposed_action"])
 
 
-def test_reward_discount_and_targets_of_value_stand_beside_the_steps():
+def test_stream_has_rewards_discounts_and_value_targets():
     made = [training_episodes.episode(0, 5), training_episodes.episode(1, 7)]
     stream = join(made)
     for name in ("reward", "discount"):
-        told = np.concatenate([e.steps[name] for e in made])
-        np.testing.assert_array_equal(getattr(stream, name), told)
+        recorded = np.concatenate([e.steps[name] for e in made])
+        np.testing.assert_array_equal(getattr(stream, name), recorded)
     expected = losses.returns(stream.reward, stream.discount, stream.starts)
     np.testing.assert_array_equal(stream.values, expected)
 
 
-def test_senses_are_absent_unless_there_and_images_unless_asked_for():
+def test_sound_is_present_if_recorded_and_images_only_if_requested():
     stream = join([training_episodes.episode(0)])
     assert stream.images is None and stream.audio_mel is None
     spec = EpisodeSpec(4, 2, image=True, audio_size=3)
@@ -73,11 +73,11 @@ def test_images_are_decoded_to_the_size_the_model_reads():
     assert stream.images.dtype == np.uint8
 
 
-def test_a_camera_without_images_and_sound_in_some_episodes_are_refused():
+def test_missing_images_and_sound_in_only_some_episodes_are_refused():
     with pytest.raises(DatasetError, match="expected camera images"):
         join([training_episodes.episode(0)], camera=CAMERA)
     sound = testing.episode(EpisodeSpec(4, 2, audio_size=3), 6, task="left")
-    with pytest.raises(DatasetError, match="got it in 1 of 2"):
+    with pytest.raises(DatasetError, match="got sound in 1 of 2"):
         join([training_episodes.episode(0), sound])
 
 
@@ -94,7 +94,7 @@ def test_episode_of_an_unknown_task_is_refused_with_the_known_ones():
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 16, 100])
-def test_pieces_follow_each_other_and_share_their_border(at_once):
+def test_pieces_are_in_order_and_share_their_border(at_once):
     stream = join(training_episodes.episodes(2))
     assert len(stream.starts) == 17
     pieces = list(step_stream.pieces(stream, at_once))

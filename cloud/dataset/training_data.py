@@ -1,9 +1,9 @@
-"""What training needs of a split: steps, normalisation statistics, and a digest.
+"""What training reads of a split.
 
-The digest identifies the other two. For episodes in memory all three are computed at
-once. For steps mapped from a file they were computed when the file was written
-(`cloud.dataset.mapped_steps`), so that a resumed run reads none of the steps before
-its first batch.
+That is the steps, their normalisation statistics, and a digest that identifies both.
+For episodes in memory all three are computed at once. For steps mapped from a file they
+were computed when the file was written (`cloud.dataset.mapped_steps`), so a resumed run
+reads no steps before its first batch.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ class TrainingData:
     """Episodes as a stream of steps, in memory or mapped from a file.
 
     Attributes:
-        steps: all steps, one after the other.
-        tasks: the tasks that `steps.tasks` counts.
-        statistics: scales of the states and, where there is sound, of the sound.
-        identity: digest of what decides the steps, the dataset's for mapped ones.
+        steps: all steps, concatenated.
+        tasks: the tasks that `steps.tasks` indexes.
+        statistics: normalisation of the states and, if there is sound, of the sound.
+        identity: digest of the steps or, for mapped steps, of what they are made from.
     """
 
     steps: StepStream
@@ -43,17 +43,17 @@ class TrainingData:
         return self.steps.states.shape[1], self.steps.actions.shape[1], len(self.tasks)
 
 
-def of_episodes(
+def join_episodes(
     episodes: Sequence[Episode],
     tasks: Sequence[str],
     camera: WaveCoreConfig | None = None,
 ) -> TrainingData:
-    """Joins episodes in memory and measures them.
+    """Joins episodes in memory and computes statistics and identity.
 
     Args:
         episodes: of one robot.
-        tasks: every task of the episodes, in the order the model tells them apart.
-        camera: the model that images are decoded for; None leaves them out.
+        tasks: every task of the episodes, in the order of the model's one-hot input.
+        camera: the model whose image size frames are decoded to; None leaves them out.
 
     Raises:
         DatasetError, FrameError: as `step_stream.join`.

@@ -1,12 +1,12 @@
-"""Batches of windows from a stream of steps, a pure function of the step's number.
+"""Batches of windows from a stream of steps, a pure function of the update's number.
 
-No iterator keeps a place: `batch(step)` is the same whenever and wherever it is asked
-for, so a resumed run goes on at any step in constant time, and several processes cut
-disjoint rows of one batch without a word between them. Of a mapped stream the steps of
-the next batch are asked for as well, so that a disk works while the model trains.
+No iterator keeps a position: `batch(update)` always returns the same batch, so a
+resumed run continues at any update in constant time, and several processes take
+disjoint rows of one batch without communicating. For a mapped stream the steps of the
+next batch are requested too, so that the disk reads them while the model trains.
 
-Windows run over the borders of episodes, where `starts` resets the recurrence; no
-step is padding.
+Windows cross the borders of episodes, where `starts` resets the recurrence; no step is
+padding.
 """
 
 import dataclasses
@@ -24,18 +24,18 @@ from cloud.errors import DatasetError
 class Windows:
     """The batches that training sees.
 
-    Each epoch covers every step of the stream once as one of a window's first t
-    steps, but for the remainder of steps over t. A batch may hold the end of one
-    epoch and the begin of the next, and of little data several epochs, each cut at
-    other places.
+    Each epoch covers every step of the stream once as one of a window's first t steps,
+    except the remainder of dividing the number of steps by t. A batch may hold the end
+    of one epoch and the start of the next or, if there is little data, several epochs,
+    each cut at other steps.
 
     Attributes:
         stream: all steps, in memory or mapped from a file.
-        batch_size: windows of one step, over all processes.
+        batch_size: windows of one update, over all processes.
         sequence_length: t, steps that a window trains on.
-        seed: another seed is another order.
-        process_index: which rows of each batch are this process's.
-        process_count: processes that share each batch.
+        seed: decides the order of the windows.
+        process_index: index of this process, from 0; decides its rows of each batch.
+        process_count: number of processes that share each batch.
 
     Raises:
         ValueError: the processes do not divide the batch, or a number is out of range.
@@ -79,26 +79,28 @@ class Windows:
 
     @property
     def windows_per_epoch(self) -> int:
-        """Windows of all processes that an epoch has."""
+        """Windows of an epoch, over all processes."""
         return self._order.windows_per_epoch
 
     @property
     def rows(self) -> int:
-        """b, windows of one step in this process."""
+        """b, windows of one update in this process."""
         return self.batch_size // self.process_count
 
-    def batch(self, step: int) -> StepStream:
-        """Windows [b t+1 ...] of one step; the last step of each is only a next state.
+    def batch(self, update: int) -> StepStream:
+        """Returns the windows [b t+1 ...] of one update, the first being update 0.
+
+        The last step of each window is only a next state.
 
         Raises:
-            ValueError: `step` is negative.
+            ValueError: `update` is negative.
         """
-        if step < 0:
-            raise ValueError(f"step: expected at least 0, got {step}")
+        if update < 0:
+            raise ValueError(f"update: expected at least 0, got {update}")
         length = self.sequence_length + 1
-        # Those of the next step as well: a disk reads them during the update.
+        # Those of the next update too, so that the disk reads them during this one.
         rows = np.arange(self.rows) + self.process_index * self.rows
-        positions = np.stack([rows, rows + self.batch_size]) + step * self.batch_size
+        positions = np.stack([rows, rows + self.batch_size]) + update * self.batch_size
         needed = self._order.first_steps(positions)
         mapped_rows.will_need(self.stream, needed.ravel(), length)
         first = needed[0]

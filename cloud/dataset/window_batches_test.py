@@ -1,4 +1,4 @@
-"""A batch depends on data, seed and step alone, whoever asks and how many share it."""
+"""A batch depends only on data, seed and update, not on how many processes share it."""
 
 import numpy as np
 import pytest
@@ -42,29 +42,29 @@ def test_rows_are_neighbouring_steps_of_the_stream(stream):
                 np.testing.assert_array_equal(cut, column[index], err_msg=name)
 
 
-def test_an_epoch_trains_on_every_step_once_but_the_remainder(stream):
+def test_an_epoch_trains_on_every_step_once_except_the_remainder(stream):
     """The same with any remainder, across batches that straddle two epochs."""
     for length in (5, 6, 7):
         cut = windows(stream, batch_size=3, sequence_length=length)
         needed = cut.windows_per_epoch
-        rows = [row for step in range(needed) for row in cut.batch(step).states[:, :-1]]
+        rows = [row for k in range(needed) for row in cut.batch(k).states[:, :-1]]
         for epoch in range(3):
             seen = np.concatenate(rows[epoch * needed : (epoch + 1) * needed])
             distinct = {step.tobytes() for step in seen}
             assert len(distinct) == len(seen) == 117 - 117 % length
 
 
-def test_a_state_after_the_border_of_an_episode_counts_as_no_next_state(stream):
+def test_the_first_state_of_an_episode_is_not_a_next_state(stream):
     batch = windows(stream, batch_size=16).batch(0)
     np.testing.assert_array_equal(batch.next_weight[:, :-1] == 0, batch.starts[:, 1:])
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_processes_together_see_what_one_process_sees(stream, count):
-    for step in (0, 1, 17):
-        whole = windows(stream).batch(step)
+def test_processes_together_get_the_batches_of_one_process(stream, count):
+    for update in (0, 1, 17):
+        whole = windows(stream).batch(update)
         parts = [
-            windows(stream, process_index=k, process_count=count).batch(step)
+            windows(stream, process_index=k, process_count=count).batch(update)
             for k in range(count)
         ]
         joined = step_stream.StepStream(
@@ -76,29 +76,29 @@ def test_processes_together_see_what_one_process_sees(stream, count):
         assert_equal(joined, whole)
 
 
-def test_any_step_asked_for_alone_is_the_one_of_a_run_from_the_start(stream):
+def test_the_batch_of_any_update_is_that_of_a_run_from_the_start(stream):
     run = windows(stream)
-    seen = [run.batch(step) for step in range(20)]
-    for step in (19, 3, 11):
-        assert_equal(windows(stream).batch(step), seen[step])
+    seen = [run.batch(update) for update in range(20)]
+    for update in (19, 3, 11):
+        assert_equal(windows(stream).batch(update), seen[update])
     far = windows(stream).batch(10**12)
     assert far.states.shape == (4, 7, 4)
 
 
-def test_another_seed_is_another_order(stream):
+def test_another_seed_gives_another_order(stream):
     one, other = windows(stream).batch(0), windows(stream, seed=2).batch(0)
     assert not np.array_equal(one.states, other.states)
 
 
-def test_mapped_rows_give_the_batches_that_memory_gives(stream, tmp_path):
-    """Also where a window runs over the end of the file."""
+def test_mapped_rows_give_the_same_batches_as_memory(stream, tmp_path):
+    """Also where a window crosses the end of the file."""
     rows = mapped_rows.to_rows(stream)
     (tmp_path / "rows").write_bytes(rows.tobytes())
     mapped = mapped_rows.open_rows(tmp_path / "rows", rows.dtype)
     assert_equal(mapped, stream)
-    for step in range(20):
-        batch = windows(mapped).batch(step)
-        assert_equal(batch, windows(stream).batch(step))
+    for update in range(20):
+        batch = windows(mapped).batch(update)
+        assert_equal(batch, windows(stream).batch(update))
         assert batch.states.flags.c_contiguous
         assert not np.shares_memory(batch.states, mapped.states)
 
@@ -108,14 +108,14 @@ def test_columns_that_the_data_lack_stay_absent(stream):
     assert windows(stream).batch(0).images is None
 
 
-def test_a_batch_of_little_data_holds_several_epochs_cut_at_other_places(stream):
+def test_a_batch_of_little_data_holds_several_epochs_cut_at_other_steps(stream):
     cut = windows(stream, batch_size=8, sequence_length=50)
     assert cut.windows_per_epoch == 2
     firsts = {row[0].tobytes() for row in cut.batch(0).states}
     assert len(firsts) > cut.windows_per_epoch
 
 
-def test_fewer_steps_than_a_window_are_refused_with_what_to_change(stream):
+def test_fewer_steps_than_a_window_are_refused_with_a_remedy(stream):
     assert windows(stream, sequence_length=117).batch(0).states.shape[1] == 118
     with pytest.raises(DatasetError, match=r"at least 118 steps.*got 117"):
         windows(stream, sequence_length=118)
@@ -137,6 +137,6 @@ def test_numbers_out_of_range_are_refused(stream, changes, named):
         windows(stream, **changes)
 
 
-def test_a_step_before_the_first_is_refused(stream):
+def test_an_update_before_the_first_is_refused(stream):
     with pytest.raises(ValueError, match="got -1"):
         windows(stream).batch(-1)

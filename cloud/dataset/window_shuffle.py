@@ -1,17 +1,17 @@
-"""Which window stands at which position of training, without a shuffled list.
+"""The shuffled order of windows, computed for each position without a shuffled list.
 
-An epoch cuts the ring of all steps into windows of equal length, from an offset of
-its own, and visits them in an order of its own. Both follow from the seed and the
-number of the epoch alone, and each position is computed by itself, so the millionth
-costs what the first one does and nothing needs to be remembered.
+An epoch cuts the ring of all steps into windows of equal length, starting at its own
+offset, and visits them in its own order. Both depend only on the seed and the epoch's
+number. Each position is computed independently, so the millionth costs as much as the
+first and nothing has to be stored.
 
 The ring closes at the border between the last episode and the first, so a window that
-runs over its end is as good as any other: what is left out of an epoch is the
-remainder of one division, at another place each time.
+crosses its end is as good as any other. An epoch leaves out only the remainder of one
+division, which is at other steps each time.
 
 Source of the order: a Feistel network (Luby and Rackoff 1988) over the smallest even
-number of bits, walked along its cycle until it is back in range (Black and Rogaway
-2002, section 3). Its round function is the finaliser of SplitMix64 (Steele, Lea and
+number of bits, applied again until the result is in range (Black and Rogaway 2002,
+section 3). Its round function is the finaliser of SplitMix64 (Steele, Lea and
 Flood 2014).
 """
 
@@ -30,9 +30,9 @@ class WindowOrder:
     """The order of all windows of all epochs.
 
     Attributes:
-        step_count: steps on the ring, those of all episodes.
+        step_count: steps of all episodes, which form the ring.
         sequence_length: steps of a window.
-        seed: another seed is another order.
+        seed: decides the order.
 
     Raises:
         ValueError: there are fewer steps than one window has.
@@ -55,34 +55,34 @@ class WindowOrder:
         return self.step_count // self.sequence_length
 
     def first_steps(self, positions: np.ndarray) -> np.ndarray:
-        """First step of the window at each position i64 [...], as i64 [...].
+        """Returns the first step i64 [...] of the window at each position i64 [...].
 
-        Positions count the windows of all epochs, from 0.
+        Positions number the windows of all epochs, from 0.
         """
-        epochs, places = np.divmod(positions, self.windows_per_epoch)
+        epochs, positions_in_epoch = np.divmod(positions, self.windows_per_epoch)
         first = np.empty_like(positions)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            first[here] = self._first_steps(int(epoch), places[here])
+            first[here] = self._first_steps(int(epoch), positions_in_epoch[here])
         return first
 
-    def _first_steps(self, epoch: int, places: np.ndarray) -> np.ndarray:
-        told = f"windows/{self.seed}/{epoch}".encode()
-        *keys, offset = _KEYS.unpack(hashlib.blake2b(told).digest())
-        window = permuted(places, self.windows_per_epoch, tuple(keys))
+    def _first_steps(self, epoch: int, positions: np.ndarray) -> np.ndarray:
+        seed = f"windows/{self.seed}/{epoch}".encode()
+        *keys, offset = _KEYS.unpack(hashlib.blake2b(seed).digest())
+        window = permute(positions, self.windows_per_epoch, tuple(keys))
         offset %= self.step_count
         return (offset + window * self.sequence_length) % self.step_count
 
 
-def permuted(places: np.ndarray, count: int, keys: tuple[int, ...]) -> np.ndarray:
-    """Where a bijection of 0 to `count` - 1 sends each of `places` i64 [p].
+def permute(positions: np.ndarray, count: int, keys: tuple[int, ...]) -> np.ndarray:
+    """Maps positions i64 [p] to i64 [p] by a bijection of 0 to `count` - 1.
 
-    The bijection is chosen by the round keys, 64 bits each.
+    The round keys, 64 bits each, choose the bijection.
     """
     half_bits = max(1, ((count - 1).bit_length() + 1) // 2)
-    found = _feistel(places.astype(np.uint64), half_bits, keys)
-    # At most three quarters of the network's range are beyond `count`, so few rounds
-    # suffice; as the network is a bijection, a walk along its cycle ends in range.
+    found = _feistel(positions.astype(np.uint64), half_bits, keys)
+    # At most three quarters of the network's range are beyond `count`, so a few repeats
+    # are enough; the network is a bijection, so its cycle returns into the range.
     while (beyond := found >= count).any():
         found[beyond] = _feistel(found[beyond], half_bits, keys)
     return found.astype(np.int64)
@@ -92,11 +92,11 @@ def _feistel(x: np.ndarray, half_bits: int, keys: tuple[int, ...]) -> np.ndarray
     shift, mask = np.uint64(half_bits), np.uint64((1 << half_bits) - 1)
     left, right = x >> shift, x & mask
     for key in keys:
-        left, right = right, left ^ (_mixed(right ^ np.uint64(key)) & mask)
+        left, right = right, left ^ (_mix(right ^ np.uint64(key)) & mask)
     return left << shift | right
 
 
-def _mixed(x: np.ndarray) -> np.ndarray:
+def _mix(x: np.ndarray) -> np.ndarray:
     x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     return x ^ x >> np.uint64(31)

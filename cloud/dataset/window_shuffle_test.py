@@ -1,4 +1,4 @@
-"""Every window stands once in every epoch, at a place that nothing else decides."""
+"""Every epoch visits every window once, in an order that only the seed decides."""
 
 import numpy as np
 import pytest
@@ -10,24 +10,24 @@ KEYS = (1, 2, 3, 4, 5, 6, 7)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 16, 17, 63, 64, 65, 1000, 70_001])
-def test_every_number_is_hit_once(count):
-    found = window_shuffle.permuted(np.arange(count), count, KEYS)
+def test_every_number_is_the_image_of_exactly_one(count):
+    found = window_shuffle.permute(np.arange(count), count, KEYS)
     assert np.array_equal(np.sort(found), np.arange(count))
 
 
-def test_a_place_of_a_huge_range_is_found_by_itself():
+def test_a_position_in_a_huge_range_is_computed_independently():
     count = 10**15 + 7
-    places = np.array([0, 1, count - 1])
-    found = window_shuffle.permuted(places, count, KEYS)
+    positions = np.array([0, 1, count - 1])
+    found = window_shuffle.permute(positions, count, KEYS)
     alone = [
-        window_shuffle.permuted(places[k : k + 1], count, KEYS)[0] for k in range(3)
+        window_shuffle.permute(positions[k : k + 1], count, KEYS)[0] for k in range(3)
     ]
     assert found.tolist() == alone
     assert len(set(alone)) == 3 and min(alone) >= 0 and max(alone) < count
 
 
 @pytest.mark.parametrize(("steps", "length"), [(100, 8), (96, 8), (9, 9), (17, 1)])
-def test_an_epoch_covers_every_step_once_but_the_remainder(steps, length):
+def test_an_epoch_covers_every_step_once_except_the_remainder(steps, length):
     order = WindowOrder(steps, length, seed=3)
     for epoch in range(5):
         positions = np.arange(order.windows_per_epoch) + epoch * order.windows_per_epoch
@@ -37,7 +37,7 @@ def test_an_epoch_covers_every_step_once_but_the_remainder(steps, length):
         assert np.count_nonzero(seen == 0) == steps % length
 
 
-def test_positions_of_two_epochs_asked_for_together_are_those_asked_for_apart():
+def test_positions_computed_together_equal_those_computed_separately():
     order = WindowOrder(100, 8, seed=3)
     positions = np.arange(5, 40)
     apart = [int(order.first_steps(positions[k : k + 1])[0]) for k in range(35)]
@@ -57,7 +57,7 @@ def test_epochs_and_seeds_differ_in_order_and_in_borders():
 
 
 def test_the_order_is_the_same_on_every_machine_and_release():
-    """Pinned: a changed order would let resumed runs see steps twice or never."""
+    """Pinned: with a changed order a resumed run would see steps twice or never."""
     order = WindowOrder(1000, 10, seed=1)
     assert order.first_steps(np.arange(98, 104)).tolist() == [
         540,
@@ -69,12 +69,12 @@ def test_the_order_is_the_same_on_every_machine_and_release():
     ]
 
 
-def test_each_place_is_as_likely_as_any_other_in_a_small_epoch():
-    """4,000 epochs of 8 windows: 500 expected, deviation 21; six of them allowed."""
+def test_each_window_is_equally_likely_at_each_position_of_a_small_epoch():
+    """4,000 epochs of 8 windows: 500 expected, deviation 21, six deviations allowed."""
     order = WindowOrder(8, 1, seed=0)
     first = order.first_steps(np.arange(8 * 4000)).reshape(4000, 8)
-    for place in range(8):
-        seen = np.bincount(first[:, place], minlength=8)
+    for position in range(8):
+        seen = np.bincount(first[:, position], minlength=8)
         assert abs(seen - 500).max() < 6 * 21
     neighbours = np.bincount((first[:, 1] - first[:, 0]) % 8, minlength=8)
     assert neighbours[0] == 0

@@ -1,4 +1,4 @@
-"""Builds the index anew from the verdicts below a raw root."""
+"""Builds the whole index from the verdicts below a raw root."""
 
 import dataclasses
 import pathlib
@@ -17,7 +17,7 @@ DATABASE_FILE = "episodes.duckdb"
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """The index, and how many episodes are not in it."""
+    """The index, and how many episodes it leaves out."""
 
     index: snapshot.Snapshot
     quarantined: int
@@ -27,12 +27,12 @@ class Built:
 def build(raw_uri: str, index_uri: str) -> Built:
     """Collects the rows and writes the database, then the snapshot.
 
-    The snapshot comes last because everything else reads the snapshot alone.
+    The snapshot is written last because it is all that other programs read.
 
     Raises:
-        RawRootError: there are no raw episodes; an index stays as it was.
+        RawRootError: there are no raw episodes; an existing index is left unchanged.
         MalformedError: a verdict is not what //cloud:ingest writes.
-        SnapshotError: the verdicts do not make an index.
+        SnapshotError: the verdicts do not form a valid index.
     """
     collected = collect(raw_uri)
     raw = snapshot.encode(collected.rows)
@@ -52,7 +52,7 @@ _ADMISSION_LIMIT_BYTES = 1024 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class Collected:
-    """Rows of the admitted episodes, and how many others there are."""
+    """Rows of the admitted episodes, and how many other episodes there are."""
 
     rows: tuple[schema.Row, ...]
     quarantined: int
@@ -94,7 +94,7 @@ def row(
     sidecar: Sidecar, verdict: admission.Admission, folder: RawFolder
 ) -> schema.Row:
     """Returns the row of one admitted episode."""
-    told: dict[str, object] = {
+    from_sidecar: dict[str, object] = {
         "sha256": verdict.sha256,
         "size_bytes": sidecar.size_bytes,
         "date": sidecar.date,
@@ -105,5 +105,7 @@ def row(
         "frames_masked": sidecar.privacy.frames_masked,
         "path": folder.path,
     }
-    known = {name: verdict.episode[name] for name in schema.NAMES if name not in told}
-    return schema.check_row(known | told, folder.admission)
+    from_episode = {
+        name: verdict.episode[name] for name in schema.NAMES if name not in from_sidecar
+    }
+    return schema.check_row(from_episode | from_sidecar, folder.admission)

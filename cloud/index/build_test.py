@@ -59,7 +59,7 @@ def test_the_same_raw_episodes_give_the_same_snapshot(raw, tmp_path):
     assert _build(raw, tmp_path).index == _build(raw, tmp_path).index
 
 
-def test_a_mistyped_raw_root_leaves_the_index_as_it_was(raw, tmp_path):
+def test_a_mistyped_raw_root_leaves_the_index_unchanged(raw, tmp_path):
     _ROBOTS[0].upload(raw, _ROBOTS[0].record(1))
     _ingest(raw)
     _build(raw, tmp_path)
@@ -71,7 +71,7 @@ def test_a_mistyped_raw_root_leaves_the_index_as_it_was(raw, tmp_path):
     assert not (tmp_path / "typo").exists()
 
 
-def test_what_is_not_admitted_is_counted_and_left_out(raw, tmp_path):
+def test_episodes_that_are_not_admitted_are_counted_and_left_out(raw, tmp_path):
     robot = _ROBOTS[0]
     good, bad = robot.record(1), robot.record(2)
     robot.upload(raw, good)
@@ -92,7 +92,7 @@ def test_a_sidecar_that_changed_after_its_verdict_is_not_indexed(raw, tmp_path):
     assert (built.index.rows, built.not_judged) == ((), 1)
 
 
-def test_a_verdict_that_is_none_is_named(raw, tmp_path):
+def test_a_file_that_is_not_a_verdict_is_refused_by_name(raw, tmp_path):
     folder = _ROBOTS[0].upload(raw, _ROBOTS[0].record(1))
     raw.put(folder.admission, b'{"status":"admitted"}')
     with pytest.raises(MalformedError, match=r"admission\.json"):

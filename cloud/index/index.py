@@ -4,9 +4,9 @@
     ./bazelw run //cloud:index -- --index=URI \\
         --query="SELECT task, count(*) FROM episodes GROUP BY task ORDER BY task"
 
-With --raw the index is built again from the verdicts of //cloud:ingest:
-`snapshot.jsonl`, whose SHA-256 names the index's content, and `episodes.duckdb`, the
-same rows for other tools. With --query one SELECT over the table `episodes` is
+With --raw the whole index is rebuilt from the verdicts of //cloud:ingest:
+`snapshot.jsonl`, whose SHA-256 identifies the index's content, and `episodes.duckdb`,
+the same rows for other tools. With --query one SELECT over the table `episodes` is
 answered from the snapshot.
 """
 
@@ -19,13 +19,11 @@ from cloud.figure_table import FigureTable
 from cloud.index import build, query, snapshot
 
 _RAW = flags.DEFINE_string(
-    "raw", None, "URI or folder of the raw episodes; builds the index from them."
+    "raw", None, "URI or folder of the raw episodes; builds the index from them"
 )
-_INDEX = flags.DEFINE_string(
-    "index", None, "URI or folder of the index.", required=True
-)
+_INDEX = flags.DEFINE_string("index", None, "URI or folder of the index", required=True)
 _QUERY = flags.DEFINE_string(
-    "query", None, "One SELECT over the table `episodes`; prints the answer."
+    "query", None, "one SELECT over the table `episodes`; prints the answer"
 )
 
 

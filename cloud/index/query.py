@@ -1,9 +1,9 @@
-"""Asks an index snapshot questions in SQL, and only questions.
+"""Queries an index snapshot in SQL, read-only.
 
-The engine is an in-memory DuckDB with the snapshot as its one table and no access
-to files or the network. A curation predicate is narrower still: one expression
-over the columns, without subqueries and without functions whose answer changes
-from run to run, so that a dataset spec always selects the same episodes.
+The engine is an in-memory DuckDB with the snapshot as its only table and no access
+to files or the network. A curation predicate is more restricted: one expression over
+the columns, without subqueries and without functions whose result changes from run to
+run, so that a dataset spec always selects the same episodes.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class Answer:
 
 
 def connect(index: snapshot.Snapshot) -> duckdb.DuckDBPyConnection:
-    """Returns a locked in-memory database that holds the snapshot."""
+    """Returns an in-memory database that holds the snapshot and cannot be unlocked."""
     connection = duckdb.connect(":memory:", config=_LOCKED)
     _fill(connection, index)
     connection.execute("SET TimeZone = 'UTC'")
@@ -46,7 +46,7 @@ def connect(index: snapshot.Snapshot) -> duckdb.DuckDBPyConnection:
 
 
 def write_database(index: snapshot.Snapshot, path: pathlib.Path) -> None:
-    """Writes the snapshot as a DuckDB file, for people with other tools."""
+    """Writes the snapshot as a DuckDB file, for use with other tools."""
     with duckdb.connect(str(path)) as connection:
         _fill(connection, index)
         connection.execute("CREATE TABLE snapshot (digest VARCHAR NOT NULL)")
@@ -66,7 +66,7 @@ def run(index: snapshot.Snapshot, sql: str) -> Answer:
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = [statement.type.name for statement in statements]
         raise errors.QueryError(
-            f"query {sql!r}", "one SELECT", kinds, "ask one question"
+            f"query {sql!r}", "one SELECT", kinds, "give one SELECT statement"
         )
     with connect(index) as connection:
         try:
@@ -77,11 +77,11 @@ def run(index: snapshot.Snapshot, sql: str) -> Answer:
             raise _refusal(sql, e) from e
 
 
-def matching(index: snapshot.Snapshot, where: str) -> frozenset[str]:
+def select_ids(index: snapshot.Snapshot, where: str) -> frozenset[str]:
     """Returns the ids of the episodes for which the predicate `where` is true.
 
     Raises:
-        QueryError: `where` is not one repeatable predicate over the columns.
+        QueryError: `where` is not one deterministic predicate over the columns.
     """
     with connect(index) as connection:
         _check_predicate(connection, where)
@@ -116,15 +116,16 @@ def _fill(connection: duckdb.DuckDBPyConnection, index: snapshot.Snapshot) -> No
 
 
 def _select(where: str) -> str:
-    # The line break keeps a trailing comment from swallowing the bracket.
+    # The line break ends a trailing comment before the closing bracket.
     return f"SELECT episode_id FROM {schema.TABLE} WHERE (\n{where}\n)"
 
 
 def _check_predicate(connection: duckdb.DuckDBPyConnection, where: str) -> None:
-    """Compares the parsed statement with the one that has `true` for a predicate.
+    """Refuses text that is more than one deterministic expression over a row.
 
-    Text that closes the bracket early and adds a clause of its own changes the
-    statement outside of its predicate, and is found by that.
+    The parsed statement is compared with the one whose predicate is `true`. Text that
+    closes the bracket early and adds another clause changes the statement outside of
+    its predicate, and is found by that difference.
     """
     node = _parse(connection, where)
     expression = node.pop("where_clause", None)
@@ -207,7 +208,7 @@ def _check_function(
     ).fetchall()
     allowed = {("scalar", "CONSISTENT")}
     if not name.isidentifier():
-        # `+` and `-` of times depend on the time zone, which `connect` fixes.
+        # `+` and `-` of times depend on the time zone, which `connect` sets to UTC.
         allowed.add(("scalar", "CONSISTENT_WITHIN_QUERY"))
     if not found or not allowed.issuperset(found):
         raise errors.QueryError(

@@ -33,7 +33,7 @@ def _index() -> snapshot.Snapshot:
     ],
 )
 def test_predicate_selects_the_rows_for_which_it_is_true(where, numbers):
-    found = query.matching(_index(), where)
+    found = query.select_ids(_index(), where)
     assert found == {index_rows.episode_id(number) for number in numbers}
 
 
@@ -64,9 +64,9 @@ def test_predicate_selects_the_rows_for_which_it_is_true(where, numbers):
         ("task > 5 + 'x'", "correct the SQL"),
     ],
 )
-def test_anything_but_one_repeatable_predicate_is_refused(where, text):
+def test_anything_but_one_deterministic_predicate_is_refused(where, text):
     with pytest.raises(QueryError, match=r"predicate|query") as caught:
-        query.matching(_index(), where)
+        query.select_ids(_index(), where)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
 

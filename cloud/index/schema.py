@@ -1,8 +1,8 @@
 """The columns of the episode index, written once for every engine.
 
-A row is a JSON object with exactly these keys. DuckDB's table on one machine and
-BigQuery's in the cloud are both derived from `COLUMNS`, so that one query runs on
-either.
+A row is a JSON object with exactly these names. DuckDB's table on one machine and
+BigQuery's in the cloud are both derived from `COLUMNS`, so that the same query runs
+on both.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One column: its name, its BigQuery type, whether it repeats, its meaning."""
+    """One column: its name, BigQuery type, meaning, and whether it holds a list."""
 
     name: str
     kind: str
@@ -60,7 +60,7 @@ class Column:
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("episode_id", "STRING", "UUIDv7 of the episode; the key of the table"),
+    Column("episode_id", "STRING", "UUIDv7 of the episode; the table's primary key"),
     Column("sha256", "STRING", "SHA-256 of episode.tfrecord, lower-case hex"),
     Column("size_bytes", "INT64", "size of episode.tfrecord"),
     Column("num_steps", "INT64", "steps in the episode"),
@@ -76,7 +76,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("success", "INT64", "1 reached, 0 not reached, -1 not known"),
     Column("date", "DATE", "day of recording, UTC"),
     Column("start_time", "STRING", "start, RFC 3339, hour resolution"),
-    Column("location", "STRING", "coarse place"),
+    Column("location", "STRING", "coarse location"),
     Column("tags", "STRING", "free labels", repeated=True),
     Column("channel", "STRING", "channel of the package that ran"),
     Column("package_digest", "STRING", "digest of the package that ran"),
@@ -107,10 +107,11 @@ def bigquery_schema() -> list[dict[str, str]]:
 
 
 def check_row(row: object, where: str) -> Row:
-    """Returns `row` when it has exactly the columns, each of its type.
+    """Returns `row` if it has exactly the columns, each with a value of its type.
 
     Args:
-        where: the file and line, for the error's text.
+        row: a parsed JSON value.
+        where: the file and line, for the error message.
 
     Raises:
         SnapshotError: a column is missing, unknown, or of another type.

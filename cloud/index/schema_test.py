@@ -5,7 +5,7 @@ from cloud.index import schema
 from cloud.testing import index_rows
 
 
-def test_every_column_has_a_meaning_and_its_own_name():
+def test_every_column_has_a_description_and_a_unique_name():
     assert len(set(schema.NAMES)) == len(schema.COLUMNS)
     assert all(column.doc for column in schema.COLUMNS)
     assert set(schema.SHAPE_COLUMNS) <= set(schema.NAMES)
@@ -38,6 +38,6 @@ def test_a_row_with_exactly_the_columns_passes():
         {"unheard_of": 1},
     ],
 )
-def test_a_row_of_other_columns_or_types_is_refused(changes):
+def test_a_row_with_other_columns_or_types_is_refused(changes):
     with pytest.raises(SnapshotError, match="here"):
         schema.check_row(index_rows.row(1, **changes), "here")

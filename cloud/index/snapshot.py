@@ -1,7 +1,7 @@
-"""The index as one canonical file: rows sorted by episode, known by one digest.
+"""The index as one canonical file: rows sorted by episode id, and one digest.
 
 `snapshot.jsonl` holds one RFC 8785 JSON object per line. The same rows give the
-same bytes whatever order they came in, so the digest names the index's content.
+same bytes in whatever order they arrive, so the digest identifies the index's content.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from cloud import errors
 from cloud.index import schema
 
 FILE = "snapshot.jsonl"
-_LIMIT_BYTES = 4 * 1024**3  # a row takes about 1.3 KiB: three million episodes
+_LIMIT_BYTES = 4 * 1024**3  # room for three million rows of about 1.3 KiB
 
 
 @dataclasses.dataclass(frozen=True)

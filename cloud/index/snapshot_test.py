@@ -5,7 +5,7 @@ from cloud.index import snapshot
 from cloud.testing import index_rows
 
 
-def test_order_of_arrival_does_not_change_the_digest():
+def test_order_of_the_rows_does_not_change_the_digest():
     rows = [index_rows.row(number) for number in range(5)]
     forward, backward = snapshot.encode(rows), snapshot.encode(rows[::-1])
     assert forward == backward

@@ -1,9 +1,10 @@
 """Decides whether a raw episode is admitted, from facts alone.
 
-`admit` does no IO and knows no time: the same facts always give the same verdict.
-Its checks run from the least to the most trusting, and the first that fails is the
-reason. A verdict is written beside the episode as `admission.json`, together with
-what the index needs, so that later steps read no episode to find episodes.
+`admit` does no IO and reads no clock: the same facts always give the same verdict.
+Its checks run from the one that trusts the upload least to the one that trusts it
+most, and the first that fails is the reason. A verdict is written beside the episode
+as `admission.json`, together with what the index needs, so that finding episodes
+later requires reading none of them.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from rlds.sidecar import Sidecar
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 
 _LIMIT_BYTES = 1024 * 1024
-_SUCCESS = {True: 1, False: 0, None: -1}  # as `rlds.spec` states it
+_SUCCESS = {True: 1, False: 0, None: -1}  # as in `rlds.spec`
 
 
 class Reason(enum.StrEnum):
@@ -48,7 +49,7 @@ class Reason(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A reason and, for people, what was expected and what came."""
+    """A reason and, for people, what was expected and what was found."""
 
     reason: Reason
     detail: str
@@ -56,7 +57,7 @@ class Fault:
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeOutline:
-    """What a decoded episode says about itself, without its steps."""
+    """What a decoded episode states about itself, without its steps."""
 
     spec: EpisodeSpec
     metadata: EpisodeMetadata
@@ -66,20 +67,20 @@ class EpisodeOutline:
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeFacts:
-    """Everything about one raw folder that a verdict rests on.
+    """Everything about one raw folder that decides its verdict.
 
     Attributes:
-        folder: where the episode lies.
-        sidecar: the sidecar once an enrolled key's signature held, else None.
+        folder: the raw folder.
+        sidecar: the sidecar if an enrolled key's signature on it is valid, else None.
         sidecar_sha256: digest of the sidecar's bytes, "" when there are none.
-        sidecar_fault: what kept the sidecar from being verified.
+        sidecar_fault: why the sidecar could not be verified.
         key_robot_hash: the robot for which the signing key is enrolled.
         sha256: digest of the episode's bytes, "" when they were not all read.
-        outline: what the episode says, when its bytes decode.
-        episode_fault: what kept the episode from being read, from being the one that
-            the sidecar speaks of, or from being decoded.
+        outline: what the episode states, if its bytes decode.
+        episode_fault: why the episode could not be read, is not the one that the
+            sidecar describes, or could not be decoded.
         claimed_by: path of the folder under which this episode id was admitted,
-            "" while nobody has claimed it.
+            "" while no folder has claimed it.
     """
 
     folder: RawFolder
@@ -100,7 +101,7 @@ class Admission:
     Attributes:
         status: `admitted` or `quarantined`.
         reason: machine-readable reason of a quarantine.
-        detail: the same for people.
+        detail: the same reason for people.
         episode_id: the id in the folder's path.
         sha256: digest of the episode's bytes that were judged.
         sidecar_sha256: digest of the sidecar's bytes that were judged.
@@ -128,12 +129,12 @@ class Admission:
 
 
 def admit(facts: EpisodeFacts) -> Admission:
-    """Returns the verdict that the facts call for."""
+    """Returns the verdict that follows from the facts."""
     for check in _CHECKS:
         fault = check(facts)
         if fault is not None:
             return _verdict(facts, "quarantined", fault, {})
-    return _verdict(facts, "admitted", Fault(Reason.NONE, ""), _own_fields(facts))
+    return _verdict(facts, "admitted", Fault(Reason.NONE, ""), _index_fields(facts))
 
 
 def parse(raw: bytes, where: str) -> Admission:
@@ -141,7 +142,7 @@ def parse(raw: bytes, where: str) -> Admission:
 
     Raises:
         MalformedError: the bytes are not what `Admission.encode` writes.
-        OversizedError: there are more bytes than any verdict has.
+        OversizedError: there are more bytes than a verdict can have.
     """
     names = [field.name for field in dataclasses.fields(Admission)]
     fields = Fields(
@@ -179,7 +180,7 @@ def _verdict(
     )
 
 
-def _own_fields(facts: EpisodeFacts) -> dict[str, object]:
+def _index_fields(facts: EpisodeFacts) -> dict[str, object]:
     outline = _outline(facts)
     metadata = dataclasses.asdict(outline.metadata)
     return metadata | {
@@ -238,7 +239,7 @@ def _check_subject(facts: EpisodeFacts) -> Fault | None:
     )
 
 
-def _check_place(facts: EpisodeFacts) -> Fault | None:
+def _check_folder(facts: EpisodeFacts) -> Fault | None:
     sidecar = _sidecar(facts)
     wanted = raw_layout.locate(sidecar)
     return _differs(Reason.WRONG_PLACE, "folder", wanted.path, facts.folder.path)
@@ -251,17 +252,17 @@ def _check_episode(facts: EpisodeFacts) -> Fault | None:
 
 
 def _check_agreement(facts: EpisodeFacts) -> Fault | None:
-    """Holds every claim of the sidecar against the episode's own fields."""
+    """Compares every claim of the sidecar with the episode's own fields."""
     sidecar, outline = _sidecar(facts), _outline(facts)
-    told = {name: getattr(sidecar, name) for name in _SHARED_FIELDS}
+    claimed = {name: getattr(sidecar, name) for name in _SHARED_FIELDS}
     found = {name: getattr(outline.metadata, name) for name in _SHARED_FIELDS}
-    told["num_steps"], found["num_steps"] = sidecar.num_steps, outline.num_steps
-    told["date"], found["date"] = sidecar.date, outline.metadata.start_time[:10]
-    told["software"], found["software"] = (
+    claimed["num_steps"], found["num_steps"] = sidecar.num_steps, outline.num_steps
+    claimed["date"], found["date"] = sidecar.date, outline.metadata.start_time[:10]
+    claimed["software"], found["software"] = (
         sidecar.software,
         outline.metadata.software_version,
     )
-    for name, value in told.items():
+    for name, value in claimed.items():
         fault = _differs(Reason.SIDECAR_OF_ANOTHER_EPISODE, name, value, found[name])
         if fault is not None:
             return fault
@@ -303,14 +304,14 @@ def _differs(reason: Reason, name: str, expected: object, got: object) -> Fault 
     return Fault(reason, f"expected {name} {expected!r}, got {got!r}")
 
 
-# Fields of the same name and meaning in sidecar and episode.
+# Fields with the same name and meaning in sidecar and episode.
 _SHARED_FIELDS = ("episode_id", "robot_hash", "package_digest", "delta_digest")
 _CHECKS: tuple[Callable[[EpisodeFacts], Fault | None], ...] = (
     _check_sidecar,
     _check_schema,
     _check_signer,
     _check_subject,
-    _check_place,
+    _check_folder,
     _check_episode,
     _check_agreement,
     _check_redaction,

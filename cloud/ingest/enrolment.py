@@ -2,8 +2,8 @@
 
     {"keyid": "<64 hex>", "public": "<base64 of 32 bytes>", "robot_hash": "<64 hex>"}
 
-A key speaks for one robot. An episode signed by a good key in another robot's name is
-not that robot's episode.
+A key belongs to one robot. An episode that names one robot but carries the valid
+signature of another robot's key is not accepted.
 """
 
 import base64
@@ -28,7 +28,7 @@ class Enrolment:
 
     Attributes:
         keys: public key by key id.
-        robots: hash of the robot for which a key speaks, by key id.
+        robots: hash of the robot that owns a key, by key id.
     """
 
     keys: Mapping[str, Ed25519PublicKey]
@@ -39,8 +39,8 @@ def read(paths: Iterable[pathlib.Path]) -> Enrolment:
     """Reads the files of all enrolled robots.
 
     Raises:
-        EnrolmentError: a file names a key that is none, or two name the same key.
-        MalformedError: a file is not such JSON.
+        EnrolmentError: a file holds no valid key, or two robots have the same key.
+        MalformedError: a file is not such a JSON object.
         OSError: a file cannot be read.
     """
     keys: dict[str, Ed25519PublicKey] = {}
@@ -50,9 +50,9 @@ def read(paths: Iterable[pathlib.Path]) -> Enrolment:
         if robots.setdefault(keyid, robot_hash) != robot_hash:
             raise EnrolmentError(
                 path,
-                f"key {keyid} to speak for one robot",
+                f"key {keyid} to belong to one robot",
                 f"{robots[keyid]} and {robot_hash}",
-                "enrol the second one with its own",
+                "enrol the second robot with a key of its own",
             )
         keys[keyid] = key
     return Enrolment(keys, robots)
@@ -62,9 +62,9 @@ def parse(raw: bytes, where: str) -> tuple[str, Ed25519PublicKey, str]:
     """Returns the key id, the public key and the robot's hash of one file.
 
     Raises:
-        EnrolmentError: the public key is not 32 bytes in base64, or not the key of
-            that id.
-        MalformedError: not such JSON.
+        EnrolmentError: the public key is not 32 bytes in base64, or does not have
+            this key id.
+        MalformedError: the bytes are not such a JSON object.
     """
     fields = Fields(
         decode(raw, where, _LIMIT_BYTES), where, ["keyid", "public", "robot_hash"]

@@ -30,7 +30,7 @@ def test_files_of_several_robots_are_read_together(tmp_path):
 
 
 @pytest.mark.parametrize("public", ["not base64!", "c2hvcnQ="])
-def test_a_key_that_is_none_is_refused(tmp_path, public):
+def test_bytes_that_are_not_a_key_are_refused(tmp_path, public):
     with pytest.raises(EnrolmentError, match=r"robot\.json.*--enrol"):
         enrolment.read([_file(tmp_path, public=public)])
 

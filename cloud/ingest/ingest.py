@@ -2,11 +2,11 @@
 
     ./bazelw run //cloud:ingest -- --raw=URI --enrolled=ROBOT.json[,ROBOT.json]
 
-Beside each episode below `rlds_v0/` the verdict is written as `admission.json`.
-Nothing is moved or deleted, so an episode that is repaired or completed is judged
-anew by the next run, and a run over unchanged episodes writes nothing. The exit code
-is 1 when any episode is quarantined, after every verdict is written; a fleet's
-ingestion, which goes on past one robot's bad upload, says --nofail_on_quarantine.
+The verdict is written beside each episode below `rlds_v0/`, as `admission.json`.
+Nothing is moved or deleted, so the next run judges an episode again that has been
+repaired or completed, and a run over unchanged episodes writes nothing. The exit code
+is 1 when any episode is quarantined, after every verdict is written. A fleet, where one
+robot's bad upload must not stop the pipeline, sets --nofail_on_quarantine.
 """
 
 import collections
@@ -25,28 +25,29 @@ from cloud.errors import QuarantineError
 from cloud.ingest import enrolment, judge
 
 _RAW = flags.DEFINE_string(
-    "raw", None, "URI or folder of the raw episodes.", required=True
+    "raw", None, "URI or folder of the raw episodes", required=True
 )
 _ENROLLED = flags.DEFINE_list(
     "enrolled",
     None,
-    "Files of enrolled robot keys, as //edge:record --enrol writes.",
+    "files of enrolled robot keys, as //edge:record --enrol writes them",
     required=True,
 )
 _EPISODE_LIMIT = flags.DEFINE_integer(
     "episode_limit_bytes",
     256 * 1024 * 1024,
-    "Largest episode that is read, in bytes.",
+    "largest episode that is read, in bytes",
     lower_bound=1,
 )
 _READERS = flags.DEFINE_integer(
-    "readers", 4, "Episodes read at the same time (threads).", lower_bound=1
+    "readers", 4, "episodes read at the same time, one thread each", lower_bound=1
 )
 _FAIL = flags.DEFINE_bool(
     "fail_on_quarantine",
     True,
-    "Exit with 1 if any episode is quarantined, new or known, after judging all. Turn "
-    "it off for a fleet, whose ingestion goes on past one robot's bad upload.",
+    "exit with 1 if any episode is quarantined, now or by an earlier run, after all "
+    "are judged; turn it off for a fleet, where one robot's bad upload must not stop "
+    "the others",
 )
 
 
@@ -104,7 +105,7 @@ def _report(summary: judge.Summary, console: rich.console.Console) -> None:
         "changed"
     )
     for path in summary.strangers:
-        console.print(f"left alone, no part of an episode: {path}", markup=False)
+        console.print(f"left alone, not part of an episode: {path}", markup=False)
 
 
 if __name__ == "__main__":

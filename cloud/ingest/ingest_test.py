@@ -1,4 +1,4 @@
-"""Tests of //cloud:ingest as a command: exit codes, messages, what is on disk."""
+"""Tests of //cloud:ingest as a command: exit codes, messages, files on disk."""
 
 import base64
 import dataclasses
@@ -18,32 +18,32 @@ ROBOT = RawRobot(1)
 LIMIT_BYTES = 1 << 24
 
 
-def truncated(raw: LocalStore) -> RawFolder:
+def upload_truncated(raw: LocalStore) -> RawFolder:
     recorded = ROBOT.record(1)
     short = dataclasses.replace(recorded, episode=recorded.episode[:-100])
     return ROBOT.upload(raw, short)
 
 
-def bit_flipped(raw: LocalStore) -> RawFolder:
+def upload_bit_flipped(raw: LocalStore) -> RawFolder:
     recorded = ROBOT.record(1)
     flipped = bytearray(recorded.episode)
     flipped[len(flipped) // 2] ^= 1
     return ROBOT.upload(raw, dataclasses.replace(recorded, episode=bytes(flipped)))
 
 
-def oversized(raw: LocalStore) -> RawFolder:
+def upload_oversized(raw: LocalStore) -> RawFolder:
     recorded = ROBOT.record(1)
     longer = dataclasses.replace(recorded, episode=recorded.episode + b"x")
     return ROBOT.upload(raw, longer)
 
 
-def sidecar_of_another(raw: LocalStore) -> RawFolder:
+def upload_with_other_sidecar(raw: LocalStore) -> RawFolder:
     one, other = ROBOT.record(1), ROBOT.record(2)
     mixed = dataclasses.replace(one, sidecar=other.sidecar)
     return ROBOT.upload(raw, mixed, folder=one.folder)
 
 
-def without_redaction_record(raw: LocalStore) -> RawFolder:
+def upload_without_redaction_record(raw: LocalStore) -> RawFolder:
     folder = ROBOT.upload(raw, ROBOT.record(1))
     value = canonical_json.decode(raw.get(folder.sidecar, LIMIT_BYTES))
     assert isinstance(value, dict)
@@ -55,11 +55,11 @@ def without_redaction_record(raw: LocalStore) -> RawFolder:
 
 
 BAD_UPLOADS = [
-    (truncated, "size_mismatch"),
-    (bit_flipped, "digest_mismatch"),
-    (oversized, "episode_oversized"),
-    (sidecar_of_another, "sidecar_of_another_episode"),
-    (without_redaction_record, "redaction_missing"),
+    (upload_truncated, "size_mismatch"),
+    (upload_bit_flipped, "digest_mismatch"),
+    (upload_oversized, "episode_oversized"),
+    (upload_with_other_sidecar, "sidecar_of_another_episode"),
+    (upload_without_redaction_record, "redaction_missing"),
 ]
 
 
@@ -78,7 +78,7 @@ def ingest(raw: LocalStore, tmp_path: Path, *flags: str) -> command.Finished:
 
 
 def uploads(raw: LocalStore) -> dict[str, bytes]:
-    """Every object that a robot sent, by path."""
+    """Every object that a robot uploaded, by path."""
     return {
         path: raw.get(path, LIMIT_BYTES)
         for path in raw.list("rlds_v0/")
@@ -112,17 +112,17 @@ def test_bad_upload_fails_the_run_with_one_line(
 
 
 @pytest.mark.parametrize("typo", ["absent", ""])
-def test_place_without_raw_episodes_fails_with_one_line(
+def test_folder_without_raw_episodes_fails_with_one_line(
     typo: str, tmp_path: Path
 ) -> None:
     enrolled = ROBOT.enrolment_file(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    place = tmp_path / typo
+    folder = tmp_path / typo
     done = command.run(
-        "cloud.ingest.ingest", f"--raw={place.as_uri()}", f"--enrolled={enrolled}"
+        "cloud.ingest.ingest", f"--raw={folder.as_uri()}", f"--enrolled={enrolled}"
     )
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
-    assert f"{place.as_uri()}: expected raw episodes below rlds_v0/" in done.err
+    assert f"{folder.as_uri()}: expected raw episodes below rlds_v0/" in done.err
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -134,14 +134,14 @@ def test_place_without_raw_episodes_fails_with_one_line(
         (["--raw=raw", "--enrolled="], "ingest: expected --enrolled=PATH, got no"),
     ],
 )
-def test_missing_flag_is_named(arguments: list[str], line: str) -> None:
+def test_missing_flag_is_named_in_the_message(arguments: list[str], line: str) -> None:
     done = command.run("cloud.ingest.ingest", *arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(line)
 
 
 def test_bad_upload_does_not_stop_a_fleet(raw: LocalStore, tmp_path: Path) -> None:
-    folder = truncated(raw)
+    folder = upload_truncated(raw)
     before = uploads(raw)
     done = ingest(raw, tmp_path, "--nofail_on_quarantine")
     assert (done.code, done.err) == (0, "")
@@ -153,7 +153,7 @@ def test_bad_upload_does_not_stop_a_fleet(raw: LocalStore, tmp_path: Path) -> No
 def test_repaired_upload_makes_the_same_run_pass(
     raw: LocalStore, tmp_path: Path
 ) -> None:
-    truncated(raw)
+    upload_truncated(raw)
     assert ingest(raw, tmp_path).code == 1
     folder = ROBOT.upload(raw, ROBOT.record(1))
     done = ingest(raw, tmp_path)

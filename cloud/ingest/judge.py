@@ -1,7 +1,7 @@
 """Judges every folder of a raw store and writes the verdicts beside the episodes.
 
-Facts are gathered by several threads; the verdicts fall one after another in the
-order of the paths, so that of two folders with one episode id always the same wins.
+Several threads gather facts. The verdicts are made one after another in the order of
+the paths, so that of two folders with the same episode id the same one always wins.
 """
 
 import concurrent.futures
@@ -20,7 +20,7 @@ from rlds import raw_layout
 from rlds.raw_layout import RawFolder
 
 _ADMISSION_LIMIT_BYTES = 1024 * 1024
-_ATTEMPTS = 10  # each lost race means that another run made progress
+_ATTEMPTS = 10  # after each lost race another run has made progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Summary:
     Attributes:
         folders: every folder that was judged, in order.
         verdicts: the verdict on each of them.
-        written: how many of them were new or changed.
+        written: how many of the verdicts were new or changed.
         strangers: objects below the raw prefix that belong to no episode.
     """
 
@@ -49,8 +49,16 @@ def ingest(
 ) -> Summary:
     """Judges every episode folder of the store, in order of path.
 
+    Args:
+        raw: the store that robots upload to.
+        enrolled: the keys whose signatures count.
+        size_limit_bytes: largest episode that is read.
+        readers: episodes read at the same time, one thread each.
+        console: where progress is shown.
+
     Raises:
         RawRootError: the store holds no raw episodes.
+        IngestRaceError: other runs kept changing a verdict.
     """
     listing = raw_store.read(raw)
     verdicts = []
@@ -62,18 +70,20 @@ def ingest(
             ),
             listing.folders,
         )
-        with WorkProgress(console, "ingest", len(listing.folders), "episodes") as shown:
+        with WorkProgress(
+            console, "ingest", len(listing.folders), "episodes"
+        ) as progress:
             for found in facts:
-                verdict, changed = _settle(raw, found)
+                verdict, changed = _judge(raw, found)
                 verdicts.append(verdict)
                 written += changed
-                shown.show(len(verdicts), "")
+                progress.show(len(verdicts), "")
     folders = tuple(folder for folder, _ in listing.folders)
     return Summary(folders, tuple(verdicts), written, listing.strangers)
 
 
-def _settle(raw: Store, facts: admission.EpisodeFacts) -> tuple[Admission, bool]:
-    """Claims the episode's id if need be, then writes the verdict if it is new."""
+def _judge(raw: Store, facts: admission.EpisodeFacts) -> tuple[Admission, bool]:
+    """Claims the id of an admitted episode, then writes the verdict if it is new."""
     verdict = admission.admit(facts)
     if verdict.admitted:
         claimed_by = _claim(raw, facts.folder)
@@ -82,7 +92,7 @@ def _settle(raw: Store, facts: admission.EpisodeFacts) -> tuple[Admission, bool]
 
 
 def _claim(raw: Store, folder: RawFolder) -> str:
-    """Returns the path under which the episode id is admitted, now and for good.
+    """Returns the path under which the episode id is admitted, permanently.
 
     The claim is an object that only its first writer can create, so that of two runs,
     or of two folders with the same episode id, exactly one admits it.
@@ -96,7 +106,7 @@ def _claim(raw: Store, folder: RawFolder) -> str:
 
 
 def _write(raw: Store, path: str, data: bytes) -> bool:
-    """Makes `path` hold `data`; returns whether it had to change."""
+    """Makes `path` hold `data`; returns whether that changed it."""
     for _ in range(_ATTEMPTS):
         generation = raw.generation(path)
         try:
@@ -104,7 +114,7 @@ def _write(raw: Store, path: str, data: bytes) -> bool:
                 return False
             raw.put(path, data, if_generation_match=generation)
         except (NotFoundError, PreconditionFailedError):
-            continue  # another run wrote in between
+            continue  # another run wrote in the meantime
         return True
     raise IngestRaceError(
         f"{raw.uri}/{path}",

@@ -42,7 +42,7 @@ def _verdict_on_disk(raw, folder):
 
 
 def _files(raw):
-    """Every object by path, but for what ingest itself writes."""
+    """Every object by path, except what ingest itself writes."""
     return {
         path: raw.get(path, 1 << 24)
         for path in raw.list("")
@@ -50,8 +50,8 @@ def _files(raw):
     }
 
 
-def _quarantined(raw, folder, reason, **options):
-    """Ingests, and checks the one verdict, what is on disk, and what is left alone."""
+def _require_quarantine(raw, folder, reason, **options):
+    """Ingests; checks the one verdict and that nothing else in the store changed."""
     before = _files(raw)
     summary = _ingest(raw, **options)
     verdict = _verdict_on_disk(raw, folder)
@@ -71,7 +71,7 @@ def _rewrite_sidecar(raw, folder, change):
     raw.put(folder.sidecar, canonical_json.encode(value))
 
 
-def test_a_good_episode_is_admitted_with_what_the_index_needs(raw):
+def test_a_good_episode_is_admitted_with_the_fields_of_the_index(raw):
     recorded = _ROBOT.record(1)
     folder = _ROBOT.upload(raw, recorded)
     summary = _ingest(raw)
@@ -82,11 +82,11 @@ def test_a_good_episode_is_admitted_with_what_the_index_needs(raw):
     assert verdict.episode["task"] == "reach-v3"
     assert verdict.episode["success"] == 1
     assert verdict.episode["num_steps"] == 5
-    told = json.loads(raw.get(folder.admission, 1 << 20))
-    assert (told["status"], told["reason"]) == ("admitted", "")
+    written = json.loads(raw.get(folder.admission, 1 << 20))
+    assert (written["status"], written["reason"]) == ("admitted", "")
 
 
-def test_safety_escalation_stands_in_for_consent(raw):
+def test_safety_escalation_replaces_consent(raw):
     folder = _ROBOT.upload(
         raw,
         _ROBOT.record(1),
@@ -97,142 +97,142 @@ def test_safety_escalation_stands_in_for_consent(raw):
     assert _verdict_on_disk(raw, folder).admitted
 
 
-def test_truncated_episode(raw):
+def test_truncated_episode_is_quarantined(raw):
     recorded = _ROBOT.record(1)
     short = dataclasses.replace(recorded, episode=recorded.episode[:-100])
     folder = _ROBOT.upload(raw, short)
-    _quarantined(raw, folder, Reason.SIZE_MISMATCH)
+    _require_quarantine(raw, folder, Reason.SIZE_MISMATCH)
 
 
-def test_truncated_episode_that_its_robot_signed(raw):
+def test_truncated_episode_that_its_robot_signed_is_quarantined(raw):
     recorded = _ROBOT.record(1)
     short = recorded.episode[:-100]
     changed = dataclasses.replace(recorded, episode=short)
     folder = _ROBOT.upload(raw, changed, size_bytes=len(short), sha256=_sha256(short))
-    verdict = _quarantined(raw, folder, Reason.EPISODE_MALFORMED)
+    verdict = _require_quarantine(raw, folder, Reason.EPISODE_MALFORMED)
     assert "at byte 0" in verdict.detail
 
 
 @pytest.mark.parametrize("position", [0, 8, 300, -1])
-def test_bit_flipped_episode(raw, position):
+def test_episode_with_a_flipped_bit_is_quarantined(raw, position):
     recorded = _ROBOT.record(1)
     flipped = bytearray(recorded.episode)
     flipped[position] ^= 1
     folder = _ROBOT.upload(raw, dataclasses.replace(recorded, episode=bytes(flipped)))
-    _quarantined(raw, folder, Reason.DIGEST_MISMATCH)
+    _require_quarantine(raw, folder, Reason.DIGEST_MISMATCH)
 
 
-def test_episode_longer_than_it_was_signed(raw):
+def test_episode_longer_than_its_signed_size_is_quarantined(raw):
     recorded = _ROBOT.record(1)
     longer = dataclasses.replace(recorded, episode=recorded.episode + b"x")
     folder = _ROBOT.upload(raw, longer)
-    _quarantined(raw, folder, Reason.EPISODE_OVERSIZED)
+    _require_quarantine(raw, folder, Reason.EPISODE_OVERSIZED)
 
 
-def test_episode_longer_than_the_limit(raw):
+def test_episode_longer_than_the_limit_is_quarantined(raw):
     recorded = _ROBOT.record(1)
     folder = _ROBOT.upload(raw, recorded)
     limit = len(recorded.episode) - 1
-    _quarantined(raw, folder, Reason.EPISODE_OVERSIZED, size_limit_bytes=limit)
+    _require_quarantine(raw, folder, Reason.EPISODE_OVERSIZED, size_limit_bytes=limit)
 
 
-def test_sidecar_of_another_episode(raw):
+def test_sidecar_of_another_episode_is_quarantined(raw):
     one, other = _ROBOT.record(1), _ROBOT.record(2)
     mixed = dataclasses.replace(one, sidecar=other.sidecar)
     folder = _ROBOT.upload(raw, mixed, folder=one.folder)
-    _quarantined(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
+    _require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
 
 
-def test_episode_of_another_id_under_a_matching_sidecar(raw):
-    """The sidecar names the folder's id and the other episode's bytes."""
+def test_episode_with_another_id_than_its_sidecar_is_quarantined(raw):
+    """The sidecar names the folder's id, and the digest of another episode's bytes."""
     one, other = _ROBOT.record(1), _ROBOT.record(2)
     mixed = dataclasses.replace(other, sidecar=other.sidecar)
     folder = _ROBOT.upload(
         raw, mixed, folder=one.folder, episode_id=one.sidecar.episode_id
     )
-    verdict = _quarantined(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
+    verdict = _require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
     assert "episode_id" in verdict.detail
 
 
 @pytest.mark.parametrize(
     "changes", [{"num_steps": 6}, {"package_digest": "a" * 64}, {"software": "9"}]
 )
-def test_sidecar_that_contradicts_its_episode(raw, changes):
+def test_sidecar_that_contradicts_its_episode_is_quarantined(raw, changes):
     folder = _ROBOT.upload(raw, _ROBOT.record(1), **changes)
-    _quarantined(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
+    _require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
 
 
-def test_missing_redaction_record(raw):
+def test_missing_redaction_record_is_quarantined(raw):
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.pop("privacy"))
     _sign_again(raw, folder)
-    _quarantined(raw, folder, Reason.REDACTION_MISSING)
+    _require_quarantine(raw, folder, Reason.REDACTION_MISSING)
 
 
-def test_redaction_record_that_is_null(raw):
+def test_redaction_record_that_is_null_is_quarantined(raw):
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.update(privacy=None))
     _sign_again(raw, folder)
-    _quarantined(raw, folder, Reason.REDACTION_MISSING)
+    _require_quarantine(raw, folder, Reason.REDACTION_MISSING)
 
 
 @pytest.mark.parametrize("left_out", ["robot_hash", "start_time", "location", "tags"])
-def test_redaction_record_that_leaves_a_sensitive_field_out(raw, left_out):
+def test_redaction_record_without_a_sensitive_field_is_quarantined(raw, left_out):
     recorded = _ROBOT.record(1)
     privacy = recorded.sidecar.privacy
     covered = tuple(name for name in privacy.fields_covered if name != left_out)
     folder = _ROBOT.upload(
         raw, recorded, privacy=dataclasses.replace(privacy, fields_covered=covered)
     )
-    verdict = _quarantined(raw, folder, Reason.FIELDS_NOT_COVERED)
+    verdict = _require_quarantine(raw, folder, Reason.FIELDS_NOT_COVERED)
     assert left_out in verdict.detail
 
 
-def test_redaction_record_that_nobody_attests(raw):
+def test_redaction_record_that_is_not_attested_is_quarantined(raw):
     recorded = _ROBOT.record(1)
     privacy = dataclasses.replace(recorded.sidecar.privacy, attested=False)
     folder = _ROBOT.upload(raw, recorded, privacy=privacy)
-    _quarantined(raw, folder, Reason.FIELDS_NOT_COVERED)
+    _require_quarantine(raw, folder, Reason.FIELDS_NOT_COVERED)
 
 
-def test_unsigned_sidecar(raw):
+def test_unsigned_sidecar_is_quarantined(raw):
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.pop("signature"))
-    _quarantined(raw, folder, Reason.SIGNATURE_MISSING)
+    _require_quarantine(raw, folder, Reason.SIGNATURE_MISSING)
 
 
-def test_sidecar_changed_after_it_was_signed(raw):
+def test_sidecar_changed_after_it_was_signed_is_quarantined(raw):
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.update(num_steps=4))
-    _quarantined(raw, folder, Reason.SIGNATURE_WRONG)
+    _require_quarantine(raw, folder, Reason.SIGNATURE_WRONG)
 
 
-def test_sidecar_signed_by_a_key_that_is_not_enrolled(raw):
+def test_signature_of_a_key_that_is_not_enrolled_is_quarantined(raw):
     folder = _ROBOT.upload(raw, _ROBOT.record(1), key=RawRobot(9).key)
-    _quarantined(raw, folder, Reason.SIGNATURE_UNKNOWN_KEY)
+    _require_quarantine(raw, folder, Reason.SIGNATURE_UNKNOWN_KEY)
 
 
-def test_sidecar_signed_by_another_enrolled_robot(raw):
+def test_signature_of_another_enrolled_robot_is_quarantined(raw):
     folder = _ROBOT.upload(raw, _ROBOT.record(1), key=RawRobot(2).key)
     _ingest(raw, _ROBOT, RawRobot(2))
     assert _verdict_on_disk(raw, folder).reason == Reason.KEY_OF_ANOTHER_ROBOT
 
 
-def test_neither_consent_nor_escalation(raw):
+def test_episode_without_consent_or_escalation_is_quarantined(raw):
     folder = _ROBOT.upload(
         raw, _ROBOT.record(1), consent=Consent(granted=False, by="", at="")
     )
-    _quarantined(raw, folder, Reason.CONSENT_MISSING)
+    _require_quarantine(raw, folder, Reason.CONSENT_MISSING)
 
 
-def test_unknown_schema_version(raw):
+def test_unknown_schema_version_is_quarantined(raw):
     folder = _ROBOT.upload(raw, _ROBOT.record(1), schema_version="9.0.0")
-    verdict = _quarantined(raw, folder, Reason.SCHEMA_UNKNOWN)
+    verdict = _require_quarantine(raw, folder, Reason.SCHEMA_UNKNOWN)
     assert "9.0.0" in verdict.detail
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"\xff", b'{"a": 1}', b"null"])
-def test_sidecar_that_is_none(raw, garbage):
+def test_file_that_is_not_a_sidecar_is_quarantined(raw, garbage):
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     raw.put(folder.sidecar, garbage)
     summary = _ingest(raw)
@@ -243,7 +243,7 @@ def test_sidecar_that_is_none(raw, garbage):
     )
 
 
-def test_missing_sidecar_and_missing_episode(raw):
+def test_missing_sidecar_and_missing_episode_are_quarantined(raw):
     one, other = _ROBOT.record(1), _ROBOT.record(2)
     raw.put(one.folder.episode, one.episode)
     raw.put(other.folder.sidecar, sidecar_format.sign(other.sidecar, _ROBOT.key))
@@ -252,7 +252,7 @@ def test_missing_sidecar_and_missing_episode(raw):
     assert _verdict_on_disk(raw, other.folder).reason == Reason.EPISODE_MISSING
 
 
-def test_twice_the_same_is_one_episode(raw):
+def test_the_same_episode_uploaded_twice_is_one_episode(raw):
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     first = _ingest(raw)
     before = raw.generation(folder.admission)
@@ -264,7 +264,7 @@ def test_twice_the_same_is_one_episode(raw):
     assert len(raw.list("admitted/")) == 1
 
 
-def test_the_same_episode_at_two_places_is_one_episode(raw):
+def test_the_same_episode_in_two_folders_is_admitted_once(raw):
     recorded = _ROBOT.record(1)
     right = _ROBOT.upload(raw, recorded)
     wrong = dataclasses.replace(right, date="2026-02-01")
@@ -275,7 +275,7 @@ def test_the_same_episode_at_two_places_is_one_episode(raw):
     assert _verdict_on_disk(raw, wrong).reason == Reason.WRONG_PLACE
 
 
-def test_two_recordings_under_one_id_are_one_episode(raw):
+def test_of_two_recordings_with_one_id_only_the_first_is_admitted(raw):
     first = _ROBOT.upload(raw, _ROBOT.record(1))
     again = _ROBOT.upload(raw, _ROBOT.record(1, date="2026-02-01"))
     _ingest(raw)
@@ -307,7 +307,7 @@ def test_runs_at_the_same_time_agree(raw):
     assert len(raw.list("admitted/")) == 8
 
 
-def test_a_repaired_episode_is_judged_anew(raw):
+def test_a_repaired_episode_is_judged_again(raw):
     recorded = _ROBOT.record(1)
     short = dataclasses.replace(recorded, episode=recorded.episode[:-1])
     folder = _ROBOT.upload(raw, short)
@@ -317,7 +317,7 @@ def test_a_repaired_episode_is_judged_anew(raw):
     assert _verdict_on_disk(raw, folder).admitted
 
 
-def test_an_admitted_episode_that_rots_is_quarantined(raw):
+def test_an_admitted_episode_whose_bytes_change_is_quarantined(raw):
     recorded = _ROBOT.record(1)
     folder = _ROBOT.upload(raw, recorded)
     _ingest(raw)
@@ -326,7 +326,7 @@ def test_an_admitted_episode_that_rots_is_quarantined(raw):
     assert _verdict_on_disk(raw, folder).reason == Reason.DIGEST_MISMATCH
 
 
-def test_strangers_are_named_and_left_alone(raw):
+def test_objects_outside_of_the_layout_are_named_and_left_alone(raw):
     raw.put("rlds_v0/notes.txt", b"hello")
     summary = _ingest(raw)
     assert summary.verdicts == ()
@@ -334,7 +334,7 @@ def test_strangers_are_named_and_left_alone(raw):
     assert raw.list("") == ("rlds_v0/notes.txt",)
 
 
-def test_one_bad_episode_does_not_keep_the_others_out(raw):
+def test_one_bad_episode_does_not_quarantine_the_others(raw):
     good = [_ROBOT.upload(raw, _ROBOT.record(number)) for number in (1, 3)]
     bad = _ROBOT.upload(raw, _ROBOT.record(2))
     raw.put(bad.episode, b"")
@@ -344,7 +344,7 @@ def test_one_bad_episode_does_not_keep_the_others_out(raw):
 
 
 def _sign_again(raw, folder):
-    """Signs whatever the sidecar's bytes hold now with the robot's own key."""
+    """Signs the sidecar's present content with the robot's own key."""
     value = canonical_json.decode(raw.get(folder.sidecar, 1 << 20))
     value.pop("signature")
     signature = _ROBOT.key.sign(canonical_json.encode(value))

@@ -1,4 +1,4 @@
-"""Lists the raw root: which episodes lie there, and what else."""
+"""Lists a raw root: its episode folders, and every other object."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from rlds.raw_layout import RawFolder
 
 @dataclasses.dataclass(frozen=True)
 class RawListing:
-    """What lies below the raw root.
+    """The objects below a raw root.
 
     Attributes:
         folders: episode folders with the names of their files, sorted.
-        strangers: objects whose path is none of the layout's, sorted.
+        strangers: objects whose path is not part of the layout, sorted.
     """
 
     folders: tuple[tuple[RawFolder, frozenset[str]], ...]
@@ -25,25 +25,25 @@ class RawListing:
 def read(store: Store) -> RawListing:
     """Lists a raw root.
 
-    A mistyped address lists as nothing, in a folder as in a bucket. Taken for a raw
-    root without episodes, it would empty the index.
+    A mistyped address lists no objects, in a folder and in a bucket alike. If that
+    counted as a raw root without episodes, it would empty the index.
 
     Raises:
-        RawRootError: there is not one object below `rlds_v0/`.
+        RawRootError: there is no object below `rlds_v0/`.
     """
     paths = store.list(f"{raw_layout.PREFIX}/")
     if not paths:
         raise RawRootError(
             store.uri,
             f"raw episodes below {raw_layout.PREFIX}/",
-            "no such place or an empty one",
+            "none there",
             "name the store that //edge:upload wrote to in --raw",
         )
-    return sort_out(paths)
+    return group_by_folder(paths)
 
 
-def sort_out(paths: Iterable[str]) -> RawListing:
-    """Groups object paths by episode folder and sets strangers apart."""
+def group_by_folder(paths: Iterable[str]) -> RawListing:
+    """Groups object paths by episode folder and separates the strangers."""
     folders: dict[RawFolder, set[str]] = {}
     strangers = []
     for path in paths:

@@ -68,7 +68,7 @@ def fit_mapped(settings, folder, on_progress=lambda progress: None):
 @pytest.fixture(scope="module")
 def in_memory(tmp_path_factory, compiled_once):
     """The parameters' bytes after training on the same episodes in memory."""
-    train, held_out = (training_data.of_episodes(e, TASKS) for e in (TRAIN, HELD_OUT))
+    train, held_out = (training_data.join_episodes(e, TASKS) for e in (TRAIN, HELD_OUT))
     result = fit(train, held_out, tmp_path_factory.mktemp("memory") / "saved")
     losses = [(p.loss, p.validation_action_loss) for p in result.history]
     return train_tiny.weights(result), losses

@@ -339,7 +339,7 @@ def _write_report(
                 "package": str(outcome.package),
                 "package digest": outcome.evaluation.package_digest,
                 "evaluation report": outcome.evaluation.digest,
-                "channel": locations.shown(outcome.channel)
+                "channel": locations.format_location(outcome.channel)
                 if outcome.published
                 else "not published",
                 **{

@@ -73,7 +73,7 @@ class Outcome:
                 "package": str(self.package),
                 "package_digest": self.evaluation.package_digest,
                 "report": str(self.report),
-                "channel": locations.shown(self.channel),
+                "channel": locations.format_location(self.channel),
                 "published": self.published,
                 "verdict": self.decision.verdict.value,
                 "reasons": list(self.decision.reasons),
@@ -90,7 +90,7 @@ class Outcome:
         robot = f"--robot={self.evaluation.environment}:{task}"
         if self.published:
             source = [
-                f"--channel={locations.shown(self.channel)}",
+                f"--channel={locations.format_location(self.channel)}",
                 f"--keyring={self.keyring}",
                 "--allow_development_keys",
             ]
@@ -180,7 +180,7 @@ class Outcome:
         }
 
     def _places(self) -> list[tuple[str, str]]:
-        channel = locations.shown(self.channel)
+        channel = locations.format_location(self.channel)
         if not self.published:
             channel += " (unchanged)"
         return [

@@ -54,8 +54,8 @@ def train(
     """Trains on twelve small episodes."""
     episodes, tasks = training_episodes.episodes, training_episodes.TASKS
     return fit.fit(
-        training_data.of_episodes(episodes(12), tasks),
-        training_data.of_episodes(episodes(2, first=100), tasks),
+        training_data.join_episodes(episodes(12), tasks),
+        training_data.join_episodes(episodes(2, first=100), tasks),
         config(steps, **changes),
         checkpoints,
         on_progress,

@@ -20,7 +20,7 @@ from cloud.testing import train_tiny, training_episodes
 from cloud.train import checkpoints, fit, profile, update
 
 STEPS = 8
-data = functools.partial(training_data.of_episodes, tasks=training_episodes.TASKS)
+data = functools.partial(training_data.join_episodes, tasks=training_episodes.TASKS)
 ORBAX_MARKS = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 

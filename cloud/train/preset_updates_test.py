@@ -50,7 +50,7 @@ def test_preset_for_an_accelerator_takes_updates(preset, least):
     assert config.compute_dtype == "bfloat16"
     assert config.accumulation_steps == theirs.accumulation_steps
     assert (config.remat == "on") == theirs.remat
-    data = training_data.of_episodes(
+    data = training_data.join_episodes(
         training_episodes.episodes(12), training_episodes.TASKS
     )
     trainer = Trainer(data, None, config, mesh.single())

@@ -27,7 +27,7 @@ def data():
 
 def joined(numbers):
     made = [sensed_episodes.episode(k) for k in numbers]
-    return training_data.of_episodes(made, training_episodes.TASKS, camera=SIZES)
+    return training_data.join_episodes(made, training_episodes.TASKS, camera=SIZES)
 
 
 def fit(data, sizes, folder, **changes):

@@ -102,7 +102,7 @@ def test_parameters_lie_along_their_largest_axis_that_the_devices_divide():
 
 def test_each_device_keeps_its_share_of_parameters_moments_and_average():
     episodes = training_episodes.episodes(12)
-    data = training_data.of_episodes(episodes, training_episodes.TASKS)
+    data = training_data.join_episodes(episodes, training_episodes.TASKS)
     config = train_tiny.config(STEPS, batch_size=16).for_platform("cpu")
     state = Trainer(data, None, config, mesh_of(1, 8)).initial_state()
     kept = sum(

@@ -18,7 +18,7 @@ def shapes_built_in(function, *arguments):
 
 def test_surfaces_of_the_robot_are_inputs_and_no_constants():
     """XLA:CPU miscomputes products with matrices that it knows to be zero."""
-    made = training_data.of_episodes(
+    made = training_data.join_episodes(
         training_episodes.episodes(6), training_episodes.TASKS
     )
     trainer = Trainer(
@@ -34,7 +34,7 @@ def test_surfaces_of_the_robot_are_inputs_and_no_constants():
 
 
 def test_parts_of_a_batch_are_rounding_and_no_other_run():
-    made = training_data.of_episodes(
+    made = training_data.join_episodes(
         training_episodes.episodes(6), training_episodes.TASKS
     )
     whole, parts, other = (

@@ -160,7 +160,7 @@ def main(argv: list[str]) -> None:
 def _trained(demonstrations: Sequence[Any], tasks: Sequence[str]) -> WaveCore:
     settings = fit.TrainConfig(steps=_TRAINING.value, preset=_PRESET.value)
     with tempfile.TemporaryDirectory() as folder:
-        data = training_data.of_episodes(demonstrations, tasks)
+        data = training_data.join_episodes(demonstrations, tasks)
         kept = Path(_CHECKPOINTS.value or folder)
         fitted = fit.fit(data, None, settings, kept, lambda progress: None)
     return fitted.model

@@ -297,7 +297,7 @@ def _fit(
 ) -> fit.FitResult:
     with tempfile.TemporaryDirectory() as folder:
         return fit.fit(
-            training_data.of_episodes(episodes, tasks),
+            training_data.join_episodes(episodes, tasks),
             None,
             config,
             Path(folder) / "checkpoints",
