@@ -27,10 +27,10 @@ _SPEC = {
 }
 
 
-def opened(place, name="train", work="work"):
-    """A split as training opens it, its offsets kept beside the version."""
-    folder = locations.local_folder(locations.to_uri(place))
-    return split.open_split(place, name, folder.parent / work)
+def opened(location, name="train", work="work"):
+    """Opens a split as training does; its offsets are kept beside the version."""
+    version = locations.local_folder(locations.to_uri(location))
+    return split.open_split(location, name, version.parent / work)
 
 
 @pytest.fixture
@@ -48,25 +48,25 @@ def version(tmp_path):
     judge.ingest(raw, enrol(*_ROBOTS), 1 << 20, 1, console)
     build.build(raw.uri, (tmp_path / "index").as_uri())
     (tmp_path / "spec.json").write_text(json.dumps(_SPEC))
-    place = tmp_path / "bench" / "v1.0.0"
+    folder = tmp_path / "bench" / "v1.0.0"
     curation.curate(
         raw_uri=raw.uri,
         index_uri=(tmp_path / "index").as_uri(),
         spec_file=tmp_path / "spec.json",
-        output_uri=place.as_uri(),
+        output_uri=folder.as_uri(),
         code_commit="c0ffee",
         created_at="2026-02-01T00:00:00Z",
         workers=1,
         console=console,
     )
-    return place, recorded
+    return folder, recorded
 
 
 def test_both_splits_return_what_the_robots_recorded(version):
-    place, recorded = version
+    folder, recorded = version
     found = {}
     for name, count in (("train", 6), ("val", 3)):
-        loaded = opened(place, name)
+        loaded = opened(folder, name)
         assert len(loaded.episodes) == count
         assert loaded.split == name
         assert loaded.manifest.dataset == "bench"
@@ -79,8 +79,8 @@ def test_both_splits_return_what_the_robots_recorded(version):
 
 
 def test_a_folder_and_its_uri_are_the_same_dataset(version):
-    place, _ = version
-    by_folder, by_uri = opened(str(place)), opened(place.as_uri() + "/", work="other")
+    folder, _ = version
+    by_folder, by_uri = opened(str(folder)), opened(folder.as_uri() + "/", work="other")
     assert list(by_folder.episodes) == list(by_uri.episodes)
     assert by_folder.manifest_digest == by_uri.manifest_digest
     assert len(by_folder.manifest_digest) == 64
@@ -97,44 +97,44 @@ def test_a_folder_and_its_uri_are_the_same_dataset(version):
     ],
 )
 def test_a_changed_shard_is_refused_and_named(version, change):
-    place, _ = version
-    shard = place / "train" / "shard-00001.tfrecord"
+    folder, _ = version
+    shard = folder / "train" / "shard-00001.tfrecord"
     shard.write_bytes(change(shard.read_bytes()))
     with pytest.raises(ShardMismatchError, match=r"train/shard-00001") as caught:
-        opened(place)
+        opened(folder)
     assert "\n" not in str(caught.value)
-    assert len(opened(place, "val").episodes) == 3
+    assert len(opened(folder, "val").episodes) == 3
 
 
 def test_swapped_shards_are_refused(version):
-    place, _ = version
-    one = place / "train" / "shard-00000.tfrecord"
-    other = place / "train" / "shard-00001.tfrecord"
+    folder, _ = version
+    one = folder / "train" / "shard-00000.tfrecord"
+    other = folder / "train" / "shard-00001.tfrecord"
     raw = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(raw)
     with pytest.raises(ShardMismatchError):
-        opened(place)
+        opened(folder)
 
 
 def test_a_missing_shard_is_refused(version):
-    place, _ = version
-    (place / "val" / "shard-00000.tfrecord").unlink()
+    folder, _ = version
+    (folder / "val" / "shard-00000.tfrecord").unlink()
     with pytest.raises(ShardMismatchError, match="no file"):
-        opened(place, "val")
+        opened(folder, "val")
 
 
 def test_a_missing_dataset_and_a_missing_split_are_named(version, tmp_path):
-    place, _ = version
+    folder, _ = version
     with pytest.raises(DatasetError, match="got no manifest"):
         opened(tmp_path / "nothing")
     with pytest.raises(DatasetError, match="'test', got"):
-        opened(place, "test")
+        opened(folder, "test")
 
 
 def test_a_file_that_is_not_a_manifest_is_refused(version):
-    place, _ = version
-    manifest = place / "manifest.json"
+    folder, _ = version
+    manifest = folder / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:-1])
     with pytest.raises(ManifestError):
-        opened(place)
+        opened(folder)

@@ -1,10 +1,10 @@
-"""The one check of a shard against the manifest, from its first byte to its last.
+"""The one check of a whole shard against the manifest.
 
-A shard is read in blocks and held against the manifest twice: every record has to be an
-episode that the manifest names by digest, before it is decoded, and all bytes together
-have to have the shard's digest. Training runs this check when it opens a shard that is
-new or was written again, and curation when it is asked to write a version that is
-already there.
+A shard is read in blocks and compared with the manifest twice: every record must be an
+episode whose digest is in the manifest, before it is decoded, and all bytes together
+must have the shard's digest. Training runs this check when it opens a shard that is new
+or was rewritten, and curation when the version that it is asked to write exists
+already.
 """
 
 import dataclasses
@@ -29,13 +29,13 @@ class Record:
     """One episode of a shard.
 
     Attributes:
-        offset: where its frame begins in the shard, in bytes.
-        size_bytes: of the record with its frame.
-        num_steps: steps of the episode.
+        offset: start of its frame in the shard, in bytes.
+        size_bytes: size of the record with its frame.
+        num_steps: number of steps of the episode.
         state_size: numbers in a state.
         action_size: numbers in an action.
         image: whether each step has a camera image.
-        audio_size: numbers in the sound of a step, 0 without sound.
+        audio_size: numbers of sound per step, 0 without sound.
         sha256: digest of the record with its frame, as in the manifest.
         task: the episode's task.
     """
@@ -52,27 +52,26 @@ class Record:
 
 
 def entries_by_digest(manifest: Manifest, split: str) -> dict[str, EpisodeEntry]:
-    """The episodes of a split, by the digest of their framed bytes."""
+    """Returns the episodes of a split by the digest of their framed bytes."""
     return {e.sha256: e for e in manifest.episodes if e.split == split}
 
 
 def verify_shard(
     store: Store, shard: Shard, episodes: Mapping[str, EpisodeEntry]
 ) -> tuple[Record, ...]:
-    """Returns the records of a shard, in order, once all its bytes are proven.
+    """Returns the records of a shard, in order, after verifying all its bytes.
 
     Args:
-        store: where the dataset version lies.
-        shard: as the manifest names it.
+        store: the store that holds the dataset version.
+        shard: the manifest's entry.
         episodes: the manifest's episodes of the shard's split; see
             `entries_by_digest`.
 
     Raises:
-        ShardMismatchError: the shard is missing, or its bytes are not the manifest's.
+        ShardMismatchError: the shard is missing, or its bytes differ from the manifest.
         MalformedEpisodeError: an episode of the manifest does not decode, has NaN, or
             has another shape than `rlds.spec` says.
-        DatasetError: there are other numbers of episodes or steps than the manifest
-            says.
+        DatasetError: the number of episodes or of steps differs from the manifest.
     """
     where = f"{shard.path} of {store.uri}"
     expected = f"{shard.size_bytes} bytes with SHA-256 {shard.sha256}"
@@ -118,7 +117,7 @@ def decode(where: str, payload: bytes) -> Episode:
     """Returns the episode in a record without its frame.
 
     Raises:
-        MalformedEpisodeError: it does not decode; the error names the place `where`.
+        MalformedEpisodeError: it does not decode; the message begins with `where`.
     """
     try:
         return example_codec.decode(payload, limit_bytes=_RECORD_LIMIT_BYTES)
@@ -129,7 +128,7 @@ def decode(where: str, payload: bytes) -> Episode:
 
 
 class _Blocks:
-    """Reads a shard in blocks, and takes the digest of all that was read."""
+    """Reads a shard in blocks and computes the digest of the bytes it has read."""
 
     def __init__(self, store: Store, path: str) -> None:
         self.digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""A bad shard is refused by the check itself, and by training when it opens a split."""
+"""A bad shard is refused by the check itself and when training opens a split."""
 
 import dataclasses
 
@@ -17,17 +17,17 @@ FIRST = "train/shard-00000.tfrecord"
 
 
 def verify(folder, work):
-    """Checks every shard, as curation does, and keeps nothing."""
-    shard_check.verify_shards(LocalStore(folder), told_by(folder))
+    """Checks every shard, as curation does, and stores nothing."""
+    shard_check.verify_shards(LocalStore(folder), read_manifest(folder))
 
 
-def told_by(folder):
+def read_manifest(folder):
     return manifest_format.parse((folder / "manifest.json").read_bytes())
 
 
 def records_of(folder):
     """The records of each shard of the training split."""
-    manifest = told_by(folder)
+    manifest = read_manifest(folder)
     entries = shard_check.entries_by_digest(manifest, "train")
     store = LocalStore(folder)
     return [
@@ -43,7 +43,7 @@ def open_for_training(folder, work):
 
 @pytest.fixture(params=[verify, open_for_training])
 def check(request, tmp_path):
-    """Checks a version in one of both ways; a refused one leaves no offsets."""
+    """Checks a version in one of the two ways; a refused one leaves no offsets."""
 
     def run(folder):
         return request.param(folder, tmp_path / "work")
@@ -58,13 +58,13 @@ def version(tmp_path):
     return tmp_path / "version"
 
 
-def tell(folder, **changes):
-    """Makes the manifest say something else, and agree with itself."""
-    changed = dataclasses.replace(told_by(folder), **changes)
+def change_manifest(folder, **changes):
+    """Writes other values to the manifest, which stays consistent."""
+    changed = dataclasses.replace(read_manifest(folder), **changes)
     (folder / "manifest.json").write_bytes(manifest_format.encode(changed))
 
 
-def test_records_of_a_good_shard_are_told_in_order(version):
+def test_records_of_a_good_shard_are_returned_in_order(version):
     one, other = records_of(version)
     for records, episodes in ((one, EPISODES[:5]), (other, EPISODES[5:])):
         raw = [tfrecord.frame(example_codec.encode(e)) for e in episodes]
@@ -81,10 +81,10 @@ def test_a_shard_longer_than_a_block_is_read_whole(version, monkeypatch):
     assert records_of(version) == whole
 
 
-@pytest.mark.parametrize("place", [3, 60, 400, -1])
-def test_a_changed_shard_is_refused_and_named(version, check, tmp_path, place):
+@pytest.mark.parametrize("position", [3, 60, 400, -1])
+def test_a_changed_shard_is_refused_and_named(version, check, tmp_path, position):
     raw = bytearray((version / FIRST).read_bytes())
-    raw[place] ^= 1
+    raw[position] ^= 1
     (version / FIRST).write_bytes(raw)
     with pytest.raises(ShardMismatchError, match="train/shard-00000") as caught:
         check(version)
@@ -102,7 +102,7 @@ def test_a_changed_shard_is_refused_and_named(version, check, tmp_path, place):
     ],
     ids=["shorter", "twice", "longer", "empty"],
 )
-def test_a_shard_of_other_length_is_refused(version, check, tmp_path, change):
+def test_a_shard_of_another_length_is_refused(version, check, tmp_path, change):
     (version / FIRST).write_bytes(change((version / FIRST).read_bytes()))
     with pytest.raises(ShardMismatchError, match="train/shard-00000"):
         check(version)
@@ -116,7 +116,7 @@ def test_a_missing_shard_is_refused(version, check, tmp_path):
     assert not (tmp_path / "work").exists()
 
 
-def test_whole_records_in_another_order_are_not_the_shard(version, check):
+def test_whole_records_in_another_order_are_refused(version, check):
     records = list(tfrecord.read_records(version / FIRST, 1 << 20))
     (version / FIRST).write_bytes(b"".join(map(tfrecord.frame, reversed(records))))
     with pytest.raises(ShardMismatchError, match="with SHA-256"):
@@ -132,34 +132,34 @@ def test_an_episode_that_the_manifest_does_not_name_is_refused(version, check):
 
 
 def test_a_shard_of_another_number_of_episodes_is_refused(version, check, tmp_path):
-    manifest = told_by(version)
+    manifest = read_manifest(version)
     one, other = manifest.splits["train"]
-    told = (
+    changed = (
         dataclasses.replace(one, num_episodes=4),
         dataclasses.replace(other, num_episodes=5),
     )
-    tell(version, splits={"train": told})
+    change_manifest(version, splits={"train": changed})
     with pytest.raises(DatasetError, match="4 episodes as the manifest says, got 5"):
         check(version)
     assert not (tmp_path / "work").exists()
 
 
 def test_an_episode_of_another_number_of_steps_is_refused(version, check, tmp_path):
-    manifest = told_by(version)
+    manifest = read_manifest(version)
     one, other, *rest = manifest.episodes
     assert one.num_steps != other.num_steps
     swapped = (
         dataclasses.replace(one, num_steps=other.num_steps),
         dataclasses.replace(other, num_steps=one.num_steps),
     )
-    tell(version, episodes=(*swapped, *rest))
+    change_manifest(version, episodes=(*swapped, *rest))
     with pytest.raises(DatasetError, match="steps as the manifest says"):
         check(version)
     assert not (tmp_path / "work").exists()
 
 
 def write_beside(folder, episode, encoded):
-    """A good episode and these bytes in one shard, whose digests agree."""
+    """Writes a good episode and these bytes to one shard with matching digests."""
     framed = [
         (EPISODES[0], tfrecord.frame(example_codec.encode(EPISODES[0]))),
         (episode, tfrecord.frame(encoded)),
@@ -168,8 +168,8 @@ def write_beside(folder, episode, encoded):
     return len(framed[0][1])
 
 
-def test_nan_is_one_line_that_names_shard_place_and_field(tmp_path, check):
-    """The digests agree: the dataset was curated of it by other means."""
+def test_nan_is_one_line_that_names_shard_offset_and_field(tmp_path, check):
+    """The digests match: other software curated the dataset."""
     encoded = example_codec.encode(EPISODES[1])
     clean = EPISODES[1].steps["observation/state"].astype("<f4").tobytes()
     assert encoded.count(clean) == 1
@@ -177,26 +177,26 @@ def test_nan_is_one_line_that_names_shard_place_and_field(tmp_path, check):
     offset = write_beside(tmp_path / "version", EPISODES[1], nan)
     with pytest.raises(MalformedEpisodeError) as caught:
         check(tmp_path / "version")
-    told = str(caught.value)
-    assert "train/shard-00000.tfrecord" in told and f"at byte {offset}" in told
-    assert "observation/state: expected finite numbers, got NaN or infinit" in told
-    assert "\n" not in told
+    message = str(caught.value)
+    assert "train/shard-00000.tfrecord" in message and f"at byte {offset}" in message
+    assert "observation/state: expected finite numbers, got NaN or infinit" in message
+    assert "\n" not in message
     assert not (tmp_path / "work").exists()
 
 
 @pytest.mark.parametrize("name", ["proposed_action", "reward", "t_monotonic_ns"])
-def test_another_shape_is_one_line_that_names_shard_place_and_field(
+def test_another_shape_is_one_line_that_names_shard_offset_and_field(
     tmp_path, check, name
 ):
-    """Twice as many numbers as the episode has steps for."""
+    """A field has twice as many numbers as the episode has steps."""
     one = EPISODES[1]
     steps = dict(one.steps) | {name: one.steps[name].repeat(2, axis=0)}
     encoded = example_codec.encode_parts(one.spec, one.metadata, steps)
     offset = write_beside(tmp_path / "version", one, encoded)
     with pytest.raises(MalformedEpisodeError) as caught:
         check(tmp_path / "version")
-    told = str(caught.value)
-    assert "train/shard-00000.tfrecord" in told and f"at byte {offset}" in told
-    assert name in told
-    assert "\n" not in told
+    message = str(caught.value)
+    assert "train/shard-00000.tfrecord" in message and f"at byte {offset}" in message
+    assert name in message
+    assert "\n" not in message
     assert not (tmp_path / "work").exists()

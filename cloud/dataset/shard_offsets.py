@@ -1,11 +1,12 @@
-"""Where each episode of a verified shard begins, so that any is read by itself.
+"""Byte offsets of the episodes of a verified shard, so that one can be read alone.
 
-A shard is verified once from end to end (`cloud.dataset.shard_check`). What was found
-is kept in one small file beside the run, under the shard's digest, and later runs read
-that file alone. It names the generation of the shard that was verified: a shard that
-was written again since is verified again, and refused where its bytes are others. An
-index that is torn or changed does not have the digest in its first line and is made
-anew; a record that changed without a trace is refused when it is read, by its digest.
+A shard is verified once from end to end (`cloud.dataset.shard_check`). The offsets are
+kept in one small file in the work folder, named after the shard's digest, and later
+runs read only that file. It states the generation of the shard that was verified: a
+shard that was rewritten since is verified again, and refused if its bytes differ. A
+file of offsets that is torn or changed does not match the digest in its first line and
+is rewritten. A record that was changed without a new generation is refused by its
+digest when it is read.
 """
 
 import dataclasses
@@ -25,26 +26,28 @@ from rlds.errors import ShardMismatchError
 from rlds.manifest import EpisodeEntry, Shard
 
 _FORMAT = 3
+_SUFFIX = ".index"  # as earlier versions named these files
 
 
 def load_or_make(
     store: Store, shard: Shard, episodes: Mapping[str, EpisodeEntry], folder: Path
 ) -> tuple[Record, ...]:
-    """Returns the records of a shard, in order, from its index or from its bytes.
+    """Returns the records of a shard, in order, from stored offsets or its bytes.
 
     Args:
-        store: where the dataset version lies.
-        shard: as the manifest names it.
+        store: the store that holds the dataset version.
+        shard: the manifest's entry.
         episodes: the manifest's episodes of the shard's split, by digest.
-        folder: where indexes are kept; made if it is missing.
+        folder: where offsets are kept; created if it is missing.
 
     Raises:
         ShardMismatchError, MalformedEpisodeError, DatasetError: as
             `shard_check.verify_shard`.
-        DiskError: the index cannot be written; nothing half-written is left.
+        DiskError: the offsets cannot be read or written; nothing half-written is
+            left.
     """
-    path = folder / f"{shard.sha256}.index"
-    # Asked for before the shard is read: what is written meanwhile is another one.
+    path = folder / f"{shard.sha256}{_SUFFIX}"
+    # Read before the shard is: if the shard is rewritten meanwhile, this is outdated.
     verified = {
         "format": _FORMAT,
         "shard": f"{store.uri}/{shard.path}",
@@ -59,10 +62,10 @@ def load_or_make(
 
 
 def read_episode(store: Store, shard: Shard, record: Record) -> Episode:
-    """Reads one episode of an indexed shard.
+    """Reads one episode of a verified shard.
 
     Raises:
-        ShardMismatchError: its bytes are gone or are not those that were indexed.
+        ShardMismatchError: its bytes are missing or are not those that were verified.
     """
     raw = store.get_range(shard.path, record.offset, record.size_bytes)
     return decode(f"{store.uri}/{shard.path}", record, raw)
@@ -72,7 +75,7 @@ def decode(where: str, record: Record, raw: bytes) -> Episode:
     """Returns the episode in the framed bytes of a record.
 
     Raises:
-        ShardMismatchError: the bytes are not those that were indexed.
+        ShardMismatchError: the bytes are not those that were verified.
     """
     where = f"{where} at byte {record.offset}"
     if len(raw) != record.size_bytes or sha256_bytes(raw) != record.sha256:
@@ -86,14 +89,14 @@ def decode(where: str, record: Record, raw: bytes) -> Episode:
 
 
 def _read(path: Path, verified: Mapping[str, object]) -> tuple[Record, ...] | None:
-    """The records in the file at `path`; None if it is not whole or of other bytes."""
+    """Reads a file of offsets; None if it is missing, torn, or of other bytes."""
     try:
-        told, _, body = path.read_bytes().partition(b"\n")
+        stated, _, body = path.read_bytes().partition(b"\n")
     except FileNotFoundError:
         return None
     except OSError as e:
-        raise durable_file.disk_error(path, "to read the index", e) from e
-    if told.decode("ascii", "replace") != sha256_bytes(body):
+        raise durable_file.disk_error(path, "to read the offsets", e) from e
+    if stated.decode("ascii", "replace") != sha256_bytes(body):
         return None
     try:
         value: Any = canonical_json.decode(body)
@@ -113,5 +116,5 @@ def _write(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise DiskError(path.parent, "a folder for indexes", e.strerror) from e
+        raise DiskError(path.parent, "a folder for offsets", e.strerror) from e
     durable_file.write(path, sha256_bytes(body).encode() + b"\n" + body)

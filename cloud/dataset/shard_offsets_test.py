@@ -1,4 +1,4 @@
-"""An index says where each episode is, and is never believed when it is not whole."""
+"""Offsets say where each episode is, and are not used unless they are whole."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from rlds.errors import ShardMismatchError
 
 
 class CountingStore(LocalStore):
-    """Counts what is read of a folder."""
+    """Counts the bytes that are read from a folder."""
 
     read_bytes = 0
 
@@ -32,30 +32,27 @@ def version(tmp_path):
     return folder, manifest, made
 
 
-def index(version, work, shard=0):
+def load(version, work, shard=0):
     folder, manifest, _ = version
     store = CountingStore(folder)
     named = shard_check.entries_by_digest(manifest, "train")
-    told = manifest.splits["train"][shard]
-    return store, told, shard_offsets.load_or_make(store, told, named, work)
+    one = manifest.splits["train"][shard]
+    return store, one, shard_offsets.load_or_make(store, one, named, work)
 
 
 def test_any_episode_is_read_by_its_offset_alone(version, tmp_path):
-    store, shard, records = index(version, tmp_path / "work")
+    store, shard, records = load(version, tmp_path / "work")
     store.read_bytes = 0
-    for place in (4, 0, 2):
-        assert (
-            shard_offsets.read_episode(store, shard, records[place])
-            == version[2][place]
-        )
+    for k in (4, 0, 2):
+        assert shard_offsets.read_episode(store, shard, records[k]) == version[2][k]
     assert store.read_bytes == sum(records[k].size_bytes for k in (4, 0, 2))
     assert [r.num_steps for r in records] == [e.num_steps for e in version[2][:5]]
 
 
-def test_a_shard_is_read_once_and_afterwards_only_its_index(version, tmp_path):
-    store, shard, made = index(version, tmp_path / "work")
+def test_a_shard_is_read_once_and_afterwards_only_its_offsets(version, tmp_path):
+    store, shard, made = load(version, tmp_path / "work")
     assert store.read_bytes == shard.size_bytes
-    store, _, again = index(version, tmp_path / "work")
+    store, _, again = load(version, tmp_path / "work")
     assert store.read_bytes == 0
     assert again == made
 
@@ -71,40 +68,40 @@ def test_a_shard_is_read_once_and_afterwards_only_its_index(version, tmp_path):
     ],
     ids=["torn", "empty", "end", "number", "digest"],
 )
-def test_an_index_that_is_torn_or_changed_is_made_anew(version, tmp_path, change):
-    _, _, made = index(version, tmp_path / "work")
+def test_offsets_that_are_torn_or_changed_are_rewritten(version, tmp_path, change):
+    _, _, made = load(version, tmp_path / "work")
     (path,) = (tmp_path / "work").iterdir()
     good = path.read_bytes()
     assert change(good) != good
     path.write_bytes(change(good))
-    store, shard, again = index(version, tmp_path / "work")
+    store, shard, again = load(version, tmp_path / "work")
     assert store.read_bytes == shard.size_bytes
     assert again == made
     assert path.read_bytes() == good
 
 
-def test_the_index_of_another_shard_under_this_name_is_made_anew(version, tmp_path):
-    _, one, made = index(version, tmp_path / "work")
-    _, other, _ = index(version, tmp_path / "work", shard=1)
+def test_offsets_of_another_shard_under_this_name_are_rewritten(version, tmp_path):
+    _, one, made = load(version, tmp_path / "work")
+    _, other, _ = load(version, tmp_path / "work", shard=1)
     path = tmp_path / "work" / f"{one.sha256}.index"
     path.write_bytes((tmp_path / "work" / f"{other.sha256}.index").read_bytes())
-    assert index(version, tmp_path / "work")[2] == made
+    assert load(version, tmp_path / "work")[2] == made
 
 
-def test_an_index_of_fewer_episodes_than_the_manifest_says_is_not_believed(
+def test_offsets_of_fewer_episodes_than_the_manifest_says_are_not_used(
     version, tmp_path
 ):
-    """Another manifest may tell the same shard to be of other episodes."""
+    """Another manifest may claim another number of episodes for the same shard."""
     folder, manifest, _ = version
-    index(version, tmp_path / "work")
+    load(version, tmp_path / "work")
     shard = dataclasses.replace(manifest.splits["train"][0], num_episodes=6)
     named = shard_check.entries_by_digest(manifest, "train")
     with pytest.raises(DatasetError, match="6 episodes as the manifest says, got 5"):
         shard_offsets.load_or_make(LocalStore(folder), shard, named, tmp_path / "work")
 
 
-def test_a_shard_that_changed_after_it_was_indexed_is_refused(version, tmp_path):
-    store, shard, records = index(version, tmp_path / "work")
+def test_a_shard_that_changed_after_it_was_verified_is_refused(version, tmp_path):
+    store, shard, records = load(version, tmp_path / "work")
     path = version[0] / shard.path
     raw = bytearray(path.read_bytes())
     raw[records[2].offset + 50] ^= 1
@@ -114,8 +111,8 @@ def test_a_shard_that_changed_after_it_was_indexed_is_refused(version, tmp_path)
         shard_offsets.read_episode(store, shard, records[2])
 
 
-def test_a_folder_that_cannot_be_made_is_one_clear_error(version, tmp_path):
+def test_a_folder_that_cannot_be_created_is_one_clear_error(version, tmp_path):
     (tmp_path / "work").write_bytes(b"")
     with pytest.raises(ContinuonError, match="work") as caught:
-        index(version, tmp_path / "work" / "indexes")
+        load(version, tmp_path / "work" / "offsets")
     assert isinstance(caught.value, DiskError)

@@ -1,8 +1,8 @@
-"""One split of a curated dataset that need not fit in memory.
+"""One split of a curated dataset, which may be larger than memory.
 
-Opening it reads the manifest and one small index per shard; a shard that was not seen
-before, or was written again since, is verified from end to end and indexed on the way.
-Its steps become a mapped cache once, from which training cuts windows.
+Opening it reads the manifest and one small file of offsets per shard; a shard that is
+new, or was rewritten since, is verified from end to end first. The steps are written
+once to a mapped cache, from which training cuts windows.
 """
 
 import dataclasses
@@ -18,20 +18,21 @@ from model.config import WaveCoreConfig
 from rlds import manifest as manifest_format
 from rlds.manifest import Manifest
 
-INDEXES = "indexes"
+OFFSETS = "indexes"
 CACHES = "steps"
+"""Folders of a work folder. `indexes`, as earlier versions named it, holds offsets."""
 
 
 @dataclasses.dataclass(frozen=True)
 class IndexedDataset:
-    """One split; every episode is proven when it is read.
+    """One split; every episode is verified when it is read.
 
     Attributes:
         manifest: the parsed manifest of the whole dataset.
-        manifest_digest: SHA-256 of the manifest, the dataset's identity.
+        manifest_digest: SHA-256 of the manifest, 64 hex characters.
         split: name of the split.
         episodes: the split's episodes in the order of the shards, read on demand.
-        work_folder: where indexes and caches are kept.
+        work_folder: where offsets and caches are kept.
     """
 
     manifest: Manifest
@@ -43,17 +44,18 @@ class IndexedDataset:
     def steps(
         self, tasks: Sequence[str], camera: WaveCoreConfig | None = None
     ) -> TrainingData:
-        """The steps of all episodes of `tasks`, mapped from a file.
+        """Returns the steps of all episodes of `tasks`, mapped from a file.
 
         Args:
-            tasks: the tasks to keep, in the order the model tells them apart.
-            camera: the model that images are decoded for; None leaves them out.
+            tasks: the tasks to keep, in the order of the model's one-hot input.
+            camera: the model whose image size frames are decoded to; None leaves
+                them out.
 
         Raises:
             DatasetError: no episode is of these tasks, or episodes do not fit
                 together.
             DiskSpaceError, DiskError: the cache cannot be written.
-            ShardMismatchError: a shard changed after it was indexed.
+            ShardMismatchError: a shard changed after it was verified.
         """
         chosen = self.episodes.of_tasks(tasks)
         if not chosen:
@@ -78,12 +80,12 @@ class IndexedDataset:
 def open_split(
     uri_or_folder: str | pathlib.Path, split: str, work_folder: pathlib.Path
 ) -> IndexedDataset:
-    """Opens one split, and verifies each shard that is new or was written again.
+    """Opens one split and verifies each shard that is new or was rewritten.
 
     Args:
         uri_or_folder: the dataset's version folder, `…/<dataset>/vX.Y.Z`.
         split: `train` or `val`.
-        work_folder: where indexes and caches are kept, on this machine.
+        work_folder: where offsets and caches are kept, on this machine.
 
     Raises:
         DatasetError, ManifestError: as `version.read_manifest`.
@@ -93,7 +95,7 @@ def open_split(
     uri = locations.to_uri(uri_or_folder)
     manifest = version.read_manifest(uri, split)
     episodes = stored_episodes.open_episodes(
-        uri, manifest, split, work_folder / INDEXES
+        uri, manifest, split, work_folder / OFFSETS
     )
     digest = manifest_format.digest(manifest)
     return IndexedDataset(manifest, digest, split, episodes, work_folder)

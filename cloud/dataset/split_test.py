@@ -51,7 +51,7 @@ def test_episodes_are_those_that_were_written(version, opened):
     assert opened.episodes.num_steps == sum(e.num_steps for e in version[1][:12])
 
 
-def test_stream_is_mapped_and_the_one_that_joining_gives(version, opened):
+def test_stream_is_mapped_and_equals_the_joined_episodes(version, opened):
     stream = opened.steps(TASKS).steps
     assert_equal(stream, step_stream.join(version[1][:12], TASKS, 4, 2))
     assert isinstance(stream.states, np.memmap)
@@ -64,16 +64,14 @@ def test_stream_is_mapped_and_the_one_that_joining_gives(version, opened):
         )
 
 
-def test_one_task_alone_is_a_stream_of_its_own(version, opened):
+def test_stream_of_one_task_holds_only_its_episodes(version, opened):
     both, left = (opened.steps(tasks).steps for tasks in (TASKS, ("left",)))
     expected = [e for e in version[1][:12] if e.metadata.task == "left"]
     assert_equal(left, step_stream.join(expected, ("left",), 4, 2))
     assert len(left.starts) < len(both.starts)
 
 
-def test_opened_again_nothing_of_the_shards_is_read(
-    version, opened, tmp_path, monkeypatch
-):
+def test_opening_a_split_again_reads_no_shard(version, opened, tmp_path, monkeypatch):
     first = opened.steps(TASKS)
 
     def refuse(store, path, *_):
@@ -95,7 +93,7 @@ def cut(path):
 
 
 @pytest.mark.parametrize("damage", [changed, cut, Path.unlink])
-def test_a_shard_that_changed_after_its_steps_were_cached_is_refused_each_time(
+def test_a_shard_that_changed_after_its_steps_were_cached_is_refused_every_time(
     version, opened, tmp_path, damage
 ):
     opened.steps(TASKS)
@@ -105,7 +103,7 @@ def test_a_shard_that_changed_after_its_steps_were_cached_is_refused_each_time(
             split.open_split(version[0], "train", tmp_path / "work")
 
 
-def test_a_shard_that_was_written_again_with_the_same_bytes_is_verified_once(
+def test_a_shard_that_was_rewritten_with_the_same_bytes_is_verified_once(
     version, opened, tmp_path, monkeypatch
 ):
     path = version[0] / "train/shard-00001.tfrecord"
@@ -139,17 +137,17 @@ def test_a_shard_that_changed_before_its_steps_were_cached_leaves_no_cache(
     assert left == []
 
 
-def test_one_of_each_task_is_the_first_there_is(version, opened):
+def test_one_of_each_task_is_the_first_of_each(version, opened):
     one_of_each = opened.episodes.one_of_each_task()
     assert list(one_of_each) == version[1][:2]
     assert list(opened.episodes[1:].one_of_each_task()) == version[1][1:3]
 
 
-def test_absent_tasks_are_named_with_those_there_are(opened):
+def test_absent_tasks_are_refused_and_existing_ones_named(opened):
     with pytest.raises(DatasetError, match="of up in train, got episodes of left, rig"):
         opened.steps(("up",))
 
 
-def test_absent_split_is_named(version, tmp_path):
+def test_absent_split_is_refused_by_name(version, tmp_path):
     with pytest.raises(DatasetError, match="'test', got"):
         split.open_split(version[0], "test", tmp_path / "work")

@@ -1,7 +1,7 @@
-"""The episodes of one split as a sequence that holds none of them in memory.
+"""The episodes of one split as a sequence that keeps none of them in memory.
 
-Any one is read by its byte offset; going through all of them reads neighbouring
-records together, so that a bucket is asked once for many.
+A single episode is read by its byte offset. Iteration reads adjacent records together,
+so that one request to a bucket returns many episodes.
 """
 
 import dataclasses
@@ -22,18 +22,18 @@ _READ_TOGETHER_BYTES = 8 * 1024 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class IndexedEpisodes(Sequence[Episode]):
-    """Episodes in the order of the shards, each read when it is asked for.
+    """Episodes in the order of the shards, each read on demand.
 
     Attributes:
-        store: where the dataset version lies.
-        places: shard and record of each episode.
+        store: the store that holds the dataset version.
+        records: shard and record of each episode.
     """
 
     store: Store
-    places: tuple[tuple[Shard, Record], ...]
+    records: tuple[tuple[Shard, Record], ...]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.records)
 
     @overload
     def __getitem__(self, index: int) -> Episode: ...
@@ -42,17 +42,17 @@ class IndexedEpisodes(Sequence[Episode]):
     def __getitem__(self, index: slice) -> "IndexedEpisodes": ...
 
     def __getitem__(self, index: int | slice) -> "Episode | IndexedEpisodes":
-        """One episode, or a part of the sequence.
+        """Returns one episode, or a part of the sequence.
 
         Raises:
-            ShardMismatchError: the shard changed after it was indexed.
+            ShardMismatchError: the shard changed after it was verified.
         """
         if isinstance(index, slice):
-            return IndexedEpisodes(self.store, self.places[index])
-        return shard_offsets.read_episode(self.store, *self.places[index])
+            return IndexedEpisodes(self.store, self.records[index])
+        return shard_offsets.read_episode(self.store, *self.records[index])
 
     def __iter__(self) -> Iterator[Episode]:
-        for shard, run in _runs(self.places):
+        for shard, run in _runs(self.records):
             begin = run[0].offset
             size_bytes = sum(record.size_bytes for record in run)
             raw = self.store.get_range(shard.path, begin, size_bytes)
@@ -65,12 +65,12 @@ class IndexedEpisodes(Sequence[Episode]):
     @property
     def num_steps(self) -> int:
         """Steps of all episodes."""
-        return sum(record.num_steps for _, record in self.places)
+        return sum(record.num_steps for _, record in self.records)
 
     @property
     def spec(self) -> EpisodeSpec:
-        """What the first episode holds; no episode is read."""
-        first = self.places[0][1]
+        """Spec of the first episode; no episode is read."""
+        first = self.records[0][1]
         return EpisodeSpec(
             first.state_size, first.action_size, first.image, first.audio_size
         )
@@ -78,24 +78,30 @@ class IndexedEpisodes(Sequence[Episode]):
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks of the episodes, each once, sorted."""
-        return tuple(sorted({record.task for _, record in self.places}))
+        return tuple(sorted({record.task for _, record in self.records}))
 
     def of_tasks(self, tasks: Sequence[str]) -> "IndexedEpisodes":
-        """The episodes of these tasks, in the same order."""
-        wanted = tuple(place for place in self.places if place[1].task in tasks)
+        """Returns the episodes of these tasks, in the same order."""
+        wanted = tuple(entry for entry in self.records if entry[1].task in tasks)
         return IndexedEpisodes(self.store, wanted)
 
     def one_of_each_task(self) -> "IndexedEpisodes":
-        """The first episode of every task, in the same order."""
-        first = {place[1].task: place for place in reversed(self.places)}
-        found = tuple(p for p in self.places if first[p[1].task] is p)
+        """Returns the first episode of every task, in the same order."""
+        first = {entry[1].task: entry for entry in reversed(self.records)}
+        found = tuple(e for e in self.records if first[e[1].task] is e)
         return IndexedEpisodes(self.store, found)
 
 
 def open_episodes(
-    uri: str, manifest: Manifest, split: str, index_folder: Path
+    uri: str, manifest: Manifest, split: str, offsets_folder: Path
 ) -> IndexedEpisodes:
-    """Opens one split; a shard whose index is not of it is verified and indexed.
+    """Opens one split; verifies each shard whose stored offsets are not valid.
+
+    Args:
+        uri: the dataset version.
+        manifest: its manifest.
+        split: name of the split.
+        offsets_folder: where offsets are kept.
 
     Raises:
         DatasetError, ShardMismatchError, MalformedEpisodeError, DiskError: as
@@ -103,33 +109,35 @@ def open_episodes(
     """
     opened = store.open_store(uri)
     named = shard_check.entries_by_digest(manifest, split)
-    places: list[tuple[Shard, Record]] = []
+    records: list[tuple[Shard, Record]] = []
     for shard in manifest.splits[split]:
-        found = shard_offsets.load_or_make(opened, shard, named, index_folder)
-        places += [(shard, record) for record in found]
-    return IndexedEpisodes(opened, tuple(places))
+        found = shard_offsets.load_or_make(opened, shard, named, offsets_folder)
+        records += [(shard, record) for record in found]
+    return IndexedEpisodes(opened, tuple(records))
 
 
 def _runs(
-    places: Sequence[tuple[Shard, Record]],
+    records: Sequence[tuple[Shard, Record]],
 ) -> Iterator[tuple[Shard, list[Record]]]:
-    """Neighbouring records of one shard, up to a size that is read at once."""
+    """Yields runs of adjacent records of one shard that are read together."""
     run: list[Record] = []
-    of: Shard | None = None
-    for shard, record in places:
-        if of is not None and not _continues(of, run, shard, record):
-            yield of, run
+    current: Shard | None = None
+    for shard, record in records:
+        if current is not None and not _continues(current, run, shard, record):
+            yield current, run
             run = []
-        of = shard
+        current = shard
         run.append(record)
-    if of is not None:
-        yield of, run
+    if current is not None:
+        yield current, run
 
 
-def _continues(of: Shard, run: Sequence[Record], shard: Shard, record: Record) -> bool:
+def _continues(
+    current: Shard, run: Sequence[Record], shard: Shard, record: Record
+) -> bool:
     end = run[-1].offset + run[-1].size_bytes
     return (
-        shard == of
+        shard == current
         and record.offset == end
         and end + record.size_bytes - run[0].offset <= _READ_TOGETHER_BYTES
     )

@@ -1,7 +1,7 @@
-"""A version of a dataset as it lies in a store: its manifest and its fields.
+"""Reads a dataset version from a store: its manifest and the spec of its episodes.
 
-The manifest names each shard with its size and SHA-256; `shard_check` holds the shards
-against it.
+The manifest lists each shard with its size and SHA-256; `shard_check` compares the
+shards with it.
 """
 
 from base.errors import NotFoundError
@@ -14,13 +14,13 @@ from rlds.spec import EpisodeSpec
 from rlds.tfds_directory import FEATURES_FILE
 
 MANIFEST_FILE = "manifest.json"
-# About 200 bytes an episode: room for a million of them.
+# Room for a million episodes of about 200 bytes.
 _MANIFEST_LIMIT_BYTES = 256 * 1024 * 1024
 _FEATURES_LIMIT_BYTES = 1024 * 1024
 
 
 def existing_manifest(uri: str) -> Manifest | None:
-    """Returns the manifest of the version at `uri`, None where there is no version.
+    """Returns the manifest of the version at `uri`, None if there is none.
 
     Raises:
         ManifestError: it does not parse.
@@ -36,7 +36,7 @@ def read_manifest(uri: str, split: str) -> Manifest:
     """Returns the manifest of the dataset version at `uri`.
 
     Raises:
-        DatasetError: there is none, or it has no split of this name.
+        DatasetError: there is no version, or it has no split of this name.
         ManifestError: it does not parse.
     """
     manifest = existing_manifest(uri)

@@ -1,7 +1,7 @@
 """Reads one raw folder and states what is there, without judging it.
 
-The sidecar is verified first; only then, and only as far as its signed size, is the
-episode read. What goes wrong on the way becomes a fact for `admission.admit`.
+The sidecar is verified first. Only then is the episode read, and no further than its
+signed size. Whatever goes wrong becomes a fact for `admission.admit`.
 """
 
 import dataclasses
@@ -42,10 +42,17 @@ def gather(
     enrolled: Enrolment,
     size_limit_bytes: int,
 ) -> EpisodeFacts:
-    """Returns everything that the verdict on one folder rests on.
+    """Returns everything that decides the verdict on one folder.
+
+    Args:
+        raw: the store that robots upload to.
+        folder: the raw folder.
+        files: names of the files in it.
+        enrolled: the keys whose signatures count.
+        size_limit_bytes: largest episode that is read.
 
     Raises:
-        StoreError: the store fails for another reason than a missing object.
+        StoreError: the store fails, other than by a missing or oversized object.
     """
     if raw_layout.SIDECAR_FILE not in files:
         return EpisodeFacts(folder)
@@ -78,15 +85,15 @@ def gather(
     try:
         sidecar.check_episode(raw_episode)
     except SidecarMismatchError as e:
-        # Nobody signed these bytes, so nobody parses them.
+        # No enrolled key signed these bytes, so they are not parsed.
         of_size = isinstance(e, SidecarSizeMismatchError)
         reason = Reason.SIZE_MISMATCH if of_size else Reason.DIGEST_MISMATCH
         return dataclasses.replace(facts, episode_fault=Fault(reason, str(e)))
     try:
         outline = _outline(raw_episode, sidecar)
     except ContinuonError as e:
-        told_version = "schema_version" in e.source
-        reason = Reason.SCHEMA_UNKNOWN if told_version else Reason.EPISODE_MALFORMED
+        of_version = "schema_version" in e.source
+        reason = Reason.SCHEMA_UNKNOWN if of_version else Reason.EPISODE_MALFORMED
         return dataclasses.replace(facts, episode_fault=Fault(reason, str(e)))
     return dataclasses.replace(facts, outline=outline)
 
@@ -102,21 +109,21 @@ def _outline(raw_episode: bytes, sidecar: Sidecar) -> EpisodeOutline:
 
 
 def _sidecar_reason(raw: bytes, enrolled: Enrolment, e: SidecarError) -> Reason:
-    """Returns why `rlds.sidecar.verify` refused these bytes, for machines.
+    """Returns the machine-readable reason why `rlds.sidecar.verify` refused the bytes.
 
-    Nothing read here is trusted: it only sorts bytes that are refused anyway.
+    Nothing read here is trusted: it only classifies bytes that are already refused.
     """
     try:
         value = canonical_json.decode(raw)
     except CanonicalJsonError:
         return Reason.SIDECAR_MALFORMED
-    told = value if isinstance(value, dict) else {}
-    if told.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+    claimed = value if isinstance(value, dict) else {}
+    if claimed.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
         return Reason.SCHEMA_UNKNOWN
-    if not told.get("signature"):
+    if not claimed.get("signature"):
         return Reason.SIGNATURE_MISSING
     if isinstance(e, SidecarSignatureError):
-        known = told.get("keyid") in enrolled.keys
+        known = claimed.get("keyid") in enrolled.keys
         return Reason.SIGNATURE_WRONG if known else Reason.SIGNATURE_UNKNOWN_KEY
     if isinstance(e, RedactionRecordError):
         return Reason.REDACTION_MISSING
