@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from rlds.sidecar import Consent
 REACH = "metaworld:reach-v3"
 
 
-def record(output, *more, robot=REACH, episodes=2):
+def record(output, *more: object, robot=REACH, episodes=2):
     return processes.run(
         "edge.record",
         f"--robot={robot}",
@@ -44,7 +45,7 @@ def one_line(done):
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(tmp_path_factory: pytest.TempPathFactory):
     """Two tasks of two episodes each, with everything that redaction must remove."""
     folder = tmp_path_factory.mktemp("recorded")
     done = record(
@@ -63,7 +64,7 @@ def recorded(tmp_path_factory):
     return folder, done
 
 
-def test_each_task_has_its_episodes_and_the_summary_says_so(recorded):
+def test_each_task_has_its_episodes_and_the_summary_says_so(recorded) -> None:
     folder, done = recorded
     episodes = episodes_in(folder / "out").values()
     tasks = sorted(episode.metadata.task for episode in episodes)
@@ -76,7 +77,7 @@ def test_each_task_has_its_episodes_and_the_summary_says_so(recorded):
     assert f"{REACH} 2/2 seed 8: success after" in done.stdout
 
 
-def test_episode_says_who_acted_and_what_happened(recorded):
+def test_episode_says_who_acted_and_what_happened(recorded) -> None:
     folder, _ = recorded
     for episode in episodes_in(folder / "out").values():
         steps = episode.steps
@@ -90,7 +91,7 @@ def test_episode_says_who_acted_and_what_happened(recorded):
         assert abs(steps["action"]).max() <= 1.0
 
 
-def test_nothing_that_names_robot_person_or_place_leaves(recorded):
+def test_nothing_that_names_robot_person_or_place_leaves(recorded) -> None:
     folder, _ = recorded
     for episode in episodes_in(folder / "out").values():
         metadata = episode.metadata
@@ -104,7 +105,7 @@ def test_nothing_that_names_robot_person_or_place_leaves(recorded):
         assert secret not in shared
 
 
-def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(recorded):
+def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(recorded) -> None:
     folder, _ = recorded
     enrolled = json.loads((folder / "enrol.json").read_bytes())
     public = robot_key.simulated("kitchen-arm").signing.public_key()
@@ -119,28 +120,30 @@ def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(recorded):
         assert checked.consent == Consent(True, "operator", "2026-03-04T09:00:00Z")
 
 
-def test_no_raw_episode_stays_and_the_private_folder_is_the_owners(recorded):
+def test_no_raw_episode_stays_and_the_private_folder_is_the_owners(recorded) -> None:
     folder, _ = recorded
     private = folder / "out.private"
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert list(private.iterdir()) == []
 
 
-def test_without_the_flag_nobody_has_consented(tmp_path):
+def test_without_the_flag_nobody_has_consented(tmp_path: Path) -> None:
     assert record(tmp_path / "out", episodes=1).returncode == 0
     (path,) = sidecars_in(tmp_path / "out")
     said = sidecar.parse(path.read_bytes()).consent
     assert said == Consent(False, "operator", "2026-01-01T08:00:00Z")
 
 
-def test_other_settings_give_other_episodes(tmp_path):
+def test_other_settings_give_other_episodes(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert record(out, episodes=1).returncode == 0
     assert record(out, "--operator_noise=0.1", episodes=1).returncode == 0
     assert len(episodes_in(out)) == 2
 
 
-def test_recorded_again_in_one_run_or_in_two_the_bytes_are_the_same(tmp_path):
+def test_recorded_again_in_one_run_or_in_two_the_bytes_are_the_same(
+    tmp_path: Path,
+) -> None:
     out, again = tmp_path / "out", tmp_path / "again"
     noise = "--operator_noise=0.2"
     assert record(out, noise, episodes=1).returncode == 0
@@ -152,7 +155,9 @@ def test_recorded_again_in_one_run_or_in_two_the_bytes_are_the_same(tmp_path):
     assert processes.tree(out) == processes.tree(again)
 
 
-def test_key_file_is_made_and_gives_a_hash_that_nobody_can_derive(tmp_path):
+def test_key_file_is_made_and_gives_a_hash_that_nobody_can_derive(
+    tmp_path: Path,
+) -> None:
     key_file = tmp_path / "key.json"
     done = record(tmp_path / "a", f"--key_file={key_file}", episodes=1)
     assert done.returncode == 0, done.stderr
@@ -162,7 +167,9 @@ def test_key_file_is_made_and_gives_a_hash_that_nobody_can_derive(tmp_path):
     assert episode.metadata.robot_hash != derived
 
 
-def test_unknown_robot_is_one_line_with_what_to_write_and_writes_nothing(tmp_path):
+def test_unknown_robot_is_one_line_with_what_to_write_and_writes_nothing(
+    tmp_path: Path,
+) -> None:
     done = record(tmp_path / "out", robot="metaworld:fly-v3")
     assert done.returncode == 2
     line = one_line(done)
@@ -179,14 +186,18 @@ def test_unknown_robot_is_one_line_with_what_to_write_and_writes_nothing(tmp_pat
         ("--location=152.5,13.4", "a number outside -90 to 90"),
     ],
 )
-def test_bad_value_is_refused_before_anything_is_recorded(tmp_path, flag, reason):
+def test_bad_value_is_refused_before_anything_is_recorded(
+    tmp_path: Path, flag: str, reason: str
+) -> None:
     done = record(tmp_path / "out", flag)
     assert done.returncode == 2
     assert reason in one_line(done)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_summary_that_cannot_be_written_is_told_before_anything_is_recorded(tmp_path):
+def test_summary_that_cannot_be_written_is_told_before_anything_is_recorded(
+    tmp_path: Path,
+) -> None:
     done = record(tmp_path / "out", f"--summary_json={tmp_path / 'none' / 'x.json'}")
     assert done.returncode == 1
     assert "check that the path is right" in one_line(done)
@@ -196,20 +207,20 @@ def test_summary_that_cannot_be_written_is_told_before_anything_is_recorded(tmp_
 @pytest.mark.parametrize(
     "flag", ["--episodes=0", "--nonsense=1", "stray", "--pace=x", "--robot_id="]
 )
-def test_wrong_usage_exits_with_2(tmp_path, flag):
+def test_wrong_usage_exits_with_2(tmp_path: Path, flag: str) -> None:
     done = record(tmp_path / "out", flag)
     assert done.returncode == 2
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_names_every_flag_with_its_default(tmp_path):
+def test_help_names_every_flag_with_its_default(tmp_path: Path) -> None:
     done = processes.run("edge.record", "--help")
     assert done.returncode == 0
     for flag in ("--robot", "--episodes", "--seed", "--output", "--operator_noise"):
         assert flag in done.stdout
 
 
-def test_private_folder_that_others_can_read_is_refused(tmp_path):
+def test_private_folder_that_others_can_read_is_refused(tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.mkdir()
     private.chmod(0o755)
@@ -219,7 +230,7 @@ def test_private_folder_that_others_can_read_is_refused(tmp_path):
     assert list(private.iterdir()) == []
 
 
-def kill_while_recording(out, *more):
+def kill_while_recording(out, *more: object):
     """Kills the recorder in its third episode; returns what it printed until then."""
     running = processes.start(
         "edge.record",
@@ -244,7 +255,9 @@ def kill_while_recording(out, *more):
     return said, journal.stem
 
 
-def test_killed_recorder_loses_no_step_it_kept_and_the_next_run_goes_on(tmp_path):
+def test_killed_recorder_loses_no_step_it_kept_and_the_next_run_goes_on(
+    tmp_path: Path,
+) -> None:
     out = tmp_path / "out"
     said, unfinished = kill_while_recording(out)
     assert all("success after" in line for line in said)
@@ -273,7 +286,9 @@ def test_killed_recorder_loses_no_step_it_kept_and_the_next_run_goes_on(tmp_path
     assert list((tmp_path / "out.private").iterdir()) == []
 
 
-def test_killed_recorders_episode_keeps_its_robot_and_its_consent(tmp_path):
+def test_killed_recorders_episode_keeps_its_robot_and_its_consent(
+    tmp_path: Path,
+) -> None:
     out, private = tmp_path / "out", tmp_path / "out.private"
     _, unfinished = kill_while_recording(out, "--robot_id=kitchen-arm")
     before = processes.tree(tmp_path)
@@ -294,7 +309,7 @@ def test_killed_recorders_episode_keeps_its_robot_and_its_consent(tmp_path):
     assert sorted(consent.values()) == [False, False, False, True]
 
 
-def test_two_recorders_cannot_share_a_folder(tmp_path):
+def test_two_recorders_cannot_share_a_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = processes.start(
         "edge.record",
@@ -322,7 +337,7 @@ FULL_DISK = """
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
-def run_on_a_full_disk(disk, keep, *arguments):
+def run_on_a_full_disk(disk, keep, *arguments: object) -> None:
     disk.mkdir()
     keep.mkdir()
     probe = subprocess.run(
@@ -344,7 +359,9 @@ def run_on_a_full_disk(disk, keep, *arguments):
     )
 
 
-def test_full_disk_is_one_clear_error_and_nothing_shared_is_half_written(tmp_path):
+def test_full_disk_is_one_clear_error_and_nothing_shared_is_half_written(
+    tmp_path: Path,
+) -> None:
     keep = tmp_path / "keep"
     run_on_a_full_disk(
         tmp_path / "disk",

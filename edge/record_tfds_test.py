@@ -1,6 +1,7 @@
 """What the robot wrote opens in TFDS as it is, after a kill as well."""
 
 import signal
+from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -16,7 +17,7 @@ def tfds_episodes(folder):
     }
 
 
-def test_every_value_of_every_step_is_read_back(tmp_path):
+def test_every_value_of_every_step_is_read_back(tmp_path: Path) -> None:
     names = shared_episodes.make(tmp_path / "out", 3)
     episodes = tfds_episodes(tmp_path / "out")
     assert sorted(episodes) == sorted(names)
@@ -33,7 +34,9 @@ def test_every_value_of_every_step_is_read_back(tmp_path):
         assert episode["task"].decode() == wrote.metadata.task
 
 
-def test_folder_of_a_killed_recorder_opens_at_once_and_after_recovery(tmp_path):
+def test_folder_of_a_killed_recorder_opens_at_once_and_after_recovery(
+    tmp_path: Path,
+) -> None:
     out = tmp_path / "out"
     running = processes.start("edge.testing.record_points", str(out))
     said = [running.stdout.readline() for _ in range(3)]

@@ -1,11 +1,13 @@
 """The real command follows a channel in the bucket of `local_bucket`."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from base.testing import bucket as local_bucket
+from base.testing.bucket import Bucket
 from edge.testing import processes, tampering, tiny_package
 from edge.testing.tiny_package import Publisher
 from rlds import example_codec, tfrecord
@@ -15,7 +17,7 @@ STORE = f"gs://{local_bucket.NAME}/artifacts"
 
 
 @pytest.fixture
-def bucket():
+def bucket() -> Iterator[Bucket]:
     with local_bucket.serve() as bucket:
         yield bucket
 
@@ -62,7 +64,9 @@ def refused(state: Path, match: str, flags: list[str]) -> None:
     assert kept(state) == before
 
 
-def test_channel_in_a_bucket_is_followed(bucket, publisher, flags, tmp_path):
+def test_channel_in_a_bucket_is_followed(
+    bucket: Bucket, publisher: Publisher, flags: list[str], tmp_path: Path
+) -> None:
     bucket.put_tree(publisher.root, PREFIX)
     first = processes.run("edge.run", *flags)
     assert first.returncode == 0, first.stderr
@@ -82,7 +86,9 @@ def test_channel_in_a_bucket_is_followed(bucket, publisher, flags, tmp_path):
     assert bucket.sent_bytes == len(bucket.objects[envelope][1])
 
 
-def test_download_ends_at_the_signed_size(bucket, publisher, flags):
+def test_download_ends_at_the_signed_size(
+    bucket: Bucket, publisher: Publisher, flags: list[str]
+) -> None:
     bucket.put_tree(publisher.root, PREFIX)
     raw = (publisher.root / tar_name(publisher).removeprefix(PREFIX)).read_bytes()
     bucket.put(tar_name(publisher), raw + bytes(8 << 20))
@@ -91,7 +97,9 @@ def test_download_ends_at_the_signed_size(bucket, publisher, flags):
     assert len(raw) < bucket.sent_bytes < len(raw) + 10_000
 
 
-def test_changed_package_leaves_the_active_one(bucket, publisher, flags, tmp_path):
+def test_changed_package_leaves_the_active_one(
+    bucket: Bucket, publisher: Publisher, flags: list[str], tmp_path: Path
+) -> None:
     bucket.put_tree(publisher.root, PREFIX)
     assert processes.run("edge.run", *flags).returncode == 0
     publisher.release(1, now=datetime.now(UTC))
@@ -106,14 +114,19 @@ def test_changed_package_leaves_the_active_one(bucket, publisher, flags, tmp_pat
 
 
 def test_absent_channel_and_absent_bucket_are_one_line(
-    bucket, publisher, flags, tmp_path
-):
+    bucket: Bucket, publisher: Publisher, flags: list[str], tmp_path: Path
+) -> None:
     refused(tmp_path / "state", f"No such object: bucket/{PREFIX}channels/", flags)
     flags[0] = "--channel=gs://nosuch/channels/nightly.json"
     refused(tmp_path / "state", "The specified bucket does not exist.", flags)
 
 
-def test_absent_credentials_are_one_line(monkeypatch, publisher, flags, tmp_path):
+def test_absent_credentials_are_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    publisher: Publisher,
+    flags: list[str],
+    tmp_path: Path,
+) -> None:
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     refused(tmp_path / "state", "key file in GOOGLE_APPLICATION_CREDENTIALS", flags)

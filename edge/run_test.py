@@ -71,7 +71,7 @@ def channel_flags(publisher: Publisher, episode: Path, tmp_path: Path) -> list[s
 
 def test_channel_run_activates_drives_and_sums_up(
     tmp_path: Path, publisher: Publisher, episode: Path
-):
+) -> None:
     summary = tmp_path / "summary.json"
     flags = channel_flags(publisher, episode, tmp_path)
     done = run(
@@ -106,7 +106,7 @@ def test_channel_may_be_a_path_from_where_the_caller_stands(
     publisher: Publisher,
     episode: Path,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(publisher.root))
     flags = channel_flags(publisher, episode, tmp_path)
     flags[0] = f"--channel=channels/{tiny_package.CHANNEL}.json"
@@ -190,7 +190,7 @@ def test_refused_release_leaves_the_active_package_and_nothing_else(
     episode: Path,
     offer: Callable[[Publisher, bytes], None],
     match: str,
-):
+) -> None:
     first = tampering.envelope(publisher).read_bytes()
     publisher.release(1, now=datetime.now(UTC))
     flags = channel_flags(publisher, episode, tmp_path)
@@ -208,7 +208,7 @@ def test_refused_release_leaves_the_active_package_and_nothing_else(
 
 def test_store_out_of_reach_is_an_error_by_hand_and_none_for_a_robot(
     tmp_path: Path, publisher: Publisher, episode: Path
-):
+) -> None:
     flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
     unit = [*flags, "--offline_if_update_fails"]
     publisher.root.rename(tmp_path / "away")
@@ -228,7 +228,7 @@ def test_store_out_of_reach_is_an_error_by_hand_and_none_for_a_robot(
 
 def test_robot_drives_on_when_its_channel_has_expired_but_not_with_a_damaged_package(
     tmp_path: Path, publisher: Publisher, episode: Path
-):
+) -> None:
     flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
     unit = [*flags, "--offline_if_update_fails"]
     assert run(*flags).returncode == 0
@@ -243,7 +243,7 @@ def test_robot_drives_on_when_its_channel_has_expired_but_not_with_a_damaged_pac
 
 def test_release_for_other_devices_first_is_told(
     tmp_path: Path, publisher: Publisher, episode: Path
-):
+) -> None:
     flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
     assert run(*flags).returncode == 0
     publisher.release(1, now=datetime.now(UTC), rollout=Rollout(0, "salt"))
@@ -258,7 +258,7 @@ def test_release_for_other_devices_first_is_told(
 
 def test_fleet_goes_back_by_a_release_of_the_good_package(
     tmp_path: Path, publisher: Publisher, episode: Path
-):
+) -> None:
     flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
     publisher.release(1, now=datetime.now(UTC))
     assert run(*flags).returncode == 0
@@ -271,7 +271,7 @@ def test_fleet_goes_back_by_a_release_of_the_good_package(
 
 def test_file_that_cannot_be_written_is_told_before_the_first_episode(
     tmp_path: Path, episode: Path
-):
+) -> None:
     tiny_package.write_package(tmp_path / "package")
     flags = [f"--candidate={tmp_path / 'package'}", f"--robot=replay:{episode}"]
     before = sorted(tmp_path.rglob("*"))
@@ -283,7 +283,7 @@ def test_file_that_cannot_be_written_is_told_before_the_first_episode(
 
 def test_development_keys_need_the_flag_and_nothing_is_activated(
     tmp_path: Path, publisher: Publisher, episode: Path
-):
+) -> None:
     flags = channel_flags(publisher, episode, tmp_path)
     refused(1, "development key", *flags)
     assert not (tmp_path / "state" / "current").exists()
@@ -292,7 +292,7 @@ def test_development_keys_need_the_flag_and_nothing_is_activated(
 
 def test_candidate_run_records_redacted_episodes_and_finds_them_again(
     tmp_path: Path, episode: Path
-):
+) -> None:
     digest = tiny_package.write_package(tmp_path / "package")
     flags = [
         f"--candidate={tmp_path / 'package'}",
@@ -326,7 +326,7 @@ def test_candidate_run_records_redacted_episodes_and_finds_them_again(
     )
 
 
-def test_changed_candidate_is_refused(tmp_path: Path, episode: Path):
+def test_changed_candidate_is_refused(tmp_path: Path, episode: Path) -> None:
     tiny_package.write_package(tmp_path / "package")
     (tmp_path / "package" / "safety.json").write_text("{}")
     refused(
@@ -337,7 +337,7 @@ def test_changed_candidate_is_refused(tmp_path: Path, episode: Path):
     )
 
 
-def test_real_time_keeps_the_control_rate(tmp_path: Path, episode: Path):
+def test_real_time_keeps_the_control_rate(tmp_path: Path, episode: Path) -> None:
     tiny_package.write_package(tmp_path / "package")
     summary = tmp_path / "summary.json"
     done = run(
@@ -367,16 +367,18 @@ def test_real_time_keeps_the_control_rate(tmp_path: Path, episode: Path):
         (["--policy=expert", "--robot=metaworld:fly-v3"], "--robot: expected"),
     ],
 )
-def test_wrong_usage_exits_with_two(flags: list[str], match: str):
+def test_wrong_usage_exits_with_two(flags: list[str], match: str) -> None:
     refused(2, match, "--robot=metaworld:reach-v3", *flags)
 
 
-def test_missing_robot_is_wrong_usage():
+def test_missing_robot_is_wrong_usage() -> None:
     refused(2, "run: missing --robot; see --help", "--policy=expert")
     refused(2, "run: expected --robot=NAME", "--policy=expert", "--robot=")
 
 
-def test_missing_keyring_and_missing_package_are_named(tmp_path: Path, episode: Path):
+def test_missing_keyring_and_missing_package_are_named(
+    tmp_path: Path, episode: Path
+) -> None:
     robot = f"--robot=replay:{episode}"
     refused(1, "absent", robot, "--offline", f"--keyring={tmp_path / 'absent'}")
     refused(1, "no such folder", robot, f"--candidate={tmp_path / 'absent'}")

@@ -44,7 +44,7 @@ def here(*arguments: str) -> None:
     )
 
 
-def test_every_native_file_is_for_the_pi_and_there_are_some(root: Path):
+def test_every_native_file_is_for_the_pi_and_there_are_some(root: Path) -> None:
     machines = [
         archive.elf_machine(path.read_bytes())
         for path in root.rglob("*")
@@ -55,7 +55,7 @@ def test_every_native_file_is_for_the_pi_and_there_are_some(root: Path):
     assert len(native) > 50
 
 
-def test_listing_describes_every_file(root: Path, listing: dict):
+def test_listing_describes_every_file(root: Path, listing: dict) -> None:
     assert (listing["target"], listing["version"]) == (EXPORT_TARGET, RUNTIME_VERSION)
     listed = {one["path"]: one for one in listing["files"]}
     present = {
@@ -70,7 +70,9 @@ def test_listing_describes_every_file(root: Path, listing: dict):
         )
 
 
-def test_bundle_holds_no_cache_no_path_of_the_build_and_no_signing(listing: dict):
+def test_bundle_holds_no_cache_no_path_of_the_build_and_no_signing(
+    listing: dict,
+) -> None:
     paths = [one["path"] for one in listing["files"]]
     assert not [path for path in paths if path.endswith((".pyc", "/RECORD"))]
     assert not [path for path in paths if "/bin/" in path and "python/" not in path]
@@ -83,7 +85,7 @@ def test_bundle_holds_no_cache_no_path_of_the_build_and_no_signing(listing: dict
     assert not [path for path in code if "test" in path]
 
 
-def test_unit_file_starts_the_launcher_and_is_hardened(root: Path):
+def test_unit_file_starts_the_launcher_and_is_hardened(root: Path) -> None:
     unit = (root / "systemd" / "continuon.service").read_text()
     assert re.search(r"^ExecStart=/opt/continuon/bin/continuon-run ", unit, re.M)
     assert " --offline_if_update_fails " in unit
@@ -91,7 +93,9 @@ def test_unit_file_starts_the_launcher_and_is_hardened(root: Path):
         assert f"\n{line}\n" in unit
 
 
-def test_ten_steps_of_a_candidate_agree_with_this_machine(root: Path, tmp_path: Path):
+def test_ten_steps_of_a_candidate_agree_with_this_machine(
+    root: Path, tmp_path: Path
+) -> None:
     tiny_package.write_package(tmp_path / "package")
     episode = tmp_path / "episode.tfrecord"
     recorded = tiny_package.episode(seed=5, steps=STEPS, noise=0.1)
@@ -127,7 +131,7 @@ def signed_flags(publisher: Publisher) -> tuple[str, ...]:
 
 def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
     root: Path, tmp_path: Path
-):
+) -> None:
     publisher = Publisher(tmp_path)
     digest = publisher.release(0, now=datetime.now(UTC))
     flags = (f"--channel={publisher.channel_uri}", *signed_flags(publisher))
@@ -144,7 +148,7 @@ def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
     assert len(damaged.stderr.splitlines()) == 1
 
 
-def test_channel_in_a_bucket_is_followed(root: Path, tmp_path: Path):
+def test_channel_in_a_bucket_is_followed(root: Path, tmp_path: Path) -> None:
     publisher = Publisher(tmp_path)
     digest = publisher.release(0, now=datetime.now(UTC))
     channel = f"gs://{local_bucket.NAME}/channels/{tiny_package.CHANNEL}.json"

@@ -2,30 +2,32 @@ import numpy as np
 import pytest
 
 from edge.control import loop
+from edge.control.loop import ControlStep, EpisodeResult, Pace
 from edge.control.operator_noise import GaussianNoise
 from edge.control.safety import SafetyConfig, config_for
 from edge.errors import ActionShapeError, SafetyConfigError
 from edge.robots.clock import SimulatedClock
+from edge.robots.robot import Observation
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
 
 
 class ListRecorder:
-    def __init__(self):
+    def __init__(self) -> None:
         self.steps = []
 
-    def append(self, step):
+    def append(self, step: ControlStep) -> None:
         self.steps.append(step)
 
 
 class ConstantPolicy:
-    def __init__(self, *actions):
+    def __init__(self, *actions: float) -> None:
         self.actions = [np.array([a], np.float64) for a in actions]
         self.calls = 0
 
-    def reset(self, task):
+    def reset(self, task: str) -> None:
         self.calls = 0
 
-    def propose(self, observation):
+    def propose(self, observation: Observation) -> np.ndarray:
         self.calls += 1
         return self.actions[min(self.calls, len(self.actions)) - 1]
 
@@ -33,17 +35,24 @@ class ConstantPolicy:
 class SlowPolicy(ConstantPolicy):
     """Takes the given durations on the clock that paces the loop."""
 
-    def __init__(self, pacer, *durations_ns):
+    def __init__(self, pacer: SimulatedClock, *durations_ns: int) -> None:
         super().__init__(0.0)
         self.pacer = pacer
         self.durations_ns = durations_ns
 
-    def propose(self, observation):
+    def propose(self, observation: Observation) -> np.ndarray:
         self.pacer.advance(self.durations_ns[self.calls])
         return super().propose(observation)
 
 
-def run(policy, *, recorder=None, max_steps=100, pace=loop.Pace.SIMULATED, **more):
+def run(
+    policy: object,
+    *,
+    recorder: object = None,
+    max_steps: int = 100,
+    pace: Pace = loop.Pace.SIMULATED,
+    **more: GaussianNoise | SafetyConfig | SimulatedClock,
+) -> EpisodeResult | None:
     return loop.run_episode(
         SimulatedPoint(SimulatedClock(0)),
         policy,
@@ -56,7 +65,7 @@ def run(policy, *, recorder=None, max_steps=100, pace=loop.Pace.SIMULATED, **mor
     )
 
 
-def test_episode_ends_at_the_first_success_with_one_record_per_action():
+def test_episode_ends_at_the_first_success_with_one_record_per_action() -> None:
     recorder = ListRecorder()
     result = run(PointExpert(), recorder=recorder)
     steps = recorder.steps
@@ -71,7 +80,7 @@ def test_episode_ends_at_the_first_success_with_one_record_per_action():
     assert times_ns == [k * period_ns for k in range(len(steps))]
 
 
-def test_wanted_and_clamped_actions_are_both_recorded():
+def test_wanted_and_clamped_actions_are_both_recorded() -> None:
     recorder = ListRecorder()
     result = run(PointExpert(), recorder=recorder)
     first = recorder.steps[0]
@@ -81,7 +90,7 @@ def test_wanted_and_clamped_actions_are_both_recorded():
     assert result.safety_violations == 0
 
 
-def test_step_limit_ends_the_episode_without_success():
+def test_step_limit_ends_the_episode_without_success() -> None:
     recorder = ListRecorder()
     result = run(ConstantPolicy(0.0), recorder=recorder, max_steps=5)
     assert (result.success, result.steps) == (False, 5)
@@ -89,13 +98,13 @@ def test_step_limit_ends_the_episode_without_success():
     assert (last.is_last, last.is_terminal, last.discount) == (True, False, 1.0)
 
 
-def test_safety_config_may_shorten_the_episode():
+def test_safety_config_may_shorten_the_episode() -> None:
     safety = SafetyConfig("short", (-1.0,), (1.0,), max_steps=3)
     assert run(ConstantPolicy(0.0), safety=safety).steps == 3
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_action_that_is_no_number_holds_still_and_ends_the_episode(bad):
+def test_action_that_is_no_number_holds_still_and_ends_the_episode(bad: float) -> None:
     recorder = ListRecorder()
     result = run(ConstantPolicy(0.5, bad, 0.5), recorder=recorder)
     assert (result.steps, result.safety_violations) == (2, 1)
@@ -106,14 +115,14 @@ def test_action_that_is_no_number_holds_still_and_ends_the_episode(bad):
     assert (last.action[0], last.proposed_action[0]) == (0.0, 0.0)
 
 
-def test_huge_finite_action_is_clamped_and_stays_finite_in_the_record():
+def test_huge_finite_action_is_clamped_and_stays_finite_in_the_record() -> None:
     recorder = ListRecorder()
     run(ConstantPolicy(1e300), recorder=recorder, max_steps=1)
     assert recorder.steps[0].action[0] == 1.0
     assert np.isfinite(recorder.steps[0].proposed_action).all()
 
 
-def test_late_action_misses_its_deadline_and_lost_time_is_not_made_up_for():
+def test_late_action_misses_its_deadline_and_lost_time_is_not_made_up_for() -> None:
     period_ns = SPEC.period_ns
     pacer = SimulatedClock(0)
     policy = SlowPolicy(pacer, 0, 3 * period_ns, period_ns // 2, period_ns, 0)
@@ -131,20 +140,20 @@ def test_late_action_misses_its_deadline_and_lost_time_is_not_made_up_for():
     assert pacer.now_ns() == (1 + 3 + 1 + 1) * period_ns
 
 
-def test_simulated_pace_never_misses_a_deadline():
+def test_simulated_pace_never_misses_a_deadline() -> None:
     pacer = SimulatedClock(0)
     policy = SlowPolicy(pacer, *[10 * SPEC.period_ns] * 4)
     assert run(policy, max_steps=4, pacer=pacer).missed_deadlines == 0
 
 
-def test_realtime_pace_keeps_the_period_of_the_machine_clock():
+def test_realtime_pace_keeps_the_period_of_the_machine_clock() -> None:
     result = run(ConstantPolicy(0.0), max_steps=4, pace=loop.Pace.REALTIME)
     assert result.steps == 4
     assert (result.latencies_ns >= 0).all()
 
 
-def test_noise_changes_what_is_executed_but_not_what_is_proposed():
-    def steps(seed_of_noise):
+def test_noise_changes_what_is_executed_but_not_what_is_proposed() -> None:
+    def steps(seed_of_noise: float) -> list[ControlStep]:
         recorder = ListRecorder()
         noise = GaussianNoise(seed_of_noise)
         run(ConstantPolicy(0.25), recorder=recorder, max_steps=8, disturbance=noise)
@@ -156,9 +165,9 @@ def test_noise_changes_what_is_executed_but_not_what_is_proposed():
     assert [s.action[0] for s in noisy] == [s.action[0] for s in again]
 
 
-def test_recorder_that_fails_stops_the_robot_at_once():
+def test_recorder_that_fails_stops_the_robot_at_once() -> None:
     class FullDisk(ListRecorder):
-        def append(self, step):
+        def append(self, step: ControlStep) -> None:
             if len(self.steps) == 2:
                 raise OSError("disk full")
             super().append(step)
@@ -169,16 +178,16 @@ def test_recorder_that_fails_stops_the_robot_at_once():
     assert policy.calls == 3
 
 
-def test_safety_config_of_another_robot_is_refused_before_anything_moves():
+def test_safety_config_of_another_robot_is_refused_before_anything_moves() -> None:
     policy = ConstantPolicy(0.0)
     with pytest.raises(SafetyConfigError, match="expected 1 action limits"):
         run(policy, safety=SafetyConfig("x", (-1.0, -1.0), (1.0, 1.0)))
     assert policy.calls == 0
 
 
-def test_policy_of_another_robot_is_refused():
+def test_policy_of_another_robot_is_refused() -> None:
     class Wide(ConstantPolicy):
-        def propose(self, observation):
+        def propose(self, observation: Observation) -> np.ndarray:
             return np.zeros(4)
 
     with pytest.raises(ActionShapeError):

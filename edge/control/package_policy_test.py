@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge import errors
-from edge.control.package_policy import open_policy
+from edge.control.package_policy import PackagePolicy, open_policy
 from edge.robots.robot import Observation
 from edge.testing import tiny_package, tiny_step
 from edge.testing.tiny_package import Publisher
@@ -30,12 +30,14 @@ LARGEST_CONTROL_PROCESS_KIB = 90_000_000 // 1024
 
 
 @pytest.fixture
-def policy(tmp_path: Path):
+def policy(tmp_path: Path) -> PackagePolicy:
     tiny_package.write_package(tmp_path / "p")
     return open_policy(verify_integrity(tmp_path / "p"))
 
 
-def test_policy_proposes_what_the_step_computes_with_the_task_and_the_carry(policy):
+def test_policy_proposes_what_the_step_computes_with_the_task_and_the_carry(
+    policy: PackagePolicy,
+) -> None:
     tiny = TinyStep(39, 4, len(tiny_package.TASKS), seed=0)
     policy.reset("push-v3")
     task = np.array([0, 1], np.float32)
@@ -46,7 +48,7 @@ def test_policy_proposes_what_the_step_computes_with_the_task_and_the_carry(poli
         np.testing.assert_allclose(action, expected, atol=1e-5)
 
 
-def test_reset_forgets_the_last_episode(policy):
+def test_reset_forgets_the_last_episode(policy: PackagePolicy) -> None:
     observation = Observation(np.ones(39, np.float32), 0)
     policy.reset("push-v3")
     first = policy.propose(observation)
@@ -55,12 +57,12 @@ def test_reset_forgets_the_last_episode(policy):
     np.testing.assert_array_equal(policy.propose(observation), first)
 
 
-def test_unknown_task_lists_the_known_ones(policy):
+def test_unknown_task_lists_the_known_ones(policy: PackagePolicy) -> None:
     with pytest.raises(errors.UnknownTaskError, match=r"reach-v3.*'fly-v3'"):
         policy.reset("fly-v3")
 
 
-def test_step_of_another_form_is_run_when_it_is_asked_for(tmp_path: Path):
+def test_step_of_another_form_is_run_when_it_is_asked_for(tmp_path: Path) -> None:
     other = TinyStep(39, 4, len(tiny_package.TASKS), seed=7)
     forms = {"int8": tiny_step.build(other)}
     tiny_package.write_package(tmp_path / "p", forms=forms)
@@ -80,7 +82,7 @@ def test_step_of_another_form_is_run_when_it_is_asked_for(tmp_path: Path):
 
 def test_form_that_a_package_does_not_have_is_refused_with_those_it_has(
     tmp_path: Path,
-):
+) -> None:
     tiny_package.write_package(tmp_path / "p")
     with pytest.raises(errors.StepFunctionError, match=r"'step_int8', got \['step'\]"):
         open_policy(verify_integrity(tmp_path / "p"), "int8")
@@ -92,14 +94,14 @@ def test_form_that_a_package_does_not_have_is_refused_with_those_it_has(
         open_policy(verify_integrity(tmp_path / "q"), "int4")
 
 
-def test_weights_without_a_carry_are_refused(tmp_path: Path):
+def test_weights_without_a_carry_are_refused(tmp_path: Path) -> None:
     step = TinyStep(39, 4, len(tiny_package.TASKS))
     tiny_package.write_package(tmp_path / "p", tensors=step.surfaces())
     with pytest.raises(errors.StepFunctionError, match="vector 'carry', got none"):
         open_policy(verify_integrity(tmp_path / "p"))
 
 
-def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path):
+def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
     tiny_package.write_package(tmp_path / "p", weights=b"\xff" * 64)
     with pytest.raises(errors.StepFunctionError, match="expected safetensors"):
         open_policy(verify_integrity(tmp_path / "p"))
@@ -107,7 +109,7 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path):
 
 def test_process_that_follows_a_folder_is_small_without_training_code_or_buckets(
     tmp_path: Path,
-):
+) -> None:
     publisher = Publisher(tmp_path)
     publisher.release(0, now=datetime.now(UTC))
     episode = tmp_path / "episode.tfrecord"

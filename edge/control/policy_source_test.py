@@ -5,6 +5,7 @@ import pytest
 
 from edge import errors
 from edge.control import policy_source
+from edge.control.policy_source import Driver
 from edge.robots.robot import RobotSpec
 from edge.testing import tiny_package
 from release.verification import verify_integrity
@@ -23,12 +24,14 @@ SPEC = RobotSpec(
 
 
 @pytest.fixture
-def package_driver(tmp_path: Path):
+def package_driver(tmp_path: Path) -> Driver:
     tiny_package.write_package(tmp_path / "p", action_limit=0.5)
     return policy_source.package_driver(verify_integrity(tmp_path / "p"))
 
 
-def test_package_drives_a_robot_that_it_fits_under_its_own_limits(package_driver):
+def test_package_drives_a_robot_that_it_fits_under_its_own_limits(
+    package_driver: Driver,
+) -> None:
     assert package_driver.policy_for("metaworld:push-v3", SPEC)
     assert package_driver.safety_for(SPEC).action_maximum == (0.5,) * 4
     assert package_driver.operator == f"policy:{package_driver.package_digest[:12]}"
@@ -42,12 +45,17 @@ def test_package_drives_a_robot_that_it_fits_under_its_own_limits(package_driver
         ({"task": "fly-v3"}, errors.UnknownTaskError, "fly-v3"),
     ],
 )
-def test_robot_that_does_not_fit_is_refused(package_driver, change, error, match):
+def test_robot_that_does_not_fit_is_refused(
+    package_driver: Driver,
+    change: dict[str, float] | dict[str, int] | dict[str, str],
+    error: type[Exception],
+    match: str,
+) -> None:
     with pytest.raises(error, match=match):
         package_driver.policy_for("robot", dataclasses.replace(SPEC, **change))
 
 
-def test_expert_has_no_package_and_runs_under_the_robots_limits():
+def test_expert_has_no_package_and_runs_under_the_robots_limits() -> None:
     expert = policy_source.expert_driver(lambda name: f"expert of {name}")
     assert expert.package_digest is None
     assert expert.policy_for("metaworld:push-v3", SPEC).endswith("push-v3")

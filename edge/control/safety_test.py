@@ -23,7 +23,9 @@ FILE = {
 
 
 @given(st.tuples(st.floats(), st.floats()))
-def test_whatever_is_wanted_the_executed_action_lies_within_the_limits(values):
+def test_whatever_is_wanted_the_executed_action_lies_within_the_limits(
+    values: tuple[float, ...],
+) -> None:
     wanted = np.array(values)
     safe = safety.safe_action(CONFIG, wanted, previous=None)
     assert safe.action.dtype == np.float32
@@ -32,28 +34,28 @@ def test_whatever_is_wanted_the_executed_action_lies_within_the_limits(values):
     assert safe.violation == (not np.isfinite(wanted).all())
 
 
-def test_wanted_action_within_limits_is_executed_as_it_is():
+def test_wanted_action_within_limits_is_executed_as_it_is() -> None:
     wanted = np.array([0.1, -1.9])
     safe = safety.safe_action(CONFIG, wanted, previous=None)
     np.testing.assert_array_equal(safe.action, wanted.astype(np.float32))
     assert not safe.clamped
 
 
-def test_saturation_is_clamped_and_no_violation():
+def test_saturation_is_clamped_and_no_violation() -> None:
     safe = safety.safe_action(CONFIG, np.array([3.0, 3.0]), previous=None)
     np.testing.assert_array_equal(safe.action, np.float32([1.0, 0.5]))
     assert safe.clamped
     assert not safe.violation
 
 
-def test_action_that_is_no_number_holds_still_within_limits():
+def test_action_that_is_no_number_holds_still_within_limits() -> None:
     config = safety.SafetyConfig("hold", (0.25,), (1.0,))
     safe = safety.safe_action(config, np.array([np.nan]), previous=None)
     np.testing.assert_array_equal(safe.action, np.float32([0.25]))
     assert safe.violation
 
 
-def test_change_is_limited_against_the_previous_action():
+def test_change_is_limited_against_the_previous_action() -> None:
     config = safety.SafetyConfig("slow", (-1.0,), (1.0,), max_action_delta=0.25)
     previous = np.float32([0.5])
     safe = safety.safe_action(config, np.array([-1.0]), previous)
@@ -62,12 +64,12 @@ def test_change_is_limited_against_the_previous_action():
     np.testing.assert_array_equal(safe.action, np.float32([1.0]))
 
 
-def test_action_of_another_shape_is_refused():
+def test_action_of_another_shape_is_refused() -> None:
     with pytest.raises(ActionShapeError, match=r"expected .* \(2,\), got \(3,\)"):
         safety.safe_action(CONFIG, np.zeros(3), previous=None)
 
 
-def test_file_of_a_package_is_read():
+def test_file_of_a_package_is_read() -> None:
     config = safety.parse(json.dumps(FILE).encode())
     assert config == safety.SafetyConfig("7", (-1.0, -2.0), (1.0, 0.5), None, 500)
 
@@ -89,17 +91,19 @@ def test_file_of_a_package_is_read():
         ({"stop_rules": {}}, "expected stop_rules"),
     ],
 )
-def test_malformed_file_is_refused_with_the_reason(change, reason):
+def test_malformed_file_is_refused_with_the_reason(
+    change: dict[str, object], reason: str
+) -> None:
     with pytest.raises(SafetyConfigError, match=reason):
         safety.parse(json.dumps(FILE | change).encode())
 
 
-def test_file_that_is_no_json_is_refused():
+def test_file_that_is_no_json_is_refused() -> None:
     with pytest.raises(SafetyConfigError, match=r"a\.json: expected JSON"):
         safety.parse(b"\xff", source="a.json")
 
 
-def test_config_wider_than_the_robot_is_refused():
+def test_config_wider_than_the_robot_is_refused() -> None:
     spec = RobotSpec(3, 2, 10.0, "arm", "lab", "reach", (-1.0, -1.0), (1.0, 1.0), False)
     with pytest.raises(SafetyConfigError, match="within those of arm"):
         safety.check_fits(CONFIG, spec)

@@ -11,7 +11,9 @@ from edge.testing.tiny_step import TinyStep
 TINY = TinyStep(state_size=39, action_size=4, tasks=5)
 
 
-def load(surfaces=None, content=None) -> StepFunction:
+def load(
+    surfaces: dict[str, np.ndarray] | None = None, content: bytes | None = None
+) -> StepFunction:
     return StepFunction(
         tiny_step.build(TINY) if content is None else content,
         TINY.surfaces() if surfaces is None else surfaces,
@@ -19,7 +21,7 @@ def load(surfaces=None, content=None) -> StepFunction:
     )
 
 
-def test_step_equals_the_same_sums_in_numpy_over_an_episode():
+def test_step_equals_the_same_sums_in_numpy_over_an_episode() -> None:
     step = load()
     random = np.random.default_rng(0)
     task = np.eye(5, dtype=np.float32)[2]
@@ -33,7 +35,7 @@ def test_step_equals_the_same_sums_in_numpy_over_an_episode():
             np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
-def test_results_are_copies_that_the_next_call_leaves_alone():
+def test_results_are_copies_that_the_next_call_leaves_alone() -> None:
     step = load()
     zeros = np.zeros(39, np.float32), np.zeros(5, np.float32), np.zeros(39, np.float32)
     first = step(*zeros)
@@ -43,7 +45,7 @@ def test_results_are_copies_that_the_next_call_leaves_alone():
         np.testing.assert_array_equal(value, copy)
 
 
-def test_sizes_come_from_the_file():
+def test_sizes_come_from_the_file() -> None:
     step = load()
     assert step.input_sizes["observation_state"] == 39
     assert step.input_sizes["task"] == 5
@@ -51,19 +53,19 @@ def test_sizes_come_from_the_file():
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, tiny_step.build(TINY)[:500]])
-def test_file_that_is_no_model_is_refused(content):
+def test_file_that_is_no_model_is_refused(content: bytes) -> None:
     with pytest.raises(errors.StepFunctionError, match="expected a LiteRT model"):
         load(content=content)
 
 
-def test_missing_surface_is_refused():
+def test_missing_surface_is_refused() -> None:
     surfaces = TINY.surfaces()
     surfaces.pop("surface_head")
     with pytest.raises(errors.StepFunctionError, match="expected surfaces"):
         load(surfaces)
 
 
-def test_unknown_surface_is_refused():
+def test_unknown_surface_is_refused() -> None:
     surfaces = {**TINY.surfaces(), "surface_backbone": np.zeros(4, np.float32)}
     with pytest.raises(errors.StepFunctionError, match="surface_backbone"):
         load(surfaces)
@@ -73,18 +75,18 @@ def test_unknown_surface_is_refused():
     "head",
     [np.zeros(5, np.float32), np.zeros(4, np.float64), np.full(4, np.nan, np.float32)],
 )
-def test_surface_of_another_form_is_refused(head):
+def test_surface_of_another_form_is_refused(head: np.ndarray) -> None:
     with pytest.raises(errors.StepFunctionError, match="surface_head"):
         load({**TINY.surfaces(), "surface_head": head})
 
 
-def test_step_that_reads_sound_which_no_robot_gives_it_is_refused():
+def test_step_that_reads_sound_which_no_robot_gives_it_is_refused() -> None:
     hearing = tiny_step.build(dataclasses.replace(TINY, sound_size=3))
     with pytest.raises(errors.StepFunctionError, match="observation_audio_mel"):
         load(content=hearing)
 
 
-def test_observation_of_another_size_is_refused_with_both_sizes():
+def test_observation_of_another_size_is_refused_with_both_sizes() -> None:
     step = load()
     with pytest.raises(errors.StepFunctionError, match=r"39.*got.*\(38,\)"):
         step(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from base import durable_file
 from base.errors import DiskError
 from edge.control.loop import ControlStep
 from edge.episodes import robot_key, sharing
+from edge.episodes.recorder import EpisodeRecorder
 from edge.episodes.robot_key import RobotKey
-from edge.episodes.sharing import Held, Provenance, opened
+from edge.episodes.sharing import Held, Provenance, Recording, opened
 from edge.errors import OtherRobotError, OutputFolderError, RedactionError
 from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Observation
@@ -19,23 +21,28 @@ from edge.robots.simulated_point import SPEC
 from edge.testing import processes, shared_episodes
 from rlds import reader, sidecar, tfds_directory
 from rlds.errors import EpisodeExistsError
-from rlds.sidecar import Consent, Safety
+from rlds.sidecar import Consent, Safety, Sidecar
 
 NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"
 ROBOT_ID = shared_episodes.ROBOT_ID
 
 
 @pytest.fixture
-def folders(tmp_path):
+def folders(tmp_path: Path) -> tuple[Path, ...]:
     return tmp_path / "out", tmp_path / "private"
 
 
-def open_folders(folders, consent=True, robot_id=ROBOT_ID, key=None):
+def open_folders(
+    folders: tuple[Path, ...],
+    consent: bool = True,
+    robot_id: str = ROBOT_ID,
+    key: RobotKey | None = None,
+) -> object:
     said = sharing.operator_consent(consent, shared_episodes.START_UNIX_NS)
     return opened(*folders, key or robot_key.simulated(robot_id), robot_id, said)
 
 
-def step(number, is_last=False, violation=False):
+def step(number: int, is_last: bool = False, violation: bool = False) -> ControlStep:
     return ControlStep(
         observation=Observation(np.full(2, number, np.float32), number),
         action=np.zeros(1, np.float32),
@@ -50,7 +57,9 @@ def step(number, is_last=False, violation=False):
     )
 
 
-def begin(folders_open, steps=3, **provenance):
+def begin(
+    folders_open: Recording, steps: int = 3, **provenance: str
+) -> EpisodeRecorder | None:
     recorder = folders_open.begin(
         SPEC,
         NAME,
@@ -62,7 +71,9 @@ def begin(folders_open, steps=3, **provenance):
     return recorder
 
 
-def test_shared_folder_holds_nothing_until_the_episode_is_published(folders):
+def test_shared_folder_holds_nothing_until_the_episode_is_published(
+    folders: tuple[Path, ...],
+) -> None:
     with open_folders(folders) as recording_open:
         closed = begin(recording_open).close(success=True)
         assert recording_open.held(NAME) is Held.NOTHING
@@ -74,7 +85,9 @@ def test_shared_folder_holds_nothing_until_the_episode_is_published(folders):
     assert list(folders[1].iterdir()) == []
 
 
-def kill_while_recording(folders, steps=4, **said):
+def kill_while_recording(
+    folders: tuple[Path, ...], steps: int = 4, **said: bool
+) -> None:
     """Dies by SIGKILL in the middle of an episode."""
     child = os.fork()
     if child == 0:
@@ -84,12 +97,14 @@ def kill_while_recording(folders, steps=4, **said):
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
-def sidecar_of(folders):
+def sidecar_of(folders: tuple[Path, ...]) -> Sidecar:
     raw = (folders[0] / f"{NAME}{tfds_directory.SIDECAR_SUFFIX}").read_bytes()
     return sidecar.parse(raw)
 
 
-def test_journal_that_a_crash_left_is_shared_as_recovered(folders):
+def test_journal_that_a_crash_left_is_shared_as_recovered(
+    folders: tuple[Path, ...],
+) -> None:
     kill_while_recording(folders)
     left = {path.name for path in folders[1].iterdir()}
     assert left == {f"{NAME}.journal", f"{NAME}.terms.json"}
@@ -101,7 +116,9 @@ def test_journal_that_a_crash_left_is_shared_as_recovered(folders):
 
 
 @pytest.mark.parametrize("granted", [True, False])
-def test_recovered_episode_has_the_consent_that_it_was_recorded_under(folders, granted):
+def test_recovered_episode_has_the_consent_that_it_was_recorded_under(
+    folders: tuple[Path, ...], granted: bool
+) -> None:
     kill_while_recording(folders, consent=granted)
     with open_folders(folders, consent=not granted) as recording_open:
         assert len(list(recording_open.recover())) == 1
@@ -110,7 +127,9 @@ def test_recovered_episode_has_the_consent_that_it_was_recorded_under(folders, g
     )
 
 
-def test_recovered_episode_of_unknown_terms_has_nobodys_consent(folders):
+def test_recovered_episode_of_unknown_terms_has_nobodys_consent(
+    folders: tuple[Path, ...],
+) -> None:
     kill_while_recording(folders)
     (folders[1] / f"{NAME}.terms.json").unlink()
     with open_folders(folders) as recording_open:
@@ -131,8 +150,8 @@ OTHER_KEY = RobotKey(robot_key.simulated("another").signing, bytes(32))
     ],
 )
 def test_episode_of_another_robot_is_refused_and_left_to_the_robot_that_began_it(
-    folders, other, match
-):
+    folders: tuple[Path, ...], other: dict[str, RobotKey] | dict[str, str], match: str
+) -> None:
     kill_while_recording(folders)
     before = processes.tree(folders[1])
     with (
@@ -150,7 +169,9 @@ def test_episode_of_another_robot_is_refused_and_left_to_the_robot_that_began_it
     assert sidecar_of(folders).keyid == key.keyid
 
 
-def test_episode_of_another_robot_and_unknown_terms_stays_private(folders):
+def test_episode_of_another_robot_and_unknown_terms_stays_private(
+    folders: tuple[Path, ...],
+) -> None:
     kill_while_recording(folders)
     (folders[1] / f"{NAME}.terms.json").unlink()
     with (
@@ -163,14 +184,18 @@ def test_episode_of_another_robot_and_unknown_terms_stays_private(folders):
         assert [one.num_steps for one in recording_open.recover()] == [4]
 
 
-def test_crash_before_the_first_step_leaves_nothing_to_recover(folders):
+def test_crash_before_the_first_step_leaves_nothing_to_recover(
+    folders: tuple[Path, ...],
+) -> None:
     kill_while_recording(folders, steps=0)
     with open_folders(folders) as recording_open:
         assert list(recording_open.recover()) == []
     assert list(folders[0].iterdir()) == list(folders[1].iterdir()) == []
 
 
-def test_second_episode_of_a_name_leaves_the_terms_of_the_first(folders):
+def test_second_episode_of_a_name_leaves_the_terms_of_the_first(
+    folders: tuple[Path, ...],
+) -> None:
     kill_while_recording(folders, consent=False)
     before = processes.tree(folders[1])
     with (
@@ -182,14 +207,16 @@ def test_second_episode_of_a_name_leaves_the_terms_of_the_first(folders):
 
 
 @pytest.mark.parametrize("writes", range(4))
-def test_crash_during_sharing_is_finished_by_the_next_run(folders, monkeypatch, writes):
+def test_crash_during_sharing_is_finished_by_the_next_run(
+    folders: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
     """Sharing makes 4 durable writes: episode, features, info, sidecar."""
     with open_folders(folders) as recording_open:
         closed = begin(recording_open).close(success=True)
         left = iter([True] * writes)
         whole_write = durable_file.write
 
-        def dying_write(path, data, mode=0o644):
+        def dying_write(path: Path, data: bytes, mode: int = 0o644) -> None:
             if not next(left, False):
                 raise DiskError(path, "to write", "a crash")
             whole_write(path, data, mode)
@@ -209,7 +236,9 @@ def test_crash_during_sharing_is_finished_by_the_next_run(folders, monkeypatch, 
     assert processes.tree(folders[0]) == processes.tree(whole[0])
 
 
-def test_raw_episode_that_outlived_its_sharing_is_removed(folders):
+def test_raw_episode_that_outlived_its_sharing_is_removed(
+    folders: tuple[Path, ...],
+) -> None:
     with open_folders(folders) as recording_open:
         closed = begin(recording_open).close(success=True)
         raw = closed.path.read_bytes()
@@ -222,7 +251,9 @@ def test_raw_episode_that_outlived_its_sharing_is_removed(folders):
     assert list(folders[1].iterdir()) == []
 
 
-def test_episode_that_cannot_be_redacted_stays_private(folders):
+def test_episode_that_cannot_be_redacted_stays_private(
+    folders: tuple[Path, ...],
+) -> None:
     with open_folders(folders) as recording_open:
         closed = begin(recording_open, location="1 Main Street").close(success=True)
         with pytest.raises(RedactionError):
@@ -231,7 +262,9 @@ def test_episode_that_cannot_be_redacted_stays_private(folders):
     assert list(folders[0].iterdir()) == []
 
 
-def test_safety_violation_escalates_an_episode_without_consent(folders):
+def test_safety_violation_escalates_an_episode_without_consent(
+    folders: tuple[Path, ...],
+) -> None:
     with open_folders(folders, consent=False) as recording_open:
         recorder = recording_open.begin(
             SPEC, NAME, shared_episodes.START_UNIX_NS, Provenance(operator="expert")
@@ -243,7 +276,9 @@ def test_safety_violation_escalates_an_episode_without_consent(folders):
 
 
 @pytest.mark.parametrize("shared", [0, 1])
-def test_folder_serves_one_recording_at_a_time(folders, shared, tmp_path):
+def test_folder_serves_one_recording_at_a_time(
+    folders: tuple[Path, ...], shared: int, tmp_path: Path
+) -> None:
     other = [tmp_path / "other", tmp_path / "other.private"]
     other[shared] = folders[shared]
     with (
@@ -256,7 +291,9 @@ def test_folder_serves_one_recording_at_a_time(folders, shared, tmp_path):
         pass
 
 
-def test_clock_of_the_recording_is_coarse_in_what_is_shared(folders):
+def test_clock_of_the_recording_is_coarse_in_what_is_shared(
+    folders: tuple[Path, ...],
+) -> None:
     clock = SimulatedClock(shared_episodes.START_UNIX_NS + 61 * 10**9)
     with open_folders(folders) as recording_open:
         recorder = recording_open.begin(

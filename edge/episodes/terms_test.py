@@ -1,4 +1,5 @@
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"
 TERMS = EpisodeTerms("arm-1", "ab" * 32, Consent(True, "operator", "2026-01-01T08Z"))
 
 
-def test_terms_are_read_as_written_and_are_the_owners_alone(tmp_path):
+def test_terms_are_read_as_written_and_are_the_owners_alone(tmp_path: Path) -> None:
     assert terms.read(tmp_path, NAME) is None
     terms.write(tmp_path, NAME, TERMS)
     assert terms.read(tmp_path, NAME) == TERMS
@@ -20,7 +21,7 @@ def test_terms_are_read_as_written_and_are_the_owners_alone(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_removed_terms_are_not_known_and_may_be_removed_again(tmp_path):
+def test_removed_terms_are_not_known_and_may_be_removed_again(tmp_path: Path) -> None:
     terms.write(tmp_path, NAME, TERMS)
     terms.remove(tmp_path, NAME)
     terms.remove(tmp_path, NAME)
@@ -39,7 +40,9 @@ def test_removed_terms_are_not_known_and_may_be_removed_again(tmp_path):
         (b"{", b" " * 70_000 + b"{", "at most 65536 bytes"),
     ],
 )
-def test_malformed_terms_are_one_error_that_says_what_to_do(tmp_path, old, new, match):
+def test_malformed_terms_are_one_error_that_says_what_to_do(
+    tmp_path: Path, old: bytes, new: bytes, match: str
+) -> None:
     terms.write(tmp_path, NAME, TERMS)
     (path,) = tmp_path.iterdir()
     changed = path.read_bytes().replace(old, new, 1)

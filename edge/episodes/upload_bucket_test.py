@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from base.digest import sha256_bytes
+from base.store.gcs_store import GcsStore
 from base.store.store import open_store
 from base.testing import bucket as local_bucket
+from base.testing.bucket import Bucket
 from edge.episodes import upload
 from edge.errors import UploadError
 from edge.testing import processes, shared_episodes
@@ -18,7 +21,7 @@ STORE = f"gs://{local_bucket.NAME}/raw"
 
 
 @pytest.fixture
-def bucket():
+def bucket() -> Iterator[Bucket]:
     with local_bucket.serve() as bucket:
         yield bucket
 
@@ -38,7 +41,9 @@ def refused(folder: Path, match: str, done: subprocess.CompletedProcess[str]) ->
     assert not list(folder.glob("*.sent.json"))
 
 
-def test_command_sends_each_episode_and_sidecar_once(bucket, folder):
+def test_command_sends_each_episode_and_sidecar_once(
+    bucket: Bucket, folder: Path
+) -> None:
     done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith(
@@ -64,14 +69,16 @@ def test_command_sends_each_episode_and_sidecar_once(bucket, folder):
     assert bucket.objects == before
 
 
-def blind_store():
+def blind_store() -> GcsStore:
     """A store whose objects are all written after it was looked whether they exist."""
     store = open_store(STORE)
     store.generation = lambda path: 0
     return store
 
 
-def test_same_bytes_that_somebody_sent_meanwhile_are_kept(bucket, folder):
+def test_same_bytes_that_somebody_sent_meanwhile_are_kept(
+    bucket: Bucket, folder: Path
+) -> None:
     upload.upload(folder, open_store(STORE))
     before = dict(bucket.objects)
     for path in folder.glob("*.sent.json"):
@@ -80,7 +87,9 @@ def test_same_bytes_that_somebody_sent_meanwhile_are_kept(bucket, folder):
     assert bucket.objects == before
 
 
-def test_other_bytes_that_somebody_sent_meanwhile_are_left_alone(bucket, folder):
+def test_other_bytes_that_somebody_sent_meanwhile_are_left_alone(
+    bucket: Bucket, folder: Path
+) -> None:
     upload.upload(folder, open_store(STORE))
     for path in folder.glob("*.sent.json"):
         path.unlink()
@@ -93,7 +102,7 @@ def test_other_bytes_that_somebody_sent_meanwhile_are_left_alone(bucket, folder)
     assert not list(folder.glob("*.sent.json"))
 
 
-def test_bucket_that_does_not_exist_is_one_line(bucket, folder):
+def test_bucket_that_does_not_exist_is_one_line(bucket: Bucket, folder: Path) -> None:
     done = processes.run(
         "edge.episodes.upload", f"--from={folder}", "--to=gs://nosuch/raw"
     )
@@ -101,20 +110,24 @@ def test_bucket_that_does_not_exist_is_one_line(bucket, folder):
     assert bucket.objects == {}
 
 
-def test_account_without_permission_is_one_line(bucket, folder):
+def test_account_without_permission_is_one_line(bucket: Bucket, folder: Path) -> None:
     bucket.forbidden = True
     done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
     refused(folder, "roles/storage.objectCreator", done)
 
 
-def test_absent_credentials_are_one_line(monkeypatch, tmp_path, folder):
+def test_absent_credentials_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path
+) -> None:
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
     refused(folder, "key file in GOOGLE_APPLICATION_CREDENTIALS", done)
 
 
-def test_absent_network_is_one_line(monkeypatch, folder):
+def test_absent_network_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     # The command as it is, less the minute after which it gives up.
     program = (

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -17,25 +18,27 @@ HASH = robot_key.simulated(shared_episodes.ROBOT_ID).robot_hash(
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     shared_episodes.make(tmp_path / "out", 3)
     return tmp_path / "out"
 
 
-def store_at(path):
+def store_at(path: Path) -> LocalStore:
     path.mkdir(exist_ok=True)
     return LocalStore(path)
 
 
-def episode_path(name):
+def episode_path(name: str) -> str:
     return f"rlds_v0/robot_hash={HASH}/date=2026-01-01/episode_id={name}"
 
 
-def names_in(folder):
+def names_in(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.tfrecord"))
 
 
-def test_command_copies_each_episode_and_sidecar_to_its_place(folder, tmp_path):
+def test_command_copies_each_episode_and_sidecar_to_its_place(
+    folder: Path, tmp_path: Path
+) -> None:
     store = store_at(tmp_path / "store")
     done = processes.run(
         "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"
@@ -59,7 +62,7 @@ def test_command_copies_each_episode_and_sidecar_to_its_place(folder, tmp_path):
     assert "0 sent, 0 already in the store, 3 with a receipt" in again.stdout
 
 
-def test_folder_without_recordings_is_told(tmp_path):
+def test_folder_without_recordings_is_told(tmp_path: Path) -> None:
     store = store_at(tmp_path / "store")
     done = processes.run(
         "edge.episodes.upload", f"--from={tmp_path}", f"--to={store.uri}"
@@ -70,7 +73,7 @@ def test_folder_without_recordings_is_told(tmp_path):
     assert total.startswith("0 sent")
 
 
-def test_lost_receipt_sends_nothing_twice(folder, tmp_path):
+def test_lost_receipt_sends_nothing_twice(folder: Path, tmp_path: Path) -> None:
     store = store_at(tmp_path / "store")
     upload.upload(folder, store)
     for path in folder.glob("*.sent.json"):
@@ -78,12 +81,12 @@ def test_lost_receipt_sends_nothing_twice(folder, tmp_path):
     assert upload.upload(folder, store) == upload.Tally(held=3)
 
 
-def test_receipt_of_another_store_does_not_count(folder, tmp_path):
+def test_receipt_of_another_store_does_not_count(folder: Path, tmp_path: Path) -> None:
     upload.upload(folder, store_at(tmp_path / "one"))
     assert upload.upload(folder, store_at(tmp_path / "two")) == upload.Tally(sent=3)
 
 
-def test_episode_without_consent_stays(tmp_path):
+def test_episode_without_consent_stays(tmp_path: Path) -> None:
     shared_episodes.make(tmp_path / "out", 2, consent=False)
     store = store_at(tmp_path / "store")
     assert upload.upload(tmp_path / "out", store) == upload.Tally(private=2)
@@ -91,7 +94,9 @@ def test_episode_without_consent_stays(tmp_path):
     assert not list((tmp_path / "out").glob("*.sent.json"))
 
 
-def test_episode_that_changed_after_signing_is_not_sent(folder, tmp_path):
+def test_episode_that_changed_after_signing_is_not_sent(
+    folder: Path, tmp_path: Path
+) -> None:
     path = folder / f"{names_in(folder)[1]}.tfrecord"
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
@@ -104,7 +109,9 @@ def test_episode_that_changed_after_signing_is_not_sent(folder, tmp_path):
 
 
 @pytest.mark.parametrize("size_bytes", [0, 10])
-def test_truncated_or_missing_episode_is_not_sent(folder, tmp_path, size_bytes):
+def test_truncated_or_missing_episode_is_not_sent(
+    folder: Path, tmp_path: Path, size_bytes: int
+) -> None:
     path = folder / f"{names_in(folder)[0]}.tfrecord"
     raw = path.read_bytes()[:size_bytes]
     path.unlink()
@@ -116,7 +123,9 @@ def test_truncated_or_missing_episode_is_not_sent(folder, tmp_path, size_bytes):
     assert store.list("") == ()
 
 
-def test_store_that_holds_other_bytes_is_an_error_and_is_left_alone(folder, tmp_path):
+def test_store_that_holds_other_bytes_is_an_error_and_is_left_alone(
+    folder: Path, tmp_path: Path
+) -> None:
     store = store_at(tmp_path / "store")
     path = f"{episode_path(names_in(folder)[0])}/episode.tfrecord"
     store.put(path, b"somebody else's")
@@ -126,7 +135,7 @@ def test_store_that_holds_other_bytes_is_an_error_and_is_left_alone(folder, tmp_
     assert not list(folder.glob("*.sent.json"))
 
 
-def test_killed_upload_goes_on_where_it_was(tmp_path):
+def test_killed_upload_goes_on_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     names = shared_episodes.make(folder, 30)
     store = store_at(tmp_path / "store")
@@ -161,7 +170,7 @@ def test_killed_upload_goes_on_where_it_was(tmp_path):
         (["--from=.", "--to=file:///tmp", "stray"], 2, "'stray'"),
     ],
 )
-def test_wrong_use_is_one_line(arguments, code, reason):
+def test_wrong_use_is_one_line(arguments: list[str], code: int, reason: str) -> None:
     done = processes.run("edge.episodes.upload", *arguments)
     assert done.returncode == code
     assert reason in done.stderr

@@ -81,7 +81,7 @@ def killed_before_call(number: int, root: Path, work: Callable[[], None]) -> boo
 @pytest.mark.parametrize("had_package", [False, True], ids=["first", "second"])
 def test_update_killed_at_every_instant_is_old_or_new(
     tmp_path: Path, had_package: bool
-):
+) -> None:
     publisher = Publisher(tmp_path)
     old = publisher.release(0)
     template = tmp_path / "template"
@@ -130,7 +130,7 @@ def run_copy(source: Path, target: Path) -> None:
 
 def test_everything_is_on_the_disk_before_its_name_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """A power cut may lose what was written but not synced; order is what protects."""
     publisher = Publisher(tmp_path)
     publisher.release(0)

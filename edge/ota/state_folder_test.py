@@ -9,7 +9,7 @@ from edge.ota.state_folder import StateFolder
 ACTIVE = Installed("a" * 64, 3, "nightly", "b" * 64)
 
 
-def test_pointer_reads_back_as_written(tmp_path: Path):
+def test_pointer_reads_back_as_written(tmp_path: Path) -> None:
     state = StateFolder(tmp_path)
     with state.locked():
         assert state.installed() is None
@@ -18,14 +18,16 @@ def test_pointer_reads_back_as_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"digest":"x"}', b"\xff" * 9])
-def test_damaged_pointer_is_an_error_and_stays_for_inspection(tmp_path: Path, raw):
+def test_damaged_pointer_is_an_error_and_stays_for_inspection(
+    tmp_path: Path, raw: bytes
+) -> None:
     (tmp_path / "current").write_bytes(raw)
     with pytest.raises(errors.StateFolderError, match="keep the file for inspection"):
         StateFolder(tmp_path).installed()
     assert (tmp_path / "current").read_bytes() == raw
 
 
-def test_folder_that_cannot_be_used_is_named_with_its_flag(tmp_path: Path):
+def test_folder_that_cannot_be_used_is_named_with_its_flag(tmp_path: Path) -> None:
     # A file in the way: permissions would not stop a test that root runs.
     (tmp_path / "file").touch()
     state = StateFolder(tmp_path / "file" / "state")
@@ -37,7 +39,7 @@ def test_folder_that_cannot_be_used_is_named_with_its_flag(tmp_path: Path):
     assert (tmp_path / "file").read_bytes() == b""
 
 
-def test_second_update_at_the_same_time_is_refused(tmp_path: Path):
+def test_second_update_at_the_same_time_is_refused(tmp_path: Path) -> None:
     with (
         StateFolder(tmp_path).locked(),
         pytest.raises(errors.UpdateInProgressError, match="wait for it"),
@@ -46,7 +48,7 @@ def test_second_update_at_the_same_time_is_refused(tmp_path: Path):
         pass
 
 
-def test_sweep_keeps_only_what_the_pointer_names(tmp_path: Path):
+def test_sweep_keeps_only_what_the_pointer_names(tmp_path: Path) -> None:
     state = StateFolder(tmp_path)
     with state.locked():
         state.point(ACTIVE)
@@ -62,7 +64,7 @@ def test_sweep_keeps_only_what_the_pointer_names(tmp_path: Path):
     assert not (tmp_path / ".tmp-pointer").exists()
 
 
-def test_failed_staging_leaves_nothing(tmp_path: Path):
+def test_failed_staging_leaves_nothing(tmp_path: Path) -> None:
     state = StateFolder(tmp_path)
     with state.locked():
         with pytest.raises(RuntimeError), state.staging() as folder:

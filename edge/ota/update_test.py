@@ -4,7 +4,7 @@ import json
 import resource
 import shutil
 import signal
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from edge.ota.update import ActivePackage
 from edge.testing import tampering, tiny_package
 from edge.testing.tiny_package import NOW, Publisher
 from release import channel, package
-from release.channel import Rollout
+from release.channel import PackageEntry, Rollout
 from release.errors import (
     DevelopmentKeyError,
     DigestMismatchError,
@@ -38,7 +38,7 @@ from release.errors import (
     UnsignedError,
     WrongTargetError,
 )
-from release.testing.tiny_release import PrivateKey
+from release.signing.private_keys import PrivateKey
 from release.trusted_keys import TrustedKeys
 
 DEVICE = Device("sim-00", "0.1.0")
@@ -53,7 +53,9 @@ class Robot:
         self.first = self.publisher.release(0)
         self.update()
 
-    def update(self, keys: TrustedKeys | None = None, now=NOW) -> ActivePackage:
+    def update(
+        self, keys: TrustedKeys | None = None, now: datetime = NOW
+    ) -> ActivePackage:
         return update.update(
             self.state,
             self.publisher.channel_uri,
@@ -62,7 +64,7 @@ class Robot:
             now,
         )
 
-    def refuse(self, error: type[Exception], match: str, **options) -> None:
+    def refuse(self, error: type[Exception], match: str, **options: datetime) -> None:
         """An update fails with `error`; the first package is still the active one."""
         before = snapshot(self.state.root)
         with pytest.raises(error, match=match):
@@ -77,7 +79,9 @@ class Robot:
     def record(self) -> channel.Channel:
         return tampering.record(self.publisher)
 
-    def replace_record(self, **changes) -> None:
+    def replace_record(
+        self, **changes: PrivateKey | dict[str, PackageEntry] | int
+    ) -> None:
         tampering.replace_record(self.publisher, **changes)
 
     def replace_tar(self, raw: bytes, package_digest: str | None = None) -> None:
@@ -97,14 +101,16 @@ def robot(tmp_path: Path) -> Robot:
     return Robot(tmp_path)
 
 
-def test_first_update_activates_and_the_second_keeps(robot: Robot):
+def test_first_update_activates_and_the_second_keeps(robot: Robot) -> None:
     again = robot.update()
     assert (again.move, again.waiting) == (Move.KEEP, None)
     assert again.package.digest == robot.first
     assert again.installed.release_counter == 1
 
 
-def test_new_release_becomes_active_and_the_old_one_stays_beside_it(robot: Robot):
+def test_new_release_becomes_active_and_the_old_one_stays_beside_it(
+    robot: Robot,
+) -> None:
     second = robot.publisher.release(1)
     active = robot.update()
     assert (active.move, active.package.digest) == (Move.INSTALL, second)
@@ -113,7 +119,7 @@ def test_new_release_becomes_active_and_the_old_one_stays_beside_it(robot: Robot
     assert kept == {robot.first, second}
 
 
-def test_third_release_removes_the_first_package(robot: Robot):
+def test_third_release_removes_the_first_package(robot: Robot) -> None:
     second = robot.publisher.release(1)
     robot.update()
     third = robot.publisher.release(2)
@@ -122,14 +128,16 @@ def test_third_release_removes_the_first_package(robot: Robot):
     assert kept == {second, third}
 
 
-def test_same_package_under_a_higher_counter_only_moves_the_counter(robot: Robot):
+def test_same_package_under_a_higher_counter_only_moves_the_counter(
+    robot: Robot,
+) -> None:
     robot.publisher.release(0)
     active = robot.update()
     assert active.move is Move.ADOPT_COUNTER
     assert (active.package.digest, active.installed.release_counter) == (robot.first, 2)
 
 
-def test_damaged_active_package_is_installed_again(robot: Robot):
+def test_damaged_active_package_is_installed_again(robot: Robot) -> None:
     folder = robot.state.package_folder(robot.first)
     (folder / "safety.json").write_text("{}")
     with pytest.raises(ContinuonError):
@@ -138,19 +146,19 @@ def test_damaged_active_package_is_installed_again(robot: Robot):
     assert robot.update().move is Move.KEEP
 
 
-def test_active_package_opens_without_a_channel(robot: Robot):
+def test_active_package_opens_without_a_channel(robot: Robot) -> None:
     shutil.rmtree(robot.publisher.root)
     active = update.active_package(robot.state, robot.publisher.trusted, NOW)
     assert active.package.digest == robot.first
 
 
-def test_empty_state_folder_has_no_active_package(tmp_path: Path):
+def test_empty_state_folder_has_no_active_package(tmp_path: Path) -> None:
     keys = TrustedKeys.from_keys(allow_development=False)
     with pytest.raises(errors.NoPackageError, match="run once with --channel"):
         update.active_package(StateFolder(tmp_path), keys, NOW)
 
 
-def test_older_counter_is_refused(robot: Robot):
+def test_older_counter_is_refused(robot: Robot) -> None:
     old = robot.envelope().read_bytes()
     robot.publisher.release(1)
     robot.update()
@@ -159,35 +167,35 @@ def test_older_counter_is_refused(robot: Robot):
     robot.refuse(RollbackError, "above 2")
 
 
-def test_other_package_under_the_accepted_counter_is_refused(robot: Robot):
+def test_other_package_under_the_accepted_counter_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     robot.replace_record(release_counter=1)
     robot.refuse(RollbackError, "above 1")
 
 
-def test_expired_channel_is_refused(robot: Robot):
+def test_expired_channel_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     robot.refuse(ExpiredError, "expiry", now=NOW + timedelta(days=8))
 
 
-def test_missing_channel_is_refused(robot: Robot):
+def test_missing_channel_is_refused(robot: Robot) -> None:
     robot.envelope().unlink()
     robot.refuse(NotFoundError, r"nightly\.dsse\.json")
 
 
-def test_unsigned_channel_is_refused(robot: Robot):
+def test_unsigned_channel_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     tampering.remove_signatures(robot.publisher)
     robot.refuse(UnsignedError, "signature")
 
 
-def test_channel_of_another_key_is_refused(robot: Robot):
+def test_channel_of_another_key_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     robot.replace_record(key=PrivateKey.generate())
     robot.refuse(UnknownKeyError, "key")
 
 
-def test_channel_that_was_changed_after_signing_is_refused(robot: Robot):
+def test_channel_that_was_changed_after_signing_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     signed = json.loads(robot.envelope().read_bytes())
     robot.replace_record(release_counter=9)
@@ -197,7 +205,7 @@ def test_channel_that_was_changed_after_signing_is_refused(robot: Robot):
     robot.refuse(ContinuonError, "signature")
 
 
-def test_development_key_is_refused_without_the_flag(tmp_path: Path):
+def test_development_key_is_refused_without_the_flag(tmp_path: Path) -> None:
     robot = Robot.__new__(Robot)
     key = PrivateKey.generate(development=True)
     robot.publisher = Publisher(tmp_path, key)
@@ -211,7 +219,7 @@ def test_development_key_is_refused_without_the_flag(tmp_path: Path):
     assert robot.update().move is Move.INSTALL
 
 
-def test_package_of_another_target_is_refused(robot: Robot, tmp_path: Path):
+def test_package_of_another_target_is_refused(robot: Robot, tmp_path: Path) -> None:
     folder = tmp_path / "jetson"
     digest = tiny_package.write_package(folder, 1, target="jetson-cuda")
     tiny_package.sign_package(folder, digest, robot.publisher.key)
@@ -220,13 +228,13 @@ def test_package_of_another_target_is_refused(robot: Robot, tmp_path: Path):
     robot.refuse(WrongTargetError, "pi5-cpu")
 
 
-def test_channel_without_this_target_is_refused(robot: Robot):
+def test_channel_without_this_target_is_refused(robot: Robot) -> None:
     entry = robot.record().package["pi5-cpu"]
     robot.replace_record(release_counter=2, package={"tpu": entry})
     robot.refuse(WrongTargetError, "pi5-cpu")
 
 
-def test_blessed_verdict_is_needed(robot: Robot, tmp_path: Path):
+def test_blessed_verdict_is_needed(robot: Robot, tmp_path: Path) -> None:
     folder = tmp_path / "refused"
     digest = tiny_package.write_package(folder, 3)
     tiny_package.sign_package(folder, digest, robot.publisher.key, verdict="refused")
@@ -235,7 +243,7 @@ def test_blessed_verdict_is_needed(robot: Robot, tmp_path: Path):
     robot.refuse(NotBlessedError, "refused")
 
 
-def test_tar_with_a_flipped_bit_is_refused(robot: Robot):
+def test_tar_with_a_flipped_bit_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     path = robot.publisher.root / robot.record().package["pi5-cpu"].path
     raw = bytearray(path.read_bytes())
@@ -244,14 +252,14 @@ def test_tar_with_a_flipped_bit_is_refused(robot: Robot):
     robot.refuse(DigestMismatchError, "sha256")
 
 
-def test_truncated_tar_is_refused(robot: Robot):
+def test_truncated_tar_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     path = robot.publisher.root / robot.record().package["pi5-cpu"].path
     path.write_bytes(path.read_bytes()[:-700])
     robot.refuse(MissingFileError, "bytes")
 
 
-def test_tar_that_grew_is_read_up_to_the_signed_size_only(robot: Robot):
+def test_tar_that_grew_is_read_up_to_the_signed_size_only(robot: Robot) -> None:
     digest = robot.publisher.release(1)
     path = robot.publisher.root / robot.record().package["pi5-cpu"].path
     with path.open("ab") as tar:
@@ -270,21 +278,23 @@ def test_tar_that_grew_is_read_up_to_the_signed_size_only(robot: Robot):
         (b"not a tar".ljust(512, b"\0"), MalformedError),
     ],
 )
-def test_hostile_tar_with_a_good_signature_is_refused(robot: Robot, entry, error):
+def test_hostile_tar_with_a_good_signature_is_refused(
+    robot: Robot, entry: bytes, error: type[Exception]
+) -> None:
     robot.publisher.release(1)
     robot.replace_tar(entry + bytes(1024))
     robot.refuse(error, "expected")
     assert not list(robot.publisher.folder.rglob("escaped"))
 
 
-def test_tar_that_goes_on_after_its_end_is_refused(robot: Robot):
+def test_tar_that_goes_on_after_its_end_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     raw = package.pack_tar(robot.publisher.folder / "package-1")
     robot.replace_tar(raw + b"more")
     robot.refuse(OversizedError, "closing blocks")
 
 
-def test_package_with_an_extra_file_is_refused(robot: Robot):
+def test_package_with_an_extra_file_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     folder = robot.publisher.folder / "package-1"
     (folder / "extra.bin").write_bytes(b"x")
@@ -292,7 +302,7 @@ def test_package_with_an_extra_file_is_refused(robot: Robot):
     robot.refuse(UnknownFileError, r"extra\.bin")
 
 
-def test_package_with_a_changed_file_is_refused(robot: Robot):
+def test_package_with_a_changed_file_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     folder = robot.publisher.folder / "package-1"
     raw = (folder / "canary.json").read_bytes()
@@ -301,17 +311,17 @@ def test_package_with_a_changed_file_is_refused(robot: Robot):
     robot.refuse(DigestMismatchError, r"canary\.json")
 
 
-def test_package_that_fails_its_canary_is_not_activated(robot: Robot):
+def test_package_that_fails_its_canary_is_not_activated(robot: Robot) -> None:
     robot.publisher.release(1, action_error=9.0)
     robot.refuse(errors.CanaryError, "canary action error of 9")
 
 
-def test_package_whose_step_does_not_load_is_not_activated(robot: Robot):
+def test_package_whose_step_does_not_load_is_not_activated(robot: Robot) -> None:
     robot.publisher.release(1, step_bytes=b"no model")
     robot.refuse(EdgeError, r"step\.tflite")
 
 
-def test_release_for_other_devices_first_changes_nothing(robot: Robot):
+def test_release_for_other_devices_first_changes_nothing(robot: Robot) -> None:
     robot.publisher.release(1, rollout=Rollout(0, "salt"))
     active = robot.update()
     assert (active.move, active.package.digest) == (Move.KEEP, robot.first)
@@ -320,13 +330,15 @@ def test_release_for_other_devices_first_changes_nothing(robot: Robot):
     assert robot.state.installed().release_counter == 1
 
 
-def test_release_for_a_newer_runtime_is_refused(robot: Robot):
+def test_release_for_a_newer_runtime_is_refused(robot: Robot) -> None:
     robot.publisher.release(1, minimum_runtime="9.0.0")
     robot.refuse(errors.RuntimeTooOldError, "newer bundle")
 
 
 @pytest.mark.parametrize("limit_bytes", [1, 700, 4096, 9000])
-def test_disk_that_fills_up_leaves_the_old_package(robot: Robot, limit_bytes: int):
+def test_disk_that_fills_up_leaves_the_old_package(
+    robot: Robot, limit_bytes: int
+) -> None:
     """A process may write no file longer than the limit, so its writes really fail."""
     robot.publisher.release(1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -13,7 +13,7 @@ from rlds.redaction_record import missing_fields
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 
 
-def keyed_hash(robot_id):
+def keyed_hash(robot_id: str) -> str:
     return hashlib.sha256(b"a key" + robot_id.encode()).hexdigest()
 
 
@@ -36,7 +36,7 @@ METADATA = EpisodeMetadata(
 )
 
 
-def make_episode(spec, **changes):
+def make_episode(spec: EpisodeSpec, **changes: str) -> Episode:
     count = 3
     steps = {}
     for field in spec.step_fields():
@@ -48,7 +48,7 @@ def make_episode(spec, **changes):
     return Episode(spec, dataclasses.replace(METADATA, **changes), steps)
 
 
-def test_every_sensitive_field_is_changed_and_named_in_the_record():
+def test_every_sensitive_field_is_changed_and_named_in_the_record() -> None:
     raw = make_episode(EpisodeSpec(2, 1))
     redacted, record = Redactor(keyed_hash).redact(raw)
     assert redacted.metadata == dataclasses.replace(
@@ -63,14 +63,14 @@ def test_every_sensitive_field_is_changed_and_named_in_the_record():
     assert record.attested
 
 
-def test_each_episode_hides_the_robot_that_it_names():
+def test_each_episode_hides_the_robot_that_it_names() -> None:
     redactor = Redactor(keyed_hash)
     for name in ("kitchen-arm", "hall-arm"):
         raw = make_episode(EpisodeSpec(2, 1), robot_hash=name)
         assert redactor.redact(raw)[0].metadata.robot_hash == keyed_hash(name)
 
 
-def test_raw_episode_is_left_as_it_was_and_the_steps_are_the_same():
+def test_raw_episode_is_left_as_it_was_and_the_steps_are_the_same() -> None:
     raw = make_episode(EpisodeSpec(2, 1))
     redacted, _ = Redactor(keyed_hash).redact(raw)
     assert raw.metadata == METADATA
@@ -85,15 +85,17 @@ def test_raw_episode_is_left_as_it_was_and_the_steps_are_the_same():
         (EpisodeSpec(2, 1, audio_size=4), "observation/audio_mel"),
     ],
 )
-def test_image_or_sound_has_no_transform_so_the_episode_is_refused(spec, field):
+def test_image_or_sound_has_no_transform_so_the_episode_is_refused(
+    spec: EpisodeSpec, field: str
+) -> None:
     with pytest.raises(UncoveredFieldError, match="stays private") as caught:
         Redactor(keyed_hash).redact(make_episode(spec))
     assert caught.value.fields == (field,)
 
 
 def test_field_that_becomes_sensitive_is_refused_until_a_transform_covers_it(
-    monkeypatch,
-):
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     fields = tuple(
         dataclasses.replace(field, sensitive=True, transform="forget")
         if field.name == "environment_id"
@@ -107,12 +109,12 @@ def test_field_that_becomes_sensitive_is_refused_until_a_transform_covers_it(
     assert "\n" not in str(caught.value)
 
 
-def test_value_that_cannot_be_redacted_is_refused():
+def test_value_that_cannot_be_redacted_is_refused() -> None:
     raw = make_episode(EpisodeSpec(2, 1), location="1 Main Street")
     with pytest.raises(RedactionError):
         Redactor(keyed_hash).redact(raw)
 
 
-def test_every_numeric_transform_of_the_spec_is_known():
+def test_every_numeric_transform_of_the_spec_is_known() -> None:
     wanted = {f.transform for f in spec_file.FIELDS if f.scope == "episode"} - {None}
     assert wanted == set(redactor_file.Redactor(keyed_hash).transform_names)

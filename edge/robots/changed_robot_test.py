@@ -14,12 +14,14 @@ from edge.testing.drive import drive
 NONE = no_change(SPEC)
 
 
-def point(**parts):
+def point(**parts: int | tuple[float, ...]) -> ChangedRobot | None:
     change = dataclasses.replace(NONE, **parts)
     return ChangedRobot(SimulatedPoint(SimulatedClock(0)), change)
 
 
-def states(robot, actions, seed=1):
+def states(
+    robot: ChangedRobot | SimulatedPoint, actions: tuple[float, ...], seed: int = 1
+) -> np.ndarray:
     seen = [robot.reset(seed).state]
     seen += [robot.act(np.array([a], np.float32)).observation.state for a in actions]
     return np.array(seen)
@@ -28,13 +30,13 @@ def states(robot, actions, seed=1):
 ACTIONS = (0.5, -1.0, 0.25, 1.0)
 
 
-def test_no_change_leaves_every_number_as_it_is():
+def test_no_change_leaves_every_number_as_it_is() -> None:
     plain = SimulatedPoint(SimulatedClock(0))
     np.testing.assert_array_equal(states(point(), ACTIONS), states(plain, ACTIONS))
     assert point().spec is SPEC
 
 
-def test_sensors_are_scaled_first_and_then_biased_per_channel():
+def test_sensors_are_scaled_first_and_then_biased_per_channel() -> None:
     robot = point(sensor_scale=(2.0, 1.0), sensor_bias=(0.25, -0.5))
     true = states(point(), ACTIONS)
     changed = states(robot, ACTIONS)
@@ -44,24 +46,24 @@ def test_sensors_are_scaled_first_and_then_biased_per_channel():
     assert changed.dtype == np.float32
 
 
-def test_actuator_does_gain_times_the_action_within_the_limits():
+def test_actuator_does_gain_times_the_action_within_the_limits() -> None:
     moved = states(point(actuator_gain=(3.0,)), (0.25, -1.0))[:, 0]
     np.testing.assert_allclose(np.diff(moved), [0.075, -0.1], rtol=1e-6)
 
 
-def test_late_actions_run_in_order_and_the_robot_stands_still_before():
+def test_late_actions_run_in_order_and_the_robot_stands_still_before() -> None:
     late = states(point(latency_steps=2), (*ACTIONS, 0.0, 0.0))
     np.testing.assert_array_equal(late[:3, 0], np.zeros(3))
     np.testing.assert_array_equal(late[2:], states(point(), ACTIONS))
 
 
-def test_actions_on_the_way_are_lost_at_a_reset():
+def test_actions_on_the_way_are_lost_at_a_reset() -> None:
     robot = point(latency_steps=2)
     first = states(robot, ACTIONS)
     np.testing.assert_array_equal(states(robot, ACTIONS), first)
 
 
-def test_success_and_end_are_those_of_the_robot_itself():
+def test_success_and_end_are_those_of_the_robot_itself() -> None:
     robot = point(sensor_bias=(0.2, 0.0))
     seen = drive(robot, PointExpert(), seed=1, max_steps=60)
     # Believes itself 0.2 further than it is, so it stops as much before the goal.
@@ -83,12 +85,17 @@ def test_success_and_end_are_those_of_the_robot_itself():
         ({"latency_steps": -1}, "at least 0"),
     ],
 )
-def test_change_that_does_not_fit_is_refused(parts, message):
+def test_change_that_does_not_fit_is_refused(
+    parts: dict[str, int]
+    | dict[str, tuple[float, ...]]
+    | dict[str, tuple[object, ...]],
+    message: str,
+) -> None:
     with pytest.raises(RobotChangeError, match=message):
         point(**parts)
 
 
-def test_action_of_another_shape_is_refused_before_it_is_kept():
+def test_action_of_another_shape_is_refused_before_it_is_kept() -> None:
     robot = point(latency_steps=1)
     robot.reset(1)
     with pytest.raises(ActionShapeError, match=r"\(1,\), got \(2,\)"):
@@ -98,12 +105,12 @@ def test_action_of_another_shape_is_refused_before_it_is_kept():
     assert seen == pytest.approx(0.1)
 
 
-def test_reading_what_an_operator_sees_before_a_reset_is_refused():
+def test_reading_what_an_operator_sees_before_a_reset_is_refused() -> None:
     with pytest.raises(RobotChangeError, match="call reset"):
         _ = point().unchanged_observation
 
 
-def test_change_is_a_value():
+def test_change_is_a_value() -> None:
     assert RobotChange((1.0, 1.0), (0.0, 0.0), (1.0,), 0) == NONE
     with pytest.raises(dataclasses.FrozenInstanceError):
         NONE.latency_steps = 1

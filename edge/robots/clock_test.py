@@ -4,7 +4,7 @@ from edge.errors import BadTimeError
 from edge.robots import clock
 
 
-def test_simulated_clock_moves_only_when_told():
+def test_simulated_clock_moves_only_when_told() -> None:
     simulated = clock.SimulatedClock(start_unix_ns=5_000)
     assert (simulated.now_ns(), simulated.unix_ns()) == (0, 5_000)
     simulated.advance(7)
@@ -14,12 +14,14 @@ def test_simulated_clock_moves_only_when_told():
     assert simulated.now_ns() == 12
 
 
-def test_simulated_clock_refuses_to_go_back():
+def test_simulated_clock_refuses_to_go_back() -> None:
     with pytest.raises(ValueError, match="cannot go back by 1 ns"):
         clock.SimulatedClock(0).advance(-1)
 
 
-def test_monotonic_clock_returns_after_the_wanted_moment_and_at_once_when_late():
+def test_monotonic_clock_returns_after_the_wanted_moment_and_at_once_when_late() -> (
+    None
+):
     real = clock.MonotonicClock()
     wake_ns = real.now_ns() + 2_000_000
     real.sleep_until_ns(wake_ns)
@@ -27,7 +29,7 @@ def test_monotonic_clock_returns_after_the_wanted_moment_and_at_once_when_late()
     real.sleep_until_ns(0)
 
 
-def test_rfc3339_round_trip():
+def test_rfc3339_round_trip() -> None:
     text = "2026-01-01T08:00:00Z"
     unix_ns = clock.unix_ns_from_rfc3339(text)
     assert unix_ns == 1_767_254_400_000_000_000
@@ -37,6 +39,6 @@ def test_rfc3339_round_trip():
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "2026-01-01T08:00:00", "2026-01-01T08:00:00+01:00"]
 )
-def test_time_that_is_not_utc_is_refused_with_an_example(text):
+def test_time_that_is_not_utc_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(BadTimeError, match="such as 2026-01-01T08:00:00Z"):
         clock.unix_ns_from_rfc3339(text)

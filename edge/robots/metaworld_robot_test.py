@@ -12,10 +12,10 @@ TASKS = ("reach-v3", "push-v3", "door-open-v3", "disassemble-v3", "box-close-v3"
 
 
 class StateRecorder:
-    def __init__(self):
+    def __init__(self) -> None:
         self.states = []
 
-    def append(self, step):
+    def append(self, step) -> None:
         self.states.append((*step.observation.state, *step.action, step.reward))
 
 
@@ -27,7 +27,7 @@ def episode(robot, seed):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_seed_fully_determines_an_episode_whatever_came_before(task):
+def test_seed_fully_determines_an_episode_whatever_came_before(task) -> None:
     used = metaworld_robot.MetaworldRobot(task, SimulatedClock(0))
     for seed in (900, 901):
         episode(used, seed)
@@ -41,7 +41,7 @@ def test_seed_fully_determines_an_episode_whatever_came_before(task):
     assert not np.array_equal(fresh_states[0], other_states[0])
 
 
-def test_every_task_opens_and_takes_a_step_with_its_expert():
+def test_every_task_opens_and_takes_a_step_with_its_expert() -> None:
     names = metaworld_robot.task_names()
     assert len(names) == 50
     for task in names:
@@ -55,14 +55,14 @@ def test_every_task_opens_and_takes_a_step_with_its_expert():
         robot.close()
 
 
-def test_goal_is_part_of_the_observation():
+def test_goal_is_part_of_the_observation() -> None:
     robot = metaworld_robot.MetaworldRobot("reach-v3", SimulatedClock(0))
     goals = [robot.reset(seed).state[-3:] for seed in (1, 2)]
     assert np.all(goals[0] != 0.0)
     assert not np.array_equal(goals[0], goals[1])
 
 
-def test_clock_advances_by_one_control_period_per_action():
+def test_clock_advances_by_one_control_period_per_action() -> None:
     clock = SimulatedClock(0)
     robot = metaworld_robot.MetaworldRobot("reach-v3", clock)
     assert robot.reset(1).t_monotonic_ns == 0
@@ -71,7 +71,7 @@ def test_clock_advances_by_one_control_period_per_action():
     assert robot.spec.control_hz == pytest.approx(1.0 / robot._env.dt)
 
 
-def test_robot_refuses_to_act_before_a_reset_and_after_the_last_step():
+def test_robot_refuses_to_act_before_a_reset_and_after_the_last_step() -> None:
     robot = metaworld_robot.MetaworldRobot("reach-v3", SimulatedClock(0))
     still = np.zeros(4, np.float32)
     with pytest.raises(ActionAfterEndError, match="expected a reset"):
@@ -83,7 +83,7 @@ def test_robot_refuses_to_act_before_a_reset_and_after_the_last_step():
         robot.act(still)
 
 
-def test_action_of_another_shape_is_refused():
+def test_action_of_another_shape_is_refused() -> None:
     robot = metaworld_robot.MetaworldRobot("reach-v3", SimulatedClock(0))
     robot.reset(1)
     with pytest.raises(ActionShapeError, match=r"expected .* \(4,\), got \(3,\)"):

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from edge.control.loop import ControlStep, EpisodeResult
 from edge.robots import poor_sensors, registry
 from edge.robots.clock import SimulatedClock
 from edge.robots.poor_sensors import DELAY_STEPS, NOISE_M, OperatorEyes
@@ -13,14 +14,16 @@ TASK = "pick-place-v3"
 
 
 class Recorder:
-    def __init__(self):
+    def __init__(self) -> None:
         self.steps = []
 
-    def append(self, step):
+    def append(self, step: ControlStep) -> None:
         self.steps.append(step)
 
 
-def recorded(name, seed, max_steps=500):
+def recorded(
+    name: str, seed: int, max_steps: int = 500
+) -> tuple[EpisodeResult, list[ControlStep]]:
     robot, recorder = registry.open_robot(name), Recorder()
     expert = registry.open_expert(name)
     result = drive(robot, expert, seed, recorder, max_steps, operator_noise=0.1)
@@ -28,7 +31,7 @@ def recorded(name, seed, max_steps=500):
 
 
 @pytest.fixture(scope="module")
-def pair():
+def pair() -> tuple[list[ControlStep], ...]:
     """The same episode with good and with poor sensors, as states [t 39]."""
     (good, good_steps) = recorded(f"metaworld:{TASK}", 3)
     (poor, poor_steps) = recorded(f"metaworld-poor:{TASK}", 3)
@@ -37,11 +40,13 @@ def pair():
     return good_steps, poor_steps
 
 
-def states(steps):
+def states(steps: list[ControlStep]) -> np.ndarray:
     return np.stack([step.observation.state for step in steps])
 
 
-def test_operator_sees_the_scene_and_acts_as_with_good_sensors(pair):
+def test_operator_sees_the_scene_and_acts_as_with_good_sensors(
+    pair: tuple[list[ControlStep], ...],
+) -> None:
     good, poor = pair
     for one, other in zip(good, poor, strict=True):
         np.testing.assert_array_equal(one.proposed_action, other.proposed_action)
@@ -49,7 +54,9 @@ def test_operator_sees_the_scene_and_acts_as_with_good_sensors(pair):
         np.testing.assert_array_equal(one.observation.state, other.observation.scene)
 
 
-def test_gripper_and_goal_are_as_they_are_and_the_previous_frame_is_hidden(pair):
+def test_gripper_and_goal_are_as_they_are_and_the_previous_frame_is_hidden(
+    pair: tuple[list[ControlStep], ...],
+) -> None:
     good, poor = (states(steps) for steps in pair)
     np.testing.assert_array_equal(poor[:, 3], good[:, 3])
     np.testing.assert_array_equal(poor[:, 36:], good[:, 36:])
@@ -58,8 +65,8 @@ def test_gripper_and_goal_are_as_they_are_and_the_previous_frame_is_hidden(pair)
 
 
 def test_half_of_the_object_readings_are_missing_and_the_others_are_three_steps_old(
-    pair,
-):
+    pair: tuple[list[ControlStep], ...],
+) -> None:
     good, poor = (states(steps) for steps in pair)
     there = poor[:, 4:11].any(axis=1)
     assert 0.35 < there.mean() < 0.65
@@ -71,18 +78,22 @@ def test_half_of_the_object_readings_are_missing_and_the_others_are_three_steps_
     assert missed.std() == pytest.approx(NOISE_M, rel=0.25)
 
 
-def test_object_that_the_task_has_not_stays_zero(pair):
+def test_object_that_the_task_has_not_stays_zero(
+    pair: tuple[list[ControlStep], ...],
+) -> None:
     assert not states(pair[1])[:, 11:18].any()
 
 
-def test_hand_is_known_to_one_centimetre_and_is_not_late(pair):
+def test_hand_is_known_to_one_centimetre_and_is_not_late(
+    pair: tuple[list[ControlStep], ...],
+) -> None:
     good, poor = (states(steps) for steps in pair)
     missed = poor[:, :3] - good[:, :3]
     assert missed.std() == pytest.approx(NOISE_M, rel=0.25)
     assert np.abs(missed.mean()) < NOISE_M / 3
 
 
-def test_both_objects_go_missing_independently():
+def test_both_objects_go_missing_independently() -> None:
     now = np.arange(1, 40, dtype=np.float32)
     random = np.random.default_rng(0)
     readings = np.stack(
@@ -94,11 +105,11 @@ def test_both_objects_go_missing_independently():
     assert (first & second).mean() == pytest.approx(0.25, abs=0.03)
 
 
-def test_seed_fully_determines_the_readings_whatever_came_before():
+def test_seed_fully_determines_the_readings_whatever_came_before() -> None:
     name = f"metaworld-poor:{TASK}"
     robot = registry.open_robot(name)
 
-    def readings(seed):
+    def readings(seed: int) -> np.ndarray:
         still = np.zeros(4, np.float32)
         first = robot.reset(seed).state
         rest = [robot.act(still).observation.state for _ in range(10)]
@@ -109,7 +120,7 @@ def test_seed_fully_determines_the_readings_whatever_came_before():
     assert not np.array_equal(once[:, :3], other[:, :3])
 
 
-def test_environment_is_named_apart_and_the_rest_of_the_spec_is_the_same():
+def test_environment_is_named_apart_and_the_rest_of_the_spec_is_the_same() -> None:
     good = registry.open_robot(f"metaworld:{TASK}").spec
     poor = registry.open_robot(f"metaworld-poor:{TASK}").spec
     assert poor.environment_id == f"{good.environment_id}-poor-sensors"
@@ -117,7 +128,7 @@ def test_environment_is_named_apart_and_the_rest_of_the_spec_is_the_same():
     assert renamed == good
 
 
-def test_operator_refuses_what_a_robot_without_scene_shows():
+def test_operator_refuses_what_a_robot_without_scene_shows() -> None:
     operator = OperatorEyes(registry.open_expert(f"metaworld:{TASK}"))
     robot = registry.open_robot(f"metaworld:{TASK}", SimulatedClock(0))
     seen = robot.reset(1)

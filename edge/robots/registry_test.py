@@ -8,7 +8,7 @@ from edge.errors import ReplayError, UnknownRobotError
 from edge.robots import registry
 
 
-def test_known_robot_opens_with_its_expert():
+def test_known_robot_opens_with_its_expert() -> None:
     robot = registry.open_robot("metaworld:window-open-v3")
     action = registry.open_expert("metaworld:window-open-v3").propose(robot.reset(1))
     assert robot.spec.task == "window-open-v3"
@@ -29,7 +29,9 @@ def test_known_robot_opens_with_its_expert():
         ("metaworld:", "assembly-v3, basketball-v3"),
     ],
 )
-def test_unknown_robot_is_refused_in_one_line_with_what_to_write(name, shown):
+def test_unknown_robot_is_refused_in_one_line_with_what_to_write(
+    name: str, shown: str
+) -> None:
     with pytest.raises(UnknownRobotError) as caught:
         registry.open_robot(name)
     text = str(caught.value)
@@ -42,7 +44,7 @@ def test_unknown_robot_is_refused_in_one_line_with_what_to_write(name, shown):
         registry.open_expert(name)
 
 
-def test_changed_robot_is_the_same_robot_seen_through_its_change():
+def test_changed_robot_is_the_same_robot_seen_through_its_change() -> None:
     plain = registry.open_robot("metaworld:reach-v3")
     changed = registry.open_robot("metaworld-changed:reach-v3")
     assert registry.is_simulated("metaworld-changed:reach-v3")
@@ -58,7 +60,7 @@ def test_changed_robot_is_the_same_robot_seen_through_its_change():
         registry.open_robot("metaworld-changed:reach-v2")
 
 
-def test_robot_behind_poor_sensors_opens_with_an_operator_that_sees_the_scene():
+def test_robot_behind_poor_sensors_opens_with_an_operator_that_sees_the_scene() -> None:
     robot = registry.open_robot("metaworld-poor:window-open-v3")
     seen = robot.reset(1)
     action = registry.open_expert("metaworld-poor:window-open-v3").propose(seen)
@@ -69,12 +71,12 @@ def test_robot_behind_poor_sensors_opens_with_an_operator_that_sees_the_scene():
     np.testing.assert_array_equal(action, expected)
 
 
-def test_no_expert_operates_a_recorded_episode():
+def test_no_expert_operates_a_recorded_episode() -> None:
     with pytest.raises(ReplayError, match="replay it with a package"):
         registry.open_expert("replay:episode.tfrecord")
 
 
-def test_control_process_does_not_load_simulator_or_trainer():
+def test_control_process_does_not_load_simulator_or_trainer() -> None:
     program = (
         "import sys; import edge.control.loop, edge.robots.registry;"
         "print([m for m in ('metaworld', 'mujoco', 'jax', 'tensorflow', 'flax')"

@@ -18,7 +18,7 @@ def robot(steps: int = 5) -> ReplayRobot:
     return ReplayRobot(episode, "episode", SimulatedClock(0))
 
 
-def test_every_recorded_observation_comes_once_and_in_order():
+def test_every_recorded_observation_comes_once_and_in_order() -> None:
     replay = robot(steps=5)
     recorded = tiny_package.episode(seed=1, steps=5).steps["observation/state"]
     seen = [replay.reset(seed=9).state]
@@ -32,20 +32,20 @@ def test_every_recorded_observation_comes_once_and_in_order():
     np.testing.assert_array_equal(np.stack(seen), recorded)
 
 
-def test_rate_and_task_come_from_the_episode():
+def test_rate_and_task_come_from_the_episode() -> None:
     spec = robot().spec
     assert (spec.control_hz, spec.task, spec.simulated) == (80.0, "reach-v3", True)
     assert (spec.state_size, spec.action_size) == (39, 4)
 
 
-def test_reset_starts_over():
+def test_reset_starts_over() -> None:
     replay = robot()
     first = replay.reset(0).state
     replay.act(ZERO)
     np.testing.assert_array_equal(replay.reset(1).state, first)
 
 
-def test_action_before_reset_or_after_the_end_is_refused():
+def test_action_before_reset_or_after_the_end_is_refused() -> None:
     replay = robot(steps=1)
     with pytest.raises(ActionAfterEndError):
         replay.act(ZERO)
@@ -55,14 +55,14 @@ def test_action_before_reset_or_after_the_end_is_refused():
         replay.act(ZERO)
 
 
-def test_action_of_another_size_is_refused():
+def test_action_of_another_size_is_refused() -> None:
     replay = robot()
     replay.reset(0)
     with pytest.raises(ActionShapeError, match="4 values"):
         replay.act(np.zeros(3, np.float32))
 
 
-def test_file_opens_as_a_robot_and_a_damaged_one_does_not(tmp_path: Path):
+def test_file_opens_as_a_robot_and_a_damaged_one_does_not(tmp_path: Path) -> None:
     path = tmp_path / "episode.tfrecord"
     raw = tfrecord.frame(example_codec.encode(tiny_package.episode(seed=1)))
     path.write_bytes(raw)
@@ -72,6 +72,6 @@ def test_file_opens_as_a_robot_and_a_damaged_one_does_not(tmp_path: Path):
         open_replay(path, SimulatedClock(0))
 
 
-def test_missing_file_is_named(tmp_path: Path):
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises((ReplayError, ContinuonError, OSError), match="absent"):
         open_replay(tmp_path / "absent.tfrecord", SimulatedClock(0))
