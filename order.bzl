@@ -44,11 +44,14 @@ CLOSED = {
 }
 
 def importers(folder, room = None):
-    """Returns the packages that may import a folder's ground, or one of its rooms.
+    """Lists the packages that may import a folder's ground, or one of its rooms.
 
     Args:
         folder: a key of FOLDERS.
         room: a room of it; None for its ground.
+
+    Returns:
+        Package specifications, as `package_group` takes them.
     """
     closed = CLOSED.get("%s/%s" % (folder, room), [])
     found = [
@@ -63,15 +66,19 @@ def importers(folder, room = None):
     found += ["//%s/%s/..." % (folder, later) for later in rooms[rooms.index(room):]]
     return found + ["//%s/%s" % (folder, roof) if roof else "//" + folder for roof in ROOFS[folder]]
 
-def import_groups():
-    """Makes `may_import_FOLDER` for each ground and `may_import_FOLDER_ROOM` for each room."""
+def import_groups(name):
+    """Makes one package group for each ground and each room.
+
+    Args:
+        name: what their names begin with: `NAME_FOLDER` and `NAME_FOLDER_ROOM`.
+    """
     for folder in FOLDERS:
         native.package_group(
-            name = "may_import_" + folder,
+            name = "%s_%s" % (name, folder),
             packages = importers(folder),
         )
         for room in ROOMS[folder]:
             native.package_group(
-                name = "may_import_%s_%s" % (folder, room),
+                name = "%s_%s_%s" % (name, folder, room),
                 packages = importers(folder, room),
             )

@@ -54,7 +54,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     (workspace / "WORKSPACE").touch()
     shutil.copyfile(ORDER_FILE, workspace / "order.bzl")
     (workspace / "BUILD.bazel").write_text(
-        'load("//:order.bzl", "import_groups")\n\nimport_groups()\n'
+        'load("//:order.bzl", "import_groups")\n\nimport_groups(name = "may_import")\n'
     )
     for package in IMPORTING:
         lines = []
