@@ -38,7 +38,7 @@ from release.errors import (
     UnsignedError,
     WrongTargetError,
 )
-from release.signing.private_keys import PrivateKey
+from release.testing.tiny_release import PrivateKey
 from release.trusted_keys import TrustedKeys
 
 DEVICE = Device("sim-00", "0.1.0")
