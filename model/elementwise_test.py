@@ -22,7 +22,7 @@ def plain_gate(gate, value):
     [(elementwise.rms_norm, plain_norm, 1), (elementwise.apply_gate, plain_gate, 2)],
 )
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
-def test_value_and_gradient_are_those_of_the_formula(ours, plain, count, scale):
+def test_value_and_gradient_match_the_formula(ours, plain, count, scale):
     given = [small_models.numbers(4, 5, 16, seed=s) * scale for s in range(count)]
     change = small_models.numbers(4, 5, 16, seed=9)
     got, pull = jax.vjp(ours, *map(jnp.asarray, given))
@@ -36,7 +36,7 @@ def test_value_and_gradient_are_those_of_the_formula(ours, plain, count, scale):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5 * size)
 
 
-def test_norm_of_nothing_is_nothing():
+def test_norm_of_zeros_is_zero():
     zeros = jnp.zeros((2, 8))
     assert not elementwise.rms_norm(zeros).any()
     gradient = jax.grad(lambda x: elementwise.rms_norm(x).sum())(zeros)

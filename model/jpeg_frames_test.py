@@ -1,4 +1,4 @@
-"""Images of an episode become frames; bytes that are no image are refused by step."""
+"""Images of an episode become frames; damaged ones are refused by step."""
 
 import dataclasses
 import io
@@ -45,7 +45,7 @@ def test_step_without_an_image_is_all_zero():
 
 
 def huge(side):
-    """A JPEG whose header speaks of `side` rows and columns."""
+    """A JPEG whose header claims `side` rows and columns."""
     content = bytearray(jpeg())
     at = content.index(b"\xff\xc0") + 5
     content[at : at + 4] = struct.pack(">HH", side, side)
@@ -62,12 +62,12 @@ def huge(side):
         (huge(60_000), "bytes that do not decode"),
     ],
 )
-def test_bytes_that_are_no_image_are_refused_with_episode_and_step(content, message):
+def test_damaged_image_is_refused_with_episode_and_step(content, message):
     with pytest.raises(errors.FrameError, match=f"episode e, step 1: .*{message}"):
         jpeg_frames.decode([jpeg(), content], SIZES, "episode e")
 
 
-def test_random_damage_gives_a_frame_or_the_one_error():
+def test_random_damage_gives_a_frame_or_a_frame_error():
     random, whole, refused = np.random.default_rng(0), jpeg(), 0
     for _ in range(300):
         content = bytearray(whole)

@@ -33,7 +33,7 @@ def test_steps_of_weight_zero_do_not_count():
     assert measured.total == 2.0
 
 
-def test_large_miss_of_the_next_observation_is_cut():
+def test_large_error_of_the_next_observation_is_clipped():
     assert loss([1.0, 1.0], [0.0, 1.0]).next_observation == losses.LARGEST_MISS
 
 
@@ -41,7 +41,7 @@ def test_window_without_any_weight_is_zero_and_not_nan():
     assert np.isfinite(loss([0.0, 0.0], [0.0, 0.0]).total)
 
 
-def said(actions, scale, values=None):
+def predict(actions, scale, values=None):
     return Prediction(
         action=jnp.asarray(actions),
         next_observation=jnp.zeros((len(actions), 1)),
@@ -57,11 +57,11 @@ def heads(prediction, values=None, **settings):
     return losses.heads(prediction, actions, weight, values, **settings)
 
 
-def test_scale_is_best_where_it_is_the_mean_error():
+def test_loss_of_a_scale_is_lowest_at_the_mean_error():
     errors_ = np.abs(np.random.default_rng(0).laplace(0, 0.3, (500, 1)))
 
     def unlikely(scale):
-        return heads(said(errors_, np.full((500, 1), scale))).action_scale
+        return heads(predict(errors_, np.full((500, 1), scale))).action_scale
 
     best = errors_.mean()
     assert unlikely(best) < min(unlikely(0.8 * best), unlikely(1.25 * best))
@@ -69,9 +69,9 @@ def test_scale_is_best_where_it_is_the_mean_error():
 
 @pytest.mark.parametrize("scale", [1e-4, 1e-2, 1.0, 100.0])
 @pytest.mark.parametrize("missed", [0.0, 1e-3, 1.0, 1e4])
-def test_pull_on_a_scale_is_bounded_and_points_to_the_error(scale, missed):
+def test_gradient_of_a_scale_is_bounded_and_points_to_the_error(scale, missed):
     def unlikely(log_scale):
-        return heads(said([[missed]], jnp.exp(log_scale)[None, None])).action_scale
+        return heads(predict([[missed]], jnp.exp(log_scale)[None, None])).action_scale
 
     pull = jax.grad(unlikely)(jnp.log(scale))
     assert np.abs(pull) <= losses.LARGEST_RATIO
@@ -79,15 +79,15 @@ def test_pull_on_a_scale_is_bounded_and_points_to_the_error(scale, missed):
     assert pull * too_large >= 0
 
 
-def test_scale_does_not_move_the_action():
+def test_loss_of_the_scale_has_no_gradient_for_the_action():
     def unlikely(action):
-        return heads(said(action, np.full((1, 1), 0.1))).action_scale
+        return heads(predict(action, np.full((1, 1), 0.1))).action_scale
 
     np.testing.assert_array_equal(jax.grad(unlikely)(jnp.ones((1, 1))), 0)
 
 
-def test_total_holds_every_loss_by_its_share():
-    prediction = said([[1.0], [3.0]], [[0.5], [2.0]], [0.5, -0.5])
+def test_total_is_the_sum_of_all_losses_times_their_shares():
+    prediction = predict([[1.0], [3.0]], [[0.5], [2.0]], [0.5, -0.5])
     zeros, ones = np.zeros(2, np.float32), np.ones(2, np.float32)
     shares = losses.Shares(action_scale=0.1, value=0.2)
     values = np.array([1.0, 0.5], np.float32)
@@ -107,8 +107,8 @@ def test_total_holds_every_loss_by_its_share():
     np.testing.assert_allclose(without.total, loss.total - 0.2 * head.value, rtol=1e-6)
 
 
-def test_value_counts_by_its_own_weight_where_one_is_given():
-    prediction = said([[0.0], [0.0]], [[1.0], [1.0]], [1.0, 0.0])
+def test_value_uses_its_own_weight_if_one_is_given():
+    prediction = predict([[0.0], [0.0]], [[1.0], [1.0]], [1.0, 0.0])
     zeros = np.zeros(2, np.float32)
     weight = np.array([1.0, 0.0], np.float32)
     assert heads(prediction, zeros).value == 0.5
@@ -163,7 +163,7 @@ def test_return_is_within_one_whatever_the_rewards(largest):
         ({"starts": starts(3)}, r"starts: expected shape \(2,\), got \(3,\)"),
     ],
 )
-def test_rewards_that_cannot_be_are_refused_by_name(change, message):
+def test_impossible_rewards_are_refused_by_name(change, message):
     given = {"reward": np.zeros(2), "discount": np.ones(2), "starts": starts(2)}
     with pytest.raises(errors.ModelError, match=message):
         losses.returns(**(given | change))

@@ -36,7 +36,7 @@ def parts(sizes):
         {"image_height": 17, "image_width": 32, "image_channels": 5},
     ],
 )
-def test_counts_are_those_of_the_model(change):
+def test_counts_match_the_model(change):
     sizes = dataclasses.replace(config.tiny(*SIZES), **change)
     _, constant, trained, rest = parts(sizes)
     counts = [
@@ -47,9 +47,9 @@ def test_counts_are_those_of_the_model(change):
 
 
 def planned_bytes(sizes, training):
-    """What XLA plans for one update: everything it is given, gives and needs between.
+    """What XLA plans for one update: inputs, outputs and temporary memory.
 
-    The old state is given away, so its memory is that of the new one.
+    The old state is donated, so the new one uses its memory.
     """
     graph, constant, trained, rest = parts(sizes)
     optimizer = optax.adamw(1e-3)
@@ -57,7 +57,7 @@ def planned_bytes(sizes, training):
 
     def objective(parameters, states, actions):
         core = nnx.merge(graph, constant, parameters, rest)
-        said = core.sequence(
+        prediction = core.sequence(
             states[:, :-1],
             jnp.ones((*rows, sizes.task_count)),
             jnp.zeros(rows, bool),
@@ -66,7 +66,9 @@ def planned_bytes(sizes, training):
         )
         ones = jnp.ones(rows)
         following, change = states[:, 1:], core.change[...]
-        return losses.imitation(said, actions, following, change, ones, ones).total
+        return losses.imitation(
+            prediction, actions, following, change, ones, ones
+        ).total
 
     def update(state, states, actions):
         parameters, moments, average = state
@@ -98,7 +100,7 @@ def test_estimate_is_near_the_plan_of_the_compiler(preset, batch, length, remat)
     assert memory_estimate.LOWEST_RATIO < ratio < memory_estimate.HIGHEST_RATIO
 
 
-def test_parts_of_a_batch_and_remat_need_less():
+def test_remat_and_smaller_parts_of_a_batch_need_less_memory():
     sizes = config.vertex(*SIZES)
     whole = config.PresetTraining(batch_size=64, sequence_length=512)
     needed = memory_estimate.estimate(sizes, whole)

@@ -15,8 +15,8 @@ def test_measured_channels_become_zero_mean_and_unit_variance():
     np.testing.assert_allclose(scaled.std(0), 1, atol=1e-5)
 
 
-def test_episodes_one_after_the_other_measure_as_all_at_once():
-    """Far from zero, where sums of squares in f32 would have nothing left."""
+def test_one_episode_after_the_other_gives_the_same_statistics_as_all_at_once():
+    """Far from zero, where sums of squares in f32 would lose every digit."""
     episodes = [
         small_models.numbers(length, 3, seed=length) * 0.1 + np.float32(1000)
         for length in (1, 2, 50, 7, 1)
@@ -30,7 +30,7 @@ def test_episodes_one_after_the_other_measure_as_all_at_once():
     np.testing.assert_allclose(measured.change, expected, rtol=1e-6)
 
 
-def test_sound_in_some_episodes_measures_as_all_of_it_at_once():
+def test_sound_in_some_episodes_gives_the_same_statistics_as_all_at_once():
     sounds = [small_models.numbers(9, 4, seed=s) - 3 for s in range(3)]
     sounds[1][:] = 0
     sounds[2][4:] = 0
@@ -47,7 +47,7 @@ def test_constant_channel_is_divided_by_one():
     assert measured.deviation[1] == 1 and measured.change[1] == 1
 
 
-def test_jump_between_episodes_is_no_change():
+def test_jump_between_episodes_does_not_count_as_change():
     episodes = [np.zeros((5, 1), np.float32), np.full((5, 1), 9, np.float32)]
     assert normalisation.measure(episodes).change[0] == 1
 

@@ -11,7 +11,7 @@ from model.testing import small_models
 
 @pytest.mark.parametrize("product", [precision.product, precision.product_f32])
 @pytest.mark.parametrize("rows", [1, 8, precision.FEW_ROWS, precision.FEW_ROWS + 1])
-def test_value_and_gradient_are_those_of_a_plain_product(product, rows):
+def test_value_and_gradient_match_a_plain_product(product, rows):
     x, matrix = (
         small_models.numbers(rows, 24, seed=0),
         small_models.numbers(24, 40, seed=1),

@@ -49,7 +49,7 @@ def reference_gradient(decay, drive, carry, change):
     return to_decay, np.stack(to_drive[::-1]), adjoint
 
 
-def complex_of(x):
+def to_complex(x):
     half = CHANNELS // 2
     x = np.asarray(x, np.float64)
     return x[..., :half] + 1j * x[..., half:]
@@ -78,7 +78,7 @@ def test_gradient_equals_the_adjoint_loop_in_double_precision(form, length, grou
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
-def test_a_carried_state_joins_two_halves(form):
+def test_two_halves_with_a_carried_state_equal_the_whole(form):
     decay, drive, carry = map(jnp.asarray, inputs(23))
     whole = recurrence.sequence(decay, drive, carry, form)
     first = recurrence.sequence(decay[:9], drive[:9], carry, form)
@@ -87,7 +87,7 @@ def test_a_carried_state_joins_two_halves(form):
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
-def test_nothing_passes_a_border(form):
+def test_no_state_or_gradient_passes_an_episode_border(form):
     decay, drive, carry = map(jnp.asarray, inputs(20, borders=False))
     decay = decay.at[7].set(0)
     states = recurrence.sequence(decay, drive, carry, form)
@@ -117,10 +117,10 @@ def test_rotation_is_the_complex_recurrence():
         real, recurrence.rotate(drive, angle, -times), carry, "sequential"
     )
     states = recurrence.rotate(turned, angle, times)
-    h = complex_of(carry)
+    h = to_complex(carry)
     for t in range(12):
-        h = decay[t] * np.exp(1j * angle) * h + complex_of(drive)[t]
-        np.testing.assert_allclose(complex_of(np.asarray(states[t])), h, atol=1e-5)
+        h = decay[t] * np.exp(1j * angle) * h + to_complex(drive)[t]
+        np.testing.assert_allclose(to_complex(np.asarray(states[t])), h, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
@@ -140,19 +140,19 @@ def test_gradient_through_the_rotation_is_the_complex_adjoint(form, length):
     _, pull = jax.vjp(states, *map(jnp.asarray, (decay, drive, carry, angle)))
     to_decay, to_drive, to_carry, to_angle = pull(jnp.asarray(change))
 
-    turn, h = np.exp(1j * angle.astype(np.float64)), [complex_of(carry)]
+    turn, h = np.exp(1j * angle.astype(np.float64)), [to_complex(carry)]
     for t in range(length):
-        h.append(decay[t] * turn * h[-1] + complex_of(drive[t]))
+        h.append(decay[t] * turn * h[-1] + to_complex(drive[t]))
     # After 130 steps the frame has turned by up to 390 rad, which f32 holds to 3e-5.
     adjoint, wanted_angle = 0.0, 0.0
     for t in reversed(range(length)):
-        adjoint = adjoint + complex_of(change[t])
-        np.testing.assert_allclose(complex_of(to_drive[t]), adjoint, atol=2e-4)
+        adjoint = adjoint + to_complex(change[t])
+        np.testing.assert_allclose(to_complex(to_drive[t]), adjoint, atol=2e-4)
         before = (turn * h[t]).conj() * adjoint
         np.testing.assert_allclose(to_decay[t], before.real, atol=5e-4)
         wanted_angle = wanted_angle + (decay[t] * before).imag.sum(axis=0)
         adjoint = adjoint * decay[t] * turn.conj()
-    np.testing.assert_allclose(complex_of(to_carry), adjoint, atol=2e-4)
+    np.testing.assert_allclose(to_complex(to_carry), adjoint, atol=2e-4)
     np.testing.assert_allclose(to_angle, wanted_angle, atol=5e-3, rtol=1e-3)
 
 
@@ -180,7 +180,7 @@ def test_first_row_that_fits_length_and_channels_decides(monkeypatch):
 
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-def test_program_has_the_form_of_the_platform_it_is_lowered_for_both_ways(platform):
+def test_program_has_the_form_of_its_platform_forward_and_backward(platform):
     given = tuple(map(jnp.asarray, inputs(40)))
     row = {"cuda": "gpu"}.get(platform, platform)
     form = recurrence.fastest_form(row, 40, CHANNELS)

@@ -29,7 +29,7 @@ def frames(*shape, seed=1):
     return random.integers(0, 256, (*shape, HEIGHT, WIDTH, 3), np.uint8)
 
 
-def said(model, sensed, length=4):
+def predict_actions(model, sensed, length=4):
     states = small_models.numbers(2, length, N)
     task = np.broadcast_to(np.eye(K, dtype=np.float32)[0], (2, length, K))
     carry = np.zeros((2, model.config.carry_size), np.float32)
@@ -67,38 +67,41 @@ def test_sense_that_is_silent_or_left_out_changes_nothing():
         "image": np.zeros((2, 4, HEIGHT, WIDTH, 3), np.uint8),
         "audio_mel": np.zeros((2, 4, MEL), np.float32),
     }
-    alone = said(model, {})
-    np.testing.assert_array_equal(alone, said(model, silent))
+    alone = predict_actions(model, {})
+    np.testing.assert_array_equal(alone, predict_actions(model, silent))
     for name, x in (
         ("image", frames(2, 4)),
         ("audio_mel", small_models.numbers(2, 4, MEL)),
     ):
-        heard = said(model, silent | {name: x})
+        heard = predict_actions(model, silent | {name: x})
         assert not np.allclose(heard, alone, atol=1e-3)
-        np.testing.assert_array_equal(heard, said(model, {name: x}))
+        np.testing.assert_array_equal(heard, predict_actions(model, {name: x}))
 
 
-def test_frame_that_is_missing_for_one_step_leaves_that_step_as_without_camera():
+def test_step_with_a_missing_frame_is_as_without_a_camera():
     model = small_models.model(SIZES)
     some = frames(2, 4)
     some[:, 0] = 0
     np.testing.assert_allclose(
-        said(model, {"image": some})[:, 0], said(model, {})[:, 0], atol=1e-6
+        predict_actions(model, {"image": some})[:, 0],
+        predict_actions(model, {})[:, 0],
+        atol=1e-6,
     )
 
 
-def test_a_frame_says_the_same_as_bytes_and_as_numbers():
+def test_frame_of_bytes_and_frame_of_floats_give_the_same_action():
     model = small_models.model(SIZES)
     some = frames(2, 4)
     np.testing.assert_array_equal(
-        said(model, {"image": some}), said(model, {"image": some.astype(np.float32)})
+        predict_actions(model, {"image": some}),
+        predict_actions(model, {"image": some.astype(np.float32)}),
     )
 
 
 def test_sequence_with_senses_equals_repeated_step():
     model = small_models.model(SIZES)
     sensed = {"image": frames(2, 4), "audio_mel": small_models.numbers(2, 4, MEL)}
-    whole, step = said(model, sensed), jax.jit(model.step)
+    whole, step = predict_actions(model, sensed), jax.jit(model.step)
     states, carry = (
         small_models.numbers(2, 4, N),
         jnp.zeros((2, model.config.carry_size)),
@@ -121,10 +124,10 @@ def test_sequence_with_senses_equals_repeated_step():
 )
 def test_sense_of_another_robot_is_refused_by_name(sensed, message):
     with pytest.raises(errors.ShapeMismatchError, match=message):
-        said(small_models.model(SIZES), sensed)
+        predict_actions(small_models.model(SIZES), sensed)
 
 
-def test_statistics_of_other_sound_are_refused():
+def test_sound_statistics_of_another_size_are_refused():
     given = dataclasses.replace(
         small_models.statistics(),
         audio_mean=np.zeros(3, np.float32),
@@ -144,7 +147,7 @@ def test_measured_sound_reaches_the_model_at_unit_size():
 
 
 def test_camera_learns_where_a_spot_is():
-    """The action is the spot's column, which nothing but the frame tells."""
+    """The action is the spot's column, which only the frame shows."""
     random = np.random.default_rng(0)
     column = random.integers(1, WIDTH - 1, 256)
     images = random.integers(0, 40, (256, HEIGHT, WIDTH, 3)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Flat vectors and named arrays carry a surface there and back."""
+"""A surface can be turned into a flat vector or named arrays, and back."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,7 @@ def adapters():
     return nnx.split(small_models.model(), surfaces.Adapters, ...)[1]
 
 
-def test_flat_vector_there_and_back_is_the_same_surface():
+def test_flattened_surface_unflattens_to_the_same_surface():
     state = adapters()
     vector = surfaces.flatten(state) + 1
     again = surfaces.flatten(surfaces.unflatten(vector, state))

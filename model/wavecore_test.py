@@ -83,7 +83,7 @@ def test_every_variable_has_one_known_type_and_every_type_is_used():
 
 
 @pytest.mark.parametrize("name", ["calibration", "adapters", "skill_memory"])
-def test_surface_has_no_effect_at_first_and_some_once_changed(name):
+def test_surface_has_no_effect_until_it_is_changed(name):
     model = small_models.model()
     kind = surfaces.SURFACES[name]
     inputs = (small_models.numbers(N), one_hot(0), jnp.ones(model.config.carry_size))
@@ -135,7 +135,7 @@ def test_same_seed_gives_the_same_model_and_another_seed_another():
         ("vertex", 1e8, 1.2e8),
     ],
 )
-def test_preset_has_about_its_size(preset, least, most):
+def test_preset_has_about_the_stated_number_of_parameters(preset, least, most):
     sizes = config.PRESETS[preset](39, 4, 5)
     model = nnx.eval_shape(lambda: small_models.model(sizes))
     count = sum(x.size for x in jax.tree.leaves(nnx.state(model)))
@@ -159,14 +159,14 @@ def gradient(model, **settings):
     def objective(arrays):
         state = surfaces.with_arrays(trained, arrays)
         core = nnx.merge(graph, state, rest)
-        said = core.sequence(*window(core), **settings)._replace(carry=0.0)
-        return sum(jnp.mean(jnp.square(x)) for x in jax.tree.leaves(said))
+        prediction = core.sequence(*window(core), **settings)._replace(carry=0.0)
+        return sum(jnp.mean(jnp.square(x)) for x in jax.tree.leaves(prediction))
 
     return jax.jit(jax.grad(objective))(surfaces.named_arrays(trained))
 
 
-def halved(model):
-    """The model with its matrices in bfloat16, as the trainer hands it over."""
+def to_bfloat16(model):
+    """The model with its matrices in bfloat16, as the trainer passes it."""
     graph, state = nnx.split(model)
     return nnx.merge(
         graph, jax.tree.map(lambda x: x.astype("bfloat16") if x.ndim > 1 else x, state)
@@ -199,26 +199,26 @@ def test_remat_keeps_less_for_the_backward_pass():
     assert temporary[1] < 0.5 * temporary[0]
 
 
-def test_in_bfloat16_outputs_are_float32_and_near():
+def test_bfloat16_model_has_float32_outputs_near_those_of_float32():
     # Over two blocks, with four seeds, the largest difference of an output was 1 % of
     # its largest number, and between step and sequence 0.0013.
     model = small_models.model()
     model.scale_head[...] = 0.1 * jnp.asarray(small_models.numbers(16, 2))
     model.value_head[...] = 0.1 * jnp.asarray(small_models.numbers(16, 1, seed=2))
-    small, whole = halved(model), model.sequence(*window(model))
-    said = jax.jit(small.sequence)(*window(model))
-    for name, x in said._asdict().items():
+    small, whole = to_bfloat16(model), model.sequence(*window(model))
+    prediction = jax.jit(small.sequence)(*window(model))
+    for name, x in prediction._asdict().items():
         assert x.dtype == jnp.float32, name
         wanted = getattr(whole, name)
         allowed = 0.02 * float(jnp.abs(wanted).max())
         np.testing.assert_allclose(x, wanted, atol=allowed, err_msg=name)
     step = small.step(*(x[:, 0] for x in window(model)[:2]), window(model)[3])
-    np.testing.assert_allclose(step.action, said.action[:, 0], atol=0.005)
+    np.testing.assert_allclose(step.action, prediction.action[:, 0], atol=0.005)
 
 
-def test_in_bfloat16_gradients_point_the_same_way():
+def test_bfloat16_gradients_point_the_same_way():
     model = small_models.model()
-    whole, small = gradient(model), gradient(halved(model))
+    whole, small = gradient(model), gradient(to_bfloat16(model))
     assert {str(x.dtype) for x in small.values()} == {"bfloat16", "float32"}
     a, b = (
         np.concatenate([np.ravel(x).astype(np.float64) for x in g.values()])
@@ -227,8 +227,8 @@ def test_in_bfloat16_gradients_point_the_same_way():
     assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.9999
 
 
-def test_inside_bfloat16_the_recurrence_is_float32(monkeypatch):
-    mixer, seen = halved(small_models.model()).blocks[0].wave, []
+def test_recurrence_of_a_bfloat16_model_is_float32(monkeypatch):
+    mixer, seen = to_bfloat16(small_models.model()).blocks[0].wave, []
     run = recurrence.sequence
 
     def watched(decay, drive, carry, form):
@@ -251,8 +251,8 @@ def test_scale_and_value_do_not_shape_the_features():
     graph, trained, rest = nnx.split(model, surfaces.Backbone, ...)
 
     def objective(trained):
-        said = nnx.merge(graph, trained, rest).sequence(*window(model))
-        return jnp.sum(said.action_scale) + jnp.sum(said.value)
+        prediction = nnx.merge(graph, trained, rest).sequence(*window(model))
+        return jnp.sum(prediction.action_scale) + jnp.sum(prediction.value)
 
     moved = surfaces.named_arrays(jax.grad(objective)(trained))
     assert {path for path, x in moved.items() if np.any(x != 0)} == {
@@ -260,18 +260,20 @@ def test_scale_and_value_do_not_shape_the_features():
     }
 
 
-def test_scale_is_positive_and_value_within_one_whatever_the_heads_say():
+def test_scale_is_positive_and_value_within_one_for_any_head_weights():
     model = small_models.model()
     for sign in (-1, 1):
         model.scale_head[...] = jnp.full((16, 2), sign * 1e6)
         model.value_head[...] = jnp.full((16, 1), sign * 1e6)
-        said = model.sequence(*window(model))
-        assert np.all((said.action_scale > 0) & np.isfinite(said.action_scale))
-        assert np.all(np.abs(said.value) <= 1)
-        assert said.value.shape == (2, 12)
+        prediction = model.sequence(*window(model))
+        assert np.all(
+            (prediction.action_scale > 0) & np.isfinite(prediction.action_scale)
+        )
+        assert np.all(np.abs(prediction.value) <= 1)
+        assert prediction.value.shape == (2, 12)
 
 
-def test_before_training_the_scale_is_one_and_the_value_nothing():
-    said = small_models.model().sequence(*window(small_models.model()))
-    np.testing.assert_array_equal(said.action_scale, 1)
-    np.testing.assert_array_equal(said.value, 0)
+def test_before_training_the_scale_is_one_and_the_value_is_zero():
+    prediction = small_models.model().sequence(*window(small_models.model()))
+    np.testing.assert_array_equal(prediction.action_scale, 1)
+    np.testing.assert_array_equal(prediction.value, 0)

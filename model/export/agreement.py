@@ -1,8 +1,8 @@
-"""How far exported functions are from the model's, on recorded episodes.
+"""How much exported functions differ from the model, on recorded episodes.
 
-For the step, two questions have different answers. From the same carry: what one step
-gets wrong. Free-running: what is left of it when the exported step goes on from its own
-carry through a whole episode, as it does on a robot.
+For the step, two measurements differ. From the same carry: the error of a single step.
+Free-running: the error when the exported step continues from its own carry through a
+whole episode, as it does on a robot.
 """
 
 import dataclasses
@@ -55,10 +55,10 @@ def measure_step(
         model: what was exported.
         tasks: task names in the order of the one-hot input.
         engine: the exported step.
-        episodes: at least one step of one of the tasks.
+        episodes: at least one step, of these tasks only.
 
     Raises:
-        ShapeMismatchError: the episodes are of another robot.
+        ShapeMismatchError: the episodes were recorded on another robot.
         FrameError: an episode's image does not decode.
     """
     reference = jax.jit(step_function.make(model))
@@ -91,8 +91,9 @@ def measure_step(
 def step_inputs(
     config: WaveCoreConfig, tasks: Sequence[str], episode: Episode
 ) -> Iterator[dict[str, np.ndarray]]:
-    """What an episode gives to each step: observation and task, neither carry nor
-    surfaces. A sense that was not recorded is silent.
+    """Inputs of the step at each step of an episode, except carry and surfaces.
+
+    A sense that was not recorded is silent: all zeros.
 
     Raises:
         FrameError: an image does not decode.
@@ -118,8 +119,8 @@ def _error(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 _DELTA = 1e-3
-"""Every number of the deltas that the functions are compared with: small enough to be
-inside the bounds, and not nothing."""
+"""Value of every number of the deltas in the comparison: small enough to be inside the
+bounds, but not zero."""
 
 Arrays = Mapping[str, Any]
 
@@ -127,11 +128,11 @@ Arrays = Mapping[str, Any]
 def measure_function(function: Function, content: bytes, arguments: Arrays) -> float:
     """Largest difference of any output between a function and its file.
 
-    Absolute, and relative where the function's number is above one. Infinite where one
-    says true and the other false.
+    Absolute, and relative where the function's number is above one; infinite if a bool
+    differs.
     """
-    ours = _compiled(function.run, arguments)(**arguments)
-    theirs = _compiled(stablehlo.load(content), arguments)(**arguments)
+    ours = _compile(function.run, arguments)(**arguments)
+    theirs = _compile(stablehlo.load(content), arguments)(**arguments)
     return max(map(_difference, jax.tree.leaves(ours), jax.tree.leaves(theirs)))
 
 
@@ -154,7 +155,7 @@ def arguments(
         if name == "weights":
             given[name] = step_function.weights(model)
         elif "states" in shapes:
-            given[name] = _recorded(model.config, shapes, tasks, episodes)
+            given[name] = _cut_windows(model.config, shapes, tasks, episodes)
         else:
             given[name] = {
                 n: np.full(x.shape, _DELTA, x.dtype) for n, x in shapes.items()
@@ -162,19 +163,20 @@ def arguments(
     return given
 
 
-def _compiled(run: Callable[..., Any], arguments: Arrays) -> Callable[..., Any]:
-    """Both sides are run once, so compiling is what takes time; it is cut by half."""
+def _compile(run: Callable[..., Any], arguments: Arrays) -> Callable[..., Any]:
+    """Compiles without optimisation: each side runs only once, and this halves the
+    time."""
     lowered = jax.jit(run).lower(**arguments)
     return lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
 
 
-def _recorded(
+def _cut_windows(
     config: WaveCoreConfig,
     shapes: Arrays,
     tasks: Sequence[str],
     episodes: Sequence[Episode],
 ) -> dict[str, np.ndarray]:
-    """Windows with the names and shapes wanted; what no episode holds is zero."""
+    """Windows of recorded episodes with these names and shapes; the rest is zero."""
     *batch, steps, _ = shapes["states"].shape
     count, steps = (batch[0] if batch else 1), steps - 1
     names = [name for name in senses.shapes(config) if name in shapes]
@@ -202,20 +204,20 @@ def _window(
     steps: int,
 ) -> dict[str, np.ndarray]:
     length = len(episode.steps["is_first"])
-    places = np.arange(first, first + steps)
-    known, followed = places < length, places + 1 < length
-    places = np.minimum(places, length - 1)
+    index = np.arange(first, first + steps)
+    known, followed = index < length, index + 1 < length
+    index = np.minimum(index, length - 1)
     states = np.asarray(episode.steps["observation/state"])
     task = np.eye(len(tasks), dtype=np.float32)[tasks.index(episode.metadata.task)]
     return {
         "states": states[np.minimum(np.arange(first, first + steps + 1), length - 1)],
         "task": np.repeat(task[None], steps, axis=0),
-        "starts": places == 0,
-        "actions": np.asarray(episode.steps["proposed_action"])[places],
+        "starts": index == 0,
+        "actions": np.asarray(episode.steps["proposed_action"])[index],
         "action_weight": known,
         "next_weight": followed,
         "weight": followed,
-        **{name: x[places] for name, x in sensed.items()},
+        **{name: x[index] for name, x in sensed.items()},
     }
 
 
@@ -235,8 +237,8 @@ def recorded_senses(
 
     Args:
         config: sizes of the model.
-        episode: of the model's robot.
-        names: senses of the model, of which `senses.shapes` holds all.
+        episode: an episode of the model's robot.
+        names: senses of the model; `senses.shapes` holds all of them.
 
     Raises:
         FrameError: an image does not decode.

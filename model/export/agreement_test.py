@@ -1,4 +1,4 @@
-"""What an exported step gets wrong is found, wherever it is."""
+"""Every error of an exported step is found, in whichever output it is."""
 
 import dataclasses
 
@@ -46,7 +46,7 @@ def test_error_of_one_number_of_one_output_is_found(model, engine, name):
         assert found.free_action_error > 0.0
 
 
-def test_step_that_says_nan_has_an_error_that_no_bound_accepts(model, engine):
+def test_step_that_returns_nan_has_an_error_that_no_bound_accepts(model, engine):
     def broken(inputs):
         outputs = engine(inputs)
         return {**outputs, "action": outputs["action"] * np.nan}

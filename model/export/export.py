@@ -6,8 +6,8 @@
     weights.safetensors     backbone, initial surfaces, initial carry
     canary.tfrecord         a few held-out episodes
 
-Before it returns, every function has been run from its file, over the episodes, beside
-the model it came from. A robot runs the function `step`; where a target has the step
+Before they are written, all functions are run from their files, on the episodes, and
+compared with the model. A robot runs the function `step`; where a target has the step
 in two forms, `step_f32` and `step_int8` name both, and `step` is one of them.
 """
 
@@ -29,15 +29,15 @@ LARGEST_ERROR = 1e-5
 """Largest accepted difference of an exported output: absolute, and relative where the
 output is above one. f32 sums in another order differ by about 1e-6."""
 LARGEST_CONSOLIDATION_ERROR = 1e-4
-"""The same for consolidation and calibration, whose many gradient steps pass rounding
-on to each other: 2e-6 was measured between a file for three platforms and the model."""
+"""The same for consolidation and calibration, whose many gradient steps accumulate
+rounding: 2e-6 was measured between a file for three platforms and the model."""
 LARGEST_INT8_ERROR, LARGEST_INT8_MEAN = 0.25, 0.02
-"""Largest accepted difference of an int8 step's action: of any number from the same
-carry, and of the mean free-running. Measured on the default model, whose actions go
-from -1 to 1: 0.071 and 0.0035. Beyond either the int8 step is left out of the package;
-within, closed-loop success decides (`cloud/evaluate/int8_choice.py`)."""
+"""Largest accepted differences of an int8 step's action: of any number from the same
+carry, and of the mean when free-running. Measured on the default model, whose actions
+go from -1 to 1: 0.071 and 0.0035. Above either, the int8 step is left out of the
+package; below both, closed-loop success decides (`cloud/evaluate/int8_choice.py`)."""
 MAX_ERROR = "max_abs_error"
-"""Name of the one number that a learning function's comparison finds."""
+"""Name of the one number in the comparison of a learning function."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ExportResult:
 
     @property
     def max_abs_error(self) -> float:
-        """Largest difference between model and package, the int8 step apart."""
+        """Largest difference between model and package, except of the int8 step."""
         return max(
             check.get(MAX_ERROR, check.get("step_error")) or 0.0
             for path, check in self.checks.items()
@@ -80,13 +80,13 @@ class ExportedFile:
 
     Attributes:
         name: the function, such as `evaluate`; for a step `step` or `step_int8`.
-        form: of a step, `f32` or `int8`; "" for the other functions.
-        path: in the package.
-        content: the file.
+        form: `f32` or `int8` for a step; "" for the other functions.
+        path: path in the package.
+        content: bytes of the file.
         found: every number of the comparison.
         bounds: largest accepted value of some of these numbers.
-        optional: whether the package goes without it when a number is above its bound;
-            otherwise the export fails.
+        optional: whether the file is left out if a number is above its bound; otherwise
+            the export fails.
     """
 
     name: str
@@ -99,7 +99,7 @@ class ExportedFile:
 
     @property
     def check(self) -> dict[str, float | None]:
-        """The numbers found; None for what is not finite, as JSON has it."""
+        """The numbers found; None for those that are not finite, as JSON needs."""
         return {n: x if np.isfinite(x) else None for n, x in self.found.items()}
 
 
@@ -111,7 +111,7 @@ def write_functions(
     target: str = "pi5-cpu",
     preferred: str = F32,
 ) -> ExportResult:
-    """Exports a model into `folder` and checks what was written.
+    """Exports a model into `folder`, checking every function before it is written.
 
     Args:
         model: the trained model.
@@ -119,14 +119,13 @@ def write_functions(
         folder: the package's folder; made when missing.
         canary_episodes: held-out episodes, at least one.
         target: one of `targets.TARGETS`.
-        preferred: form of the step that robots run, where the target has it in
-            several and it was accepted.
+        preferred: form of the step that robots run, if the target has several and
+            this one was accepted.
 
     Raises:
-        ExportError: no such target, no canary episode, one of an unknown task, the
-            conversion fails, or an exported function disagrees with the model. Files
-            written so far remain in `folder`; without `package.json` they are no
-            package.
+        ExportError: the target is unknown, there is no canary episode or one of an
+            unknown task, the conversion fails, or an exported function disagrees with
+            the model.
         NonFiniteError: a weight is NaN or infinite.
     """
     _check(model, tasks, canary_episodes, target)
@@ -134,7 +133,7 @@ def write_functions(
     learning = functions.learning(model)
     kept: dict[str, ExportedFile] = {}
     left_out: dict[str, ExportedFile] = {}
-    for file in _exported(model, learning, tasks, canary_episodes, target):
+    for file in _export_all(model, learning, tasks, canary_episodes, target):
         (kept if _accept(file) else left_out)[file.name] = file
     chosen = _step_name(preferred) if _step_name(preferred) in kept else STEP
     _write(folder, {file.path: file.content for file in kept.values()})
@@ -184,14 +183,14 @@ def _check(
             )
 
 
-def _exported(
+def _export_all(
     model: WaveCore,
     learning: Mapping[str, functions.Function],
     tasks: Sequence[str],
     episodes: Sequence[Episode],
     target: str,
 ) -> Iterator[ExportedFile]:
-    """Exports the functions one by one, each with its comparison with the model."""
+    """Exports the functions one by one and compares each with the model."""
     for form, step in TARGETS[target].steps(model).items():
         found = agreement.measure_step(model, tasks, step.load(step.content), episodes)
         yield ExportedFile(
@@ -219,10 +218,10 @@ def _exported(
 
 
 def _accept(file: ExportedFile) -> bool:
-    """Says whether a file belongs in the package.
+    """Returns whether a file belongs in the package.
 
     Raises:
-        ExportError: it must be there, and differs from the model.
+        ExportError: the file is not optional, and differs from the model.
     """
     for name, bound in file.bounds.items():
         if not file.found[name] <= bound:

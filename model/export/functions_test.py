@@ -42,11 +42,15 @@ def test_evaluation_is_the_error_of_the_steps_of_an_episode(model, evaluate):
     task = np.eye(3, dtype=np.float32)[1]
     states, missed, surprise = recorded.steps["observation/state"], [], []
     for t, state in enumerate(states):
-        said = core(observation_state=state, task=task, carry=carry, **fixed)
-        carry = said["next_carry"]
-        missed.append(np.abs(said["action"] - recorded.steps["proposed_action"][t]))
+        prediction = core(observation_state=state, task=task, carry=carry, **fixed)
+        carry = prediction["next_carry"]
+        missed.append(
+            np.abs(prediction["action"] - recorded.steps["proposed_action"][t])
+        )
         if t + 1 < len(states):
-            change = (said["next_observation"] - states[t + 1]) / model.change[...]
+            change = (prediction["next_observation"] - states[t + 1]) / model.change[
+                ...
+            ]
             surprise.append(np.minimum(np.abs(change), 10.0))
     found = run(**given)
     np.testing.assert_allclose(found["action_error"], np.mean(missed), rtol=1e-5)
@@ -55,7 +59,7 @@ def test_evaluation_is_the_error_of_the_steps_of_an_episode(model, evaluate):
     )
 
 
-def test_evaluation_counts_the_deltas_it_is_given(evaluate):
+def test_evaluation_uses_the_given_deltas(evaluate):
     run, given = evaluate
     head = np.full_like(given["deltas"]["head"], 0.1)
     changed = run(**{**given, "deltas": {**given["deltas"], "head": head}})
@@ -69,14 +73,14 @@ def test_delta_that_is_not_finite_shows_in_the_error(evaluate):
     assert np.isnan(changed["action_error"])
 
 
-def test_imagined_memories_are_those_of_the_calibration_in_the_deltas(model):
+def test_imagine_projects_memories_by_the_calibration_in_the_deltas(model):
     function = functions.learning(model)["imagine"]
     given = agreement.arguments(model, function, TASKS, [episode(length=9)])
     nothing = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
     same = function.run(**{**given, "deltas": nothing})
     np.testing.assert_allclose(same["states"], given["memories"]["states"], atol=1e-5)
     np.testing.assert_array_equal(same["actions"], given["memories"]["actions"])
-    # Of the calibration's arrays the action bias is first.
+    # The action bias is the first of the arrays of the calibration.
     moved = {**nothing, "calibration": nothing["calibration"].copy()}
     moved["calibration"][0] = 0.25
     asked = function.run(**{**given, "deltas": moved})
@@ -86,7 +90,7 @@ def test_imagined_memories_are_those_of_the_calibration_in_the_deltas(model):
     np.testing.assert_array_equal(asked["states"], same["states"])
 
 
-def test_calibration_changes_nothing_else(model):
+def test_calibrate_update_changes_only_the_calibration(model):
     function = functions.learning(model)["calibrate_update"]
     given = agreement.arguments(model, function, TASKS, [episode(length=9)])
     given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}

@@ -76,7 +76,7 @@ def test_f32_step_of_every_kind_of_recurrence_agrees(change):
         np.testing.assert_allclose(x, wanted[name], atol=1e-5, rtol=1e-5, err_msg=name)
 
 
-def test_conversion_that_fails_is_one_line_with_what_to_run(monkeypatch):
+def test_failed_conversion_raises_one_line_that_says_what_to_run(monkeypatch):
     monkeypatch.setattr(litert_step.step_function, "config_record", lambda config: {})
     with pytest.raises(
         errors.ExportError, match=r"run python -m model\.export\.convert_step"
@@ -84,6 +84,6 @@ def test_conversion_that_fails_is_one_line_with_what_to_run(monkeypatch):
         litert_step.convert(small_models.model())
 
 
-def test_file_that_is_no_model_is_refused():
+def test_file_that_is_not_a_model_is_refused():
     with pytest.raises(errors.ExportError, match="that LiteRT runs"):
         litert_step.load(b"no model")

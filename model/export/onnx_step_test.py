@@ -52,7 +52,7 @@ def test_shapes_are_static_with_a_batch_of_one_and_flat_surfaces():
     assert shapes.keys() == sizes.keys()
 
 
-def test_operators_are_those_that_the_docstring_names():
+def test_docstring_names_every_operator_that_is_used():
     graph = onnx.load_from_string(onnx_step.convert(small_models.model())).graph
     used = {node.op_type for node in graph.node}
     assert used <= set(re.findall(r"\w+", onnx_step.__doc__))
@@ -63,19 +63,19 @@ def test_equal_models_give_equal_bytes():
     assert first == second
 
 
-def test_program_without_a_translation_is_refused_by_name():
+def test_primitive_without_a_translation_is_refused_by_name():
     program = jax.make_jaxpr(jnp.cumsum)(np.ones(3, np.float32))
     with pytest.raises(errors.ExportError, match="got cumsum"):
         onnx_graph.translate(onnx_graph.Graph(), program, ["x"])
 
 
-def test_file_that_is_no_model_is_refused():
+def test_file_that_is_not_a_model_is_refused():
     with pytest.raises(errors.ExportError, match="that onnxruntime runs"):
         onnx_step.load(b"no model")
 
 
-def test_runtime_that_checks_the_file_cannot_report_to_anybody():
-    """Releases from 1.30 on carry an uploader, which this repository does not want."""
+def test_onnxruntime_contains_no_uploader():
+    """Releases from 1.30 on contain an uploader, which is not allowed here."""
     libraries = list(Path(onnxruntime.__file__).parent.rglob("*.so*"))
     assert libraries
     for path in libraries:

@@ -1,4 +1,4 @@
-"""A function's file is run by JAX alone, on any of its platforms, and holds no path."""
+"""A function's file needs only JAX, serves every platform, and holds no path."""
 
 import json
 import subprocess
@@ -85,10 +85,10 @@ def program(function, platforms):
 @pytest.mark.parametrize(
     ("platform", "loops"), [("cpu", True), ("cuda", False), ("tpu", False)]
 )
-def test_file_holds_the_form_of_the_recurrence_that_its_platform_is_fastest_with(
+def test_file_holds_the_fastest_form_of_the_recurrence_for_its_platform(
     model, platform, loops
 ):
-    """The sequential form is a loop, and the associative one is none."""
+    """Only the sequential form is a loop."""
     evaluate = functions.learning(model)["evaluate"]
     assert ("stablehlo.while" in program(evaluate, (platform,))) == loops
 
@@ -97,11 +97,11 @@ def test_file_of_several_platforms_holds_the_form_of_each(model):
     evaluate = functions.learning(model)["evaluate"]
     assert "stablehlo.case" in program(evaluate, PLATFORMS)
     assert "stablehlo.while" in program(evaluate, PLATFORMS)
-    # For these two one form is fastest, so nothing is left to be chosen.
+    # The same form is fastest for both, so there is nothing to choose.
     assert "stablehlo.while" not in program(evaluate, ("cuda", "tpu"))
 
 
-def test_file_of_several_platforms_gives_the_numbers_of_the_cpus_file(model):
+def test_file_of_several_platforms_agrees_with_that_of_the_cpu_alone(model):
     function = functions.learning(model)["evaluate"]
     given = agreement.arguments(model, function, TASKS, [episode()])
     alone, among = (
@@ -112,7 +112,7 @@ def test_file_of_several_platforms_gives_the_numbers_of_the_cpus_file(model):
         np.testing.assert_allclose(among[error], x, rtol=1e-6)
 
 
-def test_file_says_nothing_of_the_machine_and_depends_on_the_model_alone(model):
+def test_file_depends_only_on_the_model_and_not_on_the_machine(model):
     step = functions.step(model)
     content = stablehlo.encode(step, PLATFORMS)
     assert b".py" not in content
@@ -121,7 +121,7 @@ def test_file_says_nothing_of_the_machine_and_depends_on_the_model_alone(model):
     assert content != stablehlo.encode(other, PLATFORMS)
 
 
-def test_signature_names_the_way_to_every_array(model):
+def test_signature_names_every_array_by_its_path(model):
     function = functions.learning(model)["fast_update"]
     signature = stablehlo.signature(function)
     inputs = {x["name"]: x for x in signature["inputs"]}

@@ -25,7 +25,7 @@ def moved(commands, gain, latency):
 
 
 def episodes(seed, gain=1.0, latency=0):
-    """Commands that hold for a while, as an operator's do, and what they move."""
+    """Commands that stay the same for a while, as a person gives, and the states."""
     random = np.random.default_rng(seed)
     commands = [
         np.repeat(random.uniform(-1, 1, (n // 5, 3)), 5, axis=0).astype(np.float32)
@@ -51,7 +51,7 @@ def test_gain_and_latency_are_found_in_other_episodes(known, gain, latency):
     np.testing.assert_allclose(found.gain, gain, rtol=0.07)
 
 
-def test_gain_of_what_moves_nothing_stays_one(known):
+def test_gain_of_a_command_that_moves_nothing_stays_one(known):
     found = actuation.identify(known, episodes(2, np.array([2.0, 2.0, 0.3])))
     assert found.gain[2] == 1
 
@@ -65,9 +65,9 @@ def test_robot_that_follows_no_command_is_taken_to_be_unchanged():
     assert found.latency_steps == 0
 
 
-def test_other_robot_told_what_is_imagined_moves_as_it_is_imagined():
+def test_robot_with_this_actuation_moves_as_the_rewritten_episode_says():
     latency, (_, commands, _) = 4, episodes(3).commands
-    commands = 0.5 * commands  # so that no gain here asks for more than there is
+    commands = 0.5 * commands  # so that no gain here needs a command above 1
     states = moved(commands, 1.0, 0)
     other = actuation.Actuation(GAIN, latency)
     seen, asked = actuation.apply_actuation(other, states, commands)
@@ -78,14 +78,14 @@ def test_other_robot_told_what_is_imagined_moves_as_it_is_imagined():
     )
 
 
-def test_unchanged_robot_imagines_what_it_lived():
+def test_unchanged_actuation_leaves_an_episode_as_it_was():
     states, commands = episodes(3).states[0], episodes(3).commands[0]
     seen, asked = actuation.apply_actuation(actuation.unchanged(3), states, commands)
     np.testing.assert_array_equal(seen, states)
     np.testing.assert_array_equal(asked, commands)
 
 
-def test_latency_longer_than_an_episode_leaves_it_standing():
+def test_robot_stands_still_if_the_latency_is_longer_than_the_episode():
     late = actuation.Actuation(np.ones(3), 100)
     seen, _ = actuation.apply_actuation(late, *[x[0] for x in episodes(3)])
     np.testing.assert_array_equal(seen, np.zeros_like(seen))

@@ -1,4 +1,4 @@
-"""Descents end inside the bounds, and take only what makes the loss smaller."""
+"""Descents end inside the bounds, and take only steps that lower the loss."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def level_norms(delta):
     return [np.linalg.norm(parts[:, level]) for level in range(LEVELS)]
 
 
-def test_large_level_is_cut_to_its_part_and_leaves_the_other_its_bits():
+def test_large_level_is_projected_to_its_part_and_the_other_keeps_its_bits():
     parts = np.full((bounded_descent.SKILL_ARRAYS, LEVELS, 6), 0.01, np.float32)
     parts[:, 0] = 1e6
     delta = {bounded_descent.SKILLS: jnp.asarray(parts.reshape(-1))}
@@ -30,7 +30,7 @@ def test_large_level_is_cut_to_its_part_and_leaves_the_other_its_bits():
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e6])
-def test_step_is_as_long_whatever_the_size_of_the_gradient(size):
+def test_step_length_does_not_depend_on_the_size_of_the_gradient(size):
     begin = {"calibration": jnp.zeros(3), "adapters": jnp.zeros(4)}
     ended = bounded_descent.descend(
         lambda d: size * (jnp.sum(d["calibration"]) + jnp.sum(d["adapters"])), begin, 1
@@ -60,7 +60,7 @@ def replay(loss_of, batches):
     return bounded_descent.replay_batches(loss_of, begin, arrays, LEVELS, {})
 
 
-def test_replay_goes_where_its_batches_pull_and_stays_inside_the_bound():
+def test_replay_follows_its_batches_and_stays_inside_the_bound():
     ended = replay(lambda d, b: jnp.sum(d["head"]) * b["pull"], [1.0] * 400)
     assert np.linalg.norm(ended.deltas["head"]) <= surfaces.BOUNDS["head"] * (1 + 1e-6)
     assert (np.asarray(ended.deltas["head"]) < 0).all()
@@ -69,7 +69,7 @@ def test_replay_goes_where_its_batches_pull_and_stays_inside_the_bound():
 
 def test_replay_that_ends_with_a_larger_loss_over_all_batches_is_dropped():
     def loss_of(deltas, batch):
-        # One batch pulls, and the others are worse off without saying which way.
+        # One batch has a gradient; the others get worse without one.
         x = jnp.sum(deltas["head"])
         worse = jax.lax.stop_gradient(jnp.abs(x))
         return jnp.where(batch["pull"] > 0, x, 1000 * worse)

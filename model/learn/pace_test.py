@@ -1,4 +1,4 @@
-"""Slower memories are those of a robot that is told less."""
+"""Slowed episodes are those that scaled commands would record."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ SPEED = np.array([0.1, -0.05], np.float32)
 
 
 def lived(actions, repeats=True):
-    """Places of an arm whose commands are speeds, and the places one step before."""
-    places = np.concatenate([np.zeros((1, 2)), np.cumsum(actions * SPEED, axis=0)])
-    places = places.astype(np.float32)
-    before = np.concatenate([places[:1], places[:-1]])
-    return np.concatenate([places, before], axis=1) if repeats else places
+    """Positions of an arm whose commands are speeds, then those of one step before."""
+    positions = np.concatenate([np.zeros((1, 2)), np.cumsum(actions * SPEED, axis=0)])
+    positions = positions.astype(np.float32)
+    before = np.concatenate([positions[:1], positions[:-1]])
+    return np.concatenate([positions, before], axis=1) if repeats else positions
 
 
 def commands(steps, seed=0):
@@ -23,7 +23,7 @@ def commands(steps, seed=0):
     return random.uniform(-1, 1, (steps, 2)).astype(np.float32)
 
 
-def test_what_repeats_is_found_and_what_stands_still_is_not():
+def test_repeating_channels_are_found_and_constant_ones_are_not():
     still = np.ones((9, 1), np.float32)
     states = [
         np.concatenate([lived(commands(8, seed)), still, still], axis=1)
@@ -34,7 +34,7 @@ def test_what_repeats_is_found_and_what_stands_still_is_not():
     assert found.sources.tolist() == [0, 1]
 
 
-def test_robot_told_half_lives_what_is_imagined_for_it():
+def test_robot_with_halved_commands_moves_as_the_slowed_episode_says():
     actions = np.repeat(commands(6), 2, axis=0)  # each command twice, to halve exactly
     states = lived(actions)
     repeats = pace.find_repeats([states])
@@ -44,7 +44,7 @@ def test_robot_told_half_lives_what_is_imagined_for_it():
     np.testing.assert_allclose(lived(asked), seen, atol=1e-6)
 
 
-def test_full_pace_is_what_was_lived():
+def test_full_pace_leaves_an_episode_unchanged():
     actions = commands(7)
     states = lived(actions)
     same = pace.scale_time(

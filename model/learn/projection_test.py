@@ -10,7 +10,7 @@ ACTIONS = small_models.SIZES.action_size
 
 
 def calibrated(scale, bias, action_bias):
-    """The test model with another calibration than it was made with."""
+    """The test model with the given calibration."""
     model = small_models.model()
     model.input_scale[...] = scale
     model.input_bias[...] = bias
@@ -25,9 +25,9 @@ def models():
     return small_models.model(), calibrated(scale, bias, np.float32(0.25))
 
 
-def test_changed_model_does_with_an_imagined_memory_what_was_right_to_do(models):
+def test_changed_model_gives_the_projected_action_for_the_projected_state(models):
     known, changed = models
-    # In the middle of the range, since the encoder cuts what is far out.
+    # In the middle of the range, because the encoder clips values far out.
     states = known.mean[...] + 0.3 * small_models.numbers(7, STATES, seed=3)
     task = np.eye(small_models.SIZES.task_count, dtype=np.float32)[np.zeros(7, int)]
     carry = np.zeros((7, small_models.SIZES.carry_size), np.float32)
@@ -37,7 +37,7 @@ def test_changed_model_does_with_an_imagined_memory_what_was_right_to_do(models)
     np.testing.assert_allclose(changed.step(seen, task, carry).action, asked, atol=1e-5)
 
 
-def test_robot_that_has_not_changed_imagines_what_it_saw(models):
+def test_memories_stay_the_same_for_an_unchanged_robot(models):
     known, _ = models
     states, actions = small_models.numbers(5, STATES), small_models.numbers(5, ACTIONS)
     seen, asked = projection.project(known, known, states, actions)
@@ -45,7 +45,7 @@ def test_robot_that_has_not_changed_imagines_what_it_saw(models):
     np.testing.assert_array_equal(asked, actions)
 
 
-def test_sensor_that_tells_nothing_is_not_divided_by(models):
+def test_scale_of_a_sensor_without_signal_is_not_divided_by(models):
     known, _ = models
     silent = calibrated(np.zeros(STATES, np.float32), np.float32(0), np.float32(0))
     seen, _ = projection.project(

@@ -41,14 +41,14 @@ def measured(core, states, actions, tasks):
     """Losses over whole episodes [b t+1 n]."""
     starts, weight = np.zeros(tasks.shape[:2], bool), np.ones(tasks.shape[:2], "f4")
     carry = jnp.zeros((len(states), core.config.carry_size))
-    said = core.sequence(states[:, :-1], tasks, starts, carry)
+    prediction = core.sequence(states[:, :-1], tasks, starts, carry)
     following, change = states[:, 1:], core.change[...]
-    return losses.imitation(said, actions, following, change, weight, weight, 1.0)
+    return losses.imitation(prediction, actions, following, change, weight, weight, 1.0)
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """A model trained for a moment; it predicts well what it knows."""
+    """A model that was trained briefly and predicts its training data well."""
     data = episodes(256, 24, seed=0)
     statistics = normalisation.measure(list(data[0]))
     model = WaveCore(small_models.SIZES, statistics, np.random.default_rng(0))
@@ -152,13 +152,13 @@ def adapt(trained, fast):
         for i in range(update_count):
             first, carry = i % STEPS, weights["carry"]
             for t in range(first):
-                said = step(
+                prediction = step(
                     observation_state=states[i, t],
                     task=tasks[i, t],
                     carry=carry,
                     **adapted(weights, deltas),
                 )
-                carry = said["next_carry"]
+                carry = prediction["next_carry"]
             recent = {
                 "states": states[i, first : first + STEPS + 1],
                 "task": tasks[i, first : first + STEPS],
@@ -174,7 +174,7 @@ def adapt(trained, fast):
     return adapt
 
 
-def test_fast_updates_win_back_part_of_what_a_shifted_sensor_costs(
+def test_fast_updates_recover_part_of_what_a_shifted_sensor_costs(
     trained, adapt, errors_of
 ):
     weights, unadapted = step_function.weights(trained), zero_deltas(trained)
@@ -187,7 +187,7 @@ def test_fast_updates_win_back_part_of_what_a_shifted_sensor_costs(
     after = errors_of(weights, adapt(shifted, 48), shifted)
     lost = before.next_observation - known.next_observation
     assert before.next_observation - after.next_observation > 0.4 * lost
-    # The action was no part of the loss, and profits all the same.
+    # The action was not part of the loss, but improves too.
     assert after.action < before.action
 
 
@@ -267,7 +267,7 @@ def test_each_level_of_the_skill_memory_is_written_at_its_own_period(levelled):
     np.testing.assert_array_equal(written, expected)
 
 
-def test_a_level_keeps_to_its_part_of_the_bound_and_leaves_the_others_theirs(levelled):
+def test_level_stays_inside_its_part_of_the_bound_and_others_keep_theirs(levelled):
     consolidate = jax.jit(up.make_consolidate(levelled))
     weights, zeros = step_function.weights(levelled), zero_deltas(levelled)
     part = surfaces.BOUNDS["skill_memory"] / 3**0.5
@@ -314,7 +314,7 @@ def test_loss_never_rises_and_more_gradient_steps_lower_it_further(model, fast):
     assert often_sum > 1.5 * once_sum > 0
 
 
-def test_consolidation_deals_its_windows_out_and_never_raises_the_loss(
+def test_consolidation_divides_its_windows_and_never_raises_the_loss(
     model, consolidate, consolidate_often
 ):
     weights, once, often = step_function.weights(model), *[zero_deltas(model)] * 2
@@ -336,14 +336,14 @@ def test_consolidation_deals_its_windows_out_and_never_raises_the_loss(
         )
 
 
-def test_windows_that_cannot_be_dealt_out_evenly_are_refused(model):
+def test_windows_that_cannot_be_divided_evenly_are_refused(model):
     update = up.make_consolidate(model, gradient_steps=3)
     weights, deltas = step_function.weights(model), zero_deltas(model)
     with pytest.raises(errors.ShapeMismatchError, match=r"a multiple of 3.*got 16"):
         update(weights, deltas, deltas, replay(model))
 
 
-def test_only_the_surfaces_of_the_loop_come_back(model, fast, consolidate):
+def test_update_returns_only_its_own_surfaces(model, fast, consolidate):
     weights, deltas = step_function.weights(model), zero_deltas(model)
     quick = fast(weights, deltas, window(model))
     slow = consolidate(weights, deltas, deltas, replay(model))
@@ -355,7 +355,7 @@ def test_only_the_surfaces_of_the_loop_come_back(model, fast, consolidate):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_data_that_are_not_finite_leave_the_delta_bit_for_bit(
+def test_data_that_are_not_finite_leave_the_delta_unchanged(
     model, fast, consolidate, value
 ):
     weights = step_function.weights(model)
@@ -384,7 +384,7 @@ def check_refused(result, deltas):
 
 def test_gradient_that_is_not_finite_is_refused(model, fast):
     weights = step_function.weights(model)
-    # A backbone that overflows: data and deltas are sound, the gradient is not.
+    # A backbone that overflows: data and deltas are finite, the gradient is not.
     weights["backbone/encode_state"] = np.full_like(
         weights["backbone/encode_state"], 3e38
     )
@@ -433,7 +433,7 @@ def test_export_serialised_and_read_back_gives_the_same_numbers(
         jax.tree.map(np.testing.assert_array_equal, wanted, got)
 
 
-def test_backbone_is_shared_and_not_copied_into_the_export(model, fast):
+def test_backbone_is_an_input_and_not_copied_into_the_export(model, fast):
     content = jax.export.export(fast)(*up.fast_inputs(model, STEPS)).serialize()
     size = sum(x.nbytes for x in step_function.weights(model).values())
     other = small_models.model(seed=1)
@@ -480,9 +480,9 @@ def test_memories_without_a_label_are_refused_by_name(model, consolidate):
 HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-38, 1e4, 7.0)
 
 
-def spoilt(random, arrays, share):
+def corrupt(random, arrays, share):
     """Some arrays replaced, scaled or sprinkled with hostile numbers."""
-    spoilt = {}
+    corrupted = {}
     for name, given in arrays.items():
         array = given
         value = np.float32(random.choice(HOSTILE))
@@ -498,8 +498,8 @@ def spoilt(random, arrays, share):
             array.flat[random.integers(array.size)] = value
         elif draw < share:
             array = array * np.float32(10.0 ** random.integers(-30, 30))
-        spoilt[name] = array
-    return spoilt
+        corrupted[name] = array
+    return corrupted
 
 
 def digest(arrays):
@@ -507,7 +507,7 @@ def digest(arrays):
     return hashlib.sha256(joined).hexdigest()
 
 
-def test_thousands_of_hostile_updates_reach_neither_backbone_nor_limits(
+def test_thousands_of_hostile_updates_leave_backbone_and_bounds_intact(
     model, fast, consolidate, consolidate_often
 ):
     random = np.random.default_rng(7)
@@ -519,10 +519,10 @@ def test_thousands_of_hostile_updates_reach_neither_backbone_nor_limits(
     replays = [replay(model, seed) for seed in range(10)]
     refused = repaired = 0
     for i in range(2000):
-        given = spoilt(random, deltas, 0.1)
-        quick = fast(weights, given, spoilt(random, windows[i % 10], 0.3))
-        good = spoilt(random, last_good, 0.1)
-        memories = spoilt(random, replays[i % 10], 0.3)
+        given = corrupt(random, deltas, 0.1)
+        quick = fast(weights, given, corrupt(random, windows[i % 10], 0.3))
+        good = corrupt(random, last_good, 0.1)
+        memories = corrupt(random, replays[i % 10], 0.3)
         slowly = consolidate if i % 2 else consolidate_often
         slow = slowly(weights, deltas | quick["deltas"], good, memories)
         check_bounded(quick)
