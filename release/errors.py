@@ -1,4 +1,4 @@
-"""Why bytes are not trusted: one error class per cause that a caller distinguishes."""
+"""Why bytes are not trusted: one error class per cause that callers distinguish."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""One episode in memory: its own fields and its steps, checked on construction."""
+"""One episode in memory: its metadata and its steps, checked on construction."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ StepValues = Array | Sequence[bytes]
 
 _MAX_TEXT = 4096  # characters
 _MAX_TAGS = 64
-_REMEDY = "correct what made the episode"
+_REMEDY = "correct the program that made the episode"
 
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeMetadata:
-    """The fields of an episode as a whole; `rlds.spec.FIELDS` says what each means.
+    """The fields of an episode as a whole; `rlds.spec.FIELDS` describes each.
 
     Raises:
-        MalformedEpisodeError: a value has another type, is too long, or names another
-            schema version.
+        MalformedEpisodeError: a value has the wrong type or is too long, or the schema
+            version is another one.
     """
 
     schema_version: str
@@ -68,13 +68,13 @@ class Episode:
 
     Attributes:
         spec: sizes of its fields.
-        metadata: its own fields.
-        steps: per step field an array of shape [T, *field shape]; images are a tuple
-            of T encoded images. The arrays are copies that cannot be written.
+        metadata: the fields of the episode as a whole.
+        steps: an array of shape [T, *field shape] for each step field; images are a
+            tuple of T encoded images. The arrays are read-only copies.
 
     Raises:
-        MalformedEpisodeError: a field is missing, unknown, or of another shape or
-            type; a number is not finite; the marks of first and last step are wrong.
+        MalformedEpisodeError: a field is missing, unknown, or of the wrong shape or
+            type; a number is not finite; or first and last step are marked wrongly.
     """
 
     spec: EpisodeSpec
@@ -93,7 +93,7 @@ class Episode:
         if not 1 <= count <= MAX_STEPS:
             raise _malformed("steps", f"1 to {MAX_STEPS} steps", count)
         checked = {
-            field.name: _checked(field, self.steps[field.name], count)
+            field.name: _check_values(field, self.steps[field.name], count)
             for field in fields
         }
         _check_marks(checked)
@@ -124,20 +124,20 @@ class Episode:
 
 
 def check_episode_id(text: str) -> None:
-    """Checks that an episode id can be a file's name and nothing else.
+    """Checks that an episode id is safe to use as a file name.
 
     Raises:
-        MalformedEpisodeError: it is empty, long, or has other characters than
-            letters, digits, `-` and `_`.
+        MalformedEpisodeError: it is empty, longer than 128 characters, or has
+            characters other than letters, digits, `-` and `_`.
     """
     plain = text.replace("-", "").replace("_", "")
     if not (plain.isascii() and plain.isalnum() and len(text) <= 128):
         raise _malformed("episode_id", "a UUID of version 7", repr(text))
 
 
-def _checked(field: Field, value: StepValues, count: int) -> StepValues:
+def _check_values(field: Field, value: StepValues, count: int) -> StepValues:
     if field.dtype == "jpeg":
-        return _checked_images(field.name, value, count)
+        return _check_images(field.name, value, count)
     if not isinstance(value, np.ndarray) or value.dtype != np.dtype(field.dtype):
         got = getattr(value, "dtype", type(value).__name__)
         raise _malformed(field.name, f"an array of {field.dtype}", got)
@@ -151,7 +151,7 @@ def _checked(field: Field, value: StepValues, count: int) -> StepValues:
     return copy
 
 
-def _checked_images(name: str, value: StepValues, count: int) -> tuple[bytes, ...]:
+def _check_images(name: str, value: StepValues, count: int) -> tuple[bytes, ...]:
     images = tuple(value)
     if len(images) != count:
         raise _malformed(name, f"{count} images", len(images))
@@ -164,9 +164,9 @@ def _checked_images(name: str, value: StepValues, count: int) -> tuple[bytes, ..
 def _check_marks(steps: Mapping[str, Any]) -> None:
     first, last = steps["is_first"], steps["is_last"]
     if not first[0] or first[1:].any():
-        raise _malformed("is_first", "true at the first step alone", "another step")
+        raise _malformed("is_first", "true only at the first step", "another step")
     if not last[-1] or last[:-1].any():
-        raise _malformed("is_last", "true at the last step alone", "another step")
+        raise _malformed("is_last", "true only at the last step", "another step")
     if steps["is_terminal"][:-1].any():
         raise _malformed("is_terminal", "true at the last step or never", "earlier")
     times_ns = steps["t_monotonic_ns"]
@@ -176,7 +176,7 @@ def _check_marks(steps: Mapping[str, Any]) -> None:
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
-        raise _malformed(name, "a text", type(value).__name__)
+        raise _malformed(name, "a string", type(value).__name__)
     if len(value) > _MAX_TEXT:
         raise _malformed(name, f"at most {_MAX_TEXT} characters", len(value))
     try:

@@ -15,9 +15,9 @@ def _changed(name, value):
     return lambda: Episode(whole.spec, whole.metadata, {**whole.steps, name: value})
 
 
-def _marks(*places):
+def _marks(*positions):
     marks = np.zeros(5, np.bool_)
-    marks[list(places)] = True
+    marks[list(positions)] = True
     return marks
 
 
@@ -53,7 +53,7 @@ def test_missing_field_and_missing_steps_are_refused():
         Episode(whole.spec, whole.metadata, none)
 
 
-def test_image_that_is_no_jpeg_is_refused():
+def test_image_that_is_not_a_jpeg_is_refused():
     whole = episodes.episode(EpisodeSpec(2, 1, image=True), count=2)
     steps = {**whole.steps, "observation/image": (episodes.JPEG, b"GIF89a")}
     with pytest.raises(MalformedEpisodeError, match="JPEG"):
@@ -75,7 +75,7 @@ def test_image_that_is_no_jpeg_is_refused():
         {"success": 1},
     ],
 )
-def test_metadata_out_of_its_form_is_refused(change):
+def test_malformed_metadata_is_refused(change):
     with pytest.raises(MalformedEpisodeError):
         episodes.metadata(**change)
 
@@ -91,7 +91,7 @@ def test_arrays_of_an_episode_cannot_be_changed():
         whole.spec = None
 
 
-def test_equality_looks_at_every_step_and_pickling_keeps_it():
+def test_equality_compares_every_step_and_survives_pickling():
     whole = episodes.episode()
     assert whole == episodes.episode()
     assert pickle.loads(pickle.dumps(whole)) == whole

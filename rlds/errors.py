@@ -1,4 +1,4 @@
-"""Why bytes are not an episode: one error class per cause a caller tells apart."""
+"""Why bytes are not an episode: one error class per cause that callers distinguish."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -10,9 +10,11 @@ RAISE_LIMIT = "raise the limit if the source is trusted"
 
 
 class RldsError(ContinuonError):
-    """Root of what only `rlds/` raises; the errors of `base/` are not among them."""
+    """Root of the errors that only `rlds/` raises; those of `base/` are separate."""
 
-    default_remedy: ClassVar[str] = "check where the bytes came from and copy them anew"
+    default_remedy: ClassVar[str] = (
+        "check where the bytes came from and copy them again"
+    )
 
 
 class MalformedEpisodeError(RldsError):
@@ -52,13 +54,13 @@ class EpisodeExistsError(RldsError):
 
 
 class WriterClosedError(RldsError):
-    """A step was offered to an episode that is already closed or aborted."""
+    """The episode is already closed or aborted."""
 
     default_remedy = "open a new EpisodeWriter"
 
 
 class DamagedJournalError(RldsError):
-    """A journal holds bytes that are neither steps nor a torn last step."""
+    """A journal holds bytes that are neither steps nor an incomplete last step."""
 
     default_remedy = (
         "the bytes are kept under the name ending in .damaged; check the disk"
@@ -66,7 +68,7 @@ class DamagedJournalError(RldsError):
 
 
 class DatasetFolderError(RldsError):
-    """A folder of episodes is not what was written there before."""
+    """A folder of episodes differs from what was written there before."""
 
     default_remedy = "use an empty folder, or the spec that the folder began with"
 
@@ -76,15 +78,15 @@ class SidecarError(RldsError):
 
 
 class SidecarSignatureError(SidecarError):
-    """A sidecar is unsigned, wrongly signed, or signed by no enrolled key."""
+    """A sidecar is unsigned, wrongly signed, or not signed by an enrolled key."""
 
     default_remedy = "enrol the robot's key, or have the robot sign the episode again"
 
 
 class SidecarMismatchError(SidecarError):
-    """A sidecar speaks of another episode than the one beside it."""
+    """A sidecar is about another episode than the one in its folder."""
 
-    default_remedy = "put each episode beside its own sidecar"
+    default_remedy = "keep each episode together with its own sidecar"
 
 
 class SidecarSizeMismatchError(SidecarMismatchError):
@@ -102,6 +104,6 @@ class ManifestError(RldsError):
 
 
 class ShardMismatchError(RldsError):
-    """A shard is missing or is not the one the manifest names."""
+    """A shard is missing or is not the one that the manifest names."""
 
-    default_remedy = "curate the dataset again or copy the shard anew"
+    default_remedy = "curate the dataset again or copy the shard again"

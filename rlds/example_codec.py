@@ -1,8 +1,8 @@
 """Turns an episode into one `tf.train.Example` and back, without TensorFlow.
 
-Feature names are the ones TFDS gives an RLDS dataset: `steps/<field>` holds the
-values of all steps one after the other, other names are fields of the episode. Names
-are written in sorted order, so equal episodes have equal bytes.
+Feature names are those that TFDS uses for an RLDS dataset: `steps/<field>` holds the
+values of all steps one after another; other names are fields of the episode. Names are
+written in sorted order, so equal episodes have equal bytes.
 Source of the message: tensorflow/core/example/{example,feature}.proto.
 """
 
@@ -39,7 +39,7 @@ def encode(episode: Episode) -> bytes:
 def encode_parts(
     spec: EpisodeSpec, metadata: EpisodeMetadata, steps: Mapping[str, StepValues]
 ) -> bytes:
-    """Returns the bytes of the episode that these parts make; no part is checked."""
+    """Returns the bytes of the episode with these parts, which are not checked."""
     features = {
         _PREFIX + field.name: _encode_values(field, steps[field.name])
         for field in spec.step_fields()
@@ -47,14 +47,14 @@ def encode_parts(
     for field in spec.episode_fields():
         features[field.name] = _encode_own(getattr(metadata, field.name))
     entries = b"".join(
-        protobuf.bytes_field(
+        protobuf.encode_bytes_field(
             _FEATURES,
-            protobuf.bytes_field(_KEY, name.encode())
-            + protobuf.bytes_field(_VALUE, features[name]),
+            protobuf.encode_bytes_field(_KEY, name.encode())
+            + protobuf.encode_bytes_field(_VALUE, features[name]),
         )
         for name in sorted(features)
     )
-    return protobuf.bytes_field(_FEATURES, entries)
+    return protobuf.encode_bytes_field(_FEATURES, entries)
 
 
 def decode(
@@ -64,12 +64,12 @@ def decode(
 
     Args:
         raw: bytes from outside.
-        spec: the sizes that are expected; read off the bytes when None.
-        limit_bytes: the most that is decoded.
+        spec: the expected sizes; None to take them from the bytes.
+        limit_bytes: largest size that is decoded.
 
     Raises:
         OversizedError: there are more than `limit_bytes`.
-        MalformedEpisodeError: the bytes are not an episode, or not one of `spec`.
+        MalformedEpisodeError: the bytes are not an episode, or have another spec.
     """
     if len(raw) > limit_bytes:
         raise OversizedError(
@@ -115,13 +115,15 @@ def _encode_own(value: str | tuple[str, ...] | bool | None) -> bytes:
 
 
 def _packed(kind: int, payload: bytes) -> bytes:
-    return protobuf.bytes_field(kind, protobuf.bytes_field(_LIST_VALUE, payload))
+    return protobuf.encode_bytes_field(
+        kind, protobuf.encode_bytes_field(_LIST_VALUE, payload)
+    )
 
 
 def _bytes_list(values: Iterable[bytes]) -> bytes:
-    return protobuf.bytes_field(
+    return protobuf.encode_bytes_field(
         _BYTES_LIST,
-        b"".join(protobuf.bytes_field(_LIST_VALUE, value) for value in values),
+        b"".join(protobuf.encode_bytes_field(_LIST_VALUE, value) for value in values),
     )
 
 
@@ -137,16 +139,16 @@ def _read_features(raw: memoryview) -> _Features:
 
 
 def _only(data: memoryview, number: int, where: str) -> Iterator[memoryview]:
-    """Yields the payloads of field `number`, and refuses every other field."""
-    for got, wire, payload in protobuf.fields(data):
+    """Yields the payloads of field `number` and refuses every other field."""
+    for got, wire, payload in protobuf.read_fields(data):
         if (got, wire) != (number, protobuf.WIRE_BYTES):
-            raise MalformedEpisodeError(where, f"field {number} alone", f"field {got}")
+            raise MalformedEpisodeError(where, f"only field {number}", f"field {got}")
         yield payload
 
 
 def _read_entry(entry: memoryview) -> tuple[str, memoryview]:
     parts: dict[int, memoryview] = {}
-    for number, wire, payload in protobuf.fields(entry):
+    for number, wire, payload in protobuf.read_fields(entry):
         if wire != protobuf.WIRE_BYTES or number in parts:
             raise MalformedEpisodeError(_SOURCE, "a key and a value", "other fields")
         parts[number] = payload
@@ -159,7 +161,7 @@ def _read_entry(entry: memoryview) -> tuple[str, memoryview]:
 
 
 def _read_kind(name: str, value: memoryview) -> tuple[int, memoryview]:
-    found = list(protobuf.fields(value))
+    found = list(protobuf.read_fields(value))
     if len(found) != 1 or found[0][1] != protobuf.WIRE_BYTES:
         raise MalformedEpisodeError(name, "one list of values", f"{len(found)} fields")
     kind, _, payload = found[0]
@@ -171,7 +173,7 @@ def _infer_spec(features: _Features) -> EpisodeSpec:
         values = _numbers(name, "float32", features.get(_PREFIX + name))
         if count == 0 or len(values) % count:
             raise MalformedEpisodeError(
-                name, f"as many values in each of {count} steps", len(values)
+                name, f"the same number of values in each of {count} steps", len(values)
             )
         return len(values) // count
 
@@ -250,10 +252,10 @@ def _numbers(name: str, dtype: str, feature: tuple[int, memoryview] | None) -> A
 
 
 def _join(name: str, kind: int, payload: memoryview) -> memoryview:
-    """Joins the pieces of a list; each is a packed run or, as allowed, one value."""
+    """Joins the pieces of a list; the format allows packed runs and single values."""
     single = protobuf.WIRE_VARINT if kind == _INT64_LIST else protobuf.WIRE_FIXED32
     pieces = []
-    for number, wire, piece in protobuf.fields(payload):
+    for number, wire, piece in protobuf.read_fields(payload):
         if number != _LIST_VALUE or wire not in (protobuf.WIRE_BYTES, single):
             raise MalformedEpisodeError(name, "a list of numbers", f"field {number}")
         pieces.append(piece)
@@ -270,4 +272,4 @@ def _narrow(name: str, dtype: str, values: Array) -> Array:
 
 assert {field.name for field in dataclasses.fields(EpisodeMetadata)} == {
     field.name for field in EpisodeSpec(1, 1).episode_fields()
-}, "EpisodeMetadata and the table name the same fields"
+}, "EpisodeMetadata and the table must name the same fields"

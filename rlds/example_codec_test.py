@@ -18,7 +18,7 @@ _SPECS = [
 
 @pytest.mark.parametrize("spec", _SPECS)
 @pytest.mark.parametrize("count", [1, 2, 300])
-def test_episode_survives_with_its_spec_read_off_the_bytes(spec, count):
+def test_episode_survives_a_round_trip_and_its_spec_is_inferred(spec, count):
     whole = episodes.episode(spec, count)
     raw = example_codec.encode(whole)
     assert example_codec.decode(raw) == whole
@@ -28,7 +28,7 @@ def test_episode_survives_with_its_spec_read_off_the_bytes(spec, count):
 
 @pytest.mark.parametrize("success", [True, False, None])
 @pytest.mark.parametrize("tags", [(), ("one",), ("", "ü", "three")])
-def test_success_and_tags_survive(success, tags):
+def test_success_and_tags_survive_a_round_trip(success, tags):
     whole = episodes.episode(success=success, tags=tags)
     found = example_codec.decode(example_codec.encode(whole)).metadata
     assert (found.success, found.tags) == (success, tags)
@@ -49,24 +49,26 @@ def test_more_bytes_than_the_limit_are_refused():
 @pytest.mark.parametrize("extra", ["surprise", "steps/surprise", "task"])
 def test_unknown_and_repeated_features_are_refused(extra):
     raw = example_codec.encode(episodes.episode())
-    value = protobuf.bytes_field(1, protobuf.bytes_field(1, b"x"))
-    entry = protobuf.bytes_field(1, extra.encode()) + protobuf.bytes_field(2, value)
-    more = protobuf.bytes_field(1, protobuf.bytes_field(1, entry))
+    value = protobuf.encode_bytes_field(1, protobuf.encode_bytes_field(1, b"x"))
+    entry = protobuf.encode_bytes_field(
+        1, extra.encode()
+    ) + protobuf.encode_bytes_field(2, value)
+    more = protobuf.encode_bytes_field(1, protobuf.encode_bytes_field(1, entry))
     with pytest.raises(MalformedEpisodeError, match=extra):
         example_codec.decode(raw + more)
 
 
-def test_numbers_that_are_not_packed_are_read_too():
+def test_numbers_that_are_not_packed_can_be_read():
     whole = episodes.episode(EpisodeSpec(1, 1), count=2, success=False)
-    packed = protobuf.bytes_field(3, protobuf.bytes_field(1, b"\x00\x01"))
-    single = protobuf.bytes_field(3, b"\x08\x00\x08\x01")
+    packed = protobuf.encode_bytes_field(3, protobuf.encode_bytes_field(1, b"\x00\x01"))
+    single = protobuf.encode_bytes_field(3, b"\x08\x00\x08\x01")
     raw = example_codec.encode(whole)
     name = b"steps/is_last"
     before = _entry(name, packed)
     assert before in raw
     features = raw[raw.index(b"\x0a", 1) :]
     changed = features.replace(before, _entry(name, single))
-    assert example_codec.decode(protobuf.bytes_field(1, changed)) == whole
+    assert example_codec.decode(protobuf.encode_bytes_field(1, changed)) == whole
 
 
 def test_every_truncation_is_refused():
@@ -78,10 +80,10 @@ def test_every_truncation_is_refused():
 
 def test_every_changed_byte_gives_an_episode_or_a_typed_error():
     raw = example_codec.encode(episodes.episode(EpisodeSpec(1, 1), count=2))
-    for place in range(len(raw)):
+    for position in range(len(raw)):
         for flip in (0x01, 0x80, 0xFF):
             changed = bytearray(raw)
-            changed[place] ^= flip
+            changed[position] ^= flip
             try:
                 example_codec.decode(bytes(changed))
             except ContinuonError:
@@ -90,7 +92,7 @@ def test_every_changed_byte_gives_an_episode_or_a_typed_error():
 
 @_BOUNDED
 @given(st.binary(max_size=200))
-def test_any_bytes_are_refused(raw):
+def test_random_bytes_are_refused(raw):
     with pytest.raises(ContinuonError):
         example_codec.decode(raw)
 
@@ -103,10 +105,10 @@ def test_any_bytes_are_refused(raw):
         max_size=4,
     )
 )
-def test_bytes_overwritten_anywhere_give_an_episode_or_a_typed_error(writes):
+def test_overwritten_bytes_give_an_episode_or_a_typed_error(writes):
     raw = bytearray(example_codec.encode(episodes.episode(_SPECS[2], count=2)))
-    for place, piece in writes:
-        start = place % len(raw)
+    for position, piece in writes:
+        start = position % len(raw)
         raw[start : start + len(piece)] = piece
     try:
         example_codec.decode(bytes(raw))
@@ -115,5 +117,5 @@ def test_bytes_overwritten_anywhere_give_an_episode_or_a_typed_error(writes):
 
 
 def _entry(name, value):
-    pair = protobuf.bytes_field(1, name) + protobuf.bytes_field(2, value)
-    return protobuf.bytes_field(1, pair)
+    pair = protobuf.encode_bytes_field(1, name) + protobuf.encode_bytes_field(2, value)
+    return protobuf.encode_bytes_field(1, pair)

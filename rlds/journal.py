@@ -1,9 +1,9 @@
-"""The file that an episode grows in: a header, then one framed record per step.
+"""The file into which an episode is recorded: a header, then one record per step.
 
-Each frame is a TFRecord frame. The header is canonical JSON (spec and metadata); a
-step is its numbers in table order, little-endian, without gaps, and the image after
-them. Whatever stands in whole frames was recorded; what follows the last whole frame
-is a step that was being written when the process or the power went.
+Header and records are TFRecord frames. The header is canonical JSON (spec and
+metadata). A step is its numbers in table order, little-endian and without gaps, then
+the image. Every whole frame is a recorded step; bytes after the last whole frame are
+the step that was being written when the process died or the power failed.
 """
 
 import dataclasses
@@ -31,15 +31,15 @@ _READ_SIZE_BYTES = 4 * 1024 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class JournalContent:
-    """What a journal holds.
+    """The content of a journal.
 
     Attributes:
         spec: sizes of the fields.
         metadata: fields of the episode, as known when it began.
-        steps: the steps as `rlds.episode.Episode` takes them; possibly none.
+        steps: the steps as `rlds.episode.Episode` takes them; there may be none.
         num_steps: number of whole steps.
-        whole_size_bytes: size of header and whole steps.
-        torn_size_bytes: size of what follows them.
+        whole_size_bytes: size of the header and the whole steps.
+        torn_size_bytes: size of the bytes after them.
     """
 
     spec: EpisodeSpec
@@ -51,10 +51,10 @@ class JournalContent:
 
 
 def step_dtype(spec: EpisodeSpec) -> np.dtype[np.void]:
-    """Returns the layout of a step's numbers: vectors first, then single ones."""
+    """Returns the layout of a step's numbers: vectors first, then scalars."""
     fields = [field for field in spec.step_fields() if field.dtype != "jpeg"]
     names = {"float32": "<f4", "int64": "<i8", "bool": "?"}
-    # Vectors stand first, each kind in table order.
+    # Vectors come first; vectors and scalars are each in table order.
     return np.dtype(
         [
             (field.name, names[field.dtype], field.shape)
@@ -104,7 +104,7 @@ def read(path: Path) -> JournalContent | None:
 
 
 class _Steps:
-    """Gathers the steps of a journal without an object per number."""
+    """Collects the steps of a journal without an object per number."""
 
     def __init__(self, spec: EpisodeSpec) -> None:
         self._dtype = step_dtype(spec)
@@ -115,7 +115,7 @@ class _Steps:
         self.size_bytes = 0
 
     def add(self, record: bytes) -> bool:
-        """Takes a step; returns False when the record is none."""
+        """Adds a step; returns False if the record is not a step."""
         numbers = self._dtype.itemsize
         if len(record) < numbers or (len(record) > numbers and not self._image):
             return False
@@ -137,7 +137,7 @@ class _Steps:
 
 
 def _whole_frames(read: Callable[[int], bytes], size_bytes: int) -> Iterator[bytes]:
-    """Yields records up to the first frame that is cut short or fails a checksum."""
+    """Yields the records before the first frame that is cut short or corrupt."""
     pending = b""
     position = 0
     while True:

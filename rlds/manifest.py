@@ -1,4 +1,7 @@
-"""Names every byte of a dataset version; its own digest is the dataset's identity."""
+"""The manifest of a dataset version, whose digest is the dataset's identity.
+
+It names every file and episode with its digest.
+"""
 
 import dataclasses
 import hashlib
@@ -91,24 +94,24 @@ class FeatureStatistics:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """Everything that makes a dataset version what it is.
+    """Everything that defines a dataset version.
 
     Attributes:
         dataset: name of the dataset.
         version: `X.Y.Z`.
         created_at: RFC 3339 time.
-        schema_version: of the episodes.
+        schema_version: schema version of the episodes.
         index_snapshot_sha256: digest of the index snapshot that was queried.
         curation_spec: the curation spec, verbatim.
         curation_spec_sha256: digest of the spec's canonical bytes.
         code_commit: commit of the code that curated.
         splits: shards of each split, in order.
         episodes: every episode, in the order of their ids.
-        drops: reason by episode id for each episode that was left out.
-        statistics: of each numeric feature, over the training split.
+        drops: the reason for each episode that was left out, by episode id.
+        statistics: statistics of each numeric feature over the training split.
 
     Raises:
-        ManifestError: a value has another type or form, or the parts disagree.
+        ManifestError: a value has the wrong type or form, or the parts disagree.
     """
 
     dataset: str
@@ -163,16 +166,16 @@ class Manifest:
         for split, shards in self.splits.items():
             _form("splits", split, _NAME)
             kept = [entry for entry in self.episodes if entry.split == split]
-            told = sum(shard.num_episodes for shard in shards)
+            stated = sum(shard.num_episodes for shard in shards)
             steps = sum(shard.num_steps for shard in shards)
-            if (told, steps) != (len(kept), sum(entry.num_steps for entry in kept)):
+            if (stated, steps) != (len(kept), sum(entry.num_steps for entry in kept)):
                 raise _malformed(
-                    f"{split}: as many episodes and steps as its shards say",
-                    f"{len(kept)} episodes against {told}",
+                    f"{split}: as many episodes and steps as its shards state",
+                    f"{len(kept)} episodes against {stated}",
                 )
         unknown = {entry.split for entry in self.episodes} - set(self.splits)
         if unknown:
-            raise _malformed("episodes of the splits", f"of {sorted(unknown)}")
+            raise _malformed("episodes of its splits", f"of {sorted(unknown)}")
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -202,7 +205,7 @@ def parse(raw: bytes) -> Manifest:
 
     Raises:
         ManifestError: the bytes are too many or not canonical JSON, a field is
-            missing, unknown or of another form, or the parts disagree.
+            missing, unknown or of the wrong form, or the parts disagree.
     """
     if len(raw) > LIMIT_BYTES:
         raise _malformed(f"at most {LIMIT_BYTES} bytes", len(raw))
@@ -254,7 +257,7 @@ def _list(value: object) -> list[object]:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise _malformed(f"{name}: a text", repr(value))
+        raise _malformed(f"{name}: a non-empty string", repr(value))
     return value
 
 

@@ -58,7 +58,7 @@ def _value():
     return json.loads(manifest.encode(_manifest()))
 
 
-def test_manifest_survives_and_its_digest_is_that_of_its_bytes():
+def test_manifest_survives_a_round_trip_and_digest_is_that_of_its_bytes():
     raw = manifest.encode(_manifest())
     assert manifest.parse(raw) == _manifest()
     assert manifest.digest(_manifest()) == hashlib.sha256(raw).hexdigest()
@@ -81,7 +81,7 @@ def test_manifest_survives_and_its_digest_is_that_of_its_bytes():
         {"curation_spec": None},
     ],
 )
-def test_field_out_of_its_form_is_refused_by_code_and_schema(change):
+def test_malformed_field_is_refused_by_code_and_schema(change):
     value = {**_value(), **change}
     with pytest.raises(ManifestError):
         manifest.parse(canonical_json.encode(value))
@@ -118,7 +118,7 @@ def test_parts_that_disagree_are_refused():
     entries = _manifest().episodes
     with pytest.raises(ManifestError, match="order of ids"):
         _manifest(episodes=entries[::-1])
-    with pytest.raises(ManifestError, match="as its shards say"):
+    with pytest.raises(ManifestError, match="as its shards state"):
         _manifest(episodes=entries[:2])
     with pytest.raises(ManifestError, match="kept or dropped"):
         _manifest(drops={"a": "reason"})
@@ -147,7 +147,7 @@ def test_bytes_that_are_not_canonical_are_refused():
         max_size=3,
     )
 )
-def test_any_values_parse_or_are_refused(changes):
+def test_random_values_parse_or_are_refused(changes):
     try:
         manifest.parse(canonical_json.encode({**_value(), **changes}))
     except ContinuonError:

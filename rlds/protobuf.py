@@ -1,6 +1,6 @@
 """The part of the protocol buffer wire format that `tf.train.Example` uses.
 
-Lists of numbers are packed and are converted whole, by numpy.
+Lists of numbers are packed; numpy converts a whole list at once.
 Source: protobuf.dev/programming-guides/encoding.
 """
 
@@ -21,13 +21,13 @@ _MAX_VARINT_BYTES = 10
 _SOURCE = "protocol buffer"
 
 
-def bytes_field(number: int, payload: bytes) -> bytes:
-    """Returns a length-delimited field, tag included; numbers up to 15."""
-    return bytes((number << 3 | WIRE_BYTES,)) + varint(len(payload)) + payload
+def encode_bytes_field(number: int, payload: bytes) -> bytes:
+    """Returns a length-delimited field with its tag; `number` is at most 15."""
+    return bytes((number << 3 | WIRE_BYTES,)) + encode_varint(len(payload)) + payload
 
 
-def varint(value: int) -> bytes:
-    """Returns a value of at most 64 bits, not negative, as a varint."""
+def encode_varint(value: int) -> bytes:
+    """Returns a non-negative value of at most 64 bits as a varint."""
     found = bytearray()
     while value > 0x7F:
         found.append(value & 0x7F | 0x80)
@@ -36,13 +36,13 @@ def varint(value: int) -> bytes:
     return bytes(found)
 
 
-def fields(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+def read_fields(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
     """Yields (number, wire type, payload) of each field.
 
-    The payload of a varint is its own bytes.
+    The payload of a varint field is the bytes of the varint.
 
     Raises:
-        MalformedEpisodeError: the bytes end early or name another wire type.
+        MalformedEpisodeError: the bytes end early or have an unknown wire type.
     """
     position = 0
     while position < len(data):
@@ -64,7 +64,7 @@ def fields(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
 
 
 def encode_int64s(values: Int64Array) -> bytes:
-    """Returns the values as packed varints (negative ones take ten bytes)."""
+    """Returns the values as packed varints; a negative value takes ten bytes."""
     unsigned = values.astype(np.int64).view(np.uint64)
     if not (unsigned > 0x7F).any():
         return unsigned.astype(np.uint8).tobytes()
@@ -96,9 +96,9 @@ def decode_int64s(data: memoryview) -> Int64Array:
     tenth = octets[starts[lengths == _MAX_VARINT_BYTES] + _MAX_VARINT_BYTES - 1]
     if longest > _MAX_VARINT_BYTES or (tenth > 1).any():
         raise malformed("integers of 64 bits", "a longer one")
-    places = np.arange(len(octets)) - np.repeat(starts, lengths)
+    positions = np.arange(len(octets)) - np.repeat(starts, lengths)
     parts = (octets & np.uint8(0x7F)).astype(np.uint64) << (
-        places.astype(np.uint64) * np.uint64(7)
+        positions.astype(np.uint64) * np.uint64(7)
     )
     return np.bitwise_or.reduceat(parts, starts).view(np.int64)
 

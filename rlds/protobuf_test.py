@@ -14,9 +14,11 @@ _INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from(
 
 @_BOUNDED
 @given(st.lists(_INT64, max_size=20))
-def test_integers_survive_and_have_the_bytes_of_the_specification(values):
+def test_integers_survive_a_round_trip_and_match_the_specification(values):
     encoded = protobuf.encode_int64s(np.array(values, np.int64))
-    assert encoded == b"".join(protobuf.varint(value % 2**64) for value in values)
+    assert encoded == b"".join(
+        protobuf.encode_varint(value % 2**64) for value in values
+    )
     assert protobuf.decode_int64s(memoryview(encoded)).tolist() == values
 
 
@@ -34,14 +36,14 @@ def test_varints_cut_short_or_too_long_are_refused(raw):
 )
 def test_fields_cut_short_or_unknown_are_refused(raw):
     with pytest.raises(MalformedEpisodeError):
-        list(protobuf.fields(memoryview(raw)))
+        list(protobuf.read_fields(memoryview(raw)))
 
 
-def test_fields_are_told_with_number_wire_type_and_payload():
+def test_fields_are_read_with_number_wire_type_and_payload():
     raw = b"\x0a\x02ab" + b"\x10\x96\x01" + b"\x1d\x00\x00\x80\x3f"
     found = [
         (number, wire, bytes(payload))
-        for number, wire, payload in protobuf.fields(memoryview(raw))
+        for number, wire, payload in protobuf.read_fields(memoryview(raw))
     ]
     assert found == [
         (1, protobuf.WIRE_BYTES, b"ab"),

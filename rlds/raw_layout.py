@@ -1,12 +1,12 @@
-"""Where a raw episode lies below the raw root, and which files lie there.
+"""The folder of a raw episode below the raw root, and the files in it.
 
     rlds_v0/robot_hash=<64 hex>/date=YYYY-MM-DD/episode_id=<uuid7>/
         episode.tfrecord  sidecar.json  admission.json
     admitted/episode_id=<uuid7>
 
-The robot uploads the episode and then its sidecar; ingest writes the verdict beside
-them and claims the id. One episode has exactly one such folder, so a copy elsewhere is
-seen at once.
+The robot uploads the episode and then its sidecar; ingest writes the verdict next to
+them and claims the id. An episode has exactly one such folder, so ingest notices a
+copy in any other folder.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class RawFolder:
     Attributes:
         robot_hash: keyed hash of the robot's id, 64 hex characters.
         date: day of the episode, `YYYY-MM-DD`.
-        episode_id: a UUID of version 7 in lower case.
+        episode_id: a lower-case UUID of version 7.
     """
 
     robot_hash: str
@@ -45,7 +45,7 @@ class RawFolder:
 
     @property
     def path(self) -> str:
-        """The folder."""
+        """Path of the folder."""
         return (
             f"{PREFIX}/robot_hash={self.robot_hash}/date={self.date}"
             f"/episode_id={self.episode_id}"
@@ -53,22 +53,22 @@ class RawFolder:
 
     @property
     def episode(self) -> str:
-        """The episode's file."""
+        """Path of the episode's file."""
         return f"{self.path}/{EPISODE_FILE}"
 
     @property
     def sidecar(self) -> str:
-        """The sidecar's file."""
+        """Path of the sidecar's file."""
         return f"{self.path}/{SIDECAR_FILE}"
 
     @property
     def admission(self) -> str:
-        """The file of ingest's verdict."""
+        """Path of the file with ingest's verdict."""
         return f"{self.path}/{ADMISSION_FILE}"
 
 
 def locate(sidecar: Sidecar) -> RawFolder:
-    """Returns the one folder in which the episode of a sidecar may lie."""
+    """Returns the one valid folder for the episode of a sidecar."""
     return RawFolder(sidecar.robot_hash, sidecar.date, sidecar.episode_id)
 
 
@@ -76,8 +76,8 @@ def parse(path: str) -> tuple[RawFolder, str] | None:
     """Reads the path of an object below the raw root.
 
     Returns:
-        The episode's folder and the name of the file in it; None for a path that the
-        layout does not have.
+        The episode's folder and the name of the file in it; None if the path is not
+        part of the layout.
     """
     match = _PATH.fullmatch(path)
     if match is None:
@@ -86,6 +86,6 @@ def parse(path: str) -> tuple[RawFolder, str] | None:
     return folder, match["file"]
 
 
-def claim(episode_id: str) -> str:
-    """Returns the object whose content is the one folder that has this id."""
+def claim_path(episode_id: str) -> str:
+    """Returns the path of the object that claims an id; it holds the folder's path."""
     return f"admitted/episode_id={episode_id}"

@@ -20,13 +20,13 @@ _PATH = f"rlds_v0/robot_hash={_HASH}/date={_DATE}/episode_id={_ID}"
         (_FOLDER.admission, "admission.json"),
     ],
 )
-def test_path_of_each_file_is_read_as_its_folder_and_name(path: str, file: str) -> None:
+def test_path_of_each_file_parses_to_its_folder_and_name(path: str, file: str) -> None:
     assert path == f"{_PATH}/{file}"
     assert raw_layout.parse(path) == (_FOLDER, file)
 
 
 @pytest.mark.parametrize(
-    "stranger",
+    "path",
     [
         "",
         _FOLDER.path,
@@ -42,12 +42,12 @@ def test_path_of_each_file_is_read_as_its_folder_and_name(path: str, file: str) 
         _FOLDER.episode + "\n",
     ],
 )
-def test_path_outside_of_the_layout_has_no_folder(stranger: str) -> None:
-    assert raw_layout.parse(stranger) is None
+def test_path_that_is_not_in_the_layout_has_no_folder(path: str) -> None:
+    assert raw_layout.parse(path) is None
 
 
-def test_a_sidecar_says_where_its_episode_lies() -> None:
-    told = Sidecar(
+def test_sidecar_determines_the_folder_of_its_episode() -> None:
+    sidecar = Sidecar(
         schema_version="0.1.0",
         episode_id=_ID,
         sha256="0" * 64,
@@ -62,7 +62,7 @@ def test_a_sidecar_says_where_its_episode_lies() -> None:
         delta_digest="",
         software="0.1.0",
     )
-    assert raw_layout.locate(told) == _FOLDER
+    assert raw_layout.locate(sidecar) == _FOLDER
 
 
 def test_folders_sort_by_robot_then_day_then_episode() -> None:
@@ -71,5 +71,5 @@ def test_folders_sort_by_robot_then_day_then_episode() -> None:
     assert sorted([other, later, _FOLDER]) == [_FOLDER, later, other]
 
 
-def test_an_id_is_claimed_by_one_object_wherever_its_episode_lies() -> None:
-    assert raw_layout.claim(_ID) == f"admitted/episode_id={_ID}"
+def test_id_is_claimed_by_one_object_whatever_the_folder_of_its_episode() -> None:
+    assert raw_layout.claim_path(_ID) == f"admitted/episode_id={_ID}"

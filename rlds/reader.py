@@ -1,4 +1,4 @@
-"""Reads one episode from a file that should hold one record, checked to the end."""
+"""Reads the one episode of a TFRecord file and checks every byte of it."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def read_episode(path: Path, limit_bytes: int = LIMIT_BYTES) -> Episode:
         DiskError: the file cannot be read.
         OversizedError: the file is larger than `limit_bytes`.
         CorruptRecordError: the file is cut short or a checksum fails.
-        MalformedEpisodeError: the record is no episode, or there is not exactly one.
+        MalformedEpisodeError: there is not exactly one record, or it is not an episode.
     """
     try:
         with path.open("rb") as stream:

@@ -14,18 +14,18 @@ _SMALL = EpisodeSpec(1, 1)
 def test_episode_is_read_from_file_and_from_bytes(tmp_path):
     whole = episodes.episode()
     path = tmp_path / "episode.tfrecord"
-    path.write_bytes(episodes.framed(whole))
+    path.write_bytes(episodes.frame_episode(whole))
     assert reader.read_episode(path) == whole
     assert reader.read_episode_bytes(path.read_bytes()) == whole
 
 
-def test_flipping_any_bit_of_any_byte_is_noticed():
+def test_any_flipped_bit_is_detected():
     whole = episodes.episode(_SMALL, count=2)
-    raw = episodes.framed(whole)
-    for place in range(len(raw)):
+    raw = episodes.frame_episode(whole)
+    for position in range(len(raw)):
         for bit in range(8):
             changed = bytearray(raw)
-            changed[place] ^= 1 << bit
+            changed[position] ^= 1 << bit
             try:
                 found = reader.read_episode_bytes(bytes(changed))
             except ContinuonError:
@@ -33,8 +33,8 @@ def test_flipping_any_bit_of_any_byte_is_noticed():
             assert found == whole
 
 
-def test_truncation_at_any_byte_is_noticed(tmp_path):
-    raw = episodes.framed(episodes.episode(_SMALL, count=1))
+def test_truncation_at_any_byte_is_detected(tmp_path):
+    raw = episodes.frame_episode(episodes.episode(_SMALL, count=1))
     for size in range(len(raw)):
         with pytest.raises((CorruptRecordError, MalformedEpisodeError)):
             reader.read_episode_bytes(raw[:size])
@@ -55,9 +55,9 @@ def test_oversized_length_in_a_small_file_is_refused():
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_file_of_another_number_of_records_is_refused(tmp_path, count):
+def test_file_without_exactly_one_record_is_refused(tmp_path, count):
     path = tmp_path / "episode.tfrecord"
-    path.write_bytes(episodes.framed(episodes.episode()) * count)
+    path.write_bytes(episodes.frame_episode(episodes.episode()) * count)
     with pytest.raises(MalformedEpisodeError, match=f"one record, got {count}"):
         reader.read_episode(path)
 
@@ -76,7 +76,7 @@ def test_error_names_the_file_and_survives_pickling(tmp_path):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_missing_file_is_a_typed_error(tmp_path):
+def test_missing_file_is_a_disk_error(tmp_path):
     with pytest.raises(DiskError, match="No such file"):
         reader.read_episode(tmp_path / "none")
 

@@ -1,4 +1,4 @@
-"""What was done to an episode so that it may leave the robot."""
+"""The record of how an episode was redacted before it left the robot."""
 
 import dataclasses
 import re
@@ -13,17 +13,17 @@ _SOURCE = "redaction record"
 
 @dataclasses.dataclass(frozen=True)
 class RedactionRecord:
-    """States which sensitive fields were transformed, and by what.
+    """States which sensitive fields were transformed, and how.
 
     Attributes:
         transform_version: version of the transforms.
         detectors: SHA-256 of each detector's weights, by the detector's name.
         fields_covered: names of the fields that were transformed, sorted.
         frames_masked: number of images in which something was masked.
-        attested: whether the robot vouches that no other data is in the episode.
+        attested: whether the robot attests that the episode holds no other data.
 
     Raises:
-        RedactionRecordError: a value has another type or is out of range.
+        RedactionRecordError: a value has the wrong type or is out of range.
     """
 
     transform_version: str
@@ -33,7 +33,7 @@ class RedactionRecord:
     attested: bool
 
     def __post_init__(self) -> None:
-        _check(isinstance(self.transform_version, str), "transform_version: a text")
+        _check(isinstance(self.transform_version, str), "transform_version: a string")
         _check(bool(self.transform_version), "transform_version: a version")
         _check(
             all(
@@ -69,10 +69,10 @@ class RedactionRecord:
 
 
 def from_json(value: object) -> RedactionRecord:
-    """Turns what `RedactionRecord.to_json` returned back into a record.
+    """Reads a record from the JSON values that `RedactionRecord.to_json` returns.
 
     Raises:
-        RedactionRecordError: the value is missing (None) or is no such record.
+        RedactionRecordError: the value is missing (None) or is not such a record.
     """
     _check(value is not None, "a redaction record")
     if not isinstance(value, dict):
@@ -93,7 +93,7 @@ def from_json(value: object) -> RedactionRecord:
     )
 
 
-def missing_fields(record: RedactionRecord, spec: EpisodeSpec) -> tuple[str, ...]:
+def find_missing_fields(record: RedactionRecord, spec: EpisodeSpec) -> tuple[str, ...]:
     """Returns the sensitive fields of `spec` that `record` does not cover.
 
     A record that is not attested covers nothing.
@@ -108,4 +108,4 @@ def missing_fields(record: RedactionRecord, spec: EpisodeSpec) -> tuple[str, ...
 
 def _check(holds: bool, expected: str) -> None:
     if not holds:
-        raise RedactionRecordError(_SOURCE, expected, "something else or nothing")
+        raise RedactionRecordError(_SOURCE, expected, "another value or none")

@@ -2,7 +2,7 @@ import pytest
 
 from rlds import redaction_record
 from rlds.errors import RedactionRecordError
-from rlds.redaction_record import RedactionRecord, missing_fields
+from rlds.redaction_record import RedactionRecord, find_missing_fields
 from rlds.spec import EpisodeSpec
 
 _NUMERIC = ("location", "robot_hash", "start_time", "tags")
@@ -19,29 +19,29 @@ def _record(**changes):
     return RedactionRecord(**{**fields, **changes})
 
 
-def test_record_survives_json():
+def test_record_survives_a_round_trip_through_json():
     assert redaction_record.from_json(_record().to_json()) == _record()
 
 
 def test_record_covers_a_numeric_episode_and_not_one_with_images():
-    assert missing_fields(_record(), EpisodeSpec(3, 2)) == ()
+    assert find_missing_fields(_record(), EpisodeSpec(3, 2)) == ()
     rich = EpisodeSpec(3, 2, image=True, audio_size=4)
-    assert missing_fields(_record(), rich) == (
+    assert find_missing_fields(_record(), rich) == (
         "observation/image",
         "observation/audio_mel",
     )
 
 
 @pytest.mark.parametrize("name", _NUMERIC)
-def test_field_that_is_left_out_is_named(name):
+def test_uncovered_sensitive_field_is_named(name):
     covered = tuple(other for other in _NUMERIC if other != name)
     record = _record(fields_covered=covered)
-    assert missing_fields(record, EpisodeSpec(3, 2)) == (name,)
+    assert find_missing_fields(record, EpisodeSpec(3, 2)) == (name,)
 
 
 def test_record_that_is_not_attested_covers_nothing():
     record = _record(attested=False)
-    assert set(missing_fields(record, EpisodeSpec(3, 2))) == set(_NUMERIC)
+    assert set(find_missing_fields(record, EpisodeSpec(3, 2))) == set(_NUMERIC)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,6 @@ def test_record_that_is_not_attested_covers_nothing():
         _record().to_json() | {"transform_version": ""},
     ],
 )
-def test_other_values_are_refused(value):
+def test_malformed_record_is_refused(value):
     with pytest.raises(RedactionRecordError):
         redaction_record.from_json(value)

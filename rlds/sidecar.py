@@ -1,8 +1,8 @@
-"""What a robot says about one of its episodes, signed with the robot's key.
+"""A robot's statement about one of its episodes, signed with the robot's key.
 
-The bytes are canonical JSON. `signature` covers the canonical bytes of every other
-field, `keyid` included. `parse` reads the structure only; `verify` is what makes a
-sidecar worth believing.
+The bytes are canonical JSON. `signature` covers the canonical bytes of all other
+fields, including `keyid`. `parse` reads only the structure; a sidecar can be trusted
+only after `verify`.
 """
 
 import base64
@@ -46,7 +46,7 @@ _MAX_TEXT = 4096  # characters
 
 @dataclasses.dataclass(frozen=True)
 class Consent:
-    """Whether the operator lets the episode be uploaded, who said so, and when."""
+    """Whether the operator allows the upload of the episode, who said so, and when."""
 
     granted: bool
     by: str
@@ -55,7 +55,7 @@ class Consent:
 
 @dataclasses.dataclass(frozen=True)
 class Safety:
-    """How many steps a stop rule ended, and whether that calls for the upload."""
+    """At how many steps a stop rule fired, and whether the episode is shared for it."""
 
     violations: int
     escalated: bool
@@ -67,22 +67,22 @@ class Sidecar:
 
     Attributes:
         schema_version: version of the episode's schema.
-        episode_id: the episode it speaks of.
+        episode_id: id of the episode that it is about.
         sha256: digest of the episode's file.
         size_bytes: size of the episode's file.
         num_steps: number of steps.
         robot_hash: keyed hash of the robot's id.
         date: day of the episode, `YYYY-MM-DD`.
-        consent: the operator's.
-        safety: what the stop rules did; clamping an action is none of it.
+        consent: the operator's consent.
+        safety: what the stop rules did; clamped actions do not count.
         privacy: what was redacted.
-        package_digest: package that acted, or "".
-        delta_digest: local delta in force, or "".
+        package_digest: digest of the package that acted, or "".
+        delta_digest: digest of the active local delta, or "".
         software: version of the robot's runtime.
         keyid: SHA-256 of the signing key's public bytes; "" before it is signed.
 
     Raises:
-        SidecarError: a value has another type or form.
+        SidecarError: a value has the wrong type or form.
     """
 
     schema_version: str
@@ -120,7 +120,7 @@ class Sidecar:
             datetime.date.fromisoformat(self.date)
             episode.check_episode_id(self.episode_id)
         except ValueError as e:
-            raise SidecarError(_SOURCE, "a date of the calendar", self.date) from e
+            raise SidecarError(_SOURCE, "a calendar date", self.date) from e
         except MalformedEpisodeError as e:
             raise SidecarError(_SOURCE, e.expected, e.got) from e
 
@@ -158,7 +158,7 @@ class Sidecar:
 
 
 def compute_keyid(key: Ed25519PublicKey) -> str:
-    """Returns the name of a key: the SHA-256 of its 32 public bytes."""
+    """Returns the id of a key: the SHA-256 of its 32 public bytes."""
     raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     return hashlib.sha256(raw).hexdigest()
 
@@ -172,11 +172,11 @@ def sign(sidecar: Sidecar, private_key: Ed25519PrivateKey) -> bytes:
 
 
 def parse(raw: bytes) -> Sidecar:
-    """Reads the structure of a sidecar and believes nothing.
+    """Reads the structure of a sidecar without checking its signature.
 
     Raises:
         SidecarError: the bytes are too many or not canonical JSON, or a field is
-            missing, unknown or of another form.
+            missing, unknown or of the wrong form.
         RedactionRecordError: the redaction record is missing or malformed.
     """
     value = _decode(raw)
@@ -185,14 +185,15 @@ def parse(raw: bytes) -> Sidecar:
 
 
 def verify(raw: bytes, enrolled: Mapping[str, Ed25519PublicKey]) -> Sidecar:
-    """Returns the sidecar when an enrolled key signed these very bytes.
+    """Returns the sidecar if an enrolled key signed exactly these bytes.
 
     Args:
         raw: bytes from outside.
         enrolled: public keys by their `keyid`.
 
     Raises:
-        SidecarSignatureError: it is unsigned, signed by no enrolled key, or changed.
+        SidecarSignatureError: it is unsigned, not signed by an enrolled key, or was
+            changed after signing.
         SidecarError, RedactionRecordError: as `parse`.
     """
     value = _decode(raw)
@@ -207,7 +208,7 @@ def verify(raw: bytes, enrolled: Mapping[str, Ed25519PublicKey]) -> Sidecar:
         key.verify(_signature(text), canonical_json.encode(value))
     except InvalidSignature as e:
         raise SidecarSignatureError(
-            _SOURCE, f"a signature by {named}", "one that does not fit the bytes"
+            _SOURCE, f"a signature by {named}", "one that does not match the bytes"
         ) from e
     return _from_json(value)
 
@@ -269,7 +270,7 @@ def _check_keys(
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
-        raise SidecarError(_SOURCE, f"{name}: a text", repr(value))
+        raise SidecarError(_SOURCE, f"{name}: a string", repr(value))
 
 
 def _check_form(name: str, value: object, form: re.Pattern[str]) -> None:

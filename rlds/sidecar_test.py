@@ -32,7 +32,7 @@ _SCHEMA = json.loads(Path(__file__).with_name("sidecar.schema.json").read_bytes(
 
 
 def _sidecar(number=0, **changes):
-    raw = episodes.framed(episodes.episode(number=number))
+    raw = episodes.frame_episode(episodes.episode(number=number))
     fields = {
         "schema_version": "0.1.0",
         "episode_id": episodes.metadata(number).episode_id,
@@ -65,7 +65,7 @@ def _resigned(value):
     return canonical_json.encode({**value, "signature": text})
 
 
-def test_signed_sidecar_is_verified_and_says_what_was_signed():
+def test_signed_sidecar_verifies_to_what_was_signed():
     raw = sidecar.sign(_sidecar(), _KEY)
     found = sidecar.verify(raw, _ENROLLED)
     assert dataclasses.replace(found, keyid="") == _sidecar()
@@ -104,15 +104,15 @@ def test_wrong_signature_is_refused(signature):
 
 def test_any_change_after_signing_is_refused():
     raw = sidecar.sign(_sidecar(), _KEY)
-    for place in range(len(raw)):
+    for position in range(len(raw)):
         changed = bytearray(raw)
-        changed[place] ^= 0x01
+        changed[position] ^= 0x01
         with pytest.raises(SidecarError):
             sidecar.verify(bytes(changed), _ENROLLED)
 
 
 def test_sidecar_of_another_episode_is_refused():
-    raw = episodes.framed(episodes.episode(number=1))
+    raw = episodes.frame_episode(episodes.episode(number=1))
     _sidecar(1).check_episode(raw)
     same_size = bytearray(raw)
     same_size[-1] ^= 1
@@ -125,7 +125,7 @@ def test_sidecar_of_another_episode_is_refused():
 
 
 @pytest.mark.parametrize("privacy", [None, {}, "missing"])
-def test_missing_redaction_record_is_refused_though_signed(privacy):
+def test_missing_redaction_record_is_refused_even_if_signed(privacy):
     value = _signed_json()
     value["privacy"] = privacy
     if privacy == "missing":
@@ -155,11 +155,11 @@ def test_missing_redaction_record_is_refused_though_signed(privacy):
         {"schema_version": None},
     ],
 )
-def test_field_out_of_its_form_is_refused_by_code_and_where_it_can_by_schema(change):
+def test_malformed_field_is_refused_by_code_and_where_possible_by_schema(change):
     value = {**_signed_json(), **change}
     with pytest.raises(SidecarError):
         sidecar.verify(_resigned(value), _ENROLLED)
-    # A pattern cannot know the calendar.
+    # A pattern cannot check that the date exists.
     if change != {"date": "2026-02-30"}:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(value, _SCHEMA)
@@ -206,7 +206,7 @@ def test_bytes_that_are_not_canonical_or_too_many_are_refused():
         max_size=3,
     )
 )
-def test_any_values_parse_or_are_refused(changes):
+def test_random_values_parse_or_are_refused(changes):
     try:
         sidecar.parse(canonical_json.encode({**_signed_json(), **changes}))
     except ContinuonError:

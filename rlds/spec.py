@@ -1,4 +1,4 @@
-"""The one table of fields: what an episode holds, in which unit, and how private.
+"""The table of all fields of an episode: content, unit and privacy.
 
 The codec, the writer, the TFDS features and the redaction are derived from `FIELDS`.
 A sensitive field leaves the robot only after its transform (see `edge/redact/`).
@@ -12,7 +12,7 @@ SCHEMA_VERSION = "0.1.0"
 Scope = Literal["step", "episode"]
 Dtype = Literal["float32", "int64", "bool", "string", "jpeg"]
 
-# Larger episodes are cut by the recorder; the limit bounds what a reader allocates.
+# These limits bound what a reader allocates; the writer refuses larger episodes.
 MAX_CHANNELS = 65_536
 MAX_STEPS = 4_194_304
 
@@ -22,14 +22,14 @@ class Field:
     """One row of the table.
 
     Attributes:
-        name: as TFDS sees it, below `steps/` for step fields.
-        scope: one value per `step`, or one per `episode`.
-        shape: numbers, or the letters N (state), A (action), M (audio), T (tags).
+        name: name in TFDS, below `steps/` for step fields.
+        scope: `step` for one value per step, or `episode` for one per episode.
+        shape: sizes, or the letters N (state), A (action), M (audio), T (tags).
         dtype: type of one element.
-        unit: of one element; "" where it has none.
-        sensitive: whether it may tell who or where somebody is.
-        transform: name of what removes the sensitivity; None when not sensitive.
-        doc: what it says.
+        unit: unit of one element; "" if it has none.
+        sensitive: whether it may reveal who or where a person is.
+        transform: name of the transform that makes it safe; None if not sensitive.
+        doc: description.
     """
 
     name: str
@@ -67,6 +67,10 @@ def _episode(
     )
 
 
+# Names, units and descriptions are written to each dataset's features.json, which must
+# stay byte for byte the same for this schema version. That is why the recorded field
+# that says who acted is called `operator`, although everywhere else the operator is
+# the person who consents and whoever acts is the actor.
 FIELDS: tuple[Field, ...] = (
     _step("observation/state", ("N",), "float32", "Robot state.", unit="robot's own"),
     _step(
@@ -125,13 +129,13 @@ FIELDS: tuple[Field, ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeSpec:
-    """The sizes that turn the table into the fields of one robot's episodes.
+    """The sizes that complete the table for the episodes of one robot.
 
     Attributes:
-        state_size: N, numbers in `observation/state`.
-        action_size: A, numbers in an action.
+        state_size: N, length of `observation/state`.
+        action_size: A, length of an action.
         image: whether each step has a camera image.
-        audio_size: M, numbers in `observation/audio_mel`; 0 without sound.
+        audio_size: M, length of `observation/audio_mel`; 0 without sound.
 
     Raises:
         ValueError: a size is out of range.
@@ -156,7 +160,7 @@ class EpisodeSpec:
             raise ValueError(f"image: expected a bool, got {self.image!r}")
 
     def step_fields(self) -> tuple[Field, ...]:
-        """Returns the fields of each step, their shapes in numbers."""
+        """Returns the fields of each step, with numeric shapes."""
         sizes = {"N": self.state_size, "A": self.action_size, "M": self.audio_size}
         absent = set[str]()
         if not self.image:

@@ -3,7 +3,7 @@ import pytest
 from rlds.spec import FIELDS, EpisodeSpec
 
 
-def test_sensitive_fields_and_only_they_name_a_transform():
+def test_only_sensitive_fields_name_a_transform():
     assert all(field.sensitive == bool(field.transform) for field in FIELDS)
     assert {field.name for field in FIELDS if field.sensitive} == {
         "observation/image",
@@ -19,7 +19,7 @@ def test_names_are_unique():
     assert len({field.name for field in FIELDS}) == len(FIELDS)
 
 
-def test_optional_fields_appear_only_when_asked_for():
+def test_optional_fields_exist_only_if_the_spec_has_them():
     plain = {field.name for field in EpisodeSpec(39, 4).step_fields()}
     rich = {field.name: field for field in EpisodeSpec(39, 4, True, 80).step_fields()}
     assert set(rich) - plain == {"observation/image", "observation/audio_mel"}

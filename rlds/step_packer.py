@@ -1,4 +1,4 @@
-"""Checks one step and lays its numbers out as a journal keeps them."""
+"""Checks a step and packs its numbers in the layout of a journal."""
 
 import math
 import struct
@@ -14,18 +14,18 @@ from rlds.spec import EpisodeSpec
 
 _IMAGE = "observation/image"
 _SOURCE = "step"
-_REMEDY = "offer each step once, in order, with every field of the spec"
+_REMEDY = "append each step once, in order, with every field of the spec"
 _CODES = {"f": "f", "i": "q", "b": "?"}
 
 
 class StepPacker:
     """Packs the steps of one episode, in order, into records of its journal.
 
-    A control loop calls it each period, so the arrays and formats are made once.
+    It runs in every control period, so arrays and formats are made only once.
     """
 
     def __init__(self, spec: EpisodeSpec) -> None:
-        """Lays out one step in memory that every call uses again."""
+        """Allocates the memory of one step, which every call reuses."""
         layout = journal.step_dtype(spec)
         names = layout.names or ()
         self._names = {field.name for field in spec.step_fields()}
@@ -47,7 +47,7 @@ class StepPacker:
             )
             start += size
         if list(names) != [*vectors, *self._scalars]:
-            raise AssertionError("a journal keeps vectors before scalars")
+            raise AssertionError("a journal must hold vectors before scalars")
         self._count = 0
         self._ended = False
         self._last_ns = 0
@@ -56,7 +56,7 @@ class StepPacker:
         """Returns the record of the next step.
 
         Raises:
-            MalformedEpisodeError: a field is missing, unknown or of another shape or
+            MalformedEpisodeError: a field is missing, unknown or of the wrong shape or
                 type, a number is not finite, or the step is out of order. The step
                 is not counted.
         """
@@ -84,8 +84,8 @@ class StepPacker:
         self._check_order(step)
         return self._vector.tobytes() + tail + self._encoded_image(step)
 
-    def kept(self, step: Mapping[str, Any]) -> None:
-        """Counts a step whose record was written whole."""
+    def mark_kept(self, step: Mapping[str, Any]) -> None:
+        """Counts a step whose record has been written completely."""
         self._count += 1
         self._ended = bool(step["is_last"])
         self._last_ns = int(step["t_monotonic_ns"])
@@ -94,12 +94,12 @@ class StepPacker:
         if self._ended:
             raise _malformed("no step after the last", "another step")
         if bool(step["is_first"]) != (self._count == 0):
-            raise _malformed("is_first at the first step alone", f"step {self._count}")
+            raise _malformed("is_first only at the first step", f"step {self._count}")
         if step["is_terminal"] and not step["is_last"]:
-            raise _malformed("is_terminal at the last step alone", "an earlier step")
+            raise _malformed("is_terminal only at the last step", "an earlier step")
         if self._count and step["t_monotonic_ns"] < self._last_ns:
             raise _malformed(
-                f"t_monotonic_ns from {self._last_ns} on", step["t_monotonic_ns"]
+                f"t_monotonic_ns of at least {self._last_ns}", step["t_monotonic_ns"]
             )
 
     def _encoded_image(self, step: Mapping[str, Any]) -> bytes:

@@ -1,13 +1,13 @@
-"""Folders of episodes that `tfds.builder_from_directory` opens as they are.
+"""Folders of episodes that `tfds.builder_from_directory` opens without conversion.
 
-A robot's folder keeps one file per episode, and one name per shard beside them, for
-TFDS finds shards by number:
+A robot's folder has one file per episode. TFDS finds shards by number, so the folder
+also has one numbered link per episode:
 
     <episode_id>.tfrecord      the episode
-    <episode_id>.sidecar.json  what the robot says about it
+    <episode_id>.sidecar.json  the robot's statement about it
     train/shard-00000.tfrecord a symbolic link to the first episode, and so on
     features.json              the fields, from `rlds.spec`
-    dataset_info.json          how many shards there are
+    dataset_info.json          the number of shards
 
 A curated version holds shards of many episodes: `{train,val}/shard-*.tfrecord`.
 """
@@ -31,23 +31,23 @@ SIDECAR_SUFFIX = ".sidecar.json"
 EPISODE_SUFFIX = ".tfrecord"
 
 _TEMPLATE = "{SPLIT}/shard-{SHARD_INDEX}.{FILEFORMAT}"
-_MAX_SHARDS = 99_999  # TFDS numbers the shards of larger splits with more digits
+_MAX_SHARDS = 99_999  # TFDS uses more digits for the shards of larger splits
 _VERSION = "1.0.0"
 
 
 class TfdsDirectory:
-    """A folder of one robot's episodes, in a state that TFDS opens after each one."""
+    """A folder of one robot's episodes that TFDS can open after each `add`."""
 
     def __init__(
         self, folder: Path, name: str, spec: EpisodeSpec, split: str = "train"
     ) -> None:
-        """Opens the folder; the first `add` writes what is not there yet.
+        """Opens the folder; in an empty folder, the first `add` writes all files.
 
         Args:
             folder: existing folder, empty or written by this class.
             name: name of the dataset: lower-case letters, digits and `_`.
             spec: sizes of the fields, the same for every episode of the folder.
-            split: name of the one split.
+            split: name of the only split.
 
         Raises:
             DatasetFolderError: the folder holds another dataset or is incomplete.
@@ -66,25 +66,25 @@ class TfdsDirectory:
 
     @property
     def episode_files(self) -> tuple[str, ...]:
-        """Names of the episodes' files, in the order that TFDS reads them."""
+        """Names of the episodes' files, in the order in which TFDS reads them."""
         return tuple(self._episodes)
 
     def add(self, episode_bytes_framed: bytes, sidecar: bytes | None = None) -> Path:
-        """Puts one episode into the folder, durably, its sidecar last.
+        """Adds one episode to the folder, durably, and its sidecar last.
 
-        An interrupted call leaves a folder that TFDS opens, and may be made again:
-        an episode that is already there is replaced.
+        An interrupted call leaves a folder that TFDS can open, and can be repeated: an
+        episode with the same id is replaced.
 
         Args:
             episode_bytes_framed: content of the episode's file.
-            sidecar: bytes that go beside it; None for none.
+            sidecar: content of the sidecar's file; None for no sidecar.
 
         Returns:
             The episode's file.
 
         Raises:
-            DatasetFolderError: the episode is of another spec.
-            MalformedEpisodeError, CorruptRecordError: the bytes are no episode.
+            DatasetFolderError: the episode has another spec.
+            MalformedEpisodeError, CorruptRecordError: the bytes are not an episode.
             OversizedError: the folder is full.
             DiskError: a file cannot be written.
         """
@@ -105,8 +105,8 @@ class TfdsDirectory:
             self._episodes.append(path.name)
         self._write_info()
         if sidecar is not None:
-            beside = f"{episode.metadata.episode_id}{SIDECAR_SUFFIX}"
-            durable_file.write(self._folder / beside, sidecar)
+            name = f"{episode.metadata.episode_id}{SIDECAR_SUFFIX}"
+            durable_file.write(self._folder / name, sidecar)
         return path
 
     def _open(self) -> None:
@@ -129,14 +129,16 @@ class TfdsDirectory:
 
     def _link(self, name: str, index: int) -> None:
         shard = self._shard(index)
-        beside = shard.parent / f"{durable_file.LEFTOVER_PREFIX}{secrets.token_hex(8)}"
+        temporary = shard.with_name(
+            f"{durable_file.LEFTOVER_PREFIX}{secrets.token_hex(8)}"
+        )
         try:
             shard.parent.mkdir(exist_ok=True)
-            beside.symlink_to(Path("..", name))
-            beside.replace(shard)
+            temporary.symlink_to(Path("..", name))
+            temporary.replace(shard)
         except OSError as e:
             with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
             raise durable_file.disk_error(shard, "to link the episode", e) from e
         durable_file.fsync_folder(shard.parent)
         durable_file.fsync_folder(self._folder)
@@ -154,7 +156,7 @@ class TfdsDirectory:
 
 
 def shard_path(split: str, index: int) -> str:
-    """Returns where a shard lies, relative to the dataset's folder."""
+    """Returns the path of a shard, relative to the dataset's folder."""
     return f"{split}/shard-{index:05d}{EPISODE_SUFFIX}"
 
 
@@ -165,7 +167,7 @@ def write_info(
     split_shards: Mapping[str, Sequence[Shard]],
     version: str = _VERSION,
 ) -> None:
-    """Writes what TFDS needs beside the shards of a curated version.
+    """Writes the files that TFDS needs next to the shards of a curated version.
 
     Args:
         folder: the version's folder.
@@ -216,11 +218,13 @@ def _info(name: str, splits: Sequence[object], version: str = _VERSION) -> bytes
 def _shard_count(info: Path, name: str, split: str) -> int:
     try:
         value = json.loads(info.read_bytes())
-        told = (value["name"], [found["name"] for found in value["splits"]])
+        stated = (value["name"], [found["name"] for found in value["splits"]])
         lengths = value["splits"][0]["shardLengths"]
         count = len(lengths)
     except (ValueError, KeyError, IndexError, TypeError) as e:
-        raise DatasetFolderError(info, "what this program wrote", "other bytes") from e
-    if told != (name, [split]):
-        raise DatasetFolderError(info, f"dataset {name}, split {split}", told)
+        raise DatasetFolderError(
+            info, "a file written by this program", "other bytes"
+        ) from e
+    if stated != (name, [split]):
+        raise DatasetFolderError(info, f"dataset {name}, split {split}", stated)
     return count

@@ -14,7 +14,7 @@ _SPEC = EpisodeSpec(3, 2)
 
 
 def _add(folder, number, sidecar=b"{}", count=3):
-    framed = episodes.framed(episodes.episode(_SPEC, count, number))
+    framed = episodes.frame_episode(episodes.episode(_SPEC, count, number))
     return TfdsDirectory(folder, "episodes", _SPEC).add(framed, sidecar)
 
 
@@ -23,7 +23,7 @@ def _lengths(folder):
     return value["splits"][0]["shardLengths"]
 
 
-def test_each_episode_lies_under_its_id_with_its_sidecar(tmp_path):
+def test_each_episode_is_stored_under_its_id_with_its_sidecar(tmp_path):
     paths = [_add(tmp_path, number) for number in range(3)]
     for number, path in enumerate(paths):
         assert path.name == f"{episodes.metadata(number).episode_id}.tfrecord"
@@ -42,7 +42,7 @@ def test_adding_an_episode_again_replaces_it(tmp_path):
     assert _lengths(tmp_path) == ["1"]
 
 
-def test_interrupted_add_leaves_a_whole_folder_and_may_be_made_again(
+def test_interrupted_add_leaves_a_whole_folder_and_can_be_repeated(
     tmp_path, monkeypatch
 ):
     from base import durable_file
@@ -73,7 +73,7 @@ def test_interrupted_add_leaves_a_whole_folder_and_may_be_made_again(
 def test_episode_of_another_spec_is_refused_and_nothing_changes(tmp_path):
     _add(tmp_path, 0)
     before = sorted(path.name for path in tmp_path.iterdir())
-    other = episodes.framed(episodes.episode(EpisodeSpec(4, 2), number=1))
+    other = episodes.frame_episode(episodes.episode(EpisodeSpec(4, 2), number=1))
     with pytest.raises(DatasetFolderError, match="state_size=3"):
         TfdsDirectory(tmp_path, "episodes", _SPEC).add(other)
     with pytest.raises(DatasetFolderError, match=r"features\.json"):
@@ -83,7 +83,7 @@ def test_episode_of_another_spec_is_refused_and_nothing_changes(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_bytes_that_are_no_episode_are_refused_and_nothing_is_written(tmp_path):
+def test_bytes_that_are_not_an_episode_are_refused_and_nothing_is_written(tmp_path):
     folder = TfdsDirectory(tmp_path, "episodes", _SPEC)
     with pytest.raises(MalformedEpisodeError):
         folder.add(b"")
@@ -100,7 +100,7 @@ def test_info_that_was_overwritten_is_refused(tmp_path, content):
         TfdsDirectory(tmp_path, "episodes", _SPEC)
 
 
-def test_episode_that_was_removed_is_noticed(tmp_path):
+def test_removed_episode_is_detected(tmp_path):
     _add(tmp_path, 0).unlink()
     with pytest.raises(DatasetFolderError, match="shard-00000"):
         TfdsDirectory(tmp_path, "episodes", _SPEC)

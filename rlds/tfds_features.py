@@ -1,7 +1,7 @@
-"""Describes the fields of `rlds.spec` as TFDS reads them: `features.json`.
+"""Describes the fields of `rlds.spec` in the form that TFDS reads: `features.json`.
 
-Source of the form: the proto `feature.proto` of tensorflow_datasets 4.9, as
-`tfds.features.FeatureConnector.save_config` writes it.
+Source of the form: the proto `feature.proto` of tensorflow_datasets 4.9, as written by
+`tfds.features.FeatureConnector.save_config`.
 """
 
 import json
@@ -29,14 +29,14 @@ def features_json(spec: EpisodeSpec) -> bytes:
 
 
 def read_spec(raw: bytes, source: str | Path) -> EpisodeSpec:
-    """Returns the sizes that a `features.json` tells, before any episode is read.
+    """Returns the sizes in a `features.json`, without reading an episode.
 
     Args:
-        raw: its content.
-        source: where it lies, for the error.
+        raw: content of the file.
+        source: path of the file, for the error.
 
     Raises:
-        DatasetFolderError: it is not what `features_json` writes.
+        DatasetFolderError: the content is not what `features_json` returns.
     """
     try:
         steps = _inside(json.loads(raw))["steps"]["sequence"]["feature"]

@@ -1,4 +1,4 @@
-"""What `features.json` tells of the episodes' sizes is what it was written from."""
+"""The sizes read from a `features.json` are those from which it was written."""
 
 import json
 
@@ -20,7 +20,7 @@ SPEC = EpisodeSpec(3, 2, image=True, audio_size=5)
         EpisodeSpec(1, 1, False, 2),
     ],
 )
-def test_sizes_are_read_back(spec: EpisodeSpec) -> None:
+def test_read_spec_returns_the_spec_that_was_written(spec: EpisodeSpec) -> None:
     assert tfds_features.read_spec(tfds_features.features_json(spec), "here") == spec
 
 
@@ -38,6 +38,6 @@ def test_sizes_are_read_back(spec: EpisodeSpec) -> None:
         json.dumps({"featuresDict": {"features": {"steps": [1]}}}).encode(),
     ],
 )
-def test_other_bytes_are_refused_by_name(raw: bytes) -> None:
+def test_malformed_features_file_is_refused_by_name(raw: bytes) -> None:
     with pytest.raises(DatasetFolderError, match=r"here: expected the fields.*curate"):
         tfds_features.read_spec(raw, "here")

@@ -1,4 +1,4 @@
-"""Opens with TFDS itself what this folder writes without it."""
+"""Opens with TFDS the folders that `rlds/` writes without TFDS."""
 
 import hashlib
 import json
@@ -65,7 +65,7 @@ def _read(folder, split):
 
 
 @pytest.mark.parametrize("spec", [_PLAIN, _RICH])
-def test_robots_folder_opens_as_it_is_after_each_episode(tmp_path, spec):
+def test_tfds_opens_a_robots_folder_after_each_episode(tmp_path, spec):
     private, shared = tmp_path / "private", tmp_path / "shared"
     private.mkdir()
     shared.mkdir()
@@ -84,7 +84,7 @@ def test_robots_folder_opens_as_it_is_after_each_episode(tmp_path, spec):
                 _assert_equal(read, expected)
 
 
-def test_curated_layout_opens_as_it_is(tmp_path):
+def test_tfds_opens_the_layout_of_a_curated_version(tmp_path):
     wrote = {"train": _episodes(_PLAIN, range(5)), "val": _episodes(_PLAIN, [7])}
     layout = {"train": [wrote["train"][:3], wrote["train"][3:]], "val": [wrote["val"]]}
     shards = {}
@@ -93,7 +93,7 @@ def test_curated_layout_opens_as_it_is(tmp_path):
         shards[split] = []
         for index, group in enumerate(groups):
             path = tfds_directory.shard_path(split, index)
-            raw = b"".join(map(episodes.framed, group))
+            raw = b"".join(map(episodes.frame_episode, group))
             (tmp_path / path).write_bytes(raw)
             digest = hashlib.sha256(raw).hexdigest()
             steps = sum(whole.num_steps for whole in group)
@@ -110,7 +110,7 @@ def test_curated_layout_opens_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("spec", [_PLAIN, _RICH])
-def test_features_are_the_ones_that_tfds_would_write(tmp_path, spec):
+def test_features_file_matches_what_tfds_writes(tmp_path, spec):
     (tmp_path / "ours").mkdir()
     (tmp_path / "theirs").mkdir()
     ours = tfds_features.features_json(spec)

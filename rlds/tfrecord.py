@@ -28,14 +28,14 @@ _IN_MEMORY = "TFRecord in memory"
 
 
 class BytesReader(Protocol):
-    """Whatever gives its next `size_bytes`, fewer only at the end."""
+    """A stream of bytes."""
 
     def read(self, size_bytes: int, /) -> bytes:
-        """Returns the next bytes, none at the end."""
+        """Returns the next `size_bytes` bytes, or fewer at the end of the stream."""
 
 
 def frame(record: bytes) -> bytes:
-    """Returns `record` as it stands in a TFRecord file."""
+    """Returns `record` as it is stored in a TFRecord file."""
     return b"".join((_header(len(record)), record, checksum(record)))
 
 
@@ -47,11 +47,11 @@ def checksum(data: bytes) -> bytes:
 
 
 def read_records(path_or_bytes: Path | bytes, limit_bytes: int) -> Iterator[bytes]:
-    """Yields each record after its checksums held.
+    """Yields each record after checking its checksums.
 
     Args:
         path_or_bytes: a TFRecord file or its content.
-        limit_bytes: the largest record that is acceptable.
+        limit_bytes: size of the largest record that is accepted.
 
     Raises:
         CorruptRecordError: a record is cut short or fails a checksum.
@@ -112,7 +112,7 @@ def read_stream(stream: BytesReader, source: str, limit_bytes: int) -> Iterator[
         offset += OVERHEAD_SIZE_BYTES + size
 
 
-@functools.lru_cache(maxsize=16)  # the steps of an episode have one size
+@functools.lru_cache(maxsize=16)  # the steps of an episode have the same size
 def _header(size: int) -> bytes:
     length = _LENGTH.pack(size)
     return length + checksum(length)

@@ -9,7 +9,7 @@ from rlds.errors import CorruptRecordError
 _BOUNDED = settings(max_examples=200, derandomize=True, deadline=None)
 
 
-def test_frame_has_the_bytes_that_tensorflow_writes():
+def test_frame_matches_the_bytes_that_tensorflow_writes():
     # What tf.io.TFRecordWriter of TensorFlow 2.21 wrote for this record.
     assert tfrecord.frame(b"abc").hex() == "0300000000000000b099490e6162636e57f121"
 
@@ -21,7 +21,7 @@ def test_records_come_back_in_order(records):
     assert list(tfrecord.read_records(raw, 50)) == records
 
 
-def test_truncation_at_any_byte_is_told_with_file_and_offset(tmp_path):
+def test_truncation_at_any_byte_is_an_error_with_file_and_offset(tmp_path):
     whole = tfrecord.frame(b"first") + tfrecord.frame(b"second")
     start = len(tfrecord.frame(b"first"))
     path = tmp_path / "cut"
@@ -40,14 +40,14 @@ def test_length_over_the_limit_is_refused_before_it_is_read():
         list(tfrecord.read_records(tfrecord.frame(b"12345"), 4))
 
 
-def test_missing_file_is_a_typed_error(tmp_path):
+def test_missing_file_is_a_disk_error(tmp_path):
     with pytest.raises(DiskError, match="No such file"):
         list(tfrecord.read_records(tmp_path / "none", 10))
 
 
 @_BOUNDED
 @given(st.binary(max_size=100))
-def test_any_bytes_are_records_or_refused(raw):
+def test_random_bytes_are_records_or_refused(raw):
     try:
         records = list(tfrecord.read_records(raw, 100))
     except ContinuonError:

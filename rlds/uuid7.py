@@ -1,4 +1,4 @@
-"""Makes the time-ordered ids of RFC 9562 (UUID version 7) from time and chance."""
+"""Makes time-ordered ids (UUID version 7, RFC 9562) from a time and random bytes."""
 
 import uuid
 
@@ -10,7 +10,7 @@ def uuid7(unix_ms: int, random_bytes: bytes) -> str:
 
     Args:
         unix_ms: milliseconds since 1970-01-01T00:00:00Z.
-        random_bytes: 10 bytes; 74 of their 80 bits enter the id.
+        random_bytes: 10 bytes; the id uses 74 of their 80 bits.
 
     Raises:
         ValueError: the time does not fit 48 bits, or there are not 10 bytes.
@@ -21,10 +21,10 @@ def uuid7(unix_ms: int, random_bytes: bytes) -> str:
         raise ValueError(
             f"random_bytes: expected {_RANDOM_SIZE_BYTES}, got {len(random_bytes)}"
         )
-    chance = int.from_bytes(random_bytes)
+    random = int.from_bytes(random_bytes)
     value = unix_ms << 80
-    value |= 7 << 76 | (chance >> 68) << 64
-    value |= 0b10 << 62 | chance & ((1 << 62) - 1)
+    value |= 7 << 76 | (random >> 68) << 64
+    value |= 0b10 << 62 | random & ((1 << 62) - 1)
     return str(uuid.UUID(int=value))
 
 

@@ -8,7 +8,7 @@ _RFC_EXAMPLE = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
 _RANDOM = (0xCC3 << 68 | 0x18C4DC0C0C07398F).to_bytes(10)
 
 
-def test_id_is_the_one_of_the_specification():
+def test_id_matches_the_example_of_the_specification():
     assert uuid7.uuid7(_UNIX_MS, _RANDOM) == _RFC_EXAMPLE
     assert uuid7.unix_ms(_RFC_EXAMPLE) == _UNIX_MS
 
@@ -29,6 +29,6 @@ def test_arguments_out_of_range_are_refused(time, chance):
 @pytest.mark.parametrize(
     "text", ["", _RFC_EXAMPLE.upper(), "00000000-0000-4000-8000-000000000000"]
 )
-def test_other_texts_have_no_time(text):
+def test_text_that_is_not_a_uuid7_has_no_time(text):
     with pytest.raises(ValueError, match=r"."):
         uuid7.unix_ms(text)

@@ -1,12 +1,12 @@
-"""Writes an episode step by step, so that a crash loses at most the step in flight.
+"""Writes an episode step by step; a crash loses at most the step being written.
 
-    append  one frame to `<episode_id>.journal`, one write to the kernel per step;
-            a thread syncs the file each `fsync_period_s`
-    close   the journal becomes `<episode_id>.tfrecord`, durably; then it is removed
+    append  writes one frame to `<episode_id>.journal` with one system call per step;
+            a thread syncs the file every `fsync_period_s`
+    close   turns the journal into `<episode_id>.tfrecord`, durably, then removes it
     recover does the same for the journals that a crash left
 
-A killed process loses nothing that `append` returned from; a power cut loses at most
-the last `fsync_period_s`.
+A killed process loses no step for which `append` has returned; a power cut loses at
+most the last `fsync_period_s`.
 """
 
 import contextlib
@@ -59,7 +59,7 @@ class ClosedEpisode:
 
 
 class EpisodeWriter:
-    """Records one episode; one writer per episode, used from one thread."""
+    """Records one episode. Each episode has its own writer, used by one thread."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class EpisodeWriter:
             folder: existing folder of the journal and the episode.
             spec: sizes of the step fields.
             metadata: fields of the episode; `close` sets its `success`.
-            fsync_period_s: the most that a power cut loses.
+            fsync_period_s: longest time that a power cut loses.
 
         Raises:
             EpisodeExistsError: the folder has an episode or journal of this id.
@@ -109,15 +109,15 @@ class EpisodeWriter:
         self._open = True
 
     def append(self, step: Mapping[str, Any]) -> None:
-        """Hands one step to the kernel; when this returns, a kill cannot lose it.
+        """Appends one step; once this returns, killing the process cannot lose it.
 
         Args:
             step: one value per step field of the spec; the last step has `is_last`.
 
         Raises:
-            MalformedEpisodeError: the step does not fit the spec or the order; the
-                episode is as it was before.
-            OversizedError: the episode has as many steps as one may have.
+            MalformedEpisodeError: the step does not match the spec or is out of
+                order; the episode is unchanged.
+            OversizedError: the episode already has the largest number of steps.
             DiskError: the disk is full or failed; the steps before this one are kept.
             WriterClosedError: the episode is closed.
         """
@@ -135,29 +135,29 @@ class EpisodeWriter:
         try:
             durable_file.write_all(self._file, frame)
         except OSError as e:
-            # Cut the torn frame, so that a later append follows a whole one.
+            # Cut the incomplete frame, so that a later append follows a whole one.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._size_bytes)
                 os.lseek(self._file, self._size_bytes, os.SEEK_SET)
             raise self._disk_error("to append a step", e) from e
-        self._packer.kept(step)
+        self._packer.mark_kept(step)
         self._size_bytes += len(frame)
         self._count += 1
         self._syncer.dirty = True
 
     def close(self, success: bool | None) -> ClosedEpisode:
-        """Makes the journal a whole episode and removes the journal.
+        """Turns the journal into a whole episode and removes the journal.
 
-        The last step kept gets `is_last`, whether or not it was offered with it.
+        The last step gets `is_last`, even if it was appended without it.
 
         Args:
-            success: whether the task succeeded; None when nobody knows.
+            success: whether the task succeeded; None if unknown.
 
         Raises:
             MalformedEpisodeError: there is no step, or another process changed the
-                journal; it stays.
-            DiskError: the disk is full or failed; the journal stays, and either
-                another `close` or `recover` finishes the episode.
+                journal; the journal stays.
+            DiskError: the disk is full or failed; the journal stays, and another
+                `close` or `recover` can finish the episode.
             WriterClosedError: the episode is closed.
         """
         self._check_open()
@@ -178,7 +178,7 @@ class EpisodeWriter:
         return closed
 
     def abort(self) -> None:
-        """Removes the journal and with it the episode; does nothing once closed.
+        """Removes the journal and so the episode; does nothing after `close`.
 
         Raises:
             DiskError: the journal cannot be removed.
@@ -209,29 +209,29 @@ def recover(folder: Path) -> list[ClosedEpisode]:
     """Turns the journals that a crash left in `folder` into whole episodes.
 
     A recovered episode holds every step that was kept, has the tag `recovered`, and
-    its last step has `is_last`. Journals of living writers are left alone. Journals
-    without a whole step are removed, for they promise nothing. Running it again does
-    nothing more.
+    its last step has `is_last`. Journals of running writers stay untouched. Journals
+    without a whole step are removed, since no step in them was acknowledged. Calling
+    this again changes nothing.
 
     Returns:
         The episodes made, in the order of their ids.
 
     Raises:
         DiskError: a file cannot be read or written; its journal stays.
-        DamagedJournalError: after all others were recovered: journals that hold more
-            than a torn last step were set aside under names ending in `.damaged`
-            (what could be read of them was recovered too).
+        DamagedJournalError: a journal has bytes that are more than an incomplete last
+            step. All others were recovered first; the damaged ones were renamed to
+            end in `.damaged`, and the steps before the damage were recovered.
     """
     found: list[ClosedEpisode] = []
     damaged: list[str] = []
     durable_file.remove_leftovers(folder)
     for path in sorted(folder.glob(f"*{journal.SUFFIX}")):
-        with _locked(path) as ours:
+        with _try_lock(path) as ours:
             if ours:
                 found += _recover_one(path, damaged)
     if damaged:
         raise DamagedJournalError(
-            folder, "steps and at most a torn last one", ", ".join(damaged)
+            folder, "steps and at most an incomplete last one", ", ".join(damaged)
         )
     return found
 
@@ -250,7 +250,7 @@ def _recover_one(path: Path, damaged: list[str]) -> list[ClosedEpisode]:
             damaged.append(f"{path.name} without a readable header")
             _set_aside(path)
         return []
-    found = _existing(path)
+    found = _read_finished(path)
     if found is not None:
         _remove(path)
         return [found]
@@ -269,7 +269,7 @@ def _recover_one(path: Path, damaged: list[str]) -> list[ClosedEpisode]:
 def _finish(
     path: Path, content: JournalContent, metadata: EpisodeMetadata
 ) -> ClosedEpisode:
-    """Writes the episode beside its journal, which stays."""
+    """Writes the episode next to its journal, which stays."""
     steps = dict(content.steps)
     last = np.zeros(content.num_steps, np.bool_)
     last[-1] = True
@@ -281,8 +281,8 @@ def _finish(
     return ClosedEpisode(target, digest, len(raw), content.num_steps)
 
 
-def _existing(path: Path) -> ClosedEpisode | None:
-    """Returns the episode that a close had finished when it was interrupted."""
+def _read_finished(path: Path) -> ClosedEpisode | None:
+    """Returns the episode if an interrupted `close` had finished it, else None."""
     target = _episode_path(path)
     if not target.exists():
         return None
@@ -300,7 +300,7 @@ def _existing(path: Path) -> ClosedEpisode | None:
 
 
 def _largest_torn_bytes(content: JournalContent) -> int:
-    """Returns the size below which unread bytes are one step cut short."""
+    """Returns the largest size of unread bytes that can be one incomplete step."""
     if content.spec.image:
         return content.whole_size_bytes
     step = journal.step_dtype(content.spec).itemsize
@@ -308,7 +308,7 @@ def _largest_torn_bytes(content: JournalContent) -> int:
 
 
 def _is_torn_header(path: Path) -> bool:
-    """Whether a journal ends within its header, before any step could be kept."""
+    """Returns whether a journal ends within its header, before any step."""
     raw = path.read_bytes()
     if len(raw) < tfrecord.HEADER_SIZE_BYTES:
         return True
@@ -350,8 +350,8 @@ def _create(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Yields whether this process may treat the journal as abandoned."""
+def _try_lock(path: Path) -> Iterator[bool]:
+    """Yields whether the journal is abandoned; if so, this process has its lock."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -360,14 +360,14 @@ def _locked(path: Path) -> Iterator[bool]:
     except OSError as e:
         raise durable_file.disk_error(path, "to open the journal", e) from e
     try:
-        # A recovery that ran meanwhile may have removed the name.
+        # Another recovery may have removed the journal meanwhile.
         yield file_lock.try_take(file) and path.exists()
     finally:
         os.close(file)
 
 
 class _Syncer:
-    """Syncs a file each period from its own thread, so that no step waits for it."""
+    """Syncs a file once per period in its own thread, so that no step waits for it."""
 
     def __init__(self, file: int, period_s: float) -> None:
         self.dirty = False

@@ -24,7 +24,7 @@ _SPEC = EpisodeSpec(3, 2)
 _RICH = EpisodeSpec(3, 2, image=True, audio_size=4)
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
-# Appends for ever; after each append it says how many steps the journal was promised.
+# Appends for ever; after each append it prints the number of acknowledged steps.
 _ENDLESS = """
 import os, pathlib, sys
 from rlds.testing import episodes as testing
@@ -41,10 +41,11 @@ while True:
     os.write(1, count.to_bytes(8, "little"))
 """
 
-# Records until there is no more room, then says what happened and what lies there.
+# Records until the disk is full, then prints what happened and the folder's files.
 _FULL_DISK = """
 import pathlib, resource, signal, sys
-from rlds import testing, writer
+from rlds import writer
+from rlds.testing import episodes as testing
 from base.errors import ContinuonError
 from rlds.spec import EpisodeSpec
 folder, limit = pathlib.Path(sys.argv[1]), int(sys.argv[2])
@@ -83,7 +84,7 @@ def test_closed_episode_holds_what_was_appended(tmp_path, spec):
         recorder.append(step)
     closed = recorder.close(success=True)
     assert reader.read_episode(closed.path) == whole
-    assert closed.path.read_bytes() == testing.framed(whole)
+    assert closed.path.read_bytes() == testing.frame_episode(whole)
     assert closed.size_bytes == closed.path.stat().st_size
     assert closed.num_steps == 7
     assert _names(tmp_path) == [f"{whole.metadata.episode_id}.tfrecord"]
@@ -97,7 +98,7 @@ def test_close_sets_success_and_marks_the_last_step(tmp_path, success):
     assert found.steps["is_last"].tolist() == [False, False, False, True]
 
 
-def test_abort_leaves_nothing_and_closing_twice_is_refused(tmp_path):
+def test_abort_leaves_no_files_and_closing_twice_is_refused(tmp_path):
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     recorder.abort()
     assert _names(tmp_path) == []
@@ -116,7 +117,7 @@ def test_episode_without_steps_cannot_be_closed_and_can_be_aborted(tmp_path):
     assert _names(tmp_path) == []
 
 
-def test_second_episode_of_the_same_id_is_refused_and_the_first_stays(tmp_path):
+def test_second_episode_with_the_same_id_is_refused_and_the_first_stays(tmp_path):
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     with pytest.raises(EpisodeExistsError, match="journal"):
         EpisodeWriter(tmp_path, _SPEC, testing.metadata(1))
@@ -145,9 +146,7 @@ def test_second_episode_of_the_same_id_is_refused_and_the_first_stays(tmp_path):
         ({"surprise": 1}, "surprise"),
     ],
 )
-def test_step_that_does_not_fit_is_refused_and_recording_goes_on(
-    tmp_path, change, text
-):
+def test_malformed_step_is_refused_and_recording_continues(tmp_path, change, text):
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     good = testing.steps(_SPEC, 3, seed=1)[2] | {"is_terminal": False}
     with pytest.raises(MalformedEpisodeError, match=text):
@@ -175,14 +174,14 @@ def test_killed_writer_loses_at_most_the_step_being_written(tmp_path, round_numb
         stdout=subprocess.PIPE,
         env=_ENVIRONMENT,
     ) as child:
-        told = child.stdout.read(8)
+        printed = child.stdout.read(8)
         time.sleep(random.Random(round_number).uniform(0, 0.15))
         child.kill()
-        told += child.stdout.read()
-    end = len(told) // 8 * 8
-    promised = int.from_bytes(told[end - 8 : end], "little")
+        printed += child.stdout.read()
+    end = len(printed) // 8 * 8
+    acknowledged = int.from_bytes(printed[end - 8 : end], "little")
     (closed,) = writer.recover(tmp_path)
-    assert promised <= closed.num_steps <= promised + 1
+    assert acknowledged <= closed.num_steps <= acknowledged + 1
     found = reader.read_episode(closed.path)
     expected = 10**12 + np.arange(closed.num_steps)
     assert np.array_equal(found.steps["t_monotonic_ns"], expected)
@@ -214,7 +213,7 @@ def test_journal_cut_at_any_byte_recovers_every_whole_step(tmp_path):
     assert counts[-1] == 3
 
 
-def test_journal_of_a_living_writer_is_left_alone(tmp_path):
+def test_journal_of_a_running_writer_stays_untouched(tmp_path):
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     assert writer.recover(tmp_path) == []
     assert recorder.close(True).num_steps == 2
@@ -243,7 +242,7 @@ def test_leftovers_of_an_interrupted_close_are_removed(tmp_path):
     assert _names(tmp_path) == [closed.path.name]
 
 
-def test_damage_inside_a_journal_keeps_the_steps_before_it_and_the_bytes(tmp_path):
+def test_damaged_journal_keeps_its_bytes_and_the_steps_before_the_damage(tmp_path):
     recorder = testing.record(tmp_path, 1, 10, _SPEC)
     good = testing.record(tmp_path, 2, 3, _SPEC)
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -312,21 +311,21 @@ def _may_mount(folder):
     return done.returncode == 0
 
 
-def test_full_disk_is_one_clear_error_and_what_was_kept_recovers(tmp_path):
+def test_full_disk_is_one_error_and_the_kept_steps_can_be_recovered(tmp_path):
     disk, repaired = tmp_path / "disk", tmp_path / "repaired"
     disk.mkdir()
     repaired.mkdir()
-    # A real full disk where the machine lets us mount one, else a full file.
+    # A real full disk if the machine lets us mount one, else a file size limit.
     tmpfs = _may_mount(disk)
-    told = _record_without_room(disk, tmpfs)
+    printed = _record_without_room(disk, tmpfs)
     name = f"{testing.metadata().episode_id}.journal"
     code = errno.ENOSPC if tmpfs else errno.EFBIG
-    append = told.pop(0)
+    append = printed.pop(0)
     assert append.startswith(f"DiskError {code} {disk / name}: expected to append")
     assert append.endswith("steps are kept: make room, then close or recover it")
     if tmpfs:
-        assert told.pop(0).startswith(f"DiskError {code} ")
-    kept, journal = told
+        assert printed.pop(0).startswith(f"DiskError {code} ")
+    kept, journal = printed
     found, content = journal.split()
     assert found == name
     (repaired / name).write_bytes(bytes.fromhex(content))
@@ -336,7 +335,7 @@ def test_full_disk_is_one_clear_error_and_what_was_kept_recovers(tmp_path):
     assert _names(repaired) == [closed.path.name]
 
 
-def test_append_after_a_full_disk_goes_on_once_there_is_room(tmp_path, monkeypatch):
+def test_append_works_again_once_a_full_disk_has_room(tmp_path, monkeypatch):
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     steps = testing.steps(_SPEC, 3, seed=1)
     write = os.write
@@ -366,7 +365,7 @@ def test_journal_is_synced_by_its_own_thread(tmp_path, monkeypatch):
     recorder.close(True)
 
 
-def test_failed_sync_is_told_at_the_next_step(tmp_path, monkeypatch):
+def test_failed_sync_is_raised_by_the_next_append(tmp_path, monkeypatch):
     failed = []
 
     def fail(descriptor):

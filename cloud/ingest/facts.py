@@ -28,7 +28,7 @@ from rlds.errors import (
     SidecarSizeMismatchError,
 )
 from rlds.raw_layout import RawFolder
-from rlds.redaction_record import missing_fields
+from rlds.redaction_record import find_missing_fields
 from rlds.sidecar import Sidecar
 from rlds.spec import SCHEMA_VERSION
 
@@ -104,7 +104,7 @@ def _outline(raw_episode: bytes, sidecar: Sidecar) -> EpisodeOutline:
         spec=episode.spec,
         metadata=episode.metadata,
         num_steps=episode.num_steps,
-        fields_not_covered=missing_fields(sidecar.privacy, episode.spec),
+        fields_not_covered=find_missing_fields(sidecar.privacy, episode.spec),
     )
 
 

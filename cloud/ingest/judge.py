@@ -97,7 +97,7 @@ def _claim(raw: Store, folder: RawFolder) -> str:
     The claim is an object that only its first writer can create, so that of two runs,
     or of two folders with the same episode id, exactly one admits it.
     """
-    path = raw_layout.claim(folder.episode_id)
+    path = raw_layout.claim_path(folder.episode_id)
     try:
         raw.put(path, folder.path.encode(), if_generation_match=0)
     except PreconditionFailedError:

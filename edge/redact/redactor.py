@@ -12,7 +12,7 @@ from typing import Any
 from edge.errors import UncoveredFieldError
 from edge.redact import transforms
 from rlds.episode import Episode
-from rlds.redaction_record import RedactionRecord, missing_fields
+from rlds.redaction_record import RedactionRecord, find_missing_fields
 
 TRANSFORM_VERSION = "numeric-1"
 
@@ -71,7 +71,7 @@ class Redactor:
             frames_masked=0,
             attested=True,
         )
-        missing = missing_fields(record, redacted.spec)
+        missing = find_missing_fields(record, redacted.spec)
         if missing:
             raise UncoveredFieldError(episode.metadata.episode_id, missing)
         return redacted, record

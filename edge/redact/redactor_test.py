@@ -9,7 +9,7 @@ from edge.redact import redactor as redactor_file
 from edge.redact.redactor import Redactor
 from rlds import spec as spec_file
 from rlds.episode import Episode, EpisodeMetadata
-from rlds.redaction_record import missing_fields
+from rlds.redaction_record import find_missing_fields
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 
 
@@ -58,7 +58,7 @@ def test_every_sensitive_field_is_changed_and_named_in_the_record() -> None:
         location="52.5,13.4",
         tags=("simulated",),
     )
-    assert missing_fields(record, redacted.spec) == ()
+    assert find_missing_fields(record, redacted.spec) == ()
     assert record.fields_covered == ("location", "robot_hash", "start_time", "tags")
     assert record.attested
 

@@ -1,4 +1,4 @@
-"""Makes small episodes for tests, the same ones for the same arguments."""
+"""Makes small episodes for tests; the same arguments give the same episode."""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def metadata(number: int = 0, **changes: Any) -> EpisodeMetadata:  # noqa: ANN40
 
 
 def steps(spec: EpisodeSpec, count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Returns `count` steps as a control loop offers them to a writer."""
+    """Returns `count` steps in the form in which a control loop appends them."""
     random = np.random.default_rng(seed)
 
     def draw(size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -91,13 +91,13 @@ def episode(
     return Episode(spec, metadata(number, **changes), arrays)
 
 
-def framed(found: Episode) -> bytes:
+def frame_episode(found: Episode) -> bytes:
     """Returns the content of the episode's file."""
     return tfrecord.frame(example_codec.encode(found))
 
 
 def record(folder: Path, number: int, count: int, spec: EpisodeSpec) -> EpisodeWriter:
-    """Returns an open writer that holds `count` steps, none of them the last."""
+    """Returns an open writer with `count` steps, none of which is marked as last."""
     writer = EpisodeWriter(folder, spec, metadata(number))
     for step in steps(spec, count, seed=number):
         writer.append({**step, "is_last": False, "is_terminal": False})
