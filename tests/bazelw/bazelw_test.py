@@ -77,7 +77,7 @@ def test_bazel_on_path_of_right_version_gets_the_arguments(machine, name, report
 
 
 @pytest.mark.parametrize("reported", ["bazel 8.4.2", "bazel 7.7.10", "no network"])
-def test_bazel_on_path_of_another_version_is_passed_over(machine, reported):
+def test_bazel_on_path_of_another_version_is_ignored(machine, reported):
     machine.program("bazel", f'#!/bin/bash\necho "{reported}"\n')
     result = machine.run("build", "//a")
     assert result.returncode == 0
@@ -161,7 +161,7 @@ def test_interrupted_download_is_resumed_from_whole_packages(machine):
     assert_refused(machine.run("version"), "wrong checksum", "DEBIAN_MIRROR")
     assert_no_root(machine)
     damaged.write_bytes(whole)
-    # A package that was kept is checked again: this one no longer is what it was.
+    # Packages that were kept are checked again: this one is damaged now.
     for kept in machine.cache.glob("root-*.work/debs/data*.deb"):
         kept.write_bytes(b"")
     assert machine.run("version").returncode == 0
@@ -182,7 +182,7 @@ def test_interrupt_while_building_says_so_and_exits_130(machine):
     assert_no_root(machine)
 
 
-def test_root_that_a_power_cut_may_have_torn_is_built_again(machine):
+def test_root_that_a_power_cut_may_have_damaged_is_built_again(machine):
     machine.run("version")
     (root,) = machine.roots()
     wait_for((root / ".durable").exists)
@@ -196,7 +196,7 @@ def test_root_that_a_power_cut_may_have_torn_is_built_again(machine):
     assert_whole_root(machine)
 
 
-def test_root_that_somebody_removed_in_part_is_built_again(machine):
+def test_partly_removed_root_is_built_again(machine):
     machine.run("version")
     (root,) = machine.roots()
     (root / "usr/bin/bazel").unlink()
@@ -204,7 +204,7 @@ def test_root_that_somebody_removed_in_part_is_built_again(machine):
     assert_whole_root(machine)
 
 
-def test_root_of_another_recipe_goes_when_unused_for_long(machine):
+def test_root_of_another_recipe_is_removed_when_long_unused(machine):
     old, recent = machine.cache / "root-old", machine.cache / "root-recent"
     for root in (old, recent):
         root.mkdir(parents=True)
@@ -215,7 +215,7 @@ def test_root_of_another_recipe_goes_when_unused_for_long(machine):
     assert recent.exists()
 
 
-# --- What stops it ---
+# --- Failures ---
 
 
 def test_full_disk_is_named_and_a_later_call_succeeds(machine):
@@ -247,7 +247,7 @@ def test_machine_without_apt_is_pointed_to_bazelisk(machine, tool):
 
 
 @pytest.mark.parametrize("sources", [None, "http://mirror.example/ubuntu"])
-def test_apt_sources_without_a_debian_mirror_ask_for_one(machine, sources):
+def test_error_asks_for_a_mirror_if_apt_sources_name_none(machine, sources):
     (machine.folder / "sources").unlink()
     if sources:
         (machine.folder / "sources").write_text(sources)
@@ -296,7 +296,7 @@ def test_mirror_list_of_a_cloud_image_is_followed(machine):
         ("E: something else", "DEBIAN_MIRROR"),
     ],
 )
-def test_failed_index_names_the_cause(machine, error, part):
+def test_failed_package_index_names_the_cause(machine, error, part):
     (machine.folder / "update_error").write_text(error + "\n")
     assert_refused(machine.run("version"), part)
     assert_no_root(machine)
@@ -337,7 +337,7 @@ def test_cache_path_with_a_space_is_refused(machine):
 # --- Inside the root ---
 
 
-def test_machine_without_bubblewrap_uses_the_roots_with_the_roots_loader(machine):
+def test_machine_without_bubblewrap_uses_that_of_the_root_with_its_loader(machine):
     (machine.bin / "bwrap").unlink()
     machine.program("unshare", "#!/bin/bash\n")
     result = machine.run("version")
@@ -349,7 +349,7 @@ def test_machine_without_bubblewrap_uses_the_roots_with_the_roots_loader(machine
     assert used[:3] == ["--library-path", str(own), str(root / "usr/bin/bwrap")]
 
 
-def test_bubblewrap_of_the_machine_comes_before_the_roots(machine):
+def test_bubblewrap_of_the_machine_is_preferred_to_that_of_the_root(machine):
     assert machine.run("version").returncode == 0
     assert not (machine.folder / "loader_arguments").exists()
 
@@ -365,7 +365,7 @@ def test_bazel_sees_its_folders_and_not_the_whole_machine(machine, tmp_path):
     assert Path("/absent") not in writable
 
 
-def test_bazel_sees_what_settings_of_pip_and_certificates_name(machine):
+def test_bazel_sees_files_that_pip_and_certificate_settings_name(machine):
     (machine.home / ".config/pip").mkdir(parents=True)
     (machine.home / ".config/pip/pip.conf").write_text(
         "[global]\nfind-links = file:///usr/bin/env https://e.example/simple\n"
@@ -375,7 +375,7 @@ def test_bazel_sees_what_settings_of_pip_and_certificates_name(machine):
         environment={
             "SSL_CERT_FILE": "/usr/bin/tar",
             "PIP_CERT": "/absent/ca.pem",
-            # Bazel's root has files of its own here, and keeps them.
+            # Bazel's root has its own files here, which must stay visible.
             "UV_FIND_LINKS": "/usr/share",
         },
     )
@@ -384,11 +384,11 @@ def test_bazel_sees_what_settings_of_pip_and_certificates_name(machine):
     assert not {"/absent/ca.pem", "/usr/share", "/simple"} & set(read_only)
 
 
-def test_exit_code_of_bazel_comes_back(machine):
+def test_exit_code_of_bazel_is_returned(machine):
     assert machine.run("fail").returncode == 37
 
 
-def test_ctrl_c_is_answered_by_bazel(machine):
+def test_ctrl_c_reaches_bazel(machine):
     machine.run("version")
     process = machine.start("wait")
     wait_for((machine.folder / "waiting").exists)
@@ -429,7 +429,7 @@ def test_run_starts_the_program_outside_with_the_callers_environment(machine):
     assert list((machine.cache / "run").iterdir()) == []
 
 
-def test_run_of_a_failing_build_gives_bazels_exit_code(machine):
+def test_run_of_a_failing_build_returns_the_exit_code_of_bazel(machine):
     result = machine.run("run", "//bad")
     assert (result.returncode, result.stdout) == (1, "")
     assert list((machine.cache / "run").iterdir()) == []
@@ -442,7 +442,7 @@ def test_run_that_only_builds_is_left_to_bazel(machine, flag):
     assert "argument" not in result.stdout
 
 
-def test_run_without_python_on_the_machine_offers_bazels(machine):
+def test_run_without_python_on_the_machine_offers_that_of_bazel(machine):
     result = machine.run("run", "//a")
     last = result.stdout.splitlines()[-1]
     assert last.endswith(":/output/base/external/py313/bin")

@@ -167,8 +167,8 @@ class Machine:
         """Fills the mirror: Bazel, one package that it needs, and all others in one.
 
         Args:
-            version: of the bazel-bootstrap package.
-            payload: content of a further file in bazel-bootstrap.
+            version: version of the bazel-bootstrap package.
+            payload: content of another file in bazel-bootstrap.
         """
         recipe = (self.checkout / "bazelw").read_text()
         seed = re.search(r"^readonly SEED='([^']*)'", recipe, re.MULTILINE)
@@ -224,12 +224,12 @@ class Machine:
         environment: dict[str, str] | None = None,
         file_limit_kib: int | None = None,
     ) -> subprocess.Popen[str]:
-        """Starts bazelw in a process group of its own.
+        """Starts bazelw in its own process group.
 
         Args:
-            arguments: of bazelw.
+            arguments: arguments of bazelw.
             folder: current folder; by default the checkout.
-            environment: variables beside PATH and HOME.
+            environment: variables besides PATH and HOME.
             file_limit_kib: the size at which a write to a file fails.
         """
         limit = file_limit_kib or "unlimited"
@@ -248,7 +248,7 @@ class Machine:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # Python ignores SIGXFSZ; a child that does too meets EFBIG instead.
+            # Python ignores SIGXFSZ; a child that inherits this gets EFBIG instead.
             restore_signals=False,
         )
 

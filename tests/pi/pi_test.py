@@ -1,7 +1,7 @@
 """A trained model's own export runs on the Pi as it runs here, from a signed channel.
 
-The model is the real one, with the parameters it is born with: what is compared is two
-machines that compute the same step, not what the step has learned.
+The model is the real one, with its initial parameters: the test compares how two
+machines compute the same step, not what the step has learned.
 """
 
 import dataclasses
@@ -27,9 +27,9 @@ from tests.loop import binaries
 
 STEPS = 10
 TOLERANCE = 1e-5
-"""Of every f32 action. An int8 step rounds what it multiplies, and where sums in
-another order fall on the other side, single actions differ by a hundredth; the mean is
-held to what the canary of an update accepts."""
+"""Largest difference of an f32 action. An int8 step rounds what it multiplies, and sums
+in another order may round the other way, so single actions differ by a hundredth; their
+mean difference must be one that the canary of an update accepts."""
 FACTS = PackageFacts(
     family="wavecore",
     version="0.1.0",
@@ -50,8 +50,8 @@ class Offer:
     """A signed package on a channel, and an episode to replay.
 
     Attributes:
-        digest: the package's.
-        flags: how the runtime is told to follow the channel and replay the episode.
+        digest: digest of the package.
+        flags: make the runtime follow the channel and replay the episode.
     """
 
     digest: str
@@ -60,7 +60,7 @@ class Offer:
 
 @pytest.fixture(scope="module", params=["f32", "int8"])
 def step(request: pytest.FixtureRequest) -> str:
-    """Form of the step that the package lets robots run."""
+    """Form of the step that the package tells robots to run."""
     return str(request.param)
 
 
@@ -131,7 +131,7 @@ def output_flags(folder: Path) -> tuple[str, ...]:
 
 
 def active_digest(folder: Path) -> str:
-    """The digest of the package that a machine has made its own."""
+    """The digest of the package that a machine has activated."""
     pointer = json.loads((folder / "state" / "current").read_bytes())
     return str(pointer["digest"])
 

@@ -15,13 +15,13 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_tells_what_it_does_and_builds_nothing(flag):
+def test_help_is_printed_and_nothing_is_built(flag):
     done = run(flag)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: tests/reproducible/bundle_twice\n")
 
 
-def test_an_argument_that_it_does_not_take_is_wrong_usage():
+def test_unknown_argument_is_wrong_usage():
     done = run("--nosuch")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (

@@ -1,4 +1,4 @@
-"""What Bazel's actions see of the machine, as .bazelrc asks: this test is one."""
+"""What a Bazel action sees of the machine, as .bazelrc sets it; this test is one."""
 
 import errno
 import fcntl
@@ -8,10 +8,10 @@ import struct
 
 import pytest
 
-# Reserved for documentation (RFC 5737): where it can be reached, nothing answers.
+# Reserved for documentation (RFC 5737): even with a network, nothing answers there.
 OUTSIDE = ("192.0.2.1", 80)
 SIOCGIFFLAGS, IFF_UP = 0x8913, 0x1
-# Bazel's own, whatever the caller's is; test-setup.sh puts the current folder first.
+# Bazel's own PATH, not the caller's; test-setup.sh puts the current folder first.
 STRICT_PATH = "/bin:/usr/bin:/usr/local/bin"
 
 
@@ -24,7 +24,7 @@ def is_up(interface: str) -> bool:
 
 
 def test_only_the_loopback_interface_is_up() -> None:
-    # Some kernels give every network namespace tunnels, which are down.
+    # Some kernels add tunnels to every network namespace, but these are down.
     assert [name for _, name in socket.if_nameindex() if is_up(name)] == ["lo"]
 
 
@@ -46,9 +46,9 @@ def test_path_is_bazels_and_not_the_callers() -> None:
     assert os.environ["PATH"].removeprefix(".:") == STRICT_PATH
 
 
-# The first two every caller has; bazelw gives Bazel the third, and people the others.
+# Every caller has the first two; bazelw sets the third for Bazel, people the others.
 @pytest.mark.parametrize(
     "name", ["HOME", "SHELL", "DEBIAN_MIRROR", "LD_LIBRARY_PATH", "http_proxy"]
 )
-def test_variable_of_the_caller_does_not_come_in(name: str) -> None:
-    assert name not in set(os.environ)  # a failure tells names, no values
+def test_variable_of_the_caller_is_not_visible(name: str) -> None:
+    assert name not in set(os.environ)  # a failure prints names, not values
