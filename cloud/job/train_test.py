@@ -19,7 +19,7 @@ from cloud.train.profile import ProfileRange
 
 OWN_FLAGS = tuple(flags.FLAGS.flags_by_module_dict()["cloud.job.train"])
 UNITS = re.compile(
-    r"\b(steps|windows|episodes|processes|days|MB|microseconds|share of 0 to 1|"
+    r"\b(steps|updates|windows|episodes|processes|days|MB|microseconds|share of 0 to 1|"
     r"safety violations|in the robot's unit|in the action's unit)\b"
 )
 NOT_A_QUANTITY = {

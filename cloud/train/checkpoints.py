@@ -1,17 +1,17 @@
 """Checkpoints of training on disk, through Orbax: whole, or not used.
 
-Orbax writes a checkpoint into a folder of a temporary name and renames it when
+Orbax writes a checkpoint to a folder with a temporary name and renames it when
 everything is on disk, so a killed trainer leaves a whole checkpoint or a leftover that
-is never read. Buckets and what copies to and from them know no such rename, and Orbax's
-own mark of a finished checkpoint gets lost on the way (google/orbax#394). So what
-counts is the content: each checkpoint holds a checksum of its arrays, and is whole if
-every array can be read and the checksum is theirs, wherever its files come from.
+is never read. Buckets, and tools that copy to and from them, have no such rename, and
+Orbax's own mark of a finished checkpoint is lost when it is copied (google/orbax#394).
+So the content decides: each checkpoint holds a checksum of its arrays, and is whole if
+every array can be read and the checksum matches, whichever tool copied its files.
 
 Leftovers of an interrupted save are removed with a note. A checkpoint that is not whole
-is moved aside with a note, and the one before is used; where none is whole, that is an
-error, because to begin anew would throw the work away in silence. What cannot be read
-because of this machine (`cloud.train.machine_failure`) is an error too, and stays in
-place.
+is moved aside with a note, and the one before it is used. If none is whole, that is an
+error, because starting over would silently discard the work. A checkpoint that cannot
+be read because of this machine (`cloud.train.machine_failure`) is an error too, and is
+not moved.
 """
 
 import re
@@ -40,8 +40,8 @@ _NOT_WHOLE = "not_whole"
 class Checkpoints:
     """The checkpoints of one run, in one folder, the newest few kept.
 
-    All processes of a run use one folder together. Use as a context manager: leaving
-    it waits for the last save.
+    All processes of a run share one folder. Use it as a context manager: leaving it
+    waits for the last save.
     """
 
     def __init__(
@@ -52,19 +52,19 @@ class Checkpoints:
         keep: int = 2,
         on_whole: Callable[[Path], None] | None = None,
     ) -> None:
-        """Opens or creates `folder` and clears what an interrupted save left.
+        """Opens or creates `folder` and removes what an interrupted save left.
 
         Args:
             folder: where the checkpoints of this run are.
-            identity: digest of what decides the numbers of this run; checkpoints of
-                another are refused.
-            note: told in one line about each leftover removed or moved aside.
-            keep: how many of the newest checkpoints stay.
-            on_whole: given the folder of each checkpoint once it is on disk, before
-                `save` returns; None lets `save` return earlier.
+            identity: digest of everything that decides the numbers of this run;
+                checkpoints of another run are refused.
+            note: called with one line about each leftover removed or moved aside.
+            keep: how many of the newest checkpoints are kept.
+            on_whole: called with the folder of each checkpoint when it is on disk,
+                before `save` returns; None lets `save` return earlier.
 
         Raises:
-            CheckpointError: the folder cannot be made or read, or holds checkpoints
+            CheckpointError: the folder cannot be created or read, or holds checkpoints
                 of another run.
         """
         self._folder, self._note, self._keep = folder.absolute(), note, keep
@@ -78,11 +78,11 @@ class Checkpoints:
         except OSError as e:
             raise CheckpointError(
                 folder,
-                "a folder for checkpoints that can be written",
+                "a writable folder for checkpoints",
                 e.strerror,
                 "choose another --store",
             ) from e
-        _together("opened")
+        _wait_for_all("opened")
         self._orbax = ocp.StandardCheckpointer()
 
     def __enter__(self) -> "Checkpoints":
@@ -97,36 +97,41 @@ class Checkpoints:
         if kind is None:
             self._drop_old()
 
-    def newest(self, like: State) -> tuple[int, dict[str, Any]] | None:
-        """Step and state of the newest whole checkpoint, None when there is none.
+    def read_newest(self, like: State) -> tuple[int, dict[str, Any]] | None:
+        """Reads the newest whole checkpoint: updates done, and state; None without one.
 
-        `like` has the names, shapes, types and places of the state's arrays; the
-        places may differ from those it was saved at.
+        Args:
+            like: the names, shapes, types and shardings of the state's arrays; the
+                shardings may differ from those that it was saved with.
 
         Raises:
-            CheckpointError: there are checkpoints and none is whole, or this machine
-                could not read one; that one was left where it is.
+            CheckpointError: there are checkpoints but none is whole, or this machine
+                could not read one; that one was not moved.
         """
-        steps = self._steps()
-        for step in reversed(steps):
+        saved = self._saved()
+        for step in reversed(saved):
             state, reason = self._read(step, like)
             if state is not None:
                 return step, state
             self._set_aside(step, reason)
-        if steps:
+        if saved:
             raise CheckpointError(
                 self._folder,
                 "a whole checkpoint",
-                f"{len(steps)} that are not, the last because {reason}",
+                f"{len(saved)} that are not, the last because {reason}",
                 "copy them here again, or remove this folder to train from the start",
             )
         return None
 
     def save(self, step: int, state: State) -> None:
-        """Starts saving; returns when the arrays are copied, not when on disk.
+        """Starts saving; returns when the arrays are copied, before they are on disk.
 
-        With `on_whole` it returns when that has taken the checkpoint, and raises what
-        that raises.
+        With `on_whole` it waits until the checkpoint is on disk, calls `on_whole`, and
+        raises what that raises.
+
+        Args:
+            step: number of updates done.
+            state: the arrays to save.
 
         Raises:
             CheckpointError: the checkpoint, or the one before it, was not written.
@@ -134,7 +139,7 @@ class Checkpoints:
         try:
             self._orbax.wait_until_finished()
             self._drop_old()
-            self._orbax.save(self._folder / str(step), _copied(dict(state)))
+            self._orbax.save(self._folder / str(step), _copy(dict(state)))
             if self._on_whole is not None:
                 self._orbax.wait_until_finished()
         except Exception as e:
@@ -147,30 +152,30 @@ class Checkpoints:
             self._folder,
             f"to write {what}",
             _line(error),
-            "free some space and run again, training resumes",
+            "free some space and run again; training resumes",
         )
 
     def _read(self, step: int, like: State) -> tuple[dict[str, Any] | None, str]:
-        """The state if it is whole, else why it is not.
+        """Returns the state if it is whole, else None and the reason.
 
         Raises:
-            CheckpointError: this machine failed, which says nothing about the state.
+            CheckpointError: this machine failed; the checkpoint may be whole.
         """
         where = jax.tree.leaves(dict(like))[0].sharding
-        told_like = jax.ShapeDtypeStruct((), jnp.uint32, sharding=_everywhere(where))
-        target = dict(like) | {_CHECKSUM: told_like}
+        scalar = jax.ShapeDtypeStruct((), jnp.uint32, sharding=_replicate(where))
+        target = dict(like) | {_CHECKSUM: scalar}
         try:
             restored = dict(self._orbax.restore(self._folder / str(step), target))
-            told = int(restored.pop(_CHECKSUM))
+            stated = int(restored.pop(_CHECKSUM))
             found = int(checksum(restored))
-            # Restored arrays may share memory that is not theirs to give away.
+            # Restored arrays may share memory, which must not be donated to an update.
             state = jax.block_until_ready(jax.tree.map(jnp.copy, restored))
         except Exception as e:
             if machine_failure.remedy(e) is not None:
                 raise self._not_reached(f"to read checkpoint {step}", e) from e
             return None, _line(e)
-        if found != told:
-            return None, f"its checksum is {found:08x} instead of {told:08x}"
+        if found != stated:
+            return None, f"its checksum is {found:08x} instead of {stated:08x}"
         return state, ""
 
     def _not_reached(self, wanted: str, error: Exception) -> CheckpointError:
@@ -179,7 +184,7 @@ class Checkpoints:
             self._folder,
             wanted,
             _line(error),
-            f"{remedy} and run again, nothing was moved and training resumes",
+            f"{remedy} and run again; nothing was moved and training resumes",
         )
 
     def _set_aside(self, step: int, reason: str) -> None:
@@ -192,9 +197,10 @@ class Checkpoints:
             except OSError as e:
                 raise self._not_reached(f"to move {path} aside", e) from e
             self._note(f"{path}: moved to {aside.name}, not whole: {reason}")
-        _together(f"set aside {step}")
+        _wait_for_all(f"set aside {step}")
 
-    def _steps(self) -> list[int]:
+    def _saved(self) -> list[int]:
+        """Returns the number of updates of each checkpoint, ascending."""
         try:
             names = [path.name for path in self._folder.iterdir() if path.is_dir()]
         except OSError as e:
@@ -203,15 +209,15 @@ class Checkpoints:
 
     def _drop_old(self) -> None:
         if self._leads:
-            for step in self._steps()[: -self._keep]:
+            for step in self._saved()[: -self._keep]:
                 shutil.rmtree(self._folder / str(step))
 
 
 def checksum(state: dict[str, Any]) -> jax.Array:
-    """A sum over all bits of all arrays that is the same on every mesh; u32.
+    """Returns a checksum u32 of the bits of all arrays, the same on every mesh.
 
-    Whole numbers add up to the same in any order. Each word counts by its place, so
-    that words which changed places are found.
+    Integer sums do not depend on the order. Each word is weighted by its position, so
+    that swapped words are detected.
     """
     arrays = jax.tree.leaves(state)
     return sum(_sum(x, np.uint32(2 * k + 1)) for k, x in enumerate(arrays))
@@ -219,25 +225,25 @@ def checksum(state: dict[str, Any]) -> jax.Array:
 
 @jax.jit
 def _sum(x: jax.Array, salt: jax.Array) -> jax.Array:
-    """One program for each shape, because one for all of them compiles for long."""
+    """Compiled once per shape, because one program for all takes long to compile."""
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
-    place = jnp.full(bits.shape, salt)
+    position = jnp.full(bits.shape, salt)
     for axis in range(bits.ndim):
         along = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
-        place = place * jnp.uint32(0x9E3779B1) + along
-    return jnp.sum(bits * (2 * place + 1), dtype=jnp.uint32)
+        position = position * jnp.uint32(0x9E3779B1) + along
+    return jnp.sum(bits * (2 * position + 1), dtype=jnp.uint32)
 
 
-def _copied(state: dict[str, Any]) -> dict[str, Any]:
-    """Buffers of their own, because the caller's next step reuses those of `state`."""
+def _copy(state: dict[str, Any]) -> dict[str, Any]:
+    """Copies the arrays, because the caller's next update reuses their buffers."""
     return jax.tree.map(jnp.copy, state) | {_CHECKSUM: checksum(state)}
 
 
-def _everywhere(sharding: jax.sharding.NamedSharding) -> jax.sharding.NamedSharding:
+def _replicate(sharding: jax.sharding.NamedSharding) -> jax.sharding.NamedSharding:
     return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
 
 
-def _together(what: str) -> None:
+def _wait_for_all(what: str) -> None:
     """Waits for all processes of the run."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"checkpoints {what}")

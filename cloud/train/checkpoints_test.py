@@ -1,7 +1,6 @@
-"""A checkpoint that this machine cannot read now is not taken for a broken one.
+"""A checkpoint that this machine cannot read is not treated as a broken one.
 
-What interrupted saves and damaged files leave is tested where training is,
-in `training_test.py`.
+Interrupted saves and damaged files are tested in `fit_test.py`.
 """
 
 import contextlib
@@ -53,7 +52,7 @@ def files(folder):
 
 @contextlib.contextmanager
 def open_files_left(count):
-    """Lets this process open `count` more files; works for root as for anyone."""
+    """Limits this process to `count` more open files; works for root too."""
     kept = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
@@ -65,7 +64,7 @@ def open_files_left(count):
 
 
 @pytest.mark.parametrize("count", [0, 3], ids=["to list", "to restore"])
-def test_out_of_open_files_nothing_is_moved_and_the_next_attempt_restores(
+def test_without_open_files_nothing_is_moved_and_the_next_attempt_restores(
     folder, like, state, count
 ):
     before = files(folder)
@@ -74,16 +73,16 @@ def test_out_of_open_files_nothing_is_moved_and_the_next_attempt_restores(
             open_files_left(count),
             pytest.raises(CheckpointError, match="Too many open files") as caught,
         ):
-            saved.newest(like)
+            saved.read_newest(like)
         assert "ulimit -n" in str(caught.value) and "\n" not in str(caught.value)
         assert files(folder) == before
-        step, restored = saved.newest(like)
+        step, restored = saved.read_newest(like)
     assert step == 2
     jax.tree.map(np.testing.assert_array_equal, restored, state)
 
 
-def test_disk_that_cannot_be_read_moves_nothing(folder, like):
-    """The first page of a process is mapped nowhere: reading it is an EIO."""
+def test_read_error_of_the_disk_moves_nothing(folder, like):
+    """The first page of a process is not mapped, so reading it gives EIO."""
     metadata = folder / "2" / "_METADATA"
     kept = metadata.read_bytes()
     metadata.unlink()
@@ -92,16 +91,16 @@ def test_disk_that_cannot_be_read_moves_nothing(folder, like):
         with pytest.raises(
             CheckpointError, match=r"got .*Input/output.*check the disk"
         ):
-            saved.newest(like)
+            saved.read_newest(like)
         assert sorted(p.name for p in folder.iterdir() if p.is_dir()) == ["1", "2"]
         metadata.unlink()
         metadata.write_bytes(kept)
-        assert saved.newest(like)[0] == 2
+        assert saved.read_newest(like)[0] == 2
 
 
-def test_broken_content_is_moved_aside_and_the_one_before_is_used(folder, like):
+def test_broken_checkpoint_is_moved_aside_and_the_one_before_is_used(folder, like):
     shutil.rmtree(folder / "2" / "d")
     notes = []
     with checkpoints.Checkpoints(folder, IDENTITY, notes.append) as saved:
-        assert saved.newest(like)[0] == 1
+        assert saved.read_newest(like)[0] == 1
     assert (folder / "2.not_whole").is_dir() and len(notes) == 1

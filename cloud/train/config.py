@@ -1,4 +1,4 @@
-"""How one model is trained: every number that decides what comes out."""
+"""How one model is trained: every number that decides the result."""
 
 import dataclasses
 from pathlib import Path
@@ -10,9 +10,9 @@ _SWITCH = ("auto", "on", "off")
 _DTYPES = ("auto", "float32", "bfloat16")
 
 PART_STEPS_ON_CPU = 2048
-"""Control steps of a part of a batch on a CPU. Products are as fast as with more, and
-what lies between them stays in the caches: at 2,048 steps per window the `seed` preset
-trains at 10,198 steps/s in parts of one window, and at 7,304 in one part of 16
+"""Control steps in one part of a batch on a CPU. Matrix products are as fast as with
+more, and intermediate results stay in the caches: at 2,048 steps per window the `seed`
+preset trains at 10,198 steps/s in parts of one window, and at 7,304 in one part of 16
 (docs/benchmarks.md)."""
 
 
@@ -20,37 +20,37 @@ trains at 10,198 steps/s in parts of one window, and at 7,304 in one part of 16
 class TrainConfig:
     """How one model is trained.
 
-    Zero, and `auto`, stand for what `model.config.PRESET_TRAINING` says of the preset;
-    a made record holds the preset's numbers in their place, except `compute_dtype` and
-    `accumulation_steps`, which depend on the devices as well: see `for_platform`.
+    Zero and `auto` mean the preset's value in `model.config.PRESET_TRAINING`. A created
+    record holds that value instead, except for `compute_dtype` and
+    `accumulation_steps`, which also depend on the devices: see `for_platform`.
 
     Attributes:
-        steps: optimiser steps.
-        batch_size: windows per optimiser step, over all devices; 0: the preset's.
+        steps: number of updates.
+        batch_size: windows per update, over all devices; 0: the preset's.
         sequence_length: steps per window; 0: the preset's.
-        learning_rate: highest learning rate, reached after warm-up; falls to zero
-            along a cosine; 0: the preset's.
-        warmup_steps: optimiser steps of linear warm-up.
+        learning_rate: highest learning rate, reached after warm-up, followed by a
+            cosine to zero; 0: the preset's.
+        warmup_steps: updates of linear warm-up.
         weight_decay: decoupled weight decay of matrices, per unit learning rate.
-        gradient_norm: gradients are cut to this L2 norm.
+        gradient_norm: largest L2 norm of a gradient; larger ones are scaled down.
         average_decay: decay of the running average of the parameters, which is
-            what is evaluated and exported.
-        next_share: weight of the next-observation loss beside the action loss.
-        seed: decides initial parameters and the windows of every step.
-        checkpoint_period_steps: optimiser steps between checkpoints.
-        report_period_steps: optimiser steps between two points of the loss curve,
-            and between two updates of the progress line.
+            evaluated and exported.
+        next_share: weight of the next-observation loss relative to the action loss.
+        seed: decides the initial parameters and the windows of every update.
+        checkpoint_period_steps: updates between checkpoints.
+        report_period_steps: updates between two points of the loss curve and between
+            two refreshes of the progress line.
         preset: `tiny`, `pi5`, `seed`, `rtx3050` or `vertex`, the size of the model.
-        senses: whether the model reads the camera frames and the sound of the
-            dataset's episodes, where they have them, and not their state alone.
-        accumulation_steps: parts of equal numbers of windows that a batch is worked
-            through in, one after the other, with the same result; 0: the preset's, and
-            on a CPU as many as keep a part near `PART_STEPS_ON_CPU`.
+        senses: whether the model reads camera frames and sound, if the dataset's
+            episodes have them, in addition to the state.
+        accumulation_steps: parts with equal numbers of windows that a batch is
+            processed in, one after the other, with the same result; 0: the preset's,
+            and on a CPU as many as keep a part near `PART_STEPS_ON_CPU`.
         compute_dtype: `float32` or `bfloat16`, of matrices and activations; `auto`:
-            the preset's where the device has instructions for it, else float32.
-            Parameters, moments and average are float32 in any case.
-        remat: `on` computes blocks again in the backward pass instead of keeping
-            them, `off` does not; `auto`: the preset's.
+            the preset's if the device has instructions for it, else float32.
+            Parameters, moments and average are always float32.
+        remat: `on` recomputes blocks in the backward pass instead of keeping them,
+            `off` does not; `auto`: the preset's.
 
     Raises:
         ValueError: a number is out of its range.
@@ -113,14 +113,14 @@ class TrainConfig:
             object.__setattr__(self, "remat", "on" if preset.remat else "off")
 
     def for_platform(self, platform: str, devices: int = 1) -> "TrainConfig":
-        """The same with a dtype in the place of `auto`, and parts in that of 0.
+        """Returns a copy in which the dtype and the number of parts are decided.
 
-        A CPU without instructions for it computes products of bfloat16 slower than
-        those of float32.
+        A CPU without bfloat16 instructions multiplies bfloat16 more slowly than
+        float32.
 
         Args:
             platform: `cpu`, `gpu`, …
-            devices: that share the batch.
+            devices: number of devices that share the batch.
         """
         preset = model_config.PRESET_TRAINING[self.preset]
         dtype, parts = self.compute_dtype, self.accumulation_steps
@@ -132,13 +132,13 @@ class TrainConfig:
             parts = preset.accumulation_steps
             if platform == "cpu":
                 parts = max(parts, parts_on_cpu(windows, self.sequence_length))
-            # A batch that the preset's parts do not divide is one part.
+            # A batch that the preset's number of parts does not divide is one part.
             parts = parts if windows % parts == 0 else 1
         return dataclasses.replace(self, compute_dtype=dtype, accumulation_steps=parts)
 
 
 def parts_on_cpu(windows: int, sequence_length: int) -> int:
-    """Parts of whole windows, each near `PART_STEPS_ON_CPU`; they divide `windows`."""
+    """Returns the divisor of `windows` that keeps a part near `PART_STEPS_ON_CPU`."""
     wanted = max(1, windows * sequence_length // PART_STEPS_ON_CPU)
     return max(x for x in range(1, windows + 1) if windows % x == 0 and x <= wanted)
 
@@ -150,15 +150,15 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 _BFLOAT16_PRODUCTS = ("avx512_bf16", "amx_bf16")
 """Instructions that multiply pairs of bfloat16 and add in f32. With them a product of
-two matrices is 1.8 to 2 times as fast as in f32 (docs/benchmarks.md); without, bfloat16
-is widened first and slower than f32."""
+two matrices is 1.8 to 2 times as fast as in f32 (docs/benchmarks.md); without them
+bfloat16 is widened first, which is slower than f32."""
 
 
 def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether products of bfloat16 are faster here than those of f32.
+    """Tells whether this CPU multiplies bfloat16 faster than f32.
 
     Args:
-        cpuinfo: the kernel's list of features; where there is none, the answer is no.
+        cpuinfo: the kernel's list of features; without one the answer is no.
     """
     try:
         lines = cpuinfo.read_text(errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""What a preset leaves open is decided by the devices it is trained on."""
+"""Settings that a preset leaves open are decided by the devices."""
 
 import pytest
 
@@ -8,7 +8,9 @@ from cloud.train.config import TrainConfig
 
 
 @pytest.mark.parametrize("has", [True, False])
-def test_dtype_of_a_cpu_follows_preset_and_instructions(monkeypatch, has: bool) -> None:
+def test_dtype_on_a_cpu_depends_on_preset_and_instructions(
+    monkeypatch, has: bool
+) -> None:
     monkeypatch.setattr(config, "multiplies_bfloat16", lambda: has)
     seed = TrainConfig(preset="seed")
     expected = "bfloat16" if has else "float32"
@@ -30,13 +32,13 @@ def test_dtype_of_a_cpu_follows_preset_and_instructions(monkeypatch, has: bool) 
         (7, 700, 1),
     ],
 )
-def test_parts_divide_the_windows_and_stay_near_what_caches_hold(
+def test_parts_divide_the_windows_and_fit_the_caches(
     windows: int, length: int, parts: int
 ) -> None:
     assert train_config.parts_on_cpu(windows, length) == parts
 
 
-def test_long_batch_is_worked_through_in_parts_on_a_cpu_and_whole_elsewhere() -> None:
+def test_long_batch_is_split_into_parts_on_a_cpu_only() -> None:
     long = TrainConfig(preset="seed", batch_size=16, sequence_length=2048)
     assert long.for_platform("cpu").accumulation_steps == 16
     assert long.for_platform("gpu").accumulation_steps == 1
@@ -44,7 +46,7 @@ def test_long_batch_is_worked_through_in_parts_on_a_cpu_and_whole_elsewhere() ->
     assert TrainConfig(preset="rtx3050").for_platform("gpu").accumulation_steps == 4
 
 
-def test_parts_that_were_asked_for_stay() -> None:
+def test_requested_number_of_parts_is_kept() -> None:
     asked = TrainConfig(batch_size=16, sequence_length=2048, accumulation_steps=2)
     assert asked.for_platform("cpu").accumulation_steps == 2
     with pytest.raises(ValueError, match="multiple of accumulation_steps 3, got 16"):

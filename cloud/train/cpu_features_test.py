@@ -14,11 +14,13 @@ from cloud.train import config
         ("fpu not_avx512_bf16", False),
     ],
 )
-def test_instructions_decide(tmp_path: Path, flags: str, answer: bool) -> None:
+def test_bfloat16_is_fast_only_with_its_instructions(
+    tmp_path: Path, flags: str, answer: bool
+) -> None:
     path = tmp_path / "cpuinfo"
     path.write_text(f"processor\t: 0\nmodel name\t: avx512_bf16\nflags\t\t: {flags}\n")
     assert config.multiplies_bfloat16(path) is answer
 
 
-def test_machine_that_tells_nothing_is_taken_for_one_without(tmp_path: Path) -> None:
+def test_machine_without_cpuinfo_has_no_bfloat16_instructions(tmp_path: Path) -> None:
     assert not config.multiplies_bfloat16(tmp_path / "absent")

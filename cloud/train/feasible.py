@@ -1,7 +1,7 @@
-"""Whether a training run can succeed at all, checked before any data are read.
+"""Checks whether a training run can succeed, before any data are read.
 
-It must fit into the memory of the devices, and the robot that will evaluate the model
-must have every sense that the model reads.
+It must fit into the memory of the devices, and the robot that evaluates the model must
+have every sense that the model reads.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _CGROUPS = (
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
 )
-"""Limit and use of control groups, version 2 and 1, below /sys/fs/cgroup."""
+"""Limit and usage of memory in control groups, version 2 and 1, in /sys/fs/cgroup."""
 
 _UNLIMITED = (2**63, "available")
 
@@ -33,13 +33,13 @@ def require_memory(
     """Refuses a preset that does not fit on the devices of this process.
 
     Args:
-        config: how it is trained, with the dtype decided.
-        model: sizes of what is trained.
-        mesh: how the batch and the parameters are spread.
-        devices: those of this process.
+        config: how the model is trained, with the dtype decided.
+        model: sizes of the model.
+        mesh: how the batch and the parameters are sharded.
+        devices: the devices of this process.
 
     Raises:
-        MemoryShortError: needed and available memory, and what would lower the need.
+        MemoryShortError: states needed and available memory, and what lowers the need.
     """
     needed = needed_bytes(config, model, mesh)
     available, where = available_bytes(devices[0])
@@ -57,7 +57,7 @@ def require_memory(
 
 
 def needed_bytes(config: TrainConfig, model: WaveCoreConfig, mesh: MeshShape) -> int:
-    """What one device needs at once, by `model.memory_estimate`."""
+    """Estimates the bytes that one device needs, with `model.memory_estimate`."""
     whole = memory_estimate.estimate(
         model,
         PresetTraining(
@@ -76,16 +76,16 @@ def needed_bytes(config: TrainConfig, model: WaveCoreConfig, mesh: MeshShape) ->
 
 
 def available_bytes(device: jax.Device, root: Path = Path("/")) -> tuple[int, str]:
-    """Free memory of a device, for a CPU of this process, and where that is."""
-    told = device.memory_stats() if device.platform != "cpu" else None
-    if told and "bytes_limit" in told:
-        free = told["bytes_limit"] - told.get("bytes_in_use", 0)
+    """Returns the free bytes of a device, on a CPU of this process, and where."""
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
         return free, f"free on {device.device_kind}"
-    found = [_of_machine(root), *(_of_cgroup(root, *names) for names in _CGROUPS)]
+    found = [_machine_bytes(root), *(_cgroup_bytes(root, *n) for n in _CGROUPS)]
     return min(found, key=lambda pair: pair[0])
 
 
-def _of_machine(root: Path) -> tuple[int, str]:
+def _machine_bytes(root: Path) -> tuple[int, str]:
     for line in (root / "proc/meminfo").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "MemAvailable":
@@ -93,12 +93,12 @@ def _of_machine(root: Path) -> tuple[int, str]:
     return _UNLIMITED
 
 
-def _of_cgroup(root: Path, limit: str, used: str) -> tuple[int, str]:
+def _cgroup_bytes(root: Path, limit: str, used: str) -> tuple[int, str]:
     folder = root / "sys/fs/cgroup"
     try:
         allowed = int((folder / limit).read_text())
         taken = int((folder / used).read_text())
-    except (OSError, ValueError):  # no such version, or "max"
+    except (OSError, ValueError):  # another version, or the limit is "max"
         return _UNLIMITED
     stat = (folder / limit).with_name("memory.stat")
     free = allowed - taken + _reclaimable(stat)
@@ -106,7 +106,7 @@ def _of_cgroup(root: Path, limit: str, used: str) -> tuple[int, str]:
 
 
 def _reclaimable(stat: Path) -> int:
-    """Bytes of file cache, which the kernel gives back when memory is short."""
+    """Returns the bytes of file cache, which the kernel frees when memory is short."""
     try:
         lines = [line.split() for line in stat.read_text().splitlines()]
     except OSError:
@@ -115,20 +115,20 @@ def _reclaimable(stat: Path) -> int:
 
 
 def require_senses(model: WaveCoreConfig, environment: str) -> None:
-    """Refuses to train what no robot of `//edge:run` can be driven by.
+    """Refuses a model that no robot of `//edge:run` can run.
 
     Args:
-        model: what is to be trained.
-        environment: kind of simulated robot that is to evaluate it.
+        model: the model to train.
+        environment: kind of simulated robot that will evaluate it.
 
     Raises:
-        BlindRobotError: the model reads more than the robot's state.
+        BlindRobotError: the model reads a sense that the robot lacks.
     """
     if names := tuple(senses.shapes(model)):
         raise BlindRobotError(
             "dataset",
             f"a robot with {' and '.join(names)} to evaluate the model on",
-            f"{environment}, which has its state alone",
-            "train with --nosenses, if the state is enough for the tasks, or on "
+            f"{environment}, which has only its state",
+            "train with --nosenses if the state is enough for the tasks, or on "
             "another dataset",
         )

@@ -1,4 +1,4 @@
-"""A preset that does not fit is refused with numbers, whoever sets the limit."""
+"""A preset that does not fit into memory is refused with the numbers."""
 
 import jax
 import pytest
@@ -27,7 +27,7 @@ def write(root, name, text):
     path.write_text(text)
 
 
-def test_machine_without_limits_has_what_it_says_is_available(tmp_path):
+def test_machine_without_limits_has_the_memory_that_meminfo_states(tmp_path):
     machine(tmp_path, 2_000_000)
     write(tmp_path, "memory.max", "max\n")
     write(tmp_path, "memory.current", "5\n")
@@ -46,7 +46,7 @@ def test_machine_without_limits_has_what_it_says_is_available(tmp_path):
         ),
     ],
 )
-def test_container_has_what_its_limit_leaves_and_the_file_cache(
+def test_container_has_the_rest_of_its_limit_and_its_file_cache(
     tmp_path, limit, used, stat
 ):
     machine(tmp_path, 2_000_000)

@@ -1,14 +1,14 @@
-"""Trains one WaveCore on recorded episodes by imitation, resumable to the bit.
+"""Trains one WaveCore on recorded episodes by imitation; resuming is exact to the bit.
 
-Batches are windows cut from one stream of all episodes, in memory or mapped from a
-file of any size; where a window runs from one episode into the next the recurrence is
-reset, so no step is padding. Which windows a step sees depends on the data, the seed
-and the step's number alone, so the state of training is: step, parameters, their
-running average, and the optimiser's moments. A checkpoint holds exactly that, and
-training that was killed and resumed on the same mesh ends with the bytes it would have
-ended with.
+Batches are windows cut from one stream of all episodes, in memory or mapped from a file
+of any size. Where a window crosses from one episode to the next the recurrence is
+reset, so no step is padding. The windows of an update depend only on the data, the seed
+and the update's number, so the state of training is: number of updates, parameters,
+their running average, and the optimiser's moments. A checkpoint holds exactly that, and
+training that is killed and resumed on the same mesh ends with the same bytes as without
+interruption.
 
-Training writes the backbone and the head; the other surfaces keep their initial
+Training changes the backbone and the head; the other surfaces keep their initial
 values, which have no effect.
 """
 
@@ -35,21 +35,20 @@ from model.wavecore import WaveCore
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where training is; one is made every `report_period_steps`.
+    """How far training is; one report is made every `report_period_steps`.
 
     Attributes:
-        step: optimiser steps done.
-        steps: optimiser steps in all.
+        step: updates done.
+        steps: updates in all.
         loss: mean total training loss since the last report.
         action_loss: mean absolute action error since the last report.
         next_loss: next-observation error since the last report, in typical changes.
-        validation_action_loss: the same on held-out episodes, at checkpoints and at
-            the end, None in between or without held-out episodes.
-        steps_per_s: optimiser steps per second since training began, compile time
-            left out.
+        validation_action_loss: the action error on held-out episodes, at checkpoints
+            and at the end; None in between or without held-out episodes.
+        steps_per_s: updates per second since training began, without compile time.
         remaining_s: time left at that speed.
-        measured: mean of every figure of an update since the last report, by name:
-            the losses by part, `gradient_norm` and `learning_rate`.
+        measured: mean of every scalar of an update since the last report, by name:
+            each loss, `gradient_norm` and `learning_rate`.
         control_steps_per_s: control steps trained on per second, over all devices.
         model_flop_per_s: floating-point operations per second that the model needs,
             6 per parameter and control step (Kaplan et al. 2020, arXiv:2001.08361).
@@ -68,7 +67,7 @@ class Progress:
     model_flop_per_s: float = 0.0
 
     def figures(self) -> dict[str, float]:
-        """What belongs on a dashboard, by tag."""
+        """Returns the figures for a dashboard, by tag."""
         rates = ("gradient_norm", "learning_rate")
         shown = {
             name if name in rates else f"loss/{name}": value
@@ -90,10 +89,11 @@ class FitResult:
     Attributes:
         model: the model with averaged parameters, ready for `model.export.export`.
         history: every progress report of this run.
-        steps_per_s: optimiser steps per second, compile time left out.
-        seconds: wall time in all, compile time included.
-        compile_s: wall time until the first step was done.
-        resumed_from: step of the checkpoint this run began from, None when new.
+        steps_per_s: updates per second, without compile time.
+        seconds: total wall time, compile time included.
+        compile_s: wall time until the first update was done.
+        resumed_from: updates done in the checkpoint that this process resumed from,
+            None for a new run.
     """
 
     model: WaveCore
@@ -119,27 +119,27 @@ def fit(
 ) -> FitResult:
     """Trains to `config.steps`, from the newest checkpoint in `checkpoint_dir`.
 
-    Every process of a distributed run calls it with the same arguments but the
-    callbacks, and with a `checkpoint_dir` that all of them see.
+    Every process of a distributed run calls it with the same arguments except the
+    callbacks, and with a `checkpoint_dir` that all of them share.
 
     Args:
-        train: what to learn from.
+        train: the training data.
         held_out: held-out episodes of the same tasks, None to skip validation.
         config: how to train.
         checkpoint_dir: where the run's checkpoints are.
-        on_progress: told every `report_period_steps`.
-        on_note: told in one line what is worth knowing.
-        make_model: makes what WaveCore is compared with; default: WaveCore of
-            `config.preset` with the senses that `train` has steps of.
-        mesh: the devices; default: the first alone.
-        profile: steps to trace, None for none.
-        profile_dir: where the trace goes; default: beside the checkpoints.
-        on_checkpoint: given the folder of each checkpoint once it is on disk, while
-            training waits; None lets training go on meanwhile.
+        on_progress: called every `report_period_steps`.
+        on_note: called with one line about leftovers that were removed or moved aside.
+        make_model: makes a model that is compared with WaveCore; default: WaveCore of
+            `config.preset` with the senses that `train` has.
+        mesh: the devices; default: only the first.
+        profile: updates to trace, None for none.
+        profile_dir: where the trace is written; default: beside the checkpoints.
+        on_checkpoint: called with the folder of each checkpoint when it is on disk,
+            while training waits; None lets training continue meanwhile.
 
     Raises:
         DatasetError: there are fewer steps than a window has; nothing was trained.
-        MeshError: the batch does not fall into equal parts on the mesh.
+        MeshError: the batch cannot be split into equal parts on the mesh.
         CheckpointError: a checkpoint cannot be written, none is whole, or they are of
             other data or another configuration.
         DivergenceError: the loss is not finite; the last checkpoint is whole.
@@ -161,11 +161,11 @@ def fit(
         checkpoint_dir, trainer.identity, on_note, on_whole=on_checkpoint
     ) as saved:
         run = _Run(trainer, windows, saved, profiler, began_s, on_progress)
-        return run.to_the_end()
+        return run.train()
 
 
 class _Run:
-    """The loop over steps, and what it remembers between two reports."""
+    """The loop over updates, and what it keeps between two reports."""
 
     def __init__(
         self,
@@ -181,17 +181,17 @@ class _Run:
         self._began_s = self._compiled_s = began_s
         self._recent: list[Measured] = []
         self._history: list[Progress] = []
-        newest = saved.newest(trainer.like_state())
+        newest = saved.read_newest(trainer.state_template())
         self._resumed_from = None if newest is None else newest[0]
         self._first = self._resumed_from or 0
         self._state = trainer.initial_state() if newest is None else newest[1]
 
-    def to_the_end(self) -> FitResult:
-        """Trains, reports and saves until the last step is done."""
+    def train(self) -> FitResult:
+        """Trains, reports and saves until the last update is done."""
         try:
-            for step in range(self._first + 1, self._trainer.config.steps + 1):
-                self._train(step)
-                self._report_and_save(step)
+            for update in range(self._first + 1, self._trainer.config.steps + 1):
+                self._update(update)
+                self._report_and_save(update)
         finally:
             self._profiler.stop()
         return FitResult(
@@ -203,27 +203,27 @@ class _Run:
             resumed_from=self._resumed_from,
         )
 
-    def _train(self, step: int) -> None:
+    def _update(self, update: int) -> None:
         # The device works while the host cuts the next windows.
-        batch = self._windows.batch(step - 1)
-        self._profiler.before(step - self._first)
+        batch = self._windows.batch(update - 1)
+        self._profiler.before(update - self._first)
         self._state, measured = self._trainer.update(self._state, batch)
-        self._profiler.after(step - self._first, measured)
+        self._profiler.after(update - self._first, measured)
         self._recent.append(measured)
-        if step == self._first + 1:
+        if update == self._first + 1:
             jax.block_until_ready(self._state)
             self._compiled_s = time.monotonic()
 
-    def _report_and_save(self, step: int) -> None:
+    def _report_and_save(self, update: int) -> None:
         config = self._trainer.config
-        at_end = step == config.steps
-        save = at_end or step % config.checkpoint_period_steps == 0
-        if save or step % config.report_period_steps == 0:
-            self._report(step, self._trainer.validate if save else lambda state: None)
+        at_end = update == config.steps
+        save = at_end or update % config.checkpoint_period_steps == 0
+        if save or update % config.report_period_steps == 0:
+            self._report(update, self._trainer.validate if save else lambda state: None)
         if save:
-            self._saved.save(step, self._state)
+            self._saved.save(update, self._state)
 
-    def _report(self, step: int, validate: Callable[[State], float | None]) -> None:
+    def _report(self, update: int, validate: Callable[[State], float | None]) -> None:
         config = self._trainer.config
         recent = jax.device_get(self._recent)
         self._recent.clear()
@@ -232,21 +232,21 @@ class _Run:
             raise DivergenceError(
                 "training loss",
                 "a finite number",
-                f"{mean['total']} near step {step}",
+                f"{mean['total']} near update {update}",
                 f"lower the learning rate of {config.learning_rate}",
             )
         elapsed_s = max(time.monotonic() - self._compiled_s, 1e-9)
-        steps_per_s = (step - self._first) / elapsed_s
+        steps_per_s = (update - self._first) / elapsed_s
         control = steps_per_s * config.batch_size * config.sequence_length
         report = Progress(
-            step=step,
+            step=update,
             steps=config.steps,
             loss=mean["total"],
             action_loss=mean["action"],
             next_loss=mean["next_observation"],
             validation_action_loss=validate(self._state),
             steps_per_s=steps_per_s,
-            remaining_s=(config.steps - step) / steps_per_s,
+            remaining_s=(config.steps - update) / steps_per_s,
             measured=mean,
             control_steps_per_s=control,
             model_flop_per_s=6 * self._trainer.parameter_count * control,

@@ -1,4 +1,4 @@
-"""Training learns, resumes to the bit after a kill, and refuses bad data at once."""
+"""Training learns, resumes exactly after a kill, and refuses bad data early."""
 
 import dataclasses
 import functools
@@ -64,7 +64,7 @@ def run_apart(compiled, *arguments):
     )
 
 
-def test_killed_trainer_run_again_ends_with_the_bytes_of_an_uninterrupted_one(
+def test_killed_and_resumed_training_ends_with_the_bytes_of_an_uninterrupted_run(
     uninterrupted, compiled_once, tmp_path
 ):
     output = tmp_path / "weights"
@@ -76,7 +76,7 @@ def test_killed_trainer_run_again_ends_with_the_bytes_of_an_uninterrupted_one(
     assert output.read_bytes() == uninterrupted[1]
 
 
-def test_trainer_killed_while_it_saves_leaves_nothing_that_is_used(
+def test_checkpoint_of_a_trainer_killed_while_saving_is_not_used(
     uninterrupted, compiled_once, tmp_path
 ):
     saved, output = tmp_path / "saved", tmp_path / "weights"
@@ -92,8 +92,8 @@ def test_trainer_killed_while_it_saves_leaves_nothing_that_is_used(
 
 
 @pytest.mark.parametrize("step", range(1, STEPS))
-def test_resumed_from_every_step_the_bytes_are_the_same(uninterrupted, tmp_path, step):
-    """A run that kept only the checkpoint of `step` repeats the rest exactly."""
+def test_resuming_from_any_update_gives_the_same_bytes(uninterrupted, tmp_path, step):
+    """A run that has only the checkpoint of `step` repeats the rest exactly."""
 
     class StopError(Exception):
         pass
@@ -109,7 +109,7 @@ def test_resumed_from_every_step_the_bytes_are_the_same(uninterrupted, tmp_path,
     assert train_tiny.weights(result) == uninterrupted[1]
 
 
-def test_finished_run_started_again_trains_nothing_and_returns_the_same(
+def test_restarted_finished_run_trains_nothing_and_returns_the_same(
     uninterrupted, tmp_path
 ):
     folder, weights, _, _ = uninterrupted
@@ -134,8 +134,8 @@ def test_half_written_checkpoint_is_removed_with_a_note_and_the_one_before_used(
     assert train_tiny.weights(result) == weights
 
 
-def copied_as_a_bucket_does(folder, copy):
-    """Files alone: no empty folder, no time, no mark of Orbax that it is finished."""
+def copy_as_a_bucket_does(folder, copy):
+    """Copies files only: no empty folders, no times, none of Orbax's marks."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name not in ORBAX_MARKS:
             to = copy / path.relative_to(folder)
@@ -143,17 +143,15 @@ def copied_as_a_bucket_does(folder, copy):
             to.write_bytes(path.read_bytes())
 
 
-def test_checkpoint_copied_to_a_bucket_and_back_counts_as_whole(
-    uninterrupted, tmp_path
-):
+def test_checkpoint_copied_to_a_bucket_and_back_is_whole(uninterrupted, tmp_path):
     folder, weights, _, _ = uninterrupted
-    copied_as_a_bucket_does(folder, tmp_path / "copy")
+    copy_as_a_bucket_does(folder, tmp_path / "copy")
     result = train_tiny.train(tmp_path / "copy", STEPS, on_note=pytest.fail)
     assert result.resumed_from == STEPS
     assert train_tiny.weights(result) == weights
 
 
-def emptied(path):
+def empty(path):
     path.write_bytes(b"")
 
 
@@ -162,17 +160,17 @@ def cut(path):
 
 
 def do_damage(folder, step, damage):
-    """Does `damage` to the largest file of a checkpoint, which holds arrays."""
+    """Applies `damage` to the largest file of a checkpoint, which holds arrays."""
     files = [path for path in (folder / str(step)).rglob("*") if path.is_file()]
     damage(max(files, key=lambda path: path.stat().st_size))
 
 
-@pytest.mark.parametrize("damage", [emptied, cut, Path.unlink])
+@pytest.mark.parametrize("damage", [empty, cut, Path.unlink])
 def test_checkpoint_that_is_not_whole_is_moved_aside_and_the_one_before_used(
     uninterrupted, tmp_path, damage
 ):
     folder, weights, _, _ = uninterrupted
-    copied_as_a_bucket_does(folder, tmp_path / "copy")
+    copy_as_a_bucket_does(folder, tmp_path / "copy")
     do_damage(tmp_path / "copy", STEPS, damage)
     notes = []
     result = train_tiny.train(tmp_path / "copy", STEPS, on_note=notes.append)
@@ -182,26 +180,26 @@ def test_checkpoint_that_is_not_whole_is_moved_aside_and_the_one_before_used(
     assert train_tiny.weights(result) == weights
 
 
-def test_where_no_checkpoint_is_whole_training_does_not_begin_anew(
+def test_training_does_not_start_over_when_no_checkpoint_is_whole(
     uninterrupted, tmp_path
 ):
-    copied_as_a_bucket_does(uninterrupted[0], tmp_path / "copy")
+    copy_as_a_bucket_does(uninterrupted[0], tmp_path / "copy")
     for step in (STEPS, STEPS - 2):
-        do_damage(tmp_path / "copy", step, emptied)
+        do_damage(tmp_path / "copy", step, empty)
     with pytest.raises(CheckpointError, match="whole checkpoint, got 2 that are not"):
         train_tiny.train(tmp_path / "copy", STEPS)
     kept = sorted(p.name for p in (tmp_path / "copy").iterdir() if p.is_dir())
     assert kept == [f"{STEPS - 2}.not_whole", f"{STEPS}.not_whole"]
 
 
-def test_arrays_that_changed_without_a_broken_file_are_found(tmp_path):
-    """What a file system's or a copy's silent error would leave."""
+def test_checksum_detects_changed_values_and_swapped_rows(tmp_path):
+    """Such changes are what silent errors of a file system or a copy leave."""
     like = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(3)}
-    sum_of = checkpoints.checksum
-    assert sum_of(like) != sum_of(like | {"b": jnp.array([1.0, 1.0, 1.0000001])})
-    assert sum_of(like) != sum_of(like | {"a": like["a"][::-1]})
-    assert sum_of(like) != sum_of(like | {"a": like["a"][:, ::-1]})
-    assert sum_of(like) == sum_of(jax.tree.map(jnp.copy, like))
+    checksum = checkpoints.checksum
+    assert checksum(like) != checksum(like | {"b": jnp.array([1.0, 1.0, 1.0000001])})
+    assert checksum(like) != checksum(like | {"a": like["a"][::-1]})
+    assert checksum(like) != checksum(like | {"a": like["a"][:, ::-1]})
+    assert checksum(like) == checksum(jax.tree.map(jnp.copy, like))
 
 
 def test_checkpoints_of_another_configuration_are_refused_and_kept(
@@ -214,7 +212,7 @@ def test_checkpoints_of_another_configuration_are_refused_and_kept(
     assert (copy / str(STEPS)).exists()
 
 
-def test_reports_say_where_training_is_and_the_loss_falls(tmp_path, uninterrupted):
+def test_reports_state_the_progress_and_the_loss_falls(tmp_path, uninterrupted):
     _, _, result, seen = uninterrupted
     assert [p.step for p in seen] == list(range(1, STEPS + 1))
     assert tuple(seen) == result.history
@@ -253,7 +251,7 @@ def test_too_few_steps_are_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "saved").exists()
 
 
-def test_diverging_training_says_so_and_keeps_the_last_whole_checkpoint(tmp_path):
+def test_diverging_training_is_an_error_and_keeps_the_last_whole_checkpoint(tmp_path):
     saved = tmp_path / "saved"
     with pytest.raises(DivergenceError, match="lower the learning rate"):
         fit_on(training_episodes.episodes(4), saved, learning_rate=1e38, steps=6)
@@ -266,17 +264,17 @@ def test_config_out_of_range_is_refused(change):
         dataclasses.replace(train_tiny.config(2), **change)
 
 
-def test_statistics_are_of_the_training_episodes_alone(uninterrupted):
+def test_statistics_are_those_of_the_training_episodes_only(uninterrupted):
     states = np.concatenate(
         [e.steps["observation/state"] for e in training_episodes.episodes(12)]
     )
     np.testing.assert_allclose(uninterrupted[2].model.mean[...], states.mean(0), 1e-4)
 
 
-def test_held_out_error_is_the_same_in_pieces_of_any_size(
+def test_held_out_error_does_not_depend_on_the_size_of_pieces(
     uninterrupted, tmp_path, monkeypatch
 ):
-    """17 held-out steps at once, or cut within episodes and in a last one of 1."""
+    """17 held-out steps in one piece, or in pieces that end within episodes."""
     whole = [p.validation_action_loss for p in uninterrupted[3]]
     monkeypatch.setattr(update, "_HELD_OUT_AT_ONCE", 5)
     seen = []
@@ -288,7 +286,7 @@ def test_held_out_error_is_the_same_in_pieces_of_any_size(
     )
 
 
-def test_profile_of_a_few_steps_is_written(tmp_path):
+def test_profile_of_a_few_updates_is_written(tmp_path):
     fit.fit(
         data(training_episodes.episodes(12)),
         None,
@@ -311,7 +309,7 @@ def test_mixed_precision_trains_close_to_full_and_keeps_f32(uninterrupted, tmp_p
     assert result.model.encode_state[...].dtype == jnp.float32
 
 
-def test_remat_changes_no_more_than_rounding(uninterrupted, tmp_path):
+def test_remat_changes_only_rounding(uninterrupted, tmp_path):
     result = train_tiny.train(tmp_path, STEPS, remat="on")
     full = uninterrupted[2].history[-1].measured
     for name, value in result.history[-1].measured.items():

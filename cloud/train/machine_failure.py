@@ -1,12 +1,12 @@
-"""Whether reading failed because of this machine, and not because of what was read.
+"""Tells whether a read failed because of this machine or because of the content.
 
-Orbax and what lies below it raise many types for one cause: an `OSError` from Python's
-own files, a `ValueError` that begins with the name of a status from TensorStore, a
-`JaxRuntimeError` that begins with one from XLA. What says that content is absent or
-broken is counted as such; every other refusal of the system is the machine's, because
-content that is wrongly thought to be broken would be put aside.
+Orbax and the libraries below it raise different types for the same cause: an `OSError`
+from Python's own files, a `ValueError` from TensorStore that begins with the name of a
+status, a `JaxRuntimeError` from XLA that begins with one. An error that says that the
+content is absent or broken counts as such. Every other system error counts as a failure
+of the machine, because content that is wrongly taken for broken would be moved aside.
 
-Source of the names: the canonical error space, google.rpc.Code.
+Source of the status names: the canonical error space, google.rpc.Code.
 """
 
 import errno
@@ -16,11 +16,11 @@ from collections.abc import Iterator
 _FILES, _MEMORY, _RIGHTS, _DISK, _SYSTEM = (
     "let this process open more files (`ulimit -n`)",
     "free memory, or use a machine with more of it",
-    "let this user read the folder and all that is in it",
+    "let this user read the folder and everything in it",
     "check the disk or the connection to it",
-    "see what the system says",
+    "read the system's message",
 )
-"""What to do about each kind of failure."""
+"""The remedy of each kind of failure."""
 
 _OF_CONTENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _BY_ERRNO = {
@@ -39,7 +39,7 @@ _BY_STATUS = {
     "UNAUTHENTICATED": _RIGHTS,
     "UNAVAILABLE": _DISK,
     "DEADLINE_EXCEEDED": _DISK,
-    "UNKNOWN": _DISK,  # as TensorStore has EIO
+    "UNKNOWN": _DISK,  # TensorStore's status for EIO
     "INTERNAL": _SYSTEM,
     "ABORTED": _SYSTEM,
     "CANCELLED": _SYSTEM,
@@ -50,15 +50,15 @@ _THREADS_TEXT = "can't start new thread"
 
 
 def remedy(error: BaseException) -> str | None:
-    """What to do about a failure of this machine; None where the content is broken."""
+    """Returns the remedy of a failure of this machine, None for broken content."""
     for cause in _causes(error):
-        found = _of_one(cause)
+        found = _remedy_of_cause(cause)
         if found is not None:
             return found
     return None
 
 
-def _of_one(error: BaseException) -> str | None:
+def _remedy_of_cause(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError):
         return _MEMORY
@@ -75,7 +75,7 @@ def _of_one(error: BaseException) -> str | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, those it was raised from or while handling, and those it groups."""
+    """Yields the error, its causes and contexts, and the members of groups."""
     waiting, seen = [error], set()
     while waiting:
         one = waiting.pop(0)

@@ -1,4 +1,4 @@
-"""Failures of the machine, made by doing; content that is broken is none of them."""
+"""Real failures of the machine have a remedy; broken content has none."""
 
 import errno
 import json
@@ -12,14 +12,14 @@ from cloud.train import machine_failure
 
 
 def raised(work):
-    """The error that `work` ends in."""
+    """Returns the error that `work` raises."""
     with pytest.raises(Exception) as caught:
         work()
     return caught.value
 
 
 def unreadable():
-    """Its first page is mapped nowhere, so reading it is an input/output error."""
+    """The first page of a process is not mapped, so reading it gives EIO."""
     with Path("/proc/self/mem").open("rb") as stream:
         stream.read(1)
 
@@ -33,11 +33,11 @@ def unreadable():
     ],
     ids=["NumPy", "XLA", "disk"],
 )
-def test_what_the_machine_refuses_is_told_with_what_to_do(work, remedy):
+def test_failure_of_the_machine_has_a_remedy(work, remedy):
     assert remedy in machine_failure.remedy(raised(work))
 
 
-def test_cause_is_found_below_what_it_was_wrapped_in():
+def test_wrapped_cause_is_found():
     inner = raised(unreadable)
     outer = Exception("Encountered error while reading array index: ()")
     outer.__cause__ = ExceptionGroup("several", [ValueError("DATA_LOSS: "), inner])
@@ -50,17 +50,17 @@ def test_cause_is_found_below_what_it_was_wrapped_in():
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
         (OSError(errno.EACCES, "Permission denied"), "let this user read"),
         (PermissionError(errno.EPERM, "Operation not permitted"), "let this user read"),
-        (OSError(errno.EBUSY, "Device or resource busy"), "what the system says"),
+        (OSError(errno.EBUSY, "Device or resource busy"), "read the system's message"),
         (ValueError("PERMISSION_DENIED: Error opening"), "let this user read"),
         (
             ValueError("RESOURCE_EXHAUSTED: Error: Too many open files [OS error]"),
             "ulimit -n",
         ),
-        (RuntimeError("can't start new thread"), "what the system says"),
+        (RuntimeError("can't start new thread"), "read the system's message"),
     ],
     ids=repr,
 )
-def test_each_kind_has_its_remedy(error, remedy):
+def test_each_kind_of_failure_has_its_own_remedy(error, remedy):
     assert remedy in machine_failure.remedy(error)
 
 
@@ -78,5 +78,5 @@ def test_each_kind_has_its_remedy(error, remedy):
     ],
     ids=repr,
 )
-def test_broken_content_is_no_failure_of_the_machine(error):
+def test_broken_content_is_not_a_failure_of_the_machine(error):
     assert machine_failure.remedy(error) is None

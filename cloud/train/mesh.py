@@ -1,9 +1,9 @@
-"""The devices of a run as a mesh, and what lies where on it.
+"""The devices of a run as a mesh, and how arrays are sharded over it.
 
-Two axes: each step's windows are spread over both, parameters and what the optimiser
-keeps of them over `fsdp` alone. So `data` multiplies speed, and `fsdp` also divides
-the memory that parameters, moments and average take on each device, at the price of
-gathering the parameters once per step.
+There are two axes. The windows of an update are sharded over both; parameters, and the
+moments and average of each, over `fsdp` only. So `data` multiplies the speed, and
+`fsdp` also divides the memory that parameters, moments and average need on each device,
+at the cost of gathering the parameters once per update.
 
 Source: fully sharded data parallelism, Rajbhandari et al. 2020, arXiv:1910.02054,
 section 5.
@@ -40,7 +40,7 @@ def parse(text: str, device_count: int) -> MeshShape:
     """Reads `data=4,fsdp=2`; empty text puts all devices on `data`.
 
     Raises:
-        MeshError: the text is not of this form, or does not name all devices.
+        MeshError: the text has another form, or does not name all devices.
     """
     if not text:
         return MeshShape(device_count)
@@ -59,21 +59,21 @@ def parse(text: str, device_count: int) -> MeshShape:
 
 
 def make(shape: MeshShape, devices: Sequence[jax.Device]) -> Mesh:
-    """A mesh over `devices`, those of one process side by side."""
+    """Returns a mesh of `devices`, in which those of one process are adjacent."""
     ordered = sorted(devices, key=lambda d: (d.process_index, d.id))
     return Mesh(np.array(ordered).reshape(shape.data, shape.fsdp), AXES)
 
 
 def single() -> Mesh:
-    """The mesh of the first device alone."""
+    """Returns a mesh that has only the first device."""
     return make(MeshShape(1), jax.local_devices()[:1])
 
 
 def check_batch(mesh: Mesh, batch_size: int, accumulation_steps: int) -> None:
-    """Refuses a batch that does not fall into equal parts on all devices.
+    """Refuses a batch that cannot be split into equal parts on all devices.
 
     Raises:
-        MeshError: with the numbers.
+        MeshError: the batch is not a multiple of the number of parts.
     """
     parts = mesh.size * accumulation_steps
     if batch_size % parts:
@@ -86,7 +86,7 @@ def check_batch(mesh: Mesh, batch_size: int, accumulation_steps: int) -> None:
 
 
 def parameter_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
-    """An array lies along `fsdp` on its largest axis that the devices divide."""
+    """Shards an array over `fsdp`, along its largest axis that the devices divide."""
     parts = mesh.shape[FSDP]
     fitting = [k for k, size in enumerate(shape) if size >= parts and size % parts == 0]
     if parts == 1 or not fitting:
@@ -96,19 +96,19 @@ def parameter_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
 
 
 def shardings(mesh: Mesh, tree: PyTree) -> PyTree:
-    """Where each array of a tree of parameters, moments or averages lies."""
+    """Returns shardings of the arrays of a tree of parameters, moments or averages."""
     return jax.tree.map(
         lambda x: NamedSharding(mesh, parameter_spec(mesh, x.shape)), tree
     )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device."""
+    """Returns the sharding of an array that is whole on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def place(tree: PyTree, where: PyTree) -> PyTree:
-    """Puts host arrays, the same in every process, where `where` says."""
+def put(tree: PyTree, where: PyTree) -> PyTree:
+    """Puts host arrays, the same in every process, on devices by sharding `where`."""
     return jax.tree.map(
         lambda x, at: jax.make_array_from_callback(
             np.shape(x), at, lambda index, x=x: np.asarray(x)[index]
@@ -118,7 +118,7 @@ def place(tree: PyTree, where: PyTree) -> PyTree:
     )
 
 
-def place_batch(mesh: Mesh, batch: PyTree) -> PyTree:
+def put_batch(mesh: Mesh, batch: PyTree) -> PyTree:
     """Joins every process's rows [b_local ...] into one batch [b ...] on the mesh."""
     rows = NamedSharding(mesh, PartitionSpec(AXES))
     return jax.tree.map(
@@ -126,12 +126,12 @@ def place_batch(mesh: Mesh, batch: PyTree) -> PyTree:
     )
 
 
-def on_host(mesh: Mesh, tree: PyTree) -> PyTree:
-    """Whole NumPy arrays of a tree, in every process; all processes must call it."""
+def copy_to_host(mesh: Mesh, tree: PyTree) -> PyTree:
+    """Copies a tree to whole NumPy arrays; every process must call it and gets them."""
     whole = jax.jit(lambda x: x, out_shardings=replicated(mesh))(tree)
     return jax.tree.map(np.array, whole)
 
 
-def numbers(tree: PyTree) -> int:
-    """How many numbers a tree holds."""
+def count_numbers(tree: PyTree) -> int:
+    """Returns how many numbers the arrays of a tree hold."""
     return sum(math.prod(x.shape) for x in jax.tree.leaves(tree))

@@ -1,4 +1,4 @@
-"""The model that is trained on a dataset: its preset's, with the dataset's senses."""
+"""The model to train on a dataset: the preset's sizes and the dataset's senses."""
 
 from collections.abc import Callable
 
@@ -16,12 +16,14 @@ from rlds.spec import EpisodeSpec
 MakeModel = Callable[
     [int, int, int, normalisation.Statistics, np.random.Generator], nnx.Module
 ]
-"""State size, action size, task count, statistics and random numbers to a model that
-has WaveCore's `sequence` and `config.carry_size`."""
+"""From state size, action size, task count, statistics and random numbers to a model
+that has WaveCore's `sequence` and `config.carry_size`."""
 
 
 def sizes(config: TrainConfig, spec: EpisodeSpec, task_count: int) -> WaveCoreConfig:
-    """The model for episodes that hold this; without senses if `config` says so.
+    """Returns the sizes of the model for episodes of this spec.
+
+    The model has the senses of the spec, unless `config.senses` is False.
 
     Raises:
         ConfigError: a size is below 1.
@@ -32,7 +34,7 @@ def sizes(config: TrainConfig, spec: EpisodeSpec, task_count: int) -> WaveCoreCo
 
 
 def wavecore(config: TrainConfig, data: TrainingData) -> MakeModel:
-    """Makes the WaveCore for these steps: it sees if they were given with frames."""
+    """Returns a maker of WaveCore for these data, with a camera if they have frames."""
     sound = data.steps.audio_mel
 
     def make(

@@ -1,6 +1,6 @@
 """AdamW with clipped gradients, linear warm-up and a cosine to zero.
 
-The optimiser's moments are kept as a flat mapping of numbered arrays, so that a
+The optimiser's moments are stored as a flat mapping of numbered arrays, so that a
 checkpoint does not depend on the classes of a library.
 
 Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2.
@@ -18,7 +18,7 @@ Moments = dict[str, jax.Array]
 
 
 def schedule(config: TrainConfig) -> optax.Schedule:
-    """Learning rate by step, the first step being 0."""
+    """Returns the learning rate as a function of the update, the first being 0."""
     warmup_steps = min(config.warmup_steps, config.steps // 2)
     return optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, warmup_steps, config.steps
@@ -26,7 +26,7 @@ def schedule(config: TrainConfig) -> optax.Schedule:
 
 
 class Optimizer:
-    """The update of one configuration; pure, and used inside compiled functions."""
+    """The optimiser of one configuration; pure, for use inside compiled functions."""
 
     def __init__(self, config: TrainConfig) -> None:
         self._transform = optax.chain(
@@ -39,19 +39,19 @@ class Optimizer:
         )
 
     def init(self, parameters: Parameters) -> Moments:
-        """Moments before the first step."""
-        return _numbered(self._transform.init(parameters))
+        """Returns the moments before the first update."""
+        return _number(self._transform.init(parameters))
 
     def update(
         self, gradients: Parameters, moments: Moments, parameters: Parameters
     ) -> tuple[Parameters, Moments]:
-        """Parameters and moments after one step."""
+        """Returns parameters and moments after one update."""
         shapes = jax.eval_shape(self._transform.init, parameters)
         in_order = [moments[name] for name in sorted(moments)]
         state = jax.tree.unflatten(jax.tree.structure(shapes), in_order)
         change, state = self._transform.update(gradients, state, parameters)
-        return optax.apply_updates(parameters, change), _numbered(state)
+        return optax.apply_updates(parameters, change), _number(state)
 
 
-def _numbered(state: optax.OptState) -> Moments:
+def _number(state: optax.OptState) -> Moments:
     return {f"{i:04d}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}

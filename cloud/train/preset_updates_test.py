@@ -1,8 +1,7 @@
 """The presets for accelerators train: real updates of their whole models, on a CPU.
 
-Everything is as the preset has it (dtype, parts of a batch, remat) but for the batch
-and the length of its windows. On 2 cores that others used too it took 28 to 55 s and
-3.6 to 4.1 GB.
+Dtype, parts of a batch and remat are those of the preset; the batch and its windows are
+smaller. On 2 shared cores it took 28 to 55 s and 3.6 to 4.1 GB.
 """
 
 import gc
@@ -23,13 +22,13 @@ UPDATES, WINDOW_STEPS = 2, 16
 
 
 def fingerprints(parameters):
-    """A number per parameter, because a second copy of them would be 0.4 GB."""
+    """Returns one number per parameter array, because a second copy takes 0.4 GB."""
     return {n: np.abs(x).sum(dtype=np.float64) for n, x in parameters.items()}
 
 
 @pytest.fixture
 def freed():
-    """Lets go of programs and arrays before the next preset."""
+    """Frees programs and arrays before the next preset."""
     yield
     gc.collect()
     jax.clear_caches()
@@ -38,18 +37,18 @@ def freed():
 @pytest.mark.usefixtures("freed")
 @pytest.mark.parametrize(("preset", "least"), [("rtx3050", 2.3e7), ("vertex", 1e8)])
 def test_preset_for_an_accelerator_takes_updates(preset, least):
-    theirs = PRESET_TRAINING[preset]
+    defaults = PRESET_TRAINING[preset]
     config = TrainConfig(
         steps=100,
         warmup_steps=0,
         preset=preset,
-        batch_size=max(2, theirs.accumulation_steps),
+        batch_size=max(2, defaults.accumulation_steps),
         sequence_length=WINDOW_STEPS,
-        compute_dtype=theirs.compute_dtype,
+        compute_dtype=defaults.compute_dtype,
     ).for_platform("cpu")
     assert config.compute_dtype == "bfloat16"
-    assert config.accumulation_steps == theirs.accumulation_steps
-    assert (config.remat == "on") == theirs.remat
+    assert config.accumulation_steps == defaults.accumulation_steps
+    assert (config.remat == "on") == defaults.remat
     data = training_data.join_episodes(
         training_episodes.episodes(12), training_episodes.TASKS
     )
@@ -58,13 +57,13 @@ def test_preset_for_an_accelerator_takes_updates(preset, least):
     windows = Windows(data.steps, config.batch_size, WINDOW_STEPS, 0)
     state = trainer.initial_state()
     before = fingerprints(state["parameters"])
-    for step in range(UPDATES):
-        state, measured = trainer.update(state, windows.batch(step))
+    for update in range(UPDATES):
+        state, measured = trainer.update(state, windows.batch(update))
         for name, value in measured.items():
             assert np.isfinite(value), name
     assert measured["gradient_norm"] > 0
     after = fingerprints(state["parameters"])
     assert all(np.isfinite(x) for x in after.values())
-    # These episodes have no rewards, from which the value alone would learn.
+    # Only the value head learns from rewards, and these episodes have none.
     still = {name for name, x in after.items() if x == before[name]}
     assert still == {"value_head", "value_bias"}

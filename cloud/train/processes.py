@@ -1,7 +1,7 @@
 """Several processes that train together, one per machine or per group of devices.
 
-The first process decides and writes; the others take part in training alone. JAX's
-coordination service ends all of them when one dies.
+The first process decides and writes; the others only train. JAX's coordination service
+ends all of them when one dies.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ def join(address: str | None, count: int, index: int) -> None:
     """Joins the processes of a run; must be called before any device is used.
 
     Args:
-        address: host and port of the first process; `auto` where a TPU or a cluster
-            tells each process its place; None for a process on its own.
-        count: processes in all.
-        index: this one's place, from 0.
+        address: host and port of the first process; `auto` on a TPU or a cluster that
+            tells each process its index; None for a single process.
+        count: number of processes.
+        index: index of this process, from 0.
 
     Raises:
         MeshError: the flags disagree, or the processes do not find each other.
@@ -54,17 +54,17 @@ def join(address: str | None, count: int, index: int) -> None:
 
 
 def require_shared(folder: Path | None) -> None:
-    """Refuses a folder that is each machine's own, in all processes alike.
+    """Refuses, in all processes, a folder that they do not share.
 
-    Each writes its share of a checkpoint there; on disks of their own no checkpoint
+    Each process writes its part of a checkpoint there; on separate disks no checkpoint
     would ever be whole.
 
     Args:
-        folder: where the runs are, in the first process, which makes it; the others
-            give None.
+        folder: where the runs are, in the first process, which creates it; None in the
+            others.
 
     Raises:
-        MeshError: a process does not see what the first has written there.
+        MeshError: a process does not see a file that the first has written there.
     """
     if jax.process_count() == 1:
         return
@@ -89,14 +89,14 @@ def require_shared(folder: Path | None) -> None:
 
 
 def leave() -> None:
-    """Ends what the processes do together, in all of them at once.
+    """Ends the cooperation of the processes, in all of them together.
 
-    Until then each waits at its own end for the others, and is ended by JAX when that
-    takes longer than five minutes, as what follows in the first process may. Arrays on
-    a process's own devices, and programs that run there alone, go on as before.
+    Without this call each process would wait at its exit for the others, and JAX would
+    end it after five minutes, which the later work of the first process may exceed.
+    Arrays on a process's own devices, and programs that run only there, still work.
 
     Raises:
-        MeshError: another process does not come to its end.
+        MeshError: another process does not end its training.
     """
     if jax.process_count() == 1:
         return
@@ -107,18 +107,18 @@ def leave() -> None:
             "processes",
             "all of them to end training together",
             " ".join(str(e).split())[:200],
-            "start all of them again, training resumes",
+            "start all of them again; training resumes",
         ) from e
 
 
 def share_path(path: Path | None) -> Path:
-    """The first process's path, in every process; the others give None."""
+    """Returns the first process's path in every process; the others pass None."""
     if jax.process_count() == 1:
-        assert path is not None  # a process on its own is the first
+        assert path is not None  # a single process is the first
         return path
-    told = np.zeros(_LONGEST_PATH_BYTES, np.uint8)
+    sent = np.zeros(_LONGEST_PATH_BYTES, np.uint8)
     if path is not None:
         raw = str(path).encode()
-        told[: len(raw)] = np.frombuffer(raw, np.uint8)
-    heard = np.asarray(multihost_utils.broadcast_one_to_all(told))
-    return Path(heard.tobytes().rstrip(b"\0").decode())
+        sent[: len(raw)] = np.frombuffer(raw, np.uint8)
+    received = np.asarray(multihost_utils.broadcast_one_to_all(sent))
+    return Path(received.tobytes().rstrip(b"\0").decode())

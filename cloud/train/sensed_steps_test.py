@@ -1,4 +1,4 @@
-"""What only the camera shows, or only the microphone hears, is learned."""
+"""Actions that depend on the camera or the microphone alone are learned."""
 
 import dataclasses
 
@@ -22,16 +22,16 @@ HEARING = dataclasses.replace(SIZES, audio_size=3)
 
 @pytest.fixture(scope="module")
 def data():
-    return joined(range(80))
+    return join(range(80))
 
 
-def joined(numbers):
+def join(numbers):
     made = [sensed_episodes.episode(k) for k in numbers]
     return training_data.join_episodes(made, training_episodes.TASKS, camera=SIZES)
 
 
 def fit(data, sizes, folder, **changes):
-    """What training came to, judged on other episodes, and the untrained model."""
+    """Returns the result of training, validated on other episodes, and the start."""
     untrained = []
 
     def make(state_size, action_size, task_count, statistics, random):
@@ -47,14 +47,14 @@ def fit(data, sizes, folder, **changes):
         report_period_steps=STEPS // 4,
         **changes,
     )
-    unseen = joined(range(100, 110))
+    unseen = join(range(100, 110))
     result = training.fit(
         data, unseen, settings, folder, lambda progress: None, make_model=make
     )
     return result, untrained[0]
 
 
-def test_action_that_follows_what_is_seen_and_heard_is_learned(data, tmp_path):
+def test_actions_that_depend_on_camera_and_sound_are_learned(data, tmp_path):
     result, untrained = fit(data, HEARING, tmp_path / "sensing")
     blind, _ = fit(data, config.tiny(4, 2, 2), tmp_path / "blind")
     assert blind.history[-1].validation_action_loss > 0.9
@@ -67,7 +67,7 @@ def test_action_that_follows_what_is_seen_and_heard_is_learned(data, tmp_path):
         assert any(not np.array_equal(x, y) for x, y in zip(before, after, strict=True))
 
 
-def test_model_with_a_camera_alone_learns_half_of_it(data, tmp_path):
+def test_model_with_only_a_camera_learns_half_of_the_action(data, tmp_path):
     result, _ = fit(data, SIZES, tmp_path, accumulation_steps=2, remat="on")
     assert 0.4 < result.history[-1].validation_action_loss < 0.7
 

@@ -1,4 +1,4 @@
-"""Eight devices train what one trains, however the work is spread, and so do processes.
+"""Eight devices, or two processes, train the same model as one device.
 
 Runs on eight simulated devices: XLA_FLAGS=--xla_force_host_platform_device_count=8.
 """
@@ -24,7 +24,7 @@ from model import step_function
 STEPS = 6
 TOLERANCE = 1e-6
 """Absolute, on parameters below 1 and losses around 1. Sums over devices and parts are
-taken in another order; measured after 6 steps: 1.2e-7 and 4.8e-7."""
+taken in another order; measured after 6 updates: 1.2e-7 and 4.8e-7."""
 
 
 def arrays(result):
@@ -60,7 +60,7 @@ def largest_difference(one, other):
     ],
     ids=["data", "fsdp", "both", "both with accumulation", "accumulation"],
 )
-def test_spread_over_devices_and_parts_the_result_is_that_of_one_device(
+def test_sharded_training_gives_the_result_of_one_device(
     alone, tmp_path, data, fsdp, changes
 ):
     result = train_tiny.train(
@@ -91,7 +91,7 @@ def test_checkpoint_of_one_mesh_continues_on_another(alone, tmp_path):
     assert largest_difference(alone, result) < TOLERANCE
 
 
-def test_parameters_lie_along_their_largest_axis_that_the_devices_divide():
+def test_parameters_are_sharded_along_their_largest_axis_that_the_devices_divide():
     mesh = mesh_of(2, 4)
     assert meshes.parameter_spec(mesh, (8, 16)) == PartitionSpec(None, "fsdp")
     assert meshes.parameter_spec(mesh, (16, 7)) == PartitionSpec("fsdp")
@@ -100,14 +100,14 @@ def test_parameters_lie_along_their_largest_axis_that_the_devices_divide():
     assert meshes.parameter_spec(mesh, ()) == PartitionSpec()
 
 
-def test_each_device_keeps_its_share_of_parameters_moments_and_average():
+def test_each_device_keeps_its_part_of_parameters_moments_and_average():
     episodes = training_episodes.episodes(12)
     data = training_data.join_episodes(episodes, training_episodes.TASKS)
     config = train_tiny.config(STEPS, batch_size=16).for_platform("cpu")
     state = Trainer(data, None, config, mesh_of(1, 8)).initial_state()
     kept = sum(
         x.addressable_shards[0].data.size for x in jax.tree.leaves(state)
-    ) / meshes.numbers(state)
+    ) / meshes.count_numbers(state)
     assert kept < 0.2
 
 
@@ -130,7 +130,7 @@ def test_mesh_is_read_from_text(text, shape):
 
 
 @pytest.mark.parametrize("text", ["data=4", "data=8,model=1", "data=8;", "8", "data=0"])
-def test_text_that_is_no_mesh_of_all_devices_is_refused(text):
+def test_text_that_is_not_a_mesh_of_all_devices_is_refused(text):
     with pytest.raises(MeshError, match="expected"):
         meshes.parse(text, 8)
 

@@ -1,13 +1,14 @@
 """The compiled update of one model, on a mesh of any size.
 
-Losses are weighted means over the whole batch. A batch that is cut into parts, over
-devices and one part after the other, must not become a mean of means: each part
-counts by its share of the batch's weight. The shares are known before, so the sum
-over parts is the mean over the batch, and its gradient the sum of the parts'.
+Losses are weighted means over the whole batch. When a batch is cut into parts, over
+devices and one after the other, the result must not become a mean of means, so each
+part is weighted by its share of the batch's weight. The shares are known in advance;
+the sum over parts is then the mean over the batch, and its gradient is the sum of the
+parts' gradients.
 
-Inside `shard_map` each device works on its own windows with whole parameters, which
-it gathers along `fsdp` once per step; gradients are summed over devices and scattered
-back, and the optimiser works on what each device keeps.
+Inside `shard_map` each device processes its own windows with whole parameters, which it
+gathers along `fsdp` once per update. Gradients are summed over devices and scattered
+back, and the optimiser updates the shard that each device keeps.
 """
 
 import dataclasses
@@ -37,28 +38,28 @@ State = dict[str, Any]
 """step i32, parameters, average (both by path), optimizer (numbered arrays)."""
 
 Fixed = tuple[nnx.State, nnx.State]
-"""What training leaves as it is: scales of the inputs, and surfaces of the robot."""
+"""What training does not change: input normalisation, and the robot's surfaces."""
 
 Measured = dict[str, jax.Array]
 """Scalars of one update by name: losses, gradient_norm, learning_rate."""
 
 
 _HELD_OUT_AT_ONCE = 1 << 15
-"""Held-out steps that the model sees at once, so that held-out episodes of any number
-need a bounded memory; at width 512, some hundred MB of activations."""
+"""Held-out steps per call of the model, which bounds the memory for any number of
+held-out episodes; at width 512, a few hundred MB of activations."""
 _FRAMES_AT_ONCE = 1 << 11
-"""The same of steps with frames: one of 48 x 64 pixels and what is made of it are
+"""The same for steps with frames: a frame of 48 x 64 pixels and its activations take
 130 kB."""
 
 
 class Trainer:
-    """The compiled update, and everything that stays the same while training.
+    """The compiled update, and everything that does not change during training.
 
     Attributes:
         config: how it trains, with the dtype decided.
         mesh: the devices.
-        identity: digest of data and configuration, which decide the numbers.
-        parameter_count: numbers that training changes.
+        identity: digest of the data and configuration that decide the result.
+        parameter_count: how many numbers training changes.
     """
 
     def __init__(
@@ -69,11 +70,18 @@ class Trainer:
         mesh: Mesh,
         make_model: MakeModel | None = None,
     ) -> None:
-        """Builds the model; nothing is compiled yet, and no step is read.
+        """Builds the model; compiles nothing yet and reads no step.
+
+        Args:
+            train: the training data.
+            held_out: held-out episodes of the same tasks, None to skip validation.
+            config: how to train, with the dtype decided.
+            mesh: the devices.
+            make_model: makes the model; default: WaveCore.
 
         Raises:
-            DatasetError: the steps have nothing of a sense that the model has.
-            MeshError: the batch does not fall into equal parts.
+            DatasetError: the model has a sense (camera or sound) that the steps lack.
+            MeshError: the batch cannot be split into equal parts on the mesh.
         """
         meshes.check_batch(mesh, config.batch_size, config.accumulation_steps)
         self.config, self.mesh = config, mesh
@@ -87,45 +95,47 @@ class Trainer:
             nnx.Any(surfaces.Calibration, surfaces.Adapters, surfaces.SkillMemory),
             ...,
         )
-        # Inputs of the programs and no constants of them: of a product with a matrix
+        # These are inputs of the programs, not constants: for a product with a matrix
         # that is known to be all zeros, as new adapters are, XLA:CPU of jaxlib 0.12
-        # makes numbers out of memory that nobody wrote.
-        self._fixed = self._everywhere(jax.tree.map(np.asarray, (constant, untrained)))
+        # returns uninitialised memory.
+        self._fixed = self._replicate(jax.tree.map(np.asarray, (constant, untrained)))
         self._initial = jax.tree.map(np.asarray, surfaces.named_arrays(self._trained))
-        self.parameter_count = meshes.numbers(self._initial)
-        # Models that are compared with WaveCore perceive the state alone.
-        self._perceives = model.config if isinstance(model, WaveCore) else None
+        self.parameter_count = meshes.count_numbers(self._initial)
+        # Models that are compared with WaveCore read only the state.
+        self._senses_config = model.config if isinstance(model, WaveCore) else None
         for data in filter(None, (train, held_out)):
-            self._sensed(data.steps)
+            self._select_senses(data.steps)
         self._task_count = len(train.tasks)
         self._carry_size = model.config.carry_size
         self._change = train.statistics.change
         self._optimizer = optimizer.Optimizer(config)
         self._schedule = optimizer.schedule(config)
         self._held_out = None if held_out is None else held_out.steps
-        self._shapes = jax.eval_shape(self._made, self._initial)
+        self._shapes = jax.eval_shape(self._make_state, self._initial)
         self._shardings = meshes.shardings(mesh, self._shapes)
         self._update = jax.jit(
-            self._updated,
+            self._compute_update,
             donate_argnums=0,
             out_shardings=(self._shardings, meshes.replicated(mesh)),
         )
-        self._validate = jax.jit(self._validated, out_shardings=meshes.replicated(mesh))
+        self._validate = jax.jit(
+            self._compute_error, out_shardings=meshes.replicated(mesh)
+        )
 
     def initial_state(self) -> State:
-        """State before the first step; depends on seed and data alone."""
-        places = self._shardings
-        parameters = meshes.place(self._initial, places["parameters"])
-        moments = jax.jit(self._optimizer.init, out_shardings=places["optimizer"])
+        """Returns the state before the first update; depends only on seed and data."""
+        shardings = self._shardings
+        parameters = meshes.put(self._initial, shardings["parameters"])
+        moments = jax.jit(self._optimizer.init, out_shardings=shardings["optimizer"])
         return {
-            "step": meshes.place(np.zeros((), np.int32), places["step"]),
+            "step": meshes.put(np.zeros((), np.int32), shardings["step"]),
             "parameters": parameters,
-            "average": meshes.place(self._initial, places["average"]),
+            "average": meshes.put(self._initial, shardings["average"]),
             "optimizer": moments(parameters),
         }
 
-    def like_state(self) -> State:
-        """Shapes, types and places of a state, without its numbers."""
+    def state_template(self) -> State:
+        """Returns shapes, types and shardings of a state, without its numbers."""
         return jax.tree.map(
             lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at),
             self._shapes,
@@ -133,41 +143,42 @@ class Trainer:
         )
 
     def update(self, state: State, batch: StepStream) -> tuple[State, Measured]:
-        """One optimiser step on this process's windows [b_local t+1 ...].
+        """Makes one update from this process's windows [b_local t+1 ...].
 
         The old state must not be used again.
         """
-        return self._update(state, self._fixed, meshes.place_batch(self.mesh, batch))
+        return self._update(state, self._fixed, meshes.put_batch(self.mesh, batch))
 
     def validate(self, state: State) -> float | None:
-        """Mean absolute action error of the average on the held-out episodes.
+        """Returns the mean absolute action error of the average on held-out episodes.
 
-        They are read piece by piece, and the recurrence goes on from one to the next.
+        They are read in pieces, and the recurrence continues from one to the next. None
+        without held-out episodes.
         """
         if self._held_out is None:
             return None
-        carry = self._everywhere(np.zeros((1, self._carry_size), np.float32))
-        missed, weight = [], []
+        carry = self._replicate(np.zeros((1, self._carry_size), np.float32))
+        errors, weights = [], []
         blind = self._held_out.images is None
         at_once = _HELD_OUT_AT_ONCE if blind else _FRAMES_AT_ONCE
         for piece in step_stream.pieces(self._held_out, at_once):
-            given = self._everywhere(piece)
+            given = self._replicate(piece)
             error, carry = self._validate(state["average"], self._fixed, given, carry)
-            weight.append(float(np.sum(piece.action_weight[:-1], dtype=np.float64)))
-            missed.append(float(error) * weight[-1])
-        return sum(missed) / max(sum(weight), 1e-6)
+            weights.append(float(np.sum(piece.action_weight[:-1], dtype=np.float64)))
+            errors.append(float(error) * weights[-1])
+        return sum(errors) / max(sum(weights), 1e-6)
 
-    def _everywhere(self, tree: PyTree) -> PyTree:
+    def _replicate(self, tree: PyTree) -> PyTree:
         where = jax.tree.map(lambda _: meshes.replicated(self.mesh), tree)
-        return meshes.place(tree, where)
+        return meshes.put(tree, where)
 
     def model(self, state: State) -> WaveCore:
-        """The model with averaged parameters, on the first device of this process."""
-        average = meshes.on_host(self.mesh, state["average"])
-        merged = self._merged(average, meshes.on_host(self.mesh, self._fixed))
+        """Returns the averaged model on the first device of this process."""
+        average = meshes.copy_to_host(self.mesh, state["average"])
+        merged = self._merge(average, meshes.copy_to_host(self.mesh, self._fixed))
         return jax.tree.map(jnp.asarray, merged)
 
-    def _made(self, parameters: optimizer.Parameters) -> State:
+    def _make_state(self, parameters: optimizer.Parameters) -> State:
         return {
             "step": jnp.zeros((), jnp.int32),
             "parameters": parameters,
@@ -175,7 +186,7 @@ class Trainer:
             "optimizer": self._optimizer.init(parameters),
         }
 
-    def _updated(
+    def _compute_update(
         self, state: State, fixed: Fixed, windows: StepStream
     ) -> tuple[State, Measured]:
         step, parameters = state["step"], state["parameters"]
@@ -202,7 +213,7 @@ class Trainer:
     def _gradients(
         self, parameters: Mapping[str, jax.Array], fixed: Fixed, windows: StepStream
     ) -> tuple[dict[str, jax.Array], Measured]:
-        """Gradients, placed as the parameters are, and losses of the whole batch."""
+        """Returns gradients, sharded as the parameters are, and losses of the batch."""
         sums = (
             jnp.sum(windows.action_weight[:, :-1]),
             jnp.sum(windows.next_weight[:, :-1]),
@@ -218,12 +229,12 @@ class Trainer:
             mine: StepStream,
             sums: tuple[jax.Array, ...],
         ) -> tuple[dict[str, jax.Array], Measured]:
-            whole = {n: _gathered(self._computed(x), specs[n]) for n, x in kept.items()}
-            gradients, measured = self._accumulated(whole, fixed, mine, sums)
-            gradients = {n: _scattered(g, specs[n]) for n, g in gradients.items()}
+            whole = {n: _all_gather(self._cast(x), specs[n]) for n, x in kept.items()}
+            gradients, measured = self._accumulate(whole, fixed, mine, sums)
+            gradients = {n: _sum_scatter(g, specs[n]) for n, g in gradients.items()}
             return gradients, jax.lax.psum(measured, meshes.AXES)
 
-        # The checker of replicated values does not follow custom derivatives.
+        # The check of replicated values does not support custom derivatives.
         return jax.shard_map(
             on_device,
             mesh=self.mesh,
@@ -232,20 +243,20 @@ class Trainer:
             check_vma=False,
         )(dict(parameters), fixed, windows, sums)
 
-    def _computed(self, x: jax.Array) -> jax.Array:
-        """A parameter as the forward pass takes it: matrices in the compute dtype."""
+    def _cast(self, x: jax.Array) -> jax.Array:
+        """Casts a parameter for the forward pass: matrices to the compute dtype."""
         return x.astype(self.config.compute_dtype) if x.ndim > 1 else x
 
-    def _accumulated(
+    def _accumulate(
         self,
         whole: dict[str, jax.Array],
         fixed: Fixed,
         windows: StepStream,
         sums: tuple[jax.Array, ...],
     ) -> tuple[dict[str, jax.Array], Measured]:
-        """Sums over the parts of one device's windows, in f32."""
+        """Sums gradients and losses over the parts of one device's windows, in f32."""
 
-        def of_part(part: StepStream) -> tuple[dict[str, jax.Array], Measured]:
+        def differentiate(part: StepStream) -> tuple[dict[str, jax.Array], Measured]:
             gradients, measured = jax.grad(self._objective, has_aux=True)(
                 whole, fixed, part, sums
             )
@@ -253,17 +264,17 @@ class Trainer:
 
         count = self.config.accumulation_steps
         if count == 1:
-            return of_part(windows)
+            return differentiate(windows)
         parts = jax.tree.map(
             lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), windows
         )
         zeros = jax.tree.map(
             lambda x: jnp.zeros(x.shape, x.dtype),
-            jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], parts)),
+            jax.eval_shape(differentiate, jax.tree.map(lambda x: x[0], parts)),
         )
 
         def add(so_far: PyTree, part: StepStream) -> tuple[PyTree, None]:
-            return jax.tree.map(jnp.add, so_far, of_part(part)), None
+            return jax.tree.map(jnp.add, so_far, differentiate(part)), None
 
         return jax.lax.scan(add, zeros, parts)[0]
 
@@ -274,7 +285,7 @@ class Trainer:
         part: StepStream,
         sums: tuple[jax.Array, ...],
     ) -> tuple[jax.Array, Measured]:
-        """This part's share of the batch's losses; they add up over parts."""
+        """Returns this part's share of the batch's losses; the shares add up."""
         loss, heads = self._losses(parameters, fixed, part)
         weights = (part.action_weight[:, :-1], part.next_weight[:, :-1])
         of_actions, of_next = (
@@ -291,20 +302,20 @@ class Trainer:
             "value": of_actions * heads.value,
         }
 
-    def _predicted(
+    def _predict(
         self,
         parameters: Mapping[str, jax.Array],
         fixed: Fixed,
         windows: StepStream,
         carry: jax.Array,
     ) -> Prediction:
-        """Prediction at all but the last step of windows [b t+1], from carry [b c]."""
+        """Predicts all but the last step of windows [b t+1], from carry [b c]."""
         now = jax.tree.map(lambda x: x[:, :-1], windows)
-        # Models that are compared with WaveCore need not know of senses and remat.
+        # Models that are compared with WaveCore may not support senses and remat.
         options: dict[str, Any] = {"remat": True} if self.config.remat == "on" else {}
-        if sensed := self._sensed(now):
+        if sensed := self._select_senses(now):
             options["sensed"] = sensed
-        return self._merged(parameters, fixed).sequence(
+        return self._merge(parameters, fixed).sequence(
             now.states,
             jax.nn.one_hot(now.tasks, self._task_count),
             now.starts,
@@ -312,18 +323,17 @@ class Trainer:
             **options,
         )
 
-    def _sensed(self, steps: StepStream) -> Mapping[str, jax.Array]:
-        return (
-            step_stream.select_senses(steps, self._perceives) if self._perceives else {}
-        )
+    def _select_senses(self, steps: StepStream) -> Mapping[str, jax.Array]:
+        config = self._senses_config
+        return step_stream.select_senses(steps, config) if config else {}
 
     def _losses(
         self, parameters: Mapping[str, jax.Array], fixed: Fixed, windows: StepStream
     ) -> tuple[losses.Losses, losses.HeadLosses]:
-        """Losses over windows [b t+1]; recurrence begins at zero in each."""
+        """Returns losses over windows [b t+1]; each starts from a zero carry."""
         now = jax.tree.map(lambda x: x[:, :-1], windows)
         carry = jnp.zeros((now.starts.shape[0], self._carry_size))
-        prediction = self._predicted(parameters, fixed, windows, carry)
+        prediction = self._predict(parameters, fixed, windows, carry)
         loss = losses.imitation(
             prediction,
             now.actions,
@@ -337,35 +347,35 @@ class Trainer:
         heads = losses.heads(prediction, now.actions, now.action_weight, now.values)
         return loss, heads
 
-    def _validated(
+    def _compute_error(
         self,
         parameters: Mapping[str, jax.Array],
         fixed: Fixed,
         piece: StepStream,
         carry: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
-        """Action error over a piece [t+1 ...] of the stream, and the carry after it."""
+        """Returns action error and next carry [1 c] for a piece [t+1 ...]."""
         one = jax.tree.map(lambda x: x[None], piece)
-        prediction = self._predicted(parameters, fixed, one, carry)
+        prediction = self._predict(parameters, fixed, one, carry)
         error = losses.action_error(
             prediction, one.actions[:, :-1], one.action_weight[:, :-1]
         )
         return error, prediction.carry
 
-    def _merged(self, parameters: Mapping[str, jax.Array], fixed: Fixed) -> WaveCore:
+    def _merge(self, parameters: Mapping[str, jax.Array], fixed: Fixed) -> WaveCore:
         trained = surfaces.with_arrays(self._trained, parameters)
         constant, untrained = fixed
         return nnx.merge(self._graph, constant, untrained, trained)
 
 
-def _gathered(x: jax.Array, spec: PartitionSpec) -> jax.Array:
+def _all_gather(x: jax.Array, spec: PartitionSpec) -> jax.Array:
     if meshes.FSDP not in spec:
         return x
     axis = spec.index(meshes.FSDP)
     return jax.lax.all_gather(x, meshes.FSDP, axis=axis, tiled=True)
 
 
-def _scattered(gradient: jax.Array, spec: PartitionSpec) -> jax.Array:
+def _sum_scatter(gradient: jax.Array, spec: PartitionSpec) -> jax.Array:
     if meshes.FSDP not in spec:
         return jax.lax.psum(gradient, meshes.AXES)
     axis = spec.index(meshes.FSDP)
@@ -376,10 +386,10 @@ def _scattered(gradient: jax.Array, spec: PartitionSpec) -> jax.Array:
 
 
 def _identity(train: TrainingData, config: TrainConfig) -> str:
-    """Digest of everything that decides the numbers of a run but for their rounding.
+    """Returns a digest of everything that decides a run's result, except rounding.
 
-    Into how many parts a batch is cut, over devices and one after the other, is
-    rounding, so that a run may go on where other parts are fast.
+    The number of parts that a batch is cut into affects only rounding, so a run may
+    continue on devices that need other parts.
     """
     decides = dataclasses.asdict(config) | {"data": train.identity}
     del decides["checkpoint_period_steps"], decides["report_period_steps"]

@@ -1,4 +1,4 @@
-"""What the compiled programs of training are given, and what is built into them."""
+"""Which arrays are inputs of the compiled programs of training, and which constants."""
 
 import jax
 import numpy as np
@@ -10,13 +10,13 @@ from cloud.train import mesh
 from cloud.train.update import Trainer
 
 
-def shapes_built_in(function, *arguments):
+def constant_shapes(function, *arguments):
     """Shapes of the arrays that a program has as constants."""
     closed = jax.make_jaxpr(function)(*arguments)
     return {np.shape(x) for x in closed.consts if np.ndim(x) > 1}
 
 
-def test_surfaces_of_the_robot_are_inputs_and_no_constants():
+def test_surfaces_of_the_robot_are_inputs_and_not_constants():
     """XLA:CPU miscomputes products with matrices that it knows to be zero."""
     made = training_data.join_episodes(
         training_episodes.episodes(6), training_episodes.TASKS
@@ -27,13 +27,13 @@ def test_surfaces_of_the_robot_are_inputs_and_no_constants():
     state, fixed = trainer.initial_state(), trainer._fixed
     assert jax.tree.leaves(fixed)
     windows = Windows(made.steps, 2, 4, 0).batch(0)
-    assert shapes_built_in(trainer._updated, state, fixed, windows) == set()
+    assert constant_shapes(trainer._compute_update, state, fixed, windows) == set()
     carry = np.zeros((1, trainer._carry_size), np.float32)
     given = (state["average"], fixed, made.steps, carry)
-    assert shapes_built_in(trainer._validated, *given) == set()
+    assert constant_shapes(trainer._compute_error, *given) == set()
 
 
-def test_parts_of_a_batch_are_rounding_and_no_other_run():
+def test_parts_of_a_batch_do_not_change_the_identity():
     made = training_data.join_episodes(
         training_episodes.episodes(6), training_episodes.TASKS
     )
