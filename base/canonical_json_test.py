@@ -49,13 +49,13 @@ _VALUES = st.recursive(
         ("43143ff3c1cb0959", "1424953923781206.2"),
     ],
 )
-def test_numbers_are_printed_as_ecmascript_prints_them(bits, text):
+def test_numbers_are_printed_as_ecmascript_prints_them(bits: str, text: str) -> None:
     (value,) = struct.unpack(">d", bytes.fromhex(bits))
     assert canonical_json.encode(value) == text.encode()
     assert canonical_json.decode(text.encode()) == value
 
 
-def test_keys_are_sorted_by_utf16_code_units():
+def test_keys_are_sorted_by_utf16_code_units() -> None:
     value = {"\ufb33": 1, "\U0001f600": 2, "\u20ac": 3, "1": 4, "\r": 5, "ö": 6}
     encoded = canonical_json.encode(value)
     assert list(json.loads(encoded)) == [
@@ -69,7 +69,7 @@ def test_keys_are_sorted_by_utf16_code_units():
     assert b" " not in encoded
 
 
-def test_strings_escape_only_what_must_be_escaped():
+def test_strings_escape_only_what_must_be_escaped() -> None:
     assert canonical_json.encode('\u20ac$\x0f\nA"\\/\x7f') == (
         b'"\xe2\x82\xac$\\u000f\\nA\\"\\\\/\x7f"'
     )
@@ -79,7 +79,7 @@ def test_strings_escape_only_what_must_be_escaped():
     "value",
     [math.nan, math.inf, -math.inf, 2**53, {1: 2}, "\ud800", {"\udfff": 1}, b"x", {1}],
 )
-def test_value_without_a_canonical_form_is_refused(value):
+def test_value_without_a_canonical_form_is_refused(value: object) -> None:
     with pytest.raises(CanonicalJsonError):
         canonical_json.encode(value)
 
@@ -107,19 +107,19 @@ def test_value_without_a_canonical_form_is_refused(value):
         b'"\n"',
     ],
 )
-def test_bytes_that_are_not_strict_json_are_refused(raw):
+def test_bytes_that_are_not_strict_json_are_refused(raw: bytes) -> None:
     with pytest.raises(CanonicalJsonError):
         canonical_json.decode(raw)
 
 
-def test_nesting_is_decoded_up_to_the_limit_and_ignores_brackets_in_strings():
+def test_nesting_is_decoded_up_to_the_limit_and_ignores_brackets_in_strings() -> None:
     raw = b"[" * 64 + b'"' + b"[" * 100 + b'\\""' + b"]" * 64
     assert canonical_json.encode(canonical_json.decode(raw)) == raw
 
 
 @_BOUNDED
 @given(_VALUES)
-def test_every_value_survives_a_round_trip_and_has_one_encoding(value):
+def test_every_value_survives_a_round_trip_and_has_one_encoding(value: object) -> None:
     encoded = canonical_json.encode(value)
     assert canonical_json.decode(encoded) == value
     assert canonical_json.encode(canonical_json.decode(encoded)) == encoded
@@ -130,7 +130,7 @@ def test_every_value_survives_a_round_trip_and_has_one_encoding(value):
     st.binary(max_size=60)
     | st.text('{}[]",:0123456789.eE+-\\untrfals ').map(str.encode)
 )
-def test_random_bytes_decode_or_are_refused(raw):
+def test_random_bytes_decode_or_are_refused(raw: bytes) -> None:
     try:
         value = canonical_json.decode(raw)
     except CanonicalJsonError:

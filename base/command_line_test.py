@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -52,24 +53,26 @@ command_line.run(main)
 
 
 @pytest.fixture
-def script(tmp_path):
+def script(tmp_path: Path) -> Path:
     path = tmp_path / "hello.py"
     path.write_text(textwrap.dedent(_COMMAND))
     return path
 
 
 @pytest.fixture
-def run(script):
+def run(script: Path) -> object:
     return functools.partial(command.run, script, "--name=n", "--folder=f")
 
 
-def test_success_exits_zero_and_main_receives_the_remaining_arguments(run):
+def test_success_exits_zero_and_main_receives_the_remaining_arguments(
+    run: object,
+) -> None:
     done = run("--count=2", "you")
     assert (done.code, done.err) == (0, "")
     assert done.out == "hello you\nhello you\n"
 
 
-def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run):
+def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run: object) -> None:
     done = run("--help")
     assert (done.code, done.err) == (0, "")
     assert "Says hello." in done.out
@@ -87,7 +90,9 @@ def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run):
         ("os", "hello: /nonexistent/file: No such file or directory; check"),
     ],
 )
-def test_a_known_error_is_one_line_on_stderr_and_exit_one(run, how, line):
+def test_a_known_error_is_one_line_on_stderr_and_exit_one(
+    run: object, how: str, line: str
+) -> None:
     done = run(f"--how={how}")
     assert done.code == 1
     assert done.out == ""
@@ -95,7 +100,7 @@ def test_a_known_error_is_one_line_on_stderr_and_exit_one(run, how, line):
     assert done.err.count("\n") == 1
 
 
-def test_a_known_error_about_a_flag_is_wrong_usage(run):
+def test_a_known_error_about_a_flag_is_wrong_usage(run: object) -> None:
     done = run("--how=flag")
     assert (done.code, done.out) == (2, "")
     assert done.err == "hello: --how: expected another word, got flag; choose one\n"
@@ -104,7 +109,9 @@ def test_a_known_error_about_a_flag_is_wrong_usage(run):
 @pytest.mark.parametrize(
     "arguments", [["--nosuch=1"], ["--count=x"], ["--count=-1"], ["--how=usage"]]
 )
-def test_wrong_usage_is_one_line_and_exit_two(run, arguments):
+def test_wrong_usage_is_one_line_and_exit_two(
+    run: object, arguments: list[str]
+) -> None:
     done = run(*arguments)
     assert done.code == 2
     assert "--help" in done.err
@@ -118,24 +125,26 @@ def test_wrong_usage_is_one_line_and_exit_two(run, arguments):
         (["--name=n"], "hello: missing --folder; see --help\n"),
     ],
 )
-def test_missing_required_flags_are_named(script, arguments, line):
+def test_missing_required_flags_are_named(
+    script: Path, arguments: list[object] | list[str], line: str
+) -> None:
     done = command.run(script, *arguments)
     assert (done.code, done.out, done.err) == (2, "", line)
 
 
-def test_a_defect_keeps_its_traceback(run):
+def test_a_defect_keeps_its_traceback(run: object) -> None:
     done = run("--how=defect")
     assert done.code == 1
     assert "Traceback" in done.err
 
 
-def test_ctrl_c_exits_130_without_a_traceback(run):
+def test_ctrl_c_exits_130_without_a_traceback(run: object) -> None:
     done = run("--how=interrupt")
     assert done.code == 128 + signal.SIGINT
     assert done.err == "hello: interrupted\n"
 
 
-def test_a_closed_pipe_exits_141_without_a_message(script):
+def test_a_closed_pipe_exits_141_without_a_message(script: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     read, write = os.pipe()
     os.close(read)
@@ -153,8 +162,8 @@ def test_a_closed_pipe_exits_141_without_a_message(script):
 
 
 def test_relative_paths_start_at_the_folder_where_the_user_ran_bazel(
-    run, tmp_path, monkeypatch
-):
+    run: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runfiles, user = tmp_path / "runfiles", tmp_path / "user"
     runfiles.mkdir()
     user.mkdir()
@@ -167,15 +176,17 @@ def test_relative_paths_start_at_the_folder_where_the_user_ran_bazel(
 
 
 def test_outside_bazel_the_working_directory_does_not_change(
-    run, tmp_path, monkeypatch
-):
+    run: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BUILD_WORKING_DIRECTORY", raising=False)
     done = run("--how=where")
     assert done.out.splitlines()[0] == str(tmp_path)
 
 
-def test_a_missing_user_folder_is_a_one_line_error(run, tmp_path, monkeypatch):
+def test_a_missing_user_folder_is_a_one_line_error(
+    run: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path / "gone"))
     done = run()
     assert (done.code, done.err.count("\n")) == (1, 1)

@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ except durable_file.DiskError as e:
 """
 
 
-def test_write_sets_content_and_mode(tmp_path):
+def test_write_sets_content_and_mode(tmp_path: Path) -> None:
     path = tmp_path / "file"
     os.umask(os.umask(0o022))
     durable_file.write(path, b"one", mode=0o600)
@@ -31,7 +32,7 @@ def test_write_sets_content_and_mode(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_refused_write_leaves_the_old_content_unchanged(tmp_path):
+def test_refused_write_leaves_the_old_content_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -51,7 +52,9 @@ def test_refused_write_leaves_the_old_content_unchanged(tmp_path):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100
 
 
-def test_missing_folder_is_a_disk_error_with_a_remedy_about_the_path(tmp_path):
+def test_missing_folder_is_a_disk_error_with_a_remedy_about_the_path(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(DiskError, match="No such file or directory; check that the pa"):
         durable_file.write(tmp_path / "none" / "file", b"")
     with pytest.raises(DiskError, match="No such file"):
@@ -59,7 +62,7 @@ def test_missing_folder_is_a_disk_error_with_a_remedy_about_the_path(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_checking_that_a_path_is_writable_changes_nothing(tmp_path):
+def test_checking_that_a_path_is_writable_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "file"
     durable_file.check_writable(path)
     assert list(tmp_path.iterdir()) == []
@@ -69,7 +72,7 @@ def test_checking_that_a_path_is_writable_changes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_path_that_cannot_be_written_is_refused(tmp_path):
+def test_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "none" / "x", tmp_path / "file" / "x", tmp_path):
         with pytest.raises(DiskError, match="check that the path is right") as caught:
@@ -87,13 +90,15 @@ def test_path_that_cannot_be_written_is_refused(tmp_path):
         (None, "free space"),
     ],
 )
-def test_remedy_matches_the_system_error(tmp_path, code, remedy):
+def test_remedy_matches_the_system_error(
+    tmp_path: Path, code: int | None, remedy: str
+) -> None:
     error = OSError(code, "reason") if code else OSError()
     typed = durable_file.disk_error(tmp_path, "to write", error)
     assert typed.remedy.startswith(remedy)
 
 
-def test_leftovers_are_removed_and_other_files_stay(tmp_path):
+def test_leftovers_are_removed_and_other_files_stay(tmp_path: Path) -> None:
     (tmp_path / ".tmp-0123").write_bytes(b"half")
     (tmp_path / "kept").write_bytes(b"whole")
     (tmp_path / ".tmp-folder").mkdir()

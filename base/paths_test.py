@@ -8,7 +8,7 @@ from base.errors import UnsafePathError
     "path",
     ["a", "functions/step.tflite", "robot_hash=0f/date=2026-01-31/x", "a..b/c-1.json"],
 )
-def test_plain_relative_path_is_returned(path):
+def test_plain_relative_path_is_returned(path: str) -> None:
     assert paths.check_relative(path, "test") == path
 
 
@@ -33,6 +33,6 @@ def test_plain_relative_path_is_returned(path):
         "\u00fc",
     ],
 )
-def test_any_other_path_is_refused(path):
+def test_any_other_path_is_refused(path: str) -> None:
     with pytest.raises(UnsafePathError, match="plain segments"):
         paths.check_relative(path, "test")

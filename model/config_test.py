@@ -10,7 +10,7 @@ from rlds.spec import EpisodeSpec
 
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, True])
-def test_config_with_an_impossible_size_is_refused(size):
+def test_config_with_an_impossible_size_is_refused(size: bool | float) -> None:
     with pytest.raises(errors.ConfigError, match="width"):
         config.WaveCoreConfig(6, 2, 3, width=size)
 
@@ -23,7 +23,9 @@ def test_config_with_an_impossible_size_is_refused(size):
         {"channels_per_gate": 16, "oscillating": True},
     ],
 )
-def test_gates_that_do_not_divide_the_channels_are_refused(change):
+def test_gates_that_do_not_divide_the_channels_are_refused(
+    change: dict[str, int] | dict[str, object],
+) -> None:
     with pytest.raises(
         errors.ConfigError, match="recurrence_size: expected a multiple"
     ):
@@ -38,24 +40,24 @@ def test_gates_that_do_not_divide_the_channels_are_refused(change):
         {"image_height": 64, "image_width": 8},
     ],
 )
-def test_frame_too_small_for_the_encoder_is_refused(change):
+def test_frame_too_small_for_the_encoder_is_refused(change: dict[str, int]) -> None:
     with pytest.raises(errors.ConfigError, match="expected at least 16 each"):
         dataclasses.replace(small_models.SIZES, **change)
 
 
-def test_senses_are_those_of_the_episodes():
+def test_senses_are_those_of_the_episodes() -> None:
     sizes = dataclasses.replace(small_models.SIZES, audio_size=7)
     assert sizes.episode_spec == EpisodeSpec(6, 2, audio_size=7)
     sizes = dataclasses.replace(sizes, image_height=16, image_width=32, audio_size=0)
     assert sizes.episode_spec == EpisodeSpec(6, 2, image=True)
 
 
-def test_every_further_level_of_the_skill_memory_is_written_more_rarely():
+def test_every_further_level_of_the_skill_memory_is_written_more_rarely() -> None:
     sizes = dataclasses.replace(small_models.SIZES, skill_levels=3, skill_period=5)
     assert sizes.skill_periods == (1, 5, 25)
 
 
-def test_every_preset_says_how_it_is_trained():
+def test_every_preset_says_how_it_is_trained() -> None:
     assert config.PRESETS.keys() == config.PRESET_TRAINING.keys()
 
 
@@ -68,6 +70,8 @@ def test_every_preset_says_how_it_is_trained():
         ({"learning_rate": float("nan")}, "learning_rate: expected above 0"),
     ],
 )
-def test_settings_of_training_that_cannot_be_are_refused(change, message):
+def test_settings_of_training_that_cannot_be_are_refused(
+    change: dict[str, float] | dict[str, int] | dict[str, str], message: str
+) -> None:
     with pytest.raises(errors.ConfigError, match=message):
         config.PresetTraining(**change)

@@ -13,7 +13,7 @@ def plain_norm(x):
     return x / jnp.sqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
 
 
-def plain_gate(gate, value):
+def plain_gate(gate, value) -> int:
     return gate / (1 + jnp.exp(-gate)) * value
 
 
@@ -22,7 +22,9 @@ def plain_gate(gate, value):
     [(elementwise.rms_norm, plain_norm, 1), (elementwise.apply_gate, plain_gate, 2)],
 )
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
-def test_value_and_gradient_match_the_formula(ours, plain, count, scale):
+def test_value_and_gradient_match_the_formula(
+    ours, plain, count: int, scale: float
+) -> None:
     given = [small_models.numbers(4, 5, 16, seed=s) * scale for s in range(count)]
     change = small_models.numbers(4, 5, 16, seed=9)
     got, pull = jax.vjp(ours, *map(jnp.asarray, given))
@@ -36,7 +38,7 @@ def test_value_and_gradient_match_the_formula(ours, plain, count, scale):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5 * size)
 
 
-def test_norm_of_zeros_is_zero():
+def test_norm_of_zeros_is_zero() -> None:
     zeros = jnp.zeros((2, 8))
     assert not elementwise.rms_norm(zeros).any()
     gradient = jax.grad(lambda x: elementwise.rms_norm(x).sum())(zeros)

@@ -24,7 +24,7 @@ def jpeg(height=64, width=128, mode="RGB"):
 
 
 @pytest.mark.parametrize("size", [(16, 32), (64, 128), (480, 640), (9, 11)])
-def test_image_of_any_size_is_scaled_to_the_frame(size):
+def test_image_of_any_size_is_scaled_to_the_frame(size: tuple[int, ...]) -> None:
     frames = jpeg_frames.decode([jpeg(*size)], SIZES, "episode e")
     assert frames.shape == (1, 16, 32, 3)
     assert frames.dtype == np.uint8
@@ -32,19 +32,19 @@ def test_image_of_any_size_is_scaled_to_the_frame(size):
     np.testing.assert_allclose(frames[0, 12, 29], 0, atol=8)
 
 
-def test_grey_image_becomes_three_equal_colours():
+def test_grey_image_becomes_three_equal_colours() -> None:
     frame = jpeg_frames.decode([jpeg(mode="L")], SIZES, "episode e")[0]
     np.testing.assert_array_equal(frame[..., 0], frame[..., 2])
 
 
-def test_step_without_an_image_is_all_zero():
+def test_step_without_an_image_is_all_zero() -> None:
     frames = jpeg_frames.decode([jpeg(), b"", jpeg()], SIZES, "episode e")
     assert frames[0].any()
     assert not frames[1].any()
     np.testing.assert_array_equal(frames[0], frames[2])
 
 
-def huge(side):
+def huge(side) -> bytes:
     """A JPEG whose header claims `side` rows and columns."""
     content = bytearray(jpeg())
     at = content.index(b"\xff\xc0") + 5
@@ -62,12 +62,12 @@ def huge(side):
         (huge(60_000), "bytes that do not decode"),
     ],
 )
-def test_damaged_image_is_refused_with_episode_and_step(content, message):
+def test_damaged_image_is_refused_with_episode_and_step(content, message: str) -> None:
     with pytest.raises(errors.FrameError, match=f"episode e, step 1: .*{message}"):
         jpeg_frames.decode([jpeg(), content], SIZES, "episode e")
 
 
-def test_random_damage_gives_a_frame_or_a_frame_error():
+def test_random_damage_gives_a_frame_or_a_frame_error() -> None:
     random, whole, refused = np.random.default_rng(0), jpeg(), 0
     for _ in range(300):
         content = bytearray(whole)
@@ -82,6 +82,6 @@ def test_random_damage_gives_a_frame_or_a_frame_error():
     assert 0 < refused < 300
 
 
-def test_model_without_a_camera_is_refused():
+def test_model_without_a_camera_is_refused() -> None:
     with pytest.raises(errors.ConfigError, match="image_height 0"):
         jpeg_frames.decode([jpeg()], small_models.SIZES, "episode e")

@@ -36,7 +36,9 @@ def parts(sizes):
         {"image_height": 17, "image_width": 32, "image_channels": 5},
     ],
 )
-def test_counts_match_the_model(change):
+def test_counts_match_the_model(
+    change: dict[str, bool] | dict[str, int] | dict[str, object],
+) -> None:
     sizes = dataclasses.replace(config.tiny(*SIZES), **change)
     _, constant, trained, rest = parts(sizes)
     counts = [
@@ -90,7 +92,9 @@ def planned_bytes(sizes, training):
     ("preset", "batch", "length"),
     [("tiny", 32, 32), ("pi5", 32, 32), ("seed", 4, 128)],
 )
-def test_estimate_is_near_the_plan_of_the_compiler(preset, batch, length, remat):
+def test_estimate_is_near_the_plan_of_the_compiler(
+    preset: str, batch: int, length: int, remat: bool
+) -> None:
     sizes = config.PRESETS[preset](*SIZES)
     training = config.PresetTraining(
         batch_size=batch, sequence_length=length, remat=remat
@@ -100,7 +104,7 @@ def test_estimate_is_near_the_plan_of_the_compiler(preset, batch, length, remat)
     assert memory_estimate.LOWEST_RATIO < ratio < memory_estimate.HIGHEST_RATIO
 
 
-def test_remat_and_smaller_parts_of_a_batch_need_less_memory():
+def test_remat_and_smaller_parts_of_a_batch_need_less_memory() -> None:
     sizes = config.vertex(*SIZES)
     whole = config.PresetTraining(batch_size=64, sequence_length=512)
     needed = memory_estimate.estimate(sizes, whole)
@@ -112,7 +116,7 @@ def test_remat_and_smaller_parts_of_a_batch_need_less_memory():
     assert quarter.activations_bytes == needed.activations_bytes // 4
 
 
-def test_every_preset_fits_the_device_it_is_made_for():
+def test_every_preset_fits_the_device_it_is_made_for() -> None:
     for preset, gigabytes in (("pi5", 1), ("seed", 1), ("rtx3050", 4), ("vertex", 16)):
         needed = memory_estimate.estimate(
             config.PRESETS[preset](*SIZES), config.PRESET_TRAINING[preset]

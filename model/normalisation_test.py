@@ -7,7 +7,7 @@ from model import errors, normalisation
 from model.testing import small_models
 
 
-def test_measured_channels_become_zero_mean_and_unit_variance():
+def test_measured_channels_become_zero_mean_and_unit_variance() -> None:
     episodes = [small_models.numbers(50, 3, seed=s) * 4 + 2 for s in range(3)]
     measured = normalisation.measure(episodes)
     scaled = (np.concatenate(episodes) - measured.mean) / measured.deviation
@@ -15,7 +15,7 @@ def test_measured_channels_become_zero_mean_and_unit_variance():
     np.testing.assert_allclose(scaled.std(0), 1, atol=1e-5)
 
 
-def test_one_episode_after_the_other_gives_the_same_statistics_as_all_at_once():
+def test_one_episode_after_the_other_gives_the_same_statistics_as_all_at_once() -> None:
     """Far from zero, where sums of squares in f32 would lose every digit."""
     episodes = [
         small_models.numbers(length, 3, seed=length) * 0.1 + np.float32(1000)
@@ -30,7 +30,7 @@ def test_one_episode_after_the_other_gives_the_same_statistics_as_all_at_once():
     np.testing.assert_allclose(measured.change, expected, rtol=1e-6)
 
 
-def test_sound_in_some_episodes_gives_the_same_statistics_as_all_at_once():
+def test_sound_in_some_episodes_gives_the_same_statistics_as_all_at_once() -> None:
     sounds = [small_models.numbers(9, 4, seed=s) - 3 for s in range(3)]
     sounds[1][:] = 0
     sounds[2][4:] = 0
@@ -40,33 +40,33 @@ def test_sound_in_some_episodes_gives_the_same_statistics_as_all_at_once():
     np.testing.assert_allclose(measured.audio_deviation, heard.std(0), rtol=1e-6)
 
 
-def test_constant_channel_is_divided_by_one():
+def test_constant_channel_is_divided_by_one() -> None:
     episode = small_models.numbers(50, 3)
     episode[:, 1] = 7
     measured = normalisation.measure([episode])
     assert measured.deviation[1] == 1 and measured.change[1] == 1
 
 
-def test_jump_between_episodes_does_not_count_as_change():
+def test_jump_between_episodes_does_not_count_as_change() -> None:
     episodes = [np.zeros((5, 1), np.float32), np.full((5, 1), 9, np.float32)]
     assert normalisation.measure(episodes).change[0] == 1
 
 
-def test_nan_in_the_data_is_refused():
+def test_nan_in_the_data_is_refused() -> None:
     episode = small_models.numbers(5, 2)
     episode[3, 1] = np.nan
     with pytest.raises(errors.NonFiniteError, match="NaN"):
         normalisation.measure([episode])
 
 
-def test_no_episode_or_mixed_widths_are_refused():
+def test_no_episode_or_mixed_widths_are_refused() -> None:
     with pytest.raises(errors.ShapeMismatchError, match="at least one"):
         normalisation.measure([])
     with pytest.raises(errors.ShapeMismatchError, match="same robot"):
         normalisation.measure([small_models.numbers(5, 2), small_models.numbers(5, 3)])
 
 
-def test_statistics_with_a_zero_scale_are_refused():
+def test_statistics_with_a_zero_scale_are_refused() -> None:
     one = np.ones(2, np.float32)
     with pytest.raises(errors.NonFiniteError, match="positive"):
         normalisation.Statistics(one, 0 * one, one)

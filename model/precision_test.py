@@ -11,7 +11,7 @@ from model.testing import small_models
 
 @pytest.mark.parametrize("product", [precision.product, precision.product_f32])
 @pytest.mark.parametrize("rows", [1, 8, precision.FEW_ROWS, precision.FEW_ROWS + 1])
-def test_value_and_gradient_match_a_plain_product(product, rows):
+def test_value_and_gradient_match_a_plain_product(product, rows) -> None:
     x, matrix = (
         small_models.numbers(rows, 24, seed=0),
         small_models.numbers(24, 40, seed=1),
@@ -24,7 +24,7 @@ def test_value_and_gradient_match_a_plain_product(product, rows):
     np.testing.assert_allclose(to_matrix, x.T @ change, rtol=1e-4, atol=1e-4)
 
 
-def test_gradient_of_few_rows_is_compiled_with_the_matrix_first():
+def test_gradient_of_few_rows_is_compiled_with_the_matrix_first() -> None:
     def gradient(x, matrix):
         return jax.grad(lambda x: jnp.sum(jnp.square(precision.product(x, matrix))))(x)
 

@@ -8,7 +8,7 @@ from rlds.spec import EpisodeSpec
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_robot_without_senses_has_the_preset_as_it_is(preset):
+def test_robot_without_senses_has_the_preset_as_it_is(preset) -> None:
     found = config.fit_preset(preset, EpisodeSpec(39, 4), 5)
     assert found == PRESETS[preset](39, 4, 5)
 
@@ -24,7 +24,9 @@ def test_robot_without_senses_has_the_preset_as_it_is(preset):
         ),
     ],
 )
-def test_senses_are_those_of_the_episodes_and_the_rest_is_the_preset(spec, shapes):
+def test_senses_are_those_of_the_episodes_and_the_rest_is_the_preset(
+    spec, shapes: dict[str, tuple[int, ...]]
+) -> None:
     found = config.fit_preset("pi5", spec, 5)
     assert senses.shapes(found) == shapes
     assert found.episode_spec == spec

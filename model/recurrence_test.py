@@ -49,7 +49,7 @@ def reference_gradient(decay, drive, carry, change):
     return to_decay, np.stack(to_drive[::-1]), adjoint
 
 
-def to_complex(x):
+def to_complex(x) -> complex:
     half = CHANNELS // 2
     x = np.asarray(x, np.float64)
     return x[..., :half] + 1j * x[..., half:]
@@ -57,7 +57,7 @@ def to_complex(x):
 
 @pytest.mark.parametrize("form", [*recurrence.FORMS, None])
 @pytest.mark.parametrize("length", [1, 16, 17, 130])
-def test_form_equals_the_loop_in_double_precision(form, length):
+def test_form_equals_the_loop_in_double_precision(form, length: int) -> None:
     given = inputs(length)
     states = recurrence.sequence(*map(jnp.asarray, given), form)
     np.testing.assert_allclose(states, reference(*given), atol=2e-5, rtol=2e-5)
@@ -65,7 +65,9 @@ def test_form_equals_the_loop_in_double_precision(form, length):
 
 @pytest.mark.parametrize("form", [*recurrence.FORMS, None])
 @pytest.mark.parametrize(("length", "groups"), [(1, 8), (17, 8), (40, 2)])
-def test_gradient_equals_the_adjoint_loop_in_double_precision(form, length, groups):
+def test_gradient_equals_the_adjoint_loop_in_double_precision(
+    form, length: int, groups: int
+) -> None:
     given = inputs(length, groups=groups)
     change = small_models.numbers(length, 3, CHANNELS, seed=7)
     _, pull = jax.vjp(
@@ -78,7 +80,7 @@ def test_gradient_equals_the_adjoint_loop_in_double_precision(form, length, grou
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
-def test_two_halves_with_a_carried_state_equal_the_whole(form):
+def test_two_halves_with_a_carried_state_equal_the_whole(form) -> None:
     decay, drive, carry = map(jnp.asarray, inputs(23))
     whole = recurrence.sequence(decay, drive, carry, form)
     first = recurrence.sequence(decay[:9], drive[:9], carry, form)
@@ -87,7 +89,7 @@ def test_two_halves_with_a_carried_state_equal_the_whole(form):
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
-def test_no_state_or_gradient_passes_an_episode_border(form):
+def test_no_state_or_gradient_passes_an_episode_border(form) -> None:
     decay, drive, carry = map(jnp.asarray, inputs(20, borders=False))
     decay = decay.at[7].set(0)
     states = recurrence.sequence(decay, drive, carry, form)
@@ -100,7 +102,7 @@ def test_no_state_or_gradient_passes_an_episode_border(form):
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
-def test_a_constant_decay_over_two_thousand_steps_stays_exact(form):
+def test_a_constant_decay_over_two_thousand_steps_stays_exact(form) -> None:
     decay = np.full((2048, CHANNELS), 0.999, np.float32)
     drive = np.full((2048, CHANNELS), 0.001, np.float32)
     carry = np.ones(CHANNELS, np.float32)
@@ -108,7 +110,7 @@ def test_a_constant_decay_over_two_thousand_steps_stays_exact(form):
     np.testing.assert_allclose(states, reference(decay, drive, carry), atol=2e-4)
 
 
-def test_rotation_is_the_complex_recurrence():
+def test_rotation_is_the_complex_recurrence() -> None:
     decay, drive, carry = inputs(12, groups=CHANNELS // 2)
     angle = np.linspace(0, 3, CHANNELS // 2).astype(np.float32)
     times = jnp.arange(1, 13)
@@ -125,7 +127,9 @@ def test_rotation_is_the_complex_recurrence():
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
 @pytest.mark.parametrize("length", [1, 17, 130])
-def test_gradient_through_the_rotation_is_the_complex_adjoint(form, length):
+def test_gradient_through_the_rotation_is_the_complex_adjoint(
+    form, length: int
+) -> None:
     decay, drive, carry = inputs(length, groups=CHANNELS // 2)
     angle = np.linspace(0.1, 3, CHANNELS // 2).astype(np.float32)
     change = small_models.numbers(length, 3, CHANNELS, seed=7)
@@ -158,13 +162,17 @@ def test_gradient_through_the_rotation_is_the_complex_adjoint(form, length):
 
 @pytest.mark.parametrize("platform", [*recurrence.FASTEST, "another"])
 @pytest.mark.parametrize("length", [1, 8, 9, 128, 10**6])
-def test_table_has_a_known_form_for_every_platform_and_shape(platform, length):
+def test_table_has_a_known_form_for_every_platform_and_shape(
+    platform, length: int
+) -> None:
     for channels in (1, 96, 10**6):
         form = recurrence.fastest_form(platform, length, channels)
         assert form in recurrence.FORMS
 
 
-def test_first_row_that_fits_length_and_channels_decides(monkeypatch):
+def test_first_row_that_fits_length_and_channels_decides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     row = recurrence.FormRow
     rows = (
         row("chunked", longest_steps=64, most_channels=32),
@@ -180,7 +188,9 @@ def test_first_row_that_fits_length_and_channels_decides(monkeypatch):
 
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-def test_program_has_the_form_of_its_platform_forward_and_backward(platform):
+def test_program_has_the_form_of_its_platform_forward_and_backward(
+    platform: str,
+) -> None:
     given = tuple(map(jnp.asarray, inputs(40)))
     row = {"cuda": "gpu"}.get(platform, platform)
     form = recurrence.fastest_form(row, 40, CHANNELS)
@@ -198,12 +208,12 @@ def test_program_has_the_form_of_its_platform_forward_and_backward(platform):
     assert loops(gradient(None)) == loops(gradient(form)) == 2 * (form == "sequential")
 
 
-def test_short_sequence_whose_form_is_the_same_everywhere_is_not_branched():
+def test_short_sequence_whose_form_is_the_same_everywhere_is_not_branched() -> None:
     given = tuple(map(jnp.asarray, inputs(recurrence.UNROLLED_STEPS)))
     program = str(jax.make_jaxpr(recurrence.sequence)(*given))
     assert "cond" not in program
 
 
-def test_unknown_form_names_the_known_ones():
+def test_unknown_form_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="sequential, associative, chunked, got 'x'"):
         recurrence.sequence(*map(jnp.asarray, inputs(2)), "x")

@@ -1,6 +1,7 @@
 """Senses are those of the episodes; silent ones change nothing."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ SIZES = dataclasses.replace(
 )
 
 
-def frames(*shape, seed=1):
+def frames(*shape: Any, seed=1):
     random = np.random.default_rng(seed)
     return random.integers(0, 256, (*shape, HEIGHT, WIDTH, 3), np.uint8)
 
@@ -37,14 +38,14 @@ def predict_actions(model, sensed, length=4):
     return jax.jit(model.sequence)(states, task, starts, carry, sensed=sensed).action
 
 
-def test_names_of_the_senses_are_those_of_the_episode_fields():
+def test_names_of_the_senses_are_those_of_the_episode_fields() -> None:
     known = {f.name.removeprefix("observation/") for f in FIELDS}
     assert senses.shapes(SIZES) == {"image": (HEIGHT, WIDTH, 3), "audio_mel": (MEL,)}
     assert senses.shapes(SIZES).keys() < known
     assert set(senses.fields(SIZES)) == set(small_models.model(SIZES).senses)
 
 
-def test_robot_without_senses_has_neither_parameters_nor_inputs():
+def test_robot_without_senses_has_neither_parameters_nor_inputs() -> None:
     assert senses.shapes(small_models.SIZES) == {}
     plain, sensing = (
         step_function.weights(small_models.model(s))
@@ -61,7 +62,7 @@ def test_robot_without_senses_has_neither_parameters_nor_inputs():
     assert inputs["observation_audio_mel"] == (MEL,)
 
 
-def test_sense_that_is_silent_or_left_out_changes_nothing():
+def test_sense_that_is_silent_or_left_out_changes_nothing() -> None:
     model = small_models.model(SIZES)
     silent = {
         "image": np.zeros((2, 4, HEIGHT, WIDTH, 3), np.uint8),
@@ -78,7 +79,7 @@ def test_sense_that_is_silent_or_left_out_changes_nothing():
         np.testing.assert_array_equal(heard, predict_actions(model, {name: x}))
 
 
-def test_step_with_a_missing_frame_is_as_without_a_camera():
+def test_step_with_a_missing_frame_is_as_without_a_camera() -> None:
     model = small_models.model(SIZES)
     some = frames(2, 4)
     some[:, 0] = 0
@@ -89,7 +90,7 @@ def test_step_with_a_missing_frame_is_as_without_a_camera():
     )
 
 
-def test_frame_of_bytes_and_frame_of_floats_give_the_same_action():
+def test_frame_of_bytes_and_frame_of_floats_give_the_same_action() -> None:
     model = small_models.model(SIZES)
     some = frames(2, 4)
     np.testing.assert_array_equal(
@@ -98,7 +99,7 @@ def test_frame_of_bytes_and_frame_of_floats_give_the_same_action():
     )
 
 
-def test_sequence_with_senses_equals_repeated_step():
+def test_sequence_with_senses_equals_repeated_step() -> None:
     model = small_models.model(SIZES)
     sensed = {"image": frames(2, 4), "audio_mel": small_models.numbers(2, 4, MEL)}
     whole, step = predict_actions(model, sensed), jax.jit(model.step)
@@ -122,12 +123,14 @@ def test_sequence_with_senses_equals_repeated_step():
         ({"smell": np.ones((2, 4, 7), np.float32)}, "sense smell.*image, audio_mel"),
     ],
 )
-def test_sense_of_another_robot_is_refused_by_name(sensed, message):
+def test_sense_of_another_robot_is_refused_by_name(
+    sensed: dict[str, object], message: str
+) -> None:
     with pytest.raises(errors.ShapeMismatchError, match=message):
         predict_actions(small_models.model(SIZES), sensed)
 
 
-def test_sound_statistics_of_another_size_are_refused():
+def test_sound_statistics_of_another_size_are_refused() -> None:
     given = dataclasses.replace(
         small_models.statistics(),
         audio_mean=np.zeros(3, np.float32),
@@ -137,7 +140,7 @@ def test_sound_statistics_of_another_size_are_refused():
         WaveCore(SIZES, given, np.random.default_rng(0))
 
 
-def test_measured_sound_reaches_the_model_at_unit_size():
+def test_measured_sound_reaches_the_model_at_unit_size() -> None:
     sound = 40 + 7 * small_models.numbers(200, MEL)
     sound[::3] = 0
     measured = normalisation.measure([small_models.numbers(200, N)], [sound])
@@ -146,7 +149,7 @@ def test_measured_sound_reaches_the_model_at_unit_size():
     np.testing.assert_allclose(measured.audio_deviation, heard.std(0), rtol=1e-5)
 
 
-def test_camera_learns_where_a_spot_is():
+def test_camera_learns_where_a_spot_is() -> None:
     """The action is the spot's column, which only the frame shows."""
     random = np.random.default_rng(0)
     column = random.integers(1, WIDTH - 1, 256)

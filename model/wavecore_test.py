@@ -1,6 +1,7 @@
 """Sequence and step forms agree; surfaces begin without effect."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +16,12 @@ from model.wavecore import WaveCore
 N, A, K = 6, 2, 3
 
 
-def one_hot(index, *shape):
+def one_hot(index, *shape: Any):
     return jnp.broadcast_to(jnp.eye(K)[index], (*shape, K))
 
 
 @pytest.mark.parametrize("length", [1, 2, 17])
-def test_sequence_equals_repeated_step(length):
+def test_sequence_equals_repeated_step(length: int) -> None:
     model = small_models.model()
     states = small_models.numbers(3, length, N)
     task = one_hot(1, 3, length)
@@ -38,7 +39,7 @@ def test_sequence_equals_repeated_step(length):
     np.testing.assert_allclose(carry, whole.carry, atol=1e-5)
 
 
-def test_episode_after_a_border_is_as_if_alone():
+def test_episode_after_a_border_is_as_if_alone() -> None:
     model = small_models.model()
     states, task = small_models.numbers(1, 12, N), one_hot(0, 1, 12)
     starts = jnp.zeros((1, 12), bool).at[0, 5].set(True)
@@ -51,7 +52,9 @@ def test_episode_after_a_border_is_as_if_alone():
 
 @pytest.mark.parametrize("change", [{"oscillating": True}, {"channels_per_gate": 4}])
 @pytest.mark.parametrize("form", recurrence.FORMS)
-def test_every_kind_of_recurrence_is_the_same_in_steps_and_as_a_sequence(change, form):
+def test_every_kind_of_recurrence_is_the_same_in_steps_and_as_a_sequence(
+    change: dict[str, bool] | dict[str, int], form
+) -> None:
     model = small_models.model(dataclasses.replace(small_models.SIZES, **change))
     states, task = small_models.numbers(9, N), one_hot(1, 9)
     starts = jnp.zeros(9, bool).at[4].set(True)
@@ -66,7 +69,9 @@ def test_every_kind_of_recurrence_is_the_same_in_steps_and_as_a_sequence(change,
 
 
 @pytest.mark.parametrize("oscillating", [False, True])
-def test_state_stays_within_the_range_of_its_values_however_long(oscillating):
+def test_state_stays_within_the_range_of_its_values_however_long(
+    oscillating: bool,
+) -> None:
     sizes = dataclasses.replace(small_models.SIZES, oscillating=oscillating)
     mixer = small_models.model(sizes).blocks[0].wave
     x = 5 * jnp.asarray(small_models.numbers(2000, sizes.width, seed=3))
@@ -76,14 +81,14 @@ def test_state_stays_within_the_range_of_its_values_however_long(oscillating):
     assert float(jnp.abs(last).max()) <= float(values)
 
 
-def test_every_variable_has_one_known_type_and_every_type_is_used():
+def test_every_variable_has_one_known_type_and_every_type_is_used() -> None:
     known = (surfaces.Backbone, *surfaces.SURFACES.values())
     states = nnx.split(small_models.model(), *known)[1:]
     assert all(jax.tree.leaves(state) for state in states)
 
 
 @pytest.mark.parametrize("name", ["calibration", "adapters", "skill_memory"])
-def test_surface_has_no_effect_until_it_is_changed(name):
+def test_surface_has_no_effect_until_it_is_changed(name: str) -> None:
     model = small_models.model()
     kind = surfaces.SURFACES[name]
     inputs = (small_models.numbers(N), one_hot(0), jnp.ones(model.config.carry_size))
@@ -101,7 +106,7 @@ def test_surface_has_no_effect_until_it_is_changed(name):
     np.testing.assert_array_equal(before.action, removed.step(*inputs).action)
 
 
-def test_input_of_another_robot_is_refused_with_both_shapes():
+def test_input_of_another_robot_is_refused_with_both_shapes() -> None:
     model = small_models.model()
     with pytest.raises(errors.ShapeMismatchError, match=r"\(6,\), got \(7,\)"):
         model.step(jnp.zeros(7), one_hot(0), jnp.zeros(model.config.carry_size))
@@ -109,14 +114,14 @@ def test_input_of_another_robot_is_refused_with_both_shapes():
         model.step(jnp.zeros(N), one_hot(0), jnp.zeros(3))
 
 
-def test_statistics_of_another_size_are_refused():
+def test_statistics_of_another_size_are_refused() -> None:
     with pytest.raises(errors.ShapeMismatchError, match="statistics"):
         WaveCore(
             small_models.SIZES, small_models.statistics(5), np.random.default_rng(0)
         )
 
 
-def test_same_seed_gives_the_same_model_and_another_seed_another():
+def test_same_seed_gives_the_same_model_and_another_seed_another() -> None:
     first, same, other = (
         surfaces.named_arrays(nnx.split(small_models.model(seed=s))[1])
         for s in (0, 0, 1)
@@ -135,7 +140,9 @@ def test_same_seed_gives_the_same_model_and_another_seed_another():
         ("vertex", 1e8, 1.2e8),
     ],
 )
-def test_preset_has_about_the_stated_number_of_parameters(preset, least, most):
+def test_preset_has_about_the_stated_number_of_parameters(
+    preset: str, least: float, most: float
+) -> None:
     sizes = config.PRESETS[preset](39, 4, 5)
     model = nnx.eval_shape(lambda: small_models.model(sizes))
     count = sum(x.size for x in jax.tree.leaves(nnx.state(model)))
@@ -150,7 +157,7 @@ def window(model, length=12, seed=1):
     return states, one_hot(1, 2, length), starts, carry
 
 
-def gradient(model, **settings):
+def gradient(model, **settings: Any):
     """Gradient of the sum of squares of every output but the carry, by path."""
     graph, trained, rest = nnx.split(
         model, nnx.Any(surfaces.Backbone, surfaces.Head), ...
@@ -174,7 +181,7 @@ def to_bfloat16(model):
 
 
 @pytest.mark.parametrize("oscillating", [False, True])
-def test_remat_gives_the_same_gradient(oscillating):
+def test_remat_gives_the_same_gradient(oscillating: bool) -> None:
     model = small_models.model(
         dataclasses.replace(small_models.SIZES, oscillating=oscillating)
     )
@@ -183,7 +190,7 @@ def test_remat_gives_the_same_gradient(oscillating):
         np.testing.assert_allclose(again[path], wanted, atol=1e-6, err_msg=path)
 
 
-def test_remat_keeps_less_for_the_backward_pass():
+def test_remat_keeps_less_for_the_backward_pass() -> None:
     sizes = dataclasses.replace(small_models.SIZES, block_count=8, hidden_size=64)
     model, temporary = small_models.model(sizes), []
     inputs = window(model, length=256)
@@ -199,7 +206,7 @@ def test_remat_keeps_less_for_the_backward_pass():
     assert temporary[1] < 0.5 * temporary[0]
 
 
-def test_bfloat16_model_has_float32_outputs_near_those_of_float32():
+def test_bfloat16_model_has_float32_outputs_near_those_of_float32() -> None:
     # Over two blocks, with four seeds, the largest difference of an output was 1 % of
     # its largest number, and between step and sequence 0.0013.
     model = small_models.model()
@@ -216,7 +223,7 @@ def test_bfloat16_model_has_float32_outputs_near_those_of_float32():
     np.testing.assert_allclose(step.action, prediction.action[:, 0], atol=0.005)
 
 
-def test_bfloat16_gradients_point_the_same_way():
+def test_bfloat16_gradients_point_the_same_way() -> None:
     model = small_models.model()
     whole, small = gradient(model), gradient(to_bfloat16(model))
     assert {str(x.dtype) for x in small.values()} == {"bfloat16", "float32"}
@@ -227,7 +234,9 @@ def test_bfloat16_gradients_point_the_same_way():
     assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.9999
 
 
-def test_recurrence_of_a_bfloat16_model_is_float32(monkeypatch):
+def test_recurrence_of_a_bfloat16_model_is_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     mixer, seen = to_bfloat16(small_models.model()).blocks[0].wave, []
     run = recurrence.sequence
 
@@ -244,7 +253,7 @@ def test_recurrence_of_a_bfloat16_model_is_float32(monkeypatch):
     assert last.dtype == jnp.float32
 
 
-def test_scale_and_value_do_not_shape_the_features():
+def test_scale_and_value_do_not_shape_the_features() -> None:
     model = small_models.model()
     model.scale_head[...] = jnp.ones((16, 2))
     model.value_head[...] = jnp.ones((16, 1))
@@ -260,7 +269,7 @@ def test_scale_and_value_do_not_shape_the_features():
     }
 
 
-def test_scale_is_positive_and_value_within_one_for_any_head_weights():
+def test_scale_is_positive_and_value_within_one_for_any_head_weights() -> None:
     model = small_models.model()
     for sign in (-1, 1):
         model.scale_head[...] = jnp.full((16, 2), sign * 1e6)
@@ -273,7 +282,7 @@ def test_scale_is_positive_and_value_within_one_for_any_head_weights():
         assert prediction.value.shape == (2, 12)
 
 
-def test_before_training_the_scale_is_one_and_the_value_is_zero():
+def test_before_training_the_scale_is_one_and_the_value_is_zero() -> None:
     prediction = small_models.model().sequence(*window(small_models.model()))
     np.testing.assert_array_equal(prediction.action_scale, 1)
     np.testing.assert_array_equal(prediction.value, 0)

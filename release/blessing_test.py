@@ -1,5 +1,7 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -18,7 +20,7 @@ VERDICT = Blessing(
 )
 
 
-def changed(change):
+def changed(change: Callable[..., object]) -> bytes:
     value = json.loads(VERDICT.statement())
     change(value)
     return canonical_json.encode(value)
@@ -26,7 +28,9 @@ def changed(change):
 
 @pytest.mark.parametrize("verdict", ["blessed", "refused", "undecided"])
 @pytest.mark.parametrize("expires", [None, tiny_release.EXPIRES])
-def test_a_verdict_survives_a_round_trip_through_its_statement(verdict, expires):
+def test_a_verdict_survives_a_round_trip_through_its_statement(
+    verdict: str, expires: datetime | None
+) -> None:
     ruling = replace(VERDICT, verdict=verdict, expires=expires)
     assert blessing.parse(ruling.statement()) == ruling
 
@@ -40,7 +44,9 @@ def test_a_verdict_survives_a_round_trip_through_its_statement(verdict, expires)
         {"report_digest": "B" * 64},
     ],
 )
-def test_an_incomplete_or_malformed_verdict_cannot_be_made(changes):
+def test_an_incomplete_or_malformed_verdict_cannot_be_made(
+    changes: dict[str, str] | dict[str, tuple[object, ...]],
+) -> None:
     with pytest.raises(ValueError, match="expected"):
         replace(VERDICT, **changes)
 
@@ -60,6 +66,8 @@ def test_an_incomplete_or_malformed_verdict_cannot_be_made(changes):
         lambda v: v["predicate"].update(more=1),
     ],
 )
-def test_a_statement_of_another_form_is_malformed(change):
+def test_a_statement_of_another_form_is_malformed(
+    change: Callable[..., object],
+) -> None:
     with pytest.raises(MalformedError):
         blessing.parse(changed(change))

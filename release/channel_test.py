@@ -1,5 +1,6 @@
 import ast
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,20 +34,22 @@ RECORD = Channel(
 )
 
 
-def changed(change):
+def changed(change: Callable[..., object]) -> bytes:
     value = json.loads(RECORD.encode())
     change(value)
     return canonical_json.encode(value)
 
 
 @pytest.mark.parametrize("previous", [None, Previous(41, "c" * 64)])
-def test_a_channel_survives_a_round_trip_through_its_file(previous):
+def test_a_channel_survives_a_round_trip_through_its_file(
+    previous: Previous | None,
+) -> None:
     record = replace(RECORD, previous=previous)
     assert channel.parse(record.encode()) == record
 
 
 @pytest.mark.parametrize("key", sorted(json.loads(RECORD.encode())))
-def test_every_field_is_required_including_the_expiry(key):
+def test_every_field_is_required_including_the_expiry(key: str) -> None:
     with pytest.raises(MalformedError, match=key):
         channel.parse(changed(lambda v: v.pop(key)))
 
@@ -77,18 +80,18 @@ def test_every_field_is_required_including_the_expiry(key):
         lambda v: v["provenance"].update(dataset_manifest="x"),
     ],
 )
-def test_a_field_of_another_form_is_refused(change):
+def test_a_field_of_another_form_is_refused(change: Callable[..., object]) -> None:
     with pytest.raises(ContinuonError):
         channel.parse(changed(change))
 
 
-def test_an_oversized_file_is_not_decoded():
+def test_an_oversized_file_is_not_decoded() -> None:
     with pytest.raises(OversizedError):
         channel.parse(b" " * 300_000)
 
 
 @given(st.data())
-def test_a_flipped_bit_never_gives_the_same_channel(data):
+def test_a_flipped_bit_never_gives_the_same_channel(data: st.DataObject) -> None:
     raw = bytearray(RECORD.encode())
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     try:
@@ -100,13 +103,13 @@ def test_a_flipped_bit_never_gives_the_same_channel(data):
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_raise_a_typed_error(raw):
+def test_random_bytes_raise_a_typed_error(raw: bytes) -> None:
     with pytest.raises(ContinuonError):
         channel.parse(raw)
 
 
 @pytest.mark.parametrize("name", ["nightly.json", "nightly.dsse.json"])
-def test_split_uri_returns_store_and_channel(name):
+def test_split_uri_returns_store_and_channel(name: str) -> None:
     uri = f"gs://bucket/artifacts/channels/{name}"
     assert channel.split_uri(uri) == ("gs://bucket/artifacts", "nightly")
 
@@ -122,12 +125,12 @@ def test_split_uri_returns_store_and_channel(name):
         "file:///a/channels/",
     ],
 )
-def test_a_uri_of_another_form_is_refused_with_the_expected_form(uri):
+def test_a_uri_of_another_form_is_refused_with_the_expected_form(uri: str) -> None:
     with pytest.raises(MalformedError, match=r"channels/<name>\.json"):
         channel.split_uri(uri)
 
 
-def test_a_rollout_with_a_percent_out_of_range_cannot_be_made():
+def test_a_rollout_with_a_percent_out_of_range_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="0 to 100"):
         Rollout(101, "salt")
 

@@ -1,5 +1,6 @@
 import base64
 import json
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,56 +28,56 @@ GOLDEN = (
 ALICE, BOB, EVE = (PrivateKey.generate() for _ in range(3))
 
 
-def trusting(*keys):
+def trusting(*keys: PrivateKey) -> dict[str, object]:
     return {key.keyid: key.private.public_key() for key in keys}
 
 
-def changed(raw, change):
+def changed(raw: bytes, change: Callable[..., object]) -> bytes:
     value = json.loads(raw)
     change(value)
     return json.dumps(value).encode()
 
 
-def test_pae_matches_the_example_of_the_specification():
+def test_pae_matches_the_example_of_the_specification() -> None:
     pae = dsse.pae("http://example.com/HelloWorld", b"hello world")
     assert pae == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
 
 
-def test_verify_returns_the_payload_byte_for_byte():
+def test_verify_returns_the_payload_byte_for_byte() -> None:
     payload = b"\x00\xff not JSON"
     raw = dsse.sign(payload, TYPE, [ALICE])
     assert dsse.verify(raw, trusting(ALICE), 1, TYPE) == payload
 
 
-def test_an_envelope_of_format_one_still_verifies():
+def test_an_envelope_of_format_one_still_verifies() -> None:
     key = PrivateKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))), (), False)
     assert dsse.sign(b"{}", TYPE, [key]) == GOLDEN
     assert dsse.verify(GOLDEN, trusting(key), 1, TYPE) == b"{}"
 
 
-def test_an_empty_payload_can_be_signed():
+def test_an_empty_payload_can_be_signed() -> None:
     raw = dsse.sign(b"", TYPE, [ALICE])
     assert dsse.verify(raw, trusting(ALICE), 1, TYPE) == b""
 
 
-def test_the_same_payload_and_keys_give_the_same_envelope():
+def test_the_same_payload_and_keys_give_the_same_envelope() -> None:
     assert dsse.sign(b"x", TYPE, [ALICE, BOB]) == dsse.sign(b"x", TYPE, [BOB, ALICE])
 
 
-def test_an_unsigned_envelope_is_refused():
+def test_an_unsigned_envelope_is_refused() -> None:
     raw = changed(dsse.sign(b"x", TYPE, [ALICE]), lambda v: v["signatures"].clear())
     with pytest.raises(UnsignedError, match="expected a signature, got none"):
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_a_key_removed_from_the_keyring_no_longer_counts():
+def test_a_key_removed_from_the_keyring_no_longer_counts() -> None:
     raw = dsse.sign(b"x", TYPE, [EVE])
     with pytest.raises(UnknownKeyError, match=EVE.keyid):
         dsse.verify(raw, trusting(ALICE, BOB), 1, TYPE)
 
 
-def test_another_payload_under_the_same_signature_is_refused():
-    def swap(value):
+def test_another_payload_under_the_same_signature_is_refused() -> None:
+    def swap(value: dict[str, list[dict[str, object]] | str]) -> None:
         value["payload"] = base64.b64encode(b"y").decode()
 
     raw = changed(dsse.sign(b"x", TYPE, [ALICE]), swap)
@@ -84,8 +85,8 @@ def test_another_payload_under_the_same_signature_is_refused():
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_a_signature_by_another_key_under_a_trusted_key_id_is_refused():
-    def rename(value):
+def test_a_signature_by_another_key_under_a_trusted_key_id_is_refused() -> None:
+    def rename(value: dict[str, list[dict[str, object]] | str]) -> None:
         value["signatures"][0]["keyid"] = ALICE.keyid
 
     raw = changed(dsse.sign(b"x", TYPE, [EVE]), rename)
@@ -93,8 +94,8 @@ def test_a_signature_by_another_key_under_a_trusted_key_id_is_refused():
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_sixty_four_zero_bytes_are_a_bad_signature():
-    def zero(value):
+def test_sixty_four_zero_bytes_are_a_bad_signature() -> None:
+    def zero(value: dict[str, list[dict[str, object]] | str]) -> None:
         value["signatures"][0]["sig"] = base64.b64encode(bytes(64)).decode()
 
     raw = changed(dsse.sign(b"x", TYPE, [ALICE]), zero)
@@ -103,8 +104,8 @@ def test_sixty_four_zero_bytes_are_a_bad_signature():
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 65])
-def test_a_signature_of_another_length_is_refused(size):
-    def cut(value):
+def test_a_signature_of_another_length_is_refused(size: int) -> None:
+    def cut(value: dict[str, list[dict[str, object]] | str]) -> None:
         value["signatures"][0]["sig"] = base64.b64encode(bytes(size)).decode()
 
     raw = changed(dsse.sign(b"x", TYPE, [ALICE]), cut)
@@ -112,14 +113,14 @@ def test_a_signature_of_another_length_is_refused(size):
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_a_signed_payload_of_another_type_is_refused():
+def test_a_signed_payload_of_another_type_is_refused() -> None:
     raw = dsse.sign(b"x", "application/other", [ALICE])
     with pytest.raises(MalformedError, match="application/other"):
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_changing_the_payload_type_invalidates_the_signature():
-    def retype(value):
+def test_changing_the_payload_type_invalidates_the_signature() -> None:
+    def retype(value: dict[str, list[dict[str, object]] | str]) -> None:
         value["payloadType"] = TYPE
 
     raw = changed(dsse.sign(b"x", "application/other", [ALICE]), retype)
@@ -127,8 +128,8 @@ def test_changing_the_payload_type_invalidates_the_signature():
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_two_signatures_by_one_key_do_not_reach_a_threshold_of_two():
-    def repeat(value):
+def test_two_signatures_by_one_key_do_not_reach_a_threshold_of_two() -> None:
+    def repeat(value: dict[str, list[dict[str, object]] | str]) -> None:
         value["signatures"] *= 2
 
     raw = changed(dsse.sign(b"x", TYPE, [ALICE]), repeat)
@@ -136,35 +137,35 @@ def test_two_signatures_by_one_key_do_not_reach_a_threshold_of_two():
         dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE)
 
 
-def test_one_of_two_signatures_is_too_few():
+def test_one_of_two_signatures_is_too_few() -> None:
     raw = dsse.sign(b"x", TYPE, [ALICE])
     with pytest.raises(ThresholdNotMetError, match="by 2 keys, got 1"):
         dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE)
 
 
-def test_a_signature_by_an_unknown_key_does_not_count_towards_a_threshold():
+def test_a_signature_by_an_unknown_key_does_not_count_towards_a_threshold() -> None:
     raw = dsse.sign(b"x", TYPE, [ALICE, EVE])
     with pytest.raises(ThresholdNotMetError):
         dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE)
 
 
-def test_a_second_key_holder_adds_a_signature_and_keeps_the_first():
+def test_a_second_key_holder_adds_a_signature_and_keeps_the_first() -> None:
     raw = dsse.add_signatures(dsse.sign(b"x", TYPE, [ALICE]), [BOB])
     assert dsse.verify(raw, trusting(ALICE, BOB), 2, TYPE) == b"x"
 
 
-def test_an_unknown_signature_next_to_enough_good_ones_is_accepted():
+def test_an_unknown_signature_next_to_enough_good_ones_is_accepted() -> None:
     raw = dsse.sign(b"x", TYPE, [ALICE, EVE])
     assert dsse.verify(raw, trusting(ALICE), 1, TYPE) == b"x"
 
 
-def test_a_threshold_of_zero_raises_value_error():
+def test_a_threshold_of_zero_raises_value_error() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         dsse.verify(dsse.sign(b"x", TYPE, [ALICE]), {}, 0, TYPE)
 
 
-def test_too_many_signatures_are_refused_before_any_is_checked():
-    def flood(value):
+def test_too_many_signatures_are_refused_before_any_is_checked() -> None:
+    def flood(value: dict[str, list[dict[str, object]] | str]) -> None:
         value["signatures"] = [
             {"keyid": f"{n:064x}", "sig": "AAAA"} for n in range(100)
         ]
@@ -174,13 +175,13 @@ def test_too_many_signatures_are_refused_before_any_is_checked():
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
-def test_an_oversized_envelope_is_not_decoded():
+def test_an_oversized_envelope_is_not_decoded() -> None:
     raw = dsse.sign(b"x" * 1000, TYPE, [ALICE])
     with pytest.raises(OversizedError, match="at most 1000 bytes"):
         dsse.verify(raw, trusting(ALICE), 1, TYPE, limit_bytes=1000)
 
 
-def test_duplicate_json_names_are_refused():
+def test_duplicate_json_names_are_refused() -> None:
     raw = dsse.sign(b"x", TYPE, [ALICE])
     raw = raw.replace(b'{"payload":', b'{"payload":"eA==","payload":', 1)
     with pytest.raises(MalformedError):
@@ -188,13 +189,13 @@ def test_duplicate_json_names_are_refused():
 
 
 @given(st.binary(max_size=300))
-def test_random_bytes_are_an_envelope_or_raise_a_typed_error(raw):
+def test_random_bytes_are_an_envelope_or_raise_a_typed_error(raw: bytes) -> None:
     with pytest.raises(ContinuonError):
         dsse.verify(raw, trusting(ALICE), 1, TYPE)
 
 
 @given(st.data())
-def test_any_flipped_bit_is_detected(data):
+def test_any_flipped_bit_is_detected(data: st.DataObject) -> None:
     raw = bytearray(dsse.sign(b"payload", TYPE, [ALICE]))
     index = data.draw(st.integers(0, len(raw) - 1))
     raw[index] ^= 1 << data.draw(st.integers(0, 7))

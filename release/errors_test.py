@@ -2,12 +2,12 @@ from base.errors import MalformedError
 from release.errors import ReleaseError
 
 
-def test_text_holds_source_expected_got_and_remedy():
+def test_text_holds_source_expected_got_and_remedy() -> None:
     error = MalformedError("a.json", "an object", "a list", "write an object")
     assert str(error) == "a.json: expected an object, got a list; write an object"
 
 
-def test_text_of_hostile_values_stays_one_short_printable_line():
+def test_text_of_hostile_values_stays_one_short_printable_line() -> None:
     text = str(ReleaseError("file", "text", "a\nb\x1b[2J\u202e" + "x" * 10_000))
     assert "\n" not in text
     assert "\x1b" not in text
@@ -15,7 +15,7 @@ def test_text_of_hostile_values_stays_one_short_printable_line():
     assert len(text) < 500
 
 
-def test_every_error_names_a_remedy():
+def test_every_error_names_a_remedy() -> None:
     pending = [ReleaseError]
     while pending:
         kind = pending.pop()

@@ -4,6 +4,8 @@ import os
 import resource
 import signal
 import tarfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ LIMIT = 1 << 20
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "package"
     (folder / "functions").mkdir(parents=True)
     (folder / "functions" / "step.tflite").write_bytes(b"s" * 513)
@@ -26,7 +28,7 @@ def folder(tmp_path):
     return folder
 
 
-def foreign_tar(*entries, **options):
+def foreign_tar(*entries: Any, **options: str) -> bytes:
     """Returns a tar made by Python's tarfile from (name, type, data or link target)."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode=options.get("mode", "w")) as tar:
@@ -42,7 +44,7 @@ def foreign_tar(*entries, **options):
     return out.getvalue()
 
 
-def raw_tar(*entries):
+def raw_tar(*entries: tuple[str, bytes]) -> bytes:
     """Returns a tar with the module's own headers, with any names in any order."""
     blocks = []
     for name, data in entries:
@@ -51,7 +53,13 @@ def raw_tar(*entries):
     return b"".join(blocks) + bytes(1024)
 
 
-def refused(raw, tmp_path, error, match="", limit=LIMIT):
+def refused(
+    raw: "_Endless | bytes",
+    tmp_path: Path,
+    error: type[Exception],
+    match: str = "",
+    limit: int = LIMIT,
+) -> None:
     """Asserts that unpacking raises `error` and leaves nothing behind."""
     parent = tmp_path / "parent"
     parent.mkdir(exist_ok=True)
@@ -63,7 +71,9 @@ def refused(raw, tmp_path, error, match="", limit=LIMIT):
     assert not (tmp_path / "evil").exists()
 
 
-def test_unpacking_a_packed_folder_gives_the_same_files(folder, tmp_path):
+def test_unpacking_a_packed_folder_gives_the_same_files(
+    folder: Path, tmp_path: Path
+) -> None:
     raw = package_tar.pack_tar(folder)
     into = package_tar.unpack_tar(raw, tmp_path / "parent" / "into", len(raw))
     files = {
@@ -80,7 +90,9 @@ def test_unpacking_a_packed_folder_gives_the_same_files(folder, tmp_path):
     assert package_tar.pack_tar(into) == raw
 
 
-def test_times_modes_and_creation_order_do_not_change_the_tar(folder, tmp_path):
+def test_times_modes_and_creation_order_do_not_change_the_tar(
+    folder: Path, tmp_path: Path
+) -> None:
     raw = package_tar.pack_tar(folder)
     again = tmp_path / "again"
     (again / "functions").mkdir(parents=True)
@@ -91,7 +103,7 @@ def test_times_modes_and_creation_order_do_not_change_the_tar(folder, tmp_path):
     assert package_tar.pack_tar(again) == raw
 
 
-def test_other_tools_read_the_tar(folder):
+def test_other_tools_read_the_tar(folder: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(package_tar.pack_tar(folder))) as tar:
         members = {m.name: (m.mode, m.uid, m.mtime, m.size) for m in tar}
         assert members == {
@@ -102,7 +114,7 @@ def test_other_tools_read_the_tar(folder):
 
 
 @pytest.mark.parametrize("make", ["symlink", "folder_link", "fifo"])
-def test_links_and_devices_are_not_packed(folder, make):
+def test_links_and_devices_are_not_packed(folder: Path, make: str) -> None:
     if make == "symlink":
         (folder / "x").symlink_to("package.json")
     elif make == "folder_link":
@@ -113,7 +125,7 @@ def test_links_and_devices_are_not_packed(folder, make):
         package_tar.pack_tar(folder)
 
 
-def test_an_empty_folder_is_not_packed(folder):
+def test_an_empty_folder_is_not_packed(folder: Path) -> None:
     (folder / "nothing").mkdir()
     with pytest.raises(UnknownFileError):
         package_tar.pack_tar(folder)
@@ -122,7 +134,7 @@ def test_an_empty_folder_is_not_packed(folder):
 @pytest.mark.parametrize(
     "name", ["/evil", "../evil", "a/../../evil", "./a", ".hidden", "a//b", ""]
 )
-def test_paths_out_of_the_folder_are_refused(tmp_path, name):
+def test_paths_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     refused(raw_tar((name, b"x")), tmp_path, UnsafePathError)
 
 
@@ -140,11 +152,13 @@ def test_paths_out_of_the_folder_are_refused(tmp_path, name):
         (tarfile.AREGTYPE, ""),
     ],
 )
-def test_entries_that_are_not_plain_files_are_refused(tmp_path, kind, target):
+def test_entries_that_are_not_plain_files_are_refused(
+    tmp_path: Path, kind: bytes, target: str
+) -> None:
     refused(foreign_tar(("a", kind, target)), tmp_path, LinkError)
 
 
-def test_a_link_with_a_file_behind_it_writes_nothing_outside(tmp_path):
+def test_a_link_with_a_file_behind_it_writes_nothing_outside(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     raw = foreign_tar(
         ("a", tarfile.SYMTYPE, str(tmp_path / "outside")),
@@ -154,31 +168,31 @@ def test_a_link_with_a_file_behind_it_writes_nothing_outside(tmp_path):
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_extension_headers_are_refused(tmp_path):
+def test_extension_headers_are_refused(tmp_path: Path) -> None:
     raw = foreign_tar(("n" * 150, tarfile.REGTYPE, b"x"))
     refused(raw, tmp_path, LinkError)
 
 
-def test_duplicate_names_are_refused(tmp_path):
+def test_duplicate_names_are_refused(tmp_path: Path) -> None:
     refused(raw_tar(("a", b"1"), ("a", b"2")), tmp_path, DuplicateNameError)
 
 
-def test_a_duplicate_after_another_name_is_refused(tmp_path):
+def test_a_duplicate_after_another_name_is_refused(tmp_path: Path) -> None:
     raw = raw_tar(("a", b"1"), ("b", b"2"), ("a", b"3"))
     refused(raw, tmp_path, MalformedError, "sorted order")
 
 
-def test_a_name_that_is_both_a_file_and_a_folder_is_refused(tmp_path):
+def test_a_name_that_is_both_a_file_and_a_folder_is_refused(tmp_path: Path) -> None:
     refused(raw_tar(("a", b"1"), ("a/b", b"2")), tmp_path, DuplicateNameError)
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_compressed_data_is_not_decompressed(tmp_path, mode):
+def test_compressed_data_is_not_decompressed(tmp_path: Path, mode: str) -> None:
     raw = foreign_tar(("a", tarfile.REGTYPE, bytes(100_000)), mode=mode)
     refused(raw, tmp_path, ContinuonError)
 
 
-def test_a_harmless_tar_in_another_form_is_refused(tmp_path):
+def test_a_harmless_tar_in_another_form_is_refused(tmp_path: Path) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         info = tarfile.TarInfo("a")
@@ -187,13 +201,13 @@ def test_a_harmless_tar_in_another_form_is_refused(tmp_path):
     refused(out.getvalue(), tmp_path, MalformedError, "canonical header")
 
 
-def test_a_tar_cut_anywhere_is_refused(folder, tmp_path):
+def test_a_tar_cut_anywhere_is_refused(folder: Path, tmp_path: Path) -> None:
     raw = package_tar.pack_tar(folder)
     for size in [*range(0, len(raw), 97), len(raw) - 1]:
         refused(raw[:size], tmp_path, MalformedError)
 
 
-def test_bytes_after_the_end_are_refused(folder, tmp_path):
+def test_bytes_after_the_end_are_refused(folder: Path, tmp_path: Path) -> None:
     raw = package_tar.pack_tar(folder) + b"x"
     refused(raw, tmp_path, OversizedError, "nothing after")
 
@@ -201,33 +215,33 @@ def test_bytes_after_the_end_are_refused(folder, tmp_path):
 class _Endless(io.RawIOBase):
     """A stream that yields zeros for ever after `head` and counts the bytes read."""
 
-    def __init__(self, head):
+    def __init__(self, head: bytes) -> None:
         self.head = io.BytesIO(head)
         self.given = 0
 
-    def read(self, size=-1):
+    def read(self, size: int = -1) -> bytes:
         assert size >= 0
         self.given += size
         return self.head.read(size).ljust(size, b"\0")
 
 
-def test_endless_data_is_read_only_up_to_the_signed_size(tmp_path):
+def test_endless_data_is_read_only_up_to_the_signed_size(tmp_path: Path) -> None:
     stream = _Endless(package_tar._header("a", 8 << 30 >> 1))
     refused(stream, tmp_path, OversizedError, "at most 100000 bytes", limit=100_000)
     assert stream.given <= 100_000
 
 
-def test_endless_small_files_stop_at_the_signed_size(tmp_path):
+def test_endless_small_files_stop_at_the_signed_size(tmp_path: Path) -> None:
     raw = raw_tar(*((f"f{n:05}", b"x") for n in range(200)))
     refused(raw, tmp_path, OversizedError, "at most 5000 bytes", limit=5000)
 
 
-def test_more_files_than_a_package_may_hold_are_refused(tmp_path):
+def test_more_files_than_a_package_may_hold_are_refused(tmp_path: Path) -> None:
     raw = raw_tar(*((f"f{n:05}", b"") for n in range(1100)))
     refused(raw, tmp_path, OversizedError, "1024 files")
 
 
-def test_an_existing_folder_stays_unchanged(folder, tmp_path):
+def test_an_existing_folder_stays_unchanged(folder: Path, tmp_path: Path) -> None:
     raw = package_tar.pack_tar(folder)
     (tmp_path / "into").mkdir()
     (tmp_path / "into" / "mine").write_bytes(b"mine")
@@ -239,17 +253,19 @@ def test_an_existing_folder_stays_unchanged(folder, tmp_path):
 class _Stalled(io.RawIOBase):
     """A stream that yields `head` and then kills its process."""
 
-    def __init__(self, head):
+    def __init__(self, head: bytes) -> None:
         self.head = io.BytesIO(head)
 
-    def read(self, size=-1):
+    def read(self, size: int = -1) -> bytes:
         data = self.head.read(size)
         if not data:
             os.kill(os.getpid(), signal.SIGKILL)
         return data
 
 
-def test_a_killed_unpacking_leaves_no_package_and_can_be_repeated(folder, tmp_path):
+def test_a_killed_unpacking_leaves_no_package_and_can_be_repeated(
+    folder: Path, tmp_path: Path
+) -> None:
     raw = package_tar.pack_tar(folder)
     parent = tmp_path / "parent"
     process = multiprocessing.get_context("fork").Process(
@@ -267,7 +283,7 @@ def test_a_killed_unpacking_leaves_no_package_and_can_be_repeated(folder, tmp_pa
     assert [p.name for p in parent.iterdir()] == ["into"]
 
 
-def _unpack_on_a_full_disk(raw, into):
+def _unpack_on_a_full_disk(raw: _Endless | bytes, into) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (256, 256))
     try:
@@ -277,7 +293,7 @@ def _unpack_on_a_full_disk(raw, into):
     os._exit(0)
 
 
-def test_a_full_disk_leaves_nothing_behind(folder, tmp_path):
+def test_a_full_disk_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
     raw = package_tar.pack_tar(folder)
     parent = tmp_path / "parent"
     process = multiprocessing.get_context("fork").Process(
@@ -292,8 +308,8 @@ def test_a_full_disk_leaves_nothing_behind(folder, tmp_path):
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_a_flipped_bit_gives_other_content_or_an_error_but_no_stray_file(
-    tmp_path_factory, data
-):
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     tmp_path = tmp_path_factory.mktemp("flip")
     raw = bytearray(raw_tar(("a", b"one"), ("b/c", b"two")))
     index = data.draw(st.integers(0, len(raw) - 1))
@@ -317,6 +333,6 @@ def test_plain_package_paths_are_accepted(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["a" * 100, "a/b/c/d/e/f/g"])
-def test_a_package_path_too_long_or_too_deep_is_refused(path):
+def test_a_package_path_too_long_or_too_deep_is_refused(path: str) -> None:
     with pytest.raises(UnsafePathError, match="at most"):
         package_tar.check_package_path(path, "test")

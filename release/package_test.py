@@ -1,5 +1,7 @@
 import json
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -20,19 +22,19 @@ GOLDEN_TAR = "280fc03ccc36875f2946ec6dbe60d95d7c8f7e6d895b25e8f853c2310ace4e03"
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "package"
     tiny_release.write_package(folder)
     return folder
 
 
-def manifest_with(folder, change):
+def manifest_with(folder: Path, change: Callable[..., object]) -> bytes:
     value = json.loads((folder / "package.json").read_bytes())
     change(value)
     return canonical_json.encode(value)
 
 
-def test_build_lists_every_file_and_returns_the_manifest_digest(folder):
+def test_build_lists_every_file_and_returns_the_manifest_digest(folder: Path) -> None:
     manifest = package.parse((folder / "package.json").read_bytes())
     assert manifest.digest == tiny_release.write_package(folder)
     assert list(manifest.files) == sorted(tiny_release.FILES)
@@ -46,31 +48,35 @@ def test_build_lists_every_file_and_returns_the_manifest_digest(folder):
     assert manifest.metadata.training_config == {"steps": 10}
 
 
-def test_a_package_of_format_one_keeps_its_digest(folder):
+def test_a_package_of_format_one_keeps_its_digest(folder: Path) -> None:
     assert tiny_release.write_package(folder) == GOLDEN_DIGEST
     assert sha256_bytes(package.pack_tar(folder)) == GOLDEN_TAR
 
 
-def test_build_twice_gives_the_same_bytes(folder, tmp_path):
+def test_build_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     tiny_release.write_package(tmp_path / "again")
     assert package.pack_tar(folder) == package.pack_tar(tmp_path / "again")
 
 
-def test_statements_do_not_change_the_digest_and_are_kept_by_a_rebuild(folder):
+def test_statements_do_not_change_the_digest_and_are_kept_by_a_rebuild(
+    folder: Path,
+) -> None:
     digest = tiny_release.write_package(folder)
     (folder / "blessing.intoto.jsonl").write_bytes(b"signed")
     assert tiny_release.write_package(folder) == digest
     assert (folder / "blessing.intoto.jsonl").exists()
 
 
-def test_statements_about_earlier_content_are_removed(folder):
+def test_statements_about_earlier_content_are_removed(folder: Path) -> None:
     (folder / "blessing.intoto.jsonl").write_bytes(b"signed")
     tiny_release.write_package(folder, version="0.2.0")
     assert not (folder / "blessing.intoto.jsonl").exists()
 
 
 @pytest.mark.parametrize("name", sorted(tiny_release.FILES))
-def test_build_without_a_required_file_leaves_the_old_manifest(folder, name):
+def test_build_without_a_required_file_leaves_the_old_manifest(
+    folder: Path, name: str
+) -> None:
     before = (folder / "package.json").read_bytes()
     files = {key: data for key, data in tiny_release.FILES.items() if key != name}
     (folder / name).unlink()
@@ -83,7 +89,7 @@ def test_build_without_a_required_file_leaves_the_old_manifest(folder, name):
     assert (folder / "package.json").read_bytes() == before
 
 
-def test_build_refuses_links(folder):
+def test_build_refuses_links(folder: Path) -> None:
     (folder / "link").symlink_to("safety.json")
     with pytest.raises(LinkError, match="symbolic"):
         tiny_release.write_package(folder)
@@ -93,7 +99,7 @@ def test_build_refuses_links(folder):
         tiny_release.write_package(folder)
 
 
-def test_build_refuses_an_empty_folder_and_a_hidden_file(folder):
+def test_build_refuses_an_empty_folder_and_a_hidden_file(folder: Path) -> None:
     (folder / "nothing").mkdir()
     with pytest.raises(UnknownFileError):
         tiny_release.write_package(folder)
@@ -106,22 +112,22 @@ def test_build_refuses_an_empty_folder_and_a_hidden_file(folder):
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "../up", "a/../b", ".hidden", "a//b", "a" * 100]
 )
-def test_a_listed_path_out_of_the_package_is_refused(folder, path):
+def test_a_listed_path_out_of_the_package_is_refused(folder: Path, path: str) -> None:
     raw = manifest_with(folder, lambda v: v["files"][0].update(path=path))
     with pytest.raises(UnsafePathError):
         package.parse(raw)
 
 
 @pytest.mark.parametrize("path", ["canary.tfrecord", "CANARY.tfrecord"])
-def test_a_path_listed_twice_is_refused(folder, path):
-    def repeat(value):
+def test_a_path_listed_twice_is_refused(folder: Path, path: str) -> None:
+    def repeat(value: dict[str, object]) -> None:
         value["files"].insert(1, {**value["files"][0], "path": path})
 
     with pytest.raises(DuplicateNameError):
         package.parse(manifest_with(folder, repeat))
 
 
-def test_a_duplicate_json_name_is_refused(folder):
+def test_a_duplicate_json_name_is_refused(folder: Path) -> None:
     raw = (folder / "package.json").read_bytes()
     raw = raw.replace(b'"family":"tiny"', b'"family":"tiny","family":"tiny"')
     with pytest.raises(MalformedError):
@@ -129,23 +135,23 @@ def test_a_duplicate_json_name_is_refused(folder):
 
 
 @pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"{}", b"\xff", b"{" * 100_000])
-def test_bytes_that_are_not_a_manifest_raise_malformed_error(raw):
+def test_bytes_that_are_not_a_manifest_raise_malformed_error(raw: bytes) -> None:
     with pytest.raises(MalformedError):
         package.parse(raw)
 
 
-def test_a_manifest_that_is_not_canonical_json_is_refused(folder):
+def test_a_manifest_that_is_not_canonical_json_is_refused(folder: Path) -> None:
     raw = (folder / "package.json").read_bytes()
     with pytest.raises(MalformedError, match="canonical"):
         package.parse(raw + b"\n")
 
 
-def test_an_oversized_manifest_is_not_decoded():
+def test_an_oversized_manifest_is_not_decoded() -> None:
     with pytest.raises(OversizedError):
         package.parse(b" " * (2 << 20))
 
 
-def test_more_bytes_than_a_package_may_hold_are_refused(folder):
+def test_more_bytes_than_a_package_may_hold_are_refused(folder: Path) -> None:
     raw = manifest_with(folder, lambda v: v["files"][0].update(size_bytes=1 << 40))
     with pytest.raises(OversizedError):
         package.parse(raw)
@@ -184,7 +190,9 @@ def test_more_bytes_than_a_package_may_hold_are_refused(folder):
         ),
     ],
 )
-def test_a_field_of_another_form_is_malformed(folder, change):
+def test_a_field_of_another_form_is_malformed(
+    folder: Path, change: Callable[..., object]
+) -> None:
     with pytest.raises(MalformedError):
         package.parse(manifest_with(folder, change))
 
@@ -197,14 +205,18 @@ def test_a_field_of_another_form_is_malformed(folder, change):
         lambda v: v["files"].pop(0),
     ],
 )
-def test_a_manifest_without_a_required_file_or_function_is_refused(folder, change):
+def test_a_manifest_without_a_required_file_or_function_is_refused(
+    folder: Path, change: Callable[..., object]
+) -> None:
     with pytest.raises(MissingFileError):
         package.parse(manifest_with(folder, change))
 
 
 @pytest.mark.parametrize("name", ["package.json", "blessing.intoto.jsonl"])
-def test_a_manifest_that_lists_itself_or_a_statement_is_refused(folder, name):
-    def add(value):
+def test_a_manifest_that_lists_itself_or_a_statement_is_refused(
+    folder: Path, name: str
+) -> None:
+    def add(value: dict[str, object]) -> None:
         value["files"].append({**value["files"][0], "path": name})
         value["files"].sort(key=lambda entry: entry["path"])
 

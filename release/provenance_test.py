@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -25,13 +26,13 @@ STATED = Provenance(
 )
 
 
-def changed(change):
+def changed(change: Callable[..., object]) -> bytes:
     value = json.loads(STATED.statement())
     change(value)
     return canonical_json.encode(value)
 
 
-def test_the_statement_has_the_in_toto_and_slsa_form():
+def test_the_statement_has_the_in_toto_and_slsa_form() -> None:
     value = json.loads(STATED.statement())
     assert value["_type"] == "https://in-toto.io/Statement/v1"
     assert value["predicateType"] == "https://slsa.dev/provenance/v1"
@@ -61,7 +62,7 @@ def test_the_statement_has_the_in_toto_and_slsa_form():
     assert details["metadata"]["finishedOn"] == "2026-01-31T08:02:00Z"
 
 
-def test_a_statement_survives_a_round_trip():
+def test_a_statement_survives_a_round_trip() -> None:
     assert provenance.parse(STATED.statement()) == STATED
 
 
@@ -83,6 +84,8 @@ def test_a_statement_survives_a_round_trip():
         lambda v: v["predicate"]["runDetails"]["metadata"].update(startedOn="now"),
     ],
 )
-def test_a_statement_of_another_form_is_malformed(change):
+def test_a_statement_of_another_form_is_malformed(
+    change: Callable[..., object],
+) -> None:
     with pytest.raises(MalformedError):
         provenance.parse(changed(change))

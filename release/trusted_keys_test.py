@@ -1,4 +1,6 @@
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +23,11 @@ SECOND = PrivateKey.generate(("channel:stable",))
 DEVELOPER = PrivateKey.generate(("channel:nightly",), development=True)
 
 
-def keyring(*keys, allow_development=False, thresholds=None):
+def keyring(
+    *keys: PrivateKey,
+    allow_development: bool = False,
+    thresholds: dict[str, int] | None = None,
+) -> TrustedKeys:
     return TrustedKeys.from_keys(
         *(key.trusted for key in keys),
         allow_development=allow_development,
@@ -29,17 +35,17 @@ def keyring(*keys, allow_development=False, thresholds=None):
     )
 
 
-def signed(*keys):
+def signed(*keys: PrivateKey) -> Envelope:
     return Envelope.parse(sign(b"x", TYPE, keys), "channel")
 
 
-def changed(change):
+def changed(change: Callable[..., object]) -> bytes:
     value = json.loads(keyring(NIGHTLY, STABLE).encode())
     change(value)
     return json.dumps(value).encode()
 
 
-def test_a_keyring_survives_a_round_trip_through_its_file():
+def test_a_keyring_survives_a_round_trip_through_its_file() -> None:
     keys = keyring(NIGHTLY, STABLE, DEVELOPER, thresholds={"channel:stable": 2})
     read = TrustedKeys.parse(keys.encode(), allow_development=False)
     assert read.encode() == keys.encode()
@@ -47,51 +53,51 @@ def test_a_keyring_survives_a_round_trip_through_its_file():
     assert read.threshold("blessing") == 1
 
 
-def test_a_key_signs_in_its_role():
+def test_a_key_signs_in_its_role() -> None:
     assert (
         keyring(NIGHTLY).verify_envelope(signed(NIGHTLY), "channel:nightly", TYPE)
         == b"x"
     )
 
 
-def test_a_nightly_key_cannot_sign_stable():
+def test_a_nightly_key_cannot_sign_stable() -> None:
     with pytest.raises(WrongRoleError, match="role channel:stable, got key"):
         keyring(NIGHTLY, STABLE).verify_envelope(
             signed(NIGHTLY), "channel:stable", TYPE
         )
 
 
-def test_a_nightly_key_does_not_count_towards_the_stable_threshold():
+def test_a_nightly_key_does_not_count_towards_the_stable_threshold() -> None:
     keys = keyring(NIGHTLY, STABLE, SECOND, thresholds={"channel:stable": 2})
     with pytest.raises(ThresholdNotMetError):
         keys.verify_envelope(signed(STABLE, NIGHTLY), "channel:stable", TYPE)
     assert keys.verify_envelope(signed(STABLE, SECOND), "channel:stable", TYPE) == b"x"
 
 
-def test_a_development_key_is_refused_with_the_flag_that_allows_it():
+def test_a_development_key_is_refused_with_the_flag_that_allows_it() -> None:
     with pytest.raises(DevelopmentKeyError, match="--allow_development_keys"):
         keyring(DEVELOPER).verify_envelope(signed(DEVELOPER), "channel:nightly", TYPE)
 
 
-def test_a_development_key_counts_where_it_is_allowed():
+def test_a_development_key_counts_where_it_is_allowed() -> None:
     keys = keyring(DEVELOPER, allow_development=True)
     assert keys.verify_envelope(signed(DEVELOPER), "channel:nightly", TYPE) == b"x"
 
 
-def test_an_allowed_development_key_signs_only_in_its_roles():
+def test_an_allowed_development_key_signs_only_in_its_roles() -> None:
     keys = keyring(DEVELOPER, allow_development=True)
     with pytest.raises(WrongRoleError):
         keys.verify_envelope(signed(DEVELOPER), "channel:stable", TYPE)
 
 
-def test_a_development_key_id_with_a_wrong_signature_is_an_unknown_key():
+def test_a_development_key_id_with_a_wrong_signature_is_an_unknown_key() -> None:
     envelope = signed(STABLE)
     forged = Envelope(b"x", TYPE, {DEVELOPER.keyid: bytes(64)}, envelope.source)
     with pytest.raises(UnknownKeyError):
         keyring(DEVELOPER).verify_envelope(forged, "channel:nightly", TYPE)
 
 
-def test_rollback_needs_the_stable_keys():
+def test_rollback_needs_the_stable_keys() -> None:
     assert channel_role("rollback") == "channel:stable"
     assert channel_role("beta") == "channel:beta"
     with pytest.raises(ValueError, match="nosuch"):
@@ -116,18 +122,18 @@ def test_rollback_needs_the_stable_keys():
         lambda v: v.update(thresholds={"nosuch": 1}),
     ],
 )
-def test_a_keyring_of_another_form_is_refused(change):
+def test_a_keyring_of_another_form_is_refused(change: Callable[..., object]) -> None:
     with pytest.raises(MalformedError):
         TrustedKeys.parse(changed(change), allow_development=True)
 
 
-def test_a_key_listed_twice_is_refused():
+def test_a_key_listed_twice_is_refused() -> None:
     raw = changed(lambda v: v["keys"].append(v["keys"][0]))
     with pytest.raises(DuplicateNameError):
         TrustedKeys.parse(raw, allow_development=True)
 
 
-def test_an_oversized_keyring_is_refused(tmp_path):
+def test_an_oversized_keyring_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "keyring.json"
     path.write_bytes(b" " * 300_000)
     with pytest.raises(OversizedError):

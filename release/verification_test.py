@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,27 +45,28 @@ from release.errors import (
     WrongTargetError,
 )
 from release.testing import tiny_release
-from release.testing.tiny_release import PrivateKey, sign_statements
+from release.testing.tiny_release import PrivateKey, Release, sign_statements
 from release.trusted_keys import TrustedKeys
+from release.verification import VerifiedPackage
 
 NOW = tiny_release.NOW
 SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def release(tmp_path):
+def release(tmp_path: Path) -> Release:
     return tiny_release.release(tmp_path)
 
 
 @pytest.fixture
-def folder(tmp_path, release):
+def folder(tmp_path: Path, release: Release) -> Path:
     folder = tmp_path / "package"
     tiny_release.write_package(folder)
     release.sign(folder)
     return folder
 
 
-def content(folder):
+def content(folder: Path) -> dict[str, bytes | None] | dict[str, bytes | str]:
     """Returns link target, content or None (folder) of every path below a folder."""
     return {
         path.relative_to(folder).as_posix(): (
@@ -77,11 +80,23 @@ def content(folder):
     }
 
 
-def accepted(release, folder, digest=None, target="pi5-cpu", now=NOW):
+def accepted(
+    release: Release,
+    folder: Path,
+    digest: str | None = None,
+    target: str = "pi5-cpu",
+    now: datetime = NOW,
+) -> VerifiedPackage:
     return verification.verify_package(folder, release.trusted, now, target, digest)
 
 
-def refused(release, folder, error, match=None, **arguments):
+def refused(
+    release: Release,
+    folder: Path,
+    error: type[Exception],
+    match: str | None = None,
+    **arguments: Any,
+) -> None:
     before = content(folder)
     with pytest.raises(error, match=match):
         accepted(release, folder, **arguments)
@@ -91,7 +106,7 @@ def refused(release, folder, error, match=None, **arguments):
 # Packages.
 
 
-def test_a_signed_package_verifies_as_a_whole(release, folder):
+def test_a_signed_package_verifies_as_a_whole(release: Release, folder: Path) -> None:
     digest = verification.verify_integrity(folder).digest
     verified = accepted(release, folder, digest)
     assert verified.digest == digest
@@ -104,7 +119,9 @@ def test_a_signed_package_verifies_as_a_whole(release, folder):
         verified.path("package.json")
 
 
-def test_package_signed_by_an_unknown_key(tmp_path, release, folder):
+def test_package_signed_by_an_unknown_key(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     stranger = tiny_release.release(tmp_path / "stranger")
     (folder / "weights.safetensors").write_bytes(b"evil")
     tiny_release.write_package(
@@ -114,7 +131,9 @@ def test_package_signed_by_an_unknown_key(tmp_path, release, folder):
     refused(release, folder, UnknownKeyError)
 
 
-def test_another_signed_package_instead_of_the_expected_one(release, folder):
+def test_another_signed_package_instead_of_the_expected_one(
+    release: Release, folder: Path
+) -> None:
     named = verification.verify_integrity(folder).digest
     tiny_release.write_package(folder, version="0.0.9")
     release.sign(folder)
@@ -122,13 +141,17 @@ def test_another_signed_package_instead_of_the_expected_one(release, folder):
 
 
 @pytest.mark.parametrize("name", package.STATEMENTS)
-def test_unsigned_without_a_statement(release, folder, name):
+def test_unsigned_without_a_statement(
+    release: Release, folder: Path, name: str
+) -> None:
     (folder / name).unlink()
     refused(release, folder, MissingFileError, name)
 
 
 @pytest.mark.parametrize("name", package.STATEMENTS)
-def test_unsigned_with_a_statement_without_signatures(release, folder, name):
+def test_unsigned_with_a_statement_without_signatures(
+    release: Release, folder: Path, name: str
+) -> None:
     value = json.loads((folder / name).read_bytes())
     value["signatures"] = []
     (folder / name).write_bytes(json.dumps(value).encode())
@@ -136,14 +159,14 @@ def test_unsigned_with_a_statement_without_signatures(release, folder, name):
 
 
 @pytest.mark.parametrize("name", package.STATEMENTS)
-def test_wrongly_signed(release, folder, name):
+def test_wrongly_signed(release: Release, folder: Path, name: str) -> None:
     value = json.loads((folder / name).read_bytes())
     value["signatures"][0]["sig"] = "A" * 86 + "=="
     (folder / name).write_bytes(json.dumps(value).encode())
     refused(release, folder, BadSignatureError)
 
 
-def test_right_digest_under_a_revoked_key(release, folder):
+def test_right_digest_under_a_revoked_key(release: Release, folder: Path) -> None:
     digest = verification.verify_integrity(folder).digest
     keys = {
         keyid: key
@@ -158,7 +181,7 @@ def test_right_digest_under_a_revoked_key(release, folder):
     assert content(folder) == before
 
 
-def test_a_blessing_by_the_provenance_key(release, folder):
+def test_a_blessing_by_the_provenance_key(release: Release, folder: Path) -> None:
     digest = verification.verify_integrity(folder).digest
     verdict = Blessing(digest, "blessed", ("mine",), "a" * 64, NOW)
     (folder / package.BLESSING).unlink()
@@ -166,12 +189,16 @@ def test_a_blessing_by_the_provenance_key(release, folder):
     refused(release, folder, WrongRoleError, "role blessing")
 
 
-def test_a_provenance_envelope_instead_of_the_blessing(release, folder):
+def test_a_provenance_envelope_instead_of_the_blessing(
+    release: Release, folder: Path
+) -> None:
     shutil.copyfile(folder / package.PROVENANCE, folder / package.BLESSING)
     refused(release, folder, WrongRoleError)
 
 
-def test_a_blessing_of_another_package(tmp_path, release, folder):
+def test_a_blessing_of_another_package(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     other = tmp_path / "other"
     tiny_release.write_package(other, version="0.0.9")
     release.sign(other)
@@ -183,12 +210,14 @@ def test_a_blessing_of_another_package(tmp_path, release, folder):
 
 
 @pytest.mark.parametrize("verdict", ["refused", "undecided"])
-def test_a_signed_verdict_that_is_not_a_blessing(release, folder, verdict):
+def test_a_signed_verdict_that_is_not_a_blessing(
+    release: Release, folder: Path, verdict: str
+) -> None:
     release.sign(folder, verdict)
     refused(release, folder, NotBlessedError, verdict)
 
 
-def test_an_expired_blessing(release, folder):
+def test_an_expired_blessing(release: Release, folder: Path) -> None:
     digest = verification.verify_integrity(folder).digest
     verdict = Blessing(digest, "blessed", ("good",), "a" * 64, NOW, NOW + SECOND)
     (folder / package.BLESSING).unlink()
@@ -197,7 +226,9 @@ def test_an_expired_blessing(release, folder):
     refused(release, folder, ExpiredError, now=NOW + SECOND)
 
 
-def test_development_keys_are_refused_unless_allowed(tmp_path, folder):
+def test_development_keys_are_refused_unless_allowed(
+    tmp_path: Path, folder: Path
+) -> None:
     developer = tiny_release.release(tmp_path / "developer", development=True)
     developer.sign(folder)
     for name in package.STATEMENTS:
@@ -209,24 +240,24 @@ def test_development_keys_are_refused_unless_allowed(tmp_path, folder):
         verification.verify_package(folder, strict, NOW, "pi5-cpu", None)
 
 
-def test_wrong_target(release, folder):
+def test_wrong_target(release: Release, folder: Path) -> None:
     refused(release, folder, WrongTargetError, "jetson-cuda", target="jetson-cuda")
     with pytest.raises(WrongTargetError):
         verification.verify_integrity(folder, "tpu")
 
 
-def test_extra_file(release, folder):
+def test_extra_file(release: Release, folder: Path) -> None:
     (folder / "functions" / "extra.so").write_bytes(b"evil")
     refused(release, folder, UnknownFileError, r"functions/extra\.so")
 
 
-def test_extra_empty_folder(release, folder):
+def test_extra_empty_folder(release: Release, folder: Path) -> None:
     (folder / "empty").mkdir()
     refused(release, folder, UnknownFileError)
 
 
 @pytest.mark.parametrize("name", [*tiny_release.FILES, "package.json"])
-def test_missing_file(release, folder, name):
+def test_missing_file(release: Release, folder: Path, name: str) -> None:
     (folder / name).unlink()
     refused(release, folder, ContinuonError)
     with pytest.raises((MissingFileError, UnknownFileError)):
@@ -237,7 +268,9 @@ def test_missing_file(release, folder, name):
     "name", [*tiny_release.FILES, "package.json", *package.STATEMENTS]
 )
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
-def test_a_bit_flip_in_any_file(release, folder, name, where):
+def test_a_bit_flip_in_any_file(
+    release: Release, folder: Path, name: str, where: str
+) -> None:
     digest = verification.verify_integrity(folder).digest
     data = bytearray((folder / name).read_bytes())
     data[{"first": 0, "middle": len(data) // 2, "last": -1}[where]] ^= 1
@@ -249,7 +282,9 @@ def test_a_bit_flip_in_any_file(release, folder, name, where):
 
 
 @pytest.mark.parametrize("name", tiny_release.FILES)
-def test_a_file_longer_or_shorter_than_signed(release, folder, name):
+def test_a_file_longer_or_shorter_than_signed(
+    release: Release, folder: Path, name: str
+) -> None:
     data = (folder / name).read_bytes()
     (folder / name).write_bytes(data + b"x")
     refused(release, folder, OversizedError, name)
@@ -260,26 +295,32 @@ def test_a_file_longer_or_shorter_than_signed(release, folder, name):
 @pytest.mark.parametrize(
     "name", ["safety.json", "package.json", package.BLESSING, "functions"]
 )
-def test_symlink_to_the_same_content(tmp_path, release, folder, name):
+def test_symlink_to_the_same_content(
+    tmp_path: Path, release: Release, folder: Path, name: str
+) -> None:
     shutil.move(folder / name, tmp_path / "elsewhere")
     (folder / name).symlink_to(tmp_path / "elsewhere")
     refused(release, folder, LinkError)
 
 
-def test_dangling_symlink(release, folder):
+def test_dangling_symlink(release: Release, folder: Path) -> None:
     (folder / "safety.json").unlink()
     (folder / "safety.json").symlink_to("nosuch")
     refused(release, folder, LinkError)
 
 
 @pytest.mark.parametrize("name", ["safety.json", "package.json", package.BLESSING])
-def test_hardlink_to_the_same_content(tmp_path, release, folder, name):
+def test_hardlink_to_the_same_content(
+    tmp_path: Path, release: Release, folder: Path, name: str
+) -> None:
     os.link(folder / name, tmp_path / "second_name")
     refused(release, folder, LinkError)
 
 
 @pytest.mark.parametrize("name", ["safety.json", "package.json"])
-def test_a_named_pipe_does_not_hang_the_check(release, folder, name):
+def test_a_named_pipe_does_not_hang_the_check(
+    release: Release, folder: Path, name: str
+) -> None:
     (folder / name).unlink()
     os.mkfifo(folder / name)
     with pytest.raises(LinkError):
@@ -287,7 +328,9 @@ def test_a_named_pipe_does_not_hang_the_check(release, folder, name):
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "functions/../../x"])
-def test_path_traversal_in_package_json(tmp_path, release, folder, path):
+def test_path_traversal_in_package_json(
+    tmp_path: Path, release: Release, folder: Path, path: str
+) -> None:
     (tmp_path / "outside").write_bytes(b"weights")
     value = json.loads((folder / "package.json").read_bytes())
     value["files"][0]["path"] = path
@@ -299,7 +342,7 @@ def test_path_traversal_in_package_json(tmp_path, release, folder, path):
     assert content(folder) == before
 
 
-def test_duplicate_names_in_package_json(folder):
+def test_duplicate_names_in_package_json(folder: Path) -> None:
     raw = (folder / "package.json").read_bytes()
     raw = raw.replace(b'"version":"0.1.0"', b'"version":"9.9.9","version":"0.1.0"')
     (folder / "package.json").write_bytes(raw)
@@ -307,26 +350,30 @@ def test_duplicate_names_in_package_json(folder):
         verification.verify_integrity(folder)
 
 
-def test_package_json_is_not_parsed_before_its_digest_is_signed(release, folder):
+def test_package_json_is_not_parsed_before_its_digest_is_signed(
+    release: Release, folder: Path
+) -> None:
     (folder / "package.json").write_bytes(b"not JSON at all")
     refused(release, folder, WrongSubjectError)
 
 
-def test_endless_package_json_is_read_up_to_its_limit(folder):
+def test_endless_package_json_is_read_up_to_its_limit(folder: Path) -> None:
     with (folder / "package.json").open("wb") as stream:
         stream.truncate(1 << 40)
     with pytest.raises(OversizedError, match="at most 1048576 bytes"):
         verification.verify_integrity(folder)
 
 
-def test_endless_file_is_read_up_to_its_signed_size(release, folder):
+def test_endless_file_is_read_up_to_its_signed_size(
+    release: Release, folder: Path
+) -> None:
     with (folder / "weights.safetensors").open("r+b") as stream:
         stream.truncate(1 << 40)
     with pytest.raises(OversizedError, match="7 bytes"):
         accepted(release, folder)
 
 
-def test_a_safety_config_of_another_version_than_listed(tmp_path):
+def test_a_safety_config_of_another_version_than_listed(tmp_path: Path) -> None:
     folder = tmp_path / "package"
     tiny_release.write_package(folder)
     value = json.loads((folder / "package.json").read_bytes())
@@ -336,7 +383,9 @@ def test_a_safety_config_of_another_version_than_listed(tmp_path):
         verification.verify_integrity(folder)
 
 
-def test_a_provenance_that_contradicts_package_json(release, folder):
+def test_a_provenance_that_contradicts_package_json(
+    release: Release, folder: Path
+) -> None:
     value = json.loads((folder / "package.json").read_bytes())
     value["metadata"]["code_commit"] = "f" * 40
     raw = canonical_json.encode(value)
@@ -352,12 +401,14 @@ def test_a_provenance_that_contradicts_package_json(release, folder):
     refused(release, folder, WrongSubjectError, "code commit")
 
 
-def test_a_time_without_a_zone_raises_value_error(release, folder):
+def test_a_time_without_a_zone_raises_value_error(
+    release: Release, folder: Path
+) -> None:
     with pytest.raises(ValueError, match="time zone"):
         accepted(release, folder, now=datetime(2026, 1, 31))
 
 
-def test_a_missing_folder_or_package_json_is_named(tmp_path):
+def test_a_missing_folder_or_package_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"nosuch: .* package, got none"):
         verification.verify_integrity(tmp_path / "nosuch")
     (tmp_path / "empty").mkdir()
@@ -368,7 +419,7 @@ def test_a_missing_folder_or_package_json_is_named(tmp_path):
 # Channels.
 
 
-def record(**changes):
+def record(**changes: str) -> Channel:
     fields = {
         "channel": "nightly",
         "release_counter": 5,
@@ -382,17 +433,27 @@ def record(**changes):
     return Channel(**{**fields, **changes})
 
 
-def signed(release, *roles, payload_type=PAYLOAD_TYPE, **changes):
+def signed(
+    release: Release, *roles: str, payload_type: str = PAYLOAD_TYPE, **changes: str
+) -> bytes:
     keys = [release.keys[role] for role in roles or ("channel:nightly",)]
     return sign(record(**changes).encode(), payload_type, keys)
 
 
-def channel_refused(release, raw, error, match=None, name="nightly", last=0, now=NOW):
+def channel_refused(
+    release: Release,
+    raw: bytes,
+    error: type[Exception],
+    match: str | None = None,
+    name: str = "nightly",
+    last: int = 0,
+    now: datetime = NOW,
+) -> None:
     with pytest.raises(error, match=match):
         verification.verify_channel(raw, name, release.trusted, now, last)
 
 
-def test_a_signed_channel_names_the_package_of_a_target(release):
+def test_a_signed_channel_names_the_package_of_a_target(release: Release) -> None:
     raw = signed(release)
     verified = verification.verify_channel(raw, "nightly", release.trusted, NOW, 4)
     assert verified.entry("pi5-cpu").digest == "b" * 64
@@ -401,33 +462,35 @@ def test_a_signed_channel_names_the_package_of_a_target(release):
         verified.entry("tpu")
 
 
-def test_unsigned_channel(release):
+def test_unsigned_channel(release: Release) -> None:
     raw = json.loads(signed(release))
     raw["signatures"] = []
     channel_refused(release, json.dumps(raw).encode(), UnsignedError)
 
 
-def test_the_plain_channel_file_is_not_an_envelope(release):
+def test_the_plain_channel_file_is_not_an_envelope(release: Release) -> None:
     channel_refused(release, record().encode(), MalformedError)
 
 
-def test_channel_signed_by_an_unknown_key(tmp_path, release):
+def test_channel_signed_by_an_unknown_key(tmp_path: Path, release: Release) -> None:
     stranger = tiny_release.release(tmp_path / "stranger")
     channel_refused(release, signed(stranger), UnknownKeyError)
 
 
-def test_expired_channel(release):
+def test_expired_channel(release: Release) -> None:
     raw = signed(release)
     last_moment = tiny_release.EXPIRES - SECOND
     verification.verify_channel(raw, "nightly", release.trusted, last_moment, 0)
     channel_refused(release, raw, ExpiredError, "clock", now=tiny_release.EXPIRES)
 
 
-def test_rollback_to_an_older_counter(release):
+def test_rollback_to_an_older_counter(release: Release) -> None:
     channel_refused(release, signed(release), RollbackError, "above 6, got 5", last=6)
 
 
-def test_the_same_counter_is_accepted_only_for_the_same_package(release):
+def test_the_same_counter_is_accepted_only_for_the_same_package(
+    release: Release,
+) -> None:
     raw = signed(release)
     arguments = (raw, "nightly", release.trusted, NOW, 5)
     verification.verify_channel(*arguments, last_digest="b" * 64)
@@ -437,22 +500,22 @@ def test_the_same_counter_is_accepted_only_for_the_same_package(release):
         verification.verify_channel(*arguments)
 
 
-def test_file_of_another_channel_under_this_name(release):
+def test_file_of_another_channel_under_this_name(release: Release) -> None:
     raw = signed(release, "channel:nightly", channel="beta")
     channel_refused(release, raw, WrongChannelError, "expected channel nightly")
 
 
-def test_a_stable_file_served_as_rollback(release):
+def test_a_stable_file_served_as_rollback(release: Release) -> None:
     raw = signed(release, "channel:stable", channel="stable")
     channel_refused(release, raw, WrongChannelError, name="rollback")
 
 
-def test_a_nightly_key_cannot_sign_stable(release):
+def test_a_nightly_key_cannot_sign_stable(release: Release) -> None:
     raw = signed(release, "channel:nightly", channel="stable")
     channel_refused(release, raw, WrongRoleError, "channel:stable", name="stable")
 
 
-def test_stable_needs_its_threshold_of_different_keys(release):
+def test_stable_needs_its_threshold_of_different_keys(release: Release) -> None:
     second = PrivateKey.generate(("channel:stable",))
     trusted = TrustedKeys(
         {**release.trusted.keys, second.keyid: second.trusted},
@@ -469,27 +532,27 @@ def test_stable_needs_its_threshold_of_different_keys(release):
     verification.verify_channel(raw, "stable", trusted, NOW, 0)
 
 
-def test_a_channel_signed_as_another_kind_of_payload(release):
+def test_a_channel_signed_as_another_kind_of_payload(release: Release) -> None:
     raw = signed(release, payload_type="application/vnd.in-toto+json")
     channel_refused(release, raw, MalformedError)
 
 
-def test_oversized_channel(release):
+def test_oversized_channel(release: Release) -> None:
     channel_refused(release, b" " * 300_000, OversizedError)
 
 
-def test_a_signed_payload_that_is_not_a_channel(release):
+def test_a_signed_payload_that_is_not_a_channel(release: Release) -> None:
     raw = sign(b"{}", PAYLOAD_TYPE, [release.keys["channel:nightly"]])
     channel_refused(release, raw, MalformedError, "field")
 
 
-def test_a_forged_payload_is_never_parsed(release):
+def test_a_forged_payload_is_never_parsed(release: Release) -> None:
     value = json.loads(signed(release))
     value["payload"] = "AAAA"
     channel_refused(release, json.dumps(value).encode(), BadSignatureError)
 
 
-def test_every_signature_error_is_an_untrusted_error():
+def test_every_signature_error_is_an_untrusted_error() -> None:
     for kind in (
         UnsignedError,
         BadSignatureError,

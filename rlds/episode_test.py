@@ -1,5 +1,7 @@
 import dataclasses
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +12,12 @@ from rlds.spec import EpisodeSpec
 from rlds.testing import episodes
 
 
-def _changed(name, value):
+def _changed(name: str, value: list[list[float]] | np.ndarray) -> Callable[..., object]:
     whole = episodes.episode()
     return lambda: Episode(whole.spec, whole.metadata, {**whole.steps, name: value})
 
 
-def _marks(*positions):
+def _marks(*positions: Any) -> np.ndarray:
     marks = np.zeros(5, np.bool_)
     marks[list(positions)] = True
     return marks
@@ -37,12 +39,14 @@ def _marks(*positions):
         ("surprise", np.zeros(5), "surprise"),
     ],
 )
-def test_steps_that_break_the_spec_are_refused(name, value, text):
+def test_steps_that_break_the_spec_are_refused(
+    name: str, value: list[list[float]] | np.ndarray, text: str
+) -> None:
     with pytest.raises(MalformedEpisodeError, match=text):
         _changed(name, value)()
 
 
-def test_missing_field_and_missing_steps_are_refused():
+def test_missing_field_and_missing_steps_are_refused() -> None:
     whole = episodes.episode()
     steps = dict(whole.steps)
     del steps["reward"]
@@ -53,7 +57,7 @@ def test_missing_field_and_missing_steps_are_refused():
         Episode(whole.spec, whole.metadata, none)
 
 
-def test_image_that_is_not_a_jpeg_is_refused():
+def test_image_that_is_not_a_jpeg_is_refused() -> None:
     whole = episodes.episode(EpisodeSpec(2, 1, image=True), count=2)
     steps = {**whole.steps, "observation/image": (episodes.JPEG, b"GIF89a")}
     with pytest.raises(MalformedEpisodeError, match="JPEG"):
@@ -75,12 +79,12 @@ def test_image_that_is_not_a_jpeg_is_refused():
         {"success": 1},
     ],
 )
-def test_malformed_metadata_is_refused(change):
+def test_malformed_metadata_is_refused(change: object) -> None:
     with pytest.raises(MalformedEpisodeError):
         episodes.metadata(**change)
 
 
-def test_arrays_of_an_episode_cannot_be_changed():
+def test_arrays_of_an_episode_cannot_be_changed() -> None:
     values = np.zeros((5, 2), np.float32)
     whole = _changed("action", values)()
     values[0] = 7
@@ -91,7 +95,7 @@ def test_arrays_of_an_episode_cannot_be_changed():
         whole.spec = None
 
 
-def test_equality_compares_every_step_and_survives_pickling():
+def test_equality_compares_every_step_and_survives_pickling() -> None:
     whole = episodes.episode()
     assert whole == episodes.episode()
     assert pickle.loads(pickle.dumps(whole)) == whole

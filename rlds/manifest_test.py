@@ -3,6 +3,7 @@ import hashlib
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -20,13 +21,13 @@ _SCHEMA = json.loads(Path(__file__).with_name("manifest.schema.json").read_bytes
 _CONTENT = {"train/shard-00000.tfrecord": b"one", "val/shard-00000.tfrecord": b"two"}
 
 
-def _shard(path, episodes, steps):
+def _shard(path: str, episodes: int, steps: int) -> Shard:
     content = _CONTENT[path]
     digest = hashlib.sha256(content).hexdigest()
     return Shard(path, digest, len(content), episodes, steps)
 
 
-def _manifest(**changes):
+def _manifest(**changes: Any) -> Manifest:
     spec = {"dataset": "reach", "where": "success = 1"}
     fields = {
         "dataset": "reach",
@@ -54,11 +55,11 @@ def _manifest(**changes):
     return Manifest(**{**fields, **changes})
 
 
-def _value():
+def _value() -> dict[str, object]:
     return json.loads(manifest.encode(_manifest()))
 
 
-def test_manifest_survives_a_round_trip_and_digest_is_that_of_its_bytes():
+def test_manifest_survives_a_round_trip_and_digest_is_that_of_its_bytes() -> None:
     raw = manifest.encode(_manifest())
     assert manifest.parse(raw) == _manifest()
     assert manifest.digest(_manifest()) == hashlib.sha256(raw).hexdigest()
@@ -81,7 +82,7 @@ def test_manifest_survives_a_round_trip_and_digest_is_that_of_its_bytes():
         {"curation_spec": None},
     ],
 )
-def test_malformed_field_is_refused_by_code_and_schema(change):
+def test_malformed_field_is_refused_by_code_and_schema(change: object) -> None:
     value = {**_value(), **change}
     with pytest.raises(ManifestError):
         manifest.parse(canonical_json.encode(value))
@@ -90,7 +91,7 @@ def test_malformed_field_is_refused_by_code_and_schema(change):
 
 
 @pytest.mark.parametrize("name", sorted(_value()))
-def test_missing_field_is_refused_by_code_and_schema(name):
+def test_missing_field_is_refused_by_code_and_schema(name: str) -> None:
     value = _value()
     del value[name]
     with pytest.raises(ManifestError):
@@ -99,7 +100,7 @@ def test_missing_field_is_refused_by_code_and_schema(name):
         jsonschema.validate(value, _SCHEMA)
 
 
-def test_schema_accepts_a_manifest():
+def test_schema_accepts_a_manifest() -> None:
     jsonschema.Draft202012Validator.check_schema(_SCHEMA)
     jsonschema.validate(_value(), _SCHEMA)
     assert set(_SCHEMA["properties"]) == set(_SCHEMA["required"]) == set(_value())
@@ -109,12 +110,12 @@ def test_schema_accepts_a_manifest():
     "path",
     ["/etc/passwd", "../up", "a/../../up", "", ".", "a//b", "./a", "a\\b", "a\0"],
 )
-def test_shard_outside_the_folder_is_refused(path):
+def test_shard_outside_the_folder_is_refused(path: str) -> None:
     with pytest.raises(ManifestError):
         Shard(path, "ab" * 32, 1, 1, 1)
 
 
-def test_parts_that_disagree_are_refused():
+def test_parts_that_disagree_are_refused() -> None:
     entries = _manifest().episodes
     with pytest.raises(ManifestError, match="order of ids"):
         _manifest(episodes=entries[::-1])
@@ -129,7 +130,7 @@ def test_parts_that_disagree_are_refused():
         _manifest(episodes=(*entries[:2], moved))
 
 
-def test_bytes_that_are_not_canonical_are_refused():
+def test_bytes_that_are_not_canonical_are_refused() -> None:
     raw = json.dumps(_value(), indent=1).encode()
     with pytest.raises(ManifestError, match="canonical"):
         manifest.parse(raw)
@@ -147,7 +148,7 @@ def test_bytes_that_are_not_canonical_are_refused():
         max_size=3,
     )
 )
-def test_random_values_parse_or_are_refused(changes):
+def test_random_values_parse_or_are_refused(changes: dict[str, object]) -> None:
     try:
         manifest.parse(canonical_json.encode({**_value(), **changes}))
     except ContinuonError:

@@ -14,7 +14,9 @@ _INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from(
 
 @_BOUNDED
 @given(st.lists(_INT64, max_size=20))
-def test_integers_survive_a_round_trip_and_match_the_specification(values):
+def test_integers_survive_a_round_trip_and_match_the_specification(
+    values: list[int],
+) -> None:
     encoded = protobuf.encode_int64s(np.array(values, np.int64))
     assert encoded == b"".join(
         protobuf.encode_varint(value % 2**64) for value in values
@@ -25,7 +27,7 @@ def test_integers_survive_a_round_trip_and_match_the_specification(values):
 @pytest.mark.parametrize(
     "raw", [b"\x80", b"\x01\xff", b"\xff" * 9 + b"\x02", b"\xff" * 10 + b"\x01"]
 )
-def test_varints_cut_short_or_too_long_are_refused(raw):
+def test_varints_cut_short_or_too_long_are_refused(raw: bytes) -> None:
     with pytest.raises(MalformedEpisodeError):
         protobuf.decode_int64s(memoryview(raw))
 
@@ -34,12 +36,12 @@ def test_varints_cut_short_or_too_long_are_refused(raw):
     "raw",
     [b"\x0a", b"\x0a\x05abc", b"\x0b", b"\x02\x00", b"\x0d\x00", b"\x80" * 11, b"\x08"],
 )
-def test_fields_cut_short_or_unknown_are_refused(raw):
+def test_fields_cut_short_or_unknown_are_refused(raw: bytes) -> None:
     with pytest.raises(MalformedEpisodeError):
         list(protobuf.read_fields(memoryview(raw)))
 
 
-def test_fields_are_read_with_number_wire_type_and_payload():
+def test_fields_are_read_with_number_wire_type_and_payload() -> None:
     raw = b"\x0a\x02ab" + b"\x10\x96\x01" + b"\x1d\x00\x00\x80\x3f"
     found = [
         (number, wire, bytes(payload))

@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from rlds.testing import episodes
 _SMALL = EpisodeSpec(1, 1)
 
 
-def test_episode_is_read_from_file_and_from_bytes(tmp_path):
+def test_episode_is_read_from_file_and_from_bytes(tmp_path: Path) -> None:
     whole = episodes.episode()
     path = tmp_path / "episode.tfrecord"
     path.write_bytes(episodes.frame_episode(whole))
@@ -19,7 +20,7 @@ def test_episode_is_read_from_file_and_from_bytes(tmp_path):
     assert reader.read_episode_bytes(path.read_bytes()) == whole
 
 
-def test_any_flipped_bit_is_detected():
+def test_any_flipped_bit_is_detected() -> None:
     whole = episodes.episode(_SMALL, count=2)
     raw = episodes.frame_episode(whole)
     for position in range(len(raw)):
@@ -33,14 +34,14 @@ def test_any_flipped_bit_is_detected():
             assert found == whole
 
 
-def test_truncation_at_any_byte_is_detected(tmp_path):
+def test_truncation_at_any_byte_is_detected(tmp_path: Path) -> None:
     raw = episodes.frame_episode(episodes.episode(_SMALL, count=1))
     for size in range(len(raw)):
         with pytest.raises((CorruptRecordError, MalformedEpisodeError)):
             reader.read_episode_bytes(raw[:size])
 
 
-def test_oversized_file_is_refused_by_its_size_alone(tmp_path):
+def test_oversized_file_is_refused_by_its_size_alone(tmp_path: Path) -> None:
     path = tmp_path / "large.tfrecord"
     with path.open("wb") as stream:
         stream.truncate(1 << 40)
@@ -48,21 +49,21 @@ def test_oversized_file_is_refused_by_its_size_alone(tmp_path):
         reader.read_episode(path, limit_bytes=1000)
 
 
-def test_oversized_length_in_a_small_file_is_refused():
+def test_oversized_length_in_a_small_file_is_refused() -> None:
     length = (1 << 60).to_bytes(8, "little")
     with pytest.raises(OversizedError, match="at most"):
         reader.read_episode_bytes(length + tfrecord.checksum(length))
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_file_without_exactly_one_record_is_refused(tmp_path, count):
+def test_file_without_exactly_one_record_is_refused(tmp_path: Path, count: int) -> None:
     path = tmp_path / "episode.tfrecord"
     path.write_bytes(episodes.frame_episode(episodes.episode()) * count)
     with pytest.raises(MalformedEpisodeError, match=f"one record, got {count}"):
         reader.read_episode(path)
 
 
-def test_error_names_the_file_and_survives_pickling(tmp_path):
+def test_error_names_the_file_and_survives_pickling(tmp_path: Path) -> None:
     path = tmp_path / "episode.tfrecord"
     path.write_bytes(tfrecord.frame(b"no example"))
     with pytest.raises(MalformedEpisodeError) as caught:
@@ -76,11 +77,11 @@ def test_error_names_the_file_and_survives_pickling(tmp_path):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_missing_file_is_a_disk_error(tmp_path):
+def test_missing_file_is_a_disk_error(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="No such file"):
         reader.read_episode(tmp_path / "none")
 
 
-def test_record_longer_than_a_varint_of_one_byte_is_read():
+def test_record_longer_than_a_varint_of_one_byte_is_read() -> None:
     whole = episodes.episode(_SMALL, count=5000)
     assert example_codec.decode(example_codec.encode(whole)) == whole

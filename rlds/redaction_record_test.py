@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from rlds import redaction_record
@@ -8,7 +10,7 @@ from rlds.spec import EpisodeSpec
 _NUMERIC = ("location", "robot_hash", "start_time", "tags")
 
 
-def _record(**changes):
+def _record(**changes: Any) -> RedactionRecord:
     fields = {
         "transform_version": "numeric-1",
         "detectors": {"faces": "ab" * 32},
@@ -19,11 +21,11 @@ def _record(**changes):
     return RedactionRecord(**{**fields, **changes})
 
 
-def test_record_survives_a_round_trip_through_json():
+def test_record_survives_a_round_trip_through_json() -> None:
     assert redaction_record.from_json(_record().to_json()) == _record()
 
 
-def test_record_covers_a_numeric_episode_and_not_one_with_images():
+def test_record_covers_a_numeric_episode_and_not_one_with_images() -> None:
     assert find_missing_fields(_record(), EpisodeSpec(3, 2)) == ()
     rich = EpisodeSpec(3, 2, image=True, audio_size=4)
     assert find_missing_fields(_record(), rich) == (
@@ -33,13 +35,13 @@ def test_record_covers_a_numeric_episode_and_not_one_with_images():
 
 
 @pytest.mark.parametrize("name", _NUMERIC)
-def test_uncovered_sensitive_field_is_named(name):
+def test_uncovered_sensitive_field_is_named(name: str) -> None:
     covered = tuple(other for other in _NUMERIC if other != name)
     record = _record(fields_covered=covered)
     assert find_missing_fields(record, EpisodeSpec(3, 2)) == (name,)
 
 
-def test_record_that_is_not_attested_covers_nothing():
+def test_record_that_is_not_attested_covers_nothing() -> None:
     record = _record(attested=False)
     assert set(find_missing_fields(record, EpisodeSpec(3, 2))) == set(_NUMERIC)
 
@@ -61,6 +63,6 @@ def test_record_that_is_not_attested_covers_nothing():
         _record().to_json() | {"transform_version": ""},
     ],
 )
-def test_malformed_record_is_refused(value):
+def test_malformed_record_is_refused(value: object) -> None:
     with pytest.raises(RedactionRecordError):
         redaction_record.from_json(value)

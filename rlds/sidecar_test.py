@@ -3,6 +3,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -31,7 +32,7 @@ _ENROLLED = {sidecar.compute_keyid(_KEY.public_key()): _KEY.public_key()}
 _SCHEMA = json.loads(Path(__file__).with_name("sidecar.schema.json").read_bytes())
 
 
-def _sidecar(number=0, **changes):
+def _sidecar(number: int = 0, **changes: Any) -> Sidecar:
     raw = episodes.frame_episode(episodes.episode(number=number))
     fields = {
         "schema_version": "0.1.0",
@@ -53,11 +54,11 @@ def _sidecar(number=0, **changes):
     return Sidecar(**{**fields, **changes})
 
 
-def _signed_json():
+def _signed_json() -> dict[str, object]:
     return json.loads(sidecar.sign(_sidecar(), _KEY))
 
 
-def _resigned(value):
+def _resigned(value: dict[str, object]) -> bytes:
     """Signs a changed sidecar, as a robot with a defect would."""
     value.pop("signature", None)
     signature = _KEY.sign(canonical_json.encode(value))
@@ -65,7 +66,7 @@ def _resigned(value):
     return canonical_json.encode({**value, "signature": text})
 
 
-def test_signed_sidecar_verifies_to_what_was_signed():
+def test_signed_sidecar_verifies_to_what_was_signed() -> None:
     raw = sidecar.sign(_sidecar(), _KEY)
     found = sidecar.verify(raw, _ENROLLED)
     assert dataclasses.replace(found, keyid="") == _sidecar()
@@ -74,19 +75,19 @@ def test_signed_sidecar_verifies_to_what_was_signed():
     assert canonical_json.encode(json.loads(raw)) == raw
 
 
-def test_unsigned_sidecar_parses_but_does_not_verify():
+def test_unsigned_sidecar_parses_but_does_not_verify() -> None:
     raw = _sidecar().unsigned_bytes()
     assert sidecar.parse(raw) == _sidecar()
     with pytest.raises(SidecarSignatureError, match="a signature, got none"):
         sidecar.verify(raw, _ENROLLED)
 
 
-def test_signature_by_a_key_that_is_not_enrolled_is_refused():
+def test_signature_by_a_key_that_is_not_enrolled_is_refused() -> None:
     with pytest.raises(SidecarSignatureError, match="enrolled robot"):
         sidecar.verify(sidecar.sign(_sidecar(), _OTHER_KEY), _ENROLLED)
 
 
-def test_key_enrolled_under_another_name_is_refused():
+def test_key_enrolled_under_another_name_is_refused() -> None:
     name = sidecar.compute_keyid(_KEY.public_key())
     swapped = {name: _OTHER_KEY.public_key()}
     with pytest.raises(SidecarSignatureError):
@@ -96,13 +97,13 @@ def test_key_enrolled_under_another_name_is_refused():
 @pytest.mark.parametrize(
     "signature", ["", "AAAA", "!", base64.b64encode(bytes(64)).decode(), 7]
 )
-def test_wrong_signature_is_refused(signature):
+def test_wrong_signature_is_refused(signature: int | str) -> None:
     value = {**_signed_json(), "signature": signature}
     with pytest.raises(SidecarSignatureError):
         sidecar.verify(canonical_json.encode(value), _ENROLLED)
 
 
-def test_any_change_after_signing_is_refused():
+def test_any_change_after_signing_is_refused() -> None:
     raw = sidecar.sign(_sidecar(), _KEY)
     for position in range(len(raw)):
         changed = bytearray(raw)
@@ -111,7 +112,7 @@ def test_any_change_after_signing_is_refused():
             sidecar.verify(bytes(changed), _ENROLLED)
 
 
-def test_sidecar_of_another_episode_is_refused():
+def test_sidecar_of_another_episode_is_refused() -> None:
     raw = episodes.frame_episode(episodes.episode(number=1))
     _sidecar(1).check_episode(raw)
     same_size = bytearray(raw)
@@ -125,7 +126,9 @@ def test_sidecar_of_another_episode_is_refused():
 
 
 @pytest.mark.parametrize("privacy", [None, {}, "missing"])
-def test_missing_redaction_record_is_refused_even_if_signed(privacy):
+def test_missing_redaction_record_is_refused_even_if_signed(
+    privacy: dict[str, object] | str | None,
+) -> None:
     value = _signed_json()
     value["privacy"] = privacy
     if privacy == "missing":
@@ -155,7 +158,9 @@ def test_missing_redaction_record_is_refused_even_if_signed(privacy):
         {"schema_version": None},
     ],
 )
-def test_malformed_field_is_refused_by_code_and_where_possible_by_schema(change):
+def test_malformed_field_is_refused_by_code_and_where_possible_by_schema(
+    change: object,
+) -> None:
     value = {**_signed_json(), **change}
     with pytest.raises(SidecarError):
         sidecar.verify(_resigned(value), _ENROLLED)
@@ -166,7 +171,7 @@ def test_malformed_field_is_refused_by_code_and_where_possible_by_schema(change)
 
 
 @pytest.mark.parametrize("name", sorted(_signed_json().keys() - {"signature"}))
-def test_missing_field_is_refused_by_code_and_schema(name):
+def test_missing_field_is_refused_by_code_and_schema(name: str) -> None:
     value = _signed_json()
     del value[name]
     with pytest.raises(SidecarError):
@@ -175,7 +180,7 @@ def test_missing_field_is_refused_by_code_and_schema(name):
         jsonschema.validate(value, _SCHEMA)
 
 
-def test_schema_accepts_a_signed_sidecar_and_names_its_fields():
+def test_schema_accepts_a_signed_sidecar_and_names_its_fields() -> None:
     jsonschema.Draft202012Validator.check_schema(_SCHEMA)
     jsonschema.validate(_signed_json(), _SCHEMA)
     assert set(_SCHEMA["properties"]) == set(_SCHEMA["required"])
@@ -186,7 +191,7 @@ def test_schema_accepts_a_signed_sidecar_and_names_its_fields():
         )
 
 
-def test_bytes_that_are_not_canonical_or_too_many_are_refused():
+def test_bytes_that_are_not_canonical_or_too_many_are_refused() -> None:
     raw = sidecar.sign(_sidecar(), _KEY)
     with pytest.raises(SidecarError, match="canonical"):
         sidecar.verify(raw + b"\n", _ENROLLED)
@@ -206,7 +211,7 @@ def test_bytes_that_are_not_canonical_or_too_many_are_refused():
         max_size=3,
     )
 )
-def test_random_values_parse_or_are_refused(changes):
+def test_random_values_parse_or_are_refused(changes: dict[str, None]) -> None:
     try:
         sidecar.parse(canonical_json.encode({**_signed_json(), **changes}))
     except ContinuonError:

@@ -3,7 +3,7 @@ import pytest
 from rlds.spec import FIELDS, EpisodeSpec
 
 
-def test_only_sensitive_fields_name_a_transform():
+def test_only_sensitive_fields_name_a_transform() -> None:
     assert all(field.sensitive == bool(field.transform) for field in FIELDS)
     assert {field.name for field in FIELDS if field.sensitive} == {
         "observation/image",
@@ -15,11 +15,11 @@ def test_only_sensitive_fields_name_a_transform():
     }
 
 
-def test_names_are_unique():
+def test_names_are_unique() -> None:
     assert len({field.name for field in FIELDS}) == len(FIELDS)
 
 
-def test_optional_fields_exist_only_if_the_spec_has_them():
+def test_optional_fields_exist_only_if_the_spec_has_them() -> None:
     plain = {field.name for field in EpisodeSpec(39, 4).step_fields()}
     rich = {field.name: field for field in EpisodeSpec(39, 4, True, 80).step_fields()}
     assert set(rich) - plain == {"observation/image", "observation/audio_mel"}
@@ -38,6 +38,8 @@ def test_optional_fields_exist_only_if_the_spec_has_them():
         {"state_size": 1, "action_size": 1, "image": 1},
     ],
 )
-def test_sizes_out_of_range_are_refused(sizes):
+def test_sizes_out_of_range_are_refused(
+    sizes: dict[str, bool | int] | dict[str, int],
+) -> None:
     with pytest.raises(ValueError, match="expected"):
         EpisodeSpec(**sizes)

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,17 +14,17 @@ from rlds.tfds_directory import TfdsDirectory
 _SPEC = EpisodeSpec(3, 2)
 
 
-def _add(folder, number, sidecar=b"{}", count=3):
+def _add(folder: Path, number: int, sidecar: bytes = b"{}", count: int = 3) -> Path:
     framed = episodes.frame_episode(episodes.episode(_SPEC, count, number))
     return TfdsDirectory(folder, "episodes", _SPEC).add(framed, sidecar)
 
 
-def _lengths(folder):
+def _lengths(folder: Path) -> list[str]:
     value = json.loads((folder / "dataset_info.json").read_bytes())
     return value["splits"][0]["shardLengths"]
 
 
-def test_each_episode_is_stored_under_its_id_with_its_sidecar(tmp_path):
+def test_each_episode_is_stored_under_its_id_with_its_sidecar(tmp_path: Path) -> None:
     paths = [_add(tmp_path, number) for number in range(3)]
     for number, path in enumerate(paths):
         assert path.name == f"{episodes.metadata(number).episode_id}.tfrecord"
@@ -34,7 +35,7 @@ def test_each_episode_is_stored_under_its_id_with_its_sidecar(tmp_path):
     assert _lengths(tmp_path) == ["1", "1", "1"]
 
 
-def test_adding_an_episode_again_replaces_it(tmp_path):
+def test_adding_an_episode_again_replaces_it(tmp_path: Path) -> None:
     _add(tmp_path, 0)
     path = _add(tmp_path, 0, sidecar=b"[]", count=4)
     assert reader.read_episode(path).num_steps == 4
@@ -43,15 +44,15 @@ def test_adding_an_episode_again_replaces_it(tmp_path):
 
 
 def test_interrupted_add_leaves_a_whole_folder_and_can_be_repeated(
-    tmp_path, monkeypatch
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from base import durable_file
 
     _add(tmp_path, 0)
     info = (tmp_path / "dataset_info.json").read_bytes()
     write = durable_file.write
 
-    def interrupted(path, data, mode=0o644):
+    def interrupted(path: Path, data: bytes, mode: int = 0o644) -> None:
         if path.name == "dataset_info.json":
             raise KeyboardInterrupt
         write(path, data, mode)
@@ -70,7 +71,7 @@ def test_interrupted_add_leaves_a_whole_folder_and_can_be_repeated(
     assert found == tuple(f"{name}.tfrecord" for name in ids)
 
 
-def test_episode_of_another_spec_is_refused_and_nothing_changes(tmp_path):
+def test_episode_of_another_spec_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     _add(tmp_path, 0)
     before = sorted(path.name for path in tmp_path.iterdir())
     other = episodes.frame_episode(episodes.episode(EpisodeSpec(4, 2), number=1))
@@ -83,7 +84,9 @@ def test_episode_of_another_spec_is_refused_and_nothing_changes(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_bytes_that_are_not_an_episode_are_refused_and_nothing_is_written(tmp_path):
+def test_bytes_that_are_not_an_episode_are_refused_and_nothing_is_written(
+    tmp_path: Path,
+) -> None:
     folder = TfdsDirectory(tmp_path, "episodes", _SPEC)
     with pytest.raises(MalformedEpisodeError):
         folder.add(b"")
@@ -93,20 +96,22 @@ def test_bytes_that_are_not_an_episode_are_refused_and_nothing_is_written(tmp_pa
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[]", b'{"name":"episodes","splits":[]}']
 )
-def test_info_that_was_overwritten_is_refused(tmp_path, content):
+def test_info_that_was_overwritten_is_refused(tmp_path: Path, content: bytes) -> None:
     _add(tmp_path, 0)
     (tmp_path / "dataset_info.json").write_bytes(content)
     with pytest.raises(DatasetFolderError, match=r"dataset_info\.json"):
         TfdsDirectory(tmp_path, "episodes", _SPEC)
 
 
-def test_removed_episode_is_detected(tmp_path):
+def test_removed_episode_is_detected(tmp_path: Path) -> None:
     _add(tmp_path, 0).unlink()
     with pytest.raises(DatasetFolderError, match="shard-00000"):
         TfdsDirectory(tmp_path, "episodes", _SPEC)
 
 
-def test_shard_at_another_path_is_refused_and_nothing_is_written(tmp_path):
+def test_shard_at_another_path_is_refused_and_nothing_is_written(
+    tmp_path: Path,
+) -> None:
     shard = Shard("train/part-0.tfrecord", "ab" * 32, 1, 1, 1)
     with pytest.raises(ContinuonError, match="train/shard-00000"):
         tfds_directory.write_info(tmp_path, "reach", _SPEC, {"train": [shard]})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from rlds import tfds_directory, tfds_features
+from rlds.episode import Episode
 from rlds.manifest import Shard
 from rlds.spec import FIELDS, EpisodeSpec
 from rlds.testing import episodes
@@ -20,7 +22,7 @@ _RICH = EpisodeSpec(3, 2, image=True, audio_size=5)
 _SUCCESS = {True: 1, False: 0, None: -1}
 
 
-def _episodes(spec, numbers):
+def _episodes(spec: EpisodeSpec, numbers: list[int] | range) -> list[Episode]:
     outcomes = [True, False, None]
     return [
         episodes.episode(
@@ -34,7 +36,7 @@ def _episodes(spec, numbers):
     ]
 
 
-def _assert_equal(read, wrote):
+def _assert_equal(read: dict[str, object], wrote: Episode) -> None:
     """Holds one record as TFDS reads it against the episode, field by field."""
     names = {field.name for field in FIELDS if field.scope == "episode"}
     assert set(read) == names | {"steps"}
@@ -58,14 +60,16 @@ def _assert_equal(read, wrote):
             assert np.array_equal(value, expected), name
 
 
-def _read(folder, split):
+def _read(folder: Path, split: str) -> list[dict[str, object]]:
     builder = tfds.builder_from_directory(str(folder))
     dataset = builder.as_dataset(split=split, shuffle_files=False)
     return list(tfds.as_numpy(dataset))
 
 
 @pytest.mark.parametrize("spec", [_PLAIN, _RICH])
-def test_tfds_opens_a_robots_folder_after_each_episode(tmp_path, spec):
+def test_tfds_opens_a_robots_folder_after_each_episode(
+    tmp_path: Path, spec: EpisodeSpec
+) -> None:
     private, shared = tmp_path / "private", tmp_path / "shared"
     private.mkdir()
     shared.mkdir()
@@ -84,7 +88,7 @@ def test_tfds_opens_a_robots_folder_after_each_episode(tmp_path, spec):
                 _assert_equal(read, expected)
 
 
-def test_tfds_opens_the_layout_of_a_curated_version(tmp_path):
+def test_tfds_opens_the_layout_of_a_curated_version(tmp_path: Path) -> None:
     wrote = {"train": _episodes(_PLAIN, range(5)), "val": _episodes(_PLAIN, [7])}
     layout = {"train": [wrote["train"][:3], wrote["train"][3:]], "val": [wrote["val"]]}
     shards = {}
@@ -110,7 +114,9 @@ def test_tfds_opens_the_layout_of_a_curated_version(tmp_path):
 
 
 @pytest.mark.parametrize("spec", [_PLAIN, _RICH])
-def test_features_file_matches_what_tfds_writes(tmp_path, spec):
+def test_features_file_matches_what_tfds_writes(
+    tmp_path: Path, spec: EpisodeSpec
+) -> None:
     (tmp_path / "ours").mkdir()
     (tmp_path / "theirs").mkdir()
     ours = tfds_features.features_json(spec)

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,12 +73,14 @@ for path in folder.iterdir():
 _ROOM_BYTES = 65536
 
 
-def _names(folder):
+def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("spec", [_SPEC, _RICH])
-def test_closed_episode_holds_what_was_appended(tmp_path, spec):
+def test_closed_episode_holds_what_was_appended(
+    tmp_path: Path, spec: EpisodeSpec
+) -> None:
     whole = testing.episode(spec, count=7)
     recorder = EpisodeWriter(tmp_path, spec, testing.metadata(success=None))
     for step in testing.steps(spec, 7):
@@ -91,14 +94,16 @@ def test_closed_episode_holds_what_was_appended(tmp_path, spec):
 
 
 @pytest.mark.parametrize("success", [True, False, None])
-def test_close_sets_success_and_marks_the_last_step(tmp_path, success):
+def test_close_sets_success_and_marks_the_last_step(
+    tmp_path: Path, success: bool | None
+) -> None:
     closed = testing.record(tmp_path, 1, 4, _SPEC).close(success)
     found = reader.read_episode(closed.path)
     assert found.metadata.success is success
     assert found.steps["is_last"].tolist() == [False, False, False, True]
 
 
-def test_abort_leaves_no_files_and_closing_twice_is_refused(tmp_path):
+def test_abort_leaves_no_files_and_closing_twice_is_refused(tmp_path: Path) -> None:
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     recorder.abort()
     assert _names(tmp_path) == []
@@ -109,7 +114,9 @@ def test_abort_leaves_no_files_and_closing_twice_is_refused(tmp_path):
         recorder.append(testing.steps(_SPEC, 1)[0])
 
 
-def test_episode_without_steps_cannot_be_closed_and_can_be_aborted(tmp_path):
+def test_episode_without_steps_cannot_be_closed_and_can_be_aborted(
+    tmp_path: Path,
+) -> None:
     recorder = EpisodeWriter(tmp_path, _SPEC, testing.metadata())
     with pytest.raises(MalformedEpisodeError, match="at least one step"):
         recorder.close(True)
@@ -117,7 +124,9 @@ def test_episode_without_steps_cannot_be_closed_and_can_be_aborted(tmp_path):
     assert _names(tmp_path) == []
 
 
-def test_second_episode_with_the_same_id_is_refused_and_the_first_stays(tmp_path):
+def test_second_episode_with_the_same_id_is_refused_and_the_first_stays(
+    tmp_path: Path,
+) -> None:
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     with pytest.raises(EpisodeExistsError, match="journal"):
         EpisodeWriter(tmp_path, _SPEC, testing.metadata(1))
@@ -146,7 +155,9 @@ def test_second_episode_with_the_same_id_is_refused_and_the_first_stays(tmp_path
         ({"surprise": 1}, "surprise"),
     ],
 )
-def test_malformed_step_is_refused_and_recording_continues(tmp_path, change, text):
+def test_malformed_step_is_refused_and_recording_continues(
+    tmp_path: Path, change: object, text: str
+) -> None:
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     good = testing.steps(_SPEC, 3, seed=1)[2] | {"is_terminal": False}
     with pytest.raises(MalformedEpisodeError, match=text):
@@ -159,7 +170,7 @@ def test_malformed_step_is_refused_and_recording_continues(tmp_path, change, tex
     assert reader.read_episode(closed.path).num_steps == 3
 
 
-def test_huge_but_finite_numbers_are_recorded(tmp_path):
+def test_huge_but_finite_numbers_are_recorded(tmp_path: Path) -> None:
     recorder = EpisodeWriter(tmp_path, _SPEC, testing.metadata())
     step = testing.steps(_SPEC, 1)[0]
     recorder.append({**step, "action": np.array([3e38, -3e38], np.float32)})
@@ -168,7 +179,9 @@ def test_huge_but_finite_numbers_are_recorded(tmp_path):
 
 
 @pytest.mark.parametrize("round_number", range(8))
-def test_killed_writer_loses_at_most_the_step_being_written(tmp_path, round_number):
+def test_killed_writer_loses_at_most_the_step_being_written(
+    tmp_path: Path, round_number: int
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _ENDLESS, tmp_path],
         stdout=subprocess.PIPE,
@@ -194,7 +207,7 @@ def test_killed_writer_loses_at_most_the_step_being_written(tmp_path, round_numb
     assert closed.path.read_bytes() == before
 
 
-def test_journal_cut_at_any_byte_recovers_every_whole_step(tmp_path):
+def test_journal_cut_at_any_byte_recovers_every_whole_step(tmp_path: Path) -> None:
     recorder = testing.record(tmp_path, 1, 3, _SPEC)
     (path,) = tmp_path.iterdir()
     raw = path.read_bytes()
@@ -213,13 +226,15 @@ def test_journal_cut_at_any_byte_recovers_every_whole_step(tmp_path):
     assert counts[-1] == 3
 
 
-def test_journal_of_a_running_writer_stays_untouched(tmp_path):
+def test_journal_of_a_running_writer_stays_untouched(tmp_path: Path) -> None:
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     assert writer.recover(tmp_path) == []
     assert recorder.close(True).num_steps == 2
 
 
-def test_kill_between_rename_and_removal_leaves_the_finished_episode(tmp_path):
+def test_kill_between_rename_and_removal_leaves_the_finished_episode(
+    tmp_path: Path,
+) -> None:
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     (path,) = tmp_path.iterdir()
     raw = path.read_bytes()
@@ -231,7 +246,7 @@ def test_kill_between_rename_and_removal_leaves_the_finished_episode(tmp_path):
     assert _names(tmp_path) == [closed.path.name]
 
 
-def test_leftovers_of_an_interrupted_close_are_removed(tmp_path):
+def test_leftovers_of_an_interrupted_close_are_removed(tmp_path: Path) -> None:
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     (path,) = tmp_path.iterdir()
     raw = path.read_bytes()
@@ -242,7 +257,9 @@ def test_leftovers_of_an_interrupted_close_are_removed(tmp_path):
     assert _names(tmp_path) == [closed.path.name]
 
 
-def test_damaged_journal_keeps_its_bytes_and_the_steps_before_the_damage(tmp_path):
+def test_damaged_journal_keeps_its_bytes_and_the_steps_before_the_damage(
+    tmp_path: Path,
+) -> None:
     recorder = testing.record(tmp_path, 1, 10, _SPEC)
     good = testing.record(tmp_path, 2, 3, _SPEC)
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -264,7 +281,7 @@ def test_damaged_journal_keeps_its_bytes_and_the_steps_before_the_damage(tmp_pat
     assert len(_names(tmp_path)) == 3
 
 
-def test_damage_in_the_first_step_keeps_the_bytes(tmp_path):
+def test_damage_in_the_first_step_keeps_the_bytes(tmp_path: Path) -> None:
     recorder = testing.record(tmp_path, 1, 0, _SPEC)
     (path,) = tmp_path.iterdir()
     header_size = path.stat().st_size
@@ -280,7 +297,7 @@ def test_damage_in_the_first_step_keeps_the_bytes(tmp_path):
     assert (tmp_path / f"{path.name}.damaged").read_bytes() == raw
 
 
-def test_journal_with_another_header_is_set_aside(tmp_path):
+def test_journal_with_another_header_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "strange.journal"
     path.write_bytes(b"something else altogether, long enough")
     with pytest.raises(DamagedJournalError, match="strange"):
@@ -288,7 +305,7 @@ def test_journal_with_another_header_is_set_aside(tmp_path):
     assert _names(tmp_path) == ["strange.journal.damaged"]
 
 
-def _record_without_room(folder, tmpfs):
+def _record_without_room(folder: Path, tmpfs: bool) -> None:
     limit = 0 if tmpfs else _ROOM_BYTES
     command = [sys.executable, "-c", _FULL_DISK, str(folder), str(limit)]
     if tmpfs:
@@ -300,7 +317,7 @@ def _record_without_room(folder, tmpfs):
     return done.stdout.splitlines()
 
 
-def _may_mount(folder):
+def _may_mount(folder: Path) -> bool:
     try:
         mount = f"mount -t tmpfs -o size={_ROOM_BYTES} none {folder}"
         done = subprocess.run(
@@ -311,7 +328,9 @@ def _may_mount(folder):
     return done.returncode == 0
 
 
-def test_full_disk_is_one_error_and_the_kept_steps_can_be_recovered(tmp_path):
+def test_full_disk_is_one_error_and_the_kept_steps_can_be_recovered(
+    tmp_path: Path,
+) -> None:
     disk, repaired = tmp_path / "disk", tmp_path / "repaired"
     disk.mkdir()
     repaired.mkdir()
@@ -335,12 +354,14 @@ def test_full_disk_is_one_error_and_the_kept_steps_can_be_recovered(tmp_path):
     assert _names(repaired) == [closed.path.name]
 
 
-def test_append_works_again_once_a_full_disk_has_room(tmp_path, monkeypatch):
+def test_append_works_again_once_a_full_disk_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     steps = testing.steps(_SPEC, 3, seed=1)
     write = os.write
 
-    def half(descriptor, data):
+    def half(descriptor: int, data: bytes | memoryview) -> int:
         if len(data) < 20:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(descriptor, bytes(data)[: len(data) - 10])
@@ -353,7 +374,9 @@ def test_append_works_again_once_a_full_disk_has_room(tmp_path, monkeypatch):
     assert recorder.close(True).num_steps == 3
 
 
-def test_journal_is_synced_by_its_own_thread(tmp_path, monkeypatch):
+def test_journal_is_synced_by_its_own_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     synced = []
     monkeypatch.setattr(os, "fdatasync", synced.append)
     recorder = EpisodeWriter(tmp_path, _SPEC, testing.metadata(), fsync_period_s=0.01)
@@ -365,10 +388,12 @@ def test_journal_is_synced_by_its_own_thread(tmp_path, monkeypatch):
     recorder.close(True)
 
 
-def test_failed_sync_is_raised_by_the_next_append(tmp_path, monkeypatch):
+def test_failed_sync_is_raised_by_the_next_append(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     failed = []
 
-    def fail(descriptor):
+    def fail(descriptor: int) -> None:
         failed.append(descriptor)
         raise OSError(errno.EIO, "Input/output error")
 

@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,22 +16,26 @@ from base.errors import (
     UnsafePathError,
 )
 from base.store import gcs_store
+from base.store.gcs_store import GcsStore
 from base.store.store import open_store
 from base.testing import bucket as local_bucket
+from base.testing.bucket import Bucket
 
 
 @pytest.fixture
-def bucket():
+def bucket() -> Iterator[Bucket]:
     with local_bucket.serve() as bucket:
         yield bucket
 
 
 @pytest.fixture
-def store(bucket):
+def store(bucket: Bucket) -> GcsStore:
     return open_store("gs://bucket/some/prefix")
 
 
-def test_put_writes_under_the_prefix_and_get_reads_it_back(bucket, store):
+def test_put_writes_under_the_prefix_and_get_reads_it_back(
+    bucket: Bucket, store: GcsStore
+) -> None:
     generation = store.put("a/b", b"0123\r\n\x0089")
     assert store.get("a/b", 100) == b"0123\r\n\x0089"
     assert store.get_range("a/b", 2, 3) == b"23\r"
@@ -39,12 +45,12 @@ def test_put_writes_under_the_prefix_and_get_reads_it_back(bucket, store):
     assert list(bucket.objects) == ["some/prefix/a/b"]
 
 
-def test_an_empty_object_is_empty(store):
+def test_an_empty_object_is_empty(store: GcsStore) -> None:
     store.put("empty", b"")
     assert store.get("empty", 10) == b""
 
 
-def test_an_absent_object_is_not_found_and_has_generation_zero(store):
+def test_an_absent_object_is_not_found_and_has_generation_zero(store: GcsStore) -> None:
     assert store.generation("nosuch") == 0
     with pytest.raises(NotFoundError):
         store.get("nosuch", 10)
@@ -52,27 +58,29 @@ def test_an_absent_object_is_not_found_and_has_generation_zero(store):
         store.digest("nosuch")
 
 
-def test_an_object_over_the_limit_is_refused(store):
+def test_an_object_over_the_limit_is_refused(store: GcsStore) -> None:
     store.put("a", b"12345")
     with pytest.raises(OversizedError):
         store.get("a", 4)
 
 
-def test_more_bytes_than_the_requested_range_are_refused(bucket, store):
+def test_more_bytes_than_the_requested_range_are_refused(
+    bucket: Bucket, store: GcsStore
+) -> None:
     store.put("a", bytes(1 << 20))
     bucket.ignores_range = True
     with pytest.raises(OversizedError, match="expected 7 bytes of this range"):
         store.get_range("a", 0, 7)
 
 
-def test_a_compressed_object_is_not_unpacked(bucket, store):
+def test_a_compressed_object_is_not_unpacked(bucket: Bucket, store: GcsStore) -> None:
     raw = gzip.compress(bytes(1 << 20))
     bucket.put("some/prefix/a", raw)
     bucket.content_encoding = "gzip"
     assert store.get("a", len(raw)) == raw
 
 
-def test_put_with_a_stale_generation_changes_nothing(store):
+def test_put_with_a_stale_generation_changes_nothing(store: GcsStore) -> None:
     first = store.put("a", b"1", if_generation_match=0)
     with pytest.raises(PreconditionFailedError):
         store.put("a", b"2", if_generation_match=0)
@@ -81,7 +89,7 @@ def test_put_with_a_stale_generation_changes_nothing(store):
     assert store.get("a", 9) == b"3"
 
 
-def test_list_and_compose(store):
+def test_list_and_compose(store: GcsStore) -> None:
     store.put("x/1", b"one ")
     store.put("x/2", b"two")
     store.compose(["x/1", "x/2"], "both")
@@ -90,13 +98,13 @@ def test_list_and_compose(store):
     assert store.list("") == ("both", "x/1", "x/2")
 
 
-def test_a_path_outside_the_store_is_refused(bucket, store):
+def test_a_path_outside_the_store_is_refused(bucket: Bucket, store: GcsStore) -> None:
     with pytest.raises(UnsafePathError):
         store.put("../other", b"x")
     assert bucket.objects == {}
 
 
-def test_a_bucket_that_does_not_exist_is_named(bucket):
+def test_a_bucket_that_does_not_exist_is_named(bucket: Bucket) -> None:
     other = open_store("gs://nosuch/prefix")
     with pytest.raises(NotFoundError) as e:
         other.put("a", b"1", if_generation_match=0)
@@ -108,7 +116,9 @@ def test_a_bucket_that_does_not_exist_is_named(bucket):
         other.get("a", 10)
 
 
-def test_an_account_without_permission_is_named(bucket, store):
+def test_an_account_without_permission_is_named(
+    bucket: Bucket, store: GcsStore
+) -> None:
     bucket.forbidden = True
     for ask in (
         lambda: store.get("a", 10),
@@ -120,7 +130,9 @@ def test_an_account_without_permission_is_named(bucket, store):
     assert bucket.objects == {}
 
 
-def test_an_unreachable_network_is_an_error_after_the_retries(monkeypatch, store):
+def test_an_unreachable_network_is_an_error_after_the_retries(
+    monkeypatch: pytest.MonkeyPatch, store: GcsStore
+) -> None:
     monkeypatch.setattr(gcs_store, "_RETRY", gcs_store._RETRY.with_timeout(0.1))
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     with pytest.raises(StoreError, match=r"refused.*check the network"):
@@ -128,7 +140,7 @@ def test_an_unreachable_network_is_an_error_after_the_retries(monkeypatch, store
 
 
 @pytest.fixture
-def no_credentials(monkeypatch, tmp_path):
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Sets this process up like one on a machine where nobody is logged in."""
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
@@ -137,14 +149,16 @@ def no_credentials(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("no_credentials")
-def test_missing_credentials_are_an_error_that_says_how_to_set_them():
+def test_missing_credentials_are_an_error_that_says_how_to_set_them() -> None:
     with pytest.raises(StoreError, match=r"GOOGLE_APPLICATION_CREDENTIALS, or log in"):
         open_store("gs://bucket")
 
 
 @pytest.mark.usefixtures("no_credentials")
 @pytest.mark.parametrize("text", [None, "no json", json.dumps({"type": "unknown"})])
-def test_an_invalid_key_file_is_named(monkeypatch, tmp_path, text):
+def test_an_invalid_key_file_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None
+) -> None:
     monkeypatch.chdir(tmp_path)
     if text is not None:
         (tmp_path / "account.json").write_text(text)

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,30 +20,32 @@ from base.store.local_store import LocalStore
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
 
 
-def test_get_returns_what_put_wrote(store):
+def test_get_returns_what_put_wrote(store: LocalStore) -> None:
     store.put("a/b/c.bin", b"\x00data")
     assert store.get("a/b/c.bin", 5) == b"\x00data"
     assert store.digest("a/b/c.bin") == hashlib.sha256(b"\x00data").hexdigest()
 
 
-def test_a_range_ends_at_the_end_of_the_object(store):
+def test_a_range_ends_at_the_end_of_the_object(store: LocalStore) -> None:
     store.put("a", b"0123456789")
     assert store.get_range("a", 2, 3) == b"234"
     assert store.get_range("a", 8, 100) == b"89"
     assert store.get_range("a", 50, 1) == b""
 
 
-def test_an_object_over_the_limit_is_refused(store):
+def test_an_object_over_the_limit_is_refused(store: LocalStore) -> None:
     store.put("a", b"12345")
     with pytest.raises(OversizedError, match="at most 4 bytes"):
         store.get("a", 4)
 
 
-def test_endless_data_is_read_only_up_to_the_limit(store, tmp_path):
+def test_endless_data_is_read_only_up_to_the_limit(
+    store: LocalStore, tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "endless")
     pipe = os.open(tmp_path / "endless", os.O_RDWR)
     writer = subprocess.Popen(
@@ -60,7 +63,7 @@ def test_endless_data_is_read_only_up_to_the_limit(store, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["nosuch", "folder", "a/b"])
-def test_a_path_without_an_object_is_not_found(store, path):
+def test_a_path_without_an_object_is_not_found(store: LocalStore, path: str) -> None:
     store.put("folder/x", b"")
     store.put("a", b"")
     with pytest.raises(NotFoundError):
@@ -69,7 +72,9 @@ def test_a_path_without_an_object_is_not_found(store, path):
         store.digest(path)
 
 
-def test_list_is_sorted_and_shows_objects_only(store, tmp_path):
+def test_list_is_sorted_and_shows_objects_only(
+    store: LocalStore, tmp_path: Path
+) -> None:
     for path in ("b/2", "b/1", "a", "bb/3"):
         store.put(path, b"")
     (tmp_path / "b" / ".tmp-left").write_bytes(b"half")
@@ -80,13 +85,13 @@ def test_list_is_sorted_and_shows_objects_only(store, tmp_path):
     assert LocalStore(tmp_path / "a").list("") == ()
 
 
-def test_listing_an_unreadable_folder_is_an_error(tmp_path):
+def test_listing_an_unreadable_folder_is_an_error(tmp_path: Path) -> None:
     # A name that no file system accepts; permissions would not stop a test run by root.
     with pytest.raises(StoreError, match="expected a readable folder"):
         LocalStore(tmp_path / ("x" * 300)).list("")
 
 
-def test_compose_concatenates(store):
+def test_compose_concatenates(store: LocalStore) -> None:
     store.put("1", b"one ")
     store.put("2", b"two")
     store.compose(["1", "2"], "both")
@@ -96,7 +101,9 @@ def test_compose_concatenates(store):
 @pytest.mark.parametrize(
     "path", ["../x", "/etc/passwd", "a/../../x", ".lock", "a/.tmp-x", ""]
 )
-def test_a_path_outside_the_store_is_refused_by_every_method(store, tmp_path, path):
+def test_a_path_outside_the_store_is_refused_by_every_method(
+    store: LocalStore, tmp_path: Path, path: str
+) -> None:
     for call in (
         lambda: store.get(path, 1),
         lambda: store.get_range(path, 0, 1),
@@ -110,7 +117,7 @@ def test_a_path_outside_the_store_is_refused_by_every_method(store, tmp_path, pa
     assert not (tmp_path.parent / "x").exists()
 
 
-def test_a_link_out_of_the_store_is_refused(tmp_path):
+def test_a_link_out_of_the_store_is_refused(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_bytes(b"secret")
@@ -124,21 +131,23 @@ def test_a_link_out_of_the_store_is_refused(tmp_path):
     assert [p.name for p in outside.iterdir()] == ["secret"]
 
 
-def test_generation_is_zero_at_first_and_grows_with_each_put(store):
+def test_generation_is_zero_at_first_and_grows_with_each_put(store: LocalStore) -> None:
     assert store.generation("a") == 0
     seen = [store.put("a", b"same") for _ in range(50)]
     assert seen == sorted(set(seen))
     assert store.generation("a") == seen[-1]
 
 
-def test_generation_grows_even_if_the_clock_went_back(store, tmp_path):
+def test_generation_grows_even_if_the_clock_went_back(
+    store: LocalStore, tmp_path: Path
+) -> None:
     first = store.put("a", b"1")
     future = first + 10**18
     os.utime(tmp_path / "a", ns=(future, future))
     assert store.put("a", b"2") > future
 
 
-def test_put_with_a_stale_generation_changes_nothing(store):
+def test_put_with_a_stale_generation_changes_nothing(store: LocalStore) -> None:
     old = store.put("a", b"1")
     new = store.put("a", b"2")
     for wrong in (0, old, new + 1):
@@ -149,14 +158,14 @@ def test_put_with_a_stale_generation_changes_nothing(store):
     assert store.get("a", 9) == b"4"
 
 
-def test_put_with_generation_zero_creates_only_once(store):
+def test_put_with_generation_zero_creates_only_once(store: LocalStore) -> None:
     store.put("a", b"1", if_generation_match=0)
     with pytest.raises(PreconditionFailedError):
         store.put("a", b"2", if_generation_match=0)
     assert store.get("a", 9) == b"1"
 
 
-def _increment(root, times):
+def _increment(root, times) -> None:
     store = LocalStore(root)
     done = 0
     while done < times:
@@ -169,7 +178,9 @@ def _increment(root, times):
         done += 1
 
 
-def test_concurrent_increments_are_never_lost(store, tmp_path):
+def test_concurrent_increments_are_never_lost(
+    store: LocalStore, tmp_path: Path
+) -> None:
     store.put("counter", b"0")
     context = multiprocessing.get_context("fork")
     processes = [
@@ -184,7 +195,7 @@ def test_concurrent_increments_are_never_lost(store, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "counter"]
 
 
-def _put_too_much(root):
+def _put_too_much(root) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     try:
@@ -194,7 +205,9 @@ def _put_too_much(root):
     os._exit(0)
 
 
-def test_a_full_disk_leaves_only_the_old_object(store, tmp_path):
+def test_a_full_disk_leaves_only_the_old_object(
+    store: LocalStore, tmp_path: Path
+) -> None:
     store.put("a", b"old")
     context = multiprocessing.get_context("fork")
     process = context.Process(target=_put_too_much, args=(tmp_path,))
@@ -205,14 +218,16 @@ def test_a_full_disk_leaves_only_the_old_object(store, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "a"]
 
 
-def _put_for_ever(root):
+def _put_for_ever(root) -> None:
     store = LocalStore(root)
     while True:
         store.put("a", b"b" * 200_000)
         store.put("a", b"c" * 200_000)
 
 
-def test_killing_a_writer_at_any_moment_leaves_a_whole_object(store, tmp_path):
+def test_killing_a_writer_at_any_moment_leaves_a_whole_object(
+    store: LocalStore, tmp_path: Path
+) -> None:
     store.put("a", b"b" * 200_000)
     context = multiprocessing.get_context("fork")
     for round_ in range(10):

@@ -1,6 +1,7 @@
 """Every error of an exported step is found, in whichever output it is."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -18,14 +19,14 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def engine(model):
+def engine(model) -> Callable[..., object]:
     step = jax.jit(step_function.make(model))
     return lambda inputs: {n: np.asarray(x) for n, x in step(**inputs).items()}
 
 
 def test_the_model_itself_has_no_error_and_the_canary_error_of_its_actions(
-    model, engine
-):
+    model, engine: Callable[..., object]
+) -> None:
     found = agreement.measure_step(model, TASKS, engine, [episode()])
     assert (found.step_error, found.free_action_error) == (0.0, 0.0)
     recorded = episode().steps["proposed_action"]
@@ -33,7 +34,9 @@ def test_the_model_itself_has_no_error_and_the_canary_error_of_its_actions(
 
 
 @pytest.mark.parametrize("name", ["action", "value", "next_carry"])
-def test_error_of_one_number_of_one_output_is_found(model, engine, name):
+def test_error_of_one_number_of_one_output_is_found(
+    model, engine: Callable[..., object], name: str
+) -> None:
     def wrong(inputs):
         outputs = engine(inputs)
         outputs[name] = outputs[name] + np.eye(1, outputs[name].size)[0] * 0.01
@@ -46,8 +49,10 @@ def test_error_of_one_number_of_one_output_is_found(model, engine, name):
         assert found.free_action_error > 0.0
 
 
-def test_step_that_returns_nan_has_an_error_that_no_bound_accepts(model, engine):
-    def broken(inputs):
+def test_step_that_returns_nan_has_an_error_that_no_bound_accepts(
+    model, engine: Callable[..., object]
+) -> None:
+    def broken(inputs) -> dict[str, object]:
         outputs = engine(inputs)
         return {**outputs, "action": outputs["action"] * np.nan}
 
@@ -56,7 +61,7 @@ def test_step_that_returns_nan_has_an_error_that_no_bound_accepts(model, engine)
     assert not found.free_action_error <= 1e9
 
 
-def test_recorded_sound_reaches_the_step_and_a_missing_sense_is_silent():
+def test_recorded_sound_reaches_the_step_and_a_missing_sense_is_silent() -> None:
     sizes = dataclasses.replace(
         small_models.SIZES, image_height=16, image_width=16, audio_size=5
     )

@@ -1,5 +1,8 @@
 """The exported step agrees with the model, and says so only when it does."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -17,14 +20,14 @@ SIZES = small_models.SIZES
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("package")
     model = small_models.random_model()
     episodes = [episode(), episode("left")]
     return folder, model, export.write_functions(model, TASKS, folder, episodes)
 
 
-def run_step(folder, **changes):
+def run_step(folder, **changes: Any):
     weights = safetensors.numpy.load_file(folder / "weights.safetensors")
     inputs = {name: x for name, x in weights.items() if name.startswith("surface_")}
     inputs |= {
@@ -37,7 +40,7 @@ def run_step(folder, **changes):
     return step(**(inputs | changes))
 
 
-def test_every_file_agrees_with_the_model_on_recorded_episodes(exported):
+def test_every_file_agrees_with_the_model_on_recorded_episodes(exported) -> None:
     folder, _, result = exported
     assert 0 < result.max_abs_error <= 1e-5
     files = {str(p.relative_to(folder)) for p in (folder / "functions").iterdir()}
@@ -46,7 +49,7 @@ def test_every_file_agrees_with_the_model_on_recorded_episodes(exported):
     assert set(result.checks[STEP_PATH]) == set(Agreement.__annotations__)
 
 
-def test_functions_name_both_steps_and_robots_run_the_preferred(exported):
+def test_functions_name_both_steps_and_robots_run_the_preferred(exported) -> None:
     functions = exported[2].functions
     assert sorted(functions) == [
         "calibrate_update",
@@ -63,7 +66,7 @@ def test_functions_name_both_steps_and_robots_run_the_preferred(exported):
     assert functions["step_int8"]["path"] == "functions/step_int8.tflite"
 
 
-def test_signature_in_the_record_is_that_of_the_file(exported):
+def test_signature_in_the_record_is_that_of_the_file(exported) -> None:
     folder, _, result = exported
     content = (folder / STEP_PATH).read_bytes()
     found = Interpreter(model_content=content).get_signature_list()["step"]
@@ -76,14 +79,14 @@ def test_signature_in_the_record_is_that_of_the_file(exported):
 
 
 @pytest.mark.parametrize("name", list(surfaces.SURFACES))
-def test_surface_given_to_the_step_changes_its_action(exported, name):
+def test_surface_given_to_the_step_changes_its_action(exported, name) -> None:
     folder, _, result = exported
     size = result.surfaces[name]["size"]
     changed = run_step(folder, **{f"surface_{name}": np.full(size, 0.3, np.float32)})
     assert not np.allclose(changed["action"], run_step(folder)["action"], atol=1e-4)
 
 
-def test_weights_hold_the_whole_model(exported):
+def test_weights_hold_the_whole_model(exported) -> None:
     folder, model, result = exported
     arrays = safetensors.numpy.load_file(folder / "weights.safetensors")
     again = step_function.from_weights(model.config, arrays)
@@ -92,7 +95,7 @@ def test_weights_hold_the_whole_model(exported):
         np.testing.assert_array_equal(arrays[name], vector)
 
 
-def test_canary_says_the_error_of_the_exported_step_on_its_episodes(exported):
+def test_canary_says_the_error_of_the_exported_step_on_its_episodes(exported) -> None:
     folder, _, result = exported
     recorded = result.checks[result.functions["step"]["path"]]
     assert result.canary_action_error == recorded["canary_action_error"]
@@ -105,7 +108,7 @@ def test_canary_says_the_error_of_the_exported_step_on_its_episodes(exported):
 
 
 @pytest.fixture
-def converted(exported, monkeypatch):
+def converted(exported, monkeypatch: pytest.MonkeyPatch):
     """Makes the conversion return given files, as a faulty converter would."""
 
     def become(f32: bytes, int8: bytes) -> None:
@@ -116,8 +119,8 @@ def converted(exported, monkeypatch):
 
 
 def test_step_of_another_model_is_refused_and_nothing_is_written(
-    exported, converted, tmp_path
-):
+    exported, converted, tmp_path: Path
+) -> None:
     content = (exported[0] / STEP_PATH).read_bytes()
     converted(content, content)
     other = small_models.random_model(seed=1)
@@ -127,8 +130,8 @@ def test_step_of_another_model_is_refused_and_nothing_is_written(
 
 
 def test_int8_step_beyond_its_bound_is_left_out_and_its_numbers_are_told(
-    exported, converted, monkeypatch, tmp_path
-):
+    exported, converted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     folder, model, _ = exported
     f32 = (folder / STEP_PATH).read_bytes()
     converted(f32, (folder / "functions/step_int8.tflite").read_bytes())
@@ -143,7 +146,9 @@ def test_int8_step_beyond_its_bound_is_left_out_and_its_numbers_are_told(
     assert result.left_out["int8"]["step_action_error"] >= 0
 
 
-def test_no_canary_unknown_task_or_wrong_count_of_tasks_are_refused(tmp_path):
+def test_no_canary_unknown_task_or_wrong_count_of_tasks_are_refused(
+    tmp_path: Path,
+) -> None:
     model = small_models.model()
     for tasks, episodes in (
         (TASKS, []),
@@ -155,7 +160,7 @@ def test_no_canary_unknown_task_or_wrong_count_of_tasks_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_target_is_refused_with_those_there_are(tmp_path):
+def test_unknown_target_is_refused_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(errors.ExportError, match="pi5-cpu, jetson-cuda, tpu"):
         export.write_functions(
             small_models.model(), TASKS, tmp_path, [episode()], "pi6"
@@ -163,14 +168,16 @@ def test_unknown_target_is_refused_with_those_there_are(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_model_with_a_weight_that_is_not_finite_is_refused_by_name(tmp_path):
+def test_model_with_a_weight_that_is_not_finite_is_refused_by_name(
+    tmp_path: Path,
+) -> None:
     model = small_models.model()
     model.next_head[...] = model.next_head[...].at[0, 0].set(np.nan)
     with pytest.raises(errors.NonFiniteError, match="backbone/next_head"):
         export.write_functions(model, TASKS, tmp_path, [episode()])
 
 
-def test_weights_of_another_configuration_are_refused():
+def test_weights_of_another_configuration_are_refused() -> None:
     arrays = step_function.weights(small_models.model())
     with pytest.raises(errors.ShapeMismatchError, match="same configuration"):
         step_function.from_weights(config.seed(6, 2, 3), arrays)

@@ -29,7 +29,7 @@ def tensors(content: bytes) -> list[dict[str, object]]:
     return list(interpreter.get_tensor_details())
 
 
-def test_every_matrix_of_the_blocks_is_int8_with_a_scale_per_output(steps):
+def test_every_matrix_of_the_blocks_is_int8_with_a_scale_per_output(steps) -> None:
     _, converted = steps
     found = [t for t in tensors(converted["int8"]) if t["dtype"] == np.int8]
     shapes = sorted(tuple(int(n) for n in t["shape"]) for t in found)
@@ -42,7 +42,7 @@ def test_every_matrix_of_the_blocks_is_int8_with_a_scale_per_output(steps):
     assert len(converted["int8"]) < 0.5 * len(converted["f32"])
 
 
-def test_surfaces_are_inputs_of_both_and_stay_f32(steps):
+def test_surfaces_are_inputs_of_both_and_stay_f32(steps) -> None:
     _, converted = steps
     for content in converted.values():
         inputs = Interpreter(model_content=content).get_input_details()
@@ -51,7 +51,7 @@ def test_surfaces_are_inputs_of_both_and_stay_f32(steps):
         assert {x["dtype"] for x in inputs} == {np.float32}
 
 
-def test_f32_step_agrees_and_int8_step_is_near(steps):
+def test_f32_step_agrees_and_int8_step_is_near(steps) -> None:
     model, converted = steps
     episodes = [episode(), episode("left")]
     exact, near = (
@@ -65,7 +65,9 @@ def test_f32_step_agrees_and_int8_step_is_near(steps):
 
 
 @pytest.mark.parametrize("change", [{"oscillating": True}, {"channels_per_gate": 4}])
-def test_f32_step_of_every_kind_of_recurrence_agrees(change):
+def test_f32_step_of_every_kind_of_recurrence_agrees(
+    change: dict[str, bool] | dict[str, int],
+) -> None:
     model = small_models.random_model(dataclasses.replace(small_models.SIZES, **change))
     step = functions.step(model)
     given = {n: small_models.numbers(*x.shape) for n, x in step.inputs.items()}
@@ -76,7 +78,9 @@ def test_f32_step_of_every_kind_of_recurrence_agrees(change):
         np.testing.assert_allclose(x, wanted[name], atol=1e-5, rtol=1e-5, err_msg=name)
 
 
-def test_failed_conversion_raises_one_line_that_says_what_to_run(monkeypatch):
+def test_failed_conversion_raises_one_line_that_says_what_to_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(litert_step.step_function, "config_record", lambda config: {})
     with pytest.raises(
         errors.ExportError, match=r"run python -m model\.export\.convert_step"
@@ -84,6 +88,6 @@ def test_failed_conversion_raises_one_line_that_says_what_to_run(monkeypatch):
         litert_step.convert(small_models.model())
 
 
-def test_file_that_is_not_a_model_is_refused():
+def test_file_that_is_not_a_model_is_refused() -> None:
     with pytest.raises(errors.ExportError, match="that LiteRT runs"):
         litert_step.load(b"no model")

@@ -27,7 +27,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_onnx_step_agrees_with_the_model(name):
+def test_onnx_step_agrees_with_the_model(name) -> None:
     model = small_models.random_model(SIZES[name])
     step = functions.step(model)
     given = {n: small_models.numbers(*x.shape) for n, x in step.inputs.items()}
@@ -39,7 +39,7 @@ def test_onnx_step_agrees_with_the_model(name):
         )
 
 
-def test_shapes_are_static_with_a_batch_of_one_and_flat_surfaces():
+def test_shapes_are_static_with_a_batch_of_one_and_flat_surfaces() -> None:
     model = small_models.model()
     graph = onnx.load_from_string(onnx_step.convert(model)).graph
     shapes = {
@@ -52,29 +52,29 @@ def test_shapes_are_static_with_a_batch_of_one_and_flat_surfaces():
     assert shapes.keys() == sizes.keys()
 
 
-def test_docstring_names_every_operator_that_is_used():
+def test_docstring_names_every_operator_that_is_used() -> None:
     graph = onnx.load_from_string(onnx_step.convert(small_models.model())).graph
     used = {node.op_type for node in graph.node}
     assert used <= set(re.findall(r"\w+", onnx_step.__doc__))
 
 
-def test_equal_models_give_equal_bytes():
+def test_equal_models_give_equal_bytes() -> None:
     first, second = (onnx_step.convert(small_models.model()) for _ in range(2))
     assert first == second
 
 
-def test_primitive_without_a_translation_is_refused_by_name():
+def test_primitive_without_a_translation_is_refused_by_name() -> None:
     program = jax.make_jaxpr(jnp.cumsum)(np.ones(3, np.float32))
     with pytest.raises(errors.ExportError, match="got cumsum"):
         onnx_graph.translate(onnx_graph.Graph(), program, ["x"])
 
 
-def test_file_that_is_not_a_model_is_refused():
+def test_file_that_is_not_a_model_is_refused() -> None:
     with pytest.raises(errors.ExportError, match="that onnxruntime runs"):
         onnx_step.load(b"no model")
 
 
-def test_onnxruntime_contains_no_uploader():
+def test_onnxruntime_contains_no_uploader() -> None:
     """Releases from 1.30 on contain an uploader, which is not allowed here."""
     libraries = list(Path(onnxruntime.__file__).parent.rglob("*.so*"))
     assert libraries

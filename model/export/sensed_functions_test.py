@@ -28,7 +28,7 @@ def model():
     return small_models.random_model(SIZES)
 
 
-def test_functions_take_frames_as_bytes_and_what_was_imagined_keeps_them(model):
+def test_functions_take_frames_as_bytes_and_what_was_imagined_keeps_them(model) -> None:
     learning = functions.learning(model)
     for name, data in DATA.items():
         taken = learning[name].inputs[data]
@@ -40,14 +40,14 @@ def test_functions_take_frames_as_bytes_and_what_was_imagined_keeps_them(model):
     assert learning["imagine"].inputs["memories"].keys() == {"states", "actions"}
 
 
-def test_file_of_a_sensing_model_agrees_on_episodes_with_frames(model):
+def test_file_of_a_sensing_model_agrees_on_episodes_with_frames(model) -> None:
     function = functions.learning(model)["evaluate"]
     given = agreement.arguments(model, function, TASKS, [RECORDED])
     content = stablehlo.encode(function, ("cpu",))
     assert agreement.measure_function(function, content, given) <= 1e-5
 
 
-def test_functions_of_a_model_without_senses_take_what_they_took():
+def test_functions_of_a_model_without_senses_take_what_they_took() -> None:
     for name, data in DATA.items():
         inputs = functions.learning(small_models.model())[name].inputs[data]
         always = {"states", "task", "starts"}
@@ -59,7 +59,7 @@ def test_functions_of_a_model_without_senses_take_what_they_took():
 
 
 @pytest.mark.parametrize("name", ["fast_update", "evaluate"])
-def test_frames_and_sound_of_the_data_count(model, name):
+def test_frames_and_sound_of_the_data_count(model, name: str) -> None:
     function, data = functions.learning(model)[name], DATA[name]
     given = agreement.arguments(model, function, TASKS, [RECORDED])
     assert all(given[data][sense].any() for sense in senses.shapes(SIZES))
@@ -72,7 +72,9 @@ def test_frames_and_sound_of_the_data_count(model, name):
         assert abs(whole - without) > 1e-4, sense
 
 
-def test_replayed_frames_decide_what_is_learned(model, monkeypatch):
+def test_replayed_frames_decide_what_is_learned(
+    model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(functions, "REPLAY_UPDATES", 2)
     monkeypatch.setattr(functions, "REPLAY_STEPS", 9)
     function = functions.learning(model)["consolidate_update"]

@@ -40,7 +40,9 @@ def inputs(model, *, silent=()):
 
 
 @pytest.mark.parametrize("silent", [(), ("image",), ("image", "audio_mel")])
-def test_converted_step_agrees_with_the_model(steps, silent):
+def test_converted_step_agrees_with_the_model(
+    steps, silent: tuple[object, ...] | tuple[str, ...]
+) -> None:
     model, ours, theirs = steps
     given = inputs(model, silent=silent)
     wanted, got = ours(**given), theirs(given)
@@ -49,7 +51,7 @@ def test_converted_step_agrees_with_the_model(steps, silent):
         np.testing.assert_allclose(x, wanted[name], atol=1e-5, rtol=1e-5, err_msg=name)
 
 
-def test_every_sense_is_an_input_that_matters(steps):
+def test_every_sense_is_an_input_that_matters(steps) -> None:
     model, _, theirs = steps
     whole = theirs(inputs(model))["action"].copy()
     for name in senses.shapes(SIZES):

@@ -39,7 +39,7 @@ def model():
     return small_models.random_model()
 
 
-def test_process_without_model_code_runs_a_file(model, tmp_path):
+def test_process_without_model_code_runs_a_file(model, tmp_path: Path) -> None:
     learning = functions.learning(model)
     for name in ("init", "evaluate"):
         content = stablehlo.encode(learning[name], ("cpu",))
@@ -66,7 +66,7 @@ def test_process_without_model_code_runs_a_file(model, tmp_path):
         np.testing.assert_allclose(value, wanted[name], rtol=1e-5)
 
 
-def test_step_is_lowered_for_every_platform_and_its_cpu_program_agrees(model):
+def test_step_is_lowered_for_every_platform_and_its_cpu_program_agrees(model) -> None:
     step = functions.step(model)
     content = stablehlo.encode(step, PLATFORMS)
     assert jax.export.deserialize(bytearray(content)).platforms == PLATFORMS
@@ -86,14 +86,14 @@ def program(function, platforms):
     ("platform", "loops"), [("cpu", True), ("cuda", False), ("tpu", False)]
 )
 def test_file_holds_the_fastest_form_of_the_recurrence_for_its_platform(
-    model, platform, loops
-):
+    model, platform: str, loops: bool
+) -> None:
     """Only the sequential form is a loop."""
     evaluate = functions.learning(model)["evaluate"]
     assert ("stablehlo.while" in program(evaluate, (platform,))) == loops
 
 
-def test_file_of_several_platforms_holds_the_form_of_each(model):
+def test_file_of_several_platforms_holds_the_form_of_each(model) -> None:
     evaluate = functions.learning(model)["evaluate"]
     assert "stablehlo.case" in program(evaluate, PLATFORMS)
     assert "stablehlo.while" in program(evaluate, PLATFORMS)
@@ -101,7 +101,7 @@ def test_file_of_several_platforms_holds_the_form_of_each(model):
     assert "stablehlo.while" not in program(evaluate, ("cuda", "tpu"))
 
 
-def test_file_of_several_platforms_agrees_with_that_of_the_cpu_alone(model):
+def test_file_of_several_platforms_agrees_with_that_of_the_cpu_alone(model) -> None:
     function = functions.learning(model)["evaluate"]
     given = agreement.arguments(model, function, TASKS, [episode()])
     alone, among = (
@@ -112,7 +112,7 @@ def test_file_of_several_platforms_agrees_with_that_of_the_cpu_alone(model):
         np.testing.assert_allclose(among[error], x, rtol=1e-6)
 
 
-def test_file_depends_only_on_the_model_and_not_on_the_machine(model):
+def test_file_depends_only_on_the_model_and_not_on_the_machine(model) -> None:
     step = functions.step(model)
     content = stablehlo.encode(step, PLATFORMS)
     assert b".py" not in content
@@ -121,7 +121,7 @@ def test_file_depends_only_on_the_model_and_not_on_the_machine(model):
     assert content != stablehlo.encode(other, PLATFORMS)
 
 
-def test_signature_names_every_array_by_its_path(model):
+def test_signature_names_every_array_by_its_path(model) -> None:
     function = functions.learning(model)["fast_update"]
     signature = stablehlo.signature(function)
     inputs = {x["name"]: x for x in signature["inputs"]}

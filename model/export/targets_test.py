@@ -1,5 +1,7 @@
 """Every target gets its step, and the other functions for its platforms."""
 
+from pathlib import Path
+
 import jax.export
 import pytest
 
@@ -16,8 +18,8 @@ from model.testing.episodes import TASKS, episode
     ],
 )
 def test_target_gets_its_step_and_functions_for_its_platforms(
-    tmp_path, target, step, platforms
-):
+    tmp_path: Path, target: str, step: str, platforms: tuple[str, ...]
+) -> None:
     model = small_models.random_model()
     result = export.write_functions(model, TASKS, tmp_path, [episode()], target)
     assert result.functions["step"]["path"] == step
@@ -28,5 +30,5 @@ def test_target_gets_its_step_and_functions_for_its_platforms(
         assert exported.platforms == platforms
 
 
-def test_tpu_gets_what_jetson_gets_so_that_one_run_shows_both():
+def test_tpu_gets_what_jetson_gets_so_that_one_run_shows_both() -> None:
     assert targets.TARGETS["tpu"] == targets.TARGETS["jetson-cuda"]

@@ -39,24 +39,26 @@ def known():
     return actuation.fit_response(episodes(1))
 
 
-def test_channels_that_follow_commands_are_found(known):
+def test_channels_that_follow_commands_are_found(known) -> None:
     assert known.channels.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("latency", [0, 1, 5, 16])
 @pytest.mark.parametrize("gain", [np.ones(3), GAIN])
-def test_gain_and_latency_are_found_in_other_episodes(known, gain, latency):
+def test_gain_and_latency_are_found_in_other_episodes(
+    known, gain, latency: int
+) -> None:
     found = actuation.identify(known, episodes(2, gain, latency))
     assert found.latency_steps == latency
     np.testing.assert_allclose(found.gain, gain, rtol=0.07)
 
 
-def test_gain_of_a_command_that_moves_nothing_stays_one(known):
+def test_gain_of_a_command_that_moves_nothing_stays_one(known) -> None:
     found = actuation.identify(known, episodes(2, np.array([2.0, 2.0, 0.3])))
     assert found.gain[2] == 1
 
 
-def test_robot_that_follows_no_command_is_taken_to_be_unchanged():
+def test_robot_that_follows_no_command_is_taken_to_be_unchanged() -> None:
     still = actuation.Moves([np.zeros((n + 1, 3)) for n in STEPS], episodes(1).commands)
     deaf = actuation.fit_response(still)
     assert not len(deaf.channels)
@@ -65,7 +67,7 @@ def test_robot_that_follows_no_command_is_taken_to_be_unchanged():
     assert found.latency_steps == 0
 
 
-def test_robot_with_this_actuation_moves_as_the_rewritten_episode_says():
+def test_robot_with_this_actuation_moves_as_the_rewritten_episode_says() -> None:
     latency, (_, commands, _) = 4, episodes(3).commands
     commands = 0.5 * commands  # so that no gain here needs a command above 1
     states = moved(commands, 1.0, 0)
@@ -78,25 +80,25 @@ def test_robot_with_this_actuation_moves_as_the_rewritten_episode_says():
     )
 
 
-def test_unchanged_actuation_leaves_an_episode_as_it_was():
+def test_unchanged_actuation_leaves_an_episode_as_it_was() -> None:
     states, commands = episodes(3).states[0], episodes(3).commands[0]
     seen, asked = actuation.apply_actuation(actuation.unchanged(3), states, commands)
     np.testing.assert_array_equal(seen, states)
     np.testing.assert_array_equal(asked, commands)
 
 
-def test_robot_stands_still_if_the_latency_is_longer_than_the_episode():
+def test_robot_stands_still_if_the_latency_is_longer_than_the_episode() -> None:
     late = actuation.Actuation(np.ones(3), 100)
     seen, _ = actuation.apply_actuation(late, *[x[0] for x in episodes(3)])
     np.testing.assert_array_equal(seen, np.zeros_like(seen))
 
 
-def test_commands_that_are_not_the_known_robots_are_refused(known):
+def test_commands_that_are_not_the_known_robots_are_refused(known) -> None:
     other = actuation.Moves([np.zeros((4, 3))], [np.zeros((3, 2))])
     with pytest.raises(errors.ShapeMismatchError, match="commands"):
         actuation.identify(known, other)
 
 
-def test_episode_without_the_state_after_its_last_command_is_refused():
+def test_episode_without_the_state_after_its_last_command_is_refused() -> None:
     with pytest.raises(errors.ShapeMismatchError, match="states"):
         actuation.fit_response(actuation.Moves([np.zeros((4, 3))], [np.zeros((4, 2))]))

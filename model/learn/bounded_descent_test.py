@@ -17,7 +17,7 @@ def level_norms(delta):
     return [np.linalg.norm(parts[:, level]) for level in range(LEVELS)]
 
 
-def test_large_level_is_projected_to_its_part_and_the_other_keeps_its_bits():
+def test_large_level_is_projected_to_its_part_and_the_other_keeps_its_bits() -> None:
     parts = np.full((bounded_descent.SKILL_ARRAYS, LEVELS, 6), 0.01, np.float32)
     parts[:, 0] = 1e6
     delta = {bounded_descent.SKILLS: jnp.asarray(parts.reshape(-1))}
@@ -30,7 +30,7 @@ def test_large_level_is_projected_to_its_part_and_the_other_keeps_its_bits():
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e6])
-def test_step_length_does_not_depend_on_the_size_of_the_gradient(size):
+def test_step_length_does_not_depend_on_the_size_of_the_gradient(size: float) -> None:
     begin = {"calibration": jnp.zeros(3), "adapters": jnp.zeros(4)}
     ended = bounded_descent.descend(
         lambda d: size * (jnp.sum(d["calibration"]) + jnp.sum(d["adapters"])), begin, 1
@@ -42,7 +42,7 @@ def test_step_length_does_not_depend_on_the_size_of_the_gradient(size):
     assert ended.after < ended.before
 
 
-def test_step_that_does_not_reduce_the_loss_is_not_taken():
+def test_step_that_does_not_reduce_the_loss_is_not_taken() -> None:
     begin = {"calibration": jnp.zeros(3), "adapters": jnp.zeros(4)}
     ended = bounded_descent.descend(
         # Steep towards zero from above, and higher everywhere else.
@@ -60,14 +60,14 @@ def replay(loss_of, batches):
     return bounded_descent.replay_batches(loss_of, begin, arrays, LEVELS, {})
 
 
-def test_replay_follows_its_batches_and_stays_inside_the_bound():
+def test_replay_follows_its_batches_and_stays_inside_the_bound() -> None:
     ended = replay(lambda d, b: jnp.sum(d["head"]) * b["pull"], [1.0] * 400)
     assert np.linalg.norm(ended.deltas["head"]) <= surfaces.BOUNDS["head"] * (1 + 1e-6)
     assert (np.asarray(ended.deltas["head"]) < 0).all()
     assert ended.after < ended.before
 
 
-def test_replay_that_ends_with_a_larger_loss_over_all_batches_is_dropped():
+def test_replay_that_ends_with_a_larger_loss_over_all_batches_is_dropped() -> None:
     def loss_of(deltas, batch):
         # One batch has a gradient; the others get worse without one.
         x = jnp.sum(deltas["head"])

@@ -23,7 +23,7 @@ def commands(steps, seed=0):
     return random.uniform(-1, 1, (steps, 2)).astype(np.float32)
 
 
-def test_repeating_channels_are_found_and_constant_ones_are_not():
+def test_repeating_channels_are_found_and_constant_ones_are_not() -> None:
     still = np.ones((9, 1), np.float32)
     states = [
         np.concatenate([lived(commands(8, seed)), still, still], axis=1)
@@ -34,7 +34,7 @@ def test_repeating_channels_are_found_and_constant_ones_are_not():
     assert found.sources.tolist() == [0, 1]
 
 
-def test_robot_with_halved_commands_moves_as_the_slowed_episode_says():
+def test_robot_with_halved_commands_moves_as_the_slowed_episode_says() -> None:
     actions = np.repeat(commands(6), 2, axis=0)  # each command twice, to halve exactly
     states = lived(actions)
     repeats = pace.find_repeats([states])
@@ -44,7 +44,7 @@ def test_robot_with_halved_commands_moves_as_the_slowed_episode_says():
     np.testing.assert_allclose(lived(asked), seen, atol=1e-6)
 
 
-def test_full_pace_leaves_an_episode_unchanged():
+def test_full_pace_leaves_an_episode_unchanged() -> None:
     actions = commands(7)
     states = lived(actions)
     same = pace.scale_time(
@@ -55,7 +55,7 @@ def test_full_pace_leaves_an_episode_unchanged():
 
 
 @pytest.mark.parametrize("speed", [0.3, 0.55, 0.9])
-def test_slow_episode_ends_where_the_fast_one_does(speed):
+def test_slow_episode_ends_where_the_fast_one_does(speed: float) -> None:
     actions = commands(11)
     states = lived(actions, repeats=False)
     seen, asked = pace.scale_time(
@@ -66,7 +66,7 @@ def test_slow_episode_ends_where_the_fast_one_does(speed):
     np.testing.assert_allclose(seen[-1], states[-1], atol=1e-6)
 
 
-def test_episode_or_pace_of_another_shape_is_refused():
+def test_episode_or_pace_of_another_shape_is_refused() -> None:
     states, actions = lived(commands(4)), commands(4)
     nothing = pace.find_repeats([states])
     with pytest.raises(errors.ShapeMismatchError, match="states, pace"):

@@ -25,7 +25,9 @@ def models():
     return small_models.model(), calibrated(scale, bias, np.float32(0.25))
 
 
-def test_changed_model_gives_the_projected_action_for_the_projected_state(models):
+def test_changed_model_gives_the_projected_action_for_the_projected_state(
+    models,
+) -> None:
     known, changed = models
     # In the middle of the range, because the encoder clips values far out.
     states = known.mean[...] + 0.3 * small_models.numbers(7, STATES, seed=3)
@@ -37,7 +39,7 @@ def test_changed_model_gives_the_projected_action_for_the_projected_state(models
     np.testing.assert_allclose(changed.step(seen, task, carry).action, asked, atol=1e-5)
 
 
-def test_memories_stay_the_same_for_an_unchanged_robot(models):
+def test_memories_stay_the_same_for_an_unchanged_robot(models) -> None:
     known, _ = models
     states, actions = small_models.numbers(5, STATES), small_models.numbers(5, ACTIONS)
     seen, asked = projection.project(known, known, states, actions)
@@ -45,7 +47,7 @@ def test_memories_stay_the_same_for_an_unchanged_robot(models):
     np.testing.assert_array_equal(asked, actions)
 
 
-def test_scale_of_a_sensor_without_signal_is_not_divided_by(models):
+def test_scale_of_a_sensor_without_signal_is_not_divided_by(models) -> None:
     known, _ = models
     silent = calibrated(np.zeros(STATES, np.float32), np.float32(0), np.float32(0))
     seen, _ = projection.project(
@@ -56,7 +58,9 @@ def test_scale_of_a_sensor_without_signal_is_not_divided_by(models):
 
 
 @pytest.mark.parametrize(("states", "actions"), [(1, 0), (0, 1)])
-def test_memories_of_another_robot_are_refused(models, states, actions):
+def test_memories_of_another_robot_are_refused(
+    models, states: int, actions: int
+) -> None:
     memories = (
         small_models.numbers(5, STATES + states),
         small_models.numbers(5, ACTIONS + actions),

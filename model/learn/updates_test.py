@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from flax import nnx
 from model import errors, losses, normalisation, step_function, surfaces
 from model.learn import bounded_descent
 from model.learn import updates as up
+from model.losses import Losses
 from model.testing import small_models
 from model.wavecore import WaveCore
 
@@ -21,7 +23,7 @@ STEPS, WINDOWS = 8, 16
 GOALS = np.array([[1, 0], [-1, 1], [0, -1]], np.float32)
 
 
-def episodes(count, steps, seed):
+def episodes(count: int, steps: int, seed: int) -> tuple[np.ndarray, ...]:
     """A damped point driven to the goal of its task: states, actions, tasks."""
     random = np.random.default_rng(seed)
     task = random.integers(0, K, count)
@@ -37,7 +39,7 @@ def episodes(count, steps, seed):
     return np.stack(states, 1), np.stack(actions, 1)[:, :-1], tasks
 
 
-def measured(core, states, actions, tasks):
+def measured(core: WaveCore, states: object, actions: object, tasks: object) -> Losses:
     """Losses over whole episodes [b t+1 n]."""
     starts, weight = np.zeros(tasks.shape[:2], bool), np.ones(tasks.shape[:2], "f4")
     carry = jnp.zeros((len(states), core.config.carry_size))
@@ -47,7 +49,7 @@ def measured(core, states, actions, tasks):
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained() -> WaveCore:
     """A model that was trained briefly and predicts its training data well."""
     data = episodes(256, 24, seed=0)
     statistics = normalisation.measure(list(data[0]))
@@ -61,7 +63,9 @@ def trained():
     optimizer = optax.adam(5e-3)
 
     @jax.jit
-    def train(parameters, moments, batch):
+    def train(
+        parameters: object, moments: tuple[object, object], batch: list[object]
+    ) -> tuple[object, tuple[object, object]]:
         gradient = jax.grad(
             lambda p: measured(nnx.merge(graph, constant, p, rest), *batch).total
         )(parameters)
@@ -76,50 +80,55 @@ def trained():
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> WaveCore:
     return small_models.model()
 
 
 @pytest.fixture(scope="module")
-def fast(model):
+def fast(model: WaveCore) -> object:
     return jax.jit(up.make_fast(model))
 
 
 @pytest.fixture(scope="module")
-def consolidate(model):
+def consolidate(model: WaveCore) -> object:
     return jax.jit(up.make_consolidate(model))
 
 
 @pytest.fixture(scope="module")
-def consolidate_often(model):
+def consolidate_often(model: WaveCore) -> object:
     return jax.jit(up.make_consolidate(model, gradient_steps=4))
 
 
-def zero_deltas(model):
+def zero_deltas(model: WaveCore) -> dict[str, np.ndarray]:
     prefix = step_function.SURFACE_PREFIX
     initial = step_function.initial_surfaces(model)
     return {n: np.zeros_like(initial[prefix + n]) for n in surfaces.SURFACES}
 
 
-def adapted(weights, deltas):
+def adapted(
+    weights: dict[str, np.ndarray],
+    deltas: dict[str, jax.Array | np.ndarray] | dict[str, np.ndarray],
+) -> dict[str, jax.Array | np.ndarray] | dict[str, np.ndarray]:
     """The surfaces of these weights with the deltas added, by the step's names."""
     prefix = step_function.SURFACE_PREFIX
     return {prefix + n: weights[prefix + n] + delta for n, delta in deltas.items()}
 
 
 @pytest.fixture(scope="module")
-def errors_of(model):
+def errors_of(model: WaveCore) -> Losses | object:
     """Losses of (weights, deltas) over (states, actions, tasks)."""
 
     @jax.jit
-    def errors_of(weights, deltas, data):
+    def errors_of(
+        weights: dict[str, object], deltas: dict[str, object], data: tuple[object, ...]
+    ) -> Losses | object:
         weights = weights | adapted(weights, deltas)
         return measured(step_function.with_weights(model, weights), *data)
 
     return errors_of
 
 
-def filled(spec, seed):
+def filled(spec: dict[str, object], seed: int) -> dict[str, np.ndarray]:
     """Plausible data of the shapes an update takes."""
     data = {
         name: small_models.numbers(*x.shape, seed=seed + i)
@@ -133,21 +142,25 @@ def filled(spec, seed):
     return data
 
 
-def window(model, seed=3):
+def window(model: WaveCore, seed: int = 3) -> dict[str, np.ndarray]:
     return filled(up.fast_inputs(model, STEPS)[-1], seed)
 
 
-def replay(model, seed=3):
+def replay(model: WaveCore, seed: int = 3) -> dict[str, np.ndarray]:
     return filled(up.consolidate_inputs(model, WINDOWS, STEPS)[-1], seed)
 
 
 @pytest.fixture(scope="module")
-def adapt(trained, fast):
+def adapt(
+    trained: WaveCore, fast: object
+) -> Callable[..., object] | dict[str, jax.Array | np.ndarray]:
     """Fast updates along episodes, as a robot makes them between control steps."""
     step = jax.jit(step_function.make(trained))
     weights = step_function.weights(trained)
 
-    def adapt(data, update_count):
+    def adapt(
+        data: tuple[np.ndarray, ...], update_count: int
+    ) -> Callable[..., object] | dict[str, jax.Array | np.ndarray]:
         (states, _, tasks), deltas = data, zero_deltas(trained)
         for i in range(update_count):
             first, carry = i % STEPS, weights["carry"]
@@ -175,8 +188,10 @@ def adapt(trained, fast):
 
 
 def test_fast_updates_recover_part_of_what_a_shifted_sensor_costs(
-    trained, adapt, errors_of
-):
+    trained: WaveCore,
+    adapt: Callable[..., object] | dict[str, jax.Array | np.ndarray],
+    errors_of: Losses | object,
+) -> None:
     weights, unadapted = step_function.weights(trained), zero_deltas(trained)
     states, actions, tasks = data = episodes(64, 24, seed=9)
     scale = np.array([1, 1.2, 0.8, 1, 1, 1], np.float32)
@@ -191,7 +206,11 @@ def test_fast_updates_recover_part_of_what_a_shifted_sensor_costs(
     assert after.action < before.action
 
 
-def test_fast_updates_of_an_unchanged_robot_change_little(trained, adapt, errors_of):
+def test_fast_updates_of_an_unchanged_robot_change_little(
+    trained: WaveCore,
+    adapt: Callable[..., object] | dict[str, jax.Array | np.ndarray],
+    errors_of: Losses | object,
+) -> None:
     weights, data = step_function.weights(trained), episodes(64, 24, seed=9)
     before = errors_of(weights, zero_deltas(trained), data)
     after = errors_of(weights, adapt(data, 48), data)
@@ -200,8 +219,8 @@ def test_fast_updates_of_an_unchanged_robot_change_little(trained, adapt, errors
 
 
 def test_consolidation_learns_a_biased_actuator_and_stays_near_the_last_good(
-    trained, errors_of
-):
+    trained: WaveCore, errors_of: Losses | object
+) -> None:
     states, actions, tasks = episodes(256, 24, seed=4)
     needed = actions + np.array([0.15, -0.1], np.float32)
     weights, random = step_function.weights(trained), np.random.default_rng(2)
@@ -233,19 +252,21 @@ def test_consolidation_learns_a_biased_actuator_and_stays_near_the_last_good(
 
 
 @pytest.fixture(scope="module")
-def levelled():
+def levelled() -> WaveCore:
     """A model of three levels, written every time, at every third and ninth."""
     return small_models.model(
         dataclasses.replace(small_models.SIZES, skill_levels=3, skill_period=3)
     )
 
 
-def by_level(vector):
+def by_level(vector: jax.Array | np.ndarray) -> np.ndarray:
     """A skill memory [s] as [level, keys and values of its slots]."""
     return np.asarray(vector).reshape(2, 3, -1).swapaxes(0, 1).reshape(3, -1)
 
 
-def test_each_level_of_the_skill_memory_is_written_at_its_own_period(levelled):
+def test_each_level_of_the_skill_memory_is_written_at_its_own_period(
+    levelled: WaveCore,
+) -> None:
     consolidate = jax.jit(up.make_consolidate(levelled, gradient_steps=2))
     weights, last_good = step_function.weights(levelled), zero_deltas(levelled)
     deltas = {
@@ -267,7 +288,9 @@ def test_each_level_of_the_skill_memory_is_written_at_its_own_period(levelled):
     np.testing.assert_array_equal(written, expected)
 
 
-def test_level_stays_inside_its_part_of_the_bound_and_others_keep_theirs(levelled):
+def test_level_stays_inside_its_part_of_the_bound_and_others_keep_theirs(
+    levelled: WaveCore,
+) -> None:
     consolidate = jax.jit(up.make_consolidate(levelled))
     weights, zeros = step_function.weights(levelled), zero_deltas(levelled)
     part = surfaces.BOUNDS["skill_memory"] / 3**0.5
@@ -284,8 +307,8 @@ def test_level_stays_inside_its_part_of_the_bound_and_others_keep_theirs(levelle
 
 
 def test_without_memories_consolidation_returns_to_the_last_good_delta(
-    model, consolidate
-):
+    model: WaveCore, consolidate: object
+) -> None:
     weights, last_good = step_function.weights(model), zero_deltas(model)
     last_good["head"] = np.full_like(last_good["head"], 0.01)
     nothing = replay(model) | {
@@ -299,7 +322,9 @@ def test_without_memories_consolidation_returns_to_the_last_good_delta(
     assert np.linalg.norm(deltas["head"] - last_good["head"]) < 0.2 * far
 
 
-def test_loss_never_rises_and_more_gradient_steps_lower_it_further(model, fast):
+def test_loss_never_rises_and_more_gradient_steps_lower_it_further(
+    model: WaveCore, fast: object
+) -> None:
     weights, deltas = step_function.weights(model), zero_deltas(model)
     repeated = jax.jit(up.make_fast(model, gradient_steps=3))
     once_sum = often_sum = 0
@@ -315,8 +340,8 @@ def test_loss_never_rises_and_more_gradient_steps_lower_it_further(model, fast):
 
 
 def test_consolidation_divides_its_windows_and_never_raises_the_loss(
-    model, consolidate, consolidate_often
-):
+    model: WaveCore, consolidate: object, consolidate_often: object
+) -> None:
     weights, once, often = step_function.weights(model), *[zero_deltas(model)] * 2
     last_good = zero_deltas(model)
     for seed in range(10):
@@ -336,14 +361,16 @@ def test_consolidation_divides_its_windows_and_never_raises_the_loss(
         )
 
 
-def test_windows_that_cannot_be_divided_evenly_are_refused(model):
+def test_windows_that_cannot_be_divided_evenly_are_refused(model: WaveCore) -> None:
     update = up.make_consolidate(model, gradient_steps=3)
     weights, deltas = step_function.weights(model), zero_deltas(model)
     with pytest.raises(errors.ShapeMismatchError, match=r"a multiple of 3.*got 16"):
         update(weights, deltas, deltas, replay(model))
 
 
-def test_update_returns_only_its_own_surfaces(model, fast, consolidate):
+def test_update_returns_only_its_own_surfaces(
+    model: WaveCore, fast: object, consolidate: object
+) -> None:
     weights, deltas = step_function.weights(model), zero_deltas(model)
     quick = fast(weights, deltas, window(model))
     slow = consolidate(weights, deltas, deltas, replay(model))
@@ -356,8 +383,8 @@ def test_update_returns_only_its_own_surfaces(model, fast, consolidate):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_data_that_are_not_finite_leave_the_delta_unchanged(
-    model, fast, consolidate, value
-):
+    model: WaveCore, fast: object, consolidate: object, value: float
+) -> None:
     weights = step_function.weights(model)
     deltas = {
         n: small_models.numbers(*x.shape) * 1e-2 for n, x in zero_deltas(model).items()
@@ -374,7 +401,9 @@ def test_data_that_are_not_finite_leave_the_delta_unchanged(
             check_refused(consolidate(weights, deltas, deltas, bad), deltas)
 
 
-def check_refused(result, deltas):
+def check_refused(
+    result: dict[str, dict[str, jax.Array] | jax.Array], deltas: dict[str, np.ndarray]
+) -> None:
     assert result["refused"]
     assert not result["repaired"]
     assert result["loss_before"] == result["loss_after"] == 0
@@ -382,7 +411,7 @@ def check_refused(result, deltas):
         np.testing.assert_array_equal(delta, deltas[name])
 
 
-def test_gradient_that_is_not_finite_is_refused(model, fast):
+def test_gradient_that_is_not_finite_is_refused(model: WaveCore, fast: object) -> None:
     weights = step_function.weights(model)
     # A backbone that overflows: data and deltas are finite, the gradient is not.
     weights["backbone/encode_state"] = np.full_like(
@@ -393,7 +422,9 @@ def test_gradient_that_is_not_finite_is_refused(model, fast):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, -3e38, 2.0])
-def test_bad_delta_is_repaired_before_it_is_used(model, fast, consolidate, value):
+def test_bad_delta_is_repaired_before_it_is_used(
+    model: WaveCore, fast: object, consolidate: object, value: float
+) -> None:
     weights = step_function.weights(model)
     for name, delta in zero_deltas(model).items():
         deltas = zero_deltas(model)
@@ -407,7 +438,7 @@ def test_bad_delta_is_repaired_before_it_is_used(model, fast, consolidate, value
             check_bounded(result)
 
 
-def check_bounded(result):
+def check_bounded(result: dict[str, dict[str, jax.Array] | jax.Array]) -> None:
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(result))
     for name, delta in result["deltas"].items():
         length = np.linalg.norm(np.asarray(delta, np.float64))
@@ -415,8 +446,8 @@ def check_bounded(result):
 
 
 def test_export_serialised_and_read_back_gives_the_same_numbers(
-    model, fast, consolidate
-):
+    model: WaveCore, fast: object, consolidate: object
+) -> None:
     weights, deltas = step_function.weights(model), zero_deltas(model)
     for jitted, specs, values in (
         (fast, up.fast_inputs(model, STEPS), (weights, deltas, window(model))),
@@ -433,7 +464,9 @@ def test_export_serialised_and_read_back_gives_the_same_numbers(
         jax.tree.map(np.testing.assert_array_equal, wanted, got)
 
 
-def test_backbone_is_an_input_and_not_copied_into_the_export(model, fast):
+def test_backbone_is_an_input_and_not_copied_into_the_export(
+    model: WaveCore, fast: object
+) -> None:
     content = jax.export.export(fast)(*up.fast_inputs(model, STEPS)).serialize()
     size = sum(x.nbytes for x in step_function.weights(model).values())
     other = small_models.model(seed=1)
@@ -452,9 +485,9 @@ def test_backbone_is_an_input_and_not_copied_into_the_export(model, fast):
 
 @pytest.mark.parametrize("argument", [0, 1, 2])
 def test_arrays_of_another_shape_missing_or_unknown_are_refused_by_name(
-    model, fast, argument
-):
-    def arguments():
+    model: WaveCore, fast: object, argument: int
+) -> None:
+    def arguments() -> list[dict[str, np.ndarray]]:
         return [step_function.weights(model), zero_deltas(model), window(model)]
 
     name = ("surface_head", "head", "weight")[argument]
@@ -469,7 +502,9 @@ def test_arrays_of_another_shape_missing_or_unknown_are_refused_by_name(
             fast(*values)
 
 
-def test_memories_without_a_label_are_refused_by_name(model, consolidate):
+def test_memories_without_a_label_are_refused_by_name(
+    model: WaveCore, consolidate: object
+) -> None:
     weights, deltas = step_function.weights(model), zero_deltas(model)
     memories = replay(model)
     del memories["actions"]
@@ -480,7 +515,7 @@ def test_memories_without_a_label_are_refused_by_name(model, consolidate):
 HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-38, 1e4, 7.0)
 
 
-def corrupt(random, arrays, share):
+def corrupt(random: np.generic, arrays: dict[str, np.ndarray], share: float):
     """Some arrays replaced, scaled or sprinkled with hostile numbers."""
     corrupted = {}
     for name, given in arrays.items():
@@ -502,14 +537,14 @@ def corrupt(random, arrays, share):
     return corrupted
 
 
-def digest(arrays):
+def digest(arrays: dict[str, np.ndarray]) -> str:
     joined = b"".join(x.tobytes() for _, x in sorted(arrays.items()))
     return hashlib.sha256(joined).hexdigest()
 
 
 def test_thousands_of_hostile_updates_leave_backbone_and_bounds_intact(
-    model, fast, consolidate, consolidate_often
-):
+    model: WaveCore, fast: object, consolidate: object, consolidate_often: object
+) -> None:
     random = np.random.default_rng(7)
     weights = step_function.weights(model)
     before, backbone = digest(weights), step_function.backbone_digest(model)

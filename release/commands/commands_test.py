@@ -3,6 +3,7 @@
 import json
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -14,13 +15,13 @@ from release.testing import tiny_release
 from release.trusted_keys import ROLES, TrustedKeys
 
 
-def done(command, *arguments):
+def done(command: str, *arguments: str) -> str:
     finished = command_testing.run(f"release.commands.{command}", *map(str, arguments))
     assert (finished.code, finished.err) == (0, "")
     return finished.out
 
 
-def failed(code, command, *arguments):
+def failed(code: int, command: str, *arguments: str) -> str:
     finished = command_testing.run(f"release.commands.{command}", *map(str, arguments))
     assert finished.code == code, finished.err
     assert finished.err.count("\n") == 1
@@ -28,7 +29,7 @@ def failed(code, command, *arguments):
 
 
 @pytest.fixture
-def fields(tmp_path):
+def fields(tmp_path: Path) -> Path:
     """The JSON that `pack` takes, copied from a manifest."""
     tiny_release.write_package(tmp_path / "model")
     value = json.loads((tmp_path / "model" / "package.json").read_bytes())
@@ -45,7 +46,7 @@ def fields(tmp_path):
     return path
 
 
-def pack_flags(tmp_path, fields, name):
+def pack_flags(tmp_path: Path, fields: Path, name: str) -> tuple[str, ...]:
     files = [
         f"--file={tmp_path / 'model' / path}:{path}"
         for path in sorted(tiny_release.FILES)
@@ -61,7 +62,9 @@ def pack_flags(tmp_path, fields, name):
     )
 
 
-def test_files_become_a_package_and_a_verified_channel(tmp_path, fields):
+def test_files_become_a_package_and_a_verified_channel(
+    tmp_path: Path, fields: Path
+) -> None:
     key, ring = tmp_path / "key.json", tmp_path / "keyring.json"
     roles = [f"--role={role}" for role in ROLES]
     shown = done("generate_key", f"--key_file={key}", f"--keyring={ring}", *roles)
@@ -117,7 +120,9 @@ def test_files_become_a_package_and_a_verified_channel(tmp_path, fields):
     assert "expected a release counter above 5, got 1" in error
 
 
-def test_a_channel_signed_by_two_key_holders_is_published(tmp_path, fields):
+def test_a_channel_signed_by_two_key_holders_is_published(
+    tmp_path: Path, fields: Path
+) -> None:
     release = tiny_release.release(tmp_path)
     done("pack", *pack_flags(tmp_path, fields, "out"))
     release.sign(tmp_path / "out")
@@ -175,7 +180,9 @@ def test_a_channel_signed_by_two_key_holders_is_published(tmp_path, fields):
     assert "stable.json (release 1)" in done(*publish)
 
 
-def test_the_example_in_make_channels_help_works(tmp_path, monkeypatch):
+def test_the_example_in_make_channels_help_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "PACKAGE"
     tiny_release.write_package(folder)
     tiny_release.release(tmp_path).sign(folder)
@@ -194,7 +201,7 @@ def test_the_example_in_make_channels_help_works(tmp_path, monkeypatch):
     assert made.provenance.blessing == sha256_bytes(blessing)
 
 
-def test_signing_again_names_the_keys_of_the_replaced_statement(tmp_path):
+def test_signing_again_names_the_keys_of_the_replaced_statement(tmp_path: Path) -> None:
     folder = tmp_path / "package"
     tiny_release.write_package(folder)
     tiny_release.release(tmp_path).sign(folder)
@@ -214,7 +221,7 @@ def test_signing_again_names_the_keys_of_the_replaced_statement(tmp_path):
     assert shown == f"{blessing}\nreplaced what was signed by {earlier}\n"
 
 
-def test_a_malformed_time_is_wrong_usage(tmp_path):
+def test_a_malformed_time_is_wrong_usage(tmp_path: Path) -> None:
     tiny_release.write_package(tmp_path / "p")
     (tmp_path / "p.tar").write_bytes(package.pack_tar(tmp_path / "p"))
     error = failed(
@@ -232,7 +239,7 @@ def test_a_malformed_time_is_wrong_usage(tmp_path):
     assert error.endswith("got 'tomorrow'; write the time in this form\n")
 
 
-def test_a_damaged_tar_in_the_store_is_named_with_a_remedy(tmp_path):
+def test_a_damaged_tar_in_the_store_is_named_with_a_remedy(tmp_path: Path) -> None:
     release = tiny_release.release(tmp_path)
     folder = tmp_path / "package"
     tiny_release.write_package(folder)
@@ -256,13 +263,13 @@ def test_a_damaged_tar_in_the_store_is_named_with_a_remedy(tmp_path):
     assert "remove it and publish again" in error
 
 
-def test_pack_twice_gives_the_same_bytes(tmp_path, fields):
+def test_pack_twice_gives_the_same_bytes(tmp_path: Path, fields: Path) -> None:
     done("pack", *pack_flags(tmp_path, fields, "one"))
     done("pack", *pack_flags(tmp_path, fields, "two"))
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
 
 
-def test_pack_refuses_a_path_out_of_the_folder(tmp_path, fields):
+def test_pack_refuses_a_path_out_of_the_folder(tmp_path: Path, fields: Path) -> None:
     flags = pack_flags(tmp_path, fields, "out")
     error = failed(2, "pack", *flags, f"--file={fields}:../evil")
     assert "plain segments" in error
@@ -270,7 +277,9 @@ def test_pack_refuses_a_path_out_of_the_folder(tmp_path, fields):
     assert not (tmp_path / "out.tar").exists()
 
 
-def test_development_keys_are_refused_with_the_flag_that_allows_them(tmp_path):
+def test_development_keys_are_refused_with_the_flag_that_allows_them(
+    tmp_path: Path,
+) -> None:
     developer = tiny_release.release(tmp_path, development=True)
     tiny_release.write_package(tmp_path / "out")
     developer.sign(tmp_path / "out")
@@ -285,7 +294,7 @@ def test_development_keys_are_refused_with_the_flag_that_allows_them(tmp_path):
     "command",
     ["pack", "make_channel", "generate_key", "sign", "publish", "verify"],
 )
-def test_help_shows_the_command_and_missing_flags_are_wrong_usage(command):
+def test_help_shows_the_command_and_missing_flags_are_wrong_usage(command: str) -> None:
     shown = done(command, "--help")
     assert f"./bazelw run //release:{command} " in shown
     assert "Flags:" in shown
@@ -293,7 +302,7 @@ def test_help_shows_the_command_and_missing_flags_are_wrong_usage(command):
 
 
 @pytest.mark.parametrize("missing", ["--key_file", "--keyring"])
-def test_no_key_is_made_when_a_folder_is_missing(tmp_path, missing):
+def test_no_key_is_made_when_a_folder_is_missing(tmp_path: Path, missing: str) -> None:
     paths = {
         "--key_file": tmp_path / "key.json",
         "--keyring": tmp_path / "keyring.json",
@@ -305,7 +314,7 @@ def test_no_key_is_made_when_a_folder_is_missing(tmp_path, missing):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_file_is_not_overwritten(tmp_path):
+def test_a_key_file_is_not_overwritten(tmp_path: Path) -> None:
     flags = (
         f"--key_file={tmp_path / 'key.json'}",
         f"--keyring={tmp_path / 'keyring.json'}",

@@ -4,7 +4,10 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +27,10 @@ from release.errors import (
     WrongRoleError,
 )
 from release.signing import publish, sign_statements
+from release.signing.publish import Published
 from release.testing import tiny_release
+from release.testing.tiny_release import Release
+from release.verification import VerifiedChannel, VerifiedPackage
 
 NOW = tiny_release.NOW
 ENVELOPE = "channels/nightly.dsse.json"
@@ -32,31 +38,33 @@ PLAIN = "channels/nightly.json"
 
 
 @pytest.fixture
-def release(tmp_path):
+def release(tmp_path: Path) -> Release:
     return tiny_release.release(tmp_path)
 
 
 @pytest.fixture
-def folder(tmp_path, release):
+def folder(tmp_path: Path, release: Release) -> Path:
     return make(tmp_path / "package", release)
 
 
-def make(folder, release, version="0.1.0", **options):
+def make(
+    folder: Path, release: Release, version: str = "0.1.0", **options: Any
+) -> Path:
     tiny_release.write_package(folder, version=version, **options)
     release.sign(folder)
     return folder
 
 
-def objects(store):
+def objects(store: LocalStore) -> dict[str, bytes]:
     return {path: store.get(path, 1 << 30) for path in store.list("")}
 
 
-def read(release, name="nightly", last=0):
+def read(release: Release, name: str = "nightly", last: int = 0) -> VerifiedChannel:
     raw = release.store.get(channel.envelope_path(name), 1 << 20)
     return verification.verify_channel(raw, name, release.trusted, NOW, last)
 
 
-def install(release, tmp_path):
+def install(release: Release, tmp_path: Path) -> VerifiedPackage:
     """Installs a release as a robot does: channel, tar, package."""
     entry = read(release).entry("pi5-cpu")
     tar = release.store.get(entry.path, entry.size_bytes)
@@ -69,14 +77,21 @@ def install(release, tmp_path):
     )
 
 
-def refused(release, error, call, match=None):
+def refused(
+    release: Release,
+    error: type[Exception],
+    call: Callable[..., object],
+    match: None = None,
+) -> None:
     before = objects(release.store)
     with pytest.raises(error, match=match):
         call()
     assert objects(release.store) == before
 
 
-def test_a_published_package_can_be_installed(tmp_path, release, folder):
+def test_a_published_package_can_be_installed(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     done = release.publish(folder)
     assert install(release, tmp_path).digest == done.digest
     assert done.release_counter == 1
@@ -85,7 +100,9 @@ def test_a_published_package_can_be_installed(tmp_path, release, folder):
     assert done.channel_uri == release.store.uri + "/channels/nightly.json"
 
 
-def test_the_copy_for_people_is_the_signed_payload(release, folder):
+def test_the_copy_for_people_is_the_signed_payload(
+    release: Release, folder: Path
+) -> None:
     release.publish(folder)
     envelope = dsse.Envelope.parse(release.store.get(ENVELOPE, 1 << 20))
     assert envelope.payload == release.store.get(PLAIN, 1 << 20)
@@ -97,7 +114,9 @@ def test_the_copy_for_people_is_the_signed_payload(release, folder):
     assert value["provenance"]["run_id"] == "run-1"
 
 
-def test_the_next_release_names_the_previous_one(tmp_path, release, folder):
+def test_the_next_release_names_the_previous_one(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     first = release.publish(folder)
     second = release.publish(make(tmp_path / "next", release, "0.2.0"))
     assert second.release_counter == 2
@@ -106,8 +125,8 @@ def test_the_next_release_names_the_previous_one(tmp_path, release, folder):
 
 
 def test_an_old_package_can_be_published_again_under_a_new_counter(
-    tmp_path, release, folder
-):
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     first = release.publish(folder)
     release.publish(make(tmp_path / "next", release, "0.2.0"))
     third = release.publish(folder)
@@ -115,12 +134,16 @@ def test_an_old_package_can_be_published_again_under_a_new_counter(
     assert install(release, tmp_path).digest == first.digest
 
 
-def test_a_package_for_a_later_release_raises_the_counter(tmp_path, release):
+def test_a_package_for_a_later_release_raises_the_counter(
+    tmp_path: Path, release: Release
+) -> None:
     later = make(tmp_path / "later", release, release_counter=40)
     assert release.publish(later).release_counter == 40
 
 
-def test_the_package_of_another_target_stays(tmp_path, release, folder):
+def test_the_package_of_another_target_stays(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     first = release.publish(folder)
     release.publish(make(tmp_path / "tpu", release, target="tpu"))
     verified = read(release, last=1)
@@ -128,7 +151,9 @@ def test_the_package_of_another_target_stays(tmp_path, release, folder):
     assert verified.entry("tpu").digest != first.digest
 
 
-def test_a_new_blessing_of_the_same_package_keeps_the_old_tar(release, folder):
+def test_a_new_blessing_of_the_same_package_keeps_the_old_tar(
+    release: Release, folder: Path
+) -> None:
     first = release.publish(folder)
     old = release.store.get(first.tar_path, 1 << 30)
     (folder / package.BLESSING).unlink()
@@ -141,7 +166,7 @@ def test_a_new_blessing_of_the_same_package_keeps_the_old_tar(release, folder):
     assert release.store.get(first.tar_path, 1 << 30) == old
 
 
-def publish_with(release, folder, **changes):
+def publish_with(release: Release, folder: Path, **changes: Any) -> Published:
     arguments = {
         "store": release.store,
         "channel_name": "nightly",
@@ -154,7 +179,9 @@ def publish_with(release, folder, **changes):
     return publish.publish(**{**arguments, **changes})
 
 
-def test_a_release_that_robots_would_refuse_is_never_written(tmp_path, release, folder):
+def test_a_release_that_robots_would_refuse_is_never_written(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     release.publish(folder)
     stranger = tiny_release.release(tmp_path / "stranger")
     beta = [release.keys["channel:beta"]]
@@ -176,7 +203,9 @@ def test_a_release_that_robots_would_refuse_is_never_written(tmp_path, release, 
         verification.verify_integrity(folder)
 
 
-def test_a_release_can_follow_an_expired_one(tmp_path, release, folder):
+def test_a_release_can_follow_an_expired_one(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     release.publish(folder)
     later = tiny_release.EXPIRES + timedelta(days=1)
     with pytest.raises(ExpiredError):
@@ -191,7 +220,9 @@ def test_a_release_can_follow_an_expired_one(tmp_path, release, folder):
     assert done.release_counter == 2
 
 
-def test_an_untrusted_channel_is_not_replaced(tmp_path, release, folder):
+def test_an_untrusted_channel_is_not_replaced(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     stranger = tiny_release.release(tmp_path / "stranger")
     make(tmp_path / "evil", stranger)
     publish_with(
@@ -206,12 +237,14 @@ def test_an_untrusted_channel_is_not_replaced(tmp_path, release, folder):
 class DyingStore(LocalStore):
     """Kills its process before or after a chosen put."""
 
-    def __init__(self, root, puts, after):
+    def __init__(self, root: Path, puts: int, after: bool) -> None:
         super().__init__(root)
         self.left = puts
         self.after = after
 
-    def put(self, path, data, if_generation_match=None):
+    def put(
+        self, path: str, data: bytes, if_generation_match: int | None = None
+    ) -> int:
         self.left -= 1
         if self.left == 0 and not self.after:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -224,8 +257,8 @@ class DyingStore(LocalStore):
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("puts", [1, 2, 3])
 def test_a_publisher_killed_at_any_put_leaves_the_channel_whole(
-    tmp_path, release, folder, puts, after
-):
+    tmp_path: Path, release: Release, folder: Path, puts: int, after: bool
+) -> None:
     first = release.publish(folder)
     new = make(tmp_path / "next", release, "0.2.0")
     new_digest = verification.verify_integrity(new).digest
@@ -247,18 +280,24 @@ def test_a_publisher_killed_at_any_put_leaves_the_channel_whole(
 class RacingStore(LocalStore):
     """Lets another publisher write just before a chosen object is put."""
 
-    def __init__(self, root, other, before=ENVELOPE):
+    def __init__(
+        self, root: Path, other: Callable[..., object], before: str = ENVELOPE
+    ) -> None:
         super().__init__(root)
         self.other, self.before = other, before
 
-    def put(self, path, data, if_generation_match=None):
+    def put(
+        self, path: str, data: bytes, if_generation_match: int | None = None
+    ) -> int:
         if path == self.before and self.other:
             other, self.other = self.other, None
             other()
         return super().put(path, data, if_generation_match)
 
 
-def test_when_two_publish_at_once_the_second_fails(tmp_path, release, folder):
+def test_when_two_publish_at_once_the_second_fails(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     other = make(tmp_path / "other", release, "0.2.0")
     store = RacingStore(release.store.root, lambda: release.publish(other))
     with pytest.raises(PreconditionFailedError):
@@ -270,7 +309,9 @@ def test_when_two_publish_at_once_the_second_fails(tmp_path, release, folder):
     assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
 
 
-def test_a_late_copy_by_an_earlier_publisher_is_replaced(tmp_path, release, folder):
+def test_a_late_copy_by_an_earlier_publisher_is_replaced(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     first = release.publish(folder)
     new = make(tmp_path / "next", release, "0.2.0")
     late = lambda: release.store.put(PLAIN, first.record.encode())  # noqa: E731
@@ -279,10 +320,12 @@ def test_a_late_copy_by_an_earlier_publisher_is_replaced(tmp_path, release, fold
     assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
 
 
-def test_concurrent_publishers_that_retry_leave_no_gap_in_the_counters(release, folder):
+def test_concurrent_publishers_that_retry_leave_no_gap_in_the_counters(
+    release: Release, folder: Path
+) -> None:
     counters = []
 
-    def work():
+    def work() -> None:
         while True:
             try:
                 counters.append(release.publish(folder).release_counter)
@@ -299,7 +342,7 @@ def test_concurrent_publishers_that_retry_leave_no_gap_in_the_counters(release, 
     assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
 
 
-def next_envelope(release, folder, **changes):
+def next_envelope(release: Release, folder: Path, **changes: Any) -> tuple[bytes, ...]:
     """Returns a channel signed elsewhere, on top of the store's current release."""
     tar = package.pack_tar(folder)
     current = read(release)
@@ -321,13 +364,17 @@ def next_envelope(release, folder, **changes):
     return dsse.sign(payload, channel.PAYLOAD_TYPE, [key]), tar
 
 
-def put_envelope(release, envelope, tars):
+def put_envelope(
+    release: Release, envelope: bytes, tars: dict[str, bytes]
+) -> VerifiedChannel:
     return publish.publish_envelope(
         release.store, "nightly", envelope, tars, release.trusted, NOW
     )
 
 
-def test_a_channel_signed_elsewhere_is_published(tmp_path, release, folder):
+def test_a_channel_signed_elsewhere_is_published(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     release.publish(folder)
     new = make(tmp_path / "next", release, "0.2.0")
     envelope, tar = next_envelope(release, new)
@@ -336,8 +383,8 @@ def test_a_channel_signed_elsewhere_is_published(tmp_path, release, folder):
 
 
 def test_a_channel_signed_elsewhere_must_follow_the_release_and_name_stored_tars(
-    tmp_path, release, folder
-):
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
     release.publish(folder)
     new = make(tmp_path / "next", release, "0.2.0")
     envelope, tar = next_envelope(release, new)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from release import dsse, package, verification
@@ -11,7 +13,7 @@ TYPE = "application/vnd.test+json"
 FIRST, SECOND = (PrivateKey.generate() for _ in range(2))
 
 
-def test_key_holders_of_a_threshold_sign_one_after_another(tmp_path):
+def test_key_holders_of_a_threshold_sign_one_after_another(tmp_path: Path) -> None:
     path = tmp_path / "stable.dsse.json"
     sign_statements.write_envelope(path, b"x", TYPE, [FIRST])
     sign_statements.write_envelope(path, b"x", TYPE, [SECOND])
@@ -19,7 +21,7 @@ def test_key_holders_of_a_threshold_sign_one_after_another(tmp_path):
     assert dsse.verify(path.read_bytes(), keys, 2, TYPE) == b"x"
 
 
-def test_signatures_of_another_payload_are_not_kept(tmp_path):
+def test_signatures_of_another_payload_are_not_kept(tmp_path: Path) -> None:
     path = tmp_path / "stable.dsse.json"
     sign_statements.write_envelope(path, b"x", TYPE, [FIRST])
     sign_statements.write_envelope(path, b"y", TYPE, [SECOND])
@@ -27,7 +29,7 @@ def test_signatures_of_another_payload_are_not_kept(tmp_path):
 
 
 @pytest.mark.parametrize("old", [b"", b"not an envelope", b"{}"])
-def test_a_file_that_is_not_an_envelope_is_replaced(tmp_path, old):
+def test_a_file_that_is_not_an_envelope_is_replaced(tmp_path: Path, old: bytes) -> None:
     path = tmp_path / "stable.dsse.json"
     path.write_bytes(old)
     sign_statements.write_envelope(path, b"x", TYPE, [FIRST])
@@ -35,7 +37,7 @@ def test_a_file_that_is_not_an_envelope_is_replaced(tmp_path, old):
     assert [p.name for p in tmp_path.iterdir()] == ["stable.dsse.json"]
 
 
-def test_a_blessing_threshold_of_two_needs_both(tmp_path):
+def test_a_blessing_threshold_of_two_needs_both(tmp_path: Path) -> None:
     release = tiny_release.release(tmp_path)
     folder = tmp_path / "package"
     tiny_release.write_package(folder)

@@ -21,7 +21,7 @@ JPEG = bytes.fromhex(
 )
 
 
-def metadata(number: int = 0, **changes: Any) -> EpisodeMetadata:  # noqa: ANN401 - any field
+def metadata(number: int = 0, **changes: Any) -> EpisodeMetadata:
     """Returns the metadata of episode `number`, with `changes` to its fields."""
     fields: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -77,7 +77,7 @@ def episode(
     spec: EpisodeSpec | None = None,
     count: int = 5,
     number: int = 0,
-    **changes: Any,  # noqa: ANN401 - any field
+    **changes: Any,
 ) -> Episode:
     """Returns a whole episode of `count` steps."""
     spec = spec or EpisodeSpec(state_size=3, action_size=2)

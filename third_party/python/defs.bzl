@@ -57,7 +57,10 @@ def package_checks(name = "checks", python = None, starlark = None):
         native.filegroup(
             name = name + ".sources",
             srcs = python,
-            visibility = ["//tests/arrows:__pkg__"],
+            visibility = [
+                "//tests/arrows:__pkg__",
+                "//tests/types:__pkg__",
+            ],
         )
     if python:
         _py_test(
@@ -83,7 +86,7 @@ def mypy_test(name, srcs, deps = [], data = []):
 
     Args:
         name: target name.
-        srcs: files to check.
+        srcs: files, or groups of files, to check.
         deps: libraries whose sources the files import.
         data: further files.
     """
@@ -92,7 +95,7 @@ def mypy_test(name, srcs, deps = [], data = []):
         size = "medium",
         srcs = ["//third_party/python:mypy_main.py"],
         main = "//third_party/python:mypy_main.py",
-        args = ["$(rootpath %s)" % file for file in srcs],
+        args = ["$(rootpaths %s)" % label for label in srcs],
         data = srcs + data + ["//:pyproject.toml"],
         deps = deps + ["//third_party/python:dev"],
     )
