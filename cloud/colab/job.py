@@ -7,25 +7,24 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import jax
-
 from base.store.store import open_store
-from cloud import build_facts, locations, programs
+from cloud import locations, programs
 from cloud.colab import stored_package
 from cloud.evaluate import trajectories as sample_trajectories
 from cloud.evaluate.bless import Gates
+from cloud.evaluate.settings import EvaluateSettings
 from cloud.job import checkpoint_store, plots
 from cloud.job.figures import LossHistory
 from cloud.job.outcome import Outcome
-from cloud.job.settings import ARTIFACTS, TARGET, JobSettings
-from cloud.train import mesh
+from cloud.job.settings import TARGET, DatasetSettings, JobSettings, RunSettings
 from cloud.train.config import TrainConfig
 from release.trusted_keys import TrustedKeys
 
-EVALUATION_SEED = 10_000
-"""Above the seeds of the demo episodes: the package never saw these placements."""
-REQUIRED_DISK_BYTES = 500_000_000
-_CHANNEL_DAYS = 30.0
+
+def given[Record](record: type[Record], **values: object) -> Record:
+    """A record with these values, and its own defaults in place of each None."""
+    told = {name: value for name, value in values.items() if value is not None}
+    return record(**told)
 
 
 def settings(
@@ -34,8 +33,7 @@ def settings(
     work: Path,
     tasks: Sequence[str],
     train: TrainConfig,
-    evaluation_episodes: int,
-    evaluation_max_steps: int,
+    evaluate: EvaluateSettings,
     gates: Gates,
 ) -> JobSettings:
     """The job with a notebook's parameters; the rest as `//cloud:train` has it.
@@ -43,37 +41,23 @@ def settings(
     A blessed package is published on the store's nightly channel with a development
     key, which robots believe only when they are told to.
     """
-    store = locations.to_uri(store)
-    checkout = Path(programs.__file__).absolute().parent.parent
-    return JobSettings(
-        dataset=dataset,
-        dataset_name=dataset,
+    keys = (locations.local_folder(locations.to_uri(store)) or work) / "keys"
+    # A hosted machine forgets its home folder with everything else: what comes between
+    # lies together in the folder that the notebook names.
+    run = RunSettings(
         store=store,
-        keys_folder=(locations.local_folder(store) or work) / "keys",
-        work_folder=work,
-        cache_folder=work / "cache",
-        family="wavecore",
-        channel="nightly",
-        publish=True,
-        expires_days=_CHANNEL_DAYS,
-        tasks=tuple(tasks),
-        train=train.for_platform(jax.default_backend(), jax.device_count()),
-        mesh=mesh.MeshShape(data=jax.device_count()),
-        processes=1,
-        profile=None,
-        environment=sample_trajectories.ENVIRONMENT,
-        evaluation_episodes=evaluation_episodes,
-        evaluation_seed=EVALUATION_SEED,
-        evaluation_max_steps=evaluation_max_steps,
-        workers=2,
-        gates=gates,
-        expert_baseline=None,
-        action_minimum=-1.0,
-        action_maximum=1.0,
-        code_commit=build_facts.code_commit(checkout),
-        resume=None,
-        required_disk_bytes=REQUIRED_DISK_BYTES,
+        keys_dir=str(keys),
+        cache_dir=str(work / "cache"),
+        work_dir=str(work),
     )
+    asked = JobSettings(
+        dataset=DatasetSettings(location=dataset, tasks=tuple(tasks)),
+        train=train,
+        evaluate=evaluate,
+        gates=gates,
+        run=run,
+    )
+    return asked.on_this_machine(Path(programs.__file__).absolute().parent.parent)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,16 +103,16 @@ class Ran:
         """
         steps = [p for p in (self.folder / "checkpoints").iterdir() if p.name.isdigit()]
         newest = max(steps, key=lambda path: int(path.name))
-        store = open_store(self.settings.artifacts)
-        place = f"{self.settings.family}/{self.outcome.run_id}/checkpoints"
+        store = open_store(self.settings.run.artifacts)
+        place = f"{self.settings.publish.family}/{self.outcome.run_id}/checkpoints"
         checkpoint_store.upload(newest, store, f"{place}/{newest.name}")
         return f"{store.uri}/{place}/{newest.name}"
 
     @property
     def package_uri(self) -> str:
         """Where the edge package lies in the store."""
-        run = f"{self.settings.family}/{self.outcome.run_id}"
-        return f"{self.settings.store}/{ARTIFACTS}/{run}/export/{TARGET}"
+        run = f"{self.settings.publish.family}/{self.outcome.run_id}"
+        return f"{self.settings.run.artifacts}/{run}/export/{TARGET}"
 
     def verified(self) -> dict[str, str]:
         """What the package in the store is; see `stored_package.verify`."""

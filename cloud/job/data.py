@@ -13,7 +13,6 @@ import dataclasses
 
 import jax
 
-from cloud import locations
 from cloud.dataset import split as indexed_dataset
 from cloud.dataset import version
 from cloud.dataset.split import IndexedDataset
@@ -69,13 +68,15 @@ def require_trainable(settings: JobSettings) -> None:
         BlindRobotError: the robot that evaluates lacks a sense of the model.
         MemoryShortError: the preset needs more memory than there is.
     """
-    uri = locations.to_uri(settings.dataset)
+    uri = settings.dataset.uri
     version.read_manifest(uri, "train")
     model = trained_model.sizes(
-        settings.train, version.read_spec(uri), len(settings.tasks or ("any",))
+        settings.train, version.read_spec(uri), len(settings.dataset.tasks or ("any",))
     )
-    feasible.require_senses(model, settings.environment)
-    feasible.require_memory(settings.train, model, settings.mesh, jax.local_devices())
+    feasible.require_senses(model, settings.evaluate.environment)
+    feasible.require_memory(
+        settings.train, model, settings.run.mesh_shape, jax.local_devices()
+    )
 
 
 def open_data(settings: JobSettings) -> Data:
@@ -90,7 +91,9 @@ def open_data(settings: JobSettings) -> Data:
         FrameError: an image does not decode.
     """
     train, validation = (
-        indexed_dataset.open_split(settings.dataset, split, settings.cache_folder)
+        indexed_dataset.open_split(
+            settings.dataset.uri, split, settings.run.cache_folder
+        )
         for split in ("train", "val")
     )
     tasks = _tasks(settings, train)
@@ -110,10 +113,10 @@ def open_data(settings: JobSettings) -> Data:
 
 
 def _require_as_told(settings: JobSettings, found: EpisodeSpec) -> None:
-    told = version.read_spec(locations.to_uri(settings.dataset))
+    told = version.read_spec(settings.dataset.uri)
     if found != told:
         raise DatasetError(
-            settings.dataset_name,
+            settings.dataset.name,
             f"episodes of {told} as the dataset says",
             found,
             "copy the whole folder that //cloud:curate wrote",
@@ -122,11 +125,11 @@ def _require_as_told(settings: JobSettings, found: EpisodeSpec) -> None:
 
 def _tasks(settings: JobSettings, train: IndexedDataset) -> tuple[str, ...]:
     known = train.episodes.tasks
-    tasks = known if settings.tasks is None else tuple(sorted(settings.tasks))
+    tasks = tuple(sorted(settings.dataset.tasks)) or known
     absent = sorted(set(tasks) - set(known))
     if absent or not tasks:
         raise DatasetError(
-            settings.dataset_name,
+            settings.dataset.name,
             f"episodes of {absent or 'some task'}",
             f"episodes of {list(known)}",
             "name other --tasks or another --dataset",

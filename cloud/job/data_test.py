@@ -1,8 +1,8 @@
 """What a run trains on: mapped, the same as in memory, and refused at once or never."""
 
+import dataclasses
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import pytest
@@ -11,11 +11,11 @@ from base.store.store import LocalStore
 from cloud.dataset import training_data
 from cloud.errors import DatasetError, MemoryShortError
 from cloud.job import data as job_data
+from cloud.job.settings import DatasetSettings, JobSettings, RunSettings
 from cloud.testing import dataset_version, train_tiny, training_episodes
 from cloud.train import feasible
 from cloud.train import fit as training
 from cloud.train.config import TrainConfig
-from cloud.train.mesh import MeshShape
 from rlds import tfds_features
 from rlds.errors import ShardMismatchError
 from rlds.spec import EpisodeSpec
@@ -40,19 +40,21 @@ def settings(tmp_path):
     """Those of a job on a small dataset, as far as its data ask for them."""
     splits = {"train": [TRAIN[:5], TRAIN[5:]], "val": [HELD_OUT]}
     dataset_version.write(tmp_path / "version", splits)
-    return SimpleNamespace(
-        dataset=str(tmp_path / "version"),
-        dataset_name="//cloud/demo:dataset",
-        tasks=None,
+    return JobSettings(
+        dataset=DatasetSettings(location=str(tmp_path / "version")),
         train=train_tiny.config(STEPS).for_platform("cpu"),
-        mesh=MeshShape(1),
-        cache_folder=tmp_path / "cache",
-        environment="metaworld",
+        run=RunSettings(cache_dir=str(tmp_path / "cache")),
     )
 
 
+def of_tasks(settings, *tasks, **changes):
+    """The same settings for these tasks alone."""
+    chosen = dataclasses.replace(settings.dataset, tasks=tasks, **changes)
+    return dataclasses.replace(settings, dataset=chosen)
+
+
 def cached(settings):
-    return sorted(p.name for p in settings.cache_folder.glob("steps/*/rows"))
+    return sorted(p.name for p in settings.run.cache_folder.glob("steps/*/rows"))
 
 
 def fit(train, held_out, folder, on_progress=lambda progress: None):
@@ -113,7 +115,7 @@ def test_before_the_first_batch_no_step_is_read(
 ):
     """The rows become zeros of the same size and time, so reading them would tell."""
     fit_mapped(settings, tmp_path / "saved")
-    for rows in settings.cache_folder.glob("steps/*/rows"):
+    for rows in settings.run.cache_folder.glob("steps/*/rows"):
         found = rows.stat()
         rows.chmod(0o644)
         rows.write_bytes(bytes(found.st_size))
@@ -125,8 +127,7 @@ def test_before_the_first_batch_no_step_is_read(
 
 
 def test_chosen_tasks_alone_are_trained_and_held_out(settings):
-    settings.tasks = ("left",)
-    data = job_data.open_data(settings)
+    data = job_data.open_data(of_tasks(settings, "left"))
     assert list(data.train) == [e for e in TRAIN if e.metadata.task == "left"]
     assert list(data.validation) == HELD_OUT[:1]
     assert data.train_steps.tasks == data.held_out_steps.tasks == ("left",)
@@ -137,17 +138,16 @@ def test_chosen_tasks_alone_are_trained_and_held_out(settings):
 def test_without_held_out_episodes_of_the_tasks_nothing_is_held_out(settings, tmp_path):
     splits = {"train": [TRAIN], "val": [HELD_OUT[:1]]}
     dataset_version.write(tmp_path / "other", splits)
-    settings.dataset, settings.tasks = str(tmp_path / "other"), ("right",)
-    data = job_data.open_data(settings)
+    other = of_tasks(settings, "right", location=str(tmp_path / "other"))
+    data = job_data.open_data(other)
     assert data.held_out_steps is None and len(data.validation) == 0
 
 
 def test_tasks_that_the_dataset_lacks_are_named_with_those_it_has(settings):
-    settings.tasks = ("nope",)
     with pytest.raises(DatasetError) as e:
-        job_data.open_data(settings)
+        job_data.open_data(of_tasks(settings, "nope"))
     assert str(e.value) == (
-        "//cloud/demo:dataset: expected episodes of ['nope'], got episodes of "
+        f"{settings.dataset.location}: expected episodes of ['nope'], got episodes of "
         "['left', 'right']; name other --tasks or another --dataset"
     )
     assert cached(settings) == []
@@ -156,7 +156,7 @@ def test_tasks_that_the_dataset_lacks_are_named_with_those_it_has(settings):
 @pytest.fixture
 def torn(settings):
     """The same, with shards that nothing can be read from."""
-    for shard in Path(settings.dataset).rglob("*.tfrecord"):
+    for shard in Path(settings.dataset.location).rglob("*.tfrecord"):
         shard.write_bytes(b"torn")
     return settings
 
@@ -167,29 +167,28 @@ def test_preset_that_does_not_fit_is_refused_before_a_shard_is_read(torn, monkey
     monkeypatch.setattr(
         feasible, "available_bytes", lambda device: (10**9, "available here")
     )
-    torn.train = TrainConfig(preset="vertex").for_platform("cpu")
+    large = TrainConfig(preset="vertex").for_platform("cpu")
     with pytest.raises(MemoryShortError, match=r"got 1\.00 GB available here"):
-        job_data.require_trainable(torn)
+        job_data.require_trainable(dataclasses.replace(torn, train=large))
     assert cached(torn) == []
 
 
 def test_preset_that_fits_is_known_to_before_a_shard_is_read(torn):
     job_data.require_trainable(torn)
-    torn.tasks = ("left", "right")
-    job_data.require_trainable(torn)
+    job_data.require_trainable(of_tasks(torn, "left", "right"))
 
 
 def test_dataset_that_does_not_say_what_it_holds_is_refused_before_a_shard_is_read(
     torn,
 ):
-    features = Path(torn.dataset) / "features.json"
+    features = Path(torn.dataset.location) / "features.json"
     features.unlink()
     with pytest.raises(DatasetError, match=r"features\.json.*copy the whole folder"):
         job_data.require_trainable(torn)
 
 
 def test_dataset_that_says_other_than_it_holds_is_refused(settings):
-    features = Path(settings.dataset) / "features.json"
+    features = Path(settings.dataset.location) / "features.json"
     features.write_bytes(tfds_features.features_json(EpisodeSpec(1, 1)))
     with pytest.raises(DatasetError, match=r"as the dataset says, got EpisodeSpec"):
         job_data.open_data(settings)

@@ -47,20 +47,20 @@ def open_place(settings: JobSettings) -> Place:
         DiskSpaceError: too little room for a run.
         ReleaseError: the store, the key or the channel cannot be used.
     """
-    here = locations.local_folder(settings.artifacts)
-    parent = settings.work_folder / "runs" if here is None else here
-    run_folder.require_space(parent, settings.required_disk_bytes)
-    opened = store.open_store(settings.artifacts)
-    key = private_keys.open_development_key(settings.keys_folder)
+    here = locations.local_folder(settings.run.artifacts)
+    parent = settings.run.work_folder / "runs" if here is None else here
+    run_folder.require_space(parent, settings.run.required_disk_bytes)
+    opened = store.open_store(settings.run.artifacts)
+    key = private_keys.open_development_key(settings.run.keys_folder)
     trusted = TrustedKeys.from_keys(key.trusted, allow_development=True)
     return Place(
         store=opened,
-        family_folder=parent / settings.family,
+        family_folder=parent / settings.publish.family,
         local=here is not None,
         key=key,
         trusted=trusted,
-        keyring=settings.keys_folder / private_keys.DEVELOPMENT_KEYRING_FILE,
+        keyring=settings.run.keys_folder / private_keys.DEVELOPMENT_KEYRING_FILE,
         channel=channel_baseline.read_channel(
-            opened, settings.channel, TARGET, trusted
+            opened, settings.publish.channel, TARGET, trusted
         ),
     )

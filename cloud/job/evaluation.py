@@ -164,11 +164,5 @@ def of_run(
     console: Console,
 ) -> JobEvaluation:
     """The trials that a run's settings ask for."""
-    trials = Trials(
-        environment=settings.environment,
-        tasks=tasks,
-        episodes_per_task=settings.evaluation_episodes,
-        first_seed=settings.evaluation_seed,
-        max_steps=settings.evaluation_max_steps,
-    )
-    return JobEvaluation(trials, manifest, settings.workers, folder, console)
+    asked = settings.evaluate
+    return JobEvaluation(asked.trials(tasks), manifest, asked.workers, folder, console)

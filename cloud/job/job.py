@@ -56,7 +56,7 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     processes.require_shared(place.family_folder)
     job_data.require_trainable(settings)
     data = job_data.open_data(settings)
-    _say(console, f"dataset   {settings.dataset_name} ({data.size_text})")
+    _say(console, f"dataset   {settings.dataset.name} ({data.size_text})")
     folder = _open_run(settings, place, data, started, console)
     processes.share_path(folder.checkpoints)
     _say(console, _run_text(folder))
@@ -72,11 +72,11 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     evaluation, samples = trials.evaluated(
         built, points[-1].validation_loss if points else None
     )
-    baseline = trials.baseline(place, settings.family)
+    baseline = trials.baseline(place, settings.publish.family)
     expert = trials.expert(settings.expert_baseline)
     decision = bless.decide(evaluation, settings.gates, baseline)
     _sign(settings, place, data, folder, built, decision)
-    published = settings.publish and decision.verdict is Verdict.BLESSED
+    published = settings.publish.if_blessed and decision.verdict is Verdict.BLESSED
     if published:
         _publish(settings, place, built)
     outcome = Outcome(
@@ -95,7 +95,7 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
         channel=settings.channel_uri,
         published=published,
         keyring=place.keyring,
-        state_dir=settings.state_dir,
+        state_dir=settings.run.state_dir,
     )
     _write_report(settings, data, folder, outcome, points, samples)
     if not place.local:
@@ -127,35 +127,35 @@ def _open_run(
     console: Console,
 ) -> RunFolder:
     decided: dict[str, object] = {
-        "family": settings.family,
+        "family": settings.publish.family,
         "target": TARGET,
         "dataset_manifest": data.manifest,
         "tasks": list(data.tasks),
         "training_config": _decisive(settings),
-        "action_minimum": settings.action_minimum,
-        "action_maximum": settings.action_maximum,
-        "code_commit": settings.code_commit,
+        "action_minimum": settings.publish.action_minimum,
+        "action_maximum": settings.publish.action_maximum,
+        "code_commit": settings.run.code_commit,
     }
     if not place.local:
         run_backup.fetch(
             place.store,
-            settings.family,
+            settings.publish.family,
             place.family_folder,
             run_folder.identity(decided),
             lambda line: _say(console, line),
-            settings.resume,
+            settings.run.resume or None,
         )
     return run_folder.open_run(
         place.family_folder,
         decided,
         started.astimezone(UTC).strftime(run_folder.STARTED_FORMAT),
-        settings.resume,
+        settings.run.resume or None,
     )
 
 
 def _copy(settings: JobSettings, folder: RunFolder) -> str:
     """Where a run's copy lies in a store that is not on this machine."""
-    return f"{settings.family}/{folder.run_id}"
+    return f"{settings.publish.family}/{folder.run_id}"
 
 
 def _decisive(settings: JobSettings) -> dict[str, object]:
@@ -212,8 +212,8 @@ def _train(
         saved,
         on_progress,
         on_note,
-        mesh=mesh.make(settings.mesh, jax.devices()),
-        profile=settings.profile,
+        mesh=mesh.make(settings.run.mesh_shape, jax.devices()),
+        profile=settings.run.profile_range,
         profile_dir=saved.parent / "tensorboard",
         on_checkpoint=on_checkpoint,
     )
@@ -238,14 +238,14 @@ def _package(
         data.tasks,
         folder.export(TARGET),
         build.PackageFacts(
-            family=settings.family,
+            family=settings.publish.family,
             version=f"0.1.{counter}",
             release_counter=counter,
             target=TARGET,
-            action_minimum=settings.action_minimum,
-            action_maximum=settings.action_maximum,
+            action_minimum=settings.publish.action_minimum,
+            action_maximum=settings.publish.action_maximum,
             dataset_manifest=data.manifest,
-            code_commit=settings.code_commit,
+            code_commit=settings.run.code_commit,
             hardware=build_facts.hardware_text(),
             training_config=settings.training_config(),
             metrics=_metrics(history),
@@ -275,8 +275,8 @@ def _sign(
     origin = provenance.Provenance(
         package_digest=built.digest,
         dataset_manifest_digest=data.manifest,
-        dataset_uri=locations.to_uri(settings.dataset),
-        code_commit=settings.code_commit,
+        dataset_uri=settings.dataset.uri,
+        code_commit=settings.run.code_commit,
         code_uri=build_facts.code_uri(build_facts.workspace()),
         hardware=build_facts.hardware_text(),
         safety_version=built.safety_version,
@@ -301,12 +301,12 @@ def _publish(settings: JobSettings, place: Place, built: BuiltPackage) -> None:
     now = datetime.now(UTC)
     publish.publish(
         place.store,
-        settings.channel,
+        settings.publish.channel,
         built.folder,
         [place.key],
         place.trusted,
         now,
-        now + timedelta(days=settings.expires_days),
+        now + timedelta(days=settings.publish.expires_days),
     )
 
 
@@ -321,7 +321,7 @@ def _write_report(
     tools = build_facts.tool_versions()
     page = report_page.render(
         report_page.RunReport(
-            title=f"{settings.family} for {TARGET}",
+            title=f"{settings.publish.family} for {TARGET}",
             run_id=folder.run_id,
             decision=outcome.decision,
             evaluation=outcome.evaluation,
@@ -330,10 +330,10 @@ def _write_report(
             trajectories=samples,
             figures=outcome.figures(),
             provenance={
-                "dataset": settings.dataset_name,
+                "dataset": settings.dataset.name,
                 "dataset manifest": data.manifest,
                 "episodes": data.size_text,
-                "code commit": settings.code_commit,
+                "code commit": settings.run.code_commit,
                 "hardware": build_facts.hardware_text(),
                 "tools": ", ".join(f"{name} {v}" for name, v in tools.items()),
                 "package": str(outcome.package),

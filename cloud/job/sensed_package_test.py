@@ -1,7 +1,6 @@
 """From a dataset with camera and sound to a package that reads both, or none."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +8,11 @@ import pytest
 from cloud.errors import BlindRobotError
 from cloud.job import data as job_data
 from cloud.job import job
+from cloud.job.settings import DatasetSettings, JobSettings, RunSettings
 from cloud.package import build, export
 from cloud.testing import dataset_version, package_facts, sensed_episodes, train_tiny
 from cloud.train import mesh
 from cloud.train import model as trained_model
-from cloud.train.mesh import MeshShape
 from cloud.train.update import Trainer
 from model import senses
 from model.export import functions
@@ -28,14 +27,10 @@ def settings(folder, **changes):
     splits = {"train": [EPISODES[:4]], "val": [EPISODES[4:]]}
     if not (folder / "version").exists():
         dataset_version.write(folder / "version", splits)
-    return SimpleNamespace(
-        dataset=str(folder / "version"),
-        dataset_name="//cloud/demo:dataset",
-        tasks=None,
+    return JobSettings(
+        dataset=DatasetSettings(location=str(folder / "version")),
         train=train_tiny.config(2, **changes).for_platform("cpu"),
-        mesh=MeshShape(1),
-        cache_folder=folder / "cache",
-        environment="metaworld",
+        run=RunSettings(cache_dir=str(folder / "cache")),
     )
 
 
@@ -108,7 +103,7 @@ def test_what_no_robot_here_perceives_is_refused_before_a_shard_is_read(tmp_path
     with pytest.raises(BlindRobotError, match=r"image and audio_mel.*--nosenses") as e:
         job.follow(told)
     assert "got metaworld" in str(e.value)
-    assert not told.cache_folder.exists()
+    assert not told.run.cache_folder.exists()
     job_data.require_trainable(settings(tmp_path, senses=False))
 
 

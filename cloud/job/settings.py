@@ -1,92 +1,173 @@
-"""Everything the main job can be told, as one frozen record."""
+"""All settings of the main job, as one record of records, each with its defaults.
+
+`cloud.record_flags` makes the flags of `//cloud:train` of these records; the notebook
+makes the records directly. What is left empty is decided here too.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
-from cloud import locations
+import jax
+
+from cloud import build_facts, locations, programs, record_flags
 from cloud.evaluate.bless import Gates
+from cloud.evaluate.settings import EvaluateSettings
+from cloud.record_flags import setting
+from cloud.train import mesh, profile
 from cloud.train.config import TrainConfig
 from cloud.train.mesh import MeshShape
 from cloud.train.profile import ProfileRange
 
 ARTIFACTS = "continuon-model-artifacts"
 TARGET = "pi5-cpu"
+HOME = "~/.local/share/continuon"
+CACHE = "~/.cache/continuon"
+
+_DEMO_DATASET = "cloud/demo/dataset"
+_DEMO_DATASET_NAME = "//cloud/demo:dataset"
+_DEMO_EXPERT_BASELINE = "cloud/demo/expert_baseline.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class JobSettings:
-    """One run of the main job.
+class DatasetSettings:
+    """Which episodes a run learns from.
 
     Attributes:
-        dataset: folder or URI of a dataset version.
-        dataset_name: the same as people know it; Bazel's folders have long paths.
-        store: URI that artifacts and channels live below.
-        keys_folder: folder of the development key, on this machine.
-        work_folder: folder for runs whose store is not on this machine.
-        cache_folder: folder on this machine for what is made of the dataset once:
-            indexes and mapped steps. It may be removed between runs.
-        family: name shared by all versions of the model.
-        channel: the channel to publish on.
-        publish: whether a blessed package is published.
-        expires_days: days until devices stop believing the channel.
-        tasks: the tasks to train and evaluate, None for all of the dataset.
-        train: how to train, with the dtype decided.
-        mesh: devices along each axis, over all processes.
-        processes: processes that train together; the first alone writes reports.
-        profile: training steps to trace, None for none.
-        environment: kind of simulated robot that evaluates.
-        evaluation_episodes: closed-loop episodes of each task.
-        evaluation_seed: seed of each task's first episode.
-        evaluation_max_steps: steps after which an episode ends.
-        workers: evaluating processes at once.
-        gates: what a package must show.
-        expert_baseline: file with the expert's success, None to run the expert.
-        action_minimum: lowest action of each channel.
-        action_maximum: highest action of each channel.
-        code_commit: commit of the training code.
-        resume: id of the run to continue, None for any unfinished identical one.
-        required_disk_bytes: free disk that a run needs before it starts.
+        location: folder or URI of a dataset version; default: the simulated episodes
+            that Bazel builds as //cloud/demo:dataset.
+        tasks: tasks to train and evaluate; default: all of the dataset.
     """
 
-    dataset: str
-    dataset_name: str
-    store: str
-    keys_folder: Path
-    work_folder: Path
-    cache_folder: Path
-    family: str
-    channel: str
-    publish: bool
-    expires_days: float
-    tasks: tuple[str, ...] | None
-    train: TrainConfig
-    mesh: MeshShape
-    processes: int
-    profile: ProfileRange | None
-    environment: str
-    evaluation_episodes: int
-    evaluation_seed: int
-    evaluation_max_steps: int
-    workers: int
-    gates: Gates
-    expert_baseline: Path | None
-    action_minimum: float
-    action_maximum: float
-    code_commit: str
-    resume: str | None
-    required_disk_bytes: int
+    location: str = setting("", flag="dataset")
+    tasks: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The dataset as people know it; Bazel's folders have long paths."""
+        return self.location or _DEMO_DATASET_NAME
+
+    @property
+    def uri(self) -> str:
+        """URI of the dataset version.
+
+        Raises:
+            ProgramMissingError: none is named and Bazel has built none.
+        """
+        return locations.to_uri(self.location or programs.locate(_DEMO_DATASET))
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishSettings:
+    """What the package is called, what it may do, and where it is published.
+
+    Attributes:
+        family: name of the model's family.
+        channel: channel to publish on with a development key.
+        if_blessed: publish the package if it is blessed.
+        expires_days: days until robots stop believing the channel.
+        action_minimum: lowest action of each channel, in the robot's unit.
+        action_maximum: highest action of each channel, in the robot's unit.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    family: str = "wavecore"
+    channel: str = setting("nightly", choices=["nightly"])
+    if_blessed: bool = setting(True, flag="publish")
+    expires_days: float = setting(30.0, minimum=0.01)
+    action_minimum: float = -1.0
+    action_maximum: float = 1.0
+
+    def __post_init__(self) -> None:
+        record_flags.require_limits(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """Where a run keeps its files, and on which devices it trains.
+
+    Attributes:
+        store: folder or URI that runs, packages and channels are kept in; default:
+            ~/.local/share/continuon.
+        keys_dir: folder of the development key; default: keys/ in a local store, else
+            ~/.local/share/continuon/keys.
+        cache_dir: folder on this machine for the indexed and mapped dataset, which
+            may be removed between runs; default: cache/ in a local store that one
+            process uses, else ~/.cache/continuon.
+        work_dir: folder for runs whose store is not on this machine.
+        code_commit: commit of the code; default: what git says of the checkout.
+        resume: id of the run to continue; default: any unfinished run with the same
+            settings.
+        required_disk_mb: free disk that a run needs to start, in MB.
+        mesh: devices along each axis, as data=4,fsdp=2: both share the windows of a
+            step, fsdp shares parameters and optimiser state too; default: all devices
+            on data.
+        coordinator_address: host:port of the first of several processes that train
+            together, or auto on a TPU or cluster that tells each process its index;
+            default: one process.
+        process_count: processes that train together.
+        process_index: index of this process, from 0; the first writes reports and
+            packages.
+        profile: steps to trace into the run's tensorboard folder: 10 for ten steps
+            after warm-up, or a range such as 100-110; default: none.
+        summary_json: file to write the final table to, as JSON; default: it is only
+            shown.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    store: str = ""
+    keys_dir: str = ""
+    cache_dir: str = ""
+    work_dir: str = setting(CACHE, flag="")
+    code_commit: str = ""
+    resume: str = ""
+    required_disk_mb: int = setting(500, minimum=0)
+    mesh: str = ""
+    coordinator_address: str = ""
+    process_count: int = setting(1, minimum=1)
+    process_index: int = setting(0, minimum=0)
+    profile: str = ""
+    summary_json: str = ""
+
+    def __post_init__(self) -> None:
+        record_flags.require_limits(self)
+        profile.parse(self.profile)
+
+    @property
+    def store_uri(self) -> str:
+        """URI that artifacts and channels live below."""
+        return locations.to_uri(self.store or HOME)
 
     @property
     def artifacts(self) -> str:
         """URI of the store of runs, packages and channels."""
-        return f"{self.store.rstrip('/')}/{ARTIFACTS}"
+        return f"{self.store_uri}/{ARTIFACTS}"
 
     @property
-    def channel_uri(self) -> str:
-        """URI of the channel file, as `//edge:run` takes it."""
-        return f"{self.artifacts}/channels/{self.channel}.json"
+    def keys_folder(self) -> Path:
+        """Folder of the development key, on this machine."""
+        home = locations.local_folder(self.store_uri) or Path(HOME)
+        return _absolute(self.keys_dir or home / "keys")
+
+    @property
+    def cache_folder(self) -> Path:
+        """Folder of the mapped dataset.
+
+        It is on this machine, never in a store that several machines share.
+        """
+        local = locations.local_folder(self.store_uri)
+        alone = local is not None and jax.process_count() == 1
+        return _absolute(self.cache_dir or (local / "cache" if alone else CACHE))
+
+    @property
+    def work_folder(self) -> Path:
+        """Folder for runs whose store is not on this machine."""
+        return _absolute(self.work_dir)
 
     @property
     def state_dir(self) -> Path:
@@ -95,8 +176,77 @@ class JobSettings:
         Beside a store on this machine: each store counts its releases from 1, and a
         robot that took release 1 of one refuses release 1 of another.
         """
-        local = locations.local_folder(self.store)
-        return (self.work_folder if local is None else local) / "robot"
+        return (locations.local_folder(self.store_uri) or self.work_folder) / "robot"
+
+    @property
+    def required_disk_bytes(self) -> int:
+        """Free disk that a run needs before it starts."""
+        return self.required_disk_mb * 1_000_000
+
+    @property
+    def mesh_shape(self) -> MeshShape:
+        """Devices along each axis, over all processes.
+
+        Raises:
+            MeshError: the text is not of this form, or does not name all devices.
+        """
+        return mesh.parse(self.mesh, jax.device_count())
+
+    @property
+    def profile_range(self) -> ProfileRange | None:
+        """Training steps to trace, None for none."""
+        return profile.parse(self.profile)
+
+
+@dataclasses.dataclass(frozen=True)
+class JobSettings:
+    """All settings of the main job.
+
+    Attributes:
+        dataset: which episodes the run learns from.
+        train: how the model is trained.
+        evaluate: how the package is evaluated.
+        gates: what the package must show.
+        publish: what the package is called and where it is published.
+        run: where the run keeps its files, and on which devices it trains.
+    """
+
+    dataset: DatasetSettings = dataclasses.field(default_factory=DatasetSettings)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    evaluate: EvaluateSettings = dataclasses.field(default_factory=EvaluateSettings)
+    gates: Gates = dataclasses.field(default_factory=Gates)
+    publish: PublishSettings = dataclasses.field(default_factory=PublishSettings)
+    run: RunSettings = dataclasses.field(default_factory=RunSettings)
+
+    def on_this_machine(self, checkout: Path | None) -> JobSettings:
+        """The same with what devices and checkout decide, where it was left open.
+
+        Args:
+            checkout: the checkout of the code; None when it does not run from one.
+
+        Raises:
+            ProgramMissingError: no dataset is named and Bazel has built none.
+            MeshError: the mesh is not one of the devices that there are.
+        """
+        _ = self.dataset.uri  # a dataset that is missing is told of before any work
+        commit = self.run.code_commit or build_facts.code_commit(checkout)
+        shape = str(self.run.mesh_shape)
+        return dataclasses.replace(
+            self,
+            train=self.train.for_platform(jax.default_backend(), jax.device_count()),
+            run=dataclasses.replace(self.run, mesh=shape, code_commit=commit),
+        )
+
+    @property
+    def channel_uri(self) -> str:
+        """URI of the channel file, as `//edge:run` takes it."""
+        return f"{self.run.artifacts}/channels/{self.publish.channel}.json"
+
+    @property
+    def expert_baseline(self) -> Path | None:
+        """File with the expert's success on the default trials, None if not built."""
+        built = programs.root() / _DEMO_EXPERT_BASELINE
+        return built if built.exists() else None
 
     def training_config(self) -> dict[str, object]:
         """Every training setting, as it is written into the package.
@@ -104,5 +254,9 @@ class JobSettings:
         A run may continue on another mesh than it began on; this is the one it ends
         on, which is why it is no part of the run's identity.
         """
-        where = {"mesh": str(self.mesh), "processes": self.processes}
+        where = {"mesh": str(self.run.mesh_shape), "processes": jax.process_count()}
         return dataclasses.asdict(self.train) | where
+
+
+def _absolute(folder: str | Path) -> Path:
+    return Path(folder).expanduser().absolute()

@@ -8,10 +8,19 @@ import pytest
 from absl import app, flags
 
 from base.errors import DiskError
-from cloud import programs
-from cloud.errors import MeshError
+from cloud import build_facts, programs
+from cloud.errors import MeshError, ProgramMissingError
 from cloud.evaluate.bless import Gates
+from cloud.evaluate.settings import EvaluateSettings
 from cloud.job import train
+from cloud.job.settings import (
+    CACHE,
+    HOME,
+    DatasetSettings,
+    JobSettings,
+    PublishSettings,
+    RunSettings,
+)
 from cloud.train import config
 from cloud.train.config import TrainConfig
 from cloud.train.mesh import MeshShape
@@ -62,24 +71,75 @@ def parse(*arguments: str) -> None:
     flags.FLAGS(["train", "--dataset=/absent", *arguments])
 
 
+def settings_here() -> JobSettings:
+    """The settings of the parsed flags, as the job gets them."""
+    return train.settings_from_flags().on_this_machine(None)
+
+
 def test_defaults_are_those_of_the_records() -> None:
     parse()
     settings = train.settings_from_flags()
+    absent = DatasetSettings(location="/absent")
+    assert settings == JobSettings(dataset=absent)
+    assert settings.evaluate.episodes == 50
+    assert settings.evaluate.seed == 10000
+    assert settings.publish.if_blessed
+    assert settings.dataset.tasks == ()
+
+
+def test_what_is_left_open_is_decided_by_devices_and_checkout() -> None:
+    parse()
+    settings = settings_here()
     assert settings.train == TrainConfig().for_platform("cpu")
-    assert settings.mesh == MeshShape(data=1) and settings.processes == 1
-    assert settings.profile is None
-    assert settings.gates == Gates()
-    assert settings.evaluation_episodes == 50
-    assert settings.evaluation_seed == 10000
-    assert settings.publish
+    assert settings.run.mesh_shape == MeshShape(data=1)
+    assert settings.run.profile_range is None
+    assert settings.run.code_commit == build_facts.UNVERSIONED
+    assert settings.training_config()["processes"] == 1
+    parse("--code_commit=c0ffee")
+    assert settings_here().run.code_commit == "c0ffee"
+
+
+@pytest.mark.parametrize("flag", OWN_FLAGS, ids=lambda flag: flag.name)
+def test_every_flag_has_its_own_text_in_one_style(flag: flags.Flag) -> None:
+    assert len(flag.help) > 10
+    assert flag.help != flag.name.replace("_", " ")
+    assert not flag.help[0].isupper() and not flag.help.endswith(".")
 
 
 @pytest.mark.parametrize("record", [TrainConfig, Gates])
-def test_every_knob_is_a_flag_with_its_own_text(record: type) -> None:
-    for field in dataclasses.fields(record):
-        text = flags.FLAGS[field.name].help
-        assert text != field.name.replace("_", " "), field.name
-        assert len(text) > 10, field.name
+def test_every_knob_is_a_flag(record: type) -> None:
+    assert {f.name for f in dataclasses.fields(record)} <= {f.name for f in OWN_FLAGS}
+
+
+def test_texts_name_the_default_folders_and_dataset() -> None:
+    assert flags.FLAGS["store"].help.endswith(f"default: {HOME}")
+    assert flags.FLAGS["keys_dir"].help.endswith(f"else {HOME}/keys")
+    assert flags.FLAGS["cache_dir"].help.endswith(f"else {CACHE}")
+    assert DatasetSettings().name in flags.FLAGS["dataset"].help
+
+
+def test_every_flag_given_reaches_its_record() -> None:
+    parse(
+        "--tasks=reach-v3,push-v3",
+        "--evaluation_episodes=3",
+        "--evaluation_seed=7",
+        "--evaluation_max_steps=9",
+        "--nopublish",
+        "--expires_days=0.5",
+        "--action_minimum=-2",
+        "--resume=run",
+        "--required_disk_mb=2",
+        "--minimum_success=0.5",
+    )
+    settings = train.settings_from_flags()
+    assert settings.dataset.tasks == ("reach-v3", "push-v3")
+    assert settings.evaluate == EvaluateSettings(episodes=3, seed=7, max_steps=9)
+    assert settings.publish == PublishSettings(
+        if_blessed=False, expires_days=0.5, action_minimum=-2.0
+    )
+    assert settings.run == RunSettings(resume="run", required_disk_mb=2)
+    assert settings.run.required_disk_bytes == 2_000_000
+    assert settings.gates == Gates(minimum_success=0.5)
 
 
 @pytest.mark.parametrize("flag", OWN_FLAGS, ids=lambda flag: flag.name)
@@ -102,47 +162,53 @@ def test_default_dataset_is_called_by_its_target(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     parse()
-    assert train.settings_from_flags().dataset_name == "/absent"
+    assert train.settings_from_flags().dataset.name == "/absent"
     monkeypatch.setattr(programs, "locate", Path("/runfiles").joinpath)
     flags.FLAGS["dataset"].value = None
-    settings = train.settings_from_flags()
-    assert settings.dataset == "/runfiles/cloud/demo/dataset"
-    assert settings.dataset_name == "//cloud/demo:dataset"
+    dataset = train.settings_from_flags().dataset
+    assert dataset.uri == "file:///runfiles/cloud/demo/dataset"
+    assert dataset.name == "//cloud/demo:dataset"
+
+
+def test_default_dataset_that_was_not_built_is_an_error_before_anything() -> None:
+    with pytest.raises(ProgramMissingError, match="//cloud/demo/dataset"):
+        JobSettings().on_this_machine(None)
 
 
 def test_default_store_is_in_the_home_folder() -> None:
     parse()
-    settings = train.settings_from_flags()
+    run = train.settings_from_flags().run
     home = Path("~/.local/share/continuon").expanduser()
-    assert settings.store == home.as_uri()
-    assert settings.keys_folder == home / "keys"
+    assert run.store_uri == home.as_uri()
+    assert run.keys_folder == home / "keys"
 
 
 def test_local_store_keeps_its_own_keys(tmp_path: Path) -> None:
     parse(f"--store={tmp_path}")
     settings = train.settings_from_flags()
-    assert settings.keys_folder == tmp_path / "keys"
-    assert settings.cache_folder == tmp_path / "cache"
-    assert settings.state_dir == tmp_path / "robot"
+    assert settings.run.keys_folder == tmp_path / "keys"
+    assert settings.run.cache_folder == tmp_path / "cache"
+    assert settings.run.state_dir == tmp_path / "robot"
     assert settings.channel_uri == (
         f"{tmp_path.as_uri()}/continuon-model-artifacts/channels/nightly.json"
     )
 
 
 def test_keys_never_go_to_a_bucket() -> None:
-    parse("--store=gs://bucket/prefix")
-    settings = train.settings_from_flags()
+    parse("--store=gs://bucket/prefix/")
+    run = train.settings_from_flags().run
     home = Path("~/.local/share/continuon").expanduser()
-    assert settings.keys_folder == home / "keys"
-    assert settings.artifacts == "gs://bucket/prefix/continuon-model-artifacts"
+    assert run.keys_folder == home / "keys"
+    assert run.artifacts == "gs://bucket/prefix/continuon-model-artifacts"
     cache = Path("~/.cache/continuon").expanduser()
-    assert settings.state_dir == cache / "robot"
-    assert settings.cache_folder == cache
+    assert run.work_folder == cache
+    assert run.state_dir == cache / "robot"
+    assert run.cache_folder == cache
 
 
 def test_mapped_dataset_goes_where_the_command_says(tmp_path: Path) -> None:
     parse("--store=gs://bucket/prefix", f"--cache_dir={tmp_path}")
-    assert train.settings_from_flags().cache_folder == tmp_path
+    assert train.settings_from_flags().run.cache_folder == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -183,7 +249,7 @@ def test_preset_decides_what_the_command_leaves_out() -> None:
 
 def test_metadata_tell_the_dtype_and_the_mesh() -> None:
     parse("--preset=vertex")
-    told = train.settings_from_flags().training_config()
+    told = settings_here().training_config()
     fast = config.multiplies_bfloat16()
     assert told["compute_dtype"] == ("bfloat16" if fast else "float32")
     assert told["remat"] == "on"
@@ -193,11 +259,11 @@ def test_metadata_tell_the_dtype_and_the_mesh() -> None:
 def test_mesh_of_other_devices_than_there_are_is_an_error() -> None:
     parse("--mesh=data=4,fsdp=2")
     with pytest.raises(MeshError, match=r"expected 1 devices in all.*which is 8"):
-        train.settings_from_flags()
+        settings_here()
 
 
 def test_profile_is_counted_from_warm_up_or_given_as_a_range() -> None:
     parse("--profile=3")
-    assert train.settings_from_flags().profile == ProfileRange(6, 8)
+    assert train.settings_from_flags().run.profile_range == ProfileRange(6, 8)
     parse("--profile=100-110")
-    assert train.settings_from_flags().profile == ProfileRange(100, 110)
+    assert train.settings_from_flags().run.profile_range == ProfileRange(100, 110)

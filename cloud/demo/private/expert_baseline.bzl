@@ -1,11 +1,8 @@
-"""The scripted expert's success on a set of evaluation trials."""
+"""The scripted expert's success on the trials that `//cloud:train` evaluates on."""
 
 _DOC = "Runs the scripted expert with //edge:run and keeps its success per task."
 
 _ATTRS = {
-    "episodes": attr.int(doc = "Episodes of each task.", mandatory = True),
-    "first_seed": attr.int(doc = "Seed of the first episode of each task.", mandatory = True),
-    "max_steps": attr.int(default = 500, doc = "Steps after which an episode ends."),
     "tasks": attr.string_list(doc = "Meta-World task names.", mandatory = True),
     "_build_expert_baseline": attr.label(
         default = "//cloud/demo:build_expert_baseline",
@@ -19,9 +16,6 @@ def _expert_baseline_impl(ctx):
     baseline = ctx.actions.declare_file(ctx.label.name + ".json")
     arguments = ctx.actions.args()
     arguments.add_joined(ctx.attr.tasks, format_joined = "--tasks=%s", join_with = ",")
-    arguments.add(ctx.attr.episodes, format = "--episodes=%s")
-    arguments.add(ctx.attr.first_seed, format = "--first_seed=%s")
-    arguments.add(ctx.attr.max_steps, format = "--max_steps=%s")
     arguments.add(baseline, format = "--output=%s")
     ctx.actions.run(
         outputs = [baseline],

@@ -1,0 +1,125 @@
+"""Turns a settings record into command line flags, and the flags into the record.
+
+Each setting stands once: the text of a flag is that of the attribute in the record's
+docstring, its default and its limits are those of the field. A text or a list that may
+be left out is empty in the record and has no default as a flag.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+# The flags belong to the program that defines its records, which `--help` shows.
+flags.disclaim_key_flags()
+
+_FLAG, _MINIMUM, _CHOICES = "flag", "minimum", "choices"
+
+
+def setting(
+    default: Any,  # noqa: ANN401 - any default, which is what the field has
+    *,
+    flag: str | None = None,
+    minimum: float | None = None,
+    choices: Sequence[str] = (),
+) -> Any:  # noqa: ANN401 - as `dataclasses.field`
+    """A field of a settings record.
+
+    Args:
+        default: the one place where the default stands.
+        flag: name of the flag where the field is called otherwise; "" for no flag.
+        minimum: lowest accepted number.
+        choices: the accepted texts.
+    """
+    limits = {_FLAG: flag, _MINIMUM: minimum, _CHOICES: tuple(choices)}
+    return dataclasses.field(default=default, metadata=limits)
+
+
+def require_limits(record: Any) -> None:  # noqa: ANN401 - any settings record
+    """Refuses a record with a value outside the limits of its field.
+
+    Raises:
+        ValueError: names the flag, what was expected and what came.
+    """
+    for field in dataclasses.fields(record):
+        value, name = getattr(record, field.name), _flag_name(field) or field.name
+        minimum, choices = field.metadata.get(_MINIMUM), field.metadata.get(_CHOICES)
+        if minimum is not None and not value >= minimum:
+            raise ValueError(f"{name}: expected at least {minimum}, got {value}")
+        if choices and value not in choices:
+            raise ValueError(
+                f"{name}: expected one of {', '.join(choices)}, got {value!r}"
+            )
+
+
+def define(*records: type) -> None:
+    """Defines a flag for each field of each record.
+
+    Raises:
+        KeyError: a field is not in its record's docstring.
+    """
+    for record in records:
+        texts = _attribute_texts(record)
+        for field in dataclasses.fields(record):
+            name = _flag_name(field)
+            if name:
+                _define(name, field, texts[field.name])
+
+
+def read[Record](record: type[Record]) -> Record:
+    """Returns the record that the parsed flags describe.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(record):  # type: ignore[arg-type]
+        name = _flag_name(field)
+        value = flags.FLAGS[name].value if name else None
+        if value is not None:
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+    return record(**values)
+
+
+def _define(name: str, field: dataclasses.Field[Any], text: str) -> None:
+    default, minimum = field.default, field.metadata.get(_MINIMUM)
+    choices = field.metadata.get(_CHOICES)
+    if choices:
+        flags.DEFINE_enum(name, default, list(choices), text)
+    elif isinstance(default, bool):
+        flags.DEFINE_bool(name, default, text)
+    elif isinstance(default, int):
+        flags.DEFINE_integer(name, default, text, minimum)
+    elif isinstance(default, float):
+        flags.DEFINE_float(name, default, text, minimum)
+    elif isinstance(default, tuple):
+        flags.DEFINE_list(name, list(default) or None, text)
+    else:
+        flags.DEFINE_string(name, default or None, text)
+
+
+def _flag_name(field: dataclasses.Field[Any]) -> str:
+    given = field.metadata.get(_FLAG)
+    return field.name if given is None else given
+
+
+def _attribute_texts(record: type) -> dict[str, str]:
+    """The text of each attribute in a record's docstring, as one line each."""
+    section = inspect.getdoc(record).partition("Attributes:\n")[2]  # type: ignore[union-attr]
+    texts: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        start = re.match(r" {4}(\w+): (.*)", line)
+        if start:
+            name = start[1]
+            texts[name] = start[2]
+        elif line.startswith("        ") and name:
+            texts[name] += " " + line.strip()
+        elif line and not line.startswith(" "):
+            break  # the next section
+    return {name: text.rstrip(".") for name, text in texts.items()}
