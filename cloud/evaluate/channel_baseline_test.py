@@ -127,7 +127,7 @@ def test_package_that_cannot_run_is_a_baseline_without_a_report(
         fail_to_evaluate,
         lambda _: True,
     )
-    assert (found.digest, found.report) == (channel.digest, None)
+    assert (found.package_digest, found.report) == (channel.digest, None)
     assert "to exit with 0, got 1" in found.problem
 
 
