@@ -2,8 +2,8 @@
 
 build_dataset --sessions=DIR,DIR --enrolled=F,F --spec=spec.json --output=DIR
 
-A build step sees no version control, so the manifest's `code_commit` is by default
-the digest of the sources that made the dataset, `sources-sha256:<64 hex>`.
+A build action cannot see version control, so by default the manifest's `code_commit`
+is a digest of the sources that made the dataset, `sources-sha256:<64 hex>`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from cloud import programs, source_digest
 from cloud.curate import spec as curation_spec
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("sessions", None, "Folders of recorded sessions.", required=True)
-flags.DEFINE_list("enrolled", None, "Files with the robots' keys.", required=True)
-flags.DEFINE_string("spec", None, "Curation spec.", required=True)
-flags.DEFINE_string("output", None, "Folder of the dataset version.", required=True)
+flags.DEFINE_list("sessions", None, "folders of recorded sessions", required=True)
+flags.DEFINE_list("enrolled", None, "files with the robots' keys", required=True)
+flags.DEFINE_string("spec", None, "curation spec", required=True)
+flags.DEFINE_string("output", None, "folder of the dataset version", required=True)
 flags.DEFINE_string(
-    "created_at", "2026-02-01T00:00:00Z", "Time written into the manifest, RFC 3339."
+    "created_at", "2026-02-01T00:00:00Z", "time written into the manifest, RFC 3339"
 )
 flags.DEFINE_string(
     "code_commit",
     None,
-    "Commit of the curating code, for the manifest; default: a digest of the sources "
-    "of this program and of those it runs.",
+    "commit of the curating code, for the manifest; default: a digest of the sources "
+    "of this program and of the programs that it runs",
 )
 
 
 def main(_: list[str]) -> None:
-    """Uploads, ingests, indexes and curates."""
+    """Uploads, ingests, indexes and curates the sessions."""
     commit = FLAGS.code_commit or source_digest.code_version(programs.root())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

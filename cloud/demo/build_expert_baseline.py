@@ -25,7 +25,7 @@ record_flags.define(EvaluateSettings)
 
 
 def main(_: list[str]) -> None:
-    """Runs the expert and writes what was found."""
+    """Runs the expert and writes its success rates."""
     settings = record_flags.read(EvaluateSettings)
     trials = settings.trials(sorted(FLAGS.tasks))
     with tempfile.TemporaryDirectory() as folder:

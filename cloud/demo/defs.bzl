@@ -1,11 +1,11 @@
-"""A curated dataset of simulated episodes, and the expert it imitates, as targets.
+"""Targets for a curated dataset of simulated episodes, and for the expert's success.
 
-Everything is made by the project's own binaries: `//edge:record` records each
-session, `//edge:upload`, `//cloud:ingest`, `//cloud:index` and `//cloud:curate` turn
-the sessions into a dataset, and `//edge:run` lets the scripted expert take the
-evaluation. The bytes depend on the attributes and the sources alone, so Bazel keeps them.
-A build step sees no version control: where a dataset's manifest names a commit, one that
-Bazel built has `sources-sha256:` and a digest of the Python sources that made it.
+The project's own binaries make everything: `//edge:record` records each session,
+`//edge:upload`, `//cloud:ingest`, `//cloud:index` and `//cloud:curate` turn the sessions
+into a dataset, and `//edge:run` evaluates the scripted expert, whose actions the dataset
+holds. The bytes depend only on attributes and sources, so Bazel can cache them. A build
+action cannot see version control, so instead of a commit the dataset's manifest has
+`sources-sha256:` and a digest of the Python sources that made it.
 """
 
 load("//cloud/demo:private/dataset.bzl", _demo_dataset = "demo_dataset")
@@ -17,15 +17,15 @@ expert_baseline = _expert_baseline
 session = _session
 
 def recorded_sessions(name, robots, tasks, episodes, operator_noise):
-    """Declares one session per robot, each on a day of its own.
+    """Declares one session per robot, each on a different day.
 
     Args:
         name: prefix of the sessions' targets.
-        robots: number of robots, which is the number of sessions.
+        robots: number of robots, and so of sessions.
         tasks: Meta-World task names.
         episodes: episodes of each task in each session.
-        operator_noise: standard deviation of the operator's noise, share of the
-            action range, as a string.
+        operator_noise: standard deviation of the noise added to the expert's actions,
+            as a share of the action range, in a string.
 
     Returns:
         The sessions' labels.
@@ -39,7 +39,7 @@ def recorded_sessions(name, robots, tasks, episodes, operator_noise):
             episodes = episodes,
             operator_noise = operator_noise,
             robot_id = "sim-" + number,
-            # Far below the evaluation's seeds, which begin at 10000.
+            # Far below the seeds of the evaluation, which start at 10000.
             seed = 100 * robot,
             sim_start = "2026-01-%sT08:00:00Z" % day,
             tasks = tasks,

@@ -243,7 +243,7 @@ def test_other_architecture_is_named(machine):
 def test_machine_without_apt_is_pointed_to_bazelisk(machine, tool):
     (machine.bin / tool).unlink()
     result = machine.run("version", environment={"DEBIAN_MIRROR": "http://m/debian"})
-    assert_refused(result, tool, "no Debian or Ubuntu", "Bazel 7.7.1", "bazelisk")
+    assert_refused(result, tool, "not Debian or Ubuntu", "Bazel 7.7.1", "bazelisk")
 
 
 @pytest.mark.parametrize("sources", [None, "http://mirror.example/ubuntu"])

@@ -3,11 +3,11 @@
 load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_archive")
 
 def bazel_rules():
-    """Declares rules_python, the one rule set that is loaded here, and its skylib.
+    """Declares rules_python, the only rule set loaded here, and the skylib it needs.
 
-    rules_python's version is the one which Debian ships, because debian.bazelrc puts
-    Debian's copies in their place where the release host is out of reach. skylib is
-    one patch release behind Debian's; ../README.md says why.
+    rules_python has Debian's version, because debian.bazelrc replaces it by Debian's
+    copy where the release host cannot be reached. skylib is one patch release behind
+    Debian's; ../README.md says why.
     """
     http_archive(
         name = "bazel_skylib",

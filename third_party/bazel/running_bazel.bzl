@@ -1,10 +1,10 @@
-"""Where the Bazel that was started lies on the machine."""
+"""The path of the running Bazel on this machine."""
 
 _DOC = """Exposes `path`, a file that holds the path of the `bazel` on the caller's PATH.
 
-It is empty where there is none. bazelisk puts the one that it starts first on PATH, and
-in bazelw's root it is the root's. A test that starts a Bazel of its own reads it here,
-because a test's PATH is a fixed one.
+The file is empty if PATH has no `bazel`. bazelisk puts the Bazel that it starts first
+on PATH, and in bazelw's root it is the root's. A test that starts another Bazel reads
+the path here, because the PATH of a test is fixed.
 """
 
 def _running_bazel_impl(ctx):

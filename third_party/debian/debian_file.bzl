@@ -1,4 +1,4 @@
-"""One file out of one Debian package."""
+"""One file from a Debian package."""
 
 load("//third_party/debian:mirror.bzl", "locked_packages", "unpack_package")
 
@@ -8,7 +8,7 @@ _ATTRS = {
     "architecture": attr.string(default = "amd64", doc = "Debian's name of the architecture."),
     "file": attr.string(mandatory = True, doc = "Path of the file inside the package."),
     "lock": attr.label(allow_single_file = True, doc = "debs.lock.json.", mandatory = True),
-    "purpose": attr.string(doc = "The lock's purpose that names the package.", mandatory = True),
+    "purpose": attr.string(doc = "Purpose of the package in the lock.", mandatory = True),
 }
 
 def _debian_file_impl(ctx):

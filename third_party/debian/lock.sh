@@ -1,5 +1,5 @@
 #!/bin/bash
-# Renews debs.lock.json from the machine's Debian mirror. Needs bash, apt and awk only.
+# Renews debs.lock.json from the machine's Debian mirror. Needs only bash, apt and awk.
 set -euo pipefail
 
 suite=trixie
@@ -13,8 +13,8 @@ if [ "${1:-}" = --help ]; then
 usage: ./bazelw run //third_party/debian:lock
 
 Writes third_party/debian/debs.lock.json: name, version, path, sha256 and size of
-each Debian package that the build takes, from the suite's signed index.
-DEBIAN_MIRROR names the archive's root; without it, apt's own sources do.
+each Debian package that the build uses, from the suite's signed index.
+DEBIAN_MIRROR names the root of the archive; default: the one in apt's sources.
 HELP
   exit 0
 fi
@@ -33,7 +33,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"/{state/lists/partial,cache/archives/partial,etc/apt.conf.d,etc/preferences.d}
 touch "$work/status"
 echo "deb [signed-by=$keyring arch=amd64,arm64] $mirror $suite main" >"$work/etc/sources.list"
-# A mirror's Release file may be past its Valid-Until; its signature is still checked.
+# A mirror's Release file may have expired; its signature is still checked.
 apt-get -o Dir::State="$work/state" -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache" \
   -o Dir::Etc="$work/etc" -o Dir::Etc::sourcelist="$work/etc/sources.list" -o Dir::Etc::sourceparts=- \
   -o APT::Architecture=amd64 -o APT::Architectures::=amd64 -o APT::Architectures::=arm64 \

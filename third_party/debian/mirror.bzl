@@ -1,7 +1,7 @@
-"""Where Debian packages come from: the machine's own configuration, never this file."""
+"""Downloads Debian packages from the mirrors that the machine is configured for."""
 
 def mirror_urls(ctx, path):
-    """Lists the places that may hold one file of a Debian archive.
+    """Lists the URLs at which a file of a Debian archive may be found.
 
     Args:
         ctx: the repository rule's context.
@@ -16,7 +16,7 @@ def mirror_urls(ctx, path):
     if not bases:
         apt = ctx.which("apt-get")
         if apt:
-            # Lines such as 'SITE/dists/SUITE/InRelease' NAME 0, also where no list was fetched yet.
+            # Lines such as 'SITE/dists/SUITE/InRelease' NAME 0, even before the first update.
             listed = ctx.execute([apt, "update", "--print-uris"])
             bases = [
                 line.split("'")[1].split("/dists/")[0]
@@ -32,7 +32,7 @@ def mirror_urls(ctx, path):
     return [base + "/" + path for base in unique]
 
 def locked_packages(ctx, lock, architecture, purpose):
-    """Reads from the lock the packages of one purpose and architecture.
+    """Reads the packages of one purpose and architecture from the lock.
 
     Args:
         ctx: the repository rule's context.
@@ -69,8 +69,8 @@ def unpack_package(ctx, package, output):
         url = mirror_urls(ctx, package["path"]),
     )
     if not got.success:
-        fail(("Debian package %s %s: expected sha256 %s from the mirror, and no mirror delivered it; " +
-              "a mirror drops superseded versions, so renew the lock with " +
+        fail(("Debian package %s %s: expected sha256 %s from a mirror, got none; " +
+              "mirrors drop superseded versions, so renew the lock with " +
               "`./bazelw run //third_party/debian:lock`, or check DEBIAN_MIRROR and the network") %
              (package["name"], package["version"], package["sha256"]))
     ctx.extract(deb, output = "debs/" + package["name"])

@@ -7,12 +7,12 @@ _DOC = "Exposes buildifier, which formats and lints BUILD and .bzl files."
 _ATTRS = {
     "debs": attr.label(allow_single_file = True, default = "//third_party/debian:debs.lock.json", doc = "Lock naming Debian's npm package."),
     "lock": attr.label(allow_single_file = True, doc = "Name, version, path and integrity of the npm package.", mandatory = True),
-    "python": attr.label(allow_single_file = True, default = "@py313//:bin/python3", doc = "Interpreter that fetches it."),
+    "python": attr.label(allow_single_file = True, default = "@py313//:bin/python3", doc = "Interpreter that downloads it."),
     "_fetch": attr.label(allow_single_file = True, default = "//third_party/node:fetch.py"),
 }
 
 def _buildifier_impl(ctx):
-    # Where npm is not installed, its default registry is read from Debian's package of it.
+    # npm may not be installed, so its default registry is read from Debian's npm package.
     for package in locked_packages(ctx, ctx.attr.debs, "amd64", "npm"):
         unpack_package(ctx, package, "npm")
     got = ctx.execute([

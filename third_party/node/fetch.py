@@ -1,9 +1,9 @@
-"""Downloads one locked npm package from the machine's own registry.
+"""Downloads a locked npm package from the registry that the machine is configured for.
 
 usage: fetch.py LOCK NPM_DEFAULTS OUTPUT
 
-The registry is NPM_CONFIG_REGISTRY, else `registry=` of the user's or the
-system's npmrc, else npm's own default, read from NPM_DEFAULTS.
+The registry is NPM_CONFIG_REGISTRY, else `registry=` in the user's or the system's
+npmrc, else npm's default, which is read from NPM_DEFAULTS.
 """
 
 import base64
@@ -16,11 +16,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-SIZE_LIMIT_BYTES = 200 << 20  # The package holds the program for six platforms, 50 MB.
+SIZE_LIMIT_BYTES = 200 << 20  # the package is 50 MB: the program for six platforms
 
 
-def registry(defaults: Path) -> str:
-    """Finds the registry this machine is set up for."""
+def find_registry(defaults: Path) -> str:
+    """Returns the URL of the registry that this machine is configured for."""
     for name in ("NPM_CONFIG_REGISTRY", "npm_config_registry"):
         if os.environ.get(name):
             return os.environ[name]
@@ -42,7 +42,7 @@ def registry(defaults: Path) -> str:
 def main() -> None:
     lock_path, defaults, output = map(Path, sys.argv[1:])
     lock = json.loads(lock_path.read_text())
-    url = registry(defaults).rstrip("/") + "/" + lock["path"]
+    url = find_registry(defaults).rstrip("/") + "/" + lock["path"]
     try:
         with urllib.request.urlopen(url, timeout=300) as response:
             data = response.read(SIZE_LIMIT_BYTES)
@@ -55,7 +55,7 @@ def main() -> None:
     if got != lock["integrity"]:
         sys.exit(
             f"{lock['name']} {lock['version']}: expected {lock['integrity']}, "
-            f"got {got}; the registry served other bytes than were locked"
+            f"got {got}; the registry served different bytes than the locked ones"
         )
     output.write_bytes(data)
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-# Bazel 7 defines these rules itself; the warnings are about later versions.
+# Bazel 7 has these rules built in; the warnings are about later versions.
 UNWANTED = "-native-cc-common,-native-cc-toolchain,-native-sh-binary"
 
 

@@ -1,10 +1,10 @@
-"""A CPython taken from locked Debian packages."""
+"""A CPython from locked Debian packages."""
 
 load("//third_party/debian:mirror.bzl", "locked_packages", "unpack_package")
 
 _DOC = """A relocatable CPython 3.13 and its Python toolchain.
 
-It carries its own C library, so that it runs on hosts with an older one.
+It includes its own C library, so that it runs on machines with an older one.
 """
 
 _ATTRS = {
@@ -25,7 +25,7 @@ _PLATFORMS = {
     "arm64": struct(cpu = "aarch64", loader = "ld-linux-aarch64.so.1", multiarch = "aarch64-linux-gnu"),
 }
 
-# bin/ beside lib/: CPython finds its library from the path of its executable.
+# bin/ must be next to lib/: CPython finds its library from the path of its executable.
 _ARRANGE = """
 mkdir bin
 mv root/usr/bin/python3.13 bin/
@@ -38,7 +38,7 @@ find -L lib -type l -print -delete
 """
 
 _WRAPPER = """#!/bin/sh
-# Runs the packaged CPython with the packaged C library, whatever the host's own one is.
+# Runs the packaged CPython with the packaged C library instead of the machine's.
 here=$(readlink -f -- "$0"); here=${here%/*}
 exec "$here/../lib/@MULTIARCH@/@LOADER@" --argv0 "$here/python3" \\
   --library-path "$here/../lib/@MULTIARCH@" "$here/python3.13" -s "$@"
@@ -51,8 +51,8 @@ package(default_visibility = ["//visibility:public"])
 
 exports_files(["bin/python3", "bin/python3.13"])
 
-# "lib" is one directory label: 1 link in a runfiles tree in place of about 1300.
-# lock.json, a plain file, is what changes when the lock does.
+# "lib" is one directory label: 1 link in a runfiles tree instead of about 1300. Bazel
+# sees a change of the lock through lock.json, which is a plain file.
 filegroup(name = "files", srcs = ["bin/python3", "bin/python3.13", "lib", "lock.json"])
 
 # For archives, which need the single files.
@@ -77,9 +77,10 @@ toolchain(
 """
 
 def _compile(ctx):
-    """Without .pyc files each process would compile what it imports of the standard library.
+    """Writes the .pyc files of the standard library.
 
-    No sandbox lets a process keep them: 0.3 s of the start of one that imports JAX.
+    Without them, each process would compile the modules that it imports, and a sandbox
+    would not keep the result. That takes 0.3 s at the start of one that imports JAX.
     """
     compileall = ["bin/python3", "-m", "compileall", "-q", "-j", "0"]
     done = ctx.execute(

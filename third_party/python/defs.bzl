@@ -1,8 +1,7 @@
-"""How Python targets are declared in this repository.
+"""The rules and macros for Python targets in this repository.
 
-The rules are rules_python's; `py_test` runs pytest on its one source file, and
-`package_checks` adds what each folder is held to: ruff's checks and format, and
-buildifier's.
+The rules come from rules_python. `py_test` runs pytest on one source file, and
+`package_checks` checks a folder with ruff (lint and format) and buildifier.
 """
 
 load("@rules_python//python:defs.bzl", _py_binary = "py_binary", _py_library = "py_library", _py_test = "py_test")
@@ -10,9 +9,9 @@ load("@rules_python//python:defs.bzl", _py_binary = "py_binary", _py_library = "
 py_binary = _py_binary
 py_library = _py_library
 
-# For `env` of a test that compiles many small programs and runs each a few times: XLA
-# then compiles for 0.5 to 0.8 of the time. The programs compute the same with other
-# roundings, so a test that is about those, or that runs long, goes without.
+# XLA_FLAGS for the `env` of a test that compiles many small programs and runs each a
+# few times: compiling then takes 0.5 to 0.8 of the time. Results are rounded
+# differently, so a test that depends on rounding, or that runs long, does not use it.
 COMPILES_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 def py_test(name, srcs, deps = [], args = [], env = {}, **kwargs):
@@ -21,10 +20,10 @@ def py_test(name, srcs, deps = [], args = [], env = {}, **kwargs):
     Args:
         name: target name, `foo_test` for `foo_test.py`.
         srcs: the test file, then helper modules that only this test imports.
-        deps: what the test imports; pytest and hypothesis come by themselves.
-        args: further arguments to pytest.
-        env: further environment variables.
-        **kwargs: passed on to rules_python's py_test.
+        deps: what the test imports; pytest and hypothesis are added.
+        args: more arguments for pytest.
+        env: more environment variables.
+        **kwargs: passed to rules_python's py_test.
     """
     _py_test(
         name = name,
@@ -37,12 +36,12 @@ def py_test(name, srcs, deps = [], args = [], env = {}, **kwargs):
     )
 
 def package_checks(name = "checks", python = None, starlark = None):
-    """Tests that this folder's files are formatted and free of lint.
+    """Tests that the files of this folder are formatted and pass the linters.
 
     Args:
         name: prefix of the targets.
-        python: Python files; by default all of this folder's.
-        starlark: BUILD and .bzl files; by default all of this folder's.
+        python: Python files; by default all in this folder.
+        starlark: BUILD and .bzl files; by default all in this folder.
     """
     if python == None:
         python = native.glob(["**/*.py", "**/*.pyi"], allow_empty = True)
@@ -82,13 +81,13 @@ def package_checks(name = "checks", python = None, starlark = None):
     )
 
 def mypy_test(name, srcs, deps = [], data = []):
-    """Holds files to `mypy --strict`, with the sources they import.
+    """Checks files with `mypy --strict`, together with the sources they import.
 
     Args:
         name: target name.
         srcs: files, or groups of files, to check.
         deps: libraries whose sources the files import.
-        data: further files.
+        data: more files.
     """
     _py_test(
         name = name,

@@ -1,9 +1,9 @@
 """Renews the hashed locks of the Python trees: `./bazelw run //third_party:lock`.
 
-All trees are resolved together once, and then one by one under that answer, so
-that a package has one version in the whole repository. Each lock opens with a
-digest of the requirement files it was made from and of its own text; lock_test.py
-holds them together.
+All trees are first resolved together, and then one by one with those versions as
+constraints, so that a package has one version in the whole repository. Each lock
+begins with a digest of its requirement files and of its own text, which lock_test.py
+checks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 PYTHON_VERSION = "3.13"
-# The oldest C library whose wheels are taken: Debian 11's on a workstation, and
-# Debian 11's or later on a Raspberry Pi.
+# The oldest C library whose wheels are used: that of Debian 11, on a workstation and
+# on a Raspberry Pi.
 X86_64 = "x86_64-manylinux_2_31"
 AARCH64 = "aarch64-manylinux_2_31"
 TREES = {
@@ -35,7 +35,7 @@ TOGETHER = ("notebook.in", "dev.in")
 
 
 def requirement_lines(path: Path) -> list[str]:
-    """Reads a requirements file, with those it includes, less its comments."""
+    """Returns the lines of a requirements file and its includes, without comments."""
     lines: list[str] = []
     for line in path.read_text().splitlines():
         text = line.split("#", 1)[0].strip()
@@ -47,7 +47,7 @@ def requirement_lines(path: Path) -> list[str]:
 
 
 def header(path: Path, platform: str, body: str) -> str:
-    """The first line of the lock `body` made from the requirements at `path`."""
+    """Returns the first line of a lock with text `body` made from `path`."""
     text = "\n".join([platform, *sorted(set(requirement_lines(path))), body])
     return f"# made by //third_party:lock from {path.name}, sha256 " + (
         hashlib.sha256(text.encode()).hexdigest()
@@ -58,7 +58,7 @@ def compile_lock(uv: Path, inputs: list[Path], platform: str, *more: str) -> str
     """Resolves requirements with uv and returns the text of the lock.
 
     Raises:
-        SystemExit: uv cannot resolve them; its own words are on stderr.
+        SystemExit: uv cannot resolve them; its message is on stderr.
     """
     done = subprocess.run(
         [
@@ -72,7 +72,7 @@ def compile_lock(uv: Path, inputs: list[Path], platform: str, *more: str) -> str
     )
     if done.returncode:
         names = ", ".join(path.name for path in inputs)
-        sys.exit(f"lock: uv could not resolve {names}; mend them and run again")
+        sys.exit(f"lock: uv could not resolve {names}; correct them and run it again")
     return done.stdout
 
 
@@ -101,9 +101,9 @@ def main() -> None:
             source = folder / name
             text = compile_lock(uv, [source], platform, "-c", str(versions))
             lock = folder / f"{tree}.txt"
-            beside = lock.with_suffix(".new")
-            beside.write_text(f"{header(source, platform, text)}\n{text}")
-            beside.rename(lock)
+            temporary = lock.with_suffix(".new")
+            temporary.write_text(f"{header(source, platform, text)}\n{text}")
+            temporary.rename(lock)
             print(f"wrote {lock.name}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Each lock belongs to its requirements, and one package has one version."""
+"""Each lock matches its requirements, and a package has one version in all locks."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ def canonical(name: str) -> str:
 
 
 @pytest.mark.parametrize("tree", lock.TREES)
-def test_lock_was_made_from_its_requirements_as_they_are_now(tree: str) -> None:
+def test_lock_is_up_to_date_with_its_requirements(tree: str) -> None:
     name, platform = lock.TREES[tree]
     first, _, body = (LOCKS / f"{tree}.txt").read_text().partition("\n")
     assert first == lock.header(LOCKS / name, platform, body), (
@@ -61,7 +61,7 @@ def test_lock_names_no_host(path: Path) -> None:
     assert "://" not in path.read_text()
 
 
-def test_requirements_that_changed_change_the_header(tmp_path: Path) -> None:
+def test_changed_requirements_change_the_header(tmp_path: Path) -> None:
     source = tmp_path / "a.in"
     source.write_text("numpy==2.4.6\n")
     before = lock.header(source, lock.X86_64, "numpy==2.4.6")
@@ -69,7 +69,7 @@ def test_requirements_that_changed_change_the_header(tmp_path: Path) -> None:
     assert lock.header(source, lock.X86_64, "numpy==2.4.6") != before
 
 
-def test_a_lock_that_lost_a_package_changes_the_header(tmp_path: Path) -> None:
+def test_a_lock_without_one_of_its_packages_has_another_header(tmp_path: Path) -> None:
     source = tmp_path / "a.in"
     source.write_text("jax\n")
     whole = lock.header(source, lock.X86_64, "jax==1\nnumpy==2\n")

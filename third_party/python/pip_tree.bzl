@@ -2,20 +2,20 @@
 
 _DOC = """Installs a lock into one folder and exposes it as one directory label.
 
-One link in a runfiles tree or sandbox stands in place of ten thousand. What the
-trees in `below` already hold is left out, so that each package is on disk once;
-a target that uses a tree depends on the trees below it too.
+A runfiles tree or sandbox then needs one link instead of ten thousand. Packages of the
+trees in `below` are left out, so that each package is on disk only once; a target that
+uses a tree also depends on the trees below it.
 """
 
 _ATTRS = {
-    "below": attr.label_list(allow_files = [".txt"], doc = "Locks of the trees this one stands on."),
+    "below": attr.label_list(allow_files = [".txt"], doc = "Locks of the trees below this one."),
     "compile": attr.bool(default = True, doc = "Whether to write .pyc files, which cuts start-up time."),
-    "lock": attr.label(allow_single_file = True, doc = "Hashed requirements, closed under dependencies.", mandatory = True),
-    "platform": attr.string(doc = "uv's --python-platform, for another machine's wheels."),
-    "programs": attr.string_list(doc = "Programs of site-packages/bin to keep; the others name paths of this machine."),
+    "lock": attr.label(allow_single_file = True, doc = "Hashed requirements, including all dependencies.", mandatory = True),
+    "platform": attr.string(doc = "uv's --python-platform, for the wheels of another machine."),
+    "programs": attr.string_list(doc = "Programs in site-packages/bin to keep; the others contain paths of this machine."),
     "python": attr.label(allow_single_file = True, default = "@py313//:bin/python3", doc = "Interpreter to install for."),
-    "remove": attr.string_list(doc = "Paths below site-packages that nothing here uses."),
-    "sdists": attr.string_list(doc = "Pure-Python distributions that have no wheel."),
+    "remove": attr.string_list(doc = "Paths below site-packages that are not used here."),
+    "sdists": attr.string_list(doc = "Pure-Python distributions without a wheel."),
     "uv": attr.label(allow_single_file = True, default = "@uv//:uv", doc = "The uv program."),
     "_layer": attr.label(allow_single_file = True, default = "//third_party/python:private/layer.py"),
     "_pip": attr.label(allow_single_file = True, default = "@uv//:pip.whl"),
@@ -33,13 +33,13 @@ filegroup(name = "files", srcs = glob(["site-packages/**"], exclude = ["site-pac
 
 py_library(
     name = "tree",
-    # lock.txt, a plain file, is what changes when the tree does.
+    # Bazel sees a change of the tree through lock.txt, which is a plain file.
     data = ["site-packages", "lock.txt"],
     imports = ["site-packages"],
 )
 """
 
-# Scripts and install records name paths of this machine; the rest is the same everywhere.
+# Scripts and install records contain paths of this machine; the rest is the same everywhere.
 _NORMALISE = """
 mkdir bin
 for program in @PROGRAMS@; do mv site-packages/bin/$program bin/; done
@@ -58,7 +58,7 @@ def _run(ctx, arguments, environment = {}):
              (ctx.attr.lock, done.stdout, done.stderr))
 
 def _index(ctx, python):
-    """Names pip's package index to uv, which does not read pip's configuration."""
+    """Passes pip's package index to uv, which does not read pip's configuration."""
     index = ctx.os.environ.get("UV_DEFAULT_INDEX") or ctx.os.environ.get("PIP_INDEX_URL")
     if not index:
         got = ctx.execute(
@@ -69,7 +69,7 @@ def _index(ctx, python):
     return {"UV_DEFAULT_INDEX": index} if index else {}
 
 def _certificates(ctx):
-    """Lets uv trust what this machine trusts, for a proxy that has a root of its own."""
+    """Makes uv trust the machine's certificates, for a proxy with its own root."""
     found = ctx.path("/etc/ssl/certs/ca-certificates.crt").exists
     return {"UV_SYSTEM_CERTS": "1"} if found else {}
 
@@ -102,7 +102,7 @@ def _pip_tree_impl(ctx):
         install += ["--python-platform", ctx.attr.platform, "--python-version", "3.13"]
     environment = {"SOURCE_DATE_EPOCH": "315532800"} | _index(ctx, python) | _certificates(ctx)
     if ctx.attr.sdists:
-        # Built with the locked setuptools beside the lock, not with what an index holds today.
+        # Built with the locked setuptools, not with the newest one in an index.
         _run(ctx, install[:install.index("--target")] + ["--target", "build-tools"] +
                   install[install.index("--link-mode"):-1] + [ctx.path(Label("//third_party/python:locks/build.txt"))], environment)
         environment["PYTHONPATH"] = str(ctx.path("build-tools"))
@@ -114,7 +114,7 @@ def _pip_tree_impl(ctx):
         ctx.delete(path)
     _run(ctx, ["sh", "-ec", _NORMALISE.replace("@PROGRAMS@", " ".join(ctx.attr.programs))])
     if ctx.attr.compile:
-        # Unchecked-hash .pyc files hold no times, so they are the same on every machine.
+        # Unchecked-hash .pyc files contain no times, so they are the same on every machine.
         _run(ctx, [
             python,
             "-m",

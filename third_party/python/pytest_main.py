@@ -8,12 +8,12 @@ import pytest
 
 
 def main() -> int:
-    # Plugins that lie in a tree cost start-up time, and none is used.
+    # Installed plugins cost start-up time, and none is used.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     report = os.environ.get("XML_OUTPUT_FILE")
     arguments = ["-p", "no:cacheprovider", "--import-mode=importlib", "-W", "error"]
-    # jax, TensorFlow and their kin warn while they are imported; only warnings
-    # that our own code causes are errors.
+    # jax, TensorFlow and similar packages warn while they are imported; only warnings
+    # caused by our own code are errors.
     arguments += ["-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning"]
     arguments += ["-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
     arguments += ["--rootdir", str(Path.cwd()), "-c", os.devnull, "-v", "--tb=short"]
@@ -21,7 +21,7 @@ def main() -> int:
         arguments.append(f"--junitxml={report}")
     if os.environ.get("TESTBRIDGE_TEST_ONLY"):
         arguments.append("-k=" + os.environ["TESTBRIDGE_TEST_ONLY"])
-    # Temporary folders go where Bazel clears them.
+    # Bazel clears this folder.
     if os.environ.get("TEST_TMPDIR"):
         arguments.append("--basetemp=" + os.environ["TEST_TMPDIR"] + "/pytest")
     return pytest.main(arguments + sys.argv[1:])

@@ -1,10 +1,10 @@
-"""The pip and uv installers: pip from a locked Debian package, uv by its locked wheel."""
+"""The installers pip, from a locked Debian package, and uv, from its locked wheel."""
 
 load("//third_party/debian:mirror.bzl", "locked_packages", "unpack_package")
 
 _DOC = """Exposes uv, which installs and resolves Python packages by hash.
 
-pip fetches it, because pip reads this machine's own index configuration.
+pip downloads it, because pip reads the machine's index configuration.
 """
 
 _ATTRS = {

@@ -5,13 +5,13 @@ load("//cloud/demo:private/session.bzl", "SessionInfo")
 _DOC = "Uploads, ingests, indexes and curates sessions into one dataset version."
 
 _ATTRS = {
-    "created_at": attr.string(doc = "Time written into the manifest, RFC 3339.", mandatory = True),
+    "created_at": attr.string(doc = "Time for the manifest, RFC 3339.", mandatory = True),
     "sessions": attr.label_list(doc = "The recorded sessions.", mandatory = True, providers = [SessionInfo]),
     "spec": attr.label(allow_single_file = [".json"], doc = "The curation spec.", mandatory = True),
     "_build_dataset": attr.label(
         default = "//cloud/demo:build_dataset",
         cfg = "exec",
-        doc = "Runs the forge's binaries one after the other.",
+        doc = "Runs the programs of cloud/ one after another.",
         executable = True,
     ),
 }

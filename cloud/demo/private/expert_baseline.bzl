@@ -7,7 +7,7 @@ _ATTRS = {
     "_build_expert_baseline": attr.label(
         default = "//cloud/demo:build_expert_baseline",
         cfg = "exec",
-        doc = "Runs the robot's binary and adds up what it reports.",
+        doc = "Runs the robot's program and adds up its results.",
         executable = True,
     ),
 }

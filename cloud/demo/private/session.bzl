@@ -1,9 +1,9 @@
 """One recorded session of a simulated robot."""
 
 SessionInfo = provider(
-    doc = "What a robot brings home from one session.",
+    doc = "The outputs of one robot's session.",
     fields = {
-        "enrolled": "File with the robot's public key, for ingestion.",
+        "enrolled": "File with the robot's public key, for ingest.",
         "episodes": "Directory of redacted episodes with their sidecars.",
     },
 )
@@ -12,8 +12,8 @@ _DOC = "Records a session of the scripted expert on simulated tasks with //edge:
 
 _ATTRS = {
     "episodes": attr.int(doc = "Episodes of each task.", mandatory = True),
-    "operator_noise": attr.string(default = "0.0", doc = "Standard deviation of the noise added to the operator's action."),
-    "robot_id": attr.string(doc = "The robot's own name, from which its key and hash follow.", mandatory = True),
+    "operator_noise": attr.string(default = "0.0", doc = "Standard deviation of the noise added to the expert's actions, as a share of the action range."),
+    "robot_id": attr.string(doc = "The robot's name, from which its key and hash are derived.", mandatory = True),
     "seed": attr.int(doc = "Seed of the first episode of each task.", mandatory = True),
     "sim_start": attr.string(doc = "Simulated time at which the session starts, RFC 3339.", mandatory = True),
     "tasks": attr.string_list(doc = "Meta-World task names.", mandatory = True),

@@ -21,6 +21,6 @@ def _no_cc_toolchain_config_impl(ctx):
 
 no_cc_toolchain_config = rule(
     implementation = _no_cc_toolchain_config_impl,
-    doc = "Configures a C++ toolchain whose every tool fails when it is called.",
+    doc = "Configures a C++ toolchain in which every tool fails when called.",
     provides = [CcToolchainConfigInfo],
 )

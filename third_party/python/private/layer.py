@@ -1,4 +1,4 @@
-"""Writes the part of a lock that the locks below it do not hold.
+"""Writes the entries of a lock that the locks below it do not have.
 
 usage: layer.py LOCK OUTPUT [LOCK_BELOW ...]
 """
@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 
-def entries(lock: str) -> dict[str, str]:
-    """Splits a hashed requirements file into its entries by `name==version`."""
+def split_entries(lock: str) -> dict[str, str]:
+    """Returns the entries of a hashed requirements file by `name==version`."""
     found: dict[str, str] = {}
     key = ""
     for line in lock.splitlines():
@@ -25,17 +25,17 @@ def entries(lock: str) -> dict[str, str]:
 
 def main() -> None:
     lock, output, *below = map(Path, sys.argv[1:])
-    held = {key for path in below for key in entries(path.read_text())}
+    held = {key for path in below for key in split_entries(path.read_text())}
     names_below = {key.split("==")[0]: key for key in held}
     kept = []
-    for key, text in entries(lock.read_text()).items():
+    for key, text in split_entries(lock.read_text()).items():
         if key in held:
             continue
         name = key.split("==")[0]
         if name in names_below:
             sys.exit(
                 f"{lock}: expected {names_below[name]} as in the tree below, "
-                f"found {key}; run `./bazelw run //third_party:lock`"
+                f"got {key}; run `./bazelw run //third_party:lock`"
             )
         kept.append(text)
     output.write_text("\n".join(kept) + "\n")
