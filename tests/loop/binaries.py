@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def root() -> Path:
-    """Folder that holds the binaries, as Bazel lays them out for a test."""
+    """Folder of the binaries, in the layout that Bazel gives a test."""
     return Path(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
 
 
 def copy_of_dataset(folder: Path) -> Path:
-    """The demo dataset as plain files; a sandbox shows it as links to elsewhere."""
+    """Copies the demo dataset as plain files; in a sandbox it consists of links."""
     dataset, copy = root() / "cloud/demo/dataset", folder / "dataset"
     for path in dataset.rglob("*"):
         if path.is_file():
@@ -25,7 +25,7 @@ def copy_of_dataset(folder: Path) -> Path:
 def start(
     program: str, *arguments: str, cwd: Path | None = None
 ) -> "subprocess.Popen[str]":
-    """Starts a binary, in a process group of its own."""
+    """Starts a binary in its own process group."""
     return subprocess.Popen(
         [str(root() / program), *arguments],
         stdin=subprocess.DEVNULL,
@@ -54,7 +54,7 @@ def refuse(program: str, *arguments: str) -> str:
 
 
 def attempt(program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Runs a binary, whatever comes of it."""
+    """Runs a binary, whatever its exit code."""
     return subprocess.run(
         [str(root() / program), *arguments],
         stdin=subprocess.DEVNULL,

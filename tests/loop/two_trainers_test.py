@@ -36,7 +36,7 @@ def flags(store: str, index: int, address: str, folder: Path) -> list[str]:
 def start(
     folder: Path, store: str, *cwd: Path
 ) -> tuple["subprocess.Popen[str]", "subprocess.Popen[str]"]:
-    """Starts the first process and the second, each in a folder of its own."""
+    """Starts the first and the second process, each in its folder of `cwd`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -49,7 +49,7 @@ def start(
     return first, second
 
 
-def test_second_process_ends_with_training_and_the_first_goes_on(
+def test_second_process_ends_with_training_and_the_first_continues(
     tmp_path: Path,
 ) -> None:
     store = tmp_path / "store"
@@ -67,15 +67,15 @@ def test_second_process_ends_with_training_and_the_first_goes_on(
     summary = json.loads((tmp_path / "summary.json").read_bytes())
     assert Path(summary["report"]).read_text().startswith("<!DOCTYPE html>")
     package = json.loads((Path(summary["package"]) / "package.json").read_bytes())
-    told = package["metadata"]["training_config"]
-    assert (told["mesh"], told["processes"]) == ("data=2,fsdp=1", 2)
+    training = package["metadata"]["training_config"]
+    assert (training["mesh"], training["processes"]) == ("data=2,fsdp=1", 2)
     assert re.search("^train: 4 of 4 steps", printed, re.MULTILINE)
 
 
-def test_store_that_each_process_has_for_itself_is_refused_by_both(
+def test_store_that_the_processes_do_not_share_is_refused_by_both(
     tmp_path: Path,
 ) -> None:
-    """The folder a process was started in is as much its own as a machine's disk."""
+    """Each process starts in its own folder, which stands for a machine's disk."""
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
         folder.mkdir()

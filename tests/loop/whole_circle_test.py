@@ -1,8 +1,8 @@
-"""One episode's way around the whole circle, through the real binaries.
+"""Episodes go through the whole circle, with the real binaries.
 
 record, redact, upload, ingest, index, curate, train, evaluate, bless, sign, publish,
-verify, activate, run, and record again: what the package did on the robot is admitted
-by the same forge that made the package.
+verify, activate, run, and record again: the forge that made the package admits the
+episodes that the package drove on the robot.
 """
 
 import json
@@ -24,7 +24,9 @@ SPEC = {
 }
 
 
-def test_what_a_robot_records_comes_home_and_is_recorded_again(tmp_path: Path) -> None:
+def test_recorded_episodes_become_a_package_whose_episodes_are_admitted(
+    tmp_path: Path,
+) -> None:
     recorded = record(tmp_path)
     assert_redacted(recorded[0])
     raw = (tmp_path / "raw").as_uri()
@@ -37,7 +39,7 @@ def test_what_a_robot_records_comes_home_and_is_recorded_again(tmp_path: Path) -
 
 
 def record(folder: Path) -> list[Path]:
-    """Two robots record the expert, each on a day of its own."""
+    """Two robots record the expert, each on another day."""
     sessions = []
     for number, robot in enumerate(ROBOTS):
         output = folder / f"session-{number}"
@@ -59,7 +61,7 @@ def record(folder: Path) -> list[Path]:
 
 
 def assert_redacted(session: Path) -> None:
-    """No name of the robot, no exact time, and a record of what was covered."""
+    """Holds neither the robot's name nor an exact time, and is attested as redacted."""
     for path in session.glob("*.sidecar.json"):
         sidecar = json.loads(path.read_bytes())
         assert sidecar["privacy"]["attested"]
@@ -75,7 +77,7 @@ def assert_redacted(session: Path) -> None:
 
 
 def curate(folder: Path, sessions: list[Path], raw: str) -> Path:
-    """Both sessions become one dataset version."""
+    """Makes one dataset version of both sessions."""
     for session in sessions:
         binaries.run("edge/episodes/upload", f"--from={session}", f"--to={raw}")
     enrolled = ",".join(str(folder / f"{robot}.json") for robot in ROBOTS)
@@ -102,7 +104,7 @@ def curate(folder: Path, sessions: list[Path], raw: str) -> Path:
 
 
 def train(folder: Path, dataset: Path) -> dict[str, object]:
-    """A tiny model, and gates that let it pass: the path is tested, not the skill."""
+    """Trains a tiny model with gates that let it pass: only the path is tested."""
     summary = folder / "trained.json"
     binaries.run(
         "cloud/job/train",
@@ -132,7 +134,7 @@ def train(folder: Path, dataset: Path) -> dict[str, object]:
 def assert_steps_were_compared_first(
     trained: dict[str, object],
 ) -> None:
-    """The package tells what int8 and f32 came to, and is the one evaluated."""
+    """The package reports the success of int8 and f32, and is the one evaluated."""
     package = Path(str(trained["package"]))
     described = json.loads((package / "package.json").read_bytes())
     compared = described["metadata"]["metrics"]["export_closed_loop"]
@@ -154,7 +156,7 @@ def assert_verified(folder: Path, trained: dict[str, object]) -> None:
 
 
 def release_with_own_key(folder: Path, trained: dict[str, object]) -> None:
-    """The same package under a key that devices trust without being told to."""
+    """Signs the same package with a key that is not a development key."""
     package, key, ring = folder / "signed", folder / "key", folder / "ring.json"
     shutil.copytree(str(trained["package"]), package)
     for name in ("provenance.intoto.jsonl", "blessing.intoto.jsonl"):
@@ -200,7 +202,7 @@ def release_with_own_key(folder: Path, trained: dict[str, object]) -> None:
 
 
 def run_on_robot(folder: Path, trained: dict[str, object]) -> Path:
-    """The robot takes the package from the channel, runs it and records."""
+    """The robot installs the package from the channel, runs it and records."""
     state, again = folder / "state", folder / "again"
     summary = folder / "ran.json"
     arguments = [
@@ -230,7 +232,7 @@ def run_on_robot(folder: Path, trained: dict[str, object]) -> Path:
 def assert_admitted_again(
     folder: Path, again: Path, raw: str, trained: dict[str, object]
 ) -> None:
-    """The forge admits what the package did, under the package's digest."""
+    """The forge admits the episode that the package drove, with its digest."""
     binaries.run("edge/episodes/upload", f"--from={again}", f"--to={raw}")
     enrolled = ",".join(str(folder / f"{robot}.json") for robot in ROBOTS)
     binaries.run("cloud/ingest/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
