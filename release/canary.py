@@ -1,10 +1,10 @@
-"""What a package promises about its own canary episodes: the file `canary.json`.
+"""The error that a package must show on its own canary episodes: `canary.json`.
 
     {"schema_version": 1, "action_error": 0.0123, "tolerance": 0.001, "steps": 406}
 
-The episodes lie beside it in `canary.tfrecord`. Where the package is made, its step is
-run over them and the error of its actions is written down; a robot runs the same
-episodes through the same step and must find the same error.
+The episodes are next to it in `canary.tfrecord`. The program that makes the package
+runs its step over them and records the error of the actions. A robot runs the same
+step over the same episodes and must measure the same error.
 """
 
 import dataclasses
@@ -22,13 +22,14 @@ _KEYS = ("schema_version", "action_error", "tolerance", "steps")
 
 @dataclass(frozen=True)
 class Expectation:
-    """The promise.
+    """The expected result of the canary.
 
     Attributes:
         action_error: mean absolute difference between the proposed action and the
-            recorded `proposed_action`, over all steps and channels.
-        tolerance: largest accepted difference from it on another machine.
-        steps: steps in the canary episodes.
+            recorded `proposed_action`, over all steps and channels, in the unit of
+            the action.
+        tolerance: largest accepted deviation of that error on another machine.
+        steps: number of steps in the canary episodes.
     """
 
     action_error: float
@@ -38,8 +39,8 @@ class Expectation:
     def encode(self) -> bytes:
         """Returns the content of `canary.json`.
 
-        It is no canonical JSON, and stays as it was first written: a package that is
-        made again from the same model keeps its digest.
+        It is not canonical JSON and must not change: a package that is made again
+        from the same model keeps its digest.
         """
         value = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
         return json.dumps(value).encode()
@@ -60,9 +61,9 @@ def parse(raw: bytes, source: Source = FILE) -> Expectation:
     """Reads the bytes of a `canary.json`.
 
     Raises:
-        OversizedError: longer than `LIMIT_BYTES`.
-        MalformedError: not JSON, a field is missing, unknown or wrong, or another
-            schema version.
+        OversizedError: `raw` is longer than `LIMIT_BYTES`.
+        MalformedError: `raw` is not JSON, a field is missing, unknown or wrong, or the
+            schema version is another one.
     """
     fields = Fields(decode(raw, source, LIMIT_BYTES), source, _KEYS)
     fields.version(SCHEMA_VERSION)

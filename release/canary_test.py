@@ -11,7 +11,7 @@ _EXPECTATION = Expectation(action_error=0.0625, tolerance=0.001, steps=18)
 _RAW = b'{"schema_version": 1, "action_error": 0.0625, "tolerance": 0.001, "steps": 18}'
 
 
-def test_format_one_keeps_its_bytes_and_is_read_back() -> None:
+def test_expectation_of_format_one_keeps_its_bytes_and_can_be_read() -> None:
     assert _EXPECTATION.encode() == _RAW
     assert canary.parse(_RAW) == _EXPECTATION
 
@@ -19,7 +19,7 @@ def test_format_one_keeps_its_bytes_and_is_read_back() -> None:
 @pytest.mark.parametrize(
     "name", ["schema_version", "action_error", "tolerance", "steps"]
 )
-def test_field_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
+def test_missing_field_is_named(tmp_path: Path, name: str) -> None:
     value = json.loads(_RAW)
     del value[name]
     path = tmp_path / "canary.json"
@@ -38,15 +38,13 @@ def test_field_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
         ("episodes", 2, "only fields of the format"),
     ],
 )
-def test_field_out_of_its_form_is_refused(
-    name: str, value: object, expected: str
-) -> None:
+def test_malformed_field_is_refused(name: str, value: object, expected: str) -> None:
     with pytest.raises(MalformedError, match=expected):
         canary.parse(json.dumps({**json.loads(_RAW), name: value}).encode())
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", _RAW[:-1], _RAW.replace(b"18", b"NaN")])
-def test_other_bytes_are_malformed(raw: bytes) -> None:
+def test_bytes_that_are_not_an_expectation_raise_malformed_error(raw: bytes) -> None:
     with pytest.raises(MalformedError):
         canary.parse(raw)
 

@@ -35,7 +35,7 @@ class Signer(Protocol):
 
     @property
     def keyid(self) -> str:
-        """The id of the public half."""
+        """The id of the public key."""
 
     def sign(self, message: bytes) -> bytes:
         """Returns the 64-byte Ed25519 signature of `message`."""

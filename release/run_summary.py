@@ -1,10 +1,10 @@
-"""What the robot's program tells the program that started it.
+"""The files in which the robot's program reports to the program that started it.
 
     //edge:run --summary_json=FILE     writes a `RunSummary` after the last episode
-    //edge:run --progress_json=FILE    appends a `Progress`, one line an episode
+    //edge:run --progress_json=FILE    appends a `Progress` after each episode, one line
 
-The robot's program writes both and the evaluation reads them: it judges a package by
-running that very program, and the two meet in these formats alone.
+The evaluation judges a package by running the robot's program. It reads these two
+files, and the two programs share nothing else.
 """
 
 import os
@@ -35,12 +35,12 @@ _PROGRESS_KEYS = ("schema_version", "episodes_done", "episodes")
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """The episodes of one task, added up.
+    """The results of one task, over all its episodes.
 
     Attributes:
-        episodes: how many there are, at least one.
-        successes: how many of them fulfilled the task; None where the robot cannot
-            tell, as with a replayed episode.
+        episodes: number of episodes, at least one.
+        successes: number of episodes that fulfilled the task; None if the robot does
+            not know, as when it replays an episode.
         mean_steps: mean length of an episode, in executed actions.
     """
 
@@ -50,22 +50,23 @@ class TaskOutcome:
 
     @property
     def success(self) -> float | None:
-        """Share of episodes that fulfilled the task, 0 to 1; None where not known."""
+        """Share of episodes that fulfilled the task, 0 to 1; None if unknown."""
         return None if self.successes is None else self.successes / self.episodes
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Every episode of one run of the robot's program.
+    """The results of one run of the robot's program, over all its episodes.
 
     Attributes:
-        package_digest: the package that drove; None for the scripted expert.
-        tasks: outcome per task, in the order in which they ran; by name once read.
+        package_digest: digest of the package that acted; None for the scripted expert.
+        tasks: outcome by task, in the order in which the tasks ran; sorted by name
+            when read from a file.
         latency_p50_us: median time from observation to proposed action.
-        latency_p99_us: 99th percentile of the same.
-        missed_deadlines: steps whose action came too late; 0 in simulated pace.
+        latency_p99_us: 99th percentile of that time.
+        missed_deadlines: steps whose action came too late; 0 at simulated pace.
         safety_violations: steps at which a stop rule fired.
-        clamped_steps: steps at which the limits changed the wanted action.
+        clamped_steps: steps at which the limits changed the proposed action.
         steps: executed actions, at least one.
         seconds: wall time of the episodes.
     """
@@ -81,7 +82,7 @@ class RunSummary:
     seconds: float
 
     def encode(self) -> bytes:
-        """Returns the canonical bytes of the summary, its numbers rounded.
+        """Returns the canonical bytes of the summary, with rounded numbers.
 
         Raises:
             CanonicalJsonError: a number is NaN or infinite.
@@ -114,18 +115,18 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        episodes_done: episodes that have ended.
-        episodes: episodes of the whole run, over all its robots.
+        episodes_done: number of episodes that have ended.
+        episodes: number of episodes in the run, over all its robots.
     """
 
     episodes_done: int
     episodes: int
 
     def encode(self) -> bytes:
-        """Returns one line of canonical JSON, with its newline."""
+        """Returns one line of canonical JSON with a newline."""
         value = {
             "schema_version": SCHEMA_VERSION,
             "episodes_done": self.episodes_done,
@@ -149,9 +150,9 @@ def parse(raw: bytes, source: Source) -> RunSummary:
     """Reads the bytes of a summary.
 
     Raises:
-        OversizedError: longer than `LIMIT_BYTES`.
-        MalformedError: not JSON, a field is missing, unknown or wrong, or another
-            schema version.
+        OversizedError: `raw` is longer than `LIMIT_BYTES`.
+        MalformedError: `raw` is not JSON, a field is missing, unknown or wrong, or the
+            schema version is another one.
     """
     fields = Fields(decode(raw, source, LIMIT_BYTES), source, _KEYS)
     fields.version(SCHEMA_VERSION)
@@ -178,10 +179,10 @@ def read_progress(path: Path) -> Progress | None:
     """Reads the newest line of the file that `--progress_json` named.
 
     Returns:
-        None while the file is absent or has no whole line yet.
+        The progress, or None if the file does not exist or has no complete line yet.
 
     Raises:
-        MalformedError: the line is not one of `Progress`.
+        MalformedError: the line is not a `Progress`.
         OSError: the file cannot be read.
     """
     try:
@@ -191,7 +192,7 @@ def read_progress(path: Path) -> Progress | None:
             tail = file.read(PROGRESS_LIMIT_BYTES)
     except FileNotFoundError:
         return None
-    # What follows the last newline is still being written.
+    # The bytes after the last newline are still being written.
     *lines, _ = tail.split(b"\n")
     return parse_progress(lines[-1], path) if lines else None
 
@@ -200,9 +201,9 @@ def parse_progress(line: bytes, source: Source) -> Progress:
     """Reads one line of progress, with or without its newline.
 
     Raises:
-        OversizedError: longer than `PROGRESS_LIMIT_BYTES`.
-        MalformedError: not JSON, a field is missing, unknown or wrong, or another
-            schema version.
+        OversizedError: `line` is longer than `PROGRESS_LIMIT_BYTES`.
+        MalformedError: `line` is not JSON, a field is missing, unknown or wrong, or
+            the schema version is another one.
     """
     value = decode(line, source, PROGRESS_LIMIT_BYTES)
     fields = Fields(value, source, _PROGRESS_KEYS)
@@ -227,5 +228,5 @@ def _parse_outcome(fields: Fields) -> TaskOutcome:
 
 
 def _share(outcome: TaskOutcome) -> float | None:
-    """The share of successes as the file holds it."""
+    """Returns the share of successes as it is written to the file."""
     return None if outcome.success is None else round(outcome.success, 6)

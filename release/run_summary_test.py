@@ -32,19 +32,19 @@ _RAW = (
 _LINE = b'{"episodes":125,"episodes_done":12,"schema_version":1}\n'
 
 
-def test_format_one_keeps_its_bytes_and_is_read_back() -> None:
+def test_summary_of_format_one_keeps_its_bytes_and_can_be_read() -> None:
     assert _SUMMARY.encode() == _RAW
     assert run_summary.parse(_RAW, "test") == _SUMMARY
 
 
-def test_experts_summary_names_no_package(tmp_path: Path) -> None:
+def test_summary_of_the_expert_names_no_package(tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
     path.write_bytes(_RAW.replace(b'"' + _DIGEST + b'"', b"null"))
     assert run_summary.read(path).package_digest is None
 
 
 @pytest.mark.parametrize("name", sorted(json.loads(_RAW)))
-def test_field_that_is_missing_is_named(name: str) -> None:
+def test_missing_field_is_named(name: str) -> None:
     value = json.loads(_RAW)
     del value[name]
     with pytest.raises(MalformedError, match=f"expected field {name}"):
@@ -66,7 +66,7 @@ def test_field_that_is_missing_is_named(name: str) -> None:
         (b"80.25", b"NaN", "strict JSON"),
     ],
 )
-def test_field_out_of_its_form_is_refused(
+def test_malformed_field_is_refused(
     found: bytes, changed: bytes, expected: str
 ) -> None:
     assert _RAW.count(found) == 1
@@ -81,12 +81,12 @@ def test_more_bytes_than_the_limit_are_not_decoded(tmp_path: Path) -> None:
         run_summary.read(path)
 
 
-def test_progress_is_one_line_and_is_read_back() -> None:
+def test_progress_is_one_line_and_survives_a_round_trip() -> None:
     assert Progress(12, 125).encode() == _LINE
     assert run_summary.parse_progress(_LINE, "test") == Progress(12, 125)
 
 
-def test_newest_whole_line_of_progress_counts(tmp_path: Path) -> None:
+def test_progress_is_read_from_the_newest_complete_line(tmp_path: Path) -> None:
     path = tmp_path / "progress.jsonl"
     assert run_summary.read_progress(path) is None
     path.write_bytes(_LINE[:20])
@@ -105,7 +105,9 @@ def test_newest_whole_line_of_progress_counts(tmp_path: Path) -> None:
         (_LINE.replace(b"episodes_done", b"done"), "field episodes_done"),
     ],
 )
-def test_other_line_is_not_progress(tmp_path: Path, line: bytes, expected: str) -> None:
+def test_line_that_is_not_progress_is_refused(
+    tmp_path: Path, line: bytes, expected: str
+) -> None:
     path = tmp_path / "progress.jsonl"
     path.write_bytes(line.rstrip() + b"\n")
     with pytest.raises(

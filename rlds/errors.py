@@ -90,7 +90,7 @@ class SidecarMismatchError(SidecarError):
 
 
 class SidecarSizeMismatchError(SidecarMismatchError):
-    """A sidecar speaks of an episode of another size."""
+    """A sidecar is about an episode of another size."""
 
 
 class RedactionRecordError(SidecarError):

@@ -77,11 +77,11 @@ def header(spec: EpisodeSpec, metadata: EpisodeMetadata) -> bytes:
 
 
 def read(path: Path) -> JournalContent | None:
-    """Reads the whole steps of a journal; None when not even the header is whole.
+    """Reads the whole steps of a journal, or returns None if the header is incomplete.
 
     Raises:
         DiskError: the file cannot be read.
-        DamagedJournalError: the header is not one of this format.
+        DamagedJournalError: the header does not have this format.
     """
     try:
         with path.open("rb") as stream:

@@ -1,8 +1,8 @@
 """A tiny signed release for tests: throw-away keys, a package of a few hundred bytes.
 
-Only test targets may depend on this file. The keys are made in memory for each call
-and trusted by nobody else. It hands on the signing half of release/, which tests of
-robots and of the verifying half need and their own code may not import.
+Only test targets may depend on this file. Each call makes new keys in memory, which
+nothing else trusts. The file also exports release/signing to the tests of robots and
+of verification, since the code that they test may not import it.
 """
 
 import json
