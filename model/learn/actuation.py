@@ -187,8 +187,8 @@ def _gains(
 ) -> tuple[float, np.ndarray]:
     """The smallest mean square error [] at one latency, and its gains [a]."""
     commands = np.concatenate([_last(c, latency) for c in lived.commands])
-    told = np.clip(GAINS[:, None, None, None] * commands, -1.0, 1.0)
-    moved = np.einsum("gtka,kam->agtm", told, known.matrix, optimize=True)
+    scaled = np.clip(GAINS[:, None, None, None] * commands, -1.0, 1.0)
+    moved = np.einsum("gtka,kam->agtm", scaled, known.matrix, optimize=True)
     chosen = np.full(len(moved), np.argmin(np.abs(GAINS - 1)))
     left = changes - sum(each[g] for each, g in zip(moved, chosen, strict=True))
     for d in [*np.flatnonzero(known.heard)] * _SWEEPS:

@@ -28,13 +28,13 @@ def episodes(count: int, steps: int, seed: int) -> tuple[np.ndarray, ...]:
     random = np.random.default_rng(seed)
     task = random.integers(0, K, count)
     goal, speed = GOALS[task], np.zeros((count, 2), np.float32)
-    place = random.uniform(-1.5, 1.5, (count, 2)).astype(np.float32)
+    position = random.uniform(-1.5, 1.5, (count, 2)).astype(np.float32)
     states, actions = [], []
     for _ in range(steps + 1):
-        states.append(np.concatenate([place, speed, goal - place], axis=1))
-        actions.append(np.clip(1.5 * (goal - place) - speed, -1, 1))
+        states.append(np.concatenate([position, speed, goal - position], axis=1))
+        actions.append(np.clip(1.5 * (goal - position) - speed, -1, 1))
         speed = 0.8 * speed + 0.3 * actions[-1]
-        place = place + 0.2 * speed
+        position = position + 0.2 * speed
     tasks = np.repeat(np.eye(K, dtype=np.float32)[task][:, None], steps, axis=1)
     return np.stack(states, 1), np.stack(actions, 1)[:, :-1], tasks
 
