@@ -1,17 +1,17 @@
-"""Records episodes of a robot that its scripted expert operates.
+"""Records episodes of a robot that its scripted expert drives.
 
     ./bazelw run //edge:record -- --robot=metaworld:reach-v3 --episodes=20 --seed=7 \\
         --consent --output=DIR
 
 Each episode goes through the control loop, the recorder and the redaction. DIR then
-holds redacted episodes with a signed sidecar each, and opens as it is with
-`tfds.builder_from_directory(DIR)`. Raw episodes live in a private folder beside it and
-are removed once their redacted copy is safe.
+holds redacted episodes, each with a signed sidecar, and can be opened directly with
+`tfds.builder_from_directory(DIR)`. Raw episodes are kept in a private folder beside it
+and are removed once their redacted copy is durable.
 
-A simulated episode depends on its flags and its seed alone. Running the same command
-again records what is missing and nothing twice; other flags or seeds add episodes. What
-an earlier run of the same robot left unfinished is turned into episodes first, with the
-tag `recovered` and with the consent that the earlier run was given.
+A simulated episode depends only on its flags and its seed. Running the same command
+again records the missing episodes and none twice; other flags or seeds add episodes.
+Whatever an earlier run of the same robot left unfinished is first turned into episodes,
+with the tag `recovered` and the consent of that earlier run.
 """
 
 import contextlib
@@ -38,76 +38,76 @@ from edge.robots.robot import Robot
 _EPISODE_SLOT_NS = 10 * clock.NS_PER_S
 
 _ROBOT = flags.DEFINE_list(
-    "robot", None, "Robots to record, for example metaworld:reach-v3.", required=True
+    "robot", None, "robots to record, for example metaworld:reach-v3", required=True
 )
 _EPISODES = flags.DEFINE_integer(
-    "episodes", 1, "Episodes of each robot.", lower_bound=1
+    "episodes", 1, "number of episodes of each robot", lower_bound=1
 )
 _SEED = flags.DEFINE_integer(
     "seed",
     0,
-    "Seed of a robot's first episode; episode k has seed + k.",
+    "seed of a robot's first episode; episode k, from 0, has seed + k",
     lower_bound=0,
     upper_bound=2**31,
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder of redacted episodes; may hold some already.", required=True
+    "output", None, "folder of redacted episodes; may hold some already", required=True
 )
 _ROBOT_ID = flags.DEFINE_string(
-    "robot_id", "sim-00", "Name of this robot; leaves it only as a keyed hash."
+    "robot_id", "sim-00", "name of this robot; leaves it only as a keyed hash"
 )
 _SIM_START = flags.DEFINE_string(
     "sim_start",
     registry.DEFAULT_SIM_START,
-    "Wall time at which a simulated robot starts, RFC 3339 in UTC.",
+    "wall time at which a simulated robot starts, RFC 3339 in UTC",
 )
 _OPERATOR_NOISE = flags.DEFINE_float(
     "operator_noise",
     0.0,
-    "Standard deviation of noise on executed actions, in units of the action.",
+    "standard deviation of the noise on executed actions, in units of the action",
     lower_bound=0.0,
 )
 _MAX_STEPS = flags.DEFINE_integer(
-    "max_steps", DEFAULT_MAX_STEPS, "Longest episode, in steps.", lower_bound=1
+    "max_steps", DEFAULT_MAX_STEPS, "longest episode, in control steps", lower_bound=1
 )
 _PACE = flags.DEFINE_enum_class(
-    "pace", Pace.SIMULATED, Pace, "Whether a simulated robot keeps real time."
+    "pace", Pace.SIMULATED, Pace, "whether a simulated robot keeps real time"
 )
 _PRIVATE_DIR = flags.DEFINE_string(
     "private_dir",
     None,
-    "Folder of raw episodes, mode 0700 (default: <output>.private).",
+    "folder of raw episodes, mode 0700 (default: <output>.private)",
 )
 _KEY_FILE = flags.DEFINE_string(
     "key_file",
     None,
-    "Robot key, mode 0600, made when absent (default: derived from --robot_id, which"
-    " only a simulated robot may do).",
+    "robot key, mode 0600, made when absent (default: derived from --robot_id, for"
+    " simulated robots only)",
 )
 _ENROL = flags.DEFINE_string(
-    "enrol", None, "Where to write the robot's public key for the cloud (default: no)."
+    "enrol", None, "file for the robot's public key, for the cloud (default: not written)"
 )
 _CONSENT = flags.DEFINE_boolean(
     "consent",
     False,
-    "Whether the operator lets these episodes be uploaded.",
+    "whether the operator lets these episodes be uploaded",
 )
 _LOCATION = flags.DEFINE_string(
     "location",
     "",
-    "latitude,longitude in degrees; leaves the robot on a grid of 0.1 degrees.",
+    "latitude,longitude in degrees; leaves the robot rounded to 0.1 degrees",
 )
 _TAGS = flags.DEFINE_list(
-    "tags", [], "Notes on these episodes; only allow-listed ones leave the robot."
+    "tags", [], "notes on these episodes; only allow-listed ones leave the robot"
 )
 _SUMMARY_JSON = flags.DEFINE_string(
-    "summary_json", None, "Where to write the summary for machines (default: no)."
+    "summary_json", None, "file for the summary, for machines (default: not written)"
 )
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """One episode to record: which robot, which seed, and when it begins."""
+    """One episode to record: its robot, its seed and when it begins."""
 
     robot: str
     number: int
@@ -116,7 +116,7 @@ class _Plan:
 
 
 def main(argv: list[str]) -> int:
-    """Recovers, records, sums up."""
+    """Recovers unfinished episodes, records new ones and prints a summary."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if not _ROBOT.value:
@@ -127,16 +127,16 @@ def main(argv: list[str]) -> int:
     for name in names:
         registry.require_known(name)
     start_unix_ns = clock.unix_ns_from_rfc3339(_SIM_START.value, "--sim_start")
-    # Told before anything is recorded, not when it is redacted.
+    # A wrong location is refused before recording, not during redaction.
     transforms.coarsen_location(_LOCATION.value)
     if _SUMMARY_JSON.value:
         durable_file.check_writable(Path(_SUMMARY_JSON.value))
     simulated = all(registry.is_simulated(name) for name in names)
-    key = _key(simulated)
+    key = _open_key(simulated)
     if _ENROL.value:
         durable_file.write(Path(_ENROL.value), key.enrolment(_ROBOT_ID.value))
     summary = RecordSummary()
-    with sharing.opened(
+    with sharing.open_recording(
         output=Path(_OUTPUT.value),
         private=Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private"),
         key=key,
@@ -149,7 +149,7 @@ def main(argv: list[str]) -> int:
         for name in names:
             robot = registry.open_robot(name, clock.SimulatedClock(start_unix_ns))
             with contextlib.closing(robot):
-                for plan in _plans(name, names):
+                for plan in _make_plans(name, names):
                     _record(plan, robot, folders, summary)
     command_line.say(summary.table())
     command_line.say(f"episodes are in {_OUTPUT.value}")
@@ -159,27 +159,27 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _plans(name: str, names: tuple[str, ...]) -> Iterator[_Plan]:
-    """The episodes of one robot; more of them do not move those before."""
+def _make_plans(name: str, names: tuple[str, ...]) -> Iterator[_Plan]:
+    """Yields the episodes of one robot; a higher --episodes adds to the end only."""
     for number in range(_EPISODES.value):
         slot = number * len(names) + names.index(name)
         yield _Plan(name, number, _SEED.value + number, slot * _EPISODE_SLOT_NS)
 
 
-def _key(simulated: bool) -> robot_key.RobotKey:
+def _open_key(simulated: bool) -> robot_key.RobotKey:
     if _KEY_FILE.value:
         return robot_key.load_or_create(Path(_KEY_FILE.value))
     if not simulated:
-        raise app.UsageError("expected --key_file=PATH for a robot that is real")
-    return robot_key.simulated(_ROBOT_ID.value)
+        raise app.UsageError("expected --key_file=PATH for a real robot")
+    return robot_key.derive_simulated(_ROBOT_ID.value)
 
 
 def _recover(folders: Recording, summary: RecordSummary) -> None:
-    for published in folders.recover():
+    for shared in folders.recover():
         summary.recovered += 1
         command_line.say(
-            f"recovered episode {published.episode_id} of an interrupted run,"
-            f" {published.num_steps} steps"
+            f"recovered episode {shared.episode_id} of an interrupted run,"
+            f" {shared.num_steps} steps"
         )
 
 
@@ -188,13 +188,13 @@ def _record(
 ) -> None:
     robot.clock.sleep_until_ns(plan.start_offset_ns)
     start_unix_ns = robot.clock.unix_ns()
-    name = _free_name(plan, start_unix_ns, folders)
+    name = _find_free_name(plan, start_unix_ns, folders)
     if name is None:
         summary.skipped += 1
         return
     begin_s = time.perf_counter()
     provenance = Provenance(
-        operator="expert",
+        actor="expert",
         tags=("simulated", "demonstration", *_TAGS.value),
         location=_LOCATION.value,
     )
@@ -209,7 +209,7 @@ def _record(
         _PACE.value,
         disturbance=GaussianNoise(_OPERATOR_NOISE.value),
     )
-    folders.publish(recorder.close(result.success))
+    folders.share(recorder.close(result.success))
     summary.count(robot.spec.task, result)
     rate = result.steps / (time.perf_counter() - begin_s)
     command_line.say(
@@ -219,8 +219,8 @@ def _record(
     )
 
 
-def _free_name(plan: _Plan, start_unix_ns: int, folders: Recording) -> str | None:
-    """A name for the episode; None when the folder holds it already."""
+def _find_free_name(plan: _Plan, start_unix_ns: int, folders: Recording) -> str | None:
+    """Finds a name for the episode; None when the folder holds it already."""
     identity = {
         "max_steps": _MAX_STEPS.value,
         "operator": "expert",
@@ -229,7 +229,7 @@ def _free_name(plan: _Plan, start_unix_ns: int, folders: Recording) -> str | Non
         "robot_id": _ROBOT_ID.value,
         "seed": plan.seed,
     }
-    return episode_id.free_id(start_unix_ns, identity, folders)
+    return episode_id.find_free_id(start_unix_ns, identity, folders)
 
 
 if __name__ == "__main__":

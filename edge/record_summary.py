@@ -1,4 +1,4 @@
-"""What a recording did, as a table for people and as JSON for machines."""
+"""The counts of a recording, as a table for people and as JSON for machines."""
 
 import time
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ class TaskTally:
 
     Attributes:
         episodes: episodes recorded now.
-        successes: how many of them fulfilled the task.
-        steps: steps of all of them.
+        successes: episodes that fulfilled the task.
+        steps: steps of all these episodes.
     """
 
     episodes: int = 0
@@ -21,7 +21,7 @@ class TaskTally:
     steps: int = 0
 
     def as_json(self) -> dict[str, object]:
-        """The counts with success as a share and the mean number of steps."""
+        """The counts, the share of successes and the mean number of steps."""
         return {
             "episodes": self.episodes,
             "successes": self.successes,
@@ -36,9 +36,9 @@ class RecordSummary:
 
     Attributes:
         tasks: counts by task, in recording order.
-        recovered: episodes made of what an earlier run left behind.
+        recovered: episodes made from journals that an earlier run left behind.
         skipped: episodes that the output folder held already.
-        missed_deadlines: late actions, in real time only.
+        missed_deadlines: late actions; 0 in simulated pace.
         safety_violations: steps at which a stop rule fired.
         started_s: when the recording began, monotonic.
     """
@@ -90,7 +90,7 @@ class RecordSummary:
         }
 
     def table(self) -> str:
-        """One line per task and one for the whole, in columns."""
+        """One line per task in columns, then one line for all."""
         rows = [("task", "episodes", "success", "steps")]
         for task, tally in self.tasks.items():
             share = f"{tally.successes / tally.episodes:.0%}"

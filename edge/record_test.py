@@ -1,4 +1,4 @@
-"""Runs the real command, kills it, fills its disk, and looks at what is left."""
+"""Runs the real command, kills it, fills its disk, and checks what is left."""
 
 import json
 import signal
@@ -6,6 +6,7 @@ import stat
 import subprocess
 import time
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -13,12 +14,18 @@ from base.digest import sha256_bytes
 from edge.episodes import robot_key
 from edge.testing import processes
 from rlds import reader, sidecar
+from rlds.episode import Episode
 from rlds.sidecar import Consent
 
 REACH = "metaworld:reach-v3"
 
+Recorded = tuple[Path, CompletedProcess[str]]
+"""The folder of a recording and what the command printed."""
 
-def record(output, *more: object, robot=REACH, episodes=2):
+
+def record(
+    output: Path, *more: str, robot: str = REACH, episodes: int = 2
+) -> CompletedProcess[str]:
     return processes.run(
         "edge.record",
         f"--robot={robot}",
@@ -29,15 +36,16 @@ def record(output, *more: object, robot=REACH, episodes=2):
     )
 
 
-def episodes_in(folder):
+def read_episodes(folder: Path) -> dict[str, Episode]:
     return {path.stem: reader.read_episode(path) for path in folder.glob("*.tfrecord")}
 
 
-def sidecars_in(folder):
+def find_sidecars(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.sidecar.json"))
 
 
-def one_line(done):
+def read_error(done: CompletedProcess[str]) -> str:
+    """The one line that a command which failed writes to stderr."""
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     assert "Traceback" not in done.stderr
@@ -45,7 +53,7 @@ def one_line(done):
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory):
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """Two tasks of two episodes each, with everything that redaction must remove."""
     folder = tmp_path_factory.mktemp("recorded")
     done = record(
@@ -64,9 +72,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory):
     return folder, done
 
 
-def test_each_task_has_its_episodes_and_the_summary_says_so(recorded) -> None:
+def test_each_task_has_its_episodes_and_is_in_the_summary(recorded: Recorded) -> None:
     folder, done = recorded
-    episodes = episodes_in(folder / "out").values()
+    episodes = read_episodes(folder / "out").values()
     tasks = sorted(episode.metadata.task for episode in episodes)
     assert tasks == ["drawer-close-v3"] * 2 + ["reach-v3"] * 2
     summary = json.loads((folder / "summary.json").read_bytes())
@@ -77,9 +85,9 @@ def test_each_task_has_its_episodes_and_the_summary_says_so(recorded) -> None:
     assert f"{REACH} 2/2 seed 8: success after" in done.stdout
 
 
-def test_episode_says_who_acted_and_what_happened(recorded) -> None:
+def test_episode_holds_the_actor_and_every_step(recorded: Recorded) -> None:
     folder, _ = recorded
-    for episode in episodes_in(folder / "out").values():
+    for episode in read_episodes(folder / "out").values():
         steps = episode.steps
         assert episode.metadata.success
         assert episode.metadata.operator == "expert"
@@ -91,27 +99,27 @@ def test_episode_says_who_acted_and_what_happened(recorded) -> None:
         assert abs(steps["action"]).max() <= 1.0
 
 
-def test_nothing_that_names_robot_person_or_place_leaves(recorded) -> None:
+def test_shared_episodes_name_no_robot_person_or_location(recorded: Recorded) -> None:
     folder, _ = recorded
-    for episode in episodes_in(folder / "out").values():
+    for episode in read_episodes(folder / "out").values():
         metadata = episode.metadata
-        key = robot_key.simulated("kitchen-arm")
+        key = robot_key.derive_simulated("kitchen-arm")
         assert metadata.robot_hash == key.robot_hash("kitchen-arm")
         assert metadata.start_time == "2026-03-04T09:00:00Z"
         assert metadata.location == "52.5,13.4"
         assert set(metadata.tags) == {"simulated", "demonstration"}
-    shared = b"".join(processes.tree(folder / "out").values())
+    shared = b"".join(processes.read_tree(folder / "out").values())
     for secret in (b"kitchen-arm", b"Lovelace", b"52.516", b"09:41"):
         assert secret not in shared
 
 
-def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(recorded) -> None:
+def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(recorded: Recorded) -> None:
     folder, _ = recorded
     enrolled = json.loads((folder / "enrol.json").read_bytes())
-    public = robot_key.simulated("kitchen-arm").signing.public_key()
-    episodes = episodes_in(folder / "out")
-    assert len(sidecars_in(folder / "out")) == len(episodes) == 4
-    for path in sidecars_in(folder / "out"):
+    public = robot_key.derive_simulated("kitchen-arm").signing.public_key()
+    episodes = read_episodes(folder / "out")
+    assert len(find_sidecars(folder / "out")) == len(episodes) == 4
+    for path in find_sidecars(folder / "out"):
         checked = sidecar.verify(path.read_bytes(), {enrolled["keyid"]: public})
         raw = (folder / "out" / f"{checked.episode_id}.tfrecord").read_bytes()
         assert checked.robot_hash == enrolled["robot_hash"]
@@ -120,59 +128,59 @@ def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(recorded) -> None
         assert checked.consent == Consent(True, "operator", "2026-03-04T09:00:00Z")
 
 
-def test_no_raw_episode_stays_and_the_private_folder_is_the_owners(recorded) -> None:
+def test_private_folder_is_empty_afterwards_and_only_its_owner_can_enter_it(recorded: Recorded) -> None:
     folder, _ = recorded
     private = folder / "out.private"
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert list(private.iterdir()) == []
 
 
-def test_without_the_flag_nobody_has_consented(tmp_path: Path) -> None:
+def test_episode_without_the_consent_flag_is_without_consent(tmp_path: Path) -> None:
     assert record(tmp_path / "out", episodes=1).returncode == 0
-    (path,) = sidecars_in(tmp_path / "out")
-    said = sidecar.parse(path.read_bytes()).consent
-    assert said == Consent(False, "operator", "2026-01-01T08:00:00Z")
+    (path,) = find_sidecars(tmp_path / "out")
+    consent = sidecar.parse(path.read_bytes()).consent
+    assert consent == Consent(False, "operator", "2026-01-01T08:00:00Z")
 
 
 def test_other_settings_give_other_episodes(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert record(out, episodes=1).returncode == 0
     assert record(out, "--operator_noise=0.1", episodes=1).returncode == 0
-    assert len(episodes_in(out)) == 2
+    assert len(read_episodes(out)) == 2
 
 
-def test_recorded_again_in_one_run_or_in_two_the_bytes_are_the_same(
+def test_one_run_or_two_runs_record_the_same_bytes(
     tmp_path: Path,
 ) -> None:
     out, again = tmp_path / "out", tmp_path / "again"
     noise = "--operator_noise=0.2"
     assert record(out, noise, episodes=1).returncode == 0
-    before = episodes_in(out)
+    before = read_episodes(out)
     done = record(out, noise, episodes=3)
     assert "2 recorded, 1 already there" in done.stdout
-    assert before.keys() < episodes_in(out).keys()
+    assert before.keys() < read_episodes(out).keys()
     assert record(again, noise, episodes=3).returncode == 0
-    assert processes.tree(out) == processes.tree(again)
+    assert processes.read_tree(out) == processes.read_tree(again)
 
 
-def test_key_file_is_made_and_gives_a_hash_that_nobody_can_derive(
+def test_key_file_is_made_and_gives_a_hash_that_cannot_be_derived_from_the_id(
     tmp_path: Path,
 ) -> None:
     key_file = tmp_path / "key.json"
     done = record(tmp_path / "a", f"--key_file={key_file}", episodes=1)
     assert done.returncode == 0, done.stderr
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
-    (episode,) = episodes_in(tmp_path / "a").values()
-    derived = robot_key.simulated("sim-00").robot_hash("sim-00")
+    (episode,) = read_episodes(tmp_path / "a").values()
+    derived = robot_key.derive_simulated("sim-00").robot_hash("sim-00")
     assert episode.metadata.robot_hash != derived
 
 
-def test_unknown_robot_is_one_line_with_what_to_write_and_writes_nothing(
+def test_unknown_robot_is_refused_in_one_line_with_a_remedy(
     tmp_path: Path,
 ) -> None:
     done = record(tmp_path / "out", robot="metaworld:fly-v3")
     assert done.returncode == 2
-    line = one_line(done)
+    line = read_error(done)
     assert "'metaworld:fly-v3'" in line
     assert "--robot=metaworld: lists every task" in line
     assert list(tmp_path.iterdir()) == []
@@ -186,21 +194,21 @@ def test_unknown_robot_is_one_line_with_what_to_write_and_writes_nothing(
         ("--location=152.5,13.4", "a number outside -90 to 90"),
     ],
 )
-def test_bad_value_is_refused_before_anything_is_recorded(
+def test_wrong_flag_value_is_refused_before_recording(
     tmp_path: Path, flag: str, reason: str
 ) -> None:
     done = record(tmp_path / "out", flag)
     assert done.returncode == 2
-    assert reason in one_line(done)
+    assert reason in read_error(done)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_summary_that_cannot_be_written_is_told_before_anything_is_recorded(
+def test_summary_that_cannot_be_written_is_refused_before_recording(
     tmp_path: Path,
 ) -> None:
     done = record(tmp_path / "out", f"--summary_json={tmp_path / 'none' / 'x.json'}")
     assert done.returncode == 1
-    assert "check that the path is right" in one_line(done)
+    assert "check that the path is right" in read_error(done)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -213,7 +221,7 @@ def test_wrong_usage_exits_with_2(tmp_path: Path, flag: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_names_every_flag_with_its_default(tmp_path: Path) -> None:
+def test_help_names_the_flags(tmp_path: Path) -> None:
     done = processes.run("edge.record", "--help")
     assert done.returncode == 0
     for flag in ("--robot", "--episodes", "--seed", "--output", "--operator_noise"):
@@ -226,12 +234,12 @@ def test_private_folder_that_others_can_read_is_refused(tmp_path: Path) -> None:
     private.chmod(0o755)
     done = record(tmp_path / "out", f"--private_dir={private}")
     assert done.returncode == 1
-    assert "expected mode 0700" in one_line(done)
+    assert "expected mode 0700" in read_error(done)
     assert list(private.iterdir()) == []
 
 
-def kill_while_recording(out, *more: object):
-    """Kills the recorder in its third episode; returns what it printed until then."""
+def kill_while_recording(out: Path, *more: str) -> tuple[list[str], str]:
+    """Kills the recorder in its third episode; returns its output and that episode."""
     running = processes.start(
         "edge.record",
         f"--robot={REACH}",
@@ -241,6 +249,7 @@ def kill_while_recording(out, *more: object):
         "--pace=realtime",
         *more,
     )
+    assert running.stdout is not None
     said = [running.stdout.readline(), running.stdout.readline()]
     private = out.with_name(out.name + ".private")
     deadline_s = time.monotonic() + 60
@@ -255,20 +264,20 @@ def kill_while_recording(out, *more: object):
     return said, journal.stem
 
 
-def test_killed_recorder_loses_no_step_it_kept_and_the_next_run_goes_on(
+def test_killed_recorder_loses_no_step_and_the_next_run_continues(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
     said, unfinished = kill_while_recording(out)
     assert all("success after" in line for line in said)
-    assert len(episodes_in(out)) == 2
+    assert len(read_episodes(out)) == 2
     done = record(out, episodes=3)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert f"recovered episode {unfinished} of an interrupted run" in done.stdout
     assert "1 recorded, 2 already there, 1 recovered" in done.stdout
-    episodes = episodes_in(out)
-    assert len(episodes) == len(sidecars_in(out)) == 4
+    episodes = read_episodes(out)
+    assert len(episodes) == len(find_sidecars(out)) == 4
     kept = episodes[unfinished]
     (again,) = (
         e
@@ -286,24 +295,24 @@ def test_killed_recorder_loses_no_step_it_kept_and_the_next_run_goes_on(
     assert list((tmp_path / "out.private").iterdir()) == []
 
 
-def test_killed_recorders_episode_keeps_its_robot_and_its_consent(
+def test_episode_of_a_killed_recorder_keeps_its_robot_and_its_consent(
     tmp_path: Path,
 ) -> None:
     out, private = tmp_path / "out", tmp_path / "out.private"
     _, unfinished = kill_while_recording(out, "--robot_id=kitchen-arm")
-    before = processes.tree(tmp_path)
+    before = processes.read_tree(tmp_path)
     other = record(out, "--robot_id=hall-arm", "--consent", episodes=3)
     assert other.returncode == 1
-    assert "got one of robot 'kitchen-arm'" in one_line(other)
-    assert processes.tree(tmp_path) == before
+    assert "got one of robot 'kitchen-arm'" in read_error(other)
+    assert processes.read_tree(tmp_path) == before
     assert sorted(path.suffix for path in private.iterdir()) == [".journal", ".json"]
     same = record(out, "--robot_id=kitchen-arm", "--consent", episodes=3)
     assert same.returncode == 0, same.stderr
-    key = robot_key.simulated("kitchen-arm")
-    told = [sidecar.parse(path.read_bytes()) for path in sidecars_in(out)]
-    assert {one.robot_hash for one in told} == {key.robot_hash("kitchen-arm")}
-    assert {one.keyid for one in told} == {key.keyid}
-    consent = {one.episode_id: one.consent.granted for one in told}
+    key = robot_key.derive_simulated("kitchen-arm")
+    parsed = [sidecar.parse(path.read_bytes()) for path in find_sidecars(out)]
+    assert {one.robot_hash for one in parsed} == {key.robot_hash("kitchen-arm")}
+    assert {one.keyid for one in parsed} == {key.keyid}
+    consent = {one.episode_id: one.consent.granted for one in parsed}
     assert not consent[unfinished]
     # Two were whole before the kill, and one was recorded again with the flag.
     assert sorted(consent.values()) == [False, False, False, True]
@@ -318,16 +327,17 @@ def test_two_recorders_cannot_share_a_folder(tmp_path: Path) -> None:
         f"--output={out}",
         "--pace=realtime",
     )
+    assert first.stdout is not None
     first.stdout.readline()
     done = record(out)
     first.kill()
     first.communicate()
     assert done.returncode == 1
-    assert "another process that is writing" in one_line(done)
+    assert "another process that is writing" in read_error(done)
 
 
-# Runs the same command on a small disk and again once there is room. The disk is a
-# small tmpfs where namespaces are allowed, otherwise a limit on the size of any file.
+# Runs the same command on a small disk, and again once there is room. The disk is a
+# small tmpfs if namespaces are allowed, otherwise a limit on the size of every file.
 FULL_DISK = """
     cd "$DISK" && {limit} "$@" >"$KEEP/1.out" 2>"$KEEP/1.err"
     echo $? >"$KEEP/1.rc"; cp -r "$DISK" "$KEEP/1"
@@ -337,7 +347,7 @@ FULL_DISK = """
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
-def run_on_a_full_disk(disk, keep, *arguments: object) -> None:
+def run_on_a_full_disk(disk: Path, keep: Path, module: str, *arguments: str) -> None:
     disk.mkdir()
     keep.mkdir()
     probe = subprocess.run(
@@ -353,13 +363,13 @@ def run_on_a_full_disk(disk, keep, *arguments: object) -> None:
         enter, before, limit, grow = [], ":", "prlimit --fsize=6000", ":"
     script = f"{before} && {FULL_DISK.format(limit=limit, grow=grow)}"
     subprocess.run(
-        [*enter, "sh", "-c", script, "sh", *processes.command(*arguments)],
+        [*enter, "sh", "-c", script, "sh", *processes.command(module, *arguments)],
         check=True,
         env=processes.environment() | {"DISK": str(disk), "KEEP": str(keep)},
     )
 
 
-def test_full_disk_is_one_clear_error_and_nothing_shared_is_half_written(
+def test_full_disk_is_reported_in_one_line_and_leaves_only_whole_shared_episodes(
     tmp_path: Path,
 ) -> None:
     keep = tmp_path / "keep"
@@ -377,16 +387,16 @@ def test_full_disk_is_one_clear_error_and_nothing_shared_is_half_written(
     assert len(error.splitlines()) == 1, error
     assert "No space left on device" in error or "File too large" in error
     said = (keep / "1.out").read_text()
-    whole = episodes_in(keep / "1" / "out")
+    whole = read_episodes(keep / "1" / "out")
     assert len(whole) >= said.count("success after")
     assert len(whole) < 6
     assert not list((keep / "1" / "out").glob(".tmp-*"))
     assert (keep / "2.err").read_text() == ""
     assert (keep / "2.rc").read_text() == "0\n"
-    after = episodes_in(keep / "2" / "out")
+    after = read_episodes(keep / "2" / "out")
     whole_after = [e for e in after.values() if "recovered" not in e.metadata.tags]
     assert len(whole_after) >= 6
-    for path in sidecars_in(keep / "2" / "out"):
-        told = sidecar.parse(path.read_bytes())
-        raw = (keep / "2" / "out" / f"{told.episode_id}.tfrecord").read_bytes()
-        assert told.sha256 == sha256_bytes(raw)
+    for path in find_sidecars(keep / "2" / "out"):
+        parsed = sidecar.parse(path.read_bytes())
+        raw = (keep / "2" / "out" / f"{parsed.episode_id}.tfrecord").read_bytes()
+        assert parsed.sha256 == sha256_bytes(raw)

@@ -1,16 +1,17 @@
-"""What the robot wrote opens in TFDS as it is, after a kill as well."""
+"""TFDS opens what the robot wrote as it is, also after a kill."""
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
+import tensorflow_datasets as tfds  # type: ignore[import-untyped]  # no stubs
 
 from edge.testing import processes, shared_episodes
 from rlds import reader
 
 
-def tfds_episodes(folder):
+def read_with_tfds(folder: Path) -> dict[str, Any]:
     dataset = tfds.builder_from_directory(folder).as_dataset(split="train")
     return {
         episode["episode_id"].decode(): episode for episode in tfds.as_numpy(dataset)
@@ -19,7 +20,7 @@ def tfds_episodes(folder):
 
 def test_every_value_of_every_step_is_read_back(tmp_path: Path) -> None:
     names = shared_episodes.make(tmp_path / "out", 3)
-    episodes = tfds_episodes(tmp_path / "out")
+    episodes = read_with_tfds(tmp_path / "out")
     assert sorted(episodes) == sorted(names)
     for name, episode in episodes.items():
         wrote = reader.read_episode(tmp_path / "out" / f"{name}.tfrecord")
@@ -39,12 +40,13 @@ def test_folder_of_a_killed_recorder_opens_at_once_and_after_recovery(
 ) -> None:
     out = tmp_path / "out"
     running = processes.start("edge.testing.record_points", str(out))
+    assert running.stdout is not None
     said = [running.stdout.readline() for _ in range(3)]
     running.send_signal(signal.SIGKILL)
     running.wait()
     running.stdout.close()
-    promised = tfds_episodes(out)
+    promised = read_with_tfds(out)
     assert {line.strip() for line in said} <= promised.keys()
     shared_episodes.make(out, 0)
-    assert promised.keys() <= tfds_episodes(out).keys()
+    assert promised.keys() <= read_with_tfds(out).keys()
     assert not list((tmp_path / "out.private").iterdir())

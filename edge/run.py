@@ -1,14 +1,14 @@
-"""Drives a robot with the package its channel offers, at a fixed control rate.
+"""Drives a robot with the package that its channel offers, at a fixed control rate.
 
     ./bazelw run //edge:run -- --channel=URI --keyring=FILE --state_dir=DIR \\
         --robot=metaworld:reach-v3 --episodes=10
 
-asks the channel once, verifies and activates what it offers, and runs episodes. Where
-the update fails, nothing is run unless --offline_if_update_fails says so. With
---candidate=DIR a package that nobody has signed yet drives simulated robots, which is
-how packages are evaluated; with --policy=expert the scripted operator drives, which is
-the baseline. With --robot=replay:EPISODE recorded observations take the place of a
-robot, which checks a package on a machine without an arm.
+asks the channel once, verifies and activates what it offers, and runs episodes. If the
+update fails, no episode is run, unless --offline_if_update_fails is given. With
+--candidate=DIR an unsigned package drives simulated robots; packages are evaluated like
+this. With --policy=expert the scripted expert drives, as the baseline. With
+--robot=replay:EPISODE recorded observations replace a robot; this checks a package on a
+machine without an arm.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ from absl import app, flags
 from base import canonical_json, command_line, durable_file
 from base.errors import ContinuonError
 from edge.control.loop import EpisodeResult, Pace, run_episode
-from edge.control.policy_source import Driver, expert_driver, package_driver
+from edge.control.policy_source import Driver, make_expert_driver, make_package_driver
 from edge.episodes import robot_key, sharing
 from edge.episodes.run_episodes import RunRecording
 from edge.episodes.sharing import Provenance
 from edge.errors import SimulatedOnlyError
 from edge.ota import update
-from edge.ota.decide import Device
+from edge.ota.decide import RobotRuntime
 from edge.ota.errors import UpdateFailedError
 from edge.ota.state_folder import StateFolder
 from edge.ota.update import ActivePackage
@@ -64,8 +64,8 @@ _OFFLINE = flags.DEFINE_bool(
 _OFFLINE_IF_UPDATE_FAILS = flags.DEFINE_bool(
     "offline_if_update_fails",
     False,
-    "where --channel does not answer or its offer is refused, say why and run the "
-    "active package; robots are started like this",
+    "if --channel does not answer or its offer is refused, say why and run the active "
+    "package; robots are started like this",
 )
 _CANDIDATE = flags.DEFINE_string(
     "candidate", None, "folder of an unsigned package; simulated robots only"
@@ -73,8 +73,8 @@ _CANDIDATE = flags.DEFINE_string(
 _STEP = flags.DEFINE_string(
     "step",
     None,
-    "form of the candidate's step, such as f32 or int8; default: the one that robots "
-    "run, which the package names",
+    "form of the candidate's step, such as f32 or int8 (default: the form that robots "
+    "run, which the package names)",
 )
 _POLICY = flags.DEFINE_enum(
     "policy", "package", ["package", "expert"], "who drives: a package or the baseline"
@@ -83,7 +83,7 @@ _KEYRING = flags.DEFINE_string(
     "keyring", None, "file of the public keys that may sign channels and packages"
 )
 _ALLOW_DEVELOPMENT_KEYS = flags.DEFINE_bool(
-    "allow_development_keys", False, "let keys of developers' machines count"
+    "allow_development_keys", False, "accept signatures by development keys"
 )
 _STATE_DIR = flags.DEFINE_string(
     "state_dir",
@@ -91,7 +91,7 @@ _STATE_DIR = flags.DEFINE_string(
     "folder of the active package and its pointer, made when absent",
 )
 _ROBOT_ID = flags.DEFINE_string(
-    "robot_id", "sim-00", "name of this device; never leaves it unhashed"
+    "robot_id", "sim-00", "name of this robot; leaves it only as a keyed hash"
 )
 _EPISODES = flags.DEFINE_integer(
     "episodes", 1, "episodes per robot string", lower_bound=1
@@ -99,7 +99,7 @@ _EPISODES = flags.DEFINE_integer(
 _SEED = flags.DEFINE_integer(
     "seed",
     0,
-    "episode k of a robot starts from seed + k",
+    "seed of a robot's first episode; episode k, from 0, has seed + k",
     lower_bound=0,
     upper_bound=2**31,
 )
@@ -110,14 +110,14 @@ _PACE = flags.DEFINE_enum_class(
     "pace",
     Pace.REALTIME,
     Pace,
-    f"keep the robot's control rate ({CONTROL_HZ:g} Hz for metaworld), or go as fast "
-    "as it computes",
+    f"keep the robot's control rate ({CONTROL_HZ:g} Hz for metaworld), or run as fast "
+    "as possible",
 )
 _SIM_START = flags.DEFINE_string(
-    "sim_start", registry.DEFAULT_SIM_START, "time at which simulated clocks start"
+    "sim_start", registry.DEFAULT_SIM_START, "wall time at which simulated clocks start, RFC 3339 in UTC"
 )
 _RECORD_DIR = flags.DEFINE_string(
-    "record_dir", None, "folder for redacted episodes; none are recorded without it"
+    "record_dir", None, "folder for redacted episodes (default: nothing is recorded)"
 )
 _PRIVATE_DIR = flags.DEFINE_string(
     "private_dir",
@@ -127,22 +127,22 @@ _PRIVATE_DIR = flags.DEFINE_string(
 _KEY_FILE = flags.DEFINE_string(
     "key_file",
     None,
-    "robot key, made when absent, mode 0600 (default for simulated robots: derived "
-    "from --robot_id)",
+    "robot key, mode 0600, made when absent (default: derived from --robot_id, for "
+    "simulated robots only)",
 )
 _CONSENT = flags.DEFINE_bool(
-    "consent", False, "whether the episodes recorded now may be uploaded"
+    "consent", False, "whether the operator lets these episodes be uploaded"
 )
 _SUMMARY_JSON = flags.DEFINE_string(
-    "summary_json", None, "file for the summary, for machines"
+    "summary_json", None, "file for the summary, for machines (default: not written)"
 )
 _PROGRESS_JSON = flags.DEFINE_string(
     "progress_json",
     None,
-    "file to which a line is added after each episode, for machines",
+    "file that gets a line after each episode, for machines (default: not written)",
 )
 _ACTIONS_JSON = flags.DEFINE_string(
-    "actions_json", None, "file for every proposed action, to compare two machines"
+    "actions_json", None, "file for every proposed action, to compare two machines (default: not written)"
 )
 _PROGRESS_PERIOD_S: Final = 5.0
 # Simulated episodes begin this far apart: longer than the longest of them.
@@ -160,25 +160,25 @@ class Trial:
 
 
 def main(argv: list[str]) -> None:
-    """Chooses who drives, runs the episodes, reports."""
+    """Opens the driver, runs the episodes and prints a summary."""
     _require_usage(argv)
     outputs = (_SUMMARY_JSON.value, _PROGRESS_JSON.value, _ACTIONS_JSON.value)
     for path in filter(None, outputs):
         durable_file.check_writable(Path(path))
-    driver = _driver()
+    driver = _open_driver()
     actions = ActionLog() if _ACTIONS_JSON.value else None
     tally = RunTally()
     begin_s = time.monotonic()
     progress = _ProgressLines(begin_s, len(_ROBOT.value) * _EPISODES.value)
-    with _recording(driver) as records:
-        for trial in _trials():
+    with _open_recording(driver) as records:
+        for trial in _open_trials():
             task = trial.robot.spec.task
             tally.add(task, _run(trial, driver, records, actions))
             progress.show(task, trial.number + 1, tally.successes(task))
     summary = tally.summary(driver.package_digest, time.monotonic() - begin_s)
     command_line.say(format_table(summary))
     if records is not None:
-        command_line.say(_recorded_text(records))
+        command_line.say(_format_recorded(records))
     if _SUMMARY_JSON.value:
         durable_file.write(Path(_SUMMARY_JSON.value), summary.encode())
     if _ACTIONS_JSON.value and actions is not None:
@@ -192,7 +192,7 @@ def _run(
     records: RunRecording | None,
     actions: ActionLog | None,
 ) -> EpisodeResult:
-    """Runs one episode, recorded where that is wanted."""
+    """Runs one episode and records it if `records` and `actions` are given."""
     spec = trial.robot.spec
     policy = driver.policy_for(trial.robot_name, spec)
     recorder = (
@@ -217,30 +217,30 @@ def _run(
 
 
 @contextlib.contextmanager
-def _recording(driver: Driver) -> Iterator[RunRecording | None]:
-    """Opens the recording folders; yields None where nothing is recorded."""
+def _open_recording(driver: Driver) -> Iterator[RunRecording | None]:
+    """Opens the recording folders; yields None if nothing is to be recorded."""
     if not _RECORD_DIR.value:
         yield None
         return
     key = (
         robot_key.load_or_create(Path(_KEY_FILE.value))
         if _KEY_FILE.value
-        else robot_key.simulated(_ROBOT_ID.value)
+        else robot_key.derive_simulated(_ROBOT_ID.value)
     )
     private = _PRIVATE_DIR.value or _RECORD_DIR.value.rstrip("/") + ".private"
-    with sharing.opened(
+    with sharing.open_recording(
         output=Path(_RECORD_DIR.value),
         private=Path(private),
         key=key,
         robot_id=_ROBOT_ID.value,
         consent=sharing.operator_consent(_CONSENT.value, _begin_unix_ns()),
     ) as folders:
-        for published in folders.recover():
-            _say(f"recovered episode {published.episode_id} of an interrupted run")
+        for shared in folders.recover():
+            _say(f"recovered episode {shared.episode_id} of an interrupted run")
         yield RunRecording(
             folders=folders,
             provenance=Provenance(
-                operator=driver.operator,
+                actor=driver.actor,
                 package_digest=driver.package_digest or "",
                 channel=driver.channel,
             ),
@@ -249,8 +249,8 @@ def _recording(driver: Driver) -> Iterator[RunRecording | None]:
         )
 
 
-def _recorded_text(records: RunRecording) -> str:
-    """Says what the recording folder got, and whether it may leave the robot."""
+def _format_recorded(records: RunRecording) -> str:
+    """Says how many episodes were recorded, and whether they may leave the robot."""
     text = f"recorded          {records.kept} episodes in {_RECORD_DIR.value}"
     if records.found:
         text += f", {records.found} were there already"
@@ -260,7 +260,7 @@ def _recorded_text(records: RunRecording) -> str:
 
 
 def _begin_unix_ns() -> int:
-    """When the run begins: by the simulated clock, unless a robot is real."""
+    """When the run begins: by the simulated clock if all robots are simulated."""
     if all(registry.is_simulated(name) for name in _ROBOT.value):
         return _sim_start_unix_ns()
     return time.time_ns()
@@ -271,7 +271,7 @@ def _sim_start_unix_ns() -> int:
 
 
 def _require_usage(argv: list[str]) -> None:
-    """Checks what single flags cannot."""
+    """Checks the rules that concern several flags at once."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if not _ROBOT.value:
@@ -292,20 +292,20 @@ def _require_usage(argv: list[str]) -> None:
         raise app.UsageError("expected --keyring with --channel or --offline")
 
 
-def _driver() -> Driver:
-    """Opens who drives; an update happens here, before any robot moves."""
+def _open_driver() -> Driver:
+    """Opens the driver; an update happens here, before any robot moves."""
     if _POLICY.value == "expert":
-        return expert_driver(registry.open_expert)
+        return make_expert_driver(registry.open_expert)
     if _CANDIDATE.value:
         candidate = verify_integrity(Path(_CANDIDATE.value), EXPORT_TARGET)
-        return package_driver(candidate, form=_STEP.value)
+        return make_package_driver(candidate, form=_STEP.value)
     keys = TrustedKeys.read(Path(_KEYRING.value or ""), _ALLOW_DEVELOPMENT_KEYS.value)
     state = StateFolder(Path(_STATE_DIR.value))
     now = datetime.now(UTC)
     if _CHANNEL.value:
-        active = _updated(state, _uri(_CHANNEL.value), keys, now)
+        active = _update_or_stay(state, _uri(_CHANNEL.value), keys, now)
     else:
-        active = update.active_package(state, keys, now)
+        active = update.open_active_package(state, keys, now)
     _say(
         f"package {active.package.digest[:12]} of channel {active.installed.channel}, "
         f"release {active.installed.release_counter}: {active.move.value}"
@@ -313,23 +313,23 @@ def _driver() -> Driver:
     if (waiting := active.waiting) is not None:
         _say(
             f"release {waiting.release_counter} is out for {waiting.rollout_percent} % "
-            f"of devices, and {_ROBOT_ID.value} is not yet among them"
+            f"of robots, and {_ROBOT_ID.value} is not yet among them"
         )
-    return package_driver(active.package.intact, active.installed.channel)
+    return make_package_driver(active.package.intact, active.installed.channel)
 
 
-def _updated(
+def _update_or_stay(
     state: StateFolder, channel_uri: str, keys: TrustedKeys, now: datetime
 ) -> ActivePackage:
-    """Asks the channel; a robot's own start goes on with what is installed."""
-    device = Device(_ROBOT_ID.value, RUNTIME_VERSION)
+    """Updates from the channel, or opens the installed package if that is allowed."""
+    robot = RobotRuntime(_ROBOT_ID.value, RUNTIME_VERSION)
     try:
-        return update.update(state, channel_uri, keys, device, now)
+        return update.update(state, channel_uri, keys, robot, now)
     except ContinuonError as e:
         try:
-            active = update.active_package(state, keys, now)
+            active = update.open_active_package(state, keys, now)
         except (ContinuonError, OSError):
-            raise e from None  # there is nothing to go on with
+            raise e from None  # no package that could run instead
         if not _OFFLINE_IF_UPDATE_FAILS.value:
             raise UpdateFailedError(
                 e.source,
@@ -344,16 +344,16 @@ def _updated(
 
 
 def _uri(location: str) -> str:
-    """The URI of a place given as one, or as a path, which may be relative."""
+    """The URI of a location that is given as a URI or as a path."""
     if "://" in location:
         return location
     return Path(location).expanduser().absolute().as_uri()
 
 
-def _trials() -> Iterator[Trial]:
-    """Yields every episode, one open robot at a time."""
+def _open_trials() -> Iterator[Trial]:
+    """Opens one robot after the other and yields its episodes."""
     start_ns = _sim_start_unix_ns()
-    for place, name in enumerate(_ROBOT.value):
+    for position, name in enumerate(_ROBOT.value):
         robot = registry.open_robot(name, SimulatedClock(start_ns))
         try:
             if _CANDIDATE.value and not robot.spec.simulated:
@@ -366,7 +366,7 @@ def _trials() -> Iterator[Trial]:
             _require_key_file(name, robot)
             for k in range(_EPISODES.value):
                 if robot.spec.simulated:
-                    slot = k * len(_ROBOT.value) + place
+                    slot = k * len(_ROBOT.value) + position
                     robot.clock.sleep_until_ns(slot * _EPISODE_SLOT_NS)
                 yield Trial(name, robot, _SEED.value + k, k)
         finally:
@@ -374,7 +374,7 @@ def _trials() -> Iterator[Trial]:
 
 
 class _ProgressLines:
-    """One line per interval on stderr, one per episode in `--progress_json`."""
+    """Writes a line per interval to stderr and one per episode to `--progress_json`."""
 
     def __init__(self, begin_s: float, total: int) -> None:
         self._shown_s = begin_s
@@ -384,7 +384,7 @@ class _ProgressLines:
             Path(_PROGRESS_JSON.value).write_bytes(b"")
 
     def show(self, task: str, episodes: int, successes: int | None) -> None:
-        """Counts an episode and speaks when the last line is old enough."""
+        """Counts an episode and prints a line if the last one is old enough."""
         self._done += 1
         if _PROGRESS_JSON.value:
             with Path(_PROGRESS_JSON.value).open("ab") as file:
@@ -392,12 +392,12 @@ class _ProgressLines:
         now_s = time.monotonic()
         if now_s - self._shown_s >= _PROGRESS_PERIOD_S:
             self._shown_s = now_s
-            told = "" if successes is None else f": {successes} of {episodes} succeeded"
-            _say(f"{self._done}/{self._total} episodes; {task}{told}")
+            share = "" if successes is None else f": {successes} of {episodes} succeeded"
+            _say(f"{self._done}/{self._total} episodes; {task}{share}")
 
 
 def _require_key_file(name: str, robot: Robot) -> None:
-    """A real robot's name must not be hidden with a key that anyone can derive."""
+    """Refuses to hash a real robot's name with a key that anyone can derive."""
     if _RECORD_DIR.value and not robot.spec.simulated and not _KEY_FILE.value:
         raise app.UsageError(f"expected --key_file to record the real robot {name}")
 

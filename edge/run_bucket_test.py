@@ -1,4 +1,4 @@
-"""The real command follows a channel in the bucket of `local_bucket`."""
+"""The real command follows a channel in a local bucket."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -48,20 +48,20 @@ def tar_name(publisher: Publisher) -> str:
     return PREFIX + tampering.record(publisher).package["pi5-cpu"].path
 
 
-def kept(state: Path) -> dict[str, bytes]:
-    """What a state folder says; who may write it is not part of that."""
-    return {name: raw for name, raw in processes.tree(state).items() if name != ".lock"}
+def read_state(state: Path) -> dict[str, bytes]:
+    """Every file of a state folder except its lock."""
+    return {name: raw for name, raw in processes.read_tree(state).items() if name != ".lock"}
 
 
-def refused(state: Path, match: str, flags: list[str]) -> None:
+def check_refused(state: Path, match: str, flags: list[str]) -> None:
     """The command failed in one line and left the state folder as it was."""
-    before = kept(state)
+    before = read_state(state)
     done = processes.run("edge.run", *flags)
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("run: gs://")
     assert match in line
-    assert kept(state) == before
+    assert read_state(state) == before
 
 
 def test_channel_in_a_bucket_is_followed(
@@ -97,7 +97,7 @@ def test_download_ends_at_the_signed_size(
     assert len(raw) < bucket.sent_bytes < len(raw) + 10_000
 
 
-def test_changed_package_leaves_the_active_one(
+def test_changed_package_is_refused_and_the_active_one_stays(
     bucket: Bucket, publisher: Publisher, flags: list[str], tmp_path: Path
 ) -> None:
     bucket.put_tree(publisher.root, PREFIX)
@@ -107,21 +107,21 @@ def test_changed_package_leaves_the_active_one(
     raw = bytearray(bucket.objects[tar_name(publisher)][1])
     raw[len(raw) // 2] ^= 1
     bucket.put(tar_name(publisher), bytes(raw))
-    refused(tmp_path / "state", "expected sha256", flags)
+    check_refused(tmp_path / "state", "expected sha256", flags)
     bucket.put(tar_name(publisher), bytes(raw[:-700]))
-    refused(tmp_path / "state", f"expected {len(raw)} bytes", flags)
+    check_refused(tmp_path / "state", f"expected {len(raw)} bytes", flags)
     assert processes.run("edge.run", "--offline", *flags[1:]).returncode == 0
 
 
-def test_absent_channel_and_absent_bucket_are_one_line(
+def test_missing_channel_and_missing_bucket_are_reported_in_one_line(
     bucket: Bucket, publisher: Publisher, flags: list[str], tmp_path: Path
 ) -> None:
-    refused(tmp_path / "state", f"No such object: bucket/{PREFIX}channels/", flags)
+    check_refused(tmp_path / "state", f"No such object: bucket/{PREFIX}channels/", flags)
     flags[0] = "--channel=gs://nosuch/channels/nightly.json"
-    refused(tmp_path / "state", "The specified bucket does not exist.", flags)
+    check_refused(tmp_path / "state", "The specified bucket does not exist.", flags)
 
 
-def test_absent_credentials_are_one_line(
+def test_missing_credentials_are_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     publisher: Publisher,
     flags: list[str],
@@ -129,4 +129,4 @@ def test_absent_credentials_are_one_line(
 ) -> None:
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    refused(tmp_path / "state", "key file in GOOGLE_APPLICATION_CREDENTIALS", flags)
+    check_refused(tmp_path / "state", "key file in GOOGLE_APPLICATION_CREDENTIALS", flags)

@@ -1,4 +1,4 @@
-"""What a run of episodes came to: its tally, its table for people, and its actions.
+"""The results of a run of episodes: the tally, the table for people and the action log.
 
 For machines the summary is the `RunSummary` of `release/run_summary.py`.
 """
@@ -17,7 +17,7 @@ def format_table(summary: RunSummary) -> str:
     lines = [f"{'task':<{width}}  episodes  success  mean steps"]
     lines += [
         f"{task:<{width}}  {outcome.episodes:>8}  "
-        f"{_share_text(outcome.success):>7}  {outcome.mean_steps:>10.1f}"
+        f"{_format_share(outcome.success):>7}  {outcome.mean_steps:>10.1f}"
         for task, outcome in summary.tasks.items()
     ]
     rate = summary.steps / summary.seconds if summary.seconds else 0.0
@@ -32,12 +32,12 @@ def format_table(summary: RunSummary) -> str:
     return "\n".join(lines)
 
 
-def _share_text(success: float | None) -> str:
+def _format_share(success: float | None) -> str:
     return "-" if success is None else f"{success:.1%}"
 
 
-def _successes(results: Sequence[EpisodeResult]) -> int | None:
-    """How many succeeded; None unless every one of them is known."""
+def _count_successes(results: Sequence[EpisodeResult]) -> int | None:
+    """Counts the successes; None if the success of any episode is not known."""
     known = [one.success for one in results if one.success is not None]
     return sum(known) if len(known) == len(results) else None
 
@@ -53,11 +53,11 @@ class RunTally:
         self._results.setdefault(task, []).append(result)
 
     def successes(self, task: str) -> int | None:
-        """Returns how many episodes of `task` fulfilled it so far; None: not known."""
-        return _successes(self._results.get(task, []))
+        """Counts the episodes of `task` that fulfilled it so far; None if not known."""
+        return _count_successes(self._results.get(task, []))
 
     def summary(self, package_digest: str | None, seconds: float) -> RunSummary:
-        """Returns what was added up.
+        """Returns the summary of all episodes.
 
         Raises:
             ValueError: no episode was added.
@@ -72,7 +72,7 @@ class RunTally:
             tasks={
                 task: TaskOutcome(
                     episodes=len(results),
-                    successes=_successes(results),
+                    successes=_count_successes(results),
                     mean_steps=sum(one.steps for one in results) / len(results),
                 )
                 for task, results in self._results.items()

@@ -22,7 +22,7 @@ def result(
     )
 
 
-def test_episodes_add_up_per_task_and_in_all() -> None:
+def test_summary_adds_up_episodes_per_task_and_overall() -> None:
     tally = RunTally()
     tally.add("reach-v3", result(True, 60, 100))
     tally.add("reach-v3", result(False, 500, 100, missed=2))
@@ -56,7 +56,7 @@ def test_episodes_add_up_per_task_and_in_all() -> None:
     }
 
 
-def test_table_shows_what_a_reader_asks_for() -> None:
+def test_table_shows_tasks_success_latency_and_missed_deadlines() -> None:
     tally = RunTally()
     tally.add("drawer-close-v3", result(True, 50, 120, missed=1))
     table = format_table(tally.summary(None, seconds=1.0))
@@ -66,7 +66,7 @@ def test_table_shows_what_a_reader_asks_for() -> None:
     assert "1 of 50 steps" in table
 
 
-def test_success_that_no_robot_can_tell_is_no_failure() -> None:
+def test_unknown_success_is_not_counted_as_a_failure() -> None:
     tally = RunTally()
     tally.add("reach-v3", result(None, 50, 120))
     assert tally.successes("reach-v3") is None
@@ -78,12 +78,12 @@ def test_success_that_no_robot_can_tell_is_no_failure() -> None:
     ]
 
 
-def test_no_episode_has_no_summary() -> None:
+def test_summary_without_an_episode_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         RunTally().summary(None, 1.0)
 
 
-def test_table_shows_every_figure_on_80_columns() -> None:
+def test_table_fits_80_columns_with_large_figures() -> None:
     episodes = 12_345_678
     outcome = TaskOutcome(episodes, successes=episodes, mean_steps=80.0)
     task = "dial-turn-v3 with the longest name"

@@ -1,4 +1,4 @@
-"""The robot's program as its users start it: flags in, exit code and files out."""
+"""Runs the robot's program as its users do and checks exit code, output and files."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def refused(code: int, match: str, *arguments: str) -> None:
+def check_refused(code: int, match: str, *arguments: str) -> None:
     done = run(*arguments)
     assert done.returncode == code, done.stderr
     (line,) = done.stderr.splitlines()
@@ -69,7 +69,7 @@ def channel_flags(publisher: Publisher, episode: Path, tmp_path: Path) -> list[s
     ]
 
 
-def test_channel_run_activates_drives_and_sums_up(
+def test_run_activates_the_offered_package_and_writes_a_summary(
     tmp_path: Path, publisher: Publisher, episode: Path
 ) -> None:
     summary = tmp_path / "summary.json"
@@ -101,7 +101,7 @@ def test_channel_run_activates_drives_and_sums_up(
     assert progress.read_bytes() == Progress(1, 2).encode() + Progress(2, 2).encode()
 
 
-def test_channel_may_be_a_path_from_where_the_caller_stands(
+def test_channel_may_be_a_path_relative_to_the_callers_folder(
     tmp_path: Path,
     publisher: Publisher,
     episode: Path,
@@ -115,7 +115,7 @@ def test_channel_may_be_a_path_from_where_the_caller_stands(
     assert (tmp_path / "state" / "current").exists()
     flags[0] = "--channel=elsewhere/nightly.json"
     match = f"{publisher.root.as_uri()}/elsewhere/nightly.json: expected <store URI>"
-    refused(1, match, *flags, "--allow_development_keys")
+    check_refused(1, match, *flags, "--allow_development_keys")
 
 
 def offer_unsigned(publisher: Publisher, _: bytes) -> None:
@@ -184,7 +184,7 @@ def offer_path_traversal(publisher: Publisher, _: bytes) -> None:
         (offer_path_traversal, "../../escaped"),
     ],
 )
-def test_refused_release_leaves_the_active_package_and_nothing_else(
+def test_refused_release_leaves_the_active_package_and_no_other_file(
     tmp_path: Path,
     publisher: Publisher,
     episode: Path,
@@ -196,27 +196,27 @@ def test_refused_release_leaves_the_active_package_and_nothing_else(
     flags = channel_flags(publisher, episode, tmp_path)
     assert run(*flags, "--allow_development_keys").returncode == 0
     offer(publisher, first)
-    before = processes.tree(tmp_path)
+    before = processes.read_tree(tmp_path)
     folders = {path for path in tmp_path.rglob("*") if path.is_dir()}
-    refused(1, match, *flags, "--allow_development_keys")
+    check_refused(1, match, *flags, "--allow_development_keys")
     assert "state/current" in before
-    assert processes.tree(tmp_path) == before
+    assert processes.read_tree(tmp_path) == before
     assert {path for path in tmp_path.rglob("*") if path.is_dir()} == folders
     flags[0] = "--offline"
     assert run(*flags, "--allow_development_keys").returncode == 0
 
 
-def test_store_out_of_reach_is_an_error_by_hand_and_none_for_a_robot(
+def test_unreachable_store_stops_a_run_but_not_with_offline_if_update_fails(
     tmp_path: Path, publisher: Publisher, episode: Path
 ) -> None:
     flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
     unit = [*flags, "--offline_if_update_fails"]
     publisher.root.rename(tmp_path / "away")
-    refused(1, "expected an object, got none; check the path", *unit)
+    check_refused(1, "expected an object, got none; check the path", *unit)
     (tmp_path / "away").rename(publisher.root)
     assert run(*flags).returncode == 0
     publisher.root.rename(tmp_path / "away")
-    refused(1, "; --offline instead of --channel runs what is installed", *flags)
+    check_refused(1, "; --offline instead of --channel runs what is installed", *flags)
     done = run(*unit)
     assert done.returncode == 0, done.stderr
     why, what, package = done.stderr.splitlines()
@@ -226,7 +226,7 @@ def test_store_out_of_reach_is_an_error_by_hand_and_none_for_a_robot(
     assert "step latency" in done.stdout
 
 
-def test_robot_drives_on_when_its_channel_has_expired_but_not_with_a_damaged_package(
+def test_robot_runs_when_its_channel_has_expired_but_not_with_a_damaged_package(
     tmp_path: Path, publisher: Publisher, episode: Path
 ) -> None:
     flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
@@ -238,10 +238,10 @@ def test_robot_drives_on_when_its_channel_has_expired_but_not_with_a_damaged_pac
     assert "expiry" in done.stderr.splitlines()[0]
     (weights,) = (tmp_path / "state").rglob("weights.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1])
-    refused(1, "expiry", *unit)
+    check_refused(1, "expiry", *unit)
 
 
-def test_release_for_other_devices_first_is_told(
+def test_release_whose_rollout_excludes_this_robot_is_reported(
     tmp_path: Path, publisher: Publisher, episode: Path
 ) -> None:
     flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
@@ -252,11 +252,11 @@ def test_release_for_other_devices_first_is_told(
     keep, waits = done.stderr.splitlines()
     assert keep.endswith("release 1: keep")
     assert waits == (
-        "run: release 2 is out for 0 % of devices, and arm-1 is not yet among them"
+        "run: release 2 is out for 0 % of robots, and arm-1 is not yet among them"
     )
 
 
-def test_fleet_goes_back_by_a_release_of_the_good_package(
+def test_fleet_goes_back_through_a_new_release_of_the_good_package(
     tmp_path: Path, publisher: Publisher, episode: Path
 ) -> None:
     flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
@@ -265,32 +265,32 @@ def test_fleet_goes_back_by_a_release_of_the_good_package(
     good = publisher.release(0, now=datetime.now(UTC))
     done = run(*flags)
     assert done.returncode == 0, done.stderr
-    told = f"run: package {good[:12]} of channel nightly, release 3: install"
-    assert done.stderr.splitlines() == [told]
+    expected = f"run: package {good[:12]} of channel nightly, release 3: install"
+    assert done.stderr.splitlines() == [expected]
 
 
-def test_file_that_cannot_be_written_is_told_before_the_first_episode(
+def test_output_that_cannot_be_written_is_refused_before_the_first_episode(
     tmp_path: Path, episode: Path
 ) -> None:
     tiny_package.write_package(tmp_path / "package")
     flags = [f"--candidate={tmp_path / 'package'}", f"--robot=replay:{episode}"]
     before = sorted(tmp_path.rglob("*"))
     for flag in ("--summary_json", "--progress_json", "--actions_json"):
-        place = f"{flag}={tmp_path / 'none' / 'x.json'}"
-        refused(1, "check that the path is right", *flags, place)
+        output = f"{flag}={tmp_path / 'none' / 'x.json'}"
+        check_refused(1, "check that the path is right", *flags, output)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_development_keys_need_the_flag_and_nothing_is_activated(
+def test_development_key_without_its_flag_activates_nothing(
     tmp_path: Path, publisher: Publisher, episode: Path
 ) -> None:
     flags = channel_flags(publisher, episode, tmp_path)
-    refused(1, "development key", *flags)
+    check_refused(1, "development key", *flags)
     assert not (tmp_path / "state" / "current").exists()
     assert list((tmp_path / "state" / "packages").iterdir()) == []
 
 
-def test_candidate_run_records_redacted_episodes_and_finds_them_again(
+def test_candidate_run_records_redacted_episodes_and_skips_them_when_repeated(
     tmp_path: Path, episode: Path
 ) -> None:
     digest = tiny_package.write_package(tmp_path / "package")
@@ -329,7 +329,7 @@ def test_candidate_run_records_redacted_episodes_and_finds_them_again(
 def test_changed_candidate_is_refused(tmp_path: Path, episode: Path) -> None:
     tiny_package.write_package(tmp_path / "package")
     (tmp_path / "package" / "safety.json").write_text("{}")
-    refused(
+    check_refused(
         1,
         "safety.json",
         f"--candidate={tmp_path / 'package'}",
@@ -337,7 +337,7 @@ def test_changed_candidate_is_refused(tmp_path: Path, episode: Path) -> None:
     )
 
 
-def test_real_time_keeps_the_control_rate(tmp_path: Path, episode: Path) -> None:
+def test_realtime_pace_keeps_the_control_rate(tmp_path: Path, episode: Path) -> None:
     tiny_package.write_package(tmp_path / "package")
     summary = tmp_path / "summary.json"
     done = run(
@@ -367,29 +367,29 @@ def test_real_time_keeps_the_control_rate(tmp_path: Path, episode: Path) -> None
         (["--policy=expert", "--robot=metaworld:fly-v3"], "--robot: expected"),
     ],
 )
-def test_wrong_usage_exits_with_two(flags: list[str], match: str) -> None:
-    refused(2, match, "--robot=metaworld:reach-v3", *flags)
+def test_wrong_usage_exits_with_2(flags: list[str], match: str) -> None:
+    check_refused(2, match, "--robot=metaworld:reach-v3", *flags)
 
 
 def test_missing_robot_is_wrong_usage() -> None:
-    refused(2, "run: missing --robot; see --help", "--policy=expert")
-    refused(2, "run: expected --robot=NAME", "--policy=expert", "--robot=")
+    check_refused(2, "run: missing --robot; see --help", "--policy=expert")
+    check_refused(2, "run: expected --robot=NAME", "--policy=expert", "--robot=")
 
 
 def test_missing_keyring_and_missing_package_are_named(
     tmp_path: Path, episode: Path
 ) -> None:
     robot = f"--robot=replay:{episode}"
-    refused(1, "absent", robot, "--offline", f"--keyring={tmp_path / 'absent'}")
-    refused(1, "no such folder", robot, f"--candidate={tmp_path / 'absent'}")
+    check_refused(1, "absent", robot, "--offline", f"--keyring={tmp_path / 'absent'}")
+    check_refused(1, "no such folder", robot, f"--candidate={tmp_path / 'absent'}")
     advice = "name a package's own folder, as export/pi5-cpu"
-    refused(1, advice, robot, f"--candidate={tmp_path}")
+    check_refused(1, advice, robot, f"--candidate={tmp_path}")
     tiny_package.write_package(tmp_path / "package")
     candidate = f"--candidate={tmp_path / 'package'}"
     absent = f"--robot=replay:{tmp_path / 'absent'}"
-    refused(1, "No such file or directory; check that the path", absent, candidate)
+    check_refused(1, "No such file or directory; check that the path", absent, candidate)
     keyring = Publisher(tmp_path).keyring()
     state = f"--state_dir={tmp_path / 'empty'}"
-    refused(
+    check_refused(
         1, "run once with --channel", robot, "--offline", state, f"--keyring={keyring}"
     )

@@ -2,11 +2,11 @@
 
     observation -> policy.propose -> clamp -> robot.act -> recorder.append -> wait
 
-The loop measures how long `propose` takes in every pace. In real time it also keeps the
-control period: an action that is ready later than one period after its tick has missed
-its deadline; the loop then starts a new tick instead of running after lost time. In
-simulated pace the loop never waits and no deadline can be missed, so that what is
-recorded depends on the robot and the policy alone.
+The loop always measures how long `propose` takes. In real time it also keeps the control
+period: an action that is ready later than one period after its tick has missed its
+deadline, and the loop then starts a new tick and does not catch up. In simulated pace the
+loop never waits and no deadline can be missed, so that the recording depends only on the
+robot and the policy.
 """
 
 import enum
@@ -34,22 +34,24 @@ class Pace(enum.Enum):
 
 @dataclass(frozen=True)
 class ControlStep:
-    """Everything one control period leaves behind.
+    """Everything that is recorded of one control period.
 
-    Every step holds the action that was executed from its observation. The last step
-    is the one whose action ended the episode: there is no step without an action.
+    Every step holds an observation and the action that was executed from it. The last
+    step is the one whose action ended the episode: every step has an action.
 
     Attributes:
         observation: what the policy saw.
-        action: [action_size] f32, executed.
-        proposed_action: [action_size] f32, wanted; components that were not finite are
-            recorded as 0 and the step is marked as a safety violation.
-        reward: of the action, as the robot says.
+        action: [action_size] f32, the action that was executed.
+        proposed_action: [action_size] f32, the action that the policy proposed;
+            components that were not finite are recorded as 0 and the step is marked as
+            a safety violation.
+        reward: reward of the action, from the robot.
         discount: 0.0 when the episode ended in success, otherwise 1.0.
         is_first: whether this is the first step of the episode.
         is_last: whether no step follows.
         is_terminal: whether the task was fulfilled by this action.
-        deadline_missed: whether the action came later than its period allows.
+        deadline_missed: whether the action was ready later than one period after its
+            tick.
         safety_violation: whether a stop rule fired.
     """
 
@@ -66,10 +68,10 @@ class ControlStep:
 
 
 class StepRecorder(Protocol):
-    """Where steps go; see `edge.episodes.recorder`."""
+    """Receives the steps of an episode; see `edge.episodes.recorder`."""
 
     def append(self, step: ControlStep) -> None:
-        """Keeps one step; when it returns, a crash of this process loses nothing."""
+        """Records one step; once this returns, a crash of this process cannot lose it."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,12 @@ class EpisodeResult:
     """How an episode went.
 
     Attributes:
-        success: whether the task was fulfilled; None where the robot cannot tell.
-        steps: executed actions.
-        missed_deadlines: steps whose action came too late; 0 in simulated pace.
+        success: whether the task was fulfilled; None if the robot cannot tell.
+        steps: number of executed actions.
+        missed_deadlines: steps whose action was late; 0 in simulated pace.
         latencies_ns: [steps] i64, duration of each `propose`.
         safety_violations: steps at which a stop rule fired (0 or 1).
-        clamped_steps: steps at which the limits changed the wanted action.
+        clamped_steps: steps at which the limits changed the action.
     """
 
     success: bool | None
@@ -105,23 +107,23 @@ def run_episode(
     disturbance: Disturbance | None = None,
     pacer: Clock | None = None,
 ) -> EpisodeResult:
-    """Runs one episode to success, a stop rule or the step limit.
+    """Runs one episode until success, a stop rule or the step limit ends it.
 
     Args:
         robot: open and idle.
         policy: its `reset` is called with the robot's task.
-        safety: limits and stop rules; must fit the robot.
+        safety: limits and stop rules, which must fit the robot.
         recorder: receives each step after its action has run; None records nothing.
         seed: determines a simulated robot's episode and the disturbance.
-        max_steps: upper limit besides `safety.max_steps`.
+        max_steps: limit on the steps, in addition to `safety.max_steps`.
         pace: whether to keep real time.
-        disturbance: changes executed actions, for example operator noise.
-        pacer: the clock that paces the loop in real time; by default the machine's.
+        disturbance: changes executed actions, for example with noise.
+        pacer: clock that paces the loop in real time; by default the machine's.
 
     Raises:
         SafetyConfigError: `safety` does not fit the robot.
         ActionShapeError: the policy proposed an action of another shape.
-        EdgeError: whatever robot or recorder raise; nothing more is executed then.
+        EdgeError: the robot or the recorder failed; no further action is executed.
         ValueError: `max_steps` is not positive.
     """
     if max_steps <= 0:
@@ -142,9 +144,9 @@ def run_episode(
         latency_ns = time.perf_counter_ns() - begin_ns
         wanted = proposed if disturbance is None else disturbance.disturb(proposed)
         safe = safe_action(safety, wanted, previous)
-        missed = ticker.action_ready()
+        missed = ticker.is_late()
         transition = robot.act(safe.action)
-        step = _step(
+        step = _make_step(
             observation,
             safe.action,
             proposed,
@@ -163,7 +165,7 @@ def run_episode(
         ticker.wait()
 
 
-def _step(
+def _make_step(
     observation: Observation,
     action: Vector,
     proposed: npt.NDArray[Any],
@@ -206,14 +208,14 @@ class _Ticker:
         if self._realtime:
             self._tick_ns = self._clock.now_ns()
 
-    def action_ready(self) -> bool:
-        """Whether the action has come later than one period after its tick."""
+    def is_late(self) -> bool:
+        """Whether more than one period has passed since the tick."""
         if not self._realtime:
             return False
         return self._clock.now_ns() - self._tick_ns > self._period_ns
 
     def wait(self) -> None:
-        """Waits for the next tick; lost periods are dropped, not made up for."""
+        """Waits for the next tick; after a late action the next tick is now."""
         if not self._realtime:
             return
         self._tick_ns += self._period_ns
@@ -245,7 +247,7 @@ class _Tally:
         self._clamped += clamped
 
     def result(self) -> EpisodeResult:
-        """What was counted so far."""
+        """The counts so far."""
         return EpisodeResult(
             success=self._success,
             steps=len(self.latencies_ns),

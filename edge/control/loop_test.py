@@ -2,18 +2,19 @@ import numpy as np
 import pytest
 
 from edge.control import loop
-from edge.control.loop import ControlStep, EpisodeResult, Pace
+from edge.control.loop import ControlStep, EpisodeResult, Pace, StepRecorder
 from edge.control.operator_noise import GaussianNoise
 from edge.control.safety import SafetyConfig, config_for
 from edge.errors import ActionShapeError, SafetyConfigError
-from edge.robots.clock import SimulatedClock
+from edge.robots.clock import Clock, SimulatedClock
+from edge.robots.policy import Disturbance, Policy
 from edge.robots.robot import Observation
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
 
 
 class ListRecorder:
     def __init__(self) -> None:
-        self.steps = []
+        self.steps: list[ControlStep] = []
 
     def append(self, step: ControlStep) -> None:
         self.steps.append(step)
@@ -46,26 +47,29 @@ class SlowPolicy(ConstantPolicy):
 
 
 def run(
-    policy: object,
+    policy: Policy,
     *,
-    recorder: object = None,
+    recorder: StepRecorder | None = None,
     max_steps: int = 100,
-    pace: Pace = loop.Pace.SIMULATED,
-    **more: GaussianNoise | SafetyConfig | SimulatedClock,
-) -> EpisodeResult | None:
+    pace: Pace = Pace.SIMULATED,
+    safety: SafetyConfig | None = None,
+    disturbance: Disturbance | None = None,
+    pacer: Clock | None = None,
+) -> EpisodeResult:
     return loop.run_episode(
         SimulatedPoint(SimulatedClock(0)),
         policy,
-        more.pop("safety", config_for(SPEC)),
+        safety or config_for(SPEC),
         recorder,
         seed=3,
         max_steps=max_steps,
         pace=pace,
-        **more,
+        disturbance=disturbance,
+        pacer=pacer,
     )
 
 
-def test_episode_ends_at_the_first_success_with_one_record_per_action() -> None:
+def test_episode_ends_at_the_first_success_and_each_action_is_recorded_once() -> None:
     recorder = ListRecorder()
     result = run(PointExpert(), recorder=recorder)
     steps = recorder.steps
@@ -80,7 +84,7 @@ def test_episode_ends_at_the_first_success_with_one_record_per_action() -> None:
     assert times_ns == [k * period_ns for k in range(len(steps))]
 
 
-def test_wanted_and_clamped_actions_are_both_recorded() -> None:
+def test_proposed_and_clamped_actions_are_both_recorded() -> None:
     recorder = ListRecorder()
     result = run(PointExpert(), recorder=recorder)
     first = recorder.steps[0]
@@ -104,7 +108,7 @@ def test_safety_config_may_shorten_the_episode() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_action_that_is_no_number_holds_still_and_ends_the_episode(bad: float) -> None:
+def test_action_that_is_not_finite_holds_still_and_ends_the_episode(bad: float) -> None:
     recorder = ListRecorder()
     result = run(ConstantPolicy(0.5, bad, 0.5), recorder=recorder)
     assert (result.steps, result.safety_violations) == (2, 1)
@@ -115,14 +119,14 @@ def test_action_that_is_no_number_holds_still_and_ends_the_episode(bad: float) -
     assert (last.action[0], last.proposed_action[0]) == (0.0, 0.0)
 
 
-def test_huge_finite_action_is_clamped_and_stays_finite_in_the_record() -> None:
+def test_huge_finite_action_is_clamped_and_recorded_as_finite() -> None:
     recorder = ListRecorder()
     run(ConstantPolicy(1e300), recorder=recorder, max_steps=1)
     assert recorder.steps[0].action[0] == 1.0
     assert np.isfinite(recorder.steps[0].proposed_action).all()
 
 
-def test_late_action_misses_its_deadline_and_lost_time_is_not_made_up_for() -> None:
+def test_late_action_misses_its_deadline_and_the_loop_does_not_catch_up() -> None:
     period_ns = SPEC.period_ns
     pacer = SimulatedClock(0)
     policy = SlowPolicy(pacer, 0, 3 * period_ns, period_ns // 2, period_ns, 0)
@@ -131,7 +135,7 @@ def test_late_action_misses_its_deadline_and_lost_time_is_not_made_up_for() -> N
         policy,
         recorder=recorder,
         max_steps=5,
-        pace=loop.Pace.REALTIME,
+        pace=Pace.REALTIME,
         pacer=pacer,
     )
     missed = [s.deadline_missed for s in recorder.steps]
@@ -147,25 +151,25 @@ def test_simulated_pace_never_misses_a_deadline() -> None:
 
 
 def test_realtime_pace_keeps_the_period_of_the_machine_clock() -> None:
-    result = run(ConstantPolicy(0.0), max_steps=4, pace=loop.Pace.REALTIME)
+    result = run(ConstantPolicy(0.0), max_steps=4, pace=Pace.REALTIME)
     assert result.steps == 4
     assert (result.latencies_ns >= 0).all()
 
 
-def test_noise_changes_what_is_executed_but_not_what_is_proposed() -> None:
-    def steps(seed_of_noise: float) -> list[ControlStep]:
+def test_noise_changes_the_executed_action_but_not_the_proposed_one() -> None:
+    def record_steps(sigma: float) -> list[ControlStep]:
         recorder = ListRecorder()
-        noise = GaussianNoise(seed_of_noise)
+        noise = GaussianNoise(sigma)
         run(ConstantPolicy(0.25), recorder=recorder, max_steps=8, disturbance=noise)
         return recorder.steps
 
-    noisy, again, clean = steps(0.1), steps(0.1), steps(0.0)
+    noisy, again, clean = record_steps(0.1), record_steps(0.1), record_steps(0.0)
     assert [s.proposed_action[0] for s in noisy] == [0.25] * 8
     assert [s.action[0] for s in noisy] != [s.action[0] for s in clean]
     assert [s.action[0] for s in noisy] == [s.action[0] for s in again]
 
 
-def test_recorder_that_fails_stops_the_robot_at_once() -> None:
+def test_failing_recorder_stops_the_robot_at_once() -> None:
     class FullDisk(ListRecorder):
         def append(self, step: ControlStep) -> None:
             if len(self.steps) == 2:

@@ -1,8 +1,8 @@
 """The package as a policy: proposes an action for each observation.
 
-Nothing here knows what is inside the model. The package says how large the
-observation, the task vector and the carried state are, and the step function moves
-them forward.
+This file does not depend on the model inside. The package states the sizes of the
+observation, the task vector and the carried state, and the step function computes the
+next action and the next carried state.
 """
 
 from collections.abc import Iterable
@@ -30,13 +30,13 @@ class PackagePolicy:
         """Holds a loaded step.
 
         Args:
-            step: The step function with its surfaces in place.
-            tasks: Names in the order of the one-hot task vector.
-            initial_carry: Carried state at the start of an episode.
-            source: The package, for errors.
+            step: the step function with its surfaces.
+            tasks: names, in the order of the one-hot task vector.
+            initial_carry: carried state at the start of an episode.
+            source: name of the package, for errors.
 
         Raises:
-            StepFunctionError: Tasks or carry do not have the step's sizes.
+            StepFunctionError: tasks or carry do not have the step's sizes.
         """
         sizes = step.input_sizes
         if sizes["task"] != len(tasks) or initial_carry.shape != (sizes["carry"],):
@@ -57,14 +57,14 @@ class PackagePolicy:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of the tasks the package was trained for."""
+        """Names of the tasks that the package was trained for."""
         return self._tasks
 
     def reset(self, task: str) -> None:
-        """Starts an episode of `task` with a fresh carried state.
+        """Begins an episode of `task` with the initial carried state.
 
         Raises:
-            UnknownTaskError: The package was not trained for `task`.
+            UnknownTaskError: the package was not trained for `task`.
         """
         if task not in self._tasks:
             raise errors.UnknownTaskError(
@@ -78,27 +78,27 @@ class PackagePolicy:
         self._carry = self._initial_carry
 
     def propose(self, observation: Observation) -> Vector:
-        """Returns the action [A] for one observation and moves the carry on.
+        """Returns the action [A] for one observation and keeps the next carry.
 
-        The action is not clamped: the safety config does that.
+        The action is not clamped; the control loop does that.
 
         Raises:
-            StepFunctionError: The observation has another size than the package's.
+            StepFunctionError: the observation does not have the package's size.
         """
         action, _, self._carry = self._step(observation.state, self._task, self._carry)
         return action
 
 
 def open_policy(package: IntactPackage, form: str | None = None) -> PackagePolicy:
-    """Loads the policy of a package whose files are known to be intact.
+    """Loads the policy of an intact package.
 
     Args:
-        package: Whose bytes are what its manifest says.
-        form: Form of the step, such as `f32`, of a package that has several; None
-            for the one that the package prefers.
+        package: the package, its files compared with its manifest.
+        form: form of the step, such as `f32`, if the package has several; None for the
+            form that the package prefers.
 
     Raises:
-        StepFunctionError: The step or its tensors do not load or do not fit, or the
+        StepFunctionError: the step or its tensors do not load or do not fit, or the
             package has no step of this form.
     """
     manifest = package.manifest
@@ -109,7 +109,7 @@ def open_policy(package: IntactPackage, form: str | None = None) -> PackagePolic
             package.folder,
             f"a function {name!r}",
             sorted(manifest.functions),
-            _forms_text(manifest.functions),
+            _describe_forms(manifest.functions),
         )
     path = package.path(function.path)
     surfaces, carry = _read_tensors(package)
@@ -117,7 +117,7 @@ def open_policy(package: IntactPackage, form: str | None = None) -> PackagePolic
     return PackagePolicy(step, tuple(manifest.robot.tasks), carry, str(package.folder))
 
 
-def _forms_text(functions: Iterable[str]) -> str:
+def _describe_forms(functions: Iterable[str]) -> str:
     """Says which forms of its step a package has."""
     prefix = f"{REQUIRED_FUNCTION}_"
     forms = sorted(n.removeprefix(prefix) for n in functions if n.startswith(prefix))
@@ -127,7 +127,7 @@ def _forms_text(functions: Iterable[str]) -> str:
 
 
 def _read_tensors(package: IntactPackage) -> tuple[dict[str, Vector], Vector]:
-    """Reads the initial surfaces and the initial carry, and no backbone tensor."""
+    """Reads the initial surfaces and the initial carry, but no backbone tensor."""
     path = package.path(WEIGHTS)
     try:
         with safetensors.safe_open(path, framework="numpy") as tensors:

@@ -25,7 +25,7 @@ ONLY_FOR_BUCKETS = {
     "requests",
     "urllib3",
 }
-# Peak resident memory, 90 MB. Measured with the package below: 69 MB, three times.
+# Peak resident memory, 90 MB. With the package below it was 69 MB in three runs.
 LARGEST_CONTROL_PROCESS_KIB = 90_000_000 // 1024
 
 
@@ -35,7 +35,7 @@ def policy(tmp_path: Path) -> PackagePolicy:
     return open_policy(verify_integrity(tmp_path / "p"))
 
 
-def test_policy_proposes_what_the_step_computes_with_the_task_and_the_carry(
+def test_policy_proposes_the_action_that_the_step_computes(
     policy: PackagePolicy,
 ) -> None:
     tiny = TinyStep(39, 4, len(tiny_package.TASKS), seed=0)
@@ -57,12 +57,12 @@ def test_reset_forgets_the_last_episode(policy: PackagePolicy) -> None:
     np.testing.assert_array_equal(policy.propose(observation), first)
 
 
-def test_unknown_task_lists_the_known_ones(policy: PackagePolicy) -> None:
+def test_unknown_task_is_refused_with_the_known_ones(policy: PackagePolicy) -> None:
     with pytest.raises(errors.UnknownTaskError, match=r"reach-v3.*'fly-v3'"):
         policy.reset("fly-v3")
 
 
-def test_step_of_another_form_is_run_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_step_of_the_requested_form_is_run(tmp_path: Path) -> None:
     other = TinyStep(39, 4, len(tiny_package.TASKS), seed=7)
     forms = {"int8": tiny_step.build(other)}
     tiny_package.write_package(tmp_path / "p", forms=forms)
@@ -80,7 +80,7 @@ def test_step_of_another_form_is_run_when_it_is_asked_for(tmp_path: Path) -> Non
     np.testing.assert_allclose(actions[None], expected, atol=1e-5)
 
 
-def test_form_that_a_package_does_not_have_is_refused_with_those_it_has(
+def test_form_that_the_package_lacks_is_refused_with_the_forms_it_has(
     tmp_path: Path,
 ) -> None:
     tiny_package.write_package(tmp_path / "p")
@@ -101,13 +101,13 @@ def test_weights_without_a_carry_are_refused(tmp_path: Path) -> None:
         open_policy(verify_integrity(tmp_path / "p"))
 
 
-def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
+def test_weights_that_are_not_safetensors_are_refused(tmp_path: Path) -> None:
     tiny_package.write_package(tmp_path / "p", weights=b"\xff" * 64)
     with pytest.raises(errors.StepFunctionError, match="expected safetensors"):
         open_policy(verify_integrity(tmp_path / "p"))
 
 
-def test_process_that_follows_a_folder_is_small_without_training_code_or_buckets(
+def test_control_process_is_small_and_loads_no_training_or_bucket_code(
     tmp_path: Path,
 ) -> None:
     publisher = Publisher(tmp_path)

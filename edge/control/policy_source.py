@@ -18,24 +18,25 @@ _RATE_TOLERANCE: Final = 0.01  # relative; a replayed robot's rate is measured
 
 @dataclass(frozen=True)
 class Driver:
-    """A policy for each robot, with the safety config it runs under.
+    """A policy for each robot, and the safety config that it runs under.
 
     Attributes:
         package_digest: digest of the package that drives; None for the expert.
-        channel: channel that the package came from; "" for none.
-        operator: what episodes name as their operator.
-        policy_for: opens the policy of one robot, by robot string and spec.
+        channel: channel that the package came from; "" if it came from none.
+        actor: who acts, as episodes record it: `expert` or `policy:<first 12 digits of the
+            package's digest>`.
+        policy_for: opens the policy for one robot, given its robot string and spec.
         safety_for: returns the limits for one robot.
     """
 
     package_digest: str | None
     channel: str
-    operator: str
+    actor: str
     policy_for: Callable[[str, RobotSpec], Policy]
     safety_for: Callable[[RobotSpec], SafetyConfig]
 
 
-def package_driver(
+def make_package_driver(
     package: IntactPackage, channel: str = "", form: str | None = None
 ) -> Driver:
     """Returns the driver that runs a package's step under its own safety config.
@@ -43,9 +44,9 @@ def package_driver(
     The same policy serves all robots, one after the other.
 
     Args:
-        package: whose bytes are what its manifest says.
+        package: the package, its files compared with its manifest.
         channel: channel that it came from; "" for a candidate.
-        form: form of its step; None for the one that the package prefers.
+        form: form of its step, such as `f32`; None for the form that it prefers.
 
     Raises:
         StepFunctionError: the step does not load.
@@ -62,28 +63,28 @@ def package_driver(
     return Driver(
         package_digest=package.digest,
         channel=channel,
-        operator=f"policy:{package.digest[:12]}",
+        actor=f"policy:{package.digest[:12]}",
         policy_for=policy_for,
         safety_for=lambda spec: config,
     )
 
 
-def expert_driver(open_expert: Callable[[str], Policy]) -> Driver:
+def make_expert_driver(open_expert: Callable[[str], Policy]) -> Driver:
     """Returns the driver that runs the scripted expert under the robot's limits."""
     return Driver(
         package_digest=None,
         channel="",
-        operator="expert",
+        actor="expert",
         policy_for=lambda name, spec: open_expert(name),
         safety_for=safety.config_for,
     )
 
 
 def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
-    """Compares what a package was trained for with an open robot.
+    """Checks that a package was trained for the robot that is open.
 
     Raises:
-        RobotMismatchError: sizes or control rate differ.
+        RobotMismatchError: the sizes or the control rate differ.
         UnknownTaskError: the package was not trained for the robot's task.
     """
     state = fit.observation.get("state")

@@ -7,6 +7,7 @@ from edge import errors
 from edge.control import policy_source
 from edge.control.policy_source import Driver
 from edge.robots.robot import RobotSpec
+from edge.robots.simulated_point import PointExpert
 from edge.testing import tiny_package
 from release.verification import verify_integrity
 
@@ -26,37 +27,49 @@ SPEC = RobotSpec(
 @pytest.fixture
 def package_driver(tmp_path: Path) -> Driver:
     tiny_package.write_package(tmp_path / "p", action_limit=0.5)
-    return policy_source.package_driver(verify_integrity(tmp_path / "p"))
+    return policy_source.make_package_driver(verify_integrity(tmp_path / "p"))
 
 
-def test_package_drives_a_robot_that_it_fits_under_its_own_limits(
+def test_package_drives_a_robot_that_it_fits_within_its_own_limits(
     package_driver: Driver,
 ) -> None:
     assert package_driver.policy_for("metaworld:push-v3", SPEC)
     assert package_driver.safety_for(SPEC).action_maximum == (0.5,) * 4
-    assert package_driver.operator == f"policy:{package_driver.package_digest[:12]}"
+    assert package_driver.package_digest is not None
+    assert package_driver.actor == f"policy:{package_driver.package_digest[:12]}"
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "match"),
+    ("spec", "error", "match"),
     [
-        ({"state_size": 40}, errors.RobotMismatchError, r"\(39,\).*got.*\(40,\)"),
-        ({"control_hz": 100.0}, errors.RobotMismatchError, "80 Hz, got 100 Hz"),
-        ({"task": "fly-v3"}, errors.UnknownTaskError, "fly-v3"),
+        (
+            dataclasses.replace(SPEC, state_size=40),
+            errors.RobotMismatchError,
+            r"\(39,\).*got.*\(40,\)",
+        ),
+        (
+            dataclasses.replace(SPEC, control_hz=100.0),
+            errors.RobotMismatchError,
+            "80 Hz, got 100 Hz",
+        ),
+        (
+            dataclasses.replace(SPEC, task="fly-v3"),
+            errors.UnknownTaskError,
+            "fly-v3",
+        ),
     ],
 )
 def test_robot_that_does_not_fit_is_refused(
-    package_driver: Driver,
-    change: dict[str, float] | dict[str, int] | dict[str, str],
-    error: type[Exception],
-    match: str,
+    package_driver: Driver, spec: RobotSpec, error: type[Exception], match: str
 ) -> None:
     with pytest.raises(error, match=match):
-        package_driver.policy_for("robot", dataclasses.replace(SPEC, **change))
+        package_driver.policy_for("robot", spec)
 
 
-def test_expert_has_no_package_and_runs_under_the_robots_limits() -> None:
-    expert = policy_source.expert_driver(lambda name: f"expert of {name}")
-    assert expert.package_digest is None
-    assert expert.policy_for("metaworld:push-v3", SPEC).endswith("push-v3")
+def test_expert_has_no_package_and_runs_within_the_robots_limits() -> None:
+    policies = {"metaworld:push-v3": PointExpert()}
+    expert = policy_source.make_expert_driver(policies.__getitem__)
+    assert (expert.package_digest, expert.actor) == (None, "expert")
+    policy = expert.policy_for("metaworld:push-v3", SPEC)
+    assert policy is policies["metaworld:push-v3"]
     assert expert.safety_for(SPEC).action_maximum == SPEC.action_maximum

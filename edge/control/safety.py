@@ -1,9 +1,9 @@
-"""What an action may be: limits, stop rules, and the pure function that applies them.
+"""Limits on actions, stop rules, and the pure function that applies them.
 
-A package carries its own `safety.json`; a robot's default limits are its spec's.
-Leaving the limits is saturation, which is normal (a good policy pushes against them):
-the action is clamped and both values are recorded. A *violation* is what a stop rule
-names: an action that is not a number. The robot then holds still and the episode ends.
+A package has its own `safety.json`; the default limits of a robot are those of its spec.
+An action outside the limits is saturation, which is normal (a good policy pushes against
+them): the action is clamped and both values are recorded. An action that is not a number
+is a *violation* of a stop rule: the robot holds still and the episode ends.
 """
 
 import json
@@ -34,11 +34,11 @@ class SafetyConfig:
     """Limits on actions and the rules that end an episode.
 
     Attributes:
-        version: names this config in packages and reports.
+        version: name of this config in packages and reports.
         action_minimum: lowest executed value per component.
         action_maximum: highest executed value per component.
-        max_action_delta: most that a component may change from one executed action to
-            the next; None for no limit.
+        max_action_delta: largest change of a component from one executed action to the
+            next; None for no limit.
         max_steps: an episode ends after this many actions.
     """
 
@@ -49,10 +49,11 @@ class SafetyConfig:
     max_steps: int = DEFAULT_MAX_STEPS
 
     def __post_init__(self) -> None:
-        """Checks that the limits are finite and leave room.
+        """Checks that the limits are finite and each minimum is below its maximum.
 
         Raises:
-            SafetyConfigError: a limit is missing, not finite or empty.
+            SafetyConfigError: a limit is missing or not finite, a minimum is not below its
+                maximum, or `max_action_delta` or `max_steps` is not positive.
         """
         if not self.action_minimum or len(self.action_minimum) != len(
             self.action_maximum
@@ -82,11 +83,11 @@ class SafetyConfig:
 
 @dataclass(frozen=True)
 class SafeAction:
-    """What the robot is told to do.
+    """The action that the robot executes.
 
     Attributes:
         action: [action_size] f32 within the limits.
-        clamped: whether the limits changed the wanted action.
+        clamped: whether the limits changed the proposed action.
         violation: whether a stop rule fired; the action then holds the robot still.
     """
 
@@ -112,14 +113,14 @@ def parse(raw: bytes, source: str = "safety.json") -> SafetyConfig:
         source: the name used in errors.
 
     Raises:
-        SafetyConfigError: the text is not a safety config of this version.
+        SafetyConfigError: the bytes are not a safety config of this version.
     """
     try:
         value = json.loads(raw)
     except ValueError as e:
         raise SafetyConfigError(source, "JSON", e) from e
     if not isinstance(value, dict) or set(value) != _KEYS:
-        raise SafetyConfigError(source, f"the keys {sorted(_KEYS)}", _keys(value))
+        raise SafetyConfigError(source, f"the keys {sorted(_KEYS)}", _list_keys(value))
     if value["schema_version"] != SCHEMA_VERSION:
         raise SafetyConfigError(
             source,
@@ -130,7 +131,7 @@ def parse(raw: bytes, source: str = "safety.json") -> SafetyConfig:
     rules = value["stop_rules"]
     if not isinstance(rules, dict) or set(rules) != {"max_steps", "non_finite_action"}:
         raise SafetyConfigError(
-            source, "stop_rules with max_steps and non_finite_action", _keys(rules)
+            source, "stop_rules with max_steps and non_finite_action", _list_keys(rules)
         )
     if rules["non_finite_action"] != "stop":
         raise SafetyConfigError(
@@ -138,23 +139,23 @@ def parse(raw: bytes, source: str = "safety.json") -> SafetyConfig:
         )
     delta = value["max_action_delta"]
     return SafetyConfig(
-        version=_text(value["version"], source),
-        action_minimum=_numbers(value["action_minimum"], source),
-        action_maximum=_numbers(value["action_maximum"], source),
-        max_action_delta=None if delta is None else _numbers([delta], source)[0],
-        max_steps=_count(rules["max_steps"], source),
+        version=_read_text(value["version"], source),
+        action_minimum=_read_numbers(value["action_minimum"], source),
+        action_maximum=_read_numbers(value["action_maximum"], source),
+        max_action_delta=None if delta is None else _read_numbers([delta], source)[0],
+        max_steps=_read_count(rules["max_steps"], source),
     )
 
 
-def _keys(value: object) -> object:
+def _list_keys(value: object) -> object:
     return sorted(value) if isinstance(value, dict) else value
 
 
 def check_fits(config: SafetyConfig, spec: RobotSpec) -> None:
-    """Checks that a config speaks of as many action components as the robot has.
+    """Checks that a config fits the robot's action.
 
     Raises:
-        SafetyConfigError: the sizes differ, or a limit lies outside the robot's own.
+        SafetyConfigError: the sizes differ, or a limit is outside the robot's own.
     """
     if len(config.action_minimum) != spec.action_size:
         raise SafetyConfigError(
@@ -175,12 +176,12 @@ def check_fits(config: SafetyConfig, spec: RobotSpec) -> None:
 def safe_action(
     config: SafetyConfig, wanted: npt.NDArray[Any], previous: Vector | None
 ) -> SafeAction:
-    """Clamps a wanted action, or holds the robot still when it is no number.
+    """Clamps an action, or holds the robot still if the action is not finite.
 
     Args:
         config: the limits.
         wanted: [action_size], any float type.
-        previous: the last executed action of this episode, None at its start.
+        previous: the last executed action of this episode; None at its start.
 
     Raises:
         ActionShapeError: `wanted` has another shape than the limits.
@@ -202,13 +203,13 @@ def safe_action(
     return SafeAction(action=action, clamped=clamped, violation=False)
 
 
-def _text(value: object, source: str) -> str:
+def _read_text(value: object, source: str) -> str:
     if not isinstance(value, str) or not value:
         raise SafetyConfigError(source, "a version text", f"{value!r}")
     return value
 
 
-def _numbers(value: object, source: str) -> tuple[float, ...]:
+def _read_numbers(value: object, source: str) -> tuple[float, ...]:
     if not isinstance(value, list):
         raise SafetyConfigError(source, "a list of numbers", f"{value!r}")
     for item in value:
@@ -217,7 +218,7 @@ def _numbers(value: object, source: str) -> tuple[float, ...]:
     return tuple(float(item) for item in value)
 
 
-def _count(value: object, source: str) -> int:
+def _read_count(value: object, source: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise SafetyConfigError(source, "a whole number", f"{value!r}")
     return value

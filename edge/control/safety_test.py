@@ -23,8 +23,8 @@ FILE = {
 
 
 @given(st.tuples(st.floats(), st.floats()))
-def test_whatever_is_wanted_the_executed_action_lies_within_the_limits(
-    values: tuple[float, ...],
+def test_executed_action_is_always_within_the_limits(
+    values: tuple[float, float],
 ) -> None:
     wanted = np.array(values)
     safe = safety.safe_action(CONFIG, wanted, previous=None)
@@ -34,34 +34,34 @@ def test_whatever_is_wanted_the_executed_action_lies_within_the_limits(
     assert safe.violation == (not np.isfinite(wanted).all())
 
 
-def test_wanted_action_within_limits_is_executed_as_it_is() -> None:
+def test_action_within_the_limits_is_executed_unchanged() -> None:
     wanted = np.array([0.1, -1.9])
     safe = safety.safe_action(CONFIG, wanted, previous=None)
     np.testing.assert_array_equal(safe.action, wanted.astype(np.float32))
     assert not safe.clamped
 
 
-def test_saturation_is_clamped_and_no_violation() -> None:
+def test_action_outside_the_limits_is_clamped_without_a_violation() -> None:
     safe = safety.safe_action(CONFIG, np.array([3.0, 3.0]), previous=None)
-    np.testing.assert_array_equal(safe.action, np.float32([1.0, 0.5]))
+    np.testing.assert_array_equal(safe.action, np.array([1.0, 0.5], np.float32))
     assert safe.clamped
     assert not safe.violation
 
 
-def test_action_that_is_no_number_holds_still_within_limits() -> None:
+def test_action_that_is_not_finite_holds_still_within_the_limits() -> None:
     config = safety.SafetyConfig("hold", (0.25,), (1.0,))
     safe = safety.safe_action(config, np.array([np.nan]), previous=None)
-    np.testing.assert_array_equal(safe.action, np.float32([0.25]))
+    np.testing.assert_array_equal(safe.action, np.array([0.25], np.float32))
     assert safe.violation
 
 
 def test_change_is_limited_against_the_previous_action() -> None:
     config = safety.SafetyConfig("slow", (-1.0,), (1.0,), max_action_delta=0.25)
-    previous = np.float32([0.5])
+    previous = np.array([0.5], np.float32)
     safe = safety.safe_action(config, np.array([-1.0]), previous)
-    np.testing.assert_array_equal(safe.action, np.float32([0.25]))
-    safe = safety.safe_action(config, np.array([2.0]), np.float32([0.9]))
-    np.testing.assert_array_equal(safe.action, np.float32([1.0]))
+    np.testing.assert_array_equal(safe.action, np.array([0.25], np.float32))
+    safe = safety.safe_action(config, np.array([2.0]), np.array([0.9], np.float32))
+    np.testing.assert_array_equal(safe.action, np.array([1.0], np.float32))
 
 
 def test_action_of_another_shape_is_refused() -> None:
@@ -69,7 +69,7 @@ def test_action_of_another_shape_is_refused() -> None:
         safety.safe_action(CONFIG, np.zeros(3), previous=None)
 
 
-def test_file_of_a_package_is_read() -> None:
+def test_safety_file_of_a_package_is_parsed() -> None:
     config = safety.parse(json.dumps(FILE).encode())
     assert config == safety.SafetyConfig("7", (-1.0, -2.0), (1.0, 0.5), None, 500)
 
@@ -98,12 +98,12 @@ def test_malformed_file_is_refused_with_the_reason(
         safety.parse(json.dumps(FILE | change).encode())
 
 
-def test_file_that_is_no_json_is_refused() -> None:
+def test_file_that_is_not_json_is_refused() -> None:
     with pytest.raises(SafetyConfigError, match=r"a\.json: expected JSON"):
         safety.parse(b"\xff", source="a.json")
 
 
-def test_config_wider_than_the_robot_is_refused() -> None:
+def test_limits_wider_than_the_robots_are_refused() -> None:
     spec = RobotSpec(3, 2, 10.0, "arm", "lab", "reach", (-1.0, -1.0), (1.0, 1.0), False)
     with pytest.raises(SafetyConfigError, match="within those of arm"):
         safety.check_fits(CONFIG, spec)

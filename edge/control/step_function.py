@@ -4,9 +4,9 @@ The step is a pure function of flat float32 vectors with fixed names:
 
     observation_state, task, carry, surface_*  ->  action, next_observation, carry
 
-The surfaces stay in the interpreter's input tensors between calls. `StepFunction`
-checks at load time that the interpreter leaves them untouched, and copies them in
-before every call where it does not.
+The surfaces stay in the interpreter's input tensors between calls. `StepFunction` checks
+at load time that a call leaves them unchanged, and otherwise copies them in before every
+call.
 """
 
 import contextlib
@@ -29,32 +29,32 @@ _CARRY_OUTPUTS: Final = ("next_carry", "carry")
 
 
 class StepFunction:
-    """One loaded step with its surfaces.
+    """A loaded step and its surfaces.
 
     Attributes:
-        input_sizes: Length of each input vector by name.
-        output_sizes: Length of each output vector by name; the carried state is
-            called `carry` whatever the file calls it.
+        input_sizes: length of each input vector by name.
+        output_sizes: length of each output vector by name; the carried state is called
+            `carry`, whatever the file calls it.
     """
 
     def __init__(
         self, content: bytes, surfaces: Mapping[str, Vector], source: str
     ) -> None:
-        """Loads the step and places the surfaces.
+        """Loads the step and its surfaces.
 
         Args:
-            content: A LiteRT flatbuffer with a signature called `step`.
-            surfaces: One vector for each input whose name starts with `surface_`.
-            source: Name of the file, for errors.
+            content: a LiteRT flatbuffer with a signature called `step`.
+            surfaces: one vector for each input whose name starts with `surface_`.
+            source: name of the file, for errors.
 
         Raises:
-            StepFunctionError: The file does not load, has another signature, reads
-                frames or sound, or a surface is missing, unknown, of another size or
+            StepFunctionError: the file does not load, has another signature, or reads
+                frames or sound; or a surface is missing, unknown, of the wrong size or
                 not finite.
         """
         self._source = source
         try:
-            with _quiet():
+            with _silence_litert():
                 self._interpreter = Interpreter(model_content=content, num_threads=1)
             signatures = self._interpreter._get_full_signature_list()
         except Exception as e:
@@ -69,7 +69,7 @@ class StepFunction:
                 "export the package again",
             )
         try:
-            with _quiet():
+            with _silence_litert():
                 self._interpreter.allocate_tensors()
         except Exception as e:
             raise errors.StepFunctionError(
@@ -96,8 +96,8 @@ class StepFunction:
         self._action = outputs["action"]
         self._next_observation = outputs["next_observation"]
         self._next_carry = outputs["carry"]
-        self.input_sizes = self._sizes(inputs)
-        self.output_sizes = self._sizes(outputs)
+        self.input_sizes = self._read_sizes(inputs)
+        self.output_sizes = self._read_sizes(outputs)
         if self.input_sizes["carry"] != self.output_sizes["carry"]:
             raise errors.StepFunctionError(
                 source,
@@ -105,9 +105,9 @@ class StepFunction:
                 self.output_sizes["carry"],
                 "export the package again",
             )
-        self._surfaces = self._checked_surfaces(inputs, surfaces)
-        self._place_surfaces()
-        self._surfaces_stay = self._inputs_survive_a_call()
+        self._surfaces = self._check_surfaces(inputs, surfaces)
+        self._copy_surfaces()
+        self._surfaces_stay = self._call_keeps_surfaces()
 
     def __call__(
         self, state: Vector, task: Vector, carry: Vector
@@ -118,7 +118,7 @@ class StepFunction:
         carry [C]), all float32 and all copies.
 
         Raises:
-            StepFunctionError: An input has another size, or the runtime refuses.
+            StepFunctionError: an input has the wrong size, or the runtime fails.
         """
         interpreter = self._interpreter
         try:
@@ -126,7 +126,7 @@ class StepFunction:
             interpreter.set_tensor(self._task, task)
             interpreter.set_tensor(self._carry, carry)
             if not self._surfaces_stay:
-                self._place_surfaces()
+                self._copy_surfaces()
             interpreter.invoke()
             return (
                 interpreter.get_tensor(self._action),
@@ -155,17 +155,17 @@ class StepFunction:
             )
 
     def _require_no_senses(self, inputs: Mapping[str, int]) -> None:
-        """Refuses frames and sound: an input that nobody fills holds anything."""
-        unknown = sorted(n for n in inputs.keys() - set(_INPUTS) if not _surface(n))
+        """Refuses frames and sound: an input that is never set has arbitrary content."""
+        unknown = sorted(n for n in inputs.keys() - set(_INPUTS) if not _is_surface(n))
         if unknown:
             raise errors.StepFunctionError(
                 self._source,
-                "a step that reads the state alone, as no robot here has more",
+                "a step that reads only the state, since no robot here senses more",
                 f"inputs {unknown}",
                 "choose a package without them",
             )
 
-    def _sizes(self, tensors: Mapping[str, int]) -> dict[str, int]:
+    def _read_sizes(self, tensors: Mapping[str, int]) -> dict[str, int]:
         details = {
             d["index"]: d
             for d in (
@@ -186,10 +186,10 @@ class StepFunction:
             sizes[name] = int(shape[0])
         return sizes
 
-    def _checked_surfaces(
+    def _check_surfaces(
         self, inputs: Mapping[str, int], surfaces: Mapping[str, Vector]
     ) -> dict[int, Vector]:
-        wanted = {n for n in inputs if _surface(n)}
+        wanted = {n for n in inputs if _is_surface(n)}
         if wanted != set(surfaces):
             raise errors.StepFunctionError(
                 self._source,
@@ -215,11 +215,11 @@ class StepFunction:
                 )
         return {inputs[n]: np.ascontiguousarray(v) for n, v in surfaces.items()}
 
-    def _place_surfaces(self) -> None:
+    def _copy_surfaces(self) -> None:
         for index, value in self._surfaces.items():
             self._interpreter.set_tensor(index, value)
 
-    def _inputs_survive_a_call(self) -> bool:
+    def _call_keeps_surfaces(self) -> bool:
         for index, name in (
             (self._state, "observation_state"),
             (self._task, "task"),
@@ -243,10 +243,10 @@ class StepFunction:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_litert() -> Iterator[None]:
     """Keeps LiteRT's note about its default delegate off stderr.
 
-    The library offers no setting for it, and a failed command says one line.
+    The library has no setting for it, and a command that fails must print one line.
     """
     kept = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
@@ -259,7 +259,7 @@ def _quiet() -> Iterator[None]:
         os.close(null)
 
 
-def _surface(name: str) -> bool:
+def _is_surface(name: str) -> bool:
     return name.startswith(SURFACE_PREFIX)
 
 

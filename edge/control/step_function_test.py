@@ -21,7 +21,7 @@ def load(
     )
 
 
-def test_step_equals_the_same_sums_in_numpy_over_an_episode() -> None:
+def test_step_computes_the_same_as_numpy_over_an_episode() -> None:
     step = load()
     random = np.random.default_rng(0)
     task = np.eye(5, dtype=np.float32)[2]
@@ -35,7 +35,7 @@ def test_step_equals_the_same_sums_in_numpy_over_an_episode() -> None:
             np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
-def test_results_are_copies_that_the_next_call_leaves_alone() -> None:
+def test_next_call_does_not_change_earlier_results() -> None:
     step = load()
     zeros = np.zeros(39, np.float32), np.zeros(5, np.float32), np.zeros(39, np.float32)
     first = step(*zeros)
@@ -45,7 +45,7 @@ def test_results_are_copies_that_the_next_call_leaves_alone() -> None:
         np.testing.assert_array_equal(value, copy)
 
 
-def test_sizes_come_from_the_file() -> None:
+def test_sizes_are_read_from_the_file() -> None:
     step = load()
     assert step.input_sizes["observation_state"] == 39
     assert step.input_sizes["task"] == 5
@@ -53,7 +53,7 @@ def test_sizes_come_from_the_file() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, tiny_step.build(TINY)[:500]])
-def test_file_that_is_no_model_is_refused(content: bytes) -> None:
+def test_file_that_is_not_a_model_is_refused(content: bytes) -> None:
     with pytest.raises(errors.StepFunctionError, match="expected a LiteRT model"):
         load(content=content)
 
@@ -75,18 +75,18 @@ def test_unknown_surface_is_refused() -> None:
     "head",
     [np.zeros(5, np.float32), np.zeros(4, np.float64), np.full(4, np.nan, np.float32)],
 )
-def test_surface_of_another_form_is_refused(head: np.ndarray) -> None:
+def test_surface_of_the_wrong_size_or_type_or_not_finite_is_refused(head: np.ndarray) -> None:
     with pytest.raises(errors.StepFunctionError, match="surface_head"):
         load({**TINY.surfaces(), "surface_head": head})
 
 
-def test_step_that_reads_sound_which_no_robot_gives_it_is_refused() -> None:
+def test_step_that_reads_sound_is_refused() -> None:
     hearing = tiny_step.build(dataclasses.replace(TINY, sound_size=3))
     with pytest.raises(errors.StepFunctionError, match="observation_audio_mel"):
         load(content=hearing)
 
 
-def test_observation_of_another_size_is_refused_with_both_sizes() -> None:
+def test_observation_of_the_wrong_size_is_refused_with_both_sizes() -> None:
     step = load()
     with pytest.raises(errors.StepFunctionError, match=r"39.*got.*\(38,\)"):
         step(

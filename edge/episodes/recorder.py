@@ -1,8 +1,8 @@
-"""Puts the control loop's steps into an episode journal, one by one.
+"""Writes the control loop's steps to an episode journal, one by one.
 
-When `append` returns, the step has left this process: killing it loses nothing. A
-power cut loses at most the last second (see `rlds.writer`). Nothing here knows robots
-or simulators, and the process that records stays small.
+When `append` returns, the operating system has the step, so killing this process loses
+nothing. A power cut loses at most the last second (see `rlds.writer`). This file imports
+no robot and no simulator, so the process that records stays small.
 """
 
 from pathlib import Path
@@ -16,8 +16,8 @@ from rlds.writer import ClosedEpisode, EpisodeWriter
 class EpisodeRecorder:
     """Records one episode; an `edge.control.loop.StepRecorder`.
 
-    An episode that is never closed stays a journal, and the next recording turns what
-    was kept into an episode (see `edge.episodes.sharing`).
+    An episode that is never closed stays a journal; the next recording turns it into an
+    episode (see `edge.episodes.sharing`).
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class EpisodeRecorder:
         """Opens the journal.
 
         Args:
-            folder: private folder for raw episodes.
+            folder: private folder of raw episodes.
             spec: shapes of the episode's fields.
             metadata: the episode's own fields, not yet redacted.
 
@@ -37,10 +37,10 @@ class EpisodeRecorder:
         self._writer = EpisodeWriter(folder, spec, metadata)
 
     def append(self, step: ControlStep) -> None:
-        """Keeps one step.
+        """Writes one step.
 
         Raises:
-            DiskError: the step could not be written; those before it are kept.
+            DiskError: the step could not be written; the steps before it are kept.
             MalformedEpisodeError: the step does not fit the spec.
         """
         self._writer.append(
@@ -60,7 +60,10 @@ class EpisodeRecorder:
         )
 
     def close(self, success: bool | None) -> ClosedEpisode:
-        """Makes the journal a whole episode, durably; success None is not known.
+        """Turns the journal into a whole episode, durably.
+
+        Args:
+            success: whether the task was fulfilled; None if that is not known.
 
         Raises:
             DiskError: the episode could not be written; the journal stays.

@@ -2,8 +2,8 @@
 
 A real robot keeps both in one file of mode 0600 that is made on first use. A simulated
 robot has no privacy to lose: its secrets are derived from its robot id, so that
-recording it twice gives the same bytes. Whoever knows the id can compute them; a
-simulated robot's enrolment says nothing about who recorded.
+recording it twice gives the same bytes. Anyone who knows the id can compute them, so a
+simulated robot's enrolment does not prove who recorded.
 """
 
 import base64
@@ -33,7 +33,7 @@ class RobotKey:
     """The two secrets of one robot.
 
     Attributes:
-        signing: Ed25519 key over sidecars; kept out of `repr`.
+        signing: Ed25519 key that signs sidecars; kept out of `repr`.
         hashing: 32-byte HMAC key that turns the robot's id into its public hash.
     """
 
@@ -50,7 +50,7 @@ class RobotKey:
         return hmac.new(self.hashing, robot_id.encode(), hashlib.sha256).hexdigest()
 
     def enrolment(self, robot_id: str) -> bytes:
-        """The public half as JSON, to be handed to the cloud once."""
+        """The public half as JSON, which the cloud is given once."""
         public = base64.b64encode(self.signing.public_key().public_bytes_raw())
         return canonical_json.encode(
             {
@@ -61,8 +61,8 @@ class RobotKey:
         )
 
 
-def simulated(robot_id: str) -> RobotKey:
-    """The key of a simulated robot, derived from its id."""
+def derive_simulated(robot_id: str) -> RobotKey:
+    """Derives the key of a simulated robot from its id."""
 
     def derive(purpose: str) -> bytes:
         text = f"continuon simulated robot {purpose}:{robot_id}"
@@ -74,10 +74,10 @@ def simulated(robot_id: str) -> RobotKey:
 
 
 def load_or_create(path: Path) -> RobotKey:
-    """Reads a robot's key file, or makes one where there is none.
+    """Reads a robot's key file, or makes it if it does not exist.
 
     Raises:
-        KeyFileError: the file is no robot key, is a link, or others can read it.
+        KeyFileError: the file is not a robot key, is a link, or can be read by others.
         OSError: the file cannot be read or written.
     """
     try:
@@ -104,7 +104,7 @@ def _read_private(path: Path) -> bytes:
                 "mode 0600",
                 f"{mode:04o}",
                 "others could have read this key: make a new one, or chmod 600 if "
-                "you are sure",
+                "you are sure that nobody did",
             )
         return stream.read(_LIMIT_BYTES)
 
@@ -131,19 +131,19 @@ def _parse(raw: bytes, path: Path) -> RobotKey:
     try:
         value = json.loads(raw)
     except ValueError:
-        # The cause's text stays out: it could quote the key.
+        # The text of the cause is left out because it could quote the key.
         raise wrong from None
     if not isinstance(value, dict) or set(value) != _KEYS:
         raise wrong
     if value["schema_version"] != SCHEMA_VERSION:
         raise wrong
     return RobotKey(
-        Ed25519PrivateKey.from_private_bytes(_secret(value["signing"], wrong)),
-        _secret(value["hashing"], wrong),
+        Ed25519PrivateKey.from_private_bytes(_decode_secret(value["signing"], wrong)),
+        _decode_secret(value["hashing"], wrong),
     )
 
 
-def _secret(value: object, wrong: KeyFileError) -> bytes:
+def _decode_secret(value: object, wrong: KeyFileError) -> bytes:
     if not isinstance(value, str):
         raise wrong
     try:

@@ -22,32 +22,32 @@ def test_key_file_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) ->
 
 
 def test_robot_hash_does_not_show_the_robot_id() -> None:
-    key = robot_key.simulated("sim-00")
+    key = robot_key.derive_simulated("sim-00")
     assert len(key.robot_hash("sim-00")) == 64
     assert key.robot_hash("sim-00") != key.robot_hash("sim-01")
 
 
 def test_simulated_robot_has_the_same_key_on_every_machine() -> None:
-    one, two = robot_key.simulated("sim-00"), robot_key.simulated("sim-00")
+    one, two = robot_key.derive_simulated("sim-00"), robot_key.derive_simulated("sim-00")
     assert one.enrolment("sim-00") == two.enrolment("sim-00")
-    assert one.keyid != robot_key.simulated("sim-01").keyid
+    assert one.keyid != robot_key.derive_simulated("sim-01").keyid
 
 
 def test_enrolment_holds_the_public_half_and_nothing_else() -> None:
-    key = robot_key.simulated("sim-00")
+    key = robot_key.derive_simulated("sim-00")
     value = json.loads(key.enrolment("sim-00"))
     assert set(value) == {"keyid", "public", "robot_hash"}
     assert value["keyid"] == dsse.compute_keyid(key.signing.public_key())
     assert isinstance(key.signing.public_key(), Ed25519PublicKey)
 
 
-def test_secrets_do_not_show_in_repr() -> None:
-    key = robot_key.simulated("sim-00")
+def test_repr_does_not_show_the_secrets() -> None:
+    key = robot_key.derive_simulated("sim-00")
     assert key.hashing.hex() not in repr(key)
     assert repr(key.hashing) not in repr(key)
 
 
-def test_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+def test_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "robot.json"
     robot_key.load_or_create(path)
     path.chmod(0o644)
@@ -55,7 +55,7 @@ def test_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
         robot_key.load_or_create(path)
 
 
-def test_link_in_place_of_a_key_is_refused(tmp_path: Path) -> None:
+def test_link_instead_of_a_key_file_is_refused(tmp_path: Path) -> None:
     robot_key.load_or_create(tmp_path / "real.json")
     link = tmp_path / "link.json"
     link.symlink_to(tmp_path / "real.json")

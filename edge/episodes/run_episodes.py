@@ -1,8 +1,8 @@
-"""Records what a policy does, through the same path as a demonstration.
+"""Records the episodes of `//edge:run`, in the same way as demonstrations.
 
-A simulated episode in simulated pace depends on its settings and its seed alone and is
-named after them: running the same command again finds it in the folder and keeps it.
-Every other episode gets a name of its own.
+A simulated episode in simulated pace depends only on its settings and its seed and is
+named after them, so that running the same command again finds it in the folder and keeps
+it. Every other episode gets a new random name.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ from edge.robots.robot import Robot
 
 @dataclass
 class RunRecording:
-    """An open recording with what all its episodes have in common.
+    """An open recording and what all its episodes have in common.
 
     Attributes:
         folders: where episodes go, from private to shared.
-        provenance: who acts, and under which package.
-        pace: whether an episode can be repeated to the byte.
+        provenance: who acts, and which package.
+        pace: simulated pace makes a simulated episode repeatable, byte for byte.
         identity: the settings that a simulated episode depends on, as JSON values.
-        kept: episodes that were shared by this run.
+        kept: episodes that this run recorded and shared.
         found: episodes that the folder held already.
     """
 
@@ -39,10 +39,10 @@ class RunRecording:
         """Opens the journal of an episode; None when the folder holds it already.
 
         Raises:
-            RldsError, RecordingError: the journal cannot be written.
+            RldsError: the journal cannot be written.
         """
         start_unix_ns = robot.clock.unix_ns()
-        name = self._name(robot, robot_name, seed, start_unix_ns)
+        name = self._find_name(robot, robot_name, seed, start_unix_ns)
         if name is None:
             self.found += 1
             return None
@@ -52,21 +52,21 @@ class RunRecording:
         """Closes an episode, redacts it and shares it.
 
         Raises:
-            EdgeError, RldsError: as `Recording.publish`; the raw episode stays.
+            EdgeError, RldsError: as `Recording.share`; the raw episode stays.
         """
-        self.folders.publish(recorder.close(result.success))
+        self.folders.share(recorder.close(result.success))
         self.kept += 1
 
-    def _name(
+    def _find_name(
         self, robot: Robot, robot_name: str, seed: int, start_unix_ns: int
     ) -> str | None:
         if not robot.spec.simulated or self.pace is not Pace.SIMULATED:
-            return episode_id.random_id(start_unix_ns)
+            return episode_id.make_random_id(start_unix_ns)
         identity = {
             **self.identity,
-            "operator": self.provenance.operator,
+            "operator": self.provenance.actor,
             "package_digest": self.provenance.package_digest,
             "robot": robot_name,
             "seed": seed,
         }
-        return episode_id.free_id(start_unix_ns, identity, self.folders)
+        return episode_id.find_free_id(start_unix_ns, identity, self.folders)

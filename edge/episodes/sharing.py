@@ -2,9 +2,9 @@
 
     begin -> journal -> raw episode -> redact -> sign -> shared folder
 
-All before the last arrow lies in a private folder. Each arrow is durable before the
-next begins: a crash at any instant leaves the raw episode, the shared one, or both,
-and `recover` finishes what was begun, under the terms that it was begun with.
+Everything before the last arrow is in a private folder. Each arrow is durable before
+the next begins: a crash at any instant leaves the raw episode, the shared one, or both,
+and `recover` finishes the work under the terms that the episode began with.
 """
 
 import contextlib
@@ -39,13 +39,13 @@ SPLIT = "train"
 
 
 @dataclass(frozen=True)
-class Published:
+class Shared:
     """An episode in the shared folder.
 
     Attributes:
         episode_id: its name.
         path: its file.
-        num_steps: how many steps it has.
+        num_steps: number of its steps.
     """
 
     episode_id: str
@@ -55,10 +55,11 @@ class Published:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Who acted in an episode, and under what.
+    """Who acted in an episode, and with which package.
 
     Attributes:
-        operator: `expert`, `human` or `policy:<first 12 digits of its digest>`.
+        actor: `expert`, `human` or `policy:<first 12 digits of its digest>`; episodes
+            record it in the field `operator`.
         package_digest: digest of the package that acted; "" when none did.
         delta_digest: digest of the local delta; "" when there is none.
         channel: the channel that the package came from; "" when none.
@@ -66,7 +67,7 @@ class Provenance:
         location: latitude,longitude in degrees, or "".
     """
 
-    operator: str
+    actor: str
     package_digest: str = ""
     delta_digest: str = ""
     channel: str = ""
@@ -75,7 +76,7 @@ class Provenance:
 
 
 class Recording:
-    """The episodes of one robot, on their way from private to shared."""
+    """Carries the episodes of one robot from the private to the shared folder."""
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class Recording:
         robot_id: str,
         consent: Consent,
     ) -> None:
-        """See `opened`, which is how a recording is made."""
+        """Holds the folders; call `open_recording`, which makes and locks them."""
         self._output = output
         self._private = private
         self._key = key
@@ -94,11 +95,11 @@ class Recording:
         self._redactor = Redactor(key.robot_hash)
         self._directory: TfdsDirectory | None = None
 
-    def held(self, episode_id: str) -> Held:
-        """What the shared folder holds of an episode.
+    def look_up(self, episode_id: str) -> Held:
+        """Returns what the shared folder holds of an episode.
 
         Raises:
-            RldsError: it holds a file of that name that is no episode.
+            RldsError: it holds a file of that name that is not an episode.
         """
         if not self._sidecar_path(episode_id).exists():
             return Held.NOTHING
@@ -117,8 +118,8 @@ class Recording:
         """Opens the private journal of an episode that begins now.
 
         Raises:
-            RldsError: the journal or its terms cannot be written; a journal that was
-                made holds no step and goes with the next `recover`.
+            RldsError: the journal or its terms cannot be written; a journal without a
+                step is removed by the next `recover`.
         """
         metadata = EpisodeMetadata(
             schema_version=SCHEMA_VERSION,
@@ -135,64 +136,65 @@ class Recording:
             tags=provenance.tags,
             task=robot.task,
             success=None,
-            operator=provenance.operator,
+            operator=provenance.actor,
         )
         spec = EpisodeSpec(robot.state_size, robot.action_size)
-        # The journal first: it is refused where an episode of this id has terms.
+        # The journal comes first: it is refused if this id has an episode already,
+        # whose terms must stay.
         recorder = EpisodeRecorder(self._private, spec, metadata)
         episode_terms.write(self._private, episode_id, self._terms)
         return recorder
 
-    def publish(self, closed: ClosedEpisode) -> Published:
+    def share(self, closed: ClosedEpisode) -> Shared:
         """Redacts, signs and shares a raw episode, then removes the raw one.
 
         Raises:
             UncoveredFieldError: a sensitive field has no transform; nothing is shared.
             RedactionError: a value cannot be redacted; nothing is shared.
             OtherRobotError: another robot, or one with another key, recorded it.
-            EpisodeTermsError: what was kept of its terms is malformed.
+            EpisodeTermsError: the file of its terms is malformed.
             RldsError: a file cannot be read or written; the raw episode stays.
         """
-        return self._publish(closed.path)
+        return self._share(closed.path)
 
-    def recover(self) -> Iterator[Published]:
+    def recover(self) -> Iterator[Shared]:
         """Shares what an interrupted recording left in the private folder.
 
-        Each episode has the consent it was begun with, and none where that is not
-        known.
+        Each episode keeps the consent that it began with; if its terms are missing, it
+        counts as without consent.
 
         Raises:
             OtherRobotError: another robot, or one with another key, left an episode;
                 nothing is changed.
-            RldsError, EdgeError: as `publish`; what was left stays.
+            RldsError, EdgeError: as `share`; what was left stays.
         """
-        for name in episode_terms.episodes(self._private):
+        for name in episode_terms.list_episodes(self._private):
             terms = episode_terms.read(self._private, name)
             if terms is not None and self._holds(name):
                 self._require_own(name, terms)
         writer.recover(self._private)
         for path in sorted(self._private.glob(f"*{writer.EPISODE_SUFFIX}")):
-            yield self._publish(path)
-        for name in episode_terms.episodes(self._private):
+            yield self._share(path)
+        for name in episode_terms.list_episodes(self._private):
             episode_terms.remove(self._private, name)
 
-    def _publish(self, path: Path) -> Published:
+    def _share(self, path: Path) -> Shared:
         raw = reader.read_episode(path)
         name = raw.metadata.episode_id
-        if self.held(name) is Held.NOTHING:
-            terms = self._terms_of(raw)
+        if self.look_up(name) is Held.NOTHING:
+            terms = self._read_terms(raw)
             self._require_own(name, terms)
             redacted, record = self._redactor.redact(raw)
             framed = tfrecord.frame(example_codec.encode(redacted))
-            signed = self._sidecar(redacted, record, framed, terms.consent)
-            self._shared_folder(redacted.spec).add(framed, signed)
+            signed = self._sign_sidecar(redacted, record, framed, terms.consent)
+            self._open_directory(redacted.spec).add(framed, signed)
         path.unlink()
         episode_terms.remove(self._private, name)
         durable_file.fsync_folder(self._private)
-        return Published(name, self._episode_path(name), raw.num_steps)
+        return Shared(name, self._episode_path(name), raw.num_steps)
 
-    def _terms_of(self, raw: Episode) -> EpisodeTerms:
-        """What was kept when the episode began; no consent where nothing was."""
+    def _read_terms(self, raw: Episode) -> EpisodeTerms:
+        """Reads the terms that the episode began with; without them, no consent."""
         metadata = raw.metadata
         kept = episode_terms.read(self._private, metadata.episode_id)
         if kept is not None:
@@ -203,7 +205,7 @@ class Recording:
         )
 
     def _require_own(self, name: str, terms: EpisodeTerms) -> None:
-        """Refuses another robot's episode, which this one's key must not sign."""
+        """Refuses an episode of another robot, which this key must not sign."""
         own = self._terms
         if (terms.robot_id, terms.keyid) != (own.robot_id, own.keyid):
             raise OtherRobotError(
@@ -216,13 +218,13 @@ class Recording:
             )
 
     def _holds(self, name: str) -> bool:
-        """Whether the private folder holds an episode, begun or whole."""
+        """Whether the private folder holds a journal or a raw episode of this name."""
         return any(
             (self._private / f"{name}{suffix}").exists()
             for suffix in (journal.SUFFIX, writer.EPISODE_SUFFIX)
         )
 
-    def _shared_folder(self, spec: EpisodeSpec) -> TfdsDirectory:
+    def _open_directory(self, spec: EpisodeSpec) -> TfdsDirectory:
         if self._directory is None:
             self._directory = TfdsDirectory(self._output, DATASET_NAME, spec, SPLIT)
         return self._directory
@@ -233,7 +235,7 @@ class Recording:
     def _sidecar_path(self, episode_id: str) -> Path:
         return self._output / f"{episode_id}{SIDECAR_SUFFIX}"
 
-    def _sidecar(
+    def _sign_sidecar(
         self,
         episode: Episode,
         record: RedactionRecord,
@@ -263,33 +265,33 @@ class Recording:
 
 
 def operator_consent(granted: bool, unix_ns: int) -> Consent:
-    """What the operator said about uploading, with the hour in which it was said."""
+    """The operator's decision about uploading, with the hour in which it was made."""
     at = transforms.coarsen_time(rfc3339_from_unix_ns(unix_ns))
     return Consent(granted=granted, by="operator", at=at)
 
 
 @contextlib.contextmanager
-def opened(
+def open_recording(
     output: Path, private: Path, key: RobotKey, robot_id: str, consent: Consent
 ) -> Iterator[Recording]:
-    """Makes the folders and holds them against other recordings.
+    """Makes the folders and locks them against other recordings.
 
     Args:
         output: folder of redacted episodes; may hold some already.
         private: folder of raw episodes, mode 0700.
         key: the robot's secrets.
-        robot_id: the robot's name, which never leaves it.
-        consent: whether the operator lets the episodes that begin here be uploaded;
-            those that are recovered have their own.
+        robot_id: the robot's name, which leaves it only as a keyed hash.
+        consent: whether the operator lets the episodes that begin now be uploaded;
+            recovered episodes keep their own consent.
 
     Raises:
-        OutputFolderError: another recording writes there, or others can read
+        OutputFolderError: another recording writes there, or other users can read
             `private`.
         RldsError, OSError: the folders cannot be made.
     """
     make_private(private)
     output.mkdir(parents=True, exist_ok=True)
-    with locked(private), locked(output):
+    with lock_folder(private), lock_folder(output):
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
@@ -297,10 +299,10 @@ def opened(
 
 
 def make_private(folder: Path) -> None:
-    """Makes a folder that its owner alone can enter.
+    """Makes a folder that only its owner can enter.
 
     Raises:
-        OutputFolderError: the folder exists and others can enter it.
+        OutputFolderError: the folder exists and other users can enter it.
         OSError: it cannot be made.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -315,8 +317,8 @@ def make_private(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder against other recordings; ends with the process at the latest.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Locks a folder against other recordings, until the process ends at the latest.
 
     Raises:
         OutputFolderError: another process holds it.

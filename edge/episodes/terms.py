@@ -1,10 +1,10 @@
-"""Whose an episode is and what its operator said, kept beside its journal.
+"""The robot that recorded an episode and its operator's consent, kept beside the journal.
 
     <episode_id>.terms.json   in the private folder, mode 0600
 
-The file is durable before the first step is kept and goes when the raw episode goes.
-An episode that a crash cut short is therefore shared as it was begun, whatever the run
-that recovers it was told.
+The file is durable before the first step is written and is removed with the raw episode.
+An episode that a crash cut short is therefore shared under the terms of the run that
+began it, whatever the flags of the run that recovers it.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ _CONSENT_KEYS: Final = ("granted", "by", "at")
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeTerms:
-    """What is settled when an episode begins.
+    """What is decided when an episode begins.
 
     Attributes:
         robot_id: the robot's own name, which never leaves it.
-        keyid: id of the robot's key, which hides the name and signs the sidecar.
+        keyid: id of the robot's key, which hashes the name and signs the sidecar.
         consent: whether the episode may be uploaded.
     """
 
@@ -40,7 +40,7 @@ class EpisodeTerms:
 
 
 def write(folder: Path, episode_id: str, terms: EpisodeTerms) -> None:
-    """Keeps the terms of an episode, durably.
+    """Writes the terms of an episode, durably.
 
     Raises:
         DiskError: the file cannot be written.
@@ -51,11 +51,11 @@ def write(folder: Path, episode_id: str, terms: EpisodeTerms) -> None:
 
 
 def read(folder: Path, episode_id: str) -> EpisodeTerms | None:
-    """The terms of an episode; None where nothing was kept.
+    """Reads the terms of an episode; None if the file does not exist.
 
     Raises:
-        EpisodeTermsError: the file is there and holds something else.
-        DiskError: it cannot be read.
+        EpisodeTermsError: the file is malformed.
+        DiskError: the file cannot be read.
     """
     path = _path(folder, episode_id)
     try:
@@ -77,7 +77,7 @@ def read(folder: Path, episode_id: str) -> EpisodeTerms | None:
 
 
 def remove(folder: Path, episode_id: str) -> None:
-    """Removes the terms of an episode that is gone; nothing where there are none.
+    """Removes the terms of an episode, if there are any.
 
     Raises:
         DiskError: the file cannot be removed.
@@ -89,8 +89,8 @@ def remove(folder: Path, episode_id: str) -> None:
         raise durable_file.disk_error(path, "to remove the terms", e) from e
 
 
-def episodes(folder: Path) -> list[str]:
-    """Ids of the episodes whose terms are kept, in order."""
+def list_episodes(folder: Path) -> list[str]:
+    """Ids of the episodes that have a terms file, sorted."""
     return sorted(p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}"))
 
 

@@ -12,16 +12,16 @@ NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"
 TERMS = EpisodeTerms("arm-1", "ab" * 32, Consent(True, "operator", "2026-01-01T08Z"))
 
 
-def test_terms_are_read_as_written_and_are_the_owners_alone(tmp_path: Path) -> None:
+def test_terms_are_read_as_written_and_only_the_owner_can_read_them(tmp_path: Path) -> None:
     assert terms.read(tmp_path, NAME) is None
     terms.write(tmp_path, NAME, TERMS)
     assert terms.read(tmp_path, NAME) == TERMS
-    assert terms.episodes(tmp_path) == [NAME]
+    assert terms.list_episodes(tmp_path) == [NAME]
     (path,) = tmp_path.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_removed_terms_are_not_known_and_may_be_removed_again(tmp_path: Path) -> None:
+def test_terms_can_be_removed_twice(tmp_path: Path) -> None:
     terms.write(tmp_path, NAME, TERMS)
     terms.remove(tmp_path, NAME)
     terms.remove(tmp_path, NAME)
@@ -40,7 +40,7 @@ def test_removed_terms_are_not_known_and_may_be_removed_again(tmp_path: Path) ->
         (b"{", b" " * 70_000 + b"{", "at most 65536 bytes"),
     ],
 )
-def test_malformed_terms_are_one_error_that_says_what_to_do(
+def test_malformed_terms_raise_episode_terms_error_with_a_remedy(
     tmp_path: Path, old: bytes, new: bytes, match: str
 ) -> None:
     terms.write(tmp_path, NAME, TERMS)

@@ -2,11 +2,11 @@
 
     ./bazelw run //edge:upload -- --from=DIR --to=gs://BUCKET/PREFIX
 
-DIR is a folder that //edge:record wrote. An episode goes up with the operator's
-consent, or when a safety violation escalated it; others stay and are counted. An
-episode counts as sent once the store names the digest of the bytes it holds and a
-receipt `<episode_id>.sent.json` says so in DIR. Killed at any moment and started again,
-the command goes on: objects that the store holds already are not sent twice.
+DIR is a folder that //edge:record wrote. An episode is sent if the operator consented
+or a safety violation escalated it; the others stay and are counted. An episode counts as
+sent once the store reports the digest of its bytes and DIR holds a receipt of that,
+`<episode_id>.sent.json`. The command can be killed at any moment and started again:
+objects that the store holds already are not sent twice.
 """
 
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ from rlds.errors import SidecarMismatchError
 from rlds.sidecar import Sidecar
 from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
 
-_FROM = flags.DEFINE_string("from", None, "Folder of recorded episodes.", required=True)
+_FROM = flags.DEFINE_string("from", None, "folder of recorded episodes", required=True)
 _TO = flags.DEFINE_string(
     "to",
     None,
-    "Store of raw episodes, file:///FOLDER or gs://BUCKET/PREFIX.",
+    "store of raw episodes, file:///FOLDER or gs://BUCKET/PREFIX",
     required=True,
 )
 
@@ -37,13 +37,13 @@ _RECEIPT_SCHEMA_VERSION = 1
 
 @dataclass
 class Tally:
-    """What became of the episodes of a folder.
+    """What happened to the episodes of a folder.
 
     Attributes:
-        sent: sent now.
-        held: in the store already, byte for byte.
-        receipted: sent by an earlier run.
-        private: without consent or escalation; they stay.
+        sent: episodes sent now.
+        held: episodes that the store held already, byte for byte.
+        receipted: episodes with a receipt of an earlier run.
+        private: episodes without consent or escalation, which stay.
     """
 
     sent: int = 0
@@ -53,7 +53,7 @@ class Tally:
 
 
 def main(argv: list[str]) -> int:
-    """Sends what is not sent yet."""
+    """Sends the episodes that are not sent yet and prints a count."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}")
     tally = upload(Path(_FROM.value), open_store(_TO.value))
@@ -73,8 +73,8 @@ def upload(folder: Path, store: Store) -> Tally:
     """Sends every episode of `folder` that may leave and has not been sent.
 
     Raises:
-        UploadError: the folder is none, an episode is not the one its sidecar
-            describes, or the store holds other bytes under its name.
+        UploadError: the folder does not exist, an episode is not the one that its
+            sidecar describes, or the store holds other bytes under its name.
         RldsError: a sidecar is malformed.
         ReleaseError: the store fails.
     """
@@ -100,7 +100,7 @@ def _upload_episode(path: Path, store: Store, tally: Tally) -> None:
         tally.private += 1
         return
     receipt_path = path.with_name(stem + _RECEIPT_SUFFIX)
-    receipt = _receipt(description, store.uri, sha256_bytes(raw))
+    receipt = _encode_receipt(description, store.uri, sha256_bytes(raw))
     if receipt_path.is_file() and receipt_path.read_bytes() == receipt:
         tally.receipted += 1
         return
@@ -117,11 +117,11 @@ def _upload_episode(path: Path, store: Store, tally: Tally) -> None:
     command_line.say(f"{'sent' if new else 'already there'} {target.path}")
 
 
-def _receipt(description: Sidecar, store_uri: str, sidecar_sha256: str) -> bytes:
-    """Says that `store_uri` holds the episode, by the digests that the store gave.
+def _encode_receipt(description: Sidecar, store_uri: str, sidecar_sha256: str) -> bytes:
+    """Returns the receipt that `store_uri` holds the episode with these digests.
 
-    Equal facts give equal bytes: an episode is sent when its receipt is the one that
-    would be written for it now.
+    Equal facts give equal bytes: an episode counts as sent if its receipt equals the
+    one that would be written for it now.
     """
     return canonical_json.encode(
         {
@@ -151,14 +151,14 @@ def _read_episode(path: Path, sidecar_path: Path, description: Sidecar) -> bytes
 
 
 def _put(store: Store, path: str, data: bytes) -> bool:
-    """Puts an object that is not there yet; returns whether it was new."""
+    """Puts an object unless the store has it; returns whether it was new."""
     wanted = sha256_bytes(data)
     new = store.generation(path) == 0
     if new:
         try:
             store.put(path, data, if_generation_match=0)
         except PreconditionFailedError:
-            new = False  # somebody sent it meanwhile; the digest below decides
+            new = False  # another process put it meanwhile; the digest decides
     held = store.digest(path)
     if held != wanted:
         raise UploadError(

@@ -1,4 +1,4 @@
-"""The real command and the real client against the bucket of `local_bucket`."""
+"""The real command and the real client against a local bucket."""
 
 import json
 import subprocess
@@ -32,7 +32,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def refused(folder: Path, match: str, done: subprocess.CompletedProcess[str]) -> None:
+def check_refused(
+    folder: Path, match: str, done: subprocess.CompletedProcess[str]
+) -> None:
     """The command failed in one line and wrote no receipt."""
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()
@@ -52,11 +54,11 @@ def test_command_sends_each_episode_and_sidecar_once(
     held = {name: data for name, (_, data) in bucket.objects.items()}
     assert len(held) == 4
     for path in folder.glob("*.tfrecord"):
-        (place,) = (name for name in held if path.stem in name and "tfrecord" in name)
-        assert place.startswith("raw/rlds_v0/robot_hash=")
-        assert held[place] == path.read_bytes()
+        (target,) = (name for name in held if path.stem in name and "tfrecord" in name)
+        assert target.startswith("raw/rlds_v0/robot_hash=")
+        assert held[target] == path.read_bytes()
         sidecar = path.with_suffix(".sidecar.json").read_bytes()
-        assert held[place.replace("episode.tfrecord", "sidecar.json")] == sidecar
+        assert held[target.replace("episode.tfrecord", "sidecar.json")] == sidecar
         receipt = json.loads(path.with_suffix(".sent.json").read_bytes())
         assert receipt["sha256"] == sha256_bytes(path.read_bytes())
         assert receipt["store"] == STORE
@@ -69,26 +71,28 @@ def test_command_sends_each_episode_and_sidecar_once(
     assert bucket.objects == before
 
 
-def blind_store() -> GcsStore:
-    """A store whose objects are all written after it was looked whether they exist."""
+@pytest.fixture
+def blind_store(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> GcsStore:
+    """A store that says of each object that it does not exist yet."""
     store = open_store(STORE)
-    store.generation = lambda path: 0
+    assert isinstance(store, GcsStore)
+    monkeypatch.setattr(store, "generation", lambda path: 0)
     return store
 
 
-def test_same_bytes_that_somebody_sent_meanwhile_are_kept(
-    bucket: Bucket, folder: Path
+def test_same_bytes_that_another_process_sent_meanwhile_count_as_held(
+    bucket: Bucket, folder: Path, blind_store: GcsStore
 ) -> None:
     upload.upload(folder, open_store(STORE))
     before = dict(bucket.objects)
     for path in folder.glob("*.sent.json"):
         path.unlink()
-    assert upload.upload(folder, blind_store()) == upload.Tally(held=2)
+    assert upload.upload(folder, blind_store) == upload.Tally(held=2)
     assert bucket.objects == before
 
 
-def test_other_bytes_that_somebody_sent_meanwhile_are_left_alone(
-    bucket: Bucket, folder: Path
+def test_other_bytes_that_another_process_sent_meanwhile_are_refused(
+    bucket: Bucket, folder: Path, blind_store: GcsStore
 ) -> None:
     upload.upload(folder, open_store(STORE))
     for path in folder.glob("*.sent.json"):
@@ -97,39 +101,39 @@ def test_other_bytes_that_somebody_sent_meanwhile_are_left_alone(
         bucket.put(name, b"somebody else's")
     before = dict(bucket.objects)
     with pytest.raises(UploadError, match=r"expected the store to hold sha256 .*"):
-        upload.upload(folder, blind_store())
+        upload.upload(folder, blind_store)
     assert bucket.objects == before
     assert not list(folder.glob("*.sent.json"))
 
 
-def test_bucket_that_does_not_exist_is_one_line(bucket: Bucket, folder: Path) -> None:
+def test_bucket_that_does_not_exist_is_refused_in_one_line(bucket: Bucket, folder: Path) -> None:
     done = processes.run(
         "edge.episodes.upload", f"--from={folder}", "--to=gs://nosuch/raw"
     )
-    refused(folder, "bucket does not exist.; check the bucket's name", done)
+    check_refused(folder, "bucket does not exist.; check the bucket's name", done)
     assert bucket.objects == {}
 
 
-def test_account_without_permission_is_one_line(bucket: Bucket, folder: Path) -> None:
+def test_account_without_permission_is_refused_in_one_line(bucket: Bucket, folder: Path) -> None:
     bucket.forbidden = True
     done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
-    refused(folder, "roles/storage.objectCreator", done)
+    check_refused(folder, "roles/storage.objectCreator", done)
 
 
-def test_absent_credentials_are_one_line(
+def test_missing_credentials_are_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path
 ) -> None:
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
-    refused(folder, "key file in GOOGLE_APPLICATION_CREDENTIALS", done)
+    check_refused(folder, "key file in GOOGLE_APPLICATION_CREDENTIALS", done)
 
 
-def test_absent_network_is_one_line(
+def test_missing_network_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
-    # The command as it is, less the minute after which it gives up.
+    # The command itself, but it gives up after 0.1 s instead of a minute.
     program = (
         "import runpy\n"
         "from base.store import gcs_store\n"
@@ -144,4 +148,4 @@ def test_absent_network_is_one_line(
         text=True,
         check=False,
     )
-    refused(folder, "check the network and run it again", done)
+    check_refused(folder, "check the network and run it again", done)

@@ -12,7 +12,7 @@ from edge.episodes import robot_key, upload
 from edge.errors import UploadError
 from edge.testing import processes, shared_episodes
 
-HASH = robot_key.simulated(shared_episodes.ROBOT_ID).robot_hash(
+HASH = robot_key.derive_simulated(shared_episodes.ROBOT_ID).robot_hash(
     shared_episodes.ROBOT_ID
 )
 
@@ -36,7 +36,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.tfrecord"))
 
 
-def test_command_copies_each_episode_and_sidecar_to_its_place(
+def test_command_copies_each_episode_and_its_sidecar_to_the_store(
     folder: Path, tmp_path: Path
 ) -> None:
     store = store_at(tmp_path / "store")
@@ -62,18 +62,18 @@ def test_command_copies_each_episode_and_sidecar_to_its_place(
     assert "0 sent, 0 already in the store, 3 with a receipt" in again.stdout
 
 
-def test_folder_without_recordings_is_told(tmp_path: Path) -> None:
+def test_folder_without_recordings_is_reported(tmp_path: Path) -> None:
     store = store_at(tmp_path / "store")
     done = processes.run(
         "edge.episodes.upload", f"--from={tmp_path}", f"--to={store.uri}"
     )
     assert done.returncode == 0, done.stderr
-    none, total = done.stdout.splitlines()
-    assert none.startswith(f"no recorded episodes in {tmp_path}: looked for *.sidecar")
+    nothing, total = done.stdout.splitlines()
+    assert nothing.startswith(f"no recorded episodes in {tmp_path}: looked for *.sidecar")
     assert total.startswith("0 sent")
 
 
-def test_lost_receipt_sends_nothing_twice(folder: Path, tmp_path: Path) -> None:
+def test_episode_with_a_lost_receipt_is_not_sent_again(folder: Path, tmp_path: Path) -> None:
     store = store_at(tmp_path / "store")
     upload.upload(folder, store)
     for path in folder.glob("*.sent.json"):
@@ -86,7 +86,7 @@ def test_receipt_of_another_store_does_not_count(folder: Path, tmp_path: Path) -
     assert upload.upload(folder, store_at(tmp_path / "two")) == upload.Tally(sent=3)
 
 
-def test_episode_without_consent_stays(tmp_path: Path) -> None:
+def test_episode_without_consent_is_not_sent(tmp_path: Path) -> None:
     shared_episodes.make(tmp_path / "out", 2, consent=False)
     store = store_at(tmp_path / "store")
     assert upload.upload(tmp_path / "out", store) == upload.Tally(private=2)
@@ -123,7 +123,7 @@ def test_truncated_or_missing_episode_is_not_sent(
     assert store.list("") == ()
 
 
-def test_store_that_holds_other_bytes_is_an_error_and_is_left_alone(
+def test_store_that_holds_other_bytes_is_refused_and_left_unchanged(
     folder: Path, tmp_path: Path
 ) -> None:
     store = store_at(tmp_path / "store")
@@ -135,13 +135,14 @@ def test_store_that_holds_other_bytes_is_an_error_and_is_left_alone(
     assert not list(folder.glob("*.sent.json"))
 
 
-def test_killed_upload_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_killed_upload_continues_where_it_stopped(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     names = shared_episodes.make(folder, 30)
     store = store_at(tmp_path / "store")
     running = processes.start(
         "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"
     )
+    assert running.stdout is not None
     for _ in range(3):
         assert running.stdout.readline().startswith("sent ")
     running.send_signal(signal.SIGKILL)
@@ -170,7 +171,7 @@ def test_killed_upload_goes_on_where_it_was(tmp_path: Path) -> None:
         (["--from=.", "--to=file:///tmp", "stray"], 2, "'stray'"),
     ],
 )
-def test_wrong_use_is_one_line(arguments: list[str], code: int, reason: str) -> None:
+def test_wrong_usage_is_refused_in_one_line(arguments: list[str], code: int, reason: str) -> None:
     done = processes.run("edge.episodes.upload", *arguments)
     assert done.returncode == code
     assert reason in done.stderr

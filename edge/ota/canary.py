@@ -1,8 +1,8 @@
 """Runs a package's step over its own canary episodes before it becomes active.
 
-The package says which error its actions had where it was made. The same episodes
-through the same step give the same error here, unless this machine or this runtime
-computes something else.
+The package states the error of its actions on the machine that made it. The same
+episodes through the same step give the same error here, unless this machine or this
+runtime computes something else.
 """
 
 import math
@@ -34,12 +34,12 @@ class Measurement:
 
 
 def require_healthy(package: IntactPackage, policy: PackagePolicy) -> Measurement:
-    """Runs the canary of a package and compares it with the promise.
+    """Runs the canary of a package and compares the error with the stated one.
 
     Raises:
         CanaryError: the error is outside the tolerance, an action is not finite, or
-            another number of steps was run.
-        ReleaseError, RldsError: the canary's files are not what they should be.
+            the number of steps differs.
+        ReleaseError, RldsError: the canary's files are malformed.
         StepFunctionError: the step does not run.
     """
     expectation = canary_format.read(package.path(canary_format.FILE))
@@ -49,10 +49,11 @@ def require_healthy(package: IntactPackage, policy: PackagePolicy) -> Measuremen
 
 
 def judge(source: str, expected: Expectation, measured: Measurement) -> None:
-    """Accepts a measurement within the tolerance; pure.
+    """Accepts a measurement that is within the tolerance.
 
     Raises:
-        CanaryError: it is outside, not finite, or of another number of steps.
+        CanaryError: it is outside the tolerance or not finite, or its number of steps
+            differs.
     """
     if measured.steps != expected.steps:
         raise errors.CanaryError(
@@ -68,7 +69,7 @@ def judge(source: str, expected: Expectation, measured: Measurement) -> None:
             f"a canary action error of {expected.action_error:.6g} within "
             f"{expected.tolerance:.3g}",
             f"{measured.action_error:.6g}",
-            "the current package stays active, export the package for this device",
+            "the current package stays active, export the package for this robot",
         )
 
 

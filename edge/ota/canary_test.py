@@ -13,7 +13,7 @@ from release.verification import verify_integrity
 EXPECTED = Expectation(action_error=0.5, tolerance=0.01, steps=20)
 
 
-def test_measurement_within_the_tolerance_passes() -> None:
+def test_measurement_within_the_tolerance_is_accepted() -> None:
     canary.judge("package", EXPECTED, Measurement(0.505, 20))
 
 
@@ -27,19 +27,19 @@ def test_measurement_within_the_tolerance_passes() -> None:
         Measurement(0.5, 19),
     ],
 )
-def test_measurement_that_differs_is_refused(measured: Measurement) -> None:
+def test_measurement_outside_the_tolerance_is_refused(measured: Measurement) -> None:
     with pytest.raises(errors.CanaryError, match="current package stays active"):
         canary.judge("package", EXPECTED, measured)
 
 
-def test_tiny_package_keeps_its_promise(tmp_path: Path) -> None:
+def test_package_with_the_stated_error_is_healthy(tmp_path: Path) -> None:
     tiny_package.write_package(tmp_path / "p")
     package = verify_integrity(tmp_path / "p")
     measured = canary.require_healthy(package, open_policy(package))
     assert measured.steps == 24
 
 
-def test_package_that_promises_another_error_is_refused(tmp_path: Path) -> None:
+def test_package_that_states_another_error_is_refused(tmp_path: Path) -> None:
     tiny_package.write_package(tmp_path / "p", action_error=0.0)
     package = verify_integrity(tmp_path / "p")
     with pytest.raises(errors.CanaryError, match="canary action error of 0 within"):
@@ -54,7 +54,7 @@ def test_package_whose_actions_overflow_is_refused(tmp_path: Path) -> None:
         canary.require_healthy(package, open_policy(package))
 
 
-def test_carry_runs_through_an_episode_and_starts_anew_with_the_next(
+def test_carry_is_reset_before_each_episode(
     tmp_path: Path,
 ) -> None:
     tiny_package.write_package(tmp_path / "p")

@@ -22,7 +22,7 @@ from edge.ota import errors
 from release.errors import RollbackError
 
 TEMPORARY_PREFIX: Final = ".tmp-"
-_SHARES: Final = 10_000  # devices are told apart in steps of 0.01 percent
+_SHARES: Final = 10_000  # a rollout distinguishes robots in steps of 0.01 percent
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Installed:
     Attributes:
         digest: digest of the active package.
         release_counter: highest counter ever accepted in this folder.
-        channel: channel which it came from.
-        previous: digest of the package before it, None for the first.
+        channel: channel that the package came from.
+        previous: digest of the package before it; None for the first.
     """
 
     digest: str
@@ -44,15 +44,15 @@ class Installed:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a verified channel holds for this device.
+    """What a verified channel holds for this robot.
 
     Attributes:
         digest: digest of the package.
         release_counter: the channel's counter.
         channel: the channel's name.
         minimum_runtime: lowest runtime version that can run the package.
-        rollout_percent: share of devices that take the release, 0 to 100.
-        rollout_salt: decides which devices these are.
+        rollout_percent: share of robots that take the release, 0 to 100.
+        rollout_salt: decides which robots these are.
     """
 
     digest: str
@@ -64,15 +64,15 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Device:
-    """What an offer is compared with.
+class RobotRuntime:
+    """The robot and the runtime that an offer is compared with.
 
     Attributes:
-        device_id: name that decides when a partial rollout reaches this device.
+        robot_id: name that decides when a partial rollout reaches this robot.
         runtime: version of the running runtime.
     """
 
-    device_id: str
+    robot_id: str
     runtime: str
 
 
@@ -88,16 +88,18 @@ def decide(
     installed: Installed | None,
     installed_is_intact: bool,
     offer: Offer,
-    device: Device,
+    robot: RobotRuntime,
 ) -> Move:
     """Compares an offer with what is installed.
 
     Raises:
-        ChannelSwitchError: the offer is of another channel than the installed one.
-        RollbackError: the offer's counter is lower, or equal for another package.
+        ChannelSwitchError: the offer comes from another channel than the installed
+            package.
+        RollbackError: the offer's counter is lower, or it is equal and names another
+            package.
         RuntimeTooOldError: the offered package needs a newer runtime.
-        NotInRolloutError: the release is for other devices first, and there is no
-            package to keep.
+        NotInRolloutError: the release reaches other robots first, and this one has
+            no intact package to keep.
     """
     if installed is not None:
         _require_forward(installed, offer)
@@ -106,35 +108,38 @@ def decide(
             return Move.KEEP
     else:
         same = False
-    reached = takes_part(offer, device.device_id)
+    reached = takes_part(offer, robot.robot_id)
     if not reached and (installed is None or not installed_is_intact):
         raise errors.NotInRolloutError(
             f"channel {offer.channel}",
-            "a release for this device",
-            f"one for {offer.rollout_percent} percent of devices without "
-            f"{device.device_id!r}",
+            "a release for this robot",
+            f"one for {offer.rollout_percent} percent of robots without "
+            f"{robot.robot_id!r}",
             "wait for the rollout or follow another channel",
         )
     if not reached:
         return Move.KEEP
-    if _parts(offer.minimum_runtime) > _parts(device.runtime):
+    if _split(offer.minimum_runtime) > _split(robot.runtime):
         raise errors.RuntimeTooOldError(
             f"channel {offer.channel}",
             f"runtime {offer.minimum_runtime} or newer",
-            device.runtime,
+            robot.runtime,
             "install a newer bundle, the current package stays active",
         )
     return Move.ADOPT_COUNTER if same and installed_is_intact else Move.INSTALL
 
 
-def takes_part(offer: Offer, device_id: str) -> bool:
-    """Tells whether a partial rollout reaches a device; growing shares keep it."""
-    raw = hashlib.sha256(f"{offer.rollout_salt}\0{device_id}".encode()).digest()
+def takes_part(offer: Offer, robot_id: str) -> bool:
+    """Tells whether a partial rollout reaches a robot.
+
+    A robot that a rollout has reached stays in it as the share grows.
+    """
+    raw = hashlib.sha256(f"{offer.rollout_salt}\0{robot_id}".encode()).digest()
     share = int.from_bytes(raw[:8], "big") % _SHARES
     return share < offer.rollout_percent * _SHARES // 100
 
 
-def after(installed: Installed | None, offer: Offer) -> Installed:
+def advance_pointer(installed: Installed | None, offer: Offer) -> Installed:
     """Returns what the pointer says once the offer is active."""
     if installed is None:
         previous = None
@@ -145,8 +150,8 @@ def after(installed: Installed | None, offer: Offer) -> Installed:
     return Installed(offer.digest, offer.release_counter, offer.channel, previous)
 
 
-def superfluous(names: Iterable[str], installed: Installed | None) -> tuple[str, ...]:
-    """Returns the entries of the packages folder that nothing points to.
+def find_unused(names: Iterable[str], installed: Installed | None) -> tuple[str, ...]:
+    """Returns the entries of the packages folder that the pointer does not name.
 
     These are leftovers of a crash and packages older than the previous one.
     """
@@ -158,8 +163,8 @@ def _require_forward(installed: Installed, offer: Offer) -> None:
     if offer.channel != installed.channel:
         remedy = "use another --state_dir for another channel"
         if offer.channel == "rollback":
-            # Devices go back on their own channel, by a release of its own.
-            remedy = f"to go back, publish the good package on {installed.channel} anew"
+            # Robots go back on their own channel, by a new release there.
+            remedy = f"to go back, publish the good package again on {installed.channel}"
         raise errors.ChannelSwitchError(
             f"channel {offer.channel}",
             f"channel {installed.channel}, which this state folder follows",
@@ -172,12 +177,12 @@ def _require_forward(installed: Installed, offer: Offer) -> None:
     ):
         raise RollbackError(
             f"channel {offer.channel}",
-            f"a release counter above {installed.release_counter}, or that one "
-            f"with package {installed.digest[:12]}",
+            f"a release counter above {installed.release_counter}, or "
+            f"{installed.release_counter} with package {installed.digest[:12]}",
             f"{offer.release_counter} with package {offer.digest[:12]}",
             "the current package stays active; publish with a higher release counter",
         )
 
 
-def _parts(version: str) -> tuple[int, ...]:
+def _split(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))

@@ -1,8 +1,7 @@
 """Why an update did not happen; the current package stays active in every case.
 
-What is wrong with the bytes themselves (signature, expiry, digest, path) is said by
-`release.errors`; here is what is wrong with this device or with the behaviour of the
-package on it.
+`release.errors` has the errors of the bytes themselves (signature, expiry, digest,
+path). The errors here are about this robot, or about how the package behaves on it.
 """
 
 from edge.errors import EdgeError
@@ -13,15 +12,15 @@ class OtaError(EdgeError):
 
 
 class NoPackageError(OtaError):
-    """No package is active and none was asked for."""
+    """No package is active, and no channel was given to get one from."""
 
 
 class StateFolderError(OtaError):
-    """The state folder does not hold what this program writes there."""
+    """The state folder cannot be used, or its pointer is malformed."""
 
 
 class UpdateInProgressError(OtaError):
-    """Another process updates this state folder."""
+    """Another process is updating this state folder."""
 
 
 class ChannelSwitchError(OtaError):
@@ -41,8 +40,8 @@ class RuntimeTooOldError(OtaError):
 
 
 class UpdateFailedError(OtaError):
-    """An update did not happen, for any reason, and a package is active."""
+    """An update failed for any reason, and a package is active."""
 
 
 class NotInRolloutError(OtaError):
-    """The channel's release is not yet for this device, which has no other package."""
+    """The rollout has not reached this robot, which has no package to keep."""

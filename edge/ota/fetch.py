@@ -1,4 +1,4 @@
-"""Reads a channel and its package from a store, never more than what is signed."""
+"""Reads a channel and its package from a store, never more than the signed size."""
 
 import hashlib
 from datetime import datetime
@@ -24,21 +24,21 @@ def fetch_channel(
     """Returns the store of a channel and the channel's verified content.
 
     Args:
-        channel_uri: `<store>/channels/<name>.json`, the file for people; what is read
-            is the signed envelope beside it.
+        channel_uri: `<store>/channels/<name>.json`, the file for people; this reads the
+            signed envelope beside it.
         keys: keys that may sign the channel.
         now: current time, compared with the signed expiry.
-        installed: what the device accepted before.
+        installed: what the robot accepted before.
 
     Raises:
-        ReleaseError: absent, unsigned, wrongly signed, expired, malformed, of another
-            name, or older than what was accepted.
+        ReleaseError: the channel is absent, unsigned, wrongly signed, expired,
+            malformed, of another name, or older than what was accepted.
     """
     store_uri, name = channel_format.split_uri(channel_uri)
     store = open_store(store_uri)
     raw = store.get(channel_format.envelope_path(name), LIMITS.channel_bytes)
     if installed is None or installed.channel != name:
-        # Whether this folder may follow another channel is decided by `decide`.
+        # `decide` decides whether this folder may follow another channel.
         return store, verify_channel(raw, name, keys, now, 0)
     return store, verify_channel(
         raw, name, keys, now, installed.release_counter, installed.digest
@@ -51,7 +51,7 @@ def fetch_package(store: Store, entry: PackageEntry, into: Path) -> Path:
     At most the signed size is read and written. The tar itself is removed.
 
     Raises:
-        MissingFileError: the store holds fewer bytes than signed.
+        MissingFileError: the store holds fewer bytes than the signed size.
         DigestMismatchError: the tar is not the signed one.
         ReleaseError: the store fails, or the tar is not a package tar.
         OSError: the disk is full or fails.

@@ -1,8 +1,8 @@
-"""An update is killed, for real, before each thing it does to the disk.
+"""A real process that updates is killed before each change that it makes to the disk.
 
-The update runs in a process of its own that counts its system calls on the state
-folder (Python's audit events, and fsync) and kills itself with SIGKILL before the n-th.
-n runs from the first call to the last, so every instant is tried. After each kill the
+The update runs in a child process that counts its system calls on the state folder
+(Python's audit events, and fsync) and kills itself with SIGKILL before the n-th. n runs
+from the first call to the last, so that every instant is tried. After each kill the
 folder must name a whole package, the old or the new one, and the next update must reach
 the new one and leave nothing behind.
 """
@@ -11,25 +11,26 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from edge.ota import update
-from edge.ota.decide import Device
+from edge.ota.decide import RobotRuntime
 from edge.ota.state_folder import StateFolder
 from edge.testing.tiny_package import NOW, Publisher
 
-DEVICE = Device("sim-00", "0.1.0")
+RUNTIME = RobotRuntime("sim-00", "0.1.0")
 EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod")
 
 
 def run(publisher: Publisher, state: StateFolder) -> None:
-    update.update(state, publisher.channel_uri, publisher.trusted, DEVICE, NOW)
+    update.update(state, publisher.channel_uri, publisher.trusted, RUNTIME, NOW)
 
 
-def child(work: Callable[[], None]) -> int:
-    """Runs `work` in a process of its own; returns its wait status."""
+def run_in_child(work: Callable[[], None]) -> int:
+    """Runs `work` in a child process; returns its wait status."""
     process = os.fork()
     if process == 0:
         code = 1
@@ -41,10 +42,10 @@ def child(work: Callable[[], None]) -> int:
     return os.waitpid(process, 0)[1]
 
 
-def killed_before_call(number: int, root: Path, work: Callable[[], None]) -> bool:
-    """Runs `work`, killed before call `number`; tells whether it came that far."""
+def kill_before_call(number: int, root: Path, work: Callable[[], None]) -> bool:
+    """Runs `work` and kills it before call `number`; tells whether it got there."""
 
-    def armed() -> None:
+    def count_calls() -> None:
         left = number
 
         def count(path: object) -> None:
@@ -61,15 +62,15 @@ def killed_before_call(number: int, root: Path, work: Callable[[], None]) -> boo
 
         fsync = os.fsync
 
-        def counted_fsync(descriptor: int) -> None:
+        def count_fsync(descriptor: int) -> None:
             count(Path(f"/proc/self/fd/{descriptor}").readlink())
             fsync(descriptor)
 
-        os.fsync = counted_fsync
+        pytest.MonkeyPatch().setattr(os, "fsync", count_fsync)
         sys.addaudithook(audit)
         work()
 
-    status = child(armed)
+    status = run_in_child(count_calls)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
         return True
@@ -79,7 +80,7 @@ def killed_before_call(number: int, root: Path, work: Callable[[], None]) -> boo
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 @pytest.mark.parametrize("had_package", [False, True], ids=["first", "second"])
-def test_update_killed_at_every_instant_is_old_or_new(
+def test_update_killed_at_any_instant_leaves_the_old_or_the_new_package(
     tmp_path: Path, had_package: bool
 ) -> None:
     publisher = Publisher(tmp_path)
@@ -96,17 +97,19 @@ def test_update_killed_at_every_instant_is_old_or_new(
         root = tmp_path / f"state-{number}"
         state = StateFolder(root)
         if had_package:
-            run_copy(template, root)
-        died = killed_before_call(number, root, lambda s=state: run(publisher, s))
-        installed = state.installed()
+            copy_folder(template, root)
+        died = kill_before_call(number, root, partial(run, publisher, state))
+        installed = state.read_installed()
         seen.add(installed.digest if installed else None)
         if installed is not None:
-            active = update.active_package(state, publisher.trusted, NOW)
+            active = update.open_active_package(state, publisher.trusted, NOW)
             assert active.package.digest in (old, new)
         else:
             assert not had_package
         run(publisher, state)
-        assert state.installed().digest == new
+        updated = state.read_installed()
+        assert updated is not None
+        assert updated.digest == new
         kept = {new, old} if had_package else {new}
         assert {p.name for p in (root / "packages").iterdir()} == kept
         assert {p.name for p in root.iterdir()} == {".lock", "current", "packages"}
@@ -117,8 +120,8 @@ def test_update_killed_at_every_instant_is_old_or_new(
     assert seen == ({old, new} if had_package else {None, new})
 
 
-def run_copy(source: Path, target: Path) -> None:
-    """Copies a state folder file by file."""
+def copy_folder(source: Path, target: Path) -> None:
+    """Copies a folder file by file."""
     for path in sorted(source.rglob("*")):
         copy = target / path.relative_to(source)
         if path.is_dir():
@@ -128,46 +131,58 @@ def run_copy(source: Path, target: Path) -> None:
             copy.write_bytes(path.read_bytes())
 
 
-def test_everything_is_on_the_disk_before_its_name_says_so(
+def test_every_file_is_synced_before_it_gets_its_final_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A power cut may lose what was written but not synced; order is what protects."""
+    """A power cut may lose what was written but not synced."""
     publisher = Publisher(tmp_path)
     publisher.release(0)
     synced: set[str] = set()
     unsynced: list[str] = []
     fsync, rename, replace = os.fsync, os.rename, os.replace
 
-    def seen_fsync(descriptor: int) -> None:
+    def note_fsync(descriptor: int) -> None:
         synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
-    def check(source: object) -> None:
-        path = Path(str(source))
+    def check(source: str | Path) -> None:
+        path = Path(source)
         inside = [path, *path.rglob("*")] if path.is_dir() else [path]
-        known = {renamed(str(p)) for p in inside}
+        known = {find_old_name(str(p)) for p in inside}
         unsynced.extend(sorted(known - synced))
 
     moved: dict[str, str] = {}
 
-    def renamed(path: str) -> str:
+    def find_old_name(path: str) -> str:
         for new, old in reversed(moved.items()):
             if path == new or path.startswith(new + "/"):
                 path = old + path[len(new) :]
         return path
 
-    def seen_rename(source: object, target: object, **options: object) -> None:
+    def note_rename(
+        source: str | Path,
+        target: str | Path,
+        *,
+        src_dir_fd: int | None = None,
+        dst_dir_fd: int | None = None,
+    ) -> None:
         check(source)
         moved[str(target)] = str(source)
-        rename(source, target, **options)
+        rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    def seen_replace(source: object, target: object, **options: object) -> None:
+    def note_replace(
+        source: str | Path,
+        target: str | Path,
+        *,
+        src_dir_fd: int | None = None,
+        dst_dir_fd: int | None = None,
+    ) -> None:
         check(source)
-        replace(source, target, **options)
+        replace(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    monkeypatch.setattr(os, "fsync", seen_fsync)
-    monkeypatch.setattr(os, "rename", seen_rename)
-    monkeypatch.setattr(os, "replace", seen_replace)
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    monkeypatch.setattr(os, "replace", note_replace)
     run(publisher, StateFolder(tmp_path / "state"))
     assert unsynced == []
     assert str(tmp_path / "state" / "packages") in synced

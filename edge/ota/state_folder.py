@@ -1,12 +1,12 @@
-"""The device's packages and the pointer to the active one.
+"""The robot's packages and the pointer to the active one.
 
     state_dir/
       current              {"channel", "digest", "previous", "release_counter", …}
       packages/<digest>/   whole, verified packages: the active and the previous one
-      packages/.tmp-*      work of a running update; removed by the next one
+      packages/.tmp-*      files of a running update; the next update removes leftovers
 
 The pointer is one small file that is replaced by a rename, so that at every instant it
-names one whole package: the old one or the new one. A package folder gets its final
+names one whole package, either the old one or the new one. A package folder gets its final
 name only after all its bytes are on the disk.
 """
 
@@ -23,7 +23,7 @@ from base import canonical_json, durable_file, file_lock
 from base.errors import MalformedError
 from base.json_fields import Fields, decode
 from edge.ota import errors
-from edge.ota.decide import TEMPORARY_PREFIX, Installed, superfluous
+from edge.ota.decide import TEMPORARY_PREFIX, Installed, find_unused
 
 SCHEMA_VERSION: Final = 1
 _POINTER_LIMIT_BYTES: Final = 64 * 1024
@@ -31,7 +31,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StateFolder:
-    """One device's state on disk; every method reads what is there now."""
+    """One robot's state on disk; every method reads the disk, not a copy in memory."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -44,12 +44,12 @@ class StateFolder:
         return self._root
 
     def package_folder(self, digest: str) -> Path:
-        """Returns where the package of this digest is, present or not."""
+        """The folder of the package with this digest, which need not exist."""
         return self._packages / digest
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Makes the folder and holds its lock; the kernel frees it on any death.
+    def lock(self) -> Iterator[None]:
+        """Makes the folder and holds its lock, which ends with the process at the latest.
 
         Raises:
             StateFolderError: the folder cannot be made or written.
@@ -72,11 +72,11 @@ class StateFolder:
         finally:
             os.close(descriptor)
 
-    def installed(self) -> Installed | None:
-        """Reads the pointer; None on a device that never had a package.
+    def read_installed(self) -> Installed | None:
+        """Reads the pointer; None on a robot that never had a package.
 
         Raises:
-            StateFolderError: the pointer is there but is not one, or is not readable.
+            StateFolderError: the pointer is malformed or not readable.
         """
         try:
             with self._pointer.open("rb") as file:
@@ -107,15 +107,15 @@ class StateFolder:
             ) from e
 
     def sweep(self, installed: Installed | None) -> None:
-        """Removes what a crash or an older update left behind."""
+        """Removes leftovers of a crash and packages that the pointer does not name."""
         durable_file.remove_leftovers(self._root)
         names = [path.name for path in self._packages.iterdir()]
-        for name in superfluous(names, installed):
+        for name in find_unused(names, installed):
             self._remove(self._packages / name)
 
     @contextlib.contextmanager
-    def staging(self) -> Iterator[Path]:
-        """Yields an empty folder that disappears unless `place` moves it away.
+    def stage(self) -> Iterator[Path]:
+        """Yields an empty folder and removes it with all that `add_package` leaves in it.
 
         Raises:
             DiskFullError: the disk filled up inside the block.
@@ -135,8 +135,8 @@ class StateFolder:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def place(self, staged: Path, digest: str) -> Path:
-        """Gives a whole package, whose bytes are on the disk, its final name."""
+    def add_package(self, staged: Path, digest: str) -> Path:
+        """Moves a whole, synced package to its final name and returns that."""
         final = self.package_folder(digest)
         if final.exists():
             self._remove(final)
@@ -144,8 +144,8 @@ class StateFolder:
         durable_file.fsync_folder(self._packages)
         return final
 
-    def point(self, installed: Installed) -> None:
-        """Makes a placed package the active one, in one durable rename.
+    def activate(self, installed: Installed) -> None:
+        """Points to a package that was added, in one durable rename.
 
         Raises:
             DiskFullError: there is no room for the pointer.
@@ -178,7 +178,7 @@ class StateFolder:
         )
 
     def _remove(self, path: Path) -> None:
-        """Takes the name away before the content, so that no half package keeps it."""
+        """Renames a package before it removes it, so that its name never means a part."""
         if not path.name.startswith(TEMPORARY_PREFIX):
             hidden = self._packages / f"{TEMPORARY_PREFIX}{path.name}"
             _remove_tree(hidden)

@@ -11,47 +11,48 @@ ACTIVE = Installed("a" * 64, 3, "nightly", "b" * 64)
 
 def test_pointer_reads_back_as_written(tmp_path: Path) -> None:
     state = StateFolder(tmp_path)
-    with state.locked():
-        assert state.installed() is None
-        state.point(ACTIVE)
-    assert StateFolder(tmp_path).installed() == ACTIVE
+    with state.lock():
+        assert state.read_installed() is None
+        state.activate(ACTIVE)
+    assert StateFolder(tmp_path).read_installed() == ACTIVE
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"digest":"x"}', b"\xff" * 9])
-def test_damaged_pointer_is_an_error_and_stays_for_inspection(
+def test_damaged_pointer_is_refused_and_kept_for_inspection(
     tmp_path: Path, raw: bytes
 ) -> None:
     (tmp_path / "current").write_bytes(raw)
     with pytest.raises(errors.StateFolderError, match="keep the file for inspection"):
-        StateFolder(tmp_path).installed()
+        StateFolder(tmp_path).read_installed()
     assert (tmp_path / "current").read_bytes() == raw
 
 
-def test_folder_that_cannot_be_used_is_named_with_its_flag(tmp_path: Path) -> None:
+def test_unusable_folder_is_refused_with_the_flag_to_change(tmp_path: Path) -> None:
     # A file in the way: permissions would not stop a test that root runs.
     (tmp_path / "file").touch()
     state = StateFolder(tmp_path / "file" / "state")
     match = r"file/state: expected a folder .* name such a folder in --state_dir"
-    with pytest.raises(errors.StateFolderError, match=match), state.locked():
+    with pytest.raises(errors.StateFolderError, match=match), state.lock():
         pass
     with pytest.raises(errors.StateFolderError, match=match):
-        state.installed()
+        state.read_installed()
     assert (tmp_path / "file").read_bytes() == b""
 
 
 def test_second_update_at_the_same_time_is_refused(tmp_path: Path) -> None:
     with (
-        StateFolder(tmp_path).locked(),
+        StateFolder(tmp_path).lock(),
         pytest.raises(errors.UpdateInProgressError, match="wait for it"),
-        StateFolder(tmp_path).locked(),
+        StateFolder(tmp_path).lock(),
     ):
         pass
 
 
 def test_sweep_keeps_only_what_the_pointer_names(tmp_path: Path) -> None:
+    assert ACTIVE.previous is not None
     state = StateFolder(tmp_path)
-    with state.locked():
-        state.point(ACTIVE)
+    with state.lock():
+        state.activate(ACTIVE)
         for name in (ACTIVE.digest, ACTIVE.previous, "c" * 64, ".tmp-old"):
             folder = tmp_path / "packages" / name
             folder.mkdir()
@@ -66,8 +67,8 @@ def test_sweep_keeps_only_what_the_pointer_names(tmp_path: Path) -> None:
 
 def test_failed_staging_leaves_nothing(tmp_path: Path) -> None:
     state = StateFolder(tmp_path)
-    with state.locked():
-        with pytest.raises(RuntimeError), state.staging() as folder:
+    with state.lock():
+        with pytest.raises(RuntimeError), state.stage() as folder:
             (folder / "half").write_text("x")
             raise RuntimeError
         assert list((tmp_path / "packages").iterdir()) == []

@@ -1,7 +1,7 @@
-"""Brings a device to what its channel offers, or leaves it exactly as it was.
+"""Brings a robot to what its channel offers, or leaves it exactly as it was.
 
-The order is the safety argument: nothing is believed before its signature, nothing is
-active before its canary, and the pointer moves last.
+The safety depends on the order: the signature is checked before anything is used, the
+canary runs before the package becomes active, and the pointer moves last.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from datetime import datetime
 from base.errors import ContinuonError
 from edge.control.package_policy import open_policy
 from edge.ota import canary, decide, errors, fetch
-from edge.ota.decide import Device, Installed, Move, Offer
+from edge.ota.decide import Installed, Move, Offer, RobotRuntime
 from edge.ota.state_folder import StateFolder
 from edge.runtime_version import EXPORT_TARGET
 from release.trusted_keys import TrustedKeys
@@ -20,13 +20,13 @@ from release.verification import VerifiedChannel, VerifiedPackage, verify_packag
 
 @dataclass(frozen=True)
 class ActivePackage:
-    """The package a device runs, and how it came to be active.
+    """The package that a robot runs, and how it became active.
 
     Attributes:
         package: the package.
         installed: what the pointer says.
         move: what was done about the channel's offer.
-        waiting: the offer, where it is newer and not yet for this device.
+        waiting: the offer, if it is newer and its rollout has not reached this robot.
     """
 
     package: VerifiedPackage
@@ -39,64 +39,65 @@ def update(
     state: StateFolder,
     channel_uri: str,
     keys: TrustedKeys,
-    device: Device,
+    robot: RobotRuntime,
     now: datetime,
 ) -> ActivePackage:
     """Asks the channel once and activates what it offers.
 
     Raises:
         ReleaseError: the channel or the package is not to be trusted.
-        OtaError: the offer is not for this device, or misbehaves on it.
-        EdgeError, RldsError: the package's step or canary does not run.
+        OtaError: the offer is not for this robot, or its canary fails here.
+        EdgeError, RldsError: the package's step or canary cannot be run.
         OSError: the disk fails.
-        In every case the package that was active still is.
+
+    The package that was active stays active in every case.
     """
-    with state.locked():
-        installed = state.installed()
+    with state.lock():
+        installed = state.read_installed()
         state.sweep(installed)
         store, channel = fetch.fetch_channel(channel_uri, keys, now, installed)
-        offer = offer_of(channel)
+        offer = read_offer(channel)
         intact = installed is not None and _is_intact(state, installed, keys, now)
-        move = decide.decide(installed, intact, offer, device)
+        move = decide.decide(installed, intact, offer, robot)
         if move is Move.KEEP and installed is not None:
-            active = _opened(state, installed, keys, now, move)
+            active = _open_package(state, installed, keys, now, move)
             newer = offer.release_counter > installed.release_counter
             return dataclasses.replace(active, waiting=offer if newer else None)
         if move is Move.INSTALL:
             entry = channel.entry(EXPORT_TARGET)
-            with state.staging() as folder:
+            with state.stage() as folder:
                 staged = fetch.fetch_package(store, entry, folder / offer.digest)
                 package = verify_package(staged, keys, now, EXPORT_TARGET, offer.digest)
                 canary.require_healthy(package.intact, open_policy(package.intact))
-                state.place(staged, offer.digest)
-        pointed = decide.after(installed, offer)
-        state.point(pointed)
-        state.sweep(pointed)
-        return _opened(state, pointed, keys, now, move)
+                state.add_package(staged, offer.digest)
+        new = decide.advance_pointer(installed, offer)
+        state.activate(new)
+        state.sweep(new)
+        return _open_package(state, new, keys, now, move)
 
 
-def active_package(
+def open_active_package(
     state: StateFolder, keys: TrustedKeys, now: datetime
 ) -> ActivePackage:
-    """Opens what is active without asking any channel.
+    """Opens the active package without asking a channel.
 
     Raises:
-        NoPackageError: nothing was ever activated here.
-        ReleaseError: the package on disk is not, or no longer, to be trusted.
+        NoPackageError: no package was ever activated here.
+        ReleaseError: the package on disk is damaged or not trusted any more.
     """
-    installed = state.installed()
+    installed = state.read_installed()
     if installed is None:
         raise errors.NoPackageError(
             state.root, "an active package", "none", "run once with --channel"
         )
-    return _opened(state, installed, keys, now, Move.KEEP)
+    return _open_package(state, installed, keys, now, Move.KEEP)
 
 
-def offer_of(channel: VerifiedChannel) -> Offer:
+def read_offer(channel: VerifiedChannel) -> Offer:
     """Returns what a channel holds for this runtime's target.
 
     Raises:
-        WrongTargetError: nothing.
+        WrongTargetError: it holds no package for this target.
     """
     entry = channel.entry(EXPORT_TARGET)
     return Offer(
@@ -109,7 +110,7 @@ def offer_of(channel: VerifiedChannel) -> Offer:
     )
 
 
-def _opened(
+def _open_package(
     state: StateFolder,
     installed: Installed,
     keys: TrustedKeys,
@@ -124,9 +125,9 @@ def _opened(
 def _is_intact(
     state: StateFolder, installed: Installed, keys: TrustedKeys, now: datetime
 ) -> bool:
-    """Tells whether the active package can stay; any reason against it says no."""
+    """Tells whether the active package opens; False for whatever error it raises."""
     try:
-        _opened(state, installed, keys, now, Move.KEEP)
+        _open_package(state, installed, keys, now, Move.KEEP)
     except (ContinuonError, OSError):
         return False
     return True

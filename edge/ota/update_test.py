@@ -6,6 +6,7 @@ import shutil
 import signal
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
@@ -18,13 +19,14 @@ from base.errors import (
 )
 from edge.errors import EdgeError
 from edge.ota import errors, update
-from edge.ota.decide import Device, Move
+from edge.ota.decide import Installed, Move, RobotRuntime
 from edge.ota.state_folder import StateFolder
 from edge.ota.update import ActivePackage
 from edge.testing import tampering, tiny_package
+from edge.testing.tampering import RecordChanges
 from edge.testing.tiny_package import NOW, Publisher
 from release import channel, package
-from release.channel import PackageEntry, Rollout
+from release.channel import Rollout
 from release.errors import (
     DevelopmentKeyError,
     DigestMismatchError,
@@ -41,11 +43,11 @@ from release.errors import (
 from release.testing.tiny_release import PrivateKey
 from release.trusted_keys import TrustedKeys
 
-DEVICE = Device("sim-00", "0.1.0")
+RUNTIME = RobotRuntime("sim-00", "0.1.0")
 
 
 class Robot:
-    """A device with one active package, and the store which it follows."""
+    """A robot with one active package, and the store that it follows."""
 
     def __init__(self, folder: Path) -> None:
         self.publisher = Publisher(folder)
@@ -60,29 +62,34 @@ class Robot:
             self.state,
             self.publisher.channel_uri,
             keys or self.publisher.trusted,
-            DEVICE,
+            RUNTIME,
             now,
         )
 
-    def refuse(self, error: type[Exception], match: str, **options: datetime) -> None:
+    def refuse(self, error: type[Exception], match: str, now: datetime = NOW) -> None:
         """An update fails with `error`; the first package is still the active one."""
         before = snapshot(self.state.root)
         with pytest.raises(error, match=match):
-            self.update(**options)
+            self.update(now=now)
         assert snapshot(self.state.root) == before
-        active = update.active_package(self.state, self.publisher.trusted, NOW)
+        active = update.open_active_package(self.state, self.publisher.trusted, NOW)
         assert active.package.digest == self.first
 
     def envelope(self) -> Path:
         return tampering.envelope(self.publisher)
 
+    def read_installed(self) -> Installed:
+        installed = self.state.read_installed()
+        assert installed is not None
+        return installed
+
     def record(self) -> channel.Channel:
         return tampering.record(self.publisher)
 
     def replace_record(
-        self, **changes: PrivateKey | dict[str, PackageEntry] | int
+        self, key: PrivateKey | None = None, **changes: Unpack[RecordChanges]
     ) -> None:
-        tampering.replace_record(self.publisher, **changes)
+        tampering.replace_record(self.publisher, key, **changes)
 
     def replace_tar(self, raw: bytes, package_digest: str | None = None) -> None:
         tampering.replace_tar(self.publisher, raw, package_digest)
@@ -101,14 +108,14 @@ def robot(tmp_path: Path) -> Robot:
     return Robot(tmp_path)
 
 
-def test_first_update_activates_and_the_second_keeps(robot: Robot) -> None:
+def test_first_update_installs_the_package_and_the_second_keeps_it(robot: Robot) -> None:
     again = robot.update()
     assert (again.move, again.waiting) == (Move.KEEP, None)
     assert again.package.digest == robot.first
     assert again.installed.release_counter == 1
 
 
-def test_new_release_becomes_active_and_the_old_one_stays_beside_it(
+def test_new_release_becomes_active_and_the_old_package_is_kept(
     robot: Robot,
 ) -> None:
     second = robot.publisher.release(1)
@@ -128,7 +135,7 @@ def test_third_release_removes_the_first_package(robot: Robot) -> None:
     assert kept == {second, third}
 
 
-def test_same_package_under_a_higher_counter_only_moves_the_counter(
+def test_same_package_with_a_higher_counter_only_moves_the_counter(
     robot: Robot,
 ) -> None:
     robot.publisher.release(0)
@@ -141,33 +148,33 @@ def test_damaged_active_package_is_installed_again(robot: Robot) -> None:
     folder = robot.state.package_folder(robot.first)
     (folder / "safety.json").write_text("{}")
     with pytest.raises(ContinuonError):
-        update.active_package(robot.state, robot.publisher.trusted, NOW)
+        update.open_active_package(robot.state, robot.publisher.trusted, NOW)
     assert robot.update().move is Move.INSTALL
     assert robot.update().move is Move.KEEP
 
 
 def test_active_package_opens_without_a_channel(robot: Robot) -> None:
     shutil.rmtree(robot.publisher.root)
-    active = update.active_package(robot.state, robot.publisher.trusted, NOW)
+    active = update.open_active_package(robot.state, robot.publisher.trusted, NOW)
     assert active.package.digest == robot.first
 
 
 def test_empty_state_folder_has_no_active_package(tmp_path: Path) -> None:
     keys = TrustedKeys.from_keys(allow_development=False)
     with pytest.raises(errors.NoPackageError, match="run once with --channel"):
-        update.active_package(StateFolder(tmp_path), keys, NOW)
+        update.open_active_package(StateFolder(tmp_path), keys, NOW)
 
 
 def test_older_counter_is_refused(robot: Robot) -> None:
     old = robot.envelope().read_bytes()
     robot.publisher.release(1)
     robot.update()
-    robot.first = robot.state.installed().digest
+    robot.first = robot.read_installed().digest
     robot.envelope().write_bytes(old)
     robot.refuse(RollbackError, "above 2")
 
 
-def test_other_package_under_the_accepted_counter_is_refused(robot: Robot) -> None:
+def test_other_package_with_the_accepted_counter_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     robot.replace_record(release_counter=1)
     robot.refuse(RollbackError, "above 1")
@@ -189,13 +196,13 @@ def test_unsigned_channel_is_refused(robot: Robot) -> None:
     robot.refuse(UnsignedError, "signature")
 
 
-def test_channel_of_another_key_is_refused(robot: Robot) -> None:
+def test_channel_signed_by_an_unknown_key_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     robot.replace_record(key=PrivateKey.generate())
     robot.refuse(UnknownKeyError, "key")
 
 
-def test_channel_that_was_changed_after_signing_is_refused(robot: Robot) -> None:
+def test_channel_changed_after_signing_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     signed = json.loads(robot.envelope().read_bytes())
     robot.replace_record(release_counter=9)
@@ -214,7 +221,7 @@ def test_development_key_is_refused_without_the_flag(tmp_path: Path) -> None:
     strict = TrustedKeys.from_keys(key.trusted, allow_development=False)
     with pytest.raises(DevelopmentKeyError, match="allow_development_keys"):
         robot.update(keys=strict)
-    assert robot.state.installed() is None
+    assert robot.state.read_installed() is None
     assert list((robot.state.root / "packages").iterdir()) == []
     assert robot.update().move is Move.INSTALL
 
@@ -234,7 +241,7 @@ def test_channel_without_this_target_is_refused(robot: Robot) -> None:
     robot.refuse(WrongTargetError, "pi5-cpu")
 
 
-def test_blessed_verdict_is_needed(robot: Robot, tmp_path: Path) -> None:
+def test_package_without_a_blessed_verdict_is_refused(robot: Robot, tmp_path: Path) -> None:
     folder = tmp_path / "refused"
     digest = tiny_package.write_package(folder, 3)
     tiny_package.sign_package(folder, digest, robot.publisher.key, verdict="refused")
@@ -259,7 +266,7 @@ def test_truncated_tar_is_refused(robot: Robot) -> None:
     robot.refuse(MissingFileError, "bytes")
 
 
-def test_tar_that_grew_is_read_up_to_the_signed_size_only(robot: Robot) -> None:
+def test_tar_is_read_up_to_the_signed_size_only(robot: Robot) -> None:
     digest = robot.publisher.release(1)
     path = robot.publisher.root / robot.record().package["pi5-cpu"].path
     with path.open("ab") as tar:
@@ -287,7 +294,7 @@ def test_hostile_tar_with_a_good_signature_is_refused(
     assert not list(robot.publisher.folder.rglob("escaped"))
 
 
-def test_tar_that_goes_on_after_its_end_is_refused(robot: Robot) -> None:
+def test_tar_with_bytes_after_its_end_is_refused(robot: Robot) -> None:
     robot.publisher.release(1)
     raw = package.pack_tar(robot.publisher.folder / "package-1")
     robot.replace_tar(raw + b"more")
@@ -321,13 +328,13 @@ def test_package_whose_step_does_not_load_is_not_activated(robot: Robot) -> None
     robot.refuse(EdgeError, r"step\.tflite")
 
 
-def test_release_for_other_devices_first_changes_nothing(robot: Robot) -> None:
+def test_release_whose_rollout_excludes_this_robot_changes_nothing(robot: Robot) -> None:
     robot.publisher.release(1, rollout=Rollout(0, "salt"))
     active = robot.update()
     assert (active.move, active.package.digest) == (Move.KEEP, robot.first)
     assert active.waiting is not None
     assert active.waiting.release_counter == 2
-    assert robot.state.installed().release_counter == 1
+    assert robot.read_installed().release_counter == 1
 
 
 def test_release_for_a_newer_runtime_is_refused(robot: Robot) -> None:
@@ -336,10 +343,10 @@ def test_release_for_a_newer_runtime_is_refused(robot: Robot) -> None:
 
 
 @pytest.mark.parametrize("limit_bytes", [1, 700, 4096, 9000])
-def test_disk_that_fills_up_leaves_the_old_package(
+def test_full_disk_leaves_the_old_package_active(
     robot: Robot, limit_bytes: int
 ) -> None:
-    """A process may write no file longer than the limit, so its writes really fail."""
+    """The process may not write a file longer than the limit, so its writes fail."""
     robot.publisher.release(1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

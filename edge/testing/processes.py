@@ -1,4 +1,4 @@
-"""Runs the commands of this folder as processes of their own, for tests."""
+"""Runs the commands of this folder as child processes, for tests."""
 
 import os
 import subprocess
@@ -38,8 +38,8 @@ def start(module: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by relative path."""
+def read_tree(folder: Path) -> dict[str, bytes]:
+    """Reads every file below a folder, by relative path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))

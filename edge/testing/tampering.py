@@ -1,22 +1,33 @@
-"""What a careless publisher or an attacker does to a tiny store, for tests."""
+"""Changes a tiny store as a careless publisher or an attacker would, for tests."""
 
 import dataclasses
 import json
 import tarfile
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from base.digest import sha256_bytes
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing.tiny_package import CHANNEL, Publisher
 from release import channel, dsse
-from release.channel import Channel
+from release.channel import Channel, PackageEntry
 from release.testing.tiny_release import PrivateKey
 
 BLOCK_BYTES = 512
 
 
+class RecordChanges(TypedDict, total=False):
+    """Fields of a channel's record to replace."""
+
+    expires: datetime
+    package: Mapping[str, PackageEntry]
+    release_counter: int
+
+
 def envelope(publisher: Publisher) -> Path:
-    """The signed channel, which is all that devices read."""
+    """Path of the signed channel, the only channel file that robots read."""
     return publisher.root / channel.envelope_path(CHANNEL)
 
 
@@ -27,16 +38,18 @@ def record(publisher: Publisher) -> Channel:
 
 
 def replace_record(
-    publisher: Publisher, key: PrivateKey | None = None, **changes: object
+    publisher: Publisher,
+    key: PrivateKey | None = None,
+    **changes: Unpack[RecordChanges],
 ) -> None:
-    """Signs a changed record, with the publisher's key unless another is given."""
-    changed = dataclasses.replace(record(publisher), **changes)  # type: ignore[arg-type]
+    """Signs a changed record, by default with the publisher's key."""
+    changed = dataclasses.replace(record(publisher), **changes)
     signed = dsse.sign(changed.encode(), channel.PAYLOAD_TYPE, [key or publisher.key])
     envelope(publisher).write_bytes(signed)
 
 
 def remove_signatures(publisher: Publisher) -> None:
-    """Leaves the channel as it is, signed by nobody."""
+    """Removes the signatures of the channel and changes nothing else."""
     value = json.loads(envelope(publisher).read_bytes())
     value["signatures"] = []
     envelope(publisher).write_text(json.dumps(value, separators=(",", ":")))
@@ -45,7 +58,7 @@ def remove_signatures(publisher: Publisher) -> None:
 def replace_tar(
     publisher: Publisher, raw: bytes, package_digest: str | None = None
 ) -> None:
-    """Signs a channel that names these bytes as the package's."""
+    """Stores these bytes and signs a channel that names them as the package's tar."""
     path = channel.tar_path(sha256_bytes(raw))
     (publisher.root / path).write_bytes(raw)
     entry = record(publisher).package[EXPORT_TARGET]
