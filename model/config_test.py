@@ -52,12 +52,12 @@ def test_senses_are_those_of_the_episodes() -> None:
     assert sizes.episode_spec == EpisodeSpec(6, 2, image=True)
 
 
-def test_every_further_level_of_the_skill_memory_is_written_more_rarely() -> None:
+def test_each_further_level_of_the_skill_memory_is_written_less_often() -> None:
     sizes = dataclasses.replace(small_models.SIZES, skill_levels=3, skill_period=5)
     assert sizes.skill_periods == (1, 5, 25)
 
 
-def test_every_preset_says_how_it_is_trained() -> None:
+def test_every_preset_has_training_settings() -> None:
     assert config.PRESETS.keys() == config.PRESET_TRAINING.keys()
 
 
@@ -70,7 +70,7 @@ def test_every_preset_says_how_it_is_trained() -> None:
         ({"learning_rate": float("nan")}, "learning_rate: expected above 0"),
     ],
 )
-def test_settings_of_training_that_cannot_be_are_refused(
+def test_impossible_training_settings_are_refused(
     change: dict[str, float] | dict[str, int] | dict[str, str], message: str
 ) -> None:
     with pytest.raises(errors.ConfigError, match=message):

@@ -8,7 +8,7 @@ from rlds.spec import EpisodeSpec
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_robot_without_senses_has_the_preset_as_it_is(preset) -> None:
+def test_preset_is_unchanged_for_a_robot_without_senses(preset) -> None:
     found = config.fit_preset(preset, EpisodeSpec(39, 4), 5)
     assert found == PRESETS[preset](39, 4, 5)
 
@@ -24,7 +24,7 @@ def test_robot_without_senses_has_the_preset_as_it_is(preset) -> None:
         ),
     ],
 )
-def test_senses_are_those_of_the_episodes_and_the_rest_is_the_preset(
+def test_preset_gets_the_senses_of_the_episodes_and_nothing_else_changes(
     spec, shapes: dict[str, tuple[int, ...]]
 ) -> None:
     found = config.fit_preset("pi5", spec, 5)

@@ -49,7 +49,7 @@ def test_every_file_agrees_with_the_model_on_recorded_episodes(exported) -> None
     assert set(result.checks[STEP_PATH]) == set(Agreement.__annotations__)
 
 
-def test_functions_name_both_steps_and_robots_run_the_preferred(exported) -> None:
+def test_functions_name_both_steps_and_step_is_the_preferred_one(exported) -> None:
     functions = exported[2].functions
     assert sorted(functions) == [
         "calibrate_update",
@@ -66,7 +66,7 @@ def test_functions_name_both_steps_and_robots_run_the_preferred(exported) -> Non
     assert functions["step_int8"]["path"] == "functions/step_int8.tflite"
 
 
-def test_signature_in_the_record_is_that_of_the_file(exported) -> None:
+def test_recorded_signature_matches_the_file(exported) -> None:
     folder, _, result = exported
     content = (folder / STEP_PATH).read_bytes()
     found = Interpreter(model_content=content).get_signature_list()["step"]
@@ -129,7 +129,7 @@ def test_step_of_another_model_is_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_int8_step_beyond_its_bound_is_left_out_and_its_numbers_are_told(
+def test_int8_step_above_its_bound_is_left_out_and_its_numbers_are_reported(
     exported, converted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder, model, _ = exported
@@ -146,7 +146,7 @@ def test_int8_step_beyond_its_bound_is_left_out_and_its_numbers_are_told(
     assert result.left_out["int8"]["step_action_error"] >= 0
 
 
-def test_no_canary_unknown_task_or_wrong_count_of_tasks_are_refused(
+def test_no_canary_unknown_task_or_wrong_number_of_tasks_is_refused(
     tmp_path: Path,
 ) -> None:
     model = small_models.model()
@@ -160,7 +160,7 @@ def test_no_canary_unknown_task_or_wrong_count_of_tasks_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_target_is_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_unknown_target_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(errors.ExportError, match="pi5-cpu, jetson-cuda, tpu"):
         export.write_functions(
             small_models.model(), TASKS, tmp_path, [episode()], "pi6"

@@ -28,7 +28,7 @@ def model():
     return small_models.random_model(SIZES)
 
 
-def test_functions_take_frames_as_bytes_and_what_was_imagined_keeps_them(model) -> None:
+def test_functions_take_frames_as_bytes_and_imagine_takes_none(model) -> None:
     learning = functions.learning(model)
     for name, data in DATA.items():
         taken = learning[name].inputs[data]
@@ -47,7 +47,7 @@ def test_file_of_a_sensing_model_agrees_on_episodes_with_frames(model) -> None:
     assert agreement.measure_function(function, content, given) <= 1e-5
 
 
-def test_functions_of_a_model_without_senses_take_what_they_took() -> None:
+def test_functions_of_a_model_without_senses_have_no_sense_inputs() -> None:
     for name, data in DATA.items():
         inputs = functions.learning(small_models.model())[name].inputs[data]
         always = {"states", "task", "starts"}
@@ -59,16 +59,16 @@ def test_functions_of_a_model_without_senses_take_what_they_took() -> None:
 
 
 @pytest.mark.parametrize("name", ["fast_update", "evaluate"])
-def test_frames_and_sound_of_the_data_count(model, name: str) -> None:
+def test_frames_and_sound_change_the_result(model, name: str) -> None:
     function, data = functions.learning(model)[name], DATA[name]
     given = agreement.arguments(model, function, TASKS, [RECORDED])
     assert all(given[data][sense].any() for sense in senses.shapes(SIZES))
     run = jax.jit(function.run)
-    said = {"fast_update": "loss_before", "evaluate": "action_error"}[name]
-    whole = run(**given)[said]
+    output = {"fast_update": "loss_before", "evaluate": "action_error"}[name]
+    whole = run(**given)[output]
     for sense in senses.shapes(SIZES):
         silent = {**given[data], sense: np.zeros_like(given[data][sense])}
-        without = run(**{**given, data: silent})[said]
+        without = run(**{**given, data: silent})[output]
         assert abs(whole - without) > 1e-4, sense
 
 

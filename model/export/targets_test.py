@@ -30,5 +30,5 @@ def test_target_gets_its_step_and_functions_for_its_platforms(
         assert exported.platforms == platforms
 
 
-def test_tpu_gets_what_jetson_gets_so_that_one_run_shows_both() -> None:
+def test_tpu_and_jetson_get_the_same_files_so_one_test_covers_both() -> None:
     assert targets.TARGETS["tpu"] == targets.TARGETS["jetson-cuda"]

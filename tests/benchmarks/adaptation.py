@@ -128,7 +128,7 @@ def main(argv: list[str]) -> None:
         demonstrations = list(opened.episodes)
     tasks = sorted({episode.metadata.task for episode in demonstrations})
     model = _trained(demonstrations, tasks)
-    known = [replay.remembered(episode, tasks) for episode in demonstrations]
+    known = [replay.make_memory(episode, tasks) for episode in demonstrations]
     learner = Learner(model, tasks, known, _UPDATES.value)
     settings = Settings(
         episodes=_EPISODES.value, driver=_DRIVER.value, fast=_FAST.value
@@ -179,7 +179,9 @@ def _success(
     for task in tasks:
         first = _FIRST_MEASURED_SEED
         for share in shares:
-            jobs.append(pool.submit(life.successes, task, change, deltas, first, share))
+            jobs.append(
+                pool.submit(life.count_successes, task, change, deltas, first, share)
+            )
             first += share
     return SuccessRate(sum(job.result() for job in jobs), len(tasks) * _SEEDS.value)
 
@@ -219,7 +221,9 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _figures(measured: Mapping[str, Sequence[Adapted]]) -> Iterator[dict[str, object]]:
+def _figures(
+    measured: Mapping[str, Sequence[Adapted]],
+) -> Iterator[dict[str, object]]:
     for name, lives in measured.items():
         after = _mean(one.after.rate for one in lives)
         recovered = _mean(one.recovered for one in lives)

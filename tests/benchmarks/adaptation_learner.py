@@ -18,19 +18,20 @@ FAST_WINDOW = functions.FAST_STEPS
 UPDATES = 600
 """Gradient steps of one consolidation."""
 CALIBRATION_UPDATES = 300
-"""Gradient steps of a calibration: 82 numbers settle within them."""
+"""Gradient steps of a calibration: enough for its 82 numbers to settle."""
 SEEDS_OF_A_LIFE = 1000
-"""From the first episode of one life to that of the next."""
+"""Difference of the first seeds of two lives."""
 UNEXPLAINED = 0.6
 """A calibration that leaves more than this share of the action's error has not found
-the change: one of all changes together leaves 0.40 to 0.47, one of a late arm alone
-0.92 to 0.94."""
+the change: for all changes together it leaves 0.40 to 0.47, for a late arm alone 0.92
+to 0.94."""
 SLOWED_SHARE = 3
-"""Slowed memories for each that is not. With one, the robot as it was failed 14 of 50
-episodes of push after a life with latency, with three 2."""
+"""Slowed memories per memory at full speed. With one, the unchanged robot failed in 14
+of 50 episodes of push after a life with latency; with three, in 2."""
 FURTHER = 1.25
-"""An arm that moves this much further for some command has another gain. That of the
-robot as it was is found as 1.0 from five episodes, of three lives in three."""
+"""An arm that moves this much further for some command counts as having another gain.
+The gain of the unchanged robot was found as 1.0 from five episodes in three lives of
+three."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +39,12 @@ class Settings:
     """How a robot lives.
 
     Attributes:
-        episodes: lived, the tasks in turn.
-        rest_period: episodes from one rest to the next; the robot consolidates then.
+        episodes: number of episodes, the tasks in turn.
+        rest_period: episodes from one rest to the next; at a rest the robot
+            consolidates.
         driver: who drives, see `life.Driver`.
-        fast: whether there is a fast update after each control step as well.
-        first_seed: of the first episode; the next ones follow.
+        fast: whether there is also a fast update after each control step.
+        first_seed: seed of the first episode; the others follow in order.
     """
 
     episodes: int = 20
@@ -65,9 +67,9 @@ class Learner:
         """Compiles the functions.
 
         Args:
-            model: as it was trained.
-            tasks: in the order the model tells them apart.
-            known: what the robot must not forget.
+            model: the trained model.
+            tasks: tasks in the order of the one-hot input.
+            known: memories of the unchanged robot, which must not be forgotten.
             updates_per_rest: gradient steps of one consolidation.
         """
         weights = step_function.weights(model)
@@ -96,12 +98,12 @@ class Learner:
     def live(
         self, change: RobotChange, settings: Settings, number: int = 0
     ) -> life.Deltas:
-        """The settings' episodes on a robot so changed, and what was learned there.
+        """Lives the episodes of the settings on a changed robot; returns its deltas.
 
         Args:
             change: what is different about the robot.
             settings: how it lives.
-            number: of this life; others have other episodes.
+            number: number of this life; other lives have other episodes.
         """
         first_seed = settings.first_seed + SEEDS_OF_A_LIFE * number
         random = np.random.default_rng(number)
@@ -127,7 +129,7 @@ class Learner:
     def _learn(
         self, deltas: life.Deltas, states: Sequence[np.ndarray], task: np.ndarray
     ) -> life.Deltas:
-        """A fast update over the last steps."""
+        """Makes a fast update over the last steps."""
         if len(states) <= FAST_WINDOW:
             return deltas
         recent = {
@@ -146,16 +148,16 @@ class Learner:
         deltas: life.Deltas,
         rested: int,
     ) -> life.Deltas:
-        """The consolidation after `rested` others, pulled towards where it begins.
+        """Consolidates, after `rested` earlier times, with a pull to where it begins.
 
-        What was lived is little, so the robot first looks for its calibration in it,
-        and for what its commands do, and imagines all that it knows on such a robot.
+        The recorded episodes are few, so the robot first finds its calibration and the
+        effect of its commands in them, and projects its memories onto such a robot.
         """
         kinds = self.kinds(random, lived)
         count = self._updates * functions.REPLAY_WINDOWS
-        cut = replay.windows(random, kinds, count, functions.REPLAY_STEPS)
+        cut = replay.make_windows(random, kinds, count, functions.REPLAY_STEPS)
         cut["update_index"] = np.int32(rested)
-        # A calibration acts on both robots alike, so that of fast updates ends here.
+        # A calibration acts on both robots alike, so that of the fast updates is reset.
         deltas = {**deltas, "calibration": self.no_deltas()["calibration"]}
         result = self._consolidate(self._weights, deltas, deltas, cut)
         return {**deltas, **result["deltas"]}
@@ -163,49 +165,52 @@ class Learner:
     def kinds(
         self, random: np.random.Generator, lived: Sequence[replay.Memory]
     ) -> list[Sequence[replay.Memory]]:
-        """Kinds of memories, an equal share of each, which the robot replays.
+        """Kinds of memories that the robot replays, an equal share of each.
 
-        Where only the arm has changed, no observation tells the robots apart before
-        the arm has moved. Both are then told the same, at the pace that suits the
-        changed one, and the known one moves slowly.
+        If only the arm has changed, no observation distinguishes the robots before the
+        arm has moved. Both then get the same commands, at the pace that suits the
+        changed robot, and the known robot moves slowly.
         """
-        changed = self._calibrated(random, lived)
+        changed = self._find_calibration(random, lived)
         if changed is not None:
-            # The sensors' scale would show as a gain, so it is turned back first.
-            unseen = replay.seen_through(lived, changed, self._model)
+            # The scale of the sensors would show as a gain, so it is inverted first.
+            unseen = replay.project_memories(lived, changed, self._model)
             moved = actuation.identify(self._response, replay.moves(unseen))
-            seen = replay.seen_through(self._known, self._model, changed)
-            imagined = replay.moved_by(seen, moved)
-            return [lived, self._known, *[imagined, self._known] * 2]
+            seen = replay.project_memories(self._known, self._model, changed)
+            projected = replay.apply_actuation(seen, moved)
+            return [lived, self._known, *[projected, self._known] * 2]
         moved = actuation.identify(self._response, replay.moves(lived))
         if not moved.latency_steps and moved.gain.max() > FURTHER:
-            # What an operator asks of such an arm does not say how far it moves, and
-            # a few episodes of it are learned by heart. One gain for all axes, so that
-            # the known robot goes the same way more slowly.
+            # An operator's commands to such an arm do not show how far it moves, and
+            # a few episodes would be memorised. One gain for all axes, so that the
+            # known robot takes the same path more slowly.
             heard = self._response.heard
             gain = np.where(heard, moved.gain[heard].mean(), 1.0)
-            further = replay.moved_by(self._known, moved._replace(gain=gain))
+            further = replay.apply_actuation(self._known, moved._replace(gain=gain))
             return [further, *[self._at_pace(1 / gain)] * SLOWED_SHARE]
-        slowed = self._at_pace(replay.pace_of(lived, self._known))
+        slowed = self._at_pace(replay.measure_pace(lived, self._known))
         return [lived, *[slowed] * SLOWED_SHARE]
 
     def _at_pace(self, told: np.ndarray) -> Sequence[replay.Memory]:
-        """What is known, of a robot that is told so much of each command [a]."""
+        """The known memories with each command scaled by its factor [a]."""
         return replay.scale_time(self._known, told, self._response.heard)
 
-    def _calibrated(
+    def _find_calibration(
         self, random: np.random.Generator, lived: Sequence[replay.Memory]
     ) -> WaveCore | None:
-        """The model as it was trained, calibrated to what was lived.
+        """The trained model, calibrated to the recorded episodes.
 
-        Judged by the actions alone: what the robot sees next depends on its drives as
-        well. None where a calibration does not explain them: then it was not the
-        sensors that changed, and what would be imagined is no robot that there is.
+        It is judged by the actions alone, because the next observation also depends on
+        the drives. None if no calibration explains the actions: then the sensors are
+        not what changed, and projected memories would describe a robot that does not
+        exist.
         """
         nothing = self.no_deltas()
-        lived = replay.at_full_pace(lived, replay.pace_of(lived, self._known))
+        lived = replay.scale_to_full_pace(
+            lived, replay.measure_pace(lived, self._known)
+        )
         count = CALIBRATION_UPDATES * functions.REPLAY_WINDOWS
-        cut = replay.windows(random, [lived], count, functions.REPLAY_STEPS)
+        cut = replay.make_windows(random, [lived], count, functions.REPLAY_STEPS)
         cut["next_weight"] = np.zeros_like(cut["next_weight"])
         cut["update_index"] = np.int32(0)
         found = self._calibrate(self._weights, nothing, nothing, cut)

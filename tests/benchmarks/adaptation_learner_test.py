@@ -1,4 +1,4 @@
-"""Lives of a few episodes, with every part but the trained weights."""
+"""Short lives, with every part except trained weights."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def shown(model):
-    """An episode of each task, shown on a robot that is changed in some way."""
+    """An episode of each task, shown on a changed robot."""
     body = life.Body(model.config, step_function.weights(model), TASKS)
     initial, prefix = (
         step_function.initial_surfaces(model),
@@ -45,7 +45,7 @@ def known(shown):
 
 @pytest.fixture(scope="module")
 def learner(model, known):
-    """Lives several lives; that none leaves a trace in the next is tested below."""
+    """A learner for several lives; a test below checks that they are independent."""
     return Learner(model, TASKS, known, updates_per_rest=2)
 
 
@@ -83,8 +83,8 @@ def test_another_life_leaves_another_delta(live, lived):
     assert np.any(live(1)["head"] != lived["head"])
 
 
-def test_episodes_after_the_last_rest_leave_no_trace(live, lived):
-    # The third episode of the short life is followed by no rest.
+def test_episodes_after_the_last_rest_change_nothing(live, lived):
+    # No rest follows the third episode of the short life.
     without = live(episodes=2)
     np.testing.assert_array_equal(lived["head"], without["head"])
     assert not np.any(live(episodes=1)["head"])
@@ -97,12 +97,12 @@ def test_fast_updates_calibrate_while_the_robot_moves(live, lived):
     assert not np.any(lived["calibration"])
 
 
-def test_model_without_skill_has_no_success_of_its_own_to_imitate(live):
+def test_model_without_success_has_nothing_to_imitate(live):
     alone = live(driver="model", episodes=2)
     assert not any(np.any(delta) for delta in alone.values())
 
 
-def test_arm_that_only_moves_further_is_told_less_and_so_is_the_known_one(
+def test_commands_of_both_robots_are_scaled_down_if_the_arm_only_moves_further(
     learner, known, shown
 ):
     lived = shown(CHANGES["actuator gain"])
@@ -112,11 +112,11 @@ def test_arm_that_only_moves_further_is_told_less_and_so_is_the_known_one(
         np.testing.assert_array_equal(one.states, before.states)
         used = np.abs(before.actions[:, 0]) > 0
         share = (one.actions[used, 0] / before.actions[used, 0]).mean()
-        assert 0.3 < share < 0.8  # the gain is 2.5, where a command is not at its limit
+        assert 0.3 < share < 0.8  # the gain is 2.5 for commands below their limit
         assert len(slower.actions) > 1.2 * len(before.actions)
 
 
-def test_known_robot_takes_the_pace_of_an_operator_who_is_careful(
+def test_known_memories_are_slowed_to_the_pace_of_a_careful_operator(
     learner, known, shown
 ):
     lived = shown(CHANGES["latency"])
@@ -126,7 +126,7 @@ def test_known_robot_takes_the_pace_of_an_operator_who_is_careful(
         assert len(slow.actions) > 1.3 * len(before.actions)
 
 
-def test_arm_that_moves_as_before_is_learned_from_as_it_was_lived(
+def test_episodes_of_an_arm_that_moves_as_before_are_replayed_unchanged(
     learner, known, shown
 ):
     lived = shown(NO_CHANGE)

@@ -1,4 +1,4 @@
-"""Episodes of a changed robot, and what is kept of them: the parts of `adaptation`."""
+"""Episodes on a changed robot, and what is kept of them, for `adaptation`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -18,14 +18,14 @@ from tests.benchmarks.adaptation_replay import Memory
 
 MAX_STEPS = 500
 CAREFUL_SPEED = 0.5
-"""An operator who notices that the arm answers late moves it half as fast. At full
-speed the scripted experts overshoot: at 8 steps none of 10 episodes of button-press or
-window-open succeeds, at half speed all do."""
+"""An operator who notices that the arm responds late moves it half as fast. At full
+speed the scripted experts overshoot: with a latency of 8 steps none of 10 episodes of
+button-press or window-open succeeds, at half speed all do."""
 
 OPERATOR_NOISE = 0.2
-"""Standard deviation of what the operator's hand adds, which no label contains: the
+"""Standard deviation of the noise of the operator's hand, which no label contains: the
 corrections show what to do off course. Twice that of the package's demonstrations,
-because four episodes of a task have to show it instead of fifty."""
+because four episodes of a task must show it instead of fifty."""
 
 Driver = Literal["operator", "model"]
 """Who drives: an operator, who sees the world as it is, or the model."""
@@ -34,7 +34,7 @@ Arrays = Mapping[str, Any]
 Deltas = dict[str, Any]
 
 
-class Lived(NamedTuple):
+class LivedEpisode(NamedTuple):
     """An episode, whether it succeeded, and the deltas after it."""
 
     memory: Memory
@@ -43,7 +43,7 @@ class Lived(NamedTuple):
 
 
 class _Operator:
-    """Who shows a task on a changed robot and sees the world as it is."""
+    """An operator who shows a task on a changed robot and sees the world as it is."""
 
     def __init__(self, task: str, change: RobotChange, seed: int) -> None:
         self._expert = ScriptedExpert(task)
@@ -60,7 +60,7 @@ class _Operator:
 
 
 class Body:
-    """Robots of several tasks, and a model to drive them with some deltas."""
+    """Robots of several tasks, and a model that drives them with given deltas."""
 
     def __init__(
         self, sizes: WaveCoreConfig, weights: Arrays, tasks: Sequence[str]
@@ -80,23 +80,23 @@ class Body:
         learn: Callable[[Deltas, list[np.ndarray], np.ndarray], Deltas] | None = None,
         *,
         driver: Driver = "model",
-    ) -> Lived:
-        """One episode until success or `MAX_STEPS`.
+    ) -> LivedEpisode:
+        """Runs one episode until success or `MAX_STEPS`.
 
         Args:
-            task: one of this body's.
+            task: one of this body's tasks.
             change: what is different about the robot.
-            seed: where things are, and how the operator's hand shakes.
+            seed: decides where things are, and how the operator's hand shakes.
             deltas: added to the model's surfaces.
             learn: called after each step with deltas, states so far and the task;
                 returns the deltas of the next step.
-            driver: who drives; what an operator wants to do is the action to imitate,
-                not what the noisy hand does.
+            driver: who drives; the action to imitate is what an operator intends, not
+                what the noisy hand does.
         """
         robot = ChangedRobot(self._robot(task), change)
         choice = np.eye(len(self.tasks), dtype=np.float32)[self.tasks.index(task)]
         operator = _Operator(task, change, seed) if driver != "model" else None
-        adapted = self._adapted(deltas)
+        adapted = self._with_deltas(deltas)
         carry: Any = np.zeros(self._sizes.carry_size, np.float32)
         states, actions, success = [robot.reset(seed).state], [], False
         told: list[np.ndarray] = []
@@ -104,11 +104,11 @@ class Body:
             if operator is not None:
                 action, executed = operator.propose(robot.unchanged_observation)
             else:
-                said = self._step(
+                prediction = self._step(
                     observation_state=states[-1], task=choice, carry=carry, **adapted
                 )
-                carry = said["next_carry"]
-                action = executed = np.clip(np.asarray(said["action"]), -1.0, 1.0)
+                carry = prediction["next_carry"]
+                action = executed = np.clip(np.asarray(prediction["action"]), -1.0, 1.0)
             done = robot.act(executed)
             states.append(done.observation.state)
             actions.append(action)
@@ -116,16 +116,16 @@ class Body:
             success = bool(done.success)
             if learn is not None:
                 deltas = learn(deltas, states, choice)
-                adapted = self._adapted(deltas)
+                adapted = self._with_deltas(deltas)
         memory = Memory(np.array(states), np.array(actions), choice, np.array(told))
-        return Lived(memory, success, deltas)
+        return LivedEpisode(memory, success, deltas)
 
     def _robot(self, task: str) -> MetaworldRobot:
         if task not in self._robots:
             self._robots[task] = MetaworldRobot(task, SimulatedClock(0))
         return self._robots[task]
 
-    def _adapted(self, deltas: Deltas) -> dict[str, Any]:
+    def _with_deltas(self, deltas: Deltas) -> dict[str, Any]:
         prefix = step_function.SURFACE_PREFIX
         return {
             prefix + name: jax.device_put(
@@ -139,11 +139,11 @@ _BODIES: list[Body] = []
 
 
 def prepare(sizes: WaveCoreConfig, weights: Arrays, tasks: Sequence[str]) -> None:
-    """Makes this process one that can run `successes`."""
+    """Prepares this process for `count_successes`."""
     _BODIES[:] = [Body(sizes, weights, tasks)]
 
 
-def successes(
+def count_successes(
     task: str, change: RobotChange, deltas: Deltas, first_seed: int, count: int
 ) -> int:
     """Episodes out of `count` in which the model succeeds."""

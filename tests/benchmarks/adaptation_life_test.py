@@ -62,7 +62,9 @@ def test_model_drives_with_the_deltas_that_were_just_learned(body, nothing):
     assert np.abs(moved.deltas["head"]).max() == len(seen)
 
 
-def test_operator_hand_is_noisy_and_what_is_imitated_is_not(body, nothing, monkeypatch):
+def test_hand_of_the_operator_is_noisy_but_the_imitated_action_is_not(
+    body, nothing, monkeypatch
+):
     shown, again = (
         body.drive("reach-v3", NO_CHANGE, 3, nothing, driver="operator").memory
         for _ in range(2)

@@ -1,4 +1,4 @@
-"""Episodes as replay needs them, and windows of them for `consolidate_update`."""
+"""Episodes in the form that replay needs, and windows for `consolidate_update`."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from model.wavecore import WaveCore
 from rlds.episode import Episode
 
 _MOST = 0.95
-"""Quantile of absolute actions that is taken for the most that a driver asks for."""
+"""Quantile of absolute actions that counts as a driver's largest action."""
 
 
 class Memory(NamedTuple):
@@ -20,7 +20,7 @@ class Memory(NamedTuple):
         states: [t+1 n] f32, the last one only as a next state.
         actions: [t a] f32, to imitate.
         task: [k] f32, one-hot.
-        executed: [t a] f32, what the robot was told to do.
+        executed: [t a] f32, commands that the robot was given.
     """
 
     states: np.ndarray
@@ -29,8 +29,8 @@ class Memory(NamedTuple):
     executed: np.ndarray
 
 
-def remembered(episode: Episode, tasks: Sequence[str]) -> Memory:
-    """A recorded demonstration as a memory; its last step has no next state."""
+def make_memory(episode: Episode, tasks: Sequence[str]) -> Memory:
+    """Makes a memory of a demonstration; its last step only gives a next state."""
     task = np.eye(len(tasks), dtype=np.float32)[tasks.index(episode.metadata.task)]
     return Memory(
         np.asarray(episode.steps["observation/state"], np.float32),
@@ -40,15 +40,15 @@ def remembered(episode: Episode, tasks: Sequence[str]) -> Memory:
     )
 
 
-def seen_through(
+def project_memories(
     known: Sequence[Memory], trained: WaveCore, changed: WaveCore
 ) -> list[Memory]:
-    """Memories of the robot as it was as those of one whose calibration changed.
+    """Memories of one robot as a robot with another calibration would record them.
 
     Args:
-        known: what the robot must not forget.
-        trained: the model of the robot as it was.
-        changed: the same with another calibration.
+        known: memories of the robot of `trained`.
+        trained: the model with the calibration of that robot.
+        changed: the same model with another calibration.
     """
     states, actions = projection.project(
         trained,
@@ -64,14 +64,16 @@ def seen_through(
 
 
 def moves(memories: Sequence[Memory]) -> actuation.Moves:
-    """What was executed in these episodes, and what followed."""
+    """The executed commands of these episodes, and the states that followed."""
     return actuation.Moves(
         [one.states for one in memories], [one.executed for one in memories]
     )
 
 
-def moved_by(known: Sequence[Memory], moved: actuation.Actuation) -> list[Memory]:
-    """Memories of the robot as it was as those of one that moves in another way."""
+def apply_actuation(
+    known: Sequence[Memory], moved: actuation.Actuation
+) -> list[Memory]:
+    """Memories of the known robot as a robot with other actuation would record them."""
     changed = []
     for one in known:
         states, actions = actuation.apply_actuation(moved, one.states, one.actions)
@@ -80,10 +82,10 @@ def moved_by(known: Sequence[Memory], moved: actuation.Actuation) -> list[Memory
     return changed
 
 
-def pace_of(lived: Sequence[Memory], known: Sequence[Memory]) -> np.ndarray:
-    """How large the actions [a] that were lived are beside those of the known robot.
+def measure_pace(lived: Sequence[Memory], known: Sequence[Memory]) -> np.ndarray:
+    """Ratio [a] of the largest actions in `lived` to those of the known robot.
 
-    1 where they are no smaller, or where there are none.
+    1 for actions that are not smaller, or that are always zero.
     """
     used, most = (
         np.quantile(
@@ -95,15 +97,15 @@ def pace_of(lived: Sequence[Memory], known: Sequence[Memory]) -> np.ndarray:
     return np.where(slower, used / np.where(most > 0, most, 1.0), 1.0)
 
 
-def at_full_pace(lived: Sequence[Memory], told: np.ndarray) -> list[Memory]:
-    """What was lived, with actions as large as those of the known robot.
+def scale_to_full_pace(lived: Sequence[Memory], told: np.ndarray) -> list[Memory]:
+    """Recorded episodes with actions as large as those of the known robot.
 
-    An operator who is careful asks for less in every situation. That is no fault of
-    the sensors, and a calibration must not be bent to explain it.
+    A careful operator gives smaller commands in every situation. The sensors are not
+    the reason, so a calibration must not be fitted to it.
 
     Args:
-        lived: what an operator showed.
-        told: at what pace [a], see `pace_of`.
+        lived: episodes that an operator drove.
+        told: their pace [a], see `measure_pace`.
     """
     return [
         one._replace(actions=np.float32(np.clip(one.actions / told, -1.0, 1.0)))
@@ -114,11 +116,11 @@ def at_full_pace(lived: Sequence[Memory], told: np.ndarray) -> list[Memory]:
 def scale_time(
     known: Sequence[Memory], told: np.ndarray, moves_arm: np.ndarray
 ) -> list[Memory]:
-    """Memories of the robot as it was as those of one that is told less.
+    """Memories of the known robot as if its commands had been scaled down.
 
     Args:
-        known: at full pace.
-        told: the part [a] of each command that is told.
+        known: memories at full pace.
+        told: factor [a] of each command.
         moves_arm: which commands [a] move the robot, and so decide how fast it is.
     """
     speed = float(told[moves_arm].mean()) if moves_arm.any() else 1.0
@@ -131,7 +133,7 @@ def scale_time(
     return changed
 
 
-def windows(
+def make_windows(
     random: np.random.Generator,
     kinds: Sequence[Sequence[Memory]],
     count: int,
@@ -140,12 +142,12 @@ def windows(
     """Random windows for `consolidate_update`, of each kind of memories in turn.
 
     A window is whole episodes one after the other, each from its first step on; the
-    last one is cut where the window ends. No step is without its past: what tells a
-    robot from another may have shown at the beginning of the episode alone, and a
-    window that begins later would ask the model for two answers to one question.
+    last one is cut where the window ends. Every step has its past, because the signs
+    that distinguish two robots may only show at the beginning of an episode; a window
+    that begins later would ask the model for two answers to the same question.
 
     Shapes: b = count windows of t = steps, as `updates.make_consolidate` takes them,
-    all but its `update_index`.
+    without its `update_index`.
     """
     filled = [_window(random, kinds[i % len(kinds)], steps) for i in range(count)]
     return {name: np.stack([one[name] for one in filled]) for name in filled[0]}
@@ -156,7 +158,7 @@ def _window(
 ) -> dict[str, np.ndarray]:
     whole: list[dict[str, np.ndarray]] = []
     length = 0
-    while length < steps + 1:  # one further step is the last one's next state
+    while length < steps + 1:  # one more, for the next state of the last step
         memory = memories[random.integers(len(memories))]
         whole.append(_episode(memory))
         length += len(memory.actions)
@@ -169,7 +171,7 @@ def _episode(memory: Memory) -> dict[str, np.ndarray]:
     length = len(memory.actions)
     action_weight = np.ones(length, np.float32)
     next_weight = np.ones(length, np.float32)
-    next_weight[-1] = 0.0  # the state that follows is of another episode
+    next_weight[-1] = 0.0  # the next state belongs to another episode
     return {
         "states": memory.states[:length],
         "task": np.repeat(memory.task[None], length, axis=0),

@@ -12,7 +12,7 @@ def memory(steps, value, task=0):
 
 
 def windows(lived, known, count, steps):
-    return replay.windows(np.random.default_rng(0), (lived, known), count, steps)
+    return replay.make_windows(np.random.default_rng(0), (lived, known), count, steps)
 
 
 def test_windows_are_of_each_kind_of_memories_in_turn():
@@ -23,7 +23,7 @@ def test_windows_are_of_each_kind_of_memories_in_turn():
     assert cut["states"].shape == (8, 17, 1)
 
 
-def test_window_begins_with_an_episode_and_goes_on_with_whole_ones():
+def test_window_is_whole_episodes_from_their_first_steps():
     cut = windows([memory(5, 1.0), memory(7, 2.0)], [memory(6, 3.0)], 20, 16)
     place = np.round(1000 * (cut["states"][:, :-1, 0] % 1))
     assert cut["starts"][:, 0].all()
@@ -53,7 +53,7 @@ def test_long_episode_is_cut_where_its_window_ends():
     assert (cut["next_weight"] == 1).all()
 
 
-def test_memories_seen_through_another_calibration_differ_in_its_channel_alone():
+def test_memories_projected_to_another_calibration_differ_only_in_its_channel():
     trained, changed = small_models.model(), small_models.model()
     changed.input_bias[...] = changed.input_bias[...].at[1].set(0.5)
     task = np.eye(3, dtype=np.float32)[0]
@@ -62,7 +62,7 @@ def test_memories_seen_through_another_calibration_differ_in_its_channel_alone()
         replay.Memory(small_models.numbers(n + 1, 6), actions[:n], task, actions[:n])
         for n in (5, 3)
     ]
-    both = replay.seen_through(known, trained, changed)
+    both = replay.project_memories(known, trained, changed)
     for seen, one in zip(both, known, strict=True):
         moved = np.abs(seen.states - one.states).max(axis=0) > 1e-4
         assert moved.tolist() == [False, True, False, False, False, False]
@@ -78,10 +78,10 @@ def random_memory(steps, seed):
     return replay.Memory(states, actions, np.eye(2, dtype=np.float32)[0], executed)
 
 
-def test_memories_of_other_drives_ask_for_less_and_begin_standing():
+def test_memories_of_other_drives_have_smaller_commands_and_begin_at_rest():
     known = [random_memory(steps, steps) for steps in (6, 4)]
     other = actuation.Actuation(np.array([2.0, 1.0]), 2)
-    for one, moved in zip(known, replay.moved_by(known, other), strict=True):
+    for one, moved in zip(known, replay.apply_actuation(known, other), strict=True):
         np.testing.assert_array_equal(moved.states[:3], one.states[[0, 0, 0]])
         np.testing.assert_array_equal(moved.states[2:], one.states[:-2])
         np.testing.assert_allclose(moved.actions * (2, 1), one.actions, rtol=1e-6)
@@ -89,7 +89,7 @@ def test_memories_of_other_drives_ask_for_less_and_begin_standing():
         np.testing.assert_array_equal(moved.task, one.task)
 
 
-def test_response_is_to_what_was_executed_not_to_what_was_wanted():
+def test_response_is_fitted_to_executed_and_not_to_intended_commands():
     known = [random_memory(steps, steps) for steps in (6, 4)]
     told = replay.moves(known)
     for one, states, commands in zip(known, told.states, told.commands, strict=True):
@@ -97,25 +97,25 @@ def test_response_is_to_what_was_executed_not_to_what_was_wanted():
         assert commands is one.executed
 
 
-def test_careful_operator_is_brought_to_the_pace_of_the_known_robot():
+def test_actions_of_a_careful_operator_are_scaled_to_the_known_pace():
     known = [random_memory(60, seed) for seed in (1, 2)]
     half = np.array([0.5, 1.0], np.float32)
     careful = [one._replace(actions=one.actions * half) for one in known]
-    told = replay.pace_of(careful, known)
+    told = replay.measure_pace(careful, known)
     np.testing.assert_allclose(told, half, rtol=1e-5)
-    for one, same in zip(known, replay.at_full_pace(careful, told), strict=True):
+    for one, same in zip(known, replay.scale_to_full_pace(careful, told), strict=True):
         np.testing.assert_allclose(same.actions, one.actions, rtol=1e-5)
         np.testing.assert_array_equal(same.states, one.states)
 
 
-def test_operator_who_asks_for_more_or_nothing_is_taken_at_his_word():
+def test_pace_is_one_for_larger_commands_and_for_none():
     known = [random_memory(60, 1)]
     for factor in (1.0, np.array([1.2, 0.0], np.float32)):
         lived = [known[0]._replace(actions=np.clip(known[0].actions * factor, -1, 1))]
-        np.testing.assert_array_equal(replay.pace_of(lived, known), 1)
+        np.testing.assert_array_equal(replay.measure_pace(lived, known), 1)
 
 
-def test_slowed_memories_take_as_long_as_the_commands_that_move_the_arm_say():
+def test_slowed_memories_take_longer_by_the_scale_of_the_arm_commands():
     known = [random_memory(steps, steps) for steps in (6, 4)]
     told = np.array([0.5, 1.0])
     for one, slow in zip(
@@ -128,7 +128,7 @@ def test_slowed_memories_take_as_long_as_the_commands_that_move_the_arm_say():
         np.testing.assert_array_equal(slow.task, one.task)
 
 
-def test_memories_at_full_pace_are_what_was_lived():
+def test_memories_at_full_pace_are_unchanged():
     known = [random_memory(6, 1)]
     for moves_arm in (np.array([True, True]), np.array([False, False])):
         (same,) = replay.scale_time(known, np.ones(2), moves_arm)

@@ -9,7 +9,7 @@ from tests.benchmarks import adaptation
 
 
 def adapted(unchanged, before, after, kept):
-    """A measurement with so many successes of 200 each."""
+    """A measurement with these numbers of successes, of 200 each."""
     rates = (SuccessRate(x, 200) for x in (unchanged, before, after, kept))
     return adaptation.Adapted(*rates, seconds=90.4)
 
@@ -20,11 +20,11 @@ def test_recovered_is_the_share_of_what_was_lost_and_forgotten_is_in_points() ->
     assert one.forgotten == pytest.approx(1.5)
 
 
-def test_what_got_worse_is_recovered_below_zero() -> None:
+def test_recovered_is_negative_if_success_fell_further() -> None:
     assert adapted(200, 100, 90, 200).recovered == pytest.approx(-0.1)
 
 
-def test_change_that_costs_nothing_has_nothing_to_recover() -> None:
+def test_recovered_is_nan_for_a_change_that_costs_nothing() -> None:
     assert math.isnan(adapted(200, 200, 200, 200).recovered)
 
 

@@ -1,7 +1,7 @@
-"""Success of many episodes at once: processes step robots, one model decides for all.
+"""Runs many episodes at once: processes step robots, one model decides for all.
 
-Each worker process owns some of the tasks and one robot or more of each; the model
-takes the observations of all robots of a worker as one batch. While it does, the other
+Each worker process owns some of the tasks and one or more robots of each; the model
+takes the observations of all robots of a worker as one batch. Meanwhile the other
 worker steps. An episode ends at its first success or after its last step, as in
 `edge.control.loop.run_episode`, and executed actions pass the same safety limits.
 """
@@ -21,7 +21,7 @@ Decide = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.nda
 """States [b n], task indices [b], carry [b c] to actions [b a] and carry [b c]."""
 
 
-def success(
+def measure_success(
     robots: Sequence[str],
     seeds: Sequence[int],
     decide: Decide,
@@ -29,9 +29,9 @@ def success(
     lanes_per_robot: int = 2,
     workers: int = 2,
 ) -> dict[str, SuccessRate]:
-    """Runs every robot on every seed; successes by robot.
+    """Runs every robot on every seed and returns the success rate of each robot.
 
-    Task index i of `decide` is that of `robots[i]`.
+    The task index i that `decide` gets belongs to `robots[i]`.
     """
     context = multiprocessing.get_context("spawn")
     pipes: dict[connection.Connection, tuple[np.ndarray, np.ndarray]] = {}
@@ -68,10 +68,10 @@ def success(
     return {name: SuccessRate(count, len(seeds)) for name, count in successes.items()}
 
 
-def expert_success(
+def measure_expert_success(
     robots: Sequence[str], seeds: Sequence[int], workers: int = 2
 ) -> dict[str, SuccessRate]:
-    """Successes of the robots' own experts, without noise."""
+    """Success rates of the robots' own experts, without noise."""
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         jobs = [(name, tuple(seeds)) for name in robots]
         counts = pool.map(_expert_successes, jobs, chunksize=1)
@@ -115,7 +115,7 @@ class _Lane:
             self.begins = True
 
     def act(self, action: np.ndarray) -> None:
-        """One control period; begins the next episode where this one ends."""
+        """Acts for one control period; begins the next episode if this one ends."""
         safe = safe_action(self._safety, action, self._previous)
         seen = self._robot.act(safe.action)
         self._previous, self._steps = safe.action, self._steps + 1
@@ -132,7 +132,7 @@ def _work(
     seeds: tuple[int, ...],
     lanes_per_robot: int,
 ) -> None:
-    """A worker's whole life: observations out, actions in, successes at the end."""
+    """Runs a worker: observations out, actions in, successes out at the end."""
     lanes: list[_Lane] = []
     lanes_of: dict[int, list[_Lane]] = {}
     for index, name in names.items():

@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_engine_acts_within_seconds_and_says_what_it_needed(folder, engine):
+def test_engine_acts_within_seconds_and_reports_its_figures(folder, engine):
     found = control_engines.run(engine, folder, 1000)
     assert 1 < found["p50"] <= found["p99"]
     assert 0.01 < found["start"] < 60

@@ -1,11 +1,11 @@
-"""One engine's control step in a process of its own, as a robot has it.
+"""Runs one engine's control step in its own process, as on a robot.
 
 Usage: python -m tests.benchmarks.control_process ENGINE FOLDER STEPS
 
-LiteRT goes through the robot's own policy, from a package that it verifies first; the
-other engines run the same step from their own files. Prints one JSON line:
-`first_action_s` on the machine's monotonic clock, `p50_us`, `p99_us`, `memory_mb` and
-`growth_kb`, what the process grew by after its first thousandth of the steps.
+LiteRT runs in the robot's own policy, from a package that is verified first; the other
+engines run the same step from their own files. Prints one JSON line: `first_action_s`
+on the machine's monotonic clock, `p50_us`, `p99_us`, `memory_mb`, and `growth_kb`, the
+growth of the process after the first thousandth of the steps.
 """
 
 import json
@@ -21,7 +21,7 @@ Step = Callable[[np.ndarray], np.ndarray]
 
 ENGINES = ("litert int8", "litert f32", "onnxruntime f32", "xla f32")
 _STATES = 997
-"""Drawn states, taken in turn."""
+"""Number of random states, used in turn."""
 
 
 def main(engine: str, folder: str, steps: str) -> None:
@@ -47,7 +47,7 @@ def main(engine: str, folder: str, steps: str) -> None:
         step(state)
         took_ns[i] = time.perf_counter_ns() - began
     after_kb = _resident_kb()
-    # The times themselves are pages that were touched for the first time.
+    # The array of times is touched for the first time here, so it is not counted.
     own_kb = took_ns[warm:].nbytes / 1024
     figures = {
         "first_action_s": first_action_s,

@@ -1,9 +1,9 @@
 """Demonstrations of simulated robots by their experts, kept in a folder.
 
 Each episode goes through the robot's own control loop, with noise on the operator's
-hand, as `//edge:record` does it. What is left out is redaction and signature, which
-change no number that is learned from. Two processes record; a folder keeps what was
-recorded, under a digest of what decides it.
+hand, as in `//edge:record`. Redaction and signature are left out; they change no number
+that a model learns from. Two processes record; the recordings stay in a folder, under a
+digest of everything that they depend on.
 """
 
 import contextlib
@@ -32,14 +32,14 @@ _FIRST_UNIX_MS = 1_767_254_400_000  # 2026-01-01T08:00:00Z, as of simulated robo
 
 @dataclasses.dataclass(frozen=True)
 class Demonstrations:
-    """What is recorded of one robot.
+    """What is recorded on one robot.
 
     Attributes:
         robot: as `--robot` of `//edge:record`, for example `metaworld:reach-v3`.
         episodes: successful episodes to keep.
-        first_seed: seed of the first; failed seeds are passed over.
-        operator_noise: standard deviations of the noise on executed actions; episode
-            after episode takes the next of them, over and over.
+        first_seed: seed of the first episode; failed seeds are skipped.
+        operator_noise: standard deviations of the noise on executed actions; each
+            episode takes the next of them, in turn.
     """
 
     robot: str
@@ -48,13 +48,13 @@ class Demonstrations:
     operator_noise: tuple[float, ...]
 
 
-def recorded(
+def load_or_record(
     wanted: Sequence[Demonstrations], folder: Path, workers: int = 2
 ) -> list[Episode]:
-    """The episodes of all robots, from the folder or recorded now.
+    """Returns the episodes of all robots, from the folder or recorded now.
 
     Raises:
-        RuntimeError: an expert fails too often for the episodes that are wanted.
+        RuntimeError: an expert fails too often to give the wanted episodes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [one for one in wanted if not _path(one, folder).exists()]
@@ -119,7 +119,7 @@ class _Steps:
         self._steps.append(step)
 
     def episode(self, spec: RobotSpec, number: int) -> Episode:
-        """The episode, which was a success."""
+        """The episode, marked as a success."""
         kept = self._steps
 
         def column(name: str, dtype: type) -> np.ndarray:

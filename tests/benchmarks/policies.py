@@ -1,11 +1,11 @@
-"""What WaveCore's success is compared with: LSTM, GRU and a memoryless MLP.
+"""Baselines for WaveCore's success: LSTM, GRU and a memoryless MLP.
 
 Each has WaveCore's interface (`sequence`, `step`, `config.carry_size`), takes the
-same normalised inputs, predicts the same action and next observation, and forgets at
-the first step of an episode, so that `cloud.train.fit.fit` trains all alike.
+same normalised inputs, predicts the same action and next observation, and resets its
+state at the first step of an episode, so that `cloud.train.fit.fit` trains all alike.
 
-Products with the inputs of a layer are taken for all steps at once and only the
-product with the recurrent state is in the loop, as fast libraries do it. Sources:
+Products with the inputs of a layer are computed for all steps at once and only the
+product with the recurrent state is in the loop, as in fast libraries. Sources:
 Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000 (LSTM, its
 bias at one); Cho et al. 2014, arXiv:1406.1078 (GRU, reset after the product).
 """
@@ -24,7 +24,7 @@ from model.wavecore import Prediction
 
 
 class PolicySizes(NamedTuple):
-    """Sizes that training and evaluation ask a model for.
+    """Sizes that training and evaluation read from a model.
 
     Attributes:
         carry_size: c, numbers carried from step to step; at least 1.
@@ -66,34 +66,38 @@ class Policy(nnx.Module):
         carry: jax.Array,
         form: str | None = None,
     ) -> Prediction:
-        """See `WaveCore.sequence`; there is one form."""
+        """See `WaveCore.sequence`; there is only one form."""
         del form
-        x = jnp.moveaxis(self._encoded(states, task), -2, 0)
+        x = jnp.moveaxis(self._encode(states, task), -2, 0)
         starts = jnp.moveaxis(starts, -1, 0)
         after = []
         for layer, part in zip(self.layers, self._parts(carry), strict=True):
             x, following = layer.sequence(x, starts, part)
             after.append(following)
-        return self._decoded(jnp.moveaxis(x, 0, -2), states, after, carry)
+        return self._decode(jnp.moveaxis(x, 0, -2), states, after, carry)
 
     def step(self, state: jax.Array, task: jax.Array, carry: jax.Array) -> Prediction:
         """See `WaveCore.step`."""
         starts = jnp.zeros((*state.shape[:-1], 1), bool)
-        said = self.sequence(state[..., None, :], task[..., None, :], starts, carry)
+        prediction = self.sequence(
+            state[..., None, :], task[..., None, :], starts, carry
+        )
         return Prediction(
-            said.action[..., 0, :], said.next_observation[..., 0, :], said.carry
+            prediction.action[..., 0, :],
+            prediction.next_observation[..., 0, :],
+            prediction.carry,
         )
 
     def _parts(self, carry: jax.Array) -> list[jax.Array]:
         ends = np.cumsum([layer.carry_size for layer in self.layers])[:-1]
         return jnp.split(carry[..., : self.config.carry_size], ends, axis=-1)
 
-    def _encoded(self, states: jax.Array, task: jax.Array) -> jax.Array:
+    def _encode(self, states: jax.Array, task: jax.Array) -> jax.Array:
         x = (states - self.mean[...]) / self.deviation[...]
         x = jnp.clip(x, -normalisation.LARGEST_INPUT, normalisation.LARGEST_INPUT)
         return jnp.concatenate([x, task], -1) @ self.encode[...]
 
-    def _decoded(
+    def _decode(
         self,
         x: jax.Array,
         states: jax.Array,
@@ -125,7 +129,7 @@ class LstmLayer(nnx.Module):
         """Shapes: x [t ... d], starts [t ...], carry [... 2d] to the same."""
         recurrent = self.recurrent[...]
 
-        def advance(carry, inputs):  # noqa: ANN001, ANN202 -- of jax.lax.scan
+        def advance(carry, inputs):  # noqa: ANN001, ANN202 -- types of jax.lax.scan
             drive, start = inputs
             output, cell = (jnp.where(start[..., None], 0, y) for y in carry)
             let, keep, say, new = jnp.split(drive + output @ recurrent, 4, -1)
@@ -154,7 +158,7 @@ class GruLayer(nnx.Module):
         """Shapes: x [t ... d], starts [t ...], carry [... d] to the same."""
         recurrent = self.recurrent[...]
 
-        def advance(output, inputs):  # noqa: ANN001, ANN202 -- of jax.lax.scan
+        def advance(output, inputs):  # noqa: ANN001, ANN202 -- types of jax.lax.scan
             drive, start = inputs
             output = jnp.where(start[..., None], 0, output)
             old = jnp.split(output @ recurrent, 3, -1)

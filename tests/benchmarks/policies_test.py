@@ -44,7 +44,7 @@ def test_sequence_equals_repeated_step(kind):
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
-def test_first_step_of_an_episode_forgets_and_others_remember(kind):
+def test_first_step_of_an_episode_resets_the_memory_and_others_keep_it(kind):
     model = make(kind)
     states, task = inputs(6)
     carry = jnp.zeros((2, model.config.carry_size))
@@ -56,7 +56,7 @@ def test_first_step_of_an_episode_forgets_and_others_remember(kind):
     assert jnp.abs(running.action[:, 3:] - alone.action).max() > 1e-3
 
 
-def test_mlp_knows_nothing_of_the_past():
+def test_mlp_has_no_memory():
     model = make("mlp")
     states, task = inputs(6)
     carry = jnp.zeros((2, model.config.carry_size))

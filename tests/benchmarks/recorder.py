@@ -3,10 +3,10 @@
     ./bazelw run //tests/benchmarks:recorder
 
 Records episodes of 500 steps with the robot's own recorder, as its control loop does:
-one `append` per step, each handed to the kernel, then a close that makes a durable
-episode. Prints one JSON line. `append_*` counts the appends alone; `whole_*` is the
-episode with opening, closing and their syncs. The median over episodes is the figure;
-the best episode says what the machine does when nothing else runs on it.
+one `append` per step, each passed to the kernel, then a close that makes a durable
+episode. Prints one JSON line. `append_*` counts only the appends; `whole_*` is the
+whole episode with opening, closing and their syncs. The figure is the median over
+episodes; the best episode shows the machine without other load.
 """
 
 import json
@@ -27,12 +27,12 @@ from rlds import uuid7
 from rlds.episode import EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 
-_EPISODES = flags.DEFINE_integer("episodes", 40, "Episodes to record.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 500, "Steps per episode.", lower_bound=1)
-_STATE_SIZE = flags.DEFINE_integer("state_size", 39, "Numbers in a state.")
-_ACTION_SIZE = flags.DEFINE_integer("action_size", 4, "Numbers in an action.")
+_EPISODES = flags.DEFINE_integer("episodes", 40, "episodes to record", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 500, "steps per episode", lower_bound=1)
+_STATE_SIZE = flags.DEFINE_integer("state_size", 39, "numbers in a state")
+_ACTION_SIZE = flags.DEFINE_integer("action_size", 4, "numbers in an action")
 _FOLDER = flags.DEFINE_string(
-    "folder", None, "Folder to record into; a temporary one unless given."
+    "folder", None, "folder to record into; default: a temporary one"
 )
 
 _PERIOD_NS = 12_500_000

@@ -40,7 +40,7 @@ from model.config import WaveCoreConfig
 from model.wavecore import WaveCore
 from rlds.episode import Episode
 from tests.benchmarks import closed_loop, policies
-from tests.benchmarks.demonstrations import Demonstrations, recorded
+from tests.benchmarks.demonstrations import Demonstrations, load_or_record
 
 _SUITE = flags.DEFINE_enum("suite", "ten", ["ten", "poor", "fifty"], "Which tasks.")
 _TASK = flags.DEFINE_multi_string("task", [], "Only these tasks of the suite.")
@@ -197,7 +197,7 @@ def _demonstrations(suite: Suite, tasks: tuple[str, ...]) -> list[Episode]:
     wanted = [
         Demonstrations(suite.prefix + task, count, 0, _OPERATOR_NOISE) for task in tasks
     ]
-    return recorded(wanted, Path(_FOLDER.value))
+    return load_or_record(wanted, Path(_FOLDER.value))
 
 
 def _expert(suite: Suite, tasks: tuple[str, ...]) -> Measured:
@@ -209,7 +209,9 @@ def _expert(suite: Suite, tasks: tuple[str, ...]) -> Measured:
     if missing:
         seeds = range(first, first + count)
         # An operator sees the scene, so poor sensors do not concern it.
-        rates = closed_loop.expert_success([f"metaworld:{t}" for t in missing], seeds)
+        rates = closed_loop.measure_expert_success(
+            [f"metaworld:{t}" for t in missing], seeds
+        )
         known |= {
             task: rate.successes
             for task, rate in zip(missing, rates.values(), strict=True)
@@ -234,7 +236,7 @@ def _measured(
     result = _fit(episodes, tasks, whole, make, watch)
     robots = [suite.prefix + task for task in tasks]
     first = _FIRST_SEED.value
-    success = closed_loop.success(
+    success = closed_loop.measure_success(
         robots,
         range(first, first + _EPISODES.value),
         _decide(result.model, len(tasks)),

@@ -23,7 +23,7 @@ def measured(tmp_path_factory):
     return {row["name"]: row for row in rows}, done.stdout, folder / "demonstrations"
 
 
-def test_models_and_experts_do_the_same_episodes(measured) -> None:
+def test_models_and_experts_run_the_same_episodes(measured) -> None:
     rows, printed, _ = measured
     assert set(rows) == {
         "success poor scripted experts",
@@ -38,7 +38,7 @@ def test_models_and_experts_do_the_same_episodes(measured) -> None:
         assert row["tasks"] == {"drawer-close-v3": row["value"]}
 
 
-def test_models_are_trained_and_the_time_that_it_took_is_told(measured) -> None:
+def test_models_are_trained_and_their_training_time_is_reported(measured) -> None:
     rows, _, _ = measured
     for name in ("wavecore", "mlp"):
         row = rows[f"success poor {name}"]
@@ -47,7 +47,7 @@ def test_models_are_trained_and_the_time_that_it_took_is_told(measured) -> None:
         assert row["ratio"] == row["value"]
 
 
-def test_demonstrations_are_kept_and_hold_what_poor_sensors_said(measured) -> None:
+def test_demonstrations_are_kept_with_the_readings_of_poor_sensors(measured) -> None:
     from rlds import example_codec, tfrecord
 
     (path,) = measured[2].glob("*.tfrecord")

@@ -1,7 +1,7 @@
-"""What a robot executes while it learns from nonsense and senses nonsense.
+"""What a robot executes while both its training data and its sensors are broken.
 
-Thousands of updates get broken data and broken deltas. What each returns then drives
-an episode of the control loop that robots run, on a robot whose sensors are broken.
+Thousands of updates get broken data and broken deltas. The deltas that each returns
+then drive an episode of the robot's control loop, with broken sensors.
 """
 
 import jax
@@ -33,8 +33,8 @@ ROUNDS, EPISODE_STEPS, WINDOW_STEPS, WINDOWS = 1500, 4, 8, 2
 HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-30, 1e4)
 
 
-def spoilt(random, array):
-    """An array, often replaced, scaled or with one number replaced."""
+def corrupt(random, array):
+    """An array, often replaced, scaled, or with one number replaced."""
     value, kind = np.float32(random.choice(HOSTILE)), random.integers(6)
     if array.dtype == bool:
         return random.uniform(size=array.shape) < 0.2
@@ -50,17 +50,17 @@ def spoilt(random, array):
     return array
 
 
-def all_spoilt(random, arrays):
-    """Three arrays of ten spoilt; the others as they are."""
+def corrupt_some(random, arrays):
+    """Corrupts three arrays of ten on average, and leaves the others."""
     chosen = [random.uniform() < 0.3 for _ in arrays]
     return {
-        name: spoilt(random, x) if broken else x
+        name: corrupt(random, x) if broken else x
         for broken, (name, x) in zip(chosen, arrays.items(), strict=True)
     }
 
 
 class BrokenRobot:
-    """A robot whose sensors say anything; keeps what it was told to do."""
+    """A robot whose sensors give any value; keeps the actions it was given."""
 
     spec = SPEC
 
@@ -80,11 +80,11 @@ class BrokenRobot:
 
     def _sensed(self):
         drawn = self._random.standard_normal(SPEC.state_size).astype(np.float32)
-        return Observation(spoilt(self._random, drawn), self.clock.now_ns())
+        return Observation(corrupt(self._random, drawn), self.clock.now_ns())
 
 
 class Adapted:
-    """The model's step with a delta on every surface; keeps what it proposed."""
+    """The model's step with a delta on every surface; keeps its proposed actions."""
 
     def __init__(self, step, weights, deltas):
         prefix = step_function.SURFACE_PREFIX
@@ -97,14 +97,14 @@ class Adapted:
         self._carry, self.proposed = self._begin, []
 
     def propose(self, observation):
-        said = self._step(
+        prediction = self._step(
             observation_state=observation.state,
             task=np.eye(small_models.SIZES.task_count, dtype=np.float32)[0],
             carry=self._carry,
             **self._surfaces,
         )
-        self._carry = said["next_carry"]
-        self.proposed.append(np.asarray(said["action"]))
+        self._carry = prediction["next_carry"]
+        self.proposed.append(np.asarray(prediction["action"]))
         return self.proposed[-1]
 
 
@@ -116,7 +116,7 @@ def plausible(spec):
 
 
 def check_executed(proposed, done):
-    """Within limits and rate; where it is no number, still, and the episode over."""
+    """Within limits and rate; zero for an action with NaN, which ends the episode."""
     assert len(proposed) == len(done)
     previous = None
     for step, (wanted, action) in enumerate(zip(proposed, done, strict=True)):
@@ -143,7 +143,9 @@ def learner():
     )
 
 
-def test_after_thousands_of_hostile_updates_what_is_executed_is_within_limits(learner):
+def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
+    learner,
+):
     model, step, fast, consolidate = learner
     random, weights = np.random.default_rng(11), step_function.weights(model)
     window = plausible(updates.fast_inputs(model, WINDOW_STEPS)[-1])
@@ -154,14 +156,14 @@ def test_after_thousands_of_hostile_updates_what_is_executed_is_within_limits(le
     }
     robot, refused, held, clamped, steps = BrokenRobot(random), 0, 0, 0, 0
     for index in range(ROUNDS):
-        given = all_spoilt(random, deltas)
-        quick = fast(weights, given, all_spoilt(random, window))
+        given = corrupt_some(random, deltas)
+        quick = fast(weights, given, corrupt_some(random, window))
         replay["update_index"] = np.int32(index)
         slow = consolidate(
             weights,
             given | quick["deltas"],
-            all_spoilt(random, deltas),
-            all_spoilt(random, replay),
+            corrupt_some(random, deltas),
+            corrupt_some(random, replay),
         )
         deltas = jax.tree.map(np.asarray, deltas | quick["deltas"] | slow["deltas"])
         policy = Adapted(step, weights, deltas)
@@ -175,7 +177,7 @@ def test_after_thousands_of_hostile_updates_what_is_executed_is_within_limits(le
         refused += int(quick["refused"]) + int(slow["refused"])
         held, clamped = held + not_finite, clamped + result.clamped_steps
         steps += result.steps
-    # Each way of the loop was taken often.
+    # Each path of the loop was taken often.
     assert 2 * ROUNDS - 300 > refused > 300
     assert held > 100
     assert clamped > held + 300
