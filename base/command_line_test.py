@@ -4,11 +4,15 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from base.testing import command
+from base.testing.command import Finished
+
+Run = Callable[..., Finished]
 
 _COMMAND = '''
 """Says hello."""
@@ -60,19 +64,19 @@ def script(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(script: Path) -> object:
+def run(script: Path) -> Run:
     return functools.partial(command.run, script, "--name=n", "--folder=f")
 
 
 def test_success_exits_zero_and_main_receives_the_remaining_arguments(
-    run: object,
+    run: Run,
 ) -> None:
     done = run("--count=2", "you")
     assert (done.code, done.err) == (0, "")
     assert done.out == "hello you\nhello you\n"
 
 
-def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run: object) -> None:
+def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run: Run) -> None:
     done = run("--help")
     assert (done.code, done.err) == (0, "")
     assert "Says hello." in done.out
@@ -91,7 +95,7 @@ def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run: object) -> 
     ],
 )
 def test_a_known_error_is_one_line_on_stderr_and_exit_one(
-    run: object, how: str, line: str
+    run: Run, how: str, line: str
 ) -> None:
     done = run(f"--how={how}")
     assert done.code == 1
@@ -100,7 +104,7 @@ def test_a_known_error_is_one_line_on_stderr_and_exit_one(
     assert done.err.count("\n") == 1
 
 
-def test_a_known_error_about_a_flag_is_wrong_usage(run: object) -> None:
+def test_a_known_error_about_a_flag_is_wrong_usage(run: Run) -> None:
     done = run("--how=flag")
     assert (done.code, done.out) == (2, "")
     assert done.err == "hello: --how: expected another word, got flag; choose one\n"
@@ -109,9 +113,7 @@ def test_a_known_error_about_a_flag_is_wrong_usage(run: object) -> None:
 @pytest.mark.parametrize(
     "arguments", [["--nosuch=1"], ["--count=x"], ["--count=-1"], ["--how=usage"]]
 )
-def test_wrong_usage_is_one_line_and_exit_two(
-    run: object, arguments: list[str]
-) -> None:
+def test_wrong_usage_is_one_line_and_exit_two(run: Run, arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.code == 2
     assert "--help" in done.err
@@ -126,19 +128,19 @@ def test_wrong_usage_is_one_line_and_exit_two(
     ],
 )
 def test_missing_required_flags_are_named(
-    script: Path, arguments: list[object] | list[str], line: str
+    script: Path, arguments: list[str], line: str
 ) -> None:
     done = command.run(script, *arguments)
     assert (done.code, done.out, done.err) == (2, "", line)
 
 
-def test_a_defect_keeps_its_traceback(run: object) -> None:
+def test_a_defect_keeps_its_traceback(run: Run) -> None:
     done = run("--how=defect")
     assert done.code == 1
     assert "Traceback" in done.err
 
 
-def test_ctrl_c_exits_130_without_a_traceback(run: object) -> None:
+def test_ctrl_c_exits_130_without_a_traceback(run: Run) -> None:
     done = run("--how=interrupt")
     assert done.code == 128 + signal.SIGINT
     assert done.err == "hello: interrupted\n"
@@ -162,7 +164,7 @@ def test_a_closed_pipe_exits_141_without_a_message(script: Path) -> None:
 
 
 def test_relative_paths_start_at_the_folder_where_the_user_ran_bazel(
-    run: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runfiles, user = tmp_path / "runfiles", tmp_path / "user"
     runfiles.mkdir()
@@ -176,7 +178,7 @@ def test_relative_paths_start_at_the_folder_where_the_user_ran_bazel(
 
 
 def test_outside_bazel_the_working_directory_does_not_change(
-    run: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BUILD_WORKING_DIRECTORY", raising=False)
@@ -185,7 +187,7 @@ def test_outside_bazel_the_working_directory_does_not_change(
 
 
 def test_a_missing_user_folder_is_a_one_line_error(
-    run: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path / "gone"))
     done = run()

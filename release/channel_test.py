@@ -3,6 +3,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ RECORD = Channel(
 )
 
 
-def changed(change: Callable[..., object]) -> bytes:
+def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
     value = json.loads(RECORD.encode())
     change(value)
     return canonical_json.encode(value)
@@ -80,7 +81,9 @@ def test_every_field_is_required_including_the_expiry(key: str) -> None:
         lambda v: v["provenance"].update(dataset_manifest="x"),
     ],
 )
-def test_a_field_of_another_form_is_refused(change: Callable[..., object]) -> None:
+def test_a_field_of_another_form_is_refused(
+    change: Callable[[dict[str, Any]], object],
+) -> None:
     with pytest.raises(ContinuonError):
         channel.parse(changed(change))
 

@@ -5,7 +5,7 @@ import resource
 import signal
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal, Never
 
 import pytest
 from hypothesis import given, settings
@@ -28,10 +28,12 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def foreign_tar(*entries: Any, **options: str) -> bytes:
+def foreign_tar(
+    *entries: tuple[str, bytes, Any], mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w"
+) -> bytes:
     """Returns a tar made by Python's tarfile from (name, type, data or link target)."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=options.get("mode", "w")) as tar:
+    with tarfile.open(fileobj=out, mode=mode) as tar:
         for name, kind, data in entries:
             info = tarfile.TarInfo(name)
             info.type = kind
@@ -54,7 +56,7 @@ def raw_tar(*entries: tuple[str, bytes]) -> bytes:
 
 
 def refused(
-    raw: "_Endless | bytes",
+    raw: bytes | BinaryIO,
     tmp_path: Path,
     error: type[Exception],
     match: str = "",
@@ -187,7 +189,9 @@ def test_a_name_that_is_both_a_file_and_a_folder_is_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_compressed_data_is_not_decompressed(tmp_path: Path, mode: str) -> None:
+def test_compressed_data_is_not_decompressed(
+    tmp_path: Path, mode: Literal["w:gz", "w:bz2", "w:xz"]
+) -> None:
     raw = foreign_tar(("a", tarfile.REGTYPE, bytes(100_000)), mode=mode)
     refused(raw, tmp_path, ContinuonError)
 
@@ -212,17 +216,18 @@ def test_bytes_after_the_end_are_refused(folder: Path, tmp_path: Path) -> None:
     refused(raw, tmp_path, OversizedError, "nothing after")
 
 
-class _Endless(io.RawIOBase):
+class _Endless(io.BytesIO):
     """A stream that yields zeros for ever after `head` and counts the bytes read."""
 
     def __init__(self, head: bytes) -> None:
-        self.head = io.BytesIO(head)
+        super().__init__(head)
         self.given = 0
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
+        assert size is not None
         assert size >= 0
         self.given += size
-        return self.head.read(size).ljust(size, b"\0")
+        return super().read(size).ljust(size, b"\0")
 
 
 def test_endless_data_is_read_only_up_to_the_signed_size(tmp_path: Path) -> None:
@@ -250,14 +255,11 @@ def test_an_existing_folder_stays_unchanged(folder: Path, tmp_path: Path) -> Non
     assert [p.name for p in (tmp_path / "into").iterdir()] == ["mine"]
 
 
-class _Stalled(io.RawIOBase):
-    """A stream that yields `head` and then kills its process."""
+class _Stalled(io.BytesIO):
+    """A stream that yields its bytes and then kills its process."""
 
-    def __init__(self, head: bytes) -> None:
-        self.head = io.BytesIO(head)
-
-    def read(self, size: int = -1) -> bytes:
-        data = self.head.read(size)
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
         if not data:
             os.kill(os.getpid(), signal.SIGKILL)
         return data
@@ -283,7 +285,7 @@ def test_a_killed_unpacking_leaves_no_package_and_can_be_repeated(
     assert [p.name for p in parent.iterdir()] == ["into"]
 
 
-def _unpack_on_a_full_disk(raw: _Endless | bytes, into) -> None:
+def _unpack_on_a_full_disk(raw: bytes, into: Path) -> Never:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (256, 256))
     try:

@@ -2,6 +2,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def manifest_with(folder: Path, change: Callable[..., object]) -> bytes:
+def manifest_with(folder: Path, change: Callable[[dict[str, Any]], object]) -> bytes:
     value = json.loads((folder / "package.json").read_bytes())
     change(value)
     return canonical_json.encode(value)
@@ -120,7 +121,7 @@ def test_a_listed_path_out_of_the_package_is_refused(folder: Path, path: str) ->
 
 @pytest.mark.parametrize("path", ["canary.tfrecord", "CANARY.tfrecord"])
 def test_a_path_listed_twice_is_refused(folder: Path, path: str) -> None:
-    def repeat(value: dict[str, object]) -> None:
+    def repeat(value: dict[str, Any]) -> None:
         value["files"].insert(1, {**value["files"][0], "path": path})
 
     with pytest.raises(DuplicateNameError):
@@ -191,7 +192,7 @@ def test_more_bytes_than_a_package_may_hold_are_refused(folder: Path) -> None:
     ],
 )
 def test_a_field_of_another_form_is_malformed(
-    folder: Path, change: Callable[..., object]
+    folder: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
     with pytest.raises(MalformedError):
         package.parse(manifest_with(folder, change))
@@ -206,7 +207,7 @@ def test_a_field_of_another_form_is_malformed(
     ],
 )
 def test_a_manifest_without_a_required_file_or_function_is_refused(
-    folder: Path, change: Callable[..., object]
+    folder: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
     with pytest.raises(MissingFileError):
         package.parse(manifest_with(folder, change))
@@ -216,7 +217,7 @@ def test_a_manifest_without_a_required_file_or_function_is_refused(
 def test_a_manifest_that_lists_itself_or_a_statement_is_refused(
     folder: Path, name: str
 ) -> None:
-    def add(value: dict[str, object]) -> None:
+    def add(value: dict[str, Any]) -> None:
         value["files"].append({**value["files"][0], "path": name})
         value["files"].sort(key=lambda entry: entry["path"])
 

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ STATED = Provenance(
 )
 
 
-def changed(change: Callable[..., object]) -> bytes:
+def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
     value = json.loads(STATED.statement())
     change(value)
     return canonical_json.encode(value)
@@ -85,7 +86,7 @@ def test_a_statement_survives_a_round_trip() -> None:
     ],
 )
 def test_a_statement_of_another_form_is_malformed(
-    change: Callable[..., object],
+    change: Callable[[dict[str, Any]], object],
 ) -> None:
     with pytest.raises(MalformedError):
         provenance.parse(changed(change))

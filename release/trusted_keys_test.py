@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def signed(*keys: PrivateKey) -> Envelope:
     return Envelope.parse(sign(b"x", TYPE, keys), "channel")
 
 
-def changed(change: Callable[..., object]) -> bytes:
+def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
     value = json.loads(keyring(NIGHTLY, STABLE).encode())
     change(value)
     return json.dumps(value).encode()
@@ -122,7 +123,9 @@ def test_rollback_needs_the_stable_keys() -> None:
         lambda v: v.update(thresholds={"nosuch": 1}),
     ],
 )
-def test_a_keyring_of_another_form_is_refused(change: Callable[..., object]) -> None:
+def test_a_keyring_of_another_form_is_refused(
+    change: Callable[[dict[str, Any]], object],
+) -> None:
     with pytest.raises(MalformedError):
         TrustedKeys.parse(changed(change), allow_development=True)
 

@@ -66,7 +66,7 @@ def folder(tmp_path: Path, release: Release) -> Path:
     return folder
 
 
-def content(folder: Path) -> dict[str, bytes | None] | dict[str, bytes | str]:
+def content(folder: Path) -> dict[str, bytes | str | None]:
     """Returns link target, content or None (folder) of every path below a folder."""
     return {
         path.relative_to(folder).as_posix(): (
@@ -419,8 +419,8 @@ def test_a_missing_folder_or_package_json_is_named(tmp_path: Path) -> None:
 # Channels.
 
 
-def record(**changes: str) -> Channel:
-    fields = {
+def record(**changes: Any) -> Channel:
+    fields: dict[str, Any] = {
         "channel": "nightly",
         "release_counter": 5,
         "package": {"pi5-cpu": PackageEntry("packages/x.tar", "a" * 64, 10, "b" * 64)},
@@ -434,7 +434,7 @@ def record(**changes: str) -> Channel:
 
 
 def signed(
-    release: Release, *roles: str, payload_type: str = PAYLOAD_TYPE, **changes: str
+    release: Release, *roles: str, payload_type: str = PAYLOAD_TYPE, **changes: Any
 ) -> bytes:
     keys = [release.keys[role] for role in roles or ("channel:nightly",)]
     return sign(record(**changes).encode(), payload_type, keys)

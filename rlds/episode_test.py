@@ -12,12 +12,12 @@ from rlds.spec import EpisodeSpec
 from rlds.testing import episodes
 
 
-def _changed(name: str, value: list[list[float]] | np.ndarray) -> Callable[..., object]:
+def _changed(name: str, value: list[list[float]] | np.ndarray) -> Callable[[], Episode]:
     whole = episodes.episode()
     return lambda: Episode(whole.spec, whole.metadata, {**whole.steps, name: value})
 
 
-def _marks(*positions: Any) -> np.ndarray:
+def _marks(*positions: int) -> np.ndarray:
     marks = np.zeros(5, np.bool_)
     marks[list(positions)] = True
     return marks
@@ -79,7 +79,7 @@ def test_image_that_is_not_a_jpeg_is_refused() -> None:
         {"success": 1},
     ],
 )
-def test_malformed_metadata_is_refused(change: object) -> None:
+def test_malformed_metadata_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(MalformedEpisodeError):
         episodes.metadata(**change)
 
@@ -92,7 +92,7 @@ def test_arrays_of_an_episode_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="read-only"):
         whole.steps["action"][0] = 1
     with pytest.raises(dataclasses.FrozenInstanceError):
-        whole.spec = None
+        whole.spec = None  # type: ignore[misc, assignment]
 
 
 def test_equality_compares_every_step_and_survives_pickling() -> None:

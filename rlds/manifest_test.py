@@ -29,7 +29,7 @@ def _shard(path: str, episodes: int, steps: int) -> Shard:
 
 def _manifest(**changes: Any) -> Manifest:
     spec = {"dataset": "reach", "where": "success = 1"}
-    fields = {
+    fields: dict[str, Any] = {
         "dataset": "reach",
         "version": "1.0.0",
         "created_at": "2026-01-02T00:00:00Z",
@@ -56,7 +56,8 @@ def _manifest(**changes: Any) -> Manifest:
 
 
 def _value() -> dict[str, object]:
-    return json.loads(manifest.encode(_manifest()))
+    value: dict[str, object] = json.loads(manifest.encode(_manifest()))
+    return value
 
 
 def test_manifest_survives_a_round_trip_and_digest_is_that_of_its_bytes() -> None:
@@ -82,7 +83,9 @@ def test_manifest_survives_a_round_trip_and_digest_is_that_of_its_bytes() -> Non
         {"curation_spec": None},
     ],
 )
-def test_malformed_field_is_refused_by_code_and_schema(change: object) -> None:
+def test_malformed_field_is_refused_by_code_and_schema(
+    change: dict[str, object],
+) -> None:
     value = {**_value(), **change}
     with pytest.raises(ManifestError):
         manifest.parse(canonical_json.encode(value))

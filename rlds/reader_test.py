@@ -71,10 +71,10 @@ def test_error_names_the_file_and_survives_pickling(tmp_path: Path) -> None:
     assert str(caught.value).startswith(str(path))
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     path.write_bytes(b"cut")
-    with pytest.raises(CorruptRecordError) as caught:
+    with pytest.raises(CorruptRecordError) as cut:
         reader.read_episode(path)
-    assert str(caught.value).startswith(str(path))
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert str(cut.value).startswith(str(path))
+    assert str(pickle.loads(pickle.dumps(cut.value))) == str(cut.value)
 
 
 def test_missing_file_is_a_disk_error(tmp_path: Path) -> None:

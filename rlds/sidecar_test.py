@@ -34,7 +34,7 @@ _SCHEMA = json.loads(Path(__file__).with_name("sidecar.schema.json").read_bytes(
 
 def _sidecar(number: int = 0, **changes: Any) -> Sidecar:
     raw = episodes.frame_episode(episodes.episode(number=number))
-    fields = {
+    fields: dict[str, Any] = {
         "schema_version": "0.1.0",
         "episode_id": episodes.metadata(number).episode_id,
         "sha256": hashlib.sha256(raw).hexdigest(),
@@ -54,8 +54,9 @@ def _sidecar(number: int = 0, **changes: Any) -> Sidecar:
     return Sidecar(**{**fields, **changes})
 
 
-def _signed_json() -> dict[str, object]:
-    return json.loads(sidecar.sign(_sidecar(), _KEY))
+def _signed_json() -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(sidecar.sign(_sidecar(), _KEY))
+    return value
 
 
 def _resigned(value: dict[str, object]) -> bytes:
@@ -159,7 +160,7 @@ def test_missing_redaction_record_is_refused_even_if_signed(
     ],
 )
 def test_malformed_field_is_refused_by_code_and_where_possible_by_schema(
-    change: object,
+    change: dict[str, object],
 ) -> None:
     value = {**_signed_json(), **change}
     with pytest.raises(SidecarError):

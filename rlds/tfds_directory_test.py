@@ -21,7 +21,8 @@ def _add(folder: Path, number: int, sidecar: bytes = b"{}", count: int = 3) -> P
 
 def _lengths(folder: Path) -> list[str]:
     value = json.loads((folder / "dataset_info.json").read_bytes())
-    return value["splits"][0]["shardLengths"]
+    lengths: list[str] = value["splits"][0]["shardLengths"]
+    return lengths
 
 
 def test_each_episode_is_stored_under_its_id_with_its_sidecar(tmp_path: Path) -> None:

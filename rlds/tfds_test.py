@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def _episodes(spec: EpisodeSpec, numbers: list[int] | range) -> list[Episode]:
     ]
 
 
-def _assert_equal(read: dict[str, object], wrote: Episode) -> None:
+def _assert_equal(read: dict[str, Any], wrote: Episode) -> None:
     """Holds one record as TFDS reads it against the episode, field by field."""
     names = {field.name for field in FIELDS if field.scope == "episode"}
     assert set(read) == names | {"steps"}
@@ -60,7 +61,7 @@ def _assert_equal(read: dict[str, object], wrote: Episode) -> None:
             assert np.array_equal(value, expected), name
 
 
-def _read(folder: Path, split: str) -> list[dict[str, object]]:
+def _read(folder: Path, split: str) -> list[dict[str, Any]]:
     builder = tfds.builder_from_directory(str(folder))
     dataset = builder.as_dataset(split=split, shuffle_files=False)
     return list(tfds.as_numpy(dataset))
@@ -91,7 +92,7 @@ def test_tfds_opens_a_robots_folder_after_each_episode(
 def test_tfds_opens_the_layout_of_a_curated_version(tmp_path: Path) -> None:
     wrote = {"train": _episodes(_PLAIN, range(5)), "val": _episodes(_PLAIN, [7])}
     layout = {"train": [wrote["train"][:3], wrote["train"][3:]], "val": [wrote["val"]]}
-    shards = {}
+    shards: dict[str, list[Shard]] = {}
     for split, groups in layout.items():
         (tmp_path / split).mkdir()
         shards[split] = []

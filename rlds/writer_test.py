@@ -156,7 +156,7 @@ def test_second_episode_with_the_same_id_is_refused_and_the_first_stays(
     ],
 )
 def test_malformed_step_is_refused_and_recording_continues(
-    tmp_path: Path, change: object, text: str
+    tmp_path: Path, change: dict[str, object], text: str
 ) -> None:
     recorder = testing.record(tmp_path, 1, 2, _SPEC)
     good = testing.steps(_SPEC, 3, seed=1)[2] | {"is_terminal": False}
@@ -187,6 +187,7 @@ def test_killed_writer_loses_at_most_the_step_being_written(
         stdout=subprocess.PIPE,
         env=_ENVIRONMENT,
     ) as child:
+        assert child.stdout
         printed = child.stdout.read(8)
         time.sleep(random.Random(round_number).uniform(0, 0.15))
         child.kill()
@@ -305,7 +306,7 @@ def test_journal_with_another_header_is_set_aside(tmp_path: Path) -> None:
     assert _names(tmp_path) == ["strange.journal.damaged"]
 
 
-def _record_without_room(folder: Path, tmpfs: bool) -> None:
+def _record_without_room(folder: Path, tmpfs: bool) -> list[str]:
     limit = 0 if tmpfs else _ROOM_BYTES
     command = [sys.executable, "-c", _FULL_DISK, str(folder), str(limit)]
     if tmpfs:
@@ -377,7 +378,7 @@ def test_append_works_again_once_a_full_disk_has_room(
 def test_journal_is_synced_by_its_own_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced = []
+    synced: list[int] = []
     monkeypatch.setattr(os, "fdatasync", synced.append)
     recorder = EpisodeWriter(tmp_path, _SPEC, testing.metadata(), fsync_period_s=0.01)
     recorder.append(testing.steps(_SPEC, 1)[0])

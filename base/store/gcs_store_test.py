@@ -30,7 +30,9 @@ def bucket() -> Iterator[Bucket]:
 
 @pytest.fixture
 def store(bucket: Bucket) -> GcsStore:
-    return open_store("gs://bucket/some/prefix")
+    opened = open_store("gs://bucket/some/prefix")
+    assert isinstance(opened, GcsStore)
+    return opened
 
 
 def test_put_writes_under_the_prefix_and_get_reads_it_back(

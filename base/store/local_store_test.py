@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Never
 
 import pytest
 
@@ -165,7 +166,7 @@ def test_put_with_generation_zero_creates_only_once(store: LocalStore) -> None:
     assert store.get("a", 9) == b"1"
 
 
-def _increment(root, times) -> None:
+def _increment(root: Path, times: int) -> None:
     store = LocalStore(root)
     done = 0
     while done < times:
@@ -195,7 +196,7 @@ def test_concurrent_increments_are_never_lost(
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "counter"]
 
 
-def _put_too_much(root) -> None:
+def _put_too_much(root: Path) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     try:
@@ -218,7 +219,7 @@ def test_a_full_disk_leaves_only_the_old_object(
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "a"]
 
 
-def _put_for_ever(root) -> None:
+def _put_for_ever(root: Path) -> Never:
     store = LocalStore(root)
     while True:
         store.put("a", b"b" * 200_000)

@@ -17,7 +17,7 @@ _CHANNEL = Path(os.environ["CHANNEL"])
 
 
 @pytest.fixture
-def folder(tmp_path: Path):
+def folder(tmp_path: Path) -> Path:
     raw = _TAR.read_bytes()
     return package.unpack_tar(raw, tmp_path / "package", len(raw))
 
@@ -26,7 +26,7 @@ def test_two_actions_with_the_same_inputs_give_the_same_bytes() -> None:
     assert _TAR.read_bytes() == _TAR_AGAIN.read_bytes()
 
 
-def test_folder_and_tar_hold_the_same_files(folder) -> None:
+def test_folder_and_tar_hold_the_same_files(folder: Path) -> None:
     built = {
         path.relative_to(_FOLDER).as_posix(): path.read_bytes()
         for path in _FOLDER.rglob("*")
@@ -38,7 +38,7 @@ def test_folder_and_tar_hold_the_same_files(folder) -> None:
     assert built == unpacked
 
 
-def test_the_package_is_intact_and_unsigned(tmp_path: Path, folder) -> None:
+def test_the_package_is_intact_and_unsigned(tmp_path: Path, folder: Path) -> None:
     intact = verification.verify_integrity(folder, "pi5-cpu")
     assert (intact.manifest.family, intact.manifest.release_counter) == ("example", 1)
     assert sorted(intact.manifest.files) == [
@@ -53,7 +53,7 @@ def test_the_package_is_intact_and_unsigned(tmp_path: Path, folder) -> None:
         verification.verify_package(folder, trusted, tiny_release.NOW, "pi5-cpu", None)
 
 
-def test_the_package_verifies_once_it_is_signed(tmp_path: Path, folder) -> None:
+def test_the_package_verifies_once_it_is_signed(tmp_path: Path, folder: Path) -> None:
     release = tiny_release.release(tmp_path)
     release.sign(folder)
     digest = verification.verify_integrity(folder).digest
@@ -63,7 +63,7 @@ def test_the_package_verifies_once_it_is_signed(tmp_path: Path, folder) -> None:
     assert verified.digest == digest
 
 
-def test_the_channel_names_the_tar(folder) -> None:
+def test_the_channel_names_the_tar(folder: Path) -> None:
     record = channel.parse(_CHANNEL.read_bytes())
     entry = record.package["pi5-cpu"]
     raw = _TAR.read_bytes()

@@ -1,5 +1,6 @@
 import multiprocessing
 import stat
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_a_development_key_cannot_sign_beta_or_stable(tmp_path: Path) -> None:
     }
 
 
-def _key_id(folder, queue) -> None:
+def _key_id(folder: Path, queue: "Queue[str]") -> None:
     queue.put(private_keys.open_development_key(folder).keyid)
 
 

@@ -1,3 +1,4 @@
+import functools
 import json
 import multiprocessing
 import os
@@ -80,8 +81,8 @@ def install(release: Release, tmp_path: Path) -> VerifiedPackage:
 def refused(
     release: Release,
     error: type[Exception],
-    call: Callable[..., object],
-    match: None = None,
+    call: Callable[[], object],
+    match: str | None = None,
 ) -> None:
     before = objects(release.store)
     with pytest.raises(error, match=match):
@@ -185,7 +186,7 @@ def test_a_release_that_robots_would_refuse_is_never_written(
     release.publish(folder)
     stranger = tiny_release.release(tmp_path / "stranger")
     beta = [release.keys["channel:beta"]]
-    cases = (
+    cases: tuple[tuple[type[Exception], dict[str, Any]], ...] = (
         (UnknownKeyError, {"keys": [stranger.keys["channel:nightly"]]}),
         (WrongRoleError, {"keys": beta}),
         (RollbackError, {"release_counter": 1}),
@@ -193,7 +194,8 @@ def test_a_release_that_robots_would_refuse_is_never_written(
         (UnknownKeyError, {"trusted": stranger.trusted}),
     )
     for error, changes in cases:
-        refused(release, error, lambda c=changes: publish_with(release, folder, **c))
+        call = functools.partial(publish_with, release, folder, **changes)
+        refused(release, error, call)
     release.sign(folder, "refused")
     refused(release, NotBlessedError, lambda: release.publish(folder))
     (folder / package.BLESSING).unlink()
@@ -281,10 +283,11 @@ class RacingStore(LocalStore):
     """Lets another publisher write just before a chosen object is put."""
 
     def __init__(
-        self, root: Path, other: Callable[..., object], before: str = ENVELOPE
+        self, root: Path, other: Callable[[], object], before: str = ENVELOPE
     ) -> None:
         super().__init__(root)
-        self.other, self.before = other, before
+        self.other: Callable[[], object] | None = other
+        self.before = before
 
     def put(
         self, path: str, data: bytes, if_generation_match: int | None = None
@@ -342,7 +345,9 @@ def test_concurrent_publishers_that_retry_leave_no_gap_in_the_counters(
     assert release.store.get(PLAIN, 1 << 20) == read(release).record.encode()
 
 
-def next_envelope(release: Release, folder: Path, **changes: Any) -> tuple[bytes, ...]:
+def next_envelope(
+    release: Release, folder: Path, **changes: Any
+) -> tuple[bytes, bytes]:
     """Returns a channel signed elsewhere, on top of the store's current release."""
     tar = package.pack_tar(folder)
     current = read(release)
