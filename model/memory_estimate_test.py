@@ -87,10 +87,16 @@ def planned_bytes(sizes, training):
     return plan.argument_size_in_bytes + plan.temp_size_in_bytes
 
 
-@pytest.mark.parametrize("remat", [False, True])
 @pytest.mark.parametrize(
-    ("preset", "batch", "length"),
-    [("tiny", 32, 32), ("pi5", 32, 32), ("seed", 4, 128)],
+    ("preset", "batch", "length", "remat"),
+    [
+        ("tiny", 32, 32, False),
+        ("seed", 4, 128, True),
+        pytest.param("tiny", 32, 32, True, marks=pytest.mark.long),
+        pytest.param("seed", 4, 128, False, marks=pytest.mark.long),
+        pytest.param("pi5", 32, 32, False, marks=pytest.mark.long),
+        pytest.param("pi5", 32, 32, True, marks=pytest.mark.long),
+    ],
 )
 def test_estimate_is_near_the_plan_of_the_compiler(
     preset: str, batch: int, length: int, remat: bool

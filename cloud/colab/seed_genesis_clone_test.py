@@ -51,6 +51,7 @@ def test_no_clone_and_no_address_is_one_error_before_anything_else(
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.long
 def test_in_a_clone_demo_episodes_become_a_verified_package_in_a_folder(
     tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,11 +11,8 @@ from cloud.evaluate import int8_choice
 from cloud.evaluate.int8_choice import StepChoice
 from cloud.evaluate.rollouts import Trials
 from cloud.evaluate.success_rate import SuccessRate
-from cloud.package import build
 from cloud.package.build import BuiltPackage
-from cloud.testing import package_facts, training_episodes
-from model import config
-from model.testing import small_models
+from cloud.testing import exported_package
 from release import verification
 
 EVALUATION = Trials(
@@ -57,15 +54,7 @@ def test_comparison_and_evaluation_share_no_episode() -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
     """A package whose robots run int8, as the job makes it first."""
-    return build.export_and_build(
-        small_models.model(config.tiny(state_size=4, action_size=2, task_count=2)),
-        training_episodes.episodes(6),
-        training_episodes.episodes(4, first=100),
-        training_episodes.TASKS,
-        tmp_path_factory.mktemp("job") / "pi5-cpu",
-        package_facts.FACTS,
-        preferred_step="int8",
-    )
+    return exported_package.copy(tmp_path_factory.mktemp("job") / "pi5-cpu")
 
 
 def driven(successes: dict[str, SuccessRate]) -> Callable[[str], SuccessRate]:

@@ -15,7 +15,7 @@ from cloud.train import mesh
 from cloud.train import model as trained_model
 from cloud.train.update import Trainer
 from model import senses
-from model.export import functions
+from model.testing import short_replay
 from release import verification
 
 TARGET = "hailo-onnx"
@@ -44,9 +44,7 @@ def packaged(tmp_path_factory):
     trainer = Trainer(*steps, told.train, mesh.single())
     state = trainer.initial_state()
     model = trainer.model(state)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(functions, "REPLAY_UPDATES", 2)
-        patch.setattr(functions, "REPLAY_STEPS", 8)
+    with short_replay.shortened():
         built = build.export_and_build(
             model,
             data.train,

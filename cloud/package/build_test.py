@@ -2,7 +2,7 @@
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +12,32 @@ import pytest
 from cloud.errors import DatasetError
 from cloud.package import build as package_build
 from cloud.package.build import BuiltPackage
-from cloud.testing import package_facts, training_episodes
-from model import config
-from model.export import targets
-from model.testing import small_models
+from cloud.testing import export_package, exported_package, training_episodes
+from model.export import export, targets
 from release import canary, package, verification
 from release.canary import Expectation
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
 
 
-def build(folder: Path) -> BuiltPackage:
-    return package_build.export_and_build(
-        small_models.model(config.tiny(state_size=4, action_size=2, task_count=2)),
-        training_episodes.episodes(6),
-        training_episodes.episodes(4, first=100),
-        training_episodes.TASKS,
-        folder,
-        package_facts.FACTS,
-        "int8",
-    )
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
     """A package whose robots run int8; tests that change it take a copy."""
-    return build(tmp_path_factory.mktemp("exported") / "pi5-cpu")
+    return exported_package.copy(tmp_path_factory.mktemp("exported") / "pi5-cpu")
+
+
+@pytest.fixture
+def build(
+    exported: BuiltPackage, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], BuiltPackage]:
+    """Builds the package again, but for conversion and learning functions."""
+    paths = {"f32": "functions/step.tflite", "int8": "functions/step_int8.tflite"}
+    converted = {
+        form: (exported.folder / path).read_bytes() for form, path in paths.items()
+    }
+    monkeypatch.setattr(targets.litert_step, "convert", lambda model: converted)
+    monkeypatch.setattr(export.functions, "learning", lambda model: {})
+    return export_package.export
 
 
 @pytest.fixture
@@ -51,17 +51,18 @@ def canary_error(folder: Path) -> float:
 
 
 def test_package_is_whole_and_the_same_after_a_killed_attempt(
-    exported: BuiltPackage, tmp_path: Path
+    build: Callable[[Path], BuiltPackage], tmp_path: Path
 ) -> None:
-    killed = tmp_path / "pi5-cpu"
+    whole = build(tmp_path / "whole" / "pi5-cpu")
+    killed = tmp_path / "killed" / "pi5-cpu"
     draft = killed.with_name(".draft-pi5-cpu")
     for folder in (killed, draft):
         folder.mkdir(parents=True)
         (folder / "leftover").write_text("half")
-    assert build(killed).digest == exported.digest
+    assert build(killed).digest == whole.digest
     assert not draft.exists()
     intact = verification.verify_integrity(killed, "pi5-cpu")
-    assert intact.digest == exported.digest
+    assert intact.digest == whole.digest
     assert intact.manifest.robot.control_hz == 80.0
     assert intact.manifest.robot.tasks == training_episodes.TASKS
     assert intact.manifest.metadata.metrics["held_out_loss"] == 0.1

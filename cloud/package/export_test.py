@@ -1,6 +1,5 @@
 """A run's model is exported for another target, or the run is refused in one line."""
 
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,38 +8,27 @@ import pytest
 
 from cloud.errors import ExportSourceError
 from cloud.package import build, export
-from cloud.testing import package_facts, training_episodes
-from model import config
+from cloud.testing import exported_package
 from model.errors import ShapeMismatchError
-from model.testing import small_models
+from model.testing import short_replay
 from release import verification
 
 CLOSED_LOOP = "export_closed_loop"  # what int8_choice writes among the metrics
-FACTS = dataclasses.replace(
-    package_facts.FACTS,
-    release_counter=3,
-    metrics={**package_facts.FACTS.metrics, CLOSED_LOOP: {"chosen": "int8"}},
-)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    build.export_and_build(
-        small_models.model(config.tiny(state_size=4, action_size=2, task_count=2)),
-        training_episodes.episodes(6),
-        training_episodes.episodes(4, first=100),
-        training_episodes.TASKS,
-        folder / "export" / "pi5-cpu",
-        FACTS,
-    )
+    built = exported_package.copy(folder / "export" / "pi5-cpu")
+    build.prefer_step(built.folder, "f32", {CLOSED_LOOP: {"chosen": "f32"}})
     return folder
 
 
 def test_model_of_a_run_becomes_a_package_for_another_target(
     run: Path, tmp_path: Path
 ) -> None:
-    built = export.export_again(run, "hailo-onnx", tmp_path / "package")
+    with short_replay.shortened():
+        built = export.export_again(run, "hailo-onnx", tmp_path / "package")
     again = verification.verify_integrity(built.folder, "hailo-onnx").manifest
     first = verification.verify_integrity(run / "export" / "pi5-cpu").manifest
     assert again.digest == built.digest

@@ -5,7 +5,7 @@ from cloud.package.build import PackageFacts
 FACTS = PackageFacts(
     family="wavecore",
     version="0.1.1",
-    release_counter=1,
+    release_counter=3,
     target="pi5-cpu",
     action_minimum=-1.0,
     action_maximum=1.0,

@@ -91,7 +91,14 @@ def test_checkpoint_of_a_trainer_killed_while_saving_is_not_used(
     assert train_tiny.weights(result) == uninterrupted[1]
 
 
-@pytest.mark.parametrize("step", range(1, STEPS))
+@pytest.mark.parametrize(
+    "step",
+    [
+        1,
+        STEPS - 1,
+        *(pytest.param(k, marks=pytest.mark.long) for k in range(2, STEPS - 1)),
+    ],
+)
 def test_resuming_from_any_update_gives_the_same_bytes(uninterrupted, tmp_path, step):
     """A run that has only the checkpoint of `step` repeats the rest exactly."""
 

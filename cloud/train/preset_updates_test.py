@@ -35,7 +35,10 @@ def freed():
 
 
 @pytest.mark.usefixtures("freed")
-@pytest.mark.parametrize(("preset", "least"), [("rtx3050", 2.3e7), ("vertex", 1e8)])
+@pytest.mark.parametrize(
+    ("preset", "least"),
+    [("rtx3050", 2.3e7), pytest.param("vertex", 1e8, marks=pytest.mark.long)],
+)
 def test_preset_for_an_accelerator_takes_updates(preset, least):
     defaults = PRESET_TRAINING[preset]
     config = TrainConfig(

@@ -52,13 +52,16 @@ def largest_difference(one, other):
 @pytest.mark.parametrize(
     ("data", "fsdp", "changes"),
     [
-        (8, 1, {}),
-        (1, 8, {}),
-        (4, 2, {}),
-        (2, 2, {"accumulation_steps": 4}),
-        (1, 1, {"accumulation_steps": 8}),
+        pytest.param(8, 1, {}, id="data", marks=pytest.mark.long),
+        pytest.param(1, 8, {}, id="fsdp", marks=pytest.mark.long),
+        pytest.param(4, 2, {}, id="both", marks=pytest.mark.long),
+        pytest.param(2, 2, {"accumulation_steps": 4}, id="both with accumulation"),
+        pytest.param(
+            *(1, 1, {"accumulation_steps": 8}),
+            id="accumulation",
+            marks=pytest.mark.long,
+        ),
     ],
-    ids=["data", "fsdp", "both", "both with accumulation", "accumulation"],
 )
 def test_sharded_training_gives_the_result_of_one_device(
     alone, tmp_path, data, fsdp, changes
@@ -152,7 +155,7 @@ def test_two_processes_end_with_the_parameters_of_one(tmp_path):
             ],
             env={
                 **os.environ,
-                "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
+                "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("count=8", "count=1"),
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                 train_tiny.PROCESS: f"{address}/2/{index}",
             },

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -22,6 +23,20 @@ from rlds import example_codec, tfrecord
 
 STEPS = 10
 TOLERANCE = 1e-5
+
+
+class Installed(NamedTuple):
+    """A robot that has run a package from a channel.
+
+    Attributes:
+        publisher: who published it; the robot's state lies in the same folder.
+        digest: the package's.
+        run: what came of the run.
+    """
+
+    publisher: Publisher
+    digest: str
+    run: "subprocess.CompletedProcess[str]"
 
 
 @pytest.fixture(scope="module")
@@ -129,36 +144,48 @@ def signed_flags(publisher: Publisher) -> tuple[str, ...]:
     )
 
 
-def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
-    root: Path, tmp_path: Path
-) -> None:
-    publisher = Publisher(tmp_path)
+def bucket_flags(publisher: Publisher) -> tuple[str, ...]:
+    """A run that follows the channel in a bucket."""
+    channel = f"gs://{local_bucket.NAME}/channels/{tiny_package.CHANNEL}.json"
+    return (f"--channel={channel}", *signed_flags(publisher))
+
+
+@pytest.fixture(scope="module")
+def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """A robot that has followed the channel in a bucket once."""
+    publisher = Publisher(tmp_path_factory.mktemp("publisher"))
     digest = publisher.release(0, now=datetime.now(UTC))
-    flags = (f"--channel={publisher.channel_uri}", *signed_flags(publisher))
-    pi = emulated_pi.run(root, *flags)
-    assert pi.returncode == 0, pi.stderr
-    assert digest[:12] in pi.stderr
-    weights = tmp_path / "state" / "packages" / digest / "weights.safetensors"
+    with local_bucket.serve() as bucket:
+        bucket.put_tree(publisher.root)
+        pi = emulated_pi.run(
+            root, *bucket_flags(publisher), environment=bucket.environment
+        )
+    return Installed(publisher, digest, pi)
+
+
+def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
+    root: Path, installed: Installed, tmp_path: Path
+) -> None:
+    digest = installed.digest
+    assert installed.run.returncode == 0, installed.run.stderr
+    assert digest[:12] in installed.run.stderr
+    shutil.copytree(installed.publisher.folder, tmp_path / "copy")
+    publisher = Publisher(tmp_path / "copy", installed.publisher.key)
+    weights = publisher.folder / "state" / "packages" / digest / "weights.safetensors"
     raw = bytearray(weights.read_bytes())
     raw[-1] ^= 1
     weights.write_bytes(raw)
     shutil.rmtree(publisher.root / "packages")
+    flags = (f"--channel={publisher.channel_uri}", *signed_flags(publisher))
     damaged = emulated_pi.run(root, *flags)
     assert damaged.returncode == 1
     assert len(damaged.stderr.splitlines()) == 1
 
 
-def test_channel_in_a_bucket_is_followed(root: Path, tmp_path: Path) -> None:
-    publisher = Publisher(tmp_path)
-    digest = publisher.release(0, now=datetime.now(UTC))
-    channel = f"gs://{local_bucket.NAME}/channels/{tiny_package.CHANNEL}.json"
-    flags = (f"--channel={channel}", *signed_flags(publisher))
-    with local_bucket.serve() as bucket:
-        bucket.put_tree(publisher.root)
-        pi = emulated_pi.run(root, *flags, environment=bucket.environment)
-    assert pi.returncode == 0, pi.stderr
-    assert digest[:12] in pi.stderr
-    refused = emulated_pi.run(root, *flags)
+def test_channel_in_a_bucket_is_followed(root: Path, installed: Installed) -> None:
+    assert installed.run.returncode == 0, installed.run.stderr
+    assert installed.digest[:12] in installed.run.stderr
+    refused = emulated_pi.run(root, *bucket_flags(installed.publisher))
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()
     assert "GOOGLE_APPLICATION_CREDENTIALS" in line

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from model import config, errors, step_function, surfaces
 from model.export import export, targets
 from model.export.agreement import Agreement
-from model.testing import small_models
+from model.testing import short_replay, small_models
 from model.testing.episodes import TASKS, episode
 from rlds import example_codec, tfrecord
 
@@ -24,7 +24,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("package")
     model = small_models.random_model()
     episodes = [episode(), episode("left")]
-    return folder, model, export.write_functions(model, TASKS, folder, episodes)
+    with short_replay.shortened():
+        return folder, model, export.write_functions(model, TASKS, folder, episodes)
 
 
 def run_step(folder, **changes: Any):

@@ -64,7 +64,13 @@ def test_f32_step_agrees_and_int8_step_is_near(steps) -> None:
     assert near.free_action_mean <= near.free_action_error < 0.05
 
 
-@pytest.mark.parametrize("change", [{"oscillating": True}, {"channels_per_gate": 4}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"oscillating": True},
+        pytest.param({"channels_per_gate": 4}, marks=pytest.mark.long),
+    ],
+)
 def test_f32_step_of_every_kind_of_recurrence_agrees(
     change: dict[str, bool] | dict[str, int],
 ) -> None:

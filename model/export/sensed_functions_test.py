@@ -8,7 +8,7 @@ import pytest
 
 from model import senses
 from model.export import agreement, functions, stablehlo
-from model.testing import small_models
+from model.testing import short_replay, small_models
 from model.testing.episodes import TASKS, episode
 
 SIZES = dataclasses.replace(
@@ -72,12 +72,9 @@ def test_frames_and_sound_change_the_result(model, name: str) -> None:
         assert abs(whole - without) > 1e-4, sense
 
 
-def test_replayed_frames_decide_what_is_learned(
-    model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(functions, "REPLAY_UPDATES", 2)
-    monkeypatch.setattr(functions, "REPLAY_STEPS", 9)
-    function = functions.learning(model)["consolidate_update"]
+def test_replayed_frames_decide_what_is_learned(model) -> None:
+    with short_replay.shortened():
+        function = functions.learning(model)["consolidate_update"]
     given = agreement.arguments(model, function, TASKS, [RECORDED])
     given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
     given["last_good"] = given["deltas"]

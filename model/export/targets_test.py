@@ -6,7 +6,7 @@ import jax.export
 import pytest
 
 from model.export import export, targets
-from model.testing import small_models
+from model.testing import short_replay, small_models
 from model.testing.episodes import TASKS, episode
 
 
@@ -14,14 +14,17 @@ from model.testing.episodes import TASKS, episode
     ("target", "step", "platforms"),
     [
         ("jetson-cuda", "functions/step.stablehlo", ("cpu", "cuda", "tpu")),
-        ("hailo-onnx", "functions/step.onnx", ("cpu",)),
+        pytest.param(
+            *("hailo-onnx", "functions/step.onnx", ("cpu",)), marks=pytest.mark.long
+        ),
     ],
 )
 def test_target_gets_its_step_and_functions_for_its_platforms(
     tmp_path: Path, target: str, step: str, platforms: tuple[str, ...]
 ) -> None:
     model = small_models.random_model()
-    result = export.write_functions(model, TASKS, tmp_path, [episode()], target)
+    with short_replay.shortened():
+        result = export.write_functions(model, TASKS, tmp_path, [episode()], target)
     assert result.functions["step"]["path"] == step
     assert result.max_abs_error <= 1e-5
     for name in ("init", "fast_update", "consolidate_update", "evaluate"):

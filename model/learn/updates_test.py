@@ -542,8 +542,13 @@ def digest(arrays: dict[str, np.ndarray]) -> str:
     return hashlib.sha256(joined).hexdigest()
 
 
+@pytest.mark.parametrize("rounds", [200, pytest.param(2000, marks=pytest.mark.long)])
 def test_thousands_of_hostile_updates_leave_backbone_and_bounds_intact(
-    model: WaveCore, fast: object, consolidate: object, consolidate_often: object
+    model: WaveCore,
+    fast: object,
+    consolidate: object,
+    consolidate_often: object,
+    rounds: int,
 ) -> None:
     random = np.random.default_rng(7)
     weights = step_function.weights(model)
@@ -553,7 +558,7 @@ def test_thousands_of_hostile_updates_leave_backbone_and_bounds_intact(
     windows = [window(model, seed) for seed in range(10)]
     replays = [replay(model, seed) for seed in range(10)]
     refused = repaired = 0
-    for i in range(2000):
+    for i in range(rounds):
         given = corrupt(random, deltas, 0.1)
         quick = fast(weights, given, corrupt(random, windows[i % 10], 0.3))
         good = corrupt(random, last_good, 0.1)
@@ -572,9 +577,9 @@ def test_thousands_of_hostile_updates_leave_backbone_and_bounds_intact(
             **adapted(weights, deltas),
         )["action"]
         assert np.isfinite(action).all()
-    assert refused > 400
-    assert repaired > 400
-    assert 4000 - refused > 400
+    assert refused > rounds // 5
+    assert repaired > rounds // 5
+    assert 2 * rounds - refused > rounds // 5
     assert digest(weights) == before
     assert step_function.backbone_digest(model) == backbone
     again = step_function.from_weights(model.config, weights)

@@ -29,7 +29,7 @@ SPEC = RobotSpec(
 LIMITS = safety.SafetyConfig(
     "test", SPEC.action_minimum, SPEC.action_maximum, max_action_delta=0.4
 )
-ROUNDS, EPISODE_STEPS, WINDOW_STEPS, WINDOWS = 1500, 4, 8, 2
+EPISODE_STEPS, WINDOW_STEPS, WINDOWS = 4, 8, 2
 HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-30, 1e4)
 
 
@@ -143,8 +143,9 @@ def learner():
     )
 
 
+@pytest.mark.parametrize("rounds", [300, pytest.param(1500, marks=pytest.mark.long)])
 def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
-    learner,
+    learner, rounds
 ):
     model, step, fast, consolidate = learner
     random, weights = np.random.default_rng(11), step_function.weights(model)
@@ -155,7 +156,7 @@ def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
         for n in surfaces.SURFACES
     }
     robot, refused, held, clamped, steps = BrokenRobot(random), 0, 0, 0, 0
-    for index in range(ROUNDS):
+    for index in range(rounds):
         given = corrupt_some(random, deltas)
         quick = fast(weights, given, corrupt_some(random, window))
         replay["update_index"] = np.int32(index)
@@ -178,7 +179,7 @@ def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
         held, clamped = held + not_finite, clamped + result.clamped_steps
         steps += result.steps
     # Each path of the loop was taken often.
-    assert 2 * ROUNDS - 300 > refused > 300
-    assert held > 100
-    assert clamped > held + 300
-    assert steps - clamped > 300
+    assert 2 * rounds - rounds // 5 > refused > rounds // 5
+    assert held > rounds // 15
+    assert clamped > held + rounds // 5
+    assert steps - clamped > rounds // 5

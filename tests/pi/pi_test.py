@@ -19,7 +19,7 @@ from cloud.package.build import PackageFacts
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import emulated_pi, tiny_package
 from model import config
-from model.testing import small_models
+from model.testing import short_replay, small_models
 from release.signing import publish
 from release.testing.tiny_release import release
 from rlds import example_codec, tfrecord
@@ -65,6 +65,12 @@ def step(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle, unpacked; what one run compiles of its sources, others read."""
+    return emulated_pi.unpack(tmp_path_factory.mktemp("pi"))
+
+
+@pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model's package, which holds both forms of the step."""
     folder = tmp_path_factory.mktemp("exported") / "package"
@@ -77,14 +83,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny_package.episode(seed, task=task, noise=0.1)
         for seed, task in enumerate(tiny_package.TASKS)
     ]
-    build.export_and_build(
-        small_models.random_model(sizes),
-        recorded,
-        recorded,
-        tiny_package.TASKS,
-        folder,
-        FACTS,
-    )
+    with short_replay.shortened():
+        build.export_and_build(
+            small_models.random_model(sizes),
+            recorded,
+            recorded,
+            tiny_package.TASKS,
+            folder,
+            FACTS,
+        )
     return folder
 
 
@@ -137,13 +144,12 @@ def active_digest(folder: Path) -> str:
 
 
 def test_exported_model_acts_on_the_pi_as_on_this_machine(
-    offer: Offer, step: str, tmp_path: Path
+    offer: Offer, step: str, root: Path, tmp_path: Path
 ):
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
     binaries.run("edge/run", *offer.flags, *output_flags(here))
-    root = emulated_pi.unpack(tmp_path)
     on_pi = emulated_pi.run(root, *offer.flags, *output_flags(there))
     assert on_pi.returncode == 0, on_pi.stderr
     assert f"package {offer.digest[:12]} of channel nightly" in on_pi.stderr

@@ -14,8 +14,12 @@ py_library = _py_library
 # differently, so a test that depends on rounding, or that runs long, does not use it.
 COMPILES_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
-def py_test(name, srcs, deps = [], args = [], env = {}, **kwargs):
+def py_test(name, srcs, deps = [], args = [], env = {}, long = False, **kwargs):
     """Runs pytest on one test file.
+
+    What takes minutes is tagged `long`: `.bazelrc` leaves it out, and continuous
+    integration runs it. A file of which only some tests do marks those with
+    `pytest.mark.long` and has `long = True` here; they become the target `NAME.long`.
 
     Args:
         name: target name, `foo_test` for `foo_test.py`.
@@ -23,17 +27,22 @@ def py_test(name, srcs, deps = [], args = [], env = {}, **kwargs):
         deps: what the test imports; pytest and hypothesis are added.
         args: more arguments for pytest.
         env: more environment variables.
+        long: whether the file has tests that are marked `long`.
         **kwargs: passed to rules_python's py_test.
     """
-    _py_test(
-        name = name,
-        srcs = srcs + ["//third_party/python:pytest_main.py"],
-        main = "//third_party/python:pytest_main.py",
-        args = ["$(rootpath %s)" % srcs[0]] + args,
-        env = env,
-        deps = deps + ["//third_party/python:dev"],
-        **kwargs
-    )
+    common = {
+        "deps": deps + ["//third_party/python:dev"],
+        "env": env,
+        "main": "//third_party/python:pytest_main.py",
+        "srcs": srcs + ["//third_party/python:pytest_main.py"],
+    } | kwargs
+    arguments = ["$(rootpath %s)" % srcs[0]] + args
+    if not long:
+        _py_test(name = name, args = arguments, **common)
+        return
+    _py_test(name = name, args = arguments + ["'-m=not long'"], **common)
+    tags = common.pop("tags", []) + ["long"]
+    _py_test(name = name + ".long", args = arguments + ["-m=long"], tags = tags, **common)
 
 def package_checks(name = "checks", python = None, starlark = None):
     """Tests that the files of this folder are formatted and pass the linters.

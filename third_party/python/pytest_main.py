@@ -17,13 +17,18 @@ def main() -> int:
     arguments += ["-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning"]
     arguments += ["-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
     arguments += ["--rootdir", str(Path.cwd()), "-c", os.devnull, "-v", "--tb=short"]
+    arguments += ["-o", "markers=long: takes minutes; a target of its own runs it"]
     if report:
         arguments.append(f"--junitxml={report}")
     if os.environ.get("TESTBRIDGE_TEST_ONLY"):
         arguments.append("-k=" + os.environ["TESTBRIDGE_TEST_ONLY"])
     # Bazel clears this folder.
-    if os.environ.get("TEST_TMPDIR"):
-        arguments.append("--basetemp=" + os.environ["TEST_TMPDIR"] + "/pytest")
+    if temporary := os.environ.get("TEST_TMPDIR"):
+        arguments.append(f"--basetemp={temporary}/pytest")
+        # What JAX compiles, it compiles once for all tests and processes of a file.
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{temporary}/compiled"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     return pytest.main(arguments + sys.argv[1:])
 
 
