@@ -85,7 +85,9 @@ _KEY_FILE = flags.DEFINE_string(
     " simulated robots only)",
 )
 _ENROL = flags.DEFINE_string(
-    "enrol", None, "file for the robot's public key, for the cloud (default: not written)"
+    "enrol",
+    None,
+    "file for the robot's public key, for the cloud (default: not written)",
 )
 _CONSENT = flags.DEFINE_boolean(
     "consent",

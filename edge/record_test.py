@@ -113,7 +113,9 @@ def test_shared_episodes_name_no_robot_person_or_location(recorded: Recorded) ->
         assert secret not in shared
 
 
-def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(recorded: Recorded) -> None:
+def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(
+    recorded: Recorded,
+) -> None:
     folder, _ = recorded
     enrolled = json.loads((folder / "enrol.json").read_bytes())
     public = robot_key.derive_simulated("kitchen-arm").signing.public_key()
@@ -128,7 +130,9 @@ def test_each_episode_has_a_sidecar_signed_by_the_enrolled_key(recorded: Recorde
         assert checked.consent == Consent(True, "operator", "2026-03-04T09:00:00Z")
 
 
-def test_private_folder_is_empty_afterwards_and_only_its_owner_can_enter_it(recorded: Recorded) -> None:
+def test_private_folder_is_empty_afterwards_and_only_its_owner_can_enter_it(
+    recorded: Recorded,
+) -> None:
     folder, _ = recorded
     private = folder / "out.private"
     assert stat.S_IMODE(private.stat().st_mode) == 0o700

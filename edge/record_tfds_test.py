@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds  # type: ignore[import-untyped]  # no stubs
+import tensorflow_datasets as tfds
 
 from edge.testing import processes, shared_episodes
 from rlds import reader

@@ -114,7 +114,9 @@ _PACE = flags.DEFINE_enum_class(
     "as possible",
 )
 _SIM_START = flags.DEFINE_string(
-    "sim_start", registry.DEFAULT_SIM_START, "wall time at which simulated clocks start, RFC 3339 in UTC"
+    "sim_start",
+    registry.DEFAULT_SIM_START,
+    "wall time at which simulated clocks start, RFC 3339 in UTC",
 )
 _RECORD_DIR = flags.DEFINE_string(
     "record_dir", None, "folder for redacted episodes (default: nothing is recorded)"
@@ -142,7 +144,9 @@ _PROGRESS_JSON = flags.DEFINE_string(
     "file that gets a line after each episode, for machines (default: not written)",
 )
 _ACTIONS_JSON = flags.DEFINE_string(
-    "actions_json", None, "file for every proposed action, to compare two machines (default: not written)"
+    "actions_json",
+    None,
+    "file for every proposed action, to compare two machines (default: not written)",
 )
 _PROGRESS_PERIOD_S: Final = 5.0
 # Simulated episodes begin this far apart: longer than the longest of them.
@@ -392,7 +396,9 @@ class _ProgressLines:
         now_s = time.monotonic()
         if now_s - self._shown_s >= _PROGRESS_PERIOD_S:
             self._shown_s = now_s
-            share = "" if successes is None else f": {successes} of {episodes} succeeded"
+            share = (
+                "" if successes is None else f": {successes} of {episodes} succeeded"
+            )
             _say(f"{self._done}/{self._total} episodes; {task}{share}")
 
 

@@ -50,7 +50,9 @@ def tar_name(publisher: Publisher) -> str:
 
 def read_state(state: Path) -> dict[str, bytes]:
     """Every file of a state folder except its lock."""
-    return {name: raw for name, raw in processes.read_tree(state).items() if name != ".lock"}
+    return {
+        name: raw for name, raw in processes.read_tree(state).items() if name != ".lock"
+    }
 
 
 def check_refused(state: Path, match: str, flags: list[str]) -> None:
@@ -116,7 +118,9 @@ def test_changed_package_is_refused_and_the_active_one_stays(
 def test_missing_channel_and_missing_bucket_are_reported_in_one_line(
     bucket: Bucket, publisher: Publisher, flags: list[str], tmp_path: Path
 ) -> None:
-    check_refused(tmp_path / "state", f"No such object: bucket/{PREFIX}channels/", flags)
+    check_refused(
+        tmp_path / "state", f"No such object: bucket/{PREFIX}channels/", flags
+    )
     flags[0] = "--channel=gs://nosuch/channels/nightly.json"
     check_refused(tmp_path / "state", "The specified bucket does not exist.", flags)
 
@@ -129,4 +133,6 @@ def test_missing_credentials_are_reported_in_one_line(
 ) -> None:
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    check_refused(tmp_path / "state", "key file in GOOGLE_APPLICATION_CREDENTIALS", flags)
+    check_refused(
+        tmp_path / "state", "key file in GOOGLE_APPLICATION_CREDENTIALS", flags
+    )

@@ -387,7 +387,9 @@ def test_missing_keyring_and_missing_package_are_named(
     tiny_package.write_package(tmp_path / "package")
     candidate = f"--candidate={tmp_path / 'package'}"
     absent = f"--robot=replay:{tmp_path / 'absent'}"
-    check_refused(1, "No such file or directory; check that the path", absent, candidate)
+    check_refused(
+        1, "No such file or directory; check that the path", absent, candidate
+    )
     keyring = Publisher(tmp_path).keyring()
     state = f"--state_dir={tmp_path / 'empty'}"
     check_refused(

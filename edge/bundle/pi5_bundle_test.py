@@ -9,7 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -46,8 +46,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def listing(root: Path) -> dict:
-    return json.loads((root / archive.LISTING).read_bytes())
+def listing(root: Path) -> dict[str, Any]:
+    value = json.loads((root / archive.LISTING).read_bytes())
+    assert isinstance(value, dict)
+    return value
 
 
 def here(*arguments: str) -> None:
@@ -70,7 +72,7 @@ def test_every_native_file_is_for_the_pi_and_there_are_some(root: Path) -> None:
     assert len(native) > 50
 
 
-def test_listing_describes_every_file(root: Path, listing: dict) -> None:
+def test_listing_describes_every_file(root: Path, listing: dict[str, Any]) -> None:
     assert (listing["target"], listing["version"]) == (EXPORT_TARGET, RUNTIME_VERSION)
     listed = {one["path"]: one for one in listing["files"]}
     present = {
@@ -86,7 +88,7 @@ def test_listing_describes_every_file(root: Path, listing: dict) -> None:
 
 
 def test_bundle_holds_no_cache_no_path_of_the_build_and_no_signing(
-    listing: dict,
+    listing: dict[str, Any],
 ) -> None:
     paths = [one["path"] for one in listing["files"]]
     assert not [path for path in paths if path.endswith((".pyc", "/RECORD"))]

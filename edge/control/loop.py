@@ -2,11 +2,11 @@
 
     observation -> policy.propose -> clamp -> robot.act -> recorder.append -> wait
 
-The loop always measures how long `propose` takes. In real time it also keeps the control
-period: an action that is ready later than one period after its tick has missed its
-deadline, and the loop then starts a new tick and does not catch up. In simulated pace the
-loop never waits and no deadline can be missed, so that the recording depends only on the
-robot and the policy.
+The loop always measures how long `propose` takes. In real time it also keeps the
+control period: an action that is ready later than one period after its tick has missed
+its deadline, and the loop then starts a new tick and does not catch up. In simulated
+pace the loop never waits and no deadline can be missed, so that the recording depends
+only on the robot and the policy.
 """
 
 import enum
@@ -71,7 +71,7 @@ class StepRecorder(Protocol):
     """Receives the steps of an episode; see `edge.episodes.recorder`."""
 
     def append(self, step: ControlStep) -> None:
-        """Records one step; once this returns, a crash of this process cannot lose it."""
+        """Records a step; once this returns, a crash of this process cannot lose it."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ class Driver:
     Attributes:
         package_digest: digest of the package that drives; None for the expert.
         channel: channel that the package came from; "" if it came from none.
-        actor: who acts, as episodes record it: `expert` or `policy:<first 12 digits of the
-            package's digest>`.
+        actor: who acts, as episodes record it: `expert`, or `policy:` and the first 12
+            digits of the package's digest.
         policy_for: opens the policy for one robot, given its robot string and spec.
         safety_for: returns the limits for one robot.
     """

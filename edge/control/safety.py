@@ -1,9 +1,9 @@
 """Limits on actions, stop rules, and the pure function that applies them.
 
-A package has its own `safety.json`; the default limits of a robot are those of its spec.
-An action outside the limits is saturation, which is normal (a good policy pushes against
-them): the action is clamped and both values are recorded. An action that is not a number
-is a *violation* of a stop rule: the robot holds still and the episode ends.
+A package has its own `safety.json`; the default limits of a robot are those of its
+spec. An action outside the limits is saturation, which is normal (a good policy pushes
+against them): the action is clamped and both values are recorded. An action that is not
+a number is a *violation* of a stop rule: the robot holds still and the episode ends.
 """
 
 import json
@@ -52,8 +52,8 @@ class SafetyConfig:
         """Checks that the limits are finite and each minimum is below its maximum.
 
         Raises:
-            SafetyConfigError: a limit is missing or not finite, a minimum is not below its
-                maximum, or `max_action_delta` or `max_steps` is not positive.
+            SafetyConfigError: a limit is missing or not finite, a minimum is not below
+                its maximum, or `max_action_delta` or `max_steps` is not positive.
         """
         if not self.action_minimum or len(self.action_minimum) != len(
             self.action_maximum

@@ -4,9 +4,9 @@ The step is a pure function of flat float32 vectors with fixed names:
 
     observation_state, task, carry, surface_*  ->  action, next_observation, carry
 
-The surfaces stay in the interpreter's input tensors between calls. `StepFunction` checks
-at load time that a call leaves them unchanged, and otherwise copies them in before every
-call.
+The surfaces stay in the interpreter's input tensors between calls. `StepFunction`
+checks at load time that a call leaves them unchanged, and otherwise copies them in
+before every call.
 """
 
 import contextlib
@@ -155,7 +155,7 @@ class StepFunction:
             )
 
     def _require_no_senses(self, inputs: Mapping[str, int]) -> None:
-        """Refuses frames and sound: an input that is never set has arbitrary content."""
+        """Refuses frames and sound, since nobody would set these inputs."""
         unknown = sorted(n for n in inputs.keys() - set(_INPUTS) if not _is_surface(n))
         if unknown:
             raise errors.StepFunctionError(

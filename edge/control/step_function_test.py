@@ -75,7 +75,9 @@ def test_unknown_surface_is_refused() -> None:
     "head",
     [np.zeros(5, np.float32), np.zeros(4, np.float64), np.full(4, np.nan, np.float32)],
 )
-def test_surface_of_the_wrong_size_or_type_or_not_finite_is_refused(head: np.ndarray) -> None:
+def test_surface_of_the_wrong_size_or_type_or_not_finite_is_refused(
+    head: np.ndarray,
+) -> None:
     with pytest.raises(errors.StepFunctionError, match="surface_head"):
         load({**TINY.surfaces(), "surface_head": head})
 

@@ -1,8 +1,8 @@
 """Writes the control loop's steps to an episode journal, one by one.
 
 When `append` returns, the operating system has the step, so killing this process loses
-nothing. A power cut loses at most the last second (see `rlds.writer`). This file imports
-no robot and no simulator, so the process that records stays small.
+nothing. A power cut loses at most the last second (see `rlds.writer`). This file
+imports no robot and no simulator, so the process that records stays small.
 """
 
 from pathlib import Path

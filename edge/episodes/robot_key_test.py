@@ -28,7 +28,10 @@ def test_robot_hash_does_not_show_the_robot_id() -> None:
 
 
 def test_simulated_robot_has_the_same_key_on_every_machine() -> None:
-    one, two = robot_key.derive_simulated("sim-00"), robot_key.derive_simulated("sim-00")
+    one, two = (
+        robot_key.derive_simulated("sim-00"),
+        robot_key.derive_simulated("sim-00"),
+    )
     assert one.enrolment("sim-00") == two.enrolment("sim-00")
     assert one.keyid != robot_key.derive_simulated("sim-01").keyid
 

@@ -1,8 +1,8 @@
 """Records the episodes of `//edge:run`, in the same way as demonstrations.
 
 A simulated episode in simulated pace depends only on its settings and its seed and is
-named after them, so that running the same command again finds it in the folder and keeps
-it. Every other episode gets a new random name.
+named after them, so that running the same command again finds it in the folder and
+keeps it. Every other episode gets a new random name.
 """
 
 from collections.abc import Mapping

@@ -67,9 +67,7 @@ def step(number: int, is_last: bool = False, violation: bool = False) -> Control
 
 def begin(recording: Recording, steps: int = 3, location: str = "") -> EpisodeRecorder:
     provenance = Provenance(actor="expert", location=location)
-    recorder = recording.begin(
-        SPEC, NAME, shared_episodes.START_UNIX_NS, provenance
-    )
+    recorder = recording.begin(SPEC, NAME, shared_episodes.START_UNIX_NS, provenance)
     for number in range(steps):
         recorder.append(step(number, is_last=number == steps - 1))
     return recorder

@@ -1,10 +1,10 @@
-"""The robot that recorded an episode and its operator's consent, kept beside the journal.
+"""The robot of an episode and its operator's consent, kept beside the journal.
 
     <episode_id>.terms.json   in the private folder, mode 0600
 
-The file is durable before the first step is written and is removed with the raw episode.
-An episode that a crash cut short is therefore shared under the terms of the run that
-began it, whatever the flags of the run that recovers it.
+The file is durable before the first step is written and is removed with the raw
+episode. An episode that a crash cut short is therefore shared under the terms of the
+run that began it, whatever the flags of the run that recovers it.
 """
 
 import dataclasses

@@ -12,7 +12,9 @@ NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"
 TERMS = EpisodeTerms("arm-1", "ab" * 32, Consent(True, "operator", "2026-01-01T08Z"))
 
 
-def test_terms_are_read_as_written_and_only_the_owner_can_read_them(tmp_path: Path) -> None:
+def test_terms_are_read_as_written_and_only_the_owner_can_read_them(
+    tmp_path: Path,
+) -> None:
     assert terms.read(tmp_path, NAME) is None
     terms.write(tmp_path, NAME, TERMS)
     assert terms.read(tmp_path, NAME) == TERMS

@@ -3,8 +3,8 @@
     ./bazelw run //edge:upload -- --from=DIR --to=gs://BUCKET/PREFIX
 
 DIR is a folder that //edge:record wrote. An episode is sent if the operator consented
-or a safety violation escalated it; the others stay and are counted. An episode counts as
-sent once the store reports the digest of its bytes and DIR holds a receipt of that,
+or a safety violation escalated it; the others stay and are counted. An episode counts
+as sent once the store reports the digest of its bytes and DIR holds a receipt of that,
 `<episode_id>.sent.json`. The command can be killed at any moment and started again:
 objects that the store holds already are not sent twice.
 """

@@ -106,7 +106,9 @@ def test_other_bytes_that_another_process_sent_meanwhile_are_refused(
     assert not list(folder.glob("*.sent.json"))
 
 
-def test_bucket_that_does_not_exist_is_refused_in_one_line(bucket: Bucket, folder: Path) -> None:
+def test_bucket_that_does_not_exist_is_refused_in_one_line(
+    bucket: Bucket, folder: Path
+) -> None:
     done = processes.run(
         "edge.episodes.upload", f"--from={folder}", "--to=gs://nosuch/raw"
     )
@@ -114,7 +116,9 @@ def test_bucket_that_does_not_exist_is_refused_in_one_line(bucket: Bucket, folde
     assert bucket.objects == {}
 
 
-def test_account_without_permission_is_refused_in_one_line(bucket: Bucket, folder: Path) -> None:
+def test_account_without_permission_is_refused_in_one_line(
+    bucket: Bucket, folder: Path
+) -> None:
     bucket.forbidden = True
     done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
     check_refused(folder, "roles/storage.objectCreator", done)

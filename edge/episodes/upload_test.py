@@ -69,11 +69,15 @@ def test_folder_without_recordings_is_reported(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     nothing, total = done.stdout.splitlines()
-    assert nothing.startswith(f"no recorded episodes in {tmp_path}: looked for *.sidecar")
+    assert nothing.startswith(
+        f"no recorded episodes in {tmp_path}: looked for *.sidecar"
+    )
     assert total.startswith("0 sent")
 
 
-def test_episode_with_a_lost_receipt_is_not_sent_again(folder: Path, tmp_path: Path) -> None:
+def test_episode_with_a_lost_receipt_is_not_sent_again(
+    folder: Path, tmp_path: Path
+) -> None:
     store = store_at(tmp_path / "store")
     upload.upload(folder, store)
     for path in folder.glob("*.sent.json"):
@@ -171,7 +175,9 @@ def test_killed_upload_continues_where_it_stopped(tmp_path: Path) -> None:
         (["--from=.", "--to=file:///tmp", "stray"], 2, "'stray'"),
     ],
 )
-def test_wrong_usage_is_refused_in_one_line(arguments: list[str], code: int, reason: str) -> None:
+def test_wrong_usage_is_refused_in_one_line(
+    arguments: list[str], code: int, reason: str
+) -> None:
     done = processes.run("edge.episodes.upload", *arguments)
     assert done.returncode == code
     assert reason in done.stderr

@@ -164,7 +164,9 @@ def _require_forward(installed: Installed, offer: Offer) -> None:
         remedy = "use another --state_dir for another channel"
         if offer.channel == "rollback":
             # Robots go back on their own channel, by a new release there.
-            remedy = f"to go back, publish the good package again on {installed.channel}"
+            remedy = (
+                f"to go back, publish the good package again on {installed.channel}"
+            )
         raise errors.ChannelSwitchError(
             f"channel {offer.channel}",
             f"channel {installed.channel}, which this state folder follows",

@@ -6,8 +6,8 @@
       packages/.tmp-*      files of a running update; the next update removes leftovers
 
 The pointer is one small file that is replaced by a rename, so that at every instant it
-names one whole package, either the old one or the new one. A package folder gets its final
-name only after all its bytes are on the disk.
+names one whole package, either the old one or the new one. A package folder gets its
+final name only after all its bytes are on the disk.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StateFolder:
-    """One robot's state on disk; every method reads the disk, not a copy in memory."""
+    """One robot's state on disk; every method reads the disk again."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -49,7 +49,7 @@ class StateFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Makes the folder and holds its lock, which ends with the process at the latest.
+        """Makes the folder and locks it, until the process ends at the latest.
 
         Raises:
             StateFolderError: the folder cannot be made or written.
@@ -115,7 +115,7 @@ class StateFolder:
 
     @contextlib.contextmanager
     def stage(self) -> Iterator[Path]:
-        """Yields an empty folder and removes it with all that `add_package` leaves in it.
+        """Yields an empty folder and removes it with whatever is left in it.
 
         Raises:
             DiskFullError: the disk filled up inside the block.
@@ -178,7 +178,7 @@ class StateFolder:
         )
 
     def _remove(self, path: Path) -> None:
-        """Renames a package before it removes it, so that its name never means a part."""
+        """Renames, then removes: a partly removed package never has its final name."""
         if not path.name.startswith(TEMPORARY_PREFIX):
             hidden = self._packages / f"{TEMPORARY_PREFIX}{path.name}"
             _remove_tree(hidden)

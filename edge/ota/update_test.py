@@ -108,7 +108,9 @@ def robot(tmp_path: Path) -> Robot:
     return Robot(tmp_path)
 
 
-def test_first_update_installs_the_package_and_the_second_keeps_it(robot: Robot) -> None:
+def test_first_update_installs_the_package_and_the_second_keeps_it(
+    robot: Robot,
+) -> None:
     again = robot.update()
     assert (again.move, again.waiting) == (Move.KEEP, None)
     assert again.package.digest == robot.first
@@ -241,7 +243,9 @@ def test_channel_without_this_target_is_refused(robot: Robot) -> None:
     robot.refuse(WrongTargetError, "pi5-cpu")
 
 
-def test_package_without_a_blessed_verdict_is_refused(robot: Robot, tmp_path: Path) -> None:
+def test_package_without_a_blessed_verdict_is_refused(
+    robot: Robot, tmp_path: Path
+) -> None:
     folder = tmp_path / "refused"
     digest = tiny_package.write_package(folder, 3)
     tiny_package.sign_package(folder, digest, robot.publisher.key, verdict="refused")
@@ -328,7 +332,9 @@ def test_package_whose_step_does_not_load_is_not_activated(robot: Robot) -> None
     robot.refuse(EdgeError, r"step\.tflite")
 
 
-def test_release_whose_rollout_excludes_this_robot_changes_nothing(robot: Robot) -> None:
+def test_release_whose_rollout_excludes_this_robot_changes_nothing(
+    robot: Robot,
+) -> None:
     robot.publisher.release(1, rollout=Rollout(0, "salt"))
     active = robot.update()
     assert (active.move, active.package.digest) == (Move.KEEP, robot.first)

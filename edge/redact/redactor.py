@@ -1,4 +1,4 @@
-"""Turns a raw episode into a new one that may leave the robot.
+"""Makes a redacted copy of an episode, which may leave the robot.
 
 Which fields are sensitive, and which transform removes that, is written in
 `rlds.spec` and nowhere else. A sensitive field that no transform here covers stops the

@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,19 +37,20 @@ METADATA = EpisodeMetadata(
 )
 
 
-def make_episode(spec: EpisodeSpec, **changes: str) -> Episode:
+def make_episode(spec: EpisodeSpec, metadata: EpisodeMetadata = METADATA) -> Episode:
     count = 3
-    steps = {}
+    steps: dict[str, Any] = {}
     for field in spec.step_fields():
         if field.dtype == "jpeg":
-            steps[field.name] = tuple([b"\xff\xd8face"] * count)
+            steps[field.name] = (b"\xff\xd8face",) * count
         else:
-            steps[field.name] = np.zeros((count, *field.shape), field.dtype)
+            shape = (count, *(int(size) for size in field.shape))
+            steps[field.name] = np.zeros(shape, field.dtype)
     steps["is_first"][0] = steps["is_last"][-1] = True
-    return Episode(spec, dataclasses.replace(METADATA, **changes), steps)
+    return Episode(spec, metadata, steps)
 
 
-def test_every_sensitive_field_is_changed_and_named_in_the_record() -> None:
+def test_every_sensitive_field_is_changed_and_listed_in_the_record() -> None:
     raw = make_episode(EpisodeSpec(2, 1))
     redacted, record = Redactor(keyed_hash).redact(raw)
     assert redacted.metadata == dataclasses.replace(
@@ -63,14 +65,15 @@ def test_every_sensitive_field_is_changed_and_named_in_the_record() -> None:
     assert record.attested
 
 
-def test_each_episode_hides_the_robot_that_it_names() -> None:
+def test_robot_id_of_each_episode_is_hashed() -> None:
     redactor = Redactor(keyed_hash)
     for name in ("kitchen-arm", "hall-arm"):
-        raw = make_episode(EpisodeSpec(2, 1), robot_hash=name)
+        metadata = dataclasses.replace(METADATA, robot_hash=name)
+        raw = make_episode(EpisodeSpec(2, 1), metadata)
         assert redactor.redact(raw)[0].metadata.robot_hash == keyed_hash(name)
 
 
-def test_raw_episode_is_left_as_it_was_and_the_steps_are_the_same() -> None:
+def test_redaction_leaves_the_raw_episode_and_the_steps_unchanged() -> None:
     raw = make_episode(EpisodeSpec(2, 1))
     redacted, _ = Redactor(keyed_hash).redact(raw)
     assert raw.metadata == METADATA
@@ -85,15 +88,13 @@ def test_raw_episode_is_left_as_it_was_and_the_steps_are_the_same() -> None:
         (EpisodeSpec(2, 1, audio_size=4), "observation/audio_mel"),
     ],
 )
-def test_image_or_sound_has_no_transform_so_the_episode_is_refused(
-    spec: EpisodeSpec, field: str
-) -> None:
+def test_episode_with_images_or_sound_is_refused(spec: EpisodeSpec, field: str) -> None:
     with pytest.raises(UncoveredFieldError, match="stays private") as caught:
         Redactor(keyed_hash).redact(make_episode(spec))
     assert caught.value.fields == (field,)
 
 
-def test_field_that_becomes_sensitive_is_refused_until_a_transform_covers_it(
+def test_sensitive_field_without_a_transform_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fields = tuple(
@@ -110,11 +111,12 @@ def test_field_that_becomes_sensitive_is_refused_until_a_transform_covers_it(
 
 
 def test_value_that_cannot_be_redacted_is_refused() -> None:
-    raw = make_episode(EpisodeSpec(2, 1), location="1 Main Street")
+    metadata = dataclasses.replace(METADATA, location="1 Main Street")
+    raw = make_episode(EpisodeSpec(2, 1), metadata)
     with pytest.raises(RedactionError):
         Redactor(keyed_hash).redact(raw)
 
 
-def test_every_numeric_transform_of_the_spec_is_known() -> None:
+def test_redactor_has_every_episode_transform_of_the_spec() -> None:
     wanted = {f.transform for f in spec_file.FIELDS if f.scope == "episode"} - {None}
     assert wanted == set(redactor_file.Redactor(keyed_hash).transform_names)

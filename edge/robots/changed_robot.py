@@ -1,10 +1,10 @@
-"""A robot after a change that its model has never seen.
+"""A robot after a change that its model was not trained for.
 
-    action -> gain, clipped -> late by some steps -> robot -> scale, bias -> sensors
+    action -> gain, clipped -> delay by some steps -> robot -> scale, bias -> sensors
 
-A sensor that was mounted anew reads too far to one side, a worn drive moves too little
-for its command, a radio link delays every action. The wrapper makes such robots out of
-simulated ones, so that what adaptation recovers can be measured.
+A sensor that was remounted reads too far to one side, a worn drive moves too little for
+its command, a radio link delays every action. The wrapper turns simulated robots into
+such robots, so that the effect of adaptation can be measured.
 """
 
 from collections import deque
@@ -22,12 +22,12 @@ class RobotChange:
     """What is different about a robot, per channel of its spec.
 
     Attributes:
-        sensor_scale: each channel reads its value times this.
-        sensor_bias: then this much more, in the channel's own unit.
-        actuator_gain: each action component does this many times what it is told,
-            within the robot's limits.
-        latency_steps: control steps by which each action comes late; the robot stands
-            still until the first one arrives.
+        sensor_scale: factor on the value of each channel.
+        sensor_bias: added to the scaled value, in the channel's unit.
+        actuator_gain: factor on each action component; the result is clipped to the
+            robot's limits.
+        latency_steps: delay of each action, in control steps; the robot does not move
+            until the first action arrives.
     """
 
     sensor_scale: tuple[float, ...]
@@ -36,7 +36,7 @@ class RobotChange:
     latency_steps: int
 
     def __post_init__(self) -> None:
-        """Checks that the change is one of numbers.
+        """Checks that all numbers are finite.
 
         Raises:
             RobotChangeError: a number is not finite, or the latency is negative.
@@ -52,7 +52,7 @@ class RobotChange:
 
 
 def no_change(spec: RobotSpec) -> RobotChange:
-    """The change that changes nothing, to replace parts of."""
+    """A change without effect, as a base for `dataclasses.replace`."""
     return RobotChange(
         sensor_scale=(1.0,) * spec.state_size,
         sensor_bias=(0.0,) * spec.state_size,
@@ -65,11 +65,11 @@ class ChangedRobot:
     """A robot seen through its change; see `Robot`."""
 
     def __init__(self, robot: Robot, change: RobotChange) -> None:
-        """Wraps an open robot, which must not be used by itself any more.
+        """Wraps an open robot, which must then be driven only through this one.
 
         Raises:
-            RobotChangeError: the change has another number of channels or action
-                components than the robot.
+            RobotChangeError: the change does not have the robot's number of channels or
+                action components.
         """
         spec = robot.spec
         sizes = (
@@ -92,12 +92,12 @@ class ChangedRobot:
         self._minimum = np.asarray(spec.action_minimum, np.float32)
         self._maximum = np.asarray(spec.action_maximum, np.float32)
         self._latency_steps = change.latency_steps
-        self._on_the_way: deque[Vector] = deque()
+        self._pending: deque[Vector] = deque()
         self._seen: Observation | None = None
 
     @property
     def spec(self) -> RobotSpec:
-        """See `Robot.spec`: that of the robot without the change, as models know it."""
+        """See `Robot.spec`; that of the unchanged robot, as models know it."""
         return self._robot.spec
 
     @property
@@ -107,10 +107,10 @@ class ChangedRobot:
 
     @property
     def unchanged_observation(self) -> Observation:
-        """The last observation without the sensors' change: what an operator sees.
+        """The last observation without the change of the sensors.
 
         Raises:
-            RobotChangeError: there was no `reset` yet.
+            RobotChangeError: `reset` has not been called yet.
         """
         if self._seen is None:
             raise RobotChangeError(
@@ -122,13 +122,13 @@ class ChangedRobot:
         return self._seen
 
     def reset(self, seed: int) -> Observation:
-        """See `Robot.reset`; actions on the way to the robot are lost."""
+        """See `Robot.reset`; actions that have not arrived are dropped."""
         still = np.clip(np.zeros_like(self._gain), self._minimum, self._maximum)
-        self._on_the_way = deque([still] * self._latency_steps)
-        return self._sensed(self._robot.reset(seed))
+        self._pending = deque([still] * self._latency_steps)
+        return self._sense(self._robot.reset(seed))
 
     def act(self, action: Vector) -> Transition:
-        """See `Robot.act`; runs what arrives now, which may be an earlier action."""
+        """See `Robot.act`; executes the action that arrives now."""
         if action.shape != self._gain.shape:
             raise ActionShapeError(
                 "changed robot",
@@ -136,20 +136,20 @@ class ChangedRobot:
                 action.shape,
                 "use a policy of this robot",
             )
-        self._on_the_way.append(self._moved(action))
-        done = self._robot.act(self._on_the_way.popleft())
-        observation = self._sensed(done.observation)
+        self._pending.append(self._amplify(action))
+        done = self._robot.act(self._pending.popleft())
+        observation = self._sense(done.observation)
         return Transition(observation, done.reward, done.success, done.terminal)
 
     def close(self) -> None:
         """See `Robot.close`."""
         self._robot.close()
 
-    def _moved(self, action: Vector) -> Vector:
-        moved: Vector = np.clip(self._gain * action, self._minimum, self._maximum)
-        return moved
+    def _amplify(self, action: Vector) -> Vector:
+        scaled: Vector = np.clip(self._gain * action, self._minimum, self._maximum)
+        return scaled
 
-    def _sensed(self, observation: Observation) -> Observation:
+    def _sense(self, observation: Observation) -> Observation:
         self._seen = observation
         state: Vector = self._scale * observation.state + self._bias
         return Observation(state, observation.t_monotonic_ns)

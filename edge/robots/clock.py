@@ -1,7 +1,7 @@
-"""Time as the control loop sees it: one protocol, one real clock, one simulated.
+"""Clocks for robots and the control loop: a protocol, a real and a simulated clock.
 
-Monotonic time orders steps and paces the loop; UTC only names the hour in which an
-episode began. Both are nanoseconds in `int`, so that no rounding creeps in.
+Monotonic time orders steps and paces the loop; UTC only gives the hour in which an
+episode began. Both are nanoseconds in `int`, so that nothing is rounded.
 """
 
 import time
@@ -23,7 +23,7 @@ class Clock(Protocol):
         """Wall time in nanoseconds since 1970-01-01T00:00:00Z."""
 
     def sleep_until_ns(self, wake_ns: int) -> None:
-        """Returns at monotonic time `wake_ns`, or at once when that has passed."""
+        """Returns at monotonic time `wake_ns`, or at once if that has passed."""
 
 
 class MonotonicClock:
@@ -45,10 +45,10 @@ class MonotonicClock:
 
 
 class SimulatedClock:
-    """A clock that moves only when it is told to.
+    """A clock that moves only when it is advanced.
 
     A simulated robot advances it by one control period per action, so that recorded
-    times depend on flags and seed and on nothing else.
+    times depend only on flags and seed.
     """
 
     def __init__(self, start_unix_ns: int) -> None:
@@ -65,11 +65,11 @@ class SimulatedClock:
         return self._start_unix_ns + self._now_ns
 
     def sleep_until_ns(self, wake_ns: int) -> None:
-        """Jumps to `wake_ns`; a moment that has passed changes nothing."""
+        """Jumps to `wake_ns`; does nothing if that has passed."""
         self._now_ns = max(self._now_ns, wake_ns)
 
     def advance(self, duration_ns: int) -> None:
-        """Moves time on by `duration_ns`.
+        """Moves the clock forward by `duration_ns`.
 
         Raises:
             ValueError: `duration_ns` is negative.
@@ -84,10 +84,10 @@ def unix_ns_from_rfc3339(text: str, source: str = "time") -> int:
 
     Args:
         text: the time.
-        source: where it was given, for errors, as `--sim_start`.
+        source: where it was given, for errors, for example `--sim_start`.
 
     Raises:
-        BadTimeError: the text is no RFC 3339 time, or is not in UTC.
+        BadTimeError: the text is not an RFC 3339 time, or not in UTC.
     """
     try:
         moment = datetime.fromisoformat(text)

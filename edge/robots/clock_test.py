@@ -4,7 +4,7 @@ from edge.errors import BadTimeError
 from edge.robots import clock
 
 
-def test_simulated_clock_moves_only_when_told() -> None:
+def test_simulated_clock_moves_only_when_advanced() -> None:
     simulated = clock.SimulatedClock(start_unix_ns=5_000)
     assert (simulated.now_ns(), simulated.unix_ns()) == (0, 5_000)
     simulated.advance(7)
@@ -19,9 +19,7 @@ def test_simulated_clock_refuses_to_go_back() -> None:
         clock.SimulatedClock(0).advance(-1)
 
 
-def test_monotonic_clock_returns_after_the_wanted_moment_and_at_once_when_late() -> (
-    None
-):
+def test_monotonic_clock_sleeps_until_the_given_time_and_not_at_all_if_late() -> None:
     real = clock.MonotonicClock()
     wake_ns = real.now_ns() + 2_000_000
     real.sleep_until_ns(wake_ns)

@@ -1,12 +1,13 @@
 """Meta-World v3 tasks as simulated robots, with the goal in the observation.
 
-Meta-World and MuJoCo are imported inside functions, when a simulated robot is opened:
-a process that drives a real arm never loads them. Nothing is rendered or downloaded.
+Meta-World and MuJoCo are imported inside functions, when a simulated robot is opened,
+so that a process that drives a real arm never loads them. Nothing is rendered or
+downloaded.
 
-Reproducibility: Meta-World's environments keep state of three kinds from one episode to
-the next: the random vector that places objects, positions of bodies in the MuJoCo
-model, and the simulation itself. `reset` puts all three back, which costs about 20 ms;
-making a new environment costs about 200 ms (2 cores, x86-64).
+Reproducibility: Meta-World's environments keep three kinds of state from one episode to
+the next: the random vector that positions the objects, the positions of bodies in the
+MuJoCo model, and the simulation itself. `reset` restores all three, which takes about
+20 ms; making a new environment takes about 200 ms (2 cores, x86-64).
 """
 
 import importlib
@@ -23,9 +24,9 @@ from edge.robots.robot import Observation, RobotSpec, Transition, Vector
 STATE_SIZE = 39  # two frames of 18 values and the goal position (3)
 ACTION_SIZE = 4  # hand motion in x, y, z and gripper effort, each in [-1, 1]
 CONTROL_HZ = 80.0  # Meta-World steps MuJoCo 5 times 2.5 ms per action
-MAX_STEPS = 500  # Meta-World refuses to go on after this many actions
+MAX_STEPS = 500  # Meta-World refuses further actions after this many
 
-# What a reset_model of any task writes into the MuJoCo model.
+# The arrays of the MuJoCo model that some task's reset_model changes.
 _MUTABLE_MODEL_ARRAYS = ("body_pos", "body_quat", "site_pos", "geom_pos", "eq_data")
 
 
@@ -45,7 +46,7 @@ class MetaworldRobot:
         """Builds the environment of one task.
 
         Args:
-            task: a name out of `task_names()`.
+            task: one of `task_names()`.
             clock: advanced by one control period per action.
 
         Raises:
@@ -84,7 +85,7 @@ class MetaworldRobot:
         return self._clock
 
     def reset(self, seed: int) -> Observation:
-        """Places hand, objects and goal as `seed` says; see `Robot.reset`."""
+        """Positions hand, objects and goal by `seed`; see `Robot.reset`."""
         mujoco = importlib.import_module("mujoco")
         for name, pristine in self._pristine_model.items():
             getattr(self._env.model, name)[:] = pristine
@@ -93,7 +94,7 @@ class MetaworldRobot:
         self._env.seed(seed)
         state, _ = self._env.reset()
         self._steps_left = MAX_STEPS
-        return self._observation(state)
+        return self._observe(state)
 
     def act(self, action: Vector) -> Transition:
         """See `Robot.act`; an episode ends by itself after `MAX_STEPS` actions."""
@@ -114,7 +115,7 @@ class MetaworldRobot:
         self._steps_left -= 1
         self._clock.advance(self._spec.period_ns)
         return Transition(
-            observation=self._observation(state),
+            observation=self._observe(state),
             reward=float(reward),
             success=bool(info["success"]),
             terminal=self._steps_left == 0,
@@ -125,7 +126,7 @@ class MetaworldRobot:
         self._env.close()
         self._steps_left = 0
 
-    def _observation(self, state: object) -> Observation:
+    def _observe(self, state: object) -> Observation:
         vector = np.asarray(state, dtype=np.float32)
         return Observation(state=vector, t_monotonic_ns=self._clock.now_ns())
 

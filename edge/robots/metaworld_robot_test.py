@@ -5,7 +5,8 @@ from edge.errors import ActionAfterEndError, ActionShapeError
 from edge.robots import metaworld_robot
 from edge.robots.clock import SimulatedClock
 from edge.robots.metaworld_expert import ScriptedExpert
-from edge.testing.drive import drive
+from edge.robots.robot import Robot
+from edge.testing.drive import ControlStep, EpisodeResult, drive
 
 # One task of each kind: fixed body, moved body, moved site, two stages.
 TASKS = ("reach-v3", "push-v3", "door-open-v3", "disassemble-v3", "box-close-v3")
@@ -13,13 +14,13 @@ TASKS = ("reach-v3", "push-v3", "door-open-v3", "disassemble-v3", "box-close-v3"
 
 class StateRecorder:
     def __init__(self) -> None:
-        self.states = []
+        self.states: list[tuple[float, ...]] = []
 
-    def append(self, step) -> None:
+    def append(self, step: ControlStep) -> None:
         self.states.append((*step.observation.state, *step.action, step.reward))
 
 
-def episode(robot, seed):
+def record_episode(robot: Robot, seed: int) -> tuple[EpisodeResult, np.ndarray]:
     recorder = StateRecorder()
     expert = ScriptedExpert(robot.spec.task)
     result = drive(robot, expert, seed, recorder)
@@ -27,14 +28,14 @@ def episode(robot, seed):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_seed_fully_determines_an_episode_whatever_came_before(task) -> None:
+def test_seed_fully_determines_an_episode_whatever_came_before(task: str) -> None:
     used = metaworld_robot.MetaworldRobot(task, SimulatedClock(0))
     for seed in (900, 901):
-        episode(used, seed)
-    used_result, used_states = episode(used, 5)
+        record_episode(used, seed)
+    used_result, used_states = record_episode(used, 5)
     fresh = metaworld_robot.MetaworldRobot(task, SimulatedClock(0))
-    fresh_result, fresh_states = episode(fresh, 5)
-    _, other_states = episode(fresh, 6)
+    fresh_result, fresh_states = record_episode(fresh, 5)
+    _, other_states = record_episode(fresh, 6)
     assert used_result.success
     assert fresh_result.steps == used_result.steps
     np.testing.assert_array_equal(used_states, fresh_states)
@@ -52,7 +53,7 @@ def test_there_are_fifty_tasks() -> None:
         for number, task in enumerate(metaworld_robot.task_names())
     ],
 )
-def test_every_task_opens_and_takes_a_step_with_its_expert(task: str) -> None:
+def test_every_task_opens_and_runs_a_step_with_its_expert(task: str) -> None:
     robot = metaworld_robot.MetaworldRobot(task, SimulatedClock(0))
     expert = ScriptedExpert(task)
     action = expert.propose(robot.reset(1))
@@ -79,7 +80,7 @@ def test_clock_advances_by_one_control_period_per_action() -> None:
     assert robot.spec.control_hz == pytest.approx(1.0 / robot._env.dt)
 
 
-def test_robot_refuses_to_act_before_a_reset_and_after_the_last_step() -> None:
+def test_action_before_a_reset_or_after_the_last_step_is_refused() -> None:
     robot = metaworld_robot.MetaworldRobot("reach-v3", SimulatedClock(0))
     still = np.zeros(4, np.float32)
     with pytest.raises(ActionAfterEndError, match="expected a reset"):

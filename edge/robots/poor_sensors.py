@@ -1,23 +1,23 @@
-"""A Meta-World robot that senses little, late and imprecisely; its operator sees all.
+"""A Meta-World robot with little, late and noisy sensing; its expert sees everything.
 
-What a policy is given, out of Meta-World's 39 values:
+What a policy receives of Meta-World's 39 values:
 
     index   value                                  here
     0-2     position of the hand, metres           noise
-    3       opening of the gripper                 as it is
+    3       opening of the gripper                 unchanged
     4-10    first object: position, quaternion     late, often missing, noise
-    11-17   second object: the same                the same; zeros where there is none
+    11-17   second object: the same                the same; zeros if there is none
     18-35   the same 18 values one step earlier    hidden: zeros
-    36-38   position of the goal, metres           as it is: told, not sensed
+    36-38   position of the goal, metres           unchanged: given, not sensed
 
-An object's reading is one of `DELAY_STEPS` steps ago, or of the first step while the
-episode is younger; objects stand still before it. With probability `MISSING_SHARE` a
-reading is missing and all its seven values are zero; each object's readings go missing
-independently. Positions carry normal noise of `NOISE_M` per axis, fresh in every
-reading. Everything depends on the episode's seed alone.
+An object's reading is that of `DELAY_STEPS` steps ago, or of the first step if the
+episode is younger than that. With probability `MISSING_SHARE` a reading is missing and
+all its seven values are zero; each object's readings go missing independently.
+Positions have normal noise of `NOISE_M` per axis, drawn again for every reading.
+Everything depends only on the episode's seed.
 
-An operator looks with own eyes: `OperatorEyes` shows the true state to the expert
-that drives such a robot, while the recording holds what the sensors said.
+`SceneView` shows the true state to the expert that drives such a robot, while the
+recording holds what the sensors read.
 """
 
 import dataclasses
@@ -39,13 +39,13 @@ _POSITION_SIZE = 3  # the first values of an object's reading
 _PREVIOUS_FRAME = slice(18, 36)
 
 _SENSOR_STREAM = 0x5E4505
-"""Told to the generator beside the seed, so that sensors and an operator's noise, which
-begin with the same seed, draw different numbers."""
+"""Given to the generator with the seed, so that the sensors and the noise on actions,
+which begin with the same seed, draw different numbers."""
 
 
 @dataclass(frozen=True)
 class WatchedObservation(Observation):
-    """An observation with what somebody beside the robot sees.
+    """An observation together with the true state of the scene.
 
     Attributes:
         scene: [state_size] f32, the true state.
@@ -58,10 +58,10 @@ class PoorSensorsRobot:
     """Any Meta-World robot behind poor sensors; see `Robot`."""
 
     def __init__(self, robot: Robot) -> None:
-        """Wraps an open robot, which must be driven through this one only."""
+        """Wraps an open robot, which must then be driven only through this one."""
         self._robot = robot
-        place = f"{robot.spec.environment_id}-poor-sensors"
-        self._spec = dataclasses.replace(robot.spec, environment_id=place)
+        environment_id = f"{robot.spec.environment_id}-poor-sensors"
+        self._spec = dataclasses.replace(robot.spec, environment_id=environment_id)
         self._random = np.random.default_rng(0)
         self._scenes: list[Vector] = []
 
@@ -97,45 +97,47 @@ class PoorSensorsRobot:
 
     def _sense(self, seen: Observation) -> WatchedObservation:
         self._scenes = [*self._scenes[-DELAY_STEPS:], seen.state]
-        state = poor_reading(seen.state, self._scenes[0], self._random)
+        state = degrade_reading(seen.state, self._scenes[0], self._random)
         return WatchedObservation(state, seen.t_monotonic_ns, seen.state)
 
 
-class OperatorEyes:
-    """Shows the scene instead of the readings to an operator; see `Policy`."""
+class SceneView:
+    """Shows a policy the scene instead of the readings; see `Policy`."""
 
-    def __init__(self, operator: Policy) -> None:
+    def __init__(self, policy: Policy) -> None:
         """Wraps the policy that sees the scene."""
-        self._operator = operator
+        self._policy = policy
 
     def reset(self, task: str) -> None:
         """See `Policy.reset`."""
-        self._operator.reset(task)
+        self._policy.reset(task)
 
     def propose(self, observation: Observation) -> Vector:
-        """The operator's action for the scene.
+        """The policy's action for the scene.
 
         Raises:
-            TypeError: the observation is not of a `PoorSensorsRobot`.
+            TypeError: the observation does not come from a `PoorSensorsRobot`.
         """
         if not isinstance(observation, WatchedObservation):
             raise TypeError(
-                "operator of a metaworld-poor robot: expected an observation with its"
+                "expert of a metaworld-poor robot: expected an observation with its"
                 f" scene, got {type(observation).__name__}; open robot and expert by"
                 " the same name"
             )
         seen = Observation(observation.scene, observation.t_monotonic_ns)
-        action: Vector = self._operator.propose(seen)
+        action: Vector = self._policy.propose(seen)
         return action
 
 
-def poor_reading(now: Vector, before: Vector, random: np.random.Generator) -> Vector:
-    """What poor sensors say.
+def degrade_reading(now: Vector, before: Vector, random: np.random.Generator) -> Vector:
+    """Computes what poor sensors read.
+
+    Shapes: now [39], before [39] to [39], f32.
 
     Args:
-        now: [39] true state.
-        before: [39] true state when the objects were seen.
-        random: advanced by the same amount whatever the states are.
+        now: true state, in Meta-World's units.
+        before: true state at the time when the objects were seen.
+        random: generator, advanced by the same amount for all states.
     """
     noise = random.normal(0.0, NOISE_M, (1 + len(_OBJECTS), _POSITION_SIZE))
     missing = random.random(len(_OBJECTS)) < MISSING_SHARE

@@ -3,25 +3,27 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge.control.loop import ControlStep, EpisodeResult
 from edge.robots import poor_sensors, registry
 from edge.robots.clock import SimulatedClock
-from edge.robots.poor_sensors import DELAY_STEPS, NOISE_M, OperatorEyes
+from edge.robots.poor_sensors import DELAY_STEPS, NOISE_M, SceneView, WatchedObservation
 from edge.robots.robot import Observation
-from edge.testing.drive import drive
+from edge.testing.drive import ControlStep, EpisodeResult, drive
 
 TASK = "pick-place-v3"
+
+Pair = tuple[list[ControlStep], list[ControlStep]]
+"""The steps of one episode with good sensors, and with poor ones."""
 
 
 class Recorder:
     def __init__(self) -> None:
-        self.steps = []
+        self.steps: list[ControlStep] = []
 
     def append(self, step: ControlStep) -> None:
         self.steps.append(step)
 
 
-def recorded(
+def record(
     name: str, seed: int, max_steps: int = 500
 ) -> tuple[EpisodeResult, list[ControlStep]]:
     robot, recorder = registry.open_robot(name), Recorder()
@@ -31,10 +33,10 @@ def recorded(
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[list[ControlStep], ...]:
-    """The same episode with good and with poor sensors, as states [t 39]."""
-    (good, good_steps) = recorded(f"metaworld:{TASK}", 3)
-    (poor, poor_steps) = recorded(f"metaworld-poor:{TASK}", 3)
+def pair() -> Pair:
+    """The same episode with good and with poor sensors."""
+    (good, good_steps) = record(f"metaworld:{TASK}", 3)
+    (poor, poor_steps) = record(f"metaworld-poor:{TASK}", 3)
     assert good.success
     assert poor.steps == good.steps
     return good_steps, poor_steps
@@ -44,18 +46,20 @@ def states(steps: list[ControlStep]) -> np.ndarray:
     return np.stack([step.observation.state for step in steps])
 
 
-def test_operator_sees_the_scene_and_acts_as_with_good_sensors(
-    pair: tuple[list[ControlStep], ...],
+def test_expert_sees_the_scene_and_acts_as_with_good_sensors(
+    pair: Pair,
 ) -> None:
     good, poor = pair
     for one, other in zip(good, poor, strict=True):
         np.testing.assert_array_equal(one.proposed_action, other.proposed_action)
         np.testing.assert_array_equal(one.action, other.action)
-        np.testing.assert_array_equal(one.observation.state, other.observation.scene)
+        seen = other.observation
+        assert isinstance(seen, WatchedObservation)
+        np.testing.assert_array_equal(one.observation.state, seen.scene)
 
 
-def test_gripper_and_goal_are_as_they_are_and_the_previous_frame_is_hidden(
-    pair: tuple[list[ControlStep], ...],
+def test_gripper_and_goal_are_unchanged_and_the_previous_frame_is_hidden(
+    pair: Pair,
 ) -> None:
     good, poor = (states(steps) for steps in pair)
     np.testing.assert_array_equal(poor[:, 3], good[:, 3])
@@ -65,39 +69,39 @@ def test_gripper_and_goal_are_as_they_are_and_the_previous_frame_is_hidden(
 
 
 def test_half_of_the_object_readings_are_missing_and_the_others_are_three_steps_old(
-    pair: tuple[list[ControlStep], ...],
+    pair: Pair,
 ) -> None:
     good, poor = (states(steps) for steps in pair)
-    there = poor[:, 4:11].any(axis=1)
-    assert 0.35 < there.mean() < 0.65
-    assert not poor[~there, 4:11].any()
+    present = poor[:, 4:11].any(axis=1)
+    assert 0.35 < present.mean() < 0.65
+    assert not poor[~present, 4:11].any()
     late = good[np.maximum(np.arange(len(good)) - DELAY_STEPS, 0)]
-    np.testing.assert_array_equal(poor[there, 7:11], late[there, 7:11])
-    missed = poor[there, 4:7] - late[there, 4:7]
-    assert np.abs(missed).max() < 5 * NOISE_M
-    assert missed.std() == pytest.approx(NOISE_M, rel=0.25)
+    np.testing.assert_array_equal(poor[present, 7:11], late[present, 7:11])
+    error = poor[present, 4:7] - late[present, 4:7]
+    assert np.abs(error).max() < 5 * NOISE_M
+    assert error.std() == pytest.approx(NOISE_M, rel=0.25)
 
 
-def test_object_that_the_task_has_not_stays_zero(
-    pair: tuple[list[ControlStep], ...],
+def test_object_that_the_task_lacks_stays_zero(
+    pair: Pair,
 ) -> None:
     assert not states(pair[1])[:, 11:18].any()
 
 
-def test_hand_is_known_to_one_centimetre_and_is_not_late(
-    pair: tuple[list[ControlStep], ...],
+def test_hand_is_sensed_to_one_centimetre_and_without_delay(
+    pair: Pair,
 ) -> None:
     good, poor = (states(steps) for steps in pair)
-    missed = poor[:, :3] - good[:, :3]
-    assert missed.std() == pytest.approx(NOISE_M, rel=0.25)
-    assert np.abs(missed.mean()) < NOISE_M / 3
+    error = poor[:, :3] - good[:, :3]
+    assert error.std() == pytest.approx(NOISE_M, rel=0.25)
+    assert np.abs(error.mean()) < NOISE_M / 3
 
 
-def test_both_objects_go_missing_independently() -> None:
+def test_readings_of_both_objects_go_missing_independently() -> None:
     now = np.arange(1, 40, dtype=np.float32)
     random = np.random.default_rng(0)
     readings = np.stack(
-        [poor_sensors.poor_reading(now, now, random) for _ in range(4000)]
+        [poor_sensors.degrade_reading(now, now, random) for _ in range(4000)]
     )
     first, second = readings[:, 4:11].any(1), readings[:, 11:18].any(1)
     assert first.mean() == pytest.approx(0.5, abs=0.03)
@@ -109,18 +113,18 @@ def test_seed_fully_determines_the_readings_whatever_came_before() -> None:
     name = f"metaworld-poor:{TASK}"
     robot = registry.open_robot(name)
 
-    def readings(seed: int) -> np.ndarray:
+    def read(seed: int) -> np.ndarray:
         still = np.zeros(4, np.float32)
         first = robot.reset(seed).state
         rest = [robot.act(still).observation.state for _ in range(10)]
         return np.stack([first, *rest])
 
-    once, other, again = readings(5), readings(6), readings(5)
+    once, other, again = read(5), read(6), read(5)
     np.testing.assert_array_equal(once, again)
     assert not np.array_equal(once[:, :3], other[:, :3])
 
 
-def test_environment_is_named_apart_and_the_rest_of_the_spec_is_the_same() -> None:
+def test_only_the_environment_in_the_spec_differs() -> None:
     good = registry.open_robot(f"metaworld:{TASK}").spec
     poor = registry.open_robot(f"metaworld-poor:{TASK}").spec
     assert poor.environment_id == f"{good.environment_id}-poor-sensors"
@@ -128,10 +132,10 @@ def test_environment_is_named_apart_and_the_rest_of_the_spec_is_the_same() -> No
     assert renamed == good
 
 
-def test_operator_refuses_what_a_robot_without_scene_shows() -> None:
-    operator = OperatorEyes(registry.open_expert(f"metaworld:{TASK}"))
+def test_observation_without_a_scene_is_refused() -> None:
+    policy = SceneView(registry.open_expert(f"metaworld:{TASK}"))
     robot = registry.open_robot(f"metaworld:{TASK}", SimulatedClock(0))
     seen = robot.reset(1)
     assert type(seen) is Observation
     with pytest.raises(TypeError, match="open robot and expert by the same name"):
-        operator.propose(seen)
+        policy.propose(seen)

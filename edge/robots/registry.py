@@ -1,7 +1,7 @@
-"""Turns robot strings such as `metaworld:reach-v3` into robots and operators.
+"""Turns robot strings such as `metaworld:reach-v3` into robots and their experts.
 
 `metaworld-poor:reach-v3` is the same robot behind poor sensors, and
-`metaworld-changed:reach-v3` the same after its sensors and actuators have changed.
+`metaworld-changed:reach-v3` is the same robot after a change of sensors and actuators.
 """
 
 import difflib
@@ -31,11 +31,11 @@ def require_known(name: str) -> None:
     """Checks a robot string before anything is opened or written.
 
     Raises:
-        UnknownRobotError: there is no such robot; names those nearest to it.
-        ReplayError: a recorded episode, which no expert operates.
-        RobotUnavailableError: what the robot needs is not installed here.
+        UnknownRobotError: there is no such robot; the text names similar ones.
+        ReplayError: it is a recorded episode, which no expert can drive.
+        RobotUnavailableError: a package that the robot needs is not installed.
     """
-    _metaworld_task(name)
+    _parse_task(name)
 
 
 def is_simulated(name: str) -> bool:
@@ -48,45 +48,46 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
 
     Args:
         name: for example `metaworld:reach-v3`; `metaworld-changed:reach-v3` for the
-            same robot after all of `metaworld_changes`; or `replay:EPISODE` with the
-            path of an `episode.tfrecord`.
+            same robot after all changes of `CHANGES` together; or `replay:EPISODE` with
+            the path of an `episode.tfrecord`.
         clock: the clock of a simulated robot; by default one that starts at
             `DEFAULT_SIM_START`.
 
     Raises:
-        UnknownRobotError: there is no such robot; names those nearest to it.
-        RobotUnavailableError: what the robot needs is not installed here.
-        RldsError, ReplayError: the episode to replay is not one.
+        UnknownRobotError: there is no such robot; the text names similar ones.
+        RobotUnavailableError: a package that the robot needs is not installed.
+        RldsError, ReplayError: the file is not an episode that can be replayed.
     """
     if clock is None:
         clock = SimulatedClock(unix_ns_from_rfc3339(DEFAULT_SIM_START))
     if name.startswith(_REPLAY):
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
-    robot = metaworld_robot.MetaworldRobot(_metaworld_task(name), clock)
+    robot = metaworld_robot.MetaworldRobot(_parse_task(name), clock)
     if name.startswith(_CHANGED):
         return ChangedRobot(robot, CHANGES["all together"])
     return poor_sensors.PoorSensorsRobot(robot) if name.startswith(_POOR) else robot
 
 
 def open_expert(name: str) -> Policy:
-    """Opens the scripted expert that operates the robot `name`.
+    """Opens the scripted expert that drives the robot `name`.
 
-    Like a package, it goes by what the robot's sensors say, changed or not.
+    Like a package, it acts on what the robot's sensors read, changed or not; only the
+    expert of a robot with poor sensors sees the true state.
 
     Raises:
-        UnknownRobotError: there is no such robot; names those nearest to it.
-        ReplayError: a recorded episode, which no expert operates.
-        RobotUnavailableError: what the robot needs is not installed here.
+        UnknownRobotError: there is no such robot; the text names similar ones.
+        ReplayError: it is a recorded episode, which no expert can drive.
+        RobotUnavailableError: a package that the robot needs is not installed.
     """
-    expert = metaworld_expert.ScriptedExpert(_metaworld_task(name))
-    return poor_sensors.OperatorEyes(expert) if name.startswith(_POOR) else expert
+    expert = metaworld_expert.ScriptedExpert(_parse_task(name))
+    return poor_sensors.SceneView(expert) if name.startswith(_POOR) else expert
 
 
-def _metaworld_task(name: str) -> str:
+def _parse_task(name: str) -> str:
     if name.startswith(_REPLAY):
         raise ReplayError(
             "--robot",
-            "a robot that a scripted expert operates",
+            "a robot that a scripted expert can drive",
             f"{name!r}",
             "use metaworld:TASK here, or replay it with a package (//edge:run)",
         )
@@ -99,7 +100,7 @@ def _metaworld_task(name: str) -> str:
 
 
 def _remedy(prefix: str, task: str, tasks: tuple[str, ...]) -> str:
-    """What to write instead of an unknown task: all there are, or the nearest."""
+    """Says what to write instead of an unknown task: similar tasks, or all of them."""
     if not task:
         return f"TASK is one of {', '.join(tasks)}"
     nearest = difflib.get_close_matches(task, tasks)

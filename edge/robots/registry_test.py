@@ -29,7 +29,7 @@ def test_known_robot_opens_with_its_expert() -> None:
         ("metaworld:", "assembly-v3, basketball-v3"),
     ],
 )
-def test_unknown_robot_is_refused_in_one_line_with_what_to_write(
+def test_unknown_robot_is_refused_in_one_line_with_a_remedy(
     name: str, shown: str
 ) -> None:
     with pytest.raises(UnknownRobotError) as caught:
@@ -44,13 +44,13 @@ def test_unknown_robot_is_refused_in_one_line_with_what_to_write(
         registry.open_expert(name)
 
 
-def test_changed_robot_is_the_same_robot_seen_through_its_change() -> None:
+def test_changed_robot_differs_in_the_readings_of_its_own_hand_only() -> None:
     plain = registry.open_robot("metaworld:reach-v3")
     changed = registry.open_robot("metaworld-changed:reach-v3")
     assert registry.is_simulated("metaworld-changed:reach-v3")
     assert changed.spec == plain.spec
     true, seen = plain.reset(1).state, changed.reset(1).state
-    # The arm's own encoders have changed, in both frames; everything else is the same.
+    # The arm's own encoders have changed, in both frames, and nothing else.
     hand = [0, 1, 2, 18, 19, 20]
     expected = 1.03 * true[hand] + np.tile([0.02, -0.02, 0.02], 2)
     np.testing.assert_allclose(seen[hand], expected, rtol=1e-5)
@@ -60,7 +60,7 @@ def test_changed_robot_is_the_same_robot_seen_through_its_change() -> None:
         registry.open_robot("metaworld-changed:reach-v2")
 
 
-def test_robot_behind_poor_sensors_opens_with_an_operator_that_sees_the_scene() -> None:
+def test_robot_behind_poor_sensors_opens_with_an_expert_that_sees_the_scene() -> None:
     robot = registry.open_robot("metaworld-poor:window-open-v3")
     seen = robot.reset(1)
     action = registry.open_expert("metaworld-poor:window-open-v3").propose(seen)
@@ -71,7 +71,7 @@ def test_robot_behind_poor_sensors_opens_with_an_operator_that_sees_the_scene() 
     np.testing.assert_array_equal(action, expected)
 
 
-def test_no_expert_operates_a_recorded_episode() -> None:
+def test_recorded_episode_has_no_expert() -> None:
     with pytest.raises(ReplayError, match="replay it with a package"):
         registry.open_expert("replay:episode.tfrecord")
 

@@ -1,7 +1,7 @@
-"""A robot that feeds recorded observations, whatever it is told to do.
+"""A robot that plays back recorded observations, whatever the actions are.
 
-It checks a package on a machine without an arm: the same episode gives the same
-observations everywhere, so the actions of two machines can be compared.
+It serves to check a package on a machine without an arm: the same episode gives the
+same observations everywhere, so that the actions of two machines can be compared.
 """
 
 from pathlib import Path
@@ -16,22 +16,22 @@ from rlds import reader
 from rlds.episode import Episode
 
 _UNBOUNDED: Final = float(np.finfo(np.float32).max)
-_SINGLE_STEP_HZ: Final = 80.0  # an episode of one step tells nothing about its rate
+_SINGLE_STEP_HZ: Final = 80.0  # assumed if an episode has only one step
 
 
 class ReplayRobot:
     """Implements `Robot` with one recorded episode.
 
-    Whether the task is fulfilled is never known: nothing here responds to an action.
+    Success is never known, because nothing here responds to an action.
     """
 
     def __init__(self, episode: Episode, source: str, clock: SimulatedClock) -> None:
-        """Holds the episode.
+        """Takes the episode.
 
         Args:
-            episode: what is fed.
+            episode: the episode to play back.
             source: name of the episode, for errors.
-            clock: advances by one control period per action.
+            clock: advanced by one control period per action.
 
         Raises:
             ReplayError: the episode's times do not increase.
@@ -73,17 +73,17 @@ class ReplayRobot:
         return self._clock
 
     def reset(self, seed: int) -> Observation:
-        """Starts at the first recorded observation; the seed changes nothing."""
+        """Starts at the first recorded observation; the seed has no effect."""
         del seed
         self._next = 1
-        return self._observation(0)
+        return self._observe(0)
 
     def act(self, action: Vector) -> Transition:
         """Returns the next recorded observation; the last one is terminal.
 
         Raises:
             ActionAfterEndError: there was no `reset`, or the episode has ended.
-            ActionShapeError: the action has another shape.
+            ActionShapeError: the action has the wrong shape.
         """
         if action.shape != (self._spec.action_size,):
             raise ActionShapeError(
@@ -101,7 +101,7 @@ class ReplayRobot:
         shown = self._next - 1 if terminal else self._next
         self._next += 1
         return Transition(
-            observation=self._observation(shown),
+            observation=self._observe(shown),
             reward=0.0,
             success=None,
             terminal=terminal,
@@ -111,15 +111,15 @@ class ReplayRobot:
         """See `Robot.close`."""
         self._next = 0
 
-    def _observation(self, step: int) -> Observation:
+    def _observe(self, step: int) -> Observation:
         return Observation(self._states[step], self._clock.now_ns())
 
 
 def open_replay(path: Path, clock: SimulatedClock) -> ReplayRobot:
-    """Opens the one episode of a file.
+    """Opens the episode of a file.
 
     Raises:
-        RldsError: the file is not one whole episode.
+        RldsError: the file is not exactly one whole episode.
         ReplayError: the episode cannot be replayed.
     """
     return ReplayRobot(reader.read_episode(path), str(path), clock)

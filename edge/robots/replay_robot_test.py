@@ -13,13 +13,13 @@ from rlds import example_codec, tfrecord
 ZERO = np.zeros(4, np.float32)
 
 
-def robot(steps: int = 5) -> ReplayRobot:
+def open_robot(steps: int = 5) -> ReplayRobot:
     episode = tiny_package.episode(seed=1, steps=steps)
     return ReplayRobot(episode, "episode", SimulatedClock(0))
 
 
-def test_every_recorded_observation_comes_once_and_in_order() -> None:
-    replay = robot(steps=5)
+def test_recorded_observations_are_played_once_and_in_order() -> None:
+    replay = open_robot(steps=5)
     recorded = tiny_package.episode(seed=1, steps=5).steps["observation/state"]
     seen = [replay.reset(seed=9).state]
     terminal = False
@@ -33,20 +33,20 @@ def test_every_recorded_observation_comes_once_and_in_order() -> None:
 
 
 def test_rate_and_task_come_from_the_episode() -> None:
-    spec = robot().spec
+    spec = open_robot().spec
     assert (spec.control_hz, spec.task, spec.simulated) == (80.0, "reach-v3", True)
     assert (spec.state_size, spec.action_size) == (39, 4)
 
 
-def test_reset_starts_over() -> None:
-    replay = robot()
+def test_reset_starts_from_the_first_observation() -> None:
+    replay = open_robot()
     first = replay.reset(0).state
     replay.act(ZERO)
     np.testing.assert_array_equal(replay.reset(1).state, first)
 
 
 def test_action_before_reset_or_after_the_end_is_refused() -> None:
-    replay = robot(steps=1)
+    replay = open_robot(steps=1)
     with pytest.raises(ActionAfterEndError):
         replay.act(ZERO)
     replay.reset(0)
@@ -55,14 +55,16 @@ def test_action_before_reset_or_after_the_end_is_refused() -> None:
         replay.act(ZERO)
 
 
-def test_action_of_another_size_is_refused() -> None:
-    replay = robot()
+def test_action_of_the_wrong_size_is_refused() -> None:
+    replay = open_robot()
     replay.reset(0)
     with pytest.raises(ActionShapeError, match="4 values"):
         replay.act(np.zeros(3, np.float32))
 
 
-def test_file_opens_as_a_robot_and_a_damaged_one_does_not(tmp_path: Path) -> None:
+def test_whole_file_opens_as_a_robot_and_a_truncated_one_is_refused(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "episode.tfrecord"
     raw = tfrecord.frame(example_codec.encode(tiny_package.episode(seed=1)))
     path.write_bytes(raw)

@@ -17,14 +17,14 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RobotSpec:
-    """What a robot is and in which numbers it speaks; fixed while it is open.
+    """The properties of a robot; they do not change while it is open.
 
     Attributes:
         state_size: length of `Observation.state`.
         action_size: length of an action.
         control_hz: control steps per second.
         robot_model: the machine, for example `sawyer`.
-        environment_id: the place or simulator, for example `metaworld-3.1.1`.
+        environment_id: the site or simulator, for example `metaworld-3.1.1`.
         task: what the robot is asked to do, for example `reach-v3`.
         action_minimum: lowest value the robot accepts, per action component.
         action_maximum: highest value the robot accepts, per action component.
@@ -54,7 +54,7 @@ class RobotSpec:
             raise ValueError(f"expected {self.action_size} action limits, got {limits}")
         pairs = zip(self.action_minimum, self.action_maximum, strict=True)
         if any(low >= high for low, high in pairs):
-            raise ValueError("each action minimum must lie below its maximum")
+            raise ValueError("each action minimum must be below its maximum")
 
     @property
     def period_ns(self) -> int:
@@ -81,9 +81,9 @@ class Transition:
 
     Attributes:
         observation: sensed after the action has run for one control period.
-        reward: the task's own score for this step; 0.0 where a robot has none.
-        success: whether the task is fulfilled now; None where a robot cannot tell.
-        terminal: whether the episode cannot go on from here.
+        reward: the task's score for this step; 0.0 if the robot has none.
+        success: whether the task is fulfilled now; None if the robot cannot tell.
+        terminal: whether the episode cannot continue.
     """
 
     observation: Observation
@@ -95,14 +95,15 @@ class Transition:
 class Robot(Protocol):
     """One robot doing one task.
 
-    Life of an episode: `reset` once, then `act` once per control period until the
-    loop stops. `reset(seed)` fully determines what a simulated robot does next,
-    whatever came before; a real robot moves to its start pose and may ignore the seed.
+    For each episode the loop calls `reset` once, then `act` once per control period
+    until the episode ends. `reset(seed)` fully determines what a simulated robot does
+    next, whatever it did before; a real robot moves to its start pose and may ignore
+    the seed.
     """
 
     @property
     def spec(self) -> RobotSpec:
-        """What this robot is; the same object for the robot's whole life."""
+        """The robot's properties; the same object until the robot is closed."""
 
     @property
     def clock(self) -> Clock:
@@ -114,7 +115,7 @@ class Robot(Protocol):
     def act(self, action: Vector) -> Transition:
         """Applies an action of shape [action_size] for one control period.
 
-        The action lies within the spec's limits: the control loop clamps it.
+        The action is within the spec's limits: the control loop clamps it.
 
         Raises:
             ActionAfterEndError: there was no `reset`, or the episode has ended.
@@ -122,4 +123,4 @@ class Robot(Protocol):
         """
 
     def close(self) -> None:
-        """Stops the robot and frees what it holds; further calls are errors."""
+        """Stops the robot and frees its resources; it cannot be used any more."""

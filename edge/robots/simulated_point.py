@@ -1,6 +1,6 @@
-"""A point that moves along one line: the smallest robot that fulfils the protocol.
+"""A point that moves along a line: the smallest robot that implements the protocol.
 
-Tests and examples use it where MuJoCo would be too slow or too much.
+Tests and examples use it when MuJoCo would be too slow or too large.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ _SPEED = 0.1  # distance per unit of action
 
 
 class SimulatedPoint:
-    """State is [position, goal]; success is to stand within 0.05 of the goal."""
+    """State is [position, goal]; success is a distance below 0.05 from the goal."""
 
     def __init__(self, clock: SimulatedClock) -> None:
         """Uses `clock` for observation times and advances it with each action."""
@@ -76,13 +76,13 @@ class SimulatedPoint:
 
 
 class PointExpert:
-    """Walks straight to the goal; an `edge.control.loop.Policy`."""
+    """Moves straight to the goal; a `Policy`."""
 
     def reset(self, task: str) -> None:
-        """Has nothing to forget."""
+        """Does nothing: this expert keeps no state."""
         del task
 
     def propose(self, observation: Observation) -> Vector:
-        """Moves as far as the goal is away, which may be further than allowed."""
+        """Proposes the whole distance to the goal, which may exceed the limits."""
         position, goal = observation.state
         return np.array([(goal - position) / _SPEED], np.float32)

@@ -1,6 +1,10 @@
-"""Drives a simulated robot through one episode, for tests of rooms below the loop."""
+"""Drives a simulated robot through one episode, for tests of rooms below the loop.
 
-from edge.control.loop import EpisodeResult, Pace, StepRecorder, run_episode
+It passes on the records of the loop, which those rooms may not import."""
+
+from edge.control.loop import ControlStep as ControlStep
+from edge.control.loop import EpisodeResult as EpisodeResult
+from edge.control.loop import Pace, StepRecorder, run_episode
 from edge.control.operator_noise import GaussianNoise
 from edge.control.safety import config_for
 from edge.robots.policy import Policy
@@ -18,10 +22,10 @@ def drive(
     """Runs one episode in simulated pace, within the robot's own limits.
 
     Args:
-        robot: what is driven.
-        policy: who drives it.
-        seed: of the episode.
-        recorder: what is given each step; None for nothing.
+        robot: the robot to drive.
+        policy: drives it.
+        seed: seed of the episode.
+        recorder: receives each step; None records nothing.
         max_steps: control steps after which the episode ends.
         operator_noise: standard deviation of the noise on each action component, in
             the action's unit; 0 for none.
