@@ -6,6 +6,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.loop import binaries
 
 TIMEOUT_S = 240.0
@@ -49,6 +51,7 @@ def start(
     return first, second
 
 
+@pytest.mark.long
 def test_second_process_ends_with_training_and_the_first_continues(
     tmp_path: Path,
 ) -> None:
