@@ -1,7 +1,12 @@
-"""Facts about how a package is made: the code's commit, the machine, the tools."""
+"""What was built from which code, on which machine, with which tools.
+
+A build action sees its input files but no version control, so that equal inputs give
+equal bytes. It cannot name a commit; it can state the digest of those files instead.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -9,11 +14,18 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from base import canonical_json
+
 UNVERSIONED = "unversioned"
 """The commit of code that is not under version control."""
 
 UNNAMED_CODE = "urn:continuon:code"
 """The URI of code whose repository is unknown; only its commit can be stated."""
+
+SOURCES_PREFIX = "sources-sha256:"
+"""Prefix that tells this digest from a commit."""
+
+_SOURCE_FOLDERS = ("base", "cloud", "edge", "model", "release", "rlds")
 
 _GIT_TIMEOUT_S = 10
 _DISTRIBUTIONS = ("jax", "flax", "optax", "orbax-checkpoint", "ai-edge-litert")
@@ -58,6 +70,24 @@ def code_uri(workspace: Path | None) -> str:
         remote,
     )
     return f"{long[1]}://{long[2]}{long[3] or ''}" if long else UNNAMED_CODE
+
+
+def code_version(root: Path) -> str:
+    """Returns a digest of the Python sources below `root`: `sources-sha256:<64 hex>`.
+
+    Two folders with the same files give the same text, whatever the machine, the time,
+    the order of the files or the symbolic links to them. Third-party code is not
+    included; the repository's lock files fix its versions.
+
+    Args:
+        root: folder that contains the project's top folders, as in runfiles.
+    """
+    files = {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in _SOURCE_FOLDERS
+        for path in (root / folder).rglob("*.py")
+    }
+    return SOURCES_PREFIX + hashlib.sha256(canonical_json.encode(files)).hexdigest()
 
 
 def workspace() -> Path | None:

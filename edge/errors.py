@@ -124,3 +124,15 @@ class SimulatedOnlyError(EdgeError):
 
 class ReplayError(EdgeError):
     """An episode cannot be replayed."""
+
+
+class BundleError(EdgeError):
+    """Root of what making a bundle raises."""
+
+
+class WrongProcessorError(BundleError):
+    """A native file of a bundle is for another processor."""
+
+
+class BundleListError(BundleError):
+    """The list of a bundle's files is malformed or names one path twice."""

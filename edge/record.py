@@ -25,13 +25,13 @@ from absl import app, flags
 from base import canonical_json, command_line, durable_file
 from edge.control import loop
 from edge.control.loop import Pace
-from edge.control.operator_noise import GaussianNoise
 from edge.control.safety import DEFAULT_MAX_STEPS, config_for
 from edge.episodes import episode_id, robot_key, sharing
 from edge.episodes.sharing import Provenance, Recording
 from edge.record_summary import RecordSummary
 from edge.redact import transforms
 from edge.robots import clock, registry
+from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Robot
 
 # Simulated episodes begin this far apart: longer than the longest of them.

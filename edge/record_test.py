@@ -99,7 +99,9 @@ def test_episode_holds_the_actor_and_every_step(recorded: Recorded) -> None:
         assert abs(steps["action"]).max() <= 1.0
 
 
-def test_shared_episodes_name_no_robot_person_or_location(recorded: Recorded) -> None:
+def test_shared_episodes_name_no_robot_person_or_location(
+    recorded: Recorded,
+) -> None:
     folder, _ = recorded
     for episode in read_episodes(folder / "out").values():
         metadata = episode.metadata

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from edge.testing import processes, shared_episodes
+from edge.testing import processes, simulated_episodes
 from rlds import reader
 
 
@@ -19,7 +19,7 @@ def read_with_tfds(folder: Path) -> dict[str, Any]:
 
 
 def test_every_value_of_every_step_is_read_back(tmp_path: Path) -> None:
-    names = shared_episodes.make(tmp_path / "out", 3)
+    names = simulated_episodes.make(tmp_path / "out", 3)
     episodes = read_with_tfds(tmp_path / "out")
     assert sorted(episodes) == sorted(names)
     for name, episode in episodes.items():
@@ -39,7 +39,7 @@ def test_folder_of_a_killed_recorder_opens_at_once_and_after_recovery(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
-    running = processes.start("edge.testing.record_points", str(out))
+    running = processes.start("edge.testing.simulated_episodes", str(out))
     assert running.stdout is not None
     said = [running.stdout.readline() for _ in range(3)]
     running.send_signal(signal.SIGKILL)
@@ -47,6 +47,6 @@ def test_folder_of_a_killed_recorder_opens_at_once_and_after_recovery(
     running.stdout.close()
     promised = read_with_tfds(out)
     assert {line.strip() for line in said} <= promised.keys()
-    shared_episodes.make(out, 0)
+    simulated_episodes.make(out, 0)
     assert promised.keys() <= read_with_tfds(out).keys()
     assert not list((tmp_path / "out.private").iterdir())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from base import times
+from base import text_forms
 from base.digest import is_sha256
 from base.json_fields import Fields, Source
 from release import statement
@@ -51,8 +51,8 @@ class Blessing:
             "verdict": self.verdict,
             "reasons": list(self.reasons),
             "report": {"sha256": self.report_digest},
-            "issued": times.format_utc(self.issued),
-            "expires": times.format_utc(self.expires) if self.expires else None,
+            "issued": text_forms.format_time(self.issued),
+            "expires": text_forms.format_time(self.expires) if self.expires else None,
         }
         return Statement(self.package_digest, predicate).encode(PREDICATE_TYPE)
 
@@ -72,12 +72,12 @@ def parse(raw: bytes, source: Source = "blessing") -> Blessing:
         raise fields.fail("reasons", "to state at least one reason")
     expires = None
     if fields.has("expires"):
-        expires = times.parse(fields.text("expires"), source)
+        expires = text_forms.parse_time(fields.text("expires"), source)
     return Blessing(
         package_digest=read.subject_digest,
         verdict=fields.one_of("verdict", VERDICTS),
         reasons=reasons,
         report_digest=fields.fields("report", ("sha256",)).sha256("sha256"),
-        issued=times.parse(fields.text("issued"), source),
+        issued=text_forms.parse_time(fields.text("issued"), source),
         expires=expires,
     )

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from base import canonical_json, times
+from base import canonical_json, text_forms
 from base.digest import sha256_bytes
 from base.errors import MalformedError
 from base.json_fields import Fields, Source, decode_canonical
-from base.paths import check_relative
+from base.text_forms import check_relative_path
 from release.limits import LIMITS
 from release.package import TARGETS
 from release.trusted_keys import CHANNELS
@@ -142,7 +142,7 @@ class Channel:
                 "commit": self.provenance.commit,
                 "blessing": self.provenance.blessing,
             },
-            "expires": times.format_utc(self.expires),
+            "expires": text_forms.format_time(self.expires),
         }
         return canonical_json.encode(value)
 
@@ -216,7 +216,7 @@ def parse(raw: bytes, source: Source = "channel") -> Channel:
             commit=origin.text("commit"),
             blessing=origin.sha256("blessing"),
         ),
-        expires=times.parse(fields.text("expires"), source),
+        expires=text_forms.parse_time(fields.text("expires"), source),
     )
 
 
@@ -230,7 +230,7 @@ def _parse_packages(fields: Fields, source: Source) -> dict[str, PackageEntry]:
         if size_bytes > LIMITS.package_bytes:
             raise entry.fail("size_bytes", f"to be at most {LIMITS.package_bytes}")
         packages[target] = PackageEntry(
-            path=check_relative(entry.text("path"), source),
+            path=check_relative_path(entry.text("path"), source),
             sha256=entry.sha256("sha256"),
             size_bytes=size_bytes,
             digest=entry.sha256("digest"),

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from base import durable_file
 from base.errors import MalformedError, OversizedError, UnsafePathError
 from base.json_fields import Source
-from base.paths import check_relative
+from base.text_forms import check_relative_path
 from release.errors import DuplicateNameError, LinkError, UnknownFileError
 from release.limits import LIMITS
 
@@ -256,7 +256,7 @@ def check_package_path(path: str, source: str | Path) -> str:
     Raises:
         UnsafePathError: it is not a plain relative path, is too long, or too deep.
     """
-    check_relative(path, source)
+    check_relative_path(path, source)
     if len(path) > LIMITS.path_chars or path.count("/") >= LIMITS.path_depth:
         raise UnsafePathError(
             source,

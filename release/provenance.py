@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from base import times
+from base import text_forms
 from base.json_fields import Fields, Source
 from release import statement
 from release.statement import Statement
@@ -76,8 +76,8 @@ class Provenance:
             "builder": {"id": BUILDER_ID},
             "metadata": {
                 "invocationId": self.run_id,
-                "startedOn": times.format_utc(self.started),
-                "finishedOn": times.format_utc(self.finished),
+                "startedOn": text_forms.format_time(self.started),
+                "finishedOn": text_forms.format_time(self.finished),
             },
         }
         predicate = {"buildDefinition": build_definition, "runDetails": run_details}
@@ -125,8 +125,8 @@ def parse(raw: bytes, source: Source = "provenance") -> Provenance:
         export_target=external.text("export_target"),
         training_config=external.mapping("training_config"),
         run_id=metadata.text("invocationId"),
-        started=times.parse(metadata.text("startedOn"), source),
-        finished=times.parse(metadata.text("finishedOn"), source),
+        started=text_forms.parse_time(metadata.text("startedOn"), source),
+        finished=text_forms.parse_time(metadata.text("finishedOn"), source),
     )
 
 

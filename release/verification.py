@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from base import times
+from base import text_forms
 from base.digest import sha256_bytes
 from base.errors import NotFoundError, OversizedError
 from base.json_fields import Fields, decode
@@ -188,7 +188,7 @@ def verify_package(
         ExpiredError: the blessing has expired.
         ValueError: `now` has no time zone.
     """
-    times.require_aware(now)
+    text_forms.require_aware(now)
     raw = _read_manifest(folder)
     digest = sha256_bytes(raw)
     if expected_digest is not None and digest != expected_digest:
@@ -239,15 +239,15 @@ def verify_channel(
         RollbackError: the counter is lower, or the same with another package.
         ValueError: `now` has no time zone, or the channel does not exist.
     """
-    times.require_aware(now)
+    text_forms.require_aware(now)
     verified = verify_channel_signatures(raw, channel_name, keys)
     record = verified.record
     source = f"channel {channel_name}"
     if now >= record.expires:
         raise ExpiredError(
             source,
-            f"an expiry after {times.format_utc(now)}",
-            times.format_utc(record.expires),
+            f"an expiry after {text_forms.format_time(now)}",
+            text_forms.format_time(record.expires),
         )
     digests = {entry.digest for entry in record.package.values()}
     repeated = record.release_counter == last_counter and last_digest in digests
@@ -368,8 +368,8 @@ def _check_blessing(intact: IntactPackage, verdict: Blessing, now: datetime) -> 
     if verdict.expires is not None and now >= verdict.expires:
         raise ExpiredError(
             source,
-            f"an expiry after {times.format_utc(now)}",
-            times.format_utc(verdict.expires),
+            f"an expiry after {text_forms.format_time(now)}",
+            text_forms.format_time(verdict.expires),
             "evaluate and bless the package again",
         )
 

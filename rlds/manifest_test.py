@@ -86,17 +86,17 @@ def test_manifest_survives_a_round_trip_and_digest_is_that_of_its_bytes() -> Non
 def test_malformed_field_is_refused_by_code_and_schema(
     change: dict[str, object],
 ) -> None:
-    value = {**_value(), **change}
-    with pytest.raises(ManifestError):
-        manifest.parse(canonical_json.encode(value))
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(value, _SCHEMA)
+    _require_refused({**_value(), **change})
 
 
 @pytest.mark.parametrize("name", sorted(_value()))
 def test_missing_field_is_refused_by_code_and_schema(name: str) -> None:
     value = _value()
     del value[name]
+    _require_refused(value)
+
+
+def _require_refused(value: object) -> None:
     with pytest.raises(ManifestError):
         manifest.parse(canonical_json.encode(value))
     with pytest.raises(jsonschema.ValidationError):

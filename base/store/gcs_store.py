@@ -21,7 +21,7 @@ from base.errors import (
     PreconditionFailedError,
     StoreError,
 )
-from base.paths import check_relative
+from base.text_forms import check_relative_path
 
 _CHUNK_BYTES = 8 << 20
 _COMPOSE_LIMIT = 32  # source objects in one compose call; the service's limit
@@ -155,7 +155,7 @@ class GcsStore:
         return state.hexdigest()
 
     def _blob(self, path: str) -> Any:  # noqa: ANN401 - the client has no types
-        return self._bucket.blob(self._prefix + check_relative(path, self.uri))
+        return self._bucket.blob(self._prefix + check_relative_path(path, self.uri))
 
     def _load_blob(self, path: str) -> Any:  # noqa: ANN401 - the client has no types
         blob = self._blob(path)

@@ -18,7 +18,7 @@ from base.errors import (
     StoreError,
     UnsafePathError,
 )
-from base.paths import check_relative
+from base.text_forms import check_relative_path
 
 _LOCK = ".lock"
 _TEMPORARY = ".tmp-store-"
@@ -53,7 +53,7 @@ class LocalStore:
             UnsafePathError: `path` is not a plain relative path, or a link on it leads
                 out of the folder.
         """
-        check_relative(path, self.uri)
+        check_relative_path(path, self.uri)
         file = self._root / path
         if not file.resolve().is_relative_to(self._root.resolve()):
             raise UnsafePathError(self.uri, "a path inside the store", repr(path))

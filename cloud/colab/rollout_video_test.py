@@ -21,21 +21,7 @@ def episode() -> Episode:
     state[:, :3] = np.linspace(0, 0.3, STEPS)[:, None]
     state[:, 36:39] = 0.3
     spec = EpisodeSpec(state_size=39, action_size=4)
-    steps = np.arange(STEPS)
-    action = np.zeros((STEPS, 4), np.float32)
-    arrays = {
-        "observation/state": state,
-        "action": action,
-        "proposed_action": action,
-        "reward": np.zeros(STEPS, np.float32),
-        "discount": np.ones(STEPS, np.float32),
-        "is_first": steps == 0,
-        "is_last": steps == STEPS - 1,
-        "is_terminal": steps == STEPS - 1,
-        "t_monotonic_ns": steps.astype(np.int64) * 12_500_000,
-        "deadline_missed": np.zeros(STEPS, bool),
-        "safety_violation": np.zeros(STEPS, bool),
-    }
+    arrays = episodes.acted(state, np.zeros((STEPS, 4)))
     return Episode(spec=spec, metadata=episodes.metadata(), steps=arrays)
 
 

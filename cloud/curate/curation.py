@@ -7,7 +7,7 @@ import warnings
 
 import rich.console
 
-from base import times
+from base import text_forms
 from base.store import store
 from cloud import build_facts
 from cloud.console import WorkProgress
@@ -65,9 +65,9 @@ def curate(
         commit = build_facts.code_commit(build_facts.workspace())
         code_commit = existing.code_commit if existing else commit
     if created_at is None:
-        now = times.format_utc(datetime.datetime.now(datetime.UTC))
+        now = text_forms.format_time(datetime.datetime.now(datetime.UTC))
         created_at = existing.created_at if existing else now
-    times.parse(created_at, "--created_at")
+    text_forms.parse_time(created_at, "--created_at")
     origin = Origin(spec, index.digest, code_commit, created_at)
     console.print(f"curating {len(planned.placements)} of {len(index.rows)} episodes")
     with version_place.build_folder(output_uri) as build:

@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import flags
 
 from base import command_line
-from cloud import programs, source_digest
+from cloud import build_facts, programs
 from cloud.curate import spec as curation_spec
 
 FLAGS = flags.FLAGS
@@ -36,7 +36,7 @@ flags.DEFINE_string(
 
 def main(_: list[str]) -> None:
     """Uploads, ingests, indexes and curates the sessions."""
-    commit = FLAGS.code_commit or source_digest.code_version(programs.root())
+    commit = FLAGS.code_commit or build_facts.code_version(programs.root())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         raw = (folder / "raw").as_uri()

@@ -1,12 +1,11 @@
 """Tests of the verdict: each gate from each side, and what is never blessed."""
 
-import dataclasses
-
 import pytest
 
 from cloud.evaluate.bless import Baseline, Decision, Gates, Verdict, decide
 from cloud.evaluate.report import EvaluationReport, TaskResult
 from cloud.evaluate.success_rate import SuccessRate
+from cloud.testing import evaluations
 
 TASKS = ("drawer-close-v3", "push-v3", "reach-v3")
 
@@ -16,22 +15,10 @@ def report(
 ) -> EvaluationReport:
     """A report that passes every default gate, unless changed."""
     result = TaskResult(SuccessRate(successes, episodes), 60.0)
-    base = EvaluationReport(
-        package_digest="a" * 64,
-        dataset_manifest="d" * 64,
-        environment="metaworld",
-        first_seed=10000,
-        episodes_per_task=episodes,
-        max_steps=500,
-        tasks=dict.fromkeys(TASKS, result),
-        held_out_loss=0.02,
-        step_latency_p50_us=80.0,
-        step_latency_p99_us=120.0,
-        steps=3000,
-        missed_deadlines=0,
-        safety_violations=0,
+    tasks = dict.fromkeys(TASKS, result)
+    return evaluations.report(
+        **{"tasks": tasks, "episodes_per_task": episodes} | changes
     )
-    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
 
 def with_task(task: str, successes: int, episodes: int = 50) -> EvaluationReport:

@@ -9,6 +9,7 @@ from cloud.evaluate.bless import Baseline
 from cloud.evaluate.channel_baseline import ChannelState
 from cloud.evaluate.report import EvaluationReport, TaskResult
 from cloud.evaluate.success_rate import SuccessRate
+from cloud.testing import evaluations
 from release import package
 from release.blessing import Blessing
 from release.signing import sign_statements
@@ -17,14 +18,9 @@ from release.verification import VerifiedPackage
 
 
 def report(package_digest: str) -> EvaluationReport:
-    return EvaluationReport(
-        package_digest=package_digest,
-        dataset_manifest="d" * 64,
-        environment="metaworld",
-        first_seed=10000,
-        episodes_per_task=2,
-        max_steps=500,
-        tasks={"reach-v3": TaskResult(SuccessRate(2, 2), 60.0)},
+    two = {"reach-v3": TaskResult(SuccessRate(2, 2), 60.0)}
+    return evaluations.report(
+        package_digest=package_digest, episodes_per_task=2, tasks=two
     )
 
 

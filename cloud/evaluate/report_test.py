@@ -1,27 +1,19 @@
-"""Tests of the evaluation report as bytes."""
+"""Tests of what an evaluation found: rates with their intervals, and the report."""
 
 import dataclasses
+import math
 
 import pytest
 
 from cloud.errors import EvaluationReportError
 from cloud.evaluate import report
-from cloud.evaluate.report import EvaluationReport, TaskResult
-from cloud.evaluate.success_rate import SuccessRate
+from cloud.evaluate.report import TaskResult
+from cloud.evaluate.success_rate import SuccessRate, pooled
+from cloud.testing import evaluations
 
-REPORT = EvaluationReport(
-    package_digest="a" * 64,
-    dataset_manifest="d" * 64,
-    environment="metaworld",
-    first_seed=10000,
-    episodes_per_task=50,
-    max_steps=500,
+REPORT = evaluations.report(
     tasks={"reach-v3": TaskResult(SuccessRate(49, 50), 61.5)},
     held_out_loss=0.125,
-    step_latency_p50_us=80.0,
-    step_latency_p99_us=120.0,
-    steps=3075,
-    missed_deadlines=0,
     safety_violations=None,
 )
 
@@ -61,3 +53,49 @@ def test_other_seeds_or_tasks_are_other_trials() -> None:
 @pytest.mark.parametrize("value", [None, True, float("nan"), float("inf"), "1"])
 def test_no_number_is_none(value: object) -> None:
     assert report.finite_or_none(value) is None
+
+
+def test_interval_of_49_out_of_50_is_wilsons() -> None:
+    low, high = SuccessRate(49, 50).interval()
+    assert low == pytest.approx(0.8950, abs=1e-4)
+    assert high == pytest.approx(0.9965, abs=1e-4)
+
+
+def test_no_episodes_say_nothing() -> None:
+    assert SuccessRate(0, 0).interval() == (0.0, 1.0)
+    assert math.isnan(SuccessRate(0, 0).rate)
+    assert SuccessRate(0, 0).minus(SuccessRate(5, 5)) == (-1.0, 1.0)
+
+
+def test_interval_narrows_with_episodes_and_holds_the_rate() -> None:
+    widths = []
+    for episodes in (2, 10, 50, 250):
+        low, high = SuccessRate(episodes, episodes).interval()
+        assert high == pytest.approx(1.0)
+        assert high <= 1.0
+        widths.append(high - low)
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_difference_of_equal_rates_holds_zero() -> None:
+    low, high = SuccessRate(245, 250).minus(SuccessRate(245, 250))
+    assert low < 0 < high
+    assert low == pytest.approx(-high)
+    assert low > -0.05
+
+
+def test_difference_of_newcombes_example() -> None:
+    # Newcombe 1998, table II, row (a): 56/70 - 48/80, method 10.
+    low, high = SuccessRate(56, 70).minus(SuccessRate(48, 80))
+    assert low == pytest.approx(0.0524, abs=1e-4)
+    assert high == pytest.approx(0.3339, abs=1e-4)
+
+
+def test_pooled_adds_up() -> None:
+    assert pooled([SuccessRate(1, 2), SuccessRate(3, 3)]) == SuccessRate(4, 5)
+
+
+@pytest.mark.parametrize(("successes", "episodes"), [(3, 2), (-1, 2), (0, -1)])
+def test_impossible_counts_are_refused(successes: int, episodes: int) -> None:
+    with pytest.raises(ValueError, match="successes"):
+        SuccessRate(successes, episodes)

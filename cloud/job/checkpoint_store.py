@@ -24,8 +24,8 @@ from base import canonical_json, durable_file
 from base.digest import sha256_bytes, sha256_file
 from base.errors import NotFoundError, OversizedError
 from base.json_fields import Fields, decode_canonical
-from base.paths import check_relative
 from base.store.store import Store
+from base.text_forms import check_relative_path
 from cloud.errors import CheckpointError
 from cloud.train import machine_failure
 
@@ -196,7 +196,7 @@ def _stored_manifest(store: Store, prefix: str) -> tuple[StoredFile, ...]:
     fields.version(_SCHEMA_VERSION)
     return tuple(
         StoredFile(
-            check_relative(one.text("path"), source),
+            check_relative_path(one.text("path"), source),
             one.integer("size_bytes"),
             one.sha256("sha256"),
         )
@@ -245,7 +245,7 @@ def _is_metadata(name: str) -> bool:
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:
-    path = folder / check_relative(name, folder)
+    path = folder / check_relative_path(name, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     durable_file.write(path, data)
 

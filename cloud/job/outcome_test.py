@@ -8,27 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from cloud.evaluate.bless import Gates, decide
-from cloud.evaluate.report import EvaluationReport, TaskResult
+from cloud.evaluate.report import TaskResult
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.job.outcome import Outcome
 from cloud.job.report_page import interval_text, percent_text
-from cloud.testing import printed_table
+from cloud.testing import evaluations, printed_table
 
-EVALUATION = EvaluationReport(
-    package_digest="a" * 64,
-    dataset_manifest="d" * 64,
-    environment="metaworld",
-    first_seed=10000,
-    episodes_per_task=50,
-    max_steps=500,
-    tasks={"reach-v3": TaskResult(SuccessRate(49, 50), 61.0)},
-    held_out_loss=0.02,
-    step_latency_p50_us=80.0,
-    step_latency_p99_us=120.0,
-    steps=3050,
-    missed_deadlines=0,
-    safety_violations=0,
-)
+EVALUATION = evaluations.report()
 OUTCOME = Outcome(
     run_id="run",
     decision=decide(EVALUATION, Gates(minimum_success=0.8), None),

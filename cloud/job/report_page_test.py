@@ -4,29 +4,19 @@ import dataclasses
 import re
 
 from cloud.evaluate.bless import Gates, decide
-from cloud.evaluate.report import EvaluationReport, TaskResult
+from cloud.evaluate.report import TaskResult
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.evaluate.trajectories import Trajectory
 from cloud.job.figures import LossPoint
 from cloud.job.report_page import RunReport, render
+from cloud.testing import evaluations
 
-EVALUATION = EvaluationReport(
-    package_digest="a" * 64,
-    dataset_manifest="d" * 64,
-    environment="metaworld",
-    first_seed=10000,
-    episodes_per_task=50,
-    max_steps=500,
+EVALUATION = evaluations.report(
     tasks={
         "push-v3": TaskResult(SuccessRate(50, 50), 70.0),
         "reach-v3": TaskResult(SuccessRate(48, 50), None),
     },
-    held_out_loss=0.02,
-    step_latency_p50_us=80.0,
-    step_latency_p99_us=120.0,
     steps=6000,
-    missed_deadlines=0,
-    safety_violations=0,
 )
 PAGE = RunReport(
     title="wavecore <for> pi5-cpu",

@@ -15,7 +15,7 @@ from cloud.train import mesh
 from cloud.train import model as trained_model
 from cloud.train.update import Trainer
 from model import senses
-from model.testing import short_replay
+from model.testing.episodes import shorten_replay
 from release import verification
 
 TARGET = "hailo-onnx"
@@ -44,7 +44,7 @@ def packaged(tmp_path_factory):
     trainer = Trainer(*steps, told.train, mesh.single())
     state = trainer.initial_state()
     model = trainer.model(state)
-    with short_replay.shortened():
+    with shorten_replay():
         built = build.export_and_build(
             model,
             data.train,

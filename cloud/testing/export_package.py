@@ -9,12 +9,13 @@ from pathlib import Path
 from cloud.package import build
 from cloud.testing import package_facts, training_episodes
 from model import config
-from model.testing import short_replay, small_models
+from model.testing import small_models
+from model.testing.episodes import shorten_replay
 
 
 def export(folder: Path) -> build.BuiltPackage:
     """Exports into `folder`; the model is the same each time."""
-    with short_replay.shortened():
+    with shorten_replay():
         return build.export_and_build(
             small_models.model(config.tiny(state_size=4, action_size=2, task_count=2)),
             training_episodes.episodes(6),

@@ -16,25 +16,11 @@ def episode(index: int, length: int = 12) -> Episode:
     goal = random.normal(size=2)
     position = np.cumsum(random.normal(size=(length, 2)) * 0.1, axis=0)
     action = np.clip(goal - position, -1, 1).astype(np.float32)
-    steps = np.arange(length)
+    seen = np.hstack([position, np.broadcast_to(goal, position.shape)])
     return Episode(
         spec=SPEC,
         metadata=testing.metadata(index, task=TASKS[index % 2]),
-        steps={
-            "observation/state": np.hstack(
-                [position, np.broadcast_to(goal, position.shape)]
-            ).astype(np.float32),
-            "action": action,
-            "proposed_action": action,
-            "reward": np.zeros(length, np.float32),
-            "discount": np.ones(length, np.float32),
-            "is_first": steps == 0,
-            "is_last": steps == length - 1,
-            "is_terminal": steps == length - 1,
-            "t_monotonic_ns": steps.astype(np.int64) * 12_500_000,
-            "deadline_missed": np.zeros(length, bool),
-            "safety_violation": np.zeros(length, bool),
-        },
+        steps=testing.acted(seen, action),
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from base import canonical_json
-from edge.bundle import errors
+from edge import errors
 
 LISTING: Final = "BUNDLE.json"
 _SCHEMA_VERSION: Final = 1

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.bundle import archive, errors
+from edge import errors
+from edge.bundle import archive
 from edge.bundle.archive import Entry
 
 X86 = b"\x7fELF" + bytes(14) + (0x3E).to_bytes(2, "little") + bytes(44)

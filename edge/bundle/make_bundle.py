@@ -10,7 +10,8 @@ from pathlib import Path
 from absl import flags
 
 from base import command_line
-from edge.bundle import archive, errors
+from edge import errors
+from edge.bundle import archive
 
 _FILES = flags.DEFINE_string(
     "files", None, "list of `path<TAB>file` lines", required=True

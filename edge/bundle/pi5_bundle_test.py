@@ -17,7 +17,7 @@ import pytest
 from base.testing import bucket as local_bucket
 from edge.bundle import archive
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
-from edge.testing import emulated_pi, tiny_package
+from edge.testing import processes, tiny_package
 from edge.testing.tiny_package import Publisher
 from rlds import example_codec, tfrecord
 
@@ -42,7 +42,7 @@ class Installed(NamedTuple):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle, unpacked somewhere it was not built."""
-    return emulated_pi.unpack(tmp_path_factory.mktemp("any where"))
+    return processes.unpack_bundle(tmp_path_factory.mktemp("any where"))
 
 
 @pytest.fixture(scope="module")
@@ -122,14 +122,14 @@ def test_ten_steps_of_a_candidate_agree_with_this_machine(
         f"--robot=replay:{episode}",
         "--pace=simulated",
     )
-    pi = emulated_pi.run(root, *flags, f"--actions_json={tmp_path / 'pi.json'}")
+    pi = processes.run_on_pi(root, *flags, f"--actions_json={tmp_path / 'pi.json'}")
     assert pi.returncode == 0, pi.stderr
     here(*flags, f"--actions_json={tmp_path / 'here.json'}")
-    expected = emulated_pi.actions(tmp_path / "here.json")
+    expected = processes.actions(tmp_path / "here.json")
     assert expected.shape == (STEPS, tiny_package.ACTION_SIZE)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(
-        emulated_pi.actions(tmp_path / "pi.json"), expected, atol=TOLERANCE, rtol=0
+        processes.actions(tmp_path / "pi.json"), expected, atol=TOLERANCE, rtol=0
     )
 
 
@@ -159,7 +159,7 @@ def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed
     digest = publisher.release(0, now=datetime.now(UTC))
     with local_bucket.serve() as bucket:
         bucket.put_tree(publisher.root)
-        pi = emulated_pi.run(
+        pi = processes.run_on_pi(
             root, *bucket_flags(publisher), environment=bucket.environment
         )
     return Installed(publisher, digest, pi)
@@ -179,7 +179,7 @@ def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
     weights.write_bytes(raw)
     shutil.rmtree(publisher.root / "packages")
     flags = (f"--channel={publisher.channel_uri}", *signed_flags(publisher))
-    damaged = emulated_pi.run(root, *flags)
+    damaged = processes.run_on_pi(root, *flags)
     assert damaged.returncode == 1
     assert len(damaged.stderr.splitlines()) == 1
 
@@ -187,7 +187,7 @@ def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
 def test_channel_in_a_bucket_is_followed(root: Path, installed: Installed) -> None:
     assert installed.run.returncode == 0, installed.run.stderr
     assert installed.digest[:12] in installed.run.stderr
-    refused = emulated_pi.run(root, *bucket_flags(installed.publisher))
+    refused = processes.run_on_pi(root, *bucket_flags(installed.publisher))
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()
     assert "GOOGLE_APPLICATION_CREDENTIALS" in line

@@ -19,8 +19,14 @@ import numpy.typing as npt
 
 from edge.control.safety import SafetyConfig, check_fits, safe_action
 from edge.robots.clock import Clock, MonotonicClock
-from edge.robots.policy import Disturbance, Policy
-from edge.robots.robot import Observation, Robot, Transition, Vector
+from edge.robots.robot import (
+    Disturbance,
+    Observation,
+    Policy,
+    Robot,
+    Transition,
+    Vector,
+)
 
 _F32_MAX = float(np.finfo(np.float32).max)
 

@@ -3,12 +3,11 @@ import pytest
 
 from edge.control import loop
 from edge.control.loop import ControlStep, EpisodeResult, Pace, StepRecorder
-from edge.control.operator_noise import GaussianNoise
 from edge.control.safety import SafetyConfig, config_for
 from edge.errors import ActionShapeError, SafetyConfigError
 from edge.robots.clock import Clock, SimulatedClock
-from edge.robots.policy import Disturbance, Policy
-from edge.robots.robot import Observation
+from edge.robots.experts import GaussianNoise
+from edge.robots.robot import Disturbance, Observation, Policy
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
 
 

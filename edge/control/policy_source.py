@@ -8,8 +8,7 @@ from edge import errors
 from edge.control import safety
 from edge.control.package_policy import open_policy
 from edge.control.safety import SafetyConfig
-from edge.robots.policy import Policy
-from edge.robots.robot import RobotSpec
+from edge.robots.robot import Policy, RobotSpec
 from release.package import SAFETY, RobotFit
 from release.verification import IntactPackage
 

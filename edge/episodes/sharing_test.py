@@ -21,13 +21,13 @@ from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Observation
 from edge.robots.simulated_point import SPEC
 from edge.runtime_version import RUNTIME_VERSION
-from edge.testing import processes, shared_episodes
+from edge.testing import processes, simulated_episodes
 from rlds import reader, sidecar, tfds_directory
 from rlds.errors import EpisodeExistsError
 from rlds.sidecar import Consent, Safety, Sidecar
 
 NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"
-ROBOT_ID = shared_episodes.ROBOT_ID
+ROBOT_ID = simulated_episodes.ROBOT_ID
 
 Folders = tuple[Path, Path]
 """The shared folder and the private one."""
@@ -44,7 +44,7 @@ def open_folders(
     robot_id: str = ROBOT_ID,
     key: RobotKey | None = None,
 ) -> AbstractContextManager[Recording]:
-    said = sharing.operator_consent(consent, shared_episodes.START_UNIX_NS)
+    said = sharing.operator_consent(consent, simulated_episodes.START_UNIX_NS)
     output, private = folders
     key = key or robot_key.derive_simulated(robot_id)
     return open_recording(output, private, key, robot_id, said)
@@ -67,7 +67,7 @@ def step(number: int, is_last: bool = False, violation: bool = False) -> Control
 
 def begin(recording: Recording, steps: int = 3, location: str = "") -> EpisodeRecorder:
     provenance = Provenance(actor="expert", location=location)
-    recorder = recording.begin(SPEC, NAME, shared_episodes.START_UNIX_NS, provenance)
+    recorder = recording.begin(SPEC, NAME, simulated_episodes.START_UNIX_NS, provenance)
     for number in range(steps):
         recorder.append(step(number, is_last=number == steps - 1))
     return recorder
@@ -272,7 +272,7 @@ def test_safety_violation_escalates_an_episode_without_consent(
 ) -> None:
     with open_folders(folders, consent=False) as recording:
         recorder = recording.begin(
-            SPEC, NAME, shared_episodes.START_UNIX_NS, Provenance(actor="expert")
+            SPEC, NAME, simulated_episodes.START_UNIX_NS, Provenance(actor="expert")
         )
         recorder.append(step(0, is_last=True, violation=True))
         recording.share(recorder.close(success=False))
@@ -299,7 +299,7 @@ def test_second_recording_in_either_folder_is_refused(
 def test_shared_episode_holds_only_the_hour_of_its_start(
     folders: Folders,
 ) -> None:
-    clock = SimulatedClock(shared_episodes.START_UNIX_NS + 61 * 10**9)
+    clock = SimulatedClock(simulated_episodes.START_UNIX_NS + 61 * 10**9)
     with open_folders(folders) as recording:
         recorder = recording.begin(
             SPEC, NAME, clock.unix_ns(), Provenance(actor="expert")

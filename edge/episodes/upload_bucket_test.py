@@ -15,7 +15,7 @@ from base.testing import bucket as local_bucket
 from base.testing.bucket import Bucket
 from edge.episodes import upload
 from edge.errors import UploadError
-from edge.testing import processes, shared_episodes
+from edge.testing import processes, simulated_episodes
 
 STORE = f"gs://{local_bucket.NAME}/raw"
 
@@ -28,7 +28,7 @@ def bucket() -> Iterator[Bucket]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    shared_episodes.make(tmp_path / "out", 2)
+    simulated_episodes.make(tmp_path / "out", 2)
     return tmp_path / "out"
 
 

@@ -10,16 +10,16 @@ from base.digest import sha256_bytes
 from base.store.store import LocalStore
 from edge.episodes import robot_key, upload
 from edge.errors import UploadError
-from edge.testing import processes, shared_episodes
+from edge.testing import processes, simulated_episodes
 
-HASH = robot_key.derive_simulated(shared_episodes.ROBOT_ID).robot_hash(
-    shared_episodes.ROBOT_ID
+HASH = robot_key.derive_simulated(simulated_episodes.ROBOT_ID).robot_hash(
+    simulated_episodes.ROBOT_ID
 )
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    shared_episodes.make(tmp_path / "out", 3)
+    simulated_episodes.make(tmp_path / "out", 3)
     return tmp_path / "out"
 
 
@@ -91,7 +91,7 @@ def test_receipt_of_another_store_does_not_count(folder: Path, tmp_path: Path) -
 
 
 def test_episode_without_consent_is_not_sent(tmp_path: Path) -> None:
-    shared_episodes.make(tmp_path / "out", 2, consent=False)
+    simulated_episodes.make(tmp_path / "out", 2, consent=False)
     store = store_at(tmp_path / "store")
     assert upload.upload(tmp_path / "out", store) == upload.Tally(private=2)
     assert store.list("") == ()
@@ -141,7 +141,7 @@ def test_store_that_holds_other_bytes_is_refused_and_left_unchanged(
 
 def test_killed_upload_continues_where_it_stopped(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    names = shared_episodes.make(folder, 30)
+    names = simulated_episodes.make(folder, 30)
     store = store_at(tmp_path / "store")
     running = processes.start(
         "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"

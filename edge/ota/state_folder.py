@@ -122,16 +122,8 @@ class StateFolder:
         """
         folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=self._packages))
         try:
-            yield folder
-        except OSError as e:
-            if e.errno not in _FULL:
-                raise
-            raise errors.DiskFullError(
-                self._packages,
-                "room for the new package",
-                os.strerror(e.errno or 0),
-                "free space and run again, the current package stays active",
-            ) from e
+            with _room_for("the new package", self._packages):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -157,17 +149,8 @@ class StateFolder:
             "previous": installed.previous,
             "release_counter": installed.release_counter,
         }
-        try:
+        with _room_for("the pointer", self._pointer):
             durable_file.write(self._pointer, canonical_json.encode(record))
-        except OSError as e:
-            if e.errno not in _FULL:
-                raise
-            raise errors.DiskFullError(
-                self._pointer,
-                "room for the pointer",
-                os.strerror(e.errno or 0),
-                "free space and run again, the current package stays active",
-            ) from e
 
     def _unusable(self, error: OSError) -> errors.StateFolderError:
         return errors.StateFolderError(
@@ -192,3 +175,19 @@ def _remove_tree(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _room_for(what: str, path: Path) -> Iterator[None]:
+    """Turns the system's errors of a full disk into `DiskFullError`."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno not in _FULL:
+            raise
+        raise errors.DiskFullError(
+            path,
+            f"room for {what}",
+            os.strerror(e.errno or 0),
+            "free space and run again, the current package stays active",
+        ) from e

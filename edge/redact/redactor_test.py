@@ -7,32 +7,25 @@ import pytest
 
 from edge.errors import RedactionError, UncoveredFieldError
 from edge.redact import redactor as redactor_file
+from edge.redact import transforms
 from edge.redact.redactor import Redactor
 from rlds import spec as spec_file
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.redaction_record import find_missing_fields
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.spec import EpisodeSpec
+from rlds.testing import episodes
 
 
 def keyed_hash(robot_id: str) -> str:
     return hashlib.sha256(b"a key" + robot_id.encode()).hexdigest()
 
 
-METADATA = EpisodeMetadata(
-    schema_version=SCHEMA_VERSION,
-    episode_id="019b7892-1c00-7d15-8162-71f76a1f35ef",
+METADATA = episodes.metadata(
     robot_hash="kitchen-arm",
-    robot_model="arm",
     environment_id="kitchen",
-    package_digest="",
-    delta_digest="",
-    channel="",
-    software_version="0.1.0",
     start_time="2026-03-04T09:41:12Z",
     location="52.516275,13.377704",
     tags=("simulated", "Ada Lovelace"),
-    task="reach",
-    success=True,
     operator="human",
 )
 
@@ -120,3 +113,56 @@ def test_value_that_cannot_be_redacted_is_refused() -> None:
 def test_redactor_has_every_episode_transform_of_the_spec() -> None:
     wanted = {f.transform for f in spec_file.FIELDS if f.scope == "episode"} - {None}
     assert wanted == set(redactor_file.Redactor(keyed_hash).transform_names)
+
+
+@pytest.mark.parametrize(
+    ("raw", "coarse"),
+    [
+        ("2026-01-01T08:59:59Z", "2026-01-01T08:00:00Z"),
+        ("2026-01-01T08:00:00Z", "2026-01-01T08:00:00Z"),
+        ("2026-01-01T00:30:00.5+01:00", "2025-12-31T23:00:00Z"),
+    ],
+)
+def test_time_is_cut_down_to_its_hour_in_utc(raw: str, coarse: str) -> None:
+    assert transforms.coarsen_time(raw) == coarse
+
+
+@pytest.mark.parametrize("raw", ["", "noon", "2026-01-01T08:00:00"])
+def test_time_that_cannot_be_read_is_refused(raw: str) -> None:
+    with pytest.raises(RedactionError, match="start_time: expected"):
+        transforms.coarsen_time(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "coarse"),
+    [
+        ("52.516275,13.377704", "52.5,13.4"),
+        ("-0.04, -179.96", "0.0,-180.0"),
+        ("", ""),
+    ],
+)
+def test_location_is_rounded_to_a_tenth_of_a_degree(raw: str, coarse: str) -> None:
+    assert transforms.coarsen_location(raw) == coarse
+
+
+@pytest.mark.parametrize(
+    "raw", ["1 Main Street", "48.1", "91,0", "0,181", "nan,0", "1,2,3", "inf,1"]
+)
+def test_location_that_is_no_pair_of_degrees_is_refused_without_repeating_it(
+    raw: str,
+) -> None:
+    with pytest.raises(RedactionError) as caught:
+        transforms.coarsen_location(raw)
+    assert raw not in str(caught.value)
+
+
+def test_location_out_of_range_is_told_apart_from_other_text() -> None:
+    with pytest.raises(RedactionError, match=r"--location: .* got a number outside"):
+        transforms.coarsen_location("152.5,13.4")
+    with pytest.raises(RedactionError, match=r"--location: .* got other text"):
+        transforms.coarsen_location("here")
+
+
+def test_tags_outside_the_allow_list_are_dropped() -> None:
+    tags = ("simulated", "operator: Ada Lovelace", "recovered")
+    assert transforms.allow_tags(tags) == ("simulated", "recovered")

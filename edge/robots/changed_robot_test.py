@@ -11,7 +11,7 @@ from edge.robots.changed_robot import ChangedRobot, RobotChange, no_change
 from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Robot
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
-from edge.testing.drive import drive
+from edge.testing.simulated_episodes import drive
 
 NO_CHANGE = no_change(SPEC)
 

@@ -4,9 +4,9 @@ import pytest
 from edge.errors import ActionAfterEndError, ActionShapeError
 from edge.robots import metaworld_robot
 from edge.robots.clock import SimulatedClock
-from edge.robots.metaworld_expert import ScriptedExpert
+from edge.robots.experts import ScriptedExpert
 from edge.robots.robot import Robot
-from edge.testing.drive import ControlStep, EpisodeResult, drive
+from edge.testing.simulated_episodes import ControlStep, EpisodeResult, drive
 
 # One task of each kind: fixed body, moved body, moved site, two stages.
 TASKS = ("reach-v3", "push-v3", "door-open-v3", "disassemble-v3", "box-close-v3")

@@ -26,8 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.robots.clock import Clock
-from edge.robots.policy import Policy
-from edge.robots.robot import Observation, Robot, RobotSpec, Transition, Vector
+from edge.robots.robot import Observation, Policy, Robot, RobotSpec, Transition, Vector
 
 DELAY_STEPS = 3
 MISSING_SHARE = 0.5

@@ -7,7 +7,7 @@ from edge.robots import poor_sensors, registry
 from edge.robots.clock import SimulatedClock
 from edge.robots.poor_sensors import DELAY_STEPS, NOISE_M, SceneView, WatchedObservation
 from edge.robots.robot import Observation
-from edge.testing.drive import ControlStep, EpisodeResult, drive
+from edge.testing.simulated_episodes import ControlStep, EpisodeResult, drive
 
 TASK = "pick-place-v3"
 

@@ -9,16 +9,14 @@ from pathlib import Path
 
 from edge.errors import ReplayError, UnknownRobotError
 from edge.robots import (
-    metaworld_expert,
+    experts,
     metaworld_robot,
     poor_sensors,
     replay_robot,
 )
-from edge.robots.changed_robot import ChangedRobot
+from edge.robots.changed_robot import CHANGES, ChangedRobot
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
-from edge.robots.metaworld_changes import CHANGES
-from edge.robots.policy import Policy
-from edge.robots.robot import Robot
+from edge.robots.robot import Policy, Robot
 
 DEFAULT_SIM_START = "2026-01-01T08:00:00Z"
 _METAWORLD = "metaworld:"
@@ -79,7 +77,7 @@ def open_expert(name: str) -> Policy:
         ReplayError: it is a recorded episode, which no expert can drive.
         RobotUnavailableError: a package that the robot needs is not installed.
     """
-    expert = metaworld_expert.ScriptedExpert(_parse_task(name))
+    expert = experts.ScriptedExpert(_parse_task(name))
     return poor_sensors.SceneView(expert) if name.startswith(_POOR) else expert
 
 

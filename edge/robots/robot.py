@@ -1,11 +1,11 @@
-"""What every robot offers, real or simulated.
+"""What every robot offers, real or simulated, who can drive it, and what disturbs it.
 
 A driver for a real arm implements `Robot` and nothing else: the control loop, the
 recorder and the package runner know robots only through this file.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -124,3 +124,23 @@ class Robot(Protocol):
 
     def close(self) -> None:
         """Stops the robot and frees its resources; it cannot be used any more."""
+
+
+class Policy(Protocol):
+    """Whatever decides what to do: a package, a scripted expert, a human."""
+
+    def reset(self, task: str) -> None:
+        """Begins an episode of `task`: forgets the last one."""
+
+    def propose(self, observation: Observation) -> npt.NDArray[Any]:
+        """The wanted action, [action_size], before any limit is applied."""
+
+
+class Disturbance(Protocol):
+    """Something that changes what is executed, but not what is proposed."""
+
+    def reset(self, seed: int) -> None:
+        """Begins an episode; `seed` fully determines what follows."""
+
+    def disturb(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The disturbed action; it is clamped afterwards."""

@@ -1,9 +1,20 @@
-"""Runs the commands of this folder as child processes, for tests."""
+"""Runs the programs of this folder as processes, here or on an emulated Pi, for tests.
 
+For the Pi, QEMU executes the own aarch64 interpreter and libraries of a bundle as a
+Cortex-A76. A test that does this holds both files as data and names them in the
+environment variables BUNDLE and QEMU.
+"""
+
+import json
 import os
 import subprocess
 import sys
+import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -45,3 +56,40 @@ def read_tree(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def unpack_bundle(folder: Path) -> Path:
+    """Unpacks the bundle below `folder`, and returns its root."""
+    with tarfile.open(Path(os.environ["BUNDLE"]).absolute()) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / "continuon"
+
+
+def run_on_pi(
+    root: Path,
+    *arguments: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.CompletedProcess[str]:
+    """Runs the bundle's launcher with QEMU in place of the Pi's processor.
+
+    Of this process's environment it sees nothing, only what `environment` adds.
+    """
+    qemu = Path(os.environ["QEMU"]).absolute()
+    return subprocess.run(
+        [root / "bin" / "continuon-run", *arguments],
+        env={
+            "CACHE_DIRECTORY": str(root.with_name("cache")),
+            "CONTINUON_EMULATOR": f"{qemu} -cpu cortex-a76",
+            "PATH": "/usr/bin:/bin",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def actions(path: Path) -> np.ndarray:
+    """The proposed actions of the one episode in a file of `--actions_json`."""
+    (episode,) = json.loads(path.read_bytes())["episodes"]
+    return np.array(episode["actions"], np.float32)

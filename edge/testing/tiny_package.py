@@ -23,8 +23,9 @@ from release.channel import Rollout
 from release.testing.tiny_release import PrivateKey, publish
 from release.trusted_keys import TrustedKeys
 from rlds import example_codec, tfrecord
-from rlds.episode import Episode, EpisodeMetadata
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.episode import Episode
+from rlds.spec import EpisodeSpec
+from rlds.testing import episodes
 
 TASKS: Final = ("reach-v3", "push-v3")
 STATE_SIZE: Final = 39
@@ -44,43 +45,23 @@ def episode(
     def draw(columns: int, scale: float) -> np.ndarray:
         return (scale * random.standard_normal((steps, columns))).astype(np.float32)
 
-    flags = np.zeros(steps, np.bool_)
-    first, last = flags.copy(), flags.copy()
-    first[0] = last[-1] = True
     spec = EpisodeSpec(state_size=STATE_SIZE, action_size=ACTION_SIZE)
     action = draw(ACTION_SIZE, noise)
+    never = np.zeros(steps, np.bool_)
     return Episode(
         spec=spec,
-        metadata=EpisodeMetadata(
-            schema_version=SCHEMA_VERSION,
+        metadata=episodes.metadata(
             episode_id=f"01890000-0000-7000-8000-{seed:012d}",
             robot_hash=_DIGEST,
-            robot_model="sawyer",
             environment_id="drawn",
             package_digest="",
-            delta_digest="",
             channel="",
-            software_version="0.1.0",
-            start_time="2026-01-01T08:00:00Z",
             location="",
             tags=(),
             task=task,
             success=False,
-            operator="expert",
         ),
-        steps={
-            "observation/state": draw(STATE_SIZE, 1.0),
-            "action": action,
-            "proposed_action": action,
-            "reward": np.zeros(steps, np.float32),
-            "discount": np.ones(steps, np.float32),
-            "is_first": first,
-            "is_last": last,
-            "is_terminal": flags,
-            "t_monotonic_ns": np.arange(steps, dtype=np.int64) * PERIOD_NS,
-            "deadline_missed": flags,
-            "safety_violation": flags,
-        },
+        steps=episodes.acted(draw(STATE_SIZE, 1.0), action) | {"is_terminal": never},
     )
 
 

@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import jax.export
 import numpy as np
 import pytest
 import safetensors.numpy
 from ai_edge_litert.interpreter import Interpreter
 
 from model import config, errors, step_function, surfaces
-from model.export import export, targets
+from model.export import aligned_safetensors, export, targets
 from model.export.agreement import Agreement
-from model.testing import short_replay, small_models
-from model.testing.episodes import TASKS, episode
+from model.testing import small_models
+from model.testing.episodes import TASKS, episode, shorten_replay
 from rlds import example_codec, tfrecord
 
 STEP_PATH = "functions/step.tflite"
@@ -24,7 +25,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("package")
     model = small_models.random_model()
     episodes = [episode(), episode("left")]
-    with short_replay.shortened():
+    with shorten_replay():
         return folder, model, export.write_functions(model, TASKS, folder, episodes)
 
 
@@ -182,3 +183,60 @@ def test_weights_of_another_configuration_are_refused() -> None:
     arrays = step_function.weights(small_models.model())
     with pytest.raises(errors.ShapeMismatchError, match="same configuration"):
         step_function.from_weights(config.seed(6, 2, 3), arrays)
+
+
+@pytest.mark.parametrize(
+    ("target", "step", "platforms"),
+    [
+        ("jetson-cuda", "functions/step.stablehlo", ("cpu", "cuda", "tpu")),
+        pytest.param(
+            *("hailo-onnx", "functions/step.onnx", ("cpu",)), marks=pytest.mark.long
+        ),
+    ],
+)
+def test_target_gets_its_step_and_functions_for_its_platforms(
+    tmp_path: Path, target: str, step: str, platforms: tuple[str, ...]
+) -> None:
+    model = small_models.random_model()
+    with shorten_replay():
+        result = export.write_functions(model, TASKS, tmp_path, [episode()], target)
+    assert result.functions["step"]["path"] == step
+    assert result.max_abs_error <= 1e-5
+    for name in ("init", "fast_update", "consolidate_update", "evaluate"):
+        content = (tmp_path / result.functions[name]["path"]).read_bytes()
+        exported = jax.export.deserialize(bytearray(content))
+        assert exported.platforms == platforms
+
+
+def test_tpu_and_jetson_get_the_same_files_so_one_test_covers_both() -> None:
+    assert targets.TARGETS["tpu"] == targets.TARGETS["jetson-cuda"]
+
+
+ARRAYS = {
+    "a_small": np.arange(3, dtype=np.float32),
+    "b_large": np.arange(32, dtype=np.float32).reshape(2, 16),
+    "c_large": np.ones(16, np.float32),
+}
+
+
+def test_the_safetensors_library_reads_every_array_back() -> None:
+    read = safetensors.numpy.load(aligned_safetensors.encode(ARRAYS))
+    assert set(read) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(read[name], array)
+
+
+def test_large_arrays_begin_at_multiples_of_64_bytes() -> None:
+    raw = aligned_safetensors.encode(ARRAYS)
+    for name in ("b_large", "c_large"):
+        assert raw.index(ARRAYS[name].tobytes()) % 64 == 0
+
+
+def test_order_of_the_arrays_does_not_change_the_bytes() -> None:
+    backward = dict(reversed(ARRAYS.items()))
+    assert aligned_safetensors.encode(backward) == aligned_safetensors.encode(ARRAYS)
+
+
+def test_other_types_are_refused_by_name() -> None:
+    with pytest.raises(errors.ShapeMismatchError, match=r"x.*float32.*float64"):
+        aligned_safetensors.encode({"x": np.zeros(2)})

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from model import senses
-from model.export import agreement, functions, stablehlo
-from model.testing import short_replay, small_models
-from model.testing.episodes import TASKS, episode
+from model import senses, step_function
+from model.export import agreement, functions, litert_step, stablehlo
+from model.testing import small_models
+from model.testing.episodes import TASKS, episode, shorten_replay
 
 SIZES = dataclasses.replace(
     small_models.SIZES, image_height=16, image_width=16, image_channels=2, audio_size=5
@@ -73,7 +73,7 @@ def test_frames_and_sound_change_the_result(model, name: str) -> None:
 
 
 def test_replayed_frames_decide_what_is_learned(model) -> None:
-    with short_replay.shortened():
+    with shorten_replay():
         function = functions.learning(model)["consolidate_update"]
     given = agreement.arguments(model, function, TASKS, [RECORDED])
     given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
@@ -85,3 +85,52 @@ def test_replayed_frames_decide_what_is_learned(model) -> None:
     assert abs(dark["loss_before"] - seen["loss_before"]) > 1e-4
     head = (dark["deltas"]["head"], seen["deltas"]["head"])
     assert np.abs(head[0] - head[1]).max() > 1e-5
+
+
+LITERT_SIZES = dataclasses.replace(
+    small_models.SIZES, image_height=16, image_width=24, image_channels=4, audio_size=5
+)
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """The model's step and the converted one, as functions of the same inputs."""
+    model = small_models.model(LITERT_SIZES)
+    converted = litert_step.load(litert_step.convert(model)["f32"])
+    return model, jax.jit(step_function.make(model)), converted
+
+
+def litert_inputs(model, *, silent=()):
+    random = np.random.default_rng(3)
+    given = {
+        "observation_state": small_models.numbers(LITERT_SIZES.state_size),
+        "task": np.eye(LITERT_SIZES.task_count, dtype=np.float32)[1],
+        "carry": small_models.numbers(LITERT_SIZES.carry_size),
+        "observation_image": random.integers(0, 256, 16 * 24 * 3).astype(np.float32),
+        "observation_audio_mel": small_models.numbers(LITERT_SIZES.audio_size),
+        **step_function.initial_surfaces(model),
+    }
+    return {
+        name: np.zeros_like(x) if name.removeprefix("observation_") in silent else x
+        for name, x in given.items()
+    }
+
+
+@pytest.mark.parametrize("silent", [(), ("image",), ("image", "audio_mel")])
+def test_converted_step_agrees_with_the_model(
+    steps, silent: tuple[object, ...] | tuple[str, ...]
+) -> None:
+    model, ours, theirs = steps
+    given = litert_inputs(model, silent=silent)
+    wanted, got = ours(**given), theirs(given)
+    assert wanted.keys() == got.keys()
+    for name, x in got.items():
+        np.testing.assert_allclose(x, wanted[name], atol=1e-5, rtol=1e-5, err_msg=name)
+
+
+def test_every_sense_is_an_input_that_matters(steps) -> None:
+    model, _, theirs = steps
+    whole = theirs(litert_inputs(model))["action"].copy()
+    for name in senses.shapes(LITERT_SIZES):
+        without = theirs(litert_inputs(model, silent=(name,)))["action"]
+        assert not np.allclose(whole, without, atol=1e-3), name

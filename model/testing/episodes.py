@@ -1,10 +1,13 @@
-"""Recorded episodes for the small models, for tests of the export."""
+"""What tests of the export are given: recorded episodes, and less to replay."""
 
 import io
+from contextlib import AbstractContextManager
+from unittest import mock
 
 import numpy as np
 from PIL import Image
 
+from model.export import functions
 from model.testing import small_models
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
@@ -17,26 +20,21 @@ def episode(
     task: str = "middle", length: int = 9, audio_size: int = 0, image: bool = False
 ) -> Episode:
     """An episode of random states and actions; sound and frames are random too."""
-    steps, sizes = np.arange(length), small_models.SIZES
+    sizes = small_models.SIZES
     sound = {"observation/audio_mel": small_models.numbers(length, audio_size, seed=4)}
     frames = {"observation/image": [_jpeg(seed) for seed in range(length)]}
     return Episode(
         spec=EpisodeSpec(sizes.state_size, sizes.action_size, image, audio_size),
         metadata=rlds_testing.metadata(task=task),
         steps={
-            "observation/state": small_models.numbers(length, sizes.state_size),
+            **rlds_testing.acted(
+                small_models.numbers(length, sizes.state_size),
+                small_models.numbers(length, sizes.action_size, seed=2),
+            ),
             **(sound if audio_size else {}),
             **(frames if image else {}),
-            "action": small_models.numbers(length, sizes.action_size, seed=2),
             "proposed_action": small_models.numbers(length, sizes.action_size, seed=3),
-            "reward": np.zeros(length, np.float32),
-            "discount": np.ones(length, np.float32),
-            "is_first": steps == 0,
-            "is_last": steps == length - 1,
             "is_terminal": np.zeros(length, bool),
-            "t_monotonic_ns": steps.astype(np.int64),
-            "deadline_missed": np.zeros(length, bool),
-            "safety_violation": np.zeros(length, bool),
         },
     )
 
@@ -47,3 +45,8 @@ def _jpeg(seed: int) -> bytes:
     content = io.BytesIO()
     Image.fromarray(squares.repeat(8, axis=0).repeat(8, axis=1)).save(content, "JPEG")
     return content.getvalue()
+
+
+def shorten_replay() -> AbstractContextManager[object]:
+    """Inside, functions are made with two gradient steps on windows of nine steps."""
+    return mock.patch.multiple(functions, REPLAY_UPDATES=2, REPLAY_STEPS=9)

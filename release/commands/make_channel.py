@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, durable_file, times
+from base import command_line, durable_file, text_forms
 from base.digest import sha256_bytes
 from release import channel, package
 from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
@@ -86,7 +86,7 @@ def main(argv: list[str]) -> None:
             commit=newest.metadata.code_commit,
             blessing=_BLESSING.value,
         ),
-        expires=times.parse(_EXPIRES.value, "--expires"),
+        expires=text_forms.parse_time(_EXPIRES.value, "--expires"),
     )
     raw = record.encode()
     channel.parse(raw, _OUTPUT.value)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, times
+from base import command_line, text_forms
 from base.digest import sha256_file
 from base.errors import MalformedError
 from release import channel, package, verification
@@ -120,8 +120,8 @@ def _sign_provenance(folder: Path, keys: list[PrivateKey]) -> None:
         export_target=manifest.target,
         training_config=manifest.metadata.training_config,
         run_id=_require(_RUN_ID),
-        started=times.parse(_require(_STARTED), "--started"),
-        finished=times.parse(_require(_FINISHED), "--finished"),
+        started=text_forms.parse_time(_require(_STARTED), "--started"),
+        finished=text_forms.parse_time(_require(_FINISHED), "--finished"),
     )
     sign_statements.sign_provenance(folder, stated, keys)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, times
+from base import command_line, text_forms
 from base.store.store import open_store
 from release import channel, verification
 from release.limits import LIMITS
@@ -77,7 +77,7 @@ def _print_channel(uri: str, keys: TrustedKeys, now: datetime) -> None:
     raw = open_store(store_uri).get(channel.envelope_path(name), LIMITS.channel_bytes)
     verified = verification.verify_channel(raw, name, keys, now, _LAST_COUNTER.value)
     command_line.say(f"channel  {name}, release {verified.release_counter}")
-    command_line.say(f"expires  {times.format_utc(verified.record.expires)}")
+    command_line.say(f"expires  {text_forms.format_time(verified.record.expires)}")
     for target, entry in sorted(verified.record.package.items()):
         command_line.say(f"{target}  {entry.digest}")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from base import times
+from base import text_forms
 from base.digest import sha256_bytes, sha256_file
 from base.errors import PreconditionFailedError, StoreError
 from base.store.store import Store
@@ -88,7 +88,7 @@ def publish(
         StoreError: the store failed.
         ValueError: `expires` is not after `now`.
     """
-    if times.require_aware(expires) <= now:
+    if text_forms.require_aware(expires) <= now:
         raise ValueError(f"expected an expiry after {now}, got {expires}")
     verified = verification.verify_package(package_folder, trusted, now, None, None)
     generation = store.generation(channel.envelope_path(channel_name))

@@ -15,6 +15,8 @@ import pytest
 from base.digest import sha256_bytes
 from base.errors import PreconditionFailedError, StoreError
 from base.store.local_store import LocalStore
+from base.store.store import open_store
+from base.testing import bucket as local_bucket
 from release import channel, dsse, package, verification
 from release.blessing import Blessing
 from release.errors import (
@@ -31,7 +33,7 @@ from release.signing import publish, sign_statements
 from release.signing.publish import Published
 from release.testing import tiny_release
 from release.testing.tiny_release import Release
-from release.verification import VerifiedChannel, VerifiedPackage
+from release.verification import VerifiedChannel, VerifiedPackage, verify_channel
 
 NOW = tiny_release.NOW
 ENVELOPE = "channels/nightly.dsse.json"
@@ -401,3 +403,29 @@ def test_a_channel_signed_elsewhere_must_follow_the_release_and_name_stored_tars
     refused(release, WrongChannelError, lambda: put_envelope(release, orphan, tars))
     old, tar = next_envelope(release, new, release_counter=1)
     refused(release, RollbackError, lambda: put_envelope(release, old, tars))
+
+
+def test_a_release_published_to_a_bucket_verifies(tmp_path: Path) -> None:
+    with local_bucket.serve():
+        publish_and_verify(tmp_path)
+
+
+def publish_and_verify(tmp_path: Path) -> None:
+    store = open_store("gs://bucket/some/prefix")
+    release = tiny_release.release(tmp_path)
+    tiny_release.write_package(tmp_path / "package")
+    release.sign(tmp_path / "package")
+    key = release.keys["channel:nightly"]
+    done = publish.publish(
+        store,
+        "nightly",
+        tmp_path / "package",
+        [key],
+        release.trusted,
+        tiny_release.NOW,
+        tiny_release.EXPIRES,
+    )
+    raw = store.get(done.envelope_path, 10**6)
+    verified = verify_channel(raw, "nightly", release.trusted, tiny_release.NOW, 0)
+    assert store.digest(done.tar_path) == verified.entry("pi5-cpu").sha256
+    assert done.channel_uri == "gs://bucket/some/prefix/channels/nightly.json"

@@ -73,6 +73,31 @@ def steps(spec: EpisodeSpec, count: int, seed: int = 0) -> list[dict[str, Any]]:
     return found
 
 
+def acted(
+    states: np.ndarray[Any, Any], actions: np.ndarray[Any, Any]
+) -> dict[str, Any]:
+    """Returns the steps of an episode of these, which ends well without incident.
+
+    Shapes: states [t n], actions [t a], executed as they were proposed.
+    """
+    count = len(states)
+    index = np.arange(count, dtype=np.int64)
+    never = np.zeros(count, np.bool_)
+    return {
+        "observation/state": states.astype(np.float32),
+        "action": actions.astype(np.float32),
+        "proposed_action": actions.astype(np.float32),
+        "reward": np.zeros(count, np.float32),
+        "discount": np.ones(count, np.float32),
+        "is_first": index == 0,
+        "is_last": index == count - 1,
+        "is_terminal": index == count - 1,
+        "t_monotonic_ns": index * PERIOD_NS,
+        "deadline_missed": never,
+        "safety_violation": never,
+    }
+
+
 def episode(
     spec: EpisodeSpec | None = None,
     count: int = 5,

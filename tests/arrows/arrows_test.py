@@ -1,11 +1,16 @@
-"""Bazel refuses an import that points the wrong way.
+"""No import points the wrong way: Bazel refuses it, and no source has one.
 
-A second Bazel analyses the package groups of order.bzl, with one target per pair of
-packages, and its refusals are compared with the order of folders and rooms. That each
-package's own targets are bound to its group is read from its BUILD file. What a program
-in another folder's runfiles makes possible, `imports_test.py` refuses.
+The order of folders and rooms is read from order.bzl, the file that Bazel reads. A
+second Bazel analyses its package groups, with one target per pair of packages, and its
+refusals are compared with that order. That each package's own targets are bound to its
+group is read from its BUILD file.
+
+A program may stand in another folder's runfiles, to be run (`cloud/` runs
+`//edge:run`); its modules are then importable there, which no visibility refuses, so
+the sources are read as well.
 """
 
+import ast
 import os
 import re
 import shutil
@@ -14,14 +19,51 @@ from pathlib import Path
 
 import pytest
 
-from tests.arrows.order import (
-    FOLDERS,
-    ORDER_FILE,
-    ROOFS,
-    ROOMS,
-    grounds_and_rooms,
-    may_import,
-)
+ORDER_FILE = Path("order.bzl")
+
+
+def _table(name: str) -> dict[str, list[str]]:
+    """A dictionary of order.bzl: it is written in the common part of two languages."""
+    for node in ast.parse(ORDER_FILE.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            found = ast.literal_eval(node.value)
+            assert isinstance(found, dict)
+            return found
+    raise AssertionError(f"{ORDER_FILE}: expected a table {name}, got none")
+
+
+FOLDERS = _table("FOLDERS")
+ROOMS = _table("ROOMS")
+ROOFS = _table("ROOFS")
+CLOSED = _table("CLOSED")
+
+
+def grounds_and_rooms() -> list[str]:
+    """Every place a source can be imported from, such as `cloud` and `cloud/index`."""
+    return [
+        *FOLDERS,
+        *(f"{folder}/{room}" for folder in FOLDERS for room in ROOMS[folder]),
+    ]
+
+
+def may_import(importing: str, imported: str) -> bool:
+    """Says whether a package may import a ground or a room, as the design has it.
+
+    Args:
+        importing: a package, such as `cloud/index`.
+        imported: a ground or a room.
+    """
+    folder, _, room = importing.partition("/")
+    other, _, other_room = imported.partition("/")
+    if importing == imported or folder == "tests":
+        return True
+    if folder != other:
+        return other in FOLDERS[folder] and folder not in CLOSED.get(imported, [])
+    if not other_room or room in ROOFS[folder]:
+        return True
+    rooms = ROOMS[folder]
+    return room in rooms and rooms.index(other_room) < rooms.index(room)
+
 
 IMPORTED = grounds_and_rooms()
 IMPORTING = [
@@ -162,3 +204,60 @@ def test_a_library_is_visible_to_its_packages_group_at_most(path: Path) -> None:
         visibility = re.search(r"visibility = \[([^]]*)\]", library)
         if visibility:
             assert set(re.findall(r'"([^"]+)"', visibility[1])) <= allowed, library
+
+
+SOURCES = sorted(path for folder in FOLDERS for path in Path(folder).rglob("*.py"))
+PLACES = IMPORTED
+
+
+def imported_places(path: Path) -> set[str]:
+    """Grounds and rooms that a source file imports, inside its functions too."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    found = set()
+    for name in modules:
+        folder, _, rest = name.partition(".")
+        room = f"{folder}/{rest.partition('.')[0]}"
+        if folder in FOLDERS:
+            found.add(room if room in PLACES else folder)
+    return found
+
+
+def test_every_folder_shows_its_sources() -> None:
+    shown = {path.parent.as_posix() for path in SOURCES}
+    assert set(PLACES) <= shown
+
+
+@pytest.mark.parametrize("folder", list(FOLDERS))
+def test_sources_import_only_in_the_order_of_folders_and_rooms(folder: str) -> None:
+    wrong = {
+        str(path): [
+            place
+            for place in sorted(imported_places(path))
+            if not may_import(path.parent.as_posix(), place)
+        ]
+        for path in SOURCES
+        if path.parts[0] == folder
+    }
+    assert {path: places for path, places in wrong.items() if places} == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("import edge.run", "edge"),
+        ("from edge import run", "edge"),
+        ("from edge.ota import update", "edge/ota"),
+        ("from edge import ota", "edge/ota"),
+        ("def f():\n  from edge.control.loop import Pace", "edge/control"),
+    ],
+)
+def test_an_import_is_found_wherever_it_stands(
+    tmp_path: Path, line: str, place: str
+) -> None:
+    (tmp_path / "one.py").write_text(line)
+    assert imported_places(tmp_path / "one.py") == {place}

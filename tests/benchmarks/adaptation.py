@@ -21,7 +21,6 @@ the same measured seeds, and the table has the mean. A life of every change take
 minutes.
 """
 
-import json
 import multiprocessing
 import tempfile
 import time
@@ -41,12 +40,12 @@ from cloud.dataset import split, training_data
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.figure_table import FigureTable
 from cloud.train import fit
-from edge.robots.changed_robot import RobotChange
-from edge.robots.metaworld_changes import CHANGES, NO_CHANGE
+from edge.robots.changed_robot import CHANGES, NO_CHANGE, RobotChange
 from model import config, step_function
 from model.wavecore import WaveCore
 from tests.benchmarks import adaptation_life as life
 from tests.benchmarks import adaptation_replay as replay
+from tests.benchmarks import commands
 from tests.benchmarks.adaptation_learner import UPDATES, Learner, Settings
 
 _DATASET = flags.DEFINE_string(
@@ -81,9 +80,6 @@ _UPDATES = flags.DEFINE_integer(
 _SEEDS = flags.DEFINE_integer("seeds", 50, "Episodes per task.", lower_bound=1)
 _WORKERS = flags.DEFINE_integer(
     "workers", 2, "Processes that measure success.", lower_bound=1
-)
-_JSON = flags.DEFINE_string(
-    "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
 )
 
 _FIRST_MEASURED_SEED = 10_000
@@ -152,9 +148,7 @@ def main(argv: list[str]) -> None:
                 lives.append(Adapted(unchanged, before, after, kept, seconds))
                 console.print(f"{name}, life {number + 1}: {_row(lives[-1])}")
     console.print(_table(measured))
-    if _JSON.value:
-        figures = list(_figures(measured))
-        Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
+    commands.write_figures(_figures(measured))
 
 
 def _trained(demonstrations: Sequence[Any], tasks: Sequence[str]) -> WaveCore:
@@ -221,22 +215,16 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _figures(
-    measured: Mapping[str, Sequence[Adapted]],
-) -> Iterator[dict[str, object]]:
+def _figures(measured: Mapping[str, Sequence[Adapted]]) -> Iterator[commands.Figure]:
     for name, lives in measured.items():
         after = _mean(one.after.rate for one in lives)
         recovered = _mean(one.recovered for one in lives)
         forgotten = _mean(one.forgotten for one in lives)
-        yield _figure(f"{name} unchanged", 100 * lives[0].unchanged.rate, "%")
-        yield _figure(f"{name} before", 100 * lives[0].before.rate, "%")
-        yield _figure(f"{name} after", 100 * after, "%")
-        yield _figure(f"{name} recovered", 100 * recovered, "% of the lost")
-        yield _figure(f"{name} forgotten", forgotten, "points")
-
-
-def _figure(name: str, value: float, unit: str) -> dict[str, object]:
-    return {"name": name, "value": value, "unit": unit, "vs": None, "ratio": None}
+        yield commands.figure(f"{name} unchanged", 100 * lives[0].unchanged.rate, "%")
+        yield commands.figure(f"{name} before", 100 * lives[0].before.rate, "%")
+        yield commands.figure(f"{name} after", 100 * after, "%")
+        yield commands.figure(f"{name} recovered", 100 * recovered, "% of the lost")
+        yield commands.figure(f"{name} forgotten", forgotten, "points")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge.robots.metaworld_changes import CHANGES, NO_CHANGE
-from model import config, normalisation, step_function, surfaces
+from edge.robots.changed_robot import CHANGES, NO_CHANGE
+from model import step_function, surfaces
 from model.learn import updates
-from model.wavecore import WaveCore
 from tests.benchmarks import adaptation_life as life
+from tests.benchmarks import sequence_models
 from tests.benchmarks.adaptation_learner import Learner, Settings
 
 TASKS = ("drawer-close-v3", "reach-v3")
@@ -18,10 +18,7 @@ SHORT = Settings(episodes=3, rest_period=2)
 
 @pytest.fixture(scope="module")
 def model():
-    ones = np.ones(39, np.float32)
-    sizes = config.tiny(39, 4, len(TASKS))
-    known = normalisation.Statistics(0 * ones, ones, ones)
-    return WaveCore(sizes, known, np.random.default_rng(0))
+    return sequence_models.wavecore("tiny", len(TASKS))
 
 
 @pytest.fixture(scope="module")

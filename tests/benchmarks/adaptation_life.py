@@ -6,10 +6,9 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from edge.control.operator_noise import GaussianNoise
 from edge.robots.changed_robot import ChangedRobot, RobotChange
 from edge.robots.clock import SimulatedClock
-from edge.robots.metaworld_expert import ScriptedExpert
+from edge.robots.experts import GaussianNoise, ScriptedExpert
 from edge.robots.metaworld_robot import MetaworldRobot
 from edge.robots.robot import Observation
 from model import step_function, surfaces

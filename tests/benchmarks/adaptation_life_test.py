@@ -1,22 +1,19 @@
 import numpy as np
 import pytest
 
-from edge.robots.metaworld_changes import CHANGES, NO_CHANGE
-from edge.robots.metaworld_expert import ScriptedExpert
+from edge.robots.changed_robot import CHANGES, NO_CHANGE
+from edge.robots.experts import ScriptedExpert
 from edge.robots.robot import Observation
-from model import config, normalisation, step_function, surfaces
-from model.wavecore import WaveCore
+from model import step_function, surfaces
 from tests.benchmarks import adaptation_life as life
+from tests.benchmarks import sequence_models
 
 TASKS = ("drawer-close-v3", "reach-v3")
 
 
 @pytest.fixture(scope="module")
 def model():
-    ones = np.ones(39, np.float32)
-    sizes = config.tiny(39, 4, len(TASKS))
-    known = normalisation.Statistics(0 * ones, ones, ones)
-    return WaveCore(sizes, known, np.random.default_rng(0))
+    return sequence_models.wavecore("tiny", len(TASKS))
 
 
 @pytest.fixture(scope="module")

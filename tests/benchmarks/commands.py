@@ -1,14 +1,80 @@
-"""Runs a benchmark as its user does: a process with flags."""
+"""What the benchmarks share: their figures for programs, and how a test runs them.
 
+A figure is one number with its name and unit; `vs` names what it is compared with, and
+`ratio` is the quotient of the two. Both are null where nothing is compared.
+"""
+
+from __future__ import annotations
+
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from absl import flags
 
-def run(program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """What came of a program of this folder, whatever its exit code is."""
-    # As Bazel runs it: without its folder in the path, whose `model.py` hides `model/`.
+from base import durable_file
+from rlds import uuid7
+from rlds.episode import EpisodeMetadata
+from rlds.spec import SCHEMA_VERSION
+
+_JSON = flags.DEFINE_string(
+    "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
+)
+
+Figure = Mapping[str, object]
+
+
+def figure(
+    name: str,
+    value: float,
+    unit: str,
+    vs: str | None = None,
+    ratio: float | None = None,
+) -> Figure:
+    """One entry of the list that `--json` writes."""
+    return {"name": name, "value": value, "unit": unit, "vs": vs, "ratio": ratio}
+
+
+def write_figures(figures: Iterable[Figure]) -> None:
+    """Writes the list to the file that `--json` names, if it names one.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    if _JSON.value:
+        content = json.dumps(list(figures), indent=1) + "\n"
+        durable_file.write(Path(_JSON.value), content.encode())
+
+
+def made_up(number: int) -> EpisodeMetadata:
+    """Metadata of the made-up episode `number`, all alike but for its id."""
+    return EpisodeMetadata(
+        schema_version=SCHEMA_VERSION,
+        episode_id=uuid7.uuid7(number, bytes(10)),
+        robot_hash="benchmark",
+        robot_model="benchmark",
+        environment_id="benchmark",
+        package_digest="",
+        delta_digest="",
+        channel="",
+        software_version="0.1.0",
+        start_time="2026-01-01T00:00:00Z",
+        location="",
+        tags=(),
+        task="benchmark",
+        success=None,
+        operator="expert",
+    )
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What came of a program of this folder, run as its user does, whatever its code.
+
+    As Bazel runs it: without its folder in the path, whose `model.py` hides `model/`.
+    """
     return subprocess.run(
         [sys.executable, "-P", str(Path(__file__).with_name(program)), *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

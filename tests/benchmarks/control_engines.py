@@ -15,9 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
-from model import config, normalisation, step_function, surfaces
+from model import step_function, surfaces
 from model.export import (
     aligned_safetensors,
     functions,
@@ -27,6 +25,7 @@ from model.export import (
 )
 from model.wavecore import WaveCore
 from release import package
+from tests.benchmarks import commands, sequence_models
 from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
 
 UNITS = {
@@ -43,10 +42,7 @@ Figures = Mapping[str, float]
 
 def write(folder: Path, preset: str) -> None:
     """Writes what each engine opens: a package, and the step's two other files."""
-    sizes = config.PRESETS[preset](STATE_SIZE, ACTION_SIZE, TASK_COUNT)
-    ones = np.ones(STATE_SIZE, np.float32)
-    statistics = normalisation.Statistics(0 * ones, ones, ones)
-    model = WaveCore(sizes, statistics, np.random.default_rng(0))
+    model = sequence_models.wavecore(preset)
     step = functions.step(model)
     (folder / "sizes.json").write_text(json.dumps({"state_size": STATE_SIZE}))
     (folder / "step.onnx").write_bytes(onnx_step.convert(model))
@@ -141,16 +137,16 @@ def _write_package(folder: Path, model: WaveCore) -> None:
     )
 
 
-def figures(measured: Mapping[str, Figures]) -> Iterator[dict[str, object]]:
+def figures(measured: Mapping[str, Figures]) -> Iterator[commands.Figure]:
     """Each figure beside the f32 step of LiteRT, where that was measured."""
     for engine, found in measured.items():
         for name, value in found.items():
             base = measured.get("litert f32", {}).get(name)
             compared = base and engine != "litert f32" and name != "growth"
-            yield {
-                "name": f"control step, {engine}, {name}",
-                "value": value,
-                "unit": UNITS[name],
-                "vs": f"control step, litert f32, {name}" if compared else None,
-                "ratio": value / base if base and compared else None,
-            }
+            yield commands.figure(
+                f"control step, {engine}, {name}",
+                value,
+                UNITS[name],
+                f"control step, litert f32, {name}" if compared else None,
+                value / base if base and compared else None,
+            )

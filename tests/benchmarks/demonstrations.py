@@ -18,9 +18,9 @@ import numpy as np
 
 from base import canonical_json, durable_file
 from edge.control import loop
-from edge.control.operator_noise import GaussianNoise
 from edge.control.safety import DEFAULT_MAX_STEPS, config_for
 from edge.robots import clock, registry
+from edge.robots.experts import GaussianNoise
 from edge.robots.robot import RobotSpec
 from rlds import example_codec, tfrecord, uuid7
 from rlds.episode import Episode, EpisodeMetadata

@@ -12,7 +12,6 @@ over batches is the figure.
 """
 
 import functools
-import json
 import os
 import statistics
 import tempfile
@@ -30,9 +29,9 @@ from cloud.dataset.mapped_steps import CacheSource
 from cloud.dataset.step_stream import StepStream
 from cloud.dataset.window_batches import Windows
 from cloud.figure_table import FigureTable
-from rlds import uuid7
-from rlds.episode import Episode, EpisodeMetadata
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.episode import Episode
+from rlds.spec import EpisodeSpec
+from tests.benchmarks import commands
 
 _EPISODES = flags.DEFINE_integer(
     "episodes", 4000, "Episodes of the cache.", lower_bound=1
@@ -46,9 +45,6 @@ _ACTION_SIZE = flags.DEFINE_integer("action_size", 4, "Numbers in an action.")
 _FOLDER = flags.DEFINE_string(
     "folder", None, "Folder for the cache; a temporary one unless given."
 )
-_JSON = flags.DEFINE_string(
-    "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
-)
 
 _TASK = "benchmark"
 _FAR = 10**12
@@ -57,8 +53,6 @@ _TAKEN = {
     (32, 32): ("0.2 M", 72_000),
 }
 """Batch and sequence length, and what the trainer takes in at these, in steps/s."""
-
-Figure = dict[str, object]
 
 
 def main(argv: list[str]) -> None:
@@ -69,11 +63,10 @@ def main(argv: list[str]) -> None:
     console = open_console()
     console.print(f"{os.cpu_count()} cores, {_EPISODES.value * _LENGTH.value:,} steps")
     console.print(_table(figures))
-    if _JSON.value:
-        Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
+    commands.write_figures(figures)
 
 
-def _measure(folder: Path) -> Iterator[Figure]:
+def _measure(folder: Path) -> Iterator[commands.Figure]:
     source = CacheSource(
         "0" * 64,
         "train",
@@ -85,14 +78,14 @@ def _measure(folder: Path) -> Iterator[Figure]:
     made = [_episode(number) for number in range(min(_EPISODES.value, 100))]
     episodes = (made[k % len(made)] for k in range(_EPISODES.value))
     write_s = _seconds(lambda: mapped_steps.open_data(folder, source, episodes))
-    yield _figure("write cache", source.num_steps / write_s, "steps/s")
+    yield commands.figure("write cache", source.num_steps / write_s, "steps/s")
     open_s = _seconds(lambda: mapped_steps.open_data(folder, source, ()))
-    yield _figure("open cache", open_s * 1e6, "us")
+    yield commands.figure("open cache", open_s * 1e6, "us")
     yield from _places(folder, source)
 
 
-def _places(folder: Path, source: CacheSource) -> Iterator[Figure]:
-    files = [path for path in (folder / source.key).iterdir() if path.is_file()]
+def _places(folder: Path, source: CacheSource) -> Iterator[commands.Figure]:
+    files = [path for path in (folder / source.identity).iterdir() if path.is_file()]
 
     def mapped() -> StepStream:
         return mapped_steps.open_data(folder, source, ()).steps
@@ -118,7 +111,7 @@ def _batches(
     length: int,
     open_: Callable[[], StepStream],
     reopens: bool,
-) -> Iterator[Figure]:
+) -> Iterator[commands.Figure]:
     """Figures of one place; `reopens` lets go of the map before each batch."""
     windows = Windows(open_(), size, length, seed=0)
     windows.batch(0)
@@ -131,16 +124,15 @@ def _batches(
     median_s = statistics.median(seconds)
     delivered = windows.batch_size * windows.sequence_length / median_s
     vs, taken = _TAKEN[windows.batch_size, windows.sequence_length]
-    yield {
-        **_figure(name, delivered, "steps/s"),
-        "vs": f"training, {vs}",
-        "ratio": delivered / taken,
-    }
-    yield _figure(f"{name}, windows", windows.batch_size / median_s, "windows/s")
+    compared = (f"training, {vs}", delivered / taken)
+    yield commands.figure(name, delivered, "steps/s", *compared)
+    yield commands.figure(
+        f"{name}, windows", windows.batch_size / median_s, "windows/s"
+    )
     far_s = statistics.median(
         _seconds(functools.partial(windows.batch, _FAR + k)) for k in range(9)
     )
-    yield _figure(f"{name}, step {_FAR:.0e}", far_s * 1e6, "us")
+    yield commands.figure(f"{name}, step {_FAR:.0e}", far_s * 1e6, "us")
 
 
 def _drop(files: list[Path]) -> None:
@@ -157,11 +149,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began_s
 
 
-def _figure(name: str, value: float, unit: str) -> Figure:
-    return {"name": name, "value": value, "unit": unit, "vs": None, "ratio": None}
-
-
-def _table(figures: list[Figure]) -> FigureTable:
+def _table(figures: list[commands.Figure]) -> FigureTable:
     table = FigureTable(
         *("figure", "value", "unit", "beside", "ratio"),
         names=("figure", "unit", "beside"),
@@ -202,27 +190,7 @@ def _episode(number: int) -> Episode:
         "deadline_missed": np.zeros(length, bool),
         "safety_violation": np.zeros(length, bool),
     }
-    return Episode(spec, _metadata(number), steps)
-
-
-def _metadata(number: int) -> EpisodeMetadata:
-    return EpisodeMetadata(
-        schema_version=SCHEMA_VERSION,
-        episode_id=uuid7.uuid7(number, bytes(10)),
-        robot_hash="benchmark",
-        robot_model="benchmark",
-        environment_id="benchmark",
-        package_digest="",
-        delta_digest="",
-        channel="",
-        software_version="0.1.0",
-        start_time="2026-01-01T00:00:00Z",
-        location="",
-        tags=(),
-        task=_TASK,
-        success=None,
-        operator="expert",
-    )
+    return Episode(spec, commands.made_up(number), steps)
 
 
 if __name__ == "__main__":

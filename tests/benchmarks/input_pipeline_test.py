@@ -39,12 +39,8 @@ def test_fewer_steps_than_a_window_are_refused_in_one_line() -> None:
 def test_table_shows_every_figure_on_a_terminal_and_in_a_pipe() -> None:
     name = "mapped, dropped, B=16 T=128"
     figures = [
-        input_pipeline._figure(f"{name}, step 1e+12", 1_234_567_890.0, "windows/s"),
-        {
-            **input_pipeline._figure(name, 9_876_543_210.0, "steps/s"),
-            "vs": "training, 3.0 M",
-            "ratio": 12_345.6,
-        },
+        commands.figure(f"{name}, step 1e+12", 1_234_567_890.0, "windows/s"),
+        commands.figure(name, 9_876_543_210.0, "steps/s", "training, 3.0 M", 12_345.6),
     ]
     printed_table.require_whole(
         ("1,234,567,890", "9,876,543,210", "12,345.6"), input_pipeline._table(figures)

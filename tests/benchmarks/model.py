@@ -23,7 +23,6 @@ Machines that others use are noisy, so compare within one run.
 
 import gc
 import itertools
-import json
 import os
 import statistics
 import tempfile
@@ -45,9 +44,8 @@ from cloud.console import open_console
 from cloud.figure_table import FigureTable
 from cloud.train import config as train_config
 from cloud.train import feasible
-from model import config, normalisation, recurrence, surfaces
-from model.wavecore import WaveCore
-from tests.benchmarks import control_engines, sequence_models
+from model import config, recurrence, surfaces
+from tests.benchmarks import commands, control_engines, sequence_models
 from tests.benchmarks.control_process import ENGINES
 from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
 
@@ -76,9 +74,6 @@ _ENGINES = flags.DEFINE_multi_enum(
 )
 _CONTROL_STEPS = flags.DEFINE_integer(
     "control_steps", 100_000, "Control steps per engine.", lower_bound=100
-)
-_JSON = flags.DEFINE_string(
-    "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
 )
 
 _FLOP_PER_PARAMETER = 6
@@ -128,9 +123,9 @@ def main(argv: list[str]) -> None:
         console.print(_training_table(trained, peaks))
     if engines:
         console.print(_control_table(engines))
-    if _JSON.value:
-        found = [*_figures(trained, peaks), *control_engines.figures(engines)]
-        Path(_JSON.value).write_text(json.dumps(found, indent=1) + "\n")
+    commands.write_figures(
+        [*_figures(trained, peaks), *control_engines.figures(engines)]
+    )
 
 
 def _trained(console: Console, peaks: dict[str, float]) -> Iterator[Trained]:
@@ -174,10 +169,7 @@ def _models(length: int) -> Iterator[tuple[str, tuple[Parameters, Loss]]]:
 
 
 def _wavecore(form: str) -> tuple[Parameters, Loss]:
-    sizes = config.PRESETS[_PRESET.value](STATE_SIZE, ACTION_SIZE, TASK_COUNT)
-    ones = np.ones(STATE_SIZE, np.float32)
-    statistics_ = normalisation.Statistics(0 * ones, ones, ones)
-    model = WaveCore(sizes, statistics_, np.random.default_rng(0))
+    model = sequence_models.wavecore(_PRESET.value)
     graph, constant, trained, rest = nnx.split(
         model,
         surfaces.Normalisation,
@@ -188,7 +180,7 @@ def _wavecore(form: str) -> tuple[Parameters, Loss]:
     def loss(parameters: Parameters, batch: tuple[jax.Array, ...]) -> jax.Array:
         states, task, actions, following = batch
         starts = jnp.zeros(states.shape[:2], bool)
-        carry = jnp.zeros((len(states), sizes.carry_size))
+        carry = jnp.zeros((len(states), model.config.carry_size))
         said = nnx.merge(graph, constant, parameters, rest).sequence(
             states, task, starts, carry, form
         )
@@ -397,33 +389,27 @@ def _lstm(trained: Sequence[Trained]) -> dict[int, float]:
 
 def _figures(
     trained: list[Trained], peaks: Mapping[str, float]
-) -> Iterator[dict[str, object]]:
+) -> Iterator[commands.Figure]:
     """Each speed beside the LSTM's at the same length, where that was measured."""
     lstm = _lstm(trained)
     for dtype, peak in peaks.items():
-        yield _figure(_peak_name(dtype), peak / 1e9, "GFLOP/s")
+        yield commands.figure(_peak_name(dtype), peak / 1e9, "GFLOP/s")
     for one in trained:
         name = f"train {one.name} T={one.length}"
         base = lstm.get(one.length)
-        yield _figure(f"{name} memory", one.memory_mb, "MB")
+        yield commands.figure(f"{name} memory", one.memory_mb, "MB")
         if not one.best:
             continue
-        yield {
-            **_figure(name, one.median, "steps/s"),
-            "vs": None if base is None else f"train lstm T={one.length}",
-            "ratio": None if base is None else one.median / base,
-        }
-        yield _figure(f"{name} parameters", one.parameters, "parameters")
+        vs = None if base is None else f"train lstm T={one.length}"
+        ratio = None if base is None else one.median / base
+        yield commands.figure(name, one.median, "steps/s", vs, ratio)
+        yield commands.figure(f"{name} parameters", one.parameters, "parameters")
         unit = f"of {_peak_name(one.dtype)}"
-        yield _figure(f"{name} utilisation", one.utilisation, unit)
+        yield commands.figure(f"{name} utilisation", one.utilisation, unit)
 
 
 def _peak_name(dtype: str) -> str:
     return f"matrix peak {dtype}"
-
-
-def _figure(name: str, value: float, unit: str) -> dict[str, object]:
-    return {"name": name, "value": value, "unit": unit, "vs": None, "ratio": None}
 
 
 if __name__ == "__main__":

@@ -23,9 +23,8 @@ from base import command_line
 from edge.control.loop import ControlStep
 from edge.episodes.recorder import EpisodeRecorder
 from edge.robots.robot import Observation, Vector
-from rlds import uuid7
-from rlds.episode import EpisodeMetadata
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.spec import EpisodeSpec
+from tests.benchmarks import commands
 
 _EPISODES = flags.DEFINE_integer("episodes", 40, "episodes to record", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 500, "steps per episode", lower_bound=1)
@@ -48,7 +47,7 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
         for episode in range(_EPISODES.value):
             begin_s = time.perf_counter()
-            recorder = EpisodeRecorder(Path(folder), spec, _metadata(episode))
+            recorder = EpisodeRecorder(Path(folder), spec, commands.made_up(episode))
             first_s = time.perf_counter()
             for step in steps:
                 recorder.append(step)
@@ -89,26 +88,6 @@ def _steps(spec: EpisodeSpec, count: int) -> list[ControlStep]:
         )
         for index in range(count)
     ]
-
-
-def _metadata(episode: int) -> EpisodeMetadata:
-    return EpisodeMetadata(
-        schema_version=SCHEMA_VERSION,
-        episode_id=uuid7.uuid7(episode, bytes(10)),
-        robot_hash="benchmark",
-        robot_model="benchmark",
-        environment_id="benchmark",
-        package_digest="",
-        delta_digest="",
-        channel="",
-        software_version="0.1.0",
-        start_time="2026-01-01T00:00:00Z",
-        location="",
-        tags=(),
-        task="benchmark",
-        success=None,
-        operator="expert",
-    )
 
 
 if __name__ == "__main__":

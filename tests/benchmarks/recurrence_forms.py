@@ -20,8 +20,9 @@ from flax import nnx
 from base import command_line
 from cloud.console import open_console
 from cloud.figure_table import FigureTable
-from model import config, normalisation, recurrence
-from model.wavecore import Block, WaveCore
+from model import config, recurrence
+from model.wavecore import Block
+from tests.benchmarks import sequence_models
 
 _LENGTHS = flags.DEFINE_multi_integer(
     "length", [8, 32, 128, 512, 2048], "Steps per sequence.", lower_bound=1
@@ -61,10 +62,8 @@ def _table(title: str, rows: Iterable[tuple[str, ...]]) -> FigureTable:
 
 
 def _measured(preset: str, length: int) -> tuple[str, ...]:
-    sizes = config.PRESETS[preset](39, 4, 10)
-    ones = np.ones(sizes.state_size, np.float32)
-    statistics = normalisation.Statistics(0 * ones, ones, ones)
-    block = WaveCore(sizes, statistics, np.random.default_rng(0)).blocks[0]
+    model = sequence_models.wavecore(preset)
+    sizes, block = model.config, model.blocks[0]
     batch = max(1, _STEPS.value // length)
     _, state = nnx.split(block)
     runs = {f: _gradient(block, sizes, batch, length, f) for f in recurrence.FORMS}

@@ -1,6 +1,6 @@
-"""What WaveCore is compared with: recurrent cells and a transformer from flax.nnx.
+"""WaveCore, and its peers: recurrent cells and a transformer from flax.nnx.
 
-Each has one interface, `model(states, task) -> (action, next_observation)` over
+Each peer has one interface, `model(states, task) -> (action, next_observation)` over
 whole sequences [b t], and a width chosen so that it has as many parameters as
 WaveCore's preset `seed`, within a few percent.
 """
@@ -9,13 +9,25 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+
+from model import config, normalisation
+from model.wavecore import WaveCore
 
 STATE_SIZE, ACTION_SIZE, TASK_COUNT = 39, 4, 10
 """Sizes of a Meta-World robot with ten tasks."""
 
 LSTM_WIDTH, GRU_WIDTH, TRANSFORMER_WIDTH = 430, 496, 248
 LAYERS, TRANSFORMER_LAYERS, HEADS = 2, 4, 8
+
+
+def wavecore(preset: str, task_count: int = TASK_COUNT) -> WaveCore:
+    """A model of a preset, with the numbers it is born with and plain statistics."""
+    sizes = config.PRESETS[preset](STATE_SIZE, ACTION_SIZE, task_count)
+    ones = np.ones(STATE_SIZE, np.float32)
+    plain = normalisation.Statistics(0 * ones, ones, ones)
+    return WaveCore(sizes, plain, np.random.default_rng(0))
 
 
 class Recurrent(nnx.Module):

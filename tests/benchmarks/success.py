@@ -39,7 +39,7 @@ from model import normalisation
 from model.config import WaveCoreConfig
 from model.wavecore import WaveCore
 from rlds.episode import Episode
-from tests.benchmarks import closed_loop, policies
+from tests.benchmarks import closed_loop, commands, policies
 from tests.benchmarks.demonstrations import Demonstrations, load_or_record
 
 _SUITE = flags.DEFINE_enum("suite", "ten", ["ten", "poor", "fifty"], "Which tasks.")
@@ -56,7 +56,6 @@ _FOLDER = flags.DEFINE_string(
     str(Path.home() / ".cache" / "continuon" / "demonstrations"),
     "Where recorded demonstrations are kept.",
 )
-_JSON = flags.DEFINE_string("json", None, "Where to write the figures (default: no).")
 
 _SPEED_STEPS = 60
 """Optimiser steps of the run that tells the speed."""
@@ -187,9 +186,7 @@ def main(argv: list[str]) -> None:
     for name in names:
         found.append(_measured(name, suite, tasks, episodes))
         open_console().print(_table(found))
-        if _JSON.value:
-            raw = json.dumps(_as_json(found), indent=1) + "\n"
-            durable_file.write(Path(_JSON.value), raw.encode())
+        commands.write_figures(_figures(found))
 
 
 def _demonstrations(suite: Suite, tasks: tuple[str, ...]) -> list[Episode]:
@@ -368,18 +365,20 @@ def _table(found: list[Measured]) -> FigureTable:
     return table
 
 
-def _as_json(found: list[Measured]) -> list[dict[str, object]]:
+def _figures(found: list[Measured]) -> list[commands.Figure]:
     """Rows as `//tests/benchmarks:model` writes them, against the experts."""
     overall = [success_rate.pooled(list(one.success.values())) for one in found]
-    rows: list[dict[str, object]] = []
+    rows: list[commands.Figure] = []
     for one, rate in zip(found, overall, strict=True):
         rows.append(
             {
-                "name": f"success {_SUITE.value} {one.name}",
-                "value": rate.rate,
-                "unit": "share of episodes",
-                "vs": f"success {_SUITE.value} {found[0].name}",
-                "ratio": rate.rate / overall[0].rate if overall[0].successes else None,
+                **commands.figure(
+                    f"success {_SUITE.value} {one.name}",
+                    rate.rate,
+                    "share of episodes",
+                    f"success {_SUITE.value} {found[0].name}",
+                    rate.rate / overall[0].rate if overall[0].successes else None,
+                ),
                 "interval_95": rate.interval(),
                 "parameters": one.parameters,
                 "steps": one.steps,

@@ -11,13 +11,11 @@ rows take less time than waking another thread and waiting for it. Every call is
 the deltas that the last one returned.
 """
 
-import json
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -27,10 +25,10 @@ from absl import flags
 from base import command_line
 from cloud.console import open_console
 from cloud.figure_table import FigureTable
-from model import config, normalisation, step_function, surfaces
+from model import config, step_function, surfaces
 from model.learn import updates
 from model.wavecore import WaveCore
-from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
+from tests.benchmarks import commands, sequence_models
 
 _PRESETS = flags.DEFINE_multi_enum(
     "preset", ["pi5", "seed"], sorted(config.PRESETS), "Models; may be repeated."
@@ -41,9 +39,6 @@ _WINDOW = flags.DEFINE_integer("window", 8, "Steps a fast update sees.", lower_b
 _WINDOWS = flags.DEFINE_integer("windows", 32, "Windows of a replay.", lower_bound=1)
 _STEPS = flags.DEFINE_integer(
     "steps", 32, "Steps of each of those windows.", lower_bound=1
-)
-_JSON = flags.DEFINE_string(
-    "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
 )
 
 Update = Callable[..., dict[str, Any]]
@@ -76,9 +71,7 @@ def main(argv: list[str]) -> None:
     console.print(f"{os.cpu_count()} cores, load {load:.1f}")
     measured = [one for preset in _PRESETS.value for one in _measure(preset)]
     console.print(_table(measured))
-    if _JSON.value:
-        figures = list(_figures(measured))
-        Path(_JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
+    commands.write_figures(_figures(measured))
 
 
 def _measure(preset: str) -> Iterator[Measured]:
@@ -86,7 +79,7 @@ def _measure(preset: str) -> Iterator[Measured]:
     with ProcessPoolExecutor(1, alone, _keep_to_one_core) as pool:
         job = pool.submit(_fast_update, preset, _WINDOW.value, _CALLS.value)
         yield job.result()
-    model = _model(preset)
+    model = sequence_models.wavecore(preset)
     weights, deltas = _arrays(model)
     inputs = updates.consolidate_inputs(model, _WINDOWS.value, _STEPS.value)
     consolidate = _as_on_a_robot(updates.make_consolidate(model), inputs)
@@ -105,7 +98,7 @@ def _keep_to_one_core() -> None:
 
 
 def _fast_update(preset: str, window: int, calls: int) -> Measured:
-    model = _model(preset)
+    model = sequence_models.wavecore(preset)
     weights, deltas = _arrays(model)
     inputs = updates.fast_inputs(model, window)
     fast = _as_on_a_robot(updates.make_fast(model), inputs)
@@ -122,13 +115,6 @@ def _arrays(model: WaveCore) -> tuple[dict[str, Any], dict[str, Any]]:
     weights = jax.device_put(step_function.weights(model))
     prefix = step_function.SURFACE_PREFIX
     return weights, {n: np.zeros_like(weights[prefix + n]) for n in surfaces.SURFACES}
-
-
-def _model(preset: str) -> WaveCore:
-    sizes = config.PRESETS[preset](STATE_SIZE, ACTION_SIZE, TASK_COUNT)
-    ones = np.ones(STATE_SIZE, np.float32)
-    known = normalisation.Statistics(0 * ones, ones, ones)
-    return WaveCore(sizes, known, np.random.default_rng(0))
 
 
 def _as_on_a_robot(update: Update, inputs: Any) -> Update:  # noqa: ANN401 - a tree of shapes
@@ -190,16 +176,12 @@ def _table(measured: list[Measured]) -> FigureTable:
     return table
 
 
-def _figures(measured: list[Measured]) -> Iterator[dict[str, object]]:
+def _figures(measured: list[Measured]) -> Iterator[commands.Figure]:
     for one in measured:
-        yield _figure(f"{one.name} p50", one.p50_ms, "ms")
-        yield _figure(f"{one.name} p99", one.p99_ms, "ms")
-        yield _figure(f"{one.name} speed", one.steps_per_s, "steps/s")
-        yield _figure(f"{one.name} processor time", one.cpu_ms, "ms")
-
-
-def _figure(name: str, value: float, unit: str) -> dict[str, object]:
-    return {"name": name, "value": value, "unit": unit, "vs": None, "ratio": None}
+        yield commands.figure(f"{one.name} p50", one.p50_ms, "ms")
+        yield commands.figure(f"{one.name} p99", one.p99_ms, "ms")
+        yield commands.figure(f"{one.name} speed", one.steps_per_s, "steps/s")
+        yield commands.figure(f"{one.name} processor time", one.cpu_ms, "ms")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ import pytest
 from cloud.package import build
 from cloud.package.build import PackageFacts
 from edge.runtime_version import EXPORT_TARGET
-from edge.testing import emulated_pi, tiny_package
+from edge.testing import processes, tiny_package
 from model import config
-from model.testing import short_replay, small_models
+from model.testing import small_models
+from model.testing.episodes import shorten_replay
 from release.signing import publish
 from release.testing.tiny_release import release
 from rlds import example_codec, tfrecord
@@ -67,7 +68,7 @@ def step(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle, unpacked; what one run compiles of its sources, others read."""
-    return emulated_pi.unpack(tmp_path_factory.mktemp("pi"))
+    return processes.unpack_bundle(tmp_path_factory.mktemp("pi"))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny_package.episode(seed, task=task, noise=0.1)
         for seed, task in enumerate(tiny_package.TASKS)
     ]
-    with short_replay.shortened():
+    with shorten_replay():
         build.export_and_build(
             small_models.random_model(sizes),
             recorded,
@@ -150,16 +151,16 @@ def test_exported_model_acts_on_the_pi_as_on_this_machine(
     for folder in (here, there):
         folder.mkdir()
     binaries.run("edge/run", *offer.flags, *output_flags(here))
-    on_pi = emulated_pi.run(root, *offer.flags, *output_flags(there))
+    on_pi = processes.run_on_pi(root, *offer.flags, *output_flags(there))
     assert on_pi.returncode == 0, on_pi.stderr
     assert f"package {offer.digest[:12]} of channel nightly" in on_pi.stderr
     assert "release 1: install" in on_pi.stderr
     assert active_digest(there) == active_digest(here) == offer.digest
 
-    expected = emulated_pi.actions(here / "actions.json")
+    expected = processes.actions(here / "actions.json")
     assert expected.shape == (STEPS, tiny_package.ACTION_SIZE)
     assert np.ptp(expected, axis=0).min() > 100 * TOLERANCE
-    difference = np.abs(emulated_pi.actions(there / "actions.json") - expected)
+    difference = np.abs(processes.actions(there / "actions.json") - expected)
     if step == "f32":
         assert difference.max() <= TOLERANCE
     assert difference.mean() <= build.CANARY_TOLERANCE

@@ -1,16 +1,21 @@
-"""Meta-World's scripted experts as operators: what a skilled hand would do."""
+"""Scripted experts, who show what a skilled hand would do, and noise on that hand.
+
+The noise changes what is executed; what is recorded as proposed stays clean, so that
+an imitator sees off-course states with the right answer to them.
+"""
 
 import importlib
 import warnings
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.robots.robot import Observation, Vector
 
 
 class ScriptedExpert:
-    """The expert that Meta-World ships for one v3 task; an `edge.control.loop.Policy`.
+    """The expert that Meta-World ships for one v3 task; a `Policy`.
 
     Proposals lie in [-1, 1]: the experts' gains saturate far outside the action range,
     and what the arm can do is what an imitator should learn.
@@ -39,3 +44,28 @@ class ScriptedExpert:
             action = self._expert.get_action(observation.state.astype(np.float64))
         clipped: Vector = np.clip(action, -1.0, 1.0).astype(np.float32)
         return clipped
+
+
+class GaussianNoise:
+    """Adds independent normal noise to each action component; see `Disturbance`."""
+
+    def __init__(self, sigma: float) -> None:
+        """Fixes the noise's standard deviation, in units of the action.
+
+        Raises:
+            ValueError: `sigma` is negative.
+        """
+        if sigma < 0:
+            raise ValueError(f"noise needs a standard deviation >= 0, got {sigma}")
+        self._sigma = sigma
+        self._generator = np.random.default_rng(0)
+
+    def reset(self, seed: int) -> None:
+        """See `Disturbance.reset`."""
+        self._generator = np.random.default_rng(seed)
+
+    def disturb(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """See `Disturbance.disturb`."""
+        noise = self._generator.normal(0.0, self._sigma, size=action.shape)
+        disturbed: npt.NDArray[Any] = action + noise
+        return disturbed

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cloud import programs
-from cloud.colab import launchers
+from cloud.colab import machine
 
 
 def test_launchers_are_found_and_run_the_module(
@@ -13,9 +13,9 @@ def test_launchers_are_found_and_run_the_module(
 ) -> None:
     monkeypatch.setattr(programs, "root", lambda: tmp_path / programs.WORKSPACE)
     monkeypatch.setenv("RUNFILES_DIR", "")
-    monkeypatch.setattr(launchers, "PROGRAMS", {"edge/run": "this"})
-    assert launchers.ensure(tmp_path)
+    monkeypatch.setattr(machine, "PROGRAMS", {"edge/run": "this"})
+    assert machine.ensure_launchers(tmp_path)
     log = tmp_path / "log"
     programs.run("edge/run", [], log)
     assert "The Zen of Python" in log.read_text()
-    assert not launchers.ensure(tmp_path)
+    assert not machine.ensure_launchers(tmp_path)

@@ -1,4 +1,4 @@
-"""The project's programs on a machine without Bazel, started from a checkout.
+"""The machine of a hosted notebook: its accelerator, and the programs without Bazel.
 
 Bazel lays programs out beside the one that it starts. In a hosted notebook there is a
 checkout only; a launcher for each program then stands where `cloud.programs` looks.
@@ -6,12 +6,50 @@ checkout only; a launcher for each program then stands where `cloud.programs` lo
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import os
 import shlex
 import sys
 from pathlib import Path
 
+import jax
+
 from cloud import programs
+
+_NAMES = {"tpu": "TPU", "gpu": "GPU", "cuda": "GPU", "rocm": "GPU", "cpu": "CPU"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Accelerator:
+    """The devices that jax computes on by default, in words.
+
+    Attributes:
+        kind: `TPU`, `GPU` or `CPU`.
+        models: device model to the number of devices of it.
+        jax_version: the jax that found them.
+    """
+
+    kind: str
+    models: dict[str, int]
+    jax_version: str
+
+    def __str__(self) -> str:
+        """One line for people, which says what a CPU means for the training time."""
+        listed = ", ".join(f"{n} x {model}" for model, n in self.models.items())
+        text = f"{self.kind}: {listed}, jax {self.jax_version}"
+        if self.kind != "CPU":
+            return text
+        return f"{text}, {os.cpu_count()} cores; no TPU or GPU, training takes longer"
+
+
+def find_accelerator() -> Accelerator:
+    """Asks jax, which takes a TPU before a GPU before the CPU."""
+    devices = jax.devices()
+    models = collections.Counter(device.device_kind for device in devices)
+    kind = _NAMES.get(devices[0].platform, devices[0].platform)
+    return Accelerator(kind, dict(models), jax.__version__)
+
 
 PROGRAMS = {
     "cloud/curate/curate": "cloud.curate.curate",
@@ -24,7 +62,7 @@ PROGRAMS = {
 }
 
 
-def ensure(folder: Path) -> bool:
+def ensure_launchers(folder: Path) -> bool:
     """Writes launchers below `folder` and points `RUNFILES_DIR` there, if needed.
 
     Returns:

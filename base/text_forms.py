@@ -1,22 +1,22 @@
-"""Times in signed records: UTC to the second, written `2026-01-31T08:00:00Z`."""
+"""Texts that have one form in every record: a UTC time, a relative path."""
 
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from base.errors import MalformedError
+from base.errors import MalformedError, UnsafePathError
 
-_FORM = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
 
 
-def parse(text: str, source: str | Path) -> datetime:
+def parse_time(text: str, source: str | Path) -> datetime:
     """Returns the time written in `text`.
 
     Raises:
         MalformedError: `text` has another form, or that day or hour does not exist.
     """
     try:
-        if _FORM.fullmatch(text) is None:
+        if _TIME.fullmatch(text) is None:
             raise ValueError(text)
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError as e:
@@ -28,7 +28,7 @@ def parse(text: str, source: str | Path) -> datetime:
         ) from e
 
 
-def format_utc(time: datetime) -> str:
+def format_time(time: datetime) -> str:
     """Returns `time` in the form used in records, without fractions of a second.
 
     Raises:
@@ -46,3 +46,25 @@ def require_aware(time: datetime) -> datetime:
     if time.tzinfo is None:
         raise ValueError(f"expected a time with a time zone, got {time!r}")
     return time
+
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_=+@,~-][A-Za-z0-9._=+@,~-]*", re.ASCII)
+
+
+def check_relative_path(path: str, source: str | Path) -> str:
+    """Returns `path` if it is a plain path relative to a folder.
+
+    Segments are separated by one `/`, use letters, digits and `._=+@,~-`, and do not
+    begin with a dot, which rules out `..`, hidden files and absolute paths.
+
+    Raises:
+        UnsafePathError: any other path.
+    """
+    for segment in path.split("/"):
+        if _SEGMENT.fullmatch(segment) is None:
+            raise UnsafePathError(
+                source,
+                "a relative path of plain segments (letters, digits, ._=+@,~-)",
+                repr(path),
+            )
+    return path

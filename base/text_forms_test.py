@@ -1,0 +1,76 @@
+"""Tests of the texts that have one form in every record."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from base import text_forms
+from base.errors import MalformedError, UnsafePathError
+
+
+def test_parse_reads_the_second_that_format_wrote() -> None:
+    now = datetime(2026, 1, 31, 8, 0, 1, tzinfo=UTC)
+    assert text_forms.parse_time(text_forms.format_time(now), "test") == now
+
+
+def test_time_in_another_zone_is_written_in_utc() -> None:
+    zone = timezone(timedelta(hours=2))
+    time = datetime(2026, 1, 31, 1, 0, 0, tzinfo=zone)
+    assert text_forms.format_time(time) == "2026-01-30T23:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-01-31",
+        "2026-01-31T08:00:00",
+        "2026-01-31T08:00:00+00:00",
+        "2026-01-31 08:00:00Z",
+        "2026-02-30T08:00:00Z",
+        "2026-01-31T25:00:00Z",
+        "2026-01-31T08:00:00Z\n",
+    ],
+)
+def test_text_of_another_form_or_impossible_time_is_malformed(text: str) -> None:
+    with pytest.raises(MalformedError, match="a UTC time such as"):
+        text_forms.parse_time(text, "test")
+
+
+def test_a_time_without_a_zone_raises_value_error() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        text_forms.format_time(datetime(2026, 1, 31))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a", "functions/step.tflite", "robot_hash=0f/date=2026-01-31/x", "a..b/c-1.json"],
+)
+def test_plain_relative_path_is_returned(path: str) -> None:
+    assert text_forms.check_relative_path(path, "test") == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/etc/passwd",
+        "../up",
+        "a/../b",
+        "a/..",
+        "./a",
+        "a//b",
+        "a/",
+        ".hidden",
+        "a/.tmp-x",
+        "a\\b",
+        "C:\\x",
+        "a\0b",
+        "a\nb",
+        "a b",
+        "\u00fc",
+    ],
+)
+def test_any_other_path_is_refused(path: str) -> None:
+    with pytest.raises(UnsafePathError, match="plain segments"):
+        text_forms.check_relative_path(path, "test")

@@ -1,0 +1,91 @@
+"""Episodes of simulated robots for tests: driven only, or recorded and shared as well.
+
+It passes on the records of the loop, which rooms below the loop may not import.
+What is shared is redacted, signed, and of the smallest robot, so it takes milliseconds.
+As a program, this records and says so until it is killed:
+
+python -m edge.testing.simulated_episodes FOLDER
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge.control.loop import ControlStep as ControlStep
+from edge.control.loop import EpisodeResult as EpisodeResult
+from edge.control.loop import Pace, StepRecorder, run_episode
+from edge.control.safety import config_for
+from edge.episodes import robot_key
+from edge.episodes.sharing import Provenance, open_recording, operator_consent
+from edge.robots.clock import SimulatedClock
+from edge.robots.experts import GaussianNoise
+from edge.robots.robot import Policy, Robot
+from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
+from rlds.uuid7 import uuid7
+
+_MORE_THAN_ANY_TEST_WAITS_FOR = 100_000
+
+ROBOT_ID = "point-1"
+START_UNIX_NS = 1_767_254_400_000_000_000  # 2026-01-01T08:00:00Z
+
+
+def drive(
+    robot: Robot,
+    policy: Policy,
+    seed: int,
+    recorder: StepRecorder | None = None,
+    max_steps: int = 500,
+    operator_noise: float = 0.0,
+) -> EpisodeResult:
+    """Runs one episode in simulated pace, within the robot's own limits.
+
+    Args:
+        robot: the robot to drive.
+        policy: drives it.
+        seed: seed of the episode.
+        recorder: receives each step; None records nothing.
+        max_steps: control steps after which the episode ends.
+        operator_noise: standard deviation of the noise on each action component, in
+            the action's unit; 0 for none.
+    """
+    disturbance = GaussianNoise(operator_noise) if operator_noise else None
+    return run_episode(
+        robot,
+        policy,
+        config_for(robot.spec),
+        recorder,
+        seed,
+        max_steps,
+        Pace.SIMULATED,
+        disturbance=disturbance,
+    )
+
+
+def make(folder: Path, count: int, consent: bool = True) -> list[str]:
+    """Recovers what was left, then records `count` episodes; returns their names."""
+    return list(make_each(folder, count, consent))
+
+
+def make_each(folder: Path, count: int, consent: bool = True) -> Iterator[str]:
+    """As `make`, but yields the name of each episode once it is in `folder`."""
+    key = robot_key.derive_simulated(ROBOT_ID)
+    private = folder.with_name(folder.name + ".private")
+    said = operator_consent(consent, START_UNIX_NS)
+    with open_recording(folder, private, key, ROBOT_ID, said) as recording:
+        for _ in recording.recover():
+            pass
+        for seed in range(count):
+            name = uuid7(START_UNIX_NS // 1_000_000 + seed, bytes(10))
+            recorder = recording.begin(
+                SPEC, name, START_UNIX_NS, Provenance(actor="expert")
+            )
+            robot = SimulatedPoint(SimulatedClock(START_UNIX_NS))
+            result = drive(robot, PointExpert(), seed, recorder, max_steps=100)
+            recording.share(recorder.close(result.success))
+            yield name
+
+
+if __name__ == "__main__":
+    for episode in make_each(Path(sys.argv[1]), _MORE_THAN_ANY_TEST_WAITS_FOR):
+        sys.stdout.write(f"{episode}\n")
+        sys.stdout.flush()
