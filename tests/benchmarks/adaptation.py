@@ -1,24 +1,23 @@
-"""Measures what a model wins back on a robot that has changed.
+"""Measures how much success a model recovers on a robot that has changed.
 
     ./bazelw run //tests/benchmarks:adaptation -- --json=adaptation.json
 
 Trains the default model on the demo dataset. For each change of the robot it measures
-success on the robot as it was and as it is, lets the robot live `--episodes` there,
-and measures both again with one and the same delta. After every fifth episode the robot
-rests: it looks for its calibration and for what its commands do, may imagine the
-demonstrations of the package on the robot it has become, and consolidates over what it
-has lived and what it knows (`adaptation_learner.py`).
+success on the unchanged and on the changed robot, lets the changed robot learn for
+`--episodes`, and measures both again with the same delta. After every fifth episode the
+robot rests: it estimates its calibration and the effect of its commands, may project
+the demonstrations of the package onto the changed robot, and consolidates over its new
+episodes and the demonstrations (`adaptation_learner.py`).
 
-Who drives in these episodes is `--driver`: an `operator`, who shows each task on the
+`--driver` says who drives in these episodes: an `operator`, who shows each task on the
 changed robot and sees the world as it is, while the model sees and learns through the
 changed sensors; or the `model`, which then imitates those of its own episodes that
-succeeded. With `--fast` there is a fast update after each of their control steps.
+succeeded. With `--fast` there is also a fast update after each control step.
 
-Recovered is (after - before) / (unchanged - before), forgotten is what the unchanged
-robot has lost, both in success over all tasks. What 20 episodes show is luck as well,
-so each change is lived `--lives` times from the beginning, in other episodes and with
-the same measured seeds, and the table has the mean. A life of every change takes ten
-minutes.
+Recovered is (after - before) / (unchanged - before); forgotten is what the unchanged
+robot has lost; both are in success over all tasks. The result of 20 episodes depends on
+chance, so each change is repeated for `--lives` lives, with other episodes but the same
+measured seeds, and the table has the mean. One life of every change takes ten minutes.
 """
 
 import multiprocessing
@@ -49,51 +48,51 @@ from tests.benchmarks import commands
 from tests.benchmarks.adaptation_learner import UPDATES, Learner, Settings
 
 _DATASET = flags.DEFINE_string(
-    "dataset", None, "Folder with the demonstrations; default: those Bazel records."
+    "dataset", None, "folder with the demonstrations; default: those Bazel records"
 )
-_PRESET = flags.DEFINE_enum("preset", "pi5", sorted(config.PRESETS), "Model.")
+_PRESET = flags.DEFINE_enum("preset", "pi5", sorted(config.PRESETS), "model to train")
 _TRAINING = flags.DEFINE_integer(
-    "training_steps", 2000, "Optimiser steps of the model.", lower_bound=1
+    "training_steps", 2000, "updates of the model in training", lower_bound=1
 )
 _CHECKPOINTS = flags.DEFINE_string(
-    "checkpoints", None, "Folder where the trained model stays for the next run."
+    "checkpoints", None, "folder that keeps the trained model for the next run"
 )
 _CHANGES = flags.DEFINE_multi_enum(
-    "change", list(CHANGES), list(CHANGES), "Changes measured; may be repeated."
+    "change", list(CHANGES), list(CHANGES), "change to measure; may be repeated"
 )
 _DRIVER = flags.DEFINE_enum(
     "driver",
     Settings.driver,
     get_args(life.Driver),
-    "Who drives while the robot learns.",
+    "who drives while the robot learns",
 )
-_FAST = flags.DEFINE_boolean("fast", False, "Whether there are fast updates as well.")
+_FAST = flags.DEFINE_boolean("fast", False, "also make fast updates")
 _EPISODES = flags.DEFINE_integer(
-    "episodes", Settings.episodes, "Episodes lived.", lower_bound=1
+    "episodes", Settings.episodes, "episodes of one life", lower_bound=1
 )
 _LIVES = flags.DEFINE_integer(
-    "lives", 3, "Lives of each change, whose mean is taken.", lower_bound=1
+    "lives", 3, "lives of each change; the figures are their means", lower_bound=1
 )
 _UPDATES = flags.DEFINE_integer(
-    "updates", UPDATES, "Gradient steps of one consolidation.", lower_bound=1
+    "updates", UPDATES, "gradient steps of one consolidation", lower_bound=1
 )
-_SEEDS = flags.DEFINE_integer("seeds", 50, "Episodes per task.", lower_bound=1)
+_SEEDS = flags.DEFINE_integer("seeds", 50, "measured episodes per task", lower_bound=1)
 _WORKERS = flags.DEFINE_integer(
-    "workers", 2, "Processes that measure success.", lower_bound=1
+    "workers", 2, "processes that measure success", lower_bound=1
 )
 
 _FIRST_MEASURED_SEED = 10_000
 
 
-class Adapted(NamedTuple):
-    """What one change cost and what came back in one life; rates over all tasks.
+class LifeResult(NamedTuple):
+    """What one change cost and what one life recovered; rates over all tasks.
 
     Attributes:
-        unchanged: success on the robot as it was.
-        before: on the changed robot, without a delta.
-        after: on the changed robot, with the delta.
-        kept: on the robot as it was, with the same delta.
-        seconds: of the life between, episodes and updates.
+        unchanged: success on the unchanged robot, without a delta.
+        before: success on the changed robot, without a delta.
+        after: success on the changed robot, with the delta.
+        kept: success on the unchanged robot, with the same delta.
+        seconds: duration of the life, episodes and updates.
     """
 
     unchanged: SuccessRate
@@ -104,7 +103,7 @@ class Adapted(NamedTuple):
 
     @property
     def recovered(self) -> float:
-        """Share of the lost success that came back; not a number if none was lost."""
+        """Share of the lost success that was recovered; NaN if none was lost."""
         lost = self.unchanged.rate - self.before.rate
         return (self.after.rate - self.before.rate) / lost if lost else float("nan")
 
@@ -123,7 +122,7 @@ def main(argv: list[str]) -> None:
         opened = split.open_split(folder, "train", Path(offsets))
         demonstrations = list(opened.episodes)
     tasks = sorted({episode.metadata.task for episode in demonstrations})
-    model = _trained(demonstrations, tasks)
+    model = _train_model(demonstrations, tasks)
     known = [replay.make_memory(episode, tasks) for episode in demonstrations]
     learner = Learner(model, tasks, known, _UPDATES.value)
     settings = Settings(
@@ -133,25 +132,25 @@ def main(argv: list[str]) -> None:
     prepared = (model.config, step_function.weights(model), tasks)
     with ProcessPoolExecutor(_WORKERS.value, context, life.prepare, prepared) as pool:
         nothing = learner.no_deltas()
-        unchanged = _success(pool, tasks, NO_CHANGE, nothing)
+        unchanged = _measure_success(pool, tasks, NO_CHANGE, nothing)
         console.print(f"unchanged robot: {_percent(unchanged)}")
-        measured: dict[str, list[Adapted]] = {}
+        measured: dict[str, list[LifeResult]] = {}
         for name in _CHANGES.value:
             change, lives = CHANGES[name], measured.setdefault(name, [])
-            before = _success(pool, tasks, change, nothing)
+            before = _measure_success(pool, tasks, change, nothing)
             for number in range(_LIVES.value):
                 began = time.monotonic()
                 deltas = learner.live(change, settings, number)
                 seconds = time.monotonic() - began
-                after = _success(pool, tasks, change, deltas)
-                kept = _success(pool, tasks, NO_CHANGE, deltas)
-                lives.append(Adapted(unchanged, before, after, kept, seconds))
+                after = _measure_success(pool, tasks, change, deltas)
+                kept = _measure_success(pool, tasks, NO_CHANGE, deltas)
+                lives.append(LifeResult(unchanged, before, after, kept, seconds))
                 console.print(f"{name}, life {number + 1}: {_row(lives[-1])}")
     console.print(_table(measured))
     commands.write_figures(_figures(measured))
 
 
-def _trained(demonstrations: Sequence[Any], tasks: Sequence[str]) -> WaveCore:
+def _train_model(demonstrations: Sequence[Any], tasks: Sequence[str]) -> WaveCore:
     settings = fit.TrainConfig(steps=_TRAINING.value, preset=_PRESET.value)
     with tempfile.TemporaryDirectory() as folder:
         data = training_data.join_episodes(demonstrations, tasks)
@@ -160,7 +159,7 @@ def _trained(demonstrations: Sequence[Any], tasks: Sequence[str]) -> WaveCore:
     return fitted.model
 
 
-def _success(
+def _measure_success(
     pool: ProcessPoolExecutor,
     tasks: Sequence[str],
     change: RobotChange,
@@ -184,14 +183,14 @@ def _percent(rate: SuccessRate) -> str:
     return f"{100 * rate.rate:.1f} %"
 
 
-def _row(one: Adapted) -> str:
+def _row(one: LifeResult) -> str:
     return (
         f"{_percent(one.before)} before, {_percent(one.after)} after,"
         f" recovered {one.recovered:.0%}, forgotten {one.forgotten:.1f} points"
     )
 
 
-def _table(measured: Mapping[str, Sequence[Adapted]]) -> FigureTable:
+def _table(measured: Mapping[str, Sequence[LifeResult]]) -> FigureTable:
     title = (
         f"{_EPISODES.value} episodes, driven by the {_DRIVER.value},"
         f" mean of {_LIVES.value} lives"
@@ -215,7 +214,7 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _figures(measured: Mapping[str, Sequence[Adapted]]) -> Iterator[commands.Figure]:
+def _figures(measured: Mapping[str, Sequence[LifeResult]]) -> Iterator[commands.Figure]:
     for name, lives in measured.items():
         after = _mean(one.after.rate for one in lives)
         recovered = _mean(one.recovered for one in lives)

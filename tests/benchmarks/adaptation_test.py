@@ -11,7 +11,7 @@ from tests.benchmarks import adaptation
 def adapted(unchanged, before, after, kept):
     """A measurement with these numbers of successes, of 200 each."""
     rates = (SuccessRate(x, 200) for x in (unchanged, before, after, kept))
-    return adaptation.Adapted(*rates, seconds=90.4)
+    return adaptation.LifeResult(*rates, seconds=90.4)
 
 
 def test_recovered_is_the_share_of_what_was_lost_and_forgotten_is_in_points() -> None:
@@ -41,7 +41,7 @@ def test_figures_are_the_mean_over_the_lives_of_a_change() -> None:
 
 
 def test_table_shows_every_figure_on_a_terminal_and_in_a_pipe() -> None:
-    life = adaptation.Adapted(
+    life = adaptation.LifeResult(
         SuccessRate(1000, 1000),
         SuccessRate(999, 1000),
         SuccessRate(876, 1000),

@@ -1,7 +1,7 @@
-"""What the benchmarks share: their figures for programs, and how a test runs them.
+"""Shared by the benchmarks: the file of their figures, and how a test runs them.
 
-A figure is one number with its name and unit; `vs` names what it is compared with, and
-`ratio` is the quotient of the two. Both are null where nothing is compared.
+A figure is one number with its name and unit; `vs` names the figure that it is compared
+with, and `ratio` is the quotient of the two. Both are null without a comparison.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rlds.episode import EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION
 
 _JSON = flags.DEFINE_string(
-    "json", None, "File for the figures, a list of name, value, unit, vs and ratio."
+    "json", None, "file for the figures, a list of name, value, unit, vs and ratio"
 )
 
 Figure = Mapping[str, object]
@@ -49,8 +49,8 @@ def write_figures(figures: Iterable[Figure]) -> None:
         durable_file.write(Path(_JSON.value), content.encode())
 
 
-def made_up(number: int) -> EpisodeMetadata:
-    """Metadata of the made-up episode `number`, all alike but for its id."""
+def make_metadata(number: int) -> EpisodeMetadata:
+    """Metadata of the synthetic episode `number`; only the id differs between them."""
     return EpisodeMetadata(
         schema_version=SCHEMA_VERSION,
         episode_id=uuid7.uuid7(number, bytes(10)),
@@ -71,9 +71,9 @@ def made_up(number: int) -> EpisodeMetadata:
 
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What came of a program of this folder, run as its user does, whatever its code.
+    """Runs a program of this folder as a user does, whatever its exit code.
 
-    As Bazel runs it: without its folder in the path, whose `model.py` hides `model/`.
+    Like Bazel, it keeps this folder out of the path: `model.py` would hide `model/`.
     """
     return subprocess.run(
         [sys.executable, "-P", str(Path(__file__).with_name(program)), *arguments],

@@ -1,10 +1,10 @@
 """The control step in each engine, each in a fresh process on one thread.
 
-The model is a preset's with the numbers it is born with, exported by the code that
-exports packages. A step is observation in, action out: copying in, computing, copying
-out, and the carry handed on. LiteRT runs in the robot's own policy on a verified
-package; `start` is from the start of the process to its first action, verifying and
-loading included.
+The model is a preset with its initial numbers, exported by the code that exports
+packages. A step is observation in, action out: copying in, computing, copying out, and
+passing on the carry. LiteRT runs in the robot's own policy on a verified package;
+`start` is the time from the start of the process to its first action, including
+verification and loading.
 """
 
 import json
@@ -35,7 +35,7 @@ UNITS = {
     "memory": "MB",
     "growth": "KB",
 }
-"""Of the figures of one engine, by name."""
+"""Units of the figures of one engine, by name."""
 
 Figures = Mapping[str, float]
 
@@ -56,7 +56,7 @@ def run(engine: str, folder: Path, steps: int) -> Figures:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "JAX_PLATFORMS": "cpu",
-        # One thread, as the other engines have and a robot's other work needs.
+        # One thread, like the other engines; a robot needs the others for other work.
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
     }
     program = [sys.executable, "-m", "tests.benchmarks.control_process"]
@@ -78,7 +78,7 @@ def run(engine: str, folder: Path, steps: int) -> Figures:
 
 
 def _write_package(folder: Path, model: WaveCore) -> None:
-    """A package with the two LiteRT steps and nothing to learn or to check with."""
+    """Writes a package with the two LiteRT steps, without learning and checks."""
     forms = litert_step.convert(model)
     files = {
         f"functions/step_{form}.tflite": content for form, content in forms.items()
@@ -138,7 +138,7 @@ def _write_package(folder: Path, model: WaveCore) -> None:
 
 
 def figures(measured: Mapping[str, Figures]) -> Iterator[commands.Figure]:
-    """Each figure beside the f32 step of LiteRT, where that was measured."""
+    """Each figure compared with the f32 step of LiteRT, if that was measured."""
     for engine, found in measured.items():
         for name, value in found.items():
             base = measured.get("litert f32", {}).get(name)

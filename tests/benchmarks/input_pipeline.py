@@ -3,12 +3,12 @@
     ./bazelw run //tests/benchmarks:input_pipeline -- --json=input.json
 
 Writes a cache of random episodes, opens it again, and cuts batches of windows [B, T+1]
-from three places: arrays in memory; the mapped cache while the system holds its pages;
-the same after the system was told to drop them before each batch, so that every window
-comes from the disk and nothing was asked for beforehand, which is the worst that data
-larger than memory can do. Beside each figure stands what the trainer takes in
-on two cores: 8,900 steps/s at 3.0 million parameters, 72,000 at 0.2 million. The median
-over batches is the figure.
+from three sources: arrays in memory; the mapped cache while the system holds its pages;
+and the mapped cache after the system was told to drop its pages before each batch, so
+that every window comes from the disk without read-ahead, the worst case for data larger
+than memory. Each figure is the median over batches, and is compared with what the
+trainer consumes on two cores: 8,900 steps/s at 3.0 million parameters, 72,000 at 0.2
+million.
 """
 
 import functools
@@ -34,16 +34,16 @@ from rlds.spec import EpisodeSpec
 from tests.benchmarks import commands
 
 _EPISODES = flags.DEFINE_integer(
-    "episodes", 4000, "Episodes of the cache.", lower_bound=1
+    "episodes", 4000, "episodes in the cache", lower_bound=1
 )
-_LENGTH = flags.DEFINE_integer("steps", 250, "Steps of an episode.", lower_bound=1)
+_LENGTH = flags.DEFINE_integer("steps", 250, "steps per episode", lower_bound=1)
 _BATCHES = flags.DEFINE_integer(
-    "batches", 200, "Batches per place and shape.", lower_bound=2
+    "batches", 200, "batches per source and shape", lower_bound=2
 )
-_STATE_SIZE = flags.DEFINE_integer("state_size", 39, "Numbers in a state.")
-_ACTION_SIZE = flags.DEFINE_integer("action_size", 4, "Numbers in an action.")
+_STATE_SIZE = flags.DEFINE_integer("state_size", 39, "numbers in a state")
+_ACTION_SIZE = flags.DEFINE_integer("action_size", 4, "numbers in an action")
 _FOLDER = flags.DEFINE_string(
-    "folder", None, "Folder for the cache; a temporary one unless given."
+    "folder", None, "folder for the cache; default: a temporary one"
 )
 
 _TASK = "benchmark"
@@ -52,7 +52,7 @@ _TAKEN = {
     (16, 128): ("3.0 M", 8_900),
     (32, 32): ("0.2 M", 72_000),
 }
-"""Batch and sequence length, and what the trainer takes in at these, in steps/s."""
+"""Batch and sequence length to the model's size and what it consumes, in steps/s."""
 
 
 def main(argv: list[str]) -> None:
@@ -81,10 +81,10 @@ def _measure(folder: Path) -> Iterator[commands.Figure]:
     yield commands.figure("write cache", source.num_steps / write_s, "steps/s")
     open_s = _seconds(lambda: mapped_steps.open_data(folder, source, ()))
     yield commands.figure("open cache", open_s * 1e6, "us")
-    yield from _places(folder, source)
+    yield from _measure_sources(folder, source)
 
 
-def _places(folder: Path, source: CacheSource) -> Iterator[commands.Figure]:
+def _measure_sources(folder: Path, source: CacheSource) -> Iterator[commands.Figure]:
     files = [path for path in (folder / source.identity).iterdir() if path.is_file()]
 
     def mapped() -> StepStream:
@@ -96,12 +96,12 @@ def _places(folder: Path, source: CacheSource) -> Iterator[commands.Figure]:
 
     for size, length in _TAKEN:
         memory = StepStream(*(None if c is None else np.array(c) for c in mapped()))
-        for place, open_, reopens in (
+        for kind, open_, reopens in (
             ("memory", lambda memory=memory: memory, False),
             ("mapped", mapped, False),
             ("mapped, dropped", dropped, True),
         ):
-            name = f"{place}, B={size} T={length}"
+            name = f"{kind}, B={size} T={length}"
             yield from _batches(name, size, length, open_, reopens)
 
 
@@ -112,13 +112,13 @@ def _batches(
     open_: Callable[[], StepStream],
     reopens: bool,
 ) -> Iterator[commands.Figure]:
-    """Figures of one place; `reopens` lets go of the map before each batch."""
+    """Figures of one source; `reopens` releases the mapping before each batch."""
     windows = Windows(open_(), size, length, seed=0)
     windows.batch(0)
     seconds = []
     for step in range(_BATCHES.value):
         if reopens:
-            del windows  # pages that are mapped cannot be dropped
+            del windows  # mapped pages cannot be dropped
             windows = Windows(open_(), size, length, seed=0)
         seconds.append(_seconds(functools.partial(windows.batch, step)))
     median_s = statistics.median(seconds)
@@ -136,7 +136,7 @@ def _batches(
 
 
 def _drop(files: list[Path]) -> None:
-    """Has the system forget the files' content; clean pages go at once."""
+    """Tells the system to drop the files from memory; clean pages go at once."""
     for path in files:
         descriptor = os.open(path, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -151,8 +151,8 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _table(figures: list[commands.Figure]) -> FigureTable:
     table = FigureTable(
-        *("figure", "value", "unit", "beside", "ratio"),
-        names=("figure", "unit", "beside"),
+        *("figure", "value", "unit", "vs", "ratio"),
+        names=("figure", "unit", "vs"),
         title="Input pipeline",
     )
     for one in figures:
@@ -190,7 +190,7 @@ def _episode(number: int) -> Episode:
         "deadline_missed": np.zeros(length, bool),
         "safety_violation": np.zeros(length, bool),
     }
-    return Episode(spec, commands.made_up(number), steps)
+    return Episode(spec, commands.make_metadata(number), steps)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from cloud.testing import printed_table
 from tests.benchmarks import commands, input_pipeline
 
 
-def test_every_place_is_measured_beside_the_trainer_and_nothing_stays(
+def test_every_source_is_compared_with_the_trainer_and_no_file_is_left(
     tmp_path: Path,
 ) -> None:
     path, folder = tmp_path / "figures", tmp_path / "work"

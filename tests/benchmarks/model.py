@@ -7,18 +7,19 @@ Training: control steps per second of a whole update (forward, backward, clipped
 gradient, AdamW) on batches [16, T], for WaveCore in each form of its recurrence and
 for an LSTM, a GRU and a causal transformer from flax.nnx with 3.0 million
 parameters each, in f32 and with matrices and activations in bfloat16, as the trainer
-does it where the device has instructions for that. WaveCore works through a long batch
-in parts, as the trainer does on a CPU; the others are faster in one. Utilisation is
-6 FLOP per parameter and step, over the speed of a matrix product [2048, 512] x
+does on devices with instructions for that. WaveCore computes a long batch in parts, as
+the trainer does on a CPU; the others are faster without parts. Utilisation is 6 FLOP
+per parameter and step, divided by the speed of a matrix product [2048, 512] x
 [512, 1536] in the dtype that the model computes in, measured before each update. Best
-and median of `--repeats`; memory is what the compiled update holds at once. What holds
-more than there is, such as attention over long sequences, is compiled and not run.
+and median of `--repeats`; memory is what the compiled update holds at once. An update
+that needs more memory than is available, such as attention over long sequences, is
+compiled but not run.
 
-Control: the step in each engine, in a process of its own on one thread
+Control: the step in each engine, in its own process on one thread
 (`control_engines.py`); memory is that of the process. A million steps show whether it
 grows.
 
-Machines that others use are noisy, so compare within one run.
+Shared machines are noisy, so compare figures of one run only.
 """
 
 import gc
@@ -50,54 +51,59 @@ from tests.benchmarks.control_process import ENGINES
 from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
 
 _PARTS = ("training", "control")
-_PART = flags.DEFINE_multi_enum("part", _PARTS, _PARTS, "What; may be repeated.")
-_LENGTHS = flags.DEFINE_multi_integer(
-    "length", [128, 512, 2048], "Steps per sequence; may be repeated.", lower_bound=2
+_PART = flags.DEFINE_multi_enum(
+    "part", _PARTS, _PARTS, "part to measure; may be repeated"
 )
-_BATCH = flags.DEFINE_integer("batch_size", 16, "Sequences per update.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Updates measured.", lower_bound=1)
+_LENGTHS = flags.DEFINE_multi_integer(
+    "length", [128, 512, 2048], "steps per sequence; may be repeated", lower_bound=2
+)
+_BATCH = flags.DEFINE_integer("batch_size", 16, "sequences per update", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "measured updates", lower_bound=1)
 _PRESET = flags.DEFINE_enum(
-    "preset", "seed", sorted(config.PRESETS), "Size of WaveCore."
+    "preset", "seed", sorted(config.PRESETS), "size of WaveCore"
 )
 _NAMES = (
     *(f"wavecore {form}" for form in recurrence.FORMS),
     *sequence_models.BASELINES,
 )
 _MODELS = flags.DEFINE_multi_enum(
-    "model", _NAMES, _NAMES, "Models to measure; may be repeated."
+    "model", _NAMES, _NAMES, "model to measure; may be repeated"
 )
 _DTYPES = flags.DEFINE_multi_enum(
-    "dtype", ["float32", "bfloat16"], ["float32", "bfloat16"], "Of training."
+    "dtype",
+    ["float32", "bfloat16"],
+    ["float32", "bfloat16"],
+    "type of matrices and activations in training; may be repeated",
 )
 _ENGINES = flags.DEFINE_multi_enum(
-    "engine", ENGINES, ENGINES, "Engines to measure; may be repeated."
+    "engine", ENGINES, ENGINES, "engine to measure; may be repeated"
 )
 _CONTROL_STEPS = flags.DEFINE_integer(
-    "control_steps", 100_000, "Control steps per engine.", lower_bound=100
+    "control_steps", 100_000, "control steps per engine", lower_bound=100
 )
 
 _FLOP_PER_PARAMETER = 6
-"""Two for the product forward, four backward; Kaplan et al. 2020, arXiv:2001.08361."""
+"""Two for the forward product, four backward; Kaplan et al. 2020, arXiv:2001.08361."""
 _PEAK_SHAPE = (2048, 512, 1536)
 
 Parameters = nnx.State
 Loss = Callable[[Parameters, tuple[jax.Array, ...]], jax.Array]
 
 
-class Trained(NamedTuple):
+class TrainingSpeed(NamedTuple):
     """How fast one model trains.
 
     Attributes:
-        name: model, form of its recurrence, and bfloat16 where it computes in that.
-        dtype: of its matrices and activations.
+        name: model, form of its recurrence, and bfloat16 if it computes in that.
+        dtype: type of its matrices and activations.
         length: steps per sequence.
         parameters: numbers that an update changes.
-        best: control steps per second of the fastest update; 0 where memory is short.
-        median: of the median update.
+        best: control steps per second of the fastest update; 0 if memory is too small.
+        median: control steps per second of the median update.
         utilisation: share of the matrix peak in `dtype`, median over updates.
         memory_mb: parameters, moments, batch and everything kept between forward and
-            backward pass, as the compiler has laid them out.
-        compile_s: time until the update was compiled.
+            backward pass, as the compiler has planned it.
+        compile_s: time to compile the update.
     """
 
     name: str
@@ -117,8 +123,10 @@ def main(argv: list[str]) -> None:
     console = open_console()
     console.print(f"{os.cpu_count()} cores, {jax.devices()[0].device_kind}")
     peaks = {dtype: _matrix_peak(dtype) for dtype in dict.fromkeys(_DTYPES.value)}
-    trained = list(_trained(console, peaks)) if "training" in _PART.value else []
-    engines = _engines(console) if "control" in _PART.value else {}
+    trained = (
+        list(_measure_training(console, peaks)) if "training" in _PART.value else []
+    )
+    engines = _measure_engines(console) if "control" in _PART.value else {}
     if trained:
         console.print(_training_table(trained, peaks))
     if engines:
@@ -128,14 +136,16 @@ def main(argv: list[str]) -> None:
     )
 
 
-def _trained(console: Console, peaks: dict[str, float]) -> Iterator[Trained]:
+def _measure_training(
+    console: Console, peaks: dict[str, float]
+) -> Iterator[TrainingSpeed]:
     """Measures each model; `peaks` keeps the highest matrix peak of each dtype."""
     for length, dtype in itertools.product(
         sorted(set(_LENGTHS.value)), dict.fromkeys(_DTYPES.value)
     ):
         for name, (parameters, loss) in _models(length):
             told = name if dtype == "float32" else f"{name} {dtype}"
-            computed = _computed_in(dtype, loss)
+            computed = _compute_in(dtype, loss)
             one = _train(told, dtype, length, parameters, computed, peaks)
             console.print(
                 f"{one.name} at T={length}: {one.median:,.0f} steps/s,"
@@ -145,7 +155,7 @@ def _trained(console: Console, peaks: dict[str, float]) -> Iterator[Trained]:
             gc.collect()
 
 
-def _engines(console: Console) -> dict[str, control_engines.Figures]:
+def _measure_engines(console: Console) -> dict[str, control_engines.Figures]:
     found: dict[str, control_engines.Figures] = {}
     with tempfile.TemporaryDirectory() as name:
         console.print(f"exporting the {_PRESET.value} preset")
@@ -160,7 +170,7 @@ def _engines(console: Console) -> dict[str, control_engines.Figures]:
 
 
 def _models(length: int) -> Iterator[tuple[str, tuple[Parameters, Loss]]]:
-    """The models to measure, each made when its turn comes."""
+    """The models to measure, each made only when it is its turn."""
     for name in _MODELS.value:
         if name in sequence_models.BASELINES:
             yield name, _baseline(sequence_models.BASELINES[name](length))
@@ -181,16 +191,18 @@ def _wavecore(form: str) -> tuple[Parameters, Loss]:
         states, task, actions, following = batch
         starts = jnp.zeros(states.shape[:2], bool)
         carry = jnp.zeros((len(states), model.config.carry_size))
-        said = nnx.merge(graph, constant, parameters, rest).sequence(
+        prediction = nnx.merge(graph, constant, parameters, rest).sequence(
             states, task, starts, carry, form
         )
-        return _error(said.action, said.next_observation, actions, following)
+        return _error(
+            prediction.action, prediction.next_observation, actions, following
+        )
 
     return trained, loss
 
 
-def _computed_in(dtype: str, loss: Loss) -> Loss:
-    """The loss with matrices and inputs of a dtype; what is updated stays f32."""
+def _compute_in(dtype: str, loss: Loss) -> Loss:
+    """The loss with matrices and inputs in a dtype; updated parameters stay f32."""
 
     def narrow(parameters: Parameters, batch: tuple[jax.Array, ...]) -> jax.Array:
         parameters = jax.tree.map(
@@ -206,11 +218,13 @@ def _baseline(model: nnx.Module) -> tuple[Parameters, Loss]:
 
     def loss(parameters: Parameters, batch: tuple[jax.Array, ...]) -> jax.Array:
         states, task, actions, following = batch
-        # Layers of flax compute in the widest dtype of what they are given.
+        # Layers of flax compute in the widest dtype of their inputs.
         dtype = next(x.dtype for x in jax.tree.leaves(parameters) if x.ndim > 1)
         narrow = jax.tree.map(lambda x: x.astype(dtype), parameters)
-        said = nnx.merge(graph, narrow, rest)(states.astype(dtype), task.astype(dtype))  # type: ignore[operator]
-        return _error(*said, actions, following)
+        prediction = nnx.merge(graph, narrow, rest)(
+            states.astype(dtype), task.astype(dtype)
+        )  # type: ignore[operator]
+        return _error(*prediction, actions, following)
 
     return parameters, loss
 
@@ -228,7 +242,7 @@ def _train(
     parameters: Parameters,
     loss: Loss,
     peaks: dict[str, float],
-) -> Trained:
+) -> TrainingSpeed:
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
     batch = _batch(length)
     parts = 1
@@ -249,7 +263,9 @@ def _train(
     step = jax.jit(update, donate_argnums=0).lower(state, batch).compile()
     compile_s, memory_mb = time.perf_counter() - began, _memory_mb(step)
     if 1e6 * memory_mb > feasible.available_bytes(jax.devices()[0])[0]:
-        return Trained(name, dtype, length, count, 0.0, 0.0, 0.0, memory_mb, compile_s)
+        return TrainingSpeed(
+            name, dtype, length, count, 0.0, 0.0, 0.0, memory_mb, compile_s
+        )
     state = step(state, batch)
     jax.block_until_ready(state)
     seconds, used = [], []
@@ -262,7 +278,7 @@ def _train(
         seconds.append(time.perf_counter() - began)
         steps = _BATCH.value * length
         used.append(_FLOP_PER_PARAMETER * count * steps / seconds[-1] / peak)
-    return Trained(
+    return TrainingSpeed(
         name,
         dtype,
         length,
@@ -278,7 +294,7 @@ def _train(
 def _gradients(
     loss: Loss, parameters: Parameters, batch: tuple[jax.Array, ...], parts: int
 ) -> Parameters:
-    """Mean over parts of a batch, worked through one after the other."""
+    """Mean over the parts of a batch, computed one after the other."""
     if parts == 1:
         return jax.grad(loss)(parameters, batch)
     cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
@@ -333,7 +349,7 @@ _product = jax.jit(jnp.matmul)
 
 
 def _training_table(
-    trained: Sequence[Trained], peaks: Mapping[str, float]
+    trained: Sequence[TrainingSpeed], peaks: Mapping[str, float]
 ) -> FigureTable:
     told = ", ".join(f"{x / 1e9:.0f} GFLOP/s in {dtype}" for dtype, x in peaks.items())
     speeds = ("steps/s", "best", "of LSTM", "util.")
@@ -375,22 +391,22 @@ def _control_table(engines: Mapping[str, control_engines.Figures]) -> FigureTabl
     return table
 
 
-def _speeds(one: Trained, lstm: float | None) -> tuple[str, ...]:
+def _speeds(one: TrainingSpeed, lstm: float | None) -> tuple[str, ...]:
     if not one.best:
         return "no room", "", "", ""
     beside = f"{one.median / lstm:.2f} x" if lstm else ""
     return f"{one.median:,.0f}", f"{one.best:,.0f}", beside, f"{one.utilisation:.2f}"
 
 
-def _lstm(trained: Sequence[Trained]) -> dict[int, float]:
-    """Speed of the LSTM by length, where it was measured."""
+def _lstm(trained: Sequence[TrainingSpeed]) -> dict[int, float]:
+    """Speed of the LSTM by length, if it was measured."""
     return {one.length: one.median for one in trained if one.name == "lstm"}
 
 
 def _figures(
-    trained: list[Trained], peaks: Mapping[str, float]
+    trained: list[TrainingSpeed], peaks: Mapping[str, float]
 ) -> Iterator[commands.Figure]:
-    """Each speed beside the LSTM's at the same length, where that was measured."""
+    """Each speed compared with the LSTM at the same length, if that was measured."""
     lstm = _lstm(trained)
     for dtype, peak in peaks.items():
         yield commands.figure(_peak_name(dtype), peak / 1e9, "GFLOP/s")

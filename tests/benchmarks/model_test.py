@@ -66,14 +66,14 @@ def test_utilisation_is_of_the_matrix_peak_in_the_dtype_of_the_row(
         name = f"train {model}{' bfloat16' * (dtype == 'bfloat16')} T=8"
         used = figures[f"{name} utilisation"]
         assert used["unit"] == f"of matrix peak {dtype}"
-        # The peak told is the highest of the run, so the share of it is the smallest.
+        # The reported peak is the highest of the run, so its share is the smallest.
         flop = 6 * figures[f"{name} parameters"]["value"] * figures[name]["value"]
         assert used["value"] >= 0.999 * flop / (1e9 * peak["value"])
         assert used["value"] < 1
 
 
 def test_row_is_divided_by_the_peak_of_its_own_dtype(monkeypatch) -> None:
-    # Peaks that no machine has, so that the wrong one shows.
+    # Peaks that no machine has, so that a wrong one is noticed.
     peaks = {"float32": 1.0, "bfloat16": 1e30}
     monkeypatch.setattr(benchmark, "_matrix_peak", peaks.__getitem__)
     flags.FLAGS(["model", "--batch_size=2", "--repeats=1"])
@@ -86,14 +86,14 @@ def test_row_is_divided_by_the_peak_of_its_own_dtype(monkeypatch) -> None:
     assert 0 < used["bfloat16"] < 1e-9 < used["float32"]
 
 
-def test_every_figure_of_training_has_exactly_the_keys_of_the_format(figures) -> None:
+def test_every_training_figure_has_exactly_the_keys_of_the_format(figures) -> None:
     of_training = [x for name, x in figures.items() if name.startswith("train ")]
     assert len(of_training) == 16
     for one in of_training:
         assert one.keys() == {"name", "value", "unit", "vs", "ratio"}
 
 
-def test_speed_is_told_beside_the_lstms_in_f32(figures) -> None:
+def test_speed_is_compared_with_the_lstm_in_f32(figures) -> None:
     one = figures["train wavecore chunked bfloat16 T=8"]
     base = figures["train lstm T=8"]
     assert one["vs"] == "train lstm T=8"
@@ -101,9 +101,9 @@ def test_speed_is_told_beside_the_lstms_in_f32(figures) -> None:
     assert base["ratio"] == 1
 
 
-def test_speed_is_told_beside_the_lstms_at_the_same_length() -> None:
-    def row(name: str, length: int, median: float) -> benchmark.Trained:
-        return benchmark.Trained(
+def test_speed_is_compared_with_the_lstm_at_the_same_length() -> None:
+    def row(name: str, length: int, median: float) -> benchmark.TrainingSpeed:
+        return benchmark.TrainingSpeed(
             name, "float32", length, 1, median, median, 0.5, 1.0, 1.0
         )
 
@@ -138,7 +138,7 @@ def test_unknown_model_names_the_known_ones() -> None:
 def test_tables_show_every_figure_on_a_terminal_and_in_a_pipe() -> None:
     flags.FLAGS(["model"])
     rows = [
-        benchmark.Trained(
+        benchmark.TrainingSpeed(
             *(f"wavecore associative {dtype}", dtype, 131_072, 9_000_000),
             *(1_234_567.0 + n, 7_654_321.0 + n, 0.25 + n / 100),
             *(123_456.0 + n, 1234.5 + n),

@@ -47,7 +47,9 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
         for episode in range(_EPISODES.value):
             begin_s = time.perf_counter()
-            recorder = EpisodeRecorder(Path(folder), spec, commands.made_up(episode))
+            recorder = EpisodeRecorder(
+                Path(folder), spec, commands.make_metadata(episode)
+            )
             first_s = time.perf_counter()
             for step in steps:
                 recorder.append(step)

@@ -6,7 +6,7 @@ from tests.benchmarks import commands
 _MOST_RSS_MB = 80.0
 
 
-def test_recorder_stays_small_and_tells_median_and_best(tmp_path: Path) -> None:
+def test_recorder_stays_small_and_reports_median_and_best(tmp_path: Path) -> None:
     done = commands.run("recorder.py", "--episodes=20", f"--folder={tmp_path}")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -2,10 +2,10 @@
 
     ./bazelw run //tests/benchmarks:recurrence_forms
 
-Forward and backward pass of one whole block on batches of `--steps` control steps in
-all, so that what a form hides behind the matrix products around it is hidden here too.
-The forms take turns, and the fastest of `--repeats` counts. `model.recurrence` holds
-the table of what was fastest; on a device that it does not know, run this and add it.
+Forward and backward pass of one whole block on batches of `--steps` control steps, so
+that time that a form hides behind the matrix products around it is hidden here too. The
+forms take turns, and the fastest of `--repeats` counts. `model.recurrence` holds the
+table of the fastest forms; on a device that is not in it, run this and add a row.
 """
 
 import time
@@ -25,13 +25,19 @@ from model.wavecore import Block
 from tests.benchmarks import sequence_models
 
 _LENGTHS = flags.DEFINE_multi_integer(
-    "length", [8, 32, 128, 512, 2048], "Steps per sequence.", lower_bound=1
+    "length",
+    [8, 32, 128, 512, 2048],
+    "steps per sequence; may be repeated",
+    lower_bound=1,
 )
 _PRESETS = flags.DEFINE_multi_enum(
-    "preset", ["tiny", "pi5", "seed"], list(config.PRESETS), "Widths to measure."
+    "preset",
+    ["tiny", "pi5", "seed"],
+    list(config.PRESETS),
+    "preset whose width is measured; may be repeated",
 )
-_STEPS = flags.DEFINE_integer("steps", 2048, "Steps of one batch.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 15, "Runs of each form.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 2048, "steps per batch", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 15, "runs of each form", lower_bound=1)
 
 Gradient = Callable[[nnx.State], nnx.State]
 
@@ -41,7 +47,7 @@ def main(argv: list[str]) -> None:
     del argv
     title = f"Forward and backward of one block, ms, {jax.devices()[0].device_kind}"
     rows = [
-        _measured(preset, length)
+        _measure(preset, length)
         for preset in _PRESETS.value
         for length in _LENGTHS.value
     ]
@@ -61,7 +67,7 @@ def _table(title: str, rows: Iterable[tuple[str, ...]]) -> FigureTable:
     return table
 
 
-def _measured(preset: str, length: int) -> tuple[str, ...]:
+def _measure(preset: str, length: int) -> tuple[str, ...]:
     model = sequence_models.wavecore(preset)
     sizes, block = model.config, model.blocks[0]
     batch = max(1, _STEPS.value // length)
@@ -89,7 +95,7 @@ def _measured(preset: str, length: int) -> tuple[str, ...]:
 def _gradient(
     block: Block, sizes: config.WaveCoreConfig, batch: int, length: int, form: str
 ) -> Gradient:
-    """The compiled gradient of a block's output to its parameters and input."""
+    """The compiled gradient of a block by its parameters and input."""
     graph, _ = nnx.split(block)
     random = np.random.default_rng(1)
     drawn = random.standard_normal((length * batch, sizes.width), np.float32)

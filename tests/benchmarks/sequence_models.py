@@ -1,7 +1,7 @@
-"""WaveCore, and its peers: recurrent cells and a transformer from flax.nnx.
+"""WaveCore, and its baselines: recurrent cells and a transformer from flax.nnx.
 
-Each peer has one interface, `model(states, task) -> (action, next_observation)` over
-whole sequences [b t], and a width chosen so that it has as many parameters as
+All baselines have the same interface, `model(states, task) -> (action,
+next_observation)` over whole sequences [b t], and about as many parameters as
 WaveCore's preset `seed`, within a few percent.
 """
 
@@ -23,7 +23,7 @@ LAYERS, TRANSFORMER_LAYERS, HEADS = 2, 4, 8
 
 
 def wavecore(preset: str, task_count: int = TASK_COUNT) -> WaveCore:
-    """A model of a preset, with the numbers it is born with and plain statistics."""
+    """A model of a preset, with its initial numbers and means of 0 and scales of 1."""
     sizes = config.PRESETS[preset](STATE_SIZE, ACTION_SIZE, task_count)
     ones = np.ones(STATE_SIZE, np.float32)
     plain = normalisation.Statistics(0 * ones, ones, ones)
@@ -31,7 +31,7 @@ def wavecore(preset: str, task_count: int = TASK_COUNT) -> WaveCore:
 
 
 class Recurrent(nnx.Module):
-    """Two recurrent layers between linear encoder and head."""
+    """Two recurrent layers between a linear encoder and a linear head."""
 
     def __init__(self, cell: type[nnx.Module], width: int, rngs: nnx.Rngs) -> None:
         inputs = STATE_SIZE + TASK_COUNT
@@ -57,7 +57,7 @@ class Transformer(nnx.Module):
     def __init__(self, length: int, rngs: nnx.Rngs) -> None:
         d = TRANSFORMER_WIDTH
         self.encode = nnx.Linear(STATE_SIZE + TASK_COUNT, d, rngs=rngs)
-        # Positions count as no parameters: their number is the length's.
+        # Not counted as parameters, because their number depends on the length.
         self.positions = nnx.Param(0.02 * jax.random.normal(rngs.params(), (length, d)))
         self.blocks = nnx.List(
             [_TransformerBlock(d, rngs) for _ in range(TRANSFORMER_LAYERS)]

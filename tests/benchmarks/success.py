@@ -5,13 +5,14 @@
 Suites: `ten` Meta-World tasks with 50 demonstrations each; `poor`, the same behind
 poor sensors (`edge/robots/poor_sensors.py`); `fifty`, all tasks with 20 each. Every
 model is trained by `cloud.train.fit.fit` on the same demonstrations for the same time:
-a short run tells its speed, the number of steps follows, and with it the cosine that
-ends the run. Compile time is left out. Then it controls 50 episodes of each task, with
-seeds that no demonstration has. The scripted experts do the same episodes.
+a short run measures its speed, which gives the number of updates and so the cosine
+schedule that ends the run. Compile time does not count. Then it controls 50 episodes of
+each task, with seeds that no demonstration has. The scripted experts run the same
+episodes.
 
-Time is the processors' time over the number of processors, which is the time on a
-machine that does nothing else and is the same on a machine that others use; a model
-that leaves a processor idle gets more of the clock's time for it, which is told too.
+Time is processor time divided by the number of processors: the time on a machine that
+does nothing else, and the same on a shared machine. A model that leaves a processor
+idle needs more time by the clock, which is printed too.
 """
 
 import dataclasses
@@ -42,23 +43,27 @@ from rlds.episode import Episode
 from tests.benchmarks import closed_loop, commands, policies
 from tests.benchmarks.demonstrations import Demonstrations, load_or_record
 
-_SUITE = flags.DEFINE_enum("suite", "ten", ["ten", "poor", "fifty"], "Which tasks.")
-_TASK = flags.DEFINE_multi_string("task", [], "Only these tasks of the suite.")
-_TRAIN_S = flags.DEFINE_float("train_s", 300.0, "Training time of each model.", 0.0)
-_DEMONSTRATIONS = flags.DEFINE_integer(
-    "demonstrations", None, "Demonstrations of each task; default: the suite's.", 1
+_SUITE = flags.DEFINE_enum("suite", "ten", ["ten", "poor", "fifty"], "suite of tasks")
+_TASK = flags.DEFINE_multi_string(
+    "task", [], "task of the suite; may be repeated; default: all"
 )
-_EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes of each task.", 1)
-_FIRST_SEED = flags.DEFINE_integer("first_seed", 10000, "Seed of the first episode.")
-_SEED = flags.DEFINE_integer("seed", 0, "Decides initial parameters and batches.")
+_TRAIN_S = flags.DEFINE_float(
+    "train_s", 300.0, "training time of each model, in seconds", 0.0
+)
+_DEMONSTRATIONS = flags.DEFINE_integer(
+    "demonstrations", None, "demonstrations of each task; default: as in the suite", 1
+)
+_EPISODES = flags.DEFINE_integer("episodes", 50, "measured episodes of each task", 1)
+_FIRST_SEED = flags.DEFINE_integer("first_seed", 10000, "seed of the first episode")
+_SEED = flags.DEFINE_integer("seed", 0, "seed of initial parameters and batches")
 _FOLDER = flags.DEFINE_string(
     "folder",
     str(Path.home() / ".cache" / "continuon" / "demonstrations"),
-    "Where recorded demonstrations are kept.",
+    "folder that keeps the recorded demonstrations",
 )
 
-_SPEED_STEPS = 60
-"""Optimiser steps of the run that tells the speed."""
+_SPEED_UPDATES = 60
+"""Updates of the run that measures the speed."""
 
 _TEN = (
     "button-press-topdown-v3",
@@ -74,7 +79,7 @@ _TEN = (
 )
 
 _OPERATOR_NOISE = (0.1,)
-"""One episode after the other: what the task looks like, and how to come back to it."""
+"""Noise of every episode, so that demonstrations also show how to correct errors."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +89,8 @@ class Suite:
     Attributes:
         prefix: kind of robot, before the name of a task.
         demonstrations: episodes of each task.
-        train: batches and windows of every model; steps follow from the time.
-        wavecore: sizes of the WaveCore that is measured, beside the robot's.
+        train: batches and windows of every model; the time gives the updates.
+        wavecore: sizes of the measured WaveCore, besides those of the robot.
     """
 
     prefix: str
@@ -138,21 +143,24 @@ BASELINES = {
 
 
 _MODEL = flags.DEFINE_multi_string(
-    "model", [], f"Of wavecore, {', '.join(BASELINES)}; default: all."
+    "model",
+    [],
+    f"one of wavecore, {', '.join(BASELINES)}; may be repeated; default: all",
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What was found of one model.
+    """Result of one model.
 
     Attributes:
         name: the model.
         parameters: its trained numbers.
-        steps: optimiser steps.
-        train_s: processors' time that they took, over the processors, no compiling.
+        steps: updates.
+        train_s: processor time of the updates, divided by the number of processors,
+            without compiling.
         wall_s: the same by the clock.
-        success: by task.
+        success: success rate by task.
     """
 
     name: str
@@ -176,20 +184,20 @@ def main(argv: list[str]) -> None:
             f" tasks of the suite, got {unknown or tasks}"
         )
     began = time.monotonic()
-    episodes = _demonstrations(suite, tasks)
+    episodes = _load_demonstrations(suite, tasks)
     steps = sum(episode.num_steps for episode in episodes)
     command_line.say(
         f"{len(episodes)} demonstrations, {steps} steps, recorded or read in"
         f" {time.monotonic() - began:.0f} s"
     )
-    found = [_expert(suite, tasks)]
+    found = [_measure_expert(suite, tasks)]
     for name in names:
-        found.append(_measured(name, suite, tasks, episodes))
+        found.append(_measure(name, suite, tasks, episodes))
         open_console().print(_table(found))
         commands.write_figures(_figures(found))
 
 
-def _demonstrations(suite: Suite, tasks: tuple[str, ...]) -> list[Episode]:
+def _load_demonstrations(suite: Suite, tasks: tuple[str, ...]) -> list[Episode]:
     count = _DEMONSTRATIONS.value or suite.demonstrations
     wanted = [
         Demonstrations(suite.prefix + task, count, 0, _OPERATOR_NOISE) for task in tasks
@@ -197,15 +205,15 @@ def _demonstrations(suite: Suite, tasks: tuple[str, ...]) -> list[Episode]:
     return load_or_record(wanted, Path(_FOLDER.value))
 
 
-def _expert(suite: Suite, tasks: tuple[str, ...]) -> Measured:
-    """The experts' success, which the folder of demonstrations keeps as well."""
+def _measure_expert(suite: Suite, tasks: tuple[str, ...]) -> Measured:
+    """The experts' success, which is also kept in the folder of demonstrations."""
     first, count = _FIRST_SEED.value, _EPISODES.value
     path = Path(_FOLDER.value) / f"expert-{first}-{count}.json"
     known = json.loads(path.read_bytes()) if path.exists() else {}
     missing = [task for task in tasks if task not in known]
     if missing:
         seeds = range(first, first + count)
-        # An operator sees the scene, so poor sensors do not concern it.
+        # Experts see the scene itself, so poor sensors do not affect them.
         rates = closed_loop.measure_expert_success(
             [f"metaworld:{t}" for t in missing], seeds
         )
@@ -218,13 +226,13 @@ def _expert(suite: Suite, tasks: tuple[str, ...]) -> Measured:
     return Measured("scripted experts", 0, 0, 0.0, 0.0, success)
 
 
-def _measured(
+def _measure(
     name: str, suite: Suite, tasks: tuple[str, ...], episodes: list[Episode]
 ) -> Measured:
     make = _maker(name, suite)
     config = dataclasses.replace(suite.train, seed=_SEED.value)
     speed = _speed(episodes, tasks, config, make)
-    steps = max(_SPEED_STEPS, round(_TRAIN_S.value * speed))
+    steps = max(_SPEED_UPDATES, round(_TRAIN_S.value * speed))
     command_line.say(f"{name}: {speed:.1f} steps/s, {steps} steps")
     whole = dataclasses.replace(
         config, steps=steps, report_period_steps=min(500, max(1, steps // 3))
@@ -256,9 +264,9 @@ def _speed(
     config: fit.TrainConfig,
     make: fit.MakeModel,
 ) -> float:
-    """Optimiser steps per second on a machine that does nothing else."""
+    """Updates per second on a machine that does nothing else."""
     short = dataclasses.replace(
-        config, steps=_SPEED_STEPS, report_period_steps=_SPEED_STEPS // 3
+        config, steps=_SPEED_UPDATES, report_period_steps=_SPEED_UPDATES // 3
     )
     watch = _Watch(None)
     _fit(episodes, tasks, short, make, watch)
@@ -266,7 +274,7 @@ def _speed(
 
 
 class _Watch:
-    """Processors' time between the first report of a training and its last."""
+    """Measures the processor time from the first report of a training to its last."""
 
     def __init__(self, name: str | None) -> None:
         self._name = name
@@ -275,7 +283,7 @@ class _Watch:
         self.processor_s = 0.0
 
     def __call__(self, progress: fit.Progress) -> None:
-        """Takes note of a report, and says it when training has a name."""
+        """Takes a report, and prints it if the training has a name."""
         spent_s = time.process_time() / (os.cpu_count() or 1)
         if not self.first:
             self.first, self._began_s = progress.step, spent_s
@@ -331,8 +339,8 @@ def _decide(model: nnx.Module, task_count: int) -> closed_loop.Decide:
         arrays: nnx.State, states: jax.Array, tasks: jax.Array, carry: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         task = jax.nn.one_hot(tasks, task_count)
-        said = nnx.merge(graph, arrays).step(states, task, carry)
-        return said.action, said.carry
+        prediction = nnx.merge(graph, arrays).step(states, task, carry)
+        return prediction.action, prediction.carry
 
     def decide(
         states: np.ndarray, tasks: np.ndarray, carry: np.ndarray
@@ -366,7 +374,7 @@ def _table(found: list[Measured]) -> FigureTable:
 
 
 def _figures(found: list[Measured]) -> list[commands.Figure]:
-    """Rows as `//tests/benchmarks:model` writes them, against the experts."""
+    """Rows as `//tests/benchmarks:model` writes them, compared with the experts."""
     overall = [success_rate.pooled(list(one.success.values())) for one in found]
     rows: list[commands.Figure] = []
     for one, rate in zip(found, overall, strict=True):

@@ -2,13 +2,13 @@
 
     ./bazelw run //tests/benchmarks:updates -- --json=updates.json
 
-Each update is exported to StableHLO, serialised, read back and compiled, as a learner
-on a robot does it with a package. The consolidation is one gradient step here; that of
+Each update is exported to StableHLO, serialised, read back and compiled, as by a
+learner on a robot with a package. The consolidation is one gradient step here; that of
 a package takes fifty, on windows of 256 steps. Two choices make it fast, and a learner
-makes them too: the weights lie on the device, so that a call copies only deltas and
-data, and the fast update has a process and a core of its own, because products of a few
-rows take less time than waking another thread and waiting for it. Every call is given
-the deltas that the last one returned.
+makes them too: the weights stay on the device, so that a call copies only deltas and
+data, and the fast update has its own process and core, because products of a few rows
+take less time than waking another thread and waiting for it. Every call gets the deltas
+that the last one returned.
 """
 
 import multiprocessing
@@ -31,14 +31,14 @@ from model.wavecore import WaveCore
 from tests.benchmarks import commands, sequence_models
 
 _PRESETS = flags.DEFINE_multi_enum(
-    "preset", ["pi5", "seed"], sorted(config.PRESETS), "Models; may be repeated."
+    "preset", ["pi5", "seed"], sorted(config.PRESETS), "model; may be repeated"
 )
-_CALLS = flags.DEFINE_integer("calls", 1000, "Fast updates measured.", lower_bound=2)
-_REPLAYS = flags.DEFINE_integer("replays", 20, "Consolidations.", lower_bound=2)
-_WINDOW = flags.DEFINE_integer("window", 8, "Steps a fast update sees.", lower_bound=1)
-_WINDOWS = flags.DEFINE_integer("windows", 32, "Windows of a replay.", lower_bound=1)
+_CALLS = flags.DEFINE_integer("calls", 1000, "measured fast updates", lower_bound=2)
+_REPLAYS = flags.DEFINE_integer("replays", 20, "consolidations", lower_bound=2)
+_WINDOW = flags.DEFINE_integer("window", 8, "steps of a fast update", lower_bound=1)
+_WINDOWS = flags.DEFINE_integer("windows", 32, "windows of a replay", lower_bound=1)
 _STEPS = flags.DEFINE_integer(
-    "steps", 32, "Steps of each of those windows.", lower_bound=1
+    "steps", 32, "steps per window of a replay", lower_bound=1
 )
 
 Update = Callable[..., dict[str, Any]]
@@ -50,10 +50,10 @@ class Measured(NamedTuple):
     Attributes:
         name: preset and update.
         p50_ms: duration of the median call.
-        p99_ms: of the 99th percentile.
-        steps_per_s: control steps seen per second, at the median.
-        cpu_ms: processor time per call of all threads, which others' load on the
-            machine changes little.
+        p99_ms: 99th percentile of the durations.
+        steps_per_s: control steps used per second, at the median.
+        cpu_ms: processor time of all threads per call, which other load on the machine
+            changes little.
     """
 
     name: str
@@ -82,18 +82,18 @@ def _measure(preset: str) -> Iterator[Measured]:
     model = sequence_models.wavecore(preset)
     weights, deltas = _arrays(model)
     inputs = updates.consolidate_inputs(model, _WINDOWS.value, _STEPS.value)
-    consolidate = _as_on_a_robot(updates.make_consolidate(model), inputs)
+    consolidate = _export_and_load(updates.make_consolidate(model), inputs)
     name, steps = f"{preset} consolidate_update", _WINDOWS.value * _STEPS.value
-    memories = _filled(inputs[-1])
+    memories = _make_data(inputs[-1])
 
     def call_consolidate(now: dict[str, Any]) -> dict[str, Any]:
         return consolidate(weights, now, deltas, memories)
 
-    yield _timed(name, steps, _REPLAYS.value, call_consolidate, deltas)
+    yield _measure_calls(name, steps, _REPLAYS.value, call_consolidate, deltas)
 
 
 def _keep_to_one_core() -> None:
-    """Before JAX starts its threads, of which it then has one."""
+    """Called before JAX starts its threads, so that it starts only one."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
@@ -101,13 +101,13 @@ def _fast_update(preset: str, window: int, calls: int) -> Measured:
     model = sequence_models.wavecore(preset)
     weights, deltas = _arrays(model)
     inputs = updates.fast_inputs(model, window)
-    fast = _as_on_a_robot(updates.make_fast(model), inputs)
-    data = _filled(inputs[-1])
+    fast = _export_and_load(updates.make_fast(model), inputs)
+    data = _make_data(inputs[-1])
 
     def call_fast(now: dict[str, Any]) -> dict[str, Any]:
         return fast(weights, now, data)
 
-    return _timed(f"{preset} fast_update", window, calls, call_fast, deltas)
+    return _measure_calls(f"{preset} fast_update", window, calls, call_fast, deltas)
 
 
 def _arrays(model: WaveCore) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -117,13 +117,13 @@ def _arrays(model: WaveCore) -> tuple[dict[str, Any], dict[str, Any]]:
     return weights, {n: np.zeros_like(weights[prefix + n]) for n in surfaces.SURFACES}
 
 
-def _as_on_a_robot(update: Update, inputs: Any) -> Update:  # noqa: ANN401 - a tree of shapes
+def _export_and_load(update: Update, inputs: Any) -> Update:  # noqa: ANN401 - a tree of shapes
     content = jax.export.export(jax.jit(update))(*inputs).serialize()
-    # Calling an exported function outside of `jit` builds it anew each time.
+    # Without `jit`, an exported function would be rebuilt at every call.
     return jax.jit(jax.export.deserialize(content).call)
 
 
-def _filled(shapes: dict[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
+def _make_data(shapes: dict[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
     random = np.random.default_rng(1)
     data = {}
     for name, x in shapes.items():
@@ -136,14 +136,14 @@ def _filled(shapes: dict[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
     return data
 
 
-def _timed(
+def _measure_calls(
     name: str,
     steps: int,
     calls: int,
     update: Callable[[dict[str, Any]], dict[str, Any]],
     deltas: dict[str, Any],
 ) -> Measured:
-    """Durations of calls after the first, until the deltas are on the host."""
+    """Times the calls after the first, each until the deltas are on the host."""
     seconds, cpu_began = [], 0.0
     for call in range(calls + 1):
         if call == 1:
@@ -152,7 +152,7 @@ def _timed(
         result = jax.device_get(update(deltas))
         seconds.append(time.perf_counter() - began)
         if result["refused"]:
-            raise AssertionError(f"{name}: an update of sound data was refused")
+            raise AssertionError(f"{name}: an update with finite data was refused")
         deltas = {**deltas, **result["deltas"]}
     cpu_s = time.process_time() - cpu_began
     p50, p99 = np.percentile(seconds[1:], [50, 99])

@@ -203,13 +203,13 @@ def test_action_under_hostile_deltas_is_finite_and_within_limits(seed: int) -> N
     previous = None
     for _ in range(5):
         state = random.standard_normal(small_models.SIZES.state_size)
-        said = STEP(
+        prediction = STEP(
             observation_state=(state * random.choice(HOSTILE_FACTORS[:4])).astype("f4"),
             task=np.eye(small_models.SIZES.task_count, dtype="f4")[0],
             carry=weights["carry"],
             **adapted,
         )
-        wanted = np.asarray(said["action"])
+        wanted = np.asarray(prediction["action"])
         done = safety.safe_action(ARM_LIMITS, wanted, previous)
         assert np.isfinite(done.action).all()
         assert (done.action >= ARM_LIMITS.action_minimum).all()

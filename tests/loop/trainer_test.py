@@ -1,4 +1,4 @@
-"""A trainer that is killed, goes on on another machine, or refuses to start."""
+"""Trainers that are killed, continue on another machine, or refuse to start."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.loop import binaries
 
 TIMEOUT_S = 120.0
 STEPS, CHECKPOINT_STEPS = 400, 40
-"""A tenth of the run lies before the first checkpoint, after which it is killed."""
+"""The run is killed after its first checkpoint, at a tenth of its steps."""
 
 
 def flags(folder: Path, dataset: Path) -> list[str]:
@@ -89,19 +89,19 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
 
 
 def assert_shows_progress(printed: str) -> None:
-    """A log has steps, loss, speed and the time left, the last step always."""
+    """The log has steps, loss, speed and the time left, and always the last step."""
     numbers = r"loss \d+\.\d{4}, \d+\.\d steps/s, 0 s left"
     line = rf"^train: {STEPS} of {STEPS} steps, {numbers}$"
     assert re.search(line, printed, re.MULTILINE), printed
 
 
-def test_another_machine_goes_on_where_the_bucket_says(
+def test_another_machine_continues_from_the_newest_checkpoint_in_the_bucket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine is a home folder here: nothing of the first is left on the second.
+    """A machine is a home folder here; the second one has nothing of the first.
 
-    That the numbers are those of a run that nobody disturbs is tested in
-    `cloud/job/run_backup_test.py`.
+    `cloud/job/run_backup_test.py` tests that the numbers are those of an undisturbed
+    run.
     """
     given = [
         *flags(tmp_path, binaries.copy_of_dataset(tmp_path)),
@@ -116,17 +116,19 @@ def test_another_machine_goes_on_where_the_bucket_says(
         printed = kill_after(tmp_path, given, lambda: STEPS in kept(bucket))
     assert f"at step {newest} from gs://bucket/robots" in printed
     (run,) = (tmp_path / "second" / ".cache/continuon/runs/wavecore").iterdir()
-    told = [json.loads(x) for x in (run / "losses.jsonl").read_text().splitlines()[1:]]
+    points = [
+        json.loads(x) for x in (run / "losses.jsonl").read_text().splitlines()[1:]
+    ]
     every = CHECKPOINT_STEPS
     expected = set(range(every, STEPS + 1, every))
-    assert {point["step"] for point in told} == expected
+    assert {point["step"] for point in points} == expected
     assert f"{run} continues" in printed
 
 
 def kept(bucket: Bucket) -> set[int]:
     """Steps whose checkpoints are complete in the bucket."""
-    place = r".*/wavecore/[^/]+/checkpoints/(\d+)/checkpoint_manifest\.json"
-    found = (re.fullmatch(place, name) for name in list(bucket.objects))
+    pattern = r".*/wavecore/[^/]+/checkpoints/(\d+)/checkpoint_manifest\.json"
+    found = (re.fullmatch(pattern, name) for name in list(bucket.objects))
     return {int(match[1]) for match in found if match}
 
 
@@ -141,10 +143,10 @@ def test_changed_shard_is_refused_before_training(tmp_path: Path) -> None:
     assert runs(tmp_path) == []
     too_large = ["--batch_size=1000000", "--accumulation_steps=1"]
     line = binaries.refuse("cloud/job/train", *flags(tmp_path, dataset), *too_large)
-    assert "GB of memory" in line, "memory is asked about before shards are read"
+    assert "GB of memory" in line, "memory is checked before shards are read"
 
 
-def test_absent_dataset_is_one_line(tmp_path: Path) -> None:
+def test_absent_dataset_is_refused_in_one_line(tmp_path: Path) -> None:
     line = binaries.refuse("cloud/job/train", *flags(tmp_path, tmp_path / "absent"))
     assert "absent" in line
     assert runs(tmp_path) == []
