@@ -7,7 +7,7 @@ from base.errors import MalformedError
 from cloud.curate import plan as curation_plan
 from cloud.curate import spec as curation_spec
 from cloud.errors import CurationSpecError
-from cloud.testing import index_rows
+from cloud.testing import records
 
 _SPEC = {
     "dataset": "reach",
@@ -27,7 +27,7 @@ def _spec(**changes) -> curation_spec.CurationSpec:
 def _rows():
     """Three robots, four days, five episodes each: twelve groups."""
     return [
-        index_rows.row(number, robot=number // 20, day=1 + number // 5 % 4)
+        records.index_row(number, robot=number // 20, day=1 + number // 5 % 4)
         for number in range(60)
     ]
 
@@ -109,7 +109,7 @@ def test_no_more_groups_than_val_groups_is_refused():
 
 
 def test_episodes_of_two_shapes_are_refused():
-    rows = [*_rows(), index_rows.row(99, state_size=39)]
+    rows = [*_rows(), records.index_row(99, state_size=39)]
     with pytest.raises(CurationSpecError, match="one shape"):
         curation_plan.plan(rows, _all(rows), _spec())
 

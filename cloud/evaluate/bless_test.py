@@ -5,7 +5,7 @@ import pytest
 from cloud.evaluate.bless import Baseline, Decision, Gates, Verdict, decide
 from cloud.evaluate.report import EvaluationReport, TaskResult
 from cloud.evaluate.success_rate import SuccessRate
-from cloud.testing import evaluations
+from cloud.testing import records
 
 TASKS = ("drawer-close-v3", "push-v3", "reach-v3")
 
@@ -16,7 +16,7 @@ def report(
     """A report that passes every default gate, unless changed."""
     result = TaskResult(SuccessRate(successes, episodes), 60.0)
     tasks = dict.fromkeys(TASKS, result)
-    return evaluations.report(
+    return records.evaluation_report(
         **{"tasks": tasks, "episodes_per_task": episodes} | changes
     )
 

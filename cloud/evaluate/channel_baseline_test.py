@@ -9,7 +9,7 @@ from cloud.evaluate.bless import Baseline
 from cloud.evaluate.channel_baseline import ChannelState
 from cloud.evaluate.report import EvaluationReport, TaskResult
 from cloud.evaluate.success_rate import SuccessRate
-from cloud.testing import evaluations
+from cloud.testing import records
 from release import package
 from release.blessing import Blessing
 from release.signing import sign_statements
@@ -19,7 +19,7 @@ from release.verification import VerifiedPackage
 
 def report(package_digest: str) -> EvaluationReport:
     two = {"reach-v3": TaskResult(SuccessRate(2, 2), 60.0)}
-    return evaluations.report(
+    return records.evaluation_report(
         package_digest=package_digest, episodes_per_task=2, tasks=two
     )
 

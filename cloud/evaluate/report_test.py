@@ -9,9 +9,9 @@ from cloud.errors import EvaluationReportError
 from cloud.evaluate import report
 from cloud.evaluate.report import TaskResult
 from cloud.evaluate.success_rate import SuccessRate, pooled
-from cloud.testing import evaluations
+from cloud.testing import records
 
-REPORT = evaluations.report(
+REPORT = records.evaluation_report(
     tasks={"reach-v3": TaskResult(SuccessRate(49, 50), 61.5)},
     held_out_loss=0.125,
     safety_violations=None,

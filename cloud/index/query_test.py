@@ -2,12 +2,12 @@ import pytest
 
 from cloud.errors import QueryError
 from cloud.index import query, snapshot
-from cloud.testing import index_rows
+from cloud.testing import records
 
 
 def _index() -> snapshot.Snapshot:
     rows = [
-        index_rows.row(number, task=task, success=success, tags=tags)
+        records.index_row(number, task=task, success=success, tags=tags)
         for number, (task, success, tags) in enumerate(
             [
                 ("reach-v3", 1, ["bench"]),
@@ -34,7 +34,7 @@ def _index() -> snapshot.Snapshot:
 )
 def test_predicate_selects_the_rows_for_which_it_is_true(where, numbers):
     found = query.select_ids(_index(), where)
-    assert found == {index_rows.episode_id(number) for number in numbers}
+    assert found == {records.episode_id(number) for number in numbers}
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,16 @@ import pytest
 
 from cloud.errors import SnapshotError
 from cloud.index import schema, snapshot
-from cloud.testing import index_rows
+from cloud.testing import records
 
 
 def test_order_of_the_rows_does_not_change_the_digest():
-    rows = [index_rows.row(number) for number in range(5)]
+    rows = [records.index_row(number) for number in range(5)]
     forward, backward = snapshot.encode(rows), snapshot.encode(rows[::-1])
     assert forward == backward
     parsed = snapshot.parse(forward, "snapshot.jsonl")
     assert [row["episode_id"] for row in parsed.rows] == [
-        index_rows.episode_id(number) for number in range(5)
+        records.episode_id(number) for number in range(5)
     ]
 
 
@@ -21,7 +21,7 @@ def test_an_empty_index_is_an_empty_file():
 
 
 def test_two_rows_for_one_episode_are_refused():
-    rows = [index_rows.row(1, robot=1), index_rows.row(1, robot=2)]
+    rows = [records.index_row(1, robot=1), records.index_row(1, robot=2)]
     with pytest.raises(SnapshotError, match="one row per episode"):
         snapshot.encode(rows)
 
@@ -39,7 +39,7 @@ def test_two_rows_for_one_episode_are_refused():
     ],
 )
 def test_a_changed_snapshot_is_refused(change, text):
-    raw = snapshot.encode([index_rows.row(number) for number in range(3)])
+    raw = snapshot.encode([records.index_row(number) for number in range(3)])
     with pytest.raises(SnapshotError, match=r"snapshot\.jsonl") as caught:
         snapshot.parse(change(raw), "snapshot.jsonl")
     assert text in str(caught.value)
@@ -66,7 +66,7 @@ def test_both_engines_get_the_same_columns():
 
 
 def test_a_row_with_exactly_the_columns_passes():
-    row = index_rows.row(1)
+    row = records.index_row(1)
     assert schema.check_row(row, "here") == row
 
 
@@ -86,4 +86,4 @@ def test_a_row_with_exactly_the_columns_passes():
 )
 def test_a_row_with_other_columns_or_types_is_refused(changes):
     with pytest.raises(SnapshotError, match="here"):
-        schema.check_row(index_rows.row(1, **changes), "here")
+        schema.check_row(records.index_row(1, **changes), "here")

@@ -12,9 +12,9 @@ from cloud.evaluate.report import TaskResult
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.job.outcome import Outcome
 from cloud.job.report_page import interval_text, percent_text
-from cloud.testing import evaluations, printed_table
+from cloud.testing import printed_table, records
 
-EVALUATION = evaluations.report()
+EVALUATION = records.evaluation_report()
 OUTCOME = Outcome(
     run_id="run",
     decision=decide(EVALUATION, Gates(minimum_success=0.8), None),

@@ -9,9 +9,9 @@ from cloud.evaluate.success_rate import SuccessRate
 from cloud.evaluate.trajectories import Trajectory
 from cloud.job.figures import LossPoint
 from cloud.job.report_page import RunReport, render
-from cloud.testing import evaluations
+from cloud.testing import records
 
-EVALUATION = evaluations.report(
+EVALUATION = records.evaluation_report(
     tasks={
         "push-v3": TaskResult(SuccessRate(50, 50), 70.0),
         "reach-v3": TaskResult(SuccessRate(48, 50), None),

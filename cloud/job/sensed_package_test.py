@@ -10,7 +10,7 @@ from cloud.job import data as job_data
 from cloud.job import job
 from cloud.job.settings import DatasetSettings, JobSettings, RunSettings
 from cloud.package import build, export
-from cloud.testing import dataset_version, package_facts, sensed_episodes, train_tiny
+from cloud.testing import dataset_version, export_package, sensed_episodes, train_tiny
 from cloud.train import mesh
 from cloud.train import model as trained_model
 from cloud.train.update import Trainer
@@ -51,7 +51,7 @@ def packaged(tmp_path_factory):
             data.validation.one_of_each_task(),
             data.tasks,
             folder / "export" / TARGET,
-            dataclasses.replace(package_facts.FACTS, target=TARGET),
+            dataclasses.replace(export_package.FACTS, target=TARGET),
         )
     return data, model, trainer.validate(state), built
 

@@ -7,10 +7,25 @@ import sys
 from pathlib import Path
 
 from cloud.package import build
-from cloud.testing import package_facts, training_episodes
+from cloud.package.build import PackageFacts
+from cloud.testing import training_episodes
 from model import config
 from model.testing import small_models
 from model.testing.episodes import shorten_replay
+
+FACTS = PackageFacts(
+    family="wavecore",
+    version="0.1.1",
+    release_counter=3,
+    target="pi5-cpu",
+    action_minimum=-1.0,
+    action_maximum=1.0,
+    dataset_manifest="d" * 64,
+    code_commit="unversioned",
+    hardware="test machine",
+    training_config={"preset": "tiny"},
+    metrics={"held_out_loss": 0.1},
+)
 
 
 def export(folder: Path) -> build.BuiltPackage:
@@ -22,7 +37,7 @@ def export(folder: Path) -> build.BuiltPackage:
             training_episodes.episodes(4, first=100),
             training_episodes.TASKS,
             folder,
-            package_facts.FACTS,
+            FACTS,
             "int8",
         )
 

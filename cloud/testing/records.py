@@ -1,5 +1,9 @@
-"""Rows of an index for tests, each with the same values but for what a test names."""
+"""Records for tests, each with the same values but for what a test names."""
 
+from typing import Any
+
+from cloud.evaluate.report import EvaluationReport, TaskResult
+from cloud.evaluate.success_rate import SuccessRate
 from cloud.index import schema
 from rlds.raw_layout import RawFolder
 
@@ -9,7 +13,7 @@ def episode_id(number: int) -> str:
     return f"01900000-0000-7000-8000-{number:012x}"
 
 
-def row(
+def index_row(
     number: int, robot: int = 0, day: int | None = None, **values: object
 ) -> dict[str, object]:
     """Returns a row; `robot` and `day` choose its group."""
@@ -30,3 +34,23 @@ def row(
         "path": RawFolder(robot_hash, date, episode_id(number)).path,
     }
     return standard | values
+
+
+def evaluation_report(**changes: Any) -> EvaluationReport:
+    """A report that passes every default gate, unless changed."""
+    fields: dict[str, Any] = {
+        "package_digest": "a" * 64,
+        "dataset_manifest": "d" * 64,
+        "environment": "metaworld",
+        "first_seed": 10000,
+        "episodes_per_task": 50,
+        "max_steps": 500,
+        "tasks": {"reach-v3": TaskResult(SuccessRate(49, 50), 61.0)},
+        "held_out_loss": 0.02,
+        "step_latency_p50_us": 80.0,
+        "step_latency_p99_us": 120.0,
+        "steps": 3050,
+        "missed_deadlines": 0,
+        "safety_violations": 0,
+    }
+    return EvaluationReport(**(fields | changes))
