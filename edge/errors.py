@@ -4,7 +4,7 @@ from base.errors import ContinuonError
 
 
 class EdgeError(ContinuonError):
-    """The root of everything only `edge/` raises on purpose."""
+    """Root of the errors that only `edge/` raises."""
 
 
 class BadTimeError(EdgeError):
@@ -14,10 +14,10 @@ class BadTimeError(EdgeError):
 
 
 class UnknownRobotError(EdgeError):
-    """A robot string names no robot that this program can open."""
+    """A robot string does not name a robot that this program can open."""
 
     def __init__(self, name: str, remedy: str) -> None:
-        """Says which forms would have been accepted.
+        """Lists the forms that are accepted.
 
         Args:
             name: the string that was given.
@@ -27,7 +27,7 @@ class UnknownRobotError(EdgeError):
         super().__init__(
             "--robot",
             "metaworld:TASK, metaworld-changed:TASK, metaworld-poor:TASK, or "
-            "replay:PATH where a package drives",
+            "replay:PATH if a package drives",
             repr(name),
             remedy,
         )
@@ -38,7 +38,7 @@ class RobotUnavailableError(EdgeError):
 
 
 class RobotChangeError(EdgeError):
-    """A change of a robot is malformed, does not fit it, or was read too early."""
+    """A robot's change does not fit it, or its observation was read before a reset."""
 
 
 class SafetyConfigError(EdgeError):
@@ -48,7 +48,7 @@ class SafetyConfigError(EdgeError):
 
 
 class ActionShapeError(EdgeError):
-    """A policy or operator produced an action of the wrong shape."""
+    """A policy proposed an action of the wrong shape."""
 
     default_remedy = "use a policy that was made for this robot"
 
@@ -64,7 +64,7 @@ class KeyFileError(EdgeError):
 
 
 class EpisodeTermsError(EdgeError):
-    """What was kept of an episode's robot and consent is malformed."""
+    """The file of an episode's terms (robot, key and consent) is malformed."""
 
 
 class OtherRobotError(EdgeError):
@@ -81,7 +81,7 @@ class UncoveredFieldError(EdgeError):
     """A sensitive field has no transform that removes its sensitivity."""
 
     def __init__(self, episode_id: str, fields: tuple[str, ...]) -> None:
-        """Names the fields that would have left the robot as they were.
+        """Names the fields that would have left the robot unredacted.
 
         Args:
             episode_id: the episode that was refused.
@@ -99,11 +99,11 @@ class UncoveredFieldError(EdgeError):
 
 
 class OutputFolderError(EdgeError):
-    """A recording folder holds something that this command did not write."""
+    """A recording folder is in use by another process or open to other users."""
 
 
 class UploadError(EdgeError):
-    """An episode could not be sent, or the store holds other bytes than were sent."""
+    """An episode could not be sent, or the store holds other bytes under its name."""
 
 
 class StepFunctionError(EdgeError):
@@ -115,7 +115,7 @@ class UnknownTaskError(EdgeError):
 
 
 class RobotMismatchError(EdgeError):
-    """A package fits another robot than the one that is open."""
+    """A package was made for another robot than the one that is open."""
 
 
 class SimulatedOnlyError(EdgeError):

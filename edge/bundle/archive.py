@@ -1,8 +1,8 @@
-"""Writes the Pi bundle: one .tar.gz whose bytes depend on its files alone.
+"""Writes the Pi bundle: one .tar.gz whose bytes depend only on its files.
 
-The entries are sorted, owned by root, dated 1970 and either 0644 or 0755; the gzip
-header holds no name and no time. A file that repeats another's content becomes a hard
-link to it. `BUNDLE.json`, the last entry, lists every file with its digest.
+The entries are sorted, owned by root, dated 1970 and have mode 0644 or 0755; the gzip
+header holds no name and no time. A file with the same content as an earlier one becomes
+a hard link to it. `BUNDLE.json`, the last entry, lists every file with its digest.
 """
 
 import gzip
@@ -40,7 +40,7 @@ class Entry:
 
 
 def elf_machine(content: bytes) -> str | None:
-    """Returns the processor an ELF file is for; None when it is no ELF file."""
+    """Returns the processor that an ELF file is for; None for other files."""
     if content[:4] != _ELF or len(content) < _ELF_MACHINE.stop:
         return None
     number = int.from_bytes(content[_ELF_MACHINE], "little")
@@ -51,7 +51,7 @@ def require_machine(entries: Mapping[str, Entry], machine: str) -> None:
     """Checks that every native file is for one processor.
 
     Raises:
-        WrongProcessorError: one is for another.
+        WrongProcessorError: a file is for another processor.
     """
     for path, entry in sorted(entries.items()):
         found = elf_machine(entry.content)
@@ -70,10 +70,10 @@ def write(
     """Writes the bundle.
 
     Args:
-        output: where the archive goes.
-        root: folder which all entries are unpacked into.
+        output: archive to write.
+        root: folder into which all entries are unpacked.
         entries: files by path below `root`, in any order.
-        facts: strings that go into the listing, such as the target.
+        facts: strings for the listing, such as the target.
     """
     listing = {
         "schema_version": _SCHEMA_VERSION,
@@ -97,7 +97,7 @@ def write(
     ):
         first_with: dict[tuple[bytes, bool], str] = {}
         for path, entry in sorted(entries.items()):
-            member = _member(f"{root}/{path}", entry)
+            member = _make_member(f"{root}/{path}", entry)
             key = (hashlib.sha256(entry.content).digest(), entry.executable)
             if len(entry.content) >= _LINK_FROM_BYTES and key in first_with:
                 member.type = tarfile.LNKTYPE
@@ -108,12 +108,12 @@ def write(
             member.size = len(entry.content)
             archive.addfile(member, io.BytesIO(entry.content))
         described = Entry(canonical_json.encode(listing) + b"\n", executable=False)
-        member = _member(f"{root}/{LISTING}", described)
+        member = _make_member(f"{root}/{LISTING}", described)
         member.size = len(described.content)
         archive.addfile(member, io.BytesIO(described.content))
 
 
-def _member(name: str, entry: Entry) -> tarfile.TarInfo:
+def _make_member(name: str, entry: Entry) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.mode = 0o755 if entry.executable else 0o644
     member.uname = member.gname = "root"

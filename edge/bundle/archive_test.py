@@ -27,7 +27,9 @@ def write(path: Path, entries: dict[str, Entry]) -> bytes:
     return path.read_bytes()
 
 
-def test_two_writes_in_any_order_and_place_give_the_same_bytes(tmp_path: Path) -> None:
+def test_bytes_do_not_depend_on_the_order_of_entries_or_the_output_path(
+    tmp_path: Path,
+) -> None:
     shuffled = list(ENTRIES.items())
     random.Random(1).shuffle(shuffled)
     (tmp_path / "other").mkdir()
@@ -35,7 +37,7 @@ def test_two_writes_in_any_order_and_place_give_the_same_bytes(tmp_path: Path) -
     assert write(tmp_path / "other" / "b.tar.gz", dict(shuffled)) == first
 
 
-def test_archive_says_nothing_about_who_made_it_and_when(tmp_path: Path) -> None:
+def test_archive_does_not_reveal_who_made_it_or_when(tmp_path: Path) -> None:
     raw = write(tmp_path / "a.tar.gz", ENTRIES)
     assert raw[4:8] == bytes(4)  # gzip's time
     assert raw[3] == 0  # gzip's flags: no name, no comment
@@ -66,14 +68,14 @@ def test_repeated_content_is_stored_once(tmp_path: Path) -> None:
     assert raw.count(LARGE) == 1
 
 
-def test_processor_of_native_files_is_read_from_their_header() -> None:
+def test_processor_is_read_from_the_elf_header() -> None:
     assert archive.elf_machine(X86) == "x86-64"
     assert archive.elf_machine(ARM) == "aarch64"
     assert archive.elf_machine(b"print()") is None
     assert archive.elf_machine(b"\x7fELF") is None
 
 
-def test_native_file_of_another_processor_is_refused() -> None:
+def test_native_file_for_another_processor_is_refused() -> None:
     archive.require_machine({"a": Entry(ARM, executable=False)}, "aarch64")
     with pytest.raises(errors.WrongProcessorError, match="expected code for aarch64"):
         archive.require_machine({"a": Entry(X86, executable=False)}, "aarch64")

@@ -18,11 +18,13 @@ _FILES = flags.DEFINE_string(
 )
 _OUTPUT = flags.DEFINE_string("output", None, "archive to write", required=True)
 _ROOT = flags.DEFINE_string("root", "continuon", "folder inside the archive")
-_TARGET = flags.DEFINE_string("target", "pi5-cpu", "export target it runs packages of")
+_TARGET = flags.DEFINE_string(
+    "target", "pi5-cpu", "export target of the packages that it runs"
+)
 _VERSION = flags.DEFINE_string("version", "0.1.0", "version of the runtime")
 _MACHINE = flags.DEFINE_string("machine", "aarch64", "processor of every native file")
 _LEAVE_OUT = flags.DEFINE_multi_string(
-    "leave_out", [], "pattern of paths that stay out, such as site-packages/*/tests/*"
+    "leave_out", [], "pattern of paths to leave out, such as site-packages/*/tests/*"
 )
 
 
@@ -30,7 +32,7 @@ def read_list(lines: list[str], leave_out: list[str], source: str) -> dict[str, 
     """Returns files by path in the bundle.
 
     Raises:
-        BundleListError: a line is malformed or a path comes twice.
+        BundleListError: a line is malformed, or a path has two files.
     """
     files: dict[str, Path] = {}
     for number, line in enumerate(lines, start=1):
@@ -55,7 +57,10 @@ def read_list(lines: list[str], leave_out: list[str], source: str) -> dict[str, 
 
 
 def is_program(path: str) -> bool:
-    """Tells what is started, from its place: modes differ between build machines."""
+    """Tells from its path whether a file is executable.
+
+    File modes are not used, because they differ between build machines.
+    """
     folder, _, name = path.rpartition("/")
     return folder in ("bin", "python/bin") or name.startswith("ld-linux-")
 

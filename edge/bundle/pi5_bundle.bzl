@@ -4,8 +4,8 @@ load("@rules_python//python:defs.bzl", "PyInfo")
 
 _DOC = """Packs an interpreter, its packages and a program into one archive.
 
-The archive's bytes depend on its files alone. It unpacks anywhere: the launcher finds
-the rest from its own place.
+The archive's bytes depend only on its files. It can be unpacked anywhere: the launcher
+finds the other files relative to its own path.
 """
 
 _ATTRS = {
@@ -27,11 +27,11 @@ _ATTRS = {
         mandatory = True,
     ),
     "program": attr.label(
-        doc = "The Python target whose own sources the bundle carries.",
+        doc = "The Python target whose sources, with those of its deps, go into the bundle.",
         mandatory = True,
         providers = [PyInfo],
     ),
-    "target": attr.string(doc = "Export target whose packages it runs.", mandatory = True),
+    "target": attr.string(doc = "Export target of the packages that it runs.", mandatory = True),
     "version": attr.string(doc = "Version of the runtime.", mandatory = True),
     "_tool": attr.label(
         cfg = "exec",
@@ -41,7 +41,7 @@ _ATTRS = {
 }
 
 def _below_repository(file):
-    """Path of a file of another repository, seen from that repository."""
+    """Path of a file of another repository, relative to that repository."""
     path = file.short_path
     if not path.startswith("../"):
         fail("expected a file of another repository, got " + path)
@@ -54,7 +54,7 @@ def _packages_line(file):
     return "%s\t%s" % (_below_repository(file), file.path)
 
 def _source_line(file):
-    # Packages come as a tree of their own; here are only this project's files.
+    # Third-party packages are a separate tree; this takes only the project's files.
     return None if file.short_path.startswith("../") else "code/%s\t%s" % (file.short_path, file.path)
 
 def _impl(ctx):

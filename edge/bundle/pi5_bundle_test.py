@@ -1,4 +1,4 @@
-"""The Pi bundle runs a package as this machine does, without a Pi."""
+"""The Pi bundle, under an emulator, computes the same actions as this machine."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ class Installed(NamedTuple):
     """A robot that has run a package from a channel.
 
     Attributes:
-        publisher: who published it; the robot's state lies in the same folder.
+        publisher: who published it; the robot's state is in the same folder.
         digest: the package's.
         run: what came of the run.
     """
@@ -41,7 +41,7 @@ class Installed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle, unpacked somewhere it was not built."""
+    """The bundle, unpacked in a folder other than the one where it was built."""
     return processes.unpack_bundle(tmp_path_factory.mktemp("any where"))
 
 
@@ -52,7 +52,7 @@ def listing(root: Path) -> dict[str, Any]:
     return value
 
 
-def here(*arguments: str) -> None:
+def run_here(*arguments: str) -> None:
     """Runs the same program with this machine's interpreter."""
     subprocess.run(
         [sys.executable, "-m", "edge.run", *arguments],
@@ -61,7 +61,7 @@ def here(*arguments: str) -> None:
     )
 
 
-def test_every_native_file_is_for_the_pi_and_there_are_some(root: Path) -> None:
+def test_every_native_file_is_for_the_pi(root: Path) -> None:
     machines = [
         archive.elf_machine(path.read_bytes())
         for path in root.rglob("*")
@@ -87,7 +87,7 @@ def test_listing_describes_every_file(root: Path, listing: dict[str, Any]) -> No
         )
 
 
-def test_bundle_holds_no_cache_no_path_of_the_build_and_no_signing(
+def test_bundle_holds_no_cache_no_build_path_and_no_signing_code(
     listing: dict[str, Any],
 ) -> None:
     paths = [one["path"] for one in listing["files"]]
@@ -124,17 +124,17 @@ def test_ten_steps_of_a_candidate_agree_with_this_machine(
     )
     pi = processes.run_on_pi(root, *flags, f"--actions_json={tmp_path / 'pi.json'}")
     assert pi.returncode == 0, pi.stderr
-    here(*flags, f"--actions_json={tmp_path / 'here.json'}")
-    expected = processes.actions(tmp_path / "here.json")
+    run_here(*flags, f"--actions_json={tmp_path / 'here.json'}")
+    expected = processes.read_actions(tmp_path / "here.json")
     assert expected.shape == (STEPS, tiny_package.ACTION_SIZE)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(
-        processes.actions(tmp_path / "pi.json"), expected, atol=TOLERANCE, rtol=0
+        processes.read_actions(tmp_path / "pi.json"), expected, atol=TOLERANCE, rtol=0
     )
 
 
 def signed_flags(publisher: Publisher) -> tuple[str, ...]:
-    """What a run from a channel is told beside the channel."""
+    """The flags of a run that follows a channel, without --channel."""
     episode = publisher.folder / "episode.tfrecord"
     recorded = tiny_package.episode(seed=5, steps=STEPS)
     episode.write_bytes(tfrecord.frame(example_codec.encode(recorded)))

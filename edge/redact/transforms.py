@@ -1,8 +1,8 @@
-"""What removes the sensitivity of a field: one pure function per transform.
+"""Removes what is sensitive from a field: one pure function per transform.
 
-`rlds.spec` names the transform of each sensitive field; the functions here are what
-those names mean on a robot. Numeric fields only: there is no transform for images or
-sound yet, so an episode that holds them cannot leave the robot.
+`rlds.spec` names the transform of each sensitive field; the functions here implement
+them on a robot. There is no transform for images or sound yet, so an episode that holds
+them cannot leave the robot.
 """
 
 from datetime import UTC, datetime
@@ -16,10 +16,10 @@ ALLOWED_TAGS = frozenset({"demonstration", "recovered", "rollout", "simulated"})
 
 
 def coarsen_time(text: str) -> str:
-    """RFC 3339 time in UTC, cut down to its hour.
+    """Cuts an RFC 3339 time down to its hour, in UTC.
 
     Raises:
-        RedactionError: the text is no such time.
+        RedactionError: the text is not an RFC 3339 time with a time zone.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -31,13 +31,14 @@ def coarsen_time(text: str) -> str:
 
 
 def coarsen_location(text: str) -> str:
-    """`latitude,longitude` in degrees, rounded to a grid of a tenth of a degree.
+    """Rounds `latitude,longitude` in degrees to a tenth of a degree.
 
-    That is about 11 km from north to south. An empty text stays empty: the robot does
-    not know where it is.
+    That is about 11 km from north to south. An empty text, for a robot that does not
+    know its location, stays empty.
 
     Raises:
-        RedactionError: the text is no such pair, so that nobody's address slips by.
+        RedactionError: the text is not such a pair; the error does not quote it, since
+            it might be an address.
     """
     if not text:
         return ""
@@ -47,16 +48,16 @@ def coarsen_location(text: str) -> str:
     except ValueError:
         degrees = []
     if len(degrees) != 2:
-        raise _no_location("other text")
+        raise _wrong_location("other text")
     if not all(
         abs(value) <= limit for value, limit in zip(degrees, _MAX_DEGREES, strict=True)
     ):
-        raise _no_location("a number outside -90 to 90, -180 to 180")
+        raise _wrong_location("a number outside -90 to 90, -180 to 180")
     # Adding 0.0 turns a rounded -0.0 into 0.0.
     return ",".join(f"{round(value, 1) + 0.0:.1f}" for value in degrees)
 
 
-def _no_location(got: str) -> RedactionError:
+def _wrong_location(got: str) -> RedactionError:
     return RedactionError(
         "--location",
         "latitude,longitude in degrees such as 52.5,13.4",
@@ -66,5 +67,5 @@ def _no_location(got: str) -> RedactionError:
 
 
 def allow_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
-    """The tags of `ALLOWED_TAGS`, in their order."""
+    """Keeps the tags that are in `ALLOWED_TAGS`, in their order."""
     return tuple(tag for tag in tags if tag in ALLOWED_TAGS)

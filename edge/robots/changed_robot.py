@@ -180,11 +180,11 @@ CHANGES: Mapping[str, RobotChange] = {
     "sensor bias": dataclasses.replace(
         NO_CHANGE, sensor_bias=_channels(0.0, (0.03, -0.03, 0.03) * 2)
     ),
-    # Longer links than the arm believes; 6 cm at the far end of the table.
+    # Links longer than the arm assumes; 6 cm at the far end of the table.
     "sensor scale": dataclasses.replace(
         NO_CHANGE, sensor_scale=_channels(1.0, (1.07,) * len(_HAND))
     ),
-    # Another drive: each command moves the hand two and a half times as far.
+    # Another drive: each command moves the hand 2.5 times as far.
     "actuator gain": dataclasses.replace(NO_CHANGE, actuator_gain=(2.5, 2.5, 2.5, 1.0)),
     # A radio link: 100 ms at 80 Hz.
     "latency": dataclasses.replace(NO_CHANGE, latency_steps=8),
@@ -195,4 +195,4 @@ CHANGES: Mapping[str, RobotChange] = {
         latency_steps=2,
     ),
 }
-"""Name to change, from one part of the robot to all of them."""
+"""Changes by name, first of one part of the robot each, then of all together."""

@@ -1,7 +1,7 @@
-"""Scripted experts, who show what a skilled hand would do, and noise on that hand.
+"""Scripted experts, which demonstrate tasks, and noise on the actions of an expert.
 
-The noise changes what is executed; what is recorded as proposed stays clean, so that
-an imitator sees off-course states with the right answer to them.
+The noise changes the executed action, while the recorded proposal stays free of noise:
+a model that imitates the expert sees off-course states with the right action for them.
 """
 
 import importlib
@@ -17,29 +17,29 @@ from edge.robots.robot import Observation, Vector
 class ScriptedExpert:
     """The expert that Meta-World ships for one v3 task; a `Policy`.
 
-    Proposals lie in [-1, 1]: the experts' gains saturate far outside the action range,
-    and what the arm can do is what an imitator should learn.
+    Proposals are clipped to [-1, 1]: the experts' gains reach far outside the action
+    range, and a model should imitate what the arm can do.
     """
 
     def __init__(self, task: str) -> None:
         """Loads the expert of one task.
 
         Args:
-            task: a name out of `metaworld_robot.task_names()`.
+            task: one of `metaworld_robot.task_names()`.
         """
         policies = importlib.import_module("metaworld.policies")
         self._make: Any = policies.ENV_POLICY_MAP[task]
         self._expert: Any = self._make()
 
     def reset(self, task: str) -> None:
-        """Forgets what the expert remembers of the last episode."""
+        """Begins an episode with a new expert, which keeps no state of the last one."""
         del task  # one expert knows one task
         self._expert = self._make()
 
     def propose(self, observation: Observation) -> Vector:
         """The expert's action for an observation, [4] f32 in [-1, 1]."""
         with warnings.catch_warnings():
-            # Every call would warn that the gains saturate; the clip below is why not.
+            # Every call would warn that the gains saturate, but the action is clipped.
             warnings.simplefilter("ignore", UserWarning)
             action = self._expert.get_action(observation.state.astype(np.float64))
         clipped: Vector = np.clip(action, -1.0, 1.0).astype(np.float32)
@@ -50,7 +50,7 @@ class GaussianNoise:
     """Adds independent normal noise to each action component; see `Disturbance`."""
 
     def __init__(self, sigma: float) -> None:
-        """Fixes the noise's standard deviation, in units of the action.
+        """Sets the standard deviation of the noise, in units of the action.
 
         Raises:
             ValueError: `sigma` is negative.

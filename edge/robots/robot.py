@@ -1,4 +1,4 @@
-"""What every robot offers, real or simulated, who can drive it, and what disturbs it.
+"""The protocols of a robot, real or simulated, of its policy and of a disturbance.
 
 A driver for a real arm implements `Robot` and nothing else: the control loop, the
 recorder and the package runner know robots only through this file.
@@ -119,7 +119,7 @@ class Robot(Protocol):
 
         Raises:
             ActionAfterEndError: there was no `reset`, or the episode has ended.
-            ActionShapeError: the action has another shape.
+            ActionShapeError: the action has the wrong shape.
         """
 
     def close(self) -> None:
@@ -127,17 +127,17 @@ class Robot(Protocol):
 
 
 class Policy(Protocol):
-    """Whatever decides what to do: a package, a scripted expert, a human."""
+    """Chooses actions: a package, a scripted expert or a human."""
 
     def reset(self, task: str) -> None:
-        """Begins an episode of `task`: forgets the last one."""
+        """Begins an episode of `task` and drops the state of the last one."""
 
     def propose(self, observation: Observation) -> npt.NDArray[Any]:
-        """The wanted action, [action_size], before any limit is applied."""
+        """The proposed action, [action_size], before any limit is applied."""
 
 
 class Disturbance(Protocol):
-    """Something that changes what is executed, but not what is proposed."""
+    """Changes the executed action, but not the proposed one."""
 
     def reset(self, seed: int) -> None:
         """Begins an episode; `seed` fully determines what follows."""

@@ -1,7 +1,7 @@
 """Runs the programs of this folder as processes, here or on an emulated Pi, for tests.
 
-For the Pi, QEMU executes the own aarch64 interpreter and libraries of a bundle as a
-Cortex-A76. A test that does this holds both files as data and names them in the
+To emulate the Pi, QEMU runs the aarch64 interpreter and libraries of a bundle as a
+Cortex-A76. A test that does this has both files as data and names them in the
 environment variables BUNDLE and QEMU.
 """
 
@@ -70,9 +70,9 @@ def run_on_pi(
     *arguments: str,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the bundle's launcher with QEMU in place of the Pi's processor.
+    """Runs the bundle's launcher with QEMU instead of the Pi's processor.
 
-    Of this process's environment it sees nothing, only what `environment` adds.
+    It does not see this process's environment, only the variables in `environment`.
     """
     qemu = Path(os.environ["QEMU"]).absolute()
     return subprocess.run(
@@ -89,7 +89,7 @@ def run_on_pi(
     )
 
 
-def actions(path: Path) -> np.ndarray:
-    """The proposed actions of the one episode in a file of `--actions_json`."""
+def read_actions(path: Path) -> np.ndarray:
+    """Reads the actions [T, A] of the only episode in a file of `--actions_json`."""
     (episode,) = json.loads(path.read_bytes())["episodes"]
     return np.array(episode["actions"], np.float32)

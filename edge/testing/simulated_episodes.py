@@ -1,8 +1,8 @@
-"""Episodes of simulated robots for tests: driven only, or recorded and shared as well.
+"""Episodes of simulated robots for tests: only driven, or also recorded and shared.
 
-It passes on the records of the loop, which rooms below the loop may not import.
-What is shared is redacted, signed, and of the smallest robot, so it takes milliseconds.
-As a program, this records and says so until it is killed:
+It passes on the records of the loop, which rooms below the loop may not import. The
+shared episodes are redacted, signed and recorded with the smallest robot, which takes
+milliseconds. As a program it records episodes and prints their names until killed:
 
 python -m edge.testing.simulated_episodes FOLDER
 """

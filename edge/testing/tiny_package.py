@@ -39,7 +39,7 @@ _DIGEST: Final = "0" * 64
 def episode(
     seed: int, steps: int = 12, task: str = TASKS[0], noise: float = 0.0
 ) -> Episode:
-    """Returns an episode of drawn observations and, with no noise, of zero actions."""
+    """Returns an episode of random observations and actions (zero without noise)."""
     random = np.random.default_rng(seed)
 
     def draw(columns: int, scale: float) -> np.ndarray:
@@ -65,7 +65,7 @@ def episode(
     )
 
 
-def canary_error(step: TinyStep, episodes: list[Episode]) -> float:
+def compute_action_error(step: TinyStep, episodes: list[Episode]) -> float:
     """Returns the mean absolute action error, computed without LiteRT."""
     errors = []
     for one in episodes:
@@ -96,15 +96,15 @@ def write_package(
 
     Args:
         folder: new folder.
-        seed: of the step's weights; another seed is another package.
-        target: export target which it claims.
-        action_error: canary promise; the true one unless given.
-        step_bytes: content of the step file; the tiny step unless given.
-        tensors: named tensors; the step's own unless given.
-        weights: content of the weights file, in place of any tensors.
+        seed: seed of the step's weights; another seed gives another package.
+        target: export target that it states.
+        action_error: action error that the canary states; by default the true one.
+        step_bytes: content of the step file; by default the tiny step.
+        tensors: named tensors; by default those of the step.
+        weights: content of the weights file, instead of any tensors.
         forms: content of further forms of the step, by name.
-        control_hz: control rate which it claims.
-        action_limit: largest absolute action which its safety config allows.
+        control_hz: control rate that it states, in Hz.
+        action_limit: largest absolute action that its safety config allows.
     """
     step = TinyStep(STATE_SIZE, ACTION_SIZE, len(TASKS), seed)
     functions = folder / "functions"
@@ -122,9 +122,11 @@ def write_package(
     (folder / package.CANARY).write_bytes(
         b"".join(tfrecord.frame(example_codec.encode(one)) for one in episodes)
     )
-    promised = canary_error(step, episodes) if action_error is None else action_error
+    stated = (
+        compute_action_error(step, episodes) if action_error is None else action_error
+    )
     expectation = Expectation(
-        action_error=promised,
+        action_error=stated,
         tolerance=1e-4,
         steps=sum(len(one.steps["reward"]) for one in episodes),
     )
@@ -213,7 +215,7 @@ def sign_package(
 
 @dataclass(frozen=True)
 class Publisher:
-    """A store with a key that may sign everything in it."""
+    """A store, and the key that signs everything in it."""
 
     folder: Path
     key: PrivateKey = field(default_factory=PrivateKey.generate)
@@ -236,7 +238,7 @@ class Publisher:
 
     @property
     def channel_uri(self) -> str:
-        """Where devices look."""
+        """URI of the channel that robots follow."""
         return f"{self.root.absolute().as_uri()}/channels/{CHANNEL}.json"
 
     def keyring(self) -> Path:
@@ -253,14 +255,17 @@ class Publisher:
         expires: datetime | None = None,
         rollout: Rollout = publish.DEFAULT_ROLLOUT,
         minimum_runtime: str = "0.0.1",
-        **package_options: object,
+        action_error: float | None = None,
+        step_bytes: bytes | None = None,
     ) -> str:
         """Makes, signs and publishes a package; returns its digest."""
         folder = self.folder / f"package-{seed}"
         if folder.exists():
             digest = package.parse((folder / package.MANIFEST).read_bytes()).digest
         else:
-            digest = write_package(folder, seed, **package_options)  # type: ignore[arg-type]
+            digest = write_package(
+                folder, seed, action_error=action_error, step_bytes=step_bytes
+            )
             sign_package(folder, digest, self.key)
         publish.publish(
             self.store,

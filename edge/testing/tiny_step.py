@@ -6,7 +6,7 @@
     carry            = DECAY * carry + corrected + surface_skill_memory
 
 W, U and V are drawn from a seed, so that two builds give the same bytes.
-`expected_step` computes the same in NumPy.
+`expected_step` computes the same with NumPy.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ DECAY: Final = 0.5
 class TinyStep:
     """Sizes and seed of a tiny step; `carry` has the size of the state.
 
-    With `sound_size` the step has an input for sound, which decides nothing.
+    With `sound_size` the step also has an input for sound, which has no effect.
     """
 
     state_size: int
@@ -105,7 +105,7 @@ def build(step: TinyStep) -> bytes:
 
 
 class _Graph:
-    """The few operators which the step needs, over vectors."""
+    """The few operators that the step needs, on vectors."""
 
     def __init__(self) -> None:
         self._tensors: list[object] = []

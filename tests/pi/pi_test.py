@@ -157,10 +157,10 @@ def test_exported_model_acts_on_the_pi_as_on_this_machine(
     assert "release 1: install" in on_pi.stderr
     assert active_digest(there) == active_digest(here) == offer.digest
 
-    expected = processes.actions(here / "actions.json")
+    expected = processes.read_actions(here / "actions.json")
     assert expected.shape == (STEPS, tiny_package.ACTION_SIZE)
     assert np.ptp(expected, axis=0).min() > 100 * TOLERANCE
-    difference = np.abs(processes.actions(there / "actions.json") - expected)
+    difference = np.abs(processes.read_actions(there / "actions.json") - expected)
     if step == "f32":
         assert difference.max() <= TOLERANCE
     assert difference.mean() <= build.CANARY_TOLERANCE
