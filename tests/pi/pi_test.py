@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from cloud.package.build import PackageFacts
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import processes, tiny_package
 from model import config
+from model.export import export
 from model.testing import small_models
-from model.testing.episodes import shorten_replay
 from release.signing import publish
 from release.testing.tiny_release import release
 from rlds import example_codec, tfrecord
@@ -73,7 +74,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model's package, which holds both forms of the step."""
+    """The model's package, which holds both forms of the step and no learning."""
     folder = tmp_path_factory.mktemp("exported") / "package"
     sizes = config.tiny(
         tiny_package.STATE_SIZE, tiny_package.ACTION_SIZE, len(tiny_package.TASKS)
@@ -84,7 +85,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny_package.episode(seed, task=task, noise=0.1)
         for seed, task in enumerate(tiny_package.TASKS)
     ]
-    with shorten_replay():
+    # A robot runs the step alone.
+    with mock.patch.object(export.functions, "learning", lambda model: {}):
         build.export_and_build(
             small_models.random_model(sizes),
             recorded,
