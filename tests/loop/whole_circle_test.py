@@ -151,8 +151,8 @@ def assert_verified(folder: Path, trained: dict[str, object]) -> None:
         f"--package={trained['package']}",
         f"--keyring={folder / 'store' / 'keys' / 'keyring.json'}",
     ]
-    binaries.run("release/verify", *arguments, "--allow_development_keys")
-    assert "development key" in binaries.refuse("release/verify", *arguments)
+    binaries.run("release/commands/verify", *arguments, "--allow_development_keys")
+    assert "development key" in binaries.refuse("release/commands/verify", *arguments)
 
 
 def release_with_own_key(folder: Path, trained: dict[str, object]) -> None:
@@ -163,8 +163,8 @@ def release_with_own_key(folder: Path, trained: dict[str, object]) -> None:
         (package / name).unlink()
     signer = [f"--key_file={key}", f"--keyring={ring}"]
     roles = [f"--role={name}" for name in ("channel:beta", "provenance", "blessing")]
-    binaries.run("release/generate_key", *signer, *roles)
-    sign = ["release/sign", f"--package={package}", f"--key_file={key}"]
+    binaries.run("release/commands/generate_key", *signer, *roles)
+    sign = ["release/commands/sign", f"--package={package}", f"--key_file={key}"]
     binaries.run(
         *sign,
         "--role=provenance",
@@ -174,7 +174,11 @@ def release_with_own_key(folder: Path, trained: dict[str, object]) -> None:
         "--started=2026-02-01T00:00:00Z",
         "--finished=2026-02-01T00:01:00Z",
     )
-    publish = ["release/publish", f"--store={(folder / 'own').as_uri()}", *signer]
+    publish = [
+        "release/commands/publish",
+        f"--store={(folder / 'own').as_uri()}",
+        *signer,
+    ]
     publish += [f"--package={package}", "--channel=beta"]
     assert "blessing" in binaries.refuse(*publish)
     assert not list(folder.glob("own/channels/*"))
@@ -186,7 +190,7 @@ def release_with_own_key(folder: Path, trained: dict[str, object]) -> None:
         f"--report={trained['report']}",
     )
     binaries.run(*publish)
-    binaries.run("release/verify", f"--package={package}", f"--keyring={ring}")
+    binaries.run("release/commands/verify", f"--package={package}", f"--keyring={ring}")
     binaries.run(
         "edge/run",
         f"--channel={(folder / 'own' / 'channels' / 'beta.json').as_uri()}",
