@@ -1,6 +1,7 @@
 """Impossible models and settings are refused by name; presets are whole."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_config_with_an_impossible_size_is_refused(size: bool | float) -> None:
     ],
 )
 def test_gates_that_do_not_divide_the_channels_are_refused(
-    change: dict[str, int] | dict[str, object],
+    change: dict[str, Any],
 ) -> None:
     with pytest.raises(
         errors.ConfigError, match="recurrence_size: expected a multiple"
@@ -79,7 +80,7 @@ def test_impossible_training_settings_are_refused(
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_preset_is_unchanged_for_a_robot_without_senses(preset) -> None:
+def test_preset_is_unchanged_for_a_robot_without_senses(preset: str) -> None:
     found = config.fit_preset(preset, EpisodeSpec(39, 4), 5)
     assert found == PRESETS[preset](39, 4, 5)
 
@@ -96,7 +97,7 @@ def test_preset_is_unchanged_for_a_robot_without_senses(preset) -> None:
     ],
 )
 def test_preset_gets_the_senses_of_the_episodes_and_nothing_else_changes(
-    spec, shapes: dict[str, tuple[int, ...]]
+    spec: EpisodeSpec, shapes: dict[str, tuple[int, ...]]
 ) -> None:
     found = config.fit_preset("pi5", spec, 5)
     assert senses.shapes(found) == shapes

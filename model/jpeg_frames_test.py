@@ -14,7 +14,7 @@ from model.testing import small_models
 SIZES = dataclasses.replace(small_models.SIZES, image_height=16, image_width=32)
 
 
-def jpeg(height=64, width=128, mode="RGB"):
+def jpeg(height: int = 64, width: int = 128, mode: str = "RGB") -> bytes:
     """Left half bright, right half dark."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[:, : width // 2] = (250, 120, 20)
@@ -24,7 +24,7 @@ def jpeg(height=64, width=128, mode="RGB"):
 
 
 @pytest.mark.parametrize("size", [(16, 32), (64, 128), (480, 640), (9, 11)])
-def test_image_of_any_size_is_scaled_to_the_frame(size: tuple[int, ...]) -> None:
+def test_image_of_any_size_is_scaled_to_the_frame(size: tuple[int, int]) -> None:
     frames = jpeg_frames.decode([jpeg(*size)], SIZES, "episode e")
     assert frames.shape == (1, 16, 32, 3)
     assert frames.dtype == np.uint8
@@ -44,7 +44,7 @@ def test_step_without_an_image_is_all_zero() -> None:
     np.testing.assert_array_equal(frames[0], frames[2])
 
 
-def huge(side) -> bytes:
+def huge(side: int) -> bytes:
     """A JPEG whose header claims `side` rows and columns."""
     content = bytearray(jpeg())
     at = content.index(b"\xff\xc0") + 5
@@ -62,7 +62,9 @@ def huge(side) -> bytes:
         (huge(60_000), "bytes that do not decode"),
     ],
 )
-def test_damaged_image_is_refused_with_episode_and_step(content, message: str) -> None:
+def test_damaged_image_is_refused_with_episode_and_step(
+    content: bytes, message: str
+) -> None:
     with pytest.raises(errors.FrameError, match=f"episode e, step 1: .*{message}"):
         jpeg_frames.decode([jpeg(), content], SIZES, "episode e")
 

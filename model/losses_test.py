@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from model import errors, losses
+from model.losses import HeadLosses, Losses
 from model.wavecore import Prediction
 
 
-def loss(action_weight, next_weight):
+def loss(action_weight: list[float], next_weight: list[float]) -> Losses:
     prediction = Prediction(
         action=jnp.asarray([[1.0, 1.0], [5.0, 5.0]]),
         next_observation=jnp.asarray([[2.0], [9.0]]),
@@ -43,7 +45,9 @@ def test_window_without_any_weight_is_zero_and_not_nan() -> None:
     assert np.isfinite(loss([0.0, 0.0], [0.0, 0.0]).total)
 
 
-def predict(actions, scale, values=None):
+def predict(
+    actions: ArrayLike, scale: ArrayLike, values: ArrayLike | None = None
+) -> Prediction:
     return Prediction(
         action=jnp.asarray(actions),
         next_observation=jnp.zeros((len(actions), 1)),
@@ -53,16 +57,20 @@ def predict(actions, scale, values=None):
     )
 
 
-def heads(prediction, values=None, **settings: Any):
+def heads(
+    prediction: Prediction,
+    values: np.ndarray | None = None,
+    value_weight: np.ndarray | None = None,
+) -> HeadLosses:
     actions = np.zeros(prediction.action.shape, np.float32)
     weight = np.ones(len(actions), np.float32)
-    return losses.heads(prediction, actions, weight, values, **settings)
+    return losses.heads(prediction, actions, weight, values, value_weight)
 
 
 def test_loss_of_a_scale_is_lowest_at_the_mean_error() -> None:
     errors_ = np.abs(np.random.default_rng(0).laplace(0, 0.3, (500, 1)))
 
-    def unlikely(scale):
+    def unlikely(scale: float) -> jax.Array:
         return heads(predict(errors_, np.full((500, 1), scale))).action_scale
 
     best = errors_.mean()
@@ -74,7 +82,7 @@ def test_loss_of_a_scale_is_lowest_at_the_mean_error() -> None:
 def test_gradient_of_a_scale_is_bounded_and_points_to_the_error(
     scale: float, missed: float
 ) -> None:
-    def unlikely(log_scale):
+    def unlikely(log_scale: jax.Array) -> jax.Array:
         return heads(predict([[missed]], jnp.exp(log_scale)[None, None])).action_scale
 
     pull = jax.grad(unlikely)(jnp.log(scale))
@@ -84,7 +92,7 @@ def test_gradient_of_a_scale_is_bounded_and_points_to_the_error(
 
 
 def test_loss_of_the_scale_has_no_gradient_for_the_action() -> None:
-    def unlikely(action):
+    def unlikely(action: jax.Array) -> jax.Array:
         return heads(predict(action, np.full((1, 1), 0.1))).action_scale
 
     np.testing.assert_array_equal(jax.grad(unlikely)(jnp.ones((1, 1))), 0)
@@ -119,7 +127,7 @@ def test_value_uses_its_own_weight_if_one_is_given() -> None:
     assert heads(prediction, zeros, value_weight=weight).value == 1.0
 
 
-def starts(*lengths: Any):
+def starts(*lengths: int) -> np.ndarray:
     return np.concatenate([np.arange(n) == 0 for n in lengths])
 
 
@@ -168,7 +176,7 @@ def test_return_is_within_one_whatever_the_rewards(largest: float | None) -> Non
     ],
 )
 def test_impossible_rewards_are_refused_by_name(
-    change: dict[str, float] | dict[str, object], message: str
+    change: dict[str, Any], message: str
 ) -> None:
     given = {"reward": np.zeros(2), "discount": np.ones(2), "starts": starts(2)}
     with pytest.raises(errors.ModelError, match=message):

@@ -1,6 +1,7 @@
 """Counts are exact; the estimate is near what XLA plans for a whole update."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,18 @@ import pytest
 from flax import nnx
 
 from model import config, losses, memory_estimate, surfaces
+from model.config import PresetTraining, WaveCoreConfig
 from model.testing import small_models
 
 SIZES = (39, 4, 5)
 
+TrainState = tuple[nnx.State, optax.OptState, nnx.State]
+"""Parameters, the optimiser's moments, and the average of the parameters."""
 
-def parts(sizes):
+
+def parts(
+    sizes: WaveCoreConfig,
+) -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.State]:
     """Structure, constant and trained state of a model of these sizes."""
     return nnx.split(
         small_models.model(sizes),
@@ -37,7 +44,7 @@ def parts(sizes):
     ],
 )
 def test_counts_match_the_model(
-    change: dict[str, bool] | dict[str, int] | dict[str, object],
+    change: dict[str, Any],
 ) -> None:
     sizes = dataclasses.replace(config.tiny(*SIZES), **change)
     _, constant, trained, rest = parts(sizes)
@@ -48,7 +55,7 @@ def test_counts_match_the_model(
     assert memory_estimate.untrained_count(sizes) == counts[1]
 
 
-def planned_bytes(sizes, training):
+def planned_bytes(sizes: WaveCoreConfig, training: PresetTraining) -> int:
     """What XLA plans for one update: inputs, outputs and temporary memory.
 
     The old state is donated, so the new one uses its memory.
@@ -57,7 +64,9 @@ def planned_bytes(sizes, training):
     optimizer = optax.adamw(1e-3)
     rows = (training.batch_size, training.sequence_length)
 
-    def objective(parameters, states, actions):
+    def objective(
+        parameters: nnx.State, states: jax.Array, actions: jax.Array
+    ) -> jax.Array:
         core = nnx.merge(graph, constant, parameters, rest)
         prediction = core.sequence(
             states[:, :-1],
@@ -72,7 +81,7 @@ def planned_bytes(sizes, training):
             prediction, actions, following, change, ones, ones
         ).total
 
-    def update(state, states, actions):
+    def update(state: TrainState, states: jax.Array, actions: jax.Array) -> TrainState:
         parameters, moments, average = state
         gradient = jax.grad(objective)(parameters, states, actions)
         change, moments = optimizer.update(gradient, moments, parameters)

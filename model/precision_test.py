@@ -1,5 +1,7 @@
 """Products, norms and gates have the values and gradients of the plain formulas."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,9 @@ from model.testing import small_models
 
 @pytest.mark.parametrize("product", [precision.product, precision.product_f32])
 @pytest.mark.parametrize("rows", [1, 8, precision.FEW_ROWS, precision.FEW_ROWS + 1])
-def test_value_and_gradient_match_a_plain_product(product, rows) -> None:
+def test_value_and_gradient_match_a_plain_product(
+    product: Callable[[jax.Array, jax.Array], jax.Array], rows: int
+) -> None:
     x, matrix = (
         small_models.numbers(rows, 24, seed=0),
         small_models.numbers(24, 40, seed=1),
@@ -25,10 +29,10 @@ def test_value_and_gradient_match_a_plain_product(product, rows) -> None:
 
 
 def test_gradient_of_few_rows_is_compiled_with_the_matrix_first() -> None:
-    def gradient(x, matrix):
+    def gradient(x: jax.Array, matrix: jax.Array) -> jax.Array:
         return jax.grad(lambda x: jnp.sum(jnp.square(precision.product(x, matrix))))(x)
 
-    def compiled(rows):
+    def compiled(rows: int) -> str:
         x, matrix = jnp.ones((rows, 24)), jnp.ones((24, 40))
         return jax.jit(gradient).lower(x, matrix).compile().as_text()
 
@@ -37,11 +41,11 @@ def test_gradient_of_few_rows_is_compiled_with_the_matrix_first() -> None:
     assert f"f32[{many},24]{{1,0}} dot(" in compiled(many)
 
 
-def plain_norm(x):
+def plain_norm(x: jax.Array) -> jax.Array:
     return x / jnp.sqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
 
 
-def plain_gate(gate, value) -> int:
+def plain_gate(gate: jax.Array, value: jax.Array) -> jax.Array:
     return gate / (1 + jnp.exp(-gate)) * value
 
 
@@ -51,7 +55,10 @@ def plain_gate(gate, value) -> int:
 )
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
 def test_value_and_gradient_match_the_formula(
-    ours, plain, count: int, scale: float
+    ours: Callable[..., jax.Array],
+    plain: Callable[..., jax.Array],
+    count: int,
+    scale: float,
 ) -> None:
     given = [small_models.numbers(4, 5, 16, seed=s) * scale for s in range(count)]
     change = small_models.numbers(4, 5, 16, seed=9)

@@ -1,5 +1,8 @@
 """Every form gives the answer of a loop in f64, forward and backward."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +14,12 @@ from model.testing import small_models
 CHANNELS = 8
 
 
-def inputs(length, batch=(3,), groups=CHANNELS, borders=True):
+def inputs(
+    length: int,
+    batch: tuple[int, ...] = (3,),
+    groups: int = CHANNELS,
+    borders: bool = True,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decays over the whole range, some of them zero as at episode borders."""
     shape = (length, *batch)
     decay = 1 / (1 + np.exp(-4 * small_models.numbers(*shape, groups, seed=1)))
@@ -21,7 +29,7 @@ def inputs(length, batch=(3,), groups=CHANNELS, borders=True):
     return decay, drive, small_models.numbers(*batch, CHANNELS, seed=3)
 
 
-def reference(decay, drive, carry):
+def reference(decay: np.ndarray, drive: np.ndarray, carry: np.ndarray) -> np.ndarray:
     """States of the recurrence by a loop in f64."""
     decay = np.repeat(decay.astype(np.float64), CHANNELS // decay.shape[-1], -1)
     states, h = [], carry.astype(np.float64)
@@ -31,7 +39,9 @@ def reference(decay, drive, carry):
     return np.stack(states)
 
 
-def reference_gradient(decay, drive, carry, change):
+def reference_gradient(
+    decay: np.ndarray, drive: np.ndarray, carry: np.ndarray, change: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradient of sum(states * change) by the adjoint loop in f64."""
     groups = decay.shape[-1]
     wide = np.repeat(decay.astype(np.float64), CHANNELS // groups, -1)
@@ -49,7 +59,7 @@ def reference_gradient(decay, drive, carry, change):
     return to_decay, np.stack(to_drive[::-1]), adjoint
 
 
-def to_complex(x) -> complex:
+def to_complex(x: np.ndarray | jax.Array) -> np.ndarray:
     half = CHANNELS // 2
     x = np.asarray(x, np.float64)
     return x[..., :half] + 1j * x[..., half:]
@@ -57,7 +67,9 @@ def to_complex(x) -> complex:
 
 @pytest.mark.parametrize("form", [*recurrence.FORMS, None])
 @pytest.mark.parametrize("length", [1, 16, 17, 130])
-def test_form_equals_the_loop_in_double_precision(form, length: int) -> None:
+def test_form_equals_the_loop_in_double_precision(
+    form: str | None, length: int
+) -> None:
     given = inputs(length)
     states = recurrence.sequence(*map(jnp.asarray, given), form)
     np.testing.assert_allclose(states, reference(*given), atol=2e-5, rtol=2e-5)
@@ -66,7 +78,7 @@ def test_form_equals_the_loop_in_double_precision(form, length: int) -> None:
 @pytest.mark.parametrize("form", [*recurrence.FORMS, None])
 @pytest.mark.parametrize(("length", "groups"), [(1, 8), (17, 8), (40, 2)])
 def test_gradient_equals_the_adjoint_loop_in_double_precision(
-    form, length: int, groups: int
+    form: str | None, length: int, groups: int
 ) -> None:
     given = inputs(length, groups=groups)
     change = small_models.numbers(length, 3, CHANNELS, seed=7)
@@ -80,7 +92,7 @@ def test_gradient_equals_the_adjoint_loop_in_double_precision(
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
-def test_two_halves_with_a_carried_state_equal_the_whole(form) -> None:
+def test_two_halves_with_a_carried_state_equal_the_whole(form: str) -> None:
     decay, drive, carry = map(jnp.asarray, inputs(23))
     whole = recurrence.sequence(decay, drive, carry, form)
     first = recurrence.sequence(decay[:9], drive[:9], carry, form)
@@ -89,7 +101,7 @@ def test_two_halves_with_a_carried_state_equal_the_whole(form) -> None:
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
-def test_no_state_or_gradient_passes_an_episode_border(form) -> None:
+def test_no_state_or_gradient_passes_an_episode_border(form: str) -> None:
     decay, drive, carry = map(jnp.asarray, inputs(20, borders=False))
     decay = decay.at[7].set(0)
     states = recurrence.sequence(decay, drive, carry, form)
@@ -102,7 +114,7 @@ def test_no_state_or_gradient_passes_an_episode_border(form) -> None:
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
-def test_a_constant_decay_over_two_thousand_steps_stays_exact(form) -> None:
+def test_a_constant_decay_over_two_thousand_steps_stays_exact(form: str) -> None:
     decay = np.full((2048, CHANNELS), 0.999, np.float32)
     drive = np.full((2048, CHANNELS), 0.001, np.float32)
     carry = np.ones(CHANNELS, np.float32)
@@ -128,14 +140,16 @@ def test_rotation_is_the_complex_recurrence() -> None:
 @pytest.mark.parametrize("form", recurrence.FORMS)
 @pytest.mark.parametrize("length", [1, 17, 130])
 def test_gradient_through_the_rotation_is_the_complex_adjoint(
-    form, length: int
+    form: str, length: int
 ) -> None:
     decay, drive, carry = inputs(length, groups=CHANNELS // 2)
     angle = np.linspace(0.1, 3, CHANNELS // 2).astype(np.float32)
     change = small_models.numbers(length, 3, CHANNELS, seed=7)
     times = jnp.arange(1.0, length + 1)
 
-    def states(decay, drive, carry, angle):
+    def states(
+        decay: jax.Array, drive: jax.Array, carry: jax.Array, angle: jax.Array
+    ) -> jax.Array:
         turning = recurrence.rotate(drive, angle, -times)
         shared = jnp.concatenate([decay, decay], axis=-1)
         turned = recurrence.sequence(shared, turning, carry, form)
@@ -163,7 +177,7 @@ def test_gradient_through_the_rotation_is_the_complex_adjoint(
 @pytest.mark.parametrize("platform", [*recurrence.FASTEST, "another"])
 @pytest.mark.parametrize("length", [1, 8, 9, 128, 10**6])
 def test_table_has_a_known_form_for_every_platform_and_shape(
-    platform, length: int
+    platform: str, length: int
 ) -> None:
     for channels in (1, 96, 10**6):
         form = recurrence.fastest_form(platform, length, channels)
@@ -195,12 +209,12 @@ def test_program_has_the_form_of_its_platform_forward_and_backward(
     row = {"cuda": "gpu"}.get(platform, platform)
     form = recurrence.fastest_form(row, 40, CHANNELS)
 
-    def loops(run):
+    def loops(run: Callable[..., Any]) -> int:
         traced = jax.jit(run).trace(*given)
         program = traced.lower(lowering_platforms=(platform,)).as_text()
         return program.count("stablehlo.while")
 
-    def gradient(form):
+    def gradient(form: str | None) -> Callable[..., tuple[jax.Array, ...]]:
         return jax.grad(lambda *x: recurrence.sequence(*x, form).sum(), (0, 1, 2))
 
     assert (form == "sequential") == (platform == "cpu")

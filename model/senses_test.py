@@ -1,7 +1,7 @@
 """Senses are those of the episodes; silent ones change nothing."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +25,14 @@ SIZES = dataclasses.replace(
 )
 
 
-def frames(*shape: Any, seed=1):
+def frames(*shape: int, seed: int = 1) -> np.ndarray:
     random = np.random.default_rng(seed)
     return random.integers(0, 256, (*shape, HEIGHT, WIDTH, 3), np.uint8)
 
 
-def predict_actions(model, sensed, length=4):
+def predict_actions(
+    model: WaveCore, sensed: Mapping[str, np.ndarray], length: int = 4
+) -> jax.Array:
     states = small_models.numbers(2, length, N)
     task = np.broadcast_to(np.eye(K, dtype=np.float32)[0], (2, length, K))
     carry = np.zeros((2, model.config.carry_size), np.float32)
@@ -124,7 +126,7 @@ def test_sequence_with_senses_equals_repeated_step() -> None:
     ],
 )
 def test_sense_of_another_robot_is_refused_by_name(
-    sensed: dict[str, object], message: str
+    sensed: dict[str, np.ndarray], message: str
 ) -> None:
     with pytest.raises(errors.ShapeMismatchError, match=message):
         predict_actions(small_models.model(SIZES), sensed)
@@ -165,7 +167,7 @@ def test_camera_learns_where_a_spot_is() -> None:
         ...,
     )
 
-    def missed(trained, index):
+    def missed(trained: nnx.State, index: np.ndarray | jax.Array) -> jax.Array:
         core, count = nnx.merge(graph, constant, trained, rest), len(index)
         blind = [jnp.zeros((count, i)) for i in (N, K, model.config.carry_size)]
         action = core.step(*blind, sensed={"image": jnp.asarray(images)[index]}).action
@@ -174,7 +176,9 @@ def test_camera_learns_where_a_spot_is() -> None:
     optimizer = optax.adam(3e-3)
 
     @jax.jit
-    def update(trained, moments, index):
+    def update(
+        trained: nnx.State, moments: optax.OptState, index: jax.Array
+    ) -> tuple[nnx.State, optax.OptState]:
         change, moments = optimizer.update(jax.grad(missed)(trained, index), moments)
         return optax.apply_updates(trained, change), moments
 

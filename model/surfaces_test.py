@@ -9,7 +9,7 @@ from model import errors, surfaces
 from model.testing import small_models
 
 
-def adapters():
+def adapters() -> nnx.State:
     return nnx.split(small_models.model(), surfaces.Adapters, ...)[1]
 
 

@@ -1,6 +1,7 @@
 """Sequence and step forms agree; surfaces begin without effect."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from model.wavecore import WaveCore
 N, A, K = 6, 2, 3
 
 
-def one_hot(index, *shape: Any):
+def one_hot(index: int, *shape: int) -> jax.Array:
     return jnp.broadcast_to(jnp.eye(K)[index], (*shape, K))
 
 
@@ -53,7 +54,7 @@ def test_episode_after_a_border_is_as_if_alone() -> None:
 @pytest.mark.parametrize("change", [{"oscillating": True}, {"channels_per_gate": 4}])
 @pytest.mark.parametrize("form", recurrence.FORMS)
 def test_every_kind_of_recurrence_is_the_same_in_steps_and_as_a_sequence(
-    change: dict[str, bool] | dict[str, int], form
+    change: dict[str, Any], form: str
 ) -> None:
     model = small_models.model(dataclasses.replace(small_models.SIZES, **change))
     states, task = small_models.numbers(9, N), one_hot(1, 9)
@@ -149,7 +150,9 @@ def test_preset_has_about_the_stated_number_of_parameters(
     assert least < count < most
 
 
-def window(model, length=12, seed=1):
+def window(
+    model: WaveCore, length: int = 12, seed: int = 1
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Inputs of `sequence` for two windows, an episode border in one of them."""
     starts = jnp.zeros((2, length), bool).at[0, 5].set(True)
     carry = jnp.asarray(small_models.numbers(2, model.config.carry_size, seed=seed + 1))
@@ -157,22 +160,22 @@ def window(model, length=12, seed=1):
     return states, one_hot(1, 2, length), starts, carry
 
 
-def gradient(model, **settings: Any):
+def gradient(model: WaveCore, remat: bool = False) -> dict[str, jax.Array]:
     """Gradient of the sum of squares of every output but the carry, by path."""
     graph, trained, rest = nnx.split(
         model, nnx.Any(surfaces.Backbone, surfaces.Head), ...
     )
 
-    def objective(arrays):
+    def objective(arrays: Mapping[str, jax.Array]) -> jax.Array:
         state = surfaces.with_arrays(trained, arrays)
         core = nnx.merge(graph, state, rest)
-        prediction = core.sequence(*window(core), **settings)._replace(carry=0.0)
+        prediction = core.sequence(*window(core), remat=remat)._replace(carry=0.0)
         return sum(jnp.mean(jnp.square(x)) for x in jax.tree.leaves(prediction))
 
     return jax.jit(jax.grad(objective))(surfaces.named_arrays(trained))
 
 
-def to_bfloat16(model):
+def to_bfloat16(model: WaveCore) -> WaveCore:
     """The model with its matrices in bfloat16, as the trainer passes it."""
     graph, state = nnx.split(model)
     return nnx.merge(
@@ -197,7 +200,7 @@ def test_remat_keeps_less_for_the_backward_pass() -> None:
     graph, trained, rest = nnx.split(model, surfaces.Backbone, ...)
     for remat in (False, True):
 
-        def objective(trained, remat=remat):
+        def objective(trained: nnx.State, remat: bool = remat) -> jax.Array:
             core = nnx.merge(graph, trained, rest)
             return jnp.sum(core.sequence(*inputs, remat=remat).action)
 
@@ -240,7 +243,9 @@ def test_recurrence_of_a_bfloat16_model_is_float32(
     mixer, seen = to_bfloat16(small_models.model()).blocks[0].wave, []
     run = recurrence.sequence
 
-    def watched(decay, drive, carry, form):
+    def watched(
+        decay: jax.Array, drive: jax.Array, carry: jax.Array, form: str | None
+    ) -> jax.Array:
         states = run(decay, drive, carry, form)
         seen.extend(x.dtype for x in (decay, drive, carry, states))
         return states
@@ -259,7 +264,7 @@ def test_scale_and_value_do_not_shape_the_features() -> None:
     model.value_head[...] = jnp.ones((16, 1))
     graph, trained, rest = nnx.split(model, surfaces.Backbone, ...)
 
-    def objective(trained):
+    def objective(trained: nnx.State) -> jax.Array:
         prediction = nnx.merge(graph, trained, rest).sequence(*window(model))
         return jnp.sum(prediction.action_scale) + jnp.sum(prediction.value)
 

@@ -1,7 +1,6 @@
 """Every error of an exported step is found, in whichever output it is."""
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -9,23 +8,25 @@ import pytest
 
 from model import senses, step_function
 from model.export import agreement
+from model.export.agreement import Engine, Vectors
 from model.testing import small_models
 from model.testing.episodes import TASKS, episode
+from model.wavecore import WaveCore
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> WaveCore:
     return small_models.random_model()
 
 
 @pytest.fixture(scope="module")
-def engine(model) -> Callable[..., object]:
+def engine(model: WaveCore) -> Engine:
     step = jax.jit(step_function.make(model))
     return lambda inputs: {n: np.asarray(x) for n, x in step(**inputs).items()}
 
 
 def test_the_model_itself_has_no_error_and_the_canary_error_of_its_actions(
-    model, engine: Callable[..., object]
+    model: WaveCore, engine: Engine
 ) -> None:
     found = agreement.measure_step(model, TASKS, engine, [episode()])
     assert (found.step_error, found.free_action_error) == (0.0, 0.0)
@@ -35,10 +36,10 @@ def test_the_model_itself_has_no_error_and_the_canary_error_of_its_actions(
 
 @pytest.mark.parametrize("name", ["action", "value", "next_carry"])
 def test_error_of_one_number_of_one_output_is_found(
-    model, engine: Callable[..., object], name: str
+    model: WaveCore, engine: Engine, name: str
 ) -> None:
-    def wrong(inputs):
-        outputs = engine(inputs)
+    def wrong(inputs: Vectors) -> Vectors:
+        outputs = dict(engine(inputs))
         outputs[name] = outputs[name] + np.eye(1, outputs[name].size)[0] * 0.01
         return outputs
 
@@ -50,9 +51,9 @@ def test_error_of_one_number_of_one_output_is_found(
 
 
 def test_step_that_returns_nan_has_an_error_that_no_bound_accepts(
-    model, engine: Callable[..., object]
+    model: WaveCore, engine: Engine
 ) -> None:
-    def broken(inputs) -> dict[str, object]:
+    def broken(inputs: Vectors) -> Vectors:
         outputs = engine(inputs)
         return {**outputs, "action": outputs["action"] * np.nan}
 

@@ -1,7 +1,7 @@
 """The exported step agrees with the model, and says so only when it does."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax.export
 import numpy as np
@@ -12,16 +12,21 @@ from ai_edge_litert.interpreter import Interpreter
 from model import config, errors, step_function, surfaces
 from model.export import aligned_safetensors, export, targets
 from model.export.agreement import Agreement
+from model.export.export import ExportResult
 from model.testing import small_models
 from model.testing.episodes import TASKS, episode, shorten_replay
+from model.wavecore import WaveCore
 from rlds import example_codec, tfrecord
 
 STEP_PATH = "functions/step.tflite"
 SIZES = small_models.SIZES
 
+Exported = tuple[Path, WaveCore, ExportResult]
+Converted = Callable[[bytes, bytes], None]
+
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory):
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("package")
     model = small_models.random_model()
     episodes = [episode(), episode("left")]
@@ -29,7 +34,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory):
         return folder, model, export.write_functions(model, TASKS, folder, episodes)
 
 
-def run_step(folder, **changes: Any):
+def run_step(folder: Path, **changes: np.ndarray) -> dict[str, np.ndarray]:
     weights = safetensors.numpy.load_file(folder / "weights.safetensors")
     inputs = {name: x for name, x in weights.items() if name.startswith("surface_")}
     inputs |= {
@@ -42,7 +47,9 @@ def run_step(folder, **changes: Any):
     return step(**(inputs | changes))
 
 
-def test_every_file_agrees_with_the_model_on_recorded_episodes(exported) -> None:
+def test_every_file_agrees_with_the_model_on_recorded_episodes(
+    exported: Exported,
+) -> None:
     folder, _, result = exported
     assert 0 < result.max_abs_error <= 1e-5
     files = {str(p.relative_to(folder)) for p in (folder / "functions").iterdir()}
@@ -51,7 +58,9 @@ def test_every_file_agrees_with_the_model_on_recorded_episodes(exported) -> None
     assert set(result.checks[STEP_PATH]) == set(Agreement.__annotations__)
 
 
-def test_functions_name_both_steps_and_step_is_the_preferred_one(exported) -> None:
+def test_functions_name_both_steps_and_step_is_the_preferred_one(
+    exported: Exported,
+) -> None:
     functions = exported[2].functions
     assert sorted(functions) == [
         "calibrate_update",
@@ -68,7 +77,7 @@ def test_functions_name_both_steps_and_step_is_the_preferred_one(exported) -> No
     assert functions["step_int8"]["path"] == "functions/step_int8.tflite"
 
 
-def test_recorded_signature_matches_the_file(exported) -> None:
+def test_recorded_signature_matches_the_file(exported: Exported) -> None:
     folder, _, result = exported
     content = (folder / STEP_PATH).read_bytes()
     found = Interpreter(model_content=content).get_signature_list()["step"]
@@ -81,14 +90,16 @@ def test_recorded_signature_matches_the_file(exported) -> None:
 
 
 @pytest.mark.parametrize("name", list(surfaces.SURFACES))
-def test_surface_given_to_the_step_changes_its_action(exported, name) -> None:
+def test_surface_given_to_the_step_changes_its_action(
+    exported: Exported, name: str
+) -> None:
     folder, _, result = exported
     size = result.surfaces[name]["size"]
     changed = run_step(folder, **{f"surface_{name}": np.full(size, 0.3, np.float32)})
     assert not np.allclose(changed["action"], run_step(folder)["action"], atol=1e-4)
 
 
-def test_weights_hold_the_whole_model(exported) -> None:
+def test_weights_hold_the_whole_model(exported: Exported) -> None:
     folder, model, result = exported
     arrays = safetensors.numpy.load_file(folder / "weights.safetensors")
     again = step_function.from_weights(model.config, arrays)
@@ -97,7 +108,9 @@ def test_weights_hold_the_whole_model(exported) -> None:
         np.testing.assert_array_equal(arrays[name], vector)
 
 
-def test_canary_says_the_error_of_the_exported_step_on_its_episodes(exported) -> None:
+def test_canary_says_the_error_of_the_exported_step_on_its_episodes(
+    exported: Exported,
+) -> None:
     folder, _, result = exported
     recorded = result.checks[result.functions["step"]["path"]]
     assert result.canary_action_error == recorded["canary_action_error"]
@@ -110,7 +123,7 @@ def test_canary_says_the_error_of_the_exported_step_on_its_episodes(exported) ->
 
 
 @pytest.fixture
-def converted(exported, monkeypatch: pytest.MonkeyPatch):
+def converted(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Converted:
     """Makes the conversion return given files, as a faulty converter would."""
 
     def become(f32: bytes, int8: bytes) -> None:
@@ -121,7 +134,7 @@ def converted(exported, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_step_of_another_model_is_refused_and_nothing_is_written(
-    exported, converted, tmp_path: Path
+    exported: Exported, converted: Converted, tmp_path: Path
 ) -> None:
     content = (exported[0] / STEP_PATH).read_bytes()
     converted(content, content)
@@ -132,7 +145,10 @@ def test_step_of_another_model_is_refused_and_nothing_is_written(
 
 
 def test_int8_step_above_its_bound_is_left_out_and_its_numbers_are_reported(
-    exported, converted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    exported: Exported,
+    converted: Converted,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     folder, model, _ = exported
     f32 = (folder / STEP_PATH).read_bytes()

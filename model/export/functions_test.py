@@ -1,5 +1,8 @@
 """Init and evaluation mean what their docstrings say."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -8,15 +11,18 @@ from model import step_function
 from model.export import agreement, functions
 from model.testing import small_models
 from model.testing.episodes import TASKS, episode
+from model.wavecore import WaveCore
+
+Evaluation = tuple[Callable[..., dict[str, jax.Array]], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> WaveCore:
     return small_models.random_model()
 
 
 @pytest.fixture(scope="module")
-def evaluate(model):
+def evaluate(model: WaveCore) -> Evaluation:
     """The evaluation, compiled once, and arguments from one short episode."""
     function = functions.learning(model)["evaluate"]
     given = agreement.arguments(model, function, TASKS, [episode(length=9)])
@@ -24,7 +30,7 @@ def evaluate(model):
     return jax.jit(function.run), given
 
 
-def test_init_begins_without_memory_and_without_deltas(model) -> None:
+def test_init_begins_without_memory_and_without_deltas(model: WaveCore) -> None:
     begun = functions.learning(model)["init"].run()
     assert begun["carry"].shape == (model.config.carry_size,)
     names = {step_function.SURFACE_PREFIX + name for name in begun["deltas"]}
@@ -35,7 +41,9 @@ def test_init_begins_without_memory_and_without_deltas(model) -> None:
         assert not np.any(delta)
 
 
-def test_evaluation_is_the_error_of_the_steps_of_an_episode(model, evaluate) -> None:
+def test_evaluation_is_the_error_of_the_steps_of_an_episode(
+    model: WaveCore, evaluate: Evaluation
+) -> None:
     run, given = evaluate
     recorded, core = episode(length=9), step_function.make(model)
     fixed, carry = step_function.initial_surfaces(model), np.zeros(32, np.float32)
@@ -59,21 +67,23 @@ def test_evaluation_is_the_error_of_the_steps_of_an_episode(model, evaluate) -> 
     )
 
 
-def test_evaluation_uses_the_given_deltas(evaluate) -> None:
+def test_evaluation_uses_the_given_deltas(evaluate: Evaluation) -> None:
     run, given = evaluate
     head = np.full_like(given["deltas"]["head"], 0.1)
     changed = run(**{**given, "deltas": {**given["deltas"], "head": head}})
     assert abs(changed["action_error"] - run(**given)["action_error"]) > 1e-3
 
 
-def test_delta_that_is_not_finite_shows_in_the_error(evaluate) -> None:
+def test_delta_that_is_not_finite_shows_in_the_error(evaluate: Evaluation) -> None:
     run, given = evaluate
     head = np.full_like(given["deltas"]["head"], np.nan)
     changed = run(**{**given, "deltas": {**given["deltas"], "head": head}})
     assert np.isnan(changed["action_error"])
 
 
-def test_imagine_projects_memories_by_the_calibration_in_the_deltas(model) -> None:
+def test_imagine_projects_memories_by_the_calibration_in_the_deltas(
+    model: WaveCore,
+) -> None:
     function = functions.learning(model)["imagine"]
     given = agreement.arguments(model, function, TASKS, [episode(length=9)])
     nothing = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
@@ -90,7 +100,7 @@ def test_imagine_projects_memories_by_the_calibration_in_the_deltas(model) -> No
     np.testing.assert_array_equal(asked["states"], same["states"])
 
 
-def test_calibrate_update_changes_only_the_calibration(model) -> None:
+def test_calibrate_update_changes_only_the_calibration(model: WaveCore) -> None:
     function = functions.learning(model)["calibrate_update"]
     given = agreement.arguments(model, function, TASKS, [episode(length=9)])
     given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}

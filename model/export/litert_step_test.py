@@ -1,6 +1,7 @@
 """The int8 step is int8 where it can be, and near the model."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,26 +11,31 @@ from model import errors, surfaces
 from model.export import agreement, functions, litert_step
 from model.testing import small_models
 from model.testing.episodes import TASKS, episode
+from model.wavecore import WaveCore
 
 # Matrices of fewer than 1024 numbers stay f32, so `tiny` has nothing to quantise.
 SIZES = dataclasses.replace(
     small_models.SIZES, width=48, recurrence_size=48, hidden_size=96, block_count=1
 )
 
+Steps = tuple[WaveCore, dict[str, bytes]]
+
 
 @pytest.fixture(scope="module")
-def steps():
+def steps() -> Steps:
     model = small_models.random_model(SIZES)
     return model, litert_step.convert(model)
 
 
-def tensors(content: bytes) -> list[dict[str, object]]:
+def tensors(content: bytes) -> list[dict[str, Any]]:
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     return list(interpreter.get_tensor_details())
 
 
-def test_every_matrix_of_the_blocks_is_int8_with_a_scale_per_output(steps) -> None:
+def test_every_matrix_of_the_blocks_is_int8_with_a_scale_per_output(
+    steps: Steps,
+) -> None:
     _, converted = steps
     found = [t for t in tensors(converted["int8"]) if t["dtype"] == np.int8]
     shapes = sorted(tuple(int(n) for n in t["shape"]) for t in found)
@@ -42,7 +48,7 @@ def test_every_matrix_of_the_blocks_is_int8_with_a_scale_per_output(steps) -> No
     assert len(converted["int8"]) < 0.5 * len(converted["f32"])
 
 
-def test_surfaces_are_inputs_of_both_and_stay_f32(steps) -> None:
+def test_surfaces_are_inputs_of_both_and_stay_f32(steps: Steps) -> None:
     _, converted = steps
     for content in converted.values():
         inputs = Interpreter(model_content=content).get_input_details()
@@ -51,7 +57,7 @@ def test_surfaces_are_inputs_of_both_and_stay_f32(steps) -> None:
         assert {x["dtype"] for x in inputs} == {np.float32}
 
 
-def test_f32_step_agrees_and_int8_step_is_near(steps) -> None:
+def test_f32_step_agrees_and_int8_step_is_near(steps: Steps) -> None:
     model, converted = steps
     episodes = [episode(), episode("left")]
     exact, near = (
@@ -72,7 +78,7 @@ def test_f32_step_agrees_and_int8_step_is_near(steps) -> None:
     ],
 )
 def test_f32_step_of_every_kind_of_recurrence_agrees(
-    change: dict[str, bool] | dict[str, int],
+    change: dict[str, Any],
 ) -> None:
     model = small_models.random_model(dataclasses.replace(small_models.SIZES, **change))
     step = functions.step(model)

@@ -27,7 +27,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_onnx_step_agrees_with_the_model(name) -> None:
+def test_onnx_step_agrees_with_the_model(name: str) -> None:
     model = small_models.random_model(SIZES[name])
     step = functions.step(model)
     given = {n: small_models.numbers(*x.shape) for n, x in step.inputs.items()}

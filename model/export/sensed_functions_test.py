@@ -1,6 +1,7 @@
 """Functions of a model with camera and sound take both, and read them."""
 
 import dataclasses
+from collections.abc import Callable, Container
 
 import jax
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 from model import senses, step_function
 from model.export import agreement, functions, litert_step, stablehlo
+from model.export.agreement import Engine
 from model.testing import small_models
 from model.testing.episodes import TASKS, episode, shorten_replay
+from model.wavecore import WaveCore
 
 SIZES = dataclasses.replace(
     small_models.SIZES, image_height=16, image_width=16, image_channels=2, audio_size=5
@@ -24,11 +27,11 @@ DATA = {
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> WaveCore:
     return small_models.random_model(SIZES)
 
 
-def test_functions_take_frames_as_bytes_and_imagine_takes_none(model) -> None:
+def test_functions_take_frames_as_bytes_and_imagine_takes_none(model: WaveCore) -> None:
     learning = functions.learning(model)
     for name, data in DATA.items():
         taken = learning[name].inputs[data]
@@ -40,7 +43,9 @@ def test_functions_take_frames_as_bytes_and_imagine_takes_none(model) -> None:
     assert learning["imagine"].inputs["memories"].keys() == {"states", "actions"}
 
 
-def test_file_of_a_sensing_model_agrees_on_episodes_with_frames(model) -> None:
+def test_file_of_a_sensing_model_agrees_on_episodes_with_frames(
+    model: WaveCore,
+) -> None:
     function = functions.learning(model)["evaluate"]
     given = agreement.arguments(model, function, TASKS, [RECORDED])
     content = stablehlo.encode(function, ("cpu",))
@@ -59,7 +64,7 @@ def test_functions_of_a_model_without_senses_have_no_sense_inputs() -> None:
 
 
 @pytest.mark.parametrize("name", ["fast_update", "evaluate"])
-def test_frames_and_sound_change_the_result(model, name: str) -> None:
+def test_frames_and_sound_change_the_result(model: WaveCore, name: str) -> None:
     function, data = functions.learning(model)[name], DATA[name]
     given = agreement.arguments(model, function, TASKS, [RECORDED])
     assert all(given[data][sense].any() for sense in senses.shapes(SIZES))
@@ -72,7 +77,7 @@ def test_frames_and_sound_change_the_result(model, name: str) -> None:
         assert abs(whole - without) > 1e-4, sense
 
 
-def test_replayed_frames_decide_what_is_learned(model) -> None:
+def test_replayed_frames_decide_what_is_learned(model: WaveCore) -> None:
     with shorten_replay():
         function = functions.learning(model)["consolidate_update"]
     given = agreement.arguments(model, function, TASKS, [RECORDED])
@@ -91,16 +96,20 @@ LITERT_SIZES = dataclasses.replace(
     small_models.SIZES, image_height=16, image_width=24, image_channels=4, audio_size=5
 )
 
+Steps = tuple[WaveCore, Callable[..., dict[str, jax.Array]], Engine]
+
 
 @pytest.fixture(scope="module")
-def steps():
+def steps() -> Steps:
     """The model's step and the converted one, as functions of the same inputs."""
     model = small_models.model(LITERT_SIZES)
     converted = litert_step.load(litert_step.convert(model)["f32"])
     return model, jax.jit(step_function.make(model)), converted
 
 
-def litert_inputs(model, *, silent=()):
+def litert_inputs(
+    model: WaveCore, *, silent: Container[str] = ()
+) -> dict[str, np.ndarray]:
     random = np.random.default_rng(3)
     given = {
         "observation_state": small_models.numbers(LITERT_SIZES.state_size),
@@ -118,7 +127,7 @@ def litert_inputs(model, *, silent=()):
 
 @pytest.mark.parametrize("silent", [(), ("image",), ("image", "audio_mel")])
 def test_converted_step_agrees_with_the_model(
-    steps, silent: tuple[object, ...] | tuple[str, ...]
+    steps: Steps, silent: tuple[str, ...]
 ) -> None:
     model, ours, theirs = steps
     given = litert_inputs(model, silent=silent)
@@ -128,7 +137,7 @@ def test_converted_step_agrees_with_the_model(
         np.testing.assert_allclose(x, wanted[name], atol=1e-5, rtol=1e-5, err_msg=name)
 
 
-def test_every_sense_is_an_input_that_matters(steps) -> None:
+def test_every_sense_is_an_input_that_matters(steps: Steps) -> None:
     model, _, theirs = steps
     whole = theirs(litert_inputs(model))["action"].copy()
     for name in senses.shapes(LITERT_SIZES):

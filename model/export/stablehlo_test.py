@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax.export
@@ -12,8 +13,10 @@ import safetensors.numpy
 
 from model import step_function
 from model.export import agreement, aligned_safetensors, functions, stablehlo
+from model.export.functions import Function
 from model.testing import small_models
 from model.testing.episodes import TASKS, episode
+from model.wavecore import WaveCore
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -35,11 +38,13 @@ print(json.dumps({name: float(x) for name, x in found.items()}))
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> WaveCore:
     return small_models.random_model()
 
 
-def test_process_without_model_code_runs_a_file(model, tmp_path: Path) -> None:
+def test_process_without_model_code_runs_a_file(
+    model: WaveCore, tmp_path: Path
+) -> None:
     learning = functions.learning(model)
     for name in ("init", "evaluate"):
         content = stablehlo.encode(learning[name], ("cpu",))
@@ -66,7 +71,9 @@ def test_process_without_model_code_runs_a_file(model, tmp_path: Path) -> None:
         np.testing.assert_allclose(value, wanted[name], rtol=1e-5)
 
 
-def test_step_is_lowered_for_every_platform_and_its_cpu_program_agrees(model) -> None:
+def test_step_is_lowered_for_every_platform_and_its_cpu_program_agrees(
+    model: WaveCore,
+) -> None:
     step = functions.step(model)
     content = stablehlo.encode(step, PLATFORMS)
     assert jax.export.deserialize(bytearray(content)).platforms == PLATFORMS
@@ -77,7 +84,7 @@ def test_step_is_lowered_for_every_platform_and_its_cpu_program_agrees(model) ->
         np.testing.assert_allclose(theirs[name], x, atol=1e-5, rtol=1e-5)
 
 
-def program(function, platforms):
+def program(function: Function, platforms: Sequence[str]) -> str:
     content = stablehlo.encode(function, platforms)
     return jax.export.deserialize(bytearray(content)).mlir_module()
 
@@ -86,14 +93,14 @@ def program(function, platforms):
     ("platform", "loops"), [("cpu", True), ("cuda", False), ("tpu", False)]
 )
 def test_file_holds_the_fastest_form_of_the_recurrence_for_its_platform(
-    model, platform: str, loops: bool
+    model: WaveCore, platform: str, loops: bool
 ) -> None:
     """Only the sequential form is a loop."""
     evaluate = functions.learning(model)["evaluate"]
     assert ("stablehlo.while" in program(evaluate, (platform,))) == loops
 
 
-def test_file_of_several_platforms_holds_the_form_of_each(model) -> None:
+def test_file_of_several_platforms_holds_the_form_of_each(model: WaveCore) -> None:
     evaluate = functions.learning(model)["evaluate"]
     assert "stablehlo.case" in program(evaluate, PLATFORMS)
     assert "stablehlo.while" in program(evaluate, PLATFORMS)
@@ -101,7 +108,9 @@ def test_file_of_several_platforms_holds_the_form_of_each(model) -> None:
     assert "stablehlo.while" not in program(evaluate, ("cuda", "tpu"))
 
 
-def test_file_of_several_platforms_agrees_with_that_of_the_cpu_alone(model) -> None:
+def test_file_of_several_platforms_agrees_with_that_of_the_cpu_alone(
+    model: WaveCore,
+) -> None:
     function = functions.learning(model)["evaluate"]
     given = agreement.arguments(model, function, TASKS, [episode()])
     alone, among = (
@@ -112,7 +121,7 @@ def test_file_of_several_platforms_agrees_with_that_of_the_cpu_alone(model) -> N
         np.testing.assert_allclose(among[error], x, rtol=1e-6)
 
 
-def test_file_depends_only_on_the_model_and_not_on_the_machine(model) -> None:
+def test_file_depends_only_on_the_model_and_not_on_the_machine(model: WaveCore) -> None:
     step = functions.step(model)
     content = stablehlo.encode(step, PLATFORMS)
     assert b".py" not in content
@@ -121,7 +130,7 @@ def test_file_depends_only_on_the_model_and_not_on_the_machine(model) -> None:
     assert content != stablehlo.encode(other, PLATFORMS)
 
 
-def test_signature_names_every_array_by_its_path(model) -> None:
+def test_signature_names_every_array_by_its_path(model: WaveCore) -> None:
     function = functions.learning(model)["fast_update"]
     signature = stablehlo.signature(function)
     inputs = {x["name"]: x for x in signature["inputs"]}

@@ -8,7 +8,7 @@ GAIN = np.array([1.5, 0.6, 1.0])
 STEPS = (60, 90, 40)
 
 
-def moved(commands, gain, latency):
+def moved(commands: np.ndarray, gain: float | np.ndarray, latency: int) -> np.ndarray:
     """States of a robot whose first two channels follow its commands with inertia.
 
     The third channel follows nothing, and the third command moves nothing.
@@ -24,7 +24,9 @@ def moved(commands, gain, latency):
     return np.array(states, np.float32)
 
 
-def episodes(seed, gain=1.0, latency=0):
+def episodes(
+    seed: int, gain: float | np.ndarray = 1.0, latency: int = 0
+) -> actuation.Moves:
     """Commands that stay the same for a while, as a person gives, and the states."""
     random = np.random.default_rng(seed)
     commands = [
@@ -35,25 +37,27 @@ def episodes(seed, gain=1.0, latency=0):
 
 
 @pytest.fixture(scope="module")
-def known():
+def known() -> actuation.Response:
     return actuation.fit_response(episodes(1))
 
 
-def test_channels_that_follow_commands_are_found(known) -> None:
+def test_channels_that_follow_commands_are_found(known: actuation.Response) -> None:
     assert known.channels.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("latency", [0, 1, 5, 16])
 @pytest.mark.parametrize("gain", [np.ones(3), GAIN])
 def test_gain_and_latency_are_found_in_other_episodes(
-    known, gain, latency: int
+    known: actuation.Response, gain: np.ndarray, latency: int
 ) -> None:
     found = actuation.identify(known, episodes(2, gain, latency))
     assert found.latency_steps == latency
     np.testing.assert_allclose(found.gain, gain, rtol=0.07)
 
 
-def test_gain_of_a_command_that_moves_nothing_stays_one(known) -> None:
+def test_gain_of_a_command_that_moves_nothing_stays_one(
+    known: actuation.Response,
+) -> None:
     found = actuation.identify(known, episodes(2, np.array([2.0, 2.0, 0.3])))
     assert found.gain[2] == 1
 
@@ -93,7 +97,9 @@ def test_robot_stands_still_if_the_latency_is_longer_than_the_episode() -> None:
     np.testing.assert_array_equal(seen, np.zeros_like(seen))
 
 
-def test_commands_that_are_not_the_known_robots_are_refused(known) -> None:
+def test_commands_that_are_not_the_known_robots_are_refused(
+    known: actuation.Response,
+) -> None:
     other = actuation.Moves([np.zeros((4, 3))], [np.zeros((3, 2))])
     with pytest.raises(errors.ShapeMismatchError, match="commands"):
         actuation.identify(known, other)

@@ -7,12 +7,13 @@ import pytest
 
 from model import surfaces
 from model.learn import bounded_descent
+from model.learn.bounded_descent import Arrays, Deltas, Descent, ReplayObjective
 
 LEVELS = 2
 BOUND = surfaces.BOUNDS[bounded_descent.SKILLS]
 
 
-def level_norms(delta):
+def level_norms(delta: jax.Array) -> list[np.floating]:
     parts = np.asarray(delta).reshape(bounded_descent.SKILL_ARRAYS, LEVELS, -1)
     return [np.linalg.norm(parts[:, level]) for level in range(LEVELS)]
 
@@ -54,7 +55,7 @@ def test_step_that_does_not_reduce_the_loss_is_not_taken() -> None:
     assert ended.after == ended.before
 
 
-def replay(loss_of, batches):
+def replay(loss_of: ReplayObjective, batches: list[float]) -> Descent:
     begin = {"head": jnp.zeros(8)}
     arrays = {"starts": jnp.zeros(len(batches)), "pull": jnp.asarray(batches)}
     return bounded_descent.replay_batches(loss_of, begin, arrays, LEVELS, {})
@@ -68,7 +69,7 @@ def test_replay_follows_its_batches_and_stays_inside_the_bound() -> None:
 
 
 def test_replay_that_ends_with_a_larger_loss_over_all_batches_is_dropped() -> None:
-    def loss_of(deltas, batch):
+    def loss_of(deltas: Deltas, batch: Arrays) -> jax.Array:
         # One batch has a gradient; the others get worse without one.
         x = jnp.sum(deltas["head"])
         worse = jax.lax.stop_gradient(jnp.abs(x))

@@ -10,7 +10,7 @@ SPEED = np.array([0.1, -0.05], np.float32)
 """What a full command moves each channel by."""
 
 
-def lived(actions, repeats=True):
+def lived(actions: np.ndarray, repeats: bool = True) -> np.ndarray:
     """Positions of an arm whose commands are speeds, then those of one step before."""
     positions = np.concatenate([np.zeros((1, 2)), np.cumsum(actions * SPEED, axis=0)])
     positions = positions.astype(np.float32)
@@ -18,7 +18,7 @@ def lived(actions, repeats=True):
     return np.concatenate([positions, before], axis=1) if repeats else positions
 
 
-def commands(steps, seed=0):
+def commands(steps: int, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
     return random.uniform(-1, 1, (steps, 2)).astype(np.float32)
 

@@ -4,12 +4,15 @@ import pytest
 from model import errors
 from model.learn import projection
 from model.testing import small_models
+from model.wavecore import WaveCore
 
 STATES = small_models.SIZES.state_size
 ACTIONS = small_models.SIZES.action_size
 
 
-def calibrated(scale, bias, action_bias):
+def calibrated(
+    scale: np.ndarray, bias: np.ndarray | np.float32, action_bias: np.float32
+) -> WaveCore:
     """The test model with the given calibration."""
     model = small_models.model()
     model.input_scale[...] = scale
@@ -19,14 +22,14 @@ def calibrated(scale, bias, action_bias):
 
 
 @pytest.fixture(scope="module")
-def models():
+def models() -> tuple[WaveCore, WaveCore]:
     scale = 1 + 0.2 * small_models.numbers(STATES, seed=1)
     bias = 0.3 * small_models.numbers(STATES, seed=2)
     return small_models.model(), calibrated(scale, bias, np.float32(0.25))
 
 
 def test_changed_model_gives_the_projected_action_for_the_projected_state(
-    models,
+    models: tuple[WaveCore, WaveCore],
 ) -> None:
     known, changed = models
     # In the middle of the range, because the encoder clips values far out.
@@ -39,7 +42,9 @@ def test_changed_model_gives_the_projected_action_for_the_projected_state(
     np.testing.assert_allclose(changed.step(seen, task, carry).action, asked, atol=1e-5)
 
 
-def test_memories_stay_the_same_for_an_unchanged_robot(models) -> None:
+def test_memories_stay_the_same_for_an_unchanged_robot(
+    models: tuple[WaveCore, WaveCore],
+) -> None:
     known, _ = models
     states, actions = small_models.numbers(5, STATES), small_models.numbers(5, ACTIONS)
     seen, asked = projection.project(known, known, states, actions)
@@ -47,7 +52,9 @@ def test_memories_stay_the_same_for_an_unchanged_robot(models) -> None:
     np.testing.assert_array_equal(asked, actions)
 
 
-def test_scale_of_a_sensor_without_signal_is_not_divided_by(models) -> None:
+def test_scale_of_a_sensor_without_signal_is_not_divided_by(
+    models: tuple[WaveCore, WaveCore],
+) -> None:
     known, _ = models
     silent = calibrated(np.zeros(STATES, np.float32), np.float32(0), np.float32(0))
     seen, _ = projection.project(
@@ -59,7 +66,7 @@ def test_scale_of_a_sensor_without_signal_is_not_divided_by(models) -> None:
 
 @pytest.mark.parametrize(("states", "actions"), [(1, 0), (0, 1)])
 def test_memories_of_another_robot_are_refused(
-    models, states: int, actions: int
+    models: tuple[WaveCore, WaveCore], states: int, actions: int
 ) -> None:
     memories = (
         small_models.numbers(5, STATES + states),

@@ -2,7 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +23,14 @@ N, A, K = 6, 2, 3
 STEPS, WINDOWS = 8, 16
 GOALS = np.array([[1, 0], [-1, 1], [0, -1]], np.float32)
 
+Array = jax.Array | np.ndarray
+Data = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""States, actions and tasks of episodes."""
+MeasureLosses = Callable[[Mapping[str, Array], Mapping[str, Array], Data], Losses]
+Adapt = Callable[[Data, int], dict[str, Array]]
 
-def episodes(count: int, steps: int, seed: int) -> tuple[np.ndarray, ...]:
+
+def episodes(count: int, steps: int, seed: int) -> Data:
     """A damped point driven to the goal of its task: states, actions, tasks."""
     random = np.random.default_rng(seed)
     task = random.integers(0, K, count)
@@ -39,7 +46,9 @@ def episodes(count: int, steps: int, seed: int) -> tuple[np.ndarray, ...]:
     return np.stack(states, 1), np.stack(actions, 1)[:, :-1], tasks
 
 
-def measured(core: WaveCore, states: object, actions: object, tasks: object) -> Losses:
+def measured(
+    core: WaveCore, states: jax.Array, actions: jax.Array, tasks: jax.Array
+) -> Losses:
     """Losses over whole episodes [b t+1 n]."""
     starts, weight = np.zeros(tasks.shape[:2], bool), np.ones(tasks.shape[:2], "f4")
     carry = jnp.zeros((len(states), core.config.carry_size))
@@ -64,8 +73,8 @@ def trained() -> WaveCore:
 
     @jax.jit
     def train(
-        parameters: object, moments: tuple[object, object], batch: list[object]
-    ) -> tuple[object, tuple[object, object]]:
+        parameters: nnx.State, moments: optax.OptState, batch: list[jax.Array]
+    ) -> tuple[nnx.State, optax.OptState]:
         gradient = jax.grad(
             lambda p: measured(nnx.merge(graph, constant, p, rest), *batch).total
         )(parameters)
@@ -85,17 +94,17 @@ def model() -> WaveCore:
 
 
 @pytest.fixture(scope="module")
-def fast(model: WaveCore) -> object:
+def fast(model: WaveCore) -> up.FastUpdate:
     return jax.jit(up.make_fast(model))
 
 
 @pytest.fixture(scope="module")
-def consolidate(model: WaveCore) -> object:
+def consolidate(model: WaveCore) -> up.ConsolidateUpdate:
     return jax.jit(up.make_consolidate(model))
 
 
 @pytest.fixture(scope="module")
-def consolidate_often(model: WaveCore) -> object:
+def consolidate_often(model: WaveCore) -> up.ConsolidateUpdate:
     return jax.jit(up.make_consolidate(model, gradient_steps=4))
 
 
@@ -106,29 +115,28 @@ def zero_deltas(model: WaveCore) -> dict[str, np.ndarray]:
 
 
 def adapted(
-    weights: dict[str, np.ndarray],
-    deltas: dict[str, jax.Array | np.ndarray] | dict[str, np.ndarray],
-) -> dict[str, jax.Array | np.ndarray] | dict[str, np.ndarray]:
+    weights: Mapping[str, Array], deltas: Mapping[str, Array]
+) -> dict[str, Array]:
     """The surfaces of these weights with the deltas added, by the step's names."""
     prefix = step_function.SURFACE_PREFIX
     return {prefix + n: weights[prefix + n] + delta for n, delta in deltas.items()}
 
 
 @pytest.fixture(scope="module")
-def errors_of(model: WaveCore) -> Losses | object:
+def errors_of(model: WaveCore) -> MeasureLosses:
     """Losses of (weights, deltas) over (states, actions, tasks)."""
 
     @jax.jit
     def errors_of(
-        weights: dict[str, object], deltas: dict[str, object], data: tuple[object, ...]
-    ) -> Losses | object:
+        weights: dict[str, jax.Array], deltas: dict[str, jax.Array], data: Data
+    ) -> Losses:
         weights = weights | adapted(weights, deltas)
         return measured(step_function.with_weights(model, weights), *data)
 
     return errors_of
 
 
-def filled(spec: dict[str, object], seed: int) -> dict[str, np.ndarray]:
+def filled(spec: dict[str, jax.ShapeDtypeStruct], seed: int) -> dict[str, np.ndarray]:
     """Plausible data of the shapes an update takes."""
     data = {
         name: small_models.numbers(*x.shape, seed=seed + i)
@@ -151,16 +159,12 @@ def replay(model: WaveCore, seed: int = 3) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def adapt(
-    trained: WaveCore, fast: object
-) -> Callable[..., object] | dict[str, jax.Array | np.ndarray]:
+def adapt(trained: WaveCore, fast: up.FastUpdate) -> Adapt:
     """Fast updates along episodes, as a robot makes them between control steps."""
     step = jax.jit(step_function.make(trained))
     weights = step_function.weights(trained)
 
-    def adapt(
-        data: tuple[np.ndarray, ...], update_count: int
-    ) -> Callable[..., object] | dict[str, jax.Array | np.ndarray]:
+    def adapt(data: Data, update_count: int) -> dict[str, Array]:
         (states, _, tasks), deltas = data, zero_deltas(trained)
         for i in range(update_count):
             first, carry = i % STEPS, weights["carry"]
@@ -189,8 +193,8 @@ def adapt(
 
 def test_fast_updates_recover_part_of_what_a_shifted_sensor_costs(
     trained: WaveCore,
-    adapt: Callable[..., object] | dict[str, jax.Array | np.ndarray],
-    errors_of: Losses | object,
+    adapt: Adapt,
+    errors_of: MeasureLosses,
 ) -> None:
     weights, unadapted = step_function.weights(trained), zero_deltas(trained)
     states, actions, tasks = data = episodes(64, 24, seed=9)
@@ -208,8 +212,8 @@ def test_fast_updates_recover_part_of_what_a_shifted_sensor_costs(
 
 def test_fast_updates_of_an_unchanged_robot_change_little(
     trained: WaveCore,
-    adapt: Callable[..., object] | dict[str, jax.Array | np.ndarray],
-    errors_of: Losses | object,
+    adapt: Adapt,
+    errors_of: MeasureLosses,
 ) -> None:
     weights, data = step_function.weights(trained), episodes(64, 24, seed=9)
     before = errors_of(weights, zero_deltas(trained), data)
@@ -219,7 +223,7 @@ def test_fast_updates_of_an_unchanged_robot_change_little(
 
 
 def test_consolidation_learns_a_biased_actuator_and_stays_near_the_last_good(
-    trained: WaveCore, errors_of: Losses | object
+    trained: WaveCore, errors_of: MeasureLosses
 ) -> None:
     states, actions, tasks = episodes(256, 24, seed=4)
     needed = actions + np.array([0.15, -0.1], np.float32)
@@ -259,7 +263,7 @@ def levelled() -> WaveCore:
     )
 
 
-def by_level(vector: jax.Array | np.ndarray) -> np.ndarray:
+def by_level(vector: Array) -> np.ndarray:
     """A skill memory [s] as [level, keys and values of its slots]."""
     return np.asarray(vector).reshape(2, 3, -1).swapaxes(0, 1).reshape(3, -1)
 
@@ -307,7 +311,7 @@ def test_level_stays_inside_its_part_of_the_bound_and_others_keep_theirs(
 
 
 def test_without_memories_consolidation_returns_to_the_last_good_delta(
-    model: WaveCore, consolidate: object
+    model: WaveCore, consolidate: up.ConsolidateUpdate
 ) -> None:
     weights, last_good = step_function.weights(model), zero_deltas(model)
     last_good["head"] = np.full_like(last_good["head"], 0.01)
@@ -323,7 +327,7 @@ def test_without_memories_consolidation_returns_to_the_last_good_delta(
 
 
 def test_loss_never_rises_and_more_gradient_steps_lower_it_further(
-    model: WaveCore, fast: object
+    model: WaveCore, fast: up.FastUpdate
 ) -> None:
     weights, deltas = step_function.weights(model), zero_deltas(model)
     repeated = jax.jit(up.make_fast(model, gradient_steps=3))
@@ -340,7 +344,9 @@ def test_loss_never_rises_and_more_gradient_steps_lower_it_further(
 
 
 def test_consolidation_divides_its_windows_and_never_raises_the_loss(
-    model: WaveCore, consolidate: object, consolidate_often: object
+    model: WaveCore,
+    consolidate: up.ConsolidateUpdate,
+    consolidate_often: up.ConsolidateUpdate,
 ) -> None:
     weights, once, often = step_function.weights(model), *[zero_deltas(model)] * 2
     last_good = zero_deltas(model)
@@ -369,7 +375,7 @@ def test_windows_that_cannot_be_divided_evenly_are_refused(model: WaveCore) -> N
 
 
 def test_update_returns_only_its_own_surfaces(
-    model: WaveCore, fast: object, consolidate: object
+    model: WaveCore, fast: up.FastUpdate, consolidate: up.ConsolidateUpdate
 ) -> None:
     weights, deltas = step_function.weights(model), zero_deltas(model)
     quick = fast(weights, deltas, window(model))
@@ -383,7 +389,10 @@ def test_update_returns_only_its_own_surfaces(
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_data_that_are_not_finite_leave_the_delta_unchanged(
-    model: WaveCore, fast: object, consolidate: object, value: float
+    model: WaveCore,
+    fast: up.FastUpdate,
+    consolidate: up.ConsolidateUpdate,
+    value: float,
 ) -> None:
     weights = step_function.weights(model)
     deltas = {
@@ -401,9 +410,7 @@ def test_data_that_are_not_finite_leave_the_delta_unchanged(
             check_refused(consolidate(weights, deltas, deltas, bad), deltas)
 
 
-def check_refused(
-    result: dict[str, dict[str, jax.Array] | jax.Array], deltas: dict[str, np.ndarray]
-) -> None:
+def check_refused(result: Mapping[str, Any], deltas: Mapping[str, np.ndarray]) -> None:
     assert result["refused"]
     assert not result["repaired"]
     assert result["loss_before"] == result["loss_after"] == 0
@@ -411,7 +418,9 @@ def check_refused(
         np.testing.assert_array_equal(delta, deltas[name])
 
 
-def test_gradient_that_is_not_finite_is_refused(model: WaveCore, fast: object) -> None:
+def test_gradient_that_is_not_finite_is_refused(
+    model: WaveCore, fast: up.FastUpdate
+) -> None:
     weights = step_function.weights(model)
     # A backbone that overflows: data and deltas are finite, the gradient is not.
     weights["backbone/encode_state"] = np.full_like(
@@ -423,7 +432,10 @@ def test_gradient_that_is_not_finite_is_refused(model: WaveCore, fast: object) -
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, -3e38, 2.0])
 def test_bad_delta_is_repaired_before_it_is_used(
-    model: WaveCore, fast: object, consolidate: object, value: float
+    model: WaveCore,
+    fast: up.FastUpdate,
+    consolidate: up.ConsolidateUpdate,
+    value: float,
 ) -> None:
     weights = step_function.weights(model)
     for name, delta in zero_deltas(model).items():
@@ -438,7 +450,7 @@ def test_bad_delta_is_repaired_before_it_is_used(
             check_bounded(result)
 
 
-def check_bounded(result: dict[str, dict[str, jax.Array] | jax.Array]) -> None:
+def check_bounded(result: Mapping[str, Any]) -> None:
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(result))
     for name, delta in result["deltas"].items():
         length = np.linalg.norm(np.asarray(delta, np.float64))
@@ -446,7 +458,7 @@ def check_bounded(result: dict[str, dict[str, jax.Array] | jax.Array]) -> None:
 
 
 def test_export_serialised_and_read_back_gives_the_same_numbers(
-    model: WaveCore, fast: object, consolidate: object
+    model: WaveCore, fast: up.FastUpdate, consolidate: up.ConsolidateUpdate
 ) -> None:
     weights, deltas = step_function.weights(model), zero_deltas(model)
     for jitted, specs, values in (
@@ -465,7 +477,7 @@ def test_export_serialised_and_read_back_gives_the_same_numbers(
 
 
 def test_backbone_is_an_input_and_not_copied_into_the_export(
-    model: WaveCore, fast: object
+    model: WaveCore, fast: up.FastUpdate
 ) -> None:
     content = jax.export.export(fast)(*up.fast_inputs(model, STEPS)).serialize()
     size = sum(x.nbytes for x in step_function.weights(model).values())
@@ -485,7 +497,7 @@ def test_backbone_is_an_input_and_not_copied_into_the_export(
 
 @pytest.mark.parametrize("argument", [0, 1, 2])
 def test_arrays_of_another_shape_missing_or_unknown_are_refused_by_name(
-    model: WaveCore, fast: object, argument: int
+    model: WaveCore, fast: up.FastUpdate, argument: int
 ) -> None:
     def arguments() -> list[dict[str, np.ndarray]]:
         return [step_function.weights(model), zero_deltas(model), window(model)]
@@ -503,7 +515,7 @@ def test_arrays_of_another_shape_missing_or_unknown_are_refused_by_name(
 
 
 def test_memories_without_a_label_are_refused_by_name(
-    model: WaveCore, consolidate: object
+    model: WaveCore, consolidate: up.ConsolidateUpdate
 ) -> None:
     weights, deltas = step_function.weights(model), zero_deltas(model)
     memories = replay(model)
@@ -515,7 +527,9 @@ def test_memories_without_a_label_are_refused_by_name(
 HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-38, 1e4, 7.0)
 
 
-def corrupt(random: np.generic, arrays: dict[str, np.ndarray], share: float):
+def corrupt(
+    random: np.random.Generator, arrays: Mapping[str, np.ndarray], share: float
+) -> dict[str, np.ndarray]:
     """Some arrays replaced, scaled or sprinkled with hostile numbers."""
     corrupted = {}
     for name, given in arrays.items():
@@ -545,9 +559,9 @@ def digest(arrays: dict[str, np.ndarray]) -> str:
 @pytest.mark.parametrize("rounds", [200, pytest.param(2000, marks=pytest.mark.long)])
 def test_thousands_of_hostile_updates_leave_backbone_and_bounds_intact(
     model: WaveCore,
-    fast: object,
-    consolidate: object,
-    consolidate_often: object,
+    fast: up.FastUpdate,
+    consolidate: up.ConsolidateUpdate,
+    consolidate_often: up.ConsolidateUpdate,
     rounds: int,
 ) -> None:
     random = np.random.default_rng(7)
