@@ -381,9 +381,10 @@ def test_missing_keyring_and_missing_package_are_named(
 ) -> None:
     robot = f"--robot=replay:{episode}"
     check_refused(1, "absent", robot, "--offline", f"--keyring={tmp_path / 'absent'}")
-    check_refused(1, "no such folder", robot, f"--candidate={tmp_path / 'absent'}")
-    advice = "name a package's own folder, as export/pi5-cpu"
-    check_refused(1, advice, robot, f"--candidate={tmp_path}")
+    absent = f"--candidate={tmp_path / 'absent'}"
+    check_refused(1, "expected the folder of a package, got none", robot, absent)
+    remedy = "name the package's folder, such as export/pi5-cpu"
+    check_refused(1, remedy, robot, f"--candidate={tmp_path}")
     tiny_package.write_package(tmp_path / "package")
     candidate = f"--candidate={tmp_path / 'package'}"
     absent = f"--robot=replay:{tmp_path / 'absent'}"
