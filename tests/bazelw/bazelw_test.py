@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,18 +13,18 @@ from tests.bazelw.machine import Machine
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path / "machine")
 
 
-def wait_for(condition):
+def wait_for(condition: Callable[..., object]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def assert_refused(result, *parts):
+def assert_refused(result: subprocess.CompletedProcess[str], *parts: str) -> None:
     """One line on stderr, the last one, that starts `bazelw: ` and holds `parts`."""
     assert result.returncode == 1
     assert result.stdout == ""
@@ -32,13 +34,13 @@ def assert_refused(result, *parts):
         assert part in line
 
 
-def assert_no_root(machine):
+def assert_no_root(machine: Machine) -> None:
     assert [
         root for root in machine.roots() if root.suffix not in (".new", ".work")
     ] == []
 
 
-def assert_whole_root(machine):
+def assert_whole_root(machine: Machine) -> None:
     (root,) = machine.roots()
     assert (root / "usr/bin/bazel").stat().st_mode & 0o111
     assert (root / "usr/bin/old").read_bytes() == b"old"
@@ -54,7 +56,7 @@ def assert_whole_root(machine):
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_is_bazelws_own_and_builds_nothing(machine, flag):
+def test_help_is_bazelws_own_and_builds_nothing(machine: Machine, flag: str) -> None:
     result = machine.run(flag)
     assert result.returncode == 0
     assert "./bazelw help" in result.stdout
@@ -65,7 +67,9 @@ def test_help_is_bazelws_own_and_builds_nothing(machine, flag):
 
 @pytest.mark.parametrize("name", ["bazel", "bazelisk"])
 @pytest.mark.parametrize("reported", ["bazel 7.7.1", "bazel 7.7.1- (@non-git)"])
-def test_bazel_on_path_of_right_version_gets_the_arguments(machine, name, reported):
+def test_bazel_on_path_of_right_version_gets_the_arguments(
+    machine: Machine, name: str, reported: str
+) -> None:
     machine.program(
         name,
         f'#!/bin/bash\nif [[ $1 == --version ]]; then echo "{reported}"; exit; fi\n'
@@ -77,7 +81,9 @@ def test_bazel_on_path_of_right_version_gets_the_arguments(machine, name, report
 
 
 @pytest.mark.parametrize("reported", ["bazel 8.4.2", "bazel 7.7.10", "no network"])
-def test_bazel_on_path_of_another_version_is_ignored(machine, reported):
+def test_bazel_on_path_of_another_version_is_ignored(
+    machine: Machine, reported: str
+) -> None:
     machine.program("bazel", f'#!/bin/bash\necho "{reported}"\n')
     result = machine.run("build", "//a")
     assert result.returncode == 0
@@ -88,7 +94,9 @@ def test_bazel_on_path_of_another_version_is_ignored(machine, reported):
 # --- The root ---
 
 
-def test_first_call_builds_the_root_and_second_fetches_nothing(machine):
+def test_first_call_builds_the_root_and_second_fetches_nothing(
+    machine: Machine,
+) -> None:
     first = machine.run("build", "//a", "--flag=b c")
     assert first.returncode == 0, first.stderr
     assert first.stdout.splitlines()[-3:] == [
@@ -108,13 +116,13 @@ def test_first_call_builds_the_root_and_second_fetches_nothing(machine):
     assert len(machine.log()) == 4
 
 
-def test_bazel_gets_its_java_and_debians_rules(machine):
+def test_bazel_gets_its_java_and_debians_rules(machine: Machine) -> None:
     output = machine.run("version").stdout
     assert "--server_javabase=/usr/lib/jvm/default-java" in output
     assert f"--bazelrc={machine.checkout}/third_party/bazel/debian.bazelrc" in output
 
 
-def test_two_calls_at_once_build_one_root(machine):
+def test_two_calls_at_once_build_one_root(machine: Machine) -> None:
     stalled = machine.folder / "stalled"
     stalled.touch()
     first = machine.start("version")
@@ -131,7 +139,9 @@ def test_two_calls_at_once_build_one_root(machine):
     assert_whole_root(machine)
 
 
-def test_killed_build_leaves_no_root_and_next_call_finishes_it(machine):
+def test_killed_build_leaves_no_root_and_next_call_finishes_it(
+    machine: Machine,
+) -> None:
     machine.run("version", environment={"BAZELW_HOME": str(machine.cache)})
     (root,) = machine.roots()
     name = root.name
@@ -153,7 +163,7 @@ def test_killed_build_leaves_no_root_and_next_call_finishes_it(machine):
     assert_whole_root(machine)
 
 
-def test_interrupted_download_is_resumed_from_whole_packages(machine):
+def test_interrupted_download_is_resumed_from_whole_packages(machine: Machine) -> None:
     machine.publish(payload=os.urandom(3_100_000))
     damaged = machine.mirror / "others_1.deb"
     whole = damaged.read_bytes()
@@ -170,7 +180,7 @@ def test_interrupted_download_is_resumed_from_whole_packages(machine):
     assert fetched.count("download bazel-bootstrap_7.7.1%2bds-8.deb") == 1
 
 
-def test_interrupt_while_building_says_so_and_exits_130(machine):
+def test_interrupt_while_building_says_so_and_exits_130(machine: Machine) -> None:
     (machine.folder / "stalled").touch()
     process = machine.start("version")
     wait_for(lambda: list(machine.cache.glob("root-*.work/batches/001")))
@@ -182,7 +192,9 @@ def test_interrupt_while_building_says_so_and_exits_130(machine):
     assert_no_root(machine)
 
 
-def test_root_that_a_power_cut_may_have_damaged_is_built_again(machine):
+def test_root_that_a_power_cut_may_have_damaged_is_built_again(
+    machine: Machine,
+) -> None:
     machine.run("version")
     (root,) = machine.roots()
     wait_for((root / ".durable").exists)
@@ -196,7 +208,7 @@ def test_root_that_a_power_cut_may_have_damaged_is_built_again(machine):
     assert_whole_root(machine)
 
 
-def test_partly_removed_root_is_built_again(machine):
+def test_partly_removed_root_is_built_again(machine: Machine) -> None:
     machine.run("version")
     (root,) = machine.roots()
     (root / "usr/bin/bazel").unlink()
@@ -204,7 +216,7 @@ def test_partly_removed_root_is_built_again(machine):
     assert_whole_root(machine)
 
 
-def test_root_of_another_recipe_is_removed_when_long_unused(machine):
+def test_root_of_another_recipe_is_removed_when_long_unused(machine: Machine) -> None:
     old, recent = machine.cache / "root-old", machine.cache / "root-recent"
     for root in (old, recent):
         root.mkdir(parents=True)
@@ -218,7 +230,7 @@ def test_root_of_another_recipe_is_removed_when_long_unused(machine):
 # --- Failures ---
 
 
-def test_full_disk_is_named_and_a_later_call_succeeds(machine):
+def test_full_disk_is_named_and_a_later_call_succeeds(machine: Machine) -> None:
     machine.publish(payload=os.urandom(400_000))
     result = machine.run("version", file_limit_kib=300)
     assert_refused(result, "disk full", "BAZELW_HOME")
@@ -227,27 +239,33 @@ def test_full_disk_is_named_and_a_later_call_succeeds(machine):
     assert_whole_root(machine)
 
 
-def test_too_little_free_disk_is_named_before_anything_is_fetched(machine):
+def test_too_little_free_disk_is_named_before_anything_is_fetched(
+    machine: Machine,
+) -> None:
     machine.program("df", "#!/bin/bash\necho head\necho d 9 9 500000 9% /\n")
     assert_refused(machine.run("version"), "disk full", "500 MB free", "1200 MB")
     assert machine.log() == []
 
 
-def test_other_architecture_is_named(machine):
+def test_other_architecture_is_named(machine: Machine) -> None:
     machine.program("uname", "#!/bin/bash\necho aarch64\n")
     assert_refused(machine.run("version"), "aarch64", "x86_64", "copy the result")
     assert machine.log() == []
 
 
 @pytest.mark.parametrize("tool", ["apt-get", "dpkg-deb"])
-def test_machine_without_apt_is_pointed_to_bazelisk(machine, tool):
+def test_machine_without_apt_is_pointed_to_bazelisk(
+    machine: Machine, tool: str
+) -> None:
     (machine.bin / tool).unlink()
     result = machine.run("version", environment={"DEBIAN_MIRROR": "http://m/debian"})
     assert_refused(result, tool, "not Debian or Ubuntu", "Bazel 7.7.1", "bazelisk")
 
 
 @pytest.mark.parametrize("sources", [None, "http://mirror.example/ubuntu"])
-def test_error_asks_for_a_mirror_if_apt_sources_name_none(machine, sources):
+def test_error_asks_for_a_mirror_if_apt_sources_name_none(
+    machine: Machine, sources: str | None
+) -> None:
     (machine.folder / "sources").unlink()
     if sources:
         (machine.folder / "sources").write_text(sources)
@@ -256,7 +274,7 @@ def test_error_asks_for_a_mirror_if_apt_sources_name_none(machine, sources):
     assert machine.run("version", environment=chosen).returncode == 0
 
 
-def test_ubuntu_takes_the_mirror_that_python_apt_names(machine):
+def test_ubuntu_takes_the_mirror_that_python_apt_names(machine: Machine) -> None:
     (machine.folder / "sources").write_text("http://mirror.example/ubuntu")
     template = machine.folder / "templates" / "Debian.info"
     template.parent.mkdir()
@@ -276,7 +294,7 @@ def test_ubuntu_takes_the_mirror_that_python_apt_names(machine):
     assert "http://named.example/debian" in arguments
 
 
-def test_mirror_list_of_a_cloud_image_is_followed(machine):
+def test_mirror_list_of_a_cloud_image_is_followed(machine: Machine) -> None:
     listed = machine.folder / "debian.list"
     listed.write_text("http://listed.example/debian\n")
     (machine.folder / "sources").write_text(f"mirror+file:{listed}")
@@ -296,27 +314,31 @@ def test_mirror_list_of_a_cloud_image_is_followed(machine):
         ("E: something else", "DEBIAN_MIRROR"),
     ],
 )
-def test_failed_package_index_names_the_cause(machine, error, part):
+def test_failed_package_index_names_the_cause(
+    machine: Machine, error: str, part: str
+) -> None:
     (machine.folder / "update_error").write_text(error + "\n")
     assert_refused(machine.run("version"), part)
     assert_no_root(machine)
 
 
-def test_mirror_with_another_bazel_is_refused(machine):
+def test_mirror_with_another_bazel_is_refused(machine: Machine) -> None:
     machine.publish(version="1:8.1.0+ds-1")
     result = machine.run("version")
     assert_refused(result, "Bazel 8.1.0 instead of 7.7.1")
     assert_no_root(machine)
 
 
-def test_forbidden_namespaces_are_named(machine):
+def test_forbidden_namespaces_are_named(machine: Machine) -> None:
     (machine.folder / "no_namespaces").touch()
     assert_refused(machine.run("version"), "user namespaces are forbidden")
     # The machine's bubblewrap failed, and so did the root's.
     assert (machine.folder / "loader_arguments").exists()
 
 
-def test_forbidden_namespaces_without_bubblewrap_are_named_before_fetching(machine):
+def test_forbidden_namespaces_without_bubblewrap_are_named_before_fetching(
+    machine: Machine,
+) -> None:
     (machine.bin / "bwrap").unlink()
     machine.program("unshare", "#!/bin/bash\nexit 1\n")
     assert_refused(machine.run("version"), "user namespaces are forbidden", "bazelisk")
@@ -325,11 +347,11 @@ def test_forbidden_namespaces_without_bubblewrap_are_named_before_fetching(machi
 
 
 @pytest.mark.parametrize("home", ["", "/", "/absent"])
-def test_missing_home_is_named(machine, home):
+def test_missing_home_is_named(machine: Machine, home: str) -> None:
     assert_refused(machine.run("version", environment={"HOME": home}), "HOME")
 
 
-def test_cache_path_with_a_space_is_refused(machine):
+def test_cache_path_with_a_space_is_refused(machine: Machine) -> None:
     result = machine.run("version", environment={"BAZELW_HOME": "/a b"})
     assert_refused(result, "/a b", "BAZELW_HOME")
 
@@ -337,7 +359,9 @@ def test_cache_path_with_a_space_is_refused(machine):
 # --- Inside the root ---
 
 
-def test_machine_without_bubblewrap_uses_that_of_the_root_with_its_loader(machine):
+def test_machine_without_bubblewrap_uses_that_of_the_root_with_its_loader(
+    machine: Machine,
+) -> None:
     (machine.bin / "bwrap").unlink()
     machine.program("unshare", "#!/bin/bash\n")
     result = machine.run("version")
@@ -349,12 +373,16 @@ def test_machine_without_bubblewrap_uses_that_of_the_root_with_its_loader(machin
     assert used[:3] == ["--library-path", str(own), str(root / "usr/bin/bwrap")]
 
 
-def test_bubblewrap_of_the_machine_is_preferred_to_that_of_the_root(machine):
+def test_bubblewrap_of_the_machine_is_preferred_to_that_of_the_root(
+    machine: Machine,
+) -> None:
     assert machine.run("version").returncode == 0
     assert not (machine.folder / "loader_arguments").exists()
 
 
-def test_bazel_sees_its_folders_and_not_the_whole_machine(machine, tmp_path):
+def test_bazel_sees_its_folders_and_not_the_whole_machine(
+    machine: Machine, tmp_path: Path
+) -> None:
     more = tmp_path / "more"
     more.mkdir()
     machine.run("version", environment={"BAZELW_BIND": f"{more}:/absent"})
@@ -365,7 +393,9 @@ def test_bazel_sees_its_folders_and_not_the_whole_machine(machine, tmp_path):
     assert Path("/absent") not in writable
 
 
-def test_bazel_sees_files_that_pip_and_certificate_settings_name(machine):
+def test_bazel_sees_files_that_pip_and_certificate_settings_name(
+    machine: Machine,
+) -> None:
     (machine.home / ".config/pip").mkdir(parents=True)
     (machine.home / ".config/pip/pip.conf").write_text(
         "[global]\nfind-links = file:///usr/bin/env https://e.example/simple\n"
@@ -384,11 +414,11 @@ def test_bazel_sees_files_that_pip_and_certificate_settings_name(machine):
     assert not {"/absent/ca.pem", "/usr/share", "/simple"} & set(read_only)
 
 
-def test_exit_code_of_bazel_is_returned(machine):
+def test_exit_code_of_bazel_is_returned(machine: Machine) -> None:
     assert machine.run("fail").returncode == 37
 
 
-def test_ctrl_c_reaches_bazel(machine):
+def test_ctrl_c_reaches_bazel(machine: Machine) -> None:
     machine.run("version")
     process = machine.start("wait")
     wait_for((machine.folder / "waiting").exists)
@@ -400,7 +430,9 @@ def test_ctrl_c_reaches_bazel(machine):
 # --- bazelw run ---
 
 
-def test_run_starts_the_program_outside_with_the_callers_environment(machine):
+def test_run_starts_the_program_outside_with_the_callers_environment(
+    machine: Machine,
+) -> None:
     caller = machine.checkout / "deeper"
     caller.mkdir()
     result = machine.run(
@@ -429,20 +461,24 @@ def test_run_starts_the_program_outside_with_the_callers_environment(machine):
     assert list((machine.cache / "run").iterdir()) == []
 
 
-def test_run_of_a_failing_build_returns_the_exit_code_of_bazel(machine):
+def test_run_of_a_failing_build_returns_the_exit_code_of_bazel(
+    machine: Machine,
+) -> None:
     result = machine.run("run", "//bad")
     assert (result.returncode, result.stdout) == (1, "")
     assert list((machine.cache / "run").iterdir()) == []
 
 
 @pytest.mark.parametrize("flag", ["--norun", "--script_path=there"])
-def test_run_that_only_builds_is_left_to_bazel(machine, flag):
+def test_run_that_only_builds_is_left_to_bazel(machine: Machine, flag: str) -> None:
     result = machine.run("run", flag, "//a")
     assert result.returncode == 0
     assert "argument" not in result.stdout
 
 
-def test_run_without_python_on_the_machine_offers_that_of_bazel(machine):
+def test_run_without_python_on_the_machine_offers_that_of_bazel(
+    machine: Machine,
+) -> None:
     result = machine.run("run", "//a")
     last = result.stdout.splitlines()[-1]
     assert last.endswith(":/output/base/external/py313/bin")

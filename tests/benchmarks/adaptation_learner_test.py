@@ -1,6 +1,8 @@
 """Short lives, with every part except trained weights."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def shown(model):
+def shown(model) -> Callable[..., object]:
     """An episode of each task, shown on a changed robot."""
     body = life.Body(model.config, step_function.weights(model), TASKS)
     initial, prefix = (
@@ -36,7 +38,7 @@ def shown(model):
 
 
 @pytest.fixture(scope="module")
-def known(shown):
+def known(shown: Callable[..., object]):
     return shown(NO_CHANGE)
 
 
@@ -50,7 +52,7 @@ def learner(model, known):
 def live(learner):
     """Deltas after a life on a robot with a bias, of settings like `SHORT`."""
 
-    def live(number=0, **different):
+    def live(number=0, **different: Any):
         settings = dataclasses.replace(SHORT, **different)
         return learner.live(CHANGES["sensor bias"], settings, number)
 
@@ -68,45 +70,45 @@ def another(live, lived):
     return live(1)
 
 
-def test_life_changes_what_consolidation_may_change_within_the_bounds(lived):
+def test_life_changes_what_consolidation_may_change_within_the_bounds(lived) -> None:
     for name, delta in lived.items():
         length = np.linalg.norm(delta)
         assert (length > 0) == (name in updates.CONSOLIDATED_SURFACES)
         assert length < surfaces.BOUNDS[name]
 
 
-def test_same_life_leaves_the_same_delta(live, lived, another):
+def test_same_life_leaves_the_same_delta(live, lived, another) -> None:
     again = live()
     for name, delta in lived.items():
         np.testing.assert_array_equal(delta, again[name])
 
 
-def test_another_life_leaves_another_delta(lived, another):
+def test_another_life_leaves_another_delta(lived, another) -> None:
     assert np.any(another["head"] != lived["head"])
 
 
-def test_episodes_after_the_last_rest_change_nothing(live, lived):
+def test_episodes_after_the_last_rest_change_nothing(live, lived) -> None:
     # No rest follows the third episode of the short life.
     without = live(episodes=2)
     np.testing.assert_array_equal(lived["head"], without["head"])
     assert not np.any(live(episodes=1)["head"])
 
 
-def test_fast_updates_calibrate_while_the_robot_moves(live, lived):
+def test_fast_updates_calibrate_while_the_robot_moves(live, lived) -> None:
     fast = live(fast=True, episodes=1)
     assert np.any(fast["calibration"])
     assert not np.any(fast["head"])
     assert not np.any(lived["calibration"])
 
 
-def test_model_without_success_has_nothing_to_imitate(live):
+def test_model_without_success_has_nothing_to_imitate(live) -> None:
     alone = live(driver="model", episodes=2)
     assert not any(np.any(delta) for delta in alone.values())
 
 
 def test_commands_of_both_robots_are_scaled_down_if_the_arm_only_moves_further(
-    learner, known, shown
-):
+    learner, known, shown: Callable[..., object]
+) -> None:
     lived = shown(CHANGES["actuator gain"])
     told, slow, *more = learner.kinds(np.random.default_rng(0), lived)
     assert all(one is slow for one in more)
@@ -119,8 +121,8 @@ def test_commands_of_both_robots_are_scaled_down_if_the_arm_only_moves_further(
 
 
 def test_known_memories_are_slowed_to_the_pace_of_a_careful_operator(
-    learner, known, shown
-):
+    learner, known, shown: Callable[..., object]
+) -> None:
     lived = shown(CHANGES["latency"])
     kinds = learner.kinds(np.random.default_rng(0), lived)
     assert kinds[0] is lived
@@ -128,7 +130,9 @@ def test_known_memories_are_slowed_to_the_pace_of_a_careful_operator(
         assert len(slow.actions) > 1.3 * len(before.actions)
 
 
-def test_episodes_of_an_arm_that_moves_as_before_are_replayed_unchanged(learner, known):
+def test_episodes_of_an_arm_that_moves_as_before_are_replayed_unchanged(
+    learner, known
+) -> None:
     lived = list(known)
     kinds = learner.kinds(np.random.default_rng(0), lived)
     assert kinds[0] is lived

@@ -29,7 +29,7 @@ def nothing(model):
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_operator_succeeds_on_every_changed_robot(body, nothing, name):
+def test_operator_succeeds_on_every_changed_robot(body, nothing, name) -> None:
     lived = body.drive("reach-v3", CHANGES[name], 3, nothing, driver="operator")
     assert lived.success
     steps = len(lived.memory.actions)
@@ -38,10 +38,10 @@ def test_operator_succeeds_on_every_changed_robot(body, nothing, name):
     np.testing.assert_array_equal(lived.memory.task, [0, 1])
 
 
-def test_model_drives_with_the_deltas_that_were_just_learned(body, nothing):
+def test_model_drives_with_the_deltas_that_were_just_learned(body, nothing) -> None:
     seen = []
 
-    def learn(deltas, states, task):
+    def learn(deltas, states, task) -> dict[str, object]:
         seen.append((len(states), task.tolist()))
         head = deltas["head"].copy()
         head[:4] += 1.0  # head names sort the matrix last: these are the biases
@@ -60,8 +60,8 @@ def test_model_drives_with_the_deltas_that_were_just_learned(body, nothing):
 
 
 def test_hand_of_the_operator_is_noisy_but_the_imitated_action_is_not(
-    body, nothing, monkeypatch
-):
+    body, nothing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown, again = (
         body.drive("reach-v3", NO_CHANGE, 3, nothing, driver="operator").memory
         for _ in range(2)

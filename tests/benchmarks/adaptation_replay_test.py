@@ -15,7 +15,7 @@ def windows(lived, known, count, steps):
     return replay.make_windows(np.random.default_rng(0), (lived, known), count, steps)
 
 
-def test_windows_are_of_each_kind_of_memories_in_turn():
+def test_windows_are_of_each_kind_of_memories_in_turn() -> None:
     cut = windows([memory(40, 2.0, task=1)], [memory(40, 1.0)], 8, 16)
     np.testing.assert_array_equal(cut["states"][:, 0, 0].round(), [2, 1] * 4)
     np.testing.assert_array_equal(cut["actions"][:, 0, 0].round(), [20, 10] * 4)
@@ -23,7 +23,7 @@ def test_windows_are_of_each_kind_of_memories_in_turn():
     assert cut["states"].shape == (8, 17, 1)
 
 
-def test_window_is_whole_episodes_from_their_first_steps():
+def test_window_is_whole_episodes_from_their_first_steps() -> None:
     cut = windows([memory(5, 1.0), memory(7, 2.0)], [memory(6, 3.0)], 20, 16)
     place = np.round(1000 * (cut["states"][:, :-1, 0] % 1))
     assert cut["starts"][:, 0].all()
@@ -36,7 +36,7 @@ def test_window_is_whole_episodes_from_their_first_steps():
     assert (cut["action_weight"] == 1).all()
 
 
-def test_each_weighted_step_keeps_its_own_action_and_next_state():
+def test_each_weighted_step_keeps_its_own_action_and_next_state() -> None:
     cut = windows([memory(5, 0.0), memory(9, 0.0)], [memory(40, 0.0)], 20, 16)
     place = np.round(1000 * cut["states"][:, :, 0])
     action = np.round(1000 * cut["actions"][:, :, 0])
@@ -47,13 +47,13 @@ def test_each_weighted_step_keeps_its_own_action_and_next_state():
     np.testing.assert_array_equal(followed[:, :-1], ~borders)
 
 
-def test_long_episode_is_cut_where_its_window_ends():
+def test_long_episode_is_cut_where_its_window_ends() -> None:
     cut = windows([memory(40, 0.0)], [memory(40, 0.0)], 2, 16)
     assert cut["starts"].sum() == 2
     assert (cut["next_weight"] == 1).all()
 
 
-def test_memories_projected_to_another_calibration_differ_only_in_its_channel():
+def test_memories_projected_to_another_calibration_differ_only_in_its_channel() -> None:
     trained, changed = small_models.model(), small_models.model()
     changed.input_bias[...] = changed.input_bias[...].at[1].set(0.5)
     task = np.eye(3, dtype=np.float32)[0]
@@ -78,7 +78,7 @@ def random_memory(steps, seed):
     return replay.Memory(states, actions, np.eye(2, dtype=np.float32)[0], executed)
 
 
-def test_memories_of_other_drives_have_smaller_commands_and_begin_at_rest():
+def test_memories_of_other_drives_have_smaller_commands_and_begin_at_rest() -> None:
     known = [random_memory(steps, steps) for steps in (6, 4)]
     other = actuation.Actuation(np.array([2.0, 1.0]), 2)
     for one, moved in zip(known, replay.apply_actuation(known, other), strict=True):
@@ -89,7 +89,7 @@ def test_memories_of_other_drives_have_smaller_commands_and_begin_at_rest():
         np.testing.assert_array_equal(moved.task, one.task)
 
 
-def test_response_is_fitted_to_executed_and_not_to_intended_commands():
+def test_response_is_fitted_to_executed_and_not_to_intended_commands() -> None:
     known = [random_memory(steps, steps) for steps in (6, 4)]
     told = replay.moves(known)
     for one, states, commands in zip(known, told.states, told.commands, strict=True):
@@ -97,7 +97,7 @@ def test_response_is_fitted_to_executed_and_not_to_intended_commands():
         assert commands is one.executed
 
 
-def test_actions_of_a_careful_operator_are_scaled_to_the_known_pace():
+def test_actions_of_a_careful_operator_are_scaled_to_the_known_pace() -> None:
     known = [random_memory(60, seed) for seed in (1, 2)]
     half = np.array([0.5, 1.0], np.float32)
     careful = [one._replace(actions=one.actions * half) for one in known]
@@ -108,14 +108,14 @@ def test_actions_of_a_careful_operator_are_scaled_to_the_known_pace():
         np.testing.assert_array_equal(same.states, one.states)
 
 
-def test_pace_is_one_for_larger_commands_and_for_none():
+def test_pace_is_one_for_larger_commands_and_for_none() -> None:
     known = [random_memory(60, 1)]
     for factor in (1.0, np.array([1.2, 0.0], np.float32)):
         lived = [known[0]._replace(actions=np.clip(known[0].actions * factor, -1, 1))]
         np.testing.assert_array_equal(replay.measure_pace(lived, known), 1)
 
 
-def test_slowed_memories_take_longer_by_the_scale_of_the_arm_commands():
+def test_slowed_memories_take_longer_by_the_scale_of_the_arm_commands() -> None:
     known = [random_memory(steps, steps) for steps in (6, 4)]
     told = np.array([0.5, 1.0])
     for one, slow in zip(
@@ -128,7 +128,7 @@ def test_slowed_memories_take_longer_by_the_scale_of_the_arm_commands():
         np.testing.assert_array_equal(slow.task, one.task)
 
 
-def test_memories_at_full_pace_are_unchanged():
+def test_memories_at_full_pace_are_unchanged() -> None:
     known = [random_memory(6, 1)]
     for moves_arm in (np.array([True, True]), np.array([False, False])):
         (same,) = replay.scale_time(known, np.ones(2), moves_arm)

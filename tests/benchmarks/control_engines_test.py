@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_engine_acts_within_seconds_and_reports_its_figures(folder, engine):
+def test_engine_acts_within_seconds_and_reports_its_figures(folder, engine) -> None:
     found = control_engines.run(engine, folder, 1000)
     assert 1 < found["p50"] <= found["p99"]
     assert 0.01 < found["start"] < 60
@@ -27,7 +27,7 @@ def test_engine_acts_within_seconds_and_reports_its_figures(folder, engine):
     assert abs(found["growth"]) < 64 * 1024
 
 
-def test_control_process_loads_no_model_code(folder):
+def test_control_process_loads_no_model_code(folder) -> None:
     program = (
         "import sys\n"
         "from tests.benchmarks import control_process\n"
@@ -47,7 +47,7 @@ def test_control_process_loads_no_model_code(folder):
     assert packages.isdisjoint({"jax", "flax", "tensorflow", "onnxruntime", "model"})
 
 
-def test_figures_compare_each_engine_with_the_f32_step_of_litert():
+def test_figures_compare_each_engine_with_the_f32_step_of_litert() -> None:
     int8 = {"p50": 50.0, "p99": 90.0, "start": 0.2, "memory": 60.0, "growth": 0.0}
     f32 = {**int8, "p50": 200.0}
     found = list(control_engines.figures({"litert int8": int8, "litert f32": f32}))

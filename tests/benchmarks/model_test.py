@@ -45,7 +45,9 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
 
 
 @pytest.mark.long
-def test_every_model_is_measured_and_engines_stand_in_the_same_table(tmp_path) -> None:
+def test_every_model_is_measured_and_engines_stand_in_the_same_table(
+    tmp_path: Path,
+) -> None:
     given = ("--engine=litert int8", "--control_steps=200")
     figures = measured(tmp_path / "model.json", "wavecore associative", *given)
     for name, dtype in itertools.product(_MODELS, ("", " bfloat16")):
@@ -58,7 +60,7 @@ def test_every_model_is_measured_and_engines_stand_in_the_same_table(tmp_path) -
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_utilisation_is_of_the_matrix_peak_in_the_dtype_of_the_row(
-    figures, dtype
+    figures: dict[str, dict[str, object]], dtype: str
 ) -> None:
     peak = figures[f"matrix peak {dtype}"]
     assert peak["value"] > 0
@@ -72,7 +74,9 @@ def test_utilisation_is_of_the_matrix_peak_in_the_dtype_of_the_row(
         assert used["value"] < 1
 
 
-def test_row_is_divided_by_the_peak_of_its_own_dtype(monkeypatch) -> None:
+def test_row_is_divided_by_the_peak_of_its_own_dtype(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # Peaks that no machine has, so that a wrong one is noticed.
     peaks = {"float32": 1.0, "bfloat16": 1e30}
     monkeypatch.setattr(benchmark, "_matrix_peak", peaks.__getitem__)
@@ -86,14 +90,18 @@ def test_row_is_divided_by_the_peak_of_its_own_dtype(monkeypatch) -> None:
     assert 0 < used["bfloat16"] < 1e-9 < used["float32"]
 
 
-def test_every_training_figure_has_exactly_the_keys_of_the_format(figures) -> None:
+def test_every_training_figure_has_exactly_the_keys_of_the_format(
+    figures: dict[str, dict[str, object]],
+) -> None:
     of_training = [x for name, x in figures.items() if name.startswith("train ")]
     assert len(of_training) == 16
     for one in of_training:
         assert one.keys() == {"name", "value", "unit", "vs", "ratio"}
 
 
-def test_speed_is_compared_with_the_lstm_in_f32(figures) -> None:
+def test_speed_is_compared_with_the_lstm_in_f32(
+    figures: dict[str, dict[str, object]],
+) -> None:
     one = figures["train wavecore chunked bfloat16 T=8"]
     base = figures["train lstm T=8"]
     assert one["vs"] == "train lstm T=8"

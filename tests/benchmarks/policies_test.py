@@ -28,7 +28,7 @@ def inputs(length):
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "mlp"])
-def test_sequence_equals_repeated_step(kind):
+def test_sequence_equals_repeated_step(kind: str) -> None:
     model = make(kind)
     states, task = inputs(6)
     carry = jnp.zeros((2, model.config.carry_size))
@@ -44,7 +44,9 @@ def test_sequence_equals_repeated_step(kind):
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
-def test_first_step_of_an_episode_resets_the_memory_and_others_keep_it(kind):
+def test_first_step_of_an_episode_resets_the_memory_and_others_keep_it(
+    kind: str,
+) -> None:
     model = make(kind)
     states, task = inputs(6)
     carry = jnp.zeros((2, model.config.carry_size))
@@ -56,7 +58,7 @@ def test_first_step_of_an_episode_resets_the_memory_and_others_keep_it(kind):
     assert jnp.abs(running.action[:, 3:] - alone.action).max() > 1e-3
 
 
-def test_mlp_has_no_memory():
+def test_mlp_has_no_memory() -> None:
     model = make("mlp")
     states, task = inputs(6)
     carry = jnp.zeros((2, model.config.carry_size))
@@ -65,7 +67,7 @@ def test_mlp_has_no_memory():
     np.testing.assert_allclose(last.action, whole.action[:, 5], atol=1e-6)
 
 
-def test_scales_are_not_trained():
+def test_scales_are_not_trained() -> None:
     trained = nnx.state(make("lstm"), nnx.Param)
     names = {path[0] for path, _ in nnx.to_flat_state(trained)}
     assert not names & {"mean", "deviation", "change"}

@@ -11,7 +11,7 @@ from tests.benchmarks import commands, success
 @pytest.fixture(
     scope="module", params=["mlp", pytest.param("wavecore", marks=pytest.mark.long)]
 )
-def measured(request, tmp_path_factory):
+def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """The model, rows by name, output and folder of demonstrations of a small run."""
     model = request.param
     folder = tmp_path_factory.mktemp("success")

@@ -64,7 +64,7 @@ class BrokenRobot:
 
     spec = SPEC
 
-    def __init__(self, random):
+    def __init__(self, random) -> None:
         self._random, self.clock, self.done = random, SimulatedClock(0), []
 
     def reset(self, seed):
@@ -75,7 +75,7 @@ class BrokenRobot:
         self.done.append(action)
         return Transition(self._sensed(), 0.0, success=False, terminal=False)
 
-    def close(self):
+    def close(self) -> None:
         pass
 
     def _sensed(self):
@@ -86,14 +86,14 @@ class BrokenRobot:
 class Adapted:
     """The model's step with a delta on every surface; keeps its proposed actions."""
 
-    def __init__(self, step, weights, deltas):
+    def __init__(self, step, weights, deltas) -> None:
         prefix = step_function.SURFACE_PREFIX
         self._step, self._begin = step, weights["carry"]
         self._surfaces = {
             prefix + n: weights[prefix + n] + x for n, x in deltas.items()
         }
 
-    def reset(self, task):
+    def reset(self, task) -> None:
         self._carry, self.proposed = self._begin, []
 
     def propose(self, observation):
@@ -115,7 +115,7 @@ def plausible(spec):
     }
 
 
-def check_executed(proposed, done):
+def check_executed(proposed, done) -> None:
     """Within limits and rate; zero for an action with NaN, which ends the episode."""
     assert len(proposed) == len(done)
     previous = None
@@ -145,8 +145,8 @@ def learner():
 
 @pytest.mark.parametrize("rounds", [300, pytest.param(1500, marks=pytest.mark.long)])
 def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
-    learner, rounds
-):
+    learner, rounds: int
+) -> None:
     model, step, fast, consolidate = learner
     random, weights = np.random.default_rng(11), step_function.weights(model)
     window = plausible(updates.fast_inputs(model, WINDOW_STEPS)[-1])

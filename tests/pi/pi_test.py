@@ -148,7 +148,7 @@ def active_digest(folder: Path) -> str:
 
 def test_exported_model_acts_on_the_pi_as_on_this_machine(
     offer: Offer, step: str, root: Path, tmp_path: Path
-):
+) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()

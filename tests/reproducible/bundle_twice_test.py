@@ -2,26 +2,27 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 SCRIPT = Path(__file__).with_name("bundle_twice")
 
 
-def run(*arguments):
+def run(*arguments: Any):
     return subprocess.run(
         [SCRIPT, *arguments], capture_output=True, text=True, check=False, timeout=30
     )
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_is_printed_and_nothing_is_built(flag):
+def test_help_is_printed_and_nothing_is_built(flag: str) -> None:
     done = run(flag)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: tests/reproducible/bundle_twice\n")
 
 
-def test_unknown_argument_is_wrong_usage():
+def test_unknown_argument_is_wrong_usage() -> None:
     done = run("--nosuch")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
