@@ -1,4 +1,4 @@
-"""The episodes that the notebook trains on when it is told no others."""
+"""The episodes that the notebook trains on by default."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from cloud import locations, programs
 DATASET = "cloud/demo/dataset"
 _MANIFEST = "/manifest.json"
 OPERATOR_NOISE = 0.1
-"""Standard deviation of the noise on the operator's action, share of its range: what
-the model sees beside the perfect way teaches it to come back."""
+"""Standard deviation of the noise on the expert's action, as a share of its range.
+States off the expert's path teach the model to return to it."""
 
 
 def dataset(
     manifest_uri: str, work: Path, tasks: Sequence[str], robots: int, episodes: int
 ) -> str:
-    """The dataset version to train on.
+    """Returns the URI of the dataset version to train on.
 
     Args:
-        manifest_uri: URI of its manifest.json; empty for the demo episodes, which
-            Bazel has built, or which are recorded now with the simulated robot.
-        work: folder for what is recorded.
+        manifest_uri: URI of its manifest.json; empty for the demo episodes, which are
+            recorded now with the simulated robot unless Bazel has built them.
+        work: folder for the recorded files.
         tasks: Meta-World tasks to record.
         robots: robots to record, at least 2; one is held out.
         episodes: episodes of each task and robot to record.
 
     Raises:
-        ProgramMissingError, ProgramFailedError: nothing could be recorded.
+        ProgramMissingError, ProgramFailedError: recording or curation failed.
     """
     if manifest_uri:
         return locations.to_uri(manifest_uri).removesuffix(_MANIFEST)
@@ -41,7 +41,7 @@ def dataset(
 
 
 def record(work: Path, tasks: Sequence[str], robots: int, episodes: int) -> str:
-    """Records the scripted expert and curates what it did; see `dataset`."""
+    """Records the scripted expert and curates its episodes; arguments: as `dataset`."""
     output = work / "dataset"
     shutil.rmtree(output, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)

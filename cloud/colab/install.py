@@ -1,9 +1,9 @@
-"""Adds to a hosted notebook's Python what the locks name and it lacks.
+"""Installs the locked packages that a hosted notebook lacks.
 
-A hosted machine brings a jax that was built for its accelerator. What is installed
-stays as it is, whatever its version; only what is missing is installed, at the locked
-version and with the locked hashes, and without dependencies, which the locks name
-anyway. Imports the standard library alone: it runs before anything is installed.
+A hosted machine has a JAX that was built for its accelerator. Installed packages are
+kept, whatever their version. Missing ones are installed at the locked version, with
+the locked hashes, and without dependencies, which the locks list too. This file imports
+only the standard library, because it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)==([^\s\\;]+)")
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What will be installed, and what differs from the locks and stays.
+    """The packages to install, and installed ones that differ from the locks.
 
     Attributes:
-        missing: locked name to the lock's whole entry, hashes included.
-        kept: name to its locked and its installed version, where they differ.
+        missing: the lock's whole entry, hashes included, by package name.
+        kept: locked and installed version by package name, if they differ.
     """
 
     missing: dict[str, str]
     kept: dict[str, tuple[str, str]]
 
     def __str__(self) -> str:
-        """One line for each kind, for people."""
+        """Describes both kinds, one line each."""
         lines = [f"to install: {', '.join(sorted(self.missing)) or 'nothing'}"]
         if self.kept:
             listed = [
                 f"{name} {installed} (locked {locked})"
                 for name, (locked, installed) in sorted(self.kept.items())
             ]
-            lines.append(f"kept as it is here: {', '.join(listed)}")
+            lines.append(f"kept as installed: {', '.join(listed)}")
         return "\n".join(lines)
 
 
 def installed_version(name: str) -> str | None:
-    """The version of a distribution in this Python, None without it."""
+    """Returns the installed version of a package, None if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -59,10 +59,14 @@ def installed_version(name: str) -> str | None:
 def plan(
     locks: Sequence[str], installed: Callable[[str], str | None] = installed_version
 ) -> Plan:
-    """Compares the text of locks with what is installed.
+    """Compares the text of locks with the installed packages.
+
+    Args:
+        locks: the content of each lock file.
+        installed: returns the installed version of a package, or None.
 
     Raises:
-        ValueError: a lock names no requirement.
+        ValueError: a lock contains no requirement.
     """
     missing: dict[str, str] = {}
     kept: dict[str, tuple[str, str]] = {}
@@ -70,7 +74,7 @@ def plan(
         entries = re.split(r"\n(?=[A-Za-z0-9])", text)
         found = [(m, e) for e in entries if (m := _REQUIREMENT.match(e))]
         if not found:
-            raise ValueError("lock: expected lines NAME==VERSION, got none of them")
+            raise ValueError("lock: expected lines NAME==VERSION, got none")
         for match, entry in found:
             name, locked = match[1], match[2]
             here = installed(name)
@@ -82,12 +86,12 @@ def plan(
 
 
 def run(checkout: Path) -> Plan:
-    """Installs what is missing into this Python, from the locks of a checkout.
+    """Installs the missing packages into this Python, from the locks of a checkout.
 
     Raises:
-        RuntimeError: this Python is older than the sources need.
-        FileNotFoundError: the checkout holds no locks.
-        subprocess.CalledProcessError: pip failed; its output says why.
+        RuntimeError: this Python is older than the sources require.
+        FileNotFoundError: the checkout contains no locks.
+        subprocess.CalledProcessError: pip failed; its output states the reason.
     """
     if sys.version_info[:2] < LOWEST_PYTHON:
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""Tests of what is added to a hosted notebook's Python."""
+"""Tests of what is installed in a hosted notebook."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ metaworld==3.1.1 \\
 """
 
 
-def test_accelerator_build_of_jax_stays_and_missing_is_added() -> None:
+def test_installed_jax_is_kept_and_missing_packages_are_installed() -> None:
     here = {"jax": "0.11.0"}
     plan = install.plan([LOCK], here.get)
     assert plan.kept == {"jax": ("0.12.0.1", "0.11.0")}
@@ -23,14 +23,14 @@ def test_accelerator_build_of_jax_stays_and_missing_is_added() -> None:
     assert "jax 0.11.0 (locked 0.12.0.1)" in str(plan)
 
 
-def test_real_lock_with_nothing_installed_is_taken_whole() -> None:
+def test_without_packages_the_whole_lock_is_installed() -> None:
     text = Path("third_party/python/locks/cloud.txt").read_text()
     plan = install.plan([text], lambda name: None)
     assert {"jax", "jaxlib", "tensorflow", "matplotlib"} <= set(plan.missing)
     assert all("--hash=sha256:" in entry for entry in plan.missing.values())
 
 
-def test_lock_that_names_nothing_is_an_error() -> None:
+def test_lock_without_requirements_is_an_error() -> None:
     with pytest.raises(ValueError, match="NAME==VERSION"):
         install.plan(["<html>not a lock</html>"], lambda name: None)
 

@@ -1,7 +1,8 @@
 """The machine of a hosted notebook: its accelerator, and the programs without Bazel.
 
-Bazel lays programs out beside the one that it starts. In a hosted notebook there is a
-checkout only; a launcher for each program then stands where `cloud.programs` looks.
+Bazel puts the programs that a program starts into its runfiles. A hosted notebook has
+only a checkout, so a launcher for each program is written where `cloud.programs` looks
+for it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ _NAMES = {"tpu": "TPU", "gpu": "GPU", "cuda": "GPU", "rocm": "GPU", "cpu": "CPU"
 
 @dataclasses.dataclass(frozen=True)
 class Accelerator:
-    """The devices that jax computes on by default, in words.
+    """The devices that JAX uses by default.
 
     Attributes:
         kind: `TPU`, `GPU` or `CPU`.
-        models: device model to the number of devices of it.
-        jax_version: the jax that found them.
+        models: number of devices of each model.
+        jax_version: version of JAX.
     """
 
     kind: str
@@ -35,7 +36,7 @@ class Accelerator:
     jax_version: str
 
     def __str__(self) -> str:
-        """One line for people, which says what a CPU means for the training time."""
+        """Describes the devices in one line and warns that a CPU takes longer."""
         listed = ", ".join(f"{n} x {model}" for model, n in self.models.items())
         text = f"{self.kind}: {listed}, jax {self.jax_version}"
         if self.kind != "CPU":
@@ -44,7 +45,7 @@ class Accelerator:
 
 
 def find_accelerator() -> Accelerator:
-    """Asks jax, which takes a TPU before a GPU before the CPU."""
+    """Asks JAX, which prefers a TPU to a GPU, and a GPU to the CPU."""
     devices = jax.devices()
     models = collections.Counter(device.device_kind for device in devices)
     kind = _NAMES.get(devices[0].platform, devices[0].platform)
@@ -66,7 +67,7 @@ def ensure_launchers(folder: Path) -> bool:
     """Writes launchers below `folder` and points `RUNFILES_DIR` there, if needed.
 
     Returns:
-        Whether launchers were needed; False where Bazel laid the programs out.
+        True if launchers were needed; False if Bazel provides the programs.
     """
     if (programs.root() / "edge/run").exists():
         return False

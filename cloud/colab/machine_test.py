@@ -1,4 +1,4 @@
-"""Tests of the launchers that stand in for what Bazel lays out."""
+"""Tests of the launchers that replace the programs in Bazel's runfiles."""
 
 from pathlib import Path
 

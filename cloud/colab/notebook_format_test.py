@@ -1,4 +1,4 @@
-"""Tests of the notebook as a file: what is committed is the source and nothing else."""
+"""Tests of the notebook as a file: only the source is committed."""
 
 import ast
 import json
@@ -12,7 +12,7 @@ NOTEBOOK = nbformat.read(PATH, as_version=4)
 CODE = [cell for cell in NOTEBOOK.cells if cell.cell_type == "code"]
 
 
-def test_it_is_valid_with_cell_ids() -> None:
+def test_notebook_is_valid_and_its_cells_have_ids() -> None:
     nbformat.validate(NOTEBOOK)
     assert (NOTEBOOK.nbformat, NOTEBOOK.nbformat_minor) == (4, 5)
     ids = [cell["id"] for cell in json.loads(PATH.read_text())["cells"]]
@@ -27,7 +27,7 @@ def test_no_output_is_committed_and_the_code_compiles(cell) -> None:
     assert all(len(line) <= 88 for line in cell.source.splitlines())
 
 
-def test_one_cell_of_parameters_says_what_each_is() -> None:
+def test_one_cell_describes_every_parameter() -> None:
     tagged = [cell for cell in CODE if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
     assert all("  # " in line for line in tagged[0].source.splitlines())
@@ -35,6 +35,6 @@ def test_one_cell_of_parameters_says_what_each_is() -> None:
     assert all(isinstance(line, ast.Assign) for line in tree.body)
 
 
-def test_each_cell_of_code_is_short() -> None:
+def test_each_code_cell_is_short() -> None:
     for cell in CODE:
         assert len(cell.source.splitlines()) <= 40, cell.id

@@ -1,4 +1,4 @@
-"""The notebook run as a test runs it: through papermill, by this interpreter, small."""
+"""Runs the notebook in tests: through papermill, with this interpreter and small."""
 
 import json
 import os
@@ -45,14 +45,14 @@ def execute(tmp_path: Path, start: Path, **parameters: object) -> Path:
     return output
 
 
-def said(notebook: nbformat.NotebookNode, cell_id: str) -> str:
-    """What a cell printed."""
+def printed(notebook: nbformat.NotebookNode, cell_id: str) -> str:
+    """Returns what a cell printed."""
     outputs = next(cell for cell in notebook.cells if cell.id == cell_id).outputs
     return "".join(output.get("text", "") for output in outputs)
 
 
 def _lay_out_kernel(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
-    """A kernel that is this interpreter with its libraries and none of the sources."""
+    """Writes a kernel: this interpreter with its libraries but without the sources."""
     environment.setenv("HOME", str(tmp_path))
     for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
         environment.setenv(name, str(tmp_path / name.lower()))

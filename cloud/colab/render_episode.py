@@ -1,4 +1,4 @@
-"""Renders a recorded Meta-World episode as an animated GIF, by acting it out again.
+"""Renders a recorded Meta-World episode as an animated GIF, by replaying its actions.
 
 MUJOCO_GL=egl python -m cloud.colab.render_episode EPISODE SEED OUTPUT.gif
 """
@@ -18,12 +18,12 @@ from rlds import reader
 CAMERA = "corner3"
 FRAME_MS = 66
 STATE_TOLERANCE_M = 1e-3
-"""How far the acted-out episode may be from the recorded one: what is shown is what
-happened."""
+"""Largest difference between the replayed and the recorded state, so that the animation
+shows what happened."""
 
 
 def main(episode: str, seed: str, output: str) -> None:
-    """Acts the episode out, renders some of its steps and writes the GIF."""
+    """Replays the episode, renders some of its steps and writes the GIF."""
     recorded = reader.read_episode(Path(episode))
     env = environment(recorded.metadata.task, int(seed))
     states = np.asarray(recorded.steps["observation/state"], np.float64)
@@ -49,13 +49,13 @@ def main(episode: str, seed: str, output: str) -> None:
 
 
 def environment(task: str, seed: int) -> Any:  # noqa: ANN401 - gymnasium's own types
-    """Meta-World's task as the recorder has it, seen by `CAMERA`; reset comes next."""
-    # Imported here: importing MuJoCo chooses the GL, and may end the process.
+    """Returns Meta-World's task as the recorder makes it, seen by `CAMERA`, unreset."""
+    # Imported here because importing MuJoCo chooses the GL and may end the process.
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 
     make = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"]
     env = make(seed=0, render_mode="rgb_array")
-    # It takes no camera when it is made; without one the view is not of the arm.
+    # The constructor takes no camera, and the default one does not show the arm.
     env.mujoco_renderer.camera_id = env.model.camera(CAMERA).id
     env._freeze_rand_vec = False
     env.seeded_rand_vec = True

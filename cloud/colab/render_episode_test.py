@@ -1,4 +1,4 @@
-"""Tests of what is rendered; pictures need a GL, so that none is drawn here."""
+"""Tests of what is rendered. No picture is drawn, because that needs a GL."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ SEED = 10_000
 
 @pytest.fixture
 def start(monkeypatch):
-    # Read when MuJoCo is imported, which the first environment does.
+    # MuJoCo reads it when the first environment imports it.
     monkeypatch.setenv("MUJOCO_GL", "disabled")
     env = render_episode.environment("reach-v3", SEED)
     state, _ = env.reset()

@@ -1,7 +1,7 @@
 """A recorded episode to look at: the rendered robot, or the paths of its parts.
 
-MuJoCo renders where an offscreen GL works. A GL that does not can end its process, so
-rendering is a process of its own; when it fails, hand, object and goal are drawn as an
+MuJoCo renders if an offscreen GL works. A GL that does not work can end its process, so
+rendering runs in a separate process. If it fails, hand, object and goal are drawn as an
 animated figure, which needs no GL.
 """
 
@@ -24,7 +24,7 @@ GOAL = slice(36, 39)
 BACKENDS = ("egl", "osmesa")
 RENDER_LIMIT_S = 120
 FRAMES = 60
-"""Pictures in one animation, however long the episode is."""
+"""Largest number of pictures in an animation."""
 _FRAME_MS = 66
 
 
@@ -33,14 +33,14 @@ def animate(episode: Path, seed: int, output: Path) -> str:
 
     Args:
         episode: the episode's file.
-        seed: the seed it started from.
-        output: the GIF to write; its folder is made when missing.
+        seed: the seed that it was recorded with.
+        output: the GIF to write; its folder is created if missing.
 
     Returns:
-        What the animation shows, and why it is not the rendered robot if it is not.
+        What the animation shows and, if it is not the rendered robot, why.
 
     Raises:
-        RldsError: the episode is not what the recorder writes.
+        RldsError: the episode is malformed.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     reasons = []
@@ -54,17 +54,17 @@ def animate(episode: Path, seed: int, output: Path) -> str:
 
 
 def draw(episode: Episode, output: Path) -> None:
-    """Draws the ways of hand and object and the goal, seen from above and the side."""
+    """Draws the paths of hand and object, and the goal, from above and the side."""
     from matplotlib.animation import FuncAnimation, PillowWriter
     from matplotlib.figure import Figure
 
     state = np.asarray(episode.steps["observation/state"], np.float64)
-    # A fixed layout and legend: the others are found anew for every picture.
+    # Layout and legend are fixed, because automatic ones are computed per picture.
     figure = Figure(figsize=(6.4, 3.2))
     figure.subplots_adjust(left=0.12, right=0.98, bottom=0.16, top=0.88, wspace=0.35)
     lines = []
-    for place, (across, up), names in ((1, (0, 1), "xy"), (2, (1, 2), "yz")):
-        axes = figure.add_subplot(1, 2, place)
+    for column, (across, up), names in ((1, (0, 1), "xy"), (2, (1, 2), "yz")):
+        axes = figure.add_subplot(1, 2, column)
         axes.set_xlabel(f"{names[0]}, m")
         axes.set_ylabel(f"{names[1]}, m")
         goal = state[-1, GOAL]
@@ -73,16 +73,16 @@ def draw(episode: Episode, output: Path) -> None:
             (HAND, "#1f5fa8", "hand"),
             (OBJECT, "#4a4f57", "object"),
         ):
-            way = state[:, part][:, [across, up]]
-            axes.plot(*way.T, color=color, alpha=0.15)
+            path = state[:, part][:, [across, up]]
+            axes.plot(*path.T, color=color, alpha=0.15)
             (line,) = axes.plot([], [], color=color, label=label)
-            lines.append((line, way))
+            lines.append((line, path))
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     figure.suptitle(episode.metadata.task)
 
     def show(step: int) -> list[object]:
-        for line, way in lines:
-            line.set_data(*way[: step + 1].T)
+        for line, path in lines:
+            line.set_data(*path[: step + 1].T)
         return [line for line, _ in lines]
 
     animation = FuncAnimation(figure, show, frames=frames(len(state)), blit=False)
@@ -90,12 +90,12 @@ def draw(episode: Episode, output: Path) -> None:
 
 
 def frames(steps: int) -> list[int]:
-    """The steps that become pictures: evenly spread, the first and the last too."""
+    """Returns the steps to draw: evenly spread, including the first and the last."""
     return np.unique(np.linspace(0, steps - 1, FRAMES).round().astype(int)).tolist()
 
 
 def _render(episode: Path, seed: int, output: Path, backend: str) -> str | None:
-    """Renders in a process of its own; None when done, else one line why not."""
+    """Renders in a separate process; returns None, or one line why it failed."""
     command = [sys.executable, "-m", "cloud.colab.render_episode"]
     path = os.pathsep.join(p for p in sys.path if p)
     environment = {**os.environ, "MUJOCO_GL": backend, "PYTHONPATH": path}

@@ -1,4 +1,4 @@
-"""Tests of the animation: real pictures from a real episode, with or without a GL."""
+"""Tests of the animation of an episode, with and without a GL."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ STEPS = 90
 
 @pytest.fixture
 def episode() -> Episode:
-    """A hand that goes to its goal."""
+    """An episode in which the hand moves to its goal."""
     state = np.zeros((STEPS, 39), np.float32)
     state[:, :3] = np.linspace(0, 0.3, STEPS)[:, None]
     state[:, 36:39] = 0.3
@@ -34,18 +34,18 @@ def test_paths_are_drawn_as_moving_pictures(episode: Episode, tmp_path: Path) ->
         assert (np.asarray(gif.convert("L")) != first).any()
 
 
-def test_frames_are_few_and_hold_both_ends() -> None:
+def test_frames_are_few_and_include_both_ends() -> None:
     frames = rollout_video.frames(500)
     assert len(frames) == rollout_video.FRAMES
     assert (frames[0], frames[-1]) == (0, 499)
     assert rollout_video.frames(1) == [0]
 
 
-def test_failure_of_every_gl_is_told_and_paths_are_drawn(
+def test_without_a_working_gl_paths_are_drawn_and_the_reason_is_stated(
     episode: Episode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rollout_video, "BACKENDS", ("no-such-gl",))
     monkeypatch.setattr(rollout_video.reader, "read_episode", lambda path: episode)
-    said = rollout_video.animate(tmp_path / "absent", 0, tmp_path / "a.gif")
-    assert said.startswith("paths of hand, object and goal (no rendering: no-such-gl")
+    shown = rollout_video.animate(tmp_path / "absent", 0, tmp_path / "a.gif")
+    assert shown.startswith("paths of hand, object and goal (no rendering: no-such-gl")
     assert (tmp_path / "a.gif").read_bytes().startswith(b"GIF89a")

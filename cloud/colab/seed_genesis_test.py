@@ -7,23 +7,23 @@ import pytest
 
 from base.store.store import open_store
 from base.testing import bucket as local_bucket
-from cloud.colab.notebook_run import execute, said
+from cloud.colab.notebook_run import execute, printed
 from cloud.job import checkpoint_store
 
-# The bucket's client says so where gRPC is installed beside it; it uses none here.
+# The bucket's client warns if gRPC is installed, which it does not use here.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
 
 DEMO = Path("cloud/demo/dataset").absolute()
 STORE = "gs://bucket/store"
 
 
-def shown(notebook: nbformat.NotebookNode, cell_id: str) -> set[str]:
-    """The kinds of picture that a cell showed."""
+def picture_kinds(notebook: nbformat.NotebookNode, cell_id: str) -> set[str]:
+    """Returns the kinds of picture that a cell showed."""
     outputs = next(cell for cell in notebook.cells if cell.id == cell_id).outputs
     return {kind for output in outputs for kind in output.get("data", {})}
 
 
-def test_manifest_in_a_bucket_becomes_a_verified_package_in_a_bucket(
+def test_dataset_in_a_bucket_becomes_a_verified_package_in_a_bucket(
     tmp_path: Path,
 ) -> None:
     with local_bucket.serve() as bucket:
@@ -35,16 +35,16 @@ def test_manifest_in_a_bucket_becomes_a_verified_package_in_a_bucket(
             store_uri=STORE,
         )
         done = nbformat.read(output, as_version=4)
-        kept = said(done, "keep").split()[1].removeprefix(f"{STORE}/")
+        kept = printed(done, "keep").split()[1].removeprefix(f"{STORE}/")
         checkpoint_store.fetch(open_store(STORE), kept, tmp_path / "fetched" / "20")
     assert (tmp_path / "fetched" / "20" / "_CHECKPOINT_METADATA").is_file()
-    assert "to install: nothing" in said(done, "install")
-    assert said(done, "device").startswith("CPU")
+    assert "to install: nothing" in printed(done, "install")
+    assert printed(done, "device").startswith("CPU")
     for cell in ("loss", "success", "trajectories"):
-        assert "image/svg+xml" in shown(done, cell)
-    assert shown(done, "video") & {"image/gif", "image/png"}
+        assert "image/svg+xml" in picture_kinds(done, cell)
+    assert picture_kinds(done, "video") & {"image/gif", "image/png"}
     assert (tmp_path / "work" / "episode.gif").read_bytes().startswith(b"GIF89a")
-    assert "digests, provenance and blessing" in said(done, "verify")
+    assert "digests, provenance and blessing" in printed(done, "verify")
     packages = [name for name in bucket.objects if name.endswith("/package.json")]
     assert len(packages) == 1 and packages[0].startswith("store/")
     assert any(name.endswith("/channels/nightly.json") for name in bucket.objects)

@@ -1,4 +1,4 @@
-"""The edge package as the store holds it: verified there, not where it was made."""
+"""Verifies the edge package in the store, not the one that was built locally."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ from release.verification import verify_integrity, verify_package
 def verify(
     uri: str, keys: TrustedKeys, now: datetime, target: str, digest: str
 ) -> dict[str, str]:
-    """Passes a package through `release.verification` and says what it is.
+    """Verifies a package with `release.verification` and describes it.
 
-    A package that is not blessed is refused there. Its digests are then checked
-    alone, and the refusal is part of the answer.
+    A package that is not blessed is refused. Only its digests are checked then, and the
+    refusal is part of the description.
 
     Args:
-        uri: where the package's files lie, file:// or gs://.
-        keys: who may sign it.
-        now: the time, with a time zone.
-        target: export target it must be for.
-        digest: package digest it must have.
+        uri: URI of the package's folder, file:// or gs://.
+        keys: the trusted keys.
+        now: the current time, with a time zone.
+        target: export target that it must have.
+        digest: package digest that it must have.
 
     Raises:
-        ReleaseError: the package is not there or damaged, or its signatures do not
-            hold.
+        ReleaseError: the package is missing or damaged, or a signature is not valid.
     """
-    with _at_hand(uri) as folder:
+    with _open_folder(uri) as folder:
         try:
             found = verify_package(folder, keys, now, target, digest)
         except NotBlessedError as e:
@@ -45,23 +44,25 @@ def verify(
                 "digest": verify_integrity(folder, target).digest,
                 "verified": f"digests only, a robot refuses it: got {e.got}",
             }
-    told = found.provenance
+    provenance = found.provenance
     return {
         "digest": found.digest,
         "verified": "digests, provenance and blessing",
-        "run": told.run_id,
-        "dataset": f"{told.dataset_uri} (sha256 {told.dataset_manifest_digest})",
-        "code": f"{told.code_uri} at {told.code_commit}",
-        "hardware": told.hardware,
-        "target": told.export_target,
-        "safety config": told.safety_version,
-        "trained": f"{told.started:%Y-%m-%d %H:%M} to {told.finished:%H:%M} UTC",
+        "run": provenance.run_id,
+        "dataset": f"{provenance.dataset_uri} (sha256"
+        f" {provenance.dataset_manifest_digest})",
+        "code": f"{provenance.code_uri} at {provenance.code_commit}",
+        "hardware": provenance.hardware,
+        "target": provenance.export_target,
+        "safety config": provenance.safety_version,
+        "trained": f"{provenance.started:%Y-%m-%d %H:%M} to"
+        f" {provenance.finished:%H:%M} UTC",
     }
 
 
 @contextlib.contextmanager
-def _at_hand(uri: str) -> Iterator[Path]:
-    """The package's folder, or a copy for as long as it is looked at."""
+def _open_folder(uri: str) -> Iterator[Path]:
+    """Yields the package's folder or, for a bucket, a temporary copy of it."""
     local = locations.local_folder(uri)
     if local is not None:
         yield local
@@ -71,7 +72,7 @@ def _at_hand(uri: str) -> Iterator[Path]:
             _copy(uri, Path(name))
             yield Path(name)
         except ContinuonError as e:
-            # `release.verification` names the copy, which is gone when this is read.
+            # The message names the copy, which no longer exists when it is read.
             e.add_note(f"{name} was the copy of {uri}")
             raise
 

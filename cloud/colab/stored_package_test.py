@@ -1,4 +1,4 @@
-"""Tests that what is verified is what the store holds, in a folder or a bucket."""
+"""Tests that the package in the store is verified, in a folder and in a bucket."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from cloud.colab import stored_package
 from release.errors import DigestMismatchError, MissingFileError
 from release.testing import tiny_release
 
-# The bucket's client says so where gRPC is installed beside it; it uses none here.
+# The bucket's client warns if gRPC is installed, which it does not use here.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
 
 WEIGHTS = "run-1/export/weights.safetensors"
@@ -17,7 +17,7 @@ URI = f"gs://{local_bucket.NAME}/run-1/export"
 
 
 class Made:
-    """A signed package on this machine, and how a notebook asks for it."""
+    """A signed package on this machine, and how a notebook verifies it."""
 
     def __init__(self, root: Path, verdict: str = "blessed") -> None:
         self.release = tiny_release.release(root)
@@ -40,19 +40,19 @@ def made(tmp_path: Path) -> Made:
     return Made(tmp_path)
 
 
-def test_folder_is_verified_where_it_lies(made: Made) -> None:
-    told = made.verify(made.folder.as_uri())
-    assert told["verified"] == "digests, provenance and blessing"
-    assert (told["digest"], told["run"]) == (made.digest, "run-1")
+def test_package_in_a_folder_is_verified_in_place(made: Made) -> None:
+    found = made.verify(made.folder.as_uri())
+    assert found["verified"] == "digests, provenance and blessing"
+    assert (found["digest"], found["run"]) == (made.digest, "run-1")
 
 
-def test_bucket_is_verified_by_what_it_holds(made: Made) -> None:
+def test_package_in_a_bucket_is_verified_from_the_bucket(made: Made) -> None:
     with local_bucket.serve() as bucket:
         bucket.put_tree(made.folder, "run-1/export/")
         assert made.verify(URI) == made.verify(made.folder.as_uri())
 
 
-def test_damage_in_the_bucket_is_found_though_the_folder_is_whole(made: Made) -> None:
+def test_damage_in_the_bucket_is_found_although_the_folder_is_whole(made: Made) -> None:
     with local_bucket.serve() as bucket:
         bucket.put_tree(made.folder, "run-1/export/")
         bucket.put(WEIGHTS, b"WEIGHTS")
@@ -72,10 +72,12 @@ def test_bucket_without_the_package_is_an_error(made: Made) -> None:
         made.verify(URI)
 
 
-def test_refused_package_is_checked_and_the_refusal_told(tmp_path: Path) -> None:
+def test_refused_package_has_its_digests_checked_and_the_refusal_stated(
+    tmp_path: Path,
+) -> None:
     made = Made(tmp_path, "refused")
-    told = made.verify(made.folder.as_uri())
-    assert told == {
+    found = made.verify(made.folder.as_uri())
+    assert found == {
         "digest": made.digest,
         "verified": "digests only, a robot refuses it: got refused: mean success 0.98"
         " reaches 0.95",

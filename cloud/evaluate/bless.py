@@ -1,10 +1,10 @@
 """The verdict on a package: a pure function of a report, gates and a baseline.
 
-Three verdicts, because "not shown to be bad" is not "shown to be good":
+There are three verdicts, because "not shown to be bad" is not "shown to be good":
 
 - blessed: every gate is passed with confidence;
 - refused: at least one gate is failed with confidence;
-- undecided: neither; a metric is missing, or there are too few episodes to tell.
+- undecided: neither; a metric is missing, or there are too few episodes.
 
 Only a blessed package may be published.
 """
@@ -39,15 +39,15 @@ class Gates:
         non_inferiority_margin: how much lower success over all episodes may be than
             that of the package now on the channel, as a share of 0 to 1.
         task_non_inferiority_margin: how much lower success on one task may be than
-            that of the package now on the channel, as a share of 0 to 1; a task that
-            is clearly worse than that refuses.
+            that of the package now on the channel, as a share of 0 to 1; a package
+            with a task that is clearly worse than that is refused.
         maximum_held_out_loss: highest held-out loss, which is the trained model's
             mean absolute action error on the validation split before it is exported,
             in the action's unit; the default run measures 0.015. A missing loss never
             passes. Export itself fails where the exported step differs from the model.
         maximum_step_latency_us: longest median control step, in microseconds; one
             control period at 80 Hz. The median, because the slowest steps on a shared
-            machine tell of its neighbours and not of the package.
+            machine depend on its other work and not on the package.
         maximum_safety_violations: safety violations of all episodes together.
     """
 
@@ -74,12 +74,12 @@ class Gates:
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """The package now on the channel, as far as it could be evaluated."""
+    """The package now on the channel and its evaluation, if there is one."""
 
     package_digest: str
     report: EvaluationReport | None
     problem: str = ""
-    """Why there is no report."""
+    """Why there is no report, else empty."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Decision:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The findings that decided: the failures, or all of them if blessed."""
+        """The findings that led to the verdict: the failures, or all if blessed."""
         decisive = [f for f in self.findings if f.verdict is self.verdict]
         return tuple(f"{f.gate}: {f.reason}" for f in decisive)
 
@@ -113,10 +113,10 @@ def decide(
     """Judges a package by its report.
 
     Args:
-        report: what the evaluation found.
+        report: the report of the evaluation.
         gates: what a package must show.
-        baseline: the package now on the channel; None when the channel has none,
-            which is how every channel starts and no reason against a package.
+        baseline: the package now on the channel; None if the channel has none, as
+            every new channel does, which does not count against a package.
     """
     findings = [
         *_success_findings(report, gates),
@@ -171,7 +171,7 @@ def _at_least(gate: str, success: SuccessRate, minimum: float) -> Finding:
         return Finding(gate, Verdict.BLESSED, found)
     if high < minimum:
         return Finding(gate, Verdict.REFUSED, found)
-    return Finding(gate, Verdict.UNDECIDED, f"{found}; more episodes would tell")
+    return Finding(gate, Verdict.UNDECIDED, f"{found}; more episodes are needed")
 
 
 def _at_most(gate: str, value: float | None, maximum: float, unit: str) -> Finding:
@@ -200,7 +200,7 @@ def _baseline_findings(
     for task, result in sorted(report.tasks.items()):
         margin = gates.task_non_inferiority_margin
         before = baseline.report.tasks[task].success
-        _, high = result.success.minus(before)
+        _, high = result.success.subtract(before)
         if high < -margin:
             reason = (
                 f"{result.success.rate:.3f} where package {name} has "
@@ -218,7 +218,7 @@ def _not_worse(
     gates: Gates,
 ) -> Finding:
     margin = gates.non_inferiority_margin
-    low, high = report.success.minus(before.success)
+    low, high = report.success.subtract(before.success)
     found = (
         f"success {report.success.rate:.3f}, package {name} has "
         f"{before.success.rate:.3f}; difference {low:+.3f} to {high:+.3f}, "
@@ -228,4 +228,4 @@ def _not_worse(
         return Finding(gate, Verdict.BLESSED, found)
     if high < -margin:
         return Finding(gate, Verdict.REFUSED, found)
-    return Finding(gate, Verdict.UNDECIDED, f"{found}; more episodes would tell")
+    return Finding(gate, Verdict.UNDECIDED, f"{found}; more episodes are needed")

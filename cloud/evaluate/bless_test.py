@@ -1,4 +1,4 @@
-"""Tests of the verdict: each gate from each side, and what is never blessed."""
+"""Tests of the verdict: each gate from both sides, and what is never blessed."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_one_poor_task_refuses_a_good_mean() -> None:
 def test_two_episodes_are_too_few_to_bless() -> None:
     decision = decide(report(successes=2, episodes=2), Gates(), None)
     assert decision.verdict is Verdict.UNDECIDED
-    assert "more episodes would tell" in decision.reasons[0]
+    assert "more episodes are needed" in decision.reasons[0]
 
 
 def test_no_episodes_are_undecided() -> None:
@@ -88,7 +88,7 @@ def test_loss_latency_and_violations_over_their_gates_are_refused() -> None:
     assert decide(unsafe, Gates(), None).verdict is Verdict.REFUSED
 
 
-def test_equal_package_on_the_channel_is_no_obstacle() -> None:
+def test_package_as_good_as_the_channels_is_blessed() -> None:
     many = {task: TaskResult(SuccessRate(98, 100), 60.0) for task in TASKS}
     judged = report(tasks=many, episodes_per_task=100)
     decision = decide(judged, Gates(), Baseline("b" * 64, judged))
@@ -103,7 +103,7 @@ def test_clearly_worse_than_the_channel_is_refused() -> None:
     assert "against the channel" in failed_gates(decision)
 
 
-def test_one_task_lost_is_refused_though_the_mean_holds() -> None:
+def test_one_much_worse_task_is_refused_although_the_mean_is_allowed() -> None:
     before = report(successes=50)
     gates = Gates(
         minimum_success=0.5, minimum_task_success=0.3, non_inferiority_margin=1.0
@@ -134,7 +134,7 @@ def test_baseline_of_other_seeds_is_undecided() -> None:
     assert "other tasks, seeds or data" in decision.reasons[0]
 
 
-def test_refusal_outweighs_doubt() -> None:
+def test_a_failed_gate_outweighs_an_undecided_one() -> None:
     judged = report(successes=10, held_out_loss=None)
     assert decide(judged, Gates(), None).verdict is Verdict.REFUSED
 

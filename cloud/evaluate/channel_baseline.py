@@ -1,8 +1,8 @@
 """The package now on the channel, which a candidate is compared with.
 
-Its own evaluation is used when it was made on the same trials and its blessing names
-that very report; otherwise the package is taken from the store and evaluated again,
-so that a comparison is never made across different seeds, tasks or data.
+Its recorded evaluation is used if it was made on the same trials and the package's
+blessing names the digest of that report. Otherwise the package is fetched from the
+store and evaluated again, so that a comparison never mixes seeds, tasks or data.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ REPORT_LIMIT_BYTES = 16 * 1024 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class ChannelState:
-    """What a channel carries before a run publishes to it."""
+    """The state of a channel before a run publishes to it."""
 
     release_counter: int
     """Zero before the first release."""
     entry: PackageEntry | None
-    """The package for the target; None when the channel has none."""
+    """The package for the target; None if the channel has none."""
 
 
 def read_channel(
     store: Store, name: str, target: str, trusted: TrustedKeys
 ) -> ChannelState:
-    """Reads a channel that this store's keys signed.
+    """Reads a channel and verifies its signatures.
 
     Raises:
-        ReleaseError: the channel's bytes are not trusted or cannot be read.
+        ReleaseError: the channel cannot be read or its signatures are not trusted.
     """
     current = verification.read_current_channel(store, name, trusted)
     if current is None:
@@ -52,20 +52,20 @@ def read_channel(
 def fetch(
     store: Store, entry: PackageEntry, trusted: TrustedKeys, now: datetime, into: Path
 ) -> VerifiedPackage:
-    """Takes a channel's package from the store into the new folder `into`.
+    """Fetches a channel's package from the store into the new folder `into`.
 
     Raises:
-        ReleaseError: it is missing, changed, or not trusted.
+        ReleaseError: the package is missing, changed, or not trusted.
     """
     tar = store.get(entry.path, entry.size_bytes)
     package.unpack_tar(tar, into, entry.size_bytes, entry.path)
     return verification.verify_package(into, trusted, now, None, entry.digest)
 
 
-def recorded_report(
+def find_report(
     store: Store, family: str, fetched: VerifiedPackage
 ) -> EvaluationReport | None:
-    """The report that the package was blessed by; None when it is not to be had.
+    """Returns the report that a package was blessed for; None if it cannot be found.
 
     Raises:
         EvaluationReportError: the report whose digest the blessing names does not
@@ -91,15 +91,19 @@ def baseline(
 ) -> Baseline | None:
     """Finds or makes the evaluation of the package now on the channel.
 
-    A package that cannot be fetched or evaluated is a baseline without a report,
-    which leaves the candidate undecided: it is never taken for no baseline.
+    A package that cannot be fetched or evaluated gives a baseline without a report,
+    which leaves the candidate undecided. It never counts as a channel without a
+    package.
 
     Args:
         state: the channel before this run.
-        fetch_package: takes the channel's package from the store.
-        find_report: gives the report it was blessed by, or None.
+        fetch_package: fetches the channel's package from the store.
+        find_report: returns the report that it was blessed for, or None.
         evaluate: evaluates it on this run's trials.
-        same_trials: whether a report comes from this run's trials.
+        same_trials: tells whether a report comes from this run's trials.
+
+    Returns:
+        The baseline; None if the channel has no package.
     """
     if state.entry is None:
         return None

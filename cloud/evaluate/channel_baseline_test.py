@@ -47,7 +47,7 @@ class Channel:
             self.release.store, "nightly", tiny_release.TARGET, self.release.trusted
         )
 
-    def fetched(self) -> VerifiedPackage:
+    def fetch(self) -> VerifiedPackage:
         entry = self.state().entry
         assert entry is not None
         return channel_baseline.fetch(
@@ -77,13 +77,13 @@ def test_channel_without_a_release_has_no_baseline(tmp_path: Path) -> None:
 def test_recorded_report_is_used_when_the_blessing_names_it(tmp_path: Path) -> None:
     channel = Channel(tmp_path)
     channel.put_report(channel.report)
-    fetched = channel.fetched()
+    fetched = channel.fetch()
     store = channel.release.store
-    assert channel_baseline.recorded_report(store, "tiny", fetched) == channel.report
+    assert channel_baseline.find_report(store, "tiny", fetched) == channel.report
     found = channel_baseline.baseline(
         channel.state(),
         lambda _: fetched,
-        lambda one: channel_baseline.recorded_report(store, "tiny", one),
+        lambda one: channel_baseline.find_report(store, "tiny", one),
         fail_to_evaluate,
         lambda _: True,
     )
@@ -94,16 +94,18 @@ def test_report_that_was_changed_is_not_used(tmp_path: Path) -> None:
     channel = Channel(tmp_path)
     channel.put_report(dataclasses.replace(channel.report, first_seed=0))
     store = channel.release.store
-    fetched = channel.fetched()
-    assert channel_baseline.recorded_report(store, "tiny", fetched) is None
+    fetched = channel.fetch()
+    assert channel_baseline.find_report(store, "tiny", fetched) is None
 
 
-def test_other_trials_evaluate_the_channels_package_again(tmp_path: Path) -> None:
+def test_package_with_a_report_of_other_trials_is_evaluated_again(
+    tmp_path: Path,
+) -> None:
     channel = Channel(tmp_path)
     again = report(channel.digest)
     found = channel_baseline.baseline(
         channel.state(),
-        lambda _: channel.fetched(),
+        lambda _: channel.fetch(),
         lambda _: channel.report,
         lambda _: again,
         lambda _: False,
@@ -112,13 +114,13 @@ def test_other_trials_evaluate_the_channels_package_again(tmp_path: Path) -> Non
     assert found.report is again
 
 
-def test_package_that_cannot_run_is_a_baseline_without_a_report(
+def test_package_that_cannot_run_gives_a_baseline_without_a_report(
     tmp_path: Path,
 ) -> None:
     channel = Channel(tmp_path)
     found = channel_baseline.baseline(
         channel.state(),
-        lambda _: channel.fetched(),
+        lambda _: channel.fetch(),
         lambda _: None,
         fail_to_evaluate,
         lambda _: True,
@@ -127,7 +129,7 @@ def test_package_that_cannot_run_is_a_baseline_without_a_report(
     assert "to exit with 0, got 1" in found.problem
 
 
-def test_package_missing_from_the_store_is_a_baseline_without_a_report(
+def test_package_missing_from_the_store_gives_a_baseline_without_a_report(
     tmp_path: Path,
 ) -> None:
     channel = Channel(tmp_path)
@@ -135,7 +137,7 @@ def test_package_missing_from_the_store_is_a_baseline_without_a_report(
         tar.unlink()
     found = channel_baseline.baseline(
         channel.state(),
-        lambda _: channel.fetched(),
+        lambda _: channel.fetch(),
         lambda _: None,
         fail_to_evaluate,
         lambda _: True,

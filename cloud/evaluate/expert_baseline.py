@@ -1,8 +1,8 @@
 """How often the scripted expert succeeds on the evaluation's own trials.
 
-The expert is the operator whose demonstrations a model imitates, so its success
-on the same seeds is what a model's success is compared with in the final table.
-It is a build product for the default trials and is run live for others.
+A model imitates the expert's demonstrations, so the final table compares the model's
+success with the expert's on the same seeds. For the default trials the expert's success
+is a build product; for other trials the expert is run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SCHEMA_VERSION = 1
 
 
 def encode(trials: Trials, rollouts: Rollouts) -> bytes:
-    """The expert's success together with the trials it was measured on."""
+    """Returns the expert's success and the trials that it was measured on, as JSON."""
     return canonical_json.encode(
         {
             "schema_version": SCHEMA_VERSION,
@@ -37,10 +37,10 @@ def encode(trials: Trials, rollouts: Rollouts) -> bytes:
 
 
 def read(path: Path, trials: Trials) -> Mapping[str, SuccessRate] | None:
-    """The expert's success per task; None when measured on other trials.
+    """Reads the expert's success per task; None if it was measured on other trials.
 
     Raises:
-        RolloutSummaryError: the file cannot be read or is no baseline.
+        RolloutSummaryError: the file cannot be read or is not a baseline.
     """
     try:
         found = canonical_json.decode(path.read_bytes())
@@ -66,8 +66,8 @@ def read(path: Path, trials: Trials) -> Mapping[str, SuccessRate] | None:
         ) from e
 
 
-def of_rollouts(rollouts: Rollouts) -> Mapping[str, SuccessRate]:
-    """The expert's success per task from a live run."""
+def from_rollouts(rollouts: Rollouts) -> Mapping[str, SuccessRate]:
+    """Returns the expert's success per task in a run of it."""
     return {task: result.success for task, result in rollouts.tasks.items()}
 
 

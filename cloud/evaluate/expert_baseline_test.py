@@ -1,4 +1,4 @@
-"""Tests of the expert's success: used only for the trials it was measured on."""
+"""Tests of the expert's success: it is used only for the trials it was measured on."""
 
 import dataclasses
 from pathlib import Path
@@ -26,22 +26,22 @@ ROLLOUTS = Rollouts(
 )
 
 
-def written(tmp_path: Path) -> Path:
+def write(tmp_path: Path) -> Path:
     path = tmp_path / "expert.json"
     path.write_bytes(expert_baseline.encode(TRIALS, ROLLOUTS))
     return path
 
 
-def test_same_trials_find_what_was_measured(tmp_path: Path) -> None:
-    assert expert_baseline.read(written(tmp_path), TRIALS) == {
+def test_success_is_found_for_the_same_trials(tmp_path: Path) -> None:
+    assert expert_baseline.read(write(tmp_path), TRIALS) == {
         "push-v3": SuccessRate(50, 50),
         "reach-v3": SuccessRate(49, 50),
     }
 
 
-def test_fewer_tasks_take_their_part(tmp_path: Path) -> None:
+def test_success_is_found_for_some_of_the_tasks(tmp_path: Path) -> None:
     one = dataclasses.replace(TRIALS, tasks=("reach-v3",))
-    found = expert_baseline.read(written(tmp_path), one)
+    found = expert_baseline.read(write(tmp_path), one)
     assert found == {"reach-v3": SuccessRate(49, 50)}
 
 
@@ -49,13 +49,17 @@ def test_fewer_tasks_take_their_part(tmp_path: Path) -> None:
     "changes",
     [{"first_seed": 0}, {"episodes_per_task": 2}, {"tasks": ("pick-place-v3",)}],
 )
-def test_other_trials_find_nothing(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_no_success_is_found_for_other_trials(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
     other = dataclasses.replace(TRIALS, **changes)  # type: ignore[arg-type]
-    assert expert_baseline.read(written(tmp_path), other) is None
+    assert expert_baseline.read(write(tmp_path), other) is None
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"schema_version":2}', b"[]"])
-def test_other_bytes_are_one_error(tmp_path: Path, raw: bytes) -> None:
+def test_malformed_baseline_raises_rollout_summary_error(
+    tmp_path: Path, raw: bytes
+) -> None:
     path = tmp_path / "expert.json"
     path.write_bytes(raw)
     with pytest.raises(RolloutSummaryError, match=r"expert\.json"):

@@ -1,13 +1,13 @@
-"""Which form of the step robots run: int8 where it succeeds as often as f32.
+"""Chooses the step form that robots run: int8 if it succeeds as often as f32.
 
-The int8 step is faster and not quite the trained model. What that costs is not seen in
-the error of single actions, so both drive the same episodes, and a package whose int8
-step loses more than it may is made to run f32 instead. What the episodes said goes into
-its `package.json`, beside the other checks of the export.
+The int8 step is faster but not exactly the trained model. The error of single actions
+does not show what that costs, so both forms drive the same episodes, and a package
+whose int8 step loses more than is allowed is set to run f32 instead. The results are
+stored in its `package.json`, with the other checks of the export.
 
-This comes before the evaluation and on episodes of its own: the digest that is
-evaluated is the one that ships, and a choice that was made on the evaluation's own
-episodes would flatter it.
+The comparison is made before the evaluation and on other episodes: the digest that is
+evaluated must be the one that ships, and a choice made on the evaluation's own episodes
+would bias the evaluation.
 """
 
 import dataclasses
@@ -24,13 +24,13 @@ from release import package
 METRIC = "export_closed_loop"
 """Name of the comparison among the metrics in `package.json`."""
 LARGEST_LOSS = 0.02
-"""Success that an int8 step may lose against f32 on the same seeds, as a share of the
-episodes: two points."""
+"""Share of episodes by which int8 may succeed less often than f32 on the same seeds:
+two percentage points."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StepChoice:
-    """What was chosen, and by which numbers.
+    """The chosen step form and the numbers behind the choice.
 
     Attributes:
         trials: the episodes that both forms drove.
@@ -44,12 +44,12 @@ class StepChoice:
 
     @property
     def chosen(self) -> str:
-        """Form of the step that robots run, by success over all tasks."""
+        """Step form that robots run, by success over all tasks."""
         lost = self.f32.successes - self.int8.successes
         return INT8 if lost <= LARGEST_LOSS * self.f32.episodes else F32
 
     def metrics(self) -> dict[str, object]:
-        """For `package.json`."""
+        """Returns the metrics for `package.json`."""
         rates = {F32: self.f32, INT8: self.int8}
         return {
             "chosen": self.chosen,
@@ -63,35 +63,38 @@ class StepChoice:
         }
 
     def text(self) -> str:
-        """One line for a terminal."""
+        """Returns one line for a terminal."""
         return (
             f"{self.chosen}: int8 {self.int8.successes} and f32 {self.f32.successes} of"
-            f" {self.f32.episodes} episodes, which are none of the evaluation's"
+            f" {self.f32.episodes} episodes, which the evaluation does not use"
         )
 
 
-def has_both(built: BuiltPackage) -> bool:
-    """Whether robots run the int8 step of a package that has f32 as well."""
+def has_both_forms(built: BuiltPackage) -> bool:
+    """Tells whether robots run the int8 step of a package that also has f32."""
     functions = json.loads((built.folder / package.MANIFEST).read_bytes())["functions"]
     both = {"step_f32", "step_int8"} <= functions.keys()
     return both and functions["step"] == functions["step_int8"]
 
 
-def trials_beside(evaluation: Trials) -> Trials:
-    """As many episodes as the evaluation has, from the seeds behind its last one."""
+def comparison_trials(evaluation: Trials) -> Trials:
+    """Returns as many episodes as the evaluation uses, with the seeds after them."""
     first = evaluation.first_seed + evaluation.episodes_per_task
     return dataclasses.replace(evaluation, first_seed=first)
 
 
-def settle(
+def choose_step(
     built: BuiltPackage, trials: Trials, measure: Callable[[str], SuccessRate]
 ) -> tuple[BuiltPackage, StepChoice]:
-    """The package with the step it deserves, which says why in its `package.json`.
+    """Measures both step forms and sets the better one, with the numbers, as metrics.
 
     Args:
-        built: a package that holds both forms of the step.
+        built: a package that has both step forms.
         trials: the episodes that they drive.
-        measure: success of one form on them.
+        measure: returns the success of one form on these episodes.
+
+    Returns:
+        The changed package, and the choice.
 
     Raises:
         CloudError: `measure` fails.
@@ -99,6 +102,6 @@ def settle(
     """
     choice = StepChoice(trials, f32=measure(F32), int8=measure(INT8))
     if choice.f32.episodes != choice.int8.episodes:
-        raise ValueError("expected both forms of the step on the same episodes")
+        raise ValueError("expected both step forms on the same episodes")
     found = {METRIC: choice.metrics()}
     return build.prefer_step(built.folder, choice.chosen, found), choice

@@ -1,4 +1,4 @@
-"""Int8 drives robots only where it succeeds as often as f32 on the same episodes."""
+"""Robots run int8 only if it succeeds as often as f32 on the same episodes."""
 
 import dataclasses
 import shutil
@@ -38,27 +38,31 @@ def rate(successes: int, episodes: int = 250) -> SuccessRate:
         (0, 0, "int8"),
     ],
 )
-def test_int8_may_lose_two_points_and_no_more(f32: int, int8: int, chosen: str) -> None:
+def test_int8_may_lose_at_most_two_percentage_points(
+    f32: int, int8: int, chosen: str
+) -> None:
     choice = StepChoice(EVALUATION, rate(f32), rate(int8))
     assert choice.chosen == chosen
     assert choice.text().startswith(f"{chosen}: int8 {int8} and f32 {f32} of 250")
 
 
 def test_comparison_and_evaluation_share_no_episode() -> None:
-    beside = int8_choice.trials_beside(EVALUATION)
-    assert beside.episodes == EVALUATION.episodes
-    seeds = [set(range(t.first_seed, t.first_seed + 125)) for t in (EVALUATION, beside)]
+    compared = int8_choice.comparison_trials(EVALUATION)
+    assert compared.episodes == EVALUATION.episodes
+    seeds = [
+        set(range(t.first_seed, t.first_seed + 125)) for t in (EVALUATION, compared)
+    ]
     assert not seeds[0] & seeds[1]
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
-    """A package whose robots run int8, as the job makes it first."""
+    """A package whose robots run int8, as the job first builds it."""
     return exported_package.copy(tmp_path_factory.mktemp("job") / "pi5-cpu")
 
 
-def driven(successes: dict[str, SuccessRate]) -> Callable[[str], SuccessRate]:
-    """A robot on which each form of the step succeeds so often."""
+def stand_in(successes: dict[str, SuccessRate]) -> Callable[[str], SuccessRate]:
+    """Stands in for a robot: returns the given success of each step form."""
     return lambda form: successes[form]
 
 
@@ -69,18 +73,18 @@ def driven(successes: dict[str, SuccessRate]) -> Callable[[str], SuccessRate]:
         (240, "f32", "functions/step.tflite"),
     ],
 )
-def test_package_runs_what_the_episodes_favour_and_tells_the_numbers(
+def test_package_runs_the_better_step_form_and_states_the_numbers(
     built: BuiltPackage, tmp_path: Path, int8: int, chosen: str, path: str
 ) -> None:
     shutil.copytree(built.folder, tmp_path / "pi5-cpu")
     copy = dataclasses.replace(built, folder=tmp_path / "pi5-cpu")
-    assert int8_choice.has_both(copy)
-    trials = int8_choice.trials_beside(EVALUATION)
-    successes = driven({"int8": rate(int8), "f32": rate(250)})
-    settled, choice = int8_choice.settle(copy, trials, successes)
+    assert int8_choice.has_both_forms(copy)
+    trials = int8_choice.comparison_trials(EVALUATION)
+    successes = stand_in({"int8": rate(int8), "f32": rate(250)})
+    changed, choice = int8_choice.choose_step(copy, trials, successes)
     assert choice.chosen == chosen
-    manifest = verification.verify_integrity(settled.folder, "pi5-cpu").manifest
-    assert manifest.digest == settled.digest
+    manifest = verification.verify_integrity(changed.folder, "pi5-cpu").manifest
+    assert manifest.digest == changed.digest
     assert manifest.functions["step"].path == path
     assert manifest.metadata.metrics["export_closed_loop"] == {
         "chosen": chosen,
@@ -94,8 +98,10 @@ def test_package_runs_what_the_episodes_favour_and_tells_the_numbers(
     }
 
 
-def test_forms_that_drove_other_episodes_are_not_compared(built: BuiltPackage) -> None:
-    successes = driven({"int8": rate(9, 10), "f32": rate(250)})
+def test_step_forms_with_other_numbers_of_episodes_are_not_compared(
+    built: BuiltPackage,
+) -> None:
+    successes = stand_in({"int8": rate(9, 10), "f32": rate(250)})
     with pytest.raises(ValueError, match="same episodes"):
-        int8_choice.settle(built, EVALUATION, successes)
+        int8_choice.choose_step(built, EVALUATION, successes)
     assert verification.verify_integrity(built.folder, "pi5-cpu").digest == built.digest

@@ -1,7 +1,7 @@
-"""What an evaluation found about one package, as a record with a digest.
+"""The report of an evaluation of one package, as a record with a digest.
 
-The report is what a verdict is about: the blessing names the digest of these
-bytes. A metric that was not measured is None, never a number that looks good.
+A verdict is about a report: the blessing names the digest of its bytes. A metric that
+was not measured is None, never a number that looks good.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from base import canonical_json
 from base.errors import ContinuonError
 from cloud.errors import EvaluationReportError
-from cloud.evaluate.success_rate import SuccessRate, pooled
+from cloud.evaluate.success_rate import SuccessRate, pool
 
 SCHEMA_VERSION = 1
 
@@ -34,10 +34,10 @@ class EvaluationReport:
     """Held-out loss and closed-loop success of one package."""
 
     package_digest: str
-    dataset_manifest: str
-    """Digest of the manifest whose validation split was replayed."""
+    manifest_digest: str
+    """Digest of the dataset's manifest, 64 hex characters."""
     environment: str
-    """Where the episodes ran, such as `metaworld`."""
+    """Kind of simulated robot, such as `metaworld`."""
     first_seed: int
     episodes_per_task: int
     max_steps: int
@@ -52,26 +52,26 @@ class EvaluationReport:
     @property
     def success(self) -> SuccessRate:
         """Success over the episodes of every task."""
-        return pooled([result.success for result in self.tasks.values()])
+        return pool([result.success for result in self.tasks.values()])
 
     def same_trials(self, other: EvaluationReport) -> bool:
-        """Whether both reports come from the same tasks, seeds and data."""
+        """Tells whether both reports come from the same tasks, seeds and data."""
         return (
             set(self.tasks) == set(other.tasks)
             and self.environment == other.environment
             and self.first_seed == other.first_seed
             and self.episodes_per_task == other.episodes_per_task
             and self.max_steps == other.max_steps
-            and self.dataset_manifest == other.dataset_manifest
+            and self.manifest_digest == other.manifest_digest
         )
 
     def encode(self) -> bytes:
-        """Canonical bytes of the report."""
+        """Returns the canonical bytes of the report."""
         return canonical_json.encode(
             {
                 "schema_version": SCHEMA_VERSION,
                 "package_digest": self.package_digest,
-                "dataset_manifest": self.dataset_manifest,
+                "dataset_manifest": self.manifest_digest,
                 "environment": self.environment,
                 "first_seed": self.first_seed,
                 "episodes_per_task": self.episodes_per_task,
@@ -102,17 +102,21 @@ class EvaluationReport:
 
 
 def finite_or_none(value: object) -> float | None:
-    """A finite number as float; None for anything else, a bool included."""
+    """Returns a finite number as float; None for anything else, including a bool."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def parse(raw: bytes, origin: Path | str) -> EvaluationReport:
-    """Reads a report from its bytes.
+    """Parses the bytes of a report.
+
+    Args:
+        raw: the bytes.
+        origin: the file, for the error message.
 
     Raises:
-        EvaluationReportError: the bytes are no report of this schema version.
+        EvaluationReportError: the bytes are not a report of this schema version.
     """
     try:
         found = canonical_json.decode(raw)
@@ -122,7 +126,7 @@ def parse(raw: bytes, origin: Path | str) -> EvaluationReport:
             raise ValueError(f"schema_version {found['schema_version']!r}")
         return EvaluationReport(
             package_digest=_text(found["package_digest"]),
-            dataset_manifest=_text(found["dataset_manifest"]),
+            manifest_digest=_text(found["dataset_manifest"]),
             environment=_text(found["environment"]),
             first_seed=_count(found["first_seed"]),
             episodes_per_task=_count(found["episodes_per_task"]),

@@ -1,4 +1,4 @@
-"""Tests of what an evaluation found: rates with their intervals, and the report."""
+"""Tests of the results of an evaluation: rates with their intervals, and the report."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ import pytest
 from cloud.errors import EvaluationReportError
 from cloud.evaluate import report
 from cloud.evaluate.report import TaskResult
-from cloud.evaluate.success_rate import SuccessRate, pooled
+from cloud.evaluate.success_rate import SuccessRate, pool
 from cloud.testing import records
 
 REPORT = records.evaluation_report(
@@ -18,11 +18,11 @@ REPORT = records.evaluation_report(
 )
 
 
-def test_report_survives_its_bytes() -> None:
+def test_encoded_report_is_parsed_to_the_same_report() -> None:
     assert report.parse(REPORT.encode(), "report") == REPORT
 
 
-def test_digest_changes_with_one_episode() -> None:
+def test_one_episode_changes_the_digest() -> None:
     worse = {"reach-v3": TaskResult(SuccessRate(48, 50), 61.5)}
     assert dataclasses.replace(REPORT, tasks=worse).digest != REPORT.digest
 
@@ -39,19 +39,19 @@ def test_digest_changes_with_one_episode() -> None:
         REPORT.encode()[:-1],
     ],
 )
-def test_other_bytes_are_one_error(raw: bytes) -> None:
+def test_malformed_report_raises_evaluation_report_error(raw: bytes) -> None:
     with pytest.raises(EvaluationReportError, match=r"evaluation\.json"):
         report.parse(raw, "evaluation.json")
 
 
-def test_other_seeds_or_tasks_are_other_trials() -> None:
+def test_reports_of_other_seeds_or_tasks_are_of_other_trials() -> None:
     assert REPORT.same_trials(dataclasses.replace(REPORT, package_digest="b" * 64))
     assert not REPORT.same_trials(dataclasses.replace(REPORT, first_seed=0))
     assert not REPORT.same_trials(dataclasses.replace(REPORT, tasks={}))
 
 
 @pytest.mark.parametrize("value", [None, True, float("nan"), float("inf"), "1"])
-def test_no_number_is_none(value: object) -> None:
+def test_anything_but_a_finite_number_becomes_none(value: object) -> None:
     assert report.finite_or_none(value) is None
 
 
@@ -61,13 +61,13 @@ def test_interval_of_49_out_of_50_is_wilsons() -> None:
     assert high == pytest.approx(0.9965, abs=1e-4)
 
 
-def test_no_episodes_say_nothing() -> None:
+def test_rate_without_episodes_is_unknown() -> None:
     assert SuccessRate(0, 0).interval() == (0.0, 1.0)
     assert math.isnan(SuccessRate(0, 0).rate)
-    assert SuccessRate(0, 0).minus(SuccessRate(5, 5)) == (-1.0, 1.0)
+    assert SuccessRate(0, 0).subtract(SuccessRate(5, 5)) == (-1.0, 1.0)
 
 
-def test_interval_narrows_with_episodes_and_holds_the_rate() -> None:
+def test_interval_narrows_with_episodes_and_contains_the_rate() -> None:
     widths = []
     for episodes in (2, 10, 50, 250):
         low, high = SuccessRate(episodes, episodes).interval()
@@ -77,8 +77,8 @@ def test_interval_narrows_with_episodes_and_holds_the_rate() -> None:
     assert widths == sorted(widths, reverse=True)
 
 
-def test_difference_of_equal_rates_holds_zero() -> None:
-    low, high = SuccessRate(245, 250).minus(SuccessRate(245, 250))
+def test_difference_of_equal_rates_contains_zero() -> None:
+    low, high = SuccessRate(245, 250).subtract(SuccessRate(245, 250))
     assert low < 0 < high
     assert low == pytest.approx(-high)
     assert low > -0.05
@@ -86,13 +86,13 @@ def test_difference_of_equal_rates_holds_zero() -> None:
 
 def test_difference_of_newcombes_example() -> None:
     # Newcombe 1998, table II, row (a): 56/70 - 48/80, method 10.
-    low, high = SuccessRate(56, 70).minus(SuccessRate(48, 80))
+    low, high = SuccessRate(56, 70).subtract(SuccessRate(48, 80))
     assert low == pytest.approx(0.0524, abs=1e-4)
     assert high == pytest.approx(0.3339, abs=1e-4)
 
 
-def test_pooled_adds_up() -> None:
-    assert pooled([SuccessRate(1, 2), SuccessRate(3, 3)]) == SuccessRate(4, 5)
+def test_pool_adds_up_episodes() -> None:
+    assert pool([SuccessRate(1, 2), SuccessRate(3, 3)]) == SuccessRate(4, 5)
 
 
 @pytest.mark.parametrize(("successes", "episodes"), [(3, 2), (-1, 2), (0, -1)])

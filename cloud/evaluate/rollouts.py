@@ -1,7 +1,7 @@
 """Closed-loop evaluation: the robot's own binary drives the package's step.
 
-Each worker process runs every task on its own share of the seeds, so that the
-shares are equal whatever the tasks cost. The summaries are added up here.
+Each worker process runs every task on its own share of the seeds, so that the shares
+take equally long whatever each task costs. The summaries are added up here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RUN_PROGRAM = "edge/run"
 POLL_PERIOD_S = 0.1
 
 OnProgress = Callable[[int], None]
-"""Called with the number of episodes that have been run, now and then."""
+"""Called with the number of episodes that have been run, whenever it has grown."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,18 +51,18 @@ class Trials:
 
     @property
     def robots(self) -> str:
-        """The robots as the robot's binary takes them."""
+        """Value of `--robot` of the robot's binary."""
         return ",".join(f"{self.environment}:{task}" for task in self.tasks)
 
-    def made(self, report: EvaluationReport, dataset_manifest: str) -> bool:
-        """Whether a report comes from these trials and this dataset."""
+    def match(self, report: EvaluationReport, manifest_digest: str) -> bool:
+        """Tells whether a report comes from these trials and this dataset."""
         return (
             set(report.tasks) == set(self.tasks)
             and report.environment == self.environment
             and report.first_seed == self.first_seed
             and report.episodes_per_task == self.episodes_per_task
             and report.max_steps == self.max_steps
-            and report.dataset_manifest == dataset_manifest
+            and report.manifest_digest == manifest_digest
         )
 
     @property
@@ -71,7 +71,7 @@ class Trials:
         return self.episodes_per_task * len(self.tasks)
 
     def share(self, worker: int, workers: int) -> tuple[int, int]:
-        """First seed and number of episodes per task of one worker."""
+        """Returns first seed and number of episodes per task of one worker."""
         first = self.episodes_per_task * worker // workers
         end = self.episodes_per_task * (worker + 1) // workers
         return self.first_seed + first, end - first
@@ -79,7 +79,7 @@ class Trials:
 
 @dataclasses.dataclass(frozen=True)
 class Rollouts:
-    """What the robot's binary saw, all workers together."""
+    """What the robot's binary measured, over all workers."""
 
     package_digest: str | None
     tasks: Mapping[str, TaskResult]
@@ -101,16 +101,16 @@ def roll_out(
 
     Args:
         trials: the episodes to run.
-        policy: flags that say who drives: `--candidate=DIR` or `--policy=expert`.
-        workers: processes at once.
-        folder: where summaries, progress, logs and recorded episodes go, one name
-            each.
+        policy: flags that name the policy: `--candidate=DIR` or `--policy=expert`.
+        workers: number of parallel processes.
+        folder: where the workers' summaries, progress, logs and states are written.
         on_progress: called when more episodes have been run.
 
     Raises:
         ProgramMissingError: `//edge:run` is not among this program's files.
         ProgramFailedError: a worker failed.
-        RolloutSummaryError: a worker's summary or progress is not what was asked for.
+        RolloutSummaryError: a worker's summary or progress is missing, malformed, or
+            of other episodes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     workers = max(1, min(workers, trials.episodes_per_task))
@@ -133,7 +133,7 @@ def roll_out(
 def _start(
     trials: Trials, policy: Sequence[str], worker: int, workers: int, folder: Path
 ) -> _Worker:
-    """Starts one worker; what an earlier one wrote is removed first."""
+    """Starts one worker, after removing the files of an earlier one."""
     log = folder / f"run-{worker}.log"
     summary = folder / f"summary-{worker}.json"
     progress = folder / f"progress-{worker}.jsonl"
@@ -173,10 +173,10 @@ def _wait(trials: Trials, running: Sequence[_Worker], on_progress: OnProgress) -
 
 
 def _episodes_done(path: Path) -> int:
-    """How many episodes a worker has run, by its own account.
+    """Returns how many episodes a worker says it has run.
 
     Raises:
-        RolloutSummaryError: the file cannot be read or is not of progress.
+        RolloutSummaryError: the file cannot be read or does not hold progress.
     """
     try:
         progress = run_summary.read_progress(path)
@@ -189,7 +189,7 @@ def read_summary(path: Path) -> Rollouts:
     """Reads one worker's summary.
 
     Raises:
-        RolloutSummaryError: the file is missing, is not a summary, or does not know
+        RolloutSummaryError: the file is missing, is not a summary, or does not state
             whether the episodes succeeded.
     """
     try:
@@ -216,7 +216,7 @@ def _task_result(path: Path, task: str, outcome: TaskOutcome) -> TaskResult:
             path,
             f"how many episodes of {task} succeeded",
             "null",
-            "evaluate on a robot that can tell",
+            "evaluate on a robot that measures success",
         )
     success = SuccessRate(outcome.successes, outcome.episodes)
     return TaskResult(success, outcome.mean_steps)
@@ -234,15 +234,15 @@ def _not_written_by_run(path: Path, what: str, cause: Exception) -> RolloutSumma
 def combine(parts: Sequence[Rollouts]) -> Rollouts:
     """Adds up the workers' summaries, at least one.
 
-    Counts are sums. The 50th percentile of the latency is the mean of the workers'
-    weighted by steps; of the 99th percentiles the highest is kept, which is never
-    below the percentile of all steps together.
+    Counts are sums. The 50th percentile of the latency is the mean over workers,
+    weighted by steps. The 99th is the highest of the workers', which is never below
+    the percentile over all steps.
     """
     tasks: dict[str, TaskResult] = {}
     for part in parts:
         for task, result in part.tasks.items():
             known = tasks.get(task)
-            tasks[task] = result if known is None else _both(known, result)
+            tasks[task] = result if known is None else _add(known, result)
     steps = sum(part.steps for part in parts)
     p50_sum = sum(part.step_latency_p50_us * part.steps for part in parts)
     return Rollouts(
@@ -256,7 +256,7 @@ def combine(parts: Sequence[Rollouts]) -> Rollouts:
     )
 
 
-def _both(a: TaskResult, b: TaskResult) -> TaskResult:
+def _add(a: TaskResult, b: TaskResult) -> TaskResult:
     success = a.success + b.success
     if a.mean_steps is None or b.mean_steps is None:
         return TaskResult(success, None)
@@ -265,7 +265,7 @@ def _both(a: TaskResult, b: TaskResult) -> TaskResult:
 
 
 def _require_all(trials: Trials, rollouts: Rollouts, folder: Path) -> None:
-    """A summary that left episodes out must not look like a good one."""
+    """Refuses summaries that lack episodes."""
     expected = dict.fromkeys(sorted(trials.tasks), trials.episodes_per_task)
     found = {
         task: result.success.episodes for task, result in sorted(rollouts.tasks.items())
@@ -280,7 +280,7 @@ def evaluate_package(
     trials: Trials,
     package: Path,
     package_digest: str,
-    dataset_manifest: str,
+    manifest_digest: str,
     held_out_loss: float | None,
     workers: int,
     folder: Path,
@@ -293,18 +293,18 @@ def evaluate_package(
         trials: the episodes to run.
         package: the package's folder.
         package_digest: its digest, which the robot's binary must name.
-        dataset_manifest: digest of the dataset that it was trained on.
-        held_out_loss: the trained model's; None where it was not measured.
-        workers: processes at once.
-        folder: where summaries and logs go.
+        manifest_digest: digest of the manifest of the training dataset.
+        held_out_loss: held-out loss of the trained model; None if not measured.
+        workers: number of parallel processes.
+        folder: where summaries and logs are written.
         on_progress: called when more episodes have been run.
-        step: form of the step to run; None for the one that robots run.
+        step: step form to run; None for the one that robots run.
 
     Raises:
         ProgramMissingError: `//edge:run` is not among this program's files.
         ProgramFailedError: a worker failed.
-        RolloutSummaryError: a worker's summary is not what was asked for, or it
-            ran another package.
+        RolloutSummaryError: a worker's summary is missing, malformed, of other
+            episodes, or of another package.
     """
     policy = [f"--candidate={package}", *([f"--step={step}"] if step else [])]
     rollouts = roll_out(trials, policy, workers, folder, on_progress)
@@ -317,7 +317,7 @@ def evaluate_package(
         )
     return EvaluationReport(
         package_digest=package_digest,
-        dataset_manifest=dataset_manifest,
+        manifest_digest=manifest_digest,
         environment=trials.environment,
         first_seed=trials.first_seed,
         episodes_per_task=trials.episodes_per_task,

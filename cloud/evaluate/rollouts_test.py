@@ -51,20 +51,20 @@ def run(tmp_path: Path) -> Rollouts:
     return rollouts.roll_out(TRIALS, ["--policy=expert"], 2, tmp_path / "work")
 
 
-def test_form_of_the_step_is_told_to_the_robots_binary_when_one_is_asked_for(
+def test_requested_step_form_is_passed_to_the_robots_binary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = 'open(flags["summary_json"] + ".step", "w").write(flags.get("step", "-"))\n'
     put_program(tmp_path, monkeypatch, STAND_IN + keep)
-    for step, told in ((None, "-"), ("f32", "f32")):
-        work = tmp_path / told
+    for step, passed in ((None, "-"), ("f32", "f32")):
+        work = tmp_path / passed
         rollouts.evaluate_package(
             TRIALS, tmp_path, "a" * 64, "d" * 64, None, 1, work, step=step
         )
-        assert (work / "summary-0.json.step").read_text() == told
+        assert (work / "summary-0.json.step").read_text() == passed
 
 
-def test_workers_share_the_seeds_and_lose_none(
+def test_workers_divide_the_seeds_and_skip_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_program(tmp_path, monkeypatch, STAND_IN)
@@ -85,7 +85,7 @@ def test_shares_cover_every_seed_once() -> None:
         assert seeds == list(range(10000, 10005))
 
 
-def test_failing_program_gives_its_own_reason(
+def test_error_of_a_failing_program_states_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_program(
@@ -95,7 +95,7 @@ def test_failing_program_gives_its_own_reason(
         run(tmp_path)
 
 
-def test_absent_program_is_named(
+def test_absent_program_is_an_error_that_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cloud.programs.root", lambda: tmp_path)
@@ -111,7 +111,7 @@ def test_program_that_writes_no_summary_is_an_error(
         run(tmp_path)
 
 
-def test_summary_that_left_episodes_out_is_an_error(
+def test_summary_that_lacks_episodes_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fewer = STAND_IN.replace('"episodes": episodes,', '"episodes": 1,').replace(
@@ -132,7 +132,7 @@ def test_summary_of_another_package_is_an_error(
         )
 
 
-def test_report_of_a_package_holds_what_was_measured(
+def test_report_of_a_package_holds_the_measured_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_program(tmp_path, monkeypatch, STAND_IN)
@@ -145,7 +145,9 @@ def test_report_of_a_package_holds_what_was_measured(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"tasks": {"a": {}}, "steps": 1}'])
-def test_malformed_summary_is_one_error(tmp_path: Path, text: str) -> None:
+def test_malformed_summary_raises_rollout_summary_error(
+    tmp_path: Path, text: str
+) -> None:
     path = tmp_path / "summary.json"
     path.write_text(text)
     with pytest.raises(RolloutSummaryError, match=r"summary\.json"):
@@ -197,7 +199,7 @@ def test_summary_that_lacks_a_metric_or_is_of_another_version_is_an_error(
         rollouts.read_summary(path)
 
 
-# Tells that all but one episode are done, and ends only when the test has seen it.
+# Reports that all but one episode are done, and ends only when the test has seen it.
 WAITING = """
 import os, time
 with open(flags["progress_json"], "ab") as file:
@@ -207,23 +209,23 @@ while not os.path.exists(flags["summary_json"] + ".seen"):
 """
 
 
-def test_progress_of_all_workers_is_told_while_they_run(
+def test_progress_of_all_workers_is_reported_while_they_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = Progress(episodes_done=3, episodes=4).encode()
     waiting = WAITING.replace("LINE", repr(line))
     put_program(tmp_path, monkeypatch, STAND_IN + waiting)
     work = tmp_path / "work"
-    told = []
+    reported = []
 
     def on_progress(done: int) -> None:
-        told.append(done)
+        reported.append(done)
         if done == 6:
             for worker in (0, 1):
                 (work / f"summary-{worker}.json.seen").touch()
 
     rollouts.roll_out(TRIALS, ["--policy=expert"], 2, work, on_progress)
-    assert told[-2:] == [6, TRIALS.episodes]
+    assert reported[-2:] == [6, TRIALS.episodes]
 
 
 def test_progress_that_is_not_of_the_robots_binary_is_an_error(

@@ -1,7 +1,7 @@
-"""A success rate with what is known about it: successes out of episodes.
+"""Success rates with confidence intervals: successes out of episodes.
 
-Intervals are score intervals, which stay inside 0..1 and are honest for few
-episodes and for rates near 1, where the textbook interval has no width at all.
+Intervals are score intervals. They stay inside 0..1 and are valid for few episodes and
+for rates near 1, where the interval of the normal approximation has no width.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class SuccessRate:
 
     @property
     def rate(self) -> float:
-        """The share of episodes that succeeded; not a number without episodes."""
+        """Share of episodes that succeeded; NaN without episodes."""
         return self.successes / self.episodes if self.episodes else math.nan
 
     def interval(self, z: float = Z_95) -> tuple[float, float]:
-        """Wilson score interval of the true rate; (0, 1) without episodes.
+        """Returns the Wilson score interval of the rate; (0, 1) without episodes.
 
         Source: Wilson 1927, "Probable inference", JASA 22(158).
         """
@@ -46,8 +46,8 @@ class SuccessRate:
         half = scale * z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return max(0.0, centre - half), min(1.0, centre + half)
 
-    def minus(self, other: SuccessRate, z: float = Z_95) -> tuple[float, float]:
-        """Interval of (this rate - other rate), both sampled independently.
+    def subtract(self, other: SuccessRate, z: float = Z_95) -> tuple[float, float]:
+        """Returns the interval of this rate minus another, sampled independently.
 
         Source: Newcombe 1998, Statistics in Medicine 17(8), method 10.
         """
@@ -66,6 +66,6 @@ class SuccessRate:
         )
 
 
-def pooled(rates: list[SuccessRate]) -> SuccessRate:
-    """All episodes of all rates taken together."""
+def pool(rates: list[SuccessRate]) -> SuccessRate:
+    """Adds up the episodes of all rates."""
     return sum(rates, start=SuccessRate(0, 0))

@@ -1,4 +1,4 @@
-"""A few recorded episodes of the package, to look at: the gripper's way per task."""
+"""A few recorded episodes of the package to look at: the gripper's path per task."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cloud.evaluate.rollouts import RUN_PROGRAM, Trials
 from rlds import reader
 
 ENVIRONMENT = "metaworld"
-"""The environment whose state begins with the gripper's position, x y z in metres."""
+"""The environment whose state begins with the gripper's position x y z, in metres."""
 
 _POSITION = slice(0, 3)
 
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
-    """The gripper's way in one episode, in metres."""
+    """The gripper's path in one episode, in metres."""
 
     task: str
     label: str
@@ -30,15 +30,15 @@ class Trajectory:
 
 
 @contextlib.contextmanager
-def recorded(
+def record(
     trials: Trials, package: Path, folder: Path
 ) -> Iterator[Callable[[], tuple[Trajectory, ...]]]:
     """Records the first trial of each task while the caller evaluates them all.
 
     Yields:
         A function that waits for the recording and reads it. It raises
-        ProgramFailedError when the recording failed, and RldsError when an episode is
-        not what the recorder writes.
+        ProgramFailedError if the recording failed, and RldsError if an episode is
+        malformed. For other environments it returns nothing.
 
     Raises:
         ProgramMissingError: `//edge:run` is not among this program's files.
@@ -74,10 +74,10 @@ def recorded(
 
 
 def read(folder: Path) -> tuple[Trajectory, ...]:
-    """Reads the gripper's way of each recorded episode, sorted by task.
+    """Reads the gripper's path of each recorded episode, sorted by task.
 
     Raises:
-        RldsError: an episode is not what the recorder writes.
+        RldsError: an episode is malformed.
     """
     found = []
     for path in sorted(folder.glob("*.tfrecord*")):

@@ -55,10 +55,10 @@ class JobEvaluation:
         Raises:
             CloudError: a form of the step cannot be driven.
         """
-        if not int8_choice.has_both(built):
+        if not int8_choice.has_both_forms(built):
             return built, None
-        trials = int8_choice.trials_beside(self.trials)
-        return int8_choice.settle(
+        trials = int8_choice.comparison_trials(self.trials)
+        return int8_choice.choose_step(
             built,
             trials,
             lambda form: self._of_package(built, None, trials, form).success,
@@ -73,9 +73,7 @@ class JobEvaluation:
             CloudError: the evaluation fails.
         """
         folder = self.folder
-        with trajectories.recorded(
-            self.trials, built.folder, folder.samples
-        ) as sampled:
+        with trajectories.record(self.trials, built.folder, folder.samples) as sampled:
             evaluation = self._of_package(built, held_out_loss, self.trials)
             samples = sampled()
         durable_file.write(folder.evaluation, evaluation.encode())
@@ -93,11 +91,11 @@ class JobEvaluation:
                     datetime.now(UTC),
                     Path(name) / "package",
                 ),
-                lambda fetched: channel_baseline.recorded_report(
+                lambda fetched: channel_baseline.find_report(
                     place.store, family, fetched
                 ),
                 self._of_channel,
-                lambda found: self.trials.made(found, self.manifest),
+                lambda found: self.trials.match(found, self.manifest),
             )
 
     def expert(self, known: Path | None) -> Mapping[str, SuccessRate]:
@@ -114,7 +112,7 @@ class JobEvaluation:
                 self.folder.logs / "expert",
                 lambda done: shown.show(done, ""),
             )
-        return expert_baseline.of_rollouts(rollouts)
+        return expert_baseline.from_rollouts(rollouts)
 
     def _of_package(
         self,

@@ -244,7 +244,7 @@ def _package(
             target=TARGET,
             action_minimum=settings.publish.action_minimum,
             action_maximum=settings.publish.action_maximum,
-            dataset_manifest=data.manifest,
+            manifest_digest=data.manifest,
             code_commit=settings.run.code_commit,
             hardware=build_facts.hardware_text(),
             training_config=settings.training_config(),

@@ -1,7 +1,7 @@
 """Turns a trained model into a package folder that is whole or absent.
 
-The package is made in a folder beside its place and moved there when it is complete,
-so that a run that was killed while exporting never leaves half a package.
+The package is made in a folder beside its destination and moved there when it is
+complete, so a run that is killed while exporting never leaves half a package.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rlds.episode import Episode
 
 SAFETY_VERSION = "1"
 SAFETY_MAX_STEPS = 500
-"""Steps after which a robot stops an episode, whatever it does."""
+"""Steps after which a robot stops any episode."""
 
 CANARY_TOLERANCE = 1e-3
 """Accepted difference of the mean canary action error on another machine."""
@@ -38,27 +38,27 @@ CANARY_TOLERANCE = 1e-3
 _NS_PER_S = 1e9
 
 _TIMED_EPISODES = 32
-"""Enough to tell the control rate. It is a setting of the one robot kind that a dataset
-is of, not a quantity that varies from episode to episode; the median over thousands of
-steps, taken from all parts of the dataset, outvotes recordings that stumbled."""
+"""Enough to find the control rate. The rate is a setting of the kind of robot that a
+dataset comes from and does not vary between episodes; the median over thousands of
+steps, from all parts of the dataset, is not affected by recordings with delays."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PackageFacts:
-    """What a package says about itself besides its functions.
+    """What a package states about itself besides its functions.
 
     Attributes:
         family: name shared by all versions of the model.
         version: this model's version, for people.
-        release_counter: lowest channel counter it may be released under.
+        release_counter: lowest channel counter that it may be released under.
         target: export target.
-        action_minimum: lowest action of each channel.
-        action_maximum: highest action of each channel.
-        dataset_manifest: digest of the dataset's manifest.
+        action_minimum: lowest action of each channel, in the robot's unit.
+        action_maximum: highest action of each channel, in the robot's unit.
+        manifest_digest: digest of the dataset's manifest.
         code_commit: commit of the training code.
         hardware: machine it was trained on.
         training_config: every training setting.
-        metrics: figures measured in training.
+        metrics: metrics measured in training.
     """
 
     family: str
@@ -67,7 +67,7 @@ class PackageFacts:
     target: str
     action_minimum: float
     action_maximum: float
-    dataset_manifest: str
+    manifest_digest: str
     code_commit: str
     hardware: str
     training_config: Mapping[str, object]
@@ -76,7 +76,7 @@ class PackageFacts:
 
 @dataclasses.dataclass(frozen=True)
 class BuiltPackage:
-    """A package folder that is whole, and its digest."""
+    """A whole package folder and its digest."""
 
     folder: Path
     digest: str
@@ -97,17 +97,17 @@ def export_and_build(
 
     Args:
         model: the trained model.
-        train: episodes; a few of them tell the control rate.
-        held_out: episodes of which one per task becomes the canary.
-        tasks: task names in the order of the one-hot input.
-        folder: the package's place; what an earlier attempt left there is replaced.
-        facts: what the package says about itself.
-        preferred_step: form of the step that robots run, where the target has it.
+        train: training episodes; a few of them give the control rate.
+        held_out: held-out episodes; one per task becomes the canary.
+        tasks: task names in the order of the model's one-hot input.
+        folder: the package's folder; what an earlier attempt left there is replaced.
+        facts: what the package states about itself.
+        preferred_step: step form that robots run, if the target has it.
 
     Raises:
         ExportError: the model cannot be exported.
-        DatasetError: the episodes do not tell one control rate.
-        ReleaseError: the files do not make a package.
+        DatasetError: no time passes between the steps of the episodes.
+        ReleaseError: the files do not form a package.
     """
     spec = train[0].spec
     robot = {
@@ -129,7 +129,7 @@ def export_and_build(
         "robot": robot,
         "safety_version": SAFETY_VERSION,
         "metadata": {
-            "dataset_manifest_digest": facts.dataset_manifest,
+            "dataset_manifest_digest": facts.manifest_digest,
             "code_commit": facts.code_commit,
             "hardware": facts.hardware,
             "training_config": facts.training_config,
@@ -138,13 +138,13 @@ def export_and_build(
             "jax_version": jax.__version__,
         },
     }
-    canary = canary_of(held_out, tasks)
+    canary = select_canary(held_out, tasks)
     safety = _safety(facts, spec.action_size)
     return write(model, described, canary, safety, folder, preferred_step)
 
 
 def _observation(model: WaveCore) -> dict[str, dict[str, object]]:
-    """The state and each sense: shape and type of one step, as the robot gives it."""
+    """Describes state and senses: shape and dtype as the robot gives each step."""
     sensed = senses.recorded_specs(model.config)
     return {
         "state": {"shape": [model.config.state_size], "dtype": "float32"},
@@ -163,19 +163,19 @@ def write(
     folder: Path,
     preferred_step: str = F32,
 ) -> BuiltPackage:
-    """Exports a model as the package that `described` speaks of.
+    """Exports a model as the package that `described` describes.
 
     Args:
         model: the trained model.
-        described: fields of `package.json`, but for those that follow from the files.
+        described: fields of `package.json`, except those that depend on the files.
         canary: episodes that every export is checked on.
         safety: content of the safety config.
-        folder: the package's place; what an earlier attempt left there is replaced.
-        preferred_step: form of the step that robots run, where the target has it.
+        folder: the package's folder; what an earlier attempt left there is replaced.
+        preferred_step: step form that robots run, if the target has it.
 
     Raises:
         ExportError: the model cannot be exported.
-        ReleaseError: the files do not make a package.
+        ReleaseError: the files do not form a package.
     """
     draft = _draft(folder)
     draft.mkdir(parents=True)
@@ -197,23 +197,24 @@ def write(
         backbone_digest=exported.backbone_digest,
         **{**described, "metadata": {**metadata, "metrics": metrics}},
     )
-    return _finished(draft, folder, digest, described["safety_version"])
+    return _finish(draft, folder, digest, described["safety_version"])
 
 
 def prefer_step(
     folder: Path, form: str, found: Mapping[str, object] | None = None
 ) -> BuiltPackage:
-    """Makes robots run one form of the step that a package holds.
+    """Sets which step form of a package robots run.
 
-    The statements go, because they were about another digest.
+    The statements are removed, because they were about another digest.
 
     Args:
-        folder: the package's.
-        form: the step's, such as `int8`.
-        found: further metrics for the package to tell, such as why this form.
+        folder: the package's folder.
+        form: the step form, such as `int8`.
+        found: metrics to add to `package.json`, such as the reason for this form.
 
     Raises:
-        KeyError: the package holds no step of this form.
+        KeyError: the package has no step of this form.
+        ReleaseError: the files do not form a package.
     """
     draft = _draft(folder)
     shutil.copytree(folder, draft)
@@ -231,11 +232,11 @@ def prefer_step(
     for field in ("schema_version", "files"):
         del described[field]
     digest = package.build(draft, **described)
-    return _finished(draft, folder, digest, described["safety_version"])
+    return _finish(draft, folder, digest, described["safety_version"])
 
 
 def _export_metrics(exported: export.ExportResult) -> dict[str, object]:
-    """What the checks found, in all and by file."""
+    """Returns the results of the checks, overall and by file, as metrics."""
     return {
         "canary_action_error": exported.canary_action_error,
         "export_max_abs_error": exported.max_abs_error,
@@ -245,13 +246,13 @@ def _export_metrics(exported: export.ExportResult) -> dict[str, object]:
 
 
 def _draft(folder: Path) -> Path:
-    """A free place beside the package; what an earlier attempt left is removed."""
+    """Returns a free path beside the package; removes what an earlier attempt left."""
     draft = folder.with_name(f".draft-{folder.name}")
     shutil.rmtree(draft, ignore_errors=True)
     return draft
 
 
-def _finished(
+def _finish(
     draft: Path, folder: Path, digest: str, safety_version: str
 ) -> BuiltPackage:
     _replace(draft, folder)
@@ -259,8 +260,8 @@ def _finished(
     return BuiltPackage(folder, digest, size_bytes, safety_version)
 
 
-def canary_of(held_out: Sequence[Episode], tasks: Sequence[str]) -> list[Episode]:
-    """The first held-out episode of each task that has one."""
+def select_canary(held_out: Sequence[Episode], tasks: Sequence[str]) -> list[Episode]:
+    """Returns the first held-out episode of each task that has one."""
     found: dict[str, Episode] = {}
     for episode in held_out:
         if episode.metadata.task in tasks:
@@ -269,17 +270,17 @@ def canary_of(held_out: Sequence[Episode], tasks: Sequence[str]) -> list[Episode
 
 
 def control_hz(episodes: Sequence[Episode]) -> float:
-    """Steps per second, from the median time between recorded steps.
+    """Returns control steps per second, from the median time between recorded steps.
 
-    Of many episodes only some are read, spread evenly.
+    At most 32 episodes are read, spread evenly.
 
     Raises:
-        DatasetError: no such episode has two steps, or time does not pass between
+        DatasetError: none of these episodes has two steps, or no time passes between
             them.
     """
     count = min(len(episodes), _TIMED_EPISODES)
-    places = np.linspace(0, len(episodes) - 1, count).round().astype(int).tolist()
-    timed = [episodes[place] for place in places]
+    chosen = np.linspace(0, len(episodes) - 1, count).round().astype(int).tolist()
+    timed = [episodes[k] for k in chosen]
     gaps = [np.diff(np.asarray(e.steps["t_monotonic_ns"])) for e in timed]
     every = np.concatenate(gaps) if gaps else np.zeros(0)
     median_ns = float(np.median(every)) if every.size else 0.0
@@ -310,7 +311,7 @@ def _safety(facts: PackageFacts, action_size: int) -> bytes:
 
 
 def _replace(draft: Path, folder: Path) -> None:
-    """Moves a complete folder to its place, durably."""
+    """Moves a complete folder to its destination, durably."""
     for parent, _, _ in os.walk(draft, topdown=False):
         durable_file.fsync_folder(Path(parent))
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Tests of how a trained model becomes a package that fits its robot."""
+"""Tests of turning a trained model into a package for its robot."""
 
 import dataclasses
 import shutil
@@ -22,7 +22,7 @@ from rlds.episode import Episode
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
-    """A package whose robots run int8; tests that change it take a copy."""
+    """A package whose robots run int8; tests that change it use a copy."""
     return exported_package.copy(tmp_path_factory.mktemp("exported") / "pi5-cpu")
 
 
@@ -30,7 +30,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> BuiltPackage:
 def build(
     exported: BuiltPackage, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Path], BuiltPackage]:
-    """Builds the package again, but for conversion and learning functions."""
+    """Builds the package again, without conversion and learning functions."""
     paths = {"f32": "functions/step.tflite", "int8": "functions/step_int8.tflite"}
     converted = {
         form: (exported.folder / path).read_bytes() for form, path in paths.items()
@@ -68,7 +68,7 @@ def test_package_is_whole_and_the_same_after_a_killed_attempt(
     assert intact.manifest.metadata.metrics["held_out_loss"] == 0.1
 
 
-def test_package_tells_what_the_check_of_every_file_found(
+def test_package_states_the_results_of_the_check_of_every_file(
     exported: BuiltPackage,
 ) -> None:
     manifest = verification.verify_integrity(exported.folder, "pi5-cpu").manifest
@@ -79,7 +79,7 @@ def test_package_tells_what_the_check_of_every_file_found(
     assert metrics["export_left_out"] == {}
 
 
-def test_canary_promises_the_error_that_the_step_has_on_its_episodes(
+def test_canary_states_the_error_of_the_step_on_its_episodes(
     exported: BuiltPackage,
 ) -> None:
     intact = verification.verify_integrity(exported.folder, "pi5-cpu")
@@ -110,7 +110,7 @@ def test_preferred_step_can_be_changed_and_the_canary_follows(
     assert not (built.folder / "provenance.intoto.jsonl").exists()
 
 
-def test_form_that_a_package_does_not_hold_leaves_it_as_it_is(
+def test_step_form_that_a_package_lacks_leaves_it_unchanged(
     built: BuiltPackage,
 ) -> None:
     with pytest.raises(KeyError, match="step_int4"):
@@ -124,9 +124,9 @@ def test_targets_of_the_export_are_those_that_a_package_may_name() -> None:
 
 def test_canary_holds_one_episode_of_each_task() -> None:
     held_out = training_episodes.episodes(6)
-    found = package_build.canary_of(held_out, training_episodes.TASKS)
+    found = package_build.select_canary(held_out, training_episodes.TASKS)
     assert [e.metadata.task for e in found] == ["left", "right"]
-    only = package_build.canary_of(held_out, ("right",))
+    only = package_build.select_canary(held_out, ("right",))
     assert [e.metadata.task for e in only] == ["right"]
 
 
@@ -135,7 +135,7 @@ def test_control_rate_is_that_of_the_recordings() -> None:
 
 
 class ManyEpisodes(Sequence[Episode]):
-    """Ten thousand episodes, which notes which of them are read."""
+    """Ten thousand episodes that record which of them are read."""
 
     def __init__(self) -> None:
         self.read: list[int] = []
@@ -148,7 +148,7 @@ class ManyEpisodes(Sequence[Episode]):
         return training_episodes.episode(index)
 
 
-def test_control_rate_reads_few_of_many_episodes_from_all_over_them() -> None:
+def test_control_rate_is_read_from_few_evenly_spread_episodes() -> None:
     many = ManyEpisodes()
     assert package_build.control_hz(many) == 80.0
     assert len(many.read) == 32
@@ -157,7 +157,7 @@ def test_control_rate_reads_few_of_many_episodes_from_all_over_them() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 4])
-def test_recordings_without_time_have_no_control_rate(length: int) -> None:
+def test_recordings_in_which_no_time_passes_are_refused(length: int) -> None:
     recorded = training_episodes.episode(0, length)
     still = np.zeros(length, np.int64)
     frozen: Episode = dataclasses.replace(

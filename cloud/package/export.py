@@ -3,11 +3,11 @@
     ./bazelw run //cloud:export -- --run=STORE/continuon-model-artifacts/wavecore/RUN \\
         --target=jetson-cuda --output=DIR
 
-The weights are those of the run's package, which are the averaged ones of its last
-checkpoint; the canary episodes, the safety config and what the package says of its
-origin come along. Every function is checked against the model on those episodes before
-the package exists. It has no signatures: //release:sign gives them, after an evaluation
-on its own target.
+The weights are those of the run's package: the averaged ones of its last checkpoint.
+The canary episodes, the safety config and the statements about the package's origin are
+copied. Every function is checked against the model on those episodes before the package
+exists. It is not signed: //release:sign does that, after an evaluation on its own
+target.
 """
 
 import dataclasses
@@ -33,23 +33,23 @@ from rlds.spec import EpisodeSpec
 
 _RUN = flags.DEFINE_string("run", None, "folder of a run", required=True)
 _TARGET = flags.DEFINE_enum(
-    "target", None, package.TARGETS, "what to export for", required=True
+    "target", None, package.TARGETS, "target to export for", required=True
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "folder of the new package, in place of an earlier one; default: in the run, "
-    "export/<target>",
+    "folder of the new package, which replaces an earlier one; default: "
+    "export/<target> in the run",
 )
 
 SOURCE_TARGET = "pi5-cpu"
-"""Target of the package that every run holds."""
+"""Target of the package that every run has."""
 LARGEST_CANARY_BYTES = 256 * 1024 * 1024
 _EXPORT_METRICS = "export_", "canary_"
 
 
 def main(argv: list[str]) -> None:
-    """Exports what the flags name and says what came of it."""
+    """Exports the model that the flags name and prints the new package."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     run = Path(_RUN.value).expanduser()
@@ -62,19 +62,19 @@ def main(argv: list[str]) -> None:
 
 
 def export_again(run: Path, target: str, output: Path) -> BuiltPackage:
-    """The package of a run's model for one target.
+    """Exports a run's model as a package for one target.
 
     Args:
         run: the run's folder.
         target: export target.
-        output: the package's folder; a package that stands there is replaced.
+        output: the package's folder; a package that is there is replaced.
 
     Raises:
-        ExportSourceError: the run holds no package that says what its model is, or
-            something else stands at `output`.
+        ExportSourceError: the run has no package that states its preset, or something
+            else is at `output`.
         ExportError, ShapeMismatchError: the model cannot be exported.
         ReleaseError: the run's package is damaged.
-        RldsError: its canary episodes are.
+        RldsError: the package's canary episodes are damaged.
     """
     _require_free(output)
     source = verification.verify_integrity(_source(run), SOURCE_TARGET)
@@ -108,7 +108,7 @@ def _source(run: Path) -> Path:
 
 
 def _model(source: IntactPackage) -> WaveCore:
-    """The trained model, from the weights and what the package says of them."""
+    """Restores the trained model from the weights and the package's description."""
     manifest = source.manifest
     preset = manifest.metadata.training_config.get("preset")
     if preset not in config.PRESETS:
@@ -137,7 +137,7 @@ def _canary(source: IntactPackage) -> list[Episode]:
 
 
 def _described(manifest: PackageManifest, target: str) -> dict[str, Any]:
-    """What the new package says of itself: the same, but for another target."""
+    """Describes the new package: as the old one, but for another target."""
     metrics = {
         name: value
         for name, value in manifest.metadata.metrics.items()

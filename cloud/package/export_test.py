@@ -1,4 +1,4 @@
-"""A run's model is exported for another target, or the run is refused in one line."""
+"""A run's model is exported for another target, or refused with one line."""
 
 import subprocess
 import sys
@@ -40,12 +40,14 @@ def test_model_of_a_run_becomes_a_package_for_another_target(
         assert again.files[name] == first.files[name]
     metrics = again.metadata.metrics
     assert metrics["held_out_loss"] == 0.1
-    assert CLOSED_LOOP in first.metadata.metrics  # of the steps driven there
+    assert (
+        CLOSED_LOOP in first.metadata.metrics
+    )  # about the steps that were driven there
     assert CLOSED_LOOP not in metrics
     assert set(metrics["export_checks"]) == {f.path for f in again.functions.values()}
 
 
-def test_command_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
+def test_command_refuses_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "cloud.package.export"),
@@ -69,7 +71,7 @@ def test_folder_with_something_else_is_left_alone(run: Path, tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_run_that_does_not_say_its_preset_or_says_another_is_refused(
+def test_run_with_an_unknown_or_another_preset_is_refused(
     run: Path, tmp_path: Path
 ) -> None:
     manifest = run / "export" / "pi5-cpu" / "package.json"

@@ -1,4 +1,4 @@
-"""Writes a small dataset version without curating one: shards and their manifest."""
+"""Writes a small dataset version without curation: shards and their manifest."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from rlds.spec import SCHEMA_VERSION
 
 
 def write(folder: Path, splits: Mapping[str, Sequence[Sequence[Episode]]]) -> Manifest:
-    """Writes a version into `folder`: for each split its shards' episodes."""
+    """Writes a version to `folder` from the episodes of each shard of each split."""
     framed = {
         split: [
             [(e, tfrecord.frame(example_codec.encode(e))) for e in shard]
@@ -28,7 +28,7 @@ def write_framed(
     folder: Path,
     splits: Mapping[str, Sequence[Sequence[tuple[Episode, bytes]]]],
 ) -> Manifest:
-    """The same of framed bytes, which may be others than the episode's own."""
+    """Writes a version from framed bytes, which may differ from the episode's own."""
     described: dict[str, tuple[Shard, ...]] = {}
     entries = []
     for split, shards in splits.items():

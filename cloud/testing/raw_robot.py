@@ -1,7 +1,7 @@
-"""A robot that records, signs and uploads, for tests of what the cloud makes of it.
+"""A robot that records, signs and uploads, for tests of the cloud.
 
-Every upload goes through the real writer and the real signature. A test says what is
-wrong with it by changing the sidecar's fields, the episode's fields, or the bytes.
+Every upload is made by the real writer and has a real signature. A test makes it wrong
+by changing the sidecar's fields, the episode's fields, or the bytes.
 """
 
 import base64
@@ -33,20 +33,20 @@ COVERED = tuple(sorted(field.name for field in FIELDS if field.sensitive))
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-    """An episode and its sidecar, as a robot would send them."""
+    """An episode and its sidecar, as a robot would upload them."""
 
     episode: bytes
     sidecar: Sidecar
 
     @property
     def folder(self) -> RawFolder:
-        """The episode's place below the raw root."""
+        """The episode's folder below the raw root."""
         return raw_layout.locate(self.sidecar)
 
 
 @dataclasses.dataclass(frozen=True)
 class RawRobot:
-    """One robot, known by a number; the number fixes its key and its hash."""
+    """One robot; its number decides its key and its hash."""
 
     number: int
 
@@ -58,7 +58,7 @@ class RawRobot:
 
     @property
     def hash(self) -> str:
-        """The robot's name in its episodes."""
+        """The robot's hash in its episodes."""
         return hashlib.sha256(f"robot {self.number}".encode()).hexdigest()
 
     def record(
@@ -108,9 +108,9 @@ class RawRobot:
         """Signs the sidecar, with `changes` in its fields, and uploads both files."""
         folder = folder or recorded.folder
         fields: dict[str, Any] = dict(changes)
-        told = dataclasses.replace(recorded.sidecar, **fields)
+        sidecar = dataclasses.replace(recorded.sidecar, **fields)
         raw.put(folder.episode, recorded.episode)
-        raw.put(folder.sidecar, sidecar_format.sign(told, key or self.key))
+        raw.put(folder.sidecar, sidecar_format.sign(sidecar, key or self.key))
         return folder
 
     def enrolment_file(self, folder: pathlib.Path) -> pathlib.Path:

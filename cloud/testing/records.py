@@ -1,4 +1,4 @@
-"""Records for tests, each with the same values but for what a test names."""
+"""Records for tests: default values, except those that a test sets."""
 
 from typing import Any
 
@@ -37,10 +37,10 @@ def index_row(
 
 
 def evaluation_report(**changes: Any) -> EvaluationReport:
-    """A report that passes every default gate, unless changed."""
+    """Returns a report that passes every default gate, unless changed."""
     fields: dict[str, Any] = {
         "package_digest": "a" * 64,
-        "dataset_manifest": "d" * 64,
+        "manifest_digest": "d" * 64,
         "environment": "metaworld",
         "first_seed": 10000,
         "episodes_per_task": 50,

@@ -1,4 +1,4 @@
-"""Episodes with camera and sound, whose actions follow what is seen and heard."""
+"""Episodes with camera and sound, whose actions depend on both."""
 
 import dataclasses
 import io
@@ -14,7 +14,7 @@ SPEC = EpisodeSpec(state_size=4, action_size=2, image=True, audio_size=3)
 
 
 def episode(index: int) -> Episode:
-    """The first action follows what is seen, the second what is heard."""
+    """Returns an episode whose first action follows the image, the second the sound."""
     plain = training_episodes.episode(index, 10)
     random = np.random.default_rng(index)
     right, loud = random.integers(0, 2, (2, 10)).astype(bool)

@@ -1,10 +1,11 @@
-"""Trains a tiny model as a process of its own, for tests that kill it or run several.
+"""Trains a tiny model in a separate process, for tests that kill it or run several.
 
-Usage: python -m cloud.testing.train_tiny CHECKPOINTS WEIGHTS STEPS [KILL]
+Usage: python -m cloud.testing.train_tiny CHECKPOINTS WEIGHTS UPDATES [KILL]
 
-KILL is a step to die after, or `saving` to die while the first checkpoint is written.
-With TRAIN_TINY_PROCESS=ADDRESS/COUNT/INDEX it trains as one of several processes, each
-on all its devices, and adds its place to the name of the file of weights.
+KILL is the update to die after, or `saving` to die while the first checkpoint is
+written. With TRAIN_TINY_PROCESS=ADDRESS/COUNT/INDEX it trains as one of several
+processes, each on all its devices, and appends its index to the name of the file of
+weights.
 """
 
 import os
@@ -29,7 +30,7 @@ PROCESS = "TRAIN_TINY_PROCESS"
 
 
 def config(steps: int, **changes: object) -> fit.TrainConfig:
-    """Few small steps, a checkpoint after every second."""
+    """Returns settings for small updates, with a checkpoint after every second."""
     settings: dict[str, object] = {
         "steps": steps,
         "batch_size": 4,
@@ -66,7 +67,7 @@ def train(
 
 
 def weights(result: fit.FitResult) -> bytes:
-    """The bytes of every parameter."""
+    """Returns the bytes of all parameters."""
     return aligned_safetensors.encode(step_function.weights(result.model))
 
 
@@ -75,14 +76,14 @@ def _die() -> None:
 
 
 def _die_while_saving(checkpoints: Path) -> None:
-    """Dies as soon as Orbax's temporary folder holds a file."""
+    """Dies as soon as Orbax's temporary folder contains a file."""
     while not any(p.is_file() for p in checkpoints.glob("*tmp*/**/*")):
         time.sleep(0.0002)
     _die()
 
 
 def main(checkpoints: str, output: str, steps: str, kill: str | None = None) -> None:
-    """Trains and writes the weights, or dies without warning on the way."""
+    """Trains and writes the weights, or kills itself before that."""
 
     def on_progress(progress: fit.Progress) -> None:
         if kill == str(progress.step):

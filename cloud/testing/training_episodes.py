@@ -1,4 +1,4 @@
-"""Small episodes for the tests of training: a point that is pushed to its goal."""
+"""Small episodes for tests of training: a point is pushed towards its goal."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ SPEC = EpisodeSpec(state_size=4, action_size=2)
 
 
 def episode(index: int, length: int = 12) -> Episode:
-    """An episode whose action is the direction to its goal."""
+    """Returns an episode whose action is the direction to its goal."""
     random = np.random.default_rng(index)
     goal = random.normal(size=2)
     position = np.cumsum(random.normal(size=(length, 2)) * 0.1, axis=0)
@@ -25,5 +25,5 @@ def episode(index: int, length: int = 12) -> Episode:
 
 
 def episodes(count: int, first: int = 0) -> list[Episode]:
-    """Several episodes of both tasks, of different lengths."""
+    """Returns episodes of both tasks, with different lengths."""
     return [episode(first + k, length=8 + k % 5) for k in range(count)]

@@ -359,7 +359,7 @@ def _table(found: list[Measured]) -> FigureTable:
     table = FigureTable("task", *(one.name for one in found), names=("task",))
     for task in found[0].success:
         table.add_row(task, *(f"{100 * one.success[task].rate:.0f}" for one in found))
-    overall = [success_rate.pooled(list(one.success.values())) for one in found]
+    overall = [success_rate.pool(list(one.success.values())) for one in found]
     table.add_section()
     table.add_row("mean, %", *(f"{100 * rate.rate:.1f}" for rate in overall))
     table.add_row(
@@ -375,7 +375,7 @@ def _table(found: list[Measured]) -> FigureTable:
 
 def _figures(found: list[Measured]) -> list[commands.Figure]:
     """Rows as `//tests/benchmarks:model` writes them, compared with the experts."""
-    overall = [success_rate.pooled(list(one.success.values())) for one in found]
+    overall = [success_rate.pool(list(one.success.values())) for one in found]
     rows: list[commands.Figure] = []
     for one, rate in zip(found, overall, strict=True):
         rows.append(

@@ -78,9 +78,7 @@ def test_table_shows_every_figure_on_a_terminal_and_in_a_pipe() -> None:
         )
         for n, name in enumerate(("scripted experts", "wavecore", *success.BASELINES))
     ]
-    intervals = (
-        success_rate.pooled(list(x.success.values())).interval() for x in found
-    )
+    intervals = (success_rate.pool(list(x.success.values())).interval() for x in found)
     printed_table.require_whole(
         [f"{number + n:,}" for n in range(6) for number in (3_000_000, 1_234_567)]
         + [f"{number + n}" for n in range(6) for number in (12_345, 54_321)]
