@@ -1,13 +1,13 @@
-"""Finished checkpoints in a store, complete by their content and not by their way.
+"""Finished checkpoints in a store.
 
-Orbax tells a whole checkpoint in a bucket from a torn one by a file
-`commit_success.txt`. A copy made by another tool, or of a checkpoint of an older
-Orbax, lacks it and is passed over (google/orbax#394); a copy that broke off after that
-file has it and is taken for whole. Here a checkpoint is complete when each file that
-its `checkpoint_manifest.json` lists is there with its size and digest. The manifest
-lies inside the checkpoint's folder, so that any copy of the folder carries it, and is
-written last. Orbax's own marker is written with it, so that the same place restores
-through Orbax alone.
+A checkpoint is complete when its files match its manifest, whichever tool copied them.
+Orbax instead recognises a whole checkpoint in a bucket by a file `commit_success.txt`.
+A copy made by another tool, or of a checkpoint of an older Orbax, lacks that file and
+is ignored (google/orbax#394); a copy that was interrupted after that file has it and is
+taken for whole. The manifest, `checkpoint_manifest.json`, lists every file with size
+and digest. It is in the checkpoint's folder, so that any copy of the folder contains
+it, and is written last. Orbax's own marker is written too, so that Orbax alone can
+restore the same folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cloud.train import machine_failure
 
 MANIFEST = "checkpoint_manifest.json"
 MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024
-"""About 150 bytes a file: room for a hundred thousand of them."""
+"""Room for a hundred thousand files of about 150 bytes."""
 ORBAX_MARKER = "commit_success.txt"
 _ORBAX_METADATA = ("_METADATA", "_CHECKPOINT_METADATA")
 _SCHEMA_VERSION = 1
@@ -47,7 +47,7 @@ class StoredFile:
 
 
 def seal(folder: Path) -> tuple[StoredFile, ...]:
-    """Lists a finished checkpoint's files in its own manifest, for copies to carry.
+    """Writes a manifest of a finished checkpoint's files into its folder.
 
     Raises:
         CheckpointError: there is no finished checkpoint in `folder`.
@@ -56,12 +56,12 @@ def seal(folder: Path) -> tuple[StoredFile, ...]:
     if not (folder / "_CHECKPOINT_METADATA").is_file():
         raise CheckpointError(
             folder,
-            "a finished checkpoint of Orbax",
+            "a finished Orbax checkpoint",
             "no _CHECKPOINT_METADATA",
-            "name the folder of one step",
+            "name the folder of one checkpoint",
         )
-    for place in _marked_folders(_plain_files(folder)):
-        marker = folder / place / ORBAX_MARKER
+    for marked in _marked_folders(_plain_files(folder)):
+        marker = folder / marked / ORBAX_MARKER
         if not marker.exists():
             durable_file.write(marker, b"Checkpoint commit was successful\n")
     files = tuple(
@@ -73,55 +73,55 @@ def seal(folder: Path) -> tuple[StoredFile, ...]:
 
 
 def upload(folder: Path, store: Store, prefix: str) -> tuple[StoredFile, ...]:
-    """Seals a finished checkpoint and puts it below `prefix`, its manifest last.
+    """Seals a finished checkpoint and uploads it below `prefix`, its manifest last.
 
-    What already lies there with the right content is left, so that an upload that
-    broke off is continued by the same call.
+    Files that are already there with the right content are skipped, so the same call
+    continues an interrupted upload.
 
     Raises:
-        CheckpointError: `folder` holds no finished checkpoint, or another stands
-            complete at `prefix`.
-        ReleaseError: the store failed.
+        CheckpointError: `folder` holds no finished checkpoint, or another complete
+            one is at `prefix`.
+        StoreError: the store failed.
     """
     files = seal(folder)
     manifest = (folder / MANIFEST).read_bytes()
-    place = f"{prefix}/{MANIFEST}"
+    manifest_path = f"{prefix}/{MANIFEST}"
     try:
-        present = store.get(place, MANIFEST_LIMIT_BYTES)
+        present = store.get(manifest_path, MANIFEST_LIMIT_BYTES)
     except NotFoundError:
         present = None
     if present not in (None, manifest):
         raise CheckpointError(
-            f"{store.uri}/{place}",
+            f"{store.uri}/{manifest_path}",
             "no checkpoint or this one",
             "another",
-            "a checkpoint never changes, choose a new place",
+            "a checkpoint never changes, choose a new folder",
         )
-    there = set(store.list(f"{prefix}/"))
+    uploaded = set(store.list(f"{prefix}/"))
     for file in files:
         path = f"{prefix}/{file.path}"
-        if path not in there or store.digest(path) != file.sha256:
+        if path not in uploaded or store.digest(path) != file.sha256:
             store.put(path, (folder / file.path).read_bytes())
     if present is None:
-        store.put(place, manifest, if_generation_match=0)
+        store.put(manifest_path, manifest, if_generation_match=0)
     return files
 
 
 def fetch(store: Store, prefix: str, into: Path) -> tuple[StoredFile, ...]:
-    """Takes a complete checkpoint to the new folder `into`, which appears whole.
+    """Downloads a complete checkpoint to the new folder `into`, which appears whole.
 
     Raises:
-        CheckpointError: there is no manifest, or a file is missing or is not the one
-            that it lists; nothing is left at `into`.
-        ReleaseError: the store failed.
+        CheckpointError: there is no manifest, or a file is missing or differs from it;
+            nothing is left at `into`.
+        StoreError: the store failed.
     """
-    files = _stored_manifest(store, prefix)
+    files = _read_manifest(store, prefix)
     _require_absent(into)
     into.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".draft-{into.name}-", dir=into.parent))
     try:
         for file in files:
-            _write(draft, file.path, _verified(store, prefix, file))
+            _write(draft, file.path, _get_verified(store, prefix, file))
         _write(draft, MANIFEST, _encode(files))
         draft.rename(into)
         durable_file.fsync_folder(into.parent)
@@ -131,21 +131,21 @@ def fetch(store: Store, prefix: str, into: Path) -> tuple[StoredFile, ...]:
 
 
 def adopt(store: Store, prefix: str) -> tuple[StoredFile, ...]:
-    """Makes a copy that nobody sealed complete, after Orbax has read all of it.
+    """Makes a copy without a manifest complete, after Orbax has restored all of it.
 
-    Every array is restored from a copy on this machine; the files' own checksums
-    are checked on the way. Only then are Orbax's markers and the manifest put.
+    Every array is restored from a copy on this machine, which also verifies the
+    checksums in the files. Only then are Orbax's markers and the manifest uploaded.
 
     Raises:
-        CheckpointError: a manifest is there already and does not hold, or Orbax
-            cannot restore what is there; nothing was put.
-        ReleaseError: the store failed.
+        CheckpointError: a manifest exists and the files do not match it, or Orbax
+            cannot restore the files; nothing was uploaded.
+        StoreError: the store failed.
     """
     paths = [p.removeprefix(f"{prefix}/") for p in store.list(f"{prefix}/")]
     if MANIFEST in paths:
-        files = _stored_manifest(store, prefix)
+        files = _read_manifest(store, prefix)
         for file in files:
-            _verified(store, prefix, file)
+            _get_verified(store, prefix, file)
         return files
     with tempfile.TemporaryDirectory(prefix="adopt-") as name:
         folder = Path(name) / "checkpoint"
@@ -162,16 +162,16 @@ def _require_restorable(folder: Path, where: str) -> None:
     if not items:
         raise CheckpointError(
             where,
-            "a checkpoint of Orbax",
+            "an Orbax checkpoint",
             "no _METADATA",
-            "copy the whole folder of one step again",
+            "copy the whole folder of the checkpoint again",
         )
     try:
         with ocp.StandardCheckpointer() as reader:
             for item in items:
                 reader.restore(item)
     except Exception as e:
-        remedy = machine_failure.remedy(e) or "copy it again from where it is whole"
+        remedy = machine_failure.remedy(e) or "copy it again from a whole checkpoint"
         raise CheckpointError(
             where,
             "a checkpoint that Orbax can restore",
@@ -180,7 +180,7 @@ def _require_restorable(folder: Path, where: str) -> None:
         ) from e
 
 
-def _stored_manifest(store: Store, prefix: str) -> tuple[StoredFile, ...]:
+def _read_manifest(store: Store, prefix: str) -> tuple[StoredFile, ...]:
     source = f"{store.uri}/{prefix}/{MANIFEST}"
     try:
         raw = store.get(f"{prefix}/{MANIFEST}", MANIFEST_LIMIT_BYTES)
@@ -204,7 +204,7 @@ def _stored_manifest(store: Store, prefix: str) -> tuple[StoredFile, ...]:
     )
 
 
-def _verified(store: Store, prefix: str, file: StoredFile) -> bytes:
+def _get_verified(store: Store, prefix: str, file: StoredFile) -> bytes:
     where = f"{store.uri}/{prefix}/{file.path}"
     expected = f"{file.size_bytes} bytes with SHA-256 {file.sha256[:12]}"
     try:
@@ -236,7 +236,7 @@ def _plain_files(folder: Path) -> list[str]:
 
 
 def _marked_folders(files: Sequence[str]) -> set[str]:
-    """Folders in which Orbax looks for its marker: the step's and each item's."""
+    """Returns the folders that need Orbax's marker: the checkpoint and each item."""
     return {str(Path(name).parent) for name in files if _is_metadata(name)}
 
 

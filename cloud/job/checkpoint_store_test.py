@@ -1,4 +1,4 @@
-"""Tests of checkpoints in a store: a bucket's server, and real Orbax at both ends."""
+"""Tests of checkpoints in a store, with a local bucket server and real Orbax."""
 
 import asyncio
 import shutil
@@ -16,11 +16,11 @@ from base.testing.bucket import Bucket
 from cloud.errors import CheckpointError
 from cloud.job import checkpoint_store
 
-# The bucket's client says so where gRPC is installed beside it; it uses none here.
+# The bucket's client warns if gRPC is installed, which it does not use here.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
 
 STATE = {"weights": np.arange(12.0).reshape(3, 4), "step": np.asarray(4)}
-PLACE = "runs/one/checkpoints/4"
+PREFIX = "runs/one/checkpoints/4"
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def step(tmp_path: Path) -> Path:
     return folder / "4"
 
 
-def without_markers(step: Path) -> None:
-    """As older versions of Orbax leave a checkpoint on a disk."""
+def remove_markers(step: Path) -> None:
+    """Older versions of Orbax write checkpoints without markers to a disk."""
     for marker in step.rglob(checkpoint_store.ORBAX_MARKER):
         marker.unlink()
 
@@ -63,8 +63,8 @@ def assert_orbax_restores(step: Path) -> None:
         np.testing.assert_array_equal(restored[name], value)
 
 
-def counts_for_orbax_in_a_bucket(step: Path) -> bool:
-    """Orbax's own rule for `gs://`, on the same files."""
+def is_whole_for_orbax_in_a_bucket(step: Path) -> bool:
+    """Applies Orbax's own rule for `gs://` to the same files."""
     rule = atomicity.CommitFileTemporaryPath
     final = temporary_paths.is_path_finalized(step, temporary_path_cls=rule)
     return asyncio.run(final)
@@ -73,61 +73,61 @@ def counts_for_orbax_in_a_bucket(step: Path) -> bool:
 def test_uploaded_checkpoint_is_fetched_and_restored(
     store: Store, step: Path, tmp_path: Path
 ) -> None:
-    files = checkpoint_store.upload(step, store, PLACE)
+    files = checkpoint_store.upload(step, store, PREFIX)
     fetched = tmp_path / "fetched" / "4"
-    assert checkpoint_store.fetch(store, PLACE, fetched) == files
+    assert checkpoint_store.fetch(store, PREFIX, fetched) == files
     assert_orbax_restores(fetched)
 
 
-def test_checkpoint_without_orbax_marker_counts_after_its_upload(
+def test_checkpoint_without_orbax_marker_is_whole_after_its_upload(
     bucket: Bucket, step: Path, tmp_path: Path
 ) -> None:
-    without_markers(step)
-    assert not counts_for_orbax_in_a_bucket(step)
+    remove_markers(step)
+    assert not is_whole_for_orbax_in_a_bucket(step)
     opened = open_store("gs://bucket")
-    checkpoint_store.upload(step, opened, PLACE)
-    assert f"{PLACE}/commit_success.txt" in bucket.objects
-    assert f"{PLACE}/default/commit_success.txt" in bucket.objects
+    checkpoint_store.upload(step, opened, PREFIX)
+    assert f"{PREFIX}/commit_success.txt" in bucket.objects
+    assert f"{PREFIX}/default/commit_success.txt" in bucket.objects
     fetched = tmp_path / "fetched" / "4"
-    checkpoint_store.fetch(opened, PLACE, fetched)
-    assert counts_for_orbax_in_a_bucket(fetched)
+    checkpoint_store.fetch(opened, PREFIX, fetched)
+    assert is_whole_for_orbax_in_a_bucket(fetched)
 
 
 def test_plain_copy_of_a_sealed_checkpoint_is_complete(
     bucket: Bucket, step: Path, tmp_path: Path
 ) -> None:
     checkpoint_store.seal(step)
-    bucket.put_tree(step, f"{PLACE}/")
+    bucket.put_tree(step, f"{PREFIX}/")
     fetched = tmp_path / "fetched" / "4"
-    checkpoint_store.fetch(open_store("gs://bucket"), PLACE, fetched)
+    checkpoint_store.fetch(open_store("gs://bucket"), PREFIX, fetched)
     assert_orbax_restores(fetched)
 
 
-def test_plain_copy_that_nobody_sealed_is_named_then_adopted(
+def test_plain_copy_without_a_manifest_is_refused_and_can_be_adopted(
     bucket: Bucket, step: Path, tmp_path: Path
 ) -> None:
-    without_markers(step)
-    bucket.put_tree(step, f"{PLACE}/")
+    remove_markers(step)
+    bucket.put_tree(step, f"{PREFIX}/")
     opened, fetched = open_store("gs://bucket"), tmp_path / "fetched" / "4"
     with pytest.raises(CheckpointError, match="manifest of a complete checkpoint"):
-        checkpoint_store.fetch(opened, PLACE, fetched)
-    checkpoint_store.adopt(opened, PLACE)
-    checkpoint_store.fetch(opened, PLACE, fetched)
+        checkpoint_store.fetch(opened, PREFIX, fetched)
+    checkpoint_store.adopt(opened, PREFIX)
+    checkpoint_store.fetch(opened, PREFIX, fetched)
     assert_orbax_restores(fetched)
-    assert counts_for_orbax_in_a_bucket(fetched)
+    assert is_whole_for_orbax_in_a_bucket(fetched)
 
 
 def test_torn_copy_is_not_adopted(bucket: Bucket, step: Path) -> None:
     array = max((step / "default" / "d").iterdir(), key=lambda p: p.stat().st_size)
     array.unlink()
-    bucket.put_tree(step, f"{PLACE}/")
+    bucket.put_tree(step, f"{PREFIX}/")
     with pytest.raises(CheckpointError, match="Orbax can restore"):
-        checkpoint_store.adopt(open_store("gs://bucket"), PLACE)
-    assert f"{PLACE}/{checkpoint_store.MANIFEST}" not in bucket.objects
+        checkpoint_store.adopt(open_store("gs://bucket"), PREFIX)
+    assert f"{PREFIX}/{checkpoint_store.MANIFEST}" not in bucket.objects
 
 
-def test_disk_that_fails_is_not_called_a_broken_copy(step: Path) -> None:
-    """The first page of a process is mapped nowhere: reading it is an EIO."""
+def test_read_error_of_the_disk_is_not_called_a_broken_copy(step: Path) -> None:
+    """The first page of a process is not mapped, so reading it gives EIO."""
     metadata = next(step.rglob("_METADATA"))
     metadata.unlink()
     metadata.symlink_to("/proc/self/mem")
@@ -140,8 +140,8 @@ def test_copy_with_one_bad_file_is_refused_by_name(
     bucket: Bucket, step: Path, tmp_path: Path, damage: str
 ) -> None:
     opened = open_store("gs://bucket")
-    last = checkpoint_store.upload(step, opened, PLACE)[-1]
-    name = f"{PLACE}/{last.path}"
+    last = checkpoint_store.upload(step, opened, PREFIX)[-1]
+    name = f"{PREFIX}/{last.path}"
     _, data = bucket.objects.pop(name)
     if damage != "missing":
         flipped = bytes([data[0] ^ 1]) + data[1:]
@@ -149,49 +149,49 @@ def test_copy_with_one_bad_file_is_refused_by_name(
         bucket.put(name, kinds[damage])
     fetched = tmp_path / "fetched" / "4"
     with pytest.raises(CheckpointError, match="incomplete") as e:
-        checkpoint_store.fetch(opened, PLACE, fetched)
+        checkpoint_store.fetch(opened, PREFIX, fetched)
     assert last.path in str(e.value)
     assert list(fetched.parent.iterdir()) == []
 
 
-def test_upload_that_broke_off_is_incomplete_and_continued(
+def test_interrupted_upload_is_incomplete_and_can_be_continued(
     bucket: Bucket, step: Path, tmp_path: Path
 ) -> None:
     opened = open_store("gs://bucket")
-    checkpoint_store.upload(step, opened, PLACE)
-    del bucket.objects[f"{PLACE}/{checkpoint_store.MANIFEST}"]
-    del bucket.objects[f"{PLACE}/default/_METADATA"]
+    checkpoint_store.upload(step, opened, PREFIX)
+    del bucket.objects[f"{PREFIX}/{checkpoint_store.MANIFEST}"]
+    del bucket.objects[f"{PREFIX}/default/_METADATA"]
     with pytest.raises(CheckpointError, match="got none"):
-        checkpoint_store.fetch(opened, PLACE, tmp_path / "early")
+        checkpoint_store.fetch(opened, PREFIX, tmp_path / "early")
     written = bucket.clock
-    checkpoint_store.upload(step, opened, PLACE)
+    checkpoint_store.upload(step, opened, PREFIX)
     assert bucket.clock == written + 2
-    checkpoint_store.fetch(opened, PLACE, tmp_path / "fetched" / "4")
+    checkpoint_store.fetch(opened, PREFIX, tmp_path / "fetched" / "4")
     assert_orbax_restores(tmp_path / "fetched" / "4")
 
 
-def test_another_checkpoint_at_the_same_place_is_refused(
+def test_another_checkpoint_at_the_same_prefix_is_refused(
     store: Store, step: Path
 ) -> None:
-    checkpoint_store.upload(step, store, PLACE)
+    checkpoint_store.upload(step, store, PREFIX)
     (step / "default" / "extra").write_bytes(b"other")
     with pytest.raises(CheckpointError, match="never changes"):
-        checkpoint_store.upload(step, store, PLACE)
+        checkpoint_store.upload(step, store, PREFIX)
 
 
-def test_folder_that_is_no_checkpoint_is_not_uploaded(
+def test_folder_that_is_not_a_checkpoint_is_not_uploaded(
     store: Store, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match="_CHECKPOINT_METADATA"):
-        checkpoint_store.upload(tmp_path / "empty", store, PLACE)
+        checkpoint_store.upload(tmp_path / "empty", store, PREFIX)
     assert store.list("") == ()
 
 
-def test_fetch_does_not_write_into_a_folder_that_exists(
+def test_fetch_does_not_write_to_an_existing_folder(
     store: Store, step: Path, tmp_path: Path
 ) -> None:
-    checkpoint_store.upload(step, store, PLACE)
+    checkpoint_store.upload(step, store, PREFIX)
     copy = shutil.copytree(step, tmp_path / "copy")
     with pytest.raises(CheckpointError, match="expected no folder"):
-        checkpoint_store.fetch(store, PLACE, copy)
+        checkpoint_store.fetch(store, PREFIX, copy)

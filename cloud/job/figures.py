@@ -1,9 +1,9 @@
-"""The figures of a run: its losses in a file of its own, and TensorBoard event files.
+"""The figures of a run: its losses in a file, and TensorBoard event files.
 
-The losses are kept while it trains, so that a resumed run has them all: one JSON line
-per progress report. A report is written before the checkpoint of the
-same step, so whatever a resumed run skips is in the file. A line that a kill cut
-short is dropped; a step that is trained twice keeps its later line.
+The file of losses has one JSON line per progress report, so that a resumed run has all
+of them. A report is written before the checkpoint of the same update, so the file has
+every update that a resumed run skips. A line that was cut short by a kill is ignored;
+for an update that was made twice the later line is used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class LossPoint:
-    """Losses after a number of training steps."""
+    """Losses after a number of updates, `step`."""
 
     step: int
     train_loss: float
@@ -28,24 +28,24 @@ class LossPoint:
 
 
 class LossHistory:
-    """A run's losses in a file that grows by one line per report."""
+    """A run's losses, in a file that grows by one line per report."""
 
     def __init__(self, path: Path) -> None:
-        """Opens the history, keeping what an earlier process wrote."""
+        """Opens the history and reads what an earlier process wrote."""
         self._path = path
         self._points = {point.step: point for point in _read(path)}
 
     def add(self, point: LossPoint) -> None:
-        """Keeps one report; when it returns, a kill of this process loses nothing."""
+        """Appends one report; after that, killing this process does not lose it."""
         self._points[point.step] = point
         line = json.dumps(dataclasses.asdict(point), allow_nan=False)
         with self._path.open("a", encoding="utf-8") as file:
-            # The newline comes first, so that a torn line never joins a whole one.
+            # The newline is first, so that a torn line is never joined to a whole one.
             file.write(f"\n{line}")
 
     @property
     def points(self) -> tuple[LossPoint, ...]:
-        """All reports in the order of their steps."""
+        """All reports in the order of their updates."""
         return tuple(self._points[step] for step in sorted(self._points))
 
 
@@ -67,18 +67,18 @@ _numbers = itertools.count()
 
 
 class EventFile:
-    """One event file in a folder that TensorBoard is pointed at.
+    """One event file in a folder that TensorBoard reads.
 
-    A run that was resumed writes another file; steps that it repeats replace those
-    of the file before. Use as a context manager.
+    A resumed run writes another file; the updates that it repeats replace those of the
+    file before. Use it as a context manager.
     """
 
     def __init__(self, folder: Path, resumes: bool = False) -> None:
         """Creates the file.
 
         Args:
-            folder: of the run; created where it is not there.
-            resumes: whether an earlier process may have written the same steps.
+            folder: folder of the event files; created if it is missing.
+            resumes: whether an earlier process may have written the same updates.
         """
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -93,10 +93,10 @@ class EventFile:
         self._resumes = resumes
 
     def add(self, step: int, figures: Mapping[str, float]) -> None:
-        """Writes the figures of one step; when it returns they are in the file."""
+        """Writes the figures after `step` updates; they are in the file on return."""
         now = time.time()
         if self._resumes:
-            # Readers drop what an earlier file says of this step and those after it.
+            # Readers then drop earlier values of this update and of later ones.
             start = self._event.SessionLog(status=self._event.SessionLog.START)
             self._write(self._event.Event(wall_time=now, step=step, session_log=start))
             self._resumes = False

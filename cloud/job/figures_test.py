@@ -1,4 +1,4 @@
-"""A run's figures: losses that a resumed run finds again, and TensorBoard's."""
+"""Tests of the file of losses, which a resumed run continues, and of TensorBoard's."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from cloud.job import figures
 from cloud.job.figures import LossHistory, LossPoint
 
 
-def test_second_process_finds_what_the_first_wrote(tmp_path: Path) -> None:
+def test_second_process_reads_what_the_first_wrote(tmp_path: Path) -> None:
     path = tmp_path / "losses.jsonl"
     first = LossHistory(path)
     first.add(LossPoint(50, 0.5))
@@ -18,7 +18,7 @@ def test_second_process_finds_what_the_first_wrote(tmp_path: Path) -> None:
     assert LossHistory(path).points == first.points
 
 
-def test_steps_trained_twice_keep_the_later_report(tmp_path: Path) -> None:
+def test_updates_made_twice_keep_the_later_report(tmp_path: Path) -> None:
     path = tmp_path / "losses.jsonl"
     for loss in (0.5, 0.4):
         LossHistory(path).add(LossPoint(50, loss))
@@ -26,7 +26,7 @@ def test_steps_trained_twice_keep_the_later_report(tmp_path: Path) -> None:
     assert LossHistory(path).points == (LossPoint(10, 0.9), LossPoint(50, 0.4))
 
 
-def test_line_cut_by_a_kill_is_dropped_and_harms_no_other(tmp_path: Path) -> None:
+def test_line_cut_by_a_kill_is_ignored_and_the_others_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "losses.jsonl"
     LossHistory(path).add(LossPoint(50, 0.5))
     path.write_text(path.read_text() + '\n{"step": 100, "train_lo')
@@ -45,7 +45,7 @@ def read(folder):
     }
 
 
-def test_figures_come_back_by_tag_and_step_while_the_file_is_open(tmp_path):
+def test_figures_are_read_by_tag_and_update_while_the_file_is_open(tmp_path):
     with figures.EventFile(tmp_path / "run") as events:
         events.add(50, {"loss/total": 0.5, "gradient_norm": 2.0})
         events.add(100, {"loss/total": 0.25})
@@ -55,7 +55,7 @@ def test_figures_come_back_by_tag_and_step_while_the_file_is_open(tmp_path):
         }
 
 
-def test_resumed_run_replaces_the_steps_it_repeats(tmp_path):
+def test_resumed_run_replaces_the_updates_that_it_repeats(tmp_path):
     with figures.EventFile(tmp_path) as events:
         for step in (1, 2, 3):
             events.add(step, {"loss/total": 1.0})

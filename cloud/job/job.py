@@ -99,10 +99,10 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     )
     _write_report(settings, data, folder, outcome, points, samples)
     if not place.local:
-        run_backup.keep_results(place.store, _copy(settings, folder), folder.path)
+        run_backup.upload_results(place.store, _copy(settings, folder), folder.path)
     folder.finish({"verdict": decision.verdict.value, "published": published})
     if not place.local:
-        run_backup.keep_end(place.store, _copy(settings, folder), folder.path)
+        run_backup.upload_end(place.store, _copy(settings, folder), folder.path)
     folder.close()
     return outcome
 
@@ -141,7 +141,7 @@ def _open_run(
             place.store,
             settings.publish.family,
             place.family_folder,
-            run_folder.identity(decided),
+            run_folder.compute_identity(decided),
             lambda line: _say(console, line),
             settings.run.resume or None,
         )
@@ -174,7 +174,9 @@ def _fit(
     console: Console,
 ) -> FitResult:
     total = settings.train.steps
-    keep = functools.partial(run_backup.keep, place.store, _copy(settings, folder))
+    keep = functools.partial(
+        run_backup.upload_checkpoint, place.store, _copy(settings, folder)
+    )
     with (
         WorkProgress(console, "train", total, "steps") as shown,
         figures.EventFile(folder.tensorboard, folder.continued) as events,

@@ -1,4 +1,4 @@
-"""What a finished run has to say: a table for people, JSON for machines."""
+"""The results of a finished run: a table for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cloud.evaluate.bless import Decision, Verdict
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.figure_table import FigureTable
-from cloud.job.report_page import interval_text, microseconds, percent_text
+from cloud.job.report_page import interval_text, latency_text, percent_text
 
 _COLORS = {
     Verdict.BLESSED: "green",
@@ -27,7 +27,7 @@ _COLORS = {
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The end of one run of the main job."""
+    """The results of one run of the main job."""
 
     run_id: str
     decision: Decision
@@ -46,10 +46,10 @@ class Outcome:
     published: bool
     keyring: Path
     state_dir: Path
-    """Folder that the suggested command lets the robot keep its state in."""
+    """Folder of the robot's state, for the suggested command."""
 
     def summary(self) -> bytes:
-        """The table for machines, canonical JSON."""
+        """Returns the results for machines, as canonical JSON."""
         tasks = self.evaluation.tasks
         return canonical_json.encode(
             {
@@ -81,10 +81,10 @@ class Outcome:
         )
 
     def next_command(self) -> str:
-        """The command that tries the package on a simulated robot.
+        """Returns the command that tries the package on a simulated robot.
 
-        A published package is taken from its channel; another can only be run as a
-        candidate. The episodes go into a folder beside the robot's state.
+        A published package is taken from its channel; one that is not published can
+        only be run as a candidate. Episodes are written beside the robot's state.
         """
         task = min(self.evaluation.tasks, default="reach-v3")
         robot = f"--robot={self.evaluation.environment}:{task}"
@@ -107,7 +107,7 @@ class Outcome:
         return "./bazelw run //edge:run -- " + shlex.join(arguments)
 
     def show(self, console: Console) -> None:
-        """Prints the table."""
+        """Prints the results for people."""
         console.print()
         console.print(self._success_table())
         console.print(self._figures_table())
@@ -119,7 +119,7 @@ class Outcome:
                 console.print(
                     f"  {reason}", highlight=False, markup=False, soft_wrap=True
                 )
-        for label, text in self._places():
+        for label, text in self._paths():
             console.print(
                 f"{label:<9} {text}", highlight=False, markup=False, soft_wrap=True
             )
@@ -163,7 +163,7 @@ class Outcome:
         return table
 
     def figures(self) -> Mapping[str, str]:
-        """The run's numbers, label to text."""
+        """Returns the run's figures, label to text."""
         resumed = "" if self.resumed_from is None else f", from {self.resumed_from:,}"
         evaluation = self.evaluation
         return {
@@ -174,12 +174,12 @@ class Outcome:
             "training time": f"{self.train_seconds:.1f} s",
             "whole job": f"{self.total_seconds:.1f} s",
             "control step, p50 and p99": (
-                f"{microseconds(evaluation.step_latency_p50_us)}, "
-                f"{microseconds(evaluation.step_latency_p99_us)}"
+                f"{latency_text(evaluation.step_latency_p50_us)}, "
+                f"{latency_text(evaluation.step_latency_p99_us)}"
             ),
         }
 
-    def _places(self) -> list[tuple[str, str]]:
+    def _paths(self) -> list[tuple[str, str]]:
         channel = locations.format_location(self.channel)
         if not self.published:
             channel += " (unchanged)"

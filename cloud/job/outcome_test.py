@@ -1,4 +1,4 @@
-"""Tests of what a finished run says to people and to machines."""
+"""Tests of the results of a finished run, for people and for machines."""
 
 import dataclasses
 import io
@@ -35,13 +35,13 @@ OUTCOME = Outcome(
 )
 
 
-def shown(outcome: Outcome) -> str:
+def show(outcome: Outcome) -> str:
     text = io.StringIO()
     outcome.show(Console(file=text, width=80))
     return text.getvalue()
 
 
-def test_summary_has_the_figures_by_name() -> None:
+def test_summary_has_the_results_by_name() -> None:
     summary = json.loads(OUTCOME.summary())
     assert summary["success"] == {"reach-v3": 0.98}
     assert summary["train_steps_per_s"] == 50.0
@@ -60,8 +60,8 @@ def test_channel_in_a_bucket_is_named_by_its_uri() -> None:
     assert f"--channel={uri} " in remote.next_command()
 
 
-def test_table_shows_success_beside_the_expert_and_what_to_run() -> None:
-    text = shown(OUTCOME)
+def test_table_shows_success_beside_the_expert_and_the_next_command() -> None:
+    text = show(OUTCOME)
     assert "98.0 %" in text
     assert "100.0 %" in text
     assert "50 unseen seeds per task" in text
@@ -74,7 +74,7 @@ def test_table_shows_success_beside_the_expert_and_what_to_run() -> None:
 
 
 def test_table_shows_losses_throughput_and_latency() -> None:
-    rows = [line.strip("│ ") for line in shown(OUTCOME).splitlines() if "│" in line]
+    rows = [line.strip("│ ") for line in show(OUTCOME).splitlines() if "│" in line]
     found = dict(map(str.strip, row.split("│")) for row in rows if row.count("│") == 1)
     assert found == {
         "training loss": "0.05000",
@@ -87,7 +87,7 @@ def test_table_shows_losses_throughput_and_latency() -> None:
     }
 
 
-def test_figures_tell_what_was_not_measured_and_what_was_resumed() -> None:
+def test_figures_state_missing_losses_and_where_the_run_resumed() -> None:
     partly = dataclasses.replace(OUTCOME, train_loss=None, resumed_from=1200)
     assert partly.figures()["training loss"] == "not measured"
     assert partly.figures()["training steps"] == "3,000, from 1,200"
@@ -103,7 +103,7 @@ def test_package_that_was_not_published_is_run_as_a_candidate() -> None:
         decision=decide(poor, Gates(), None),
         published=False,
     )
-    text = shown(refused)
+    text = show(refused)
     assert "verdict   refused" in text
     assert "1 of 50 episodes" in text
     assert "(unchanged)" in text

@@ -1,6 +1,6 @@
-"""The report's figures, drawn as SVG text that stands inside a page.
+"""The report's plots, drawn as SVG text that is embedded in a page.
 
-No fonts, scripts or other files are referred to: a page with these figures can be
+They refer to no fonts, scripts or other files, so a page with these plots can be
 mailed, archived and opened without a network.
 """
 
@@ -25,7 +25,7 @@ VALIDATION_COLOR = "#c8571b"
 
 
 def losses(history: Sequence[LossPoint]) -> str:
-    """Training and validation loss over training steps."""
+    """Draws training and validation loss over updates."""
     figure, axes = _figure(6.4, 3.2)
     axes.plot(
         [point.step for point in history],
@@ -48,7 +48,7 @@ def losses(history: Sequence[LossPoint]) -> str:
     values = [point.train_loss for point in history if math.isfinite(point.train_loss)]
     if values and min(values) > 0:
         axes.set_yscale("log")
-    axes.set_xlabel("training step")
+    axes.set_xlabel("update")
     axes.set_ylabel("loss")
     axes.legend(frameon=False)
     return _svg(figure, "losses")
@@ -57,7 +57,7 @@ def losses(history: Sequence[LossPoint]) -> str:
 def success_per_task(
     model: Mapping[str, SuccessRate], expert: Mapping[str, SuccessRate]
 ) -> str:
-    """Success per task with 95 % intervals, the model beside the expert."""
+    """Draws success per task with 95 % intervals, the model beside the expert."""
     tasks = sorted(model)
     figure, axes = _figure(6.4, 0.9 + 0.55 * max(1, len(tasks)))
     for offset, rates, color, label in (
@@ -96,7 +96,7 @@ def success_per_task(
 
 
 def trajectories(shown: Sequence[Trajectory]) -> str:
-    """The gripper's way seen from above and from the side."""
+    """Draws the gripper's paths, seen from above and from the side."""
     figure, _ = _figure(6.4, 3.2, axes=False)
     above = figure.add_subplot(1, 2, 1)
     side = figure.add_subplot(1, 2, 2)
@@ -125,7 +125,8 @@ def trajectories(shown: Sequence[Trajectory]) -> str:
 def _figure(
     width_in: float, height_in: float, axes: bool = True
 ) -> tuple[Figure, Axes]:
-    # Imported here: matplotlib takes a second, and only the report needs it.
+    # Imported here because importing matplotlib takes a second, and only the report
+    # needs it.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
@@ -143,7 +144,7 @@ def _plain(axes: Axes) -> None:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """The figure's SVG element, the same bytes for the same figure."""
+    """Returns the figure's SVG element, the same bytes for the same figure."""
     import matplotlib
 
     text = io.StringIO()

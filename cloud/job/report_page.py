@@ -1,4 +1,4 @@
-"""The report of a training run for people: one HTML file that needs nothing else."""
+"""The report of a training run for people: one HTML file without other files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ svg { max-width: 100%; height: auto; }
 
 @dataclasses.dataclass(frozen=True)
 class RunReport:
-    """Everything the page shows."""
+    """Everything that the page shows."""
 
     title: str
     run_id: str
@@ -44,14 +44,14 @@ class RunReport:
     history: Sequence[LossPoint]
     trajectories: Sequence[plots.Trajectory]
     figures: Mapping[str, str]
-    """Short numbers for the top of the page, label to text."""
+    """Figures for the top of the page, label to text."""
     provenance: Mapping[str, str]
     """What the package was made from, label to text."""
     next_command: str
 
 
 def render(run: RunReport) -> str:
-    """The page as HTML text."""
+    """Returns the page as HTML text."""
     sections = [
         _heading(run),
         "<h2>Success per task</h2>",
@@ -63,14 +63,14 @@ def render(run: RunReport) -> str:
         "<h2>Gates</h2>",
         _gates_table(run.decision),
         "<h2>Losses</h2>",
-        plots.losses(run.history) if run.history else "<p>No step was trained.</p>",
+        plots.losses(run.history) if run.history else "<p>No update was made.</p>",
         "<h2>Control step</h2>",
         _latency_table(run.evaluation),
     ]
     if run.trajectories:
         sections += [
             "<h2>Sample trajectories</h2>",
-            "<p>Way of the gripper in closed loop; a dot marks the start.</p>",
+            "<p>Path of the gripper in closed loop; a dot marks the start.</p>",
             plots.trajectories(run.trajectories),
         ]
     sections += [
@@ -147,10 +147,10 @@ def _outcome(verdict: Verdict) -> str:
 def _latency_table(evaluation: EvaluationReport) -> str:
     return _pairs_table(
         {
-            "step latency, 50th percentile": microseconds(
+            "step latency, 50th percentile": latency_text(
                 evaluation.step_latency_p50_us
             ),
-            "step latency, 99th percentile": microseconds(
+            "step latency, 99th percentile": latency_text(
                 evaluation.step_latency_p99_us
             ),
             "control steps": f"{evaluation.steps:,}",
@@ -182,30 +182,30 @@ def _table(header: list[str], rows: list[list[str]], numbers_from: int) -> str:
 
 
 def rate_text(success: SuccessRate | None) -> str:
-    """A rate for people, such as `98.0 % (49 of 50)`."""
+    """Formats a rate with its counts, such as `98.0 % (49 of 50)`."""
     if success is None or not success.episodes:
         return "-"
     return f"{100 * success.rate:.1f} % ({success.successes} of {success.episodes})"
 
 
 def percent_text(success: SuccessRate | None) -> str:
-    """A rate for people without its counts, such as `98.0 %`."""
+    """Formats a rate without its counts, such as `98.0 %`."""
     if success is None or not success.episodes:
         return "-"
     return f"{100 * success.rate:.1f} %"
 
 
 def interval_text(success: SuccessRate) -> str:
-    """A rate's 95 % interval for people."""
+    """Formats the 95 % interval of a rate, such as `89.5 to 99.6 %`."""
     low, high = success.interval()
     return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
-def microseconds(value: float | None) -> str:
-    """A latency for people; `not measured` for None."""
+def latency_text(value: float | None) -> str:
+    """Formats a latency in latency_text; `not measured` for None."""
     return "not measured" if value is None else f"{value:,.0f} us"
 
 
 def count_text(value: int | None) -> str:
-    """A count for people; `not measured` for None."""
+    """Formats a count; `not measured` for None."""
     return "not measured" if value is None else f"{value:,}"

@@ -1,4 +1,4 @@
-"""Tests of the report for people: it holds what it must and refers to nothing."""
+"""Tests of the report for people: its content, and that it refers to no other file."""
 
 import dataclasses
 import re
@@ -68,7 +68,7 @@ def test_same_run_gives_the_same_page() -> None:
     assert render(PAGE) == render(PAGE)
 
 
-def test_refused_run_shows_why() -> None:
+def test_refused_run_shows_the_reasons() -> None:
     poor = dataclasses.replace(
         EVALUATION, tasks={"reach-v3": TaskResult(SuccessRate(1, 50), 490.0)}
     )
@@ -81,5 +81,5 @@ def test_refused_run_shows_why() -> None:
 def test_run_without_history_expert_or_trajectory_still_has_a_page() -> None:
     bare = dataclasses.replace(PAGE, history=(), expert={}, trajectories=())
     page = render(bare)
-    assert "No step was trained" in page
+    assert "No update was made" in page
     assert page.count("<svg") == 1

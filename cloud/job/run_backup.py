@@ -1,13 +1,13 @@
-"""A run's copy in a store that is not on this machine, to go on from elsewhere.
+"""A copy of a run in a store that is not on this machine, to continue it elsewhere.
 
-Each checkpoint goes there as soon as it is whole, so that a machine that is taken away
-takes with it no more than it did since. A machine without the run, given the same
-command, fetches it with the newest whole checkpoint; `finished.json`, put last, keeps
-it from that.
+Each checkpoint is copied as soon as it is whole, so losing the machine costs at most
+the work since the last checkpoint. The same command on another machine downloads the
+run with its newest whole checkpoint, unless `finished.json`, uploaded last, says that
+it has ended.
 
-One machine at a time: nothing here locks a run against another machine. Two that train
-it put checkpoints of equal numbers at the same places, and what they tear is found by
-its digests and passed over.
+Only one machine may train a run: nothing here locks it against another machine. Two
+machines that train it write checkpoints with the same numbers to the same paths; a
+checkpoint that they tear is detected by its digests and skipped.
 """
 
 from __future__ import annotations
@@ -22,99 +22,104 @@ from cloud.errors import CheckpointError
 from cloud.job import checkpoint_store, run_folder
 
 _RUN, _FINISHED = "run.json", "finished.json"
-_BESIDE = ("losses.jsonl", "checkpoints/identity.txt")
-"""What a run goes on from, besides a checkpoint and `run.json`."""
+_NEEDED = ("losses.jsonl", "checkpoints/identity.txt")
+"""What a run needs to continue, besides a checkpoint and `run.json`."""
 _LIMIT_BYTES = 256 * 1024 * 1024
 _NOT_COPIED = ("checkpoints", "logs", ".lock", _FINISHED)
 
 
-def keep(store: Store, place: str, checkpoint: Path) -> None:
-    """Puts a whole checkpoint below `place`, and first what belongs to it.
+def upload_checkpoint(store: Store, prefix: str, checkpoint: Path) -> None:
+    """Uploads a whole checkpoint below `prefix`, after the files that belong to it.
 
-    One that stands there complete is left: a machine that was lost has put the same
-    numbers there.
+    A complete checkpoint that is already there is kept: a lost machine has uploaded
+    the same numbers.
+
+    Args:
+        store: where the copies of runs are.
+        prefix: path of the run's copy in the store.
+        checkpoint: folder of the checkpoint, in the run's folder.
 
     Raises:
-        CheckpointError: `checkpoint` is none of Orbax.
-        ReleaseError: the store failed.
+        CheckpointError: `checkpoint` is not an Orbax checkpoint.
+        StoreError: the store failed.
     """
     folder = checkpoint.parent.parent
-    for name in (_RUN, *_BESIDE):
+    for name in (_RUN, *_NEEDED):
         if (folder / name).is_file():
-            store.put(f"{place}/{name}", (folder / name).read_bytes())
-    prefix = f"{place}/checkpoints/{checkpoint.name}"
-    if not store.generation(f"{prefix}/{checkpoint_store.MANIFEST}"):
-        checkpoint_store.upload(checkpoint, store, prefix)
+            store.put(f"{prefix}/{name}", (folder / name).read_bytes())
+    path = f"{prefix}/checkpoints/{checkpoint.name}"
+    if not store.generation(f"{path}/{checkpoint_store.MANIFEST}"):
+        checkpoint_store.upload(checkpoint, store, path)
 
 
-def keep_results(store: Store, place: str, folder: Path) -> None:
-    """Puts everything that a run came to below `place`, but not that it has ended.
+def upload_results(store: Store, prefix: str, folder: Path) -> None:
+    """Uploads all results of a run below `prefix`, except `finished.json`.
 
     Raises:
-        CheckpointError, ReleaseError: as `keep`.
+        CheckpointError, StoreError: as `upload_checkpoint`.
     """
     for path in sorted((folder / "checkpoints").iterdir()):
         if path.name.isdecimal():
-            keep(store, place, path)
+            upload_checkpoint(store, prefix, path)
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if path.is_file() and inside.parts[0] not in _NOT_COPIED:
-            store.put(f"{place}/{inside.as_posix()}", path.read_bytes())
+            store.put(f"{prefix}/{inside.as_posix()}", path.read_bytes())
 
 
-def keep_end(store: Store, place: str, folder: Path) -> None:
-    """Puts there that the run has ended.
+def upload_end(store: Store, prefix: str, folder: Path) -> None:
+    """Uploads `finished.json`, which says that the run has ended.
 
     Raises:
-        ReleaseError: the store failed.
+        StoreError: the store failed.
     """
-    store.put(f"{place}/{_FINISHED}", (folder / _FINISHED).read_bytes())
+    store.put(f"{prefix}/{_FINISHED}", (folder / _FINISHED).read_bytes())
 
 
 def fetch(
     store: Store,
     family: str,
     parent: Path,
-    key: str,
+    identity: str,
     note: Callable[[str], None],
     resume: str | None = None,
 ) -> None:
-    """Fetches the newest unfinished run of an identity, unless this machine has it.
+    """Downloads the newest unfinished run of an identity, unless it is already here.
 
-    A checkpoint that is not whole is passed over; a copy that nobody sealed counts if
+    A checkpoint that is not whole is skipped. A copy without a manifest is used if
     Orbax can restore it.
 
     Args:
         store: where the copies of runs are.
         family: prefix of the runs in the store.
-        parent: the family's folder on this machine; the run appears in it.
-        key: identity of the run, as `run_folder.identity` says.
-        note: told in one line what was fetched, or passed over.
-        resume: the one run that is wanted, None for any.
+        parent: the family's folder on this machine, to which the run is downloaded.
+        identity: identity of the run, see `run_folder.compute_identity`.
+        note: called with one line about each checkpoint downloaded or skipped.
+        resume: id of the run to download, None for any.
 
     Raises:
-        ReleaseError: the store failed.
+        StoreError: the store failed.
         DiskError: a file cannot be written.
     """
-    for run_id, names in _unfinished(store, family, key):
+    for run_id, names in _unfinished(store, family, identity):
         if resume not in (None, run_id):
             continue
         if (parent / run_id / _RUN).exists():
             return
         for step in _steps(names):
-            place = f"{family}/{run_id}"
+            prefix = f"{family}/{run_id}"
             try:
-                _fetch_checkpoint(store, place, step, parent / run_id)
+                _fetch_checkpoint(store, prefix, step, parent / run_id)
             except CheckpointError as e:
-                note(f"passed over: {e}")
+                note(f"skipped: {e}")
                 continue
-            _fetch_beside(store, place, names, parent / run_id)
+            _fetch_rest(store, prefix, names, parent / run_id)
             note(f"fetched   {run_id} at step {step} from {store.uri}")
             return
 
 
-def _unfinished(store: Store, family: str, key: str) -> list[tuple[str, set[str]]]:
-    """Run id and names of the files of each, the newest first."""
+def _unfinished(store: Store, family: str, identity: str) -> list[tuple[str, set[str]]]:
+    """Returns run id and file names of each unfinished run, the newest first."""
     found: dict[str, set[str]] = {}
     for path in store.list(f"{family}/"):
         run_id, _, name = path.removeprefix(f"{family}/").partition("/")
@@ -124,30 +129,32 @@ def _unfinished(store: Store, family: str, key: str) -> list[tuple[str, set[str]
         for run_id, names in sorted(found.items(), reverse=True)
         if _RUN in names
         and _FINISHED not in names
-        and run_folder.told_identity(_get(store, f"{family}/{run_id}/{_RUN}")) == key
+        and run_folder.parse_identity(_get(store, f"{family}/{run_id}/{_RUN}"))
+        == identity
     ]
 
 
 def _steps(names: set[str]) -> list[int]:
+    """Returns the numbers of the checkpoints, the highest first."""
     found = (re.match(r"checkpoints/(\d+)/", name) for name in names)
     return sorted({int(match[1]) for match in found if match}, reverse=True)
 
 
-def _fetch_checkpoint(store: Store, place: str, step: int, folder: Path) -> None:
-    prefix, into = f"{place}/checkpoints/{step}", folder / "checkpoints" / str(step)
-    if into.exists():  # by a fetch that was killed; it appeared whole
+def _fetch_checkpoint(store: Store, prefix: str, step: int, folder: Path) -> None:
+    path, into = f"{prefix}/checkpoints/{step}", folder / "checkpoints" / str(step)
+    if into.exists():  # whole, from a download that was killed later
         return
-    if not store.generation(f"{prefix}/{checkpoint_store.MANIFEST}"):
-        checkpoint_store.adopt(store, prefix)
-    checkpoint_store.fetch(store, prefix, into)
+    if not store.generation(f"{path}/{checkpoint_store.MANIFEST}"):
+        checkpoint_store.adopt(store, path)
+    checkpoint_store.fetch(store, path, into)
 
 
-def _fetch_beside(store: Store, place: str, names: set[str], folder: Path) -> None:
-    """Brings the rest; `run.json` last, for it is what makes the folder a run."""
+def _fetch_rest(store: Store, prefix: str, names: set[str], folder: Path) -> None:
+    """Downloads the rest; `run.json` last, because it makes the folder a run."""
     run_folder.make_folders(folder)
-    for name in (*_BESIDE, _RUN):
+    for name in (*_NEEDED, _RUN):
         if name in names:
-            durable_file.write(folder / name, _get(store, f"{place}/{name}"))
+            durable_file.write(folder / name, _get(store, f"{prefix}/{name}"))
 
 
 def _get(store: Store, path: str) -> bytes:

@@ -1,4 +1,4 @@
-"""A run goes on from its copy in a bucket: which one is fetched, and which is not."""
+"""A run continues from its copy in a bucket, unless it is another or finished run."""
 
 import functools
 import shutil
@@ -17,12 +17,12 @@ from cloud.job.run_folder import RunFolder
 from cloud.testing import train_tiny
 from cloud.train.fit import Progress
 
-# The bucket's client says so where gRPC is installed beside it; it uses none here.
+# The bucket's client warns if gRPC is installed, which it does not use here.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
 
 FAMILY = "wavecore"
 SETTINGS: dict[str, object] = {"steps": 4}
-KEY = run_folder.identity(SETTINGS)
+IDENTITY = run_folder.compute_identity(SETTINGS)
 STARTED = "20260101T000000"
 
 
@@ -39,7 +39,7 @@ def store(bucket: Bucket) -> Store:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    """A run that has kept the checkpoints of steps 2 and 10 on its machine."""
+    """A run that has the checkpoints of updates 2 and 10 on its machine."""
     made = run_folder.open_run(tmp_path / "lost" / FAMILY, SETTINGS, STARTED, None)
     (made.path / "losses.jsonl").write_text("losses")
     with ocp.CheckpointManager(made.checkpoints) as manager:
@@ -51,25 +51,27 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def place(run: RunFolder, store: Store) -> str:
+def prefix(run: RunFolder, store: Store) -> str:
     """The run's copy in the store, with both checkpoints."""
-    place = f"{FAMILY}/{run.run_id}"
+    prefix = f"{FAMILY}/{run.run_id}"
     for step in (2, 10):
-        run_backup.keep(store, place, run.checkpoints / str(step))
-    return place
+        run_backup.upload_checkpoint(store, prefix, run.checkpoints / str(step))
+    return prefix
 
 
-def fetched(store: Store, folder: Path, key: str = KEY) -> tuple[list[Path], list[str]]:
-    """What a machine has of checkpoints after it fetched, and what it was told."""
+def fetch(
+    store: Store, folder: Path, identity: str = IDENTITY
+) -> tuple[list[Path], list[str]]:
+    """Downloads; returns the checkpoints that the machine then has, and the notes."""
     notes: list[str] = []
-    run_backup.fetch(store, FAMILY, folder, key, notes.append)
+    run_backup.fetch(store, FAMILY, folder, identity, notes.append)
     return sorted(folder.glob("*/checkpoints/[0-9]*")), notes
 
 
-def test_new_machine_goes_on_with_the_newest_checkpoint(
-    store: Store, place: str, run: RunFolder, tmp_path: Path
+def test_new_machine_continues_from_the_newest_checkpoint(
+    store: Store, prefix: str, run: RunFolder, tmp_path: Path
 ) -> None:
-    found, notes = fetched(store, tmp_path / "new")
+    found, notes = fetch(store, tmp_path / "new")
     assert [path.name for path in found] == ["10"]
     assert notes == [f"fetched   {run.run_id} at step 10 from {store.uri}"]
     again = run_folder.open_run(tmp_path / "new", SETTINGS, "20260202T000000", None)
@@ -83,7 +85,7 @@ def test_new_machine_goes_on_with_the_newest_checkpoint(
             assert path.read_bytes() == same.read_bytes()
 
 
-def test_training_that_goes_on_elsewhere_ends_with_the_bytes_of_an_undisturbed_one(
+def test_training_continued_elsewhere_ends_with_the_bytes_of_an_uninterrupted_run(
     store: Store, tmp_path: Path
 ) -> None:
     class LostError(Exception):
@@ -95,99 +97,101 @@ def test_training_that_goes_on_elsewhere_ends_with_the_bytes_of_an_undisturbed_o
 
     whole = train_tiny.train(tmp_path / "whole", 6)
     lost = run_folder.open_run(tmp_path / "lost", SETTINGS, STARTED, None)
-    keep = functools.partial(run_backup.keep, store, f"{FAMILY}/{lost.run_id}")
+    keep = functools.partial(
+        run_backup.upload_checkpoint, store, f"{FAMILY}/{lost.run_id}"
+    )
     with pytest.raises(LostError):
         train_tiny.train(lost.checkpoints, 6, lose, on_checkpoint=keep)
     shutil.rmtree(lost.path)
-    (checkpoint,), _ = fetched(store, tmp_path / "new")
+    (checkpoint,), _ = fetch(store, tmp_path / "new")
     result = train_tiny.train(checkpoint.parent, 6, on_checkpoint=keep)
     assert result.resumed_from == 4
     assert train_tiny.weights(result) == train_tiny.weights(whole)
-    (checkpoint,), _ = fetched(store, tmp_path / "third")
+    (checkpoint,), _ = fetch(store, tmp_path / "third")
     assert checkpoint.name == "6"
 
 
-def test_torn_checkpoint_is_passed_over_for_the_one_before(
-    bucket: Bucket, store: Store, place: str, tmp_path: Path
+def test_torn_checkpoint_is_skipped_for_the_one_before(
+    bucket: Bucket, store: Store, prefix: str, tmp_path: Path
 ) -> None:
-    torn = f"robots/{place}/checkpoints/10/"
+    torn = f"robots/{prefix}/checkpoints/10/"
     name = max(name for name in bucket.objects if name.startswith(f"{torn}default/"))
     bucket.put(name, b"torn")
-    found, notes = fetched(store, tmp_path / "new")
+    found, notes = fetch(store, tmp_path / "new")
     assert [path.name for path in found] == ["2"]
-    assert "passed over" in notes[0] and "incomplete" in notes[0]
+    assert "skipped" in notes[0] and "incomplete" in notes[0]
 
 
-def test_checkpoint_whose_upload_broke_off_is_passed_over(
-    bucket: Bucket, store: Store, place: str, tmp_path: Path
+def test_checkpoint_with_an_interrupted_upload_is_skipped(
+    bucket: Bucket, store: Store, prefix: str, tmp_path: Path
 ) -> None:
     for name in list(bucket.objects):
         if "/checkpoints/10/" in name and not name.endswith("/_CHECKPOINT_METADATA"):
             del bucket.objects[name]
-    found, notes = fetched(store, tmp_path / "new")
+    found, notes = fetch(store, tmp_path / "new")
     assert [path.name for path in found] == ["2"]
-    assert "passed over" in notes[0]
+    assert "skipped" in notes[0]
 
 
-def test_plain_copy_of_a_runs_folder_counts(
+def test_plain_copy_of_a_runs_folder_is_used(
     bucket: Bucket, store: Store, run: RunFolder, tmp_path: Path
 ) -> None:
-    """As another tool copies it: without a manifest, and without Orbax's marks."""
+    """Another tool copies no manifest, and here no marks of Orbax."""
     for marker in run.path.rglob(checkpoint_store.ORBAX_MARKER):
         marker.unlink()
     bucket.put_tree(run.path, f"robots/{FAMILY}/{run.run_id}/")
-    found, _ = fetched(store, tmp_path / "new")
+    found, _ = fetch(store, tmp_path / "new")
     assert [path.name for path in found] == ["10"]
     manifest = f"{FAMILY}/{run.run_id}/checkpoints/10/{checkpoint_store.MANIFEST}"
     assert f"robots/{manifest}" in bucket.objects
 
 
-def test_fetch_that_was_killed_is_done_again(
-    store: Store, place: str, run: RunFolder, tmp_path: Path
+def test_killed_download_is_repeated(
+    store: Store, prefix: str, run: RunFolder, tmp_path: Path
 ) -> None:
-    fetched(store, tmp_path / "new")
+    fetch(store, tmp_path / "new")
     (tmp_path / "new" / run.run_id / "run.json").unlink()
-    found, notes = fetched(store, tmp_path / "new")
+    found, notes = fetch(store, tmp_path / "new")
     assert [path.name for path in found] == ["10"] and len(notes) == 1
     assert run_folder.open_run(tmp_path / "new", SETTINGS, STARTED, None).continued
 
 
-def test_machine_that_has_the_run_fetches_nothing(
-    bucket: Bucket, store: Store, place: str, run: RunFolder
+def test_machine_that_has_the_run_downloads_nothing(
+    bucket: Bucket, store: Store, prefix: str, run: RunFolder
 ) -> None:
     shutil.rmtree(run.checkpoints / "10")
-    found, notes = fetched(store, run.path.parent)
+    found, notes = fetch(store, run.path.parent)
     assert [path.name for path in found] == ["2"] and notes == []
 
 
-def test_run_of_other_settings_or_one_that_has_ended_is_not_fetched(
-    store: Store, place: str, run: RunFolder, tmp_path: Path
+def test_run_with_other_settings_or_a_finished_one_is_not_downloaded(
+    store: Store, prefix: str, run: RunFolder, tmp_path: Path
 ) -> None:
-    assert fetched(store, tmp_path / "new", "0" * 64) == ([], [])
+    assert fetch(store, tmp_path / "new", "0" * 64) == ([], [])
     run.finish({})
-    run_backup.keep_end(store, place, run.path)
-    assert fetched(store, tmp_path / "new") == ([], [])
+    run_backup.upload_end(store, prefix, run.path)
+    assert fetch(store, tmp_path / "new") == ([], [])
     assert not (tmp_path / "new").exists()
 
 
-def test_checkpoint_that_stands_there_complete_is_left(
-    bucket: Bucket, store: Store, place: str, run: RunFolder
+def test_complete_checkpoint_in_the_store_is_kept(
+    bucket: Bucket, store: Store, prefix: str, run: RunFolder
 ) -> None:
     before = {n: v for n, v in bucket.objects.items() if "/checkpoints/10/" in n}
     (run.checkpoints / "10" / "default" / "of_another_machine").write_bytes(b"x")
-    run_backup.keep(store, place, run.checkpoints / "10")
+    run_backup.upload_checkpoint(store, prefix, run.checkpoints / "10")
     assert before.items() <= bucket.objects.items()
 
 
-def test_results_are_copied_and_the_end_is_told_last(
-    bucket: Bucket, store: Store, place: str, run: RunFolder
+def test_results_are_uploaded_and_finished_json_last(
+    bucket: Bucket, store: Store, prefix: str, run: RunFolder
 ) -> None:
     run.report.write_text("report")
     (run.logs / "evaluation").write_text("log")
     run.finish({})
-    run_backup.keep_results(store, place, run.path)
-    names = {n.removeprefix(f"robots/{place}/") for n in bucket.objects}
+    run_backup.upload_results(store, prefix, run.path)
+    names = {n.removeprefix(f"robots/{prefix}/") for n in bucket.objects}
     assert "report.html" in names and "checkpoints/10/_CHECKPOINT_METADATA" in names
     assert not {"finished.json", ".lock", "logs/evaluation"} & names
-    run_backup.keep_end(store, place, run.path)
-    assert f"robots/{place}/finished.json" in bucket.objects
+    run_backup.upload_end(store, prefix, run.path)
+    assert f"robots/{prefix}/finished.json" in bucket.objects

@@ -1,18 +1,18 @@
-"""One training run's folder: its name, what is in it, and who may write it.
+"""One training run's folder: its name, its files, and the lock on it.
 
-    <family>/<run_id>/run.json          what the run is, written when it starts
+    <family>/<run_id>/run.json          identity and settings, written at the start
     <family>/<run_id>/checkpoints/      Orbax checkpoints
     <family>/<run_id>/export/<target>/  the package
     <family>/<run_id>/evaluation.json   the evaluation report
     <family>/<run_id>/report.html       the report for people
-    <family>/<run_id>/tensorboard/      event files, and a profile if one was asked for
+    <family>/<run_id>/tensorboard/      event files, and a profile if requested
     <family>/<run_id>/samples/          a few recorded episodes of the package
-    <family>/<run_id>/logs/             output of the programs it ran
+    <family>/<run_id>/logs/             output of the programs that it ran
     <family>/<run_id>/finished.json     written last; without it a run is unfinished
 
-A run that was killed is continued by the same command: same inputs, same
-identity, same folder. A lock, which the kernel drops with its process, keeps two
-processes out of one run.
+The same command continues a run that was killed: the same inputs give the same
+identity and so the same folder. A lock, which the kernel releases when the process
+ends, prevents two processes from using one run.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from cloud.errors import DiskSpaceError, RunFolderError
 
 SCHEMA_VERSION = 1
 STARTED_FORMAT = "%Y%m%dT%H%M%S"
-"""UTC, in a run's name and in its run.json."""
+"""UTC time in a run's name and in its run.json."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """A run's folder, locked by this process as long as it lives."""
+    """A run's folder, locked by this process until it ends or closes it."""
 
     path: Path
     identity: str
@@ -46,19 +46,19 @@ class RunFolder:
 
     @property
     def started(self) -> datetime:
-        """When the run began, which for a continued one is before this process.
+        """When the run started; a continued run started before this process.
 
         Raises:
-            RunFolderError: run.json no longer says so.
+            RunFolderError: run.json does not state it any more.
         """
-        told = _told(self.path).get("started_at")
+        stated = _read_record(self.path).get("started_at")
         try:
-            return datetime.strptime(str(told), STARTED_FORMAT).replace(tzinfo=UTC)
+            return datetime.strptime(str(stated), STARTED_FORMAT).replace(tzinfo=UTC)
         except ValueError as e:
             raise RunFolderError(
                 self.path / "run.json",
                 "started_at as YYYYMMDDTHHMMSS",
-                f"{told!r}",
+                f"{stated!r}",
                 "move the run away and train again",
             ) from e
 
@@ -69,40 +69,40 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the trainer keeps its checkpoints."""
+        """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
     def export(self, target: str) -> Path:
-        """Where the package for one target is built."""
+        """Returns the folder of the package for one target."""
         return self.path / "export" / target
 
     @property
     def evaluation(self) -> Path:
-        """The evaluation report's file."""
+        """File of the evaluation report."""
         return self.path / "evaluation.json"
 
     @property
     def report(self) -> Path:
-        """The report for people."""
+        """File of the report for people."""
         return self.path / "report.html"
 
     @property
     def tensorboard(self) -> Path:
-        """What TensorBoard is pointed at."""
+        """Folder that TensorBoard reads."""
         return self.path / "tensorboard"
 
     @property
     def samples(self) -> Path:
-        """A few episodes of the package, recorded while it was evaluated."""
+        """Folder of a few episodes, recorded while the package was evaluated."""
         return self.path / "samples"
 
     @property
     def logs(self) -> Path:
-        """Output of the programs the run started."""
+        """Folder of the output of programs that the run started."""
         return self.path / "logs"
 
     def finish(self, outcome: dict[str, object]) -> None:
-        """Marks the run as ended; an identical run then starts anew."""
+        """Marks the run as ended; the same command then starts a new run."""
         content = canonical_json.encode({"schema_version": SCHEMA_VERSION, **outcome})
         durable_file.write(self.path / "finished.json", content)
 
@@ -111,8 +111,8 @@ class RunFolder:
         os.close(self.lock_fd)
 
 
-def identity(settings: dict[str, object]) -> str:
-    """Digest of everything that decides what a run computes."""
+def compute_identity(settings: dict[str, object]) -> str:
+    """Returns a digest of everything that decides what a run computes."""
     return hashlib.sha256(canonical_json.encode(settings)).hexdigest()
 
 
@@ -125,36 +125,36 @@ def open_run(
         parent: the family's folder.
         settings: everything that decides what the run computes.
         started_at: UTC time as YYYYMMDDTHHMMSS, part of a new run's name.
-        resume: a run id to continue; None continues any run of the same identity.
+        resume: id of the run to continue; None continues any run of the same identity.
 
     Raises:
         RunFolderError: `resume` names no run, a finished run, a run with other
-            settings, or one that another process is writing.
+            settings, or a run that another process is using.
     """
-    key = identity(settings)
+    identity = compute_identity(settings)
     if resume is not None:
-        return _continue(parent / resume, key)
+        return _continue(parent / resume, identity)
     parent.mkdir(parents=True, exist_ok=True)
     for folder in sorted(parent.iterdir(), reverse=True):
-        if _identity_of(folder) != key or (folder / "finished.json").exists():
+        if _read_identity(folder) != identity or (folder / "finished.json").exists():
             continue
         lock_fd = _lock(folder)
         if lock_fd is not None:
-            return RunFolder(folder, key, continued=True, lock_fd=lock_fd)
-    return _start(parent, key, settings, started_at)
+            return RunFolder(folder, identity, continued=True, lock_fd=lock_fd)
+    return _start(parent, identity, settings, started_at)
 
 
 def make_folders(folder: Path) -> None:
-    """Makes what every run's folder has in it."""
+    """Creates the folders that every run has."""
     for name in ("checkpoints", "export", "logs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
 
 
 def require_space(folder: Path, size_bytes: int) -> None:
-    """Checks, before time is spent, that a run's files will fit.
+    """Checks, before the run starts, that its files will fit.
 
     Raises:
-        DiskSpaceError: the file system of `folder` has less room.
+        DiskSpaceError: the file system of `folder` has less free space.
     """
     existing = folder.absolute()
     while not existing.exists():
@@ -165,12 +165,12 @@ def require_space(folder: Path, size_bytes: int) -> None:
             existing,
             f"{size_bytes / 1e6:.0f} MB of free disk for the run",
             f"{free_bytes / 1e6:.0f} MB",
-            "free some, or name another --store",
+            "free some space, or name another --store",
         )
 
 
-def _continue(folder: Path, key: str) -> RunFolder:
-    found = _identity_of(folder)
+def _continue(folder: Path, identity: str) -> RunFolder:
+    found = _read_identity(folder)
     if found is None:
         raise RunFolderError(
             folder, "an unfinished run", "no run", "leave out --resume"
@@ -182,30 +182,30 @@ def _continue(folder: Path, key: str) -> RunFolder:
             "one that has ended",
             "leave out --resume to train again",
         )
-    if found != key:
+    if found != identity:
         raise RunFolderError(
             folder,
-            f"a run with this command's settings ({key[:12]})",
+            f"a run with this command's settings ({identity[:12]})",
             found[:12],
-            "give the flags it was started with, or leave out --resume",
+            "give the flags that it was started with, or leave out --resume",
         )
     lock_fd = _lock(folder)
     if lock_fd is None:
         raise RunFolderError(
             folder,
-            "a run that no process writes",
+            "a run that no process is using",
             "one in use",
             "wait for that process, or leave out --resume to start a new run",
         )
-    return RunFolder(folder, key, continued=True, lock_fd=lock_fd)
+    return RunFolder(folder, identity, continued=True, lock_fd=lock_fd)
 
 
 def _start(
-    parent: Path, key: str, settings: dict[str, object], started_at: str
+    parent: Path, identity: str, settings: dict[str, object], started_at: str
 ) -> RunFolder:
     for attempt in range(1000):
         suffix = f"-{attempt}" if attempt else ""
-        folder = parent / f"{started_at}-{key[:12]}{suffix}"
+        folder = parent / f"{started_at}-{identity[:12]}{suffix}"
         try:
             folder.mkdir()
         except FileExistsError:
@@ -216,13 +216,13 @@ def _start(
         make_folders(folder)
         content = {
             "schema_version": SCHEMA_VERSION,
-            "identity": key,
+            "identity": identity,
             "started_at": started_at,
             "settings": settings,
         }
         durable_file.write(folder / "run.json", canonical_json.encode(content))
         durable_file.fsync_folder(parent)
-        return RunFolder(folder, key, continued=False, lock_fd=lock_fd)
+        return RunFolder(folder, identity, continued=False, lock_fd=lock_fd)
     raise RunFolderError(
         parent,
         f"a free name for a run started at {started_at}",
@@ -231,28 +231,28 @@ def _start(
     )
 
 
-def told_identity(raw: bytes) -> str | None:
-    """The identity written in a run.json when the run started; None when it is none."""
-    found = _parsed(raw).get("identity")
+def parse_identity(raw: bytes) -> str | None:
+    """Returns the identity in the bytes of a run.json, None if they are not one."""
+    found = _parse(raw).get("identity")
     return found if isinstance(found, str) else None
 
 
-def _identity_of(folder: Path) -> str | None:
+def _read_identity(folder: Path) -> str | None:
     try:
-        return told_identity((folder / "run.json").read_bytes())
+        return parse_identity((folder / "run.json").read_bytes())
     except OSError:
         return None
 
 
-def _told(folder: Path) -> Mapping[str, object]:
-    """What run.json says; nothing when it is no run."""
+def _read_record(folder: Path) -> Mapping[str, object]:
+    """Returns the content of run.json; empty if the folder is not a run."""
     try:
-        return _parsed((folder / "run.json").read_bytes())
+        return _parse((folder / "run.json").read_bytes())
     except OSError:
         return {}
 
 
-def _parsed(raw: bytes) -> Mapping[str, object]:
+def _parse(raw: bytes) -> Mapping[str, object]:
     try:
         content = canonical_json.decode(raw)
     except CanonicalJsonError:

@@ -1,4 +1,4 @@
-"""Tests of a run's folder: who continues it, and who may not."""
+"""Tests of a run's folder: when it is continued and when it is not."""
 
 import os
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ def test_other_settings_start_another_run(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_run_in_use_is_left_to_its_process(tmp_path: Path) -> None:
+def test_run_in_use_is_not_continued_by_another_process(tmp_path: Path) -> None:
     first = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
     second = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
     assert second.path != first.path
@@ -47,7 +47,7 @@ def test_run_in_use_is_left_to_its_process(tmp_path: Path) -> None:
         run_folder.open_run(tmp_path, SETTINGS, MORNING, first.run_id)
 
 
-def test_killed_process_gives_its_run_back(tmp_path: Path) -> None:
+def test_run_of_a_killed_process_can_be_continued(tmp_path: Path) -> None:
     child = os.fork()
     if child == 0:
         run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
@@ -61,7 +61,7 @@ def test_resume_by_name_explains_each_refusal(tmp_path: Path) -> None:
         run_folder.open_run(tmp_path, SETTINGS, MORNING, "absent")
     run = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
     run.close()
-    with pytest.raises(RunFolderError, match="flags it was started with"):
+    with pytest.raises(RunFolderError, match="flags that it was started with"):
         run_folder.open_run(tmp_path, OTHER, MORNING, run.run_id)
     continued = run_folder.open_run(tmp_path, SETTINGS, MORNING, run.run_id)
     assert continued.continued
@@ -71,14 +71,14 @@ def test_resume_by_name_explains_each_refusal(tmp_path: Path) -> None:
         run_folder.open_run(tmp_path, SETTINGS, MORNING, run.run_id)
 
 
-def test_leftover_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
+def test_folder_without_a_valid_record_is_not_a_run(tmp_path: Path) -> None:
     (tmp_path / "20260101T070000-leftover").mkdir()
     (tmp_path / "20260101T070000-leftover" / "run.json").write_text("{")
     run = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
     assert not run.continued
 
 
-def test_too_little_disk_is_said_before_anything_is_written(tmp_path: Path) -> None:
+def test_too_little_disk_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     absent = tmp_path / "store" / "family"
     with pytest.raises(DiskSpaceError, match="free disk for the run") as caught:
         run_folder.require_space(absent, 1 << 60)
