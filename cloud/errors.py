@@ -90,7 +90,7 @@ class DivergenceError(CloudError):
 
 
 class MeshError(CloudError):
-    """The devices or processes cannot be laid out as asked."""
+    """The devices or processes cannot be arranged as requested."""
 
     default_remedy = "correct the flag"
 

@@ -1,8 +1,8 @@
 """Turns a settings record into command line flags, and the flags into the record.
 
-Each setting stands once: the text of a flag is that of the attribute in the record's
-docstring, its default and its limits are those of the field. A text or a list that may
-be left out is empty in the record and has no default as a flag.
+Each setting is defined once: the text of a flag is that of the attribute in the
+record's docstring, its default and its limits are those of the field. An optional text
+or list is empty in the record and has no default as a flag.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-# The flags belong to the program that defines its records, which `--help` shows.
+# So that the flags belong to the program that defines its records, for `--help`.
 flags.disclaim_key_flags()
 
 _FLAG, _MINIMUM, _CHOICES = "flag", "minimum", "choices"
@@ -28,11 +28,11 @@ def setting(
     minimum: float | None = None,
     choices: Sequence[str] = (),
 ) -> Any:  # noqa: ANN401 - as `dataclasses.field`
-    """A field of a settings record.
+    """Returns a field of a settings record.
 
     Args:
-        default: the one place where the default stands.
-        flag: name of the flag where the field is called otherwise; "" for no flag.
+        default: the default value, defined only here.
+        flag: name of the flag if it differs from the field's; "" for no flag.
         minimum: lowest accepted number.
         choices: the accepted texts.
     """
@@ -44,7 +44,7 @@ def require_limits(record: Any) -> None:  # noqa: ANN401 - any settings record
     """Refuses a record with a value outside the limits of its field.
 
     Raises:
-        ValueError: names the flag, what was expected and what came.
+        ValueError: a value is outside its limits; the message names the flag.
     """
     for field in dataclasses.fields(record):
         value, name = getattr(record, field.name), _flag_name(field) or field.name
@@ -109,7 +109,7 @@ def _flag_name(field: dataclasses.Field[Any]) -> str:
 
 
 def _attribute_texts(record: type) -> dict[str, str]:
-    """The text of each attribute in a record's docstring, as one line each."""
+    """Returns the text of each attribute in a record's docstring, as one line."""
     section = inspect.getdoc(record).partition("Attributes:\n")[2]  # type: ignore[union-attr]
     texts: dict[str, str] = {}
     name = ""

@@ -1,4 +1,4 @@
-"""A record becomes flags with its own texts, defaults and limits, and comes back."""
+"""A record becomes flags with its texts, defaults and limits, and is read back."""
 
 import dataclasses
 
@@ -55,7 +55,7 @@ def test_without_flags_the_record_has_its_defaults() -> None:
     assert parse() == Oven()
 
 
-def test_every_kind_of_flag_reaches_its_field() -> None:
+def test_every_kind_of_flag_sets_its_field() -> None:
     assert parse(
         "--program=cake",
         "--heat=1",
@@ -66,7 +66,7 @@ def test_every_kind_of_flag_reaches_its_field() -> None:
     ) == Oven("cake", 1.0, 3, False, "high", ("ann", "bob"))
 
 
-def test_text_of_a_flag_is_that_of_the_attribute_on_one_line() -> None:
+def test_text_of_a_flag_is_that_of_its_attribute_on_one_line() -> None:
     assert flags.FLAGS["program"].help == "what is baked; default: bread"
     assert flags.FLAGS["heat"].help == (
         "heat from below: a share of 0 to 1, of the highest: it takes a minute"
@@ -80,7 +80,7 @@ def test_flags_belong_to_the_program_that_defines_its_records() -> None:
     assert {flag.name for flag in own} == names
 
 
-def test_what_may_be_left_out_has_no_default_as_a_flag() -> None:
+def test_optional_fields_have_no_default_as_flags() -> None:
     assert flags.FLAGS["program"].default is None
     assert flags.FLAGS["guests"].default is None
 
@@ -105,7 +105,7 @@ def test_value_out_of_range_is_refused_in_a_record() -> None:
 def test_field_without_a_text_is_an_error_when_flags_are_defined() -> None:
     @dataclasses.dataclass(frozen=True)
     class Silent:
-        """Says nothing of its only field."""
+        """Does not describe its only field."""
 
         unsaid: int = 0
 

@@ -1,4 +1,4 @@
-"""The main job as a notebook asks for it, and what it left to look at and to keep."""
+"""The main job as a notebook runs it, and its results to look at and to keep."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from release.trusted_keys import TrustedKeys
 
 
 def given[Record](record: type[Record], **values: object) -> Record:
-    """A record with these values, and its own defaults in place of each None."""
-    told = {name: value for name, value in values.items() if value is not None}
-    return record(**told)
+    """Creates a record with these values; each None means the record's default."""
+    chosen = {name: value for name, value in values.items() if value is not None}
+    return record(**chosen)
 
 
 def settings(
@@ -36,33 +36,34 @@ def settings(
     evaluate: EvaluateSettings,
     gates: Gates,
 ) -> JobSettings:
-    """The job with a notebook's parameters; the rest as `//cloud:train` has it.
+    """Returns the settings of the job from a notebook's parameters.
 
-    A blessed package is published on the store's nightly channel with a development
-    key, which robots believe only when they are told to.
+    The other settings have the defaults of `//cloud:train`. A blessed package is
+    published on the store's nightly channel with a development key, which robots trust
+    only with --allow_development_keys.
     """
     keys = (locations.local_folder(locations.to_uri(store)) or work) / "keys"
-    # A hosted machine forgets its home folder with everything else: what comes between
-    # lies together in the folder that the notebook names.
+    # A hosted machine loses its home folder with everything else, so intermediate files
+    # are kept together in the folder that the notebook names.
     run = RunSettings(
         store=store,
         keys_dir=str(keys),
         cache_dir=str(work / "cache"),
         work_dir=str(work),
     )
-    asked = JobSettings(
+    requested = JobSettings(
         dataset=DatasetSettings(location=dataset, tasks=tuple(tasks)),
         train=train,
         evaluate=evaluate,
         gates=gates,
         run=run,
     )
-    return asked.on_this_machine(Path(programs.__file__).absolute().parent.parent)
+    return requested.on_this_machine(Path(programs.__file__).absolute().parent.parent)
 
 
 @dataclasses.dataclass(frozen=True)
 class Ran:
-    """A run of the job and the folder that it left on this machine."""
+    """A run of the job and its folder on this machine."""
 
     settings: JobSettings
     outcome: Outcome
@@ -74,48 +75,48 @@ class Ran:
 
     @property
     def loss_curves(self) -> str:
-        """Training and held-out loss over steps, SVG."""
+        """Plot of training and held-out loss over updates, SVG."""
         return plots.losses(LossHistory(self.folder / "losses.jsonl").points)
 
     @property
     def success(self) -> str:
-        """Success per task with intervals, package beside expert, SVG."""
+        """Plot of success per task with intervals, package beside expert, SVG."""
         tasks = self.outcome.evaluation.tasks
         model = {task: result.success for task, result in tasks.items()}
         return plots.success_per_task(model, self.outcome.expert)
 
     @property
     def trajectories(self) -> str:
-        """The gripper's way in one episode of each task, SVG."""
+        """Plot of the gripper's path in one episode of each task, SVG."""
         return plots.trajectories(sample_trajectories.read(self.recorded))
 
     @property
     def recorded(self) -> Path:
-        """Folder of the episodes that were recorded while the package drove."""
+        """Folder of the episodes that were recorded during the evaluation."""
         return self.folder / "samples" / "episodes"
 
     def keep_checkpoint(self) -> str:
-        """Puts the newest checkpoint into the store, complete; returns its URI.
+        """Uploads the newest checkpoint to the store; returns its URI.
 
         Raises:
-            CheckpointError: there is none, or another stands there.
-            ReleaseError: the store failed.
+            CheckpointError: there is no checkpoint, or another one is in the store.
+            StoreError: the store failed.
         """
         steps = [p for p in (self.folder / "checkpoints").iterdir() if p.name.isdigit()]
         newest = max(steps, key=lambda path: int(path.name))
         store = open_store(self.settings.run.artifacts)
-        place = f"{self.settings.publish.family}/{self.outcome.run_id}/checkpoints"
-        checkpoint_store.upload(newest, store, f"{place}/{newest.name}")
-        return f"{store.uri}/{place}/{newest.name}"
+        prefix = f"{self.settings.publish.family}/{self.outcome.run_id}/checkpoints"
+        checkpoint_store.upload(newest, store, f"{prefix}/{newest.name}")
+        return f"{store.uri}/{prefix}/{newest.name}"
 
     @property
     def package_uri(self) -> str:
-        """Where the edge package lies in the store."""
+        """URI of the edge package in the store."""
         run = f"{self.settings.publish.family}/{self.outcome.run_id}"
         return f"{self.settings.run.artifacts}/{run}/export/{TARGET}"
 
     def verified(self) -> dict[str, str]:
-        """What the package in the store is; see `stored_package.verify`."""
+        """Verifies and describes the package in the store: `stored_package.verify`."""
         return stored_package.verify(
             self.package_uri,
             TrustedKeys.read(self.outcome.keyring, True),

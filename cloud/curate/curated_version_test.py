@@ -27,7 +27,7 @@ _SPEC = {
 }
 
 
-def opened(location, name="train", work="work"):
+def open_version(location, name="train", work="work"):
     """Opens a split as training does; its offsets are kept beside the version."""
     version = locations.local_folder(locations.to_uri(location))
     return split.open_split(location, name, version.parent / work)
@@ -66,7 +66,7 @@ def test_both_splits_return_what_the_robots_recorded(version):
     folder, recorded = version
     found = {}
     for name, count in (("train", 6), ("val", 3)):
-        loaded = opened(folder, name)
+        loaded = open_version(folder, name)
         assert len(loaded.episodes) == count
         assert loaded.split == name
         assert loaded.manifest.dataset == "bench"
@@ -80,7 +80,10 @@ def test_both_splits_return_what_the_robots_recorded(version):
 
 def test_a_folder_and_its_uri_are_the_same_dataset(version):
     folder, _ = version
-    by_folder, by_uri = opened(str(folder)), opened(folder.as_uri() + "/", work="other")
+    by_folder, by_uri = (
+        open_version(str(folder)),
+        open_version(folder.as_uri() + "/", work="other"),
+    )
     assert list(by_folder.episodes) == list(by_uri.episodes)
     assert by_folder.manifest_digest == by_uri.manifest_digest
     assert len(by_folder.manifest_digest) == 64
@@ -101,9 +104,9 @@ def test_a_changed_shard_is_refused_and_named(version, change):
     shard = folder / "train" / "shard-00001.tfrecord"
     shard.write_bytes(change(shard.read_bytes()))
     with pytest.raises(ShardMismatchError, match=r"train/shard-00001") as caught:
-        opened(folder)
+        open_version(folder)
     assert "\n" not in str(caught.value)
-    assert len(opened(folder, "val").episodes) == 3
+    assert len(open_version(folder, "val").episodes) == 3
 
 
 def test_swapped_shards_are_refused(version):
@@ -114,22 +117,22 @@ def test_swapped_shards_are_refused(version):
     one.write_bytes(other.read_bytes())
     other.write_bytes(raw)
     with pytest.raises(ShardMismatchError):
-        opened(folder)
+        open_version(folder)
 
 
 def test_a_missing_shard_is_refused(version):
     folder, _ = version
     (folder / "val" / "shard-00000.tfrecord").unlink()
     with pytest.raises(ShardMismatchError, match="no file"):
-        opened(folder, "val")
+        open_version(folder, "val")
 
 
 def test_a_missing_dataset_and_a_missing_split_are_named(version, tmp_path):
     folder, _ = version
     with pytest.raises(DatasetError, match="got no manifest"):
-        opened(tmp_path / "nothing")
+        open_version(tmp_path / "nothing")
     with pytest.raises(DatasetError, match="'test', got"):
-        opened(folder, "test")
+        open_version(folder, "test")
 
 
 def test_a_file_that_is_not_a_manifest_is_refused(version):
@@ -137,4 +140,4 @@ def test_a_file_that_is_not_a_manifest_is_refused(version):
     manifest = folder / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:-1])
     with pytest.raises(ManifestError):
-        opened(folder)
+        open_version(folder)

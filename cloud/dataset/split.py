@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from cloud import locations
 from cloud.dataset import mapped_steps, stored_episodes, version
-from cloud.dataset.stored_episodes import IndexedEpisodes
+from cloud.dataset.stored_episodes import StoredEpisodes
 from cloud.dataset.training_data import TrainingData
 from cloud.errors import DatasetError
 from model.config import WaveCoreConfig
@@ -24,7 +24,7 @@ CACHES = "steps"
 
 
 @dataclasses.dataclass(frozen=True)
-class IndexedDataset:
+class DatasetSplit:
     """One split; every episode is verified when it is read.
 
     Attributes:
@@ -38,7 +38,7 @@ class IndexedDataset:
     manifest: Manifest
     manifest_digest: str
     split: str
-    episodes: IndexedEpisodes
+    episodes: StoredEpisodes
     work_folder: pathlib.Path
 
     def steps(
@@ -57,7 +57,7 @@ class IndexedDataset:
             DiskSpaceError, DiskError: the cache cannot be written.
             ShardMismatchError: a shard changed after it was verified.
         """
-        chosen = self.episodes.of_tasks(tasks)
+        chosen = self.episodes.select_tasks(tasks)
         if not chosen:
             raise DatasetError(
                 f"{self.manifest.dataset} {self.manifest.version}",
@@ -79,7 +79,7 @@ class IndexedDataset:
 
 def open_split(
     uri_or_folder: str | pathlib.Path, split: str, work_folder: pathlib.Path
-) -> IndexedDataset:
+) -> DatasetSplit:
     """Opens one split and verifies each shard that is new or was rewritten.
 
     Args:
@@ -98,4 +98,4 @@ def open_split(
         uri, manifest, split, work_folder / OFFSETS
     )
     digest = manifest_format.digest(manifest)
-    return IndexedDataset(manifest, digest, split, episodes, work_folder)
+    return DatasetSplit(manifest, digest, split, episodes, work_folder)

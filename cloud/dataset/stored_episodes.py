@@ -21,7 +21,7 @@ _READ_TOGETHER_BYTES = 8 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
-class IndexedEpisodes(Sequence[Episode]):
+class StoredEpisodes(Sequence[Episode]):
     """Episodes in the order of the shards, each read on demand.
 
     Attributes:
@@ -39,16 +39,16 @@ class IndexedEpisodes(Sequence[Episode]):
     def __getitem__(self, index: int) -> Episode: ...
 
     @overload
-    def __getitem__(self, index: slice) -> "IndexedEpisodes": ...
+    def __getitem__(self, index: slice) -> "StoredEpisodes": ...
 
-    def __getitem__(self, index: int | slice) -> "Episode | IndexedEpisodes":
+    def __getitem__(self, index: int | slice) -> "Episode | StoredEpisodes":
         """Returns one episode, or a part of the sequence.
 
         Raises:
             ShardMismatchError: the shard changed after it was verified.
         """
         if isinstance(index, slice):
-            return IndexedEpisodes(self.store, self.records[index])
+            return StoredEpisodes(self.store, self.records[index])
         return shard_offsets.read_episode(self.store, *self.records[index])
 
     def __iter__(self) -> Iterator[Episode]:
@@ -80,21 +80,21 @@ class IndexedEpisodes(Sequence[Episode]):
         """The tasks of the episodes, each once, sorted."""
         return tuple(sorted({record.task for _, record in self.records}))
 
-    def of_tasks(self, tasks: Sequence[str]) -> "IndexedEpisodes":
+    def select_tasks(self, tasks: Sequence[str]) -> "StoredEpisodes":
         """Returns the episodes of these tasks, in the same order."""
         wanted = tuple(entry for entry in self.records if entry[1].task in tasks)
-        return IndexedEpisodes(self.store, wanted)
+        return StoredEpisodes(self.store, wanted)
 
-    def one_of_each_task(self) -> "IndexedEpisodes":
+    def one_of_each_task(self) -> "StoredEpisodes":
         """Returns the first episode of every task, in the same order."""
         first = {entry[1].task: entry for entry in reversed(self.records)}
         found = tuple(e for e in self.records if first[e[1].task] is e)
-        return IndexedEpisodes(self.store, found)
+        return StoredEpisodes(self.store, found)
 
 
 def open_episodes(
     uri: str, manifest: Manifest, split: str, offsets_folder: Path
-) -> IndexedEpisodes:
+) -> StoredEpisodes:
     """Opens one split; verifies each shard whose stored offsets are not valid.
 
     Args:
@@ -113,7 +113,7 @@ def open_episodes(
     for shard in manifest.splits[split]:
         found = shard_offsets.load_or_make(opened, shard, named, offsets_folder)
         records += [(shard, record) for record in found]
-    return IndexedEpisodes(opened, tuple(records))
+    return StoredEpisodes(opened, tuple(records))
 
 
 def _runs(

@@ -58,14 +58,14 @@ def read_manifest(uri: str, split: str) -> Manifest:
 
 
 def read_spec(uri: str) -> EpisodeSpec:
-    """Returns what the episodes of the dataset version at `uri` are said to hold.
+    """Returns the spec that the dataset version at `uri` states for its episodes.
 
-    No shard is read, and the manifest does not vouch for it: hold it against the
-    episodes once they are.
+    No shard is read, and the manifest does not cover the file: compare the spec with
+    the episodes when they are read.
 
     Raises:
-        DatasetError: nothing says it.
-        DatasetFolderError: what says it does not parse.
+        DatasetError: the file with the spec is missing.
+        DatasetFolderError: the file does not parse.
     """
     try:
         raw = store.open_store(uri).get(FEATURES_FILE, _FEATURES_LIMIT_BYTES)

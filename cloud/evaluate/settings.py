@@ -1,4 +1,4 @@
-"""How a package is evaluated: the episodes that it drives, and how many at once."""
+"""How a package is evaluated: its episodes, and the number of parallel processes."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from cloud.record_flags import setting
 class EvaluateSettings:
     """How a package is evaluated.
 
-    The seeds lie above those of the demonstrations: the package has never seen these
-    placements.
+    The seeds are above those of the demonstrations, so that the package has never seen
+    these placements.
 
     Attributes:
-        environment: kind of simulated robot that evaluates.
+        environment: kind of simulated robot to evaluate on.
         episodes: closed-loop episodes of each task.
         seed: seed of each task's first evaluation episode; the int8 and f32 steps are
             compared on the same number of seeds after these.
         max_steps: steps after which an episode ends.
-        workers: processes that evaluate at once.
+        workers: processes that evaluate in parallel.
 
     Raises:
         ValueError: a number is out of its range.
@@ -37,7 +37,7 @@ class EvaluateSettings:
         record_flags.require_limits(self)
 
     def trials(self, tasks: Sequence[str]) -> Trials:
-        """The episodes of these tasks."""
+        """Returns the trials of these tasks."""
         return Trials(
             environment=self.environment,
             tasks=tuple(tasks),

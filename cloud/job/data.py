@@ -1,10 +1,9 @@
-"""The two splits that a run trains on and is held out from, refused here or never.
+"""Opens the training and validation splits; checks what could make training fail later.
 
-What the dataset says of its episodes decides, before a shard is read, whether the
-model can be trained and evaluated here. Shards that are new or were written again are
-verified from end to end; the steps of each split are mapped from a file, which is
-written when there is none of these data. A run that is resumed finds both and reads no
-episode.
+The dataset's description of its episodes decides, before a shard is read, whether the
+model can be trained and evaluated here. Shards that are new or were rewritten are
+verified from end to end. The steps of each split are mapped from a file, which is
+written first if it is missing. A resumed run finds both and reads no episode.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import dataclasses
 
 import jax
 
-from cloud.dataset import split as indexed_dataset
+from cloud.dataset import split as dataset_split
 from cloud.dataset import version
-from cloud.dataset.split import IndexedDataset
-from cloud.dataset.stored_episodes import IndexedEpisodes
+from cloud.dataset.split import DatasetSplit
+from cloud.dataset.stored_episodes import StoredEpisodes
 from cloud.dataset.training_data import TrainingData
 from cloud.errors import DatasetError
 from cloud.job.settings import JobSettings
@@ -28,29 +27,29 @@ from rlds.spec import EpisodeSpec
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run trains on, is held out from, and describes its package by.
+    """The data that a run trains and validates on, and describes in its package.
 
     Attributes:
-        manifest: digest of the manifest, the dataset's identity.
+        manifest_digest: digest of the dataset's manifest, 64 hex characters.
         tasks: the tasks that are trained.
         train: episodes to learn from, read on demand.
-        validation: held-out episodes, the same; none of these tasks is allowed.
-        train_steps: all steps to learn from, mapped.
-        held_out_steps: all held-out steps, mapped; None without any.
+        validation: held-out episodes of these tasks, read on demand; may be empty.
+        train_steps: all steps to learn from, mapped from a file.
+        held_out_steps: all held-out steps, mapped from a file; None if there are none.
         model: sizes of the model, with the senses that the train episodes have.
     """
 
-    manifest: str
+    manifest_digest: str
     tasks: tuple[str, ...]
-    train: IndexedEpisodes
-    validation: IndexedEpisodes
+    train: StoredEpisodes
+    validation: StoredEpisodes
     train_steps: TrainingData
     held_out_steps: TrainingData | None
     model: WaveCoreConfig
 
     @property
     def size_text(self) -> str:
-        """How much there is, for people."""
+        """Numbers of episodes and tasks, for people."""
         return (
             f"{len(self.train)} train and {len(self.validation)} held-out episodes, "
             f"{len(self.tasks)} tasks"
@@ -58,15 +57,15 @@ class Data:
 
 
 def require_trainable(settings: JobSettings) -> None:
-    """Refuses a model that cannot be trained or evaluated here; no shard is read.
+    """Refuses a model that cannot be trained or evaluated here; reads no shard.
 
-    How many tasks there are is known from the shards alone. Each is one row of the
-    model's first matrix, which is nothing beside the rest.
+    Without --tasks the number of tasks is unknown until the shards are read, so one is
+    assumed. A task is one row of the model's first matrix, which needs little memory.
 
     Raises:
         DatasetError, ManifestError, DatasetFolderError: there is no dataset version.
         BlindRobotError: the robot that evaluates lacks a sense of the model.
-        MemoryShortError: the preset needs more memory than there is.
+        MemoryShortError: the preset needs more memory than is available.
     """
     uri = settings.dataset.uri
     version.read_manifest(uri, "train")
@@ -80,29 +79,27 @@ def require_trainable(settings: JobSettings) -> None:
 
 
 def open_data(settings: JobSettings) -> Data:
-    """Opens both splits and refuses what cannot be trained, before time is spent.
+    """Opens both splits and refuses data that cannot be trained on.
 
     Raises:
-        DatasetError: a split is missing, a wanted task is not in it, or the episodes
-            are not what the dataset says of them.
-        ShardMismatchError, MalformedEpisodeError: a shard is not the manifest's, or
-            was written again and is not any more.
-        DiskSpaceError, DiskError: indexes or steps cannot be written.
+        DatasetError: a split is missing or lacks a requested task, or the episodes
+            differ from the dataset's description of them.
+        ShardMismatchError, MalformedEpisodeError: a shard differs from the manifest or
+            does not decode.
+        DiskSpaceError, DiskError: offsets or steps cannot be written.
         FrameError: an image does not decode.
     """
     train, validation = (
-        indexed_dataset.open_split(
-            settings.dataset.uri, split, settings.run.cache_folder
-        )
+        dataset_split.open_split(settings.dataset.uri, split, settings.run.cache_folder)
         for split in ("train", "val")
     )
     tasks = _tasks(settings, train)
-    chosen, held_out = (s.episodes.of_tasks(tasks) for s in (train, validation))
-    _require_as_told(settings, chosen.spec)
+    chosen, held_out = (s.episodes.select_tasks(tasks) for s in (train, validation))
+    _require_described(settings, chosen.spec)
     model = trained_model.sizes(settings.train, chosen.spec, len(tasks))
     camera = model if model.image_height else None
     return Data(
-        manifest=train.manifest_digest,
+        manifest_digest=train.manifest_digest,
         tasks=tasks,
         train=chosen,
         validation=held_out,
@@ -112,18 +109,18 @@ def open_data(settings: JobSettings) -> Data:
     )
 
 
-def _require_as_told(settings: JobSettings, found: EpisodeSpec) -> None:
-    told = version.read_spec(settings.dataset.uri)
-    if found != told:
+def _require_described(settings: JobSettings, found: EpisodeSpec) -> None:
+    described = version.read_spec(settings.dataset.uri)
+    if found != described:
         raise DatasetError(
             settings.dataset.name,
-            f"episodes of {told} as the dataset says",
+            f"episodes of {described} as the dataset says",
             found,
             "copy the whole folder that //cloud:curate wrote",
         )
 
 
-def _tasks(settings: JobSettings, train: IndexedDataset) -> tuple[str, ...]:
+def _tasks(settings: JobSettings, train: DatasetSplit) -> tuple[str, ...]:
     known = train.episodes.tasks
     tasks = tuple(sorted(settings.dataset.tasks)) or known
     absent = sorted(set(tasks) - set(known))

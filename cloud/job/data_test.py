@@ -1,4 +1,4 @@
-"""What a run trains on: mapped, the same as in memory, and refused at once or never."""
+"""A run's data are mapped, train as data in memory do, and are checked at the start."""
 
 import dataclasses
 import os
@@ -47,7 +47,7 @@ def settings(tmp_path):
     )
 
 
-def of_tasks(settings, *tasks, **changes):
+def select_tasks(settings, *tasks, **changes):
     """The same settings for these tasks alone."""
     chosen = dataclasses.replace(settings.dataset, tasks=tasks, **changes)
     return dataclasses.replace(settings, dataset=chosen)
@@ -69,14 +69,14 @@ def fit_mapped(settings, folder, on_progress=lambda progress: None):
 
 @pytest.fixture(scope="module")
 def in_memory(tmp_path_factory, compiled_once):
-    """The parameters' bytes after training on the same episodes in memory."""
+    """Parameters and losses after training on the same episodes in memory."""
     train, held_out = (training_data.join_episodes(e, TASKS) for e in (TRAIN, HELD_OUT))
     result = fit(train, held_out, tmp_path_factory.mktemp("memory") / "saved")
     losses = [(p.loss, p.validation_action_loss) for p in result.history]
     return train_tiny.weights(result), losses
 
 
-def test_mapped_steps_train_the_bytes_that_steps_in_memory_train(
+def test_mapped_steps_train_the_same_bytes_as_steps_in_memory(
     settings, in_memory, tmp_path
 ):
     result = fit_mapped(settings, tmp_path / "saved")
@@ -99,7 +99,7 @@ def test_resumed_run_reads_no_episode_and_ends_with_the_same_bytes(
         pass
 
     def stop(progress):
-        if progress.step == 5:
+        if progress.update == 5:
             raise StopError
 
     with pytest.raises(StopError):
@@ -110,10 +110,10 @@ def test_resumed_run_reads_no_episode_and_ends_with_the_same_bytes(
     assert train_tiny.weights(result) == in_memory[0]
 
 
-def test_before_the_first_batch_no_step_is_read(
+def test_no_step_is_read_before_the_first_batch(
     settings, in_memory, tmp_path, monkeypatch
 ):
-    """The rows become zeros of the same size and time, so reading them would tell."""
+    """The rows become zeros of the same size and time, so reading them would show."""
     fit_mapped(settings, tmp_path / "saved")
     for rows in settings.run.cache_folder.glob("steps/*/rows"):
         found = rows.stat()
@@ -126,8 +126,8 @@ def test_before_the_first_batch_no_step_is_read(
     assert train_tiny.weights(result) == in_memory[0]
 
 
-def test_chosen_tasks_alone_are_trained_and_held_out(settings):
-    data = job_data.open_data(of_tasks(settings, "left"))
+def test_only_chosen_tasks_are_trained_and_held_out(settings):
+    data = job_data.open_data(select_tasks(settings, "left"))
     assert list(data.train) == [e for e in TRAIN if e.metadata.task == "left"]
     assert list(data.validation) == HELD_OUT[:1]
     assert data.train_steps.tasks == data.held_out_steps.tasks == ("left",)
@@ -135,17 +135,17 @@ def test_chosen_tasks_alone_are_trained_and_held_out(settings):
     assert data.size_text == "6 train and 1 held-out episodes, 1 tasks"
 
 
-def test_without_held_out_episodes_of_the_tasks_nothing_is_held_out(settings, tmp_path):
+def test_tasks_without_held_out_episodes_have_no_held_out_steps(settings, tmp_path):
     splits = {"train": [TRAIN], "val": [HELD_OUT[:1]]}
     dataset_version.write(tmp_path / "other", splits)
-    other = of_tasks(settings, "right", location=str(tmp_path / "other"))
+    other = select_tasks(settings, "right", location=str(tmp_path / "other"))
     data = job_data.open_data(other)
     assert data.held_out_steps is None and len(data.validation) == 0
 
 
-def test_tasks_that_the_dataset_lacks_are_named_with_those_it_has(settings):
+def test_tasks_that_the_dataset_lacks_are_refused_and_existing_ones_named(settings):
     with pytest.raises(DatasetError) as e:
-        job_data.open_data(of_tasks(settings, "nope"))
+        job_data.open_data(select_tasks(settings, "nope"))
     assert str(e.value) == (
         f"{settings.dataset.location}: expected episodes of ['nope'], got episodes of "
         "['left', 'right']; name other --tasks or another --dataset"
@@ -155,7 +155,7 @@ def test_tasks_that_the_dataset_lacks_are_named_with_those_it_has(settings):
 
 @pytest.fixture
 def torn(settings):
-    """The same, with shards that nothing can be read from."""
+    """The same settings, with shards that cannot be read."""
     for shard in Path(settings.dataset.location).rglob("*.tfrecord"):
         shard.write_bytes(b"torn")
     return settings
@@ -173,12 +173,12 @@ def test_preset_that_does_not_fit_is_refused_before_a_shard_is_read(torn, monkey
     assert cached(torn) == []
 
 
-def test_preset_that_fits_is_known_to_before_a_shard_is_read(torn):
+def test_preset_that_fits_is_accepted_before_a_shard_is_read(torn):
     job_data.require_trainable(torn)
-    job_data.require_trainable(of_tasks(torn, "left", "right"))
+    job_data.require_trainable(select_tasks(torn, "left", "right"))
 
 
-def test_dataset_that_does_not_say_what_it_holds_is_refused_before_a_shard_is_read(
+def test_dataset_without_a_description_is_refused_before_a_shard_is_read(
     torn,
 ):
     features = Path(torn.dataset.location) / "features.json"
@@ -187,7 +187,7 @@ def test_dataset_that_does_not_say_what_it_holds_is_refused_before_a_shard_is_re
         job_data.require_trainable(torn)
 
 
-def test_dataset_that_says_other_than_it_holds_is_refused(settings):
+def test_dataset_that_differs_from_its_description_is_refused(settings):
     features = Path(settings.dataset.location) / "features.json"
     features.write_bytes(tfds_features.features_json(EpisodeSpec(1, 1)))
     with pytest.raises(DatasetError, match=r"as the dataset says, got EpisodeSpec"):

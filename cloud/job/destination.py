@@ -1,4 +1,4 @@
-"""Where a run's results go and who signs them, checked before any time is spent."""
+"""Where a run's results are stored and which key signs them, checked at the start."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from release.trusted_keys import TrustedKeys
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """Where results go, and who signs them.
+class Destination:
+    """Where results are stored, and the key that signs them.
 
     Attributes:
-        store: runs, packages and channels.
+        store: the store of runs, packages and channels.
         family_folder: folder of this family's runs on this machine.
-        local: whether that folder is the store's own.
+        local: whether that folder is in the store itself.
         key: the development key.
         trusted: the keyring with that key.
-        keyring: its file.
-        channel: what the channel carries before this run.
+        keyring: file of the keyring.
+        channel: state of the channel before this run.
     """
 
     store: Store
@@ -40,23 +40,23 @@ class Place:
     channel: ChannelState
 
 
-def open_place(settings: JobSettings) -> Place:
-    """Opens the store and checks it before any time is spent.
+def open_destination(settings: JobSettings) -> Destination:
+    """Opens store, key and channel and checks them before the run starts.
 
     Raises:
-        DiskSpaceError: too little room for a run.
-        ReleaseError: the store, the key or the channel cannot be used.
+        DiskSpaceError: there is too little free space for a run.
+        StoreError, ReleaseError: the store, the key or the channel cannot be used.
     """
-    here = locations.local_folder(settings.run.artifacts)
-    parent = settings.run.work_folder / "runs" if here is None else here
+    local = locations.local_folder(settings.run.artifacts)
+    parent = settings.run.work_folder / "runs" if local is None else local
     run_folder.require_space(parent, settings.run.required_disk_bytes)
     opened = store.open_store(settings.run.artifacts)
     key = private_keys.open_development_key(settings.run.keys_folder)
     trusted = TrustedKeys.from_keys(key.trusted, allow_development=True)
-    return Place(
+    return Destination(
         store=opened,
         family_folder=parent / settings.publish.family,
-        local=here is not None,
+        local=local is not None,
         key=key,
         trusted=trusted,
         keyring=settings.run.keys_folder / private_keys.DEVELOPMENT_KEYRING_FILE,

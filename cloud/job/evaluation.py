@@ -1,7 +1,7 @@
-"""All of the main job that drives robots: the package, the channel's, and the expert.
+"""The part of the main job that runs robots: package, channel's package, and expert.
 
-Everything is measured on the same trials, which is why they are made once; only which
-form of the step is to be measured there is found out on others, beforehand.
+All of them are measured on the same trials, which are created once. Only the step form
+is chosen before that, on other trials.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.rollouts import Trials
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.evaluate.trajectories import Trajectory
-from cloud.job.destination import Place
+from cloud.job.destination import Destination
 from cloud.job.run_folder import RunFolder
 from cloud.job.settings import JobSettings
 from cloud.package.build import BuiltPackage
@@ -33,27 +33,29 @@ from release.verification import VerifiedPackage
 
 @dataclasses.dataclass(frozen=True)
 class JobEvaluation:
-    """The trials of one run, and where what they come to is written.
+    """The trials of one run, and where their results are written.
 
     Attributes:
-        trials: the episodes of the evaluation, the channel's package and the expert.
-        manifest: digest of the dataset's manifest.
-        workers: evaluating processes at once.
+        trials: the episodes for the package, the channel's package and the expert.
+        manifest_digest: digest of the dataset's manifest, 64 hex characters.
+        workers: number of parallel processes.
         folder: the run's folder.
         console: where progress is shown.
     """
 
     trials: Trials
-    manifest: str
+    manifest_digest: str
     workers: int
     folder: RunFolder
     console: Console
 
-    def settled(self, built: BuiltPackage) -> tuple[BuiltPackage, StepChoice | None]:
-        """The package with the step that robots run; None where there is one form.
+    def choose_step(
+        self, built: BuiltPackage
+    ) -> tuple[BuiltPackage, StepChoice | None]:
+        """Chooses the step form that robots run; no choice if there is only one form.
 
         Raises:
-            CloudError: a form of the step cannot be driven.
+            CloudError: a step form cannot be run.
         """
         if not int8_choice.has_both_forms(built):
             return built, None
@@ -61,60 +63,60 @@ class JobEvaluation:
         return int8_choice.choose_step(
             built,
             trials,
-            lambda form: self._of_package(built, None, trials, form).success,
+            lambda form: self._evaluate_package(built, None, trials, form).success,
         )
 
-    def evaluated(
+    def evaluate(
         self, built: BuiltPackage, held_out_loss: float | None
     ) -> tuple[EvaluationReport, Sequence[Trajectory]]:
-        """The report on the step that ships, written down, and a few episodes.
+        """Evaluates the package, writes the report and records a few episodes.
 
         Raises:
             CloudError: the evaluation fails.
         """
         folder = self.folder
         with trajectories.record(self.trials, built.folder, folder.samples) as sampled:
-            evaluation = self._of_package(built, held_out_loss, self.trials)
+            evaluation = self._evaluate_package(built, held_out_loss, self.trials)
             samples = sampled()
         durable_file.write(folder.evaluation, evaluation.encode())
         return evaluation, samples
 
-    def baseline(self, place: Place, family: str) -> Baseline | None:
-        """What the package on the channel comes to on the same trials."""
+    def baseline(self, destination: Destination, family: str) -> Baseline | None:
+        """Finds or makes the evaluation of the channel's package on the same trials."""
         with tempfile.TemporaryDirectory(dir=self.folder.path) as name:
             return channel_baseline.baseline(
-                place.channel,
+                destination.channel,
                 lambda entry: channel_baseline.fetch(
-                    place.store,
+                    destination.store,
                     entry,
-                    place.trusted,
+                    destination.trusted,
                     datetime.now(UTC),
                     Path(name) / "package",
                 ),
                 lambda fetched: channel_baseline.find_report(
-                    place.store, family, fetched
+                    destination.store, family, fetched
                 ),
-                self._of_channel,
-                lambda found: self.trials.match(found, self.manifest),
+                self._evaluate_channel,
+                lambda found: self.trials.match(found, self.manifest_digest),
             )
 
     def expert(self, known: Path | None) -> Mapping[str, SuccessRate]:
-        """The expert's success, from a file if that is of the same trials."""
+        """Returns the expert's success, from `known` if that is of the same trials."""
         if known is not None:
             read = expert_baseline.read(known, self.trials)
             if read is not None:
                 return read
-        with self._shown("run the expert") as shown:
+        with self._show_progress("run the expert") as progress:
             rollouts = evaluate.roll_out(
                 self.trials,
                 ["--policy=expert"],
                 self.workers,
                 self.folder.logs / "expert",
-                lambda done: shown.show(done, ""),
+                lambda done: progress.show(done, ""),
             )
         return expert_baseline.from_rollouts(rollouts)
 
-    def _of_package(
+    def _evaluate_package(
         self,
         built: BuiltPackage,
         held_out_loss: float | None,
@@ -124,43 +126,45 @@ class JobEvaluation:
         title, log = "evaluate", "evaluation"
         if step is not None:
             title, log = f"compare {step}", f"comparison-{step}"
-        with self._shown(title) as shown:
+        with self._show_progress(title) as progress:
             return evaluate.evaluate_package(
                 trials,
                 built.folder,
                 built.digest,
-                self.manifest,
+                self.manifest_digest,
                 held_out_loss,
                 self.workers,
                 self.folder.logs / log,
-                lambda done: shown.show(done, ""),
+                lambda done: progress.show(done, ""),
                 step,
             )
 
-    def _of_channel(self, fetched: VerifiedPackage) -> EvaluationReport:
-        with self._shown("evaluate channel") as shown:
+    def _evaluate_channel(self, fetched: VerifiedPackage) -> EvaluationReport:
+        with self._show_progress("evaluate channel") as progress:
             return evaluate.evaluate_package(
                 self.trials,
                 fetched.folder,
                 fetched.digest,
-                self.manifest,
+                self.manifest_digest,
                 None,
                 self.workers,
                 self.folder.logs / "baseline",
-                lambda done: shown.show(done, ""),
+                lambda done: progress.show(done, ""),
             )
 
-    def _shown(self, title: str) -> WorkProgress:
+    def _show_progress(self, title: str) -> WorkProgress:
         return WorkProgress(self.console, title, self.trials.episodes, "episodes")
 
 
-def of_run(
+def create(
     settings: JobSettings,
     tasks: tuple[str, ...],
-    manifest: str,
+    manifest_digest: str,
     folder: RunFolder,
     console: Console,
 ) -> JobEvaluation:
-    """The trials that a run's settings ask for."""
+    """Creates the evaluation of a run from its settings."""
     asked = settings.evaluate
-    return JobEvaluation(asked.trials(tasks), manifest, asked.workers, folder, console)
+    return JobEvaluation(
+        asked.trials(tasks), manifest_digest, asked.workers, folder, console
+    )

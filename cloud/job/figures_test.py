@@ -1,4 +1,4 @@
-"""Tests of the file of losses, which a resumed run continues, and of TensorBoard's."""
+"""Tests of the file of losses, which a resumed run continues, and of event files."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
 """The main job as a procedure: data, training, package, verdict, release, report.
 
-Every step is a function of its own elsewhere; here is their order, and what each one
-hands to the next.
+Each stage is implemented elsewhere. This file defines their order, and what each passes
+to the next.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from cloud.evaluate import bless
 from cloud.evaluate.bless import Decision, Verdict
 from cloud.evaluate.trajectories import Trajectory
 from cloud.job import data as job_data
-from cloud.job import destination, figures, report_page, run_backup, run_folder
+from cloud.job import destination as destinations
 from cloud.job import evaluation as job_evaluation
+from cloud.job import figures, report_page, run_backup, run_folder
 from cloud.job.data import Data
-from cloud.job.destination import Place
+from cloud.job.destination import Destination
 from cloud.job.figures import LossHistory, LossPoint
 from cloud.job.outcome import Outcome
 from cloud.job.run_folder import RunFolder
@@ -41,10 +42,10 @@ from release.signing import publish, sign_statements
 
 
 def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
-    """Runs the whole job and returns what it came to, whatever the verdict.
+    """Runs the whole job and returns its results, whatever the verdict.
 
     Args:
-        settings: what to do.
+        settings: settings of the job, see `JobSettings.on_this_machine`.
         console: where progress is shown.
         started: the time, with a time zone.
 
@@ -52,41 +53,43 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
         CloudError, ModelError, ReleaseError, RldsError: one cause each, one line.
     """
     began_s = time.monotonic()
-    place = destination.open_place(settings)
-    processes.require_shared(place.family_folder)
+    destination = destinations.open_destination(settings)
+    processes.require_shared(destination.family_folder)
     job_data.require_trainable(settings)
     data = job_data.open_data(settings)
     _say(console, f"dataset   {settings.dataset.name} ({data.size_text})")
-    folder = _open_run(settings, place, data, started, console)
+    folder = _open_run(settings, destination, data, started, console)
     processes.share_path(folder.checkpoints)
     _say(console, _run_text(folder))
     history = LossHistory(folder.path / "losses.jsonl")
-    fitted = _fit(settings, place, data, folder, history, console)
-    built = _package(settings, place, data, folder, fitted, history)
+    fitted = _fit(settings, destination, data, folder, history, console)
+    built = _package(settings, destination, data, folder, fitted, history)
     _say(console, f"package   {built.digest[:12]}, {built.size_bytes / 1e6:.1f} MB")
-    trials = job_evaluation.of_run(settings, data.tasks, data.manifest, folder, console)
+    evaluator = job_evaluation.create(
+        settings, data.tasks, data.manifest_digest, folder, console
+    )
     points = history.points
-    built, choice = trials.settled(built)
+    built, choice = evaluator.choose_step(built)
     if choice is not None:
         _say(console, f"step      {choice.text()}")
-    evaluation, samples = trials.evaluated(
+    evaluation, samples = evaluator.evaluate(
         built, points[-1].validation_loss if points else None
     )
-    baseline = trials.baseline(place, settings.publish.family)
-    expert = trials.expert(settings.expert_baseline)
+    baseline = evaluator.baseline(destination, settings.publish.family)
+    expert = evaluator.expert(settings.expert_baseline)
     decision = bless.decide(evaluation, settings.gates, baseline)
-    _sign(settings, place, data, folder, built, decision)
+    _sign(settings, destination, data, folder, built, decision)
     published = settings.publish.if_blessed and decision.verdict is Verdict.BLESSED
     if published:
-        _publish(settings, place, built)
+        _publish(settings, destination, built)
     outcome = Outcome(
         run_id=folder.run_id,
         decision=decision,
         evaluation=evaluation,
         expert=expert,
         train_loss=points[-1].train_loss if points else None,
-        steps=settings.train.steps,
-        train_steps_per_s=fitted.steps_per_s,
+        updates=settings.train.steps,
+        updates_per_s=fitted.updates_per_s,
         train_seconds=fitted.seconds,
         total_seconds=time.monotonic() - began_s,
         resumed_from=fitted.resumed_from,
@@ -94,21 +97,25 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
         report=folder.report,
         channel=settings.channel_uri,
         published=published,
-        keyring=place.keyring,
+        keyring=destination.keyring,
         state_dir=settings.run.state_dir,
     )
     _write_report(settings, data, folder, outcome, points, samples)
-    if not place.local:
-        run_backup.upload_results(place.store, _copy(settings, folder), folder.path)
+    if not destination.local:
+        run_backup.upload_results(
+            destination.store, _copy_prefix(settings, folder), folder.path
+        )
     folder.finish({"verdict": decision.verdict.value, "published": published})
-    if not place.local:
-        run_backup.upload_end(place.store, _copy(settings, folder), folder.path)
+    if not destination.local:
+        run_backup.upload_end(
+            destination.store, _copy_prefix(settings, folder), folder.path
+        )
     folder.close()
     return outcome
 
 
 def follow(settings: JobSettings) -> None:
-    """Takes part in the training of a job that the first process of several runs.
+    """Trains as one of several processes, the first of which runs the job.
 
     Raises:
         CloudError, ModelError, RldsError: one cause each, one line.
@@ -121,7 +128,7 @@ def follow(settings: JobSettings) -> None:
 
 def _open_run(
     settings: JobSettings,
-    place: Place,
+    destination: Destination,
     data: Data,
     started: datetime,
     console: Console,
@@ -129,37 +136,37 @@ def _open_run(
     decided: dict[str, object] = {
         "family": settings.publish.family,
         "target": TARGET,
-        "dataset_manifest": data.manifest,
+        "dataset_manifest": data.manifest_digest,
         "tasks": list(data.tasks),
         "training_config": _decisive(settings),
         "action_minimum": settings.publish.action_minimum,
         "action_maximum": settings.publish.action_maximum,
         "code_commit": settings.run.code_commit,
     }
-    if not place.local:
+    if not destination.local:
         run_backup.fetch(
-            place.store,
+            destination.store,
             settings.publish.family,
-            place.family_folder,
+            destination.family_folder,
             run_folder.compute_identity(decided),
             lambda line: _say(console, line),
             settings.run.resume or None,
         )
     return run_folder.open_run(
-        place.family_folder,
+        destination.family_folder,
         decided,
         started.astimezone(UTC).strftime(run_folder.STARTED_FORMAT),
         settings.run.resume or None,
     )
 
 
-def _copy(settings: JobSettings, folder: RunFolder) -> str:
-    """Where a run's copy lies in a store that is not on this machine."""
+def _copy_prefix(settings: JobSettings, folder: RunFolder) -> str:
+    """Returns the prefix of a run's copy in a store that is not on this machine."""
     return f"{settings.publish.family}/{folder.run_id}"
 
 
 def _decisive(settings: JobSettings) -> dict[str, object]:
-    """The training config without the parts of a batch, which are rounding."""
+    """Returns the training config without the parts of a batch, which only round."""
     config = dataclasses.asdict(settings.train)
     del config["accumulation_steps"]
     return config
@@ -167,7 +174,7 @@ def _decisive(settings: JobSettings) -> dict[str, object]:
 
 def _fit(
     settings: JobSettings,
-    place: Place,
+    destination: Destination,
     data: Data,
     folder: RunFolder,
     history: LossHistory,
@@ -175,18 +182,18 @@ def _fit(
 ) -> FitResult:
     total = settings.train.steps
     keep = functools.partial(
-        run_backup.upload_checkpoint, place.store, _copy(settings, folder)
+        run_backup.upload_checkpoint, destination.store, _copy_prefix(settings, folder)
     )
     with (
-        WorkProgress(console, "train", total, "steps") as shown,
+        WorkProgress(console, "train", total, "steps") as progress,
         figures.EventFile(folder.tensorboard, folder.continued) as events,
     ):
 
         def on_progress(now: Progress) -> None:
-            history.add(LossPoint(now.step, now.loss, now.validation_action_loss))
-            events.add(now.step, now.figures())
-            detail = f"loss {now.loss:.4f}, {now.steps_per_s:.1f} steps/s"
-            shown.show(now.step, detail, now.remaining_s)
+            history.add(LossPoint(now.update, now.loss, now.validation_action_loss))
+            events.add(now.update, now.figures())
+            detail = f"loss {now.loss:.4f}, {now.updates_per_s:.1f} steps/s"
+            progress.show(now.update, detail, now.remaining_s)
 
         return _train(
             settings,
@@ -194,7 +201,7 @@ def _fit(
             folder.checkpoints,
             on_progress,
             lambda line: _say(console, line),
-            on_checkpoint=None if place.local else keep,
+            on_checkpoint=None if destination.local else keep,
         )
 
 
@@ -206,7 +213,7 @@ def _train(
     on_note: Callable[[str], None] = lambda line: None,
     on_checkpoint: Callable[[Path], None] | None = None,
 ) -> FitResult:
-    """What every process of a run does alike; they part when it is done."""
+    """Trains, in every process of a run; after that they work independently."""
     fitted = fit.fit(
         data.train_steps,
         data.held_out_steps,
@@ -219,20 +226,20 @@ def _train(
         profile_dir=saved.parent / "tensorboard",
         on_checkpoint=on_checkpoint,
     )
-    # The model is whole on this process's own device: the rest needs no other.
+    # The model is whole on this process's device, so the rest needs no other process.
     processes.leave()
     return fitted
 
 
 def _package(
     settings: JobSettings,
-    place: Place,
+    destination: Destination,
     data: Data,
     folder: RunFolder,
     fitted: FitResult,
     history: LossHistory,
 ) -> BuiltPackage:
-    counter = place.channel.release_counter + 1
+    counter = destination.channel.release_counter + 1
     return build.export_and_build(
         fitted.model,
         data.train,
@@ -246,7 +253,7 @@ def _package(
             target=TARGET,
             action_minimum=settings.publish.action_minimum,
             action_maximum=settings.publish.action_maximum,
-            manifest_digest=data.manifest,
+            manifest_digest=data.manifest_digest,
             code_commit=settings.run.code_commit,
             hardware=build_facts.hardware_text(),
             training_config=settings.training_config(),
@@ -257,7 +264,7 @@ def _package(
 
 
 def _metrics(history: LossHistory) -> dict[str, object]:
-    """Losses at the end; speed stays out, so that equal runs give equal packages."""
+    """Returns the final losses but no speed, so that equal runs give equal packages."""
     last = history.points[-1] if history.points else None
     return {
         "train_loss": None if last is None else last.train_loss,
@@ -267,7 +274,7 @@ def _metrics(history: LossHistory) -> dict[str, object]:
 
 def _sign(
     settings: JobSettings,
-    place: Place,
+    destination: Destination,
     data: Data,
     folder: RunFolder,
     built: BuiltPackage,
@@ -276,7 +283,7 @@ def _sign(
     now = datetime.now(UTC)
     origin = provenance.Provenance(
         package_digest=built.digest,
-        dataset_manifest_digest=data.manifest,
+        dataset_manifest_digest=data.manifest_digest,
         dataset_uri=settings.dataset.uri,
         code_commit=settings.run.code_commit,
         code_uri=build_facts.code_uri(build_facts.workspace()),
@@ -288,7 +295,7 @@ def _sign(
         started=folder.started,
         finished=now,
     )
-    sign_statements.sign_provenance(built.folder, origin, [place.key])
+    sign_statements.sign_provenance(built.folder, origin, [destination.key])
     verdict = blessing.Blessing(
         package_digest=decision.package_digest,
         verdict=decision.verdict.value,
@@ -296,17 +303,19 @@ def _sign(
         report_digest=decision.report_digest,
         issued=now,
     )
-    sign_statements.sign_blessing(built.folder, verdict, [place.key])
+    sign_statements.sign_blessing(built.folder, verdict, [destination.key])
 
 
-def _publish(settings: JobSettings, place: Place, built: BuiltPackage) -> None:
+def _publish(
+    settings: JobSettings, destination: Destination, built: BuiltPackage
+) -> None:
     now = datetime.now(UTC)
     publish.publish(
-        place.store,
+        destination.store,
         settings.publish.channel,
         built.folder,
-        [place.key],
-        place.trusted,
+        [destination.key],
+        destination.trusted,
         now,
         now + timedelta(days=settings.publish.expires_days),
     )
@@ -333,7 +342,7 @@ def _write_report(
             figures=outcome.figures(),
             provenance={
                 "dataset": settings.dataset.name,
-                "dataset manifest": data.manifest,
+                "dataset manifest": data.manifest_digest,
                 "episodes": data.size_text,
                 "code commit": settings.run.code_commit,
                 "hardware": build_facts.hardware_text(),

@@ -34,8 +34,8 @@ class Outcome:
     evaluation: EvaluationReport
     expert: Mapping[str, SuccessRate]
     train_loss: float | None
-    steps: int
-    train_steps_per_s: float
+    updates: int
+    updates_per_s: float
     train_seconds: float
     total_seconds: float
     resumed_from: int | None
@@ -61,8 +61,8 @@ class Outcome:
                 "episodes_per_task": self.evaluation.episodes_per_task,
                 "train_loss": self.train_loss,
                 "held_out_loss": self.evaluation.held_out_loss,
-                "train_steps": self.steps,
-                "train_steps_per_s": self.train_steps_per_s,
+                "train_steps": self.updates,
+                "train_steps_per_s": self.updates_per_s,
                 "train_seconds": self.train_seconds,
                 "total_seconds": self.total_seconds,
                 "resumed_from": self.resumed_from,
@@ -169,8 +169,8 @@ class Outcome:
         return {
             "training loss": _loss(self.train_loss),
             "held-out loss": _loss(evaluation.held_out_loss),
-            "training steps": f"{self.steps:,}{resumed}",
-            "training speed": f"{self.train_steps_per_s:.1f} steps/s",
+            "training steps": f"{self.updates:,}{resumed}",
+            "training speed": f"{self.updates_per_s:.1f} steps/s",
             "training time": f"{self.train_seconds:.1f} s",
             "whole job": f"{self.total_seconds:.1f} s",
             "control step, p50 and p99": (

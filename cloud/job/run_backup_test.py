@@ -92,7 +92,7 @@ def test_training_continued_elsewhere_ends_with_the_bytes_of_an_uninterrupted_ru
         pass
 
     def lose(progress: Progress) -> None:
-        if progress.step == 5:
+        if progress.update == 5:
             raise LostError
 
     whole = train_tiny.train(tmp_path / "whole", 6)

@@ -38,10 +38,10 @@ def settings(folder, **changes):
 def packaged(tmp_path_factory):
     """Data, the model before its first update, its held-out error, and its package."""
     folder = tmp_path_factory.mktemp("run")
-    told = settings(folder)
-    data = job_data.open_data(told)
+    given = settings(folder)
+    data = job_data.open_data(given)
     steps = (data.train_steps, data.held_out_steps)
-    trainer = Trainer(*steps, told.train, mesh.single())
+    trainer = Trainer(*steps, given.train, mesh.single())
     state = trainer.initial_state()
     model = trainer.model(state)
     with shorten_replay():
@@ -56,7 +56,7 @@ def packaged(tmp_path_factory):
     return data, model, trainer.validate(state), built
 
 
-def test_model_has_the_senses_of_the_dataset_and_is_held_out_with_them(packaged):
+def test_model_has_the_senses_of_the_dataset_and_is_validated_with_them(packaged):
     data, model, held_out_error, _ = packaged
     assert senses.shapes(data.model) == {"image": (16, 16, 3), "audio_mel": (3,)}
     assert model.config == data.model
@@ -64,7 +64,7 @@ def test_model_has_the_senses_of_the_dataset_and_is_held_out_with_them(packaged)
     assert np.isfinite(held_out_error)
 
 
-def test_package_tells_what_its_robot_must_perceive_and_its_functions_take(packaged):
+def test_package_states_the_senses_of_its_robot_and_functions(packaged):
     manifest = verification.verify_integrity(packaged[-1].folder, TARGET).manifest
     observed = manifest.robot.observation
     assert {n: (x.shape, x.dtype) for n, x in observed.items()} == {
@@ -88,27 +88,27 @@ def test_package_tells_what_its_robot_must_perceive_and_its_functions_take(packa
     assert checks.keys() == {f.path for f in manifest.functions.values()}
 
 
-def test_model_of_a_sensing_package_is_known_again_from_it(packaged):
+def test_model_is_restored_from_a_package_with_senses(packaged):
     _, model, _, built = packaged
     again = export._model(verification.verify_integrity(built.folder, TARGET))
     assert again.config == model.config
 
 
-def test_what_no_robot_here_perceives_is_refused_before_a_shard_is_read(tmp_path):
-    told = settings(tmp_path)
+def test_senses_that_no_robot_has_are_refused_before_a_shard_is_read(tmp_path):
+    given = settings(tmp_path)
     for shard in (tmp_path / "version").rglob("*.tfrecord"):
         shard.write_bytes(b"torn")
     with pytest.raises(BlindRobotError, match=r"image and audio_mel.*--nosenses") as e:
-        job.follow(told)
+        job.follow(given)
     assert "got metaworld" in str(e.value)
-    assert not told.run.cache_folder.exists()
+    assert not given.run.cache_folder.exists()
     job_data.require_trainable(settings(tmp_path, senses=False))
 
 
-def test_nosenses_trains_on_the_state_alone(tmp_path):
-    told = settings(tmp_path, senses=False)
-    data = job_data.open_data(told)
-    make = trained_model.wavecore(told.train, data.train_steps)
+def test_nosenses_trains_only_on_the_state(tmp_path):
+    given = settings(tmp_path, senses=False)
+    data = job_data.open_data(given)
+    make = trained_model.wavecore(given.train, data.train_steps)
     statistics = data.train_steps.statistics
     model = make(*data.train_steps.sizes, statistics, np.random.default_rng(0))
     assert model.config == data.model and senses.shapes(data.model) == {}

@@ -1,7 +1,7 @@
 """All settings of the main job, as one record of records, each with its defaults.
 
-`cloud.record_flags` makes the flags of `//cloud:train` of these records; the notebook
-makes the records directly. What is left empty is decided here too.
+`cloud.record_flags` defines the flags of `//cloud:train` from these records; the
+notebook creates the records directly. Values for empty settings are decided here too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DatasetSettings:
 
     @property
     def name(self) -> str:
-        """The dataset as people know it; Bazel's folders have long paths."""
+        """Name of the dataset for people; Bazel's folders have long paths."""
         return self.location or _DEMO_DATASET_NAME
 
     @property
@@ -53,14 +53,14 @@ class DatasetSettings:
         """URI of the dataset version.
 
         Raises:
-            ProgramMissingError: none is named and Bazel has built none.
+            ProgramMissingError: no dataset is given and Bazel has built none.
         """
         return locations.to_uri(self.location or programs.locate(_DEMO_DATASET))
 
 
 @dataclasses.dataclass(frozen=True)
 class PublishSettings:
-    """What the package is called, what it may do, and where it is published.
+    """The package's name, the limits of its actions, and where it is published.
 
     Attributes:
         family: name of the model's family.
@@ -94,27 +94,26 @@ class RunSettings:
             ~/.local/share/continuon.
         keys_dir: folder of the development key; default: keys/ in a local store, else
             ~/.local/share/continuon/keys.
-        cache_dir: folder on this machine for the indexed and mapped dataset, which
-            may be removed between runs; default: cache/ in a local store that one
+        cache_dir: folder on this machine for offsets and mapped steps of the dataset,
+            which may be removed between runs; default: cache/ in a local store that one
             process uses, else ~/.cache/continuon.
         work_dir: folder for runs whose store is not on this machine.
-        code_commit: commit of the code; default: what git says of the checkout.
+        code_commit: commit of the code; default: that of the checkout.
         resume: id of the run to continue; default: any unfinished run with the same
             settings.
         required_disk_mb: free disk that a run needs to start, in MB.
-        mesh: devices along each axis, as data=4,fsdp=2: both share the windows of a
-            step, fsdp shares parameters and optimiser state too; default: all devices
-            on data.
+        mesh: devices along each axis, as data=4,fsdp=2: both divide the windows of an
+            update, fsdp also divides parameters and optimiser state; default: all
+            devices on data.
         coordinator_address: host:port of the first of several processes that train
             together, or auto on a TPU or cluster that tells each process its index;
             default: one process.
         process_count: processes that train together.
         process_index: index of this process, from 0; the first writes reports and
             packages.
-        profile: steps to trace into the run's tensorboard folder: 10 for ten steps
+        profile: updates to trace into the run's tensorboard folder: 10 for ten updates
             after warm-up, or a range such as 100-110; default: none.
-        summary_json: file to write the final table to, as JSON; default: it is only
-            shown.
+        summary_json: file to write the results to, as JSON; default: none.
 
     Raises:
         ValueError: a value is out of its range.
@@ -140,7 +139,7 @@ class RunSettings:
 
     @property
     def store_uri(self) -> str:
-        """URI that artifacts and channels live below."""
+        """URI of the store, which contains artifacts and channels."""
         return locations.to_uri(self.store or HOME)
 
     @property
@@ -171,10 +170,10 @@ class RunSettings:
 
     @property
     def state_dir(self) -> Path:
-        """Folder that the suggested command lets the robot keep its state in.
+        """Folder of the robot's state in the suggested command.
 
-        Beside a store on this machine: each store counts its releases from 1, and a
-        robot that took release 1 of one refuses release 1 of another.
+        A store on this machine contains it: each store numbers its releases from 1, and
+        a robot that has installed release 1 of one store refuses release 1 of another.
         """
         return (locations.local_folder(self.store_uri) or self.work_folder) / "robot"
 
@@ -188,13 +187,13 @@ class RunSettings:
         """Devices along each axis, over all processes.
 
         Raises:
-            MeshError: the text is not of this form, or does not name all devices.
+            MeshError: the text has another form, or does not name all devices.
         """
         return mesh.parse(self.mesh, jax.device_count())
 
     @property
     def profile_range(self) -> ProfileRange | None:
-        """Training steps to trace, None for none."""
+        """Updates to trace, None for none."""
         return profile.parse(self.profile)
 
 
@@ -206,8 +205,8 @@ class JobSettings:
         dataset: which episodes the run learns from.
         train: how the model is trained.
         evaluate: how the package is evaluated.
-        gates: what the package must show.
-        publish: what the package is called and where it is published.
+        gates: what the package must achieve.
+        publish: the package's name and where it is published.
         run: where the run keeps its files, and on which devices it trains.
     """
 
@@ -219,16 +218,16 @@ class JobSettings:
     run: RunSettings = dataclasses.field(default_factory=RunSettings)
 
     def on_this_machine(self, checkout: Path | None) -> JobSettings:
-        """The same with what devices and checkout decide, where it was left open.
+        """Returns a copy in which devices and checkout have decided open settings.
 
         Args:
-            checkout: the checkout of the code; None when it does not run from one.
+            checkout: the checkout of the code; None if it does not run from one.
 
         Raises:
-            ProgramMissingError: no dataset is named and Bazel has built none.
-            MeshError: the mesh is not one of the devices that there are.
+            ProgramMissingError: no dataset is given and Bazel has built none.
+            MeshError: the mesh does not use exactly the available devices.
         """
-        _ = self.dataset.uri  # a dataset that is missing is told of before any work
+        _ = self.dataset.uri  # raises if the dataset is missing, before any work
         commit = self.run.code_commit or build_facts.code_commit(checkout)
         shape = str(self.run.mesh_shape)
         return dataclasses.replace(
@@ -249,10 +248,10 @@ class JobSettings:
         return built if built.exists() else None
 
     def training_config(self) -> dict[str, object]:
-        """Every training setting, as it is written into the package.
+        """Returns every training setting, as it is written to the package.
 
-        A run may continue on another mesh than it began on; this is the one it ends
-        on, which is why it is no part of the run's identity.
+        A run may continue on another mesh than it started on. This is the mesh that it
+        ends on, so it is not part of the run's identity.
         """
         where = {"mesh": str(self.run.mesh_shape), "processes": jax.process_count()}
         return dataclasses.asdict(self.train) | where

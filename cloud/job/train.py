@@ -3,13 +3,13 @@
     ./bazelw run //cloud:train
     ./bazelw run //cloud:train -- --steps=200 --evaluation_episodes=2
 
-Without flags it trains on a data set of simulated episodes that Bazel builds, and
-keeps everything in ~/.local/share/continuon. The job ends with exit code 0 whatever
-the verdict; only a blessed package is published. The same command continues a run
-that was killed, with a bucket as the store (--store=gs://...) on any machine.
+Without flags it trains on a dataset of simulated episodes that Bazel builds, and keeps
+everything in ~/.local/share/continuon. The job ends with exit code 0 whatever the
+verdict; only a blessed package is published. The same command continues a run that was
+killed; with a bucket as the store (--store=gs://...) it does so on any machine.
 
-Several machines train together when each runs the same command with its place, and a
-store that all of them see:
+Several machines train together if each runs the same command with its own index, and a
+store that they share:
 
     ./bazelw run //cloud:train -- --store=/shared --process_count=2 \\
         --coordinator_address=first:8476 --process_index=0
@@ -44,7 +44,7 @@ record_flags.define(
 
 
 def settings_from_flags() -> JobSettings:
-    """Turns the flags into the job's settings; no device is used.
+    """Returns the job's settings from the flags; uses no device.
 
     Raises:
         app.UsageError: a value is out of its range.
@@ -63,7 +63,7 @@ def settings_from_flags() -> JobSettings:
 
 
 def main(argv: list[str]) -> None:
-    """Runs the job that the flags describe and shows what it came to."""
+    """Runs the job that the flags describe and shows its results."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     settings = settings_from_flags()

@@ -1,4 +1,4 @@
-"""Tests of the main job's flags: every knob is one, with its default and its text."""
+"""Tests of the main job's flags: every setting is one, with its default and text."""
 
 import dataclasses
 import re
@@ -87,7 +87,7 @@ def test_defaults_are_those_of_the_records() -> None:
     assert settings.dataset.tasks == ()
 
 
-def test_what_is_left_open_is_decided_by_devices_and_checkout() -> None:
+def test_open_settings_are_decided_by_devices_and_checkout() -> None:
     parse()
     settings = settings_here()
     assert settings.train == TrainConfig().for_platform("cpu")
@@ -107,7 +107,7 @@ def test_every_flag_has_its_own_text_in_one_style(flag: flags.Flag) -> None:
 
 
 @pytest.mark.parametrize("record", [TrainConfig, Gates])
-def test_every_knob_is_a_flag(record: type) -> None:
+def test_every_setting_is_a_flag(record: type) -> None:
     assert {f.name for f in dataclasses.fields(record)} <= {f.name for f in OWN_FLAGS}
 
 
@@ -118,7 +118,7 @@ def test_texts_name_the_default_folders_and_dataset() -> None:
     assert DatasetSettings().name in flags.FLAGS["dataset"].help
 
 
-def test_every_flag_given_reaches_its_record() -> None:
+def test_every_given_flag_sets_its_record() -> None:
     parse(
         "--tasks=reach-v3,push-v3",
         "--evaluation_episodes=3",
@@ -249,16 +249,16 @@ def test_preset_decides_what_the_command_leaves_out() -> None:
 
 def test_metadata_tell_the_dtype_and_the_mesh() -> None:
     parse("--preset=vertex")
-    told = settings_here().training_config()
+    written = settings_here().training_config()
     fast = config.multiplies_bfloat16()
-    assert told["compute_dtype"] == ("bfloat16" if fast else "float32")
-    assert told["remat"] == "on"
-    assert told["mesh"] == "data=1,fsdp=1"
+    assert written["compute_dtype"] == ("bfloat16" if fast else "float32")
+    assert written["remat"] == "on"
+    assert written["mesh"] == "data=1,fsdp=1"
 
 
-def test_mesh_of_other_devices_than_there_are_is_an_error() -> None:
+def test_mesh_of_unavailable_devices_is_an_error() -> None:
     parse("--mesh=data=4,fsdp=2")
-    with pytest.raises(MeshError, match=r"expected 1 devices in all.*which is 8"):
+    with pytest.raises(MeshError, match=r"expected 1 devices, all.*which is 8"):
         settings_here()
 
 

@@ -81,7 +81,7 @@ def export_again(run: Path, target: str, output: Path) -> BuiltPackage:
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     return build.write(
         _model(source),
-        _described(source.manifest, target),
+        _describe(source.manifest, target),
         _canary(source),
         source.path(package.SAFETY).read_bytes(),
         output.absolute(),
@@ -136,7 +136,7 @@ def _canary(source: IntactPackage) -> list[Episode]:
     return [example_codec.decode(record) for record in records]
 
 
-def _described(manifest: PackageManifest, target: str) -> dict[str, Any]:
+def _describe(manifest: PackageManifest, target: str) -> dict[str, Any]:
     """Describes the new package: as the old one, but for another target."""
     metrics = {
         name: value

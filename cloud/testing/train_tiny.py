@@ -86,7 +86,7 @@ def main(checkpoints: str, output: str, steps: str, kill: str | None = None) -> 
     """Trains and writes the weights, or kills itself before that."""
 
     def on_progress(progress: fit.Progress) -> None:
-        if kill == str(progress.step):
+        if kill == str(progress.update):
             _die()
 
     if kill == "saving":

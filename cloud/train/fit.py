@@ -38,14 +38,14 @@ class Progress:
     """How far training is; one report is made every `report_period_steps`.
 
     Attributes:
-        step: updates done.
-        steps: updates in all.
+        update: updates done.
+        updates: updates in all.
         loss: mean total training loss since the last report.
         action_loss: mean absolute action error since the last report.
         next_loss: next-observation error since the last report, in typical changes.
         validation_action_loss: the action error on held-out episodes, at checkpoints
             and at the end; None in between or without held-out episodes.
-        steps_per_s: updates per second since training began, without compile time.
+        updates_per_s: updates per second since training began, without compile time.
         remaining_s: time left at that speed.
         measured: mean of every scalar of an update since the last report, by name:
             each loss, `gradient_norm` and `learning_rate`.
@@ -54,13 +54,13 @@ class Progress:
             6 per parameter and control step (Kaplan et al. 2020, arXiv:2001.08361).
     """
 
-    step: int
-    steps: int
+    update: int
+    updates: int
     loss: float
     action_loss: float
     next_loss: float
     validation_action_loss: float | None
-    steps_per_s: float
+    updates_per_s: float
     remaining_s: float
     measured: Mapping[str, float] = dataclasses.field(default_factory=dict)
     control_steps_per_s: float = 0.0
@@ -76,7 +76,7 @@ class Progress:
         if self.validation_action_loss is not None:
             shown["loss/validation_action"] = self.validation_action_loss
         return shown | {
-            "speed/steps_per_s": self.steps_per_s,
+            "speed/steps_per_s": self.updates_per_s,
             "speed/control_steps_per_s": self.control_steps_per_s,
             "speed/model_gflop_per_s": self.model_flop_per_s / 1e9,
         }
@@ -89,7 +89,7 @@ class FitResult:
     Attributes:
         model: the model with averaged parameters, ready for `model.export.export`.
         history: every progress report of this run.
-        steps_per_s: updates per second, without compile time.
+        updates_per_s: updates per second, without compile time.
         seconds: total wall time, compile time included.
         compile_s: wall time until the first update was done.
         resumed_from: updates done in the checkpoint that this process resumed from,
@@ -98,7 +98,7 @@ class FitResult:
 
     model: WaveCore
     history: tuple[Progress, ...]
-    steps_per_s: float
+    updates_per_s: float
     seconds: float
     compile_s: float
     resumed_from: int | None
@@ -197,7 +197,7 @@ class _Run:
         return FitResult(
             model=self._trainer.model(self._state),
             history=tuple(self._history),
-            steps_per_s=self._history[-1].steps_per_s if self._history else 0.0,
+            updates_per_s=self._history[-1].updates_per_s if self._history else 0.0,
             seconds=time.monotonic() - self._began_s,
             compile_s=self._compiled_s - self._began_s,
             resumed_from=self._resumed_from,
@@ -236,17 +236,17 @@ class _Run:
                 f"lower the learning rate of {config.learning_rate}",
             )
         elapsed_s = max(time.monotonic() - self._compiled_s, 1e-9)
-        steps_per_s = (update - self._first) / elapsed_s
-        control = steps_per_s * config.batch_size * config.sequence_length
+        updates_per_s = (update - self._first) / elapsed_s
+        control = updates_per_s * config.batch_size * config.sequence_length
         report = Progress(
-            step=update,
-            steps=config.steps,
+            update=update,
+            updates=config.steps,
             loss=mean["total"],
             action_loss=mean["action"],
             next_loss=mean["next_observation"],
             validation_action_loss=validate(self._state),
-            steps_per_s=steps_per_s,
-            remaining_s=(config.steps - update) / steps_per_s,
+            updates_per_s=updates_per_s,
+            remaining_s=(config.steps - update) / updates_per_s,
             measured=mean,
             control_steps_per_s=control,
             model_flop_per_s=6 * self._trainer.parameter_count * control,

@@ -106,7 +106,7 @@ def test_resuming_from_any_update_gives_the_same_bytes(uninterrupted, tmp_path, 
         pass
 
     def stop(progress):
-        if progress.step == step + 1:
+        if progress.update == step + 1:
             raise StopError
 
     with pytest.raises(StopError):
@@ -221,7 +221,7 @@ def test_checkpoints_of_another_configuration_are_refused_and_kept(
 
 def test_reports_state_the_progress_and_the_loss_falls(tmp_path, uninterrupted):
     _, _, result, seen = uninterrupted
-    assert [p.step for p in seen] == list(range(1, STEPS + 1))
+    assert [p.update for p in seen] == list(range(1, STEPS + 1))
     assert tuple(seen) == result.history
     assert seen[-1].remaining_s == 0 and seen[-1].validation_action_loss > 0
     config = dataclasses.replace(

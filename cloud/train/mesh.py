@@ -52,7 +52,7 @@ def parse(text: str, device_count: int) -> MeshShape:
     if shape.data * shape.fsdp != device_count:
         raise MeshError(
             "mesh",
-            f"{device_count} devices in all, as many as there are",
+            f"{device_count} devices, all that are available",
             f"{text}, which is {shape.data * shape.fsdp}",
         )
     return shape

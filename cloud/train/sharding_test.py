@@ -80,7 +80,7 @@ def test_checkpoint_of_one_mesh_continues_on_another(alone, tmp_path):
         pass
 
     def stop(progress):
-        if progress.step == 5:
+        if progress.update == 5:
             raise StopError
 
     with pytest.raises(StopError):

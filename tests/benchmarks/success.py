@@ -286,11 +286,11 @@ class _Watch:
         """Takes a report, and prints it if the training has a name."""
         spent_s = time.process_time() / (os.cpu_count() or 1)
         if not self.first:
-            self.first, self._began_s = progress.step, spent_s
-        self.last, self.processor_s = progress.step, spent_s - self._began_s
+            self.first, self._began_s = progress.update, spent_s
+        self.last, self.processor_s = progress.update, spent_s - self._began_s
         if self._name:
             command_line.say(
-                f"{self._name}: step {progress.step} of {progress.steps}, action"
+                f"{self._name}: step {progress.update} of {progress.updates}, action"
                 f" {progress.action_loss:.4f}, next {progress.next_loss:.4f}"
             )
 
