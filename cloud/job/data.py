@@ -19,8 +19,7 @@ from cloud.dataset.stored_episodes import StoredEpisodes
 from cloud.dataset.training_data import TrainingData
 from cloud.errors import DatasetError
 from cloud.job.settings import JobSettings
-from cloud.train import feasible
-from cloud.train import model as trained_model
+from cloud.train import feasible, trained_model
 from model.config import WaveCoreConfig
 from rlds.spec import EpisodeSpec
 

@@ -11,8 +11,7 @@ from cloud.job import job
 from cloud.job.settings import DatasetSettings, JobSettings, RunSettings
 from cloud.package import build, export
 from cloud.testing import dataset_version, export_package, sensed_episodes, train_tiny
-from cloud.train import mesh
-from cloud.train import model as trained_model
+from cloud.train import mesh, trained_model
 from cloud.train.update import Trainer
 from model import senses
 from model.testing.episodes import shorten_replay

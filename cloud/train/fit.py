@@ -27,8 +27,8 @@ from cloud.errors import DivergenceError
 from cloud.train import checkpoints
 from cloud.train import mesh as meshes
 from cloud.train.config import TrainConfig as TrainConfig
-from cloud.train.model import MakeModel as MakeModel
 from cloud.train.profile import Profiler, ProfileRange
+from cloud.train.trained_model import MakeModel as MakeModel
 from cloud.train.update import Measured, State, Trainer
 from model.wavecore import WaveCore
 

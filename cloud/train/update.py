@@ -27,10 +27,9 @@ from cloud.dataset import step_stream
 from cloud.dataset.step_stream import StepStream
 from cloud.dataset.training_data import TrainingData
 from cloud.train import mesh as meshes
-from cloud.train import model as trained_model
-from cloud.train import optimizer
+from cloud.train import optimizer, trained_model
 from cloud.train.config import TrainConfig
-from cloud.train.model import MakeModel
+from cloud.train.trained_model import MakeModel
 from model import losses, surfaces
 from model.wavecore import Prediction, WaveCore
 
