@@ -7,24 +7,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.robots.changed_robot import CHANGES, NO_CHANGE
+from edge.robots.changed_robot import CHANGES, NO_CHANGE, RobotChange
 from model import step_function, surfaces
 from model.learn import updates
+from model.wavecore import WaveCore
 from tests.benchmarks import adaptation_life as life
 from tests.benchmarks import sequence_models
 from tests.benchmarks.adaptation_learner import Learner, Settings
+from tests.benchmarks.adaptation_replay import Memory
 
 TASKS = ("drawer-close-v3", "reach-v3")
 SHORT = Settings(episodes=3, rest_period=2)
 
+Shown = Callable[[RobotChange], list[Memory]]
+Live = Callable[..., life.Deltas]
+
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> WaveCore:
     return sequence_models.wavecore("tiny", len(TASKS))
 
 
 @pytest.fixture(scope="module")
-def shown(model) -> Callable[..., object]:
+def shown(model: WaveCore) -> Shown:
     """An episode of each task, shown on a changed robot."""
     body = life.Body(model.config, step_function.weights(model), TASKS)
     initial, prefix = (
@@ -38,21 +43,21 @@ def shown(model) -> Callable[..., object]:
 
 
 @pytest.fixture(scope="module")
-def known(shown: Callable[..., object]):
+def known(shown: Shown) -> list[Memory]:
     return shown(NO_CHANGE)
 
 
 @pytest.fixture(scope="module")
-def learner(model, known):
+def learner(model: WaveCore, known: list[Memory]) -> Learner:
     """A learner for several lives; a test below checks that they are independent."""
     return Learner(model, TASKS, known, updates_per_rest=2)
 
 
 @pytest.fixture(scope="module")
-def live(learner):
+def live(learner: Learner) -> Live:
     """Deltas after a life on a robot with a bias, of settings like `SHORT`."""
 
-    def live(number=0, **different: Any):
+    def live(number: int = 0, **different: Any) -> life.Deltas:
         settings = dataclasses.replace(SHORT, **different)
         return learner.live(CHANGES["sensor bias"], settings, number)
 
@@ -60,54 +65,64 @@ def live(learner):
 
 
 @pytest.fixture(scope="module")
-def lived(live):
+def lived(live: Live) -> life.Deltas:
     return live()
 
 
 @pytest.fixture(scope="module")
-def another(live, lived):
+def another(live: Live, lived: life.Deltas) -> life.Deltas:
     """Deltas after another life, which comes after the first."""
     return live(1)
 
 
-def test_life_changes_what_consolidation_may_change_within_the_bounds(lived) -> None:
+def test_life_changes_what_consolidation_may_change_within_the_bounds(
+    lived: life.Deltas,
+) -> None:
     for name, delta in lived.items():
         length = np.linalg.norm(delta)
         assert (length > 0) == (name in updates.CONSOLIDATED_SURFACES)
         assert length < surfaces.BOUNDS[name]
 
 
-def test_same_life_leaves_the_same_delta(live, lived, another) -> None:
+def test_same_life_leaves_the_same_delta(
+    live: Live, lived: life.Deltas, another: life.Deltas
+) -> None:
     again = live()
     for name, delta in lived.items():
         np.testing.assert_array_equal(delta, again[name])
 
 
-def test_another_life_leaves_another_delta(lived, another) -> None:
+def test_another_life_leaves_another_delta(
+    lived: life.Deltas, another: life.Deltas
+) -> None:
     assert np.any(another["head"] != lived["head"])
 
 
-def test_episodes_after_the_last_rest_change_nothing(live, lived) -> None:
+def test_episodes_after_the_last_rest_change_nothing(
+    live: Live, lived: life.Deltas
+) -> None:
     # No rest follows the third episode of the short life.
     without = live(episodes=2)
     np.testing.assert_array_equal(lived["head"], without["head"])
     assert not np.any(live(episodes=1)["head"])
 
 
-def test_fast_updates_calibrate_while_the_robot_moves(live, lived) -> None:
+def test_fast_updates_calibrate_while_the_robot_moves(
+    live: Live, lived: life.Deltas
+) -> None:
     fast = live(fast=True, episodes=1)
     assert np.any(fast["calibration"])
     assert not np.any(fast["head"])
     assert not np.any(lived["calibration"])
 
 
-def test_model_without_success_has_nothing_to_imitate(live) -> None:
+def test_model_without_success_has_nothing_to_imitate(live: Live) -> None:
     alone = live(driver="model", episodes=2)
     assert not any(np.any(delta) for delta in alone.values())
 
 
 def test_commands_of_both_robots_are_scaled_down_if_the_arm_only_moves_further(
-    learner, known, shown: Callable[..., object]
+    learner: Learner, known: list[Memory], shown: Shown
 ) -> None:
     lived = shown(CHANGES["actuator gain"])
     told, slow, *more = learner.kinds(np.random.default_rng(0), lived)
@@ -121,7 +136,7 @@ def test_commands_of_both_robots_are_scaled_down_if_the_arm_only_moves_further(
 
 
 def test_known_memories_are_slowed_to_the_pace_of_a_careful_operator(
-    learner, known, shown: Callable[..., object]
+    learner: Learner, known: list[Memory], shown: Shown
 ) -> None:
     lived = shown(CHANGES["latency"])
     kinds = learner.kinds(np.random.default_rng(0), lived)
@@ -131,7 +146,7 @@ def test_known_memories_are_slowed_to_the_pace_of_a_careful_operator(
 
 
 def test_episodes_of_an_arm_that_moves_as_before_are_replayed_unchanged(
-    learner, known
+    learner: Learner, known: list[Memory]
 ) -> None:
     lived = list(known)
     kinds = learner.kinds(np.random.default_rng(0), lived)

@@ -5,6 +5,7 @@ from edge.robots.changed_robot import CHANGES, NO_CHANGE
 from edge.robots.experts import ScriptedExpert
 from edge.robots.robot import Observation
 from model import step_function, surfaces
+from model.wavecore import WaveCore
 from tests.benchmarks import adaptation_life as life
 from tests.benchmarks import sequence_models
 
@@ -12,24 +13,26 @@ TASKS = ("drawer-close-v3", "reach-v3")
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> WaveCore:
     return sequence_models.wavecore("tiny", len(TASKS))
 
 
 @pytest.fixture(scope="module")
-def body(model):
+def body(model: WaveCore) -> life.Body:
     return life.Body(model.config, step_function.weights(model), TASKS)
 
 
 @pytest.fixture(scope="module")
-def nothing(model):
+def nothing(model: WaveCore) -> life.Deltas:
     initial = step_function.initial_surfaces(model)
     prefix = step_function.SURFACE_PREFIX
     return {n: np.zeros_like(initial[prefix + n]) for n in surfaces.SURFACES}
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_operator_succeeds_on_every_changed_robot(body, nothing, name) -> None:
+def test_operator_succeeds_on_every_changed_robot(
+    body: life.Body, nothing: life.Deltas, name: str
+) -> None:
     lived = body.drive("reach-v3", CHANGES[name], 3, nothing, driver="operator")
     assert lived.success
     steps = len(lived.memory.actions)
@@ -38,10 +41,14 @@ def test_operator_succeeds_on_every_changed_robot(body, nothing, name) -> None:
     np.testing.assert_array_equal(lived.memory.task, [0, 1])
 
 
-def test_model_drives_with_the_deltas_that_were_just_learned(body, nothing) -> None:
+def test_model_drives_with_the_deltas_that_were_just_learned(
+    body: life.Body, nothing: life.Deltas
+) -> None:
     seen = []
 
-    def learn(deltas, states, task) -> dict[str, object]:
+    def learn(
+        deltas: life.Deltas, states: list[np.ndarray], task: np.ndarray
+    ) -> life.Deltas:
         seen.append((len(states), task.tolist()))
         head = deltas["head"].copy()
         head[:4] += 1.0  # head names sort the matrix last: these are the biases
@@ -60,7 +67,7 @@ def test_model_drives_with_the_deltas_that_were_just_learned(body, nothing) -> N
 
 
 def test_hand_of_the_operator_is_noisy_but_the_imitated_action_is_not(
-    body, nothing, monkeypatch: pytest.MonkeyPatch
+    body: life.Body, nothing: life.Deltas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown, again = (
         body.drive("reach-v3", NO_CHANGE, 3, nothing, driver="operator").memory

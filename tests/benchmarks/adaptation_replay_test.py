@@ -5,13 +5,15 @@ from model.testing import small_models
 from tests.benchmarks import adaptation_replay as replay
 
 
-def memory(steps, value, task=0):
+def memory(steps: int, value: float, task: int = 0) -> replay.Memory:
     states = value + np.arange(steps + 1, dtype=np.float32)[:, None] / 1000
     actions = 10 * value + np.arange(steps, dtype=np.float32)[:, None] / 1000
     return replay.Memory(states, actions, np.eye(2, dtype=np.float32)[task], actions)
 
 
-def windows(lived, known, count, steps):
+def windows(
+    lived: list[replay.Memory], known: list[replay.Memory], count: int, steps: int
+) -> dict[str, np.ndarray]:
     return replay.make_windows(np.random.default_rng(0), (lived, known), count, steps)
 
 
@@ -70,7 +72,7 @@ def test_memories_projected_to_another_calibration_differ_only_in_its_channel() 
         np.testing.assert_array_equal(seen.task, task)
 
 
-def random_memory(steps, seed):
+def random_memory(steps: int, seed: int) -> replay.Memory:
     random = np.random.default_rng(seed)
     states = random.uniform(-1, 1, (steps + 1, 3)).astype(np.float32)
     actions = random.uniform(-1, 1, (steps, 2)).astype(np.float32)

@@ -8,7 +8,9 @@ from cloud.testing import printed_table
 from tests.benchmarks import adaptation
 
 
-def adapted(unchanged, before, after, kept):
+def adapted(
+    unchanged: int, before: int, after: int, kept: int
+) -> adaptation.LifeResult:
     """A measurement with these numbers of successes, of 200 each."""
     rates = (SuccessRate(x, 200) for x in (unchanged, before, after, kept))
     return adaptation.LifeResult(*rates, seconds=90.4)

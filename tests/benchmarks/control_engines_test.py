@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,14 +13,16 @@ from tests.benchmarks.control_process import ENGINES
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("engines")
     control_engines.write(folder, "tiny")
     return folder
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_engine_acts_within_seconds_and_reports_its_figures(folder, engine) -> None:
+def test_engine_acts_within_seconds_and_reports_its_figures(
+    folder: Path, engine: str
+) -> None:
     found = control_engines.run(engine, folder, 1000)
     assert 1 < found["p50"] <= found["p99"]
     assert 0.01 < found["start"] < 60
@@ -27,7 +30,7 @@ def test_engine_acts_within_seconds_and_reports_its_figures(folder, engine) -> N
     assert abs(found["growth"]) < 64 * 1024
 
 
-def test_control_process_loads_no_model_code(folder) -> None:
+def test_control_process_loads_no_model_code(folder: Path) -> None:
     program = (
         "import sys\n"
         "from tests.benchmarks import control_process\n"

@@ -10,7 +10,7 @@ from tests.benchmarks import policies
 STATE, ACTION, TASKS = 5, 2, 3
 
 
-def make(kind):
+def make(kind: str) -> policies.Policy:
     statistics = normalisation.Statistics(
         mean=np.full(STATE, 0.5, np.float32),
         deviation=np.full(STATE, 2.0, np.float32),
@@ -20,7 +20,7 @@ def make(kind):
     return policies.maker(kind, 8, 2)(STATE, ACTION, TASKS, statistics, random)
 
 
-def inputs(length):
+def inputs(length: int) -> tuple[jax.Array, jax.Array]:
     random = np.random.default_rng(1)
     states = jnp.asarray(random.standard_normal((2, length, STATE), np.float32))
     task = jax.nn.one_hot(jnp.array([[0] * length, [2] * length]), TASKS)

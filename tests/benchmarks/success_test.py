@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,11 +9,15 @@ from cloud.evaluate.success_rate import SuccessRate
 from cloud.testing import printed_table
 from tests.benchmarks import commands, success
 
+Measured = tuple[str, dict[str, dict[str, Any]], str, Path]
+
 
 @pytest.fixture(
     scope="module", params=["mlp", pytest.param("wavecore", marks=pytest.mark.long)]
 )
-def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def measured(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Measured:
     """The model, rows by name, output and folder of demonstrations of a small run."""
     model = request.param
     folder = tmp_path_factory.mktemp("success")
@@ -31,7 +37,7 @@ def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     )
 
 
-def test_models_and_experts_run_the_same_episodes(measured) -> None:
+def test_models_and_experts_run_the_same_episodes(measured: Measured) -> None:
     model, rows, printed, _ = measured
     assert set(rows) == {"success poor scripted experts", f"success poor {model}"}
     assert "drawer-close-v3" in printed
@@ -42,7 +48,9 @@ def test_models_and_experts_run_the_same_episodes(measured) -> None:
         assert row["tasks"] == {"drawer-close-v3": row["value"]}
 
 
-def test_models_are_trained_and_their_training_time_is_reported(measured) -> None:
+def test_models_are_trained_and_their_training_time_is_reported(
+    measured: Measured,
+) -> None:
     model, rows, *_ = measured
     row = rows[f"success poor {model}"]
     assert row["steps"] >= 60
@@ -50,7 +58,9 @@ def test_models_are_trained_and_their_training_time_is_reported(measured) -> Non
     assert row["ratio"] == row["value"]
 
 
-def test_demonstrations_are_kept_with_the_readings_of_poor_sensors(measured) -> None:
+def test_demonstrations_are_kept_with_the_readings_of_poor_sensors(
+    measured: Measured,
+) -> None:
     from rlds import example_codec, tfrecord
 
     (path,) = measured[3].glob("*.tfrecord")

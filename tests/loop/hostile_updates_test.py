@@ -4,6 +4,9 @@ Thousands of updates get broken data and broken deltas. The deltas that each ret
 then drive an episode of the robot's control loop, with broken sensors.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from edge.robots.robot import Observation, RobotSpec, Transition
 from model import step_function, surfaces
 from model.learn import updates
 from model.testing import small_models
+from model.wavecore import WaveCore
 
 SPEC = RobotSpec(
     state_size=small_models.SIZES.state_size,
@@ -32,8 +36,12 @@ LIMITS = safety.SafetyConfig(
 EPISODE_STEPS, WINDOW_STEPS, WINDOWS = 4, 8, 2
 HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-30, 1e4)
 
+Learner = tuple[
+    WaveCore, step_function.Step, updates.FastUpdate, updates.ConsolidateUpdate
+]
 
-def corrupt(random, array):
+
+def corrupt(random: np.random.Generator, array: np.ndarray) -> np.ndarray:
     """An array, often replaced, scaled, or with one number replaced."""
     value, kind = np.float32(random.choice(HOSTILE)), random.integers(6)
     if array.dtype == bool:
@@ -50,7 +58,9 @@ def corrupt(random, array):
     return array
 
 
-def corrupt_some(random, arrays):
+def corrupt_some(
+    random: np.random.Generator, arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Corrupts three arrays of ten on average, and leaves the others."""
     chosen = [random.uniform() < 0.3 for _ in arrays]
     return {
@@ -64,21 +74,21 @@ class BrokenRobot:
 
     spec = SPEC
 
-    def __init__(self, random) -> None:
+    def __init__(self, random: np.random.Generator) -> None:
         self._random, self.clock, self.done = random, SimulatedClock(0), []
 
-    def reset(self, seed):
+    def reset(self, seed: int) -> Observation:
         self.done = []
         return self._sensed()
 
-    def act(self, action):
+    def act(self, action: np.ndarray) -> Transition:
         self.done.append(action)
         return Transition(self._sensed(), 0.0, success=False, terminal=False)
 
     def close(self) -> None:
         pass
 
-    def _sensed(self):
+    def _sensed(self) -> Observation:
         drawn = self._random.standard_normal(SPEC.state_size).astype(np.float32)
         return Observation(corrupt(self._random, drawn), self.clock.now_ns())
 
@@ -86,17 +96,22 @@ class BrokenRobot:
 class Adapted:
     """The model's step with a delta on every surface; keeps its proposed actions."""
 
-    def __init__(self, step, weights, deltas) -> None:
+    def __init__(
+        self,
+        step: step_function.Step,
+        weights: Mapping[str, Any],
+        deltas: Mapping[str, np.ndarray],
+    ) -> None:
         prefix = step_function.SURFACE_PREFIX
         self._step, self._begin = step, weights["carry"]
         self._surfaces = {
             prefix + n: weights[prefix + n] + x for n, x in deltas.items()
         }
 
-    def reset(self, task) -> None:
+    def reset(self, task: str) -> None:
         self._carry, self.proposed = self._begin, []
 
-    def propose(self, observation):
+    def propose(self, observation: Observation) -> np.ndarray:
         prediction = self._step(
             observation_state=observation.state,
             task=np.eye(small_models.SIZES.task_count, dtype=np.float32)[0],
@@ -108,14 +123,14 @@ class Adapted:
         return self.proposed[-1]
 
 
-def plausible(spec):
+def plausible(spec: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
     return {
         name: small_models.numbers(*x.shape, seed=i).astype(x.dtype)
         for i, (name, x) in enumerate(spec.items())
     }
 
 
-def check_executed(proposed, done) -> None:
+def check_executed(proposed: list[np.ndarray], done: list[np.ndarray]) -> None:
     """Within limits and rate; zero for an action with NaN, which ends the episode."""
     assert len(proposed) == len(done)
     previous = None
@@ -132,7 +147,7 @@ def check_executed(proposed, done) -> None:
 
 
 @pytest.fixture(scope="module")
-def learner():
+def learner() -> Learner:
     """Model, weights and compiled functions."""
     model = small_models.random_model()
     return (
@@ -145,7 +160,7 @@ def learner():
 
 @pytest.mark.parametrize("rounds", [300, pytest.param(1500, marks=pytest.mark.long)])
 def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
-    learner, rounds: int
+    learner: Learner, rounds: int
 ) -> None:
     model, step, fast, consolidate = learner
     random, weights = np.random.default_rng(11), step_function.weights(model)

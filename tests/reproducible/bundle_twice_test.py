@@ -2,14 +2,13 @@
 
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 SCRIPT = Path(__file__).with_name("bundle_twice")
 
 
-def run(*arguments: Any):
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [SCRIPT, *arguments], capture_output=True, text=True, check=False, timeout=30
     )
