@@ -1,4 +1,4 @@
-"""A table that loses no figure: names wrap, and what is too wide goes into a second."""
+"""A table that shows every figure whole: names wrap, columns may need another table."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class _Column:
     """A column with its header, and how it may be narrowed.
 
     Attributes:
-        least: width in characters at which nothing is lost.
-        full: width in characters at which nothing wraps.
+        least: smallest width, in characters, that shows everything.
+        full: smallest width, in characters, at which nothing wraps.
     """
 
     index: int
@@ -33,26 +33,26 @@ class _Column:
 class FigureTable:
     """Rows of names and figures, which a rich console prints.
 
-    A figure is never wrapped or shortened. Where the console is too narrow for all
-    columns, headers and names wrap, and the columns that are still too many follow in
-    further tables, each of which repeats the key columns.
+    A figure is never wrapped or shortened. If the console is too narrow for all
+    columns, headers and names wrap. Columns that still do not fit follow in further
+    tables, each of which repeats the columns that identify a row.
     """
 
     def __init__(
         self,
         *columns: str,
         names: Sequence[str] = (),
-        keys: int = 1,
+        identifying: int = 1,
         has_header: bool = True,
         title: str = "",
         caption: str = "",
     ) -> None:
-        """Begins a table without rows.
+        """Creates a table without rows.
 
         Args:
             columns: headers, from the left.
-            names: those of the columns that hold names, which may wrap.
-            keys: how many columns at the left say what a row is about.
+            names: headers of the columns that hold names, which may wrap.
+            identifying: number of columns on the left that identify a row.
             has_header: whether the headers are shown.
             title: above the first table.
             caption: below the last table.
@@ -65,7 +65,7 @@ class FigureTable:
             raise ValueError(f"expected names of {list(columns)}, got {unknown}")
         self._headers = columns
         self._names = frozenset(names)
-        self._keys = keys
+        self._identifying = identifying
         self._has_header = has_header
         self._title = title
         self._caption = caption
@@ -76,7 +76,7 @@ class FigureTable:
         """Adds a row, one cell per column.
 
         Raises:
-            ValueError: there are more cells or fewer than columns.
+            ValueError: the number of cells is not the number of columns.
         """
         if len(cells) != len(self._headers):
             raise ValueError(f"expected {len(self._headers)} cells, got {len(cells)}")
@@ -89,7 +89,7 @@ class FigureTable:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> RenderResult:
-        """Yields what rich prints; see the class."""
+        """Yields the tables for rich; see the class."""
         groups = list(self._groups(options.max_width))
         for number, group in enumerate(groups):
             table = self._table(group, options.max_width)
@@ -118,15 +118,15 @@ class FigureTable:
         return found
 
     def _groups(self, width: int) -> Iterator[list[_Column]]:
-        """The columns of each table, which fits where each takes its least width."""
+        """Yields the columns of each table, chosen by their smallest widths."""
         columns = self._columns()
-        keys, rest = columns[: self._keys], columns[self._keys :]
-        group = list(keys)
+        first, rest = columns[: self._identifying], columns[self._identifying :]
+        group = list(first)
         for column in rest:
             fits = _outer_width([one.least for one in [*group, column]]) <= width
-            if not fits and len(group) > len(keys):
+            if not fits and len(group) > len(first):
                 yield group
-                group = list(keys)
+                group = list(first)
             group.append(column)
         yield group
 

@@ -1,4 +1,4 @@
-"""Tests of tables: no width of a console costs a figure."""
+"""Tests of tables: every figure is shown at every width of the console."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wide_table() -> FigureTable:
     return table
 
 
-def test_wide_table_goes_on_in_another_that_repeats_its_key() -> None:
+def test_wide_table_continues_in_another_that_repeats_the_first_column() -> None:
     figures = [f"{row}{n},123,456.7" for row in range(2) for n in range(9)]
     printed_table.require_whole(figures, wide_table())
     lines = printed_table.on_terminal(wide_table()).splitlines()
@@ -31,14 +31,14 @@ def test_wide_table_goes_on_in_another_that_repeats_its_key() -> None:
     assert sum("wavecore of 1" in line for line in lines) == 3
 
 
-def test_pipe_is_given_one_line_a_row() -> None:
+def test_pipe_gets_one_line_per_row() -> None:
     lines = printed_table.in_pipe(wide_table()).splitlines()
     (row,) = [line for line in lines if "wavecore of 1" in line]
     assert "associative bfloat16" in row
     assert row.count(",123,456.7") == 9
 
 
-def test_title_stands_above_the_first_table_and_caption_below_the_last() -> None:
+def test_title_is_above_the_first_table_and_caption_below_the_last() -> None:
     table = FigureTable("a", *"bcdefgh", title="the title " * 9, caption="the end")
     table.add_row(*("123456789012345",) * 8)
     text = printed_table.on_terminal(table)
@@ -47,7 +47,7 @@ def test_title_stands_above_the_first_table_and_caption_below_the_last() -> None
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
-def test_brackets_are_no_markup() -> None:
+def test_brackets_are_not_markup() -> None:
     table = FigureTable("[bold]", names=("[bold]",))
     table.add_row("[red]x[/red]")
     assert "[bold]" in printed_table.on_terminal(table)
@@ -62,7 +62,7 @@ def test_section_is_a_line_between_rows() -> None:
     assert "├" in printed_table.in_pipe(table)
 
 
-def test_row_of_another_length_and_name_of_no_column_are_refused() -> None:
+def test_row_of_another_length_and_unknown_name_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 2 cells, got 1"):
         FigureTable("a", "b").add_row("1")
     with pytest.raises(ValueError, match=r"got \['c'\]"):

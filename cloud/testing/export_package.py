@@ -1,4 +1,4 @@
-"""Exports a tiny model as a package of which robots run the int8 step.
+"""Exports a tiny model as a package whose robots run the int8 step.
 
 Usage: python -m cloud.testing.export_package FOLDER
 """
@@ -29,7 +29,7 @@ FACTS = PackageFacts(
 
 
 def export(folder: Path) -> build.BuiltPackage:
-    """Exports into `folder`; the model is the same each time."""
+    """Exports to `folder`; the model is always the same."""
     with shorten_replay():
         return build.export_and_build(
             small_models.model(config.tiny(state_size=4, action_size=2, task_count=2)),

@@ -17,7 +17,7 @@ _MADE_BY_BAZEL = Path(__file__).with_name("package")
 
 
 def copy(folder: Path) -> BuiltPackage:
-    """Copies the package to `folder`, which is new, as files that may be changed."""
+    """Copies the package to the new folder `folder`, as files that may be changed."""
     source, size_bytes = _MADE_BY_BAZEL, 0
     if not source.exists():
         source = _export()

@@ -14,7 +14,7 @@ _TERMINAL_WIDTH = 80
 
 
 def on_terminal(*tables: RenderableType) -> str:
-    """What a terminal of 80 columns shows of tables."""
+    """Returns what a terminal of 80 columns shows of tables."""
     text = io.StringIO()
     console = Console(file=text, width=_TERMINAL_WIDTH, soft_wrap=True, markup=False)
     _print(console, tables)
@@ -22,19 +22,19 @@ def on_terminal(*tables: RenderableType) -> str:
 
 
 def in_pipe(*tables: RenderableType) -> str:
-    """What another program or a file is given of tables."""
+    """Returns what a pipe or a file gets of tables."""
     text = io.StringIO()
     _print(open_console(text), tables)
     return text.getvalue()
 
 
 def require_whole(figures: Iterable[str], *tables: RenderableType) -> None:
-    """Fails unless both show every figure whole, and the terminal every line."""
+    """Fails unless both show every figure whole and no line exceeds the terminal."""
     shown, piped = on_terminal(*tables), in_pipe(*tables)
     wanted = list(figures)
     assert wanted
     for text in (shown, piped):
-        lost = [one for one in wanted if not _stands_in(one, text)]
+        lost = [one for one in wanted if not _contains(text, one)]
         assert not lost, f"{lost} not in\n{text}"
         assert "…" not in text
     assert max(map(len, shown.splitlines())) <= _TERMINAL_WIDTH, shown
@@ -45,6 +45,6 @@ def _print(console: Console, tables: Iterable[RenderableType]) -> None:
         console.print(table)
 
 
-def _stands_in(figure: str, text: str) -> bool:
-    """Whether a cell's text is there on one line, with nothing against it."""
+def _contains(text: str, figure: str) -> bool:
+    """Tells whether a cell's text is on one line, separated from other text."""
     return bool(re.search(rf"(?<!\S){re.escape(figure)}(?!\S)", text))

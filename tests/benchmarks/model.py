@@ -356,7 +356,7 @@ def _training_table(
     table = FigureTable(
         *("model", "T", *speeds, "compile, s", "memory, MB"),
         names=("model",),
-        keys=2,
+        identifying=2,
         title=f"Training of WaveCore {_PRESET.value}, matrix peak {told}",
         caption="util. is of the matrix peak in the dtype of the row",
     )

@@ -59,7 +59,7 @@ def _table(title: str, rows: Iterable[tuple[str, ...]]) -> FigureTable:
     table = FigureTable(
         *(*keys, *recurrence.FORMS, *choices),
         names=("preset", *choices),
-        keys=len(keys),
+        identifying=len(keys),
         title=title,
     )
     for row in rows:
