@@ -1,8 +1,9 @@
 """Short lives, with every part except trained weights."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from edge.robots.changed_robot import CHANGES, NO_CHANGE, RobotChange
 from model import step_function, surfaces
 from model.learn import updates
 from model.wavecore import WaveCore
+from tests.benchmarks import adaptation_learner, sequence_models
 from tests.benchmarks import adaptation_life as life
-from tests.benchmarks import sequence_models
 from tests.benchmarks.adaptation_learner import Learner, Settings
 from tests.benchmarks.adaptation_replay import Memory
 
@@ -21,6 +22,13 @@ SHORT = Settings(episodes=3, rest_period=2)
 
 Shown = Callable[[RobotChange], list[Memory]]
 Live = Callable[..., life.Deltas]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_calibration() -> Iterator[None]:
+    """Few gradient steps: none explains the actions of these robots, nor do 300."""
+    with mock.patch.object(adaptation_learner, "CALIBRATION_UPDATES", 20):
+        yield
 
 
 @pytest.fixture(scope="module")
