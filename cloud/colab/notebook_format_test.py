@@ -20,7 +20,9 @@ def test_notebook_is_valid_and_its_cells_have_ids() -> None:
 
 
 @pytest.mark.parametrize("cell", CODE, ids=lambda cell: cell.id)
-def test_no_output_is_committed_and_the_code_compiles(cell) -> None:
+def test_no_output_is_committed_and_the_code_compiles(
+    cell: nbformat.NotebookNode,
+) -> None:
     assert cell.outputs == []
     assert cell.execution_count is None
     compile(cell.source, f"{PATH}:{cell.id}", "exec")

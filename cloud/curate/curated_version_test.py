@@ -2,6 +2,8 @@
 
 import io
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import rich.console
@@ -26,15 +28,19 @@ _SPEC = {
     "shards": {"train": 2, "val": 1},
 }
 
+Version = tuple[Path, dict[str, bytes]]
 
-def open_version(location, name="train", work="work"):
+
+def open_version(
+    location: str | Path, name: str = "train", work: str = "work"
+) -> split.DatasetSplit:
     """Opens a split as training does; its offsets are kept beside the version."""
     version = locations.local_folder(locations.to_uri(location))
     return split.open_split(location, name, version.parent / work)
 
 
 @pytest.fixture
-def version(tmp_path):
+def version(tmp_path: Path) -> Version:
     """A curated version, and the recorded episodes by id."""
     console = rich.console.Console(file=io.StringIO())
     (tmp_path / "raw").mkdir()
@@ -62,7 +68,7 @@ def version(tmp_path):
     return folder, recorded
 
 
-def test_both_splits_return_what_the_robots_recorded(version):
+def test_both_splits_return_what_the_robots_recorded(version: Version) -> None:
     folder, recorded = version
     found = {}
     for name, count in (("train", 6), ("val", 3)):
@@ -78,7 +84,7 @@ def test_both_splits_return_what_the_robots_recorded(version):
     }
 
 
-def test_a_folder_and_its_uri_are_the_same_dataset(version):
+def test_a_folder_and_its_uri_are_the_same_dataset(version: Version) -> None:
     folder, _ = version
     by_folder, by_uri = (
         open_version(str(folder)),
@@ -99,7 +105,9 @@ def test_a_folder_and_its_uri_are_the_same_dataset(version):
         lambda raw: bytes(len(raw)),
     ],
 )
-def test_a_changed_shard_is_refused_and_named(version, change):
+def test_a_changed_shard_is_refused_and_named(
+    version: Version, change: Callable[[bytes], bytes]
+) -> None:
     folder, _ = version
     shard = folder / "train" / "shard-00001.tfrecord"
     shard.write_bytes(change(shard.read_bytes()))
@@ -109,7 +117,7 @@ def test_a_changed_shard_is_refused_and_named(version, change):
     assert len(open_version(folder, "val").episodes) == 3
 
 
-def test_swapped_shards_are_refused(version):
+def test_swapped_shards_are_refused(version: Version) -> None:
     folder, _ = version
     one = folder / "train" / "shard-00000.tfrecord"
     other = folder / "train" / "shard-00001.tfrecord"
@@ -120,14 +128,16 @@ def test_swapped_shards_are_refused(version):
         open_version(folder)
 
 
-def test_a_missing_shard_is_refused(version):
+def test_a_missing_shard_is_refused(version: Version) -> None:
     folder, _ = version
     (folder / "val" / "shard-00000.tfrecord").unlink()
     with pytest.raises(ShardMismatchError, match="no file"):
         open_version(folder, "val")
 
 
-def test_a_missing_dataset_and_a_missing_split_are_named(version, tmp_path):
+def test_a_missing_dataset_and_a_missing_split_are_named(
+    version: Version, tmp_path: Path
+) -> None:
     folder, _ = version
     with pytest.raises(DatasetError, match="got no manifest"):
         open_version(tmp_path / "nothing")
@@ -135,7 +145,7 @@ def test_a_missing_dataset_and_a_missing_split_are_named(version, tmp_path):
         open_version(folder, "test")
 
 
-def test_a_file_that_is_not_a_manifest_is_refused(version):
+def test_a_file_that_is_not_a_manifest_is_refused(version: Version) -> None:
     folder, _ = version
     manifest = folder / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:-1])

@@ -2,6 +2,8 @@ import collections
 import io
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import rich.console
@@ -18,6 +20,7 @@ from cloud.testing.raw_robot import RawRobot, enrol
 from rlds import manifest as manifest_format
 from rlds import reader, tfrecord
 from rlds.errors import ShardMismatchError
+from rlds.manifest import Manifest
 
 _ROBOTS = tuple(RawRobot(number) for number in range(3))
 _SPEC = {
@@ -28,9 +31,11 @@ _SPEC = {
     "shards": {"train": 3, "val": 2},
 }
 
+Version = tuple[Manifest, Path]
+
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three robots, two days each, two episodes a day, and one of another task."""
     root = tmp_path_factory.mktemp("world")
     raw = LocalStore(root / "raw")
@@ -48,14 +53,14 @@ def world(tmp_path_factory):
 
 
 def _curate(
-    world,
-    output,
-    workers=1,
-    raw=None,
-    created_at="2026-02-01T00:00:00Z",
-    code_commit="c0ffee",
-    **spec,
-):
+    world: Path,
+    output: Path,
+    workers: int = 1,
+    raw: Path | None = None,
+    created_at: str | None = "2026-02-01T00:00:00Z",
+    code_commit: str | None = "c0ffee",
+    **spec: Any,
+) -> Manifest:
     spec_file = output.parent / "spec.json"
     spec_file.parent.mkdir(parents=True, exist_ok=True)
     spec_file.write_text(json.dumps(_SPEC | spec))
@@ -71,7 +76,7 @@ def _curate(
     )
 
 
-def _bytes(folder):
+def _bytes(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -79,17 +84,17 @@ def _bytes(folder):
     }
 
 
-def _names(folder):
+def _names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder))  # noqa: PTH208  (hidden names count too)
 
 
 @pytest.fixture(scope="module")
-def version(world, tmp_path_factory):
+def version(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Version:
     folder = tmp_path_factory.mktemp("curated") / "bench" / "v1.0.0"
     return _curate(world, folder), folder
 
 
-def test_a_version_holds_its_shards_manifest_and_tfds_files(version):
+def test_a_version_holds_its_shards_manifest_and_tfds_files(version: Version) -> None:
     manifest, folder = version
     assert sorted(_bytes(folder)) == [
         "dataset_info.json",
@@ -106,19 +111,23 @@ def test_a_version_holds_its_shards_manifest_and_tfds_files(version):
     assert manifest_format.parse((folder / "manifest.json").read_bytes()) == manifest
 
 
-def test_two_workers_write_the_same_bytes_as_one(world, version, tmp_path):
+def test_two_workers_write_the_same_bytes_as_one(
+    world: Path, version: Version, tmp_path: Path
+) -> None:
     _, folder = version
     _curate(world, tmp_path / "bench" / "v1.0.0", workers=2)
     assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(folder)
 
 
-def test_a_second_run_in_process_writes_the_same_bytes(world, version, tmp_path):
+def test_a_second_run_in_process_writes_the_same_bytes(
+    world: Path, version: Version, tmp_path: Path
+) -> None:
     _, folder = version
     _curate(world, tmp_path / "bench" / "v1.0.0")
     assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(folder)
 
 
-def test_no_day_of_a_robot_is_in_both_splits(version):
+def test_no_day_of_a_robot_is_in_both_splits(version: Version) -> None:
     _, folder = version
     groups = collections.defaultdict(set)
     for path in folder.glob("*/shard-*"):
@@ -130,13 +139,15 @@ def test_no_day_of_a_robot_is_in_both_splits(version):
     assert not groups["train"] & groups["val"]
 
 
-def test_every_row_of_the_index_is_kept_or_dropped_with_a_reason(version):
+def test_every_row_of_the_index_is_kept_or_dropped_with_a_reason(
+    version: Version,
+) -> None:
     manifest, _ = version
     assert len(manifest.episodes) == 12
     assert list(manifest.drops.values()) == ["predicate_false"]
 
 
-def test_statistics_are_those_of_the_training_split(version):
+def test_statistics_are_those_of_the_training_split(version: Version) -> None:
     import numpy as np
 
     manifest, folder = version
@@ -156,7 +167,7 @@ def test_statistics_are_those_of_the_training_split(version):
     assert set(manifest.statistics) == {"observation/state", "proposed_action"}
 
 
-def test_tfds_opens_the_version(version):
+def test_tfds_opens_the_version(version: Version) -> None:
     manifest, folder = version
     builder = tfds.builder_from_directory(str(folder))
     assert builder.info.name == "bench"
@@ -170,7 +181,7 @@ def test_tfds_opens_the_version(version):
     assert ids == {entry.episode_id for entry in manifest.episodes}
 
 
-def test_rerunning_finds_the_version_identical(world, version):
+def test_rerunning_finds_the_version_identical(world: Path, version: Version) -> None:
     manifest, folder = version
     before = _bytes(folder)
     assert _curate(world, folder, created_at=None, code_commit=None) == manifest
@@ -178,20 +189,26 @@ def test_rerunning_finds_the_version_identical(world, version):
     assert _names(folder.parent) == ["spec.json", "v1.0.0"]
 
 
-def test_a_new_version_names_the_commit_of_the_checkout(world, tmp_path, monkeypatch):
+def test_a_new_version_names_the_commit_of_the_checkout(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("BUILD_WORKSPACE_DIRECTORY", raising=False)
     manifest = _curate(world, tmp_path / "bench" / "v1.0.0", code_commit=None)
     assert manifest.code_commit == build_facts.UNVERSIONED
 
 
 @pytest.mark.parametrize("name", ["bench/v0.2.0", "x/v1.0.0", "v1.0.0", "bench"])
-def test_an_output_named_after_another_version_is_refused(world, tmp_path, name):
+def test_an_output_named_after_another_version_is_refused(
+    world: Path, tmp_path: Path, name: str
+) -> None:
     with pytest.raises(CurationSpecError, match=r"--output: .*…/bench/v1\.0\.0, as"):
         _curate(world, tmp_path / "out" / name)
     assert not (tmp_path / "out" / name).exists()
 
 
-def test_other_content_under_the_same_version_is_refused(world, tmp_path):
+def test_other_content_under_the_same_version_is_refused(
+    world: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "bench" / "v1.0.0"
     _curate(world, folder)
     before = _bytes(folder)
@@ -201,7 +218,9 @@ def test_other_content_under_the_same_version_is_refused(world, tmp_path):
     assert _names(tmp_path / "bench") == ["spec.json", "v1.0.0"]
 
 
-def test_rerunning_over_a_changed_shard_is_refused_and_names_it(world, tmp_path):
+def test_rerunning_over_a_changed_shard_is_refused_and_names_it(
+    world: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "bench" / "v1.0.0"
     _curate(world, folder)
     shard = folder / "train" / "shard-00001.tfrecord"
@@ -210,7 +229,9 @@ def test_rerunning_over_a_changed_shard_is_refused_and_names_it(world, tmp_path)
         _curate(world, folder)
 
 
-def test_episodes_that_changed_since_they_were_indexed_are_dropped(world, tmp_path):
+def test_episodes_that_changed_since_they_were_indexed_are_dropped(
+    world: Path, tmp_path: Path
+) -> None:
     raw = tmp_path / "raw"
     _copy(world / "raw", raw)
     gone, cut, flipped, longer = sorted(raw.rglob("episode.tfrecord"))[:4]
@@ -228,7 +249,9 @@ def test_episodes_that_changed_since_they_were_indexed_are_dropped(world, tmp_pa
     shard_check.verify_shards(LocalStore(written), manifest)
 
 
-def test_shards_that_lose_all_their_episodes_leave_no_gap(world, tmp_path):
+def test_shards_that_lose_all_their_episodes_leave_no_gap(
+    world: Path, tmp_path: Path
+) -> None:
     raw = tmp_path / "raw"
     _copy(world / "raw", raw)
     wide = {"train": 50, "val": 50}
@@ -243,21 +266,23 @@ def test_shards_that_lose_all_their_episodes_leave_no_gap(world, tmp_path):
     assert total == len(whole.episodes) - 1
 
 
-def test_no_readable_episode_leaves_nothing_on_disk(world, tmp_path):
+def test_no_readable_episode_leaves_nothing_on_disk(
+    world: Path, tmp_path: Path
+) -> None:
     (tmp_path / "raw").mkdir()
     with pytest.raises(CurationSpecError, match="episode_missing"):
         _curate(world, tmp_path / "out" / "bench" / "v1.0.0", raw=tmp_path / "raw")
     assert _names(tmp_path / "out" / "bench") == ["spec.json"]
 
 
-def test_without_val_groups_there_is_no_val_split(world, tmp_path):
+def test_without_val_groups_there_is_no_val_split(world: Path, tmp_path: Path) -> None:
     split = _SPEC["split"] | {"val_groups": 0}
     manifest = _curate(world, tmp_path / "bench" / "v1.0.0", split=split)
     assert sorted(manifest.splits) == ["train"]
     assert len(manifest.episodes) == 12
 
 
-def _copy(source, target):
+def _copy(source: Path, target: Path) -> None:
     for path in source.rglob("*"):
         if path.is_file():
             copy = target / path.relative_to(source)

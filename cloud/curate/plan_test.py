@@ -1,5 +1,6 @@
 import collections
 import json
+from typing import Any
 
 import pytest
 
@@ -18,13 +19,13 @@ _SPEC = {
 }
 
 
-def _spec(**changes) -> curation_spec.CurationSpec:
+def _spec(**changes: Any) -> curation_spec.CurationSpec:
     split = _SPEC["split"] | changes.pop("split", {})
     raw = json.dumps(_SPEC | changes | {"split": split}).encode()
     return curation_spec.parse(raw, "spec.json")
 
 
-def _rows():
+def _rows() -> list[dict[str, object]]:
     """Three robots, four days, five episodes each: twelve groups."""
     return [
         records.index_row(number, robot=number // 20, day=1 + number // 5 % 4)
@@ -32,13 +33,13 @@ def _rows():
     ]
 
 
-def _all(rows):
+def _all(rows: list[dict[str, object]]) -> set[str]:
     return {row["episode_id"] for row in rows}
 
 
 @pytest.mark.parametrize("by", [["robot_hash", "date"], ["robot_hash"], ["date"]])
 @pytest.mark.parametrize("salt", ["a", "b", "c"])
-def test_no_group_is_in_both_splits(by, salt):
+def test_no_group_is_in_both_splits(by: list[str], salt: str) -> None:
     rows = _rows()
     plan = curation_plan.plan(rows, _all(rows), _spec(split={"by": by, "salt": salt}))
     groups = collections.defaultdict(set)
@@ -49,14 +50,14 @@ def test_no_group_is_in_both_splits(by, salt):
     assert len(plan.placements) == len(rows)
 
 
-def test_order_of_rows_does_not_change_the_plan():
+def test_order_of_rows_does_not_change_the_plan() -> None:
     rows = _rows()
     assert curation_plan.plan(rows, _all(rows), _spec()) == curation_plan.plan(
         rows[::-1], _all(rows), _spec()
     )
 
 
-def test_salt_changes_which_groups_are_held_out():
+def test_salt_changes_which_groups_are_held_out() -> None:
     rows = _rows()
     held_out = set()
     for salt in "abcdef":
@@ -67,7 +68,7 @@ def test_salt_changes_which_groups_are_held_out():
     assert len(held_out) > 1
 
 
-def test_shards_have_equal_sizes_and_positions_continue_across_them():
+def test_shards_have_equal_sizes_and_positions_continue_across_them() -> None:
     rows = _rows()
     plan = curation_plan.plan(rows, _all(rows), _spec())
     train = [p for p in plan.placements if p.split == "train"]
@@ -78,7 +79,7 @@ def test_shards_have_equal_sizes_and_positions_continue_across_them():
     assert [p.shard for p in train] == sorted(p.shard for p in train)
 
 
-def test_more_shards_than_episodes_give_no_empty_shard():
+def test_more_shards_than_episodes_give_no_empty_shard() -> None:
     rows = _rows()[:6]
     spec = _spec(split={"val_groups": 1}, shards={"train": 50, "val": 50})
     plan = curation_plan.plan(rows, _all(rows), spec)
@@ -86,7 +87,7 @@ def test_more_shards_than_episodes_give_no_empty_shard():
     assert len(used) == len(rows)
 
 
-def test_every_row_that_is_not_selected_has_a_reason():
+def test_every_row_that_is_not_selected_has_a_reason() -> None:
     rows = _rows()
     selected = _all(rows[:30])
     plan = curation_plan.plan(rows, selected, _spec())
@@ -97,18 +98,18 @@ def test_every_row_that_is_not_selected_has_a_reason():
     }
 
 
-def test_nothing_selected_is_refused():
+def test_nothing_selected_is_refused() -> None:
     with pytest.raises(CurationSpecError, match="got none of 60"):
         curation_plan.plan(_rows(), set(), _spec())
 
 
-def test_no_more_groups_than_val_groups_is_refused():
+def test_no_more_groups_than_val_groups_is_refused() -> None:
     rows = _rows()[:10]
     with pytest.raises(CurationSpecError, match="val_groups 2, got 2"):
         curation_plan.plan(rows, _all(rows), _spec())
 
 
-def test_episodes_of_two_shapes_are_refused():
+def test_episodes_of_two_shapes_are_refused() -> None:
     rows = [*_rows(), records.index_row(99, state_size=39)]
     with pytest.raises(CurationSpecError, match="one shape"):
         curation_plan.plan(rows, _all(rows), _spec())
@@ -125,7 +126,9 @@ def test_episodes_of_two_shapes_are_refused():
         {"shards": {"train": 100_001, "val": 1}},
     ],
 )
-def test_a_spec_that_makes_no_dataset_is_refused(changes):
+def test_a_spec_that_makes_no_dataset_is_refused(
+    changes: dict[str, object],
+) -> None:
     with pytest.raises(CurationSpecError, match=r"spec\.json"):
         _spec(**changes)
 
@@ -140,6 +143,8 @@ def test_a_spec_that_makes_no_dataset_is_refused(changes):
         {"shards": {"train": 0, "val": 1}},
     ],
 )
-def test_a_malformed_spec_is_refused(changes):
+def test_a_malformed_spec_is_refused(
+    changes: dict[str, object],
+) -> None:
     with pytest.raises(MalformedError, match=r"spec\.json"):
         _spec(**changes)

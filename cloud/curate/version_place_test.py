@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ _BUILDER = """
 """
 
 
-def _build(uri, content):
+def _build(uri: str, content: str) -> None:
     with version_place.build_folder(uri) as folder:
         version = folder / "dataset"
         (version / "train").mkdir(parents=True)
@@ -30,7 +31,7 @@ def _build(uri, content):
         version_place.move(version, uri)
 
 
-def _start_builder(uri):
+def _start_builder(uri: str) -> tuple[subprocess.Popen[str], str]:
     code = textwrap.dedent(_BUILDER.format(path=sys.path, uri=uri))
     builder = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
@@ -39,11 +40,11 @@ def _start_builder(uri):
     return builder, builder.stdout.readline().strip()
 
 
-def _names(folder):
+def _names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder))  # noqa: PTH208  (hidden names count too)
 
 
-def test_a_version_appears_whole_and_leaves_nothing_beside_it(tmp_path):
+def test_a_version_appears_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     destination = tmp_path / "reach" / "v1.0.0"
     _build(destination.as_uri(), "first")
     assert (destination / "train" / "shard").read_text() == "first"
@@ -52,7 +53,7 @@ def test_a_version_appears_whole_and_leaves_nothing_beside_it(tmp_path):
     assert (destination / "manifest.json").read_bytes() == b"first"
 
 
-def test_an_empty_folder_is_not_a_version(tmp_path):
+def test_an_empty_folder_is_not_a_version(tmp_path: Path) -> None:
     destination = tmp_path / "v1.0.0"
     destination.mkdir()
     assert version.existing_manifest(destination.as_uri()) is None
@@ -60,7 +61,7 @@ def test_an_empty_folder_is_not_a_version(tmp_path):
     assert (destination / "manifest.json").read_bytes() == b"first"
 
 
-def test_an_existing_version_is_not_replaced(tmp_path):
+def test_an_existing_version_is_not_replaced(tmp_path: Path) -> None:
     destination = tmp_path / "v1.0.0"
     _build(destination.as_uri(), "first")
     with pytest.raises(DatasetExistsError, match="never changes"):
@@ -69,7 +70,7 @@ def test_an_existing_version_is_not_replaced(tmp_path):
     assert _names(tmp_path) == ["v1.0.0"]
 
 
-def test_a_failed_build_leaves_nothing(tmp_path):
+def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     destination = tmp_path / "v1.0.0"
     with (
         pytest.raises(KeyError),
@@ -80,7 +81,7 @@ def test_a_failed_build_leaves_nothing(tmp_path):
     assert _names(tmp_path) == []
 
 
-def test_leftovers_of_a_killed_build_are_removed_by_the_next(tmp_path):
+def test_leftovers_of_a_killed_build_are_removed_by_the_next(tmp_path: Path) -> None:
     destination = tmp_path / "v1.0.0"
     builder, folder = _start_builder(destination.as_uri())
     builder.send_signal(signal.SIGKILL)
@@ -90,7 +91,7 @@ def test_leftovers_of_a_killed_build_are_removed_by_the_next(tmp_path):
     assert _names(tmp_path) == ["v1.0.0"]
 
 
-def test_a_build_that_is_still_running_keeps_its_folder(tmp_path):
+def test_a_build_that_is_still_running_keeps_its_folder(tmp_path: Path) -> None:
     destination = tmp_path / "v1.0.0"
     builder, folder = _start_builder(destination.as_uri())
     try:

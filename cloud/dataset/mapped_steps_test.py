@@ -4,6 +4,9 @@ import dataclasses
 import multiprocessing
 import os
 import resource
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +14,11 @@ import pytest
 from base.errors import DiskError
 from cloud.dataset import mapped_steps, step_stream, training_data
 from cloud.dataset.mapped_steps import CacheSource
+from cloud.dataset.step_stream import StepStream
 from cloud.errors import DatasetError, DiskSpaceError
 from cloud.testing import training_episodes
 from model import config
+from rlds.episode import Episode
 from rlds.errors import MalformedEpisodeError
 from rlds.spec import EpisodeSpec
 from rlds.testing import episodes as testing
@@ -25,24 +30,26 @@ SOURCE = CacheSource("d" * 64, "train", training_episodes.TASKS, 4, 2, 117)
 class Once:
     """Episodes that count how often they are read."""
 
-    def __init__(self, episodes=EPISODES):
+    def __init__(self, episodes: list[Episode] = EPISODES) -> None:
         self.episodes = episodes
         self.passes = 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Episode]:
         self.passes += 1
         return iter(self.episodes)
 
 
-def open_steps(folder, source, episodes):
+def open_steps(
+    folder: Path, source: CacheSource, episodes: Iterable[Episode]
+) -> StepStream:
     return mapped_steps.open_data(folder, source, episodes).steps
 
 
-def names(folder):
+def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.suffix != ".lock")
 
 
-def assert_equal(one, other):
+def assert_equal(one: StepStream, other: StepStream) -> None:
     for name, mine, its in zip(one._fields, one, other, strict=True):
         assert (mine is None) == (its is None), name
         if mine is not None:
@@ -50,11 +57,13 @@ def assert_equal(one, other):
 
 
 @pytest.fixture
-def joined():
+def joined() -> StepStream:
     return step_stream.join(EPISODES, training_episodes.TASKS, 4, 2)
 
 
-def test_cache_holds_the_joined_steps_and_is_written_once(tmp_path, joined):
+def test_cache_holds_the_joined_steps_and_is_written_once(
+    tmp_path: Path, joined: StepStream
+) -> None:
     episodes = Once()
     for _ in range(3):
         assert_equal(open_steps(tmp_path, SOURCE, episodes), joined)
@@ -63,19 +72,19 @@ def test_cache_holds_the_joined_steps_and_is_written_once(tmp_path, joined):
 
 
 def test_derived_columns_do_not_depend_on_the_size_of_a_run(
-    tmp_path, joined, monkeypatch
-):
+    tmp_path: Path, joined: StepStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mapped_steps, "_DERIVED_AT_ONCE", 10)
     assert_equal(open_steps(tmp_path, SOURCE, EPISODES), joined)
 
 
-def test_mapped_columns_cannot_be_written(tmp_path):
+def test_mapped_columns_cannot_be_written(tmp_path: Path) -> None:
     stream = open_steps(tmp_path, SOURCE, EPISODES)
     with pytest.raises(ValueError, match="read-only"):
         stream.states[0] = 0
 
 
-def test_sound_is_cached_and_images_are_left_out_by_default(tmp_path):
+def test_sound_is_cached_and_images_are_left_out_by_default(tmp_path: Path) -> None:
     spec = EpisodeSpec(3, 2, image=True, audio_size=5)
     made = [testing.episode(spec, 7, k) for k in range(3)]
     source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 21)
@@ -84,7 +93,9 @@ def test_sound_is_cached_and_images_are_left_out_by_default(tmp_path):
     assert stream.audio_mel.shape == (21, 5) and stream.images is None
 
 
-def test_statistics_are_kept_to_the_bit_and_read_without_the_steps(tmp_path):
+def test_statistics_are_kept_to_the_bit_and_read_without_the_steps(
+    tmp_path: Path,
+) -> None:
     """The rows become zeros of the same size and time, so reading them would show."""
     spec = EpisodeSpec(3, 2, audio_size=5)
     made = [testing.episode(spec, 7, k) for k in range(3)]
@@ -104,7 +115,7 @@ def test_statistics_are_kept_to_the_bit_and_read_without_the_steps(tmp_path):
     assert mapped.identity == source.identity and mapped.tasks == joined.tasks
 
 
-def test_frames_are_cached_in_the_size_that_the_model_reads(tmp_path):
+def test_frames_are_cached_in_the_size_that_the_model_reads(tmp_path: Path) -> None:
     camera = dataclasses.replace(config.tiny(3, 2, 1), image_height=16, image_width=32)
     made = [testing.episode(EpisodeSpec(3, 2, image=True), 7)]
     source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 7, camera)
@@ -124,7 +135,7 @@ def test_frames_are_cached_in_the_size_that_the_model_reads(tmp_path):
         {"tasks": ("left", "right", "up")},
     ],
 )
-def test_other_data_get_another_cache(tmp_path, change):
+def test_other_data_get_another_cache(tmp_path: Path, change: dict[str, Any]) -> None:
     open_steps(tmp_path, SOURCE, EPISODES)
     other, episodes = dataclasses.replace(SOURCE, **change), Once()
     open_steps(tmp_path, other, episodes)
@@ -132,13 +143,13 @@ def test_other_data_get_another_cache(tmp_path, change):
     assert len(names(tmp_path)) == 2
 
 
-def cut(path):
+def cut(path: Path) -> None:
     path.chmod(0o644)
     with path.open("r+b") as stream:
         stream.truncate(path.stat().st_size - 1)
 
 
-def overwrite(path):
+def overwrite(path: Path) -> None:
     """One byte changes, the size does not."""
     path.chmod(0o644)
     with path.open("r+b") as stream:
@@ -147,13 +158,18 @@ def overwrite(path):
         stream.write(bytes([first[0] ^ 1]))
 
 
-def remove(path):
+def remove(path: Path) -> None:
     path.unlink()
 
 
 @pytest.mark.parametrize("change", [cut, overwrite, remove])
 @pytest.mark.parametrize("name", ["rows", "cache.json"])
-def test_a_torn_or_changed_cache_is_rewritten(tmp_path, joined, change, name):
+def test_a_torn_or_changed_cache_is_rewritten(
+    tmp_path: Path,
+    joined: StepStream,
+    change: Callable[[Path], None],
+    name: str,
+) -> None:
     open_steps(tmp_path, SOURCE, EPISODES)
     change(tmp_path / SOURCE.identity / name)
     episodes = Once()
@@ -162,14 +178,18 @@ def test_a_torn_or_changed_cache_is_rewritten(tmp_path, joined, change, name):
     assert names(tmp_path) == [SOURCE.identity]
 
 
-def test_leftovers_of_a_killed_writer_are_removed(tmp_path, joined):
+def test_leftovers_of_a_killed_writer_are_removed(
+    tmp_path: Path, joined: StepStream
+) -> None:
     (tmp_path / f".tmp-{SOURCE.identity}-0badcafe").mkdir()
     (tmp_path / f".tmp-{SOURCE.identity}-0badcafe" / "rows").write_bytes(bytes(100))
     assert_equal(open_steps(tmp_path, SOURCE, EPISODES), joined)
     assert names(tmp_path) == [SOURCE.identity]
 
 
-def test_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, joined):
+def test_full_disk_is_one_clear_error_and_leaves_nothing(
+    tmp_path: Path, joined: StepStream
+) -> None:
     """No file may grow beyond 1,000 bytes, so that a write fails half-way."""
     kept = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, kept[1]))
@@ -184,11 +204,11 @@ def test_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, joined):
 
 
 def test_more_steps_than_fit_on_the_disk_are_refused_at_the_first_episode(
-    tmp_path,
-):
+    tmp_path: Path,
+) -> None:
     huge, seen = dataclasses.replace(SOURCE, num_steps=10**15), []
 
-    def episodes():
+    def episodes() -> Iterator[Episode]:
         for episode in EPISODES:
             seen.append(episode)
             yield episode
@@ -199,21 +219,25 @@ def test_more_steps_than_fit_on_the_disk_are_refused_at_the_first_episode(
     assert names(tmp_path) == []
 
 
-def test_a_folder_that_is_a_file_is_refused(tmp_path):
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DiskError, match="file"):
         open_steps(tmp_path / "file", SOURCE, EPISODES)
 
 
 @pytest.mark.parametrize("count", [116, 118])
-def test_another_number_of_steps_is_refused_and_leaves_nothing(tmp_path, count):
+def test_another_number_of_steps_is_refused_and_leaves_nothing(
+    tmp_path: Path, count: int
+) -> None:
     source = dataclasses.replace(SOURCE, num_steps=count)
     with pytest.raises(DatasetError, match=f"expected {count} steps in all, got 117"):
         open_steps(tmp_path, source, EPISODES)
     assert names(tmp_path) == []
 
 
-def test_episodes_of_another_shape_are_refused_by_name_and_leave_nothing(tmp_path):
+def test_episodes_of_another_shape_are_refused_by_name_and_leave_nothing(
+    tmp_path: Path,
+) -> None:
     other = testing.episode(EpisodeSpec(5, 2), 7, task="left")
     with pytest.raises(DatasetError, match=r"shape \(7, 4\), got \(7, 5\)"):
         open_steps(tmp_path, SOURCE, [*EPISODES, other])
@@ -223,8 +247,8 @@ def test_episodes_of_another_shape_are_refused_by_name_and_leave_nothing(tmp_pat
     assert names(tmp_path) == []
 
 
-def test_a_malformed_episode_in_the_middle_leaves_nothing(tmp_path):
-    def episodes():
+def test_a_malformed_episode_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    def episodes() -> Iterator[Episode]:
         yield EPISODES[0]
         raise MalformedEpisodeError("episode", "finite numbers", "NaN")
 
@@ -233,13 +257,15 @@ def test_a_malformed_episode_in_the_middle_leaves_nothing(tmp_path):
     assert names(tmp_path) == []
 
 
-def _open(folder, results):
+def _open(folder: Path, results: multiprocessing.Queue) -> None:
     episodes = Once()
     stream = open_steps(folder, SOURCE, episodes)
     results.put((os.getpid(), episodes.passes, float(stream.states.sum())))
 
 
-def test_processes_that_open_one_cache_at_the_same_time_write_it_once(tmp_path, joined):
+def test_processes_that_open_one_cache_at_the_same_time_write_it_once(
+    tmp_path: Path, joined: StepStream
+) -> None:
     spawn = multiprocessing.get_context("spawn")
     results = spawn.Queue()
     workers = [spawn.Process(target=_open, args=(tmp_path, results)) for _ in range(2)]

@@ -1,6 +1,8 @@
 """Offsets say where each episode is, and are not used unless they are whole."""
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,12 @@ from base.store.store import LocalStore
 from cloud.dataset import shard_check, shard_offsets
 from cloud.errors import DatasetError
 from cloud.testing import dataset_version, training_episodes
+from rlds.episode import Episode
 from rlds.errors import ShardMismatchError
+from rlds.manifest import Manifest, Shard
+
+Version = tuple[Path, Manifest, list[Episode]]
+"""The folder, its manifest and its episodes."""
 
 
 class CountingStore(LocalStore):
@@ -17,14 +24,14 @@ class CountingStore(LocalStore):
 
     read_bytes = 0
 
-    def get_range(self, path, offset, size_bytes):
+    def get_range(self, path: str, offset: int, size_bytes: int) -> bytes:
         raw = super().get_range(path, offset, size_bytes)
         self.read_bytes += len(raw)
         return raw
 
 
 @pytest.fixture
-def version(tmp_path):
+def version(tmp_path: Path) -> Version:
     """Nine episodes in two shards: the folder, its manifest, the episodes."""
     made = training_episodes.episodes(9)
     folder = tmp_path / "version"
@@ -32,7 +39,9 @@ def version(tmp_path):
     return folder, manifest, made
 
 
-def load(version, work, shard=0):
+def load(
+    version: Version, work: Path, shard: int = 0
+) -> tuple[CountingStore, Shard, tuple[shard_check.Record, ...]]:
     folder, manifest, _ = version
     store = CountingStore(folder)
     named = shard_check.entries_by_digest(manifest, "train")
@@ -40,7 +49,9 @@ def load(version, work, shard=0):
     return store, one, shard_offsets.load_or_make(store, one, named, work)
 
 
-def test_any_episode_is_read_by_its_offset_alone(version, tmp_path):
+def test_any_episode_is_read_by_its_offset_alone(
+    version: Version, tmp_path: Path
+) -> None:
     store, shard, records = load(version, tmp_path / "work")
     store.read_bytes = 0
     for k in (4, 0, 2):
@@ -49,7 +60,9 @@ def test_any_episode_is_read_by_its_offset_alone(version, tmp_path):
     assert [r.num_steps for r in records] == [e.num_steps for e in version[2][:5]]
 
 
-def test_a_shard_is_read_once_and_afterwards_only_its_offsets(version, tmp_path):
+def test_a_shard_is_read_once_and_afterwards_only_its_offsets(
+    version: Version, tmp_path: Path
+) -> None:
     store, shard, made = load(version, tmp_path / "work")
     assert store.read_bytes == shard.size_bytes
     store, _, again = load(version, tmp_path / "work")
@@ -68,7 +81,11 @@ def test_a_shard_is_read_once_and_afterwards_only_its_offsets(version, tmp_path)
     ],
     ids=["torn", "empty", "end", "number", "digest"],
 )
-def test_offsets_that_are_torn_or_changed_are_rewritten(version, tmp_path, change):
+def test_offsets_that_are_torn_or_changed_are_rewritten(
+    version: Version,
+    tmp_path: Path,
+    change: Callable[[bytes], bytes],
+) -> None:
     _, _, made = load(version, tmp_path / "work")
     (path,) = (tmp_path / "work").iterdir()
     good = path.read_bytes()
@@ -80,7 +97,9 @@ def test_offsets_that_are_torn_or_changed_are_rewritten(version, tmp_path, chang
     assert path.read_bytes() == good
 
 
-def test_offsets_of_another_shard_under_this_name_are_rewritten(version, tmp_path):
+def test_offsets_of_another_shard_under_this_name_are_rewritten(
+    version: Version, tmp_path: Path
+) -> None:
     _, one, made = load(version, tmp_path / "work")
     _, other, _ = load(version, tmp_path / "work", shard=1)
     path = tmp_path / "work" / f"{one.sha256}.index"
@@ -89,8 +108,8 @@ def test_offsets_of_another_shard_under_this_name_are_rewritten(version, tmp_pat
 
 
 def test_offsets_of_fewer_episodes_than_the_manifest_says_are_not_used(
-    version, tmp_path
-):
+    version: Version, tmp_path: Path
+) -> None:
     """Another manifest may claim another number of episodes for the same shard."""
     folder, manifest, _ = version
     load(version, tmp_path / "work")
@@ -100,7 +119,9 @@ def test_offsets_of_fewer_episodes_than_the_manifest_says_are_not_used(
         shard_offsets.load_or_make(LocalStore(folder), shard, named, tmp_path / "work")
 
 
-def test_a_shard_that_changed_after_it_was_verified_is_refused(version, tmp_path):
+def test_a_shard_that_changed_after_it_was_verified_is_refused(
+    version: Version, tmp_path: Path
+) -> None:
     store, shard, records = load(version, tmp_path / "work")
     path = version[0] / shard.path
     raw = bytearray(path.read_bytes())
@@ -111,7 +132,9 @@ def test_a_shard_that_changed_after_it_was_verified_is_refused(version, tmp_path
         shard_offsets.read_episode(store, shard, records[2])
 
 
-def test_a_folder_that_cannot_be_created_is_one_clear_error(version, tmp_path):
+def test_a_folder_that_cannot_be_created_is_one_clear_error(
+    version: Version, tmp_path: Path
+) -> None:
     (tmp_path / "work").write_bytes(b"")
     with pytest.raises(ContinuonError, match="work") as caught:
         load(version, tmp_path / "work" / "offsets")

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from cloud.dataset import step_stream
+from cloud.dataset.step_stream import StepStream
 from cloud.errors import DatasetError
 from cloud.testing import training_episodes
 from model import config, losses
+from model.config import WaveCoreConfig
+from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
 from rlds.testing import episodes as testing
 
@@ -16,35 +19,41 @@ TASKS = training_episodes.TASKS
 CAMERA = dataclasses.replace(config.tiny(4, 2, 2), image_height=16, image_width=32)
 
 
-def join(episodes, tasks=TASKS, state_size=4, action_size=2, camera=None):
+def join(
+    episodes: list[Episode],
+    tasks: tuple[str, ...] = TASKS,
+    state_size: int = 4,
+    action_size: int = 2,
+    camera: WaveCoreConfig | None = None,
+) -> StepStream:
     return step_stream.join(episodes, tasks, state_size, action_size, camera=camera)
 
 
-def test_episode_borders_are_marked_and_no_next_state_crosses_them():
+def test_episode_borders_are_marked_and_no_next_state_crosses_them() -> None:
     stream = join([training_episodes.episode(0, 5), training_episodes.episode(1, 7)])
     assert np.flatnonzero(stream.starts).tolist() == [0, 5]
     assert np.flatnonzero(stream.next_weight == 0).tolist() == [4, 11]
     assert stream.tasks.tolist() == [0] * 5 + [1] * 7
 
 
-def test_tasks_weigh_the_same_whatever_the_length_of_their_episodes():
+def test_tasks_weigh_the_same_whatever_the_length_of_their_episodes() -> None:
     stream = join([training_episodes.episode(0, 5), training_episodes.episode(1, 20)])
     total = np.bincount(stream.tasks, stream.action_weight)
     np.testing.assert_allclose(total, total.mean(), rtol=1e-5)
     np.testing.assert_allclose(stream.action_weight.mean(), 1, rtol=1e-5)
 
 
-def test_task_without_an_episode_gets_no_weight():
+def test_task_without_an_episode_gets_no_weight() -> None:
     stream = join([training_episodes.episode(0, 5)])
     np.testing.assert_allclose(stream.action_weight, 1)
 
 
-def test_actions_to_imitate_are_the_proposals_without_noise():
+def test_actions_to_imitate_are_the_proposals_without_noise() -> None:
     one = training_episodes.episode(0)
     np.testing.assert_array_equal(join([one]).actions, one.steps["proposed_action"])
 
 
-def test_stream_has_rewards_discounts_and_value_targets():
+def test_stream_has_rewards_discounts_and_value_targets() -> None:
     made = [training_episodes.episode(0, 5), training_episodes.episode(1, 7)]
     stream = join(made)
     for name in ("reward", "discount"):
@@ -54,7 +63,7 @@ def test_stream_has_rewards_discounts_and_value_targets():
     np.testing.assert_array_equal(stream.values, expected)
 
 
-def test_sound_is_present_if_recorded_and_images_only_if_requested():
+def test_sound_is_present_if_recorded_and_images_only_if_requested() -> None:
     stream = join([training_episodes.episode(0)])
     assert stream.images is None and stream.audio_mel is None
     spec = EpisodeSpec(4, 2, image=True, audio_size=3)
@@ -66,14 +75,14 @@ def test_sound_is_present_if_recorded_and_images_only_if_requested():
     )
 
 
-def test_images_are_decoded_to_the_size_the_model_reads():
+def test_images_are_decoded_to_the_size_the_model_reads() -> None:
     spec = EpisodeSpec(4, 2, image=True)
     stream = join([testing.episode(spec, 6, task="left")], camera=CAMERA)
     assert stream.images.shape == (6, CAMERA.image_height, CAMERA.image_width, 3)
     assert stream.images.dtype == np.uint8
 
 
-def test_missing_images_and_sound_in_only_some_episodes_are_refused():
+def test_missing_images_and_sound_in_only_some_episodes_are_refused() -> None:
     with pytest.raises(DatasetError, match="expected camera images"):
         join([training_episodes.episode(0)], camera=CAMERA)
     sound = testing.episode(EpisodeSpec(4, 2, audio_size=3), 6, task="left")
@@ -81,20 +90,20 @@ def test_missing_images_and_sound_in_only_some_episodes_are_refused():
         join([training_episodes.episode(0), sound])
 
 
-def test_episode_of_another_robot_is_refused_by_name_and_shape():
+def test_episode_of_another_robot_is_refused_by_name_and_shape() -> None:
     episode = training_episodes.episode(3)
     name = episode.metadata.episode_id
     with pytest.raises(DatasetError, match=rf"{name}.*\(12, 5\), got \(12, 4\)"):
         join([episode], state_size=5)
 
 
-def test_episode_of_an_unknown_task_is_refused_with_the_known_ones():
+def test_episode_of_an_unknown_task_is_refused_with_the_known_ones() -> None:
     with pytest.raises(DatasetError, match="expected a task of left, got 'right'"):
         join([training_episodes.episode(1)], tasks=("left",))
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 16, 100])
-def test_pieces_are_in_order_and_share_their_border(at_once):
+def test_pieces_are_in_order_and_share_their_border(at_once: int) -> None:
     stream = join(training_episodes.episodes(2))
     assert len(stream.starts) == 17
     pieces = list(step_stream.pieces(stream, at_once))

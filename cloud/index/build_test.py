@@ -1,5 +1,6 @@
 import dataclasses
 import io
+from pathlib import Path
 
 import pytest
 import rich.console
@@ -8,6 +9,7 @@ from base.errors import MalformedError
 from base.store.store import LocalStore
 from cloud.errors import RawRootError
 from cloud.index import build, query, snapshot
+from cloud.index.build import Built
 from cloud.ingest import judge
 from cloud.testing.raw_robot import RawRobot, enrol
 
@@ -15,22 +17,22 @@ _ROBOTS = (RawRobot(1), RawRobot(2))
 
 
 @pytest.fixture
-def raw(tmp_path):
+def raw(tmp_path: Path) -> LocalStore:
     root = tmp_path / "raw"
     root.mkdir()
     return LocalStore(root)
 
 
-def _ingest(raw):
+def _ingest(raw: LocalStore) -> None:
     console = rich.console.Console(file=io.StringIO())
     judge.ingest(raw, enrol(*_ROBOTS), 1 << 20, 1, console)
 
 
-def _build(raw, tmp_path):
+def _build(raw: LocalStore, tmp_path: Path) -> Built:
     return build.build(raw.uri, (tmp_path / "index").as_uri())
 
 
-def test_admitted_episodes_become_rows(raw, tmp_path):
+def test_admitted_episodes_become_rows(raw: LocalStore, tmp_path: Path) -> None:
     for robot in _ROBOTS:
         for number in range(2):
             robot.upload(raw, robot.record(number, task=f"task-{number}"))
@@ -52,14 +54,18 @@ def test_admitted_episodes_become_rows(raw, tmp_path):
     assert files == ["episodes.duckdb", "snapshot.jsonl"]
 
 
-def test_the_same_raw_episodes_give_the_same_snapshot(raw, tmp_path):
+def test_the_same_raw_episodes_give_the_same_snapshot(
+    raw: LocalStore, tmp_path: Path
+) -> None:
     for number in range(3):
         _ROBOTS[0].upload(raw, _ROBOTS[0].record(number))
     _ingest(raw)
     assert _build(raw, tmp_path).index == _build(raw, tmp_path).index
 
 
-def test_a_mistyped_raw_root_leaves_the_index_unchanged(raw, tmp_path):
+def test_a_mistyped_raw_root_leaves_the_index_unchanged(
+    raw: LocalStore, tmp_path: Path
+) -> None:
     _ROBOTS[0].upload(raw, _ROBOTS[0].record(1))
     _ingest(raw)
     _build(raw, tmp_path)
@@ -71,7 +77,9 @@ def test_a_mistyped_raw_root_leaves_the_index_unchanged(raw, tmp_path):
     assert not (tmp_path / "typo").exists()
 
 
-def test_episodes_that_are_not_admitted_are_counted_and_left_out(raw, tmp_path):
+def test_episodes_that_are_not_admitted_are_counted_and_left_out(
+    raw: LocalStore, tmp_path: Path
+) -> None:
     robot = _ROBOTS[0]
     good, bad = robot.record(1), robot.record(2)
     robot.upload(raw, good)
@@ -83,7 +91,9 @@ def test_episodes_that_are_not_admitted_are_counted_and_left_out(raw, tmp_path):
     assert (built.quarantined, built.not_judged) == (1, 1)
 
 
-def test_a_sidecar_that_changed_after_its_verdict_is_not_indexed(raw, tmp_path):
+def test_a_sidecar_that_changed_after_its_verdict_is_not_indexed(
+    raw: LocalStore, tmp_path: Path
+) -> None:
     robot = _ROBOTS[0]
     folder = robot.upload(raw, robot.record(1))
     _ingest(raw)
@@ -92,7 +102,9 @@ def test_a_sidecar_that_changed_after_its_verdict_is_not_indexed(raw, tmp_path):
     assert (built.index.rows, built.not_judged) == ((), 1)
 
 
-def test_a_file_that_is_not_a_verdict_is_refused_by_name(raw, tmp_path):
+def test_a_file_that_is_not_a_verdict_is_refused_by_name(
+    raw: LocalStore, tmp_path: Path
+) -> None:
     folder = _ROBOTS[0].upload(raw, _ROBOTS[0].record(1))
     raw.put(folder.admission, b'{"status":"admitted"}')
     with pytest.raises(MalformedError, match=r"admission\.json"):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from cloud.errors import QueryError
@@ -32,7 +34,9 @@ def _index() -> snapshot.Snapshot:
         ("true) OR (false", [0, 1, 2]),
     ],
 )
-def test_predicate_selects_the_rows_for_which_it_is_true(where, numbers):
+def test_predicate_selects_the_rows_for_which_it_is_true(
+    where: str, numbers: list[int]
+) -> None:
     found = query.select_ids(_index(), where)
     assert found == {records.episode_id(number) for number in numbers}
 
@@ -64,14 +68,16 @@ def test_predicate_selects_the_rows_for_which_it_is_true(where, numbers):
         ("task > 5 + 'x'", "correct the SQL"),
     ],
 )
-def test_anything_but_one_deterministic_predicate_is_refused(where, text):
+def test_anything_but_one_deterministic_predicate_is_refused(
+    where: str, text: str
+) -> None:
     with pytest.raises(QueryError, match=r"predicate|query") as caught:
         query.select_ids(_index(), where)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_query_answers_with_columns_and_rows():
+def test_query_answers_with_columns_and_rows() -> None:
     answer = query.run(
         _index(), "SELECT task, count(*) AS n FROM episodes GROUP BY task ORDER BY task"
     )
@@ -93,15 +99,15 @@ def test_query_answers_with_columns_and_rows():
     ],
 )
 def test_query_that_is_not_one_select_over_the_index_is_refused(
-    sql, tmp_path, monkeypatch
-):
+    sql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(QueryError):
         query.run(_index(), sql)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_database_file_holds_the_rows_and_the_snapshots_digest(tmp_path):
+def test_database_file_holds_the_rows_and_the_snapshots_digest(tmp_path: Path) -> None:
     import duckdb
 
     index = _index()

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from cloud.errors import SnapshotError
@@ -5,7 +8,7 @@ from cloud.index import schema, snapshot
 from cloud.testing import records
 
 
-def test_order_of_the_rows_does_not_change_the_digest():
+def test_order_of_the_rows_does_not_change_the_digest() -> None:
     rows = [records.index_row(number) for number in range(5)]
     forward, backward = snapshot.encode(rows), snapshot.encode(rows[::-1])
     assert forward == backward
@@ -15,12 +18,12 @@ def test_order_of_the_rows_does_not_change_the_digest():
     ]
 
 
-def test_an_empty_index_is_an_empty_file():
+def test_an_empty_index_is_an_empty_file() -> None:
     assert snapshot.encode([]) == b""
     assert snapshot.parse(b"", "snapshot.jsonl").rows == ()
 
 
-def test_two_rows_for_one_episode_are_refused():
+def test_two_rows_for_one_episode_are_refused() -> None:
     rows = [records.index_row(1, robot=1), records.index_row(1, robot=2)]
     with pytest.raises(SnapshotError, match="one row per episode"):
         snapshot.encode(rows)
@@ -38,26 +41,28 @@ def test_two_rows_for_one_episode_are_refused():
         (lambda raw: raw.replace(b"2026-01-01", b"yesterday!"), "date"),
     ],
 )
-def test_a_changed_snapshot_is_refused(change, text):
+def test_a_changed_snapshot_is_refused(
+    change: Callable[[bytes], bytes], text: str
+) -> None:
     raw = snapshot.encode([records.index_row(number) for number in range(3)])
     with pytest.raises(SnapshotError, match=r"snapshot\.jsonl") as caught:
         snapshot.parse(change(raw), "snapshot.jsonl")
     assert text in str(caught.value)
 
 
-def test_a_missing_snapshot_names_the_command_that_builds_it(tmp_path):
+def test_a_missing_snapshot_names_the_command_that_builds_it(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="//cloud:index --raw"):
         snapshot.read(tmp_path.as_uri())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_column_has_a_description_and_a_unique_name():
+def test_every_column_has_a_description_and_a_unique_name() -> None:
     assert len(set(schema.NAMES)) == len(schema.COLUMNS)
     assert all(column.doc for column in schema.COLUMNS)
     assert set(schema.SHAPE_COLUMNS) <= set(schema.NAMES)
 
 
-def test_both_engines_get_the_same_columns():
+def test_both_engines_get_the_same_columns() -> None:
     fields = schema.bigquery_schema()
     assert [field["name"] for field in fields] == list(schema.NAMES)
     assert {field["mode"] for field in fields} == {"REQUIRED", "REPEATED"}
@@ -65,7 +70,7 @@ def test_both_engines_get_the_same_columns():
         assert f"{field['name']} " in schema.duckdb_ddl()
 
 
-def test_a_row_with_exactly_the_columns_passes():
+def test_a_row_with_exactly_the_columns_passes() -> None:
     row = records.index_row(1)
     assert schema.check_row(row, "here") == row
 
@@ -84,6 +89,8 @@ def test_a_row_with_exactly_the_columns_passes():
         {"unheard_of": 1},
     ],
 )
-def test_a_row_with_other_columns_or_types_is_refused(changes):
+def test_a_row_with_other_columns_or_types_is_refused(
+    changes: dict[str, object],
+) -> None:
     with pytest.raises(SnapshotError, match="here"):
         schema.check_row(records.index_row(1, **changes), "here")

@@ -1,5 +1,6 @@
 import base64
 import json
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,7 +11,7 @@ from cloud.ingest import enrolment
 from rlds import sidecar
 
 
-def _file(tmp_path, name="robot.json", **changes):
+def _file(tmp_path: Path, name: str = "robot.json", **changes: str) -> Path:
     key = Ed25519PrivateKey.generate().public_key()
     value = {
         "keyid": sidecar.compute_keyid(key),
@@ -22,7 +23,7 @@ def _file(tmp_path, name="robot.json", **changes):
     return path
 
 
-def test_files_of_several_robots_are_read_together(tmp_path):
+def test_files_of_several_robots_are_read_together(tmp_path: Path) -> None:
     paths = [_file(tmp_path, "a"), _file(tmp_path, "b", robot_hash="b" * 64)]
     enrolled = enrolment.read(paths)
     assert sorted(enrolled.robots.values()) == ["a" * 64, "b" * 64]
@@ -30,7 +31,7 @@ def test_files_of_several_robots_are_read_together(tmp_path):
 
 
 @pytest.mark.parametrize("public", ["not base64!", "c2hvcnQ="])
-def test_bytes_that_are_not_a_key_are_refused(tmp_path, public):
+def test_bytes_that_are_not_a_key_are_refused(tmp_path: Path, public: str) -> None:
     with pytest.raises(EnrolmentError, match=r"robot\.json.*--enrol"):
         enrolment.read([_file(tmp_path, public=public)])
 
@@ -38,12 +39,12 @@ def test_bytes_that_are_not_a_key_are_refused(tmp_path, public):
 @pytest.mark.parametrize(
     "changes", [{"robot_hash": "abc"}, {"private": "x"}, {"keyid": ""}]
 )
-def test_a_malformed_file_is_refused(tmp_path, changes):
+def test_a_malformed_file_is_refused(tmp_path: Path, changes: dict[str, str]) -> None:
     with pytest.raises(MalformedError, match=r"robot\.json"):
         enrolment.read([_file(tmp_path, **changes)])
 
 
-def test_one_key_for_two_robots_is_refused(tmp_path):
+def test_one_key_for_two_robots_is_refused(tmp_path: Path) -> None:
     first = _file(tmp_path, "a")
     second = tmp_path / "b"
     second.write_text(first.read_text().replace("a" * 64, "b" * 64))
@@ -51,11 +52,11 @@ def test_one_key_for_two_robots_is_refused(tmp_path):
         enrolment.read([first, second])
 
 
-def test_a_key_under_another_keys_id_is_refused(tmp_path):
+def test_a_key_under_another_keys_id_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EnrolmentError, match=r"keyid.*of the public key"):
         enrolment.read([_file(tmp_path, keyid="c" * 64)])
 
 
-def test_a_missing_file_is_an_os_error(tmp_path):
+def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         enrolment.read([tmp_path / "none.json"])

@@ -4,6 +4,9 @@ import dataclasses
 import hashlib
 import io
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import rich.console
@@ -11,7 +14,9 @@ import rich.console
 from base import canonical_json
 from base.store.store import LocalStore
 from cloud.ingest import admission, judge
-from cloud.ingest.admission import Reason
+from cloud.ingest.admission import Admission, Reason
+from cloud.ingest.judge import Summary
+from cloud.ingest.raw_store import RawFolder
 from cloud.testing.raw_robot import RawRobot, enrol
 from rlds import sidecar as sidecar_format
 from rlds.sidecar import Consent, Safety
@@ -21,13 +26,18 @@ _SIZE_LIMIT_BYTES = 1024 * 1024
 
 
 @pytest.fixture
-def raw(tmp_path):
+def raw(tmp_path: Path) -> LocalStore:
     root = tmp_path / "raw"
     root.mkdir()
     return LocalStore(root)
 
 
-def _ingest(raw, *robots, size_limit_bytes=_SIZE_LIMIT_BYTES, readers=2):
+def _ingest(
+    raw: LocalStore,
+    *robots: RawRobot,
+    size_limit_bytes: int = _SIZE_LIMIT_BYTES,
+    readers: int = 2,
+) -> Summary:
     return judge.ingest(
         raw,
         enrol(*(robots or [_ROBOT])),
@@ -37,11 +47,11 @@ def _ingest(raw, *robots, size_limit_bytes=_SIZE_LIMIT_BYTES, readers=2):
     )
 
 
-def _verdict_on_disk(raw, folder):
+def _verdict_on_disk(raw: LocalStore, folder: RawFolder) -> Admission:
     return admission.parse(raw.get(folder.admission, 1 << 20), folder.admission)
 
 
-def _files(raw):
+def _files(raw: LocalStore) -> dict[str, bytes]:
     """Every object by path, except what ingest itself writes."""
     return {
         path: raw.get(path, 1 << 24)
@@ -50,7 +60,9 @@ def _files(raw):
     }
 
 
-def _require_quarantine(raw, folder, reason, **options):
+def _require_quarantine(
+    raw: LocalStore, folder: RawFolder, reason: Reason, **options: int
+) -> Admission:
     """Ingests; checks the one verdict and that nothing else in the store changed."""
     before = _files(raw)
     summary = _ingest(raw, **options)
@@ -65,13 +77,17 @@ def _require_quarantine(raw, folder, reason, **options):
     return verdict
 
 
-def _rewrite_sidecar(raw, folder, change):
+def _rewrite_sidecar(
+    raw: LocalStore, folder: RawFolder, change: Callable[[dict[str, Any]], object]
+) -> None:
     value = canonical_json.decode(raw.get(folder.sidecar, 1 << 20))
     change(value)
     raw.put(folder.sidecar, canonical_json.encode(value))
 
 
-def test_a_good_episode_is_admitted_with_the_fields_of_the_index(raw):
+def test_a_good_episode_is_admitted_with_the_fields_of_the_index(
+    raw: LocalStore,
+) -> None:
     recorded = _ROBOT.record(1)
     folder = _ROBOT.upload(raw, recorded)
     summary = _ingest(raw)
@@ -86,7 +102,7 @@ def test_a_good_episode_is_admitted_with_the_fields_of_the_index(raw):
     assert (written["status"], written["reason"]) == ("admitted", "")
 
 
-def test_safety_escalation_replaces_consent(raw):
+def test_safety_escalation_replaces_consent(raw: LocalStore) -> None:
     folder = _ROBOT.upload(
         raw,
         _ROBOT.record(1),
@@ -97,14 +113,16 @@ def test_safety_escalation_replaces_consent(raw):
     assert _verdict_on_disk(raw, folder).admitted
 
 
-def test_truncated_episode_is_quarantined(raw):
+def test_truncated_episode_is_quarantined(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     short = dataclasses.replace(recorded, episode=recorded.episode[:-100])
     folder = _ROBOT.upload(raw, short)
     _require_quarantine(raw, folder, Reason.SIZE_MISMATCH)
 
 
-def test_truncated_episode_that_its_robot_signed_is_quarantined(raw):
+def test_truncated_episode_that_its_robot_signed_is_quarantined(
+    raw: LocalStore,
+) -> None:
     recorded = _ROBOT.record(1)
     short = recorded.episode[:-100]
     changed = dataclasses.replace(recorded, episode=short)
@@ -114,7 +132,9 @@ def test_truncated_episode_that_its_robot_signed_is_quarantined(raw):
 
 
 @pytest.mark.parametrize("position", [0, 8, 300, -1])
-def test_episode_with_a_flipped_bit_is_quarantined(raw, position):
+def test_episode_with_a_flipped_bit_is_quarantined(
+    raw: LocalStore, position: int
+) -> None:
     recorded = _ROBOT.record(1)
     flipped = bytearray(recorded.episode)
     flipped[position] ^= 1
@@ -122,28 +142,30 @@ def test_episode_with_a_flipped_bit_is_quarantined(raw, position):
     _require_quarantine(raw, folder, Reason.DIGEST_MISMATCH)
 
 
-def test_episode_longer_than_its_signed_size_is_quarantined(raw):
+def test_episode_longer_than_its_signed_size_is_quarantined(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     longer = dataclasses.replace(recorded, episode=recorded.episode + b"x")
     folder = _ROBOT.upload(raw, longer)
     _require_quarantine(raw, folder, Reason.EPISODE_OVERSIZED)
 
 
-def test_episode_longer_than_the_limit_is_quarantined(raw):
+def test_episode_longer_than_the_limit_is_quarantined(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     folder = _ROBOT.upload(raw, recorded)
     limit = len(recorded.episode) - 1
     _require_quarantine(raw, folder, Reason.EPISODE_OVERSIZED, size_limit_bytes=limit)
 
 
-def test_sidecar_of_another_episode_is_quarantined(raw):
+def test_sidecar_of_another_episode_is_quarantined(raw: LocalStore) -> None:
     one, other = _ROBOT.record(1), _ROBOT.record(2)
     mixed = dataclasses.replace(one, sidecar=other.sidecar)
     folder = _ROBOT.upload(raw, mixed, folder=one.folder)
     _require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
 
 
-def test_episode_with_another_id_than_its_sidecar_is_quarantined(raw):
+def test_episode_with_another_id_than_its_sidecar_is_quarantined(
+    raw: LocalStore,
+) -> None:
     """The sidecar names the folder's id, and the digest of another episode's bytes."""
     one, other = _ROBOT.record(1), _ROBOT.record(2)
     mixed = dataclasses.replace(other, sidecar=other.sidecar)
@@ -157,19 +179,21 @@ def test_episode_with_another_id_than_its_sidecar_is_quarantined(raw):
 @pytest.mark.parametrize(
     "changes", [{"num_steps": 6}, {"package_digest": "a" * 64}, {"software": "9"}]
 )
-def test_sidecar_that_contradicts_its_episode_is_quarantined(raw, changes):
+def test_sidecar_that_contradicts_its_episode_is_quarantined(
+    raw: LocalStore, changes: dict[str, object]
+) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1), **changes)
     _require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
 
 
-def test_missing_redaction_record_is_quarantined(raw):
+def test_missing_redaction_record_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.pop("privacy"))
     _sign_again(raw, folder)
     _require_quarantine(raw, folder, Reason.REDACTION_MISSING)
 
 
-def test_redaction_record_that_is_null_is_quarantined(raw):
+def test_redaction_record_that_is_null_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.update(privacy=None))
     _sign_again(raw, folder)
@@ -177,7 +201,9 @@ def test_redaction_record_that_is_null_is_quarantined(raw):
 
 
 @pytest.mark.parametrize("left_out", ["robot_hash", "start_time", "location", "tags"])
-def test_redaction_record_without_a_sensitive_field_is_quarantined(raw, left_out):
+def test_redaction_record_without_a_sensitive_field_is_quarantined(
+    raw: LocalStore, left_out: str
+) -> None:
     recorded = _ROBOT.record(1)
     privacy = recorded.sidecar.privacy
     covered = tuple(name for name in privacy.fields_covered if name != left_out)
@@ -188,51 +214,55 @@ def test_redaction_record_without_a_sensitive_field_is_quarantined(raw, left_out
     assert left_out in verdict.detail
 
 
-def test_redaction_record_that_is_not_attested_is_quarantined(raw):
+def test_redaction_record_that_is_not_attested_is_quarantined(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     privacy = dataclasses.replace(recorded.sidecar.privacy, attested=False)
     folder = _ROBOT.upload(raw, recorded, privacy=privacy)
     _require_quarantine(raw, folder, Reason.FIELDS_NOT_COVERED)
 
 
-def test_unsigned_sidecar_is_quarantined(raw):
+def test_unsigned_sidecar_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.pop("signature"))
     _require_quarantine(raw, folder, Reason.SIGNATURE_MISSING)
 
 
-def test_sidecar_changed_after_it_was_signed_is_quarantined(raw):
+def test_sidecar_changed_after_it_was_signed_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.update(num_steps=4))
     _require_quarantine(raw, folder, Reason.SIGNATURE_WRONG)
 
 
-def test_signature_of_a_key_that_is_not_enrolled_is_quarantined(raw):
+def test_signature_of_a_key_that_is_not_enrolled_is_quarantined(
+    raw: LocalStore,
+) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1), key=RawRobot(9).key)
     _require_quarantine(raw, folder, Reason.SIGNATURE_UNKNOWN_KEY)
 
 
-def test_signature_of_another_enrolled_robot_is_quarantined(raw):
+def test_signature_of_another_enrolled_robot_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1), key=RawRobot(2).key)
     _ingest(raw, _ROBOT, RawRobot(2))
     assert _verdict_on_disk(raw, folder).reason == Reason.KEY_OF_ANOTHER_ROBOT
 
 
-def test_episode_without_consent_or_escalation_is_quarantined(raw):
+def test_episode_without_consent_or_escalation_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(
         raw, _ROBOT.record(1), consent=Consent(granted=False, by="", at="")
     )
     _require_quarantine(raw, folder, Reason.CONSENT_MISSING)
 
 
-def test_unknown_schema_version_is_quarantined(raw):
+def test_unknown_schema_version_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1), schema_version="9.0.0")
     verdict = _require_quarantine(raw, folder, Reason.SCHEMA_UNKNOWN)
     assert "9.0.0" in verdict.detail
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"\xff", b'{"a": 1}', b"null"])
-def test_file_that_is_not_a_sidecar_is_quarantined(raw, garbage):
+def test_file_that_is_not_a_sidecar_is_quarantined(
+    raw: LocalStore, garbage: bytes
+) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     raw.put(folder.sidecar, garbage)
     summary = _ingest(raw)
@@ -243,7 +273,7 @@ def test_file_that_is_not_a_sidecar_is_quarantined(raw, garbage):
     )
 
 
-def test_missing_sidecar_and_missing_episode_are_quarantined(raw):
+def test_missing_sidecar_and_missing_episode_are_quarantined(raw: LocalStore) -> None:
     one, other = _ROBOT.record(1), _ROBOT.record(2)
     raw.put(one.folder.episode, one.episode)
     raw.put(other.folder.sidecar, sidecar_format.sign(other.sidecar, _ROBOT.key))
@@ -252,7 +282,7 @@ def test_missing_sidecar_and_missing_episode_are_quarantined(raw):
     assert _verdict_on_disk(raw, other.folder).reason == Reason.EPISODE_MISSING
 
 
-def test_the_same_episode_uploaded_twice_is_one_episode(raw):
+def test_the_same_episode_uploaded_twice_is_one_episode(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     first = _ingest(raw)
     before = raw.generation(folder.admission)
@@ -264,7 +294,7 @@ def test_the_same_episode_uploaded_twice_is_one_episode(raw):
     assert len(raw.list("admitted/")) == 1
 
 
-def test_the_same_episode_in_two_folders_is_admitted_once(raw):
+def test_the_same_episode_in_two_folders_is_admitted_once(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     right = _ROBOT.upload(raw, recorded)
     wrong = dataclasses.replace(right, date="2026-02-01")
@@ -275,7 +305,9 @@ def test_the_same_episode_in_two_folders_is_admitted_once(raw):
     assert _verdict_on_disk(raw, wrong).reason == Reason.WRONG_PLACE
 
 
-def test_of_two_recordings_with_one_id_only_the_first_is_admitted(raw):
+def test_of_two_recordings_with_one_id_only_the_first_is_admitted(
+    raw: LocalStore,
+) -> None:
     first = _ROBOT.upload(raw, _ROBOT.record(1))
     again = _ROBOT.upload(raw, _ROBOT.record(1, date="2026-02-01"))
     _ingest(raw)
@@ -287,7 +319,7 @@ def test_of_two_recordings_with_one_id_only_the_first_is_admitted(raw):
     assert _verdict_on_disk(raw, first).admitted
 
 
-def test_the_first_to_be_admitted_keeps_the_id(raw):
+def test_the_first_to_be_admitted_keeps_the_id(raw: LocalStore) -> None:
     late = _ROBOT.upload(raw, _ROBOT.record(1, date="2026-02-01"))
     _ingest(raw)
     early = _ROBOT.upload(raw, _ROBOT.record(1))
@@ -296,7 +328,7 @@ def test_the_first_to_be_admitted_keeps_the_id(raw):
     assert _verdict_on_disk(raw, early).reason == Reason.DUPLICATE
 
 
-def test_runs_at_the_same_time_agree(raw):
+def test_runs_at_the_same_time_agree(raw: LocalStore) -> None:
     for number in range(8):
         _ROBOT.upload(raw, _ROBOT.record(number))
         _ROBOT.upload(raw, _ROBOT.record(number, date="2026-02-01"))
@@ -307,7 +339,7 @@ def test_runs_at_the_same_time_agree(raw):
     assert len(raw.list("admitted/")) == 8
 
 
-def test_a_repaired_episode_is_judged_again(raw):
+def test_a_repaired_episode_is_judged_again(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     short = dataclasses.replace(recorded, episode=recorded.episode[:-1])
     folder = _ROBOT.upload(raw, short)
@@ -317,7 +349,7 @@ def test_a_repaired_episode_is_judged_again(raw):
     assert _verdict_on_disk(raw, folder).admitted
 
 
-def test_an_admitted_episode_whose_bytes_change_is_quarantined(raw):
+def test_an_admitted_episode_whose_bytes_change_is_quarantined(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     folder = _ROBOT.upload(raw, recorded)
     _ingest(raw)
@@ -326,7 +358,9 @@ def test_an_admitted_episode_whose_bytes_change_is_quarantined(raw):
     assert _verdict_on_disk(raw, folder).reason == Reason.DIGEST_MISMATCH
 
 
-def test_objects_outside_of_the_layout_are_named_and_left_alone(raw):
+def test_objects_outside_of_the_layout_are_named_and_left_alone(
+    raw: LocalStore,
+) -> None:
     raw.put("rlds_v0/notes.txt", b"hello")
     summary = _ingest(raw)
     assert summary.verdicts == ()
@@ -334,7 +368,7 @@ def test_objects_outside_of_the_layout_are_named_and_left_alone(raw):
     assert raw.list("") == ("rlds_v0/notes.txt",)
 
 
-def test_one_bad_episode_does_not_quarantine_the_others(raw):
+def test_one_bad_episode_does_not_quarantine_the_others(raw: LocalStore) -> None:
     good = [_ROBOT.upload(raw, _ROBOT.record(number)) for number in (1, 3)]
     bad = _ROBOT.upload(raw, _ROBOT.record(2))
     raw.put(bad.episode, b"")
@@ -343,7 +377,7 @@ def test_one_bad_episode_does_not_quarantine_the_others(raw):
     assert _verdict_on_disk(raw, bad).reason == Reason.SIZE_MISMATCH
 
 
-def _sign_again(raw, folder):
+def _sign_again(raw: LocalStore, folder: RawFolder) -> None:
     """Signs the sidecar's present content with the robot's own key."""
     value = canonical_json.decode(raw.get(folder.sidecar, 1 << 20))
     value.pop("signature")
@@ -352,5 +386,5 @@ def _sign_again(raw, folder):
     raw.put(folder.sidecar, canonical_json.encode(value))
 
 
-def _sha256(data):
+def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()

@@ -30,7 +30,7 @@ def bucket() -> Iterator[Bucket]:
 
 
 @pytest.fixture(params=["gs", "file"])
-def store(request, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with local_bucket.serve():
         yield open_store(
             "gs://bucket/robots"

@@ -2,13 +2,16 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
 
 from base.store.store import LocalStore
 from cloud.dataset import training_data
+from cloud.dataset.training_data import TrainingData
 from cloud.errors import DatasetError, MemoryShortError
 from cloud.job import data as job_data
 from cloud.job.settings import DatasetSettings, JobSettings, RunSettings
@@ -25,9 +28,12 @@ TASKS = training_episodes.TASKS
 TRAIN = training_episodes.episodes(12)
 HELD_OUT = training_episodes.episodes(2, first=100)
 
+Losses = tuple[float, float | None]
+"""Of training and of the held-out actions, at one report."""
+
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Compiles each program once for all tests of this file."""
     folder = str(tmp_path_factory.mktemp("compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -36,7 +42,7 @@ def compiled_once(tmp_path_factory):
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path: Path) -> JobSettings:
     """Those of a job on a small dataset, as far as its data ask for them."""
     splits = {"train": [TRAIN[:5], TRAIN[5:]], "val": [HELD_OUT]}
     dataset_version.write(tmp_path / "version", splits)
@@ -47,28 +53,39 @@ def settings(tmp_path):
     )
 
 
-def select_tasks(settings, *tasks, **changes):
+def select_tasks(settings: JobSettings, *tasks: str, **changes: Any) -> JobSettings:
     """The same settings for these tasks alone."""
     chosen = dataclasses.replace(settings.dataset, tasks=tasks, **changes)
     return dataclasses.replace(settings, dataset=chosen)
 
 
-def cached(settings):
+def cached(settings: JobSettings) -> list[str]:
     return sorted(p.name for p in settings.run.cache_folder.glob("steps/*/rows"))
 
 
-def fit(train, held_out, folder, on_progress=lambda progress: None):
+def fit(
+    train: TrainingData,
+    held_out: TrainingData | None,
+    folder: Path,
+    on_progress: Callable[[training.Progress], None] = lambda progress: None,
+) -> training.FitResult:
     config = train_tiny.config(STEPS)
     return training.fit(train, held_out, config, folder, on_progress)
 
 
-def fit_mapped(settings, folder, on_progress=lambda progress: None):
+def fit_mapped(
+    settings: JobSettings,
+    folder: Path,
+    on_progress: Callable[[training.Progress], None] = lambda progress: None,
+) -> training.FitResult:
     data = job_data.open_data(settings)
     return fit(data.train_steps, data.held_out_steps, folder, on_progress)
 
 
 @pytest.fixture(scope="module")
-def in_memory(tmp_path_factory, compiled_once):
+def in_memory(
+    tmp_path_factory: pytest.TempPathFactory, compiled_once: None
+) -> tuple[bytes, list[Losses]]:
     """Parameters and losses after training on the same episodes in memory."""
     train, held_out = (training_data.join_episodes(e, TASKS) for e in (TRAIN, HELD_OUT))
     result = fit(train, held_out, tmp_path_factory.mktemp("memory") / "saved")
@@ -77,28 +94,31 @@ def in_memory(tmp_path_factory, compiled_once):
 
 
 def test_mapped_steps_train_the_same_bytes_as_steps_in_memory(
-    settings, in_memory, tmp_path
-):
+    settings: JobSettings, in_memory: tuple[bytes, list[Losses]], tmp_path: Path
+) -> None:
     result = fit_mapped(settings, tmp_path / "saved")
     assert train_tiny.weights(result) == in_memory[0]
     losses = [(p.loss, p.validation_action_loss) for p in result.history]
     assert losses == in_memory[1]
 
 
-def refuse_to_read(monkeypatch):
-    def refuse(store, path, *_):
+def refuse_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(store: LocalStore, path: str, *_: int) -> None:
         pytest.fail(f"{path} was read")
 
     monkeypatch.setattr(LocalStore, "get_range", refuse)
 
 
 def test_resumed_run_reads_no_episode_and_ends_with_the_same_bytes(
-    settings, in_memory, tmp_path, monkeypatch
-):
+    settings: JobSettings,
+    in_memory: tuple[bytes, list[Losses]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class StopError(Exception):
         pass
 
-    def stop(progress):
+    def stop(progress: training.Progress) -> None:
         if progress.update == 5:
             raise StopError
 
@@ -111,8 +131,11 @@ def test_resumed_run_reads_no_episode_and_ends_with_the_same_bytes(
 
 
 def test_no_step_is_read_before_the_first_batch(
-    settings, in_memory, tmp_path, monkeypatch
-):
+    settings: JobSettings,
+    in_memory: tuple[bytes, list[Losses]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The rows become zeros of the same size and time, so reading them would show."""
     fit_mapped(settings, tmp_path / "saved")
     for rows in settings.run.cache_folder.glob("steps/*/rows"):
@@ -126,7 +149,7 @@ def test_no_step_is_read_before_the_first_batch(
     assert train_tiny.weights(result) == in_memory[0]
 
 
-def test_only_chosen_tasks_are_trained_and_held_out(settings):
+def test_only_chosen_tasks_are_trained_and_held_out(settings: JobSettings) -> None:
     data = job_data.open_data(select_tasks(settings, "left"))
     assert list(data.train) == [e for e in TRAIN if e.metadata.task == "left"]
     assert list(data.validation) == HELD_OUT[:1]
@@ -135,7 +158,9 @@ def test_only_chosen_tasks_are_trained_and_held_out(settings):
     assert data.size_text == "6 train and 1 held-out episodes, 1 tasks"
 
 
-def test_tasks_without_held_out_episodes_have_no_held_out_steps(settings, tmp_path):
+def test_tasks_without_held_out_episodes_have_no_held_out_steps(
+    settings: JobSettings, tmp_path: Path
+) -> None:
     splits = {"train": [TRAIN], "val": [HELD_OUT[:1]]}
     dataset_version.write(tmp_path / "other", splits)
     other = select_tasks(settings, "right", location=str(tmp_path / "other"))
@@ -143,7 +168,9 @@ def test_tasks_without_held_out_episodes_have_no_held_out_steps(settings, tmp_pa
     assert data.held_out_steps is None and len(data.validation) == 0
 
 
-def test_tasks_that_the_dataset_lacks_are_refused_and_existing_ones_named(settings):
+def test_tasks_that_the_dataset_lacks_are_refused_and_existing_ones_named(
+    settings: JobSettings,
+) -> None:
     with pytest.raises(DatasetError) as e:
         job_data.open_data(select_tasks(settings, "nope"))
     assert str(e.value) == (
@@ -154,14 +181,16 @@ def test_tasks_that_the_dataset_lacks_are_refused_and_existing_ones_named(settin
 
 
 @pytest.fixture
-def torn(settings):
+def torn(settings: JobSettings) -> JobSettings:
     """The same settings, with shards that cannot be read."""
     for shard in Path(settings.dataset.location).rglob("*.tfrecord"):
         shard.write_bytes(b"torn")
     return settings
 
 
-def test_preset_that_does_not_fit_is_refused_before_a_shard_is_read(torn, monkeypatch):
+def test_preset_that_does_not_fit_is_refused_before_a_shard_is_read(
+    torn: JobSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ShardMismatchError):
         job_data.open_data(torn)
     monkeypatch.setattr(
@@ -173,21 +202,23 @@ def test_preset_that_does_not_fit_is_refused_before_a_shard_is_read(torn, monkey
     assert cached(torn) == []
 
 
-def test_preset_that_fits_is_accepted_before_a_shard_is_read(torn):
+def test_preset_that_fits_is_accepted_before_a_shard_is_read(torn: JobSettings) -> None:
     job_data.require_trainable(torn)
     job_data.require_trainable(select_tasks(torn, "left", "right"))
 
 
 def test_dataset_without_a_description_is_refused_before_a_shard_is_read(
-    torn,
-):
+    torn: JobSettings,
+) -> None:
     features = Path(torn.dataset.location) / "features.json"
     features.unlink()
     with pytest.raises(DatasetError, match=r"features\.json.*copy the whole folder"):
         job_data.require_trainable(torn)
 
 
-def test_dataset_that_differs_from_its_description_is_refused(settings):
+def test_dataset_that_differs_from_its_description_is_refused(
+    settings: JobSettings,
+) -> None:
     features = Path(settings.dataset.location) / "features.json"
     features.write_bytes(tfds_features.features_json(EpisodeSpec(1, 1)))
     with pytest.raises(DatasetError, match=r"as the dataset says, got EpisodeSpec"):
@@ -196,7 +227,9 @@ def test_dataset_that_differs_from_its_description_is_refused(settings):
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_shard_that_changed_between_two_runs_is_refused(settings, tmp_path, split):
+def test_shard_that_changed_between_two_runs_is_refused(
+    settings: JobSettings, tmp_path: Path, split: str
+) -> None:
     job_data.open_data(settings)
     path = tmp_path / "version" / split / "shard-00000.tfrecord"
     raw = bytearray(path.read_bytes())

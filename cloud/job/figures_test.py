@@ -36,7 +36,7 @@ def test_line_cut_by_a_kill_is_ignored_and_the_others_are_kept(tmp_path: Path) -
     assert LossHistory(path).points == (LossPoint(50, 0.5), LossPoint(100, 0.25))
 
 
-def read(folder):
+def read(folder: Path) -> dict[str, list[tuple[int, float]]]:
     accumulator = EventAccumulator(str(folder))
     accumulator.Reload()
     return {
@@ -45,7 +45,9 @@ def read(folder):
     }
 
 
-def test_figures_are_read_by_tag_and_update_while_the_file_is_open(tmp_path):
+def test_figures_are_read_by_tag_and_update_while_the_file_is_open(
+    tmp_path: Path,
+) -> None:
     with figures.EventFile(tmp_path / "run") as events:
         events.add(50, {"loss/total": 0.5, "gradient_norm": 2.0})
         events.add(100, {"loss/total": 0.25})
@@ -55,7 +57,7 @@ def test_figures_are_read_by_tag_and_update_while_the_file_is_open(tmp_path):
         }
 
 
-def test_resumed_run_replaces_the_updates_that_it_repeats(tmp_path):
+def test_resumed_run_replaces_the_updates_that_it_repeats(tmp_path: Path) -> None:
     with figures.EventFile(tmp_path) as events:
         for step in (1, 2, 3):
             events.add(step, {"loss/total": 1.0})
@@ -65,7 +67,7 @@ def test_resumed_run_replaces_the_updates_that_it_repeats(tmp_path):
     assert read(tmp_path) == {"loss/total": [(1, 1.0), (2, 0.5), (3, 0.25)]}
 
 
-def test_writing_does_not_import_tensorflow(tmp_path):
+def test_writing_does_not_import_tensorflow(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from cloud.job import figures;"
         "figures.EventFile(Path(sys.argv[1])).add(1, {'loss': 1.0});"

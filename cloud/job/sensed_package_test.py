@@ -1,6 +1,8 @@
 """From a dataset with camera and sound to a package that reads both, or none."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +17,16 @@ from cloud.train import mesh, trained_model
 from cloud.train.update import Trainer
 from model import senses
 from model.testing.episodes import shorten_replay
+from model.wavecore import WaveCore
 from release import verification
 
 TARGET = "hailo-onnx"
 EPISODES = [sensed_episodes.episode(k) for k in range(6)]
 
+Packaged = tuple[job_data.Data, WaveCore, float | None, build.BuiltPackage]
 
-def settings(folder, **changes):
+
+def settings(folder: Path, **changes: Any) -> JobSettings:
     """Those of a job on a small dataset, as far as its data ask for them."""
     splits = {"train": [EPISODES[:4]], "val": [EPISODES[4:]]}
     if not (folder / "version").exists():
@@ -34,7 +39,7 @@ def settings(folder, **changes):
 
 
 @pytest.fixture(scope="module")
-def packaged(tmp_path_factory):
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
     """Data, the model before its first update, its held-out error, and its package."""
     folder = tmp_path_factory.mktemp("run")
     given = settings(folder)
@@ -55,7 +60,9 @@ def packaged(tmp_path_factory):
     return data, model, trainer.validate(state), built
 
 
-def test_model_has_the_senses_of_the_dataset_and_is_validated_with_them(packaged):
+def test_model_has_the_senses_of_the_dataset_and_is_validated_with_them(
+    packaged: Packaged,
+) -> None:
     data, model, held_out_error, _ = packaged
     assert senses.shapes(data.model) == {"image": (16, 16, 3), "audio_mel": (3,)}
     assert model.config == data.model
@@ -63,7 +70,9 @@ def test_model_has_the_senses_of_the_dataset_and_is_validated_with_them(packaged
     assert np.isfinite(held_out_error)
 
 
-def test_package_states_the_senses_of_its_robot_and_functions(packaged):
+def test_package_states_the_senses_of_its_robot_and_functions(
+    packaged: Packaged,
+) -> None:
     manifest = verification.verify_integrity(packaged[-1].folder, TARGET).manifest
     observed = manifest.robot.observation
     assert {n: (x.shape, x.dtype) for n, x in observed.items()} == {
@@ -87,13 +96,15 @@ def test_package_states_the_senses_of_its_robot_and_functions(packaged):
     assert checks.keys() == {f.path for f in manifest.functions.values()}
 
 
-def test_model_is_restored_from_a_package_with_senses(packaged):
+def test_model_is_restored_from_a_package_with_senses(packaged: Packaged) -> None:
     _, model, _, built = packaged
     again = export._model(verification.verify_integrity(built.folder, TARGET))
     assert again.config == model.config
 
 
-def test_senses_that_no_robot_has_are_refused_before_a_shard_is_read(tmp_path):
+def test_senses_that_no_robot_has_are_refused_before_a_shard_is_read(
+    tmp_path: Path,
+) -> None:
     given = settings(tmp_path)
     for shard in (tmp_path / "version").rglob("*.tfrecord"):
         shard.write_bytes(b"torn")
@@ -104,7 +115,7 @@ def test_senses_that_no_robot_has_are_refused_before_a_shard_is_read(tmp_path):
     job_data.require_trainable(settings(tmp_path, senses=False))
 
 
-def test_nosenses_trains_only_on_the_state(tmp_path):
+def test_nosenses_trains_only_on_the_state(tmp_path: Path) -> None:
     given = settings(tmp_path, senses=False)
     data = job_data.open_data(given)
     make = trained_model.wavecore(given.train, data.train_steps)

@@ -4,7 +4,6 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -143,7 +142,7 @@ class ManyEpisodes(Sequence[Episode]):
     def __len__(self) -> int:
         return 10_000
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> Episode:
         self.read.append(index)
         return training_episodes.episode(index)
 

@@ -7,6 +7,8 @@ import contextlib
 import os
 import resource
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,26 +17,27 @@ import pytest
 
 from cloud.errors import CheckpointError
 from cloud.train import checkpoints, mesh
+from cloud.train.update import State
 
 IDENTITY = "a" * 64
 
 
 @pytest.fixture
-def state():
+def state() -> State:
     where = mesh.replicated(mesh.single())
     made = {"step": jnp.int32(2), "parameters": {"a": jnp.arange(12.0).reshape(3, 4)}}
     return jax.tree.map(lambda x: jax.device_put(x, where), made)
 
 
 @pytest.fixture
-def like(state):
+def like(state: State) -> State:
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
     )
 
 
 @pytest.fixture
-def folder(state, tmp_path):
+def folder(state: State, tmp_path: Path) -> Path:
     """Two whole checkpoints, of steps 1 and 2."""
     with checkpoints.Checkpoints(tmp_path / "saved", IDENTITY, pytest.fail) as saved:
         saved.save(1, state)
@@ -42,7 +45,7 @@ def folder(state, tmp_path):
     return tmp_path / "saved"
 
 
-def files(folder):
+def files(folder: Path) -> dict[Path, bytes]:
     return {
         path.relative_to(folder): path.read_bytes()
         for path in folder.rglob("*")
@@ -51,7 +54,7 @@ def files(folder):
 
 
 @contextlib.contextmanager
-def open_files_left(count):
+def open_files_left(count: int) -> Iterator[None]:
     """Limits this process to `count` more open files; works for root too."""
     kept = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
@@ -65,8 +68,8 @@ def open_files_left(count):
 
 @pytest.mark.parametrize("count", [0, 3], ids=["to list", "to restore"])
 def test_without_open_files_nothing_is_moved_and_the_next_attempt_restores(
-    folder, like, state, count
-):
+    folder: Path, like: State, state: State, count: int
+) -> None:
     before = files(folder)
     with checkpoints.Checkpoints(folder, IDENTITY, pytest.fail) as saved:
         with (
@@ -81,7 +84,7 @@ def test_without_open_files_nothing_is_moved_and_the_next_attempt_restores(
     jax.tree.map(np.testing.assert_array_equal, restored, state)
 
 
-def test_read_error_of_the_disk_moves_nothing(folder, like):
+def test_read_error_of_the_disk_moves_nothing(folder: Path, like: State) -> None:
     """The first page of a process is not mapped, so reading it gives EIO."""
     metadata = folder / "2" / "_METADATA"
     kept = metadata.read_bytes()
@@ -98,7 +101,9 @@ def test_read_error_of_the_disk_moves_nothing(folder, like):
         assert saved.read_newest(like)[0] == 2
 
 
-def test_broken_checkpoint_is_moved_aside_and_the_one_before_is_used(folder, like):
+def test_broken_checkpoint_is_moved_aside_and_the_one_before_is_used(
+    folder: Path, like: State
+) -> None:
     shutil.rmtree(folder / "2" / "d")
     notes = []
     with checkpoints.Checkpoints(folder, IDENTITY, notes.append) as saved:

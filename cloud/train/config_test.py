@@ -11,7 +11,7 @@ from cloud.train.config import TrainConfig
 
 @pytest.mark.parametrize("has", [True, False])
 def test_dtype_on_a_cpu_depends_on_preset_and_instructions(
-    monkeypatch, has: bool
+    monkeypatch: pytest.MonkeyPatch, has: bool
 ) -> None:
     monkeypatch.setattr(config, "multiplies_bfloat16", lambda: has)
     seed = TrainConfig(preset="seed")

@@ -1,5 +1,7 @@
 """A preset that does not fit into memory is refused with the numbers."""
 
+from pathlib import Path
+
 import jax
 import pytest
 
@@ -13,7 +15,7 @@ VERTEX = TrainConfig(preset="vertex", compute_dtype="float32").for_platform("gpu
 MODEL = config.vertex(39, 4, 10)
 
 
-def machine(root, available_kb):
+def machine(root: Path, available_kb: int) -> Path:
     (root / "proc").mkdir()
     (root / "proc/meminfo").write_text(
         f"MemTotal: 1 kB\nMemAvailable: {available_kb} kB\n"
@@ -21,13 +23,15 @@ def machine(root, available_kb):
     return root
 
 
-def write(root, name, text):
+def write(root: Path, name: str, text: str) -> None:
     path = root / "sys/fs/cgroup" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
-def test_machine_without_limits_has_the_memory_that_meminfo_states(tmp_path):
+def test_machine_without_limits_has_the_memory_that_meminfo_states(
+    tmp_path: Path,
+) -> None:
     machine(tmp_path, 2_000_000)
     write(tmp_path, "memory.max", "max\n")
     write(tmp_path, "memory.current", "5\n")
@@ -47,8 +51,8 @@ def test_machine_without_limits_has_the_memory_that_meminfo_states(tmp_path):
     ],
 )
 def test_container_has_the_rest_of_its_limit_and_its_file_cache(
-    tmp_path, limit, used, stat
-):
+    tmp_path: Path, limit: str, used: str, stat: str
+) -> None:
     machine(tmp_path, 2_000_000)
     write(tmp_path, limit, "1000\n")
     write(tmp_path, used, "700\n")
@@ -58,8 +62,8 @@ def test_container_has_the_rest_of_its_limit_and_its_file_cache(
 
 
 def test_large_preset_on_a_small_machine_is_refused_with_the_numbers(
-    tmp_path, monkeypatch
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = machine(tmp_path, 1_000_000)
     real = feasible.available_bytes
     monkeypatch.setattr(feasible, "available_bytes", lambda device: real(device, small))
@@ -67,7 +71,7 @@ def test_large_preset_on_a_small_machine_is_refused_with_the_numbers(
         feasible.require_memory(VERTEX, MODEL, MeshShape(1), jax.devices())
 
 
-def test_fsdp_keeps_less_on_each_device():
+def test_fsdp_keeps_less_on_each_device() -> None:
     alone = feasible.needed_bytes(VERTEX, MODEL, MeshShape(8, 1))
     shared = feasible.needed_bytes(VERTEX, MODEL, MeshShape(1, 8))
     assert shared < 0.75 * alone

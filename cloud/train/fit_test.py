@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +20,14 @@ from cloud.dataset import training_data
 from cloud.errors import CheckpointError, DatasetError, DivergenceError
 from cloud.testing import train_tiny, training_episodes
 from cloud.train import checkpoints, fit, profile, update
+from rlds.episode import Episode
 
 STEPS = 8
 data = functools.partial(training_data.join_episodes, tasks=training_episodes.TASKS)
 ORBAX_MARKS = ("_CHECKPOINT_METADATA", "commit_success.txt")
+
+Uninterrupted = tuple[Path, bytes, fit.FitResult, list[fit.Progress]]
+"""Folder of the checkpoints, weights, result and reports of a whole run."""
 
 
 COMPILED_ONCE = {
@@ -31,7 +37,7 @@ COMPILED_ONCE = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Compiles each program once for all tests and processes of this file."""
     folder = str(tmp_path_factory.mktemp("compiled"))
     for name, value in COMPILED_ONCE.items():
@@ -41,14 +47,16 @@ def compiled_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, compiled_once):
+def uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, compiled_once: str
+) -> Uninterrupted:
     folder = tmp_path_factory.mktemp("uninterrupted")
     seen = []
     result = train_tiny.train(folder, STEPS, seen.append)
     return folder, train_tiny.weights(result), result, seen
 
 
-def run_apart(compiled, *arguments):
+def run_apart(compiled: str, *arguments: object) -> subprocess.CompletedProcess[bytes]:
     environment = {
         **os.environ,
         **COMPILED_ONCE,
@@ -65,8 +73,8 @@ def run_apart(compiled, *arguments):
 
 
 def test_killed_and_resumed_training_ends_with_the_bytes_of_an_uninterrupted_run(
-    uninterrupted, compiled_once, tmp_path
-):
+    uninterrupted: Uninterrupted, compiled_once: str, tmp_path: Path
+) -> None:
     output = tmp_path / "weights"
     killed = run_apart(compiled_once, tmp_path / "saved", output, STEPS, 5)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
@@ -77,8 +85,8 @@ def test_killed_and_resumed_training_ends_with_the_bytes_of_an_uninterrupted_run
 
 
 def test_checkpoint_of_a_trainer_killed_while_saving_is_not_used(
-    uninterrupted, compiled_once, tmp_path
-):
+    uninterrupted: Uninterrupted, compiled_once: str, tmp_path: Path
+) -> None:
     saved, output = tmp_path / "saved", tmp_path / "weights"
     killed = run_apart(compiled_once, saved, output, STEPS, "saving")
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
@@ -99,13 +107,15 @@ def test_checkpoint_of_a_trainer_killed_while_saving_is_not_used(
         *(pytest.param(k, marks=pytest.mark.long) for k in range(2, STEPS - 1)),
     ],
 )
-def test_resuming_from_any_update_gives_the_same_bytes(uninterrupted, tmp_path, step):
+def test_resuming_from_any_update_gives_the_same_bytes(
+    uninterrupted: Uninterrupted, tmp_path: Path, step: int
+) -> None:
     """A run that has only the checkpoint of `step` repeats the rest exactly."""
 
     class StopError(Exception):
         pass
 
-    def stop(progress):
+    def stop(progress: fit.Progress) -> None:
         if progress.update == step + 1:
             raise StopError
 
@@ -117,8 +127,8 @@ def test_resuming_from_any_update_gives_the_same_bytes(uninterrupted, tmp_path, 
 
 
 def test_restarted_finished_run_trains_nothing_and_returns_the_same(
-    uninterrupted, tmp_path
-):
+    uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     folder, weights, _, _ = uninterrupted
     shutil.copytree(folder, tmp_path / "copy")
     result = train_tiny.train(tmp_path / "copy", STEPS)
@@ -127,8 +137,8 @@ def test_restarted_finished_run_trains_nothing_and_returns_the_same(
 
 
 def test_half_written_checkpoint_is_removed_with_a_note_and_the_one_before_used(
-    uninterrupted, tmp_path
-):
+    uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     folder, weights, _, _ = uninterrupted
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
@@ -141,7 +151,7 @@ def test_half_written_checkpoint_is_removed_with_a_note_and_the_one_before_used(
     assert train_tiny.weights(result) == weights
 
 
-def copy_as_a_bucket_does(folder, copy):
+def copy_as_a_bucket_does(folder: Path, copy: Path) -> None:
     """Copies files only: no empty folders, no times, none of Orbax's marks."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name not in ORBAX_MARKS:
@@ -150,7 +160,9 @@ def copy_as_a_bucket_does(folder, copy):
             to.write_bytes(path.read_bytes())
 
 
-def test_checkpoint_copied_to_a_bucket_and_back_is_whole(uninterrupted, tmp_path):
+def test_checkpoint_copied_to_a_bucket_and_back_is_whole(
+    uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     folder, weights, _, _ = uninterrupted
     copy_as_a_bucket_does(folder, tmp_path / "copy")
     result = train_tiny.train(tmp_path / "copy", STEPS, on_note=pytest.fail)
@@ -158,15 +170,15 @@ def test_checkpoint_copied_to_a_bucket_and_back_is_whole(uninterrupted, tmp_path
     assert train_tiny.weights(result) == weights
 
 
-def empty(path):
+def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def cut(path):
+def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
-def do_damage(folder, step, damage):
+def do_damage(folder: Path, step: int, damage: Callable[[Path], None]) -> None:
     """Applies `damage` to the largest file of a checkpoint, which holds arrays."""
     files = [path for path in (folder / str(step)).rglob("*") if path.is_file()]
     damage(max(files, key=lambda path: path.stat().st_size))
@@ -174,8 +186,8 @@ def do_damage(folder, step, damage):
 
 @pytest.mark.parametrize("damage", [empty, cut, Path.unlink])
 def test_checkpoint_that_is_not_whole_is_moved_aside_and_the_one_before_used(
-    uninterrupted, tmp_path, damage
-):
+    uninterrupted: Uninterrupted, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
     folder, weights, _, _ = uninterrupted
     copy_as_a_bucket_does(folder, tmp_path / "copy")
     do_damage(tmp_path / "copy", STEPS, damage)
@@ -188,8 +200,8 @@ def test_checkpoint_that_is_not_whole_is_moved_aside_and_the_one_before_used(
 
 
 def test_training_does_not_start_over_when_no_checkpoint_is_whole(
-    uninterrupted, tmp_path
-):
+    uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     copy_as_a_bucket_does(uninterrupted[0], tmp_path / "copy")
     for step in (STEPS, STEPS - 2):
         do_damage(tmp_path / "copy", step, empty)
@@ -199,7 +211,7 @@ def test_training_does_not_start_over_when_no_checkpoint_is_whole(
     assert kept == [f"{STEPS - 2}.not_whole", f"{STEPS}.not_whole"]
 
 
-def test_checksum_detects_changed_values_and_swapped_rows(tmp_path):
+def test_checksum_detects_changed_values_and_swapped_rows(tmp_path: Path) -> None:
     """Such changes are what silent errors of a file system or a copy leave."""
     like = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(3)}
     checksum = checkpoints.checksum
@@ -210,8 +222,8 @@ def test_checksum_detects_changed_values_and_swapped_rows(tmp_path):
 
 
 def test_checkpoints_of_another_configuration_are_refused_and_kept(
-    uninterrupted, tmp_path
-):
+    uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(uninterrupted[0], copy)
     with pytest.raises(CheckpointError, match="another"):
@@ -219,7 +231,9 @@ def test_checkpoints_of_another_configuration_are_refused_and_kept(
     assert (copy / str(STEPS)).exists()
 
 
-def test_reports_state_the_progress_and_the_loss_falls(tmp_path, uninterrupted):
+def test_reports_state_the_progress_and_the_loss_falls(
+    tmp_path: Path, uninterrupted: Uninterrupted
+) -> None:
     _, _, result, seen = uninterrupted
     assert [p.update for p in seen] == list(range(1, STEPS + 1))
     assert tuple(seen) == result.history
@@ -238,19 +252,24 @@ def test_reports_state_the_progress_and_the_loss_falls(tmp_path, uninterrupted):
     assert history[-1].validation_action_loss is None
 
 
-def fit_on(episodes, folder, tasks=training_episodes.TASKS, **changes):
+def fit_on(
+    episodes: list[Episode],
+    folder: Path,
+    tasks: tuple[str, ...] = training_episodes.TASKS,
+    **changes: Any,
+) -> fit.FitResult:
     config = dataclasses.replace(train_tiny.config(2), **changes)
     given = data(episodes, tasks=tasks)
     return fit.fit(given, None, config, folder, lambda progress: None)
 
 
-def test_unknown_task_is_refused_before_anything_is_written(tmp_path):
+def test_unknown_task_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="'right'"):
         fit_on(training_episodes.episodes(4), tmp_path / "saved", tasks=("left",))
     assert not (tmp_path / "saved").exists()
 
 
-def test_too_few_steps_are_refused_before_anything_is_written(tmp_path):
+def test_too_few_steps_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="at least 100 steps"):
         fit_on(training_episodes.episodes(2), tmp_path / "saved", sequence_length=100)
     with pytest.raises(DatasetError, match="got 0"):
@@ -258,7 +277,9 @@ def test_too_few_steps_are_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "saved").exists()
 
 
-def test_diverging_training_is_an_error_and_keeps_the_last_whole_checkpoint(tmp_path):
+def test_diverging_training_is_an_error_and_keeps_the_last_whole_checkpoint(
+    tmp_path: Path,
+) -> None:
     saved = tmp_path / "saved"
     with pytest.raises(DivergenceError, match="lower the learning rate"):
         fit_on(training_episodes.episodes(4), saved, learning_rate=1e38, steps=6)
@@ -266,12 +287,16 @@ def test_diverging_training_is_an_error_and_keeps_the_last_whole_checkpoint(tmp_
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"preset": "huge"}])
-def test_config_out_of_range_is_refused(change):
+def test_config_out_of_range_is_refused(
+    change: dict[str, Any],
+) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         dataclasses.replace(train_tiny.config(2), **change)
 
 
-def test_statistics_are_those_of_the_training_episodes_only(uninterrupted):
+def test_statistics_are_those_of_the_training_episodes_only(
+    uninterrupted: Uninterrupted,
+) -> None:
     states = np.concatenate(
         [e.steps["observation/state"] for e in training_episodes.episodes(12)]
     )
@@ -279,8 +304,8 @@ def test_statistics_are_those_of_the_training_episodes_only(uninterrupted):
 
 
 def test_held_out_error_does_not_depend_on_the_size_of_pieces(
-    uninterrupted, tmp_path, monkeypatch
-):
+    uninterrupted: Uninterrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """17 held-out steps in one piece, or in pieces that end within episodes."""
     whole = [p.validation_action_loss for p in uninterrupted[3]]
     monkeypatch.setattr(update, "_HELD_OUT_AT_ONCE", 5)
@@ -293,7 +318,7 @@ def test_held_out_error_does_not_depend_on_the_size_of_pieces(
     )
 
 
-def test_profile_of_a_few_updates_is_written(tmp_path):
+def test_profile_of_a_few_updates_is_written(tmp_path: Path) -> None:
     fit.fit(
         data(training_episodes.episodes(12)),
         None,
@@ -307,7 +332,9 @@ def test_profile_of_a_few_updates_is_written(tmp_path):
     assert len(traces) == 1 and traces[0].stat().st_size > 1000
 
 
-def test_mixed_precision_trains_close_to_full_and_keeps_f32(uninterrupted, tmp_path):
+def test_mixed_precision_trains_close_to_full_and_keeps_f32(
+    uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     result = train_tiny.train(tmp_path, STEPS, compute_dtype="bfloat16")
     full = uninterrupted[2].history[-1].measured
     for name, value in result.history[-1].measured.items():
@@ -316,7 +343,9 @@ def test_mixed_precision_trains_close_to_full_and_keeps_f32(uninterrupted, tmp_p
     assert result.model.encode_state[...].dtype == jnp.float32
 
 
-def test_remat_changes_only_rounding(uninterrupted, tmp_path):
+def test_remat_changes_only_rounding(
+    uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     result = train_tiny.train(tmp_path, STEPS, remat="on")
     full = uninterrupted[2].history[-1].measured
     for name, value in result.history[-1].measured.items():

@@ -2,6 +2,7 @@
 
 import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -11,14 +12,14 @@ import pytest
 from cloud.train import machine_failure
 
 
-def raised(work):
+def raised(work: Callable[[], object]) -> Exception:
     """Returns the error that `work` raises."""
     with pytest.raises(Exception) as caught:
         work()
     return caught.value
 
 
-def unreadable():
+def unreadable() -> None:
     """The first page of a process is not mapped, so reading it gives EIO."""
     with Path("/proc/self/mem").open("rb") as stream:
         stream.read(1)
@@ -33,11 +34,13 @@ def unreadable():
     ],
     ids=["NumPy", "XLA", "disk"],
 )
-def test_failure_of_the_machine_has_a_remedy(work, remedy):
+def test_failure_of_the_machine_has_a_remedy(
+    work: Callable[[], object], remedy: str
+) -> None:
     assert remedy in machine_failure.remedy(raised(work))
 
 
-def test_wrapped_cause_is_found():
+def test_wrapped_cause_is_found() -> None:
     inner = raised(unreadable)
     outer = Exception("Encountered error while reading array index: ()")
     outer.__cause__ = ExceptionGroup("several", [ValueError("DATA_LOSS: "), inner])
@@ -60,7 +63,7 @@ def test_wrapped_cause_is_found():
     ],
     ids=repr,
 )
-def test_each_kind_of_failure_has_its_own_remedy(error, remedy):
+def test_each_kind_of_failure_has_its_own_remedy(error: Exception, remedy: str) -> None:
     assert remedy in machine_failure.remedy(error)
 
 
@@ -78,5 +81,5 @@ def test_each_kind_of_failure_has_its_own_remedy(error, remedy):
     ],
     ids=repr,
 )
-def test_broken_content_is_not_a_failure_of_the_machine(error):
+def test_broken_content_is_not_a_failure_of_the_machine(error: Exception) -> None:
     assert machine_failure.remedy(error) is None

@@ -5,6 +5,7 @@ smaller. On 2 shared cores it took 28 to 55 s and 3.6 to 4.1 GB.
 """
 
 import gc
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -21,13 +22,13 @@ from model.config import PRESET_TRAINING
 UPDATES, WINDOW_STEPS = 2, 16
 
 
-def fingerprints(parameters):
+def fingerprints(parameters: dict[str, jax.Array]) -> dict[str, np.float64]:
     """Returns one number per parameter array, because a second copy takes 0.4 GB."""
     return {n: np.abs(x).sum(dtype=np.float64) for n, x in parameters.items()}
 
 
 @pytest.fixture
-def freed():
+def freed() -> Iterator[None]:
     """Frees programs and arrays before the next preset."""
     yield
     gc.collect()
@@ -39,7 +40,7 @@ def freed():
     ("preset", "least"),
     [("rtx3050", 2.3e7), pytest.param("vertex", 1e8, marks=pytest.mark.long)],
 )
-def test_preset_for_an_accelerator_takes_updates(preset, least):
+def test_preset_for_an_accelerator_takes_updates(preset: str, least: float) -> None:
     defaults = PRESET_TRAINING[preset]
     config = TrainConfig(
         steps=100,

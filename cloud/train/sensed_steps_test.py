@@ -1,16 +1,21 @@
 """Actions that depend on the camera or the microphone alone are learned."""
 
 import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 from cloud.dataset import training_data
+from cloud.dataset.training_data import TrainingData
 from cloud.errors import DatasetError
 from cloud.testing import sensed_episodes, train_tiny, training_episodes
 from cloud.train import fit as training
 from model import config
+from model.normalisation import Statistics
 from model.wavecore import WaveCore
 
 STEPS = 120
@@ -21,20 +26,28 @@ HEARING = dataclasses.replace(SIZES, audio_size=3)
 
 
 @pytest.fixture(scope="module")
-def data():
+def data() -> TrainingData:
     return join(range(80))
 
 
-def join(numbers):
+def join(numbers: Iterable[int]) -> TrainingData:
     made = [sensed_episodes.episode(k) for k in numbers]
     return training_data.join_episodes(made, training_episodes.TASKS, camera=SIZES)
 
 
-def fit(data, sizes, folder, **changes):
+def fit(
+    data: TrainingData, sizes: config.WaveCoreConfig, folder: Path, **changes: Any
+) -> tuple[training.FitResult, WaveCore]:
     """Returns the result of training, validated on other episodes, and the start."""
     untrained = []
 
-    def make(state_size, action_size, task_count, statistics, random):
+    def make(
+        state_size: int,
+        action_size: int,
+        task_count: int,
+        statistics: Statistics,
+        random: np.random.Generator,
+    ) -> WaveCore:
         model = WaveCore(sizes, statistics, random)
         untrained.append(jax.tree.map(np.asarray, model))
         return model
@@ -54,7 +67,9 @@ def fit(data, sizes, folder, **changes):
     return result, untrained[0]
 
 
-def test_actions_that_depend_on_camera_and_sound_are_learned(data, tmp_path):
+def test_actions_that_depend_on_camera_and_sound_are_learned(
+    data: TrainingData, tmp_path: Path
+) -> None:
     result, untrained = fit(data, HEARING, tmp_path / "sensing")
     blind, _ = fit(data, config.tiny(4, 2, 2), tmp_path / "blind")
     assert blind.history[-1].validation_action_loss > 0.9
@@ -67,7 +82,9 @@ def test_actions_that_depend_on_camera_and_sound_are_learned(data, tmp_path):
         assert any(not np.array_equal(x, y) for x, y in zip(before, after, strict=True))
 
 
-def test_model_with_only_a_camera_learns_half_of_the_action(data, tmp_path):
+def test_model_with_only_a_camera_learns_half_of_the_action(
+    data: TrainingData, tmp_path: Path
+) -> None:
     result, _ = fit(data, SIZES, tmp_path, accumulation_steps=2, remat="on")
     assert 0.4 < result.history[-1].validation_action_loss < 0.7
 
@@ -82,8 +99,12 @@ def test_model_with_only_a_camera_learns_half_of_the_action(data, tmp_path):
     ids=["no frames", "no sound", "other frames"],
 )
 def test_sense_that_the_data_lack_is_refused_before_anything_is_written(
-    data, tmp_path, lacking, sizes, text
-):
+    data: TrainingData,
+    tmp_path: Path,
+    lacking: dict[str, None],
+    sizes: config.WaveCoreConfig,
+    text: str,
+) -> None:
     given = dataclasses.replace(data, steps=data.steps._replace(**lacking))
     with pytest.raises(DatasetError, match=text):
         fit(given, sizes, tmp_path / "saved")

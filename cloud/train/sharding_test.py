@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from cloud.dataset import training_data
 from cloud.errors import MeshError
 from cloud.testing import train_tiny, training_episodes
 from cloud.train import mesh as meshes
+from cloud.train.fit import FitResult, Progress
 from cloud.train.mesh import MeshShape
 from cloud.train.update import Trainer
 from model import step_function
@@ -27,22 +29,22 @@ TOLERANCE = 1e-6
 taken in another order; measured after 6 updates: 1.2e-7 and 4.8e-7."""
 
 
-def arrays(result):
+def arrays(result: FitResult) -> dict[str, np.ndarray]:
     return step_function.weights(result.model)
 
 
-def mesh_of(data, fsdp):
+def mesh_of(data: int, fsdp: int) -> jax.sharding.Mesh:
     return meshes.make(MeshShape(data, fsdp), jax.devices()[: data * fsdp])
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     assert len(jax.devices()) == 8, "set XLA_FLAGS as this file's docstring says"
     folder = tmp_path_factory.mktemp("alone")
     return train_tiny.train(folder / "saved", STEPS, batch_size=16)
 
 
-def largest_difference(one, other):
+def largest_difference(one: FitResult, other: FitResult) -> float:
     assert arrays(one).keys() == arrays(other).keys()
     return max(
         float(np.abs(x - arrays(other)[name]).max()) for name, x in arrays(one).items()
@@ -64,8 +66,8 @@ def largest_difference(one, other):
     ],
 )
 def test_sharded_training_gives_the_result_of_one_device(
-    alone, tmp_path, data, fsdp, changes
-):
+    alone: FitResult, tmp_path: Path, data: int, fsdp: int, changes: dict[str, int]
+) -> None:
     result = train_tiny.train(
         tmp_path / "saved", STEPS, mesh=mesh_of(data, fsdp), batch_size=16, **changes
     )
@@ -75,11 +77,13 @@ def test_sharded_training_gives_the_result_of_one_device(
             assert mine.measured[name] == pytest.approx(value, abs=TOLERANCE), name
 
 
-def test_checkpoint_of_one_mesh_continues_on_another(alone, tmp_path):
+def test_checkpoint_of_one_mesh_continues_on_another(
+    alone: FitResult, tmp_path: Path
+) -> None:
     class StopError(Exception):
         pass
 
-    def stop(progress):
+    def stop(progress: Progress) -> None:
         if progress.update == 5:
             raise StopError
 
@@ -94,7 +98,9 @@ def test_checkpoint_of_one_mesh_continues_on_another(alone, tmp_path):
     assert largest_difference(alone, result) < TOLERANCE
 
 
-def test_parameters_are_sharded_along_their_largest_axis_that_the_devices_divide():
+def test_parameters_are_sharded_along_their_largest_axis_that_the_devices_divide() -> (
+    None
+):
     mesh = mesh_of(2, 4)
     assert meshes.parameter_spec(mesh, (8, 16)) == PartitionSpec(None, "fsdp")
     assert meshes.parameter_spec(mesh, (16, 7)) == PartitionSpec("fsdp")
@@ -103,7 +109,7 @@ def test_parameters_are_sharded_along_their_largest_axis_that_the_devices_divide
     assert meshes.parameter_spec(mesh, ()) == PartitionSpec()
 
 
-def test_each_device_keeps_its_part_of_parameters_moments_and_average():
+def test_each_device_keeps_its_part_of_parameters_moments_and_average() -> None:
     episodes = training_episodes.episodes(12)
     data = training_data.join_episodes(episodes, training_episodes.TASKS)
     config = train_tiny.config(STEPS, batch_size=16).for_platform("cpu")
@@ -114,7 +120,7 @@ def test_each_device_keeps_its_part_of_parameters_moments_and_average():
     assert kept < 0.2
 
 
-def test_batch_that_the_devices_do_not_divide_is_refused(tmp_path):
+def test_batch_that_the_devices_do_not_divide_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match=r"multiple of 8, for 8 devices.*got 4"):
         train_tiny.train(tmp_path / "saved", STEPS, mesh=mesh_of(4, 2))
     assert not (tmp_path / "saved").exists()
@@ -128,17 +134,17 @@ def test_batch_that_the_devices_do_not_divide_is_refused(tmp_path):
         ("fsdp=8", MeshShape(1, 8)),
     ],
 )
-def test_mesh_is_read_from_text(text, shape):
+def test_mesh_is_read_from_text(text: str, shape: MeshShape) -> None:
     assert meshes.parse(text, 8) == shape
 
 
 @pytest.mark.parametrize("text", ["data=4", "data=8,model=1", "data=8;", "8", "data=0"])
-def test_text_that_is_not_a_mesh_of_all_devices_is_refused(text):
+def test_text_that_is_not_a_mesh_of_all_devices_is_refused(text: str) -> None:
     with pytest.raises(MeshError, match="expected"):
         meshes.parse(text, 8)
 
 
-def test_two_processes_end_with_the_parameters_of_one(tmp_path):
+def test_two_processes_end_with_the_parameters_of_one(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

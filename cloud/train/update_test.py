@@ -1,5 +1,8 @@
 """Which arrays are inputs of the compiled programs of training, and which constants."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -10,13 +13,15 @@ from cloud.train import mesh
 from cloud.train.update import Trainer
 
 
-def constant_shapes(function, *arguments):
+def constant_shapes(
+    function: Callable[..., object], *arguments: Any
+) -> set[tuple[int, ...]]:
     """Shapes of the arrays that a program has as constants."""
     closed = jax.make_jaxpr(function)(*arguments)
     return {np.shape(x) for x in closed.consts if np.ndim(x) > 1}
 
 
-def test_surfaces_of_the_robot_are_inputs_and_not_constants():
+def test_surfaces_of_the_robot_are_inputs_and_not_constants() -> None:
     """XLA:CPU miscomputes products with matrices that it knows to be zero."""
     made = training_data.join_episodes(
         training_episodes.episodes(6), training_episodes.TASKS
@@ -33,7 +38,7 @@ def test_surfaces_of_the_robot_are_inputs_and_not_constants():
     assert constant_shapes(trainer._compute_error, *given) == set()
 
 
-def test_parts_of_a_batch_do_not_change_the_identity():
+def test_parts_of_a_batch_do_not_change_the_identity() -> None:
     made = training_data.join_episodes(
         training_episodes.episodes(6), training_episodes.TASKS
     )
