@@ -64,8 +64,8 @@ _OFFLINE = flags.DEFINE_bool(
 _OFFLINE_IF_UPDATE_FAILS = flags.DEFINE_bool(
     "offline_if_update_fails",
     False,
-    "if --channel does not answer or its offer is refused, say why and run the active "
-    "package; robots are started like this",
+    "if --channel does not answer or its offer is refused, print the reason and run "
+    "the active package; the systemd unit sets this",
 )
 _CANDIDATE = flags.DEFINE_string(
     "candidate", None, "folder of an unsigned package; simulated robots only"

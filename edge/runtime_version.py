@@ -1,4 +1,4 @@
-"""The version of the robot's runtime, which channels may ask for a minimum of."""
+"""The version of the robot's runtime; a channel can require a minimum."""
 
 from typing import Final
 

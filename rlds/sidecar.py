@@ -129,7 +129,7 @@ class Sidecar:
         return canonical_json.encode(self._to_json())
 
     def check_episode(self, raw: bytes) -> None:
-        """Checks that the bytes of an episode's file are the ones spoken of.
+        """Checks that these are the bytes that the sidecar describes.
 
         Raises:
             SidecarSizeMismatchError: the size differs.

@@ -4,7 +4,7 @@ There are three verdicts, because "not shown to be bad" is not "shown to be good
 
 - blessed: every gate is passed with confidence;
 - refused: at least one gate is failed with confidence;
-- undecided: neither; a metric is missing, or there are too few episodes.
+- undecided: neither; a figure is missing, or there are too few episodes.
 
 Only a blessed package may be published.
 """
@@ -29,7 +29,10 @@ class Verdict(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Gates:
-    """What a package must show. Rates are shares of episodes, 0..1.
+    """What a package must show. Rates are shares of episodes, 0 to 1.
+
+    A missing figure never passes. The latency that counts is the median, because the
+    slowest steps on a shared machine depend on its other work and not on the package.
 
     Attributes:
         minimum_success: success over all episodes, a share of 0 to 1 that the 95 %
@@ -43,11 +46,9 @@ class Gates:
             with a task that is clearly worse than that is refused.
         maximum_held_out_loss: highest held-out loss, which is the trained model's
             mean absolute action error on the validation split before it is exported,
-            in the action's unit; the default run measures 0.015. A missing loss never
-            passes. Export itself fails where the exported step differs from the model.
+            in the action's unit; the default run measures 0.015.
         maximum_step_latency_us: longest median control step, in microseconds; one
-            control period at 80 Hz. The median, because the slowest steps on a shared
-            machine depend on its other work and not on the package.
+            control period at 80 Hz.
         maximum_safety_violations: safety violations of all episodes together.
     """
 

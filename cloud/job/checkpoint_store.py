@@ -227,7 +227,12 @@ def _get_verified(store: Store, prefix: str, file: StoredFile) -> bytes:
 
 def _require_absent(into: Path) -> None:
     if into.exists():
-        raise CheckpointError(into, "no folder", "one", "name a new one, or remove it")
+        raise CheckpointError(
+            into,
+            "a path that does not exist",
+            "an existing folder",
+            "name a new one, or remove it",
+        )
 
 
 def _plain_files(folder: Path) -> list[str]:

@@ -193,5 +193,5 @@ def test_fetch_does_not_write_to_an_existing_folder(
 ) -> None:
     checkpoint_store.upload(step, store, PREFIX)
     copy = shutil.copytree(step, tmp_path / "copy")
-    with pytest.raises(CheckpointError, match="expected no folder"):
+    with pytest.raises(CheckpointError, match="expected a path that does not exist"):
         checkpoint_store.fetch(store, PREFIX, copy)

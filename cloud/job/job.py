@@ -185,14 +185,14 @@ def _fit(
         run_backup.upload_checkpoint, destination.store, _copy_prefix(settings, folder)
     )
     with (
-        WorkProgress(console, "train", total, "steps") as progress,
+        WorkProgress(console, "train", total, "updates") as progress,
         figures.EventFile(folder.tensorboard, folder.continued) as events,
     ):
 
         def on_progress(now: Progress) -> None:
             history.add(LossPoint(now.update, now.loss, now.validation_action_loss))
             events.add(now.update, now.figures())
-            detail = f"loss {now.loss:.4f}, {now.updates_per_s:.1f} steps/s"
+            detail = f"loss {now.loss:.4f}, {now.updates_per_s:.1f} updates/s"
             progress.show(now.update, detail, now.remaining_s)
 
         return _train(

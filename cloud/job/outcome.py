@@ -169,8 +169,8 @@ class Outcome:
         return {
             "training loss": _loss(self.train_loss),
             "held-out loss": _loss(evaluation.held_out_loss),
-            "training steps": f"{self.updates:,}{resumed}",
-            "training speed": f"{self.updates_per_s:.1f} steps/s",
+            "updates": f"{self.updates:,}{resumed}",
+            "training speed": f"{self.updates_per_s:.1f} updates/s",
             "training time": f"{self.train_seconds:.1f} s",
             "whole job": f"{self.total_seconds:.1f} s",
             "control step, p50 and p99": (

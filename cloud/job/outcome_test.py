@@ -79,8 +79,8 @@ def test_table_shows_losses_throughput_and_latency() -> None:
     assert found == {
         "training loss": "0.05000",
         "held-out loss": "0.02000",
-        "training steps": "3,000",
-        "training speed": "50.0 steps/s",
+        "updates": "3,000",
+        "training speed": "50.0 updates/s",
         "training time": "60.0 s",
         "whole job": "100.0 s",
         "control step, p50 and p99": "80 us, 120 us",
@@ -90,7 +90,7 @@ def test_table_shows_losses_throughput_and_latency() -> None:
 def test_figures_state_missing_losses_and_where_the_run_resumed() -> None:
     partly = dataclasses.replace(OUTCOME, train_loss=None, resumed_from=1200)
     assert partly.figures()["training loss"] == "not measured"
-    assert partly.figures()["training steps"] == "3,000, from 1,200"
+    assert partly.figures()["updates"] == "3,000, from 1,200"
 
 
 def test_package_that_was_not_published_is_run_as_a_candidate() -> None:

@@ -202,7 +202,7 @@ def interval_text(success: SuccessRate) -> str:
 
 
 def latency_text(value: float | None) -> str:
-    """Formats a latency in latency_text; `not measured` for None."""
+    """Formats a latency in microseconds; `not measured` for None."""
     return "not measured" if value is None else f"{value:,.0f} us"
 
 

@@ -218,7 +218,7 @@ class JobSettings:
     run: RunSettings = dataclasses.field(default_factory=RunSettings)
 
     def on_this_machine(self, checkout: Path | None) -> JobSettings:
-        """Returns a copy in which devices and checkout have decided open settings.
+        """Fills in the open settings from this machine's devices and the checkout.
 
         Args:
             checkout: the checkout of the code; None if it does not run from one.

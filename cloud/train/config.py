@@ -43,9 +43,9 @@ class TrainConfig:
         preset: `tiny`, `pi5`, `seed`, `rtx3050` or `vertex`, the size of the model.
         senses: whether the model reads camera frames and sound, if the dataset's
             episodes have them, in addition to the state.
-        accumulation_steps: parts with equal numbers of windows that a batch is
-            processed in, one after the other, with the same result; 0: the preset's,
-            and on a CPU as many as keep a part near `PART_STEPS_ON_CPU`.
+        accumulation_steps: parts of equally many windows that each batch is split into
+            and processed in turn, the result is the same; 0: the preset's, and on a CPU
+            as many as keep a part near `PART_STEPS_ON_CPU`.
         compute_dtype: `float32` or `bfloat16`, of matrices and activations; `auto`:
             the preset's if the device has instructions for it, else float32.
             Parameters, moments and average are always float32.

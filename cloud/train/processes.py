@@ -89,11 +89,11 @@ def require_shared(folder: Path | None) -> None:
 
 
 def leave() -> None:
-    """Ends the cooperation of the processes, in all of them together.
+    """Leaves the group of processes; every process must call it.
 
-    Without this call each process would wait at its exit for the others, and JAX would
-    end it after five minutes, which the later work of the first process may exceed.
-    Arrays on a process's own devices, and programs that run only there, still work.
+    Otherwise each process would wait at its exit for the others, and JAX ends it after
+    five minutes, while the first process may still be working. Arrays on a process's
+    own devices, and programs that run only there, still work.
 
     Raises:
         MeshError: another process does not end its training.

@@ -109,7 +109,7 @@ def evaluation_shapes(model: WaveCore) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
-    """Makes the evaluation of models like `model`, whose numbers it does not keep.
+    """Makes the evaluation for models of this shape; weights come with each call.
 
     Arguments of the returned function, all f32 except `starts` and `image`:
         weights, deltas: as for `updates.make_fast`.

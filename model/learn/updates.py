@@ -80,7 +80,7 @@ ConsolidateUpdate = Callable[[Arrays, Deltas, Deltas, Arrays], dict[str, Any]]
 
 
 def make_fast(model: WaveCore, gradient_steps: int = 1) -> FastUpdate:
-    """Makes the fast update of models like `model`, whose numbers it does not keep.
+    """Makes the fast update for models of this shape; weights come with each call.
 
     Arguments of the returned function, all f32 except `starts` and `image`:
         weights: what `step_function.weights` returns.
@@ -139,7 +139,7 @@ def make_consolidate(
     gradient_steps: int = 1,
     moved: tuple[str, ...] = CONSOLIDATED_SURFACES,
 ) -> ConsolidateUpdate:
-    """Makes the consolidation of models like `model`, whose numbers it does not keep.
+    """Makes the consolidation for models of this shape; weights come with each call.
 
     Arguments of the returned function, all f32 except `starts`, `image` and
     `update_index`:

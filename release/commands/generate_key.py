@@ -40,7 +40,12 @@ def main(argv: list[str]) -> None:
     try:
         key.write_new(path)
     except FileExistsError as e:
-        raise KeyFileError(path, "a new file", "one", "choose another name") from e
+        raise KeyFileError(
+            path,
+            "a path that does not exist",
+            "an existing file",
+            "choose another name",
+        ) from e
     keys = [*trusted.keys.values(), key.trusted]
     extended = TrustedKeys.from_keys(
         *keys, allow_development=False, thresholds=trusted.thresholds

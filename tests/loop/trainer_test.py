@@ -17,7 +17,7 @@ from tests.loop import binaries
 
 TIMEOUT_S = 120.0
 STEPS, CHECKPOINT_STEPS = 400, 40
-"""The run is killed after its first checkpoint, at a tenth of its steps."""
+"""The run is killed after its first checkpoint, at a tenth of its updates."""
 
 
 def flags(folder: Path, dataset: Path) -> list[str]:
@@ -89,9 +89,9 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
 
 
 def assert_shows_progress(printed: str) -> None:
-    """The log has steps, loss, speed and the time left, and always the last step."""
-    numbers = r"loss \d+\.\d{4}, \d+\.\d steps/s, 0 s left"
-    line = rf"^train: {STEPS} of {STEPS} steps, {numbers}$"
+    """The log has updates, loss, speed and time left, and always the last update."""
+    numbers = r"loss \d+\.\d{4}, \d+\.\d updates/s, 0 s left"
+    line = rf"^train: {STEPS} of {STEPS} updates, {numbers}$"
     assert re.search(line, printed, re.MULTILINE), printed
 
 

@@ -72,7 +72,7 @@ def test_second_process_ends_with_training_and_the_first_continues(
     package = json.loads((Path(summary["package"]) / "package.json").read_bytes())
     training = package["metadata"]["training_config"]
     assert (training["mesh"], training["processes"]) == ("data=2,fsdp=1", 2)
-    assert re.search("^train: 4 of 4 steps", printed, re.MULTILINE)
+    assert re.search("^train: 4 of 4 updates", printed, re.MULTILINE)
 
 
 def test_store_that_the_processes_do_not_share_is_refused_by_both(
