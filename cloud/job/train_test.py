@@ -170,7 +170,10 @@ def test_default_dataset_is_called_by_its_target(
     assert dataset.name == "//cloud/demo:dataset"
 
 
-def test_default_dataset_that_was_not_built_is_an_error_before_anything() -> None:
+def test_default_dataset_that_was_not_built_is_an_error_before_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "root", lambda: tmp_path)
     with pytest.raises(ProgramMissingError, match="//cloud/demo/dataset"):
         JobSettings().on_this_machine(None)
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -195,3 +198,15 @@ def test_policy_of_another_robot_is_refused() -> None:
 
     with pytest.raises(ActionShapeError):
         run(Wide(0.0))
+
+
+def test_control_process_does_not_load_simulator_or_trainer() -> None:
+    program = (
+        "import sys; import edge.control.loop, edge.robots.registry;"
+        "print([m for m in ('metaworld', 'mujoco', 'jax', 'tensorflow', 'flax')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
