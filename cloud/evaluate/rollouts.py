@@ -169,7 +169,8 @@ def _wait(trials: Trials, running: Sequence[_Worker], on_progress: OnProgress) -
             on_progress(done)
     for one in running:
         programs.finish(one.process, RUN_PROGRAM, one.log)
-    on_progress(trials.episodes)
+    if shown < trials.episodes:
+        on_progress(trials.episodes)
 
 
 def _episodes_done(path: Path) -> int:
