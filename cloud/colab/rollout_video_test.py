@@ -11,7 +11,7 @@ from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
 from rlds.testing import episodes
 
-STEPS = 90
+STEPS = 12
 
 
 @pytest.fixture
