@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 
 from base.store.store import LocalStore
@@ -30,15 +29,6 @@ HELD_OUT = training_episodes.episodes(2, first=100)
 
 Losses = tuple[float, float | None]
 """Of training and of the held-out actions, at one report."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Compiles each program once for all tests of this file."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    jax.config.update("jax_compilation_cache_dir", folder)
 
 
 @pytest.fixture
@@ -83,9 +73,7 @@ def fit_mapped(
 
 
 @pytest.fixture(scope="module")
-def in_memory(
-    tmp_path_factory: pytest.TempPathFactory, compiled_once: None
-) -> tuple[bytes, list[Losses]]:
+def in_memory(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[Losses]]:
     """Parameters and losses after training on the same episodes in memory."""
     train, held_out = (training_data.join_episodes(e, TASKS) for e in (TRAIN, HELD_OUT))
     result = fit(train, held_out, tmp_path_factory.mktemp("memory") / "saved")

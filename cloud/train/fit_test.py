@@ -30,37 +30,17 @@ Uninterrupted = tuple[Path, bytes, fit.FitResult, list[fit.Progress]]
 """Folder of the checkpoints, weights, result and reports of a whole run."""
 
 
-COMPILED_ONCE = {
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Compiles each program once for all tests and processes of this file."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    for name, value in COMPILED_ONCE.items():
-        jax.config.update(name.lower(), int(value))
-    jax.config.update("jax_compilation_cache_dir", folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
-def uninterrupted(
-    tmp_path_factory: pytest.TempPathFactory, compiled_once: str
-) -> Uninterrupted:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
     folder = tmp_path_factory.mktemp("uninterrupted")
     seen = []
     result = train_tiny.train(folder, STEPS, seen.append)
     return folder, train_tiny.weights(result), result, seen
 
 
-def run_apart(compiled: str, *arguments: object) -> subprocess.CompletedProcess[bytes]:
+def run_apart(*arguments: object) -> subprocess.CompletedProcess[bytes]:
     environment = {
         **os.environ,
-        **COMPILED_ONCE,
-        "JAX_COMPILATION_CACHE_DIR": compiled,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     return subprocess.run(
@@ -73,22 +53,22 @@ def run_apart(compiled: str, *arguments: object) -> subprocess.CompletedProcess[
 
 
 def test_killed_and_resumed_training_ends_with_the_bytes_of_an_uninterrupted_run(
-    uninterrupted: Uninterrupted, compiled_once: str, tmp_path: Path
+    uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     output = tmp_path / "weights"
-    killed = run_apart(compiled_once, tmp_path / "saved", output, STEPS, 5)
+    killed = run_apart(tmp_path / "saved", output, STEPS, 5)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     assert not output.exists()
-    again = run_apart(compiled_once, tmp_path / "saved", output, STEPS)
+    again = run_apart(tmp_path / "saved", output, STEPS)
     assert again.returncode == 0, again.stderr.decode()[-2000:]
     assert output.read_bytes() == uninterrupted[1]
 
 
 def test_checkpoint_of_a_trainer_killed_while_saving_is_not_used(
-    uninterrupted: Uninterrupted, compiled_once: str, tmp_path: Path
+    uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     saved, output = tmp_path / "saved", tmp_path / "weights"
-    killed = run_apart(compiled_once, saved, output, STEPS, "saving")
+    killed = run_apart(saved, output, STEPS, "saving")
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     left = [path.name for path in saved.iterdir() if path.is_dir()]
     assert left and not any(name.isdecimal() for name in left)
