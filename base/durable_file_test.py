@@ -104,3 +104,75 @@ def test_leftovers_are_removed_and_other_files_stay(tmp_path: Path) -> None:
     (tmp_path / ".tmp-folder").mkdir()
     durable_file.remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"kept", ".tmp-folder"}
+
+
+def test_file_that_another_program_is_writing_is_no_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_fsync = os.fsync
+
+    def sweep_then_fsync(descriptor: int) -> None:
+        durable_file.remove_leftovers(tmp_path)
+        whole_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sweep_then_fsync)
+    durable_file.write(tmp_path / "file", b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+_WRITE_OFTEN = """
+import pathlib, sys, time
+from base import durable_file
+deadline_s = time.monotonic() + 1.0
+while time.monotonic() < deadline_s:
+    durable_file.write(pathlib.Path(sys.argv[1]), b"whole")
+"""
+
+
+def test_writers_and_sweepers_in_one_folder_do_not_disturb_each_other(
+    tmp_path: Path,
+) -> None:
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITE_OFTEN, tmp_path / name],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        for name in ("one", "two")
+    ]
+    sweeps = 0
+    while any(writer.poll() is None for writer in writers):
+        durable_file.remove_leftovers(tmp_path)
+        sweeps += 1
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert sweeps > 100
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
+
+
+def test_leftovers_of_every_kind_neither_hold_nor_stop_the_sweep(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / ".tmp-pipe")
+    (tmp_path / ".tmp-link").symlink_to("nowhere")
+    (tmp_path / ".tmp-loop").symlink_to(".tmp-loop")
+    (tmp_path / ".tmp-empty").touch()
+    durable_file.remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".tmp-pipe"]
+
+
+def test_what_is_set_aside_keeps_its_bytes_whatever_was_set_aside_before(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "file"
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        durable_file.set_aside(path)
+    path.mkdir()
+    assert durable_file.set_aside(path) == tmp_path / "file.damaged-3"
+    path.symlink_to("nowhere")
+    assert durable_file.set_aside(path).is_symlink()
+    assert (tmp_path / "file.damaged").read_bytes() == b"one"
+    assert (tmp_path / "file.damaged-2").read_bytes() == b"two"
+    assert len(list(tmp_path.iterdir())) == 4
+    with pytest.raises(DiskError, match="to set it aside under another name"):
+        durable_file.set_aside(path)

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,28 @@ def test_wrong_usage_is_refused_in_one_line(
     assert done.returncode == code
     assert reason in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_uploader_beside_a_recording_robot_stops_neither_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    folder, store = tmp_path / "out", store_at(tmp_path / "store")
+    folder.mkdir()
+    recording = processes.start("edge.testing.simulated_episodes", str(folder))
+    assert recording.stdout is not None
+    first = recording.stdout.readline().strip()
+    sent, deadline_s = upload.Tally(), time.monotonic() + 1.5
+    while time.monotonic() < deadline_s:
+        sent.sent += upload.upload(folder, store).sent
+    assert recording.poll() is None, recording.stdout.read()
+    recording.kill()
+    names = [first, *recording.stdout.read().split()]
+    recording.wait()
+    recording.stdout.close()
+    sent.sent += upload.upload(folder, store).sent
+    assert sent.sent == len(names_in(folder)) >= len(names) > 10
+    for name in names:
+        raw = (
+            tmp_path / "store" / episode_path(name) / "episode.tfrecord"
+        ).read_bytes()
+        assert raw == (folder / f"{name}.tfrecord").read_bytes()
