@@ -269,6 +269,7 @@ def test_error_asks_for_a_mirror_if_apt_sources_name_none(
     (machine.folder / "sources").unlink()
     if sources:
         (machine.folder / "sources").write_text(sources)
+        (machine.folder / "os-release").write_text("ID=ubuntu\nID_LIKE=debian\n")
     assert_refused(machine.run("version"), "DEBIAN_MIRROR=")
     chosen = {"DEBIAN_MIRROR": "http://chosen.example/debian/"}
     assert machine.run("version", environment=chosen).returncode == 0
@@ -329,18 +330,23 @@ def test_mirror_with_another_bazel_is_refused(machine: Machine) -> None:
     assert_no_root(machine)
 
 
-def test_forbidden_namespaces_are_named(machine: Machine) -> None:
+def test_namespaces_that_were_forbidden_after_the_root_was_built_are_named(
+    machine: Machine,
+) -> None:
+    assert machine.run("version").returncode == 0
     (machine.folder / "no_namespaces").touch()
     assert_refused(machine.run("version"), "user namespaces are forbidden")
     # The machine's bubblewrap failed, and so did the root's.
     assert (machine.folder / "loader_arguments").exists()
 
 
-def test_forbidden_namespaces_without_bubblewrap_are_named_before_fetching(
-    machine: Machine,
+@pytest.mark.parametrize("has_bubblewrap", [True, False])
+def test_forbidden_namespaces_are_named_before_anything_is_fetched(
+    machine: Machine, has_bubblewrap: bool
 ) -> None:
-    (machine.bin / "bwrap").unlink()
-    machine.program("unshare", "#!/bin/bash\nexit 1\n")
+    if not has_bubblewrap:
+        (machine.bin / "bwrap").unlink()
+    (machine.folder / "no_namespaces").touch()
     assert_refused(machine.run("version"), "user namespaces are forbidden", "bazelisk")
     assert machine.log() == []
     assert machine.roots() == []
@@ -349,6 +355,27 @@ def test_forbidden_namespaces_without_bubblewrap_are_named_before_fetching(
 @pytest.mark.parametrize("home", ["", "/", "/absent"])
 def test_missing_home_is_named(machine: Machine, home: str) -> None:
     assert_refused(machine.run("version", environment={"HOME": home}), "HOME")
+
+
+def home_with_a_space(machine: Machine) -> dict[str, str]:
+    home = machine.folder / "my home"
+    home.mkdir()
+    return {"HOME": str(home), "TMPDIR": str(machine.folder)}
+
+
+def test_home_with_a_space_gets_a_root_of_this_user_elsewhere(machine: Machine) -> None:
+    result = machine.run("version", environment=home_with_a_space(machine))
+    assert result.returncode == 0, result.stderr
+    elsewhere = machine.folder / f"bazelw-{os.getuid()}"
+    assert elsewhere.stat().st_mode & 0o777 == 0o700
+    assert [path.name[:5] for path in elsewhere.glob("root-*")] == ["root-"]
+
+
+def test_folder_that_is_a_link_is_not_taken_for_a_root(machine: Machine) -> None:
+    (machine.folder / f"bazelw-{os.getuid()}").symlink_to(machine.home)
+    result = machine.run("version", environment=home_with_a_space(machine))
+    assert_refused(result, f"bazelw-{os.getuid()}", "BAZELW_HOME")
+    assert machine.roots() == []
 
 
 def test_cache_path_with_a_space_is_refused(machine: Machine) -> None:

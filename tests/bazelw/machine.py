@@ -19,8 +19,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 _TOOLS = """
 awk bash cat chmod cp date df dirname env find flock grep head id ln ls mkdir
-mktemp mv printf readlink rm sed setsid sha256sum sleep sort sync tail tar timeout
-touch tr uname unshare xargs
+mktemp mv paste printf readlink rm sed setsid sha256sum sleep sort sync tail tar timeout
+touch tr uname xargs
 """
 
 _APT_GET = r"""#!/bin/bash
@@ -81,6 +81,10 @@ done
 shift
 PATH=$root/bin:$MACHINE/bin
 "$@"
+"""
+
+_UNSHARE = r"""#!/bin/bash
+[[ ! -e $MACHINE/no_namespaces ]] || { echo "unshare: No permissions" >&2; exit 1; }
 """
 
 _ROOT_LOADER = r"""#!/bin/bash
@@ -154,8 +158,10 @@ class Machine:
         self.program("apt-helper", _APT_HELPER)
         self.program("dpkg-deb", _DPKG_DEB)
         self.program("bwrap", _BWRAP)
+        self.program("unshare", _UNSHARE)
         _write_program(folder / "program", _PROGRAM)
-        for name in ("bazelw", ".bazelversion"):
+        for name in ("bazelw", ".bazelversion", "third_party/debian/mirrors.sh"):
+            (self.checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, self.checkout / name)
         (folder / "sources").write_text("http://mirror.example/debian\n")
         (folder / "log").touch()
@@ -241,6 +247,8 @@ class Machine:
                 "PATH": str(self.bin),
                 "HOME": str(self.home),
                 "MACHINE": str(self.folder),
+                "OS_RELEASE": str(self.folder / "os-release"),
+                "APT_SOURCES": str(self.folder),
             }
             | (environment or {}),
             stdin=subprocess.DEVNULL,

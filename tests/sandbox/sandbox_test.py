@@ -3,8 +3,11 @@
 import errno
 import fcntl
 import os
+import shutil
 import socket
 import struct
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,42 @@ OUTSIDE = ("192.0.2.1", 80)
 SIOCGIFFLAGS, IFF_UP = 0x8913, 0x1
 # Bazel's own PATH, not the caller's; test-setup.sh puts the current folder first.
 STRICT_PATH = "/bin:/usr/bin:/usr/local/bin"
+
+
+# The settings by which a kernel forbids user namespaces, and what allows them.
+SETTINGS = {
+    "kernel/unprivileged_userns_clone": ("0", "1"),
+    "kernel/apparmor_restrict_unprivileged_userns": ("1", "0"),
+    "user/max_user_namespaces": ("0", "10000"),
+}
+
+
+def find_remedies() -> list[str]:
+    """The commands that allow user namespaces on this machine; none if they work."""
+    unshare = shutil.which("unshare")
+    assert unshare is not None
+    done = subprocess.run([unshare, "-Urm", "true"], capture_output=True, check=False)
+    if done.returncode == 0:
+        return []
+    found = []
+    for name, (forbidding, allowing) in SETTINGS.items():
+        try:
+            value = Path("/proc/sys", name).read_text().strip()
+        except OSError:
+            continue
+        if value == forbidding:
+            found.append(f"sysctl -w {name.replace('/', '.')}={allowing}")
+    return found or ["in a container, start it with --security-opt seccomp=unconfined"]
+
+
+def test_machine_lets_bazel_keep_actions_from_the_network() -> None:
+    remedies = find_remedies()
+    assert not remedies, (
+        "user namespaces are forbidden here, so actions of this machine can reach the "
+        "network and write to /tmp; everything else holds. As root, run: "
+        f"{' or '.join(remedies)}; or leave this test out: "
+        "--test_tag_filters=-long,-namespaces"
+    )
 
 
 def is_up(interface: str) -> bool:

@@ -1,6 +1,6 @@
 """One file from a Debian package."""
 
-load("//third_party/debian:mirror.bzl", "locked_packages", "unpack_package")
+load("//third_party/debian:mirror.bzl", "MIRROR_ENVIRON", "locked_packages", "unpack_package")
 
 _DOC = "Exposes one file of a locked Debian package as a label named after the file."
 
@@ -25,5 +25,5 @@ debian_file = repository_rule(
     implementation = _debian_file_impl,
     attrs = _ATTRS,
     doc = _DOC,
-    environ = ["DEBIAN_MIRROR"],
+    environ = MIRROR_ENVIRON,
 )

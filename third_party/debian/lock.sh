@@ -14,15 +14,15 @@ usage: ./bazelw run //third_party/debian:lock
 
 Writes third_party/debian/debs.lock.json: name, version, path, sha256 and size of
 each Debian package that the build uses, from the suite's signed index.
-DEBIAN_MIRROR names the root of the archive; default: the one in apt's sources.
+DEBIAN_MIRROR names the root of the archive; default: see mirrors.sh.
 HELP
   exit 0
 fi
 
 fail() { echo "lock: $*" >&2; exit 1; }
 
-mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' |
-  sed 's#/$##' | grep '/debian$' | sort -u | head -n 1)} || true
+here=$(dirname "$(readlink -f "$0")")
+mirror=$("$here/mirrors.sh" | head -n 1)
 [ -n "$mirror" ] || fail "no Debian mirror found; set DEBIAN_MIRROR to the root of a Debian archive"
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -e "$keyring" ] || fail "$keyring is missing; install debian-archive-keyring"
@@ -66,7 +66,10 @@ entries() { # architecture, purpose, names
   entries amd64 pip python3-pip-whl
 } >"$work/entries"
 {
-  printf '{\n "lock_version": 1,\n "suite": "%s",\n "packages": [\n' "$suite"
+  # The archive holds all of these now, and services that keep every version are asked
+  # for the archive as it was at this time.
+  printf '{\n "lock_version": 1,\n "suite": "%s",\n "snapshot": "%s",\n "packages": [\n' \
+    "$suite" "$(date -u +%Y%m%dT%H%M%SZ)"
   sed '$!s/$/,/' "$work/entries"
   printf ' ]\n}\n'
 } >"$work/lock"

@@ -1,6 +1,6 @@
 """The buildifier program, from its locked npm package."""
 
-load("//third_party/debian:mirror.bzl", "locked_packages", "unpack_package")
+load("//third_party/debian:mirror.bzl", "MIRROR_ENVIRON", "locked_packages", "unpack_package")
 
 _DOC = "Exposes buildifier, which formats and lints BUILD and .bzl files."
 
@@ -37,5 +37,5 @@ buildifier = repository_rule(
     implementation = _buildifier_impl,
     attrs = _ATTRS,
     doc = _DOC,
-    environ = ["DEBIAN_MIRROR", "NPM_CONFIG_REGISTRY"],
+    environ = MIRROR_ENVIRON + ["NPM_CONFIG_REGISTRY"],
 )

@@ -1,6 +1,6 @@
 """The installers pip, from a locked Debian package, and uv, from its locked wheel."""
 
-load("//third_party/debian:mirror.bzl", "locked_packages", "unpack_package")
+load("//third_party/debian:mirror.bzl", "MIRROR_ENVIRON", "locked_packages", "unpack_package")
 
 _DOC = """Exposes uv, which installs and resolves Python packages by hash.
 
@@ -55,5 +55,5 @@ uv = repository_rule(
     implementation = _uv_impl,
     attrs = _ATTRS,
     doc = _DOC,
-    environ = ["DEBIAN_MIRROR", "PIP_INDEX_URL"],
+    environ = MIRROR_ENVIRON + ["PIP_INDEX_URL"],
 )
