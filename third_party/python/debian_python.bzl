@@ -1,6 +1,6 @@
 """A CPython from locked Debian packages."""
 
-load("//third_party/debian:mirror.bzl", "locked_packages", "unpack_package")
+load("//third_party/debian:mirror.bzl", "MIRROR_ENVIRON", "locked_packages", "unpack_package")
 
 _DOC = """A relocatable CPython 3.13 and its Python toolchain.
 
@@ -32,6 +32,10 @@ mv root/usr/bin/python3.13 bin/
 mv root/usr/lib lib
 mkdir -p lib/zoneinfo-share
 mv root/usr/share/zoneinfo lib/zoneinfo-share/zoneinfo
+mkdir copyright
+for folder in root/usr/share/doc/*; do
+  cp -L "$folder/copyright" "copyright/${folder##*/}"
+done
 rm -rf root lib/bfd-plugins lib/ssl lib/python3
 chmod -R u+w lib bin
 find -L lib -type l -print -delete
@@ -40,12 +44,17 @@ find -L lib -type l -print -delete
 _WRAPPER = """#!/bin/sh
 # Runs the packaged CPython with the packaged C library instead of the machine's.
 here=$(readlink -f -- "$0"); here=${here%/*}
+# Settings for the caller's own Python. PYTHONPATH stays: programs here are started with
+# theirs, and the caller's is gone by then (stub_shebang).
+unset PYTHONHOME PYTHONPLATLIBDIR PYTHONUSERBASE PYTHONSTARTUP PYTHONOPTIMIZE \\
+  PYTHONWARNINGS PYTHONINSPECT
 exec "$here/../lib/@MULTIARCH@/@LOADER@" --argv0 "$here/python3" \\
   --library-path "$here/../lib/@MULTIARCH@" "$here/python3.13" -s "$@"
 """
 
 _BUILD = """
-load("@bazel_tools//tools/python:toolchain.bzl", "py_runtime_pair")
+load("@rules_python//python:py_runtime.bzl", "py_runtime")
+load("@rules_python//python:py_runtime_pair.bzl", "py_runtime_pair")
 
 package(default_visibility = ["//visibility:public"])
 
@@ -58,12 +67,16 @@ filegroup(name = "files", srcs = ["bin/python3", "bin/python3.13", "lib", "lock.
 # For archives, which need the single files.
 filegroup(name = "file_list", srcs = glob(["bin/*", "lib/**"], exclude = ["lib/**/* *"]))
 
+# The licences of its packages; the files have the packages' names.
+filegroup(name = "copyright", srcs = glob(["copyright/*"]))
+
 py_runtime(
     name = "py3_runtime",
     files = [":files"],
     interpreter = "bin/python3",
     python_version = "PY3",
-    stub_shebang = "#!/usr/bin/env python3",
+    # The caller's own Python settings must not reach programs that bring their own.
+    stub_shebang = "#!/usr/bin/env -S -u PYTHONHOME -u PYTHONPATH python3 -E -s",
 )
 
 py_runtime_pair(name = "pair", py3_runtime = ":py3_runtime")
@@ -72,7 +85,7 @@ toolchain(
     name = "toolchain",
     target_compatible_with = ["@platforms//os:linux", "@platforms//cpu:@CPU@"],
     toolchain = ":pair",
-    toolchain_type = "@bazel_tools//tools/python:toolchain_type",
+    toolchain_type = "@rules_python//python:toolchain_type",
 )
 """
 
@@ -111,5 +124,5 @@ debian_python = repository_rule(
     implementation = _debian_python_impl,
     attrs = _ATTRS,
     doc = _DOC,
-    environ = ["DEBIAN_MIRROR"],
+    environ = MIRROR_ENVIRON,
 )

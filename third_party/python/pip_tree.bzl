@@ -31,6 +31,9 @@ exports_files(["site-packages", "lock.txt"])
 # For archives, which need the single files.
 filegroup(name = "files", srcs = glob(["site-packages/**"], exclude = ["site-packages/**/* *"]))
 
+# The licences and other metadata of its packages.
+filegroup(name = "metadata", srcs = glob(["site-packages/*.dist-info/**"]))
+
 py_library(
     name = "tree",
     # Bazel sees a change of the tree through lock.txt, which is a plain file.
@@ -51,7 +54,8 @@ find site-packages -path '*.dist-info/RECORD' -exec sed -i -E '\\#^(\\.\\./)*bin
 """
 
 def _run(ctx, arguments, environment = {}):
-    done = ctx.execute(arguments, environment = environment, quiet = True, timeout = 3600)
+    # The caller's own modules must not be imported by pip, uv or compileall.
+    done = ctx.execute(arguments, environment = {"PYTHONPATH": ""} | environment, quiet = True, timeout = 3600)
     if done.return_code:
         fail(("installing %s failed; check the network and the package index of this machine " +
               "(UV_DEFAULT_INDEX or pip's configuration), then run again\n%s%s") %
