@@ -18,8 +18,10 @@ from cloud.errors import ProgramFailedError, ProgramMissingError
 WORKSPACE = "continuonbrain"
 """Name of this repository in a Bazel runfiles tree."""
 
+_MODULE = "_main"  # the same, when Bazel read MODULE.bazel
+
 # Made absolute at import, before the process can change its working folder.
-_LAUNCHER_FILES = Path(sys.argv[0] + ".runfiles").absolute() / WORKSPACE
+_LAUNCHER_FILES = Path(sys.argv[0] + ".runfiles").absolute()
 
 
 def root() -> Path:
@@ -29,8 +31,13 @@ def root() -> Path:
         return beside
     runfiles = os.environ.get("RUNFILES_DIR")
     if runfiles:
-        return Path(runfiles) / WORKSPACE
-    return _LAUNCHER_FILES if _LAUNCHER_FILES.is_dir() else beside
+        return _find_repository(Path(runfiles))
+    return _find_repository(_LAUNCHER_FILES) if _LAUNCHER_FILES.is_dir() else beside
+
+
+def _find_repository(runfiles: Path) -> Path:
+    module = runfiles / _MODULE
+    return module if module.is_dir() else runfiles / WORKSPACE
 
 
 def locate(path: str) -> Path:

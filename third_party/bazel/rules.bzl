@@ -3,10 +3,10 @@
 load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_archive")
 
 def bazel_rules():
-    """Declares rules_python, the only rule set loaded here, and the skylib it needs.
+    """Declares the rule sets that are loaded here, and the skylib that they need.
 
-    rules_python has Debian's version, because debian.bazelrc replaces it by Debian's
-    copy where the release host cannot be reached. skylib is one patch release behind
+    They have Debian's versions, because debian.bazelrc replaces them by Debian's copies
+    where the release host cannot be reached. skylib is one patch release behind
     Debian's; ../README.md says why.
     """
     http_archive(
@@ -19,4 +19,10 @@ def bazel_rules():
         sha256 = "a5640fddd4beb03e8c1fde5ed7160c0ba6bd477e7d048661c30c06936a26fd63",
         strip_prefix = "rules_python-0.22.1",
         urls = ["https://github.com/bazelbuild/rules_python/archive/refs/tags/0.22.1.tar.gz"],
+    )
+    http_archive(
+        name = "rules_shell",
+        sha256 = "3e114424a5c7e4fd43e0133cc6ecdfe54e45ae8affa14fadd839f29901424043",
+        strip_prefix = "rules_shell-0.4.0",
+        urls = ["https://github.com/bazelbuild/rules_shell/releases/download/v0.4.0/rules_shell-v0.4.0.tar.gz"],
     )

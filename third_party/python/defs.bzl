@@ -55,7 +55,7 @@ def package_checks(name = "checks", python = None, starlark = None):
     if python == None:
         python = native.glob(["**/*.py", "**/*.pyi"], allow_empty = True)
     if starlark == None:
-        starlark = native.glob(["**/BUILD.bazel", "**/*.bzl", "WORKSPACE"], allow_empty = True)
+        starlark = native.glob(["**/BUILD.bazel", "**/MODULE.bazel", "**/*.bzl", "WORKSPACE"], allow_empty = True)
     if "BUILD.bazel" in starlark:
         native.filegroup(
             name = name + ".build_file",
