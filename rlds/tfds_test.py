@@ -126,3 +126,25 @@ def test_features_file_matches_what_tfds_writes(
     read.save_config(str(tmp_path / "theirs"))
     theirs = (tmp_path / "theirs" / "features.json").read_bytes()
     assert json.loads(theirs) == json.loads(ours)
+
+
+def test_builder_of_ones_own_can_be_defined_with_our_features(tmp_path: Path) -> None:
+    # TFDS looks up the package of a builder's class, for which it needs
+    # importlib_resources.
+    (tmp_path / "features.json").write_bytes(tfds_features.features_json(_RICH))
+
+    class Own(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self) -> object:
+            features = tfds.features.FeaturesDict.from_config(str(tmp_path))
+            return tfds.core.DatasetInfo(builder=self, features=features)
+
+        def _split_generators(self, dl_manager: object) -> object:
+            raise AssertionError(dl_manager)
+
+        def _generate_examples(self) -> object:
+            raise AssertionError
+
+    own = Own(data_dir=str(tmp_path / "own"))
+    assert set(own.info.features) >= {"steps", "episode_id", "task"}
