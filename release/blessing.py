@@ -26,7 +26,8 @@ class Blessing:
         reasons: one sentence for each gate that decided.
         report_digest: sha256 of the evaluation report.
         issued: time of the verdict.
-        expires: time after which it no longer admits the package; None for never.
+        expires: time after which it no longer admits the package; None for never. A
+            robot that has the package by then keeps it.
     """
 
     package_digest: str
@@ -70,14 +71,17 @@ def parse(raw: bytes, source: Source = "blessing") -> Blessing:
     reasons = fields.texts("reasons")
     if not reasons:
         raise fields.fail("reasons", "to state at least one reason")
+    issued = text_forms.parse_time(fields.text("issued"), source)
     expires = None
     if fields.has("expires"):
         expires = text_forms.parse_time(fields.text("expires"), source)
+        if expires <= issued:
+            raise fields.fail("expires", "to be after issued")
     return Blessing(
         package_digest=read.subject_digest,
         verdict=fields.one_of("verdict", VERDICTS),
         reasons=reasons,
         report_digest=fields.fields("report", ("sha256",)).sha256("sha256"),
-        issued=text_forms.parse_time(fields.text("issued"), source),
+        issued=issued,
         expires=expires,
     )

@@ -14,6 +14,7 @@ from base.digest import sha256_bytes
 from base.errors import MalformedError
 from base.json_fields import Fields, Source, decode_canonical
 from base.text_forms import check_relative_path
+from release.errors import CounterStepError
 from release.limits import LIMITS
 from release.package import TARGETS
 from release.trusted_keys import CHANNELS
@@ -21,6 +22,14 @@ from release.trusted_keys import CHANNELS
 SCHEMA_VERSION = 1
 PAYLOAD_TYPE = "application/vnd.continuon.channel+json"
 FOLDER = "channels"
+LARGEST_COUNTER_STEP = 1_000_000
+"""How far a release counter may be above the last one.
+
+Whoever steals a channel's key can use up counters, but not all of them at once: a robot
+that asks every minute would have to be misled for 17,000 years until it reached the
+last counter, 2^53 - 1. A robot that was switched off still takes the current release
+if there was one a minute for less than two years.
+"""
 _KEYS = (
     "schema_version",
     "channel",
@@ -32,7 +41,9 @@ _KEYS = (
     "provenance",
     "expires",
 )
-_VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+_OPTIONAL_KEYS = ("issued",)  # channels of the first publishers do not state it
+# Python refuses to read a number of more than 4,300 digits; no version needs seven.
+_VERSION = re.compile(r"\d{1,6}\.\d{1,6}\.\d{1,6}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,7 @@ class Channel:
         previous: the previous release, or None for the first.
         provenance: where the newest package comes from.
         expires: time after which robots no longer accept the file.
+        issued: time when it was made; None if its publisher did not state it.
     """
 
     channel: str
@@ -112,11 +124,12 @@ class Channel:
     previous: Previous | None
     provenance: ChannelProvenance
     expires: datetime
+    issued: datetime | None = None
 
     def encode(self) -> bytes:
         """Returns the canonical bytes of the channel file."""
         previous = self.previous
-        value = {
+        value: dict[str, object] = {
             "schema_version": SCHEMA_VERSION,
             "channel": self.channel,
             "release_counter": self.release_counter,
@@ -144,6 +157,8 @@ class Channel:
             },
             "expires": text_forms.format_time(self.expires),
         }
+        if self.issued is not None:
+            value["issued"] = text_forms.format_time(self.issued)
         return canonical_json.encode(value)
 
     @property
@@ -185,6 +200,25 @@ def split_uri(uri: str) -> tuple[str, str]:
     return store, name
 
 
+def check_counter(counter: int, last: int, source: Source) -> None:
+    """Checks that a release counter is not too far above the last one.
+
+    Args:
+        counter: the counter of the new release.
+        last: the counter of the last one; 0 if there was none.
+        source: the name used in errors.
+
+    Raises:
+        CounterStepError: it is further above `last` than `LARGEST_COUNTER_STEP`.
+    """
+    if counter - last > LARGEST_COUNTER_STEP:
+        raise CounterStepError(
+            source,
+            f"a release counter of at most {LARGEST_COUNTER_STEP:,} above {last}",
+            counter,
+        )
+
+
 def parse(raw: bytes, source: Source = "channel") -> Channel:
     """Reads the bytes of a channel file without checking who wrote them.
 
@@ -194,7 +228,12 @@ def parse(raw: bytes, source: Source = "channel") -> Channel:
             wrong.
         UnsafePathError: a package path leads out of the store.
     """
-    fields = Fields(decode_canonical(raw, source, LIMITS.channel_bytes), source, _KEYS)
+    fields = Fields(
+        decode_canonical(raw, source, LIMITS.channel_bytes),
+        source,
+        _KEYS,
+        optional=_OPTIONAL_KEYS,
+    )
     fields.version(SCHEMA_VERSION)
     rollout = fields.fields("rollout", ("percent", "salt"))
     if rollout.integer("percent") > 100:
@@ -203,6 +242,7 @@ def parse(raw: bytes, source: Source = "channel") -> Channel:
     origin = fields.fields("provenance", origin_keys)
     if _VERSION.fullmatch(fields.text("minimum_runtime")) is None:
         raise fields.fail("minimum_runtime", "to be a version such as 0.3.0")
+    expires = text_forms.parse_time(fields.text("expires"), source)
     return Channel(
         channel=fields.one_of("channel", CHANNELS),
         release_counter=fields.integer("release_counter", minimum=1),
@@ -216,7 +256,8 @@ def parse(raw: bytes, source: Source = "channel") -> Channel:
             commit=origin.text("commit"),
             blessing=origin.sha256("blessing"),
         ),
-        expires=text_forms.parse_time(fields.text("expires"), source),
+        expires=expires,
+        issued=_parse_issued(fields, expires, source),
     )
 
 
@@ -245,3 +286,12 @@ def _parse_previous(fields: Fields) -> Previous | None:
     return Previous(
         previous.integer("release_counter", minimum=1), previous.sha256("sha256")
     )
+
+
+def _parse_issued(fields: Fields, expires: datetime, source: Source) -> datetime | None:
+    if not fields.has("issued"):
+        return None
+    issued = text_forms.parse_time(fields.text("issued"), source)
+    if issued >= expires:
+        raise fields.fail("issued", f"to be before {text_forms.format_time(expires)}")
+    return issued

@@ -2,6 +2,7 @@ import ast
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,11 @@ def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
 
 
 @pytest.mark.parametrize("previous", [None, Previous(41, "c" * 64)])
+@pytest.mark.parametrize("issued", [None, tiny_release.NOW])
 def test_a_channel_survives_a_round_trip_through_its_file(
-    previous: Previous | None,
+    previous: Previous | None, issued: datetime | None
 ) -> None:
-    record = replace(RECORD, previous=previous)
+    record = replace(RECORD, previous=previous, issued=issued)
     assert channel.parse(record.encode()) == record
 
 
@@ -75,6 +77,9 @@ def test_every_field_is_required_including_the_expiry(key: str) -> None:
         lambda v: v["rollout"].update(percent=-1),
         lambda v: v["rollout"].update(salt=""),
         lambda v: v.update(minimum_runtime="1"),
+        lambda v: v.update(minimum_runtime=f"0.{'9' * 5000}.0"),
+        lambda v: v.update(issued="yesterday"),
+        lambda v: v.update(issued=v["expires"]),
         lambda v: v.update(expires=None),
         lambda v: v.update(expires="never"),
         lambda v: v["previous"].update(release_counter=0),

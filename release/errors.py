@@ -104,6 +104,18 @@ class RollbackError(ReleaseError):
     default_remedy = "publish with a higher release counter"
 
 
+class CounterStepError(ReleaseError):
+    """The release counter is further above the last one than is believed."""
+
+    default_remedy = "publish with the next release counter"
+
+
+class TimeTooFarError(ReleaseError):
+    """A signed time lies further ahead than is believed."""
+
+    default_remedy = "check the clocks of this machine and of the one that signed it"
+
+
 class WrongChannelError(ReleaseError):
     """The file of another channel was served instead of this one."""
 

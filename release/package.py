@@ -19,6 +19,7 @@ from release.errors import (
     DuplicateNameError,
     LinkError,
     MissingFileError,
+    RollbackError,
     UnknownFileError,
 )
 from release.limits import LIMITS
@@ -289,6 +290,21 @@ def build(
     _remove_stale_statements(folder, raw)
     durable_file.write(folder / MANIFEST, raw)
     return manifest.digest
+
+
+def check_counter(manifest: PackageManifest, counter: int, source: Source) -> None:
+    """Checks that a package may be released under a channel's counter.
+
+    Raises:
+        RollbackError: the counter is below the package's own.
+    """
+    if counter < manifest.release_counter:
+        raise RollbackError(
+            source,
+            f"a release counter of at least {manifest.release_counter}, below which "
+            f"package {manifest.digest[:12]} may not be released",
+            counter,
+        )
 
 
 def list_files(folder: Path) -> tuple[str, ...]:

@@ -8,13 +8,14 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from base import text_forms
 from base.digest import sha256_bytes
 from base.errors import NotFoundError, OversizedError
-from base.json_fields import Fields, decode
+from base.json_fields import Fields, Source, decode
 from base.store.store import Store
 from release import blessing, channel, package, provenance, statement
 from release.blessing import Blessing
@@ -27,6 +28,7 @@ from release.errors import (
     MissingFileError,
     NotBlessedError,
     RollbackError,
+    TimeTooFarError,
     UnknownFileError,
     WrongChannelError,
     WrongSubjectError,
@@ -41,6 +43,14 @@ from release.trusted_keys import (
     TrustedKeys,
     channel_role,
 )
+
+CLOCK_TOLERANCE: Final = timedelta(days=1)
+"""How far an honest signer's clock may be ahead: the width of all time zones, for a
+machine whose clock shows local time."""
+
+LONGEST_CHANNEL_LIFE: Final = timedelta(days=400)
+"""How far ahead a channel may expire: keys that are kept offline sign once a year, with
+a month to spare. A channel that never expired could be served to robots for ever."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -162,7 +172,7 @@ def verify_integrity(folder: Path, target: str | None = None) -> IntactPackage:
 def verify_package(
     folder: Path,
     keys: TrustedKeys,
-    now: datetime,
+    now: datetime | None,
     target: str | None,
     expected_digest: str | None,
 ) -> VerifiedPackage:
@@ -171,7 +181,9 @@ def verify_package(
     Args:
         folder: the unpacked package.
         keys: the keys that may sign provenance and blessings.
-        now: the time, with a time zone.
+        now: the time, with a time zone; None for a package that was admitted before:
+            no time is compared then, since an expiry ends what may be taken, not what
+            a robot has.
         target: export target that the package must have; None for any.
         expected_digest: package digest that it must have, from a verified channel;
             None if no channel names one yet, as before the package is published.
@@ -186,9 +198,11 @@ def verify_package(
             package.json.
         NotBlessedError: the verdict is not `blessed`.
         ExpiredError: the blessing has expired.
+        TimeTooFarError: a statement was issued later than now, by more than a day.
         ValueError: `now` has no time zone.
     """
-    text_forms.require_aware(now)
+    if now is not None:
+        text_forms.require_aware(now)
     raw = _read_manifest(folder)
     digest = sha256_bytes(raw)
     if expected_digest is not None and digest != expected_digest:
@@ -206,7 +220,11 @@ def verify_package(
     # Trusted keys have signed the digest of package.json, so it may be parsed now.
     intact = _intact(folder, raw, target)
     _check_provenance(intact, stated)
-    _check_blessing(intact, verdict, now)
+    _check_verdict(intact, verdict)
+    if now is not None:
+        _check_issued(folder / package.PROVENANCE, stated.finished, now)
+        _check_issued(folder / package.BLESSING, verdict.issued, now)
+        _check_blessing_expiry(intact, verdict, now)
     return VerifiedPackage(intact, stated, verdict)
 
 
@@ -214,7 +232,7 @@ def verify_channel(
     raw: bytes,
     channel_name: str,
     keys: TrustedKeys,
-    now: datetime,
+    now: datetime | None,
     last_counter: int,
     last_digest: str | None = None,
 ) -> VerifiedChannel:
@@ -224,7 +242,9 @@ def verify_channel(
         raw: bytes of `channels/<name>.dsse.json`.
         channel_name: the channel that was requested.
         keys: the keys that may sign it.
-        now: the time, with a time zone.
+        now: the time, with a time zone; None if the caller does not know it: whether
+            the channel has expired is then unknown, so nothing new may be taken from
+            it.
         last_counter: highest release counter accepted so far; 0 for none.
         last_digest: package digest accepted with `last_counter`. A channel with that
             same counter is accepted only if it names this package: checking the same
@@ -236,19 +256,17 @@ def verify_channel(
         UntrustedError: one of its subclasses, for the signatures.
         WrongChannelError: it is the signed file of another channel.
         ExpiredError: `now` is at or past the signed expiry.
+        TimeTooFarError: it was issued later than now by more than a day, or expires
+            more than `LONGEST_CHANNEL_LIFE` ahead.
         RollbackError: the counter is lower, or the same with another package.
+        CounterStepError: the counter is too far above `last_counter`.
         ValueError: `now` has no time zone, or the channel does not exist.
     """
-    text_forms.require_aware(now)
     verified = verify_channel_signatures(raw, channel_name, keys)
     record = verified.record
     source = f"channel {channel_name}"
-    if now >= record.expires:
-        raise ExpiredError(
-            source,
-            f"an expiry after {text_forms.format_time(now)}",
-            text_forms.format_time(record.expires),
-        )
+    if now is not None:
+        _check_channel_times(source, record, text_forms.require_aware(now))
     digests = {entry.digest for entry in record.package.values()}
     repeated = record.release_counter == last_counter and last_digest in digests
     if record.release_counter <= last_counter and not repeated:
@@ -257,6 +275,7 @@ def verify_channel(
             f"a release counter above {last_counter}",
             f"{record.release_counter}",
         )
+    channel.check_counter(record.release_counter, last_counter, source)
     return verified
 
 
@@ -358,16 +377,51 @@ def _check_provenance(intact: IntactPackage, stated: Provenance) -> None:
             )
 
 
-def _check_blessing(intact: IntactPackage, verdict: Blessing, now: datetime) -> None:
-    source = intact.folder / package.BLESSING
+def _check_verdict(intact: IntactPackage, verdict: Blessing) -> None:
     if verdict.verdict != blessing.BLESSED:
         reasons = "; ".join(verdict.reasons)
         raise NotBlessedError(
-            source, "verdict blessed", f"{verdict.verdict}: {reasons}"
+            intact.folder / package.BLESSING,
+            "verdict blessed",
+            f"{verdict.verdict}: {reasons}",
         )
-    if verdict.expires is not None and now >= verdict.expires:
+
+
+def _check_issued(source: Source, issued: datetime, now: datetime) -> None:
+    if issued - now > CLOCK_TOLERANCE:
+        raise TimeTooFarError(
+            source,
+            f"a time of issue up to {text_forms.format_time(now)} and a day",
+            text_forms.format_time(issued),
+        )
+
+
+def _check_channel_times(source: str, record: Channel, now: datetime) -> None:
+    if now >= record.expires:
         raise ExpiredError(
             source,
+            f"an expiry after {text_forms.format_time(now)}",
+            text_forms.format_time(record.expires),
+        )
+    if record.expires - now > LONGEST_CHANNEL_LIFE:
+        raise TimeTooFarError(
+            source,
+            f"an expiry within {LONGEST_CHANNEL_LIFE.days} days from "
+            f"{text_forms.format_time(now)}",
+            text_forms.format_time(record.expires),
+            "publish it again with an earlier expiry; if that is right, check the "
+            "clock",
+        )
+    if record.issued is not None:
+        _check_issued(source, record.issued, now)
+
+
+def _check_blessing_expiry(
+    intact: IntactPackage, verdict: Blessing, now: datetime
+) -> None:
+    if verdict.expires is not None and now >= verdict.expires:
+        raise ExpiredError(
+            intact.folder / package.BLESSING,
             f"an expiry after {text_forms.format_time(now)}",
             text_forms.format_time(verdict.expires),
             "evaluate and bless the package again",

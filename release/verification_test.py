@@ -3,6 +3,7 @@
 Every refusal asserts that the attacked folder or store has not changed.
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import pytest
 from base import canonical_json
 from base.digest import sha256_bytes
 from base.errors import ContinuonError, MalformedError, OversizedError, UnsafePathError
-from release import package, verification
+from release import channel, package, verification
 from release.blessing import Blessing
 from release.channel import (
     PAYLOAD_TYPE,
@@ -27,6 +28,7 @@ from release.channel import (
 from release.dsse import sign
 from release.errors import (
     BadSignatureError,
+    CounterStepError,
     DevelopmentKeyError,
     DigestMismatchError,
     ExpiredError,
@@ -35,6 +37,7 @@ from release.errors import (
     NotBlessedError,
     RollbackError,
     ThresholdNotMetError,
+    TimeTooFarError,
     UnknownFileError,
     UnknownKeyError,
     UnsignedError,
@@ -224,6 +227,35 @@ def test_an_expired_blessing(release: Release, folder: Path) -> None:
     sign_statements.sign_blessing(folder, verdict, [release.keys["blessing"]])
     accepted(release, folder)
     refused(release, folder, ExpiredError, now=NOW + SECOND)
+
+
+@pytest.mark.parametrize("late", ["provenance", "blessing"])
+def test_a_statement_issued_in_the_future_is_refused(
+    release: Release, folder: Path, late: str
+) -> None:
+    digest = verification.verify_integrity(folder).digest
+    stated = accepted(release, folder).provenance
+    times = dict.fromkeys(["provenance", "blessing"], NOW)
+    for margin, error in ((DAY, None), (DAY + SECOND, TimeTooFarError)):
+        times[late] = NOW + margin
+        origin = dataclasses.replace(stated, finished=times["provenance"])
+        verdict = Blessing(digest, "blessed", ("good",), "a" * 64, times["blessing"])
+        sign_statements.sign_provenance(folder, origin, [release.keys["provenance"]])
+        sign_statements.sign_blessing(folder, verdict, [release.keys["blessing"]])
+        if error is None:
+            accepted(release, folder)
+        else:
+            refused(release, folder, error, f"{late}.*time of issue up to")
+
+
+def test_a_package_that_was_admitted_before_has_no_expiry(
+    release: Release, folder: Path
+) -> None:
+    digest = verification.verify_integrity(folder).digest
+    verdict = Blessing(digest, "blessed", ("good",), "a" * 64, NOW, NOW + SECOND)
+    sign_statements.sign_blessing(folder, verdict, [release.keys["blessing"]])
+    refused(release, folder, ExpiredError, now=NOW + SECOND)
+    verification.verify_package(folder, release.trusted, None, "pi5-cpu", digest)
 
 
 def test_development_keys_are_refused_unless_allowed(
@@ -460,6 +492,40 @@ def test_a_signed_channel_names_the_package_of_a_target(release: Release) -> Non
     assert verified.sha256 == record().sha256
     with pytest.raises(WrongTargetError, match="packages for pi5-cpu"):
         verified.entry("tpu")
+
+
+LIFE = verification.LONGEST_CHANNEL_LIFE
+DAY = verification.CLOCK_TOLERANCE
+STEP = channel.LARGEST_COUNTER_STEP
+
+
+def test_a_counter_may_step_up_to_its_bound_and_no_further(release: Release) -> None:
+    for last in (0, 41):
+        good = signed(release, release_counter=last + STEP)
+        verification.verify_channel(good, "nightly", release.trusted, NOW, last)
+        for stolen in (last + STEP + 1, 2**53 - 1):
+            raw = signed(release, release_counter=stolen)
+            match = f"at most 1,000,000 above {last}, got {stolen}"
+            channel_refused(release, raw, CounterStepError, match, last=last)
+
+
+def test_a_channel_of_the_future_is_refused(release: Release) -> None:
+    good = signed(release, issued=NOW + DAY, expires=NOW + LIFE)
+    verification.verify_channel(good, "nightly", release.trusted, NOW, 0)
+    late = signed(release, issued=NOW + DAY + SECOND)
+    channel_refused(release, late, TimeTooFarError, "time of issue up to 2026-01-31")
+    ageless = signed(release, expires=NOW + LIFE + SECOND)
+    channel_refused(release, ageless, TimeTooFarError, "expiry within 400 days")
+
+
+def test_without_a_time_signatures_and_counter_of_a_channel_are_checked(
+    release: Release,
+) -> None:
+    old = signed(release, expires=NOW - SECOND)
+    channel_refused(release, old, ExpiredError)
+    verification.verify_channel(old, "nightly", release.trusted, None, 4)
+    with pytest.raises(RollbackError):
+        verification.verify_channel(old, "nightly", release.trusted, None, 6)
 
 
 def test_unsigned_channel(release: Release) -> None:

@@ -19,6 +19,7 @@ from cloud.train import mesh, profile
 from cloud.train.config import TrainConfig
 from cloud.train.mesh import MeshShape
 from cloud.train.profile import ProfileRange
+from release import verification
 
 ARTIFACTS = "continuon-model-artifacts"
 TARGET = "pi5-cpu"
@@ -83,6 +84,12 @@ class PublishSettings:
 
     def __post_init__(self) -> None:
         record_flags.require_limits(self)
+        longest = verification.LONGEST_CHANNEL_LIFE.days
+        if self.expires_days > longest:
+            raise ValueError(
+                f"expires_days: expected at most {longest}, which robots believe, got "
+                f"{self.expires_days}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

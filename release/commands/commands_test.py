@@ -1,12 +1,15 @@
 """Runs the commands as a user does, and checks their output, files and exit codes."""
 
 import json
+import re
 import stat
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from base import text_forms
 from base.digest import sha256_bytes
 from base.testing import command as command_testing
 from release import channel, dsse, package, verification
@@ -88,8 +91,7 @@ def test_files_become_a_package_and_a_verified_channel(
         "--started=2026-01-31T07:00:00Z",
         "--finished=2026-01-31T08:00:00Z",
     )
-    report = tmp_path / "report.html"
-    report.write_bytes(b"report")
+    report = tiny_release.write_report(tmp_path / "evaluation.json", digest)
     done(
         "sign",
         "--role=blessing",
@@ -146,12 +148,14 @@ def test_a_channel_signed_by_two_key_holders_is_published(
         ).encode()
     )
     file, envelope = tmp_path / "stable.json", tmp_path / "stable.dsse.json"
+    now = datetime.now(UTC)
     shown = done(
         "make_channel",
         "--channel=stable",
         "--release_counter=1",
         f"--tar={tmp_path / 'signed.tar'}",
-        "--expires=2999-01-01T00:00:00Z",
+        f"--issued={text_forms.format_time(now)}",
+        f"--expires={text_forms.format_time(now + timedelta(days=399))}",
         "--run_id=run-1",
         f"--blessing={sha256_bytes(blessing.read_bytes())}",
         f"--output={file}",
@@ -209,6 +213,8 @@ def test_signing_again_names_the_keys_of_the_replaced_statement(tmp_path: Path) 
     (earlier,) = dsse.Envelope.parse(blessing.read_bytes()).signatures
     key = PrivateKey.generate(("blessing",))
     key.write_new(tmp_path / "key.json")
+    digest = verification.verify_integrity(folder).digest
+    report = tiny_release.write_report(tmp_path / "evaluation.json", digest)
     shown = done(
         "sign",
         "--role=blessing",
@@ -216,9 +222,63 @@ def test_signing_again_names_the_keys_of_the_replaced_statement(tmp_path: Path) 
         f"--key_file={tmp_path / 'key.json'}",
         "--verdict=blessed",
         "--reason=seen",
-        f"--report={blessing}",
+        f"--report={report}",
     )
     assert shown == f"{blessing}\nreplaced what was signed by {earlier}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"<html>success 100 %</html>", "expected an evaluation report, got"),
+        (b"[]", "expected an evaluation report, got"),
+        (b"{}", "expected an evaluation report, got none"),
+        (None, f"expected a report about package .*, got {'0' * 64}; name the run's"),
+    ],
+)
+def test_a_verdict_is_signed_about_the_report_of_its_package_only(
+    tmp_path: Path, content: bytes | None, match: str
+) -> None:
+    folder = tmp_path / "package"
+    tiny_release.write_package(folder)
+    PrivateKey.generate(("blessing",)).write_new(tmp_path / "key.json")
+    report = tmp_path / "evaluation.json"
+    if content is None:
+        tiny_release.write_report(report, "0" * 64)
+    else:
+        report.write_bytes(content)
+    flags = ("--role=blessing", f"--package={folder}", "--verdict=blessed")
+    key = f"--key_file={tmp_path / 'key.json'}"
+    error = failed(1, "sign", *flags, key, "--reason=seen", f"--report={report}")
+    assert re.search(match, error)
+    assert not (folder / "blessing.intoto.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("counter", "match"),
+    [
+        ("2", "a release counter of at least 3, below which package"),
+        ("1000001", "a release counter of at most 1,000,000 above 0, got 1000001"),
+    ],
+)
+def test_a_channel_file_that_robots_would_refuse_is_not_made(
+    tmp_path: Path, counter: str, match: str
+) -> None:
+    tiny_release.write_package(tmp_path / "p", release_counter=3)
+    (tmp_path / "p.tar").write_bytes(package.pack_tar(tmp_path / "p"))
+    error = failed(
+        1,
+        "make_channel",
+        "--channel=stable",
+        f"--release_counter={counter}",
+        f"--tar={tmp_path / 'p.tar'}",
+        "--expires=2026-03-01T00:00:00Z",
+        "--run_id=run-1",
+        f"--blessing={'0' * 64}",
+        f"--output={tmp_path / 'stable.json'}",
+    )
+    assert match in error
+    assert not (tmp_path / "stable.json").exists()
 
 
 def test_a_malformed_time_is_wrong_usage(tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ _TARS = flags.DEFINE_multi_string(
 _EXPIRES = flags.DEFINE_string(
     "expires", None, "UTC time after which robots no longer accept it", required=True
 )
+_ISSUED = flags.DEFINE_string(
+    "issued", None, "UTC time at which it is made; default: not stated"
+)
 _PERCENT = flags.DEFINE_integer(
     "rollout_percent", 100, "share of robots that take the release, in percent", 0, 100
 )
@@ -71,15 +74,20 @@ def main(argv: list[str]) -> None:
         newest, entry = _read_tar(Path(tar))
         if newest.target in entries:
             raise DuplicateNameError(tar, "one package for each target", newest.target)
+        package.check_counter(newest, _COUNTER.value, tar)
         entries[newest.target] = entry
     assert newest is not None  # at least one tar, checked above
+    previous = _read_previous()
+    channel.check_counter(
+        _COUNTER.value, previous.release_counter if previous else 0, _OUTPUT.value
+    )
     record = Channel(
         channel=_CHANNEL.value,
         release_counter=_COUNTER.value,
         package=entries,
         rollout=Rollout(_PERCENT.value, _SALT.value),
         minimum_runtime=_RUNTIME.value,
-        previous=_read_previous(),
+        previous=previous,
         provenance=ChannelProvenance(
             run_id=_RUN_ID.value,
             dataset_manifest_digest=newest.metadata.dataset_manifest_digest,
@@ -87,6 +95,9 @@ def main(argv: list[str]) -> None:
             blessing=_BLESSING.value,
         ),
         expires=text_forms.parse_time(_EXPIRES.value, "--expires"),
+        issued=(
+            text_forms.parse_time(_ISSUED.value, "--issued") if _ISSUED.value else None
+        ),
     )
     raw = record.encode()
     channel.parse(raw, _OUTPUT.value)

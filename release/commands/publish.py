@@ -49,6 +49,7 @@ _EXPIRES_DAYS = flags.DEFINE_float(
     DEFAULT_EXPIRES_DAYS,
     "days until robots no longer accept the channel",
     lower_bound=0.0,
+    upper_bound=float(verification.LONGEST_CHANNEL_LIFE.days),
 )
 _PERCENT = flags.DEFINE_integer(
     "rollout_percent",
@@ -106,6 +107,8 @@ def _publish_signed(
     package_ = verification.verify_package(folder, trusted, now, None, None)
     with file.open("rb") as stream:
         envelope = stream.read(LIMITS.channel_bytes + 1)
+    signed = verification.verify_channel_signatures(envelope, _CHANNEL.value, trusted)
+    package.check_counter(package_.manifest, signed.release_counter, file)
     tars = {package_.manifest.target: package.pack_tar(folder)}
     done = publish.publish_envelope(store, _CHANNEL.value, envelope, tars, trusted, now)
     uri = f"{store.uri}/{channel.plain_path(_CHANNEL.value)}"

@@ -3,7 +3,7 @@
     ./bazelw run //release:sign -- --role=provenance --package=DIR --key_file=KEY \\
         --run_id=ID --dataset_uri=URI --code_uri=URI --started=T --finished=T
     ./bazelw run //release:sign -- --role=blessing --package=DIR --key_file=KEY \\
-        --verdict=blessed --reason="mean success 0.98" --report=REPORT
+        --verdict=blessed --reason="mean success 0.98" --report=RUN/evaluation.json
     ./bazelw run //release:sign -- --role=channel:stable --channel_file=stable.json \\
         --output=stable.dsse.json --key_file=KEY
 
@@ -18,10 +18,12 @@ from pathlib import Path
 from absl import app, flags
 
 from base import command_line, text_forms
-from base.digest import sha256_file
+from base.digest import sha256_bytes
 from base.errors import MalformedError
+from base.json_fields import Fields, decode_canonical
 from release import channel, package, verification
 from release.blessing import VERDICTS, Blessing
+from release.errors import WrongSubjectError
 from release.limits import LIMITS
 from release.provenance import Provenance
 from release.signing import sign_statements
@@ -56,7 +58,11 @@ _VERDICT = flags.DEFINE_enum("verdict", None, VERDICTS, "verdict (blessing)")
 _REASONS = flags.DEFINE_multi_string(
     "reason", [], "one reason of the verdict; may be repeated (blessing)"
 )
-_REPORT = flags.DEFINE_string("report", None, "evaluation report file (blessing)")
+_REPORT = flags.DEFINE_string(
+    "report",
+    None,
+    "evaluation report of this package, the run's evaluation.json (blessing)",
+)
 _BLESSING_DAYS = flags.DEFINE_float(
     "blessing_days",
     None,
@@ -136,11 +142,34 @@ def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> None:
         package_digest=intact.digest,
         verdict=_require(_VERDICT),
         reasons=tuple(_REASONS.value),
-        report_digest=sha256_file(Path(_require(_REPORT))),
+        report_digest=_read_report(Path(_require(_REPORT)), intact.digest),
         issued=now,
         expires=None if days is None else now + timedelta(days=days),
     )
     sign_statements.sign_blessing(folder, verdict, keys)
+
+
+def _read_report(file: Path, package_digest: str) -> str:
+    """Returns the digest of the report that a verdict on this package rests on.
+
+    Raises:
+        MalformedError: the file is not an evaluation report.
+        WrongSubjectError: it is about another package.
+    """
+    with file.open("rb") as stream:
+        raw = stream.read(LIMITS.manifest_bytes + 1)
+    remedy = "name the run's evaluation.json, which the verdict rests on"
+    try:
+        value = decode_canonical(raw, file, LIMITS.manifest_bytes)
+        others = tuple(value) if isinstance(value, dict) else ()
+        keys = ("schema_version", "package_digest", "tasks")
+        subject = Fields(value, file, keys, optional=others).sha256("package_digest")
+    except MalformedError as e:
+        raise MalformedError(file, "an evaluation report", e.got, remedy) from e
+    if subject != package_digest:
+        expected = f"a report about package {package_digest}"
+        raise WrongSubjectError(file, expected, subject, remedy)
+    return sha256_bytes(raw)
 
 
 def _sign_channel(file: Path, output: Path, role: str, keys: list[PrivateKey]) -> None:

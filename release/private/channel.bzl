@@ -36,6 +36,9 @@ _ATTRS = {
         mandatory = True,
         doc = "UTC time after which robots no longer accept it, such as 2026-03-01T00:00:00Z.",
     ),
+    "issued": attr.string(
+        doc = "UTC time at which it is made; omit it and the file does not state one.",
+    ),
     "minimum_runtime": attr.string(
         default = "0.1.0",
         doc = "Lowest version of the robot's runtime that can run the packages.",
@@ -106,6 +109,8 @@ def _impl(ctx):
     args.add("--minimum_runtime", ctx.attr.minimum_runtime)
     args.add("--run_id", ctx.attr.run_id)
     args.add("--blessing", ctx.attr.blessing)
+    if ctx.attr.issued:
+        args.add("--issued", ctx.attr.issued)
     inputs = list(tars)
     if ctx.file.previous:
         args.add("--previous", ctx.file.previous)

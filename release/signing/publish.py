@@ -83,6 +83,9 @@ def publish(
         What `verification.verify_package` raises, for the package, and:
         UntrustedError: `trusted` refuses the current channel or these keys.
         RollbackError: `release_counter` is too low.
+        CounterStepError: it is too far above the current release's, or the package's
+            own counter is; robots would not believe it.
+        TimeTooFarError: `expires` is further ahead than robots believe.
         PreconditionFailedError: another release was published meanwhile.
         DigestMismatchError: the store holds other bytes under the tar's name.
         StoreError: the store failed.
@@ -103,6 +106,7 @@ def publish(
         previous=_previous(current),
         provenance=_provenance(verified),
         expires=expires,
+        issued=now,
     )
     payload = record.encode()
     envelope = dsse.sign(payload, channel.PAYLOAD_TYPE, keys)

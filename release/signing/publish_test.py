@@ -20,11 +20,13 @@ from base.testing import bucket as local_bucket
 from release import channel, dsse, package, verification
 from release.blessing import Blessing
 from release.errors import (
+    CounterStepError,
     DigestMismatchError,
     ExpiredError,
     MissingFileError,
     NotBlessedError,
     RollbackError,
+    TimeTooFarError,
     UnknownKeyError,
     WrongChannelError,
     WrongRoleError,
@@ -144,6 +146,15 @@ def test_a_package_for_a_later_release_raises_the_counter(
     assert release.publish(later).release_counter == 40
 
 
+def test_a_package_whose_counter_robots_would_not_believe_is_not_published(
+    tmp_path: Path, release: Release, folder: Path
+) -> None:
+    release.publish(folder)
+    stolen = make(tmp_path / "stolen", release, release_counter=2**53 - 1)
+    refused(release, CounterStepError, lambda: release.publish(stolen), "above 1, got")
+    assert release.publish(make(tmp_path / "next", release, "0.2.0")).digest
+
+
 def test_the_package_of_another_target_stays(
     tmp_path: Path, release: Release, folder: Path
 ) -> None:
@@ -192,6 +203,9 @@ def test_a_release_that_robots_would_refuse_is_never_written(
         (UnknownKeyError, {"keys": [stranger.keys["channel:nightly"]]}),
         (WrongRoleError, {"keys": beta}),
         (RollbackError, {"release_counter": 1}),
+        (CounterStepError, {"release_counter": 2 + channel.LARGEST_COUNTER_STEP}),
+        (CounterStepError, {"release_counter": 2**53 - 1}),
+        (TimeTooFarError, {"expires": NOW + timedelta(days=401)}),
         (ValueError, {"expires": NOW}),
         (UnknownKeyError, {"trusted": stranger.trusted}),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from base import canonical_json
 from base.digest import sha256_bytes
 from base.store.local_store import LocalStore
 from release import package, verification
@@ -92,6 +93,13 @@ def release(root: Path, development: bool = False) -> Release:
     )
     (root / "store").mkdir(parents=True)
     return Release(keys, trusted, LocalStore(root / "store"))
+
+
+def write_report(file: Path, package_digest: str) -> Path:
+    """Writes the evaluation report of a package, as far as it is read in release/."""
+    value = {"schema_version": 1, "package_digest": package_digest, "tasks": {}}
+    file.write_bytes(canonical_json.encode(value))
+    return file
 
 
 def write_package(

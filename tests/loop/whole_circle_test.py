@@ -187,7 +187,7 @@ def release_with_own_key(folder: Path, trained: dict[str, object]) -> None:
         "--role=blessing",
         "--verdict=blessed",
         "--reason=the whole circle turns",
-        f"--report={trained['report']}",
+        f"--report={Path(str(trained['report'])).with_name('evaluation.json')}",
     )
     binaries.run(*publish)
     binaries.run("release/commands/verify", f"--package={package}", f"--keyring={ring}")
