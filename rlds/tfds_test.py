@@ -133,7 +133,7 @@ def test_builder_of_ones_own_can_be_defined_with_our_features(tmp_path: Path) ->
     # importlib_resources.
     (tmp_path / "features.json").write_bytes(tfds_features.features_json(_RICH))
 
-    class Own(tfds.core.GeneratorBasedBuilder):
+    class Own(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # untyped
         VERSION = tfds.core.Version("1.0.0")
 
         def _info(self) -> object:
