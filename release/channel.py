@@ -242,7 +242,9 @@ def parse(raw: bytes, source: Source = "channel") -> Channel:
     origin = fields.fields("provenance", origin_keys)
     if _VERSION.fullmatch(fields.text("minimum_runtime")) is None:
         raise fields.fail("minimum_runtime", "to be a version such as 0.3.0")
-    expires = text_forms.parse_time(fields.text("expires"), source)
+    issued = None
+    if fields.has("issued"):
+        issued = text_forms.parse_time(fields.text("issued"), source)
     return Channel(
         channel=fields.one_of("channel", CHANNELS),
         release_counter=fields.integer("release_counter", minimum=1),
@@ -256,8 +258,8 @@ def parse(raw: bytes, source: Source = "channel") -> Channel:
             commit=origin.text("commit"),
             blessing=origin.sha256("blessing"),
         ),
-        expires=expires,
-        issued=_parse_issued(fields, expires, source),
+        expires=text_forms.parse_time(fields.text("expires"), source),
+        issued=issued,
     )
 
 
@@ -286,12 +288,3 @@ def _parse_previous(fields: Fields) -> Previous | None:
     return Previous(
         previous.integer("release_counter", minimum=1), previous.sha256("sha256")
     )
-
-
-def _parse_issued(fields: Fields, expires: datetime, source: Source) -> datetime | None:
-    if not fields.has("issued"):
-        return None
-    issued = text_forms.parse_time(fields.text("issued"), source)
-    if issued >= expires:
-        raise fields.fail("issued", f"to be before {text_forms.format_time(expires)}")
-    return issued

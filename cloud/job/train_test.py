@@ -223,6 +223,7 @@ def test_mapped_dataset_goes_where_the_command_says(tmp_path: Path) -> None:
         "--compute_dtype=half",
         "--remat=yes",
         "--profile=9-3",
+        "--expires_days=401",
     ],
 )
 def test_value_out_of_range_is_wrong_usage(argument: str) -> None:
