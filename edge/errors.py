@@ -47,6 +47,12 @@ class SafetyConfigError(EdgeError):
     default_remedy = "correct the safety config, or use the package's own"
 
 
+class PaceError(EdgeError):
+    """A robot that is not simulated was about to be driven without real time."""
+
+    default_remedy = "leave out --pace: such a robot is always driven in real time"
+
+
 class ActionShapeError(EdgeError):
     """A policy proposed an action of the wrong shape."""
 
@@ -57,6 +63,10 @@ class ActionAfterEndError(EdgeError):
     """A robot was asked to act after its episode had ended, or before a reset."""
 
     default_remedy = "reset the robot first"
+
+
+class RobotNameError(EdgeError):
+    """A robot was given no name, and this machine has none to derive it from."""
 
 
 class KeyFileError(EdgeError):
@@ -119,7 +129,7 @@ class RobotMismatchError(EdgeError):
 
 
 class SimulatedOnlyError(EdgeError):
-    """A package without trusted signatures was about to drive a real robot."""
+    """A scripted expert, or a package that nobody signed, was to drive a real robot."""
 
 
 class ReplayError(EdgeError):

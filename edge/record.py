@@ -1,4 +1,4 @@
-"""Records episodes of a robot that its scripted expert drives.
+"""Records episodes of a robot that its demonstrator drives: a scripted expert, so far.
 
     ./bazelw run //edge:record -- --robot=metaworld:reach-v3 --episodes=20 --seed=7 \\
         --consent --output=DIR
@@ -23,15 +23,17 @@ from pathlib import Path
 from absl import app, flags
 
 from base import canonical_json, command_line, durable_file
-from edge.control import loop
+from edge import simulated_or_real
+from edge.control import loop, policy_source
 from edge.control.loop import Pace
 from edge.control.safety import DEFAULT_MAX_STEPS, config_for
-from edge.episodes import episode_id, robot_key, sharing
+from edge.episodes import episode_id, sharing
 from edge.episodes.sharing import Provenance, Recording
 from edge.record_summary import RecordSummary
 from edge.redact import transforms
-from edge.robots import clock, registry
+from edge.robots import clock, machine_name, registry
 from edge.robots.experts import GaussianNoise
+from edge.robots.registry import Demonstrator
 from edge.robots.robot import Robot
 
 # Simulated episodes begin this far apart: longer than the longest of them.
@@ -54,12 +56,17 @@ _OUTPUT = flags.DEFINE_string(
     "output", None, "folder of redacted episodes; may hold some already", required=True
 )
 _ROBOT_ID = flags.DEFINE_string(
-    "robot_id", "sim-00", "name of this robot; leaves it only as a keyed hash"
+    "robot_id",
+    None,
+    "name of this robot; leaves it only as a keyed hash (default:"
+    f" {simulated_or_real.SIMULATED_NAME} for a simulated robot, derived from this"
+    " machine's id for a real one)",
 )
 _SIM_START = flags.DEFINE_string(
     "sim_start",
-    registry.DEFAULT_SIM_START,
-    "wall time at which a simulated robot starts, RFC 3339 in UTC",
+    None,
+    "wall time at which a simulated robot starts, RFC 3339 in UTC (default:"
+    f" {registry.DEFAULT_SIM_START})",
 )
 _OPERATOR_NOISE = flags.DEFINE_float(
     "operator_noise",
@@ -71,7 +78,11 @@ _MAX_STEPS = flags.DEFINE_integer(
     "max_steps", DEFAULT_MAX_STEPS, "longest episode, in control steps", lower_bound=1
 )
 _PACE = flags.DEFINE_enum_class(
-    "pace", Pace.SIMULATED, Pace, "whether a simulated robot keeps real time"
+    "pace",
+    None,
+    Pace,
+    "whether a simulated robot keeps real time (default: simulated); a real robot"
+    " always does",
 )
 _PRIVATE_DIR = flags.DEFINE_string(
     "private_dir",
@@ -109,9 +120,15 @@ _SUMMARY_JSON = flags.DEFINE_string(
 
 @dataclass(frozen=True)
 class _Plan:
-    """One episode to record: its robot, its seed and when it begins."""
+    """One episode to record: its robot, who demonstrates, its seed and its begin.
+
+    Attributes:
+        start_offset_ns: when it begins on the clock of a simulated robot.
+    """
 
     robot: str
+    demonstrator: Demonstrator
+    pace: Pace
     number: int
     seed: int
     start_offset_ns: int
@@ -123,36 +140,33 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if not _ROBOT.value:
         raise app.UsageError("expected --robot=NAME, got no name")
-    if not _ROBOT_ID.value:
+    if _ROBOT_ID.value == "":
         raise app.UsageError("expected --robot_id=NAME, got no name")
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:
         registry.require_known(name)
-    start_unix_ns = clock.unix_ns_from_rfc3339(_SIM_START.value, "--sim_start")
+    if _SIM_START.value is not None:
+        clock.unix_ns_from_rfc3339(_SIM_START.value, "--sim_start")
     # A wrong location is refused before recording, not during redaction.
     transforms.coarsen_location(_LOCATION.value)
     if _SUMMARY_JSON.value:
         durable_file.check_writable(Path(_SUMMARY_JSON.value))
-    simulated = all(registry.is_simulated(name) for name in names)
-    key = _open_key(simulated)
-    if _ENROL.value:
-        durable_file.write(Path(_ENROL.value), key.enrolment(_ROBOT_ID.value))
     summary = RecordSummary()
-    with sharing.open_recording(
-        output=Path(_OUTPUT.value),
-        private=Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private"),
-        key=key,
-        robot_id=_ROBOT_ID.value,
-        consent=sharing.operator_consent(
-            _CONSENT.value, start_unix_ns if simulated else time.time_ns()
-        ),
-    ) as folders:
-        _recover(folders, summary)
-        for name in names:
-            robot = registry.open_robot(name, clock.SimulatedClock(start_unix_ns))
-            with contextlib.closing(robot):
-                for plan in _make_plans(name, names):
-                    _record(plan, robot, folders, summary)
+    with (
+        contextlib.closing(
+            simulated_or_real.open_robots(names, _SIM_START.value)
+        ) as robots,
+        contextlib.ExitStack() as stack,
+    ):
+        folders = None
+        for name, robot in robots:
+            demonstrator = _open_demonstrator(name, robot)
+            pace = simulated_or_real.choose_pace(robot, _PACE.value, Pace.SIMULATED)
+            if folders is None:
+                folders = stack.enter_context(_open_folders(robot))
+                _recover(folders, summary)
+            for plan in _make_plans(name, names, demonstrator, pace):
+                _record(plan, robot, folders, summary)
     command_line.say(summary.table())
     command_line.say(f"episodes are in {_OUTPUT.value}")
     if _SUMMARY_JSON.value:
@@ -161,19 +175,49 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _make_plans(name: str, names: tuple[str, ...]) -> Iterator[_Plan]:
+def _make_plans(
+    name: str, names: tuple[str, ...], demonstrator: Demonstrator, pace: Pace
+) -> Iterator[_Plan]:
     """Yields the episodes of one robot; a higher --episodes adds to the end only."""
     for number in range(_EPISODES.value):
         slot = number * len(names) + names.index(name)
-        yield _Plan(name, number, _SEED.value + number, slot * _EPISODE_SLOT_NS)
+        seed = _SEED.value + number
+        yield _Plan(name, demonstrator, pace, number, seed, slot * _EPISODE_SLOT_NS)
 
 
-def _open_key(simulated: bool) -> robot_key.RobotKey:
-    if _KEY_FILE.value:
-        return robot_key.load_or_create(Path(_KEY_FILE.value))
-    if not simulated:
-        raise app.UsageError("expected --key_file=PATH for a real robot")
-    return robot_key.derive_simulated(_ROBOT_ID.value)
+def _open_demonstrator(name: str, robot: Robot) -> Demonstrator:
+    """Opens who demonstrates; a scripted expert only on a simulated robot."""
+    found = registry.open_demonstrator(name)
+    if found.actor == registry.EXPERT:
+        policy_source.require_simulated(
+            "--robot", "the scripted expert", name, robot.spec
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _open_folders(robot: Robot) -> Iterator[Recording]:
+    """Opens the folders for episodes of robots like this one, and enrols it."""
+    robot_id = _robot_id(robot)
+    key = simulated_or_real.open_key(robot.spec, _KEY_FILE.value, robot_id)
+    if _ENROL.value:
+        durable_file.write(Path(_ENROL.value), key.enrolment(robot_id))
+    with sharing.open_recording(
+        output=Path(_OUTPUT.value),
+        private=Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private"),
+        key=key,
+        robot_id=robot_id,
+        consent=sharing.operator_consent(_CONSENT.value, robot.clock.unix_ns()),
+    ) as folders:
+        yield folders
+
+
+def _robot_id(robot: Robot) -> str:
+    if _ROBOT_ID.value is not None:
+        return str(_ROBOT_ID.value)
+    if robot.spec.simulated:
+        return simulated_or_real.SIMULATED_NAME
+    return machine_name.derive_name()
 
 
 def _recover(folders: Recording, summary: RecordSummary) -> None:
@@ -188,27 +232,28 @@ def _recover(folders: Recording, summary: RecordSummary) -> None:
 def _record(
     plan: _Plan, robot: Robot, folders: Recording, summary: RecordSummary
 ) -> None:
-    robot.clock.sleep_until_ns(plan.start_offset_ns)
+    if robot.spec.simulated:
+        robot.clock.sleep_until_ns(plan.start_offset_ns)
     start_unix_ns = robot.clock.unix_ns()
-    name = _find_free_name(plan, start_unix_ns, folders)
+    name = _find_free_name(plan, robot, start_unix_ns, folders)
     if name is None:
         summary.skipped += 1
         return
     begin_s = time.perf_counter()
     provenance = Provenance(
-        actor="expert",
-        tags=("simulated", "demonstration", *_TAGS.value),
+        actor=plan.demonstrator.actor,
+        tags=("demonstration", *_TAGS.value),
         location=_LOCATION.value,
     )
     recorder = folders.begin(robot.spec, name, start_unix_ns, provenance)
     result = loop.run_episode(
         robot,
-        registry.open_expert(plan.robot),
+        plan.demonstrator.policy,
         config_for(robot.spec),
         recorder,
         plan.seed,
         _MAX_STEPS.value,
-        _PACE.value,
+        plan.pace,
         disturbance=GaussianNoise(_OPERATOR_NOISE.value),
     )
     folders.share(recorder.close(result.success))
@@ -221,14 +266,18 @@ def _record(
     )
 
 
-def _find_free_name(plan: _Plan, start_unix_ns: int, folders: Recording) -> str | None:
+def _find_free_name(
+    plan: _Plan, robot: Robot, start_unix_ns: int, folders: Recording
+) -> str | None:
     """Finds a name for the episode; None when the folder holds it already."""
+    if not robot.spec.simulated:
+        return episode_id.make_random_id(start_unix_ns)
     identity = {
         "max_steps": _MAX_STEPS.value,
-        "operator": "expert",
+        "operator": plan.demonstrator.actor,
         "operator_noise": _OPERATOR_NOISE.value,
         "robot": plan.robot,
-        "robot_id": _ROBOT_ID.value,
+        "robot_id": _robot_id(robot),
         "seed": plan.seed,
     }
     return episode_id.find_free_id(start_unix_ns, identity, folders)

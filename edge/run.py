@@ -9,12 +9,19 @@ update fails, no episode is run, unless --offline_if_update_fails is given. With
 this. With --policy=expert the scripted expert drives, as the baseline. With
 --robot=replay:EPISODE recorded observations replace a robot; this checks a package on a
 machine without an arm.
+
+With --episodes=0 it drives until SIGTERM or Ctrl-C, which ends it after the current
+step with exit code 0, and asks the channel again between two episodes. The systemd unit
+runs it like this.
+
+A robot that is not simulated is always driven in real time.
 """
 
 import contextlib
+import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,23 +31,25 @@ from absl import app, flags
 
 from base import canonical_json, command_line, durable_file
 from base.errors import ContinuonError
+from edge import simulated_or_real
+from edge.control import policy_source
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.policy_source import Driver, make_expert_driver, make_package_driver
-from edge.episodes import robot_key, sharing
+from edge.episodes import sharing
 from edge.episodes.run_episodes import RunRecording
 from edge.episodes.sharing import Provenance
-from edge.errors import SimulatedOnlyError
 from edge.ota import update
 from edge.ota.decide import RobotRuntime
 from edge.ota.errors import UpdateFailedError
 from edge.ota.state_folder import StateFolder
 from edge.ota.update import ActivePackage
-from edge.robots import registry
-from edge.robots.clock import NS_PER_S, SimulatedClock, unix_ns_from_rfc3339
+from edge.robots import machine_name, registry
+from edge.robots.clock import NS_PER_S, unix_ns_from_rfc3339
 from edge.robots.metaworld_robot import CONTROL_HZ
 from edge.robots.robot import Robot
 from edge.run_summary import ActionLog, RunTally, format_table
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
+from edge.stop_signal import StopSignal
 from release.run_summary import Progress
 from release.trusted_keys import TrustedKeys
 from release.verification import verify_integrity
@@ -91,10 +100,23 @@ _STATE_DIR = flags.DEFINE_string(
     "folder of the active package and its pointer, made when absent",
 )
 _ROBOT_ID = flags.DEFINE_string(
-    "robot_id", "sim-00", "name of this robot; leaves it only as a keyed hash"
+    "robot_id",
+    None,
+    "name of this robot; leaves it only as a keyed hash (default: derived from this"
+    f" machine's id, but {simulated_or_real.SIMULATED_NAME} with --candidate and"
+    " --policy=expert, which drive simulated robots)",
 )
 _EPISODES = flags.DEFINE_integer(
-    "episodes", 1, "episodes per robot string", lower_bound=1
+    "episodes",
+    1,
+    "episodes per robot string; 0 for one robot without end, until SIGTERM or Ctrl-C",
+    lower_bound=0,
+)
+_UPDATE_PERIOD_S = flags.DEFINE_float(
+    "update_period_s",
+    600.0,
+    "with --episodes=0, shortest time between two questions to --channel, in seconds",
+    lower_bound=0.0,
 )
 _SEED = flags.DEFINE_integer(
     "seed",
@@ -108,15 +130,17 @@ _MAX_STEPS = flags.DEFINE_integer(
 )
 _PACE = flags.DEFINE_enum_class(
     "pace",
-    Pace.REALTIME,
+    None,
     Pace,
-    f"keep the robot's control rate ({CONTROL_HZ:g} Hz for metaworld), or run as fast "
-    "as possible",
+    f"whether a simulated robot keeps its control rate ({CONTROL_HZ:g} Hz for "
+    "metaworld) or runs as fast as possible (default: realtime); a real robot always "
+    "keeps it",
 )
 _SIM_START = flags.DEFINE_string(
     "sim_start",
-    registry.DEFAULT_SIM_START,
-    "wall time at which simulated clocks start, RFC 3339 in UTC",
+    None,
+    "wall time at which simulated clocks start, RFC 3339 in UTC (default: "
+    f"{registry.DEFAULT_SIM_START})",
 )
 _RECORD_DIR = flags.DEFINE_string(
     "record_dir", None, "folder for redacted episodes (default: nothing is recorded)"
@@ -159,6 +183,7 @@ class Trial:
 
     robot_name: str
     robot: Robot
+    pace: Pace
     seed: int
     number: int
 
@@ -169,13 +194,19 @@ def main(argv: list[str]) -> None:
     outputs = (_SUMMARY_JSON.value, _PROGRESS_JSON.value, _ACTIONS_JSON.value)
     for path in filter(None, outputs):
         durable_file.check_writable(Path(path))
+    if not _EPISODES.value:
+        _run_without_end(StopSignal())
+        return
     driver = _open_driver()
     actions = ActionLog() if _ACTIONS_JSON.value else None
     tally = RunTally()
     begin_s = time.monotonic()
     progress = _ProgressLines(begin_s, len(_ROBOT.value) * _EPISODES.value)
-    with _open_recording(driver) as records:
-        for trial in _open_trials():
+    with contextlib.closing(_open_trials()) as trials, contextlib.ExitStack() as stack:
+        records = None
+        for trial in trials:
+            if records is None and _RECORD_DIR.value:
+                records = stack.enter_context(_open_recording(driver, trial))
             task = trial.robot.spec.task
             tally.add(task, _run(trial, driver, records, actions))
             progress.show(task, trial.number + 1, tally.successes(task))
@@ -190,11 +221,48 @@ def main(argv: list[str]) -> None:
         durable_file.write(Path(_ACTIONS_JSON.value), raw)
 
 
+def _run_without_end(stop: StopSignal) -> None:
+    """Drives until `stop`, in blocks, each of which begins with an update.
+
+    A summary is printed after each block; nothing is kept of the blocks before.
+    """
+    with contextlib.closing(_open_trials()) as trials, contextlib.ExitStack() as stack:
+        records, kept = None, 0
+        while not stop.is_requested():
+            with stop.at_once():
+                driver = _open_driver()
+            begin_s = time.monotonic()
+            tally = RunTally()
+            while not (stop.is_requested() or _is_update_due(begin_s)):
+                trial = next(trials)
+                if _RECORD_DIR.value and records is None:
+                    records = stack.enter_context(_open_recording(driver, trial))
+                if records is not None:
+                    records.provenance = _make_provenance(driver)
+                result = _run(trial, driver, records, None, stop)
+                if not result.stopped:
+                    tally.add(trial.robot.spec.task, result)
+            if tally.episodes:
+                seconds = time.monotonic() - begin_s
+                summary = tally.summary(driver.package_digest, seconds)
+                command_line.say(format_table(summary))
+            if records is not None and records.kept > kept:
+                kept = records.kept
+                command_line.say(_format_recorded(records))
+
+
+def _is_update_due(begin_s: float) -> bool:
+    """Whether a block that began at `begin_s` gives way to the next update."""
+    waited_s = time.monotonic() - begin_s
+    return bool(_CHANNEL.value) and waited_s >= _UPDATE_PERIOD_S.value
+
+
 def _run(
     trial: Trial,
     driver: Driver,
     records: RunRecording | None,
     actions: ActionLog | None,
+    stop: StopSignal | None = None,
 ) -> EpisodeResult:
     """Runs one episode and records it if `records` and `actions` are given."""
     spec = trial.robot.spec
@@ -213,7 +281,8 @@ def _run(
         recorder if actions is None else actions,
         trial.seed,
         _MAX_STEPS.value,
-        _PACE.value,
+        trial.pace,
+        should_stop=None if stop is None else stop.is_requested,
     )
     if records is not None and recorder is not None:
         records.finish(recorder, result)
@@ -221,36 +290,34 @@ def _run(
 
 
 @contextlib.contextmanager
-def _open_recording(driver: Driver) -> Iterator[RunRecording | None]:
-    """Opens the recording folders; yields None if nothing is to be recorded."""
-    if not _RECORD_DIR.value:
-        yield None
-        return
-    key = (
-        robot_key.load_or_create(Path(_KEY_FILE.value))
-        if _KEY_FILE.value
-        else robot_key.derive_simulated(_ROBOT_ID.value)
-    )
-    private = _PRIVATE_DIR.value or _RECORD_DIR.value.rstrip("/") + ".private"
+def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
+    """Opens the recording folders for episodes of robots like that of `first`."""
+    robot, robot_id = first.robot, _robot_id()
+    output = _RECORD_DIR.value or ""
+    private = _PRIVATE_DIR.value or output.rstrip("/") + ".private"
     with sharing.open_recording(
-        output=Path(_RECORD_DIR.value),
+        output=Path(output),
         private=Path(private),
-        key=key,
-        robot_id=_ROBOT_ID.value,
-        consent=sharing.operator_consent(_CONSENT.value, _begin_unix_ns()),
+        key=simulated_or_real.open_key(robot.spec, _KEY_FILE.value, robot_id),
+        robot_id=robot_id,
+        consent=sharing.operator_consent(_CONSENT.value, robot.clock.unix_ns()),
     ) as folders:
         for shared in folders.recover():
             _say(f"recovered episode {shared.episode_id} of an interrupted run")
         yield RunRecording(
             folders=folders,
-            provenance=Provenance(
-                actor=driver.actor,
-                package_digest=driver.package_digest or "",
-                channel=driver.channel,
-            ),
-            pace=_PACE.value,
-            identity={"max_steps": _MAX_STEPS.value, "robot_id": _ROBOT_ID.value},
+            provenance=_make_provenance(driver),
+            pace=first.pace,
+            identity={"max_steps": _MAX_STEPS.value, "robot_id": robot_id},
         )
+
+
+def _make_provenance(driver: Driver) -> Provenance:
+    return Provenance(
+        actor=driver.actor,
+        package_digest=driver.package_digest or "",
+        channel=driver.channel,
+    )
 
 
 def _format_recorded(records: RunRecording) -> str:
@@ -263,15 +330,13 @@ def _format_recorded(records: RunRecording) -> str:
     return text
 
 
-def _begin_unix_ns() -> int:
-    """When the run begins: by the simulated clock if all robots are simulated."""
-    if all(registry.is_simulated(name) for name in _ROBOT.value):
-        return _sim_start_unix_ns()
-    return time.time_ns()
-
-
-def _sim_start_unix_ns() -> int:
-    return unix_ns_from_rfc3339(_SIM_START.value, "--sim_start")
+def _robot_id() -> str:
+    """The name that was given, or one that the mode of the run calls for."""
+    if _ROBOT_ID.value is not None:
+        return str(_ROBOT_ID.value)
+    if _CHANNEL.value or _OFFLINE.value:
+        return machine_name.derive_name()
+    return simulated_or_real.SIMULATED_NAME
 
 
 def _require_usage(argv: list[str]) -> None:
@@ -280,7 +345,7 @@ def _require_usage(argv: list[str]) -> None:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if not _ROBOT.value:
         raise app.UsageError("expected --robot=NAME, got no name")
-    if not _ROBOT_ID.value:
+    if _ROBOT_ID.value == "":
         raise app.UsageError("expected --robot_id=NAME, got no name")
     expert = _POLICY.value == "expert"
     chosen = (_CHANNEL.value, _OFFLINE.value, _CANDIDATE.value, expert)
@@ -291,9 +356,22 @@ def _require_usage(argv: list[str]) -> None:
         )
     if _STEP.value and not _CANDIDATE.value:
         raise app.UsageError("expected --step with --candidate only")
-    _sim_start_unix_ns()
+    if _SIM_START.value is not None:
+        unix_ns_from_rfc3339(_SIM_START.value, "--sim_start")
+    if not _EPISODES.value:
+        _require_usage_without_end()
     if (_CHANNEL.value or _OFFLINE.value) and not _KEYRING.value:
         raise app.UsageError("expected --keyring with --channel or --offline")
+
+
+def _require_usage_without_end() -> None:
+    if len(_ROBOT.value) > 1:
+        raise app.UsageError("expected one robot with --episodes=0")
+    if _SUMMARY_JSON.value or _PROGRESS_JSON.value or _ACTIONS_JSON.value:
+        raise app.UsageError(
+            "expected --episodes above 0 with --summary_json, --progress_json and "
+            "--actions_json"
+        )
 
 
 def _open_driver() -> Driver:
@@ -317,7 +395,7 @@ def _open_driver() -> Driver:
     if (waiting := active.waiting) is not None:
         _say(
             f"release {waiting.release_counter} is out for {waiting.rollout_percent} % "
-            f"of robots, and {_ROBOT_ID.value} is not yet among them"
+            f"of robots, and {_robot_id()} is not yet among them"
         )
     return make_package_driver(active.package.intact, active.installed.channel)
 
@@ -326,7 +404,7 @@ def _update_or_stay(
     state: StateFolder, channel_uri: str, keys: TrustedKeys, now: datetime
 ) -> ActivePackage:
     """Updates from the channel, or opens the installed package if that is allowed."""
-    robot = RobotRuntime(_ROBOT_ID.value, RUNTIME_VERSION)
+    robot = RobotRuntime(_robot_id(), RUNTIME_VERSION)
     try:
         return update.update(state, channel_uri, keys, robot, now)
     except ContinuonError as e:
@@ -354,27 +432,22 @@ def _uri(location: str) -> str:
     return Path(location).expanduser().absolute().as_uri()
 
 
-def _open_trials() -> Iterator[Trial]:
+def _open_trials() -> Generator[Trial]:
     """Opens one robot after the other and yields its episodes."""
-    start_ns = _sim_start_unix_ns()
-    for position, name in enumerate(_ROBOT.value):
-        robot = registry.open_robot(name, SimulatedClock(start_ns))
-        try:
-            if _CANDIDATE.value and not robot.spec.simulated:
-                raise SimulatedOnlyError(
-                    _CANDIDATE.value,
-                    "a simulated robot for a package without signatures",
-                    name,
-                    "sign and publish it first",
+    with contextlib.closing(
+        simulated_or_real.open_robots(_ROBOT.value, _SIM_START.value)
+    ) as robots:
+        for position, (name, robot) in enumerate(robots):
+            if _CANDIDATE.value:
+                policy_source.require_simulated(
+                    _CANDIDATE.value, "a package without signatures", name, robot.spec
                 )
-            _require_key_file(name, robot)
-            for k in range(_EPISODES.value):
+            pace = simulated_or_real.choose_pace(robot, _PACE.value, Pace.REALTIME)
+            for k in range(_EPISODES.value) if _EPISODES.value else itertools.count():
                 if robot.spec.simulated:
                     slot = k * len(_ROBOT.value) + position
                     robot.clock.sleep_until_ns(slot * _EPISODE_SLOT_NS)
-                yield Trial(name, robot, _SEED.value + k, k)
-        finally:
-            robot.close()
+                yield Trial(name, robot, pace, _SEED.value + k, k)
 
 
 class _ProgressLines:
@@ -400,12 +473,6 @@ class _ProgressLines:
                 "" if successes is None else f": {successes} of {episodes} succeeded"
             )
             _say(f"{self._done}/{self._total} episodes; {task}{share}")
-
-
-def _require_key_file(name: str, robot: Robot) -> None:
-    """Refuses to hash a real robot's name with a key that anyone can derive."""
-    if _RECORD_DIR.value and not robot.spec.simulated and not _KEY_FILE.value:
-        raise app.UsageError(f"expected --key_file to record the real robot {name}")
 
 
 def _say(text: str) -> None:

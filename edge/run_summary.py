@@ -48,6 +48,11 @@ class RunTally:
     def __init__(self) -> None:
         self._results: dict[str, list[EpisodeResult]] = {}
 
+    @property
+    def episodes(self) -> int:
+        """Number of episodes so far."""
+        return sum(len(results) for results in self._results.values())
+
     def add(self, task: str, result: EpisodeResult) -> None:
         """Adds one episode of `task`."""
         self._results.setdefault(task, []).append(result)

@@ -6,11 +6,13 @@ The loop always measures how long `propose` takes. In real time it also keeps th
 control period: an action that is ready later than one period after its tick has missed
 its deadline, and the loop then starts a new tick and does not catch up. In simulated
 pace the loop never waits and no deadline can be missed, so that the recording depends
-only on the robot and the policy.
+only on the robot and the policy. Simulated pace is for simulated robots: an arm that
+exists would be driven as fast as the computer computes.
 """
 
 import enum
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.control.safety import SafetyConfig, check_fits, safe_action
-from edge.robots.clock import Clock, MonotonicClock
+from edge.errors import PaceError
+from edge.robots.clock import Clock, MonotonicClock, SimulatedClock
 from edge.robots.robot import (
     Disturbance,
     Observation,
@@ -85,12 +88,14 @@ class EpisodeResult:
     """How an episode went.
 
     Attributes:
-        success: whether the task was fulfilled; None if the robot cannot tell.
+        success: whether the task was fulfilled; None if the robot cannot tell, or if
+            the episode was stopped before.
         steps: number of executed actions.
         missed_deadlines: steps whose action was late; 0 in simulated pace.
         latencies_ns: [steps] i64, duration of each `propose`.
         safety_violations: steps at which a stop rule fired (0 or 1).
         clamped_steps: steps at which the limits changed the action.
+        stopped: whether the caller's `should_stop` ended the episode.
     """
 
     success: bool | None
@@ -99,6 +104,27 @@ class EpisodeResult:
     latencies_ns: npt.NDArray[np.int64]
     safety_violations: int
     clamped_steps: int
+    stopped: bool = False
+
+
+def check_pace(robot: Robot, pace: Pace) -> None:
+    """Checks that a robot that is not simulated keeps real time, by a real clock.
+
+    Raises:
+        PaceError: it would be driven, or its steps dated, by simulated time.
+    """
+    if robot.spec.simulated:
+        return
+    name = f"robot {robot.spec.robot_model}"
+    if pace is not Pace.REALTIME:
+        raise PaceError(name, "real time, since it is not simulated", "simulated pace")
+    if isinstance(robot.clock, SimulatedClock):
+        raise PaceError(
+            name,
+            "the machine's clock, since it is not simulated",
+            "a simulated clock",
+            "let its driver use MonotonicClock",
+        )
 
 
 def run_episode(
@@ -112,6 +138,7 @@ def run_episode(
     *,
     disturbance: Disturbance | None = None,
     pacer: Clock | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> EpisodeResult:
     """Runs one episode until success, a stop rule or the step limit ends it.
 
@@ -122,11 +149,14 @@ def run_episode(
         recorder: receives each step after its action has run; None records nothing.
         seed: determines a simulated robot's episode and the disturbance.
         max_steps: limit on the steps, in addition to `safety.max_steps`.
-        pace: whether to keep real time.
+        pace: whether to keep real time; a robot that is not simulated must.
         disturbance: changes executed actions, for example with noise.
         pacer: clock that paces the loop in real time; by default the machine's.
+        should_stop: asked once per step, after its action; True ends the episode with
+            that step.
 
     Raises:
+        PaceError: the robot is not simulated, and the pace or its clock is.
         SafetyConfigError: `safety` does not fit the robot.
         ActionShapeError: the policy proposed an action of another shape.
         EdgeError: the robot or the recorder failed; no further action is executed.
@@ -134,6 +164,7 @@ def run_episode(
     """
     if max_steps <= 0:
         raise ValueError(f"max_steps must be positive, got {max_steps}")
+    check_pace(robot, pace)
     check_fits(safety, robot.spec)
     limit = min(max_steps, safety.max_steps)
     ticker = _Ticker(robot.spec.period_ns, pace, pacer or MonotonicClock())
@@ -152,13 +183,14 @@ def run_episode(
         safe = safe_action(safety, wanted, previous)
         missed = ticker.is_late()
         transition = robot.act(safe.action)
+        stop = should_stop is not None and should_stop()
         step = _make_step(
             observation,
             safe.action,
             proposed,
             transition,
             is_first=not tally.latencies_ns,
-            at_limit=len(tally.latencies_ns) + 1 == limit,
+            at_limit=stop or len(tally.latencies_ns) + 1 == limit,
             missed=missed,
             violation=safe.violation,
         )
@@ -166,7 +198,7 @@ def run_episode(
             recorder.append(step)
         tally.count(step, transition.success, latency_ns, safe.clamped)
         if step.is_last:
-            return tally.result()
+            return tally.result(stopped=stop and not step.is_terminal)
         observation, previous = transition.observation, safe.action
         ticker.wait()
 
@@ -252,13 +284,14 @@ class _Tally:
         self._violations += step.safety_violation
         self._clamped += clamped
 
-    def result(self) -> EpisodeResult:
-        """The counts so far."""
+    def result(self, stopped: bool) -> EpisodeResult:
+        """The counts so far; a stopped episode might have succeeded later."""
         return EpisodeResult(
-            success=self._success,
+            success=None if stopped else self._success,
             steps=len(self.latencies_ns),
             missed_deadlines=self._missed,
             latencies_ns=np.asarray(self.latencies_ns, np.int64),
             safety_violations=self._violations,
             clamped_steps=self._clamped,
+            stopped=stopped,
         )

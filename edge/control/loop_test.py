@@ -7,11 +7,12 @@ import pytest
 from edge.control import loop
 from edge.control.loop import ControlStep, EpisodeResult, Pace, StepRecorder
 from edge.control.safety import SafetyConfig, config_for
-from edge.errors import ActionShapeError, SafetyConfigError
+from edge.errors import ActionShapeError, PaceError, SafetyConfigError
 from edge.robots.clock import Clock, SimulatedClock
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Disturbance, Observation, Policy
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
+from edge.testing.real_arm import Hand, RealArm
 
 
 class ListRecorder:
@@ -210,3 +211,74 @@ def test_control_process_does_not_load_simulator_or_trainer() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def run_real(
+    arm: RealArm, pace: Pace, pacer: Clock, recorder: StepRecorder | None = None
+) -> EpisodeResult:
+    return loop.run_episode(
+        arm, Hand(), config_for(arm.spec), recorder, 0, 50, pace, pacer=pacer
+    )
+
+
+@pytest.mark.parametrize(
+    ("clock", "pace", "match"),
+    [
+        (None, Pace.SIMULATED, "expected real time, since it is not simulated"),
+        (SimulatedClock(0), Pace.REALTIME, "expected the machine's clock"),
+        (SimulatedClock(0), Pace.SIMULATED, "expected real time"),
+    ],
+)
+def test_robot_that_is_not_simulated_is_refused_before_it_moves_in_simulated_time(
+    clock: Clock | None, pace: Pace, match: str
+) -> None:
+    arm, pacer = RealArm(clock), SimulatedClock(0)
+    with pytest.raises(PaceError, match=match):
+        run_real(arm, pace, pacer)
+    assert arm.moves == 0
+    assert pacer.now_ns() == 0
+
+
+def test_robot_that_is_not_simulated_waits_out_every_period() -> None:
+    arm, pacer, recorder = RealArm(), SimulatedClock(0), ListRecorder()
+    result = run_real(arm, Pace.REALTIME, pacer, recorder)
+    assert (result.steps, arm.moves) == (50, 51)
+    assert pacer.now_ns() == 49 * arm.spec.period_ns
+    assert result.success is None
+    assert not result.stopped
+
+
+def test_wish_to_stop_ends_the_episode_with_the_step_that_runs() -> None:
+    recorder = ListRecorder()
+    asked = iter([False, False, True])
+    result = loop.run_episode(
+        SimulatedPoint(SimulatedClock(0)),
+        ConstantPolicy(0.0),
+        config_for(SPEC),
+        recorder,
+        seed=3,
+        max_steps=100,
+        pace=Pace.SIMULATED,
+        should_stop=lambda: next(asked),
+    )
+    assert (result.steps, result.stopped, result.success) == (3, True, None)
+    last = recorder.steps[-1]
+    assert (last.is_last, last.is_terminal, last.discount) == (True, False, 1.0)
+
+
+def test_episode_that_succeeds_with_the_step_that_was_to_be_its_last_succeeded() -> (
+    None
+):
+    whole = run(PointExpert())
+    steps = iter(range(1, 1000))
+    result = loop.run_episode(
+        SimulatedPoint(SimulatedClock(0)),
+        PointExpert(),
+        config_for(SPEC),
+        None,
+        seed=3,
+        max_steps=100,
+        pace=Pace.SIMULATED,
+        should_stop=lambda: next(steps) == whole.steps,
+    )
+    assert (result.steps, result.stopped, result.success) == (whole.steps, False, True)

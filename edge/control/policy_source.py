@@ -69,14 +69,37 @@ def make_package_driver(
 
 
 def make_expert_driver(open_expert: Callable[[str], Policy]) -> Driver:
-    """Returns the driver that runs the scripted expert under the robot's limits."""
+    """Returns the driver that runs the scripted expert under the robot's limits.
+
+    Its `policy_for` raises SimulatedOnlyError for a robot that is not simulated.
+    """
+
+    def policy_for(name: str, spec: RobotSpec) -> Policy:
+        require_simulated("--policy", "the scripted expert", name, spec)
+        return open_expert(name)
+
     return Driver(
         package_digest=None,
         channel="",
         actor="expert",
-        policy_for=lambda name, spec: open_expert(name),
+        policy_for=policy_for,
         safety_for=safety.config_for,
     )
+
+
+def require_simulated(source: str, who: str, name: str, spec: RobotSpec) -> None:
+    """Checks that a robot is simulated, before `who` drives it.
+
+    Raises:
+        SimulatedOnlyError: it is not.
+    """
+    if not spec.simulated:
+        raise errors.SimulatedOnlyError(
+            source,
+            f"a simulated robot for {who}",
+            name,
+            "drive it with a package that is signed and published",
+        )
 
 
 def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:

@@ -36,6 +36,7 @@ from rlds.writer import ClosedEpisode
 
 DATASET_NAME = "episodes"
 SPLIT = "train"
+SIMULATED_TAG = "simulated"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Provenance:
         package_digest: digest of the package that acted; "" when none did.
         delta_digest: digest of the local delta; "" when there is none.
         channel: the channel that the package came from; "" when none.
-        tags: notes; only allow-listed ones leave the robot.
+        tags: notes; only allow-listed ones leave the robot. Episodes of a simulated
+            robot, and no others, also get the tag `simulated`.
         location: latitude,longitude in degrees, or "".
     """
 
@@ -133,7 +135,7 @@ class Recording:
             software_version=RUNTIME_VERSION,
             start_time=rfc3339_from_unix_ns(start_unix_ns),
             location=provenance.location,
-            tags=provenance.tags,
+            tags=_add_simulated(robot, provenance.tags),
             task=robot.task,
             success=None,
             operator=provenance.actor,
@@ -262,6 +264,12 @@ class Recording:
             ),
             self._key.signing,
         )
+
+
+def _add_simulated(robot: RobotSpec, tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Says in the tags whether the robot is simulated, whatever they said before."""
+    others = tuple(tag for tag in tags if tag != SIMULATED_TAG)
+    return (SIMULATED_TAG, *others) if robot.simulated else others
 
 
 def operator_consent(granted: bool, unix_ns: int) -> Consent:

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from edge.ota import decide, errors
 from edge.ota.decide import Installed, Move, Offer, RobotRuntime
+from edge.robots import machine_name
 from release.errors import RollbackError
 
 OLD = "a" * 64
@@ -92,3 +95,18 @@ def test_all_but_the_active_and_the_previous_package_are_unused() -> None:
     names = [NEW, OLD, "c" * 64, ".tmp-x"]
     assert decide.find_unused(names, active) == (".tmp-x", "c" * 64)
     assert decide.find_unused(names, None) == tuple(sorted(names))
+
+
+@pytest.mark.parametrize("salt", ["salt", "2026-11", ""])
+def test_rollout_of_a_tenth_reaches_a_tenth_of_robots_that_were_given_no_name(
+    tmp_path: Path, salt: str
+) -> None:
+    machine_id = tmp_path / "machine-id"
+    names = set()
+    for number in range(1, 201):
+        # Even if their ids are numbered: the names are hashes.
+        machine_id.write_text(f"{number:032x}\n")
+        names.add(machine_name.derive_name(machine_id))
+    assert len(names) == 200
+    offered = Offer(NEW, 6, "nightly", "0.1.0", rollout_percent=10, rollout_salt=salt)
+    assert 10 <= sum(decide.takes_part(offered, name) for name in names) <= 30

@@ -2,9 +2,14 @@
 
 `metaworld-poor:reach-v3` is the same robot behind poor sensors, and
 `metaworld-changed:reach-v3` is the same robot after a change of sensors and actuators.
+
+`DRIVERS` holds the drivers of robots that exist. They get no clock from here, since
+their clock is the machine's.
 """
 
 import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import ReplayError, UnknownRobotError
@@ -19,10 +24,41 @@ from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.robot import Policy, Robot
 
 DEFAULT_SIM_START = "2026-01-01T08:00:00Z"
+EXPERT = "expert"
 _METAWORLD = "metaworld:"
 _CHANGED = "metaworld-changed:"
 _POOR = "metaworld-poor:"
 _REPLAY = "replay:"
+
+
+@dataclass(frozen=True)
+class Demonstrator:
+    """Who demonstrates on a robot.
+
+    Attributes:
+        actor: as episodes record it: `expert` or `human`.
+        policy: chooses the actions.
+    """
+
+    actor: str
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class RobotDriver:
+    """Opens robots that exist; each function gets the text after the prefix.
+
+    Attributes:
+        open_robot: opens the robot.
+        open_demonstrator: opens who demonstrates on it.
+    """
+
+    open_robot: Callable[[str], Robot]
+    open_demonstrator: Callable[[str], Demonstrator]
+
+
+DRIVERS: dict[str, RobotDriver] = {}
+"""Drivers by the prefix of their robot strings, such as `my-arm:`; none is here yet."""
 
 
 def require_known(name: str) -> None:
@@ -33,12 +69,8 @@ def require_known(name: str) -> None:
         ReplayError: it is a recorded episode, which no expert can drive.
         RobotUnavailableError: a package that the robot needs is not installed.
     """
-    _parse_task(name)
-
-
-def is_simulated(name: str) -> bool:
-    """Whether a known robot string names a robot that exists only as a program."""
-    return name.startswith((_METAWORLD, _CHANGED, _POOR, _REPLAY))
+    if _find_driver(name) is None:
+        _parse_task(name)
 
 
 def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
@@ -49,13 +81,16 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
             same robot after all changes of `CHANGES` together; or `replay:EPISODE` with
             the path of an `episode.tfrecord`.
         clock: the clock of a simulated robot; by default one that starts at
-            `DEFAULT_SIM_START`.
+            `DEFAULT_SIM_START`. A robot of `DRIVERS` does not get it.
 
     Raises:
         UnknownRobotError: there is no such robot; the text names similar ones.
         RobotUnavailableError: a package that the robot needs is not installed.
         RldsError, ReplayError: the file is not an episode that can be replayed.
     """
+    if (found := _find_driver(name)) is not None:
+        driver, rest = found
+        return driver.open_robot(rest)
     if clock is None:
         clock = SimulatedClock(unix_ns_from_rfc3339(DEFAULT_SIM_START))
     if name.startswith(_REPLAY):
@@ -79,6 +114,26 @@ def open_expert(name: str) -> Policy:
     """
     expert = experts.ScriptedExpert(_parse_task(name))
     return poor_sensors.SceneView(expert) if name.startswith(_POOR) else expert
+
+
+def open_demonstrator(name: str) -> Demonstrator:
+    """Opens who demonstrates on the robot `name`: the expert, if it is simulated.
+
+    Raises:
+        UnknownRobotError, ReplayError, RobotUnavailableError: as `open_expert`.
+    """
+    if (found := _find_driver(name)) is not None:
+        driver, rest = found
+        return driver.open_demonstrator(rest)
+    return Demonstrator(EXPERT, open_expert(name))
+
+
+def _find_driver(name: str) -> tuple[RobotDriver, str] | None:
+    """Returns the driver of a robot that exists, and the text after its prefix."""
+    for prefix, driver in DRIVERS.items():
+        if name.startswith(prefix):
+            return driver, name.removeprefix(prefix)
+    return None
 
 
 def _parse_task(name: str) -> str:

@@ -1,0 +1,171 @@
+"""What the programs do with a robot that is not simulated, driven as they drive it."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+
+from edge.testing import processes, real_arm, tiny_package
+from edge.testing.tiny_package import Publisher
+from release.testing.tiny_release import PrivateKey
+from rlds import reader, sidecar
+from rlds.episode import Episode
+
+STEPS = 20
+ARM = "--robot=real-arm:desk"
+PERIOD_NS = real_arm.SPEC.period_ns
+
+
+def run(module: str, *arguments: str) -> CompletedProcess[str]:
+    """Runs a program that knows the arm."""
+    return processes.run("edge.testing.real_arm", module, *arguments)
+
+
+def record(folder: Path, *more: str, robot: str = ARM) -> CompletedProcess[str]:
+    return run(
+        "edge.record",
+        robot,
+        f"--output={folder / 'out'}",
+        f"--max_steps={STEPS}",
+        *more,
+    )
+
+
+def episodes(folder: Path) -> list[Episode]:
+    return [reader.read_episode(path) for path in sorted(folder.glob("*.tfrecord"))]
+
+
+def check_paced(found: list[Episode], begin: datetime) -> None:
+    """Every step was due one period after the step before, by the machine's clock."""
+    for episode in found:
+        times_ns = episode.steps["t_monotonic_ns"]
+        assert len(times_ns) == STEPS
+        assert np.median(np.diff(times_ns)) == pytest.approx(PERIOD_NS, rel=0.2)
+        assert times_ns[-1] - times_ns[0] > 0.9 * (STEPS - 1) * PERIOD_NS
+        hour = datetime.fromisoformat(episode.metadata.start_time)
+        assert 0 <= (begin - hour).total_seconds() < 2 * 3600
+
+
+def test_real_robot_is_recorded_in_real_time_as_what_it_is(tmp_path: Path) -> None:
+    begin = datetime.now(UTC)
+    flags = ["--episodes=2", f"--key_file={tmp_path / 'key.json'}", "--consent"]
+    summary = tmp_path / "summary.json"
+    done = record(
+        tmp_path, *flags, f"--summary_json={summary}", f"--enrol={tmp_path / 'enrol'}"
+    )
+    assert done.returncode == 0, done.stderr
+    found = episodes(tmp_path / "out")
+    assert len(found) == 2
+    check_paced(found, begin)
+    assert {episode.metadata.operator for episode in found} == {"human"}
+    assert {episode.metadata.tags for episode in found} == {("demonstration",)}
+    assert json.loads(summary.read_bytes())["steps_per_s"] < real_arm.SPEC.control_hz
+    keyid = json.loads((tmp_path / "enrol").read_bytes())["keyid"]
+    for path in (tmp_path / "out").glob("*.sidecar.json"):
+        parsed = sidecar.parse(path.read_bytes())
+        assert parsed.keyid == keyid
+        assert parsed.consent.at[:10] == begin.strftime("%Y-%m-%d")
+
+    again = record(tmp_path, *flags)
+    assert "2 recorded, 0 already there" in again.stdout, "a seed names no real episode"
+    assert len(episodes(tmp_path / "out")) == 4
+
+
+def test_package_drives_a_real_robot_in_real_time(tmp_path: Path) -> None:
+    begin = datetime.now(UTC)
+    publisher = Publisher(tmp_path, PrivateKey.generate(development=True))
+    digest = publisher.release(0, now=begin)
+    summary = tmp_path / "summary.json"
+    done = run(
+        "edge.run",
+        ARM,
+        f"--channel={publisher.channel_uri}",
+        f"--keyring={publisher.keyring()}",
+        "--allow_development_keys",
+        f"--state_dir={tmp_path / 'state'}",
+        "--episodes=2",
+        f"--max_steps={STEPS}",
+        f"--record_dir={tmp_path / 'out'}",
+        f"--key_file={tmp_path / 'key.json'}",
+        f"--summary_json={summary}",
+    )
+    assert done.returncode == 0, done.stderr
+    found = episodes(tmp_path / "out")
+    assert len(found) == 2
+    check_paced(found, begin)
+    operators = {episode.metadata.operator for episode in found}
+    assert operators == {f"policy:{digest[:12]}"}
+    assert {episode.metadata.tags for episode in found} == {()}
+    assert json.loads(summary.read_bytes())["seconds"] > 2 * (STEPS - 1) / 80.0
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ([ARM], "expected --key_file=PATH"),
+        ([ARM, "--key_file=key", "--pace=simulated"], "expected --pace=simulated with"),
+        (
+            [ARM, "--key_file=key", "--sim_start=2026-01-01T08:00:00Z"],
+            "expected --sim_start with simulated robots only",
+        ),
+        (
+            ["--robot=expert-arm:desk", "--key_file=key"],
+            "--robot: expected a simulated robot for the scripted expert",
+        ),
+    ],
+)
+def test_what_is_for_simulated_robots_is_refused_before_a_real_one_moves(
+    tmp_path: Path, flags: list[str], reason: str
+) -> None:
+    done = run("edge.record", *flags, f"--output={tmp_path / 'out'}")
+    assert done.returncode == 2, done.stderr
+    assert reason in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert not Path("key").exists()
+
+
+@pytest.mark.parametrize("program", ["edge.record", "edge.run"])
+def test_real_robot_whose_driver_has_a_simulated_clock_is_refused(
+    tmp_path: Path, program: str
+) -> None:
+    robot = "--robot=hasty-arm:desk"
+    flags = [f"--output={tmp_path / 'out'}", "--key_file=key"]
+    if program == "edge.run":
+        publisher = Publisher(tmp_path, PrivateKey.generate(development=True))
+        publisher.release(0, now=datetime.now(UTC))
+        flags = [
+            f"--channel={publisher.channel_uri}",
+            f"--keyring={publisher.keyring()}",
+            "--allow_development_keys",
+            f"--state_dir={tmp_path / 'state'}",
+        ]
+    done = run(program, robot, *flags)
+    assert done.returncode == 1, done.stderr
+    assert "expected the machine's clock, since it is not simulated" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_real_and_simulated_robots_are_refused_in_one_command(tmp_path: Path) -> None:
+    done = record(
+        tmp_path,
+        f"--key_file={tmp_path / 'key.json'}",
+        robot=f"{ARM},metaworld:reach-v3",
+    )
+    assert done.returncode == 2
+    assert "expected --robot with simulated robots only, or with real" in done.stderr
+    assert len(episodes(tmp_path / "out")) == 1, "the first robot's episode is whole"
+
+
+def test_neither_an_expert_nor_an_unsigned_package_drives_a_real_robot(
+    tmp_path: Path,
+) -> None:
+    tiny_package.write_package(tmp_path / "package")
+    candidate = run("edge.run", ARM, f"--candidate={tmp_path / 'package'}")
+    assert candidate.returncode == 1
+    assert "a simulated robot for a package without signatures" in candidate.stderr
+    expert = run("edge.run", ARM, "--policy=expert")
+    assert expert.returncode == 2
+    assert "a simulated robot for the scripted expert" in expert.stderr

@@ -1,0 +1,103 @@
+"""What the programs do otherwise for a robot that is real, by its spec alone.
+
+| | simulated | real |
+|---|---|---|
+| pace | `--pace` | always real time |
+| clock | starts at `--sim_start` | the machine's |
+| key | derived from its name | a file that only its user can read |
+| name of an episode | may be derived from its seed | random |
+| scripted expert | may drive it | may not |
+
+A command drives robots of one sort: one key and one consent serve all its episodes.
+"""
+
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Final
+
+from absl import app
+
+from edge.control import loop
+from edge.control.loop import Pace
+from edge.episodes import robot_key
+from edge.episodes.robot_key import RobotKey
+from edge.robots import registry
+from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
+from edge.robots.robot import Robot, RobotSpec
+
+SIMULATED_NAME: Final = "sim-00"
+"""The name of a simulated robot that was given none; results depend on it."""
+
+
+def open_robots(
+    names: Iterable[str], sim_start: str | None
+) -> Generator[tuple[str, Robot]]:
+    """Opens one robot after the other, and closes each before the next.
+
+    Close the generator, so that a robot is stopped whatever happens meanwhile.
+
+    Args:
+        names: robot strings.
+        sim_start: wall time at which simulated clocks start, RFC 3339 in UTC; None for
+            `registry.DEFAULT_SIM_START`.
+
+    Raises:
+        app.UsageError: a robot is simulated and another is not, or a real robot was
+            given `sim_start`.
+        EdgeError, RldsError: as `registry.open_robot`.
+    """
+    start_ns = unix_ns_from_rfc3339(
+        sim_start or registry.DEFAULT_SIM_START, "--sim_start"
+    )
+    first: RobotSpec | None = None
+    for name in names:
+        robot = registry.open_robot(name, SimulatedClock(start_ns))
+        try:
+            first = first or robot.spec
+            if robot.spec.simulated != first.simulated:
+                raise app.UsageError(
+                    "expected --robot with simulated robots only, or with real ones"
+                    f" only, got {name} among others"
+                )
+            if sim_start is not None and not robot.spec.simulated:
+                raise app.UsageError(
+                    f"expected --sim_start with simulated robots only, got {name}"
+                )
+            yield name, robot
+        finally:
+            robot.close()
+
+
+def choose_pace(robot: Robot, wanted: Pace | None, if_simulated: Pace) -> Pace:
+    """Returns the pace of a robot: what is wanted if it is simulated, else real time.
+
+    Raises:
+        app.UsageError: simulated pace is wanted for a robot that is not simulated.
+        PaceError: the clock of a robot that is not simulated is.
+    """
+    if robot.spec.simulated:
+        return wanted or if_simulated
+    if wanted is Pace.SIMULATED:
+        raise app.UsageError(
+            "expected --pace=simulated with simulated robots only, got"
+            f" {robot.spec.robot_model}, which is driven in real time"
+        )
+    loop.check_pace(robot, Pace.REALTIME)
+    return Pace.REALTIME
+
+
+def open_key(spec: RobotSpec, key_file: str | None, robot_id: str) -> RobotKey:
+    """Opens the key file, or derives the key of a simulated robot from its name.
+
+    Raises:
+        app.UsageError: a real robot has no key file; its name would be hashed with a
+            key that anyone can derive.
+        KeyFileError, OSError: as `robot_key.load_or_create`.
+    """
+    if key_file:
+        return robot_key.load_or_create(Path(key_file))
+    if spec.simulated:
+        return robot_key.derive_simulated(robot_id)
+    raise app.UsageError(
+        f"expected --key_file=PATH to record the real robot {spec.robot_model}"
+    )

@@ -1,0 +1,52 @@
+"""The end of a run without end: SIGTERM, as systemd sends it, or Ctrl-C.
+
+While a robot moves, the signal is only a wish: the control loop grants it after the
+current step, and the episode is then closed, redacted and shared as any other. While
+the program waits for a channel, it ends at once; an update survives that as it survives
+a power cut. A second signal ends the program wherever it is.
+"""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopSignal:
+    """Whether this process has been told to stop."""
+
+    def __init__(self) -> None:
+        """Listens from now on; call it in the main thread."""
+        self._requested = False
+        self._at_once = False
+        for number in _SIGNALS:
+            signal.signal(number, self._handle)
+
+    def is_requested(self) -> bool:
+        """Whether a signal has come."""
+        return self._requested
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Lets a signal end the program with exit code 0 while the block runs.
+
+        Raises:
+            SystemExit: a signal came before the block, or comes within it.
+        """
+        self._at_once = True
+        try:
+            if self._requested:
+                raise SystemExit(0)
+            yield
+        finally:
+            self._at_once = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self._requested = True
+        signal.signal(number, signal.SIG_DFL)
+        if self._at_once:
+            raise SystemExit(0)
