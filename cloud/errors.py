@@ -15,8 +15,18 @@ class EnrolmentError(CloudError):
     """A file of enrolled robot keys does not parse."""
 
 
+class IngestKeyError(CloudError):
+    """The key that signs verdicts, or the keyring that checks them, is missing."""
+
+
 class IngestRaceError(CloudError):
     """Other runs kept changing a verdict while this one wrote it."""
+
+
+class VerdictError(CloudError):
+    """A verdict does not count: it is not ingest's, or not on what lies there now."""
+
+    default_remedy = "run //cloud:ingest again"
 
 
 class QuarantineError(CloudError):

@@ -52,6 +52,16 @@ def decode(images: Sequence[bytes], config: WaveCoreConfig, source: str) -> np.n
     return frames
 
 
+def check(images: Sequence[bytes], source: str) -> None:
+    """Decodes each image of an episode and keeps none.
+
+    Raises:
+        FrameError: as `decode`.
+    """
+    for t, content in enumerate(images):
+        _decode_one(content, (1, 1), f"{source}, step {t}")
+
+
 def _decode_one(content: bytes, size: tuple[int, int], source: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:

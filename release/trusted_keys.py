@@ -35,12 +35,15 @@ SCHEMA_VERSION = 1
 CHANNELS = ("nightly", "beta", "stable", "rollback")
 PROVENANCE_ROLE = "provenance"
 BLESSING_ROLE = "blessing"
+ADMISSION_ROLE = "admission"
+"""Verdicts of ingest on uploaded episodes; robots never ask for this role."""
 ROLES = (
     "channel:nightly",
     "channel:beta",
     "channel:stable",
     BLESSING_ROLE,
     PROVENANCE_ROLE,
+    ADMISSION_ROLE,
 )
 
 

@@ -99,6 +99,58 @@ class RedactionRecordError(SidecarError):
     default_remedy = "redact the episode again on the robot"
 
 
+class SidecarViolationsError(SidecarError):
+    """A sidecar counts other safety violations than the steps of its episode hold."""
+
+    default_remedy = "have the robot sign what the episode holds"
+
+
+class ConsentFormError(SidecarError):
+    """A sidecar's consent holds more than a role and an hour."""
+
+    default_remedy = "record by whom in a role, such as operator, and when in an hour"
+
+
+class FieldNotCoveredError(RldsError):
+    """A redaction record does not say how each sensitive field was made safe.
+
+    Attributes:
+        fields: names of the fields, or of the entries of the record.
+    """
+
+    default_remedy = "redact the episode again on the robot"
+
+    def __init__(self, fields: tuple[str, ...], expected: str) -> None:
+        """Names the fields.
+
+        Args:
+            fields: what is missing or wrong.
+            expected: what the record should hold.
+        """
+        self.fields = fields
+        super().__init__("redaction record", expected, ", ".join(fields))
+
+
+class FieldFormError(RldsError):
+    """A value of an episode is not in the form that it may leave the robot in.
+
+    Attributes:
+        field: name of the field.
+        sensitive: whether the value may reveal who or where a person is.
+    """
+
+    def __init__(self, field: str, sensitive: bool, expected: str, got: str) -> None:
+        """Names the field; `got` must not quote the value, which may be private."""
+        self.field = field
+        self.sensitive = sensitive
+        remedy = (
+            "redact the episode again on the robot"
+            if sensitive
+            else "correct the value where the robot is set up"
+        )
+        super().__init__(f"episode field {field}", expected, got, remedy)
+
+
 class ManifestError(RldsError):
     """Bytes are not a dataset manifest."""
 

@@ -1,7 +1,8 @@
 """The table of all fields of an episode: content, unit and privacy.
 
-The codec, the writer, the TFDS features and the redaction are derived from `FIELDS`.
-A sensitive field leaves the robot only after its transform (see `edge/redact/`).
+The codec, the writer, the TFDS features, the redaction and the check of values are
+derived from `FIELDS`. A sensitive field leaves the robot only after its transform (see
+`edge/redact/`), and only in the form that the table gives it (`rlds/redacted_form.py`).
 """
 
 import dataclasses
@@ -11,10 +12,32 @@ SCHEMA_VERSION = "0.1.0"
 
 Scope = Literal["step", "episode"]
 Dtype = Literal["float32", "int64", "bool", "string", "jpeg"]
+# `rlds.redacted_form` says what each form allows.
+Form = Literal[
+    "actor",
+    "digest",
+    "digest_or_empty",
+    "discount",
+    "grid_cell_or_empty",
+    "hour",
+    "known_tags",
+    "line",
+    "plain_jpeg",
+    "schema_version",
+    "uuid7_of_an_hour",
+    "word",
+    "word_or_empty",
+]
 
 # These limits bound what a reader allocates; the writer refuses larger episodes.
 MAX_CHANNELS = 65_536
 MAX_STEPS = 4_194_304
+
+# No episode is older than this format; simulated robots begin on this day.
+FIRST_DATE = "2026-01-01"
+
+# Tags that say nothing about people or places. All others stay on the robot.
+KNOWN_TAGS = frozenset({"demonstration", "recovered", "rollout", "simulated"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +52,8 @@ class Field:
         unit: unit of one element; "" if it has none.
         sensitive: whether it may reveal who or where a person is.
         transform: name of the transform that makes it safe; None if not sensitive.
+        form: what a value looks like once it may leave the robot; None if the type
+            and the shape say it all.
         doc: description.
     """
 
@@ -39,6 +64,7 @@ class Field:
     unit: str
     sensitive: bool
     transform: str | None
+    form: Form | None
     doc: str
 
 
@@ -49,21 +75,23 @@ def _step(
     doc: str,
     unit: str = "",
     transform: str | None = None,
+    form: Form | None = None,
 ) -> Field:
     return Field(
-        name, "step", shape, dtype, unit, transform is not None, transform, doc
+        name, "step", shape, dtype, unit, transform is not None, transform, form, doc
     )
 
 
 def _episode(
     name: str,
     doc: str,
+    form: Form | None,
     transform: str | None = None,
     dtype: Dtype = "string",
     shape: tuple[int | str, ...] = (),
 ) -> Field:
     return Field(
-        name, "episode", shape, dtype, "", transform is not None, transform, doc
+        name, "episode", shape, dtype, "", transform is not None, transform, form, doc
     )
 
 
@@ -79,6 +107,7 @@ FIELDS: tuple[Field, ...] = (
         "jpeg",
         "Camera image, encoded as JPEG; optional.",
         transform="mask_faces_and_plates",
+        form="plain_jpeg",
     ),
     _step(
         "observation/audio_mel",
@@ -97,7 +126,13 @@ FIELDS: tuple[Field, ...] = (
         unit="robot's own",
     ),
     _step("reward", (), "float32", "Reward of the action."),
-    _step("discount", (), "float32", "Discount of what follows, 0 to 1."),
+    _step(
+        "discount",
+        (),
+        "float32",
+        "Discount of what follows, 0 to 1.",
+        form="discount",
+    ),
     _step("is_first", (), "bool", "Whether this is the first step."),
     _step("is_last", (), "bool", "Whether this is the last step."),
     _step("is_terminal", (), "bool", "Whether the task ended here, not just the time."),
@@ -109,21 +144,39 @@ FIELDS: tuple[Field, ...] = (
         "bool",
         "Whether a stop rule fired, or the proposed action was not finite.",
     ),
-    _episode("schema_version", "Version of this table."),
-    _episode("episode_id", "UUID of version 7, the episode's name."),
-    _episode("robot_hash", "Keyed hash of the robot's id.", transform="keyed_hash"),
-    _episode("robot_model", "Make of the robot."),
-    _episode("environment_id", "What the robot acted in."),
-    _episode("package_digest", "SHA-256 of the package that acted, or empty."),
-    _episode("delta_digest", "SHA-256 of the local delta in force, or empty."),
-    _episode("channel", "Channel that the package came from, or empty."),
-    _episode("software_version", "Version of the robot's runtime."),
-    _episode("start_time", "RFC 3339 time of the begin.", transform="coarse_time"),
-    _episode("location", "Coarse place, or empty.", transform="coarse_location"),
-    _episode("tags", "Notes.", transform="allow_list", shape=("T",)),
-    _episode("task", "Name of the task."),
-    _episode("success", "1 success, 0 failure, -1 not known.", dtype="int64"),
-    _episode("operator", "Who acted: expert, human or policy:<digest12>."),
+    _episode("schema_version", "Version of this table.", "schema_version"),
+    _episode(
+        "episode_id", "UUID of version 7, the episode's name.", "uuid7_of_an_hour"
+    ),
+    _episode("robot_hash", "Keyed hash of the robot's id.", "digest", "keyed_hash"),
+    # A word is chosen by whoever sets the robot up. That it names a make or a version
+    # and nobody cannot be checked; that it is no sentence and no place can.
+    _episode("robot_model", "Make of the robot.", "word"),
+    _episode("environment_id", "What the robot acted in.", "word"),
+    _episode(
+        "package_digest",
+        "SHA-256 of the package that acted, or empty.",
+        "digest_or_empty",
+    ),
+    _episode(
+        "delta_digest",
+        "SHA-256 of the local delta in force, or empty.",
+        "digest_or_empty",
+    ),
+    _episode(
+        "channel", "Channel that the package came from, or empty.", "word_or_empty"
+    ),
+    _episode("software_version", "Version of the robot's runtime.", "word"),
+    _episode("start_time", "RFC 3339 time of the begin.", "hour", "coarse_time"),
+    _episode(
+        "location", "Coarse place, or empty.", "grid_cell_or_empty", "coarse_location"
+    ),
+    _episode("tags", "Notes.", "known_tags", "allow_list", shape=("T",)),
+    # What a person told the robot to do, in their words: it is what a model learns
+    # from, so it leaves the robot, on the operator's consent, as one line.
+    _episode("task", "Name of the task.", "line"),
+    _episode("success", "1 success, 0 failure, -1 not known.", None, dtype="int64"),
+    _episode("operator", "Who acted: expert, human or policy:<digest12>.", "actor"),
 )
 
 

@@ -5,9 +5,11 @@
 
 The output holds `{train,val}/shard-*.tfrecord`, `manifest.json`, and the two files
 that TFDS needs to open it. The same snapshot, spec, commit and time give the same bytes
-for any number of workers. The version appears whole or not at all and never changes:
-the same command run again finds it identical and succeeds; different content is
-refused.
+for any number of workers. An episode is taken if a key of --ingest_public signed that
+it is admitted, and its row, sidecar and bytes are the ones that were signed; the
+manifest lists the others with the reason. The version appears whole or not at all and
+never changes: the same command run again finds it identical and succeeds; different
+content is refused.
 """
 
 import collections
@@ -20,6 +22,7 @@ from cloud import locations
 from cloud.console import open_console
 from cloud.curate import curation
 from cloud.figure_table import FigureTable
+from cloud.ingest import ingest_key
 from rlds import manifest as manifest_format
 from rlds.manifest import Manifest
 
@@ -35,6 +38,11 @@ _OUTPUT = flags.DEFINE_string(
     None,
     "URI or folder of the new version, …/<dataset>/vX.Y.Z as in the spec",
     required=True,
+)
+_PUBLIC = flags.DEFINE_string(
+    "ingest_public",
+    ingest_key.PUBLIC_FILE,
+    "keyring of the keys of ingest whose verdicts count",
 )
 _CODE_COMMIT = flags.DEFINE_string(
     "code_commit",
@@ -66,6 +74,7 @@ def main(argv: list[str]) -> int:
         output_uri=output_uri,
         code_commit=_CODE_COMMIT.value,
         created_at=_CREATED_AT.value,
+        trusted=ingest_key.read_trusted(_PUBLIC.value),
         workers=_WORKERS.value,
         console=console,
     )

@@ -14,8 +14,7 @@ from cloud.curate import curation
 from cloud.dataset import split
 from cloud.errors import DatasetError
 from cloud.index import build
-from cloud.ingest import judge
-from cloud.testing.raw_robot import RawRobot, enrol
+from cloud.testing.raw_robot import TRUSTED, RawRobot, ingest
 from rlds import reader
 from rlds.errors import ManifestError, ShardMismatchError
 
@@ -51,8 +50,8 @@ def version(tmp_path: Path) -> Version:
             one = robot.record(number)
             robot.upload(raw, one)
             recorded[one.sidecar.episode_id] = one.episode
-    judge.ingest(raw, enrol(*_ROBOTS), 1 << 20, 1, console)
-    build.build(raw.uri, (tmp_path / "index").as_uri())
+    ingest(raw, *_ROBOTS)
+    build.build(raw.uri, (tmp_path / "index").as_uri(), TRUSTED, readers=1)
     (tmp_path / "spec.json").write_text(json.dumps(_SPEC))
     folder = tmp_path / "bench" / "v1.0.0"
     curation.curate(
@@ -62,6 +61,7 @@ def version(tmp_path: Path) -> Version:
         output_uri=folder.as_uri(),
         code_commit="c0ffee",
         created_at="2026-02-01T00:00:00Z",
+        trusted=TRUSTED,
         workers=1,
         console=console,
     )

@@ -18,6 +18,7 @@ from cloud.curate.version_files import Origin
 from cloud.dataset import shard_check, version
 from cloud.errors import DatasetExistsError
 from cloud.index import query, snapshot
+from release.trusted_keys import TrustedKeys
 from rlds import manifest as manifest_format
 from rlds.manifest import Manifest
 
@@ -29,6 +30,7 @@ def curate(
     output_uri: str,
     code_commit: str | None,
     created_at: str | None,
+    trusted: TrustedKeys,
     workers: int,
     console: rich.console.Console,
 ) -> Manifest:
@@ -45,6 +47,7 @@ def curate(
         output_uri: the new version, `…/<dataset>/vX.Y.Z`.
         code_commit: commit for the manifest; None: see above.
         created_at: UTC time for the manifest, RFC 3339; None: see above.
+        trusted: keys of ingest whose verdicts count.
         workers: worker processes; 1 runs in this process.
         console: where progress is shown.
 
@@ -71,7 +74,9 @@ def curate(
     origin = Origin(spec, index.digest, code_commit, created_at)
     console.print(f"curating {len(planned.placements)} of {len(index.rows)} episodes")
     with version_place.build_folder(output_uri) as build:
-        results = _read_and_shard(planned, raw_uri, build / "work", workers, console)
+        results = _read_and_shard(
+            planned, raw_uri, trusted, build / "work", workers, console
+        )
         manifest = version_files.write(build / "dataset", planned, results, origin)
         if existing is None:
             version_place.move(build / "dataset", output_uri)
@@ -92,6 +97,7 @@ def curate(
 def _read_and_shard(
     planned: Plan,
     raw_uri: str,
+    trusted: TrustedKeys,
     work: pathlib.Path,
     workers: int,
     console: rich.console.Console,
@@ -110,6 +116,7 @@ def _read_and_shard(
         return pipeline.run(
             planned.placements,
             raw_uri,
+            trusted,
             work,
             workers,
             # An episode is counted twice when Beam runs its worker again.

@@ -15,8 +15,7 @@ from cloud.curate import curation
 from cloud.dataset import shard_check
 from cloud.errors import CurationSpecError, DatasetExistsError
 from cloud.index import build
-from cloud.ingest import judge
-from cloud.testing.raw_robot import RawRobot, enrol
+from cloud.testing.raw_robot import TRUSTED, RawRobot, ingest
 from rlds import manifest as manifest_format
 from rlds import reader, tfrecord
 from rlds.errors import ShardMismatchError
@@ -46,9 +45,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             recorded = robot.record(number, steps=3 + number, date=date)
             robot.upload(raw, recorded)
     robot.upload(raw, robot.record(9, task="push-v3"))
-    console = rich.console.Console(file=io.StringIO())
-    judge.ingest(raw, enrol(*_ROBOTS), 1 << 20, 1, console)
-    build.build(raw.uri, (root / "index").as_uri())
+    ingest(raw, *_ROBOTS)
+    build.build(raw.uri, (root / "index").as_uri(), TRUSTED, readers=1)
     return root
 
 
@@ -71,6 +69,7 @@ def _curate(
         output_uri=output.as_uri(),
         code_commit=code_commit,
         created_at=created_at,
+        trusted=TRUSTED,
         workers=workers,
         console=rich.console.Console(file=io.StringIO()),
     )
@@ -270,7 +269,7 @@ def test_no_readable_episode_leaves_nothing_on_disk(
     world: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "raw").mkdir()
-    with pytest.raises(CurationSpecError, match="episode_missing"):
+    with pytest.raises(CurationSpecError, match="verdict_missing"):
         _curate(world, tmp_path / "out" / "bench" / "v1.0.0", raw=tmp_path / "raw")
     assert _names(tmp_path / "out" / "bench") == ["spec.json"]
 

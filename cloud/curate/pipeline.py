@@ -1,9 +1,11 @@
 """Reads planned episodes and writes shards, as an Apache Beam pipeline.
 
-Each episode is read, compared with its digest and decoded; a shard's episodes are
-then grouped by the shard's name, sorted by their planned position, and written. The
-sort comes after the grouping because Beam guarantees no order within a group; it makes
-the bytes the same for any number of workers.
+The row of each episode is compared with the verdict that ingest signed, so that nobody
+who can write to the index or to the raw root adds an episode or changes what is said of
+one. Then the episode is read, compared with its digest and decoded. A shard's episodes
+are grouped by the shard's name, sorted by their planned position, and written. The sort
+comes after the grouping because Beam guarantees no order within a group; it makes the
+bytes the same for any number of workers.
 
 Beam's `DirectRunner` may pass a pipeline to a runner that it downloads. This file uses
 the in-process Python runner instead, with worker processes for more than one worker.
@@ -27,15 +29,19 @@ from apache_beam.transforms import environments
 
 from base import canonical_json, durable_file
 from base.digest import sha256_bytes
-from base.errors import CanonicalJsonError, NotFoundError, OversizedError
+from base.errors import ContinuonError, NotFoundError, OversizedError
 from base.store import store
 from cloud.curate import feature_statistics
 from cloud.curate.plan import TRAIN, KeptEpisode, Placement, ShardResult
 from cloud.errors import CurationPipelineError
+from cloud.index import build, schema
+from release.trusted_keys import TrustedKeys
 from rlds import reader
-from rlds.errors import RldsError
-from rlds.raw_layout import EPISODE_FILE
+from rlds.raw_layout import EPISODE_FILE, RawFolder
 
+VERDICT_MISSING = "verdict_missing"
+VERDICT_NOT_TRUSTED = "verdict_not_trusted"
+ROW_NOT_OF_VERDICT = "row_not_of_verdict"
 EPISODE_MISSING = "episode_missing"
 DIGEST_MISMATCH = "digest_mismatch"
 EPISODE_MALFORMED = "episode_malformed"
@@ -47,6 +53,7 @@ _POLL_PERIOD_S = 0.2
 def run(
     placements: Sequence[Placement],
     raw_uri: str,
+    trusted: TrustedKeys,
     work: pathlib.Path,
     workers: int,
     on_progress: Callable[[int], None],
@@ -56,6 +63,7 @@ def run(
     Args:
         placements: the episodes, and where each one goes.
         raw_uri: the raw root.
+        trusted: keys of ingest whose verdicts count.
         work: an empty folder that every worker process can write.
         workers: 1 runs in this process; more start that many processes.
         on_progress: called every 0.2 s and at the end with the number of episodes
@@ -77,7 +85,7 @@ def run(
                 pipeline
                 | "Plan" >> beam.Create(elements)
                 | "Spread" >> beam.Reshuffle()
-                | "Read" >> beam.Map(_read, raw_uri, str(work))
+                | "Read" >> beam.Map(_read, raw_uri, trusted.encode(), str(work))
                 | "Gather" >> beam.GroupByKey()
                 | "Write" >> beam.Map(_write, str(work))
             )
@@ -113,16 +121,9 @@ def _options(workers: int) -> PipelineOptions:
     return PipelineOptions([], direct_num_workers=workers, save_main_session=False)
 
 
-def _element(placement: Placement) -> tuple[str, int, str, str, int, str]:
-    row = placement.row
-    return (
-        _shard_name(placement.split, placement.shard),
-        placement.position,
-        str(row["path"]),
-        str(row["sha256"]),
-        int(str(row["size_bytes"])),
-        str(row["episode_id"]),
-    )
+def _element(placement: Placement) -> tuple[str, int, schema.Row]:
+    shard = _shard_name(placement.split, placement.shard)
+    return shard, placement.position, dict(placement.row)
 
 
 def _shard_name(split: str, shard: int) -> str:
@@ -130,27 +131,58 @@ def _shard_name(split: str, shard: int) -> str:
 
 
 def _read(
-    element: tuple[str, int, str, str, int, str], raw_uri: str, work: str
+    element: tuple[str, int, schema.Row], raw_uri: str, keyring: bytes, work: str
 ) -> tuple[str, tuple[int, str, str, str, bytes]]:
     """Returns (shard name, (position, episode id, reason of a drop, facts, bytes))."""
-    shard, position, path, sha256, size_bytes, episode_id = element
-    raw, reason, facts = b"", "", ""
-    try:
-        raw = _store(raw_uri).get(f"{path}/{EPISODE_FILE}", size_bytes)
-        if sha256_bytes(raw) != sha256:
-            raw, reason = b"", DIGEST_MISMATCH
-        else:
-            facts = _facts(raw, shard.startswith(f"{TRAIN}-"))
-    except NotFoundError:
-        reason = EPISODE_MISSING
-    except OversizedError:
-        reason = DIGEST_MISMATCH
-    except (RldsError, CanonicalJsonError):
-        raw, reason = b"", EPISODE_MALFORMED
+    shard, position, row = element
+    raw, facts = b"", ""
+    source = _store(raw_uri)
+    reason = _check_row(source, row, _trusted(keyring))
+    if not reason:
+        raw, facts, reason = _read_episode(source, row, shard.startswith(f"{TRAIN}-"))
     # One byte per episode, so that the file's size is the count over all processes.
     with pathlib.Path(work, _PROGRESS_FILE).open("ab", buffering=0) as stream:
         stream.write(b".")
-    return shard, (position, episode_id, reason, facts, raw)
+    return shard, (position, str(row["episode_id"]), reason, facts, raw)
+
+
+def _check_row(source: store.Store, row: schema.Row, trusted: TrustedKeys) -> str:
+    """Returns why the index's row is not what ingest said of the episode, or ""."""
+    folder = RawFolder(str(row["robot_hash"]), str(row["date"]), str(row["episode_id"]))
+    try:
+        verdict = build.read_verdict(source, folder, trusted)
+        found = build.row(source, folder, verdict) if verdict.admitted else None
+    except NotFoundError:
+        return VERDICT_MISSING
+    except store.StoreError:
+        raise
+    except (ContinuonError, OSError):
+        return VERDICT_NOT_TRUSTED
+    return "" if found == row else ROW_NOT_OF_VERDICT
+
+
+def _read_episode(
+    source: store.Store, row: schema.Row, with_moments: bool
+) -> tuple[bytes, str, str]:
+    """Returns (bytes, facts, reason of a drop) of the episode of a row."""
+    try:
+        raw = source.get(f"{row['path']}/{EPISODE_FILE}", int(str(row["size_bytes"])))
+        if sha256_bytes(raw) != row["sha256"]:
+            return b"", "", DIGEST_MISMATCH
+        return raw, _facts(raw, with_moments), ""
+    except NotFoundError:
+        return b"", "", EPISODE_MISSING
+    except OversizedError:
+        return b"", "", DIGEST_MISMATCH
+    except store.StoreError:
+        raise
+    except (ContinuonError, OSError):
+        return b"", "", EPISODE_MALFORMED
+
+
+@functools.cache
+def _trusted(keyring: bytes) -> TrustedKeys:
+    return TrustedKeys.parse(keyring, allow_development=True)
 
 
 @functools.cache

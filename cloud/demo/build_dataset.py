@@ -46,10 +46,12 @@ def main(_: list[str]) -> None:
                 [f"--from={Path(session).absolute()}", f"--to={raw}"],
                 folder / f"upload-{number}.log",
             )
+        # A key of this build alone: nothing signed with it outlives the folder.
+        key, public = folder / "ingest.json", folder / "ingest.public.json"
         enrolled = ",".join(str(Path(path).absolute()) for path in FLAGS.enrolled)
         programs.run(
             "cloud/ingest/ingest",
-            [f"--raw={raw}", f"--enrolled={enrolled}"],
+            [f"--raw={raw}", f"--enrolled={enrolled}", f"--ingest_key={key}"],
             folder / "ingest.log",
         )
         spec = curation_spec.parse(Path(FLAGS.spec).read_bytes(), FLAGS.spec)
@@ -57,7 +59,7 @@ def main(_: list[str]) -> None:
         index = folder / "index"
         programs.run(
             "cloud/index/index",
-            [f"--raw={raw}", f"--index={index}"],
+            [f"--raw={raw}", f"--index={index}", f"--ingest_public={public}"],
             folder / "index.log",
         )
         programs.run(
@@ -65,6 +67,7 @@ def main(_: list[str]) -> None:
             [
                 f"--raw={raw}",
                 f"--index={index}",
+                f"--ingest_public={public}",
                 f"--spec={Path(FLAGS.spec).absolute()}",
                 f"--output={version.as_uri()}",
                 f"--created_at={FLAGS.created_at}",

@@ -6,7 +6,9 @@
 
 With --raw the whole index is rebuilt from the verdicts of //cloud:ingest:
 `snapshot.jsonl`, whose SHA-256 identifies the index's content, and `episodes.duckdb`,
-the same rows for other tools. With --query one SELECT over the table `episodes` is
+the same rows for other tools. A verdict counts if a key of --ingest_public signed it
+and sidecar and episode are still the ones that were judged; the others are named and
+left out. With --query one SELECT over the table `episodes` is
 answered from the snapshot.
 """
 
@@ -17,11 +19,20 @@ from cloud import locations
 from cloud.console import open_console
 from cloud.figure_table import FigureTable
 from cloud.index import build, query, snapshot
+from cloud.ingest import ingest_key
 
 _RAW = flags.DEFINE_string(
     "raw", None, "URI or folder of the raw episodes; builds the index from them"
 )
 _INDEX = flags.DEFINE_string("index", None, "URI or folder of the index", required=True)
+_PUBLIC = flags.DEFINE_string(
+    "ingest_public",
+    ingest_key.PUBLIC_FILE,
+    "keyring of the keys whose verdicts count; with --raw only",
+)
+_READERS = flags.DEFINE_integer(
+    "readers", 4, "episodes read at the same time, one thread each", lower_bound=1
+)
 _QUERY = flags.DEFINE_string(
     "query", None, "one SELECT over the table `episodes`; prints the answer"
 )
@@ -36,10 +47,15 @@ def main(argv: list[str]) -> int:
     index_uri = locations.to_uri(_INDEX.value)
     console = open_console()
     if _RAW.value is not None:
-        built = build.build(locations.to_uri(_RAW.value), index_uri)
+        trusted = ingest_key.read_trusted(_PUBLIC.value)
+        raw_uri = locations.to_uri(_RAW.value)
+        built = build.build(raw_uri, index_uri, trusted, _READERS.value)
+        for path, why in built.refused:
+            console.print(f"refused {path}: {why}")
         console.print(
             f"{len(built.index.rows)} episodes indexed; {built.quarantined} "
-            f"quarantined, {built.not_judged} changed since //cloud:ingest"
+            f"quarantined, {built.not_judged} not judged yet, {len(built.refused)} "
+            "refused"
         )
         console.print(f"snapshot {built.index.digest} at {index_uri}/{snapshot.FILE}")
     if _QUERY.value is not None:

@@ -3,23 +3,29 @@
 `admit` does no IO and reads no clock: the same facts always give the same verdict.
 Its checks run from the one that trusts the upload least to the one that trusts it
 most, and the first that fails is the reason. A verdict is written beside the episode
-as `admission.json`, together with what the index needs, so that finding episodes
-later requires reading none of them.
+as `admission.json`, signed by ingest, together with what the index needs, so that
+finding episodes later requires decoding none of them.
 """
 
 import dataclasses
+import datetime
 import enum
 from collections.abc import Callable, Mapping
 
-from base import canonical_json
-from base.json_fields import Fields, decode_canonical
+from base.json_fields import Fields
+from cloud.ingest import signed_record
+from release.signing.private_keys import PrivateKey
+from release.trusted_keys import TrustedKeys
 from rlds import raw_layout
 from rlds.episode import EpisodeMetadata
 from rlds.raw_layout import EPISODE_FILE, SIDECAR_FILE, RawFolder
 from rlds.sidecar import Sidecar
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.sidecar_statements import may_leave
+from rlds.spec import FIRST_DATE, SCHEMA_VERSION, EpisodeSpec
 
-_LIMIT_BYTES = 1024 * 1024
+_KIND = "application/vnd.continuon.admission+json"
+# A clock that is this far ahead is taken for wrong and not for a time zone.
+_CLOCK_TOLERANCE = datetime.timedelta(days=1)
 _SUCCESS = {True: 1, False: 0, None: -1}  # as in `rlds.spec`
 
 
@@ -29,6 +35,7 @@ class Reason(enum.StrEnum):
     NONE = ""
     SIDECAR_MISSING = "sidecar_missing"
     SIDECAR_MALFORMED = "sidecar_malformed"
+    UNREADABLE = "unreadable"
     SCHEMA_UNKNOWN = "schema_unknown"
     REDACTION_MISSING = "redaction_missing"
     SIGNATURE_MISSING = "signature_missing"
@@ -42,7 +49,14 @@ class Reason(enum.StrEnum):
     SIZE_MISMATCH = "size_mismatch"
     DIGEST_MISMATCH = "digest_mismatch"
     EPISODE_MALFORMED = "episode_malformed"
+    DATE_BEFORE_FORMAT = "date_before_format"
+    DATE_IN_FUTURE = "date_in_future"
+    VIOLATIONS_DIFFER = "violations_differ"
+    CONSENT_MALFORMED = "consent_malformed"
     FIELDS_NOT_COVERED = "fields_not_covered"
+    NOT_REDACTED = "not_redacted"
+    FIELD_MALFORMED = "field_malformed"
+    IMAGE_MALFORMED = "image_malformed"
     CONSENT_MISSING = "consent_missing"
     DUPLICATE = "duplicate"
 
@@ -57,12 +71,16 @@ class Fault:
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeOutline:
-    """What a decoded episode states about itself, without its steps."""
+    """What a decoded episode states about itself, without its steps.
+
+    Attributes:
+        violations: steps with a safety violation, counted.
+    """
 
     spec: EpisodeSpec
     metadata: EpisodeMetadata
     num_steps: int
-    fields_not_covered: tuple[str, ...]
+    violations: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +89,7 @@ class EpisodeFacts:
 
     Attributes:
         folder: the raw folder.
+        judged_at: the time of the judgement.
         sidecar: the sidecar if an enrolled key's signature on it is valid, else None.
         sidecar_sha256: digest of the sidecar's bytes, "" when there are none.
         sidecar_fault: why the sidecar could not be verified.
@@ -79,11 +98,13 @@ class EpisodeFacts:
         outline: what the episode states, if its bytes decode.
         episode_fault: why the episode could not be read, is not the one that the
             sidecar describes, or could not be decoded.
+        statement_fault: which statement of the sidecar does not hold for the episode.
         claimed_by: path of the folder under which this episode id was admitted,
             "" while no folder has claimed it.
     """
 
     folder: RawFolder
+    judged_at: datetime.datetime
     sidecar: Sidecar | None = None
     sidecar_sha256: str = ""
     sidecar_fault: Fault | None = None
@@ -91,6 +112,7 @@ class EpisodeFacts:
     sha256: str = ""
     outline: EpisodeOutline | None = None
     episode_fault: Fault | None = None
+    statement_fault: Fault | None = None
     claimed_by: str = ""
 
 
@@ -102,6 +124,7 @@ class Admission:
         status: `admitted` or `quarantined`.
         reason: machine-readable reason of a quarantine.
         detail: the same reason for people.
+        folder: path of the raw folder, so that no other folder can show this verdict.
         episode_id: the id in the folder's path.
         sha256: digest of the episode's bytes that were judged.
         sidecar_sha256: digest of the sidecar's bytes that were judged.
@@ -111,6 +134,7 @@ class Admission:
     status: str
     reason: Reason
     detail: str
+    folder: str
     episode_id: str
     sha256: str
     sidecar_sha256: str
@@ -121,11 +145,10 @@ class Admission:
         """Whether later steps may use the episode."""
         return self.status == "admitted"
 
-    def encode(self) -> bytes:
-        """Returns the canonical bytes of `admission.json`."""
-        return canonical_json.encode(
-            {"schema_version": SCHEMA_VERSION} | dataclasses.asdict(self)
-        )
+    def sign(self, key: PrivateKey) -> bytes:
+        """Returns the canonical bytes of `admission.json`, signed by ingest."""
+        value = {"schema_version": SCHEMA_VERSION} | dataclasses.asdict(self)
+        return signed_record.sign(value, _KIND, key)
 
 
 def admit(facts: EpisodeFacts) -> Admission:
@@ -137,23 +160,25 @@ def admit(facts: EpisodeFacts) -> Admission:
     return _verdict(facts, "admitted", Fault(Reason.NONE, ""), _index_fields(facts))
 
 
-def parse(raw: bytes, where: str) -> Admission:
-    """Turns the bytes of an `admission.json` into a verdict.
+def verify(raw: bytes, folder: RawFolder, trusted: TrustedKeys) -> Admission:
+    """Turns the bytes of an `admission.json` into ingest's verdict on a folder.
 
     Raises:
-        MalformedError: the bytes are not what `Admission.encode` writes.
+        UntrustedError: no trusted key of ingest signed exactly these bytes.
+        MalformedError: the bytes are not a verdict, or one on another folder.
         OversizedError: there are more bytes than a verdict can have.
     """
+    where = folder.admission
+    value = signed_record.verify(raw, _KIND, trusted, where)
     names = [field.name for field in dataclasses.fields(Admission)]
-    fields = Fields(
-        decode_canonical(raw, where, _LIMIT_BYTES), where, ["schema_version", *names]
-    )
+    fields = Fields(value, where, ["schema_version", *names])
     fields.one_of("schema_version", [SCHEMA_VERSION])
     return Admission(
         status=fields.one_of("status", ["admitted", "quarantined"]),
         reason=Reason(_optional(fields, "reason", list(Reason))),
         detail=_optional(fields, "detail"),
-        episode_id=fields.text("episode_id"),
+        folder=fields.one_of("folder", [folder.path]),
+        episode_id=fields.one_of("episode_id", [folder.episode_id]),
         sha256=_optional(fields, "sha256"),
         sidecar_sha256=_optional(fields, "sidecar_sha256"),
         episode=fields.mapping("episode"),
@@ -173,6 +198,7 @@ def _verdict(
         status=status,
         reason=fault.reason,
         detail=fault.detail,
+        folder=facts.folder.path,
         episode_id=facts.folder.episode_id,
         sha256=facts.sha256,
         sidecar_sha256=facts.sidecar_sha256,
@@ -251,46 +277,43 @@ def _check_episode(facts: EpisodeFacts) -> Fault | None:
     return facts.episode_fault
 
 
-def _check_agreement(facts: EpisodeFacts) -> Fault | None:
-    """Compares every claim of the sidecar with the episode's own fields."""
-    sidecar, outline = _sidecar(facts), _outline(facts)
-    claimed = {name: getattr(sidecar, name) for name in _SHARED_FIELDS}
-    found = {name: getattr(outline.metadata, name) for name in _SHARED_FIELDS}
-    claimed["num_steps"], found["num_steps"] = sidecar.num_steps, outline.num_steps
-    claimed["date"], found["date"] = sidecar.date, outline.metadata.start_time[:10]
-    claimed["software"], found["software"] = (
-        sidecar.software,
-        outline.metadata.software_version,
-    )
-    for name, value in claimed.items():
-        fault = _differs(Reason.SIDECAR_OF_ANOTHER_EPISODE, name, value, found[name])
-        if fault is not None:
-            return fault
+def _check_dates(facts: EpisodeFacts) -> Fault | None:
+    """Refuses what a wrong clock dated: a day is the unit that is held out."""
+    sidecar = _sidecar(facts)
+    last = (facts.judged_at + _CLOCK_TOLERANCE).date().isoformat()
+    for name, date in (("date", sidecar.date), ("consent.at", sidecar.consent.at[:10])):
+        if not date:
+            continue
+        if date < FIRST_DATE:
+            return Fault(
+                Reason.DATE_BEFORE_FORMAT,
+                f"expected {name} from {FIRST_DATE} on, got {date}; set the robot's "
+                "clock and record again",
+            )
+        if date > last:
+            return Fault(
+                Reason.DATE_IN_FUTURE,
+                f"expected {name} up to {last}, got {date}; set the robot's clock and "
+                "record again",
+            )
     return None
 
 
-def _check_redaction(facts: EpisodeFacts) -> Fault | None:
-    missing = _outline(facts).fields_not_covered
-    if not missing:
-        return None
-    return Fault(
-        Reason.FIELDS_NOT_COVERED,
-        f"expected the redaction record to cover every sensitive field, "
-        f"it leaves out {', '.join(missing)}",
-    )
+def _check_statements(facts: EpisodeFacts) -> Fault | None:
+    return facts.statement_fault
 
 
 def _check_consent(facts: EpisodeFacts) -> Fault | None:
-    sidecar = _sidecar(facts)
-    if sidecar.consent.granted or sidecar.safety.escalated:
+    if may_leave(_sidecar(facts), _outline(facts).violations):
         return None
     return Fault(
         Reason.CONSENT_MISSING,
-        "expected the operator's consent or a safety escalation, got neither",
+        "expected the operator's consent, or an escalation with a safety violation in "
+        "the steps, got neither",
     )
 
 
-def _check_claim(facts: EpisodeFacts) -> Fault | None:
+def _check_id(facts: EpisodeFacts) -> Fault | None:
     if facts.claimed_by in ("", facts.folder.path):
         return None
     return Fault(
@@ -304,8 +327,6 @@ def _differs(reason: Reason, name: str, expected: object, got: object) -> Fault 
     return Fault(reason, f"expected {name} {expected!r}, got {got!r}")
 
 
-# Fields with the same name and meaning in sidecar and episode.
-_SHARED_FIELDS = ("episode_id", "robot_hash", "package_digest", "delta_digest")
 _CHECKS: tuple[Callable[[EpisodeFacts], Fault | None], ...] = (
     _check_sidecar,
     _check_schema,
@@ -313,8 +334,8 @@ _CHECKS: tuple[Callable[[EpisodeFacts], Fault | None], ...] = (
     _check_subject,
     _check_folder,
     _check_episode,
-    _check_agreement,
-    _check_redaction,
+    _check_statements,
+    _check_dates,
     _check_consent,
-    _check_claim,
+    _check_id,
 )

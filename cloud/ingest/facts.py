@@ -1,10 +1,12 @@
 """Reads one raw folder and states what is there, without judging it.
 
 The sidecar is verified first. Only then is the episode read, and no further than its
-signed size. Whatever goes wrong becomes a fact for `admission.admit`.
+signed size. Whatever goes wrong with these objects becomes a fact for
+`admission.admit`; only a store that fails as a whole is an error.
 """
 
 import dataclasses
+import datetime
 from collections.abc import Collection
 
 from base import canonical_json
@@ -14,25 +16,29 @@ from base.errors import (
     ContinuonError,
     NotFoundError,
     OversizedError,
+    StoreError,
 )
 from base.store.store import Store
 from cloud.ingest.admission import EpisodeFacts, EpisodeOutline, Fault, Reason
 from cloud.ingest.enrolment import Enrolment
-from rlds import raw_layout, reader
+from rlds import raw_layout, reader, sidecar_statements
 from rlds import sidecar as sidecar_format
+from rlds.episode import Episode
 from rlds.errors import (
+    ConsentFormError,
+    FieldFormError,
+    FieldNotCoveredError,
     RedactionRecordError,
+    RldsError,
     SidecarError,
     SidecarMismatchError,
     SidecarSignatureError,
     SidecarSizeMismatchError,
+    SidecarViolationsError,
 )
 from rlds.raw_layout import RawFolder
-from rlds.redaction_record import find_missing_fields
 from rlds.sidecar import Sidecar
 from rlds.spec import SCHEMA_VERSION
-
-_SIDECAR_LIMIT_BYTES = 1024 * 1024
 
 
 def gather(
@@ -41,6 +47,7 @@ def gather(
     files: Collection[str],
     enrolled: Enrolment,
     size_limit_bytes: int,
+    judged_at: datetime.datetime,
 ) -> EpisodeFacts:
     """Returns everything that decides the verdict on one folder.
 
@@ -50,21 +57,24 @@ def gather(
         files: names of the files in it.
         enrolled: the keys whose signatures count.
         size_limit_bytes: largest episode that is read.
+        judged_at: the present time.
 
     Raises:
-        StoreError: the store fails, other than by a missing or oversized object.
+        StoreError: the store fails, other than by a missing object.
     """
+    facts = EpisodeFacts(folder, judged_at)
     if raw_layout.SIDECAR_FILE not in files:
-        return EpisodeFacts(folder)
-    try:
-        raw_sidecar = raw.get(folder.sidecar, _SIDECAR_LIMIT_BYTES)
-    except NotFoundError:
-        return EpisodeFacts(folder)
-    except OversizedError as e:
-        fault = Fault(Reason.SIDECAR_MALFORMED, str(e))
-        return EpisodeFacts(folder, sidecar_fault=fault)
-    sha256 = sha256_bytes(raw_sidecar)
-    facts = EpisodeFacts(folder, sidecar_sha256=sha256)
+        return facts
+    raw_sidecar, fault = _read(
+        raw,
+        folder.sidecar,
+        sidecar_format.LIMIT_BYTES,
+        Reason.SIDECAR_MISSING,
+        Reason.SIDECAR_MALFORMED,
+    )
+    if fault is not None:
+        return dataclasses.replace(facts, sidecar_fault=fault)
+    facts = dataclasses.replace(facts, sidecar_sha256=sha256_bytes(raw_sidecar))
     try:
         sidecar = sidecar_format.verify(raw_sidecar, enrolled.keys)
     except SidecarError as e:
@@ -73,13 +83,14 @@ def gather(
     facts = dataclasses.replace(
         facts, sidecar=sidecar, key_robot_hash=enrolled.robots[sidecar.keyid]
     )
-    try:
-        raw_episode = raw.get(folder.episode, min(sidecar.size_bytes, size_limit_bytes))
-    except NotFoundError as e:
-        fault = Fault(Reason.EPISODE_MISSING, str(e))
-        return dataclasses.replace(facts, episode_fault=fault)
-    except OversizedError as e:
-        fault = Fault(Reason.EPISODE_OVERSIZED, str(e))
+    raw_episode, fault = _read(
+        raw,
+        folder.episode,
+        min(sidecar.size_bytes, size_limit_bytes),
+        Reason.EPISODE_MISSING,
+        Reason.EPISODE_OVERSIZED,
+    )
+    if fault is not None:
         return dataclasses.replace(facts, episode_fault=fault)
     facts = dataclasses.replace(facts, sha256=sha256_bytes(raw_episode))
     try:
@@ -90,22 +101,79 @@ def gather(
         reason = Reason.SIZE_MISMATCH if of_size else Reason.DIGEST_MISMATCH
         return dataclasses.replace(facts, episode_fault=Fault(reason, str(e)))
     try:
-        outline = _outline(raw_episode, sidecar)
+        episode = reader.read_episode_bytes(raw_episode)
     except ContinuonError as e:
         of_version = "schema_version" in e.source
         reason = Reason.SCHEMA_UNKNOWN if of_version else Reason.EPISODE_MALFORMED
         return dataclasses.replace(facts, episode_fault=Fault(reason, str(e)))
-    return dataclasses.replace(facts, outline=outline)
-
-
-def _outline(raw_episode: bytes, sidecar: Sidecar) -> EpisodeOutline:
-    episode = reader.read_episode_bytes(raw_episode)
-    return EpisodeOutline(
+    outline = EpisodeOutline(
         spec=episode.spec,
         metadata=episode.metadata,
         num_steps=episode.num_steps,
-        fields_not_covered=find_missing_fields(sidecar.privacy, episode.spec),
+        violations=sidecar_statements.count_violations(episode),
     )
+    return dataclasses.replace(
+        facts,
+        outline=outline,
+        statement_fault=_find_false_statement(sidecar, episode)
+        or _find_bad_image(episode),
+    )
+
+
+def _read(
+    raw: Store, path: str, limit_bytes: int, missing: Reason, oversized: Reason
+) -> tuple[bytes, Fault | None]:
+    """Reads one object; what is wrong with it alone is a fault."""
+    try:
+        return raw.get(path, limit_bytes), None
+    except NotFoundError as e:
+        return b"", Fault(missing, str(e))
+    except OversizedError as e:
+        return b"", Fault(oversized, str(e))
+    except StoreError:
+        raise
+    except (ContinuonError, OSError) as e:
+        return b"", Fault(Reason.UNREADABLE, str(e))
+
+
+def _find_false_statement(sidecar: Sidecar, episode: Episode) -> Fault | None:
+    try:
+        sidecar_statements.check_statements(sidecar, episode)
+    except RldsError as e:
+        return Fault(_statement_reason(e), str(e))
+    return None
+
+
+def _statement_reason(e: RldsError) -> Reason:
+    match e:
+        case SidecarMismatchError():
+            return Reason.SIDECAR_OF_ANOTHER_EPISODE
+        case SidecarViolationsError():
+            return Reason.VIOLATIONS_DIFFER
+        case ConsentFormError():
+            return Reason.CONSENT_MALFORMED
+        case FieldNotCoveredError():
+            return Reason.FIELDS_NOT_COVERED
+        case FieldFormError(sensitive=True):
+            return Reason.NOT_REDACTED
+        case _:
+            return Reason.FIELD_MALFORMED
+
+
+def _find_bad_image(episode: Episode) -> Fault | None:
+    """Decodes each image, as training will."""
+    if not episode.spec.image:
+        return None
+    # Imported here because it brings JAX, which takes seconds to load.
+    from model import jpeg_frames
+    from model.errors import FrameError
+
+    source = f"episode {episode.metadata.episode_id}"
+    try:
+        jpeg_frames.check(episode.steps["observation/image"], source)
+    except FrameError as e:
+        return Fault(Reason.IMAGE_MALFORMED, str(e))
+    return None
 
 
 def _sidecar_reason(raw: bytes, enrolled: Enrolment, e: SidecarError) -> Reason:
@@ -123,7 +191,8 @@ def _sidecar_reason(raw: bytes, enrolled: Enrolment, e: SidecarError) -> Reason:
     if not claimed.get("signature"):
         return Reason.SIGNATURE_MISSING
     if isinstance(e, SidecarSignatureError):
-        known = claimed.get("keyid") in enrolled.keys
+        keyid = claimed.get("keyid")
+        known = isinstance(keyid, str) and keyid in enrolled.keys
         return Reason.SIGNATURE_WRONG if known else Reason.SIGNATURE_UNKNOWN_KEY
     if isinstance(e, RedactionRecordError):
         return Reason.REDACTION_MISSING

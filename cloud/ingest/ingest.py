@@ -2,7 +2,8 @@
 
     ./bazelw run //cloud:ingest -- --raw=URI --enrolled=ROBOT.json[,ROBOT.json]
 
-The verdict is written beside each episode below `rlds_v0/`, as `admission.json`.
+The verdict is written beside each episode below `rlds_v0/`, as `admission.json`, and
+signed: only what --ingest_key signed counts for //cloud:index and //cloud:curate.
 Nothing is moved or deleted, so the next run judges an episode again that has been
 repaired or completed, and a run over unchanged episodes writes nothing. The exit code
 is 1 when any episode is quarantined, after every verdict is written. A fleet, where one
@@ -10,19 +11,21 @@ robot's bad upload must not stop the pipeline, sets --nofail_on_quarantine.
 """
 
 import collections
+import datetime
 import pathlib
 
 import rich.console
-import rich.markup
 import rich.table
 from absl import app, flags
 
 from base import command_line
+from base.errors import one_line
 from base.store import store
 from cloud import locations
 from cloud.console import open_console
 from cloud.errors import QuarantineError
-from cloud.ingest import enrolment, judge
+from cloud.ingest import enrolment, ingest_key, judge, raw_store
+from cloud.ingest.judge import Judge
 
 _RAW = flags.DEFINE_string(
     "raw", None, "URI or folder of the raw episodes", required=True
@@ -33,6 +36,17 @@ _ENROLLED = flags.DEFINE_list(
     "files of enrolled robot keys, as //edge:record --enrol writes them",
     required=True,
 )
+_KEY = flags.DEFINE_string(
+    "ingest_key",
+    ingest_key.KEY_FILE,
+    "private key file that signs verdicts, mode 0600; made if it does not exist, with "
+    "its public half beside it",
+)
+_PUBLIC = flags.DEFINE_string(
+    "ingest_public",
+    None,
+    "keyring of keys used before, whose claims still count",
+)
 _EPISODE_LIMIT = flags.DEFINE_integer(
     "episode_limit_bytes",
     256 * 1024 * 1024,
@@ -42,6 +56,7 @@ _EPISODE_LIMIT = flags.DEFINE_integer(
 _READERS = flags.DEFINE_integer(
     "readers", 4, "episodes read at the same time, one thread each", lower_bound=1
 )
+_UNWRITTEN = "verdict_not_written"
 _FAIL = flags.DEFINE_bool(
     "fail_on_quarantine",
     True,
@@ -60,10 +75,20 @@ def main(argv: list[str]) -> int:
     enrolled = enrolment.read(pathlib.Path(path) for path in _ENROLLED.value)
     console = open_console()
     raw = store.open_store(locations.to_uri(_RAW.value))
+    earlier = ingest_key.read_trusted(_PUBLIC.value) if _PUBLIC.value else None
+    # Listed before a key is made: a mistyped address must not leave one behind.
+    listing = raw_store.read(raw)
+    key = ingest_key.open_key(_KEY.value)
     summary = judge.ingest(
-        raw,
-        enrolled,
-        size_limit_bytes=_EPISODE_LIMIT.value,
+        Judge(
+            raw,
+            enrolled,
+            key,
+            ingest_key.trust(key, earlier),
+            size_limit_bytes=_EPISODE_LIMIT.value,
+            judged_at=datetime.datetime.now(datetime.UTC),
+        ),
+        listing,
         readers=_READERS.value,
         console=console,
     )
@@ -74,20 +99,27 @@ def main(argv: list[str]) -> int:
 
 
 def _require_all_admitted(summary: judge.Summary, uri: str) -> None:
-    refused = [
-        (folder, verdict)
-        for folder, verdict in zip(summary.folders, summary.verdicts, strict=True)
-        if not verdict.admitted
-    ]
+    refused = [one for one in summary.judged if not _admitted(one)]
     if refused:
-        folder, first = refused[0]
+        first = refused[0]
         raise QuarantineError(
-            f"{uri}/{folder.path}",
+            f"{uri}/{first.folder.path}",
             "every episode to be admitted",
-            f"{len(refused)} of {len(summary.verdicts)} quarantined, this one for "
-            f"{first.reason} ({first.detail})",
+            f"{len(refused)} of {len(summary.judged)} quarantined, this one for "
+            f"{_why(first)}",
             "repair or remove it and run this again",
         )
+
+
+def _admitted(judged: judge.Judged) -> bool:
+    verdict = judged.verdict
+    return verdict is not None and verdict.admitted and not judged.unwritten
+
+
+def _why(judged: judge.Judged) -> str:
+    if judged.unwritten or judged.verdict is None:
+        return f"{_UNWRITTEN} ({judged.unwritten})"
+    return f"{judged.verdict.reason} ({judged.verdict.detail})"
 
 
 def _report(summary: judge.Summary, console: rich.console.Console) -> None:
@@ -98,14 +130,20 @@ def _report(summary: judge.Summary, console: rich.console.Console) -> None:
             v for v in summary.verdicts if (v.status, v.reason) == (status, reason)
         )
         shown = f"{example.episode_id} {example.detail}"
-        table.add_row(status, reason, str(count), rich.markup.escape(shown))
+        table.add_row(status, reason, str(count), shown)
+    unwritten = [one for one in summary.judged if one.unwritten]
+    if unwritten:
+        shown = f"{unwritten[0].folder.episode_id} {unwritten[0].unwritten}"
+        table.add_row("none", _UNWRITTEN, str(len(unwritten)), shown)
     console.print(table)
     console.print(
-        f"{len(summary.verdicts)} episodes judged, {summary.written} verdicts new or "
+        f"{len(summary.judged)} episodes judged, {summary.written} verdicts new or "
         "changed"
     )
+    for one in unwritten:
+        console.print(f"no verdict written: {one.folder.path}: {one.unwritten}")
     for path in summary.strangers:
-        console.print(f"left alone, not part of an episode: {path}", markup=False)
+        console.print(f"left alone, not part of an episode: {one_line(path)}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from base import canonical_json
 from base.store.store import LocalStore
 from base.testing import command
-from cloud.ingest import admission
+from cloud.ingest import admission, ingest_key
 from cloud.testing.raw_robot import RawRobot
 from rlds.raw_layout import RawFolder
 
@@ -73,7 +73,12 @@ def raw(tmp_path: Path) -> LocalStore:
 def ingest(raw: LocalStore, tmp_path: Path, *flags: str) -> command.Finished:
     """Runs the command as a user does."""
     enrolled = ROBOT.enrolment_file(tmp_path)
-    arguments = (f"--raw={tmp_path / 'raw'}", f"--enrolled={enrolled}", *flags)
+    arguments = (
+        f"--raw={tmp_path / 'raw'}",
+        f"--enrolled={enrolled}",
+        f"--ingest_key={tmp_path / 'ingest.json'}",
+        *flags,
+    )
     return command.run("cloud.ingest.ingest", *arguments)
 
 
@@ -87,8 +92,8 @@ def uploads(raw: LocalStore) -> dict[str, bytes]:
 
 
 def verdict_on(raw: LocalStore, folder: RawFolder) -> admission.Admission:
-    data = raw.get(folder.admission, LIMIT_BYTES)
-    return admission.parse(data, folder.admission)
+    trusted = ingest_key.read_trusted(str(raw.root.with_name("ingest.public.json")))
+    return admission.verify(raw.get(folder.admission, LIMIT_BYTES), folder, trusted)
 
 
 @pytest.mark.parametrize(("upload", "reason"), BAD_UPLOADS)

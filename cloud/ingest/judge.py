@@ -1,26 +1,78 @@
 """Judges every folder of a raw store and writes the verdicts beside the episodes.
 
-Several threads gather facts. The verdicts are made one after another in the order of
-the paths, so that of two folders with the same episode id the same one always wins.
+Several threads judge. Folders with the same episode id are judged by one thread, in
+the order of their paths, so that of them the same one always wins. A folder that cannot
+be judged, or whose verdict cannot be written, is named; the others go on.
 """
 
+import collections
 import concurrent.futures
 import dataclasses
+import datetime
+from collections.abc import Sequence
 
 import rich.console
 
-from base.errors import NotFoundError, PreconditionFailedError
+from base.errors import (
+    ContinuonError,
+    DiskError,
+    NotFoundError,
+    PreconditionFailedError,
+    StoreError,
+    UnsafePathError,
+)
 from base.store.store import Store
 from cloud.console import WorkProgress
 from cloud.errors import IngestRaceError
-from cloud.ingest import admission, enrolment, raw_store
+from cloud.ingest import admission, claims, enrolment, signed_record
 from cloud.ingest import facts as episode_facts
 from cloud.ingest.admission import Admission
-from rlds import raw_layout
+from cloud.ingest.raw_store import RawListing
+from release.signing.private_keys import PrivateKey
+from release.trusted_keys import TrustedKeys
 from rlds.raw_layout import RawFolder
 
-_ADMISSION_LIMIT_BYTES = 1024 * 1024
 _ATTEMPTS = 10  # after each lost race another run has made progress
+
+type _Entry = tuple[RawFolder, frozenset[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """What every verdict of one run rests on.
+
+    Attributes:
+        raw: the store that robots upload to.
+        enrolled: the keys whose signatures count.
+        key: signs verdicts and claims.
+        trusted: keys whose claims count, this one among them.
+        size_limit_bytes: largest episode that is read.
+        judged_at: the present time; later dates are refused.
+    """
+
+    raw: Store
+    enrolled: enrolment.Enrolment
+    key: PrivateKey
+    trusted: TrustedKeys
+    size_limit_bytes: int
+    judged_at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What became of one folder.
+
+    Attributes:
+        folder: the folder.
+        verdict: the verdict; None where none could be made.
+        changed: whether the verdict is new or another one than before.
+        unwritten: why no verdict was written; "" where one stands.
+    """
+
+    folder: RawFolder
+    verdict: Admission | None
+    changed: bool = False
+    unwritten: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,92 +80,105 @@ class Summary:
     """What one run did.
 
     Attributes:
-        folders: every folder that was judged, in order.
-        verdicts: the verdict on each of them.
-        written: how many of the verdicts were new or changed.
+        judged: every folder, in order.
         strangers: objects below the raw prefix that belong to no episode.
     """
 
-    folders: tuple[RawFolder, ...]
-    verdicts: tuple[Admission, ...]
-    written: int
+    judged: tuple[Judged, ...]
     strangers: tuple[str, ...]
+
+    @property
+    def verdicts(self) -> tuple[Admission, ...]:
+        """The verdicts that stand, in the order of the folders."""
+        return tuple(
+            one.verdict for one in self.judged if one.verdict and not one.unwritten
+        )
+
+    @property
+    def written(self) -> int:
+        """How many of the verdicts are new or changed."""
+        return sum(one.changed for one in self.judged)
 
 
 def ingest(
-    raw: Store,
-    enrolled: enrolment.Enrolment,
-    size_limit_bytes: int,
-    readers: int,
-    console: rich.console.Console,
+    judge: Judge, listing: RawListing, readers: int, console: rich.console.Console
 ) -> Summary:
-    """Judges every episode folder of the store, in order of path.
+    """Judges every episode folder of a listing.
 
     Args:
-        raw: the store that robots upload to.
-        enrolled: the keys whose signatures count.
-        size_limit_bytes: largest episode that is read.
+        judge: what the verdicts rest on.
+        listing: what the raw store holds.
         readers: episodes read at the same time, one thread each.
         console: where progress is shown.
 
     Raises:
-        RawRootError: the store holds no raw episodes.
-        IngestRaceError: other runs kept changing a verdict.
+        StoreError: the store fails as a whole.
     """
-    listing = raw_store.read(raw)
-    verdicts = []
-    written = 0
-    with concurrent.futures.ThreadPoolExecutor(readers) as pool:
-        facts = pool.map(
-            lambda entry: episode_facts.gather(
-                raw, entry[0], entry[1], enrolled, size_limit_bytes
-            ),
-            listing.folders,
-        )
-        with WorkProgress(
-            console, "ingest", len(listing.folders), "episodes"
-        ) as progress:
-            for found in facts:
-                verdict, changed = _judge(raw, found)
-                verdicts.append(verdict)
-                written += changed
-                progress.show(len(verdicts), "")
-    folders = tuple(folder for folder, _ in listing.folders)
-    return Summary(folders, tuple(verdicts), written, listing.strangers)
+    total = len(listing.folders)
+    judged: list[Judged] = []
+    with (
+        concurrent.futures.ThreadPoolExecutor(readers) as pool,
+        WorkProgress(console, "ingest", total, "episodes") as progress,
+    ):
+        groups = _group_by_id(listing.folders)
+        for found in pool.map(lambda group: _judge_group(judge, group), groups):
+            judged.extend(found)
+            progress.show(len(judged), "")
+    judged.sort(key=lambda one: one.folder)
+    return Summary(tuple(judged), listing.strangers)
 
 
-def _judge(raw: Store, facts: admission.EpisodeFacts) -> tuple[Admission, bool]:
-    """Claims the id of an admitted episode, then writes the verdict if it is new."""
-    verdict = admission.admit(facts)
-    if verdict.admitted:
-        claimed_by = _claim(raw, facts.folder)
-        verdict = admission.admit(dataclasses.replace(facts, claimed_by=claimed_by))
-    return verdict, _write(raw, facts.folder.admission, verdict.encode())
+def _group_by_id(folders: Sequence[_Entry]) -> list[list[_Entry]]:
+    groups: dict[str, list[_Entry]] = collections.defaultdict(list)
+    for entry in folders:
+        groups[entry[0].episode_id].append(entry)
+    return list(groups.values())
 
 
-def _claim(raw: Store, folder: RawFolder) -> str:
-    """Returns the path under which the episode id is admitted, permanently.
+def _judge_group(judge: Judge, group: Sequence[_Entry]) -> list[Judged]:
+    return [_judge_folder(judge, folder, files) for folder, files in group]
 
-    The claim is an object that only its first writer can create, so that of two runs,
-    or of two folders with the same episode id, exactly one admits it.
-    """
-    path = raw_layout.claim_path(folder.episode_id)
+
+def _judge_folder(judge: Judge, folder: RawFolder, files: frozenset[str]) -> Judged:
+    """Gathers facts, claims the id of an admitted episode, and writes the verdict."""
+    verdict = None
     try:
-        raw.put(path, folder.path.encode(), if_generation_match=0)
-    except PreconditionFailedError:
-        return raw.get(path, _ADMISSION_LIMIT_BYTES).decode("utf-8", "replace")
-    return folder.path
+        facts = episode_facts.gather(
+            judge.raw,
+            folder,
+            files,
+            judge.enrolled,
+            judge.size_limit_bytes,
+            judge.judged_at,
+        )
+        verdict = admission.admit(facts)
+        if verdict.admitted:
+            holder = claims.claim(judge.raw, folder, judge.key, judge.trusted)
+            verdict = admission.admit(dataclasses.replace(facts, claimed_by=holder))
+        changed = _write(judge.raw, folder.admission, verdict.sign(judge.key))
+    except (ContinuonError, OSError) as e:
+        if not _is_about_one_object(e):
+            raise
+        return Judged(folder, verdict, unwritten=str(e))
+    return Judged(folder, verdict, changed)
+
+
+def _is_about_one_object(e: Exception) -> bool:
+    """Tells an object that cannot be read or replaced from a store that fails."""
+    if isinstance(e, StoreError):
+        return isinstance(e.__cause__, OSError | DiskError)
+    return isinstance(e, UnsafePathError | IngestRaceError | OSError)
 
 
 def _write(raw: Store, path: str, data: bytes) -> bool:
     """Makes `path` hold `data`; returns whether that changed it."""
     for _ in range(_ATTEMPTS):
         generation = raw.generation(path)
+        if generation and _read(raw, path) == data:
+            return False
         try:
-            if generation and raw.get(path, _ADMISSION_LIMIT_BYTES) == data:
-                return False
             raw.put(path, data, if_generation_match=generation)
-        except (NotFoundError, PreconditionFailedError):
+        except PreconditionFailedError:
             continue  # another run wrote in the meantime
         return True
     raise IngestRaceError(
@@ -122,3 +187,15 @@ def _write(raw: Store, path: str, data: bytes) -> bool:
         f"overtaken {_ATTEMPTS} times by other runs",
         "let them finish and run this again",
     )
+
+
+def _read(raw: Store, path: str) -> bytes | None:
+    """Reads what stands at a verdict's path; None if it cannot be a verdict."""
+    try:
+        return raw.get(path, signed_record.LIMIT_BYTES)
+    except NotFoundError:
+        return None
+    except StoreError:
+        raise
+    except (ContinuonError, OSError):
+        return None

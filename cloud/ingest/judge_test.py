@@ -2,27 +2,27 @@ import base64
 import concurrent.futures
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import rich.console
 
 from base import canonical_json
 from base.store.store import LocalStore
-from cloud.ingest import admission, judge
-from cloud.ingest.admission import Admission, Reason
-from cloud.ingest.judge import Summary
+from cloud.ingest.admission import Reason
 from cloud.ingest.raw_store import RawFolder
-from cloud.testing.raw_robot import RawRobot, enrol
+from cloud.testing.raw_robot import (
+    RawRobot,
+    ingest,
+    require_quarantine,
+    verdict_on_disk,
+)
 from rlds import sidecar as sidecar_format
-from rlds.sidecar import Consent, Safety
+from rlds.sidecar import Consent
 
 _ROBOT = RawRobot(1)
-_SIZE_LIMIT_BYTES = 1024 * 1024
 
 
 @pytest.fixture
@@ -30,51 +30,6 @@ def raw(tmp_path: Path) -> LocalStore:
     root = tmp_path / "raw"
     root.mkdir()
     return LocalStore(root)
-
-
-def _ingest(
-    raw: LocalStore,
-    *robots: RawRobot,
-    size_limit_bytes: int = _SIZE_LIMIT_BYTES,
-    readers: int = 2,
-) -> Summary:
-    return judge.ingest(
-        raw,
-        enrol(*(robots or [_ROBOT])),
-        size_limit_bytes=size_limit_bytes,
-        readers=readers,
-        console=rich.console.Console(file=io.StringIO()),
-    )
-
-
-def _verdict_on_disk(raw: LocalStore, folder: RawFolder) -> Admission:
-    return admission.parse(raw.get(folder.admission, 1 << 20), folder.admission)
-
-
-def _files(raw: LocalStore) -> dict[str, bytes]:
-    """Every object by path, except what ingest itself writes."""
-    return {
-        path: raw.get(path, 1 << 24)
-        for path in raw.list("")
-        if not path.endswith("admission.json") and not path.startswith("admitted/")
-    }
-
-
-def _require_quarantine(
-    raw: LocalStore, folder: RawFolder, reason: Reason, **options: int
-) -> Admission:
-    """Ingests; checks the one verdict and that nothing else in the store changed."""
-    before = _files(raw)
-    summary = _ingest(raw, **options)
-    verdict = _verdict_on_disk(raw, folder)
-    assert [v.reason for v in summary.verdicts] == [reason]
-    assert (verdict.status, verdict.reason) == ("quarantined", reason)
-    assert verdict.episode_id == folder.episode_id
-    assert verdict.detail
-    assert verdict.episode == {}
-    assert raw.list("admitted/") == ()
-    assert _files(raw) == before
-    return verdict
 
 
 def _rewrite_sidecar(
@@ -90,8 +45,8 @@ def test_a_good_episode_is_admitted_with_the_fields_of_the_index(
 ) -> None:
     recorded = _ROBOT.record(1)
     folder = _ROBOT.upload(raw, recorded)
-    summary = _ingest(raw)
-    verdict = _verdict_on_disk(raw, folder)
+    summary = ingest(raw, _ROBOT)
+    verdict = verdict_on_disk(raw, folder)
     assert verdict == summary.verdicts[0]
     assert verdict.admitted
     assert verdict.sha256 == recorded.sidecar.sha256
@@ -102,22 +57,11 @@ def test_a_good_episode_is_admitted_with_the_fields_of_the_index(
     assert (written["status"], written["reason"]) == ("admitted", "")
 
 
-def test_safety_escalation_replaces_consent(raw: LocalStore) -> None:
-    folder = _ROBOT.upload(
-        raw,
-        _ROBOT.record(1),
-        consent=Consent(granted=False, by="", at=""),
-        safety=Safety(violations=2, escalated=True),
-    )
-    _ingest(raw)
-    assert _verdict_on_disk(raw, folder).admitted
-
-
 def test_truncated_episode_is_quarantined(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     short = dataclasses.replace(recorded, episode=recorded.episode[:-100])
     folder = _ROBOT.upload(raw, short)
-    _require_quarantine(raw, folder, Reason.SIZE_MISMATCH)
+    require_quarantine(raw, folder, Reason.SIZE_MISMATCH)
 
 
 def test_truncated_episode_that_its_robot_signed_is_quarantined(
@@ -127,7 +71,7 @@ def test_truncated_episode_that_its_robot_signed_is_quarantined(
     short = recorded.episode[:-100]
     changed = dataclasses.replace(recorded, episode=short)
     folder = _ROBOT.upload(raw, changed, size_bytes=len(short), sha256=_sha256(short))
-    verdict = _require_quarantine(raw, folder, Reason.EPISODE_MALFORMED)
+    verdict = require_quarantine(raw, folder, Reason.EPISODE_MALFORMED)
     assert "at byte 0" in verdict.detail
 
 
@@ -139,28 +83,28 @@ def test_episode_with_a_flipped_bit_is_quarantined(
     flipped = bytearray(recorded.episode)
     flipped[position] ^= 1
     folder = _ROBOT.upload(raw, dataclasses.replace(recorded, episode=bytes(flipped)))
-    _require_quarantine(raw, folder, Reason.DIGEST_MISMATCH)
+    require_quarantine(raw, folder, Reason.DIGEST_MISMATCH)
 
 
 def test_episode_longer_than_its_signed_size_is_quarantined(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     longer = dataclasses.replace(recorded, episode=recorded.episode + b"x")
     folder = _ROBOT.upload(raw, longer)
-    _require_quarantine(raw, folder, Reason.EPISODE_OVERSIZED)
+    require_quarantine(raw, folder, Reason.EPISODE_OVERSIZED)
 
 
 def test_episode_longer_than_the_limit_is_quarantined(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     folder = _ROBOT.upload(raw, recorded)
     limit = len(recorded.episode) - 1
-    _require_quarantine(raw, folder, Reason.EPISODE_OVERSIZED, size_limit_bytes=limit)
+    require_quarantine(raw, folder, Reason.EPISODE_OVERSIZED, size_limit_bytes=limit)
 
 
 def test_sidecar_of_another_episode_is_quarantined(raw: LocalStore) -> None:
     one, other = _ROBOT.record(1), _ROBOT.record(2)
     mixed = dataclasses.replace(one, sidecar=other.sidecar)
     folder = _ROBOT.upload(raw, mixed, folder=one.folder)
-    _require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
+    require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
 
 
 def test_episode_with_another_id_than_its_sidecar_is_quarantined(
@@ -172,7 +116,7 @@ def test_episode_with_another_id_than_its_sidecar_is_quarantined(
     folder = _ROBOT.upload(
         raw, mixed, folder=one.folder, episode_id=one.sidecar.episode_id
     )
-    verdict = _require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
+    verdict = require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
     assert "episode_id" in verdict.detail
 
 
@@ -183,21 +127,21 @@ def test_sidecar_that_contradicts_its_episode_is_quarantined(
     raw: LocalStore, changes: dict[str, object]
 ) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1), **changes)
-    _require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
+    require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
 
 
 def test_missing_redaction_record_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.pop("privacy"))
     _sign_again(raw, folder)
-    _require_quarantine(raw, folder, Reason.REDACTION_MISSING)
+    require_quarantine(raw, folder, Reason.REDACTION_MISSING)
 
 
 def test_redaction_record_that_is_null_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.update(privacy=None))
     _sign_again(raw, folder)
-    _require_quarantine(raw, folder, Reason.REDACTION_MISSING)
+    require_quarantine(raw, folder, Reason.REDACTION_MISSING)
 
 
 @pytest.mark.parametrize("left_out", ["robot_hash", "start_time", "location", "tags"])
@@ -210,7 +154,7 @@ def test_redaction_record_without_a_sensitive_field_is_quarantined(
     folder = _ROBOT.upload(
         raw, recorded, privacy=dataclasses.replace(privacy, fields_covered=covered)
     )
-    verdict = _require_quarantine(raw, folder, Reason.FIELDS_NOT_COVERED)
+    verdict = require_quarantine(raw, folder, Reason.FIELDS_NOT_COVERED)
     assert left_out in verdict.detail
 
 
@@ -218,44 +162,44 @@ def test_redaction_record_that_is_not_attested_is_quarantined(raw: LocalStore) -
     recorded = _ROBOT.record(1)
     privacy = dataclasses.replace(recorded.sidecar.privacy, attested=False)
     folder = _ROBOT.upload(raw, recorded, privacy=privacy)
-    _require_quarantine(raw, folder, Reason.FIELDS_NOT_COVERED)
+    require_quarantine(raw, folder, Reason.FIELDS_NOT_COVERED)
 
 
 def test_unsigned_sidecar_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.pop("signature"))
-    _require_quarantine(raw, folder, Reason.SIGNATURE_MISSING)
+    require_quarantine(raw, folder, Reason.SIGNATURE_MISSING)
 
 
 def test_sidecar_changed_after_it_was_signed_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     _rewrite_sidecar(raw, folder, lambda value: value.update(num_steps=4))
-    _require_quarantine(raw, folder, Reason.SIGNATURE_WRONG)
+    require_quarantine(raw, folder, Reason.SIGNATURE_WRONG)
 
 
 def test_signature_of_a_key_that_is_not_enrolled_is_quarantined(
     raw: LocalStore,
 ) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1), key=RawRobot(9).key)
-    _require_quarantine(raw, folder, Reason.SIGNATURE_UNKNOWN_KEY)
+    require_quarantine(raw, folder, Reason.SIGNATURE_UNKNOWN_KEY)
 
 
 def test_signature_of_another_enrolled_robot_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1), key=RawRobot(2).key)
-    _ingest(raw, _ROBOT, RawRobot(2))
-    assert _verdict_on_disk(raw, folder).reason == Reason.KEY_OF_ANOTHER_ROBOT
+    ingest(raw, _ROBOT, RawRobot(2))
+    assert verdict_on_disk(raw, folder).reason == Reason.KEY_OF_ANOTHER_ROBOT
 
 
 def test_episode_without_consent_or_escalation_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(
         raw, _ROBOT.record(1), consent=Consent(granted=False, by="", at="")
     )
-    _require_quarantine(raw, folder, Reason.CONSENT_MISSING)
+    require_quarantine(raw, folder, Reason.CONSENT_MISSING)
 
 
 def test_unknown_schema_version_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1), schema_version="9.0.0")
-    verdict = _require_quarantine(raw, folder, Reason.SCHEMA_UNKNOWN)
+    verdict = require_quarantine(raw, folder, Reason.SCHEMA_UNKNOWN)
     assert "9.0.0" in verdict.detail
 
 
@@ -265,9 +209,9 @@ def test_file_that_is_not_a_sidecar_is_quarantined(
 ) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
     raw.put(folder.sidecar, garbage)
-    summary = _ingest(raw)
+    summary = ingest(raw, _ROBOT)
     assert not summary.verdicts[0].admitted
-    assert _verdict_on_disk(raw, folder).reason in (
+    assert verdict_on_disk(raw, folder).reason in (
         Reason.SIDECAR_MALFORMED,
         Reason.SIGNATURE_MISSING,
     )
@@ -277,17 +221,17 @@ def test_missing_sidecar_and_missing_episode_are_quarantined(raw: LocalStore) ->
     one, other = _ROBOT.record(1), _ROBOT.record(2)
     raw.put(one.folder.episode, one.episode)
     raw.put(other.folder.sidecar, sidecar_format.sign(other.sidecar, _ROBOT.key))
-    _ingest(raw)
-    assert _verdict_on_disk(raw, one.folder).reason == Reason.SIDECAR_MISSING
-    assert _verdict_on_disk(raw, other.folder).reason == Reason.EPISODE_MISSING
+    ingest(raw, _ROBOT)
+    assert verdict_on_disk(raw, one.folder).reason == Reason.SIDECAR_MISSING
+    assert verdict_on_disk(raw, other.folder).reason == Reason.EPISODE_MISSING
 
 
 def test_the_same_episode_uploaded_twice_is_one_episode(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1))
-    first = _ingest(raw)
+    first = ingest(raw, _ROBOT)
     before = raw.generation(folder.admission)
     _ROBOT.upload(raw, _ROBOT.record(1))
-    second = _ingest(raw)
+    second = ingest(raw, _ROBOT)
     assert (first.written, second.written) == (1, 0)
     assert first.verdicts == second.verdicts
     assert raw.generation(folder.admission) == before
@@ -299,10 +243,10 @@ def test_the_same_episode_in_two_folders_is_admitted_once(raw: LocalStore) -> No
     right = _ROBOT.upload(raw, recorded)
     wrong = dataclasses.replace(right, date="2026-02-01")
     _ROBOT.upload(raw, recorded, folder=wrong)
-    summary = _ingest(raw)
+    summary = ingest(raw, _ROBOT)
     assert sorted(v.status for v in summary.verdicts) == ["admitted", "quarantined"]
-    assert _verdict_on_disk(raw, right).admitted
-    assert _verdict_on_disk(raw, wrong).reason == Reason.WRONG_PLACE
+    assert verdict_on_disk(raw, right).admitted
+    assert verdict_on_disk(raw, wrong).reason == Reason.WRONG_PLACE
 
 
 def test_of_two_recordings_with_one_id_only_the_first_is_admitted(
@@ -310,22 +254,22 @@ def test_of_two_recordings_with_one_id_only_the_first_is_admitted(
 ) -> None:
     first = _ROBOT.upload(raw, _ROBOT.record(1))
     again = _ROBOT.upload(raw, _ROBOT.record(1, date="2026-02-01"))
-    _ingest(raw)
-    assert _verdict_on_disk(raw, first).admitted
-    verdict = _verdict_on_disk(raw, again)
+    ingest(raw, _ROBOT)
+    assert verdict_on_disk(raw, first).admitted
+    verdict = verdict_on_disk(raw, again)
     assert verdict.reason == Reason.DUPLICATE
     assert first.path in verdict.detail
-    _ingest(raw)
-    assert _verdict_on_disk(raw, first).admitted
+    ingest(raw, _ROBOT)
+    assert verdict_on_disk(raw, first).admitted
 
 
 def test_the_first_to_be_admitted_keeps_the_id(raw: LocalStore) -> None:
     late = _ROBOT.upload(raw, _ROBOT.record(1, date="2026-02-01"))
-    _ingest(raw)
+    ingest(raw, _ROBOT)
     early = _ROBOT.upload(raw, _ROBOT.record(1))
-    _ingest(raw)
-    assert _verdict_on_disk(raw, late).admitted
-    assert _verdict_on_disk(raw, early).reason == Reason.DUPLICATE
+    ingest(raw, _ROBOT)
+    assert verdict_on_disk(raw, late).admitted
+    assert verdict_on_disk(raw, early).reason == Reason.DUPLICATE
 
 
 def test_runs_at_the_same_time_agree(raw: LocalStore) -> None:
@@ -333,7 +277,7 @@ def test_runs_at_the_same_time_agree(raw: LocalStore) -> None:
         _ROBOT.upload(raw, _ROBOT.record(number))
         _ROBOT.upload(raw, _ROBOT.record(number, date="2026-02-01"))
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        runs = list(pool.map(lambda _: _ingest(raw), range(3)))
+        runs = list(pool.map(lambda _: ingest(raw, _ROBOT), range(3)))
     assert runs[0].verdicts == runs[1].verdicts == runs[2].verdicts
     assert sum(v.admitted for v in runs[0].verdicts) == 8
     assert len(raw.list("admitted/")) == 8
@@ -343,26 +287,26 @@ def test_a_repaired_episode_is_judged_again(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     short = dataclasses.replace(recorded, episode=recorded.episode[:-1])
     folder = _ROBOT.upload(raw, short)
-    _ingest(raw)
+    ingest(raw, _ROBOT)
     _ROBOT.upload(raw, recorded)
-    assert _ingest(raw).written == 1
-    assert _verdict_on_disk(raw, folder).admitted
+    assert ingest(raw, _ROBOT).written == 1
+    assert verdict_on_disk(raw, folder).admitted
 
 
 def test_an_admitted_episode_whose_bytes_change_is_quarantined(raw: LocalStore) -> None:
     recorded = _ROBOT.record(1)
     folder = _ROBOT.upload(raw, recorded)
-    _ingest(raw)
+    ingest(raw, _ROBOT)
     raw.put(folder.episode, b"\0" * len(recorded.episode))
-    _ingest(raw)
-    assert _verdict_on_disk(raw, folder).reason == Reason.DIGEST_MISMATCH
+    ingest(raw, _ROBOT)
+    assert verdict_on_disk(raw, folder).reason == Reason.DIGEST_MISMATCH
 
 
 def test_objects_outside_of_the_layout_are_named_and_left_alone(
     raw: LocalStore,
 ) -> None:
     raw.put("rlds_v0/notes.txt", b"hello")
-    summary = _ingest(raw)
+    summary = ingest(raw, _ROBOT)
     assert summary.verdicts == ()
     assert summary.strangers == ("rlds_v0/notes.txt",)
     assert raw.list("") == ("rlds_v0/notes.txt",)
@@ -372,9 +316,9 @@ def test_one_bad_episode_does_not_quarantine_the_others(raw: LocalStore) -> None
     good = [_ROBOT.upload(raw, _ROBOT.record(number)) for number in (1, 3)]
     bad = _ROBOT.upload(raw, _ROBOT.record(2))
     raw.put(bad.episode, b"")
-    _ingest(raw)
-    assert [_verdict_on_disk(raw, folder).admitted for folder in good] == [True, True]
-    assert _verdict_on_disk(raw, bad).reason == Reason.SIZE_MISMATCH
+    ingest(raw, _ROBOT)
+    assert [verdict_on_disk(raw, folder).admitted for folder in good] == [True, True]
+    assert verdict_on_disk(raw, bad).reason == Reason.SIZE_MISMATCH
 
 
 def _sign_again(raw: LocalStore, folder: RawFolder) -> None:

@@ -6,7 +6,9 @@ by changing the sidecar's fields, the episode's fields, or the bytes.
 
 import base64
 import dataclasses
+import datetime
 import hashlib
+import io
 import json
 import pathlib
 import tempfile
@@ -14,10 +16,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import rich.console
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from base.store.store import LocalStore
+from cloud.ingest import admission, ingest_key, judge, raw_store
+from cloud.ingest.admission import Admission, Reason
 from cloud.ingest.enrolment import Enrolment
+from release.signing.private_keys import PrivateKey
+from release.trusted_keys import ADMISSION_ROLE
 from rlds import raw_layout
 from rlds import sidecar as sidecar_format
 from rlds.episode import EpisodeMetadata
@@ -25,10 +32,19 @@ from rlds.raw_layout import RawFolder
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
 from rlds.spec import FIELDS, SCHEMA_VERSION, EpisodeSpec
+from rlds.testing.episodes import JPEG
 from rlds.writer import EpisodeWriter
 
 SPEC = EpisodeSpec(state_size=3, action_size=2)
 COVERED = tuple(sorted(field.name for field in FIELDS if field.sensitive))
+INGEST_KEY = PrivateKey(
+    Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"ingest").digest()),
+    (ADMISSION_ROLE,),
+    development=True,
+)
+TRUSTED = ingest_key.trust(INGEST_KEY)
+# Beginning of each episode's id: 2026-01-01T08:00:00Z in milliseconds.
+_ID_TIME = "019b7892-1c00"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +83,18 @@ class RawRobot:
         steps: int = 5,
         date: str = "2026-01-31",
         spec: EpisodeSpec = SPEC,
+        violations: int = 0,
+        image: bytes = JPEG,
         **metadata: object,
     ) -> Recorded:
-        """Records the episode `number`; `metadata` replaces fields of the episode."""
+        """Records the episode `number`; `metadata` replaces fields of the episode.
+
+        In the first `violations` steps a stop rule fires. With a camera, every step
+        has the same `image`.
+        """
         own: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
-            "episode_id": f"01900000-0000-7000-8{self.number:03x}-{number:012x}",
+            "episode_id": f"{_ID_TIME}-7000-8{self.number:03x}-{number:012x}",
             "robot_hash": self.hash,
             "robot_model": "test",
             "environment_id": "bench",
@@ -82,7 +104,7 @@ class RawRobot:
             "software_version": "0.1.0",
             "start_time": f"{date}T08:00:00Z",
             "location": "",
-            "tags": ("bench",),
+            "tags": ("simulated",),
             "task": "reach-v3",
             "success": None,
             "operator": "expert",
@@ -92,10 +114,14 @@ class RawRobot:
             folder = pathlib.Path(name)
             writer = EpisodeWriter(folder, spec, EpisodeMetadata(**own))
             for index in range(steps):
-                writer.append(_step(values, spec, index, steps))
+                step = _step(values, spec, index, steps)
+                step["safety_violation"] = index < violations
+                if spec.image:
+                    step["observation/image"] = image
+                writer.append(step)
             closed = writer.close(success=True)
             raw = closed.path.read_bytes()
-        return Recorded(raw, _sidecar(raw, steps, own, date))
+        return Recorded(raw, _sidecar(raw, steps, own, date, violations))
 
     def upload(
         self,
@@ -139,7 +165,61 @@ def enrol(*robots: RawRobot) -> Enrolment:
     return Enrolment(keys, hashes)
 
 
-def _sidecar(raw: bytes, steps: int, own: Mapping[str, object], date: str) -> Sidecar:
+def ingest(
+    raw: LocalStore,
+    *robots: RawRobot,
+    size_limit_bytes: int = 1 << 20,
+    readers: int = 2,
+    judged_at: datetime.datetime | None = None,
+    key: PrivateKey = INGEST_KEY,
+) -> judge.Summary:
+    """Judges what `raw` holds, as //cloud:ingest does for the enrolled `robots`."""
+    chosen = judge.Judge(
+        raw,
+        enrol(*robots),
+        key,
+        ingest_key.trust(key),
+        size_limit_bytes,
+        judged_at or datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC),
+    )
+    console = rich.console.Console(file=io.StringIO())
+    return judge.ingest(chosen, raw_store.read(raw), readers, console)
+
+
+def verdict_on_disk(raw: LocalStore, folder: RawFolder) -> Admission:
+    """Reads ingest's verdict on a folder, and checks that it is ingest's."""
+    return admission.verify(raw.get(folder.admission, 1 << 20), folder, TRUSTED)
+
+
+def require_quarantine(
+    raw: LocalStore, folder: RawFolder, reason: Reason, **options: Any
+) -> Admission:
+    """Ingests; checks the one verdict and that nothing else in the store changed."""
+    before = _uploads(raw)
+    summary = ingest(raw, RawRobot(1), **options)
+    verdict = verdict_on_disk(raw, folder)
+    assert [v.reason for v in summary.verdicts] == [reason]
+    assert (verdict.status, verdict.reason) == ("quarantined", reason)
+    assert verdict.episode_id == folder.episode_id
+    assert verdict.detail
+    assert verdict.episode == {}
+    assert raw.list("admitted/") == ()
+    assert _uploads(raw) == before
+    return verdict
+
+
+def _uploads(raw: LocalStore) -> dict[str, bytes]:
+    """Every object by path, except what ingest itself writes."""
+    return {
+        path: raw.get(path, 1 << 24)
+        for path in raw.list("")
+        if not path.endswith("admission.json") and not path.startswith("admitted/")
+    }
+
+
+def _sidecar(
+    raw: bytes, steps: int, own: Mapping[str, object], date: str, violations: int
+) -> Sidecar:
     return Sidecar(
         schema_version=SCHEMA_VERSION,
         episode_id=str(own["episode_id"]),
@@ -149,7 +229,7 @@ def _sidecar(raw: bytes, steps: int, own: Mapping[str, object], date: str) -> Si
         robot_hash=str(own["robot_hash"]),
         date=date,
         consent=Consent(granted=True, by="operator", at=f"{date}T09:00:00Z"),
-        safety=Safety(violations=0, escalated=False),
+        safety=Safety(violations, escalated=violations > 0),
         privacy=RedactionRecord(
             transform_version="1",
             detectors={},
@@ -157,9 +237,9 @@ def _sidecar(raw: bytes, steps: int, own: Mapping[str, object], date: str) -> Si
             frames_masked=0,
             attested=True,
         ),
-        package_digest="",
-        delta_digest="",
-        software="0.1.0",
+        package_digest=str(own["package_digest"]),
+        delta_digest=str(own["delta_digest"]),
+        software=str(own["software_version"]),
     )
 
 

@@ -4,6 +4,9 @@ A real robot keeps both in one file of mode 0600 that is made on first use. A si
 robot has no privacy to lose: its secrets are derived from its robot id, so that
 recording it twice gives the same bytes. Anyone who knows the id can compute them, so a
 simulated robot's enrolment does not prove who recorded.
+
+A shared folder holds the public half, `keys/<key id>.json`, in the form that enrols the
+robot. With it the uploader checks what it is about to send.
 """
 
 import base64
@@ -17,12 +20,18 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 
 from base import canonical_json, durable_file
+from base.errors import ContinuonError
+from base.json_fields import Fields, decode
 from edge.errors import KeyFileError
 
 SCHEMA_VERSION = 1
+PUBLIC_FOLDER = "keys"
 _SECRET_BYTES = 32
 _LIMIT_BYTES = 4096
 _KEYS = {"schema_version", "signing", "hashing"}
@@ -85,6 +94,50 @@ def load_or_create(path: Path) -> RobotKey:
     except FileNotFoundError:
         raw = _create(path)
     return _parse(raw, path)
+
+
+def write_public(folder: Path, key: RobotKey, robot_id: str) -> None:
+    """Writes the public half of a key to a shared folder, unless it is there.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    path = _public_path(folder, key.keyid)
+    if path.exists():
+        return
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as e:
+        raise durable_file.disk_error(path.parent, "to make the folder", e) from e
+    durable_file.write(path, key.enrolment(robot_id))
+
+
+def read_public(folder: Path, keyid: str) -> Ed25519PublicKey:
+    """Reads the public key of this id that a shared folder holds.
+
+    Raises:
+        KeyFileError: there is none, or the file does not hold the key of this id.
+    """
+    path = _public_path(folder, keyid)
+    remedy = "copy the robot's whole folder, or record one more episode into it"
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_LIMIT_BYTES + 1)
+        value = decode(raw, path, _LIMIT_BYTES)
+        fields = Fields(value, path, ("keyid", "public", "robot_hash"))
+        public = base64.b64decode(fields.text("public").encode("ascii"), validate=True)
+        key = Ed25519PublicKey.from_public_bytes(public)
+    except OSError as e:
+        raise KeyFileError(path, "the robot's public key", e.strerror, remedy) from e
+    except (ContinuonError, ValueError) as e:
+        raise KeyFileError(path, "a robot's public key", "another file", remedy) from e
+    if hashlib.sha256(public).hexdigest() != keyid:
+        raise KeyFileError(path, f"the key of id {keyid}", "another key", remedy)
+    return key
+
+
+def _public_path(folder: Path, keyid: str) -> Path:
+    return folder / PUBLIC_FOLDER / f"{keyid}.json"
 
 
 def _read_private(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from base import durable_file, file_lock
 from base.digest import sha256_bytes
+from edge.episodes import robot_key
 from edge.episodes import terms as episode_terms
 from edge.episodes.episode_id import Held
 from edge.episodes.recorder import EpisodeRecorder
@@ -26,7 +27,16 @@ from edge.redact.redactor import Redactor
 from edge.robots.clock import rfc3339_from_unix_ns
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_VERSION
-from rlds import example_codec, journal, reader, sidecar, tfrecord, writer
+from rlds import (
+    example_codec,
+    journal,
+    reader,
+    redacted_form,
+    sidecar,
+    sidecar_statements,
+    tfrecord,
+    writer,
+)
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
@@ -120,6 +130,8 @@ class Recording:
         """Opens the private journal of an episode that begins now.
 
         Raises:
+            FieldFormError: the robot's make, task or environment is not in the form in
+                which it may leave the robot; nothing is written.
             RldsError: the journal or its terms cannot be written; a journal without a
                 step is removed by the next `recover`.
         """
@@ -140,6 +152,7 @@ class Recording:
             success=None,
             operator=provenance.actor,
         )
+        redacted_form.check_open_fields(metadata)
         spec = EpisodeSpec(robot.state_size, robot.action_size)
         # The journal comes first: it is refused if this id has an episode already,
         # whose terms must stay.
@@ -152,7 +165,8 @@ class Recording:
 
         Raises:
             UncoveredFieldError: a sensitive field has no transform; nothing is shared.
-            RedactionError: a value cannot be redacted; nothing is shared.
+            RedactionError, FieldFormError: a value cannot be redacted, or is not in
+                the form in which it may leave the robot; nothing is shared.
             OtherRobotError: another robot, or one with another key, recorded it.
             EpisodeTermsError: the file of its terms is malformed.
             RldsError: a file cannot be read or written; the raw episode stays.
@@ -188,7 +202,10 @@ class Recording:
             self._require_own(name, terms)
             redacted, record = self._redactor.redact(raw)
             framed = tfrecord.frame(example_codec.encode(redacted))
-            signed = self._sign_sidecar(redacted, record, framed, terms.consent)
+            described = _describe(redacted, record, framed, terms.consent)
+            sidecar_statements.check_statements(described, redacted)
+            robot_key.write_public(self._output, self._key, self._robot_id)
+            signed = sidecar.sign(described, self._key.signing)
             self._open_directory(redacted.spec).add(framed, signed)
         path.unlink()
         episode_terms.remove(self._private, name)
@@ -237,33 +254,28 @@ class Recording:
     def _sidecar_path(self, episode_id: str) -> Path:
         return self._output / f"{episode_id}{SIDECAR_SUFFIX}"
 
-    def _sign_sidecar(
-        self,
-        episode: Episode,
-        record: RedactionRecord,
-        framed: bytes,
-        consent: Consent,
-    ) -> bytes:
-        metadata = episode.metadata
-        violations = int(episode.steps["safety_violation"].sum())
-        return sidecar.sign(
-            Sidecar(
-                schema_version=SCHEMA_VERSION,
-                episode_id=metadata.episode_id,
-                sha256=sha256_bytes(framed),
-                size_bytes=len(framed),
-                num_steps=episode.num_steps,
-                robot_hash=metadata.robot_hash,
-                date=metadata.start_time[:10],
-                consent=consent,
-                safety=Safety(violations=violations, escalated=violations > 0),
-                privacy=record,
-                package_digest=metadata.package_digest,
-                delta_digest=metadata.delta_digest,
-                software=metadata.software_version,
-            ),
-            self._key.signing,
-        )
+
+def _describe(
+    episode: Episode, record: RedactionRecord, framed: bytes, consent: Consent
+) -> Sidecar:
+    """Makes the sidecar of a redacted episode, not yet signed."""
+    metadata = episode.metadata
+    violations = sidecar_statements.count_violations(episode)
+    return Sidecar(
+        schema_version=SCHEMA_VERSION,
+        episode_id=metadata.episode_id,
+        sha256=sha256_bytes(framed),
+        size_bytes=len(framed),
+        num_steps=episode.num_steps,
+        robot_hash=metadata.robot_hash,
+        date=metadata.start_time[:10],
+        consent=consent,
+        safety=Safety(violations=violations, escalated=violations > 0),
+        privacy=record,
+        package_digest=metadata.package_digest,
+        delta_digest=metadata.delta_digest,
+        software=metadata.software_version,
+    )
 
 
 def _add_simulated(robot: RobotSpec, tags: tuple[str, ...]) -> tuple[str, ...]:
@@ -275,7 +287,7 @@ def _add_simulated(robot: RobotSpec, tags: tuple[str, ...]) -> tuple[str, ...]:
 def operator_consent(granted: bool, unix_ns: int) -> Consent:
     """The operator's decision about uploading, with the hour in which it was made."""
     at = transforms.coarsen_time(rfc3339_from_unix_ns(unix_ns))
-    return Consent(granted=granted, by="operator", at=at)
+    return Consent(granted=granted, by=sidecar_statements.CONSENTING, at=at)
 
 
 @contextlib.contextmanager

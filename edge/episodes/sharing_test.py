@@ -1,9 +1,11 @@
 """What a crash at any point of recording or sharing an episode leaves behind."""
 
+import dataclasses
 import os
 import signal
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,14 +18,19 @@ from edge.episodes.episode_id import Held
 from edge.episodes.recorder import EpisodeRecorder
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.sharing import Provenance, Recording, open_recording
-from edge.errors import OtherRobotError, OutputFolderError, RedactionError
+from edge.errors import (
+    KeyFileError,
+    OtherRobotError,
+    OutputFolderError,
+    RedactionError,
+)
 from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Observation
 from edge.robots.simulated_point import SPEC
 from edge.runtime_version import RUNTIME_VERSION
 from edge.testing import processes, simulated_episodes
 from rlds import reader, sidecar, tfds_directory
-from rlds.errors import EpisodeExistsError
+from rlds.errors import EpisodeExistsError, FieldFormError
 from rlds.sidecar import Consent, Safety, Sidecar
 
 NAME = "019b7892-1c00-7d15-8162-71f76a1f35ef"
@@ -211,11 +218,11 @@ def test_second_episode_of_the_same_name_leaves_the_terms_of_the_first(
     assert processes.read_tree(folders[1]) == before
 
 
-@pytest.mark.parametrize("writes", range(4))
+@pytest.mark.parametrize("writes", range(5))
 def test_sharing_that_a_crash_cut_short_is_finished_by_the_next_run(
     folders: Folders, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
-    """Sharing makes 4 durable writes: episode, features, info, sidecar."""
+    """Sharing makes 5 durable writes: key, episode, features, info, sidecar."""
     with open_folders(folders) as recording:
         closed = begin(recording).close(success=True)
         left = iter([True] * writes)
@@ -265,6 +272,38 @@ def test_episode_that_cannot_be_redacted_stays_private(
             recording.share(closed)
     assert closed.path.exists()
     assert list(folders[0].iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"task": "reach\x1b[2J"}, "task"),
+        ({"robot_model": "Ada's arm"}, "robot_model"),
+        ({"environment_id": "/home/ada/kitchen"}, "environment_id"),
+    ],
+)
+def test_robot_whose_episodes_could_not_be_shared_does_not_begin_one(
+    folders: Folders, change: dict[str, Any], field: str
+) -> None:
+    named = dataclasses.replace(SPEC, **change)
+    provenance = Provenance(actor="expert")
+    with open_folders(folders) as recording:
+        with pytest.raises(FieldFormError, match=f"episode field {field}"):
+            recording.begin(named, NAME, simulated_episodes.START_UNIX_NS, provenance)
+        assert list(folders[0].iterdir()) == list(folders[1].iterdir()) == []
+
+
+def test_shared_folder_holds_the_public_key_that_checks_its_sidecars(
+    folders: Folders,
+) -> None:
+    with open_folders(folders) as recording:
+        recording.share(begin(recording).close(success=True))
+    found = read_sidecar(folders)
+    key = robot_key.read_public(folders[0], found.keyid)
+    raw = (folders[0] / f"{NAME}{tfds_directory.SIDECAR_SUFFIX}").read_bytes()
+    assert sidecar.verify(raw, {found.keyid: key}) == found
+    with pytest.raises(KeyFileError, match="record one more episode"):
+        robot_key.read_public(folders[0], "ab" * 32)
 
 
 def test_safety_violation_escalates_an_episode_without_consent(

@@ -3,23 +3,27 @@
     ./bazelw run //edge:upload -- --from=DIR --to=gs://BUCKET/PREFIX
 
 DIR is a folder that //edge:record wrote. An episode is sent if the operator consented
-or a safety violation escalated it; the others stay and are counted. An episode counts
-as sent once the store reports the digest of its bytes and DIR holds a receipt of that,
-`<episode_id>.sent.json`. The command can be killed at any moment and started again:
-objects that the store holds already are not sent twice.
+or a safety violation escalated it; the others stay and are counted. Before it is sent
+it is looked at as ingest will: signature, digest, and every value in its redacted form.
+One that does not pass is named and stays, the others are sent, and the exit code is 1.
+
+An episode counts as sent once the store reports the digest of its bytes and DIR holds a
+receipt of that, `<episode_id>.sent.json`. The command can be killed at any moment and
+started again: objects that the store holds already are not sent twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from absl import app, flags
 
 from base import canonical_json, command_line, durable_file
 from base.digest import sha256_bytes
+from base.errors import ContinuonError, StoreError, one_line
 from base.store.store import PreconditionFailedError, Store, open_store
+from edge.episodes import robot_key
 from edge.errors import UploadError
-from rlds import raw_layout, sidecar
-from rlds.errors import SidecarMismatchError
+from rlds import raw_layout, reader, sidecar, sidecar_statements
 from rlds.sidecar import Sidecar
 from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
 
@@ -44,12 +48,14 @@ class Tally:
         held: episodes that the store held already, byte for byte.
         receipted: episodes with a receipt of an earlier run.
         private: episodes without consent or escalation, which stay.
+        refused: episodes that must not be sent as they are: file and reason.
     """
 
     sent: int = 0
     held: int = 0
     receipted: int = 0
     private: int = 0
+    refused: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def main(argv: list[str]) -> int:
@@ -65,7 +71,16 @@ def main(argv: list[str]) -> int:
     command_line.say(
         f"{tally.sent} sent, {tally.held} already in the store,"
         f" {tally.receipted} with a receipt, {tally.private} kept without consent"
+        + (f", {len(tally.refused)} refused" if tally.refused else "")
     )
+    if tally.refused:
+        path, reason = tally.refused[0]
+        raise UploadError(
+            path,
+            "every episode that may leave to pass the check",
+            f"{len(tally.refused)} refused, this one because of {reason}",
+            "nothing of these was sent, the others were: repair or remove them",
+        )
     return 0
 
 
@@ -73,10 +88,8 @@ def upload(folder: Path, store: Store) -> Tally:
     """Sends every episode of `folder` that may leave and has not been sent.
 
     Raises:
-        UploadError: the folder does not exist, an episode is not the one that its
-            sidecar describes, or the store holds other bytes under its name.
-        RldsError: a sidecar is malformed.
-        ReleaseError: the store fails.
+        UploadError: the folder does not exist.
+        StoreError: the store fails.
     """
     if not folder.is_dir():
         raise UploadError(
@@ -88,33 +101,68 @@ def upload(folder: Path, store: Store) -> Tally:
     durable_file.remove_leftovers(folder)
     tally = Tally()
     for path in sorted(folder.glob(f"*{SIDECAR_SUFFIX}")):
-        _upload_episode(path, store, tally)
+        try:
+            _upload_episode(path, store, tally)
+        except StoreError:
+            raise
+        except (ContinuonError, OSError) as e:
+            tally.refused.append((path, str(e)))
+            command_line.say(f"refused {one_line(path.name)}: {e}")
     return tally
 
 
 def _upload_episode(path: Path, store: Store, tally: Tally) -> None:
-    raw = path.read_bytes()
+    """Sends one episode, unless it stays or is sent already.
+
+    Raises:
+        UploadError: the store holds other bytes under the episode's name.
+        EdgeError, RldsError, OSError: the episode is not whole, not signed by the key
+            that it names, or not in the form in which it may leave.
+        StoreError: the store fails.
+    """
+    raw = _read(path, sidecar.LIMIT_BYTES)
     description = sidecar.parse(raw)
-    stem = path.name.removesuffix(SIDECAR_SUFFIX)
     if not (description.consent.granted or description.safety.escalated):
         tally.private += 1
         return
+    stem = path.name.removesuffix(SIDECAR_SUFFIX)
     receipt_path = path.with_name(stem + _RECEIPT_SUFFIX)
     receipt = _encode_receipt(description, store.uri, sha256_bytes(raw))
-    if receipt_path.is_file() and receipt_path.read_bytes() == receipt:
+    if receipt_path.is_file() and _read(receipt_path, len(receipt)) == receipt:
         tally.receipted += 1
         return
-    episode = _read_episode(
-        path.with_name(f"{stem}{EPISODE_SUFFIX}"), path, description
-    )
+    _check_signature(raw, description, path.parent)
+    episode_path = path.with_name(f"{stem}{EPISODE_SUFFIX}")
+    framed = _read(episode_path, min(description.size_bytes, reader.LIMIT_BYTES))
+    description.check_episode(framed)
+    episode = reader.read_episode_bytes(framed)
+    sidecar_statements.check_statements(description, episode)
+    if not sidecar_statements.may_leave(
+        description, sidecar_statements.count_violations(episode)
+    ):
+        tally.private += 1
+        return
     target = raw_layout.locate(description)
-    new = _put(store, target.episode, episode)
+    new = _put(store, target.episode, framed)
     # The sidecar goes last: a folder that has one has its episode.
     new |= _put(store, target.sidecar, raw)
     durable_file.write(receipt_path, receipt)
     tally.sent += new
     tally.held += not new
     command_line.say(f"{'sent' if new else 'already there'} {target.path}")
+
+
+def _check_signature(raw: bytes, description: Sidecar, folder: Path) -> None:
+    """Checks that the robot whose public key lies in `folder` signed the sidecar."""
+    keyid = description.keyid
+    keys = {keyid: robot_key.read_public(folder, keyid)} if keyid else {}
+    sidecar.verify(raw, keys)
+
+
+def _read(path: Path, limit_bytes: int) -> bytes:
+    """Reads a file up to one byte more than the limit, by which its reader sees it."""
+    with path.open("rb") as stream:
+        return stream.read(limit_bytes + 1)
 
 
 def _encode_receipt(description: Sidecar, store_uri: str, sidecar_sha256: str) -> bytes:
@@ -134,20 +182,6 @@ def _encode_receipt(description: Sidecar, store_uri: str, sidecar_sha256: str) -
             "sidecar_sha256": sidecar_sha256,
         }
     )
-
-
-def _read_episode(path: Path, sidecar_path: Path, description: Sidecar) -> bytes:
-    raw = path.read_bytes() if path.is_file() else b""
-    try:
-        description.check_episode(raw)
-    except SidecarMismatchError as e:
-        raise UploadError(
-            path,
-            f"{e.expected} as in {sidecar_path}",
-            e.got,
-            "nothing of it was sent: record it again",
-        ) from e
-    return raw
 
 
 def _put(store: Store, path: str, data: bytes) -> bool:

@@ -2,7 +2,8 @@
 
 Which fields are sensitive, and which transform removes that, is written in
 `rlds.spec` and nowhere else. A sensitive field that no transform here covers stops the
-episode: nothing passes raw.
+episode: nothing passes raw. What the transforms made is looked at once more, value by
+value, as the uploader and ingest will (`rlds.redacted_form`).
 """
 
 import dataclasses
@@ -12,7 +13,8 @@ from typing import Any
 from edge.errors import UncoveredFieldError
 from edge.redact import transforms
 from rlds.episode import Episode
-from rlds.redaction_record import RedactionRecord, find_missing_fields
+from rlds.redacted_form import check_redacted
+from rlds.redaction_record import RedactionRecord
 
 TRANSFORM_VERSION = "numeric-1"
 
@@ -42,6 +44,7 @@ class Redactor:
         Raises:
             UncoveredFieldError: a sensitive field has no transform here.
             RedactionError: a value cannot be redacted.
+            FieldFormError: a value is not in the form in which it may leave the robot.
         """
         sensitive = [
             field
@@ -71,7 +74,5 @@ class Redactor:
             frames_masked=0,
             attested=True,
         )
-        missing = find_missing_fields(record, redacted.spec)
-        if missing:
-            raise UncoveredFieldError(episode.metadata.episode_id, missing)
+        check_redacted(redacted, record)
         return redacted, record

@@ -8,11 +8,9 @@ them cannot leave the robot.
 from datetime import UTC, datetime
 
 from edge.errors import RedactionError
+from rlds.spec import KNOWN_TAGS
 
 _MAX_DEGREES = (90.0, 180.0)
-
-# Tags that say nothing about people or places. All other tags are dropped.
-ALLOWED_TAGS = frozenset({"demonstration", "recovered", "rollout", "simulated"})
 
 
 def coarsen_time(text: str) -> str:
@@ -67,5 +65,5 @@ def _wrong_location(got: str) -> RedactionError:
 
 
 def allow_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
-    """Keeps the tags that are in `ALLOWED_TAGS`, in their order."""
-    return tuple(tag for tag in tags if tag in ALLOWED_TAGS)
+    """Keeps the tags that are in `rlds.spec.KNOWN_TAGS`, in their order."""
+    return tuple(tag for tag in tags if tag in KNOWN_TAGS)

@@ -75,7 +75,7 @@ def make_each(folder: Path, count: int, consent: bool = True) -> Iterator[str]:
         for _ in recording.recover():
             pass
         for seed in range(count):
-            name = uuid7(START_UNIX_NS // 1_000_000 + seed, bytes(10))
+            name = uuid7(START_UNIX_NS // 1_000_000, seed.to_bytes(10))
             recorder = recording.begin(
                 SPEC, name, START_UNIX_NS, Provenance(actor="expert")
             )

@@ -28,9 +28,18 @@ from release.limits import LIMITS
 from release.provenance import Provenance
 from release.signing import sign_statements
 from release.signing.private_keys import PrivateKey
-from release.trusted_keys import BLESSING_ROLE, PROVENANCE_ROLE, ROLES, channel_role
+from release.trusted_keys import (
+    ADMISSION_ROLE,
+    BLESSING_ROLE,
+    PROVENANCE_ROLE,
+    ROLES,
+    channel_role,
+)
 
-_ROLE = flags.DEFINE_enum("role", None, ROLES, "role to sign in")
+# //cloud:ingest alone signs verdicts on episodes.
+_ROLE = flags.DEFINE_enum(
+    "role", None, [role for role in ROLES if role != ADMISSION_ROLE], "role to sign in"
+)
 _KEY_FILES = flags.DEFINE_multi_string(
     "key_file", [], "private key file, mode 0600; may be repeated"
 )

@@ -128,15 +128,34 @@ def open_development_key(folder: Path) -> PrivateKey:
     Raises:
         KeyFileError: the file there is not a private key that belongs to the caller.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / DEVELOPMENT_KEY_FILE
+    return open_or_make(
+        folder / DEVELOPMENT_KEY_FILE,
+        folder / DEVELOPMENT_KEYRING_FILE,
+        DEVELOPMENT_ROLES,
+    )
+
+
+def open_or_make(path: Path, public: Path, roles: tuple[str, ...]) -> PrivateKey:
+    """Returns the key of a file; where there is none, makes a development key.
+
+    Args:
+        path: the private key's file.
+        public: keyring that a development key is written to, alone. Whoever brings a
+            key of their own has a keyring already, and this file stays as it is.
+        roles: roles of a new key.
+
+    Raises:
+        KeyFileError: the file there is not a private key that belongs to the caller.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         # Another process may make it between the check and the write.
         with contextlib.suppress(FileExistsError):
-            PrivateKey.generate(DEVELOPMENT_ROLES, development=True).write_new(path)
+            PrivateKey.generate(roles, development=True).write_new(path)
     key = PrivateKey.read(path)
+    if not key.development:
+        return key
     keyring = TrustedKeys.from_keys(key.trusted, allow_development=True).encode()
-    public = folder / DEVELOPMENT_KEYRING_FILE
     if not public.exists() or public.read_bytes() != keyring:
         durable_file.write(public, keyring)
     return key

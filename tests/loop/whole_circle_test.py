@@ -81,13 +81,14 @@ def curate(folder: Path, sessions: list[Path], raw: str) -> Path:
     for session in sessions:
         binaries.run("edge/episodes/upload", f"--from={session}", f"--to={raw}")
     enrolled = ",".join(str(folder / f"{robot}.json") for robot in ROBOTS)
-    binaries.run("cloud/ingest/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
+    ingest(folder, raw, enrolled)
     admissions = list((folder / "raw").rglob("admission.json"))
     assert len(admissions) == 6
     for admission in admissions:
         assert json.loads(admission.read_bytes())["status"] == "admitted"
     index = folder / "index"
-    binaries.run("cloud/index/index", f"--raw={raw}", f"--index={index}")
+    public = f"--ingest_public={folder / 'ingest.public.json'}"
+    binaries.run("cloud/index/index", f"--raw={raw}", f"--index={index}", public)
     spec = folder / "spec.json"
     spec.write_text(json.dumps(SPEC))
     dataset = folder / "curated" / "loop" / "v0.1.0"
@@ -97,10 +98,21 @@ def curate(folder: Path, sessions: list[Path], raw: str) -> Path:
         f"--index={index}",
         f"--spec={spec}",
         f"--output={dataset.as_uri()}",
+        public,
         "--created_at=2026-02-01T00:00:00Z",
         "--code_commit=unversioned",
     )
     return dataset
+
+
+def ingest(folder: Path, raw: str, enrolled: str) -> None:
+    """Judges the episodes, with a key that the first call makes."""
+    binaries.run(
+        "cloud/ingest/ingest",
+        f"--raw={raw}",
+        f"--enrolled={enrolled}",
+        f"--ingest_key={folder / 'ingest.json'}",
+    )
 
 
 def train(folder: Path, dataset: Path) -> dict[str, object]:
@@ -239,7 +251,7 @@ def assert_admitted_again(
     """The forge admits the episode that the package drove, with its digest."""
     binaries.run("edge/episodes/upload", f"--from={again}", f"--to={raw}")
     enrolled = ",".join(str(folder / f"{robot}.json") for robot in ROBOTS)
-    binaries.run("cloud/ingest/ingest", f"--raw={raw}", f"--enrolled={enrolled}")
+    ingest(folder, raw, enrolled)
     driven = []
     for path in (folder / "raw").rglob("episode.tfrecord"):
         metadata = reader.read_episode(path).metadata

@@ -1,0 +1,182 @@
+"""A signed sidecar whose statements do not hold for its episode is quarantined."""
+
+import dataclasses
+import datetime
+from pathlib import Path
+
+import pytest
+
+from base.store.store import LocalStore
+from cloud.ingest.admission import Reason
+from cloud.testing.raw_robot import (
+    SPEC,
+    RawRobot,
+    Recorded,
+    ingest,
+    require_quarantine,
+    verdict_on_disk,
+)
+from rlds.sidecar import Consent, Safety
+from rlds.testing.episodes import JPEG
+
+_ROBOT = RawRobot(1)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> LocalStore:
+    root = tmp_path / "raw"
+    root.mkdir()
+    return LocalStore(root)
+
+
+def test_safety_escalation_replaces_consent(raw: LocalStore) -> None:
+    folder = _ROBOT.upload(
+        raw,
+        _ROBOT.record(1, violations=2),
+        consent=Consent(granted=False, by="", at=""),
+        safety=Safety(violations=2, escalated=True),
+    )
+    ingest(raw, _ROBOT)
+    assert verdict_on_disk(raw, folder).admitted
+
+
+NOT_REDACTED = [
+    {"location": "52.516275,13.377704"},
+    {"start_time": "2026-01-31T08:41:12Z"},
+    {"tags": ("simulated", "Ada Lovelace")},
+]
+
+
+@pytest.mark.parametrize("changes", NOT_REDACTED)
+def test_value_that_was_not_redacted_is_quarantined_though_the_record_covers_it(
+    raw: LocalStore, changes: dict[str, object]
+) -> None:
+    folder = _ROBOT.upload(raw, _ROBOT.record(1, **changes))
+    verdict = require_quarantine(raw, folder, Reason.NOT_REDACTED)
+    assert next(iter(changes)) in verdict.detail
+    assert "Ada" not in verdict.detail
+    assert "52.516275" not in verdict.detail
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": ""},
+        {"task": "reach\x1b[2J\x1b[31m\nv3"},
+        {"robot_model": "Ada's arm"},
+        {"environment_id": "/home/ada"},
+        {"operator": "Ada"},
+        {"software_version": ""},
+        {"channel": "my channel"},
+    ],
+)
+def test_text_that_has_not_the_form_of_its_field_is_quarantined(
+    raw: LocalStore, changes: dict[str, object]
+) -> None:
+    folder = _ROBOT.upload(raw, _ROBOT.record(1, **changes))
+    verdict = require_quarantine(raw, folder, Reason.FIELD_MALFORMED)
+    assert next(iter(changes)) in verdict.detail
+
+
+def test_a_task_in_words_is_admitted(raw: LocalStore) -> None:
+    task = "pick up the cube, s'il te plaît 🤖"
+    folder = _ROBOT.upload(raw, _ROBOT.record(1, task=task))
+    ingest(raw, _ROBOT)
+    assert verdict_on_disk(raw, folder).episode["task"] == task
+
+
+@pytest.mark.parametrize("stated", [0, 1, 3])
+def test_violations_that_the_steps_do_not_hold_are_quarantined(
+    raw: LocalStore, stated: int
+) -> None:
+    recorded = _ROBOT.record(1, violations=2)
+    folder = _ROBOT.upload(raw, recorded, safety=Safety(stated, escalated=True))
+    require_quarantine(raw, folder, Reason.VIOLATIONS_DIFFER)
+
+
+def test_escalation_without_a_violation_in_the_steps_is_no_consent(
+    raw: LocalStore,
+) -> None:
+    folder = _ROBOT.upload(
+        raw,
+        _ROBOT.record(1),
+        consent=Consent(granted=False, by="", at=""),
+        safety=Safety(0, escalated=True),
+    )
+    require_quarantine(raw, folder, Reason.CONSENT_MISSING)
+
+
+def test_a_person_who_is_named_in_the_consent_is_quarantined(raw: LocalStore) -> None:
+    consent = Consent(True, "Ada Lovelace", "2026-01-31T09:00:00Z")
+    folder = _ROBOT.upload(raw, _ROBOT.record(1), consent=consent)
+    verdict = require_quarantine(raw, folder, Reason.CONSENT_MALFORMED)
+    assert "Ada" not in verdict.detail
+
+
+_NOW = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("date", "reason"),
+    [
+        ("1970-01-01", Reason.DATE_BEFORE_FORMAT),
+        ("2025-12-31", Reason.DATE_BEFORE_FORMAT),
+        ("2026-03-03", Reason.DATE_IN_FUTURE),
+        ("2099-01-01", Reason.DATE_IN_FUTURE),
+    ],
+)
+def test_date_of_a_wrong_clock_is_quarantined(
+    raw: LocalStore, date: str, reason: Reason
+) -> None:
+    folder = _ROBOT.upload(raw, _ROBOT.record(1, date=date))
+    verdict = require_quarantine(raw, folder, reason, judged_at=_NOW)
+    assert date in verdict.detail
+
+
+@pytest.mark.parametrize("date", ["2026-01-01", "2026-03-01", "2026-03-02"])
+def test_first_day_of_the_format_and_tomorrow_are_admitted(
+    raw: LocalStore, date: str
+) -> None:
+    folder = _ROBOT.upload(raw, _ROBOT.record(1, date=date))
+    ingest(raw, _ROBOT, judged_at=_NOW)
+    assert verdict_on_disk(raw, folder).admitted
+
+
+def test_consent_of_the_future_is_quarantined(raw: LocalStore) -> None:
+    consent = Consent(True, "operator", "2031-01-01T00:00:00Z")
+    folder = _ROBOT.upload(raw, _ROBOT.record(1), consent=consent)
+    require_quarantine(raw, folder, Reason.DATE_IN_FUTURE, judged_at=_NOW)
+
+
+_CAMERA = dataclasses.replace(SPEC, image=True)
+
+
+def _masked(recorded: Recorded) -> dict[str, object]:
+    privacy = recorded.sidecar.privacy
+    return {"privacy": dataclasses.replace(privacy, detectors={"faces": "ef" * 32})}
+
+
+def test_images_that_decode_and_hold_no_metadata_are_admitted(raw: LocalStore) -> None:
+    recorded = _ROBOT.record(1, spec=_CAMERA)
+    folder = _ROBOT.upload(raw, recorded, **_masked(recorded))
+    ingest(raw, _ROBOT)
+    assert verdict_on_disk(raw, folder).admitted
+
+
+def test_images_of_which_no_detector_is_named_are_quarantined(raw: LocalStore) -> None:
+    folder = _ROBOT.upload(raw, _ROBOT.record(1, spec=_CAMERA))
+    require_quarantine(raw, folder, Reason.FIELDS_NOT_COVERED)
+
+
+def test_image_with_a_location_in_its_metadata_is_quarantined(raw: LocalStore) -> None:
+    image = JPEG[:2] + b"\xff\xe1\x00\x0aExif\0\0GP" + JPEG[2:]
+    recorded = _ROBOT.record(1, spec=_CAMERA, image=image)
+    folder = _ROBOT.upload(raw, recorded, **_masked(recorded))
+    require_quarantine(raw, folder, Reason.NOT_REDACTED)
+
+
+def test_image_that_training_could_not_decode_is_quarantined(raw: LocalStore) -> None:
+    tables = JPEG.replace(b"\xff\xc4", b"\xff\xdd")  # no Huffman tables
+    recorded = _ROBOT.record(1, spec=_CAMERA, image=tables)
+    folder = _ROBOT.upload(raw, recorded, **_masked(recorded))
+    require_quarantine(raw, folder, Reason.IMAGE_MALFORMED)

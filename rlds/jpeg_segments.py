@@ -1,0 +1,69 @@
+"""Reads the segments of a JPEG image: is it whole, and does it hold pixels only?
+
+A camera writes more than a picture: when, where and by which device it was taken
+(Exif), a preview that no mask has touched (JFIF, Exif), comments, and whatever follows
+the end. An image that leaves a robot holds none of these. No pixel is decoded here.
+Source: ITU-T T.81, annex B; JFIF 1.02; Adobe's APP14 as libjpeg writes it.
+"""
+
+import re
+
+_START, _END, _SCAN, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
+_APPLICATIONS = range(0xE0, 0xF0)
+_JFIF, _ADOBE = 0xE0, 0xEE
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a segment
+# Frame headers; DHT, JPG and DAC lie between them.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# In a scan FF 00 is data and FF D0 to D7 restart it; any other FF XX ends it.
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_JFIF_SIZE, _ADOBE_SIZE = 14, 12  # bytes of content
+
+
+def find_fault(image: bytes) -> str | None:
+    """Returns what a redacted image would have had instead; None if nothing is wrong.
+
+    The time is linear in the size of the image.
+    """
+    if not image.startswith(bytes([0xFF, _START])):
+        return "a JPEG image"
+    position, frame, scan = 2, False, False
+    while True:
+        if position + 1 >= len(image) or image[position] != 0xFF:
+            return "a whole JPEG image"
+        marker = image[position + 1]
+        if marker == 0xFF:  # fill bytes
+            position += 1
+            continue
+        if marker == _END:
+            if not (frame and scan):
+                return "a JPEG image with pixels"
+            return None if position + 2 == len(image) else "nothing after the image"
+        if marker in _ALONE:
+            position += 2
+            continue
+        size = int.from_bytes(image[position + 2 : position + 4])
+        content = image[position + 4 : position + 2 + size]
+        if size < 2 or len(content) != size - 2:
+            return "a whole JPEG image"
+        told = marker == _COMMENT or marker in _APPLICATIONS
+        if told and not _is_harmless(marker, content):
+            return "a JPEG image without metadata (Exif, comments, previews)"
+        frame |= marker in _FRAMES
+        position += 2 + size
+        if marker == _SCAN:
+            scan = True
+            found = _AFTER_SCAN.search(image, position)
+            if found is None:
+                return "a whole JPEG image"
+            position = found.start()
+
+
+def _is_harmless(marker: int, content: bytes) -> bool:
+    """Whether a segment says only how to read the pixels: no preview, no text."""
+    if marker == _JFIF:
+        return (
+            len(content) == _JFIF_SIZE
+            and content.startswith(b"JFIF\0")
+            and content.endswith(b"\0\0")  # a preview of 0 by 0 pixels
+        )
+    return marker == _ADOBE and len(content) == _ADOBE_SIZE and content[:5] == b"Adobe"

@@ -1,0 +1,83 @@
+import time
+
+import pytest
+
+from rlds import jpeg_segments
+from rlds.testing.episodes import JPEG
+
+_SCAN = JPEG.index(b"\xff\xda")
+_AFTER_START, _END = 2, len(JPEG) - 2
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2) + content
+
+
+def _insert(segment: bytes, position: int = _AFTER_START) -> bytes:
+    return JPEG[:position] + segment + JPEG[position:]
+
+
+ADOBE = _segment(0xEE, b"Adobe\0\x64\0\0\0\0\1")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        JPEG,
+        _insert(ADOBE),
+        _insert(b"\xff\xff\xff", _SCAN),  # fill bytes before a marker
+        JPEG[:_END] + b"\xff\xd0\xff\x00" + JPEG[_END:],  # a restart, and FF as data
+    ],
+)
+def test_image_of_pixels_alone_has_no_fault(image: bytes) -> None:
+    assert jpeg_segments.find_fault(image) is None
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        _insert(_segment(0xE1, b"Exif\0\0MM\0*GPS 52.516275 13.377704")),
+        _insert(_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>")),
+        _insert(_segment(0xE2, b"MPF\0")),
+        _insert(_segment(0xED, b"Photoshop 3.0\0Ada")),
+        _insert(_segment(0xFE, b"taken by Ada Lovelace")),
+        _insert(_segment(0xEE, b"Adobe, taken by Ada Lovelace")),
+        _insert(_segment(0xE0, b"JFXX\0\x10a preview that no mask touched")),
+        _insert(_segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\1\1rgb")),
+        _insert(_segment(0xFE, b"between two scans"), _SCAN),
+        _insert(_segment(0xFE, b"after the pixels"), _END),
+    ],
+)
+def test_image_with_metadata_or_a_preview_is_refused(image: bytes) -> None:
+    assert "without metadata" in str(jpeg_segments.find_fault(image))
+
+
+def test_bytes_after_the_image_are_refused() -> None:
+    assert jpeg_segments.find_fault(JPEG + JPEG) == "nothing after the image"
+
+
+@pytest.mark.parametrize("size", range(len(JPEG)))
+def test_image_that_is_cut_short_is_refused(size: int) -> None:
+    assert jpeg_segments.find_fault(JPEG[:size]) is not None
+
+
+@pytest.mark.parametrize(
+    "image", [b"", b"\x89PNG", b"\xff\xd8\xff\xd9", b"\xff\xd8" + bytes(100)]
+)
+def test_other_bytes_are_refused(image: bytes) -> None:
+    assert jpeg_segments.find_fault(image) is not None
+
+
+@pytest.mark.parametrize(
+    "filling", [b"\xff", b"\xff\xd0", b"\xff\x00", b"\xff\xff\x00", b"\x00"]
+)
+def test_time_is_linear_in_the_size_of_the_image(filling: bytes) -> None:
+    def measure_s(size: int) -> float:
+        image = JPEG[:_END] + filling * (size // len(filling))
+        begin = time.perf_counter()
+        jpeg_segments.find_fault(image)
+        return time.perf_counter() - begin
+
+    measure_s(1000)
+    small, large = measure_s(200_000), measure_s(1_600_000)
+    assert large < 40 * small + 0.1

@@ -1,0 +1,219 @@
+"""A statement of coverage is never believed: each value is looked at."""
+
+import dataclasses
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from rlds import redacted_form, spec
+from rlds.episode import Episode
+from rlds.errors import FieldFormError, FieldNotCoveredError
+from rlds.redaction_record import RedactionRecord
+from rlds.spec import FIELDS, EpisodeSpec
+from rlds.testing import episodes
+
+COVERED = tuple(sorted(field.name for field in FIELDS if field.sensitive))
+RECORD = RedactionRecord("numeric-1", {"faces": "ef" * 32}, COVERED, 0, True)
+
+
+def redacted(sizes: EpisodeSpec | None = None, **changes: Any) -> Episode:
+    plain = {"tags": ("simulated",), **changes}
+    return episodes.episode(sizes, **plain)
+
+
+def with_steps(found: Episode, **changes: Any) -> Episode:
+    return dataclasses.replace(found, steps={**found.steps, **changes})
+
+
+def with_value(name: str, value: object) -> Episode:
+    changes: dict[str, Any] = {name: value}
+    return redacted(**changes)
+
+
+def refuse(found: Episode, record: RedactionRecord = RECORD) -> FieldFormError:
+    with pytest.raises(FieldFormError) as caught:
+        redacted_form.check_redacted(found, record)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"location": ""},
+        {"location": "0.0,-180.0"},
+        {"location": "-90.0,0.1"},
+        {"tags": ()},
+        {"tags": ("recovered", "demonstration", "rollout")},
+        {"task": "pick up the cube, s'il te plaît 🤖"},
+        {"task": "علی‌رضا 👩‍🔬"},
+        {"operator": "policy:0123456789ab"},
+        {"operator": "human"},
+        {"package_digest": "", "channel": ""},
+        {"environment_id": "gym:ALE/Breakout-v5"},
+        {"start_time": "2026-12-31T23:00:00Z"},
+    ],
+)
+def test_episode_in_its_redacted_form_passes(changes: dict[str, Any]) -> None:
+    redacted_form.check_redacted(redacted(**changes), RECORD)
+
+
+NOT_REDACTED: list[tuple[str, str | tuple[str, ...]]] = [
+    ("robot_hash", "kitchen-arm"),
+    ("robot_hash", "AB" * 32),
+    ("robot_hash", ""),
+    ("start_time", "2026-01-01T08:41:12Z"),
+    ("start_time", "2026-01-01T08:00:00.5Z"),
+    ("start_time", "2026-01-01T08:00:00+01:00"),
+    ("start_time", "2026-13-01T08:00:00Z"),
+    ("start_time", "2026-01-01T25:00:00Z"),
+    ("start_time", ""),
+    ("location", "52.516275,13.377704"),
+    ("location", "52.52,13.4"),
+    ("location", "-0.0,13.4"),
+    ("location", "052.5,13.4"),
+    ("location", "90.1,0.0"),
+    ("location", "0.0,180.1"),
+    ("location", "1 Main Street"),
+    ("tags", ("simulated", "Ada Lovelace")),
+    ("tags", ("operator: Ada",)),
+]
+
+MALFORMED: list[tuple[str, str]] = [
+    ("episode_id", "not-a-uuid"),
+    ("episode_id", "019b7892-1c01-7000-8000-000000000000"),  # tells the millisecond
+    ("episode_id", "019B7892-1C00-7000-8000-000000000000"),
+    ("robot_model", ""),
+    ("robot_model", "Ada Lovelace's arm"),
+    ("environment_id", "/home/ada/kitchen"),
+    ("environment_id", "w" * 65),
+    ("package_digest", "cd"),
+    ("delta_digest", "latest"),
+    ("channel", "night ly"),
+    ("software_version", "0.1.0\n"),
+    ("task", ""),
+    ("task", " reach"),
+    ("task", "reach\x1b[2J\x1b[31m\nv3"),
+    ("task", "reach\u202ev3"),
+    ("task", "t" * 257),
+    ("operator", "Ada"),
+    ("operator", "policy:0123456789AB"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), NOT_REDACTED)
+def test_sensitive_value_in_another_form_is_refused_by_name_and_not_repeated(
+    name: str, value: str | tuple[str, ...]
+) -> None:
+    error = refuse(with_value(name, value))
+    assert (error.field, error.sensitive) == (name, True)
+    for text in (value,) if isinstance(value, str) else value:
+        assert not text or text in ("simulated",) or text not in str(error)
+
+
+@pytest.mark.parametrize(("name", "value"), MALFORMED)
+def test_open_value_in_another_form_is_refused_by_name(name: str, value: str) -> None:
+    error = refuse(with_value(name, value))
+    assert (error.field, error.sensitive) == (name, False)
+    metadata = with_value(name, value).metadata
+    with pytest.raises(FieldFormError, match="where the robot is set up"):
+        redacted_form.check_open_fields(metadata)
+
+
+def test_sensitive_values_are_no_fault_before_redaction() -> None:
+    raw = episodes.metadata(robot_hash="kitchen-arm", location="52.516275,13.377704")
+    redacted_form.check_open_fields(raw)
+
+
+@pytest.mark.parametrize("name", ["location", "robot_hash", "start_time", "tags"])
+def test_field_that_the_record_leaves_out_is_named(name: str) -> None:
+    covered = tuple(other for other in COVERED if other != name)
+    record = dataclasses.replace(RECORD, fields_covered=covered)
+    with pytest.raises(FieldNotCoveredError) as caught:
+        redacted_form.check_redacted(redacted(), record)
+    assert caught.value.fields == (name,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"attested": False}, "robot_hash"),
+        ({"fields_covered": (*COVERED, "Ada Lovelace")}, "Ada Lovelace"),
+        ({"fields_covered": (*COVERED, "task")}, "task"),
+        ({"frames_masked": 1}, "frames_masked"),
+        ({"transform_version": "by Ada Lovelace"}, "transform_version"),
+        ({"detectors": {"Ada's model": "ef" * 32}}, "detectors"),
+    ],
+)
+def test_record_that_says_what_cannot_be_is_refused(
+    changes: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(FieldNotCoveredError) as caught:
+        redacted_form.check_redacted(redacted(), dataclasses.replace(RECORD, **changes))
+    assert name in caught.value.fields
+
+
+CAMERA = EpisodeSpec(3, 2, image=True)
+
+
+def test_masked_images_without_metadata_pass() -> None:
+    record = dataclasses.replace(RECORD, frames_masked=5)
+    redacted_form.check_redacted(redacted(CAMERA), record)
+
+
+def test_images_without_a_named_detector_are_refused() -> None:
+    record = dataclasses.replace(RECORD, detectors={})
+    with pytest.raises(FieldNotCoveredError, match="detector"):
+        redacted_form.check_redacted(redacted(CAMERA), record)
+
+
+def test_more_frames_masked_than_there_are_is_refused() -> None:
+    record = dataclasses.replace(RECORD, frames_masked=6)
+    with pytest.raises(FieldNotCoveredError, match="frames"):
+        redacted_form.check_redacted(redacted(CAMERA), record)
+
+
+def test_image_with_a_location_in_its_metadata_is_refused_by_step() -> None:
+    gps = b"\xff\xe1\x00\x0aExif\0\0GP"
+    image = episodes.JPEG[:2] + gps + episodes.JPEG[2:]
+    found = redacted(CAMERA)
+    images = list(found.steps["observation/image"])
+    images[3] = image
+    error = refuse(with_steps(found, **{"observation/image": images}))
+    assert (error.field, error.sensitive) == ("observation/image", True)
+    assert "at step 3" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "step"),
+    [
+        ("discount", [1, 1, 1.5, 1, 1], 2),
+        ("discount", [-0.1, 1, 1, 1, 1], 0),
+    ],
+)
+def test_steps_that_no_robot_takes_are_refused(
+    name: str, values: list[float], step: int
+) -> None:
+    (field,) = (one for one in FIELDS if one.name == name)
+    found = with_steps(redacted(), **{name: np.array(values, field.dtype)})
+    error = refuse(found)
+    assert error.field == name
+    assert f"at step {step}" in str(error)
+
+
+def test_every_text_and_every_sensitive_field_has_a_form() -> None:
+    for field in FIELDS:
+        if field.scope == "episode" and field.dtype == "string":
+            assert field.form is not None, field.name
+        if field.sensitive and field.dtype != "float32":
+            assert field.form is not None, field.name
+
+
+def test_every_form_of_the_table_is_looked_at() -> None:
+    """Each form refuses at least one value in the tests above."""
+    looked_at = {name for name, _ in (*NOT_REDACTED, *MALFORMED)}
+    looked_at |= {"observation/image", "discount"}
+    forms = {field.form for field in FIELDS if field.name in looked_at}
+    # An episode of another schema version cannot be made.
+    assert forms | {"schema_version"} == set(get_args(spec.Form))

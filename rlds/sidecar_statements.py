@@ -1,0 +1,93 @@
+"""Holds each statement of a sidecar against the episode that it is about.
+
+A signature says who made a statement, not that it is true. The robot checks its own
+before an episode enters the shared folder, the uploader before it sends one, and ingest
+before it admits one, all with `check_statements`.
+"""
+
+from rlds.episode import Episode
+from rlds.errors import ConsentFormError, SidecarMismatchError, SidecarViolationsError
+from rlds.redacted_form import check_redacted, is_hour
+from rlds.sidecar import Consent, Sidecar
+
+CONSENTING = "operator"
+"""The only one who gives consent: whoever is responsible for the robot."""
+
+# Who may be named as having decided; `unknown` where a crash lost it. A person is not.
+_ROLES = ("", CONSENTING, "unknown")
+
+
+def check_statements(sidecar: Sidecar, episode: Episode) -> None:
+    """Checks what the sidecar says about the content of its episode.
+
+    Size and digest are compared by `Sidecar.check_episode`, before the episode is
+    decoded.
+
+    Raises:
+        SidecarMismatchError: the sidecar is about another episode.
+        SidecarViolationsError: the steps hold another number of safety violations.
+        ConsentFormError: the consent holds more than a role and an hour.
+        FieldNotCoveredError, FieldFormError: as `check_redacted`.
+    """
+    _check_agreement(sidecar, episode)
+    violations = count_violations(episode)
+    if sidecar.safety.violations != violations:
+        raise SidecarViolationsError(
+            _source(sidecar),
+            f"{sidecar.safety.violations} steps with a safety violation",
+            violations,
+        )
+    _check_consent_form(sidecar)
+    check_redacted(episode, sidecar.privacy)
+
+
+def count_violations(episode: Episode) -> int:
+    """Returns in how many steps a stop rule fired."""
+    return int(episode.steps["safety_violation"].sum())
+
+
+def may_leave(sidecar: Sidecar, violations: int) -> bool:
+    """Whether an episode may leave its robot.
+
+    Args:
+        sidecar: the robot's statement.
+        violations: safety violations counted in the steps. An escalation without any
+            is none.
+    """
+    return sidecar.consent.granted or (sidecar.safety.escalated and violations > 0)
+
+
+def _check_agreement(sidecar: Sidecar, episode: Episode) -> None:
+    own = episode.metadata
+    for name, stated, found in (
+        ("schema_version", sidecar.schema_version, own.schema_version),
+        ("episode_id", sidecar.episode_id, own.episode_id),
+        ("robot_hash", sidecar.robot_hash, own.robot_hash),
+        ("package_digest", sidecar.package_digest, own.package_digest),
+        ("delta_digest", sidecar.delta_digest, own.delta_digest),
+        ("software", sidecar.software, own.software_version),
+        ("date", sidecar.date, own.start_time[:10]),
+        ("num_steps", sidecar.num_steps, episode.num_steps),
+    ):
+        if stated != found:
+            raise SidecarMismatchError(
+                _source(sidecar), f"an episode with {name} {stated!r}", repr(found)
+            )
+
+
+def _check_consent_form(sidecar: Sidecar) -> None:
+    consent: Consent = sidecar.consent
+    if consent.by not in _ROLES or (consent.granted and consent.by != CONSENTING):
+        raise ConsentFormError(
+            _source(sidecar),
+            f"consent.by to be {CONSENTING}, or unknown where it is not granted",
+            "another text",
+        )
+    if not (is_hour(consent.at) or (consent.at == "" and not consent.granted)):
+        raise ConsentFormError(
+            _source(sidecar), "consent.at to be a whole hour", "another text"
+        )
+
+
+def _source(sidecar: Sidecar) -> str:
+    return f"sidecar of {sidecar.episode_id}"

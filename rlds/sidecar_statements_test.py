@@ -1,0 +1,140 @@
+"""What a sidecar says, held against the episode that it is about."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from base.digest import sha256_bytes
+from rlds import sidecar_statements
+from rlds.episode import Episode
+from rlds.errors import (
+    ConsentFormError,
+    FieldFormError,
+    FieldNotCoveredError,
+    SidecarMismatchError,
+    SidecarViolationsError,
+)
+from rlds.redaction_record import RedactionRecord
+from rlds.sidecar import Consent, Safety, Sidecar
+from rlds.spec import FIELDS
+from rlds.testing import episodes
+
+EPISODE = episodes.episode(tags=("simulated",))
+VIOLATIONS = 1  # at step 2, as `rlds.testing.episodes` makes them
+NO_CONSENT = Consent(False, "", "")
+
+
+def sidecar(**changes: Any) -> Sidecar:
+    framed = episodes.frame_episode(EPISODE)
+    own = EPISODE.metadata
+    fields: dict[str, Any] = {
+        "schema_version": own.schema_version,
+        "episode_id": own.episode_id,
+        "sha256": sha256_bytes(framed),
+        "size_bytes": len(framed),
+        "num_steps": EPISODE.num_steps,
+        "robot_hash": own.robot_hash,
+        "date": "2026-01-01",
+        "consent": Consent(True, "operator", "2026-01-01T09:00:00Z"),
+        "safety": Safety(VIOLATIONS, True),
+        "privacy": RedactionRecord(
+            "1", {}, tuple(f.name for f in FIELDS if f.sensitive), 0, True
+        ),
+        "package_digest": own.package_digest,
+        "delta_digest": own.delta_digest,
+        "software": own.software_version,
+    }
+    return Sidecar(**{**fields, **changes})
+
+
+def test_true_statements_pass() -> None:
+    sidecar_statements.check_statements(sidecar(), EPISODE)
+    sidecar_statements.check_statements(sidecar(consent=NO_CONSENT), EPISODE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("schema_version", "0.2.0"),
+        ("episode_id", episodes.metadata(1).episode_id),
+        ("num_steps", 6),
+        ("robot_hash", "ef" * 32),
+        ("date", "2026-01-02"),
+        ("package_digest", ""),
+        ("delta_digest", "ef" * 32),
+        ("software", "9"),
+    ],
+)
+def test_statement_about_another_episode_is_named(name: str, value: object) -> None:
+    with pytest.raises(SidecarMismatchError, match=f"with {name} "):
+        sidecar_statements.check_statements(sidecar(**{name: value}), EPISODE)
+
+
+def test_every_statement_of_a_sidecar_is_compared_with_something() -> None:
+    """`sha256` and `size_bytes` by `check_episode`, `keyid` by `verify`."""
+    compared = {"schema_version", "episode_id", "num_steps", "robot_hash", "date"}
+    compared |= {"package_digest", "delta_digest", "software"}
+    looked_at = {"consent", "safety", "privacy", "sha256", "size_bytes", "keyid"}
+    names = {field.name for field in dataclasses.fields(Sidecar)}
+    assert names == compared | looked_at
+
+
+@pytest.mark.parametrize("stated", [0, 2, 5])
+def test_violations_are_counted_again_in_the_steps(stated: int) -> None:
+    with pytest.raises(SidecarViolationsError, match=f"expected {stated} steps"):
+        sidecar_statements.check_statements(
+            sidecar(safety=Safety(stated, True)), EPISODE
+        )
+
+
+@pytest.mark.parametrize(
+    "consent",
+    [
+        Consent(True, "Ada Lovelace", "2026-01-01T09:00:00Z"),
+        Consent(True, "unknown", "2026-01-01T09:00:00Z"),
+        Consent(True, "", "2026-01-01T09:00:00Z"),
+        Consent(True, "operator", "2026-01-01T09:41:12Z"),
+        Consent(True, "operator", ""),
+        Consent(False, "Ada", ""),
+        Consent(False, "operator", "at noon in the kitchen"),
+    ],
+)
+def test_consent_that_holds_more_than_a_role_and_an_hour_is_refused(
+    consent: Consent,
+) -> None:
+    with pytest.raises(ConsentFormError) as caught:
+        sidecar_statements.check_statements(sidecar(consent=consent), EPISODE)
+    assert "Ada" not in str(caught.value)
+
+
+def test_value_that_was_not_redacted_and_field_not_covered_are_told_apart() -> None:
+    tagged = dataclasses.replace(
+        EPISODE, metadata=dataclasses.replace(EPISODE.metadata, tags=("Ada",))
+    )
+    with pytest.raises(FieldFormError, match="tags"):
+        sidecar_statements.check_statements(sidecar(), tagged)
+    bare = RedactionRecord("1", {}, (), 0, True)
+    with pytest.raises(FieldNotCoveredError):
+        sidecar_statements.check_statements(sidecar(privacy=bare), EPISODE)
+
+
+def test_escalation_without_a_violation_in_the_steps_is_no_permission() -> None:
+    calm = dataclasses.replace(
+        EPISODE,
+        steps={**EPISODE.steps, "safety_violation": np.zeros(5, np.bool_)},
+    )
+    stated = sidecar(consent=NO_CONSENT, safety=Safety(0, True))
+    sidecar_statements.check_statements(stated, calm)
+    assert not _may_leave(stated, calm)
+    assert _may_leave(sidecar(consent=NO_CONSENT), EPISODE)
+    assert not _may_leave(
+        sidecar(consent=NO_CONSENT, safety=Safety(VIOLATIONS, False)), EPISODE
+    )
+    assert _may_leave(sidecar(safety=Safety(0, False)), calm)
+
+
+def _may_leave(stated: Sidecar, episode: Episode) -> bool:
+    violations = sidecar_statements.count_violations(episode)
+    return sidecar_statements.may_leave(stated, violations)
