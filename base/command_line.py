@@ -1,5 +1,8 @@
 """The top of every command: flags in, exit code out, one line for each known error.
 
+Every command has `--help` and `--version`; the latter prints the project's version and,
+if it is known, the commit.
+
 Exit codes: 0 done; 1 failed, with a one-line reason on stderr; 2 wrong usage, a known
 error about a flag's value included; 130 interrupted by Ctrl-C; 141 the reader of stdout
 closed the pipe, as a shell reports it.
@@ -16,6 +19,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+from base import project_version
 from base.errors import ContinuonError
 
 EXIT_FAILED = 1
@@ -26,6 +30,7 @@ EXIT_BROKEN_PIPE = 141
 _USER_FOLDER = "BUILD_WORKING_DIRECTORY"
 _RUNFILES = ("RUNFILES_DIR", "RUNFILES_MANIFEST_FILE")
 _HELP = ("--help", "-help", "-h", "--helpshort", "--helpfull")
+_VERSION = ("--version", "-version")
 # absl's wording, once for each required flag that is missing.
 _MISSING_FLAG = re.compile(r"Flag --(\w+) must have a value other than None")
 # The beginning of a known error about the value of a flag: `--robot: expected …`.
@@ -53,8 +58,11 @@ def say(text: str) -> None:
 
 def _exit_code(main: Callable[[list[str]], int | None]) -> int:
     try:
-        if _wants_help(sys.argv):
+        if _asks_for(sys.argv, _HELP):
             say(_help_text())
+            return 0
+        if _asks_for(sys.argv, _VERSION):
+            say(project_version.version_text(_program()))
             return 0
         _enter_user_folder()
         rest = flags.FLAGS(sys.argv)
@@ -92,10 +100,13 @@ def _enter_user_folder() -> None:
     os.chdir(folder)
 
 
+def _program() -> str:
+    return Path(sys.argv[0]).stem
+
+
 def _complain(text: str) -> None:
     """Writes the text to stderr as one line, whatever characters it has."""
-    name = Path(sys.argv[0]).stem
-    sys.stderr.write(f"{name}: {' '.join(text.split())}\n")
+    sys.stderr.write(f"{_program()}: {' '.join(text.split())}\n")
     sys.stderr.flush()
 
 
@@ -111,11 +122,12 @@ def _os_error_text(error: OSError) -> str:
     return f"{error.filename}: {reason}; check the path, the disk and the permissions"
 
 
-def _wants_help(argv: list[str]) -> bool:
+def _asks_for(argv: list[str], names: tuple[str, ...]) -> bool:
+    """Tells whether one of the names is among the flags, whatever else is."""
     for argument in argv[1:]:
         if argument == "--":
             return False
-        if argument in _HELP:
+        if argument in names:
             return True
     return False
 

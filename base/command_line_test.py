@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from base import project_version
 from base.errors import ContinuonError, MalformedError
 from base.testing import command
 from base.testing.command import Finished
@@ -85,6 +86,13 @@ def test_help_shows_docstring_flags_and_defaults_and_exits_zero(run: Run) -> Non
     assert "times to say it" in done.out
     assert "default: '1'" in done.out
     assert "/" not in done.out
+
+
+def test_version_is_printed_whatever_flags_are_missing(script: Path) -> None:
+    done = command.run(script, "--version")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"hello (ContinuonBrain) {project_version.VERSION}")
+    assert done.out.count("\n") == 1
 
 
 @pytest.mark.parametrize(

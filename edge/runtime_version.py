@@ -2,5 +2,7 @@
 
 from typing import Final
 
-RUNTIME_VERSION: Final = "0.1.0"
+from base import project_version
+
+RUNTIME_VERSION: Final = project_version.VERSION
 EXPORT_TARGET: Final = "pi5-cpu"

@@ -7,9 +7,8 @@ import warnings
 
 import rich.console
 
-from base import text_forms
+from base import project_version, text_forms
 from base.store import store
-from cloud import build_facts
 from cloud.console import WorkProgress
 from cloud.curate import plan, version_files, version_place
 from cloud.curate import spec as curation_spec
@@ -65,7 +64,7 @@ def curate(
     planned = plan.plan(index.rows, query.select_ids(index, spec.where), spec)
     existing = version.existing_manifest(output_uri)
     if code_commit is None:
-        commit = build_facts.code_commit(build_facts.workspace())
+        commit = project_version.code_commit(project_version.workspace())
         code_commit = existing.code_commit if existing else commit
     if created_at is None:
         now = text_forms.format_time(datetime.datetime.now(datetime.UTC))

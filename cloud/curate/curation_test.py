@@ -9,8 +9,8 @@ import pytest
 import rich.console
 import tensorflow_datasets as tfds
 
+from base import project_version
 from base.store.store import LocalStore
-from cloud import build_facts
 from cloud.curate import curation
 from cloud.dataset import shard_check
 from cloud.errors import CurationSpecError, DatasetExistsError
@@ -193,7 +193,7 @@ def test_a_new_version_names_the_commit_of_the_checkout(
 ) -> None:
     monkeypatch.delenv("BUILD_WORKSPACE_DIRECTORY", raising=False)
     manifest = _curate(world, tmp_path / "bench" / "v1.0.0", code_commit=None)
-    assert manifest.code_commit == build_facts.UNVERSIONED
+    assert manifest.code_commit == project_version.UNVERSIONED
 
 
 @pytest.mark.parametrize("name", ["bench/v0.2.0", "x/v1.0.0", "v1.0.0", "bench"])

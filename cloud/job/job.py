@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from base import durable_file
+from base import durable_file, project_version
 from cloud import build_facts, locations
 from cloud.console import WorkProgress
 from cloud.evaluate import bless
@@ -286,7 +286,7 @@ def _sign(
         dataset_manifest_digest=data.manifest_digest,
         dataset_uri=settings.dataset.uri,
         code_commit=settings.run.code_commit,
-        code_uri=build_facts.code_uri(build_facts.workspace()),
+        code_uri=project_version.code_uri(project_version.workspace()),
         hardware=build_facts.hardware_text(),
         safety_version=built.safety_version,
         export_target=TARGET,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import jax
 
-from cloud import build_facts, locations, programs, record_flags
+from base import project_version
+from cloud import locations, programs, record_flags
 from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
 from cloud.record_flags import setting
@@ -235,7 +236,7 @@ class JobSettings:
             MeshError: the mesh does not use exactly the available devices.
         """
         _ = self.dataset.uri  # raises if the dataset is missing, before any work
-        commit = self.run.code_commit or build_facts.code_commit(checkout)
+        commit = self.run.code_commit or project_version.code_commit(checkout)
         shape = str(self.run.mesh_shape)
         return dataclasses.replace(
             self,

@@ -23,8 +23,8 @@ from pathlib import Path
 import jax
 from absl import app
 
-from base import command_line, durable_file
-from cloud import build_facts, record_flags
+from base import command_line, durable_file, project_version
+from cloud import record_flags
 from cloud.console import open_console
 from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
@@ -73,7 +73,7 @@ def main(argv: list[str]) -> None:
     processes.join(
         run.coordinator_address or None, run.process_count, run.process_index
     )
-    settings = settings.on_this_machine(build_facts.workspace())
+    settings = settings.on_this_machine(project_version.workspace())
     if jax.process_index() > 0:
         job.follow(settings)
         return

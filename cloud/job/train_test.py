@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from absl import app, flags
 
+from base import project_version
 from base.errors import DiskError
-from cloud import build_facts, programs
+from cloud import programs
 from cloud.errors import MeshError, ProgramMissingError
 from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
@@ -93,7 +94,7 @@ def test_open_settings_are_decided_by_devices_and_checkout() -> None:
     assert settings.train == TrainConfig().for_platform("cpu")
     assert settings.run.mesh_shape == MeshShape(data=1)
     assert settings.run.profile_range is None
-    assert settings.run.code_commit == build_facts.UNVERSIONED
+    assert settings.run.code_commit == project_version.UNVERSIONED
     assert settings.training_config()["processes"] == 1
     parse("--code_commit=c0ffee")
     assert settings_here().run.code_commit == "c0ffee"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from base import command_line
+from base import command_line, project_version
 from edge import errors
 from edge.bundle import archive
 
@@ -21,7 +21,9 @@ _ROOT = flags.DEFINE_string("root", "continuon", "folder inside the archive")
 _TARGET = flags.DEFINE_string(
     "target", "pi5-cpu", "export target of the packages that it runs"
 )
-_VERSION = flags.DEFINE_string("version", "0.1.0", "version of the runtime")
+_VERSION = flags.DEFINE_string(
+    "runtime_version", project_version.VERSION, "version of the runtime"
+)
 _MACHINE = flags.DEFINE_string("machine", "aarch64", "processor of every native file")
 _LEAVE_OUT = flags.DEFINE_multi_string(
     "leave_out", [], "pattern of paths to leave out, such as site-packages/*/tests/*"

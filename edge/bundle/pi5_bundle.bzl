@@ -76,7 +76,7 @@ def _impl(ctx):
     arguments.add("--files", list_file)
     arguments.add("--output", output)
     arguments.add("--target", ctx.attr.target)
-    arguments.add("--version", ctx.attr.version)
+    arguments.add("--runtime_version", ctx.attr.version)
     arguments.add_all(ctx.attr.leave_out, before_each = "--leave_out")
     ctx.actions.run(
         arguments = [arguments],

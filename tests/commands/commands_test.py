@@ -1,0 +1,53 @@
+"""What every command of the project has in common, whatever it does."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from base import project_version
+from base.testing import command
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = (
+    "cloud.curate.curate",
+    "cloud.demo.build_dataset",
+    "cloud.demo.build_expert_baseline",
+    "cloud.index.index",
+    "cloud.ingest.ingest",
+    "cloud.job.train",
+    "cloud.package.export",
+    "edge.bundle.make_bundle",
+    "edge.episodes.upload",
+    "edge.record",
+    "edge.run",
+    "release.commands.generate_key",
+    "release.commands.make_channel",
+    "release.commands.pack",
+    "release.commands.publish",
+    "release.commands.sign",
+    "release.commands.verify",
+)
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_every_command_tells_the_version_of_the_project(module: str) -> None:
+    done = command.run(module, "--version")
+    assert (done.code, done.err) == (0, "")
+    name = module.rpartition(".")[2]
+    assert done.out.rstrip() == project_version.version_text(name)
+
+
+def test_every_program_that_has_flags_is_in_this_list() -> None:
+    found = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for folder in ("cloud", "edge", "release")
+        for path in (ROOT / folder).rglob("*.py")
+        if any(_runs_a_command(node) for node in ast.parse(path.read_bytes()).body)
+    }
+    assert found == set(COMMANDS)
+
+
+def _runs_a_command(node: ast.stmt) -> bool:
+    """Tells whether a statement is `if __name__ …: command_line.run(main)`."""
+    return isinstance(node, ast.If) and "command_line.run(" in ast.unparse(node)
