@@ -13,7 +13,8 @@ Measured = tuple[str, dict[str, dict[str, Any]], str, Path]
 
 
 @pytest.fixture(
-    scope="module", params=["mlp", pytest.param("wavecore", marks=pytest.mark.long)]
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.long) for name in ("mlp", "wavecore")],
 )
 def measured(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -1,0 +1,96 @@
+"""The Pi bundle, under an emulator, follows a channel as a robot does."""
+
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from base.testing import bucket as local_bucket
+from edge.testing import processes, tiny_package
+from edge.testing.tiny_package import Publisher
+from rlds import example_codec, tfrecord
+
+STEPS = 10
+
+
+class Installed(NamedTuple):
+    """A robot that has run a package from a channel.
+
+    Attributes:
+        publisher: who published it; the robot's state is in the same folder.
+        digest: the package's.
+        run: what came of the run.
+    """
+
+    publisher: Publisher
+    digest: str
+    run: "subprocess.CompletedProcess[str]"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle, unpacked in a folder other than the one where it was built."""
+    return processes.unpack_bundle(tmp_path_factory.mktemp("any where"))
+
+
+def signed_flags(publisher: Publisher) -> tuple[str, ...]:
+    """The flags of a run that follows a channel, without --channel."""
+    episode = publisher.folder / "episode.tfrecord"
+    recorded = tiny_package.episode(seed=5, steps=STEPS)
+    episode.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
+    return (
+        f"--keyring={publisher.keyring()}",
+        f"--state_dir={publisher.folder / 'state'}",
+        f"--robot=replay:{episode}",
+        "--pace=simulated",
+    )
+
+
+def bucket_flags(publisher: Publisher) -> tuple[str, ...]:
+    """A run that follows the channel in a bucket."""
+    channel = f"gs://{local_bucket.NAME}/channels/{tiny_package.CHANNEL}.json"
+    return (f"--channel={channel}", *signed_flags(publisher))
+
+
+@pytest.fixture(scope="module")
+def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """A robot that has followed the channel in a bucket once."""
+    publisher = Publisher(tmp_path_factory.mktemp("publisher"))
+    digest = publisher.release(0, now=datetime.now(UTC))
+    with local_bucket.serve() as bucket:
+        bucket.put_tree(publisher.root)
+        pi = processes.run_on_pi(
+            root, *bucket_flags(publisher), environment=bucket.environment
+        )
+    return Installed(publisher, digest, pi)
+
+
+def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
+    root: Path, installed: Installed, tmp_path: Path
+) -> None:
+    digest = installed.digest
+    assert installed.run.returncode == 0, installed.run.stderr
+    assert digest[:12] in installed.run.stderr
+    shutil.copytree(installed.publisher.folder, tmp_path / "copy")
+    publisher = Publisher(tmp_path / "copy", installed.publisher.key)
+    weights = publisher.folder / "state" / "packages" / digest / "weights.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    shutil.rmtree(publisher.root / "packages")
+    flags = (f"--channel={publisher.channel_uri}", *signed_flags(publisher))
+    damaged = processes.run_on_pi(root, *flags)
+    assert damaged.returncode == 1
+    assert len(damaged.stderr.splitlines()) == 1
+
+
+def test_channel_in_a_bucket_is_followed(root: Path, installed: Installed) -> None:
+    assert installed.run.returncode == 0, installed.run.stderr
+    assert installed.digest[:12] in installed.run.stderr
+    refused = processes.run_on_pi(root, *bucket_flags(installed.publisher))
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in line
