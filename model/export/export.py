@@ -11,6 +11,7 @@ compared with the model. A robot runs the function `step`; where a target has th
 in two forms, `step_f32` and `step_int8` name both, and `step` is one of them.
 """
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -190,8 +191,28 @@ def _export_all(
     episodes: Sequence[Episode],
     target: str,
 ) -> Iterator[ExportedFile]:
-    """Exports the functions one by one and compares each with the model."""
-    for form, step in TARGETS[target].steps(model).items():
+    """Exports the functions and compares each with the model.
+
+    The step is made by a process of its own meanwhile, which takes as long as the other
+    functions do.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        making = pool.submit(TARGETS[target].steps, model)
+        for name, function in learning.items():
+            content = stablehlo.encode(function, TARGETS[target].platforms)
+            given = agreement.arguments(model, function, tasks, episodes)
+            many_steps = name in ("consolidate_update", "calibrate_update")
+            bound = LARGEST_CONSOLIDATION_ERROR if many_steps else LARGEST_ERROR
+            yield ExportedFile(
+                name=name,
+                form="",
+                path=_learning_path(name),
+                content=content,
+                found={MAX_ERROR: agreement.measure_function(function, content, given)},
+                bounds={MAX_ERROR: bound},
+            )
+        steps = making.result()
+    for form, step in steps.items():
         found = agreement.measure_step(model, tasks, step.load(step.content), episodes)
         yield ExportedFile(
             name=_step_name(form),
@@ -201,19 +222,6 @@ def _export_all(
             found=dataclasses.asdict(found),
             bounds=_step_bounds(step.exact),
             optional=not step.exact,
-        )
-    for name, function in learning.items():
-        content = stablehlo.encode(function, TARGETS[target].platforms)
-        given = agreement.arguments(model, function, tasks, episodes)
-        many_steps = name in ("consolidate_update", "calibrate_update")
-        bound = LARGEST_CONSOLIDATION_ERROR if many_steps else LARGEST_ERROR
-        yield ExportedFile(
-            name=name,
-            form="",
-            path=_learning_path(name),
-            content=content,
-            found={MAX_ERROR: agreement.measure_function(function, content, given)},
-            bounds={MAX_ERROR: bound},
         )
 
 
