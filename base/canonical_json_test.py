@@ -105,6 +105,11 @@ def test_value_without_a_canonical_form_is_refused(value: object) -> None:
         b"1 2",
         b"'a'",
         b'"\n"',
+        b'"' + b'\\"' * 1000,
+        b'"' + b"\\" * 1001,
+        b"[" + b"0," * canonical_json.MAX_VALUES + b"0]",
+        b"[" + b"[]," * canonical_json.MAX_VALUES + b"0]",
+        b'{"a":' + b'"b",' * canonical_json.MAX_VALUES,
     ],
 )
 def test_bytes_that_are_not_strict_json_are_refused(raw: bytes) -> None:
@@ -115,6 +120,15 @@ def test_bytes_that_are_not_strict_json_are_refused(raw: bytes) -> None:
 def test_nesting_is_decoded_up_to_the_limit_and_ignores_brackets_in_strings() -> None:
     raw = b"[" * 64 + b'"' + b"[" * 100 + b'\\""' + b"]" * 64
     assert canonical_json.encode(canonical_json.decode(raw)) == raw
+
+
+def test_as_many_values_as_the_limit_are_decoded_and_marks_in_strings_are_none() -> (
+    None
+):
+    raw = b'[{"a,[{":"b\\",\\\\"},' + b"0," * 6 + b'",,,[[["]'
+    assert canonical_json.decode(raw, max_values=10)
+    with pytest.raises(CanonicalJsonError, match="at most 9 values"):
+        canonical_json.decode(raw, max_values=9)
 
 
 @_BOUNDED

@@ -18,7 +18,10 @@ def one_line(value: object) -> str:
 
     A long value keeps its beginning and its end.
     """
-    text = " ".join(str(value).split())
+    text = str(value)
+    if len(text) > 4 * _LONGEST_VALUE:  # megabytes need not be cleaned to be cut
+        text = text[: 2 * _LONGEST_VALUE] + text[-2 * _LONGEST_VALUE :]
+    text = " ".join(text.split())
     text = "".join(c if c.isprintable() else "?" for c in text)
     if len(text) <= _LONGEST_VALUE:
         return text

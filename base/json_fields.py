@@ -14,9 +14,14 @@ from base.errors import MalformedError, OversizedError
 
 type Source = str | Path
 
+# A document of the largest size may hold a value per this many bytes, any document
+# this many values. Our records have a tenth of that; see `canonical_json.MAX_VALUES`.
+_BYTES_PER_VALUE = 64
+_FEW_VALUES = 1024
+
 
 def decode(raw: bytes, source: Source, limit_bytes: int) -> object:
-    """Decodes strict JSON: no duplicate keys, no NaN, UTF-8, bounded depth.
+    """Decodes strict JSON: no duplicate keys, no NaN, UTF-8, bounded depth and count.
 
     Raises:
         OversizedError: `raw` is longer than `limit_bytes`.
@@ -25,9 +30,14 @@ def decode(raw: bytes, source: Source, limit_bytes: int) -> object:
     if len(raw) > limit_bytes:
         raise OversizedError(source, f"at most {limit_bytes} bytes", f"{len(raw)}")
     try:
-        return canonical_json.decode(raw)
+        return canonical_json.decode(raw, limit_values(limit_bytes))
     except CanonicalJsonError as e:
         raise MalformedError(source, "strict JSON", str(e)) from e
+
+
+def limit_values(limit_bytes: int) -> int:
+    """Returns how many values a document of at most `limit_bytes` may hold."""
+    return max(_FEW_VALUES, limit_bytes // _BYTES_PER_VALUE)
 
 
 def decode_canonical(raw: bytes, source: Source, limit_bytes: int) -> object:

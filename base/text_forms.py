@@ -48,6 +48,8 @@ def require_aware(time: datetime) -> datetime:
     return time
 
 
+# Longer names exist in no file system (PATH_MAX of Linux) and in no bucket.
+LONGEST_PATH = 4096
 _SEGMENT = re.compile(r"[A-Za-z0-9_=+@,~-][A-Za-z0-9._=+@,~-]*", re.ASCII)
 
 
@@ -55,11 +57,16 @@ def check_relative_path(path: str, source: str | Path) -> str:
     """Returns `path` if it is a plain path relative to a folder.
 
     Segments are separated by one `/`, use letters, digits and `._=+@,~-`, and do not
-    begin with a dot, which rules out `..`, hidden files and absolute paths.
+    begin with a dot, which rules out `..`, hidden files and absolute paths. A path has
+    at most 4096 characters.
 
     Raises:
         UnsafePathError: any other path.
     """
+    if len(path) > LONGEST_PATH:
+        raise UnsafePathError(
+            source, f"a path of at most {LONGEST_PATH} characters", len(path)
+        )
     for segment in path.split("/"):
         if _SEGMENT.fullmatch(segment) is None:
             raise UnsafePathError(

@@ -7,6 +7,7 @@ Source of the message: tensorflow/core/example/{example,feature}.proto.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from base.errors import OversizedError
 from rlds import protobuf
 from rlds.episode import Array, Episode, EpisodeMetadata, StepValues
 from rlds.errors import RAISE_LIMIT, MalformedEpisodeError
-from rlds.spec import EpisodeSpec, Field
+from rlds.spec import MAX_STEPS, EpisodeSpec, Field
 
 LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -25,6 +26,11 @@ _FEATURES = 1  # Example.features and Features.feature
 _KEY, _VALUE = 1, 2  # of a map's entry
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # Feature.kind
 _LIST_VALUE = 1
+# Bounds on the parts of one message, so that bytes made of many tiny ones cost no more
+# time and memory than an episode of that size.
+_MAX_FEATURES = 256
+_MAX_PIECES = 16_384  # of one list of numbers; a writer that packs makes one
+_MAX_TEXTS = 1024
 _SUCCESS = {True: 1, False: 0, None: -1}
 _SOURCE = "tf.train.Example"
 
@@ -129,18 +135,24 @@ def _bytes_list(values: Iterable[bytes]) -> bytes:
 
 def _read_features(raw: memoryview) -> _Features:
     found: _Features = {}
-    for features in _only(raw, _FEATURES, _SOURCE):
+    for features in _only(raw, _FEATURES, _SOURCE, _MAX_FEATURES):
         for entry in _only(features, _FEATURES, "Features"):
             name, value = _read_entry(entry)
             if name in found:
                 raise MalformedEpisodeError(_SOURCE, "each feature once", name)
+            if len(found) == _MAX_FEATURES:
+                raise MalformedEpisodeError(
+                    _SOURCE, f"at most {_MAX_FEATURES} features", "more"
+                )
             found[name] = _read_kind(name, value)
     return found
 
 
-def _only(data: memoryview, number: int, where: str) -> Iterator[memoryview]:
+def _only(
+    data: memoryview, number: int, where: str, most: int = protobuf.MAX_FIELDS
+) -> Iterator[memoryview]:
     """Yields the payloads of field `number` and refuses every other field."""
-    for got, wire, payload in protobuf.read_fields(data):
+    for got, wire, payload in protobuf.read_fields(data, most):
         if (got, wire) != (number, protobuf.WIRE_BYTES):
             raise MalformedEpisodeError(where, f"only field {number}", f"field {got}")
         yield payload
@@ -161,9 +173,10 @@ def _read_entry(entry: memoryview) -> tuple[str, memoryview]:
 
 
 def _read_kind(name: str, value: memoryview) -> tuple[int, memoryview]:
-    found = list(protobuf.read_fields(value))
+    found = list(itertools.islice(protobuf.read_fields(value), 2))
     if len(found) != 1 or found[0][1] != protobuf.WIRE_BYTES:
-        raise MalformedEpisodeError(name, "one list of values", f"{len(found)} fields")
+        got = "more" if len(found) > 1 else "another field or none"
+        raise MalformedEpisodeError(name, "one list of values", got)
     kind, _, payload = found[0]
     return kind, payload
 
@@ -208,7 +221,10 @@ def _decode_own(
 ) -> str | tuple[str, ...] | bool | None:
     if field.dtype == "int64":
         return _success(field.name, _numbers(field.name, field.dtype, feature))
-    texts = tuple(_text(field.name, value) for value in _strings(field.name, feature))
+    texts = tuple(
+        _text(field.name, value)
+        for value in _strings(field.name, feature, most=_MAX_TEXTS)
+    )
     if field.shape:
         return texts
     if len(texts) != 1:
@@ -230,11 +246,13 @@ def _text(name: str, value: bytes) -> str:
         raise MalformedEpisodeError(name, "UTF-8", f"a bad byte at {e.start}") from e
 
 
-def _strings(name: str, feature: tuple[int, memoryview]) -> list[bytes]:
+def _strings(
+    name: str, feature: tuple[int, memoryview], most: int = protobuf.MAX_FIELDS
+) -> list[bytes]:
     kind, payload = feature
     if kind != _BYTES_LIST:
         raise MalformedEpisodeError(name, "a list of bytes", f"kind {kind}")
-    return [bytes(value) for value in _only(payload, _LIST_VALUE, name)]
+    return [bytes(value) for value in _only(payload, _LIST_VALUE, name, most)]
 
 
 def _numbers(name: str, dtype: str, feature: tuple[int, memoryview] | None) -> Array:
@@ -245,7 +263,7 @@ def _numbers(name: str, dtype: str, feature: tuple[int, memoryview] | None) -> A
         raise MalformedEpisodeError(name, f"values of {dtype}", f"kind {kind}")
     packed = _join(name, kind, payload)
     if kind == _INT64_LIST:
-        return _narrow(name, dtype, protobuf.decode_int64s(packed))
+        return _narrow(name, dtype, protobuf.decode_int64s(packed, MAX_STEPS))
     if len(packed) % 4:
         raise MalformedEpisodeError(name, "floats of 4 bytes", f"{len(packed)} bytes")
     return np.frombuffer(packed, "<f4").astype(np.float32, copy=False)
@@ -255,7 +273,7 @@ def _join(name: str, kind: int, payload: memoryview) -> memoryview:
     """Joins the pieces of a list; the format allows packed runs and single values."""
     single = protobuf.WIRE_VARINT if kind == _INT64_LIST else protobuf.WIRE_FIXED32
     pieces = []
-    for number, wire, piece in protobuf.read_fields(payload):
+    for number, wire, piece in protobuf.read_fields(payload, _MAX_PIECES):
         if number != _LIST_VALUE or wire not in (protobuf.WIRE_BYTES, single):
             raise MalformedEpisodeError(name, "a list of numbers", f"field {number}")
         pieces.append(piece)

@@ -142,15 +142,36 @@ def test_integers_survive_a_round_trip_and_match_the_specification(
     assert encoded == b"".join(
         protobuf.encode_varint(value % 2**64) for value in values
     )
-    assert protobuf.decode_int64s(memoryview(encoded)).tolist() == values
+    assert protobuf.decode_int64s(memoryview(encoded), len(values)).tolist() == values
+
+
+@pytest.mark.parametrize("shift", range(10))
+def test_integers_of_many_chunks_are_decoded_wherever_a_chunk_ends(shift: int) -> None:
+    values = [1] * shift + [300, -1] * 20_000
+    encoded = protobuf.encode_int64s(np.array(values, np.int64))
+    assert protobuf.decode_int64s(memoryview(encoded), 50_000).tolist() == values
+
+
+def test_more_integers_or_fields_than_the_limit_are_refused() -> None:
+    with pytest.raises(MalformedEpisodeError, match="at most 3 integers"):
+        protobuf.decode_int64s(memoryview(b"\x01\x81\x01\x01\x01"), 3)
+    with pytest.raises(MalformedEpisodeError, match="at most 2 fields"):
+        list(protobuf.read_fields(memoryview(b"\x0a\x00" * 3), 2))
 
 
 @pytest.mark.parametrize(
-    "raw", [b"\x80", b"\x01\xff", b"\xff" * 9 + b"\x02", b"\xff" * 10 + b"\x01"]
+    "raw",
+    [
+        b"\x80",
+        b"\x01\xff",
+        b"\xff" * 9 + b"\x02",
+        b"\xff" * 10 + b"\x01",
+        b"\xff" * 100_000 + b"\x01",
+    ],
 )
 def test_varints_cut_short_or_too_long_are_refused(raw: bytes) -> None:
     with pytest.raises(MalformedEpisodeError):
-        protobuf.decode_int64s(memoryview(raw))
+        protobuf.decode_int64s(memoryview(raw), 9)
 
 
 @pytest.mark.parametrize(

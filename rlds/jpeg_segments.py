@@ -16,6 +16,8 @@ _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a segment
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # In a scan FF 00 is data and FF D0 to D7 restart it; any other FF XX ends it.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# A camera writes about ten segments, a progressive image some dozen scans.
+_MAX_MARKERS = 4096
 _JFIF_SIZE, _ADOBE_SIZE = 14, 12  # bytes of content
 
 
@@ -27,7 +29,7 @@ def find_fault(image: bytes) -> str | None:
     if not image.startswith(bytes([0xFF, _START])):
         return "a JPEG image"
     position, frame, scan = 2, False, False
-    while True:
+    for _ in range(_MAX_MARKERS):
         if position + 1 >= len(image) or image[position] != 0xFF:
             return "a whole JPEG image"
         marker = image[position + 1]
@@ -56,6 +58,7 @@ def find_fault(image: bytes) -> str | None:
             if found is None:
                 return "a whole JPEG image"
             position = found.start()
+    return f"a JPEG image of at most {_MAX_MARKERS} segments and fill bytes"
 
 
 def _is_harmless(marker: int, content: bytes) -> bool:

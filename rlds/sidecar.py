@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from base import canonical_json
+from base import canonical_json, json_fields
 from base.errors import CanonicalJsonError
 from rlds import episode, redaction_record
 from rlds.errors import (
@@ -229,7 +229,7 @@ def _decode(raw: bytes) -> dict[str, Any]:
     if len(raw) > LIMIT_BYTES:
         raise SidecarError(_SOURCE, f"at most {LIMIT_BYTES} bytes", len(raw))
     try:
-        value = canonical_json.decode(raw)
+        value = canonical_json.decode(raw, json_fields.limit_values(LIMIT_BYTES))
         canonical = canonical_json.encode(value)
     except CanonicalJsonError as e:
         raise SidecarError(_SOURCE, e.expected, e.got) from e

@@ -254,7 +254,19 @@ def test_a_file_uri_opens_the_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["", "/plain/path", "http://host/x", "file://host/x", "file:x", "gs://", "gs:x"],
+    [
+        "",
+        "/plain/path",
+        "http://host/x",
+        "file://host/x",
+        "file:x",
+        "gs://",
+        "gs:x",
+        "gs://[bucket",
+        "file:///a%00b",
+        "file:///a%1b[31m",
+        "file:///" + "a" * 5000,
+    ],
 )
 def test_unsupported_uri_is_refused_with_the_accepted_form(uri: str) -> None:
     with pytest.raises(StoreError, match="expected"):

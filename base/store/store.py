@@ -14,6 +14,7 @@ from base.errors import NotFoundError as NotFoundError
 from base.errors import PreconditionFailedError as PreconditionFailedError
 from base.errors import StoreError as StoreError
 from base.store.local_store import LocalStore as LocalStore
+from base.text_forms import LONGEST_PATH
 
 
 class Store(Protocol):
@@ -88,7 +89,16 @@ def open_store(uri: str) -> Store:
         StoreError: the scheme is another one, the URI has parts that have no meaning
             here, or there are no credentials for a bucket.
     """
-    parts = urlsplit(uri)
+    if len(uri) > LONGEST_PATH:
+        raise StoreError(
+            uri, f"at most {LONGEST_PATH} characters", len(uri), "correct the URI"
+        )
+    try:
+        parts = urlsplit(uri)
+    except ValueError as e:
+        raise StoreError(uri, "a URI", e, "correct the URI") from e
+    if not unquote(uri).isprintable():
+        raise StoreError(uri, "printable characters", uri, "correct the URI")
     if parts.query or parts.fragment:
         raise StoreError(uri, "a URI without ? and #", uri, "correct the URI")
     if parts.scheme == "file":

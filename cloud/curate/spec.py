@@ -22,7 +22,7 @@ GROUP_COLUMNS = ("robot_hash", "date")
 _LIMIT_BYTES = 1024 * 1024
 _MOST_SHARDS = 100_000  # the name of a shard has five digits
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_VERSION = re.compile(r"(0|[1-9]\d{0,8})(\.(0|[1-9]\d{0,8})){2}", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)

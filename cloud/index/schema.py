@@ -22,7 +22,7 @@ _DUCKDB_TYPES = {
     "DATE": "DATE",
 }
 _PYTHON_TYPES = {"STRING": str, "INT64": int, "BOOL": bool, "DATE": str}
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable
 
-from base import canonical_json, digest
+from base import canonical_json, digest, json_fields
 from base.errors import CanonicalJsonError, NotFoundError
 from base.store import store
 from cloud import errors
@@ -63,7 +63,7 @@ def parse(raw: bytes, where: str) -> Snapshot:
     rows = []
     for number, line in enumerate(raw.splitlines(), start=1):
         try:
-            value = canonical_json.decode(line)
+            value = canonical_json.decode(line, json_fields.limit_values(len(line)))
         except CanonicalJsonError as e:
             raise errors.SnapshotError(
                 f"{where} line {number}",

@@ -6,7 +6,6 @@ against them): the action is clamped and both values are recorded. An action tha
 a number is a *violation* of a stop rule: the robot holds still and the episode ends.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from base.errors import MalformedError, OversizedError
+from base.json_fields import decode
 from edge.errors import ActionShapeError, SafetyConfigError
 from edge.robots.robot import RobotSpec, Vector
+from release.limits import LIMITS
 
 SCHEMA_VERSION = 1
 DEFAULT_MAX_STEPS = 500
@@ -116,9 +118,9 @@ def parse(raw: bytes, source: str = "safety.json") -> SafetyConfig:
         SafetyConfigError: the bytes are not a safety config of this version.
     """
     try:
-        value = json.loads(raw)
-    except ValueError as e:
-        raise SafetyConfigError(source, "JSON", e) from e
+        value = decode(raw, source, LIMITS.manifest_bytes)
+    except (MalformedError, OversizedError) as e:
+        raise SafetyConfigError(source, e.expected, e.got) from e
     if not isinstance(value, dict) or set(value) != _KEYS:
         raise SafetyConfigError(source, f"the keys {sorted(_KEYS)}", _list_keys(value))
     if value["schema_version"] != SCHEMA_VERSION:

@@ -98,9 +98,12 @@ def test_malformed_file_is_refused_with_the_reason(
         safety.parse(json.dumps(FILE | change).encode())
 
 
-def test_file_that_is_not_json_is_refused() -> None:
-    with pytest.raises(SafetyConfigError, match=r"a\.json: expected JSON"):
-        safety.parse(b"\xff", source="a.json")
+@pytest.mark.parametrize(
+    "raw", [b"\xff", b"[" * 100_000, b'{"a":' * 2000, b"7" * 5000, b"0" * 2**21]
+)
+def test_file_that_is_not_json_is_refused(raw: bytes) -> None:
+    with pytest.raises(SafetyConfigError, match=r"a\.json: expected"):
+        safety.parse(raw, source="a.json")
 
 
 def test_limits_wider_than_the_robots_are_refused() -> None:

@@ -1,0 +1,539 @@
+"""Every parser of bytes from outside, with the inputs that cost it most.
+
+Bytes from outside are parsed before anything is known about who made them, on a robot
+too. A parser whose time grows with the square of its input can be held for hours by a
+file within its size limit. Each parser here gets each of its worst inputs at two sizes;
+the time must grow like the size, and the largest input must take a second at most.
+"""
+
+import json
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from base import canonical_json
+from base.digest import sha256_bytes
+from base.errors import ContinuonError
+from base.json_fields import decode, decode_canonical
+from base.store.store import open_store
+from base.text_forms import check_relative_path, parse_time
+from cloud.curate import spec as curation_spec
+from cloud.index import snapshot
+from cloud.ingest import enrolment, signed_record
+from edge.control import safety
+from release import (
+    canary,
+    channel,
+    dsse,
+    package,
+    package_tar,
+    provenance,
+    run_summary,
+)
+from release.limits import LIMITS
+from release.trusted_keys import TrustedKeys
+from rlds import (
+    example_codec,
+    jpeg_segments,
+    manifest,
+    protobuf,
+    reader,
+    redaction_record,
+    sidecar,
+    tfrecord,
+)
+from rlds.testing import episodes
+
+_KIB = 1024
+_MIB = 1024 * _KIB
+_GROWTH = 4  # between the two sizes
+_LARGEST_RATIO = 8.0  # of the times; 16 would be the square
+_TOO_SHORT_S = 0.02  # to measure a ratio
+_LONGEST_S = 1.0
+# Times the largest input. One wide letter makes Python hold the whole text in four
+# bytes a letter, and most records are encoded again to compare them.
+_LARGEST_MEMORY = 6
+_ALWAYS_BYTES = 512 * _KIB  # that a short input takes as well
+
+type Make = Callable[[int], bytes]
+
+
+def _fill(start: bytes, repeated: bytes, end: bytes, size: int) -> bytes:
+    return start + repeated * ((size - len(start) - len(end)) // len(repeated)) + end
+
+
+def _numbered(start: bytes, form: str, end: bytes, size: int) -> bytes:
+    """Repeats `form` with a growing number of eight digits in it."""
+    count = (size - len(start) - len(end)) // len(form.format("00000000"))
+    return start + "".join(form.format(f"{i:08}") for i in range(count)).encode() + end
+
+
+_JSON: Mapping[str, Make] = {
+    "a string of escaped quotes without an end": partial(_fill, b'"', rb"\"", b""),
+    "a string of backslashes without an end": partial(_fill, b'"', b"\\\\", b""),
+    "an odd number of backslashes": partial(_fill, b'"\\', b"\\\\", b""),
+    "escaped quotes with an end": partial(_fill, b'"', rb"\"", b'"'),
+    "escapes of letters": partial(_fill, b'"', rb"\u0041", b'"'),
+    "escapes of pairs": partial(_fill, b'"', rb"\ud83d\ude00", b'"'),
+    "escapes of halves": partial(_fill, b'"', rb"\ud83d", b'"'),
+    "wide letters": partial(_fill, b'"', "\U0001f600".encode(), b'"'),
+    "quotes alone": partial(_fill, b"", b'"', b""),
+    "short strings in a row": partial(_fill, b"", b'"\\""', b""),
+    "digits": partial(_fill, b"", b"7", b""),
+    "digits of a fraction": partial(_fill, b"0.", b"7", b""),
+    "zeros of a fraction": partial(_fill, b"0.", b"0", b"1"),
+    "digits of an exponent": partial(_fill, b"1e", b"7", b""),
+    "digits of a negative exponent": partial(_fill, b"1e-", b"7", b""),
+    "a list of long numbers": partial(_fill, b"[", b"7" * 5000 + b",", b"1]"),
+    "open brackets": partial(_fill, b"", b"[", b""),
+    "open objects": partial(_fill, b"", b'{"a":', b""),
+    "empty lists": partial(_fill, b"[", b"[],", b"[]]"),
+    "objects of one key": partial(_fill, b"[", b'{"a":0},', b"0]"),
+    "zeros": partial(_fill, b"[", b"0,", b"0]"),
+    "numbers": partial(_fill, b"[", b"0.125,", b"0]"),
+    "different keys": partial(_numbered, b"{", '"{}":0,', b'"":0}'),
+    "one key again and again": partial(_fill, b"{", b'"a":0,', b'"a":0}'),
+    "commas": partial(_fill, b"[", b",", b"]"),
+    "spaces": partial(_fill, b"", b" ", b""),
+    "lines": partial(_fill, b"[", b"\n", b"x"),
+    "bytes that are no text": partial(_fill, b'"', b"\xff", b'"'),
+}
+
+_WORST_JSON = (
+    "a string of escaped quotes without an end",
+    "open brackets",
+    "objects of one key",
+    "different keys",
+    "a list of long numbers",
+)
+
+
+def _record(field: str, value: object, whole: Mapping[str, object]) -> bytes:
+    return canonical_json.encode({**whole, field: value})
+
+
+def _count(size: int, each_bytes: int) -> range:
+    return range(size // each_bytes)
+
+
+_PRIVACY = {
+    "transform_version": "1",
+    "detectors": {},
+    "fields_covered": [],
+    "frames_masked": 0,
+    "attested": True,
+}
+_SIDECAR = {
+    "schema_version": "0.1.0",
+    "episode_id": "x",
+    "sha256": "0" * 64,
+    "size_bytes": 1,
+    "num_steps": 1,
+    "robot_hash": "0" * 64,
+    "date": "2026-01-31",
+    "consent": {"granted": True, "by": "", "at": ""},
+    "safety": {"violations": 0, "escalated": False},
+    "privacy": _PRIVACY,
+    "package_digest": "",
+    "delta_digest": "",
+    "software": "1",
+    "keyid": "",
+}
+
+
+def _sidecar_with(field: str, make: Callable[[int], object], size: int) -> bytes:
+    return _record("privacy", {**_PRIVACY, field: make(size)}, _SIDECAR)
+
+
+def _manifest(
+    size: int,
+    splits: Callable[[int], object] = lambda _: {},
+    entries: Callable[[int], object] = lambda _: [],
+    drops: Callable[[int], object] = lambda _: {},
+) -> bytes:
+    spec: dict[str, object] = {}
+    return canonical_json.encode(
+        {
+            "dataset": "d",
+            "version": "1.0.0",
+            "created_at": "t",
+            "schema_version": "0.1.0",
+            "index_snapshot_sha256": "0" * 64,
+            "curation_spec": spec,
+            "curation_spec_sha256": sha256_bytes(canonical_json.encode(spec)),
+            "code_commit": "c",
+            "splits": splits(size),
+            "episodes": entries(size),
+            "drops": drops(size),
+            "statistics": {},
+        }
+    )
+
+
+def _entries(size: int, split: str = "s{:08}") -> list[object]:
+    return [
+        {
+            "episode_id": f"{i:08}",
+            "sha256": "0" * 64,
+            "split": split.format(i),
+            "num_steps": 1,
+        }
+        for i in _count(size, 136)
+    ]
+
+
+def _shards(size: int) -> dict[str, object]:
+    return {
+        f"s{i:08}": [
+            {
+                "path": f"{i:08}",
+                "sha256": "0" * 64,
+                "size_bytes": 1,
+                "num_episodes": 1,
+                "num_steps": 1,
+            }
+        ]
+        for i in _count(size, 160)
+    }
+
+
+_MANIFESTS: Mapping[str, Make] = {
+    "a split for each episode": lambda size: _manifest(
+        size // 2, splits=_shards, entries=_entries
+    ),
+    "splits without shards": partial(
+        _manifest, splits=lambda size: {f"s{i:08}": [] for i in _count(size, 16)}
+    ),
+    "reasons of drops": partial(
+        _manifest, drops=lambda size: {f"{i:08}": "x" for i in _count(size, 15)}
+    ),
+    "episodes of no split": partial(_manifest, entries=_entries),
+}
+_SIDECARS: Mapping[str, Make] = {
+    "many covered fields": partial(
+        _sidecar_with, "fields_covered", lambda size: ["a"] * (size // 4)
+    ),
+    "many detectors": partial(
+        _sidecar_with,
+        "detectors",
+        lambda size: {f"{i:08}": "0" * 64 for i in _count(size, 78)},
+    ),
+    "a long name of an operator": lambda size: _record(
+        "consent", {"granted": True, "by": "x" * size, "at": ""}, _SIDECAR
+    ),
+}
+
+
+def _envelope(size: int, signatures: int = 32) -> bytes:
+    return canonical_json.encode(
+        {
+            "payload": "AAAA" * (size // 4),
+            "payloadType": "x",
+            "signatures": [
+                {"keyid": f"{i:064x}", "sig": "AAAA"} for i in range(signatures)
+            ],
+        }
+    )
+
+
+_ENVELOPES: Mapping[str, Make] = {
+    "a long payload": lambda size: _envelope(size - 4 * _KIB),
+    "a payload that is not base64": lambda size: _envelope(size - 4 * _KIB).replace(
+        b"AAAA", b"A=A?"
+    ),
+    "a payload that is not ASCII": lambda size: _envelope(size - 4 * _KIB).replace(
+        b"AAAA", "\u00e9\u00e9".encode()
+    ),
+    "many signatures": lambda size: _envelope(0, size // 90),
+}
+
+
+def _keyring(size: int, *, roles: int = 0) -> bytes:
+    listed = ["provenance"] * roles if roles else []
+    key = {"keyid": "0" * 64, "public": "AAAA", "roles": listed, "development": False}
+    keys = [key] if roles else [key for _ in _count(size, 140)]
+    return canonical_json.encode({"schema_version": 1, "keys": keys})
+
+
+_KEYRINGS: Mapping[str, Make] = {
+    "many keys": _keyring,
+    "many roles": lambda size: _keyring(size, roles=size // 13),
+    "many thresholds": lambda size: canonical_json.encode(
+        {
+            "schema_version": 1,
+            "keys": [],
+            "thresholds": {f"{i:08}": 1 for i in _count(size, 13)},
+        }
+    ),
+}
+_PACKAGE = json.loads(
+    """{"schema_version": 1, "family": "f", "version": "1", "release_counter": 0,
+    "target": "tpu", "backbone_digest": "", "safety_version": "1", "metadata": {},
+    "robot": {}, "files": [], "functions": {}, "surfaces": {}}"""
+)
+_PACKAGES: Mapping[str, Make] = {
+    "many files": lambda size: _record(
+        "files",
+        [
+            {"path": f"{i:08}", "sha256": "0" * 64, "size_bytes": 0}
+            for i in _count(size, 112)
+        ],
+        _PACKAGE,
+    ),
+    "a path of many segments": lambda size: _record(
+        "files",
+        [{"path": "a/" * (size // 2), "sha256": "0" * 64, "size_bytes": 0}],
+        _PACKAGE,
+    ),
+    "many functions": lambda size: _record(
+        "functions",
+        {f"{i:08}": {"path": "", "inputs": 0, "outputs": 0} for i in _count(size, 50)},
+        _PACKAGE,
+    ),
+}
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return protobuf.encode_bytes_field(number, payload)
+
+
+def _feature(name: bytes, feature: bytes) -> bytes:
+    return _field(1, _field(1, name) + _field(2, feature))
+
+
+def _example_of(make_list: Make, name: bytes = b"steps/is_first") -> Make:
+    """Returns a maker of examples in which one feature has the bytes of `make_list`."""
+    return lambda size: _field(1, _feature(name, make_list(size - 64)))
+
+
+_EXAMPLES: Mapping[str, Make] = {
+    "zeros": partial(_fill, b"", b"\0", b""),
+    "empty messages": partial(_fill, b"", b"\x0a\0", b""),
+    "empty features": lambda size: _field(1, _fill(b"", b"\x0a\0", b"", size - 8)),
+    "features without values": lambda size: _field(
+        1,
+        b"".join(_feature(b"%08d" % i, _field(1, b"")) for i in _count(size - 8, 16)),
+    ),
+    "varints without an end": _example_of(lambda size: _fill(b"", b"\x80", b"", size)),
+    "lists in one feature": _example_of(partial(_fill, b"", b"\x0a\0", b"")),
+    "single integers": _example_of(
+        lambda size: _field(3, _fill(b"", b"\x08\x01", b"", size))
+    ),
+    "empty runs of integers": _example_of(
+        lambda size: _field(3, _fill(b"", b"\x0a\0", b"", size))
+    ),
+    "packed integers of a byte": _example_of(
+        lambda size: _field(3, _field(1, b"\1" * size))
+    ),
+    "packed integers of two bytes": _example_of(
+        lambda size: _field(3, _field(1, b"\x81\x01" * (size // 2)))
+    ),
+    "packed integers of ten bytes": _example_of(
+        lambda size: _field(3, _field(1, (b"\xff" * 9 + b"\1") * (size // 10)))
+    ),
+    "packed integers without an end": _example_of(
+        lambda size: _field(3, _field(1, b"\xff" * size))
+    ),
+    "single numbers": _example_of(
+        lambda size: _field(2, _fill(b"", b"\x0d\0\0\0\0", b"", size)),
+        b"steps/observation/state",
+    ),
+    "empty texts": _example_of(
+        lambda size: _field(1, _fill(b"", b"\x0a\0", b"", size)), b"tags"
+    ),
+    "a whole episode": lambda size: example_codec.encode(
+        episodes.episode(count=size // 47)
+    ),
+}
+_RECORDS: Mapping[str, Make] = {
+    "empty records": partial(_fill, b"", tfrecord.frame(b""), b""),
+    "one record of zeros": lambda size: tfrecord.frame(bytes(size - 16)),
+    "zeros": bytes,
+    "a header again and again": partial(_fill, b"", tfrecord.frame(b"x")[:12], b""),
+    **{
+        f"a record of {name}": lambda size, make=make: tfrecord.frame(make(size - 16))
+        for name, make in _EXAMPLES.items()
+    },
+}
+_IMAGES: Mapping[str, Make] = {
+    "fill bytes": partial(_fill, b"\xff\xd8", b"\xff", b""),
+    "empty tables": partial(_fill, b"\xff\xd8", b"\xff\xc4\0\2", b""),
+    "empty scans": partial(_fill, b"\xff\xd8", b"\xff\xda\0\2", b""),
+    "restarts": partial(_fill, b"\xff\xd8", b"\xff\xd0", b""),
+    "a scan without an end": partial(_fill, b"\xff\xd8\xff\xda\0\2", b"\xff\0", b""),
+}
+_TEXTS: Mapping[str, Make] = {
+    "letters": partial(_fill, b"", b"a", b""),
+    "slashes": partial(_fill, b"", b"/", b""),
+    "segments": partial(_fill, b"", b"a/", b""),
+    "dots": partial(_fill, b"", b"../", b""),
+    "digits": partial(_fill, b"", b"1", b""),
+    "a file URI": partial(_fill, b"file:///", b"%41", b""),
+    "a file URI of zeros": partial(_fill, b"file:///", b"%00", b""),
+    "a bucket's URI": partial(_fill, b"file:///", b"a?#", b""),
+    "brackets": partial(_fill, b"gs://", b"[", b""),
+    "colons": partial(_fill, b"file", b":", b""),
+    "a channel's URI": partial(_fill, b"file:///", b"channels/", b"nightly.json"),
+}
+
+
+def _tar(size: int, name: Callable[[int], bytes], data: bytes = b"") -> bytes:
+    out = []
+    for i in _count(size, 512 * (2 if data else 1)):
+        block = package_tar._header(name(i).decode(), len(data))
+        out.append(block + data.ljust(-(-len(data) // 512) * 512, b"\0"))
+    return b"".join(out) + bytes(1024)
+
+
+_TARS: Mapping[str, Make] = {
+    "empty files": partial(_tar, name=lambda i: b"%08d" % i),
+    "small files": partial(_tar, name=lambda i: b"%08d" % i, data=b"x"),
+    "one name again and again": partial(_tar, name=lambda _: b"a"),
+    "folders of one file": partial(_tar, name=lambda i: b"%08d/a/b/c/d/e" % i),
+    "zeros": bytes,
+    "one large file": lambda size: (
+        package_tar._header("a", size // 512 * 512)
+        + bytes(size // 512 * 512)
+        + bytes(1024)
+    ),
+    "other bytes": partial(_fill, b"", b"\xff", b""),
+}
+
+
+def _unpack(raw: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        package_tar.unpack_tar(raw, Path(folder, "into"), LIMITS.package_bytes)
+
+
+@dataclass(frozen=True)
+class Parser:
+    """A parser, its largest input, and makers of inputs of about a given size."""
+
+    parse: Callable[[bytes], object]
+    limit_bytes: int
+    worst: Mapping[str, Make]
+    largest_memory: int = _LARGEST_MEMORY
+
+
+def _json(
+    parse: Callable[[bytes], object],
+    limit_bytes: int,
+    own: Mapping[str, Make] | None = None,
+    largest_memory: int = _LARGEST_MEMORY,
+) -> Parser:
+    """A parser that reads its bytes by `json_fields.decode`, which has its own row."""
+    worst = {name: _JSON[name] for name in _WORST_JSON}
+    return Parser(parse, limit_bytes, {**worst, **(own or {})}, largest_memory)
+
+
+def _text(parse: Callable[[str], object]) -> Parser:
+    # The longest argument that Linux passes to a program.
+    return Parser(lambda raw: parse(raw.decode()), 128 * _KIB, _TEXTS)
+
+
+_PARSERS: Mapping[str, Parser] = {
+    "canonical JSON": Parser(
+        lambda raw: decode_canonical(raw, "x", 2 * _MIB), 2 * _MIB, _JSON
+    ),
+    "envelope": _json(dsse.Envelope.parse, LIMITS.envelope_bytes, _ENVELOPES),
+    "channel": _json(channel.parse, LIMITS.channel_bytes),
+    "keyring": _json(
+        lambda raw: TrustedKeys.parse(raw, True), LIMITS.keyring_bytes, _KEYRINGS
+    ),
+    "package.json": _json(package.parse, LIMITS.manifest_bytes, _PACKAGES),
+    "provenance": _json(provenance.parse, LIMITS.envelope_bytes),
+    "canary.json": _json(canary.parse, canary.LIMIT_BYTES),
+    "safety.json": _json(safety.parse, LIMITS.manifest_bytes),
+    "summary of a run": _json(
+        lambda raw: run_summary.parse(raw, "x"), run_summary.LIMIT_BYTES
+    ),
+    "sidecar": _json(sidecar.parse, sidecar.LIMIT_BYTES, _SIDECARS),
+    "sidecar with a signature": _json(
+        lambda raw: sidecar.verify(raw, {}), sidecar.LIMIT_BYTES, _SIDECARS
+    ),
+    "redaction record": _json(
+        lambda raw: redaction_record.from_json(decode(raw, "x", _MIB)),
+        _MIB,
+    ),
+    # Manifest and snapshot are made of many small records, and only a machine that
+    # trains or curates reads them: a megabyte a second, in twenty times the memory.
+    "manifest": _json(manifest.parse, 512 * _KIB, _MANIFESTS, 20),
+    "enrolment": _json(lambda raw: enrolment.parse(raw, "x"), 64 * _KIB),
+    "verdict or claim": _json(
+        lambda raw: signed_record.verify(raw, "x", TrustedKeys({}, True), "x"), _MIB
+    ),
+    "curation spec": _json(lambda raw: curation_spec.parse(raw, "x"), _MIB),
+    "index snapshot": _json(
+        lambda raw: snapshot.parse(raw, "x"),
+        _MIB,
+        {"empty lines": partial(_fill, b"", b"\n", b"")},
+        20,
+    ),
+    "example": Parser(example_codec.decode, example_codec.LIMIT_BYTES, _EXAMPLES),
+    "episode file": Parser(
+        reader.read_episode_bytes, example_codec.LIMIT_BYTES, _RECORDS
+    ),
+    "JPEG image": Parser(jpeg_segments.find_fault, 4 * _MIB, _IMAGES),
+    "package tar": Parser(_unpack, 64 * _KIB, _TARS),
+    "store URI": _text(open_store),
+    "channel URI": _text(channel.split_uri),
+    "relative path": _text(lambda text: check_relative_path(text, "x")),
+    "time": _text(lambda text: parse_time(text, "x")),
+}
+
+
+_CASES = [
+    pytest.param(parser, make, id=f"{name}: {what}")
+    for name, parser in _PARSERS.items()
+    for what, make in parser.worst.items()
+]
+
+
+def _run(parser: Parser, raw: bytes) -> None:
+    try:
+        parser.parse(raw)
+    except ContinuonError as e:
+        assert len(str(e)) < 2000
+
+
+def _seconds(parser: Parser, raw: bytes) -> float:
+    """Returns the processor time of one call, the best of several."""
+    best = float("inf")
+    for _ in range(3):
+        begin = time.process_time()
+        _run(parser, raw)
+        best = min(best, time.process_time() - begin)
+        if best < _TOO_SHORT_S:
+            break
+    return best
+
+
+@pytest.mark.parametrize(("parser", "make"), _CASES)
+def test_time_grows_like_the_size_of_the_input(parser: Parser, make: Make) -> None:
+    size = min(parser.limit_bytes, 2 * _MIB)
+    large = make(size)
+    assert size * 0.9 - 8192 < len(large) <= size + 8192
+    taken_s = _seconds(parser, large)
+    assert taken_s < _LONGEST_S
+    if taken_s > _TOO_SHORT_S:
+        small_s = _seconds(parser, make(size // _GROWTH))
+        assert taken_s < _LARGEST_RATIO * small_s
+
+
+@pytest.mark.parametrize(("parser", "make"), _CASES)
+def test_memory_is_bounded(parser: Parser, make: Make) -> None:
+    raw = make(min(parser.limit_bytes, 2 * _MIB))
+    _run(parser, raw[:64])  # what a parser loads once
+    tracemalloc.start()
+    try:
+        _run(parser, raw)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < parser.largest_memory * parser.limit_bytes + _ALWAYS_BYTES
