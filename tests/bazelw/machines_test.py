@@ -222,18 +222,29 @@ def permanent(package: bytes) -> Iterator[Archive]:
 # --- Namespaces ---
 
 
-def test_machine_with_namespaces_builds_in_linux_sandbox(checkout: Checkout) -> None:
+def namespaces_work() -> bool:
+    """Whether this machine is one that allows user namespaces."""
+    done = subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def test_bazel_takes_the_best_sandbox_of_the_machine(checkout: Checkout) -> None:
+    best = "linux-sandbox" if namespaces_work() else "processwrapper-sandbox"
     done = checkout.bazel("build", "//:made")
     assert done.returncode == 0, done.stdout
-    assert "1 linux-sandbox" in done.stdout
+    assert f"1 {best}" in done.stdout
 
 
-def test_machine_without_namespaces_builds_in_the_other_sandbox(
+def test_machine_that_forbids_namespaces_builds_in_the_other_sandbox(
     checkout: Checkout,
 ) -> None:
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
-    unshare = ("unshare", "-Ur", "bash", "-c", forbid, "-")
-    done = checkout.bazel("build", "//:made", before=unshare, state="forbidden")
+    forbidding = ("unshare", "-Ur", "bash", "-c", forbid, "-")
+    done = checkout.bazel(
+        *("build", "//:made"),
+        before=forbidding if namespaces_work() else (),
+        state="forbidden",
+    )
     assert done.returncode == 0, done.stdout
     assert "1 processwrapper-sandbox" in done.stdout
 
