@@ -66,6 +66,7 @@ def _exit_code(main: Callable[[list[str]], int | None]) -> int:
             return 0
         _enter_user_folder()
         rest = flags.FLAGS(sys.argv)
+        _require_values()
         code = main(rest) or 0
         sys.stdout.flush()
         return code
@@ -100,6 +101,19 @@ def _enter_user_folder() -> None:
     os.chdir(folder)
 
 
+def _require_values() -> None:
+    """Refuses `--flag=` with nothing behind it, as an empty variable of a shell makes.
+
+    Silently taking the default instead would, for example, train on another dataset.
+    """
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.present and flag.value in ("", [], [""]):
+            raise app.UsageError(
+                f"--{name}: expected a value, got none; give one or leave the flag out"
+            )
+
+
 def _program() -> str:
     return Path(sys.argv[0]).stem
 
@@ -119,6 +133,13 @@ def _os_error_text(error: OSError) -> str:
     reason = error.strerror or type(error).__name__
     if error.filename is None:
         return f"{reason}; check the disk and the permissions"
+    if isinstance(error, IsADirectoryError):
+        return f"{error.filename}: expected a file, got a folder; name a file"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        path = Path(os.fsdecode(error.filename))
+        for part in (path, *path.parents):
+            if part.exists() and not part.is_dir():
+                return f"{part}: expected a folder, got a file; name a folder"
     return f"{error.filename}: {reason}; check the path, the disk and the permissions"
 
 

@@ -42,6 +42,10 @@ def main(argv):
         raise app.UsageError("name a file")
     if _HOW.value == "os":
         open("/nonexistent/file")
+    if _HOW.value == "folder":
+        os.makedirs(os.path.join(_FOLDER.value, "keys"))
+    if _HOW.value == "write":
+        open(_FOLDER.value, "w")
     if _HOW.value == "interrupt":
         os.kill(os.getpid(), signal.SIGINT)
     if _HOW.value == "defect":
@@ -127,6 +131,29 @@ def test_wrong_usage_is_one_line_and_exit_two(run: Run, arguments: list[str]) ->
     assert done.code == 2
     assert "--help" in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--name", "--folder"])
+def test_a_flag_with_nothing_behind_it_is_wrong_usage(script: Path, flag: str) -> None:
+    done = command.run(script, "--name=n", "--folder=f", f"{flag}=")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"hello: {flag}: expected a value, got none; give one")
+
+
+@pytest.mark.parametrize("below", ["", "/store", "/store/deep"])
+def test_a_file_in_the_place_of_a_folder_is_named(script: Path, below: str) -> None:
+    file = script.with_name("file")
+    file.write_text("kept")
+    done = command.run(script, "--name=n", f"--folder={file}{below}", "--how=folder")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"hello: {file}: expected a folder, got a file; name a folder\n"
+    assert file.read_text() == "kept"
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(script: Path) -> None:
+    done = command.run(script, "--name=n", f"--folder={script.parent}", "--how=write")
+    expected = "expected a file, got a folder; name a file"
+    assert (done.code, done.err) == (1, f"hello: {script.parent}: {expected}\n")
 
 
 @pytest.mark.parametrize(

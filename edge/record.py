@@ -138,10 +138,6 @@ def main(argv: list[str]) -> int:
     """Recovers unfinished episodes, records new ones and prints a summary."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
-    if not _ROBOT.value:
-        raise app.UsageError("expected --robot=NAME, got no name")
-    if _ROBOT_ID.value == "":
-        raise app.UsageError("expected --robot_id=NAME, got no name")
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:
         registry.require_known(name)

@@ -343,10 +343,6 @@ def _require_usage(argv: list[str]) -> None:
     """Checks the rules that concern several flags at once."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
-    if not _ROBOT.value:
-        raise app.UsageError("expected --robot=NAME, got no name")
-    if _ROBOT_ID.value == "":
-        raise app.UsageError("expected --robot_id=NAME, got no name")
     expert = _POLICY.value == "expert"
     chosen = (_CHANNEL.value, _OFFLINE.value, _CANDIDATE.value, expert)
     if sum(bool(one) for one in chosen) != 1:

@@ -468,7 +468,7 @@ def test_realtime_pace_keeps_the_control_rate(tmp_path: Path, episode: Path) -> 
             ],
             "expected one robot with --episodes=0",
         ),
-        (["--policy=expert", "--robot_id="], "expected --robot_id=NAME"),
+        (["--policy=expert", "--robot_id="], "--robot_id: expected a value"),
         (["--policy=expert", "--step=int8"], "--candidate only"),
         (["--policy=expert", "extra"], "extra"),
         (["--policy=expert", "--sim_start=yesterday"], "--sim_start: expected an RFC"),
@@ -481,7 +481,7 @@ def test_wrong_usage_exits_with_2(flags: list[str], match: str) -> None:
 
 def test_missing_robot_is_wrong_usage() -> None:
     check_refused(2, "run: missing --robot; see --help", "--policy=expert")
-    check_refused(2, "run: expected --robot=NAME", "--policy=expert", "--robot=")
+    check_refused(2, "run: --robot: expected a value", "--policy=expert", "--robot=")
 
 
 def test_missing_keyring_and_missing_package_are_named(

@@ -70,8 +70,6 @@ def main(argv: list[str]) -> int:
     """Judges the episodes that the flags name and prints a summary."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1:]}")
-    if not _ENROLLED.value:
-        raise app.UsageError("expected --enrolled=PATH, got no path")
     enrolled = enrolment.read(pathlib.Path(path) for path in _ENROLLED.value)
     console = open_console()
     raw = store.open_store(locations.to_uri(_RAW.value))

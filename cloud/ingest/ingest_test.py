@@ -136,7 +136,7 @@ def test_folder_without_raw_episodes_fails_with_one_line(
     [
         (["--raw=raw"], "ingest: missing --enrolled; see --help"),
         (["--enrolled=key"], "ingest: missing --raw; see --help"),
-        (["--raw=raw", "--enrolled="], "ingest: expected --enrolled=PATH, got no"),
+        (["--raw=raw", "--enrolled="], "ingest: --enrolled: expected a value, got"),
     ],
 )
 def test_missing_flag_is_named_in_the_message(arguments: list[str], line: str) -> None:

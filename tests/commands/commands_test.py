@@ -38,6 +38,35 @@ def test_every_command_tells_the_version_of_the_project(module: str) -> None:
     assert done.out.rstrip() == project_version.version_text(name)
 
 
+@pytest.mark.parametrize("flag", ["--dataset", "--tasks", "--store", "--resume"])
+def test_training_with_an_empty_flag_is_refused_before_anything(flag: str) -> None:
+    done = command.run("cloud.job.train", f"{flag}=")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"train: {flag}: expected a value, got none;")
+
+
+@pytest.mark.parametrize(
+    ("module", "flags"),
+    [
+        ("cloud.job.train", ("--dataset={absent}", "--store={file}")),
+        ("edge.record", ("--robot=metaworld:reach-v3", "--output={file}")),
+        ("edge.run", ("--robot=metaworld:reach-v3", "--record_dir={file}")),
+    ],
+)
+def test_a_file_where_results_should_go_is_named(
+    module: str, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept")
+    given = [flag.format(file=file, absent=tmp_path / "absent") for flag in flags]
+    more = ["--policy=expert"] if module == "edge.run" else []
+    done = command.run(module, *given, *more)
+    name = module.rpartition(".")[2]
+    assert done.code == 1
+    assert done.err == f"{name}: {file}: expected a folder, got a file; name a folder\n"
+    assert file.read_text() == "kept"
+
+
 def test_every_program_that_has_flags_is_in_this_list() -> None:
     found = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
