@@ -30,7 +30,6 @@ from typing import Final
 from absl import app, flags
 
 from base import canonical_json, command_line, durable_file
-from base.errors import ContinuonError
 from edge import simulated_or_real
 from edge.control import policy_source
 from edge.control.loop import EpisodeResult, Pace, run_episode
@@ -38,11 +37,9 @@ from edge.control.policy_source import Driver, make_expert_driver, make_package_
 from edge.episodes import sharing
 from edge.episodes.run_episodes import RunRecording
 from edge.episodes.sharing import Provenance
-from edge.ota import update
+from edge.ota import active_package, update
 from edge.ota.decide import RobotRuntime
-from edge.ota.errors import UpdateFailedError
 from edge.ota.state_folder import StateFolder
-from edge.ota.update import ActivePackage
 from edge.robots import machine_name, registry
 from edge.robots.clock import NS_PER_S, unix_ns_from_rfc3339
 from edge.robots.metaworld_robot import CONTROL_HZ
@@ -379,53 +376,22 @@ def _open_driver() -> Driver:
         return make_package_driver(candidate, form=_STEP.value)
     keys = TrustedKeys.read(Path(_KEYRING.value or ""), _ALLOW_DEVELOPMENT_KEYS.value)
     state = StateFolder(Path(_STATE_DIR.value))
-    now = datetime.now(UTC)
+    robots = {name: registry.read_spec(name) for name in _ROBOT.value}
     if _CHANNEL.value:
-        active = _update_or_stay(state, _uri(_CHANNEL.value), keys, now)
-    else:
-        active = update.open_active_package(state, keys, now)
-    _say(
-        f"package {active.package.digest[:12]} of channel {active.installed.channel}, "
-        f"release {active.installed.release_counter}: {active.move.value}"
-    )
-    if (waiting := active.waiting) is not None:
-        _say(
-            f"release {waiting.release_counter} is out for {waiting.rollout_percent} % "
-            f"of robots, and {_robot_id()} is not yet among them"
+        active = update.update_or_stay(
+            state,
+            _CHANNEL.value,
+            keys,
+            RobotRuntime(_robot_id(), RUNTIME_VERSION),
+            robots,
+            datetime.now(UTC),
+            stay=_OFFLINE_IF_UPDATE_FAILS.value,
         )
-    return make_package_driver(active.package.intact, active.installed.channel)
-
-
-def _update_or_stay(
-    state: StateFolder, channel_uri: str, keys: TrustedKeys, now: datetime
-) -> ActivePackage:
-    """Updates from the channel, or opens the installed package if that is allowed."""
-    robot = RobotRuntime(_robot_id(), RUNTIME_VERSION)
-    try:
-        return update.update(state, channel_uri, keys, robot, now)
-    except ContinuonError as e:
-        try:
-            active = update.open_active_package(state, keys, now)
-        except (ContinuonError, OSError):
-            raise e from None  # no package that could run instead
-        if not _OFFLINE_IF_UPDATE_FAILS.value:
-            raise UpdateFailedError(
-                e.source,
-                e.expected,
-                e.got,
-                f"{e.remedy}; --offline instead of --channel runs what is installed, "
-                f"release {active.installed.release_counter}",
-            ) from e
-        _say(f"{e}")
-        _say("the update failed; running what is installed")
-        return active
-
-
-def _uri(location: str) -> str:
-    """The URI of a location that is given as a URI or as a path."""
-    if "://" in location:
-        return location
-    return Path(location).expanduser().absolute().as_uri()
+    else:
+        active = active_package.open_active_package(state, keys, robots)
+    for line in (*active.notes, active.summary):
+        _say(line)
+    return active.driver
 
 
 def _open_trials() -> Generator[Trial]:

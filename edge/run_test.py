@@ -252,7 +252,7 @@ def test_release_whose_rollout_excludes_this_robot_is_reported(
     publisher.release(1, now=datetime.now(UTC), rollout=Rollout(0, "salt"))
     done = run(*flags, "--robot_id=arm-1")
     assert done.returncode == 0, done.stderr
-    keep, waits = done.stderr.splitlines()
+    waits, keep = done.stderr.splitlines()
     assert keep.endswith("release 1: keep")
     assert waits == (
         "run: release 2 is out for 0 % of robots, and arm-1 is not yet among them"

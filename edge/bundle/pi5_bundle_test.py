@@ -88,7 +88,11 @@ def test_unit_file_starts_the_launcher_and_is_hardened(root: Path) -> None:
     unit = (root / "systemd" / "continuon.service").read_text()
     assert re.search(r"^ExecStart=/opt/continuon/bin/continuon-run ", unit, re.M)
     assert " --offline_if_update_fails " in unit
-    for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "DynamicUser=yes"):
+    for line in (
+        *("NoNewPrivileges=yes", "ProtectSystem=strict", "DynamicUser=yes"),
+        *("Wants=network-online.target time-sync.target",),
+        *("After=network-online.target time-sync.target",),
+    ):
         assert f"\n{line}\n" in unit
 
 

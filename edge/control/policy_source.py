@@ -1,15 +1,16 @@
 """Who drives a robot: a package, or the scripted expert as the baseline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from edge import errors
 from edge.control import safety
-from edge.control.package_policy import open_policy
+from edge.control.package_policy import PackagePolicy, open_policy
 from edge.control.safety import SafetyConfig
 from edge.robots.robot import Policy, RobotSpec
-from release.package import SAFETY, RobotFit
+from release.package import SAFETY, PackageManifest, RobotFit
 from release.verification import IntactPackage
 
 _RATE_TOLERANCE: Final = 0.01  # relative; a replayed robot's rate is measured
@@ -36,29 +37,43 @@ class Driver:
 
 
 def make_package_driver(
-    package: IntactPackage, channel: str = "", form: str | None = None
+    package: IntactPackage,
+    channel: str = "",
+    form: str | None = None,
+    robots: Mapping[str, RobotSpec] = MappingProxyType({}),
 ) -> Driver:
     """Returns the driver that runs a package's step under its own safety config.
 
-    The same policy serves all robots, one after the other.
+    The same policy serves all robots, one after the other. A package that opens here
+    can drive the robots: whatever else it could fail at is checked now.
 
     Args:
         package: the package, its files compared with its manifest.
         channel: channel that it came from; "" for a candidate.
         form: form of its step, such as `f32`; None for the form that it prefers.
+        robots: the robots that it is to drive, by robot string, as far as they are
+            known; one that is not among them is checked when it is driven.
 
     Raises:
-        StepFunctionError: the step does not load.
-        SafetyConfigError: the package's safety config is malformed.
+        StepFunctionError: the step does not load, or does not have the sizes that the
+            package states.
+        SafetyConfigError: the package's safety config is malformed, or its limits do
+            not fit the package or a robot.
+        RobotMismatchError, UnknownTaskError: the package does not fit a robot.
     """
+    source = str(package.folder)
     policy = open_policy(package, form)
     path = package.path(SAFETY)
     config = safety.parse(path.read_bytes(), str(path))
+    _require_stated_sizes(package.manifest, policy, config, source)
 
     def policy_for(name: str, spec: RobotSpec) -> Policy:
-        require_fit(str(package.folder), package.manifest.robot, name, spec)
+        require_fit(source, package.manifest.robot, name, spec)
+        safety.check_fits(config, spec)
         return policy
 
+    for name, spec in robots.items():
+        policy_for(name, spec)
     return Driver(
         package_digest=package.digest,
         channel=channel,
@@ -99,6 +114,29 @@ def require_simulated(source: str, who: str, name: str, spec: RobotSpec) -> None
             f"a simulated robot for {who}",
             name,
             "drive it with a package that is signed and published",
+        )
+
+
+def _require_stated_sizes(
+    manifest: PackageManifest, policy: PackagePolicy, config: SafetyConfig, source: str
+) -> None:
+    """Checks that step and safety config have the sizes that `package.json` states."""
+    state = manifest.robot.observation.get("state")
+    stated = (None if state is None else state.shape, manifest.robot.action.shape)
+    found = ((policy.state_size,), (policy.action_size,))
+    if stated != found:
+        raise errors.StepFunctionError(
+            source,
+            f"a step with the state and action shapes {stated} of package.json",
+            found,
+            "export the package again",
+        )
+    if len(config.action_minimum) != policy.action_size:
+        raise errors.SafetyConfigError(
+            f"safety config {config.version} of {source}",
+            f"limits of {policy.action_size} action components",
+            len(config.action_minimum),
+            "export the package again",
         )
 
 

@@ -166,13 +166,21 @@ class StepFunction:
             )
 
     def _read_sizes(self, tensors: Mapping[str, int]) -> dict[str, int]:
-        details = {
-            d["index"]: d
-            for d in (
-                *self._interpreter.get_input_details(),
-                *self._interpreter.get_output_details(),
-            )
-        }
+        try:
+            details = {
+                d["index"]: d
+                for d in (
+                    *self._interpreter.get_input_details(),
+                    *self._interpreter.get_output_details(),
+                )
+            }
+        except Exception as e:  # such as a tensor's name that is not UTF-8
+            raise errors.StepFunctionError(
+                self._source,
+                "a model whose tensors can be listed",
+                _one_line(e),
+                "export the package again",
+            ) from e
         sizes = {}
         for name, index in tensors.items():
             shape, dtype = details[index]["shape"], details[index]["dtype"]

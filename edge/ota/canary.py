@@ -95,6 +95,13 @@ def measure(episodes: Path, policy: PackagePolicy) -> Measurement:
                 "the current package stays active, train again",
             )
         recorded = episode.steps["proposed_action"].astype(np.float64)
+        if recorded.shape != proposed.shape:
+            raise errors.CanaryError(
+                episodes,
+                f"recorded actions of {proposed.shape[1]} values, as the step has",
+                f"{recorded.shape[1]} in {episode.metadata.episode_id}",
+                "the current package stays active, export the package again",
+            )
         total += float(np.abs(proposed.astype(np.float64) - recorded).sum())
         values += recorded.size
         steps += len(recorded)

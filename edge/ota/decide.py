@@ -2,14 +2,18 @@
 
 | offered counter | offered package | decision |
 |---|---|---|
-| lower than installed | any | RollbackError |
+| lower than accepted | any | RollbackError |
 | equal | another | RollbackError: one counter names one package |
-| equal | the installed one, intact | keep |
-| equal | the installed one, damaged | install again |
+| equal | the accepted one, while the installed one opens | keep |
+| equal | the accepted one, while the installed one does not open | install again |
 | higher, not in the rollout yet | any | keep |
-| higher | the installed one, intact | adopt the counter |
-| higher | another, or damaged | install |
-| any, nothing installed | any | install |
+| higher, while the clock is wrong | any | keep |
+| higher | the installed one, which opens | adopt the counter |
+| higher | another, or one that does not open | install |
+| any, nothing installed | any | install, unless the clock is wrong |
+
+The accepted package is the one that came with the highest counter. It is the installed
+one, except after a fallback: then the installed one is the package before it.
 """
 
 import enum
@@ -34,12 +38,20 @@ class Installed:
         release_counter: highest counter ever accepted in this folder.
         channel: channel that the package came from.
         previous: digest of the package before it; None for the first.
+        fell_back_from: digest of the package that came with `release_counter` but did
+            not open here; None if that is the active one.
     """
 
     digest: str
     release_counter: int
     channel: str
     previous: str | None
+    fell_back_from: str | None = None
+
+    @property
+    def accepted_digest(self) -> str:
+        """Digest of the package that came with `release_counter`."""
+        return self.fell_back_from or self.digest
 
 
 @dataclass(frozen=True)
@@ -82,15 +94,25 @@ class Move(enum.Enum):
     KEEP = "keep"
     ADOPT_COUNTER = "adopt counter"
     INSTALL = "install"
+    FALL_BACK = "fall back"
 
 
 def decide(
     installed: Installed | None,
-    installed_is_intact: bool,
+    installed_opens: bool,
     offer: Offer,
     robot: RobotRuntime,
+    clock_is_right: bool,
 ) -> Move:
     """Compares an offer with what is installed.
+
+    Args:
+        installed: what the pointer says is active.
+        installed_opens: whether that package could drive now.
+        offer: what the channel holds.
+        robot: this robot.
+        clock_is_right: whether the clock may be believed; if not, nobody knows whether
+            the offer has expired.
 
     Raises:
         ChannelSwitchError: the offer comes from another channel than the installed
@@ -99,17 +121,28 @@ def decide(
             package.
         RuntimeTooOldError: the offered package needs a newer runtime.
         NotInRolloutError: the release reaches other robots first, and this one has
-            no intact package to keep.
+            no package that opens to keep.
+        ClockError: the release is new, the clock is wrong, and there is no package that
+            opens to keep.
     """
+    keeps = installed is not None and installed_opens
+    accepted_before = False
     if installed is not None:
         _require_forward(installed, offer)
-        same = offer.digest == installed.digest
-        if offer.release_counter == installed.release_counter and installed_is_intact:
+        accepted_before = offer.release_counter == installed.release_counter
+    if accepted_before and keeps:
+        return Move.KEEP
+    if not accepted_before and not clock_is_right:
+        if keeps:
             return Move.KEEP
-    else:
-        same = False
+        raise errors.ClockError(
+            "the clock of this machine",
+            "a time at which it is known whether the release has expired",
+            "an earlier one",
+            "set the clock and run again",
+        )
     reached = takes_part(offer, robot.robot_id)
-    if not reached and (installed is None or not installed_is_intact):
+    if not reached and not keeps:
         raise errors.NotInRolloutError(
             f"channel {offer.channel}",
             "a release for this robot",
@@ -126,7 +159,8 @@ def decide(
             robot.runtime,
             "install a newer bundle, the current package stays active",
         )
-    return Move.ADOPT_COUNTER if same and installed_is_intact else Move.INSTALL
+    same = installed is not None and offer.digest == installed.digest
+    return Move.ADOPT_COUNTER if same and keeps else Move.INSTALL
 
 
 def takes_part(offer: Offer, robot_id: str) -> bool:
@@ -139,15 +173,38 @@ def takes_part(offer: Offer, robot_id: str) -> bool:
     return share < offer.rollout_percent * _SHARES // 100
 
 
-def advance_pointer(installed: Installed | None, offer: Offer) -> Installed:
-    """Returns what the pointer says once the offer is active."""
+def advance_pointer(
+    installed: Installed | None, installed_opens: bool, offer: Offer
+) -> Installed:
+    """Returns what the pointer says once the offer is active.
+
+    A package that does not open is never the one to fall back to.
+    """
     if installed is None:
         previous = None
-    elif installed.digest == offer.digest:
-        previous = installed.previous
-    else:
+    elif installed_opens and installed.digest != offer.digest:
         previous = installed.digest
+    else:
+        previous = installed.previous
+    if previous == offer.digest:
+        previous = None
     return Installed(offer.digest, offer.release_counter, offer.channel, previous)
+
+
+def fall_back(installed: Installed) -> Installed | None:
+    """Returns what the pointer says once the package before is active, or None.
+
+    The counter stays, so that a robot that fell back accepts no older release.
+    """
+    if installed.previous is None:
+        return None
+    return Installed(
+        digest=installed.previous,
+        release_counter=installed.release_counter,
+        channel=installed.channel,
+        previous=None,
+        fell_back_from=installed.accepted_digest,
+    )
 
 
 def find_unused(names: Iterable[str], installed: Installed | None) -> tuple[str, ...]:
@@ -173,14 +230,15 @@ def _require_forward(installed: Installed, offer: Offer) -> None:
             "another",
             remedy,
         )
-    same = offer.digest == installed.digest
+    accepted = installed.accepted_digest
+    same = offer.digest == accepted
     if offer.release_counter < installed.release_counter or (
         offer.release_counter == installed.release_counter and not same
     ):
         raise RollbackError(
             f"channel {offer.channel}",
             f"a release counter above {installed.release_counter}, or "
-            f"{installed.release_counter} with package {installed.digest[:12]}",
+            f"{installed.release_counter} with package {accepted[:12]}",
             f"{offer.release_counter} with package {offer.digest[:12]}",
             "the current package stays active; publish with a higher release counter",
         )

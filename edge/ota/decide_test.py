@@ -39,35 +39,81 @@ def offer(
 def test_offer_is_kept_adopted_or_installed(
     installed: Installed | None, intact: bool, offered: Offer, move: Move
 ) -> None:
-    assert decide.decide(installed, intact, offered, ROBOT) is move
+    assert decide.decide(installed, intact, offered, ROBOT, True) is move
+
+
+FELL_BACK = Installed(OLD, 6, "nightly", None, fell_back_from=NEW)
+
+
+@pytest.mark.parametrize(
+    ("opens", "offered", "move"),
+    [
+        (True, offer(NEW, 6), Move.KEEP),
+        (False, offer(NEW, 6), Move.INSTALL),
+        (True, offer(NEW, 7), Move.INSTALL),
+        (True, offer(OLD, 7), Move.ADOPT_COUNTER),
+    ],
+)
+def test_release_that_did_not_open_is_not_installed_again_under_its_counter(
+    opens: bool, offered: Offer, move: Move
+) -> None:
+    assert decide.decide(FELL_BACK, opens, offered, ROBOT, True) is move
+
+
+def test_package_before_is_not_accepted_under_the_counter_of_the_bad_release() -> None:
+    with pytest.raises(RollbackError, match=f"6 with package {NEW[:12]}"):
+        decide.decide(FELL_BACK, True, offer(OLD, 6), ROBOT, True)
+
+
+@pytest.mark.parametrize(
+    ("opens", "offered", "move"),
+    [
+        (True, offer(NEW, 6), Move.KEEP),
+        (True, offer(OLD, 6), Move.KEEP),
+        (True, offer(OLD, 5), Move.KEEP),
+        (False, offer(OLD, 5), Move.INSTALL),
+    ],
+)
+def test_wrong_clock_lets_nothing_new_in(
+    opens: bool, offered: Offer, move: Move
+) -> None:
+    assert decide.decide(INSTALLED, opens, offered, ROBOT, False) is move
+
+
+@pytest.mark.parametrize("installed", [None, INSTALLED])
+def test_wrong_clock_without_a_package_to_keep_is_an_error(
+    installed: Installed | None,
+) -> None:
+    with pytest.raises(errors.ClockError, match="set the clock"):
+        decide.decide(installed, False, offer(NEW, 6), ROBOT, False)
 
 
 @pytest.mark.parametrize("offered", [offer(NEW, 4), offer(OLD, 4), offer(NEW, 5)])
 def test_lower_or_conflicting_counter_raises_rollback_error(offered: Offer) -> None:
     with pytest.raises(RollbackError, match="release counter above 5"):
-        decide.decide(INSTALLED, True, offered, ROBOT)
+        decide.decide(INSTALLED, True, offered, ROBOT, True)
 
 
 def test_offer_of_another_channel_is_refused() -> None:
     with pytest.raises(errors.ChannelSwitchError, match="--state_dir"):
-        decide.decide(INSTALLED, True, offer(NEW, 6, channel="stable"), ROBOT)
+        decide.decide(INSTALLED, True, offer(NEW, 6, channel="stable"), ROBOT, True)
 
 
 def test_offer_of_the_rollback_channel_is_refused_with_the_way_to_go_back() -> None:
     with pytest.raises(errors.ChannelSwitchError, match="package again on nightly"):
-        decide.decide(INSTALLED, True, offer(OLD, 6, channel="rollback"), ROBOT)
+        decide.decide(INSTALLED, True, offer(OLD, 6, channel="rollback"), ROBOT, True)
 
 
 def test_runtime_versions_are_compared_as_numbers_not_as_text() -> None:
     robot = RobotRuntime("sim-00", "0.9.0")
     newer = offer(NEW, 6, minimum_runtime="0.10.0")
     with pytest.raises(errors.RuntimeTooOldError, match=r"0\.10\.0 or newer"):
-        decide.decide(INSTALLED, True, newer, robot)
+        decide.decide(INSTALLED, True, newer, robot, True)
 
 
 def test_robot_outside_the_rollout_and_without_a_package_is_refused() -> None:
     with pytest.raises(errors.NotInRolloutError, match="0 percent"):
-        decide.decide(None, False, offer(NEW, 6, rollout_percent=0), ROBOT)
+        decide.decide(None, False, offer(NEW, 6, rollout_percent=0), ROBOT, True)
 
 
 def test_rollout_reaches_its_share_of_robots_and_keeps_them_as_it_grows() -> None:
@@ -83,11 +129,30 @@ def test_rollout_reaches_its_share_of_robots_and_keeps_them_as_it_grows() -> Non
 
 
 def test_new_pointer_names_the_package_before() -> None:
-    first = decide.advance_pointer(None, offer(OLD, 5))
-    second = decide.advance_pointer(first, offer(NEW, 6))
-    third = decide.advance_pointer(second, offer(NEW, 7))
+    first = decide.advance_pointer(None, False, offer(OLD, 5))
+    second = decide.advance_pointer(first, True, offer(NEW, 6))
+    third = decide.advance_pointer(second, True, offer(NEW, 7))
     assert (first.previous, second.previous, third.previous) == (None, OLD, OLD)
     assert third.release_counter == 7
+
+
+def test_new_pointer_never_names_a_package_that_does_not_open_as_the_one_before() -> (
+    None
+):
+    bad = Installed(NEW, 6, "nightly", previous=OLD)
+    good = "c" * 64
+    assert decide.advance_pointer(bad, False, offer(good, 7)).previous == OLD
+    assert decide.advance_pointer(bad, False, offer(OLD, 7)).previous is None
+    first = Installed(NEW, 6, "nightly", previous=None)
+    assert decide.advance_pointer(first, False, offer(good, 7)).previous is None
+
+
+def test_falling_back_keeps_the_counter_and_remembers_the_bad_package() -> None:
+    fallen = decide.fall_back(Installed(NEW, 6, "nightly", previous=OLD))
+    assert fallen == FELL_BACK
+    assert decide.fall_back(FELL_BACK) is None
+    cured = decide.advance_pointer(FELL_BACK, True, offer("c" * 64, 7))
+    assert cured == Installed("c" * 64, 7, "nightly", previous=OLD)
 
 
 def test_all_but_the_active_and_the_previous_package_are_unused() -> None:

@@ -27,6 +27,10 @@ class ChannelSwitchError(OtaError):
     """The state folder follows another channel."""
 
 
+class ClockError(OtaError):
+    """This machine's clock is behind a time that is known to have passed."""
+
+
 class CanaryError(OtaError):
     """The package behaves differently here than where it was made."""
 
@@ -40,7 +44,7 @@ class RuntimeTooOldError(OtaError):
 
 
 class UpdateFailedError(OtaError):
-    """An update failed for any reason, and a package is active."""
+    """An update failed, for whatever reason."""
 
 
 class NotInRolloutError(OtaError):

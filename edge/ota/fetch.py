@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from base.errors import StoreError
 from base.store.store import Store, open_store
 from edge.ota.decide import Installed
 from release import channel as channel_format
@@ -19,30 +20,42 @@ _CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 
 def fetch_channel(
-    channel_uri: str, keys: TrustedKeys, now: datetime, installed: Installed | None
+    channel: str, keys: TrustedKeys, now: datetime | None, installed: Installed | None
 ) -> tuple[Store, VerifiedChannel]:
     """Returns the store of a channel and the channel's verified content.
 
     Args:
-        channel_uri: `<store>/channels/<name>.json`, the file for people; this reads the
-            signed envelope beside it.
+        channel: URI `<store>/channels/<name>.json`, or its path, of the file for
+            people; this reads the signed envelope beside it.
         keys: keys that may sign the channel.
-        now: current time, compared with the signed expiry.
+        now: current time, compared with the signed expiry; None if it is not known.
         installed: what the robot accepted before.
 
     Raises:
         ReleaseError: the channel is absent, unsigned, wrongly signed, expired,
             malformed, of another name, or older than what was accepted.
     """
-    store_uri, name = channel_format.split_uri(channel_uri)
+    store_uri, name = channel_format.split_uri(_uri(channel))
     store = open_store(store_uri)
     raw = store.get(channel_format.envelope_path(name), LIMITS.channel_bytes)
     if installed is None or installed.channel != name:
         # `decide` decides whether this folder may follow another channel.
         return store, verify_channel(raw, name, keys, now, 0)
     return store, verify_channel(
-        raw, name, keys, now, installed.release_counter, installed.digest
+        raw, name, keys, now, installed.release_counter, installed.accepted_digest
     )
+
+
+def _uri(location: str) -> str:
+    """The URI of a location that is given as a URI or as a path."""
+    if "://" in location:
+        return location
+    try:
+        return Path(location).expanduser().absolute().as_uri()
+    except RuntimeError as e:  # the home folder of an unknown user
+        raise StoreError(
+            location, "a path or a URI", e, "correct the channel's path"
+        ) from e
 
 
 def fetch_package(store: Store, entry: PackageEntry, into: Path) -> Path:

@@ -16,17 +16,18 @@ from pathlib import Path
 
 import pytest
 
-from edge.ota import update
+from edge.ota import active_package, update
 from edge.ota.decide import RobotRuntime
 from edge.ota.state_folder import StateFolder
-from edge.testing.tiny_package import NOW, Publisher
+from edge.testing.tiny_package import NOW, ROBOTS, Publisher
 
 RUNTIME = RobotRuntime("sim-00", "0.1.0")
+FILES = {".lock", "current", "current.copy", "newest_time", "packages"}
 EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod")
 
 
 def run(publisher: Publisher, state: StateFolder) -> None:
-    update.update(state, publisher.channel_uri, publisher.trusted, RUNTIME, NOW)
+    update.update(state, publisher.channel_uri, publisher.trusted, RUNTIME, ROBOTS, NOW)
 
 
 def run_in_child(work: Callable[[], None]) -> int:
@@ -102,7 +103,9 @@ def test_update_killed_at_any_instant_leaves_the_old_or_the_new_package(
         installed = state.read_installed()
         seen.add(installed.digest if installed else None)
         if installed is not None:
-            active = update.open_active_package(state, publisher.trusted, NOW)
+            active = active_package.open_active_package(
+                state, publisher.trusted, ROBOTS
+            )
             assert active.package.digest in (old, new)
         else:
             assert not had_package
@@ -112,7 +115,8 @@ def test_update_killed_at_any_instant_leaves_the_old_or_the_new_package(
         assert updated.digest == new
         kept = {new, old} if had_package else {new}
         assert {p.name for p in (root / "packages").iterdir()} == kept
-        assert {p.name for p in root.iterdir()} == {".lock", "current", "packages"}
+        assert {p.name for p in root.iterdir()} == FILES
+        assert (root / "current").read_bytes() == (root / "current.copy").read_bytes()
         number += 1
         if not died:
             break

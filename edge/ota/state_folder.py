@@ -2,12 +2,15 @@
 
     state_dir/
       current              {"channel", "digest", "previous", "release_counter", …}
+      current.copy         the same, in case `current` is lost or damaged
+      newest_time          the newest time that is known to have passed
       packages/<digest>/   whole, verified packages: the active and the previous one
       packages/.tmp-*      files of a running update; the next update removes leftovers
 
 The pointer is one small file that is replaced by a rename, so that at every instant it
 names one whole package, either the old one or the new one. A package folder gets its
-final name only after all its bytes are on the disk.
+final name only after all its bytes are on the disk. The copy is written first: it names
+the same package as the pointer, or the one that is about to become active.
 """
 
 import contextlib
@@ -16,17 +19,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from base import canonical_json, durable_file, file_lock
-from base.errors import MalformedError
+from base import canonical_json, durable_file, file_lock, text_forms
+from base.errors import ContinuonError
 from base.json_fields import Fields, decode
 from edge.ota import errors
 from edge.ota.decide import TEMPORARY_PREFIX, Installed, find_unused
 
 SCHEMA_VERSION: Final = 1
-_POINTER_LIMIT_BYTES: Final = 64 * 1024
+_LIMIT_BYTES: Final = 64 * 1024  # of the pointer and of the newest time
+# The newest time is written at most this often, to spare the card.
+_TIME_STEP: Final = timedelta(hours=1)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -37,6 +43,8 @@ class StateFolder:
         self._root = root
         self._packages = root / "packages"
         self._pointer = root / "current"
+        self._copy = root / "current.copy"
+        self._newest_time = root / "newest_time"
 
     @property
     def root(self) -> Path:
@@ -73,38 +81,102 @@ class StateFolder:
             os.close(descriptor)
 
     def read_installed(self) -> Installed | None:
-        """Reads the pointer; None on a robot that never had a package.
+        """Reads the pointer, or its copy; None on a robot that never had a package.
 
         Raises:
-            StateFolderError: the pointer is malformed or not readable.
+            StateFolderError: both are malformed or not readable, or one is and the
+                other is absent.
         """
         try:
-            with self._pointer.open("rb") as file:
-                raw = file.read(_POINTER_LIMIT_BYTES + 1)
+            found = self._read(self._pointer)
+        except errors.StateFolderError as e:
+            try:
+                found = self._read(self._copy)
+            except errors.StateFolderError:
+                raise e from None
+            if found is None:
+                raise
+            return found
+        return self._read(self._copy) if found is None else found
+
+    def mend_pointer(self) -> Installed | None:
+        """Reads the pointer and writes it again if it or its copy was damaged.
+
+        Raises:
+            StateFolderError: as `read_installed`.
+            DiskFullError, DiskError: it cannot be written.
+        """
+        installed = self.read_installed()
+        for path in (self._pointer, self._copy):
+            try:
+                whole = self._read(path) == installed
+            except errors.StateFolderError:
+                whole = False
+            if not whole and installed is not None:
+                self._write_pointer(path, installed)
+        return installed
+
+    def _read(self, path: Path) -> Installed | None:
+        try:
+            with path.open("rb") as file:
+                raw = file.read(_LIMIT_BYTES + 1)
         except FileNotFoundError:
             return None
         except OSError as e:
             raise self._unusable(e) from e
         try:
             fields = Fields(
-                decode(raw, self._pointer, _POINTER_LIMIT_BYTES),
-                self._pointer,
+                decode(raw, path, _LIMIT_BYTES),
+                path,
                 ("schema_version", "channel", "digest", "previous", "release_counter"),
+                optional=("fell_back_from",),
             )
             fields.version(SCHEMA_VERSION)
+            before, bad = (
+                fields.sha256(key) if fields.has(key) else None
+                for key in ("previous", "fell_back_from")
+            )
             return Installed(
                 digest=fields.sha256("digest"),
                 release_counter=fields.integer("release_counter"),
                 channel=fields.text("channel"),
-                previous=fields.sha256("previous") if fields.has("previous") else None,
+                previous=before,
+                fell_back_from=bad,
             )
-        except MalformedError as e:
+        except ContinuonError as e:
             raise errors.StateFolderError(
-                self._pointer,
+                path,
                 e.expected,
                 e.got,
                 "keep the file for inspection and start with an empty --state_dir",
             ) from e
+
+    def read_newest_time(self) -> datetime | None:
+        """Reads the newest time that is known to have passed; None if it was lost."""
+        try:
+            with self._newest_time.open("rb") as file:
+                raw = file.read(_LIMIT_BYTES + 1)
+            value = decode(raw, self._newest_time, _LIMIT_BYTES)
+            fields = Fields(value, self._newest_time, ("schema_version", "time"))
+            fields.version(SCHEMA_VERSION)
+            return text_forms.parse_time(fields.text("time"), self._newest_time)
+        except (ContinuonError, OSError):
+            return None  # the installed package and this software have times as well
+
+    def raise_newest_time(self, time: datetime) -> None:
+        """Keeps `time`, durably, if it is an hour later than what is kept.
+
+        Raises:
+            DiskFullError, DiskError: it cannot be written.
+        """
+        kept = self.read_newest_time()
+        if kept is None or time - kept >= _TIME_STEP:
+            value = {
+                "schema_version": SCHEMA_VERSION,
+                "time": text_forms.format_time(time),
+            }
+            with _room_for("the newest time", self._newest_time):
+                durable_file.write(self._newest_time, canonical_json.encode(value))
 
     def sweep(self, installed: Installed | None) -> None:
         """Removes leftovers of a crash and packages that the pointer does not name."""
@@ -142,15 +214,21 @@ class StateFolder:
         Raises:
             DiskFullError: there is no room for the pointer.
         """
-        record = {
+        for path in (self._copy, self._pointer):
+            self._write_pointer(path, installed)
+
+    def _write_pointer(self, path: Path, installed: Installed) -> None:
+        record: dict[str, object] = {
             "schema_version": SCHEMA_VERSION,
             "channel": installed.channel,
             "digest": installed.digest,
             "previous": installed.previous,
             "release_counter": installed.release_counter,
         }
-        with _room_for("the pointer", self._pointer):
-            durable_file.write(self._pointer, canonical_json.encode(record))
+        if installed.fell_back_from is not None:
+            record["fell_back_from"] = installed.fell_back_from
+        with _room_for("the pointer", path):
+            durable_file.write(path, canonical_json.encode(record))
 
     def _unusable(self, error: OSError) -> errors.StateFolderError:
         return errors.StateFolderError(

@@ -1,96 +1,142 @@
 """Brings a robot to what its channel offers, or leaves it exactly as it was.
 
-The safety depends on the order: the signature is checked before anything is used, the
-canary runs before the package becomes active, and the pointer moves last.
+The safety depends on the order: the signature is checked before anything is used, all
+that driving needs is checked and the canary runs before the package becomes active,
+and the pointer moves last.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 
+from base import text_forms
 from base.errors import ContinuonError
 from edge.control.package_policy import open_policy
-from edge.ota import canary, decide, errors, fetch
+from edge.control.policy_source import make_package_driver
+from edge.errors import EdgeError
+from edge.ota import active_package, canary, decide, fetch
+from edge.ota.active_package import ActivePackage, open_package
 from edge.ota.decide import Installed, Move, Offer, RobotRuntime
+from edge.ota.errors import UpdateFailedError
 from edge.ota.state_folder import StateFolder
-from edge.runtime_version import EXPORT_TARGET
+from edge.robots.robot import RobotSpec
+from edge.runtime_version import EXPORT_TARGET, RUNTIME_DATE
+from release.package import check_counter
 from release.trusted_keys import TrustedKeys
-from release.verification import VerifiedChannel, VerifiedPackage, verify_package
-
-
-@dataclass(frozen=True)
-class ActivePackage:
-    """The package that a robot runs, and how it became active.
-
-    Attributes:
-        package: the package.
-        installed: what the pointer says.
-        move: what was done about the channel's offer.
-        waiting: the offer, if it is newer and its rollout has not reached this robot.
-    """
-
-    package: VerifiedPackage
-    installed: Installed
-    move: Move
-    waiting: Offer | None = None
+from release.verification import CLOCK_TOLERANCE, VerifiedChannel, verify_package
 
 
 def update(
     state: StateFolder,
-    channel_uri: str,
+    channel: str,
     keys: TrustedKeys,
     robot: RobotRuntime,
+    robots: Mapping[str, RobotSpec],
     now: datetime,
 ) -> ActivePackage:
     """Asks the channel once and activates what it offers.
 
+    Args:
+        state: the state folder.
+        channel: URI or path of the channel.
+        keys: the keys that may sign channels and packages.
+        robot: this robot.
+        robots: what a package must fit before it becomes active, by robot string.
+        now: the time by this machine's clock, with a time zone. If it is behind a time
+            that is known to have passed, nothing new is taken.
+
     Raises:
         ReleaseError: the channel or the package is not to be trusted.
         OtaError: the offer is not for this robot, or its canary fails here.
-        EdgeError, RldsError: the package's step or canary cannot be run.
+        EdgeError, RldsError: the package's step or canary cannot be run, or the package
+            does not fit a robot.
         OSError: the disk fails.
 
     The package that was active stays active in every case.
     """
     with state.lock():
-        installed = state.read_installed()
+        installed = state.mend_pointer()
         state.sweep(installed)
-        store, channel = fetch.fetch_channel(channel_uri, keys, now, installed)
-        offer = read_offer(channel)
-        intact = installed is not None and _is_intact(state, installed, keys, now)
-        move = decide.decide(installed, intact, offer, robot)
-        if move is Move.KEEP and installed is not None:
-            active = _open_package(state, installed, keys, now, move)
-            newer = offer.release_counter > installed.release_counter
-            return dataclasses.replace(active, waiting=offer if newer else None)
+        active, reason = _open_installed(state, installed, keys, robots)
+        newest = _newest_time(state, active)
+        clock_is_right = newest - now <= CLOCK_TOLERANCE
+        store, found = fetch.fetch_channel(
+            channel, keys, now if clock_is_right else None, installed
+        )
+        offer = read_offer(found)
+        if clock_is_right:
+            state.raise_newest_time(max(now, found.record.issued or now))
+        opens = active is not None
+        move = decide.decide(installed, opens, offer, robot, clock_is_right)
+        notes = _explain(
+            installed, offer, robot, None if clock_is_right else newest, now
+        )
+        if move is Move.KEEP and active is not None:
+            return dataclasses.replace(active, notes=notes)
         if move is Move.INSTALL:
-            entry = channel.entry(EXPORT_TARGET)
+            same = installed is not None and installed.digest == offer.digest
+            if same and isinstance(reason, EdgeError):
+                raise reason  # the same bytes would not open either
+            entry = found.entry(EXPORT_TARGET)
             with state.stage() as folder:
                 staged = fetch.fetch_package(store, entry, folder / offer.digest)
-                package = verify_package(staged, keys, now, EXPORT_TARGET, offer.digest)
+                package = verify_package(
+                    staged,
+                    keys,
+                    now if clock_is_right else None,
+                    EXPORT_TARGET,
+                    offer.digest,
+                )
+                check_counter(package.manifest, offer.release_counter, channel)
+                make_package_driver(package.intact, offer.channel, robots=robots)
                 canary.require_healthy(package.intact, open_policy(package.intact))
                 state.add_package(staged, offer.digest)
-        new = decide.advance_pointer(installed, offer)
+        new = decide.advance_pointer(installed, opens, offer)
         state.activate(new)
         state.sweep(new)
-        return _open_package(state, new, keys, now, move)
+        opened = open_package(state, new, keys, robots, move)
+        return dataclasses.replace(opened, notes=notes)
 
 
-def open_active_package(
-    state: StateFolder, keys: TrustedKeys, now: datetime
+def update_or_stay(
+    state: StateFolder,
+    channel: str,
+    keys: TrustedKeys,
+    robot: RobotRuntime,
+    robots: Mapping[str, RobotSpec],
+    now: datetime,
+    *,
+    stay: bool,
 ) -> ActivePackage:
-    """Opens the active package without asking a channel.
+    """Updates, or drives on with what is installed if `stay` is true.
+
+    The arguments are those of `update`.
 
     Raises:
-        NoPackageError: no package was ever activated here.
-        ReleaseError: the package on disk is damaged or not trusted any more.
+        UpdateFailedError: the update failed, and `stay` is false or nothing that is
+            installed opens.
     """
-    installed = state.read_installed()
-    if installed is None:
-        raise errors.NoPackageError(
-            state.root, "an active package", "none", "run once with --channel"
-        )
-    return _open_package(state, installed, keys, now, Move.KEEP)
+    try:
+        return update(state, channel, keys, robot, robots, now)
+    except Exception as e:
+        # As at the top of a process: a robot that is to drive on does so whatever an
+        # update does, a defect in this code included.
+        failure, cause = _describe(channel, e), e
+    try:
+        active = active_package.find_active_package(state, keys, robots)
+    except (ContinuonError, OSError):
+        raise failure from cause
+    if not stay:
+        raise UpdateFailedError(
+            failure.source,
+            failure.expected,
+            failure.got,
+            f"{failure.remedy}; --offline instead of --channel runs what is installed, "
+            f"{active.summary}",
+        ) from cause
+    active = active_package.keep_found(state, active)
+    notes = (str(failure), "the update failed; running what is installed")
+    return dataclasses.replace(active, notes=(*notes, *active.notes))
 
 
 def read_offer(channel: VerifiedChannel) -> Offer:
@@ -110,24 +156,72 @@ def read_offer(channel: VerifiedChannel) -> Offer:
     )
 
 
-def _open_package(
+def _open_installed(
     state: StateFolder,
-    installed: Installed,
+    installed: Installed | None,
     keys: TrustedKeys,
-    now: datetime,
-    move: Move,
-) -> ActivePackage:
-    folder = state.package_folder(installed.digest)
-    package = verify_package(folder, keys, now, EXPORT_TARGET, installed.digest)
-    return ActivePackage(package, installed, move)
-
-
-def _is_intact(
-    state: StateFolder, installed: Installed, keys: TrustedKeys, now: datetime
-) -> bool:
-    """Tells whether the active package opens; False for whatever error it raises."""
+    robots: Mapping[str, RobotSpec],
+) -> tuple[ActivePackage | None, Exception | None]:
+    """Opens the installed package; None and the reason if it could not drive."""
+    if installed is None:
+        return None, None
     try:
-        _open_package(state, installed, keys, now, Move.KEEP)
-    except (ContinuonError, OSError):
-        return False
-    return True
+        return open_package(state, installed, keys, robots, Move.KEEP), None
+    except (ContinuonError, OSError) as e:
+        return None, e
+
+
+def _newest_time(state: StateFolder, active: ActivePackage | None) -> datetime:
+    """Returns the newest time that is known to have passed.
+
+    A channel was asked then, or this runtime or the active package was made then.
+    """
+    times = [RUNTIME_DATE]
+    if (kept := state.read_newest_time()) is not None:
+        times.append(kept)
+    if active is not None:
+        times += [active.package.provenance.finished, active.package.blessing.issued]
+    return max(times)
+
+
+def _explain(
+    installed: Installed | None,
+    offer: Offer,
+    robot: RobotRuntime,
+    newest: datetime | None,
+    now: datetime,
+) -> tuple[str, ...]:
+    """Says why a newer release waits; `newest` is None if the clock is right."""
+    notes = []
+    if newest is not None:
+        notes.append(
+            f"the clock says {text_forms.format_time(now)}, but "
+            f"{text_forms.format_time(newest)} has passed: no new release is taken "
+            "until it is set"
+        )
+    newer = installed is not None and offer.release_counter > installed.release_counter
+    if newer and newest is None and not decide.takes_part(offer, robot.robot_id):
+        notes.append(
+            f"release {offer.release_counter} is out for {offer.rollout_percent} % of "
+            f"robots, and {robot.robot_id} is not yet among them"
+        )
+    return tuple(notes)
+
+
+def _describe(channel: str, error: Exception) -> UpdateFailedError:
+    """Says what failed in the form of this project's errors."""
+    if isinstance(error, ContinuonError):
+        return UpdateFailedError(error.source, error.expected, error.got, error.remedy)
+    if isinstance(error, OSError):
+        return UpdateFailedError(
+            error.filename or channel,
+            "to read and write what an update needs",
+            error.strerror or type(error).__name__,
+            "check the path, the disk and the permissions",
+        )
+    return UpdateFailedError(
+        channel,
+        "an update",
+        f"{type(error).__name__}: {error}",
+        "report this text, it should have been a known error",
+    )

@@ -4,9 +4,9 @@ import json
 import resource
 import shutil
 import signal
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Unpack
+from typing import Any
 
 import pytest
 
@@ -18,16 +18,16 @@ from base.errors import (
     UnsafePathError,
 )
 from edge.errors import EdgeError
-from edge.ota import errors, update
-from edge.ota.decide import Installed, Move, RobotRuntime
+from edge.ota import active_package, errors
+from edge.ota.decide import Move
 from edge.ota.state_folder import StateFolder
-from edge.ota.update import ActivePackage
-from edge.testing import tampering, tiny_package
-from edge.testing.tampering import RecordChanges
-from edge.testing.tiny_package import NOW, Publisher
+from edge.testing import tampering, tiny_package, tiny_step
+from edge.testing.tiny_package import NOW, ROBOTS, Publisher
+from edge.testing.updated_robot import UpdatedRobot, snapshot
 from release import channel, package
 from release.channel import Rollout
 from release.errors import (
+    CounterStepError,
     DevelopmentKeyError,
     DigestMismatchError,
     ExpiredError,
@@ -43,82 +43,23 @@ from release.errors import (
 from release.testing.tiny_release import PrivateKey
 from release.trusted_keys import TrustedKeys
 
-RUNTIME = RobotRuntime("sim-00", "0.1.0")
-
-
-class Robot:
-    """A robot with one active package, and the store that it follows."""
-
-    def __init__(self, folder: Path) -> None:
-        self.publisher = Publisher(folder)
-        self.state = StateFolder(folder / "state")
-        self.first = self.publisher.release(0)
-        self.update()
-
-    def update(
-        self, keys: TrustedKeys | None = None, now: datetime = NOW
-    ) -> ActivePackage:
-        return update.update(
-            self.state,
-            self.publisher.channel_uri,
-            keys or self.publisher.trusted,
-            RUNTIME,
-            now,
-        )
-
-    def refuse(self, error: type[Exception], match: str, now: datetime = NOW) -> None:
-        """An update fails with `error`; the first package is still the active one."""
-        before = snapshot(self.state.root)
-        with pytest.raises(error, match=match):
-            self.update(now=now)
-        assert snapshot(self.state.root) == before
-        active = update.open_active_package(self.state, self.publisher.trusted, NOW)
-        assert active.package.digest == self.first
-
-    def envelope(self) -> Path:
-        return tampering.envelope(self.publisher)
-
-    def read_installed(self) -> Installed:
-        installed = self.state.read_installed()
-        assert installed is not None
-        return installed
-
-    def record(self) -> channel.Channel:
-        return tampering.record(self.publisher)
-
-    def replace_record(
-        self, key: PrivateKey | None = None, **changes: Unpack[RecordChanges]
-    ) -> None:
-        tampering.replace_record(self.publisher, key, **changes)
-
-    def replace_tar(self, raw: bytes, package_digest: str | None = None) -> None:
-        tampering.replace_tar(self.publisher, raw, package_digest)
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {
-        str(p.relative_to(folder)): p.read_bytes()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
-
 
 @pytest.fixture
-def robot(tmp_path: Path) -> Robot:
-    return Robot(tmp_path)
+def robot(tmp_path: Path) -> UpdatedRobot:
+    return UpdatedRobot(tmp_path)
 
 
 def test_first_update_installs_the_package_and_the_second_keeps_it(
-    robot: Robot,
+    robot: UpdatedRobot,
 ) -> None:
     again = robot.update()
-    assert (again.move, again.waiting) == (Move.KEEP, None)
+    assert (again.move, again.notes) == (Move.KEEP, ())
     assert again.package.digest == robot.first
     assert again.installed.release_counter == 1
 
 
 def test_new_release_becomes_active_and_the_old_package_is_kept(
-    robot: Robot,
+    robot: UpdatedRobot,
 ) -> None:
     second = robot.publisher.release(1)
     active = robot.update()
@@ -128,7 +69,7 @@ def test_new_release_becomes_active_and_the_old_package_is_kept(
     assert kept == {robot.first, second}
 
 
-def test_third_release_removes_the_first_package(robot: Robot) -> None:
+def test_third_release_removes_the_first_package(robot: UpdatedRobot) -> None:
     second = robot.publisher.release(1)
     robot.update()
     third = robot.publisher.release(2)
@@ -138,7 +79,7 @@ def test_third_release_removes_the_first_package(robot: Robot) -> None:
 
 
 def test_same_package_with_a_higher_counter_only_moves_the_counter(
-    robot: Robot,
+    robot: UpdatedRobot,
 ) -> None:
     robot.publisher.release(0)
     active = robot.update()
@@ -146,28 +87,28 @@ def test_same_package_with_a_higher_counter_only_moves_the_counter(
     assert (active.package.digest, active.installed.release_counter) == (robot.first, 2)
 
 
-def test_damaged_active_package_is_installed_again(robot: Robot) -> None:
+def test_damaged_active_package_is_installed_again(robot: UpdatedRobot) -> None:
     folder = robot.state.package_folder(robot.first)
     (folder / "safety.json").write_text("{}")
     with pytest.raises(ContinuonError):
-        update.open_active_package(robot.state, robot.publisher.trusted, NOW)
+        robot.open()
     assert robot.update().move is Move.INSTALL
     assert robot.update().move is Move.KEEP
 
 
-def test_active_package_opens_without_a_channel(robot: Robot) -> None:
+def test_active_package_opens_without_a_channel(robot: UpdatedRobot) -> None:
     shutil.rmtree(robot.publisher.root)
-    active = update.open_active_package(robot.state, robot.publisher.trusted, NOW)
+    active = robot.open()
     assert active.package.digest == robot.first
 
 
 def test_empty_state_folder_has_no_active_package(tmp_path: Path) -> None:
     keys = TrustedKeys.from_keys(allow_development=False)
     with pytest.raises(errors.NoPackageError, match="run once with --channel"):
-        update.open_active_package(StateFolder(tmp_path), keys, NOW)
+        active_package.open_active_package(StateFolder(tmp_path), keys, ROBOTS)
 
 
-def test_older_counter_is_refused(robot: Robot) -> None:
+def test_older_counter_is_refused(robot: UpdatedRobot) -> None:
     old = robot.envelope().read_bytes()
     robot.publisher.release(1)
     robot.update()
@@ -176,35 +117,37 @@ def test_older_counter_is_refused(robot: Robot) -> None:
     robot.refuse(RollbackError, "above 2")
 
 
-def test_other_package_with_the_accepted_counter_is_refused(robot: Robot) -> None:
+def test_other_package_with_the_accepted_counter_is_refused(
+    robot: UpdatedRobot,
+) -> None:
     robot.publisher.release(1)
     robot.replace_record(release_counter=1)
     robot.refuse(RollbackError, "above 1")
 
 
-def test_expired_channel_is_refused(robot: Robot) -> None:
+def test_expired_channel_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1)
     robot.refuse(ExpiredError, "expiry", now=NOW + timedelta(days=8))
 
 
-def test_missing_channel_is_refused(robot: Robot) -> None:
+def test_missing_channel_is_refused(robot: UpdatedRobot) -> None:
     robot.envelope().unlink()
     robot.refuse(NotFoundError, r"nightly\.dsse\.json")
 
 
-def test_unsigned_channel_is_refused(robot: Robot) -> None:
+def test_unsigned_channel_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1)
     tampering.remove_signatures(robot.publisher)
     robot.refuse(UnsignedError, "signature")
 
 
-def test_channel_signed_by_an_unknown_key_is_refused(robot: Robot) -> None:
+def test_channel_signed_by_an_unknown_key_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1)
     robot.replace_record(key=PrivateKey.generate())
     robot.refuse(UnknownKeyError, "key")
 
 
-def test_channel_changed_after_signing_is_refused(robot: Robot) -> None:
+def test_channel_changed_after_signing_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1)
     signed = json.loads(robot.envelope().read_bytes())
     robot.replace_record(release_counter=9)
@@ -215,7 +158,7 @@ def test_channel_changed_after_signing_is_refused(robot: Robot) -> None:
 
 
 def test_development_key_is_refused_without_the_flag(tmp_path: Path) -> None:
-    robot = Robot.__new__(Robot)
+    robot = UpdatedRobot.__new__(UpdatedRobot)
     key = PrivateKey.generate(development=True)
     robot.publisher = Publisher(tmp_path, key)
     robot.state = StateFolder(tmp_path / "state")
@@ -228,7 +171,9 @@ def test_development_key_is_refused_without_the_flag(tmp_path: Path) -> None:
     assert robot.update().move is Move.INSTALL
 
 
-def test_package_of_another_target_is_refused(robot: Robot, tmp_path: Path) -> None:
+def test_package_of_another_target_is_refused(
+    robot: UpdatedRobot, tmp_path: Path
+) -> None:
     folder = tmp_path / "jetson"
     digest = tiny_package.write_package(folder, 1, target="jetson-cuda")
     tiny_package.sign_package(folder, digest, robot.publisher.key)
@@ -237,14 +182,14 @@ def test_package_of_another_target_is_refused(robot: Robot, tmp_path: Path) -> N
     robot.refuse(WrongTargetError, "pi5-cpu")
 
 
-def test_channel_without_this_target_is_refused(robot: Robot) -> None:
+def test_channel_without_this_target_is_refused(robot: UpdatedRobot) -> None:
     entry = robot.record().package["pi5-cpu"]
     robot.replace_record(release_counter=2, package={"tpu": entry})
     robot.refuse(WrongTargetError, "pi5-cpu")
 
 
 def test_package_without_a_blessed_verdict_is_refused(
-    robot: Robot, tmp_path: Path
+    robot: UpdatedRobot, tmp_path: Path
 ) -> None:
     folder = tmp_path / "refused"
     digest = tiny_package.write_package(folder, 3)
@@ -254,7 +199,7 @@ def test_package_without_a_blessed_verdict_is_refused(
     robot.refuse(NotBlessedError, "refused")
 
 
-def test_tar_with_a_flipped_bit_is_refused(robot: Robot) -> None:
+def test_tar_with_a_flipped_bit_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1)
     path = robot.publisher.root / robot.record().package["pi5-cpu"].path
     raw = bytearray(path.read_bytes())
@@ -263,14 +208,14 @@ def test_tar_with_a_flipped_bit_is_refused(robot: Robot) -> None:
     robot.refuse(DigestMismatchError, "sha256")
 
 
-def test_truncated_tar_is_refused(robot: Robot) -> None:
+def test_truncated_tar_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1)
     path = robot.publisher.root / robot.record().package["pi5-cpu"].path
     path.write_bytes(path.read_bytes()[:-700])
     robot.refuse(MissingFileError, "bytes")
 
 
-def test_tar_is_read_up_to_the_signed_size_only(robot: Robot) -> None:
+def test_tar_is_read_up_to_the_signed_size_only(robot: UpdatedRobot) -> None:
     digest = robot.publisher.release(1)
     path = robot.publisher.root / robot.record().package["pi5-cpu"].path
     with path.open("ab") as tar:
@@ -290,7 +235,7 @@ def test_tar_is_read_up_to_the_signed_size_only(robot: Robot) -> None:
     ],
 )
 def test_hostile_tar_with_a_good_signature_is_refused(
-    robot: Robot, entry: bytes, error: type[Exception]
+    robot: UpdatedRobot, entry: bytes, error: type[Exception]
 ) -> None:
     robot.publisher.release(1)
     robot.replace_tar(entry + bytes(1024))
@@ -298,14 +243,14 @@ def test_hostile_tar_with_a_good_signature_is_refused(
     assert not list(robot.publisher.folder.rglob("escaped"))
 
 
-def test_tar_with_bytes_after_its_end_is_refused(robot: Robot) -> None:
+def test_tar_with_bytes_after_its_end_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1)
     raw = package.pack_tar(robot.publisher.folder / "package-1")
     robot.replace_tar(raw + b"more")
     robot.refuse(OversizedError, "closing blocks")
 
 
-def test_package_with_an_extra_file_is_refused(robot: Robot) -> None:
+def test_package_with_an_extra_file_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1)
     folder = robot.publisher.folder / "package-1"
     (folder / "extra.bin").write_bytes(b"x")
@@ -313,7 +258,7 @@ def test_package_with_an_extra_file_is_refused(robot: Robot) -> None:
     robot.refuse(UnknownFileError, r"extra\.bin")
 
 
-def test_package_with_a_changed_file_is_refused(robot: Robot) -> None:
+def test_package_with_a_changed_file_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1)
     folder = robot.publisher.folder / "package-1"
     raw = (folder / "canary.json").read_bytes()
@@ -322,35 +267,91 @@ def test_package_with_a_changed_file_is_refused(robot: Robot) -> None:
     robot.refuse(DigestMismatchError, r"canary\.json")
 
 
-def test_package_that_fails_its_canary_is_not_activated(robot: Robot) -> None:
+def test_package_that_fails_its_canary_is_not_activated(robot: UpdatedRobot) -> None:
     robot.publisher.release(1, action_error=9.0)
     robot.refuse(errors.CanaryError, "canary action error of 9")
 
 
-def test_package_whose_step_does_not_load_is_not_activated(robot: Robot) -> None:
+def test_package_whose_step_does_not_load_is_not_activated(robot: UpdatedRobot) -> None:
     robot.publisher.release(1, step_bytes=b"no model")
     robot.refuse(EdgeError, r"step\.tflite")
 
 
+MISFITS: dict[str, tuple[dict[str, Any], str]] = {
+    "state size": ({"state_size": 38}, r"state and action shapes \(\(38,\), "),
+    "action size": ({"action_size": 3}, r"state and action shapes \(\(39,\), \(3,\)"),
+    "control rate": ({"control_hz": 50.0}, "controlled at 50 Hz, got 80 Hz"),
+    "task": ({"tasks": ["open-v3", "push-v3"]}, "one of the tasks"),
+    "limits wider than the robot's": ({"action_limit": 2.0}, "limits within those of"),
+    "no safety config": ({"safety": b'{"version":"1"}'}, "the keys"),
+    "safety config with another key": (
+        {"safety": tiny_package.safety_config(speed=1)},
+        "the keys",
+    ),
+    "limits of another robot": (
+        {"safety": tiny_package.safety_config(action_minimum=[-1], action_maximum=[1])},
+        "limits of 4 action components, got 1",
+    ),
+    "limits that nothing is within": (
+        {"safety": tiny_package.safety_config(action_minimum=[1] * 4)},
+        "minimum below maximum",
+    ),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_package_that_cannot_drive_this_robot_is_not_activated(
+    robot: UpdatedRobot, misfit: str
+) -> None:
+    options, match = MISFITS[misfit]
+    robot.publisher.release(1, **options)
+    robot.refuse(EdgeError, match)
+
+
+def test_package_below_its_own_counter_is_refused(robot: UpdatedRobot) -> None:
+    robot.publisher.release(1, release_counter=7)
+    robot.replace_record(release_counter=6)
+    robot.refuse(RollbackError, "release counter of at least 7")
+
+
+@pytest.mark.parametrize("stolen", [2**53 - 1, 2 + channel.LARGEST_COUNTER_STEP])
+def test_counter_that_would_end_all_releases_is_refused(
+    robot: UpdatedRobot, stolen: int
+) -> None:
+    robot.publisher.release(1)
+    robot.replace_record(release_counter=stolen)
+    robot.refuse(CounterStepError, "at most 1,000,000 above 1, got")
+
+
+def test_step_with_a_tensor_name_that_is_not_utf_8_is_refused(
+    robot: UpdatedRobot,
+) -> None:
+    step = tiny_step.build(tiny_step.TinyStep(39, 4, 2, seed=1))
+    assert step.count(b"surface_head") >= 1
+    robot.publisher.release(1, step_bytes=step.replace(b"surface_head", b"\xff" * 12))
+    robot.refuse(EdgeError, r"step\.tflite")
+
+
 def test_release_whose_rollout_excludes_this_robot_changes_nothing(
-    robot: Robot,
+    robot: UpdatedRobot,
 ) -> None:
     robot.publisher.release(1, rollout=Rollout(0, "salt"))
     active = robot.update()
     assert (active.move, active.package.digest) == (Move.KEEP, robot.first)
-    assert active.waiting is not None
-    assert active.waiting.release_counter == 2
+    assert active.notes == (
+        "release 2 is out for 0 % of robots, and sim-00 is not yet among them",
+    )
     assert robot.read_installed().release_counter == 1
 
 
-def test_release_for_a_newer_runtime_is_refused(robot: Robot) -> None:
+def test_release_for_a_newer_runtime_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1, minimum_runtime="9.0.0")
     robot.refuse(errors.RuntimeTooOldError, "newer bundle")
 
 
 @pytest.mark.parametrize("limit_bytes", [1, 700, 4096, 9000])
 def test_full_disk_leaves_the_old_package_active(
-    robot: Robot, limit_bytes: int
+    robot: UpdatedRobot, limit_bytes: int
 ) -> None:
     """The process may not write a file longer than the limit, so its writes fail."""
     robot.publisher.release(1)

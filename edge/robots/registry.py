@@ -21,7 +21,7 @@ from edge.robots import (
 )
 from edge.robots.changed_robot import CHANGES, ChangedRobot
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
-from edge.robots.robot import Policy, Robot
+from edge.robots.robot import Policy, Robot, RobotSpec
 
 DEFAULT_SIM_START = "2026-01-01T08:00:00Z"
 EXPERT = "expert"
@@ -99,6 +99,19 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
     if name.startswith(_CHANGED):
         return ChangedRobot(robot, CHANGES["all together"])
     return poor_sensors.PoorSensorsRobot(robot) if name.startswith(_POOR) else robot
+
+
+def read_spec(name: str) -> RobotSpec:
+    """Opens a robot, reads its properties and closes it.
+
+    Raises:
+        What `open_robot` raises.
+    """
+    robot = open_robot(name)
+    try:
+        return robot.spec
+    finally:
+        robot.close()
 
 
 def open_expert(name: str) -> Policy:

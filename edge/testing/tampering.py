@@ -24,6 +24,7 @@ class RecordChanges(TypedDict, total=False):
     expires: datetime
     package: Mapping[str, PackageEntry]
     release_counter: int
+    minimum_runtime: str
 
 
 def envelope(publisher: Publisher) -> Path:
@@ -45,6 +46,12 @@ def replace_record(
     """Signs a changed record, by default with the publisher's key."""
     changed = dataclasses.replace(record(publisher), **changes)
     signed = dsse.sign(changed.encode(), channel.PAYLOAD_TYPE, [key or publisher.key])
+    envelope(publisher).write_bytes(signed)
+
+
+def sign_payload(publisher: Publisher, payload: bytes) -> None:
+    """Signs any bytes as the channel, as a publisher's broken program would."""
+    signed = dsse.sign(payload, channel.PAYLOAD_TYPE, [publisher.key])
     envelope(publisher).write_bytes(signed)
 
 

@@ -4,16 +4,17 @@ The keys are made inside the test and never leave it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from base.store.local_store import LocalStore
+from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import tiny_step
 from edge.testing.tiny_step import TinyStep
@@ -33,11 +34,28 @@ ACTION_SIZE: Final = 4
 PERIOD_NS: Final = 12_500_000
 NOW: Final = datetime(2026, 2, 3, 8, 0, tzinfo=UTC)
 CHANNEL: Final = "nightly"
+SPEC: Final = RobotSpec(
+    state_size=STATE_SIZE,
+    action_size=ACTION_SIZE,
+    control_hz=80.0,
+    robot_model="sawyer",
+    environment_id="drawn",
+    task=TASKS[0],
+    action_minimum=(-1.0,) * ACTION_SIZE,
+    action_maximum=(1.0,) * ACTION_SIZE,
+    simulated=True,
+)
+ROBOTS: Final = {"drawn:reach-v3": SPEC}
 _DIGEST: Final = "0" * 64
 
 
 def episode(
-    seed: int, steps: int = 12, task: str = TASKS[0], noise: float = 0.0
+    seed: int,
+    steps: int = 12,
+    task: str = TASKS[0],
+    noise: float = 0.0,
+    state_size: int = STATE_SIZE,
+    action_size: int = ACTION_SIZE,
 ) -> Episode:
     """Returns an episode of random observations and actions (zero without noise)."""
     random = np.random.default_rng(seed)
@@ -45,8 +63,8 @@ def episode(
     def draw(columns: int, scale: float) -> np.ndarray:
         return (scale * random.standard_normal((steps, columns))).astype(np.float32)
 
-    spec = EpisodeSpec(state_size=STATE_SIZE, action_size=ACTION_SIZE)
-    action = draw(ACTION_SIZE, noise)
+    spec = EpisodeSpec(state_size=state_size, action_size=action_size)
+    action = draw(action_size, noise)
     never = np.zeros(steps, np.bool_)
     return Episode(
         spec=spec,
@@ -61,22 +79,37 @@ def episode(
             task=task,
             success=False,
         ),
-        steps=episodes.acted(draw(STATE_SIZE, 1.0), action) | {"is_terminal": never},
+        steps=episodes.acted(draw(state_size, 1.0), action) | {"is_terminal": never},
     )
 
 
-def compute_action_error(step: TinyStep, episodes: list[Episode]) -> float:
+def compute_action_error(
+    step: TinyStep, episodes: list[Episode], tasks: Sequence[str] = TASKS
+) -> float:
     """Returns the mean absolute action error, computed without LiteRT."""
     errors = []
     for one in episodes:
         task = np.zeros(step.tasks, np.float32)
-        task[TASKS.index(one.metadata.task)] = 1.0
+        task[tasks.index(one.metadata.task)] = 1.0
         carry = np.zeros(step.state_size, np.float32)
         states = one.steps["observation/state"]
         for state, recorded in zip(states, one.steps["proposed_action"], strict=True):
             action, _, carry = tiny_step.expected_step(step, state, task, carry)
             errors.append(np.abs(action - recorded))
     return float(np.mean(errors))
+
+
+def safety_config(**changes: Any) -> bytes:
+    """Returns a safety config that fits the robot, with other or more fields."""
+    config = {
+        "schema_version": 1,
+        "version": "1",
+        "action_minimum": [-1.0] * ACTION_SIZE,
+        "action_maximum": [1.0] * ACTION_SIZE,
+        "max_action_delta": None,
+        "stop_rules": {"max_steps": 500, "non_finite_action": "stop"},
+    }
+    return json.dumps({**config, **changes}).encode()
 
 
 def write_package(
@@ -91,6 +124,11 @@ def write_package(
     forms: Mapping[str, bytes] | None = None,
     control_hz: float = 80.0,
     action_limit: float = 1.0,
+    state_size: int = STATE_SIZE,
+    action_size: int = ACTION_SIZE,
+    tasks: Sequence[str] = TASKS,
+    safety: bytes | None = None,
+    release_counter: int = 1,
 ) -> str:
     """Writes an unsigned package and returns its digest.
 
@@ -105,8 +143,13 @@ def write_package(
         forms: content of further forms of the step, by name.
         control_hz: control rate that it states, in Hz.
         action_limit: largest absolute action that its safety config allows.
+        state_size: length of the state that it reads.
+        action_size: length of the action that it proposes.
+        tasks: the tasks that it states.
+        safety: content of its safety config; by default one that fits.
+        release_counter: lowest channel counter that it may be released under.
     """
-    step = TinyStep(STATE_SIZE, ACTION_SIZE, len(TASKS), seed)
+    step = TinyStep(state_size, action_size, len(tasks), seed)
     functions = folder / "functions"
     functions.mkdir(parents=True)
     (functions / "step.tflite").write_bytes(step_bytes or tiny_step.build(step))
@@ -114,16 +157,23 @@ def write_package(
     for form, content in forms.items():
         (functions / f"step_{form}.tflite").write_bytes(content)
     if tensors is None:
-        tensors = {**step.surfaces(), "carry": np.zeros(STATE_SIZE, np.float32)}
+        tensors = {**step.surfaces(), "carry": np.zeros(state_size, np.float32)}
     save_file(tensors, folder / "weights.safetensors")
     if weights is not None:
         (folder / "weights.safetensors").write_bytes(weights)
-    episodes = [episode(1, noise=0.1), episode(2, task=TASKS[1], noise=0.1)]
+    episodes = [
+        episode(
+            number, task=task, noise=0.1, state_size=state_size, action_size=action_size
+        )
+        for number, task in enumerate(tasks, start=1)
+    ]
     (folder / package.CANARY).write_bytes(
         b"".join(tfrecord.frame(example_codec.encode(one)) for one in episodes)
     )
     stated = (
-        compute_action_error(step, episodes) if action_error is None else action_error
+        compute_action_error(step, episodes, tasks)
+        if action_error is None
+        else action_error
     )
     expectation = Expectation(
         action_error=stated,
@@ -131,32 +181,26 @@ def write_package(
         steps=sum(len(one.steps["reward"]) for one in episodes),
     )
     (folder / canary.FILE).write_bytes(expectation.encode())
-    limits = [action_limit] * ACTION_SIZE
-    safety = {
-        "schema_version": 1,
-        "version": "1",
-        "action_minimum": [-limit for limit in limits],
-        "action_maximum": limits,
-        "max_action_delta": None,
-        "stop_rules": {"max_steps": 500, "non_finite_action": "stop"},
-    }
-    (folder / "safety.json").write_text(json.dumps(safety))
+    limits = [action_limit] * action_size
+    lowest = [-limit for limit in limits]
+    own = safety_config(action_minimum=lowest, action_maximum=limits)
+    (folder / "safety.json").write_bytes(safety or own)
     return package.build(
         folder,
         family="tiny",
         version=f"0.0.{seed}",
-        release_counter=1,
+        release_counter=release_counter,
         target=target,
         robot={
-            "observation": {"state": {"shape": [STATE_SIZE], "dtype": "float32"}},
+            "observation": {"state": {"shape": [state_size], "dtype": "float32"}},
             "action": {
-                "shape": [ACTION_SIZE],
+                "shape": [action_size],
                 "dtype": "float32",
                 "minimum": [-limit for limit in limits],
                 "maximum": limits,
             },
             "control_hz": control_hz,
-            "tasks": list(TASKS),
+            "tasks": list(tasks),
         },
         functions={
             name: {"path": f"functions/{name}.tflite", "inputs": [], "outputs": []}
@@ -255,17 +299,18 @@ class Publisher:
         expires: datetime | None = None,
         rollout: Rollout = publish.DEFAULT_ROLLOUT,
         minimum_runtime: str = "0.0.1",
-        action_error: float | None = None,
-        step_bytes: bytes | None = None,
+        channel_counter: int | None = None,
+        **options: Any,
     ) -> str:
-        """Makes, signs and publishes a package; returns its digest."""
+        """Makes, signs and publishes a package; returns its digest.
+
+        `options` are those of `write_package`.
+        """
         folder = self.folder / f"package-{seed}"
         if folder.exists():
             digest = package.parse((folder / package.MANIFEST).read_bytes()).digest
         else:
-            digest = write_package(
-                folder, seed, action_error=action_error, step_bytes=step_bytes
-            )
+            digest = write_package(folder, seed, **options)
             sign_package(folder, digest, self.key)
         publish.publish(
             self.store,
@@ -277,5 +322,6 @@ class Publisher:
             expires or now + timedelta(days=7),
             rollout,
             minimum_runtime,
+            channel_counter,
         )
         return digest

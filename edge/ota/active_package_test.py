@@ -1,0 +1,173 @@
+"""A robot whose active package does not open drives with the one before it."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from base.errors import ContinuonError
+from edge.errors import EdgeError
+from edge.ota import active_package, errors
+from edge.ota.decide import Installed, Move
+from edge.testing.tiny_package import SPEC
+from edge.testing.updated_robot import UpdatedRobot, snapshot
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> UpdatedRobot:
+    """A robot whose active package is the second that it installed."""
+    robot = UpdatedRobot(tmp_path)
+    robot.publisher.release(1)
+    robot.update()
+    return robot
+
+
+def cut_weights(folder: Path) -> None:
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+
+def empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def replace_by_a_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.touch()
+
+
+def make_a_link_loop(folder: Path) -> None:
+    (folder / "package.json").unlink()
+    (folder / "package.json").symlink_to("package.json")
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "a cut file": cut_weights,
+    "a file too few": lambda folder: (folder / "safety.json").unlink(),
+    "a file too many": lambda folder: (folder / "more").touch(),
+    "half removed": lambda folder: shutil.rmtree(folder / "functions"),
+    "empty": empty,
+    "gone": shutil.rmtree,
+    "a file in its place": replace_by_a_file,
+    "a link loop": make_a_link_loop,
+    "no statement": lambda folder: (folder / "blessing.intoto.jsonl").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_package_falls_back_for_good_and_is_not_installed_again(
+    robot: UpdatedRobot, damage: str
+) -> None:
+    bad = robot.read_installed()
+    DAMAGE[damage](robot.state.package_folder(bad.digest))
+    active = robot.open()
+    assert (active.move, active.package.digest) == (Move.FALL_BACK, robot.first)
+    (note,) = active.notes
+    assert note.startswith("release 2 does not open: ")
+    assert "the one before release 2, which did not open: fall back" in active.summary
+    expected = Installed(robot.first, 2, "nightly", None, fell_back_from=bad.digest)
+    assert robot.read_installed() == expected
+
+    again = robot.open()
+    assert (again.move, again.notes) == (Move.KEEP, ())
+    polled = robot.update()
+    assert (polled.move, polled.package.digest) == (Move.KEEP, robot.first)
+    assert robot.read_installed() == expected
+    assert {p.name for p in (robot.state.root / "packages").iterdir()} == {robot.first}
+    robot.install_next()
+    assert robot.read_installed().previous == robot.first
+    assert robot.read_installed().fell_back_from is None
+
+
+def test_package_that_does_not_fit_a_changed_robot_falls_back(tmp_path: Path) -> None:
+    robot = UpdatedRobot(tmp_path)
+    robot.publisher.release(1, tasks=["reach-v3", "open-v3"])
+    second = robot.update()
+    assert second.installed.previous == robot.first
+    pushes = {"drawn:push-v3": dataclasses.replace(SPEC, task="push-v3")}
+    active = active_package.open_active_package(
+        robot.state, robot.publisher.trusted, pushes
+    )
+    assert (active.move, active.package.digest) == (Move.FALL_BACK, robot.first)
+    assert "one of the tasks" in active.notes[0]
+    assert robot.update().move is Move.KEEP
+
+
+def test_robot_that_neither_package_fits_changes_nothing(robot: UpdatedRobot) -> None:
+    other = {"drawn:fly-v3": dataclasses.replace(SPEC, task="fly-v3")}
+    before = snapshot(robot.state.root)
+    with pytest.raises(EdgeError, match="fly-v3"):
+        active_package.open_active_package(robot.state, robot.publisher.trusted, other)
+    assert snapshot(robot.state.root) == before
+
+
+def test_without_a_package_before_the_error_is_about_the_active_one(
+    tmp_path: Path,
+) -> None:
+    robot = UpdatedRobot(tmp_path)
+    cut_weights(robot.state.package_folder(robot.first))
+    before = snapshot(robot.state.root)
+    with pytest.raises(ContinuonError, match=r"weights\.safetensors"):
+        robot.open()
+    assert snapshot(robot.state.root) == before
+    robot.install_next()
+    assert robot.read_installed().previous is None
+
+
+def test_fallback_that_cannot_be_written_drives_and_says_so(
+    robot: UpdatedRobot,
+) -> None:
+    """A folder in the way of the lock: permissions would not stop a test of root."""
+    bad = robot.read_installed()
+    cut_weights(robot.state.package_folder(bad.digest))
+    (robot.state.root / ".lock").unlink()
+    (robot.state.root / ".lock").mkdir()
+    active = robot.open()
+    assert (active.move, active.package.digest) == (Move.FALL_BACK, robot.first)
+    assert "falling back could not be written down" in active.notes[1]
+    assert robot.read_installed() == bad
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b'{"schema_version":1}', None])
+@pytest.mark.parametrize("name", ["current", "current.copy"])
+def test_pointer_that_a_power_cut_damaged_is_read_from_its_copy_and_mended(
+    robot: UpdatedRobot, name: str, raw: bytes | None
+) -> None:
+    installed = robot.read_installed()
+    whole = snapshot(robot.state.root)
+    path = robot.state.root / name
+    path.unlink() if raw is None else path.write_bytes(raw)
+    assert robot.open().package.digest == installed.digest
+    assert robot.update().move is Move.KEEP
+    assert snapshot(robot.state.root) == whole
+
+
+def test_pointer_and_copy_that_are_both_damaged_are_kept_for_inspection(
+    robot: UpdatedRobot,
+) -> None:
+    for name in ("current", "current.copy"):
+        (robot.state.root / name).write_bytes(b"")
+    before = snapshot(robot.state.root)
+    for start in (robot.open, robot.update):
+        with pytest.raises(errors.StateFolderError, match="keep the file"):
+            start()
+    assert snapshot(robot.state.root) == before
+
+
+def test_pointer_of_the_first_format_is_read(robot: UpdatedRobot) -> None:
+    found = json.loads((robot.state.root / "current").read_bytes())
+    assert sorted(found) == [
+        "channel",
+        "digest",
+        "previous",
+        "release_counter",
+        "schema_version",
+    ]
+    (robot.state.root / "current.copy").unlink()
+    (robot.state.root / "newest_time").unlink()
+    assert robot.open().installed == robot.read_installed()
+    assert robot.update().move is Move.KEEP
