@@ -182,7 +182,7 @@ DENIED = Consent(False, "operator", "2026-01-01T08:00:00Z")
 Damage = Callable[[Path, str], object]
 BAD_EPISODES: list[tuple[Damage, str]] = [
     (lambda f, n: (f / f"{n}.sidecar.json").write_bytes(b""), "strict JSON"),
-    (lambda f, n: (f / f"{n}.sidecar.json").write_bytes(b"[" * 10**5), "64 levels"),
+    (lambda f, n: (f / f"{n}.sidecar.json").write_bytes(b"[" * 10**3), "64 levels"),
     (lambda f, n: (f / f"{n}.sidecar.json").write_bytes(b" " * 2**21), "bytes"),
     (lambda f, n: rewrite(f, n, lambda v: v.pop("signature")), "a signature, got none"),
     (lambda f, n: rewrite(f, n, lambda v: v.update(num_steps=7)), "does not match"),
