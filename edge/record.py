@@ -204,6 +204,7 @@ def _open_folders(robot: Robot) -> Iterator[Recording]:
         key=key,
         robot_id=robot_id,
         consent=sharing.operator_consent(_CONSENT.value, robot.clock.unix_ns()),
+        tell=command_line.say,
     ) as folders:
         yield folders
 

@@ -1,6 +1,7 @@
 """Runs the real command, kills it, fills its disk, and checks what is left."""
 
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -340,6 +341,39 @@ def test_two_recorders_cannot_share_a_folder(tmp_path: Path) -> None:
     first.communicate()
     assert done.returncode == 1
     assert "another process that is writing" in read_error(done)
+
+
+def test_bad_files_in_the_private_folder_keep_no_program_from_driving(
+    tmp_path: Path,
+) -> None:
+    out, private = tmp_path / "out", tmp_path / "out.private"
+    assert record(out, episodes=1).returncode == 0
+    (episode,) = out.glob("*.tfrecord")
+    runs = (
+        ["edge.record", f"--output={out}", "--seed=900"],
+        ["edge.run", f"--record_dir={out}", "--policy=expert", "--pace=simulated"],
+    )
+    for program, *flags in runs:
+        cut = f"019b7892-1c00-7aaa-8000-00000000000{len(flags)}.tfrecord"
+        (private / cut).write_bytes(episode.read_bytes()[:4000])
+        (private / f"._{cut}").write_bytes(bytes(4096))
+        (private / f"0{cut}").mkdir()
+        os.mkfifo(private / f"1{cut}")
+        os.mkfifo(private / f"1{cut}.journal")
+        with (private / f"2{cut}").open("wb") as file:
+            file.truncate(reader.LIMIT_BYTES + 1)
+        bad = {path.name for path in private.iterdir() if ".damaged" not in path.name}
+        done = processes.run(program, f"--robot={REACH}", *flags)
+        assert done.returncode == 0, done.stderr
+        said = done.stdout + done.stderr
+        assert len(bad) == 6
+        assert all(f"{name}.damaged" in said or ".journal" in name for name in bad)
+        assert {f"{name}.damaged" for name in bad} <= {
+            x.name for x in private.iterdir()
+        }
+        assert processes.run(program, f"--robot={REACH}", *flags).returncode == 0
+    assert len(read_episodes(out)) == 3
+    assert all(path.name.endswith(".damaged") for path in private.iterdir())
 
 
 # Runs the same command on a small disk, and again once there is room. The disk is a

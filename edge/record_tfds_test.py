@@ -1,10 +1,12 @@
 """TFDS opens what the robot wrote as it is, also after a kill."""
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow_datasets as tfds
 
 from edge.testing import processes, simulated_episodes
@@ -50,3 +52,19 @@ def test_folder_of_a_killed_recorder_opens_at_once_and_after_recovery(
     simulated_episodes.make(out, 0)
     assert promised.keys() <= read_with_tfds(out).keys()
     assert not list((tmp_path / "out.private").iterdir())
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_folder_that_was_copied_without_links_is_recorded_into_and_opens(
+    tmp_path: Path, links: bool
+) -> None:
+    """As `cp -rL` copies it, or as a tool does that leaves out links."""
+    names = simulated_episodes.make(tmp_path / "out", 3)
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "out", copy)
+    if not links:
+        shutil.rmtree(copy / "train")
+    simulated_episodes.make(copy, 4)
+    assert set(names) < read_with_tfds(copy).keys()
+    assert len(read_with_tfds(copy)) == 4
+    assert all(shard.is_symlink() for shard in (copy / "train").iterdir())

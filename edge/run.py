@@ -298,6 +298,7 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
         key=simulated_or_real.open_key(robot.spec, _KEY_FILE.value, robot_id),
         robot_id=robot_id,
         consent=sharing.operator_consent(_CONSENT.value, robot.clock.unix_ns()),
+        tell=_say,
     ) as folders:
         for shared in folders.recover():
             _say(f"recovered episode {shared.episode_id} of an interrupted run")

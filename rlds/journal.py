@@ -25,7 +25,7 @@ SUFFIX = ".journal"
 
 _FORMAT = "continuon-journal-1"
 _IMAGE = "observation/image"
-_MAX_HEADER_BYTES = 1024 * 1024
+MAX_HEADER_BYTES = 1024 * 1024
 _READ_SIZE_BYTES = 4 * 1024 * 1024
 
 
@@ -164,7 +164,7 @@ def _whole_frames(read: Callable[[int], bytes], size_bytes: int) -> Iterator[byt
 
 
 def _parse_header(path: Path, raw: bytes) -> tuple[EpisodeSpec, EpisodeMetadata]:
-    if len(raw) > _MAX_HEADER_BYTES:
+    if len(raw) > MAX_HEADER_BYTES:
         raise DamagedJournalError(path, "a header", f"{len(raw)} bytes")
     try:
         value: Any = canonical_json.decode(raw)

@@ -1,6 +1,7 @@
 """Reads the one episode of a TFRecord file and checks every byte of it."""
 
 import itertools
+import os
 from pathlib import Path
 
 from base import durable_file
@@ -29,6 +30,9 @@ def read_episode(path: Path, limit_bytes: int = LIMIT_BYTES) -> Episode:
     """
     try:
         with path.open("rb") as stream:
+            # A file that is too large is not read into memory to find that out.
+            if os.fstat(stream.fileno()).st_size > limit_bytes:
+                raise _oversized(str(path), limit_bytes)
             raw = stream.read(limit_bytes + 1)
     except OSError as e:
         raise durable_file.disk_error(path, "to read the episode", e) from e
@@ -46,9 +50,7 @@ def read_episode_bytes(raw: bytes, limit_bytes: int = LIMIT_BYTES) -> Episode:
 
 def _read(raw: bytes, source: str, limit_bytes: int) -> Episode:
     if len(raw) > limit_bytes:
-        raise OversizedError(
-            source, f"at most {limit_bytes} bytes", "more", RAISE_LIMIT
-        )
+        raise _oversized(source, limit_bytes)
     try:
         # No more than two: a file can hold millions of empty ones.
         found = tfrecord.read_records(raw, limit_bytes)
@@ -67,3 +69,7 @@ def _read(raw: bytes, source: str, limit_bytes: int) -> Episode:
         if e.source.startswith(source):
             raise
         raise type(e)(f"{source}: {e.source}", e.expected, e.got, e.remedy) from e
+
+
+def _oversized(source: str, limit_bytes: int) -> OversizedError:
+    return OversizedError(source, f"at most {limit_bytes} bytes", "more", RAISE_LIMIT)

@@ -9,18 +9,25 @@ also has one numbered link per episode:
     features.json              the fields, from `rlds.spec`
     dataset_info.json          the number of shards
 
+Only the first two are data. The others are made anew when they are lost or damaged: a
+folder may be copied by tools and through file systems that know no links. Where the
+folder itself cannot hold a link, a copy of the episode takes its position.
+
 A curated version holds shards of many episodes: `{train,val}/shard-*.tfrecord`.
 """
 
 import contextlib
+import errno
 import json
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from base import durable_file
-from base.errors import OversizedError
+from base.errors import ContinuonError, OversizedError
 from rlds import reader, tfds_features
+from rlds.episode import Episode
 from rlds.errors import DatasetFolderError
 from rlds.manifest import Shard
 from rlds.spec import EpisodeSpec
@@ -33,6 +40,8 @@ EPISODE_SUFFIX = ".tfrecord"
 _TEMPLATE = "{SPLIT}/shard-{SHARD_INDEX}.{FILEFORMAT}"
 _MAX_SHARDS = 99_999  # TFDS uses more digits for the shards of larger splits
 _VERSION = "1.0.0"
+# What a file system without symbolic links answers.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class TfdsDirectory:
@@ -41,7 +50,9 @@ class TfdsDirectory:
     def __init__(
         self, folder: Path, name: str, spec: EpisodeSpec, split: str = "train"
     ) -> None:
-        """Opens the folder; in an empty folder, the first `add` writes all files.
+        """Opens the folder, and makes its links and records anew if they are not whole.
+
+        In an empty folder, the first `add` writes all files.
 
         Args:
             folder: existing folder, empty or written by this class.
@@ -50,8 +61,8 @@ class TfdsDirectory:
             split: name of the only split.
 
         Raises:
-            DatasetFolderError: the folder holds another dataset or is incomplete.
-            DiskError: the folder cannot be read.
+            DatasetFolderError: the folder holds another dataset.
+            DiskError: the folder cannot be read, or not be made whole.
         """
         self._folder = folder
         self._name = name
@@ -59,6 +70,7 @@ class TfdsDirectory:
         self._split = split
         self._episodes: list[str] = []
         self._features = tfds_features.features_json(spec)
+        self._set_aside: list[Path] = []
         try:
             self._open()
         except OSError as e:
@@ -68,6 +80,11 @@ class TfdsDirectory:
     def episode_files(self) -> tuple[str, ...]:
         """Names of the episodes' files, in the order in which TFDS reads them."""
         return tuple(self._episodes)
+
+    @property
+    def set_aside(self) -> tuple[Path, ...]:
+        """Files that were among the links, were no episodes, and were renamed."""
+        return tuple(self._set_aside)
 
     def add(self, episode_bytes_framed: bytes, sidecar: bytes | None = None) -> Path:
         """Adds one episode to the folder, durably, and its sidecar last.
@@ -111,18 +128,116 @@ class TfdsDirectory:
 
     def _open(self) -> None:
         info = self._folder / INFO_FILE
-        if not info.exists():
-            return
-        features = self._folder / FEATURES_FILE
-        if not features.exists() or features.read_bytes() != self._features:
-            raise DatasetFolderError(
-                features, f"the fields of {self._spec}", "other fields"
-            )
-        for index in range(_shard_count(info, self._name, self._split)):
-            shard = self._shard(index)
-            if not shard.is_symlink() or not shard.exists():
-                raise DatasetFolderError(shard, "a link to an episode", "none")
-            self._episodes.append(shard.readlink().name)
+        count = _shard_count(info, self._name, self._split)
+        whole = self._has_features() and count is not None
+        for index in range(count or 0):
+            name = self._linked(index)
+            if name is not None and name not in self._episodes:
+                self._episodes.append(name)
+        missing = self._find_with_sidecar() - set(self._episodes)
+        if not whole or missing or len(self._episodes) != count:
+            self._repair(missing, count)
+
+    def _has_features(self) -> bool:
+        """Whether the file of the fields is whole.
+
+        Raises:
+            DatasetFolderError: it is, and has other fields.
+        """
+        path = self._folder / FEATURES_FILE
+        if not path.is_file():
+            return False
+        raw = path.read_bytes()
+        if raw == self._features:
+            return True
+        try:
+            tfds_features.read_spec(raw, str(path))
+        except DatasetFolderError:
+            return False  # cut or overwritten
+        raise DatasetFolderError(path, f"the fields of {self._spec}", "other fields")
+
+    def _linked(self, index: int) -> str | None:
+        """Returns the name of the episode that a link stands for, if it is here."""
+        shard = self._shard(index)
+        if not shard.is_symlink():
+            return None
+        target = shard.readlink()
+        if target != Path("..", target.name) or not _is_file(
+            self._folder / target.name
+        ):
+            return None
+        return target.name
+
+    def _find_with_sidecar(self) -> set[str]:
+        """Names of the episodes that have a sidecar: all that were added whole."""
+        names = {
+            path.name.removesuffix(SIDECAR_SUFFIX) + EPISODE_SUFFIX
+            for path in self._folder.glob(f"*{SIDECAR_SUFFIX}")
+        }
+        return {name for name in names if _is_file(self._folder / name)}
+
+    def _repair(self, missing: set[str], count: int | None) -> None:
+        """Makes links, fields and record anew from the episodes that are here.
+
+        The order of the links that are whole stays, and what has none follows in the
+        order of its name. Every file among the links is kept: one that is not a copy of
+        an episode becomes one again, or is set aside.
+
+        Args:
+            missing: files of episodes that have a sidecar and no link.
+            count: number of shards in the record; None if that is absent or damaged.
+
+        Raises:
+            DatasetFolderError: the record is damaged, and nothing here is an episode.
+        """
+        shards = sorted(self._shard(0).parent.glob(f"shard-*{EPISODE_SUFFIX}"))
+        for shard in shards:
+            if _is_file(shard):
+                name = self._adopt(shard)
+                if name is not None and name not in self._episodes:
+                    self._episodes.append(name)
+        for name in sorted(missing - set(self._episodes)):
+            if self._read(self._folder / name) is not None:
+                self._episodes.append(name)
+        info = self._folder / INFO_FILE
+        if not self._episodes and count is None:
+            if not os.path.lexists(info):
+                return  # nothing was ever added whole
+            raise _not_ours(info)
+        for index, name in enumerate(self._episodes):
+            if self._linked(index) != name:
+                self._link(name, index)
+        for shard in shards[len(self._episodes) :]:
+            shard.unlink(missing_ok=True)
+        self._write_info()
+
+    def _adopt(self, shard: Path) -> str | None:
+        """Finds the episode that a file among the links is a copy of, or was moved to.
+
+        Returns:
+            The episode's file, which is in the folder now; None if the file is no
+            episode of it, or differs from its episode, and was set aside.
+        """
+        episode = self._read(shard)
+        if episode is not None:
+            path = self._folder / f"{episode.metadata.episode_id}{EPISODE_SUFFIX}"
+            if not os.path.lexists(path):
+                shard.rename(path)
+                durable_file.fsync_folder(self._folder)
+            if _is_file(path) and (
+                not shard.exists() or path.read_bytes() == shard.read_bytes()
+            ):
+                return path.name
+        self._set_aside.append(durable_file.set_aside(shard))
+        return None
+
+    def _read(self, path: Path) -> Episode | None:
+        """Reads a file if it is an episode of this folder's fields."""
+        try:
+            episode = reader.read_episode(path)
+        except ContinuonError:
+            return None
+        return episode if episode.spec == self._spec else None
 
     def _shard(self, index: int) -> Path:
         return self._folder / shard_path(self._split, index)
@@ -139,18 +254,30 @@ class TfdsDirectory:
         except OSError as e:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise durable_file.disk_error(shard, "to link the episode", e) from e
+            if e.errno not in _NO_LINKS:
+                raise durable_file.disk_error(shard, "to link the episode", e) from e
+            self._copy(name, shard)
         durable_file.fsync_folder(shard.parent)
         durable_file.fsync_folder(self._folder)
 
+    def _copy(self, name: str, shard: Path) -> None:
+        """Puts a copy of an episode where the file system takes no link to it."""
+        try:
+            raw = (self._folder / name).read_bytes()
+            if _is_file(shard) and shard.read_bytes() == raw:
+                return
+        except OSError as e:
+            raise durable_file.disk_error(shard, "to copy the episode", e) from e
+        durable_file.write(shard, raw)
+
     def _write_info(self) -> None:
         features = self._folder / FEATURES_FILE
-        if not features.exists():
-            durable_file.write(features, self._features)
         try:
+            if not (features.is_file() and features.read_bytes() == self._features):
+                durable_file.write(features, self._features)
             sizes = [(self._folder / name).stat().st_size for name in self._episodes]
         except OSError as e:
-            raise durable_file.disk_error(self._folder, "to read a size", e) from e
+            raise durable_file.disk_error(self._folder, "to read it", e) from e
         split = _split_info(self._split, [1] * len(sizes), sum(sizes))
         durable_file.write(self._folder / INFO_FILE, _info(self._name, [split]))
 
@@ -215,16 +342,32 @@ def _info(name: str, splits: Sequence[object], version: str = _VERSION) -> bytes
     return json.dumps(value, indent=2).encode() + b"\n"
 
 
-def _shard_count(info: Path, name: str, split: str) -> int:
+def _shard_count(info: Path, name: str, split: str) -> int | None:
+    """Reads the number of shards; None if the file is absent or no JSON any more.
+
+    Raises:
+        DatasetFolderError: it is about another dataset.
+    """
+    if not info.is_file():
+        return None
     try:
         value = json.loads(info.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    try:
         stated = (value["name"], [found["name"] for found in value["splits"]])
-        lengths = value["splits"][0]["shardLengths"]
-        count = len(lengths)
-    except (ValueError, KeyError, IndexError, TypeError) as e:
-        raise DatasetFolderError(
-            info, "a file written by this program", "other bytes"
-        ) from e
+        count = len(value["splits"][0]["shardLengths"])
+    except (KeyError, IndexError, TypeError) as e:
+        raise _not_ours(info) from e
     if stated != (name, [split]):
         raise DatasetFolderError(info, f"dataset {name}, split {split}", stated)
     return count
+
+
+def _not_ours(info: Path) -> DatasetFolderError:
+    return DatasetFolderError(info, "a file written by this program", "other bytes")
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a plain file, and no link to one."""
+    return path.is_file() and not path.is_symlink()

@@ -14,6 +14,7 @@ import dataclasses
 import errno
 import hashlib
 import os
+import stat
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,8 +38,6 @@ from rlds.step_packer import StepPacker
 
 EPISODE_SUFFIX = ".tfrecord"
 RECOVERED_TAG = "recovered"
-
-_DAMAGED_SUFFIX = ".damaged"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,18 +216,23 @@ def recover(folder: Path) -> list[ClosedEpisode]:
         The episodes made, in the order of their ids.
 
     Raises:
-        DiskError: a file cannot be read or written; its journal stays.
-        DamagedJournalError: a journal has bytes that are more than an incomplete last
-            step. All others were recovered first; the damaged ones were renamed to
-            end in `.damaged`, and the steps before the damage were recovered.
+        DiskError: an episode cannot be written, or a journal not removed; the journal
+            stays.
+        DamagedJournalError: a journal is not a file, cannot be read, or has bytes that
+            are more than an incomplete last step. All others were recovered first; the
+            damaged ones were renamed to end in `.damaged`, and the steps before the
+            damage were recovered.
     """
     found: list[ClosedEpisode] = []
     damaged: list[str] = []
     durable_file.remove_leftovers(folder)
     for path in sorted(folder.glob(f"*{journal.SUFFIX}")):
-        with _try_lock(path) as ours:
-            if ours:
-                found += _recover_one(path, damaged)
+        try:
+            with _try_lock(path) as ours:
+                if ours:
+                    found += _recover_one(path, damaged)
+        except DamagedJournalError as e:
+            _set_aside(path, str(e), damaged)
     if damaged:
         raise DamagedJournalError(
             folder, "steps and at most an incomplete last one", ", ".join(damaged)
@@ -239,16 +243,14 @@ def recover(folder: Path) -> list[ClosedEpisode]:
 def _recover_one(path: Path, damaged: list[str]) -> list[ClosedEpisode]:
     try:
         content = journal.read(path)
-    except DamagedJournalError as e:
-        damaged.append(str(e))
-        _set_aside(path)
-        return []
+        torn = content is None and _is_torn_header(path)
+    except DiskError as e:
+        raise DamagedJournalError(path, "a readable journal", e.got) from e
     if content is None:
-        if _is_torn_header(path):
+        if torn:
             _remove(path)
         else:
-            damaged.append(f"{path.name} without a readable header")
-            _set_aside(path)
+            _set_aside(path, f"{path.name} without a readable header", damaged)
         return []
     found = _read_finished(path)
     if found is not None:
@@ -259,8 +261,8 @@ def _recover_one(path: Path, damaged: list[str]) -> list[ClosedEpisode]:
         metadata = dataclasses.replace(content.metadata, tags=tags, success=None)
         found = _finish(path, content, metadata)
     if content.torn_size_bytes > _largest_torn_bytes(content):
-        damaged.append(f"{path.name} with {content.torn_size_bytes} unread bytes")
-        _set_aside(path)
+        unread = f"{path.name} with {content.torn_size_bytes} unread bytes"
+        _set_aside(path, unread, damaged)
     else:
         _remove(path)
     return [found] if found else []
@@ -309,19 +311,24 @@ def _largest_torn_bytes(content: JournalContent) -> int:
 
 def _is_torn_header(path: Path) -> bool:
     """Returns whether a journal ends within its header, before any step."""
-    raw = path.read_bytes()
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(journal.MAX_HEADER_BYTES)
+    except OSError as e:
+        raise durable_file.disk_error(path, "to read the journal", e) from e
     if len(raw) < tfrecord.HEADER_SIZE_BYTES:
         return True
     size = int.from_bytes(raw[:8], "little") + tfrecord.OVERHEAD_SIZE_BYTES
     return len(raw) <= size and tfrecord.checksum(raw[:8]) == raw[8:12]
 
 
-def _set_aside(path: Path) -> None:
+def _set_aside(path: Path, reason: str, damaged: list[str]) -> None:
+    """Renames a damaged journal and notes the reason; goes on if it cannot."""
     try:
-        path.rename(path.with_name(path.name + _DAMAGED_SUFFIX))
-    except OSError as e:
-        raise durable_file.disk_error(path, "to rename the journal", e) from e
-    durable_file.fsync_folder(path.parent)
+        durable_file.set_aside(path)
+    except DiskError as e:
+        reason = f"{reason} ({e})"
+    damaged.append(reason)
 
 
 def _remove(path: Path) -> None:
@@ -351,14 +358,20 @@ def _create(path: Path) -> int:
 
 @contextlib.contextmanager
 def _try_lock(path: Path) -> Iterator[bool]:
-    """Yields whether the journal is abandoned; if so, this process has its lock."""
+    """Yields whether the journal is abandoned; if so, this process has its lock.
+
+    Raises:
+        DamagedJournalError: it is not a file, or cannot be opened.
+    """
     try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise DamagedJournalError(path, "a file", "a folder, link or pipe")
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         yield False
         return
     except OSError as e:
-        raise durable_file.disk_error(path, "to open the journal", e) from e
+        raise DamagedJournalError(path, "a readable journal", e.strerror) from e
     try:
         # Another recovery may have removed the journal meanwhile.
         yield file_lock.try_take(file) and path.exists()

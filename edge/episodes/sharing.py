@@ -5,23 +5,34 @@
 Everything before the last arrow is in a private folder. Each arrow is durable before
 the next begins: a crash at any instant leaves the raw episode, the shared one, or both,
 and `recover` finishes the work under the terms that the episode began with.
+
+A file that is damaged, foreign or too large is set aside under another name and told
+of; it keeps no robot from driving.
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from base import durable_file, file_lock
 from base.digest import sha256_bytes
+from base.errors import ContinuonError, DiskError, OversizedError, one_line
 from edge.episodes import robot_key
 from edge.episodes import terms as episode_terms
 from edge.episodes.episode_id import Held
 from edge.episodes.recorder import EpisodeRecorder
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.terms import EpisodeTerms
-from edge.errors import OtherRobotError, OutputFolderError
+from edge.errors import (
+    EpisodeTermsError,
+    OtherRobotError,
+    OutputFolderError,
+    RedactionError,
+    UncoveredFieldError,
+)
 from edge.redact import transforms
 from edge.redact.redactor import Redactor
 from edge.robots.clock import rfc3339_from_unix_ns
@@ -38,6 +49,13 @@ from rlds import (
     writer,
 )
 from rlds.episode import Episode, EpisodeMetadata
+from rlds.errors import (
+    CorruptRecordError,
+    DamagedJournalError,
+    DatasetFolderError,
+    FieldFormError,
+    MalformedEpisodeError,
+)
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
@@ -47,6 +65,15 @@ from rlds.writer import ClosedEpisode
 DATASET_NAME = "episodes"
 SPLIT = "train"
 SIMULATED_TAG = "simulated"
+
+_SUFFIXES = (writer.EPISODE_SUFFIX, journal.SUFFIX, episode_terms.SUFFIX)
+# What reading a damaged, foreign or oversized episode raises.
+_UNREADABLE = (
+    CorruptRecordError,
+    MalformedEpisodeError,
+    OversizedError,
+    DiskError,
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +124,7 @@ class Recording:
         key: RobotKey,
         robot_id: str,
         consent: Consent,
+        tell: Callable[[str], None],
     ) -> None:
         """Holds the folders; call `open_recording`, which makes and locks them."""
         self._output = output
@@ -106,16 +134,22 @@ class Recording:
         self._terms = EpisodeTerms(robot_id, key.keyid, consent)
         self._redactor = Redactor(key.robot_hash)
         self._directory: TfdsDirectory | None = None
+        self._tell = tell
 
     def look_up(self, episode_id: str) -> Held:
         """Returns what the shared folder holds of an episode.
 
-        Raises:
-            RldsError: it holds a file of that name that is not an episode.
+        An episode that has become unreadable there is set aside with its sidecar.
         """
         if not self._sidecar_path(episode_id).exists():
             return Held.NOTHING
-        episode = reader.read_episode(self._episode_path(episode_id))
+        try:
+            _require_file(self._episode_path(episode_id))
+            episode = reader.read_episode(self._episode_path(episode_id))
+        except _UNREADABLE as e:
+            both = self._episode_path(episode_id), self._sidecar_path(episode_id)
+            self._set_aside(e, *both)
+            return Held.NOTHING
         if writer.RECOVERED_TAG in episode.metadata.tags:
             return Held.RECOVERED
         return Held.WHOLE
@@ -177,25 +211,82 @@ class Recording:
         """Shares what an interrupted recording left in the private folder.
 
         Each episode keeps the consent that it began with; if its terms are missing, it
-        counts as without consent.
+        counts as without consent. What cannot be read is set aside, and what cannot be
+        shared stays; both are told of.
 
         Raises:
             OtherRobotError: another robot, or one with another key, left an episode;
-                nothing is changed.
-            RldsError, EdgeError: as `share`; what was left stays.
+                it stays.
+            DiskError: an episode cannot be written; what was left stays.
         """
+        self._set_aside_foreign()
         for name in episode_terms.list_episodes(self._private):
-            terms = episode_terms.read(self._private, name)
-            if terms is not None and self._holds(name):
+            terms = self._read_own_terms(name)
+            if terms is not None:
                 self._require_own(name, terms)
-        writer.recover(self._private)
+        try:
+            writer.recover(self._private)
+        except DamagedJournalError as e:
+            self._tell(str(e))
         for path in sorted(self._private.glob(f"*{writer.EPISODE_SUFFIX}")):
-            yield self._share(path)
+            shared = self._share_or_tell(path)
+            if shared is not None:
+                yield shared
         for name in episode_terms.list_episodes(self._private):
-            episode_terms.remove(self._private, name)
+            if not self._holds(name):
+                episode_terms.remove(self._private, name)
+
+    def _set_aside_foreign(self) -> None:
+        """Sets aside what has the name of one of our files and is none."""
+        for path in sorted(self._private.iterdir()):
+            if path.name.endswith(_SUFFIXES):
+                try:
+                    _require_file(path)
+                except MalformedEpisodeError as e:
+                    self._set_aside(e, path)
+
+    def _read_own_terms(self, name: str) -> EpisodeTerms | None:
+        """Reads the terms of an episode that is here; None without readable ones."""
+        if not self._holds(name):
+            return None
+        try:
+            return episode_terms.read(self._private, name)
+        except (EpisodeTermsError, DiskError):
+            return None  # told of when its episode is to be shared
+
+    def _share_or_tell(self, path: Path) -> Shared | None:
+        try:
+            raw = reader.read_episode(path)
+        except _UNREADABLE as e:
+            self._set_aside(e, path)
+            return None
+        try:
+            return self._share_raw(path, raw)
+        except (
+            DatasetFolderError,
+            EpisodeTermsError,
+            FieldFormError,
+            RedactionError,
+            UncoveredFieldError,
+        ) as e:
+            self._tell(f"{one_line(path.name)} stays private: {e}")
+            return None
+
+    def _set_aside(self, reason: ContinuonError, *paths: Path) -> None:
+        """Renames what is there of these files, and goes on where that fails."""
+        done = []
+        for path in paths:
+            if os.path.lexists(path):
+                try:
+                    done.append(one_line(durable_file.set_aside(path).name))
+                except DiskError as e:
+                    done.append(f"nothing, {e.got}")
+        self._tell(f"{reason}; set aside as {', '.join(done)}")
 
     def _share(self, path: Path) -> Shared:
-        raw = reader.read_episode(path)
+        return self._share_raw(path, reader.read_episode(path))
+
+    def _share_raw(self, path: Path, raw: Episode) -> Shared:
         name = raw.metadata.episode_id
         if self.look_up(name) is Held.NOTHING:
             terms = self._read_terms(raw)
@@ -246,6 +337,8 @@ class Recording:
     def _open_directory(self, spec: EpisodeSpec) -> TfdsDirectory:
         if self._directory is None:
             self._directory = TfdsDirectory(self._output, DATASET_NAME, spec, SPLIT)
+            for path in self._directory.set_aside:
+                self._tell(f"a file among the links of episodes is now {path}")
         return self._directory
 
     def _episode_path(self, episode_id: str) -> Path:
@@ -278,6 +371,21 @@ def _describe(
     )
 
 
+def _require_file(path: Path) -> None:
+    """Refuses a folder, link, pipe or device, which a reader might wait for.
+
+    Raises:
+        MalformedEpisodeError: it is not a plain file.
+        DiskError: there is nothing, or it cannot be looked at.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError as e:
+        raise durable_file.disk_error(path, "to find the file", e) from e
+    if not stat.S_ISREG(mode):
+        raise MalformedEpisodeError(path, "a file", "a folder, link, pipe or device")
+
+
 def _add_simulated(robot: RobotSpec, tags: tuple[str, ...]) -> tuple[str, ...]:
     """Says in the tags whether the robot is simulated, whatever they said before."""
     others = tuple(tag for tag in tags if tag != SIMULATED_TAG)
@@ -292,7 +400,12 @@ def operator_consent(granted: bool, unix_ns: int) -> Consent:
 
 @contextlib.contextmanager
 def open_recording(
-    output: Path, private: Path, key: RobotKey, robot_id: str, consent: Consent
+    output: Path,
+    private: Path,
+    key: RobotKey,
+    robot_id: str,
+    consent: Consent,
+    tell: Callable[[str], None],
 ) -> Iterator[Recording]:
     """Makes the folders and locks them against other recordings.
 
@@ -303,6 +416,7 @@ def open_recording(
         robot_id: the robot's name, which leaves it only as a keyed hash.
         consent: whether the operator lets the episodes that begin now be uploaded;
             recovered episodes keep their own consent.
+        tell: gets a line about each file that is set aside or cannot be shared.
 
     Raises:
         OutputFolderError: another recording writes there, or other users can read
@@ -315,7 +429,7 @@ def open_recording(
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
-        yield Recording(output, private, key, robot_id, consent)
+        yield Recording(output, private, key, robot_id, consent, tell)
 
 
 def make_private(folder: Path) -> None:
