@@ -4,6 +4,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from base import plain_file
+
 _CHUNK_BYTES = 1024 * 1024
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -17,10 +19,10 @@ def sha256_file(path: Path) -> str:
     """Returns the digest of a file's content, read in chunks.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is no plain file.
     """
     state = hashlib.sha256()
-    with path.open("rb") as stream:
+    with plain_file.open_stream(path) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             state.update(chunk)
     return state.hexdigest()

@@ -28,6 +28,8 @@ _REMEDIES = {
     errno.ENOENT: _WRONG_PATH,
     errno.ENOTDIR: _WRONG_PATH,
     errno.EISDIR: _WRONG_PATH,
+    errno.ELOOP: _WRONG_PATH,
+    errno.EMEDIUMTYPE: "replace it by a plain file",  # of `plain_file`
     errno.EACCES: _NOT_ALLOWED,
     errno.EPERM: _NOT_ALLOWED,
     errno.EROFS: _NOT_ALLOWED,

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from base import plain_file
 from base.json_fields import Fields, Source, decode
 
 SCHEMA_VERSION = 1
@@ -53,8 +54,7 @@ def read(path: Path) -> Expectation:
         OversizedError, MalformedError: as `parse`.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
-        return parse(file.read(LIMIT_BYTES + 1), path)
+    return parse(plain_file.read(path, LIMIT_BYTES), path)
 
 
 def parse(raw: bytes, source: Source = FILE) -> Expectation:

@@ -344,7 +344,7 @@ def _walk(folder: Path, prefix: str, found: list[str]) -> None:
 
 def _remove_stale_statements(folder: Path, raw: bytes) -> None:
     manifest = folder / MANIFEST
-    if manifest.exists() and manifest.read_bytes() == raw:
+    if manifest.exists() and sha256_file(manifest) == sha256_bytes(raw):
         return
     for name in STATEMENTS:
         (folder / name).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from base import canonical_json
+from base import canonical_json, plain_file
 from base.json_fields import Fields, Source, decode
 
 SCHEMA_VERSION = 1
@@ -142,8 +142,7 @@ def read(path: Path) -> RunSummary:
         OversizedError, MalformedError: as `parse`.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
-        return parse(file.read(LIMIT_BYTES + 1), path)
+    return parse(plain_file.read(path, LIMIT_BYTES), path)
 
 
 def parse(raw: bytes, source: Source) -> RunSummary:
@@ -186,7 +185,7 @@ def read_progress(path: Path) -> Progress | None:
         OSError: the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with plain_file.open_stream(path) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - PROGRESS_LIMIT_BYTES))
             tail = file.read(PROGRESS_LIMIT_BYTES)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from base import canonical_json
+from base import canonical_json, plain_file
 from base.errors import MalformedError
 from base.json_fields import Fields, decode
 from release import dsse
@@ -143,8 +143,7 @@ class TrustedKeys:
             OSError: the file cannot be read.
             OversizedError, MalformedError, DuplicateNameError: as `parse`.
         """
-        with path.open("rb") as stream:
-            raw = stream.read(LIMITS.keyring_bytes + 1)
+        raw = plain_file.read(path, LIMITS.keyring_bytes)
         return cls.parse(raw, allow_development, path)
 
     def encode(self) -> bytes:

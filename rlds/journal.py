@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from base import canonical_json, durable_file
+from base import canonical_json, durable_file, plain_file
 from base.errors import CanonicalJsonError
 from rlds import tfrecord
 from rlds.episode import Array, EpisodeMetadata
@@ -84,7 +84,7 @@ def read(path: Path) -> JournalContent | None:
         DamagedJournalError: the header does not have this format.
     """
     try:
-        with path.open("rb") as stream:
+        with plain_file.open_stream(path) as stream:
             size_bytes = os.fstat(stream.fileno()).st_size
             frames = _whole_frames(stream.read, size_bytes)
             first = next(frames, None)

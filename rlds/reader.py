@@ -4,7 +4,7 @@ import itertools
 import os
 from pathlib import Path
 
-from base import durable_file
+from base import durable_file, plain_file
 from base.errors import ContinuonError, OversizedError
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
@@ -29,7 +29,7 @@ def read_episode(path: Path, limit_bytes: int = LIMIT_BYTES) -> Episode:
         MalformedEpisodeError: there is not exactly one record, or it is not an episode.
     """
     try:
-        with path.open("rb") as stream:
+        with plain_file.open_stream(path) as stream:
             # A file that is too large is not read into memory to find that out.
             if os.fstat(stream.fileno()).st_size > limit_bytes:
                 raise _oversized(str(path), limit_bytes)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import google_crc32c
 
-from base import durable_file
+from base import durable_file, plain_file
 from base.errors import OversizedError
 from rlds.errors import RAISE_LIMIT, CorruptRecordError
 
@@ -62,7 +62,7 @@ def read_records(path_or_bytes: Path | bytes, limit_bytes: int) -> Iterator[byte
         yield from read_stream(io.BytesIO(path_or_bytes), _IN_MEMORY, limit_bytes)
         return
     try:
-        with path_or_bytes.open("rb") as stream:
+        with plain_file.open_stream(path_or_bytes) as stream:
             yield from read_stream(stream, str(path_or_bytes), limit_bytes)
     except OSError as e:
         raise durable_file.disk_error(path_or_bytes, "to read the file", e) from e

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from base import durable_file, file_lock
+from base import durable_file, file_lock, plain_file
 from base.errors import ContinuonError, DiskError, OversizedError
 from rlds import example_codec, journal, reader, tfrecord
 from rlds.episode import EpisodeMetadata
@@ -290,7 +290,7 @@ def _read_finished(path: Path) -> ClosedEpisode | None:
         return None
     try:
         episode = reader.read_episode(target)
-        raw = target.read_bytes()
+        raw = plain_file.read(target, reader.LIMIT_BYTES)
     except DiskError:
         raise
     except ContinuonError:
@@ -312,7 +312,7 @@ def _largest_torn_bytes(content: JournalContent) -> int:
 def _is_torn_header(path: Path) -> bool:
     """Returns whether a journal ends within its header, before any step."""
     try:
-        with path.open("rb") as stream:
+        with plain_file.open_stream(path) as stream:
             raw = stream.read(journal.MAX_HEADER_BYTES)
     except OSError as e:
         raise durable_file.disk_error(path, "to read the journal", e) from e

@@ -7,7 +7,9 @@ environment variables work as usual.
 import contextlib
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from typing import Any
 
 from google.api_core import exceptions
@@ -25,7 +27,12 @@ from base.text_forms import check_relative_path
 
 _CHUNK_BYTES = 8 << 20
 _COMPOSE_LIMIT = 32  # source objects in one compose call; the service's limit
-_TIMEOUT_S = 60.0  # for the answer to one request
+_TIMEOUT_S = 60.0  # between two pieces of one answer
+# A server that sends a byte now and then never reaches that timeout. So each call has a
+# time in which it must be done: for its requests and their retries, and for its bytes
+# at the rate of the slowest network that counts as one (a quarter of a megabit).
+_ALLOWANCE_S = 150.0
+_SLOWEST_BYTES_PER_S = 32 * 1024
 # After this the network counts as down. A robot does not move while it reads its
 # channel.
 _RETRY = retry.DEFAULT_RETRY.with_timeout(60.0)
@@ -79,16 +86,20 @@ class GcsStore:
             return b""
         into = _Bounded(f"{self.uri}/{path}", end - offset)
         with self._translate_errors(path, None):
-            blob.download_to_file(
-                into,
-                start=offset,
-                end=end - 1,
-                # The bytes as stored: a compressed object is not unpacked.
-                raw_download=True,
-                # All requests must read the same version of the object.
-                if_generation_match=blob.generation,
-                timeout=_TIMEOUT_S,
-                retry=_RETRY,
+            self._in_time(
+                path,
+                end - offset,
+                lambda: blob.download_to_file(
+                    into,
+                    start=offset,
+                    end=end - 1,
+                    # The bytes as stored: a compressed object is not unpacked.
+                    raw_download=True,
+                    # All requests must read the same version of the object.
+                    if_generation_match=blob.generation,
+                    timeout=_TIMEOUT_S,
+                    retry=_RETRY,
+                ),
             )
         return into.getvalue()
 
@@ -98,12 +109,16 @@ class GcsStore:
         """See `Store.put`."""
         blob = self._blob(path)
         with self._translate_errors(path, if_generation_match):
-            blob.upload_from_string(
-                data,
-                content_type="application/octet-stream",
-                if_generation_match=if_generation_match,
-                timeout=_TIMEOUT_S,
-                retry=_RETRY,
+            self._in_time(
+                path,
+                len(data),
+                lambda: blob.upload_from_string(
+                    data,
+                    content_type="application/octet-stream",
+                    if_generation_match=if_generation_match,
+                    timeout=_TIMEOUT_S,
+                    retry=_RETRY,
+                ),
             )
         return int(blob.generation)
 
@@ -117,13 +132,15 @@ class GcsStore:
     def list(self, prefix: str) -> tuple[str, ...]:
         """See `Store.list`."""
         with self._translate_errors(prefix, None):
-            blobs = self._client.list_blobs(
+            pages = self._client.list_blobs(
                 self._name,
                 prefix=self._prefix + prefix,
                 timeout=_TIMEOUT_S,
                 retry=_RETRY,
-            )
-            names = [str(blob.name) for blob in blobs]
+            ).pages
+            names: list[str] = []
+            while page := self._in_time(prefix, 0, lambda: next(pages, None)):
+                names += [str(blob.name) for blob in page]
         return tuple(sorted(name.removeprefix(self._prefix) for name in names))
 
     def compose(
@@ -138,11 +155,15 @@ class GcsStore:
         blobs = [self._load_blob(source) for source in sources]
         blob = self._blob(path)
         with self._translate_errors(path, if_generation_match):
-            blob.compose(
-                blobs,
-                if_generation_match=if_generation_match,
-                timeout=_TIMEOUT_S,
-                retry=_RETRY,
+            self._in_time(
+                path,
+                0,
+                lambda: blob.compose(
+                    blobs,
+                    if_generation_match=if_generation_match,
+                    timeout=_TIMEOUT_S,
+                    retry=_RETRY,
+                ),
             )
         return int(blob.generation)
 
@@ -160,8 +181,38 @@ class GcsStore:
     def _load_blob(self, path: str) -> Any:  # noqa: ANN401 - the client has no types
         blob = self._blob(path)
         with self._translate_errors(path, None):
-            blob.reload(timeout=_TIMEOUT_S, retry=_RETRY)
+            self._in_time(
+                path, 0, lambda: blob.reload(timeout=_TIMEOUT_S, retry=_RETRY)
+            )
         return blob
+
+    def _in_time[T](self, path: str, size_bytes: int, call: Callable[[], T]) -> T:
+        """Returns what `call` returns, or raises when its time is over.
+
+        The client blocks in the kernel and cannot be interrupted, so it runs in a
+        thread, which is left behind if its time is over and ends with the connection.
+        """
+        limit_s = _ALLOWANCE_S + size_bytes / _SLOWEST_BYTES_PER_S
+        done: futures.Future[T] = futures.Future()
+
+        def run() -> None:
+            try:
+                done.set_result(call())
+            except BaseException as e:
+                done.set_exception(e)
+
+        threading.Thread(target=run, name="gcs", daemon=True).start()
+        try:
+            return done.result(limit_s)
+        except futures.TimeoutError:
+            if done.done():  # the client's own
+                raise
+            raise StoreError(
+                f"gs://{self._name}/{self._prefix}{path}",
+                f"an answer within {limit_s:.0f} s",
+                "a server that had not finished",
+                _NO_NETWORK,
+            ) from None
 
     @contextlib.contextmanager
     def _translate_errors(self, path: str, generation: int | None) -> Iterator[None]:
@@ -170,7 +221,7 @@ class GcsStore:
         answer = "an answer from the store"
         try:
             yield
-        except OversizedError:
+        except (OversizedError, StoreError):
             raise
         except exceptions.PreconditionFailed as e:
             raise PreconditionFailedError(

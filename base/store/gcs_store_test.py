@@ -3,7 +3,8 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,43 @@ def test_an_unreachable_network_is_an_error_after_the_retries(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     with pytest.raises(StoreError, match=r"refused.*check the network"):
         open_store("gs://bucket").get("a", 10)
+
+
+@pytest.mark.parametrize("call", ["get", "get_range", "put", "list", "generation"])
+def test_a_server_that_dribbles_is_an_error_when_the_time_is_over(
+    monkeypatch: pytest.MonkeyPatch, bucket: Bucket, store: GcsStore, call: str
+) -> None:
+    store.put("a", bytes(2000))
+    monkeypatch.setattr(gcs_store, "_ALLOWANCE_S", 0.3)
+    bucket.dribble_s = 0.02  # 40 s for the object, 3 s for its headers
+    calls: dict[str, Callable[[], object]] = {
+        "get": lambda: store.get("a", 2000),
+        "get_range": lambda: store.get_range("a", 0, 2000),
+        "put": lambda: store.put("b", b"1"),
+        "list": lambda: store.list(""),
+        "generation": lambda: store.generation("a"),
+    }
+    begin = time.monotonic()
+    with pytest.raises(
+        StoreError, match=r"within 0 s, got a server.*check the network"
+    ):
+        calls[call]()
+    assert time.monotonic() - begin < 2
+
+
+def test_the_bytes_of_a_large_object_have_their_own_time(
+    monkeypatch: pytest.MonkeyPatch, bucket: Bucket, store: GcsStore
+) -> None:
+    store.put("a", bytes(range(100)))
+    monkeypatch.setattr(gcs_store, "_ALLOWANCE_S", 1.0)
+    monkeypatch.setattr(gcs_store, "_SLOWEST_BYTES_PER_S", 100)
+    bucket.dribble_s = 0.004  # a second for description and object together
+    assert store.get("a", 100) == bytes(range(100))
+    monkeypatch.setattr(gcs_store, "_ALLOWANCE_S", 0.7)
+    monkeypatch.setattr(gcs_store, "_SLOWEST_BYTES_PER_S", 1 << 30)
+    bucket.dribble_s = 0.01
+    with pytest.raises(StoreError, match="a server that had not finished"):
+        store.get("a", 100)
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 import contextlib
 import os
-import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from base import durable_file, file_lock
+from base import durable_file, file_lock, plain_file
 from base.digest import sha256_file
 from base.errors import (
     DiskError,
@@ -100,7 +99,10 @@ class LocalStore:
 
     def generation(self, path: str) -> int:
         """See `Store.generation`."""
-        return _generation(self.object_path(path))
+        try:
+            return _generation(self.object_path(path))
+        except OSError as e:
+            raise self._read_error(path, e) from e
 
     def list(self, prefix: str) -> tuple[str, ...]:
         """See `Store.list`."""
@@ -132,8 +134,8 @@ class LocalStore:
         """See `Store.digest`."""
         try:
             return sha256_file(self.object_path(path))
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as e:
-            raise self._not_found(path) from e
+        except OSError as e:
+            raise self._read_error(path, e) from e
 
     def _raise_list_error(self, error: OSError) -> None:
         """Raises for an unreadable folder, which must not be listed as an empty one."""
@@ -141,19 +143,23 @@ class LocalStore:
             return
         raise StoreError(str(error.filename), "a readable folder", error) from error
 
-    def _not_found(self, path: str) -> NotFoundError:
-        return NotFoundError(f"{self.uri}/{path}", "an object", "none")
+    def _read_error(self, path: str, error: OSError) -> StoreError:
+        source = f"{self.uri}/{path}"
+        absent = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+        if isinstance(error, absent):
+            return NotFoundError(source, "an object", "none")
+        return StoreError(source, "to read the object", error.strerror)
 
     @contextlib.contextmanager
     def _open(self, path: str) -> Iterator[int]:
         try:
-            descriptor = os.open(self.object_path(path), os.O_RDONLY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError) as e:
-            raise self._not_found(path) from e
+            descriptor = plain_file.open_descriptor(self.object_path(path))
+        except OSError as e:
+            raise self._read_error(path, e) from e
         try:
-            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                raise self._not_found(path)
             yield descriptor
+        except OSError as e:
+            raise self._read_error(path, e) from e
         finally:
             os.close(descriptor)
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
@@ -36,6 +37,7 @@ class Bucket:
         forbidden: whether every request is answered with 403.
         ignores_range: whether every download is the whole object.
         content_encoding: the encoding that the server states for its objects.
+        dribble_s: pause after each byte of an answer, its headers included; 0 for none.
     """
 
     environment: Mapping[str, str]
@@ -45,6 +47,7 @@ class Bucket:
     forbidden: bool = False
     ignores_range: bool = False
     content_encoding: str = ""
+    dribble_s: float = 0.0
 
     def put(self, name: str, data: bytes) -> None:
         """Writes an object without the API, like another client of the bucket."""
@@ -74,6 +77,7 @@ def serve() -> Iterator[Bucket]:
         with mock.patch.dict(os.environ, environment):
             yield server.bucket
     finally:
+        server.bucket.dribble_s = 0.0
         server.shutdown()
         thread.join()
         server.server_close()
@@ -178,6 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
         self, code: int, body: bytes | object, kind: str = "application/json"
     ) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        if self._bucket.dribble_s:
+            self._dribble(code, data)
+            return
         self.send_response(code)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
@@ -187,3 +194,12 @@ class _Handler(BaseHTTPRequestHandler):
         # A client that has read enough closes the connection.
         with contextlib.suppress(ConnectionError):
             self.wfile.write(data)
+
+    def _dribble(self, code: int, data: bytes) -> None:
+        """Sends an answer byte by byte until the client or the test has had enough."""
+        self.close_connection = True
+        head = f"HTTP/1.1 {code} OK\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+        with contextlib.suppress(ConnectionError):
+            for octet in head + data:
+                self.wfile.write(bytes([octet]))
+                time.sleep(self._bucket.dribble_s)

@@ -58,7 +58,7 @@ def curate(
         DatasetExistsError: a version with different content is at the output.
         ShardMismatchError: this version is at the output, but a shard was changed.
     """
-    spec = curation_spec.parse(spec_file.read_bytes(), str(spec_file))
+    spec = curation_spec.read(spec_file)
     curation_spec.require_output_folder(spec, output_uri)
     index = snapshot.read(index_uri)
     planned = plan.plan(index.rows, query.select_ids(index, spec.where), spec)

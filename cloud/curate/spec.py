@@ -10,9 +10,11 @@ in the columns `by` form a group, and a group is never divided between the split
 """
 
 import dataclasses
+import pathlib
 import re
 from collections.abc import Mapping
 
+from base import plain_file
 from base.json_fields import Fields, decode
 from cloud.errors import CurationSpecError
 
@@ -51,6 +53,16 @@ class CurationSpec:
     def shards(self, split: str) -> int:
         """Returns the maximum number of shards of a split."""
         return self.train_shards if split == "train" else self.val_shards
+
+
+def read(path: pathlib.Path) -> CurationSpec:
+    """Reads a spec file.
+
+    Raises:
+        MalformedError, OversizedError, CurationSpecError: as `parse`.
+        OSError: the file cannot be read.
+    """
+    return parse(plain_file.read(path, _LIMIT_BYTES), str(path))
 
 
 def parse(raw: bytes, where: str) -> CurationSpec:

@@ -54,7 +54,7 @@ def main(_: list[str]) -> None:
             [f"--raw={raw}", f"--enrolled={enrolled}", f"--ingest_key={key}"],
             folder / "ingest.log",
         )
-        spec = curation_spec.parse(Path(FLAGS.spec).read_bytes(), FLAGS.spec)
+        spec = curation_spec.read(Path(FLAGS.spec))
         version = folder / spec.dataset / f"v{spec.version}"
         index = folder / "index"
         programs.run(

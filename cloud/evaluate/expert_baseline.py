@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from base import canonical_json
+from base import canonical_json, plain_file
 from base.errors import ContinuonError
 from cloud.errors import RolloutSummaryError
 from cloud.evaluate.rollouts import Rollouts, Trials
 from cloud.evaluate.success_rate import SuccessRate
 
 SCHEMA_VERSION = 1
+_LIMIT_BYTES = 1024 * 1024
 
 
 def encode(trials: Trials, rollouts: Rollouts) -> bytes:
@@ -43,7 +44,7 @@ def read(path: Path, trials: Trials) -> Mapping[str, SuccessRate] | None:
         RolloutSummaryError: the file cannot be read or is not a baseline.
     """
     try:
-        found = canonical_json.decode(path.read_bytes())
+        found = canonical_json.decode(plain_file.read(path, _LIMIT_BYTES))
         if not isinstance(found, dict) or found["schema_version"] != SCHEMA_VERSION:
             raise ValueError("expected an expert baseline of schema_version 1")
         wanted = _trials_fields(trials)

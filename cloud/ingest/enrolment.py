@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from base import plain_file
 from base.json_fields import Fields, decode
 from cloud.errors import EnrolmentError
 from rlds import sidecar
@@ -46,7 +47,7 @@ def read(paths: Iterable[pathlib.Path]) -> Enrolment:
     keys: dict[str, Ed25519PublicKey] = {}
     robots: dict[str, str] = {}
     for path in paths:
-        keyid, key, robot_hash = parse(path.read_bytes(), str(path))
+        keyid, key, robot_hash = parse(plain_file.read(path, _LIMIT_BYTES), str(path))
         if robots.setdefault(keyid, robot_hash) != robot_hash:
             raise EnrolmentError(
                 path,

@@ -25,11 +25,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from base import canonical_json, durable_file, file_lock
-from base.errors import CanonicalJsonError
+from base import canonical_json, durable_file, file_lock, plain_file
+from base.errors import CanonicalJsonError, OversizedError
 from cloud.errors import DiskSpaceError, RunFolderError
 
 SCHEMA_VERSION = 1
+_RECORD_LIMIT_BYTES = 16 * 1024 * 1024  # of run.json
 STARTED_FORMAT = "%Y%m%dT%H%M%S"
 """UTC time in a run's name and in its run.json."""
 
@@ -239,17 +240,21 @@ def parse_identity(raw: bytes) -> str | None:
 
 def _read_identity(folder: Path) -> str | None:
     try:
-        return parse_identity((folder / "run.json").read_bytes())
-    except OSError:
+        return parse_identity(_read(folder))
+    except (OSError, OversizedError):
         return None
 
 
 def _read_record(folder: Path) -> Mapping[str, object]:
     """Returns the content of run.json; empty if the folder is not a run."""
     try:
-        return _parse((folder / "run.json").read_bytes())
-    except OSError:
+        return _parse(_read(folder))
+    except (OSError, OversizedError):
         return {}
+
+
+def _read(folder: Path) -> bytes:
+    return plain_file.read(folder / "run.json", _RECORD_LIMIT_BYTES)
 
 
 def _parse(raw: bytes) -> Mapping[str, object]:

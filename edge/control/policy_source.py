@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from base import plain_file
 from edge import errors
 from edge.control import safety
 from edge.control.package_policy import PackagePolicy, open_policy
 from edge.control.safety import SafetyConfig
 from edge.robots.robot import Policy, RobotSpec
+from release.limits import LIMITS
 from release.package import SAFETY, PackageManifest, RobotFit
 from release.verification import IntactPackage
 
@@ -64,7 +66,7 @@ def make_package_driver(
     source = str(package.folder)
     policy = open_policy(package, form)
     path = package.path(SAFETY)
-    config = safety.parse(path.read_bytes(), str(path))
+    config = safety.parse(plain_file.read(path, LIMITS.manifest_bytes), str(path))
     _require_stated_sizes(package.manifest, policy, config, source)
 
     def policy_for(name: str, spec: RobotSpec) -> Policy:

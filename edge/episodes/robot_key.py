@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from base import canonical_json, durable_file
+from base import canonical_json, durable_file, plain_file
 from base.errors import ContinuonError
 from base.json_fields import Fields, decode
 from edge.errors import KeyFileError
@@ -121,7 +121,7 @@ def read_public(folder: Path, keyid: str) -> Ed25519PublicKey:
     path = _public_path(folder, keyid)
     remedy = "copy the robot's whole folder, or record one more episode into it"
     try:
-        with path.open("rb") as stream:
+        with plain_file.open_stream(path) as stream:
             raw = stream.read(_LIMIT_BYTES + 1)
         value = decode(raw, path, _LIMIT_BYTES)
         fields = Fields(value, path, ("keyid", "public", "robot_hash"))
@@ -142,7 +142,7 @@ def _public_path(folder: Path, keyid: str) -> Path:
 
 def _read_private(path: Path) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = plain_file.open_descriptor(path, follow_links=False)
     except FileNotFoundError:
         raise
     except OSError as e:

@@ -11,7 +11,7 @@ import dataclasses
 from pathlib import Path
 from typing import Final
 
-from base import canonical_json, durable_file
+from base import canonical_json, durable_file, plain_file
 from base.errors import MalformedError, OversizedError
 from base.json_fields import Fields, decode
 from edge.errors import EpisodeTermsError
@@ -59,7 +59,7 @@ def read(folder: Path, episode_id: str) -> EpisodeTerms | None:
     """
     path = _path(folder, episode_id)
     try:
-        with path.open("rb") as file:
+        with plain_file.open_stream(path) as file:
             raw = file.read(_LIMIT_BYTES + 1)
     except FileNotFoundError:
         return None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import canonical_json, command_line, durable_file
+from base import canonical_json, command_line, durable_file, plain_file
 from base.digest import sha256_bytes
 from base.errors import ContinuonError, StoreError, one_line
 from base.store.store import PreconditionFailedError, Store, open_store
@@ -161,7 +161,7 @@ def _check_signature(raw: bytes, description: Sidecar, folder: Path) -> None:
 
 def _read(path: Path, limit_bytes: int) -> bytes:
     """Reads a file up to one byte more than the limit, by which its reader sees it."""
-    with path.open("rb") as stream:
+    with plain_file.open_stream(path) as stream:
         return stream.read(limit_bytes + 1)
 
 

@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from base import canonical_json, durable_file, file_lock, text_forms
+from base import canonical_json, durable_file, file_lock, plain_file, text_forms
 from base.errors import ContinuonError
 from base.json_fields import Fields, decode
 from edge.ota import errors
@@ -118,7 +118,7 @@ class StateFolder:
 
     def _read(self, path: Path) -> Installed | None:
         try:
-            with path.open("rb") as file:
+            with plain_file.open_stream(path) as file:
                 raw = file.read(_LIMIT_BYTES + 1)
         except FileNotFoundError:
             return None
@@ -154,7 +154,7 @@ class StateFolder:
     def read_newest_time(self) -> datetime | None:
         """Reads the newest time that is known to have passed; None if it was lost."""
         try:
-            with self._newest_time.open("rb") as file:
+            with plain_file.open_stream(self._newest_time) as file:
                 raw = file.read(_LIMIT_BYTES + 1)
             value = decode(raw, self._newest_time, _LIMIT_BYTES)
             fields = Fields(value, self._newest_time, ("schema_version", "time"))

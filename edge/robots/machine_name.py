@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
+from base import plain_file
 from edge.errors import RobotNameError
 
 MACHINE_ID: Final = Path("/etc/machine-id")
@@ -59,7 +60,7 @@ def _keyed_hash(secret: bytes) -> str:
 
 def _read_id(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
+        with plain_file.open_stream(path) as file:
             text = file.read(_ID_DIGITS + 2).strip()
         found = bytes.fromhex(text.decode("ascii"))
     except (OSError, ValueError):  # absent, or `uninitialized` during the first start

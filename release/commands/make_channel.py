@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, durable_file, text_forms
+from base import command_line, durable_file, plain_file, text_forms
 from base.digest import sha256_bytes
 from release import channel, package
 from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
@@ -107,7 +107,7 @@ def main(argv: list[str]) -> None:
 
 
 def _read_tar(tar: Path) -> tuple[PackageManifest, PackageEntry]:
-    raw = tar.read_bytes()
+    raw = plain_file.read(tar, LIMITS.package_bytes)
     with tempfile.TemporaryDirectory() as folder:
         unpacked = package.unpack_tar(raw, Path(folder, "package"), len(raw), tar)
         manifest = package.parse((unpacked / package.MANIFEST).read_bytes(), tar)
@@ -124,8 +124,7 @@ def _read_previous() -> Previous | None:
     if not _PREVIOUS.value:
         return None
     file = Path(_PREVIOUS.value)
-    with file.open("rb") as stream:
-        raw = stream.read(LIMITS.channel_bytes + 1)
+    raw = plain_file.read(file, LIMITS.channel_bytes)
     return Previous(channel.parse(raw, file).release_counter, sha256_bytes(raw))
 
 

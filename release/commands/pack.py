@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, durable_file
+from base import command_line, durable_file, plain_file
 from base.json_fields import Fields, decode
 from release import package
 from release.errors import DuplicateNameError
@@ -103,7 +103,9 @@ def _build(folder: Path) -> str:
         "safety_version",
         "metadata",
     )
-    value = decode(path.read_bytes(), path, LIMITS.manifest_bytes)
+    value = decode(
+        plain_file.read(path, LIMITS.manifest_bytes), path, LIMITS.manifest_bytes
+    )
     fields = Fields(value, path, keys)
     return package.build(
         folder,

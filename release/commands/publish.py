@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line
+from base import command_line, plain_file
 from base.store.store import Store, open_store
 from release import channel, package, verification
 from release.channel import Rollout
@@ -105,8 +105,7 @@ def _publish_signed(
     store: Store, trusted: TrustedKeys, folder: Path, file: Path, now: datetime
 ) -> None:
     package_ = verification.verify_package(folder, trusted, now, None, None)
-    with file.open("rb") as stream:
-        envelope = stream.read(LIMITS.channel_bytes + 1)
+    envelope = plain_file.read(file, LIMITS.channel_bytes)
     signed = verification.verify_channel_signatures(envelope, _CHANNEL.value, trusted)
     package.check_counter(package_.manifest, signed.release_counter, file)
     tars = {package_.manifest.target: package.pack_tar(folder)}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, text_forms
+from base import command_line, plain_file, text_forms
 from base.digest import sha256_bytes
 from base.errors import MalformedError
 from base.json_fields import Fields, decode_canonical
@@ -165,8 +165,7 @@ def _read_report(file: Path, package_digest: str) -> str:
         MalformedError: the file is not an evaluation report.
         WrongSubjectError: it is about another package.
     """
-    with file.open("rb") as stream:
-        raw = stream.read(LIMITS.manifest_bytes + 1)
+    raw = plain_file.read(file, LIMITS.manifest_bytes)
     remedy = "name the run's evaluation.json, which the verdict rests on"
     try:
         value = decode_canonical(raw, file, LIMITS.manifest_bytes)
@@ -182,8 +181,7 @@ def _read_report(file: Path, package_digest: str) -> str:
 
 
 def _sign_channel(file: Path, output: Path, role: str, keys: list[PrivateKey]) -> None:
-    with file.open("rb") as stream:
-        raw = stream.read(LIMITS.channel_bytes + 1)
+    raw = plain_file.read(file, LIMITS.channel_bytes)
     record = channel.parse(raw, file)
     if channel_role(record.channel) != role:
         raise MalformedError(

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from base import canonical_json, durable_file
+from base import canonical_json, durable_file, plain_file
+from base.digest import sha256_bytes, sha256_file
 from base.errors import ContinuonError
 from base.json_fields import Fields, decode
 from release import dsse
@@ -156,20 +157,20 @@ def open_or_make(path: Path, public: Path, roles: tuple[str, ...]) -> PrivateKey
     if not key.development:
         return key
     keyring = TrustedKeys.from_keys(key.trusted, allow_development=True).encode()
-    if not public.exists() or public.read_bytes() != keyring:
+    if not public.exists() or sha256_file(public) != sha256_bytes(keyring):
         durable_file.write(public, keyring)
     return key
 
 
 def _read_private(path: Path) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = plain_file.open_descriptor(path, follow_links=False)
     except OSError as e:
         raise KeyFileError(path, "a readable file", e.strerror or str(e)) from e
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(stream.fileno())
         mode = stat.S_IMODE(status.st_mode)
-        if not stat.S_ISREG(status.st_mode) or mode & 0o077:
+        if mode & 0o077:
             raise KeyFileError(
                 path, "a file of mode 0600", f"mode {mode:04o}", f"chmod 600 {path}"
             )

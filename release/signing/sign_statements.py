@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from base import durable_file
+from base import durable_file, plain_file
 from base.errors import ContinuonError
 from release import dsse, package, statement
 from release.blessing import Blessing
@@ -54,7 +54,6 @@ def write_envelope(
 def read_envelope(path: Path) -> Envelope | None:
     """Returns the envelope at `path`, or None if the file is missing or is not one."""
     try:
-        with path.open("rb") as stream:
-            return Envelope.parse(stream.read(LIMITS.envelope_bytes + 1), path)
+        return Envelope.parse(plain_file.read(path, LIMITS.envelope_bytes), path)
     except (FileNotFoundError, ContinuonError):
         return None

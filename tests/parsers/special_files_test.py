@@ -1,0 +1,82 @@
+"""Every reader of a file from outside, given a name that leads to no plain file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from base.digest import sha256_file
+from base.errors import ContinuonError
+from base.store.local_store import LocalStore
+from base.testing import special_files
+from cloud.curate import spec as curation_spec
+from cloud.ingest import enrolment
+from edge.episodes import robot_key, terms
+from edge.ota.state_folder import StateFolder
+from edge.robots import machine_name
+from release import canary, package_tar, run_summary, verification
+from release.signing import sign_statements
+from release.signing.private_keys import PrivateKey
+from release.trusted_keys import TrustedKeys
+from rlds import journal, reader, tfrecord
+
+# Each reads `folder / name` and knows the name that it looks for.
+_READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "digest": ("it", sha256_file),
+    "store": ("it", lambda path: LocalStore(path.parent).get("it", 10)),
+    "range of an object": (
+        "it",
+        lambda path: LocalStore(path.parent).get_range("it", 0, 10),
+    ),
+    "channel": (
+        "it",
+        lambda path: LocalStore(path.parent).get("it", 256 * 1024),
+    ),
+    "episode": ("it", reader.read_episode),
+    "records": ("it", lambda path: list(tfrecord.read_records(path, 100))),
+    "journal": ("it", journal.read),
+    "terms": ("it.terms.json", lambda path: terms.read(path.parent, "it")),
+    "keyring": ("it", lambda path: TrustedKeys.read(path, allow_development=True)),
+    "robot key": ("it", robot_key.load_or_create),
+    "private key": ("it", PrivateKey.read),
+    "enrolment": ("it", lambda path: enrolment.read([path])),
+    "curation spec": ("it", curation_spec.read),
+    "canary.json": ("it", canary.read),
+    "summary of a run": ("it", run_summary.read),
+    "progress of a run": ("it", run_summary.read_progress),
+    "pointer to a package": (
+        "current",
+        lambda path: StateFolder(path.parent).read_installed(),
+    ),
+    "package.json": (
+        "package.json",
+        lambda path: verification.verify_integrity(path.parent),
+    ),
+    "package to pack": ("it", lambda path: package_tar.pack_tar(path.parent)),
+}
+
+
+@pytest.mark.parametrize("kind", special_files.KINDS)
+@pytest.mark.parametrize("reading", _READERS)
+def test_a_reader_refuses_it_at_once(tmp_path: Path, reading: str, kind: str) -> None:
+    name, read = _READERS[reading]
+    special_files.make(tmp_path / name, kind)
+    with special_files.at_once(), pytest.raises((ContinuonError, OSError)):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", special_files.KINDS)
+def test_an_envelope_to_add_a_signature_to_is_none(tmp_path: Path, kind: str) -> None:
+    special_files.make(tmp_path / "it", kind)
+    with special_files.at_once():
+        try:
+            assert sign_statements.read_envelope(tmp_path / "it") is None
+        except OSError as e:
+            assert e.filename
+
+
+@pytest.mark.parametrize("kind", special_files.KINDS)
+def test_a_machine_name_is_not_read_from_it(tmp_path: Path, kind: str) -> None:
+    special_files.make(tmp_path / "it", kind)
+    with special_files.at_once():
+        assert machine_name._read_id(tmp_path / "it") is None
