@@ -21,6 +21,11 @@ from base.errors import DiskError
 
 LEFTOVER_PREFIX = ".tmp-"
 DAMAGED_SUFFIX = ".damaged"
+# Modes of new files, less the umask: whoever shares a folder decides with the umask
+# who may read and write there. Keys and whatever is not redacted are PRIVATE.
+SHARED = 0o666
+PRIVATE = 0o600
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 _WRONG_PATH = "check that the path is right and that its folder exists"
 _NOT_ALLOWED = "let this user read and write there, or name another folder"
 # Remedies of errors that do not come from the disk itself.
@@ -36,13 +41,13 @@ _REMEDIES = {
 }
 
 
-def write(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write(path: Path, data: bytes, mode: int = SHARED) -> None:
     """Writes `data` to `path`, replacing any existing file atomically.
 
     Args:
         path: target; its folder exists.
         data: the whole content.
-        mode: permission bits of the file, whatever the umask.
+        mode: permission bits of the file, less the umask.
 
     Raises:
         DiskError: the system refused; the old content stays and no half-written file
@@ -58,6 +63,61 @@ def write(path: Path, data: bytes, mode: int = 0o644) -> None:
     fsync_folder(path.parent)
 
 
+def create(path: Path, data: bytes, mode: int = SHARED) -> None:
+    """Writes a new file, which appears whole under its name or not at all.
+
+    Of several programs that create it at once, one succeeds. Where the file system has
+    no hard links, the others may see the file before it is whole.
+
+    Raises:
+        FileExistsError: there is something at `path`; it stays unchanged.
+        DiskError: the system refused; nothing is left.
+    """
+    try:
+        with _open_temporary(path.parent, mode) as (temporary, descriptor):
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+            try:
+                os.link(temporary, path)
+            except OSError as e:
+                if e.errno not in _NO_LINKS:
+                    raise
+                _write_in_place(path, data, mode)
+    except FileExistsError:
+        raise
+    except OSError as e:
+        raise disk_error(path, f"to create it with {len(data)} bytes", e) from e
+    fsync_folder(path.parent)
+
+
+def make_folder(parent: Path, prefix: str) -> Path:
+    """Makes a folder of a new name, open to others as far as the umask lets it.
+
+    It is for what is renamed to its final name once it is whole; `tempfile` makes
+    folders that only their owner may enter.
+
+    Raises:
+        OSError: the system refused.
+    """
+    while True:
+        path = parent / f"{prefix}{secrets.token_hex(8)}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return path
+
+
+def make_file(folder: Path, prefix: str, mode: int = SHARED) -> tuple[Path, int]:
+    """Makes a file of a new name and opens it for writing.
+
+    Raises:
+        OSError: the system refused.
+    """
+    while True:
+        path = folder / f"{prefix}{secrets.token_hex(8)}"
+        with contextlib.suppress(FileExistsError):
+            return path, _open_new(path, mode)
+
+
 def check_writable(path: Path) -> None:
     """Checks that `write` can create or replace `path`, before work begins.
 
@@ -70,7 +130,7 @@ def check_writable(path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with _open_temporary(path.parent, 0o600):
+        with _open_temporary(path.parent, PRIVATE):
             pass
     except OSError as e:
         raise disk_error(path, "to be able to write it", e) from e
@@ -146,20 +206,34 @@ def disk_error(path: Path, wanted: str, error: OSError) -> DiskError:
 def _open_temporary(folder: Path, mode: int) -> Iterator[tuple[Path, int]]:
     """Yields a new locked file, which is removed unless the block renames it."""
     while True:
-        path = folder / f"{LEFTOVER_PREFIX}{secrets.token_hex(8)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path, flags, mode)
+        path, descriptor = make_file(folder, LEFTOVER_PREFIX, mode)
         try:
             # Somebody may have taken it for a leftover before it was locked.
             if not (_try_lock(descriptor) and _is_at(path, descriptor)):
                 continue
-            os.fchmod(descriptor, mode)
             yield path, descriptor
             return
         finally:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             os.close(descriptor)
+
+
+def _open_new(path: Path, mode: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return os.open(path, flags, mode)
+
+
+def _write_in_place(path: Path, data: bytes, mode: int) -> None:
+    descriptor = _open_new(path, mode)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    except BaseException:
+        path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _remove_leftover(path: Path) -> None:

@@ -28,8 +28,56 @@ def test_write_sets_content_and_mode(tmp_path: Path) -> None:
     durable_file.write(path, b"one", mode=0o600)
     durable_file.write(path, b"two", mode=0o666)
     assert path.read_bytes() == b"two"
-    assert path.stat().st_mode & 0o777 == 0o666
+    assert path.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o027, 0o022, 0o002, 0o000])
+def test_files_and_folders_follow_the_umask_and_private_ones_are_private(
+    tmp_path: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        durable_file.write(tmp_path / "shared", b"1")
+        durable_file.create(tmp_path / "made", b"1")
+        durable_file.write(tmp_path / "private", b"1", durable_file.PRIVATE)
+        folder = durable_file.make_folder(tmp_path, "folder-")
+    finally:
+        os.umask(before)
+
+    def mode(path: Path) -> int:
+        return path.stat().st_mode & 0o777
+
+    assert mode(tmp_path / "shared") == mode(tmp_path / "made") == 0o666 & ~umask
+    assert mode(tmp_path / "private") == 0o600
+    assert mode(folder) == 0o777 & ~umask
+
+
+def test_a_file_that_is_there_is_not_created_again(tmp_path: Path) -> None:
+    durable_file.create(tmp_path / "file", b"first")
+    with pytest.raises(FileExistsError):
+        durable_file.create(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_is_created_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    durable_file.create(tmp_path / "file", b"first")
+    with pytest.raises(FileExistsError):
+        durable_file.create(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_cannot_be_created_in_a_folder_that_is_absent(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="to create it with 1 bytes"):
+        durable_file.create(tmp_path / "none" / "file", b"1")
 
 
 def test_refused_write_leaves_the_old_content_unchanged(tmp_path: Path) -> None:

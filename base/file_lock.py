@@ -11,14 +11,36 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW  # a link could lead to anybody's file
+
 
 def open_file(path: Path) -> int:
     """Opens a lock file, creating it if it does not exist.
 
+    Whoever may write into the folder may take its lock: a new file is writable for
+    them whatever the umask of its maker, and an old one that is not can be locked by
+    who can read it.
+
     Raises:
         OSError: it cannot be opened.
     """
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
+    except FileExistsError:
+        return _open_existing(path)
+    folder_mode = path.parent.stat().st_mode
+    mode = os.fstat(made).st_mode & 0o777 | 0o600
+    for write, both in ((0o020, 0o060), (0o002, 0o006)):
+        mode |= both if folder_mode & write else 0
+    os.fchmod(made, mode)
+    return made
+
+
+def _open_existing(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | _FLAGS)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | _FLAGS)
 
 
 def open_folder(path: Path) -> int:

@@ -1,8 +1,11 @@
 """A lock has one holder and is released when the holder dies."""
 
+import errno
 import os
 import signal
 from pathlib import Path
+
+import pytest
 
 from base import file_lock
 
@@ -24,6 +27,60 @@ def test_a_folder_can_be_locked_without_a_lock_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     os.close(first)
     os.close(second)
+
+
+@pytest.mark.parametrize(
+    ("umask", "folder_mode", "mode"),
+    [
+        (0o077, 0o755, 0o600),
+        (0o022, 0o755, 0o644),
+        (0o002, 0o2775, 0o664),
+        (0o022, 0o2775, 0o664),
+        (0o077, 0o2770, 0o660),
+        (0o077, 0o1777, 0o666),
+    ],
+)
+def test_whoever_may_write_into_the_folder_may_take_its_lock(
+    tmp_path: Path, umask: int, folder_mode: int, mode: int
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    folder.chmod(folder_mode)
+    before = os.umask(umask)
+    try:
+        os.close(file_lock.open_file(folder / ".lock"))
+        os.close(file_lock.open_file(folder / ".lock"))
+    finally:
+        os.umask(before)
+    assert (folder / ".lock").stat().st_mode & 0o777 == mode
+
+
+def test_a_lock_that_can_only_be_read_can_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".lock"
+    path.touch(0o444)
+    real = os.open
+
+    def as_another_user(path: Path, flags: int, mode: int = 0o777) -> int:
+        # A test that runs as root is not refused anything by mode bits.
+        if flags & os.O_RDWR and not flags & os.O_EXCL:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", as_another_user)
+    first, second = file_lock.open_file(path), file_lock.open_file(path)
+    assert file_lock.try_take(first)
+    assert not file_lock.try_take(second)
+    os.close(first)
+    os.close(second)
+
+
+def test_a_link_is_no_lock(tmp_path: Path) -> None:
+    (tmp_path / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        file_lock.open_file(tmp_path / ".lock")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_lock_is_released_when_its_holder_is_killed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""Texts that have one form in every record: a UTC time, a relative path."""
+"""Texts that have one form in every record: a UTC time, a relative path, base64."""
 
+import base64
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,3 +76,24 @@ def check_relative_path(path: str, source: str | Path) -> str:
                 repr(path),
             )
     return path
+
+
+def parse_base64(text: object, source: str | Path, what: str) -> bytes:
+    """Returns the bytes that a value from outside holds in base64.
+
+    Args:
+        text: a decoded JSON value, which need not be a text.
+        source: where it came from, for errors.
+        what: what it is, for errors; the value itself may be a secret and is not shown.
+
+    Raises:
+        MalformedError: it is no text, has other characters than those of base64, or
+            is cut short.
+    """
+    try:
+        if not isinstance(text, str):
+            raise ValueError(type(text).__name__)
+        return base64.b64decode(text.encode("ascii"), validate=True)
+    except ValueError:  # binascii.Error and UnicodeEncodeError among them
+        # Its text is left out because it could quote a key.
+        raise MalformedError(source, f"{what} in base64", "another value") from None

@@ -7,7 +7,6 @@ Source: DSSE protocol 1.0.2, "Signature Definition".
 """
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from base import canonical_json
 from base.digest import sha256_bytes
 from base.errors import MalformedError
 from base.json_fields import Fields, decode
+from base.text_forms import parse_base64
 from release.errors import (
     BadSignatureError,
     DuplicateNameError,
@@ -85,12 +85,12 @@ class Envelope:
             keyid = one.sha256("keyid")
             if keyid in signatures:
                 raise DuplicateNameError(source, "one signature for each key", keyid)
-            signatures[keyid] = _unbase64(one.text("sig"), source, "a signature")
+            signatures[keyid] = parse_base64(one.text("sig"), source, "a signature")
         payload = fields.raw("payload")
         if not isinstance(payload, str):
             raise fields.fail("payload", "to be base64 text")
         return cls(
-            payload=_unbase64(payload, source, "the payload"),
+            payload=parse_base64(payload, source, "the payload"),
             payload_type=fields.text("payloadType"),
             signatures=signatures,
             source=str(source),
@@ -225,10 +225,3 @@ def _holds(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
-
-
-def _unbase64(text: str, source: str | Path, what: str) -> bytes:
-    try:
-        return base64.b64decode(text.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as e:
-        raise MalformedError(source, f"{what} in base64", str(e)) from e

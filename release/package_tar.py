@@ -9,7 +9,6 @@ import errno
 import io
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,11 +82,10 @@ def unpack_tar(
         )
     into.parent.mkdir(parents=True, exist_ok=True)
     stream = io.BytesIO(raw) if isinstance(raw, bytes) else raw
-    temporary = Path(tempfile.mkdtemp(prefix=_LEFTOVER, dir=into.parent))
+    temporary = durable_file.make_folder(into.parent, _LEFTOVER)
     try:
         _extract(_Bounded(stream, limit_bytes, source), temporary, source)
         _fsync_folders(temporary)
-        temporary.chmod(0o755)
         temporary.rename(into)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -179,7 +177,6 @@ def _extract_file(
         if any(stream.read_exactly(_padding(size_bytes))):
             raise MalformedError(source, "zero padding", "other bytes")
         out.flush()
-        os.fchmod(out.fileno(), 0o644)
         os.fsync(out.fileno())
 
 
@@ -246,7 +243,6 @@ def _sorted_files(folder: Path) -> list[str]:
 
 def _fsync_folders(folder: Path) -> None:
     for parent, _, _ in os.walk(folder, topdown=False):
-        Path(parent).chmod(0o755)
         durable_file.fsync_folder(Path(parent))
 
 

@@ -105,6 +105,22 @@ def test_times_modes_and_creation_order_do_not_change_the_tar(
     assert package_tar.pack_tar(again) == raw
 
 
+@pytest.mark.parametrize("umask", [0o077, 0o022, 0o002])
+def test_what_is_unpacked_follows_the_umask(
+    folder: Path, tmp_path: Path, umask: int
+) -> None:
+    raw = package_tar.pack_tar(folder)
+    before = os.umask(umask)
+    try:
+        into = package_tar.unpack_tar(raw, tmp_path / "into", len(raw))
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in (into, into / "functions")}
+    assert modes == {0o777 & ~umask}
+    modes = {path.stat().st_mode & 0o777 for path in into.rglob("*") if path.is_file()}
+    assert modes == {0o666 & ~umask}
+
+
 def test_other_tools_read_the_tar(folder: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(package_tar.pack_tar(folder))) as tar:
         members = {m.name: (m.mode, m.uid, m.mtime, m.size) for m in tar}

@@ -11,7 +11,6 @@ A role that is not in `thresholds` needs one signature.
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from base import canonical_json, plain_file
 from base.errors import MalformedError
 from base.json_fields import Fields, decode
+from base.text_forms import parse_base64
 from release import dsse
 from release.errors import (
     DevelopmentKeyError,
@@ -223,9 +223,9 @@ class TrustedKeys:
 def _parse_key(entry: Fields, source: str | Path) -> TrustedKey:
     text = entry.text("public")
     try:
-        raw = base64.b64decode(text.encode("ascii"), validate=True)
+        raw = parse_base64(text, source, "a public key")
         public = Ed25519PublicKey.from_public_bytes(raw)
-    except (binascii.Error, ValueError) as e:
+    except (MalformedError, ValueError) as e:
         raise MalformedError(
             source, "an Ed25519 public key of 32 bytes in base64", repr(text)
         ) from e

@@ -6,7 +6,6 @@ only after `verify`.
 """
 
 import base64
-import binascii
 import dataclasses
 import datetime
 import hashlib
@@ -22,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 
 from base import canonical_json, json_fields
-from base.errors import CanonicalJsonError
+from base.errors import CanonicalJsonError, MalformedError
+from base.text_forms import parse_base64
 from rlds import episode, redaction_record
 from rlds.errors import (
     MalformedEpisodeError,
@@ -215,8 +215,8 @@ def verify(raw: bytes, enrolled: Mapping[str, Ed25519PublicKey]) -> Sidecar:
 
 def _signature(text: object) -> bytes:
     try:
-        raw = base64.b64decode(str(text), validate=True)
-    except (binascii.Error, ValueError) as e:
+        raw = parse_base64(text, _SOURCE, "a signature")
+    except MalformedError as e:
         raise SidecarSignatureError(_SOURCE, "a signature in base64", text) from e
     if len(raw) != _SIGNATURE_SIZE_BYTES or base64.b64encode(raw).decode() != text:
         raise SidecarSignatureError(

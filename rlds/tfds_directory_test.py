@@ -57,7 +57,7 @@ def test_interrupted_add_leaves_a_whole_folder_and_can_be_repeated(
     info = (tmp_path / "dataset_info.json").read_bytes()
     write = durable_file.write
 
-    def interrupted(path: Path, data: bytes, mode: int = 0o644) -> None:
+    def interrupted(path: Path, data: bytes, mode: int = durable_file.SHARED) -> None:
         if path.name == "dataset_info.json":
             raise KeyboardInterrupt
         write(path, data, mode)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -205,17 +204,16 @@ def _replace(file: Path, data: bytes, current: int) -> int:
     """
     for leftover in file.parent.glob(f"{_TEMPORARY}*"):
         leftover.unlink(missing_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=file.parent)
+    temporary, descriptor = durable_file.make_file(file.parent, _TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fchmod(stream.fileno(), 0o644)
-            generation = _date_after(Path(name), current)
+            generation = _date_after(temporary, current)
             os.fsync(stream.fileno())
-        Path(name).replace(file)
+        temporary.replace(file)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     durable_file.fsync_folder(file.parent)
     return generation

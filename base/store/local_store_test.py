@@ -138,6 +138,23 @@ def test_a_link_out_of_the_store_is_refused(tmp_path: Path) -> None:
     assert [p.name for p in outside.iterdir()] == ["secret"]
 
 
+@pytest.mark.parametrize(("umask", "folder"), [(0o077, 0o755), (0o002, 0o2775)])
+def test_objects_follow_the_umask_and_the_lock_the_folder(
+    tmp_path: Path, umask: int, folder: int
+) -> None:
+    root = tmp_path / "store"
+    root.mkdir()
+    root.chmod(folder)
+    before = os.umask(umask)
+    try:
+        LocalStore(root).put("a/b", b"1")
+    finally:
+        os.umask(before)
+    assert (root / "a" / "b").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (root / "a").stat().st_mode & 0o777 == 0o777 & ~umask
+    assert (root / ".lock").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 def test_generation_is_zero_at_first_and_grows_with_each_put(store: LocalStore) -> None:
     assert store.generation("a") == 0
     seen = [store.put("a", b"same") for _ in range(50)]

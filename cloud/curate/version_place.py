@@ -55,7 +55,6 @@ def move(folder: pathlib.Path, uri: str) -> None:
         _upload(folder, uri)
         return
     _fsync_tree(folder)
-    folder.chmod(0o755)
     try:
         # The kernel refuses this unless the destination is missing or an empty folder.
         folder.rename(destination)
@@ -93,7 +92,7 @@ def _upload(folder: pathlib.Path, uri: str) -> None:
 
 def _locked_folder(parent: pathlib.Path, prefix: str) -> tuple[pathlib.Path, int]:
     while True:
-        folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        folder = durable_file.make_folder(parent, prefix)
         lock = file_lock.open_folder(folder)
         file_lock.take(lock)
         if folder.is_dir():

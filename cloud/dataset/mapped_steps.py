@@ -223,7 +223,7 @@ def _seal(draft: Path, written: _Written) -> None:
     path, row = draft / _ROWS, written.row
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
-    path.chmod(0o444)
+    path.chmod(path.stat().st_mode & 0o444)
     columns = [
         (name, field.base.str, field.shape)
         for name in row.names or ()

@@ -6,8 +6,6 @@ A key belongs to one robot. An episode that names one robot but carries the vali
 signature of another robot's key is not accepted.
 """
 
-import base64
-import binascii
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -15,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from base import plain_file
+from base.errors import MalformedError
 from base.json_fields import Fields, decode
+from base.text_forms import parse_base64
 from cloud.errors import EnrolmentError
 from rlds import sidecar
 
@@ -72,8 +72,8 @@ def parse(raw: bytes, where: str) -> tuple[str, Ed25519PublicKey, str]:
     )
     text = fields.text("public")
     try:
-        public = base64.b64decode(text, validate=True)
-    except binascii.Error:
+        public = parse_base64(text, where, "public")
+    except MalformedError:
         public = b""
     if len(public) != _PUBLIC_KEY_BYTES:
         raise EnrolmentError(

@@ -30,7 +30,9 @@ def test_files_of_several_robots_are_read_together(tmp_path: Path) -> None:
     assert set(enrolled.keys) == set(enrolled.robots)
 
 
-@pytest.mark.parametrize("public", ["not base64!", "c2hvcnQ="])
+@pytest.mark.parametrize(
+    "public", ["not base64!", "c2hvcnQ=", "\u00e9" * 44, "\u0660" * 44]
+)
 def test_bytes_that_are_not_a_key_are_refused(tmp_path: Path, public: str) -> None:
     with pytest.raises(EnrolmentError, match=r"robot\.json.*--enrol"):
         enrolment.read([_file(tmp_path, public=public)])

@@ -9,12 +9,12 @@ as a verdict.
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 
 from base import canonical_json
 from base.errors import CanonicalJsonError, MalformedError
 from base.json_fields import decode_canonical
+from base.text_forms import parse_base64
 from release import dsse
 from release.signing.private_keys import PrivateKey
 from release.trusted_keys import ADMISSION_ROLE, TrustedKeys
@@ -62,7 +62,4 @@ def verify(
 def _unbase64(text: object, where: str) -> bytes:
     if text is None:
         return b""
-    try:
-        return base64.b64decode(str(text).encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as e:
-        raise MalformedError(where, "a signature in base64", str(e), _REMEDY) from e
+    return parse_base64(text, where, "a signature")

@@ -118,7 +118,7 @@ def fetch(store: Store, prefix: str, into: Path) -> tuple[StoredFile, ...]:
     files = _read_manifest(store, prefix)
     _require_absent(into)
     into.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".draft-{into.name}-", dir=into.parent))
+    draft = durable_file.make_folder(into.parent, f".draft-{into.name}-")
     try:
         for file in files:
             _write(draft, file.path, _get_verified(store, prefix, file))

@@ -250,9 +250,13 @@ def _wait_for_all(what: str) -> None:
 
 
 def _claim(path: Path, identity: str) -> None:
-    if not path.exists():
-        durable_file.write(path, f"{identity}\n".encode())
-    elif (found := path.read_text(errors="replace").strip()) != identity:
+    try:
+        durable_file.create(path, f"{identity}\n".encode())
+    except FileExistsError:
+        pass
+    else:
+        return
+    if (found := path.read_text(errors="replace").strip()) != identity:
         raise CheckpointError(
             path,
             f"checkpoints of this dataset and configuration ({identity[:12]})",

@@ -10,10 +10,8 @@ robot. With it the uploader checks what it is about to send.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
-import json
 import os
 import secrets
 import stat
@@ -26,8 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 
 from base import canonical_json, durable_file, plain_file
-from base.errors import ContinuonError
+from base.errors import ContinuonError, MalformedError, OversizedError
 from base.json_fields import Fields, decode
+from base.text_forms import parse_base64
 from edge.errors import KeyFileError
 
 SCHEMA_VERSION = 1
@@ -125,7 +124,7 @@ def read_public(folder: Path, keyid: str) -> Ed25519PublicKey:
             raw = stream.read(_LIMIT_BYTES + 1)
         value = decode(raw, path, _LIMIT_BYTES)
         fields = Fields(value, path, ("keyid", "public", "robot_hash"))
-        public = base64.b64decode(fields.text("public").encode("ascii"), validate=True)
+        public = parse_base64(fields.text("public"), path, "public")
         key = Ed25519PublicKey.from_public_bytes(public)
     except OSError as e:
         raise KeyFileError(path, "the robot's public key", e.strerror, remedy) from e
@@ -170,7 +169,10 @@ def _create(path: Path) -> bytes:
         "hashing": base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode(),
     }
     raw = canonical_json.encode(value)
-    durable_file.write(path, raw, mode=0o600)
+    try:
+        durable_file.create(path, raw, mode=durable_file.PRIVATE)
+    except FileExistsError:  # another program has just made it: that is the robot's key
+        return _read_private(path)
     return raw
 
 
@@ -182,8 +184,8 @@ def _parse(raw: bytes, path: Path) -> RobotKey:
         "name another --key_file, or remove this one to make a new robot",
     )
     try:
-        value = json.loads(raw)
-    except ValueError:
+        value = decode(raw, path, _LIMIT_BYTES)
+    except (MalformedError, OversizedError):
         # The text of the cause is left out because it could quote the key.
         raise wrong from None
     if not isinstance(value, dict) or set(value) != _KEYS:
@@ -197,11 +199,9 @@ def _parse(raw: bytes, path: Path) -> RobotKey:
 
 
 def _decode_secret(value: object, wrong: KeyFileError) -> bytes:
-    if not isinstance(value, str):
-        raise wrong
     try:
-        secret = base64.b64decode(value, validate=True)
-    except binascii.Error:
+        secret = parse_base64(value, wrong.source, "a secret")
+    except MalformedError:
         raise wrong from None
     if len(secret) != _SECRET_BYTES:
         raise wrong

@@ -1,5 +1,8 @@
 import json
+import multiprocessing
 import stat
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -86,3 +89,51 @@ def test_malformed_key_file_is_refused_and_left_as_it_is(
     with pytest.raises(KeyFileError, match="expected a robot key file"):
         robot_key.load_or_create(path)
     assert path.read_bytes() == raw
+
+
+def _print_keyid(path: Path, start: Barrier, found: Queue[str]) -> None:
+    start.wait()
+    found.put(robot_key.load_or_create(path).keyid)
+
+
+def test_processes_that_make_the_key_at_once_have_one_key(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for number in range(5):
+        path = tmp_path / str(number) / "key.json"
+        start, found = context.Barrier(4), context.Queue()
+        processes = [
+            context.Process(target=_print_keyid, args=(path, start, found))
+            for _ in range(4)
+        ]
+        for process in processes:
+            process.start()
+        keyids = {found.get(timeout=60) for _ in processes}
+        for process in processes:
+            process.join(timeout=60)
+        assert keyids == {robot_key.load_or_create(path).keyid}
+        assert [entry.name for entry in path.parent.iterdir()] == ["key.json"]
+
+
+@pytest.mark.parametrize(
+    "secret", ["\u00e9" * 44, "====", "A" * 43, "A" * 44 + "\n", 7]
+)
+@pytest.mark.parametrize("name", ["signing", "hashing"])
+def test_a_secret_that_is_not_base64_is_refused(
+    tmp_path: Path, name: str, secret: object
+) -> None:
+    path = tmp_path / "key.json"
+    robot_key.load_or_create(path)
+    value = {**json.loads(path.read_bytes()), name: secret}
+    path.write_text(json.dumps(value, ensure_ascii=False))
+    with pytest.raises(KeyFileError, match="a robot key file") as e:
+        robot_key.load_or_create(path)
+    assert str(secret) not in str(e.value)
+
+
+@pytest.mark.parametrize("raw", [b"[" * 4000, b"\xff", b"{" + b"7" * 4000])
+def test_a_key_file_of_other_bytes_is_refused(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "key.json"
+    path.write_bytes(raw)
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match="a robot key file"):
+        robot_key.load_or_create(path)

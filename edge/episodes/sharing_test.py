@@ -235,7 +235,9 @@ def test_sharing_that_a_crash_cut_short_is_finished_by_the_next_run(
         left = iter([True] * writes)
         whole_write = durable_file.write
 
-        def write_or_die(path: Path, data: bytes, mode: int = 0o644) -> None:
+        def write_or_die(
+            path: Path, data: bytes, mode: int = durable_file.SHARED
+        ) -> None:
             if not next(left, False):
                 raise DiskError(path, "to write", "a crash")
             whole_write(path, data, mode)

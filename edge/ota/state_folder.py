@@ -17,7 +17,6 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -192,7 +191,7 @@ class StateFolder:
         Raises:
             DiskFullError: the disk filled up inside the block.
         """
-        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=self._packages))
+        folder = durable_file.make_folder(self._packages, TEMPORARY_PREFIX)
         try:
             with _room_for("the new package", self._packages):
                 yield folder

@@ -6,11 +6,9 @@ they run with `--allow_development_keys`.
 """
 
 import base64
-import binascii
 import contextlib
 import os
 import stat
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from base import canonical_json, durable_file, plain_file
 from base.digest import sha256_bytes, sha256_file
 from base.errors import ContinuonError
 from base.json_fields import Fields, decode
+from base.text_forms import parse_base64
 from release import dsse
 from release.errors import KeyFileError
 from release.limits import LIMITS
@@ -69,10 +68,10 @@ class PrivateKey:
             fields = Fields(decode(raw, path, LIMITS.key_file_bytes), path, keys)
             fields.version(SCHEMA_VERSION)
             private = Ed25519PrivateKey.from_private_bytes(
-                base64.b64decode(fields.text("private"), validate=True)
+                parse_base64(fields.text("private"), path, "the key")
             )
             return cls(private, fields.texts("roles"), fields.boolean("development"))
-        except (ContinuonError, binascii.Error, ValueError) as e:
+        except (ContinuonError, ValueError) as e:
             # The text of the cause is left out, since it could quote the key.
             raise KeyFileError(path, "a private key file", "another file") from e
 
@@ -106,19 +105,7 @@ class PrivateKey:
             "roles": list(self.roles),
             "development": self.development,
         }
-        try:
-            descriptor, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-        except OSError as e:
-            raise durable_file.disk_error(path, "to write a key file", e) from e
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(canonical_json.encode(value))
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.link(name, path)
-        finally:
-            Path(name).unlink()
-        durable_file.fsync_folder(path.parent)
+        durable_file.create(path, canonical_json.encode(value), durable_file.PRIVATE)
 
 
 def open_development_key(folder: Path) -> PrivateKey:
