@@ -4,6 +4,9 @@
 package digest, identifies the whole content. The two signed statements about a
 package, `provenance.intoto.jsonl` and `blessing.intoto.jsonl`, are not in the list:
 they name the digest, so they can be written only after it is known.
+
+Format 1 had no `canary.json`, and named neither the model of the robot nor the dataset;
+its packages are still read, and only format 2 is written.
 """
 
 import os
@@ -15,6 +18,7 @@ from base import canonical_json, durable_file
 from base.digest import sha256_bytes, sha256_file
 from base.errors import MalformedError, OversizedError
 from base.json_fields import Fields, Source, decode_canonical
+from release import canary
 from release.errors import (
     DuplicateNameError,
     LinkError,
@@ -28,7 +32,7 @@ from release.package_tar import pack_tar as pack_tar
 from release.package_tar import remove_leftovers as remove_leftovers
 from release.package_tar import unpack_tar as unpack_tar
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "package.json"
 PROVENANCE = "provenance.intoto.jsonl"
 BLESSING = "blessing.intoto.jsonl"
@@ -36,10 +40,12 @@ STATEMENTS = (PROVENANCE, BLESSING)
 WEIGHTS = "weights.safetensors"
 SAFETY = "safety.json"
 CANARY = "canary.tfrecord"
-REQUIRED_FILES = (WEIGHTS, SAFETY, CANARY)
+REQUIRED_FILES = (WEIGHTS, SAFETY, CANARY, canary.FILE)
 REQUIRED_FUNCTION = "step"
 TARGETS = ("pi5-cpu", "jetson-cuda", "tpu", "hailo-onnx")
-METADATA_KEYS = (
+_NEW_ROBOT_KEYS = ("robot_model",)
+_NEW_METADATA_KEYS = ("dataset_name", "dataset_version")
+_METADATA_KEYS = (
     "dataset_manifest_digest",
     "code_commit",
     "hardware",
@@ -48,6 +54,7 @@ METADATA_KEYS = (
     "export_target",
     "jax_version",
 )
+_ROBOT_KEYS = ("observation", "action", "control_hz", "tasks")
 _KEYS = (
     "schema_version",
     "family",
@@ -97,12 +104,15 @@ class RobotFit:
     """The robot that the package fits.
 
     Attributes:
+        robot_model: the machine, as its episodes name it; None in format 1, which
+            leaves it open.
         observation: arrays the policy reads, by name.
         action: the array it proposes.
         control_hz: control steps per second for which it was trained.
         tasks: task names, in the order of the one-hot input.
     """
 
+    robot_model: str | None
     observation: Mapping[str, TensorSpec]
     action: ActionSpec
     control_hz: float
@@ -131,6 +141,8 @@ class Metadata:
     """Where the package comes from.
 
     Attributes:
+        dataset_name: name of the dataset; None in format 1.
+        dataset_version: its version, `X.Y.Z`; None in format 1.
         dataset_manifest_digest: sha256 of the dataset's manifest.json.
         code_commit: commit of the training code.
         hardware: machine that trained the model.
@@ -140,6 +152,8 @@ class Metadata:
         jax_version: version of jax that exported the functions.
     """
 
+    dataset_name: str | None
+    dataset_version: str | None
     dataset_manifest_digest: str
     code_commit: str
     hardware: str
@@ -201,12 +215,17 @@ def parse(raw: bytes, source: Source = MANIFEST) -> PackageManifest:
     """
     value = decode_canonical(raw, source, LIMITS.manifest_bytes)
     fields = Fields(value, source, _KEYS)
-    fields.version(SCHEMA_VERSION)
+    if fields.integer("schema_version") not in (1, SCHEMA_VERSION):
+        raise fields.fail("schema_version", f"to be 1 or {SCHEMA_VERSION}")
+    first_format = fields.integer("schema_version") == 1
     files = _parse_files(fields, source)
     functions = _parse_functions(fields)
-    _check_required(files, functions, source)
+    required = set(REQUIRED_FILES) - ({canary.FILE} if first_format else set())
+    _check_required(sorted(required), files, functions, source)
     target = fields.one_of("target", TARGETS)
-    metadata = _parse_metadata(fields.fields("metadata", METADATA_KEYS))
+    metadata_keys = (*_METADATA_KEYS, *(() if first_format else _NEW_METADATA_KEYS))
+    robot_keys = (*_ROBOT_KEYS, *(() if first_format else _NEW_ROBOT_KEYS))
+    metadata = _parse_metadata(fields.fields("metadata", metadata_keys), first_format)
     if metadata.export_target != target:
         raise MalformedError(
             source, f"metadata.export_target {target}", metadata.export_target
@@ -217,9 +236,7 @@ def parse(raw: bytes, source: Source = MANIFEST) -> PackageManifest:
         version=fields.text("version"),
         release_counter=fields.integer("release_counter"),
         target=target,
-        robot=_parse_robot(
-            fields.fields("robot", ("observation", "action", "control_hz", "tasks"))
-        ),
+        robot=_parse_robot(fields.fields("robot", robot_keys), first_format),
         files=files,
         functions=functions,
         surfaces={
@@ -404,11 +421,12 @@ def _shape(fields: Fields) -> tuple[int, ...]:
 
 
 def _check_required(
+    required: Sequence[str],
     files: Mapping[str, FileEntry],
     functions: Mapping[str, FunctionSpec],
     source: Source,
 ) -> None:
-    for path in REQUIRED_FILES:
+    for path in required:
         if path not in files:
             raise MissingFileError(source, f"an entry for {path}", "none")
     if REQUIRED_FUNCTION not in functions:
@@ -420,7 +438,7 @@ def _check_required(
             )
 
 
-def _parse_robot(fields: Fields) -> RobotFit:
+def _parse_robot(fields: Fields, first_format: bool) -> RobotFit:
     action = fields.fields("action", ("shape", "dtype", "minimum", "maximum"))
     shape = _shape(action)
     minimum, maximum = action.numbers("minimum"), action.numbers("maximum")
@@ -430,6 +448,7 @@ def _parse_robot(fields: Fields) -> RobotFit:
         raise action.fail("minimum", "not to exceed maximum")
     observation = fields.named("observation", ("shape", "dtype"))
     return RobotFit(
+        robot_model=None if first_format else fields.text("robot_model"),
         observation={
             name: TensorSpec(name, _shape(entry), entry.text("dtype"))
             for name, entry in observation.items()
@@ -440,8 +459,10 @@ def _parse_robot(fields: Fields) -> RobotFit:
     )
 
 
-def _parse_metadata(fields: Fields) -> Metadata:
+def _parse_metadata(fields: Fields, first_format: bool) -> Metadata:
     return Metadata(
+        dataset_name=None if first_format else fields.text("dataset_name"),
+        dataset_version=None if first_format else fields.text("dataset_version"),
         dataset_manifest_digest=fields.sha256("dataset_manifest_digest"),
         code_commit=fields.text("code_commit"),
         hardware=fields.text("hardware"),

@@ -18,8 +18,11 @@ from release.errors import (
 )
 from release.testing import tiny_release
 
-GOLDEN_DIGEST = "5ba3185f1fec6f44af2bbd229488f2671c3a74118bb2c60041eb318c6e43ddb5"
-GOLDEN_TAR = "280fc03ccc36875f2946ec6dbe60d95d7c8f7e6d895b25e8f853c2310ace4e03"
+GOLDEN_DIGEST_OF_FORMAT_1 = (
+    "5ba3185f1fec6f44af2bbd229488f2671c3a74118bb2c60041eb318c6e43ddb5"
+)
+GOLDEN_DIGEST = "3f7ab15c08d598f9e32af018e7b3cfcd85a6121161cad8365a5c8a50c8602b31"
+GOLDEN_TAR = "552ca6af56e3d7a1ae02544ab12c2698b46babdcf3f3b1958cce3993dc596ccb"
 
 
 @pytest.fixture
@@ -49,7 +52,49 @@ def test_build_lists_every_file_and_returns_the_manifest_digest(folder: Path) ->
     assert manifest.metadata.training_config == {"steps": 10}
 
 
-def test_a_package_of_format_one_keeps_its_digest(folder: Path) -> None:
+def to_format_one(value: dict[str, Any]) -> None:
+    """Takes away what format 2 added."""
+    value["schema_version"] = 1
+    value["files"] = [one for one in value["files"] if one["path"] != "canary.json"]
+    del value["robot"]["robot_model"]
+    for key in ("dataset_name", "dataset_version"):
+        del value["metadata"][key]
+
+
+def test_a_package_of_format_one_is_still_read(folder: Path) -> None:
+    raw = manifest_with(folder, to_format_one)
+    manifest = package.parse(raw)
+    assert manifest.digest == GOLDEN_DIGEST_OF_FORMAT_1
+    assert manifest.robot.robot_model is None
+    assert (manifest.metadata.dataset_name, manifest.metadata.dataset_version) == (
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda v: v.update(schema_version=1), "only fields of the format"),
+        (lambda v: v.update(schema_version=3), "schema_version to be 1 or 2"),
+        (lambda v: v["robot"].pop("robot_model"), r"field robot\.robot_model"),
+        (lambda v: v["robot"].update(robot_model=""), r"robot\.robot_model to be"),
+        (lambda v: v["metadata"].pop("dataset_name"), r"metadata\.dataset_name"),
+        (lambda v: v["metadata"].pop("dataset_version"), r"metadata\.dataset_version"),
+    ],
+)
+def test_format_two_names_robot_model_and_dataset(
+    folder: Path, change: Callable[[dict[str, Any]], object], match: str
+) -> None:
+    manifest = package.parse((folder / "package.json").read_bytes())
+    assert manifest.robot.robot_model == "tiny"
+    assert manifest.metadata.dataset_name == "tiny"
+    assert manifest.metadata.dataset_version == "1.0.0"
+    with pytest.raises(MalformedError, match=match):
+        package.parse(manifest_with(folder, change))
+
+
+def test_a_package_of_format_two_keeps_its_digest(folder: Path) -> None:
     assert tiny_release.write_package(folder) == GOLDEN_DIGEST
     assert sha256_bytes(package.pack_tar(folder)) == GOLDEN_TAR
 
@@ -161,7 +206,7 @@ def test_more_bytes_than_a_package_may_hold_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda v: v.update(schema_version=2),
+        lambda v: v.update(schema_version=3),
         lambda v: v.update(more=1),
         lambda v: v.pop("surfaces"),
         lambda v: v.update(family=""),

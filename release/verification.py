@@ -17,7 +17,7 @@ from base.digest import sha256_bytes
 from base.errors import NotFoundError, OversizedError
 from base.json_fields import Fields, Source, decode
 from base.store.store import Store
-from release import blessing, channel, package, provenance, statement
+from release import blessing, canary, channel, package, provenance, statement
 from release.blessing import Blessing
 from release.channel import Channel, PackageEntry
 from release.dsse import Envelope
@@ -162,8 +162,8 @@ def verify_integrity(folder: Path, target: str | None = None) -> IntactPackage:
         UnsafePathError: a listed or existing name is one that a package may not hold.
         OversizedError: a file is longer than its listed size.
         DigestMismatchError: a file's content, or its size, differs.
-        MalformedError, DuplicateNameError: package.json is not a manifest, or
-            safety.json does not state the listed version.
+        MalformedError, DuplicateNameError: package.json is not a manifest, safety.json
+            does not state the listed version, or canary.json has another form.
         WrongTargetError: the package has another target.
     """
     return _intact(folder, _read_manifest(folder), target)
@@ -329,6 +329,9 @@ def _intact(folder: Path, raw: bytes, target: str | None) -> IntactPackage:
     for entry in manifest.files.values():
         _check_file(folder, entry)
     _check_safety_version(folder, manifest)
+    if canary.FILE in manifest.files:  # absent in format 1 only
+        raw = _read_file(folder, canary.FILE, canary.LIMIT_BYTES)
+        canary.parse(raw, folder / canary.FILE)
     return IntactPackage(folder, manifest)
 
 

@@ -272,6 +272,12 @@ def test_development_keys_are_refused_unless_allowed(
         verification.verify_package(folder, strict, NOW, "pi5-cpu", None)
 
 
+def test_a_canary_without_its_expected_error(folder: Path) -> None:
+    tiny_release.write_package(folder, {**tiny_release.FILES, "canary.json": b"{}"})
+    with pytest.raises(MalformedError, match=r"canary\.json: expected field"):
+        verification.verify_integrity(folder)
+
+
 def test_wrong_target(release: Release, folder: Path) -> None:
     refused(release, folder, WrongTargetError, "jetson-cuda", target="jetson-cuda")
     with pytest.raises(WrongTargetError):

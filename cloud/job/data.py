@@ -29,6 +29,8 @@ class Data:
     """The data that a run trains and validates on, and describes in its package.
 
     Attributes:
+        dataset: name of the dataset.
+        version: its version, `X.Y.Z`.
         manifest_digest: digest of the dataset's manifest, 64 hex characters.
         tasks: the tasks that are trained.
         train: episodes to learn from, read on demand.
@@ -38,6 +40,8 @@ class Data:
         model: sizes of the model, with the senses that the train episodes have.
     """
 
+    dataset: str
+    version: str
     manifest_digest: str
     tasks: tuple[str, ...]
     train: StoredEpisodes
@@ -98,6 +102,8 @@ def open_data(settings: JobSettings) -> Data:
     model = trained_model.sizes(settings.train, chosen.spec, len(tasks))
     camera = model if model.image_height else None
     return Data(
+        dataset=train.manifest.dataset,
+        version=train.manifest.version,
         manifest_digest=train.manifest_digest,
         tasks=tasks,
         train=chosen,

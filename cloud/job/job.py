@@ -57,6 +57,7 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     processes.require_shared(destination.family_folder)
     job_data.require_trainable(settings)
     data = job_data.open_data(settings)
+    build.robot_model(data.train)  # refused now, not after training
     _say(console, f"dataset   {settings.dataset.name} ({data.size_text})")
     folder = _open_run(settings, destination, data, started, console)
     processes.share_path(folder.checkpoints)
@@ -251,8 +252,11 @@ def _package(
             version=f"0.1.{counter}",
             release_counter=counter,
             target=TARGET,
+            robot_model=build.robot_model(data.train),
             action_minimum=settings.publish.action_minimum,
             action_maximum=settings.publish.action_maximum,
+            dataset_name=data.dataset,
+            dataset_version=data.version,
             manifest_digest=data.manifest_digest,
             code_commit=settings.run.code_commit,
             hardware=build_facts.hardware_text(),

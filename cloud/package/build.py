@@ -37,10 +37,11 @@ CANARY_TOLERANCE = 1e-3
 
 _NS_PER_S = 1e9
 
-_TIMED_EPISODES = 32
-"""Enough to find the control rate. The rate is a setting of the kind of robot that a
-dataset comes from and does not vary between episodes; the median over thousands of
-steps, from all parts of the dataset, is not affected by recordings with delays."""
+_SAMPLED_EPISODES = 32
+"""Enough to find the robot and its control rate. The rate is a setting of the kind of
+robot that a dataset comes from and does not vary between episodes; the median over
+thousands of steps, from all parts of the dataset, is not affected by recordings with
+delays."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,11 @@ class PackageFacts:
         version: this model's version, for people.
         release_counter: lowest channel counter that it may be released under.
         target: export target.
+        robot_model: the kind of robot that it drives.
         action_minimum: lowest action of each channel, in the robot's unit.
         action_maximum: highest action of each channel, in the robot's unit.
+        dataset_name: name of the dataset.
+        dataset_version: its version, `X.Y.Z`.
         manifest_digest: digest of the dataset's manifest.
         code_commit: commit of the training code.
         hardware: machine it was trained on.
@@ -65,8 +69,11 @@ class PackageFacts:
     version: str
     release_counter: int
     target: str
+    robot_model: str
     action_minimum: float
     action_maximum: float
+    dataset_name: str
+    dataset_version: str
     manifest_digest: str
     code_commit: str
     hardware: str
@@ -111,6 +118,7 @@ def export_and_build(
     """
     spec = train[0].spec
     robot = {
+        "robot_model": facts.robot_model,
         "observation": _observation(model),
         "action": {
             "shape": [spec.action_size],
@@ -129,6 +137,8 @@ def export_and_build(
         "robot": robot,
         "safety_version": SAFETY_VERSION,
         "metadata": {
+            "dataset_name": facts.dataset_name,
+            "dataset_version": facts.dataset_version,
             "dataset_manifest_digest": facts.manifest_digest,
             "code_commit": facts.code_commit,
             "hardware": facts.hardware,
@@ -278,10 +288,8 @@ def control_hz(episodes: Sequence[Episode]) -> float:
         DatasetError: none of these episodes has two steps, or no time passes between
             them.
     """
-    count = min(len(episodes), _TIMED_EPISODES)
-    chosen = np.linspace(0, len(episodes) - 1, count).round().astype(int).tolist()
-    timed = [episodes[k] for k in chosen]
-    gaps = [np.diff(np.asarray(e.steps["t_monotonic_ns"])) for e in timed]
+    sampled = _sample(episodes)
+    gaps = [np.diff(np.asarray(e.steps["t_monotonic_ns"])) for e in sampled]
     every = np.concatenate(gaps) if gaps else np.zeros(0)
     median_ns = float(np.median(every)) if every.size else 0.0
     if median_ns <= 0.0:
@@ -292,6 +300,31 @@ def control_hz(episodes: Sequence[Episode]) -> float:
             "record with a clock",
         )
     return round(_NS_PER_S / median_ns, 3)
+
+
+def robot_model(episodes: Sequence[Episode]) -> str:
+    """Returns the model of the robot that recorded the episodes.
+
+    At most 32 episodes are read, spread evenly.
+
+    Raises:
+        DatasetError: they are of several models or state none.
+    """
+    found = sorted({episode.metadata.robot_model for episode in _sample(episodes)})
+    if len(found) != 1 or not found[0]:
+        raise DatasetError(
+            "robot_model",
+            "training episodes of one model of robot, which the package then drives",
+            ", ".join(map(repr, found)),
+            "curate a dataset of one model of robot",
+        )
+    return found[0]
+
+
+def _sample(episodes: Sequence[Episode]) -> list[Episode]:
+    count = min(len(episodes), _SAMPLED_EPISODES)
+    chosen = np.linspace(0, len(episodes) - 1, count).round().astype(int).tolist()
+    return [episodes[k] for k in chosen]
 
 
 def _safety(facts: PackageFacts, action_size: int) -> bytes:

@@ -64,7 +64,13 @@ def test_package_is_whole_and_the_same_after_a_killed_attempt(
     assert intact.digest == whole.digest
     assert intact.manifest.robot.control_hz == 80.0
     assert intact.manifest.robot.tasks == training_episodes.TASKS
-    assert intact.manifest.metadata.metrics["held_out_loss"] == 0.1
+    assert intact.manifest.robot.robot_model == "sawyer"
+    metadata = intact.manifest.metadata
+    assert (metadata.dataset_name, metadata.dataset_version) == (
+        "metaworld_demo",
+        "0.1.0",
+    )
+    assert metadata.metrics["held_out_loss"] == 0.1
 
 
 def test_package_states_the_results_of_the_check_of_every_file(
@@ -153,6 +159,25 @@ def test_control_rate_is_read_from_few_evenly_spread_episodes() -> None:
     assert len(many.read) == 32
     assert many.read[0] == 0 and many.read[-1] == 9_999
     assert np.diff(many.read).max() < 400
+
+
+def test_robot_model_is_that_of_every_sampled_episode() -> None:
+    many = ManyEpisodes()
+    assert package_build.robot_model(many) == "sawyer"
+    assert len(many.read) == 32
+
+
+@pytest.mark.parametrize(
+    ("other", "match"), [("panda", "got 'panda', 'sawyer'"), ("", "got '', 'sawyer'")]
+)
+def test_episodes_of_several_models_of_robot_are_refused(
+    other: str, match: str
+) -> None:
+    episodes = training_episodes.episodes(3)
+    metadata = dataclasses.replace(episodes[1].metadata, robot_model=other)
+    mixed = [episodes[0], dataclasses.replace(episodes[1], metadata=metadata)]
+    with pytest.raises(DatasetError, match=match):
+        package_build.robot_model(mixed)
 
 
 @pytest.mark.parametrize("length", [1, 4])

@@ -138,6 +138,13 @@ def _canary(source: IntactPackage) -> list[Episode]:
 
 def _describe(manifest: PackageManifest, target: str) -> dict[str, Any]:
     """Describes the new package: as the old one, but for another target."""
+    if manifest.robot.robot_model is None:
+        raise ExportSourceError(
+            f"package {manifest.digest[:12]}",
+            "a package that names the model of its robot, of format 2",
+            "one of format 1",
+            "train again",
+        )
     metrics = {
         name: value
         for name, value in manifest.metadata.metrics.items()

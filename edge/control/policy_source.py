@@ -146,9 +146,17 @@ def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
     """Checks that a package was trained for the robot that is open.
 
     Raises:
-        RobotMismatchError: the sizes or the control rate differ.
+        RobotMismatchError: the model of the robot, the sizes or the control rate
+            differ.
         UnknownTaskError: the package was not trained for the robot's task.
     """
+    if fit.robot_model not in (None, spec.robot_model):
+        raise errors.RobotMismatchError(
+            source,
+            f"a robot of the model {fit.robot_model!r}",
+            f"{spec.robot_model!r} of {name}",
+            "choose another robot or another package",
+        )
     state = fit.observation.get("state")
     expected = (None if state is None else state.shape, fit.action.shape)
     got = ((spec.state_size,), (spec.action_size,))

@@ -53,6 +53,16 @@ def test_package_drives_a_robot_that_it_fits_within_its_own_limits(
             "80 Hz, got 100 Hz",
         ),
         (
+            dataclasses.replace(SPEC, robot_model="panda"),
+            errors.RobotMismatchError,
+            "model 'sawyer', got 'panda'",
+        ),
+        (
+            dataclasses.replace(SPEC, action_maximum=(0.4,) * 4),
+            errors.SafetyConfigError,
+            "limits within those of sawyer",
+        ),
+        (
             dataclasses.replace(SPEC, task="fly-v3"),
             errors.UnknownTaskError,
             "fly-v3",

@@ -281,6 +281,7 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     "state size": ({"state_size": 38}, r"state and action shapes \(\(38,\), "),
     "action size": ({"action_size": 3}, r"state and action shapes \(\(39,\), \(3,\)"),
     "control rate": ({"control_hz": 50.0}, "controlled at 50 Hz, got 80 Hz"),
+    "model of the robot": ({"robot_model": "panda"}, "model 'panda', got 'sawyer'"),
     "task": ({"tasks": ["open-v3", "push-v3"]}, "one of the tasks"),
     "limits wider than the robot's": ({"action_limit": 2.0}, "limits within those of"),
     "no safety config": ({"safety": b'{"version":"1"}'}, "the keys"),

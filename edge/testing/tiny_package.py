@@ -129,6 +129,7 @@ def write_package(
     tasks: Sequence[str] = TASKS,
     safety: bytes | None = None,
     release_counter: int = 1,
+    robot_model: str = "sawyer",
 ) -> str:
     """Writes an unsigned package and returns its digest.
 
@@ -148,6 +149,7 @@ def write_package(
         tasks: the tasks that it states.
         safety: content of its safety config; by default one that fits.
         release_counter: lowest channel counter that it may be released under.
+        robot_model: model of the robot that it states.
     """
     step = TinyStep(state_size, action_size, len(tasks), seed)
     functions = folder / "functions"
@@ -192,6 +194,7 @@ def write_package(
         release_counter=release_counter,
         target=target,
         robot={
+            "robot_model": robot_model,
             "observation": {"state": {"shape": [state_size], "dtype": "float32"}},
             "action": {
                 "shape": [action_size],
@@ -213,6 +216,8 @@ def write_package(
         backbone_digest=_DIGEST,
         safety_version="1",
         metadata={
+            "dataset_name": "drawn",
+            "dataset_version": "1.0.0",
             "dataset_manifest_digest": _DIGEST,
             "code_commit": "0" * 40,
             "hardware": "test",

@@ -18,6 +18,7 @@ edge_package(
     weights = "weights.safetensors",
     safety = "safety.json",
     canary = "canary.tfrecord",
+    canary_metrics = "canary.json",
     fields = "fields.json",
 )
 ```
@@ -35,6 +36,7 @@ _ATTRS = {
     ),
     "canary_metrics": attr.label(
         allow_single_file = [".json"],
+        mandatory = True,
         doc = "Expected metrics on the canary, with tolerances; becomes canary.json.",
     ),
     "family": attr.string(
@@ -105,9 +107,8 @@ def _impl(ctx):
         (ctx.file.weights, "weights.safetensors"),
         (ctx.file.safety, "safety.json"),
         (ctx.file.canary, "canary.tfrecord"),
+        (ctx.file.canary_metrics, "canary.json"),
     ]
-    if ctx.file.canary_metrics:
-        contents.append((ctx.file.canary_metrics, "canary.json"))
 
     folder = ctx.actions.declare_directory(ctx.label.name)
     tar = ctx.actions.declare_file(ctx.label.name + ".tar")

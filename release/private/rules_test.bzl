@@ -59,6 +59,7 @@ _package_test = rule(
 def _package(name, **kwargs):
     attributes = {
         "canary": "//release/examples:canary.tfrecord",
+        "canary_metrics": "//release/examples:canary.json",
         "family": "example",
         "fields": "//release/examples:fields.json",
         "functions": {"//release/examples:step.tflite": "functions/step.tflite"},

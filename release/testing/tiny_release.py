@@ -16,6 +16,7 @@ from base.digest import sha256_bytes
 from base.store.local_store import LocalStore
 from release import package, verification
 from release.blessing import Blessing
+from release.canary import Expectation
 from release.provenance import Provenance
 from release.signing import publish as publish
 from release.signing import sign_statements as sign_statements
@@ -29,6 +30,7 @@ TARGET = "pi5-cpu"
 FILES: Mapping[str, bytes] = {
     "weights.safetensors": b"weights",
     "functions/step.tflite": b"step",
+    "canary.json": Expectation(0.5, 0.001, steps=1).encode(),
     "canary.tfrecord": b"canary",
     "safety.json": b'{"schema_version":1,"version":"safety-1"}',
 }
@@ -122,6 +124,7 @@ def write_package(
         release_counter=release_counter,
         target=target,
         robot={
+            "robot_model": "tiny",
             "observation": {"state": {"shape": [3], "dtype": "float32"}},
             "action": {
                 "shape": [2],
@@ -145,6 +148,8 @@ def write_package(
         backbone_digest=sha256_bytes(b"backbone"),
         safety_version=safety["version"],
         metadata={
+            "dataset_name": "tiny",
+            "dataset_version": "1.0.0",
             "dataset_manifest_digest": sha256_bytes(b"manifest"),
             "code_commit": "0123456789abcdef0123456789abcdef01234567",
             "hardware": "test machine",

@@ -24,7 +24,7 @@ from model.export import (
     stablehlo,
 )
 from model.wavecore import WaveCore
-from release import package
+from release import canary, package
 from tests.benchmarks import commands, sequence_models
 from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
 
@@ -88,6 +88,7 @@ def _write_package(folder: Path, model: WaveCore) -> None:
         package.WEIGHTS: aligned_safetensors.encode(arrays),
         package.SAFETY: b'{"version":"0"}',
         package.CANARY: b"none",
+        canary.FILE: canary.Expectation(0.0, 0.0, steps=1).encode(),
     }
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +106,7 @@ def _write_package(folder: Path, model: WaveCore) -> None:
         release_counter=1,
         target="pi5-cpu",
         robot={
+            "robot_model": "benchmark",
             "observation": {"state": {"shape": [STATE_SIZE], "dtype": "float32"}},
             "action": {
                 "shape": [ACTION_SIZE],
@@ -126,6 +128,8 @@ def _write_package(folder: Path, model: WaveCore) -> None:
         backbone_digest=step_function.backbone_digest(model),
         safety_version="0",
         metadata={
+            "dataset_name": "none",
+            "dataset_version": "0.0.0",
             "dataset_manifest_digest": "0" * 64,
             "code_commit": "none",
             "hardware": "none",
