@@ -20,7 +20,7 @@ from pathlib import Path
 from absl import app, flags
 
 from base import project_version
-from base.errors import ContinuonError
+from base.errors import ContinuonError, printable
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -51,8 +51,8 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
 
 def say(text: str) -> None:
-    """Writes a result and a newline to stdout and flushes it."""
-    sys.stdout.write(f"{text}\n")
+    """Writes a result and a newline to stdout, with nothing that steers a terminal."""
+    sys.stdout.write(f"{printable(text)}\n")
     sys.stdout.flush()
 
 
@@ -120,7 +120,7 @@ def _program() -> str:
 
 def _complain(text: str) -> None:
     """Writes the text to stderr as one line, whatever characters it has."""
-    sys.stderr.write(f"{_program()}: {' '.join(text.split())}\n")
+    sys.stderr.write(f"{printable(_program())}: {printable(' '.join(text.split()))}\n")
     sys.stderr.flush()
 
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from base import project_version
-from base.errors import ContinuonError, MalformedError
+from base import command_line, project_version
+from base.errors import ContinuonError, MalformedError, printable
 from base.testing import command
 from base.testing.command import Finished
 
@@ -255,3 +257,27 @@ def test_a_hostile_value_is_cut_to_a_fixed_length() -> None:
     error = ContinuonError("a", "text", "\x1b[2J\n" * 1000)
     assert str(error).isprintable()
     assert len(error.got) <= 303
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b]0;title\x07", "\x9b2J", "a\rb", "\u202eabc", "\0"]
+)
+def test_what_is_said_and_what_is_complained_of_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    command_line.say(f"{text}\nsecond line")
+    command_line._complain(f"{text} failed")
+    said, complained = capsys.readouterr()
+    assert said.count("\n") == 2
+    assert said.replace("\n", "").isprintable()
+    assert complained.rstrip("\n").isprintable()
+
+
+@given(st.text())
+def test_a_printable_text_has_the_same_length_and_no_control_character(
+    text: str,
+) -> None:
+    shown = printable(text)
+    assert len(shown) == len(text)
+    assert shown.replace("\n", "").isprintable()
+    assert printable(shown) == shown

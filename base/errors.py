@@ -13,6 +13,18 @@ _LONGEST_VALUE = 300  # characters; an error about hostile bytes stays one line
 _KEPT_AT_START = 100  # The end is kept too: it names the file of a long path.
 
 
+def printable(text: str) -> str:
+    """Replaces what a terminal or a page does not show by `?`, but not line breaks.
+
+    A text from outside, such as a task's name, may hold control characters: written to
+    a terminal, they move the cursor, change its title or hide what was printed before.
+    Every text passes here, or `one_line`, on its way to a terminal, a log or a page.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
 def one_line(value: object) -> str:
     """Turns any value into one printable line of limited length for an error's text.
 
@@ -21,8 +33,7 @@ def one_line(value: object) -> str:
     text = str(value)
     if len(text) > 4 * _LONGEST_VALUE:  # megabytes need not be cleaned to be cut
         text = text[: 2 * _LONGEST_VALUE] + text[-2 * _LONGEST_VALUE :]
-    text = " ".join(text.split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = printable(" ".join(text.split()))
     if len(text) <= _LONGEST_VALUE:
         return text
     return f"{text[:_KEPT_AT_START]}...{text[_KEPT_AT_START - _LONGEST_VALUE :]}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,8 +17,33 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
+from rich.text import Text
+
+from base.errors import printable
 
 _LOG_WIDTH = 4096  # so that lines and digests in a log are not wrapped
+
+
+class PlainConsole(Console):
+    """A console that prints no control character but its own.
+
+    Whatever is printed passes here: lines, cells, titles, descriptions of progress.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Makes a text of a plain string, as wide as what is shown."""
+        return super().render_str(printable(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Turns anything into pieces of text, rich's own texts among them."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
 
 
 def open_console(file: IO[str] | None = None) -> Console:
@@ -28,7 +53,7 @@ def open_console(file: IO[str] | None = None) -> Console:
         file: where it prints; default: stdout.
     """
     width = None if (file or sys.stdout).isatty() else _LOG_WIDTH
-    return Console(
+    return PlainConsole(
         file=file, width=width, soft_wrap=True, markup=False, highlight=False
     )
 
@@ -65,10 +90,10 @@ class WorkProgress:
         self._bar: Progress | None = None
         if console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[detail]}"),
+                TextColumn("{task.fields[detail]}", markup=False),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
@@ -112,6 +137,7 @@ class WorkProgress:
         self._console.print(
             f"{self._title}: {done} of {self._total} {self._unit}"
             f"{separator}{detail}{left}",
+            markup=False,
             highlight=False,
             soft_wrap=True,
         )

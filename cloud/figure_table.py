@@ -9,6 +9,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from base.errors import printable
+
 _LONGEST_WORD = 24  # characters of a name that are broken only beyond these
 _PADDING = 2  # characters, the blanks at both sides of a cell
 _RULE = 1  # characters, the line at the right of each cell, and one at the left
@@ -63,12 +65,12 @@ class FigureTable:
         unknown = sorted(set(names) - set(columns))
         if unknown:
             raise ValueError(f"expected names of {list(columns)}, got {unknown}")
-        self._headers = columns
-        self._names = frozenset(names)
+        self._headers = tuple(map(_cell, columns))
+        self._names = frozenset(map(_cell, names))
         self._identifying = identifying
         self._has_header = has_header
-        self._title = title
-        self._caption = caption
+        self._title = _cell(title)
+        self._caption = _cell(caption)
         self._rows: list[tuple[str, ...]] = []
         self._section_ends: set[int] = set()
 
@@ -80,7 +82,7 @@ class FigureTable:
         """
         if len(cells) != len(self._headers):
             raise ValueError(f"expected {len(self._headers)} cells, got {len(cells)}")
-        self._rows.append(cells)
+        self._rows.append(tuple(map(_cell, cells)))
 
     def add_section(self) -> None:
         """Draws a line below the rows so far."""
@@ -151,6 +153,11 @@ class FigureTable:
             cells = (Text(row[column.index]) for column in group)
             table.add_row(*cells, end_section=number in self._section_ends)
         return table
+
+
+def _cell(text: str) -> str:
+    """Returns a text from outside as it is shown in one cell."""
+    return printable(text.replace("\n", " "))
 
 
 def _width(text: str) -> int:

@@ -30,6 +30,7 @@ from typing import Final
 from absl import app, flags
 
 from base import canonical_json, command_line, durable_file
+from base.errors import printable
 from edge import simulated_or_real
 from edge.control import policy_source
 from edge.control.loop import EpisodeResult, Pace, run_episode
@@ -439,7 +440,7 @@ class _ProgressLines:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"run: {text}\n")
+    sys.stderr.write(f"run: {printable(text)}\n")
     sys.stderr.flush()
 
 

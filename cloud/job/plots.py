@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from base.errors import one_line
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.evaluate.trajectories import Trajectory
 from cloud.job.figures import LossPoint
@@ -87,7 +88,7 @@ def success_per_task(
             ],
             error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": "#333333"},
         )
-    axes.set_yticks(range(len(tasks)), tasks)
+    axes.set_yticks(range(len(tasks)), list(map(one_line, tasks)))
     axes.invert_yaxis()
     axes.set_xlim(0, 104)
     axes.set_xlabel("episodes that succeeded, %")
@@ -102,7 +103,7 @@ def trajectories(shown: Sequence[Trajectory]) -> str:
     side = figure.add_subplot(1, 2, 2)
     for trajectory in shown:
         x, y, z = zip(*trajectory.positions_m, strict=True)
-        label = f"{trajectory.task}, {trajectory.label}"
+        label = one_line(f"{trajectory.task}, {trajectory.label}")
         above.plot(x, y, linewidth=1.2, label=label)
         side.plot(y, z, linewidth=1.2)
         above.plot(x[:1], y[:1], "o", color="#333333", markersize=3)
@@ -127,8 +128,10 @@ def _figure(
 ) -> tuple[Figure, Axes]:
     # Imported here because importing matplotlib takes a second, and only the report
     # needs it.
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
 
+    rcParams["text.parse_math"] = False  # a task's name may hold a dollar sign
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     plain = figure.add_subplot() if axes else None
     if plain is not None:

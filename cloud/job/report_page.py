@@ -6,6 +6,7 @@ import dataclasses
 import html
 from collections.abc import Mapping, Sequence
 
+from base.errors import printable
 from cloud.evaluate.bless import Decision, Verdict
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.success_rate import SuccessRate
@@ -79,7 +80,8 @@ def render(run: RunReport) -> str:
         "<h2>Run next</h2>",
         f"<pre>{html.escape(run.next_command)}</pre>",
     ]
-    return (
+    # The plots hold names from outside as well, so the whole page is looked at.
+    return printable(
         "<!DOCTYPE html>\n"
         f'<html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(run.title)}</title><style>{_STYLE}</style></head>\n"

@@ -83,3 +83,28 @@ def test_run_without_history_expert_or_trajectory_still_has_a_page() -> None:
     page = render(bare)
     assert "No update was made" in page
     assert page.count("<svg") == 1
+
+
+def test_no_name_steers_a_terminal_that_shows_the_page_or_is_read_as_mathematics() -> (
+    None
+):
+    evil = "\x1b[2J\x07\u202e$\\frac$<b>"
+    evaluation = records.evaluation_report(
+        tasks={evil: TaskResult(SuccessRate(50, 50), 70.0)}, steps=6000
+    )
+    page = render(
+        dataclasses.replace(
+            PAGE,
+            title=evil,
+            evaluation=evaluation,
+            decision=decide(evaluation, Gates(), None),
+            expert={evil: SuccessRate(50, 50)},
+            trajectories=(Trajectory(evil, evil, [(0.0, 0.6, 0.2)]),),
+            figures={evil: evil},
+            provenance={evil: evil},
+            next_command=evil,
+        )
+    )
+    assert page.replace("\n", "").isprintable()
+    assert "?[2J??$\\frac$&lt;b&gt;" in page
+    assert "<b>" not in page
