@@ -253,7 +253,8 @@ def _record(
         plan.pace,
         disturbance=GaussianNoise(_OPERATOR_NOISE.value),
     )
-    folders.share(recorder.close(result.success))
+    for closed in recorder.close(result.success):
+        folders.share(closed)
     summary.count(robot.spec.task, result)
     rate = result.steps / (time.perf_counter() - begin_s)
     command_line.say(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from base.errors import ContinuonError
+from base.errors import ContinuonError, OversizedError
 
 RAISE_LIMIT = "raise the limit if the source is trusted"
 """Remedy of an OversizedError whose limit the caller chose."""
@@ -19,6 +19,12 @@ class RldsError(ContinuonError):
 
 class MalformedEpisodeError(RldsError):
     """Bytes or values are not one episode of this schema version."""
+
+
+class EpisodeFullError(OversizedError):
+    """An episode cannot take another step; a recorder goes on in another episode."""
+
+    default_remedy: ClassVar[str] = "close this episode and begin another"
 
 
 class CorruptRecordError(RldsError):

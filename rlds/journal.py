@@ -49,6 +49,11 @@ class JournalContent:
     whole_size_bytes: int
     torn_size_bytes: int
 
+    def first(self, num_steps: int) -> "JournalContent":
+        """Returns the same content with its first steps only."""
+        steps = {name: values[:num_steps] for name, values in self.steps.items()}
+        return dataclasses.replace(self, steps=steps, num_steps=num_steps)
+
 
 def step_dtype(spec: EpisodeSpec) -> np.dtype[np.void]:
     """Returns the layout of a step's numbers: vectors first, then scalars."""

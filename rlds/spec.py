@@ -29,7 +29,8 @@ Form = Literal[
     "word_or_empty",
 ]
 
-# These limits bound what a reader allocates; the writer refuses larger episodes.
+# These limits bound what a reader allocates; the writer refuses larger episodes, and a
+# robot's recorder cuts them into episodes that follow each other.
 MAX_CHANNELS = 65_536
 MAX_STEPS = 4_194_304
 

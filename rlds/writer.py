@@ -5,6 +5,9 @@
     close   turns the journal into `<episode_id>.tfrecord`, durably, then removes it
     recover does the same for the journals that a crash left
 
+Whatever is written here can be read: an episode takes no step with which it would be
+larger than readers accept.
+
 A killed process loses no step for which `append` has returned; a power cut loses at
 most the last `fsync_period_s`.
 """
@@ -26,17 +29,20 @@ from base import durable_file, file_lock, plain_file
 from base.errors import ContinuonError, DiskError, OversizedError
 from rlds import example_codec, journal, reader, tfrecord
 from rlds.episode import EpisodeMetadata
+from rlds.episode_size import EpisodeSize
 from rlds.errors import (
     DamagedJournalError,
     EpisodeExistsError,
+    EpisodeFullError,
     MalformedEpisodeError,
     WriterClosedError,
 )
 from rlds.journal import JournalContent
-from rlds.spec import MAX_STEPS, EpisodeSpec
+from rlds.spec import EpisodeSpec
 from rlds.step_packer import StepPacker
 
 EPISODE_SUFFIX = ".tfrecord"
+_IMAGE = "observation/image"
 RECOVERED_TAG = "recovered"
 
 
@@ -66,6 +72,7 @@ class EpisodeWriter:
         spec: EpisodeSpec,
         metadata: EpisodeMetadata,
         fsync_period_s: float = 1.0,
+        limit_bytes: int = reader.LIMIT_BYTES,
     ) -> None:
         """Creates the journal, durably.
 
@@ -74,6 +81,7 @@ class EpisodeWriter:
             spec: sizes of the step fields.
             metadata: fields of the episode; `close` sets its `success`.
             fsync_period_s: longest time that a power cut loses.
+            limit_bytes: largest size of the episode's file.
 
         Raises:
             EpisodeExistsError: the folder has an episode or journal of this id.
@@ -84,6 +92,7 @@ class EpisodeWriter:
         self._metadata = metadata
         self._path = folder / f"{metadata.episode_id}{journal.SUFFIX}"
         self._packer = StepPacker(spec)
+        self._size = EpisodeSize(spec, metadata, limit_bytes)
         self._count = 0
         episode = _episode_path(self._path)
         if episode.exists():
@@ -116,19 +125,22 @@ class EpisodeWriter:
         Raises:
             MalformedEpisodeError: the step does not match the spec or is out of
                 order; the episode is unchanged.
-            OversizedError: the episode already has the largest number of steps.
+            EpisodeFullError: with this step the episode would be larger than readers
+                take; it is unchanged, and may be closed.
+            OversizedError: no episode can take the step, since its image is too large.
             DiskError: the disk is full or failed; the steps before this one are kept.
             WriterClosedError: the episode is closed.
         """
         self._check_open()
-        if self._count == MAX_STEPS:
-            raise OversizedError(
-                self._path,
-                f"at most {MAX_STEPS} steps",
-                "more",
-                "end the episode earlier",
-            )
         frame = tfrecord.frame(self._packer.pack(step))
+        image_bytes = len(step[_IMAGE]) if self._spec.image else 0
+        if not self._size.fits(image_bytes):
+            kind = EpisodeFullError if self._count else OversizedError
+            raise kind(
+                self._path,
+                "an episode that readers take",
+                f"{self._count} steps and one more, of {len(frame)} bytes",
+            )
         if self._syncer.error is not None:
             raise self._disk_error("to sync the journal", self._syncer.error)
         try:
@@ -140,6 +152,7 @@ class EpisodeWriter:
                 os.lseek(self._file, self._size_bytes, os.SEEK_SET)
             raise self._disk_error("to append a step", e) from e
         self._packer.mark_kept(step)
+        self._size.add(image_bytes)
         self._size_bytes += len(frame)
         self._count += 1
         self._syncer.dirty = True
@@ -176,6 +189,13 @@ class EpisodeWriter:
         self._release()
         return closed
 
+    def rest(self) -> None:
+        """Syncs the journal once more, in its thread, which then ends.
+
+        For an episode that takes no more steps and is closed later.
+        """
+        self._syncer.end()
+
     def abort(self) -> None:
         """Removes the journal and so the episode; does nothing after `close`.
 
@@ -204,13 +224,18 @@ class EpisodeWriter:
         )
 
 
-def recover(folder: Path) -> list[ClosedEpisode]:
+def recover(folder: Path, limit_bytes: int = reader.LIMIT_BYTES) -> list[ClosedEpisode]:
     """Turns the journals that a crash left in `folder` into whole episodes.
 
     A recovered episode holds every step that was kept, has the tag `recovered`, and
     its last step has `is_last`. Journals of running writers stay untouched. Journals
     without a whole step are removed, since no step in them was acknowledged. Calling
     this again changes nothing.
+
+    Args:
+        folder: folder of the journals and of the episodes.
+        limit_bytes: largest size of an episode's file; a larger journal gives an
+            episode of its first steps, and is then treated as damaged.
 
     Returns:
         The episodes made, in the order of their ids.
@@ -230,7 +255,7 @@ def recover(folder: Path) -> list[ClosedEpisode]:
         try:
             with _try_lock(path) as ours:
                 if ours:
-                    found += _recover_one(path, damaged)
+                    found += _recover_one(path, limit_bytes, damaged)
         except DamagedJournalError as e:
             _set_aside(path, str(e), damaged)
     if damaged:
@@ -240,7 +265,9 @@ def recover(folder: Path) -> list[ClosedEpisode]:
     return found
 
 
-def _recover_one(path: Path, damaged: list[str]) -> list[ClosedEpisode]:
+def _recover_one(
+    path: Path, limit_bytes: int, damaged: list[str]
+) -> list[ClosedEpisode]:
     try:
         content = journal.read(path)
         torn = content is None and _is_torn_header(path)
@@ -259,7 +286,13 @@ def _recover_one(path: Path, damaged: list[str]) -> list[ClosedEpisode]:
     if content.num_steps:
         tags = tuple(dict.fromkeys((*content.metadata.tags, RECOVERED_TAG)))
         metadata = dataclasses.replace(content.metadata, tags=tags, success=None)
-        found = _finish(path, content, metadata)
+        size = EpisodeSize(content.spec, metadata, limit_bytes)
+        fits = size.count_fitting(content.steps.get(_IMAGE), content.num_steps)
+        found = _finish(path, content.first(fits), metadata)
+        if fits < content.num_steps:
+            large = f"{path.name} with {content.num_steps} steps, {fits} of them kept"
+            _set_aside(path, large, damaged)
+            return [found]
     if content.torn_size_bytes > _largest_torn_bytes(content):
         unread = f"{path.name} with {content.torn_size_bytes} unread bytes"
         _set_aside(path, unread, damaged)
@@ -387,9 +420,15 @@ class _Syncer:
         self.error: OSError | None = None
         self._file = file
         self._period_s = period_s
+        self._syncs_last = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
+
+    def end(self) -> None:
+        """Lets the thread sync once more, and does not wait for it."""
+        self._syncs_last = True
+        self._stop.set()
 
     def stop(self) -> None:
         self._stop.set()
@@ -397,9 +436,14 @@ class _Syncer:
 
     def _run(self) -> None:
         while not self._stop.wait(self._period_s):
-            if self.dirty:
-                self.dirty = False
-                try:
-                    os.fdatasync(self._file)
-                except OSError as e:
-                    self.error = e
+            self._sync()
+        if self._syncs_last:
+            self._sync()
+
+    def _sync(self) -> None:
+        if self.dirty:
+            self.dirty = False
+            try:
+                os.fdatasync(self._file)
+            except OSError as e:
+                self.error = e

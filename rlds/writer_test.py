@@ -3,17 +3,23 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from base.errors import DiskError
+from base.errors import DiskError, OversizedError
 from rlds import reader, writer
 from rlds.errors import (
     DamagedJournalError,
     EpisodeExistsError,
+    EpisodeFullError,
     MalformedEpisodeError,
     WriterClosedError,
 )
@@ -409,3 +415,99 @@ def test_failed_sync_is_raised_by_the_next_append(
     with pytest.raises(DiskError, match="Input/output error"):
         recorder.append(steps[1])
     recorder.abort()
+
+
+_CAMERA = EpisodeSpec(3, 2, image=True, audio_size=2)
+
+
+def _steps_of(spec: EpisodeSpec, image_sizes: list[int]) -> Iterator[dict[str, Any]]:
+    """Steps whose numbers take as many bytes as numbers can."""
+    (step,) = testing.steps(spec, 1)
+    for number, size in enumerate(image_sizes):
+        step |= {"is_first": number == 0, "is_last": False, "is_terminal": False}
+        step["t_monotonic_ns"] = 2**63 - 1 - len(image_sizes) + number
+        if spec.image:
+            step["observation/image"] = testing.JPEG[:2] + bytes(size)
+        yield dict(step)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    limit_bytes=st.integers(10_000, 25_000),
+    image_sizes=st.lists(st.integers(0, 3_000), min_size=1, max_size=60),
+    spec=st.sampled_from([_SPEC, _CAMERA, EpisodeSpec(40, 7), EpisodeSpec(1, 1, True)]),
+)
+def test_whatever_is_written_can_be_read_and_little_room_is_left_unused(
+    limit_bytes: int, image_sizes: list[int], spec: EpisodeSpec
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        recorder = EpisodeWriter(
+            Path(name), spec, testing.metadata(), limit_bytes=limit_bytes
+        )
+        kept, refused = 0, 0
+        for step in _steps_of(spec, image_sizes):
+            try:
+                recorder.append(step)
+            except EpisodeFullError:
+                refused = len(step.get("observation/image", b"")) + 400
+                break
+            kept += 1
+        closed = recorder.close(success=None)
+        assert reader.read_episode(closed.path, limit_bytes).num_steps == kept
+        if refused:
+            assert closed.size_bytes + refused + 6_000 > limit_bytes
+        else:
+            assert kept == len(image_sizes)
+
+
+def test_step_that_no_episode_can_hold_is_refused_as_such(tmp_path: Path) -> None:
+    recorder = EpisodeWriter(tmp_path, _CAMERA, testing.metadata(), limit_bytes=10_000)
+    for _ in range(2):
+        with pytest.raises(OversizedError) as caught:
+            recorder.append(next(_steps_of(_CAMERA, [20_000])))
+        assert not isinstance(caught.value, EpisodeFullError)
+    recorder.append(next(_steps_of(_CAMERA, [2_000])))
+    assert recorder.close(success=None).num_steps == 1
+
+
+def test_journal_above_the_limit_gives_an_episode_that_can_be_read_and_stays_aside(
+    tmp_path: Path,
+) -> None:
+    recorder = EpisodeWriter(tmp_path, _CAMERA, testing.metadata())
+    for step in _steps_of(_CAMERA, [1_000] * 30):
+        recorder.append(step)
+    (path,) = tmp_path.iterdir()
+    raw = path.read_bytes()
+    recorder.abort()
+    path.write_bytes(raw)
+    with pytest.raises(DamagedJournalError, match=r"with 30 steps, .* of them kept"):
+        writer.recover(tmp_path, limit_bytes=15_000)
+    (episode,) = tmp_path.glob("*.tfrecord")
+    found = reader.read_episode(episode, 15_000)
+    assert 5 < found.num_steps < 15
+    assert found.steps["is_last"][-1]
+    assert (tmp_path / f"{path.name}.damaged").read_bytes() == raw
+    assert writer.recover(tmp_path, limit_bytes=15_000) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("spec", "image_bytes"),
+    [
+        (EpisodeSpec(7, 7, image=True), 70 * 1024),
+        (EpisodeSpec(1, 1, image=True), 1),
+        (EpisodeSpec(65_536, 7), 0),
+    ],
+)
+def test_episode_that_is_as_large_as_possible_can_be_read(
+    tmp_path: Path, spec: EpisodeSpec, image_bytes: int
+) -> None:
+    recorder = EpisodeWriter(tmp_path, spec, testing.metadata())
+    kept = 0
+    with pytest.raises(EpisodeFullError):
+        for step in _steps_of(spec, [image_bytes] * 300_000):
+            recorder.append(step)
+            kept += 1
+    closed = recorder.close(success=None)
+    assert reader.read_episode(closed.path).num_steps == kept
+    assert kept == 262_144 or closed.size_bytes > reader.LIMIT_BYTES - 300_000

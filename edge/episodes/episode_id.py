@@ -54,6 +54,16 @@ def derive_id(start_unix_ns: int, identity: dict[str, object]) -> str:
     return uuid7.uuid7(_hour_ms(start_unix_ns), digest[:_RANDOM_BYTES])
 
 
+def derive_next(name: str) -> str:
+    """Derives the name of the episode that goes on where a recorder cut this one.
+
+    Raises:
+        ValueError: `name` is not a UUID of version 7.
+    """
+    digest = hashlib.sha256(f"the next part of {name}".encode()).digest()
+    return uuid7.uuid7(uuid7.unix_ms(name), digest[:_RANDOM_BYTES])
+
+
 def find_free_id(
     start_unix_ns: int, identity: Mapping[str, object], shared: SharedFolder
 ) -> str | None:

@@ -3,25 +3,44 @@
 When `append` returns, the operating system has the step, so killing this process loses
 nothing. A power cut loses at most the last second (see `rlds.writer`). This file
 imports no robot and no simulator, so the process that records stays small.
+
+An episode that becomes too large is cut, and control does not wait for it: the next
+step begins another journal, and all are turned into episodes when the robot has
+stopped. A part is an episode of its own. The last step of a part that was cut has
+`is_last` and not `is_terminal`, its success is not known, and the part that follows has
+the name that `episode_id.derive_next` gives.
 """
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from edge.control.loop import ControlStep
+from edge.episodes import episode_id
 from rlds.episode import EpisodeMetadata
+from rlds.errors import EpisodeFullError
 from rlds.spec import EpisodeSpec
 from rlds.writer import ClosedEpisode, EpisodeWriter
 
+# A quarter of what readers take: making and sharing an episode of this size took 378 MiB
+# of memory (x86-64), and the robot's process has 512.
+PART_LIMIT_BYTES = 64 * 1024 * 1024
+
 
 class EpisodeRecorder:
-    """Records one episode; an `edge.control.loop.StepRecorder`.
+    """Records one episode, in parts if need be; an `edge.control.loop.StepRecorder`.
 
     An episode that is never closed stays a journal; the next recording turns it into an
     episode (see `edge.episodes.sharing`).
     """
 
     def __init__(
-        self, folder: Path, spec: EpisodeSpec, metadata: EpisodeMetadata
+        self,
+        folder: Path,
+        spec: EpisodeSpec,
+        metadata: EpisodeMetadata,
+        on_begin: Callable[[str], None] | None = None,
+        limit_bytes: int = PART_LIMIT_BYTES,
     ) -> None:
         """Opens the journal.
 
@@ -29,12 +48,22 @@ class EpisodeRecorder:
             folder: private folder of raw episodes.
             spec: shapes of the episode's fields.
             metadata: the episode's own fields, not yet redacted.
+            on_begin: called with the name of each part, once its journal is open and
+                before its first step.
+            limit_bytes: largest size of a part.
 
         Raises:
             EpisodeExistsError: the folder has an episode of this name.
             DiskError: the folder cannot be written.
         """
-        self._writer = EpisodeWriter(folder, spec, metadata)
+        self._folder = folder
+        self._spec = spec
+        self._metadata = metadata
+        self._on_begin = on_begin
+        self._limit_bytes = limit_bytes
+        self._full: list[EpisodeWriter] = []
+        self._closed: list[ClosedEpisode] = []
+        self._writer = self._begin(metadata)
 
     def append(self, step: ControlStep) -> None:
         """Writes one step.
@@ -42,30 +71,56 @@ class EpisodeRecorder:
         Raises:
             DiskError: the step could not be written; the steps before it are kept.
             MalformedEpisodeError: the step does not fit the spec.
+            OversizedError: the step is larger than a whole part may be.
         """
-        self._writer.append(
-            {
-                "observation/state": step.observation.state,
-                "action": step.action,
-                "proposed_action": step.proposed_action,
-                "reward": step.reward,
-                "discount": step.discount,
-                "is_first": step.is_first,
-                "is_last": step.is_last,
-                "is_terminal": step.is_terminal,
-                "t_monotonic_ns": step.observation.t_monotonic_ns,
-                "deadline_missed": step.deadline_missed,
-                "safety_violation": step.safety_violation,
-            }
-        )
+        fields = {
+            "observation/state": step.observation.state,
+            "action": step.action,
+            "proposed_action": step.proposed_action,
+            "reward": step.reward,
+            "discount": step.discount,
+            "is_first": step.is_first,
+            "is_last": step.is_last,
+            "is_terminal": step.is_terminal,
+            "t_monotonic_ns": step.observation.t_monotonic_ns,
+            "deadline_missed": step.deadline_missed,
+            "safety_violation": step.safety_violation,
+        }
+        try:
+            self._writer.append(fields)
+        except EpisodeFullError:
+            self._begin_next()
+            self._writer.append({**fields, "is_first": True})
 
-    def close(self, success: bool | None) -> ClosedEpisode:
-        """Turns the journal into a whole episode, durably.
+    def close(self, success: bool | None) -> tuple[ClosedEpisode, ...]:
+        """Turns the journals into whole episodes, durably; returns them in their order.
 
         Args:
             success: whether the task was fulfilled; None if that is not known.
 
         Raises:
-            DiskError: the episode could not be written; the journal stays.
+            DiskError: an episode could not be written; its journal and those after it
+                stay.
         """
-        return self._writer.close(success)
+        while self._full:
+            self._closed.append(self._full[0].close(success=None))
+            del self._full[0]
+        self._closed.append(self._writer.close(success))
+        return tuple(self._closed)
+
+    def _begin_next(self) -> None:
+        """Begins the next part; the one before is closed when the robot has stopped."""
+        name = episode_id.derive_next(self._metadata.episode_id)
+        metadata = dataclasses.replace(self._metadata, episode_id=name)
+        writer = self._begin(metadata)
+        self._writer.rest()
+        self._full.append(self._writer)
+        self._writer, self._metadata = writer, metadata
+
+    def _begin(self, metadata: EpisodeMetadata) -> EpisodeWriter:
+        writer = EpisodeWriter(
+            self._folder, self._spec, metadata, limit_bytes=self._limit_bytes
+        )
+        if self._on_begin is not None:
+            self._on_begin(metadata.episode_id)
+        return writer

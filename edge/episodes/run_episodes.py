@@ -54,8 +54,9 @@ class RunRecording:
         Raises:
             EdgeError, RldsError: as `Recording.share`; the raw episode stays.
         """
-        self.folders.share(recorder.close(result.success))
-        self.kept += 1
+        for closed in recorder.close(result.success):
+            self.folders.share(closed)
+            self.kept += 1
 
     def _find_name(
         self, robot: Robot, robot_name: str, seed: int, start_unix_ns: int

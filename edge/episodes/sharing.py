@@ -188,11 +188,15 @@ class Recording:
         )
         redacted_form.check_open_fields(metadata)
         spec = EpisodeSpec(robot.state_size, robot.action_size)
-        # The journal comes first: it is refused if this id has an episode already,
-        # whose terms must stay.
-        recorder = EpisodeRecorder(self._private, spec, metadata)
+        return EpisodeRecorder(self._private, spec, metadata, self._write_terms)
+
+    def _write_terms(self, episode_id: str) -> None:
+        """Writes the terms of an episode, or of a part of one.
+
+        Its journal is there already: that is refused if this id has an episode, whose
+        terms must stay.
+        """
         episode_terms.write(self._private, episode_id, self._terms)
-        return recorder
 
     def share(self, closed: ClosedEpisode) -> Shared:
         """Redacts, signs and shares a raw episode, then removes the raw one.

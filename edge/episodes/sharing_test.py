@@ -91,7 +91,7 @@ def test_shared_folder_is_empty_until_the_episode_is_shared(
     folders: Folders,
 ) -> None:
     with open_folders(folders) as recording:
-        closed = begin(recording).close(success=True)
+        closed = begin(recording).close(success=True)[0]
         assert recording.look_up(NAME) is Held.NOTHING
         assert list(folders[0].iterdir()) == []
         shared = recording.share(closed)
@@ -231,7 +231,7 @@ def test_sharing_that_a_crash_cut_short_is_finished_by_the_next_run(
 ) -> None:
     """Sharing makes 5 durable writes: key, episode, features, info, sidecar."""
     with open_folders(folders) as recording:
-        closed = begin(recording).close(success=True)
+        closed = begin(recording).close(success=True)[0]
         left = iter([True] * writes)
         whole_write = durable_file.write
 
@@ -252,7 +252,7 @@ def test_sharing_that_a_crash_cut_short_is_finished_by_the_next_run(
         assert recording.look_up(NAME) is Held.WHOLE
     whole = (folders[0].with_name("whole"), folders[1].with_name("whole.private"))
     with open_folders(whole) as recording:
-        recording.share(begin(recording).close(success=True))
+        recording.share(begin(recording).close(success=True)[0])
     assert shared.num_steps == 3
     assert processes.read_tree(folders[0]) == processes.read_tree(whole[0])
 
@@ -261,7 +261,7 @@ def test_raw_episode_that_is_already_shared_is_removed(
     folders: Folders,
 ) -> None:
     with open_folders(folders) as recording:
-        closed = begin(recording).close(success=True)
+        closed = begin(recording).close(success=True)[0]
         raw = closed.path.read_bytes()
         recording.share(closed)
     before = processes.read_tree(folders[0])
@@ -276,7 +276,7 @@ def test_episode_that_cannot_be_redacted_stays_private(
     folders: Folders,
 ) -> None:
     with open_folders(folders) as recording:
-        closed = begin(recording, location="1 Main Street").close(success=True)
+        closed = begin(recording, location="1 Main Street").close(success=True)[0]
         with pytest.raises(RedactionError):
             recording.share(closed)
     assert closed.path.exists()
@@ -306,7 +306,7 @@ def test_shared_folder_holds_the_public_key_that_checks_its_sidecars(
     folders: Folders,
 ) -> None:
     with open_folders(folders) as recording:
-        recording.share(begin(recording).close(success=True))
+        recording.share(begin(recording).close(success=True)[0])
     found = read_sidecar(folders)
     key = robot_key.read_public(folders[0], found.keyid)
     raw = (folders[0] / f"{NAME}{tfds_directory.SIDECAR_SUFFIX}").read_bytes()
@@ -323,7 +323,7 @@ def test_safety_violation_escalates_an_episode_without_consent(
             SPEC, NAME, simulated_episodes.START_UNIX_NS, Provenance(actor="expert")
         )
         recorder.append(step(0, is_last=True, violation=True))
-        recording.share(recorder.close(success=False))
+        recording.share(recorder.close(success=False)[0])
     assert read_sidecar(folders).safety == Safety(violations=1, escalated=True)
     assert not read_sidecar(folders).consent.granted
 
@@ -353,7 +353,7 @@ def test_shared_episode_holds_only_the_hour_of_its_start(
             SPEC, NAME, clock.unix_ns(), Provenance(actor="expert")
         )
         recorder.append(step(0, is_last=True))
-        shared = recording.share(recorder.close(success=False))
+        shared = recording.share(recorder.close(success=False)[0])
     metadata = reader.read_episode(shared.path).metadata
     assert metadata.start_time == "2026-01-01T08:00:00Z"
     assert metadata.software_version == RUNTIME_VERSION
@@ -426,7 +426,7 @@ def test_bad_file_in_the_private_folder_is_set_aside_and_the_others_are_shared(
     folders: Folders, kind: str
 ) -> None:
     with open_folders(folders) as recording:
-        begin(recording).close(success=True)
+        begin(recording).close(success=True)[0]
     put_bad, name = BAD_FILES[kind]
     put_bad(folders[1])
     told: list[str] = []
@@ -439,7 +439,7 @@ def test_bad_file_in_the_private_folder_is_set_aside_and_the_others_are_shared(
         assert list(recording.recover()) == []
         assert told == [line]
         whole = begin(recording, name="019b7892-1c00-7aaa-8000-000000000002")
-        recording.share(whole.close(success=True))
+        recording.share(whole.close(success=True)[0])
 
 
 def test_bad_file_that_cannot_be_set_aside_is_told_of_and_left(
@@ -457,7 +457,7 @@ def test_bad_file_that_cannot_be_set_aside_is_told_of_and_left(
     before, told = processes.read_tree(folders[1]), list[str]()
     with open_folders(folders, told=told) as recording:
         assert list(recording.recover()) == []
-        recording.share(begin(recording).close(success=True))
+        recording.share(begin(recording).close(success=True)[0])
     assert len(told) == 2
     assert all("No space left on device" in line for line in told)
     assert processes.read_tree(folders[1]) == before
@@ -467,7 +467,7 @@ def test_episode_whose_terms_are_damaged_stays_with_them_and_the_robot_drives(
     folders: Folders,
 ) -> None:
     with open_folders(folders) as recording:
-        begin(recording).close(success=True)
+        begin(recording).close(success=True)[0]
     terms = folders[1] / f"{NAME}.terms.json"
     terms.write_bytes(b"")
     before = processes.read_tree(folders[1])
@@ -488,7 +488,7 @@ def test_episode_that_cannot_be_redacted_keeps_no_robot_from_driving(
     folders: Folders,
 ) -> None:
     with open_folders(folders) as recording:
-        begin(recording, location="1 Main Street").close(success=True)
+        begin(recording, location="1 Main Street").close(success=True)[0]
     before, told = processes.read_tree(folders[1]), list[str]()
     with open_folders(folders, told=told) as recording:
         assert list(recording.recover()) == []
@@ -502,7 +502,7 @@ def test_shared_episode_that_was_damaged_is_set_aside_and_shared_again(
     folders: Folders, damage: str
 ) -> None:
     with open_folders(folders) as recording:
-        closed = begin(recording).close(success=True)
+        closed = begin(recording).close(success=True)[0]
         raw = closed.path.read_bytes()
         recording.share(closed)
     whole = processes.read_tree(folders[0])
@@ -543,7 +543,7 @@ def test_tag_says_what_the_robot_is_whatever_the_tags_say(
                 Provenance("human", tags=given),
             )
             recorder.append(step(0, is_last=True))
-            recording.share(recorder.close(success=None))
+            recording.share(recorder.close(success=None)[0])
     found = [
         reader.read_episode(path).metadata.tags for path in folders[0].glob("*.tf*")
     ]

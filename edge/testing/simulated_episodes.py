@@ -81,7 +81,8 @@ def make_each(folder: Path, count: int, consent: bool = True) -> Iterator[str]:
             )
             robot = SimulatedPoint(SimulatedClock(START_UNIX_NS))
             result = drive(robot, PointExpert(), seed, recorder, max_steps=100)
-            recording.share(recorder.close(result.success))
+            (closed,) = recorder.close(result.success)
+            recording.share(closed)
             yield name
 
 
