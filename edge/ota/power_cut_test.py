@@ -30,7 +30,7 @@ def run(publisher: Publisher, state: StateFolder) -> None:
     update.update(state, publisher.channel_uri, publisher.trusted, RUNTIME, ROBOTS, NOW)
 
 
-def run_in_child(work: Callable[[], None]) -> int:
+def run_in_child(work: Callable[[], object]) -> int:
     """Runs `work` in a child process; returns its wait status."""
     process = os.fork()
     if process == 0:
@@ -43,7 +43,7 @@ def run_in_child(work: Callable[[], None]) -> int:
     return os.waitpid(process, 0)[1]
 
 
-def kill_before_call(number: int, root: Path, work: Callable[[], None]) -> bool:
+def kill_before_call(number: int, root: Path, work: Callable[[], object]) -> bool:
     """Runs `work` and kills it before call `number`; tells whether it got there."""
 
     def count_calls() -> None:
@@ -192,3 +192,36 @@ def test_every_file_is_synced_before_it_gets_its_final_name(
     assert str(tmp_path / "state" / "packages") in synced
     assert str(tmp_path / "state") in synced
     assert moved
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_fallback_killed_at_any_instant_is_made_by_the_next_start(
+    tmp_path: Path,
+) -> None:
+    publisher = Publisher(tmp_path)
+    old = publisher.release(0)
+    template = tmp_path / "template"
+    run(publisher, StateFolder(template))
+    bad = publisher.release(1)
+    run(publisher, StateFolder(template))
+    (template / "packages" / bad / "safety.json").unlink()
+    number = 0
+    while True:
+        root = tmp_path / f"state-{number}"
+        state = StateFolder(root)
+        copy_folder(template, root)
+        start = partial(
+            active_package.open_active_package, state, publisher.trusted, ROBOTS
+        )
+        died = kill_before_call(number, root, start)
+        assert start().package.digest == old
+        installed = state.read_installed()
+        assert installed is not None
+        assert (installed.digest, installed.fell_back_from) == (old, bad)
+        run(publisher, state)
+        assert {p.name for p in root.iterdir()} == FILES
+        assert {p.name for p in (root / "packages").iterdir()} == {old}
+        number += 1
+        if not died:
+            break
+    assert number > 10

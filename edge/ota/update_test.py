@@ -18,8 +18,8 @@ from base.errors import (
     UnsafePathError,
 )
 from edge.errors import EdgeError
-from edge.ota import active_package, errors
-from edge.ota.decide import Move
+from edge.ota import active_package, errors, update
+from edge.ota.decide import Move, RobotRuntime
 from edge.ota.state_folder import StateFolder
 from edge.testing import tampering, tiny_package, tiny_step
 from edge.testing.tiny_package import NOW, ROBOTS, Publisher
@@ -368,3 +368,21 @@ def test_full_disk_leaves_the_old_package_active(
         signal.signal(signal.SIGXFSZ, handler)
     assert snapshot(robot.state.root) == before
     assert robot.update().move is Move.INSTALL
+
+
+def test_unknown_error_of_an_update_does_not_stop_a_robot(robot: UpdatedRobot) -> None:
+    """A name that is not UTF-8 cannot be hashed for the rollout."""
+    robot.publisher.release(1)
+    before = snapshot(robot.state.root)
+    arguments = (
+        *(robot.state, robot.publisher.channel_uri, robot.publisher.trusted),
+        *(RobotRuntime("\udcff", "0.1.0"), ROBOTS, NOW),
+    )
+    active = update.update_or_stay(*arguments, stay=True)
+    assert active.package.digest == robot.first
+    assert "an update, got UnicodeEncodeError: " in active.notes[0]
+    assert active.notes[1] == "the update failed; running what is installed"
+    with pytest.raises(errors.UpdateFailedError, match="--offline instead of"):
+        update.update_or_stay(*arguments, stay=False)
+    assert snapshot(robot.state.root) == before
+    robot.install_next()
