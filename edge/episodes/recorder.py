@@ -22,8 +22,8 @@ from rlds.errors import EpisodeFullError
 from rlds.spec import EpisodeSpec
 from rlds.writer import ClosedEpisode, EpisodeWriter
 
-# A quarter of what readers take: making and sharing an episode of this size took 378 MiB
-# of memory (x86-64), and the robot's process has 512.
+# A quarter of what readers take: making and sharing an episode of this size took 378
+# MiB of memory (x86-64), and the process of the robot has 512.
 PART_LIMIT_BYTES = 64 * 1024 * 1024
 
 
