@@ -11,6 +11,8 @@ closed the pipe, as a shell reports it.
 environment variable; relative paths in flags are relative to the user's folder.
 """
 
+from base.interrupt import EXIT_INTERRUPTED as EXIT_INTERRUPTED
+
 import os
 import re
 import sys
@@ -19,12 +21,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import project_version
+from base import interrupt, project_version
 from base.errors import ContinuonError, printable
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 _USER_FOLDER = "BUILD_WORKING_DIRECTORY"
@@ -47,7 +48,9 @@ def run(main: Callable[[list[str]], int | None]) -> None:
             ContinuonError or an OSError is printed as one line; every other exception
             is a defect and shows its traceback.
     """
-    sys.exit(_exit_code(main))
+    code = _exit_code(main)
+    interrupt.end_at_once()  # Python still has to end threads and close files
+    sys.exit(code)
 
 
 def say(text: str) -> None:
@@ -58,6 +61,7 @@ def say(text: str) -> None:
 
 def _exit_code(main: Callable[[list[str]], int | None]) -> int:
     try:
+        interrupt.raise_again()
         if _asks_for(sys.argv, _HELP):
             say(_help_text())
             return 0
@@ -71,6 +75,7 @@ def _exit_code(main: Callable[[list[str]], int | None]) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
+        interrupt.end_at_once()
         _complain("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:

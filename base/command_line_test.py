@@ -281,3 +281,86 @@ def test_a_printable_text_has_the_same_length_and_no_control_character(
     assert len(shown) == len(text)
     assert shown.replace("\n", "").isprintable()
     assert printable(shown) == shown
+
+
+_SLOW_COMMAND = """
+import base.interrupt
+from base import command_line
+import asyncio, concurrent.futures, email.message, http.server, multiprocessing
+import sqlite3, unittest.mock, urllib.request, xml.dom.minidom
+import time
+
+def main(argv):
+    print("importtime is over", file=sys.stderr)
+    time.sleep(60)
+
+import atexit, sys
+if "ends" in sys.argv:
+    def end():
+        print("ending", file=sys.stderr, flush=True)
+        time.sleep(60)
+
+    atexit.register(end)
+    command_line.run(lambda argv: None)
+command_line.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("marker", "then"),
+    [
+        ("base.interrupt", 0),  # the first import of every command
+        ("base.interrupt", 3),
+        ("base.interrupt", 30),
+        ("base.command_line", 0),
+        ("asyncio", 0),
+        ("xml.dom.minidom", 0),
+        ("is over", 0),  # in main
+        ("ending", 0),  # while Python ends
+    ],
+)
+def test_ctrl_c_at_any_moment_of_the_start_and_the_end_shows_no_traceback(
+    tmp_path: Path, marker: str, then: int
+) -> None:
+    program = tmp_path / "slow.py"
+    program.write_text(_SLOW_COMMAND)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    arguments = ["ends"] if marker == "ending" else []
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", program, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if marker in line:
+                break
+        for _ in range(then):
+            child.stderr.readline()
+        child.send_signal(signal.SIGINT)
+        rest = child.stderr.read()
+        assert child.wait(timeout=60) == command_line.EXIT_INTERRUPTED
+    assert "slow: interrupted\n" in rest
+    assert "Traceback" not in rest
+    assert "KeyboardInterrupt" not in rest
+
+
+def test_a_command_whose_shell_ignores_ctrl_c_ignores_it_too(tmp_path: Path) -> None:
+    program = tmp_path / "slow.py"
+    program.write_text(_SLOW_COMMAND.replace("time.sleep(60)", "time.sleep(0.5)"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$0" "$1"', sys.executable, program],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as child:
+        assert child.stderr is not None
+        assert "is over" in child.stderr.readline()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=60) == 0
+
+
+def test_importing_the_top_of_a_command_elsewhere_changes_no_signal() -> None:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -14,6 +14,8 @@ Whatever an earlier run of the same robot left unfinished is first turned into e
 with the tag `recovered` and the consent of that earlier run.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import contextlib
 import time
 from collections.abc import Iterator

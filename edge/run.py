@@ -17,6 +17,8 @@ runs it like this.
 A robot that is not simulated is always driven in real time.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import contextlib
 import itertools
 import sys

@@ -12,6 +12,8 @@ never changes: the same command run again finds it identical and succeeds; diffe
 content is refused.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import collections
 import pathlib
 

@@ -8,6 +8,8 @@ is a digest of the sources that made the dataset, `sources-sha256:<64 hex>`.
 
 from __future__ import annotations
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import shutil
 import tempfile
 from pathlib import Path

@@ -7,6 +7,8 @@ The trials are those of `//cloud:train`, whose flags and defaults it has.
 
 from __future__ import annotations
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import tempfile
 from pathlib import Path
 

@@ -12,6 +12,8 @@ left out. With --query one SELECT over the table `episodes` is
 answered from the snapshot.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 from absl import app, flags
 
 from base import command_line

@@ -10,6 +10,8 @@ is 1 when any episode is quarantined, after every verdict is written. A fleet, w
 robot's bad upload must not stop the pipeline, sets --nofail_on_quarantine.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import collections
 import datetime
 import pathlib

@@ -17,6 +17,8 @@ store that they share:
 
 from __future__ import annotations
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 from datetime import UTC, datetime
 from pathlib import Path
 

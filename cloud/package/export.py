@@ -10,6 +10,8 @@ exists. It is not signed: //release:sign does that, after an evaluation on its o
 target.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import dataclasses
 from pathlib import Path
 from typing import Any

@@ -4,6 +4,8 @@ The list has one `path<TAB>file` per line: the path in the bundle and the file t
 holds its content.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 from fnmatch import fnmatchcase
 from pathlib import Path
 

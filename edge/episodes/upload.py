@@ -12,6 +12,8 @@ receipt of that, `<episode_id>.sent.json`. The command can be killed at any mome
 started again: objects that the store holds already are not sent twice.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -6,6 +6,8 @@
 The public key is added to the keyring, which is made if it does not exist.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 from pathlib import Path
 
 from absl import app, flags

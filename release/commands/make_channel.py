@@ -13,6 +13,8 @@ The rule `channel` runs this as a build action. Nobody accepts the file until th
 holders of the channel's keys have signed it with `//release:sign`.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import tempfile
 from pathlib import Path
 

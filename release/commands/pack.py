@@ -7,6 +7,8 @@ The same inputs give the same bytes. The rule `edge_package` runs this as a buil
 action, without any key.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import shutil
 from pathlib import Path
 

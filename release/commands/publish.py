@@ -4,6 +4,8 @@
         --package=DIR --key_file=KEY --keyring=KEYRING
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 

@@ -12,6 +12,8 @@ the key holders of a role with a threshold can sign one after another. An envelo
 another payload is replaced, and the command names the keys that had signed it.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 

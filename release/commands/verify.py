@@ -6,6 +6,8 @@
         --keyring=KEYRING
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 from datetime import UTC, datetime
 from pathlib import Path
 

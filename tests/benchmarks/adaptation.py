@@ -20,6 +20,8 @@ chance, so each change is repeated for `--lives` lives, with other episodes but 
 measured seeds, and the table has the mean. One life of every change takes ten minutes.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import multiprocessing
 import tempfile
 import time

@@ -11,6 +11,8 @@ trainer consumes on two cores: 8,900 steps/s at 3.0 million parameters, 72,000 a
 million.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import functools
 import os
 import statistics

@@ -22,6 +22,8 @@ grows.
 Shared machines are noisy, so compare figures of one run only.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import gc
 import itertools
 import os

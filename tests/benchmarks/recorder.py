@@ -9,6 +9,8 @@ whole episode with opening, closing and their syncs. The figure is the median ov
 episodes; the best episode shows the machine without other load.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import json
 import resource
 import statistics

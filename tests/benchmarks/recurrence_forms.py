@@ -8,6 +8,8 @@ forms take turns, and the fastest of `--repeats` counts. `model.recurrence` hold
 table of the fastest forms; on a device that is not in it, run this and add a row.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import time
 from collections.abc import Callable, Iterable
 

@@ -15,6 +15,8 @@ does nothing else, and the same on a shared machine. A model that leaves a proce
 idle needs more time by the clock, which is printed too.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import dataclasses
 import json
 import os

@@ -11,6 +11,8 @@ take less time than waking another thread and waiting for it. Every call gets th
 that the last one returned.
 """
 
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
 import multiprocessing
 import os
 import time

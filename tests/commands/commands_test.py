@@ -1,6 +1,10 @@
 """What every command of the project has in common, whatever it does."""
 
 import ast
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +40,34 @@ def test_every_command_tells_the_version_of_the_project(module: str) -> None:
     assert (done.code, done.err) == (0, "")
     name = module.rpartition(".")[2]
     assert done.out.rstrip() == project_version.version_text(name)
+
+
+@pytest.mark.parametrize("then", [0, 100, 400])
+@pytest.mark.parametrize("module", COMMANDS)
+def test_ctrl_c_while_a_command_is_imported_is_one_line_and_no_traceback(
+    module: str, then: int
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        # Python writes a line for each module that it has imported.
+        [sys.executable, "-P", "-X", "importtime", "-m", module, "--help"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as child:
+        assert child.stderr is not None
+        lines = iter(child.stderr.readline, "")
+        assert any(line.endswith("base.interrupt\n") for line in lines)
+        for _ in range(then):
+            next(lines, None)
+        child.send_signal(signal.SIGINT)
+        rest = [line for line in lines if not line.startswith("import time:")]
+        code = child.wait(timeout=60)
+    name = module.rpartition(".")[2]
+    # A command that imports little may have shown its help already.
+    assert (code, rest) in [(130, [f"{name}: interrupted\n"]), (0, [])]
+    assert code == 130 or then > 0
 
 
 @pytest.mark.parametrize("flag", ["--dataset", "--tasks", "--store", "--resume"])
