@@ -17,6 +17,18 @@ def format_location(uri: str) -> str:
     return str(local_folder(uri) or uri)
 
 
+def public_uri(uri: str, name: str) -> str:
+    """Returns a URI that may be published: `uri`, or a name for a folder of a machine.
+
+    A path on this machine means nothing on others and may name its user.
+
+    Args:
+        uri: where something is.
+        name: what it is, such as `dataset:reach:1.0.0`.
+    """
+    return uri if local_folder(uri) is None else f"urn:continuon:{name}"
+
+
 def local_folder(uri: str) -> pathlib.Path | None:
     """Returns the folder that a `file://` URI names, or None for another scheme."""
     parts = urllib.parse.urlsplit(uri)

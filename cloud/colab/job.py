@@ -104,7 +104,7 @@ class Ran:
         """
         steps = [p for p in (self.folder / "checkpoints").iterdir() if p.name.isdigit()]
         newest = max(steps, key=lambda path: int(path.name))
-        store = open_store(self.settings.run.artifacts)
+        store = open_store(self.settings.run.artifacts_uri)
         prefix = f"{self.settings.publish.family}/{self.outcome.run_id}/checkpoints"
         checkpoint_store.upload(newest, store, f"{prefix}/{newest.name}")
         return f"{store.uri}/{prefix}/{newest.name}"
@@ -113,7 +113,7 @@ class Ran:
     def package_uri(self) -> str:
         """URI of the edge package in the store."""
         run = f"{self.settings.publish.family}/{self.outcome.run_id}"
-        return f"{self.settings.run.artifacts}/{run}/export/{TARGET}"
+        return f"{self.settings.run.artifacts_uri}/{run}/export/{TARGET}"
 
     def verified(self) -> dict[str, str]:
         """Verifies and describes the package in the store: `stored_package.verify`."""

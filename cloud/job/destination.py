@@ -47,10 +47,10 @@ def open_destination(settings: JobSettings) -> Destination:
         DiskSpaceError: there is too little free space for a run.
         StoreError, ReleaseError: the store, the key or the channel cannot be used.
     """
-    local = locations.local_folder(settings.run.artifacts)
+    local = locations.local_folder(settings.run.artifacts_uri)
     parent = settings.run.work_folder / "runs" if local is None else local
     run_folder.require_space(parent, settings.run.required_disk_bytes)
-    opened = store.open_store(settings.run.artifacts)
+    opened = store.open_store(settings.run.artifacts_uri)
     key = private_keys.open_development_key(settings.run.keys_folder)
     trusted = TrustedKeys.from_keys(key.trusted, allow_development=True)
     return Destination(

@@ -6,10 +6,11 @@ to the next.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,12 +26,13 @@ from cloud.evaluate.trajectories import Trajectory
 from cloud.job import data as job_data
 from cloud.job import destination as destinations
 from cloud.job import evaluation as job_evaluation
-from cloud.job import figures, report_page, run_backup, run_folder
+from cloud.job import figures, report_page, run_backup, run_folder, run_lease
 from cloud.job.data import Data
 from cloud.job.destination import Destination
 from cloud.job.figures import LossHistory, LossPoint
 from cloud.job.outcome import Outcome
 from cloud.job.run_folder import RunFolder
+from cloud.job.run_lease import Lease
 from cloud.job.settings import TARGET, JobSettings
 from cloud.package import build
 from cloud.package.build import BuiltPackage
@@ -59,11 +61,24 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     data = job_data.open_data(settings)
     build.robot_model(data.train)  # refused now, not after training
     _say(console, f"dataset   {settings.dataset.name} ({data.size_text})")
-    folder = _open_run(settings, destination, data, started, console)
-    processes.share_path(folder.checkpoints)
-    _say(console, _run_text(folder))
+    with _open_run(settings, destination, data, started, console) as (folder, lease):
+        processes.share_path(folder.checkpoints)
+        _say(console, _run_text(folder))
+        return _complete(settings, destination, data, folder, lease, console, began_s)
+
+
+def _complete(
+    settings: JobSettings,
+    destination: Destination,
+    data: Data,
+    folder: RunFolder,
+    lease: Lease | None,
+    console: Console,
+    began_s: float,
+) -> Outcome:
+    """Runs the job from training to the end, in a run's folder."""
     history = LossHistory(folder.path / "losses.jsonl")
-    fitted = _fit(settings, destination, data, folder, history, console)
+    fitted = _fit(settings, destination, data, folder, lease, history, console)
     built = _package(settings, destination, data, folder, fitted, history)
     _say(console, f"package   {built.digest[:12]}, {built.size_bytes / 1e6:.1f} MB")
     evaluator = job_evaluation.create(
@@ -81,6 +96,8 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     decision = bless.decide(evaluation, settings.gates, baseline)
     _sign(settings, destination, data, folder, built, decision)
     published = settings.publish.if_blessed and decision.verdict is Verdict.BLESSED
+    if lease is not None:
+        lease.require_held()
     if published:
         _publish(settings, destination, built)
     outcome = Outcome(
@@ -111,7 +128,6 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
         run_backup.upload_end(
             destination.store, _copy_prefix(settings, folder), folder.path
         )
-    folder.close()
     return outcome
 
 
@@ -127,13 +143,15 @@ def follow(settings: JobSettings) -> None:
     _train(settings, data, processes.share_path(None), lambda progress: None)
 
 
+@contextlib.contextmanager
 def _open_run(
     settings: JobSettings,
     destination: Destination,
     data: Data,
     started: datetime,
     console: Console,
-) -> RunFolder:
+) -> Iterator[tuple[RunFolder, Lease | None]]:
+    """Holds a run for this process alone while the block runs, wherever it is kept."""
     decided: dict[str, object] = {
         "family": settings.publish.family,
         "target": TARGET,
@@ -144,21 +162,31 @@ def _open_run(
         "action_maximum": settings.publish.action_maximum,
         "code_commit": settings.run.code_commit,
     }
-    if not destination.local:
-        run_backup.fetch(
-            destination.store,
-            settings.publish.family,
+    identity, family = run_folder.compute_identity(decided), settings.publish.family
+    resume = settings.run.resume or None
+    note = functools.partial(_say, console)
+    with contextlib.ExitStack() as held:
+        lease = None
+        if not destination.local:
+            lease = held.enter_context(
+                run_lease.hold(destination.store.uri, family, identity, note)
+            )
+            run_backup.fetch(
+                destination.store,
+                family,
+                destination.family_folder,
+                identity,
+                note,
+                resume,
+            )
+        folder = run_folder.open_run(
             destination.family_folder,
-            run_folder.compute_identity(decided),
-            lambda line: _say(console, line),
-            settings.run.resume or None,
+            decided,
+            started.astimezone(UTC).strftime(run_folder.STARTED_FORMAT),
+            resume,
         )
-    return run_folder.open_run(
-        destination.family_folder,
-        decided,
-        started.astimezone(UTC).strftime(run_folder.STARTED_FORMAT),
-        settings.run.resume or None,
-    )
+        held.callback(folder.close)
+        yield folder, lease
 
 
 def _copy_prefix(settings: JobSettings, folder: RunFolder) -> str:
@@ -178,13 +206,18 @@ def _fit(
     destination: Destination,
     data: Data,
     folder: RunFolder,
+    lease: Lease | None,
     history: LossHistory,
     console: Console,
 ) -> FitResult:
     total = settings.train.steps
-    keep = functools.partial(
-        run_backup.upload_checkpoint, destination.store, _copy_prefix(settings, folder)
-    )
+
+    def keep(checkpoint: Path) -> None:
+        if lease is not None:
+            lease.require_held()
+        prefix = _copy_prefix(settings, folder)
+        run_backup.upload_checkpoint(destination.store, prefix, checkpoint)
+
     with (
         WorkProgress(console, "train", total, "updates") as progress,
         figures.EventFile(folder.tensorboard, folder.continued) as events,
@@ -288,7 +321,9 @@ def _sign(
     origin = provenance.Provenance(
         package_digest=built.digest,
         dataset_manifest_digest=data.manifest_digest,
-        dataset_uri=settings.dataset.uri,
+        dataset_uri=locations.public_uri(
+            settings.dataset.uri, f"dataset:{data.dataset}:{data.version}"
+        ),
         code_commit=settings.run.code_commit,
         code_uri=project_version.code_uri(project_version.workspace()),
         hardware=build_facts.hardware_text(),
@@ -345,7 +380,7 @@ def _write_report(
             trajectories=samples,
             figures=outcome.figures(),
             provenance={
-                "dataset": settings.dataset.name,
+                "dataset": f"{data.dataset} {data.version}",
                 "dataset manifest": data.manifest_digest,
                 "episodes": data.size_text,
                 "code commit": settings.run.code_commit,
@@ -369,8 +404,9 @@ def _write_report(
 
 
 def _run_text(folder: RunFolder) -> str:
-    verb = "continues" if folder.continued else "starts"
-    return f"run       {folder.path} {verb}"
+    if not folder.continued:
+        return f"run       {folder.path} starts"
+    return f"run       {folder.path} continues from update {folder.updates_done:,}"
 
 
 def _say(console: Console, line: str) -> None:

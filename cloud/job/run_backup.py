@@ -2,12 +2,10 @@
 
 Each checkpoint is copied as soon as it is whole, so losing the machine costs at most
 the work since the last checkpoint. The same command on another machine downloads the
-run with its newest whole checkpoint, unless `finished.json`, uploaded last, says that
-it has ended.
+furthest whole checkpoint of its unfinished runs, unless `finished.json`, uploaded last,
+says that the run has ended.
 
-Only one machine may train a run: nothing here locks it against another machine. Two
-machines that train it write checkpoints with the same numbers to the same paths; a
-checkpoint that they tear is detected by its digests and skipped.
+One machine at a time trains a run: `run_lease` sees to that.
 """
 
 from __future__ import annotations
@@ -84,7 +82,7 @@ def fetch(
     note: Callable[[str], None],
     resume: str | None = None,
 ) -> None:
-    """Downloads the newest unfinished run of an identity, unless it is already here.
+    """Downloads the furthest checkpoint of an identity, unless this machine has it.
 
     A checkpoint that is not whole is skipped. A copy without a manifest is used if
     Orbax can restore it.
@@ -101,47 +99,58 @@ def fetch(
         StoreError: the store failed.
         DiskError: a file cannot be written.
     """
-    for run_id, names in _unfinished(store, family, identity):
+    here = max(
+        (
+            run_folder.updates_done(folder)
+            for folder in run_folder.unfinished(parent, identity)
+            if resume in (None, folder.name)
+        ),
+        default=0,
+    )
+    runs = _unfinished(store, family, identity)
+    for done, run_id in sorted(
+        ((done, run_id) for run_id, names in runs.items() for done in _saved(names)),
+        reverse=True,
+    ):
         if resume not in (None, run_id):
             continue
-        if (parent / run_id / _RUN).exists():
+        if done <= here:
             return
-        for step in _steps(names):
-            prefix = f"{family}/{run_id}"
-            try:
-                _fetch_checkpoint(store, prefix, step, parent / run_id)
-            except CheckpointError as e:
-                note(f"skipped: {e}")
-                continue
-            _fetch_rest(store, prefix, names, parent / run_id)
-            note(f"fetched   {run_id} at step {step} from {store.uri}")
-            return
+        prefix = f"{family}/{run_id}"
+        try:
+            _fetch_checkpoint(store, prefix, done, parent / run_id)
+        except CheckpointError as e:
+            note(f"skipped: {e}")
+            continue
+        _fetch_rest(store, prefix, runs[run_id], parent / run_id)
+        note(f"fetched   {run_id} at update {done} from {store.uri}")
+        return
 
 
-def _unfinished(store: Store, family: str, identity: str) -> list[tuple[str, set[str]]]:
-    """Returns run id and file names of each unfinished run, the newest first."""
+def _unfinished(store: Store, family: str, identity: str) -> dict[str, set[str]]:
+    """Returns the file names of each unfinished run, by its id."""
     found: dict[str, set[str]] = {}
     for path in store.list(f"{family}/"):
         run_id, _, name = path.removeprefix(f"{family}/").partition("/")
         found.setdefault(run_id, set()).add(name)
-    return [
-        (run_id, names)
-        for run_id, names in sorted(found.items(), reverse=True)
+    return {
+        run_id: names
+        for run_id, names in found.items()
         if _RUN in names
         and _FINISHED not in names
         and run_folder.parse_identity(_get(store, f"{family}/{run_id}/{_RUN}"))
         == identity
-    ]
+    }
 
 
-def _steps(names: set[str]) -> list[int]:
-    """Returns the numbers of the checkpoints, the highest first."""
+def _saved(names: set[str]) -> list[int]:
+    """Returns the updates of each checkpoint, the highest first."""
     found = (re.match(r"checkpoints/(\d+)/", name) for name in names)
     return sorted({int(match[1]) for match in found if match}, reverse=True)
 
 
-def _fetch_checkpoint(store: Store, prefix: str, step: int, folder: Path) -> None:
-    path, into = f"{prefix}/checkpoints/{step}", folder / "checkpoints" / str(step)
+def _fetch_checkpoint(store: Store, prefix: str, done: int, folder: Path) -> None:
+    path, into = f"{prefix}/checkpoints/{done}", folder / "checkpoints" / str(done)
     if into.exists():  # whole, from a download that was killed later
         return
     if not store.generation(f"{path}/{checkpoint_store.MANIFEST}"):

@@ -73,7 +73,7 @@ def test_new_machine_continues_from_the_newest_checkpoint(
 ) -> None:
     found, notes = fetch(store, tmp_path / "new")
     assert [path.name for path in found] == ["10"]
-    assert notes == [f"fetched   {run.run_id} at step 10 from {store.uri}"]
+    assert notes == [f"fetched   {run.run_id} at update 10 from {store.uri}"]
     again = run_folder.open_run(tmp_path / "new", SETTINGS, "20260202T000000", None)
     assert again.continued and again.run_id == run.run_id
     assert again.started == run.started
@@ -156,12 +156,35 @@ def test_killed_download_is_repeated(
     assert run_folder.open_run(tmp_path / "new", SETTINGS, STARTED, None).continued
 
 
-def test_machine_that_has_the_run_downloads_nothing(
+def test_machine_that_is_as_far_downloads_nothing(
     bucket: Bucket, store: Store, prefix: str, run: RunFolder
 ) -> None:
+    before = bucket.sent_bytes
+    _, notes = fetch(store, run.path.parent)
+    assert notes == [] and bucket.sent_bytes - before < 10_000
+
+
+def test_machine_that_has_an_earlier_checkpoint_downloads_the_further_one(
+    store: Store, prefix: str, run: RunFolder
+) -> None:
+    """Another machine has gone on with the run since."""
     shutil.rmtree(run.checkpoints / "10")
     found, notes = fetch(store, run.path.parent)
-    assert [path.name for path in found] == ["2"] and notes == []
+    assert [path.name for path in found] == ["10", "2"]
+    assert notes == [f"fetched   {run.run_id} at update 10 from {store.uri}"]
+
+
+def test_of_two_unfinished_runs_the_furthest_is_downloaded(
+    store: Store, prefix: str, run: RunFolder, tmp_path: Path
+) -> None:
+    newer = run_folder.open_run(tmp_path / "other", SETTINGS, "20260301T000000", None)
+    shutil.copytree(run.checkpoints / "2", newer.checkpoints / "2")
+    run_backup.upload_checkpoint(
+        store, f"{FAMILY}/{newer.run_id}", newer.checkpoints / "2"
+    )
+    found, notes = fetch(store, tmp_path / "new")
+    assert [path.parent.parent.name for path in found] == [run.run_id]
+    assert len(notes) == 1 and "at update 10" in notes[0]
 
 
 def test_run_with_other_settings_or_a_finished_one_is_not_downloaded(

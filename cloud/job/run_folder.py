@@ -11,8 +11,9 @@
     <family>/<run_id>/finished.json     written last; without it a run is unfinished
 
 The same command continues a run that was killed: the same inputs give the same
-identity and so the same folder. A lock, which the kernel releases when the process
-ends, prevents two processes from using one run.
+identity and so the same folder; of several unfinished runs, the one that is furthest.
+A lock, which the kernel releases when the process ends, prevents two processes from
+using one run, and the same command from starting beside itself.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ class RunFolder:
         return self.path.name
 
     @property
+    def updates_done(self) -> int:
+        """Updates of the furthest checkpoint; 0 without one."""
+        return updates_done(self.path)
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
@@ -120,7 +126,7 @@ def compute_identity(settings: dict[str, object]) -> str:
 def open_run(
     parent: Path, settings: dict[str, object], started_at: str, resume: str | None
 ) -> RunFolder:
-    """Continues the unfinished run with these settings, or starts a new one.
+    """Continues the furthest unfinished run with these settings, or starts a new one.
 
     Args:
         parent: the family's folder.
@@ -129,20 +135,46 @@ def open_run(
         resume: id of the run to continue; None continues any run of the same identity.
 
     Raises:
-        RunFolderError: `resume` names no run, a finished run, a run with other
-            settings, or a run that another process is using.
+        RunFolderError: `resume` names no run, a finished run, or a run with other
+            settings; or another process is using the run, or without `resume` any run
+            with these settings.
     """
     identity = compute_identity(settings)
     if resume is not None:
         return _continue(parent / resume, identity)
     parent.mkdir(parents=True, exist_ok=True)
-    for folder in sorted(parent.iterdir(), reverse=True):
-        if _read_identity(folder) != identity or (folder / "finished.json").exists():
-            continue
-        lock_fd = _lock(folder)
-        if lock_fd is not None:
-            return RunFolder(folder, identity, continued=True, lock_fd=lock_fd)
-    return _start(parent, identity, settings, started_at)
+    # Held so that two commands that start together see each other's run.
+    parent_fd = file_lock.open_folder(parent)
+    try:
+        file_lock.take(parent_fd)
+        furthest: RunFolder | None = None
+        for folder in unfinished(parent, identity):
+            found = RunFolder(folder, identity, True, _require_lock(folder, furthest))
+            if furthest is not None:
+                found.close()
+            furthest = furthest or found
+        return furthest or _start(parent, identity, settings, started_at)
+    finally:
+        os.close(parent_fd)
+
+
+def unfinished(parent: Path, identity: str) -> list[Path]:
+    """Returns the folders of the unfinished runs of an identity, the furthest first."""
+    if not parent.is_dir():
+        return []
+    found = [
+        folder
+        for folder in parent.iterdir()
+        if _read_identity(folder) == identity
+        and not (folder / "finished.json").exists()
+    ]
+    return sorted(found, key=lambda path: (updates_done(path), path.name), reverse=True)
+
+
+def updates_done(folder: Path) -> int:
+    """Returns the updates of a run's furthest checkpoint; 0 without one."""
+    names = [path.name for path in (folder / "checkpoints").glob("*")]
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def make_folders(folder: Path) -> None:
@@ -190,15 +222,22 @@ def _continue(folder: Path, identity: str) -> RunFolder:
             found[:12],
             "give the flags that it was started with, or leave out --resume",
         )
+    return RunFolder(folder, identity, True, _require_lock(folder, None))
+
+
+def _require_lock(folder: Path, held: RunFolder | None) -> int:
+    """Returns the lock of a run; gives up `held` and raises if it is in use."""
     lock_fd = _lock(folder)
     if lock_fd is None:
+        if held is not None:
+            held.close()
         raise RunFolderError(
             folder,
-            "a run that no process is using",
+            "a run that no process is training",
             "one in use",
-            "wait for that process, or leave out --resume to start a new run",
+            "wait for it, or train with other settings, such as another --seed",
         )
-    return RunFolder(folder, identity, continued=True, lock_fd=lock_fd)
+    return lock_fd
 
 
 def _start(

@@ -1,6 +1,7 @@
 """Tests of a run's folder: when it is continued and when it is not."""
 
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,10 +42,61 @@ def test_other_settings_start_another_run(tmp_path: Path) -> None:
 
 def test_run_in_use_is_not_continued_by_another_process(tmp_path: Path) -> None:
     first = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
-    second = run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
-    assert second.path != first.path
-    with pytest.raises(RunFolderError, match="one in use"):
-        run_folder.open_run(tmp_path, SETTINGS, MORNING, first.run_id)
+    for resume in (None, first.run_id):
+        with pytest.raises(RunFolderError, match="one in use; wait for it"):
+            run_folder.open_run(tmp_path, SETTINGS, EVENING, resume)
+    assert list(tmp_path.iterdir()) == [first.path]
+    run_folder.open_run(tmp_path, OTHER, EVENING, None).close()
+
+
+def save(run: run_folder.RunFolder, *updates: int) -> None:
+    """Gives a run checkpoints, and closes it."""
+    for number in updates:
+        (run.checkpoints / str(number)).mkdir()
+    (run.checkpoints / "9000.not_whole").mkdir()
+    run.close()
+
+
+def test_of_two_unfinished_runs_the_furthest_is_continued(tmp_path: Path) -> None:
+    noon = run_folder._start(
+        tmp_path, run_folder.compute_identity(SETTINGS), SETTINGS, "20260101T120000"
+    )
+    save(noon, 200, 1000)
+    evening = run_folder._start(
+        tmp_path, run_folder.compute_identity(SETTINGS), SETTINGS, EVENING
+    )
+    save(evening, 400)
+    found = run_folder.open_run(tmp_path, SETTINGS, "20260102T080000", None)
+    assert (found.path, found.updates_done) == (noon.path, 1000)
+
+
+def test_no_run_is_started_beside_one_in_use_that_is_not_the_furthest(
+    tmp_path: Path,
+) -> None:
+    identity = run_folder.compute_identity(SETTINGS)
+    save(run_folder._start(tmp_path, identity, SETTINGS, MORNING), 1000)
+    busy = run_folder._start(tmp_path, identity, SETTINGS, EVENING)
+    with pytest.raises(RunFolderError, match=f"{busy.run_id}: .* one in use"):
+        run_folder.open_run(tmp_path, SETTINGS, EVENING, None)
+    busy.close()
+    assert run_folder.open_run(tmp_path, SETTINGS, EVENING, None).updates_done == 1000
+
+
+def test_of_commands_that_start_together_one_trains(tmp_path: Path) -> None:
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            try:
+                run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
+            except RunFolderError:
+                os._exit(1)
+            time.sleep(0.5)  # it trains
+            os._exit(0)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children]
+    assert sorted(codes) == [0, 1, 1, 1]
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_run_of_a_killed_process_can_be_continued(tmp_path: Path) -> None:

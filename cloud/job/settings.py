@@ -7,6 +7,7 @@ notebook creates the records directly. Values for empty settings are decided her
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import jax
@@ -98,8 +99,11 @@ class RunSettings:
     """Where a run keeps its files, and on which devices it trains.
 
     Attributes:
-        store: folder or URI that runs, packages and channels are kept in; default:
-            ~/.local/share/continuon.
+        store: folder that keys, caches and, without --artifacts, runs, packages and
+            channels are kept in, or its URI; default: ~/.local/share/continuon.
+        artifacts: folder or URI of runs, packages and channels, to which nothing is
+            added, such as gs://continuon-model-artifacts; default:
+            continuon-model-artifacts in the store.
         keys_dir: folder of the development key; default: keys/ in a local store, else
             ~/.local/share/continuon/keys.
         cache_dir: folder on this machine for offsets and mapped steps of the dataset,
@@ -128,6 +132,7 @@ class RunSettings:
     """
 
     store: str = ""
+    artifacts: str = ""
     keys_dir: str = ""
     cache_dir: str = ""
     work_dir: str = setting(CACHE, flag="")
@@ -147,12 +152,14 @@ class RunSettings:
 
     @property
     def store_uri(self) -> str:
-        """URI of the store, which contains artifacts and channels."""
+        """URI of the store."""
         return locations.to_uri(self.store or HOME)
 
     @property
-    def artifacts(self) -> str:
-        """URI of the store of runs, packages and channels."""
+    def artifacts_uri(self) -> str:
+        """URI of runs, packages and channels."""
+        if self.artifacts:
+            return locations.to_uri(self.artifacts)
         return f"{self.store_uri}/{ARTIFACTS}"
 
     @property
@@ -180,9 +187,13 @@ class RunSettings:
     def state_dir(self) -> Path:
         """Folder of the robot's state in the suggested command.
 
-        A store on this machine contains it: each store numbers its releases from 1, and
-        a robot that has installed release 1 of one store refuses release 1 of another.
+        A store on this machine contains it: each numbers its releases from 1, and a
+        robot that has installed release 1 of one refuses release 1 of another. So each
+        --artifacts has its own folder too.
         """
+        if self.artifacts:
+            root = hashlib.sha256(self.artifacts_uri.encode()).hexdigest()
+            return self.work_folder / f"robot-{root[:12]}"
         return (locations.local_folder(self.store_uri) or self.work_folder) / "robot"
 
     @property
@@ -247,7 +258,7 @@ class JobSettings:
     @property
     def channel_uri(self) -> str:
         """URI of the channel file, as `//edge:run` takes it."""
-        return f"{self.run.artifacts}/channels/{self.publish.channel}.json"
+        return f"{self.run.artifacts_uri}/channels/{self.publish.channel}.json"
 
     @property
     def expert_baseline(self) -> Path | None:

@@ -15,6 +15,7 @@ from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
 from cloud.job import train
 from cloud.job.settings import (
+    ARTIFACTS,
     CACHE,
     HOME,
     DatasetSettings,
@@ -35,6 +36,7 @@ UNITS = re.compile(
 NOT_A_QUANTITY = {
     "dataset",
     "store",
+    "artifacts",
     "keys_dir",
     "cache_dir",
     "family",
@@ -114,6 +116,7 @@ def test_every_setting_is_a_flag(record: type) -> None:
 
 def test_texts_name_the_default_folders_and_dataset() -> None:
     assert flags.FLAGS["store"].help.endswith(f"default: {HOME}")
+    assert flags.FLAGS["artifacts"].help.endswith(f"{ARTIFACTS} in the store")
     assert flags.FLAGS["keys_dir"].help.endswith(f"else {HOME}/keys")
     assert flags.FLAGS["cache_dir"].help.endswith(f"else {CACHE}")
     assert DatasetSettings().name in flags.FLAGS["dataset"].help
@@ -203,11 +206,34 @@ def test_keys_never_go_to_a_bucket() -> None:
     run = train.settings_from_flags().run
     home = Path("~/.local/share/continuon").expanduser()
     assert run.keys_folder == home / "keys"
-    assert run.artifacts == "gs://bucket/prefix/continuon-model-artifacts"
+    assert run.artifacts_uri == "gs://bucket/prefix/continuon-model-artifacts"
     cache = Path("~/.cache/continuon").expanduser()
     assert run.work_folder == cache
     assert run.state_dir == cache / "robot"
     assert run.cache_folder == cache
+
+
+def test_nothing_is_added_to_the_root_of_the_artifacts(tmp_path: Path) -> None:
+    parse("--artifacts=gs://continuon-model-artifacts", f"--store={tmp_path}")
+    settings = settings_here()
+    assert settings.run.artifacts_uri == "gs://continuon-model-artifacts"
+    assert settings.channel_uri == (
+        "gs://continuon-model-artifacts/channels/nightly.json"
+    )
+    assert settings.run.keys_folder == tmp_path / "keys"
+    assert settings.run.state_dir.parent == settings.run.work_folder
+    parse(f"--artifacts={tmp_path / 'anywhere'}")
+    assert settings_here().run.artifacts_uri == (tmp_path / "anywhere").as_uri()
+
+
+def test_robots_of_two_roots_keep_apart(tmp_path: Path) -> None:
+    folders = set()
+    for root in ("gs://one", "gs://other", str(tmp_path)):
+        parse(f"--artifacts={root}")
+        folders.add(settings_here().run.state_dir)
+    parse()
+    folders.add(settings_here().run.state_dir)
+    assert len(folders) == 4
 
 
 def test_mapped_dataset_goes_where_the_command_says(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_another_machine_continues_from_the_newest_checkpoint_in_the_bucket(
     """
     given = [
         *flags(tmp_path, binaries.copy_of_dataset(tmp_path)),
-        "--store=gs://bucket/robots",
+        "--artifacts=gs://bucket",
     ]
     with local_bucket.serve() as bucket:
         monkeypatch.setenv("HOME", str(tmp_path / "first"))
@@ -114,7 +114,7 @@ def test_another_machine_continues_from_the_newest_checkpoint_in_the_bucket(
         shutil.rmtree(tmp_path / "first")
         monkeypatch.setenv("HOME", str(tmp_path / "second"))
         printed = kill_after(tmp_path, given, lambda: STEPS in kept(bucket))
-    assert f"at step {newest} from gs://bucket/robots" in printed
+    assert f"at update {newest} from gs://bucket" in printed
     (run,) = (tmp_path / "second" / ".cache/continuon/runs/wavecore").iterdir()
     points = [
         json.loads(x) for x in (run / "losses.jsonl").read_text().splitlines()[1:]

@@ -5,6 +5,7 @@ verify, activate, run, and record again: the forge that made the package admits 
 episodes that the package drove on the robot.
 """
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -165,6 +166,19 @@ def assert_verified(folder: Path, trained: dict[str, object]) -> None:
     ]
     binaries.run("release/commands/verify", *arguments, "--allow_development_keys")
     assert "development key" in binaries.refuse("release/commands/verify", *arguments)
+    assert_no_path_is_published(folder, Path(str(trained["package"])))
+
+
+def assert_no_path_is_published(folder: Path, package: Path) -> None:
+    """No statement about the package names a folder of this machine."""
+    for path in package.glob("*.intoto.jsonl"):
+        envelope = json.loads(path.read_bytes())
+        statement = base64.b64decode(envelope["payload"])
+        assert str(folder).encode() not in statement, path
+    assert str(folder).encode() not in (package / "package.json").read_bytes()
+    provenance = json.loads((package / "provenance.intoto.jsonl").read_bytes())
+    statement = base64.b64decode(provenance["payload"])
+    assert b"urn:continuon:dataset:loop:0.1.0" in statement
 
 
 def release_with_own_key(folder: Path, trained: dict[str, object]) -> None:
