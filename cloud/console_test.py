@@ -1,6 +1,8 @@
 """Tests of progress: a bar on a terminal, otherwise one line per interval."""
 
 import io
+import threading
+import time
 
 import pytest
 import rich.table
@@ -33,6 +35,39 @@ def test_log_gets_one_line_per_interval_and_a_last_line() -> None:
         "train: 80 of 100 steps, loss 0.013, 5 s left",
         "train: 100 of 100 steps, loss 0.010, 0 s left",
     ]
+
+
+def test_log_tells_of_work_that_shows_nothing_itself() -> None:
+    text = io.StringIO()
+    with WorkProgress(Console(file=text), "export", interval_s=0.02):
+        while text.getvalue().count("\n") < 3:  # one call of another library
+            time.sleep(0.01)
+    lines = text.getvalue().splitlines()
+    assert lines[:3] == ["export: 0 s so far"] * 3
+
+
+def test_log_repeats_how_far_work_is_that_has_stopped_showing_it() -> None:
+    text = io.StringIO()
+    console = Console(file=text)
+    with WorkProgress(console, "train", 100, "updates", interval_s=0.02) as shown:
+        shown.show(7, "loss 0.5")
+        while text.getvalue().count("\n") < 2:
+            time.sleep(0.01)
+    assert (
+        text.getvalue()
+        .splitlines()[-1]
+        .startswith("train: 7 of 100 updates, loss 0.5, 0 s so far")
+    )
+    threads = [one for one in threading.enumerate() if "_tell_of_life" in one.name]
+    assert threads == []
+
+
+def test_terminal_shows_the_time_of_work_without_units() -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=60, force_terminal=True)
+    with WorkProgress(console, "export"):
+        pass
+    assert "export" in text.getvalue() and "0:00:00" in text.getvalue()
 
 
 def test_terminal_gets_a_bar_with_figures_and_the_time_left() -> None:

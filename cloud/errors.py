@@ -61,6 +61,14 @@ class BlindRobotError(CloudError):
     """A model reads a sense that the robot it is to be evaluated on lacks."""
 
 
+class UnsuitableRobotError(CloudError):
+    """The robot that a model is to be evaluated on is not the dataset's."""
+
+
+class ActionLimitsError(CloudError):
+    """The limits of actions are not those of the dataset's actions."""
+
+
 class ProgramMissingError(CloudError):
     """Another program or build product is not beside this program."""
 

@@ -82,8 +82,24 @@ def read[Record](record: type[Record]) -> Record:
         name = _flag_name(field)
         value = flags.FLAGS[name].value if name else None
         if value is not None:
-            values[field.name] = tuple(value) if isinstance(value, list) else value
+            values[field.name] = _value(name, field, value)
     return record(**values)
+
+
+def _value(name: str, field: dataclasses.Field[Any], value: object) -> object:
+    if not isinstance(value, list):
+        return value
+    if not _holds_numbers(field):
+        return tuple(value)
+    try:
+        return tuple(float(one) for one in value)
+    except ValueError as e:
+        raise ValueError(f"{name}: expected numbers, got {','.join(value)!r}") from e
+
+
+def _holds_numbers(field: dataclasses.Field[Any]) -> bool:
+    default = field.default
+    return isinstance(default, tuple) and any(isinstance(x, float) for x in default)
 
 
 def _define(name: str, field: dataclasses.Field[Any], text: str) -> None:
@@ -98,7 +114,8 @@ def _define(name: str, field: dataclasses.Field[Any], text: str) -> None:
     elif isinstance(default, float):
         flags.DEFINE_float(name, default, text, minimum)
     elif isinstance(default, tuple):
-        flags.DEFINE_list(name, list(default) or None, text)
+        shown = [f"{one:g}" if isinstance(one, float) else one for one in default]
+        flags.DEFINE_list(name, shown or None, text)
     else:
         flags.DEFINE_string(name, default or None, text)
 

@@ -31,7 +31,7 @@ from edge.control.loop import Pace
 from edge.control.safety import DEFAULT_MAX_STEPS, config_for
 from edge.episodes import episode_id, sharing
 from edge.episodes.sharing import Provenance, Recording
-from edge.record_summary import RecordSummary
+from edge.record_summary import RecordSummary, success_text
 from edge.redact import transforms
 from edge.robots import clock, machine_name, registry
 from edge.robots.experts import GaussianNoise
@@ -261,7 +261,7 @@ def _record(
     rate = result.steps / (time.perf_counter() - begin_s)
     command_line.say(
         f"{plan.robot} {plan.number + 1}/{_EPISODES.value} seed {plan.seed}:"
-        f" {'success' if result.success else 'no success'} after {result.steps} steps,"
+        f" {success_text(result.success)} after {result.steps} steps,"
         f" {rate:.0f} steps/s"
     )
 

@@ -6,26 +6,40 @@ from dataclasses import dataclass, field
 from edge.control.loop import EpisodeResult
 
 
+def success_text(success: bool | None) -> str:
+    """Says in words whether an episode fulfilled its task."""
+    if success is None:
+        return "success not known"
+    return "success" if success else "no success"
+
+
 @dataclass
 class TaskTally:
     """Counts of one task.
 
     Attributes:
         episodes: episodes recorded now.
-        successes: episodes that fulfilled the task.
+        successes: episodes that fulfilled the task; None if that is not known of one.
         steps: steps of all these episodes.
     """
 
     episodes: int = 0
-    successes: int = 0
+    successes: int | None = 0
     steps: int = 0
+
+    @property
+    def success(self) -> float | None:
+        """Share of episodes that fulfilled the task, 0 to 1; None if not known."""
+        if self.successes is None:
+            return None
+        return self.successes / max(self.episodes, 1)
 
     def as_json(self) -> dict[str, object]:
         """The counts, the share of successes and the mean number of steps."""
         return {
             "episodes": self.episodes,
             "successes": self.successes,
-            "success": self.successes / max(self.episodes, 1),
+            "success": self.success,
             "mean_steps": self.steps / max(self.episodes, 1),
         }
 
@@ -54,7 +68,10 @@ class RecordSummary:
         """Adds one recorded episode."""
         tally = self.tasks.setdefault(task, TaskTally())
         tally.episodes += 1
-        tally.successes += bool(result.success)
+        if result.success is None or tally.successes is None:
+            tally.successes = None
+        else:
+            tally.successes += result.success
         tally.steps += result.steps
         self.missed_deadlines += result.missed_deadlines
         self.safety_violations += result.safety_violations
@@ -93,7 +110,7 @@ class RecordSummary:
         """One line per task in columns, then one line for all."""
         rows = [("task", "episodes", "success", "steps")]
         for task, tally in self.tasks.items():
-            share = f"{tally.successes / tally.episodes:.0%}"
+            share = "not known" if tally.success is None else f"{tally.success:.0%}"
             rows.append((task, str(tally.episodes), share, str(tally.steps)))
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         lines = [

@@ -113,6 +113,8 @@ class Manifest:
         episodes: every episode, in the order of their ids.
         drops: the reason for each episode that was left out, by episode id.
         statistics: statistics of each numeric feature over the training split.
+        tasks: number of episodes of each task, by split, so that a reader knows the
+            tasks before it has read a shard; empty in a manifest of an earlier version.
 
     Raises:
         ManifestError: a value has the wrong type or form, or the parts disagree.
@@ -130,6 +132,7 @@ class Manifest:
     episodes: tuple[EpisodeEntry, ...]
     drops: Mapping[str, str]
     statistics: Mapping[str, FeatureStatistics]
+    tasks: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _form("dataset", self.dataset, _NAME)
@@ -148,7 +151,8 @@ class Manifest:
             _text("drops", reason)
         self._check_episodes()
         self._check_shards()
-        for name in ("curation_spec", "splits", "drops", "statistics"):
+        self._check_tasks()
+        for name in ("curation_spec", "splits", "drops", "statistics", "tasks"):
             frozen = MappingProxyType(dict(getattr(self, name)))
             object.__setattr__(self, name, frozen)
 
@@ -185,6 +189,19 @@ class Manifest:
         if unknown:
             raise _malformed("episodes of its splits", f"of {sorted(unknown)}")
 
+    def _check_tasks(self) -> None:
+        for split, counts in self.tasks.items():
+            for task, count in _mapping(counts).items():
+                _text("tasks", task)
+                _count("tasks", count)
+            kept = sum(entry.split == split for entry in self.episodes)
+            if sum(counts.values()) != kept:
+                raise _malformed(
+                    f"tasks of {split}: its {kept} episodes", sum(counts.values())
+                )
+        if self.tasks and set(self.tasks) != set(self.splits):
+            raise _malformed(f"tasks of {sorted(self.splits)}", sorted(self.tasks))
+
 
 def encode(manifest: Manifest) -> bytes:
     """Returns the canonical bytes of `manifest.json`."""
@@ -200,6 +217,8 @@ def encode(manifest: Manifest) -> bytes:
     value["statistics"] = {
         name: dataclasses.asdict(found) for name, found in manifest.statistics.items()
     }
+    if not manifest.tasks:
+        del value["tasks"]  # as earlier versions wrote it
     return canonical_json.encode(value)
 
 
@@ -226,6 +245,8 @@ def parse(raw: bytes) -> Manifest:
         raise _malformed(e.expected, e.got) from e
     if canonical != raw:
         raise _malformed("canonical JSON (RFC 8785)", "the same value in other bytes")
+    if isinstance(value, dict) and "tasks" not in value:
+        value["tasks"] = {}
     fields = _object(value, Manifest)
     fields["splits"] = {
         split: tuple(Shard(**_object(shard, Shard)) for shard in _list(shards))
@@ -240,6 +261,7 @@ def parse(raw: bytes) -> Manifest:
         for name, found in _mapping(fields["statistics"]).items()
     }
     _mapping(fields["drops"])
+    _mapping(fields["tasks"])
     _mapping(fields["curation_spec"])
     return Manifest(**fields)
 

@@ -51,6 +51,7 @@ def _manifest(**changes: Any) -> Manifest:
         "statistics": {
             "observation/state": FeatureStatistics(9, (0.5,), (1.0,), (-1.0,), (2.0,))
         },
+        "tasks": {"train": {"push": 1, "pick up, please": 1}, "val": {"push": 1}},
     }
     return Manifest(**{**fields, **changes})
 
@@ -67,10 +68,22 @@ def test_manifest_survives_a_round_trip_and_digest_is_that_of_its_bytes() -> Non
     assert pickle.loads(pickle.dumps(_manifest())) == _manifest()
 
 
+def test_manifest_of_an_earlier_version_has_no_tasks_and_keeps_its_digest() -> None:
+    value = _value()
+    del value["tasks"]
+    raw = canonical_json.encode(value)
+    found = manifest.parse(raw)
+    assert found.tasks == {} and manifest.encode(found) == raw
+    jsonschema.validate(value, _SCHEMA)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"surprise": 1},
+        {"tasks": []},
+        {"tasks": {"train": {"push": "2"}, "val": {"push": 1}}},
+        {"tasks": {"train": {"push": 2}, "val": 1}},
         {"dataset": "Reach"},
         {"version": "1.0"},
         {"index_snapshot_sha256": "x"},
@@ -89,7 +102,22 @@ def test_malformed_field_is_refused_by_code_and_schema(
     _require_refused({**_value(), **change})
 
 
-@pytest.mark.parametrize("name", sorted(_value()))
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        {"train": {"push": 2}},
+        {"train": {"push": 1}, "val": {"push": 1}},
+        {"train": {"push": 2}, "val": {"push": 1}, "test": {}},
+    ],
+)
+def test_tasks_that_disagree_with_the_episodes_are_refused(
+    tasks: dict[str, dict[str, int]],
+) -> None:
+    with pytest.raises(ManifestError, match="tasks of"):
+        _manifest(tasks=tasks)
+
+
+@pytest.mark.parametrize("name", sorted(_value().keys() - {"tasks"}))
 def test_missing_field_is_refused_by_code_and_schema(name: str) -> None:
     value = _value()
     del value[name]
@@ -106,7 +134,8 @@ def _require_refused(value: object) -> None:
 def test_schema_accepts_a_manifest() -> None:
     jsonschema.Draft202012Validator.check_schema(_SCHEMA)
     jsonschema.validate(_value(), _SCHEMA)
-    assert set(_SCHEMA["properties"]) == set(_SCHEMA["required"]) == set(_value())
+    assert set(_SCHEMA["properties"]) == {*_SCHEMA["required"], "tasks"}
+    assert set(_SCHEMA["properties"]) == set(_value())
 
 
 @pytest.mark.parametrize(

@@ -274,11 +274,28 @@ def test_no_readable_episode_leaves_nothing_on_disk(
     assert _names(tmp_path / "out" / "bench") == ["spec.json"]
 
 
-def test_without_val_groups_there_is_no_val_split(world: Path, tmp_path: Path) -> None:
+def test_without_val_groups_nothing_is_curated_that_training_would_refuse(
+    world: Path, tmp_path: Path
+) -> None:
     split = _SPEC["split"] | {"val_groups": 0}
-    manifest = _curate(world, tmp_path / "bench" / "v1.0.0", split=split)
-    assert sorted(manifest.splits) == ["train"]
-    assert len(manifest.episodes) == 12
+    with pytest.raises(CurationSpecError, match=r"val_groups of at least 1, got 0;"):
+        _curate(world, tmp_path / "bench" / "v1.0.0", split=split)
+    assert _names(tmp_path / "bench") == ["spec.json"]
+
+
+def test_manifest_counts_the_episodes_of_each_task(world: Path, tmp_path: Path) -> None:
+    manifest = _curate(world, tmp_path / "bench" / "v1.0.0", where="true")
+    counts = collections.Counter(
+        (split, task)
+        for split, tasks in manifest.tasks.items()
+        for task, count in tasks.items()
+        for _ in range(count)
+    )
+    assert sum(counts.values()) == 13
+    assert {task for _, task in counts} == {"push-v3", "reach-v3"}
+    assert sum(manifest.tasks["val"].values()) == sum(
+        shard.num_episodes for shard in manifest.splits["val"]
+    )
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -6,12 +6,14 @@ episodes are sorted by SHA-256 of salt and episode id, which shuffles them, and 
 into shards of nearly equal length.
 """
 
+import collections
 import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from base import canonical_json
+from base.errors import one_line
 from cloud.curate.feature_statistics import Moments
 from cloud.curate.spec import CurationSpec
 from cloud.errors import CurationSpecError
@@ -78,6 +80,25 @@ def plan(
         if row["episode_id"] not in selected
     }
     return Plan(tuple(placements), drops)
+
+
+def describe_mixture(planned: Plan) -> list[str]:
+    """Returns a line for each thing that the chosen episodes do not have in common.
+
+    Robots of one size may differ in every unit, and a model of both fits neither.
+    """
+    lines = []
+    for column in ("robot_model", "environment_id"):
+        counts = collections.Counter(
+            one_line(str(placement.row[column])) for placement in planned.placements
+        )
+        if len(counts) > 1:
+            found = ", ".join(f"{name} ({n})" for name, n in sorted(counts.items()))
+            lines.append(
+                f"episodes of {len(counts)} values of {column}: {found}; `where` can "
+                "name one"
+            )
+    return lines
 
 
 def _check_taken(taken: list[schema.Row], total: int, spec: CurationSpec) -> None:

@@ -148,3 +148,21 @@ def test_a_malformed_spec_is_refused(
 ) -> None:
     with pytest.raises(MalformedError, match=r"spec\.json"):
         _spec(**changes)
+
+
+def test_robots_of_several_models_in_one_dataset_are_told() -> None:
+    rows = _rows()
+    plan = curation_plan.plan(rows, _all(rows), _spec())
+    assert curation_plan.describe_mixture(plan) == []
+    for row in rows[:7]:
+        row["robot_model"] = "lab\x1b[2Jarm"
+    (line,) = curation_plan.describe_mixture(
+        curation_plan.plan(rows, _all(rows), _spec())
+    )
+    assert line.startswith("episodes of 2 values of robot_model: ")
+    assert "(7)" in line and "(53)" in line and line.isprintable()
+
+
+def test_a_spec_without_held_out_groups_is_refused_with_the_reason() -> None:
+    with pytest.raises(CurationSpecError, match="held-out robots or days judge"):
+        _spec(split={"val_groups": 0})

@@ -34,7 +34,8 @@ class CurationSpec:
     Attributes:
         verbatim: the JSON object as its author wrote it.
         by: columns whose values define a group.
-        val_groups: number of groups that go to `val`.
+        val_groups: number of groups that go to `val`, at least one: held-out episodes
+            judge a model and are its package's canary.
         salt: decides the shuffled order of groups and of episodes.
         train_shards: maximum number of shards of `train`.
         val_shards: maximum number of shards of `val`.
@@ -133,6 +134,13 @@ def _check(spec: CurationSpec, where: str) -> None:
             "split.by to hold robot_hash, date or both",
             list(spec.by),
             "otherwise similar episodes would be in both splits",
+        )
+    if spec.val_groups == 0:
+        raise CurationSpecError(
+            where,
+            "split.val_groups of at least 1",
+            0,
+            "held-out robots or days judge a model, and none is published without",
         )
     if max(spec.train_shards, spec.val_shards) > _MOST_SHARDS:
         raise CurationSpecError(

@@ -46,7 +46,7 @@ def write(
         origin: where the version comes from, for the manifest.
 
     Raises:
-        CurationSpecError: no episode of the training split could be read.
+        CurationSpecError: no episode of a split could be read.
         DiskError: a file cannot be written.
     """
     folder.mkdir()
@@ -55,11 +55,11 @@ def write(
         for split in plan.SPLITS
         if (written := [r for r in results if r.split == split and r.kept])
     }
-    if plan.TRAIN not in splits:
+    for missing in (split for split in plan.SPLITS if split not in splits):
         reasons = sorted({reason for r in results for reason in r.drops.values()})
         raise CurationSpecError(
             f"curation spec {origin.spec.dataset} {origin.spec.version}",
-            "episodes to train on",
+            f"episodes in {missing}",
             f"none that could be read: {', '.join(reasons)}",
             "run //cloud:ingest and //cloud:index again",
         )
@@ -119,7 +119,22 @@ def _manifest(
         episodes=tuple(sorted(entries, key=lambda entry: entry.episode_id)),
         drops=drops,
         statistics=_statistics(results),
+        tasks=_count_tasks(planned, results),
     )
+
+
+def _count_tasks(
+    planned: Plan, results: Sequence[ShardResult]
+) -> dict[str, dict[str, int]]:
+    """Returns the number of episodes of each task in each split."""
+    task = {str(p.row["episode_id"]): str(p.row["task"]) for p in planned.placements}
+    counts: dict[str, dict[str, int]] = {}
+    for result in results:
+        for kept in result.kept:
+            of_split = counts.setdefault(result.split, {})
+            name = task[kept.episode_id]
+            of_split[name] = of_split.get(name, 0) + 1
+    return counts
 
 
 def _statistics(results: Sequence[ShardResult]) -> dict[str, FeatureStatistics]:

@@ -18,6 +18,10 @@ import math
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.success_rate import SuccessRate
 
+_MORE_EPISODES = (
+    "too few evaluation episodes to tell, give more with --evaluation_episodes"
+)
+
 
 class Verdict(enum.StrEnum):
     """What was decided about one package."""
@@ -126,6 +130,7 @@ def decide(
             report.held_out_loss,
             gates.maximum_held_out_loss,
             "",
+            "was not measured, for want of held-out episodes in the dataset",
         ),
         _at_most(
             "step latency",
@@ -172,12 +177,14 @@ def _at_least(gate: str, success: SuccessRate, minimum: float) -> Finding:
         return Finding(gate, Verdict.BLESSED, found)
     if high < minimum:
         return Finding(gate, Verdict.REFUSED, found)
-    return Finding(gate, Verdict.UNDECIDED, f"{found}; more episodes are needed")
+    return Finding(gate, Verdict.UNDECIDED, f"{found}; {_MORE_EPISODES}")
 
 
-def _at_most(gate: str, value: float | None, maximum: float, unit: str) -> Finding:
+def _at_most(
+    gate: str, value: float | None, maximum: float, unit: str, missing: str = ""
+) -> Finding:
     if value is None or not math.isfinite(value):
-        return Finding(gate, Verdict.UNDECIDED, "was not measured")
+        return Finding(gate, Verdict.UNDECIDED, missing or "was not measured")
     limit = "any" if math.isinf(maximum) else f"{maximum:.6g}{unit}"
     found = f"{value:.6g}{unit}, allowed {limit}"
     passed = value <= maximum
@@ -229,4 +236,4 @@ def _not_worse(
         return Finding(gate, Verdict.BLESSED, found)
     if high < -margin:
         return Finding(gate, Verdict.REFUSED, found)
-    return Finding(gate, Verdict.UNDECIDED, f"{found}; more episodes are needed")
+    return Finding(gate, Verdict.UNDECIDED, f"{found}; {_MORE_EPISODES}")

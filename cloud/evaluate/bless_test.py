@@ -60,7 +60,8 @@ def test_one_poor_task_refuses_a_good_mean() -> None:
 def test_two_episodes_are_too_few_to_bless() -> None:
     decision = decide(report(successes=2, episodes=2), Gates(), None)
     assert decision.verdict is Verdict.UNDECIDED
-    assert "more episodes are needed" in decision.reasons[0]
+    assert "too few evaluation episodes" in decision.reasons[0]
+    assert "--evaluation_episodes" in decision.reasons[0]
 
 
 def test_no_episodes_are_undecided() -> None:
@@ -75,6 +76,8 @@ def test_missing_metric_is_never_blessed(metric: str) -> None:
     decision = decide(report(**{metric: None}), Gates(), None)
     assert decision.verdict is Verdict.UNDECIDED
     assert "was not measured" in decision.reasons[0]
+    held_out = "held-out episodes in the dataset" in decision.reasons[0]
+    assert held_out == (metric == "held_out_loss")
 
 
 def test_loss_latency_and_violations_over_their_gates_are_refused() -> None:

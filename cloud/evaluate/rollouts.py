@@ -6,7 +6,9 @@ take equally long whatever each task costs. The summaries are added up here.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +54,7 @@ class Trials:
     @property
     def robots(self) -> str:
         """Value of `--robot` of the robot's binary."""
-        return ",".join(f"{self.environment}:{task}" for task in self.tasks)
+        return robot_flag(self.environment, self.tasks)
 
     def match(self, report: EvaluationReport, manifest_digest: str) -> bool:
         """Tells whether a report comes from these trials and this dataset."""
@@ -88,6 +90,14 @@ class Rollouts:
     steps: int
     missed_deadlines: int
     safety_violations: int
+
+
+def robot_flag(environment: str, tasks: Sequence[str]) -> str:
+    """Returns a value of `--robot`; a name with a comma is in double quotes."""
+    text = io.StringIO()
+    row = [f"{environment}:{task}" for task in tasks]
+    csv.writer(text, lineterminator="").writerow(row)
+    return text.getvalue()
 
 
 def roll_out(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from absl import flags
 
 from cloud.errors import (
     ProgramFailedError,
@@ -62,6 +63,15 @@ def test_requested_step_form_is_passed_to_the_robots_binary(
             TRIALS, tmp_path, "a" * 64, "d" * 64, None, 1, work, step=step
         )
         assert (work / "summary-0.json.step").read_text() == passed
+
+
+def test_task_with_a_comma_is_one_robot_of_the_program() -> None:
+    tasks = ('pick up the cube, s\'il te plaît "now"', "reach-v3")
+    robots = Trials("metaworld", tasks, 1, 0, 1).robots
+    parsed = flags.FlagValues()
+    flags.DEFINE_list("robot", None, "robots", flag_values=parsed)
+    parsed(["run", f"--robot={robots}"])
+    assert parsed.robot == [f"metaworld:{task}" for task in tasks]
 
 
 def test_workers_divide_the_seeds_and_skip_none(

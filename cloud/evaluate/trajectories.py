@@ -18,6 +18,7 @@ ENVIRONMENT = "metaworld"
 """The environment whose state begins with the gripper's position x y z, in metres."""
 
 _POSITION = slice(0, 3)
+_OUTCOMES = {True: "succeeded", False: "did not succeed", None: "success not known"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,7 @@ def read(folder: Path) -> tuple[Trajectory, ...]:
         episode = reader.read_episode(path)
         state = np.asarray(episode.steps["observation/state"], np.float64)
         positions_m = [(x, y, z) for x, y, z in state[:, _POSITION].tolist()]
-        outcome = "succeeded" if episode.metadata.success else "did not succeed"
+        outcome = _OUTCOMES[episode.metadata.success]
         label = f"{len(positions_m)} steps, {outcome}"
         found.append(Trajectory(episode.metadata.task, label, positions_m))
     return tuple(sorted(found, key=lambda trajectory: trajectory.task))

@@ -14,13 +14,17 @@ import jax
 
 from cloud.dataset import split as dataset_split
 from cloud.dataset import version
-from cloud.dataset.split import DatasetSplit
 from cloud.dataset.stored_episodes import StoredEpisodes
 from cloud.dataset.training_data import TrainingData
 from cloud.errors import DatasetError
+from cloud.evaluate import evaluating_robot
+from cloud.evaluate.evaluating_robot import EvaluatingRobot
+from cloud.job import action_limits
 from cloud.job.settings import JobSettings
+from cloud.package import build
 from cloud.train import feasible, trained_model
 from model.config import WaveCoreConfig
+from rlds.manifest import Manifest
 from rlds.spec import EpisodeSpec
 
 
@@ -29,8 +33,7 @@ class Data:
     """The data that a run trains and validates on, and describes in its package.
 
     Attributes:
-        dataset: name of the dataset.
-        version: its version, `X.Y.Z`.
+        manifest: the dataset's manifest.
         manifest_digest: digest of the dataset's manifest, 64 hex characters.
         tasks: the tasks that are trained.
         train: episodes to learn from, read on demand.
@@ -40,8 +43,7 @@ class Data:
         model: sizes of the model, with the senses that the train episodes have.
     """
 
-    dataset: str
-    version: str
+    manifest: Manifest
     manifest_digest: str
     tasks: tuple[str, ...]
     train: StoredEpisodes
@@ -62,23 +64,98 @@ class Data:
 def require_trainable(settings: JobSettings) -> None:
     """Refuses a model that cannot be trained or evaluated here; reads no shard.
 
-    Without --tasks the number of tasks is unknown until the shards are read, so one is
-    assumed. A task is one row of the model's first matrix, which needs little memory.
+    In a dataset of an earlier version the number of tasks is unknown until the shards
+    are read, so one is assumed. A task is one row of the model's first matrix, which
+    needs little memory.
 
     Raises:
-        DatasetError, ManifestError, DatasetFolderError: there is no dataset version.
+        DatasetError, ManifestError, DatasetFolderError: there is no dataset version, or
+            it lacks a split or a requested task.
+        ActionLimitsError: the limits of actions do not fit the dataset's actions.
         BlindRobotError: the robot that evaluates lacks a sense of the model.
         MemoryShortError: the preset needs more memory than is available.
     """
     uri = settings.dataset.uri
-    version.read_manifest(uri, "train")
-    model = trained_model.sizes(
-        settings.train, version.read_spec(uri), len(settings.dataset.tasks or ("any",))
-    )
+    for split in ("train", "val"):
+        version.read_manifest(uri, split)
+    spec, tasks = version.read_spec(uri), known_tasks(settings) or ("any",)
+    model = trained_model.sizes(settings.train, spec, len(tasks))
+    settings.publish.limits(spec.action_size)
     feasible.require_senses(model, settings.evaluate.environment)
     feasible.require_memory(
         settings.train, model, settings.run.mesh_shape, jax.local_devices()
     )
+
+
+def known_tasks(settings: JobSettings) -> tuple[str, ...]:
+    """Returns the tasks to train, as far as they are known before a shard is read.
+
+    Returns:
+        The tasks; none if neither the flags nor the manifest name any.
+
+    Raises:
+        DatasetError: the dataset lacks a requested task.
+    """
+    known = version.read_manifest(settings.dataset.uri, "train").tasks.get("train")
+    if known is None:
+        return tuple(sorted(settings.dataset.tasks))
+    return _tasks(settings, tuple(sorted(known)))
+
+
+def require_robot(
+    settings: JobSettings, tasks: tuple[str, ...], spec: EpisodeSpec
+) -> EvaluatingRobot:
+    """Asks the evaluating robot's program whether it has these tasks and sizes.
+
+    Raises:
+        UnsuitableRobotError: it has not.
+        ProgramMissingError: `//edge:run` is not among this program's files.
+    """
+    trials = settings.evaluate.trials(tasks)
+    return evaluating_robot.require_fit(trials, settings.dataset.name, spec)
+
+
+def require_exportable(
+    settings: JobSettings, data: Data, robot: EvaluatingRobot
+) -> list[str]:
+    """Refuses data of which training makes a model that is refused afterwards.
+
+    Returns:
+        A line about each thing that a person should know before training.
+
+    Raises:
+        ActionLimitsError: most actions are outside the package's limits.
+        UnsuitableRobotError: machine or control rate are not the evaluating robot's.
+        DatasetError: no episode is held out, no time passes between steps, or robots
+            of several models recorded them.
+    """
+    name, manifest = settings.dataset.name, data.manifest
+    robot.require_same(
+        name, build.robot_model(data.train), build.control_hz(data.train)
+    )
+    if not len(data.validation):
+        raise DatasetError(
+            name,
+            f"held-out episodes of {', '.join(data.tasks)}, which judge the model",
+            "none",
+            "name other --tasks, or hold out other robots or days (split.val_groups)",
+        )
+    notes = action_limits.describe_outside(
+        settings.publish.limits(data.train.spec.action_size),
+        manifest.statistics,
+        data.train_steps.steps.actions,
+        name,
+    )
+    held_out = data.validation.tasks
+    if absent := [task for task in data.tasks if task not in held_out]:
+        notes.append(f"no episode is held out of {', '.join(absent)}")
+    longer = sum(e.num_steps > build.SAFETY_MAX_STEPS for e in manifest.episodes)
+    if longer:
+        notes.append(
+            f"{longer} of {len(manifest.episodes)} episodes are longer than the "
+            f"{build.SAFETY_MAX_STEPS} steps after which a robot stops"
+        )
+    return notes
 
 
 def open_data(settings: JobSettings) -> Data:
@@ -96,14 +173,13 @@ def open_data(settings: JobSettings) -> Data:
         dataset_split.open_split(settings.dataset.uri, split, settings.run.cache_folder)
         for split in ("train", "val")
     )
-    tasks = _tasks(settings, train)
+    tasks = _tasks(settings, train.episodes.tasks)
     chosen, held_out = (s.episodes.select_tasks(tasks) for s in (train, validation))
     _require_described(settings, chosen.spec)
     model = trained_model.sizes(settings.train, chosen.spec, len(tasks))
     camera = model if model.image_height else None
     return Data(
-        dataset=train.manifest.dataset,
-        version=train.manifest.version,
+        manifest=train.manifest,
         manifest_digest=train.manifest_digest,
         tasks=tasks,
         train=chosen,
@@ -125,15 +201,16 @@ def _require_described(settings: JobSettings, found: EpisodeSpec) -> None:
         )
 
 
-def _tasks(settings: JobSettings, train: DatasetSplit) -> tuple[str, ...]:
-    known = train.episodes.tasks
+def _tasks(settings: JobSettings, known: tuple[str, ...]) -> tuple[str, ...]:
     tasks = tuple(sorted(settings.dataset.tasks)) or known
     absent = sorted(set(tasks) - set(known))
     if absent or not tasks:
+        quoted = any("," in task for task in known)
         raise DatasetError(
             settings.dataset.name,
             f"episodes of {absent or 'some task'}",
             f"episodes of {list(known)}",
-            "name other --tasks or another --dataset",
+            f"name other --tasks{' (one with a comma in double quotes)' * quoted} or "
+            "another --dataset",
         )
     return tasks

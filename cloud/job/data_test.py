@@ -11,9 +11,21 @@ import pytest
 from base.store.store import LocalStore
 from cloud.dataset import training_data
 from cloud.dataset.training_data import TrainingData
-from cloud.errors import DatasetError, MemoryShortError
+from cloud.errors import (
+    ActionLimitsError,
+    DatasetError,
+    MemoryShortError,
+    UnsuitableRobotError,
+)
+from cloud.evaluate.evaluating_robot import EvaluatingRobot
 from cloud.job import data as job_data
-from cloud.job.settings import DatasetSettings, JobSettings, RunSettings
+from cloud.job.settings import (
+    DatasetSettings,
+    JobSettings,
+    PublishSettings,
+    RunSettings,
+)
+from cloud.package import build
 from cloud.testing import dataset_version, train_tiny, training_episodes
 from cloud.train import feasible
 from cloud.train import fit as training
@@ -168,6 +180,22 @@ def test_tasks_that_the_dataset_lacks_are_refused_and_existing_ones_named(
     assert cached(settings) == []
 
 
+def test_task_with_a_comma_that_was_cut_in_two_is_told_to_be_quoted(
+    settings: JobSettings, tmp_path: Path
+) -> None:
+    polite = [
+        dataclasses.replace(
+            e, metadata=dataclasses.replace(e.metadata, task="pick up, please")
+        )
+        for e in (TRAIN[0], HELD_OUT[0])
+    ]
+    splits = {"train": [polite[:1]], "val": [polite[1:]]}
+    dataset_version.write(tmp_path / "polite", splits)
+    cut = select_tasks(settings, "pick up", "please", location=str(tmp_path / "polite"))
+    with pytest.raises(DatasetError, match="one with a comma in double quotes"):
+        job_data.require_trainable(cut)
+
+
 @pytest.fixture
 def torn(settings: JobSettings) -> JobSettings:
     """The same settings, with shards that cannot be read."""
@@ -193,6 +221,77 @@ def test_preset_that_does_not_fit_is_refused_before_a_shard_is_read(
 def test_preset_that_fits_is_accepted_before_a_shard_is_read(torn: JobSettings) -> None:
     job_data.require_trainable(torn)
     job_data.require_trainable(select_tasks(torn, "left", "right"))
+
+
+def test_task_that_the_dataset_lacks_is_refused_before_a_shard_is_read(
+    torn: JobSettings,
+) -> None:
+    assert job_data.known_tasks(torn) == ("left", "right")
+    with pytest.raises(DatasetError, match=r"expected episodes of \['nope'\]"):
+        job_data.require_trainable(select_tasks(torn, "nope"))
+
+
+def test_limits_of_another_number_of_channels_are_refused_before_a_shard_is_read(
+    torn: JobSettings,
+) -> None:
+    publish = PublishSettings(action_minimum=(-1.0, -1.0, 0.0))
+    with pytest.raises(ActionLimitsError, match=r"the 2 channels of an action, got 3"):
+        job_data.require_trainable(dataclasses.replace(torn, publish=publish))
+
+
+ROBOT = EvaluatingRobot("metaworld", build.robot_model(TRAIN), build.control_hz(TRAIN))
+
+
+def test_data_that_can_become_a_package_need_no_note(settings: JobSettings) -> None:
+    data = job_data.open_data(settings)
+    assert job_data.require_exportable(settings, data, ROBOT) == []
+
+
+def test_rate_of_another_robot_is_refused_before_training(
+    settings: JobSettings,
+) -> None:
+    data = job_data.open_data(settings)
+    with pytest.raises(UnsuitableRobotError, match="control steps per second"):
+        job_data.require_exportable(
+            settings, data, dataclasses.replace(ROBOT, control_hz=1.0)
+        )
+
+
+def test_tasks_without_held_out_episodes_are_told_or_refused_before_training(
+    settings: JobSettings, tmp_path: Path
+) -> None:
+    splits = {"train": [TRAIN], "val": [HELD_OUT[:1]]}
+    dataset_version.write(tmp_path / "other", splits)
+    location = str(tmp_path / "other")
+    both = select_tasks(settings, location=location)
+    notes = job_data.require_exportable(both, job_data.open_data(both), ROBOT)
+    assert notes == ["no episode is held out of right"]
+    other = select_tasks(settings, "right", location=location)
+    with pytest.raises(DatasetError, match=r"held-out episodes of right, .* got none"):
+        job_data.require_exportable(other, job_data.open_data(other), ROBOT)
+
+
+def test_actions_that_are_mostly_outside_their_limits_are_refused_before_training(
+    settings: JobSettings,
+) -> None:
+    data = job_data.open_data(settings)
+    narrow = PublishSettings(action_minimum=(-1e-9,), action_maximum=(1e-9,))
+    with pytest.raises(ActionLimitsError, match="of steps outside"):
+        job_data.require_exportable(
+            dataclasses.replace(settings, publish=narrow), data, ROBOT
+        )
+
+
+def test_episodes_longer_than_a_robot_drives_are_told(
+    settings: JobSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "SAFETY_MAX_STEPS", 3)
+    data = job_data.open_data(settings)
+    (note,) = job_data.require_exportable(settings, data, ROBOT)
+    assert (
+        note
+        == "14 of 14 episodes are longer than the 3 steps after which a robot stops"
+    )
 
 
 def test_dataset_without_a_description_is_refused_before_a_shard_is_read(

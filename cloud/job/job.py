@@ -20,6 +20,7 @@ from rich.console import Console
 from base import durable_file, project_version
 from cloud import build_facts, locations
 from cloud.console import WorkProgress
+from cloud.dataset import version
 from cloud.evaluate import bless
 from cloud.evaluate.bless import Decision, Verdict
 from cloud.evaluate.trajectories import Trajectory
@@ -58,9 +59,17 @@ def run(settings: JobSettings, console: Console, started: datetime) -> Outcome:
     destination = destinations.open_destination(settings)
     processes.require_shared(destination.family_folder)
     job_data.require_trainable(settings)
-    data = job_data.open_data(settings)
-    build.robot_model(data.train)  # refused now, not after training
+    spec = version.read_spec(settings.dataset.uri)
+    tasks = job_data.known_tasks(settings)
+    with WorkProgress(console, "robot"):
+        robot = job_data.require_robot(settings, tasks, spec) if tasks else None
+    with WorkProgress(console, "dataset"):
+        data = job_data.open_data(settings)
     _say(console, f"dataset   {settings.dataset.name} ({data.size_text})")
+    if robot is None:
+        robot = job_data.require_robot(settings, data.tasks, spec)
+    for line in job_data.require_exportable(settings, data, robot):
+        _say(console, f"note      {line}")
     with _open_run(settings, destination, data, started, console) as (folder, lease):
         processes.share_path(folder.checkpoints)
         _say(console, _run_text(folder))
@@ -79,7 +88,8 @@ def _complete(
     """Runs the job from training to the end, in a run's folder."""
     history = LossHistory(folder.path / "losses.jsonl")
     fitted = _fit(settings, destination, data, folder, lease, history, console)
-    built = _package(settings, destination, data, folder, fitted, history)
+    with WorkProgress(console, "export"):
+        built = _package(settings, destination, data, folder, fitted, history)
     _say(console, f"package   {built.digest[:12]}, {built.size_bytes / 1e6:.1f} MB")
     evaluator = job_evaluation.create(
         settings, data.tasks, data.manifest_digest, folder, console
@@ -115,14 +125,16 @@ def _complete(
         report=folder.report,
         channel=settings.channel_uri,
         published=published,
+        channel_exists=published or destination.channel.release_counter > 0,
         keyring=destination.keyring,
         state_dir=settings.run.state_dir,
     )
     _write_report(settings, data, folder, outcome, points, samples)
     if not destination.local:
-        run_backup.upload_results(
-            destination.store, _copy_prefix(settings, folder), folder.path
-        )
+        with WorkProgress(console, "upload"):
+            run_backup.upload_results(
+                destination.store, _copy_prefix(settings, folder), folder.path
+            )
     folder.finish({"verdict": decision.verdict.value, "published": published})
     if not destination.local:
         run_backup.upload_end(
@@ -158,8 +170,8 @@ def _open_run(
         "dataset_manifest": data.manifest_digest,
         "tasks": list(data.tasks),
         "training_config": _decisive(settings),
-        "action_minimum": settings.publish.action_minimum,
-        "action_maximum": settings.publish.action_maximum,
+        "action_minimum": list(settings.publish.action_minimum),
+        "action_maximum": list(settings.publish.action_maximum),
         "code_commit": settings.run.code_commit,
     }
     identity, family = run_folder.compute_identity(decided), settings.publish.family
@@ -171,14 +183,15 @@ def _open_run(
             lease = held.enter_context(
                 run_lease.hold(destination.store.uri, family, identity, note)
             )
-            run_backup.fetch(
-                destination.store,
-                family,
-                destination.family_folder,
-                identity,
-                note,
-                resume,
-            )
+            with WorkProgress(console, "fetch"):
+                run_backup.fetch(
+                    destination.store,
+                    family,
+                    destination.family_folder,
+                    identity,
+                    note,
+                    resume,
+                )
         folder = run_folder.open_run(
             destination.family_folder,
             decided,
@@ -274,6 +287,7 @@ def _package(
     history: LossHistory,
 ) -> BuiltPackage:
     counter = destination.channel.release_counter + 1
+    limits = settings.publish.limits(data.train.spec.action_size)
     return build.export_and_build(
         fitted.model,
         data.train,
@@ -286,10 +300,10 @@ def _package(
             release_counter=counter,
             target=TARGET,
             robot_model=build.robot_model(data.train),
-            action_minimum=settings.publish.action_minimum,
-            action_maximum=settings.publish.action_maximum,
-            dataset_name=data.dataset,
-            dataset_version=data.version,
+            action_minimum=limits.minimum,
+            action_maximum=limits.maximum,
+            dataset_name=data.manifest.dataset,
+            dataset_version=data.manifest.version,
             manifest_digest=data.manifest_digest,
             code_commit=settings.run.code_commit,
             hardware=build_facts.hardware_text(),
@@ -322,7 +336,7 @@ def _sign(
         package_digest=built.digest,
         dataset_manifest_digest=data.manifest_digest,
         dataset_uri=locations.public_uri(
-            settings.dataset.uri, f"dataset:{data.dataset}:{data.version}"
+            settings.dataset.uri, f"dataset:{_dataset_text(data, ':')}"
         ),
         code_commit=settings.run.code_commit,
         code_uri=project_version.code_uri(project_version.workspace()),
@@ -380,7 +394,7 @@ def _write_report(
             trajectories=samples,
             figures=outcome.figures(),
             provenance={
-                "dataset": f"{data.dataset} {data.version}",
+                "dataset": _dataset_text(data),
                 "dataset manifest": data.manifest_digest,
                 "episodes": data.size_text,
                 "code commit": settings.run.code_commit,
@@ -401,6 +415,10 @@ def _write_report(
         )
     )
     durable_file.write(folder.report, page.encode())
+
+
+def _dataset_text(data: Data, separator: str = " ") -> str:
+    return f"{data.manifest.dataset}{separator}{data.manifest.version}"
 
 
 def _run_text(folder: RunFolder) -> str:

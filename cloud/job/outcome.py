@@ -14,6 +14,7 @@ from base import canonical_json
 from cloud import locations
 from cloud.evaluate.bless import Decision, Verdict
 from cloud.evaluate.report import EvaluationReport
+from cloud.evaluate.rollouts import robot_flag
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.figure_table import FigureTable
 from cloud.job.report_page import interval_text, latency_text, percent_text
@@ -44,6 +45,8 @@ class Outcome:
     channel: str
     """URI of the channel file."""
     published: bool
+    channel_exists: bool
+    """Whether the channel has a release, this or an earlier one."""
     keyring: Path
     state_dir: Path
     """Folder of the robot's state, for the suggested command."""
@@ -87,7 +90,7 @@ class Outcome:
         only be run as a candidate. Episodes are written beside the robot's state.
         """
         task = min(self.evaluation.tasks, default="reach-v3")
-        robot = f"--robot={self.evaluation.environment}:{task}"
+        robot = f"--robot={robot_flag(self.evaluation.environment, [task])}"
         if self.published:
             source = [
                 f"--channel={locations.format_location(self.channel)}",
@@ -181,7 +184,9 @@ class Outcome:
 
     def _paths(self) -> list[tuple[str, str]]:
         channel = locations.format_location(self.channel)
-        if not self.published:
+        if not self.channel_exists:
+            channel = "none yet, because nothing was published"
+        elif not self.published:
             channel += " (unchanged)"
         return [
             ("package", str(self.package)),

@@ -30,6 +30,7 @@ OUTCOME = Outcome(
     report=Path("/store/run/report.html"),
     channel="file:///store/channels/nightly.json",
     published=True,
+    channel_exists=True,
     keyring=Path("/store/keys/keyring.json"),
     state_dir=Path("/cache/robot"),
 )
@@ -108,6 +109,13 @@ def test_package_that_was_not_published_is_run_as_a_candidate() -> None:
     assert "1 of 50 episodes" in text
     assert "(unchanged)" in text
     assert "--candidate=/store/run/export/pi5-cpu" in text
+
+
+def test_channel_that_does_not_exist_is_not_named() -> None:
+    first = dataclasses.replace(OUTCOME, published=False, channel_exists=False)
+    text = show(first)
+    assert "channel   none yet, because nothing was published\n" in text
+    assert "nightly.json" not in text
     assert "--channel=" not in text
     assert "--record_dir=/cache/robot-episodes" in text
 

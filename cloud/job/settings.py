@@ -16,6 +16,8 @@ from base import project_version
 from cloud import locations, programs, record_flags
 from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
+from cloud.job import action_limits
+from cloud.job.action_limits import ActionLimits
 from cloud.record_flags import setting
 from cloud.train import mesh, profile
 from cloud.train.config import TrainConfig
@@ -40,7 +42,8 @@ class DatasetSettings:
     Attributes:
         location: folder or URI of a dataset version; default: the simulated episodes
             that Bazel builds as //cloud/demo:dataset.
-        tasks: tasks to train and evaluate; default: all of the dataset.
+        tasks: tasks to train and evaluate, a name with a comma in double quotes;
+            default: all of the dataset.
     """
 
     location: str = setting("", flag="dataset")
@@ -70,8 +73,9 @@ class PublishSettings:
         channel: channel to publish on with a development key.
         if_blessed: publish the package if it is blessed.
         expires_days: days until robots stop believing the channel.
-        action_minimum: lowest action of each channel, in the robot's unit.
-        action_maximum: highest action of each channel, in the robot's unit.
+        action_minimum: lowest action, in the robot's unit: one number for all
+            channels, or one per channel, as -3.14,-3.14,0.
+        action_maximum: highest action, in the robot's unit, as action_minimum.
 
     Raises:
         ValueError: a value is out of its range.
@@ -81,8 +85,18 @@ class PublishSettings:
     channel: str = setting("nightly", choices=["nightly"])
     if_blessed: bool = setting(True, flag="publish")
     expires_days: float = setting(30.0, minimum=0.01)
-    action_minimum: float = -1.0
-    action_maximum: float = 1.0
+    action_minimum: tuple[float, ...] = (-1.0,)
+    action_maximum: tuple[float, ...] = (1.0,)
+
+    def limits(self, action_size: int) -> ActionLimits:
+        """Returns the limits of each channel of an action.
+
+        Raises:
+            ActionLimitsError: they do not fit an action of this size.
+        """
+        return action_limits.for_channels(
+            self.action_minimum, self.action_maximum, action_size
+        )
 
     def __post_init__(self) -> None:
         record_flags.require_limits(self)

@@ -139,11 +139,27 @@ def test_every_given_flag_sets_its_record() -> None:
     assert settings.dataset.tasks == ("reach-v3", "push-v3")
     assert settings.evaluate == EvaluateSettings(episodes=3, seed=7, max_steps=9)
     assert settings.publish == PublishSettings(
-        if_blessed=False, expires_days=0.5, action_minimum=-2.0
+        if_blessed=False, expires_days=0.5, action_minimum=(-2.0,)
     )
     assert settings.run == RunSettings(resume="run", required_disk_mb=2)
     assert settings.run.required_disk_bytes == 2_000_000
     assert settings.gates == Gates(minimum_success=0.5)
+
+
+def test_limits_of_actions_may_be_one_per_channel() -> None:
+    parse("--action_minimum=-3.14,-3.14,0", "--action_maximum=3.14,3.14,255")
+    publish = train.settings_from_flags().publish
+    assert publish.action_minimum == (-3.14, -3.14, 0.0)
+    assert publish.action_maximum == (3.14, 3.14, 255.0)
+    parse("--action_minimum=low")
+    with pytest.raises(app.UsageError, match="action_minimum: expected numbers"):
+        train.settings_from_flags()
+
+
+def test_task_with_a_comma_is_named_in_quotes() -> None:
+    parse('--tasks="pick up the cube, please",reach-v3')
+    tasks = train.settings_from_flags().dataset.tasks
+    assert tasks == ("pick up the cube, please", "reach-v3")
 
 
 @pytest.mark.parametrize("flag", OWN_FLAGS, ids=lambda flag: flag.name)

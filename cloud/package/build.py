@@ -54,8 +54,8 @@ class PackageFacts:
         release_counter: lowest channel counter that it may be released under.
         target: export target.
         robot_model: the kind of robot that it drives.
-        action_minimum: lowest action of each channel, in the robot's unit.
-        action_maximum: highest action of each channel, in the robot's unit.
+        action_minimum: lowest action, one number per channel, in the robot's unit.
+        action_maximum: highest action, one number per channel, in the robot's unit.
         dataset_name: name of the dataset.
         dataset_version: its version, `X.Y.Z`.
         manifest_digest: digest of the dataset's manifest.
@@ -70,8 +70,8 @@ class PackageFacts:
     release_counter: int
     target: str
     robot_model: str
-    action_minimum: float
-    action_maximum: float
+    action_minimum: tuple[float, ...]
+    action_maximum: tuple[float, ...]
     dataset_name: str
     dataset_version: str
     manifest_digest: str
@@ -123,8 +123,8 @@ def export_and_build(
         "action": {
             "shape": [spec.action_size],
             "dtype": "float32",
-            "minimum": [facts.action_minimum] * spec.action_size,
-            "maximum": [facts.action_maximum] * spec.action_size,
+            "minimum": list(facts.action_minimum),
+            "maximum": list(facts.action_maximum),
         },
         "control_hz": control_hz(train),
         "tasks": list(tasks),
@@ -149,7 +149,7 @@ def export_and_build(
         },
     }
     canary = select_canary(held_out, tasks)
-    safety = _safety(facts, spec.action_size)
+    safety = _safety(facts)
     return write(model, described, canary, safety, folder, preferred_step)
 
 
@@ -327,13 +327,13 @@ def _sample(episodes: Sequence[Episode]) -> list[Episode]:
     return [episodes[k] for k in chosen]
 
 
-def _safety(facts: PackageFacts, action_size: int) -> bytes:
+def _safety(facts: PackageFacts) -> bytes:
     return canonical_json.encode(
         {
             "schema_version": 1,
             "version": SAFETY_VERSION,
-            "action_minimum": [facts.action_minimum] * action_size,
-            "action_maximum": [facts.action_maximum] * action_size,
+            "action_minimum": list(facts.action_minimum),
+            "action_maximum": list(facts.action_maximum),
             "max_action_delta": None,
             "stop_rules": {
                 "max_steps": SAFETY_MAX_STEPS,

@@ -1,5 +1,6 @@
 """Writes a small dataset version without curation: shards and their manifest."""
 
+import collections
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,12 @@ def write_framed(
         episodes=tuple(sorted(entries, key=lambda entry: entry.episode_id)),
         drops={},
         statistics={},
+        tasks={
+            split: collections.Counter(
+                e.metadata.task for shard in shards for e, _ in shard
+            )
+            for split, shards in splits.items()
+        },
     )
     first = next(e for shards in splits.values() for shard in shards for e, _ in shard)
     tfds_directory.write_info(folder, "small", first.spec, described)
