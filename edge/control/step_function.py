@@ -183,6 +183,13 @@ class StepFunction:
             ) from e
         sizes = {}
         for name, index in tensors.items():
+            if index not in details:
+                raise errors.StepFunctionError(
+                    self._source,
+                    f"{name} to be an input or output of the model",
+                    f"tensor {index}, which is neither",
+                    "export the package again",
+                )
             shape, dtype = details[index]["shape"], details[index]["dtype"]
             if len(shape) != 1 or dtype != np.float32:
                 raise errors.StepFunctionError(

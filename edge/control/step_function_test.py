@@ -1,7 +1,11 @@
 import dataclasses
 
+import flatbuffers  # type: ignore[import-untyped]  # no stubs
 import numpy as np
 import pytest
+from ai_edge_litert import (  # type: ignore[import-untyped]  # no stubs
+    schema_py_generated as schema,
+)
 
 from edge import errors
 from edge.control.step_function import StepFunction
@@ -94,3 +98,19 @@ def test_observation_of_the_wrong_size_is_refused_with_both_sizes() -> None:
         step(
             np.zeros(38, np.float32), np.zeros(5, np.float32), np.zeros(39, np.float32)
         )
+
+
+@pytest.mark.parametrize("index", [None, 9999])
+def test_signature_that_names_a_tensor_that_is_no_input_is_refused(
+    index: int | None,
+) -> None:
+    """The runtime loads such a model; None stands for a tensor inside the graph."""
+    raw = tiny_step.build(TINY)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(raw))
+    tensors = model.signatureDefs[0].inputs
+    used = {tensor.tensorIndex for tensor in tensors}
+    tensors[0].tensorIndex = max(used) + 2 if index is None else index
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    with pytest.raises(errors.StepFunctionError, match=r"step\.tflite: expected"):
+        load(content=bytes(builder.Output()))

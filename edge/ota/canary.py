@@ -6,6 +6,11 @@ runtime computes something else.
 """
 
 import math
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +28,9 @@ from rlds import example_codec, tfrecord
 from rlds.episode import Episode
 
 _EPISODES_LIMIT_BYTES: Final = 64 * 1024 * 1024
+# Canary episodes of the largest size take a Pi less than a minute.
+LONGEST_S: Final = 300.0
+_POLL_S: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,50 @@ def require_healthy(package: IntactPackage, policy: PackagePolicy) -> Measuremen
     measurement = measure(package.path(package_format.CANARY), policy)
     judge(str(package.folder), expectation, measurement)
     return measurement
+
+
+def require_survival(
+    source: str, work: Callable[[], object], longest_s: float = LONGEST_S
+) -> None:
+    """Runs `work` in a child process first, which may die of it or never end.
+
+    A step is native code that this machine has not run yet. Were it to crash here, the
+    robot would fetch the same package at each start and crash again. What `work` raises
+    is not looked at: the caller runs it once more, in this process.
+
+    Args:
+        source: name of the package, for errors.
+        work: loads the package and runs its canary.
+        longest_s: time after which the child is killed, in seconds.
+
+    Raises:
+        CanaryError: the child was killed by a signal or did not end in time.
+    """
+    with warnings.catch_warnings():
+        # Threads that others started do not run in the child, and it needs none.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    end_s = time.monotonic() + longest_s
+    ended, status = os.waitpid(child, os.WNOHANG)
+    while not ended and time.monotonic() < end_s:
+        time.sleep(_POLL_S)
+        ended, status = os.waitpid(child, os.WNOHANG)
+    in_time = bool(ended)
+    if not in_time:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    if not in_time or os.WIFSIGNALED(status):
+        raise errors.CanaryError(
+            source,
+            f"a step that this machine can run within {longest_s:g} s",
+            f"signal {os.WTERMSIG(status)}" if in_time else "no end",
+            "the current package stays active, export the package for this robot",
+        )
 
 
 def judge(source: str, expected: Expectation, measured: Measurement) -> None:

@@ -1,3 +1,6 @@
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +55,33 @@ def test_package_whose_actions_overflow_is_refused(tmp_path: Path) -> None:
     package = verify_integrity(tmp_path / "p")
     with pytest.raises(errors.CanaryError, match="finite actions"):
         canary.require_healthy(package, open_policy(package))
+
+
+def test_step_that_kills_its_process_is_refused_and_this_one_lives() -> None:
+    with pytest.raises(errors.CanaryError, match="got signal 9; the current package"):
+        canary.require_survival("p", lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def test_step_that_never_ends_is_stopped_in_time() -> None:
+    def never_end() -> None:
+        while True:
+            pass
+
+    begin_s = time.monotonic()
+    with pytest.raises(errors.CanaryError, match=r"within 0\.1 s, got no end"):
+        canary.require_survival("p", never_end, longest_s=0.1)
+    assert time.monotonic() - begin_s < 5.0
+
+
+@pytest.mark.parametrize("error", [None, ValueError, SystemExit])
+def test_what_the_child_raises_is_left_to_the_caller(
+    error: type[BaseException] | None,
+) -> None:
+    def work() -> None:
+        if error is not None:
+            raise error
+
+    canary.require_survival("p", work)
 
 
 def test_carry_is_reset_before_each_episode(

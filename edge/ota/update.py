@@ -6,6 +6,7 @@ and the pointer moves last.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -23,7 +24,12 @@ from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_DATE
 from release.package import check_counter
 from release.trusted_keys import TrustedKeys
-from release.verification import CLOCK_TOLERANCE, VerifiedChannel, verify_package
+from release.verification import (
+    CLOCK_TOLERANCE,
+    IntactPackage,
+    VerifiedChannel,
+    verify_package,
+)
 
 
 def update(
@@ -88,8 +94,9 @@ def update(
                     offer.digest,
                 )
                 check_counter(package.manifest, offer.release_counter, channel)
-                make_package_driver(package.intact, offer.channel, robots=robots)
-                canary.require_healthy(package.intact, open_policy(package.intact))
+                check = functools.partial(_check, package.intact, robots)
+                canary.require_survival(str(staged), check)
+                check()
                 state.add_package(staged, offer.digest)
         new = decide.advance_pointer(installed, opens, offer)
         state.activate(new)
@@ -154,6 +161,12 @@ def read_offer(channel: VerifiedChannel) -> Offer:
         rollout_percent=channel.record.rollout.percent,
         rollout_salt=channel.record.rollout.salt,
     )
+
+
+def _check(package: IntactPackage, robots: Mapping[str, RobotSpec]) -> None:
+    """Opens a package as at a start and runs its canary."""
+    make_package_driver(package, robots=robots)
+    canary.require_healthy(package, open_policy(package))
 
 
 def _open_installed(
