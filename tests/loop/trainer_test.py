@@ -88,6 +88,24 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
     assert len(list(runs(killed))) == 1
 
 
+@pytest.mark.long
+def test_same_command_beside_itself_is_refused_in_one_line(tmp_path: Path) -> None:
+    given = flags(tmp_path, binaries.copy_of_dataset(tmp_path))
+    first = binaries.start("cloud/job/train", *given)
+    try:
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not runs(tmp_path):
+            assert first.poll() is None, first.communicate()
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        line = binaries.refuse("cloud/job/train", *given)
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
+    (run,) = runs(tmp_path)
+    assert f"{run}: expected a run that no process is training, got one in use" in line
+
+
 def assert_shows_progress(printed: str) -> None:
     """The log has updates, loss, speed and time left, and always the last update."""
     numbers = r"loss \d+\.\d{4}, \d+\.\d updates/s, 0 s left"
@@ -127,7 +145,7 @@ def test_another_machine_continues_from_the_newest_checkpoint_in_the_bucket(
 
 def kept(bucket: Bucket) -> set[int]:
     """Steps whose checkpoints are complete in the bucket."""
-    pattern = r".*/wavecore/[^/]+/checkpoints/(\d+)/checkpoint_manifest\.json"
+    pattern = r"wavecore/[^/]+/checkpoints/(\d+)/checkpoint_manifest\.json"
     found = (re.fullmatch(pattern, name) for name in list(bucket.objects))
     return {int(match[1]) for match in found if match}
 
