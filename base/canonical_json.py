@@ -6,6 +6,7 @@ compare `encode(decode(raw)) == raw` where only the canonical bytes are acceptab
 """
 
 import json
+import json.encoder
 import math
 import re
 from collections.abc import Mapping
@@ -130,8 +131,9 @@ def _encode_object(
 def _string(value: str) -> str:
     if _SURROGATE.search(value):
         raise CanonicalJsonError(_SOURCE, "Unicode text", "a lone surrogate")
-    # json.dumps escapes exactly what RFC 8785 section 3.2.2.2 escapes.
-    return json.dumps(str(value), ensure_ascii=False)
+    # It escapes exactly what RFC 8785 section 3.2.2.2 escapes. `json.dumps` calls it
+    # too, and takes four times as long.
+    return json.encoder.encode_basestring(str(value))
 
 
 def _number(value: float) -> str:

@@ -113,6 +113,12 @@ class NotFoundError(StoreError):
     default_remedy = "check the path"
 
 
+class ObjectError(StoreError):
+    """One name in a store leads to something that is no object; others do not."""
+
+    default_remedy = "remove what is there, or let whoever put it there do so"
+
+
 class PreconditionFailedError(StoreError):
     """The object changed since its generation was read."""
 

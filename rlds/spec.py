@@ -6,6 +6,7 @@ derived from `FIELDS`. A sensitive field leaves the robot only after its transfo
 """
 
 import dataclasses
+import functools
 from typing import Literal
 
 SCHEMA_VERSION = "0.1.0"
@@ -215,20 +216,26 @@ class EpisodeSpec:
 
     def step_fields(self) -> tuple[Field, ...]:
         """Returns the fields of each step, with numeric shapes."""
-        sizes = {"N": self.state_size, "A": self.action_size, "M": self.audio_size}
-        absent = set[str]()
-        if not self.image:
-            absent.add("observation/image")
-        if not self.audio_size:
-            absent.add("observation/audio_mel")
-        return tuple(
-            dataclasses.replace(
-                field, shape=tuple(sizes[str(letter)] for letter in field.shape)
-            )
-            for field in FIELDS
-            if field.scope == "step" and field.name not in absent
-        )
+        return _step_fields(self)
 
     def episode_fields(self) -> tuple[Field, ...]:
         """Returns the fields of the episode as a whole."""
         return tuple(field for field in FIELDS if field.scope == "episode")
+
+
+# A reader asks for them several times for each episode.
+@functools.lru_cache(maxsize=256)
+def _step_fields(spec: EpisodeSpec) -> tuple[Field, ...]:
+    sizes = {"N": spec.state_size, "A": spec.action_size, "M": spec.audio_size}
+    absent = set[str]()
+    if not spec.image:
+        absent.add("observation/image")
+    if not spec.audio_size:
+        absent.add("observation/audio_mel")
+    return tuple(
+        dataclasses.replace(
+            field, shape=tuple(sizes[str(letter)] for letter in field.shape)
+        )
+        for field in FIELDS
+        if field.scope == "step" and field.name not in absent
+    )

@@ -1,6 +1,7 @@
 """A store in a folder of this machine."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from base.digest import sha256_file
 from base.errors import (
     DiskError,
     NotFoundError,
+    ObjectError,
     OversizedError,
     PreconditionFailedError,
     StoreError,
@@ -19,7 +21,20 @@ from base.errors import (
 from base.text_forms import check_relative_path
 
 _LOCK = ".lock"
-_TEMPORARY = ".tmp-store-"
+_TEMPORARY = ".tmp-store"
+_ABOUT_ONE_FILE = frozenset(
+    {
+        errno.EACCES,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.EMEDIUMTYPE,  # of `plain_file`
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.ENOTEMPTY,
+        errno.ENXIO,  # a socket
+        errno.EPERM,
+    }
+)
 _FIRST_STEP_NS = 1  # doubled until the file system shows a later time
 
 
@@ -92,9 +107,8 @@ class LocalStore:
                     )
                 return _replace(file, data, current)
         except (OSError, DiskError) as e:
-            raise StoreError(
-                f"{self.uri}/{path}", f"to write {len(data)} bytes", e
-            ) from e
+            kind = ObjectError if _is_about_one_file(e) else StoreError
+            raise kind(f"{self.uri}/{path}", f"to write {len(data)} bytes", e) from e
 
     def generation(self, path: str) -> int:
         """See `Store.generation`."""
@@ -147,7 +161,8 @@ class LocalStore:
         absent = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
         if isinstance(error, absent):
             return NotFoundError(source, "an object", "none")
-        return StoreError(source, "to read the object", error.strerror)
+        kind = ObjectError if _is_about_one_file(error) else StoreError
+        return kind(source, "to read the object", error.strerror)
 
     @contextlib.contextmanager
     def _open(self, path: str) -> Iterator[int]:
@@ -169,11 +184,22 @@ class LocalStore:
             yield
 
 
+def _is_about_one_file(error: OSError | DiskError) -> bool:
+    """Tells what lies at one path from a disk or a machine that fails."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _ABOUT_ONE_FILE
+
+
 def _generation(file: Path) -> int:
     try:
         return file.stat().st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return 0
+    except OSError as e:
+        if e.errno != errno.ELOOP:
+            raise
+        # A link to itself is there; a write replaces it.
+        return file.lstat().st_mtime_ns
 
 
 def _read_up_to(descriptor: int, size_bytes: int) -> bytes:
@@ -199,12 +225,14 @@ def _make_folders(folder: Path) -> None:
 def _replace(file: Path, data: bytes, current: int) -> int:
     """Replaces `file` by a temporary file that is dated later than `current`.
 
-    The caller holds the lock, so every leftover temporary file comes from a killed
-    writer and can be removed.
+    The caller holds the lock, so one name is enough for the temporary file of a folder.
+    What a killed writer left there is replaced; listing the folder for it would make
+    writing many objects take quadratic time.
     """
-    for leftover in file.parent.glob(f"{_TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
-    temporary, descriptor = durable_file.make_file(file.parent, _TEMPORARY)
+    temporary = file.with_name(_TEMPORARY)
+    temporary.unlink(missing_ok=True)
+    # The kernel takes the umask from these rights.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)

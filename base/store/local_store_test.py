@@ -10,6 +10,7 @@ import pytest
 
 from base.errors import (
     NotFoundError,
+    ObjectError,
     OversizedError,
     PreconditionFailedError,
     StoreError,
@@ -67,6 +68,45 @@ def test_an_object_that_is_no_plain_file_is_an_error_at_once(
         with special_files.at_once(), pytest.raises((StoreError, UnsafePathError)):
             call()
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("kind", special_files.KINDS)
+def test_one_bad_name_is_told_apart_from_a_store_that_fails(
+    store: LocalStore, tmp_path: Path, kind: str
+) -> None:
+    special_files.make(tmp_path / "it", kind)
+    store.put("other", b"data")
+    with pytest.raises((ObjectError, NotFoundError, UnsafePathError)):
+        store.get("it", 10)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(StoreError, match="Too many open files") as caught:
+            store.get("other", 10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert not isinstance(caught.value, ObjectError)
+    assert store.get("other", 10) == b"data"
+
+
+def test_a_folder_under_an_objects_name_is_left_and_named(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    (tmp_path / "it" / "inside").mkdir(parents=True)
+    with pytest.raises(ObjectError, match="/it: "):
+        store.put("it", b"data")
+    assert (tmp_path / "it" / "inside").is_dir()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "it"]
+
+
+def test_a_link_to_itself_is_replaced_by_the_object(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    (tmp_path / "it").symlink_to("it")
+    with pytest.raises(PreconditionFailedError):
+        store.put("it", b"data", if_generation_match=0)
+    store.put("it", b"data", if_generation_match=store.generation("it"))
+    assert store.get("it", 10) == b"data"
 
 
 @pytest.mark.parametrize("path", ["nosuch", "folder", "a/b"])

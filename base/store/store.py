@@ -11,6 +11,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from base.errors import NotFoundError as NotFoundError
+from base.errors import ObjectError as ObjectError
 from base.errors import PreconditionFailedError as PreconditionFailedError
 from base.errors import StoreError as StoreError
 from base.store.local_store import LocalStore as LocalStore
@@ -21,7 +22,8 @@ class Store(Protocol):
     """Named objects that are replaced whole or not at all.
 
     Every method raises UnsafePathError if a path is not a plain relative path, and
-    StoreError if the storage fails.
+    StoreError if the storage fails. ObjectError is a StoreError about one name alone,
+    where something else lies than an object: a pipe, a link to itself, a folder.
     """
 
     @property

@@ -29,7 +29,7 @@ from apache_beam.transforms import environments
 
 from base import canonical_json, durable_file
 from base.digest import sha256_bytes
-from base.errors import ContinuonError, NotFoundError, OversizedError
+from base.errors import ContinuonError, NotFoundError, ObjectError, OversizedError
 from base.store import store
 from cloud.curate import feature_statistics
 from cloud.curate.plan import TRAIN, KeptEpisode, Placement, ShardResult
@@ -154,9 +154,11 @@ def _check_row(source: store.Store, row: schema.Row, trusted: TrustedKeys) -> st
         found = build.row(source, folder, verdict) if verdict.admitted else None
     except NotFoundError:
         return VERDICT_MISSING
+    except ObjectError:
+        return VERDICT_NOT_TRUSTED
     except store.StoreError:
         raise
-    except (ContinuonError, OSError):
+    except ContinuonError:
         return VERDICT_NOT_TRUSTED
     return "" if found == row else ROW_NOT_OF_VERDICT
 
@@ -170,13 +172,13 @@ def _read_episode(
         if sha256_bytes(raw) != row["sha256"]:
             return b"", "", DIGEST_MISMATCH
         return raw, _facts(raw, with_moments), ""
-    except NotFoundError:
+    except (NotFoundError, ObjectError):
         return b"", "", EPISODE_MISSING
     except OversizedError:
         return b"", "", DIGEST_MISMATCH
     except store.StoreError:
         raise
-    except (ContinuonError, OSError):
+    except ContinuonError:
         return b"", "", EPISODE_MALFORMED
 
 

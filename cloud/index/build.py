@@ -11,7 +11,7 @@ import pathlib
 import tempfile
 
 from base.digest import sha256_bytes
-from base.errors import ContinuonError, NotFoundError, StoreError
+from base.errors import ContinuonError, NotFoundError, ObjectError, StoreError
 from base.store import store
 from base.store.store import Store
 from cloud.errors import VerdictError
@@ -128,11 +128,11 @@ def _find(
             return Found(folder, quarantined=True)
         _require_unchanged(source, folder, verdict, trusted)
         return Found(folder, row=row(source, folder, verdict))
-    except NotFoundError as e:
+    except (NotFoundError, ObjectError) as e:
         return Found(folder, refusal=str(e))
     except StoreError:
         raise
-    except (ContinuonError, OSError) as e:
+    except ContinuonError as e:
         return Found(folder, refusal=str(e))
 
 

@@ -6,6 +6,9 @@ from cloud.errors import QueryError
 from cloud.index import query, snapshot
 from cloud.testing import records
 
+SPOKEN = "pick up the cube, s'il te plaît 🤖"
+_SPOKEN_SQL = "'pick up the cube, s''il te plaît 🤖'"
+
 
 def _index() -> snapshot.Snapshot:
     rows = [
@@ -15,6 +18,7 @@ def _index() -> snapshot.Snapshot:
                 ("reach-v3", 1, ["bench"]),
                 ("reach-v3", 0, []),
                 ("push-v3", 1, ["bench", "recovered"]),
+                (SPOKEN, 1, []),
             ]
         )
     ]
@@ -24,14 +28,16 @@ def _index() -> snapshot.Snapshot:
 @pytest.mark.parametrize(
     ("where", "numbers"),
     [
-        ("true", [0, 1, 2]),
-        ("success = 1", [0, 2]),
+        ("true", [0, 1, 2, 3]),
+        ("success = 1", [0, 2, 3]),
+        (f"task = {_SPOKEN_SQL}", [3]),
+        (f"task IN ('push-v3', {_SPOKEN_SQL})", [2, 3]),
         ("task IN ('reach-v3') AND NOT success = 1", [1]),
         ("list_contains(tags, 'recovered')", [2]),
         ("date BETWEEN '2026-01-01' AND '2026-01-02'", [0, 1]),
         ("lower(task) LIKE 'push%' -- pushing only", [2]),
-        ("success + 1 > 1", [0, 2]),
-        ("true) OR (false", [0, 1, 2]),
+        ("success + 1 > 1", [0, 2, 3]),
+        ("true) OR (false", [0, 1, 2, 3]),
     ],
 )
 def test_predicate_selects_the_rows_for_which_it_is_true(
@@ -82,7 +88,9 @@ def test_query_answers_with_columns_and_rows() -> None:
         _index(), "SELECT task, count(*) AS n FROM episodes GROUP BY task ORDER BY task"
     )
     assert answer.columns == ("task", "n")
-    assert answer.rows == (("push-v3", 1), ("reach-v3", 2))
+    assert answer.rows == ((SPOKEN, 1), ("push-v3", 1), ("reach-v3", 2))
+    found = query.run(_index(), f"SELECT 1 FROM episodes WHERE task = {_SPOKEN_SQL}")
+    assert found.rows == ((1,),)
 
 
 @pytest.mark.parametrize(
@@ -113,5 +121,5 @@ def test_database_file_holds_the_rows_and_the_snapshots_digest(tmp_path: Path) -
     index = _index()
     query.write_database(index, tmp_path / "episodes.duckdb")
     with duckdb.connect(str(tmp_path / "episodes.duckdb"), read_only=True) as database:
-        assert database.execute("SELECT count(*) FROM episodes").fetchall() == [(3,)]
+        assert database.execute("SELECT count(*) FROM episodes").fetchall() == [(4,)]
         assert database.execute("FROM snapshot").fetchall() == [(index.digest,)]

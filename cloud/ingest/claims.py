@@ -7,6 +7,7 @@ put there is no claim: it is replaced, so that it cannot lock the true episode o
 from base.errors import (
     ContinuonError,
     NotFoundError,
+    ObjectError,
     PreconditionFailedError,
     StoreError,
 )
@@ -79,9 +80,9 @@ def read(raw: Store, episode_id: str, trusted: TrustedKeys) -> str:
         # A claim that was copied from another id says so.
         fields.one_of("episode_id", [episode_id])
         return fields.text("folder")
-    except NotFoundError:
+    except (NotFoundError, ObjectError):
         return ""
     except StoreError:
         raise
-    except (ContinuonError, OSError):
+    except ContinuonError:
         return ""

@@ -15,8 +15,9 @@ from base.errors import (
     CanonicalJsonError,
     ContinuonError,
     NotFoundError,
+    ObjectError,
     OversizedError,
-    StoreError,
+    UnsafePathError,
 )
 from base.store.store import Store
 from cloud.ingest.admission import EpisodeFacts, EpisodeOutline, Fault, Reason
@@ -130,9 +131,7 @@ def _read(
         return b"", Fault(missing, str(e))
     except OversizedError as e:
         return b"", Fault(oversized, str(e))
-    except StoreError:
-        raise
-    except (ContinuonError, OSError) as e:
+    except (ObjectError, UnsafePathError) as e:
         return b"", Fault(Reason.UNREADABLE, str(e))
 
 

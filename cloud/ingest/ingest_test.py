@@ -12,6 +12,7 @@ from base.store.store import LocalStore
 from base.testing import command
 from cloud.ingest import admission, ingest_key
 from cloud.testing.raw_robot import RawRobot
+from release.signing.private_keys import PrivateKey
 from rlds.raw_layout import RawFolder
 
 ROBOT = RawRobot(1)
@@ -164,3 +165,15 @@ def test_repaired_upload_makes_the_same_run_pass(
     done = ingest(raw, tmp_path)
     assert (done.code, done.err) == (0, "")
     assert verdict_on(raw, folder).admitted
+
+
+def test_key_for_other_things_than_verdicts_is_refused_before_anything_is_written(
+    raw: LocalStore, tmp_path: Path
+) -> None:
+    ROBOT.upload(raw, ROBOT.record(1))
+    key = tmp_path / "release.json"
+    PrivateKey.generate(("provenance",)).write_new(key)
+    done = ingest(raw, tmp_path, f"--ingest_key={key}")
+    assert done.code == 1
+    assert f"{key}: expected a key of role admission" in done.err
+    assert not list(raw.root.rglob("admission.json"))

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 import rich.console
 
 from base.errors import (
-    ContinuonError,
-    DiskError,
     NotFoundError,
+    ObjectError,
+    OversizedError,
     PreconditionFailedError,
-    StoreError,
     UnsafePathError,
 )
 from base.store.store import Store
@@ -156,18 +155,10 @@ def _judge_folder(judge: Judge, folder: RawFolder, files: frozenset[str]) -> Jud
             holder = claims.claim(judge.raw, folder, judge.key, judge.trusted)
             verdict = admission.admit(dataclasses.replace(facts, claimed_by=holder))
         changed = _write(judge.raw, folder.admission, verdict.sign(judge.key))
-    except (ContinuonError, OSError) as e:
-        if not _is_about_one_object(e):
-            raise
+    except (ObjectError, UnsafePathError, IngestRaceError) as e:
+        # What lies there can be neither read nor replaced.
         return Judged(folder, verdict, unwritten=str(e))
     return Judged(folder, verdict, changed)
-
-
-def _is_about_one_object(e: Exception) -> bool:
-    """Tells an object that cannot be read or replaced from a store that fails."""
-    if isinstance(e, StoreError):
-        return isinstance(e.__cause__, OSError | DiskError)
-    return isinstance(e, UnsafePathError | IngestRaceError | OSError)
 
 
 def _write(raw: Store, path: str, data: bytes) -> bool:
@@ -193,9 +184,5 @@ def _read(raw: Store, path: str) -> bytes | None:
     """Reads what stands at a verdict's path; None if it cannot be a verdict."""
     try:
         return raw.get(path, signed_record.LIMIT_BYTES)
-    except NotFoundError:
-        return None
-    except StoreError:
-        raise
-    except (ContinuonError, OSError):
+    except (NotFoundError, ObjectError, OversizedError):
         return None
