@@ -98,6 +98,8 @@ def decode_int64s(data: memoryview, most: int) -> Int64Array:
         MalformedEpisodeError: the bytes end early, a value exceeds 64 bits, or there
             are more than `most` values.
     """
+    if len(data) > most * _MAX_VARINT_BYTES:
+        raise malformed(f"at most {most} integers", f"{len(data)} bytes of them")
     octets = np.frombuffer(data, np.uint8)
     count = int(np.count_nonzero(octets < 0x80))
     if count > most:
