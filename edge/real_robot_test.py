@@ -77,7 +77,7 @@ def test_real_robot_is_recorded_in_real_time_as_what_it_is(tmp_path: Path) -> No
 def test_package_drives_a_real_robot_in_real_time(tmp_path: Path) -> None:
     begin = datetime.now(UTC)
     publisher = Publisher(tmp_path, PrivateKey.generate(development=True))
-    digest = publisher.release(0, now=begin)
+    digest = publisher.release(0, now=begin, robot_model=real_arm.SPEC.robot_model)
     summary = tmp_path / "summary.json"
     done = run(
         "edge.run",
@@ -135,7 +135,9 @@ def test_real_robot_whose_driver_has_a_simulated_clock_is_refused(
     flags = [f"--output={tmp_path / 'out'}", "--key_file=key"]
     if program == "edge.run":
         publisher = Publisher(tmp_path, PrivateKey.generate(development=True))
-        publisher.release(0, now=datetime.now(UTC))
+        publisher.release(
+            0, now=datetime.now(UTC), robot_model=real_arm.SPEC.robot_model
+        )
         flags = [
             f"--channel={publisher.channel_uri}",
             f"--keyring={publisher.keyring()}",
