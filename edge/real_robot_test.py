@@ -62,7 +62,10 @@ def test_real_robot_is_recorded_in_real_time_as_what_it_is(tmp_path: Path) -> No
     check_paced(found, begin)
     assert {episode.metadata.operator for episode in found} == {"human"}
     assert {episode.metadata.tags for episode in found} == {("demonstration",)}
-    assert json.loads(summary.read_bytes())["steps_per_s"] < real_arm.SPEC.control_hz
+    written = json.loads(summary.read_bytes())
+    assert written["steps_per_s"] < real_arm.SPEC.control_hz
+    assert written["tasks"]["reach-v3"]["success"] is None, "the arm cannot tell"
+    assert "no success" not in done.stdout
     keyid = json.loads((tmp_path / "enrol").read_bytes())["keyid"]
     for path in (tmp_path / "out").glob("*.sidecar.json"):
         parsed = sidecar.parse(path.read_bytes())
@@ -100,6 +103,32 @@ def test_package_drives_a_real_robot_in_real_time(tmp_path: Path) -> None:
     assert operators == {f"policy:{digest[:12]}"}
     assert {episode.metadata.tags for episode in found} == {()}
     assert json.loads(summary.read_bytes())["seconds"] > 2 * (STEPS - 1) / 80.0
+
+
+def test_arm_is_opened_once_however_often_its_channel_is_asked(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path, PrivateKey.generate(development=True))
+    publisher.release(0, now=datetime.now(UTC))
+    running = processes.start(
+        "edge.testing.real_arm",
+        "edge.run",
+        ARM,
+        f"--channel={publisher.channel_uri}",
+        f"--keyring={publisher.keyring()}",
+        "--allow_development_keys",
+        f"--state_dir={tmp_path / 'state'}",
+        "--episodes=0",
+        "--update_period_s=0.2",
+        f"--max_steps={STEPS}",
+    )
+    assert running.stdout is not None
+    said = ""
+    while said.count("release 1: keep") < 2:
+        line = running.stdout.readline()
+        assert line, said
+        said += line
+    running.terminate()
+    rest, _ = running.communicate()
+    assert running.returncode == 0, said + rest
 
 
 @pytest.mark.parametrize(

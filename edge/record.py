@@ -1,4 +1,4 @@
-"""Records episodes of a robot that its demonstrator drives: a scripted expert, so far.
+"""Records episodes that an actor demonstrates on a robot: a scripted expert, so far.
 
     ./bazelw run //edge:record -- --robot=metaworld:reach-v3 --episodes=20 --seed=7 \\
         --consent --output=DIR
@@ -35,7 +35,7 @@ from edge.record_summary import RecordSummary, success_text
 from edge.redact import transforms
 from edge.robots import clock, machine_name, registry
 from edge.robots.experts import GaussianNoise
-from edge.robots.registry import Demonstrator
+from edge.robots.registry import Actor
 from edge.robots.robot import Robot
 
 # Simulated episodes begin this far apart: longer than the longest of them.
@@ -129,7 +129,7 @@ class _Plan:
     """
 
     robot: str
-    demonstrator: Demonstrator
+    actor: Actor
     pace: Pace
     number: int
     seed: int
@@ -158,12 +158,12 @@ def main(argv: list[str]) -> int:
     ):
         folders = None
         for name, robot in robots:
-            demonstrator = _open_demonstrator(name, robot)
+            actor = _open_actor(name, robot)
             pace = simulated_or_real.choose_pace(robot, _PACE.value, Pace.SIMULATED)
             if folders is None:
                 folders = stack.enter_context(_open_folders(robot))
                 _recover(folders, summary)
-            for plan in _make_plans(name, names, demonstrator, pace):
+            for plan in _make_plans(name, names, actor, pace):
                 _record(plan, robot, folders, summary)
     command_line.say(summary.table())
     command_line.say(f"episodes are in {_OUTPUT.value}")
@@ -174,19 +174,19 @@ def main(argv: list[str]) -> int:
 
 
 def _make_plans(
-    name: str, names: tuple[str, ...], demonstrator: Demonstrator, pace: Pace
+    name: str, names: tuple[str, ...], actor: Actor, pace: Pace
 ) -> Iterator[_Plan]:
     """Yields the episodes of one robot; a higher --episodes adds to the end only."""
     for number in range(_EPISODES.value):
         slot = number * len(names) + names.index(name)
         seed = _SEED.value + number
-        yield _Plan(name, demonstrator, pace, number, seed, slot * _EPISODE_SLOT_NS)
+        yield _Plan(name, actor, pace, number, seed, slot * _EPISODE_SLOT_NS)
 
 
-def _open_demonstrator(name: str, robot: Robot) -> Demonstrator:
+def _open_actor(name: str, robot: Robot) -> Actor:
     """Opens who demonstrates; a scripted expert only on a simulated robot."""
-    found = registry.open_demonstrator(name)
-    if found.actor == registry.EXPERT:
+    found = registry.open_actor(name)
+    if found.name == registry.EXPERT:
         policy_source.require_simulated(
             "--robot", "the scripted expert", name, robot.spec
         )
@@ -240,14 +240,14 @@ def _record(
         return
     begin_s = time.perf_counter()
     provenance = Provenance(
-        actor=plan.demonstrator.actor,
+        actor=plan.actor.name,
         tags=("demonstration", *_TAGS.value),
         location=_LOCATION.value,
     )
     recorder = folders.begin(robot.spec, name, start_unix_ns, provenance)
     result = loop.run_episode(
         robot,
-        plan.demonstrator.policy,
+        plan.actor.policy,
         config_for(robot.spec),
         recorder,
         plan.seed,
@@ -274,7 +274,7 @@ def _find_free_name(
         return episode_id.make_random_id(start_unix_ns)
     identity = {
         "max_steps": _MAX_STEPS.value,
-        "operator": plan.demonstrator.actor,
+        "operator": plan.actor.name,
         "operator_noise": _OPERATOR_NOISE.value,
         "robot": plan.robot,
         "robot_id": _robot_id(robot),

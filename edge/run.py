@@ -23,7 +23,7 @@ import contextlib
 import itertools
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +46,7 @@ from edge.ota.state_folder import StateFolder
 from edge.robots import machine_name, registry
 from edge.robots.clock import NS_PER_S, unix_ns_from_rfc3339
 from edge.robots.metaworld_robot import CONTROL_HZ
-from edge.robots.robot import Robot
+from edge.robots.robot import Robot, RobotSpec
 from edge.run_summary import ActionLog, RunTally, format_table
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
 from edge.stop_signal import StopSignal
@@ -197,7 +197,7 @@ def main(argv: list[str]) -> None:
     if not _EPISODES.value:
         _run_without_end(StopSignal())
         return
-    driver = _open_driver()
+    driver = _open_driver(_read_specs())
     actions = ActionLog() if _ACTIONS_JSON.value else None
     tally = RunTally()
     begin_s = time.monotonic()
@@ -224,13 +224,15 @@ def main(argv: list[str]) -> None:
 def _run_without_end(stop: StopSignal) -> None:
     """Drives until `stop`, in blocks, each of which begins with an update.
 
-    A summary is printed after each block; nothing is kept of the blocks before.
+    A summary is printed after each block; nothing is kept of the blocks before. The
+    robot is opened once: an update does not disturb what is open.
     """
+    specs = _read_specs()
     with contextlib.closing(_open_trials()) as trials, contextlib.ExitStack() as stack:
         records, kept = None, 0
         while not stop.is_requested():
             with stop.at_once():
-                driver = _open_driver()
+                driver = _open_driver(specs)
             begin_s = time.monotonic()
             tally = RunTally()
             while not (stop.is_requested() or _is_update_due(begin_s)):
@@ -371,7 +373,14 @@ def _require_usage_without_end() -> None:
         )
 
 
-def _open_driver() -> Driver:
+def _read_specs() -> Mapping[str, RobotSpec]:
+    """Reads what a package of a channel must fit, before any robot is driven."""
+    if not (_CHANNEL.value or _OFFLINE.value):
+        return {}
+    return {name: registry.read_spec(name) for name in _ROBOT.value}
+
+
+def _open_driver(robots: Mapping[str, RobotSpec]) -> Driver:
     """Opens the driver; an update happens here, before any robot moves."""
     if _POLICY.value == "expert":
         return make_expert_driver(registry.open_expert)
@@ -380,7 +389,6 @@ def _open_driver() -> Driver:
         return make_package_driver(candidate, form=_STEP.value)
     keys = TrustedKeys.read(Path(_KEYRING.value or ""), _ALLOW_DEVELOPMENT_KEYS.value)
     state = StateFolder(Path(_STATE_DIR.value))
-    robots = {name: registry.read_spec(name) for name in _ROBOT.value}
     if _CHANNEL.value:
         active = update.update_or_stay(
             state,

@@ -1,3 +1,4 @@
+import contextlib
 import subprocess
 import sys
 
@@ -232,16 +233,20 @@ def run_real(
 def test_robot_that_is_not_simulated_is_refused_before_it_moves_in_simulated_time(
     clock: Clock | None, pace: Pace, match: str
 ) -> None:
-    arm, pacer = RealArm(clock), SimulatedClock(0)
-    with pytest.raises(PaceError, match=match):
+    pacer = SimulatedClock(0)
+    with (
+        contextlib.closing(RealArm(clock)) as arm,
+        pytest.raises(PaceError, match=match),
+    ):
         run_real(arm, pace, pacer)
     assert arm.moves == 0
     assert pacer.now_ns() == 0
 
 
 def test_robot_that_is_not_simulated_waits_out_every_period() -> None:
-    arm, pacer, recorder = RealArm(), SimulatedClock(0), ListRecorder()
-    result = run_real(arm, Pace.REALTIME, pacer, recorder)
+    pacer, recorder = SimulatedClock(0), ListRecorder()
+    with contextlib.closing(RealArm()) as arm:
+        result = run_real(arm, Pace.REALTIME, pacer, recorder)
     assert (result.steps, arm.moves) == (50, 51)
     assert pacer.now_ns() == 49 * arm.spec.period_ns
     assert result.success is None

@@ -32,15 +32,15 @@ _REPLAY = "replay:"
 
 
 @dataclass(frozen=True)
-class Demonstrator:
+class Actor:
     """Who demonstrates on a robot.
 
     Attributes:
-        actor: as episodes record it: `expert` or `human`.
+        name: as episodes record it: `expert` or `human`.
         policy: chooses the actions.
     """
 
-    actor: str
+    name: str
     policy: Policy
 
 
@@ -50,11 +50,11 @@ class RobotDriver:
 
     Attributes:
         open_robot: opens the robot.
-        open_demonstrator: opens who demonstrates on it.
+        open_actor: opens who demonstrates on it.
     """
 
     open_robot: Callable[[str], Robot]
-    open_demonstrator: Callable[[str], Demonstrator]
+    open_actor: Callable[[str], Actor]
 
 
 DRIVERS: dict[str, RobotDriver] = {}
@@ -129,7 +129,7 @@ def open_expert(name: str) -> Policy:
     return poor_sensors.SceneView(expert) if name.startswith(_POOR) else expert
 
 
-def open_demonstrator(name: str) -> Demonstrator:
+def open_actor(name: str) -> Actor:
     """Opens who demonstrates on the robot `name`: the expert, if it is simulated.
 
     Raises:
@@ -137,8 +137,8 @@ def open_demonstrator(name: str) -> Demonstrator:
     """
     if (found := _find_driver(name)) is not None:
         driver, rest = found
-        return driver.open_demonstrator(rest)
-    return Demonstrator(EXPERT, open_expert(name))
+        return driver.open_actor(rest)
+    return Actor(EXPERT, open_expert(name))
 
 
 def _find_driver(name: str) -> tuple[RobotDriver, str] | None:

@@ -10,19 +10,21 @@ python -m edge.testing.real_arm edge.record --robot=real-arm:NAME --output=DIR .
 
 import runpy
 import sys
+from typing import ClassVar
 
 import numpy as np
 
+from edge.errors import RobotUnavailableError
 from edge.robots import registry
 from edge.robots.clock import Clock, MonotonicClock, SimulatedClock
-from edge.robots.registry import Demonstrator, RobotDriver
+from edge.robots.registry import Actor, RobotDriver
 from edge.robots.robot import Observation, RobotSpec, Transition, Vector
 
 SPEC = RobotSpec(
     state_size=39,
     action_size=4,
     control_hz=80.0,
-    robot_model="bench-arm",
+    robot_model="sawyer",  # as the tiny package states it
     environment_id="bench",
     task="reach-v3",
     action_minimum=(-1.0,) * 4,
@@ -34,12 +36,25 @@ SPEC = RobotSpec(
 class RealArm:
     """An arm that goes where it is told and cannot tell whether it succeeded.
 
+    Like an arm at a serial port, it can be opened once at a time.
+
     Attributes:
         moves: how often it was told to move, its start pose included.
     """
 
+    _open: ClassVar[int] = 0
+
     def __init__(self, clock: Clock | None = None) -> None:
-        """Uses the machine's clock, as the driver of a real arm does."""
+        """Uses the machine's clock, as the driver of a real arm does.
+
+        Raises:
+            RobotUnavailableError: one is open.
+        """
+        if RealArm._open:
+            raise RobotUnavailableError(
+                "bench arm", "its port to be free", "it is open"
+            )
+        RealArm._open = 1
         self._clock = clock or MonotonicClock()
         self._position = np.zeros(4, np.float32)
         self.moves = 0
@@ -69,6 +84,7 @@ class RealArm:
 
     def close(self) -> None:
         """See `Robot.close`."""
+        RealArm._open = 0
 
     def _observe(self) -> Observation:
         state = np.zeros(SPEC.state_size, np.float32)
@@ -89,9 +105,7 @@ class Hand:
 
 def make_driver(actor: str, clock: Clock | None = None) -> RobotDriver:
     """Makes the driver of arms on which `actor` demonstrates."""
-    return RobotDriver(
-        lambda name: RealArm(clock), lambda name: Demonstrator(actor, Hand())
-    )
+    return RobotDriver(lambda name: RealArm(clock), lambda name: Actor(actor, Hand()))
 
 
 if __name__ == "__main__":
