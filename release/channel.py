@@ -30,6 +30,12 @@ that asks every minute would have to be misled for 17,000 years until it reached
 last counter, 2^53 - 1. A robot that was switched off still takes the current release
 if there was one a minute for less than two years.
 """
+LARGEST_FIRST_COUNTER = 1_000 * LARGEST_COUNTER_STEP
+"""How high the first counter may be that a robot sees.
+
+A new robot must be able to follow a channel whose counters a thief used up, a step at
+a time, and that was given back to its owner above them.
+"""
 _KEYS = (
     "schema_version",
     "channel",
@@ -209,12 +215,14 @@ def check_counter(counter: int, last: int, source: Source) -> None:
         source: the name used in errors.
 
     Raises:
-        CounterStepError: it is further above `last` than `LARGEST_COUNTER_STEP`.
+        CounterStepError: it is further above `last` than `LARGEST_COUNTER_STEP`, or
+            the first and above `LARGEST_FIRST_COUNTER`.
     """
-    if counter - last > LARGEST_COUNTER_STEP:
+    bound = LARGEST_COUNTER_STEP if last else LARGEST_FIRST_COUNTER
+    if counter - last > bound:
         raise CounterStepError(
             source,
-            f"a release counter of at most {LARGEST_COUNTER_STEP:,} above {last}",
+            f"a release counter of at most {bound:,} above {last}",
             counter,
         )
 

@@ -506,13 +506,22 @@ STEP = channel.LARGEST_COUNTER_STEP
 
 
 def test_a_counter_may_step_up_to_its_bound_and_no_further(release: Release) -> None:
-    for last in (0, 41):
-        good = signed(release, release_counter=last + STEP)
+    for last, bound in ((0, channel.LARGEST_FIRST_COUNTER), (41, STEP)):
+        good = signed(release, release_counter=last + bound)
         verification.verify_channel(good, "nightly", release.trusted, NOW, last)
-        for stolen in (last + STEP + 1, 2**53 - 1):
+        for stolen in (last + bound + 1, 2**53 - 1):
             raw = signed(release, release_counter=stolen)
-            match = f"at most 1,000,000 above {last}, got {stolen}"
+            match = f"at most {bound:,} above {last}, got {stolen}"
             channel_refused(release, raw, CounterStepError, match, last=last)
+
+
+def test_a_new_robot_takes_a_channel_whose_key_was_stolen_and_replaced(
+    release: Release,
+) -> None:
+    # The thief took the largest step, and the next release is the one after it.
+    raw = signed(release, release_counter=41 + STEP + 1)
+    for last in (0, 41 + STEP):
+        verification.verify_channel(raw, "nightly", release.trusted, NOW, last)
 
 
 def test_a_channel_of_the_future_is_refused(release: Release) -> None:

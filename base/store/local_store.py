@@ -25,6 +25,7 @@ _TEMPORARY = ".tmp-store"
 _ABOUT_ONE_FILE = frozenset(
     {
         errno.EACCES,
+        errno.EEXIST,
         errno.EISDIR,
         errno.ELOOP,
         errno.EMEDIUMTYPE,  # of `plain_file`

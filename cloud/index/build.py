@@ -126,8 +126,10 @@ def _find(
         verdict = read_verdict(source, folder, trusted)
         if not verdict.admitted:
             return Found(folder, quarantined=True)
-        _require_unchanged(source, folder, verdict, trusted)
-        return Found(folder, row=row(source, folder, verdict))
+        found = row(source, folder, verdict)
+        size_bytes = int(str(found["size_bytes"]))
+        _require_unchanged(source, folder, verdict, trusted, size_bytes)
+        return Found(folder, row=found)
     except (NotFoundError, ObjectError) as e:
         return Found(folder, refusal=str(e))
     except StoreError:
@@ -155,7 +157,13 @@ def _require_unchanged(
     folder: RawFolder,
     verdict: admission.Admission,
     trusted: TrustedKeys,
+    size_bytes: int,
 ) -> None:
+    # What lies there now may have any size, and a digest would read all of it.
+    if source.get_range(folder.episode, size_bytes, 1):
+        raise VerdictError(
+            folder.episode, f"the episode that was judged, {size_bytes} bytes", "more"
+        )
     found = source.digest(folder.episode)
     if found != verdict.sha256:
         raise VerdictError(

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,20 @@ def test_episodes_that_are_not_admitted_are_counted_and_left_out(
     built = _build(raw, tmp_path)
     assert [row["sha256"] for row in built.index.rows] == [good.sidecar.sha256]
     assert (built.quarantined, built.not_judged) == (1, 1)
+
+
+def test_an_episode_that_grew_after_its_verdict_is_not_read(
+    raw: LocalStore, tmp_path: Path
+) -> None:
+    grown, good = (_ROBOTS[0].upload(raw, _ROBOTS[0].record(n)) for n in range(2))
+    _ingest(raw)
+    # Reading this much would take hours.
+    os.truncate(raw.root / grown.episode, 8 * 1024**4)
+    built = _build(raw, tmp_path)
+    assert [row["path"] for row in built.index.rows] == [good.path]
+    ((path, reason),) = built.refused
+    assert path == grown.path
+    assert "bytes, got more" in reason
 
 
 def test_what_changed_after_its_verdict_is_named_and_not_indexed(

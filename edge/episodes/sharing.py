@@ -215,19 +215,13 @@ class Recording:
         """Shares what an interrupted recording left in the private folder.
 
         Each episode keeps the consent that it began with; if its terms are missing, it
-        counts as without consent. What cannot be read is set aside, and what cannot be
-        shared stays; both are told of.
+        counts as without consent. What cannot be read is set aside. What cannot be
+        shared, such as an episode of another robot, stays. Both are told of.
 
         Raises:
-            OtherRobotError: another robot, or one with another key, left an episode;
-                it stays.
             DiskError: an episode cannot be written; what was left stays.
         """
         self._set_aside_foreign()
-        for name in episode_terms.list_episodes(self._private):
-            terms = self._read_own_terms(name)
-            if terms is not None:
-                self._require_own(name, terms)
         try:
             writer.recover(self._private)
         except DamagedJournalError as e:
@@ -249,15 +243,6 @@ class Recording:
                 except MalformedEpisodeError as e:
                     self._set_aside(e, path)
 
-    def _read_own_terms(self, name: str) -> EpisodeTerms | None:
-        """Reads the terms of an episode that is here; None without readable ones."""
-        if not self._holds(name):
-            return None
-        try:
-            return episode_terms.read(self._private, name)
-        except (EpisodeTermsError, DiskError):
-            return None  # told of when its episode is to be shared
-
     def _share_or_tell(self, path: Path) -> Shared | None:
         try:
             raw = reader.read_episode(path)
@@ -270,6 +255,7 @@ class Recording:
             DatasetFolderError,
             EpisodeTermsError,
             FieldFormError,
+            OtherRobotError,
             RedactionError,
             UncoveredFieldError,
         ) as e:

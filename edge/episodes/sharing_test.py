@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import os
+import re
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -22,7 +23,6 @@ from edge.episodes.robot_key import RobotKey
 from edge.episodes.sharing import Provenance, Recording, open_recording
 from edge.errors import (
     KeyFileError,
-    OtherRobotError,
     OutputFolderError,
     RedactionError,
 )
@@ -168,18 +168,18 @@ OTHER_KEY = RobotKey(robot_key.derive_simulated("another").signing, bytes(32))
         ),
     ],
 )
-def test_episode_of_another_robot_is_refused_and_left_for_that_robot(
+def test_episode_of_another_robot_is_told_of_and_left_for_that_robot(
     folders: Folders, other: tuple[str, RobotKey | None], match: str
 ) -> None:
     kill_while_recording(folders)
-    before = processes.read_tree(folders[1])
-    with (
-        open_folders(folders, True, *other) as recording,
-        pytest.raises(OtherRobotError, match=match) as caught,
-    ):
-        list(recording.recover())
-    assert "\n" not in str(caught.value)
-    assert processes.read_tree(folders[1]) == before
+    terms = folders[1] / f"{NAME}.terms.json"
+    before = terms.read_bytes()
+    told: list[str] = []
+    with open_folders(folders, True, *other, told=told) as recording:
+        assert list(recording.recover()) == []
+    (line,) = told
+    assert re.search(match, line) and "\n" not in line
+    assert terms.read_bytes() == before
     assert list(folders[0].iterdir()) == []
     with open_folders(folders) as recording:
         assert len(list(recording.recover())) == 1
@@ -193,11 +193,10 @@ def test_episode_of_another_robot_without_terms_stays_private(
 ) -> None:
     kill_while_recording(folders)
     (folders[1] / f"{NAME}.terms.json").unlink()
-    with (
-        open_folders(folders, robot_id="point-2") as recording,
-        pytest.raises(OtherRobotError),
-    ):
-        list(recording.recover())
+    told: list[str] = []
+    with open_folders(folders, robot_id="point-2", told=told) as recording:
+        assert list(recording.recover()) == []
+    assert len(told) == 1 and "robot" in told[0]
     assert list(folders[0].iterdir()) == []
     with open_folders(folders) as recording:
         assert [one.num_steps for one in recording.recover()] == [4]

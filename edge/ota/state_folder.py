@@ -28,6 +28,7 @@ from base.json_fields import Fields, decode
 from edge.ota import errors
 from edge.ota.decide import TEMPORARY_PREFIX, Installed, find_unused
 
+NEWEST_TIME: Final = "newest_time"
 SCHEMA_VERSION: Final = 1
 _LIMIT_BYTES: Final = 64 * 1024  # of the pointer and of the newest time
 # The newest time is written at most this often, to spare the card.
@@ -43,7 +44,7 @@ class StateFolder:
         self._packages = root / "packages"
         self._pointer = root / "current"
         self._copy = root / "current.copy"
-        self._newest_time = root / "newest_time"
+        self._newest_time = root / NEWEST_TIME
 
     @property
     def root(self) -> Path:

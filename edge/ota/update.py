@@ -19,7 +19,7 @@ from edge.ota import active_package, canary, decide, fetch
 from edge.ota.active_package import ActivePackage, open_package
 from edge.ota.decide import Installed, Move, Offer, RobotRuntime
 from edge.ota.errors import UpdateFailedError
-from edge.ota.state_folder import StateFolder
+from edge.ota.state_folder import NEWEST_TIME, StateFolder
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_DATE
 from release.package import check_counter
@@ -210,7 +210,8 @@ def _explain(
         notes.append(
             f"the clock says {text_forms.format_time(now)}, but "
             f"{text_forms.format_time(newest)} has passed: no new release is taken "
-            "until it is set"
+            f"until it is set; if that time is wrong, set the clock and remove "
+            f"{NEWEST_TIME} in --state_dir"
         )
     newer = installed is not None and offer.release_counter > installed.release_counter
     if newer and newest is None and not decide.takes_part(offer, robot.robot_id):

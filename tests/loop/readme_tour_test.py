@@ -5,8 +5,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.loop import binaries
 
 PROGRAMS = {
@@ -39,7 +37,6 @@ def tour() -> list[str]:
     return re.sub(r"\\\n\s*", "", code).splitlines()
 
 
-@pytest.mark.long
 def test_the_tour_ends_with_a_blessed_package_that_drives(tmp_path: Path) -> None:
     cases = "\n".join(f"{label}) program={p} ;;" for label, p in PROGRAMS.items())
     bazelw = tmp_path / "bazelw"
