@@ -3,6 +3,7 @@
 None of them ends, and every step that one of them recorded is in the store.
 """
 
+import os
 import re
 import signal
 import subprocess
@@ -67,7 +68,11 @@ def check_sent(folder: Path, store: Path) -> tuple[int, int]:
     return len(paths), steps
 
 
-@pytest.mark.parametrize("seconds", [8, pytest.param(600, marks=pytest.mark.long)])
+# For ten minutes: --test_env=SIDE_BY_SIDE_S=600.
+LONG_S = int(os.environ.get("SIDE_BY_SIDE_S", "180"))
+
+
+@pytest.mark.parametrize("seconds", [8, pytest.param(LONG_S, marks=pytest.mark.long)])
 def test_programs_side_by_side_end_none_and_lose_no_step(
     tmp_path: Path, seconds: int
 ) -> None:
