@@ -122,13 +122,26 @@ class LocalStore:
         """See `Store.list`."""
         folder = prefix.rpartition("/")[0]
         start = self.object_path(folder) if folder else self._root
-        found = []
-        for parent, folders, files in os.walk(start, onerror=self._raise_list_error):
+        found: list[str] = []
+
+        def take_unreadable(error: OSError) -> None:
+            # One folder that this user may not read, such as one that was uploaded
+            # under a narrow umask, is an object that cannot be read. It must be in
+            # the list, and must not hide the others.
+            path = Path(error.filename)
+            if isinstance(error, PermissionError) and path != start:
+                found.append(path.relative_to(self._root).as_posix())
+            elif not isinstance(error, FileNotFoundError | NotADirectoryError):
+                source, wanted = str(error.filename), "a readable folder"
+                raise StoreError(source, wanted, error) from error
+
+        for parent, folders, files in os.walk(start, onerror=take_unreadable):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in files:
                 relative = Path(parent, name).relative_to(self._root).as_posix()
-                if not name.startswith(".") and relative.startswith(prefix):
+                if not name.startswith("."):
                     found.append(relative)
+        found = [path for path in found if path.startswith(prefix)]
         return tuple(sorted(found))
 
     def compose(
@@ -150,12 +163,6 @@ class LocalStore:
             return sha256_file(self.object_path(path))
         except OSError as e:
             raise self._read_error(path, e) from e
-
-    def _raise_list_error(self, error: OSError) -> None:
-        """Raises for an unreadable folder, which must not be listed as an empty one."""
-        if isinstance(error, FileNotFoundError | NotADirectoryError):
-            return
-        raise StoreError(str(error.filename), "a readable folder", error) from error
 
     def _read_error(self, path: str, error: OSError) -> StoreError:
         source = f"{self.uri}/{path}"

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -136,6 +137,25 @@ def test_listing_an_unreadable_folder_is_an_error(tmp_path: Path) -> None:
     # A name that no file system accepts; permissions would not stop a test run by root.
     with pytest.raises(StoreError, match="expected a readable folder"):
         LocalStore(tmp_path / ("x" * 300)).list("")
+
+
+def test_one_folder_that_may_not_be_read_is_listed_and_hides_no_other(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("all/a/1", "all/b/2", "all/c/3"):
+        store.put(path, b"x")
+    scandir = os.scandir
+
+    def deny(path: str) -> object:
+        # Permissions would not stop a test that is run by root.
+        if str(path).endswith("/b"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    assert store.list("all/") == ("all/a/1", "all/b", "all/c/3")
+    with pytest.raises(StoreError, match="expected a readable folder"):
+        store.list("all/b/")
 
 
 def test_compose_concatenates(store: LocalStore) -> None:
