@@ -258,7 +258,10 @@ def test_a_verdict_is_signed_about_the_report_of_its_package_only(
     ("counter", "match"),
     [
         ("2", "a release counter of at least 3, below which package"),
-        ("1000001", "a release counter of at most 1,000,000 above 0, got 1000001"),
+        (
+            "1000000001",
+            "a release counter of at most 1,000,000,000 above 0, got 1000000001",
+        ),
     ],
 )
 def test_a_channel_file_that_robots_would_refuse_is_not_made(
