@@ -12,7 +12,7 @@ from edge.control.package_policy import PackagePolicy, open_policy
 from edge.control.safety import SafetyConfig
 from edge.robots.robot import Policy, RobotSpec
 from release.limits import LIMITS
-from release.package import SAFETY, PackageManifest, RobotFit
+from release.package import SAFETY, ActionSpec, PackageManifest, RobotFit
 from release.verification import IntactPackage
 
 _RATE_TOLERANCE: Final = 0.01  # relative; a replayed robot's rate is measured
@@ -147,7 +147,8 @@ def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
 
     Raises:
         RobotMismatchError: the model of the robot, the sizes or the control rate
-            differ.
+            differ, or the actions that the package was trained for go beyond those of
+            the robot.
         UnknownTaskError: the package was not trained for the robot's task.
     """
     if fit.robot_model not in (None, spec.robot_model):
@@ -167,6 +168,7 @@ def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
             f"{got} of {name}",
             "choose another robot or another package",
         )
+    _require_reachable(source, fit.action, name, spec)
     if abs(spec.control_hz / fit.control_hz - 1.0) > _RATE_TOLERANCE:
         raise errors.RobotMismatchError(
             source,
@@ -181,3 +183,28 @@ def require_fit(source: str, fit: RobotFit, name: str, spec: RobotSpec) -> None:
             f"{spec.task!r} of {name}",
             "choose another robot or another package",
         )
+
+
+def _require_reachable(
+    source: str, action: ActionSpec, name: str, spec: RobotSpec
+) -> None:
+    """Checks that a package's action limits lie within those of the robot.
+
+    Wider ones mean another robot or another unit. The safety config would clamp such
+    actions, and the robot would do something else than the model was trained for.
+    """
+    limits = zip(
+        action.minimum,
+        action.maximum,
+        spec.action_minimum,
+        spec.action_maximum,
+        strict=True,
+    )
+    for low, high, lowest, highest in limits:
+        if low < lowest or high > highest:
+            raise errors.RobotMismatchError(
+                source,
+                f"a robot whose actions reach from {low:g} to {high:g}",
+                f"{lowest:g} to {highest:g} of {name}",
+                "choose another robot or another package",
+            )

@@ -58,9 +58,9 @@ def test_package_drives_a_robot_that_it_fits_within_its_own_limits(
             "model 'sawyer', got 'panda'",
         ),
         (
-            dataclasses.replace(SPEC, action_maximum=(0.4,) * 4),
-            errors.SafetyConfigError,
-            "limits within those of sawyer",
+            dataclasses.replace(SPEC, action_maximum=(0.5, 0.5, 0.4, 0.5)),
+            errors.RobotMismatchError,
+            "actions reach from -0.5 to 0.5, got -1 to 0.4 of robot",
         ),
         (
             dataclasses.replace(SPEC, task="fly-v3"),
@@ -74,6 +74,16 @@ def test_robot_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(error, match=match):
         package_driver.policy_for("robot", spec)
+
+
+def test_safety_config_that_is_wider_than_the_robot_is_refused(tmp_path: Path) -> None:
+    wide = tiny_package.safety_config(action_maximum=[0.5, 0.5, 0.5, 0.6])
+    tiny_package.write_package(tmp_path / "p", action_limit=0.5, safety=wide)
+    driver = policy_source.make_package_driver(verify_integrity(tmp_path / "p"))
+    assert driver.policy_for("robot", SPEC)
+    narrow = dataclasses.replace(SPEC, action_maximum=(0.5,) * 4)
+    with pytest.raises(errors.SafetyConfigError, match="limits within those of sawyer"):
+        driver.policy_for("robot", narrow)
 
 
 def test_expert_has_no_package_and_runs_within_the_robots_limits() -> None:

@@ -283,7 +283,14 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     "control rate": ({"control_hz": 50.0}, "controlled at 50 Hz, got 80 Hz"),
     "model of the robot": ({"robot_model": "panda"}, "model 'panda', got 'sawyer'"),
     "task": ({"tasks": ["open-v3", "push-v3"]}, "one of the tasks"),
-    "limits wider than the robot's": ({"action_limit": 2.0}, "limits within those of"),
+    "actions wider than the robot's": (
+        {"action_limit": 2.0},
+        r"a robot whose actions reach from -2 to 2, got -1 to 1",
+    ),
+    "safety limits wider than the robot's": (
+        {"safety": tiny_package.safety_config(action_maximum=[1.1] * 4)},
+        "limits within those of",
+    ),
     "no safety config": ({"safety": b'{"version":"1"}'}, "the keys"),
     "safety config with another key": (
         {"safety": tiny_package.safety_config(speed=1)},
@@ -307,6 +314,18 @@ def test_package_that_cannot_drive_this_robot_is_not_activated(
     options, match = MISFITS[misfit]
     robot.publisher.release(1, **options)
     robot.refuse(EdgeError, match)
+
+
+def test_package_that_accepts_any_error_of_its_canary_is_not_activated(
+    robot: UpdatedRobot, tmp_path: Path
+) -> None:
+    """The publisher's own check is left out, as an attacker would."""
+    folder = tmp_path / "tolerant"
+    digest = tiny_package.write_package(folder, 3, action_error=9.0, tolerance=1e9)
+    tiny_package.sign_package(folder, digest, robot.publisher.key)
+    robot.publisher.release(1)
+    robot.replace_tar(package.pack_tar(folder), digest)
+    robot.refuse(MalformedError, "a tolerance of at most 0.001, for a step in f32")
 
 
 def test_package_below_its_own_counter_is_refused(robot: UpdatedRobot) -> None:
