@@ -201,10 +201,12 @@ class Fields:
             for name, value in self.mapping(key).items()
         }
 
-    def each(self, key: str, keys: Collection[str]) -> "list[Fields]":
+    def each(
+        self, key: str, keys: Collection[str], optional: Collection[str] = ()
+    ) -> "list[Fields]":
         """Returns an array of objects with known keys."""
         return [
-            Fields(value, self._source, keys, f"{self._name(key)}[{index}]")
+            Fields(value, self._source, keys, f"{self._name(key)}[{index}]", optional)
             for index, value in enumerate(self.items(key))
         ]
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def test_missing_field_is_named(tmp_path: Path, name: str) -> None:
     [
         ("schema_version", 2, "schema_version to be 1"),
         ("action_error", "0.1", "action_error to be a number"),
+        ("action_error", -0.1, "action_error not to be negative"),
         ("tolerance", None, "tolerance to be a number"),
+        ("tolerance", -1e-9, "tolerance not to be negative"),
         ("steps", 0, "steps to be an integer of at least 1"),
         ("episodes", 2, "only fields of the format"),
     ],
@@ -54,3 +57,20 @@ def test_more_bytes_than_the_limit_are_not_decoded(tmp_path: Path) -> None:
     path.write_bytes(_RAW + b" " * canary.LIMIT_BYTES)
     with pytest.raises(OversizedError, match="at most 65536 bytes"):
         canary.read(path)
+
+
+@pytest.mark.parametrize(
+    ("form", "half_range", "largest"),
+    [("f32", 1.0, 1e-3), ("int8", 1.0, 4e-3), ("int8", 3.0, 1.2e-2), ("x", 1.0, 1e-3)],
+)
+def test_tolerance_is_bounded_by_the_form_of_the_step_and_the_range_of_its_actions(
+    form: str, half_range: float, largest: float
+) -> None:
+    limits = ((-half_range, 0.0), (half_range, 2 * half_range))
+    stated = dataclasses.replace(_EXPECTATION, tolerance=largest * 0.999)
+    canary.check_tolerance(stated, *limits, form)
+    for tolerance in (largest * 1.001, 1e300):
+        enormous = dataclasses.replace(stated, tolerance=tolerance)
+        match = rf"canary\.json: expected a tolerance of at most {largest:g}, .* {form}"
+        with pytest.raises(MalformedError, match=match):
+            canary.check_tolerance(enormous, *limits, form)

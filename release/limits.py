@@ -15,6 +15,7 @@ class Limits:
             leaves room for the training config and metrics of a large run.
         envelope_bytes: one DSSE envelope. Base64 adds a third to a statement that
             repeats the manifest's metadata.
+        evaluation_bytes: one evaluation report. A row per task takes about 1 KiB.
         channel_bytes: one channel envelope. It has a few targets of 300 bytes each.
         keyring_bytes: one keyring. A key takes 200 bytes.
         key_file_bytes: one private key file.
@@ -30,6 +31,7 @@ class Limits:
 
     manifest_bytes: int = 1 * MIB
     envelope_bytes: int = 2 * MIB
+    evaluation_bytes: int = 1 * MIB
     channel_bytes: int = 256 * KIB
     keyring_bytes: int = 256 * KIB
     key_file_bytes: int = 16 * KIB

@@ -1,12 +1,14 @@
 """The edge package: a folder that `package.json` describes completely.
 
 `package.json` lists every other file with its sha256 and size, so its own sha256, the
-package digest, identifies the whole content. The two signed statements about a
-package, `provenance.intoto.jsonl` and `blessing.intoto.jsonl`, are not in the list:
-they name the digest, so they can be written only after it is known.
+package digest, identifies the whole content. Three files are not in the list: the two
+signed statements about a package, `provenance.intoto.jsonl` and
+`blessing.intoto.jsonl`, and `evaluation.json`, the report that the verdict rests on.
+They name the digest, so they can be written only after it is known; the signed blessing
+states the sha256 of the report.
 
-Format 1 had no `canary.json`, and named neither the model of the robot nor the dataset;
-its packages are still read, and only format 2 is written.
+Format 1 had neither `canary.json` nor `evaluation.json`, and named neither the model of
+the robot nor the dataset; its packages are still read, and only format 2 is written.
 """
 
 import os
@@ -37,6 +39,9 @@ MANIFEST = "package.json"
 PROVENANCE = "provenance.intoto.jsonl"
 BLESSING = "blessing.intoto.jsonl"
 STATEMENTS = (PROVENANCE, BLESSING)
+EVALUATION = "evaluation.json"
+UNLISTED = (MANIFEST, *STATEMENTS, EVALUATION)
+"""The files of a package that package.json does not list."""
 WEIGHTS = "weights.safetensors"
 SAFETY = "safety.json"
 CANARY = "canary.tfrecord"
@@ -169,12 +174,13 @@ class PackageManifest:
 
     Attributes:
         digest: sha256 of the file's bytes; the package's identity.
+        schema_version: format of the package, 1 or 2.
         family: name shared by all versions of a model.
         version: this model's version, for people.
         release_counter: lowest channel counter under which it may be released.
         target: export target, from `TARGETS`.
         robot: the robot that it fits.
-        files: every file except package.json and the statements, by path.
+        files: every file except those of `UNLISTED`, by path.
         functions: exported functions by name; `step` is always present.
         surfaces: trainable surfaces by name.
         backbone_digest: sha256 over the frozen tensors.
@@ -183,6 +189,7 @@ class PackageManifest:
     """
 
     digest: str
+    schema_version: int
     family: str
     version: str
     release_counter: int
@@ -194,6 +201,16 @@ class PackageManifest:
     backbone_digest: str
     safety_version: str
     metadata: Metadata
+
+    @property
+    def step_form(self) -> str:
+        """Form of the step that robots run, such as `int8`; f32 if it has one form."""
+        prefix = f"{REQUIRED_FUNCTION}_"
+        path = self.functions[REQUIRED_FUNCTION].path
+        for name, function in sorted(self.functions.items()):
+            if name.startswith(prefix) and function.path == path:
+                return name.removeprefix(prefix)
+        return canary.F32
 
     @property
     def size_bytes(self) -> int:
@@ -232,6 +249,7 @@ def parse(raw: bytes, source: Source = MANIFEST) -> PackageManifest:
         )
     return PackageManifest(
         digest=sha256_bytes(raw),
+        schema_version=fields.integer("schema_version"),
         family=fields.text("family"),
         version=fields.text("version"),
         release_counter=fields.integer("release_counter"),
@@ -267,7 +285,7 @@ def build(
 
     The JSON arguments have the form of the manifest's fields of the same name. The
     same files and arguments give the same bytes. If the digest changes, the statements
-    about the folder's earlier content are removed.
+    and the report about the folder's earlier content are removed.
 
     Returns:
         The package digest.
@@ -279,8 +297,7 @@ def build(
         UnsafePathError: a package may not hold a file of that name.
         OversizedError: the files have more bytes than a package may hold.
     """
-    unlisted = (MANIFEST, *STATEMENTS)
-    paths = [path for path in list_files(folder) if path not in unlisted]
+    paths = [path for path in list_files(folder) if path not in UNLISTED]
     value = {
         "schema_version": SCHEMA_VERSION,
         "family": family,
@@ -325,7 +342,7 @@ def check_counter(manifest: PackageManifest, counter: int, source: Source) -> No
 
 
 def list_files(folder: Path) -> tuple[str, ...]:
-    """Returns the sorted paths of all files below `folder`, statements included.
+    """Returns the sorted paths of all files below `folder`, unlisted ones included.
 
     Raises:
         LinkError: there is a symbolic link, a hard link or a special file.
@@ -363,7 +380,7 @@ def _remove_stale_statements(folder: Path, raw: bytes) -> None:
     manifest = folder / MANIFEST
     if manifest.exists() and sha256_file(manifest) == sha256_bytes(raw):
         return
-    for name in STATEMENTS:
+    for name in (*STATEMENTS, EVALUATION):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -377,7 +394,7 @@ def _parse_files(fields: Fields, source: Source) -> dict[str, FileEntry]:
         path = check_package_path(one.text("path"), source)
         if path.casefold() in folded:
             raise DuplicateNameError(source, "each path once", path)
-        if path == MANIFEST or path in STATEMENTS:
+        if path in UNLISTED:
             raise MalformedError(source, "entries for content files only", path)
         folded.add(path.casefold())
         files[path] = FileEntry(path, one.sha256("sha256"), one.integer("size_bytes"))

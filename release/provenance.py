@@ -25,6 +25,9 @@ class Provenance:
         package_digest: digest of the package that it is about.
         dataset_manifest_digest: sha256 of the dataset's manifest.json.
         dataset_uri: URI from which the dataset was read.
+        dataset_name: name of the dataset; None if the statement does not say, as those
+            about packages of format 1.
+        dataset_version: its version, `X.Y.Z`; None if the statement does not say.
         code_commit: commit of the training code.
         code_uri: repository of that commit.
         hardware: machine that trained the model.
@@ -39,6 +42,8 @@ class Provenance:
     package_digest: str
     dataset_manifest_digest: str
     dataset_uri: str
+    dataset_name: str | None
+    dataset_version: str | None
     code_commit: str
     code_uri: str
     hardware: str
@@ -51,6 +56,16 @@ class Provenance:
 
     def statement(self) -> bytes:
         """Returns the canonical bytes of the in-toto statement."""
+        dataset: dict[str, object] = {
+            "name": "dataset",
+            "uri": self.dataset_uri,
+            "digest": {"sha256": self.dataset_manifest_digest},
+        }
+        if self.dataset_name is not None:
+            dataset["annotations"] = {
+                "name": self.dataset_name,
+                "version": self.dataset_version,
+            }
         build_definition = {
             "buildType": BUILD_TYPE,
             "externalParameters": {
@@ -60,11 +75,7 @@ class Provenance:
             },
             "internalParameters": {"hardware": self.hardware},
             "resolvedDependencies": [
-                {
-                    "name": "dataset",
-                    "uri": self.dataset_uri,
-                    "digest": {"sha256": self.dataset_manifest_digest},
-                },
+                dataset,
                 {
                     "name": "code",
                     "uri": self.code_uri,
@@ -111,6 +122,10 @@ def parse(raw: bytes, source: Source = "provenance") -> Provenance:
     )
     internal = build.fields("internalParameters", ("hardware",))
     dataset, code = _dependencies(build)
+    named: dict[str, str | None] = {"name": None, "version": None}
+    if dataset.has("annotations"):
+        annotations = dataset.fields("annotations", tuple(named))
+        named = {key: annotations.text(key) for key in named}
     details = predicate.fields("runDetails", ("builder", "metadata"))
     details.fields("builder", ("id",)).one_of("id", (BUILDER_ID,))
     metadata = details.fields("metadata", ("invocationId", "startedOn", "finishedOn"))
@@ -118,6 +133,8 @@ def parse(raw: bytes, source: Source = "provenance") -> Provenance:
         package_digest=read.subject_digest,
         dataset_manifest_digest=dataset.fields("digest", ("sha256",)).sha256("sha256"),
         dataset_uri=dataset.text("uri"),
+        dataset_name=named["name"],
+        dataset_version=named["version"],
         code_commit=code.fields("digest", ("gitCommit",)).text("gitCommit"),
         code_uri=code.text("uri"),
         hardware=internal.text("hardware"),
@@ -131,7 +148,9 @@ def parse(raw: bytes, source: Source = "provenance") -> Provenance:
 
 
 def _dependencies(build: Fields) -> tuple[Fields, Fields]:
-    listed = build.each("resolvedDependencies", ("name", "uri", "digest"))
+    listed = build.each(
+        "resolvedDependencies", ("name", "uri", "digest"), ("annotations",)
+    )
     if [one.text("name") for one in listed] != ["dataset", "code"]:
         raise build.fail("resolvedDependencies", "to be dataset and code")
     return listed[0], listed[1]

@@ -15,6 +15,8 @@ STATED = Provenance(
     package_digest="a" * 64,
     dataset_manifest_digest="b" * 64,
     dataset_uri="gs://datasets/reach/v1.0.0",
+    dataset_name="reach",
+    dataset_version="1.0.0",
     code_commit="0" * 40,
     code_uri="git+https://example.org/continuon",
     hardware="2 cores",
@@ -50,6 +52,7 @@ def test_the_statement_has_the_in_toto_and_slsa_form() -> None:
             "name": "dataset",
             "uri": "gs://datasets/reach/v1.0.0",
             "digest": {"sha256": "b" * 64},
+            "annotations": {"name": "reach", "version": "1.0.0"},
         },
         {
             "name": "code",

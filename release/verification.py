@@ -163,7 +163,8 @@ def verify_integrity(folder: Path, target: str | None = None) -> IntactPackage:
         OversizedError: a file is longer than its listed size.
         DigestMismatchError: a file's content, or its size, differs.
         MalformedError, DuplicateNameError: package.json is not a manifest, safety.json
-            does not state the listed version, or canary.json has another form.
+            does not state the listed version, or canary.json has another form or an
+            enormous tolerance.
         WrongTargetError: the package has another target.
     """
     return _intact(folder, _read_manifest(folder), target)
@@ -176,7 +177,7 @@ def verify_package(
     target: str | None,
     expected_digest: str | None,
 ) -> VerifiedPackage:
-    """Checks an unpacked package, its provenance and its blessing.
+    """Checks an unpacked package, its provenance, its blessing and its evaluation.
 
     Args:
         folder: the unpacked package.
@@ -190,8 +191,11 @@ def verify_package(
 
     Raises:
         What `verify_integrity` raises, and:
-        DigestMismatchError: the package digest is another one.
-        MissingFileError: the provenance or the blessing is missing.
+        DigestMismatchError: the package digest is another one, or the evaluation
+            report is not the one that the blessing names.
+        OversizedError: the evaluation report is longer than it may be.
+        MissingFileError: the provenance, the blessing or the evaluation report is
+            missing.
         UntrustedError: one of its subclasses, for the signatures of either statement.
         MalformedError: a statement has another form.
         WrongSubjectError: a statement is about another package or contradicts
@@ -221,6 +225,7 @@ def verify_package(
     intact = _intact(folder, raw, target)
     _check_provenance(intact, stated)
     _check_verdict(intact, verdict)
+    _check_evaluation(intact, verdict)
     if now is not None:
         _check_issued(folder / package.PROVENANCE, stated.finished, now)
         _check_issued(folder / package.BLESSING, verdict.issued, now)
@@ -323,7 +328,7 @@ def _intact(folder: Path, raw: bytes, target: str | None) -> IntactPackage:
     present = set(package.list_files(folder))
     for path in sorted(set(manifest.files) - present):
         raise MissingFileError(folder, f"file {path}", "none")
-    known = {package.MANIFEST, *package.STATEMENTS, *manifest.files}
+    known = {*package.UNLISTED, *manifest.files}
     for path in sorted(present - known):
         raise UnknownFileError(folder, "only files that package.json lists", path)
     for entry in manifest.files.values():
@@ -331,7 +336,15 @@ def _intact(folder: Path, raw: bytes, target: str | None) -> IntactPackage:
     _check_safety_version(folder, manifest)
     if canary.FILE in manifest.files:  # absent in format 1 only
         raw = _read_file(folder, canary.FILE, canary.LIMIT_BYTES)
-        canary.parse(raw, folder / canary.FILE)
+        source = folder / canary.FILE
+        action = manifest.robot.action
+        canary.check_tolerance(
+            canary.parse(raw, source),
+            action.minimum,
+            action.maximum,
+            manifest.step_form,
+            source,
+        )
     return IntactPackage(folder, manifest)
 
 
@@ -367,6 +380,8 @@ def _check_provenance(intact: IntactPackage, stated: Provenance) -> None:
     manifest, metadata = intact.manifest, intact.manifest.metadata
     pairs = (
         ("dataset", metadata.dataset_manifest_digest, stated.dataset_manifest_digest),
+        ("dataset name", metadata.dataset_name, stated.dataset_name),
+        ("dataset version", metadata.dataset_version, stated.dataset_version),
         ("code commit", metadata.code_commit, stated.code_commit),
         ("hardware", metadata.hardware, stated.hardware),
         ("export target", manifest.target, stated.export_target),
@@ -387,6 +402,22 @@ def _check_verdict(intact: IntactPackage, verdict: Blessing) -> None:
             intact.folder / package.BLESSING,
             "verdict blessed",
             f"{verdict.verdict}: {reasons}",
+        )
+
+
+def _check_evaluation(intact: IntactPackage, verdict: Blessing) -> None:
+    """Checks that the report in the package is the one that the verdict rests on."""
+    folder = intact.folder
+    if not os.path.lexists(folder / package.EVALUATION):
+        if intact.manifest.schema_version == 1:
+            return
+        raise MissingFileError(folder, f"file {package.EVALUATION}", "none")
+    raw = _read_file(folder, package.EVALUATION, LIMITS.evaluation_bytes)
+    if (found := sha256_bytes(raw)) != verdict.report_digest:
+        raise DigestMismatchError(
+            folder / package.EVALUATION,
+            f"sha256 {verdict.report_digest}, which the blessing names",
+            found,
         )
 
 

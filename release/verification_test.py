@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 
 from base import canonical_json
-from base.digest import sha256_bytes
 from base.errors import ContinuonError, MalformedError, OversizedError, UnsafePathError
 from release import channel, package, verification
-from release.blessing import Blessing
+from release.canary import Expectation
 from release.channel import (
     PAYLOAD_TYPE,
     Channel,
@@ -185,10 +184,7 @@ def test_right_digest_under_a_revoked_key(release: Release, folder: Path) -> Non
 
 
 def test_a_blessing_by_the_provenance_key(release: Release, folder: Path) -> None:
-    digest = verification.verify_integrity(folder).digest
-    verdict = Blessing(digest, "blessed", ("mine",), "a" * 64, NOW)
-    (folder / package.BLESSING).unlink()
-    sign_statements.sign_blessing(folder, verdict, [release.keys["provenance"]])
+    release.bless(folder, role="provenance")
     refused(release, folder, WrongRoleError, "role blessing")
 
 
@@ -221,10 +217,7 @@ def test_a_signed_verdict_that_is_not_a_blessing(
 
 
 def test_an_expired_blessing(release: Release, folder: Path) -> None:
-    digest = verification.verify_integrity(folder).digest
-    verdict = Blessing(digest, "blessed", ("good",), "a" * 64, NOW, NOW + SECOND)
-    (folder / package.BLESSING).unlink()
-    sign_statements.sign_blessing(folder, verdict, [release.keys["blessing"]])
+    release.bless(folder, expires=NOW + SECOND)
     accepted(release, folder)
     refused(release, folder, ExpiredError, now=NOW + SECOND)
 
@@ -233,15 +226,13 @@ def test_an_expired_blessing(release: Release, folder: Path) -> None:
 def test_a_statement_issued_in_the_future_is_refused(
     release: Release, folder: Path, late: str
 ) -> None:
-    digest = verification.verify_integrity(folder).digest
     stated = accepted(release, folder).provenance
     times = dict.fromkeys(["provenance", "blessing"], NOW)
     for margin, error in ((DAY, None), (DAY + SECOND, TimeTooFarError)):
         times[late] = NOW + margin
         origin = dataclasses.replace(stated, finished=times["provenance"])
-        verdict = Blessing(digest, "blessed", ("good",), "a" * 64, times["blessing"])
         sign_statements.sign_provenance(folder, origin, [release.keys["provenance"]])
-        sign_statements.sign_blessing(folder, verdict, [release.keys["blessing"]])
+        release.bless(folder, issued=times["blessing"])
         if error is None:
             accepted(release, folder)
         else:
@@ -252,8 +243,7 @@ def test_a_package_that_was_admitted_before_has_no_expiry(
     release: Release, folder: Path
 ) -> None:
     digest = verification.verify_integrity(folder).digest
-    verdict = Blessing(digest, "blessed", ("good",), "a" * 64, NOW, NOW + SECOND)
-    sign_statements.sign_blessing(folder, verdict, [release.keys["blessing"]])
+    release.bless(folder, expires=NOW + SECOND)
     refused(release, folder, ExpiredError, now=NOW + SECOND)
     verification.verify_package(folder, release.trusted, None, "pi5-cpu", digest)
 
@@ -275,6 +265,13 @@ def test_development_keys_are_refused_unless_allowed(
 def test_a_canary_without_its_expected_error(folder: Path) -> None:
     tiny_release.write_package(folder, {**tiny_release.FILES, "canary.json": b"{}"})
     with pytest.raises(MalformedError, match=r"canary\.json: expected field"):
+        verification.verify_integrity(folder)
+
+
+def test_a_canary_with_a_tolerance_that_every_step_passes(folder: Path) -> None:
+    enormous = Expectation(0.5, 1.0, steps=1).encode()
+    tiny_release.write_package(folder, {**tiny_release.FILES, "canary.json": enormous})
+    with pytest.raises(MalformedError, match=r"canary\.json: expected a tolerance of"):
         verification.verify_integrity(folder)
 
 
@@ -302,9 +299,7 @@ def test_missing_file(release: Release, folder: Path, name: str) -> None:
         verification.verify_integrity(folder)
 
 
-@pytest.mark.parametrize(
-    "name", [*tiny_release.FILES, "package.json", *package.STATEMENTS]
-)
+@pytest.mark.parametrize("name", [*tiny_release.FILES, *package.UNLISTED])
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
 def test_a_bit_flip_in_any_file(
     release: Release, folder: Path, name: str, where: str
@@ -331,7 +326,8 @@ def test_a_file_longer_or_shorter_than_signed(
 
 
 @pytest.mark.parametrize(
-    "name", ["safety.json", "package.json", package.BLESSING, "functions"]
+    "name",
+    ["safety.json", "package.json", package.BLESSING, "evaluation.json", "functions"],
 )
 def test_symlink_to_the_same_content(
     tmp_path: Path, release: Release, folder: Path, name: str
@@ -347,7 +343,9 @@ def test_dangling_symlink(release: Release, folder: Path) -> None:
     refused(release, folder, LinkError)
 
 
-@pytest.mark.parametrize("name", ["safety.json", "package.json", package.BLESSING])
+@pytest.mark.parametrize(
+    "name", ["safety.json", "package.json", package.BLESSING, package.EVALUATION]
+)
 def test_hardlink_to_the_same_content(
     tmp_path: Path, release: Release, folder: Path, name: str
 ) -> None:
@@ -421,22 +419,74 @@ def test_a_safety_config_of_another_version_than_listed(tmp_path: Path) -> None:
         verification.verify_integrity(folder)
 
 
+LIES: dict[str, object] = {
+    "code_commit": "f" * 40,
+    "dataset_manifest_digest": "f" * 64,
+    "dataset_name": "other",
+    "dataset_version": "2.0.0",
+    "hardware": "another machine",
+    "training_config": {},
+    "safety_version": "safety-2",
+    "export_target": "tpu",
+}
+
+
+@pytest.mark.parametrize("field", LIES)
 def test_a_provenance_that_contradicts_package_json(
+    release: Release, folder: Path, field: str
+) -> None:
+    stated = accepted(release, folder).provenance
+    lie = type(stated)(**{**vars(stated), field: LIES[field]})
+    sign_statements.sign_provenance(folder, lie, [release.keys["provenance"]])
+    refused(release, folder, WrongSubjectError, field.split("_")[0])
+
+
+def test_a_provenance_that_does_not_name_the_dataset_of_the_package(
     release: Release, folder: Path
 ) -> None:
-    value = json.loads((folder / "package.json").read_bytes())
-    value["metadata"]["code_commit"] = "f" * 40
-    raw = canonical_json.encode(value)
     stated = accepted(release, folder).provenance
-    (folder / "package.json").write_bytes(raw)
-    digest = sha256_bytes(raw)
-    for name in package.STATEMENTS:
+    silent = dataclasses.replace(stated, dataset_name=None, dataset_version=None)
+    sign_statements.sign_provenance(folder, silent, [release.keys["provenance"]])
+    refused(release, folder, WrongSubjectError, "dataset name tiny, got None")
+
+
+def test_a_package_without_the_report_of_its_verdict(
+    release: Release, folder: Path
+) -> None:
+    (folder / "evaluation.json").unlink()
+    refused(release, folder, MissingFileError, r"file evaluation\.json, got none")
+
+
+def test_a_package_with_another_report_than_its_verdict_names(
+    release: Release, folder: Path
+) -> None:
+    (folder / "evaluation.json").write_bytes(tiny_release.encode_report("0" * 64))
+    match = r"evaluation\.json: expected sha256 .* which the blessing names"
+    refused(release, folder, DigestMismatchError, match)
+    with (folder / "evaluation.json").open("wb") as endless:
+        endless.truncate(1 << 40)
+    with pytest.raises(OversizedError, match=r"evaluation\.json"):
+        accepted(release, folder)
+
+
+def as_first_format(folder: Path) -> None:
+    """Turns a package into one of format 1, as it was made before there was a 2."""
+    value = json.loads((folder / "package.json").read_bytes())
+    value["schema_version"] = 1
+    del value["metadata"]["dataset_name"], value["metadata"]["dataset_version"]
+    del value["robot"]["robot_model"]
+    for name in (*package.STATEMENTS, package.EVALUATION):
         (folder / name).unlink()
-    lie = type(stated)(**{**vars(stated), "package_digest": digest})
-    sign_statements.sign_provenance(folder, lie, [release.keys["provenance"]])
-    verdict = Blessing(digest, "blessed", ("good",), "a" * 64, NOW)
-    sign_statements.sign_blessing(folder, verdict, [release.keys["blessing"]])
-    refused(release, folder, WrongSubjectError, "code commit")
+    (folder / "package.json").write_bytes(canonical_json.encode(value))
+
+
+def test_a_package_of_the_first_format_needs_no_report(
+    release: Release, folder: Path
+) -> None:
+    as_first_format(folder)
+    release.sign(folder)
+    (folder / "evaluation.json").unlink()
+    accepted(release, folder)
 
 
 def test_a_time_without_a_zone_raises_value_error(

@@ -36,10 +36,12 @@ class Channel:
         self.release.sign(source)
         self.report = report(self.digest)
         (source / package.BLESSING).unlink()
+        raw = self.report.encode()
         verdict = Blessing(
             self.digest, "blessed", ("good",), self.report.digest, tiny_release.NOW
         )
-        sign_statements.sign_blessing(source, verdict, [self.release.keys["blessing"]])
+        keys = [self.release.keys["blessing"]]
+        sign_statements.sign_blessing(source, verdict, raw, keys)
         self.release.publish(source)
 
     def state(self) -> ChannelState:

@@ -23,6 +23,7 @@ from cloud.console import WorkProgress
 from cloud.dataset import version
 from cloud.evaluate import bless
 from cloud.evaluate.bless import Decision, Verdict
+from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.trajectories import Trajectory
 from cloud.job import data as job_data
 from cloud.job import destination as destinations
@@ -104,7 +105,7 @@ def _complete(
     baseline = evaluator.baseline(destination, settings.publish.family)
     expert = evaluator.expert(settings.expert_baseline)
     decision = bless.decide(evaluation, settings.gates, baseline)
-    _sign(settings, destination, data, folder, built, decision)
+    _sign(settings, destination, data, folder, built, evaluation, decision)
     published = settings.publish.if_blessed and decision.verdict is Verdict.BLESSED
     if lease is not None:
         lease.require_held()
@@ -329,6 +330,7 @@ def _sign(
     data: Data,
     folder: RunFolder,
     built: BuiltPackage,
+    evaluation: EvaluationReport,
     decision: Decision,
 ) -> None:
     now = datetime.now(UTC)
@@ -338,6 +340,8 @@ def _sign(
         dataset_uri=locations.public_uri(
             settings.dataset.uri, f"dataset:{_dataset_text(data, ':')}"
         ),
+        dataset_name=data.manifest.dataset,
+        dataset_version=data.manifest.version,
         code_commit=settings.run.code_commit,
         code_uri=project_version.code_uri(project_version.workspace()),
         hardware=build_facts.hardware_text(),
@@ -356,7 +360,9 @@ def _sign(
         report_digest=decision.report_digest,
         issued=now,
     )
-    sign_statements.sign_blessing(built.folder, verdict, [destination.key])
+    sign_statements.sign_blessing(
+        built.folder, verdict, evaluation.encode(), [destination.key]
+    )
 
 
 def _publish(

@@ -33,7 +33,8 @@ SAFETY_MAX_STEPS = 500
 """Steps after which a robot stops any episode."""
 
 CANARY_TOLERANCE = 1e-3
-"""Accepted difference of the mean canary action error on another machine."""
+"""Accepted difference of the mean canary action error on another machine, in half
+ranges of the action. `release/canary.py` says what was measured."""
 
 _NS_PER_S = 1e9
 
@@ -189,12 +190,15 @@ def write(
     """
     draft = _draft(folder)
     draft.mkdir(parents=True)
-    target, tasks = described["target"], described["robot"]["tasks"]
+    target, robot = described["target"], described["robot"]
     exported = export.write_functions(
-        model, tasks, draft, canary, target, preferred_step
+        model, robot["tasks"], draft, canary, target, preferred_step
     )
+    limits = robot["action"]["minimum"], robot["action"]["maximum"]
     promise = Expectation(
-        exported.canary_action_error, CANARY_TOLERANCE, exported.canary_steps
+        exported.canary_action_error,
+        CANARY_TOLERANCE * canary_format.half_range(*limits),
+        exported.canary_steps,
     )
     durable_file.write(draft / canary_format.FILE, promise.encode())
     durable_file.write(draft / package.SAFETY, safety)

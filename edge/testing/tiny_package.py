@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from safetensors.numpy import save_file
 
+from base.digest import sha256_bytes
 from base.store.local_store import LocalStore
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET
@@ -21,7 +22,7 @@ from edge.testing.tiny_step import TinyStep
 from release import blessing, canary, dsse, package, provenance, statement
 from release.canary import Expectation
 from release.channel import Rollout
-from release.testing.tiny_release import PrivateKey, publish
+from release.testing.tiny_release import PrivateKey, encode_report, publish
 from release.trusted_keys import TrustedKeys
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
@@ -118,6 +119,7 @@ def write_package(
     *,
     target: str = EXPORT_TARGET,
     action_error: float | None = None,
+    tolerance: float = 1e-4,
     step_bytes: bytes | None = None,
     tensors: dict[str, np.ndarray] | None = None,
     weights: bytes | None = None,
@@ -138,6 +140,7 @@ def write_package(
         seed: seed of the step's weights; another seed gives another package.
         target: export target that it states.
         action_error: action error that the canary states; by default the true one.
+        tolerance: deviation of that error that the canary accepts.
         step_bytes: content of the step file; by default the tiny step.
         tensors: named tensors; by default those of the step.
         weights: content of the weights file, instead of any tensors.
@@ -179,7 +182,7 @@ def write_package(
     )
     expectation = Expectation(
         action_error=stated,
-        tolerance=1e-4,
+        tolerance=tolerance,
         steps=sum(len(one.steps["reward"]) for one in episodes),
     )
     (folder / canary.FILE).write_bytes(expectation.encode())
@@ -232,12 +235,14 @@ def write_package(
 def sign_package(
     folder: Path, digest: str, key: PrivateKey, verdict: str = blessing.BLESSED
 ) -> None:
-    """Writes both statements about a package."""
+    """Writes both statements about a package, and the report of its evaluation."""
     manifest = package.parse((folder / package.MANIFEST).read_bytes())
     stated = provenance.Provenance(
         package_digest=digest,
         dataset_manifest_digest=manifest.metadata.dataset_manifest_digest,
         dataset_uri="file:///dataset",
+        dataset_name=manifest.metadata.dataset_name,
+        dataset_version=manifest.metadata.dataset_version,
         code_commit=manifest.metadata.code_commit,
         code_uri="file:///code",
         hardware=manifest.metadata.hardware,
@@ -248,13 +253,15 @@ def sign_package(
         started=NOW - timedelta(hours=2),
         finished=NOW - timedelta(hours=1),
     )
+    report = encode_report(digest)
     verdict_record = blessing.Blessing(
         package_digest=digest,
         verdict=verdict,
         reasons=("measured in a test",),
-        report_digest=_DIGEST,
+        report_digest=sha256_bytes(report),
         issued=NOW - timedelta(minutes=30),
     )
+    (folder / package.EVALUATION).write_bytes(report)
     for name, raw in (
         (package.PROVENANCE, stated.statement()),
         (package.BLESSING, verdict_record.statement()),

@@ -101,6 +101,7 @@ def test_files_become_a_package_and_a_verified_channel(
         f"--report={report}",
     )
     trust = (f"--keyring={ring}",)
+    assert (folder / "evaluation.json").read_bytes() == report.read_bytes()
     shown = done("verify", f"--package={folder}", "--target=pi5-cpu", *trust)
     assert "verdict  blessed" in shown
 
@@ -135,6 +136,7 @@ def test_a_channel_signed_by_two_key_holders_is_published(
         *pack_flags(tmp_path, fields, "signed"),
         f"--provenance={provenance}",
         f"--blessing={blessing}",
+        f"--evaluation={tmp_path / 'out' / 'evaluation.json'}",
     )
     holders = [release.keys["channel:stable"], PrivateKey.generate(("channel:stable",))]
     for number, holder in enumerate(holders):

@@ -59,6 +59,11 @@ _BLESSING = flags.DEFINE_string(
     None,
     "signed blessing envelope to add to the folder; default: none",
 )
+_EVALUATION = flags.DEFINE_string(
+    "evaluation",
+    None,
+    "evaluation report that the blessing names, to add to the folder; default: none",
+)
 _TAR = flags.DEFINE_string("tar", None, "tar file to write; default: none")
 
 
@@ -72,10 +77,14 @@ def main(argv: list[str]) -> None:
     folder = Path(_FOLDER.value)
     _copy_files(folder)
     digest = _build(folder)
-    if _PROVENANCE.value:
-        shutil.copyfile(_PROVENANCE.value, folder / package.PROVENANCE)
-    if _BLESSING.value:
-        shutil.copyfile(_BLESSING.value, folder / package.BLESSING)
+    unlisted = (
+        (_PROVENANCE, package.PROVENANCE),
+        (_BLESSING, package.BLESSING),
+        (_EVALUATION, package.EVALUATION),
+    )
+    for flag, name in unlisted:
+        if flag.value:
+            shutil.copyfile(flag.value, folder / name)
     if not _QUIET.value:
         command_line.say(digest)
     if _TAR.value:

@@ -72,7 +72,8 @@ _REASONS = flags.DEFINE_multi_string(
 _REPORT = flags.DEFINE_string(
     "report",
     None,
-    "evaluation report of this package, the run's evaluation.json (blessing)",
+    "evaluation report of this package, the run's evaluation.json; it is copied into "
+    "the package (blessing)",
 )
 _BLESSING_DAYS = flags.DEFINE_float(
     "blessing_days",
@@ -130,6 +131,8 @@ def _sign_provenance(folder: Path, keys: list[PrivateKey]) -> None:
         package_digest=manifest.digest,
         dataset_manifest_digest=manifest.metadata.dataset_manifest_digest,
         dataset_uri=_require(_DATASET_URI),
+        dataset_name=manifest.metadata.dataset_name,
+        dataset_version=manifest.metadata.dataset_version,
         code_commit=manifest.metadata.code_commit,
         code_uri=_require(_CODE_URI),
         hardware=manifest.metadata.hardware,
@@ -147,30 +150,31 @@ def _sign_blessing(folder: Path, keys: list[PrivateKey]) -> None:
     if not _REASONS.value:
         raise app.UsageError("--reason is required for this role")
     intact = verification.verify_integrity(folder)
+    report = _read_report(Path(_require(_REPORT)), intact.digest)
     now = datetime.now(UTC)
     days = _BLESSING_DAYS.value
     verdict = Blessing(
         package_digest=intact.digest,
         verdict=_require(_VERDICT),
         reasons=tuple(_REASONS.value),
-        report_digest=_read_report(Path(_require(_REPORT)), intact.digest),
+        report_digest=sha256_bytes(report),
         issued=now,
         expires=None if days is None else now + timedelta(days=days),
     )
-    sign_statements.sign_blessing(folder, verdict, keys)
+    sign_statements.sign_blessing(folder, verdict, report, keys)
 
 
-def _read_report(file: Path, package_digest: str) -> str:
-    """Returns the digest of the report that a verdict on this package rests on.
+def _read_report(file: Path, package_digest: str) -> bytes:
+    """Returns the report that a verdict on this package rests on.
 
     Raises:
         MalformedError: the file is not an evaluation report.
         WrongSubjectError: it is about another package.
     """
-    raw = plain_file.read(file, LIMITS.manifest_bytes)
+    raw = plain_file.read(file, LIMITS.evaluation_bytes)
     remedy = "name the run's evaluation.json, which the verdict rests on"
     try:
-        value = decode_canonical(raw, file, LIMITS.manifest_bytes)
+        value = decode_canonical(raw, file, LIMITS.evaluation_bytes)
         others = tuple(value) if isinstance(value, dict) else ()
         keys = ("schema_version", "package_digest", "tasks")
         subject = Fields(value, file, keys, optional=others).sha256("package_digest")
@@ -179,7 +183,7 @@ def _read_report(file: Path, package_digest: str) -> str:
     if subject != package_digest:
         expected = f"a report about package {package_digest}"
         raise WrongSubjectError(file, expected, subject, remedy)
-    return sha256_bytes(raw)
+    return raw
 
 
 def _sign_channel(file: Path, output: Path, role: str, keys: list[PrivateKey]) -> None:

@@ -6,7 +6,7 @@ _DOC = """Builds an edge package: a folder with its package.json, and the folder
 
 The same inputs give the same bytes, and no key is involved. To build the signed
 package, which has the same digest, sign the folder with `./bazelw run //release:sign`
-and name the envelopes in `provenance` and `blessing`.
+and name the envelopes in `provenance` and `blessing`, and the report in `evaluation`.
 
 ```starlark
 edge_package(
@@ -38,6 +38,10 @@ _ATTRS = {
         allow_single_file = [".json"],
         mandatory = True,
         doc = "Expected metrics on the canary, with tolerances; becomes canary.json.",
+    ),
+    "evaluation": attr.label(
+        allow_single_file = [".json"],
+        doc = "Evaluation report that the blessing names; omit it for an unsigned package.",
     ),
     "family": attr.string(
         mandatory = True,
@@ -123,10 +127,15 @@ def _impl(ctx):
     for source, path in contents:
         args.add("--file", "%s:%s" % (source.path, path))
         inputs.append(source)
-    for flag, envelope in [("--provenance", ctx.file.provenance), ("--blessing", ctx.file.blessing)]:
-        if envelope:
-            args.add(flag, envelope)
-            inputs.append(envelope)
+    unlisted = {
+        "--blessing": ctx.file.blessing,
+        "--evaluation": ctx.file.evaluation,
+        "--provenance": ctx.file.provenance,
+    }
+    for flag, file in unlisted.items():
+        if file:
+            args.add(flag, file)
+            inputs.append(file)
 
     # As text, since add() would need a mapping function for a tree artifact.
     args.add("--folder=" + folder.path)

@@ -18,7 +18,6 @@ from base.store.local_store import LocalStore
 from base.store.store import open_store
 from base.testing import bucket as local_bucket
 from release import channel, dsse, package, verification
-from release.blessing import Blessing
 from release.errors import (
     CounterStepError,
     DigestMismatchError,
@@ -31,7 +30,7 @@ from release.errors import (
     WrongChannelError,
     WrongRoleError,
 )
-from release.signing import publish, sign_statements
+from release.signing import publish
 from release.signing.publish import Published
 from release.testing import tiny_release
 from release.testing.tiny_release import Release
@@ -170,10 +169,7 @@ def test_a_new_blessing_of_the_same_package_keeps_the_old_tar(
 ) -> None:
     first = release.publish(folder)
     old = release.store.get(first.tar_path, 1 << 30)
-    (folder / package.BLESSING).unlink()
-    key = release.keys["blessing"]
-    verdict = Blessing(first.digest, "blessed", ("again",), "c" * 64, NOW)
-    sign_statements.sign_blessing(folder, verdict, [key])
+    release.bless(folder, reason="again")
     second = release.publish(folder)
     assert second.digest == first.digest
     assert second.tar_path != first.tar_path

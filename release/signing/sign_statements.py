@@ -1,9 +1,10 @@
-"""Writes signed statements into a package folder."""
+"""Writes what is stated about a package into its folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from base import durable_file, plain_file
+from base.digest import sha256_bytes
 from base.errors import ContinuonError
 from release import dsse, package, statement
 from release.blessing import Blessing
@@ -23,14 +24,30 @@ def sign_provenance(folder: Path, stated: Provenance, keys: Sequence[Signer]) ->
     return path
 
 
-def sign_blessing(folder: Path, verdict: Blessing, keys: Sequence[Signer]) -> Path:
-    """Writes `blessing.intoto.jsonl` into `folder` and returns its path.
+def sign_blessing(
+    folder: Path, verdict: Blessing, report: bytes, keys: Sequence[Signer]
+) -> Path:
+    """Writes the report and `blessing.intoto.jsonl` into `folder`.
 
     A refusal is signed just like a blessing; `verify_package` reads the verdict.
 
+    Args:
+        folder: the package.
+        verdict: the verdict on it.
+        report: the evaluation report that the verdict rests on; a robot can weigh it
+            offline.
+        keys: the keys that sign.
+
+    Returns:
+        The path of the blessing.
+
     Raises:
-        OSError: it cannot be written.
+        OSError: they cannot be written.
+        ValueError: the verdict names another report.
     """
+    if (found := sha256_bytes(report)) != verdict.report_digest:
+        raise ValueError(f"expected report {verdict.report_digest}, got {found}")
+    durable_file.write(folder / package.EVALUATION, report)
     path = folder / package.BLESSING
     write_envelope(path, verdict.statement(), statement.PAYLOAD_TYPE, keys)
     return path

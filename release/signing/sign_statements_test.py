@@ -51,8 +51,26 @@ def test_a_blessing_threshold_of_two_needs_both(tmp_path: Path) -> None:
     verdict = verification.verify_package(
         folder, release.trusted, tiny_release.NOW, None, None
     ).blessing
-    assert (
-        sign_statements.sign_blessing(folder, verdict, [second]).name
-        == package.BLESSING
-    )
+    report = tiny_release.encode_report(verdict.package_digest)
+    path = sign_statements.sign_blessing(folder, verdict, report, [second])
+    assert path.name == package.BLESSING
     verification.verify_package(folder, trusted, tiny_release.NOW, None, None)
+
+
+def test_a_report_that_the_verdict_does_not_name_is_not_signed(tmp_path: Path) -> None:
+    release = tiny_release.release(tmp_path)
+    folder = tmp_path / "package"
+    digest = tiny_release.write_package(folder)
+    release.sign(folder)
+    verdict = verification.verify_package(
+        folder, release.trusted, tiny_release.NOW, None, None
+    ).blessing
+    for name in (package.BLESSING, package.EVALUATION):
+        (folder / name).unlink()
+    other = tiny_release.encode_report("0" * 64)
+    with pytest.raises(ValueError, match="expected report"):
+        sign_statements.sign_blessing(
+            folder, verdict, other, [release.keys["blessing"]]
+        )
+    assert not (folder / package.EVALUATION).exists()
+    assert verification.verify_integrity(folder).digest == digest

@@ -59,6 +59,8 @@ class Release:
             package_digest=manifest.digest,
             dataset_manifest_digest=manifest.metadata.dataset_manifest_digest,
             dataset_uri="file:///datasets/tiny/v1.0.0",
+            dataset_name=manifest.metadata.dataset_name,
+            dataset_version=manifest.metadata.dataset_version,
             code_commit=manifest.metadata.code_commit,
             code_uri="git+file:///continuon",
             hardware=manifest.metadata.hardware,
@@ -69,15 +71,31 @@ class Release:
             started=NOW - timedelta(hours=1),
             finished=NOW,
         )
-        ruling = Blessing(
-            package_digest=manifest.digest,
-            verdict=verdict,
-            reasons=("mean success 0.98 reaches 0.95",),
-            report_digest=sha256_bytes(b"report"),
-            issued=NOW,
-        )
         sign_statements.sign_provenance(folder, stated, [self.keys["provenance"]])
-        sign_statements.sign_blessing(folder, ruling, [self.keys["blessing"]])
+        self.bless(folder, verdict)
+
+    def bless(
+        self,
+        folder: Path,
+        verdict: str = "blessed",
+        issued: datetime = NOW,
+        expires: datetime | None = None,
+        role: str = "blessing",
+        reason: str = "mean success 0.98 reaches 0.95",
+    ) -> None:
+        """Writes a verdict and its report into a package, signed by a role's key."""
+        digest = sha256_bytes((folder / package.MANIFEST).read_bytes())
+        report = encode_report(digest)
+        ruling = Blessing(
+            package_digest=digest,
+            verdict=verdict,
+            reasons=(reason,),
+            report_digest=sha256_bytes(report),
+            issued=issued,
+            expires=expires,
+        )
+        (folder / package.BLESSING).unlink(missing_ok=True)
+        sign_statements.sign_blessing(folder, ruling, report, [self.keys[role]])
 
 
 def release(root: Path, development: bool = False) -> Release:
@@ -97,10 +115,15 @@ def release(root: Path, development: bool = False) -> Release:
     return Release(keys, trusted, LocalStore(root / "store"))
 
 
-def write_report(file: Path, package_digest: str) -> Path:
-    """Writes the evaluation report of a package, as far as it is read in release/."""
+def encode_report(package_digest: str) -> bytes:
+    """Returns an evaluation report of a package, as far as it is read in release/."""
     value = {"schema_version": 1, "package_digest": package_digest, "tasks": {}}
-    file.write_bytes(canonical_json.encode(value))
+    return canonical_json.encode(value)
+
+
+def write_report(file: Path, package_digest: str) -> Path:
+    """Writes the evaluation report of a package to a file."""
+    file.write_bytes(encode_report(package_digest))
     return file
 
 

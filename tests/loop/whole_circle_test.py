@@ -175,7 +175,8 @@ def assert_no_path_is_published(folder: Path, package: Path) -> None:
         envelope = json.loads(path.read_bytes())
         statement = base64.b64decode(envelope["payload"])
         assert str(folder).encode() not in statement, path
-    assert str(folder).encode() not in (package / "package.json").read_bytes()
+    for name in ("package.json", "evaluation.json"):
+        assert str(folder).encode() not in (package / name).read_bytes()
     provenance = json.loads((package / "provenance.intoto.jsonl").read_bytes())
     statement = base64.b64decode(provenance["payload"])
     assert b"urn:continuon:dataset:loop:0.1.0" in statement
