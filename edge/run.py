@@ -42,6 +42,7 @@ from edge.episodes.run_episodes import RunRecording
 from edge.episodes.sharing import Provenance
 from edge.ota import active_package, update
 from edge.ota.decide import RobotRuntime
+from edge.ota.start_count import StartCount
 from edge.ota.state_folder import StateFolder
 from edge.robots import machine_name, registry
 from edge.robots.clock import NS_PER_S, unix_ns_from_rfc3339
@@ -194,10 +195,17 @@ def main(argv: list[str]) -> None:
     outputs = (_SUMMARY_JSON.value, _PROGRESS_JSON.value, _ACTIONS_JSON.value)
     for path in filter(None, outputs):
         durable_file.check_writable(Path(path))
-    if not _EPISODES.value:
-        _run_without_end(StopSignal())
-        return
-    driver = _open_driver(_read_specs())
+    starts = StartCount(StateFolder(Path(_STATE_DIR.value)))
+    with starts.judge():
+        if _EPISODES.value:
+            _run_episodes(starts)
+        else:
+            _run_without_end(StopSignal(), starts)
+
+
+def _run_episodes(starts: StartCount) -> None:
+    """Drives the episodes that were asked for and writes what was asked for."""
+    driver = _open_driver(_read_specs(), starts)
     actions = ActionLog() if _ACTIONS_JSON.value else None
     tally = RunTally()
     begin_s = time.monotonic()
@@ -209,6 +217,7 @@ def main(argv: list[str]) -> None:
                 records = stack.enter_context(_open_recording(driver, trial))
             task = trial.robot.spec.task
             tally.add(task, _run(trial, driver, records, actions))
+            starts.clear()
             progress.show(task, trial.number + 1, tally.successes(task))
     summary = tally.summary(driver.package_digest, time.monotonic() - begin_s)
     command_line.say(format_table(summary))
@@ -221,8 +230,8 @@ def main(argv: list[str]) -> None:
         durable_file.write(Path(_ACTIONS_JSON.value), raw)
 
 
-def _run_without_end(stop: StopSignal) -> None:
-    """Drives until `stop`, in blocks, each of which begins with an update.
+def _run_without_end(stop: StopSignal, starts: StartCount) -> None:
+    """Drives until `stop`, in blocks of episodes that each begin with an update.
 
     A summary is printed after each block; nothing is kept of the blocks before. The
     robot is opened once: an update does not disturb what is open.
@@ -232,18 +241,21 @@ def _run_without_end(stop: StopSignal) -> None:
         records, kept = None, 0
         while not stop.is_requested():
             with stop.at_once():
-                driver = _open_driver(specs)
+                driver = _open_driver(specs, starts)
             begin_s = time.monotonic()
             tally = RunTally()
-            while not (stop.is_requested() or _is_update_due(begin_s)):
+            while not stop.is_requested():
                 trial = next(trials)
                 if _RECORD_DIR.value and records is None:
                     records = stack.enter_context(_open_recording(driver, trial))
                 if records is not None:
                     records.provenance = _make_provenance(driver)
                 result = _run(trial, driver, records, None, stop)
+                starts.clear()
                 if not result.stopped:
                     tally.add(trial.robot.spec.task, result)
+                if _is_update_due(begin_s):
+                    break
             if tally.episodes:
                 seconds = time.monotonic() - begin_s
                 summary = tally.summary(driver.package_digest, seconds)
@@ -380,7 +392,7 @@ def _read_specs() -> Mapping[str, RobotSpec]:
     return {name: registry.read_spec(name) for name in _ROBOT.value}
 
 
-def _open_driver(robots: Mapping[str, RobotSpec]) -> Driver:
+def _open_driver(robots: Mapping[str, RobotSpec], starts: StartCount) -> Driver:
     """Opens the driver; an update happens here, before any robot moves."""
     if _POLICY.value == "expert":
         return make_expert_driver(registry.open_expert)
@@ -388,6 +400,7 @@ def _open_driver(robots: Mapping[str, RobotSpec]) -> Driver:
         candidate = verify_integrity(Path(_CANDIDATE.value), EXPORT_TARGET)
         return make_package_driver(candidate, form=_STEP.value)
     keys = TrustedKeys.read(Path(_KEYRING.value or ""), _ALLOW_DEVELOPMENT_KEYS.value)
+    _count(starts)
     state = StateFolder(Path(_STATE_DIR.value))
     if _CHANNEL.value:
         active = update.update_or_stay(
@@ -403,7 +416,14 @@ def _open_driver(robots: Mapping[str, RobotSpec]) -> Driver:
         active = active_package.open_active_package(state, keys, robots)
     for line in (*active.notes, active.summary):
         _say(line)
+    _count(starts)  # it may be another one now
     return active.driver
+
+
+def _count(starts: StartCount) -> None:
+    """Counts this start of the active package before that drives."""
+    if (note := starts.begin()) is not None:
+        _say(note)
 
 
 def _open_trials() -> Generator[Trial]:

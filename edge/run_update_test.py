@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from edge.ota import update
+from edge.ota import refusals, update
 from edge.ota.decide import Move, RobotRuntime
 from edge.ota.state_folder import StateFolder
 from edge.testing import processes, tampering, tiny_package, tiny_step
@@ -172,6 +172,15 @@ SABOTAGE: dict[str, Callable[[Sabotaged], object]] = {
 }
 
 
+REFUSED = {
+    "a tensor name that is not UTF-8",
+    "weights of another form",
+    "a package for another rate",
+    "a safety config that is no JSON",
+}
+"""What the package itself is refused for, which is noted."""
+
+
 @pytest.mark.parametrize("sabotage", SABOTAGE)
 def test_robot_drives_with_what_it_has_whatever_the_update_does(
     tmp_path: Path, sabotage: str
@@ -187,7 +196,9 @@ def test_robot_drives_with_what_it_has_whatever_the_update_does(
     assert what == "run: the update failed; running what is installed"
     assert package.endswith(f"{robot.first[:12]} of channel nightly, release 1: keep")
     assert "step latency" in done.stdout
-    assert processes.read_tree(robot.state.root) == before
+    after = processes.read_tree(robot.state.root)
+    assert (after.pop(refusals.FILE, None) is not None) == (sabotage in REFUSED)
+    assert after == before
     assert not list((robot.state.root / "packages").glob(".tmp-*"))
 
     mend(robot)
@@ -224,24 +235,67 @@ def test_damaged_package_without_network_falls_back_to_the_one_before(
     done = robot.run(*unit)
     assert done.returncode == 0, done.stderr
     _, _, why, package = done.stderr.splitlines()
-    assert why.startswith("run: release 2 does not open: ")
+    assert why.startswith("run: release 2 cannot drive: ")
     assert "weights.safetensors: expected" in why
     assert package == (
         f"run: package {robot.first[:12]} of channel nightly, the one before release "
-        "2, which did not open: fall back"
+        "2, which cannot drive: fall back"
     )
     (tmp_path / "away").rename(robot.publisher.root)
     again = robot.run(*unit)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.endswith("which did not open: keep\n")
+    assert again.stderr.endswith("which cannot drive: keep\n")
     robot.release(2)
     assert robot.update() not in (robot.first, second)
 
 
-def test_offline_start_writes_nothing(tmp_path: Path) -> None:
+def test_offline_start_leaves_nothing_and_needs_no_disk(tmp_path: Path) -> None:
     robot = Sabotaged(tmp_path)
-    robot.largest_file_bytes = 0
     before = processes.read_tree(robot.state.root)
+    assert robot.run("--offline").returncode == 0
+    assert processes.read_tree(robot.state.root) == before
+    robot.largest_file_bytes = 0
     done = robot.run("--offline")
     assert done.returncode == 0, done.stderr
+    uncounted, package = done.stderr.splitlines()
+    assert uncounted.startswith("run: this start could not be counted: ")
+    assert package.endswith("release 1: keep")
     assert processes.read_tree(robot.state.root) == before
+
+
+def test_lost_pointer_without_network_does_not_stop_a_robot(tmp_path: Path) -> None:
+    robot = Sabotaged(tmp_path)
+    for name in ("current", "current.copy"):
+        (robot.state.root / name).write_bytes(b"\0" * 100)
+    before = processes.read_tree(robot.state.root)
+    robot.publisher.root.rename(tmp_path / "away")
+    unit = (f"--channel={robot.channel}", "--offline_if_update_fails")
+    for flags in (unit, ("--offline",)):
+        done = robot.run(*flags)
+        assert done.returncode == 0, done.stderr
+        lost, package = done.stderr.splitlines()[-2:]
+        assert lost.startswith("run: the pointer to the active package is lost: ")
+        found = f"run: package {robot.first[:12]}, found without a pointer: recover"
+        assert package == found
+        assert processes.read_tree(robot.state.root) == before
+    (tmp_path / "away").rename(robot.publisher.root)
+    assert robot.run(*unit).returncode == 0
+    again = robot.run(*unit)
+    assert again.stderr.splitlines() == [
+        f"run: package {robot.first[:12]} of channel nightly, release 1: keep"
+    ]
+
+
+def test_refused_release_is_not_downloaded_at_the_next_start(tmp_path: Path) -> None:
+    robot = Sabotaged(tmp_path)
+    robot.release(control_hz=20.0)
+    unit = (f"--channel={robot.channel}", "--offline_if_update_fails")
+    assert "controlled at 20 Hz" in robot.run(*unit).stderr
+    (robot.publisher.root / "packages").rename(tmp_path / "away")
+    done = robot.run(*unit)
+    assert done.returncode == 0, done.stderr
+    why, what, package = done.stderr.splitlines()
+    assert "expected a package that this robot has not refused, got " in why
+    assert "controlled at 20 Hz" in why
+    assert what == "run: the update failed; running what is installed"
+    assert package.endswith("release 1: keep")

@@ -7,10 +7,14 @@ The step is a pure function of flat float32 vectors with fixed names:
 The surfaces stay in the interpreter's input tensors between calls. `StepFunction`
 checks at load time that a call leaves them unchanged, and otherwise copies them in
 before every call.
+
+LiteRT is native code, which no error of Python can stop. If it does not return, the
+process ends, so that whoever supervises it starts it again.
 """
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -26,6 +30,9 @@ SIGNATURE: Final = "step"
 SURFACE_PREFIX: Final = "surface_"
 _INPUTS: Final = ("observation_state", "task", "carry")
 _CARRY_OUTPUTS: Final = ("next_carry", "carry")
+HUNG_AFTER_S: Final = 30.0
+"""A call takes less than a millisecond and loading less than a second on a Pi; a tenth
+of that speed, and a busy machine, are not yet a hang."""
 
 
 class StepFunction:
@@ -54,7 +61,7 @@ class StepFunction:
         """
         self._source = source
         try:
-            with _silence_litert():
+            with _silence_litert(), _end_if_hung():
                 self._interpreter = Interpreter(model_content=content, num_threads=1)
             signatures = self._interpreter._get_full_signature_list()
         except Exception as e:
@@ -69,7 +76,7 @@ class StepFunction:
                 "export the package again",
             )
         try:
-            with _silence_litert():
+            with _silence_litert(), _end_if_hung():
                 self._interpreter.allocate_tensors()
         except Exception as e:
             raise errors.StepFunctionError(
@@ -127,7 +134,8 @@ class StepFunction:
             interpreter.set_tensor(self._carry, carry)
             if not self._surfaces_stay:
                 self._copy_surfaces()
-            interpreter.invoke()
+            with _end_if_hung():
+                interpreter.invoke()
             return (
                 interpreter.get_tensor(self._action),
                 interpreter.get_tensor(self._next_observation),
@@ -243,7 +251,8 @@ class StepFunction:
             size = self.input_sizes[name]
             self._interpreter.set_tensor(index, np.zeros(size, np.float32))
         try:
-            self._interpreter.invoke()
+            with _end_if_hung():
+                self._interpreter.invoke()
         except Exception as e:
             raise errors.StepFunctionError(
                 self._source,
@@ -272,6 +281,16 @@ def _silence_litert() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(null)
+
+
+@contextlib.contextmanager
+def _end_if_hung() -> Iterator[None]:
+    """Lets the system end this process, by SIGALRM, if the block does not return."""
+    signal.setitimer(signal.ITIMER_REAL, HUNG_AFTER_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 def _is_surface(name: str) -> bool:

@@ -3,21 +3,32 @@
 Opening needs no channel and no clock. It checks all that driving needs: the files, the
 signatures, the step, the limits, and whether all of that fits the robots that the
 command names. The update does the same before it activates a package.
+
+| the pointer | the active package | what drives |
+|---|---|---|
+| names one | opens | that one |
+| names one | does not open, or its last starts died | the one before, from now on |
+| and its copy are lost | | the newest on the disk that opens |
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
 from base.errors import ContinuonError
 from edge.control.policy_source import Driver, make_package_driver
-from edge.ota import decide, errors
+from edge.ota import decide, errors, start_count
 from edge.ota.decide import Installed, Move
 from edge.ota.state_folder import StateFolder
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET
 from release.trusted_keys import TrustedKeys
 from release.verification import VerifiedPackage, verify_package
+
+_NO_POINTER: Final = "no file names the package"
 
 
 @dataclass(frozen=True)
@@ -42,10 +53,13 @@ class ActivePackage:
     def summary(self) -> str:
         """Says on one line what runs."""
         found = self.installed
-        package = f"package {found.digest[:12]} of channel {found.channel}"
+        package = f"package {found.digest[:12]}"
+        if found.channel == decide.UNKNOWN_CHANNEL:
+            return f"{package}, found without a pointer: {self.move.value}"
+        package += f" of channel {found.channel}"
         release = f"release {found.release_counter}"
         if found.fell_back_from is not None:
-            release = f"the one before {release}, which did not open"
+            release = f"the one before {release}, which cannot drive"
         return f"{package}, {release}: {self.move.value}"
 
 
@@ -77,35 +91,175 @@ def open_package(
     return ActivePackage(package, driver, installed, move)
 
 
+@dataclass(frozen=True)
+class Stock:
+    """What an update finds on the disk.
+
+    Attributes:
+        pointer: what the pointer says; None if there is none that can be read.
+        installed: what it should say: the pointer, or what stands in for it; None on a
+            robot that has no pointer and no package that opens.
+        active: that package, opened; None if it does not open.
+        reason: why it does not open; None if it does.
+        notes: what the operator should know, one line each.
+    """
+
+    pointer: Installed | None
+    installed: Installed | None
+    active: ActivePackage | None
+    reason: Exception | None = None
+    notes: tuple[str, ...] = ()
+
+
+def take_stock(
+    state: StateFolder, keys: TrustedKeys, robots: Mapping[str, RobotSpec]
+) -> Stock:
+    """Opens the active package for an update, which holds the lock.
+
+    A pointer that was damaged is mended from its copy. Where a package keeps crashing
+    or the pointer is lost, the pointer is not written here: that is up to the update,
+    or, if it fails, to the start that follows.
+
+    Raises:
+        StateFolderError: the pointer and its copy are damaged, and there is no package
+            that opens.
+        DiskFullError, DiskError: the disk fails.
+    """
+    try:
+        installed = state.mend_pointer()
+    except errors.StateFolderError as e:
+        found = find_without_pointer(state, keys, robots, str(e))
+        if found is None:
+            raise
+        return Stock(None, found.installed, found, notes=found.notes)
+    if installed is None:
+        found = find_without_pointer(state, keys, robots, _NO_POINTER)
+        if found is None:
+            return Stock(None, None, None)
+        return Stock(None, found.installed, found, notes=found.notes)
+    if start_count.keeps_crashing(state.root, installed.digest):
+        before = _open_before(state, installed, keys, robots, _crashing(installed))
+        if before is not None:
+            return Stock(installed, before.installed, before, notes=before.notes)
+    try:
+        active = open_package(state, installed, keys, robots, Move.KEEP)
+        return Stock(installed, installed, active)
+    except (ContinuonError, OSError) as e:
+        return Stock(installed, installed, None, e)
+
+
 def find_active_package(
     state: StateFolder, keys: TrustedKeys, robots: Mapping[str, RobotSpec]
 ) -> ActivePackage:
-    """Opens the active package, or the one before it if that does not open.
+    """Opens the active package, or the one before it if that cannot drive.
 
+    If the pointer is lost, the newest package on the disk that opens stands in for it.
     Nothing is written; `open_active_package` keeps what was found.
 
     Raises:
         NoPackageError: no package was ever activated here.
+        StateFolderError: the pointer is lost, and no package opens.
         What `open_package` raises, about the active package: the one before it does not
             open either, or there is none.
     """
-    installed = state.read_installed()
+    try:
+        installed = state.read_installed()
+    except errors.StateFolderError as e:
+        found = find_without_pointer(state, keys, robots, str(e))
+        if found is None:
+            raise
+        return found
     if installed is None:
-        raise errors.NoPackageError(
-            state.root, "an active package", "none", "run once with --channel"
-        )
+        found = find_without_pointer(state, keys, robots, _NO_POINTER)
+        if found is None:
+            raise errors.NoPackageError(
+                state.root, "an active package", "none", "run once with --channel"
+            )
+        return found
+    if start_count.keeps_crashing(state.root, installed.digest):
+        before = _open_before(state, installed, keys, robots, _crashing(installed))
+        if before is not None:
+            return before
     try:
         return open_package(state, installed, keys, robots, Move.KEEP)
     except (ContinuonError, OSError) as e:
-        before = decide.fall_back(installed)
+        before = _open_before(state, installed, keys, robots, e)
         if before is None:
             raise
-        try:
-            active = open_package(state, before, keys, robots, Move.FALL_BACK)
-        except (ContinuonError, OSError):
-            raise e from None
-        note = f"release {installed.release_counter} does not open: {e}"
-        return dataclasses.replace(active, notes=(note,))
+        return before
+
+
+def find_without_pointer(
+    state: StateFolder,
+    keys: TrustedKeys,
+    robots: Mapping[str, RobotSpec],
+    why: str,
+) -> ActivePackage | None:
+    """Opens the newest package on the disk, for a robot whose pointer is lost.
+
+    Each was verified when it came; they are verified again. The newest is the one with
+    the highest release counter of its own, then the one that was blessed last.
+
+    Args:
+        state: the state folder.
+        keys: the keys that may sign packages.
+        robots: what the package must fit, by robot string.
+        why: what is wrong with the pointer, for the operator.
+
+    Returns:
+        The package; None if none opens.
+    """
+    opened = []
+    for digest in state.list_packages():
+        alone = decide.recover([digest], 0)
+        with contextlib.suppress(ContinuonError, OSError):
+            opened.append(open_package(state, alone, keys, robots, Move.RECOVER))
+    if not opened:
+        return None
+    opened.sort(key=_age, reverse=True)
+    newest = opened[0]
+    return dataclasses.replace(
+        newest,
+        installed=decide.recover(
+            [one.package.digest for one in opened],
+            newest.package.manifest.release_counter,
+        ),
+        notes=(f"the pointer to the active package is lost: {why}",),
+    )
+
+
+def _age(one: ActivePackage) -> tuple[int, datetime, str]:
+    package = one.package
+    counter = package.manifest.release_counter
+    return counter, package.blessing.issued, package.digest
+
+
+def _open_before(
+    state: StateFolder,
+    installed: Installed,
+    keys: TrustedKeys,
+    robots: Mapping[str, RobotSpec],
+    why: Exception,
+) -> ActivePackage | None:
+    """Opens the package before `installed`; None if there is none or it fails too."""
+    before = decide.fall_back(installed)
+    if before is None:
+        return None
+    try:
+        active = open_package(state, before, keys, robots, Move.FALL_BACK)
+    except (ContinuonError, OSError):
+        return None
+    note = f"release {installed.release_counter} cannot drive: {why}"
+    return dataclasses.replace(active, notes=(note,))
+
+
+def _crashing(installed: Installed) -> errors.KeepsCrashingError:
+    return errors.KeepsCrashingError(
+        f"package {installed.digest[:12]}",
+        "an episode that ends",
+        f"{start_count.MOST_CRASHES} starts in a row that died before one did",
+        "report this package to its publisher",
+    )
 
 
 def open_active_package(
@@ -113,9 +267,10 @@ def open_active_package(
 ) -> ActivePackage:
     """Opens the active package without asking a channel.
 
-    If it does not open, the package before it becomes the active one, durably, and its
+    If it cannot drive, the package before it becomes the active one, durably, and its
     release is not installed again. A robot whose folder cannot be written drives with
-    the package before as well and says so.
+    the package before as well and says so. A lost pointer is written again by the next
+    update, which knows the channel.
 
     Raises:
         What `find_active_package` raises.

@@ -14,6 +14,7 @@ from edge.ota import active_package, errors
 from edge.ota.decide import Installed, Move
 from edge.testing.tiny_package import SPEC
 from edge.testing.updated_robot import UpdatedRobot, snapshot
+from release.errors import RollbackError
 
 
 @pytest.fixture
@@ -67,8 +68,8 @@ def test_damaged_package_falls_back_for_good_and_is_not_installed_again(
     active = robot.open()
     assert (active.move, active.package.digest) == (Move.FALL_BACK, robot.first)
     (note,) = active.notes
-    assert note.startswith("release 2 does not open: ")
-    assert "the one before release 2, which did not open: fall back" in active.summary
+    assert note.startswith("release 2 cannot drive: ")
+    assert "the one before release 2, which cannot drive: fall back" in active.summary
     expected = Installed(robot.first, 2, "nightly", None, fell_back_from=bad.digest)
     assert robot.read_installed() == expected
 
@@ -146,11 +147,107 @@ def test_pointer_that_a_power_cut_damaged_is_read_from_its_copy_and_mended(
     assert snapshot(robot.state.root) == whole
 
 
-def test_pointer_and_copy_that_are_both_damaged_are_kept_for_inspection(
+POINTER = ("current", "current.copy")
+RAW = (b"", b'{"schema_version":1}', None)
+
+
+def lose_pointer(robot: UpdatedRobot, raw: bytes | None = b"") -> None:
+    """Damages the pointer and its copy alike, or removes both."""
+    for name in POINTER:
+        path = robot.state.root / name
+        path.unlink() if raw is None else path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("raw", RAW)
+def test_robot_whose_pointer_is_lost_drives_with_the_newest_package_and_writes_nothing(
+    robot: UpdatedRobot, raw: bytes | None
+) -> None:
+    second = robot.read_installed().digest
+    lose_pointer(robot, raw)
+    before = snapshot(robot.state.root)
+    active = robot.open()
+    assert (active.move, active.package.digest) == (Move.RECOVER, second)
+    assert active.installed.previous == robot.first
+    (note,) = active.notes
+    assert note.startswith("the pointer to the active package is lost: ")
+    assert active.summary == f"package {second[:12]}, found without a pointer: recover"
+    assert snapshot(robot.state.root) == before
+
+
+@pytest.mark.parametrize("raw", RAW)
+def test_update_writes_a_lost_pointer_again_and_keeps_the_damaged_one(
+    robot: UpdatedRobot, raw: bytes | None
+) -> None:
+    installed = robot.read_installed()
+    whole = snapshot(robot.state.root)
+    lose_pointer(robot, raw)
+    active = robot.update()
+    assert (active.move, active.installed) == (Move.RECOVER, installed)
+    found = snapshot(robot.state.root)
+    damaged = {f"{name}.damaged": raw for name in POINTER if raw is not None}
+    assert found == {**whole, **damaged}
+    assert robot.update().move is Move.KEEP
+    assert robot.update().notes == ()
+    robot.install_next()
+    assert robot.read_installed().previous == installed.digest
+
+
+def test_newest_package_by_its_own_counter_stands_in_for_a_lost_pointer(
+    tmp_path: Path,
+) -> None:
+    """Not the one that was installed last: after going back that is the older one."""
+    robot = UpdatedRobot(tmp_path)
+    newer = robot.publisher.release(1, release_counter=2)
+    robot.update()
+    assert robot.publisher.release(0, channel_counter=3) == robot.first
+    assert robot.update().package.digest == robot.first
+    lose_pointer(robot)
+    assert robot.open().package.digest == newer
+    # The channel still says which one it is to be.
+    back = robot.update()
+    assert (back.move, back.package.digest) == (Move.INSTALL, robot.first)
+    assert robot.read_installed() == Installed(robot.first, 3, "nightly", newer)
+
+
+def test_lost_pointer_skips_packages_that_are_damaged_or_that_nobody_trusted(
     robot: UpdatedRobot,
 ) -> None:
-    for name in ("current", "current.copy"):
-        (robot.state.root / name).write_bytes(b"")
+    second = robot.read_installed().digest
+    cut_weights(robot.state.package_folder(second))
+    planted = robot.state.package_folder("c" * 64)
+    shutil.copytree(robot.state.package_folder(robot.first), planted)
+    lose_pointer(robot)
+    active = robot.open()
+    assert (active.package.digest, active.installed.previous) == (robot.first, None)
+    # The channel offers the damaged one, which is then fetched again.
+    assert robot.update().package.digest == second
+    assert {p.name for p in (robot.state.root / "packages").iterdir()} == {
+        robot.first,
+        second,
+    }
+
+
+def test_release_that_is_older_than_the_packages_found_is_refused(
+    tmp_path: Path,
+) -> None:
+    robot = UpdatedRobot(tmp_path)
+    old = robot.envelope().read_bytes()
+    robot.publisher.release(1, release_counter=2)
+    robot.update()
+    lose_pointer(robot)
+    robot.envelope().write_bytes(old)
+    before = snapshot(robot.state.root)
+    with pytest.raises(RollbackError, match="above 2, or 2 with package"):
+        robot.update()
+    assert snapshot(robot.state.root) == before
+
+
+def test_robot_with_neither_pointer_nor_package_stays_still_and_says_so(
+    robot: UpdatedRobot,
+) -> None:
+    for digest in robot.state.list_packages():
+        cut_weights(robot.state.package_folder(digest))
+    lose_pointer(robot)
     before = snapshot(robot.state.root)
     for start in (robot.open, robot.update):
         with pytest.raises(errors.StateFolderError, match="keep the file"):

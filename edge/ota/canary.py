@@ -5,6 +5,7 @@ episodes through the same step give the same error here, unless this machine or 
 runtime computes something else.
 """
 
+import contextlib
 import math
 import os
 import signal
@@ -31,6 +32,7 @@ _EPISODES_LIMIT_BYTES: Final = 64 * 1024 * 1024
 # Canary episodes of the largest size take a Pi less than a minute.
 LONGEST_S: Final = 300.0
 _POLL_S: Final = 0.01
+_SACRIFICE: Final = Path("/proc/self/oom_score_adj")
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ def require_survival(
     """Runs `work` in a child process first, which may die of it or never end.
 
     A step is native code that this machine has not run yet. Were it to crash here, the
-    robot would fetch the same package at each start and crash again. What `work` raises
-    is not looked at: the caller runs it once more, in this process.
+    robot would fetch the same package at each start and crash again. Where memory runs
+    out, the system ends the child first. What `work` raises is not looked at: the
+    caller runs it once more, in this process.
 
     Args:
         source: name of the package, for errors.
@@ -71,7 +74,9 @@ def require_survival(
         longest_s: time after which the child is killed, in seconds.
 
     Raises:
-        CanaryError: the child was killed by a signal or did not end in time.
+        TrialCutShortError: the child did not end in time, or was killed as the system
+            does when memory runs out.
+        CanaryError: it died of another signal.
     """
     with warnings.catch_warnings():
         # Threads that others started do not run in the child, and it needs none.
@@ -79,6 +84,8 @@ def require_survival(
         child = os.fork()
     if child == 0:
         try:
+            with contextlib.suppress(OSError):
+                _SACRIFICE.write_text("1000")
             work()
         finally:
             os._exit(0)
@@ -91,13 +98,16 @@ def require_survival(
     if not in_time:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    if not in_time or os.WIFSIGNALED(status):
-        raise errors.CanaryError(
-            source,
-            f"a step that this machine can run within {longest_s:g} s",
-            f"signal {os.WTERMSIG(status)}" if in_time else "no end",
-            "the current package stays active, export the package for this robot",
-        )
+    number = os.WTERMSIG(status) if in_time and os.WIFSIGNALED(status) else None
+    if in_time and number is None:
+        return
+    cut_short = number in (None, signal.SIGKILL)
+    raise (errors.TrialCutShortError if cut_short else errors.CanaryError)(
+        source,
+        f"a step that this machine can run within {longest_s:g} s",
+        "no end" if number is None else f"signal {number}",
+        "the current package stays active, export the package for this robot",
+    )
 
 
 def judge(source: str, expected: Expectation, measured: Measurement) -> None:

@@ -16,9 +16,10 @@ The accepted package is the one that came with the highest counter. It is the in
 one, except after a fallback: then the installed one is the package before it.
 """
 
+import dataclasses
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,7 @@ from edge.ota import errors
 from release.errors import RollbackError
 
 TEMPORARY_PREFIX: Final = ".tmp-"
+UNKNOWN_CHANNEL: Final = ""
 _SHARES: Final = 10_000  # a rollout distinguishes robots in steps of 0.01 percent
 
 
@@ -36,7 +38,8 @@ class Installed:
     Attributes:
         digest: digest of the active package.
         release_counter: highest counter ever accepted in this folder.
-        channel: channel that the package came from.
+        channel: channel that the package came from; `UNKNOWN_CHANNEL` while a lost
+            pointer is stood in for.
         previous: digest of the package before it; None for the first.
         fell_back_from: digest of the package that came with `release_counter` but did
             not open here; None if that is the active one.
@@ -92,6 +95,7 @@ class Move(enum.Enum):
     """What to do about an offer."""
 
     KEEP = "keep"
+    RECOVER = "recover"
     ADOPT_COUNTER = "adopt counter"
     INSTALL = "install"
     FALL_BACK = "fall back"
@@ -207,13 +211,48 @@ def fall_back(installed: Installed) -> Installed | None:
     )
 
 
-def find_unused(names: Iterable[str], installed: Installed | None) -> tuple[str, ...]:
-    """Returns the entries of the packages folder that the pointer does not name.
+def recover(digests: Sequence[str], release_counter: int) -> Installed:
+    """Returns what stands in for a pointer that is lost.
 
-    These are leftovers of a crash and packages older than the previous one.
+    Args:
+        digests: the packages that open, the newest first.
+        release_counter: that of the newest one's own file, a lower bound of the one
+            that was accepted with it.
     """
-    wanted = set() if installed is None else {installed.digest, installed.previous}
-    return tuple(sorted(name for name in names if name not in wanted))
+    previous = digests[1] if len(digests) > 1 else None
+    return Installed(digests[0], release_counter, UNKNOWN_CHANNEL, previous)
+
+
+def follow(installed: Installed | None, offer: Offer) -> Installed | None:
+    """Returns what the pointer says; one that stood in learns its channel.
+
+    If the channel offers the very package that was found, its counter is known again.
+    """
+    if installed is None or installed.channel != UNKNOWN_CHANNEL:
+        return installed
+    counter = installed.release_counter
+    if installed.digest == offer.digest:
+        counter = max(counter, offer.release_counter)
+    return dataclasses.replace(
+        installed, channel=offer.channel, release_counter=counter
+    )
+
+
+def find_unused(names: Iterable[str], installed: Installed | None) -> tuple[str, ...]:
+    """Returns the entries of the packages folder that may be removed.
+
+    These are leftovers of a crash, and packages that the pointer does not name. While
+    nothing says which package is wanted, all are kept.
+    """
+    wanted = None if installed is None else {installed.digest, installed.previous}
+    return tuple(
+        sorted(
+            name
+            for name in names
+            if name.startswith(TEMPORARY_PREFIX)
+            or (wanted is not None and name not in wanted)
+        )
+    )
 
 
 def _require_forward(installed: Installed, offer: Offer) -> None:

@@ -159,7 +159,22 @@ def test_all_but_the_active_and_the_previous_package_are_unused() -> None:
     active = Installed(NEW, 6, "nightly", OLD)
     names = [NEW, OLD, "c" * 64, ".tmp-x"]
     assert decide.find_unused(names, active) == (".tmp-x", "c" * 64)
-    assert decide.find_unused(names, None) == tuple(sorted(names))
+    assert decide.find_unused(names, None) == (".tmp-x",)
+
+
+def test_lost_pointer_is_stood_in_for_and_learns_its_channel_and_counter() -> None:
+    found = decide.recover([NEW, OLD], release_counter=4)
+    assert found == Installed(NEW, 4, decide.UNKNOWN_CHANNEL, OLD)
+    same = decide.follow(found, offer(NEW, 6))
+    assert same == Installed(NEW, 6, "nightly", OLD)
+    other = decide.follow(found, offer("c" * 64, 6))
+    assert other == Installed(NEW, 4, "nightly", OLD)
+    assert decide.decide(other, True, offer("c" * 64, 6), ROBOT, True) is Move.INSTALL
+    for older in (offer(OLD, 3), offer(OLD, 4)):
+        with pytest.raises(RollbackError):
+            decide.decide(decide.follow(found, older), True, older, ROBOT, True)
+    assert decide.follow(INSTALLED, offer(OLD, 9, channel="beta")) is INSTALLED
+    assert decide.follow(None, offer(OLD, 9)) is None
 
 
 @pytest.mark.parametrize("salt", ["salt", "2026-11", ""])

@@ -35,6 +35,18 @@ class CanaryError(OtaError):
     """The package behaves differently here than where it was made."""
 
 
+class TrialCutShortError(CanaryError):
+    """The trial of a package took too long, or the system ended it."""
+
+
+class RefusedBeforeError(OtaError):
+    """This robot has refused the offered package before, and nothing has changed."""
+
+
+class KeepsCrashingError(OtaError):
+    """The last starts of a package died before an episode ended."""
+
+
 class DiskFullError(OtaError):
     """The package does not fit on this disk."""
 

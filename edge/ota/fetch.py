@@ -58,19 +58,18 @@ def _uri(location: str) -> str:
         ) from e
 
 
-def fetch_package(store: Store, entry: PackageEntry, into: Path) -> Path:
-    """Downloads a package tar and unpacks it, durably, as the new folder `into`.
+def fetch_tar(store: Store, entry: PackageEntry, tar: Path) -> None:
+    """Downloads a package tar as the new file `tar`.
 
-    At most the signed size is read and written. The tar itself is removed.
+    At most the signed size is read and written.
 
     Raises:
         MissingFileError: the store holds fewer bytes than the signed size.
         DigestMismatchError: the tar is not the signed one.
-        ReleaseError: the store fails, or the tar is not a package tar.
+        ReleaseError: the store fails.
         OSError: the disk is full or fails.
     """
     source = f"{store.uri}/{entry.path}"
-    tar = into.with_name(into.name + ".tar")
     state = hashlib.sha256()
     with tar.open("xb") as out:
         offset = 0
@@ -94,7 +93,20 @@ def fetch_package(store: Store, entry: PackageEntry, into: Path) -> Path:
             state.hexdigest(),
             "publish the package again; the current package stays active",
         )
+
+
+def unpack(tar: Path, into: Path, source: str) -> None:
+    """Unpacks a fetched tar, durably, as the new folder `into`, and removes the tar.
+
+    Args:
+        tar: a tar that `fetch_tar` wrote, so its bytes are the signed ones.
+        into: the folder.
+        source: the name used in errors.
+
+    Raises:
+        ReleaseError: it is not a package tar.
+        OSError: the disk is full or fails.
+    """
     with tar.open("rb") as stream:
-        unpack_tar(stream, into, entry.size_bytes, source)
+        unpack_tar(stream, into, tar.stat().st_size, source)
     tar.unlink()
-    return into

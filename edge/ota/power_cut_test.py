@@ -228,3 +228,34 @@ def test_fallback_killed_at_any_instant_is_made_by_the_next_start(
         if not died:
             break
     assert number > 10
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_recovery_killed_at_any_instant_is_made_by_the_next_update(
+    tmp_path: Path,
+) -> None:
+    publisher = Publisher(tmp_path)
+    digest = publisher.release(0)
+    template = tmp_path / "template"
+    run(publisher, StateFolder(template))
+    for name in ("current", "current.copy"):
+        (template / name).write_bytes(b"")
+    number = 0
+    while True:
+        root = tmp_path / f"state-{number}"
+        state = StateFolder(root)
+        copy_folder(template, root)
+        died = kill_before_call(number, root, partial(run, publisher, state))
+        active = active_package.open_active_package(state, publisher.trusted, ROBOTS)
+        assert active.package.digest == digest
+        run(publisher, state)
+        installed = state.read_installed()
+        assert installed is not None
+        assert (installed.digest, installed.release_counter) == (digest, 1)
+        assert {p.name for p in (root / "packages").iterdir()} == {digest}
+        kept = {p.name for p in root.iterdir()} - FILES
+        assert {p.partition(".damaged")[0] for p in kept} <= {"current", "current.copy"}
+        number += 1
+        if not died:
+            break
+    assert number > 10

@@ -4,6 +4,7 @@
       current              {"channel", "digest", "previous", "release_counter", …}
       current.copy         the same, in case `current` is lost or damaged
       newest_time          the newest time that is known to have passed
+      refused, starts      see refusals.py and start_count.py
       packages/<digest>/   whole, verified packages: the active and the previous one
       packages/.tmp-*      files of a running update; the next update removes leftovers
 
@@ -23,7 +24,8 @@ from pathlib import Path
 from typing import Final
 
 from base import canonical_json, durable_file, file_lock, plain_file, text_forms
-from base.errors import ContinuonError
+from base.digest import is_sha256
+from base.errors import ContinuonError, DiskError
 from base.json_fields import Fields, decode
 from edge.ota import errors
 from edge.ota.decide import TEMPORARY_PREFIX, Installed, find_unused
@@ -151,6 +153,14 @@ class StateFolder:
                 "keep the file for inspection and start with an empty --state_dir",
             ) from e
 
+    def list_packages(self) -> tuple[str, ...]:
+        """Returns the digests of the packages on the disk, whole or not."""
+        try:
+            names = sorted(path.name for path in self._packages.iterdir())
+        except OSError:
+            return ()
+        return tuple(name for name in names if is_sha256(name))
+
     def read_newest_time(self) -> datetime | None:
         """Reads the newest time that is known to have passed; None if it was lost."""
         try:
@@ -211,10 +221,16 @@ class StateFolder:
     def activate(self, installed: Installed) -> None:
         """Points to a package that was added, in one durable rename.
 
+        A damaged pointer, and whatever is in its place, is set aside for inspection.
+
         Raises:
-            DiskFullError: there is no room for the pointer.
+            DiskFullError, DiskError: the pointer cannot be written.
         """
         for path in (self._copy, self._pointer):
+            try:
+                self._read(path)
+            except errors.StateFolderError:
+                durable_file.set_aside(path)
             self._write_pointer(path, installed)
 
     def _write_pointer(self, path: Path, installed: Installed) -> None:
@@ -260,12 +276,13 @@ def _room_for(what: str, path: Path) -> Iterator[None]:
     """Turns the system's errors of a full disk into `DiskFullError`."""
     try:
         yield
-    except OSError as e:
-        if e.errno not in _FULL:
+    except (OSError, DiskError) as e:
+        cause = e.__cause__ if isinstance(e, DiskError) else e
+        if not isinstance(cause, OSError) or cause.errno not in _FULL:
             raise
         raise errors.DiskFullError(
             path,
             f"room for {what}",
-            os.strerror(e.errno or 0),
+            os.strerror(cause.errno or 0),
             "free space and run again, the current package stays active",
         ) from e

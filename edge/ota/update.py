@@ -15,10 +15,11 @@ from base.errors import ContinuonError
 from edge.control.package_policy import open_policy
 from edge.control.policy_source import make_package_driver
 from edge.errors import EdgeError
-from edge.ota import active_package, canary, decide, fetch
+from edge.ota import active_package, canary, decide, fetch, refusals
 from edge.ota.active_package import ActivePackage, open_package
 from edge.ota.decide import Installed, Move, Offer, RobotRuntime
 from edge.ota.errors import UpdateFailedError
+from edge.ota.refusals import Refusals
 from edge.ota.state_folder import NEWEST_TIME, StateFolder
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_DATE
@@ -53,7 +54,8 @@ def update(
 
     Raises:
         ReleaseError: the channel or the package is not to be trusted.
-        OtaError: the offer is not for this robot, or its canary fails here.
+        OtaError: the offer is not for this robot, its canary fails here, or it was
+            refused before.
         EdgeError, RldsError: the package's step or canary cannot be run, or the package
             does not fit a robot.
         OSError: the disk fails.
@@ -61,42 +63,48 @@ def update(
     The package that was active stays active in every case.
     """
     with state.lock():
-        installed = state.mend_pointer()
-        state.sweep(installed)
-        active, reason = _open_installed(state, installed, keys, robots)
+        stock = active_package.take_stock(state, keys, robots)
+        installed, active = stock.installed, stock.active
+        state.sweep(stock.pointer or installed)
         newest = _newest_time(state, active)
         clock_is_right = newest - now <= CLOCK_TOLERANCE
-        store, found = fetch.fetch_channel(
-            channel, keys, now if clock_is_right else None, installed
-        )
+        time = now if clock_is_right else None
+        store, found = fetch.fetch_channel(channel, keys, time, installed)
         offer = read_offer(found)
         if clock_is_right:
             state.raise_newest_time(max(now, found.record.issued or now))
+        installed = decide.follow(installed, offer)
         opens = active is not None
         move = decide.decide(installed, opens, offer, robot, clock_is_right)
-        notes = _explain(
-            installed, offer, robot, None if clock_is_right else newest, now
+        notes = (
+            *stock.notes,
+            *_explain(installed, offer, robot, None if clock_is_right else newest, now),
         )
-        if move is Move.KEEP and active is not None:
-            return dataclasses.replace(active, notes=notes)
+        if move is Move.KEEP and active is not None and installed is not None:
+            if installed != stock.pointer:
+                state.activate(installed)
+                state.sweep(installed)
+            return dataclasses.replace(active, installed=installed, notes=notes)
         if move is Move.INSTALL:
             same = installed is not None and installed.digest == offer.digest
-            if same and isinstance(reason, EdgeError):
-                raise reason  # the same bytes would not open either
+            if same and isinstance(stock.reason, EdgeError):
+                raise stock.reason  # the same bytes would not open either
             entry = found.entry(EXPORT_TARGET)
+            conditions = refusals.digest_conditions(robot.runtime, keys, robots)
+            refused = Refusals(state.root, conditions, max(now, newest))
+            refused.require_new(entry.sha256, offer)
             with state.stage() as folder:
-                staged = fetch.fetch_package(store, entry, folder / offer.digest)
-                package = verify_package(
-                    staged,
-                    keys,
-                    now if clock_is_right else None,
-                    EXPORT_TARGET,
-                    offer.digest,
-                )
-                check_counter(package.manifest, offer.release_counter, channel)
-                check = functools.partial(_check, package.intact, robots)
-                canary.require_survival(str(staged), check)
-                check()
+                tar, staged = folder / f"{offer.digest}.tar", folder / offer.digest
+                fetch.fetch_tar(store, entry, tar)
+                with refused.note(entry.sha256, offer):
+                    fetch.unpack(tar, staged, f"{store.uri}/{entry.path}")
+                    package = verify_package(
+                        staged, keys, time, EXPORT_TARGET, offer.digest
+                    )
+                    check_counter(package.manifest, offer.release_counter, channel)
+                    check = functools.partial(_check, package.intact, robots)
+                    canary.require_survival(str(staged), check)
+                    check()
                 state.add_package(staged, offer.digest)
         new = decide.advance_pointer(installed, opens, offer)
         state.activate(new)
@@ -167,21 +175,6 @@ def _check(package: IntactPackage, robots: Mapping[str, RobotSpec]) -> None:
     """Opens a package as at a start and runs its canary."""
     make_package_driver(package, robots=robots)
     canary.require_healthy(package, open_policy(package))
-
-
-def _open_installed(
-    state: StateFolder,
-    installed: Installed | None,
-    keys: TrustedKeys,
-    robots: Mapping[str, RobotSpec],
-) -> tuple[ActivePackage | None, Exception | None]:
-    """Opens the installed package; None and the reason if it could not drive."""
-    if installed is None:
-        return None, None
-    try:
-        return open_package(state, installed, keys, robots, Move.KEEP), None
-    except (ContinuonError, OSError) as e:
-        return None, e
 
 
 def _newest_time(state: StateFolder, active: ActivePackage | None) -> datetime:

@@ -179,7 +179,7 @@ def test_package_of_another_target_is_refused(
     tiny_package.sign_package(folder, digest, robot.publisher.key)
     robot.publisher.release(1)
     robot.replace_tar(package.pack_tar(folder), digest)
-    robot.refuse(WrongTargetError, "pi5-cpu")
+    robot.refuse(WrongTargetError, "pi5-cpu", noted=True)
 
 
 def test_channel_without_this_target_is_refused(robot: UpdatedRobot) -> None:
@@ -196,7 +196,7 @@ def test_package_without_a_blessed_verdict_is_refused(
     tiny_package.sign_package(folder, digest, robot.publisher.key, verdict="refused")
     robot.publisher.release(1)
     robot.replace_tar(package.pack_tar(folder), digest)
-    robot.refuse(NotBlessedError, "refused")
+    robot.refuse(NotBlessedError, "refused", noted=True)
 
 
 def test_tar_with_a_flipped_bit_is_refused(robot: UpdatedRobot) -> None:
@@ -239,7 +239,7 @@ def test_hostile_tar_with_a_good_signature_is_refused(
 ) -> None:
     robot.publisher.release(1)
     robot.replace_tar(entry + bytes(1024))
-    robot.refuse(error, "expected")
+    robot.refuse(error, "expected", noted=True)
     assert not list(robot.publisher.folder.rglob("escaped"))
 
 
@@ -247,7 +247,7 @@ def test_tar_with_bytes_after_its_end_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1)
     raw = package.pack_tar(robot.publisher.folder / "package-1")
     robot.replace_tar(raw + b"more")
-    robot.refuse(OversizedError, "closing blocks")
+    robot.refuse(OversizedError, "closing blocks", noted=True)
 
 
 def test_package_with_an_extra_file_is_refused(robot: UpdatedRobot) -> None:
@@ -255,7 +255,7 @@ def test_package_with_an_extra_file_is_refused(robot: UpdatedRobot) -> None:
     folder = robot.publisher.folder / "package-1"
     (folder / "extra.bin").write_bytes(b"x")
     robot.replace_tar(package.pack_tar(folder))
-    robot.refuse(UnknownFileError, r"extra\.bin")
+    robot.refuse(UnknownFileError, r"extra\.bin", noted=True)
 
 
 def test_package_with_a_changed_file_is_refused(robot: UpdatedRobot) -> None:
@@ -264,17 +264,17 @@ def test_package_with_a_changed_file_is_refused(robot: UpdatedRobot) -> None:
     raw = (folder / "canary.json").read_bytes()
     (folder / "canary.json").write_bytes(raw.replace(b"1", b"2", 1))
     robot.replace_tar(package.pack_tar(folder))
-    robot.refuse(DigestMismatchError, r"canary\.json")
+    robot.refuse(DigestMismatchError, r"canary\.json", noted=True)
 
 
 def test_package_that_fails_its_canary_is_not_activated(robot: UpdatedRobot) -> None:
     robot.publisher.release(1, action_error=9.0)
-    robot.refuse(errors.CanaryError, "canary action error of 9")
+    robot.refuse(errors.CanaryError, "canary action error of 9", noted=True)
 
 
 def test_package_whose_step_does_not_load_is_not_activated(robot: UpdatedRobot) -> None:
     robot.publisher.release(1, step_bytes=b"no model")
-    robot.refuse(EdgeError, r"step\.tflite")
+    robot.refuse(EdgeError, r"step\.tflite", noted=True)
 
 
 MISFITS: dict[str, tuple[dict[str, Any], str]] = {
@@ -313,7 +313,7 @@ def test_package_that_cannot_drive_this_robot_is_not_activated(
 ) -> None:
     options, match = MISFITS[misfit]
     robot.publisher.release(1, **options)
-    robot.refuse(EdgeError, match)
+    robot.refuse(EdgeError, match, noted=True)
 
 
 def test_package_that_accepts_any_error_of_its_canary_is_not_activated(
@@ -325,13 +325,15 @@ def test_package_that_accepts_any_error_of_its_canary_is_not_activated(
     tiny_package.sign_package(folder, digest, robot.publisher.key)
     robot.publisher.release(1)
     robot.replace_tar(package.pack_tar(folder), digest)
-    robot.refuse(MalformedError, "a tolerance of at most 0.001, for a step in f32")
+    robot.refuse(
+        MalformedError, "a tolerance of at most 0.001, for a step in f32", noted=True
+    )
 
 
 def test_package_below_its_own_counter_is_refused(robot: UpdatedRobot) -> None:
     robot.publisher.release(1, release_counter=7)
     robot.replace_record(release_counter=6)
-    robot.refuse(RollbackError, "release counter of at least 7")
+    robot.refuse(RollbackError, "release counter of at least 7", noted=True)
 
 
 @pytest.mark.parametrize("stolen", [2**53 - 1, 2 + channel.LARGEST_COUNTER_STEP])
@@ -349,7 +351,7 @@ def test_step_with_a_tensor_name_that_is_not_utf_8_is_refused(
     step = tiny_step.build(tiny_step.TinyStep(39, 4, 2, seed=1))
     assert step.count(b"surface_head") >= 1
     robot.publisher.release(1, step_bytes=step.replace(b"surface_head", b"\xff" * 12))
-    robot.refuse(EdgeError, r"step\.tflite")
+    robot.refuse(EdgeError, r"step\.tflite", noted=True)
 
 
 def test_release_whose_rollout_excludes_this_robot_changes_nothing(

@@ -1,7 +1,8 @@
 """A robot that follows a tiny store, for the tests of updates.
 
 A refusal is checked on the disk and afterwards: nothing has changed, the package before
-still opens, and the next good release is installed.
+still opens, and the next good release is installed. A package that was refused for what
+it is is not fetched again, and nothing but the note of that has come to the disk.
 """
 
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Unpack
 
 import pytest
 
-from edge.ota import active_package, update
+from edge.ota import active_package, errors, refusals, update
 from edge.ota.active_package import ActivePackage
 from edge.ota.decide import Installed, Move, RobotRuntime
 from edge.ota.state_folder import StateFolder
@@ -47,16 +48,43 @@ class UpdatedRobot:
             now,
         )
 
-    def refuse(self, error: type[Exception], match: str, now: datetime = NOW) -> None:
-        """An update fails with `error`; the first package is still the active one."""
+    def refuse(
+        self,
+        error: type[Exception],
+        match: str,
+        now: datetime = NOW,
+        *,
+        noted: bool = False,
+    ) -> None:
+        """An update fails with `error`; the first package is still the active one.
+
+        Args:
+            error: class of the error.
+            match: what its text says.
+            now: time of the update.
+            noted: whether the package is refused for what it is.
+        """
         before = snapshot(self.state.root)
         with pytest.raises(error, match=match):
             self.update(now=now)
-        assert snapshot(self.state.root) == before
+        if noted:
+            self.refuse_again(match, now)
+        assert snapshot(self.state.root, without=refusals.FILE) == before
+        assert (self.state.root / refusals.FILE).exists() == noted
         active = self.open()
         assert active.package.digest == self.first
         self.install_next()
         assert self.read_installed().previous == self.first
+
+    def refuse_again(self, match: str, now: datetime = NOW) -> None:
+        """An update refuses the package without fetching it, for the same reason."""
+        stored, away = self.publisher.root / "packages", self.publisher.root / "away"
+        noted = (self.state.root / refusals.FILE).read_bytes()
+        stored.rename(away)
+        with pytest.raises(errors.RefusedBeforeError, match=match):
+            self.update(now=now)
+        away.rename(stored)
+        assert (self.state.root / refusals.FILE).read_bytes() == noted
 
     def install_next(self) -> str:
         """The publisher mends its store and releases a good package, which is taken."""
@@ -94,9 +122,10 @@ class UpdatedRobot:
         tampering.replace_tar(self.publisher, raw, package_digest)
 
 
-def snapshot(folder: Path) -> dict[str, bytes]:
+def snapshot(folder: Path, without: str = "") -> dict[str, bytes]:
+    """Every file below a folder, by relative path, except those of one name."""
     return {
         str(p.relative_to(folder)): p.read_bytes()
         for p in sorted(folder.rglob("*"))
-        if p.is_file()
+        if p.is_file() and p.name != without
     }
