@@ -45,14 +45,17 @@ def replace_record(
 ) -> None:
     """Signs a changed record, by default with the publisher's key."""
     changed = dataclasses.replace(record(publisher), **changes)
-    signed = dsse.sign(changed.encode(), channel.PAYLOAD_TYPE, [key or publisher.key])
-    envelope(publisher).write_bytes(signed)
+    envelope(publisher).write_bytes(sign(key or publisher.key, changed.encode()))
 
 
 def sign_payload(publisher: Publisher, payload: bytes) -> None:
     """Signs any bytes as the channel, as a publisher's broken program would."""
-    signed = dsse.sign(payload, channel.PAYLOAD_TYPE, [publisher.key])
-    envelope(publisher).write_bytes(signed)
+    envelope(publisher).write_bytes(sign(publisher.key, payload))
+
+
+def sign(key: PrivateKey, payload: bytes, *others: PrivateKey) -> bytes:
+    """Returns the envelope of a channel, signed by one key or more."""
+    return dsse.sign(payload, channel.PAYLOAD_TYPE, [key, *others])
 
 
 def remove_signatures(publisher: Publisher) -> None:

@@ -4,18 +4,16 @@ import json
 import re
 import stat
 import subprocess
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from base import text_forms
 from base.digest import sha256_bytes
 from base.testing import command as command_testing
 from release import channel, dsse, package, verification
 from release.signing.private_keys import PrivateKey
 from release.testing import tiny_release
-from release.trusted_keys import ROLES, TrustedKeys
+from release.trusted_keys import ROLES
 
 
 def done(command: str, *arguments: str) -> str:
@@ -121,69 +119,6 @@ def test_files_become_a_package_and_a_verified_channel(
     assert f"pi5-cpu  {digest}" in shown
     error = failed(1, "verify", uri, "--last_counter=5", *trust)
     assert "expected a release counter above 5, got 1" in error
-
-
-def test_a_channel_signed_by_two_key_holders_is_published(
-    tmp_path: Path, fields: Path
-) -> None:
-    release = tiny_release.release(tmp_path)
-    done("pack", *pack_flags(tmp_path, fields, "out"))
-    release.sign(tmp_path / "out")
-    provenance = tmp_path / "out" / "provenance.intoto.jsonl"
-    blessing = tmp_path / "out" / "blessing.intoto.jsonl"
-    done(
-        "pack",
-        *pack_flags(tmp_path, fields, "signed"),
-        f"--provenance={provenance}",
-        f"--blessing={blessing}",
-        f"--evaluation={tmp_path / 'out' / 'evaluation.json'}",
-    )
-    holders = [release.keys["channel:stable"], PrivateKey.generate(("channel:stable",))]
-    for number, holder in enumerate(holders):
-        holder.write_new(tmp_path / f"holder{number}.json")
-    keys = [*release.trusted.keys.values(), holders[1].trusted]
-    ring = tmp_path / "keyring.json"
-    thresholds = {"channel:stable": 2}
-    ring.write_bytes(
-        TrustedKeys.from_keys(
-            *keys, allow_development=False, thresholds=thresholds
-        ).encode()
-    )
-    file, envelope = tmp_path / "stable.json", tmp_path / "stable.dsse.json"
-    now = datetime.now(UTC)
-    shown = done(
-        "make_channel",
-        "--channel=stable",
-        "--release_counter=1",
-        f"--tar={tmp_path / 'signed.tar'}",
-        f"--issued={text_forms.format_time(now)}",
-        f"--expires={text_forms.format_time(now + timedelta(days=399))}",
-        "--run_id=run-1",
-        f"--blessing={sha256_bytes(blessing.read_bytes())}",
-        f"--output={file}",
-    )
-    assert shown == f"channel  {file} (sha256 {sha256_bytes(file.read_bytes())})\n"
-    publish = (
-        "publish",
-        f"--store={release.store.uri}",
-        "--channel=stable",
-        f"--package={tmp_path / 'signed'}",
-        f"--channel_envelope={envelope}",
-        f"--keyring={ring}",
-    )
-    for number in range(2):
-        done(
-            "sign",
-            "--role=channel:stable",
-            f"--channel_file={file}",
-            f"--output={envelope}",
-            f"--key_file={tmp_path / f'holder{number}.json'}",
-        )
-        if number == 0:
-            error = failed(1, *publish)
-            assert "expected good signatures by 2 keys, got 1" in error
-            assert release.store.list("") == ()
-    assert "stable.json (release 1)" in done(*publish)
 
 
 def test_the_example_in_make_channels_help_works(
