@@ -42,7 +42,11 @@ from edge.robots.robot import Robot
 _EPISODE_SLOT_NS = 10 * clock.NS_PER_S
 
 _ROBOT = flags.DEFINE_list(
-    "robot", None, "robots to record, for example metaworld:reach-v3", required=True
+    "robot",
+    None,
+    "robots to record, for example metaworld:reach-v3; commas separate them, so quote"
+    " a name that has one: --robot='\"metaworld:a,b\"'",
+    required=True,
 )
 _EPISODES = flags.DEFINE_integer(
     "episodes", 1, "number of episodes of each robot", lower_bound=1

@@ -59,7 +59,8 @@ _ROBOT = flags.DEFINE_list(
     "robot",
     None,
     "robots, one after the other: metaworld:TASK, metaworld-poor:TASK,"
-    " metaworld-changed:TASK, or replay:PATH of an episode",
+    " metaworld-changed:TASK, or replay:PATH of an episode; commas separate them, so"
+    " quote a name that has one: --robot='\"replay:a,b.tfrecord\"'",
     required=True,
 )
 _CHANNEL = flags.DEFINE_string(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -402,6 +403,24 @@ def test_unit_drives_and_updates_until_a_signal_ends_it_after_a_whole_episode(
     assert last.metadata.success is None
 
 
+def test_robot_that_asks_its_channel_after_every_episode_drives(
+    tmp_path: Path, publisher: Publisher, episode: Path
+) -> None:
+    running = processes.start(
+        "edge.run",
+        *channel_flags(publisher, episode, tmp_path),
+        "--allow_development_keys",
+        "--episodes=0",
+        "--update_period_s=0",
+    )
+    said = read_until(running, "release 1: keep")
+    assert "release 1: install" in said
+    running.send_signal(signal.SIGTERM)
+    rest, _ = running.communicate(timeout=20)
+    assert running.returncode == 0, said + rest
+    assert "step latency" in said + rest
+
+
 def test_unit_is_started_again_whatever_ended_it() -> None:
     lines = UNIT.read_text().splitlines()
     assert "Restart=always" in lines
@@ -479,6 +498,40 @@ def test_realtime_pace_keeps_the_control_rate(tmp_path: Path, episode: Path) -> 
 )
 def test_wrong_usage_exits_with_2(flags: list[str], match: str) -> None:
     check_refused(2, match, "--robot=metaworld:reach-v3", *flags)
+
+
+@pytest.mark.parametrize("program", ["run", "record"])
+def test_help_says_how_a_robot_with_a_comma_in_its_name_is_given(
+    tmp_path: Path, program: str
+) -> None:
+    shown = " ".join(processes.run(f"edge.{program}", "--help").stdout.split())
+    found = re.search(r"quote a name that has one: (--robot='\"\S*,\S*\"')", shown)
+    assert found is not None
+    example = subprocess.run(
+        ["bash", "-c", f"printf %s {found[1]}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    name = example.removeprefix('--robot="').removesuffix('"')
+    if program == "record":
+        done = processes.run(f"edge.{program}", example, f"--output={tmp_path / 'o'}")
+        assert done.returncode == 2
+        assert f"got '{name}'" in done.stderr
+        return
+    recorded = tiny_package.episode(seed=5, steps=STEPS)
+    path = tmp_path / name.removeprefix("replay:")
+    path.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
+    tiny_package.write_package(tmp_path / "package")
+    done = subprocess.run(
+        processes.command("edge.run", "--candidate=package", example),
+        env=processes.environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_missing_robot_is_wrong_usage() -> None:
