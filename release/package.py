@@ -11,22 +11,17 @@ Format 1 had neither `canary.json` nor `evaluation.json`, and named neither the 
 the robot nor the dataset; its packages are still read, and only format 2 is written.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from base import canonical_json, durable_file
-from base.digest import sha256_bytes, sha256_file
+from base.digest import sha256_bytes
 from base.errors import MalformedError, OversizedError
 from base.json_fields import Fields, Source, decode_canonical
 from release import canary
 from release.errors import (
     DuplicateNameError,
-    LinkError,
     MissingFileError,
     RollbackError,
-    UnknownFileError,
 )
 from release.limits import LIMITS
 from release.package_tar import check_package_path
@@ -267,65 +262,6 @@ def parse(raw: bytes, source: Source = MANIFEST) -> PackageManifest:
     )
 
 
-def build(
-    folder: Path,
-    *,
-    family: str,
-    version: str,
-    release_counter: int,
-    target: str,
-    robot: Mapping[str, object],
-    functions: Mapping[str, object],
-    surfaces: Mapping[str, object],
-    backbone_digest: str,
-    safety_version: str,
-    metadata: Mapping[str, object],
-) -> str:
-    """Writes `package.json` for the files in `folder`.
-
-    The JSON arguments have the form of the manifest's fields of the same name. The
-    same files and arguments give the same bytes. If the digest changes, the statements
-    and the report about the folder's earlier content are removed.
-
-    Returns:
-        The package digest.
-
-    Raises:
-        MalformedError: an argument does not have its field's form.
-        MissingFileError: a required file or a function's file is not in the folder.
-        LinkError: something in the folder is neither a plain file nor a folder.
-        UnsafePathError: a package may not hold a file of that name.
-        OversizedError: the files have more bytes than a package may hold.
-    """
-    paths = [path for path in list_files(folder) if path not in UNLISTED]
-    value = {
-        "schema_version": SCHEMA_VERSION,
-        "family": family,
-        "version": version,
-        "release_counter": release_counter,
-        "target": target,
-        "robot": robot,
-        "files": [
-            {
-                "path": path,
-                "sha256": sha256_file(folder / path),
-                "size_bytes": (folder / path).stat().st_size,
-            }
-            for path in paths
-        ],
-        "functions": functions,
-        "surfaces": surfaces,
-        "backbone_digest": backbone_digest,
-        "safety_version": safety_version,
-        "metadata": metadata,
-    }
-    raw = canonical_json.encode(value)
-    manifest = parse(raw, folder / MANIFEST)
-    _remove_stale_statements(folder, raw)
-    durable_file.write(folder / MANIFEST, raw)
-    return manifest.digest
-
-
 def check_counter(manifest: PackageManifest, counter: int, source: Source) -> None:
     """Checks that a package may be released under a channel's counter.
 
@@ -339,49 +275,6 @@ def check_counter(manifest: PackageManifest, counter: int, source: Source) -> No
             f"package {manifest.digest[:12]} may not be released",
             counter,
         )
-
-
-def list_files(folder: Path) -> tuple[str, ...]:
-    """Returns the sorted paths of all files below `folder`, unlisted ones included.
-
-    Raises:
-        LinkError: there is a symbolic link, a hard link or a special file.
-        UnknownFileError: there is an empty folder.
-        UnsafePathError: a package may not hold a file of that name.
-        OSError: the folder cannot be read.
-    """
-    found: list[str] = []
-    _walk(folder, "", found)
-    return tuple(sorted(found))
-
-
-def _walk(folder: Path, prefix: str, found: list[str]) -> None:
-    with os.scandir(folder / prefix) as entries:
-        for entry in entries:
-            path = check_package_path(f"{prefix}{entry.name}", folder)
-            if entry.is_symlink():
-                raise LinkError(folder / path, "a plain file", "a symbolic link")
-            if entry.is_dir(follow_symlinks=False):
-                before = len(found)
-                _walk(folder, f"{path}/", found)
-                if len(found) == before:
-                    raise UnknownFileError(
-                        folder / path, "no empty folder", "an empty folder"
-                    )
-            elif not entry.is_file(follow_symlinks=False):
-                raise LinkError(folder / path, "a plain file", "a special file")
-            elif entry.stat(follow_symlinks=False).st_nlink != 1:
-                raise LinkError(folder / path, "a plain file", "a hard link")
-            else:
-                found.append(path)
-
-
-def _remove_stale_statements(folder: Path, raw: bytes) -> None:
-    manifest = folder / MANIFEST
-    if manifest.exists() and sha256_file(manifest) == sha256_bytes(raw):
-        return
-    for name in (*STATEMENTS, EVALUATION):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _parse_files(fields: Fields, source: Source) -> dict[str, FileEntry]:

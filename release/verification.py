@@ -1,7 +1,8 @@
-"""Turns bytes and folders into verified types, or raises an error.
+"""Turns the folder of a package into a verified type, or raises an error.
 
 Each check goes in the same order: size, signatures, parsing, content. No function
-returns a boolean, and only these functions make a verified type.
+returns a boolean, and only these functions make a verified type. Channels have a file
+of their own, `channel_verification.py`.
 """
 
 import hashlib
@@ -14,12 +15,17 @@ from typing import Final
 
 from base import text_forms
 from base.digest import sha256_bytes
-from base.errors import NotFoundError, OversizedError
+from base.errors import OversizedError
 from base.json_fields import Fields, Source, decode
-from base.store.store import Store
-from release import blessing, canary, channel, package, provenance, statement
+from release import (
+    blessing,
+    canary,
+    package,
+    package_folder,
+    provenance,
+    statement,
+)
 from release.blessing import Blessing
-from release.channel import Channel, PackageEntry
 from release.dsse import Envelope
 from release.errors import (
     DigestMismatchError,
@@ -27,10 +33,8 @@ from release.errors import (
     LinkError,
     MissingFileError,
     NotBlessedError,
-    RollbackError,
     TimeTooFarError,
     UnknownFileError,
-    WrongChannelError,
     WrongSubjectError,
     WrongTargetError,
 )
@@ -41,16 +45,11 @@ from release.trusted_keys import (
     BLESSING_ROLE,
     PROVENANCE_ROLE,
     TrustedKeys,
-    channel_role,
 )
 
 CLOCK_TOLERANCE: Final = timedelta(days=1)
 """How far an honest signer's clock may be ahead: the width of all time zones, for a
 machine whose clock shows local time."""
-
-LONGEST_CHANNEL_LIFE: Final = timedelta(days=400)
-"""How far ahead a channel may expire: keys that are kept offline sign once a year, with
-a month to spare. A channel that never expired could be served to robots for ever."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -114,38 +113,6 @@ class VerifiedPackage:
     def path(self, name: str) -> Path:
         """Returns the file that the package lists as `name`; see IntactPackage."""
         return self.intact.path(name)
-
-
-@dataclass(frozen=True)
-class VerifiedChannel:
-    """A channel signed by enough keys of its role. Only this module makes one.
-
-    Attributes:
-        record: the content of the channel file.
-        sha256: digest of the signed channel file.
-    """
-
-    record: Channel
-    sha256: str
-
-    @property
-    def release_counter(self) -> int:
-        """The channel's release counter."""
-        return self.record.release_counter
-
-    def entry(self, target: str) -> PackageEntry:
-        """Returns the package of `target`.
-
-        Raises:
-            WrongTargetError: the channel has no package for it.
-        """
-        if target not in self.record.package:
-            raise WrongTargetError(
-                f"channel {self.record.channel}",
-                f"a package for {target}",
-                "packages for " + ", ".join(sorted(self.record.package)),
-            )
-        return self.record.package[target]
 
 
 def verify_integrity(folder: Path, target: str | None = None) -> IntactPackage:
@@ -227,105 +194,31 @@ def verify_package(
     _check_verdict(intact, verdict)
     _check_evaluation(intact, verdict)
     if now is not None:
-        _check_issued(folder / package.PROVENANCE, stated.finished, now)
-        _check_issued(folder / package.BLESSING, verdict.issued, now)
+        check_issued(folder / package.PROVENANCE, stated.finished, now)
+        check_issued(folder / package.BLESSING, verdict.issued, now)
         _check_blessing_expiry(intact, verdict, now)
     return VerifiedPackage(intact, stated, verdict)
 
 
-def verify_channel(
-    raw: bytes,
-    channel_name: str,
-    keys: TrustedKeys,
-    now: datetime | None,
-    last_counter: int,
-    last_digest: str | None = None,
-) -> VerifiedChannel:
-    """Checks a channel envelope against the release that a robot accepted last.
-
-    Args:
-        raw: bytes of `channels/<name>.dsse.json`.
-        channel_name: the channel that was requested.
-        keys: the keys that may sign it.
-        now: the time, with a time zone; None if the caller does not know it: whether
-            the channel has expired is then unknown, so nothing new may be taken from
-            it.
-        last_counter: highest release counter accepted so far; 0 for none.
-        last_digest: package digest accepted with `last_counter`. A channel with that
-            same counter is accepted only if it names this package: checking the same
-            file again is fine, but a different file under one counter is an error.
+def check_issued(source: Source, issued: datetime, now: datetime) -> None:
+    """Checks that a signed time of issue is not further ahead than is believed.
 
     Raises:
-        OversizedError: `raw` is longer than a channel may be.
-        MalformedError: `raw` is not an envelope, or its payload is not a channel.
-        UntrustedError: one of its subclasses, for the signatures.
-        WrongChannelError: it is the signed file of another channel.
-        ExpiredError: `now` is at or past the signed expiry.
-        TimeTooFarError: it was issued later than now by more than a day, or expires
-            more than `LONGEST_CHANNEL_LIFE` ahead.
-        RollbackError: the counter is lower, or the same with another package.
-        CounterStepError: the counter is too far above `last_counter`.
-        ValueError: `now` has no time zone, or the channel does not exist.
+        TimeTooFarError: it is later than `now` by more than `CLOCK_TOLERANCE`.
     """
-    verified = verify_channel_signatures(raw, channel_name, keys)
-    record = verified.record
-    source = f"channel {channel_name}"
-    if now is not None:
-        _check_channel_times(source, record, text_forms.require_aware(now))
-    digests = {entry.digest for entry in record.package.values()}
-    repeated = record.release_counter == last_counter and last_digest in digests
-    if record.release_counter <= last_counter and not repeated:
-        raise RollbackError(
+    if issued - now > CLOCK_TOLERANCE:
+        raise TimeTooFarError(
             source,
-            f"a release counter above {last_counter}",
-            f"{record.release_counter}",
+            f"a time of issue up to {text_forms.format_time(now)} and a day",
+            text_forms.format_time(issued),
         )
-    channel.check_counter(record.release_counter, last_counter, source)
-    return verified
-
-
-def verify_channel_signatures(
-    raw: bytes, channel_name: str, keys: TrustedKeys
-) -> VerifiedChannel:
-    """Checks the signatures and the name of a channel, whatever its age.
-
-    For the publisher, whose next release follows the current one even if that has
-    expired. A robot calls `verify_channel` instead.
-
-    Raises:
-        What `verify_channel` raises, except ExpiredError and RollbackError.
-    """
-    source = f"channel {channel_name}"
-    role = channel_role(channel_name)
-    envelope = Envelope.parse(raw, source, LIMITS.channel_bytes)
-    payload = keys.verify_envelope(envelope, role, channel.PAYLOAD_TYPE)
-    record = channel.parse(payload, source)
-    if record.channel != channel_name:
-        raise WrongChannelError(source, f"channel {channel_name}", record.channel)
-    return VerifiedChannel(record, sha256_bytes(payload))
-
-
-def read_current_channel(
-    store: Store, channel_name: str, trusted: TrustedKeys
-) -> VerifiedChannel | None:
-    """Returns the store's current release of a channel, or None before the first.
-
-    Raises:
-        What `verify_channel_signatures` raises. An untrusted channel is an error; it
-            does not count as absent.
-    """
-    try:
-        raw = store.get(channel.envelope_path(channel_name), LIMITS.channel_bytes)
-    except NotFoundError:
-        return None
-    return verify_channel_signatures(raw, channel_name, trusted)
 
 
 def _intact(folder: Path, raw: bytes, target: str | None) -> IntactPackage:
     manifest = package.parse(raw, folder / package.MANIFEST)
     if target is not None and manifest.target != target:
         raise WrongTargetError(folder, f"target {target}", manifest.target)
-    present = set(package.list_files(folder))
+    present = set(package_folder.list_files(folder))
     for path in sorted(set(manifest.files) - present):
         raise MissingFileError(folder, f"file {path}", "none")
     known = {*package.UNLISTED, *manifest.files}
@@ -419,35 +312,6 @@ def _check_evaluation(intact: IntactPackage, verdict: Blessing) -> None:
             f"sha256 {verdict.report_digest}, which the blessing names",
             found,
         )
-
-
-def _check_issued(source: Source, issued: datetime, now: datetime) -> None:
-    if issued - now > CLOCK_TOLERANCE:
-        raise TimeTooFarError(
-            source,
-            f"a time of issue up to {text_forms.format_time(now)} and a day",
-            text_forms.format_time(issued),
-        )
-
-
-def _check_channel_times(source: str, record: Channel, now: datetime) -> None:
-    if now >= record.expires:
-        raise ExpiredError(
-            source,
-            f"an expiry after {text_forms.format_time(now)}",
-            text_forms.format_time(record.expires),
-        )
-    if record.expires - now > LONGEST_CHANNEL_LIFE:
-        raise TimeTooFarError(
-            source,
-            f"an expiry within {LONGEST_CHANNEL_LIFE.days} days from "
-            f"{text_forms.format_time(now)}",
-            text_forms.format_time(record.expires),
-            "publish it again with an earlier expiry; if that is right, check the "
-            "clock",
-        )
-    if record.issued is not None:
-        _check_issued(source, record.issued, now)
 
 
 def _check_blessing_expiry(

@@ -17,7 +17,7 @@ from base.store.store import Store
 from cloud.evaluate import report as evaluation_report
 from cloud.evaluate.bless import Baseline
 from cloud.evaluate.report import EvaluationReport
-from release import package, verification
+from release import channel_verification, package, verification
 from release.channel import PackageEntry
 from release.trusted_keys import TrustedKeys
 from release.verification import VerifiedPackage
@@ -43,7 +43,7 @@ def read_channel(
     Raises:
         ReleaseError: the channel cannot be read or its signatures are not trusted.
     """
-    current = verification.read_current_channel(store, name, trusted)
+    current = channel_verification.read_current_channel(store, name, trusted)
     if current is None:
         return ChannelState(0, None)
     return ChannelState(current.release_counter, current.record.package.get(target))

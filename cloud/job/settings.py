@@ -23,7 +23,7 @@ from cloud.train import mesh, profile
 from cloud.train.config import TrainConfig
 from cloud.train.mesh import MeshShape
 from cloud.train.profile import ProfileRange
-from release import verification
+from release import channel_verification
 
 ARTIFACTS = "continuon-model-artifacts"
 TARGET = "pi5-cpu"
@@ -100,7 +100,7 @@ class PublishSettings:
 
     def __post_init__(self) -> None:
         record_flags.require_limits(self)
-        longest = verification.LONGEST_CHANNEL_LIFE.days
+        longest = channel_verification.LONGEST_CHANNEL_LIFE.days
         if self.expires_days > longest:
             raise ValueError(
                 f"expires_days: expected at most {longest}, which robots believe, got "

@@ -24,7 +24,7 @@ from model.export import export
 from model.export.targets import F32
 from model.wavecore import WaveCore
 from release import canary as canary_format
-from release import package
+from release import package, package_folder
 from release.canary import Expectation
 from rlds.episode import Episode
 
@@ -204,7 +204,7 @@ def write(
     durable_file.write(draft / package.SAFETY, safety)
     metadata = described["metadata"]
     metrics = {**metadata["metrics"], **_export_metrics(exported)}
-    digest = package.build(
+    digest = package_folder.build(
         draft,
         functions=exported.functions,
         surfaces=exported.surfaces,
@@ -245,7 +245,7 @@ def prefer_step(
     durable_file.write(draft / canary_format.FILE, promise.encode())
     for field in ("schema_version", "files"):
         del described[field]
-    digest = package.build(draft, **described)
+    digest = package_folder.build(draft, **described)
     return _finish(draft, folder, digest, described["safety_version"])
 
 

@@ -10,11 +10,11 @@ from base.store.store import Store, open_store
 from edge.ota.decide import Installed
 from release import channel as channel_format
 from release.channel import PackageEntry
+from release.channel_verification import VerifiedChannel, verify_channel
 from release.errors import DigestMismatchError, MissingFileError
 from release.limits import LIMITS
 from release.package import unpack_tar
 from release.trusted_keys import TrustedKeys
-from release.verification import VerifiedChannel, verify_channel
 
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
 

@@ -21,7 +21,7 @@ from edge.ota.decide import Move
 from edge.testing import tampering
 from edge.testing.tiny_package import sign_package, write_package
 from edge.testing.updated_robot import UpdatedRobot
-from release import package
+from release import package, package_folder
 
 JSON = st.recursive(
     st.none()
@@ -142,7 +142,7 @@ def list_again(folder: Path) -> str:
     described = json.loads((folder / package.MANIFEST).read_bytes())
     for field in ("schema_version", "files"):
         del described[field]
-    return package.build(folder, **described)
+    return package_folder.build(folder, **described)
 
 
 def offer(robot: UpdatedRobot, folder: Path, digest: str) -> None:

@@ -23,12 +23,12 @@ from edge.ota.refusals import Refusals
 from edge.ota.state_folder import NEWEST_TIME, StateFolder
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_DATE
+from release.channel_verification import VerifiedChannel
 from release.package import check_counter
 from release.trusted_keys import TrustedKeys
 from release.verification import (
     CLOCK_TOLERANCE,
     IntactPackage,
-    VerifiedChannel,
     verify_package,
 )
 

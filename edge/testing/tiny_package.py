@@ -19,7 +19,15 @@ from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import tiny_step
 from edge.testing.tiny_step import TinyStep
-from release import blessing, canary, dsse, package, provenance, statement
+from release import (
+    blessing,
+    canary,
+    dsse,
+    package,
+    package_folder,
+    provenance,
+    statement,
+)
 from release.canary import Expectation
 from release.channel import Rollout
 from release.testing.tiny_release import PrivateKey, encode_report, publish
@@ -190,7 +198,7 @@ def write_package(
     lowest = [-limit for limit in limits]
     own = safety_config(action_minimum=lowest, action_maximum=limits)
     (folder / "safety.json").write_bytes(safety or own)
-    return package.build(
+    return package_folder.build(
         folder,
         family="tiny",
         version=f"0.0.{seed}",

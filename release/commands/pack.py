@@ -16,7 +16,7 @@ from absl import app, flags
 
 from base import command_line, durable_file, plain_file
 from base.json_fields import Fields, decode
-from release import package
+from release import package, package_folder
 from release.errors import DuplicateNameError
 from release.limits import LIMITS
 from release.package_tar import check_package_path
@@ -118,7 +118,7 @@ def _build(folder: Path) -> str:
         plain_file.read(path, LIMITS.manifest_bytes), path, LIMITS.manifest_bytes
     )
     fields = Fields(value, path, keys)
-    return package.build(
+    return package_folder.build(
         folder,
         family=_FAMILY.value,
         version=_VERSION.value,

@@ -13,7 +13,7 @@ from absl import app, flags
 
 from base import command_line, plain_file
 from base.store.store import Store, open_store
-from release import channel, package, verification
+from release import channel, channel_verification, package, verification
 from release.channel import Rollout
 from release.limits import LIMITS
 from release.signing import publish
@@ -51,7 +51,7 @@ _EXPIRES_DAYS = flags.DEFINE_float(
     DEFAULT_EXPIRES_DAYS,
     "days until robots no longer accept the channel",
     lower_bound=0.0,
-    upper_bound=float(verification.LONGEST_CHANNEL_LIFE.days),
+    upper_bound=float(channel_verification.LONGEST_CHANNEL_LIFE.days),
 )
 _PERCENT = flags.DEFINE_integer(
     "rollout_percent",
@@ -108,7 +108,9 @@ def _publish_signed(
 ) -> None:
     package_ = verification.verify_package(folder, trusted, now, None, None)
     envelope = plain_file.read(file, LIMITS.channel_bytes)
-    signed = verification.verify_channel_signatures(envelope, _CHANNEL.value, trusted)
+    signed = channel_verification.verify_channel_signatures(
+        envelope, _CHANNEL.value, trusted
+    )
     package.check_counter(package_.manifest, signed.release_counter, file)
     tars = {package_.manifest.target: package.pack_tar(folder)}
     done = publish.publish_envelope(store, _CHANNEL.value, envelope, tars, trusted, now)

@@ -15,7 +15,7 @@ from absl import app, flags
 
 from base import command_line, text_forms
 from base.store.store import open_store
-from release import channel, verification
+from release import channel, channel_verification, verification
 from release.limits import LIMITS
 from release.package import TARGETS, PackageManifest
 from release.trusted_keys import TrustedKeys
@@ -77,7 +77,9 @@ def _print_package(manifest: PackageManifest) -> None:
 def _print_channel(uri: str, keys: TrustedKeys, now: datetime) -> None:
     store_uri, name = channel.split_uri(uri)
     raw = open_store(store_uri).get(channel.envelope_path(name), LIMITS.channel_bytes)
-    verified = verification.verify_channel(raw, name, keys, now, _LAST_COUNTER.value)
+    verified = channel_verification.verify_channel(
+        raw, name, keys, now, _LAST_COUNTER.value
+    )
     command_line.say(f"channel  {name}, release {verified.release_counter}")
     command_line.say(f"expires  {text_forms.format_time(verified.record.expires)}")
     for target, entry in sorted(verified.record.package.items()):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from base.digest import sha256_bytes
-from release import channel, package, verification
+from release import channel, package, package_folder, verification
 from release.errors import MissingFileError
 from release.testing import tiny_release
 
@@ -33,7 +33,7 @@ def test_folder_and_tar_hold_the_same_files(folder: Path) -> None:
         if path.is_file()
     }
     unpacked = {
-        path: (folder / path).read_bytes() for path in package.list_files(folder)
+        path: (folder / path).read_bytes() for path in package_folder.list_files(folder)
     }
     assert built == unpacked
 

@@ -15,12 +15,13 @@ from base import text_forms
 from base.digest import sha256_bytes, sha256_file
 from base.errors import PreconditionFailedError, StoreError
 from base.store.store import Store
-from release import channel, dsse, package, verification
+from release import channel, channel_verification, dsse, package, verification
 from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
+from release.channel_verification import VerifiedChannel
 from release.errors import DigestMismatchError, RollbackError, WrongChannelError
 from release.signing.private_keys import PrivateKey
 from release.trusted_keys import TrustedKeys
-from release.verification import VerifiedChannel, VerifiedPackage
+from release.verification import VerifiedPackage
 
 DEFAULT_MINIMUM_RUNTIME = "0.1.0"
 DEFAULT_ROLLOUT = Rollout(percent=100, salt="everyone")
@@ -95,7 +96,7 @@ def publish(
         raise ValueError(f"expected an expiry after {now}, got {expires}")
     verified = verification.verify_package(package_folder, trusted, now, None, None)
     generation = store.generation(channel.envelope_path(channel_name))
-    current = verification.read_current_channel(store, channel_name, trusted)
+    current = channel_verification.read_current_channel(store, channel_name, trusted)
     tar = package.pack_tar(package_folder)
     record = Channel(
         channel=channel_name,
@@ -112,7 +113,9 @@ def publish(
     envelope = dsse.sign(payload, channel.PAYLOAD_TYPE, keys)
     last_counter = current.release_counter if current else 0
     # Whatever robots would refuse is refused here, before anything is written.
-    verification.verify_channel(envelope, channel_name, trusted, now, last_counter)
+    channel_verification.verify_channel(
+        envelope, channel_name, trusted, now, last_counter
+    )
     entry = record.package[verified.manifest.target]
     _put_once(store, entry.path, tar)
     store.put(channel.envelope_path(channel_name), envelope, generation)
@@ -145,7 +148,8 @@ def publish_envelope(
         now: the time, with a time zone.
 
     Raises:
-        What `verification.verify_channel` raises, against the current release, and:
+        What `channel_verification.verify_channel` raises, against the current release,
+            and:
         WrongChannelError: `previous` is not the store's current release.
         NotFoundError: a tar that the channel names is neither given nor stored.
         StoreError: a tar is not the one that the channel names.
@@ -154,9 +158,9 @@ def publish_envelope(
     """
     path = channel.envelope_path(channel_name)
     generation = store.generation(path)
-    current = verification.read_current_channel(store, channel_name, trusted)
+    current = channel_verification.read_current_channel(store, channel_name, trusted)
     last_counter = current.release_counter if current else 0
-    verified = verification.verify_channel(
+    verified = channel_verification.verify_channel(
         envelope, channel_name, trusted, now, last_counter
     )
     if verified.record.previous != _previous(current):
@@ -240,7 +244,9 @@ def _put_copy(
     path = channel.plain_path(channel_name)
     while True:
         generation = store.generation(path)
-        current = verification.read_current_channel(store, channel_name, trusted)
+        current = channel_verification.read_current_channel(
+            store, channel_name, trusted
+        )
         if current is None or current.sha256 != sha256_bytes(payload):
             return
         try:

@@ -17,7 +17,8 @@ from base.errors import PreconditionFailedError, StoreError
 from base.store.local_store import LocalStore
 from base.store.store import open_store
 from base.testing import bucket as local_bucket
-from release import channel, dsse, package, verification
+from release import channel, channel_verification, dsse, package, verification
+from release.channel_verification import VerifiedChannel, verify_channel
 from release.errors import (
     CounterStepError,
     DigestMismatchError,
@@ -34,7 +35,7 @@ from release.signing import publish
 from release.signing.publish import Published
 from release.testing import tiny_release
 from release.testing.tiny_release import Release
-from release.verification import VerifiedChannel, VerifiedPackage, verify_channel
+from release.verification import VerifiedPackage
 
 NOW = tiny_release.NOW
 ENVELOPE = "channels/nightly.dsse.json"
@@ -65,7 +66,7 @@ def objects(store: LocalStore) -> dict[str, bytes]:
 
 def read(release: Release, name: str = "nightly", last: int = 0) -> VerifiedChannel:
     raw = release.store.get(channel.envelope_path(name), 1 << 20)
-    return verification.verify_channel(raw, name, release.trusted, NOW, last)
+    return channel_verification.verify_channel(raw, name, release.trusted, NOW, last)
 
 
 def install(release: Release, tmp_path: Path) -> VerifiedPackage:
@@ -223,7 +224,7 @@ def test_a_release_can_follow_an_expired_one(
     release.publish(folder)
     later = tiny_release.EXPIRES + timedelta(days=1)
     with pytest.raises(ExpiredError):
-        verification.verify_channel(
+        channel_verification.verify_channel(
             release.store.get(ENVELOPE, 1 << 20),
             "nightly",
             release.trusted,

@@ -14,7 +14,7 @@ from pathlib import Path
 from base import canonical_json
 from base.digest import sha256_bytes
 from base.store.local_store import LocalStore
-from release import package, verification
+from release import package, package_folder, verification
 from release.blessing import Blessing
 from release.canary import Expectation
 from release.provenance import Provenance
@@ -139,8 +139,8 @@ def write_package(
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
-    safety = json.loads(files["safety.json"])
-    return package.build(
+    safety = json.loads(files.get("safety.json", FILES["safety.json"]))
+    return package_folder.build(
         folder,
         family="tiny",
         version=version,

@@ -24,7 +24,7 @@ from model.export import (
     stablehlo,
 )
 from model.wavecore import WaveCore
-from release import canary, package
+from release import canary, package, package_folder
 from tests.benchmarks import commands, sequence_models
 from tests.benchmarks.sequence_models import ACTION_SIZE, STATE_SIZE, TASK_COUNT
 
@@ -99,7 +99,7 @@ def _write_package(folder: Path, model: WaveCore) -> None:
         for form in forms
     }
     limit = [1.0] * ACTION_SIZE
-    package.build(
+    package_folder.build(
         folder,
         family="benchmark",
         version="0",
