@@ -107,6 +107,8 @@ def test_unit_is_started_again_whatever_ended_it() -> None:
     lines = UNIT.read_text().splitlines()
     assert "Restart=always" in lines
     assert "RestartPreventExitStatus=2" in lines
+    # The end of a package's trial, where memory runs out, is not the unit's.
+    assert "OOMPolicy=continue" in lines
 
 
 def test_signal_ends_a_robot_that_waits_for_its_channel(

@@ -35,7 +35,7 @@ LARGEST_TOLERANCES: Final[Mapping[str, float]] = MappingProxyType(
 Measured between an x86 machine and an emulated Cortex-A76: a mean of 5e-7 in f32, and
 of 7e-4 on the worst of five episodes in int8, where a rounding may fall on the other
 side. f32 packages have stated 1e-3 since the first one; int8 has about six times what
-was measured. What a step of another model does is hundreds of times as much.
+was measured.
 """
 _KEYS = ("schema_version", "action_error", "tolerance", "steps")
 

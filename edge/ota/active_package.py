@@ -137,13 +137,15 @@ def take_stock(
         if found is None:
             return Stock(None, None, None)
         return Stock(None, found.installed, found, notes=found.notes)
+    notes: tuple[str, ...] = ()
     if start_count.keeps_crashing(state.root, installed.digest):
         before = _open_before(state, installed, keys, robots, _crashing(installed))
         if before is not None:
             return Stock(installed, before.installed, before, notes=before.notes)
+        notes = (_say_alone(installed),)
     try:
         active = open_package(state, installed, keys, robots, Move.KEEP)
-        return Stock(installed, installed, active)
+        return Stock(installed, installed, active, notes=notes)
     except (ContinuonError, OSError) as e:
         return Stock(installed, installed, None, e)
 
@@ -176,12 +178,15 @@ def find_active_package(
                 state.root, "an active package", "none", "run once with --channel"
             )
         return found
+    notes: tuple[str, ...] = ()
     if start_count.keeps_crashing(state.root, installed.digest):
         before = _open_before(state, installed, keys, robots, _crashing(installed))
         if before is not None:
             return before
+        notes = (_say_alone(installed),)
     try:
-        return open_package(state, installed, keys, robots, Move.KEEP)
+        active = open_package(state, installed, keys, robots, Move.KEEP)
+        return dataclasses.replace(active, notes=notes)
     except (ContinuonError, OSError) as e:
         before = _open_before(state, installed, keys, robots, e)
         if before is None:
@@ -251,6 +256,10 @@ def _open_before(
         return None
     note = f"release {installed.release_counter} cannot drive: {why}"
     return dataclasses.replace(active, notes=(note,))
+
+
+def _say_alone(installed: Installed) -> str:
+    return f"{_crashing(installed)}; no package before it opens, so it is tried again"
 
 
 def _crashing(installed: Installed) -> errors.KeepsCrashingError:

@@ -78,6 +78,9 @@ def test_package_without_one_before_it_is_tried_again_and_again(tmp_path: Path) 
     for start in (robot.open, robot.update):
         active = start()
         assert (active.move, active.package.digest) == (Move.KEEP, robot.first)
+        (note,) = active.notes
+        assert "3 starts in a row that died" in note
+        assert note.endswith("no package before it opens, so it is tried again")
 
 
 def test_package_that_keeps_crashing_gives_way_to_a_newer_release_at_once(
