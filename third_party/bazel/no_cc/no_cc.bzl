@@ -3,6 +3,8 @@
 _TOOLS = ["ar", "cpp", "gcc", "gcov", "ld", "nm", "objdump", "strip"]
 
 def _no_cc_toolchain_config_impl(ctx):
+    # Bazel 8 still has it; its rule set is no part of WORKSPACE.
+    # buildifier: disable=native-cc-common
     return cc_common.create_cc_toolchain_config_info(
         ctx = ctx,
         abi_libc_version = "none",
