@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 import uuid
@@ -222,9 +223,12 @@ def permanent(package: bytes) -> Iterator[Archive]:
 # --- Namespaces ---
 
 
+UNSHARE = ("unshare", "-Urm", "true")
+
+
 def namespaces_work() -> bool:
     """Whether this machine is one that allows user namespaces."""
-    done = subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False)
+    done = subprocess.run(UNSHARE, capture_output=True, check=False)
     return done.returncode == 0
 
 
@@ -235,16 +239,32 @@ def test_bazel_takes_the_best_sandbox_of_the_machine(checkout: Checkout) -> None
     assert f"1 {best}" in done.stdout
 
 
-def test_machine_that_forbids_namespaces_builds_in_the_other_sandbox(
-    checkout: Checkout,
-) -> None:
+def forbidding(how: str) -> tuple[str, ...]:
+    """What starts a command on a machine that forbids user namespaces."""
+    if how == "docker":
+        return (sys.executable, str(Path(__file__).with_name("docker.py")))
+    if not namespaces_work():
+        return ()
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
-    forbidding = ("unshare", "-Ur", "bash", "-c", forbid, "-")
-    done = checkout.bazel(
-        *("build", "//:made"),
-        before=forbidding if namespaces_work() else (),
-        state="forbidden",
-    )
+    return ("unshare", "-Ur", "bash", "-c", forbid, "-")
+
+
+FORBIDDING = ["kernel", "docker"]
+
+
+@pytest.mark.parametrize("how", FORBIDDING)
+def test_the_machine_that_is_emulated_does_forbid_namespaces(how: str) -> None:
+    new = subprocess.run([*forbidding(how), *UNSHARE], capture_output=True, check=False)
+    assert (new.returncode, new.stdout) == (1, b"")
+    assert subprocess.run([*forbidding(how), "true"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("how", FORBIDDING)
+def test_machine_that_forbids_namespaces_builds_in_the_other_sandbox(
+    checkout: Checkout, how: str
+) -> None:
+    before = forbidding(how)
+    done = checkout.bazel("build", "//:made", before=before, state=f"forbidden-{how}")
     assert done.returncode == 0, done.stdout
     assert "1 processwrapper-sandbox" in done.stdout
 
