@@ -9,7 +9,7 @@ import pytest
 
 from cloud.errors import BlindRobotError
 from cloud.job import data as job_data
-from cloud.job import job
+from cloud.job import training
 from cloud.job.settings import DatasetSettings, JobSettings, RunSettings
 from cloud.package import build, export
 from cloud.testing import dataset_version, export_package, sensed_episodes, train_tiny
@@ -109,7 +109,7 @@ def test_senses_that_no_robot_has_are_refused_before_a_shard_is_read(
     for shard in (tmp_path / "version").rglob("*.tfrecord"):
         shard.write_bytes(b"torn")
     with pytest.raises(BlindRobotError, match=r"image and audio_mel.*--nosenses") as e:
-        job.follow(given)
+        training.follow(given)
     assert "got metaworld" in str(e.value)
     assert not given.run.cache_folder.exists()
     job_data.require_trainable(settings(tmp_path, senses=False))

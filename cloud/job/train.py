@@ -30,7 +30,7 @@ from cloud import record_flags
 from cloud.console import open_console
 from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
-from cloud.job import job
+from cloud.job import job, training
 from cloud.job.settings import (
     DatasetSettings,
     JobSettings,
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
     )
     settings = settings.on_this_machine(project_version.workspace())
     if jax.process_index() > 0:
-        job.follow(settings)
+        training.follow(settings)
         return
     console = open_console()
     outcome = job.run(settings, console, datetime.now(UTC))
