@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import interrupt, project_version
+from base import interrupt, path_flags, project_version
 from base.errors import ContinuonError, printable
 
 EXIT_FAILED = 1
@@ -71,6 +71,7 @@ def _exit_code(main: Callable[[list[str]], int | None]) -> int:
         _enter_user_folder()
         rest = flags.FLAGS(sys.argv)
         _require_values()
+        path_flags.require_kinds()
         code = main(rest) or 0
         sys.stdout.flush()
         return code

@@ -77,6 +77,10 @@ class DiskError(ContinuonError):
     default_remedy = "free space or repair the disk, then run the command again"
 
 
+class WrongKindError(ContinuonError):
+    """A flag names a folder where a file is expected, or the other way round."""
+
+
 class CanonicalJsonError(ContinuonError):
     """Bytes are not strict JSON, or a value has no canonical JSON form."""
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import canonical_json, command_line, durable_file
+from base import canonical_json, command_line, durable_file, path_flags
 from edge import simulated_or_real
 from edge.control import loop, policy_source
 from edge.control.loop import Pace
@@ -122,6 +122,8 @@ _TAGS = flags.DEFINE_list(
 _SUMMARY_JSON = flags.DEFINE_string(
     "summary_json", None, "file for the summary, for machines (default: not written)"
 )
+path_flags.folders("output", "private_dir")
+path_flags.files("key_file", "enrol", "summary_json")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pathlib
 
 from absl import app, flags
 
-from base import command_line
+from base import command_line, path_flags
 from cloud import locations
 from cloud.console import open_console
 from cloud.curate import curation
@@ -61,6 +61,8 @@ _CREATED_AT = flags.DEFINE_string(
 _WORKERS = flags.DEFINE_integer(
     "workers", 1, "worker processes; 1 runs in this process", lower_bound=1
 )
+path_flags.folders("raw", "index", "output")
+path_flags.files("spec", "ingest_public")
 
 
 def main(argv: list[str]) -> int:

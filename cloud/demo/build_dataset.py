@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from base import command_line
+from base import command_line, path_flags
 from cloud import build_facts, programs
 from cloud.curate import spec as curation_spec
 
@@ -34,6 +34,8 @@ flags.DEFINE_string(
     "commit of the curating code, for the manifest; default: a digest of the sources "
     "of this program and of the programs that it runs",
 )
+path_flags.folders("sessions", "output")
+path_flags.files("enrolled", "spec")
 
 
 def main(_: list[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from base import command_line, durable_file
+from base import command_line, durable_file, path_flags
 from cloud import record_flags
 from cloud.evaluate import expert_baseline
 from cloud.evaluate.rollouts import roll_out
@@ -24,6 +24,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list("tasks", None, "names of the tasks", required=True)
 flags.DEFINE_string("output", None, "file to write", required=True)
 record_flags.define(EvaluateSettings)
+path_flags.files("output")
 
 
 def main(_: list[str]) -> None:

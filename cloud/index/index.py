@@ -16,9 +16,9 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 from absl import app, flags
 
-from base import command_line
+from base import command_line, path_flags
 from cloud import locations
-from cloud.console import open_console
+from cloud.console import WorkProgress, open_console
 from cloud.figure_table import FigureTable
 from cloud.index import build, query, snapshot
 from cloud.ingest import ingest_key
@@ -38,6 +38,8 @@ _READERS = flags.DEFINE_integer(
 _QUERY = flags.DEFINE_string(
     "query", None, "one SELECT over the table `episodes`; prints the answer"
 )
+path_flags.folders("raw", "index")
+path_flags.files("ingest_public")
 
 
 def main(argv: list[str]) -> int:
@@ -51,7 +53,8 @@ def main(argv: list[str]) -> int:
     if _RAW.value is not None:
         trusted = ingest_key.read_trusted(_PUBLIC.value)
         raw_uri = locations.to_uri(_RAW.value)
-        built = build.build(raw_uri, index_uri, trusted, _READERS.value)
+        with WorkProgress(console, "index"):
+            built = build.build(raw_uri, index_uri, trusted, _READERS.value)
         for path, why in built.refused:
             console.print(f"refused {path}: {why}")
         console.print(

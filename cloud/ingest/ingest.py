@@ -20,7 +20,7 @@ import rich.console
 import rich.table
 from absl import app, flags
 
-from base import command_line
+from base import command_line, path_flags
 from base.errors import one_line
 from base.store import store
 from cloud import locations
@@ -66,6 +66,8 @@ _FAIL = flags.DEFINE_bool(
     "are judged; turn it off for a fleet, where one robot's bad upload must not stop "
     "the others",
 )
+path_flags.folders("raw")
+path_flags.files("enrolled", "ingest_key", "ingest_public")
 
 
 def main(argv: list[str]) -> int:

@@ -90,7 +90,8 @@ def _complete(held: HeldRun, console: Console, began_s: float) -> Outcome:
     published = settings.publish.if_blessed and decision.verdict is Verdict.BLESSED
     held.require_held()
     if published:
-        signed_package.publish(held, built)
+        with WorkProgress(console, "publish"):
+            signed_package.publish(held, built)
     outcome = Outcome(
         run_id=folder.run_id,
         decision=decision,

@@ -25,7 +25,7 @@ from pathlib import Path
 import jax
 from absl import app
 
-from base import command_line, durable_file, project_version
+from base import command_line, durable_file, path_flags, project_version
 from cloud import record_flags
 from cloud.console import open_console
 from cloud.evaluate.bless import Gates
@@ -43,6 +43,8 @@ from cloud.train.config import TrainConfig
 record_flags.define(
     DatasetSettings, TrainConfig, EvaluateSettings, Gates, PublishSettings, RunSettings
 )
+path_flags.folders("dataset", "store", "artifacts", "keys_dir", "cache_dir")
+path_flags.files("summary_json")
 
 
 def settings_from_flags() -> JobSettings:

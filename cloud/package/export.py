@@ -20,7 +20,8 @@ import jax
 import safetensors.numpy
 from absl import app, flags
 
-from base import command_line
+from base import command_line, path_flags
+from cloud.console import WorkProgress, open_console
 from cloud.errors import ExportSourceError
 from cloud.package import build
 from cloud.package.build import BuiltPackage
@@ -48,6 +49,7 @@ SOURCE_TARGET = "pi5-cpu"
 """Target of the package that every run has."""
 LARGEST_CANARY_BYTES = 256 * 1024 * 1024
 _EXPORT_METRICS = "export_", "canary_"
+path_flags.folders("run", "output")
 
 
 def main(argv: list[str]) -> None:
@@ -56,7 +58,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     run = Path(_RUN.value).expanduser()
     output = _OUTPUT.value or run / "export" / _TARGET.value
-    built = export_again(run, _TARGET.value, Path(output).expanduser())
+    with WorkProgress(open_console(), "export"):
+        built = export_again(run, _TARGET.value, Path(output).expanduser())
     command_line.say(
         f"package {built.digest} for {_TARGET.value},"
         f" {built.size_bytes / 1e6:.1f} MB, at {built.folder}"

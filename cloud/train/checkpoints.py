@@ -109,11 +109,12 @@ class Checkpoints:
                 could not read one; that one was not moved.
         """
         saved = self._saved()
-        for step in reversed(saved):
+        for place, step in reversed(list(enumerate(saved))):
             state, reason = self._read(step, like)
             if state is not None:
                 return step, state
-            self._set_aside(step, reason)
+            before = f"trying update {saved[place - 1]}" if place else "none is left"
+            self._set_aside(step, f"{reason}; {before}")
         if saved:
             raise CheckpointError(
                 self._folder,

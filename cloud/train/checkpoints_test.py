@@ -109,3 +109,4 @@ def test_broken_checkpoint_is_moved_aside_and_the_one_before_is_used(
     with checkpoints.Checkpoints(folder, IDENTITY, notes.append) as saved:
         assert saved.read_newest(like)[0] == 1
     assert (folder / "2.not_whole").is_dir() and len(notes) == 1
+    assert notes[0].endswith("; trying update 1")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from base import command_line, project_version
+from base import command_line, path_flags, project_version
 from edge import errors
 from edge.bundle import archive
 
@@ -30,6 +30,7 @@ _MACHINE = flags.DEFINE_string("machine", "aarch64", "processor of every native 
 _LEAVE_OUT = flags.DEFINE_multi_string(
     "leave_out", [], "pattern of paths to leave out, such as site-packages/*/tests/*"
 )
+path_flags.files("files", "output")
 
 
 def read_list(lines: list[str], leave_out: list[str], source: str) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import canonical_json, command_line, durable_file, plain_file
+from base import canonical_json, command_line, durable_file, path_flags, plain_file
 from base.digest import sha256_bytes
 from base.errors import ContinuonError, StoreError, one_line
 from base.store.store import PreconditionFailedError, Store, open_store
@@ -39,6 +39,7 @@ _TO = flags.DEFINE_string(
 
 _RECEIPT_SUFFIX = ".sent.json"
 _RECEIPT_SCHEMA_VERSION = 1
+path_flags.folders("from", "to")
 
 
 @dataclass

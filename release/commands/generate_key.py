@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, durable_file
+from base import command_line, durable_file, path_flags
 from release.errors import KeyFileError
 from release.signing.private_keys import PrivateKey
 from release.trusted_keys import ROLES, TrustedKeys
@@ -26,6 +26,7 @@ _KEYRING = flags.DEFINE_string(
 _ROLES = flags.DEFINE_multi_enum(
     "role", [], ROLES, "what the key may sign; may be repeated"
 )
+path_flags.files("key_file", "keyring")
 
 
 def main(argv: list[str]) -> None:

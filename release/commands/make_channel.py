@@ -20,7 +20,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, durable_file, plain_file, text_forms
+from base import command_line, durable_file, path_flags, plain_file, text_forms
 from base.digest import sha256_bytes
 from release import channel, package
 from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
@@ -64,6 +64,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "channel file to write", required=
 
 
 _QUIET = flags.DEFINE_bool("quiet", False, "do not print the digest")
+path_flags.files("tar", "previous", "output")
 
 
 def main(argv: list[str]) -> None:

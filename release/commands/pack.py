@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, durable_file, plain_file
+from base import command_line, durable_file, path_flags, plain_file
 from base.json_fields import Fields, decode
 from release import package, package_folder
 from release.errors import DuplicateNameError
@@ -68,6 +68,8 @@ _TAR = flags.DEFINE_string("tar", None, "tar file to write; default: none")
 
 
 _QUIET = flags.DEFINE_bool("quiet", False, "do not print the digest")
+path_flags.folders("folder")
+path_flags.files("fields", "provenance", "blessing", "tar")
 
 
 def main(argv: list[str]) -> None:

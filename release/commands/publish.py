@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, plain_file
+from base import command_line, path_flags, plain_file
 from base.store.store import Store, open_store
 from release import channel, channel_verification, package, verification
 from release.channel import Rollout
@@ -73,6 +73,8 @@ _RUNTIME = flags.DEFINE_string(
 _COUNTER = flags.DEFINE_integer(
     "release_counter", None, "release counter; default: the next one", lower_bound=1
 )
+path_flags.folders("store", "package")
+path_flags.files("key_file", "keyring", "channel_envelope")
 
 
 def main(argv: list[str]) -> None:

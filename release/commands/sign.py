@@ -19,7 +19,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, plain_file, text_forms
+from base import command_line, path_flags, plain_file, text_forms
 from base.digest import sha256_bytes
 from base.errors import MalformedError
 from base.json_fields import Fields, decode_canonical
@@ -85,6 +85,8 @@ _CHANNEL_FILE = flags.DEFINE_string(
     "channel_file", None, "unsigned channel file (channel roles)"
 )
 _OUTPUT = flags.DEFINE_string("output", None, "envelope to write (channel roles)")
+path_flags.folders("package")
+path_flags.files("key_file", "report", "channel_file", "output")
 
 
 def main(argv: list[str]) -> None:

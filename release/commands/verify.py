@@ -13,7 +13,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from base import command_line, text_forms
+from base import command_line, path_flags, text_forms
 from base.store.store import open_store
 from release import channel, channel_verification, verification
 from release.limits import LIMITS
@@ -40,6 +40,8 @@ _INTEGRITY_ONLY = flags.DEFINE_bool(
 _ALLOW_DEVELOPMENT = flags.DEFINE_bool(
     "allow_development_keys", False, "let development keys of the keyring count"
 )
+path_flags.folders("package")
+path_flags.files("channel", "keyring")
 
 
 def main(argv: list[str]) -> None:

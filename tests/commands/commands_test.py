@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 
 from base import project_version
 from base.testing import command
+from cloud.curate import curation  # noqa: F401 - heavy, and each command is a fork
+from cloud.job import job  # noqa: F401 - likewise
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
@@ -77,26 +80,80 @@ def test_training_with_an_empty_flag_is_refused_before_anything(flag: str) -> No
     assert done.err.startswith(f"train: {flag}: expected a value, got none;")
 
 
+# What a command needs beside the flag that is tested.
+NEEDED = {
+    "cloud.curate.curate": "--raw=a --index=a --spec=a --output=a",
+    "cloud.demo.build_dataset": "--sessions=a --enrolled=a --spec=a --output=a",
+    "cloud.demo.build_expert_baseline": "--tasks=reach-v3 --output=a",
+    "cloud.index.index": "--index=a",
+    "cloud.ingest.ingest": "--raw=a --enrolled=a",
+    "cloud.package.export": "--run=a --target=pi5-cpu",
+    "edge.bundle.make_bundle": "--files=a --output=a",
+    "edge.episodes.upload": "--from=a --to=a",
+    "edge.record": "--robot=metaworld:reach-v3 --output=a",
+    "edge.run": "--robot=metaworld:reach-v3",
+    "release.commands.generate_key": "--key_file=a --keyring=a",
+    "release.commands.make_channel": "--channel=nightly --release_counter=1 --expires=a"
+    " --run_id=a --blessing=a --output=a",
+    "release.commands.pack": "--fields=a --family=a --model_version=a --target=pi5-cpu"
+    " --folder=a",
+    "release.commands.publish": "--store=a --channel=nightly --package=a --keyring=a",
+}
+
+
+def declared_kinds(module: str) -> dict[str, str]:
+    """The flags that a command declares as files or folders, from its source."""
+    source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_bytes()
+    return {
+        argument.value: called
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        for called in [ast.unparse(node.func)]
+        if called in ("path_flags.files", "path_flags.folders")
+        for argument in node.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    }
+
+
 @pytest.mark.parametrize(
-    ("module", "flags"),
-    [
-        ("cloud.job.train", ("--dataset={absent}", "--store={file}")),
-        ("edge.record", ("--robot=metaworld:reach-v3", "--output={file}")),
-        ("edge.run", ("--robot=metaworld:reach-v3", "--record_dir={file}")),
-    ],
+    ("module", "flag", "kind"),
+    [(m, flag, kind) for m in COMMANDS for flag, kind in declared_kinds(m).items()],
 )
-def test_a_file_where_results_should_go_is_named(
-    module: str, flags: tuple[str, ...], tmp_path: Path
+def test_a_file_for_a_folder_or_a_folder_for_a_file_is_one_line_about_the_flag(
+    module: str, flag: str, kind: str, tmp_path: Path
 ) -> None:
-    file = tmp_path / "file"
+    file, folder = tmp_path / "file", tmp_path / "folder"
     file.write_text("kept")
-    given = [flag.format(file=file, absent=tmp_path / "absent") for flag in flags]
-    more = ["--policy=expert"] if module == "edge.run" else []
-    done = command.run(module, *given, *more)
+    folder.mkdir()
+    wrong, told = {
+        "path_flags.files": (folder, f"a file, got the folder {folder}; name a file"),
+        "path_flags.folders": (file, f"a folder, got the file {file}; name a folder"),
+    }[kind]
+    done = command.run(module, *NEEDED.get(module, "").split(), f"--{flag}={wrong}")
     name = module.rpartition(".")[2]
-    assert done.code == 1
-    assert done.err == f"{name}: {file}: expected a folder, got a file; name a folder\n"
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"{name}: --{flag}: expected {told}\n"
     assert file.read_text() == "kept"
+    assert sorted(tmp_path.rglob("*")) == [file, folder]
+
+
+# Flags whose texts speak of files or folders and that do not name one themselves.
+NO_PATHS = {
+    "cloud.job.train": {"profile"},
+    "edge.bundle.make_bundle": {"machine", "root"},
+    # Whatever is wrong with a channel, the robot drives.
+    "edge.run": {"channel"},
+    "release.commands.pack": {"file"},  # SOURCE:PATH
+}
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_every_flag_of_a_path_declares_what_it_names(module: str) -> None:
+    done = command.run(module, "--help")
+    texts = re.findall(r"^  --(\w+): (.*(?:\n   .*)*)", done.out, re.M)
+    speak = re.compile(r"\b(files?|folders?|store|archive|tar|envelope|keyring)\b")
+    named = {name for name, text in texts if speak.search(text)}
+    assert named - set(declared_kinds(module)) == NO_PATHS.get(module, set())
 
 
 def test_every_program_that_has_flags_is_in_this_list() -> None:

@@ -1,0 +1,81 @@
+"""What flags of files and folders refuse before their command does anything."""
+
+from pathlib import Path
+
+import pytest
+
+from base.testing import command
+
+_COMMAND = """
+from absl import flags
+from base import command_line, path_flags
+
+flags.DEFINE_string("file", None, "a file")
+flags.DEFINE_string("folder", None, "a folder")
+flags.DEFINE_list("files", [], "more files")
+path_flags.files("file", "files")
+path_flags.folders("folder")
+
+if __name__ == "__main__":
+    command_line.run(lambda argv: print("done"))
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    program = tmp_path / "program.py"
+    program.write_text(_COMMAND)
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a folder").mkdir()
+    return program
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--file={at}/file",
+        "--file={at}/folder/absent",
+        "--file={at}/absent/absent",
+        "--files={at}/file,{at}/absent",
+        "--folder={at}/folder",
+        "--folder={at}/absent/absent",
+        "--folder=file://{at}/folder",
+        "--folder=file://{at}/a%20folder",
+        "--folder=gs://bucket/file",
+        "--file=/dev/null",
+    ],
+)
+def test_what_a_flag_names_may_exist_or_not(
+    program: Path, tmp_path: Path, flag: str
+) -> None:
+    done = command.run(program, flag.format(at=tmp_path))
+    assert (done.code, done.out, done.err) == (0, "done\n", "")
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--file={at}/folder", "a file, got the folder {at}/folder; name a file"),
+        ("--files={at}/file,{at}", "a file, got the folder {at}; name a file"),
+        ("--file={at}/file/x", "a file in a folder, got the file {at}/file; "),
+        ("--folder={at}/file", "a folder, got the file {at}/file; name a folder"),
+        ("--folder=file://{at}/file", "a folder, got the file {at}/file; "),
+        ("--folder={at}/file/x/y", "a folder in a folder, got the file {at}/file; "),
+        ("--folder=/dev/null", "a folder, got the file /dev/null; name a folder"),
+        (
+            "--folder=~absent/x",
+            "the home folder of a user of this machine, got ~absent;",
+        ),
+    ],
+)
+def test_the_wrong_kind_of_thing_is_one_line_about_the_flag(
+    program: Path, tmp_path: Path, flag: str, told: str
+) -> None:
+    done = command.run(program, flag.format(at=tmp_path))
+    assert (done.code, done.out) == (2, "")
+    name = flag.partition("=")[0]
+    assert done.err.startswith(f"program: {name}: expected {told.format(at=tmp_path)}")
+    assert done.err.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "kept"
+    assert list((tmp_path / "folder").iterdir()) == []
