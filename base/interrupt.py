@@ -3,7 +3,8 @@
 A command imports for seconds before its `main` can handle anything, and Python prints a
 traceback for a Ctrl-C then. A main program imports this module before all others; from
 then on Ctrl-C ends the process with one line and exit code 130, until
-`command_line.run` calls `main`.
+`command_line.run` calls `main`. Before that, the packaged Python does the same
+(third_party/python/private/sitecustomize.py).
 """
 
 import os
@@ -18,14 +19,19 @@ EXIT_INTERRUPTED = 130
 def end_at_once() -> None:
     """Makes Ctrl-C end the process where raising would print a traceback."""
     # A background job of a shell ignores Ctrl-C, which is for somebody else.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _starts_end()):
         signal.signal(signal.SIGINT, _end)
 
 
 def raise_again() -> None:
     """Makes Ctrl-C raise KeyboardInterrupt, as Python does, after `end_at_once`."""
-    if signal.getsignal(signal.SIGINT) is _end:
+    if signal.getsignal(signal.SIGINT) in (_end, _starts_end()):
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _starts_end() -> object:
+    """What ended the process while Python itself started; `_end` if nothing did."""
+    return getattr(sys.modules.get("sitecustomize"), "end", _end)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

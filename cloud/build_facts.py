@@ -19,6 +19,8 @@ SOURCES_PREFIX = "sources-sha256:"
 
 _SOURCE_FOLDERS = ("base", "cloud", "edge", "model", "release", "rlds")
 
+_DEVICE_FLAGS = ("LIBTPU_INIT_ARGS", "XLA_FLAGS")
+
 _DISTRIBUTIONS = ("jax", "flax", "optax", "orbax-checkpoint", "ai-edge-litert")
 
 
@@ -53,6 +55,22 @@ def hardware_text() -> str:
     """Describes the machine in one line, as a package states it."""
     found = hardware()
     return f"{found['architecture']}, {found['processor']}, {found['cores']} cores"
+
+
+def device_flags() -> dict[str, str]:
+    """Returns the compiler's flags that the caller set, by variable, in order.
+
+    A program takes few variables from its caller (third_party/README.md); these decide
+    how results are rounded. A flag with a path, which says where something is written,
+    is left out: what is signed names no folder of a machine.
+    """
+    found = {
+        name: " ".join(
+            flag for flag in os.environ.get(name, "").split() if "/" not in flag
+        )
+        for name in _DEVICE_FLAGS
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def tool_versions() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from cloud import build_facts
 
 
@@ -10,6 +12,16 @@ def test_hardware_counts_cores() -> None:
     assert isinstance(found["cores"], int)
     assert found["cores"] >= 1
     assert found["architecture"]
+
+
+def test_flags_of_the_compiler_are_named_without_paths_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("LIBTPU_INIT_ARGS", raising=False)
+    monkeypatch.setenv("XLA_FLAGS", " --xla_a=1  --xla_dump_to=/home/ada --xla_b ")
+    assert build_facts.device_flags() == {"XLA_FLAGS": "--xla_a=1 --xla_b"}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/home/ada")
+    assert build_facts.device_flags() == {}
 
 
 def lay_out(root: Path) -> Path:

@@ -110,10 +110,16 @@ def test_a_version_holds_its_shards_manifest_and_tfds_files(version: Version) ->
     assert manifest_format.parse((folder / "manifest.json").read_bytes()) == manifest
 
 
-def test_two_workers_write_the_same_bytes_as_one(
-    world: Path, version: Version, tmp_path: Path
+def test_two_workers_write_the_same_bytes_as_one_and_import_nothing_of_the_callers(
+    world: Path, version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, folder = version
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in ("apache_beam", "numpy", "random", "rlds", "sitecustomize"):
+        (theirs / f"{name}.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.chdir(theirs)
+    monkeypatch.setenv("PYTHONPATH", str(theirs))
     _curate(world, tmp_path / "bench" / "v1.0.0", workers=2)
     assert _bytes(tmp_path / "bench" / "v1.0.0") == _bytes(folder)
 

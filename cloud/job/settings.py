@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 from base import project_version
-from cloud import locations, programs, record_flags
+from cloud import build_facts, locations, programs, record_flags
 from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
 from cloud.job import action_limits
@@ -283,11 +283,13 @@ class JobSettings:
     def training_config(self) -> dict[str, object]:
         """Returns every training setting, as it is written to the package.
 
-        A run may continue on another mesh than it started on. This is the mesh that it
-        ends on, so it is not part of the run's identity.
+        A run may continue on another mesh than it started on, or with other flags of
+        the compiler. These are the ones that it ends with, so they are not part of the
+        run's identity.
         """
         where = {"mesh": str(self.run.mesh_shape), "processes": jax.process_count()}
-        return dataclasses.asdict(self.train) | where
+        flags = {"device_flags": build_facts.device_flags()}
+        return dataclasses.asdict(self.train) | where | flags
 
 
 def _absolute(folder: str | Path) -> Path:

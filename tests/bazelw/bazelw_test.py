@@ -501,14 +501,3 @@ def test_run_that_only_builds_is_left_to_bazel(machine: Machine, flag: str) -> N
     result = machine.run("run", flag, "//a")
     assert result.returncode == 0
     assert "argument" not in result.stdout
-
-
-def test_run_without_python_on_the_machine_offers_that_of_bazel(
-    machine: Machine,
-) -> None:
-    result = machine.run("run", "//a")
-    last = result.stdout.splitlines()[-1]
-    assert last.endswith(":/output/base/external/py313/bin")
-    machine.program("python3", "#!/bin/bash\n")
-    result = machine.run("run", "//a")
-    assert "py313" not in result.stdout

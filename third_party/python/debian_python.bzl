@@ -18,6 +18,9 @@ _ATTRS = {
         doc = "Whether to write .pyc files, by this CPython itself.",
     ),
     "lock": attr.label(allow_single_file = True, doc = "debs.lock.json.", mandatory = True),
+    "_environment": attr.label(allow_single_file = True, default = "//third_party/python:private/environment.sh"),
+    "_interrupt": attr.label(allow_single_file = True, default = "//third_party/python:private/sitecustomize.py"),
+    "_start": attr.label(allow_single_file = True, default = "//third_party/python:private/start.sh"),
 }
 
 _PLATFORMS = {
@@ -44,12 +47,9 @@ find -L lib -type l -print -delete
 _WRAPPER = """#!/bin/sh
 # Runs the packaged CPython with the packaged C library instead of the machine's.
 here=$(readlink -f -- "$0"); here=${here%/*}
-# Settings for the caller's own Python. PYTHONPATH stays: programs here are started with
-# theirs, and the caller's is gone by then (stub_shebang).
-unset PYTHONHOME PYTHONPLATLIBDIR PYTHONUSERBASE PYTHONSTARTUP PYTHONOPTIMIZE \\
-  PYTHONWARNINGS PYTHONINSPECT
+. "$here/environment.sh"
 exec "$here/../lib/@MULTIARCH@/@LOADER@" --argv0 "$here/python3" \\
-  --library-path "$here/../lib/@MULTIARCH@" "$here/python3.13" -s "$@"
+  --library-path "$here/../lib/@MULTIARCH@" "$here/python3.13" -s -X utf8 "$@"
 """
 
 _BUILD = """
@@ -61,8 +61,18 @@ package(default_visibility = ["//visibility:public"])
 exports_files(["bin/python3", "bin/python3.13"])
 
 # "lib" is one directory label: 1 link in a runfiles tree instead of about 1300. Bazel
-# sees a change of the lock through lock.json, which is a plain file.
-filegroup(name = "files", srcs = ["bin/python3", "bin/python3.13", "lib", "lock.json"])
+# sees a change inside it through lock.json and sitecustomize.py, which are plain files.
+filegroup(
+    name = "files",
+    srcs = [
+        "bin/environment.sh",
+        "bin/python3",
+        "bin/python3.13",
+        "lib",
+        "lock.json",
+        "sitecustomize.py",
+    ],
+)
 
 # For archives, which need the single files.
 filegroup(name = "file_list", srcs = glob(["bin/*", "lib/**"], exclude = ["lib/**/* *"]))
@@ -74,9 +84,8 @@ py_runtime(
     name = "py3_runtime",
     files = [":files"],
     interpreter = "bin/python3",
+    bootstrap_template = "start.sh",
     python_version = "PY3",
-    # The caller's own Python settings must not reach programs that bring their own.
-    stub_shebang = "#!/usr/bin/env -S -u PYTHONHOME -u PYTHONPATH python3 -E -s",
 )
 
 py_runtime_pair(name = "pair", py3_runtime = ":py3_runtime")
@@ -116,6 +125,13 @@ def _debian_python_impl(ctx):
         _WRAPPER.replace("@MULTIARCH@", platform.multiarch).replace("@LOADER@", platform.loader),
         executable = True,
     )
+    for file, path in [
+        (ctx.attr._environment, "bin/environment.sh"),
+        (ctx.attr._interrupt, "lib/python3.13/sitecustomize.py"),
+        (ctx.attr._interrupt, "sitecustomize.py"),
+        (ctx.attr._start, "start.sh"),
+    ]:
+        ctx.file(path, ctx.read(ctx.path(file)), executable = False)
     if ctx.attr.compile:
         _compile(ctx)
     ctx.file("BUILD.bazel", _BUILD.replace("@CPU@", platform.cpu))

@@ -60,7 +60,10 @@ def package_checks(name = "checks", python = None, starlark = None):
         native.filegroup(
             name = name + ".build_file",
             srcs = ["BUILD.bazel"],
-            visibility = ["//tests/arrows:__pkg__"],
+            visibility = [
+                "//tests/arrows:__pkg__",
+                "//tests/commands:__pkg__",
+            ],
         )
         native.filegroup(
             name = name + ".sources",

@@ -1,6 +1,7 @@
 """Runs pytest on the files named on the command line, as a Bazel test expects."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 
 
 def main() -> int:
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # pytest has its own answer to Ctrl-C, and tests send it to themselves.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Installed plugins cost start-up time, and none is used.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     report = os.environ.get("XML_OUTPUT_FILE")
