@@ -69,7 +69,7 @@ _TAR = flags.DEFINE_string("tar", None, "tar file to write; default: none")
 
 _QUIET = flags.DEFINE_bool("quiet", False, "do not print the digest")
 path_flags.folders("folder")
-path_flags.files("fields", "provenance", "blessing", "tar")
+path_flags.files("fields", "provenance", "blessing", "evaluation", "tar")
 
 
 def main(argv: list[str]) -> None:
