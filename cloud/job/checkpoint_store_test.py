@@ -39,13 +39,19 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         )
 
 
-@pytest.fixture
-def step(tmp_path: Path) -> Path:
-    """A checkpoint that Orbax has written and closed."""
-    folder = tmp_path / "checkpoints"
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a checkpoint that Orbax has written and closed."""
+    folder = tmp_path_factory.mktemp("saved")
     with ocp.CheckpointManager(folder) as manager:
         manager.save(4, args=ocp.args.StandardSave(STATE))
-    return folder / "4"
+    return folder
+
+
+@pytest.fixture
+def step(saved: Path, tmp_path: Path) -> Path:
+    """A copy of the checkpoint, which the test may change."""
+    return shutil.copytree(saved, tmp_path / "checkpoints") / "4"
 
 
 def remove_markers(step: Path) -> None:
