@@ -146,13 +146,14 @@ def main(argv: list[str]) -> int:
     """Recovers unfinished episodes, records new ones and prints a summary."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
-    names = tuple(dict.fromkeys(_ROBOT.value))
-    for name in names:
-        registry.require_known(name)
     if _SIM_START.value is not None:
         clock.unix_ns_from_rfc3339(_SIM_START.value, "--sim_start")
     # A wrong location is refused before recording, not during redaction.
     transforms.coarsen_location(_LOCATION.value)
+    # After the flags, because a simulator takes a second to load.
+    names = tuple(dict.fromkeys(_ROBOT.value))
+    for name in names:
+        registry.require_known(name)
     if _SUMMARY_JSON.value:
         durable_file.check_writable(Path(_SUMMARY_JSON.value))
     summary = RecordSummary()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -73,6 +74,22 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return folder, done
 
 
+NOISE = "--operator_noise=0.2"
+
+
+@pytest.fixture(scope="module")
+def recorded_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose `out` holds one episode; tests change a copy of it."""
+    folder = tmp_path_factory.mktemp("recorded_one")
+    assert record(folder / "out", NOISE, episodes=1).returncode == 0
+    return folder
+
+
+def copy(folder: Path, to: Path) -> Path:
+    """Copies a recording with its private folder; returns the copy of `out`."""
+    return shutil.copytree(folder, to, dirs_exist_ok=True) / "out"
+
+
 def test_each_task_has_its_episodes_and_is_in_the_summary(recorded: Recorded) -> None:
     folder, done = recorded
     episodes = read_episodes(folder / "out").values()
@@ -142,31 +159,29 @@ def test_private_folder_is_empty_afterwards_and_only_its_owner_can_enter_it(
     assert list(private.iterdir()) == []
 
 
-def test_episode_without_the_consent_flag_is_without_consent(tmp_path: Path) -> None:
-    assert record(tmp_path / "out", episodes=1).returncode == 0
-    (path,) = find_sidecars(tmp_path / "out")
+def test_episode_without_the_consent_flag_is_without_consent(
+    recorded_one: Path,
+) -> None:
+    (path,) = find_sidecars(recorded_one / "out")
     consent = sidecar.parse(path.read_bytes()).consent
     assert consent == Consent(False, "operator", "2026-01-01T08:00:00Z")
 
 
-def test_other_settings_give_other_episodes(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert record(out, episodes=1).returncode == 0
+def test_other_settings_give_other_episodes(recorded_one: Path, tmp_path: Path) -> None:
+    out = copy(recorded_one, tmp_path)
     assert record(out, "--operator_noise=0.1", episodes=1).returncode == 0
     assert len(read_episodes(out)) == 2
 
 
 def test_one_run_or_two_runs_record_the_same_bytes(
-    tmp_path: Path,
+    recorded_one: Path, tmp_path: Path
 ) -> None:
-    out, again = tmp_path / "out", tmp_path / "again"
-    noise = "--operator_noise=0.2"
-    assert record(out, noise, episodes=1).returncode == 0
+    out, again = copy(recorded_one, tmp_path), tmp_path / "again"
     before = read_episodes(out)
-    done = record(out, noise, episodes=3)
-    assert "2 recorded, 1 already there" in done.stdout
+    done = record(out, NOISE, episodes=2)
+    assert "1 recorded, 1 already there" in done.stdout
     assert before.keys() < read_episodes(out).keys()
-    assert record(again, noise, episodes=3).returncode == 0
+    assert record(again, NOISE, episodes=2).returncode == 0
     assert processes.read_tree(out) == processes.read_tree(again)
 
 
@@ -245,8 +260,15 @@ def test_private_folder_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert list(private.iterdir()) == []
 
 
-def kill_while_recording(out: Path, *more: str) -> tuple[list[str], str]:
-    """Kills the recorder in its third episode; returns its output and that episode."""
+Killed = tuple[Path, list[str], str]
+"""The folder of a recording, what the command printed, and the unfinished episode."""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """A recorder of the kitchen arm that was killed in its third episode."""
+    folder = tmp_path_factory.mktemp("killed")
+    out = folder / "out"
     running = processes.start(
         "edge.record",
         f"--robot={REACH}",
@@ -254,7 +276,7 @@ def kill_while_recording(out: Path, *more: str) -> tuple[list[str], str]:
         "--seed=7",
         f"--output={out}",
         "--pace=realtime",
-        *more,
+        "--robot_id=kitchen-arm",
     )
     assert running.stdout is not None
     said = [running.stdout.readline(), running.stdout.readline()]
@@ -268,17 +290,17 @@ def kill_while_recording(out: Path, *more: str) -> tuple[list[str], str]:
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     running.stdout.close()
-    return said, journal.stem
+    return folder, said, journal.stem
 
 
 def test_killed_recorder_loses_no_step_and_the_next_run_continues(
-    tmp_path: Path,
+    killed: Killed, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    said, unfinished = kill_while_recording(out)
+    folder, said, unfinished = killed
+    out = copy(folder, tmp_path)
     assert all("success after" in line for line in said)
     assert len(read_episodes(out)) == 2
-    done = record(out, episodes=3)
+    done = record(out, "--robot_id=kitchen-arm", episodes=3)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert f"recovered episode {unfinished} of an interrupted run" in done.stdout
@@ -303,12 +325,12 @@ def test_killed_recorder_loses_no_step_and_the_next_run_continues(
 
 
 def test_episode_of_a_killed_recorder_keeps_its_robot_and_its_consent(
-    tmp_path: Path,
+    killed: Killed, tmp_path: Path
 ) -> None:
-    out, private = tmp_path / "out", tmp_path / "out.private"
-    _, unfinished = kill_while_recording(out, "--robot_id=kitchen-arm")
+    folder, _, unfinished = killed
+    out, private = copy(folder, tmp_path), tmp_path / "out.private"
     # Another robot tells of it, leaves it, and records its own.
-    other = record(out, "--robot_id=hall-arm", "--consent", episodes=3)
+    other = record(out, "--robot_id=hall-arm", "--consent", episodes=1)
     assert other.returncode == 0, other.stderr
     assert f"{unfinished}.tfrecord stays private" in other.stdout
     assert "got one of robot 'kitchen-arm'" in other.stdout
@@ -346,10 +368,9 @@ def test_two_recorders_cannot_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_bad_files_in_the_private_folder_keep_no_program_from_driving(
-    tmp_path: Path,
+    recorded_one: Path, tmp_path: Path
 ) -> None:
-    out, private = tmp_path / "out", tmp_path / "out.private"
-    assert record(out, episodes=1).returncode == 0
+    out, private = copy(recorded_one, tmp_path), tmp_path / "out.private"
     (episode,) = out.glob("*.tfrecord")
     runs = (
         ["edge.record", f"--output={out}", "--seed=900"],

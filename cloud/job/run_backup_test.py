@@ -4,6 +4,7 @@ import functools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orbax.checkpoint as ocp
@@ -24,6 +25,7 @@ FAMILY = "wavecore"
 SETTINGS: dict[str, object] = {"steps": 4}
 IDENTITY = run_folder.compute_identity(SETTINGS)
 STARTED = "20260101T000000"
+BUCKET = "gs://bucket/robots"
 
 
 @pytest.fixture
@@ -34,29 +36,67 @@ def bucket() -> Iterator[Bucket]:
 
 @pytest.fixture
 def store(bucket: Bucket) -> Store:
-    return open_store("gs://bucket/robots")
+    return open_store(BUCKET)
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
-    """A run that has the checkpoints of updates 2 and 10 on its machine."""
-    made = run_folder.open_run(tmp_path / "lost" / FAMILY, SETTINGS, STARTED, None)
-    (made.path / "losses.jsonl").write_text("losses")
-    with ocp.CheckpointManager(made.checkpoints) as manager:
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoints of updates 2 and 10, written by Orbax; tests copy them."""
+    folder = tmp_path_factory.mktemp("saved")
+    with ocp.CheckpointManager(folder) as manager:
         for step in (2, 10):
             state = {"weights": np.arange(12.0), "step": np.asarray(step)}
             manager.save(step, args=ocp.args.StandardSave(state))
+    return folder
+
+
+def make_run(folder: Path, saved: Path) -> RunFolder:
+    made = run_folder.open_run(folder / "lost" / FAMILY, SETTINGS, STARTED, None)
+    (made.path / "losses.jsonl").write_text("losses")
+    shutil.copytree(saved, made.checkpoints, dirs_exist_ok=True)
     (made.checkpoints / "identity.txt").write_text("those data")
     return made
 
 
 @pytest.fixture
-def prefix(run: RunFolder, store: Store) -> str:
-    """The run's copy in the store, with both checkpoints."""
+def run(saved: Path, tmp_path: Path) -> RunFolder:
+    """A run that has the checkpoints of updates 2 and 10 on its machine."""
+    return make_run(tmp_path, saved)
+
+
+class Uploaded(NamedTuple):
+    """A run whose checkpoints have been uploaded.
+
+    Attributes:
+        prefix: of its copy in the store.
+        checkpoints: what its machine then has.
+        objects: what the bucket then holds.
+    """
+
+    prefix: str
+    checkpoints: Path
+    objects: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def uploaded(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Uploaded:
+    run = make_run(tmp_path_factory.mktemp("uploaded"), saved)
     prefix = f"{FAMILY}/{run.run_id}"
-    for step in (2, 10):
-        run_backup.upload_checkpoint(store, prefix, run.checkpoints / str(step))
-    return prefix
+    with local_bucket.serve() as bucket:
+        for step in (2, 10):
+            checkpoint = run.checkpoints / str(step)
+            run_backup.upload_checkpoint(open_store(BUCKET), prefix, checkpoint)
+    objects = {name: data for name, (_, data) in bucket.objects.items()}
+    return Uploaded(prefix, run.checkpoints, objects)
+
+
+@pytest.fixture
+def prefix(uploaded: Uploaded, run: RunFolder, bucket: Bucket) -> str:
+    """The run's copy in the store, with both checkpoints."""
+    shutil.copytree(uploaded.checkpoints, run.checkpoints, dirs_exist_ok=True)
+    for name, data in uploaded.objects.items():
+        bucket.put(name, data)
+    return uploaded.prefix
 
 
 def fetch(
@@ -92,23 +132,23 @@ def test_training_continued_elsewhere_ends_with_the_bytes_of_an_uninterrupted_ru
         pass
 
     def lose(progress: Progress) -> None:
-        if progress.update == 5:
+        if progress.update == 3:
             raise LostError
 
-    whole = train_tiny.train(tmp_path / "whole", 6)
+    whole = train_tiny.train(tmp_path / "whole", 4)
     lost = run_folder.open_run(tmp_path / "lost", SETTINGS, STARTED, None)
     keep = functools.partial(
         run_backup.upload_checkpoint, store, f"{FAMILY}/{lost.run_id}"
     )
     with pytest.raises(LostError):
-        train_tiny.train(lost.checkpoints, 6, lose, on_checkpoint=keep)
+        train_tiny.train(lost.checkpoints, 4, lose, on_checkpoint=keep)
     shutil.rmtree(lost.path)
     (checkpoint,), _ = fetch(store, tmp_path / "new")
-    result = train_tiny.train(checkpoint.parent, 6, on_checkpoint=keep)
-    assert result.resumed_from == 4
+    result = train_tiny.train(checkpoint.parent, 4, on_checkpoint=keep)
+    assert result.resumed_from == 2
     assert train_tiny.weights(result) == train_tiny.weights(whole)
     (checkpoint,), _ = fetch(store, tmp_path / "third")
-    assert checkpoint.name == "6"
+    assert checkpoint.name == "4"
 
 
 def test_torn_checkpoint_is_skipped_for_the_one_before(
