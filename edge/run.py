@@ -31,7 +31,7 @@ from typing import Final
 
 from absl import flags
 
-from base import canonical_json, command_line, durable_file, path_flags
+from base import canonical_json, command_line, durable_file
 from base.errors import printable
 from edge import run_flags, simulated_or_real
 from edge.control import policy_source
@@ -59,9 +59,6 @@ flags.adopt_module_key_flags(run_flags)  # so that --help shows them
 _PROGRESS_PERIOD_S: Final = 5.0
 # Simulated episodes begin this far apart: longer than the longest of them.
 _EPISODE_SLOT_NS: Final = 10 * NS_PER_S
-path_flags.folders("candidate", "state_dir", "record_dir", "private_dir")
-# Not --channel: an update that fails, however it does, keeps no robot from driving.
-path_flags.files("keyring", "key_file", "summary_json", "progress_json", "actions_json")
 
 
 @dataclass(frozen=True)

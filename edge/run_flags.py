@@ -2,6 +2,7 @@
 
 from absl import app, flags
 
+from base import path_flags
 from edge import simulated_or_real
 from edge.control.loop import Pace
 from edge.robots import machine_name, registry
@@ -127,6 +128,10 @@ ACTIONS_JSON = flags.DEFINE_string(
     None,
     "file for every proposed action, to compare two machines (default: not written)",
 )
+
+path_flags.folders("candidate", "state_dir", "record_dir", "private_dir")
+# Not --channel: an update that fails, however it does, keeps no robot from driving.
+path_flags.files("keyring", "key_file", "summary_json", "progress_json", "actions_json")
 
 
 def find_robot_id() -> str:

@@ -102,11 +102,15 @@ NEEDED = {
 
 
 def declared_kinds(module: str) -> dict[str, str]:
-    """The flags that a command declares as files or folders, from its source."""
-    source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_bytes()
+    """The flags that a command declares as files or folders, from its sources."""
+    path = ROOT / module.replace(".", "/")
+    # A command with many flags has a file for them.
+    sources = (path.with_suffix(".py"), path.with_name(f"{path.name}_flags.py"))
     return {
         argument.value: called
-        for node in ast.walk(ast.parse(source))
+        for source in sources
+        if source.exists()
+        for node in ast.walk(ast.parse(source.read_bytes()))
         if isinstance(node, ast.Call)
         for called in [ast.unparse(node.func)]
         if called in ("path_flags.files", "path_flags.folders")
