@@ -1,6 +1,7 @@
 """Every reader of a file from outside, given a name that leads to no plain file."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from base.testing import special_files
 from cloud.curate import spec as curation_spec
 from cloud.ingest import enrolment
 from edge.episodes import robot_key, terms
+from edge.ota import refusals, start_count
+from edge.ota.refusals import Refusals
 from edge.ota.state_folder import StateFolder
 from edge.robots import machine_name
 from release import canary, package_tar, run_summary, verification
@@ -73,6 +76,17 @@ def test_an_envelope_to_add_a_signature_to_is_none(tmp_path: Path, kind: str) ->
             assert sign_statements.read_envelope(tmp_path / "it") is None
         except OSError as e:
             assert e.filename
+
+
+@pytest.mark.parametrize("kind", special_files.KINDS)
+def test_what_a_robot_noted_about_packages_is_lost_with_it(
+    tmp_path: Path, kind: str
+) -> None:
+    for name in (refusals.FILE, start_count.FILE):
+        special_files.make(tmp_path / name, kind)
+    with special_files.at_once():
+        assert Refusals(tmp_path, "0" * 64, datetime.now(UTC))._read() == ()
+        assert start_count.read(tmp_path, "0" * 64) == 0
 
 
 @pytest.mark.parametrize("kind", special_files.KINDS)
