@@ -89,7 +89,10 @@ def test_checkpoint_of_one_mesh_continues_on_another(
 
     with pytest.raises(StopError):
         train_tiny.train(
-            tmp_path / "saved", STEPS, stop, mesh=mesh_of(2, 4), batch_size=16
+            *(tmp_path / "saved", STEPS, stop),
+            mesh=mesh_of(2, 2),
+            batch_size=16,
+            accumulation_steps=4,  # what another test has compiled
         )
     result = train_tiny.train(
         tmp_path / "saved", STEPS, mesh=mesh_of(4, 1), batch_size=16
