@@ -59,6 +59,10 @@ CLEARED = {
     "MPLBACKEND": "absent",
     "MATPLOTLIBRC": "/absent",
     "OPENSSL_CONF": "/absent",
+    # As in a hook of git.
+    "GIT_DIR": "/absent",
+    "GIT_WORK_TREE": "/absent",
+    "GIT_INDEX_FILE": "/absent",
 }
 KEPT = {
     "CUDA_VISIBLE_DEVICES": "0",

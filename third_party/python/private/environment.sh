@@ -30,6 +30,9 @@ refused() (
       # The caller's own Python, and libraries made for another C library.
       PYTHON* | LD_* | GCONV_PATH | LOCPATH) printf '%s ' "$name" ;;
       OPENSSL_CONF | OPENSSL_ENGINES | OPENSSL_MODULES) printf '%s ' "$name" ;;
+      # Another checkout than the program's, whose commit a package would state.
+      GIT_DIR | GIT_WORK_TREE | GIT_INDEX_FILE | GIT_COMMON_DIR) printf '%s ' "$name" ;;
+      GIT_OBJECT_DIRECTORY | GIT_NAMESPACE) printf '%s ' "$name" ;;
       # Precision, random numbers, kernels, forms of files.
       JAX_* | FLAX_* | TF_* | TFDS_* | KERAS_* | NPY_* | NUMPY_*) printf '%s ' "$name" ;;
       OPENBLAS_* | OMP_* | KMP_* | MKL_* | PROTOCOL_BUFFERS_*) printf '%s ' "$name" ;;
