@@ -11,11 +11,11 @@ import safetensors.numpy
 from ai_edge_litert.interpreter import Interpreter
 
 from model import config, errors, step_function, surfaces
-from model.export import aligned_safetensors, export, functions, targets
+from model.export import aligned_safetensors, export, targets
 from model.export.agreement import Agreement
 from model.export.export import ExportResult
 from model.testing import small_models
-from model.testing.episodes import TASKS, episode, shorten_replay
+from model.testing.episodes import TASKS, episode, make_only, shorten_replay
 from model.wavecore import WaveCore
 from rlds import example_codec, tfrecord
 
@@ -135,27 +135,16 @@ def converted(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Converted:
     return become
 
 
-def export_only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    """Leaves out learning functions that a test does not ask about."""
-    learning = functions.learning
-
-    def some(model: WaveCore) -> dict[str, functions.Function]:
-        return {name: learning(model)[name] for name in names}
-
-    monkeypatch.setattr(export.functions, "learning", some)
-
-
 def test_step_of_another_model_is_refused_and_nothing_is_written(
-    exported: Exported,
-    converted: Converted,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    exported: Exported, converted: Converted, tmp_path: Path
 ) -> None:
     content = (exported[0] / STEP_PATH).read_bytes()
     converted(content, content)
-    export_only(monkeypatch, "init")
     other = small_models.random_model(SIZES, seed=1)
-    with pytest.raises(errors.ExportError, match="outputs within 1e-05"):
+    with (
+        make_only("init"),
+        pytest.raises(errors.ExportError, match="outputs within 1e-05"),
+    ):
         export.write_functions(other, TASKS, tmp_path, [episode()])
     assert list(tmp_path.iterdir()) == []
 
@@ -170,10 +159,10 @@ def test_int8_step_above_its_bound_is_left_out_and_its_numbers_are_reported(
     f32 = (folder / STEP_PATH).read_bytes()
     converted(f32, (folder / "functions/step_int8.tflite").read_bytes())
     monkeypatch.setattr(export, "LARGEST_INT8_ERROR", -1.0)
-    export_only(monkeypatch)
-    result = export.write_functions(
-        model, TASKS, tmp_path, [episode()], preferred="int8"
-    )
+    with make_only():
+        result = export.write_functions(
+            model, TASKS, tmp_path, [episode()], preferred="int8"
+        )
     assert result.functions["step"]["path"] == STEP_PATH
     assert "step_int8" not in result.functions
     assert not (tmp_path / "functions/step_int8.tflite").exists()
@@ -227,16 +216,11 @@ def test_weights_of_another_configuration_are_refused() -> None:
     ],
 )
 def test_target_gets_its_step_and_functions_for_its_platforms(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    target: str,
-    step: str,
-    platforms: tuple[str, ...],
+    tmp_path: Path, target: str, step: str, platforms: tuple[str, ...]
 ) -> None:
     model = small_models.random_model(SIZES)
     names = ("init", "fast_update", "consolidate_update", "evaluate")
-    export_only(monkeypatch, *names)
-    with shorten_replay():
+    with make_only(*names), shorten_replay():
         result = export.write_functions(model, TASKS, tmp_path, [episode()], target)
     assert result.functions["step"]["path"] == step
     assert result.max_abs_error <= 1e-5

@@ -9,6 +9,7 @@ from PIL import Image
 
 from model.export import functions
 from model.testing import small_models
+from model.wavecore import WaveCore
 from rlds.episode import Episode
 from rlds.spec import EpisodeSpec
 from rlds.testing import episodes as rlds_testing
@@ -45,6 +46,16 @@ def _jpeg(seed: int) -> bytes:
     content = io.BytesIO()
     Image.fromarray(squares.repeat(8, axis=0).repeat(8, axis=1)).save(content, "JPEG")
     return content.getvalue()
+
+
+def make_only(*names: str) -> AbstractContextManager[object]:
+    """Inside, of the learning functions only these are made."""
+    make = functions.learning
+
+    def learning(model: WaveCore) -> dict[str, functions.Function]:
+        return {name: make(model)[name] for name in names}
+
+    return mock.patch.object(functions, "learning", learning)
 
 
 def shorten_replay() -> AbstractContextManager[object]:
