@@ -1,15 +1,15 @@
 """The one byte form of a JSON value, so that equal values have equal digests.
 
 `encode` writes RFC 8785 (JSON Canonicalization Scheme): keys sorted by UTF-16 code
-units, no spaces, numbers as ECMAScript prints them. `decode` reads any strict JSON;
-compare `encode(decode(raw)) == raw` where only the canonical bytes are acceptable.
+units, no spaces, numbers as ECMAScript prints them. `decode` reads any strict JSON,
+`decode_canonical` only what `encode` writes.
 """
 
 import json
 import json.encoder
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from base.errors import CanonicalJsonError as CanonicalJsonError
@@ -21,10 +21,17 @@ MAX_INTEGER = 2**53 - 1
 # but as few as two bytes of text.
 MAX_VALUES = 131_072
 
+CANONICAL = "canonical JSON (RFC 8785)"
+"""What an error expects if the bytes are strict JSON in another form."""
+
 _SOURCE = "JSON"
 # What is left when no string has an escape; the last one may have no end.
 _STRING = re.compile(rb'"[^"]*"?')
 _BRACKET = re.compile(rb"[\[{\]}]")
+_SPACE = re.compile(rb"[\t\n\r ]")
+# What else than a control character, a quote or a backslash is escaped, or in a longer
+# form than RFC 8785 section 3.2.2.2 has for it. Pairs of backslashes are gone.
+_NEEDLESS_ESCAPE = re.compile(rb"\\(?![\"bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -56,18 +63,55 @@ def decode(raw: bytes, max_values: int = MAX_VALUES) -> object:
             duplicate key, a NaN, an infinity, a number beyond the range of a double, a
             lone surrogate, nesting deeper than 64, or more than `max_values` values.
     """
+    text = _text(raw)
+    _check_structure(raw, max_values)
+    return _load(text, _object, _float, _integer)
+
+
+def decode_canonical(raw: bytes, max_values: int = MAX_VALUES) -> object:
+    """Returns the value of which these bytes are the canonical form.
+
+    The form is checked while the bytes are read. Encoding the value again would take
+    several times as long, and as much memory once more.
+
+    Args:
+        raw: as for `decode`.
+        max_values: as for `decode`.
+
+    Raises:
+        CanonicalJsonError: as `decode`, or `encode` writes the value in other bytes.
+    """
+    text = _text(raw)
+    outside = _check_structure(raw, max_values)
+    plain = not _SPACE.search(outside)
+    del outside
+    plain &= not _NEEDLESS_ESCAPE.search(raw.replace(b"\\\\", b""))
+    value = _load(text, _sorted_object, _canonical_float, _canonical_integer)
+    if not plain:
+        raise _not_canonical()
+    return value
+
+
+def _text(raw: bytes) -> str:
     try:
-        text = raw.decode()
+        return raw.decode()
     except UnicodeDecodeError as e:
         raise CanonicalJsonError(_SOURCE, "UTF-8", f"a bad byte at {e.start}") from e
-    _check_structure(raw, max_values)
+
+
+def _load(
+    text: str,
+    make_object: Callable[[list[tuple[str, object]]], dict[str, object]],
+    make_float: Callable[[str], float],
+    make_integer: Callable[[str], int | float],
+) -> object:
     try:
         value: object = json.loads(
             text,
-            object_pairs_hook=_object,
+            object_pairs_hook=make_object,
             parse_constant=_refuse_constant,
-            parse_float=_float,
-            parse_int=_integer,
+            parse_float=make_float,
+            parse_int=make_integer,
         )
     except ValueError as e:
         raise CanonicalJsonError(_SOURCE, "strict JSON", e) from e
@@ -204,8 +248,38 @@ def _integer(text: str) -> int | float:
     return value
 
 
-def _check_structure(raw: bytes, max_values: int) -> None:
+def _sorted_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = _object(pairs)
+    keys = list(found)
+    in_order = sorted(keys)
+    if not "".join(keys).isascii():
+        in_order.sort(key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+    if keys != in_order:
+        raise _not_canonical()
+    return found
+
+
+def _canonical_float(text: str) -> float:
+    value = _float(text)
+    if _number(value) != text:
+        raise _not_canonical()
+    return value
+
+
+def _canonical_integer(text: str) -> int | float:
+    if text == "-0":
+        raise _not_canonical()
+    return _integer(text)
+
+
+def _not_canonical() -> CanonicalJsonError:
+    return CanonicalJsonError(_SOURCE, CANONICAL, "the same value in other bytes")
+
+
+def _check_structure(raw: bytes, max_values: int) -> bytes:
     """Bounds depth and number of values before anything is built from the bytes.
+
+    Returns what is outside strings.
 
     Each pass goes over the bytes once, whatever they are: no string, with an end or
     without one, is looked at again.
@@ -224,6 +298,7 @@ def _check_structure(raw: bytes, max_values: int) -> None:
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
             raise CanonicalJsonError(_SOURCE, f"at most {MAX_DEPTH} levels", "more")
+    return outside
 
 
 def _check_strings(value: object) -> None:

@@ -139,6 +139,50 @@ def test_every_value_survives_a_round_trip_and_has_one_encoding(value: object) -
     assert canonical_json.encode(canonical_json.decode(encoded)) == encoded
 
 
+_SPELLINGS = st.one_of(
+    st.text('{}[]",:0123456789.eE+-\\/untrfalsb \n', max_size=30),
+    st.lists(
+        st.sampled_from(
+            [
+                *("{", "}", "[", "]", ",", ":", " ", "\n", '"', '"a":', '"b":', "0"),
+                *("-0", "1", "1.0", "1.5", "1e2", "1E2", "1e+21", "1e21", "0.000001"),
+                *("1e-7", "1e-07", "100000000000000000000", "9007199254740993"),
+                *('"\\u0007"', '"\\u0008"', '"\\b"', '"\\u001f"', '"\\u001F"'),
+                *('"\\/"', '"\\\\/"', '"\\u0041"', '"\\\\u0041"', '"\\ud83d\\ude00"'),
+                *('"\u20ac":1', '"\ufb33":1', '"\U0001f600":1', '"\\ud800"', "true"),
+            ]
+        ),
+        max_size=9,
+    ).map("".join),
+    st.lists(
+        st.sampled_from(["\\r", "1", "a", "\xf6", "\u20ac", "\ufb33", "\U0001f600"]),
+        max_size=4,
+    ).map(lambda keys: "{" + ",".join(f'"{key}":[]' for key in keys) + "}"),
+)
+
+
+@settings(_BOUNDED, max_examples=800)
+@given(_SPELLINGS.map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_exactly_what_encode_writes_is_canonical(raw: bytes) -> None:
+    try:
+        value = canonical_json.decode(raw)
+    except CanonicalJsonError:
+        with pytest.raises(CanonicalJsonError):
+            canonical_json.decode_canonical(raw)
+        return
+    if canonical_json.encode(value) == raw:
+        assert canonical_json.decode_canonical(raw) == value
+    else:
+        with pytest.raises(CanonicalJsonError, match="the same value in other bytes"):
+            canonical_json.decode_canonical(raw)
+
+
+@_BOUNDED
+@given(_VALUES)
+def test_canonical_bytes_of_every_value_are_read(value: object) -> None:
+    assert canonical_json.decode_canonical(canonical_json.encode(value)) == value
+
+
 @_BOUNDED
 @given(
     st.binary(max_size=60)

@@ -4,7 +4,7 @@ A record's parser names every key it knows. Unknown keys are errors, so that not
 signed is ever silently ignored.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from base import canonical_json
@@ -27,12 +27,7 @@ def decode(raw: bytes, source: Source, limit_bytes: int) -> object:
         OversizedError: `raw` is longer than `limit_bytes`.
         MalformedError: the bytes are not such JSON.
     """
-    if len(raw) > limit_bytes:
-        raise OversizedError(source, f"at most {limit_bytes} bytes", f"{len(raw)}")
-    try:
-        return canonical_json.decode(raw, limit_values(limit_bytes))
-    except CanonicalJsonError as e:
-        raise MalformedError(source, "strict JSON", str(e)) from e
+    return _decode(raw, source, limit_bytes, canonical_json.decode)
 
 
 def limit_values(limit_bytes: int) -> int:
@@ -47,16 +42,23 @@ def decode_canonical(raw: bytes, source: Source, limit_bytes: int) -> object:
         OversizedError: `raw` is longer than `limit_bytes`.
         MalformedError: the bytes are not JSON, or not the canonical form of the value.
     """
-    value = decode(raw, source, limit_bytes)
+    return _decode(raw, source, limit_bytes, canonical_json.decode_canonical)
+
+
+def _decode(
+    raw: bytes,
+    source: Source,
+    limit_bytes: int,
+    decode: Callable[[bytes, int], object],
+) -> object:
+    if len(raw) > limit_bytes:
+        raise OversizedError(source, f"at most {limit_bytes} bytes", f"{len(raw)}")
     try:
-        canonical = canonical_json.encode(value)
+        return decode(raw, limit_values(limit_bytes))
     except CanonicalJsonError as e:
-        raise MalformedError(source, "canonical JSON (RFC 8785)", str(e)) from e
-    if canonical != raw:
-        raise MalformedError(
-            source, "canonical JSON (RFC 8785)", "the same value in other bytes"
-        )
-    return value
+        if e.expected == canonical_json.CANONICAL:
+            raise MalformedError(source, e.expected, e.got) from e
+        raise MalformedError(source, "strict JSON", str(e)) from e
 
 
 class Fields:

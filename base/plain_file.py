@@ -54,10 +54,14 @@ def read(path: Path, limit_bytes: int, follow_links: bool = True) -> bytes:
 
     Raises:
         OversizedError: there are more than `limit_bytes`; reading stopped there.
-        OSError: as `open_descriptor`, or reading failed.
+        OSError: as `open_descriptor`, or reading failed; it names the file.
     """
     with open_stream(path, follow_links) as stream:
-        raw = stream.read(limit_bytes + 1)
+        try:
+            raw = stream.read(limit_bytes + 1)
+        except OSError as e:
+            e.filename = str(path)  # the system names no file for an open one
+            raise
     if len(raw) > limit_bytes:
         raise OversizedError(path, f"at most {limit_bytes} bytes", "more")
     return raw

@@ -115,6 +115,31 @@ def test_changed_package_is_refused_and_the_active_one_stays(
     assert processes.run("edge.run", "--offline", *flags[1:]).returncode == 0
 
 
+def test_server_that_spreads_its_delay_over_many_calls_does_not_hold_a_robot(
+    bucket: Bucket, publisher: Publisher, flags: list[str]
+) -> None:
+    """Each answer is in time. The four that an update needs are not."""
+    bucket.put_tree(publisher.root, PREFIX)
+    assert processes.run("edge.run", *flags).returncode == 0
+    publisher.release(1, now=datetime.now(UTC))
+    bucket.put_tree(publisher.root, PREFIX)
+    bucket.delay_s = 0.9
+    done = processes.run(
+        "edge.run",
+        *flags,
+        "--offline_if_update_fails",
+        prelude="from edge.ota import fetch; fetch._ALLOWANCE_S = 2.0",
+    )
+    assert done.returncode == 0, done.stderr
+    why, what, package = done.stderr.splitlines()
+    assert why.startswith(f"run: {STORE}/")
+    assert "got a store that had not finished" in why
+    assert what == "run: the update failed; running what is installed"
+    assert package.endswith("of channel nightly, release 1: keep")
+    bucket.delay_s = 0.0
+    assert "release 2: install" in processes.run("edge.run", *flags).stderr
+
+
 def test_missing_channel_and_missing_bucket_are_reported_in_one_line(
     bucket: Bucket, publisher: Publisher, flags: list[str], tmp_path: Path
 ) -> None:

@@ -8,7 +8,6 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from base.testing import special_files
 from edge.ota import refusals, update
 from edge.ota.decide import Move, RobotRuntime
 from edge.ota.state_folder import StateFolder
@@ -24,6 +24,19 @@ from edge.testing.tiny_package import ROBOTS, Publisher
 from rlds import example_codec, tfrecord
 
 STEPS = 3
+_FAILING_DISK = f"""
+from pathlib import Path
+from base.store.local_store import LocalStore
+LocalStore.object_path = lambda self, path: Path({special_files.FAILING!r})
+"""
+# Whoever opens a named pipe without a writer waits in the kernel, as on such a mount.
+_MOUNT_WITHOUT_SERVER = """
+import os
+from base.store.local_store import LocalStore
+from edge.ota import fetch
+fetch._ALLOWANCE_S = 0.5
+LocalStore.object_path = lambda self, path: os.open({pipe!r}, os.O_RDONLY)
+"""
 SMALL_DISK_BYTES = 4096
 
 
@@ -37,6 +50,7 @@ class Sabotaged:
         self.state = StateFolder(folder / "state")
         self.channel = self.publisher.channel_uri
         self.environment: dict[str, str] = {}
+        self.prelude = ""
         self.largest_file_bytes: int | None = None
         self.episode = folder / "episode.tfrecord"
         recorded = tiny_package.episode(seed=5, steps=STEPS)
@@ -63,13 +77,14 @@ class Sabotaged:
         self.publisher.release(seed, now=datetime.now(UTC), **options)
 
     def run(self, *flags: str) -> subprocess.CompletedProcess[str]:
-        """Runs the program as the unit does."""
+        """Runs the program as the unit does, in the process of `self.prelude`."""
         return subprocess.run(
-            [
-                *(sys.executable, "-m", "edge.run", f"--keyring={self.keyring}"),
+            processes.command(
+                *("edge.run", f"--keyring={self.keyring}"),
                 *(f"--state_dir={self.state.root}", f"--robot=replay:{self.episode}"),
                 *("--pace=simulated", *flags),
-            ],
+                prelude=self.prelude,
+            ),
             env={**processes.environment(), **self.environment},
             capture_output=True,
             text=True,
@@ -128,6 +143,16 @@ def follow_bucket_without_credentials(robot: Sabotaged) -> None:
     robot.environment["GOOGLE_APPLICATION_CREDENTIALS"] = "/nonexistent/key.json"
 
 
+def fail_disk_of_store(robot: Sabotaged) -> None:
+    robot.prelude = _FAILING_DISK
+
+
+def lose_server_of_mount(robot: Sabotaged) -> None:
+    pipe = robot.folder / "pipe"
+    os.mkfifo(pipe)
+    robot.prelude = _MOUNT_WITHOUT_SERVER.format(pipe=str(pipe))
+
+
 def sign(payload: bytes) -> Callable[[Sabotaged], None]:
     def change(robot: Sabotaged) -> None:
         tampering.sign_payload(robot.publisher, payload)
@@ -169,6 +194,8 @@ SABOTAGE: dict[str, Callable[[Sabotaged], object]] = {
     ),
     "a full disk": fill_disk,
     "a folder that cannot be written": replace_lock_by_folder,
+    "a disk of the store that fails": fail_disk_of_store,
+    "a mount whose server is gone": lose_server_of_mount,
 }
 
 

@@ -2,7 +2,7 @@
 
 This is the training side: a robot's camera driver hands over pixels, and no JPEG is
 decoded between two control steps. The bytes come from outside, so the size in an
-image's header is checked before any pixel is decoded.
+image's header and the number of its scans are checked before any pixel is decoded.
 """
 
 import io
@@ -14,10 +14,9 @@ from PIL import Image
 from model import errors
 from model.config import WaveCoreConfig
 from model.senses import COLOURS
+from rlds.jpeg_segments import MAX_PIXELS, MAX_SCANS
 
-MAX_PIXELS = 16_777_216
-"""Largest image that is decoded: 16 megapixels, 48 MB as bytes; a robot's camera has
-one or two."""
+_SCAN = b"\xff\xda"  # nothing else than this marker in the bytes of pixels
 
 
 def decode(images: Sequence[bytes], config: WaveCoreConfig, source: str) -> np.ndarray:
@@ -34,8 +33,8 @@ def decode(images: Sequence[bytes], config: WaveCoreConfig, source: str) -> np.n
 
     Raises:
         ConfigError: the model has no camera.
-        FrameError: an image is not a JPEG, is cut short, or is larger than
-            `MAX_PIXELS`; names the episode and the step.
+        FrameError: an image is not a JPEG, is cut short, or has more pixels or scans
+            than `rlds.jpeg_segments` allows; names the episode and the step.
     """
     h, w = config.image_height, config.image_width
     if not h:
@@ -63,6 +62,13 @@ def check(images: Sequence[bytes], source: str) -> None:
 
 
 def _decode_one(content: bytes, size: tuple[int, int], source: str) -> np.ndarray:
+    if content.count(_SCAN) > MAX_SCANS:
+        raise errors.FrameError(
+            source,
+            f"an image of at most {MAX_SCANS} scans",
+            content.count(_SCAN),
+            "encode it again before it is recorded",
+        )
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
             _check_size(image.size, source)

@@ -52,6 +52,15 @@ def huge(side: int) -> bytes:
     return bytes(content)
 
 
+def repeat_last_scan(times: int) -> bytes:
+    """A progressive image that goes over its pixels again and again."""
+    content = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(content, "JPEG", progressive=True)
+    image = content.getvalue()
+    scan = image[image.rindex(b"\xff\xda") : -2]
+    return image[:-2] + scan * times + image[-2:]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -60,6 +69,7 @@ def huge(side: int) -> bytes:
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "bytes that do not decode"),
         (huge(6_000), "at most 16777216 pixels, got 6000 x 6000"),
         (huge(60_000), "bytes that do not decode"),
+        (repeat_last_scan(1000), "at most 32 scans, got 10[0-9][0-9]"),
     ],
 )
 def test_damaged_image_is_refused_with_episode_and_step(

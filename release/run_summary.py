@@ -16,7 +16,7 @@ from base import canonical_json, plain_file
 from base.json_fields import Fields, Source, decode
 
 SCHEMA_VERSION = 1
-LIMIT_BYTES = 16 * 1024 * 1024
+LIMIT_BYTES = 1024 * 1024  # a task takes some hundred and fifty bytes
 PROGRESS_LIMIT_BYTES = 4096
 _KEYS = (
     "schema_version",

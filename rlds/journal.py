@@ -27,6 +27,8 @@ _FORMAT = "continuon-journal-1"
 _IMAGE = "observation/image"
 MAX_HEADER_BYTES = 1024 * 1024
 _READ_SIZE_BYTES = 4 * 1024 * 1024
+# Twice what an episode's file may have: a writer ends an episode before.
+_MAX_STEPS_BYTES = 512 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,8 @@ class JournalContent:
         steps: the steps as `rlds.episode.Episode` takes them; there may be none.
         num_steps: number of whole steps.
         whole_size_bytes: size of the header and the whole steps.
-        torn_size_bytes: size of the bytes after them.
+        torn_size_bytes: size of the bytes after them; a journal beyond any writer's
+            has steps among them.
     """
 
     spec: EpisodeSpec
@@ -98,7 +101,7 @@ def read(path: Path) -> JournalContent | None:
             spec, metadata = _parse_header(path, first)
             found = _Steps(spec)
             for record in frames:
-                if not found.add(record):
+                if found.size_bytes > _MAX_STEPS_BYTES or not found.add(record):
                     break
     except OSError as e:
         raise durable_file.disk_error(path, "to read the journal", e) from e
@@ -143,10 +146,10 @@ class _Steps:
 
 def _whole_frames(read: Callable[[int], bytes], size_bytes: int) -> Iterator[bytes]:
     """Yields the records before the first frame that is cut short or corrupt."""
-    pending = b""
+    pending = bytearray()
     position = 0
     while True:
-        head = pending[position : position + tfrecord.HEADER_SIZE_BYTES]
+        head = bytes(pending[position : position + tfrecord.HEADER_SIZE_BYTES])
         if len(head) == tfrecord.HEADER_SIZE_BYTES:
             if tfrecord.checksum(head[:8]) != head[8:]:
                 return
@@ -155,7 +158,7 @@ def _whole_frames(read: Callable[[int], bytes], size_bytes: int) -> Iterator[byt
             if end - position > size_bytes:
                 return
             if end <= len(pending):
-                record = pending[position + tfrecord.HEADER_SIZE_BYTES : end - 4]
+                record = bytes(pending[position + tfrecord.HEADER_SIZE_BYTES : end - 4])
                 if tfrecord.checksum(record) != pending[end - 4 : end]:
                     return
                 yield record
@@ -164,7 +167,8 @@ def _whole_frames(read: Callable[[int], bytes], size_bytes: int) -> Iterator[byt
         more = read(_READ_SIZE_BYTES)
         if not more:
             return
-        pending = pending[position:] + more
+        del pending[:position]  # moves at most what was read last
+        pending += more
         position = 0
 
 

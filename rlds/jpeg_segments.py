@@ -8,6 +8,11 @@ Source: ITU-T T.81, annex B; JFIF 1.02; Adobe's APP14 as libjpeg writes it.
 
 import re
 
+MAX_PIXELS = 16_777_216
+"""Largest image: 16 megapixels, 48 MB as bytes; a robot's camera has one or two."""
+MAX_SCANS = 32
+"""Most scans of an image. One of a few bytes makes a decoder go over all pixels once
+more. A usual progressive image has ten."""
 _START, _END, _SCAN, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
 _APPLICATIONS = range(0xE0, 0xF0)
 _JFIF, _ADOBE = 0xE0, 0xEE
@@ -28,7 +33,7 @@ def find_fault(image: bytes) -> str | None:
     """
     if not image.startswith(bytes([0xFF, _START])):
         return "a JPEG image"
-    position, frame, scan = 2, False, False
+    position, frame, scans = 2, False, 0
     for _ in range(_MAX_MARKERS):
         if position + 1 >= len(image) or image[position] != 0xFF:
             return "a whole JPEG image"
@@ -37,7 +42,7 @@ def find_fault(image: bytes) -> str | None:
             position += 1
             continue
         if marker == _END:
-            if not (frame and scan):
+            if not (frame and scans):
                 return "a JPEG image with pixels"
             return None if position + 2 == len(image) else "nothing after the image"
         if marker in _ALONE:
@@ -50,10 +55,16 @@ def find_fault(image: bytes) -> str | None:
         told = marker == _COMMENT or marker in _APPLICATIONS
         if told and not _is_harmless(marker, content):
             return "a JPEG image without metadata (Exif, comments, previews)"
-        frame |= marker in _FRAMES
+        if marker in _FRAMES:
+            pixels = int.from_bytes(content[1:3]) * int.from_bytes(content[3:5])
+            if frame or not 0 < pixels <= MAX_PIXELS:
+                return f"a JPEG image of 1 to {MAX_PIXELS} pixels"
+            frame = True
         position += 2 + size
         if marker == _SCAN:
-            scan = True
+            scans += 1
+            if scans > MAX_SCANS:
+                return f"a JPEG image of at most {MAX_SCANS} scans"
             found = _AFTER_SCAN.search(image, position)
             if found is None:
                 return "a whole JPEG image"

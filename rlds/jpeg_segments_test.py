@@ -52,6 +52,35 @@ def test_image_with_metadata_or_a_preview_is_refused(image: bytes) -> None:
     assert "without metadata" in str(jpeg_segments.find_fault(image))
 
 
+def _sized(height: int, width: int) -> bytes:
+    at = JPEG.index(b"\xff\xc0") + 5
+    return JPEG[:at] + height.to_bytes(2) + width.to_bytes(2) + JPEG[at + 4 :]
+
+
+@pytest.mark.parametrize(("height", "width"), [(4096, 4097), (65_535, 65_535), (0, 9)])
+def test_image_of_too_many_pixels_or_of_none_is_refused(
+    height: int, width: int
+) -> None:
+    assert jpeg_segments.find_fault(_sized(4096, 4096)) is None
+    assert jpeg_segments.find_fault(_sized(height, width)) == (
+        "a JPEG image of 1 to 16777216 pixels"
+    )
+
+
+def test_image_of_two_sizes_is_refused() -> None:
+    at = JPEG.index(b"\xff\xc0")
+    size = JPEG[at : at + 2 + int.from_bytes(JPEG[at + 2 : at + 4])]
+    assert "pixels" in str(jpeg_segments.find_fault(_insert(size, _SCAN)))
+
+
+def test_image_of_too_many_scans_is_refused() -> None:
+    scan = JPEG[_SCAN:_END]
+    most = JPEG[:_END] + scan * (jpeg_segments.MAX_SCANS - 1) + JPEG[_END:]
+    assert jpeg_segments.find_fault(most) is None
+    more = JPEG[:_END] + scan * jpeg_segments.MAX_SCANS + JPEG[_END:]
+    assert jpeg_segments.find_fault(more) == "a JPEG image of at most 32 scans"
+
+
 def test_bytes_after_the_image_are_refused() -> None:
     assert jpeg_segments.find_fault(JPEG + JPEG) == "nothing after the image"
 

@@ -29,7 +29,7 @@ _NAME = re.compile("[a-z][a-z0-9_]{0,63}")
 _VERSION = re.compile(r"(0|[1-9]\d{0,8})(\.(0|[1-9]\d{0,8})){2}", re.ASCII)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Shard:
     """One TFRecord file of a split.
 
@@ -58,7 +58,7 @@ class Shard:
             _count(name, getattr(self, name))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class EpisodeEntry:
     """One episode of the dataset: its id, the digest of its file, and its split."""
 
@@ -190,17 +190,22 @@ class Manifest:
             raise _malformed("episodes of its splits", f"of {sorted(unknown)}")
 
     def _check_tasks(self) -> None:
+        episodes = Counter(entry.split for entry in self.episodes)
         for split, counts in self.tasks.items():
             for task, count in _mapping(counts).items():
                 _text("tasks", task)
                 _count("tasks", count)
-            kept = sum(entry.split == split for entry in self.episodes)
-            if sum(counts.values()) != kept:
-                raise _malformed(
-                    f"tasks of {split}: its {kept} episodes", sum(counts.values())
-                )
+            kept, stated = episodes[split], sum(counts.values())
+            if stated != kept:
+                raise _malformed(f"tasks of {split}: its {kept} episodes", stated)
         if self.tasks and set(self.tasks) != set(self.splits):
             raise _malformed(f"tasks of {sorted(self.splits)}", sorted(self.tasks))
+
+
+_NAMES: Mapping[type[Any], frozenset[str]] = {
+    kind: frozenset(field.name for field in dataclasses.fields(kind))
+    for kind in (Shard, EpisodeEntry, FeatureStatistics, Manifest)
+}
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -210,12 +215,12 @@ def encode(manifest: Manifest) -> bytes:
         for field in dataclasses.fields(manifest)
     }
     value["splits"] = {
-        split: [dataclasses.asdict(shard) for shard in shards]
+        split: [_as_json(shard) for shard in shards]
         for split, shards in manifest.splits.items()
     }
-    value["episodes"] = [dataclasses.asdict(entry) for entry in manifest.episodes]
+    value["episodes"] = [_as_json(entry) for entry in manifest.episodes]
     value["statistics"] = {
-        name: dataclasses.asdict(found) for name, found in manifest.statistics.items()
+        name: _as_json(found) for name, found in manifest.statistics.items()
     }
     if not manifest.tasks:
         del value["tasks"]  # as earlier versions wrote it
@@ -237,14 +242,11 @@ def parse(raw: bytes) -> Manifest:
     if len(raw) > LIMIT_BYTES:
         raise _malformed(f"at most {LIMIT_BYTES} bytes", len(raw))
     try:
-        value = canonical_json.decode(
+        value = canonical_json.decode_canonical(
             raw, max(_FEW_VALUES, len(raw) // _BYTES_PER_VALUE)
         )
-        canonical = canonical_json.encode(value)
     except CanonicalJsonError as e:
         raise _malformed(e.expected, e.got) from e
-    if canonical != raw:
-        raise _malformed("canonical JSON (RFC 8785)", "the same value in other bytes")
     if isinstance(value, dict) and "tasks" not in value:
         value["tasks"] = {}
     fields = _object(value, Manifest)
@@ -266,10 +268,15 @@ def parse(raw: bytes) -> Manifest:
     return Manifest(**fields)
 
 
+def _as_json(part: Shard | EpisodeEntry | FeatureStatistics) -> dict[str, object]:
+    """Returns the fields; `dataclasses.asdict` copies each, for a million episodes."""
+    return {name: getattr(part, name) for name in _NAMES[type(part)]}
+
+
 def _object(value: object, kind: type[Any]) -> dict[str, Any]:
-    names = {field.name for field in dataclasses.fields(kind)}
+    names = _NAMES[kind]
     fields = _mapping(value)
-    if set(fields) != names:
+    if fields.keys() != names:
         difference = sorted(set(fields) ^ names)
         raise _malformed(f"the keys of {kind.__name__}", f"a difference: {difference}")
     return fields

@@ -18,14 +18,16 @@ A curated version holds shards of many episodes: `{train,val}/shard-*.tfrecord`.
 
 import contextlib
 import errno
+import filecmp
 import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from base import durable_file
-from base.errors import ContinuonError, OversizedError
+from base import canonical_json, durable_file, plain_file
+from base.errors import CanonicalJsonError, ContinuonError, OversizedError
 from rlds import reader, tfds_features
 from rlds.episode import Episode
 from rlds.errors import DatasetFolderError
@@ -39,6 +41,9 @@ EPISODE_SUFFIX = ".tfrecord"
 
 _TEMPLATE = "{SPLIT}/shard-{SHARD_INDEX}.{FILEFORMAT}"
 _MAX_SHARDS = 99_999  # TFDS uses more digits for the shards of larger splits
+# Of dataset_info.json: a line of some twenty bytes per shard, with room.
+_INFO_LIMIT_BYTES = 4 * 1024 * 1024
+_INFO_VALUES = _MAX_SHARDS + 1024
 _VERSION = "1.0.0"
 # What a file system without symbolic links answers.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -147,12 +152,12 @@ class TfdsDirectory:
         path = self._folder / FEATURES_FILE
         if not path.is_file():
             return False
-        raw = path.read_bytes()
-        if raw == self._features:
-            return True
         try:
+            raw = plain_file.read(path, tfds_features.LIMIT_BYTES)
+            if raw == self._features:
+                return True
             tfds_features.read_spec(raw, str(path))
-        except DatasetFolderError:
+        except (DatasetFolderError, OversizedError):
             return False  # cut or overwritten
         raise DatasetFolderError(path, f"the fields of {self._spec}", "other fields")
 
@@ -224,9 +229,7 @@ class TfdsDirectory:
             if not os.path.lexists(path):
                 shard.rename(path)
                 durable_file.fsync_folder(self._folder)
-            if _is_file(path) and (
-                not shard.exists() or path.read_bytes() == shard.read_bytes()
-            ):
+            if _is_file(path) and (not shard.exists() or _are_equal(path, shard)):
                 return path.name
         self._set_aside.append(durable_file.set_aside(shard))
         return None
@@ -263,9 +266,9 @@ class TfdsDirectory:
     def _copy(self, name: str, shard: Path) -> None:
         """Puts a copy of an episode where the file system takes no link to it."""
         try:
-            raw = (self._folder / name).read_bytes()
-            if _is_file(shard) and shard.read_bytes() == raw:
+            if _is_file(shard) and _are_equal(self._folder / name, shard):
                 return
+            raw = plain_file.read(self._folder / name, reader.LIMIT_BYTES)
         except OSError as e:
             raise durable_file.disk_error(shard, "to copy the episode", e) from e
         durable_file.write(shard, raw)
@@ -273,7 +276,7 @@ class TfdsDirectory:
     def _write_info(self) -> None:
         features = self._folder / FEATURES_FILE
         try:
-            if not (features.is_file() and features.read_bytes() == self._features):
+            if not self._has_features():
                 durable_file.write(features, self._features)
             sizes = [(self._folder / name).stat().st_size for name in self._episodes]
         except OSError as e:
@@ -343,7 +346,7 @@ def _info(name: str, splits: Sequence[object], version: str = _VERSION) -> bytes
 
 
 def _shard_count(info: Path, name: str, split: str) -> int | None:
-    """Reads the number of shards; None if the file is absent or no JSON any more.
+    """Reads the number of shards; None if the file is absent or no such JSON any more.
 
     Raises:
         DatasetFolderError: it is about another dataset.
@@ -351,8 +354,9 @@ def _shard_count(info: Path, name: str, split: str) -> int | None:
     if not info.is_file():
         return None
     try:
-        value = json.loads(info.read_bytes())
-    except (ValueError, RecursionError):
+        raw = plain_file.read(info, _INFO_LIMIT_BYTES)
+        value: Any = canonical_json.decode(raw, _INFO_VALUES)
+    except (CanonicalJsonError, OversizedError):
         return None
     try:
         stated = (value["name"], [found["name"] for found in value["splits"]])
@@ -366,6 +370,11 @@ def _shard_count(info: Path, name: str, split: str) -> int | None:
 
 def _not_ours(info: Path) -> DatasetFolderError:
     return DatasetFolderError(info, "a file written by this program", "other bytes")
+
+
+def _are_equal(path: Path, other: Path) -> bool:
+    """Compares two files, piece by piece, whatever their size."""
+    return filecmp.cmp(path, other, shallow=False)
 
 
 def _is_file(path: Path) -> bool:

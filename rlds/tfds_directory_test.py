@@ -10,6 +10,7 @@ import pytest
 
 from base import durable_file
 from base.errors import ContinuonError, DiskError
+from base.testing import special_files
 from rlds import reader, tfds_directory, tfds_features
 from rlds.errors import DatasetFolderError, MalformedEpisodeError
 from rlds.manifest import Shard
@@ -106,6 +107,17 @@ def test_record_of_another_program_is_refused_and_stays(
     (tmp_path / "dataset_info.json").write_bytes(content)
     before = _tree(tmp_path)
     with pytest.raises(DatasetFolderError, match=r"dataset_info\.json"):
+        TfdsDirectory(tmp_path, "episodes", _SPEC)
+    assert _tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
+def test_file_without_an_end_is_made_anew(tmp_path: Path, name: str) -> None:
+    _add(tmp_path, 0)
+    before = _tree(tmp_path)
+    with (tmp_path / name).open("r+b") as file:
+        file.truncate(1 << 40)  # a hole, which takes no room on the disk
+    with special_files.at_once():
         TfdsDirectory(tmp_path, "episodes", _SPEC)
     assert _tree(tmp_path) == before
 

@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from base.errors import ContinuonError
+from base.json_fields import decode
 from rlds.errors import DatasetFolderError
 from rlds.spec import EpisodeSpec, Field
 
 type Json = dict[str, object]
 
+LIMIT_BYTES = 1024 * 1024
+"""Largest `features.json`; ours has some ten thousand."""
 _MODULE = "tensorflow_datasets.core.features."
 _ANY_LENGTH = "-1"
 
@@ -39,7 +43,8 @@ def read_spec(raw: bytes, source: str | Path) -> EpisodeSpec:
         DatasetFolderError: the content is not what `features_json` returns.
     """
     try:
-        steps = _inside(json.loads(raw))["steps"]["sequence"]["feature"]
+        value = decode(raw, source, LIMIT_BYTES)
+        steps = _inside(value)["steps"]["sequence"]["feature"]
         observed = _inside(_inside(steps)["observation"])
         return EpisodeSpec(
             state_size=_size(observed["state"]),
@@ -47,7 +52,7 @@ def read_spec(raw: bytes, source: str | Path) -> EpisodeSpec:
             image="image" in observed,
             audio_size=_size(observed["audio_mel"]) if "audio_mel" in observed else 0,
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as e:
+    except (ContinuonError, KeyError, TypeError, ValueError) as e:
         raise DatasetFolderError(
             source, "the fields of episodes", "other bytes", "curate the dataset again"
         ) from e

@@ -7,11 +7,10 @@ environment variables work as usual.
 import contextlib
 import hashlib
 import io
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent import futures
 from typing import Any
 
+import requests
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import storage  # type: ignore[import-untyped, unused-ignore]
@@ -23,16 +22,22 @@ from base.errors import (
     PreconditionFailedError,
     StoreError,
 )
+from base.store.deadline import Deadline
+from base.store.local_store import MOST_NAMES
 from base.text_forms import check_relative_path
 
 _CHUNK_BYTES = 8 << 20
 _COMPOSE_LIMIT = 32  # source objects in one compose call; the service's limit
 _TIMEOUT_S = 60.0  # between two pieces of one answer
 # A server that sends a byte now and then never reaches that timeout. So each call has a
-# time in which it must be done: for its requests and their retries, and for its bytes
-# at the rate of the slowest network that counts as one (a quarter of a megabit).
+# time in which it must be done: for its requests and their retries, besides the time
+# for its bytes.
 _ALLOWANCE_S = 150.0
-_SLOWEST_BYTES_PER_S = 32 * 1024
+# A page of a list has a thousand names of a kilobyte at most, and JSON may spell a
+# letter with six; what describes one object is smaller.
+_ANSWER_BYTES = 8 << 20
+_PIECE_BYTES = 16 << 10  # a compressed piece unpacks to a thousand times that at most
+_LISTED_BYTES = 1024  # of a name in a page
 # After this the network counts as down. A robot does not move while it reads its
 # channel.
 _RETRY = retry.DEFAULT_RETRY.with_timeout(60.0)
@@ -60,6 +65,7 @@ class GcsStore:
         with self._translate_errors("", None):
             # Objects are found through their bucket, so no project is needed.
             self._client = client or storage.Client(project=None)
+            self._client._http.hooks["response"].append(_read_answer)
             self._bucket = self._client.bucket(bucket)
 
     @property
@@ -131,16 +137,23 @@ class GcsStore:
 
     def list(self, prefix: str) -> tuple[str, ...]:
         """See `Store.list`."""
+        source = f"{self.uri}/{prefix}"
+        deadline = Deadline(_ALLOWANCE_S)
+        names: list[str] = []
         with self._translate_errors(prefix, None):
             pages = self._client.list_blobs(
                 self._name,
                 prefix=self._prefix + prefix,
+                fields="items(name),nextPageToken",
                 timeout=_TIMEOUT_S,
                 retry=_RETRY,
             ).pages
-            names: list[str] = []
-            while page := self._in_time(prefix, 0, lambda: next(pages, None)):
-                names += [str(blob.name) for blob in page]
+            while page := deadline.run(source, lambda: next(pages, None)):
+                listed = [str(blob.name) for blob in page]
+                deadline.add_bytes(_LISTED_BYTES * len(listed))
+                names += listed
+                if len(names) > MOST_NAMES:
+                    raise OversizedError(source, f"at most {MOST_NAMES} names", "more")
         return tuple(sorted(name.removeprefix(self._prefix) for name in names))
 
     def compose(
@@ -167,9 +180,13 @@ class GcsStore:
             )
         return int(blob.generation)
 
-    def digest(self, path: str) -> str:
+    def digest(self, path: str, limit_bytes: int) -> str:
         """See `Store.digest`."""
         size_bytes = int(self._load_blob(path).size)
+        if size_bytes > limit_bytes:
+            raise OversizedError(
+                f"{self.uri}/{path}", f"at most {limit_bytes} bytes", size_bytes
+            )
         state = hashlib.sha256()
         for offset in range(0, size_bytes, _CHUNK_BYTES):
             state.update(self.get_range(path, offset, _CHUNK_BYTES))
@@ -187,32 +204,10 @@ class GcsStore:
         return blob
 
     def _in_time[T](self, path: str, size_bytes: int, call: Callable[[], T]) -> T:
-        """Returns what `call` returns, or raises when its time is over.
-
-        The client blocks in the kernel and cannot be interrupted, so it runs in a
-        thread, which is left behind if its time is over and ends with the connection.
-        """
-        limit_s = _ALLOWANCE_S + size_bytes / _SLOWEST_BYTES_PER_S
-        done: futures.Future[T] = futures.Future()
-
-        def run() -> None:
-            try:
-                done.set_result(call())
-            except BaseException as e:
-                done.set_exception(e)
-
-        threading.Thread(target=run, name="gcs", daemon=True).start()
-        try:
-            return done.result(limit_s)
-        except futures.TimeoutError:
-            if done.done():  # the client's own
-                raise
-            raise StoreError(
-                f"gs://{self._name}/{self._prefix}{path}",
-                f"an answer within {limit_s:.0f} s",
-                "a server that had not finished",
-                _NO_NETWORK,
-            ) from None
+        """Returns what `call` returns, or raises when its time is over."""
+        deadline = Deadline(_ALLOWANCE_S)
+        deadline.add_bytes(size_bytes)
+        return deadline.run(f"{self.uri}/{path}", call)
 
     @contextlib.contextmanager
     def _translate_errors(self, path: str, generation: int | None) -> Iterator[None]:
@@ -264,6 +259,27 @@ class _Bounded(io.BytesIO):
                 self._source, f"{self._size_bytes} bytes of this range", "more"
             )
         return super().write(data)
+
+
+def _read_answer(
+    answer: requests.Response, *_: object, stream: bool = False, **__: object
+) -> None:
+    """Reads an answer, up to a bound; the content of an object is read elsewhere.
+
+    Raises:
+        OversizedError: there are more bytes.
+    """
+    if stream and answer.ok and not answer.is_redirect:
+        return
+    content = bytearray()
+    for piece in answer.iter_content(_PIECE_BYTES):
+        content += piece
+        if len(content) > _ANSWER_BYTES:
+            answer.close()
+            raise OversizedError(
+                answer.url, f"an answer of at most {_ANSWER_BYTES} bytes", "more"
+            )
+    answer._content = bytes(content)
 
 
 def _service_message(error: exceptions.GoogleAPICallError) -> str:

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from base.errors import (
     StoreError,
     UnsafePathError,
 )
-from base.store import gcs_store
+from base.store import deadline, gcs_store
 from base.store.gcs_store import GcsStore
 from base.store.store import open_store
 from base.testing import bucket as local_bucket
@@ -44,7 +45,7 @@ def test_put_writes_under_the_prefix_and_get_reads_it_back(
     assert store.get_range("a/b", 2, 3) == b"23\r"
     assert store.get_range("a/b", 100, 3) == b""
     assert store.generation("a/b") == generation
-    assert store.digest("a/b") == hashlib.sha256(b"0123\r\n\x0089").hexdigest()
+    assert store.digest("a/b", 100) == hashlib.sha256(b"0123\r\n\x0089").hexdigest()
     assert list(bucket.objects) == ["some/prefix/a/b"]
 
 
@@ -58,13 +59,86 @@ def test_an_absent_object_is_not_found_and_has_generation_zero(store: GcsStore) 
     with pytest.raises(NotFoundError):
         store.get("nosuch", 10)
     with pytest.raises(NotFoundError):
-        store.digest("nosuch")
+        store.digest("nosuch", 10)
 
 
 def test_an_object_over_the_limit_is_refused(store: GcsStore) -> None:
     store.put("a", b"12345")
     with pytest.raises(OversizedError):
         store.get("a", 4)
+    with pytest.raises(OversizedError):
+        store.digest("a", 4)
+
+
+def test_a_list_without_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch, bucket: Bucket, store: GcsStore
+) -> None:
+    for k in range(5):
+        store.put(f"x/{k}", b"")
+    bucket.page_size = 2
+    assert store.list("x/") == tuple(f"x/{k}" for k in range(5))
+    monkeypatch.setattr(gcs_store, "MOST_NAMES", 3)
+    with pytest.raises(OversizedError, match="at most 3 names"):
+        store.list("x/")
+
+
+def test_a_list_that_never_ends_is_an_error_when_the_time_is_over(
+    monkeypatch: pytest.MonkeyPatch, bucket: Bucket, store: GcsStore
+) -> None:
+    """Each page comes quickly, and there is always another one."""
+    store.put("x/0", b"")
+    bucket.page_size = 0
+    monkeypatch.setattr(gcs_store, "_ALLOWANCE_S", 0.3)
+    with pytest.raises(StoreError, match="a store that had not finished"):
+        store.list("x/")
+
+
+def _ask(store: GcsStore, call: str) -> object:
+    calls: dict[str, Callable[[], object]] = {
+        "get": lambda: store.get("a", 2000),
+        "get_range": lambda: store.get_range("a", 0, 2000),
+        "put": lambda: store.put("b", b"1"),
+        "list": lambda: store.list(""),
+        "generation": lambda: store.generation("a"),
+        "digest": lambda: store.digest("a", 2000),
+    }
+    return calls[call]()
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+@pytest.mark.parametrize("code", [200, 404])
+@pytest.mark.parametrize("call", ["get", "put", "list", "generation"])
+def test_an_answer_of_too_many_bytes_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    bucket: Bucket,
+    store: GcsStore,
+    call: str,
+    code: int,
+    encoding: str,
+) -> None:
+    """Whether it describes an object or an error, and however small its packed form."""
+    monkeypatch.setattr(gcs_store, "_ANSWER_BYTES", 100_000)
+    bucket.padding = code, 10_000_000, encoding
+    tracemalloc.start()
+    try:
+        with pytest.raises(OversizedError, match="an answer of at most 100000 bytes"):
+            _ask(store, call)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    bucket.padding = None
+    assert peak_bytes < 40_000_000
+    assert list(bucket.objects) == []
+
+
+def test_an_error_instead_of_an_objects_content_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, bucket: Bucket, store: GcsStore
+) -> None:
+    store.put("a", b"1")
+    monkeypatch.setattr(gcs_store, "_ANSWER_BYTES", 100_000)
+    bucket.content_error_bytes = 10_000_000
+    with pytest.raises(OversizedError, match="an answer of at most 100000 bytes"):
+        store.get("a", 10)
 
 
 def test_more_bytes_than_the_requested_range_are_refused(
@@ -142,25 +216,18 @@ def test_an_unreachable_network_is_an_error_after_the_retries(
         open_store("gs://bucket").get("a", 10)
 
 
-@pytest.mark.parametrize("call", ["get", "get_range", "put", "list", "generation"])
+@pytest.mark.parametrize(
+    "call", ["get", "get_range", "put", "list", "generation", "digest"]
+)
 def test_a_server_that_dribbles_is_an_error_when_the_time_is_over(
     monkeypatch: pytest.MonkeyPatch, bucket: Bucket, store: GcsStore, call: str
 ) -> None:
     store.put("a", bytes(2000))
     monkeypatch.setattr(gcs_store, "_ALLOWANCE_S", 0.3)
     bucket.dribble_s = 0.02  # 40 s for the object, 3 s for its headers
-    calls: dict[str, Callable[[], object]] = {
-        "get": lambda: store.get("a", 2000),
-        "get_range": lambda: store.get_range("a", 0, 2000),
-        "put": lambda: store.put("b", b"1"),
-        "list": lambda: store.list(""),
-        "generation": lambda: store.generation("a"),
-    }
     begin = time.monotonic()
-    with pytest.raises(
-        StoreError, match=r"within 0 s, got a server.*check the network"
-    ):
-        calls[call]()
+    with pytest.raises(StoreError, match=r"within 0 s, got a store.*check the network"):
+        _ask(store, call)
     assert time.monotonic() - begin < 2
 
 
@@ -169,13 +236,13 @@ def test_the_bytes_of_a_large_object_have_their_own_time(
 ) -> None:
     store.put("a", bytes(range(100)))
     monkeypatch.setattr(gcs_store, "_ALLOWANCE_S", 1.0)
-    monkeypatch.setattr(gcs_store, "_SLOWEST_BYTES_PER_S", 100)
+    monkeypatch.setattr(deadline, "SLOWEST_BYTES_PER_S", 100)
     bucket.dribble_s = 0.004  # a second for description and object together
     assert store.get("a", 100) == bytes(range(100))
     monkeypatch.setattr(gcs_store, "_ALLOWANCE_S", 0.7)
-    monkeypatch.setattr(gcs_store, "_SLOWEST_BYTES_PER_S", 1 << 30)
+    monkeypatch.setattr(deadline, "SLOWEST_BYTES_PER_S", 1 << 30)
     bucket.dribble_s = 0.01
-    with pytest.raises(StoreError, match="a server that had not finished"):
+    with pytest.raises(StoreError, match="a store that had not finished"):
         store.get("a", 100)
 
 

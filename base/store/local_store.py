@@ -20,6 +20,9 @@ from base.errors import (
 )
 from base.text_forms import check_relative_path
 
+MOST_NAMES = 16_000_000
+"""In one list: five for each of the three million episodes that an index has room for,
+in two gigabytes."""
 _LOCK = ".lock"
 _TEMPORARY = ".tmp-store"
 _ABOUT_ONE_FILE = frozenset(
@@ -141,6 +144,10 @@ class LocalStore:
                 relative = Path(parent, name).relative_to(self._root).as_posix()
                 if not name.startswith("."):
                     found.append(relative)
+            if len(found) > MOST_NAMES:
+                raise OversizedError(
+                    f"{self.uri}/{prefix}", f"at most {MOST_NAMES} names", "more"
+                )
         found = [path for path in found if path.startswith(prefix)]
         return tuple(sorted(found))
 
@@ -157,10 +164,10 @@ class LocalStore:
                 parts.append(_read_up_to(descriptor, os.fstat(descriptor).st_size))
         return self.put(path, b"".join(parts), if_generation_match)
 
-    def digest(self, path: str) -> str:
+    def digest(self, path: str, limit_bytes: int) -> str:
         """See `Store.digest`."""
         try:
-            return sha256_file(self.object_path(path))
+            return sha256_file(self.object_path(path), limit_bytes)
         except OSError as e:
             raise self._read_error(path, e) from e
 

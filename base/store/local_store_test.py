@@ -17,6 +17,7 @@ from base.errors import (
     StoreError,
     UnsafePathError,
 )
+from base.store import local_store
 from base.store.local_store import LocalStore
 from base.store.store import open_store
 from base.testing import special_files
@@ -30,7 +31,7 @@ def store(tmp_path: Path) -> LocalStore:
 def test_get_returns_what_put_wrote(store: LocalStore) -> None:
     store.put("a/b/c.bin", b"\x00data")
     assert store.get("a/b/c.bin", 5) == b"\x00data"
-    assert store.digest("a/b/c.bin") == hashlib.sha256(b"\x00data").hexdigest()
+    assert store.digest("a/b/c.bin", 5) == hashlib.sha256(b"\x00data").hexdigest()
 
 
 def test_a_range_ends_at_the_end_of_the_object(store: LocalStore) -> None:
@@ -53,6 +54,8 @@ def test_a_file_that_grows_without_end_is_read_only_up_to_the_limit(
         file.truncate(1 << 40)  # a hole, which takes no room on the disk
     with pytest.raises(OversizedError):
         store.get("endless", 1_000_000)
+    with special_files.at_once(), pytest.raises(OversizedError):
+        store.digest("endless", 1_000_000)
 
 
 @pytest.mark.parametrize("kind", special_files.KINDS)
@@ -63,7 +66,7 @@ def test_an_object_that_is_no_plain_file_is_an_error_at_once(
     for call in (
         lambda: store.get("it", 10),
         lambda: store.get_range("it", 0, 10),
-        lambda: store.digest("it"),
+        lambda: store.digest("it", 10),
         lambda: store.compose(["it"], "other"),
     ):
         with special_files.at_once(), pytest.raises((StoreError, UnsafePathError)):
@@ -88,6 +91,21 @@ def test_one_bad_name_is_told_apart_from_a_store_that_fails(
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert not isinstance(caught.value, ObjectError)
     assert store.get("other", 10) == b"data"
+
+
+def test_a_failing_disk_is_an_error_of_the_store(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("it", b"data")
+    monkeypatch.setattr(store, "object_path", lambda _: Path(special_files.FAILING))
+    for call in (
+        lambda: store.get("it", 10),
+        lambda: store.get_range("it", 0, 10),
+        lambda: store.digest("it", 10),
+    ):
+        with pytest.raises(StoreError, match=r"/it: .*Input/output error") as caught:
+            call()
+        assert not isinstance(caught.value, ObjectError)
 
 
 def test_a_folder_under_an_objects_name_is_left_and_named(
@@ -117,7 +135,7 @@ def test_a_path_without_an_object_is_not_found(store: LocalStore, path: str) -> 
     with pytest.raises(NotFoundError):
         store.get(path, 10)
     with pytest.raises(NotFoundError):
-        store.digest(path)
+        store.digest(path, 10)
 
 
 def test_list_is_sorted_and_shows_objects_only(
@@ -131,6 +149,17 @@ def test_list_is_sorted_and_shows_objects_only(
     assert store.list("b") == ("b/1", "b/2", "bb/3")
     assert store.list("nosuch/") == ()
     assert LocalStore(tmp_path / "a").list("") == ()
+
+
+def test_a_list_of_too_many_names_is_refused(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("a/1", "a/2", "b/1"):
+        store.put(path, b"")
+    monkeypatch.setattr(local_store, "MOST_NAMES", 2)
+    assert store.list("a/") == ("a/1", "a/2")
+    with pytest.raises(OversizedError, match="at most 2 names"):
+        store.list("")
 
 
 def test_listing_an_unreadable_folder_is_an_error(tmp_path: Path) -> None:
@@ -176,7 +205,7 @@ def test_a_path_outside_the_store_is_refused_by_every_method(
         lambda: store.get_range(path, 0, 1),
         lambda: store.put(path, b"x"),
         lambda: store.generation(path),
-        lambda: store.digest(path),
+        lambda: store.digest(path, 10),
         lambda: store.compose([], path),
     ):
         with pytest.raises(UnsafePathError):

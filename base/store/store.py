@@ -61,7 +61,11 @@ class Store(Protocol):
         """Returns the object's generation, or zero if the object does not exist."""
 
     def list(self, prefix: str) -> tuple[str, ...]:
-        """Returns the sorted paths that begin with `prefix`; "" for all."""
+        """Returns the sorted paths that begin with `prefix`; "" for all.
+
+        Raises:
+            OversizedError: there are more than `local_store.MOST_NAMES`.
+        """
 
     def compose(
         self,
@@ -76,11 +80,12 @@ class Store(Protocol):
             PreconditionFailedError: as for `put`.
         """
 
-    def digest(self, path: str) -> str:
+    def digest(self, path: str, limit_bytes: int) -> str:
         """Returns the SHA-256 of the object's content.
 
         Raises:
             NotFoundError: the object does not exist.
+            OversizedError: it is longer than `limit_bytes`; reading stopped there.
         """
 
 

@@ -5,6 +5,7 @@ service, it answers 412 if a precondition fails and 404 for any other bucket.
 """
 
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -38,6 +39,10 @@ class Bucket:
         ignores_range: whether every download is the whole object.
         content_encoding: the encoding that the server states for its objects.
         dribble_s: pause after each byte of an answer, its headers included; 0 for none.
+        delay_s: pause before each answer.
+        page_size: names in a page of a list; with 0, empty pages follow each other.
+        padding: code, bytes and encoding of every answer instead of the right one.
+        content_error_bytes: bytes of an error instead of an object's content.
     """
 
     environment: Mapping[str, str]
@@ -48,6 +53,10 @@ class Bucket:
     ignores_range: bool = False
     content_encoding: str = ""
     dribble_s: float = 0.0
+    delay_s: float = 0.0
+    page_size: int = 1000
+    padding: tuple[int, int, str] | None = None
+    content_error_bytes: int = 0
 
     def put(self, name: str, data: bytes) -> None:
         """Writes an object without the API, like another client of the bucket."""
@@ -122,12 +131,14 @@ class _Handler(BaseHTTPRequestHandler):
         objects = self._bucket.objects
         if url.path.endswith("/o"):
             prefix = query.get("prefix", [""])[0]
-            items = [self._resource(n) for n in sorted(objects) if n.startswith(prefix)]
-            self._answer(200, {"kind": "storage#objects", "items": items})
+            names = sorted(name for name in objects if name.startswith(prefix))
+            self._list(names, int(query.get("pageToken", ["0"])[0]))
             return
         name = unquote(url.path.rpartition("/o/")[2])
         if name not in objects:
             self._refuse(404, f"No such object: {NAME}/{name}")
+        elif query.get("alt") == ["media"] and self._bucket.content_error_bytes:
+            self._refuse(404, " " * self._bucket.content_error_bytes)
         elif query.get("alt") == ["media"]:
             self._send(objects[name][1])
         else:
@@ -139,13 +150,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse_all(self) -> bool:
         """Refuses a request that is not served; returns whether it did."""
-        if self._bucket.forbidden:
+        if self._bucket.padding is not None:
+            code, size_bytes, encoding = self._bucket.padding
+            data = b" " * size_bytes
+            self._answer(
+                code,
+                gzip.compress(data) if encoding else data,
+                "application/json",
+                encoding,
+            )
+        elif self._bucket.forbidden:
             self._refuse(403, "robot@test does not have storage.objects access")
         elif f"/b/{NAME}/o" not in self.path:
             self._refuse(404, "The specified bucket does not exist.")
         else:
             return False
         return True
+
+    def _list(self, names: list[str], begin: int) -> None:
+        end = begin + self._bucket.page_size
+        page: dict[str, object] = {
+            "kind": "storage#objects",
+            "items": [self._resource(name) for name in names[begin:end]],
+        }
+        if end < len(names):
+            page["nextPageToken"] = str(end)
+        self._answer(200, page)
 
     def _store(self, name: str, data: bytes, query: _Query) -> None:
         current = self._bucket.objects.get(name, (0, b""))[0]
@@ -163,7 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             code, data = 206, data[int(span[1]) : int(span[2]) + 1]
         self._bucket.sent_bytes += len(data)
-        self._answer(code, data, "application/octet-stream")
+        encoding = self._bucket.content_encoding
+        self._answer(code, data, "application/octet-stream", encoding)
 
     def _resource(self, name: str) -> dict[str, str]:
         generation, data = self._bucket.objects[name]
@@ -179,17 +210,22 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(code, {"error": {"code": code, "message": message}})
 
     def _answer(
-        self, code: int, body: bytes | object, kind: str = "application/json"
+        self,
+        code: int,
+        body: bytes | object,
+        kind: str = "application/json",
+        encoding: str = "",
     ) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        time.sleep(self._bucket.delay_s)
         if self._bucket.dribble_s:
             self._dribble(code, data)
             return
         self.send_response(code)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
-        if isinstance(body, bytes) and self._bucket.content_encoding:
-            self.send_header("Content-Encoding", self._bucket.content_encoding)
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
         self.end_headers()
         # A client that has read enough closes the connection.
         with contextlib.suppress(ConnectionError):

@@ -1,4 +1,7 @@
-"""Names that lead to no plain file, and a limit on the time that a reader may take."""
+"""Names that lead to no plain file, or to one that cannot be read.
+
+And a limit on the time that a reader of them may take.
+"""
 
 import contextlib
 import os
@@ -7,7 +10,12 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-KINDS = ("pipe", "link to a pipe", "link loop", "folder", "socket", "device")
+KINDS = (
+    *("pipe", "link to a pipe", "link loop", "folder", "socket", "device"),
+    "file of a failing disk",
+)
+FAILING = "/proc/self/mem"
+"""A plain file whose first read Linux answers with EIO, as a failing disk does."""
 _AT_ONCE_S = 5  # a reader that hangs does so for ever
 
 
@@ -33,6 +41,8 @@ def make(path: Path, kind: str) -> None:
                 finally:
                     os.fchdir(before)
                     os.close(before)
+        case "file of a failing disk":
+            path.symlink_to(FAILING)
         case "device":
             path.symlink_to("/dev/zero")
         case _:

@@ -14,9 +14,6 @@ from rlds.spec import EpisodeSpec
 from rlds.tfds_directory import FEATURES_FILE
 
 MANIFEST_FILE = "manifest.json"
-# Room for a million episodes of about 200 bytes.
-_MANIFEST_LIMIT_BYTES = 256 * 1024 * 1024
-_FEATURES_LIMIT_BYTES = 1024 * 1024
 
 
 def existing_manifest(uri: str) -> Manifest | None:
@@ -26,7 +23,7 @@ def existing_manifest(uri: str) -> Manifest | None:
         ManifestError: it does not parse.
     """
     try:
-        raw = store.open_store(uri).get(MANIFEST_FILE, _MANIFEST_LIMIT_BYTES)
+        raw = store.open_store(uri).get(MANIFEST_FILE, manifest_format.LIMIT_BYTES)
     except NotFoundError:
         return None
     return manifest_format.parse(raw)
@@ -68,7 +65,7 @@ def read_spec(uri: str) -> EpisodeSpec:
         DatasetFolderError: the file does not parse.
     """
     try:
-        raw = store.open_store(uri).get(FEATURES_FILE, _FEATURES_LIMIT_BYTES)
+        raw = store.open_store(uri).get(FEATURES_FILE, tfds_features.LIMIT_BYTES)
     except NotFoundError as e:
         raise DatasetError(
             f"{uri}/{FEATURES_FILE}",

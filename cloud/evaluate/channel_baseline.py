@@ -22,8 +22,6 @@ from release.channel import PackageEntry
 from release.trusted_keys import TrustedKeys
 from release.verification import VerifiedPackage
 
-REPORT_LIMIT_BYTES = 16 * 1024 * 1024
-
 
 @dataclasses.dataclass(frozen=True)
 class ChannelState:
@@ -73,7 +71,7 @@ def find_report(
     """
     path = f"{family}/{fetched.provenance.run_id}/evaluation.json"
     try:
-        raw = store.get(path, REPORT_LIMIT_BYTES)
+        raw = store.get(path, evaluation_report.LIMIT_BYTES)
     except ContinuonError:
         return None
     report = evaluation_report.parse(raw, path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from base import canonical_json, plain_file
+from base import canonical_json, json_fields, plain_file
 from base.errors import ContinuonError
 from cloud.errors import RolloutSummaryError
 from cloud.evaluate.rollouts import Rollouts, Trials
@@ -44,7 +44,8 @@ def read(path: Path, trials: Trials) -> Mapping[str, SuccessRate] | None:
         RolloutSummaryError: the file cannot be read or is not a baseline.
     """
     try:
-        found = canonical_json.decode(plain_file.read(path, _LIMIT_BYTES))
+        raw = plain_file.read(path, _LIMIT_BYTES)
+        found = json_fields.decode(raw, path, _LIMIT_BYTES)
         if not isinstance(found, dict) or found["schema_version"] != SCHEMA_VERSION:
             raise ValueError("expected an expert baseline of schema_version 1")
         wanted = _trials_fields(trials)

@@ -12,12 +12,14 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from base import canonical_json
+from base import canonical_json, json_fields
 from base.errors import ContinuonError
 from cloud.errors import EvaluationReportError
 from cloud.evaluate.success_rate import SuccessRate, pool
 
 SCHEMA_VERSION = 1
+LIMIT_BYTES = 1024 * 1024
+"""A task takes some hundred bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,7 @@ def parse(raw: bytes, origin: Path | str) -> EvaluationReport:
         EvaluationReportError: the bytes are not a report of this schema version.
     """
     try:
-        found = canonical_json.decode(raw)
+        found = json_fields.decode(raw, origin, LIMIT_BYTES)
         if not isinstance(found, dict):
             raise TypeError(f"a JSON {type(found).__name__}")
         if found["schema_version"] != SCHEMA_VERSION:

@@ -1,8 +1,10 @@
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from base.errors import OversizedError
 from cloud.errors import SnapshotError
 from cloud.index import schema, snapshot
 from cloud.testing import records
@@ -33,6 +35,10 @@ def test_two_rows_for_one_episode_are_refused() -> None:
     ("change", "text"),
     [
         (lambda raw: raw[:-20], "line 3"),
+        (lambda raw: raw[:-1], "order"),
+        (lambda raw: raw.replace(b"\n", b"\r\n"), "spelling"),
+        (lambda raw: raw + b"\n", "line 4"),
+        (lambda raw: raw + raw.splitlines(keepends=True)[-1], "one row per episode"),
         (lambda raw: raw.replace(b'"size_bytes":0', b'"size_bytes":"0"'), "size_bytes"),
         (lambda raw: raw.replace(b'"size_bytes"', b'"sise_bytes"'), "sise_bytes"),
         (lambda raw: b"".join(raw.splitlines(True)[::-1]), "order"),
@@ -48,6 +54,33 @@ def test_a_changed_snapshot_is_refused(
     with pytest.raises(SnapshotError, match=r"snapshot\.jsonl") as caught:
         snapshot.parse(change(raw), "snapshot.jsonl")
     assert text in str(caught.value)
+
+
+def test_a_snapshot_is_read_in_pieces_of_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = snapshot.encode([records.index_row(number) for number in range(3)])
+    (tmp_path / snapshot.FILE).write_bytes(raw)
+    whole = snapshot.parse(raw, "snapshot.jsonl")
+    assert whole.digest == hashlib.sha256(raw).hexdigest()
+    for size_bytes in (1, 7, len(raw) // 3, len(raw)):
+        monkeypatch.setattr(snapshot, "_PIECE_BYTES", size_bytes)
+        assert snapshot.read(tmp_path.as_uri()) == whole
+
+
+def test_a_snapshot_beyond_its_bounds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = snapshot.encode([records.index_row(number) for number in range(3)])
+    (tmp_path / snapshot.FILE).write_bytes(raw)
+    monkeypatch.setattr(snapshot, "_PIECE_BYTES", 64)
+    monkeypatch.setattr(snapshot, "_LONGEST_LINE", 128)
+    with pytest.raises(SnapshotError, match="line 1: expected at most 128 bytes"):
+        snapshot.read(tmp_path.as_uri())
+    monkeypatch.setattr(snapshot, "_LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(snapshot, "_LIMIT_BYTES", len(raw) - 1)
+    with pytest.raises(OversizedError, match=f"at most {len(raw) - 1} bytes"):
+        snapshot.read(tmp_path.as_uri())
 
 
 def test_a_missing_snapshot_names_the_command_that_builds_it(tmp_path: Path) -> None:

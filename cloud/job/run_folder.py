@@ -26,12 +26,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from base import canonical_json, durable_file, file_lock, plain_file
-from base.errors import CanonicalJsonError, OversizedError
+from base import canonical_json, durable_file, file_lock, json_fields, plain_file
+from base.errors import MalformedError, OversizedError
 from cloud.errors import DiskSpaceError, RunFolderError
 
 SCHEMA_VERSION = 1
-_RECORD_LIMIT_BYTES = 16 * 1024 * 1024  # of run.json
+_RECORD_LIMIT_BYTES = 1024 * 1024  # of run.json; it has some kilobytes of settings
 STARTED_FORMAT = "%Y%m%dT%H%M%S"
 """UTC time in a run's name and in its run.json."""
 
@@ -298,8 +298,8 @@ def _read(folder: Path) -> bytes:
 
 def _parse(raw: bytes) -> Mapping[str, object]:
     try:
-        content = canonical_json.decode(raw)
-    except CanonicalJsonError:
+        content = json_fields.decode(raw, "run.json", _RECORD_LIMIT_BYTES)
+    except (MalformedError, OversizedError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -19,8 +19,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from base import canonical_json
-from base.errors import CanonicalJsonError, NotFoundError, PreconditionFailedError
+from base import canonical_json, json_fields
+from base.errors import (
+    MalformedError,
+    NotFoundError,
+    OversizedError,
+    PreconditionFailedError,
+)
 from base.store.store import Store, StoreError, open_store
 from cloud.errors import RunFolderError
 
@@ -159,7 +164,7 @@ def _encode(released: bool) -> bytes:
         {
             "schema_version": SCHEMA_VERSION,
             "host": socket.gethostname(),
-            "process": _process_name(os.getpid()),
+            "process": _process_name(str(os.getpid())),
             "released": released,
         }
     )
@@ -168,8 +173,16 @@ def _encode(released: bool) -> bytes:
 def _read(store: Store, path: str) -> dict[str, object]:
     """Returns the lease; empty if it does not parse, which tells of no holder."""
     try:
-        found = canonical_json.decode(store.get(path, _LIMIT_BYTES))
-    except (NotFoundError, CanonicalJsonError):
+        return parse(store.get(path, _LIMIT_BYTES))
+    except (NotFoundError, OversizedError):
+        return {}
+
+
+def parse(raw: bytes) -> dict[str, object]:
+    """Returns the fields in the bytes of a lease; empty if they are not one."""
+    try:
+        found = json_fields.decode(raw, "lease", _LIMIT_BYTES)
+    except (MalformedError, OversizedError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -181,8 +194,7 @@ def _is_free(lease: dict[str, object]) -> bool:
     process = str(lease.get("process")).split()
     if len(process) != 4 or process[:2] != _machine():
         return False
-    known = process[2].isdecimal() and _process_name(int(process[2]))
-    return known != " ".join(process)
+    return _process_name(process[2]) != " ".join(process)
 
 
 def _machine() -> list[str]:
@@ -191,11 +203,13 @@ def _machine() -> list[str]:
     return [boot, Path("/proc/self/ns/pid").readlink().name]
 
 
-def _process_name(number: int) -> str:
+def _process_name(number: str) -> str:
     """Names a process for good: numbers are used again, with another start time."""
+    if not (number.isascii() and number.isdecimal() and len(number) < 20):
+        return "ended"
     try:
         # The name in parentheses may contain anything, so fields count from its end.
         fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return "ended"
-    return " ".join([*_machine(), str(number), fields[19]])
+    return " ".join([*_machine(), number, fields[19]])

@@ -70,6 +70,27 @@ def test_second_holder_is_refused_in_one_line_while_the_first_works(
     assert holder(store)["released"] is True
 
 
+@pytest.mark.parametrize(
+    "raw", [b"{", b"x" * 100_000, b"7", b'{"process":7,"released":1}']
+)
+def test_bytes_that_are_no_lease_are_replaced_when_nobody_renews_them(
+    store: Store, raw: bytes
+) -> None:
+    store.put(PATH, raw)
+    notes: list[str] = []
+    with hold(store, notes):
+        assert holder(store)["released"] is False
+    assert len(notes) == 1 and notes[0].startswith("waiting ")
+
+
+def test_lease_of_an_impossible_process_is_taken_at_once(store: Store) -> None:
+    leave(store, " ".join([*run_lease._machine(), "1" * 5000, "7"]))
+    notes: list[str] = []
+    with hold(store, notes):
+        assert holder(store)["released"] is False
+    assert notes == []
+
+
 def test_lease_that_was_given_back_is_taken_at_once(store: Store) -> None:
     for _ in range(2):
         notes: list[str] = []
@@ -83,7 +104,7 @@ def test_lease_of_a_killed_process_of_this_machine_is_taken_at_once(
 ) -> None:
     child = os.fork()
     if child == 0:
-        leave(open_store(store.uri), run_lease._process_name(os.getpid()))
+        leave(open_store(store.uri), run_lease._process_name(str(os.getpid())))
         os.kill(os.getpid(), 9)
     os.waitpid(child, 0)
     notes: list[str] = []

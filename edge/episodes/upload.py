@@ -21,7 +21,7 @@ from absl import app, flags
 
 from base import canonical_json, command_line, durable_file, path_flags, plain_file
 from base.digest import sha256_bytes
-from base.errors import ContinuonError, StoreError, one_line
+from base.errors import ContinuonError, OversizedError, StoreError, one_line
 from base.store.store import PreconditionFailedError, Store, open_store
 from edge.episodes import robot_key
 from edge.errors import UploadError
@@ -196,7 +196,10 @@ def _put(store: Store, path: str, data: bytes) -> bool:
             store.put(path, data, if_generation_match=0)
         except PreconditionFailedError:
             new = False  # another process put it meanwhile; the digest decides
-    held = store.digest(path)
+    try:
+        held = store.digest(path, len(data))
+    except OversizedError as e:
+        held = e.got
     if held != wanted:
         raise UploadError(
             f"{store.uri}/{path}",

@@ -1,4 +1,8 @@
-"""Reads a channel and its package from a store, never more than the signed size."""
+"""Reads a channel and its package from a store, never more than the signed size.
+
+A robot does not move while it updates. So all that one update reads has one deadline
+together, however its store spreads the delay.
+"""
 
 import hashlib
 from datetime import datetime
@@ -6,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from base.errors import StoreError
+from base.store.deadline import Deadline
 from base.store.store import Store, open_store
 from edge.ota.decide import Installed
 from release import channel as channel_format
@@ -17,11 +22,45 @@ from release.package import unpack_tar
 from release.trusted_keys import TrustedKeys
 
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
+# For the questions of one update and for a network that comes back meanwhile. The
+# bytes of a package have their own time, from the size that its publisher signed.
+_ALLOWANCE_S: Final = 150.0
+
+
+class ChannelStore:
+    """The store of a channel, for one update: all its reads have one deadline."""
+
+    def __init__(self, store: Store) -> None:
+        """Starts the time."""
+        self._store = store
+        self._deadline = Deadline(_ALLOWANCE_S)
+
+    @property
+    def uri(self) -> str:
+        """See `Store.uri`."""
+        return self._store.uri
+
+    def get(self, path: str, limit_bytes: int) -> bytes:
+        """See `Store.get`; a StoreError if the update's time is over."""
+        return self._deadline.run(
+            f"{self.uri}/{path}", lambda: self._store.get(path, limit_bytes)
+        )
+
+    def get_range(self, path: str, offset: int, size_bytes: int) -> bytes:
+        """See `Store.get_range`; a StoreError if the update's time is over."""
+        return self._deadline.run(
+            f"{self.uri}/{path}",
+            lambda: self._store.get_range(path, offset, size_bytes),
+        )
+
+    def expect_bytes(self, size_bytes: int) -> None:
+        """Gives the update the time that so many bytes take on a slow network."""
+        self._deadline.add_bytes(size_bytes)
 
 
 def fetch_channel(
     channel: str, keys: TrustedKeys, now: datetime | None, installed: Installed | None
-) -> tuple[Store, VerifiedChannel]:
+) -> tuple[ChannelStore, VerifiedChannel]:
     """Returns the store of a channel and the channel's verified content.
 
     Args:
@@ -34,9 +73,10 @@ def fetch_channel(
     Raises:
         ReleaseError: the channel is absent, unsigned, wrongly signed, expired,
             malformed, of another name, or older than what was accepted.
+        StoreError: the store fails, or does not answer in time.
     """
     store_uri, name = channel_format.split_uri(_uri(channel))
-    store = open_store(store_uri)
+    store = ChannelStore(open_store(store_uri))
     raw = store.get(channel_format.envelope_path(name), LIMITS.channel_bytes)
     if installed is None or installed.channel != name:
         # `decide` decides whether this folder may follow another channel.
@@ -58,7 +98,7 @@ def _uri(location: str) -> str:
         ) from e
 
 
-def fetch_tar(store: Store, entry: PackageEntry, tar: Path) -> None:
+def fetch_tar(store: ChannelStore, entry: PackageEntry, tar: Path) -> None:
     """Downloads a package tar as the new file `tar`.
 
     At most the signed size is read and written.
@@ -66,11 +106,12 @@ def fetch_tar(store: Store, entry: PackageEntry, tar: Path) -> None:
     Raises:
         MissingFileError: the store holds fewer bytes than the signed size.
         DigestMismatchError: the tar is not the signed one.
-        ReleaseError: the store fails.
+        StoreError: the store fails, or does not answer in time.
         OSError: the disk is full or fails.
     """
     source = f"{store.uri}/{entry.path}"
     state = hashlib.sha256()
+    store.expect_bytes(entry.size_bytes)
     with tar.open("xb") as out:
         offset = 0
         while offset < entry.size_bytes:

@@ -1,7 +1,9 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from base.testing import special_files
 from edge.ota import errors
 from edge.ota.decide import Installed
 from edge.ota.state_folder import StateFolder
@@ -25,6 +27,25 @@ def test_damaged_pointer_is_refused_and_kept_for_inspection(
     with pytest.raises(errors.StateFolderError, match="keep the file for inspection"):
         StateFolder(tmp_path).read_installed()
     assert (tmp_path / "current").read_bytes() == raw
+
+
+def test_pointer_on_a_failing_disk_is_read_from_its_copy_and_written_anew(
+    tmp_path: Path,
+) -> None:
+    state = StateFolder(tmp_path)
+    with state.lock():
+        state.activate(ACTIVE)
+        (tmp_path / "current").unlink()
+        special_files.make(tmp_path / "current", "file of a failing disk")
+        special_files.make(tmp_path / "newest_time", "file of a failing disk")
+        assert state.read_installed() == ACTIVE
+        assert state.read_newest_time() is None
+        assert state.mend_pointer() == ACTIVE
+        state.raise_newest_time(datetime(2026, 1, 1, tzinfo=UTC))
+    assert (tmp_path / "current").read_bytes() == (
+        tmp_path / "current.copy"
+    ).read_bytes()
+    assert state.read_newest_time() == datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_unusable_folder_is_refused_with_the_flag_to_change(tmp_path: Path) -> None:

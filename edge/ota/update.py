@@ -58,6 +58,8 @@ def update(
             refused before.
         EdgeError, RldsError: the package's step or canary cannot be run, or the package
             does not fit a robot.
+        StoreError: the store fails, or has not sent what it should within 150 s and
+            the time that the package's bytes take at 32 KiB/s.
         OSError: the disk fails.
 
     The package that was active stays active in every case.

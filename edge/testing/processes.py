@@ -17,9 +17,19 @@ from types import MappingProxyType
 import numpy as np
 
 
-def command(module: str, *arguments: str) -> list[str]:
-    """The command line that runs a module of this repository."""
-    return [sys.executable, "-m", module, *arguments]
+def command(module: str, *arguments: str, prelude: str = "") -> list[str]:
+    """The command line that runs a module of this repository.
+
+    Args:
+        module: its name.
+        arguments: its arguments.
+        prelude: Python that its process runs first, to give it small limits or a
+            machine that fails.
+    """
+    if not prelude:
+        return [sys.executable, "-m", module, *arguments]
+    run = f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    return [sys.executable, "-c", f"{prelude}\nimport runpy\n{run}", *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -27,10 +37,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a module to its end and returns what it printed."""
+def run(
+    module: str, *arguments: str, prelude: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Runs a module to its end and returns what it printed; see `command`."""
     return subprocess.run(
-        command(module, *arguments),
+        command(module, *arguments, prelude=prelude),
         capture_output=True,
         text=True,
         check=False,

@@ -113,7 +113,8 @@ def _read_tar(tar: Path) -> tuple[PackageManifest, PackageEntry]:
     raw = plain_file.read(tar, LIMITS.package_bytes)
     with tempfile.TemporaryDirectory() as folder:
         unpacked = package.unpack_tar(raw, Path(folder, "package"), len(raw), tar)
-        manifest = package.parse((unpacked / package.MANIFEST).read_bytes(), tar)
+        listed = plain_file.read(unpacked / package.MANIFEST, LIMITS.manifest_bytes)
+        manifest = package.parse(listed, tar)
     tar_sha256 = sha256_bytes(raw)
     return manifest, PackageEntry(
         path=channel.tar_path(tar_sha256),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from base import text_forms
 from base.digest import sha256_bytes, sha256_file
-from base.errors import PreconditionFailedError, StoreError
+from base.errors import OversizedError, PreconditionFailedError, StoreError
 from base.store.store import Store
 from release import channel, channel_verification, dsse, package, verification
 from release.channel import Channel, ChannelProvenance, PackageEntry, Previous, Rollout
@@ -174,7 +174,10 @@ def publish_envelope(
         tar = tars.get(target)
         if tar is not None and sha256_bytes(tar) == entry.sha256:
             _put_once(store, entry.path, tar)
-        elif tar is not None or store.digest(entry.path) != entry.sha256:
+        elif (
+            tar is not None
+            or _digest(store, entry.path, entry.size_bytes) != entry.sha256
+        ):
             raise StoreError(entry.path, f"a tar of sha256 {entry.sha256}", "another")
     store.put(path, envelope, generation)
     _put_copy(store, channel_name, verified.record.encode(), trusted)
@@ -222,12 +225,20 @@ def _provenance(verified: VerifiedPackage) -> ChannelProvenance:
     )
 
 
+def _digest(store: Store, path: str, size_bytes: int) -> str:
+    """Returns the digest of an object of this size, or says that it is larger."""
+    try:
+        return store.digest(path, size_bytes)
+    except OversizedError as e:
+        return e.got
+
+
 def _put_once(store: Store, path: str, data: bytes) -> None:
     """Writes an object whose name is its digest, unless it already exists."""
     try:
         store.put(path, data, if_generation_match=0)
     except PreconditionFailedError as e:
-        wanted, held = sha256_bytes(data), store.digest(path)
+        wanted, held = sha256_bytes(data), _digest(store, path, len(data))
         if held != wanted:
             raise DigestMismatchError(
                 f"{store.uri}/{path}",

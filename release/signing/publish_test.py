@@ -73,7 +73,7 @@ def install(release: Release, tmp_path: Path) -> VerifiedPackage:
     """Installs a release as a robot does: channel, tar, package."""
     entry = read(release).entry("pi5-cpu")
     tar = release.store.get(entry.path, entry.size_bytes)
-    assert release.store.digest(entry.path) == entry.sha256
+    assert release.store.digest(entry.path, entry.size_bytes) == entry.sha256
     into = tmp_path / "robot" / entry.digest
     shutil.rmtree(into, ignore_errors=True)
     package.unpack_tar(tar, into, entry.size_bytes)
@@ -438,5 +438,6 @@ def publish_and_verify(tmp_path: Path) -> None:
     )
     raw = store.get(done.envelope_path, 10**6)
     verified = verify_channel(raw, "nightly", release.trusted, tiny_release.NOW, 0)
-    assert store.digest(done.tar_path) == verified.entry("pi5-cpu").sha256
+    entry = verified.entry("pi5-cpu")
+    assert store.digest(done.tar_path, entry.size_bytes) == entry.sha256
     assert done.channel_uri == "gs://bucket/some/prefix/channels/nightly.json"

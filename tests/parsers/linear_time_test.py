@@ -6,6 +6,7 @@ file within its size limit. Each parser here gets each of its worst inputs at tw
 the time must grow like the size, and the largest input must take a second at most.
 """
 
+import io
 import json
 import tempfile
 import time
@@ -16,18 +17,28 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from base import canonical_json
 from base.digest import sha256_bytes
 from base.errors import ContinuonError
 from base.json_fields import decode, decode_canonical
+from base.store.local_store import LocalStore
 from base.store.store import open_store
 from base.text_forms import check_relative_path, parse_time
 from cloud.curate import spec as curation_spec
+from cloud.evaluate import expert_baseline, report
+from cloud.evaluate.rollouts import Trials
 from cloud.index import snapshot
 from cloud.ingest import enrolment, signed_record
+from cloud.job import checkpoint_store, run_folder, run_lease
 from edge.control import safety
+from edge.episodes import robot_key, terms
+from edge.ota import state_folder
+from edge.ota.state_folder import StateFolder
+from model import jpeg_frames
 from release import (
+    blessing,
     canary,
     channel,
     dsse,
@@ -37,15 +48,19 @@ from release import (
     run_summary,
 )
 from release.limits import LIMITS
+from release.signing import private_keys, sign_statements
 from release.trusted_keys import TrustedKeys
 from rlds import (
     example_codec,
+    journal,
     jpeg_segments,
     manifest,
     protobuf,
     reader,
     redaction_record,
     sidecar,
+    tfds_directory,
+    tfds_features,
     tfrecord,
 )
 from rlds.testing import episodes
@@ -56,9 +71,9 @@ _GROWTH = 4  # between the two sizes
 _LARGEST_RATIO = 8.0  # of the times; 16 would be the square
 _TOO_SHORT_S = 0.02  # to measure a ratio
 _LONGEST_S = 1.0
-# Times the largest input. One wide letter makes Python hold the whole text in four
-# bytes a letter, and most records are encoded again to compare them.
-_LARGEST_MEMORY = 6
+# Times the input. One wide letter makes Python hold every letter in four bytes, in the
+# text and once more in the string that it is part of.
+_LARGEST_MEMORY = 10
 _ALWAYS_BYTES = 512 * _KIB  # that a short input takes as well
 
 type Make = Callable[[int], bytes]
@@ -83,6 +98,7 @@ _JSON: Mapping[str, Make] = {
     "escapes of pairs": partial(_fill, b'"', rb"\ud83d\ude00", b'"'),
     "escapes of halves": partial(_fill, b'"', rb"\ud83d", b'"'),
     "wide letters": partial(_fill, b'"', "\U0001f600".encode(), b'"'),
+    "one wide letter": partial(_fill, '"\U0001f600'.encode(), b"a", b'"'),
     "quotes alone": partial(_fill, b"", b'"', b""),
     "short strings in a row": partial(_fill, b"", b'"\\""', b""),
     "digits": partial(_fill, b"", b"7", b""),
@@ -100,6 +116,8 @@ _JSON: Mapping[str, Make] = {
     "different keys": partial(_numbered, b"{", '"{}":0,', b'"":0}'),
     "one key again and again": partial(_fill, b"{", b'"a":0,', b'"a":0}'),
     "commas": partial(_fill, b"[", b",", b"]"),
+    "keys that are out of order": partial(_fill, b'{"b":', b'[{"b":0,"a":0}],', b"0}"),
+    "escapes that need none": partial(_fill, b'"', rb"\/", b'"'),
     "spaces": partial(_fill, b"", b" ", b""),
     "lines": partial(_fill, b"[", b"\n", b"x"),
     "bytes that are no text": partial(_fill, b'"', b"\xff", b'"'),
@@ -110,6 +128,7 @@ _WORST_JSON = (
     "open brackets",
     "objects of one key",
     "different keys",
+    "one wide letter",
     "a list of long numbers",
 )
 
@@ -156,6 +175,7 @@ def _manifest(
     splits: Callable[[int], object] = lambda _: {},
     entries: Callable[[int], object] = lambda _: [],
     drops: Callable[[int], object] = lambda _: {},
+    tasks: Callable[[int], object] = lambda _: {},
 ) -> bytes:
     spec: dict[str, object] = {}
     return canonical_json.encode(
@@ -172,6 +192,7 @@ def _manifest(
             "episodes": entries(size),
             "drops": drops(size),
             "statistics": {},
+            "tasks": tasks(size),
         }
     )
 
@@ -214,6 +235,11 @@ _MANIFESTS: Mapping[str, Make] = {
         _manifest, drops=lambda size: {f"{i:08}": "x" for i in _count(size, 15)}
     ),
     "episodes of no split": partial(_manifest, entries=_entries),
+    "tasks of many splits": lambda size: _manifest(
+        size // 2,
+        entries=_entries,
+        tasks=lambda half: {f"s{i:08}": {"a": 1} for i in _count(half, 20)},
+    ),
 }
 _SIDECARS: Mapping[str, Make] = {
     "many covered fields": partial(
@@ -251,6 +277,19 @@ _ENVELOPES: Mapping[str, Make] = {
         b"AAAA", "\u00e9\u00e9".encode()
     ),
     "many signatures": lambda size: _envelope(0, size // 90),
+}
+
+
+_CHECKPOINTS: Mapping[str, Make] = {
+    "many files": lambda size: canonical_json.encode(
+        {
+            "schema_version": 1,
+            "files": [
+                {"path": f"{i:08}", "sha256": "0" * 64, "size_bytes": 0}
+                for i in _count(size, 112)
+            ],
+        }
+    ),
 }
 
 
@@ -361,6 +400,15 @@ _RECORDS: Mapping[str, Make] = {
         for name, make in _EXAMPLES.items()
     },
 }
+_HEADER = journal.header(episodes.episode().spec, episodes.metadata())
+_JOURNALS: Mapping[str, Make] = {
+    "small steps": partial(_fill, _HEADER, tfrecord.frame(bytes(64)), b""),
+    "one large step": lambda size: _HEADER + tfrecord.frame(bytes(size - 1024)),
+    "a step without an end": lambda size: (
+        _HEADER + tfrecord.frame(bytes(size))[: size - 1024]
+    ),
+    "a header without an end": lambda size: tfrecord.frame(bytes(size))[:size],
+}
 _IMAGES: Mapping[str, Make] = {
     "fill bytes": partial(_fill, b"\xff\xd8", b"\xff", b""),
     "empty tables": partial(_fill, b"\xff\xd8", b"\xff\xc4\0\2", b""),
@@ -406,9 +454,48 @@ _TARS: Mapping[str, Make] = {
 }
 
 
+def _image(size: int, *, scans: int | None = None) -> bytes:
+    """A progressive image of 256 pixels per byte, its last scan again and again.
+
+    That scan says in a few bytes that nothing is to be changed.
+    """
+    content = io.BytesIO()
+    pixels = Image.new("L", (4096, max(1, size // 16)))
+    pixels.save(content, "JPEG", progressive=True)
+    image = content.getvalue()
+    scan = image[image.rindex(b"\xff\xda") : -2]
+    if scans is None:
+        return image[:-2] + scan * ((size - len(image)) // len(scan)) + image[-2:]
+    whole = image[:-2] + scan * (scans - image.count(b"\xff\xda")) + image[-2:]
+    tables = b"\xff\xdb\x00\x43\x00" + b"\1" * 64
+    return whole[:2] + tables * ((size - len(whole)) // len(tables)) + whole[2:]
+
+
+_PROGRESSIVE: Mapping[str, Make] = {
+    "many scans": _image,
+    "as many scans as are taken": partial(_image, scans=jpeg_segments.MAX_SCANS),
+}
+
+
 def _unpack(raw: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         package_tar.unpack_tar(raw, Path(folder, "into"), LIMITS.package_bytes)
+
+
+def _from_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    """Turns a reader of a file of this name into a parser of bytes."""
+
+    def parse(raw: bytes) -> object:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_bytes(raw)
+            path.chmod(0o600)
+            return read(path)
+
+    return parse
+
+
+_TRIALS = Trials("e", ("t",), 1, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -461,25 +548,111 @@ _PARSERS: Mapping[str, Parser] = {
         lambda raw: redaction_record.from_json(decode(raw, "x", _MIB)),
         _MIB,
     ),
-    # Manifest and snapshot are made of many small records, and only a machine that
-    # trains or curates reads them: a megabyte a second, in twenty times the memory.
-    "manifest": _json(manifest.parse, 512 * _KIB, _MANIFESTS, 20),
-    "enrolment": _json(lambda raw: enrolment.parse(raw, "x"), 64 * _KIB),
+    # A manifest and the shards of a dataset are made of many small values.
+    "manifest": _json(manifest.parse, manifest.LIMIT_BYTES, _MANIFESTS, 20),
+    "enrolment": _json(lambda raw: enrolment.parse(raw, "x"), enrolment._LIMIT_BYTES),
     "verdict or claim": _json(
-        lambda raw: signed_record.verify(raw, "x", TrustedKeys({}, True), "x"), _MIB
+        lambda raw: signed_record.verify(raw, "x", TrustedKeys({}, True), "x"),
+        signed_record.LIMIT_BYTES,
+    ),
+    "blessing": _json(blessing.parse, LIMITS.envelope_bytes),
+    "envelope to add a signature to": _json(
+        _from_file("x", sign_statements.read_envelope), LIMITS.envelope_bytes
+    ),
+    "private key": _json(
+        _from_file("x", private_keys.PrivateKey.read), LIMITS.key_file_bytes
+    ),
+    "robot's key": _json(
+        _from_file("x", robot_key.load_or_create), robot_key._LIMIT_BYTES
+    ),
+    "robot's public key": _json(
+        _from_file(
+            f"{'0' * 64}.json",
+            lambda path: robot_key.read_public(path.parent, "0" * 64),
+        ),
+        robot_key._LIMIT_BYTES,
+    ),
+    "terms of an episode": _json(
+        _from_file("x.terms.json", lambda path: terms.read(path.parent, "x")),
+        terms._LIMIT_BYTES,
+    ),
+    "pointer to a package": _json(
+        _from_file("current", lambda path: StateFolder(path.parent).read_installed()),
+        state_folder._LIMIT_BYTES,
+    ),
+    "newest time": _json(
+        _from_file(
+            "newest_time", lambda path: StateFolder(path.parent).read_newest_time()
+        ),
+        state_folder._LIMIT_BYTES,
+    ),
+    "progress of a run": _json(
+        _from_file("x", run_summary.read_progress), run_summary.PROGRESS_LIMIT_BYTES
+    ),
+    "fields of a dataset": _json(
+        lambda raw: tfds_features.read_spec(raw, "x"), tfds_features.LIMIT_BYTES
+    ),
+    "shards of a dataset": _json(
+        _from_file("x", lambda path: tfds_directory._shard_count(path, "d", "train")),
+        tfds_directory._INFO_LIMIT_BYTES,
+        {
+            "many shards": lambda size: (
+                json.dumps(
+                    {
+                        "name": "d",
+                        "splits": [
+                            {"name": "train", "shardLengths": ["1"] * (size // 32)}
+                        ],
+                    },
+                    indent=2,
+                )
+                .encode()
+                .ljust(size)
+            )
+        },
+        20,
+    ),
+    "journal": Parser(
+        _from_file("x.journal", journal.read),
+        journal._MAX_STEPS_BYTES,
+        {**_JOURNALS, "zeros": bytes},
+    ),
+    "run.json": _json(run_folder.parse_identity, run_folder._RECORD_LIMIT_BYTES),
+    "lease of a run": _json(run_lease.parse, run_lease._LIMIT_BYTES),
+    "manifest of a checkpoint": _json(
+        _from_file(
+            checkpoint_store.MANIFEST,
+            lambda path: checkpoint_store._read_manifest(
+                LocalStore(path.parent.parent), path.parent.name
+            ),
+        ),
+        checkpoint_store.MANIFEST_LIMIT_BYTES,
+        _CHECKPOINTS,
+    ),
+    "report of an evaluation": _json(
+        lambda raw: report.parse(raw, "x"), report.LIMIT_BYTES
+    ),
+    "baseline of the expert": _json(
+        _from_file("x", lambda path: expert_baseline.read(path, _TRIALS)),
+        expert_baseline._LIMIT_BYTES,
     ),
     "curation spec": _json(lambda raw: curation_spec.parse(raw, "x"), _MIB),
     "index snapshot": _json(
         lambda raw: snapshot.parse(raw, "x"),
         _MIB,
         {"empty lines": partial(_fill, b"", b"\n", b"")},
-        20,
     ),
-    "example": Parser(example_codec.decode, example_codec.LIMIT_BYTES, _EXAMPLES),
+    # An integer of one byte takes eight in an array; there are no more than MAX_STEPS.
+    "example": Parser(example_codec.decode, example_codec.LIMIT_BYTES, _EXAMPLES, 12),
     "episode file": Parser(
-        reader.read_episode_bytes, example_codec.LIMIT_BYTES, _RECORDS
+        reader.read_episode_bytes, example_codec.LIMIT_BYTES, _RECORDS, 12
     ),
     "JPEG image": Parser(jpeg_segments.find_fault, 4 * _MIB, _IMAGES),
+    "pixels of a JPEG image": Parser(
+        lambda raw: jpeg_frames.check([raw], "x"),
+        jpeg_segments.MAX_PIXELS // 256,
+        _PROGRESSIVE,
+    ),
     "package tar": Parser(_unpack, 64 * _KIB, _TARS),
     "store URI": _text(open_store),
     "channel URI": _text(channel.split_uri),
@@ -536,4 +709,4 @@ def test_memory_is_bounded(parser: Parser, make: Make) -> None:
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak_bytes < parser.largest_memory * parser.limit_bytes + _ALWAYS_BYTES
+    assert peak_bytes < parser.largest_memory * len(raw) + _ALWAYS_BYTES
