@@ -13,7 +13,9 @@ from subprocess import CompletedProcess
 import pytest
 
 from base.digest import sha256_bytes
+from edge import simulated_or_real  # noqa: F401 - heavy, and each run is a fork
 from edge.episodes import robot_key
+from edge.robots import registry
 from edge.testing import processes
 from rlds import reader, sidecar
 from rlds.episode import Episode
@@ -28,7 +30,7 @@ Recorded = tuple[Path, CompletedProcess[str]]
 def record(
     output: Path, *more: str, robot: str = REACH, episodes: int = 2
 ) -> CompletedProcess[str]:
-    return processes.run(
+    return processes.run_forked(
         "edge.record",
         f"--robot={robot}",
         f"--episodes={episodes}",
@@ -52,6 +54,13 @@ def read_error(done: CompletedProcess[str]) -> str:
     assert len(lines) == 1, done.stderr
     assert "Traceback" not in done.stderr
     return lines[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def simulator() -> None:
+    """Loads once what takes a second: every run is a fork of this process."""
+    registry.require_known(REACH)
+    registry.open_actor(REACH)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +253,7 @@ def test_wrong_usage_exits_with_2(tmp_path: Path, flag: str) -> None:
 
 
 def test_help_names_the_flags(tmp_path: Path) -> None:
-    done = processes.run("edge.record", "--help")
+    done = processes.run_forked("edge.record", "--help")
     assert done.returncode == 0
     for flag in ("--robot", "--episodes", "--seed", "--output", "--operator_noise"):
         assert flag in done.stdout
@@ -386,7 +395,7 @@ def test_bad_files_in_the_private_folder_keep_no_program_from_driving(
         with (private / f"2{cut}").open("wb") as file:
             file.truncate(reader.LIMIT_BYTES + 1)
         bad = {path.name for path in private.iterdir() if ".damaged" not in path.name}
-        done = processes.run(program, f"--robot={REACH}", *flags)
+        done = processes.run_forked(program, f"--robot={REACH}", *flags)
         assert done.returncode == 0, done.stderr
         said = done.stdout + done.stderr
         assert len(bad) == 6
@@ -394,7 +403,7 @@ def test_bad_files_in_the_private_folder_keep_no_program_from_driving(
         assert {f"{name}.damaged" for name in bad} <= {
             x.name for x in private.iterdir()
         }
-        assert processes.run(program, f"--robot={REACH}", *flags).returncode == 0
+        assert processes.run_forked(program, f"--robot={REACH}", *flags).returncode == 0
     assert len(read_episodes(out)) == 3
     assert all(path.name.endswith(".damaged") for path in private.iterdir())
 

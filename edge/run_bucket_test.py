@@ -58,7 +58,7 @@ def read_state(state: Path) -> dict[str, bytes]:
 def check_refused(state: Path, match: str, flags: list[str]) -> None:
     """The command failed in one line and left the state folder as it was."""
     before = read_state(state)
-    done = processes.run("edge.run", *flags)
+    done = processes.run_forked("edge.run", *flags)
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("run: gs://")
@@ -70,19 +70,19 @@ def test_channel_in_a_bucket_is_followed(
     bucket: Bucket, publisher: Publisher, flags: list[str], tmp_path: Path
 ) -> None:
     bucket.put_tree(publisher.root, PREFIX)
-    first = processes.run("edge.run", *flags)
+    first = processes.run_forked("edge.run", *flags)
     assert first.returncode == 0, first.stderr
     assert "release 1: install" in first.stderr
     assert "step latency" in first.stdout
 
     second = publisher.release(1, now=datetime.now(UTC))
     bucket.put_tree(publisher.root, PREFIX)
-    then = processes.run("edge.run", *flags)
+    then = processes.run_forked("edge.run", *flags)
     assert (
         f"package {second[:12]} of channel nightly, release 2: install" in then.stderr
     )
     bucket.sent_bytes = 0
-    again = processes.run("edge.run", *flags)
+    again = processes.run_forked("edge.run", *flags)
     assert "release 2: keep" in again.stderr
     envelope = f"{PREFIX}channels/{tiny_package.CHANNEL}.dsse.json"
     assert bucket.sent_bytes == len(bucket.objects[envelope][1])
@@ -94,7 +94,7 @@ def test_download_ends_at_the_signed_size(
     bucket.put_tree(publisher.root, PREFIX)
     raw = (publisher.root / tar_name(publisher).removeprefix(PREFIX)).read_bytes()
     bucket.put(tar_name(publisher), raw + bytes(8 << 20))
-    done = processes.run("edge.run", *flags)
+    done = processes.run_forked("edge.run", *flags)
     assert done.returncode == 0, done.stderr
     assert len(raw) < bucket.sent_bytes < len(raw) + 10_000
 
@@ -103,7 +103,7 @@ def test_changed_package_is_refused_and_the_active_one_stays(
     bucket: Bucket, publisher: Publisher, flags: list[str], tmp_path: Path
 ) -> None:
     bucket.put_tree(publisher.root, PREFIX)
-    assert processes.run("edge.run", *flags).returncode == 0
+    assert processes.run_forked("edge.run", *flags).returncode == 0
     publisher.release(1, now=datetime.now(UTC))
     bucket.put_tree(publisher.root, PREFIX)
     raw = bytearray(bucket.objects[tar_name(publisher)][1])
@@ -112,7 +112,7 @@ def test_changed_package_is_refused_and_the_active_one_stays(
     check_refused(tmp_path / "state", "expected sha256", flags)
     bucket.put(tar_name(publisher), bytes(raw[:-700]))
     check_refused(tmp_path / "state", f"expected {len(raw)} bytes", flags)
-    assert processes.run("edge.run", "--offline", *flags[1:]).returncode == 0
+    assert processes.run_forked("edge.run", "--offline", *flags[1:]).returncode == 0
 
 
 def test_server_that_spreads_its_delay_over_many_calls_does_not_hold_a_robot(

@@ -57,7 +57,7 @@ def test_wrong_usage_exits_with_2(flags: list[str], match: str) -> None:
 def test_help_says_how_a_robot_with_a_comma_in_its_name_is_given(
     tmp_path: Path, program: str
 ) -> None:
-    shown = " ".join(processes.run(f"edge.{program}", "--help").stdout.split())
+    shown = " ".join(processes.run_forked(f"edge.{program}", "--help").stdout.split())
     found = re.search(r"quote a name that has one: (--robot='\"\S*,\S*\"')", shown)
     assert found is not None
     example = subprocess.run(
@@ -68,7 +68,9 @@ def test_help_says_how_a_robot_with_a_comma_in_its_name_is_given(
     ).stdout
     name = example.removeprefix('--robot="').removesuffix('"')
     if program == "record":
-        done = processes.run(f"edge.{program}", example, f"--output={tmp_path / 'o'}")
+        done = processes.run_forked(
+            f"edge.{program}", example, f"--output={tmp_path / 'o'}"
+        )
         assert done.returncode == 2
         assert f"got '{name}'" in done.stderr
         return

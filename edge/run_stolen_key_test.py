@@ -36,7 +36,7 @@ class Fleet:
         self.episode.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
 
     def run(self, robot: str, *flags: str) -> subprocess.CompletedProcess[str]:
-        return processes.run(
+        return processes.run_forked(
             "edge.run",
             f"--channel={self.publisher.channel_uri}",
             f"--keyring={self.ring}",

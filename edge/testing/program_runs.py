@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from edge import simulated_or_real  # noqa: F401 - heavy, and each run is a fork
+from edge.ota import update  # noqa: F401 - likewise
 from edge.testing import processes, tiny_package
 from edge.testing.tiny_package import Publisher
 from release.testing.tiny_release import PrivateKey
@@ -16,7 +18,7 @@ STEPS: Final = 12
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the program to its end."""
-    return processes.run("edge.run", *arguments)
+    return processes.run_forked("edge.run", *arguments)
 
 
 def check_refused(code: int, match: str, *arguments: str) -> None:
