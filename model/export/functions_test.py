@@ -10,7 +10,7 @@ import pytest
 from model import step_function
 from model.export import agreement, functions
 from model.testing import small_models
-from model.testing.episodes import TASKS, episode
+from model.testing.episodes import TASKS, episode, shorten_replay
 from model.wavecore import WaveCore
 
 Evaluation = tuple[Callable[..., dict[str, jax.Array]], dict[str, Any]]
@@ -101,7 +101,8 @@ def test_imagine_projects_memories_by_the_calibration_in_the_deltas(
 
 
 def test_calibrate_update_changes_only_the_calibration(model: WaveCore) -> None:
-    function = functions.learning(model)["calibrate_update"]
+    with shorten_replay():
+        function = functions.learning(model)["calibrate_update"]
     given = agreement.arguments(model, function, TASKS, [episode(length=9)])
     given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
     found = jax.jit(function.run)(**given)

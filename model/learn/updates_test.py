@@ -263,15 +263,19 @@ def levelled() -> WaveCore:
     )
 
 
+@pytest.fixture(scope="module")
+def consolidate_levelled(levelled: WaveCore) -> up.ConsolidateUpdate:
+    return jax.jit(up.make_consolidate(levelled, gradient_steps=2))
+
+
 def by_level(vector: Array) -> np.ndarray:
     """A skill memory [s] as [level, keys and values of its slots]."""
     return np.asarray(vector).reshape(2, 3, -1).swapaxes(0, 1).reshape(3, -1)
 
 
 def test_each_level_of_the_skill_memory_is_written_at_its_own_period(
-    levelled: WaveCore,
+    levelled: WaveCore, consolidate_levelled: up.ConsolidateUpdate
 ) -> None:
-    consolidate = jax.jit(up.make_consolidate(levelled, gradient_steps=2))
     weights, last_good = step_function.weights(levelled), zero_deltas(levelled)
     deltas = {
         n: small_models.numbers(*x.shape, seed=i) * 1e-2
@@ -280,7 +284,7 @@ def test_each_level_of_the_skill_memory_is_written_at_its_own_period(
     written = []
     for index in range(19):
         given = replay(levelled, seed=index) | {"update_index": np.int32(index)}
-        result = consolidate(weights, deltas, last_good, given)
+        result = consolidate_levelled(weights, deltas, last_good, given)
         assert not result["refused"]
         assert not result["repaired"]
         before, after = (
@@ -293,9 +297,8 @@ def test_each_level_of_the_skill_memory_is_written_at_its_own_period(
 
 
 def test_level_stays_inside_its_part_of_the_bound_and_others_keep_theirs(
-    levelled: WaveCore,
+    levelled: WaveCore, consolidate_levelled: up.ConsolidateUpdate
 ) -> None:
-    consolidate = jax.jit(up.make_consolidate(levelled))
     weights, zeros = step_function.weights(levelled), zero_deltas(levelled)
     part = surfaces.BOUNDS["skill_memory"] / 3**0.5
     memory = np.zeros((2, 3, zeros["skill_memory"].size // 6), np.float32)
@@ -303,7 +306,7 @@ def test_level_stays_inside_its_part_of_the_bound_and_others_keep_theirs(
     memory[0, 2, 0] = 0.9 * part
     deltas = zeros | {"skill_memory": memory.reshape(-1)}
     given = replay(levelled) | {"update_index": np.int32(1)}
-    result = consolidate(weights, deltas, zeros, given)
+    result = consolidate_levelled(weights, deltas, zeros, given)
     assert result["repaired"]
     levels = by_level(result["deltas"]["skill_memory"])
     assert 0.9 * part < np.linalg.norm(levels[0]) <= part
