@@ -455,12 +455,12 @@ _TARS: Mapping[str, Make] = {
 
 
 def _image(size: int, *, scans: int | None = None) -> bytes:
-    """A progressive image of 256 pixels per byte, its last scan again and again.
+    """A progressive image of 128 pixels per byte, its last scan again and again.
 
     That scan says in a few bytes that nothing is to be changed.
     """
     content = io.BytesIO()
-    pixels = Image.new("L", (4096, max(1, size // 16)))
+    pixels = Image.new("L", (4096, max(1, size // 32)))
     pixels.save(content, "JPEG", progressive=True)
     image = content.getvalue()
     scan = image[image.rindex(b"\xff\xda") : -2]
@@ -650,7 +650,7 @@ _PARSERS: Mapping[str, Parser] = {
     "JPEG image": Parser(jpeg_segments.find_fault, 4 * _MIB, _IMAGES),
     "pixels of a JPEG image": Parser(
         lambda raw: jpeg_frames.check([raw], "x"),
-        jpeg_segments.MAX_PIXELS // 256,
+        jpeg_segments.MAX_PIXELS // 128,
         _PROGRESSIVE,
     ),
     "package tar": Parser(_unpack, 64 * _KIB, _TARS),
