@@ -12,7 +12,7 @@ from flax import nnx
 
 from model import config, errors, recurrence, surfaces
 from model.testing import small_models
-from model.wavecore import WaveCore
+from model.wavecore import Prediction, WaveCore
 
 N, A, K = 6, 2, 3
 
@@ -60,7 +60,8 @@ def test_every_kind_of_recurrence_is_the_same_in_steps_and_as_a_sequence(
     states, task = small_models.numbers(9, N), one_hot(1, 9)
     starts = jnp.zeros(9, bool).at[4].set(True)
     carry = jnp.asarray(small_models.numbers(model.config.carry_size, seed=2))
-    whole = model.sequence(states, task, starts, carry, form)
+    sequence = jax.jit(model.sequence, static_argnums=4)
+    whole = sequence(states, task, starts, carry, form)
     step = jax.jit(model.step)
     for t in range(9):
         one = step(states[t], task[t], carry * (1 - starts[t]))
@@ -78,7 +79,8 @@ def test_state_stays_within_the_range_of_its_values_however_long(
     x = 5 * jnp.asarray(small_models.numbers(2000, sizes.width, seed=3))
     values = jnp.abs(x @ mixer.value[...]).max() * (2**0.5 if oscillating else 1)
     starts = jnp.zeros(2000, bool)
-    _, last = mixer.sequence(x, starts, jnp.zeros(16), "sequential")
+    sequence = jax.jit(mixer.sequence, static_argnums=3)
+    _, last = sequence(x, starts, jnp.zeros(16), "sequential")
     assert float(jnp.abs(last).max()) <= float(values)
 
 
@@ -88,23 +90,29 @@ def test_every_variable_has_one_known_type_and_every_type_is_used() -> None:
     assert all(jax.tree.leaves(state) for state in states)
 
 
+@jax.jit
+def act(model: WaveCore) -> jax.Array:
+    """The action of one step, from the same inputs whatever the model."""
+    carry = jnp.ones(model.config.carry_size)
+    return model.step(small_models.numbers(N), one_hot(0), carry).action
+
+
 @pytest.mark.parametrize("name", ["calibration", "adapters", "skill_memory"])
 def test_surface_has_no_effect_until_it_is_changed(name: str) -> None:
     model = small_models.model()
     kind = surfaces.SURFACES[name]
-    inputs = (small_models.numbers(N), one_hot(0), jnp.ones(model.config.carry_size))
-    before = model.step(*inputs)
+    before = act(model)
     graph, mine, rest = nnx.split(model, kind, ...)
     vector = surfaces.flatten(mine)
     changed = surfaces.unflatten(vector + 0.1, mine)
-    after = nnx.merge(graph, changed, rest).step(*inputs)
-    assert not np.allclose(before.action, after.action, atol=1e-4)
+    after = act(nnx.merge(graph, changed, rest))
+    assert not np.allclose(before, after, atol=1e-4)
     without = {
         path: x if path.endswith(("keys", "adapter_in", "scale")) else 0 * x
         for path, x in surfaces.named_arrays(mine).items()
     }
     removed = nnx.merge(graph, surfaces.with_arrays(mine, without), rest)
-    np.testing.assert_array_equal(before.action, removed.step(*inputs).action)
+    np.testing.assert_array_equal(before, act(removed))
 
 
 def test_input_of_another_robot_is_refused_with_both_shapes() -> None:
@@ -160,6 +168,12 @@ def window(
     return states, one_hot(1, 2, length), starts, carry
 
 
+@jax.jit
+def predict(model: WaveCore) -> Prediction:
+    """What a model predicts for the inputs of `window`."""
+    return model.sequence(*window(model))
+
+
 def gradient(model: WaveCore, remat: bool = False) -> dict[str, jax.Array]:
     """Gradient of the sum of squares of every output but the carry, by path."""
     graph, trained, rest = nnx.split(
@@ -183,18 +197,26 @@ def to_bfloat16(model: WaveCore) -> WaveCore:
     )
 
 
+@pytest.fixture(scope="module")
+def whole_gradient() -> dict[str, jax.Array]:
+    return gradient(small_models.model())
+
+
 @pytest.mark.parametrize("oscillating", [False, True])
-def test_remat_gives_the_same_gradient(oscillating: bool) -> None:
+def test_remat_gives_the_same_gradient(
+    whole_gradient: dict[str, jax.Array], oscillating: bool
+) -> None:
     model = small_models.model(
         dataclasses.replace(small_models.SIZES, oscillating=oscillating)
     )
-    kept, again = gradient(model), gradient(model, remat=True)
+    kept = gradient(model) if oscillating else whole_gradient
+    again = gradient(model, remat=True)
     for path, wanted in kept.items():
         np.testing.assert_allclose(again[path], wanted, atol=1e-6, err_msg=path)
 
 
 def test_remat_keeps_less_for_the_backward_pass() -> None:
-    sizes = dataclasses.replace(small_models.SIZES, block_count=8, hidden_size=64)
+    sizes = dataclasses.replace(small_models.SIZES, block_count=4, hidden_size=64)
     model, temporary = small_models.model(sizes), []
     inputs = window(model, length=256)
     graph, trained, rest = nnx.split(model, surfaces.Backbone, ...)
@@ -215,24 +237,26 @@ def test_bfloat16_model_has_float32_outputs_near_those_of_float32() -> None:
     model = small_models.model()
     model.scale_head[...] = 0.1 * jnp.asarray(small_models.numbers(16, 2))
     model.value_head[...] = 0.1 * jnp.asarray(small_models.numbers(16, 1, seed=2))
-    small, whole = to_bfloat16(model), model.sequence(*window(model))
-    prediction = jax.jit(small.sequence)(*window(model))
+    small = to_bfloat16(model)
+    whole, prediction = predict(model), predict(small)
     for name, x in prediction._asdict().items():
         assert x.dtype == jnp.float32, name
         wanted = getattr(whole, name)
         allowed = 0.02 * float(jnp.abs(wanted).max())
         np.testing.assert_allclose(x, wanted, atol=allowed, err_msg=name)
-    step = small.step(*(x[:, 0] for x in window(model)[:2]), window(model)[3])
+    states, task, _, carry = window(model)
+    step = jax.jit(small.step)(states[:, 0], task[:, 0], carry)
     np.testing.assert_allclose(step.action, prediction.action[:, 0], atol=0.005)
 
 
-def test_bfloat16_gradients_point_the_same_way() -> None:
-    model = small_models.model()
-    whole, small = gradient(model), gradient(to_bfloat16(model))
+def test_bfloat16_gradients_point_the_same_way(
+    whole_gradient: dict[str, jax.Array],
+) -> None:
+    small = gradient(to_bfloat16(small_models.model()))
     assert {str(x.dtype) for x in small.values()} == {"bfloat16", "float32"}
     a, b = (
         np.concatenate([np.ravel(x).astype(np.float64) for x in g.values()])
-        for g in (whole, small)
+        for g in (whole_gradient, small)
     )
     assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.9999
 
@@ -252,7 +276,8 @@ def test_recurrence_of_a_bfloat16_model_is_float32(
 
     monkeypatch.setattr(recurrence, "sequence", watched)
     x = jnp.asarray(small_models.numbers(9, 16)).astype(jnp.bfloat16)
-    out, last = mixer.sequence(x, jnp.zeros(9, bool), jnp.zeros(16), "sequential")
+    sequence = jax.jit(mixer.sequence, static_argnums=3)
+    out, last = sequence(x, jnp.zeros(9, bool), jnp.zeros(16), "sequential")
     assert out.dtype == jnp.bfloat16
     assert seen == [jnp.float32] * 4
     assert last.dtype == jnp.float32
@@ -268,7 +293,7 @@ def test_scale_and_value_do_not_shape_the_features() -> None:
         prediction = nnx.merge(graph, trained, rest).sequence(*window(model))
         return jnp.sum(prediction.action_scale) + jnp.sum(prediction.value)
 
-    moved = surfaces.named_arrays(jax.grad(objective)(trained))
+    moved = surfaces.named_arrays(jax.jit(jax.grad(objective))(trained))
     assert {path for path, x in moved.items() if np.any(x != 0)} == {
         *("scale_head", "scale_bias", "value_head", "value_bias")
     }
@@ -279,7 +304,7 @@ def test_scale_is_positive_and_value_within_one_for_any_head_weights() -> None:
     for sign in (-1, 1):
         model.scale_head[...] = jnp.full((16, 2), sign * 1e6)
         model.value_head[...] = jnp.full((16, 1), sign * 1e6)
-        prediction = model.sequence(*window(model))
+        prediction = predict(model)
         assert np.all(
             (prediction.action_scale > 0) & np.isfinite(prediction.action_scale)
         )
@@ -288,6 +313,6 @@ def test_scale_is_positive_and_value_within_one_for_any_head_weights() -> None:
 
 
 def test_before_training_the_scale_is_one_and_the_value_is_zero() -> None:
-    prediction = small_models.model().sequence(*window(small_models.model()))
+    prediction = predict(small_models.model())
     np.testing.assert_array_equal(prediction.action_scale, 1)
     np.testing.assert_array_equal(prediction.value, 0)
