@@ -29,8 +29,9 @@ from edge import simulated_or_real
 from edge.control import loop, policy_source
 from edge.control.loop import Pace
 from edge.control.safety import DEFAULT_MAX_STEPS, config_for
-from edge.episodes import episode_id, sharing
-from edge.episodes.sharing import Provenance, Recording
+from edge.episodes import episode_id, sharing, terms
+from edge.episodes.provenance import Provenance
+from edge.episodes.sharing import Recording
 from edge.record_summary import RecordSummary, success_text
 from edge.redact import transforms
 from edge.robots import clock, machine_name, registry
@@ -212,7 +213,7 @@ def _open_folders(robot: Robot) -> Iterator[Recording]:
         private=Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private"),
         key=key,
         robot_id=robot_id,
-        consent=sharing.operator_consent(_CONSENT.value, robot.clock.unix_ns()),
+        consent=terms.operator_consent(_CONSENT.value, robot.clock.unix_ns()),
         tell=command_line.say,
     ) as folders:
         yield folders

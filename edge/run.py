@@ -37,9 +37,9 @@ from edge import run_flags, simulated_or_real
 from edge.control import policy_source
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.policy_source import Driver, make_expert_driver, make_package_driver
-from edge.episodes import sharing
+from edge.episodes import sharing, terms
+from edge.episodes.provenance import Provenance
 from edge.episodes.run_episodes import RunRecording
-from edge.episodes.sharing import Provenance
 from edge.ota import active_package, update
 from edge.ota.decide import RobotRuntime
 from edge.ota.start_count import StartCount
@@ -203,9 +203,7 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
         private=Path(private),
         key=simulated_or_real.open_key(robot.spec, run_flags.KEY_FILE.value, robot_id),
         robot_id=robot_id,
-        consent=sharing.operator_consent(
-            run_flags.CONSENT.value, robot.clock.unix_ns()
-        ),
+        consent=terms.operator_consent(run_flags.CONSENT.value, robot.clock.unix_ns()),
         tell=_say,
     ) as folders:
         for shared in folders.recover():

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from edge.control.loop import ControlStep
 from edge.episodes import episode_id
+from rlds.closed_episode import ClosedEpisode
 from rlds.episode import EpisodeMetadata
 from rlds.errors import EpisodeFullError
 from rlds.spec import EpisodeSpec
-from rlds.writer import ClosedEpisode, EpisodeWriter
+from rlds.writer import EpisodeWriter
 
 # A quarter of what readers take: making and sharing an episode of this size took 378
 # MiB of memory (x86-64), and the process of the robot has 512.

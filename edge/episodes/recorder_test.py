@@ -13,7 +13,7 @@ from edge.control.loop import ControlStep
 from edge.episodes import episode_id
 from edge.episodes.recorder import EpisodeRecorder
 from edge.robots.robot import Observation
-from rlds import reader, writer
+from rlds import reader, recovery
 from rlds.episode import Episode
 from rlds.errors import EpisodeExistsError
 from rlds.spec import EpisodeSpec
@@ -92,7 +92,8 @@ def test_parts_of_an_episode_that_a_crash_cut_short_are_all_recovered(
         os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     found = {
-        one.path.stem: reader.read_episode(one.path) for one in writer.recover(tmp_path)
+        one.path.stem: reader.read_episode(one.path)
+        for one in recovery.recover(tmp_path)
     }
     name, parts = testing.metadata().episode_id, []
     while name in found:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from edge.control.loop import EpisodeResult, Pace
 from edge.episodes import episode_id
+from edge.episodes.provenance import Provenance
 from edge.episodes.recorder import EpisodeRecorder
-from edge.episodes.sharing import Provenance, Recording
+from edge.episodes.sharing import Recording
 from edge.robots.robot import Robot
 
 

@@ -5,50 +5,44 @@
 Everything before the last arrow is in a private folder. Each arrow is durable before
 the next begins: a crash at any instant leaves the raw episode, the shared one, or both,
 and `recover` finishes the work under the terms that the episode began with.
-
-A file that is damaged, foreign or too large is set aside under another name and told
-of; it keeps no robot from driving.
 """
 
 import contextlib
-import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from base import durable_file, file_lock
+from base import durable_file
 from base.digest import sha256_bytes
-from base.errors import ContinuonError, DiskError, OversizedError, one_line
-from edge.episodes import robot_key
+from base.errors import DiskError, OversizedError, one_line
+from edge.episodes import recording_folders, robot_key
 from edge.episodes import terms as episode_terms
 from edge.episodes.episode_id import Held
+from edge.episodes.provenance import Provenance, begin_metadata
 from edge.episodes.recorder import EpisodeRecorder
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.terms import EpisodeTerms
 from edge.errors import (
     EpisodeTermsError,
     OtherRobotError,
-    OutputFolderError,
     RedactionError,
     UncoveredFieldError,
 )
 from edge.redact import transforms
 from edge.redact.redactor import Redactor
-from edge.robots.clock import rfc3339_from_unix_ns
 from edge.robots.robot import RobotSpec
-from edge.runtime_version import RUNTIME_VERSION
 from rlds import (
     example_codec,
     journal,
     reader,
+    recovery,
     redacted_form,
     sidecar,
     sidecar_statements,
     tfrecord,
-    writer,
 )
-from rlds.episode import Episode, EpisodeMetadata
+from rlds.closed_episode import EPISODE_SUFFIX, ClosedEpisode
+from rlds.episode import Episode
 from rlds.errors import (
     CorruptRecordError,
     DamagedJournalError,
@@ -56,17 +50,16 @@ from rlds.errors import (
     FieldFormError,
     MalformedEpisodeError,
 )
+from rlds.recovery import RECOVERED_TAG
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 from rlds.tfds_directory import SIDECAR_SUFFIX, TfdsDirectory
-from rlds.writer import ClosedEpisode
 
 DATASET_NAME = "episodes"
 SPLIT = "train"
-SIMULATED_TAG = "simulated"
 
-_SUFFIXES = (writer.EPISODE_SUFFIX, journal.SUFFIX, episode_terms.SUFFIX)
+_SUFFIXES = (EPISODE_SUFFIX, journal.SUFFIX, episode_terms.SUFFIX)
 # What reading a damaged, foreign or oversized episode raises.
 _UNREADABLE = (
     CorruptRecordError,
@@ -89,29 +82,6 @@ class Shared:
     episode_id: str
     path: Path
     num_steps: int
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Who acted in an episode, and with which package.
-
-    Attributes:
-        actor: `expert`, `human` or `policy:<first 12 digits of its digest>`; episodes
-            record it in the field `operator`.
-        package_digest: digest of the package that acted; "" when none did.
-        delta_digest: digest of the local delta; "" when there is none.
-        channel: the channel that the package came from; "" when none.
-        tags: notes; only allow-listed ones leave the robot. Episodes of a simulated
-            robot, and no others, also get the tag `simulated`.
-        location: latitude,longitude in degrees, or "".
-    """
-
-    actor: str
-    package_digest: str = ""
-    delta_digest: str = ""
-    channel: str = ""
-    tags: tuple[str, ...] = ()
-    location: str = ""
 
 
 class Recording:
@@ -144,13 +114,13 @@ class Recording:
         if not self._sidecar_path(episode_id).exists():
             return Held.NOTHING
         try:
-            _require_file(self._episode_path(episode_id))
+            recording_folders.require_file(self._episode_path(episode_id))
             episode = reader.read_episode(self._episode_path(episode_id))
         except _UNREADABLE as e:
             both = self._episode_path(episode_id), self._sidecar_path(episode_id)
-            self._set_aside(e, *both)
+            recording_folders.set_aside(e, self._tell, *both)
             return Held.NOTHING
-        if writer.RECOVERED_TAG in episode.metadata.tags:
+        if RECOVERED_TAG in episode.metadata.tags:
             return Held.RECOVERED
         return Held.WHOLE
 
@@ -169,22 +139,8 @@ class Recording:
             RldsError: the journal or its terms cannot be written; a journal without a
                 step is removed by the next `recover`.
         """
-        metadata = EpisodeMetadata(
-            schema_version=SCHEMA_VERSION,
-            episode_id=episode_id,
-            robot_hash=self._robot_id,
-            robot_model=robot.robot_model,
-            environment_id=robot.environment_id,
-            package_digest=provenance.package_digest,
-            delta_digest=provenance.delta_digest,
-            channel=provenance.channel,
-            software_version=RUNTIME_VERSION,
-            start_time=rfc3339_from_unix_ns(start_unix_ns),
-            location=provenance.location,
-            tags=_add_simulated(robot, provenance.tags),
-            task=robot.task,
-            success=None,
-            operator=provenance.actor,
+        metadata = begin_metadata(
+            robot, self._robot_id, episode_id, start_unix_ns, provenance
         )
         redacted_form.check_open_fields(metadata)
         spec = EpisodeSpec(robot.state_size, robot.action_size)
@@ -209,7 +165,7 @@ class Recording:
             EpisodeTermsError: the file of its terms is malformed.
             RldsError: a file cannot be read or written; the raw episode stays.
         """
-        return self._share(closed.path)
+        return self._share_raw(closed.path, reader.read_episode(closed.path))
 
     def recover(self) -> Iterator[Shared]:
         """Shares what an interrupted recording left in the private folder.
@@ -223,10 +179,10 @@ class Recording:
         """
         self._set_aside_foreign()
         try:
-            writer.recover(self._private)
+            recovery.recover(self._private)
         except DamagedJournalError as e:
             self._tell(str(e))
-        for path in sorted(self._private.glob(f"*{writer.EPISODE_SUFFIX}")):
+        for path in sorted(self._private.glob(f"*{EPISODE_SUFFIX}")):
             shared = self._share_or_tell(path)
             if shared is not None:
                 yield shared
@@ -239,15 +195,15 @@ class Recording:
         for path in sorted(self._private.iterdir()):
             if path.name.endswith(_SUFFIXES):
                 try:
-                    _require_file(path)
+                    recording_folders.require_file(path)
                 except MalformedEpisodeError as e:
-                    self._set_aside(e, path)
+                    recording_folders.set_aside(e, self._tell, path)
 
     def _share_or_tell(self, path: Path) -> Shared | None:
         try:
             raw = reader.read_episode(path)
         except _UNREADABLE as e:
-            self._set_aside(e, path)
+            recording_folders.set_aside(e, self._tell, path)
             return None
         try:
             return self._share_raw(path, raw)
@@ -261,20 +217,6 @@ class Recording:
         ) as e:
             self._tell(f"{one_line(path.name)} stays private: {e}")
             return None
-
-    def _set_aside(self, reason: ContinuonError, *paths: Path) -> None:
-        """Renames what is there of these files, and goes on where that fails."""
-        done = []
-        for path in paths:
-            if os.path.lexists(path):
-                try:
-                    done.append(one_line(durable_file.set_aside(path).name))
-                except DiskError as e:
-                    done.append(f"nothing, {e.got}")
-        self._tell(f"{reason}; set aside as {', '.join(done)}")
-
-    def _share(self, path: Path) -> Shared:
-        return self._share_raw(path, reader.read_episode(path))
 
     def _share_raw(self, path: Path, raw: Episode) -> Shared:
         name = raw.metadata.episode_id
@@ -321,7 +263,7 @@ class Recording:
         """Whether the private folder holds a journal or a raw episode of this name."""
         return any(
             (self._private / f"{name}{suffix}").exists()
-            for suffix in (journal.SUFFIX, writer.EPISODE_SUFFIX)
+            for suffix in (journal.SUFFIX, EPISODE_SUFFIX)
         )
 
     def _open_directory(self, spec: EpisodeSpec) -> TfdsDirectory:
@@ -332,7 +274,7 @@ class Recording:
         return self._directory
 
     def _episode_path(self, episode_id: str) -> Path:
-        return self._output / f"{episode_id}{writer.EPISODE_SUFFIX}"
+        return self._output / f"{episode_id}{EPISODE_SUFFIX}"
 
     def _sidecar_path(self, episode_id: str) -> Path:
         return self._output / f"{episode_id}{SIDECAR_SUFFIX}"
@@ -361,33 +303,6 @@ def _describe(
     )
 
 
-def _require_file(path: Path) -> None:
-    """Refuses a folder, link, pipe or device, which a reader might wait for.
-
-    Raises:
-        MalformedEpisodeError: it is not a plain file.
-        DiskError: there is nothing, or it cannot be looked at.
-    """
-    try:
-        mode = path.lstat().st_mode
-    except OSError as e:
-        raise durable_file.disk_error(path, "to find the file", e) from e
-    if not stat.S_ISREG(mode):
-        raise MalformedEpisodeError(path, "a file", "a folder, link, pipe or device")
-
-
-def _add_simulated(robot: RobotSpec, tags: tuple[str, ...]) -> tuple[str, ...]:
-    """Says in the tags whether the robot is simulated, whatever they said before."""
-    others = tuple(tag for tag in tags if tag != SIMULATED_TAG)
-    return (SIMULATED_TAG, *others) if robot.simulated else others
-
-
-def operator_consent(granted: bool, unix_ns: int) -> Consent:
-    """The operator's decision about uploading, with the hour in which it was made."""
-    at = transforms.coarsen_time(rfc3339_from_unix_ns(unix_ns))
-    return Consent(granted=granted, by=sidecar_statements.CONSENTING, at=at)
-
-
 @contextlib.contextmanager
 def open_recording(
     output: Path,
@@ -413,50 +328,8 @@ def open_recording(
             `private`.
         RldsError, OSError: the folders cannot be made.
     """
-    make_private(private)
-    output.mkdir(parents=True, exist_ok=True)
-    with lock_folder(private), lock_folder(output):
+    with recording_folders.hold(output, private):
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
         yield Recording(output, private, key, robot_id, consent, tell)
-
-
-def make_private(folder: Path) -> None:
-    """Makes a folder that only its owner can enter.
-
-    Raises:
-        OutputFolderError: the folder exists and other users can enter it.
-        OSError: it cannot be made.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mode = folder.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise OutputFolderError(
-            folder,
-            "mode 0700 for raw episodes",
-            f"{mode:04o}",
-            "chmod 700 it or name another --private_dir",
-        )
-
-
-@contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Locks a folder against other recordings, until the process ends at the latest.
-
-    Raises:
-        OutputFolderError: another process holds it.
-        OSError: the folder cannot be opened.
-    """
-    descriptor = file_lock.open_folder(folder)
-    try:
-        if not file_lock.try_take(descriptor):
-            raise OutputFolderError(
-                folder,
-                "to be the only recording here",
-                "another process that is writing",
-                "wait for it or name another folder",
-            )
-        yield
-    finally:
-        os.close(descriptor)

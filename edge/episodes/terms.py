@@ -15,7 +15,10 @@ from base import canonical_json, durable_file, plain_file
 from base.errors import MalformedError, OversizedError
 from base.json_fields import Fields, decode
 from edge.errors import EpisodeTermsError
+from edge.redact import transforms
+from edge.robots.clock import rfc3339_from_unix_ns
 from rlds.sidecar import Consent
+from rlds.sidecar_statements import CONSENTING
 
 SCHEMA_VERSION: Final = 1
 SUFFIX: Final = ".terms.json"
@@ -37,6 +40,12 @@ class EpisodeTerms:
     robot_id: str
     keyid: str
     consent: Consent
+
+
+def operator_consent(granted: bool, unix_ns: int) -> Consent:
+    """The operator's decision about uploading, with the hour in which it was made."""
+    at = transforms.coarsen_time(rfc3339_from_unix_ns(unix_ns))
+    return Consent(granted=granted, by=CONSENTING, at=at)
 
 
 def write(folder: Path, episode_id: str, terms: EpisodeTerms) -> None:

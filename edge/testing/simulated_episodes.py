@@ -16,7 +16,9 @@ from edge.control.loop import EpisodeResult as EpisodeResult
 from edge.control.loop import Pace, StepRecorder, run_episode
 from edge.control.safety import config_for
 from edge.episodes import robot_key
-from edge.episodes.sharing import Provenance, open_recording, operator_consent
+from edge.episodes.provenance import Provenance
+from edge.episodes.sharing import open_recording
+from edge.episodes.terms import operator_consent
 from edge.robots.clock import SimulatedClock
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Policy, Robot

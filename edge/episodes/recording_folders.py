@@ -1,0 +1,103 @@
+"""The two folders of a recording: made, locked, and what does not belong in them.
+
+    output    redacted episodes, which may be shared
+    private   raw episodes, mode 0700
+
+A file that is damaged, foreign or too large is set aside under another name and told
+of; it keeps no robot from driving.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from base import durable_file, file_lock
+from base.errors import ContinuonError, DiskError, one_line
+from edge.errors import OutputFolderError
+from rlds.errors import MalformedEpisodeError
+
+
+@contextlib.contextmanager
+def hold(output: Path, private: Path) -> Iterator[None]:
+    """Makes the folders and locks them, until the process ends at the latest.
+
+    Raises:
+        OutputFolderError: another recording writes there, or other users can read
+            `private`.
+        DiskError, OSError: the folders cannot be made.
+    """
+    _make_private(private)
+    output.mkdir(parents=True, exist_ok=True)
+    with _lock(private), _lock(output):
+        yield
+
+
+def set_aside(
+    reason: ContinuonError, tell: Callable[[str], None], *paths: Path
+) -> None:
+    """Renames what is there of these files, tells why, and goes on where that fails."""
+    done = []
+    for path in paths:
+        if os.path.lexists(path):
+            try:
+                done.append(one_line(durable_file.set_aside(path).name))
+            except DiskError as e:
+                done.append(f"nothing, {e.got}")
+    tell(f"{reason}; set aside as {', '.join(done)}")
+
+
+def require_file(path: Path) -> None:
+    """Refuses a folder, link, pipe or device, which a reader might wait for.
+
+    Raises:
+        MalformedEpisodeError: it is not a plain file.
+        DiskError: there is nothing, or it cannot be looked at.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError as e:
+        raise durable_file.disk_error(path, "to find the file", e) from e
+    if not stat.S_ISREG(mode):
+        raise MalformedEpisodeError(path, "a file", "a folder, link, pipe or device")
+
+
+def _make_private(folder: Path) -> None:
+    """Makes a folder that only its owner can enter.
+
+    Raises:
+        OutputFolderError: the folder exists and other users can enter it.
+        OSError: it cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = folder.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise OutputFolderError(
+            folder,
+            "mode 0700 for raw episodes",
+            f"{mode:04o}",
+            "chmod 700 it or name another --private_dir",
+        )
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Locks a folder against other recordings, until the process ends at the latest.
+
+    Raises:
+        OutputFolderError: another process holds it.
+        OSError: the folder cannot be opened.
+    """
+    descriptor = file_lock.open_folder(folder)
+    try:
+        if not file_lock.try_take(descriptor):
+            raise OutputFolderError(
+                folder,
+                "to be the only recording here",
+                "another process that is writing",
+                "wait for it or name another folder",
+            )
+        yield
+    finally:
+        os.close(descriptor)
