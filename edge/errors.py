@@ -13,6 +13,12 @@ class BadTimeError(EdgeError):
     default_remedy = "correct the time"
 
 
+class ClockError(EdgeError):
+    """This machine's clock is behind a time that is known to have passed."""
+
+    default_remedy = "set the clock, or wait until the network sets it, and run again"
+
+
 class UnknownRobotError(EdgeError):
     """A robot string does not name a robot that this program can open."""
 

@@ -8,6 +8,7 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
+from edge.ota.state_folder import StateFolder
 from edge.testing import processes, real_arm, tiny_package
 from edge.testing.tiny_package import Publisher
 from release.testing.tiny_release import PrivateKey
@@ -129,6 +130,54 @@ def test_arm_is_opened_once_however_often_its_channel_is_asked(tmp_path: Path) -
     running.terminate()
     rest, _ = running.communicate()
     assert running.returncode == 0, said + rest
+
+
+def test_arm_drives_before_its_clock_is_set_and_records_after_that(
+    tmp_path: Path,
+) -> None:
+    publisher = Publisher(tmp_path, PrivateKey.generate(development=True))
+    publisher.release(0, now=datetime.now(UTC))
+    flags = [
+        ARM,
+        f"--channel={publisher.channel_uri}",
+        f"--keyring={publisher.keyring()}",
+        "--allow_development_keys",
+        f"--state_dir={tmp_path / 'state'}",
+        f"--max_steps={STEPS}",
+    ]
+    assert run("edge.run", *flags).returncode == 0
+    state = StateFolder(tmp_path / "state")
+    state.raise_newest_time(datetime(2090, 1, 1, tzinfo=UTC))
+    out = tmp_path / "out"
+    recording = [f"--record_dir={out}", f"--key_file={tmp_path / 'key.json'}"]
+    refused = run("edge.run", *flags, *recording)
+    assert refused.returncode == 1
+    assert "expected 2089-12-31T00:00:00Z or later, which has" in refused.stderr
+    running = processes.start(
+        "edge.testing.real_arm",
+        "edge.run",
+        *flags,
+        *recording,
+        "--episodes=0",
+        "--update_period_s=0.2",
+    )
+    assert running.stdout is not None
+    said = ""
+    while said.count("step latency") < 2:
+        line = running.stdout.readline()
+        assert line, said
+        said += line
+    assert said.count("; nothing is recorded until then") == 1
+    assert not out.exists() and not (tmp_path / "out.private").exists()
+    (state.root / "newest_time").unlink()  # as a person does who has set the clock
+    while "recorded          1 episodes" not in said:
+        line = running.stdout.readline()
+        assert line, said
+        said += line
+    running.terminate()
+    rest, _ = running.communicate()
+    assert running.returncode == 0, said + rest
+    assert len(episodes(out)) >= 1
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from edge.control.policy_source import Driver, make_expert_driver, make_package_
 from edge.episodes import sharing, terms
 from edge.episodes.provenance import Provenance
 from edge.episodes.run_episodes import RunRecording
+from edge.errors import ClockError
 from edge.ota import active_package, update
 from edge.ota.decide import RobotRuntime
 from edge.ota.start_count import StartCount
@@ -48,7 +49,7 @@ from edge.robots import registry
 from edge.robots.clock import NS_PER_S
 from edge.robots.robot import Robot, RobotSpec
 from edge.run_summary import ActionLog, RunTally, format_table
-from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
+from edge.runtime_version import EXPORT_TARGET, RUNTIME_DATE, RUNTIME_VERSION
 from edge.stop_signal import StopSignal
 from release.run_summary import Progress
 from release.trusted_keys import TrustedKeys
@@ -123,11 +124,12 @@ def _run_without_end(stop: StopSignal, starts: StartCount) -> None:
     """Drives until `stop`, in blocks of episodes that each begin with an update.
 
     A summary is printed after each block; nothing is kept of the blocks before. The
-    robot is opened once: an update does not disturb what is open.
+    robot is opened once: an update does not disturb what is open. It drives before its
+    clock is set, and records from the first episode after that.
     """
     specs = _read_specs()
     with contextlib.closing(_open_trials()) as trials, contextlib.ExitStack() as stack:
-        records, kept = None, 0
+        records, kept, waits = None, 0, False
         while not stop.is_requested():
             with stop.at_once():
                 driver = _open_driver(specs, starts)
@@ -136,7 +138,12 @@ def _run_without_end(stop: StopSignal, starts: StartCount) -> None:
             while not stop.is_requested():
                 trial = next(trials)
                 if run_flags.RECORD_DIR.value and records is None:
-                    records = stack.enter_context(_open_recording(driver, trial))
+                    try:
+                        records = stack.enter_context(_open_recording(driver, trial))
+                    except ClockError as e:
+                        if not waits:
+                            _say(f"{e}; nothing is recorded until then")
+                        waits = True
                 if records is not None:
                     records.provenance = _make_provenance(driver)
                 result = _run(trial, driver, records, None, stop)
@@ -205,6 +212,7 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
         robot_id=robot_id,
         consent=terms.operator_consent(run_flags.CONSENT.value, robot.clock.unix_ns()),
         tell=_say,
+        passed=_newest_time(),
     ) as folders:
         for shared in folders.recover():
             _say(f"recovered episode {shared.episode_id} of an interrupted run")
@@ -214,6 +222,14 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
             pace=first.pace,
             identity={"max_steps": run_flags.MAX_STEPS.value, "robot_id": robot_id},
         )
+
+
+def _newest_time() -> datetime:
+    """The newest time that is known to have passed: a channel was asked then."""
+    kept = None
+    if run_flags.CHANNEL.value or run_flags.OFFLINE.value:
+        kept = StateFolder(Path(run_flags.STATE_DIR.value)).read_newest_time()
+    return kept or RUNTIME_DATE
 
 
 def _make_provenance(driver: Driver) -> Provenance:

@@ -117,6 +117,20 @@ class ConsentFormError(SidecarError):
     default_remedy = "record by whom in a role, such as operator, and when in an hour"
 
 
+class DateError(SidecarError):
+    """A date is one that only a wrong clock gives."""
+
+    default_remedy = "set the robot's clock and record again"
+
+
+class DateBeforeFormatError(DateError):
+    """A date lies before the day since which there are episodes."""
+
+
+class DateInFutureError(DateError):
+    """A date has not come yet."""
+
+
 class FieldNotCoveredError(RldsError):
     """A redaction record does not say how each sensitive field was made safe.
 

@@ -5,10 +5,19 @@ before an episode enters the shared folder, the uploader before it sends one, an
 before it admits one, all with `check_statements`.
 """
 
+import datetime
+
 from rlds.episode import Episode
-from rlds.errors import ConsentFormError, SidecarMismatchError, SidecarViolationsError
+from rlds.errors import (
+    ConsentFormError,
+    DateBeforeFormatError,
+    DateInFutureError,
+    SidecarMismatchError,
+    SidecarViolationsError,
+)
 from rlds.redacted_form import check_redacted, is_hour
 from rlds.sidecar import Consent, Sidecar
+from rlds.spec import CLOCK_TOLERANCE, FIRST_DATE
 
 CONSENTING = "operator"
 """The only one who gives consent: whoever is responsible for the robot."""
@@ -17,17 +26,25 @@ CONSENTING = "operator"
 _ROLES = ("", CONSENTING, "unknown")
 
 
-def check_statements(sidecar: Sidecar, episode: Episode) -> None:
+def check_statements(
+    sidecar: Sidecar, episode: Episode, now: datetime.datetime
+) -> None:
     """Checks what the sidecar says about the content of its episode.
 
     Size and digest are compared by `Sidecar.check_episode`, before the episode is
     decoded.
+
+    Args:
+        sidecar: the robot's statement.
+        episode: what it is about.
+        now: the present time, by the clock of whoever checks.
 
     Raises:
         SidecarMismatchError: the sidecar is about another episode.
         SidecarViolationsError: the steps hold another number of safety violations.
         ConsentFormError: the consent holds more than a role and an hour.
         FieldNotCoveredError, FieldFormError: as `check_redacted`.
+        DateError: as `check_date`.
     """
     _check_agreement(sidecar, episode)
     violations = count_violations(episode)
@@ -39,6 +56,34 @@ def check_statements(sidecar: Sidecar, episode: Episode) -> None:
         )
     _check_consent_form(sidecar)
     check_redacted(episode, sidecar.privacy)
+    # `start_time` agrees with `date`, and no consent need not have been given once.
+    check_date(sidecar.date, now, _source(sidecar), "date")
+    if sidecar.consent.at:
+        check_date(sidecar.consent.at, now, _source(sidecar), "consent.at")
+
+
+def check_date(time: str, now: datetime.datetime, source: str, name: str) -> None:
+    """Checks that a day is one on which an episode can have been recorded.
+
+    A day is the unit that is held out from training: what wrong clocks date would
+    become one group.
+
+    Args:
+        time: begins with the day, `YYYY-MM-DD`.
+        now: the present time.
+        source: what holds the time, for errors.
+        name: what the time is, for errors.
+
+    Raises:
+        DateBeforeFormatError: it is before there were episodes.
+        DateInFutureError: it is more than a day ahead.
+    """
+    day = time[: len(FIRST_DATE)]
+    if day < FIRST_DATE:
+        raise DateBeforeFormatError(source, f"{name} from {FIRST_DATE} on", day)
+    last = (now + CLOCK_TOLERANCE).date().isoformat()
+    if day > last:
+        raise DateInFutureError(source, f"{name} up to {last}", day)
 
 
 def count_violations(episode: Episode) -> int:

@@ -1,6 +1,7 @@
 """What a sidecar says, held against the episode that it is about."""
 
 import dataclasses
+import datetime
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from rlds import sidecar_statements
 from rlds.episode import Episode
 from rlds.errors import (
     ConsentFormError,
+    DateBeforeFormatError,
+    DateError,
+    DateInFutureError,
     FieldFormError,
     FieldNotCoveredError,
     SidecarMismatchError,
@@ -24,6 +28,7 @@ from rlds.testing import episodes
 EPISODE = episodes.episode(tags=("simulated",))
 VIOLATIONS = 1  # at step 2, as `rlds.testing.episodes` makes them
 NO_CONSENT = Consent(False, "", "")
+NOW = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
 
 
 def sidecar(**changes: Any) -> Sidecar:
@@ -50,8 +55,8 @@ def sidecar(**changes: Any) -> Sidecar:
 
 
 def test_true_statements_pass() -> None:
-    sidecar_statements.check_statements(sidecar(), EPISODE)
-    sidecar_statements.check_statements(sidecar(consent=NO_CONSENT), EPISODE)
+    sidecar_statements.check_statements(sidecar(), EPISODE, NOW)
+    sidecar_statements.check_statements(sidecar(consent=NO_CONSENT), EPISODE, NOW)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +74,7 @@ def test_true_statements_pass() -> None:
 )
 def test_statement_about_another_episode_is_named(name: str, value: object) -> None:
     with pytest.raises(SidecarMismatchError, match=f"with {name} "):
-        sidecar_statements.check_statements(sidecar(**{name: value}), EPISODE)
+        sidecar_statements.check_statements(sidecar(**{name: value}), EPISODE, NOW)
 
 
 def test_every_statement_of_a_sidecar_is_compared_with_something() -> None:
@@ -85,7 +90,7 @@ def test_every_statement_of_a_sidecar_is_compared_with_something() -> None:
 def test_violations_are_counted_again_in_the_steps(stated: int) -> None:
     with pytest.raises(SidecarViolationsError, match=f"expected {stated} steps"):
         sidecar_statements.check_statements(
-            sidecar(safety=Safety(stated, True)), EPISODE
+            sidecar(safety=Safety(stated, True)), EPISODE, NOW
         )
 
 
@@ -105,7 +110,7 @@ def test_consent_that_holds_more_than_a_role_and_an_hour_is_refused(
     consent: Consent,
 ) -> None:
     with pytest.raises(ConsentFormError) as caught:
-        sidecar_statements.check_statements(sidecar(consent=consent), EPISODE)
+        sidecar_statements.check_statements(sidecar(consent=consent), EPISODE, NOW)
     assert "Ada" not in str(caught.value)
 
 
@@ -114,10 +119,10 @@ def test_value_that_was_not_redacted_and_field_not_covered_are_told_apart() -> N
         EPISODE, metadata=dataclasses.replace(EPISODE.metadata, tags=("Ada",))
     )
     with pytest.raises(FieldFormError, match="tags"):
-        sidecar_statements.check_statements(sidecar(), tagged)
+        sidecar_statements.check_statements(sidecar(), tagged, NOW)
     bare = RedactionRecord("1", {}, (), 0, True)
     with pytest.raises(FieldNotCoveredError):
-        sidecar_statements.check_statements(sidecar(privacy=bare), EPISODE)
+        sidecar_statements.check_statements(sidecar(privacy=bare), EPISODE, NOW)
 
 
 def test_escalation_without_a_violation_in_the_steps_is_no_permission() -> None:
@@ -126,13 +131,44 @@ def test_escalation_without_a_violation_in_the_steps_is_no_permission() -> None:
         steps={**EPISODE.steps, "safety_violation": np.zeros(5, np.bool_)},
     )
     stated = sidecar(consent=NO_CONSENT, safety=Safety(0, True))
-    sidecar_statements.check_statements(stated, calm)
+    sidecar_statements.check_statements(stated, calm, NOW)
     assert not _may_leave(stated, calm)
     assert _may_leave(sidecar(consent=NO_CONSENT), EPISODE)
     assert not _may_leave(
         sidecar(consent=NO_CONSENT, safety=Safety(VIOLATIONS, False)), EPISODE
     )
     assert _may_leave(sidecar(safety=Safety(0, False)), calm)
+
+
+@pytest.mark.parametrize(
+    ("date", "error"),
+    [
+        ("1970-01-01", DateBeforeFormatError),
+        ("2025-12-31", DateBeforeFormatError),
+        ("2026-01-01", None),
+        ("2026-03-01", None),
+        ("2026-03-02", None),
+        ("2026-03-03", DateInFutureError),
+        ("2099-01-01", DateInFutureError),
+    ],
+)
+@pytest.mark.parametrize("name", ["date", "consent.at"])
+def test_date_that_only_a_wrong_clock_gives_is_refused(
+    name: str, date: str, error: type[DateError] | None
+) -> None:
+    episode, stated = EPISODE, sidecar(consent=NO_CONSENT)
+    if name == "date":
+        start = f"{date}T08:00:00Z"
+        metadata = dataclasses.replace(EPISODE.metadata, start_time=start)
+        episode = dataclasses.replace(EPISODE, metadata=metadata)
+        stated = dataclasses.replace(stated, date=date)
+    else:
+        stated = sidecar(consent=Consent(True, "operator", f"{date}T23:00:00Z"))
+    if error is None:
+        sidecar_statements.check_statements(stated, episode, NOW)
+        return
+    with pytest.raises(error, match=f"{name} .*, got {date}; set the robot's clock"):
+        sidecar_statements.check_statements(stated, episode, NOW)
 
 
 def _may_leave(stated: Sidecar, episode: Episode) -> bool:

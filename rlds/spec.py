@@ -6,6 +6,7 @@ derived from `FIELDS`. A sensitive field leaves the robot only after its transfo
 """
 
 import dataclasses
+import datetime
 import functools
 from typing import Literal
 
@@ -37,6 +38,8 @@ MAX_STEPS = 4_194_304
 
 # No episode is older than this format; simulated robots begin on this day.
 FIRST_DATE = "2026-01-01"
+# How far two right clocks may be apart: more is no time zone, and one is wrong.
+CLOCK_TOLERANCE = datetime.timedelta(days=1)
 
 # Tags that say nothing about people or places. All others stay on the robot.
 KNOWN_TAGS = frozenset({"demonstration", "recovered", "rollout", "simulated"})

@@ -8,7 +8,6 @@ finding episodes later requires decoding none of them.
 """
 
 import dataclasses
-import datetime
 import enum
 from collections.abc import Callable, Mapping
 
@@ -21,11 +20,9 @@ from rlds.episode import EpisodeMetadata
 from rlds.raw_layout import EPISODE_FILE, SIDECAR_FILE, RawFolder
 from rlds.sidecar import Sidecar
 from rlds.sidecar_statements import may_leave
-from rlds.spec import FIRST_DATE, SCHEMA_VERSION, EpisodeSpec
+from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 
 _KIND = "application/vnd.continuon.admission+json"
-# A clock that is this far ahead is taken for wrong and not for a time zone.
-_CLOCK_TOLERANCE = datetime.timedelta(days=1)
 _SUCCESS = {True: 1, False: 0, None: -1}  # as in `rlds.spec`
 
 
@@ -89,7 +86,6 @@ class EpisodeFacts:
 
     Attributes:
         folder: the raw folder.
-        judged_at: the time of the judgement.
         sidecar: the sidecar if an enrolled key's signature on it is valid, else None.
         sidecar_sha256: digest of the sidecar's bytes, "" when there are none.
         sidecar_fault: why the sidecar could not be verified.
@@ -104,7 +100,6 @@ class EpisodeFacts:
     """
 
     folder: RawFolder
-    judged_at: datetime.datetime
     sidecar: Sidecar | None = None
     sidecar_sha256: str = ""
     sidecar_fault: Fault | None = None
@@ -277,28 +272,6 @@ def _check_episode(facts: EpisodeFacts) -> Fault | None:
     return facts.episode_fault
 
 
-def _check_dates(facts: EpisodeFacts) -> Fault | None:
-    """Refuses what a wrong clock dated: a day is the unit that is held out."""
-    sidecar = _sidecar(facts)
-    last = (facts.judged_at + _CLOCK_TOLERANCE).date().isoformat()
-    for name, date in (("date", sidecar.date), ("consent.at", sidecar.consent.at[:10])):
-        if not date:
-            continue
-        if date < FIRST_DATE:
-            return Fault(
-                Reason.DATE_BEFORE_FORMAT,
-                f"expected {name} from {FIRST_DATE} on, got {date}; set the robot's "
-                "clock and record again",
-            )
-        if date > last:
-            return Fault(
-                Reason.DATE_IN_FUTURE,
-                f"expected {name} up to {last}, got {date}; set the robot's clock and "
-                "record again",
-            )
-    return None
-
-
 def _check_statements(facts: EpisodeFacts) -> Fault | None:
     return facts.statement_fault
 
@@ -335,7 +308,6 @@ _CHECKS: tuple[Callable[[EpisodeFacts], Fault | None], ...] = (
     _check_folder,
     _check_episode,
     _check_statements,
-    _check_dates,
     _check_consent,
     _check_id,
 )

@@ -27,6 +27,8 @@ from rlds import sidecar as sidecar_format
 from rlds.episode import Episode
 from rlds.errors import (
     ConsentFormError,
+    DateBeforeFormatError,
+    DateInFutureError,
     FieldFormError,
     FieldNotCoveredError,
     RedactionRecordError,
@@ -63,7 +65,7 @@ def gather(
     Raises:
         StoreError: the store fails, other than by a missing object.
     """
-    facts = EpisodeFacts(folder, judged_at)
+    facts = EpisodeFacts(folder)
     if raw_layout.SIDECAR_FILE not in files:
         return facts
     raw_sidecar, fault = _read(
@@ -116,7 +118,7 @@ def gather(
     return dataclasses.replace(
         facts,
         outline=outline,
-        statement_fault=_find_false_statement(sidecar, episode)
+        statement_fault=_find_false_statement(sidecar, episode, judged_at)
         or _find_bad_image(episode),
     )
 
@@ -135,9 +137,11 @@ def _read(
         return b"", Fault(Reason.UNREADABLE, str(e))
 
 
-def _find_false_statement(sidecar: Sidecar, episode: Episode) -> Fault | None:
+def _find_false_statement(
+    sidecar: Sidecar, episode: Episode, judged_at: datetime.datetime
+) -> Fault | None:
     try:
-        sidecar_statements.check_statements(sidecar, episode)
+        sidecar_statements.check_statements(sidecar, episode, judged_at)
     except RldsError as e:
         return Fault(_statement_reason(e), str(e))
     return None
@@ -151,6 +155,10 @@ def _statement_reason(e: RldsError) -> Reason:
             return Reason.VIOLATIONS_DIFFER
         case ConsentFormError():
             return Reason.CONSENT_MALFORMED
+        case DateBeforeFormatError():
+            return Reason.DATE_BEFORE_FORMAT
+        case DateInFutureError():
+            return Reason.DATE_IN_FUTURE
         case FieldNotCoveredError():
             return Reason.FIELDS_NOT_COVERED
         case FieldFormError(sensitive=True):

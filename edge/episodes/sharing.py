@@ -10,6 +10,7 @@ and `recover` finishes the work under the terms that the episode began with.
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from base import durable_file
@@ -30,7 +31,9 @@ from edge.errors import (
 )
 from edge.redact import transforms
 from edge.redact.redactor import Redactor
+from edge.robots.clock import NS_PER_S, Clock, MonotonicClock, require_right
 from edge.robots.robot import RobotSpec
+from edge.runtime_version import RUNTIME_DATE
 from rlds import (
     example_codec,
     journal,
@@ -47,6 +50,7 @@ from rlds.errors import (
     CorruptRecordError,
     DamagedJournalError,
     DatasetFolderError,
+    DateError,
     FieldFormError,
     MalformedEpisodeError,
 )
@@ -58,6 +62,8 @@ from rlds.tfds_directory import SIDECAR_SUFFIX, TfdsDirectory
 
 DATASET_NAME = "episodes"
 SPLIT = "train"
+_ROBOTS_CLOCK = "the robot's clock"
+_MACHINE = MonotonicClock()
 
 _SUFFIXES = (EPISODE_SUFFIX, journal.SUFFIX, episode_terms.SUFFIX)
 # What reading a damaged, foreign or oversized episode raises.
@@ -95,6 +101,7 @@ class Recording:
         robot_id: str,
         consent: Consent,
         tell: Callable[[str], None],
+        machine: Clock,
     ) -> None:
         """Holds the folders; call `open_recording`, which makes and locks them."""
         self._output = output
@@ -105,6 +112,7 @@ class Recording:
         self._redactor = Redactor(key.robot_hash)
         self._directory: TfdsDirectory | None = None
         self._tell = tell
+        self._machine = machine
 
     def look_up(self, episode_id: str) -> Held:
         """Returns what the shared folder holds of an episode.
@@ -136,6 +144,7 @@ class Recording:
         Raises:
             FieldFormError: the robot's make, task or environment is not in the form in
                 which it may leave the robot; nothing is written.
+            DateError: a wrong clock dates it; nothing is written.
             RldsError: the journal or its terms cannot be written; a journal without a
                 step is removed by the next `recover`.
         """
@@ -143,8 +152,14 @@ class Recording:
             robot, self._robot_id, episode_id, start_unix_ns, provenance
         )
         redacted_form.check_open_fields(metadata)
+        sidecar_statements.check_date(
+            metadata.start_time, self._now(), _ROBOTS_CLOCK, "a day"
+        )
         spec = EpisodeSpec(robot.state_size, robot.action_size)
         return EpisodeRecorder(self._private, spec, metadata, self._write_terms)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._machine.unix_ns() / NS_PER_S, UTC)
 
     def _write_terms(self, episode_id: str) -> None:
         """Writes the terms of an episode, or of a part of one.
@@ -161,6 +176,7 @@ class Recording:
             UncoveredFieldError: a sensitive field has no transform; nothing is shared.
             RedactionError, FieldFormError: a value cannot be redacted, or is not in
                 the form in which it may leave the robot; nothing is shared.
+            DateError: a wrong clock dated it; nothing is shared.
             OtherRobotError: another robot, or one with another key, recorded it.
             EpisodeTermsError: the file of its terms is malformed.
             RldsError: a file cannot be read or written; the raw episode stays.
@@ -209,6 +225,7 @@ class Recording:
             return self._share_raw(path, raw)
         except (
             DatasetFolderError,
+            DateError,
             EpisodeTermsError,
             FieldFormError,
             OtherRobotError,
@@ -226,7 +243,7 @@ class Recording:
             redacted, record = self._redactor.redact(raw)
             framed = tfrecord.frame(example_codec.encode(redacted))
             described = _describe(redacted, record, framed, terms.consent)
-            sidecar_statements.check_statements(described, redacted)
+            sidecar_statements.check_statements(described, redacted, self._now())
             robot_key.write_public(self._output, self._key, self._robot_id)
             signed = sidecar.sign(described, self._key.signing)
             self._open_directory(redacted.spec).add(framed, signed)
@@ -311,8 +328,12 @@ def open_recording(
     robot_id: str,
     consent: Consent,
     tell: Callable[[str], None],
+    passed: datetime = RUNTIME_DATE,
+    machine: Clock = _MACHINE,
 ) -> Iterator[Recording]:
     """Makes the folders and locks them against other recordings.
+
+    What a recording could not be shared for is looked at first, and leaves nothing.
 
     Args:
         output: folder of redacted episodes; may hold some already.
@@ -322,14 +343,20 @@ def open_recording(
         consent: whether the operator lets the episodes that begin now be uploaded;
             recovered episodes keep their own consent.
         tell: gets a line about each file that is set aside or cannot be shared.
+        passed: a time that is known to have passed, such as that of the newest channel.
+        machine: the machine's own clock, which tells what lies in the future.
 
     Raises:
+        ClockError: the machine's clock is wrong.
+        DateError: the robot's clock, from which the consent has its hour, is.
         OutputFolderError: another recording writes there, or other users can read
             `private`.
         RldsError, OSError: the folders cannot be made.
     """
+    now = require_right(machine, passed)
+    sidecar_statements.check_date(consent.at, now, _ROBOTS_CLOCK, "a day")
     with recording_folders.hold(output, private):
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
-        yield Recording(output, private, key, robot_id, consent, tell)
+        yield Recording(output, private, key, robot_id, consent, tell, machine)

@@ -10,11 +10,12 @@ from edge.episodes import robot_key
 from edge.episodes.episode_id import Held
 from edge.episodes.provenance import Provenance
 from edge.errors import (
+    ClockError,
     KeyFileError,
     OutputFolderError,
     RedactionError,
 )
-from edge.robots.clock import SimulatedClock
+from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.simulated_point import SPEC
 from edge.runtime_version import RUNTIME_VERSION
 from edge.testing import simulated_episodes
@@ -28,7 +29,12 @@ from edge.testing.recordings import (
     step,
 )
 from rlds import reader, sidecar, tfds_directory
-from rlds.errors import FieldFormError
+from rlds.errors import (
+    DateBeforeFormatError,
+    DateError,
+    DateInFutureError,
+    FieldFormError,
+)
 from rlds.sidecar import Safety
 
 
@@ -105,6 +111,66 @@ def test_safety_violation_escalates_an_episode_without_consent(
         recording.share(recorder.close(success=False)[0])
     assert read_sidecar(folders).safety == Safety(violations=1, escalated=True)
     assert not read_sidecar(folders).consent.granted
+
+
+@pytest.mark.parametrize(
+    "machine_time", ["1970-01-01T00:05:00Z", "2025-12-31T23:59:59Z"]
+)
+def test_recording_on_a_machine_without_a_clock_is_refused_and_leaves_nothing(
+    folders: Folders, machine_time: str
+) -> None:
+    with (
+        pytest.raises(ClockError, match=f"got {machine_time}; set the clock, or wait"),
+        open_folders(folders, machine_time=machine_time),
+    ):
+        pass
+    assert not folders[0].exists() and not folders[1].exists()
+
+
+@pytest.mark.parametrize(
+    ("robot_time", "error"),
+    [
+        ("1970-01-01T00:05:00Z", DateBeforeFormatError),
+        ("2025-12-31T23:59:59Z", DateBeforeFormatError),
+        ("2026-03-03T00:00:00Z", DateInFutureError),
+        ("2099-01-01T00:00:00Z", DateInFutureError),
+    ],
+)
+def test_episode_that_a_wrong_clock_would_date_is_not_begun(
+    folders: Folders, robot_time: str, error: type[DateError]
+) -> None:
+    start = simulated_episodes.START_UNIX_NS
+    wrong = unix_ns_from_rfc3339(robot_time)
+    with (
+        pytest.raises(error, match="the robot's clock: expected a day "),
+        open_folders(folders, robot_time=robot_time),
+    ):
+        pass
+    assert not folders[0].exists() and not folders[1].exists()
+    with open_folders(folders) as recording:
+        with pytest.raises(error, match="the robot's clock: expected a day "):
+            recording.begin(SPEC, NAME, wrong, Provenance(actor="expert"))
+        assert list(folders[0].iterdir()) == list(folders[1].iterdir()) == []
+        recording.begin(SPEC, NAME, start, Provenance(actor="expert"))
+
+
+def test_episode_dated_by_a_wrong_clock_stays_private_and_keeps_no_robot_from_driving(
+    folders: Folders,
+) -> None:
+    with open_folders(folders, machine_time="2099-01-02T00:00:00Z") as recording:
+        late = unix_ns_from_rfc3339("2099-01-01T00:00:00Z")
+        recorder = recording.begin(SPEC, NAME, late, Provenance(actor="expert"))
+        recorder.append(step(0, is_last=True))
+        (closed,) = recorder.close(success=None)
+    told: list[str] = []
+    with open_folders(folders, told=told) as recording:
+        assert list(recording.recover()) == []
+        with pytest.raises(DateInFutureError):
+            recording.share(closed)
+    (line,) = told
+    assert "stays private: sidecar of" in line and "got 2099-01-01" in line
+    assert closed.path.exists()
+    assert list(folders[0].iterdir()) == []
 
 
 @pytest.mark.parametrize("common", [0, 1])

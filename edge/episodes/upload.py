@@ -15,6 +15,7 @@ started again: objects that the store holds already are not sent twice.
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from absl import app, flags
@@ -25,6 +26,8 @@ from base.errors import ContinuonError, OversizedError, StoreError, one_line
 from base.store.store import PreconditionFailedError, Store, open_store
 from edge.episodes import robot_key
 from edge.errors import UploadError
+from edge.robots.clock import MonotonicClock, require_right
+from edge.runtime_version import RUNTIME_DATE
 from rlds import raw_layout, reader, sidecar, sidecar_statements
 from rlds.sidecar import Sidecar
 from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX
@@ -65,7 +68,8 @@ def main(argv: list[str]) -> int:
     """Sends the episodes that are not sent yet and prints a count."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}")
-    tally = upload(Path(_FROM.value), open_store(_TO.value))
+    now = require_right(MonotonicClock(), RUNTIME_DATE)
+    tally = upload(Path(_FROM.value), open_store(_TO.value), now)
     if tally == Tally():
         command_line.say(
             f"no recorded episodes in {_FROM.value}: looked for *{SIDECAR_SUFFIX}, as"
@@ -87,8 +91,13 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def upload(folder: Path, store: Store) -> Tally:
+def upload(folder: Path, store: Store, now: datetime) -> Tally:
     """Sends every episode of `folder` that may leave and has not been sent.
+
+    Args:
+        folder: where the episodes are.
+        store: where they go.
+        now: the present time; what is dated later is not sent.
 
     Raises:
         UploadError: the folder does not exist.
@@ -105,7 +114,7 @@ def upload(folder: Path, store: Store) -> Tally:
     tally = Tally()
     for path in sorted(folder.glob(f"*{SIDECAR_SUFFIX}")):
         try:
-            _upload_episode(path, store, tally)
+            _upload_episode(path, store, now, tally)
         except StoreError:
             raise
         except (ContinuonError, OSError) as e:
@@ -114,7 +123,7 @@ def upload(folder: Path, store: Store) -> Tally:
     return tally
 
 
-def _upload_episode(path: Path, store: Store, tally: Tally) -> None:
+def _upload_episode(path: Path, store: Store, now: datetime, tally: Tally) -> None:
     """Sends one episode, unless it stays or is sent already.
 
     Raises:
@@ -139,7 +148,7 @@ def _upload_episode(path: Path, store: Store, tally: Tally) -> None:
     framed = _read(episode_path, min(description.size_bytes, reader.LIMIT_BYTES))
     description.check_episode(framed)
     episode = reader.read_episode_bytes(framed)
-    sidecar_statements.check_statements(description, episode)
+    sidecar_statements.check_statements(description, episode, now)
     if not sidecar_statements.may_leave(
         description, sidecar_statements.count_violations(episode)
     ):

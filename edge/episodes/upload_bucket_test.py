@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from edge.episodes import upload
 from edge.testing import processes, simulated_episodes
 
 STORE = f"gs://{local_bucket.NAME}/raw"
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -82,24 +84,24 @@ def blind_store(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> GcsStore:
 def test_same_bytes_that_another_process_sent_meanwhile_count_as_held(
     bucket: Bucket, folder: Path, blind_store: GcsStore
 ) -> None:
-    upload.upload(folder, open_store(STORE))
+    upload.upload(folder, open_store(STORE), NOW)
     before = dict(bucket.objects)
     for path in folder.glob("*.sent.json"):
         path.unlink()
-    assert upload.upload(folder, blind_store) == upload.Tally(held=2)
+    assert upload.upload(folder, blind_store, NOW) == upload.Tally(held=2)
     assert bucket.objects == before
 
 
 def test_other_bytes_that_another_process_sent_meanwhile_are_refused(
     bucket: Bucket, folder: Path, blind_store: GcsStore
 ) -> None:
-    upload.upload(folder, open_store(STORE))
+    upload.upload(folder, open_store(STORE), NOW)
     for path in folder.glob("*.sent.json"):
         path.unlink()
     for name in tuple(bucket.objects):
         bucket.put(name, b"somebody else's")
     before = dict(bucket.objects)
-    tally = upload.upload(folder, blind_store)
+    tally = upload.upload(folder, blind_store, NOW)
     assert (tally.sent, tally.held, len(tally.refused)) == (0, 0, 2)
     assert "compare the two by hand" in tally.refused[0][1]
     assert bucket.objects == before

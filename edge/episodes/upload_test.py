@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from rlds.sidecar import Consent, Safety
 
 KEY = robot_key.derive_simulated(simulated_episodes.ROBOT_ID)
 HASH = KEY.robot_hash(simulated_episodes.ROBOT_ID)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -106,21 +108,23 @@ def test_episode_with_a_lost_receipt_is_not_sent_again(
     folder: Path, tmp_path: Path
 ) -> None:
     store = store_at(tmp_path / "store")
-    upload.upload(folder, store)
+    upload.upload(folder, store, NOW)
     for path in folder.glob("*.sent.json"):
         path.unlink()
-    assert upload.upload(folder, store) == upload.Tally(held=3)
+    assert upload.upload(folder, store, NOW) == upload.Tally(held=3)
 
 
 def test_receipt_of_another_store_does_not_count(folder: Path, tmp_path: Path) -> None:
-    upload.upload(folder, store_at(tmp_path / "one"))
-    assert upload.upload(folder, store_at(tmp_path / "two")) == upload.Tally(sent=3)
+    upload.upload(folder, store_at(tmp_path / "one"), NOW)
+    assert upload.upload(folder, store_at(tmp_path / "two"), NOW) == upload.Tally(
+        sent=3
+    )
 
 
 def test_episode_without_consent_is_not_sent(tmp_path: Path) -> None:
     simulated_episodes.make(tmp_path / "out", 2, consent=False)
     store = store_at(tmp_path / "store")
-    assert upload.upload(tmp_path / "out", store) == upload.Tally(private=2)
+    assert upload.upload(tmp_path / "out", store, NOW) == upload.Tally(private=2)
     assert store.list("") == ()
     assert not list((tmp_path / "out").glob("*.sent.json"))
 
@@ -169,6 +173,12 @@ def replace_episode(folder: Path, name: str, **changes: Any) -> None:
     sign_again(folder, name, sha256=sha256_bytes(raw), size_bytes=len(raw))
 
 
+def date_episode(folder: Path, name: str, date: str) -> None:
+    """Has the robot record and sign an episode of another day."""
+    replace_episode(folder, name, start_time=f"{date}T08:00:00Z")
+    sign_again(folder, name, date=date)
+
+
 def rewrite(folder: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
     """Changes the JSON of a sidecar and leaves its signature."""
     path = folder / f"{name}.sidecar.json"
@@ -202,6 +212,17 @@ BAD_EPISODES: list[tuple[Damage, str]] = [
         lambda f, n: replace_episode(f, n, start_time="2026-01-01T08:41:12Z"),
         "start_time",
     ),
+    (
+        lambda f, n: date_episode(f, n, "1970-01-01"),
+        "date from 2026-01-01 on, got 1970",
+    ),
+    (lambda f, n: date_episode(f, n, "2099-01-01"), "got 2099-01-01; set the robot's"),
+    (
+        lambda f, n: sign_again(
+            f, n, consent=Consent(True, "operator", "2099-01-01T00:00:00Z")
+        ),
+        "consent.at up to ",
+    ),
     (lambda f, n: replace_episode(f, n, tags=("Ada Lovelace",)), "tags"),
     (lambda f, n: replace_episode(f, n, task="reach\n"), "task"),
     (lambda f, n: shutil.rmtree(f / "keys"), "the robot's public key"),
@@ -229,7 +250,7 @@ def test_escalation_without_a_violation_in_the_steps_stays_private(
     name = names_in(folder)[0]
     sign_again(folder, name, consent=DENIED, safety=Safety(0, escalated=True))
     store = store_at(tmp_path / "store")
-    assert upload.upload(folder, store) == upload.Tally(sent=2, private=1)
+    assert upload.upload(folder, store, NOW) == upload.Tally(sent=2, private=1)
     assert not any(name in path for path in store.list(""))
 
 
@@ -239,7 +260,7 @@ def test_store_that_holds_other_bytes_is_refused_and_left_unchanged(
     store = store_at(tmp_path / "store")
     path = f"{episode_path(names_in(folder)[0])}/episode.tfrecord"
     store.put(path, b"somebody else's")
-    tally = upload.upload(folder, store)
+    tally = upload.upload(folder, store, NOW)
     assert (tally.sent, len(tally.refused)) == (2, 1)
     assert "the local episode stays unsent" in tally.refused[0][1]
     assert store.get(path, 100) == b"somebody else's"
@@ -263,7 +284,7 @@ def test_killed_upload_continues_where_it_stopped(tmp_path: Path) -> None:
     for name in receipts:
         raw = (folder / f"{name}.tfrecord").read_bytes()
         assert store.get(f"{episode_path(name)}/episode.tfrecord", 10**6) == raw
-    tally = upload.upload(folder, store)
+    tally = upload.upload(folder, store, NOW)
     assert tally.receipted == len(receipts) >= 3
     assert tally.sent + tally.held + tally.receipted == 30
     assert store.list("") == tuple(
@@ -302,13 +323,13 @@ def test_uploader_beside_a_recording_robot_stops_neither_and_loses_nothing(
     sent, deadline_s = upload.Tally(), time.monotonic() + 1.5
     # On a busy machine the robot needs longer for the episodes that are compared.
     while time.monotonic() < deadline_s or sent.sent <= 10:
-        sent.sent += upload.upload(folder, store).sent
+        sent.sent += upload.upload(folder, store, NOW).sent
         assert recording.poll() is None, recording.stdout.read()
     recording.kill()
     names = [first, *recording.stdout.read().split()]
     recording.wait()
     recording.stdout.close()
-    sent.sent += upload.upload(folder, store).sent
+    sent.sent += upload.upload(folder, store, NOW).sent
     # The kill may leave a last episode without its sidecar, which is none yet.
     whole = list(folder.glob("*.sidecar.json"))
     assert sent.sent == len(whole) >= len(names) > 10

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edge.errors import ClockError
 from edge.ota import errors
 from release.errors import RollbackError
 
@@ -139,11 +140,10 @@ def decide(
     if not accepted_before and not clock_is_right:
         if keeps:
             return Move.KEEP
-        raise errors.ClockError(
+        raise ClockError(
             "the clock of this machine",
             "a time at which it is known whether the release has expired",
             "an earlier one",
-            "set the clock and run again",
         )
     reached = takes_part(offer, robot.robot_id)
     if not reached and not keeps:

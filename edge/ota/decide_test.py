@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.errors import ClockError
 from edge.ota import decide, errors
 from edge.ota.decide import Installed, Move, Offer, RobotRuntime
 from edge.robots import machine_name
@@ -84,7 +85,7 @@ def test_wrong_clock_lets_nothing_new_in(
 def test_wrong_clock_without_a_package_to_keep_is_an_error(
     installed: Installed | None,
 ) -> None:
-    with pytest.raises(errors.ClockError, match="set the clock"):
+    with pytest.raises(ClockError, match="set the clock"):
         decide.decide(installed, False, offer(NEW, 6), ROBOT, False)
 
 

@@ -27,10 +27,6 @@ class ChannelSwitchError(OtaError):
     """The state folder follows another channel."""
 
 
-class ClockError(OtaError):
-    """This machine's clock is behind a time that is known to have passed."""
-
-
 class CanaryError(OtaError):
     """The package behaves differently here than where it was made."""
 

@@ -8,7 +8,10 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-from edge.errors import BadTimeError
+from base.text_forms import format_time
+from edge.errors import BadTimeError, ClockError
+from edge.runtime_version import RUNTIME_DATE
+from rlds.spec import CLOCK_TOLERANCE
 
 NS_PER_S = 1_000_000_000
 
@@ -77,6 +80,28 @@ class SimulatedClock:
         if duration_ns < 0:
             raise ValueError(f"a clock cannot go back by {-duration_ns} ns")
         self._now_ns += duration_ns
+
+
+def require_right(clock: Clock, passed: datetime) -> datetime:
+    """Returns the wall time, unless it is one that is known to be wrong.
+
+    Args:
+        clock: a machine's own clock. Without a battery it begins in 1970.
+        passed: a time that is known to have passed, such as that of the newest channel.
+
+    Raises:
+        ClockError: the clock is a day or more behind that time, or behind the day on
+            which this software was made.
+    """
+    now = datetime.fromtimestamp(clock.unix_ns() / NS_PER_S, UTC)
+    earliest = max(passed - CLOCK_TOLERANCE, RUNTIME_DATE)
+    if now < earliest:
+        raise ClockError(
+            "the clock of this machine",
+            f"{format_time(earliest)} or later, which has passed",
+            format_time(now),
+        )
+    return now
 
 
 def unix_ns_from_rfc3339(text: str, source: str = "time") -> int:

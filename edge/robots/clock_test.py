@@ -1,7 +1,32 @@
+from datetime import datetime
+
 import pytest
 
-from edge.errors import BadTimeError
+from edge.errors import BadTimeError, ClockError
 from edge.robots import clock
+
+
+@pytest.mark.parametrize(
+    ("now", "passed", "right"),
+    [
+        ("1970-01-01T00:00:00Z", "2026-01-01T00:00:00Z", False),
+        ("2025-12-31T23:59:59Z", "2026-01-01T00:00:00Z", False),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", True),
+        ("2026-01-01T00:00:00Z", "1999-01-01T00:00:00Z", True),
+        ("2026-05-01T12:00:00Z", "2026-05-02T12:00:00Z", True),
+        ("2026-05-01T11:59:59Z", "2026-05-02T12:00:00Z", False),
+    ],
+)
+def test_clock_behind_what_has_passed_is_wrong(
+    now: str, passed: str, right: bool
+) -> None:
+    machine = clock.SimulatedClock(clock.unix_ns_from_rfc3339(now))
+    known = datetime.fromisoformat(passed)
+    if right:
+        assert clock.require_right(machine, known) == datetime.fromisoformat(now)
+        return
+    with pytest.raises(ClockError, match=f"got {now}; set the clock"):
+        clock.require_right(machine, known)
 
 
 def test_simulated_clock_moves_only_when_advanced() -> None:
