@@ -54,7 +54,7 @@ def check_statements(
             f"{sidecar.safety.violations} steps with a safety violation",
             violations,
         )
-    _check_consent_form(sidecar)
+    check_consent(sidecar)
     check_redacted(episode, sidecar.privacy)
     # `start_time` agrees with `date`, and no consent need not have been given once.
     check_date(sidecar.date, now, _source(sidecar), "date")
@@ -120,7 +120,12 @@ def _check_agreement(sidecar: Sidecar, episode: Episode) -> None:
             )
 
 
-def _check_consent_form(sidecar: Sidecar) -> None:
+def check_consent(sidecar: Sidecar) -> None:
+    """Checks that the consent names a role and an hour, and nothing else.
+
+    Raises:
+        ConsentFormError: it holds more, or lacks one of them.
+    """
     consent: Consent = sidecar.consent
     if consent.by not in _ROLES or (consent.granted and consent.by != CONSENTING):
         raise ConsentFormError(
