@@ -31,6 +31,7 @@ from edge.control.loop import Pace
 from edge.control.safety import DEFAULT_MAX_STEPS, config_for
 from edge.episodes import episode_id, sharing, terms
 from edge.episodes.provenance import Provenance
+from edge.episodes.robot_key import RobotKey
 from edge.episodes.sharing import Recording
 from edge.record_summary import RecordSummary, success_text
 from edge.redact import transforms
@@ -155,8 +156,8 @@ def main(argv: list[str]) -> int:
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:
         registry.require_known(name)
-    if _SUMMARY_JSON.value:
-        durable_file.check_writable(Path(_SUMMARY_JSON.value))
+    for path in filter(None, (_SUMMARY_JSON.value, _ENROL.value)):
+        durable_file.check_writable(Path(path))
     summary = RecordSummary()
     with (
         contextlib.closing(
@@ -205,14 +206,19 @@ def _open_actor(name: str, robot: Robot) -> Actor:
 def _open_folders(robot: Robot) -> Iterator[Recording]:
     """Opens the folders for episodes of robots like this one, and enrols it."""
     robot_id = _robot_id(robot)
-    key = simulated_or_real.open_key(robot.spec, _KEY_FILE.value, robot_id)
-    if _ENROL.value:
-        durable_file.write(Path(_ENROL.value), key.enrolment(robot_id))
+
+    def open_key() -> RobotKey:
+        key = simulated_or_real.open_key(robot.spec, _KEY_FILE.value, robot_id)
+        if _ENROL.value:
+            durable_file.write(Path(_ENROL.value), key.enrolment(robot_id))
+        return key
+
     with sharing.open_recording(
         output=Path(_OUTPUT.value),
         private=Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private"),
-        key=key,
+        robot=robot.spec,
         robot_id=robot_id,
+        open_key=open_key,
         consent=terms.operator_consent(_CONSENT.value, robot.clock.unix_ns()),
         tell=command_line.say,
     ) as folders:

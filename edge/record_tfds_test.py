@@ -41,7 +41,7 @@ def test_folder_of_a_killed_recorder_opens_at_once_and_after_recovery(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
-    running = processes.start("edge.testing.simulated_episodes", str(out))
+    running = processes.start("edge.testing.simulated_episodes", str(out), "100000")
     assert running.stdout is not None
     said = [running.stdout.readline() for _ in range(3)]
     running.send_signal(signal.SIGKILL)

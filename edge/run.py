@@ -20,6 +20,7 @@ A robot that is not simulated is always driven in real time.
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import contextlib
+import functools
 import itertools
 import sys
 import time
@@ -203,13 +204,18 @@ def _run(
 def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
     """Opens the recording folders for episodes of robots like that of `first`."""
     robot, robot_id = first.robot, run_flags.find_robot_id()
+    # A package that does not fit is refused before folders and a key are made.
+    driver.policy_for(first.robot_name, robot.spec)
     output = run_flags.RECORD_DIR.value or ""
     private = run_flags.PRIVATE_DIR.value or output.rstrip("/") + ".private"
     with sharing.open_recording(
         output=Path(output),
         private=Path(private),
-        key=simulated_or_real.open_key(robot.spec, run_flags.KEY_FILE.value, robot_id),
+        robot=robot.spec,
         robot_id=robot_id,
+        open_key=functools.partial(
+            simulated_or_real.open_key, robot.spec, run_flags.KEY_FILE.value, robot_id
+        ),
         consent=terms.operator_consent(run_flags.CONSENT.value, robot.clock.unix_ns()),
         tell=_say,
         passed=_newest_time(),
@@ -274,7 +280,7 @@ def _open_driver(robots: Mapping[str, RobotSpec], starts: StartCount) -> Driver:
             state,
             run_flags.CHANNEL.value,
             keys,
-            RobotRuntime(run_flags.find_robot_id(), RUNTIME_VERSION),
+            RobotRuntime(run_flags.findrun_flags.find_robot_id(), RUNTIME_VERSION),
             robots,
             datetime.now(UTC),
             stay=run_flags.OFFLINE_IF_UPDATE_FAILS.value,
@@ -327,8 +333,8 @@ class _ProgressLines:
         self._shown_s = begin_s
         self._total = total
         self._done = 0
-        if run_flags.PROGRESS_JSON.value:
-            Path(run_flags.PROGRESS_JSON.value).write_bytes(b"")
+        if run_flags.PROGRESS_JSON.value:  # that of an earlier run
+            Path(run_flags.PROGRESS_JSON.value).unlink(missing_ok=True)
 
     def show(self, task: str, episodes: int, successes: int | None) -> None:
         """Counts an episode and prints a line if the last one is old enough."""

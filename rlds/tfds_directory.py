@@ -91,6 +91,15 @@ class TfdsDirectory:
         """Files that were among the links, were no episodes, and were renamed."""
         return tuple(self._set_aside)
 
+    def check_spec(self, spec: EpisodeSpec) -> None:
+        """Checks that an episode of this spec may be added.
+
+        Raises:
+            DatasetFolderError: the folder's episodes have another.
+        """
+        if spec != self._spec:
+            raise DatasetFolderError(self._folder, f"episodes of {self._spec}", spec)
+
     def add(self, episode_bytes_framed: bytes, sidecar: bytes | None = None) -> Path:
         """Adds one episode to the folder, durably, and its sidecar last.
 
@@ -111,8 +120,7 @@ class TfdsDirectory:
             DiskError: a file cannot be written.
         """
         episode = reader.read_episode_bytes(episode_bytes_framed)
-        if episode.spec != self._spec:
-            raise DatasetFolderError(self._folder, str(self._spec), episode.spec)
+        self.check_spec(episode.spec)
         if len(self._episodes) == _MAX_SHARDS:
             raise OversizedError(
                 self._folder,
@@ -156,10 +164,11 @@ class TfdsDirectory:
             raw = plain_file.read(path, tfds_features.LIMIT_BYTES)
             if raw == self._features:
                 return True
-            tfds_features.read_spec(raw, str(path))
+            found = tfds_features.read_spec(raw, str(path))
         except (DatasetFolderError, OversizedError):
             return False  # cut or overwritten
-        raise DatasetFolderError(path, f"the fields of {self._spec}", "other fields")
+        got = "other fields" if found == self._spec else found
+        raise DatasetFolderError(path, f"the fields of {self._spec}", got)
 
     def _linked(self, index: int) -> str | None:
         """Returns the name of the episode that a link stands for, if it is here."""

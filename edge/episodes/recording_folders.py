@@ -23,15 +23,30 @@ from rlds.errors import MalformedEpisodeError
 def hold(output: Path, private: Path) -> Iterator[None]:
     """Makes the folders and locks them, until the process ends at the latest.
 
+    A start that fails leaves no folder that it made: empty ones are removed again when
+    an error ends the block.
+
     Raises:
         OutputFolderError: another recording writes there, or other users can read
             `private`.
         DiskError, OSError: the folders cannot be made.
     """
-    _make_private(private)
-    output.mkdir(parents=True, exist_ok=True)
-    with _lock(private), _lock(output):
-        yield
+    made = {*_list_absent(private), *_list_absent(output)}
+    try:
+        _make_private(private)
+        output.mkdir(parents=True, exist_ok=True)
+        with _lock(private), _lock(output):
+            yield
+    except BaseException:
+        for folder in sorted(made, key=lambda path: len(path.parts), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _list_absent(folder: Path) -> list[Path]:
+    """Lists the folder and those above it that do not exist yet."""
+    return [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
 
 
 def set_aside(

@@ -18,7 +18,7 @@ from base.digest import sha256_bytes
 from base.errors import DiskError, OversizedError, one_line
 from edge.episodes import recording_folders, robot_key
 from edge.episodes import terms as episode_terms
-from edge.episodes.episode_id import Held
+from edge.episodes.episode_id import Held, make_random_id
 from edge.episodes.provenance import Provenance, begin_metadata
 from edge.episodes.recorder import EpisodeRecorder
 from edge.episodes.robot_key import RobotKey
@@ -97,6 +97,7 @@ class Recording:
         self,
         output: Path,
         private: Path,
+        directory: TfdsDirectory,
         key: RobotKey,
         robot_id: str,
         consent: Consent,
@@ -110,7 +111,7 @@ class Recording:
         self._robot_id = robot_id
         self._terms = EpisodeTerms(robot_id, key.keyid, consent)
         self._redactor = Redactor(key.robot_hash)
-        self._directory: TfdsDirectory | None = None
+        self._directory = directory
         self._tell = tell
         self._machine = machine
 
@@ -145,6 +146,8 @@ class Recording:
             FieldFormError: the robot's make, task or environment is not in the form in
                 which it may leave the robot; nothing is written.
             DateError: a wrong clock dates it; nothing is written.
+            DatasetFolderError: the folder's episodes have other fields than those of
+                this robot; nothing is written.
             RldsError: the journal or its terms cannot be written; a journal without a
                 step is removed by the next `recover`.
         """
@@ -155,7 +158,8 @@ class Recording:
         sidecar_statements.check_date(
             metadata.start_time, self._now(), _ROBOTS_CLOCK, "a day"
         )
-        spec = EpisodeSpec(robot.state_size, robot.action_size)
+        spec = _spec(robot)
+        self._directory.check_spec(spec)
         return EpisodeRecorder(self._private, spec, metadata, self._write_terms)
 
     def _now(self) -> datetime:
@@ -246,7 +250,7 @@ class Recording:
             sidecar_statements.check_statements(described, redacted, self._now())
             robot_key.write_public(self._output, self._key, self._robot_id)
             signed = sidecar.sign(described, self._key.signing)
-            self._open_directory(redacted.spec).add(framed, signed)
+            self._directory.add(framed, signed)
         path.unlink()
         episode_terms.remove(self._private, name)
         durable_file.fsync_folder(self._private)
@@ -283,13 +287,6 @@ class Recording:
             for suffix in (journal.SUFFIX, EPISODE_SUFFIX)
         )
 
-    def _open_directory(self, spec: EpisodeSpec) -> TfdsDirectory:
-        if self._directory is None:
-            self._directory = TfdsDirectory(self._output, DATASET_NAME, spec, SPLIT)
-            for path in self._directory.set_aside:
-                self._tell(f"a file among the links of episodes is now {path}")
-        return self._directory
-
     def _episode_path(self, episode_id: str) -> Path:
         return self._output / f"{episode_id}{EPISODE_SUFFIX}"
 
@@ -324,8 +321,9 @@ def _describe(
 def open_recording(
     output: Path,
     private: Path,
-    key: RobotKey,
+    robot: RobotSpec,
     robot_id: str,
+    open_key: Callable[[], RobotKey],
     consent: Consent,
     tell: Callable[[str], None],
     passed: datetime = RUNTIME_DATE,
@@ -333,13 +331,15 @@ def open_recording(
 ) -> Iterator[Recording]:
     """Makes the folders and locks them against other recordings.
 
-    What a recording could not be shared for is looked at first, and leaves nothing.
+    Everything for which an episode of this robot could not be shared is looked at
+    before it moves, and a start that is refused leaves nothing: the key is made last.
 
     Args:
         output: folder of redacted episodes; may hold some already.
         private: folder of raw episodes, mode 0700.
-        key: the robot's secrets.
+        robot: the robot whose episodes are recorded first.
         robot_id: the robot's name, which leaves it only as a keyed hash.
+        open_key: reads the robot's secrets, or makes them.
         consent: whether the operator lets the episodes that begin now be uploaded;
             recovered episodes keep their own consent.
         tell: gets a line about each file that is set aside or cannot be shared.
@@ -349,14 +349,32 @@ def open_recording(
     Raises:
         ClockError: the machine's clock is wrong.
         DateError: the robot's clock, from which the consent has its hour, is.
+        FieldFormError: the robot's make, task or environment is not in the form in
+            which it may leave the robot.
         OutputFolderError: another recording writes there, or other users can read
             `private`.
+        DatasetFolderError: `output` holds episodes with other fields, or other files.
+        KeyFileError: as `open_key`.
         RldsError, OSError: the folders cannot be made.
     """
     now = require_right(machine, passed)
     sidecar_statements.check_date(consent.at, now, _ROBOTS_CLOCK, "a day")
+    name = make_random_id(machine.unix_ns())
+    redacted_form.check_open_fields(
+        begin_metadata(robot, robot_id, name, machine.unix_ns(), Provenance("human"))
+    )
     with recording_folders.hold(output, private):
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
-        yield Recording(output, private, key, robot_id, consent, tell, machine)
+        directory = TfdsDirectory(output, DATASET_NAME, _spec(robot), SPLIT)
+        for path in directory.set_aside:
+            tell(f"a file among the links of episodes is now {path}")
+        key = open_key()
+        yield Recording(
+            output, private, directory, key, robot_id, consent, tell, machine
+        )
+
+
+def _spec(robot: RobotSpec) -> EpisodeSpec:
+    return EpisodeSpec(robot.state_size, robot.action_size)

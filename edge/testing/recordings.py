@@ -14,7 +14,7 @@ from edge.episodes.robot_key import RobotKey
 from edge.episodes.sharing import Recording, open_recording
 from edge.episodes.terms import operator_consent
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
-from edge.robots.robot import Observation
+from edge.robots.robot import Observation, RobotSpec
 from edge.robots.simulated_point import SPEC
 from edge.testing.simulated_episodes import ROBOT_ID, START_UNIX_NS
 from rlds import sidecar
@@ -40,6 +40,7 @@ def open_folders(
     told: list[str] | None = None,
     robot_time: str = "2026-01-01T08:00:00Z",
     machine_time: str = "2026-03-01T08:00:00Z",
+    robot: RobotSpec = SPEC,
 ) -> AbstractContextManager[Recording]:
     """Opens the folders; a test that does not take what is told expects nothing."""
     output, private = folders
@@ -47,8 +48,9 @@ def open_folders(
     return open_recording(
         output,
         private,
-        key or robot_key.derive_simulated(robot_id),
+        robot,
         robot_id,
+        lambda: key or robot_key.derive_simulated(robot_id),
         operator_consent(consent, unix_ns_from_rfc3339(robot_time)),
         tell,
         machine=SimulatedClock(unix_ns_from_rfc3339(machine_time)),

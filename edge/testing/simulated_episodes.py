@@ -2,11 +2,12 @@
 
 It passes on the records of the loop, which rooms below the loop may not import. The
 shared episodes are redacted, signed and recorded with the smallest robot, which takes
-milliseconds. As a program it records episodes and prints their names until killed:
+milliseconds. As a program it records episodes and prints their names:
 
-python -m edge.testing.simulated_episodes FOLDER
+python -m edge.testing.simulated_episodes FOLDER COUNT
 """
 
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,6 @@ from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Policy, Robot
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
 from rlds.uuid7 import uuid7
-
-_MORE_THAN_ANY_TEST_WAITS_FOR = 100_000
 
 ROBOT_ID = "point-1"
 START_UNIX_NS = 1_767_254_400_000_000_000  # 2026-01-01T08:00:00Z
@@ -70,10 +69,12 @@ def make(folder: Path, count: int, consent: bool = True) -> list[str]:
 
 def make_each(folder: Path, count: int, consent: bool = True) -> Iterator[str]:
     """As `make`, but yields the name of each episode once it is in `folder`."""
-    key = robot_key.derive_simulated(ROBOT_ID)
+    open_key = functools.partial(robot_key.derive_simulated, ROBOT_ID)
     private = folder.with_name(folder.name + ".private")
     said = operator_consent(consent, START_UNIX_NS)
-    with open_recording(folder, private, key, ROBOT_ID, said, _fail) as recording:
+    with open_recording(
+        folder, private, SPEC, ROBOT_ID, open_key, said, _fail
+    ) as recording:
         for _ in recording.recover():
             pass
         for seed in range(count):
@@ -94,6 +95,6 @@ def _fail(text: str) -> None:
 
 
 if __name__ == "__main__":
-    for episode in make_each(Path(sys.argv[1]), _MORE_THAN_ANY_TEST_WAITS_FOR):
+    for episode in make_each(Path(sys.argv[1]), int(sys.argv[2])):
         sys.stdout.write(f"{episode}\n")
         sys.stdout.flush()
