@@ -42,12 +42,12 @@ def settings(
     published on the store's nightly channel with a development key, which robots trust
     only with --allow_development_keys.
     """
-    keys = (locations.local_folder(locations.to_uri(store)) or work) / "keys"
     # A hosted machine loses its home folder with everything else, so intermediate files
     # are kept together in the folder that the notebook names.
+    local = locations.local_folder(locations.to_uri(store))
     run = RunSettings(
-        store=store,
-        keys_dir=str(keys),
+        store=str(local or work),
+        artifacts="" if local else store,
         cache_dir=str(work / "cache"),
         work_dir=str(work),
     )

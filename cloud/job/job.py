@@ -141,10 +141,10 @@ def _write_report(
                 "code commit": settings.run.code_commit,
                 "hardware": build_facts.hardware_text(),
                 "tools": ", ".join(f"{name} {v}" for name, v in tools.items()),
-                "package": str(outcome.package),
+                "package": str(outcome.package.relative_to(folder.path)),
                 "package digest": outcome.evaluation.package_digest,
                 "evaluation report": outcome.evaluation.digest,
-                "channel": locations.format_location(outcome.channel)
+                "channel": outcome.public_channel()
                 if outcome.published
                 else "not published",
                 **{
@@ -152,7 +152,7 @@ def _write_report(
                     for name, value in settings.training_config().items()
                 },
             },
-            next_command=outcome.next_command(),
+            next_command=outcome.next_command_elsewhere(),
         )
     )
     durable_file.write(folder.report, page.encode())

@@ -109,6 +109,28 @@ class Outcome:
         ]
         return "./bazelw run //edge:run -- " + shlex.join(arguments)
 
+    def next_command_elsewhere(self) -> str:
+        """Returns `next_command` for readers on other machines.
+
+        It has the names ARTIFACTS, KEYS and ROBOT where this machine has folders.
+        """
+        root = self.package.parents[3]  # <root>/<family>/<run_id>/export/<target>
+        named = dataclasses.replace(
+            self,
+            package=Path("ARTIFACTS", self.package.relative_to(root)),
+            channel=self.public_channel("ARTIFACTS/"),
+            keyring=Path("KEYS", self.keyring.name),
+            state_dir=Path("ROBOT"),
+        )
+        return named.next_command()
+
+    def public_channel(self, prefix: str = "") -> str:
+        """Returns the channel's URI, or, on this machine, its path in the artifacts."""
+        local = locations.local_folder(self.channel)
+        if local is None:
+            return self.channel
+        return f"{prefix}{local.parent.name}/{local.name}"
+
     def show(self, console: Console) -> None:
         """Prints the results for people."""
         console.print()

@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from cloud.evaluate.bless import Gates, decide
@@ -59,6 +60,31 @@ def test_channel_in_a_bucket_is_named_by_its_uri() -> None:
     remote = dataclasses.replace(OUTCOME, channel=uri)
     assert json.loads(remote.summary())["channel"] == uri
     assert f"--channel={uri} " in remote.next_command()
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_command_for_other_machines_names_no_folder_of_this_one(
+    published: bool,
+) -> None:
+    home = Path("/home/ada/store")
+    here = dataclasses.replace(
+        OUTCOME,
+        package=home / "artifacts/wavecore/run/export/pi5-cpu",
+        channel=(home / "artifacts/channels/nightly.json").as_uri(),
+        keyring=home / "keys/keyring.json",
+        state_dir=home / "robot",
+        published=published,
+    )
+    command = here.next_command_elsewhere()
+    assert "ada" not in command
+    if published:
+        assert "--channel=ARTIFACTS/channels/nightly.json --keyring=KEYS/k" in command
+    else:
+        assert "--candidate=ARTIFACTS/wavecore/run/export/pi5-cpu " in command
+    assert "--state_dir=ROBOT --record_dir=ROBOT-episodes" in command
+    assert here.public_channel() == "channels/nightly.json"
+    uri = "gs://bucket/prefix/channels/nightly.json"
+    assert dataclasses.replace(here, channel=uri).public_channel() == uri
 
 
 def test_table_shows_success_beside_the_expert_and_the_next_command() -> None:

@@ -78,6 +78,8 @@ def render(run: RunReport) -> str:
         "<h2>Provenance</h2>",
         _pairs_table(run.provenance),
         "<h2>Run next</h2>",
+        "<p>ARTIFACTS is the root of runs and channels, KEYS the keyring's folder, and "
+        "ROBOT a folder for the robot's state.</p>",
         f"<pre>{html.escape(run.next_command)}</pre>",
     ]
     # The plots hold names from outside as well, so the whole page is looked at.

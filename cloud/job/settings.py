@@ -113,17 +113,16 @@ class RunSettings:
     """Where a run keeps its files, and on which devices it trains.
 
     Attributes:
-        store: folder that keys, caches and, without --artifacts, runs, packages and
-            channels are kept in, or its URI; default: ~/.local/share/continuon.
+        store: folder on this machine, or one that it has mounted, for all that has no
+            folder of its own below; default: ~/.local/share/continuon.
         artifacts: folder or URI of runs, packages and channels, to which nothing is
             added, such as gs://continuon-model-artifacts; default:
             continuon-model-artifacts in the store.
-        keys_dir: folder of the development key; default: keys/ in a local store, else
-            ~/.local/share/continuon/keys.
+        keys_dir: folder of the development key; default: keys in the store.
         cache_dir: folder on this machine for offsets and mapped steps of the dataset,
-            which may be removed between runs; default: cache/ in a local store that one
-            process uses, else ~/.cache/continuon.
-        work_dir: folder for runs whose store is not on this machine.
+            which may be removed between runs; default: cache in the store, or
+            ~/.cache/continuon if several processes share it.
+        work_dir: folder for runs whose artifacts are not on this machine.
         code_commit: commit of the code; default: that of the checkout.
         resume: id of the run to continue; default: any unfinished run with the same
             settings.
@@ -163,24 +162,30 @@ class RunSettings:
     def __post_init__(self) -> None:
         record_flags.require_limits(self)
         profile.parse(self.profile)
+        if locations.local_folder(locations.to_uri(self.store)) is None:
+            raise ValueError(
+                f"store: expected a folder of this machine, got {self.store}; "
+                "--artifacts names a bucket"
+            )
 
     @property
-    def store_uri(self) -> str:
-        """URI of the store."""
-        return locations.to_uri(self.store or HOME)
+    def store_folder(self) -> Path:
+        """Folder of the store, on this machine."""
+        folder = locations.local_folder(locations.to_uri(self.store or HOME))
+        assert folder is not None, "checked on construction"
+        return folder
 
     @property
     def artifacts_uri(self) -> str:
         """URI of runs, packages and channels."""
         if self.artifacts:
             return locations.to_uri(self.artifacts)
-        return f"{self.store_uri}/{ARTIFACTS}"
+        return (self.store_folder / ARTIFACTS).as_uri()
 
     @property
     def keys_folder(self) -> Path:
         """Folder of the development key, on this machine."""
-        home = locations.local_folder(self.store_uri) or Path(HOME)
-        return _absolute(self.keys_dir or home / "keys")
+        return _absolute(self.keys_dir or self.store_folder / "keys")
 
     @property
     def cache_folder(self) -> Path:
@@ -188,27 +193,27 @@ class RunSettings:
 
         It is on this machine, never in a store that several machines share.
         """
-        local = locations.local_folder(self.store_uri)
-        alone = local is not None and jax.process_count() == 1
-        return _absolute(self.cache_dir or (local / "cache" if alone else CACHE))
+        alone = jax.process_count() == 1
+        home = self.store_folder / "cache" if alone else CACHE
+        return _absolute(self.cache_dir or home)
 
     @property
     def work_folder(self) -> Path:
-        """Folder for runs whose store is not on this machine."""
+        """Folder for runs whose artifacts are not on this machine."""
         return _absolute(self.work_dir)
 
     @property
     def state_dir(self) -> Path:
         """Folder of the robot's state in the suggested command.
 
-        A store on this machine contains it: each numbers its releases from 1, and a
-        robot that has installed release 1 of one refuses release 1 of another. So each
-        --artifacts has its own folder too.
+        The store contains it: each numbers its releases from 1, and a robot that has
+        installed release 1 of one refuses release 1 of another. So each --artifacts has
+        its own folder too.
         """
         if self.artifacts:
             root = hashlib.sha256(self.artifacts_uri.encode()).hexdigest()
             return self.work_folder / f"robot-{root[:12]}"
-        return (locations.local_folder(self.store_uri) or self.work_folder) / "robot"
+        return self.store_folder / "robot"
 
     @property
     def required_disk_bytes(self) -> int:

@@ -202,12 +202,13 @@ def test_default_store_is_in_the_home_folder() -> None:
     parse()
     run = train.settings_from_flags().run
     home = Path("~/.local/share/continuon").expanduser()
-    assert run.store_uri == home.as_uri()
+    assert run.store_folder == home
     assert run.keys_folder == home / "keys"
 
 
-def test_local_store_keeps_its_own_keys(tmp_path: Path) -> None:
-    parse(f"--store={tmp_path}")
+@pytest.mark.parametrize("form", ["{}", "file://{}", "file://{}/"])
+def test_everything_is_in_the_store_that_is_named(tmp_path: Path, form: str) -> None:
+    parse(f"--store={form.format(tmp_path)}")
     settings = train.settings_from_flags()
     assert settings.run.keys_folder == tmp_path / "keys"
     assert settings.run.cache_folder == tmp_path / "cache"
@@ -218,15 +219,21 @@ def test_local_store_keeps_its_own_keys(tmp_path: Path) -> None:
 
 
 def test_keys_never_go_to_a_bucket() -> None:
-    parse("--store=gs://bucket/prefix/")
+    parse("--artifacts=gs://bucket/prefix/")
     run = train.settings_from_flags().run
     home = Path("~/.local/share/continuon").expanduser()
     assert run.keys_folder == home / "keys"
-    assert run.artifacts_uri == "gs://bucket/prefix/continuon-model-artifacts"
-    cache = Path("~/.cache/continuon").expanduser()
-    assert run.work_folder == cache
-    assert run.state_dir == cache / "robot"
-    assert run.cache_folder == cache
+    assert run.artifacts_uri == "gs://bucket/prefix"
+    assert run.work_folder == Path("~/.cache/continuon").expanduser()
+    assert run.cache_folder == home / "cache"
+
+
+def test_store_in_a_bucket_is_wrong_usage_that_names_the_flag_for_it() -> None:
+    parse("--store=gs://bucket/prefix")
+    with pytest.raises(app.UsageError, match="--store: expected a folder of this"):
+        train.settings_from_flags()
+    with pytest.raises(app.UsageError, match="--artifacts names a bucket"):
+        train.settings_from_flags()
 
 
 def test_nothing_is_added_to_the_root_of_the_artifacts(tmp_path: Path) -> None:
@@ -253,7 +260,7 @@ def test_robots_of_two_roots_keep_apart(tmp_path: Path) -> None:
 
 
 def test_mapped_dataset_goes_where_the_command_says(tmp_path: Path) -> None:
-    parse("--store=gs://bucket/prefix", f"--cache_dir={tmp_path}")
+    parse("--artifacts=gs://bucket/prefix", f"--cache_dir={tmp_path}")
     assert train.settings_from_flags().run.cache_folder == tmp_path
 
 

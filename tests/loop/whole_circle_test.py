@@ -139,7 +139,9 @@ def train(folder: Path, dataset: Path) -> dict[str, object]:
     trained: dict[str, object] = json.loads(summary.read_bytes())
     assert trained["verdict"] == "blessed", trained["reasons"]
     assert trained["published"]
-    assert Path(str(trained["report"])).read_text().startswith("<!DOCTYPE html>")
+    page = Path(str(trained["report"])).read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert str(folder) not in page
     assert_steps_were_compared_first(trained)
     return trained
 
