@@ -280,7 +280,7 @@ def _open_driver(robots: Mapping[str, RobotSpec], starts: StartCount) -> Driver:
             state,
             run_flags.CHANNEL.value,
             keys,
-            RobotRuntime(run_flags.findrun_flags.find_robot_id(), RUNTIME_VERSION),
+            RobotRuntime(run_flags.find_robot_id(), RUNTIME_VERSION),
             robots,
             datetime.now(UTC),
             stay=run_flags.OFFLINE_IF_UPDATE_FAILS.value,

@@ -190,6 +190,8 @@ def test_image_with_a_location_in_its_metadata_is_refused_by_step() -> None:
     [
         ("discount", [1, 1, 1.5, 1, 1], 2),
         ("discount", [-0.1, 1, 1, 1, 1], 0),
+        ("t_monotonic_ns", [7, 7, 7, 7, 7], 1),
+        ("t_monotonic_ns", [0, 9, 9, 9, 10], 2),
     ],
 )
 def test_steps_that_no_robot_takes_are_refused(
@@ -200,6 +202,12 @@ def test_steps_that_no_robot_takes_are_refused(
     error = refuse(found)
     assert error.field == name
     assert f"at step {step}" in str(error)
+
+
+@pytest.mark.parametrize("values", [[1, 1, 2, 3, 4], [0, 9, 9, 18, 27]])
+def test_steps_of_which_a_few_come_at_once_pass(values: list[int]) -> None:
+    found = with_steps(redacted(), t_monotonic_ns=np.array(values, np.int64))
+    redacted_form.check_redacted(found, RECORD)
 
 
 def test_every_text_and_every_sensitive_field_has_a_form() -> None:
@@ -213,7 +221,7 @@ def test_every_text_and_every_sensitive_field_has_a_form() -> None:
 def test_every_form_of_the_table_is_looked_at() -> None:
     """Each form refuses at least one value in the tests above."""
     looked_at = {name for name, _ in (*NOT_REDACTED, *MALFORMED)}
-    looked_at |= {"observation/image", "discount"}
+    looked_at |= {"observation/image", "discount", "t_monotonic_ns"}
     forms = {field.form for field in FIELDS if field.name in looked_at}
     # An episode of another schema version cannot be made.
     assert forms | {"schema_version"} == set(get_args(spec.Form))

@@ -24,6 +24,7 @@ Form = Literal[
     "hour",
     "known_tags",
     "line",
+    "passing_time",
     "plain_jpeg",
     "schema_version",
     "uuid7_of_an_hour",
@@ -141,7 +142,14 @@ FIELDS: tuple[Field, ...] = (
     _step("is_first", (), "bool", "Whether this is the first step."),
     _step("is_last", (), "bool", "Whether this is the last step."),
     _step("is_terminal", (), "bool", "Whether the task ended here, not just the time."),
-    _step("t_monotonic_ns", (), "int64", "Time of the observation.", unit="ns"),
+    _step(
+        "t_monotonic_ns",
+        (),
+        "int64",
+        "Time of the observation.",
+        unit="ns",
+        form="passing_time",
+    ),
     _step("deadline_missed", (), "bool", "Whether the control period was overrun."),
     _step(
         "safety_violation",

@@ -14,7 +14,7 @@ from cloud.curate import plan, version_files, version_place
 from cloud.curate import spec as curation_spec
 from cloud.curate.plan import Plan, ShardResult
 from cloud.curate.version_files import Origin
-from cloud.dataset import shard_check, version
+from cloud.dataset import recorded_robot, shard_check, version
 from cloud.errors import DatasetExistsError
 from cloud.index import query, snapshot
 from release.trusted_keys import TrustedKeys
@@ -78,6 +78,11 @@ def curate(
         results = _read_and_shard(
             planned, raw_uri, trusted, build / "work", workers, console
         )
+        periods_ns = {
+            kept.episode_id: kept.period_ns for one in results for kept in one.kept
+        }
+        for line in recorded_robot.describe_rates(periods_ns):
+            console.print(f"note: {line}", markup=False, highlight=False)
         manifest = version_files.write(build / "dataset", planned, results, origin)
         if existing is None:
             version_place.move(build / "dataset", output_uri)

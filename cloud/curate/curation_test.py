@@ -57,6 +57,7 @@ def _curate(
     raw: Path | None = None,
     created_at: str | None = "2026-02-01T00:00:00Z",
     code_commit: str | None = "c0ffee",
+    console: rich.console.Console | None = None,
     **spec: Any,
 ) -> Manifest:
     spec_file = output.parent / "spec.json"
@@ -71,7 +72,7 @@ def _curate(
         created_at=created_at,
         trusted=TRUSTED,
         workers=workers,
-        console=rich.console.Console(file=io.StringIO()),
+        console=console or rich.console.Console(file=io.StringIO()),
     )
 
 
@@ -302,6 +303,31 @@ def test_manifest_counts_the_episodes_of_each_task(world: Path, tmp_path: Path) 
     assert sum(manifest.tasks["val"].values()) == sum(
         shard.num_episodes for shard in manifest.splits["val"]
     )
+
+
+def test_episodes_of_another_control_rate_are_told_with_their_names(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "raw").mkdir()
+    raw = LocalStore(tmp_path / "raw")
+    robot, slow = _ROBOTS[0], _ROBOTS[0].record(7, date="2026-01-01", period_ns=10**8)
+    for number in range(4):
+        date = f"2026-01-{1 + number // 2:02d}"
+        robot.upload(raw, robot.record(number, date=date))
+    robot.upload(raw, slow)
+    ingest(raw, robot)
+    build.build(raw.uri, (tmp_path / "index").as_uri(), TRUSTED, readers=1)
+    said = io.StringIO()
+    _curate(
+        tmp_path,
+        tmp_path / "bench" / "v1.0.0",
+        console=rich.console.Console(file=said, width=1000),
+        split=_SPEC["split"] | {"val_groups": 1},
+    )
+    assert (
+        "note: 1 of 5 episodes have 10 control steps per second and not 80: "
+        f"{slow.sidecar.episode_id}\n"
+    ) in said.getvalue()
 
 
 def _copy(source: Path, target: Path) -> None:

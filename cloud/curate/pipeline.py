@@ -33,6 +33,7 @@ from base.errors import ContinuonError, NotFoundError, ObjectError, OversizedErr
 from base.store import store
 from cloud.curate import feature_statistics
 from cloud.curate.plan import TRAIN, KeptEpisode, Placement, ShardResult
+from cloud.dataset import recorded_robot
 from cloud.errors import CurationPipelineError
 from cloud.index import build, schema
 from release.trusted_keys import TrustedKeys
@@ -200,7 +201,14 @@ def _facts(raw: bytes, with_moments: bool) -> str:
         for name in feature_statistics.FEATURES
         if with_moments
     }
-    return json.dumps({"num_steps": episode.num_steps, "moments": moments})
+    times_ns = episode.steps["t_monotonic_ns"]
+    return json.dumps(
+        {
+            "num_steps": episode.num_steps,
+            "period_ns": recorded_robot.measure_period_ns(times_ns),
+            "moments": moments,
+        }
+    )
 
 
 def _write(
@@ -236,6 +244,7 @@ def _read_result(work: pathlib.Path, split: str, shard: int) -> ShardResult:
             entry["episode_id"],
             entry["sha256"],
             entry["num_steps"],
+            entry["period_ns"],
             {
                 name: feature_statistics.Moments.from_json(moments)
                 for name, moments in entry["moments"].items()

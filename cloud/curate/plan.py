@@ -6,16 +6,15 @@ episodes are sorted by SHA-256 of salt and episode id, which shuffles them, and 
 into shards of nearly equal length.
 """
 
-import collections
 import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from base import canonical_json
-from base.errors import one_line
 from cloud.curate.feature_statistics import Moments
 from cloud.curate.spec import CurationSpec
+from cloud.dataset import recorded_robot
 from cloud.errors import CurationSpecError
 from cloud.index import schema
 
@@ -85,20 +84,39 @@ def plan(
 def describe_mixture(planned: Plan) -> list[str]:
     """Returns a line for each thing that the chosen episodes do not have in common.
 
-    Robots of one size may differ in every unit, and a model of both fits neither.
+    Robots of one size may differ in every unit, and a model of both fits neither. A
+    task of which nothing is held out is not judged, and one of which nothing is left
+    is not learned.
     """
     lines = []
     for column in ("robot_model", "environment_id"):
-        counts = collections.Counter(
-            one_line(str(placement.row[column])) for placement in planned.placements
-        )
-        if len(counts) > 1:
-            found = ", ".join(f"{name} ({n})" for name, n in sorted(counts.items()))
+        values = _values(planned, column)
+        different = len(set(values.values()))
+        if different > 1:
             lines.append(
-                f"episodes of {len(counts)} values of {column}: {found}; `where` can "
-                "name one"
+                f"episodes of {different} values of {column}: "
+                f"{recorded_robot.describe_values(values)}; `where` can name one"
+            )
+    tasks = {
+        split: {p.row["task"] for p in planned.placements if p.split == split}
+        for split in SPLITS
+    }
+    for absent, split, other in (
+        (tasks[TRAIN] - tasks[VAL], "held out", TRAIN),
+        (tasks[VAL] - tasks[TRAIN], "left to train on", VAL),
+    ):
+        if absent:
+            values = _values(planned, "task")
+            missing = {name: task for name, task in values.items() if task in absent}
+            lines.append(
+                f"no episode is {split} of {recorded_robot.describe_values(missing)}, "
+                f"which all went to {other}"
             )
     return lines
+
+
+def _values(planned: Plan, column: str) -> dict[str, object]:
+    return {str(p.row["episode_id"]): p.row[column] for p in planned.placements}
 
 
 def _check_taken(taken: list[schema.Row], total: int, spec: CurationSpec) -> None:
@@ -110,12 +128,15 @@ def _check_taken(taken: list[schema.Row], total: int, spec: CurationSpec) -> Non
             f"none of {total}",
             "widen it or index more episodes",
         )
-    shapes = {tuple(row[column] for column in schema.SHAPE_COLUMNS) for row in taken}
-    if len(shapes) != 1:
+    shapes = {
+        str(row["episode_id"]): tuple(row[column] for column in schema.SHAPE_COLUMNS)
+        for row in taken
+    }
+    if len(set(shapes.values())) != 1:
         raise CurationSpecError(
             name,
             f"episodes of one shape {schema.SHAPE_COLUMNS}",
-            sorted(shapes, key=str),
+            recorded_robot.describe_values(shapes),
             "narrow `where` to one of them",
         )
 
@@ -145,11 +166,16 @@ def _order(salt: str) -> Callable[[str], str]:
 
 @dataclasses.dataclass(frozen=True)
 class KeptEpisode:
-    """One episode of a shard, with its moments."""
+    """One episode of a shard, with its moments.
+
+    Attributes:
+        period_ns: median time between two steps; None of a single step.
+    """
 
     episode_id: str
     sha256: str
     num_steps: int
+    period_ns: int | None
     moments: Mapping[str, Moments]
 
 

@@ -111,7 +111,8 @@ def test_no_more_groups_than_val_groups_is_refused() -> None:
 
 def test_episodes_of_two_shapes_are_refused() -> None:
     rows = [*_rows(), records.index_row(99, state_size=39)]
-    with pytest.raises(CurationSpecError, match="one shape"):
+    match = rf"\(60\), \(39, 2, False, 0\) \(1: {records.episode_id(99)}\)"
+    with pytest.raises(CurationSpecError, match=f"one shape .*{match}"):
         curation_plan.plan(rows, _all(rows), _spec())
 
 
@@ -159,8 +160,26 @@ def test_robots_of_several_models_in_one_dataset_are_told() -> None:
     (line,) = curation_plan.describe_mixture(
         curation_plan.plan(rows, _all(rows), _spec())
     )
-    assert line.startswith("episodes of 2 values of robot_model: ")
-    assert "(7)" in line and "(53)" in line and line.isprintable()
+    named = ", ".join(records.episode_id(number) for number in range(3))
+    assert line == (
+        f"episodes of 2 values of robot_model:  (53), lab?[2Jarm (7: {named} and 4 "
+        "more); `where` can name one"
+    )
+
+
+def test_task_that_only_one_split_has_is_told() -> None:
+    rows = _rows()
+    planned = curation_plan.plan(rows, _all(rows), _spec())
+    held_out = {p.row["episode_id"] for p in planned.placements if p.split == "val"}
+    for row in rows:
+        row["task"] = "push" if row["episode_id"] in held_out else "reach"
+    lines = curation_plan.describe_mixture(
+        curation_plan.plan(rows, _all(rows), _spec())
+    )
+    assert lines == [
+        "no episode is held out of reach (50), which all went to train",
+        "no episode is left to train on of push (10), which all went to val",
+    ]
 
 
 def test_a_spec_without_held_out_groups_is_refused_with_the_reason() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from base.digest import sha256_bytes
 from base.errors import NotFoundError, OversizedError
 from base.store.store import Store
+from cloud.dataset import recorded_robot
 from cloud.errors import DatasetError
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
@@ -38,6 +39,8 @@ class Record:
         audio_size: numbers of sound per step, 0 without sound.
         sha256: digest of the record with its frame, as in the manifest.
         task: the episode's task.
+        robot_model: the machine that recorded it.
+        period_ns: median time between two steps; None of a single step.
     """
 
     offset: int
@@ -49,6 +52,8 @@ class Record:
     audio_size: int
     sha256: str
     task: str
+    robot_model: str
+    period_ns: int | None
 
 
 def entries_by_digest(manifest: Manifest, split: str) -> dict[str, EpisodeEntry]:
@@ -186,4 +191,6 @@ def _record(
         audio_size=episode.spec.audio_size,
         sha256=digest,
         task=episode.metadata.task,
+        robot_model=episode.metadata.robot_model,
+        period_ns=recorded_robot.measure_period_ns(episode.steps["t_monotonic_ns"]),
     )

@@ -25,7 +25,7 @@ from rlds.episode import Episode
 from rlds.errors import ShardMismatchError
 from rlds.manifest import EpisodeEntry, Shard
 
-_FORMAT = 3
+_FORMAT = 4
 _SUFFIX = ".index"  # as earlier versions named these files
 
 

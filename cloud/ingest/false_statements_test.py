@@ -78,6 +78,18 @@ def test_text_that_has_not_the_form_of_its_field_is_quarantined(
     assert next(iter(changes)) in verdict.detail
 
 
+def test_episode_in_which_no_time_passes_is_quarantined(raw: LocalStore) -> None:
+    folder = _ROBOT.upload(raw, _ROBOT.record(1, period_ns=0))
+    verdict = require_quarantine(raw, folder, Reason.FIELD_MALFORMED)
+    assert "t_monotonic_ns: expected time to pass" in verdict.detail
+
+
+def test_episode_of_one_step_is_admitted(raw: LocalStore) -> None:
+    folder = _ROBOT.upload(raw, _ROBOT.record(1, steps=1))
+    ingest(raw, _ROBOT)
+    assert verdict_on_disk(raw, folder).admitted
+
+
 def test_a_task_in_words_is_admitted(raw: LocalStore) -> None:
     task = "pick up the cube, s'il te plaît 🤖"
     folder = _ROBOT.upload(raw, _ROBOT.record(1, task=task))

@@ -12,8 +12,9 @@ import dataclasses
 
 import jax
 
+from cloud.dataset import recorded_robot, version
 from cloud.dataset import split as dataset_split
-from cloud.dataset import version
+from cloud.dataset.shard_check import Record
 from cloud.dataset.stored_episodes import StoredEpisodes
 from cloud.dataset.training_data import TrainingData
 from cloud.errors import DatasetError
@@ -51,6 +52,15 @@ class Data:
     train_steps: TrainingData
     held_out_steps: TrainingData | None
     model: WaveCoreConfig
+
+    def list_records(self) -> list[tuple[str, Record]]:
+        """Returns every episode's record with its id, train and held out."""
+        ids = {entry.sha256: entry.episode_id for entry in self.manifest.episodes}
+        return [
+            (ids[record.sha256], record)
+            for episodes in (self.train, self.validation)
+            for _, record in episodes.records
+        ]
 
     @property
     def size_text(self) -> str:
@@ -130,9 +140,7 @@ def require_exportable(
             of several models recorded them.
     """
     name, manifest = settings.dataset.name, data.manifest
-    robot.require_same(
-        name, build.robot_model(data.train), build.control_hz(data.train)
-    )
+    robot.require_same(name, robot_model(data, name), build.control_hz(data.train))
     if not len(data.validation):
         raise DatasetError(
             name,
@@ -146,6 +154,9 @@ def require_exportable(
         data.train_steps.steps.actions,
         name,
     )
+    notes += recorded_robot.describe_rates(
+        {id_: record.period_ns for id_, record in data.list_records()}
+    )
     held_out = data.validation.tasks
     if absent := [task for task in data.tasks if task not in held_out]:
         notes.append(f"no episode is held out of {', '.join(absent)}")
@@ -156,6 +167,28 @@ def require_exportable(
             f"{build.SAFETY_MAX_STEPS} steps after which a robot stops"
         )
     return notes
+
+
+def robot_model(data: Data, dataset: str) -> str:
+    """Returns the model of the robot that recorded all episodes.
+
+    Args:
+        data: the episodes.
+        dataset: their name, for the error.
+
+    Raises:
+        DatasetError: they are of several models or state none.
+    """
+    found = {id_: record.robot_model for id_, record in data.list_records()}
+    models = set(found.values())
+    if len(models) != 1 or "" in models:
+        raise DatasetError(
+            dataset,
+            "episodes of one model of robot, which the package then drives",
+            recorded_robot.describe_values(found),
+            "curate a dataset of one model of robot",
+        )
+    return models.pop()
 
 
 def open_data(settings: JobSettings) -> Data:

@@ -31,6 +31,7 @@ from cloud.train import feasible
 from cloud.train import fit as training
 from cloud.train.config import TrainConfig
 from rlds import tfds_features
+from rlds.episode import Episode
 from rlds.errors import ShardMismatchError
 from rlds.spec import EpisodeSpec
 
@@ -239,7 +240,46 @@ def test_limits_of_another_number_of_channels_are_refused_before_a_shard_is_read
         job_data.require_trainable(dataclasses.replace(torn, publish=publish))
 
 
-ROBOT = EvaluatingRobot("metaworld", build.robot_model(TRAIN), build.control_hz(TRAIN))
+ROBOT = EvaluatingRobot("metaworld", "sawyer", build.control_hz(TRAIN))
+
+
+def record_otherwise(episode: Episode, **changes: Any) -> Episode:
+    """The episode as another robot would have recorded it."""
+    metadata = dataclasses.replace(episode.metadata, **changes)
+    return dataclasses.replace(episode, metadata=metadata)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("model", ["panda", ""])
+def test_one_episode_of_another_robot_among_many_is_refused_before_training(
+    settings: JobSettings, tmp_path: Path, split: str, model: str
+) -> None:
+    """A sample of the episodes would not find it."""
+    splits = {"train": training_episodes.episodes(60), "val": HELD_OUT}
+    other = record_otherwise(splits[split][1], robot_model=model)
+    splits[split] = [splits[split][0], other, *splits[split][2:]]
+    dataset_version.write(tmp_path / "other", {s: [e] for s, e in splits.items()})
+    chosen = select_tasks(settings, location=str(tmp_path / "other"))
+    data = job_data.open_data(chosen)
+    name = other.metadata.episode_id
+    with pytest.raises(DatasetError, match=rf"sawyer \(61\), {model} ?\(1: {name}\)"):
+        job_data.require_exportable(chosen, data, ROBOT)
+
+
+def test_episode_of_another_control_rate_is_told_before_training(
+    settings: JobSettings, tmp_path: Path
+) -> None:
+    times = TRAIN[3].steps["t_monotonic_ns"]
+    steps = {**TRAIN[3].steps, "t_monotonic_ns": times[0] + 3 * (times - times[0])}
+    slow = dataclasses.replace(TRAIN[3], steps=steps)
+    splits = {"train": [[*TRAIN[:3], slow, *TRAIN[4:]]], "val": [HELD_OUT]}
+    dataset_version.write(tmp_path / "other", splits)
+    chosen = select_tasks(settings, location=str(tmp_path / "other"))
+    (note,) = job_data.require_exportable(chosen, job_data.open_data(chosen), ROBOT)
+    assert note == (
+        "1 of 14 episodes have 26.7 control steps per second and not 80: "
+        f"{slow.metadata.episode_id}"
+    )
 
 
 def test_data_that_can_become_a_package_need_no_note(settings: JobSettings) -> None:

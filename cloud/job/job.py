@@ -14,7 +14,7 @@ from datetime import datetime
 from rich.console import Console
 
 from base import durable_file
-from cloud import build_facts, locations
+from cloud import build_facts
 from cloud.console import WorkProgress
 from cloud.dataset import version
 from cloud.evaluate import bless

@@ -8,6 +8,7 @@ from base import project_version
 from cloud import build_facts, locations
 from cloud.evaluate.bless import Decision
 from cloud.evaluate.report import EvaluationReport
+from cloud.job import data as job_data
 from cloud.job.figures import LossHistory
 from cloud.job.held_run import HeldRun
 from cloud.job.settings import TARGET
@@ -40,7 +41,7 @@ def export(run: HeldRun, fitted: FitResult, history: LossHistory) -> BuiltPackag
             version=f"0.1.{counter}",
             release_counter=counter,
             target=TARGET,
-            robot_model=build.robot_model(data.train),
+            robot_model=job_data.robot_model(data, settings.dataset.name),
             action_minimum=limits.minimum,
             action_maximum=limits.maximum,
             dataset_name=data.manifest.dataset,

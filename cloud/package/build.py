@@ -39,10 +39,8 @@ ranges of the action. `release/canary.py` says what was measured."""
 _NS_PER_S = 1e9
 
 _SAMPLED_EPISODES = 32
-"""Enough to find the robot and its control rate. The rate is a setting of the kind of
-robot that a dataset comes from and does not vary between episodes; the median over
-thousands of steps, from all parts of the dataset, is not affected by recordings with
-delays."""
+"""Enough to find the control rate: the median over thousands of steps, from all parts
+of the dataset, is not affected by recordings with delays."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,25 +302,6 @@ def control_hz(episodes: Sequence[Episode]) -> float:
             "record with a clock",
         )
     return round(_NS_PER_S / median_ns, 3)
-
-
-def robot_model(episodes: Sequence[Episode]) -> str:
-    """Returns the model of the robot that recorded the episodes.
-
-    At most 32 episodes are read, spread evenly.
-
-    Raises:
-        DatasetError: they are of several models or state none.
-    """
-    found = sorted({episode.metadata.robot_model for episode in _sample(episodes)})
-    if len(found) != 1 or not found[0]:
-        raise DatasetError(
-            "robot_model",
-            "training episodes of one model of robot, which the package then drives",
-            ", ".join(map(repr, found)),
-            "curate a dataset of one model of robot",
-        )
-    return found[0]
 
 
 def _sample(episodes: Sequence[Episode]) -> list[Episode]:

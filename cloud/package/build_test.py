@@ -161,25 +161,6 @@ def test_control_rate_is_read_from_few_evenly_spread_episodes() -> None:
     assert np.diff(many.read).max() < 400
 
 
-def test_robot_model_is_that_of_every_sampled_episode() -> None:
-    many = ManyEpisodes()
-    assert package_build.robot_model(many) == "sawyer"
-    assert len(many.read) == 32
-
-
-@pytest.mark.parametrize(
-    ("other", "match"), [("panda", "got 'panda', 'sawyer'"), ("", "got '', 'sawyer'")]
-)
-def test_episodes_of_several_models_of_robot_are_refused(
-    other: str, match: str
-) -> None:
-    episodes = training_episodes.episodes(3)
-    metadata = dataclasses.replace(episodes[1].metadata, robot_model=other)
-    mixed = [episodes[0], dataclasses.replace(episodes[1], metadata=metadata)]
-    with pytest.raises(DatasetError, match=match):
-        package_build.robot_model(mixed)
-
-
 @pytest.mark.parametrize("length", [1, 4])
 def test_recordings_in_which_no_time_passes_are_refused(length: int) -> None:
     recorded = training_episodes.episode(0, length)

@@ -85,12 +85,13 @@ class RawRobot:
         spec: EpisodeSpec = SPEC,
         violations: int = 0,
         image: bytes = JPEG,
+        period_ns: int = 12_500_000,
         **metadata: object,
     ) -> Recorded:
         """Records the episode `number`; `metadata` replaces fields of the episode.
 
         In the first `violations` steps a stop rule fires. With a camera, every step
-        has the same `image`.
+        has the same `image`. Between two steps `period_ns` pass.
         """
         own: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -116,6 +117,7 @@ class RawRobot:
             for index in range(steps):
                 step = _step(values, spec, index, steps)
                 step["safety_violation"] = index < violations
+                step["t_monotonic_ns"] = index * period_ns
                 if spec.image:
                     step["observation/image"] = image
                 writer.append(step)
@@ -256,7 +258,6 @@ def _step(
         "is_first": index == 0,
         "is_last": index == steps - 1,
         "is_terminal": index == steps - 1,
-        "t_monotonic_ns": index * 12_500_000,
         "deadline_missed": False,
         "safety_violation": False,
     }
