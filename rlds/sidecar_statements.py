@@ -56,7 +56,7 @@ def check_statements(
         )
     check_consent(sidecar)
     check_redacted(episode, sidecar.privacy)
-    # `start_time` agrees with `date`, and no consent need not have been given once.
+    # `start_time` agrees with `date`; where nobody consented, no time need be stated.
     check_date(sidecar.date, now, _source(sidecar), "date")
     if sidecar.consent.at:
         check_date(sidecar.consent.at, now, _source(sidecar), "consent.at")

@@ -73,13 +73,21 @@ class TfdsDirectory:
         self._name = name
         self._spec = spec
         self._split = split
-        self._episodes: list[str] = []
         self._features = tfds_features.features_json(spec)
         self._set_aside: list[Path] = []
+        self.read_again()
+
+    def read_again(self) -> None:
+        """Reads the folder, in which files may have been renamed or removed.
+
+        Raises:
+            DatasetFolderError, DiskError: as when it is opened.
+        """
+        self._episodes: list[str] = []
         try:
             self._open()
         except OSError as e:
-            raise durable_file.disk_error(folder, "to read the folder", e) from e
+            raise durable_file.disk_error(self._folder, "to read it", e) from e
 
     @property
     def episode_files(self) -> tuple[str, ...]:

@@ -108,6 +108,23 @@ def test_bad_file_in_the_private_folder_is_set_aside_and_the_others_are_shared(
         recording.share(whole.close(success=True)[0])
 
 
+def test_recording_goes_on_beside_a_shared_episode_that_was_set_aside(
+    folders: Folders,
+) -> None:
+    third = "019b7892-1c00-7aaa-8000-000000000003"
+    told: list[str] = []
+    with open_folders(folders, told=told) as recording:
+        for name in (NAME, OTHER):
+            recording.share(begin(recording, name=name).close(success=True)[0])
+        (folders[0] / f"{NAME}.tfrecord").write_bytes(b"")
+        assert recording.look_up(NAME) is Held.NOTHING
+        recording.share(begin(recording, name=third).close(success=True)[0])
+    assert len(told) == 1
+    links = sorted((folders[0] / "train").iterdir())
+    names = [link.readlink().name for link in links]
+    assert names == [f"{OTHER}.tfrecord", f"{third}.tfrecord"]
+
+
 def test_bad_file_that_cannot_be_set_aside_is_told_of_and_left(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:

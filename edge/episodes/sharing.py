@@ -128,6 +128,7 @@ class Recording:
         except _UNREADABLE as e:
             both = self._episode_path(episode_id), self._sidecar_path(episode_id)
             recording_folders.set_aside(e, self._tell, *both)
+            self._directory.read_again()
             return Held.NOTHING
         if RECOVERED_TAG in episode.metadata.tags:
             return Held.RECOVERED
