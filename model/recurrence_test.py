@@ -13,9 +13,6 @@ from model.testing import small_models
 
 CHANNELS = 8
 
-sequence = jax.jit(recurrence.sequence, static_argnums=3)
-"""One program per form and shape compiles faster than its operations one by one."""
-
 
 def inputs(
     length: int,
@@ -74,7 +71,7 @@ def test_form_equals_the_loop_in_double_precision(
     form: str | None, length: int
 ) -> None:
     given = inputs(length)
-    states = sequence(*given, form)
+    states = recurrence.sequence(*map(jnp.asarray, given), form)
     np.testing.assert_allclose(states, reference(*given), atol=2e-5, rtol=2e-5)
 
 
@@ -85,36 +82,35 @@ def test_gradient_equals_the_adjoint_loop_in_double_precision(
 ) -> None:
     given = inputs(length, groups=groups)
     change = small_models.numbers(length, 3, CHANNELS, seed=7)
-
-    @jax.jit
-    def gradient(*given: jax.Array) -> tuple[jax.Array, ...]:
-        _, pull = jax.vjp(lambda *x: recurrence.sequence(*x, form), *given)
-        return pull(jnp.asarray(change))
-
+    _, pull = jax.vjp(
+        lambda *x: recurrence.sequence(*x, form), *map(jnp.asarray, given)
+    )
     expected = reference_gradient(*given, change)
-    for got, wanted in zip(gradient(*given), expected, strict=True):
+    for got, wanted in zip(pull(jnp.asarray(change)), expected, strict=True):
         assert got.shape == wanted.shape
         np.testing.assert_allclose(got, wanted, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
 def test_two_halves_with_a_carried_state_equal_the_whole(form: str) -> None:
-    decay, drive, carry = inputs(23)
-    whole = sequence(decay, drive, carry, form)
-    first = sequence(decay[:9], drive[:9], carry, form)
-    second = sequence(decay[9:], drive[9:], np.asarray(first)[-1], form)
-    np.testing.assert_allclose(np.concatenate([first, second]), whole, atol=1e-5)
+    decay, drive, carry = map(jnp.asarray, inputs(23))
+    whole = recurrence.sequence(decay, drive, carry, form)
+    first = recurrence.sequence(decay[:9], drive[:9], carry, form)
+    second = recurrence.sequence(decay[9:], drive[9:], first[-1], form)
+    np.testing.assert_allclose(jnp.concatenate([first, second]), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
 def test_no_state_or_gradient_passes_an_episode_border(form: str) -> None:
-    decay, drive, carry = inputs(20, borders=False)
-    decay[7] = 0
-    states = np.asarray(sequence(decay, drive, carry, form))
-    alone = sequence(decay[7:], drive[7:], 0 * carry, form)
+    decay, drive, carry = map(jnp.asarray, inputs(20, borders=False))
+    decay = decay.at[7].set(0)
+    states = recurrence.sequence(decay, drive, carry, form)
+    alone = recurrence.sequence(decay[7:], drive[7:], 0 * carry, form)
     np.testing.assert_allclose(states[7:], alone, atol=1e-6)
-    late = jax.grad(lambda x: recurrence.sequence(decay, x, carry, form)[7:].sum())
-    np.testing.assert_array_equal(np.asarray(jax.jit(late)(drive))[:7], 0)
+    gradient = jax.grad(lambda x: recurrence.sequence(decay, x, carry, form)[7:].sum())(
+        drive
+    )
+    np.testing.assert_array_equal(gradient[:7], 0)
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
@@ -122,7 +118,7 @@ def test_a_constant_decay_over_two_thousand_steps_stays_exact(form: str) -> None
     decay = np.full((2048, CHANNELS), 0.999, np.float32)
     drive = np.full((2048, CHANNELS), 0.001, np.float32)
     carry = np.ones(CHANNELS, np.float32)
-    states = sequence(decay, drive, carry, form)
+    states = recurrence.sequence(*map(jnp.asarray, (decay, drive, carry)), form)
     np.testing.assert_allclose(states, reference(decay, drive, carry), atol=2e-4)
 
 
@@ -131,13 +127,14 @@ def test_rotation_is_the_complex_recurrence() -> None:
     angle = np.linspace(0, 3, CHANNELS // 2).astype(np.float32)
     times = jnp.arange(1, 13)
     real = jnp.asarray(np.concatenate([decay, decay], -1))
-    turning = recurrence.rotate(drive, angle, -times)
-    turned = sequence(real, turning, carry, "sequential")
-    states = np.asarray(recurrence.rotate(turned, angle, times))
+    turned = recurrence.sequence(
+        real, recurrence.rotate(drive, angle, -times), carry, "sequential"
+    )
+    states = recurrence.rotate(turned, angle, times)
     h = to_complex(carry)
     for t in range(12):
         h = decay[t] * np.exp(1j * angle) * h + to_complex(drive)[t]
-        np.testing.assert_allclose(to_complex(states[t]), h, atol=1e-5)
+        np.testing.assert_allclose(to_complex(np.asarray(states[t])), h, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", recurrence.FORMS)
@@ -158,14 +155,8 @@ def test_gradient_through_the_rotation_is_the_complex_adjoint(
         turned = recurrence.sequence(shared, turning, carry, form)
         return recurrence.rotate(turned, angle, times)
 
-    @jax.jit
-    def gradient(*given: jax.Array) -> tuple[jax.Array, ...]:
-        _, pull = jax.vjp(states, *given)
-        return pull(jnp.asarray(change))
-
-    to_decay, to_drive, to_carry, to_angle = map(
-        np.asarray, gradient(decay, drive, carry, angle)
-    )
+    _, pull = jax.vjp(states, *map(jnp.asarray, (decay, drive, carry, angle)))
+    to_decay, to_drive, to_carry, to_angle = pull(jnp.asarray(change))
 
     turn, h = np.exp(1j * angle.astype(np.float64)), [to_complex(carry)]
     for t in range(length):
