@@ -20,11 +20,11 @@ from rlds.errors import MalformedEpisodeError
 
 
 @contextlib.contextmanager
-def hold(output: Path, private: Path) -> Iterator[None]:
+def hold(output: Path, private: Path) -> Iterator[Callable[[], None]]:
     """Makes the folders and locks them, until the process ends at the latest.
 
-    A start that fails leaves no folder that it made: empty ones are removed again when
-    an error ends the block.
+    A start that is refused leaves no folder that it made: empty ones are removed again
+    when an error ends the block before it has called what this yields.
 
     Raises:
         OutputFolderError: another recording writes there, or other users can read
@@ -36,7 +36,7 @@ def hold(output: Path, private: Path) -> Iterator[None]:
         _make_private(private)
         output.mkdir(parents=True, exist_ok=True)
         with _lock(private), _lock(output):
-            yield
+            yield made.clear
     except BaseException:
         for folder in sorted(made, key=lambda path: len(path.parts), reverse=True):
             with contextlib.suppress(OSError):

@@ -364,7 +364,7 @@ def open_recording(
     redacted_form.check_open_fields(
         begin_metadata(robot, robot_id, name, machine.unix_ns(), Provenance("human"))
     )
-    with recording_folders.hold(output, private):
+    with recording_folders.hold(output, private) as keep:
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
@@ -372,6 +372,7 @@ def open_recording(
         for path in directory.set_aside:
             tell(f"a file among the links of episodes is now {path}")
         key = open_key()
+        keep()
         yield Recording(
             output, private, directory, key, robot_id, consent, tell, machine
         )

@@ -173,6 +173,12 @@ def test_episode_dated_by_a_wrong_clock_stays_private_and_keeps_no_robot_from_dr
     assert list(folders[0].iterdir()) == []
 
 
+def test_recording_that_an_error_ends_keeps_its_folders(folders: Folders) -> None:
+    with pytest.raises(KeyboardInterrupt), open_folders(folders):
+        raise KeyboardInterrupt
+    assert list(folders[0].iterdir()) == list(folders[1].iterdir()) == []
+
+
 @pytest.mark.parametrize("common", [0, 1])
 def test_second_recording_in_either_folder_is_refused(
     folders: Folders, common: int, tmp_path: Path
