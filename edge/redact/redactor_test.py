@@ -40,6 +40,7 @@ def make_episode(spec: EpisodeSpec, metadata: EpisodeMetadata = METADATA) -> Epi
             shape = (count, *(int(size) for size in field.shape))
             steps[field.name] = np.zeros(shape, field.dtype)
     steps["is_first"][0] = steps["is_last"][-1] = True
+    steps["t_monotonic_ns"] = np.arange(count) * episodes.PERIOD_NS
     return Episode(spec, metadata, steps)
 
 
