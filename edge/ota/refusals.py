@@ -58,6 +58,14 @@ class Refusal:
     try_again: datetime | None = None
 
 
+def _describe(error: ContinuonError, offer: Offer) -> str:
+    """Says what was wrong; where the package was unpacked means nothing later."""
+    found = f"expected {error.expected}, got {error.got}"
+    # The digest is named already, and would take the place of the reason in one line.
+    name = Path(error.source).name
+    return found if name == offer.digest else f"{name}: {found}"
+
+
 class Refusals:
     """The file of a state folder; every method reads the disk again."""
 
@@ -110,8 +118,7 @@ class Refusals:
             refusal = Refusal(
                 tar,
                 self._conditions,
-                # Where the package was unpacked means nothing later.
-                f"{Path(e.source).name}: expected {e.expected}, got {e.got}",
+                _describe(e, offer),
                 offer.release_counter if low else None,
                 self._now + PAUSE if passes else None,
             )
