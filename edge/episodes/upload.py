@@ -22,7 +22,14 @@ from absl import app, flags
 
 from base import canonical_json, command_line, durable_file, path_flags, plain_file
 from base.digest import sha256_bytes
-from base.errors import ContinuonError, OversizedError, StoreError, one_line
+from base.errors import (
+    ContinuonError,
+    NotFoundError,
+    ObjectError,
+    OversizedError,
+    StoreError,
+    one_line,
+)
 from base.store.store import PreconditionFailedError, Store, open_store
 from edge.episodes import robot_key
 from edge.errors import UploadError
@@ -101,7 +108,7 @@ def upload(folder: Path, store: Store, now: datetime) -> Tally:
 
     Raises:
         UploadError: the folder does not exist.
-        StoreError: the store fails.
+        StoreError: the store fails as a whole.
     """
     if not folder.is_dir():
         raise UploadError(
@@ -115,9 +122,10 @@ def upload(folder: Path, store: Store, now: datetime) -> Tally:
     for path in sorted(folder.glob(f"*{SIDECAR_SUFFIX}")):
         try:
             _upload_episode(path, store, now, tally)
-        except StoreError:
-            raise
         except (ContinuonError, OSError) as e:
+            # A store that fails ends the run; one odd name in it does not.
+            if isinstance(e, StoreError) and not isinstance(e, ObjectError):
+                raise
             tally.refused.append((path, str(e)))
             command_line.say(f"refused {one_line(path.name)}: {e}")
     return tally
@@ -209,6 +217,8 @@ def _put(store: Store, path: str, data: bytes) -> bool:
         held = store.digest(path, len(data))
     except OversizedError as e:
         held = e.got
+    except NotFoundError:
+        held = "no object"  # but a folder in its place
     if held != wanted:
         raise UploadError(
             f"{store.uri}/{path}",

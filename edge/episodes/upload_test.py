@@ -14,6 +14,7 @@ import pytest
 from base import canonical_json
 from base.digest import sha256_bytes
 from base.store.store import LocalStore
+from base.testing import special_files
 from edge.episodes import robot_key, upload
 from edge.testing import processes, simulated_episodes
 from rlds import example_codec, reader, sidecar, tfrecord
@@ -191,6 +192,13 @@ def rewrite(folder: Path, name: str, change: Callable[[dict[str, Any]], Any]) ->
 BARE = RedactionRecord("numeric-1", {}, (), 0, True)
 DENIED = Consent(False, "operator", "2026-01-01T08:00:00Z")
 Damage = Callable[[Path, str], object]
+
+
+def replace_by(path: Path, kind: str) -> None:
+    path.unlink()
+    special_files.make(path, kind)
+
+
 BAD_EPISODES: list[tuple[Damage, str]] = [
     (lambda f, n: (f / f"{n}.sidecar.json").write_bytes(b""), "strict JSON"),
     (lambda f, n: (f / f"{n}.sidecar.json").write_bytes(b"[" * 10**3), "64 levels"),
@@ -226,6 +234,9 @@ BAD_EPISODES: list[tuple[Damage, str]] = [
     ),
     (lambda f, n: replace_episode(f, n, tags=("Ada Lovelace",)), "tags"),
     (lambda f, n: replace_episode(f, n, task="reach\n"), "task"),
+    (lambda f, n: replace_by(f / f"{n}.sidecar.json", "pipe"), "named pipe"),
+    (lambda f, n: replace_by(f / f"{n}.sidecar.json", "link loop"), "symbolic links"),
+    (lambda f, n: replace_by(f / f"{n}.tfrecord", "pipe"), "named pipe"),
     (lambda f, n: shutil.rmtree(f / "keys"), "the robot's public key"),
 ]
 
@@ -265,6 +276,20 @@ def test_store_that_holds_other_bytes_is_refused_and_left_unchanged(
     assert (tally.sent, len(tally.refused)) == (2, 1)
     assert "the local episode stays unsent" in tally.refused[0][1]
     assert store.get(path, 100) == b"somebody else's"
+    assert len(list(folder.glob("*.sent.json"))) == 2
+
+
+@pytest.mark.parametrize("kind", special_files.KINDS)
+def test_one_odd_name_in_the_store_keeps_no_other_episode_back(
+    folder: Path, tmp_path: Path, kind: str
+) -> None:
+    store = store_at(tmp_path / "store")
+    target = tmp_path / "store" / episode_path(names_in(folder)[0])
+    target.mkdir(parents=True)
+    special_files.make(target / "episode.tfrecord", kind)
+    with special_files.at_once():
+        tally = upload.upload(folder, store, NOW)
+    assert (tally.sent, len(tally.refused)) == (2, 1)
     assert len(list(folder.glob("*.sent.json"))) == 2
 
 

@@ -106,6 +106,14 @@ def test_same_command_beside_itself_is_refused_in_one_line(tmp_path: Path) -> No
     assert f"{run}: expected a run that no process is training, got one in use" in line
 
 
+def test_robot_that_cannot_evaluate_is_named_before_training(tmp_path: Path) -> None:
+    given = flags(tmp_path, binaries.copy_of_dataset(tmp_path))
+    line = binaries.refuse("cloud/job/train", *given, "--environment=nosuch")
+    assert "nosuch" in line
+    assert "--environment" in line
+    assert runs(tmp_path) == []
+
+
 def assert_shows_progress(printed: str) -> None:
     """The log has updates, loss, speed and time left, and always the last update."""
     numbers = r"loss \d+\.\d{4}, \d+\.\d updates/s, 0 s left"

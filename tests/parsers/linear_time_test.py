@@ -3,7 +3,8 @@
 Bytes from outside are parsed before anything is known about who made them, on a robot
 too. A parser whose time grows with the square of its input can be held for hours by a
 file within its size limit. Each parser here gets each of its worst inputs at two sizes;
-the time must grow like the size, and the largest input must take a second at most.
+the time must grow like the size, and its largest input, or one of 2 MiB where that is
+larger, must take a second at most.
 """
 
 import io
