@@ -19,7 +19,8 @@ def py_test(name, srcs, deps = [], args = [], env = {}, long = False, **kwargs):
 
     What takes minutes is tagged `long`: `.bazelrc` leaves it out, and continuous
     integration runs it. A file of which only some tests do marks those with
-    `pytest.mark.long` and has `long = True` here; they become the target `NAME.long`.
+    `pytest.mark.long` and has `long = True` here; they become the target `NAME.long`,
+    which alone has the size, if that is large.
 
     Args:
         name: target name, `foo_test` for `foo_test.py`.
@@ -38,9 +39,14 @@ def py_test(name, srcs, deps = [], args = [], env = {}, long = False, **kwargs):
     } | kwargs
     arguments = ["$(rootpath %s)" % srcs[0]] + args
     if not long:
+        # Bazel's filter of tags takes the name of a timeout for a tag, and that of a
+        # large test is long: it would be left out without a word.
+        if common.get("size") == "large" and "long" not in common.get("tags", []):
+            fail("%s: a large test is left out by default: tag it long, or make it medium" % name)
         _py_test(name = name, args = arguments, **common)
         return
-    _py_test(name = name, args = arguments + ["'-m=not long'"], **common)
+    short = common | ({"size": "medium"} if common.get("size") == "large" else {})
+    _py_test(name = name, args = arguments + ["'-m=not long'"], **short)
     tags = common.pop("tags", []) + ["long"]
     _py_test(name = name + ".long", args = arguments + ["-m=long"], tags = tags, **common)
 
