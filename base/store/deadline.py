@@ -52,7 +52,7 @@ class Deadline:
         def answer() -> None:
             try:
                 done.set_result(call())
-            except BaseException as e:
+            except BaseException as e:  # raised again where the answer is awaited
                 done.set_exception(e)
 
         thread = threading.Thread(target=answer, name="store", daemon=True)
