@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from base.digest import sha256_bytes
 from base.errors import MalformedError, OversizedError
 from base.json_fields import Fields, Source, decode_canonical
-from release import canary
+from release import canary, learning_plan
 from release.errors import (
     DuplicateNameError,
     MissingFileError,
     RollbackError,
 )
+from release.learning_plan import LearningPlan
 from release.limits import LIMITS
 from release.package_tar import check_package_path
 from release.package_tar import pack_tar as pack_tar
@@ -42,6 +43,7 @@ SAFETY = "safety.json"
 CANARY = "canary.tfrecord"
 REQUIRED_FILES = (WEIGHTS, SAFETY, CANARY, canary.FILE)
 REQUIRED_FUNCTION = "step"
+LEARNING = "learning"
 TARGETS = ("pi5-cpu", "jetson-cuda", "tpu", "hailo-onnx")
 _NEW_ROBOT_KEYS = ("robot_model",)
 _NEW_METADATA_KEYS = ("dataset_name", "dataset_version")
@@ -181,6 +183,7 @@ class PackageManifest:
         backbone_digest: sha256 over the frozen tensors.
         safety_version: version of `safety.json`.
         metadata: where it comes from.
+        learning: how a robot learns with it; None if it does not.
     """
 
     digest: str
@@ -196,6 +199,7 @@ class PackageManifest:
     backbone_digest: str
     safety_version: str
     metadata: Metadata
+    learning: LearningPlan | None = None
 
     @property
     def step_form(self) -> str:
@@ -226,7 +230,7 @@ def parse(raw: bytes, source: Source = MANIFEST) -> PackageManifest:
         MissingFileError: a required file or a function's file is not listed.
     """
     value = decode_canonical(raw, source, LIMITS.manifest_bytes)
-    fields = Fields(value, source, _KEYS)
+    fields = Fields(value, source, _KEYS, optional=(LEARNING,))
     if fields.integer("schema_version") not in (1, SCHEMA_VERSION):
         raise fields.fail("schema_version", f"to be 1 or {SCHEMA_VERSION}")
     first_format = fields.integer("schema_version") == 1
@@ -259,6 +263,7 @@ def parse(raw: bytes, source: Source = MANIFEST) -> PackageManifest:
         backbone_digest=fields.sha256("backbone_digest"),
         safety_version=fields.text("safety_version"),
         metadata=metadata,
+        learning=_parse_learning(fields, functions),
     )
 
 
@@ -307,6 +312,24 @@ def _parse_functions(fields: Fields) -> dict[str, FunctionSpec]:
         )
         for name, entry in named.items()
     }
+
+
+def _parse_learning(
+    fields: Fields, functions: Mapping[str, FunctionSpec]
+) -> LearningPlan | None:
+    if not fields.has(LEARNING):
+        return None
+    return learning_plan.parse(
+        fields.fields(LEARNING, ("loops", "memory_bytes")),
+        {
+            n: learning_plan.top_names(x.name for x in f.inputs)
+            for n, f in functions.items()
+        },
+        {
+            n: learning_plan.top_names(x.name for x in f.outputs)
+            for n, f in functions.items()
+        },
+    )
 
 
 def _tensors(fields: Fields, key: str) -> tuple[TensorSpec, ...]:

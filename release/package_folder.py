@@ -12,6 +12,7 @@ from base.digest import sha256_bytes, sha256_file
 from release.errors import LinkError, UnknownFileError
 from release.package import (
     EVALUATION,
+    LEARNING,
     MANIFEST,
     SCHEMA_VERSION,
     STATEMENTS,
@@ -34,6 +35,7 @@ def build(
     backbone_digest: str,
     safety_version: str,
     metadata: Mapping[str, object],
+    learning: Mapping[str, object] | None = None,
 ) -> str:
     """Writes `package.json` for the files in `folder`.
 
@@ -72,6 +74,7 @@ def build(
         "backbone_digest": backbone_digest,
         "safety_version": safety_version,
         "metadata": metadata,
+        **({} if learning is None else {LEARNING: learning}),
     }
     raw = canonical_json.encode(value)
     manifest = parse(raw, folder / MANIFEST)

@@ -119,7 +119,7 @@ def _build(folder: Path) -> str:
     value = decode(
         plain_file.read(path, LIMITS.manifest_bytes), path, LIMITS.manifest_bytes
     )
-    fields = Fields(value, path, keys)
+    fields = Fields(value, path, keys, optional=("learning",))
     return package_folder.build(
         folder,
         family=_FAMILY.value,
@@ -132,6 +132,7 @@ def _build(folder: Path) -> str:
         backbone_digest=fields.text("backbone_digest"),
         safety_version=fields.text("safety_version"),
         metadata=fields.mapping("metadata"),
+        learning=fields.mapping("learning") if fields.has("learning") else None,
     )
 
 
