@@ -126,6 +126,10 @@ class StepFunctionError(EdgeError):
     """A package's step does not load, or does not fit its tensors or this runtime."""
 
 
+class DeltaError(EdgeError):
+    """A local delta is torn, of another package or beyond its bounds."""
+
+
 class UnknownTaskError(EdgeError):
     """A package was not trained for the task of the robot."""
 

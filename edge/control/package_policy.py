@@ -11,6 +11,7 @@ import numpy as np
 import safetensors
 
 from edge import errors
+from edge.control.local_delta import LocalDelta
 from edge.control.step_function import SURFACE_PREFIX, StepFunction
 from edge.robots.robot import Observation, Vector
 from release.package import REQUIRED_FUNCTION, WEIGHTS
@@ -89,13 +90,16 @@ class PackagePolicy:
         return action
 
 
-def open_policy(package: IntactPackage, form: str | None = None) -> PackagePolicy:
+def open_policy(
+    package: IntactPackage, form: str | None = None, delta: LocalDelta | None = None
+) -> PackagePolicy:
     """Loads the policy of an intact package.
 
     Args:
         package: the package, its files compared with its manifest.
         form: form of the step, such as `f32`, if the package has several; None for the
             form that the package prefers.
+        delta: what this robot has learned on top of it; None for nothing.
 
     Raises:
         StepFunctionError: the step or its tensors do not load or do not fit, or the
@@ -113,6 +117,11 @@ def open_policy(package: IntactPackage, form: str | None = None) -> PackagePolic
         )
     path = package.path(function.path)
     surfaces, carry = _read_tensors(package)
+    if delta is not None:
+        surfaces = {
+            name: vector + delta.vectors[name.removeprefix(SURFACE_PREFIX)]
+            for name, vector in surfaces.items()
+        }
     step = StepFunction(path.read_bytes(), surfaces, str(path))
     return PackagePolicy(step, tuple(manifest.robot.tasks), carry, str(package.folder))
 

@@ -8,6 +8,7 @@ from typing import Final
 from base import plain_file
 from edge import errors
 from edge.control import safety
+from edge.control.local_delta import LocalDelta
 from edge.control.package_policy import PackagePolicy, open_policy
 from edge.control.safety import SafetyConfig
 from edge.robots.robot import Policy, RobotSpec
@@ -24,6 +25,7 @@ class Driver:
 
     Attributes:
         package_digest: digest of the package that drives; None for the expert.
+        delta_digest: digest of the local delta that it drives with; None for none.
         channel: channel that the package came from; "" if it came from none.
         actor: who acts, as episodes record it: `expert`, or `policy:` and the first 12
             digits of the package's digest.
@@ -32,6 +34,7 @@ class Driver:
     """
 
     package_digest: str | None
+    delta_digest: str | None
     channel: str
     actor: str
     policy_for: Callable[[str, RobotSpec], Policy]
@@ -43,6 +46,7 @@ def make_package_driver(
     channel: str = "",
     form: str | None = None,
     robots: Mapping[str, RobotSpec] = MappingProxyType({}),
+    delta: LocalDelta | None = None,
 ) -> Driver:
     """Returns the driver that runs a package's step under its own safety config.
 
@@ -55,6 +59,7 @@ def make_package_driver(
         form: form of its step, such as `f32`; None for the form that it prefers.
         robots: the robots that it is to drive, by robot string, as far as they are
             known; one that is not among them is checked when it is driven.
+        delta: what this robot has learned on top of the package; None for nothing.
 
     Raises:
         StepFunctionError: the step does not load, or does not have the sizes that the
@@ -64,7 +69,7 @@ def make_package_driver(
         RobotMismatchError, UnknownTaskError: the package does not fit a robot.
     """
     source = str(package.folder)
-    policy = open_policy(package, form)
+    policy = open_policy(package, form, delta)
     path = package.path(SAFETY)
     config = safety.parse(plain_file.read(path, LIMITS.manifest_bytes), str(path))
     _require_stated_sizes(package.manifest, policy, config, source)
@@ -78,6 +83,7 @@ def make_package_driver(
         policy_for(name, spec)
     return Driver(
         package_digest=package.digest,
+        delta_digest=None if delta is None else delta.digest,
         channel=channel,
         actor=f"policy:{package.digest[:12]}",
         policy_for=policy_for,
@@ -97,6 +103,7 @@ def make_expert_driver(open_expert: Callable[[str], Policy]) -> Driver:
 
     return Driver(
         package_digest=None,
+        delta_digest=None,
         channel="",
         actor="expert",
         policy_for=policy_for,
