@@ -143,6 +143,23 @@ def with_weights(
     return nnx.merge(graph, *parts)
 
 
+def with_deltas(
+    model: WaveCore,
+    arrays: Mapping[str, np.ndarray | at.Array],
+    deltas: Mapping[str, at.Surface],
+) -> WaveCore:
+    """The model of `arrays` with deltas, by surface, added to its surfaces.
+
+    Raises:
+        ShapeMismatchError: arrays are missing, or belong to another configuration.
+    """
+    changed = {
+        SURFACE_PREFIX + name: arrays[SURFACE_PREFIX + name] + delta
+        for name, delta in deltas.items()
+    }
+    return with_weights(model, {**arrays, **changed})
+
+
 def backbone_digest(model: WaveCore) -> str:
     """sha256 over name, shape and bytes of every backbone array, in name order."""
     digest = hashlib.sha256()

@@ -21,6 +21,7 @@ from model.wavecore import WaveCore
 from release import verification
 
 TARGET = "hailo-onnx"
+LEARNING = ("fast_update", "consolidate_begin", "consolidate_step", "evaluate")
 EPISODES = [sensed_episodes.episode(k) for k in range(6)]
 
 Packaged = tuple[job_data.Data, WaveCore, float | None, build.BuiltPackage]
@@ -48,7 +49,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
     trainer = Trainer(*steps, given.train, mesh.single())
     state = trainer.initial_state()
     model = trainer.model(state)
-    with make_only("fast_update", "consolidate_update", "evaluate"), shorten_replay():
+    with make_only(*LEARNING), shorten_replay():
         built = build.export_and_build(
             model,
             data.train,
@@ -84,7 +85,8 @@ def test_package_states_the_senses_of_its_robot_and_functions(
     assert taken["observation_image"] == (16 * 16 * 3,)
     for name, data in (
         ("fast_update", "window"),
-        ("consolidate_update", "replay"),
+        ("consolidate_begin", "memories"),
+        ("consolidate_step", "memories"),
         ("evaluate", "episodes"),
     ):
         inputs = {x.name: x for x in manifest.functions[name].inputs}

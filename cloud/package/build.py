@@ -206,6 +206,7 @@ def write(
         draft,
         functions=exported.functions,
         surfaces=exported.surfaces,
+        learning=exported.learning,
         backbone_digest=exported.backbone_digest,
         **{**described, "metadata": {**metadata, "metrics": metrics}},
     )

@@ -7,7 +7,7 @@ whole episode, as it does on a robot.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,6 +16,7 @@ from model import jpeg_frames, senses, step_function
 from model.config import WaveCoreConfig
 from model.export import stablehlo
 from model.export.functions import Function
+from model.learn.memories import KNOWN, LIVED
 from model.wavecore import WaveCore
 from rlds.episode import Episode
 
@@ -125,15 +126,34 @@ bounds, but not zero."""
 Arrays = Mapping[str, Any]
 
 
-def measure_function(function: Function, content: bytes, arguments: Arrays) -> float:
-    """Largest difference of any output between a function and its file.
+class Compared(NamedTuple):
+    """What running a function beside its file showed.
 
-    Absolute, and relative where the function's number is above one; infinite if a bool
-    differs.
+    Attributes:
+        error: largest difference of any output: absolute, and relative where the
+            function's number is above one; infinite if a bool differs.
+        outputs: what the function returned.
+        memory_bytes: arguments, outputs and what the program needs between them.
     """
-    ours = _compile(function.run, arguments)(**arguments)
-    theirs = _compile(stablehlo.load(content), arguments)(**arguments)
-    return max(map(_difference, jax.tree.leaves(ours), jax.tree.leaves(theirs)))
+
+    error: float
+    outputs: dict[str, Any]
+    memory_bytes: int
+
+
+def compare_function(function: Function, content: bytes, given: Arrays) -> Compared:
+    """Runs a function and its file on the same arguments."""
+    ours = _compile(function.run, given)(**given)
+    program = _compile(stablehlo.load(content), given)
+    theirs = program(**given)
+    found = map(_difference, jax.tree.leaves(ours), jax.tree.leaves(theirs))
+    sizes = program.memory_analysis()
+    memory = (
+        sizes.argument_size_in_bytes
+        + sizes.output_size_in_bytes
+        + sizes.temp_size_in_bytes
+    )
+    return Compared(max(found), dict(ours), memory)
 
 
 def arguments(
@@ -141,19 +161,33 @@ def arguments(
     function: Function,
     tasks: Sequence[str],
     episodes: Sequence[Episode],
+    known: Arrays | None = None,
 ) -> dict[str, Any]:
     """Arguments of a learning function, filled with what the episodes recorded.
 
-    Windows follow each other through the episodes, one episode after the other, and
-    are cut short by weights of zero where an episode ends.
+    A window is the beginning of the first episode; of the memories every other one is
+    lived.
+
+    Args:
+        model: the model.
+        function: one of its functions.
+        tasks: task names in the order of the one-hot input.
+        episodes: at least one.
+        known: what other functions returned, by name; used instead of what follows.
 
     Raises:
         FrameError: an episode's image does not decode.
     """
     given: dict[str, Any] = {}
     for name, shapes in function.inputs.items():
-        if name == "weights":
+        if known is not None and name in known:
+            given[name] = known[name]
+        elif name == "weights":
             given[name] = step_function.weights(model)
+        elif name in ("memories", "episodes"):
+            given[name] = _remember(model.config, shapes, tasks, episodes)
+        elif isinstance(shapes, jax.ShapeDtypeStruct):
+            given[name] = np.ones(shapes.shape, shapes.dtype)
         elif "states" in shapes:
             given[name] = _cut_windows(model.config, shapes, tasks, episodes)
         else:
@@ -163,11 +197,36 @@ def arguments(
     return given
 
 
-def _compile(run: Callable[..., Any], arguments: Arrays) -> Callable[..., Any]:
+def _compile(run: Callable[..., Any], arguments: Arrays) -> jax.stages.Compiled:
     """Compiles without optimisation: each side runs only once, and this halves the
     time."""
     lowered = jax.jit(run).lower(**arguments)
     return lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
+
+
+def _remember(
+    config: WaveCoreConfig,
+    shapes: Arrays,
+    tasks: Sequence[str],
+    episodes: Sequence[Episode],
+) -> dict[str, np.ndarray]:
+    """Memories of these shapes, the episodes over and over, every other one lived."""
+    arrays = {name: np.zeros(x.shape, x.dtype) for name, x in shapes.items()}
+    room, longest = arrays["actions"].shape[:2]
+    recorded = [recorded_senses(config, e, senses.shapes(config)) for e in episodes]
+    for slot in range(room):
+        which = slot % len(episodes)
+        steps = episodes[which].steps
+        length = min(len(steps["is_first"]) - 1, longest)
+        arrays["states"][slot, : length + 1] = steps["observation/state"][: length + 1]
+        arrays["actions"][slot, :length] = steps["proposed_action"][:length]
+        arrays["executed"][slot, :length] = steps["action"][:length]
+        arrays["task"][slot, tasks.index(episodes[which].metadata.task)] = 1.0
+        arrays["length"][slot] = length
+        arrays["kind"][slot] = (LIVED, KNOWN)[slot // len(episodes) % 2]
+        for name, x in recorded[which].items():
+            arrays[name][slot, :length] = x[:length]
+    return arrays
 
 
 def _cut_windows(
@@ -176,48 +235,25 @@ def _cut_windows(
     tasks: Sequence[str],
     episodes: Sequence[Episode],
 ) -> dict[str, np.ndarray]:
-    """Windows of recorded episodes with these names and shapes; the rest is zero."""
-    *batch, steps, _ = shapes["states"].shape
-    count, steps = (batch[0] if batch else 1), steps - 1
+    """The first steps of the first episode as a window of these shapes."""
+    steps, episode = shapes["starts"].shape[0], episodes[0]
+    length = len(episode.steps["is_first"])
+    index = np.minimum(np.arange(steps), length - 1)
+    states = np.asarray(episode.steps["observation/state"])
+    task = np.eye(len(tasks), dtype=np.float32)[tasks.index(episode.metadata.task)]
     names = [name for name in senses.shapes(config) if name in shapes]
-    windows = [
-        _window(tasks, episode, sensed, first, steps)
-        for episode in episodes
-        for sensed in [recorded_senses(config, episode, names)]
-        for first in range(0, len(episode.steps["is_first"]), steps)
-    ]
-    windows = [windows[i % len(windows)] for i in range(count)]
-    arrays = {n: np.stack([w[n] for w in windows]) for n in windows[0]}
+    arrays = {
+        "states": states[np.minimum(np.arange(steps + 1), length - 1)],
+        "task": np.repeat(task[None], steps, axis=0),
+        "starts": index == 0,
+        "weight": np.arange(steps) + 1 < length,
+        **{n: x[index] for n, x in recorded_senses(config, episode, names).items()},
+    }
     return {
-        name: (arrays[name] if batch else arrays[name][0]).astype(x.dtype)
+        name: arrays[name].astype(x.dtype)
         if name in arrays
         else np.zeros(x.shape, x.dtype)
         for name, x in shapes.items()
-    }
-
-
-def _window(
-    tasks: Sequence[str],
-    episode: Episode,
-    sensed: Mapping[str, np.ndarray],
-    first: int,
-    steps: int,
-) -> dict[str, np.ndarray]:
-    length = len(episode.steps["is_first"])
-    index = np.arange(first, first + steps)
-    known, followed = index < length, index + 1 < length
-    index = np.minimum(index, length - 1)
-    states = np.asarray(episode.steps["observation/state"])
-    task = np.eye(len(tasks), dtype=np.float32)[tasks.index(episode.metadata.task)]
-    return {
-        "states": states[np.minimum(np.arange(first, first + steps + 1), length - 1)],
-        "task": np.repeat(task[None], steps, axis=0),
-        "starts": index == 0,
-        "actions": np.asarray(episode.steps["proposed_action"])[index],
-        "action_weight": known,
-        "next_weight": followed,
-        "weight": followed,
-        **{name: x[index] for name, x in sensed.items()},
     }
 
 

@@ -1,8 +1,7 @@
 """Writes the files of a package that come from the model, for one target.
 
     functions/step.*        the control step in the target's form
-    functions/*.stablehlo   init, fast_update, consolidate_update, calibrate_update,
-                            imagine, evaluate
+    functions/*.stablehlo   what a robot learns with, see `functions`
     weights.safetensors     backbone, initial surfaces, initial carry
     canary.tfrecord         a few held-out episodes
 
@@ -15,6 +14,7 @@ import concurrent.futures
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,14 +29,13 @@ from rlds.episode import Episode
 LARGEST_ERROR = 1e-5
 """Largest accepted difference of an exported output: absolute, and relative where the
 output is above one. f32 sums in another order differ by about 1e-6."""
-LARGEST_CONSOLIDATION_ERROR = 1e-4
-"""The same for consolidation and calibration, whose many gradient steps accumulate
-rounding: 2e-6 was measured between a file for three platforms and the model."""
 LARGEST_INT8_ERROR, LARGEST_INT8_MEAN = 0.25, 0.02
 """Largest accepted differences of an int8 step's action: of any number from the same
 carry, and of the mean when free-running. Measured on the default model, whose actions
 go from -1 to 1: 0.071 and 0.0035. Above either, the int8 step is left out of the
 package; below both, closed-loop success decides (`cloud/evaluate/int8_choice.py`)."""
+STATE = "state"
+"""What a call of a consolidation hands to the next one."""
 MAX_ERROR = "max_abs_error"
 """Name of the one number in the comparison of a learning function."""
 
@@ -55,6 +54,7 @@ class ExportResult:
         canary_action_error: mean absolute action error of `step` on the canary
             episodes.
         canary_steps: steps in the canary episodes.
+        learning: what a package says about learning; see `functions.plan`.
     """
 
     functions: Mapping[str, Mapping[str, object]]
@@ -64,6 +64,7 @@ class ExportResult:
     left_out: Mapping[str, Mapping[str, float | None]]
     canary_action_error: float
     canary_steps: int
+    learning: Mapping[str, object]
 
     @property
     def max_abs_error(self) -> float:
@@ -88,6 +89,7 @@ class ExportedFile:
         bounds: largest accepted value of some of these numbers.
         optional: whether the file is left out if a number is above its bound; otherwise
             the export fails.
+        memory_bytes: what one call of a learning function needs; 0 for a step.
     """
 
     name: str
@@ -97,6 +99,7 @@ class ExportedFile:
     found: Mapping[str, float]
     bounds: Mapping[str, float]
     optional: bool = False
+    memory_bytes: int = 0
 
     @property
     def check(self) -> dict[str, float | None]:
@@ -149,6 +152,7 @@ def write_functions(
         left_out={file.form: file.check for file in left_out.values()},
         canary_action_error=kept[chosen].found["canary_action_error"],
         canary_steps=sum(len(e.steps["is_first"]) for e in canary_episodes),
+        learning=_describe_learning(kept),
     )
 
 
@@ -198,18 +202,20 @@ def _export_all(
     """
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         making = pool.submit(TARGETS[target].steps, model)
+        known: dict[str, Any] = {}
         for name, function in learning.items():
             content = stablehlo.encode(function, TARGETS[target].platforms)
-            given = agreement.arguments(model, function, tasks, episodes)
-            many_steps = name in ("consolidate_update", "calibrate_update")
-            bound = LARGEST_CONSOLIDATION_ERROR if many_steps else LARGEST_ERROR
+            given = agreement.arguments(model, function, tasks, episodes, known)
+            compared = agreement.compare_function(function, content, given)
+            known |= {n: x for n, x in compared.outputs.items() if n == STATE}
             yield ExportedFile(
                 name=name,
                 form="",
                 path=_learning_path(name),
                 content=content,
-                found={MAX_ERROR: agreement.measure_function(function, content, given)},
-                bounds={MAX_ERROR: bound},
+                found={MAX_ERROR: compared.error},
+                bounds={MAX_ERROR: LARGEST_ERROR},
+                memory_bytes=compared.memory_bytes,
             )
         steps = making.result()
     for form, step in steps.items():
@@ -261,6 +267,17 @@ def _describe(
         name: {"path": kept[name].path, **stablehlo.signature(function)}
         for name, function in learning.items()
     }
+
+
+def _describe_learning(kept: Mapping[str, ExportedFile]) -> dict[str, object]:
+    """The loops whose functions are all in the package."""
+    loops = {
+        name: loop
+        for name, loop in functions.plan().items()
+        if all(entry["function"] in kept for entry in loop)
+    }
+    memory = [file.memory_bytes for file in kept.values()]
+    return {"loops": loops, "memory_bytes": max(1, *memory)}
 
 
 def _step_bounds(exact: bool) -> dict[str, float]:

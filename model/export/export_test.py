@@ -65,11 +65,14 @@ def test_functions_name_both_steps_and_step_is_the_preferred_one(
 ) -> None:
     functions = exported[2].functions
     assert sorted(functions) == [
-        "calibrate_update",
-        "consolidate_update",
+        "consolidate_begin",
+        "consolidate_end",
+        "consolidate_identify",
+        "consolidate_imagine",
+        "consolidate_judge",
+        "consolidate_step",
         "evaluate",
         "fast_update",
-        "imagine",
         "init",
         "step",
         "step_f32",
@@ -219,7 +222,7 @@ def test_target_gets_its_step_and_functions_for_its_platforms(
     tmp_path: Path, target: str, step: str, platforms: tuple[str, ...]
 ) -> None:
     model = small_models.random_model(SIZES)
-    names = ("init", "fast_update", "consolidate_update", "evaluate")
+    names = ("init", "fast_update", "consolidate_begin", "evaluate")
     with make_only(*names), shorten_replay():
         result = export.write_functions(model, TASKS, tmp_path, [episode()], target)
     assert result.functions["step"]["path"] == step

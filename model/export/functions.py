@@ -1,27 +1,29 @@
 """The functions of a package: what each takes and returns, for one model.
 
-    step                inputs of `model.step_function` -> action, next observation,
-                        next carry, action scale and value
-    init                nothing -> `carry` [c] and `deltas`, surface name to [s]: the
-                        start of an episode, and of a robot's learning
-    fast_update         `weights`, `deltas`, `window` -> see `updates.make_fast`
-    consolidate_update  `weights`, `deltas`, `last_good`, `replay` -> see
-                        `updates.make_consolidate`
-    calibrate_update    the same inputs -> the same for the calibration alone
-    imagine             `weights`, `deltas`, `memories` -> `states` and `actions`, see
-                        `projection.project`
-    evaluate            `weights`, `deltas`, `episodes` -> `action_error`,
-                        `next_observation_error`
+    step           inputs of `model.step_function` -> action, next observation, next
+                   carry, action scale and value
+    init           nothing -> `carry` [c] and `deltas`, surface name to [s]: the start
+                   of an episode, and of a robot's learning
+    fast_update    `weights`, `deltas`, `window` -> see `fast_update.make`
+    consolidate_*  the calls of a consolidation, see `consolidation.make`
+    evaluate       `weights`, `deltas`, `episodes` -> `action_error` and
+                   `next_observation_error` of each episode
 
 Every function is called by keyword. `weights` are the arrays of `weights.safetensors`
-by name, so a learner hands over the file as it reads it. `window`, `replay` and
+by name, so a learner hands over the file as it reads it. `window`, `memories` and
 `episodes` hold each sense of the model under its name, `image` and `audio_mel`; a model
 without senses has no such inputs. In `package.json` an input is named by its path:
 keyword, then key, such as `window/states`. All shapes are static, because compiled
 programs on a robot need that.
+
+`plan` is what a package says about learning: for each loop the functions that it calls,
+in order, and how often each. A robot's runtime keeps what a function returns under its
+name and hands it to the next one that takes it, so it need not know what they do.
 """
 
 import dataclasses
+import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,19 +33,26 @@ import numpy as np
 
 from model import array_types as at
 from model import losses, senses, step_function, surfaces
-from model.learn import projection, updates
+from model.config import WaveCoreConfig
+from model.learn import consolidation, fast_update, memories
 from model.wavecore import WaveCore
 
 FAST_STEPS = 8
 """t, steps of the window of a fast update: a tenth of a second at 80 Hz, short enough
 for the update to end within a control period (docs/benchmarks.md)."""
-REPLAY_UPDATES, REPLAY_WINDOWS, REPLAY_STEPS = 50, 4, 256
-"""Gradient steps of one consolidation, windows per gradient step, and control steps per
-window: long enough for whole episodes, because a model tells two robots apart by what
-it has seen since the episode began. A night's learning is several consolidations
-(docs/benchmarks.md, adaptation)."""
-EVALUATION_WINDOWS, EVALUATION_STEPS = 8, 64
-"""b and t of the windows of one evaluation; an episode takes several windows."""
+MEMORY_STEPS = 256
+"""Longest episode of the memories, and a window of replay: long enough for whole
+episodes, because a model tells two robots apart by what it has seen since the episode
+began."""
+MOST_EPISODES, MEMORY_BYTES = 256, 64 << 20
+"""Episodes of the memories, and their largest size: frames leave room for fewer."""
+BATCH = consolidation.Batch(windows=4, steps=MEMORY_STEPS)
+MEDIUM_STEPS, SLOW_STEPS = 100, 600
+"""Gradient steps of one rest and of one night (docs/decisions/0009)."""
+EVALUATED_EPISODES = 8
+"""r of one call of `evaluate`."""
+CONSOLIDATE = "consolidate"
+_SCALARS = ("consolidations", "seed", "calls", "index")
 
 Shapes = Any
 """A tree of `jax.ShapeDtypeStruct`."""
@@ -75,53 +84,86 @@ def step(model: WaveCore) -> Function:
 
 def learning(model: WaveCore) -> dict[str, Function]:
     """Every function but the step, by its name in a package."""
-    weights, deltas, window = updates.fast_inputs(model, FAST_STEPS)
-    windows = REPLAY_UPDATES * REPLAY_WINDOWS
-    *_, replay = updates.consolidate_inputs(model, windows, REPLAY_STEPS)
-    fixed = {"weights": weights, "deltas": deltas}
+    weights, deltas, window = fast_update.inputs(model, FAST_STEPS)
+    kept = memory_shapes(model.config)
+    given: dict[str, Shapes] = {
+        "weights": weights,
+        "deltas": deltas,
+        "last_good": deltas,
+        "window": window,
+        "memories": kept,
+        "episodes": {
+            name: jax.ShapeDtypeStruct((EVALUATED_EPISODES, *x.shape[1:]), x.dtype)
+            for name, x in kept.items()
+        },
+        **{name: jax.ShapeDtypeStruct((), np.dtype(np.int32)) for name in _SCALARS},
+    }
+    calls = consolidation.make(model, BATCH)
+    given |= jax.eval_shape(calls["begin"], **_arguments(calls["begin"], given))
+    functions: dict[str, Callable[..., dict[str, Any]]] = {
+        "init": _make_init(model),
+        "fast_update": fast_update.make(model),
+        **{f"{CONSOLIDATE}_{name}": call for name, call in calls.items()},
+        "evaluate": make_evaluate(model),
+    }
+    return {n: Function(run, _arguments(run, given)) for n, run in functions.items()}
+
+
+def memory_shapes(sizes: WaveCoreConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of `memories`: as many episodes as `MEMORY_BYTES` hold, at most 256."""
+    one = memories.shapes(sizes, 1, MEMORY_STEPS)
+    each = sum(math.prod(x.shape) * x.dtype.itemsize for x in one.values())
+    episodes = max(1, min(MOST_EPISODES, MEMORY_BYTES // each))
+    return memories.shapes(sizes, episodes, MEMORY_STEPS)
+
+
+def plan() -> dict[str, list[dict[str, object]]]:
+    """For each loop the functions that it calls, in order, and how often each.
+
+    What the loops differ in, and why: docs/loops.md.
+    """
+
+    def consolidate(call: str, calls: int = 1) -> dict[str, object]:
+        return {"function": f"{CONSOLIDATE}_{call}", "calls": calls}
+
     return {
-        "init": Function(_make_init(model), {}),
-        "fast_update": Function(updates.make_fast(model), {**fixed, "window": window}),
-        "consolidate_update": Function(
-            updates.make_consolidate(model, REPLAY_UPDATES),
-            {**fixed, "last_good": deltas, "replay": replay},
-        ),
-        "calibrate_update": Function(
-            updates.make_consolidate(
-                model, REPLAY_UPDATES, updates.CALIBRATED_SURFACES
-            ),
-            {**fixed, "last_good": deltas, "replay": replay},
-        ),
-        "imagine": Function(
-            make_imagine(model),
-            {**fixed, "memories": {n: replay[n] for n in ("states", "actions")}},
-        ),
-        "evaluate": Function(
-            make_evaluate(model), {**fixed, "episodes": evaluation_shapes(model)}
-        ),
+        "fast": [{"function": "fast_update", "calls": 1}],
+        "medium": [
+            consolidate("begin"),
+            consolidate("imagine"),
+            consolidate("step", MEDIUM_STEPS),
+            consolidate("end"),
+        ],
+        "slow": [
+            consolidate("begin"),
+            consolidate("step", consolidation.CALIBRATION_STEPS),
+            consolidate("judge"),
+            consolidate("identify", consolidation.LATENCIES),
+            consolidate("imagine"),
+            consolidate("step", SLOW_STEPS),
+            consolidate("end"),
+        ],
     }
 
 
-def evaluation_shapes(model: WaveCore) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of `episodes` of `evaluate`: the arrays of replay, in other windows."""
-    *_, replay = updates.consolidate_inputs(model, EVALUATION_WINDOWS, EVALUATION_STEPS)
-    return {name: x for name, x in replay.items() if x.ndim}
+def _arguments(
+    run: Callable[..., dict[str, Any]], given: Mapping[str, Shapes]
+) -> dict[str, Shapes]:
+    return {name: given[name] for name in inspect.signature(run).parameters}
 
 
 def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
     """Makes the evaluation for models of this shape; weights come with each call.
 
-    Arguments of the returned function, all f32 except `starts` and `image`:
-        weights, deltas: as for `updates.make_fast`.
-        episodes: b windows: `states` [b t+1 n] raw, `task` [b t k], `starts` [b t]
-            bool, `actions` [b t a] as recorded, `action_weight` [b t] and
-            `next_weight` [b t] between 0 and 1, and the model's senses as in replay.
-            The recurrence begins at zero.
+    Arguments of the returned function:
+        weights, deltas: as for `fast_update.make`.
+        episodes: some memories, of the shapes of `memories.shapes`.
 
-    It returns `action_error` [], the mean absolute error in the robot's units, and
-    `next_observation_error` [], in typical changes of one step (`losses.imitation`).
-    Deltas are used as given: one that is outside its bound, or not finite, is not
-    repaired and shows in the errors.
+    It returns for each episode `action_error` [r], the mean absolute error in the
+    robot's units, and `next_observation_error` [r], in typical changes of one step
+    (`losses.imitation`); both are 0 for an episode without a step. Deltas are used as
+    given: one that is outside its bound, or not finite, is not repaired and shows in
+    the errors.
     """
 
     def evaluate(
@@ -129,69 +171,35 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
         deltas: Mapping[str, at.Surface],
         episodes: Mapping[str, at.Array],
     ) -> dict[str, Any]:
-        core = _with_deltas(model, weights, deltas)
-        states = episodes["states"]
-        begin = jnp.zeros((len(states), model.config.carry_size))
-        prediction = core.sequence(
-            states[:, :-1],
-            episodes["task"],
-            episodes["starts"],
-            begin,
-            sensed=senses.select(model.config, episodes),
-        )
-        found = losses.imitation(
-            prediction,
-            episodes["actions"],
-            states[:, 1:],
-            core.change[...],
-            jnp.clip(episodes["action_weight"], 0.0, 1.0),
-            jnp.clip(episodes["next_weight"], 0.0, 1.0),
-        )
+        core = step_function.with_deltas(model, weights, deltas)
+        steps = episodes["actions"].shape[1]
+        step = jnp.arange(steps)
+
+        def judge(episode: Mapping[str, at.Array]) -> losses.Losses:
+            prediction = core.sequence(
+                episode["states"][:-1],
+                jnp.broadcast_to(episode["task"], (steps, *episode["task"].shape)),
+                step == 0,
+                jnp.zeros(model.config.carry_size),
+                sensed=senses.select(model.config, episode),
+            )
+            weight = (step < episode["length"]).astype(jnp.float32)
+            return losses.imitation(
+                prediction,
+                episode["actions"],
+                episode["states"][1:],
+                core.change[...],
+                weight,
+                weight,
+            )
+
+        found = jax.lax.map(judge, dict(episodes))
         return {
             "action_error": found.action,
             "next_observation_error": found.next_observation,
         }
 
     return evaluate
-
-
-def make_imagine(model: WaveCore) -> Callable[..., dict[str, Any]]:
-    """Makes the function that projects memories onto the robot of the deltas.
-
-    Arguments of the returned function, all f32:
-        weights, deltas: as for `updates.make_fast`; only the calibration of the deltas
-            is used.
-        memories: `states` [... n] and `actions` [... a], raw, of the robot that the
-            weights were trained for.
-
-    It returns `states` and `actions` of the same shapes; see `projection.project`. What
-    cameras and microphones recorded stays valid unchanged.
-    """
-
-    def imagine(
-        weights: Mapping[str, at.Array],
-        deltas: Mapping[str, at.Surface],
-        memories: Mapping[str, at.Array],
-    ) -> dict[str, Any]:
-        states, actions = projection.project(
-            step_function.with_weights(model, weights),
-            _with_deltas(model, weights, deltas),
-            memories["states"],
-            memories["actions"],
-        )
-        return {"states": states, "actions": actions}
-
-    return imagine
-
-
-def _with_deltas(
-    model: WaveCore,
-    weights: Mapping[str, at.Array],
-    deltas: Mapping[str, at.Surface],
-) -> WaveCore:
-    prefix = step_function.SURFACE_PREFIX
-    adapted = {prefix + n: weights[prefix + n] + x for n, x in deltas.items()}
-    return step_function.with_weights(model, {**weights, **adapted})
 
 
 def _make_init(model: WaveCore) -> Callable[..., dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Init and evaluation mean what their docstrings say."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from model import step_function
 from model.export import agreement, functions
 from model.testing import small_models
-from model.testing.episodes import TASKS, episode, shorten_replay
+from model.testing.episodes import TASKS, episode
 from model.wavecore import WaveCore
 
 Evaluation = tuple[Callable[..., dict[str, jax.Array]], dict[str, Any]]
@@ -61,9 +62,12 @@ def test_evaluation_is_the_error_of_the_steps_of_an_episode(
             ]
             surprise.append(np.minimum(np.abs(change), 10.0))
     found = run(**given)
-    np.testing.assert_allclose(found["action_error"], np.mean(missed), rtol=1e-5)
+    # The last step has no next state, so an episode of nine steps gives eight.
     np.testing.assert_allclose(
-        found["next_observation_error"], np.mean(surprise), rtol=1e-5
+        found["action_error"][0], np.mean(missed[:-1]), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        found["next_observation_error"][0], np.mean(surprise), rtol=1e-5
     )
 
 
@@ -71,41 +75,53 @@ def test_evaluation_uses_the_given_deltas(evaluate: Evaluation) -> None:
     run, given = evaluate
     head = np.full_like(given["deltas"]["head"], 0.1)
     changed = run(**{**given, "deltas": {**given["deltas"], "head": head}})
-    assert abs(changed["action_error"] - run(**given)["action_error"]) > 1e-3
+    difference = changed["action_error"] - run(**given)["action_error"]
+    assert np.abs(difference).min() > 1e-3
 
 
 def test_delta_that_is_not_finite_shows_in_the_error(evaluate: Evaluation) -> None:
     run, given = evaluate
     head = np.full_like(given["deltas"]["head"], np.nan)
     changed = run(**{**given, "deltas": {**given["deltas"], "head": head}})
-    assert np.isnan(changed["action_error"])
+    assert np.isnan(changed["action_error"]).all()
 
 
-def test_imagine_projects_memories_by_the_calibration_in_the_deltas(
+def test_every_loop_calls_functions_whose_inputs_are_known_by_then(
     model: WaveCore,
 ) -> None:
-    function = functions.learning(model)["imagine"]
-    given = agreement.arguments(model, function, TASKS, [episode(length=9)])
-    nothing = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
-    same = function.run(**{**given, "deltas": nothing})
-    np.testing.assert_allclose(same["states"], given["memories"]["states"], atol=1e-5)
-    np.testing.assert_array_equal(same["actions"], given["memories"]["actions"])
-    # The action bias is the first of the arrays of the calibration.
-    moved = {**nothing, "calibration": nothing["calibration"].copy()}
-    moved["calibration"][0] = 0.25
-    asked = function.run(**{**given, "deltas": moved})
-    difference = asked["actions"] - given["memories"]["actions"]
-    np.testing.assert_allclose(difference[..., 0], 0.25, atol=1e-6)
-    np.testing.assert_array_equal(difference[..., 1:], 0)
-    np.testing.assert_array_equal(asked["states"], same["states"])
+    made = functions.learning(model)
+    begun = {"weights", "deltas", "last_good", "memories", "window"}
+    scalars = {"consolidations", "seed", "calls", "index"}
+    for loop in functions.plan().values():
+        known = begun | scalars
+        for entry in loop:
+            function = made[str(entry["function"])]
+            assert set(function.inputs) <= known
+            known |= jax.eval_shape(function.run, **function.inputs).keys()
+        assert "deltas" in known
 
 
-def test_calibrate_update_changes_only_the_calibration(model: WaveCore) -> None:
-    with shorten_replay():
-        function = functions.learning(model)["calibrate_update"]
-    given = agreement.arguments(model, function, TASKS, [episode(length=9)])
-    given["deltas"] = {n: np.zeros_like(x) for n, x in given["deltas"].items()}
-    found = jax.jit(function.run)(**given)
-    assert set(found["deltas"]) == {"calibration"}
-    assert np.any(found["deltas"]["calibration"])
-    assert found["loss_after"] < found["loss_before"]
+def test_state_keeps_its_shapes_from_call_to_call(model: WaveCore) -> None:
+    made = functions.learning(model)
+    shapes = {
+        name: jax.eval_shape(f.run, **f.inputs).get("state") for name, f in made.items()
+    }
+    states = {
+        n: jax.tree.map(lambda x: (x.shape, x.dtype), x) for n, x in shapes.items() if x
+    }
+    begun = states.pop("consolidate_begin")
+    assert len(states) == 4
+    for name, state in states.items():
+        assert state == begun, name
+
+
+def test_memories_of_frames_leave_room_for_fewer_episodes() -> None:
+    blind = functions.memory_shapes(small_models.SIZES)
+    assert len(blind["length"].shape) == 1
+    assert blind["length"].shape[0] == functions.MOST_EPISODES
+    seeing = dataclasses.replace(
+        small_models.SIZES, image_height=48, image_width=64, image_channels=2
+    )
+    kept = functions.memory_shapes(seeing)
+    size = sum(x.size * x.dtype.itemsize for x in kept.values())
+    assert functions.MEMORY_BYTES / 2 < size <= functions.MEMORY_BYTES

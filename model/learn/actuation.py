@@ -7,7 +7,7 @@ its last commands, which are 0 before the first of an episode:
 
     s[t+1] - s[t] = sum over k of B[k] a[t-k],    k = 0 .. RESPONSE_STEPS - 1
 
-and the changed robot's is the same response to clip(gain * a), `latency_steps` later. B
+and the changed robot's is the same response to clip(gain * a), `latency` steps later. B
 is fitted to memories of the known robot; gain and latency are those with which B best
 explains the memories of the changed robot. No label is needed: it does not matter who
 drove, or whether it was right. A sensor's scale shows as a gain; its bias is invisible.
@@ -16,21 +16,28 @@ Sources: finite impulse response fitted by least squares, Ljung 1999, System
 Identification, sections 4.2 and 7.3; latency by comparing fits, section 16.6 there.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from model import errors
+from model import array_types as at
+from model.learn import memories as mem
+from model.learn.memories import KNOWN, LIVED, Memories
 
 RESPONSE_STEPS = 8
 """Last commands that still move the robot: a tenth of a second at 80 Hz."""
 LARGEST_LATENCY_STEPS = 16
 """Largest latency that is tried, a fifth of a second at 80 Hz."""
-GAINS = np.geomspace(0.25, 4.0, 49)
+GAINS = np.geomspace(0.25, 4.0, 49).astype(np.float32)
 """Gains that are tried, in steps of 6 %."""
+LATEST_EPISODES = 16
+"""Lived episodes in which gain and latency are looked for, the latest ones: five are
+enough to find them (docs/decisions/0009)."""
 _SWEEPS = 3
 _RIDGE = 1e-3
+_SOLVER_STEPS = 200
 _ACTUATED = 0.5
 """Share of a channel's changes that commands must explain for it to count."""
 _HEARD = 1.0
@@ -39,160 +46,115 @@ more than this many times the part that nothing explains: 30 to 70 for the simul
 arm, and 0.03 for its gripper, whose best gain would be chance."""
 
 
-class Moves(NamedTuple):
-    """Commands to a robot, and the states that its sensors measured.
-
-    Attributes:
-        states: [t+1 n] of each episode, raw.
-        commands: [t a] of each, as executed, between -1 and 1.
-    """
-
-    states: Sequence[np.ndarray]
-    commands: Sequence[np.ndarray]
-
-
 class Response(NamedTuple):
     """How a robot's sensors follow its commands.
 
     Attributes:
-        matrix: [k a m], for the m channels that commands explain, each in units of
-            its unexplained part.
-        channels: [m], their indices in the state.
-        unit: [m], the unexplained part of each, root mean square.
-        heard: [a], whether a command clearly moves any of them.
+        matrix: [k a n], for each channel in units of its unexplained part; zero for
+            channels that commands do not explain.
+        unit: [n], the unexplained part of each channel, root mean square.
+        heard: [a] bool, whether a command clearly moves any channel.
     """
 
-    matrix: np.ndarray
-    channels: np.ndarray
-    unit: np.ndarray
-    heard: np.ndarray
+    matrix: at.Array
+    unit: at.Array
+    heard: at.Array
 
 
-class Actuation(NamedTuple):
-    """How a robot moves for its commands, compared with the known one.
-
-    Attributes:
-        gain: [a], above 1 where it moves further.
-        latency_steps: control steps by which it moves later.
-    """
-
-    gain: np.ndarray
-    latency_steps: int
-
-
-def unchanged(action_size: int) -> Actuation:
-    """The actuation of the known robot."""
-    return Actuation(np.ones(action_size), 0)
-
-
-def fit_response(known: Moves) -> Response:
+def fit_response(memories: Memories) -> Response:
     """Fits the response of the known robot by ridge regression.
 
-    Raises:
-        ShapeMismatchError: an episode does not have exactly one more state than
-            commands.
+    Without known memories nothing is explained, and no command is heard.
     """
-    changes = _changes(known)
-    commands = np.concatenate([_last(c, 0) for c in known.commands])
-    rows = commands.reshape(len(commands), -1)
-    gram = rows.T @ rows / len(rows)
-    gram += _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
-    matrix = np.linalg.solve(gram, rows.T @ changes / len(rows))
-    left = np.square(changes - rows @ matrix).mean(axis=0)
-    channels = np.flatnonzero(left < (1 - _ACTUATED) * np.square(changes).mean(axis=0))
-    unit = np.sqrt(np.maximum(left[channels], np.finfo(np.float32).tiny))
-    matrix = (matrix[:, channels] / unit).reshape(*commands.shape[1:], len(channels))
-    parts = np.einsum("tka,kam->atm", commands, matrix, optimize=True)
-    heard = (np.square(parts).mean(axis=1) > _HEARD).any(axis=1)
-    return Response(matrix, channels, unit, heard)
-
-
-def identify(known: Response, lived: Moves) -> Actuation:
-    """Finds gain and latency of the robot that made these moves, by coordinate search.
-
-    If no channel of the known robot follows its commands, the robot counts as
-    unchanged.
-
-    Raises:
-        ShapeMismatchError: an episode does not have exactly one more state than
-            commands, or the commands have other channels than the known robot's.
-    """
-    changes = _changes(lived)
-    size = known.matrix.shape[1]
-    for commands in lived.commands:
-        if commands.shape[1:] != (size,):
-            raise errors.ShapeMismatchError(
-                "commands", f"[t {size}]", commands.shape, "use the known robot's"
-            )
-    if not len(known.channels):
-        return unchanged(size)
-    changes = changes[:, known.channels] / known.unit
-    found = [
-        (*_gains(known, changes, lived, latency), latency)
-        for latency in range(LARGEST_LATENCY_STEPS + 1)
+    weight = mem.recorded(memories, KNOWN).astype(jnp.float32)
+    total = jnp.maximum(weight.sum(), 1.0)
+    commands = _last(memories["executed"], jnp.asarray(0))
+    changes = jnp.diff(memories["states"], axis=1)
+    size, channels = commands.shape[-1], changes.shape[-1]
+    rows = commands.reshape(-1, RESPONSE_STEPS * size)
+    weighted = rows * weight.reshape(-1, 1)
+    targets = jnp.where(weight[..., None] > 0, changes, 0.0).reshape(-1, channels)
+    gram = weighted.T @ rows / total
+    ridge = _RIDGE * jnp.trace(gram) / len(gram) + jnp.finfo(jnp.float32).tiny
+    gram = gram + ridge * jnp.eye(len(gram))
+    matrix = _solve(gram, weighted.T @ targets / total)
+    left = jnp.sum(jnp.square(targets - weighted @ matrix), axis=0) / total
+    moved = jnp.sum(jnp.square(targets), axis=0) / total
+    explained = left < (1 - _ACTUATED) * moved
+    unit = jnp.sqrt(jnp.maximum(left, jnp.finfo(jnp.float32).tiny))
+    shaped = jnp.where(explained, matrix / unit, 0.0)
+    shaped = shaped.reshape(RESPONSE_STEPS, size, channels)
+    heard = [
+        jnp.sum(jnp.square(_part(commands, shaped, one) * weight[..., None]), (0, 1))
+        for one in range(size)
     ]
-    _, gain, latency = min(found, key=lambda one: one[0])
-    return Actuation(gain, latency)
+    return Response(shaped, unit, jnp.any(jnp.stack(heard) / total > _HEARD, axis=1))
 
 
-def apply_actuation(
-    actuation: Actuation, states: np.ndarray, actions: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """An episode of the known robot as a robot with this actuation would record it.
+def fit_gain(
+    known: Response, memories: Memories, view: mem.View, latency: at.Array
+) -> tuple[at.Array, at.Array]:
+    """The smallest mean square error [] at one latency [], and its gains [a].
 
-    Its actions make it move as the known robot did. It stands still until the first
-    command arrives, and what it would do after the given steps is cut off.
-
-    Shapes: states [t+1 n] and actions [t a], one whole episode, to the same.
-
-    Args:
-        actuation: how the other robot moves.
-        states: observed on the known robot.
-        actions: the right ones there, between -1 and 1.
+    Found by coordinate search over `GAINS` in the latest lived episodes. `view` turns
+    their states back into those of the known robot's sensors.
     """
-    late = min(actuation.latency_steps, len(actions))
-    seen = np.concatenate([np.repeat(states[:1], late, axis=0), states])
-    asked = np.clip(actions / actuation.gain, -1.0, 1.0)
-    return seen[: len(states)], asked.astype(actions.dtype)
+    order = jnp.arange(len(memories["length"]))
+    lived = mem.recorded(memories, LIVED)
+    count = min(LATEST_EPISODES, len(order))
+    _, latest = jax.lax.top_k(jnp.where(lived[:, 0], order, -1), count)
+    weight = (lived & lived[:, :1])[latest].astype(jnp.float32)[..., None]
+    states = memories["states"][latest] * view.scale + view.shift
+    explained = jnp.any(known.matrix != 0, axis=(0, 1))
+    changes = jnp.where(explained, jnp.diff(states, axis=1) / known.unit, 0.0) * weight
+    given = memories["executed"][latest]
+    gains = jnp.asarray(GAINS)
+
+    def moved(one: at.Array, gain: at.Array) -> at.Array:
+        scaled = jnp.clip(gain * given, -1.0, 1.0)
+        return _part(_last(scaled, latency), known.matrix, one) * weight
+
+    def improve(turn: at.Array, chosen: at.Array) -> at.Array:
+        one = turn % len(chosen)
+        others = changes - sum(
+            jnp.where(i == one, 0.0, moved(jnp.asarray(i), chosen[i]))
+            for i in range(known.heard.shape[0])
+        )
+        missed = jax.lax.map(
+            lambda gain: jnp.sum(jnp.square(others - moved(one, gain))), gains
+        )
+        best = jnp.where(known.heard[one], gains[jnp.argmin(missed)], 1.0)
+        return chosen.at[one].set(best)
+
+    size = known.heard.shape[0]
+    chosen = jax.lax.fori_loop(0, _SWEEPS * size, improve, jnp.ones(size))
+    left = changes - sum(moved(jnp.asarray(i), chosen[i]) for i in range(size))
+    return jnp.sum(jnp.square(left)) / jnp.maximum(weight.sum(), 1.0), chosen
 
 
-def _changes(moves: Moves) -> np.ndarray:
-    """The change of state at every step, [t n] of all episodes.
-
-    Raises:
-        ShapeMismatchError: an episode does not have exactly one more state than
-            commands.
-    """
-    for states, commands in zip(moves.states, moves.commands, strict=True):
-        if len(states) != len(commands) + 1:
-            raise errors.ShapeMismatchError(
-                "states",
-                f"[{len(commands) + 1} n] for {len(commands)} commands",
-                states.shape,
-                "give the state before each command and the one after the last",
-            )
-    return np.concatenate([np.diff(states, axis=0) for states in moves.states])
+def _last(commands: at.Array, latency: at.Array) -> at.Array:
+    """The commands [r t k a] that move the robot at each of t steps, latest first."""
+    steps = jnp.arange(commands.shape[1])
+    which = steps[:, None] - jnp.arange(RESPONSE_STEPS) - latency
+    return jnp.where(which[..., None] >= 0, commands[:, jnp.maximum(which, 0)], 0.0)
 
 
-def _last(commands: np.ndarray, latency: int) -> np.ndarray:
-    """The commands [t k a] that move the robot at each of t steps, latest first."""
-    before = RESPONSE_STEPS - 1
-    padded = np.pad(commands, ((before + latency, 0), (0, 0)))
-    lags = [padded[before - k :][: len(commands)] for k in range(RESPONSE_STEPS)]
-    return np.stack(lags, axis=1)
+def _part(commands: at.Array, matrix: at.Array, one: at.Array | int) -> at.Array:
+    """What one command contributes to the change of each channel, [r t n]."""
+    return jnp.einsum("rtk,kn->rtn", commands[..., one], matrix[:, one])
 
 
-def _gains(
-    known: Response, changes: np.ndarray, lived: Moves, latency: int
-) -> tuple[float, np.ndarray]:
-    """The smallest mean square error [] at one latency, and its gains [a]."""
-    commands = np.concatenate([_last(c, latency) for c in lived.commands])
-    scaled = np.clip(GAINS[:, None, None, None] * commands, -1.0, 1.0)
-    moved = np.einsum("gtka,kam->agtm", scaled, known.matrix, optimize=True)
-    chosen = np.full(len(moved), np.argmin(np.abs(GAINS - 1)))
-    left = changes - sum(each[g] for each, g in zip(moved, chosen, strict=True))
-    for d in [*np.flatnonzero(known.heard)] * _SWEEPS:
-        alone = left + moved[d, chosen[d]]
-        chosen[d] = np.square(alone - moved[d]).mean(axis=(1, 2)).argmin()
-        left = alone - moved[d, chosen[d]]
-    return float(np.square(left).mean()), GAINS[chosen]
+def _solve(gram: at.Array, right: at.Array) -> at.Array:
+    """Solves gram @ x = right by conjugate gradients: pure XLA on every platform."""
+    scale = jnp.sqrt(jnp.diagonal(gram))
+    scaled = gram / scale[:, None] / scale
+
+    def column(b: at.Array) -> at.Array:
+        found, _ = jax.scipy.sparse.linalg.cg(
+            lambda x: scaled @ x, b, tol=1e-7, maxiter=_SOLVER_STEPS
+        )
+        return jnp.asarray(found)
+
+    return (
+        jax.vmap(column, in_axes=1, out_axes=1)(right / scale[:, None]) / scale[:, None]
+    )

@@ -1,14 +1,13 @@
 """Gradient steps of a local delta that end inside its bound, whatever the gradients.
 
-    descend         a few steps against the gradient, each taken only if the loss falls
-    replay_batches  one step per batch, with a length per number, all of them taken only
-                    if the loss over every batch falls
+    descend      a few steps against the gradient, each taken only if the loss falls
+    step_replay  one of many steps, with a length per number
 
 Each gradient step has a length that does not depend on the size of the gradient: a
 broken sensor gives large gradients, which must not move a robot further than small
-ones. Steps that do not reduce the loss are not taken: in the fast update each step is
-judged alone, and the next one is half as long; in the consolidation all steps are
-judged together, on everything that was replayed.
+ones. In the fast update a step that does not reduce the loss is not taken, and the next
+one is half as long. The steps of a consolidation are noisy; what they come to is judged
+by the robot, on episodes that no step has seen.
 
 Calibration and adapters must move together in the right proportion within a few steps,
 so the fast update follows the gradient itself. Replay has time for many small steps,
@@ -55,7 +54,6 @@ _TINY_GRADIENT = 1e-8
 Arrays = Mapping[str, at.Array]
 Deltas = dict[str, at.Surface]
 Objective = Callable[[Deltas], at.Array]
-ReplayObjective = Callable[[Deltas, Arrays], at.Array]
 
 
 class Descent(NamedTuple):
@@ -142,58 +140,16 @@ def _step_fast(deltas: Deltas, gradient: Deltas, length: at.Array) -> Deltas:
     return {name: surfaces.project_delta(name, x)[0] for name, x in moved.items()}
 
 
-class _Moments(NamedTuple):
+class Moments(NamedTuple):
     """Running means of gradients [s] and of their squares, by surface."""
 
     mean: Deltas
     square: Deltas
 
 
-def replay_batches(
-    objective: ReplayObjective,
-    deltas: Deltas,
-    batches: Arrays,
-    levels: int,
-    due: Deltas,
-) -> Descent:
-    """One step per batch, each inside the bounds; all kept only if the loss falls.
-
-    Args:
-        objective: the loss of given deltas on one batch.
-        deltas: where to begin.
-        batches: arrays by name, one batch per entry of the first axis.
-        levels: number of levels of the skill memory.
-        due: by surface, bool [s], which numbers may move; a surface that is not in it
-            moves as a whole.
-    """
-    count = len(batches["starts"])
-
-    def step(
-        state: tuple[Deltas, _Moments], numbered: tuple[at.Array, Arrays]
-    ) -> tuple[tuple[Deltas, _Moments], at.Array]:
-        (now, moments), (index, batch) = state, numbered
-        gradient = jax.grad(objective)(now, batch)
-        moments, direction = _scale_gradient(moments, gradient, index)
-        length = CONSOLIDATION_STEP * (1 - index / count)
-        now = _step_replay(now, direction, length, levels, due)
-        return (now, moments), finite(gradient)
-
-    def loss_of(mine: Deltas) -> at.Array:
-        return jnp.mean(jax.lax.map(lambda batch: objective(mine, batch), batches))
-
-    nothing = jax.tree.map(jnp.zeros_like, deltas)
-    begin = (deltas, _Moments(nothing, nothing))
-    (tried, _), every = jax.lax.scan(step, begin, (jnp.arange(count), batches))
-    before, after = loss_of(deltas), loss_of(tried)
-    better = after < before
-    sound = jnp.all(every) & jnp.isfinite(before)
-    loss = jnp.where(better, after, before)  # NaN is never better
-    return Descent(choose(better, tried, deltas), before, loss, sound)
-
-
-def _scale_gradient(
-    moments: _Moments, gradient: Deltas, index: at.Array
-) -> tuple[_Moments, Deltas]:
+def scale_gradient(
+    moments: Moments, gradient: Deltas, index: at.Array
+) -> tuple[Moments, Deltas]:
     """The moments after one more gradient, and the direction they give.
 
     No component of the direction is much larger than one. Gradients are first clipped
@@ -211,14 +167,14 @@ def _scale_gradient(
         mean,
         square,
     )
-    return _Moments(mean, square), direction
+    return Moments(mean, square), direction
 
 
 def _blend(old: Deltas, new: Deltas, decay: float) -> Deltas:
     return jax.tree.map(lambda x, y: decay * x + (1 - decay) * y, old, new)
 
 
-def _step_replay(
+def step_replay(
     deltas: Deltas, direction: Deltas, length: at.Array, levels: int, due: Deltas
 ) -> Deltas:
     """Deltas after one step; components of one move by `length` shares of a bound."""

@@ -7,7 +7,6 @@ import pytest
 
 from model import surfaces
 from model.learn import bounded_descent
-from model.learn.bounded_descent import Arrays, Deltas, Descent, ReplayObjective
 
 LEVELS = 2
 BOUND = surfaces.BOUNDS[bounded_descent.SKILLS]
@@ -55,26 +54,29 @@ def test_step_that_does_not_reduce_the_loss_is_not_taken() -> None:
     assert ended.after == ended.before
 
 
-def replay(loss_of: ReplayObjective, batches: list[float]) -> Descent:
-    begin = {"head": jnp.zeros(8)}
-    arrays = {"starts": jnp.zeros(len(batches)), "pull": jnp.asarray(batches)}
-    return bounded_descent.replay_batches(loss_of, begin, arrays, LEVELS, {})
+def test_steps_of_replay_follow_the_gradient_and_stay_inside_the_bound() -> None:
+    deltas = {"head": jnp.zeros(8)}
+    nothing = {"head": jnp.zeros(8)}
+    moments = bounded_descent.Moments(nothing, nothing)
+    for index in range(400):
+        gradient = {"head": jnp.ones(8)}
+        moments, direction = bounded_descent.scale_gradient(
+            moments, gradient, jnp.asarray(index)
+        )
+        length = jnp.asarray(bounded_descent.CONSOLIDATION_STEP)
+        deltas = bounded_descent.step_replay(deltas, direction, length, LEVELS, {})
+    assert np.linalg.norm(deltas["head"]) <= surfaces.BOUNDS["head"] * (1 + 1e-6)
+    assert (np.asarray(deltas["head"]) < 0).all()
 
 
-def test_replay_follows_its_batches_and_stays_inside_the_bound() -> None:
-    ended = replay(lambda d, b: jnp.sum(d["head"]) * b["pull"], [1.0] * 400)
-    assert np.linalg.norm(ended.deltas["head"]) <= surfaces.BOUNDS["head"] * (1 + 1e-6)
-    assert (np.asarray(ended.deltas["head"]) < 0).all()
-    assert ended.after < ended.before
-
-
-def test_replay_that_ends_with_a_larger_loss_over_all_batches_is_dropped() -> None:
-    def loss_of(deltas: Deltas, batch: Arrays) -> jax.Array:
-        # One batch has a gradient; the others get worse without one.
-        x = jnp.sum(deltas["head"])
-        worse = jax.lax.stop_gradient(jnp.abs(x))
-        return jnp.where(batch["pull"] > 0, x, 1000 * worse)
-
-    ended = replay(loss_of, [1.0] + [0.0] * 20)
-    np.testing.assert_array_equal(ended.deltas["head"], 0)
-    assert ended.after == ended.before == 0
+def test_number_that_is_not_due_keeps_its_bits() -> None:
+    deltas = {"head": jnp.asarray(np.float32([0.1, 0.2]))}
+    moved = bounded_descent.step_replay(
+        deltas,
+        {"head": jnp.ones(2)},
+        jnp.asarray(0.02),
+        LEVELS,
+        {"head": jnp.asarray([True, False])},
+    )
+    assert moved["head"][0] < deltas["head"][0]
+    assert moved["head"][1] == deltas["head"][1]

@@ -1,75 +1,38 @@
-"""Slowed episodes are those that scaled commands would record."""
-
 import numpy as np
 import pytest
 
-from model import errors
+from model import config
 from model.learn import pace
+from model.learn.memories import KNOWN, LIVED
+from model.testing.remembered import Remembered, fill
 
-SPEED = np.array([0.1, -0.05], np.float32)
-"""What a full command moves each channel by."""
-
-
-def lived(actions: np.ndarray, repeats: bool = True) -> np.ndarray:
-    """Positions of an arm whose commands are speeds, then those of one step before."""
-    positions = np.concatenate([np.zeros((1, 2)), np.cumsum(actions * SPEED, axis=0)])
-    positions = positions.astype(np.float32)
-    before = np.concatenate([positions[:1], positions[:-1]])
-    return np.concatenate([positions, before], axis=1) if repeats else positions
+SIZES = config.tiny(state_size=1, action_size=2, task_count=1)
+EVERY = np.ones(2, np.float32)
 
 
-def commands(steps: int, seed: int = 0) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    return random.uniform(-1, 1, (steps, 2)).astype(np.float32)
+def measure(factor: np.ndarray) -> np.ndarray:
+    """The pace of lived episodes whose commands are the known ones times a factor."""
+    random = np.random.default_rng(0)
+    known = [random.uniform(-1, 1, (60, 2)).astype(np.float32) for _ in range(2)]
+    states = np.zeros((61, 1), np.float32)
+    lived = [np.clip(one * factor, -1, 1) for one in known]
+    episodes = [Remembered(states, one, kind=KNOWN) for one in known]
+    episodes += [Remembered(states, one, kind=LIVED) for one in lived]
+    return np.asarray(pace.measure_pace(fill(SIZES, episodes, 6, 64)))
 
 
-def test_repeating_channels_are_found_and_constant_ones_are_not() -> None:
-    still = np.ones((9, 1), np.float32)
-    states = [
-        np.concatenate([lived(commands(8, seed)), still, still], axis=1)
-        for seed in (1, 2)
-    ]
-    found = pace.find_repeats(states)
-    assert found.channels.tolist() == [2, 3]
-    assert found.sources.tolist() == [0, 1]
+def test_pace_of_a_careful_operator_is_found_for_each_command() -> None:
+    half = np.array([0.5, 1.0], np.float32)
+    np.testing.assert_allclose(measure(half), half, rtol=1e-5)
 
 
-def test_robot_with_halved_commands_moves_as_the_slowed_episode_says() -> None:
-    actions = np.repeat(commands(6), 2, axis=0)  # each command twice, to halve exactly
-    states = lived(actions)
-    repeats = pace.find_repeats([states])
-    half = np.full(2, 0.5, np.float32)
-    seen, asked = pace.scale_time(half, 0.5, repeats, states, actions)
-    assert seen.dtype == states.dtype and asked.dtype == actions.dtype
-    np.testing.assert_allclose(lived(asked), seen, atol=1e-6)
+@pytest.mark.parametrize("factor", [EVERY, np.array([1.2, 0.0], np.float32)])
+def test_pace_is_one_for_larger_commands_and_for_none(factor: np.ndarray) -> None:
+    np.testing.assert_array_equal(measure(factor), EVERY)
 
 
-def test_full_pace_leaves_an_episode_unchanged() -> None:
-    actions = commands(7)
-    states = lived(actions)
-    same = pace.scale_time(
-        np.ones(2), 1.0, pace.find_repeats([states]), states, actions
-    )
-    np.testing.assert_array_equal(same[0], states)
-    np.testing.assert_array_equal(same[1], actions)
-
-
-@pytest.mark.parametrize("speed", [0.3, 0.55, 0.9])
-def test_slow_episode_ends_where_the_fast_one_does(speed: float) -> None:
-    actions = commands(11)
-    states = lived(actions, repeats=False)
-    seen, asked = pace.scale_time(
-        np.full(2, speed), speed, pace.find_repeats([states]), states, actions
-    )
-    assert len(seen) == len(asked) + 1 == int(np.ceil(11 / speed)) + 1
-    np.testing.assert_allclose(seen[0], states[0])
-    np.testing.assert_allclose(seen[-1], states[-1], atol=1e-6)
-
-
-def test_episode_or_pace_of_another_shape_is_refused() -> None:
-    states, actions = lived(commands(4)), commands(4)
-    nothing = pace.find_repeats([states])
-    with pytest.raises(errors.ShapeMismatchError, match="states, pace"):
-        pace.scale_time(np.ones(2), 1.0, nothing, states[:-1], actions)
-    with pytest.raises(errors.ShapeMismatchError, match="states, pace"):
-        pace.scale_time(np.ones(3), 1.0, nothing, states, actions)
+@pytest.mark.parametrize("kind", [KNOWN, LIVED])
+def test_pace_is_one_without_anything_to_compare(kind: int) -> None:
+    states, actions = np.zeros((9, 1), np.float32), np.full((8, 2), 0.1, np.float32)
+    alone = fill(SIZES, [Remembered(states, actions, kind=kind)], 2, 8)
+    np.testing.assert_array_equal(pace.measure_pace(alone), EVERY)

@@ -1,4 +1,4 @@
-"""Rewrites recorded episodes of the known robot as the changed robot would record them.
+"""Turns what one robot's sensors show into what another's would show.
 
 A few episodes on a changed robot are enough to find its calibration, which has two
 numbers per sensor, but not to train adapters, which would memorise them. The inverse of
@@ -11,44 +11,31 @@ Source: training on imagined variants of a robot, Tobin et al. 2017, arXiv:1703.
 
 import jax.numpy as jnp
 
-from model import array_types as at
-from model import errors
+from model.learn.memories import View
 from model.wavecore import WaveCore
 
 SMALLEST_SCALE = 0.1
 """Smallest scale that is inverted; below it the sensor carries no usable signal."""
 
 
-def project(
-    known: WaveCore, changed: WaveCore, states: at.States, actions: at.Actions
-) -> tuple[at.States, at.Actions]:
-    """Memories of the known robot as the changed one would have recorded them.
+def project(view: View, recorded: WaveCore, viewed: WaveCore) -> View:
+    """The view in which memories of one robot look as another would record them.
 
-    The changed model encodes the result as the known model encodes the given states,
-    and the actions include its action bias.
-
-    Shapes: states [... n] and actions [... a], raw, to the same.
+    The viewed model encodes what this view shows as the recorded one encodes what it
+    recorded, and the commands include its action bias. A view that already changes the
+    sensors is replaced.
 
     Args:
-        known: the model with the calibration of the known robot.
-        changed: the same model with the calibration of the changed robot.
-        states: observed on the known robot.
-        actions: the right ones there, in the robot's units.
-
-    Raises:
-        ShapeMismatchError: states or actions have other channels than the models.
+        view: everything else about the view.
+        recorded: the model with the calibration of the robot that recorded.
+        viewed: the same model with the calibration of the other robot.
     """
-    for name, x, size in (
-        ("states", states, known.config.state_size),
-        ("actions", actions, known.config.action_size),
-    ):
-        if x.shape[-1:] != (size,):
-            raise errors.ShapeMismatchError(
-                name, f"{size} channels", x.shape, "use memories of this model's robot"
-            )
-    mean, deviation = known.mean[...], known.deviation[...]
-    encoded = (states - mean) / deviation * known.input_scale[...]
-    encoded = encoded + known.input_bias[...]
-    scale = jnp.maximum(changed.input_scale[...], SMALLEST_SCALE)
-    projected = (encoded - changed.input_bias[...]) / scale * deviation + mean
-    return projected, actions + (changed.action_bias[...] - known.action_bias[...])
+    mean, deviation = recorded.mean[...], recorded.deviation[...]
+    smallest = jnp.maximum(viewed.input_scale[...], SMALLEST_SCALE)
+    scale = recorded.input_scale[...] / smallest
+    bias = (recorded.input_bias[...] - viewed.input_bias[...]) / smallest
+    return view._replace(
+        scale=scale,
+        shift=mean - mean * scale + bias * deviation,
+        action_shift=viewed.action_bias[...] - recorded.action_bias[...],
+    )

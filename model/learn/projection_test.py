@@ -1,13 +1,13 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model import errors
-from model.learn import projection
+from model.learn import memories, projection
+from model.learn.memories import KNOWN
 from model.testing import small_models
 from model.wavecore import WaveCore
 
 STATES = small_models.SIZES.state_size
-ACTIONS = small_models.SIZES.action_size
 
 
 def calibrated(
@@ -19,6 +19,11 @@ def calibrated(
     model.input_bias[...] = bias
     model.action_bias[...] = action_bias
     return model
+
+
+def project(recorded: WaveCore, viewed: WaveCore) -> memories.View:
+    plain = memories.as_recorded(small_models.SIZES, KNOWN)
+    return projection.project(plain, recorded, viewed)
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +42,28 @@ def test_changed_model_gives_the_projected_action_for_the_projected_state(
     task = np.eye(small_models.SIZES.task_count, dtype=np.float32)[np.zeros(7, int)]
     carry = np.zeros((7, small_models.SIZES.carry_size), np.float32)
     right = known.step(states, task, carry).action
-    seen, asked = projection.project(known, changed, states, right)
+    view = project(known, changed)
+    seen, asked = states * view.scale + view.shift, right + view.action_shift
     assert np.abs(seen - states).max() > 0.1
     np.testing.assert_allclose(changed.step(seen, task, carry).action, asked, atol=1e-5)
 
 
-def test_memories_stay_the_same_for_an_unchanged_robot(
+def test_view_of_an_unchanged_robot_changes_nothing(
     models: tuple[WaveCore, WaveCore],
 ) -> None:
     known, _ = models
-    states, actions = small_models.numbers(5, STATES), small_models.numbers(5, ACTIONS)
-    seen, asked = projection.project(known, known, states, actions)
+    view = project(known, known)
+    np.testing.assert_allclose(view.scale, 1, rtol=1e-6)
+    np.testing.assert_allclose(view.shift, 0, atol=1e-6)
+    np.testing.assert_array_equal(view.action_shift, 0)
+
+
+def test_there_and_back_is_where_it_began(models: tuple[WaveCore, WaveCore]) -> None:
+    known, changed = models
+    states = small_models.numbers(5, STATES, seed=3)
+    there, back = project(known, changed), project(changed, known)
+    seen = (states * there.scale + there.shift) * back.scale + back.shift
     np.testing.assert_allclose(seen, states, atol=1e-5)
-    np.testing.assert_array_equal(asked, actions)
 
 
 def test_scale_of_a_sensor_without_signal_is_not_divided_by(
@@ -57,20 +71,6 @@ def test_scale_of_a_sensor_without_signal_is_not_divided_by(
 ) -> None:
     known, _ = models
     silent = calibrated(np.zeros(STATES, np.float32), np.float32(0), np.float32(0))
-    seen, _ = projection.project(
-        known, silent, small_models.numbers(5, STATES), small_models.numbers(5, ACTIONS)
-    )
-    assert np.isfinite(seen).all()
-    assert np.abs(seen).max() < 1e3
-
-
-@pytest.mark.parametrize(("states", "actions"), [(1, 0), (0, 1)])
-def test_memories_of_another_robot_are_refused(
-    models: tuple[WaveCore, WaveCore], states: int, actions: int
-) -> None:
-    memories = (
-        small_models.numbers(5, STATES + states),
-        small_models.numbers(5, ACTIONS + actions),
-    )
-    with pytest.raises(errors.ShapeMismatchError, match="this model's robot"):
-        projection.project(*models, *memories)
+    view = project(known, silent)
+    assert jnp.isfinite(view.scale).all() and jnp.isfinite(view.shift).all()
+    assert np.abs(view.scale).max() <= 1 / projection.SMALLEST_SCALE + 1e-3

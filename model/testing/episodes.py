@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from model.export import functions
+from model.learn.consolidation import Batch
 from model.testing import small_models
 from model.wavecore import WaveCore
 from rlds.episode import Episode
@@ -59,5 +60,7 @@ def make_only(*names: str) -> AbstractContextManager[object]:
 
 
 def shorten_replay() -> AbstractContextManager[object]:
-    """Inside, functions are made with two gradient steps on windows of nine steps."""
-    return mock.patch.multiple(functions, REPLAY_UPDATES=2, REPLAY_STEPS=9)
+    """Inside, functions are made for few and short memories."""
+    return mock.patch.multiple(
+        functions, MEMORY_STEPS=9, MOST_EPISODES=8, BATCH=Batch(windows=2, steps=9)
+    )

@@ -45,9 +45,8 @@ from edge.robots.changed_robot import CHANGES, NO_CHANGE, RobotChange
 from model import config, step_function
 from model.wavecore import WaveCore
 from tests.benchmarks import adaptation_life as life
-from tests.benchmarks import adaptation_replay as replay
 from tests.benchmarks import commands
-from tests.benchmarks.adaptation_learner import UPDATES, Learner, Settings
+from tests.benchmarks.adaptation_learner import Learner, Settings
 
 _DATASET = flags.DEFINE_string(
     "dataset", None, "folder with the demonstrations; default: those Bazel records"
@@ -75,8 +74,12 @@ _EPISODES = flags.DEFINE_integer(
 _LIVES = flags.DEFINE_integer(
     "lives", 3, "lives of each change; the figures are their means", lower_bound=1
 )
-_UPDATES = flags.DEFINE_integer(
-    "updates", UPDATES, "gradient steps of one consolidation", lower_bound=1
+_OWN = flags.DEFINE_integer(
+    "own_episodes",
+    0,
+    "what must not be forgotten: this many episodes that the model drove itself before "
+    "the change; 0 for the demonstrations that it was trained on",
+    lower_bound=0,
 )
 _SEEDS = flags.DEFINE_integer("seeds", 50, "measured episodes per task", lower_bound=1)
 _WORKERS = flags.DEFINE_integer(
@@ -125,8 +128,10 @@ def main(argv: list[str]) -> None:
         demonstrations = list(opened.episodes)
     tasks = sorted({episode.metadata.task for episode in demonstrations})
     model = _train_model(demonstrations, tasks)
-    known = [replay.make_memory(episode, tasks) for episode in demonstrations]
-    learner = Learner(model, tasks, known, _UPDATES.value)
+    known = [life.make_memory(episode, tasks) for episode in demonstrations]
+    learner = Learner(model, tasks, known)
+    if _OWN.value:
+        learner.remember_own(_OWN.value)
     settings = Settings(
         episodes=_EPISODES.value, driver=_DRIVER.value, fast=_FAST.value
     )

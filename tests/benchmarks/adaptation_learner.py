@@ -1,37 +1,25 @@
-"""A robot that learns from its episodes, with the updates of `model.learn.updates`."""
+"""A robot that learns from its episodes, with the functions of a package."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
-from edge.robots.changed_robot import RobotChange
+from edge.loops.calls import run_calls
+from edge.robots.changed_robot import NO_CHANGE, RobotChange
 from model import step_function, surfaces
 from model.export import functions
-from model.learn import actuation, updates
+from model.learn.memories import KNOWN, LIVED
 from model.wavecore import WaveCore
+from release.learning_plan import Calls
 from tests.benchmarks import adaptation_life as life
-from tests.benchmarks import adaptation_replay as replay
+from tests.benchmarks.adaptation_life import Memory
 
 FAST_WINDOW = functions.FAST_STEPS
-UPDATES = 600
-"""Gradient steps of one consolidation."""
-CALIBRATION_UPDATES = 300
-"""Gradient steps of a calibration: enough for its 82 numbers to settle."""
 SEEDS_OF_A_LIFE = 1000
 """Difference of the first seeds of two lives."""
-UNEXPLAINED = 0.6
-"""A calibration that leaves more than this share of the action's error has not found
-the change: for all changes together it leaves 0.40 to 0.47, for a late arm alone 0.92
-to 0.94."""
-SLOWED_SHARE = 3
-"""Slowed memories per memory at full speed. With one, the unchanged robot failed in 14
-of 50 episodes of push after a life with latency; with three, in 2."""
-FURTHER = 1.25
-"""An arm that moves this much further for some command counts as having another gain.
-The gain of the unchanged robot was found as 1.0 from five episodes in three lives of
-three."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,31 +49,25 @@ class Learner:
         self,
         model: WaveCore,
         tasks: Sequence[str],
-        known: Sequence[replay.Memory],
-        updates_per_rest: int = UPDATES,
+        known: Sequence[Memory],
+        loop: Sequence[Calls] | None = None,
     ) -> None:
-        """Compiles the functions.
+        """Makes the functions; each is compiled when it is first called.
 
         Args:
             model: the trained model.
             tasks: tasks in the order of the one-hot input.
             known: memories of the unchanged robot, which must not be forgotten.
-            updates_per_rest: gradient steps of one consolidation.
+            loop: what the robot calls at a rest; by default the package's slow loop.
         """
         weights = step_function.weights(model)
-        self._model = model
-        self._tasks, self._known, self._updates = tasks, known, updates_per_rest
+        self._model, self._tasks, self._known = model, tasks, known
         self._body = life.Body(model.config, weights, tasks)
         self._weights = jax.device_put(weights)
         self._carry = weights["carry"]
-        self._response = actuation.fit_response(replay.moves(known))
-        self._fast = jax.jit(updates.make_fast(model))
-        self._consolidate = jax.jit(updates.make_consolidate(model, updates_per_rest))
-        self._calibrate = jax.jit(
-            updates.make_consolidate(
-                model, CALIBRATION_UPDATES, updates.CALIBRATED_SURFACES
-            )
-        )
+        made = functions.learning(model)
+        self._functions = {n: (jax.jit(f.run), f.inputs) for n, f in made.items()}
+        self._loop = loop or [Calls(**one) for one in functions.plan()["slow"]]
 
     def no_deltas(self) -> life.Deltas:
         """A delta of zeros for every surface."""
@@ -94,6 +76,22 @@ class Learner:
             name: np.zeros(self._weights[prefix + name].shape, np.float32)
             for name in surfaces.SURFACES
         }
+
+    def remember_own(self, episodes: int, first_seed: int = 40_000) -> None:
+        """Drives the unchanged robot; what succeeds becomes what must not be forgotten.
+
+        Args:
+            episodes: number of episodes, the tasks in turn.
+            first_seed: seed of the first one; the others follow in order.
+        """
+        nothing = self.no_deltas()
+        driven = [
+            self._body.drive(
+                self._tasks[i % len(self._tasks)], NO_CHANGE, first_seed + i, nothing
+            )
+            for i in range(episodes)
+        ]
+        self._known = [one.memory for one in driven if one.success]
 
     def live(
         self, change: RobotChange, settings: Settings, number: int = 0
@@ -106,9 +104,8 @@ class Learner:
             number: number of this life; other lives have other episodes.
         """
         first_seed = settings.first_seed + SEEDS_OF_A_LIFE * number
-        random = np.random.default_rng(number)
         deltas = self.no_deltas()
-        lived: list[replay.Memory] = []
+        lived: list[Memory] = []
         for index in range(settings.episodes):
             episode = self._body.drive(
                 self._tasks[index % len(self._tasks)],
@@ -123,7 +120,7 @@ class Learner:
                 lived.append(episode.memory)
             rests, rest = divmod(index + 1, settings.rest_period)
             if lived and not rest:
-                deltas = self._rest(random, lived, deltas, rests - 1)
+                deltas = self._rest(lived, deltas, rests - 1, number)
         return deltas
 
     def _learn(
@@ -139,84 +136,43 @@ class Learner:
             "weight": np.ones(FAST_WINDOW, np.float32),
             "carry": self._carry,
         }
-        return {**deltas, **self._fast(self._weights, deltas, recent)["deltas"]}
+        update, _ = self._functions["fast_update"]
+        return {**deltas, **update(self._weights, deltas, recent)["deltas"]}
 
     def _rest(
-        self,
-        random: np.random.Generator,
-        lived: Sequence[replay.Memory],
-        deltas: life.Deltas,
-        rested: int,
+        self, lived: Sequence[Memory], deltas: life.Deltas, rested: int, number: int
     ) -> life.Deltas:
-        """Consolidates, after `rested` earlier times, with a pull to where it begins.
-
-        The recorded episodes are few, so the robot first finds its calibration and the
-        effect of its commands in them, and projects its memories onto such a robot.
-        """
-        kinds = self.kinds(random, lived)
-        count = self._updates * functions.REPLAY_WINDOWS
-        cut = replay.make_windows(random, kinds, count, functions.REPLAY_STEPS)
-        cut["update_index"] = np.int32(rested)
-        # A calibration acts on both robots alike, so that of the fast updates is reset.
-        deltas = {**deltas, "calibration": self.no_deltas()["calibration"]}
-        result = self._consolidate(self._weights, deltas, deltas, cut)
-        return {**deltas, **result["deltas"]}
-
-    def kinds(
-        self, random: np.random.Generator, lived: Sequence[replay.Memory]
-    ) -> list[Sequence[replay.Memory]]:
-        """Kinds of memories that the robot replays, an equal share of each.
-
-        If only the arm has changed, no observation distinguishes the robots before the
-        arm has moved. Both then get the same commands, at the pace that suits the
-        changed robot, and the known robot moves slowly.
-        """
-        changed = self._find_calibration(random, lived)
-        if changed is not None:
-            # The scale of the sensors would show as a gain, so it is inverted first.
-            unseen = replay.project_memories(lived, changed, self._model)
-            moved = actuation.identify(self._response, replay.moves(unseen))
-            seen = replay.project_memories(self._known, self._model, changed)
-            projected = replay.apply_actuation(seen, moved)
-            return [lived, self._known, *[projected, self._known] * 2]
-        moved = actuation.identify(self._response, replay.moves(lived))
-        if not moved.latency_steps and moved.gain.max() > FURTHER:
-            # An operator's commands to such an arm do not show how far it moves, and
-            # a few episodes would be memorised. One gain for all axes, so that the
-            # known robot takes the same path more slowly.
-            heard = self._response.heard
-            gain = np.where(heard, moved.gain[heard].mean(), 1.0)
-            further = replay.apply_actuation(self._known, moved._replace(gain=gain))
-            return [further, *[self._at_pace(1 / gain)] * SLOWED_SHARE]
-        slowed = self._at_pace(replay.measure_pace(lived, self._known))
-        return [lived, *[slowed] * SLOWED_SHARE]
-
-    def _at_pace(self, told: np.ndarray) -> Sequence[replay.Memory]:
-        """The known memories with each command scaled by its factor [a]."""
-        return replay.scale_time(self._known, told, self._response.heard)
-
-    def _find_calibration(
-        self, random: np.random.Generator, lived: Sequence[replay.Memory]
-    ) -> WaveCore | None:
-        """The trained model, calibrated to the recorded episodes.
-
-        It is judged by the actions alone, because the next observation also depends on
-        the drives. None if no calibration explains the actions: then the sensors are
-        not what changed, and projected memories would describe a robot that does not
-        exist.
-        """
-        nothing = self.no_deltas()
-        lived = replay.scale_to_full_pace(
-            lived, replay.measure_pace(lived, self._known)
+        """Consolidates after `rested` earlier times; the pull is to where it begins."""
+        memories = fill_memories(
+            functions.memory_shapes(self._model.config), self._known, lived
         )
-        count = CALIBRATION_UPDATES * functions.REPLAY_WINDOWS
-        cut = replay.make_windows(random, [lived], count, functions.REPLAY_STEPS)
-        cut["next_weight"] = np.zeros_like(cut["next_weight"])
-        cut["update_index"] = np.int32(0)
-        found = self._calibrate(self._weights, nothing, nothing, cut)
-        if found["loss_after"] > UNEXPLAINED * found["loss_before"]:
-            return None
-        name = step_function.SURFACE_PREFIX + "calibration"
-        delta = found["deltas"]["calibration"]
-        weights = {**self._weights, name: self._weights[name] + delta}
-        return step_function.with_weights(self._model, weights)
+        values = {
+            "weights": self._weights,
+            "deltas": deltas,
+            "last_good": deltas,
+            "memories": jax.device_put(memories),
+            "consolidations": np.int32(rested),
+            "seed": np.int32(1000 * number + rested),
+        }
+        ended = run_calls(self._loop, self._functions, values)
+        assert ended is not None  # nothing stops it
+        return dict(jax.device_get(ended["deltas"]))
+
+
+def fill_memories(
+    shapes: Mapping[str, Any], known: Sequence[Memory], lived: Sequence[Memory]
+) -> dict[str, np.ndarray]:
+    """The latest episodes that fit, as arrays; lived ones have precedence."""
+    arrays = {name: np.zeros(x.shape, x.dtype) for name, x in shapes.items()}
+    room, longest = arrays["actions"].shape[:2]
+    lived = lived[-room:]
+    known = known[-(room - len(lived)) :] if len(lived) < room else []
+    episodes = [(KNOWN, x) for x in known] + [(LIVED, x) for x in lived]
+    for slot, (kind, one) in enumerate(episodes):
+        length = min(len(one.actions), longest)
+        arrays["states"][slot, : length + 1] = one.states[: length + 1]
+        arrays["actions"][slot, :length] = one.actions[:length]
+        arrays["executed"][slot, :length] = one.executed[:length]
+        arrays["task"][slot] = one.task
+        arrays["length"][slot], arrays["kind"][slot] = length, kind
+    return arrays

@@ -1,34 +1,32 @@
 """Short lives, with every part except trained weights."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 
-from edge.robots.changed_robot import CHANGES, NO_CHANGE, RobotChange
-from model import step_function, surfaces
-from model.learn import updates
+from edge.robots.changed_robot import CHANGES
+from model import surfaces
+from model.config import tiny
+from model.learn import memories
+from model.learn.memories import KNOWN, LIVED
 from model.wavecore import WaveCore
-from tests.benchmarks import adaptation_learner, sequence_models
+from release.learning_plan import Calls
 from tests.benchmarks import adaptation_life as life
-from tests.benchmarks.adaptation_learner import Learner, Settings
-from tests.benchmarks.adaptation_replay import Memory
+from tests.benchmarks import sequence_models
+from tests.benchmarks.adaptation_learner import Learner, Settings, fill_memories
 
 TASKS = ("drawer-close-v3", "reach-v3")
 SHORT = Settings(episodes=3, rest_period=2)
 
-Shown = Callable[[RobotChange], list[Memory]]
+SHORT_REST = [
+    Calls(f"consolidate_{name}", calls)
+    for name, calls in (("begin", 1), ("imagine", 1), ("step", 2), ("end", 1))
+]
+
 Live = Callable[..., life.Deltas]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_calibration() -> Iterator[None]:
-    """Few gradient steps: none explains the actions of these robots, nor do 300."""
-    with mock.patch.object(adaptation_learner, "CALIBRATION_UPDATES", 20):
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -37,28 +35,11 @@ def model() -> WaveCore:
 
 
 @pytest.fixture(scope="module")
-def shown(model: WaveCore) -> Shown:
-    """An episode of each task, shown on a changed robot."""
-    body = life.Body(model.config, step_function.weights(model), TASKS)
-    initial, prefix = (
-        step_function.initial_surfaces(model),
-        step_function.SURFACE_PREFIX,
-    )
-    nothing = {n: np.zeros_like(initial[prefix + n]) for n in surfaces.SURFACES}
-    return lambda change: [
-        body.drive(task, change, 1, nothing, driver="operator").memory for task in TASKS
-    ]
-
-
-@pytest.fixture(scope="module")
-def known(shown: Shown) -> list[Memory]:
-    return shown(NO_CHANGE)
-
-
-@pytest.fixture(scope="module")
-def learner(model: WaveCore, known: list[Memory]) -> Learner:
+def learner(model: WaveCore) -> Learner:
     """A learner for several lives; a test below checks that they are independent."""
-    return Learner(model, TASKS, known, updates_per_rest=2)
+    learner = Learner(model, TASKS, [], SHORT_REST)
+    learner.remember_own(2)
+    return learner
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +69,7 @@ def test_life_changes_what_consolidation_may_change_within_the_bounds(
 ) -> None:
     for name, delta in lived.items():
         length = np.linalg.norm(delta)
-        assert (length > 0) == (name in updates.CONSOLIDATED_SURFACES)
+        assert (length > 0) == (name != "calibration")
         assert length < surfaces.BOUNDS[name]
 
 
@@ -129,36 +110,17 @@ def test_model_without_success_has_nothing_to_imitate(live: Live) -> None:
     assert not any(np.any(delta) for delta in alone.values())
 
 
-def test_commands_of_both_robots_are_scaled_down_if_the_arm_only_moves_further(
-    learner: Learner, known: list[Memory], shown: Shown
-) -> None:
-    lived = shown(CHANGES["actuator gain"])
-    told, slow, *more = learner.kinds(np.random.default_rng(0), lived)
-    assert all(one is slow for one in more)
-    for one, slower, before in zip(told, slow, known, strict=True):
-        np.testing.assert_array_equal(one.states, before.states)
-        used = np.abs(before.actions[:, 0]) > 0
-        share = (one.actions[used, 0] / before.actions[used, 0]).mean()
-        assert 0.3 < share < 0.8  # the gain is 2.5 for commands below their limit
-        assert len(slower.actions) > 1.2 * len(before.actions)
+def test_lived_memories_have_precedence_over_known_ones() -> None:
+    shapes = memories.shapes(tiny(39, 4, 2), 3, 16)
 
+    def numbered(number: int) -> life.Memory:
+        states = np.full((21, 39), number, np.float32)
+        actions = np.zeros((20, 4), np.float32)
+        return life.Memory(states, actions, np.eye(2, dtype=np.float32)[0], actions)
 
-def test_known_memories_are_slowed_to_the_pace_of_a_careful_operator(
-    learner: Learner, known: list[Memory], shown: Shown
-) -> None:
-    lived = shown(CHANGES["latency"])
-    kinds = learner.kinds(np.random.default_rng(0), lived)
-    assert kinds[0] is lived
-    for slow, before in zip(kinds[1], known, strict=True):
-        assert len(slow.actions) > 1.3 * len(before.actions)
-
-
-def test_episodes_of_an_arm_that_moves_as_before_are_replayed_unchanged(
-    learner: Learner, known: list[Memory]
-) -> None:
-    lived = list(known)
-    kinds = learner.kinds(np.random.default_rng(0), lived)
-    assert kinds[0] is lived
-    for same, before in zip(kinds[1], known, strict=True):
-        np.testing.assert_array_equal(same.states, before.states)
-        np.testing.assert_array_equal(same.actions, before.actions)
+    known, lived = [numbered(n) for n in (1, 2)], [numbered(n) for n in (3, 4)]
+    filled = fill_memories(shapes, known, lived)
+    assert filled["states"][:, 0, 0].tolist() == [2, 3, 4]
+    assert filled["kind"].tolist() == [KNOWN, LIVED, LIVED]
+    assert filled["length"].tolist() == [16, 16, 16]
+    assert fill_memories(shapes, known, lived * 2)["kind"].tolist() == [LIVED] * 3

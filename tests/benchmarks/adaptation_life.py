@@ -13,7 +13,7 @@ from edge.robots.metaworld_robot import MetaworldRobot
 from edge.robots.robot import Observation
 from model import step_function, surfaces
 from model.config import WaveCoreConfig
-from tests.benchmarks.adaptation_replay import Memory
+from rlds.episode import Episode
 
 MAX_STEPS = 500
 CAREFUL_SPEED = 0.5
@@ -31,6 +31,33 @@ Driver = Literal["operator", "model"]
 
 Arrays = Mapping[str, Any]
 Deltas = dict[str, Any]
+
+
+class Memory(NamedTuple):
+    """One episode as replay needs it.
+
+    Attributes:
+        states: [t+1 n] f32, the last one only as a next state.
+        actions: [t a] f32, to imitate.
+        task: [k] f32, one-hot.
+        executed: [t a] f32, commands that the robot was given.
+    """
+
+    states: np.ndarray
+    actions: np.ndarray
+    task: np.ndarray
+    executed: np.ndarray
+
+
+def make_memory(episode: Episode, tasks: Sequence[str]) -> Memory:
+    """Makes a memory of a demonstration; its last step only gives a next state."""
+    task = np.eye(len(tasks), dtype=np.float32)[tasks.index(episode.metadata.task)]
+    return Memory(
+        np.asarray(episode.steps["observation/state"], np.float32),
+        np.asarray(episode.steps["proposed_action"], np.float32)[:-1],
+        task,
+        np.asarray(episode.steps["action"], np.float32)[:-1],
+    )
 
 
 class LivedEpisode(NamedTuple):

@@ -3,12 +3,12 @@
     ./bazelw run //tests/benchmarks:updates -- --json=updates.json
 
 Each update is exported to StableHLO, serialised, read back and compiled, as by a
-learner on a robot with a package. The consolidation is one gradient step here; that of
-a package takes fifty, on windows of 256 steps. Two choices make it fast, and a learner
-makes them too: the weights stay on the device, so that a call copies only deltas and
-data, and the fast update has its own process and core, because products of a few rows
-take less time than waking another thread and waiting for it. Every call gets the deltas
-that the last one returned.
+learner on a robot with a package: the fast update, and one gradient step of a
+consolidation, which a robot calls hundreds of times while it rests. Two choices make it
+fast, and a learner makes them too: weights and memories stay on the device, so that a
+call copies only what changes, and the fast update has its own process and core, because
+products of a few rows take less time than waking another thread and waiting for it.
+Every call gets what the last one returned.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -28,7 +28,9 @@ from base import command_line
 from cloud.console import open_console
 from cloud.figure_table import FigureTable
 from model import config, step_function, surfaces
-from model.learn import updates
+from model.export import functions, stablehlo
+from model.export.functions import Function
+from model.learn import fast_update
 from model.wavecore import WaveCore
 from tests.benchmarks import commands, sequence_models
 
@@ -36,14 +38,12 @@ _PRESETS = flags.DEFINE_multi_enum(
     "preset", ["pi5", "seed"], sorted(config.PRESETS), "model; may be repeated"
 )
 _CALLS = flags.DEFINE_integer("calls", 1000, "measured fast updates", lower_bound=2)
-_REPLAYS = flags.DEFINE_integer("replays", 20, "consolidations", lower_bound=2)
-_WINDOW = flags.DEFINE_integer("window", 8, "steps of a fast update", lower_bound=1)
-_WINDOWS = flags.DEFINE_integer("windows", 32, "windows of a replay", lower_bound=1)
-_STEPS = flags.DEFINE_integer(
-    "steps", 32, "steps per window of a replay", lower_bound=1
+_REPLAYS = flags.DEFINE_integer(
+    "replays", 50, "measured steps of a consolidation", lower_bound=2
 )
-
-Update = Callable[..., dict[str, Any]]
+_WINDOW = flags.DEFINE_integer("window", 8, "steps of a fast update", lower_bound=1)
+Call = Callable[[dict[str, Any]], dict[str, Any]]
+"""What the last call returned, to what this one returns."""
 
 
 class Measured(NamedTuple):
@@ -83,15 +83,28 @@ def _measure(preset: str) -> Iterator[Measured]:
         yield job.result()
     model = sequence_models.wavecore(preset)
     weights, deltas = _arrays(model)
-    inputs = updates.consolidate_inputs(model, _WINDOWS.value, _STEPS.value)
-    consolidate = _export_and_load(updates.make_consolidate(model), inputs)
-    name, steps = f"{preset} consolidate_update", _WINDOWS.value * _STEPS.value
-    memories = _make_data(inputs[-1])
+    learning = functions.learning(model)
+    memories = jax.device_put(_remember(learning["consolidate_begin"]))
+    begin, step = (_load(learning[f"consolidate_{n}"]) for n in ("begin", "step"))
+    begun = begin(
+        deltas=deltas,
+        last_good=deltas,
+        memories=memories,
+        consolidations=np.int32(0),
+        seed=np.int32(0),
+    )
+    name = f"{preset} consolidate_step"
+    steps = functions.BATCH.windows * functions.BATCH.steps
 
-    def call_consolidate(now: dict[str, Any]) -> dict[str, Any]:
-        return consolidate(weights, now, deltas, memories)
+    def call_step(last: dict[str, Any]) -> dict[str, Any]:
+        given = {"memories": memories, "calls": np.int32(_REPLAYS.value)}
+        found: dict[str, Any] = step(weights=weights, state=last["state"], **given)
+        jax.block_until_ready(found)
+        if found["state"]["refused"]:
+            raise AssertionError(f"{name}: a step with finite data was refused")
+        return found
 
-    yield _measure_calls(name, steps, _REPLAYS.value, call_consolidate, deltas)
+    yield _measure_calls(name, steps, _REPLAYS.value, call_step, begun)
 
 
 def _keep_to_one_core() -> None:
@@ -102,14 +115,26 @@ def _keep_to_one_core() -> None:
 def _fast_update(preset: str, window: int, calls: int) -> Measured:
     model = sequence_models.wavecore(preset)
     weights, deltas = _arrays(model)
-    inputs = updates.fast_inputs(model, window)
-    fast = _export_and_load(updates.make_fast(model), inputs)
-    data = _make_data(inputs[-1])
+    function = Function(
+        fast_update.make(model),
+        dict(
+            zip(
+                ("weights", "deltas", "window"),
+                fast_update.inputs(model, window),
+                strict=True,
+            )
+        ),
+    )
+    fast, data = _load(function), _make_data(function.inputs["window"])
+    name = f"{preset} fast_update"
 
-    def call_fast(now: dict[str, Any]) -> dict[str, Any]:
-        return fast(weights, now, data)
+    def call_fast(last: dict[str, Any]) -> dict[str, Any]:
+        found = jax.device_get(fast(weights=weights, deltas=last, window=data))
+        if found["refused"]:
+            raise AssertionError(f"{name}: an update with finite data was refused")
+        return {**last, **found["deltas"]}
 
-    return _measure_calls(f"{preset} fast_update", window, calls, call_fast, deltas)
+    return _measure_calls(name, window, calls, call_fast, deltas)
 
 
 def _arrays(model: WaveCore) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -119,10 +144,16 @@ def _arrays(model: WaveCore) -> tuple[dict[str, Any], dict[str, Any]]:
     return weights, {n: np.zeros_like(weights[prefix + n]) for n in surfaces.SURFACES}
 
 
-def _export_and_load(update: Update, inputs: Any) -> Update:  # noqa: ANN401 - a tree of shapes
-    content = jax.export.export(jax.jit(update))(*inputs).serialize()
-    # Without `jit`, an exported function would be rebuilt at every call.
-    return jax.jit(jax.export.deserialize(content).call)
+def _load(function: Function) -> Any:  # noqa: ANN401 - what jax.jit returns has no public type
+    return stablehlo.load(stablehlo.encode(function, ("cpu",)))
+
+
+def _remember(function: Function) -> dict[str, np.ndarray]:
+    """Random memories that fill the shapes, half of them lived."""
+    data = _make_data(function.inputs["memories"])
+    data["length"] = np.full_like(data["length"], data["actions"].shape[1])
+    data["kind"] = np.arange(len(data["kind"]), dtype=np.int32) % 2
+    return data
 
 
 def _make_data(shapes: dict[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
@@ -139,23 +170,16 @@ def _make_data(shapes: dict[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]
 
 
 def _measure_calls(
-    name: str,
-    steps: int,
-    calls: int,
-    update: Callable[[dict[str, Any]], dict[str, Any]],
-    deltas: dict[str, Any],
+    name: str, steps: int, calls: int, call: Call, begun: dict[str, Any]
 ) -> Measured:
-    """Times the calls after the first, each until the deltas are on the host."""
-    seconds, cpu_began = [], 0.0
-    for call in range(calls + 1):
-        if call == 1:
+    """Times the calls after the first, each until its result is there."""
+    seconds, cpu_began, last = [], 0.0, begun
+    for number in range(calls + 1):
+        if number == 1:
             cpu_began = time.process_time()
         began = time.perf_counter()
-        result = jax.device_get(update(deltas))
+        last = call(last)
         seconds.append(time.perf_counter() - began)
-        if result["refused"]:
-            raise AssertionError(f"{name}: an update with finite data was refused")
-        deltas = {**deltas, **result["deltas"]}
     cpu_s = time.process_time() - cpu_began
     p50, p99 = np.percentile(seconds[1:], [50, 99])
     return Measured(name, 1e3 * p50, 1e3 * p99, steps / p50, 1e3 * cpu_s / calls)

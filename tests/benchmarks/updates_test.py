@@ -11,13 +11,13 @@ def test_both_updates_are_measured_through_their_exports(tmp_path: Path) -> None
     path = tmp_path / "updates.json"
     done = commands.run(
         "updates.py",
-        *("--preset=tiny", "--calls=20", "--replays=3", "--windows=2", "--steps=6"),
+        *("--preset=tiny", "--calls=20", "--replays=3"),
         f"--json={path}",
     )
     assert done.returncode == 0, done.stderr
     assert "tiny fast_update" in done.stdout
     figures = {one["name"]: one for one in json.loads(path.read_bytes())}
-    for update in ("fast_update", "consolidate_update"):
+    for update in ("fast_update", "consolidate_step"):
         p50, p99 = (figures[f"tiny {update} p{n}"]["value"] for n in (50, 99))
         assert 0 < p50 <= p99
     speed, p50 = figures["tiny fast_update speed"], figures["tiny fast_update p50"]
@@ -33,7 +33,7 @@ def test_unknown_preset_names_the_known_ones() -> None:
 def test_table_shows_every_figure_on_a_terminal_and_in_a_pipe() -> None:
     measured = [
         updates.Measured(
-            *(f"{preset} consolidate_update", 123_456.78 + n, 234_567.89 + n),
+            *(f"{preset} consolidate_step", 123_456.78 + n, 234_567.89 + n),
             *(12_345_678.0 + n, 345_678.9 + n),
         )
         for n, preset in enumerate(("seed", "pi5"))

@@ -4,7 +4,7 @@ Thousands of updates get broken data and broken deltas. The deltas that each ret
 then drive an episode of the robot's control loop, with broken sensors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +15,9 @@ from edge.control import loop, safety
 from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Observation, RobotSpec, Transition
 from model import step_function, surfaces
-from model.learn import updates
+from model.learn import consolidation, fast_update, memories
+from model.learn.consolidation import Batch
+from model.learn.memories import KNOWN, LIVED
 from model.testing import small_models
 from model.wavecore import WaveCore
 
@@ -33,12 +35,14 @@ SPEC = RobotSpec(
 LIMITS = safety.SafetyConfig(
     "test", SPEC.action_minimum, SPEC.action_maximum, max_action_delta=0.4
 )
-EPISODE_STEPS, WINDOW_STEPS, WINDOWS = 4, 8, 2
+EPISODE_STEPS, WINDOW_STEPS, BATCH = 4, 8, Batch(windows=2, steps=8)
 HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-30, 1e4)
 
-Learner = tuple[
-    WaveCore, step_function.Step, updates.FastUpdate, updates.ConsolidateUpdate
-]
+Arrays = dict[str, Any]
+Rest = Callable[[Arrays, Arrays, Arrays, int], tuple[Arrays, int]]
+"""Deltas, last good ones, memories and the number of the rest to the deltas after it
+and the number of refused steps."""
+Learner = tuple[WaveCore, step_function.Step, fast_update.Update, Rest]
 
 
 def corrupt(random: np.random.Generator, array: np.ndarray) -> np.ndarray:
@@ -153,19 +157,52 @@ def learner() -> Learner:
     return (
         model,
         jax.jit(step_function.make(model)),
-        jax.jit(updates.make_fast(model)),
-        jax.jit(updates.make_consolidate(model)),
+        jax.jit(fast_update.make(model)),
+        make_rest(model),
     )
+
+
+def make_rest(model: WaveCore) -> Rest:
+    """A consolidation of one gradient step."""
+    calls = {n: jax.jit(f) for n, f in consolidation.make(model, BATCH).items()}
+    weights = step_function.weights(model)
+
+    def rest(
+        deltas: Arrays, last_good: Arrays, lived: Arrays, index: int
+    ) -> tuple[Arrays, int]:
+        state = calls["begin"](
+            deltas=deltas,
+            last_good=last_good,
+            memories=lived,
+            consolidations=np.int32(index),
+            seed=np.int32(index),
+        )["state"]
+        state = calls["imagine"](weights=weights, state=state)["state"]
+        state = calls["step"](
+            weights=weights, memories=lived, state=state, calls=np.int32(1)
+        )["state"]
+        return calls["end"](state=state)["deltas"], int(state["refused"])
+
+    return rest
+
+
+def remembered(model: WaveCore) -> Arrays:
+    """Two episodes of random numbers, one of each kind."""
+    shapes = memories.shapes(model.config, 2, WINDOW_STEPS)
+    return plausible(shapes) | {
+        "kind": np.int32([KNOWN, LIVED]),
+        "length": np.int32([WINDOW_STEPS, WINDOW_STEPS]),
+    }
 
 
 @pytest.mark.parametrize("rounds", [300, pytest.param(1500, marks=pytest.mark.long)])
 def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
     learner: Learner, rounds: int
 ) -> None:
-    model, step, fast, consolidate = learner
+    model, step, fast, rest = learner
     random, weights = np.random.default_rng(11), step_function.weights(model)
-    window = plausible(updates.fast_inputs(model, WINDOW_STEPS)[-1])
-    replay = plausible(updates.consolidate_inputs(model, WINDOWS, WINDOW_STEPS)[-1])
+    window = plausible(fast_update.inputs(model, WINDOW_STEPS)[-1])
+    lived = remembered(model)
     deltas = {
         n: np.zeros_like(weights[step_function.SURFACE_PREFIX + n])
         for n in surfaces.SURFACES
@@ -174,14 +211,13 @@ def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
     for index in range(rounds):
         given = corrupt_some(random, deltas)
         quick = fast(weights, given, corrupt_some(random, window))
-        replay["update_index"] = np.int32(index)
-        slow = consolidate(
-            weights,
+        slow, missed = rest(
             given | quick["deltas"],
             corrupt_some(random, deltas),
-            corrupt_some(random, replay),
+            corrupt_some(random, lived),
+            index,
         )
-        deltas = jax.tree.map(np.asarray, deltas | quick["deltas"] | slow["deltas"])
+        deltas = jax.tree.map(np.asarray, deltas | quick["deltas"] | slow)
         policy = Adapted(step, weights, deltas)
         result = loop.run_episode(
             *(robot, policy, LIMITS, None, index, EPISODE_STEPS),
@@ -190,7 +226,7 @@ def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
         check_executed(policy.proposed, robot.done)
         not_finite = sum(not np.isfinite(x).all() for x in policy.proposed)
         assert result.safety_violations == not_finite
-        refused += int(quick["refused"]) + int(slow["refused"])
+        refused += int(quick["refused"]) + missed
         held, clamped = held + not_finite, clamped + result.clamped_steps
         steps += result.steps
     # Each path of the loop was taken often.

@@ -1,0 +1,397 @@
+"""What a resting robot runs, in calls so short that it can stop between any two.
+
+    begin     deltas, memories -> state; nothing has been learned
+    step      one gradient step on windows drawn from the memories
+    judge     whether the calibration that the steps found explains what the robot saw
+    identify  gain of the arm at one latency; called once for each latency
+    imagine   chooses, from what was found, which memories the next steps learn from
+    end       state -> new deltas of every surface
+
+A call takes the state of the call before and returns the next one. All that a call
+needs of the past is in the state: deltas, moments of the gradients, views of the
+memories. A night that calibrates is
+
+    begin, step x CALIBRATION_STEPS, judge, identify x LATENCIES, imagine, step x n, end
+
+and a short rest is begin, imagine, step x n, end. Which of the two a loop runs, and how
+often, is written in the package (`learning`), so a robot's runtime knows neither.
+
+The robot first looks for its calibration in what it has lived, judged by the actions
+alone because the next observation also depends on the drives. A calibration acts on
+known and changed robot alike, so it is not kept: it serves to imagine the known
+memories as the changed robot would have recorded them. Adapters, head and skill memory
+learn from both, and tell the two robots apart by what the recurrent state has seen.
+What is replayed in which case, and what else was tried: docs/decisions/0009.
+
+Deltas stay inside their bounds at every step (`model.learn.bounded_descent`), and the
+backbone is an input only. The levels of the skill memory have different periods: the
+i-th consolidation writes those whose period divides i, and the others keep every bit.
+
+Sources: memories with their own periods, Behrouz et al. 2025, arXiv:2512.24695; pull
+towards known weights, Li et al. 2018, arXiv:1802.01483, section 3.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from model import array_types as at
+from model import losses, senses, step_function
+from model.config import WaveCoreConfig
+from model.learn import actuation, pace, projection
+from model.learn.bounded_descent import (
+    CONSOLIDATION_STEP,
+    SKILL_ARRAYS,
+    SKILLS,
+    Deltas,
+    Moments,
+    choose,
+    finite,
+    project_deltas,
+    scale_gradient,
+    square_distance,
+    step_replay,
+)
+from model.learn.memories import (
+    KNOWN,
+    LIVED,
+    Memories,
+    View,
+    as_recorded,
+    draw_windows,
+    find_repeats,
+)
+from model.wavecore import WaveCore
+
+CALIBRATION_STEPS = 300
+"""Gradient steps of a calibration: enough for its 82 numbers to settle."""
+LATENCIES = actuation.LARGEST_LATENCY_STEPS + 1
+
+PULL = 0.1
+"""Loss that is added at a distance of one bound from the last good delta."""
+NEXT_SHARE = 0.1
+"""Weight of the world-model error relative to the action error in replay. In training
+it is 1; but that error is ten times the action's, and the small room of a bounded delta
+should serve the action."""
+UNEXPLAINED = 0.6
+"""A calibration that leaves more than this share of the action's error has not found
+the change: for all changes together it leaves 0.40 to 0.47, for a late arm alone 0.92
+to 0.94."""
+FURTHER = 1.25
+"""An arm that moves this much further for some command counts as having another gain.
+The gain of the unchanged robot was found as 1.0 from five episodes in three lives of
+three."""
+
+_CALIBRATED = ("calibration",)
+_CONSOLIDATED = ("adapters", "head", SKILLS)
+_JUDGED_BATCHES = 4
+_AS_LIVED, _AS_KNOWN, _IMAGINED, _SLOWED = range(4)
+"""The views that windows are drawn from."""
+_SHARES = {
+    "calibrating": (1.0, 0.0, 0.0, 0.0),
+    "other sensors": (1 / 6, 3 / 6, 2 / 6, 0.0),
+    "another gain": (0.0, 0.0, 1 / 4, 3 / 4),
+    "neither": (1 / 4, 0.0, 0.0, 3 / 4),
+}
+"""How often each view is drawn. Slowed memories three times for each at full speed:
+with one, the unchanged robot failed in 14 of 50 episodes of push after a life with
+latency; with three, in 2 (docs/decisions/0009)."""
+_NO_HEADS = losses.Shares(action_scale=0.0, value=0.0)
+"""These heads are part of the backbone, so nothing that a robot may change is trained
+by their losses."""
+
+Arrays = Mapping[str, at.Array]
+State = dict[str, Any]
+Call = Callable[..., dict[str, Any]]
+
+
+class Batch(NamedTuple):
+    """Windows of one gradient step, and steps of one window."""
+
+    windows: int = 4
+    steps: int = 256
+
+
+def make(model: WaveCore, batch: Batch) -> dict[str, Call]:
+    """Makes the calls for models of this shape, by name; weights come with each call.
+
+    Arguments, each only where a call has use for it:
+        weights: arrays of `weights.safetensors`.
+        deltas, last_good: local delta [s] of every surface by its name; the second is
+            what the steps are pulled towards.
+        memories: of the shapes of `memories.shapes`.
+        state: what the call before returned.
+        consolidations, seed: [] i32, how often this robot has consolidated before, and
+            what the windows are drawn from.
+        calls: [] i32, for how many steps in a row the gradient steps become shorter.
+        index: [] i32, the number of this call among those in a row, from 0.
+
+    Every call but `end` returns `{"state": ...}`. In it `loss` [] is that of the last
+    step and `refused` [] i32 counts the steps that were not taken because data, loss or
+    gradient were not finite. `end` returns `{"deltas": ...}`.
+    """
+    night = _Night(model, batch)
+    calls = (night.begin, night.step, night.judge, night.identify, night.imagine)
+    return {call.__name__: call for call in (*calls, night.end)}
+
+
+class _Night:
+    """The calls for one model and size of batch."""
+
+    def __init__(self, model: WaveCore, batch: Batch) -> None:
+        self._model, self._batch = model, batch
+        self._sizes = model.config
+        self._levels = model.config.skill_levels
+
+    def begin(
+        self,
+        deltas: Deltas,
+        last_good: Deltas,
+        memories: Memories,
+        consolidations: at.Array,
+        seed: at.Array,
+    ) -> dict[str, Any]:
+        deltas, _ = project_deltas(deltas, self._levels)
+        last_good, _ = project_deltas(last_good, self._levels)
+        nothing = jax.tree.map(jnp.zeros_like, deltas)
+        size = self._sizes.action_size
+        told = pace.measure_pace(memories)
+        plain = {kind: as_recorded(self._sizes, kind) for kind in (LIVED, KNOWN)}
+        # A careful operator is not a changed sensor.
+        full_pace = plain[LIVED]._replace(pace=1.0 / told)
+        state = {
+            "start": {**deltas, "calibration": nothing["calibration"]},
+            "last_good": last_good,
+            "consolidations": consolidations,
+            "seed": seed,
+            # Views keep actions within limits, which would hide that one is infinite.
+            "sound": finite(memories),
+            "drawn": jnp.zeros((), jnp.int32),
+            "told": told,
+            "repeats": find_repeats(memories),
+            "response": actuation.fit_response(memories)._asdict(),
+            "views": _stack(full_pace, plain[KNOWN], plain[KNOWN], plain[KNOWN]),
+            "shares": jnp.asarray(_SHARES["calibrating"]),
+            "calibrating": jnp.asarray(True),
+            "explained": jnp.asarray(False),
+            "missed": jnp.asarray(jnp.finfo(jnp.float32).max),
+            "gain": jnp.ones(size),
+            "latency": jnp.zeros((), jnp.int32),
+            "refused": jnp.zeros((), jnp.int32),
+            "loss": jnp.zeros(()),
+            **_first_step(nothing),
+        }
+        return {"state": state}
+
+    def step(
+        self,
+        weights: Arrays,
+        memories: Memories,
+        state: State,
+        calls: at.Array,
+    ) -> dict[str, Any]:
+        windows = self._draw(memories, state, jnp.asarray(0))
+        calibrating = state["calibrating"]
+
+        def objective(mine: Deltas) -> at.Array:
+            error = self._error(weights, mine, windows, calibrating)
+            near = {name: mine[name] for name in _CONSOLIDATED}
+            pull = PULL * square_distance(near, state["last_good"])
+            return error + jnp.where(calibrating, 0.0, pull)
+
+        deltas = state["deltas"]
+        moving = self._moving(state)
+        loss, gradient = jax.value_and_grad(objective)(deltas)
+        gradient = {n: jnp.where(moving[n], g, 0.0) for n, g in gradient.items()}
+        taken = jnp.isfinite(loss) & finite(gradient) & finite(windows)
+        taken &= state["sound"]
+        index = state["steps"]
+        moments, direction = scale_gradient(
+            Moments(state["mean"], state["square"]), gradient, index
+        )
+        left = jnp.maximum(1 - index / jnp.maximum(calls, 1), 0.0)
+        moved = step_replay(
+            deltas, direction, CONSOLIDATION_STEP * left, self._levels, moving
+        )
+        after = {
+            "deltas": moved,
+            "mean": moments.mean,
+            "square": moments.square,
+            "steps": index + 1,
+            "loss": loss,
+        }
+        kept = {name: state[name] for name in after}
+        counted = {
+            "refused": state["refused"] + jnp.where(taken, 0, 1),
+            "drawn": state["drawn"] + 1,
+        }
+        return {"state": {**state, **choose(taken, after, kept), **counted}}
+
+    def judge(
+        self, weights: Arrays, memories: Memories, state: State
+    ) -> dict[str, Any]:
+        nothing = jax.tree.map(jnp.zeros_like, state["deltas"])
+
+        def errors_of(turn: at.Array) -> at.Array:
+            windows = self._draw(memories, state, turn)
+            return jnp.stack(
+                [
+                    self._error(weights, deltas, windows, jnp.asarray(True))
+                    for deltas in (nothing, state["deltas"])
+                ]
+            )
+
+        before, after = jax.lax.map(errors_of, jnp.arange(_JUDGED_BATCHES)).mean(axis=0)
+        explained = after <= UNEXPLAINED * before  # NaN explains nothing
+        drawn = state["drawn"] + _JUDGED_BATCHES
+        return {"state": {**state, "explained": explained, "drawn": drawn}}
+
+    def identify(
+        self, weights: Arrays, memories: Memories, state: State, index: at.Array
+    ) -> dict[str, Any]:
+        # The scale of a sensor would show as a gain, so it is inverted first.
+        known, changed = self._robots(weights, state)
+        plain = as_recorded(self._sizes, LIVED)
+        inverted = projection.project(plain, changed, known)
+        seen = choose(state["explained"], inverted, plain)
+        response = actuation.Response(**state["response"])
+        missed, gain = actuation.fit_gain(response, memories, seen, index)
+        best = {"missed": missed, "gain": gain, "latency": index}
+        before = {name: state[name] for name in best}
+        return {"state": {**state, **choose(missed < state["missed"], best, before)}}
+
+    def imagine(self, weights: Arrays, state: State) -> dict[str, Any]:
+        known, changed = self._robots(weights, state)
+        plain = as_recorded(self._sizes, KNOWN)
+        heard, gain = state["response"]["heard"], state["gain"]
+        late = state["latency"] > 0
+        other_sensors = state["explained"]
+        another_gain = ~other_sensors & ~late & (jnp.max(gain) > FURTHER)
+        # An operator's commands to an arm that moves further do not show how far, and
+        # a few episodes would be memorised. One gain for all axes, so that the known
+        # robot takes the same path more slowly.
+        common = jnp.where(heard, _mean(gain, heard), 1.0)
+        imagined = choose(
+            other_sensors,
+            projection.project(plain, known, changed)._replace(
+                gain=gain, latency=state["latency"]
+            ),
+            plain._replace(gain=common),
+        )
+        told = jnp.where(another_gain, 1 / common, state["told"])
+        told = jnp.minimum(told, 1.0)
+        slowed = plain._replace(pace=told, speed=_mean(told, heard))
+        shares = jnp.where(
+            other_sensors,
+            jnp.asarray(_SHARES["other sensors"]),
+            jnp.where(
+                another_gain,
+                jnp.asarray(_SHARES["another gain"]),
+                jnp.asarray(_SHARES["neither"]),
+            ),
+        )
+        lived = as_recorded(self._sizes, LIVED)
+        return {
+            "state": {
+                **state,
+                "views": _stack(lived, plain, imagined, slowed),
+                "shares": shares,
+                "calibrating": jnp.asarray(False),
+                **_first_step(state["start"]),
+            }
+        }
+
+    def end(self, state: State) -> dict[str, Any]:
+        learned = choose(state["calibrating"], state["start"], state["deltas"])
+        return {"deltas": learned}
+
+    def _draw(
+        self, memories: Memories, state: State, turn: at.Array
+    ) -> dict[str, at.Array]:
+        key = jax.random.fold_in(jax.random.key(state["seed"]), state["drawn"] + turn)
+        return draw_windows(
+            memories,
+            View(**state["views"]),
+            state["shares"],
+            state["repeats"],
+            key,
+            *self._batch,
+        )
+
+    def _error(
+        self,
+        weights: Arrays,
+        deltas: Deltas,
+        windows: Mapping[str, at.Array],
+        action_alone: at.Array,
+    ) -> at.Array:
+        core = step_function.with_deltas(self._model, weights, deltas)
+        begin = jnp.zeros((self._batch.windows, self._sizes.carry_size))
+        prediction = core.sequence(
+            windows["states"][:, :-1],
+            windows["task"],
+            windows["starts"],
+            begin,
+            sensed=senses.select(self._sizes, windows),
+        )
+        found = losses.imitation(
+            prediction,
+            windows["actions"],
+            windows["states"][:, 1:],
+            core.change[...],
+            windows["action_weight"],
+            windows["next_weight"],
+            shares=_NO_HEADS,
+        )
+        share = jnp.where(action_alone, 0.0, NEXT_SHARE)
+        return found.action + share * found.next_observation
+
+    def _moving(self, state: State) -> dict[str, at.Array]:
+        """For every number of every surface, whether steps may change it now."""
+        due = _due_numbers(self._sizes, state["consolidations"])
+        moving = {}
+        for name, delta in state["deltas"].items():
+            surface = state["calibrating"] == (name in _CALIBRATED)
+            if name == SKILLS:
+                moving[name] = surface & due
+            else:
+                moving[name] = jnp.broadcast_to(surface, delta.shape)
+        return moving
+
+    def _robots(self, weights: Arrays, state: State) -> tuple[WaveCore, WaveCore]:
+        """The model as it was trained, and with the calibration that steps found."""
+        found = {"calibration": state["deltas"]["calibration"]}
+        known = step_function.with_weights(self._model, weights)
+        return known, step_function.with_deltas(self._model, weights, found)
+
+
+def _first_step(deltas: Deltas) -> State:
+    nothing = jax.tree.map(jnp.zeros_like, deltas)
+    return {
+        "deltas": deltas,
+        "mean": nothing,
+        "square": nothing,
+        "steps": jnp.zeros((), jnp.int32),
+    }
+
+
+def _stack(*views: View) -> dict[str, at.Array]:
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *views)
+    return dict(stacked._asdict())
+
+
+def _mean(numbers: at.Array, used: at.Array) -> at.Array:
+    """The mean [] of the numbers that are used; 1 if none is."""
+    count = jnp.sum(used)
+    mean = jnp.sum(jnp.where(used, numbers, 0.0)) / jnp.maximum(count, 1)
+    return jnp.where(count > 0, mean, 1.0)
+
+
+def _due_numbers(sizes: WaveCoreConfig, index: at.Array) -> at.Array:
+    """For every number of the skill memory [s], True if it is written at `index`."""
+    levels = index % np.array(sizes.skill_periods, np.int32) == 0
+    shape = (SKILL_ARRAYS, sizes.skill_levels, sizes.skill_slots * sizes.width)
+    return jnp.broadcast_to(levels[:, None], shape).reshape(-1)

@@ -1,0 +1,383 @@
+"""A consolidation learns what changed, in its bounds, whatever the memories hold."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from model import step_function, surfaces
+from model.learn import consolidation
+from model.learn.consolidation import Batch
+from model.learn.memories import KNOWN, LIVED, Memories
+from model.testing import damped_point, small_models
+from model.testing.remembered import Remembered, fill
+from model.wavecore import WaveCore
+
+SIZES = small_models.SIZES
+ROOM, STEPS = 48, 24
+BATCH = Batch(windows=8, steps=STEPS)
+
+Calls = Mapping[str, Callable[..., dict[str, Any]]]
+Deltas = dict[str, np.ndarray]
+State = dict[str, Any]
+
+
+def compile_calls(model: WaveCore, batch: Batch = BATCH) -> Calls:
+    return {n: jax.jit(call) for n, call in consolidation.make(model, batch).items()}
+
+
+@pytest.fixture(scope="module")
+def trained() -> WaveCore:
+    return damped_point.train_model()
+
+
+@pytest.fixture(scope="module")
+def calls(trained: WaveCore) -> Calls:
+    return compile_calls(trained)
+
+
+def zero_deltas(model: WaveCore) -> Deltas:
+    prefix = step_function.SURFACE_PREFIX
+    initial = step_function.initial_surfaces(model)
+    return {n: np.zeros_like(initial[prefix + n]) for n in surfaces.SURFACES}
+
+
+def remember(
+    seed: int,
+    kind: int,
+    sensors: Callable[[np.ndarray], np.ndarray] = lambda states: states,
+    needed: Callable[[np.ndarray], np.ndarray] = lambda actions: actions,
+    count: int = ROOM // 2,
+) -> list[Remembered]:
+    """Episodes of the damped point as changed sensors show and drives need them."""
+    driven = damped_point.drive(count, STEPS, seed)
+    return [
+        Remembered(
+            sensors(states).astype(np.float32),
+            needed(actions).astype(np.float32),
+            actions,
+            int(task[0].argmax()),
+            kind,
+        )
+        for states, actions, task in zip(*driven, strict=True)
+    ]
+
+
+def begin(
+    calls: Calls,
+    model: WaveCore,
+    memories: Memories,
+    deltas: Deltas | None = None,
+    last_good: Deltas | None = None,
+    consolidations: int = 0,
+    seed: int = 0,
+) -> State:
+    begun: State = calls["begin"](
+        deltas=deltas or zero_deltas(model),
+        last_good=last_good or zero_deltas(model),
+        memories=memories,
+        consolidations=np.int32(consolidations),
+        seed=np.int32(seed),
+    )["state"]
+    return begun
+
+
+def steps(
+    calls: Calls, model: WaveCore, memories: Memories, state: State, count: int
+) -> State:
+    weights = step_function.weights(model)
+    for _ in range(count):
+        state = calls["step"](
+            weights=weights, memories=memories, state=state, calls=np.int32(count)
+        )["state"]
+    return state
+
+
+def rest(
+    calls: Calls,
+    model: WaveCore,
+    memories: Memories,
+    count: int,
+    **given: Any,  # those of `begin`
+) -> Deltas:
+    """Begin, imagine, steps, end."""
+    weights = step_function.weights(model)
+    state = begin(calls, model, memories, **given)
+    state = calls["imagine"](weights=weights, state=state)["state"]
+    state = steps(calls, model, memories, state, count)
+    ended = calls["end"](state=state)["deltas"]
+    return {name: np.asarray(x) for name, x in ended.items()}
+
+
+def measure(model: WaveCore, deltas: Deltas, episodes: damped_point.Episodes) -> float:
+    weights = step_function.weights(model)
+    core = step_function.with_deltas(model, weights, deltas)
+    return float(damped_point.measure(core, episodes).action)
+
+
+def check_bounded(deltas: Mapping[str, Any]) -> None:
+    for name, delta in deltas.items():
+        assert np.isfinite(delta).all()
+        length = np.linalg.norm(np.asarray(delta, np.float64))
+        assert length <= surfaces.BOUNDS[name]
+
+
+BIASED = np.array([0.15, -0.1], np.float32)
+
+
+def test_rest_learns_a_biased_actuator_and_stays_near_the_last_good(
+    trained: WaveCore, calls: Calls
+) -> None:
+    lived = remember(4, LIVED, needed=lambda actions: actions + BIASED)
+    deltas = rest(calls, trained, fill(SIZES, lived, ROOM, STEPS), 120)
+    held_out = damped_point.drive(64, STEPS, 9)
+    held_out = held_out._replace(actions=held_out.actions + BIASED)
+    before, after = (
+        measure(trained, x, held_out) for x in (zero_deltas(trained), deltas)
+    )
+    assert after < 0.7 * before
+    for name, delta in deltas.items():
+        assert np.linalg.norm(delta) < 0.7 * surfaces.BOUNDS[name]
+    assert not np.any(deltas["calibration"])
+
+
+SHIFT = np.array([0.4, -0.3, 0, 0, 0, 0.3], np.float32)
+
+
+def find_sensors(
+    trained: WaveCore, calls: Calls, shift: np.ndarray
+) -> tuple[State, Memories]:
+    """The state after looking for the calibration of a robot with shifted sensors."""
+    weights = step_function.weights(trained)
+    lived = remember(5, LIVED, sensors=lambda states: states + shift)
+    memories = fill(SIZES, remember(6, KNOWN) + lived, ROOM, STEPS)
+    state = begin(calls, trained, memories)
+    state = steps(calls, trained, memories, state, 200)
+    return calls["judge"](weights=weights, memories=memories, state=state)[
+        "state"
+    ], memories
+
+
+def test_calibration_of_shifted_sensors_is_found_and_then_imagined(
+    trained: WaveCore, calls: Calls
+) -> None:
+    state, memories = find_sensors(trained, calls, SHIFT)
+    assert state["explained"]
+    weights = step_function.weights(trained)
+    for latency in range(consolidation.LATENCIES):
+        state = calls["identify"](
+            weights=weights,
+            memories=memories,
+            state=state,
+            index=np.int32(latency),
+        )["state"]
+    assert state["latency"] <= 1
+    state = calls["imagine"](weights=weights, state=state)["state"]
+    views = {n: np.asarray(x) for n, x in state["views"].items()}
+    # The position's two sensors are shifted as the robot's are, within a third.
+    np.testing.assert_allclose(views["shift"][2][:2], SHIFT[:2], atol=0.15)
+    np.testing.assert_allclose(views["scale"][2][:2], 1, atol=0.35)
+    assert state["shares"][2] > 0
+    assert not np.any(state["deltas"]["calibration"])
+
+
+def test_calibration_does_not_explain_a_robot_that_needs_other_actions(
+    trained: WaveCore, calls: Calls
+) -> None:
+    weights = step_function.weights(trained)
+    lived = remember(5, LIVED, needed=lambda actions: actions[:, ::-1])
+    memories = fill(SIZES, remember(6, KNOWN) + lived, ROOM, STEPS)
+    state = steps(calls, trained, memories, begin(calls, trained, memories), 200)
+    judged = calls["judge"](weights=weights, memories=memories, state=state)["state"]
+    assert not judged["explained"]
+
+
+FOUND = [
+    # explained, gain, latency, what is drawn: lived, known, imagined, slowed
+    (True, 2.0, 3, (1 / 6, 1 / 2, 1 / 3, 0)),
+    (False, 2.0, 0, (0, 0, 1 / 4, 3 / 4)),
+    (False, 2.0, 3, (1 / 4, 0, 0, 3 / 4)),
+    (False, 1.0, 0, (1 / 4, 0, 0, 3 / 4)),
+]
+
+
+@pytest.mark.parametrize(("explained", "gain", "latency", "shares"), FOUND)
+def test_what_was_found_decides_what_is_replayed(
+    trained: WaveCore,
+    calls: Calls,
+    explained: bool,
+    gain: float,
+    latency: int,
+    shares: tuple[float, ...],
+) -> None:
+    half = np.float32(0.5)
+    lived = remember(5, LIVED, needed=lambda actions: actions * half)
+    memories = fill(SIZES, remember(6, KNOWN) + lived, ROOM, STEPS)
+    state = begin(calls, trained, memories)
+    state["response"] = {
+        **state["response"],
+        "heard": jnp.ones(SIZES.action_size, bool),
+    }
+    state |= {
+        "explained": jnp.asarray(explained),
+        "gain": jnp.full(SIZES.action_size, gain),
+        "latency": jnp.asarray(latency, jnp.int32),
+    }
+    weights = step_function.weights(trained)
+    state = calls["imagine"](weights=weights, state=state)["state"]
+    np.testing.assert_allclose(state["shares"], shares, rtol=1e-6)
+    views = {n: np.asarray(x) for n, x in state["views"].items()}
+    # The operator's commands were half as large, and so would be those of this gain.
+    np.testing.assert_allclose(views["speed"][3], 0.5, rtol=0.02)
+    np.testing.assert_allclose(views["gain"][2], gain)
+    assert views["latency"][2] == (latency if explained else 0)
+
+
+def test_night_that_ends_before_it_imagines_changes_nothing(
+    trained: WaveCore, calls: Calls
+) -> None:
+    memories = fill(SIZES, remember(4, LIVED), ROOM, STEPS)
+    deltas = {
+        n: small_models.numbers(*x.shape) * np.float32(1e-2)
+        for n, x in zero_deltas(trained).items()
+    }
+    state = begin(calls, trained, memories, deltas=deltas)
+    state = steps(calls, trained, memories, state, 3)
+    ended = calls["end"](state=state)["deltas"]
+    for name in ("adapters", "head", "skill_memory"):
+        np.testing.assert_array_equal(ended[name], deltas[name])
+
+
+def test_same_seed_learns_the_same_and_another_learns_otherwise(
+    trained: WaveCore, calls: Calls
+) -> None:
+    memories = fill(SIZES, remember(4, LIVED), ROOM, STEPS)
+    one, same, other = (
+        rest(calls, trained, memories, 3, seed=seed)["head"] for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert np.any(one != other)
+
+
+def test_without_memories_a_rest_returns_towards_the_last_good_delta(
+    trained: WaveCore, calls: Calls
+) -> None:
+    last_good = zero_deltas(trained)
+    last_good["head"] = np.full_like(last_good["head"], 0.01)
+    nothing = fill(SIZES, [], ROOM, STEPS)
+    deltas = rest(calls, trained, nothing, 30, last_good=last_good)
+    far = np.linalg.norm(last_good["head"])
+    assert np.linalg.norm(deltas["head"] - last_good["head"]) < 0.5 * far
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+@pytest.mark.parametrize("name", ["states", "actions"])
+def test_memories_that_are_not_finite_are_not_learned_from(
+    trained: WaveCore, calls: Calls, name: str, value: float
+) -> None:
+    memories = dict(fill(SIZES, remember(4, LIVED), ROOM, STEPS))
+    memories[name] = jnp.full_like(memories[name], value)
+    given = {
+        n: small_models.numbers(*x.shape) * np.float32(1e-2)
+        for n, x in zero_deltas(trained).items()
+    }
+    deltas = rest(calls, trained, memories, 3, deltas=given)
+    check_bounded(deltas)
+    if not np.isfinite(value):
+        np.testing.assert_array_equal(deltas["head"], given["head"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 2.0])
+def test_bad_delta_is_repaired_before_it_is_used(
+    trained: WaveCore, calls: Calls, value: float
+) -> None:
+    memories = fill(SIZES, remember(4, LIVED), ROOM, STEPS)
+    for name, delta in zero_deltas(trained).items():
+        bad = zero_deltas(trained) | {name: np.full_like(delta, value)}
+        check_bounded(rest(calls, trained, memories, 1, deltas=bad))
+        check_bounded(rest(calls, trained, memories, 1, last_good=bad))
+
+
+@pytest.fixture(scope="module")
+def levelled() -> WaveCore:
+    """A model of three levels, written every time, at every third and ninth."""
+    return small_models.random_model(
+        dataclasses.replace(SIZES, skill_levels=3, skill_period=3)
+    )
+
+
+def by_level(vector: np.ndarray) -> np.ndarray:
+    """A skill memory [s] as [level, keys and values of its slots]."""
+    return vector.reshape(2, 3, -1).swapaxes(0, 1).reshape(3, -1)
+
+
+def test_each_level_of_the_skill_memory_is_written_at_its_own_period(
+    levelled: WaveCore,
+) -> None:
+    calls = compile_calls(levelled)
+    memories = fill(levelled.config, remember(4, LIVED), ROOM, STEPS)
+    deltas, written = zero_deltas(levelled), []
+    for index in range(10):
+        after = rest(calls, levelled, memories, 2, deltas=deltas, consolidations=index)
+        bits = [by_level(x["skill_memory"]).view(np.int32) for x in (deltas, after)]
+        written.append((bits[0] != bits[1]).any(axis=1))
+        deltas = after
+    expected = [[True, i % 3 == 0, i % 9 == 0] for i in range(10)]
+    np.testing.assert_array_equal(written, expected)
+
+
+HOSTILE = (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 1e-38, 1e4, 7.0)
+
+
+def corrupt(random: np.random.Generator, memories: Memories) -> Memories:
+    """Memories with arrays replaced, scaled or sprinkled with hostile numbers."""
+    corrupted = {}
+    for name, given in memories.items():
+        array, draw = np.array(given), random.uniform()
+        value = np.float32(random.choice(HOSTILE))
+        if array.dtype == np.int32:
+            if draw < 0.2:
+                array = random.integers(-(2**31), 2**31, array.shape, np.int32)
+        elif draw < 0.15:
+            array = np.full_like(array, value)
+        elif draw < 0.3:
+            array.flat[random.integers(0, array.size, 20)] = value
+        elif draw < 0.4:
+            with np.errstate(all="ignore"):
+                array = array * np.float32(10.0 ** random.integers(-30, 30))
+        corrupted[name] = jnp.asarray(array)
+    return corrupted
+
+
+@pytest.mark.parametrize("nights", [25, pytest.param(400, marks=pytest.mark.long)])
+def test_hostile_nights_leave_bounds_and_backbone_intact(
+    trained: WaveCore, calls: Calls, nights: int
+) -> None:
+    random = np.random.default_rng(7)
+    weights = step_function.weights(trained)
+    backbone = step_function.backbone_digest(trained)
+    good = fill(SIZES, remember(4, LIVED) + remember(5, KNOWN), ROOM, STEPS)
+    deltas, refused = zero_deltas(trained), 0
+    for night in range(nights):
+        memories = corrupt(random, good)
+        state = begin(calls, trained, memories, deltas=deltas, consolidations=night)
+        state = steps(calls, trained, memories, state, 2)
+        refused += int(state["refused"])
+        given = {"weights": weights, "memories": memories}
+        state = calls["judge"](**given, state=state)["state"]
+        state = calls["identify"](**given, state=state, index=np.int32(night % 17))[
+            "state"
+        ]
+        state = calls["imagine"](weights=weights, state=state)["state"]
+        state = steps(calls, trained, memories, state, 2)
+        ended = calls["end"](state=state)["deltas"]
+        deltas = {name: np.asarray(x) for name, x in ended.items()}
+        check_bounded(deltas)
+    assert refused > nights // 5
+    assert step_function.backbone_digest(trained) == backbone
+    again = step_function.from_weights(SIZES, weights)
+    assert step_function.backbone_digest(again) == backbone
