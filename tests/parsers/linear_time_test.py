@@ -125,10 +125,10 @@ _JSON: Mapping[str, Make] = {
 }
 
 _WORST_JSON = (
+    "different keys",
     "a string of escaped quotes without an end",
     "open brackets",
     "objects of one key",
-    "different keys",
     "one wide letter",
     "a list of long numbers",
 )
@@ -662,8 +662,14 @@ _PARSERS: Mapping[str, Parser] = {
 }
 
 
+def _marks(parser: Parser, what: str) -> list[pytest.MarkDecorator]:
+    """The worst JSON, for a parser that only reads it by `json_fields`, is a sweep."""
+    swept = what in _WORST_JSON[1:] and parser.worst is not _JSON
+    return [pytest.mark.long] if swept else []
+
+
 _CASES = [
-    pytest.param(parser, make, id=f"{name}: {what}")
+    pytest.param(parser, make, id=f"{name}: {what}", marks=_marks(parser, what))
     for name, parser in _PARSERS.items()
     for what, make in parser.worst.items()
 ]
