@@ -198,8 +198,8 @@ class Block(nnx.Module):
 class Skills(nnx.Module):
     """Levels of fixed slots, each read by content: softmax attention over its keys.
 
-    The levels differ in when they are written (`model.learn.consolidation`), not in how they
-    are read: a fast one follows the robot, a slow one keeps what lasts.
+    The levels differ in when they are written (`model.learn.consolidation`), not in
+    how they are read: a fast one follows the robot, a slow one keeps what lasts.
 
     Sources: Behrouz et al. 2025, arXiv:2512.24695 (continuum memory system: a chain
     of memories, each with its own frequency); Vaswani et al. 2017,

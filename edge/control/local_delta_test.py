@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> PackageManifest:
 
 
 def write(
-    root: Path, base: str, vectors: dict[str, np.ndarray], **different: object
+    root: Path, base: str, vectors: dict[str, np.ndarray], **different: Any
 ) -> Path:
     """Writes a delta of these vectors; returns its folder."""
     content = local_delta.encode_vectors(vectors)

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from edge.loops.calls import run_calls
+from edge.loops.calls import Function, run_calls
 from release.learning_plan import Calls
 
 LOOP = [Calls("begin", 1), Calls("step", 3), Calls("end", 1)]
@@ -20,7 +20,7 @@ def end(state: list[int]) -> dict[str, Any]:
     return {"deltas": state}
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, tuple[Function, tuple[str, ...]]] = {
     "begin": (begin, ("deltas",)),
     "step": (step, ("state", "calls", "index")),
     "end": (end, ("state",)),

@@ -1,10 +1,10 @@
-"""The deltas of a robot on its disk, and the two pointers that name the ones that count.
+"""The deltas of a robot on its disk, and the pointers to the ones that count.
 
     deltas/
       delta                  the delta that control drives with
       last_good_local_delta  the one that N episodes have been driven well with
       <digest>/              whole deltas, see edge/control/local_delta.py
-      quarantine/<digest>/   deltas of an earlier package, and those that a guard refused
+      quarantine/<digest>/   deltas of an earlier package, or refused by a guard
 
 The learner alone writes here; control reads. A folder is complete before a pointer
 names it, and a pointer is replaced by a rename, so a cut at any instant leaves the old
@@ -12,7 +12,6 @@ delta or the new one.
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +58,7 @@ class DeltaStore:
         return local_delta.read(self.folder(digest), package)
 
     def named(self, pointer: str) -> str | None:
-        """The digest that a pointer names; None if there is no pointer, or it names none.
+        """The digest that a pointer names; None if it is missing or names none.
 
         Raises:
             DeltaError: the pointer is damaged.
@@ -114,7 +113,10 @@ class DeltaStore:
             DeltaError: there is no such delta.
             DiskError: the disk refused; the pointer names what it named before.
         """
-        if digest is not None and not (self.folder(digest) / local_delta.RECORD).exists():
+        if (
+            digest is not None
+            and not (self.folder(digest) / local_delta.RECORD).exists()
+        ):
             raise DeltaError(
                 self._root, f"a delta {digest[:12]}", "none", "keep it before it counts"
             )
@@ -123,7 +125,7 @@ class DeltaStore:
         durable_file.write(self._root / pointer, canonical_json.encode(value))
 
     def go_back(self, package: PackageManifest) -> str | None:
-        """Makes control drive with the last good delta, or with none if that is not whole.
+        """Makes control drive with the last good delta, or none if it is not whole.
 
         Returns:
             Digest of the delta that counts now; None for none.
@@ -185,7 +187,7 @@ def _remove_oldest(folder: Path, named: set[str]) -> None:
     if not folder.is_dir():
         return
     unused = [p for p in folder.iterdir() if is_sha256(p.name) and p.name not in named]
-    unused.sort(key=lambda path: os.stat(path).st_mtime_ns)
+    unused.sort(key=lambda path: path.stat().st_mtime_ns)
     for path in unused[: max(0, len(unused) - KEPT)]:
         shutil.rmtree(path, ignore_errors=True)
 
