@@ -7,6 +7,7 @@ derived from `FIELDS`. A sensitive field leaves the robot only after its transfo
 
 import dataclasses
 import datetime
+import enum
 import functools
 from typing import Literal
 
@@ -42,8 +43,34 @@ FIRST_DATE = "2026-01-01"
 # How far two right clocks may be apart: more is no time zone, and one is wrong.
 CLOCK_TOLERANCE = datetime.timedelta(days=1)
 
+
+class StopRule(enum.Enum):
+    """The rules by which a robot stops in the middle of an episode.
+
+    The last step of an episode that a rule ended has `safety_violation`, and the
+    episode has the rule's tag.
+    """
+
+    NON_FINITE_ACTION = "non_finite_action"  # the action was not a number
+    ACTION_LIMIT = "action_limit"  # the proposed action was far outside its limits
+    ACTION_RATE = "action_rate"  # it was far from the action before it
+    WORKSPACE = "workspace"  # the robot was outside the box in which it may be
+    LATE_IN_A_ROW = "late_in_a_row"  # too many late steps, one after the other
+    LATE_SHARE = "late_share"  # too many late steps among the last hundred
+    WATCHDOG = "watchdog"  # a step did not end, and the watchdog held the robot
+    STOP_KEY = "stop_key"  # somebody pressed the stop key, or asked to stop at once
+
+    @property
+    def tag(self) -> str:
+        """The tag of an episode that this rule ended."""
+        return f"stop_{self.value}"
+
+
 # Tags that say nothing about people or places. All others stay on the robot.
-KNOWN_TAGS = frozenset({"demonstration", "recovered", "rollout", "simulated"})
+KNOWN_TAGS = frozenset(
+    {"demonstration", "recovered", "rollout", "simulated"}
+    | {rule.tag for rule in StopRule}
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -55,7 +55,8 @@ class EpisodeWriter:
         Args:
             folder: existing folder of the journal and the episode.
             spec: sizes of the step fields.
-            metadata: fields of the episode; `close` sets its `success`.
+            metadata: fields of the episode; `close` sets its `success` and may add
+                tags.
             fsync_period_s: longest time that a power cut loses.
             limit_bytes: largest size of the episode's file.
 
@@ -133,13 +134,14 @@ class EpisodeWriter:
         self._count += 1
         self._syncer.dirty = True
 
-    def close(self, success: bool | None) -> ClosedEpisode:
+    def close(self, success: bool | None, tags: tuple[str, ...] = ()) -> ClosedEpisode:
         """Turns the journal into a whole episode and removes the journal.
 
         The last step gets `is_last`, even if it was appended without it.
 
         Args:
             success: whether the task succeeded; None if unknown.
+            tags: what is known of the episode only at its end, after its other tags.
 
         Raises:
             MalformedEpisodeError: there is no step, or another process changed the
@@ -159,7 +161,9 @@ class EpisodeWriter:
             raise MalformedEpisodeError(
                 self._path, f"{self._count} steps", f"{kept}", "check the disk"
             )
-        metadata = dataclasses.replace(self._metadata, success=success)
+        metadata = dataclasses.replace(
+            self._metadata, success=success, tags=(*self._metadata.tags, *tags)
+        )
         closed = closed_episode.finish(self._path, content, metadata)
         closed_episode.remove_journal(self._path)
         self._release()
