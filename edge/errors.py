@@ -59,6 +59,12 @@ class PaceError(EdgeError):
     default_remedy = "leave out --pace: such a robot is always driven in real time"
 
 
+class WatchdogError(EdgeError):
+    """A robot's watchdog cannot be started, has ended, or does not let the robot go."""
+
+    default_remedy = "look at the robot, then run again; it is not driven unwatched"
+
+
 class ActionShapeError(EdgeError):
     """A policy proposed an action of the wrong shape."""
 

@@ -1,6 +1,7 @@
 """What the programs do with a robot that is not simulated, driven as they drive it."""
 
 import json
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -10,6 +11,7 @@ import pytest
 
 from edge.ota.state_folder import StateFolder
 from edge.testing import processes, real_arm, tiny_package
+from edge.testing.moving_arm import read_port
 from edge.testing.tiny_package import Publisher
 from release.testing.tiny_release import PrivateKey
 from rlds import reader, sidecar
@@ -104,6 +106,31 @@ def test_package_drives_a_real_robot_in_real_time(tmp_path: Path) -> None:
     assert operators == {f"policy:{digest[:12]}"}
     assert {episode.metadata.tags for episode in found} == {()}
     assert json.loads(summary.read_bytes())["seconds"] > 2 * (STEPS - 1) / 80.0
+
+
+def test_arm_whose_demonstration_hangs_stands_still_and_what_was_done_is_recorded(
+    tmp_path: Path,
+) -> None:
+    port, key = tmp_path / "port", f"--key_file={tmp_path / 'key.json'}"
+    hung = record(tmp_path, key, robot=f"--robot=hung-arm:{port}")
+    assert hung.returncode == -signal.SIGKILL
+    assert "watchdog: the robot is held: its next action did not" in hung.stderr
+    assert "watchdog: the process that drives it hangs and is killed" in hung.stderr
+    commands = read_port(port)
+    moves = [one for one in commands if not one.is_hold]
+    assert len(moves) == 9
+    assert commands[-1].is_hold
+    assert commands[-1].process != moves[-1].process
+    took_s = (commands[-1].time_ns - moves[-1].time_ns) / 1e9
+    assert took_s < 0.1 + 0.25, "0.1 s after the step was due, on a busy machine"
+
+    whole = record(tmp_path, key, robot=f"--robot=moving-arm:{port}")
+    assert whole.returncode == 0, whole.stderr
+    assert "recovered episode" in whole.stdout
+    assert "jitter of steps   p50 " in whole.stdout
+    assert read_port(port)[-1].is_hold
+    steps = sorted(episode.num_steps for episode in episodes(tmp_path / "out"))
+    assert steps == [9, STEPS]
 
 
 def test_arm_is_opened_once_however_often_its_channel_is_asked(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from edge.robots import clock, machine_name, registry
 from edge.robots.experts import GaussianNoise
 from edge.robots.registry import Actor
 from edge.robots.robot import Robot
+from edge.simulated_or_real import RealTime
 
 # Simulated episodes begin this far apart: longer than the longest of them.
 _EPISODE_SLOT_NS = 10 * clock.NS_PER_S
@@ -172,8 +173,9 @@ def main(argv: list[str]) -> int:
             if folders is None:
                 folders = stack.enter_context(_open_folders(robot))
                 _recover(folders, summary)
-            for plan in _make_plans(name, names, actor, pace):
-                _record(plan, robot, folders, summary)
+            with simulated_or_real.open_real_time(robot, command_line.say) as real_time:
+                for plan in _make_plans(name, names, actor, pace):
+                    _record(plan, robot, folders, summary, real_time)
     command_line.say(summary.table())
     command_line.say(f"episodes are in {_OUTPUT.value}")
     if _SUMMARY_JSON.value:
@@ -243,7 +245,11 @@ def _recover(folders: Recording, summary: RecordSummary) -> None:
 
 
 def _record(
-    plan: _Plan, robot: Robot, folders: Recording, summary: RecordSummary
+    plan: _Plan,
+    robot: Robot,
+    folders: Recording,
+    summary: RecordSummary,
+    real_time: RealTime,
 ) -> None:
     if robot.spec.simulated:
         robot.clock.sleep_until_ns(plan.start_offset_ns)
@@ -268,8 +274,10 @@ def _record(
         _MAX_STEPS.value,
         plan.pace,
         disturbance=GaussianNoise(_OPERATOR_NOISE.value),
+        watchdog=real_time.watchdog,
+        grants=real_time.grants,
     )
-    for closed in recorder.close(result.success):
+    for closed in recorder.close(result.success, result.stop_rule):
         folders.share(closed)
     summary.count(robot.spec.task, result)
     rate = result.steps / (time.perf_counter() - begin_s)

@@ -1,9 +1,12 @@
 """The counts of a recording, as a table for people and as JSON for machines."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from edge.control.loop import EpisodeResult
+from edge.control.step_times import StepTimes
+from edge.run_summary import format_rules, format_times, spread_times
 
 
 def success_text(success: bool | None) -> str:
@@ -54,6 +57,8 @@ class RecordSummary:
         skipped: episodes that the output folder held already.
         missed_deadlines: late actions; 0 in simulated pace.
         safety_violations: steps at which a stop rule fired.
+        stop_rules: episodes that each stop rule ended, by its name.
+        times: how long the steps took, and how late they began.
         started_s: when the recording began, monotonic.
     """
 
@@ -62,6 +67,8 @@ class RecordSummary:
     skipped: int = 0
     missed_deadlines: int = 0
     safety_violations: int = 0
+    stop_rules: Counter[str] = field(default_factory=Counter)
+    times: StepTimes = field(default_factory=StepTimes)
     started_s: float = field(default_factory=time.monotonic)
 
     def count(self, task: str, result: EpisodeResult) -> None:
@@ -75,6 +82,9 @@ class RecordSummary:
         tally.steps += result.steps
         self.missed_deadlines += result.missed_deadlines
         self.safety_violations += result.safety_violations
+        self.times.merge(result.times)
+        if result.stop_rule is not None:
+            self.stop_rules[result.stop_rule.value] += 1
 
     @property
     def episodes(self) -> int:
@@ -103,11 +113,16 @@ class RecordSummary:
             "steps_per_s": self.steps / max(self.seconds, 1e-9),
             "missed_deadlines": self.missed_deadlines,
             "safety_violations": self.safety_violations,
+            "stop_rules": dict(self.stop_rules),
+            "timing_us": {
+                name: {"p50": one.p50_us, "p99": one.p99_us, "worst": one.worst_us}
+                for name, one in spread_times(self.times).items()
+            },
             "tasks": {task: tally.as_json() for task, tally in self.tasks.items()},
         }
 
     def table(self) -> str:
-        """One line per task in columns, then one line for all."""
+        """A line per task in columns, one for all, and the times of a real robot."""
         rows = [("task", "episodes", "success", "steps")]
         for task, tally in self.tasks.items():
             share = "not known" if tally.success is None else f"{tally.success:.0%}"
@@ -125,4 +140,10 @@ class RecordSummary:
             f" {self.recovered} recovered; {self.steps} steps in {self.seconds:.1f} s,"
             f" {self.steps / max(self.seconds, 1e-9):.0f} steps/s"
         )
+        timing = spread_times(self.times)
+        if "jitter" in timing:  # it kept real time
+            lines += format_times(timing)
+            lines.append(f"missed deadlines  {self.missed_deadlines}")
+        if self.stop_rules:
+            lines.append(f"stop rules        {format_rules(self.stop_rules)}")
         return "\n".join(lines)

@@ -1,10 +1,10 @@
 """Tests of the counts of a recording, for robots that know success and that do not."""
 
-import numpy as np
 import pytest
 
 from edge import record_summary
 from edge.control.loop import EpisodeResult
+from edge.control.step_times import StepTimes
 from edge.record_summary import RecordSummary
 
 
@@ -15,7 +15,7 @@ def result(success: bool | None) -> EpisodeResult:
         missed_deadlines=0,
         safety_violations=0,
         clamped_steps=0,
-        latencies_ns=np.zeros(10, np.int64),
+        times=StepTimes(),
     )
 
 

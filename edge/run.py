@@ -51,6 +51,7 @@ from edge.robots.clock import NS_PER_S
 from edge.robots.robot import Robot, RobotSpec
 from edge.run_summary import ActionLog, RunTally, format_table
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_DATE, RUNTIME_VERSION
+from edge.simulated_or_real import RealTime
 from edge.stop_signal import StopSignal
 from release.run_summary import Progress
 from release.trusted_keys import TrustedKeys
@@ -72,6 +73,7 @@ class Trial:
     pace: Pace
     seed: int
     number: int
+    real_time: RealTime
 
 
 def main(argv: list[str]) -> None:
@@ -194,6 +196,8 @@ def _run(
         run_flags.MAX_STEPS.value,
         trial.pace,
         should_stop=None if stop is None else stop.is_requested,
+        watchdog=trial.real_time.watchdog,
+        grants=trial.real_time.grants,
     )
     if records is not None and recorder is not None:
         records.finish(recorder, result)
@@ -315,15 +319,19 @@ def _open_trials() -> Generator[Trial]:
             pace = simulated_or_real.choose_pace(
                 robot, run_flags.PACE.value, Pace.REALTIME
             )
-            for k in (
-                range(run_flags.EPISODES.value)
-                if run_flags.EPISODES.value
-                else itertools.count()
-            ):
-                if robot.spec.simulated:
-                    slot = k * len(run_flags.ROBOT.value) + position
-                    robot.clock.sleep_until_ns(slot * _EPISODE_SLOT_NS)
-                yield Trial(name, robot, pace, run_flags.SEED.value + k, k)
+            with simulated_or_real.open_real_time(robot, _say) as real_time:
+                for k in _count_episodes():
+                    if robot.spec.simulated:
+                        slot = k * len(run_flags.ROBOT.value) + position
+                        robot.clock.sleep_until_ns(slot * _EPISODE_SLOT_NS)
+                    seed = run_flags.SEED.value + k
+                    yield Trial(name, robot, pace, seed, k, real_time)
+
+
+def _count_episodes() -> Iterator[int]:
+    """Counts the episodes of one robot from 0; without end for --episodes=0."""
+    asked = run_flags.EPISODES.value
+    return iter(range(asked)) if asked else itertools.count()
 
 
 class _ProgressLines:

@@ -3,12 +3,20 @@
 For machines the summary is the `RunSummary` of `release/run_summary.py`.
 """
 
-from collections.abc import Sequence
-
-import numpy as np
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from edge.control.loop import ControlStep, EpisodeResult, StepRecorder
-from release.run_summary import RunSummary, TaskOutcome
+from edge.control.step_times import StepTimes, TimeHistogram
+from release.run_summary import RunSummary, Spread, TaskOutcome
+
+_TIMES = {
+    "latency": "step latency",
+    "work": "whole step",
+    "jitter": "jitter of steps",
+}
+"""What the table calls each time of `StepTimes`."""
 
 
 def format_table(summary: RunSummary) -> str:
@@ -23,10 +31,9 @@ def format_table(summary: RunSummary) -> str:
     rate = summary.steps / summary.seconds if summary.seconds else 0.0
     lines += [
         "",
-        f"step latency      p50 {summary.latency_p50_us:.0f} us, "
-        f"p99 {summary.latency_p99_us:.0f} us",
+        *format_times(summary.timing),
         f"missed deadlines  {summary.missed_deadlines} of {summary.steps} steps",
-        f"stop rules        {summary.safety_violations}",
+        f"stop rules        {format_rules(summary.stop_rules)}",
         f"pace              {rate:.0f} steps/s over {summary.seconds:.1f} s",
     ]
     return "\n".join(lines)
@@ -36,30 +43,77 @@ def _format_share(success: float | None) -> str:
     return "-" if success is None else f"{success:.1%}"
 
 
-def _count_successes(results: Sequence[EpisodeResult]) -> int | None:
-    """Counts the successes; None if the success of any episode is not known."""
-    known = [one.success for one in results if one.success is not None]
-    return sum(known) if len(known) == len(results) else None
+def format_times(timing: Mapping[str, Spread]) -> list[str]:
+    """Returns a line for each time that was measured."""
+    return [
+        f"{_TIMES[name]:<16}  p50 {spread.p50_us:.0f} us, "
+        f"p99 {spread.p99_us:.0f} us, worst {spread.worst_us:.0f} us"
+        for name, spread in timing.items()
+    ]
+
+
+def format_rules(stop_rules: Mapping[str, int]) -> str:
+    """Says how many episodes stop rules ended, and which rules."""
+    which = ", ".join(f"{name} {count}" for name, count in stop_rules.items())
+    return f"{sum(stop_rules.values())} ({which})" if stop_rules else "0"
+
+
+def spread_times(times: StepTimes) -> dict[str, Spread]:
+    """Returns the figures that are shown and written of each time that was measured."""
+    measured: dict[str, TimeHistogram] = {name: getattr(times, name) for name in _TIMES}
+    return {
+        name: Spread(one.percentile_us(50.0), one.percentile_us(99.0), one.longest_us)
+        for name, one in measured.items()
+        if one.count
+    }
+
+
+@dataclass
+class _Outcome:
+    """Counts of one task; `successes` is None once one episode's is not known."""
+
+    episodes: int = 0
+    successes: int | None = 0
+    steps: int = 0
+
+    def add(self, result: EpisodeResult) -> None:
+        self.episodes += 1
+        self.steps += result.steps
+        if result.success is None or self.successes is None:
+            self.successes = None
+        else:
+            self.successes += result.success
 
 
 class RunTally:
-    """Collects episode results into a `RunSummary`."""
+    """Adds episode results up to a `RunSummary`, in memory that does not grow."""
 
     def __init__(self) -> None:
-        self._results: dict[str, list[EpisodeResult]] = {}
+        self._tasks: dict[str, _Outcome] = {}
+        self._times = StepTimes()
+        self._stop_rules: Counter[str] = Counter()
+        self._missed_deadlines = 0
+        self._safety_violations = 0
+        self._clamped_steps = 0
 
     @property
     def episodes(self) -> int:
         """Number of episodes so far."""
-        return sum(len(results) for results in self._results.values())
+        return sum(outcome.episodes for outcome in self._tasks.values())
 
     def add(self, task: str, result: EpisodeResult) -> None:
         """Adds one episode of `task`."""
-        self._results.setdefault(task, []).append(result)
+        self._tasks.setdefault(task, _Outcome()).add(result)
+        self._times.merge(result.times)
+        if result.stop_rule is not None:
+            self._stop_rules[result.stop_rule.value] += 1
+        self._missed_deadlines += result.missed_deadlines
+        self._safety_violations += result.safety_violations
+        self._clamped_steps += result.clamped_steps
 
     def successes(self, task: str) -> int | None:
         """Counts the episodes of `task` that fulfilled it so far; None if not known."""
-        return _count_successes(self._results.get(task, []))
+        return self._tasks.get(task, _Outcome()).successes
 
     def summary(self, package_digest: str | None, seconds: float) -> RunSummary:
         """Returns the summary of all episodes.
@@ -67,28 +121,27 @@ class RunTally:
         Raises:
             ValueError: no episode was added.
         """
-        every = [result for results in self._results.values() for result in results]
-        if not every:
+        if not self._tasks:
             raise ValueError("expected at least one episode")
-        latencies_us = np.concatenate([one.latencies_ns for one in every]) / 1000.0
-        p50_us, p99_us = np.percentile(latencies_us, (50, 99))
         return RunSummary(
             package_digest=package_digest,
             tasks={
                 task: TaskOutcome(
-                    episodes=len(results),
-                    successes=_count_successes(results),
-                    mean_steps=sum(one.steps for one in results) / len(results),
+                    episodes=outcome.episodes,
+                    successes=outcome.successes,
+                    mean_steps=outcome.steps / outcome.episodes,
                 )
-                for task, results in self._results.items()
+                for task, outcome in self._tasks.items()
             },
-            latency_p50_us=float(p50_us),
-            latency_p99_us=float(p99_us),
-            missed_deadlines=sum(one.missed_deadlines for one in every),
-            safety_violations=sum(one.safety_violations for one in every),
-            clamped_steps=sum(one.clamped_steps for one in every),
-            steps=sum(one.steps for one in every),
+            latency_p50_us=self._times.latency.percentile_us(50.0),
+            latency_p99_us=self._times.latency.percentile_us(99.0),
+            missed_deadlines=self._missed_deadlines,
+            safety_violations=self._safety_violations,
+            clamped_steps=self._clamped_steps,
+            steps=sum(outcome.steps for outcome in self._tasks.values()),
             seconds=seconds,
+            timing=spread_times(self._times),
+            stop_rules=dict(self._stop_rules),
         )
 
 

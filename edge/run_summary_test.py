@@ -1,24 +1,34 @@
 import json
 
-import numpy as np
 import pytest
 
 from edge.control.loop import EpisodeResult
+from edge.control.step_times import StepTimes
 from edge.run_summary import RunTally, format_table
 from release import run_summary
-from release.run_summary import RunSummary, TaskOutcome
+from release.run_summary import RunSummary, Spread, TaskOutcome
+from rlds.spec import StopRule
 
 
 def result(
-    success: bool | None, steps: int, latency_us: int, missed: int = 0
+    success: bool | None,
+    steps: int,
+    latency_us: int,
+    missed: int = 0,
+    rule: StopRule | None = None,
 ) -> EpisodeResult:
+    times = StepTimes()
+    for _ in range(steps):
+        times.latency.add(latency_us * 1000)
+        times.work.add(2 * latency_us * 1000)
     return EpisodeResult(
         success=success,
         steps=steps,
         missed_deadlines=missed,
-        latencies_ns=np.full(steps, latency_us * 1000, np.int64),
-        safety_violations=0,
+        times=times,
+        safety_violations=int(rule is not None),
         clamped_steps=1,
+        stop_rule=rule,
     )
 
 
@@ -29,8 +39,15 @@ def test_summary_adds_up_episodes_per_task_and_overall() -> None:
     tally.add("push-v3", result(True, 40, 300))
     assert tally.successes("reach-v3") == 1
     found = tally.summary("ab" * 32, seconds=2.0)
-    assert run_summary.parse(found.encode(), "test") == found
-    assert json.loads(found.encode()) == {
+    written = json.loads(found.encode())
+    assert run_summary.parse(found.encode(), "test").encode() == found.encode()
+    assert written.pop("timing_us").keys() == {"latency", "work"}
+    latency = written.pop("step_latency_us")
+    assert latency == {
+        "p50": pytest.approx(100.0, rel=0.004),
+        "p99": pytest.approx(300.0, rel=0.004),
+    }
+    assert written == {
         "schema_version": 1,
         "package_digest": "ab" * 32,
         "tasks": {
@@ -47,7 +64,6 @@ def test_summary_adds_up_episodes_per_task_and_overall() -> None:
                 "mean_steps": 40.0,
             },
         },
-        "step_latency_us": {"p50": 100.0, "p99": 300.0},
         "missed_deadlines": 2,
         "safety_violations": 0,
         "clamped_steps": 3,
@@ -62,8 +78,19 @@ def test_table_shows_tasks_success_latency_and_missed_deadlines() -> None:
     table = format_table(tally.summary(None, seconds=1.0))
     assert "drawer-close-v3" in table
     assert "100.0%" in table
-    assert "p50 120 us, p99 120 us" in table
+    assert "step latency      p50 120 us, p99 120 us, worst 120 us" in table
+    assert "whole step        p50 240 us, p99 240 us, worst 240 us" in table
+    assert "jitter" not in table, "no time passes between the steps of this run"
     assert "1 of 50 steps" in table
+
+
+def test_table_and_file_say_which_stop_rules_ended_how_many_episodes() -> None:
+    tally = RunTally()
+    for rule in (StopRule.WORKSPACE, None, StopRule.STOP_KEY, StopRule.WORKSPACE):
+        tally.add("wipe", result(False, 3, 100, rule=rule))
+    summary = tally.summary(None, seconds=1.0)
+    assert summary.stop_rules == {"workspace": 2, "stop_key": 1}
+    assert "stop rules        3 (workspace 2, stop_key 1)" in format_table(summary)
 
 
 def test_unknown_success_is_not_counted_as_a_failure() -> None:
@@ -97,11 +124,19 @@ def test_table_fits_80_columns_with_large_figures() -> None:
         clamped_steps=0,
         steps=987_654_321,
         seconds=1_234_567.8,
+        timing={"jitter": Spread(123_456.0, 1_234_567.0, 12_345_678.0)},
+        stop_rules={"non_finite_action": 1_234_567},
     )
     table = format_table(summary)
     assert max(map(len, table.splitlines())) <= 80
     for part in (
-        *(task, "12345678", "100.0%", "80.0", "p50 123456 us, p99 1234567 us"),
-        *("123456789 of 987654321 steps", "1234567", "over 1234567.8 s"),
+        *(
+            task,
+            "12345678",
+            "100.0%",
+            "80.0",
+            "p50 123456 us, p99 1234567 us, worst 12345678",
+        ),
+        *("123456789 of 987654321 steps", "1234567 (", "over 1234567.8 s"),
     ):
         assert part in table

@@ -3,6 +3,7 @@
 | | simulated | real |
 |---|---|---|
 | pace | `--pace` | always real time |
+| priority, watchdog | an ordinary program's, none | real-time where granted, one |
 | clock | starts at `--sim_start` | the machine's |
 | key | derived from its name | a file that only its user can read |
 | name of an episode | may be derived from its seed | random |
@@ -11,14 +12,18 @@
 A command drives robots of one sort: one key and one consent serve all its episodes.
 """
 
-from collections.abc import Generator, Iterable
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from absl import app
 
-from edge.control import loop
+from edge.control import loop, realtime
 from edge.control.loop import Pace
+from edge.control.realtime import Grants
+from edge.control.watchdog import Watchdog
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
 from edge.robots import registry
@@ -84,6 +89,42 @@ def choose_pace(robot: Robot, wanted: Pace | None, if_simulated: Pace) -> Pace:
         )
     loop.check_pace(robot, Pace.REALTIME)
     return Pace.REALTIME
+
+
+@dataclass(frozen=True)
+class RealTime:
+    """What keeps a robot in time and still, for all its episodes; empty if simulated.
+
+    Attributes:
+        grants: what the system granted to its steps.
+        watchdog: holds it when control is late, hangs or is gone.
+    """
+
+    grants: Grants | None = None
+    watchdog: Watchdog | None = None
+
+
+@contextlib.contextmanager
+def open_real_time(robot: Robot, tell: Callable[[str], None]) -> Iterator[RealTime]:
+    """Asks for real time and starts the watchdog of a robot that is not simulated.
+
+    Call it when all that drives is loaded.
+
+    Args:
+        robot: open.
+        tell: gets a line about each thing that the system refuses.
+
+    Raises:
+        WatchdogError: the watchdog cannot be started.
+    """
+    if robot.spec.simulated:
+        yield RealTime()
+        return
+    with Watchdog(robot) as watchdog:
+        grants = realtime.prepare()
+        for refusal in grants.refusals:
+            tell(refusal)
+        yield RealTime(grants, watchdog)
 
 
 def open_key(spec: RobotSpec, key_file: str | None, robot_id: str) -> RobotKey:

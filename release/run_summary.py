@@ -9,7 +9,7 @@ files, and the two programs share nothing else.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from base import canonical_json, plain_file
@@ -29,6 +29,8 @@ _KEYS = (
     "steps",
     "seconds",
 )
+_OPTIONAL_KEYS = ("stop_rules", "timing_us")
+_SPREAD_KEYS = ("p50", "p99", "worst")
 _TASK_KEYS = ("episodes", "successes", "success", "mean_steps")
 _PROGRESS_KEYS = ("schema_version", "episodes_done", "episodes")
 
@@ -55,6 +57,21 @@ class TaskOutcome:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How a time spreads over the steps of a run, in microseconds.
+
+    Attributes:
+        p50_us: median.
+        p99_us: 99th percentile.
+        worst_us: the longest.
+    """
+
+    p50_us: float
+    p99_us: float
+    worst_us: float
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """The results of one run of the robot's program, over all its episodes.
 
@@ -69,6 +86,11 @@ class RunSummary:
         clamped_steps: steps at which the limits changed the proposed action.
         steps: executed actions, at least one.
         seconds: wall time of the episodes.
+        timing: `latency` as above, `work` of a whole step without its wait, and
+            `jitter`, how late a step began (not at simulated pace); empty in a file
+            from before these were measured.
+        stop_rules: how many episodes each stop rule ended, by its name; those that
+            ended none are left out.
     """
 
     package_digest: str | None
@@ -80,6 +102,8 @@ class RunSummary:
     clamped_steps: int
     steps: int
     seconds: float
+    timing: Mapping[str, Spread] = field(default_factory=dict)
+    stop_rules: Mapping[str, int] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Returns the canonical bytes of the summary, with rounded numbers.
@@ -87,8 +111,21 @@ class RunSummary:
         Raises:
             CanonicalJsonError: a number is NaN or infinite.
         """
+        optional: dict[str, object] = {}
+        if self.timing:
+            optional["timing_us"] = {
+                name: {
+                    "p50": round(spread.p50_us, 2),
+                    "p99": round(spread.p99_us, 2),
+                    "worst": round(spread.worst_us, 2),
+                }
+                for name, spread in self.timing.items()
+            }
+        if self.stop_rules:
+            optional["stop_rules"] = dict(self.stop_rules)
         return canonical_json.encode(
             {
+                **optional,
                 "schema_version": SCHEMA_VERSION,
                 "package_digest": self.package_digest,
                 "tasks": {
@@ -153,7 +190,8 @@ def parse(raw: bytes, source: Source) -> RunSummary:
         MalformedError: `raw` is not JSON, a field is missing, unknown or wrong, or the
             schema version is another one.
     """
-    fields = Fields(decode(raw, source, LIMIT_BYTES), source, _KEYS)
+    value = decode(raw, source, LIMIT_BYTES)
+    fields = Fields(value, source, _KEYS, optional=_OPTIONAL_KEYS)
     fields.version(SCHEMA_VERSION)
     latency = fields.fields("step_latency_us", ("p50", "p99"))
     return RunSummary(
@@ -171,7 +209,21 @@ def parse(raw: bytes, source: Source) -> RunSummary:
         clamped_steps=fields.integer("clamped_steps"),
         steps=fields.integer("steps", minimum=1),
         seconds=fields.number("seconds"),
+        timing=_parse_timing(fields) if fields.has("timing_us") else {},
+        stop_rules=_parse_stop_rules(fields) if fields.has("stop_rules") else {},
     )
+
+
+def _parse_timing(fields: Fields) -> dict[str, Spread]:
+    return {
+        name: Spread(row.number("p50"), row.number("p99"), row.number("worst"))
+        for name, row in fields.named("timing_us", _SPREAD_KEYS).items()
+    }
+
+
+def _parse_stop_rules(fields: Fields) -> dict[str, int]:
+    counts = fields.fields("stop_rules", (), optional=fields.mapping("stop_rules"))
+    return {name: counts.integer(name, 1) for name in fields.mapping("stop_rules")}
 
 
 def read_progress(path: Path) -> Progress | None:

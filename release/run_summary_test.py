@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 from base.errors import MalformedError, OversizedError
 from release import run_summary
-from release.run_summary import Progress, RunSummary, TaskOutcome
+from release.run_summary import Progress, RunSummary, Spread, TaskOutcome
 
 _SUMMARY = RunSummary(
     package_digest="ab" * 32,
@@ -35,6 +36,30 @@ _LINE = b'{"episodes":125,"episodes_done":12,"schema_version":1}\n'
 def test_summary_of_format_one_keeps_its_bytes_and_can_be_read() -> None:
     assert _SUMMARY.encode() == _RAW
     assert run_summary.parse(_RAW, "test") == _SUMMARY
+
+
+def test_times_and_stop_rules_come_back_from_the_file() -> None:
+    whole = dataclasses.replace(
+        _SUMMARY,
+        timing={"work": Spread(90.5, 120.0, 4000.25), "jitter": Spread(1.0, 2.0, 3.0)},
+        stop_rules={"workspace": 2, "late_share": 1},
+    )
+    assert run_summary.parse(whole.encode(), "test") == whole
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (b'"timing_us":{"work":{"p50":1,"p99":2}}', r"timing_us\.work\.worst"),
+        (b'"timing_us":{"work":{"p50":1,"p99":2,"worst":"x"}}', "to be a number"),
+        (b'"timing_us":[]', "timing_us to be an object"),
+        (b'"stop_rules":{"workspace":0}', r"stop_rules\.workspace to be an integer"),
+        (b'"stop_rules":7', "stop_rules to be an object"),
+    ],
+)
+def test_malformed_times_and_stop_rules_are_refused(more: bytes, expected: str) -> None:
+    with pytest.raises(MalformedError, match=expected):
+        run_summary.parse(_RAW[:-1] + b"," + more + b"}", "test")
 
 
 def test_summary_of_the_expert_names_no_package(tmp_path: Path) -> None:

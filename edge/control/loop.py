@@ -1,15 +1,18 @@
 """The control loop: one observation, one action, one record per control period.
 
-    observation -> policy.propose -> clamp -> robot.act -> recorder.append -> wait
+    observation -> policy.propose -> rules and limits -> robot.act -> recorder -> wait
 
-The loop always measures how long `propose` takes. In real time it also keeps the
-control period: an action that is ready later than one period after its tick has missed
-its deadline, and the loop then starts a new tick and does not catch up. In simulated
-pace the loop never waits and no deadline can be missed, so that the recording depends
-only on the robot and the policy. Simulated pace is for simulated robots: an arm that
-exists would be driven as fast as the computer computes.
+The loop always measures how long `propose` and the whole step take. In real time it
+also keeps the control period, counts late steps (`ticker.py`) and collects no garbage
+inside an episode. In simulated pace it never waits and no step can be late, so that the
+recording depends only on the robot and the policy. Simulated pace is for simulated
+robots: an arm that exists would be driven as fast as the computer computes.
+
+A robot that exists has a watchdog, which holds it when the loop does not come round in
+time (`watchdog.py`). However an episode ends, the robot is then told to stand still.
 """
 
+import contextlib
 import enum
 import time
 from collections.abc import Callable
@@ -19,7 +22,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge.control.safety import SafetyConfig, check_fits, safe_action
+from edge.control import realtime, stop_rules
+from edge.control.realtime import Grants
+from edge.control.safety import SafetyConfig, check_fits, hold_action, safe_action
+from edge.control.step_times import StepTimes
+from edge.control.stop_rules import Lateness, StepFacts
+from edge.control.ticker import HIGHEST_HZ, LOWEST_HZ, Ticker
+from edge.control.watchdog import Watchdog
 from edge.errors import PaceError
 from edge.robots.clock import Clock, MonotonicClock, SimulatedClock
 from edge.robots.robot import (
@@ -30,6 +39,7 @@ from edge.robots.robot import (
     Transition,
     Vector,
 )
+from rlds.spec import StopRule
 
 _F32_MAX = float(np.finfo(np.float32).max)
 
@@ -50,7 +60,8 @@ class ControlStep:
 
     Attributes:
         observation: what the policy saw.
-        action: [action_size] f32, the action that was executed.
+        action: [action_size] f32, the action that was executed; that of
+            `safety.hold_action` if the robot was held instead.
         proposed_action: [action_size] f32, the action that the policy proposed;
             components that were not finite are recorded as 0 and the step is marked as
             a safety violation.
@@ -59,8 +70,8 @@ class ControlStep:
         is_first: whether this is the first step of the episode.
         is_last: whether no step follows.
         is_terminal: whether the task was fulfilled by this action.
-        deadline_missed: whether the action was ready later than one period after its
-            tick.
+        deadline_missed: whether the action was ready later than one period after the
+            step was due.
         safety_violation: whether a stop rule fired.
     """
 
@@ -88,30 +99,33 @@ class EpisodeResult:
     """How an episode went.
 
     Attributes:
-        success: whether the task was fulfilled; None if the robot cannot tell, or if
-            the episode was stopped before.
-        steps: number of executed actions.
+        success: whether the task was fulfilled; False if a stop rule ended the episode;
+            None if the robot cannot tell, or if the episode was stopped before.
+        steps: number of recorded steps.
         missed_deadlines: steps whose action was late; 0 in simulated pace.
-        latencies_ns: [steps] i64, duration of each `propose`.
+        times: how long the steps took, and how late they began.
         safety_violations: steps at which a stop rule fired (0 or 1).
         clamped_steps: steps at which the limits changed the action.
         stopped: whether the caller's `should_stop` ended the episode.
+        stop_rule: the stop rule that ended it; None if none did.
     """
 
     success: bool | None
     steps: int
     missed_deadlines: int
-    latencies_ns: npt.NDArray[np.int64]
+    times: StepTimes
     safety_violations: int
     clamped_steps: int
     stopped: bool = False
+    stop_rule: StopRule | None = None
 
 
 def check_pace(robot: Robot, pace: Pace) -> None:
     """Checks that a robot that is not simulated keeps real time, by a real clock.
 
     Raises:
-        PaceError: it would be driven, or its steps dated, by simulated time.
+        PaceError: it would be driven, or its steps dated, by simulated time; or at a
+            rate that control does not keep.
     """
     if robot.spec.simulated:
         return
@@ -124,6 +138,13 @@ def check_pace(robot: Robot, pace: Pace) -> None:
             "the machine's clock, since it is not simulated",
             "a simulated clock",
             "let its driver use MonotonicClock",
+        )
+    if not LOWEST_HZ <= robot.spec.control_hz <= HIGHEST_HZ:
+        raise PaceError(
+            name,
+            f"a control rate of {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz",
+            f"{robot.spec.control_hz:g} Hz",
+            "let its driver state such a rate",
         )
 
 
@@ -139,6 +160,9 @@ def run_episode(
     disturbance: Disturbance | None = None,
     pacer: Clock | None = None,
     should_stop: Callable[[], bool] | None = None,
+    stop_key: Callable[[], bool] | None = None,
+    watchdog: Watchdog | None = None,
+    grants: Grants | None = None,
 ) -> EpisodeResult:
     """Runs one episode until success, a stop rule or the step limit ends it.
 
@@ -153,12 +177,18 @@ def run_episode(
         disturbance: changes executed actions, for example with noise.
         pacer: clock that paces the loop in real time; by default the machine's.
         should_stop: asked once per step, after its action; True ends the episode with
-            that step.
+            that step, which is no violation.
+        stop_key: asked once per step, before its action; True holds the robot instead,
+            which is a violation. It must not wait.
+        watchdog: that of the robot; by default a robot that is not simulated gets one
+            for this episode, and another one none.
+        grants: what `realtime.prepare` was granted; used in real time.
 
     Raises:
         PaceError: the robot is not simulated, and the pace or its clock is.
         SafetyConfigError: `safety` does not fit the robot.
         ActionShapeError: the policy proposed an action of another shape.
+        WatchdogError: the watchdog cannot be started, or has ended.
         EdgeError: the robot or the recorder failed; no further action is executed.
         ValueError: `max_steps` is not positive.
     """
@@ -166,132 +196,215 @@ def run_episode(
         raise ValueError(f"max_steps must be positive, got {max_steps}")
     check_pace(robot, pace)
     check_fits(safety, robot.spec)
-    limit = min(max_steps, safety.max_steps)
-    ticker = _Ticker(robot.spec.period_ns, pace, pacer or MonotonicClock())
-    tally = _Tally()
-    observation = robot.reset(seed)
-    policy.reset(robot.spec.task)
-    if disturbance is not None:
-        disturbance.reset(seed)
-    previous: Vector | None = None
-    ticker.start()
-    while True:
-        begin_ns = time.perf_counter_ns()
-        proposed = policy.propose(observation)
-        latency_ns = time.perf_counter_ns() - begin_ns
-        wanted = proposed if disturbance is None else disturbance.disturb(proposed)
-        safe = safe_action(safety, wanted, previous)
-        missed = ticker.is_late()
-        transition = robot.act(safe.action)
-        stop = should_stop is not None and should_stop()
-        step = _make_step(
-            observation,
-            safe.action,
-            proposed,
-            transition,
-            is_first=not tally.latencies_ns,
-            at_limit=stop or len(tally.latencies_ns) + 1 == limit,
-            missed=missed,
-            violation=safe.violation,
+    with contextlib.ExitStack() as stack:
+        if watchdog is None and not robot.spec.simulated:
+            watchdog = stack.enter_context(Watchdog(robot))
+        clock = None
+        if pace is Pace.REALTIME:
+            clock = pacer or MonotonicClock()
+            stack.enter_context(realtime.episode(grants or Grants()))
+        episode = _Episode(
+            robot=robot,
+            policy=policy,
+            safety=safety,
+            recorder=recorder,
+            limit=min(max_steps, safety.max_steps),
+            ticker=Ticker(robot.spec.period_ns, clock),
+            disturbance=disturbance,
+            should_stop=should_stop or _never,
+            stop_key=stop_key or _never,
+            watchdog=watchdog,
         )
-        if recorder is not None:
-            recorder.append(step)
-        tally.count(step, transition.success, latency_ns, safe.clamped)
-        if step.is_last:
-            return tally.result(stopped=stop and not step.is_terminal)
-        observation, previous = transition.observation, safe.action
-        ticker.wait()
+        return episode.run(seed)
+
+
+def _never() -> bool:
+    return False
+
+
+class _Episode:
+    """One episode while it runs."""
+
+    def __init__(
+        self,
+        *,
+        robot: Robot,
+        policy: Policy,
+        safety: SafetyConfig,
+        recorder: StepRecorder | None,
+        limit: int,
+        ticker: Ticker,
+        disturbance: Disturbance | None,
+        should_stop: Callable[[], bool],
+        stop_key: Callable[[], bool],
+        watchdog: Watchdog | None,
+    ) -> None:
+        self._robot = robot
+        self._policy = policy
+        self._safety = safety
+        self._rules = safety.stop_rules.for_robot(robot.spec.simulated)
+        self._minimum = np.asarray(safety.action_minimum, np.float32)
+        self._maximum = np.asarray(safety.action_maximum, np.float32)
+        self._recorder = recorder
+        self._limit = limit
+        self._ticker = ticker
+        self._disturbance = disturbance
+        self._should_stop = should_stop
+        self._stop_key = stop_key
+        self._watchdog = watchdog
+        self._tally = _Tally()
+
+    def run(self, seed: int) -> EpisodeResult:
+        """Runs the episode; the robot stands still at its end, whatever that is."""
+        try:
+            observation = self._robot.reset(seed)
+            self._policy.reset(self._robot.spec.task)
+            if self._disturbance is not None:
+                self._disturbance.reset(seed)
+            if self._watchdog is not None:
+                self._watchdog.arm()
+            return self._drive(observation)
+        finally:
+            self._stand_still()
+
+    def _stand_still(self) -> None:
+        """Holds the robot, unless its watchdog does so already."""
+        watchdog = self._watchdog
+        if watchdog is None:
+            self._robot.hold()
+            return
+        if watchdog.seize():
+            self._robot.hold()
+            watchdog.give()
+        watchdog.disarm()
+
+    def _drive(self, observation: Observation) -> EpisodeResult:
+        ticker, tally, previous = self._ticker, self._tally, None
+        lateness = Lateness()
+        ticker.start()
+        while True:
+            begin_ns = time.perf_counter_ns()
+            if self._watchdog is not None:
+                self._watchdog.feed()
+            proposed = self._policy.propose(observation)
+            ready_ns = time.perf_counter_ns()
+            wanted = proposed
+            if self._disturbance is not None:
+                wanted = self._disturbance.disturb(proposed)
+            safe = safe_action(self._safety, wanted, previous)
+            missed = ticker.is_late()
+            lateness = lateness.after(missed)
+            rule = stop_rules.find_broken(
+                self._rules,
+                self._minimum,
+                self._maximum,
+                StepFacts(
+                    state=observation.state,
+                    wanted=wanted,
+                    previous=previous,
+                    lateness=lateness,
+                    stop_key=self._stop_key(),
+                ),
+            )
+            action = safe.action
+            transition = None if rule is not None else self._act(action)
+            if transition is None:
+                rule = rule or StopRule.WATCHDOG
+                action = hold_action(self._safety)
+            stop = self._should_stop()
+            step = _make_step(
+                observation,
+                action,
+                proposed,
+                transition,
+                is_first=not tally.steps,
+                at_limit=stop or tally.steps + 1 == self._limit,
+                missed=missed,
+            )
+            if self._recorder is not None:
+                self._recorder.append(step)
+            success = False if transition is None else transition.success
+            tally.count(step, success, safe.clamped or transition is None)
+            tally.times.latency.add(ready_ns - begin_ns)
+            tally.times.work.add(time.perf_counter_ns() - begin_ns)
+            if transition is None or step.is_last:
+                stopped = stop and rule is None and not step.is_terminal
+                return tally.result(stopped, rule)
+            observation, previous = transition.observation, action
+            if ticker.is_paced:
+                realtime.collect_if_much()
+                tally.times.jitter.add(ticker.wait())
+
+    def _act(self, action: Vector) -> Transition | None:
+        """Lets the robot act; None if its watchdog holds it."""
+        watchdog = self._watchdog
+        if watchdog is None:
+            return self._robot.act(action)
+        if not watchdog.take():
+            return None
+        transition = self._robot.act(action)
+        watchdog.give()
+        return transition
 
 
 def _make_step(
     observation: Observation,
     action: Vector,
     proposed: npt.NDArray[Any],
-    transition: Transition,
+    transition: Transition | None,
     *,
     is_first: bool,
     at_limit: bool,
     missed: bool,
-    violation: bool,
 ) -> ControlStep:
+    """Makes the record of a step; without a transition the robot was held."""
     finite = np.nan_to_num(proposed, nan=0.0, posinf=0.0, neginf=0.0)
     finite = np.clip(finite, -_F32_MAX, _F32_MAX)
-    success = bool(transition.success)
-    ended = success or transition.terminal or violation or at_limit
+    held = transition is None
+    success = transition is not None and bool(transition.success)
+    terminal = transition is not None and transition.terminal
     return ControlStep(
         observation=observation,
         action=action,
         proposed_action=finite.astype(np.float32),
-        reward=transition.reward,
+        reward=0.0 if transition is None else transition.reward,
         discount=0.0 if success else 1.0,
         is_first=is_first,
-        is_last=ended,
+        is_last=success or terminal or held or at_limit,
         is_terminal=success,
         deadline_missed=missed,
-        safety_violation=violation,
+        safety_violation=held,
     )
-
-
-class _Ticker:
-    """Keeps the control period in real time; does nothing in simulated pace."""
-
-    def __init__(self, period_ns: int, pace: Pace, clock: Clock) -> None:
-        self._period_ns = period_ns
-        self._realtime = pace is Pace.REALTIME
-        self._clock = clock
-        self._tick_ns = 0
-
-    def start(self) -> None:
-        """Begins the first period now."""
-        if self._realtime:
-            self._tick_ns = self._clock.now_ns()
-
-    def is_late(self) -> bool:
-        """Whether more than one period has passed since the tick."""
-        if not self._realtime:
-            return False
-        return self._clock.now_ns() - self._tick_ns > self._period_ns
-
-    def wait(self) -> None:
-        """Waits for the next tick; after a late action the next tick is now."""
-        if not self._realtime:
-            return
-        self._tick_ns += self._period_ns
-        now_ns = self._clock.now_ns()
-        if now_ns > self._tick_ns:
-            self._tick_ns = now_ns
-        else:
-            self._clock.sleep_until_ns(self._tick_ns)
 
 
 class _Tally:
     """Counts what an `EpisodeResult` reports."""
 
     def __init__(self) -> None:
-        self.latencies_ns: list[int] = []
+        self.steps = 0
+        self.times = StepTimes()
         self._success: bool | None = None
         self._missed = 0
         self._violations = 0
         self._clamped = 0
 
-    def count(
-        self, step: ControlStep, success: bool | None, latency_ns: int, clamped: bool
-    ) -> None:
+    def count(self, step: ControlStep, success: bool | None, clamped: bool) -> None:
         """Adds one step."""
-        self.latencies_ns.append(latency_ns)
+        self.steps += 1
         self._success = success
         self._missed += step.deadline_missed
         self._violations += step.safety_violation
         self._clamped += clamped
 
-    def result(self, stopped: bool) -> EpisodeResult:
+    def result(self, stopped: bool, rule: StopRule | None) -> EpisodeResult:
         """The counts so far; a stopped episode might have succeeded later."""
         return EpisodeResult(
             success=None if stopped else self._success,
-            steps=len(self.latencies_ns),
+            steps=self.steps,
             missed_deadlines=self._missed,
-            latencies_ns=np.asarray(self.latencies_ns, np.int64),
+            times=self.times,
             safety_violations=self._violations,
             clamped_steps=self._clamped,
             stopped=stopped,
+            stop_rule=rule,
         )

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import subprocess
 import sys
 
@@ -8,12 +9,21 @@ import pytest
 from edge.control import loop
 from edge.control.loop import ControlStep, EpisodeResult, Pace, StepRecorder
 from edge.control.safety import SafetyConfig, config_for
+from edge.control.stop_rules import StopRules, Workspace
 from edge.errors import ActionShapeError, PaceError, SafetyConfigError
 from edge.robots.clock import Clock, SimulatedClock
 from edge.robots.experts import GaussianNoise
-from edge.robots.robot import Disturbance, Observation, Policy
+from edge.robots.robot import (
+    Disturbance,
+    Observation,
+    Policy,
+    RobotSpec,
+    Transition,
+    Vector,
+)
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
 from edge.testing.real_arm import Hand, RealArm
+from rlds.spec import StopRule
 
 
 class ListRecorder:
@@ -78,7 +88,9 @@ def test_episode_ends_at_the_first_success_and_each_action_is_recorded_once() ->
     result = run(PointExpert(), recorder=recorder)
     steps = recorder.steps
     assert result.success
-    assert result.steps == len(steps) == len(result.latencies_ns)
+    assert result.steps == len(steps) == result.times.latency.count
+    assert result.times.work.count == len(steps)
+    assert result.times.jitter.count == 0
     assert [s.is_first for s in steps] == [True] + [False] * (len(steps) - 1)
     assert [s.is_last for s in steps] == [False] * (len(steps) - 1) + [True]
     assert [s.is_terminal for s in steps] == [s.is_last for s in steps]
@@ -123,6 +135,121 @@ def test_action_that_is_not_finite_holds_still_and_ends_the_episode(bad: float) 
     assert (last.action[0], last.proposed_action[0]) == (0.0, 0.0)
 
 
+class HeldPoint(SimulatedPoint):
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(SimulatedClock(0))
+        self.told: list[str] = []
+
+    def act(self, action: Vector) -> Transition:
+        self.told.append("act")
+        return super().act(action)
+
+    def hold(self) -> None:
+        self.told.append("hold")
+
+
+def config_with(rules: StopRules) -> SafetyConfig:
+    return dataclasses.replace(config_for(SPEC), stop_rules=rules)
+
+
+@pytest.mark.parametrize(
+    ("rules", "actions", "rule"),
+    [
+        (StopRules(action_limit=1.0), (0.5, 0.5, 9.0), StopRule.ACTION_LIMIT),
+        (StopRules(action_rate=0.25), (0.5, 0.5, -0.1), StopRule.ACTION_RATE),
+        (
+            StopRules(workspace=Workspace((0,), (-1.0,), (0.08,))),
+            (0.5, 0.5, 0.5),
+            StopRule.WORKSPACE,
+        ),
+        (StopRules(), (0.5, 0.5, np.nan), StopRule.NON_FINITE_ACTION),
+    ],
+)
+def test_stop_rule_holds_the_robot_instead_of_the_action_and_says_which(
+    rules: StopRules, actions: tuple[float, ...], rule: StopRule
+) -> None:
+    robot, recorder = HeldPoint(), ListRecorder()
+    result = loop.run_episode(
+        robot,
+        ConstantPolicy(*actions),
+        config_with(rules),
+        recorder,
+        3,
+        100,
+        Pace.SIMULATED,
+    )
+    assert (result.steps, result.safety_violations) == (3, 1)
+    assert (result.stop_rule, result.success) == (rule, False)
+    assert robot.told == ["act", "act", "hold"]
+    assert [step.safety_violation for step in recorder.steps] == [False, False, True]
+    assert recorder.steps[-1].action[0] == 0.0
+
+
+def test_stop_key_holds_the_robot_before_its_next_action() -> None:
+    robot = HeldPoint()
+    pressed = iter([False, False, True])
+    result = loop.run_episode(
+        robot,
+        ConstantPolicy(0.5),
+        config_for(SPEC),
+        None,
+        3,
+        100,
+        Pace.SIMULATED,
+        stop_key=lambda: next(pressed),
+    )
+    assert (result.stop_rule, result.stopped) == (StopRule.STOP_KEY, False)
+    assert robot.told == ["act", "act", "hold"]
+
+
+def test_robot_is_held_however_an_episode_ends() -> None:
+    robot = HeldPoint()
+    result = loop.run_episode(
+        robot, PointExpert(), config_for(SPEC), None, 3, 100, Pace.SIMULATED
+    )
+    assert result.success
+    assert robot.told == ["act"] * result.steps + ["hold"]
+    robot.told.clear()
+    with pytest.raises(ActionShapeError):
+        loop.run_episode(
+            robot,
+            ConstantPolicy(*[0.5] * 2),
+            SafetyConfig("short", (-1.0,), (1.0,)),
+            Failing(),
+            3,
+            100,
+            Pace.SIMULATED,
+        )
+    assert robot.told == ["act", "hold"]
+
+
+class Failing(ListRecorder):
+    """A recorder that fails at once."""
+
+    def append(self, step: ControlStep) -> None:
+        raise ActionShapeError("recorder", "a step", "none")
+
+
+def test_robot_that_exists_is_stopped_by_late_steps_and_a_simulated_one_is_not() -> (
+    None
+):
+    pacer = SimulatedClock(0)
+    slow = SlowPolicy(pacer, *[2 * SPEC.period_ns] * 30)
+    result = run(slow, max_steps=30, pace=Pace.REALTIME, pacer=pacer)
+    assert (result.missed_deadlines, result.stop_rule) == (30, None)
+    with contextlib.closing(RealArm()) as arm:
+        slow = SlowPolicy(pacer, *[2 * arm.spec.period_ns] * 30)
+        slow.actions = [np.zeros(4)]
+        config = config_for(arm.spec)
+        result = loop.run_episode(
+            arm, slow, config, None, 0, 30, Pace.REALTIME, pacer=pacer
+        )
+    assert result.missed_deadlines == result.steps == 10
+    assert result.stop_rule is StopRule.LATE_IN_A_ROW
+
+
 def test_huge_finite_action_is_clamped_and_recorded_as_finite() -> None:
     recorder = ListRecorder()
     run(ConstantPolicy(1e300), recorder=recorder, max_steps=1)
@@ -157,7 +284,9 @@ def test_simulated_pace_never_misses_a_deadline() -> None:
 def test_realtime_pace_keeps_the_period_of_the_machine_clock() -> None:
     result = run(ConstantPolicy(0.0), max_steps=4, pace=Pace.REALTIME)
     assert result.steps == 4
-    assert (result.latencies_ns >= 0).all()
+    assert result.times.jitter.count == 3
+    assert 0.0 < result.times.latency.percentile_us(50.0) < 5_000.0
+    assert result.times.work.longest_us >= result.times.latency.longest_us
 
 
 def test_noise_changes_the_executed_action_but_not_the_proposed_one() -> None:
@@ -241,6 +370,23 @@ def test_robot_that_is_not_simulated_is_refused_before_it_moves_in_simulated_tim
         run_real(arm, pace, pacer)
     assert arm.moves == 0
     assert pacer.now_ns() == 0
+
+
+@pytest.mark.parametrize("control_hz", [9.9, 200.1])
+def test_robot_of_a_rate_that_control_does_not_keep_is_refused_before_it_moves(
+    control_hz: float,
+) -> None:
+    class OtherRate(RealArm):
+        @property
+        def spec(self) -> RobotSpec:
+            return dataclasses.replace(super().spec, control_hz=control_hz)
+
+    with (
+        contextlib.closing(OtherRate()) as arm,
+        pytest.raises(PaceError, match="expected a control rate of 10 to 200 Hz"),
+    ):
+        run_real(arm, Pace.REALTIME, SimulatedClock(0))
+    assert arm.moves == 0
 
 
 def test_robot_that_is_not_simulated_waits_out_every_period() -> None:

@@ -3,7 +3,8 @@
 A package has its own `safety.json`; the default limits of a robot are those of its
 spec. An action outside the limits is saturation, which is normal (a good policy pushes
 against them): the action is clamped and both values are recorded. An action that is not
-a number is a *violation* of a stop rule: the robot holds still and the episode ends.
+a number is a *violation* of a stop rule: the robot holds still and the episode ends. A
+config may have more such rules (`stop_rules.py`); one without them reads as before.
 """
 
 import math
@@ -14,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from base.errors import MalformedError, OversizedError
-from base.json_fields import decode
+from base.json_fields import Fields, decode
+from edge.control import stop_rules
+from edge.control.stop_rules import StopRules
 from edge.errors import ActionShapeError, SafetyConfigError
 from edge.robots.robot import RobotSpec, Vector
 from release.limits import LIMITS
@@ -29,6 +32,8 @@ _KEYS = {
     "max_action_delta",
     "stop_rules",
 }
+_REQUIRED_RULES = ("max_steps", "non_finite_action")
+_NO_RULES = StopRules()
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class SafetyConfig:
         max_action_delta: largest change of a component from one executed action to the
             next; None for no limit.
         max_steps: an episode ends after this many actions.
+        stop_rules: what else ends it, as a safety violation.
     """
 
     version: str
@@ -49,6 +55,7 @@ class SafetyConfig:
     action_maximum: tuple[float, ...]
     max_action_delta: float | None = None
     max_steps: int = DEFAULT_MAX_STEPS
+    stop_rules: StopRules = _NO_RULES
 
     def __post_init__(self) -> None:
         """Checks that the limits are finite and each minimum is below its maximum.
@@ -130,23 +137,35 @@ def parse(raw: bytes, source: str = "safety.json") -> SafetyConfig:
             f"{value['schema_version']!r}",
             "update this runtime",
         )
-    rules = value["stop_rules"]
-    if not isinstance(rules, dict) or set(rules) != {"max_steps", "non_finite_action"}:
-        raise SafetyConfigError(
-            source, "stop_rules with max_steps and non_finite_action", _list_keys(rules)
-        )
-    if rules["non_finite_action"] != "stop":
-        raise SafetyConfigError(
-            source, "non_finite_action 'stop'", f"{rules['non_finite_action']!r}"
-        )
+    max_steps, rules = _parse_rules(value["stop_rules"], source)
     delta = value["max_action_delta"]
     return SafetyConfig(
         version=_read_text(value["version"], source),
         action_minimum=_read_numbers(value["action_minimum"], source),
         action_maximum=_read_numbers(value["action_maximum"], source),
         max_action_delta=None if delta is None else _read_numbers([delta], source)[0],
-        max_steps=_read_count(rules["max_steps"], source),
+        max_steps=max_steps,
+        stop_rules=rules,
     )
+
+
+def _parse_rules(value: object, source: str) -> tuple[int, StopRules]:
+    """Reads the limit on steps and the optional rules; an unknown rule is refused."""
+    if not isinstance(value, dict) or not {*_REQUIRED_RULES} <= set(value):
+        raise SafetyConfigError(
+            source, "stop_rules with max_steps and non_finite_action", _list_keys(value)
+        )
+    if value["non_finite_action"] != "stop":
+        raise SafetyConfigError(
+            source, "non_finite_action 'stop'", f"{value['non_finite_action']!r}"
+        )
+    try:
+        fields = Fields(value, source, _REQUIRED_RULES, "stop_rules", stop_rules.NAMES)
+        rules = stop_rules.read(fields)
+    except MalformedError as e:
+        remedy = "update this runtime, or correct the safety config"
+        raise SafetyConfigError(source, e.expected, e.got, remedy) from e
+    return _read_count(value["max_steps"], source), rules
 
 
 def _list_keys(value: object) -> object:
@@ -157,7 +176,8 @@ def check_fits(config: SafetyConfig, spec: RobotSpec) -> None:
     """Checks that a config fits the robot's action.
 
     Raises:
-        SafetyConfigError: the sizes differ, or a limit is outside the robot's own.
+        SafetyConfigError: the sizes differ, a limit is outside the robot's own, or the
+            workspace names a channel that the robot does not have.
     """
     if len(config.action_minimum) != spec.action_size:
         raise SafetyConfigError(
@@ -172,6 +192,13 @@ def check_fits(config: SafetyConfig, spec: RobotSpec) -> None:
             f"safety config {config.version}",
             f"limits within those of {spec.robot_model}",
             f"{config.action_minimum} to {config.action_maximum}",
+        )
+    box = config.stop_rules.workspace
+    if box is not None and max(box.channels) >= spec.state_size:
+        raise SafetyConfigError(
+            f"safety config {config.version}",
+            f"a workspace in the {spec.state_size} channels of {spec.robot_model}",
+            f"channels {list(box.channels)}",
         )
 
 
@@ -195,14 +222,23 @@ def safe_action(
             "policy", f"an action of shape {minimum.shape}", wanted.shape
         )
     if not np.isfinite(wanted).all():
-        hold = np.clip(np.zeros_like(minimum), minimum, maximum)
-        return SafeAction(action=hold, clamped=True, violation=True)
+        return SafeAction(action=hold_action(config), clamped=True, violation=True)
     if config.max_action_delta is not None and previous is not None:
         minimum = np.maximum(minimum, previous - np.float32(config.max_action_delta))
         maximum = np.minimum(maximum, previous + np.float32(config.max_action_delta))
     clamped = bool(np.any((wanted < minimum) | (wanted > maximum)))
     action: Vector = np.clip(wanted, minimum, maximum).astype(np.float32)
     return SafeAction(action=action, clamped=clamped, violation=False)
+
+
+def hold_action(config: SafetyConfig) -> Vector:
+    """The action [A] f32 that is recorded of a robot that was held: 0 within limits."""
+    zero = np.zeros(len(config.action_minimum), np.float32)
+    return np.clip(
+        zero,
+        np.asarray(config.action_minimum, np.float32),
+        np.asarray(config.action_maximum, np.float32),
+    )
 
 
 def _read_text(value: object, source: str) -> str:

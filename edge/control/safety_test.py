@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.control import safety
+from edge.control.stop_rules import StopRules, Workspace
 from edge.errors import ActionShapeError, SafetyConfigError
 from edge.robots.robot import RobotSpec
 
@@ -72,6 +74,67 @@ def test_action_of_another_shape_is_refused() -> None:
 def test_safety_file_of_a_package_is_parsed() -> None:
     config = safety.parse(json.dumps(FILE).encode())
     assert config == safety.SafetyConfig("7", (-1.0, -2.0), (1.0, 0.5), None, 500)
+
+
+RULES = {
+    "max_steps": 500,
+    "non_finite_action": "stop",
+    "action_limit": 3,
+    "action_rate": 0.5,
+    "workspace": {"channels": [0, 2], "minimum": [-1, 0.0], "maximum": [1, 0.5]},
+    "late_in_a_row": 5,
+    "late_share": None,
+}
+
+
+def test_safety_file_may_state_more_stop_rules() -> None:
+    found = safety.parse(json.dumps(FILE | {"stop_rules": RULES}).encode())
+    assert found.stop_rules == StopRules(
+        action_limit=3.0,
+        action_rate=0.5,
+        workspace=Workspace((0, 2), (-1.0, 0.0), (1.0, 0.5)),
+        late_in_a_row=5,
+        late_share=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"surprise": "stop"}, r"only fields .* got stop_rules\.surprise; update"),
+        ({"action_limit": "far"}, r"stop_rules\.action_limit to be a number"),
+        ({"action_rate": -1}, "a positive action_rate"),
+        ({"late_in_a_row": 0.5}, "late_in_a_row to be an integer"),
+        ({"late_share": 2}, "a positive late_share"),
+        ({"workspace": {"channels": [0]}}, r"field stop_rules\.workspace\.maximum"),
+        ({"workspace": [0, 1]}, r"an object at stop_rules\.workspace"),
+        (
+            {"workspace": {"channels": [0.5], "minimum": [0], "maximum": [1]}},
+            "channels to be whole numbers",
+        ),
+        (
+            {"workspace": {"channels": [0], "minimum": [1], "maximum": [0]}},
+            "minimum below maximum",
+        ),
+    ],
+)
+def test_malformed_stop_rule_is_refused_with_the_reason(
+    change: dict[str, object], reason: str
+) -> None:
+    content = FILE | {"stop_rules": RULES | change}
+    with pytest.raises(SafetyConfigError, match=reason):
+        safety.parse(json.dumps(content).encode())
+
+
+def test_workspace_in_channels_that_the_robot_lacks_is_refused() -> None:
+    spec = RobotSpec(3, 2, 10.0, "arm", "lab", "reach", (-1.0, -2.0), (1.0, 0.5), False)
+    box = Workspace((1, 2), (0.0, 0.0), (1.0, 1.0))
+    config = dataclasses.replace(CONFIG, stop_rules=StopRules(workspace=box))
+    safety.check_fits(config, spec)
+    with pytest.raises(SafetyConfigError, match=r"3 channels of arm, got .*\[1, 3\]"):
+        box = Workspace((1, 3), (0.0, 0.0), (1.0, 1.0))
+        config = dataclasses.replace(CONFIG, stop_rules=StopRules(workspace=box))
+        safety.check_fits(config, spec)
 
 
 @pytest.mark.parametrize(

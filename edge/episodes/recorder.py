@@ -20,7 +20,7 @@ from edge.episodes import episode_id
 from rlds.closed_episode import ClosedEpisode
 from rlds.episode import EpisodeMetadata
 from rlds.errors import EpisodeFullError
-from rlds.spec import EpisodeSpec
+from rlds.spec import EpisodeSpec, StopRule
 from rlds.writer import EpisodeWriter
 
 # A quarter of what readers take: making and sharing an episode of this size took 378
@@ -93,11 +93,14 @@ class EpisodeRecorder:
             self._begin_next()
             self._writer.append({**fields, "is_first": True})
 
-    def close(self, success: bool | None) -> tuple[ClosedEpisode, ...]:
+    def close(
+        self, success: bool | None, stop_rule: StopRule | None = None
+    ) -> tuple[ClosedEpisode, ...]:
         """Turns the journals into whole episodes, durably; returns them in their order.
 
         Args:
             success: whether the task was fulfilled; None if that is not known.
+            stop_rule: the rule that ended it, which becomes a tag of its last part.
 
         Raises:
             DiskError: an episode could not be written; its journal and those after it
@@ -106,7 +109,8 @@ class EpisodeRecorder:
         while self._full:
             self._closed.append(self._full[0].close(success=None))
             del self._full[0]
-        self._closed.append(self._writer.close(success))
+        tags = () if stop_rule is None else (stop_rule.tag,)
+        self._closed.append(self._writer.close(success, tags))
         return tuple(self._closed)
 
     def _begin_next(self) -> None:

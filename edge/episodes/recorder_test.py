@@ -16,7 +16,7 @@ from edge.robots.robot import Observation
 from rlds import reader, recovery
 from rlds.episode import Episode
 from rlds.errors import EpisodeExistsError
-from rlds.spec import EpisodeSpec
+from rlds.spec import EpisodeSpec, StopRule
 from rlds.testing import episodes as testing
 
 SPEC = EpisodeSpec(39, 4)
@@ -79,6 +79,19 @@ def test_large_episode_is_cut_into_episodes_that_follow_each_other(
     assert parts[-1].metadata.success
     assert parts[-1].steps["is_terminal"][-1]
     assert {path.suffix for path in tmp_path.iterdir()} == {".tfrecord"}
+
+
+def test_rule_that_stopped_an_episode_is_a_tag_of_its_last_part(
+    tmp_path: Path,
+) -> None:
+    recorder = open_recorder(tmp_path)
+    for number in range(STEPS):
+        recorder.append(step(number))
+    *cut, last = recorder.close(success=False, stop_rule=StopRule.WORKSPACE)
+    tags = [reader.read_episode(one.path, LIMIT_BYTES).metadata.tags for one in cut]
+    assert set(tags) == {testing.metadata().tags}
+    found = reader.read_episode(last.path, LIMIT_BYTES).metadata.tags
+    assert found == (*testing.metadata().tags, "stop_workspace")
 
 
 def test_parts_of_an_episode_that_a_crash_cut_short_are_all_recovered(

@@ -144,6 +144,10 @@ class ChangedRobot:
         observation = self._sense(done.observation)
         return Transition(observation, done.reward, done.success, done.terminal)
 
+    def hold(self) -> None:
+        """See `Robot.hold`."""
+        self._robot.hold()
+
     def close(self) -> None:
         """See `Robot.close`."""
         self._robot.close()

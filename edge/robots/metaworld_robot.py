@@ -121,6 +121,9 @@ class MetaworldRobot:
             terminal=self._steps_left == 0,
         )
 
+    def hold(self) -> None:
+        """See `Robot.hold`; it moves in `act` only."""
+
     def close(self) -> None:
         """See `Robot.close`."""
         self._env.close()

@@ -90,6 +90,10 @@ class PoorSensorsRobot:
             terminal=done.terminal,
         )
 
+    def hold(self) -> None:
+        """See `Robot.hold`."""
+        self._robot.hold()
+
     def close(self) -> None:
         """See `Robot.close`."""
         self._robot.close()

@@ -107,6 +107,9 @@ class ReplayRobot:
             terminal=terminal,
         )
 
+    def hold(self) -> None:
+        """See `Robot.hold`; it moves in `act` only."""
+
     def close(self) -> None:
         """See `Robot.close`."""
         self._next = 0

@@ -96,9 +96,9 @@ class Robot(Protocol):
     """One robot doing one task.
 
     For each episode the loop calls `reset` once, then `act` once per control period
-    until the episode ends. `reset(seed)` fully determines what a simulated robot does
-    next, whatever it did before; a real robot moves to its start pose and may ignore
-    the seed.
+    until the episode ends, then `hold`. `reset(seed)` fully determines what a simulated
+    robot does next, whatever it did before; a real robot moves to its start pose and
+    may ignore the seed.
     """
 
     @property
@@ -120,6 +120,18 @@ class Robot(Protocol):
         Raises:
             ActionAfterEndError: there was no `reset`, or the episode has ended.
             ActionShapeError: the action has the wrong shape.
+        """
+
+    def hold(self) -> None:
+        """Makes the actuators stand still where they are, until the next `reset`.
+
+        It comes at the end of each episode, however that ends, and twice does no harm.
+        It must not depend on anything that `act` was doing: for a robot that exists,
+        the watchdog calls it in a fork of this process, when this process hangs or has
+        been killed in the middle of an action (`edge/control/watchdog.py`). So it
+        writes to the open port or opens one of its own, and takes no lock and no
+        thread. It returns within a few milliseconds. A simulated robot moves only in
+        `act`, and does nothing here.
         """
 
     def close(self) -> None:

@@ -66,6 +66,9 @@ class SimulatedPoint:
         self._running = not success
         return Transition(self._observation(), -distance, success, terminal=False)
 
+    def hold(self) -> None:
+        """See `Robot.hold`; it moves in `act` only."""
+
     def close(self) -> None:
         """See `Robot.close`."""
         self._running = False

@@ -6,10 +6,15 @@ python -m edge.testing.real_arm edge.record --robot=real-arm:NAME --output=DIR .
 
 `real-arm:` is demonstrated by a hand, `expert-arm:` by a scripted expert, and
 `hasty-arm:` is wrong: its driver dates what it senses by a simulated clock.
+`moving-arm:PORT` is the arm of `moving_arm.py`, and so is `hung-arm:PORT`, whose hand
+hangs in native code that keeps Python's lock.
 """
 
+import ctypes
 import runpy
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -18,19 +23,12 @@ from edge.errors import RobotUnavailableError
 from edge.robots import registry
 from edge.robots.clock import Clock, MonotonicClock, SimulatedClock
 from edge.robots.registry import Actor, RobotDriver
-from edge.robots.robot import Observation, RobotSpec, Transition, Vector
+from edge.robots.robot import Observation, Policy, RobotSpec, Transition, Vector
+from edge.testing import moving_arm
+from edge.testing.moving_arm import MovingArm
 
-SPEC = RobotSpec(
-    state_size=39,
-    action_size=4,
-    control_hz=80.0,
-    robot_model="sawyer",  # as the tiny package states it
-    environment_id="bench",
-    task="reach-v3",
-    action_minimum=(-1.0,) * 4,
-    action_maximum=(1.0,) * 4,
-    simulated=False,
-)
+SPEC = moving_arm.SPEC
+_HUNG_STEP = 10
 
 
 class RealArm:
@@ -82,6 +80,9 @@ class RealArm:
         self._position += 0.01 * action
         return Transition(self._observe(), 0.0, success=None, terminal=False)
 
+    def hold(self) -> None:
+        """See `Robot.hold`; it moves in `act` only."""
+
     def close(self) -> None:
         """See `Robot.close`."""
         RealArm._open = 0
@@ -103,14 +104,38 @@ class Hand:
         return np.full(SPEC.action_size, 0.1, np.float32)
 
 
+class HangingHand(Hand):
+    """Hangs in its tenth step, where neither a thread nor a signal handler runs."""
+
+    def __init__(self) -> None:
+        """Has made no step yet."""
+        self._steps = 0
+
+    def propose(self, observation: Observation) -> Vector:
+        """See `Hand`."""
+        self._steps += 1
+        if self._steps == _HUNG_STEP:
+            ctypes.PyDLL(None).pause()
+        return super().propose(observation)
+
+
 def make_driver(actor: str, clock: Clock | None = None) -> RobotDriver:
     """Makes the driver of arms on which `actor` demonstrates."""
     return RobotDriver(lambda name: RealArm(clock), lambda name: Actor(actor, Hand()))
 
 
+def make_moving_driver(hand: Callable[[], Policy]) -> RobotDriver:
+    """Makes the driver of the arms of `moving_arm.py`, by the paths of their ports."""
+    return RobotDriver(
+        lambda port: MovingArm(Path(port)), lambda port: Actor("human", hand())
+    )
+
+
 if __name__ == "__main__":
     registry.DRIVERS["real-arm:"] = make_driver("human")
     registry.DRIVERS["expert-arm:"] = make_driver(registry.EXPERT)
+    registry.DRIVERS["moving-arm:"] = make_moving_driver(Hand)
+    registry.DRIVERS["hung-arm:"] = make_moving_driver(HangingHand)
     registry.DRIVERS["hasty-arm:"] = make_driver("human", SimulatedClock(0))
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
