@@ -50,6 +50,11 @@ def write(folder: Path, preset: str) -> None:
     _write_package(folder / "package", model)
 
 
+def write_package(folder: Path, preset: str) -> None:
+    """Writes the package alone, below `folder`."""
+    _write_package(folder / "package", sequence_models.wavecore(preset))
+
+
 def run(engine: str, folder: Path, steps: int) -> Figures:
     """Figures of one engine, by the names of `UNITS`."""
     environment = {
