@@ -122,15 +122,21 @@ def test_arm_whose_demonstration_hangs_stands_still_and_what_was_done_is_recorde
     assert commands[-1].is_hold
     assert commands[-1].process != moves[-1].process
     took_s = (commands[-1].time_ns - moves[-1].time_ns) / 1e9
-    assert took_s < 0.1 + 0.25, "0.1 s after the step was due, on a busy machine"
+    assert took_s < 0.3 + 0.25, "0.3 s after the step was due, on a busy machine"
 
     whole = record(tmp_path, key, robot=f"--robot=moving-arm:{port}")
     assert whole.returncode == 0, whole.stderr
     assert "recovered episode" in whole.stdout
     assert "jitter of steps   p50 " in whole.stdout
     assert read_port(port)[-1].is_hold
-    steps = sorted(episode.num_steps for episode in episodes(tmp_path / "out"))
-    assert steps == [9, STEPS]
+    short, long = sorted(episodes(tmp_path / "out"), key=lambda one: one.num_steps)
+    assert (short.num_steps, long.num_steps) == (9, STEPS)
+    assert short.metadata.tags == ("demonstration", "recovered", "stop_watchdog")
+    assert short.steps["safety_violation"].tolist() == [False] * 8 + [True]
+    assert not long.steps["safety_violation"].any()
+    assert long.metadata.tags == ("demonstration",)
+    left = [path.name for path in (tmp_path / "out.private").iterdir()]
+    assert not [name for name in left if name == "hung"]
 
 
 def test_arm_is_opened_once_however_often_its_channel_is_asked(tmp_path: Path) -> None:

@@ -173,7 +173,9 @@ def main(argv: list[str]) -> int:
             if folders is None:
                 folders = stack.enter_context(_open_folders(robot))
                 _recover(folders, summary)
-            with simulated_or_real.open_real_time(robot, command_line.say) as real_time:
+            with simulated_or_real.open_real_time(
+                robot, _private_folder(), command_line.say
+            ) as real_time:
                 for plan in _make_plans(name, names, actor, pace):
                     _record(plan, robot, folders, summary, real_time)
     command_line.say(summary.table())
@@ -217,7 +219,7 @@ def _open_folders(robot: Robot) -> Iterator[Recording]:
 
     with sharing.open_recording(
         output=Path(_OUTPUT.value),
-        private=Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private"),
+        private=_private_folder(),
         robot=robot.spec,
         robot_id=robot_id,
         open_key=open_key,
@@ -225,6 +227,10 @@ def _open_folders(robot: Robot) -> Iterator[Recording]:
         tell=command_line.say,
     ) as folders:
         yield folders
+
+
+def _private_folder() -> Path:
+    return Path(_PRIVATE_DIR.value or _OUTPUT.value.rstrip("/") + ".private")
 
 
 def _robot_id(robot: Robot) -> str:

@@ -210,11 +210,9 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
     robot, robot_id = first.robot, run_flags.find_robot_id()
     # A package that does not fit is refused before folders and a key are made.
     driver.policy_for(first.robot_name, robot.spec)
-    output = run_flags.RECORD_DIR.value or ""
-    private = run_flags.PRIVATE_DIR.value or output.rstrip("/") + ".private"
     with sharing.open_recording(
-        output=Path(output),
-        private=Path(private),
+        output=Path(run_flags.RECORD_DIR.value or ""),
+        private=_private_folder() or Path(),
         robot=robot.spec,
         robot_id=robot_id,
         open_key=functools.partial(
@@ -232,6 +230,14 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
             pace=first.pace,
             identity={"max_steps": run_flags.MAX_STEPS.value, "robot_id": robot_id},
         )
+
+
+def _private_folder() -> Path | None:
+    """The folder of raw episodes; None if nothing is recorded."""
+    output = run_flags.RECORD_DIR.value
+    if not output:
+        return None
+    return Path(run_flags.PRIVATE_DIR.value or output.rstrip("/") + ".private")
 
 
 def _newest_time() -> datetime:
@@ -319,7 +325,8 @@ def _open_trials() -> Generator[Trial]:
             pace = simulated_or_real.choose_pace(
                 robot, run_flags.PACE.value, Pace.REALTIME
             )
-            with simulated_or_real.open_real_time(robot, _say) as real_time:
+            private = _private_folder()
+            with simulated_or_real.open_real_time(robot, private, _say) as real_time:
                 for k in _count_episodes():
                     if robot.spec.simulated:
                         slot = k * len(run_flags.ROBOT.value) + position

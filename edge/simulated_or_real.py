@@ -13,6 +13,7 @@ A command drives robots of one sort: one key and one consent serve all its episo
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from edge.episodes.robot_key import RobotKey
 from edge.robots import registry
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.robot import Robot, RobotSpec
+from rlds import recovery
 
 SIMULATED_NAME: Final = "sim-00"
 """The name of a simulated robot that was given none; results depend on it."""
@@ -105,13 +107,16 @@ class RealTime:
 
 
 @contextlib.contextmanager
-def open_real_time(robot: Robot, tell: Callable[[str], None]) -> Iterator[RealTime]:
+def open_real_time(
+    robot: Robot, private: Path | None, tell: Callable[[str], None]
+) -> Iterator[RealTime]:
     """Asks for real time and starts the watchdog of a robot that is not simulated.
 
     Call it when all that drives is loaded.
 
     Args:
         robot: open.
+        private: folder of raw episodes, in which a hang is noted; None without one.
         tell: gets a line about each thing that the system refuses.
 
     Raises:
@@ -120,7 +125,8 @@ def open_real_time(robot: Robot, tell: Callable[[str], None]) -> Iterator[RealTi
     if robot.spec.simulated:
         yield RealTime()
         return
-    with Watchdog(robot) as watchdog:
+    note = None if private is None else functools.partial(recovery.mark_hung, private)
+    with Watchdog(robot, on_hang=note) as watchdog:
         grants = realtime.prepare()
         for refusal in grants.refusals:
             tell(refusal)

@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from base import durable_file, file_lock, plain_file
 from base.errors import ContinuonError, DiskError
 from rlds import closed_episode, journal, reader, tfrecord
@@ -20,18 +22,34 @@ from rlds.closed_episode import ClosedEpisode
 from rlds.episode_size import EpisodeSize
 from rlds.errors import DamagedJournalError
 from rlds.journal import JournalContent
+from rlds.spec import StopRule
 
 RECOVERED_TAG = "recovered"
 _IMAGE = "observation/image"
+_HUNG = "hung"
+_VIOLATION = "safety_violation"
+
+
+def mark_hung(folder: Path) -> None:
+    """Notes that a watchdog has killed the process whose journal is the newest one.
+
+    `recover` then makes its last step a safety violation. Nothing is synced: a process
+    died, and the machine did not.
+
+    Raises:
+        OSError: the note cannot be made.
+    """
+    (folder / _HUNG).touch(mode=0o600)
 
 
 def recover(folder: Path, limit_bytes: int = reader.LIMIT_BYTES) -> list[ClosedEpisode]:
     """Turns the journals that a crash left in `folder` into whole episodes.
 
     A recovered episode holds every step that was kept, has the tag `recovered`, and
-    its last step has `is_last`. Journals of running writers stay untouched. Journals
-    without a whole step are removed, since no step in them was acknowledged. Calling
-    this again changes nothing.
+    its last step has `is_last`. After `mark_hung` the newest one also has the tag of
+    `StopRule.WATCHDOG`, and its last step is a safety violation. Journals of running
+    writers stay untouched. Journals without a whole step are removed, since no step in
+    them was acknowledged. Calling this again changes nothing.
 
     Args:
         folder: folder of the journals and of the episodes.
@@ -52,13 +70,17 @@ def recover(folder: Path, limit_bytes: int = reader.LIMIT_BYTES) -> list[ClosedE
     found: list[ClosedEpisode] = []
     damaged: list[str] = []
     durable_file.remove_leftovers(folder)
-    for path in sorted(folder.glob(f"*{journal.SUFFIX}")):
+    paths = sorted(folder.glob(f"*{journal.SUFFIX}"))
+    hung = _find_hung(folder, paths)
+    for path in paths:
         try:
             with _try_lock(path) as ours:
                 if ours:
-                    found += _recover_one(path, limit_bytes, damaged)
+                    found += _recover_one(path, limit_bytes, damaged, path == hung)
         except DamagedJournalError as e:
             _set_aside(path, str(e), damaged)
+    if hung is not None:
+        (folder / _HUNG).unlink(missing_ok=True)
     if damaged:
         raise DamagedJournalError(
             folder, "steps and at most an incomplete last one", ", ".join(damaged)
@@ -66,8 +88,15 @@ def recover(folder: Path, limit_bytes: int = reader.LIMIT_BYTES) -> list[ClosedE
     return found
 
 
+def _find_hung(folder: Path, paths: list[Path]) -> Path | None:
+    """Returns the journal of the process that a watchdog killed, if it did."""
+    if not (folder / _HUNG).exists():
+        return None
+    return max(paths, key=lambda path: path.stat().st_mtime_ns, default=folder)
+
+
 def _recover_one(
-    path: Path, limit_bytes: int, damaged: list[str]
+    path: Path, limit_bytes: int, damaged: list[str], hung: bool
 ) -> list[ClosedEpisode]:
     try:
         content = journal.read(path)
@@ -85,7 +114,11 @@ def _recover_one(
         closed_episode.remove_journal(path)
         return [found]
     if content.num_steps:
-        tags = tuple(dict.fromkeys((*content.metadata.tags, RECOVERED_TAG)))
+        tags = (*content.metadata.tags, RECOVERED_TAG)
+        if hung:
+            content = _mark_violation(content)
+            tags = (*tags, StopRule.WATCHDOG.tag)
+        tags = tuple(dict.fromkeys(tags))
         metadata = dataclasses.replace(content.metadata, tags=tags, success=None)
         size = EpisodeSize(content.spec, metadata, limit_bytes)
         fits = size.count_fitting(content.steps.get(_IMAGE), content.num_steps)
@@ -100,6 +133,13 @@ def _recover_one(
     else:
         closed_episode.remove_journal(path)
     return [found] if found else []
+
+
+def _mark_violation(content: JournalContent) -> JournalContent:
+    """Makes the last step a safety violation: it was the last before the hang."""
+    marked = np.array(content.steps[_VIOLATION])
+    marked[-1] = True
+    return dataclasses.replace(content, steps={**content.steps, _VIOLATION: marked})
 
 
 def _read_finished(path: Path) -> ClosedEpisode | None:

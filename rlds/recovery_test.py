@@ -1,8 +1,10 @@
 """What a crash, a full disk or damage leaves of an episode, and what becomes of it."""
 
+import dataclasses
 import errno
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlds import reader
+from rlds import reader, recovery, uuid7
 from rlds.errors import DamagedJournalError
 from rlds.recovery import recover
 from rlds.spec import EpisodeSpec
@@ -72,6 +74,46 @@ _ROOM_BYTES = 65536
 
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def kill_while_writing(folder: Path, name: str, steps: int) -> None:
+    """Leaves the journal of an episode whose process was killed."""
+    child = os.fork()
+    if child == 0:
+        metadata = dataclasses.replace(testing.metadata(), episode_id=name)
+        writer = EpisodeWriter(folder, _SPEC, metadata)
+        for step in testing.steps(_SPEC, steps):
+            unmarked = {"is_last": False, "safety_violation": False}
+            writer.append(step | unmarked | {"is_terminal": False})
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_last_step_before_a_hang_is_the_watchdogs_violation_and_no_other_step_is(
+    tmp_path: Path,
+) -> None:
+    older, newer, later = (uuid7.uuid7(1000, bytes([k] * 10)) for k in (2, 1, 3))
+    kill_while_writing(tmp_path, older, 3)
+    os.utime(tmp_path / f"{older}.journal", (1, 1))
+    kill_while_writing(tmp_path, newer, 4)
+    recovery.mark_hung(tmp_path)
+    found = {one.path.stem: reader.read_episode(one.path) for one in recover(tmp_path)}
+    assert not found[older].steps["safety_violation"].any()
+    assert "stop_watchdog" not in found[older].metadata.tags
+    violations = found[newer].steps["safety_violation"].tolist()
+    assert violations == [False, False, False, True]
+    assert found[newer].metadata.tags[-2:] == ("recovered", "stop_watchdog")
+
+    kill_while_writing(tmp_path, later, 2)
+    (again,) = recover(tmp_path)
+    assert not reader.read_episode(again.path).steps["safety_violation"].any()
+    assert not list(tmp_path.glob("hung"))
+
+
+def test_note_of_a_hang_without_a_journal_is_removed(tmp_path: Path) -> None:
+    recovery.mark_hung(tmp_path)
+    assert recover(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("round_number", range(8))

@@ -253,6 +253,7 @@ class _Episode:
         self._stop_key = stop_key
         self._watchdog = watchdog
         self._tally = _Tally()
+        self._stands_still = False
 
     def run(self, seed: int) -> EpisodeResult:
         """Runs the episode; the robot stands still at its end, whatever that is."""
@@ -268,7 +269,10 @@ class _Episode:
             self._stand_still()
 
     def _stand_still(self) -> None:
-        """Holds the robot, unless its watchdog does so already."""
+        """Holds the robot once, unless its watchdog does so already."""
+        if self._stands_still:
+            return
+        self._stands_still = True
         watchdog = self._watchdog
         if watchdog is None:
             self._robot.hold()
@@ -309,6 +313,7 @@ class _Episode:
             action = safe.action
             transition = None if rule is not None else self._act(action)
             if transition is None:
+                self._stand_still()  # before a disk may take its time
                 rule = rule or StopRule.WATCHDOG
                 action = hold_action(self._safety)
             stop = self._should_stop()

@@ -28,6 +28,7 @@ import select
 import signal
 import time
 import warnings
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -44,7 +45,14 @@ KILL_AFTER_S: Final = 2.0
 _IDLE_S: Final = 0.02  # longest time until a deadline that was just set is seen
 _DEATH_S: Final = 0.5  # for a killed process to be gone; more is a driver in the kernel
 _RETURN_S: Final = 1.0  # for the watchdog to give the token back
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+_SIGNALS: Final = (
+    signal.SIGALRM,
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGTSTP,
+)
 
 
 def choose_hold_after_s(control_hz: float) -> float:
@@ -65,18 +73,23 @@ class Watchdog:
         robot: Robot,
         hold_after_s: float | None = None,
         kill_after_s: float = KILL_AFTER_S,
+        on_hang: Callable[[], object] | None = None,
     ) -> None:
         """Starts the watchdog's process.
 
         Args:
             robot: open; its `hold` must work in a fork of this process.
             hold_after_s: longest time from one `feed` to the next, in seconds; None for
-                what `choose_hold_after_s` gives.
+                that of the robot, else what `choose_hold_after_s` gives.
             kill_after_s: time after that until this process is killed, in seconds.
+            on_hang: called in the watchdog's process when it has killed this one and
+                the robot is held; for a note of it.
 
         Raises:
             WatchdogError: the system starts no process.
         """
+        if hold_after_s is None:
+            hold_after_s = robot.spec.hold_after_s
         if hold_after_s is None:
             hold_after_s = choose_hold_after_s(robot.spec.control_hz)
         self.hold_after_s = hold_after_s
@@ -94,9 +107,8 @@ class Watchdog:
             loop = self._open(os.pidfd_open(os.getpid()))
             self._child = _fork()
             if self._child == 0:
-                _watch(
-                    robot, self._deadline_ns, self._token, self._end, loop, kill_after_s
-                )
+                files = self._token, self._end, loop
+                _watch(robot, self._deadline_ns, files, kill_after_s, on_hang)
         except OSError as e:
             self.close()
             raise WatchdogError(
@@ -216,24 +228,26 @@ def _reap(child: int) -> None:
 def _watch(
     robot: Robot,
     deadline_ns: memoryview,
-    token: int,
-    end: int,
-    loop: int,
+    files: tuple[int, int, int],
     kill_after_s: float,
+    on_hang: Callable[[], object] | None,
 ) -> None:
     """The watchdog's process, from its first line to its last."""
     code = 1
     try:
         for number in _SIGNALS:
-            # Ctrl-C reaches this process too, and it must outlive the loop.
+            # Ctrl-C and Ctrl-Z reach this process too, and it must outlive the loop.
             signal.signal(number, signal.SIG_IGN)
         realtime.rise_above_control()
-        _Watch(robot, deadline_ns, token, end, loop, kill_after_s).run()
+        watch = _Watch(robot, deadline_ns, files, kill_after_s)
+        watch.run()
+        if watch.has_killed and on_hang is not None:
+            on_hang()
         code = 0
     except BaseException as e:
         # The last resort: at least nobody commands the robot any more.
         _say(f"the robot could not be held ({type(e).__name__}: {e})")
-        _kill(loop)
+        _kill(files[-1])
     finally:
         os._exit(code)
 
@@ -245,17 +259,14 @@ class _Watch:
         self,
         robot: Robot,
         deadline_ns: memoryview,
-        token: int,
-        end: int,
-        loop: int,
+        files: tuple[int, int, int],
         kill_after_s: float,
     ) -> None:
         self._robot = robot
         self._deadline_ns = deadline_ns
-        self._token = token
-        self._end = end
-        self._loop = loop
+        self._token, self._end, self._loop = files
         self._kill_after_s = kill_after_s
+        self.has_killed = False
 
     def run(self) -> None:
         """Watches until it is told to end, or the loop's process has ended."""
@@ -301,6 +312,7 @@ class _Watch:
         _say(f"the robot is held: {reason}")
 
     def _kill_loop(self) -> None:
+        self.has_killed = True
         _say("the process that drives it hangs and is killed")
         _kill(self._loop)
         select.select([self._loop], [], [], _DEATH_S)

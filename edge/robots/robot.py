@@ -29,6 +29,9 @@ class RobotSpec:
         action_minimum: lowest value the robot accepts, per action component.
         action_maximum: highest value the robot accepts, per action component.
         simulated: whether the robot exists only as a program.
+        hold_after_s: how long it may go on with its last command, in seconds, before
+            its watchdog holds it; None for 0.1 to 0.25, by the control rate. A light
+            or slow arm may take longer on a busy machine without real time.
     """
 
     state_size: int
@@ -40,6 +43,7 @@ class RobotSpec:
     action_minimum: tuple[float, ...]
     action_maximum: tuple[float, ...]
     simulated: bool
+    hold_after_s: float | None = None
 
     def __post_init__(self) -> None:
         """Checks that sizes and limits agree.
@@ -55,6 +59,8 @@ class RobotSpec:
         pairs = zip(self.action_minimum, self.action_maximum, strict=True)
         if any(low >= high for low, high in pairs):
             raise ValueError("each action minimum must be below its maximum")
+        if self.hold_after_s is not None and self.hold_after_s * self.control_hz <= 1.0:
+            raise ValueError("hold_after_s must be longer than a control period")
 
     @property
     def period_ns(self) -> int:

@@ -29,6 +29,7 @@ SPEC = RobotSpec(
     action_minimum=(-1.0,) * 4,
     action_maximum=(1.0,) * 4,
     simulated=False,
+    hold_after_s=0.3,  # tests share a busy machine, and are not granted real time
 )
 SPEED = 0.5
 """A velocity well within the limits, for policies of tests."""
