@@ -14,8 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from base import command_line, durable_file, path_flags
-from cloud import record_flags
+from base import command_line, durable_file, path_flags, record_flags
 from cloud.evaluate import expert_baseline
 from cloud.evaluate.rollouts import roll_out
 from cloud.evaluate.settings import EvaluateSettings

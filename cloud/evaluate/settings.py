@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 
-from cloud import record_flags
+from base import record_flags
+from base.record_flags import setting
 from cloud.evaluate.rollouts import Trials
-from cloud.record_flags import setting
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """All settings of the main job, as one record of records, each with its defaults.
 
-`cloud.record_flags` defines the flags of `//cloud:train` from these records; the
+`base.record_flags` defines the flags of `//cloud:train` from these records; the
 notebook creates the records directly. Values for empty settings are decided here too.
 """
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import jax
 
-from base import project_version
-from cloud import build_facts, locations, programs, record_flags
+from base import project_version, record_flags
+from base.record_flags import setting
+from cloud import build_facts, locations, programs
 from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
 from cloud.job import action_limits
 from cloud.job.action_limits import ActionLimits
-from cloud.record_flags import setting
 from cloud.train import mesh, profile
 from cloud.train.config import TrainConfig
 from cloud.train.mesh import MeshShape

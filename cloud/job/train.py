@@ -25,8 +25,7 @@ from pathlib import Path
 import jax
 from absl import app
 
-from base import command_line, durable_file, path_flags, project_version
-from cloud import record_flags
+from base import command_line, durable_file, path_flags, project_version, record_flags
 from cloud.console import open_console
 from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings

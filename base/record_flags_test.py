@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 from absl import flags
 
-from cloud import record_flags
-from cloud.record_flags import setting
+from base import record_flags
+from base.record_flags import setting
 
 
 @dataclasses.dataclass(frozen=True)
