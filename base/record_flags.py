@@ -103,7 +103,8 @@ def _holds_numbers(field: dataclasses.Field[Any]) -> bool:
 
 
 def _define(name: str, field: dataclasses.Field[Any], text: str) -> None:
-    default, minimum = field.default, field.metadata.get(_MINIMUM)
+    default: Any = field.default
+    minimum = field.metadata.get(_MINIMUM)
     choices = field.metadata.get(_CHOICES)
     if choices:
         flags.DEFINE_enum(name, default, list(choices), text)

@@ -12,6 +12,8 @@ from typing import Final, Self
 from base import record_flags
 from base.record_flags import setting
 
+FAST, MEDIUM, SLOW = LOOPS = ("fast", "medium", "slow")
+"""Between two control steps; while the robot is idle; while it sleeps."""
 AWAKE_SHARE: Final = 0.5
 """Share of the day's processor time and disk writes that the loops of the waking hours
 may use together; the rest is kept for the night, which learns the most."""
@@ -124,3 +126,10 @@ class Spent:
     awake: Usage = dataclasses.field(default_factory=Usage)
     nights: int = 0
     lost: bool = False
+
+    def add(self, used: Usage, loop: str | None) -> "Spent":
+        """What is used when a loop, or something else (None), has used more."""
+        if loop != SLOW:
+            used = dataclasses.replace(used, wall_s=0.0)
+        awake = self.awake + used if loop in (FAST, MEDIUM) else self.awake
+        return dataclasses.replace(self, used=self.used + used, awake=awake)

@@ -52,15 +52,17 @@ from edge.loops.budgets import (
     AWAKE_SHARE,
     CHARGED_BY_PERCENT,
     COOLED_BY_C,
+    FAST,
+    MEDIUM,
+    SLOW,
     Budgets,
     Spent,
     Usage,
 )
 from edge.loops.machine import MachineReadings
 
-FAST, MEDIUM, SLOW = "fast", "medium", "slow"
 LOOK_AGAIN_S: Final = 0.5
-"""Time after which a running loop is asked about again."""
+"""Time after which to ask about a running loop again, at most."""
 STOP_S: Final = 0.2
 """Longest time in which a loop stops."""
 LEARNER_BYTES: Final = 250_000_000
@@ -155,13 +157,14 @@ class Decision:
     Attributes:
         loop: `fast`, `medium` or `slow`; None for none.
         reason: why, for people.
-        at_most_s: ask again after this time; a loop that goes on longer without being
-            asked about could pass a budget.
+        at_most_s: the longest time after which to ask again: whatever the loop does
+            until then and while it stops, no budget of time is passed. Ask sooner to
+            stop when the robot is needed: every `LOOK_AGAIN_S`.
     """
 
     loop: str | None
     reason: str
-    at_most_s: float = LOOK_AGAIN_S
+    at_most_s: float = math.inf
 
 
 def choose_mode(
@@ -212,7 +215,7 @@ def decide(situation: Situation, budgets: Budgets) -> Decision:
     if against:
         return Decision(None, against)
     left_s = min(account.left_s for account in accounts)
-    return Decision(loop, _reason_for(loop, situation), min(LOOK_AGAIN_S, left_s))
+    return Decision(loop, _reason_for(loop, situation), left_s)
 
 
 def _reason_for(loop: str, situation: Situation) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,9 +36,9 @@ NIGHT = Situation(
 )
 
 
-def change(machine: MachineReadings = PI, **changed: object) -> Situation:
+def change(machine: MachineReadings = PI, **changed: Any) -> Situation:
     """The night above, with some of it changed."""
-    return dataclasses.replace(NIGHT, machine=machine, **changed)  # type: ignore[arg-type]
+    return dataclasses.replace(NIGHT, machine=machine, **changed)
 
 
 def heat(temperature_c: float) -> MachineReadings:
@@ -66,9 +67,13 @@ def test_mode_and_origin_of_the_package_choose_the_loop(
 
 
 def test_decision_for_a_loop_says_why_and_when_to_ask_again() -> None:
-    assert decide.decide(NIGHT, BUDGETS) == Decision(
-        "slow", "asleep: 12 new episodes to learn from", 0.5
+    used = Spent(Usage(wall_s=7100.0, processor_s=14000.0))
+    assert decide.decide(change(spent=used), BUDGETS) == Decision(
+        "slow", "asleep: 12 new episodes to learn from", 100.0 - decide.STOP_S
     )
+    used = Spent(Usage(wall_s=7000.0, processor_s=14000.0))
+    # 400 s of four cores.
+    assert decide.decide(change(spent=used), BUDGETS).at_most_s == 100.0 - decide.STOP_S
 
 
 @pytest.mark.parametrize(
@@ -209,7 +214,7 @@ def test_fast_loop_needs_no_episode() -> None:
 
 @given(
     mode=st.sampled_from(Mode),
-    used=st.builds(Usage, *[st.floats(0, 1e6)] * 3),
+    used=st.tuples(*[st.floats(0, 1e6)] * 3).map(lambda each: Usage(*each)),
     cores=st.none() | st.floats(0.1, 64),
     wall_s=st.floats(0, 1e4),
     processor_s=st.floats(0, 1e5),
