@@ -154,6 +154,8 @@ class Ledger:
             read_now: reads the clocks.
         """
         self._path, self._read_now = path, read_now
+        self._advance: Usage = Usage()
+        self._loop: str | None = None
         self.took: Mapping[str, Usage]
         """What each loop used when it last came to its end."""
         try:
@@ -185,10 +187,13 @@ class Ledger:
         """
         self.spent()
         self._count(used + Usage(disk_bytes=JOURNAL_BYTES), loop)
-        self._write(advance or Usage(), loop)
+        self._advance, self._loop = advance or Usage(), loop
+        self._write()
 
     def end_loop(self, loop: str, total: Usage) -> None:
         """Notes that a loop came to its end, with what it used from beginning to end.
+
+        What it used is charged as always, and the advance stays until then.
 
         Raises:
             DiskError: the disk refused; this object has counted it all the same.
@@ -198,13 +203,14 @@ class Ledger:
         if loop == SLOW:
             spent = dataclasses.replace(spent, nights=spent.nights + 1)
         self._day = dataclasses.replace(self._day, spent=spent)
-        self.charge(Usage(), loop)
+        self._count(Usage(disk_bytes=JOURNAL_BYTES), loop)
+        self._write()
 
     def _count(self, used: Usage, loop: str | None) -> None:
         spent = self._day.spent.add(used, loop)
         self._day = dataclasses.replace(self._day, spent=spent)
 
-    def _write(self, advance: Usage, loop: str | None) -> None:
+    def _write(self) -> None:
         day = self._day
         value = {
             "schema_version": SCHEMA_VERSION,
@@ -216,8 +222,8 @@ class Ledger:
             "awake": dataclasses.asdict(day.spent.awake),
             "nights": day.spent.nights,
             "lost": day.spent.lost,
-            "advance": dataclasses.asdict(advance),
-            "loop": loop,
+            "advance": dataclasses.asdict(self._advance),
+            "loop": self._loop,
             "took": {name: dataclasses.asdict(x) for name, x in self.took.items()},
         }
         durable_file.write(self._path, canonical_json.encode(value))

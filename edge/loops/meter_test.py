@@ -54,6 +54,22 @@ def test_loop_is_charged_exactly_what_it_used(tmp_path: Path) -> None:
     assert after.disk_bytes % JOURNAL_BYTES == 40_000 % JOURNAL_BYTES
 
 
+def test_loop_that_came_to_its_end_is_charged_whatever_happens_next(
+    tmp_path: Path,
+) -> None:
+    work = Work()
+    book = Ledger(tmp_path / FILE)
+    with Meter(book, "slow", BUDGETS, work.read) as mine:
+        work.do(3.0)
+        mine.spent()
+        book.end_loop("slow", mine.total())
+        assert on_disk(tmp_path).wall_s >= 3.0
+    after = Ledger(tmp_path / FILE)
+    assert after.spent().used.wall_s == 3.0
+    assert after.spent().nights == 1
+    assert after.took["slow"].wall_s == 3.0
+
+
 def test_wall_time_of_the_waking_hours_is_nobodys_budget(tmp_path: Path) -> None:
     work = Work()
     with make_meter(tmp_path, work, "fast") as mine:
