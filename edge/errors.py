@@ -136,6 +136,12 @@ class DeltaError(EdgeError):
     """A local delta is torn, of another package or beyond its bounds."""
 
 
+class LearningError(EdgeError):
+    """A package cannot be learned with on this robot, or its functions failed."""
+
+    default_remedy = "the robot drives on as before; nothing was learned"
+
+
 class UnknownTaskError(EdgeError):
     """A package was not trained for the task of the robot."""
 

@@ -1,0 +1,246 @@
+"""The episodes that this robot keeps for itself, raw, within a quota of bytes.
+
+    memories/
+      new/NAME.tfrecord                       handed over by the recorder
+      00000042-learn-<sha256>.tfrecord        kept, see `memory_choice`
+      00000043-judge-<sha256>.tfrecord
+      *.damaged                               set aside: torn, or of another robot
+
+The learner alone writes here, and nothing here ever leaves the robot. Whatever is said
+of a memory lies in its name and its file, so a cut at any instant costs nothing: an
+episode is in `new`, or it is kept. Only what this robot recorded comes in; an episode
+from a package is redacted and names no robot.
+"""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from base import durable_file, plain_file
+from base.digest import sha256_bytes
+from base.errors import ContinuonError, DiskError
+from edge.errors import OtherRobotError, RobotMismatchError
+from edge.loops import memory_choice
+from edge.loops.memory_choice import Memory, Use
+from release.package import RobotFit
+from rlds import reader
+from rlds.closed_episode import EPISODE_SUFFIX
+from rlds.episode import Episode
+
+NEW: Final = "new"
+DEFAULT_QUOTA_BYTES: Final = 128 << 20
+"""About 2,600 episodes of 256 steps of 39 channels: ten times what the arrays of a
+package hold, so that there is something to choose from."""
+KEPT_ASIDE: Final = 16
+"""Files that were set aside and stay to be looked at: the newest ones."""
+EPISODE_LIMIT_BYTES: Final = 64 << 20  # what the recorder makes at most
+_NAME: Final = re.compile(r"(\d{8})-(learn|judge)-([0-9a-f]{64})\.tfrecord")
+_ASIDE: Final = f"*{durable_file.DAMAGED_SUFFIX}*"
+
+
+class LocalMemories:
+    """One robot's memories; `take` and `note_surprise` are called by one process."""
+
+    def __init__(
+        self,
+        root: Path,
+        quota_bytes: int = DEFAULT_QUOTA_BYTES,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            root: folder of the memories.
+            quota_bytes: size of all that is kept.
+            tell: receives one line for everything that is set aside.
+        """
+        self._root = root
+        self._quota_bytes = quota_bytes
+        self._tell = tell
+        self._known: dict[str, Memory] = {}
+        self._surprise: Mapping[str, float] = {}
+
+    def read(self) -> tuple[Memory, ...]:
+        """The memories in the order in which they were taken in.
+
+        A file that is not what its name says is set aside.
+        """
+        found: dict[str, Memory] = {}
+        for path in _list_files(self._root):
+            if path.name in self._known:
+                found[path.name] = self._known[path.name]
+            elif match := _NAME.fullmatch(path.name):
+                with contextlib.suppress(ContinuonError, OSError):
+                    found[path.name] = self._open(path, match)
+        self._known = found
+        memories = [
+            dataclasses.replace(one, surprise=self._surprise.get(one.digest))
+            for one in found.values()
+        ]
+        return tuple(sorted(memories, key=lambda one: one.number))
+
+    def path(self, memory: Memory) -> Path:
+        """The file of a memory."""
+        return self._root / _name(memory)
+
+    def note_surprise(self, surprise: Mapping[str, float]) -> None:
+        """Sets how badly the package foresaw the memories, by their digests."""
+        self._surprise = dict(surprise)
+
+    def take(self, robot_id: str, fit: RobotFit) -> tuple[Memory, ...]:
+        """Takes in what the recorder handed over, and keeps to the quota.
+
+        Args:
+            robot_id: name of this robot, as its raw episodes have it.
+            fit: the robot that the active package fits.
+
+        Returns:
+            What was taken in, in its order. Some of it may not have been kept.
+
+        Raises:
+            DiskError: the folder cannot be written.
+        """
+        taken = []
+        have = list(self.read())
+        for path in _list_new(self._root / NEW):
+            try:
+                memory = self._read_new(path, robot_id, fit, have)
+            except FileNotFoundError:
+                continue  # the recorder removes the oldest when there are too many
+            except (ContinuonError, OSError) as e:
+                self._set_aside(path, e)
+                continue
+            if any(one.digest == memory.digest for one in have):
+                _remove(path)  # a cut came between the two names of one file
+                continue
+            target = self._root / _name(memory)
+            try:
+                path.replace(target)
+            except OSError as e:
+                raise durable_file.disk_error(target, "to keep a memory", e) from e
+            durable_file.fsync_folder(self._root)
+            self._known[target.name] = memory
+            have.append(memory)
+            taken.append(memory)
+        if taken:
+            self._keep_to_quota(have)
+        return tuple(taken)
+
+    def _read_new(
+        self, path: Path, robot_id: str, fit: RobotFit, have: list[Memory]
+    ) -> Memory:
+        raw = plain_file.read(path, EPISODE_LIMIT_BYTES, follow_links=False)
+        episode = reader.read_episode_bytes(raw, EPISODE_LIMIT_BYTES)
+        require_own(path, episode, robot_id, fit)
+        driver = memory_choice.tell_driver(episode.metadata)
+        kind = memory_choice.tell_kind(driver, episode.metadata.success)
+        task = episode.metadata.task
+        use = memory_choice.choose_use(have, task, kind)
+        number = max((one.number for one in have), default=-1) + 1
+        return _describe(raw, episode, number, use)
+
+    def _open(self, path: Path, match: re.Match[str]) -> Memory:
+        try:
+            raw = plain_file.read(path, EPISODE_LIMIT_BYTES, follow_links=False)
+            episode = reader.read_episode_bytes(raw, EPISODE_LIMIT_BYTES)
+            memory = _describe(raw, episode, int(match[1]), Use(match[2]))
+            if memory.digest != match[3]:
+                raise DiskError(path, "the bytes that its name says", "others")
+            return memory
+        except (ContinuonError, OSError) as e:
+            self._set_aside(path, e)
+            raise
+
+    def _keep_to_quota(self, memories: list[Memory]) -> None:
+        kept = memory_choice.choose_to_keep(memories, self._quota_bytes)
+        for memory in memories:
+            if memory.digest not in kept:
+                _remove(self.path(memory))
+                self._known.pop(_name(memory), None)
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        self._tell(f"memory {path.name} set aside: {' '.join(str(error).split())}")
+        with contextlib.suppress(DiskError):
+            durable_file.set_aside(path)
+        aside = [*self._root.glob(_ASIDE), *(self._root / NEW).glob(_ASIDE)]
+        aside.sort(key=_changed_ns)
+        for old in aside[: max(0, len(aside) - KEPT_ASIDE)]:
+            _remove(old)
+
+
+def require_own(path: Path, episode: Episode, robot_id: str, fit: RobotFit) -> None:
+    """Checks that an episode was recorded by this robot, as it is today.
+
+    Raises:
+        OtherRobotError: another robot recorded it, or it came with a package.
+        RobotMismatchError: it is of another model of robot, or has other channels.
+    """
+    metadata = episode.metadata
+    remedy = "it is not learned from; look at what put it here"
+    if metadata.robot_hash != robot_id:
+        raise OtherRobotError(
+            path, f"an episode of {robot_id}", metadata.robot_hash, remedy
+        )
+    if fit.robot_model not in (None, metadata.robot_model):
+        raise RobotMismatchError(
+            path, f"a robot {fit.robot_model}", metadata.robot_model, remedy
+        )
+    state = fit.observation.get("state")
+    expected = (None if state is None else state.shape, fit.action.shape)
+    got = ((episode.spec.state_size,), (episode.spec.action_size,))
+    if expected != got:
+        raise RobotMismatchError(
+            path, f"state and action of the shapes {expected}", got, remedy
+        )
+
+
+def _describe(raw: bytes, episode: Episode, number: int, use: Use) -> Memory:
+    metadata = episode.metadata
+    return Memory(
+        number=number,
+        digest=sha256_bytes(raw),
+        size_bytes=len(raw),
+        use=use,
+        task=metadata.task,
+        environment_id=metadata.environment_id,
+        driver=memory_choice.tell_driver(metadata),
+        success=metadata.success,
+        steps=episode.num_steps,
+        package_digest=metadata.package_digest,
+        delta_digest=metadata.delta_digest,
+        stop_rules=int(np.count_nonzero(episode.steps["safety_violation"])),
+    )
+
+
+def _name(memory: Memory) -> str:
+    return f"{memory.number:08d}-{memory.use}-{memory.digest}{EPISODE_SUFFIX}"
+
+
+def _list_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _list_new(folder: Path) -> list[Path]:
+    """New episodes in the order in which they were closed, as far as the clock says."""
+    found = [p for p in _list_files(folder) if p.name.endswith(EPISODE_SUFFIX)]
+    return sorted(found, key=lambda path: (_changed_ns(path), path.name))
+
+
+def _changed_ns(path: Path) -> int:
+    try:
+        return path.lstat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -1,0 +1,210 @@
+"""Raw episodes of this robot are kept within a quota, and nothing else is."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from base.testing import special_files
+from edge.loops import memories as local
+from edge.loops.memories import LocalMemories
+from edge.loops.memory_choice import Driver, Use
+from release.package import ActionSpec, RobotFit, TensorSpec
+from rlds import example_codec, tfrecord
+from rlds.spec import EpisodeSpec
+from rlds.testing import episodes
+
+ROBOT = "arm-1"
+FIT = RobotFit(
+    robot_model="sawyer",
+    observation={"state": TensorSpec("state", (3,), "float32")},
+    action=ActionSpec((2,), "float32", (-1.0,) * 2, (1.0,) * 2),
+    control_hz=80.0,
+    tasks=("reach-v3", "push-v3"),
+)
+LARGE = 1 << 30
+
+
+class Folder:
+    """The memories of one robot, and what was told of them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "memories"
+        self.told: list[str] = []
+        self.made = 0
+
+    def open(self, quota_bytes: int = LARGE) -> LocalMemories:
+        return LocalMemories(self.root, quota_bytes, self.told.append)
+
+    def hand_over(
+        self, count: int = 5, spec: EpisodeSpec | None = None, **changes: object
+    ) -> Path:
+        """Puts an episode where the recorder does."""
+        self.made += 1
+        changes = {"robot_hash": ROBOT, "task": "reach-v3", **changes}
+        one = episodes.episode(spec, count, number=self.made, **changes)
+        path = self.root / local.NEW / f"{one.metadata.episode_id}.tfrecord"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tfrecord.frame(example_codec.encode(one)))
+        os.utime(path, ns=(self.made, self.made))
+        return path
+
+    def names(self) -> list[str]:
+        """Everything in the folder and in the folder of new ones."""
+        return sorted(
+            str(p.relative_to(self.root))
+            for p in self.root.rglob("*")
+            if not p.is_dir() or p.parent.name == local.NEW
+        )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_robot_without_memories_has_none(folder: Folder) -> None:
+    memories = folder.open()
+    assert memories.read() == ()
+    assert memories.take(ROBOT, FIT) == ()
+    assert not folder.root.exists()
+
+
+def test_new_episodes_are_taken_in_their_order_whatever_their_times_say(
+    folder: Folder,
+) -> None:
+    times = ["2026-05-01T08:00:00Z", "2019-01-01T00:00:00Z", "2031-01-01T00:00:00Z"]
+    for number, time in enumerate(times):
+        folder.hand_over(count=5 + number, start_time=time)
+    taken = folder.open().take(ROBOT, FIT)
+    assert [one.number for one in taken] == [0, 1, 2]
+    assert [one.steps for one in taken] == [5, 6, 7]
+    assert not list((folder.root / local.NEW).iterdir())
+    # Another process finds the same.
+    assert folder.open().read() == taken
+    folder.hand_over()
+    assert folder.open().take(ROBOT, FIT)[0].number == 3
+    assert folder.told == []
+
+
+def test_memory_says_who_drove_and_what_happened(folder: Folder) -> None:
+    folder.hand_over(operator="policy:cdcdcdcdcdcd", delta_digest="ab" * 32)
+    (one,) = folder.open().take(ROBOT, FIT)
+    assert one.driver is Driver.PACKAGE_WITH_DELTA
+    assert one.delta_digest == "ab" * 32
+    assert one.package_digest == "cd" * 32
+    assert one.stop_rules == 1  # of the five steps
+    assert one.use is Use.LEARN
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"robot_hash": "ab" * 32}, "expected an episode of arm-1"),
+        ({"robot_model": "panda"}, "expected a robot sawyer, got panda"),
+        ({"spec": EpisodeSpec(4, 2)}, "shapes ((3,), (2,)), got ((4,), (2,))"),
+        ({"spec": EpisodeSpec(3, 1)}, "shapes ((3,), (2,)), got ((3,), (1,))"),
+    ],
+)
+def test_episode_of_another_robot_is_set_aside_with_one_line(
+    folder: Folder, changes: dict[str, object], told: str
+) -> None:
+    path = folder.hand_over(**changes)  # type: ignore[arg-type]
+    folder.hand_over()
+    memories = folder.open()
+    assert len(memories.take(ROBOT, FIT)) == 1
+    assert len(folder.told) == 1
+    assert told in folder.told[0]
+    assert "\n" not in folder.told[0]
+    assert path.with_name(f"{path.name}.damaged").exists()
+    assert memories.take(ROBOT, FIT) == ()
+    assert len(folder.told) == 1
+
+
+@pytest.mark.parametrize("kind", special_files.KINDS)
+def test_name_that_leads_to_no_episode_stops_nothing(folder: Folder, kind: str) -> None:
+    path = folder.hand_over()
+    special_files.make(path.with_name("odd.tfrecord"), kind)
+    with special_files.at_once():
+        assert len(folder.open().take(ROBOT, FIT)) == 1
+    assert len(folder.told) == 1
+
+
+@pytest.mark.parametrize("length", [0, 1, 11, 100, -1])
+def test_torn_episode_is_set_aside(folder: Folder, length: int) -> None:
+    path = folder.hand_over()
+    path.write_bytes(path.read_bytes()[:length])
+    assert folder.open().take(ROBOT, FIT) == ()
+    assert len(folder.told) == 1
+    assert folder.names() == [f"new/{path.name}.damaged"]
+
+
+def test_episode_that_the_recorder_removed_meanwhile_is_not_told_of(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder.hand_over()
+    listed = local._list_new
+
+    def remove_after(folder: Path) -> list[Path]:
+        found = listed(folder)
+        path.unlink()
+        return found
+
+    monkeypatch.setattr(local, "_list_new", remove_after)
+    assert folder.open().take(ROBOT, FIT) == ()
+    assert folder.told == []
+
+
+def test_kept_file_with_other_bytes_than_its_name_says_is_set_aside(
+    folder: Folder,
+) -> None:
+    folder.hand_over()
+    folder.hand_over(count=6)
+    first, second = folder.open().take(ROBOT, FIT)
+    memories = folder.open()
+    shutil.copy(memories.path(first), memories.path(second))
+    assert memories.read() == (first,)
+    assert len(folder.told) == 1
+
+
+def test_cut_between_the_two_names_of_a_file_takes_it_once(folder: Folder) -> None:
+    path = folder.hand_over()
+    copy = path.read_bytes()
+    taken = folder.open().take(ROBOT, FIT)
+    path.write_bytes(copy)
+    assert folder.open().take(ROBOT, FIT) == ()
+    assert folder.open().read() == taken
+    assert not path.exists()
+
+
+def test_quota_is_kept_and_the_newest_and_the_judges_stay(folder: Folder) -> None:
+    for _ in range(12):
+        folder.hand_over()
+    size_bytes = folder.open().take(ROBOT, FIT)[0].size_bytes
+    folder.hand_over()
+    memories = folder.open(quota_bytes=8 * size_bytes + size_bytes // 2)
+    memories.take(ROBOT, FIT)
+    kept = memories.read()
+    assert len(kept) == 8
+    assert sum(memories.path(one).stat().st_size for one in kept) <= 8.5 * size_bytes
+    assert [one.use for one in kept].count(Use.JUDGE) == 2
+    assert kept[-1].number == 12
+    assert folder.open().read() == kept
+
+
+def test_files_set_aside_do_not_fill_the_disk(folder: Folder) -> None:
+    for _ in range(local.KEPT_ASIDE + 5):
+        folder.hand_over(robot_hash="other")
+    assert folder.open().take(ROBOT, FIT) == ()
+    assert len(folder.names()) == local.KEPT_ASIDE
+
+
+def test_surprise_that_was_measured_belongs_to_its_memory(folder: Folder) -> None:
+    folder.hand_over()
+    folder.hand_over()
+    memories = folder.open()
+    first, second = memories.take(ROBOT, FIT)
+    memories.note_surprise({second.digest: 2.5})
+    assert [one.surprise for one in memories.read()] == [None, 2.5]
+    assert first.surprise is None

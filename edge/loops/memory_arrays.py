@@ -1,0 +1,158 @@
+"""Memories as the arrays of fixed shapes that a package's functions take.
+
+    states    [r t+1 n] f32, the last one of an episode only as a next state
+    actions   [r t a] f32, what was proposed: to imitate
+    executed  [r t a] f32, what the robot was given
+    task      [r k] f32, one-hot in the order of the package's tasks
+    length    [r] i32, steps; 0 where there is no episode
+    kind      [r] i32, known or lived
+    audio_mel [r t u] f32, if the package hears
+
+r episodes of at most t steps: an episode that is longer is cut at their end. The shapes
+come from the package, so another package may remember more. The last step of a
+recording has no next state, so it only gives one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from edge.errors import LearningError
+from release.package import PackageManifest, TensorSpec
+from rlds.episode import Episode
+
+MEMORIES, EPISODES = "memories", "episodes"
+"""Arguments of a package's functions that hold memories."""
+
+_STEPS: Final[Mapping[str, str]] = {
+    "actions": "proposed_action",
+    "executed": "action",
+    "audio_mel": "observation/audio_mel",
+}
+_ALONE: Final = ("states", "task", "length", "kind")
+_NEEDED: Final = ("states", "actions", "length")
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def find_shapes(
+    package: PackageManifest, functions: Iterable[str], argument: str
+) -> dict[str, TensorSpec]:
+    """Shapes of the arrays of an argument, by name; empty if no function takes it.
+
+    Args:
+        package: the package.
+        functions: names of functions of the package.
+        argument: `MEMORIES` or `EPISODES`.
+
+    Raises:
+        LearningError: the functions take what a robot does not remember, or the
+            argument in two shapes.
+    """
+    found: dict[str, TensorSpec] = {}
+    source = f"package {package.digest[:12]}"
+    for function in functions:
+        for spec in package.functions[function].inputs:
+            top, _, name = spec.name.partition("/")
+            if top != argument:
+                continue
+            if found.setdefault(name, spec) != spec:
+                raise LearningError(source, f"one shape of {spec.name}", "two")
+    unknown = sorted(found.keys() - {*_STEPS, *_ALONE})
+    if unknown:
+        raise LearningError(
+            source,
+            f"functions of {argument} that this robot keeps",
+            f"{argument}/{unknown[0]}",
+        )
+    missing = [name for name in _NEEDED if name not in found]
+    if found and missing:
+        raise LearningError(
+            source, f"{argument}/{missing[0]} beside the others", "none"
+        )
+    for spec in found.values():
+        _check_axes(package, spec, found)
+    return found
+
+
+def count_room(shapes: Mapping[str, TensorSpec]) -> int:
+    """How many episodes the arrays hold."""
+    return shapes["actions"].shape[0] if shapes else 0
+
+
+def fill(
+    shapes: Mapping[str, TensorSpec],
+    episodes: Sequence[tuple[Episode, int]],
+    tasks: Sequence[str],
+) -> Arrays:
+    """Puts episodes, each with its kind, into the arrays, in their order.
+
+    Args:
+        shapes: of the arrays, as `find_shapes` finds them.
+        episodes: as many as there is room for, of tasks of the package.
+        tasks: tasks of the package, in its order.
+
+    Raises:
+        LearningError: an episode has other channels than the arrays.
+    """
+    arrays: Arrays = {n: np.zeros(s.shape, s.dtype) for n, s in shapes.items()}
+    longest = shapes["actions"].shape[1]
+    for row, (episode, kind) in enumerate(episodes):
+        length = min(episode.num_steps - 1, longest)
+        own = {
+            "length": length,
+            "kind": kind,
+            "task": np.arange(len(tasks)) == _index(tasks, episode),
+        }
+        for name, value in own.items():
+            if name in arrays:
+                arrays[name][row] = value
+        _fill_steps(arrays["states"][row], episode, "observation/state", length + 1)
+        for name, field in _STEPS.items():
+            if name in arrays:
+                _fill_steps(arrays[name][row], episode, field, length)
+    return arrays
+
+
+def _fill_steps(
+    row: np.ndarray[Any, Any], episode: Episode, field: str, count: int
+) -> None:
+    values = episode.steps.get(field)
+    if values is None or values.shape[1:] != row.shape[1:]:
+        raise LearningError(
+            f"episode {episode.metadata.episode_id}",
+            f"{field} of shape {list(row.shape[1:])}",
+            "none" if values is None else list(values.shape[1:]),
+        )
+    row[:count] = values[:count]
+
+
+def _index(tasks: Sequence[str], episode: Episode) -> int:
+    try:
+        return tasks.index(episode.metadata.task)
+    except ValueError:
+        raise LearningError(
+            f"episode {episode.metadata.episode_id}",
+            f"one of the tasks {list(tasks)}",
+            episode.metadata.task,
+        ) from None
+
+
+def _check_axes(
+    package: PackageManifest, spec: TensorSpec, found: Mapping[str, TensorSpec]
+) -> None:
+    """Checks that an array has the episodes and steps that `actions` has."""
+    rows, steps = found["actions"].shape[:2] if found["actions"].shape[1:] else (0, 0)
+    name = spec.name.partition("/")[2]
+    axes: tuple[int, ...] = (rows,)
+    if name == "states":
+        axes = (rows, steps + 1)
+    elif name in _STEPS:
+        axes = (rows, steps)
+    if not rows or spec.shape[: len(axes)] != axes:
+        raise LearningError(
+            f"package {package.digest[:12]}",
+            f"{spec.name} of the axes {list(axes)}",
+            list(spec.shape),
+        )
