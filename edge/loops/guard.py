@@ -1,0 +1,160 @@
+"""Whether a new delta may count: a paired test on episodes it was not learned from.
+
+Each judge is an episode with the error of its actions before and after. Judges are
+looked at in two groups: of the tasks that were learned from, as the robot is now, and
+the others, which must not be forgotten. A group passes when it is likely enough that
+the new delta made it worse by no more than an allowance.
+
+The test is the exact sign-flip test: if the delta did as much harm as is allowed, each
+difference from that would be as likely to lie above as below. It needs no distribution
+and no large number, and is the same on every machine.
+
+Source: Fisher 1935, The Design of Experiments, section 21; Pitman 1937, Significance
+tests which may be applied to samples from any populations.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from edge.control.local_delta import Evaluation
+
+CONFIDENCE: Final = 0.9
+"""That a group passes wrongly in one night of ten; the next guard is the trial in use
+(`trial.py`), which then goes back."""
+ALLOWED_LEARNED, ALLOWED_OTHERS = 0.02, 0.05
+"""Harm that is allowed, in half ranges of the action: for what was learned next to
+nothing, and for the others twice what the default model shows after a night that costs
+the unchanged robot 2 points of success (0.023). No share of the error before can be
+allowed, since episodes that the package drove itself have none."""
+FEWEST: Final = 2
+"""Judges, without which nothing counts."""
+_EXACT: Final = 14  # judges up to which every combination of signs is tried
+_DRAWN: Final = 1 << _EXACT
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One episode that judges.
+
+    Attributes:
+        learned: whether it is of a task, and of the robot, that was learned from.
+        before: its error before, in half ranges of the action.
+        after: with the new delta.
+    """
+
+    learned: bool
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a delta may count, why, and what its record says of it."""
+
+    accepted: bool
+    reason: str
+    evaluation: Evaluation
+
+
+def judge_delta(judges: Sequence[Judge], must_help: bool = False) -> Verdict:
+    """Judges a new delta.
+
+    Args:
+        judges: every judge there is.
+        must_help: whether it must be better and not only no worse, as an old delta on
+            a new package must.
+    """
+    if len(judges) < FEWEST:
+        reason = f"{len(judges)} episodes judge, {FEWEST} are needed"
+        return Verdict(False, reason, _evaluation(judges, 0.0))
+    if not all(math.isfinite(one.after) for one in judges):
+        reason = "it makes errors that are not finite"
+        return Verdict(False, reason, _evaluation(judges, 0.0))
+    confidences = []
+    for name, group in _group(judges).items():
+        harms = [_harm(one) for one in group]
+        allowed = _ALLOWED[name]
+        if must_help and name == _LEARNED:
+            allowed = 0.0
+        confidence = compute_confidence(harms, allowed)
+        confidences.append(confidence)
+        if confidence < required_confidence(len(group)):
+            reason = (
+                f"{name}: the error changes by {sum(harms) / len(harms):+.3f} on "
+                f"{len(group)} episodes; that it is no worse is {confidence:.0%} sure, "
+                f"{required_confidence(len(group)):.0%} are needed"
+            )
+            return Verdict(False, reason, _evaluation(judges, confidence))
+    evaluation = _evaluation(judges, min(confidences))
+    reason = (
+        f"error {evaluation.error_before:.3f} to {evaluation.error_after:.3f} on "
+        f"{len(judges)} episodes, {evaluation.confidence:.0%} sure that none is worse"
+    )
+    if must_help and not evaluation.error_after < evaluation.error_before:
+        return Verdict(False, f"it does not help: {reason}", evaluation)
+    return Verdict(True, reason, evaluation)
+
+
+def required_confidence(count: int) -> float:
+    """The confidence that so many judges must give.
+
+    Two judges cannot give more than 3/4, nor three more than 7/8; they must all agree.
+    """
+    return min(CONFIDENCE, 1.0 - 0.5**count)
+
+
+def compute_confidence(harms: Sequence[float], allowed: float = 0.0) -> float:
+    """How sure it is that the mean harm is below what is allowed, from 0 to 1.
+
+    Args:
+        harms: error after less error before of each judge.
+        allowed: harm that is accepted.
+    """
+    differences = np.asarray(harms, np.float64) - allowed
+    size = len(differences)
+    if size <= _EXACT:
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=size)))
+    else:
+        # Always the same ones, so that a verdict can be repeated.
+        random = np.random.default_rng(size)
+        signs = random.choice((1.0, -1.0), (_DRAWN, size))
+        signs[0] = 1.0
+    flipped = signs @ np.abs(differences)
+    # Rounding must not part what is equal.
+    found = differences.sum() + 1e-12 * np.abs(differences).sum()
+    return float(1.0 - np.mean(flipped <= found))
+
+
+_LEARNED, _OTHERS = "what was learned", "what was known"
+_ALLOWED: Final = {_LEARNED: ALLOWED_LEARNED, _OTHERS: ALLOWED_OTHERS}
+
+
+def _group(judges: Sequence[Judge]) -> dict[str, list[Judge]]:
+    groups = {
+        _LEARNED: [one for one in judges if one.learned],
+        _OTHERS: [one for one in judges if not one.learned],
+    }
+    return {name: group for name, group in groups.items() if group}
+
+
+def _harm(judge: Judge) -> float:
+    """A judge whose error before is not finite was broken without the delta."""
+    return judge.after - judge.before if math.isfinite(judge.before) else 0.0
+
+
+def _evaluation(judges: Sequence[Judge], confidence: float) -> Evaluation:
+    def mean(errors: Sequence[float]) -> float:
+        finite = [error for error in errors if math.isfinite(error)]
+        return sum(finite) / len(finite) if finite else 0.0
+
+    return Evaluation(
+        episodes=len(judges),
+        error_before=mean([one.before for one in judges]),
+        error_after=mean([one.after for one in judges]),
+        confidence=confidence,
+    )
