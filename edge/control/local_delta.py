@@ -193,24 +193,35 @@ def read(folder: Path, package: PackageManifest) -> LocalDelta:
             f"one of {record.base_package[:12]}",
             _IGNORED,
         )
-    return LocalDelta(digest, record, _check_vectors(content, package, folder))
+    return LocalDelta(digest, record, check_vectors(content, package, folder / TENSORS))
 
 
 _IGNORED = "the robot drives without it; learning makes a new one"
 
 
-def _check_vectors(
-    content: bytes, package: PackageManifest, folder: Path
+def check_vectors(
+    content: bytes, package: PackageManifest, source: Path
 ) -> dict[str, Vector]:
+    """Reads vectors and checks that they are a delta of the package, in its bounds.
+
+    Args:
+        content: bytes of a `delta.safetensors`.
+        package: the package that they are to belong to.
+        source: the file, for errors.
+
+    Raises:
+        DeltaError: a vector is missing, of another size or type, not finite or beyond
+            its bound.
+    """
     try:
         vectors = safetensors.numpy.load(content)
     except Exception as e:  # whatever the library raises for bytes that are no tensors
         raise DeltaError(
-            folder / TENSORS, "safetensors", " ".join(str(e).split()), _IGNORED
+            source, "safetensors", " ".join(str(e).split()), _IGNORED
         ) from e
     if vectors.keys() != package.surfaces.keys():
         raise DeltaError(
-            folder / TENSORS,
+            source,
             f"the surfaces {sorted(package.surfaces)}",
             sorted(vectors),
             _IGNORED,
@@ -219,7 +230,7 @@ def _check_vectors(
         vector = vectors[name]
         if vector.dtype != np.float32 or vector.shape != (surface.size,):
             raise DeltaError(
-                folder / TENSORS,
+                source,
                 f"{name} to be float32[{surface.size}]",
                 f"{vector.dtype}{list(vector.shape)}",
                 _IGNORED,
@@ -227,7 +238,7 @@ def _check_vectors(
         length = float(np.linalg.norm(vector.astype(np.float64)))
         if not length <= surface.bound * (1 + _MARGIN):  # NaN is not
             raise DeltaError(
-                folder / TENSORS,
+                source,
                 f"{name} within its bound of {surface.bound:g}",
                 f"a length of {length:g}",
                 _IGNORED,

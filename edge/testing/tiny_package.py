@@ -140,6 +140,8 @@ def write_package(
     safety: bytes | None = None,
     release_counter: int = 1,
     robot_model: str = "sawyer",
+    learning: Mapping[str, object] | None = None,
+    learning_functions: Mapping[str, tuple[bytes, Mapping[str, object]]] | None = None,
 ) -> str:
     """Writes an unsigned package and returns its digest.
 
@@ -161,6 +163,8 @@ def write_package(
         safety: content of its safety config; by default one that fits.
         release_counter: lowest channel counter that it may be released under.
         robot_model: model of the robot that it states.
+        learning: its field `learning`; None for a package that does not learn.
+        learning_functions: content and signature of the functions that it calls.
     """
     step = TinyStep(state_size, action_size, len(tasks), seed)
     functions = folder / "functions"
@@ -169,6 +173,9 @@ def write_package(
     forms = forms or {}
     for form, content in forms.items():
         (functions / f"step_{form}.tflite").write_bytes(content)
+    called = learning_functions or {}
+    for name, (content, _) in called.items():
+        (functions / f"{name}.stablehlo").write_bytes(content)
     if tensors is None:
         tensors = {**step.surfaces(), "carry": np.zeros(state_size, np.float32)}
     save_file(tensors, folder / "weights.safetensors")
@@ -219,6 +226,10 @@ def write_package(
         functions={
             name: {"path": f"functions/{name}.tflite", "inputs": [], "outputs": []}
             for name in ("step", *(f"step_{form}" for form in forms))
+        }
+        | {
+            name: {"path": f"functions/{name}.stablehlo", **signature}
+            for name, (_, signature) in called.items()
         },
         surfaces={
             name.removeprefix("surface_"): {"size": value.size, "bound": 1.0}
@@ -237,6 +248,7 @@ def write_package(
             "export_target": target,
             "jax_version": "0",
         },
+        learning=learning,
     )
 
 

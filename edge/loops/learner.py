@@ -1,0 +1,66 @@
+"""The learner: a child process that makes the calls of one job, and can be killed.
+
+It reads a job from stdin and says on stdout what it does (`learning_job`). It ends as
+soon as its stdin closes, in the middle of a call if need be: its parent wants that, or
+is gone. It writes nothing but the file of new vectors, which counts only once the
+parent has judged it. It needs jax, and is the only process of a robot that loads it:
+its packages are those of //third_party/python:model.
+"""
+
+import os
+import sys
+import threading
+
+from base.errors import ContinuonError
+from edge.loops import (
+    learning_job,
+    low_priority,  # before jax is loaded
+)
+from edge.loops.learning_job import Failed, Job, Report
+from edge.runtime_version import EXPORT_TARGET
+
+EXIT_STOPPED = 3
+
+
+def main() -> int:
+    """Runs one job; returns the exit code."""
+    job = learning_job.parse_job(sys.stdin.buffer.readline(learning_job.LIMIT_BYTES))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    low_priority.use_threads(job.threads)
+    try:
+        return _run(job)
+    except ContinuonError as e:
+        _say(Failed(f"{e.source}: expected {e.expected}, got {e.got}"))
+        return 1
+    except OSError as e:
+        _say(Failed(" ".join(str(e).split())))
+        return 1
+
+
+def _run(job: Job) -> int:
+    # jax takes a second of the processor to load, and not before there is a job.
+    from edge.loops.package_functions import PackageFunctions
+    from release.verification import verify_integrity
+
+    package = verify_integrity(job.package, EXPORT_TARGET)
+    functions = PackageFunctions(package, job.loop, job.cache)
+    return 0 if functions.run(job, _say) else EXIT_STOPPED
+
+
+def _say(report: Report) -> None:
+    sys.stdout.buffer.write(learning_job.encode_report(report))
+    sys.stdout.buffer.flush()
+
+
+def _end_with_parent() -> None:
+    """Waits for the end of stdin, then ends this process at once.
+
+    jax computes and compiles without Python's lock, so this thread gets its turn.
+    """
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(EXIT_STOPPED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""The learner as a process: it gives way, it can be stopped, and it never stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge.loops.learner_process import LOG, LearnerProcess
+from edge.loops.learning_job import Progress, Report
+from edge.loops.local_learning import LocalLearning
+from edge.testing import tiny_learning
+from edge.testing.learning_home import NOW, LearningHome
+from edge.testing.tiny_learning import Plan
+
+STOP_S = 0.2
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> LearningHome:
+    return LearningHome(tmp_path)
+
+
+def begin(home: LearningHome, plan: Plan = tiny_learning.NORMAL) -> LocalLearning:
+    """A robot whose learner has just been started."""
+    home.install(plan)
+    home.show(8)
+    learning = home.open(inside=False)
+    learning.look()
+    learning.begin("slow")
+    return learning
+
+
+def wait_for_progress(learning: LocalLearning) -> Progress:
+    while learning.progress is None:
+        learning.poll(NOW, 0.1)
+    return learning.progress
+
+
+def test_round_in_a_process_ends_with_a_delta_and_no_process(
+    home: LearningHome,
+) -> None:
+    learning = begin(home)
+    (pid,) = learning.learner_pids
+    receipt = None
+    while receipt is None:
+        receipt = learning.poll(NOW, 0.5)
+    assert receipt.accepted
+    assert receipt.processor_s > 0.1
+    assert not Path(f"/proc/{pid}").exists()
+    assert (home.root / "run" / LOG).read_bytes() == b""
+
+
+def test_learner_gives_way_and_stops_in_the_middle_of_an_endless_call(
+    home: LearningHome,
+) -> None:
+    learning = begin(home, Plan(endless=True))
+    assert wait_for_progress(learning).done == 1  # the next call never ends
+    (pid,) = learning.learner_pids
+    proc = Path(f"/proc/{pid}")
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    assert (proc / "oom_score_adj").read_text().strip() == "1000"
+    time.sleep(0.3)
+    begin_s = time.monotonic()
+    learning.stop()
+    assert time.monotonic() - begin_s < STOP_S
+    assert not proc.exists()
+    assert learning.store.named("delta") is None
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.5, 1.0, 2.0])
+def test_learner_stops_wherever_it_is(home: LearningHome, after_s: float) -> None:
+    learning = begin(home)
+    (pid,) = learning.learner_pids
+    time.sleep(after_s / 2)
+    begin_s = time.monotonic()
+    learning.stop()
+    assert time.monotonic() - begin_s < STOP_S
+    assert not Path(f"/proc/{pid}").exists()
+    assert learning.poll(NOW) is None
+
+
+def test_killed_learner_is_one_error_that_says_so(home: LearningHome) -> None:
+    learning = begin(home)
+    (pid,) = learning.learner_pids
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(Exception, match="it ended with code -9: it said nothing"):
+        while learning.loop is not None:
+            learning.poll(NOW, 0.5)
+    assert learning.store.named("delta") is None
+
+
+def test_learner_ends_with_its_parent(home: LearningHome) -> None:
+    home.install(Plan(endless=True))
+    home.show(8)
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time\n"
+            "from pathlib import Path\n"
+            "from edge.testing.learning_home import LearningHome\n"
+            "learning = LearningHome(Path(sys.argv[1])).open(inside=False)\n"
+            "learning.look()\n"
+            "learning.begin('slow')\n"
+            "print(*learning.learner_pids, flush=True)\n"
+            "time.sleep(60)\n",
+            str(home.root),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline_s = time.monotonic() + 10
+    while _is_running(pid):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def test_lines_that_are_no_report_fail_the_round(
+    home: LearningHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learning = begin(home)
+    planned = learning._running
+    assert planned is not None
+    learning.stop()
+    monkeypatch.setattr(sys, "executable", "/bin/echo")
+    chatty = LearnerProcess(planned.planned.job, home.root / "run")
+    said: list[Report] = []
+    while chatty.running:
+        said += chatty.poll(0.5)
+    assert chatty.judged is None
+    assert chatty.failure is not None
+    assert "expected strict JSON" in chatty.failure
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process runs, and is not only waiting to be buried."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,218 @@
+"""What a learner is told to do, and what it says: records between two processes.
+
+The learner reads one line with a job, then writes one line after the other until it
+ends. It is a process of its own, since it needs jax, which the others do without, and
+since it can be killed at any instant: it writes nothing that counts.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from base import canonical_json
+from base.json_fields import Fields, decode
+
+LIMIT_BYTES: Final = 1 << 20
+_SOURCE: Final = "a line of the learner"
+_JOB_KEYS: Final = (
+    "package",
+    "loop",
+    "memories",
+    "judges",
+    "unmeasured",
+    "start",
+    "last_good",
+    "candidate",
+    "consolidations",
+    "seed",
+    "output",
+    "cache",
+    "threads",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One round of a loop, or the evaluation of a delta that there is already.
+
+    Attributes:
+        package: folder of the package.
+        loop: `fast`, `medium` or `slow`; None if `candidate` is only evaluated.
+        memories: episode files to learn from, each with its kind.
+        judges: episode files that judge.
+        unmeasured: more episode files, of which only the surprise is to be measured.
+        start: vectors' file of the delta to begin with; None for none.
+        last_good: that of the delta that steps are pulled to; None for none.
+        candidate: that of the delta to evaluate if there is no loop.
+        consolidations: how often this robot had consolidated before.
+        seed: what windows of replay are drawn from.
+        output: file for the new vectors.
+        cache: folder for compiled functions; None for none.
+        threads: processors to use; 0 for all.
+    """
+
+    package: Path
+    loop: str | None
+    memories: tuple[tuple[Path, int], ...]
+    judges: tuple[Path, ...]
+    unmeasured: tuple[Path, ...]
+    start: Path | None
+    last_good: Path | None
+    candidate: Path | None
+    consolidations: int
+    seed: int
+    output: Path
+    cache: Path | None
+    threads: int
+
+    def encode(self) -> bytes:
+        """One line; `parse_job` is the inverse."""
+        value = {
+            "package": str(self.package),
+            "loop": self.loop,
+            "memories": [
+                {"path": str(path), "kind": kind} for path, kind in self.memories
+            ],
+            "judges": [str(path) for path in self.judges],
+            "unmeasured": [str(path) for path in self.unmeasured],
+            "start": _text(self.start),
+            "last_good": _text(self.last_good),
+            "candidate": _text(self.candidate),
+            "consolidations": self.consolidations,
+            "seed": self.seed,
+            "output": str(self.output),
+            "cache": _text(self.cache),
+            "threads": self.threads,
+        }
+        return canonical_json.encode(value) + b"\n"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """So many calls of a loop are done; `loss` is that of the last, if it has one."""
+
+    done: int
+    total: int
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the package's `evaluate` says, one number for each episode in its order.
+
+    Attributes:
+        before: action errors of the judges with the delta that learning began with.
+        after: with the new delta.
+        surprise: errors of the next observation, before: of the judges, then of what
+            was unmeasured.
+    """
+
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    surprise: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Nothing was learned, and why, on one line."""
+
+    reason: str
+
+
+Report = Progress | Judged | Failed
+
+
+def parse_job(raw: bytes) -> Job:
+    """Reads the line of a job.
+
+    Raises:
+        MalformedError, OversizedError: it is none.
+    """
+    fields = Fields(decode(raw, _SOURCE, LIMIT_BYTES), _SOURCE, _JOB_KEYS)
+    return Job(
+        package=Path(fields.text("package")),
+        loop=fields.text("loop") if fields.has("loop") else None,
+        memories=tuple(
+            (Path(one.text("path")), one.integer("kind"))
+            for one in fields.each("memories", ("path", "kind"))
+        ),
+        judges=tuple(map(Path, fields.texts("judges"))),
+        unmeasured=tuple(map(Path, fields.texts("unmeasured"))),
+        start=_path(fields, "start"),
+        last_good=_path(fields, "last_good"),
+        candidate=_path(fields, "candidate"),
+        consolidations=fields.integer("consolidations"),
+        seed=fields.integer("seed"),
+        output=Path(fields.text("output")),
+        cache=_path(fields, "cache"),
+        threads=fields.integer("threads"),
+    )
+
+
+def encode_report(report: Report) -> bytes:
+    """One line; `parse_report` is the inverse."""
+    match report:
+        case Progress():
+            value: dict[str, object] = {
+                "progress": {
+                    "done": report.done,
+                    "total": report.total,
+                    "loss": None if report.loss is None else _number(report.loss),
+                }
+            }
+        case Judged():
+            value = {
+                "judged": {
+                    "before": _numbers(report.before),
+                    "after": _numbers(report.after),
+                    "surprise": _numbers(report.surprise),
+                }
+            }
+        case Failed():
+            value = {"failed": {"reason": report.reason}}
+    return canonical_json.encode(value) + b"\n"
+
+
+def parse_report(raw: bytes) -> Report:
+    """Reads a line of a learner.
+
+    Raises:
+        MalformedError, OversizedError: it is none.
+    """
+    value = decode(raw, _SOURCE, LIMIT_BYTES)
+    one = Fields(value, _SOURCE, (), optional=("progress", "judged", "failed"))
+    if one.has("progress"):
+        fields = one.fields("progress", ("done", "total", "loss"))
+        loss = fields.number("loss") if fields.has("loss") else None
+        return Progress(fields.integer("done"), fields.integer("total"), loss)
+    if one.has("judged"):
+        fields = one.fields("judged", ("before", "after", "surprise"))
+        return Judged(
+            *(_read_numbers(fields, key) for key in ("before", "after", "surprise"))
+        )
+    return Failed(one.fields("failed", ("reason",)).text("reason"))
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _numbers(values: Sequence[float]) -> list[float | None]:
+    return [_number(value) for value in values]
+
+
+def _read_numbers(fields: Fields, key: str) -> tuple[float, ...]:
+    return tuple(
+        math.nan if item is None else float(str(item)) for item in fields.items(key)
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _path(fields: Fields, key: str) -> Path | None:
+    return Path(fields.text(key)) if fields.has(key) else None

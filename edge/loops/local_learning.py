@@ -1,0 +1,382 @@
+"""Learning on one robot: its package, its memories, its deltas, and one learner.
+
+It is what the process `learn` does, without mailbox, clock and flags: `look` reads the
+disk, `begin` starts a round, `poll` follows it to its receipt, `stop` ends it within
+200 ms. Whatever must survive is on the disk before it counts, and read again at the
+next start.
+"""
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from base import durable_file
+from base.errors import ContinuonError
+from edge.errors import DeltaError, LearningError
+from edge.loops import history, memory_choice, night, trial
+from edge.loops.budgets import SLOW, Usage
+from edge.loops.decide import Origin
+from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
+from edge.loops.learner_process import LearnerProcess
+from edge.loops.learning_job import Job, Judged, Progress, Report
+from edge.loops.memories import DEFAULT_QUOTA_BYTES, LocalMemories
+from edge.loops.memory_choice import LIVED, Memory, Use
+from edge.loops.meter import read_usage
+from edge.loops.night import Receipt, Round
+from edge.loops.trial import Standing
+from edge.ota.state_folder import StateFolder
+from edge.runtime_version import EXPORT_TARGET
+from release.errors import ReleaseError
+from release.verification import IntactPackage, verify_integrity
+
+PACKAGES, DELTAS, MEMORIES, RUN = "packages", "deltas", "memories", "run"
+"""Folders of a robot's home."""
+AGAIN: Final = "again"
+"""A round that judges the delta of the package before this one."""
+
+
+class Learner(Protocol):
+    """One round in another process; see `LearnerProcess`."""
+
+    judged: Judged | None
+    failure: str | None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+
+    def poll(self, timeout_s: float) -> list[Report]:
+        """What it has said since."""
+
+    def stop(self) -> float:
+        """Ends it at once; returns how long that took, in seconds."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a robot learns.
+
+    Attributes:
+        robot_id: name of this robot, as its raw episodes have it.
+        quota_bytes: size of all memories.
+        threads: processors for the learner; 0 for all.
+    """
+
+    robot_id: str
+    quota_bytes: int = DEFAULT_QUOTA_BYTES
+    threads: int = 0
+
+
+@dataclass
+class _Running:
+    """A round that runs."""
+
+    planned: Round
+    learner: Learner
+    before: Usage
+    progress: Progress | None = None
+
+
+class LocalLearning:
+    """What one robot learns with; used by one process.
+
+    Attributes:
+        package: the active package; None if there is none that is whole.
+        origin: where it came from, `seed` or `channel`.
+        receipt: what the last round came to; None if there was none since the start.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        settings: Settings,
+        tell: Callable[[str], None],
+        start: Callable[[Job, Path], Learner] = LearnerProcess,
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            home: the robot's folder.
+            settings: how it learns.
+            tell: receives one line for everything that the operator should know.
+            start: starts a learner.
+        """
+        self._home, self._settings, self._tell = home, settings, tell
+        self._start = start
+        self._state = StateFolder(home / PACKAGES)
+        self._run_folder = home / RUN
+        self._folder = home / MEMORIES
+        self.store = DeltaStore(home / DELTAS)
+        self.memories = LocalMemories(self._folder, settings.quota_bytes, tell)
+        self._history: history.History | None = None
+        self._running: _Running | None = None
+        self._told: dict[str, str] = {}
+        self._cleaned = False
+        self.package: IntactPackage | None = None
+        self.origin = "seed"
+        self.receipt: Receipt | None = None
+
+    @property
+    def loop(self) -> str | None:
+        """The loop that runs; `AGAIN` while an older delta is judged."""
+        if self._running is None:
+            return None
+        return self._running.planned.loop or AGAIN
+
+    @property
+    def loops(self) -> frozenset[str]:
+        """The loops that the package has."""
+        plan = None if self.package is None else self.package.manifest.learning
+        return frozenset() if plan is None else frozenset(plan.loops)
+
+    @property
+    def learner_pids(self) -> tuple[int, ...]:
+        """Process ids of the learner that runs."""
+        return () if self._running is None else (self._running.learner.pid,)
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the running round is."""
+        return None if self._running is None else self._running.progress
+
+    def look(self) -> None:
+        """Reads package and new episodes, and judges the delta that is driven with.
+
+        Raises:
+            DiskError: the disk refused.
+        """
+        if not self._cleaned:
+            self._clean()
+        self._open_package()
+        if self.package is None:
+            return  # nobody knows yet which episodes fit
+        known = self._read_history()
+        taken = self.memories.take(self._settings.robot_id, self.package.manifest.robot)
+        if taken:
+            self._write_history(known.add_outcomes(taken))
+        self._judge_use()
+
+    def count_new(self, loop: str) -> int:
+        """Lived memories that a loop has not been given yet."""
+        given = self._read_history().given
+        since = given.get(loop, 0)
+        if loop != SLOW:
+            since = max(since, given.get(SLOW, 0))
+        return sum(
+            memory.number >= since and memory.kind == LIVED
+            for memory in self._list_learned()
+        )
+
+    def count_memories(self) -> int:
+        """Memories that a round could use."""
+        return sum(
+            memory.kind != memory_choice.NEITHER for memory in self.memories.read()
+        )
+
+    def needs_judging(self) -> bool:
+        """Whether a pointer names a delta of another package than the active one."""
+        if self.package is None:
+            return False
+        return night.find_foreign(self.store, self.package.manifest) is not None
+
+    def begin(self, loop: str, available_bytes: int | None = None) -> None:
+        """Starts a round of a loop, or of `AGAIN`.
+
+        Args:
+            loop: the loop.
+            available_bytes: memory that there is for a learner; None if not known.
+
+        Raises:
+            LearningError: there is no package, it does not learn in this way, it needs
+                more memory than there is, or there is nothing to learn from.
+            DiskError, OSError: the disk or the system refused.
+        """
+        if self.package is None:
+            raise LearningError(self._home / PACKAGES, "an active package", "none")
+        self._run_folder.mkdir(parents=True, exist_ok=True)
+        planned = self._plan(self.package, loop, available_bytes)
+        if planned is None:
+            return
+        _forget_compiled(self._run_folder / night.CACHE, self.package.digest)
+        before = read_usage()
+        learner = self._start(planned.job, self._run_folder)
+        self._running = _Running(planned, learner, before)
+
+    def poll(self, created_at: str, timeout_s: float = 0.0) -> Receipt | None:
+        """Follows the running round; returns its receipt when it has ended well.
+
+        Args:
+            created_at: the time now, RFC 3339 in UTC, for the delta's record.
+            timeout_s: longest time to wait for a word.
+
+        Raises:
+            LearningError: the round failed.
+            DiskError: the disk refused.
+        """
+        running = self._running
+        if running is None:
+            return None
+        for report in running.learner.poll(timeout_s):
+            if isinstance(report, Progress):
+                running.progress = report
+        if running.learner.running:
+            return None
+        self._running = None
+        planned = running.planned
+        used = read_usage() - running.before
+        if running.learner.judged is None:
+            raise LearningError(
+                f"the {planned.loop or AGAIN} loop",
+                "new vectors",
+                running.learner.failure or "nothing",
+            )
+        receipt = night.finish_round(
+            planned,
+            running.learner.judged,
+            self.store,
+            created_at=created_at,
+            wall_s=used.wall_s,
+            processor_s=used.processor_s,
+        )
+        self.receipt = receipt
+        self._note_round(planned, receipt)
+        return receipt
+
+    def stop(self) -> float:
+        """Ends the running round at once; returns how long that took, in seconds."""
+        running, self._running = self._running, None
+        return 0.0 if running is None else running.learner.stop()
+
+    def _clean(self) -> None:
+        """Removes what a cut left."""
+        self.store.clean()
+        for folder in (self._folder, self._run_folder):
+            durable_file.remove_leftovers(folder)
+        self._cleaned = True
+
+    def _plan(
+        self, package: IntactPackage, loop: str, available_bytes: int | None
+    ) -> Round | None:
+        threads = self._settings.threads
+        if loop == AGAIN:
+            return night.plan_judging(
+                package,
+                self.store,
+                self.memories,
+                self._run_folder,
+                threads=threads,
+                available_bytes=available_bytes,
+            )
+        return night.plan_round(
+            package,
+            loop,
+            self.store,
+            self.memories,
+            self._run_folder,
+            rounds=self._read_history().rounds,
+            threads=threads,
+            available_bytes=available_bytes,
+        )
+
+    def _note_round(self, planned: Round, receipt: Receipt) -> None:
+        known = self._read_history().add_surprise(receipt.surprise)
+        given = dict(known.given)
+        if planned.loop is not None:
+            last = max((m.number for m in planned.learned), default=-1)
+            given[planned.loop] = max(given.get(planned.loop, 0), last + 1)
+        self._write_history(
+            dataclasses.replace(known, rounds=known.rounds + 1, given=given)
+        )
+
+    def _open_package(self) -> None:
+        try:
+            installed = self._state.read_installed()
+        except ContinuonError as e:
+            self._tell_once(PACKAGES, str(e))
+            return
+        if installed is None:
+            self.package = None
+            return
+        if self.package is not None and self.package.digest == installed.digest:
+            return
+        try:
+            folder = self._state.package_folder(installed.digest)
+            package = verify_integrity(folder, EXPORT_TARGET)
+        except (ReleaseError, ContinuonError, OSError) as e:
+            self.package = None
+            self._tell_once(PACKAGES, str(e))
+            return
+        if package.digest != installed.digest:
+            self.package = None
+            self._tell_once(PACKAGES, f"{folder}: holds package {package.digest[:12]}")
+            return
+        self.package = package
+        self.origin = getattr(installed, "origin", Origin.CHANNEL).value
+        self._history = None
+
+    def _read_history(self) -> history.History:
+        """The history of the active package, read once."""
+        if self._history is None:
+            digest = "" if self.package is None else self.package.digest
+            self._history = history.read(self._folder).of_package(digest)
+            self.memories.note_surprise(self._history.surprise)
+        return self._history
+
+    def _write_history(self, known: history.History) -> None:
+        self._history = known
+        self.memories.note_surprise(known.surprise)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        history.write(self._folder, known)
+
+    def _list_learned(self) -> list[Memory]:
+        return [m for m in self.memories.read() if m.use is Use.LEARN and m.steps > 1]
+
+    def _judge_use(self) -> None:
+        """Keeps a delta that proved good as the last good one; leaves a bad one."""
+        assert self.package is not None  # looked at before
+        manifest = self.package.manifest
+        try:
+            current = self.store.read(CURRENT, manifest)
+        except DeltaError as e:
+            if not self.needs_judging():
+                self._tell_once(CURRENT, str(e))
+                self.store.go_back(manifest)
+            return
+        if current is None:
+            return
+        good = None
+        with contextlib.suppress(DeltaError):
+            good = self.store.named(LAST_GOOD)
+        fallback = "" if good in (None, current.digest) else str(good)
+        standing, reason = trial.judge_use(
+            self._read_history().outcomes, current.digest, fallback
+        )
+        name = f"delta {current.digest[:12]}"
+        if standing is Standing.BAD:
+            self.store.go_back(manifest)
+            self.store.set_aside(current.digest)
+            self._tell(f"{name} goes back: {reason}")
+        elif standing is Standing.GOOD and good != current.digest:
+            self.store.point(LAST_GOOD, current.digest)
+            self._tell(f"{name} is the last good one: {reason}")
+
+    def _tell_once(self, about: str, line: str) -> None:
+        if self._told.get(about) != line:
+            self._told[about] = line
+            self._tell(line)
+
+
+def _forget_compiled(folder: Path, package: str) -> None:
+    """Removes what was compiled of other packages, which nothing would ever bound."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.name != package:
+                shutil.rmtree(path, ignore_errors=True)

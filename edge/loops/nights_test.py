@@ -1,0 +1,393 @@
+"""Nights that are meant to break a robot leave it whole and drivable.
+
+A night is drawn from a seed: torn files, sensors that stand still or show enormous
+numbers, demonstrations that contradict each other, another robot's episodes, clocks
+that jump, a harmful package. Others are killed before every change that they make to
+the disk, or find it full. After each of them the package has every byte that it had,
+the pointers name whole deltas within their bounds or none, and the robot drives.
+"""
+
+import contextlib
+import functools
+import os
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from base.digest import sha256_bytes
+from base.errors import ContinuonError
+from edge.control.policy_source import make_package_driver
+from edge.errors import DeltaError, LearningError
+from edge.loops.delta_store import CURRENT, LAST_GOOD
+from edge.loops.learning_job import Job, Judged, Report
+from edge.loops.local_learning import LocalLearning, Settings
+from edge.robots.robot import Observation
+from edge.testing import tiny_learning
+from edge.testing.learning_home import NOW, LearnerInside, LearningHome
+from edge.testing.tiny_learning import ROBOT_ID, TASKS, Plan
+from release.verification import verify_integrity
+from rlds import example_codec, tfrecord
+
+EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
+CLOCKS = ("1999-12-31T23:59:59Z", NOW, "2026-03-04T09:41:11Z", "2199-01-01T00:00:00Z")
+HUGE = 1e30
+PLANS = (
+    Plan(calls=5),
+    Plan(calls=5, harmful=True),
+    Plan(calls=5, unbounded=True),
+)
+
+
+def read_tree(folder: Path) -> str:
+    """One digest of every file below a folder."""
+    found = [
+        f"{path.relative_to(folder)} {sha256_bytes(path.read_bytes())}"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    return sha256_bytes("\n".join(found).encode())
+
+
+def require_drivable(home: LearningHome, learning: LocalLearning) -> str | None:
+    """Checks what control reads before an episode; returns its delta."""
+    assert learning.package is not None
+    package = verify_integrity(learning.package.folder)
+    for pointer in (CURRENT, LAST_GOOD):
+        with contextlib.suppress(DeltaError):  # then control drives without
+            delta = learning.store.read(pointer, package.manifest)
+            for name, vector in ({} if delta is None else delta.vectors).items():
+                bound = package.manifest.surfaces[name].bound
+                assert np.isfinite(vector).all()
+                assert np.linalg.norm(vector) <= bound * 1.0001
+    try:
+        delta = learning.store.read(CURRENT, package.manifest)
+    except DeltaError:
+        delta = None
+    driver = make_package_driver(package, delta=delta)
+    policy = driver.policy_for("tiny", tiny_learning.SPEC)
+    policy.reset(TASKS[0])
+    state = np.ones(tiny_learning.STATE_SIZE, np.float32)
+    assert np.isfinite(policy.propose(Observation(state, 0))).all()
+    return None if delta is None else delta.digest
+
+
+def draw_episode(random: np.random.Generator, number: int, package: str) -> bytes:
+    """The file of one odd episode."""
+    task = str(random.choice(TASKS))
+    made = tiny_learning.demonstrate(
+        number,
+        task,
+        offset=float(random.choice([0.3, -0.3, 0.3, HUGE, 0.0])),
+        noise=float(random.choice([0.0, 0.0, 1.0])),
+        steps=int(random.choice([1, 2, 12, 12, 40])),
+        operator=str(random.choice(["expert", "human", f"policy:{package[:12]}"])),
+        package_digest=package,
+        delta_digest=str(random.choice(["", "ab" * 32])),
+        success=[True, True, False, None][random.integers(4)],
+        start_time=str(random.choice(CLOCKS)),
+        robot_hash=str(random.choice([ROBOT_ID] * 9 + ["arm-2"])),
+    )
+    steps: dict[str, Any] = {name: np.array(v) for name, v in made.steps.items()}
+    state = steps["observation/state"]
+    match random.integers(6):
+        case 0:
+            state[:] = 0.0  # a sensor that says nothing
+        case 1:
+            state[:, 0] = HUGE
+        case 2:
+            state[len(state) // 2 :] = np.nan  # never made by a recorder
+        case 3:
+            steps["safety_violation"][:] = True
+    raw = tfrecord.frame(example_codec.encode_parts(made.spec, made.metadata, steps))
+    if random.integers(12) == 0:
+        raw = raw[: random.integers(len(raw))]
+    return bytes(raw)
+
+
+def live_a_night(home: LearningHome, learning: LocalLearning, seed: int) -> None:
+    """Hands over a few odd episodes, and learns from them whatever comes of it."""
+    random = np.random.default_rng(seed)
+    folder = home.root / "memories/new"
+    folder.mkdir(parents=True, exist_ok=True)
+    assert learning.package is not None
+    for index in range(random.integers(1, 6)):
+        number = 10 * seed + index
+        path = folder / f"{number:08d}.tfrecord"
+        path.write_bytes(draw_episode(random, number, learning.package.digest))
+        when_ns = int(random.integers(0, 4_000_000_000)) * 10**9
+        os.utime(path, ns=(when_ns, when_ns))
+    learning.look()
+    loop = str(random.choice(["slow", "medium"]))
+    with contextlib.suppress(LearningError):
+        learning.begin(loop)
+        learning.poll(str(random.choice(CLOCKS)))
+
+
+def live_nights(home: LearningHome, nights: int, plans: Sequence[Plan]) -> None:
+    for plan in plans:
+        home.install(plan)
+        learning = home.open(quota_bytes=30_000)
+        learning.look()
+        assert learning.package is not None
+        before = read_tree(learning.package.folder)
+        for seed in range(nights):
+            if seed % 10 == 9:
+                learning = home.open(quota_bytes=30_000)  # a robot that was off
+                learning.look()
+            live_a_night(home, learning, seed)
+            driven = require_drivable(home, learning)
+            assert driven is None or plan == PLANS[0]
+        assert learning.package is not None
+        assert read_tree(learning.package.folder) == before
+        kept = [*(home.root / "memories").glob("0*")]
+        assert sum(path.stat().st_size for path in kept) <= 30_000
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> LearningHome:
+    return LearningHome(tmp_path)
+
+
+def test_odd_nights_leave_a_whole_and_drivable_robot(home: LearningHome) -> None:
+    live_nights(home, 8, PLANS[:2])
+
+
+@pytest.mark.long
+def test_ten_thousand_odd_nights_leave_a_whole_and_drivable_robot(
+    home: LearningHome,
+) -> None:
+    live_nights(home, 3_334, PLANS)
+
+
+def test_numbers_that_are_not_finite_never_become_a_memory(home: LearningHome) -> None:
+    home.install()
+    made = tiny_learning.demonstrate(1)
+    steps = {name: np.array(v) for name, v in made.steps.items()}
+    steps["observation/state"][3] = np.nan
+    folder = home.root / "memories/new"
+    folder.mkdir(parents=True)
+    raw = tfrecord.frame(example_codec.encode_parts(made.spec, made.metadata, steps))
+    (folder / "odd.tfrecord").write_bytes(raw)
+    learning = home.open()
+    learning.look()
+    assert learning.memories.read() == ()
+    assert len(home.told) == 1
+    assert "expected finite numbers" in home.told[0]
+
+
+class Repeated:
+    """A learner that says what a real one said before, without jax.
+
+    A fork cannot use the jax of its parent.
+    """
+
+    def __init__(self, output: bytes, judged: Judged) -> None:
+        self._output, self._found = output, judged
+        self.judged: Judged | None = None
+        self.failure: str | None = None
+        self.running = True
+        self.pid = os.getpid()
+
+    def start(self, job: Job, run_folder: Path) -> "Repeated":
+        del run_folder
+        job.output.write_bytes(self._output)
+        return self
+
+    def poll(self, timeout_s: float) -> list[Report]:
+        del timeout_s
+        self.running, self.judged = False, self._found
+        return []
+
+    def stop(self) -> float:
+        self.running = False
+        return 0.0
+
+
+class Cut:
+    """A robot as it is before a night, and that night, which can be repeated."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        home = LearningHome(folder / "before")
+        home.install()
+        home.show(16)
+        first = home.open()
+        first.look()
+        first.begin("slow")
+        receipt = first.poll(NOW)
+        assert receipt is not None
+        assert receipt.accepted
+        self.old = _read_current(first)
+        home.show(4)
+        learner = self._learn_once(folder)
+        self._learner = learner
+        self.told = home.told
+
+    def _learn_once(self, folder: Path) -> Repeated:
+        """What the night comes to, by a real learner on a copy."""
+        home = LearningHome(folder / "copy")
+        shutil.copytree(folder / "before", home.root)
+        learning = home.open()
+        learning.look()
+        learning.begin("slow")
+        running = learning._running
+        assert running is not None
+        assert isinstance(running.learner, LearnerInside)
+        receipt = learning.poll(NOW)
+        assert receipt is not None
+        assert receipt.accepted
+        assert running.learner.judged is not None
+        self.new = _read_current(learning)
+        assert self.new != self.old
+        raw = (home.root / "run/learned.safetensors").read_bytes()
+        return Repeated(raw, running.learner.judged)
+
+    def copy(self, name: str) -> LearningHome:
+        home = LearningHome(self.folder / name)
+        shutil.copytree(self.folder / "before", home.root)
+        return home
+
+    def open(self, home: LearningHome) -> LocalLearning:
+        again = Repeated(self._learner._output, self._learner._found)
+        settings = Settings(ROBOT_ID)
+        return LocalLearning(home.root, settings, home.told.append, again.start)
+
+    def run(self, home: LearningHome) -> None:
+        learning = self.open(home)
+        learning.look()
+        learning.begin("slow")
+        learning.poll(NOW)
+
+    def check(self, home: LearningHome) -> None:
+        """The old delta or the new one counts; the next night reaches the new one."""
+        learning = self.open(home)
+        learning.look()
+        require_drivable(home, learning)
+        assert _read_current(learning) in (self.old, self.new)
+        assert len(learning.memories.read()) == 20
+        if _read_current(learning) == self.old:
+            learning.begin("slow")
+            assert learning.poll(NOW) is not None
+            assert _read_current(learning) == self.new
+        self.open(home).look()
+        left = [p.name for p in home.root.rglob(".tmp-*")]
+        assert left == []
+        assert home.told == []
+
+
+def _read_current(learning: LocalLearning) -> str:
+    """Digest of the vectors that count; the delta's own one has the time in it."""
+    assert learning.package is not None
+    found = learning.store.read(CURRENT, learning.package.manifest)
+    assert found is not None
+    return found.record.tensors_sha256
+
+
+def run_in_child(work: Callable[[], object]) -> int:
+    """Runs `work` in a fork; returns its wait status."""
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(process, 0)[1]
+
+
+def kill_before_change(number: int, root: Path, work: Callable[[], object]) -> bool:
+    """Runs `work` and kills it before change `number`; tells whether it got there."""
+
+    def count_changes() -> None:
+        left = number
+
+        def count(path: object) -> None:
+            nonlocal left
+            if str(path).startswith(str(root)):
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        def audit(event: str, arguments: tuple[Any, ...]) -> None:
+            if event not in EVENTS:
+                return
+            if event == "open" and not int(arguments[2] or 0) & (
+                os.O_WRONLY | os.O_RDWR
+            ):
+                return
+            count(arguments[0])
+
+        fsync = os.fsync
+
+        def count_fsync(descriptor: int) -> None:
+            count(Path(f"/proc/self/fd/{descriptor}").readlink())
+            fsync(descriptor)
+
+        pytest.MonkeyPatch().setattr(os, "fsync", count_fsync)
+        sys.addaudithook(audit)
+        work()
+
+    status = run_in_child(count_changes)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == 0
+    return False
+
+
+def kill_nights(folder: Path, stride: int) -> int:
+    """Kills a night before every `stride`-th change; returns how many there are."""
+    cut = Cut(folder)
+    number = 0
+    while True:
+        home = cut.copy(f"cut-{number}")
+        reached = kill_before_change(
+            number, home.root, functools.partial(cut.run, home)
+        )
+        cut.check(home)
+        shutil.rmtree(home.root)
+        if not reached:
+            return number
+        number += stride
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.filterwarnings("ignore:os.fork")
+def test_killed_night_leaves_the_old_or_the_new_delta(tmp_path: Path) -> None:
+    assert kill_nights(tmp_path, 7) > 20
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.filterwarnings("ignore:os.fork")
+def test_night_killed_at_any_change_leaves_the_old_or_the_new_delta(
+    tmp_path: Path,
+) -> None:
+    assert kill_nights(tmp_path, 1) > 20
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.filterwarnings("ignore:os.fork")
+@pytest.mark.parametrize("limit_bytes", [0, 200, 3000])
+def test_night_on_a_full_disk_leaves_the_old_or_the_new_delta(
+    tmp_path: Path, limit_bytes: int
+) -> None:
+    cut = Cut(tmp_path)
+    home = cut.copy("full")
+
+    def run_on_full_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+        with contextlib.suppress(ContinuonError, OSError):
+            cut.run(home)
+
+    assert os.WEXITSTATUS(run_in_child(run_on_full_disk)) == 0
+    cut.check(home)

@@ -1,0 +1,256 @@
+"""A package's learning functions, loaded with jax, and one round of a loop with them.
+
+This is the only file of the robot that imports jax. Functions are StableHLO files,
+which `jax.export` reads and compiles for this machine; a package brings all that a
+round computes, so no model code is here. Control never imports it: jax alone is more
+than all of control, and compiling would take the processor from it for seconds.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import jax.export
+import numpy as np
+import safetensors.numpy
+
+from base import durable_file
+from base.errors import DiskError
+from edge.control import local_delta
+from edge.errors import LearningError
+from edge.loops import memory_arrays
+from edge.loops.calls import run_calls
+from edge.loops.learning_job import Job, Judged, Progress, Report
+from edge.loops.memory_arrays import EPISODES, MEMORIES
+from edge.loops.memory_choice import KNOWN
+from edge.loops.night import EVALUATE
+from release.package import WEIGHTS
+from release.verification import IntactPackage
+from rlds import reader
+from rlds.episode import Episode
+
+ACTION_ERROR, SURPRISE = "action_error", "next_observation_error"
+"""Outputs of `evaluate`, one number for each episode."""
+PROGRESS_PERIOD_S: Final = 0.25
+
+Vectors = dict[str, np.ndarray[Any, Any]]
+
+
+class PackageFunctions:
+    """The functions of one package that a loop calls, compiled when first called."""
+
+    def __init__(
+        self, package: IntactPackage, loop: str | None, cache: Path | None = None
+    ) -> None:
+        """Loads the functions of a loop, and what judges it.
+
+        Args:
+            package: the package, its files compared with its manifest.
+            loop: the loop; None to evaluate only.
+            cache: folder that keeps what was compiled for the next time.
+
+        Raises:
+            LearningError: a file does not load.
+        """
+        if cache is not None:
+            jax.config.update("jax_compilation_cache_dir", str(cache))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        self._package = package
+        plan = package.manifest.learning
+        self._loop = () if loop is None or plan is None else plan.loops[loop]
+        names = list(dict.fromkeys(entry.function for entry in self._loop))
+        self._functions = {n: _load(package, n) for n in {*names, EVALUATE}}
+        self._names = {
+            name: {
+                spec.name.split("/")[0]
+                for spec in package.manifest.functions[name].inputs
+            }
+            for name in self._functions
+        }
+        self._memories = memory_arrays.find_shapes(package.manifest, names, MEMORIES)
+        self._episodes = memory_arrays.find_shapes(
+            package.manifest, [EVALUATE], EPISODES
+        )
+        self._weights = jax.device_put(_load_tensors(package.path(WEIGHTS)))
+
+    def run(
+        self,
+        job: Job,
+        report: Callable[[Report], None],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Learns what a job says, writes the new vectors and judges them.
+
+        Returns:
+            Whether it came to the end; False if it was stopped.
+
+        Raises:
+            LearningError: a function failed, or an episode does not fit.
+            RldsError, DiskError: a file cannot be read or written.
+        """
+        start = self._read_delta(job.start)
+        if job.loop is None:
+            learned: Vectors | None = self._read_delta(job.candidate)
+        else:
+            learned = self._learn(job, start, report, should_stop)
+        if learned is None or should_stop():
+            return False
+        durable_file.write(
+            job.output, local_delta.encode_vectors(learned), durable_file.PRIVATE
+        )
+        judges = [reader.read_episode(path) for path in job.judges]
+        others = [reader.read_episode(path) for path in job.unmeasured]
+        found = self._evaluate([*judges, *others], start, should_stop)
+        after = self._evaluate(judges, learned, should_stop)
+        if found is None or after is None:
+            return False
+        report(
+            Judged(
+                before=tuple(found[ACTION_ERROR][: len(judges)]),
+                after=tuple(after[ACTION_ERROR]),
+                surprise=tuple(found[SURPRISE]),
+            )
+        )
+        return True
+
+    def _learn(
+        self,
+        job: Job,
+        start: Vectors,
+        report: Callable[[Report], None],
+        should_stop: Callable[[], bool],
+    ) -> Vectors | None:
+        values: dict[str, Any] = {
+            "weights": self._weights,
+            "deltas": start,
+            "last_good": self._read_delta(job.last_good),
+            "consolidations": np.int32(job.consolidations),
+            "seed": np.int32(job.seed),
+        }
+        if self._memories:
+            episodes = [
+                (reader.read_episode(path), kind) for path, kind in job.memories
+            ]
+            arrays = memory_arrays.fill(self._memories, episodes, self._tasks)
+            values["memories"] = jax.device_put(arrays)
+        counted = _Counted(sum(entry.calls for entry in self._loop), report)
+        functions = {
+            name: (counted.wrap(function), self._names[name])
+            for name, function in self._functions.items()
+        }
+        ended = run_calls(self._loop, functions, values, should_stop)
+        if ended is None:
+            return None
+        return {
+            name: np.asarray(vector, np.float32)
+            for name, vector in jax.device_get(ended["deltas"]).items()
+        }
+
+    def _evaluate(
+        self,
+        episodes: Sequence[Episode],
+        deltas: Vectors,
+        should_stop: Callable[[], bool],
+    ) -> dict[str, list[float]] | None:
+        """Errors of each episode; None if it was stopped."""
+        found: dict[str, list[float]] = {ACTION_ERROR: [], SURPRISE: []}
+        room = memory_arrays.count_room(self._episodes)
+        for first in range(0, len(episodes), room):
+            if should_stop():
+                return None
+            some = episodes[first : first + room]
+            kinds = [(episode, KNOWN) for episode in some]
+            arrays = memory_arrays.fill(self._episodes, kinds, self._tasks)
+            given = {"weights": self._weights, "deltas": deltas, "episodes": arrays}
+            names = self._names[EVALUATE]
+            returned = _call(
+                self._functions[EVALUATE], {n: given[n] for n in names}, EVALUATE
+            )
+            for name in found:
+                found[name] += np.asarray(returned[name])[: len(some)].tolist()
+        return found
+
+    @property
+    def _tasks(self) -> tuple[str, ...]:
+        return self._package.manifest.robot.tasks
+
+    def _read_delta(self, path: Path | None) -> Vectors:
+        """Reads vectors, or makes those of no delta."""
+        surfaces = self._package.manifest.surfaces
+        if path is None:
+            return {n: np.zeros(s.size, np.float32) for n, s in surfaces.items()}
+        return _load_tensors(path)
+
+
+class _Counted:
+    """Counts the calls of a loop, and tells of them from time to time."""
+
+    def __init__(self, total: int, report: Callable[[Report], None]) -> None:
+        self._total, self._report = total, report
+        self._done, self._told_s = 0, 0.0
+
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, which returns when its results are there, counted."""
+
+        def call(**given: Any) -> Any:  # noqa: ANN401 - a tree of arrays, as it comes
+            numbers = {
+                name: np.int32(value) if isinstance(value, int) else value
+                for name, value in given.items()
+            }
+            # Waiting lets the robot stop between two calls, not after a queue of them.
+            returned = jax.block_until_ready(_call(function, numbers, "a call"))
+            self._done += 1
+            now_s = time.monotonic()
+            last = self._done == self._total
+            if self._done == 1 or last or now_s - self._told_s >= PROGRESS_PERIOD_S:
+                self._told_s = now_s
+                loss = _find_loss(returned)
+                self._report(Progress(self._done, self._total, loss))
+            return returned
+
+        return call
+
+
+def _find_loss(returned: Mapping[str, Any]) -> float | None:
+    state = returned.get("state")
+    loss = state.get("loss") if isinstance(state, Mapping) else None
+    if loss is None or np.ndim(loss):
+        return None
+    value = float(loss)
+    return value if np.isfinite(value) else None
+
+
+def _load(package: IntactPackage, name: str) -> Callable[..., Any]:
+    path = package.manifest.functions[name].path
+    content = package.path(path).read_bytes()
+    try:
+        loaded = jax.export.deserialize(bytearray(content))
+    except Exception as e:  # jax raises a dozen types for bytes that are no program
+        raise LearningError(path, "a StableHLO function", _one_line(e)) from e
+    compiled: Callable[..., Any] = jax.jit(loaded.call)
+    return compiled
+
+
+def _call(
+    function: Callable[..., Any], given: Mapping[str, Any], name: str
+) -> Mapping[str, Any]:
+    try:
+        returned: Mapping[str, Any] = function(**given)
+    except Exception as e:  # whatever a program from outside makes jax raise
+        raise LearningError(name, "a result", _one_line(e)) from e
+    return returned
+
+
+def _load_tensors(path: Path) -> Vectors:
+    try:
+        return dict(safetensors.numpy.load_file(path))
+    except FileNotFoundError as e:
+        raise DiskError(path, "to read the vectors", "no such file") from e
+    except Exception as e:  # whatever the library raises for bytes that are no tensors
+        raise LearningError(path, "safetensors", _one_line(e)) from e
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
