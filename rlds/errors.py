@@ -99,6 +99,12 @@ class SidecarSizeMismatchError(SidecarMismatchError):
     """A sidecar is about an episode of another size."""
 
 
+class ReceiptSignatureError(RldsError):
+    """A receipt is unsigned, wrongly signed, or not signed by an enrolled key."""
+
+    default_remedy = "enrol the robot's key, or discard the receipt"
+
+
 class RedactionRecordError(SidecarError):
     """A redaction record is missing or malformed."""
 

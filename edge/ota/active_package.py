@@ -20,8 +20,8 @@ from typing import Final
 
 from base.errors import ContinuonError
 from edge.control.policy_source import Driver, make_package_driver
-from edge.ota import decide, errors, start_count
-from edge.ota.decide import Installed, Move
+from edge.ota import decide, errors, start_count, watch
+from edge.ota.decide import Installed, Move, Origin
 from edge.ota.state_folder import StateFolder
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET
@@ -54,6 +54,8 @@ class ActivePackage:
         """Says on one line what runs."""
         found = self.installed
         package = f"package {found.digest[:12]}"
+        if found.origin is Origin.SEED and found.fell_back_from is None:
+            return f"{package}, a seed: {self.move.value}"
         if found.channel == decide.UNKNOWN_CHANNEL:
             return f"{package}, found without a pointer: {self.move.value}"
         package += f" of channel {found.channel}"
@@ -156,7 +158,9 @@ def find_active_package(
     """Opens the active package, or the one before it if that cannot drive.
 
     If the pointer is lost, the newest package on the disk that opens stands in for it.
-    Nothing is written; `open_active_package` keeps what was found.
+    Nothing is written and no lock is needed; `open_active_package` keeps what was
+    found. An update that moves the pointer meanwhile may remove what it named before:
+    then the package that it names now is opened.
 
     Raises:
         NoPackageError: no package was ever activated here.
@@ -164,6 +168,29 @@ def find_active_package(
         What `open_package` raises, about the active package: the one before it does not
             open either, or there is none.
     """
+    while True:
+        pointer = _peek(state)
+        try:
+            found = _find_now(state, keys, robots)
+        except (ContinuonError, OSError):
+            if _peek(state) == pointer:
+                raise
+            continue
+        if found.move is Move.KEEP or _peek(state) == pointer:
+            return found
+
+
+def _peek(state: StateFolder) -> Installed | None:
+    try:
+        return state.read_installed()
+    except errors.StateFolderError:
+        return None
+
+
+def _find_now(
+    state: StateFolder, keys: TrustedKeys, robots: Mapping[str, RobotSpec]
+) -> ActivePackage:
+    """Does what `find_active_package` does, by what the pointer says now."""
     try:
         installed = state.read_installed()
     except errors.StateFolderError as e:
@@ -266,7 +293,7 @@ def _crashing(installed: Installed) -> errors.KeepsCrashingError:
     return errors.KeepsCrashingError(
         f"package {installed.digest[:12]}",
         "an episode that ends",
-        f"{start_count.MOST_CRASHES} starts in a row that died before one did",
+        f"{watch.MOST_CRASHES} starts in a row that died before one did",
         "report this package to its publisher",
     )
 

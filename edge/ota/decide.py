@@ -32,6 +32,15 @@ UNKNOWN_CHANNEL: Final = ""
 _SHARES: Final = 10_000  # a rollout distinguishes robots in steps of 0.01 percent
 
 
+class Origin(enum.Enum):
+    """Where a package came from."""
+
+    SEED = "seed"
+    """From the factory or an operator, by hand."""
+    CHANNEL = "channel"
+    """From a channel, over the air."""
+
+
 @dataclass(frozen=True)
 class Installed:
     """What the pointer file says is active.
@@ -39,11 +48,16 @@ class Installed:
     Attributes:
         digest: digest of the active package.
         release_counter: highest counter ever accepted in this folder.
-        channel: channel that the package came from; `UNKNOWN_CHANNEL` while a lost
-            pointer is stood in for.
+        channel: channel that this folder follows; `UNKNOWN_CHANNEL` if it has asked
+            none yet, or while a lost pointer is stood in for.
         previous: digest of the package before it; None for the first.
-        fell_back_from: digest of the package that came with `release_counter` but did
-            not open here; None if that is the active one.
+        fell_back_from: digest of the package that gave way to the active one; None if
+            none did.
+        origin: where the active package came from.
+        previous_origin: where the package before it came from.
+        accepted: digest of the package that came with `release_counter`, if that is
+            neither the active one nor the one that gave way: a seed was installed over
+            it.
     """
 
     digest: str
@@ -51,11 +65,14 @@ class Installed:
     channel: str
     previous: str | None
     fell_back_from: str | None = None
+    origin: Origin = Origin.CHANNEL
+    previous_origin: Origin = Origin.CHANNEL
+    accepted: str | None = None
 
     @property
     def accepted_digest(self) -> str:
         """Digest of the package that came with `release_counter`."""
-        return self.fell_back_from or self.digest
+        return self.accepted or self.fell_back_from or self.digest
 
 
 @dataclass(frozen=True)
@@ -178,21 +195,89 @@ def takes_part(offer: Offer, robot_id: str) -> bool:
 
 
 def advance_pointer(
-    installed: Installed | None, installed_opens: bool, offer: Offer
+    installed: Installed | None,
+    installed_opens: bool,
+    offer: Offer,
+    on_trial: bool = False,
 ) -> Installed:
     """Returns what the pointer says once the offer is active.
 
-    A package that does not open is never the one to fall back to.
+    A package that does not open is never the one to fall back to, nor is one on trial
+    if there is another.
+
+    Args:
+        installed: what the pointer says.
+        installed_opens: whether that package could drive now.
+        offer: what becomes active.
+        on_trial: whether the installed package is on trial.
     """
+    previous, previous_origin = _choose_previous(
+        installed, installed_opens, offer.digest, on_trial
+    )
+    origin = Origin.CHANNEL
+    if installed is not None and installed.digest == offer.digest:
+        origin = installed.origin  # the same bytes; only the counter is new
+    return Installed(
+        offer.digest,
+        offer.release_counter,
+        offer.channel,
+        previous,
+        origin=origin,
+        previous_origin=previous_origin,
+    )
+
+
+def plant_seed(
+    installed: Installed | None,
+    installed_opens: bool,
+    digest: str,
+    own_counter: int,
+    on_trial: bool = False,
+) -> Installed:
+    """Returns what the pointer says once a seed is active.
+
+    The highest counter stays, and what came with it is not taken again. A channel that
+    offers less than the seed's own counter would lead back, so that is refused.
+
+    Args:
+        installed: what the pointer says.
+        installed_opens: whether that package could drive now.
+        digest: digest of the seed.
+        own_counter: the lowest counter under which the seed may be released.
+        on_trial: whether the installed package is on trial.
+    """
+    previous, previous_origin = _choose_previous(
+        installed, installed_opens, digest, on_trial
+    )
+    counter, channel, accepted = max(own_counter - 1, 0), UNKNOWN_CHANNEL, None
+    if installed is not None:
+        channel = installed.channel
+        if installed.release_counter >= counter:
+            counter = installed.release_counter
+            accepted = installed.accepted_digest
+    return Installed(
+        digest,
+        counter,
+        channel,
+        previous,
+        origin=Origin.SEED,
+        previous_origin=previous_origin,
+        accepted=None if accepted == digest else accepted,
+    )
+
+
+def _choose_previous(
+    installed: Installed | None, opens: bool, digest: str, on_trial: bool
+) -> tuple[str | None, Origin]:
+    """Returns the package to fall back to from `digest`, and where it came from."""
     if installed is None:
-        previous = None
-    elif installed_opens and installed.digest != offer.digest:
-        previous = installed.digest
-    else:
-        previous = installed.previous
-    if previous == offer.digest:
-        previous = None
-    return Installed(offer.digest, offer.release_counter, offer.channel, previous)
+        return None, Origin.CHANNEL
+    before = installed.previous, installed.previous_origin
+    if opens and installed.digest != digest:
+        has_other = installed.previous not in (None, digest)
+        if not (on_trial and has_other):
+            before = installed.digest, installed.origin
+    return (None, Origin.CHANNEL) if before[0] == digest else before
 
 
 def fall_back(installed: Installed) -> Installed | None:
@@ -202,12 +287,15 @@ def fall_back(installed: Installed) -> Installed | None:
     """
     if installed.previous is None:
         return None
+    accepted = installed.accepted_digest
     return Installed(
         digest=installed.previous,
         release_counter=installed.release_counter,
         channel=installed.channel,
         previous=None,
-        fell_back_from=installed.accepted_digest,
+        fell_back_from=installed.digest,
+        origin=installed.previous_origin,
+        accepted=None if accepted == installed.digest else accepted,
     )
 
 
@@ -238,19 +326,19 @@ def follow(installed: Installed | None, offer: Offer) -> Installed | None:
     )
 
 
-def find_unused(names: Iterable[str], installed: Installed | None) -> tuple[str, ...]:
+def find_unused(names: Iterable[str], *installed: Installed | None) -> tuple[str, ...]:
     """Returns the entries of the packages folder that may be removed.
 
-    These are leftovers of a crash, and packages that the pointer does not name. While
+    These are leftovers of a crash, and packages that none of the pointers names. While
     nothing says which package is wanted, all are kept.
     """
-    wanted = None if installed is None else {installed.digest, installed.previous}
+    known = [one for one in installed if one is not None]
+    wanted = {digest for one in known for digest in (one.digest, one.previous)}
     return tuple(
         sorted(
             name
             for name in names
-            if name.startswith(TEMPORARY_PREFIX)
-            or (wanted is not None and name not in wanted)
+            if name.startswith(TEMPORARY_PREFIX) or (wanted and name not in wanted)
         )
     )
 

@@ -35,6 +35,14 @@ class TrialCutShortError(CanaryError):
     """The trial of a package took too long, or the system ended it."""
 
 
+class WorseThanActiveError(CanaryError):
+    """The package errs much more than the active one on the same episodes."""
+
+
+class SlowStepError(CanaryError):
+    """The package's step takes too long on this machine, perhaps because it is busy."""
+
+
 class RefusedBeforeError(OtaError):
     """This robot has refused the offered package before, and nothing has changed."""
 

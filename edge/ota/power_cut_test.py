@@ -1,16 +1,11 @@
 """A real process that updates is killed before each change that it makes to the disk.
 
-The update runs in a child process that counts its system calls on the state folder
-(Python's audit events, and fsync) and kills itself with SIGKILL before the n-th. n runs
-from the first call to the last, so that every instant is tried. After each kill the
-folder must name a whole package, the old or the new one, and the next update must reach
-the new one and leave nothing behind.
+The instant of the kill runs from the first call to the last, so that every one is
+tried. After each the folder must name a whole package, the old or the new one, and the
+next update must reach the new one and leave nothing behind.
 """
 
 import os
-import signal
-import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,67 +14,15 @@ import pytest
 from edge.ota import active_package, update
 from edge.ota.decide import RobotRuntime
 from edge.ota.state_folder import StateFolder
+from edge.testing.power_cuts import copy_folder, kill_before_call
 from edge.testing.tiny_package import NOW, ROBOTS, Publisher
 
 RUNTIME = RobotRuntime("sim-00", "0.1.0")
 FILES = {".lock", "current", "current.copy", "newest_time", "packages"}
-EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod")
 
 
 def run(publisher: Publisher, state: StateFolder) -> None:
     update.update(state, publisher.channel_uri, publisher.trusted, RUNTIME, ROBOTS, NOW)
-
-
-def run_in_child(work: Callable[[], object]) -> int:
-    """Runs `work` in a child process; returns its wait status."""
-    process = os.fork()
-    if process == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitpid(process, 0)[1]
-
-
-def kill_before_call(number: int, root: Path, work: Callable[[], object]) -> bool:
-    """Runs `work` and kills it before call `number`; tells whether it got there."""
-
-    def count_calls() -> None:
-        left = number
-        counted = os.getpid()
-
-        def count(path: object) -> None:
-            nonlocal left
-            if os.getpid() != counted:
-                return  # the child that tries the canary changes nothing
-            if not str(path).startswith(str(root)):
-                return
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        def audit(event: str, arguments: tuple[object, ...]) -> None:
-            if event in EVENTS:
-                count(arguments[0])
-
-        fsync = os.fsync
-
-        def count_fsync(descriptor: int) -> None:
-            count(Path(f"/proc/self/fd/{descriptor}").readlink())
-            fsync(descriptor)
-
-        pytest.MonkeyPatch().setattr(os, "fsync", count_fsync)
-        sys.addaudithook(audit)
-        work()
-
-    status = run_in_child(count_calls)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
@@ -125,17 +68,6 @@ def test_update_killed_at_any_instant_leaves_the_old_or_the_new_package(
             break
     assert number > 40
     assert seen == ({old, new} if had_package else {None, new})
-
-
-def copy_folder(source: Path, target: Path) -> None:
-    """Copies a folder file by file."""
-    for path in sorted(source.rglob("*")):
-        copy = target / path.relative_to(source)
-        if path.is_dir():
-            copy.mkdir(parents=True)
-        else:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
 
 
 def test_every_file_is_synced_before_it_gets_its_final_name(

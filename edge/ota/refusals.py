@@ -33,7 +33,12 @@ MOST: Final = 8
 """Refusals that are kept; a channel offers one package at a time."""
 PAUSE: Final = timedelta(days=1)
 """Time after which a package is tried again that was refused for a passing reason."""
-_PASSING: Final = (ExpiredError, TimeTooFarError, errors.TrialCutShortError)
+_PASSING: Final = (
+    ExpiredError,
+    TimeTooFarError,
+    errors.TrialCutShortError,
+    errors.SlowStepError,
+)
 _LIMIT_BYTES: Final = 64 * 1024
 _KEYS: Final = ("tar", "conditions", "reason", "release_counter", "try_again")
 

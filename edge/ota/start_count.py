@@ -1,20 +1,29 @@
-"""How often in a row the active package was started and no episode came to its end.
+"""The starts of the active package: how many in a row died, and how many crashed.
 
-    state_dir/starts    {"count", "digest", "schema_version"}
+    state_dir/starts    {"count", "crashes", "digest", "running", "schema_version"}
 
 A step is native code: it can kill the process that runs it, and nobody is left to say
-so. The count is written before the package opens and removed after the first episode.
-A process that finds too many starts counted knows that those before it died, and falls
-back to the package before.
+so. Whoever drives writes here before the package opens, after its first episode, and
+when it ends in good order; the next start finds what the one before could not write.
+
+| The file says | The next start counts |
+|---|---|
+| nothing, or of another package | its first start |
+| no start runs | one more start in a row |
+| a start runs, since the machine was booted | one more start in a row, and a crash |
+| a start runs, of an earlier boot | one more in a row: perhaps the power was cut |
+
+What the numbers mean is decided in `watch.py`. Three starts in a row, each before an
+episode has ended, cost a robot its newest package until the next release, whether
+crashes or power cuts ended them; only crashes count after the first episode.
 
 What ends a run in good order (the operator, a robot that fails, a full disk) is not
-the package's fault and clears the count. A power cut looks like a crash; three in a
-row, each before an episode has ended, cost a robot its newest package until the next
-release.
+the package's fault.
 """
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,16 +31,44 @@ from base import canonical_json, durable_file, plain_file
 from base.errors import ContinuonError
 from base.json_fields import Fields, decode
 from edge.errors import ActionShapeError, StepFunctionError
+from edge.ota import watch
 from edge.ota.errors import StateFolderError
 from edge.ota.state_folder import StateFolder
 
 FILE: Final = "starts"
-SCHEMA_VERSION: Final = 1
-MOST_CRASHES: Final = 3
-"""Starts in a row that may die: one may be bad luck, and a robot that falls back stays
-with the older package until the next release."""
+SCHEMA_VERSION: Final = 2
+_OLD_SCHEMA_VERSION: Final = 1  # had neither `crashes` nor `running`
 _LIMIT_BYTES: Final = 4096
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _PACKAGES_FAULT: Final = (StepFunctionError, ActionShapeError)
+
+
+@dataclass(frozen=True)
+class Starts:
+    """What is known of the starts of one package.
+
+    Attributes:
+        digest: digest of the package.
+        in_a_row: its newest starts in a row before whose end no episode has ended.
+        crashes: starts that died while the machine went on.
+        running: boot of the machine in which the newest start began, while that has
+            not ended in good order; "" if the boot is not known, None if it has ended.
+    """
+
+    digest: str
+    in_a_row: int = 0
+    crashes: int = 0
+    running: str | None = None
+
+    def begin(self, boot: str) -> "Starts":
+        """Counts one more start, during this boot of the machine."""
+        crashed = bool(boot) and self.running == boot
+        return replace(
+            self,
+            in_a_row=self.in_a_row + 1,
+            crashes=self.crashes + crashed,
+            running=boot,
+        )
 
 
 class StartCount:
@@ -39,8 +76,8 @@ class StartCount:
 
     def __init__(self, state: StateFolder) -> None:
         self._state = state
-        self._digest: str | None = None  # counted in this process
-        self._counts = False  # whether the file holds that count
+        self._starts: Starts | None = None  # as counted in this process
+        self._written = False  # whether the file holds that
 
     def begin(self) -> str | None:
         """Counts a start of the active package; call it before the package opens.
@@ -54,31 +91,29 @@ class StartCount:
             installed = self._state.read_installed()
         except StateFolderError:
             return None  # no file says which package is started
+        if installed is None or (
+            self._starts is not None and installed.digest == self._starts.digest
+        ):
+            return None
+        found = read_starts(self._state.root, installed.digest)
+        self._starts = found.begin(_read_boot())
+        self._written = True
         try:
-            if installed is None or installed.digest == self._digest:
-                return None
-            self._digest, self._counts = installed.digest, True
-            count = read(self._state.root, installed.digest) + 1
-            value = {
-                "schema_version": SCHEMA_VERSION,
-                "digest": installed.digest,
-                "count": count,
-            }
-            durable_file.write(self._path, canonical_json.encode(value))
+            self._write(self._starts)
         except ContinuonError as e:
             return f"this start could not be counted: {e}"
         return None
 
     def clear(self) -> None:
-        """Forgets the starts: an episode has ended, or the run for another reason."""
-        if self._counts:
-            self._counts = False
-            with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
+        """Forgets the starts in a row: an episode has ended."""
+        if self._written and self._starts is not None and self._starts.in_a_row:
+            self._starts = replace(self._starts, in_a_row=0)
+            with contextlib.suppress(ContinuonError):
+                self._write(self._starts)
 
     @contextlib.contextmanager
     def judge(self) -> Iterator[None]:
-        """Clears the count if the block ends by anything but the package's own fault.
+        """Notes a good end of the run unless the package's own fault ends the block.
 
         Raises:
             Whatever the block raises.
@@ -88,17 +123,38 @@ class StartCount:
         except _PACKAGES_FAULT:
             raise
         except BaseException:
-            self.clear()
+            self._end()
             raise
-        self.clear()
+        self._end()
+
+    def _end(self) -> None:
+        """The run has ended in good order, and what is left is the count of crashes."""
+        if not self._written or self._starts is None:
+            return
+        self._written = False
+        with contextlib.suppress(ContinuonError, OSError):
+            if self._starts.crashes:
+                self._write(replace(self._starts, in_a_row=0, running=None))
+            else:
+                self._path.unlink(missing_ok=True)
+
+    def _write(self, starts: Starts) -> None:
+        value = {
+            "schema_version": SCHEMA_VERSION,
+            "digest": starts.digest,
+            "count": starts.in_a_row,
+            "crashes": starts.crashes,
+            "running": starts.running,
+        }
+        durable_file.write(self._path, canonical_json.encode(value))
 
     @property
     def _path(self) -> Path:
         return self._state.root / FILE
 
 
-def read(root: Path, digest: str) -> int:
-    """Returns how often in a row a package was started; 0 if the count was lost.
+def read_starts(root: Path, digest: str) -> Starts:
+    """Returns what is known of the starts of a package; nothing if the file was lost.
 
     Args:
         root: the state folder.
@@ -108,12 +164,30 @@ def read(root: Path, digest: str) -> int:
     try:
         raw = plain_file.read(path, _LIMIT_BYTES)
         fields = Fields(
-            decode(raw, path, _LIMIT_BYTES), path, ("schema_version", "digest", "count")
+            decode(raw, path, _LIMIT_BYTES),
+            path,
+            ("schema_version", "digest", "count"),
+            optional=("crashes", "running"),
         )
-        fields.version(SCHEMA_VERSION)
-        return fields.integer("count") if fields.sha256("digest") == digest else 0
+        if fields.integer("schema_version") not in (
+            _OLD_SCHEMA_VERSION,
+            SCHEMA_VERSION,
+        ):
+            return Starts(digest)
+        if fields.sha256("digest") != digest:
+            return Starts(digest)
+        crashes = fields.integer("crashes") if fields.has("crashes") else 0
+        running = fields.raw("running") if fields.has("running") else None
+        if running is not None and not isinstance(running, str):
+            raise fields.fail("running", "to be a string or null")
+        return Starts(digest, fields.integer("count"), crashes, running)
     except (ContinuonError, OSError):
-        return 0
+        return Starts(digest)
+
+
+def read(root: Path, digest: str) -> int:
+    """Returns how many starts of a package in a row no episode has ended in."""
+    return read_starts(root, digest).in_a_row
 
 
 def keeps_crashing(root: Path, digest: str) -> bool:
@@ -121,4 +195,12 @@ def keeps_crashing(root: Path, digest: str) -> bool:
 
     The count includes the start that is asking.
     """
-    return read(root, digest) > MOST_CRASHES
+    return watch.find_dead_starts(read(root, digest)) is not None
+
+
+def _read_boot() -> str:
+    """Returns the id of this boot of the machine, or "" where it has none."""
+    try:
+        return plain_file.read(_BOOT_ID, _LIMIT_BYTES).decode("ascii").strip()
+    except (ContinuonError, OSError, ValueError):
+        return ""

@@ -5,7 +5,8 @@ import pytest
 from edge.errors import ActionShapeError, RobotUnavailableError, StepFunctionError
 from edge.ota import start_count
 from edge.ota.decide import Installed, Move
-from edge.ota.start_count import MOST_CRASHES, StartCount
+from edge.ota.start_count import StartCount, Starts
+from edge.ota.watch import MOST_CRASHES
 from edge.testing.updated_robot import UpdatedRobot, snapshot
 from release.errors import ExpiredError
 
@@ -30,13 +31,57 @@ def test_package_counts_once_in_a_process_and_an_episode_clears_it(
     before = snapshot(robot.state.root)
     digest = robot.read_installed().digest
     starts = StartCount(robot.state)
-    for _ in range(3):
-        assert starts.begin() is None
-    assert start_count.read(robot.state.root, digest) == 1
-    assert start_count.read(robot.state.root, robot.first) == 0
-    starts.clear()
-    starts.begin()
+    with starts.judge():
+        for _ in range(3):
+            assert starts.begin() is None
+        assert start_count.read(robot.state.root, digest) == 1
+        assert start_count.read(robot.state.root, robot.first) == 0
+        starts.clear()
+        starts.begin()
+        assert start_count.read(robot.state.root, digest) == 0
     assert snapshot(robot.state.root) == before
+
+
+def test_death_after_an_episode_is_a_crash_of_its_package_and_no_start_in_a_row(
+    robot: UpdatedRobot,
+) -> None:
+    digest = robot.read_installed().digest
+    for crashes in range(4):
+        starts = StartCount(robot.state)
+        starts.begin()
+        starts.clear()
+        found = start_count.read_starts(robot.state.root, digest)
+        assert (found.in_a_row, found.crashes) == (0, crashes)
+    with starts.judge():
+        pass  # the last of them ends in good order
+    with StartCount(robot.state).judge():
+        pass  # this one never drove
+    ended = start_count.read_starts(robot.state.root, digest)
+    assert ended == Starts(digest, in_a_row=0, crashes=3, running=None)
+    again = StartCount(robot.state)
+    again.begin()
+    assert start_count.read_starts(robot.state.root, digest).crashes == 3
+    assert start_count.read_starts(robot.state.root, robot.first) == Starts(robot.first)
+    assert robot.open().package.digest == digest
+
+
+def test_power_cut_is_no_crash() -> None:
+    first = Starts("0" * 64).begin("boot 1")
+    assert first.begin("boot 1").crashes == 1
+    assert first.begin("boot 2").crashes == 0
+    unknown = Starts("0" * 64).begin("")
+    assert unknown.begin("").crashes == 0
+    assert unknown.begin("").in_a_row == 2
+
+
+def test_count_of_an_earlier_runtime_is_read(robot: UpdatedRobot) -> None:
+    digest = robot.read_installed().digest
+    (robot.state.root / start_count.FILE).write_text(
+        f'{{"count":3,"digest":"{digest}","schema_version":1}}'
+    )
+    assert start_count.read_starts(robot.state.root, digest) == Starts(digest, 3)
+    StartCount(robot.state).begin()
+    assert robot.open().move is Move.FALL_BACK
 
 
 def test_package_keeps_driving_after_three_deaths_if_the_fourth_start_ends_an_episode(

@@ -5,6 +5,7 @@
       current.copy         the same, in case `current` is lost or damaged
       newest_time          the newest time that is known to have passed
       refused, starts      see refusals.py and start_count.py
+      trial, health        see trial.py and health.py
       packages/<digest>/   whole, verified packages: the active and the previous one
       packages/.tmp-*      files of a running update; the next update removes leftovers
 
@@ -28,10 +29,20 @@ from base.digest import is_sha256
 from base.errors import ContinuonError, DiskError
 from base.json_fields import Fields, decode
 from edge.ota import errors
-from edge.ota.decide import TEMPORARY_PREFIX, Installed, find_unused
+from edge.ota.decide import (
+    TEMPORARY_PREFIX,
+    UNKNOWN_CHANNEL,
+    Installed,
+    Origin,
+    find_unused,
+)
 
 NEWEST_TIME: Final = "newest_time"
 SCHEMA_VERSION: Final = 1
+# Written only where they say something, so that most pointers can be read by an older
+# runtime, and pointers of an older runtime by this one. No origin means a channel.
+_OPTIONAL: Final = ("fell_back_from", "accepted", "origin", "previous_origin")
+_ORIGINS: Final = tuple(origin.value for origin in Origin)
 _LIMIT_BYTES: Final = 64 * 1024  # of the pointer and of the newest time
 # The newest time is written at most this often, to spare the card.
 _TIME_STEP: Final = timedelta(hours=1)
@@ -131,19 +142,31 @@ class StateFolder:
                 decode(raw, path, _LIMIT_BYTES),
                 path,
                 ("schema_version", "channel", "digest", "previous", "release_counter"),
-                optional=("fell_back_from",),
+                optional=_OPTIONAL,
             )
             fields.version(SCHEMA_VERSION)
-            before, bad = (
+            before, bad, accepted = (
                 fields.sha256(key) if fields.has(key) else None
-                for key in ("previous", "fell_back_from")
+                for key in ("previous", "fell_back_from", "accepted")
             )
+            origin, previous_origin = (
+                Origin(fields.one_of(key, _ORIGINS))
+                if fields.has(key)
+                else Origin.CHANNEL
+                for key in ("origin", "previous_origin")
+            )
+            seed = origin is Origin.SEED
             return Installed(
                 digest=fields.sha256("digest"),
                 release_counter=fields.integer("release_counter"),
-                channel=fields.text("channel"),
+                channel=UNKNOWN_CHANNEL
+                if seed and not fields.has("channel")
+                else fields.text("channel"),
                 previous=before,
                 fell_back_from=bad,
+                origin=origin,
+                previous_origin=previous_origin,
+                accepted=accepted,
             )
         except ContinuonError as e:
             raise errors.StateFolderError(
@@ -188,11 +211,17 @@ class StateFolder:
             with _room_for("the newest time", self._newest_time):
                 durable_file.write(self._newest_time, canonical_json.encode(value))
 
-    def sweep(self, installed: Installed | None) -> None:
-        """Removes leftovers of a crash and packages that the pointer does not name."""
+    def sweep(self, *installed: Installed | None) -> None:
+        """Removes leftovers of a crash and packages that no pointer names.
+
+        Args:
+            *installed: what the pointer says, and what it said until now: whoever
+                drives may have read it a moment ago and be about to open that package.
+                It goes with the next update, before that needs the room.
+        """
         durable_file.remove_leftovers(self._root)
         names = [path.name for path in self._packages.iterdir()]
-        for name in find_unused(names, installed):
+        for name in find_unused(names, *installed):
             self._remove(self._packages / name)
 
     @contextlib.contextmanager
@@ -236,13 +265,17 @@ class StateFolder:
     def _write_pointer(self, path: Path, installed: Installed) -> None:
         record: dict[str, object] = {
             "schema_version": SCHEMA_VERSION,
-            "channel": installed.channel,
+            "channel": installed.channel or None,
             "digest": installed.digest,
             "previous": installed.previous,
             "release_counter": installed.release_counter,
         }
-        if installed.fell_back_from is not None:
-            record["fell_back_from"] = installed.fell_back_from
+        for key in ("fell_back_from", "accepted"):
+            if getattr(installed, key) is not None:
+                record[key] = getattr(installed, key)
+        for key in ("origin", "previous_origin"):
+            if getattr(installed, key) is not Origin.CHANNEL:
+                record[key] = getattr(installed, key).value
         with _room_for("the pointer", path):
             durable_file.write(path, canonical_json.encode(record))
 

@@ -5,18 +5,17 @@ that driving needs is checked and the canary runs before the package becomes act
 and the pointer moves last.
 """
 
+import contextlib
 import dataclasses
-import functools
 from collections.abc import Mapping
 from datetime import datetime
 
 from base import text_forms
 from base.errors import ContinuonError
-from edge.control.package_policy import open_policy
-from edge.control.policy_source import make_package_driver
 from edge.errors import EdgeError
-from edge.ota import active_package, canary, decide, fetch, refusals
+from edge.ota import active_package, admission, decide, fetch, refusals, trial
 from edge.ota.active_package import ActivePackage, open_package
+from edge.ota.admission import TrialSetup
 from edge.ota.decide import Installed, Move, Offer, RobotRuntime
 from edge.ota.errors import UpdateFailedError
 from edge.ota.refusals import Refusals
@@ -26,11 +25,7 @@ from edge.runtime_version import EXPORT_TARGET, RUNTIME_DATE
 from release.channel_verification import VerifiedChannel
 from release.package import check_counter
 from release.trusted_keys import TrustedKeys
-from release.verification import (
-    CLOCK_TOLERANCE,
-    IntactPackage,
-    verify_package,
-)
+from release.verification import CLOCK_TOLERANCE, verify_package
 
 
 def update(
@@ -40,6 +35,7 @@ def update(
     robot: RobotRuntime,
     robots: Mapping[str, RobotSpec],
     now: datetime,
+    setup: TrialSetup | None = None,
 ) -> ActivePackage:
     """Asks the channel once and activates what it offers.
 
@@ -51,6 +47,8 @@ def update(
         robots: what a package must fit before it becomes active, by robot string.
         now: the time by this machine's clock, with a time zone. If it is behind a time
             that is known to have passed, nothing new is taken.
+        setup: how a package is tried; None to take one that passes for good, without
+            comparison and trial.
 
     Raises:
         ReleaseError: the channel or the package is not to be trusted.
@@ -68,7 +66,7 @@ def update(
         stock = active_package.take_stock(state, keys, robots)
         installed, active = stock.installed, stock.active
         state.sweep(stock.pointer or installed)
-        newest = _newest_time(state, active)
+        newest = find_newest_time(state, active)
         clock_is_right = newest - now <= CLOCK_TOLERANCE
         time = now if clock_is_right else None
         store, found = fetch.fetch_channel(channel, keys, time, installed)
@@ -77,6 +75,7 @@ def update(
             state.raise_newest_time(max(now, found.record.issued or now))
         installed = decide.follow(installed, offer)
         opens = active is not None
+        figures: admission.Figures = {}
         move = decide.decide(installed, opens, offer, robot, clock_is_right)
         notes = (
             *stock.notes,
@@ -85,7 +84,7 @@ def update(
         if move is Move.KEEP and active is not None and installed is not None:
             if installed != stock.pointer:
                 state.activate(installed)
-                state.sweep(installed)
+                state.sweep(installed, stock.pointer)
             return dataclasses.replace(active, installed=installed, notes=notes)
         if move is Move.INSTALL:
             same = installed is not None and installed.digest == offer.digest
@@ -98,19 +97,23 @@ def update(
             with state.stage() as folder:
                 tar, staged = folder / f"{offer.digest}.tar", folder / offer.digest
                 fetch.fetch_tar(store, entry, tar)
-                with refused.note(entry.sha256, offer):
+                with refused.note(entry.sha256, offer), _tell(setup, offer):
                     fetch.unpack(tar, staged, f"{store.uri}/{entry.path}")
                     package = verify_package(
                         staged, keys, time, EXPORT_TARGET, offer.digest
                     )
                     check_counter(package.manifest, offer.release_counter, channel)
-                    check = functools.partial(_check, package.intact, robots)
-                    canary.require_survival(str(staged), check)
-                    check()
+                    figures = admission.try_out(package.intact, robots, active, setup)
                 state.add_package(staged, offer.digest)
-        new = decide.advance_pointer(installed, opens, offer)
+        on_trial = installed is not None and trial.is_on_trial(
+            state.root, installed.digest
+        )
+        new = decide.advance_pointer(installed, opens, offer, on_trial)
+        is_new = installed is None or installed.digest != offer.digest
+        if setup is not None and is_new:
+            admission.begin_trial(state, installed, new, figures, max(now, newest))
         state.activate(new)
-        state.sweep(new)
+        state.sweep(new, stock.pointer or installed)
         opened = open_package(state, new, keys, robots, move)
         return dataclasses.replace(opened, notes=notes)
 
@@ -138,7 +141,7 @@ def update_or_stay(
     except Exception as e:
         # As at the top of a process: a robot that is to drive on does so whatever an
         # update does, a defect in this code included.
-        failure, cause = _describe(channel, e), e
+        failure, cause = describe_failure(channel, e), e
     try:
         active = active_package.find_active_package(state, keys, robots)
     except (ContinuonError, OSError):
@@ -173,13 +176,13 @@ def read_offer(channel: VerifiedChannel) -> Offer:
     )
 
 
-def _check(package: IntactPackage, robots: Mapping[str, RobotSpec]) -> None:
-    """Opens a package as at a start and runs its canary."""
-    make_package_driver(package, robots=robots)
-    canary.require_healthy(package, open_policy(package))
+def _tell(
+    setup: TrialSetup | None, offer: Offer
+) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if setup is None else setup.note_refusal(offer)
 
 
-def _newest_time(state: StateFolder, active: ActivePackage | None) -> datetime:
+def find_newest_time(state: StateFolder, active: ActivePackage | None) -> datetime:
     """Returns the newest time that is known to have passed.
 
     A channel was asked then, or this runtime or the active package was made then.
@@ -217,7 +220,7 @@ def _explain(
     return tuple(notes)
 
 
-def _describe(channel: str, error: Exception) -> UpdateFailedError:
+def describe_failure(channel: str, error: Exception) -> UpdateFailedError:
     """Says what failed in the form of this project's errors."""
     if isinstance(error, ContinuonError):
         return UpdateFailedError(error.source, error.expected, error.got, error.remedy)

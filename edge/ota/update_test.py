@@ -69,13 +69,18 @@ def test_new_release_becomes_active_and_the_old_package_is_kept(
     assert kept == {robot.first, second}
 
 
-def test_third_release_removes_the_first_package(robot: UpdatedRobot) -> None:
+def test_update_after_the_third_release_removes_the_first_package(
+    robot: UpdatedRobot,
+) -> None:
+    """Until then somebody who read the pointer before may be about to open it."""
     second = robot.publisher.release(1)
     robot.update()
     third = robot.publisher.release(2)
     robot.update()
-    kept = {p.name for p in (robot.state.root / "packages").iterdir()}
-    assert kept == {second, third}
+    packages = robot.state.root / "packages"
+    assert {p.name for p in packages.iterdir()} == {robot.first, second, third}
+    robot.update()
+    assert {p.name for p in packages.iterdir()} == {second, third}
 
 
 def test_same_package_with_a_higher_counter_only_moves_the_counter(

@@ -141,6 +141,11 @@ def open_actor(name: str) -> Actor:
     return Actor(EXPERT, open_expert(name))
 
 
+def has_driver(name: str) -> bool:
+    """Whether opening the robot touches one that exists, by a driver of `DRIVERS`."""
+    return _find_driver(name) is not None
+
+
 def _find_driver(name: str) -> tuple[RobotDriver, str] | None:
     """Returns the driver of a robot that exists, and the text after its prefix."""
     for prefix, driver in DRIVERS.items():

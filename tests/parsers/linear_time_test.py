@@ -58,6 +58,7 @@ from rlds import (
     manifest,
     protobuf,
     reader,
+    receipt,
     redaction_record,
     sidecar,
     tfds_directory,
@@ -545,6 +546,7 @@ _PARSERS: Mapping[str, Parser] = {
     "sidecar with a signature": _json(
         lambda raw: sidecar.verify(raw, {}), sidecar.LIMIT_BYTES, _SIDECARS
     ),
+    "receipt": _json(receipt.parse, receipt.LIMIT_BYTES),
     "redaction record": _json(
         lambda raw: redaction_record.from_json(decode(raw, "x", _MIB)),
         _MIB,

@@ -13,7 +13,8 @@ from base.testing import special_files
 from cloud.curate import spec as curation_spec
 from cloud.ingest import enrolment
 from edge.episodes import robot_key, terms
-from edge.ota import refusals, start_count
+from edge.ota import health, refusals, start_count, trial
+from edge.ota.health import Health
 from edge.ota.refusals import Refusals
 from edge.ota.state_folder import StateFolder
 from edge.robots import machine_name
@@ -82,11 +83,14 @@ def test_an_envelope_to_add_a_signature_to_is_none(tmp_path: Path, kind: str) ->
 def test_what_a_robot_noted_about_packages_is_lost_with_it(
     tmp_path: Path, kind: str
 ) -> None:
-    for name in (refusals.FILE, start_count.FILE):
+    for name in (refusals.FILE, start_count.FILE, health.FILE, trial.FILE):
         special_files.make(tmp_path / name, kind)
     with special_files.at_once():
         assert Refusals(tmp_path, "0" * 64, datetime.now(UTC))._read() == ()
         assert start_count.read(tmp_path, "0" * 64) == 0
+        assert health.read(tmp_path, "0" * 64) == Health("0" * 64)
+        assert not trial.is_on_trial(tmp_path, "0" * 64)
+        assert trial.read_or_set_aside(tmp_path) is None
 
 
 @pytest.mark.parametrize("kind", special_files.KINDS)

@@ -1,0 +1,151 @@
+"""What is compared, and what a new package is refused for."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.control.package_policy import PackagePolicy, open_policy
+from edge.ota import comparison, errors
+from edge.ota.comparison import Comparison, Trace, compare, require_as_good
+from edge.testing import tiny_package
+from release.verification import IntactPackage, verify_integrity
+from rlds import example_codec, tfrecord
+from rlds.episode import Episode
+
+HZ = 80.0
+PERIOD_S = 1 / HZ
+QUICK = Trace(canary_error=0.1, own_error=0.1, step_p99_s=PERIOD_S / 100)
+
+
+def open_package(
+    folder: Path, seed: int, **options: Any
+) -> tuple[IntactPackage, PackagePolicy]:
+    tiny_package.write_package(folder / str(seed), seed, **options)
+    package = verify_integrity(folder / str(seed))
+    return package, open_policy(package)
+
+
+def drive(policy: PackagePolicy, seed: int) -> Episode:
+    """An episode of random observations in which the policy drove."""
+    drawn = tiny_package.episode(seed=seed)
+    actions = comparison._propose(policy, drawn)
+    steps = {
+        **drawn.steps,
+        "action": np.clip(actions, -1, 1),
+        "proposed_action": actions,
+    }
+    return Episode(spec=drawn.spec, metadata=drawn.metadata, steps=steps)
+
+
+def test_package_is_as_good_as_itself_and_its_own_episodes_have_no_error(
+    tmp_path: Path,
+) -> None:
+    package, policy = open_package(tmp_path, 0)
+    found = compare(package, policy, policy, [drive(policy, 7)], HZ)
+    assert found.active is not None
+    assert found.new.own_error == found.active.own_error == 0.0
+    assert found.new.canary_error == found.active.canary_error
+    assert found.new.canary_error is not None
+    assert 0.3 < found.new.canary_error < 1.0
+    assert 0 < found.new.step_p99_s < PERIOD_S
+    require_as_good("package", found)
+    assert set(found.as_figures()) == {
+        f"{who}_{what}"
+        for who in ("new", "active")
+        for what in ("canary_error", "own_error", "step_p99_s")
+    }
+
+
+def test_package_that_does_something_else_on_own_episodes_is_refused(
+    tmp_path: Path,
+) -> None:
+    package, policy = open_package(tmp_path, 1)
+    _, active = open_package(tmp_path, 0)
+    found = compare(package, policy, active, [drive(active, 7)], HZ)
+    with pytest.raises(errors.WorseThanActiveError, match="this robot's own episodes"):
+        require_as_good("package", found)
+    require_as_good("package", compare(package, policy, active, [], HZ))
+
+
+@pytest.mark.parametrize("packages", ["of another task", "of another size", "none"])
+def test_without_anything_in_common_only_the_time_is_compared(
+    tmp_path: Path, packages: str
+) -> None:
+    package, policy = open_package(tmp_path, 1)
+    active = None
+    if packages == "of another task":
+        tiny_package.write_package(tmp_path / "a", tasks=["open-v3"])
+        active = open_policy(verify_integrity(tmp_path / "a"))
+    if packages == "of another size":
+        _, active = open_package(tmp_path, 2, state_size=38)
+    found = compare(package, policy, active, [], HZ)
+    assert found.active is None
+    assert found.new.step_p99_s > 0
+    require_as_good("package", found)
+
+
+@pytest.mark.parametrize(
+    ("new", "active", "error"),
+    [
+        (Trace(0.46, None, 1e-4), Trace(0.1, None, 1e-4), errors.WorseThanActiveError),
+        (Trace(0.1, 0.46, 1e-4), Trace(0.1, 0.1, 1e-4), errors.WorseThanActiveError),
+        (
+            Trace(float("nan"), None, 0),
+            Trace(0.1, None, 0),
+            errors.WorseThanActiveError,
+        ),
+        (Trace(0.1, None, 0.51 * PERIOD_S), None, errors.SlowStepError),
+        (
+            Trace(0.1, None, 0.51 * PERIOD_S),
+            Trace(0.1, None, 0.5 * PERIOD_S),
+            errors.SlowStepError,
+        ),
+        (
+            Trace(0.1, None, 0.31 * PERIOD_S),
+            Trace(0.1, None, 0.1 * PERIOD_S),
+            errors.SlowStepError,
+        ),
+    ],
+)
+def test_package_that_is_worse_or_slower_than_it_may_be_is_refused(
+    new: Trace, active: Trace | None, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="current package stays active"):
+        require_as_good("package", Comparison(new, active, PERIOD_S))
+
+
+@pytest.mark.parametrize(
+    ("new", "active"),
+    [
+        (Trace(0.44, 0.44, 1e-4), Trace(0.1, 0.1, 1e-4)),
+        (Trace(2.0, None, 1e-4), None),
+        (Trace(0.1, None, 0.09 * PERIOD_S), Trace(0.1, None, 1e-6)),
+        (Trace(0.1, None, 0.29 * PERIOD_S), Trace(0.1, None, 0.1 * PERIOD_S)),
+        (QUICK, QUICK),
+    ],
+)
+def test_package_within_the_limits_passes(new: Trace, active: Trace | None) -> None:
+    require_as_good("package", Comparison(new, active, PERIOD_S))
+
+
+def test_newest_own_episodes_are_read_and_what_is_no_episode_is_left_out(
+    tmp_path: Path,
+) -> None:
+    assert comparison.read_own_episodes(tmp_path / "absent") == []
+    (tmp_path / "new").mkdir()
+    for number in range(5):
+        folder = tmp_path / "new" if number % 2 else tmp_path
+        path = folder / f"{number}.tfrecord"
+        one = tiny_package.episode(seed=number)
+        path.write_bytes(tfrecord.frame(example_codec.encode(one)))
+        os.utime(path, (1000 + number, 1000 + number))
+    (tmp_path / "torn.tfrecord").write_bytes(b"torn")
+    (tmp_path / "empty.tfrecord").write_bytes(b"")
+    (tmp_path / "folder.tfrecord").mkdir()
+    (tmp_path / "link.tfrecord").symlink_to("nowhere")
+    found = comparison.read_own_episodes(tmp_path, most=3)
+    ids = [int(one.metadata.episode_id[-12:]) for one in found]
+    assert ids == [4, 3, 2]

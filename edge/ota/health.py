@@ -1,0 +1,190 @@
+"""What the active package did in its episodes on this robot, as control reports it.
+
+    state_dir/health    {"counts", "crashes_seen", "digest", "schema_version"}
+
+Control sends one report per episode; the updater adds them up here, and whoever judges
+a trial reads them. A report that is lost is an episode that was not counted. The counts
+are those of about the last 200 episodes: when there are more, all are halved, so that
+what a robot did a year ago says little about today.
+
+Crashes are counted by the next start (`start_count.py`), and added here as they are
+seen, to be halved with the rest.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from base import canonical_json, durable_file, plain_file
+from base.errors import ContinuonError
+from base.json_fields import Fields, decode
+from edge.ota import start_count
+from edge.ota.watch import Counts
+
+FILE: Final = "health"
+SCHEMA_VERSION: Final = 1
+MOST_EPISODES: Final = 200
+_LIMIT_BYTES: Final = 4096
+_COUNTS: Final = tuple(
+    field.name
+    for field in dataclasses.fields(Counts)
+    if field.name != "starts_in_a_row"
+)
+_REPORT: Final = (
+    "package",
+    "delta",
+    "success",
+    "steps",
+    "missed_deadlines",
+    "stop_rules",
+    "stopped",
+)
+
+
+@dataclass(frozen=True)
+class EpisodeReport:
+    """What control says of one episode.
+
+    Attributes:
+        package: digest of the package that drove.
+        success: whether the task was fulfilled; None if the robot cannot tell, or
+            somebody ended the episode.
+        steps: its control steps.
+        missed_deadlines: steps whose action was late.
+        stop_rules: how many stop rules fired.
+    """
+
+    package: str
+    success: bool | None
+    steps: int
+    missed_deadlines: int
+    stop_rules: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """The counts of one package.
+
+    Attributes:
+        digest: digest of the package.
+        counts: its counts, without `starts_in_a_row`.
+        crashes_seen: crashes of the package's starts that the counts contain.
+    """
+
+    digest: str
+    counts: Counts = field(default_factory=Counts)
+    crashes_seen: int = 0
+
+    def add(self, report: EpisodeReport) -> "Health":
+        """Counts one episode of this package."""
+        old = self.counts
+        counts = replace(
+            old,
+            episodes=old.episodes + 1,
+            judged=old.judged + (report.success is not None),
+            successes=old.successes + (report.success is True),
+            steps=old.steps + report.steps,
+            late_steps=old.late_steps + report.missed_deadlines,
+            stopped=old.stopped + (report.stop_rules > 0),
+        )
+        if counts.episodes > MOST_EPISODES:
+            halves = {name: getattr(counts, name) // 2 for name in _COUNTS}
+            counts = replace(counts, **halves)
+        return replace(self, counts=counts)
+
+    def see(self, starts: start_count.Starts) -> "Health":
+        """Adds the crashes that are new, and the starts in a row as they are now."""
+        new = max(starts.crashes - self.crashes_seen, 0)
+        counts = replace(
+            self.counts,
+            crashes=self.counts.crashes + new,
+            starts_in_a_row=starts.in_a_row,
+        )
+        return replace(self, counts=counts, crashes_seen=starts.crashes)
+
+
+def parse_report(fields: Mapping[str, object]) -> EpisodeReport:
+    """Reads the fields of a `health` message.
+
+    Raises:
+        MalformedError: a field is missing, unknown or wrong.
+    """
+    found = Fields(fields, "a health message", _REPORT)
+    steps = found.integer("steps")
+    missed = found.integer("missed_deadlines")
+    if missed > steps:
+        raise found.fail("missed_deadlines", f"to be at most {steps}")
+    return EpisodeReport(
+        package=found.sha256("package"),
+        success=found.boolean("success") if found.has("success") else None,
+        steps=steps,
+        missed_deadlines=missed,
+        stop_rules=found.integer("stop_rules"),
+    )
+
+
+def read(root: Path, digest: str) -> Health:
+    """Reads what was counted of a package; nothing if the file was lost.
+
+    Args:
+        root: the state folder.
+        digest: digest of the package.
+    """
+    path = root / FILE
+    try:
+        raw = plain_file.read(path, _LIMIT_BYTES)
+        fields = Fields(
+            decode(raw, path, _LIMIT_BYTES),
+            path,
+            ("schema_version", "digest", "crashes_seen", "counts"),
+        )
+        fields.version(SCHEMA_VERSION)
+        if fields.sha256("digest") != digest:
+            return Health(digest)
+        return Health(
+            digest,
+            parse_counts(fields.fields("counts", _COUNTS)),
+            fields.integer("crashes_seen"),
+        )
+    except (ContinuonError, OSError):
+        return Health(digest)
+
+
+def read_counts(root: Path, digest: str) -> Counts:
+    """Returns all that is known of a package: its episodes and its starts."""
+    return read(root, digest).see(start_count.read_starts(root, digest)).counts
+
+
+def write(root: Path, health: Health) -> None:
+    """Writes the counts of a package in place of those of any other.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "digest": health.digest,
+        "crashes_seen": health.crashes_seen,
+        "counts": encode_counts(health.counts),
+    }
+    durable_file.write(root / FILE, canonical_json.encode(value))
+
+
+def encode_counts(counts: Counts) -> dict[str, int]:
+    """Returns counts as JSON, without the starts in a row, which pass."""
+    return {name: getattr(counts, name) for name in _COUNTS}
+
+
+def parse_counts(fields: Fields) -> Counts:
+    """Reads what `encode_counts` returned.
+
+    Raises:
+        MalformedError: a count is none.
+    """
+    return Counts(**{name: fields.integer(name) for name in _COUNTS})
+
+
+COUNT_KEYS: Final = _COUNTS
+"""The keys of encoded counts."""

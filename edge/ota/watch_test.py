@@ -1,0 +1,145 @@
+"""Each row of the table, and how often chance is taken for a bad package."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from edge.ota import watch
+from edge.ota.watch import Counts, Rules, Verdict, judge
+
+RULES = Rules()
+GOOD = Counts(episodes=100, judged=100, successes=95, steps=8000)
+
+
+def run(number: int, **changes: int) -> Counts:
+    """Counts of so many good episodes, with changes."""
+    counts = Counts(episodes=number, judged=number, successes=number, steps=80 * number)
+    return replace(counts, **changes)
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        (run(0, starts_in_a_row=4), "3 starts in a row that died before one did"),
+        (run(4, crashes=2), "2 crashes in 6 episodes, 0 in 100 before"),
+        (run(5, stopped=3), "3 of 5 episodes ended by a stop rule, 0 of 100 before"),
+        (run(5, successes=2), "3 of 5 episodes failed, 5 of 100 before"),
+        (run(5, late_steps=5), "1.2% of its steps were late, 0.0% before"),
+    ],
+)
+def test_package_that_is_worse_than_the_one_before_falls_back(
+    after: Counts, reason: str
+) -> None:
+    found = judge(GOOD, after, RULES)
+    assert (found.verdict, found.reason) == (Verdict.FALL_BACK, reason)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        run(0, starts_in_a_row=3),
+        run(19, crashes=1),
+        run(19, stopped=2),
+        run(1, stopped=1, successes=0),
+        run(2, late_steps=100),
+        run(19, successes=17),
+    ],
+)
+def test_package_is_watched_until_its_trial_is_over(after: Counts) -> None:
+    found = judge(GOOD, after, RULES)
+    assert found.verdict is Verdict.WATCH
+    assert found.reason == f"{after.episodes} of 20 episodes of its trial"
+
+
+@pytest.mark.parametrize("before", [GOOD, Counts()])
+def test_package_with_good_episodes_stays(before: Counts) -> None:
+    found = judge(before, run(20, crashes=1, stopped=1), RULES)
+    assert (found.verdict, found.reason) == (
+        Verdict.COMMIT,
+        "20 of 20 episodes went as well as before",
+    )
+    assert judge(before, run(3), Rules(episodes=3)).verdict is Verdict.COMMIT
+
+
+def test_package_is_not_blamed_for_what_the_one_before_did_as_well() -> None:
+    bad = Counts(
+        episodes=40,
+        judged=40,
+        successes=10,
+        steps=4000,
+        late_steps=400,
+        stopped=20,
+        crashes=12,
+    )
+    same = run(20, successes=4, stopped=11, crashes=6, late_steps=250)
+    assert judge(bad, same, RULES).verdict is Verdict.COMMIT
+    assert judge(GOOD, same, RULES).verdict is Verdict.FALL_BACK
+
+
+def test_first_package_falls_back_for_stop_rules_but_not_for_hard_tasks() -> None:
+    hard = run(20, successes=0)
+    assert judge(Counts(), hard, RULES).verdict is Verdict.COMMIT
+    assert judge(replace(GOOD, judged=9, successes=9), hard, RULES).verdict is (
+        Verdict.COMMIT
+    )
+    assert judge(Counts(), run(4, stopped=4), RULES).verdict is Verdict.FALL_BACK
+
+
+def test_robot_that_cannot_tell_success_is_judged_by_the_rest() -> None:
+    after = Counts(episodes=20, steps=1600)
+    assert judge(GOOD, after, RULES).verdict is Verdict.COMMIT
+    assert judge(replace(GOOD, judged=0, successes=0), after, RULES).verdict is (
+        Verdict.COMMIT
+    )
+
+
+def ends(draw: random.Random, before: Counts, stop: float, crash: float) -> Verdict:
+    """Plays one trial, judged after each event as the robot does."""
+    after = Counts()
+    while True:
+        if draw.random() < crash:
+            after = replace(after, crashes=after.crashes + 1)
+        else:
+            stopped = draw.random() < stop
+            after = replace(
+                after,
+                episodes=after.episodes + 1,
+                steps=after.steps + 80,
+                stopped=after.stopped + stopped,
+            )
+        found = judge(before, after, RULES)
+        if found.verdict is not Verdict.WATCH:
+            return found.verdict
+
+
+def share_of_falls(play: Callable[[random.Random], Verdict]) -> float:
+    trials = 500
+    draw = random.Random(7)
+    return sum(play(draw) is Verdict.FALL_BACK for _ in range(trials)) / trials
+
+
+@pytest.mark.parametrize("stop", [0.0, 0.02, 0.1, 0.3])
+@pytest.mark.parametrize("crash", [0.0, 0.02, 0.1])
+def test_package_as_good_as_the_one_before_falls_back_in_2_of_100_trials_at_most(
+    stop: float, crash: float
+) -> None:
+    ended = 200
+    crashes = round(ended * crash / (1 - crash))
+    before = Counts(
+        episodes=ended, steps=80 * ended, stopped=round(ended * stop), crashes=crashes
+    )
+    assert share_of_falls(lambda draw: ends(draw, before, stop, crash)) <= 0.02
+
+
+def test_package_that_a_stop_rule_ends_in_every_third_episode_is_caught() -> None:
+    assert share_of_falls(lambda draw: ends(draw, GOOD, 1 / 3, 0.0)) >= 0.9
+    assert share_of_falls(lambda draw: ends(draw, GOOD, 0.0, 1 / 3)) >= 0.9
+
+
+def test_probability_of_a_count_is_that_of_the_binomial_distribution() -> None:
+    assert watch._tail(0, 5, 0.3) == pytest.approx(1.0)
+    assert watch._tail(5, 5, 0.3) == pytest.approx(0.3**5)
+    assert watch._tail(2, 3, 0.5) == pytest.approx(0.5)
+    assert watch._tail(3, 3, 1.0) == 1.0
