@@ -60,6 +60,7 @@ from edge.loops.budgets import (
     Usage,
 )
 from edge.loops.machine import MachineReadings
+from edge.ota.decide import Origin as Origin
 
 LOOK_AGAIN_S: Final = 0.5
 """Time after which to ask about a running loop again, at most."""
@@ -83,15 +84,6 @@ class Mode(enum.Enum):
     DRIVING = "driving"
     IDLE = "idle"
     ASLEEP = "asleep"
-
-
-class Origin(enum.Enum):
-    """Where the active package came from."""
-
-    SEED = "seed"
-    """From the factory or an operator."""
-    CHANNEL = "channel"
-    """From a channel, over the air."""
 
 
 _LOOPS: Final = {
