@@ -53,7 +53,7 @@ class Evaluation:
 
     Attributes:
         episodes: how many there were.
-        error_before: mean error without it, in the package's own measure.
+        error_before: mean error of its actions before, in half ranges of the action.
         error_after: mean error with it.
         confidence: that it made nothing worse, between 0 and 1.
     """

@@ -26,11 +26,14 @@ from edge.control.local_delta import Evaluation
 CONFIDENCE: Final = 0.9
 """That a group passes wrongly in one night of ten; the next guard is the trial in use
 (`trial.py`), which then goes back."""
-ALLOWED_LEARNED, ALLOWED_OTHERS = 0.02, 0.05
+ALLOWED_LEARNED, ALLOWED_OTHERS = 0.02, 0.2
 """Harm that is allowed, in half ranges of the action: for what was learned next to
-nothing, and for the others twice what the default model shows after a night that costs
-the unchanged robot 2 points of success (0.023). No share of the error before can be
-allowed, since episodes that the package drove itself have none."""
+nothing. What was known tells less, since a robot that learns to move more slowly acts
+otherwise there and still succeeds. With the default model a night after a sensor bias
+changed it by 0.02, one after a latency, which made every action smaller and cost the
+unchanged robot no success, by 0.15; deltas drawn at random within their bounds by 0.44
+to 0.50. No share of the error before can be allowed, since episodes that the package
+drove itself have none."""
 FEWEST: Final = 2
 """Judges, without which nothing counts."""
 _EXACT: Final = 14  # judges up to which every combination of signs is tried

@@ -39,10 +39,10 @@ def test_delta_that_must_help_and_changes_nothing_is_refused() -> None:
 
 def test_help_on_what_was_learned_does_not_pay_for_harm_to_the_others() -> None:
     helped = judges(0.3, [0.0] * 10)
-    harmed = judges(0.0, [0.1] * 4, learned=False)
+    harmed = judges(0.0, [0.4] * 4, learned=False)
     verdict = judge_delta([*helped, *harmed])
     assert not verdict.accepted
-    assert verdict.reason.startswith("what was known: the error changes by +0.100")
+    assert verdict.reason.startswith("what was known: the error changes by +0.400")
     assert judge_delta(helped).accepted
 
 

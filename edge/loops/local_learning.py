@@ -31,7 +31,8 @@ from edge.loops.trial import Standing
 from edge.ota.state_folder import StateFolder
 from edge.runtime_version import EXPORT_TARGET
 from release.errors import ReleaseError
-from release.verification import IntactPackage, verify_integrity
+from release.trusted_keys import TrustedKeys
+from release.verification import IntactPackage, verify_integrity, verify_package
 
 PACKAGES, DELTAS, MEMORIES, RUN = "packages", "deltas", "memories", "run"
 """Folders of a robot's home."""
@@ -68,11 +69,13 @@ class Settings:
         robot_id: name of this robot, as its raw episodes have it.
         quota_bytes: size of all memories.
         threads: processors for the learner; 0 for all.
+        keys: keys that may sign packages; None if the pointer alone is believed.
     """
 
     robot_id: str
     quota_bytes: int = DEFAULT_QUOTA_BYTES
     threads: int = 0
+    keys: TrustedKeys | None = None
 
 
 @dataclass
@@ -136,6 +139,14 @@ class LocalLearning:
         """The loops that the package has."""
         plan = None if self.package is None else self.package.manifest.learning
         return frozenset() if plan is None else frozenset(plan.loops)
+
+    @property
+    def delta(self) -> str | None:
+        """Digest of the delta that the pointer names; None for none."""
+        try:
+            return self.store.named(CURRENT)
+        except DeltaError:
+            return None
 
     @property
     def learner_pids(self) -> tuple[int, ...]:
@@ -309,7 +320,7 @@ class LocalLearning:
             return
         try:
             folder = self._state.package_folder(installed.digest)
-            package = verify_integrity(folder, EXPORT_TARGET)
+            package = self._verify(folder, installed.digest)
         except (ReleaseError, ContinuonError, OSError) as e:
             self.package = None
             self._tell_once(PACKAGES, str(e))
@@ -321,6 +332,12 @@ class LocalLearning:
         self.package = package
         self.origin = getattr(installed, "origin", Origin.CHANNEL).value
         self._history = None
+
+    def _verify(self, folder: Path, digest: str) -> IntactPackage:
+        keys = self._settings.keys
+        if keys is None:
+            return verify_integrity(folder, EXPORT_TARGET)
+        return verify_package(folder, keys, None, EXPORT_TARGET, digest).intact
 
     def _read_history(self) -> history.History:
         """The history of the active package, read once."""

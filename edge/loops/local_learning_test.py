@@ -15,6 +15,8 @@ from edge.loops.trial import ENOUGH
 from edge.testing import tiny_learning
 from edge.testing.learning_home import NOW, LearningHome
 from edge.testing.tiny_learning import Plan
+from release.testing.tiny_release import PrivateKey
+from release.trusted_keys import TrustedKeys
 
 
 @pytest.fixture
@@ -194,6 +196,23 @@ def test_package_that_is_not_whole_is_not_learned_with(home: LearningHome) -> No
     assert learning.package is None
     assert len(home.told) == 1
     assert "evaluate.stablehlo" in home.told[0]
+
+
+def test_package_that_no_trusted_key_signed_is_not_learned_with(
+    home: LearningHome,
+) -> None:
+    key = PrivateKey.generate()
+    home.install(key=key)
+    own = TrustedKeys.from_keys(key.trusted, allow_development=True)
+    learning = home.open(keys=own)
+    learning.look()
+    assert learning.loops == {"medium", "slow"}
+    other = PrivateKey.generate()
+    others = TrustedKeys.from_keys(other.trusted, allow_development=True)
+    stranger = home.open(keys=others)
+    stranger.look()
+    assert stranger.package is None
+    assert len(home.told) == 1
 
 
 def test_function_that_is_no_program_is_one_line_and_the_next_package_works(

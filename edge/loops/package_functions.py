@@ -6,6 +6,8 @@ round computes, so no model code is here. Control never imports it: jax alone is
 than all of control, and compiling would take the processor from it for seconds.
 """
 
+import contextlib
+import ctypes
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -229,8 +231,35 @@ def _load(package: IntactPackage, name: str) -> Callable[..., Any]:
         loaded = jax.export.deserialize(bytearray(content))
     except Exception as e:  # jax raises a dozen types for bytes that are no program
         raise LearningError(path, "a StableHLO function", _one_line(e)) from e
-    compiled: Callable[..., Any] = jax.jit(loaded.call)
-    return compiled
+    return _Compiled(loaded.call)
+
+
+class _Compiled:
+    """A function that is compiled when it is first called.
+
+    Compiling takes memory that malloc would keep: the learner of the default model
+    stays at 540 MB without giving it back, at 360 MB with it, and at 310 MB once all
+    is compiled.
+    """
+
+    def __init__(self, run: Callable[..., Any]) -> None:
+        self._run = jax.jit(run)
+        self._program: Callable[..., Any] | None = None
+
+    def __call__(self, **given: Any) -> Any:  # noqa: ANN401 - a tree of arrays
+        if self._program is None:
+            self._program = self._run.lower(**given).compile()
+            _give_back_memory()
+            returned = jax.block_until_ready(self._program(**given))
+            _give_back_memory()
+            return returned
+        return self._program(**given)
+
+
+def _give_back_memory() -> None:
+    """Lets glibc return what is free; other libraries do it themselves."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _call(

@@ -11,8 +11,10 @@ from edge.loops.local_learning import PACKAGES, LocalLearning, Settings
 from edge.loops.package_functions import PackageFunctions
 from edge.ota.decide import Installed
 from edge.ota.state_folder import StateFolder
-from edge.testing import tiny_learning
+from edge.testing import tiny_learning, tiny_package
 from edge.testing.tiny_learning import ROBOT_ID, TASKS, Plan
+from release.testing.tiny_release import PrivateKey
+from release.trusted_keys import TrustedKeys
 from release.verification import verify_integrity
 
 NOW = "2026-03-04T09:41:12Z"
@@ -73,13 +75,19 @@ class LearningHome:
         self.number = 0
 
     def install(
-        self, plan: Plan = tiny_learning.NORMAL, channel: str = "stable", **options: Any
+        self,
+        plan: Plan = tiny_learning.NORMAL,
+        channel: str = "stable",
+        key: PrivateKey | None = None,
+        **options: Any,
     ) -> str:
-        """Makes a package the active one; returns its digest."""
+        """Makes a package the active one, signed with a key; returns its digest."""
         state = StateFolder(self.root / PACKAGES)
         before = state.read_installed()
         draft = self.root / "draft"
         digest = tiny_learning.write_package(draft, plan, **options)
+        if key is not None:
+            tiny_package.sign_package(draft, digest, key)
         with state.lock():
             state.add_package(draft, digest)
             counter = 1 if before is None else before.release_counter + 1
@@ -93,11 +101,16 @@ class LearningHome:
             )
         return digest
 
-    def open(self, inside: bool = True, quota_bytes: int = 1 << 30) -> LocalLearning:
+    def open(
+        self,
+        inside: bool = True,
+        quota_bytes: int = 1 << 30,
+        keys: TrustedKeys | None = None,
+    ) -> LocalLearning:
         """Starts learning, as the process does."""
         return LocalLearning(
             self.root,
-            Settings(ROBOT_ID, quota_bytes),
+            Settings(ROBOT_ID, quota_bytes, keys=keys),
             self.told.append,
             LearnerInside if inside else LearnerProcess,
         )
