@@ -19,7 +19,6 @@ from base.errors import ContinuonError
 from edge.errors import DeltaError, LearningError
 from edge.loops import history, memory_choice, night, trial
 from edge.loops.budgets import SLOW, Usage
-from edge.loops.decide import Origin
 from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from edge.loops.learner_process import LearnerProcess
 from edge.loops.learning_job import Job, Judged, Progress, Report
@@ -28,6 +27,7 @@ from edge.loops.memory_choice import LIVED, Memory, Use
 from edge.loops.meter import read_usage
 from edge.loops.night import Receipt, Round
 from edge.loops.trial import Standing
+from edge.ota.decide import Origin
 from edge.ota.state_folder import StateFolder
 from edge.runtime_version import EXPORT_TARGET
 from release.errors import ReleaseError
@@ -93,7 +93,7 @@ class LocalLearning:
 
     Attributes:
         package: the active package; None if there is none that is whole.
-        origin: where it came from, `seed` or `channel`.
+        origin: where it came from.
         receipt: what the last round came to; None if there was none since the start.
     """
 
@@ -124,7 +124,7 @@ class LocalLearning:
         self._told: dict[str, str] = {}
         self._cleaned = False
         self.package: IntactPackage | None = None
-        self.origin = "seed"
+        self.origin = Origin.SEED
         self.receipt: Receipt | None = None
 
     @property
@@ -330,7 +330,7 @@ class LocalLearning:
             self._tell_once(PACKAGES, f"{folder}: holds package {package.digest[:12]}")
             return
         self.package = package
-        self.origin = getattr(installed, "origin", Origin.CHANNEL).value
+        self.origin = installed.origin
         self._history = None
 
     def _verify(self, folder: Path, digest: str) -> IntactPackage:

@@ -12,6 +12,7 @@ from edge.loops.delta_store import CURRENT, LAST_GOOD
 from edge.loops.local_learning import AGAIN, LocalLearning
 from edge.loops.night import Receipt
 from edge.loops.trial import ENOUGH
+from edge.ota.decide import Origin
 from edge.testing import tiny_learning
 from edge.testing.learning_home import NOW, LearningHome
 from edge.testing.tiny_learning import Plan
@@ -53,10 +54,11 @@ def test_robot_without_a_package_waits_and_leaves_episodes_alone(
     assert len(list((home.root / "memories/new").iterdir())) == 1
     with pytest.raises(LearningError, match="an active package, got none"):
         learning.begin("slow")
-    home.install()
+    home.install(origin=Origin.SEED)
     learning.look()
     assert learning.loops == {"medium", "slow"}
     assert learning.count_memories() == 1
+    assert learning.origin is Origin.SEED
 
 
 def test_memories_are_new_to_a_loop_until_it_has_learned_from_them(
@@ -131,7 +133,7 @@ def test_after_an_update_the_old_delta_is_judged_again_and_never_applied(
     learning.look()
     assert learning.package is not None
     assert learning.package.digest == new
-    assert learning.origin == "channel"
+    assert learning.origin is Origin.CHANNEL
     assert learning.needs_judging()
     assert home.told == []
     receipt = run(learning, AGAIN)

@@ -9,7 +9,7 @@ from edge.loops.learner_process import LearnerProcess
 from edge.loops.learning_job import Failed, Job, Judged, Report
 from edge.loops.local_learning import PACKAGES, LocalLearning, Settings
 from edge.loops.package_functions import PackageFunctions
-from edge.ota.decide import Installed
+from edge.ota.decide import Installed, Origin
 from edge.ota.state_folder import StateFolder
 from edge.testing import tiny_learning, tiny_package
 from edge.testing.tiny_learning import ROBOT_ID, TASKS, Plan
@@ -77,7 +77,7 @@ class LearningHome:
     def install(
         self,
         plan: Plan = tiny_learning.NORMAL,
-        channel: str = "stable",
+        origin: Origin = Origin.CHANNEL,
         key: PrivateKey | None = None,
         **options: Any,
     ) -> str:
@@ -95,7 +95,8 @@ class LearningHome:
                 Installed(
                     digest=digest,
                     release_counter=counter,
-                    channel=channel,
+                    channel="stable",
+                    origin=origin,
                     previous=None if before is None else before.digest,
                 )
             )
