@@ -9,6 +9,7 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
+from base.testing import command
 from edge.ota.state_folder import StateFolder
 from edge.testing import processes, real_arm, tiny_package
 from edge.testing.moving_arm import read_port
@@ -21,10 +22,14 @@ STEPS = 20
 ARM = "--robot=real-arm:desk"
 PERIOD_NS = real_arm.SPEC.period_ns
 
+# Each run is a fork, and the arm's program runs these.
+command.import_what_it_imports("edge.record")
+command.import_what_it_imports("edge.run")
+
 
 def run(module: str, *arguments: str) -> CompletedProcess[str]:
     """Runs a program that knows the arm."""
-    return processes.run("edge.testing.real_arm", module, *arguments)
+    return processes.run_forked("edge.testing.real_arm", module, *arguments)
 
 
 def record(folder: Path, *more: str, robot: str = ARM) -> CompletedProcess[str]:

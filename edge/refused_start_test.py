@@ -9,6 +9,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from base import file_lock
+from base.testing import command
 from edge.testing import processes, tiny_package
 from edge.testing.tiny_package import Publisher
 from release.testing.tiny_release import PrivateKey
@@ -19,13 +20,16 @@ from rlds.tfds_directory import TfdsDirectory
 
 OTHER = EpisodeSpec(3, 2)
 
+# Each run is a fork, and the arm's program runs this one.
+command.import_what_it_imports("edge.record")
+
 Program = Callable[..., CompletedProcess[str]]
 """Runs a command that records into `out` of a folder: the folder, more flags."""
 
 
 def record(folder: Path, *more: str) -> CompletedProcess[str]:
     """Records a real arm, which wants a key of its own."""
-    return processes.run(
+    return processes.run_forked(
         "edge.testing.real_arm",
         "edge.record",
         "--robot=real-arm:desk",
@@ -38,7 +42,7 @@ def record(folder: Path, *more: str) -> CompletedProcess[str]:
 
 def drive(folder: Path, *more: str) -> CompletedProcess[str]:
     """Drives a replayed robot with a candidate."""
-    return processes.run(
+    return processes.run_forked(
         "edge.run",
         f"--candidate={folder / 'package'}",
         f"--robot=replay:{folder / 'episode.tfrecord'}",
@@ -199,7 +203,7 @@ def test_channel_that_is_refused_leaves_no_package_and_records_nothing(
 ) -> None:
     publisher = Publisher(folder, PrivateKey.generate(development=True))
     before = read_all(folder)
-    done = processes.run(
+    done = processes.run_forked(
         "edge.run",
         f"--channel={publisher.channel_uri}",
         f"--keyring={publisher.keyring()}",

@@ -4,15 +4,22 @@ The step's engine is replaced in a child process: at its n-th call, the one of t
 package ends the process by a fault of memory, aborts it, or never returns.
 """
 
+import ctypes
+import os
 import signal
 import subprocess
-import sys
+import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
+from ai_edge_litert.interpreter import (  # type: ignore[import-untyped]
+    Interpreter,
+)
 
 from base.digest import sha256_bytes
+from edge.control import step_function
 from edge.ota import update
 from edge.ota.decide import RobotRuntime
 from edge.ota.state_folder import StateFolder
@@ -20,35 +27,36 @@ from edge.testing import processes, tiny_package
 from edge.testing.tiny_package import ROBOTS, Publisher
 from rlds import example_codec, tfrecord
 
-PROGRAM = """
-import faulthandler, hashlib, os, runpy, sys, time
-from edge.control import step_function
 
-bad, call, death = sys.argv.pop(1), int(sys.argv.pop(1)), sys.argv.pop(1)
-engine = step_function.Interpreter
-
-
-class Engine(engine):
-    def __init__(self, model_content, num_threads):
-        super().__init__(model_content=model_content, num_threads=num_threads)
-        self.bad = hashlib.sha256(model_content).hexdigest() == bad
-        self.calls = 0
-
-    def invoke(self):
-        self.calls += 1
-        if self.bad and self.calls == call:
-            {
-                "segmentation fault": faulthandler._sigsegv,
-                "abort": os.abort,
-                "hang": lambda: time.sleep(60),
-            }[death]()
-        super().invoke()
+def die(death: str) -> None:
+    """Ends this process, or never returns."""
+    if death == "segmentation fault":
+        ctypes.string_at(0)
+    elif death == "abort":
+        os.abort()
+    time.sleep(60)
 
 
-step_function.Interpreter = Engine
-step_function.HUNG_AFTER_S = 0.2
-runpy.run_module("edge.run", run_name="__main__", alter_sys=True)
-"""
+def make_deadly(bad: str, call: int, death: str) -> None:
+    """Replaces the engine in this process, for the step of this digest."""
+
+    class Engine(Interpreter):  # type: ignore[misc]
+        def __init__(self, model_content: bytes, num_threads: int) -> None:
+            super().__init__(model_content=model_content, num_threads=num_threads)
+            self.bad = sha256_bytes(model_content) == bad
+            self.calls = 0
+
+        def invoke(self) -> None:
+            self.calls += 1
+            if self.bad and self.calls == call:
+                die(death)
+            super().invoke()
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(step_function, "Interpreter", Engine)
+    patch.setattr(step_function, "HUNG_AFTER_S", 0.2)
+
+
 DEATHS = {
     "segmentation fault": signal.SIGSEGV,
     "abort": signal.SIGABRT,
@@ -90,12 +98,8 @@ def run(flags: list[str], call: int, death: str) -> subprocess.CompletedProcess[
     """Runs the program with an engine that is deadly for the newer package's step."""
     step = Path(flags[0].removeprefix("--channel=file://")).parents[2]
     bad = sha256_bytes((step / "package-1/functions/step.tflite").read_bytes())
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, bad, str(call), death, *flags],
-        env=processes.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
+    return processes.run_forked(
+        "edge.run", *flags, before=partial(make_deadly, bad, call, death)
     )
 
 

@@ -10,13 +10,15 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from base.store.local_store import LocalStore
 from base.testing import special_files
-from edge.ota import refusals, update
+from edge.ota import fetch, refusals, update
 from edge.ota.decide import Move, RobotRuntime
 from edge.ota.state_folder import StateFolder
 from edge.testing import processes, tampering, tiny_package, tiny_step
@@ -24,19 +26,6 @@ from edge.testing.tiny_package import ROBOTS, Publisher
 from rlds import example_codec, tfrecord
 
 STEPS = 3
-_FAILING_DISK = f"""
-from pathlib import Path
-from base.store.local_store import LocalStore
-LocalStore.object_path = lambda self, path: Path({special_files.FAILING!r})
-"""
-# Whoever opens a named pipe without a writer waits in the kernel, as on such a mount.
-_MOUNT_WITHOUT_SERVER = """
-import os
-from base.store.local_store import LocalStore
-from edge.ota import fetch
-fetch._ALLOWANCE_S = 0.5
-LocalStore.object_path = lambda self, path: os.open({pipe!r}, os.O_RDONLY)
-"""
 SMALL_DISK_BYTES = 4096
 
 
@@ -49,9 +38,7 @@ class Sabotaged:
         self.publisher.release(0, now=datetime.now(UTC))
         self.state = StateFolder(folder / "state")
         self.channel = self.publisher.channel_uri
-        self.environment: dict[str, str] = {}
-        self.prelude = ""
-        self.largest_file_bytes: int | None = None
+        self.before: Callable[[], object] = lambda: None
         self.episode = folder / "episode.tfrecord"
         recorded = tiny_package.episode(seed=5, steps=STEPS)
         self.episode.write_bytes(tfrecord.frame(example_codec.encode(recorded)))
@@ -77,25 +64,18 @@ class Sabotaged:
         self.publisher.release(seed, now=datetime.now(UTC), **options)
 
     def run(self, *flags: str) -> subprocess.CompletedProcess[str]:
-        """Runs the program as the unit does, in the process of `self.prelude`."""
-        return subprocess.run(
-            processes.command(
-                *("edge.run", f"--keyring={self.keyring}"),
-                *(f"--state_dir={self.state.root}", f"--robot=replay:{self.episode}"),
-                *("--pace=simulated", *flags),
-                prelude=self.prelude,
-            ),
-            env={**processes.environment(), **self.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=self._limit,
+        """Runs the program as the unit does, on the machine that `before` makes."""
+        return processes.run_forked(
+            *("edge.run", f"--keyring={self.keyring}"),
+            *(f"--state_dir={self.state.root}", f"--robot=replay:{self.episode}"),
+            *("--pace=simulated", *flags),
+            before=self.before,
         )
 
-    def _limit(self) -> None:
-        if self.largest_file_bytes is not None:
-            limit = (self.largest_file_bytes, self.largest_file_bytes)
-            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+def limit_files(size_bytes: int) -> None:
+    """No file of this process grows beyond this size."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
 
 
 def offer_broken_step(robot: Sabotaged) -> None:
@@ -122,7 +102,7 @@ def replace_store_by_file(robot: Sabotaged) -> None:
 
 def fill_disk(robot: Sabotaged) -> None:
     robot.release()
-    robot.largest_file_bytes = SMALL_DISK_BYTES
+    robot.before = partial(limit_files, SMALL_DISK_BYTES)
 
 
 def replace_lock_by_folder(robot: Sabotaged) -> None:
@@ -140,17 +120,29 @@ def follow(channel: str) -> Callable[[Sabotaged], None]:
 
 def follow_bucket_without_credentials(robot: Sabotaged) -> None:
     robot.channel = "gs://nobodys-bucket/channels/nightly.json"
-    robot.environment["GOOGLE_APPLICATION_CREDENTIALS"] = "/nonexistent/key.json"
+    key = {"GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent/key.json"}
+    robot.before = partial(os.environ.update, key)
 
 
 def fail_disk_of_store(robot: Sabotaged) -> None:
-    robot.prelude = _FAILING_DISK
+    def fail() -> None:
+        failing = Path(special_files.FAILING)
+        pytest.MonkeyPatch().setattr(LocalStore, "object_path", lambda *_: failing)
+
+    robot.before = fail
 
 
 def lose_server_of_mount(robot: Sabotaged) -> None:
+    """Whoever opens a named pipe without a writer waits in the kernel, as there."""
     pipe = robot.folder / "pipe"
     os.mkfifo(pipe)
-    robot.prelude = _MOUNT_WITHOUT_SERVER.format(pipe=str(pipe))
+
+    def lose() -> None:
+        patch = pytest.MonkeyPatch()
+        patch.setattr(fetch, "_ALLOWANCE_S", 0.5)
+        patch.setattr(LocalStore, "object_path", lambda *_: os.open(pipe, os.O_RDONLY))
+
+    robot.before = lose
 
 
 def sign(payload: bytes) -> Callable[[Sabotaged], None]:
@@ -281,7 +273,7 @@ def test_offline_start_leaves_nothing_and_needs_no_disk(tmp_path: Path) -> None:
     before = processes.read_tree(robot.state.root)
     assert robot.run("--offline").returncode == 0
     assert processes.read_tree(robot.state.root) == before
-    robot.largest_file_bytes = 0
+    robot.before = partial(limit_files, 0)
     done = robot.run("--offline")
     assert done.returncode == 0, done.stderr
     uncounted, package = done.stderr.splitlines()

@@ -2,16 +2,25 @@
 
 The child is a fork and keeps what the test has imported, so that a test of forty
 commands takes seconds. The command has its own argv, stdout and stderr, and its exit
-code is that of the process.
+code is that of the process. What a module imports, the test imports before the first
+fork; the module itself runs in the child alone.
 """
 
+import ast
+import functools
+import importlib
+import importlib.util
 import os
 import runpy
+import select
 import sys
-import tempfile
 import traceback
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from absl import flags
 
 
 @dataclass(frozen=True)
@@ -23,31 +32,98 @@ class Finished:
     err: str
 
 
-def run(command: str | Path, *arguments: str) -> Finished:
+def run(
+    command: str | Path,
+    *arguments: str,
+    before: Callable[[], object] = lambda: None,
+) -> Finished:
     """Runs a module (by name) or a script (by path) as `__main__`.
 
-    The test itself must not import the module, since flags can be defined only once.
+    Args:
+        command: the module or script.
+        arguments: its arguments.
+        before: called in the child first, to give it small limits or a machine that
+            fails.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = os.fork()
-        if child == 0:
-            os.dup2(out.fileno(), 1)
-            os.dup2(err.fileno(), 2)
-            os._exit(_main(command, arguments))
-        _, status = os.waitpid(child, 0)
-        texts = []
-        for stream in (out, err):
-            stream.seek(0)
-            texts.append(stream.read().decode())
+    if isinstance(command, str):
+        import_what_it_imports(command)
+    (out, to_out), (err, to_err) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(to_out, 1)
+        os.dup2(to_err, 2)
+        for pipe in (out, to_out, err, to_err):
+            os.close(pipe)
+        os._exit(_main(command, arguments, before))
+    os.close(to_out)
+    os.close(to_err)
+    texts = _read_both(out, err)
+    _, status = os.waitpid(child, 0)
     return Finished(os.waitstatus_to_exitcode(status), *texts)
 
 
-def _main(command: str | Path, arguments: tuple[str, ...]) -> int:
+def _read_both(*pipes: int) -> list[str]:
+    """Reads pipes side by side to their ends; a full one would stop its writer."""
+    read = dict.fromkeys(pipes, b"")
+    open_pipes = set(pipes)
+    while open_pipes:
+        for pipe in select.select(open_pipes, [], [])[0]:
+            part = os.read(pipe, 1 << 16)
+            read[pipe] += part
+            if not part:
+                open_pipes.remove(pipe)
+                os.close(pipe)
+    return [text.decode() for text in read.values()]
+
+
+@functools.cache
+def import_what_it_imports(module: str) -> None:
+    """Imports what the source of a module imports at its top level, and not itself.
+
+    Left to the child are `base.interrupt`, which changes what Ctrl-C does, and modules
+    of flags, because two commands may define the same flag.
+    """
+    found = importlib.util.find_spec(module)
+    assert found is not None and found.origin is not None, module
+    for statement in ast.parse(Path(found.origin).read_bytes()).body:
+        if isinstance(statement, ast.Import):
+            names = [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom):
+            origin = str(statement.module)
+            names = [origin, *(f"{origin}.{alias.name}" for alias in statement.names)]
+            names = names if not origin.endswith("_flags") else []
+        else:
+            continue
+        for name in names:
+            if name != "base.interrupt" and not name.endswith("_flags"):
+                _import_if_a_module(name)
+
+
+def _import_if_a_module(name: str) -> None:
+    parent, _, last = name.rpartition(".")
+    if not parent or not hasattr(sys.modules.get(parent), last):
+        importlib.import_module(name)
+
+
+def _forget(module: str) -> None:
+    """Undoes a test's own import: it would have defined the flags already."""
+    if sys.modules.pop(module, None):
+        for flag in flags.FLAGS.get_flags_for_module(module):
+            delattr(flags.FLAGS, flag.name)
+
+
+def _main(
+    command: str | Path, arguments: tuple[str, ...], before: Callable[[], object]
+) -> int:
     """Runs the command in the child and returns its exit code."""
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", closefd=False)
     sys.argv = [str(command), *arguments]
+    # The test's own warnings are errors; of this kind are those of others' packages.
+    warnings.simplefilter("ignore", ImportWarning)
     try:
+        before()
+        _forget(str(command))
         if isinstance(command, Path):
             runpy.run_path(str(command), run_name="__main__")
         else:

@@ -96,6 +96,7 @@ def test_unit_file_starts_the_launcher_and_is_hardened(root: Path) -> None:
         assert f"\n{line}\n" in unit
 
 
+@pytest.mark.long  # bundle_channel_test compares those of a released package
 def test_ten_steps_of_a_candidate_agree_with_this_machine(
     root: Path, tmp_path: Path
 ) -> None:

@@ -50,7 +50,7 @@ def names_in(folder: Path) -> list[str]:
 def check_one_refused(folder: Path, store: LocalStore, name: str, reason: str) -> None:
     """The command sends the others, names this one with its reason, and fails."""
     others = len(names_in(folder)) - (folder / f"{name}.tfrecord").exists()
-    done = processes.run(
+    done = processes.run_forked(
         "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"
     )
     assert done.returncode == 1, done.stdout
@@ -71,7 +71,7 @@ def test_command_copies_each_episode_and_its_sidecar_to_the_store(
     folder: Path, tmp_path: Path
 ) -> None:
     store = store_at(tmp_path / "store")
-    done = processes.run(
+    done = processes.run_forked(
         "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"
     )
     assert done.returncode == 0, done.stderr
@@ -87,7 +87,7 @@ def test_command_copies_each_episode_and_its_sidecar_to_the_store(
         receipt = json.loads((folder / f"{name}.sent.json").read_bytes())
         assert receipt["sha256"] == sha256_bytes(raw)
         assert receipt["store"] == store.uri
-    again = processes.run(
+    again = processes.run_forked(
         "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"
     )
     assert "0 sent, 0 already in the store, 3 with a receipt" in again.stdout
@@ -95,7 +95,7 @@ def test_command_copies_each_episode_and_its_sidecar_to_the_store(
 
 def test_folder_without_recordings_is_reported(tmp_path: Path) -> None:
     store = store_at(tmp_path / "store")
-    done = processes.run(
+    done = processes.run_forked(
         "edge.episodes.upload", f"--from={tmp_path}", f"--to={store.uri}"
     )
     assert done.returncode == 0, done.stderr
@@ -332,7 +332,7 @@ def test_killed_upload_continues_where_it_stopped(tmp_path: Path) -> None:
 def test_wrong_usage_is_refused_in_one_line(
     arguments: list[str], code: int, reason: str
 ) -> None:
-    done = processes.run("edge.episodes.upload", *arguments)
+    done = processes.run_forked("edge.episodes.upload", *arguments)
     assert done.returncode == code
     assert reason in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

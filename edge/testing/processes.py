@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -52,13 +52,14 @@ def run(
     )
 
 
-def run_forked(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_forked(
+    module: str, *arguments: str, before: Callable[[], object] = lambda: None
+) -> subprocess.CompletedProcess[str]:
     """The same as `run`, in a fork of the test, which takes a tenth of the time.
 
-    The test imports what is heavy in the program, and not the program itself:
-    `base.testing.command` says why.
+    `before` is called in the fork first; see `base.testing.command`.
     """
-    done = forked.run(module, *arguments)
+    done = forked.run(module, *arguments, before=before)
     return subprocess.CompletedProcess(
         command(module, *arguments), done.code, done.out, done.err
     )
