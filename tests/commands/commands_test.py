@@ -45,7 +45,9 @@ def test_every_command_tells_the_version_of_the_project(module: str) -> None:
     assert done.out.rstrip() == project_version.version_text(name)
 
 
-@pytest.mark.parametrize("then", [0, 100, 400])
+@pytest.mark.parametrize(
+    "then", [100, *(pytest.param(k, marks=pytest.mark.long) for k in (0, 400))]
+)
 @pytest.mark.parametrize("module", COMMANDS)
 def test_ctrl_c_while_a_command_is_imported_is_one_line_and_no_traceback(
     module: str, then: int
