@@ -10,6 +10,8 @@ import pytest
 from model import elementwise, precision
 from model.testing import small_models
 
+small_models.shorten_programs()
+
 
 @pytest.mark.parametrize("product", [precision.product, precision.product_f32])
 @pytest.mark.parametrize("rows", [1, 8, precision.FEW_ROWS, precision.FEW_ROWS + 1])

@@ -15,6 +15,8 @@ from model.testing import small_models
 from model.wavecore import WaveCore
 from rlds.spec import FIELDS
 
+small_models.shorten_programs()
+
 N, K, HEIGHT, WIDTH, MEL = 6, 3, 16, 24, 5
 SIZES = dataclasses.replace(
     small_models.SIZES,

@@ -14,6 +14,8 @@ from model import config, errors, recurrence, surfaces
 from model.testing import small_models
 from model.wavecore import Prediction, WaveCore
 
+small_models.shorten_programs()
+
 N, A, K = 6, 2, 3
 
 

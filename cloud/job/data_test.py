@@ -82,7 +82,8 @@ def fit_mapped(
     on_progress: Callable[[training.Progress], None] = lambda progress: None,
 ) -> training.FitResult:
     data = job_data.open_data(settings)
-    return fit(data.train_steps, data.held_out_steps, folder, on_progress)
+    with train_tiny.share_trainers():
+        return fit(data.train_steps, data.held_out_steps, folder, on_progress)
 
 
 @pytest.fixture(scope="module")

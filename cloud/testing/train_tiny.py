@@ -8,13 +8,17 @@ processes, each on all its devices, and appends its index to the name of the fil
 weights.
 """
 
+import copy
+import dataclasses
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from unittest import mock
 
 import jax
 from jax.sharding import Mesh
@@ -23,13 +27,17 @@ from cloud.dataset import training_data
 from cloud.testing import training_episodes
 from cloud.train import fit, processes
 from cloud.train import mesh as meshes
+from cloud.train.config import TrainConfig
+from cloud.train.update import Trainer
 from model import step_function
 from model.export import aligned_safetensors
+from model.testing import small_models
 
+small_models.shorten_programs()
 PROCESS = "TRAIN_TINY_PROCESS"
 
 
-def config(steps: int, **changes: object) -> fit.TrainConfig:
+def config(steps: int, **changes: object) -> TrainConfig:
     """Returns settings for small updates, with a checkpoint after every second."""
     settings: dict[str, object] = {
         "steps": steps,
@@ -40,7 +48,7 @@ def config(steps: int, **changes: object) -> fit.TrainConfig:
         "report_period_steps": 1,
         "preset": "tiny",
     }
-    return fit.TrainConfig(**(settings | changes))  # type: ignore[arg-type]
+    return TrainConfig(**(settings | changes))  # type: ignore[arg-type]
 
 
 def train(
@@ -54,16 +62,46 @@ def train(
 ) -> fit.FitResult:
     """Trains on twelve small episodes."""
     episodes, tasks = training_episodes.episodes, training_episodes.TASKS
-    return fit.fit(
-        training_data.join_episodes(episodes(12), tasks),
-        training_data.join_episodes(episodes(2, first=100), tasks),
-        config(steps, **changes),
-        checkpoints,
-        on_progress,
-        on_note,
-        mesh=mesh,
-        on_checkpoint=on_checkpoint,
-    )
+    with share_trainers():
+        return fit.fit(
+            training_data.join_episodes(episodes(12), tasks),
+            training_data.join_episodes(episodes(2, first=100), tasks),
+            config(steps, **changes),
+            checkpoints,
+            on_progress,
+            on_note,
+            mesh=mesh,
+            on_checkpoint=on_checkpoint,
+        )
+
+
+def share_trainers() -> AbstractContextManager[object]:
+    """Inside, the same training compiles its update once in a process.
+
+    A trainer keeps nothing of a run, and when it saves and reports compiles nothing.
+    """
+    return mock.patch.object(fit, "Trainer", _share_trainer)
+
+
+_trainers: dict[tuple[str, TrainConfig, Mesh], Trainer] = {}
+
+
+def _share_trainer(
+    train: training_data.TrainingData,
+    held_out: training_data.TrainingData | None,
+    config: TrainConfig,
+    mesh: Mesh,
+    make_model: None,
+) -> Trainer:
+    del make_model
+    same = dataclasses.replace(config, checkpoint_period_steps=1, report_period_steps=1)
+    key = (train.identity, same, mesh)
+    if key not in _trainers:
+        _trainers[key] = Trainer(train, held_out, config, mesh)
+    trainer = copy.copy(_trainers[key])
+    trainer.config = config
+    trainer._held_out = None if held_out is None else held_out.steps
+    return trainer
 
 
 def weights(result: fit.FitResult) -> bytes:

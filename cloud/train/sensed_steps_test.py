@@ -70,7 +70,8 @@ def fit(
 def test_actions_that_depend_on_camera_and_sound_are_learned(
     data: TrainingData, tmp_path: Path
 ) -> None:
-    result, untrained = fit(data, HEARING, tmp_path / "sensing")
+    options = {"accumulation_steps": 2, "remat": "on"}
+    result, untrained = fit(data, HEARING, tmp_path / "sensing", **options)
     blind, _ = fit(data, config.tiny(4, 2, 2), tmp_path / "blind")
     assert blind.history[-1].validation_action_loss > 0.9
     assert result.history[-1].validation_action_loss < 0.2
@@ -82,10 +83,11 @@ def test_actions_that_depend_on_camera_and_sound_are_learned(
         assert any(not np.array_equal(x, y) for x, y in zip(before, after, strict=True))
 
 
+@pytest.mark.long
 def test_model_with_only_a_camera_learns_half_of_the_action(
     data: TrainingData, tmp_path: Path
 ) -> None:
-    result, _ = fit(data, SIZES, tmp_path, accumulation_steps=2, remat="on")
+    result, _ = fit(data, SIZES, tmp_path)
     assert 0.4 < result.history[-1].validation_action_loss < 0.7
 
 

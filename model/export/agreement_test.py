@@ -13,6 +13,8 @@ from model.testing import small_models
 from model.testing.episodes import TASKS, episode
 from model.wavecore import WaveCore
 
+small_models.shorten_programs()
+
 
 @pytest.fixture(scope="module")
 def model() -> WaveCore:

@@ -19,6 +19,8 @@ from model.testing.episodes import TASKS, episode, make_only, shorten_replay
 from model.wavecore import WaveCore
 from rlds import example_codec, tfrecord
 
+small_models.shorten_programs()
+
 STEP_PATH = "functions/step.tflite"
 # One block has every kind of part; //cloud/testing:package has two.
 SIZES = dataclasses.replace(small_models.SIZES, block_count=1)

@@ -14,6 +14,8 @@ from model.testing import small_models
 from model.testing.episodes import TASKS, episode
 from model.wavecore import WaveCore
 
+small_models.shorten_programs()
+
 Evaluation = tuple[Callable[..., dict[str, jax.Array]], dict[str, Any]]
 
 

@@ -14,6 +14,8 @@ from model.testing import small_models
 from model.testing.episodes import TASKS, episode, shorten_replay
 from model.wavecore import WaveCore
 
+small_models.shorten_programs()
+
 SIZES = dataclasses.replace(
     small_models.SIZES, image_height=16, image_width=16, image_channels=2, audio_size=5
 )

@@ -18,6 +18,8 @@ from model.testing import small_models
 from model.testing.episodes import TASKS, episode
 from model.wavecore import WaveCore
 
+small_models.shorten_programs()
+
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 LEARNER = """
