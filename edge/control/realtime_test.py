@@ -58,7 +58,7 @@ def test_what_is_refused_is_said_in_a_line_each_with_what_to_do() -> None:
     assert described == "ordinary priority, any processor, memory not locked"
     assert priority.startswith("real-time priority 40 was refused (")
     assert "set LimitRTPRIO=50 in the unit" in priority
-    assert memory.startswith("locked memory was refused (a limit of 0 KiB)")
+    assert memory.startswith("locked memory was refused (")
     assert "set LimitMEMLOCK=infinity in the unit" in memory
 
 
