@@ -144,6 +144,37 @@ def test_arm_whose_demonstration_hangs_stands_still_and_what_was_done_is_recorde
     assert not [name for name in left if name == "hung"]
 
 
+def test_arm_that_leaves_its_workspace_is_held_and_its_episode_says_so(
+    tmp_path: Path,
+) -> None:
+    port, rules = tmp_path / "port", tmp_path / "rules.json"
+    box = {"channels": [0], "minimum": [-1.0], "maximum": [0.005]}
+    rules.write_text(
+        json.dumps({"schema_version": 1, "stop_rules": {"workspace": box}})
+    )
+    flags = [f"--key_file={tmp_path / 'key.json'}", f"--stop_rules={rules}"]
+    done = record(tmp_path, *flags, robot=f"--robot=moving-arm:{port}")
+    assert done.returncode == 0, done.stderr
+    assert "stop rules        1 (workspace 1)" in done.stdout
+    (episode,) = episodes(tmp_path / "out")
+    assert episode.metadata.tags == ("demonstration", "stop_workspace")
+    assert episode.metadata.success is False
+    assert 2 < episode.num_steps < STEPS
+    assert episode.steps["safety_violation"].sum() == 1
+    position = episode.steps["observation/state"][:, 0]
+    assert position[-1] > 0.005 >= position[-2]
+    moves = [one for one in read_port(port) if not one.is_hold]
+    assert len(moves) == episode.num_steps - 1
+    assert read_port(port)[-1].is_hold
+
+    rules.write_text(json.dumps({"schema_version": 1, "stop_rules": {}}))
+    again = record(tmp_path / "b", *flags, robot=f"--robot=moving-arm:{port}")
+    assert again.returncode == 1
+    assert "rules.json: expected a rule of action_limit" in again.stderr
+    assert not (tmp_path / "b").exists()
+    assert len([one for one in read_port(port) if not one.is_hold]) == len(moves)
+
+
 def test_arm_is_opened_once_however_often_its_channel_is_asked(tmp_path: Path) -> None:
     publisher = Publisher(tmp_path, PrivateKey.generate(development=True))
     publisher.release(0, now=datetime.now(UTC))

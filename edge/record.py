@@ -26,9 +26,9 @@ from absl import app, flags
 
 from base import canonical_json, command_line, durable_file, path_flags
 from edge import simulated_or_real
-from edge.control import loop, policy_source
+from edge.control import loop, policy_source, site_rules
 from edge.control.loop import Pace
-from edge.control.safety import DEFAULT_MAX_STEPS, config_for
+from edge.control.safety import DEFAULT_MAX_STEPS, SafetyConfig, config_for
 from edge.episodes import episode_id, sharing, terms
 from edge.episodes.provenance import Provenance
 from edge.episodes.robot_key import RobotKey
@@ -93,6 +93,12 @@ _PACE = flags.DEFINE_enum_class(
     "whether a simulated robot keeps real time (default: simulated); a real robot"
     " always does",
 )
+_STOP_RULES = flags.DEFINE_string(
+    "stop_rules",
+    None,
+    "file of stop rules of the place where the robot stands, such as its workspace;"
+    " edge/control/site_rules.py says which (default: none)",
+)
 _PRIVATE_DIR = flags.DEFINE_string(
     "private_dir",
     None,
@@ -126,7 +132,7 @@ _SUMMARY_JSON = flags.DEFINE_string(
     "summary_json", None, "file for the summary, for machines (default: not written)"
 )
 path_flags.folders("output", "private_dir")
-path_flags.files("key_file", "enrol", "summary_json")
+path_flags.files("key_file", "stop_rules", "enrol", "summary_json")
 
 
 @dataclass(frozen=True)
@@ -134,12 +140,14 @@ class _Plan:
     """One episode to record: its robot, who demonstrates, its seed and its begin.
 
     Attributes:
+        safety: limits of the robot, and stop rules of the site.
         start_offset_ns: when it begins on the clock of a simulated robot.
     """
 
     robot: str
     actor: Actor
     pace: Pace
+    safety: SafetyConfig
     number: int
     seed: int
     start_offset_ns: int
@@ -157,6 +165,7 @@ def main(argv: list[str]) -> int:
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:
         registry.require_known(name)
+    rules = site_rules.read(_STOP_RULES.value)
     for path in filter(None, (_SUMMARY_JSON.value, _ENROL.value)):
         durable_file.check_writable(Path(path))
     summary = RecordSummary()
@@ -170,13 +179,14 @@ def main(argv: list[str]) -> int:
         for name, robot in robots:
             actor = _open_actor(name, robot)
             pace = simulated_or_real.choose_pace(robot, _PACE.value, Pace.SIMULATED)
+            safety = site_rules.add(config_for(robot.spec), rules, robot.spec)
             if folders is None:
                 folders = stack.enter_context(_open_folders(robot))
                 _recover(folders, summary)
             with simulated_or_real.open_real_time(
                 robot, _private_folder(), command_line.say
             ) as real_time:
-                for plan in _make_plans(name, names, actor, pace):
+                for plan in _make_plans(name, names, actor, pace, safety):
                     _record(plan, robot, folders, summary, real_time)
     command_line.say(summary.table())
     command_line.say(f"episodes are in {_OUTPUT.value}")
@@ -187,13 +197,14 @@ def main(argv: list[str]) -> int:
 
 
 def _make_plans(
-    name: str, names: tuple[str, ...], actor: Actor, pace: Pace
+    name: str, names: tuple[str, ...], actor: Actor, pace: Pace, safety: SafetyConfig
 ) -> Iterator[_Plan]:
     """Yields the episodes of one robot; a higher --episodes adds to the end only."""
     for number in range(_EPISODES.value):
         slot = number * len(names) + names.index(name)
         seed = _SEED.value + number
-        yield _Plan(name, actor, pace, number, seed, slot * _EPISODE_SLOT_NS)
+        offset_ns = slot * _EPISODE_SLOT_NS
+        yield _Plan(name, actor, pace, safety, number, seed, offset_ns)
 
 
 def _open_actor(name: str, robot: Robot) -> Actor:
@@ -274,7 +285,7 @@ def _record(
     result = loop.run_episode(
         robot,
         plan.actor.policy,
-        config_for(robot.spec),
+        plan.safety,
         recorder,
         plan.seed,
         _MAX_STEPS.value,
@@ -307,6 +318,7 @@ def _find_free_name(
         "robot": plan.robot,
         "robot_id": _robot_id(robot),
         "seed": plan.seed,
+        **site_rules.describe(plan.safety.stop_rules),
     }
     return episode_id.find_free_id(start_unix_ns, identity, folders)
 

@@ -35,9 +35,11 @@ from absl import flags
 from base import canonical_json, command_line, durable_file
 from base.errors import printable
 from edge import run_flags, simulated_or_real
-from edge.control import policy_source
+from edge.control import policy_source, site_rules
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.policy_source import Driver, make_expert_driver, make_package_driver
+from edge.control.safety import config_for
+from edge.control.stop_rules import StopRules
 from edge.episodes import sharing, terms
 from edge.episodes.provenance import Provenance
 from edge.episodes.run_episodes import RunRecording
@@ -74,6 +76,7 @@ class Trial:
     seed: int
     number: int
     real_time: RealTime
+    rules: StopRules
 
 
 def main(argv: list[str]) -> None:
@@ -190,7 +193,7 @@ def _run(
     result = run_episode(
         trial.robot,
         policy,
-        driver.safety_for(spec),
+        site_rules.add(driver.safety_for(spec), trial.rules, spec),
         recorder if actions is None else actions,
         trial.seed,
         run_flags.MAX_STEPS.value,
@@ -228,7 +231,11 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
             folders=folders,
             provenance=_make_provenance(driver),
             pace=first.pace,
-            identity={"max_steps": run_flags.MAX_STEPS.value, "robot_id": robot_id},
+            identity={
+                "max_steps": run_flags.MAX_STEPS.value,
+                "robot_id": robot_id,
+                **site_rules.describe(first.rules),
+            },
         )
 
 
@@ -311,6 +318,7 @@ def _count(starts: StartCount) -> None:
 
 def _open_trials() -> Generator[Trial]:
     """Opens one robot after the other and yields its episodes."""
+    rules = site_rules.read(run_flags.STOP_RULES.value)
     with contextlib.closing(
         simulated_or_real.open_robots(run_flags.ROBOT.value, run_flags.SIM_START.value)
     ) as robots:
@@ -325,6 +333,7 @@ def _open_trials() -> Generator[Trial]:
             pace = simulated_or_real.choose_pace(
                 robot, run_flags.PACE.value, Pace.REALTIME
             )
+            site_rules.add(config_for(robot.spec), rules, robot.spec)  # it must fit
             private = _private_folder()
             with simulated_or_real.open_real_time(robot, private, _say) as real_time:
                 for k in _count_episodes():
@@ -332,7 +341,7 @@ def _open_trials() -> Generator[Trial]:
                         slot = k * len(run_flags.ROBOT.value) + position
                         robot.clock.sleep_until_ns(slot * _EPISODE_SLOT_NS)
                     seed = run_flags.SEED.value + k
-                    yield Trial(name, robot, pace, seed, k, real_time)
+                    yield Trial(name, robot, pace, seed, k, real_time, rules)
 
 
 def _count_episodes() -> Iterator[int]:

@@ -98,6 +98,12 @@ SIM_START = flags.DEFINE_string(
     "wall time at which simulated clocks start, RFC 3339 in UTC (default: "
     f"{registry.DEFAULT_SIM_START})",
 )
+STOP_RULES = flags.DEFINE_string(
+    "stop_rules",
+    None,
+    "file of stop rules of the place where the robot stands, such as its workspace;"
+    " they hold beside the package's (edge/control/site_rules.py; default: none)",
+)
 RECORD_DIR = flags.DEFINE_string(
     "record_dir", None, "folder for redacted episodes (default: nothing is recorded)"
 )
@@ -131,7 +137,14 @@ ACTIONS_JSON = flags.DEFINE_string(
 
 path_flags.folders("candidate", "state_dir", "record_dir", "private_dir")
 # Not --channel: an update that fails, however it does, keeps no robot from driving.
-path_flags.files("keyring", "key_file", "summary_json", "progress_json", "actions_json")
+path_flags.files(
+    "keyring",
+    "key_file",
+    "stop_rules",
+    "summary_json",
+    "progress_json",
+    "actions_json",
+)
 
 
 def find_robot_id() -> str:
