@@ -103,16 +103,17 @@ def episode(grants: Grants) -> Iterator[None]:
     Garbage is collected at its end; `collect_if_much` bounds what piles up until then.
     """
     collects = gc.isenabled()
-    before = os.sched_getaffinity(0)
+    before: set[int] = set()
     gc.disable()
     if grants.priority is not None:
         _set_priority(grants.priority)
     if grants.processor is not None:
+        before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {grants.processor})
     try:
         yield
     finally:
-        if grants.processor is not None:
+        if before:
             os.sched_setaffinity(0, before)
         if grants.priority is not None:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
