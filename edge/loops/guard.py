@@ -78,7 +78,7 @@ def judge_delta(judges: Sequence[Judge], must_help: bool = False) -> Verdict:
     if not all(math.isfinite(one.after) for one in judges):
         reason = "it makes errors that are not finite"
         return Verdict(False, reason, _evaluation(judges, 0.0))
-    confidences = []
+    confidences, told = [], []
     for name, group in _group(judges).items():
         harms = [_harm(one) for one in group]
         allowed = _ALLOWED[name]
@@ -86,6 +86,7 @@ def judge_delta(judges: Sequence[Judge], must_help: bool = False) -> Verdict:
             allowed = 0.0
         confidence = compute_confidence(harms, allowed)
         confidences.append(confidence)
+        told.append(_tell(name, group))
         if confidence < required_confidence(len(group)):
             reason = (
                 f"{name}: the error changes by {sum(harms) / len(harms):+.3f} on "
@@ -94,10 +95,7 @@ def judge_delta(judges: Sequence[Judge], must_help: bool = False) -> Verdict:
             )
             return Verdict(False, reason, _evaluation(judges, confidence))
     evaluation = _evaluation(judges, min(confidences))
-    reason = (
-        f"error {evaluation.error_before:.3f} to {evaluation.error_after:.3f} on "
-        f"{len(judges)} episodes, {evaluation.confidence:.0%} sure that none is worse"
-    )
+    reason = f"{'; '.join(told)}; {evaluation.confidence:.0%} sure"
     if must_help and not evaluation.error_after < evaluation.error_before:
         return Verdict(False, f"it does not help: {reason}", evaluation)
     return Verdict(True, reason, evaluation)
@@ -143,6 +141,14 @@ def _group(judges: Sequence[Judge]) -> dict[str, list[Judge]]:
         _OTHERS: [one for one in judges if not one.learned],
     }
     return {name: group for name, group in groups.items() if group}
+
+
+def _tell(name: str, group: Sequence[Judge]) -> str:
+    found = _evaluation(group, 0.0)
+    return (
+        f"{name}: error {found.error_before:.3f} to {found.error_after:.3f} "
+        f"on {len(group)}"
+    )
 
 
 def _harm(judge: Judge) -> float:
