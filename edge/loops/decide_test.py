@@ -105,7 +105,15 @@ def test_decision_for_a_loop_says_why_and_when_to_ask_again() -> None:
         ),
         (
             change(spent=Spent(Usage(wall_s=6900.0)), took={"slow": Usage(960.0)}),
-            "5 min of wall time left until noon, a slow loop took 16 min",
+            "5 min of wall time left until noon, a slow loop takes 16 min",
+        ),
+        (
+            change(spent=Spent(Usage(disk_bytes=190e6))),
+            "10.0 MB of disk writes left until noon, a slow loop takes 20.0 MB",
+        ),
+        (
+            change(took={"slow": Usage(disk_bytes=300e6)}),
+            "200.0 MB of disk writes left until noon, a slow loop takes 300.0 MB",
         ),
         (
             change(dataclasses.replace(PI, throttled=("under-voltage",))),
@@ -117,11 +125,11 @@ def test_decision_for_a_loop_says_why_and_when_to_ask_again() -> None:
         (change(battery(52.0)), "battery at 52 %, a loop begins at 55 %"),
         (
             change(package_memory_bytes=200_000_000),
-            "450 MB of memory needed, 400 MB allowed",
+            "425 MB of memory needed, 400 MB allowed",
         ),
         (
             change(dataclasses.replace(PI, memory_available_bytes=300_000_000)),
-            "300 MB of memory free, 440 MB needed",
+            "300 MB of memory free, 415 MB needed",
         ),
         (
             change(dataclasses.replace(PI, load=0.9)),
