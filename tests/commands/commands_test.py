@@ -26,6 +26,7 @@ COMMANDS = (
     "cloud.package.export",
     "edge.bundle.make_bundle",
     "edge.episodes.upload",
+    "edge.loops.week",
     "edge.record",
     "edge.run",
     "release.commands.generate_key",
