@@ -120,6 +120,24 @@ class UncoveredFieldError(EdgeError):
         )
 
 
+class MailboxError(EdgeError):
+    """The folder of a robot's processes, or a mailbox in it, cannot be used."""
+
+    default_remedy = "name a folder in --home that this user may write to"
+
+
+class AlreadyRunningError(EdgeError):
+    """A process of this name runs for this robot already."""
+
+    default_remedy = "end that one first, or name another --home"
+
+
+class RingError(EdgeError):
+    """The ring of steps between control and record cannot be used."""
+
+    default_remedy = "start control again, which makes a new one"
+
+
 class OutputFolderError(EdgeError):
     """A recording folder is in use by another process or open to other users."""
 

@@ -1,0 +1,172 @@
+"""Messages between the processes of one robot: small JSON records over local sockets.
+
+    home/run/NAME.sock    the mailbox of the process NAME, a Unix datagram socket
+
+Sending never waits: a process that is gone, or whose mailbox is full, loses the
+message, and the sender learns that from the result. No message is needed: whatever must
+is on the disk, and messages only make it quicker.
+
+| Kind | From | To | Says |
+|---|---|---|---|
+| `status` | every process | robot | what it is doing, every half second |
+| `mode` | robot | control, learn | `driving`, `idle` or `asleep` |
+| `stop_key` | robot | control | somebody pressed the stop key |
+| `episode` | record | learn | an episode lies in memories/new |
+| `package` | update | control | the pointer to the package moved |
+| `health` | control | update | how an episode with this package went |
+"""
+
+import contextlib
+import os
+import select
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from base import canonical_json
+from base.errors import ContinuonError
+from base.json_fields import Fields, decode
+from edge.errors import MailboxError
+
+RUN: Final = "run"
+"""Folder of a home that may be lost at any time: sockets, ring, locks."""
+LIMIT_BYTES: Final = 8192
+SCHEMA_VERSION: Final = 1
+_MOST_AT_ONCE: Final = 64  # messages of one `receive`: a flood delays no control step
+_KEYS: Final = ("schema_version", "sender", "kind", "fields")
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message that was received.
+
+    Attributes:
+        sender: name of the process that says it sent it.
+        kind: what it is about; see the table above.
+        fields: its content, as JSON values; the receiver checks them.
+    """
+
+    sender: str
+    kind: str
+    fields: Mapping[str, object]
+
+    def encode(self) -> bytes:
+        """The bytes of the message; `parse` is the inverse."""
+        return canonical_json.encode(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "sender": self.sender,
+                "kind": self.kind,
+                "fields": dict(self.fields),
+            }
+        )
+
+
+def parse(raw: bytes) -> Message:
+    """Reads the bytes of a message.
+
+    Raises:
+        MalformedError, OversizedError: they are not a message.
+    """
+    fields = Fields(decode(raw, "a message", LIMIT_BYTES), "a message", _KEYS)
+    fields.version(SCHEMA_VERSION)
+    return Message(
+        fields.text("sender"), fields.text("kind"), dict(fields.mapping("fields"))
+    )
+
+
+class Mailbox:
+    """The mailbox of one process, and its way to those of the others."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        """Opens the mailbox, in the place of one that a dead process left.
+
+        Args:
+            home: the robot's folder; `home/run` is made when absent.
+            name: of this process.
+
+        Raises:
+            MailboxError: it cannot be opened.
+        """
+        self._name = name
+        self._path = home / RUN / f"{name}.sock"
+        self._folder = -1
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
+            self._folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
+            self._path.unlink(missing_ok=True)
+            self._socket.setblocking(False)
+            self._socket.bind(self._address(name))
+        except OSError as e:
+            self.close()
+            raise MailboxError(
+                self._path, "to open a mailbox", e.strerror or type(e).__name__
+            ) from e
+
+    def send(self, to: str, kind: str, fields: Mapping[str, object]) -> bool:
+        """Sends a message; False if nobody receives it, and the sender goes on.
+
+        Raises:
+            ValueError: the message is larger than `LIMIT_BYTES`.
+        """
+        raw = Message(self._name, kind, fields).encode()
+        if len(raw) > LIMIT_BYTES:
+            raise ValueError(
+                f"a message of {len(raw)} bytes; {LIMIT_BYTES} are allowed"
+            )
+        try:
+            self._socket.sendto(raw, self._address(to))
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> list[Message]:
+        """Takes what has come, in order; what is no message is dropped."""
+        found: list[Message] = []
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                raw = self._socket.recv(LIMIT_BYTES + 1)
+            except OSError:
+                break
+            with contextlib.suppress(ContinuonError):
+                found.append(parse(raw))
+        return found
+
+    def wait(self, timeout_s: float) -> None:
+        """Returns when a message has come, or after `timeout_s`."""
+        select.select([self._socket], [], [], max(timeout_s, 0.0))
+
+    def fileno(self) -> int:
+        """Descriptor to wait on together with others."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Closes the mailbox and removes its name."""
+        if self._socket.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+        self._socket.close()
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+    def __enter__(self) -> Self:
+        """Returns the open mailbox."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes it."""
+        self.close()
+
+    def _address(self, name: str) -> str:
+        """Address of a mailbox, by the open folder: a socket's path has 107 bytes."""
+        return f"/proc/self/fd/{self._folder}/{name}.sock"

@@ -1,0 +1,87 @@
+"""Messages arrive, or are lost without anybody waiting."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from edge.errors import MailboxError
+from edge.processes import mailbox
+from edge.processes.mailbox import LIMIT_BYTES, Mailbox, Message
+
+
+def test_message_arrives_with_its_sender_and_fields(tmp_path: Path) -> None:
+    with Mailbox(tmp_path, "robot") as robot, Mailbox(tmp_path, "control") as control:
+        assert robot.send("control", "mode", {"mode": "idle"})
+        control.wait(1.0)
+        assert control.receive() == [Message("robot", "mode", {"mode": "idle"})]
+        assert control.receive() == []
+
+
+def test_message_to_a_process_that_is_gone_is_lost_and_nobody_waits(
+    tmp_path: Path,
+) -> None:
+    with Mailbox(tmp_path, "control") as control:
+        assert not control.send("robot", "status", {})
+        Mailbox(tmp_path, "robot").close()
+        assert not control.send("robot", "status", {})
+
+
+def test_mailbox_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
+    with Mailbox(tmp_path, "control") as control:
+        left = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        left.bind(str((tmp_path / mailbox.RUN / "robot.sock").absolute()))
+        left.close()
+        with Mailbox(tmp_path, "robot") as robot:
+            assert control.send("robot", "status", {"doing": "drives"})
+            (found,) = robot.receive()
+    assert found.fields == {"doing": "drives"}
+
+
+def test_full_mailbox_loses_the_newest_messages_and_the_sender_goes_on(
+    tmp_path: Path,
+) -> None:
+    with Mailbox(tmp_path, "robot") as robot, Mailbox(tmp_path, "learn") as learn:
+        sent = 0
+        while learn.send("robot", "status", {"number": sent}):
+            sent += 1
+            assert sent < 100_000
+        numbers = []
+        while found := robot.receive():
+            numbers += [one.fields["number"] for one in found]
+        assert numbers == list(range(sent))
+        assert learn.send("robot", "status", {})
+
+
+def test_bytes_that_are_no_message_are_dropped_and_the_next_one_is_read(
+    tmp_path: Path,
+) -> None:
+    with Mailbox(tmp_path, "robot") as robot, Mailbox(tmp_path, "learn") as learn:
+        stranger = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        stranger.connect(str((tmp_path / mailbox.RUN / "robot.sock").absolute()))
+        for raw in (b"", b"\xff", b"[]", b'{"kind":"mode"}', b"x" * (LIMIT_BYTES + 1)):
+            stranger.send(raw)
+        stranger.close()
+        assert learn.send("robot", "status", {})
+        assert robot.receive() == [Message("learn", "status", {})]
+
+
+def test_message_beyond_the_limit_is_the_senders_mistake(tmp_path: Path) -> None:
+    with (
+        Mailbox(tmp_path, "robot") as robot,
+        pytest.raises(ValueError, match="8192 are allowed"),
+    ):
+        robot.send("robot", "status", {"doing": "x" * LIMIT_BYTES})
+
+
+def test_home_with_a_long_path_has_mailboxes_too(tmp_path: Path) -> None:
+    home = tmp_path / ("a" * 100) / ("b" * 100)
+    with Mailbox(home, "robot") as robot:
+        assert robot.send("robot", "status", {})
+        assert len(robot.receive()) == 1
+
+
+def test_home_that_is_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(MailboxError, match="name a folder in --home"):
+        Mailbox(tmp_path / "home", "robot")

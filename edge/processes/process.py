@@ -1,0 +1,147 @@
+"""What every process of a robot does beside its work.
+
+    with process.open_process(home, "learn") as me:
+        while not me.is_stopped():
+            me.show({"doing": "waits for an episode"})
+            me.rest(0.2)
+
+It is the only one of its name (`home/run/NAME.lock`), has a mailbox, ends after SIGTERM
+or Ctrl-C when its loop next looks, says what it is doing every half second, feeds the
+watchdog of systemd while it does, and ends when the supervisor that started it dies.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from base import file_lock
+from base.errors import printable
+from edge.errors import AlreadyRunningError, MailboxError
+from edge.processes.mailbox import RUN, Mailbox, Message
+from edge.stop_signal import StopSignal
+
+STATUS_PERIOD_S: Final = 0.5
+SUPERVISOR: Final = "robot"
+"""Name of the process that receives every status."""
+SUPERVISOR_PID: Final = "CONTINUON_SUPERVISOR_PID"
+"""Environment variable: the process with whose death this one ends."""
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class Process:
+    """One running process of a robot; `open_process` makes it."""
+
+    def __init__(self, home: Path, name: str, mailbox: Mailbox) -> None:
+        self.home = home
+        self.name = name
+        self.mailbox = mailbox
+        self.stop = StopSignal()
+        self._shown_s = -STATUS_PERIOD_S
+        self._notify = _open_notify()
+
+    def is_stopped(self) -> bool:
+        """Whether this process was told to end, or its supervisor is gone."""
+        return self.stop.is_requested()
+
+    def is_status_due(self) -> bool:
+        """Whether half a second has passed since the last status."""
+        return time.monotonic() - self._shown_s >= STATUS_PERIOD_S
+
+    def show(self, fields: Mapping[str, object]) -> None:
+        """Sends a status if one is due; `fields` needs a text `doing`."""
+        if self.is_status_due():
+            self.show_now(fields)
+
+    def show_now(self, fields: Mapping[str, object]) -> None:
+        """Sends a status, and tells systemd that this process lives."""
+        self._shown_s = time.monotonic()
+        self.mailbox.send(SUPERVISOR, "status", {"pid": os.getpid(), **fields})
+        self._tell_systemd(f"WATCHDOG=1\nSTATUS={fields.get('doing', '')}")
+
+    def say_ready(self) -> None:
+        """Tells systemd that this process has begun its work."""
+        self._tell_systemd("READY=1")
+
+    def receive(self) -> list[Message]:
+        """Takes the messages that have come."""
+        return self.mailbox.receive()
+
+    def rest(self, timeout_s: float) -> None:
+        """Waits for a message, a signal or `timeout_s`, whichever comes first."""
+        self.mailbox.wait(timeout_s)
+
+    def say(self, text: str) -> None:
+        """Writes a line for the operator to stderr, which is the log."""
+        sys.stderr.write(f"{self.name}: {printable(text)}\n")
+        sys.stderr.flush()
+
+    def _tell_systemd(self, text: str) -> None:
+        if self._notify is not None:
+            with contextlib.suppress(OSError):
+                self._notify.send(text.encode(errors="replace"))
+
+
+@contextlib.contextmanager
+def open_process(home: Path, name: str) -> Iterator[Process]:
+    """Makes this process the one of its name, until it ends.
+
+    Call it in the main thread, before the work begins.
+
+    Args:
+        home: the robot's folder, made when absent.
+        name: of the process, such as `control`.
+
+    Raises:
+        AlreadyRunningError: another process has this name.
+        MailboxError: `home/run` cannot be written.
+    """
+    _end_with_supervisor()
+    path = home / RUN / f"{name}.lock"
+    try:
+        path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
+        descriptor = file_lock.open_file(path)
+    except OSError as e:
+        raise MailboxError(
+            path, "to make a robot's folder", e.strerror or type(e).__name__
+        ) from e
+    try:
+        if not file_lock.try_take(descriptor):
+            raise AlreadyRunningError(
+                path, f"to be the only {name} of this robot", "one that is running"
+            )
+        with Mailbox(home, name) as mailbox:
+            yield Process(home, name, mailbox)
+    finally:
+        os.close(descriptor)
+
+
+def _end_with_supervisor() -> None:
+    """Lets the system send SIGTERM when the supervisor dies, however it dies."""
+    wanted = os.environ.get(SUPERVISOR_PID, "")
+    if not wanted.isdigit():
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(wanted):  # it died before that was asked for
+        raise SystemExit(0)
+
+
+def _open_notify() -> socket.socket | None:
+    """Connects to the socket that systemd names; None where there is none."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if not address:
+        return None
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sender.setblocking(False)
+    try:
+        sender.connect("\0" + address[1:] if address[0] == "@" else address)
+    except OSError:
+        sender.close()
+        return None
+    return sender
