@@ -176,6 +176,11 @@ class EpisodeWriter:
         """
         self._syncer.end()
 
+    def leave(self) -> None:
+        """Lets go of the journal, which stays for `recovery.recover`."""
+        if self._open:
+            self._release()
+
     def abort(self) -> None:
         """Removes the journal and so the episode; does nothing after `close`.
 

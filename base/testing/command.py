@@ -112,6 +112,27 @@ def _forget(module: str) -> None:
             delattr(flags.FLAGS, flag.name)
 
 
+def start(command: str, *arguments: str, out: int, err: int) -> int:
+    """Starts a module as `run` does, without waiting for it.
+
+    Args:
+        command: the module.
+        arguments: its arguments.
+        out: descriptor that becomes its stdout.
+        err: descriptor that becomes its stderr.
+
+    Returns:
+        Id of its process, which the caller waits for.
+    """
+    import_what_it_imports(command)
+    child = os.fork()
+    if child == 0:
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os._exit(_main(command, arguments, lambda: None))
+    return child
+
+
 def _main(
     command: str | Path, arguments: tuple[str, ...], before: Callable[[], object]
 ) -> int:

@@ -12,11 +12,14 @@ the name that `episode_id.derive_next` gives.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from edge.control.loop import ControlStep
 from edge.episodes import episode_id
+from edge.episodes.provenance import Provenance
+from edge.robots.robot import RobotSpec
 from rlds.closed_episode import ClosedEpisode
 from rlds.episode import EpisodeMetadata
 from rlds.errors import EpisodeFullError
@@ -26,6 +29,30 @@ from rlds.writer import EpisodeWriter
 # A quarter of what readers take: making and sharing an episode of this size took 378
 # MiB of memory (x86-64), and the process of the robot has 512.
 PART_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+def episode_spec(robot: RobotSpec, provenance: Provenance) -> EpisodeSpec:
+    """The fields of an episode of a robot in which these acted."""
+    del provenance
+    return EpisodeSpec(robot.state_size, robot.action_size)
+
+
+def describe_step(step: ControlStep, spec: EpisodeSpec) -> dict[str, Any]:
+    """Returns one value per step field of an episode."""
+    del spec
+    return {
+        "observation/state": step.observation.state,
+        "action": step.action,
+        "proposed_action": step.proposed_action,
+        "reward": step.reward,
+        "discount": step.discount,
+        "is_first": step.is_first,
+        "is_last": step.is_last,
+        "is_terminal": step.is_terminal,
+        "t_monotonic_ns": step.observation.t_monotonic_ns,
+        "deadline_missed": step.deadline_missed,
+        "safety_violation": step.safety_violation,
+    }
 
 
 class EpisodeRecorder:
@@ -74,24 +101,20 @@ class EpisodeRecorder:
             MalformedEpisodeError: the step does not fit the spec.
             OversizedError: the step is larger than a whole part may be.
         """
-        fields = {
-            "observation/state": step.observation.state,
-            "action": step.action,
-            "proposed_action": step.proposed_action,
-            "reward": step.reward,
-            "discount": step.discount,
-            "is_first": step.is_first,
-            "is_last": step.is_last,
-            "is_terminal": step.is_terminal,
-            "t_monotonic_ns": step.observation.t_monotonic_ns,
-            "deadline_missed": step.deadline_missed,
-            "safety_violation": step.safety_violation,
-        }
+        self.append_fields(describe_step(step, self._spec))
+
+    def append_fields(self, fields: Mapping[str, Any]) -> None:
+        """Writes one step, given as one value per field; errors as `append`."""
         try:
             self._writer.append(fields)
         except EpisodeFullError:
             self._begin_next()
             self._writer.append({**fields, "is_first": True})
+
+    def leave(self) -> None:
+        """Lets go of the journals, which stay for the next recovery."""
+        for writer in (*self._full, self._writer):
+            writer.leave()
 
     def close(
         self, success: bool | None, stop_rule: StopRule | None = None
@@ -127,5 +150,9 @@ class EpisodeRecorder:
             self._folder, self._spec, metadata, limit_bytes=self._limit_bytes
         )
         if self._on_begin is not None:
-            self._on_begin(metadata.episode_id)
+            try:
+                self._on_begin(metadata.episode_id)
+            except BaseException:
+                writer.leave()
+                raise
         return writer

@@ -20,7 +20,7 @@ from edge.episodes import recording_folders, robot_key
 from edge.episodes import terms as episode_terms
 from edge.episodes.episode_id import Held, make_random_id
 from edge.episodes.provenance import Provenance, begin_metadata
-from edge.episodes.recorder import EpisodeRecorder
+from edge.episodes.recorder import EpisodeRecorder, episode_spec
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.terms import EpisodeTerms
 from edge.errors import (
@@ -57,7 +57,7 @@ from rlds.errors import (
 from rlds.recovery import RECOVERED_TAG
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.spec import SCHEMA_VERSION
 from rlds.tfds_directory import SIDECAR_SUFFIX, TfdsDirectory
 
 DATASET_NAME = "episodes"
@@ -103,6 +103,7 @@ class Recording:
         consent: Consent,
         tell: Callable[[str], None],
         machine: Clock,
+        hand_over: Callable[[Path], None] | None = None,
     ) -> None:
         """Holds the folders; call `open_recording`, which makes and locks them."""
         self._output = output
@@ -114,6 +115,7 @@ class Recording:
         self._directory = directory
         self._tell = tell
         self._machine = machine
+        self._hand_over = hand_over
 
     def look_up(self, episode_id: str) -> Held:
         """Returns what the shared folder holds of an episode.
@@ -140,8 +142,16 @@ class Recording:
         episode_id: str,
         start_unix_ns: int,
         provenance: Provenance,
+        on_begin: Callable[[str], None] | None = None,
     ) -> EpisodeRecorder:
         """Opens the private journal of an episode that begins now.
+
+        Args:
+            robot: the robot that is driven.
+            episode_id: name of the episode.
+            start_unix_ns: when it begins, on the robot's clock.
+            provenance: who acts, and with what.
+            on_begin: called with the name of each part, before its first step.
 
         Raises:
             FieldFormError: the robot's make, task or environment is not in the form in
@@ -159,9 +169,15 @@ class Recording:
         sidecar_statements.check_date(
             metadata.start_time, self._now(), _ROBOTS_CLOCK, "a day"
         )
-        spec = _spec(robot)
+        spec = episode_spec(robot, provenance)
         self._directory.check_spec(spec)
-        return EpisodeRecorder(self._private, spec, metadata, self._write_terms)
+
+        def begin_part(name: str) -> None:
+            self._write_terms(name)
+            if on_begin is not None:
+                on_begin(name)
+
+        return EpisodeRecorder(self._private, spec, metadata, begin_part)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._machine.unix_ns() / NS_PER_S, UTC)
@@ -252,6 +268,8 @@ class Recording:
             robot_key.write_public(self._output, self._key, self._robot_id)
             signed = sidecar.sign(described, self._key.signing)
             self._directory.add(framed, signed)
+        if self._hand_over is not None:
+            self._hand_over(path)
         path.unlink()
         episode_terms.remove(self._private, name)
         durable_file.fsync_folder(self._private)
@@ -329,6 +347,7 @@ def open_recording(
     tell: Callable[[str], None],
     passed: datetime = RUNTIME_DATE,
     machine: Clock = _MACHINE,
+    hand_over: Callable[[Path], None] | None = None,
 ) -> Iterator[Recording]:
     """Makes the folders and locks them against other recordings.
 
@@ -346,6 +365,8 @@ def open_recording(
         tell: gets a line about each file that is set aside or cannot be shared.
         passed: a time that is known to have passed, such as that of the newest channel.
         machine: the machine's own clock, which tells what lies in the future.
+        hand_over: gets the file of each raw episode once it is shared, before it is
+            removed; after a crash it may get one again.
 
     Raises:
         ClockError: the machine's clock is wrong.
@@ -368,15 +389,21 @@ def open_recording(
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
-        directory = TfdsDirectory(output, DATASET_NAME, _spec(robot), SPLIT)
+        directory = TfdsDirectory(
+            output, DATASET_NAME, episode_spec(robot, Provenance("human")), SPLIT
+        )
         for path in directory.set_aside:
             tell(f"a file among the links of episodes is now {path}")
         key = open_key()
         keep()
         yield Recording(
-            output, private, directory, key, robot_id, consent, tell, machine
+            output,
+            private,
+            directory,
+            key,
+            robot_id,
+            consent,
+            tell,
+            machine,
+            hand_over,
         )
-
-
-def _spec(robot: RobotSpec) -> EpisodeSpec:
-    return EpisodeSpec(robot.state_size, robot.action_size)

@@ -4,7 +4,7 @@
 
 Sending never waits: a process that is gone, or whose mailbox is full, loses the
 message, and the sender learns that from the result. No message is needed: whatever must
-is on the disk, and messages only make it quicker.
+survive is on the disk, and messages only make it quicker.
 
 | Kind | From | To | Says |
 |---|---|---|---|

@@ -78,9 +78,13 @@ class Process:
         self.mailbox.wait(timeout_s)
 
     def say(self, text: str) -> None:
-        """Writes a line for the operator to stderr, which is the log."""
-        sys.stderr.write(f"{self.name}: {printable(text)}\n")
-        sys.stderr.flush()
+        """Writes a line for the operator to stderr, which is the log.
+
+        A log that nobody reads any more loses the line: no process waits for one.
+        """
+        line = f"{self.name}: {printable(text)}\n"
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), line.encode(errors="replace"))
 
     def _tell_systemd(self, text: str) -> None:
         if self._notify is not None:

@@ -1,0 +1,293 @@
+"""A ring of records in shared memory, from one process that must not wait to another.
+
+    header   what the ring is; how far the reader is; how much the writer dropped
+    slots    each one record: sequence number, kind, length, payload, checksum
+
+One process writes, one reads, and neither waits for the other. A record counts when its
+slot holds the next sequence number and the right checksum, so a writer that is killed
+in the middle of a slot leaves nothing that looks like a record, and no order of stores
+can show half of one. A reader that is killed before it has released a record finds it
+again. When the ring is full the writer drops, and counts what it drops.
+
+The file lies in `home/run`, which a robot keeps in memory (tmpfs). It is mapped, so
+what was written outlives both processes; a power cut loses it.
+"""
+
+import contextlib
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import google_crc32c
+
+from base import durable_file
+from edge.errors import RingError
+
+SLOTS: Final = 4096
+"""82 s of steps at 50 Hz, 20 s at 200 Hz: time in which a recorder shares a long
+episode, or dies and is started again."""
+RESERVED: Final = 16
+"""Slots that take no droppable record, so that the begin and the end of an episode find
+room where its steps do not."""
+_MAGIC: Final = b"ctn-ring"
+_VERSION: Final = 1
+_HEADER: Final = struct.Struct("<8sIIII")  # magic, version, slots, payload, checksum
+_HEADER_BYTES: Final = 4096
+_COUNT: Final = struct.Struct("<QQ")  # a number and its complement
+_READ_AT: Final = 64
+_DROPPED_AT: Final = 128
+_SLOT: Final = struct.Struct("<QIII")  # sequence, kind, length, checksum
+_SLOT_FRONT: Final = struct.Struct(
+    "<QII"
+)  # what the checksum covers before the payload
+_ALL_ONES: Final = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a ring.
+
+    Attributes:
+        sequence: its number since the ring was made, from 0.
+        kind: a small number that writer and reader agree on.
+        payload: its content.
+    """
+
+    sequence: int
+    kind: int
+    payload: bytes
+
+
+class _Ring:
+    """The mapped file, as both sides see it."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        """Maps an open file, which this closes.
+
+        Raises:
+            RingError: it is not a ring.
+            OSError: it cannot be mapped.
+        """
+        self.path = path
+        try:
+            found = os.fstat(descriptor)
+            self.inode = found.st_ino
+            if found.st_size < _HEADER_BYTES:
+                raise RingError(path, "a ring", f"{found.st_size} bytes")
+            self.memory = mmap.mmap(descriptor, found.st_size)
+        finally:
+            os.close(descriptor)
+        magic, version, self.slots, self.payload_bytes, checksum = _HEADER.unpack_from(
+            self.memory
+        )
+        front = self.memory[: _HEADER.size - 4]
+        self._stride = _SLOT.size + self.payload_bytes
+        if (
+            (magic, version) != (_MAGIC, _VERSION)
+            or checksum != google_crc32c.value(front)
+            or len(self.memory) != _size_bytes(self.slots, self.payload_bytes)
+        ):
+            self.memory.close()
+            raise RingError(path, "a ring of this version", "other bytes")
+
+    def read_slot(self, sequence: int) -> Record | None:
+        """The record with this number; None if its slot holds none, or another."""
+        at = _HEADER_BYTES + sequence % self.slots * self._stride
+        front = self.memory[at : at + _SLOT.size]
+        found, kind, length, checksum = _SLOT.unpack(front)
+        if found != sequence + 1 or length > self.payload_bytes:
+            return None
+        payload = self.memory[at + _SLOT.size : at + _SLOT.size + length]
+        if checksum != google_crc32c.value(front[: _SLOT_FRONT.size] + payload):
+            return None
+        return Record(sequence, kind, payload)
+
+    def write_slot(self, sequence: int, kind: int, payload: bytes) -> None:
+        """Writes a record into its slot."""
+        at = _HEADER_BYTES + sequence % self.slots * self._stride
+        front = _SLOT_FRONT.pack(sequence + 1, kind, len(payload))
+        checksum = google_crc32c.value(front + payload).to_bytes(4, "little")
+        raw = b"".join((front, checksum, payload))
+        self.memory[at : at + len(raw)] = raw
+
+    def read_count(self, at: int) -> tuple[int, int]:
+        """A number of the header as it may be: lowest and highest.
+
+        They differ only if its writer was killed between the two halves.
+        """
+        number, complement = _COUNT.unpack_from(self.memory, at)
+        other = complement ^ _ALL_ONES
+        return min(number, other), max(number, other)
+
+    def write_count(self, at: int, number: int) -> None:
+        """Writes a number of the header."""
+        _COUNT.pack_into(self.memory, at, number, number ^ _ALL_ONES)
+
+    def close(self) -> None:
+        """Unmaps the file, which stays."""
+        self.memory.close()
+
+
+class RingWriter:
+    """The side that must not wait."""
+
+    def __init__(self, path: Path, payload_bytes: int, slots: int = SLOTS) -> None:
+        """Carries on with the ring at `path`, or makes one if it has another form.
+
+        Args:
+            path: of its file; the folder exists.
+            payload_bytes: largest payload of a record.
+            slots: number of records that it holds.
+
+        Raises:
+            RingError: it cannot be made: the disk is full, or not writable.
+        """
+        self._ring = _open_or_make(path, payload_bytes, slots)
+        self._next = self._ring.read_count(_READ_AT)[1]
+        while self._ring.read_slot(self._next) is not None:
+            self._next += 1
+        self._dropped = self._ring.read_count(_DROPPED_AT)[1]
+
+    @property
+    def dropped(self) -> int:
+        """Records dropped since the ring was made."""
+        return self._dropped
+
+    @property
+    def waiting(self) -> int:
+        """Records that the reader has not released."""
+        return self._next - self._ring.read_count(_READ_AT)[0]
+
+    @property
+    def slots(self) -> int:
+        """Number of records that the ring holds."""
+        return int(self._ring.slots)
+
+    def write(self, kind: int, payload: bytes, *, droppable: bool = True) -> bool:
+        """Writes a record if there is room; False if there is none.
+
+        A record that finds no room is counted with `drop`, if it is given up.
+
+        Args:
+            kind: of the record.
+            payload: its content.
+            droppable: whether it leaves the reserved slots alone.
+
+        Raises:
+            ValueError: the payload is larger than a slot.
+        """
+        if len(payload) > self._ring.payload_bytes:
+            raise ValueError(
+                f"{len(payload)} bytes in a slot of {self._ring.payload_bytes}"
+            )
+        if self.waiting >= self._ring.slots - (RESERVED if droppable else 0):
+            return False
+        self._ring.write_slot(self._next, kind, payload)
+        self._next += 1
+        return True
+
+    def drop(self) -> None:
+        """Counts one record that is given up."""
+        self._dropped += 1
+        self._ring.write_count(_DROPPED_AT, self._dropped)
+
+    def close(self) -> None:
+        """Unmaps the ring; what is in it stays for the reader."""
+        self._ring.close()
+
+
+class RingReader:
+    """The side that takes its time."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the ring where the last reader stopped.
+
+        Raises:
+            RingError: there is none, or it is not a ring.
+        """
+        try:
+            self._ring = _Ring(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        except OSError as e:
+            raise RingError(path, "a ring", e.strerror or type(e).__name__) from e
+        # Where its writing was cut, the record had been dealt with: see `release`.
+        self._next = self._ring.read_count(_READ_AT)[1]
+        self.damaged = 0
+
+    @property
+    def dropped(self) -> int:
+        """Records that the writer dropped since the ring was made."""
+        return self._ring.read_count(_DROPPED_AT)[0]
+
+    def peek(self) -> Record | None:
+        """The next record, which stays until `release`; None if there is none yet."""
+        found = self._ring.read_slot(self._next)
+        if found is not None or self._ring.read_slot(self._next + 1) is None:
+            return found
+        # The one after it is whole: look again, since stores may be seen late.
+        found = self._ring.read_slot(self._next)
+        if found is None:
+            self.damaged += 1
+            self.release()
+            return self.peek()
+        return found
+
+    def release(self) -> None:
+        """Frees the slot of the record that `peek` returned, which is dealt with."""
+        self._next += 1
+        self._ring.write_count(_READ_AT, self._next)
+
+    def is_replaced(self) -> bool:
+        """Whether the path names another ring by now, which a new writer made."""
+        try:
+            return self._ring.path.stat().st_ino != self._ring.inode
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Unmaps the ring, which stays."""
+        self._ring.close()
+
+
+def _open_or_make(path: Path, payload_bytes: int, slots: int) -> _Ring:
+    with contextlib.suppress(OSError, RingError):
+        ring = _Ring(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        if (ring.payload_bytes, ring.slots) == (payload_bytes, slots):
+            return ring
+        ring.close()
+    size_bytes = _size_bytes(slots, payload_bytes)
+    front = _HEADER.pack(_MAGIC, _VERSION, slots, payload_bytes, 0)[:-4]
+    header = bytearray(_HEADER_BYTES)
+    header[: _HEADER.size] = front + google_crc32c.value(front).to_bytes(4, "little")
+    for at in (_READ_AT, _DROPPED_AT):
+        _COUNT.pack_into(header, at, 0, _ALL_ONES)
+    draft: Path | None = None
+    try:
+        durable_file.remove_leftovers(path.parent)
+        draft, descriptor = durable_file.make_file(
+            path.parent, durable_file.LEFTOVER_PREFIX, mode=0o660
+        )
+        try:
+            # Every block is allocated now: a full disk is an error here, and not a
+            # signal that kills the writer in the middle of a step.
+            os.posix_fallocate(descriptor, 0, size_bytes)
+            os.pwrite(descriptor, header, 0)
+        finally:
+            os.close(descriptor)
+        draft.replace(path)
+        return _Ring(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as e:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+        raise RingError(
+            path,
+            f"to make a ring of {size_bytes} bytes",
+            e.strerror or type(e).__name__,
+            "free space; the robot drives, and nothing is recorded",
+        ) from e
+
+
+def _size_bytes(slots: int, payload_bytes: int) -> int:
+    return _HEADER_BYTES + slots * (_SLOT.size + payload_bytes)

@@ -1,0 +1,481 @@
+"""Turns what control says through the ring into episodes; the recorder's side.
+
+    ring -> journal -> raw episode -> redact, sign, share
+
+Every step is accounted for: it is in an episode, or counted with the reason why not. An
+episode is cut where steps are missing, so that in each part a step follows the one
+before it; a part is an episode of its own, as in `recorder.py`.
+
+    private/open_episode.json   the episode that is being recorded, and its last part
+    private/account.json        steps driven, recorded and missing since the first one
+
+A recorder that is killed leaves a journal. The next one makes it a part, and the steps
+that come become the part after it. A step that was in the journal already when the
+recorder died is not recorded twice.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Final
+
+from base import canonical_json, durable_file, plain_file
+from base.errors import ContinuonError, DiskError, MalformedError, OversizedError
+from base.json_fields import Fields, decode
+from edge.episodes import episode_id
+from edge.episodes.episode_id import Held
+from edge.episodes.recorder import EpisodeRecorder, episode_spec
+from edge.episodes.ring import RingReader
+from edge.episodes.sharing import Recording, Shared
+from edge.episodes.step_ring import (
+    NS_PER_MS,
+    Begin,
+    End,
+    Step,
+    decode_begin,
+    parse,
+)
+from edge.robots.robot import RobotSpec
+from rlds import journal
+from rlds.closed_episode import EPISODE_SUFFIX
+from rlds.errors import MalformedEpisodeError
+
+OPEN: Final = "open_episode.json"
+ACCOUNT: Final = "account.json"
+SCHEMA_VERSION: Final = 1
+RETRY_S: Final = 5.0
+"""A disk that refused is tried again after this time."""
+_LIMIT_BYTES: Final = 1 << 20
+_OPEN_KEYS: Final = ("schema_version", "begin", "part", "first", "missing")
+_MISSING_KEYS: Final = ("no_room", "refused", "unfit")
+_ACCOUNT_KEYS: Final = ("schema_version", "driven", "missing", "last_episode")
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """Steps that are in no episode, by the reason.
+
+    Attributes:
+        no_room: they found no room in the ring, or died with control.
+        refused: the disk did not take them, or the clock was wrong.
+        unfit: no episode takes them, such as a state that is not a number.
+    """
+
+    no_room: int = 0
+    refused: int = 0
+    unfit: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.no_room + self.refused + self.unfit
+
+    def __add__(self, other: "Missing") -> "Missing":
+        """Adds up the steps of two episodes."""
+        return Missing(
+            self.no_room + other.no_room,
+            self.refused + other.refused,
+            self.unfit + other.unfit,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """What became of the steps that control drove; the others were recorded.
+
+    Attributes:
+        driven: steps that control drove, as far as the recorder knows of them.
+        missing: steps of those that are in no episode.
+        last_episode: name of the last episode that is counted; "" for none.
+    """
+
+    driven: int = 0
+    missing: Missing = Missing()
+    last_episode: str = ""
+
+    @property
+    def recorded(self) -> int:
+        """Steps that are in an episode or in its journal."""
+        return self.driven - self.missing.total
+
+    def encode(self) -> bytes:
+        """The bytes of the file."""
+        value = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        return canonical_json.encode(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenEpisode:
+    """The episode that is being recorded.
+
+    Attributes:
+        begin: what control said of it.
+        part: name of its newest part, whose journal need not exist yet.
+        first: number of the first step of that part.
+        missing: steps before that part that are missing.
+    """
+
+    begin: Begin
+    part: str
+    first: int
+    missing: Missing = Missing()
+
+    def encode(self) -> bytes:
+        """The bytes of the file."""
+        value = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        return canonical_json.encode(value)
+
+
+OpenFolders = Callable[[RobotSpec], AbstractContextManager[Recording]]
+"""Opens the folders of a recording for the episodes of a robot."""
+
+
+class RingRecording:
+    """Records the episodes that come through one ring after the other."""
+
+    def __init__(
+        self,
+        private: Path,
+        open_folders: OpenFolders,
+        on_shared: Callable[[Shared], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        """Reads what a recorder before this one left.
+
+        Args:
+            private: folder of journals and raw episodes.
+            open_folders: opens it, and the folder of shared episodes.
+            on_shared: called for each episode that was shared.
+            tell: gets a line about whatever cannot be recorded.
+        """
+        self._private = private
+        self._open_folders = open_folders
+        self._on_shared = on_shared
+        self._tell = tell
+        self._stack = ExitStack()
+        self._folders: Recording | None = None
+        self._recorder: EpisodeRecorder | None = None
+        self._open: OpenEpisode | None = None
+        self._next = 0  # number of the step that follows the last one that was kept
+        self._refused_until_s = 0.0
+        self._has_leftovers = False
+        self._counted = _read_account(private)
+        self.episodes = 0
+        self.trouble = ""
+
+    @property
+    def account(self) -> Account:
+        """What became of all steps so far, those of the open episode among them."""
+        if self._open is None:
+            return self._counted
+        return dataclasses.replace(
+            self._counted,
+            driven=self._counted.driven + self._next,
+            missing=self._counted.missing + self._open.missing,
+        )
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether an episode has begun and not ended."""
+        return self._open is not None
+
+    def resume(self) -> None:
+        """Makes episodes of what a killed recorder left; call it once, at the start.
+
+        Raises:
+            ContinuonError: the folders cannot be opened; the next episode tries again.
+        """
+        left = _read_open(self._private)
+        if left is None:
+            return
+        if left.begin.episode_id == self._counted.last_episode:
+            (self._private / OPEN).unlink(missing_ok=True)
+        else:
+            kept = _count_steps(self._private / f"{left.part}{journal.SUFFIX}")
+            self._open, self._next = left, left.first + kept
+            if kept:
+                self._reserve_next()
+        self._enter(left.begin.robot)
+
+    def take(self, ring: RingReader, now_s: float) -> bool:
+        """Deals with the next record of a ring; False if there is none.
+
+        A full disk or a wrong clock is told of, and the steps are counted.
+        """
+        record = ring.peek()
+        if record is None:
+            return False
+        try:
+            found = parse(record)
+            if isinstance(found, Begin):
+                self._begin(found, now_s)
+            elif isinstance(found, Step):
+                self._step(found, now_s)
+            else:
+                self._end(found, now_s)
+        except (MalformedError, OversizedError) as e:
+            self._complain(str(e))
+        ring.release()
+        return True
+
+    def cut(self, now_s: float) -> None:
+        """Closes the part that is open, whose next step is missing or may never come.
+
+        Steps that still come become the next part.
+        """
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            self._reserve_next()
+            self._close_part(recorder, None, now_s)
+
+    def close(self) -> None:
+        """Lets go of journals and folders."""
+        if self._recorder is not None:
+            self._recorder.leave()
+            self._recorder = None
+        self._stack.close()
+        self._folders = None
+
+    def _begin(self, begin: Begin, now_s: float) -> None:
+        if self._open is not None:
+            if self._open.begin.episode_id == begin.episode_id:
+                return  # it was read before the recorder died
+            self._finish(None, now_s)
+        self._open, self._next = OpenEpisode(begin, begin.episode_id, 0), 0
+        self._refused_until_s = 0.0
+        try:
+            self._enter(begin.robot)
+            self._write_open()
+        except (ContinuonError, OSError) as e:
+            self._complain(str(e))
+
+    def _step(self, step: Step, now_s: float) -> None:
+        episode = self._open
+        if episode is None or episode.begin.episode_id != step.episode_id:
+            missing = self._counted.missing + Missing(no_room=1)
+            driven = self._counted.driven + 1
+            self._counted = dataclasses.replace(
+                self._counted, driven=driven, missing=missing
+            )
+            return
+        if step.number < self._next:
+            return  # it was kept before the recorder died
+        if step.number > self._next:
+            self._miss(Missing(no_room=step.number - self._next))
+            self._next = step.number
+            self.cut(now_s)
+        if self._recorder is None and not self._begin_part(now_s):
+            self._miss(Missing(refused=1))
+            self._next += 1
+            return
+        self._append(step, now_s)
+
+    def _append(self, step: Step, now_s: float) -> None:
+        assert self._open is not None
+        assert self._recorder is not None
+        begin = self._open.begin
+        fields = step.fields(episode_spec(begin.robot, begin.provenance))
+        fields["is_first"] = step.number == self._open.first
+        try:
+            self._recorder.append_fields(fields)
+            self._next += 1
+        except DiskError as e:
+            self._next += 1
+            self._miss(Missing(refused=1))
+            self._leave(e, now_s)
+        except (MalformedEpisodeError, OversizedError) as e:
+            self._next += 1
+            self._miss(Missing(unfit=1))
+            self._complain(str(e))
+            self.cut(now_s)
+
+    def _end(self, end: End, now_s: float) -> None:
+        episode = self._open
+        if episode is None or episode.begin.episode_id != end.episode_id:
+            return
+        missing = max(0, end.steps - self._next)
+        self._miss(Missing(no_room=missing))
+        self._next += missing
+        self._finish(None if missing else end.success, now_s)
+
+    def _finish(self, success: bool | None, now_s: float) -> None:
+        """Ends the episode: its last part becomes an episode, and nothing is open."""
+        assert self._open is not None
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            self._reserve_next()  # so that the last part is counted once if this is cut
+            self._close_part(recorder, success, now_s)
+        name = self._open.begin.episode_id
+        self._counted = dataclasses.replace(self.account, last_episode=name)
+        self._open, self._next = None, 0
+        try:
+            durable_file.write(self._private / ACCOUNT, self._counted.encode())
+            (self._private / OPEN).unlink(missing_ok=True)
+        except (DiskError, OSError) as e:
+            self._complain(str(e))
+        if self._has_leftovers:
+            self._recover()
+
+    def _begin_part(self, now_s: float) -> bool:
+        """Opens the journal of a part; False if the disk or the clock is against it."""
+        if now_s < self._refused_until_s:
+            return False
+        assert self._open is not None
+        begin = self._open.begin
+        try:
+            folders = self._enter(begin.robot)
+            name = self._open.part
+            while self._is_taken(folders, name):
+                name = episode_id.derive_next(name)
+            self._open = dataclasses.replace(self._open, part=name, first=self._next)
+            self._recorder = folders.begin(
+                begin.robot,
+                name,
+                begin.start_unix_ms * NS_PER_MS,
+                begin.provenance,
+                self._note_part,
+            )
+        except (ContinuonError, OSError) as e:
+            self._refused_until_s = now_s + RETRY_S
+            self._has_leftovers = True
+            self._complain(str(e))
+            return False
+        self.trouble = ""
+        return True
+
+    def _is_taken(self, folders: Recording, name: str) -> bool:
+        """Whether there is an episode of this name, or its journal."""
+        return folders.look_up(name) is not Held.NOTHING or any(
+            (self._private / f"{name}{suffix}").exists()
+            for suffix in (journal.SUFFIX, EPISODE_SUFFIX)
+        )
+
+    def _note_part(self, name: str) -> None:
+        """Writes down that a part has begun; its journal exists already.
+
+        A part that became too large is cut by the step that follows `_next`.
+        """
+        assert self._open is not None
+        self._open = dataclasses.replace(self._open, part=name, first=self._next)
+        self._write_open()
+
+    def _write_open(self) -> None:
+        assert self._open is not None
+        durable_file.write(self._private / OPEN, self._open.encode(), mode=0o600)
+
+    def _reserve_next(self) -> None:
+        """Names the part that the next step begins, before the one before is closed."""
+        assert self._open is not None
+        name = episode_id.derive_next(self._open.part)
+        self._open = dataclasses.replace(self._open, part=name, first=self._next)
+        try:
+            self._write_open()
+        except DiskError as e:
+            self._complain(str(e))
+
+    def _miss(self, missing: Missing) -> None:
+        assert self._open is not None
+        missing = self._open.missing + missing
+        self._open = dataclasses.replace(self._open, missing=missing)
+
+    def _close_part(
+        self, recorder: EpisodeRecorder, success: bool | None, now_s: float
+    ) -> None:
+        """Turns the journals into raw episodes and shares them."""
+        try:
+            for closed in recorder.close(success):
+                assert self._folders is not None
+                self._tell_shared(self._folders.share(closed))
+        except (ContinuonError, OSError) as e:
+            recorder.leave()
+            self._has_leftovers = True
+            if not isinstance(e, MalformedEpisodeError):  # it had no step
+                self._refused_until_s = now_s + RETRY_S
+                self._complain(str(e))
+
+    def _leave(self, error: Exception, now_s: float) -> None:
+        """Lets go of a journal that the disk does not take; it is closed later."""
+        assert self._recorder is not None
+        self._recorder.leave()
+        self._recorder, self._has_leftovers = None, True
+        self._refused_until_s = now_s + RETRY_S
+        self._reserve_next()
+        self._complain(str(error))
+
+    def _enter(self, robot: RobotSpec) -> Recording:
+        """Opens the folders if they are not open, and shares what was left in them."""
+        if self._folders is None:
+            with ExitStack() as stack:
+                self._folders = stack.enter_context(self._open_folders(robot))
+                self._stack = stack.pop_all()
+            self._recover()
+        return self._folders
+
+    def _recover(self) -> None:
+        if self._folders is None:
+            return
+        try:
+            for shared in self._folders.recover():
+                self._tell_shared(shared)
+            self._has_leftovers = False
+        except (ContinuonError, OSError) as e:
+            self._complain(str(e))
+
+    def _tell_shared(self, shared: Shared) -> None:
+        self.episodes += 1
+        self._on_shared(shared)
+
+    def _complain(self, text: str) -> None:
+        """Tells of trouble once, until it is over."""
+        if text != self.trouble:
+            self.trouble = text
+            self._tell(text)
+
+
+def _count_steps(path: Path) -> int:
+    """Number of whole steps in a journal; 0 if there is none that can be read."""
+    try:
+        content = journal.read(path)
+    except ContinuonError:
+        return 0
+    return 0 if content is None else content.num_steps
+
+
+def _read_open(private: Path) -> OpenEpisode | None:
+    """Reads which episode was open; None if none was, or nobody can say any more."""
+    path = private / OPEN
+    try:
+        raw = plain_file.read(path, _LIMIT_BYTES)
+        fields = Fields(decode(raw, path, _LIMIT_BYTES), path, _OPEN_KEYS)
+        fields.version(SCHEMA_VERSION)
+        begin = decode_begin(canonical_json.encode(fields.raw("begin")))
+        return OpenEpisode(
+            begin,
+            fields.text("part"),
+            fields.integer("first"),
+            _read_missing(fields),
+        )
+    except (ContinuonError, OSError, TypeError, ValueError):
+        return None
+
+
+def _read_account(private: Path) -> Account:
+    """Reads the counts; they begin again where the file was lost."""
+    path = private / ACCOUNT
+    try:
+        raw = plain_file.read(path, _LIMIT_BYTES)
+        fields = Fields(decode(raw, path, _LIMIT_BYTES), path, _ACCOUNT_KEYS)
+        fields.version(SCHEMA_VERSION)
+        return Account(
+            fields.integer("driven"),
+            _read_missing(fields),
+            str(fields.raw("last_episode")),
+        )
+    except (ContinuonError, OSError):
+        return Account()
+
+
+def _read_missing(fields: Fields) -> Missing:
+    missing = fields.fields("missing", _MISSING_KEYS)
+    return Missing(*(missing.integer(key) for key in _MISSING_KEYS))

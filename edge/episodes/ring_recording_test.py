@@ -1,0 +1,288 @@
+"""What comes through the ring becomes episodes, and every step is accounted for."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from edge.episodes.ring import RingReader
+from edge.episodes.ring_recording import ACCOUNT, OPEN, RETRY_S, Missing, RingRecording
+from edge.episodes.sharing import Recording, Shared
+from edge.episodes.step_ring import StepSender
+from edge.robots.robot import RobotSpec
+from edge.robots.simulated_point import SPEC
+from edge.testing import recordings, ring_steps
+from edge.testing.ring_steps import begin, list_parts, numbers, send_episode, step
+from rlds.episode import Episode
+
+SLOTS = 64
+
+
+@dataclass
+class Desk:
+    """A ring, and recorders that come and go."""
+
+    folder: Path
+    told: list[str] = field(default_factory=list)
+    shared: list[Shared] = field(default_factory=list)
+    now_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.sender = StepSender(self.folder / "ring", SPEC, slots=SLOTS)
+        self.reader = RingReader(self.folder / "ring")
+        self.recording = self.start()
+
+    @property
+    def private(self) -> Path:
+        return self.folder / "private"
+
+    def start(self) -> RingRecording:
+        recording = RingRecording(
+            self.private, self.open_folders, self.shared.append, self.told.append
+        )
+        recording.resume()
+        return recording
+
+    def open_folders(self, robot: RobotSpec) -> AbstractContextManager[Recording]:
+        folders = self.folder / "shared", self.private
+        return recordings.open_folders(folders, told=self.told, robot=robot)
+
+    def take_all(self) -> None:
+        while self.recording.take(self.reader, self.now_s):
+            pass
+
+    def start_again(self) -> None:
+        """The recorder is gone without a word, and another one starts."""
+        self.recording.close()
+        self.reader = RingReader(self.folder / "ring")
+        self.recording = self.start()
+
+    def take_without_release(self) -> None:
+        """The recorder deals with one record and dies before it says so."""
+        release, self.reader.release = self.reader.release, lambda: None  # type: ignore[method-assign]  # the last thing that it does not do
+        assert self.recording.take(self.reader, self.now_s)
+        self.reader.release = release  # type: ignore[method-assign]
+
+    def parts(self, name: str) -> list[Episode]:
+        known = ring_steps.read_episodes(self.folder / "shared")
+        return list(list_parts(name, known))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.recording.close()
+    made.sender.close()
+
+
+def test_whole_episode_is_shared_and_nothing_is_left(desk: Desk) -> None:
+    name = send_episode(desk.sender, 5)
+    desk.take_all()
+    (part,) = desk.parts(name)
+    assert numbers(part) == [0, 1, 2, 3, 4]
+    assert part.metadata.success is True
+    assert part.metadata.operator == "expert"
+    assert part.steps["is_terminal"].tolist() == [False] * 4 + [True]
+    assert part.steps["t_monotonic_ns"][1] == 10_000_000
+    account = desk.recording.account
+    assert (account.driven, account.recorded) == (5, 5)
+    assert [path.name for path in desk.private.iterdir()] == [ACCOUNT]
+    assert not desk.told
+
+
+def test_steps_that_found_no_room_are_counted_and_the_episode_is_cut_there(
+    desk: Desk,
+) -> None:
+    name = begin(desk.sender)
+    for number in range(100):
+        desk.sender.append(step(number))
+    dropped = desk.sender.dropped
+    assert dropped > 30
+    desk.take_all()
+    for number in range(100, 110):
+        desk.sender.append(step(number))
+    desk.sender.end(success=True)
+    desk.take_all()
+    first, second = desk.parts(name)
+    assert numbers(first) == list(range(100 - dropped))
+    assert numbers(second) == list(range(100, 110))
+    assert first.metadata.success is None
+    assert first.steps["is_last"][-1]
+    assert second.steps["is_first"][0]
+    account = desk.recording.account
+    assert (account.driven, account.recorded) == (110, 110 - dropped)
+    assert account.missing == Missing(no_room=dropped)
+
+
+def test_begin_that_found_no_room_is_said_with_the_first_step_that_does(
+    desk: Desk,
+) -> None:
+    first = begin(desk.sender)
+    for number in range(100):
+        desk.sender.append(step(number))
+    for _ in range(2 * SLOTS):  # ends and begins fill the reserved slots
+        desk.sender.end(success=None)
+    second = begin(desk.sender)
+    desk.sender.append(step(0))
+    desk.take_all()
+    for number in range(1, 4):
+        desk.sender.append(step(number))
+    desk.sender.end(success=None)
+    desk.take_all()
+    assert [numbers(one) for one in desk.parts(first)] == [list(range(SLOTS - 17))]
+    assert [numbers(one) for one in desk.parts(second)] == [[1, 2, 3]]
+    account = desk.recording.account
+    assert (account.driven, account.recorded) == (104, SLOTS - 17 + 3)
+
+
+def test_step_that_was_in_the_journal_is_not_recorded_twice(desk: Desk) -> None:
+    name = begin(desk.sender)
+    for number in range(4):
+        desk.sender.append(step(number))
+    for _ in range(3):
+        desk.recording.take(desk.reader, 0.0)
+    desk.take_without_release()  # step 2
+    desk.start_again()
+    desk.take_all()
+    desk.sender.append(step(4, is_last=True))
+    desk.sender.end(success=True)
+    desk.take_all()
+    parts = desk.parts(name)
+    assert [numbers(one) for one in parts] == [[0, 1, 2], [3, 4]]
+    assert [one.metadata.success for one in parts] == [None, True]
+    account = desk.recording.account
+    assert (account.driven, account.recorded) == (5, 5)
+
+
+def test_every_death_between_two_records_keeps_every_step(desk: Desk) -> None:
+    name = send_episode(desk.sender, 6)
+    while desk.reader.peek() is not None:
+        desk.take_without_release()
+        desk.start_again()
+        desk.recording.take(desk.reader, 0.0)
+        desk.start_again()
+    found = [one for part in desk.parts(name) for one in numbers(part)]
+    assert found == list(range(6))
+    account = desk.recording.account
+    assert (account.driven, account.recorded) == (6, 6)
+    assert sorted(path.name for path in desk.private.iterdir()) == [ACCOUNT]
+
+
+def test_episode_whose_control_died_is_closed_when_the_next_one_begins(
+    desk: Desk,
+) -> None:
+    name = begin(desk.sender)
+    for number in range(3):
+        desk.sender.append(step(number))
+    desk.sender = StepSender(desk.folder / "ring", SPEC, slots=SLOTS)
+    other = send_episode(desk.sender, 2)
+    desk.take_all()
+    (cut,) = desk.parts(name)
+    assert numbers(cut) == [0, 1, 2]
+    assert cut.metadata.success is None
+    assert len(desk.parts(other)) == 1
+    assert desk.recording.account.recorded == 5
+
+
+def test_control_that_falls_silent_leaves_a_part_and_may_go_on(desk: Desk) -> None:
+    name = begin(desk.sender)
+    desk.sender.append(step(0))
+    desk.take_all()
+    desk.recording.cut(0.0)
+    assert [numbers(one) for one in desk.parts(name)] == [[0]]
+    desk.sender.append(step(1, is_last=True))
+    desk.sender.end(success=True)
+    desk.take_all()
+    assert [numbers(one) for one in desk.parts(name)] == [[0], [1]]
+
+
+def test_step_that_no_episode_takes_is_counted_and_the_others_are_kept(
+    desk: Desk,
+) -> None:
+    name = begin(desk.sender)
+    for number in range(6):
+        desk.sender.append(step(number, state=float("nan") if number == 2 else None))
+    desk.sender.end(success=False)
+    desk.take_all()
+    parts = desk.parts(name)
+    assert [numbers(one) for one in parts] == [[0, 1], [3, 4, 5]]
+    assert desk.recording.account.missing == Missing(unfit=1)
+    assert any("finite" in line for line in desk.told)
+
+
+def test_refused_disk_is_told_once_and_tried_again_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = OSError(28, "No space left on device")
+
+    def refuse(file: int, data: bytes) -> None:
+        raise refused
+
+    name = begin(desk.sender)
+    desk.sender.append(step(0))
+    desk.take_all()
+    with monkeypatch.context() as full:
+        full.setattr("base.durable_file.write_all", refuse)
+        for number in range(1, 5):
+            desk.sender.append(step(number))
+            desk.now_s += 1.0
+            desk.take_all()
+    assert len(desk.told) == 2  # the journal, then the note of the next part
+    assert all("No space left" in line for line in desk.told)
+    desk.now_s += RETRY_S
+    for number in range(5, 8):
+        desk.sender.append(step(number, is_last=number == 7))
+    desk.sender.end(success=True)
+    desk.take_all()
+    found = sorted(
+        one
+        for part in ring_steps.read_episodes(desk.folder / "shared").values()
+        for one in numbers(part)
+    )
+    assert found == [0, 5, 6, 7]
+    account = desk.recording.account
+    assert (account.driven, account.missing) == (8, Missing(refused=4))
+    assert desk.parts(name)
+    assert sorted(path.name for path in desk.private.iterdir()) == [ACCOUNT]
+
+
+def test_clock_that_is_wrong_keeps_nothing_and_the_steps_are_counted(
+    tmp_path: Path,
+) -> None:
+    told: list[str] = []
+    folders = tmp_path / "shared", tmp_path / "private"
+    sender = StepSender(tmp_path / "ring", SPEC, slots=SLOTS)
+    recording = RingRecording(
+        folders[1],
+        lambda robot: recordings.open_folders(
+            folders, told=told, machine_time="1970-01-01T00:00:00Z"
+        ),
+        lambda shared: None,
+        told.append,
+    )
+    send_episode(sender, 3)
+    reader = RingReader(tmp_path / "ring")
+    while recording.take(reader, 0.0):
+        pass
+    assert recording.account.missing == Missing(refused=3)
+    assert len(told) >= 1
+    assert "clock" in told[0]
+    assert not list(tmp_path.glob("shared/*"))
+    recording.close()
+    sender.close()
+
+
+def test_damaged_note_of_the_open_episode_loses_no_journal(desk: Desk) -> None:
+    name = begin(desk.sender)
+    desk.sender.append(step(0))
+    desk.take_all()
+    desk.recording.close()
+    (desk.private / OPEN).write_bytes(b"{")
+    desk.start_again()
+    other = send_episode(desk.sender, 2)
+    desk.take_all()
+    assert [numbers(one) for one in desk.parts(name)] == [[0]]
+    assert [numbers(one) for one in desk.parts(other)] == [[0, 1]]

@@ -1,0 +1,261 @@
+"""What control says to the recorder through the ring: an episode begins, steps, ends.
+
+Control writes and never waits. A step that finds no room is dropped and counted, and so
+are those after it until half of the ring is free: a few long holes leave longer pieces
+than many short ones. Each step has its number in the episode, so the recorder sees what
+is missing. That an episode begins is said again with each step until it finds room.
+
+In simulated pace nobody loses time, and control waits for the recorder.
+"""
+
+import dataclasses
+import struct
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from base import canonical_json
+from base.errors import MalformedError
+from base.json_fields import Fields, decode
+from edge.control.loop import ControlStep
+from edge.episodes.provenance import Provenance
+from edge.episodes.recorder import describe_step, episode_spec
+from edge.episodes.ring import SLOTS, Record, RingWriter
+from edge.robots.robot import RobotSpec
+from rlds import journal
+from rlds.spec import EpisodeSpec
+
+BEGIN: Final = 1
+STEP: Final = 2
+END: Final = 3
+NS_PER_MS: Final = 1_000_000
+_STEP: Final = struct.Struct("<16sI")  # the episode's name, the step's number in it
+_END: Final = struct.Struct("<16sIb")  # the name, steps driven, success (-1: not known)
+_SPARE_BYTES: Final = 256  # in a slot: tags, a location, fields of an episode
+_LARGEST_BEGIN_BYTES: Final = 1 << 20
+_PATIENCE_S: Final = 5.0  # in simulated pace; then there is no recorder
+_KEYS: Final = ("episode_id", "start_unix_ms", "robot", "provenance")
+
+
+@dataclass(frozen=True)
+class Begin:
+    """An episode begins.
+
+    Attributes:
+        episode_id: its name.
+        start_unix_ms: when, on the robot's clock.
+        robot: the robot's properties.
+        provenance: who acts, and with what.
+    """
+
+    episode_id: str
+    start_unix_ms: int
+    robot: RobotSpec
+    provenance: Provenance
+
+    def encode(self) -> bytes:
+        """The content of the record; `decode_begin` is the inverse."""
+        return canonical_json.encode(dataclasses.asdict(self))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an episode.
+
+    Attributes:
+        episode_id: name of the episode.
+        number: how many steps of the episode were driven before it.
+        numbers: the record of a journal (`rlds.journal.step_dtype`).
+    """
+
+    episode_id: str
+    number: int
+    numbers: bytes
+
+    def fields(self, spec: EpisodeSpec) -> dict[str, Any]:
+        """One value per step field.
+
+        Raises:
+            MalformedError: it is no step of such a robot.
+        """
+        layout = journal.step_dtype(spec)
+        if len(self.numbers) != layout.itemsize:
+            raise MalformedError(
+                "the ring", f"a step of {layout.itemsize} bytes", len(self.numbers)
+            )
+        (row,) = np.frombuffer(self.numbers, layout)
+        return {name: row[name] for name in layout.names or ()}
+
+
+@dataclass(frozen=True)
+class End:
+    """An episode has ended.
+
+    Attributes:
+        episode_id: its name.
+        steps: how many steps were driven.
+        success: whether the task was fulfilled; None if that is not known.
+    """
+
+    episode_id: str
+    steps: int
+    success: bool | None
+
+
+class StepSender:
+    """Control's side of the ring; an `edge.control.loop.StepRecorder`."""
+
+    def __init__(
+        self, path: Path, robot: RobotSpec, *, waits: bool = False, slots: int = SLOTS
+    ) -> None:
+        """Opens the ring, or makes one.
+
+        Args:
+            path: of the ring's file.
+            robot: the robot that is driven.
+            waits: whether to wait for room, as simulated pace allows.
+            slots: size of the ring, in records.
+
+        Raises:
+            RingError: there is no room for the ring.
+        """
+        self._robot = robot
+        self._waits = waits
+        digest = "0" * 64
+        longest = Provenance(digest, digest, digest, digest)
+        self._prepare(longest)
+        example = Begin(digest, 1 << 52, robot, longest)
+        payload_bytes = _SPARE_BYTES + max(
+            _STEP.size + self._row.nbytes, len(example.encode())
+        )
+        self._ring = RingWriter(path, payload_bytes, slots)
+        self._begin: Begin | None = None  # not said yet
+        self._name = b""
+        self._driven = 0
+        self._holds_back = False
+
+    @property
+    def dropped(self) -> int:
+        """Steps dropped since the ring was made."""
+        return self._ring.dropped
+
+    @property
+    def filled(self) -> float:
+        """Share of the ring that the recorder has not read yet."""
+        return self._ring.waiting / self._ring.slots
+
+    def begin(
+        self, episode_id: str, start_unix_ns: int, provenance: Provenance
+    ) -> None:
+        """Says that an episode begins.
+
+        Raises:
+            ValueError: it says more of itself than a slot takes.
+        """
+        self._begin = Begin(
+            episode_id, start_unix_ns // NS_PER_MS, self._robot, provenance
+        )
+        self._name = uuid.UUID(episode_id).bytes
+        self._driven = 0
+        self._wait_for_room()
+        self._say_begin()
+
+    def append(self, step: ControlStep) -> None:
+        """Hands over a step, or drops it; see `StepRecorder.append`."""
+        number, self._driven = self._driven, self._driven + 1
+        row = self._row[0]
+        for name, value in describe_step(step, self._spec).items():
+            row[name] = value
+        payload = _STEP.pack(self._name, number) + self._row.tobytes()
+        self._wait_for_room()
+        if self._holds_back and self._ring.waiting > self._ring.slots // 2:
+            self._ring.drop()
+            return
+        self._holds_back = False
+        if not self._say_begin() or not self._ring.write(STEP, payload):
+            self._holds_back = True
+            self._ring.drop()
+
+    def end(self, success: bool | None) -> None:
+        """Says that the episode has ended; the recorder finds out if this is lost."""
+        self._wait_for_room()
+        if not self._say_begin():
+            return
+        known = -1 if success is None else int(success)
+        payload = _END.pack(self._name, self._driven, known)
+        self._ring.write(END, payload, droppable=False)
+
+    def close(self) -> None:
+        """Lets go of the ring; the recorder reads what is in it."""
+        self._ring.close()
+
+    def _prepare(self, provenance: Provenance) -> None:
+        """Makes the row that the steps of an episode are packed in."""
+        self._spec = episode_spec(self._robot, provenance)
+        self._row = np.zeros(1, journal.step_dtype(self._spec))
+
+    def _say_begin(self) -> bool:
+        """Says that the episode begins, unless that is said; False without room."""
+        if self._begin is not None:
+            if not self._ring.write(BEGIN, self._begin.encode(), droppable=False):
+                return False
+            self._begin = None
+        return True
+
+    def _wait_for_room(self) -> None:
+        if not self._waits:
+            return
+        until_s = time.monotonic() + _PATIENCE_S
+        while self._ring.waiting > self._ring.slots // 2:
+            if time.monotonic() > until_s:
+                self._waits = False  # nobody reads
+                return
+            time.sleep(0.001)
+
+
+def parse(record: Record) -> Begin | Step | End:
+    """Reads one record of the ring.
+
+    Raises:
+        MalformedError, OversizedError: it is none of these.
+    """
+    raw = record.payload
+    try:
+        if record.kind == BEGIN:
+            return decode_begin(raw)
+        if record.kind == STEP:
+            name, number = _STEP.unpack_from(raw)
+            return Step(str(uuid.UUID(bytes=name)), number, raw[_STEP.size :])
+        if record.kind == END:
+            name, steps, known = _END.unpack(raw)
+            success = None if known < 0 else bool(known)
+            return End(str(uuid.UUID(bytes=name)), steps, success)
+    except (struct.error, TypeError, ValueError) as e:
+        raise MalformedError("the ring", "a record of control", e) from e
+    raise MalformedError("the ring", "a record of control", f"kind {record.kind}")
+
+
+def decode_begin(raw: bytes) -> Begin:
+    """Reads the content of a record that says that an episode begins.
+
+    Raises:
+        MalformedError, OversizedError: it is not one.
+        TypeError, ValueError: a field of the robot or of the provenance is wrong.
+    """
+    source = "the begin of an episode"
+    fields = Fields(decode(raw, source, _LARGEST_BEGIN_BYTES), source, _KEYS)
+    robot: dict[str, Any] = dict(fields.mapping("robot"))
+    provenance: dict[str, Any] = dict(fields.mapping("provenance"))
+    for key, value in robot.items():
+        robot[key] = tuple(value) if isinstance(value, list) else value
+    provenance["tags"] = tuple(provenance["tags"])
+    return Begin(
+        episode_id=str(uuid.UUID(fields.text("episode_id"))),
+        start_unix_ms=fields.integer("start_unix_ms"),
+        robot=RobotSpec(**robot),
+        provenance=Provenance(**provenance),
+    )

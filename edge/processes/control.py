@@ -1,0 +1,290 @@
+"""Drives a robot, episode after episode, with the package and delta on its disk.
+
+    ./bazelw run //edge/processes:control -- --home=DIR --keyring=FILE --robot=NAME
+
+It looks at the pointers between two episodes and never waits for another process: steps
+go through a ring in memory to the recorder, and a package or delta that another process
+writes is taken with the next episode. While it is told `idle` or `asleep` the robot
+holds still. SIGTERM, or the end of the supervisor, ends it after the current step.
+
+It needs neither jax nor a network.
+"""
+
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
+import contextlib
+import itertools
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from absl import app, flags
+
+from base import command_line, path_flags
+from edge import simulated_or_real
+from edge.control.loop import EpisodeResult, Pace, run_episode
+from edge.episodes import episode_id
+from edge.episodes.provenance import Provenance
+from edge.episodes.step_ring import StepSender
+from edge.errors import RingError
+from edge.loops.decide import Mode
+from edge.processes import process
+from edge.processes.drives import NO_PACKAGE, Drive, DriveSource
+from edge.processes.home import Home
+from edge.processes.process import Process
+from edge.robots.robot import Robot
+from release.trusted_keys import TrustedKeys
+
+NAME: Final = "control"
+_LOOK_S: Final = 0.2  # between two looks at the disk while the robot holds still
+_LATENCIES: Final = 4096  # steps that the shown percentiles are of
+
+HOME = flags.DEFINE_string(
+    "home", None, "folder of this robot, made when absent", required=True
+)
+ROBOT = flags.DEFINE_string(
+    "robot",
+    None,
+    "robot: metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK, or replay:PATH"
+    " of an episode",
+    required=True,
+)
+KEYRING = flags.DEFINE_string(
+    "keyring", None, "file of the public keys that may sign packages", required=True
+)
+ALLOW_DEVELOPMENT_KEYS = flags.DEFINE_bool(
+    "allow_development_keys", False, "accept signatures by development keys"
+)
+PACE = flags.DEFINE_enum_class(
+    "pace",
+    None,
+    Pace,
+    "whether a simulated robot keeps its control rate or runs as fast as possible "
+    "(default: realtime); a real robot always keeps it",
+)
+SEED = flags.DEFINE_integer(
+    "seed",
+    0,
+    "seed of the first episode of a simulated robot; episode k, from 0, has seed + k",
+    lower_bound=0,
+    upper_bound=2**31,
+)
+MAX_STEPS = flags.DEFINE_integer(
+    "max_steps", 500, "longest episode, in control steps", lower_bound=1
+)
+SIM_START = flags.DEFINE_string(
+    "sim_start",
+    None,
+    "wall time at which a simulated clock starts, RFC 3339 in UTC (default: now)",
+)
+path_flags.folders("home")
+path_flags.files("keyring")
+
+
+@dataclass
+class _Tally:
+    """What control shows of itself since it was started."""
+
+    episodes: int = 0
+    successes: int = 0
+    steps: int = 0
+    missed: int = 0
+    violations: int = 0
+    p50_us: float = 0.0
+    p99_us: float = 0.0
+    latencies_us: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
+
+    def add(self, result: EpisodeResult) -> None:
+        self.episodes += not result.stopped
+        self.successes += bool(result.success)
+        self.steps += result.steps
+        self.missed += result.missed_deadlines
+        self.violations += result.safety_violations
+        self.latencies_us.extend(result.latencies_ns / 1000.0)
+        p50_us, p99_us = np.percentile(np.array(self.latencies_us), (50, 99))
+        self.p50_us, self.p99_us = round(float(p50_us), 1), round(float(p99_us), 1)
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "episodes": self.episodes,
+            "successes": self.successes,
+            "steps": self.steps,
+            "missed": self.missed,
+            "violations": self.violations,
+            "p50_us": self.p50_us,
+            "p99_us": self.p99_us,
+        }
+
+
+def main(argv: list[str]) -> None:
+    """Opens the robot and drives until it is told to end."""
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    home = Home(Path(HOME.value))
+    keys = TrustedKeys.read(Path(KEYRING.value), ALLOW_DEVELOPMENT_KEYS.value)
+    with (
+        process.open_process(home.root, NAME) as me,
+        contextlib.closing(
+            simulated_or_real.open_robots([ROBOT.value], SIM_START.value)
+        ) as robots,
+    ):
+        name, robot = next(robots)
+        pace = simulated_or_real.choose_pace(robot, PACE.value, Pace.REALTIME)
+        _Control(me, home, name, robot, pace, keys).run()
+
+
+class _Control:
+    """The robot, what drives it and who hears of it."""
+
+    def __init__(
+        self,
+        me: Process,
+        home: Home,
+        name: str,
+        robot: Robot,
+        pace: Pace,
+        keys: TrustedKeys,
+    ) -> None:
+        self._me = me
+        self._name = name
+        self._robot = robot
+        self._pace = pace
+        self._source = DriveSource(home, keys, {name: robot.spec}, me.say)
+        self._home = home
+        self._mode = Mode.DRIVING
+        self._stop_key = False
+        self._drive: Drive | None = None
+        self._sender: StepSender | None = None
+        self._tally = _Tally()
+        self._doing = "starts"
+        self._said_ring = ""
+
+    def run(self) -> None:
+        """Drives while it is told to drive, and holds still otherwise."""
+        with self._source.starts.judge():
+            self._me.say_ready()
+            numbers = itertools.count(SEED.value)
+            while not self._me.is_stopped():
+                self._read_messages()
+                if self._mode is not Mode.DRIVING:
+                    self._hold_still(self._mode.value)
+                elif (drive := self._source.look()) is None:
+                    self._hold_still(NO_PACKAGE)
+                else:
+                    self._drive = drive
+                    self._run_episode(drive, next(numbers))
+        self._doing = "ended"
+        self._show_now()
+        if self._sender is not None:
+            self._sender.close()
+
+    def _run_episode(self, drive: Drive, seed: int) -> None:
+        self._doing, self._stop_key = "drives", False
+        self._show()
+        driver, spec = drive.driver, self._robot.spec
+        policy = driver.policy_for(self._name, spec)
+        sender = self._open_sender()
+        start_ns = self._robot.clock.unix_ns()
+        if sender is not None:
+            sender.begin(
+                episode_id.make_random_id(start_ns),
+                start_ns,
+                Provenance(
+                    actor=driver.actor,
+                    package_digest=driver.package_digest or "",
+                    delta_digest=driver.delta_digest or "",
+                    channel=driver.channel,
+                ),
+            )
+        result = run_episode(
+            self._robot,
+            policy,
+            driver.safety_for(spec),
+            sender,
+            seed,
+            MAX_STEPS.value,
+            self._pace,
+            should_stop=self._should_stop,
+        )
+        if sender is not None:
+            sender.end(result.success)
+        self._source.starts.clear()
+        self._tally.add(result)
+        self._me.mailbox.send(
+            "update",
+            "health",
+            {
+                "package": driver.package_digest,
+                "delta": driver.delta_digest,
+                "success": result.success,
+                "steps": result.steps,
+                "missed_deadlines": result.missed_deadlines,
+                "stop_rules": result.safety_violations,
+                "stopped": result.stopped,
+            },
+        )
+
+    def _should_stop(self) -> bool:
+        """Looks, once a step, whether somebody wants the robot to stop."""
+        self._read_messages()
+        self._show()
+        return self._me.is_stopped() or self._stop_key or self._mode is not Mode.DRIVING
+
+    def _hold_still(self, why: str) -> None:
+        self._doing = why
+        self._show()
+        self._me.rest(_LOOK_S)
+
+    def _open_sender(self) -> StepSender | None:
+        """Opens the ring once; without it the robot drives and nothing is recorded."""
+        if self._sender is None:
+            try:
+                self._sender = StepSender(
+                    self._home.ring,
+                    self._robot.spec,
+                    waits=self._pace is Pace.SIMULATED,
+                )
+            except RingError as e:
+                if str(e) != self._said_ring:
+                    self._said_ring = str(e)
+                    self._me.say(str(e))
+        return self._sender
+
+    def _read_messages(self) -> None:
+        for message in self._me.receive():
+            if message.kind == "stop_key":
+                self._stop_key = True
+                self._mode = Mode.IDLE
+            elif message.kind == "mode":
+                with contextlib.suppress(ValueError):
+                    self._mode = Mode(message.fields.get("mode"))
+
+    def _show(self) -> None:
+        if self._me.is_status_due():
+            self._show_now()
+
+    def _show_now(self) -> None:
+        sender, drive = self._sender, self._drive
+        shown: dict[str, object] = {
+            "doing": self._doing,
+            "mode": self._mode.value,
+            "robot": self._name,
+            "task": self._robot.spec.task,
+            **self._tally.describe(),
+        }
+        if drive is not None:
+            shown |= {
+                "package": drive.driver.package_digest,
+                "delta": drive.driver.delta_digest,
+                "channel": drive.channel,
+                "release": drive.release_counter,
+            }
+        if sender is not None:
+            shown |= {"dropped": sender.dropped, "filled": round(sender.filled, 3)}
+        self._me.show_now(shown)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,235 @@
+"""The control process drives what the pointers on disk name, and obeys its messages."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+
+from base.digest import sha256_bytes
+from base.testing import command
+from edge import simulated_or_real  # noqa: F401 - heavy, and each control is a fork
+from edge.control import local_delta
+from edge.control.local_delta import DeltaRecord, Evaluation
+from edge.loops.delta_store import CURRENT, DeltaStore
+from edge.ota.state_folder import StateFolder
+from edge.processes import drives, process
+from edge.processes.mailbox import Mailbox
+from edge.testing import robot_home
+from edge.testing.robot_home import RobotHome
+from release import package
+
+_LONGEST_S: Final = 20.0
+
+
+class Control:
+    """A running control process, as its supervisor sees it."""
+
+    def __init__(self, made: RobotHome, *flags: str) -> None:
+        self.made = made
+        self.supervisor = Mailbox(made.home.root, process.SUPERVISOR)
+        self.updater = Mailbox(made.home.root, "update")
+        self.log = os.open(made.home.root / "log", os.O_RDWR | os.O_CREAT)
+        self.pid = command.start(
+            "edge.processes.control",
+            *made.flags,
+            "--pace=simulated",
+            *flags,
+            out=self.log,
+            err=self.log,
+        )
+        self.code: int | None = None
+
+    def wait_for(
+        self, wanted: Callable[[Mapping[str, object]], bool]
+    ) -> Mapping[str, object]:
+        """Waits for a status that `wanted` accepts, and returns it."""
+        until_s = time.monotonic() + _LONGEST_S
+        last: object = None
+        while time.monotonic() < until_s:
+            self.supervisor.wait(0.1)
+            for message in self.supervisor.receive():
+                last = message.fields
+                if wanted(message.fields):
+                    return message.fields
+            assert os.waitpid(self.pid, os.WNOHANG) == (0, 0), self.said()
+        raise AssertionError(f"{last}\n{self.said()}")
+
+    def tell(self, kind: str, **fields: object) -> None:
+        assert self.supervisor.send("control", kind, fields)
+
+    def said(self) -> str:
+        return os.pread(self.log, 1 << 20, 0).decode()
+
+    def end(self) -> int:
+        if self.code is None:
+            os.kill(self.pid, signal.SIGTERM)
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.code
+
+    def close(self) -> None:
+        self.end()
+        self.supervisor.close()
+        self.updater.close()
+        os.close(self.log)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> RobotHome:
+    return robot_home.make(tmp_path)
+
+
+@pytest.fixture
+def start(made: RobotHome) -> Iterator[Callable[..., Control]]:
+    started: list[Control] = []
+
+    def begin(*flags: str) -> Control:
+        started.append(Control(made, *flags))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.close()
+
+
+def is_doing(text: str) -> Callable[[Mapping[str, object]], bool]:
+    return lambda status: status["doing"] == text
+
+
+def active(made: RobotHome) -> str:
+    installed = StateFolder(made.home.packages).read_installed()
+    assert installed is not None
+    return installed.digest
+
+
+def keep_delta(made: RobotHome, base: str) -> str:
+    """Makes the robot drive with a small delta of a package; returns its digest."""
+    folder = StateFolder(made.home.packages).package_folder(base)
+    manifest = package.parse((folder / package.MANIFEST).read_bytes())
+    vectors = {
+        name: np.full(surface.size, 1e-3, np.float32)
+        for name, surface in manifest.surfaces.items()
+    }
+    store = DeltaStore(made.home.deltas)
+    record = DeltaRecord(
+        base_package=base,
+        parent=None,
+        loop="slow",
+        consolidations=0,
+        created_at="2026-02-03T08:00:00Z",
+        tensors_sha256=sha256_bytes(local_delta.encode_vectors(vectors)),
+        episodes=(),
+        evaluation=Evaluation(1, 0.2, 0.1, 0.95),
+        wall_s=1.0,
+        processor_s=1.0,
+    )
+    digest = store.keep(vectors, record)
+    store.point(CURRENT, digest)
+    return digest
+
+
+def test_control_drives_until_sigterm_and_tells_how_each_episode_went(
+    made: RobotHome, start: Callable[..., Control]
+) -> None:
+    control = start()
+    control.wait_for(lambda status: status["episodes"] != 0)
+    assert control.end() == 0, control.said()
+    health = [one for one in control.updater.receive() if one.kind == "health"]
+    assert health
+    assert health[0].fields["package"] == active(made)
+    assert health[0].fields["steps"] == robot_home.STEPS
+    assert health[0].fields["missed_deadlines"] == 0
+
+
+def test_new_package_is_taken_between_two_episodes(
+    made: RobotHome, start: Callable[..., Control]
+) -> None:
+    control = start()
+    control.wait_for(lambda status: status.get("package") == active(made))
+    second = made.install(1)
+    control.wait_for(lambda status: status.get("package") == second)
+    assert control.end() == 0
+    assert f"package {second[:12]}" in control.said()
+
+
+def test_delta_is_taken_and_a_damaged_one_leaves_the_package_alone(
+    made: RobotHome, start: Callable[..., Control]
+) -> None:
+    digest = keep_delta(made, active(made))
+    control = start()
+    control.wait_for(lambda status: status.get("delta") == digest)
+    (made.home.deltas / CURRENT).write_bytes(b"{")
+    control.wait_for(lambda status: "delta" in status and status["delta"] is None)
+    control.wait_for(is_doing("drives"))
+    assert control.end() == 0
+    assert "the robot drives without a delta" in control.said()
+
+
+def test_delta_of_the_package_before_is_not_paired_with_the_new_one(
+    made: RobotHome, start: Callable[..., Control]
+) -> None:
+    digest = keep_delta(made, active(made))
+    control = start()
+    control.wait_for(lambda status: status.get("delta") == digest)
+    second = made.install(1)
+    control.wait_for(
+        lambda status: status.get("package") == second and status["delta"] is None
+    )
+    keep_delta(made, second)
+    control.wait_for(
+        lambda status: status.get("package") == second and status["delta"] is not None
+    )
+
+
+def test_robot_without_a_package_waits_and_drives_when_there_is_one(
+    tmp_path: Path, start: Callable[..., Control], made: RobotHome
+) -> None:
+    packages = made.home.packages
+    packages.rename(tmp_path / "away")
+    control = start()
+    control.wait_for(is_doing(drives.NO_PACKAGE))
+    (tmp_path / "away").rename(packages)
+    control.wait_for(lambda status: status["episodes"] != 0)
+
+
+def test_robot_holds_still_while_it_is_told_to(start: Callable[..., Control]) -> None:
+    control = start()
+    control.wait_for(is_doing("drives"))
+    for mode in ("idle", "asleep"):
+        control.tell("mode", mode=mode)
+        steps = [control.wait_for(is_doing(mode))["steps"] for _ in range(2)]
+        assert steps[0] == steps[1]
+        control.tell("mode", mode="driving")
+        control.wait_for(is_doing("drives"))
+    control.tell("mode", mode="flying")  # nobody knows it: nothing changes
+    control.wait_for(is_doing("drives"))
+
+
+def test_stop_key_ends_the_episode_and_the_robot_stays_where_it_is(
+    start: Callable[..., Control],
+) -> None:
+    control = start("--pace=realtime")
+    control.wait_for(is_doing("drives"))
+    control.tell("stop_key")
+    control.wait_for(is_doing("idle"))
+    assert control.end() == 0
+
+
+def test_second_control_of_a_robot_is_refused(start: Callable[..., Control]) -> None:
+    control = start()
+    control.wait_for(is_doing("drives"))
+    done = command.run("edge.processes.control", *control.made.flags)
+    assert done.code == 1
+    assert "to be the only control of this robot" in done.err
+    control.wait_for(is_doing("drives"))
+
+
+def test_robot_that_does_not_exist_is_wrong_usage(made: RobotHome) -> None:
+    flags = [*made.flags[:-1], "--robot=metaworld:fly-v3"]
+    done = command.run("edge.processes.control", *flags)
+    assert done.code == 2
+    assert "--robot" in done.err

@@ -1,0 +1,74 @@
+"""Where things lie in the folder of one robot; each entry has one writer.
+
+    home/packages/      the packages and the pointer to the active one   update
+    home/deltas/        what the robot has learned, and two pointers      learn
+    home/private/       journals and raw episodes                         record
+    home/shared/        redacted, signed episodes                         record
+    home/memories/new/  raw episodes that nobody has learned from         record
+    home/memories/      the local memories that the learner keeps         learn
+    home/receipts/      signed receipts of updates and nights             update, learn
+    home/run/           sockets, ring, locks: may be lost at any time     each its own
+
+Whatever survives a power cut is outside `run`, which a robot keeps in memory.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.processes.mailbox import RUN
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder of one robot.
+
+    Attributes:
+        root: the folder itself.
+    """
+
+    root: Path
+
+    @property
+    def packages(self) -> Path:
+        """Folder of `edge.ota.state_folder.StateFolder`."""
+        return self.root / "packages"
+
+    @property
+    def deltas(self) -> Path:
+        """Folder of `edge.loops.delta_store.DeltaStore`."""
+        return self.root / "deltas"
+
+    @property
+    def private(self) -> Path:
+        """Folder of journals and raw episodes, mode 0700."""
+        return self.root / "private"
+
+    @property
+    def shared(self) -> Path:
+        """Folder of redacted episodes."""
+        return self.root / "shared"
+
+    @property
+    def memories(self) -> Path:
+        """Folder of the local memories."""
+        return self.root / "memories"
+
+    @property
+    def new_memories(self) -> Path:
+        """Folder of raw episodes that were handed over to the learner."""
+        return self.memories / "new"
+
+    @property
+    def receipts(self) -> Path:
+        """Folder of signed receipts."""
+        return self.root / "receipts"
+
+    @property
+    def run(self) -> Path:
+        """Folder of sockets, ring and locks."""
+        return self.root / RUN
+
+    @property
+    def ring(self) -> Path:
+        """The ring of steps between control and record."""
+        return self.run / "steps.ring"

@@ -1,0 +1,215 @@
+"""Records what control drives: from the ring to a private journal to a shared episode.
+
+    ./bazelw run //edge/processes:record -- --home=DIR
+
+Each step goes into a journal in `home/private` as it comes. When an episode has ended
+it is redacted, signed and shared in `home/shared`, and the raw episode is handed over
+to `home/memories/new`, from which the robot learns.
+
+Control never waits for this process. While the disk is full, or the clock is wrong,
+nothing is recorded and the robot drives; the steps are counted. SIGTERM records what is
+in the ring, and ends with 0.
+"""
+
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from absl import app, flags
+
+from base import command_line, durable_file, path_flags
+from base.errors import ContinuonError
+from edge import simulated_or_real
+from edge.episodes import sharing, terms
+from edge.episodes.ring import RingReader
+from edge.episodes.ring_recording import RingRecording
+from edge.episodes.sharing import Recording, Shared
+from edge.errors import RingError
+from edge.processes import process
+from edge.processes.home import Home
+from edge.processes.process import Process
+from edge.robots import machine_name
+from edge.robots.clock import MonotonicClock
+from edge.robots.robot import RobotSpec
+
+NAME: Final = "record"
+NEW_LIMIT_BYTES: Final = 1 << 30
+"""Raw episodes that wait for a learner; the oldest go first, since a robot that does
+not learn must not fill its disk with them."""
+_POLL_S: Final = 0.005  # a fifth of a period at 40 Hz; the ring holds seconds
+_SILENCE_S: Final = 10.0
+"""A robot is driven at 1 Hz at least; after this time its episode is closed."""
+
+HOME = flags.DEFINE_string(
+    "home", None, "folder of this robot, made when absent", required=True
+)
+ROBOT_ID = flags.DEFINE_string(
+    "robot_id",
+    None,
+    "name of this robot; leaves it only as a keyed hash (default: derived from this"
+    " machine's id)",
+)
+KEY_FILE = flags.DEFINE_string(
+    "key_file",
+    None,
+    "robot key, mode 0600, made when absent (default: <home>/private/robot.key; a "
+    "simulated robot derives its key from --robot_id)",
+)
+CONSENT = flags.DEFINE_bool(
+    "consent", False, "whether the operator lets these episodes be uploaded"
+)
+path_flags.folders("home")
+path_flags.files("key_file")
+
+
+def main(argv: list[str]) -> None:
+    """Records until it is told to end."""
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    home = Home(Path(HOME.value))
+    with process.open_process(home.root, NAME) as me:
+        _record(me, home, ROBOT_ID.value or machine_name.derive_name())
+
+
+def _record(me: Process, home: Home, robot_id: str) -> None:
+    recording = RingRecording(
+        home.private,
+        functools.partial(_open_folders, me, home, robot_id),
+        functools.partial(_tell_learner, me, home),
+        me.say,
+    )
+    with contextlib.closing(recording):
+        try:
+            recording.resume()
+        except (ContinuonError, OSError) as e:
+            me.say(str(e))
+        me.say_ready()
+        ring = _wait_for_ring(me, home, recording)
+        heard_s = time.monotonic()
+        while ring is not None:
+            now_s = time.monotonic()
+            if recording.take(ring, now_s):
+                heard_s = now_s
+            elif ring.is_replaced() or me.is_stopped():
+                ring.close()
+                if me.is_stopped():
+                    break
+                ring = _wait_for_ring(me, home, recording)
+                continue
+            else:
+                if now_s - heard_s > _SILENCE_S:
+                    heard_s = now_s
+                    recording.cut(now_s)
+                time.sleep(_POLL_S)
+            if me.is_status_due():
+                me.show_now(_describe(recording, ring))
+        recording.cut(time.monotonic())
+    me.say(_summarize(recording))
+
+
+def _wait_for_ring(
+    me: Process, home: Home, recording: RingRecording
+) -> RingReader | None:
+    """Waits until control has made a ring; None when this process is told to end."""
+    while not me.is_stopped():
+        with contextlib.suppress(RingError):
+            return RingReader(home.ring)
+        me.show(_describe(recording, None))
+        me.rest(0.05)
+    return None
+
+
+@contextlib.contextmanager
+def _open_folders(
+    me: Process, home: Home, robot_id: str, robot: RobotSpec
+) -> Iterator[Recording]:
+    """Opens the folders for the episodes of a robot."""
+    key_file = KEY_FILE.value
+    if key_file is None and not robot.simulated:
+        key_file = str(home.private / "robot.key")
+    with sharing.open_recording(
+        output=home.shared,
+        private=home.private,
+        robot=robot,
+        robot_id=robot_id,
+        open_key=lambda: simulated_or_real.open_key(robot, key_file, robot_id),
+        consent=terms.operator_consent(CONSENT.value, MonotonicClock().unix_ns()),
+        tell=me.say,
+        hand_over=functools.partial(hand_over, home.new_memories, me),
+    ) as recording:
+        yield recording
+
+
+def hand_over(folder: Path, me: Process, raw: Path) -> None:
+    """Gives a raw episode to the learner, by a second name for the same bytes.
+
+    Where the folder is on another file system, it gets a copy. A robot whose learner
+    does not take them keeps the newest. What fails is told of: the episode is shared.
+    """
+    target = folder / raw.name
+    try:
+        folder.mkdir(mode=0o770, parents=True, exist_ok=True)
+        _make_room(folder, raw.stat().st_size)
+        try:
+            os.link(raw, target)
+        except FileExistsError:
+            return
+        except OSError:
+            durable_file.write(target, raw.read_bytes(), mode=0o660)
+        durable_file.fsync_folder(folder)
+    except (ContinuonError, OSError) as e:
+        me.say(f"{raw.name} is not kept to learn from: {e}")
+
+
+def _make_room(folder: Path, size_bytes: int) -> None:
+    """Removes the oldest episodes that nobody learned from, beyond the limit."""
+    found = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime_ns)
+    total = size_bytes + sum(path.stat().st_size for path in found)
+    for path in found:
+        if total <= NEW_LIMIT_BYTES:
+            return
+        total -= path.stat().st_size
+        path.unlink(missing_ok=True)
+
+
+def _tell_learner(me: Process, home: Home, shared: Shared) -> None:
+    path = home.new_memories / shared.path.name
+    me.mailbox.send(
+        "learn",
+        "episode",
+        {"episode_id": shared.episode_id, "steps": shared.num_steps, "path": str(path)},
+    )
+
+
+def _describe(recording: RingRecording, ring: RingReader | None) -> dict[str, object]:
+    account = recording.account
+    doing = "records" if recording.is_recording else "waits for an episode"
+    return {
+        "doing": f"cannot record: {recording.trouble}" if recording.trouble else doing,
+        "episodes": recording.episodes,
+        "driven": account.driven,
+        "recorded": account.recorded,
+        "missing": account.missing.total,
+        "dropped": 0 if ring is None else ring.dropped,
+    }
+
+
+def _summarize(recording: RingRecording) -> str:
+    account, missing = recording.account, recording.account.missing
+    text = f"{account.recorded} of {account.driven} steps are recorded"
+    if missing.total:
+        text += (
+            f"; {missing.no_room} found no room, {missing.refused} were refused by disk"
+            f" or clock, {missing.unfit} fit no episode"
+        )
+    return text
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,182 @@
+"""The recorder, or whoever sends it steps, is killed at random instants."""
+
+import mmap
+import os
+import random
+import signal
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from base.testing import command
+from edge import simulated_or_real  # noqa: F401 - heavy, and each recorder is a fork
+from edge.episodes import ring_recording  # noqa: F401 - likewise
+from edge.episodes.step_ring import StepSender
+from edge.processes import home, process  # noqa: F401 - likewise
+from edge.robots import machine_name  # noqa: F401 - likewise
+from edge.robots.simulated_point import SPEC
+from edge.testing import ring_steps
+from edge.testing.ring_steps import begin, list_parts, numbers, step
+from rlds.episode import Episode
+
+KILLS: Final = 32
+LONG_KILLS: Final = 300
+_ROBOT_ID: Final = "point-1"
+_FINISHES_S: Final = 30.0
+
+
+class Recorder:
+    """The program `record`, which is killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = home.Home(folder / "home")
+        self.home.run.mkdir(parents=True)
+        self.log = os.open(folder / "log", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        self.pid = self.start()
+
+    def start(self) -> int:
+        return command.start(
+            "edge.processes.record",
+            f"--home={self.home.root}",
+            f"--robot_id={_ROBOT_ID}",
+            out=self.log,
+            err=self.log,
+        )
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self.pid = self.start()
+
+    def end(self, sender: StepSender) -> int:
+        """Asks it to end once it has begun to read, and returns its exit code."""
+        until_s = time.monotonic() + _FINISHES_S
+        while sender.filled:
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
+        os.kill(self.pid, signal.SIGTERM)
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        os.close(self.log)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    started = Recorder(tmp_path)
+    yield started
+    started.close()
+
+
+def check_recorder_kills(recorder: Recorder, kills: int) -> None:
+    """Steps come at 500 Hz, in episodes of 150; not one is lost, and none is twice."""
+    random.seed(kills)
+    sender = StepSender(recorder.home.ring, SPEC)
+    names, killed, driven = [begin(sender)], 0, 0
+    kill_at_s = time.monotonic() + random.uniform(0.0, 0.2)
+    number = 0
+    while killed < kills:
+        sender.append(step(number))
+        number, driven = number + 1, driven + 1
+        if number == 150:
+            sender.end(success=None)
+            names.append(begin(sender))
+            number = 0
+        if time.monotonic() > kill_at_s:
+            recorder.kill()
+            killed += 1
+            kill_at_s = time.monotonic() + random.uniform(0.0, 0.2)
+        time.sleep(0.002)
+    sender.append(step(number))
+    driven += 1
+    sender.end(success=None)
+    code = recorder.end(sender)
+    said = os.pread(recorder.log, 1 << 20, 0).decode()
+    assert code == 0, said
+    assert f"{driven} of {driven} steps are recorded" in said
+    shared = ring_steps.read_episodes(recorder.home.shared)
+    counted = 0
+    for name in names:
+        found = [one for part in list_parts(name, shared) for one in numbers(part)]
+        assert found == list(range(len(found)))
+        counted += len(found)
+    assert counted == driven
+    assert sender.dropped == 0
+    handed_over = ring_steps.read_episodes(recorder.home.new_memories)
+    assert handed_over.keys() == shared.keys()
+    assert not list(recorder.home.private.glob("*.journal"))
+    assert not list(recorder.home.private.glob("*.damaged*"))
+
+
+def check_sender_kills(recorder: Recorder, kills: int) -> None:
+    """Each sender says what it has handed over; one more may have been on its way."""
+    random.seed(kills)
+    shown = mmap.mmap(-1, mmap.PAGESIZE)
+    names = []
+    handed = []
+    for _ in range(kills):
+        shown[:44] = bytes(44)
+        child = os.fork()
+        if child == 0:
+            _send_without_end(recorder.home.ring, shown)
+        while not shown[0]:
+            time.sleep(0.0005)
+        time.sleep(random.uniform(0.0, 0.02))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        names.append(shown[:36].decode())
+        handed.append(struct.unpack_from("<Q", shown, 36)[0])
+    assert recorder.end(StepSender(recorder.home.ring, SPEC)) == 0
+    shared = ring_steps.read_episodes(recorder.home.shared)
+    for name, count in zip(names, handed, strict=True):
+        parts: list[Episode] = list(list_parts(name, shared))
+        found = [one for part in parts for one in numbers(part)]
+        assert found == list(range(len(found)))
+        assert count <= len(found) <= count + 1
+    assert sum(handed) > kills
+
+
+def _send_without_end(ring: Path, shown: mmap.mmap) -> None:
+    """The killed side; it never returns."""
+    try:
+        sender = StepSender(ring, SPEC)
+        shown[:36] = begin(sender).encode()
+        number = 0
+        while True:
+            sender.append(step(number))
+            number += 1
+            struct.pack_into("<Q", shown, 36, number)
+            time.sleep(0.0002)
+    finally:
+        os._exit(1)
+
+
+def test_recorder_that_is_killed_loses_no_step(recorder: Recorder) -> None:
+    check_recorder_kills(recorder, KILLS)
+
+
+def test_sender_that_is_killed_loses_at_most_one_step(recorder: Recorder) -> None:
+    check_sender_kills(recorder, KILLS)
+
+
+@pytest.mark.long
+def test_recorder_that_is_killed_three_hundred_times_loses_no_step(
+    recorder: Recorder,
+) -> None:
+    check_recorder_kills(recorder, LONG_KILLS)
+
+
+@pytest.mark.long
+def test_sender_that_is_killed_three_hundred_times_loses_at_most_one_step_each(
+    recorder: Recorder,
+) -> None:
+    check_sender_kills(recorder, LONG_KILLS)

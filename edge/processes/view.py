@@ -1,0 +1,180 @@
+"""What a person at the terminal sees of a robot: a few lines, drawn again and again.
+
+`describe` makes the lines out of the last status of each process, and decides nothing
+else. On a terminal they stay at the bottom and change in place, and what the processes
+say scrolls above them; elsewhere one line is written per interval.
+"""
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TextIO
+
+from base.errors import one_line, printable
+
+KEYS: Final = "d drive   i idle   s sleep   space stop   q quit"
+STALE_S: Final = 2.0  # four statuses
+_DIGITS: Final = 12  # of a digest, as everywhere
+_LABEL: Final = 10
+
+Status = Mapping[str, object]
+
+
+@dataclass
+class Seen:
+    """What the supervisor knows of one process.
+
+    Attributes:
+        status: its last status; empty before the first.
+        at_s: when that came, in monotonic seconds.
+        trouble: why it does not run; "" while it does.
+    """
+
+    status: Status = field(default_factory=dict)
+    at_s: float = 0.0
+    trouble: str = ""
+
+    def doing(self, now_s: float) -> str:
+        """Says in a few words what the process does."""
+        if self.trouble:
+            return self.trouble
+        if not self.status:
+            return "starts"
+        text = one_line(self.status.get("doing", "runs"))
+        silent_s = now_s - self.at_s
+        return f"{text}; silent for {silent_s:.0f} s" if silent_s > STALE_S else text
+
+
+def describe(mode: str, seen: Mapping[str, Seen], now_s: float) -> list[str]:
+    """Returns the lines of the view.
+
+    Args:
+        mode: that the robot was told.
+        seen: the processes by name; `control` first.
+        now_s: monotonic time.
+    """
+    control = seen.get("control", Seen())
+    record = seen.get("record", Seen())
+    one, two = control.status, record.status
+    lines = [
+        _line("robot", f"{control.doing(now_s)}; told {mode}; {_text(one, 'robot')}"),
+        _line(
+            "step",
+            f"p50 {_text(one, 'p50_us', '-')} us, p99 {_text(one, 'p99_us', '-')} us; "
+            f"{_count(one, 'missed')} of {_count(one, 'steps')} steps late; "
+            f"{_count(one, 'violations')} stop rules",
+        ),
+        _line(
+            "episodes",
+            f"{_count(one, 'episodes')}, {_count(one, 'successes')} succeeded",
+        ),
+        _line("package", _package(one)),
+        _line("delta", _digest(one, "delta")),
+        _line(
+            "record",
+            f"{record.doing(now_s)}; {_count(two, 'recorded')} of "
+            f"{_count(two, 'driven')} steps in {_count(two, 'episodes')} episodes; "
+            f"{_count(one, 'dropped')} dropped",
+        ),
+    ]
+    for name, process in seen.items():
+        if name not in ("control", "record"):
+            lines.append(_line(name, _other(process, now_s)))
+    return lines
+
+
+def summarize(mode: str, seen: Mapping[str, Seen], now_s: float) -> str:
+    """Returns the same on one line, for a log."""
+    control = seen.get("control", Seen())
+    status = control.status
+    parts = [
+        f"{control.doing(now_s)} ({mode})",
+        f"{_count(status, 'episodes')} episodes",
+        f"{_count(status, 'successes')} succeeded",
+        f"{_count(status, 'missed')} of {_count(status, 'steps')} steps late",
+        f"p99 {_text(status, 'p99_us', '-')} us",
+        f"{_count(status, 'dropped')} dropped",
+        f"package {_digest(status, 'package')}",
+        f"delta {_digest(status, 'delta')}",
+    ]
+    parts += [
+        f"{name}: {process.doing(now_s)}"
+        for name, process in seen.items()
+        if name != "control"
+    ]
+    return "; ".join(parts)
+
+
+class Screen:
+    """Draws lines at the bottom of a terminal, or one line per interval elsewhere."""
+
+    def __init__(self, output: TextIO = sys.stderr) -> None:
+        self._output = output
+        self._drawn = 0
+        self.is_live = output.isatty()
+
+    def say(self, lines: Sequence[str]) -> None:
+        """Writes lines that stay, above those that change."""
+        if not lines:
+            return
+        self.clear()
+        self._write("".join(f"{_safe(line)}\n" for line in lines))
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Replaces the lines that change."""
+        self.clear()
+        width = max(20, shutil.get_terminal_size().columns - 1)
+        self._write("".join(f"{_safe(line)[:width]}\n" for line in lines))
+        self._drawn = len(lines)
+
+    def clear(self) -> None:
+        """Removes the lines that change."""
+        if self._drawn:
+            self._write(f"\x1b[{self._drawn}A\x1b[J")
+            self._drawn = 0
+
+    def _write(self, text: str) -> None:
+        self._output.write(text)
+        self._output.flush()
+
+
+def _safe(line: str) -> str:
+    return printable(line).replace("\n", " ")
+
+
+def _line(label: str, text: str) -> str:
+    return f"{label:<{_LABEL}}{text}"
+
+
+def _other(process: Seen, now_s: float) -> str:
+    """What a learner or updater does, with whatever else it tells of itself."""
+    parts = [process.doing(now_s)]
+    for key in ("loop", "budgets", "last_delta", "release"):
+        value = process.status.get(key)
+        if value not in (None, ""):
+            shown = _digest(process.status, key) if key == "last_delta" else value
+            parts.append(f"{key.replace('_', ' ')} {one_line(shown)}")
+    return "; ".join(parts)
+
+
+def _package(status: Status) -> str:
+    found = _digest(status, "package")
+    if found == "none":
+        return found
+    channel = one_line(status.get("channel") or "no channel")
+    return f"{found}, release {_count(status, 'release')} of {channel}"
+
+
+def _digest(status: Status, key: str) -> str:
+    value = status.get(key)
+    return value[:_DIGITS] if isinstance(value, str) and value else "none"
+
+
+def _count(status: Status, key: str) -> str:
+    value = status.get(key, 0)
+    return f"{value:,}" if isinstance(value, int) else "-"
+
+
+def _text(status: Status, key: str, absent: str = "") -> str:
+    return one_line(status.get(key, absent))

@@ -1,0 +1,75 @@
+"""Episodes that a test sends through the ring, and what a recorder made of them.
+
+The state of each step is its number, so every step is found again: in which part it is,
+twice, or nowhere.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edge.control.loop import ControlStep
+from edge.episodes import episode_id
+from edge.episodes.provenance import Provenance
+from edge.episodes.step_ring import StepSender
+from edge.robots.robot import Observation
+from edge.testing.simulated_episodes import START_UNIX_NS
+from rlds import reader
+from rlds.episode import Episode
+
+PROVENANCE: Final = Provenance("expert")
+
+
+def step(
+    number: int, *, is_last: bool = False, state: float | None = None
+) -> ControlStep:
+    """One step of the smallest robot; the times are as far apart as at 100 Hz."""
+    value = number if state is None else state
+    return ControlStep(
+        observation=Observation(np.full(2, value, np.float32), number * 10_000_000),
+        action=np.zeros(1, np.float32),
+        proposed_action=np.zeros(1, np.float32),
+        reward=0.5,
+        discount=0.0 if is_last else 1.0,
+        is_first=number == 0,
+        is_last=is_last,
+        is_terminal=is_last,
+        deadline_missed=False,
+        safety_violation=False,
+    )
+
+
+def begin(sender: StepSender) -> str:
+    """Begins an episode and returns its name."""
+    name = episode_id.make_random_id(START_UNIX_NS)
+    sender.begin(name, START_UNIX_NS, PROVENANCE)
+    return name
+
+
+def send_episode(sender: StepSender, steps: int) -> str:
+    """Sends a whole episode, which ends in success, and returns its name."""
+    name = begin(sender)
+    for number in range(steps):
+        sender.append(step(number, is_last=number == steps - 1))
+    sender.end(success=True)
+    return name
+
+
+def list_parts(name: str, known: dict[str, Episode]) -> Iterator[Episode]:
+    """Yields the parts of an episode in their order."""
+    while name in known:
+        yield known[name]
+        name = episode_id.derive_next(name)
+
+
+def read_episodes(folder: Path) -> dict[str, Episode]:
+    """Reads the episodes of a folder, by their names."""
+    found = [reader.read_episode(path) for path in sorted(folder.glob("*.tfrecord"))]
+    return {one.metadata.episode_id: one for one in found}
+
+
+def numbers(part: Episode) -> list[int]:
+    """The numbers of the steps of a part."""
+    return [int(state[0]) for state in part.steps["observation/state"]]
