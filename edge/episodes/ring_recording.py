@@ -40,6 +40,7 @@ from edge.robots.robot import RobotSpec
 from rlds import journal
 from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.errors import MalformedEpisodeError
+from rlds.spec import StopRule
 
 OPEN: Final = "open_episode.json"
 ACCOUNT: Final = "account.json"
@@ -297,15 +298,17 @@ class RingRecording:
         missing = max(0, end.steps - self._next)
         self._miss(Missing(no_room=missing))
         self._next += missing
-        self._finish(None if missing else end.success, now_s)
+        self._finish(None if missing else end.success, now_s, end.stop_rule)
 
-    def _finish(self, success: bool | None, now_s: float) -> None:
+    def _finish(
+        self, success: bool | None, now_s: float, stop_rule: StopRule | None = None
+    ) -> None:
         """Ends the episode: its last part becomes an episode, and nothing is open."""
         assert self._open is not None
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             self._reserve_next()  # so that the last part is counted once if this is cut
-            self._close_part(recorder, success, now_s)
+            self._close_part(recorder, success, now_s, stop_rule)
         name = self._open.begin.episode_id
         self._counted = dataclasses.replace(self.account, last_episode=name)
         self._open, self._next = None, 0
@@ -380,11 +383,15 @@ class RingRecording:
         self._open = dataclasses.replace(self._open, missing=missing)
 
     def _close_part(
-        self, recorder: EpisodeRecorder, success: bool | None, now_s: float
+        self,
+        recorder: EpisodeRecorder,
+        success: bool | None,
+        now_s: float,
+        stop_rule: StopRule | None = None,
     ) -> None:
         """Turns the journals into raw episodes and shares them."""
         try:
-            for closed in recorder.close(success):
+            for closed in recorder.close(success, stop_rule):
                 assert self._folders is not None
                 self._tell_shared(self._folders.share(closed))
         except (ContinuonError, OSError) as e:

@@ -16,6 +16,7 @@ from edge.robots.simulated_point import SPEC
 from edge.testing import recordings, ring_steps
 from edge.testing.ring_steps import begin, list_parts, numbers, send_episode, step
 from rlds.episode import Episode
+from rlds.spec import StopRule
 
 SLOTS = 64
 
@@ -91,6 +92,15 @@ def test_whole_episode_is_shared_and_nothing_is_left(desk: Desk) -> None:
     assert (account.driven, account.recorded) == (5, 5)
     assert [path.name for path in desk.private.iterdir()] == [ACCOUNT]
     assert not desk.told
+
+
+def test_stop_rule_that_ended_an_episode_is_a_tag_of_it(desk: Desk) -> None:
+    name = begin(desk.sender)
+    desk.sender.append(step(0))
+    desk.sender.end(None, StopRule.STOP_KEY)
+    desk.take_all()
+    (part,) = desk.parts(name)
+    assert StopRule.STOP_KEY.tag in part.metadata.tags
 
 
 def test_steps_that_found_no_room_are_counted_and_the_episode_is_cut_there(

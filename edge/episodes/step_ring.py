@@ -27,14 +27,15 @@ from edge.episodes.recorder import describe_step, episode_spec
 from edge.episodes.ring import SLOTS, Record, RingWriter
 from edge.robots.robot import RobotSpec
 from rlds import journal
-from rlds.spec import EpisodeSpec
+from rlds.spec import EpisodeSpec, StopRule
 
 BEGIN: Final = 1
 STEP: Final = 2
 END: Final = 3
 NS_PER_MS: Final = 1_000_000
 _STEP: Final = struct.Struct("<16sI")  # the episode's name, the step's number in it
-_END: Final = struct.Struct("<16sIb")  # the name, steps driven, success (-1: not known)
+# The name, steps driven, success (-1: not known), the stop rule's text.
+_END: Final = struct.Struct("<16sIb32s")
 _SPARE_BYTES: Final = 256  # in a slot: tags, a location, fields of an episode
 _LARGEST_BEGIN_BYTES: Final = 1 << 20
 _PATIENCE_S: Final = 5.0  # in simulated pace; then there is no recorder
@@ -99,11 +100,13 @@ class End:
         episode_id: its name.
         steps: how many steps were driven.
         success: whether the task was fulfilled; None if that is not known.
+        stop_rule: the rule that ended it; None if none did.
     """
 
     episode_id: str
     steps: int
     success: bool | None
+    stop_rule: StopRule | None = None
 
 
 class StepSender:
@@ -180,13 +183,14 @@ class StepSender:
             self._holds_back = True
             self._ring.drop()
 
-    def end(self, success: bool | None) -> None:
+    def end(self, success: bool | None, stop_rule: StopRule | None = None) -> None:
         """Says that the episode has ended; the recorder finds out if this is lost."""
         self._wait_for_room()
         if not self._say_begin():
             return
         known = -1 if success is None else int(success)
-        payload = _END.pack(self._name, self._driven, known)
+        rule = b"" if stop_rule is None else stop_rule.value.encode()
+        payload = _END.pack(self._name, self._driven, known, rule)
         self._ring.write(END, payload, droppable=False)
 
     def close(self) -> None:
@@ -231,9 +235,15 @@ def parse(record: Record) -> Begin | Step | End:
             name, number = _STEP.unpack_from(raw)
             return Step(str(uuid.UUID(bytes=name)), number, raw[_STEP.size :])
         if record.kind == END:
-            name, steps, known = _END.unpack(raw)
+            name, steps, known, text = _END.unpack(raw)
             success = None if known < 0 else bool(known)
-            return End(str(uuid.UUID(bytes=name)), steps, success)
+            rule = text.rstrip(b"\0").decode()
+            return End(
+                str(uuid.UUID(bytes=name)),
+                steps,
+                success,
+                StopRule(rule) if rule else None,
+            )
     except (struct.error, TypeError, ValueError) as e:
         raise MalformedError("the ring", "a record of control", e) from e
     raise MalformedError("the ring", "a record of control", f"kind {record.kind}")

@@ -14,17 +14,16 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import contextlib
 import itertools
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from absl import app, flags
 
 from base import command_line, path_flags
 from edge import simulated_or_real
 from edge.control.loop import EpisodeResult, Pace, run_episode
+from edge.control.step_times import StepTimes
 from edge.episodes import episode_id
 from edge.episodes.provenance import Provenance
 from edge.episodes.step_ring import StepSender
@@ -35,11 +34,11 @@ from edge.processes.drives import NO_PACKAGE, Drive, DriveSource
 from edge.processes.home import Home
 from edge.processes.process import Process
 from edge.robots.robot import Robot
+from edge.simulated_or_real import RealTime
 from release.trusted_keys import TrustedKeys
 
 NAME: Final = "control"
 _LOOK_S: Final = 0.2  # between two looks at the disk while the robot holds still
-_LATENCIES: Final = 4096  # steps that the shown percentiles are of
 
 HOME = flags.DEFINE_string(
     "home", None, "folder of this robot, made when absent", required=True
@@ -94,7 +93,8 @@ class _Tally:
     violations: int = 0
     p50_us: float = 0.0
     p99_us: float = 0.0
-    latencies_us: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
+    jitter_p99_us: float = 0.0
+    times: StepTimes = field(default_factory=StepTimes)
 
     def add(self, result: EpisodeResult) -> None:
         self.episodes += not result.stopped
@@ -102,9 +102,11 @@ class _Tally:
         self.steps += result.steps
         self.missed += result.missed_deadlines
         self.violations += result.safety_violations
-        self.latencies_us.extend(result.latencies_ns / 1000.0)
-        p50_us, p99_us = np.percentile(np.array(self.latencies_us), (50, 99))
-        self.p50_us, self.p99_us = round(float(p50_us), 1), round(float(p99_us), 1)
+        self.times.merge(result.times)
+        latency, jitter = self.times.latency, self.times.jitter
+        self.p50_us = round(latency.percentile_us(50.0), 1)
+        self.p99_us = round(latency.percentile_us(99.0), 1)
+        self.jitter_p99_us = round(jitter.percentile_us(99.0), 1)
 
     def describe(self) -> dict[str, object]:
         return {
@@ -115,6 +117,7 @@ class _Tally:
             "violations": self.violations,
             "p50_us": self.p50_us,
             "p99_us": self.p99_us,
+            "jitter_p99_us": self.jitter_p99_us,
         }
 
 
@@ -132,7 +135,9 @@ def main(argv: list[str]) -> None:
     ):
         name, robot = next(robots)
         pace = simulated_or_real.choose_pace(robot, PACE.value, Pace.REALTIME)
-        _Control(me, home, name, robot, pace, keys).run()
+        # A hang is noted by whoever records; this process has no private folder.
+        with simulated_or_real.open_real_time(robot, None, me.say) as real_time:
+            _Control(me, home, name, robot, pace, real_time, keys).run()
 
 
 class _Control:
@@ -145,9 +150,11 @@ class _Control:
         name: str,
         robot: Robot,
         pace: Pace,
+        real_time: RealTime,
         keys: TrustedKeys,
     ) -> None:
         self._me = me
+        self._real_time = real_time
         self._name = name
         self._robot = robot
         self._pace = pace
@@ -207,9 +214,12 @@ class _Control:
             MAX_STEPS.value,
             self._pace,
             should_stop=self._should_stop,
+            stop_key=self._is_stop_key_pressed,
+            watchdog=self._real_time.watchdog,
+            grants=self._real_time.grants,
         )
         if sender is not None:
-            sender.end(result.success)
+            sender.end(result.success, result.stop_rule)
         self._source.starts.clear()
         self._tally.add(result)
         self._me.mailbox.send(
@@ -227,10 +237,14 @@ class _Control:
         )
 
     def _should_stop(self) -> bool:
-        """Looks, once a step, whether somebody wants the robot to stop."""
-        self._read_messages()
+        """Looks, once a step, whether the robot should end its episode."""
         self._show()
-        return self._me.is_stopped() or self._stop_key or self._mode is not Mode.DRIVING
+        return self._me.is_stopped() or self._mode is not Mode.DRIVING
+
+    def _is_stop_key_pressed(self) -> bool:
+        """Looks, once a step before its action, what the messages say."""
+        self._read_messages()
+        return self._stop_key
 
     def _hold_still(self, why: str) -> None:
         self._doing = why

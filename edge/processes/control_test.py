@@ -217,6 +217,8 @@ def test_stop_key_ends_the_episode_and_the_robot_stays_where_it_is(
     control.tell("stop_key")
     control.wait_for(is_doing("idle"))
     assert control.end() == 0
+    health = [one.fields for one in control.updater.receive()]
+    assert health[-1]["stop_rules"] == 1
 
 
 def test_second_control_of_a_robot_is_refused(start: Callable[..., Control]) -> None:

@@ -62,6 +62,7 @@ def describe(mode: str, seen: Mapping[str, Seen], now_s: float) -> list[str]:
         _line(
             "step",
             f"p50 {_text(one, 'p50_us', '-')} us, p99 {_text(one, 'p99_us', '-')} us; "
+            f"jitter p99 {_text(one, 'jitter_p99_us', '-')} us; "
             f"{_count(one, 'missed')} of {_count(one, 'steps')} steps late; "
             f"{_count(one, 'violations')} stop rules",
         ),

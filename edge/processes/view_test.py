@@ -9,6 +9,7 @@ CONTROL = {
     "robot": "metaworld:reach-v3",
     "p50_us": 61.5,
     "p99_us": 140.0,
+    "jitter_p99_us": 31.0,
     "missed": 2,
     "steps": 4210,
     "violations": 0,
@@ -40,7 +41,8 @@ def seen(now_s: float) -> dict[str, Seen]:
 def test_view_shows_what_every_process_told() -> None:
     assert describe("driving", seen(5.0), 5.0) == [
         "robot     drives; told driving; metaworld:reach-v3",
-        "step      p50 61.5 us, p99 140.0 us; 2 of 4,210 steps late; 0 stop rules",
+        "step      p50 61.5 us, p99 140.0 us; jitter p99 31.0 us; "
+        "2 of 4,210 steps late; 0 stop rules",
         "episodes  12, 11 succeeded",
         "package   3f3f3f3f3f3f, release 7 of nightly",
         "delta     9b9b9b9b9b9b",
