@@ -27,6 +27,9 @@ COMMANDS = (
     "edge.bundle.make_bundle",
     "edge.episodes.upload",
     "edge.loops.week",
+    "edge.processes.control",
+    "edge.processes.record",
+    "edge.processes.robot",
     "edge.record",
     "edge.run",
     "release.commands.generate_key",
@@ -93,6 +96,9 @@ NEEDED = {
     "cloud.package.export": "--run=a --target=pi5-cpu",
     "edge.bundle.make_bundle": "--files=a --output=a",
     "edge.episodes.upload": "--from=a --to=a",
+    "edge.processes.control": "--home=a --keyring=a --robot=metaworld:reach-v3",
+    "edge.processes.record": "--home=a",
+    "edge.processes.robot": "--robot=metaworld:reach-v3",
     "edge.record": "--robot=metaworld:reach-v3 --output=a",
     "edge.run": "--robot=metaworld:reach-v3",
     "release.commands.generate_key": "--key_file=a --keyring=a",
@@ -149,6 +155,7 @@ NO_PATHS = {
     "cloud.job.train": {"profile"},
     "edge.bundle.make_bundle": {"machine", "root"},
     # Whatever is wrong with a channel, the robot drives.
+    "edge.processes.robot": {"channel"},
     "edge.run": {"channel"},
     "release.commands.pack": {"file"},  # SOURCE:PATH
 }
