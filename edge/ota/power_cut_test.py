@@ -1,8 +1,9 @@
 """A real process that updates is killed before each change that it makes to the disk.
 
-The instant of the kill runs from the first call to the last, so that every one is
-tried. After each the folder must name a whole package, the old or the new one, and the
-next update must reach the new one and leave nothing behind.
+The instant of the kill runs from the first call to the last: the long target tries
+every one, and the default every third of an update. After each the folder must name a
+whole package, the old or the new one, and the next update must reach the new one and
+leave nothing behind.
 """
 
 import os
@@ -26,9 +27,10 @@ def run(publisher: Publisher, state: StateFolder) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("had_package", [False, True], ids=["first", "second"])
 def test_update_killed_at_any_instant_leaves_the_old_or_the_new_package(
-    tmp_path: Path, had_package: bool
+    tmp_path: Path, had_package: bool, stride: int
 ) -> None:
     publisher = Publisher(tmp_path)
     old = publisher.release(0)
@@ -63,7 +65,7 @@ def test_update_killed_at_any_instant_leaves_the_old_or_the_new_package(
         assert {p.name for p in (root / "packages").iterdir()} == kept
         assert {p.name for p in root.iterdir()} == FILES
         assert (root / "current").read_bytes() == (root / "current.copy").read_bytes()
-        number += 1
+        number += stride
         if not died:
             break
     assert number > 40
