@@ -121,7 +121,7 @@ def _list_programs(home: Path) -> list[Program]:
         Program("control", "edge.processes.control", (*own, *keys, robot, *pace), 10.0),
         # It shares the last episode first.
         Program("record", "edge.processes.record", (*own, *name, *consent), 30.0),
-        Program("learn", "edge.processes.learn", (*own, *keys), 5.0),
+        Program("learn", "edge.processes.learn", (*own, *keys, *name), 5.0),
     ]
     if CHANNEL.value:
         channel = f"--channel={CHANNEL.value}"

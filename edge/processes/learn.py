@@ -1,0 +1,348 @@
+"""Learns from this robot's own episodes while the robot has nothing else to do.
+
+    ./bazelw run //edge:learn -- --home=DIR
+    ./bazelw run //edge:learn -- --home=DIR --once --loop=slow
+
+It takes in the raw episodes that `record` hands over, decides within its budgets
+which loop may run (`edge.loops.decide`), lets a child process with jax run it, and
+judges what comes of it on episodes that were held back. A delta that passes is what
+`control` drives with from its next episode on; one that does worse in use goes back by
+itself. As soon as the robot is needed the child ends, within 200 ms.
+
+With --once it runs one round now, by hand, in whatever mode the robot is.
+
+The fast loop is not run. It learns between two control steps from the last tenth of a
+second, which only `control` has, and `control` has no jax.
+"""
+
+import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
+
+import contextlib
+import dataclasses
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from absl import app, flags
+
+from base import command_line, path_flags, record_flags
+from base.errors import ContinuonError
+from edge.loops import decide
+from edge.loops.budgets import FAST, LOOPS, MEDIUM, SLOW, Budgets
+from edge.loops.decide import Decision, Mode, Situation
+from edge.loops.ledger import FILE as LEDGER
+from edge.loops.ledger import Ledger
+from edge.loops.local_learning import AGAIN, LocalLearning, Settings
+from edge.loops.machine import READ_AGAIN_S, MachineReadings, read_machine
+from edge.loops.meter import Meter, read_usage
+from edge.loops.night import Receipt
+from edge.processes import process
+from edge.processes.home import Home
+from edge.processes.process import Process
+from edge.robots import machine_name
+from edge.robots.clock import rfc3339_from_unix_ns
+from release.trusted_keys import TrustedKeys
+
+NAME: Final = "learn"
+_LOOK_S: Final = 2.0  # between two looks at the disk if no message comes
+_REST_S: Final = 0.2
+_WATCH_S: Final = 0.05  # between two looks at a learner
+_RETRY_S: Final = 600.0
+"""A round that failed is tried again after this time, or with the next episode."""
+
+HOME = flags.DEFINE_string(
+    "home", None, "folder of this robot, made when absent", required=True
+)
+ROBOT_ID = flags.DEFINE_string(
+    "robot_id",
+    None,
+    "name of this robot, as it records its episodes (default: derived from this "
+    "machine's id)",
+)
+KEYRING = flags.DEFINE_string(
+    "keyring",
+    None,
+    "file of the public keys that may sign packages (default: the package that the "
+    "pointer names is believed if it is whole)",
+)
+ALLOW_DEVELOPMENT_KEYS = flags.DEFINE_bool(
+    "allow_development_keys", False, "accept signatures by development keys"
+)
+MEMORIES_MB = flags.DEFINE_float(
+    "memories_mb", 128.0, "size of all memories, in MB", lower_bound=0.0
+)
+THREADS = flags.DEFINE_integer(
+    "learner_threads", 1, "processors that the learner uses; 0 for all", lower_bound=0
+)
+ONCE = flags.DEFINE_bool("once", False, "whether to run one round now and end")
+LOOP = flags.DEFINE_enum(
+    "loop", SLOW, [name for name in LOOPS if name != FAST], "loop that --once runs"
+)
+record_flags.define(Budgets)
+path_flags.folders("home")
+path_flags.files("keyring")
+
+
+def main(argv: list[str]) -> int:
+    """Learns until it is told to end, or once."""
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    home = Home(Path(HOME.value))
+    settings = Settings(
+        robot_id=ROBOT_ID.value or machine_name.derive_name(),
+        quota_bytes=int(MEMORIES_MB.value * 1e6),
+        threads=THREADS.value,
+        keys=_read_keys(),
+    )
+    with process.open_process(home.root, NAME) as me:
+        learning = LocalLearning(home.root, settings, me.say)
+        budgets = record_flags.read(Budgets)
+        ledger = Ledger(home.root / LEDGER)
+        if ONCE.value:
+            return _run_once(me, learning, ledger, budgets)
+        _Residence(me, learning, ledger, budgets).live()
+    return 0
+
+
+def _read_keys() -> TrustedKeys | None:
+    if KEYRING.value is None:
+        return None
+    return TrustedKeys.read(Path(KEYRING.value), ALLOW_DEVELOPMENT_KEYS.value)
+
+
+def _run_once(
+    me: Process, learning: LocalLearning, ledger: Ledger, budgets: Budgets
+) -> int:
+    """Runs one round by hand and shows it; returns the exit code."""
+    learning.look()
+    begin_s = time.monotonic()
+    if learning.needs_judging():
+        learning.begin(AGAIN, _available_bytes(budgets, read_machine()))
+        _follow(me, learning, ledger, budgets)
+    learning.begin(LOOP.value, _available_bytes(budgets, read_machine()))
+    receipt = _follow(me, learning, ledger, budgets)
+    if receipt is None:
+        command_line.say(f"stopped after {time.monotonic() - begin_s:.1f} s")
+        return command_line.EXIT_FAILED
+    return 0
+
+
+def _follow(
+    me: Process, learning: LocalLearning, ledger: Ledger, budgets: Budgets
+) -> Receipt | None:
+    """Follows a round to its end; None if it was stopped."""
+    if learning.loop is None:
+        return None
+    shown = ""
+    loop = SLOW if learning.loop == AGAIN else learning.loop
+    with Meter(ledger, loop, budgets, lambda: read_usage(learning.learner_pids)):
+        while learning.loop is not None:
+            if me.is_stopped():
+                learning.stop()
+                return None
+            receipt = learning.poll(_now(), _WATCH_S)
+            line = _describe_progress(learning)
+            if line != shown and sys.stdout.isatty():
+                sys.stdout.write(f"\r{line:<40}\r")
+                sys.stdout.flush()
+            shown = line
+            if receipt is not None:
+                command_line.say(receipt.line)
+                return receipt
+    return None
+
+
+class _Residence:
+    """One robot's learning, from the start of the process to its end."""
+
+    def __init__(
+        self, me: Process, learning: LocalLearning, ledger: Ledger, budgets: Budgets
+    ) -> None:
+        self._me, self._learning = me, learning
+        self._ledger, self._budgets = ledger, budgets
+        # Until somebody says otherwise the robot is needed.
+        self._mode = Mode.DRIVING
+        self._machine, self._read_s = MachineReadings(), -READ_AGAIN_S
+        self._looked_s = -_LOOK_S
+        self._failed: tuple[tuple[object, ...], float] | None = None
+        self._stack = contextlib.ExitStack()
+        self._meter: Meter | None = None
+        self._decision = Decision(None, "starts")
+
+    def live(self) -> None:
+        """Learns until the process is told to end."""
+        self._me.say_ready()
+        try:
+            while not self._me.is_stopped():
+                self._listen()
+                self._watch()
+                self._me.show(self._status())
+                running = self._learning.loop is not None
+                self._me.rest(_WATCH_S if running else _REST_S)
+        finally:
+            self._stop("the process ends")
+
+    def _listen(self) -> None:
+        for message in self._me.receive():
+            if message.kind == "mode":
+                with contextlib.suppress(ValueError):
+                    self._mode = Mode(message.fields.get("mode"))
+            elif message.kind in ("episode", "package"):
+                self._looked_s = -_LOOK_S
+
+    def _watch(self) -> None:
+        """Looks, decides, and begins, follows or stops a round."""
+        now_s = time.monotonic()
+        try:
+            self._follow_round()
+            if now_s - self._looked_s >= _LOOK_S:
+                self._learning.look()
+                self._looked_s = time.monotonic()
+            if now_s - self._read_s >= READ_AGAIN_S:
+                self._machine, self._read_s = read_machine(), now_s
+            wanted = self._decide()
+            running = self._learning.loop
+            if running is not None and wanted != running:
+                self._stop(self._decision.reason)
+            elif running is None and wanted not in (None, FAST):
+                self._begin(str(wanted))
+        except (ContinuonError, OSError) as e:
+            self._stop("it failed")
+            self._failed = (self._key(), now_s)
+            self._me.say(" ".join(str(e).split()))
+
+    def _decide(self) -> str | None:
+        """The loop that may run now; `AGAIN` for an older delta to be judged."""
+        situation = self._situate()
+        running = self._learning.loop
+        if self._mode is not Mode.DRIVING and (
+            running == AGAIN or (running is None and self._learning.needs_judging())
+        ):
+            # It is the first part of a night, and costs as little as its end.
+            again = dataclasses.replace(
+                situation,
+                mode=Mode.ASLEEP,
+                loops=frozenset((SLOW,)),
+                new_episodes=max(1, situation.new_episodes),
+                local_episodes=max(2, situation.local_episodes),
+                running=None if running is None else SLOW,
+            )
+            self._decision = decide.decide(again, self._budgets)
+            return None if self._decision.loop is None else AGAIN
+        self._decision = decide.decide(situation, self._budgets)
+        if self._failed is not None:
+            key, at_s = self._failed
+            if key == self._key() and time.monotonic() - at_s < _RETRY_S:
+                return None
+        return self._decision.loop
+
+    def _situate(self) -> Situation:
+        learning = self._learning
+        package = learning.package
+        plan = None if package is None else package.manifest.learning
+        spent = self._ledger.spent() if self._meter is None else self._meter.spent()
+        loop = SLOW if self._mode is Mode.ASLEEP else MEDIUM
+        running = learning.loop
+        return Situation(
+            mode=self._mode,
+            origin=learning.origin,
+            loops=learning.loops,
+            # What runs was begun for a reason, and goes on for that.
+            new_episodes=learning.count_new(loop) or int(running is not None),
+            local_episodes=learning.count_memories(),
+            package_memory_bytes=0 if plan is None else plan.memory_bytes,
+            machine=self._machine,
+            spent=spent,
+            took=self._ledger.took,
+            running=running,
+        )
+
+    def _begin(self, loop: str) -> None:
+        self._learning.begin(loop, _available_bytes(self._budgets, self._machine))
+        if self._learning.loop is None:
+            return  # there was nothing to judge after all
+        self._meter = self._stack.enter_context(
+            Meter(
+                self._ledger,
+                SLOW if loop == AGAIN else loop,
+                self._budgets,
+                lambda: read_usage(self._learning.learner_pids),
+            )
+        )
+
+    def _follow_round(self) -> None:
+        loop = self._learning.loop
+        if loop is None:
+            return
+        receipt = self._learning.poll(_now())
+        if receipt is not None:
+            self._me.say(receipt.line)
+            self._failed = None
+            if self._meter is not None and loop != AGAIN:
+                self._ledger.end_loop(loop, self._meter.total())
+        if self._learning.loop is None:
+            self._end_meter()
+
+    def _stop(self, reason: str) -> None:
+        loop = self._learning.loop
+        if loop is not None:
+            took_s = self._learning.stop()
+            self._me.say(f"{loop} stopped in {1000 * took_s:.0f} ms: {reason}")
+        self._end_meter()
+
+    def _end_meter(self) -> None:
+        self._meter = None
+        with contextlib.suppress(ContinuonError, OSError):
+            self._stack.close()  # a full disk: the advance stays charged
+
+    def _key(self) -> tuple[object, ...]:
+        package = self._learning.package
+        digest = None if package is None else package.digest
+        return digest, self._mode, self._learning.count_memories()
+
+    def _status(self) -> Mapping[str, object]:
+        learning = self._learning
+        loop, receipt = learning.loop, learning.receipt
+        doing = f"runs the {loop} loop" if loop else "waits"
+        reason = self._decision.reason
+        if self._decision.loop == FAST:
+            reason = "driving: the fast loop needs jax in control, which has none"
+        return {
+            "doing": doing,
+            "reason": reason,
+            "mode": self._mode.value,
+            "loop": loop,
+            "progress": _describe_progress(learning),
+            "memories": learning.count_memories(),
+            "budgets": (
+                f"{self._ledger.spent().used.processor_s:.0f} of "
+                f"{self._budgets.processor_s_per_day:.0f} s of the processor"
+            ),
+            "last_delta": learning.delta or "",
+            "receipt": "" if receipt is None else receipt.line,
+        }
+
+
+def _available_bytes(budgets: Budgets, machine: MachineReadings) -> int | None:
+    """Memory for a learner: its budget, or what the machine has if that is less."""
+    allowed = int(budgets.memory_bytes)
+    there = machine.memory_available_bytes
+    return allowed if there is None else min(allowed, there)
+
+
+def _describe_progress(learning: LocalLearning) -> str:
+    progress = learning.progress
+    if progress is None:
+        return ""
+    loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
+    return f"{progress.done} of {progress.total} calls{loss}"
+
+
+def _now() -> str:
+    return rfc3339_from_unix_ns(time.time_ns())
+
+
+if __name__ == "__main__":
+    command_line.run(main)

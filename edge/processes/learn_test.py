@@ -1,0 +1,172 @@
+"""The process `learn`, as it is started on a robot: by hand, asleep, and in the way."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.loops.delta_store import CURRENT, DeltaStore
+from edge.processes.mailbox import Mailbox
+from edge.testing import processes
+from edge.testing.learning_home import LearningHome
+from edge.testing.tiny_learning import ROBOT_ID, Plan
+
+MODULE = "edge.processes.learn"
+LIMIT_S = 60.0
+# Another program of this machine may keep the cores busy while the tests run.
+FLAGS = (
+    f"--robot_id={ROBOT_ID}",
+    "--learning_load=1000",
+    "--learning_temperature_c=1000",
+)
+
+Fields = dict[str, Any]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> LearningHome:
+    home = LearningHome(tmp_path / "home")
+    home.install()
+    return home
+
+
+def once(home: LearningHome, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return processes.run(MODULE, f"--home={home.root}", *FLAGS, "--once", *arguments)
+
+
+def test_round_by_hand_learns_and_says_so(home: LearningHome) -> None:
+    home.show(16)
+    done = once(home)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("slow: delta ")
+    assert " accepted after " in done.stdout
+    assert DeltaStore(home.root / "deltas").named(CURRENT) is not None
+
+
+def test_robot_with_nothing_to_learn_from_is_told_in_one_line(
+    home: LearningHome,
+) -> None:
+    home.show(1, robot_hash="arm-2")
+    done = once(home, "--loop=medium")
+    assert (done.returncode, done.stdout) == (1, "")
+    aside, refused = done.stderr.splitlines()
+    assert "expected an episode of arm-1, got arm-2" in aside
+    assert "expected an episode to learn from, got none" in refused
+
+
+class Robot:
+    """A `learn` that runs, and the supervisor that it reports to."""
+
+    def __init__(self, home: LearningHome) -> None:
+        self.supervisor = Mailbox(home.root, "robot")
+        self.process = processes.start(MODULE, f"--home={home.root}", *FLAGS)
+        self.status: Fields = {}
+
+    def tell(self, mode: str) -> None:
+        assert self.supervisor.send("learn", "mode", {"mode": mode})
+
+    def wait_for(self, wanted: Callable[[Fields], object]) -> Fields:
+        """The next status that is wanted."""
+        end_s = time.monotonic() + LIMIT_S
+        while time.monotonic() < end_s:
+            self.supervisor.wait(1.0)
+            for message in self.supervisor.receive():
+                assert message.kind == "status"
+                self.status = dict(message.fields)
+                if wanted(self.status):
+                    return self.status
+        raise AssertionError(f"last: {self.status}, {self.process.poll()}")
+
+    def close(self) -> str:
+        """Ends it as a supervisor does; returns what it has said."""
+        self.process.send_signal(signal.SIGTERM)
+        said, _ = self.process.communicate(timeout=LIMIT_S)
+        self.supervisor.close()
+        assert self.process.returncode == 0
+        return said
+
+
+@pytest.fixture
+def start(home: LearningHome) -> Iterator[Callable[[], Robot]]:
+    started: list[Robot] = []
+
+    def begin() -> Robot:
+        started.append(Robot(home))
+        return started[-1]
+
+    yield begin
+    for robot in started:
+        if robot.process.poll() is None:
+            robot.process.kill()
+            robot.process.communicate()
+        robot.supervisor.close()
+
+
+def test_robot_learns_when_it_is_told_to_sleep_and_not_before(
+    home: LearningHome, start: Callable[[], Robot]
+) -> None:
+    home.show(16)
+    robot = start()
+    robot.wait_for(lambda status: status["memories"] == 16)
+    assert robot.status["mode"] == "driving"
+    assert robot.status["loop"] is None
+    robot.tell("asleep")
+    status = robot.wait_for(lambda status: status["receipt"])
+    assert " accepted after " in status["receipt"]
+    assert status["last_delta"] == DeltaStore(home.root / "deltas").named(CURRENT)
+    status = robot.wait_for(lambda status: status["loop"] is None)
+    assert status["reason"] == "no new episode to learn from"
+    said = robot.close()
+    assert said.startswith("learn: slow: delta ")
+    assert (home.root / "ledger").exists()
+
+
+def test_robot_that_is_needed_stops_learning_at_once(
+    home: LearningHome, start: Callable[[], Robot]
+) -> None:
+    home.install(Plan(endless=True))
+    home.show(16)
+    robot = start()
+    robot.wait_for(lambda status: status["memories"] == 16)
+    robot.tell("asleep")
+    robot.wait_for(lambda status: status["progress"].startswith("1 of "))
+    begin_s = time.monotonic()
+    robot.tell("driving")
+    robot.wait_for(lambda status: status["loop"] is None)
+    assert time.monotonic() - begin_s < 1.0  # a status comes twice a second
+    said = robot.close()
+    assert "learn: slow stopped in " in said
+    took_ms = int(said.split("slow stopped in ")[1].split(" ms")[0])
+    assert took_ms <= 200
+    assert DeltaStore(home.root / "deltas").named(CURRENT) is None
+
+
+def test_package_that_does_not_learn_is_said_in_the_status(
+    home: LearningHome, start: Callable[[], Robot]
+) -> None:
+    home.install(learning=None)
+    robot = start()
+    robot.wait_for(bool)
+    robot.tell("asleep")
+    status = robot.wait_for(lambda status: status["mode"] == "asleep")
+    assert status["reason"] == "this package says nothing about learning"
+    robot.close()
+
+
+def test_round_that_fails_is_said_once_and_the_process_lives(
+    home: LearningHome, start: Callable[[], Robot]
+) -> None:
+    home.show(16)
+    robot = start()
+    robot.wait_for(lambda status: status["memories"] == 16)
+    for path in (home.root / "memories").glob("*-learn-*"):
+        path.write_bytes(b"torn")  # after it was taken in
+    robot.tell("asleep")
+    robot.wait_for(lambda status: status["loop"] == "slow")
+    robot.wait_for(lambda status: status["loop"] is None)
+    said = robot.close()
+    assert said.count("the slow loop: expected new vectors, got ") == 1
