@@ -2,7 +2,7 @@
 
 load("@rules_python//python:defs.bzl", "PyInfo")
 
-_DOC = """Packs an interpreter, its packages and a program into one archive.
+_DOC = """Packs an interpreter, its packages and programs into one archive.
 
 The archive's bytes depend only on its files. It can be unpacked anywhere: the launcher
 finds the other files relative to its own path.
@@ -19,15 +19,15 @@ _ATTRS = {
         mandatory = True,
     ),
     "leave_out": attr.string_list(
-        doc = "Patterns of paths in the bundle that the program does not load.",
+        doc = "Patterns of paths in the bundle that the programs do not load.",
     ),
     "packages": attr.label(
         allow_files = True,
         doc = "Files of the target's site-packages tree.",
         mandatory = True,
     ),
-    "program": attr.label(
-        doc = "The Python target whose sources, with those of its deps, go into the bundle.",
+    "programs": attr.label_list(
+        doc = "The Python targets whose sources, with those of their deps, go into the bundle.",
         mandatory = True,
         providers = [PyInfo],
     ),
@@ -59,7 +59,10 @@ def _source_line(file):
 
 def _impl(ctx):
     output = ctx.actions.declare_file(ctx.label.name + ".tar.gz")
-    sources = ctx.attr.program[PyInfo].transitive_sources
+    sources = depset(transitive = [
+        program[PyInfo].transitive_sources
+        for program in ctx.attr.programs
+    ])
     lines = ctx.actions.args()
     lines.set_param_file_format("multiline")
     lines.add_all(ctx.attr.interpreter[DefaultInfo].files, map_each = _interpreter_line)

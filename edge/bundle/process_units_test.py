@@ -1,0 +1,129 @@
+"""The systemd units of the robot's processes start programs that answer as they say."""
+
+import configparser
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from edge.testing import processes, robot_home
+
+FOLDER: Final = Path(__file__).parent
+NAMES: Final = ("control", "learn", "record", "update")
+NETWORK: Final = ("update",)
+_LONGEST_S: Final = 40.0
+
+
+class Unit(configparser.RawConfigParser):
+    """A unit file, whose keys keep their case and may repeat."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(strict=False)
+        self.text = (FOLDER / f"continuon-{name}.service").read_text()
+        self.read_string(self.text)
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+    def service(self, key: str) -> str | None:
+        return self.get("Service", key, fallback=None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unit_has_a_user_of_its_own_that_is_made(name: str) -> None:
+    user = Unit(name).service("User")
+    assert user == f"continuon-{name}"
+    assert f"\nu {user} " in (FOLDER / "continuon.sysusers").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unit_starts_again_whatever_ended_it_but_wrong_usage(name: str) -> None:
+    unit = Unit(name)
+    assert unit.service("Restart") == "always"
+    assert unit.service("RestartPreventExitStatus") == "2"
+    assert unit.service("Type") == "notify"
+    assert unit.service("WatchdogSec")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_control_may_ask_for_real_time_and_only_update_has_a_network(
+    name: str,
+) -> None:
+    unit = Unit(name)
+    assert (unit.service("RestrictRealtime") == "yes") == (name != "control")
+    assert (unit.service("LimitRTPRIO") is not None) == (name == "control")
+    assert (unit.service("LimitMEMLOCK") is not None) == (name == "control")
+    assert (unit.service("PrivateNetwork") == "yes") == (name not in NETWORK)
+    families = (unit.service("RestrictAddressFamilies") or "").split()
+    assert ("AF_INET" in families) == (name in NETWORK)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unit_is_hardened(name: str) -> None:
+    unit = Unit(name)
+    for key in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "RestrictSUIDSGID"):
+        assert unit.service(key) == "yes"
+    assert unit.service("ProtectSystem") == "strict"
+    assert unit.service("ReadWritePaths") == "/var/lib/continuon /run/continuon"
+
+
+def test_raw_episodes_are_closed_to_all_but_recorder_and_learner() -> None:
+    made = {
+        fields[1]: tuple(fields[2:5])
+        for line in (FOLDER / "continuon.tmpfiles").read_text().splitlines()
+        if line.startswith("d ")
+        for fields in [line.split()]
+    }
+    root = "/var/lib/continuon"
+    assert made[f"{root}/private"] == ("2700", "continuon-record", "continuon-private")
+    for folder in ("memories", "memories/new"):
+        mode, _, group = made[f"{root}/{folder}"]
+        assert (mode[-1], group) == ("0", "continuon-private")
+    private = [n for n in NAMES if "continuon-private" in Unit(n).text]
+    assert private == ["learn", "record"]
+
+
+def start(
+    name: str, made: robot_home.RobotHome, address: str
+) -> "subprocess.Popen[str]":
+    """Starts the program of a unit with the unit's flags, as systemd does."""
+    unit = Unit(name)
+    program, *given = (unit.service("ExecStart") or "").split()
+    assert program.endswith("/continuon-run")
+    assert given.pop() == "$CONTINUON_FLAGS"
+    module = (unit.service("Environment") or "").removeprefix("CONTINUON_PROGRAM=")
+    flags = [flag.replace("/var/lib/continuon", str(made.home.root)) for flag in given]
+    own = made.flags[1:] if name == "control" else ["--robot_id=point-1"]
+    return subprocess.Popen(
+        processes.command(module, *flags, *own),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**processes.environment(), "NOTIFY_SOCKET": address},
+    )
+
+
+@pytest.mark.parametrize("name", ["control", "record"])
+def test_process_says_that_it_is_ready_and_lives_until_sigterm_ends_it_with_0(
+    name: str, tmp_path: Path
+) -> None:
+    made = robot_home.make(tmp_path)
+    address = f"\0continuon-{os.getpid()}-{name}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+        systemd.settimeout(_LONGEST_S)
+        running = start(name, made, "@" + address[1:])
+        lived, said, until_s = 0, "", time.monotonic() + _LONGEST_S
+        while "READY=1" not in said or lived < 3:
+            assert time.monotonic() < until_s, said
+            text = systemd.recv(4096).decode()
+            said += text + "\n"
+            lived += "WATCHDOG=1" in text
+    running.send_signal(signal.SIGTERM)
+    _, log = running.communicate(timeout=_LONGEST_S)
+    assert running.returncode == 0, log
+    assert "STATUS=" in said
