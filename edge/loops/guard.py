@@ -26,14 +26,14 @@ from edge.control.local_delta import Evaluation
 CONFIDENCE: Final = 0.9
 """That a group passes wrongly in one night of ten; the next guard is the trial in use
 (`trial.py`), which then goes back."""
-ALLOWED_LEARNED, ALLOWED_OTHERS = 0.02, 0.2
-"""Harm that is allowed, in half ranges of the action: for what was learned next to
-nothing. What was known tells less, since a robot that learns to move more slowly acts
-otherwise there and still succeeds. With the default model a night after a sensor bias
-changed it by 0.02, one after a latency, which made every action smaller and cost the
-unchanged robot no success, by 0.15; deltas drawn at random within their bounds by 0.44
-to 0.50. No share of the error before can be allowed, since episodes that the package
-drove itself have none."""
+ALLOWED: Final = 0.2
+"""Harm that is allowed, in half ranges of the action. It refuses what is far off, and
+the trial in use (`trial.py`) what is a little worse: an action that differs is not yet
+a wrong one. Measured with the default model, one night each: deltas drawn at random
+within their bounds change known actions by 0.44 to 0.50; after a sensor bias a night
+changes them by 0.02; after a latency or another gain, where the robot learns to move
+more slowly, by 0.15 and 0.14, and what was shown at full speed by up to 0.13. No share
+of the error before can be allowed, since what the package drove itself has none."""
 FEWEST: Final = 2
 """Judges, without which nothing counts."""
 _EXACT: Final = 14  # judges up to which every combination of signs is tried
@@ -81,9 +81,7 @@ def judge_delta(judges: Sequence[Judge], must_help: bool = False) -> Verdict:
     confidences, told = [], []
     for name, group in _group(judges).items():
         harms = [_harm(one) for one in group]
-        allowed = _ALLOWED[name]
-        if must_help and name == _LEARNED:
-            allowed = 0.0
+        allowed = 0.0 if must_help and name == _LEARNED else ALLOWED
         confidence = compute_confidence(harms, allowed)
         confidences.append(confidence)
         told.append(_tell(name, group))
@@ -132,7 +130,6 @@ def compute_confidence(harms: Sequence[float], allowed: float = 0.0) -> float:
 
 
 _LEARNED, _OTHERS = "what was learned", "what was known"
-_ALLOWED: Final = {_LEARNED: ALLOWED_LEARNED, _OTHERS: ALLOWED_OTHERS}
 
 
 def _group(judges: Sequence[Judge]) -> dict[str, list[Judge]]:

@@ -7,8 +7,7 @@ import pytest
 
 from edge.loops import guard
 from edge.loops.guard import (
-    ALLOWED_LEARNED,
-    ALLOWED_OTHERS,
+    ALLOWED,
     Judge,
     compute_confidence,
     judge_delta,
@@ -48,13 +47,13 @@ def test_help_on_what_was_learned_does_not_pay_for_harm_to_the_others() -> None:
 
 
 def test_small_change_of_what_was_known_is_allowed() -> None:
-    known = judges(0.0, [ALLOWED_OTHERS / 2] * 4, learned=False)
+    known = judges(0.0, [ALLOWED / 2] * 4, learned=False)
     assert judge_delta([*judges(0.3, [0.1] * 4), *known]).accepted
 
 
 def test_two_judges_must_agree_and_one_is_not_enough() -> None:
     assert judge_delta(judges(0.3, [0.1, 0.1])).accepted
-    assert not judge_delta(judges(0.3, [0.1, 0.4])).accepted
+    assert not judge_delta(judges(0.3, [0.1, 0.9])).accepted
     verdict = judge_delta(judges(0.3, [0.0]))
     assert not verdict.accepted
     assert verdict.reason == "1 episodes judge, 2 are needed"
@@ -65,7 +64,7 @@ def test_one_bad_judge_of_many_good_ones_does_not_refuse() -> None:
 
 
 def test_help_on_average_that_might_be_chance_is_refused() -> None:
-    assert not judge_delta(judges(0.3, [0.9, 0.35, 0.35, 0.0, 0.0])).accepted
+    assert not judge_delta(judges(0.3, [1.9, 0.35, 0.35, 0.0, 0.0])).accepted
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -86,7 +85,7 @@ def test_harmful_deltas_pass_about_as_often_as_the_confidence_allows() -> None:
     random = np.random.default_rng(7)
     passed = sum(
         judge_delta(
-            judges(1.0, list(1.0 + ALLOWED_LEARNED + random.normal(0, 0.1, 8)))
+            judges(1.0, list(1.0 + ALLOWED + random.normal(0, 0.1, 8)))
         ).accepted
         for _ in range(500)
     )
