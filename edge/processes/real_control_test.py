@@ -1,0 +1,93 @@
+"""The control process of an arm whose motors go on by themselves leaves it still."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from edge.processes.mailbox import Mailbox
+from edge.testing import processes, robot_home
+from edge.testing.moving_arm import Command, read_port
+
+_LONGEST_S: Final = 40.0
+
+
+class Arm:
+    """A running control process and the port of its arm."""
+
+    def __init__(self, folder: Path) -> None:
+        made = robot_home.make(folder)
+        self.home = made.home.root
+        self.port = folder / "port"
+        self.running = subprocess.Popen(
+            processes.command(
+                "edge.testing.real_arm",
+                "edge.processes.control",
+                *made.flags[:-1],
+                f"--robot=moving-arm:{self.port}",
+            ),
+            stderr=subprocess.DEVNULL,
+            env=processes.environment(),
+        )
+
+    def commands(self) -> list[Command]:
+        return read_port(self.port) if self.port.exists() else []
+
+    def wait_until(self, moves: bool) -> None:
+        """Waits until the last command moves the arm, or holds it."""
+        until_s = time.monotonic() + _LONGEST_S
+        while not self.commands() or self.commands()[-1].is_hold is moves:
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def arm(tmp_path: Path) -> Iterator[Arm]:
+    started = Arm(tmp_path)
+    yield started
+    started.running.kill()
+    started.running.wait()
+
+
+def check_still(arm: Arm) -> None:
+    """Nobody moves the arm any more, and its last command was to stand still."""
+    arm.wait_until(moves=False)
+    before = arm.commands()
+    time.sleep(0.3)
+    after = arm.commands()
+    assert after[-1].is_hold
+    assert all(command.is_hold for command in after[len(before) :])
+
+
+def test_arm_stands_still_after_its_control_process_was_killed(arm: Arm) -> None:
+    arm.wait_until(moves=True)
+    arm.running.kill()
+    arm.running.wait()
+    check_still(arm)
+    last = arm.commands()[-1]
+    assert last.process != arm.running.pid  # its watchdog held it
+
+
+def test_arm_stands_still_after_sigterm_ended_control_with_0(arm: Arm) -> None:
+    arm.wait_until(moves=True)
+    arm.running.send_signal(signal.SIGTERM)
+    assert arm.running.wait(_LONGEST_S) == 0
+    check_still(arm)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"), [("mode", {"mode": "idle"}), ("stop_key", {})]
+)
+def test_arm_stands_still_while_control_is_told_to(
+    arm: Arm, kind: str, fields: dict[str, object]
+) -> None:
+    arm.wait_until(moves=True)
+    with Mailbox(arm.home, "robot") as robot:
+        assert robot.send("control", kind, fields)
+        check_still(arm)
+        assert robot.send("control", "mode", {"mode": "driving"})
+        arm.wait_until(moves=True)
