@@ -31,6 +31,7 @@ COMMANDS = (
     "edge.processes.learn",
     "edge.processes.record",
     "edge.processes.robot",
+    "edge.processes.update",
     "edge.record",
     "edge.run",
     "release.commands.generate_key",
@@ -101,6 +102,7 @@ NEEDED = {
     "edge.processes.learn": "--home=a",
     "edge.processes.record": "--home=a",
     "edge.processes.robot": "--robot=metaworld:reach-v3",
+    "edge.processes.update": "--home=a --keyring=a --robot=metaworld:reach-v3",
     "edge.record": "--robot=metaworld:reach-v3 --output=a",
     "edge.run": "--robot=metaworld:reach-v3",
     "release.commands.generate_key": "--key_file=a --keyring=a",
@@ -156,8 +158,9 @@ def test_a_file_for_a_folder_or_a_folder_for_a_file_is_one_line_about_the_flag(
 NO_PATHS = {
     "cloud.job.train": {"profile"},
     "edge.bundle.make_bundle": {"machine", "root"},
-    # Whatever is wrong with a channel, the robot drives.
+    # Whatever is wrong with a channel, the robot drives. A seed is a folder or a tar.
     "edge.processes.robot": {"channel"},
+    "edge.processes.update": {"channel", "seed_package"},
     "edge.run": {"channel"},
     "release.commands.pack": {"file"},  # SOURCE:PATH
 }

@@ -1,0 +1,339 @@
+"""The update service as a program: one round by hand, and rounds beside control."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from base.testing import special_files
+from edge.ota import trial
+from edge.ota.state_folder import StateFolder
+from edge.processes.mailbox import Mailbox, Message
+from edge.testing import processes, program_runs, tampering
+from edge.testing.tiny_package import Publisher
+from edge.testing.tried_robot import ROBOT_ID, TriedRobot
+from release import package
+from release.testing.tiny_release import PrivateKey
+
+MODULE = "edge.processes.update"
+PATIENCE_S = 60.0
+_HANGING_STORE = """
+import os
+from base.store.local_store import LocalStore
+LocalStore.object_path = lambda self, path: os.open({pipe!r}, os.O_RDONLY)
+"""
+
+
+class Home:
+    """A robot's home, the store that it follows, and the program's flags."""
+
+    def __init__(self, folder: Path) -> None:
+        self.publisher = Publisher(folder, PrivateKey.generate(development=True))
+        self.robot = TriedRobot(folder / "home", self.publisher)
+        self.flags = [
+            f"--home={self.robot.home}",
+            f"--keyring={self.publisher.keyring()}",
+            "--allow_development_keys",
+            f"--robot=replay:{program_runs.write_episode(folder, steps=3)}",
+            f"--robot_id={ROBOT_ID}",
+            "--trial_episodes=3",
+        ]
+
+    @property
+    def channel(self) -> str:
+        return f"--channel={self.publisher.channel_uri}"
+
+    def release(self, seed: int) -> str:
+        return self.publisher.release(seed, now=datetime.now(UTC))
+
+    def once(self, *flags: str) -> subprocess.CompletedProcess[str]:
+        return processes.run_forked(MODULE, *self.flags, *flags)
+
+    def outcomes(self) -> list[str]:
+        return [one.outcome for one in self.robot.read_receipts()]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_round_by_hand_installs_and_then_keeps(home: Home) -> None:
+    digest = home.release(0)
+    done = home.once("--once", home.channel)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"package {digest[:12]} of channel nightly, release 1: install\n"
+    )
+    again = home.once("--once", home.channel)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.endswith("release 1: keep\n")
+    assert home.outcomes() == ["installed"]
+    assert trial.is_on_trial(home.robot.state.root, digest)
+
+
+def test_round_by_hand_that_fails_is_one_line_and_exit_code_1(home: Home) -> None:
+    first = home.release(0)
+    home.once("--once", home.channel)
+    home.release(1)
+    tampering.remove_signatures(home.publisher)
+    done = home.once("--once", home.channel)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("update: ")
+    assert "signature" in line
+    assert home.robot.active() == first
+    assert home.outcomes() == ["installed", "refused"]
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_seed_is_installed_by_hand(home: Home, form: str) -> None:
+    digest = home.release(0)
+    path = home.publisher.folder / "package-0"
+    if form == "tar":
+        path.with_suffix(".tar").write_bytes(package.pack_tar(path))
+        path = path.with_suffix(".tar")
+    done = home.once(f"--seed_package={path}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"package {digest[:12]}, a seed: install\n"
+    (path / "more" if form == "folder" else path).write_bytes(b"x")
+    done = home.once(f"--seed_package={path}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert home.robot.active() == digest
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--once",),
+        ("--seed_package=a", "--channel=b"),
+        ("--seed_package=a", "--once"),
+        ("more",),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(
+    home: Home, flags: tuple[str, ...]
+) -> None:
+    done = home.once(*flags)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert not (home.robot.home / "packages").exists()
+
+
+class Service:
+    """The running service, and control's mailbox in its place."""
+
+    def __init__(self, home: Home, *flags: str, prelude: str = "") -> None:
+        self.home = home
+        self.control = Mailbox(home.robot.home, "control")
+        self.supervisor = Mailbox(home.robot.home, "robot")
+        self._command = processes.command(
+            MODULE,
+            *home.flags,
+            "--period_s=1",
+            "--jitter_s=0.5",
+            *flags,
+            prelude=prelude,
+        )
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[str]:
+        while self.supervisor.receive():
+            pass  # of one that ran before
+        self.process = subprocess.Popen(
+            self._command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=processes.environment(),
+        )
+        return self.process
+
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        end_s = time.monotonic() + PATIENCE_S
+        while not done():
+            assert time.monotonic() < end_s
+            assert self.process.poll() is None, self.process.communicate()[1]
+            time.sleep(0.05)
+
+    def wait_for_status(self, doing: str) -> Message:
+        found: list[Message] = []
+
+        def look() -> bool:
+            found.extend(
+                one
+                for one in self.supervisor.receive()
+                if doing in str(one.fields["doing"])
+            )
+            return bool(found)
+
+        self.wait_until(look)
+        return found[0]
+
+    def wait_for_package(self, digest: str) -> None:
+        """Waits until control is told of this package."""
+        message = Message("update", "package", {"package": digest})
+        self.wait_until(lambda: message in self.control.receive())
+
+    def report(self, package_digest: str, **changes: object) -> None:
+        """Says, as control does, how an episode went."""
+        fields = {
+            "package": package_digest,
+            "delta": None,
+            "success": None,
+            "steps": 80,
+            "missed_deadlines": 0,
+            "stop_rules": 0,
+            "stopped": False,
+            **changes,
+        }
+        assert self.control.send("update", "health", fields)
+
+    def end(self) -> tuple[int, str]:
+        """Stops the service as systemd does; returns its exit code and its log."""
+        self.process.send_signal(signal.SIGTERM)
+        begin_s = time.monotonic()
+        _, log = self.process.communicate(timeout=PATIENCE_S)
+        assert time.monotonic() - begin_s < 5
+        return self.process.returncode, log
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+        self.control.close()
+        self.supervisor.close()
+
+
+@pytest.fixture
+def run(home: Home) -> Iterator[Callable[..., Service]]:
+    started: list[Service] = []
+
+    def begin(*flags: str, prelude: str = "") -> Service:
+        started.append(Service(home, *flags, prelude=prelude))
+        return started[-1]
+
+    yield begin
+    for service in started:
+        service.close()
+
+
+def test_service_installs_watches_commits_and_falls_back(
+    home: Home, run: Callable[..., Service]
+) -> None:
+    first = home.release(0)
+    service = run(home.channel)
+    service.wait_for_package(first)
+    status = service.wait_for_status("watches its package, asks in")
+    assert (status.fields["package"], status.fields["on_trial"]) == (first, True)
+    for _ in range(3):
+        service.report(first)
+    service.report("0" * 64)  # of another package: not counted
+    service.wait_until(lambda: home.outcomes() == ["installed", "committed"])
+    second = home.release(1)
+    service.wait_for_package(second)
+    assert home.robot.open().package.digest == second
+    service.report(second, stop_rules=1)
+    counted = home.robot.state.root / "health"
+    service.wait_until(lambda: second.encode() in counted.read_bytes())
+    service.process.kill()
+    service.process.communicate()
+    service.start()  # goes on with what was counted
+    service.wait_for_status("watches its package")
+    for _ in range(2):
+        service.report(second, stop_rules=1)
+    service.wait_for_package(first)
+    code, log = service.end()
+    assert code == 0
+    assert "fell back: 3 of 3 episodes ended by a stop rule, 0 of 3 before" in log
+    assert home.robot.open().package.digest == first
+    assert home.outcomes() == ["installed", "committed", "installed", "fell_back"]
+
+
+def test_service_whose_store_hangs_answers_counts_and_stops_at_once(
+    home: Home, run: Callable[..., Service], tmp_path: Path
+) -> None:
+    first = home.release(0)
+    home.once("--once", home.channel)
+    pipe = tmp_path / "pipe"
+    special_files.make(pipe, "pipe")
+    service = run(home.channel, prelude=_HANGING_STORE.format(pipe=str(pipe)))
+    service.wait_for_status("asks its channel")
+    service.supervisor.receive()
+    assert home.robot.open().package.digest == first
+    service.report(first)
+    counted = home.robot.state.root / "health"
+    service.wait_until(counted.exists)
+    service.wait_for_status("asks its channel")
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+    (child,) = map(int, children.read_text().split())
+    assert service.end()[0] == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_round_dies_with_a_service_that_is_killed(
+    home: Home, run: Callable[..., Service], tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    special_files.make(pipe, "pipe")
+    service = run(home.channel, prelude=_HANGING_STORE.format(pipe=str(pipe)))
+    service.wait_for_status("asks its channel")
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+    (child,) = map(int, children.read_text().split())
+    service.process.kill()
+    service.process.communicate()
+    end_s = time.monotonic() + 5
+    while Path(f"/proc/{child}").exists() and _state(child) != "Z":
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def test_service_without_a_network_says_so_once_and_goes_on(
+    home: Home, run: Callable[..., Service]
+) -> None:
+    first = home.release(0)
+    home.once("--once", home.channel)
+    away = home.publisher.root.with_name("away")
+    home.publisher.root.rename(away)
+    service = run(home.channel)
+    service.wait_for_status("asks its channel")
+    service.wait_for_status("watches its package, asks in")
+    service.wait_for_status("asks its channel")
+    service.wait_for_status("watches its package, asks in")
+    away.rename(home.publisher.root)
+    second = home.release(1)
+    service.wait_for_package(second)
+    code, log = service.end()
+    assert code == 0
+    lines = [line for line in log.splitlines() if "nightly.dsse.json" in line]
+    assert len(lines) == 1, log
+    assert StateFolder(home.robot.state.root).list_packages() == tuple(
+        sorted((first, second))
+    )
+
+
+def test_service_without_a_channel_watches_a_seed(
+    home: Home, run: Callable[..., Service]
+) -> None:
+    digest = home.release(0)
+    home.once(f"--seed_package={home.publisher.folder / 'package-0'}")
+    service = run()
+    status = service.wait_for_status("watches its package, follows no channel")
+    assert (status.fields["origin"], status.fields["release"]) == ("seed", 0)
+    for _ in range(3):
+        service.report(digest)
+    service.wait_until(lambda: home.outcomes() == ["installed", "committed"])
+    assert service.end()[0] == 0
