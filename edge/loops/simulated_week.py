@@ -309,6 +309,9 @@ class _Robot:
 
     def _die(self) -> None:
         """The process is killed: nothing is closed, and the ledger is opened again."""
+        if self._meter is not None:
+            # The process looks every half second, the simulation less often.
+            self._meter.spent()
         self._running, self._meter = None, None
         self._stack.pop_all()
         self._ledger = Ledger(self._path, self._read_clocks)

@@ -160,7 +160,7 @@ def test_no_budget_is_passed_in_two_random_days(
 
 
 @pytest.mark.long
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(plans(), min_size=7, max_size=7), some_budgets, bodies, some_costs)
 def test_no_budget_is_passed_in_many_random_weeks(
     days: list[Plan], budgets: Budgets, body: Body, costs: dict[str, Cost]
