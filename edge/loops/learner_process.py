@@ -17,8 +17,8 @@ from edge.loops.learning_job import Failed, Job, Judged, Report
 MODULE: Final = "edge.loops.learner"
 LOG: Final = "learner.log"
 GRACE_S: Final = 0.1
-"""How long a learner may take to end by itself before it is killed. It writes nothing
-that counts, so there is nothing to wait for."""
+"""How long a learner that has said its last word may take to end before it is killed.
+"""
 _LOG_LIMIT_BYTES: Final = 1 << 20
 _ONE_THREAD: Final = "--xla_cpu_multi_thread_eigen=false"
 
@@ -100,12 +100,11 @@ class LearnerProcess:
     def stop(self) -> float:
         """Ends it, whatever it does; returns how long that took, in seconds."""
         begin_s = time.monotonic()
+        # It writes nothing that counts, and at its priority it might be long in hearing
+        # that it should end by itself.
+        self._child.kill()
+        self._child.wait()
         self._close_input()
-        try:
-            self._child.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
         self._close()
         self.judged = None
         self.failure = self.failure or "it was stopped"
