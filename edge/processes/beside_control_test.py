@@ -1,0 +1,128 @@
+"""Control and the updater as two processes of one robot: packages come and give way."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from base.testing import command
+from edge import simulated_or_real  # noqa: F401 - heavy, and each process is a fork
+from edge.ota import service  # noqa: F401 - likewise
+from edge.processes import process
+from edge.processes.mailbox import Mailbox
+from edge.testing import robot_home
+from edge.testing.tried_robot import ROBOT_ID, TriedRobot
+from release.channel import Rollout
+
+_LONGEST_S = 40.0
+_MOST_KILLS = 12
+
+
+class Pair:
+    """A robot whose control and updater run; nobody starts them again but the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.made = robot_home.make(folder, steps=4)
+        self.robot = TriedRobot(self.made.home.root, self.made.publisher)
+        self.supervisor = Mailbox(self.made.home.root, process.SUPERVISOR)
+        self.log = os.open(folder / "log", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        self.driving = ""
+        self.pids = {"control": self.start_control()}
+        self.pids["update"] = self._start(
+            "edge.processes.update",
+            f"--channel={self.made.publisher.channel_uri}",
+            f"--robot_id={ROBOT_ID}",
+            "--period_s=1",
+            "--jitter_s=0",
+            "--trial_episodes=20",
+        )
+
+    def start_control(self) -> int:
+        return self._start("edge.processes.control", "--pace=realtime")
+
+    def _start(self, module: str, *flags: str) -> int:
+        return command.start(
+            module, *self.made.flags, *flags, out=self.log, err=self.log
+        )
+
+    def look(self) -> None:
+        """Reads which package control says it drives with."""
+        for message in self.supervisor.receive():
+            if message.sender == "control":
+                self.driving = str(message.fields.get("package", ""))
+
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        end_s = time.monotonic() + _LONGEST_S
+        while not done():
+            assert time.monotonic() < end_s, self.said()
+            for name, pid in self.pids.items():
+                assert os.waitpid(pid, os.WNOHANG) == (0, 0), (name, self.said())
+            self.supervisor.wait(0.05)
+            self.look()
+
+    def outcomes(self, digest: str) -> list[str]:
+        return [
+            one.outcome
+            for one in self.robot.read_receipts()
+            if one.package_digest == digest
+        ]
+
+    def said(self) -> str:
+        return os.pread(self.log, 1 << 20, 0).decode()
+
+    def kill_control(self) -> None:
+        os.kill(self.pids["control"], signal.SIGKILL)
+        os.waitpid(self.pids["control"], 0)
+        self.driving = ""
+        self.pids["control"] = self.start_control()
+
+    def close(self) -> None:
+        for pid in self.pids.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        self.supervisor.close()
+        os.close(self.log)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    made = Pair(tmp_path)
+    yield made
+    made.close()
+
+
+def test_release_drives_is_committed_and_the_next_gives_way_when_its_process_dies(
+    pair: Pair,
+) -> None:
+    first = pair.robot.active()
+    pair.wait_until(lambda: pair.driving == first)
+    second = pair.made.publisher.release(1, now=_now())
+    pair.wait_until(lambda: pair.driving == second)
+    pair.wait_until(lambda: pair.outcomes(second) == ["installed", "committed"])
+    third = pair.made.publisher.release(2, now=_now(), rollout=Rollout(100, "x"))
+    for _ in range(_MOST_KILLS):
+        pair.wait_until(lambda: pair.driving in (second, third) or fell(pair, third))
+        if fell(pair, third):
+            break
+        if pair.driving == third:
+            pair.kill_control()
+        pair.driving = ""
+    pair.wait_until(lambda: pair.driving == second)
+    assert pair.outcomes(third) == ["installed", "fell_back"]
+    assert pair.robot.pointer().fell_back_from == third
+    assert "fell back: " in pair.said()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def fell(pair: Pair, digest: str) -> bool:
+    return "fell_back" in pair.outcomes(digest)
