@@ -210,13 +210,17 @@ def test_checkpoints_of_another_configuration_are_refused_and_kept(
     assert (copy / str(STEPS)).exists()
 
 
-def test_reports_state_the_progress_and_the_loss_falls(
-    tmp_path: Path, uninterrupted: Uninterrupted
-) -> None:
+def test_reports_state_the_progress(uninterrupted: Uninterrupted) -> None:
     _, _, result, seen = uninterrupted
     assert [p.update for p in seen] == list(range(1, STEPS + 1))
     assert tuple(seen) == result.history
     assert seen[-1].remaining_s == 0 and seen[-1].validation_action_loss > 0
+
+
+@pytest.mark.long  # it falls in sensed_steps_test too
+def test_loss_falls_and_is_not_validated_without_held_out_episodes(
+    tmp_path: Path,
+) -> None:
     config = dataclasses.replace(
         train_tiny.config(80), checkpoint_period_steps=80, report_period_steps=20
     )
@@ -298,15 +302,16 @@ def test_held_out_error_does_not_depend_on_the_size_of_pieces(
 
 
 def test_profile_of_a_few_updates_is_written(tmp_path: Path) -> None:
-    fit.fit(
-        data(training_episodes.episodes(12)),
-        None,
-        train_tiny.config(8),
-        tmp_path / "saved",
-        lambda progress: None,
-        profile=profile.ProfileRange(3, 4),
-        profile_dir=tmp_path / "tensorboard",
-    )
+    with train_tiny.share_trainers():
+        fit.fit(
+            data(training_episodes.episodes(12)),
+            None,
+            train_tiny.config(STEPS),
+            tmp_path / "saved",
+            lambda progress: None,
+            profile=profile.ProfileRange(3, 4),
+            profile_dir=tmp_path / "tensorboard",
+        )
     traces = list((tmp_path / "tensorboard").rglob("*.xplane.pb"))
     assert len(traces) == 1 and traces[0].stat().st_size > 1000
 
