@@ -151,7 +151,9 @@ def _line(label: str, text: str) -> str:
 def _other(process: Seen, now_s: float) -> str:
     """What a learner or updater does, with whatever else it tells of itself."""
     parts = [process.doing(now_s)]
-    for key in ("loop", "budgets", "last_delta", "release"):
+    if reason := process.status.get("reason"):
+        parts.append(one_line(reason))
+    for key in ("progress", "memories", "budgets", "last_delta", "release", "receipt"):
         value = process.status.get(key)
         if value not in (None, ""):
             shown = _digest(process.status, key) if key == "last_delta" else value

@@ -23,8 +23,8 @@ CONTROL = {
 }
 RECORD = {"doing": "records", "recorded": 4200, "driven": 4210, "episodes": 12}
 LEARN = {
-    "doing": "learns",
-    "loop": "slow",
+    "doing": "runs the slow loop",
+    "reason": "asleep: all memories",
     "budgets": "12 of 60 min",
     "last_delta": "ab" * 32,
 }
@@ -47,14 +47,15 @@ def test_view_shows_what_every_process_told() -> None:
         "package   3f3f3f3f3f3f, release 7 of nightly",
         "delta     9b9b9b9b9b9b",
         "record    records; 4,200 of 4,210 steps in 12 episodes; 0 dropped",
-        "learn     learns; loop slow; budgets 12 of 60 min; last delta abababababab",
+        "learn     runs the slow loop; asleep: all memories; budgets 12 of 60 min; "
+        "last delta abababababab",
     ]
 
 
 def test_process_that_says_nothing_is_shown_as_silent() -> None:
     lines = describe("driving", seen(0.0), STALE_S + 1.0)
     assert "drives; silent for 3 s; told driving" in lines[0]
-    assert "learns; silent for 3 s" in lines[-1]
+    assert "runs the slow loop; silent for 3 s" in lines[-1]
 
 
 def test_dead_process_is_shown_with_its_reason_and_nothing_old() -> None:
@@ -83,7 +84,7 @@ def test_log_has_all_of_it_on_one_line() -> None:
     assert text == (
         "drives (driving); 12 episodes; 11 succeeded; 2 of 4,210 steps late; "
         "p99 140.0 us; 0 dropped; package 3f3f3f3f3f3f; delta 9b9b9b9b9b9b; "
-        "record: records; learn: learns"
+        "record: records; learn: runs the slow loop"
     )
 
 
