@@ -77,7 +77,9 @@ def test_bundle_holds_no_cache_no_build_path_and_no_signing_code(
     assert not [path for path in paths if "/bin/" in path and "python/" not in path]
     code = {path.removeprefix("code/") for path in paths if path.startswith("code/")}
     assert "edge/run.py" in code
-    assert {f"edge/processes/{name}.py" for name in ("control", "record")} <= code
+    assert {
+        f"edge/processes/{name}.py" for name in ("control", "record", "update")
+    } <= code
     assert {path.split("/")[0] for path in code} == {"base", "edge", "release", "rlds"}
     assert code.isdisjoint(
         {"release/signing/private_keys.py", "release/signing/publish.py"}

@@ -23,12 +23,12 @@ _LONGEST_S: Final = 40.0
 class Desk:
     """A running supervisor and its children."""
 
-    def __init__(self, made: RobotHome) -> None:
+    def __init__(self, made: RobotHome, *flags: str) -> None:
         self.made = made
         self.log = made.home.root / "log"
         with self.log.open("wb") as log:
             self.supervisor = subprocess.Popen(
-                processes.command("edge.processes.robot", *made.flags),
+                processes.command("edge.processes.robot", *made.flags, *flags),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -145,6 +145,22 @@ def test_supervisor_that_is_killed_takes_its_children_with_it(desk: Desk) -> Non
         assert time.monotonic() < until_s
         time.sleep(0.02)
     assert not list(desk.made.home.private.glob("*.journal"))
+
+
+def test_robot_without_a_package_fetches_one_from_its_channel_and_drives(
+    tmp_path: Path,
+) -> None:
+    made = robot_home.make(tmp_path)
+    made.home.packages.rename(tmp_path / "away")
+    desk = Desk(made, f"--channel={made.publisher.channel_uri}", "--robot_id=point-1")
+    try:
+        desk.wait_for_episodes(1)
+        assert desk.pid("update")
+        assert desk.end() == 0, desk.said()
+        assert re.search(r"update: package \w+ of channel nightly", desk.said())
+        assert not any(is_alive(child) for child in desk.children)
+    finally:
+        desk.supervisor.kill()
 
 
 def test_wrong_robot_ends_it_with_the_line_of_control(tmp_path: Path) -> None:
