@@ -172,6 +172,20 @@ class SimulatedOnlyError(EdgeError):
     """A scripted expert, or a package that nobody signed, was to drive a real robot."""
 
 
+class UnknownActorError(EdgeError):
+    """A name is that of nobody who could act."""
+
+
+class ActorUnavailableError(EdgeError):
+    """A known actor cannot act here: no terminal, no device, or a broken package."""
+
+
+class ActorLostError(EdgeError):
+    """The device of an actor went away while it was in use."""
+
+    default_remedy = "connect it and run again; the robot was held still"
+
+
 class ReplayError(EdgeError):
     """An episode cannot be replayed."""
 

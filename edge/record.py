@@ -1,17 +1,21 @@
-"""Records episodes that an actor demonstrates on a robot: a scripted expert, so far.
+"""Records episodes that an actor demonstrates on a robot.
 
     ./bazelw run //edge:record -- --robot=metaworld:reach-v3 --episodes=20 --seed=7 \\
         --consent --output=DIR
+
+The actor is the scripted expert of a simulated robot, or with --actor=keyboard or
+--actor=gamepad a person, who begins each episode, moves the robot and says how it went.
+What an actor sees is what the robot senses. Keys and buttons are shown at the start.
 
 Each episode goes through the control loop, the recorder and the redaction. DIR then
 holds redacted episodes, each with a signed sidecar, and can be opened directly with
 `tfds.builder_from_directory(DIR)`. Raw episodes are kept in a private folder beside it
 and are removed once their redacted copy is durable.
 
-A simulated episode depends only on its flags and its seed. Running the same command
-again records the missing episodes and none twice; other flags or seeds add episodes.
-Whatever an earlier run of the same robot left unfinished is first turned into episodes,
-with the tag `recovered` and the consent of that earlier run.
+A simulated episode of the expert depends only on its flags and its seed. Running the
+same command again records the missing episodes and none twice; other flags or seeds add
+episodes. Whatever an earlier run of the same robot left unfinished is first turned into
+episodes, with the tag `recovered` and the consent of that earlier run.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -19,26 +23,28 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from absl import app, flags
 
 from base import canonical_json, command_line, durable_file, path_flags
-from edge import simulated_or_real
-from edge.control import loop, policy_source, site_rules
+from edge import actor_flags, simulated_or_real
+from edge.actors import registry as actors
+from edge.actors.actor import EXPERT, Actor, Ending
+from edge.control import loop, site_rules
 from edge.control.loop import Pace
 from edge.control.safety import DEFAULT_MAX_STEPS, SafetyConfig, config_for
 from edge.episodes import episode_id, sharing, terms
 from edge.episodes.provenance import Provenance
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.sharing import Recording
+from edge.errors import ActorLostError
 from edge.record_summary import RecordSummary, success_text
 from edge.redact import transforms
 from edge.robots import clock, machine_name, registry
 from edge.robots.experts import GaussianNoise
-from edge.robots.registry import Actor
-from edge.robots.robot import Robot
+from edge.robots.robot import Robot, RobotSpec
 from edge.simulated_or_real import RealTime
 
 # Simulated episodes begin this far apart: longer than the longest of them.
@@ -50,6 +56,12 @@ _ROBOT = flags.DEFINE_list(
     "robots to record, for example metaworld:reach-v3; commas separate them, so quote"
     " a name that has one: --robot='\"metaworld:a,b\"'",
     required=True,
+)
+_ACTOR = flags.DEFINE_string(
+    "actor",
+    None,
+    "who demonstrates: expert, keyboard, gamepad, or the name of an actor that another"
+    " package adds (default: expert on a simulated robot)",
 )
 _EPISODES = flags.DEFINE_integer(
     "episodes", 1, "number of episodes of each robot", lower_bound=1
@@ -90,8 +102,8 @@ _PACE = flags.DEFINE_enum_class(
     "pace",
     None,
     Pace,
-    "whether a simulated robot keeps real time (default: simulated); a real robot"
-    " always does",
+    "whether a simulated robot keeps real time (default: realtime when a person acts,"
+    " else simulated); a real robot always does",
 )
 _STOP_RULES = flags.DEFINE_string(
     "stop_rules",
@@ -131,6 +143,7 @@ _TAGS = flags.DEFINE_list(
 _SUMMARY_JSON = flags.DEFINE_string(
     "summary_json", None, "file for the summary, for machines (default: not written)"
 )
+flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
 path_flags.folders("output", "private_dir")
 path_flags.files("key_file", "stop_rules", "enrol", "summary_json")
 
@@ -152,6 +165,11 @@ class _Plan:
     seed: int
     start_offset_ns: int
 
+    @property
+    def person(self) -> bool:
+        """Whether a person demonstrates, so that no episode is like another."""
+        return self.actor.name != EXPERT
+
 
 def main(argv: list[str]) -> int:
     """Recovers unfinished episodes, records new ones and prints a summary."""
@@ -165,6 +183,7 @@ def main(argv: list[str]) -> int:
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:
         registry.require_known(name)
+        actors.require_known(_actor_name(name))
     rules = site_rules.read(_STOP_RULES.value)
     for path in filter(None, (_SUMMARY_JSON.value, _ENROL.value)):
         durable_file.check_writable(Path(path))
@@ -177,17 +196,19 @@ def main(argv: list[str]) -> int:
     ):
         folders = None
         for name, robot in robots:
-            actor = _open_actor(name, robot)
-            pace = simulated_or_real.choose_pace(robot, _PACE.value, Pace.SIMULATED)
-            safety = site_rules.add(config_for(robot.spec), rules, robot.spec)
-            if folders is None:
-                folders = stack.enter_context(_open_folders(robot))
-                _recover(folders, summary)
-            with simulated_or_real.open_real_time(
-                robot, _private_folder(), command_line.say
-            ) as real_time:
-                for plan in _make_plans(name, names, actor, pace, safety):
-                    _record(plan, robot, folders, summary, real_time)
+            with contextlib.closing(
+                actor_flags.open_actor(_actor_name(name), name, robot.spec)
+            ) as actor:
+                pace = simulated_or_real.choose_pace(
+                    robot, _PACE.value, _own_pace(actor)
+                )
+                safety = site_rules.add(_own_limits(robot.spec), rules, robot.spec)
+                if folders is None:
+                    folders = stack.enter_context(_open_folders(robot))
+                    _recover(folders, summary)
+                plans = _make_plans(name, names, actor, pace, safety)
+                if not _record_all(plans, robot, folders, summary):
+                    break
     command_line.say(summary.table())
     command_line.say(f"episodes are in {_OUTPUT.value}")
     if _SUMMARY_JSON.value:
@@ -207,14 +228,18 @@ def _make_plans(
         yield _Plan(name, actor, pace, safety, number, seed, offset_ns)
 
 
-def _open_actor(name: str, robot: Robot) -> Actor:
-    """Opens who demonstrates; a scripted expert only on a simulated robot."""
-    found = registry.open_actor(name)
-    if found.name == registry.EXPERT:
-        policy_source.require_simulated(
-            "--robot", "the scripted expert", name, robot.spec
-        )
-    return found
+def _own_limits(spec: RobotSpec) -> SafetyConfig:
+    """The robot's limits, which do not say how long a demonstration may take."""
+    return replace(config_for(spec), max_steps=_MAX_STEPS.value)
+
+
+def _actor_name(robot: str) -> str:
+    return str(_ACTOR.value or registry.name_actor(robot))
+
+
+def _own_pace(actor: Actor) -> Pace:
+    """The pace of a simulated robot: a person needs real time."""
+    return Pace.SIMULATED if actor.name == EXPERT else Pace.REALTIME
 
 
 @contextlib.contextmanager
@@ -261,20 +286,33 @@ def _recover(folders: Recording, summary: RecordSummary) -> None:
         )
 
 
+def _record_all(
+    plans: Iterator[_Plan], robot: Robot, folders: Recording, summary: RecordSummary
+) -> bool:
+    """Records the episodes of one robot, as `_record`."""
+    with simulated_or_real.open_real_time(
+        robot, _private_folder(), command_line.say
+    ) as real_time:
+        return all(_record(plan, robot, folders, summary, real_time) for plan in plans)
+
+
 def _record(
     plan: _Plan,
     robot: Robot,
     folders: Recording,
     summary: RecordSummary,
     real_time: RealTime,
-) -> None:
+) -> bool:
+    """Records an episode; False if whoever demonstrates wants no more of them."""
     if robot.spec.simulated:
         robot.clock.sleep_until_ns(plan.start_offset_ns)
     start_unix_ns = robot.clock.unix_ns()
     name = _find_free_name(plan, robot, start_unix_ns, folders)
     if name is None:
         summary.skipped += 1
-        return
+        return True
+    if not plan.actor.await_start():
+        return False
     begin_s = time.perf_counter()
     provenance = Provenance(
         actor=plan.actor.name,
@@ -284,13 +322,14 @@ def _record(
     recorder = folders.begin(robot.spec, name, start_unix_ns, provenance)
     result = loop.run_episode(
         robot,
-        plan.actor.policy,
+        plan.actor,
         plan.safety,
         recorder,
         plan.seed,
         _MAX_STEPS.value,
         plan.pace,
         disturbance=GaussianNoise(_OPERATOR_NOISE.value),
+        operator=plan.actor,
         watchdog=real_time.watchdog,
         grants=real_time.grants,
     )
@@ -303,17 +342,23 @@ def _record(
         f" {success_text(result.success)} after {result.steps} steps,"
         f" {rate:.0f} steps/s"
     )
+    if result.ending is Ending.LOST:
+        raise ActorLostError(
+            f"--actor={_actor_name(plan.robot)}", "its device to stay", "it is gone"
+        )
+    return True
 
 
 def _find_free_name(
     plan: _Plan, robot: Robot, start_unix_ns: int, folders: Recording
 ) -> str | None:
     """Finds a name for the episode; None when the folder holds it already."""
-    if not robot.spec.simulated:
+    if plan.person or not robot.spec.simulated:
         return episode_id.make_random_id(start_unix_ns)
     identity = {
         "max_steps": _MAX_STEPS.value,
         "operator": plan.actor.name,
+        **({"speed": speed} if (speed := actor_flags.SPEED.value) is not None else {}),
         "operator_noise": _OPERATOR_NOISE.value,
         "robot": plan.robot,
         "robot_id": _robot_id(robot),

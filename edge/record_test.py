@@ -60,7 +60,7 @@ def read_error(done: CompletedProcess[str]) -> str:
 def simulator() -> None:
     """Loads once what takes a second: every run is a fork of this process."""
     registry.require_known(REACH)
-    registry.open_actor(REACH)
+    registry.open_expert(REACH)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,10 @@ this. With --policy=expert the scripted expert drives, as the baseline. With
 --robot=replay:EPISODE recorded observations replace a robot; this checks a package on a
 machine without an arm.
 
+With --operator=keyboard or --operator=gamepad a person watches, takes over from the
+package, hands back and says how an episode went. The episode then says of each step
+who acted, and what the package proposed meanwhile.
+
 With --episodes=0 it drives until SIGTERM or Ctrl-C, which ends it after the current
 step with exit code 0, and asks the channel again between two episodes. The systemd unit
 runs it like this.
@@ -34,8 +38,9 @@ from absl import flags
 
 from base import canonical_json, command_line, durable_file
 from base.errors import printable
-from edge import run_flags, simulated_or_real
-from edge.control import policy_source, site_rules
+from edge import actor_flags, run_flags, simulated_or_real
+from edge.actors.actor import Actor, Ending
+from edge.control import site_rules
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.policy_source import Driver, make_expert_driver, make_package_driver
 from edge.control.safety import config_for
@@ -43,11 +48,12 @@ from edge.control.stop_rules import StopRules
 from edge.episodes import sharing, terms
 from edge.episodes.provenance import Provenance
 from edge.episodes.run_episodes import RunRecording
-from edge.errors import ClockError
+from edge.errors import ActorLostError, ClockError
 from edge.ota import active_package, update
 from edge.ota.decide import RobotRuntime
 from edge.ota.start_count import StartCount
 from edge.ota.state_folder import StateFolder
+from edge.record_summary import success_text
 from edge.robots import registry
 from edge.robots.clock import NS_PER_S
 from edge.robots.robot import Robot, RobotSpec
@@ -77,6 +83,7 @@ class Trial:
     number: int
     real_time: RealTime
     rules: StopRules
+    operator: Actor | None
 
 
 def main(argv: list[str]) -> None:
@@ -112,9 +119,12 @@ def _run_episodes(starts: StartCount) -> None:
             if records is None and run_flags.RECORD_DIR.value:
                 records = stack.enter_context(_open_recording(driver, trial))
             task = trial.robot.spec.task
-            tally.add(task, _run(trial, driver, records, actions))
+            result = _run(trial, driver, records, actions)
+            tally.add(task, result)
             starts.clear()
             progress.show(task, trial.number + 1, tally.successes(task))
+            if not _hear_operator(trial, result):
+                break
     summary = tally.summary(driver.package_digest, time.monotonic() - begin_s)
     command_line.say(format_table(summary))
     if records is not None:
@@ -135,8 +145,8 @@ def _run_without_end(stop: StopSignal, starts: StartCount) -> None:
     """
     specs = _read_specs()
     with contextlib.closing(_open_trials()) as trials, contextlib.ExitStack() as stack:
-        records, kept, waits = None, 0, False
-        while not stop.is_requested():
+        records, kept, waits, ended = None, 0, False, False
+        while not (ended or stop.is_requested()):
             with stop.at_once():
                 driver = _open_driver(specs, starts)
             begin_s = time.monotonic()
@@ -156,7 +166,8 @@ def _run_without_end(stop: StopSignal, starts: StartCount) -> None:
                 starts.clear()
                 if not result.stopped:
                     tally.add(trial.robot.spec.task, result)
-                if _is_update_due(begin_s):
+                ended = not _hear_operator(trial, result)
+                if ended or _is_update_due(begin_s):
                     break
             if tally.episodes:
                 seconds = time.monotonic() - begin_s
@@ -198,6 +209,7 @@ def _run(
         trial.seed,
         run_flags.MAX_STEPS.value,
         trial.pace,
+        operator=trial.operator,
         should_stop=None if stop is None else stop.is_requested,
         watchdog=trial.real_time.watchdog,
         grants=trial.real_time.grants,
@@ -205,6 +217,29 @@ def _run(
     if records is not None and recorder is not None:
         records.finish(recorder, result)
     return result
+
+
+def _hear_operator(trial: Trial, result: EpisodeResult) -> bool:
+    """Says what an episode came to; whether another one may begin.
+
+    After the stop key the robot stays still until the operator says that it may go on.
+
+    Raises:
+        ActorLostError: the operator's device is gone; nobody watches any more.
+    """
+    if trial.operator is None:
+        return True
+    _say(
+        f"{trial.robot.spec.task} {trial.number + 1}: {success_text(result.success)}"
+        f" after {result.steps} steps, {result.interventions} of them the operator's"
+    )
+    if result.ending is Ending.LOST:
+        raise ActorLostError(
+            f"--operator={run_flags.OPERATOR.value}",
+            "its device to stay",
+            "it is gone",
+        )
+    return result.ending is not Ending.STOP or trial.operator.await_start()
 
 
 @contextlib.contextmanager
@@ -260,6 +295,7 @@ def _make_provenance(driver: Driver) -> Provenance:
         actor=driver.actor,
         package_digest=driver.package_digest or "",
         channel=driver.channel,
+        watched=run_flags.OPERATOR.value is not None,
     )
 
 
@@ -324,7 +360,7 @@ def _open_trials() -> Generator[Trial]:
     ) as robots:
         for position, (name, robot) in enumerate(robots):
             if run_flags.CANDIDATE.value:
-                policy_source.require_simulated(
+                registry.require_simulated(
                     run_flags.CANDIDATE.value,
                     "a package without signatures",
                     name,
@@ -335,19 +371,33 @@ def _open_trials() -> Generator[Trial]:
             )
             site_rules.add(config_for(robot.spec), rules, robot.spec)  # it must fit
             private = _private_folder()
-            with simulated_or_real.open_real_time(robot, private, _say) as real_time:
+            with (
+                simulated_or_real.open_real_time(robot, private, _say) as real_time,
+                _open_operator(name, robot) as operator,
+            ):
                 for k in _count_episodes():
                     if robot.spec.simulated:
                         slot = k * len(run_flags.ROBOT.value) + position
                         robot.clock.sleep_until_ns(slot * _EPISODE_SLOT_NS)
                     seed = run_flags.SEED.value + k
-                    yield Trial(name, robot, pace, seed, k, real_time, rules)
+                    yield Trial(name, robot, pace, seed, k, real_time, rules, operator)
 
 
 def _count_episodes() -> Iterator[int]:
     """Counts the episodes of one robot from 0; without end for --episodes=0."""
     asked = run_flags.EPISODES.value
     return iter(range(asked)) if asked else itertools.count()
+
+
+@contextlib.contextmanager
+def _open_operator(name: str, robot: Robot) -> Iterator[Actor | None]:
+    """Opens whoever may take over from the package on this robot, if anybody may."""
+    if run_flags.OPERATOR.value is None:
+        yield None
+        return
+    operator = actor_flags.open_actor(run_flags.OPERATOR.value, name, robot.spec)
+    with contextlib.closing(operator):
+        yield operator
 
 
 class _ProgressLines:

@@ -3,7 +3,9 @@
 from absl import app, flags
 
 from base import path_flags
-from edge import simulated_or_real
+from edge import actor_flags, simulated_or_real
+from edge.actors import registry as actors
+from edge.actors.actor import EXPERT
 from edge.control.loop import Pace
 from edge.robots import machine_name, registry
 from edge.robots.clock import unix_ns_from_rfc3339
@@ -43,6 +45,12 @@ STEP = flags.DEFINE_string(
 )
 POLICY = flags.DEFINE_enum(
     "policy", "package", ["package", "expert"], "who drives: a package or the baseline"
+)
+OPERATOR = flags.DEFINE_string(
+    "operator",
+    None,
+    "who may take over from the package: keyboard, gamepad, or the name of an actor"
+    " that another package adds (default: nobody)",
 )
 KEYRING = flags.DEFINE_string(
     "keyring", None, "file of the public keys that may sign channels and packages"
@@ -135,6 +143,7 @@ ACTIONS_JSON = flags.DEFINE_string(
     "file for every proposed action, to compare two machines (default: not written)",
 )
 
+flags.adopt_module_key_flags(actor_flags)
 path_flags.folders("candidate", "state_dir", "record_dir", "private_dir")
 # Not --channel: an update that fails, however it does, keeps no robot from driving.
 path_flags.files(
@@ -182,8 +191,26 @@ def require_usage(argv: list[str]) -> None:
         unix_ns_from_rfc3339(SIM_START.value, "--sim_start")
     if not EPISODES.value:
         _require_usage_without_end()
+    _require_usage_of_operator(expert)
     if (CHANNEL.value or OFFLINE.value) and not KEYRING.value:
         raise app.UsageError("expected --keyring with --channel or --offline")
+
+
+def _require_usage_of_operator(expert: bool) -> None:
+    if OPERATOR.value is None:
+        if actor_flags.SPEED.value is not None or actor_flags.DEVICE.value:
+            raise app.UsageError(
+                "expected --actor_speed and --actor_device with --operator only"
+            )
+        return
+    if expert or OPERATOR.value == EXPERT:
+        raise app.UsageError(
+            "expected --operator to be a person who watches a package; the scripted"
+            " expert neither corrects nor is corrected"
+        )
+    if PACE.value is Pace.SIMULATED:
+        raise app.UsageError("expected real time with --operator: a person needs it")
+    actors.require_known(OPERATOR.value, "--operator")
 
 
 def _require_usage_without_end() -> None:

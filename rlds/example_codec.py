@@ -198,6 +198,7 @@ def _infer_spec(features: _Features) -> EpisodeSpec:
             action_size=size("action"),
             image="steps/observation/image" in features,
             audio_size=size("observation/audio_mel") if audio else 0,
+            interventions="steps/intervention" in features,
         )
     except ValueError as e:
         raise MalformedEpisodeError(_SOURCE, "sizes within the limits", e) from e

@@ -184,6 +184,12 @@ FIELDS: tuple[Field, ...] = (
         "bool",
         "Whether a stop rule fired, or the proposed action was not finite.",
     ),
+    _step(
+        "intervention",
+        (),
+        "bool",
+        "Whether a person acted, in the place of the policy that proposed; optional.",
+    ),
     _episode("schema_version", "Version of this table.", "schema_version"),
     _episode(
         "episode_id", "UUID of version 7, the episode's name.", "uuid7_of_an_hour"
@@ -229,6 +235,8 @@ class EpisodeSpec:
         action_size: A, length of an action.
         image: whether each step has a camera image.
         audio_size: M, length of `observation/audio_mel`; 0 without sound.
+        interventions: whether each step says who acted, because somebody could take
+            over from the policy.
 
     Raises:
         ValueError: a size is out of range.
@@ -238,6 +246,7 @@ class EpisodeSpec:
     action_size: int
     image: bool = False
     audio_size: int = 0
+    interventions: bool = False
 
     def __post_init__(self) -> None:
         for name, size, smallest in (
@@ -249,8 +258,12 @@ class EpisodeSpec:
                 raise ValueError(
                     f"{name}: expected {smallest} to {MAX_CHANNELS}, got {size!r}"
                 )
-        if type(self.image) is not bool:
-            raise ValueError(f"image: expected a bool, got {self.image!r}")
+        for name, stated in (
+            ("image", self.image),
+            ("interventions", self.interventions),
+        ):
+            if type(stated) is not bool:
+                raise ValueError(f"{name}: expected a bool, got {stated!r}")
 
     def step_fields(self) -> tuple[Field, ...]:
         """Returns the fields of each step, with numeric shapes."""
@@ -270,6 +283,8 @@ def _step_fields(spec: EpisodeSpec) -> tuple[Field, ...]:
         absent.add("observation/image")
     if not spec.audio_size:
         absent.add("observation/audio_mel")
+    if not spec.interventions:
+        absent.add("intervention")
     return tuple(
         dataclasses.replace(
             field, shape=tuple(sizes[str(letter)] for letter in field.shape)

@@ -9,6 +9,10 @@ also has one numbered link per episode:
     features.json              the fields, from `rlds.spec`
     dataset_info.json          the number of shards
 
+Whether a person acted (`intervention`) is a field that an episode may lack.
+`features.json` lists it as long as every episode of the folder has it; TFDS skips what
+is not listed, so that all of them open whoever drove.
+
 Only the first two are data. The others are made anew when they are lost or damaged: a
 folder may be copied by tools and through file systems that know no links. Where the
 folder itself cannot hold a link, a copy of the episode takes its position.
@@ -23,6 +27,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +67,8 @@ class TfdsDirectory:
         Args:
             folder: existing folder, empty or written by this class.
             name: name of the dataset: lower-case letters, digits and `_`.
-            spec: sizes of the fields, the same for every episode of the folder.
+            spec: sizes of the fields, the same for every episode of the folder but for
+                `interventions`.
             split: name of the only split.
 
         Raises:
@@ -71,9 +77,8 @@ class TfdsDirectory:
         """
         self._folder = folder
         self._name = name
-        self._spec = spec
+        self._list_fields(spec)
         self._split = split
-        self._features = tfds_features.features_json(spec)
         self._set_aside: list[Path] = []
         self.read_again()
 
@@ -105,7 +110,7 @@ class TfdsDirectory:
         Raises:
             DatasetFolderError: the folder's episodes have another.
         """
-        if spec != self._spec:
+        if not self._fits(spec):
             raise DatasetFolderError(self._folder, f"episodes of {self._spec}", spec)
 
     def add(self, episode_bytes_framed: bytes, sidecar: bytes | None = None) -> Path:
@@ -136,6 +141,7 @@ class TfdsDirectory:
                 "more",
                 "record into a new folder",
             )
+        self._list_for(episode.spec)
         path = self._folder / f"{episode.metadata.episode_id}{EPISODE_SUFFIX}"
         durable_file.write(path, episode_bytes_framed)
         if path.name not in self._episodes:
@@ -159,6 +165,28 @@ class TfdsDirectory:
         if not whole or missing or len(self._episodes) != count:
             self._repair(missing, count)
 
+    def _fits(self, spec: EpisodeSpec) -> bool:
+        """Whether a spec is that of the folder, whoever may have acted."""
+        return replace(spec, interventions=False) == replace(
+            self._spec, interventions=False
+        )
+
+    def _list_fields(self, spec: EpisodeSpec) -> None:
+        self._spec = spec
+        self._features = tfds_features.features_json(spec)
+
+    def _list_for(self, spec: EpisodeSpec) -> None:
+        """Lists what the episodes here and one more have in common, before it is here.
+
+        Raises:
+            DiskError: the list cannot be written.
+        """
+        if not self._episodes and not (self._folder / FEATURES_FILE).exists():
+            self._list_fields(spec)
+        elif self._spec.interventions and not spec.interventions:
+            self._list_fields(spec)
+            durable_file.write(self._folder / FEATURES_FILE, self._features)
+
     def _has_features(self) -> bool:
         """Whether the file of the fields is whole.
 
@@ -175,6 +203,9 @@ class TfdsDirectory:
             found = tfds_features.read_spec(raw, str(path))
         except (DatasetFolderError, OversizedError):
             return False  # cut or overwritten
+        if self._fits(found) and raw == tfds_features.features_json(found):
+            self._list_fields(found)
+            return True
         got = "other fields" if found == self._spec else found
         raise DatasetFolderError(path, f"the fields of {self._spec}", got)
 
@@ -257,7 +288,10 @@ class TfdsDirectory:
             episode = reader.read_episode(path)
         except ContinuonError:
             return None
-        return episode if episode.spec == self._spec else None
+        if not self._fits(episode.spec):
+            return None
+        self._list_for(episode.spec)
+        return episode
 
     def _shard(self, index: int) -> Path:
         return self._folder / shard_path(self._split, index)

@@ -341,6 +341,45 @@ def test_shard_at_another_path_is_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+_WATCHED = EpisodeSpec(3, 2, interventions=True)
+
+
+def _add_one(folder: Path, spec: EpisodeSpec, number: int) -> None:
+    framed = episodes.frame_episode(episodes.episode(spec, 3, number))
+    TfdsDirectory(folder, "episodes", _SPEC).add(framed, b"{}")
+
+
+def _listed(folder: Path) -> EpisodeSpec:
+    return tfds_features.read_spec((folder / "features.json").read_bytes(), "here")
+
+
+def test_who_acted_is_listed_as_long_as_every_episode_says_so(tmp_path: Path) -> None:
+    _add_one(tmp_path, _WATCHED, 0)
+    assert _listed(tmp_path) == _WATCHED
+    _add_one(tmp_path, _WATCHED, 1)
+    assert _listed(tmp_path) == _WATCHED
+    _add_one(tmp_path, _SPEC, 2)
+    assert _listed(tmp_path) == _SPEC
+    _add_one(tmp_path, _WATCHED, 3)
+    assert _listed(tmp_path) == _SPEC
+    assert _lengths(tmp_path) == ["1"] * 4
+    paths = sorted(tmp_path.glob("*.tfrecord"))
+    says = [reader.read_episode(path).spec.interventions for path in paths]
+    assert says == [True, True, False, True]
+
+
+def test_folder_without_its_list_of_fields_is_repaired_with_what_all_have(
+    tmp_path: Path,
+) -> None:
+    for number, spec in enumerate((_WATCHED, _SPEC, _WATCHED)):
+        _add_one(tmp_path, spec, number)
+    (tmp_path / "features.json").unlink()
+    (tmp_path / "dataset_info.json").unlink()
+    TfdsDirectory(tmp_path, "episodes", _SPEC)
+    assert _listed(tmp_path) == _SPEC
+    assert _lengths(tmp_path) == ["1"] * 3
+
+
 SPEC = EpisodeSpec(3, 2, image=True, audio_size=5)
 
 
@@ -351,6 +390,7 @@ SPEC = EpisodeSpec(3, 2, image=True, audio_size=5)
         EpisodeSpec(39, 4),
         EpisodeSpec(1, 1, image=True),
         EpisodeSpec(1, 1, False, 2),
+        EpisodeSpec(3, 2, interventions=True),
     ],
 )
 def test_read_spec_returns_the_spec_that_was_written(spec: EpisodeSpec) -> None:

@@ -45,12 +45,14 @@ def read_spec(raw: bytes, source: str | Path) -> EpisodeSpec:
     try:
         value = decode(raw, source, LIMIT_BYTES)
         steps = _inside(value)["steps"]["sequence"]["feature"]
-        observed = _inside(_inside(steps)["observation"])
+        fields = _inside(steps)
+        observed = _inside(fields["observation"])
         return EpisodeSpec(
             state_size=_size(observed["state"]),
-            action_size=_size(_inside(steps)["action"]),
+            action_size=_size(fields["action"]),
             image="image" in observed,
             audio_size=_size(observed["audio_mel"]) if "audio_mel" in observed else 0,
+            interventions="intervention" in fields,
         )
     except (ContinuonError, KeyError, TypeError, ValueError) as e:
         raise DatasetFolderError(

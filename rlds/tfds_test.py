@@ -20,6 +20,7 @@ from rlds.writer import EpisodeWriter
 
 _PLAIN = EpisodeSpec(39, 4)
 _RICH = EpisodeSpec(3, 2, image=True, audio_size=5)
+_WATCHED = EpisodeSpec(3, 2, interventions=True)
 _SUCCESS = {True: 1, False: 0, None: -1}
 
 
@@ -67,7 +68,23 @@ def _read(folder: Path, split: str) -> list[dict[str, Any]]:
     return list(tfds.as_numpy(dataset))
 
 
-@pytest.mark.parametrize("spec", [_PLAIN, _RICH])
+def test_tfds_opens_corrected_episodes_beside_others(tmp_path: Path) -> None:
+    corrected, alone = (
+        _episodes(EpisodeSpec(3, 2, interventions=watched), [number])[0]
+        for number, watched in ((1, True), (2, False))
+    )
+    for found in (corrected, alone):
+        directory = TfdsDirectory(tmp_path, "episodes", EpisodeSpec(3, 2))
+        directory.add(episodes.frame_episode(found), b"{}")
+    first, second = _read(tmp_path, "train")
+    steps = [*first["steps"], *second["steps"]]
+    assert len(steps) == corrected.num_steps + alone.num_steps
+    assert all("intervention" not in step for step in steps)
+    executed = np.concatenate([corrected.steps["action"], alone.steps["action"]])
+    np.testing.assert_array_equal([step["action"] for step in steps], executed)
+
+
+@pytest.mark.parametrize("spec", [_PLAIN, _RICH, _WATCHED])
 def test_tfds_opens_a_robots_folder_after_each_episode(
     tmp_path: Path, spec: EpisodeSpec
 ) -> None:

@@ -137,7 +137,7 @@ class _Written:
     Attributes:
         row: type of a row.
         lengths: number of steps of each episode.
-        task_counts: i64 [k], number of steps of each task.
+        task_counts: i64 [k], number of steps of each task that are to be imitated.
         largest_reward: the largest absolute reward.
         statistics: of all states and, if there is sound, of all sound.
     """
@@ -173,7 +173,7 @@ def _write_rows(
                 raise _shape_error(episode, mapped_rows.row_type(part), row)
             stream.write(mapped_rows.to_rows(part).tobytes())
             lengths.append(episode.num_steps)
-            counts[part.tasks[0]] += episode.num_steps
+            counts[part.tasks[0]] += np.count_nonzero(part.action_weight)
             largest = max(largest, float(np.abs(part.reward).max()))
             measurement.add(part.states)
             if part.audio_mel is not None:
@@ -196,7 +196,7 @@ def _derive(path: Path, written: _Written) -> None:
             offset = begin * written.row.itemsize
             stream.seek(offset)
             rows = np.fromfile(stream, written.row, count)
-            rows["action_weight"] = shares[rows["tasks"]]
+            rows["action_weight"] *= shares[rows["tasks"]]
             rows["values"] = losses.returns(
                 rows["reward"],
                 rows["discount"],

@@ -93,6 +93,18 @@ def test_sound_is_cached_and_images_are_left_out_by_default(tmp_path: Path) -> N
     assert stream.audio_mel.shape == (21, 5) and stream.images is None
 
 
+def test_corrected_episodes_are_cached_with_the_steps_to_imitate(
+    tmp_path: Path,
+) -> None:
+    made = [
+        testing.episode(EpisodeSpec(3, 2, interventions=k != 1), 7, k) for k in range(3)
+    ]
+    source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 21)
+    stream = open_steps(tmp_path, source, made)
+    assert_equal(stream, step_stream.join(made, ("reach-v3",), 3, 2))
+    assert 0 < np.count_nonzero(stream.action_weight) < 21
+
+
 def test_statistics_are_kept_to_the_bit_and_read_without_the_steps(
     tmp_path: Path,
 ) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from cloud.errors import DatasetError
 from model import jpeg_frames, losses, senses
 from model.config import WaveCoreConfig
+from rlds import imitation
 from rlds.episode import Episode
 
 _SHORTEST_STEPS = 2
@@ -25,11 +26,12 @@ class StepStream(NamedTuple):
 
     Attributes:
         states: f32 [s n], observation states.
-        actions: f32 [s a], the action to imitate (`proposed_action`).
+        actions: f32 [s a], the action to imitate (`rlds/imitation.py`).
         tasks: i32 [s], index of the step's task.
         starts: bool [s], True at the first step of an episode.
-        action_weight: f32 [s], with mean one. The weights of each task add up to the
-            same sum, whatever the length of its episodes.
+        action_weight: f32 [s], with mean one over the steps to imitate, and 0 in the
+            others. The weights of each task add up to the same sum, whatever the length
+            of its episodes.
         next_weight: f32 [s], 1 where the next step is of the same episode, else 0.
         reward: f32 [s], reward of the action.
         discount: f32 [s], 0 to 1, the weight of later rewards.
@@ -84,9 +86,9 @@ def join(
             "record more",
         )
     stream = StepStream(*(_join_column(column) for column in zip(*parts, strict=True)))
-    shares = task_shares(np.bincount(stream.tasks, minlength=len(tasks)))
+    counts = np.bincount(stream.tasks, stream.action_weight, minlength=len(tasks))
     return stream._replace(
-        action_weight=shares[stream.tasks],
+        action_weight=stream.action_weight * task_shares(counts)[stream.tasks],
         values=losses.returns(stream.reward, stream.discount, stream.starts),
     )
 
@@ -100,7 +102,8 @@ def columns(
 ) -> StepStream:
     """Returns one episode as a stream, without what depends on all episodes.
 
-    `action_weight` is 1 and `values` is 0 everywhere. Arguments: as `join`.
+    `action_weight` is 1 where an action is to be imitated, and `values` is 0
+    everywhere. Arguments: as `join`.
 
     Raises:
         DatasetError, FrameError: as `join`.
@@ -111,10 +114,10 @@ def columns(
     index = np.arange(length)
     return StepStream(
         states=np.asarray(steps["observation/state"], np.float32),
-        actions=np.asarray(steps["proposed_action"], np.float32),
+        actions=imitation.actions_to_imitate(steps),
         tasks=np.full(length, tasks.index(episode.metadata.task), np.int32),
         starts=index == 0,
-        action_weight=np.ones(length, np.float32),
+        action_weight=imitation.steps_to_imitate(steps).astype(np.float32),
         next_weight=(index < length - 1).astype(np.float32),
         reward=np.asarray(steps["reward"], np.float32),
         discount=np.asarray(steps["discount"], np.float32),
@@ -139,7 +142,7 @@ def task_shares(step_counts: np.ndarray) -> np.ndarray:
     """Returns the weight f32 [k] of a step of each task, from its number of steps [k].
 
     The weights of each task that has steps add up to the same sum, and the mean over
-    all steps is one.
+    all these steps is one. Steps that are not to be imitated do not count.
     """
     return (
         step_counts.sum() / np.maximum(step_counts, 1) / np.count_nonzero(step_counts)

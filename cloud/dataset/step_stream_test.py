@@ -90,6 +90,23 @@ def test_missing_images_and_sound_in_only_some_episodes_are_refused() -> None:
         join([training_episodes.episode(0), sound])
 
 
+def test_of_a_corrected_episode_only_what_the_person_did_is_imitated() -> None:
+    spec = EpisodeSpec(4, 2, interventions=True)
+    corrected = testing.episode(spec, 6, task="left")
+    alone = testing.episode(EpisodeSpec(4, 2), 8, number=1, task="left")
+    marks = corrected.steps["intervention"]
+    assert marks.any() and not marks.all()
+    stream = join([corrected, alone])
+    weights = stream.action_weight
+    assert (weights[:6] > 0).tolist() == marks.tolist()
+    assert (weights[6:] > 0).all()
+    np.testing.assert_allclose(weights.sum(), marks.sum() + 8, rtol=1e-6)
+    np.testing.assert_array_equal(
+        stream.actions[:6][marks], corrected.steps["action"][marks]
+    )
+    np.testing.assert_array_equal(stream.actions[6:], alone.steps["proposed_action"])
+
+
 def test_episode_of_another_robot_is_refused_by_name_and_shape() -> None:
     episode = training_episodes.episode(3)
     name = episode.metadata.episode_id

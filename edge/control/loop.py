@@ -8,11 +8,15 @@ inside an episode. In simulated pace it never waits and no step can be late, so 
 recording depends only on the robot and the policy. Simulated pace is for simulated
 robots: an arm that exists would be driven as fast as the computer computes.
 
+An operator who watches may act in the place of the policy, hand back, and end the
+episode. What the policy proposed meanwhile is recorded as its proposal.
+
 A robot that exists has a watchdog, which holds it when the loop does not come round in
 time (`watchdog.py`). However an episode ends, the robot is then told to stand still.
 """
 
 import contextlib
+import dataclasses
 import enum
 import time
 from collections.abc import Callable
@@ -22,6 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edge.actors.actor import Actor, Ending, Signal
 from edge.control import realtime, stop_rules
 from edge.control.realtime import Grants
 from edge.control.safety import SafetyConfig, check_fits, hold_action, safe_action
@@ -42,6 +47,7 @@ from edge.robots.robot import (
 from rlds.spec import StopRule
 
 _F32_MAX = float(np.finfo(np.float32).max)
+_NO_SIGNAL = Signal()
 
 
 class Pace(enum.Enum):
@@ -73,6 +79,7 @@ class ControlStep:
         deadline_missed: whether the action was ready later than one period after the
             step was due.
         safety_violation: whether a stop rule fired.
+        intervention: whether the operator acted, in the place of the policy.
     """
 
     observation: Observation
@@ -85,6 +92,7 @@ class ControlStep:
     is_terminal: bool
     deadline_missed: bool
     safety_violation: bool
+    intervention: bool = False
 
 
 class StepRecorder(Protocol):
@@ -99,15 +107,19 @@ class EpisodeResult:
     """How an episode went.
 
     Attributes:
-        success: whether the task was fulfilled; False if a stop rule ended the episode;
-            None if the robot cannot tell, or if the episode was stopped before.
+        success: whether the task was fulfilled, as the operator says or else the
+            robot; False if a stop rule ended the episode; None if nobody can tell, or
+            if the episode was stopped before.
         steps: number of recorded steps.
         missed_deadlines: steps whose action was late; 0 in simulated pace.
         times: how long the steps took, and how late they began.
         safety_violations: steps at which a stop rule fired (0 or 1).
         clamped_steps: steps at which the limits changed the action.
-        stopped: whether the caller's `should_stop` ended the episode.
+        stopped: whether the caller's `should_stop`, or the loss of the operator's
+            device, ended the episode.
         stop_rule: the stop rule that ended it; None if none did.
+        interventions: steps in which the operator acted.
+        ending: why the operator ended it; None if somebody else did.
     """
 
     success: bool | None
@@ -118,6 +130,8 @@ class EpisodeResult:
     clamped_steps: int
     stopped: bool = False
     stop_rule: StopRule | None = None
+    interventions: int = 0
+    ending: Ending | None = None
 
 
 def check_pace(robot: Robot, pace: Pace) -> None:
@@ -158,6 +172,7 @@ def run_episode(
     pace: Pace,
     *,
     disturbance: Disturbance | None = None,
+    operator: Actor | None = None,
     pacer: Clock | None = None,
     should_stop: Callable[[], bool] | None = None,
     stop_key: Callable[[], bool] | None = None,
@@ -174,7 +189,9 @@ def run_episode(
         seed: determines a simulated robot's episode and the disturbance.
         max_steps: limit on the steps, in addition to `safety.max_steps`.
         pace: whether to keep real time; a robot that is not simulated must.
-        disturbance: changes executed actions, for example with noise.
+        disturbance: changes executed actions of the policy, for example with noise.
+        operator: may take over from the policy and end the episode; the policy itself
+            if an actor demonstrates, who then has nobody to take over from.
         pacer: clock that paces the loop in real time; by default the machine's.
         should_stop: asked once per step, after its action; True ends the episode with
             that step, which is no violation.
@@ -211,6 +228,7 @@ def run_episode(
             limit=min(max_steps, safety.max_steps),
             ticker=Ticker(robot.spec.period_ns, clock),
             disturbance=disturbance,
+            operator=operator,
             should_stop=should_stop or _never,
             stop_key=stop_key or _never,
             watchdog=watchdog,
@@ -235,6 +253,7 @@ class _Episode:
         limit: int,
         ticker: Ticker,
         disturbance: Disturbance | None,
+        operator: Actor | None,
         should_stop: Callable[[], bool],
         stop_key: Callable[[], bool],
         watchdog: Watchdog | None,
@@ -249,6 +268,7 @@ class _Episode:
         self._limit = limit
         self._ticker = ticker
         self._disturbance = disturbance
+        self._operator = operator
         self._should_stop = should_stop
         self._stop_key = stop_key
         self._watchdog = watchdog
@@ -262,6 +282,8 @@ class _Episode:
             self._policy.reset(self._robot.spec.task)
             if self._disturbance is not None:
                 self._disturbance.reset(seed)
+            if self._operator is not None and self._operator is not self._policy:
+                self._operator.reset(self._robot.spec.task)
             if self._watchdog is not None:
                 self._watchdog.arm()
             return self._drive(observation)
@@ -290,11 +312,10 @@ class _Episode:
             begin_ns = time.perf_counter_ns()
             if self._watchdog is not None:
                 self._watchdog.feed()
+            signal = self._hear_operator()
             proposed = self._policy.propose(observation)
             ready_ns = time.perf_counter_ns()
-            wanted = proposed
-            if self._disturbance is not None:
-                wanted = self._disturbance.disturb(proposed)
+            wanted, intervenes = self._choose(proposed, observation, signal)
             safe = safe_action(self._safety, wanted, previous)
             missed = ticker.is_late()
             lateness = lateness.after(missed)
@@ -307,24 +328,30 @@ class _Episode:
                     wanted=wanted,
                     previous=previous,
                     lateness=lateness,
-                    stop_key=self._stop_key(),
+                    stop_key=signal.ending is Ending.STOP or self._stop_key(),
                 ),
             )
-            action = safe.action
+            lost = signal.ending is Ending.LOST
+            action = hold_action(self._safety) if lost else safe.action
             transition = None if rule is not None else self._act(action)
             if transition is None:
                 self._stand_still()  # before a disk may take its time
                 rule = rule or StopRule.WATCHDOG
                 action = hold_action(self._safety)
-            stop = self._should_stop()
+            else:
+                transition = _judge(transition, signal.ending)
+            stop = lost or self._should_stop()
             step = _make_step(
                 observation,
                 action,
                 proposed,
                 transition,
                 is_first=not tally.steps,
-                at_limit=stop or tally.steps + 1 == self._limit,
+                at_limit=stop
+                or signal.ending is not None
+                or tally.steps + 1 == self._limit,
                 missed=missed,
+                intervention=intervenes and transition is not None,
             )
             if self._recorder is not None:
                 self._recorder.append(step)
@@ -334,11 +361,34 @@ class _Episode:
             tally.times.work.add(time.perf_counter_ns() - begin_ns)
             if transition is None or step.is_last:
                 stopped = stop and rule is None and not step.is_terminal
-                return tally.result(stopped, rule)
+                return tally.result(stopped, rule, signal.ending)
             observation, previous = transition.observation, action
             if ticker.is_paced:
                 realtime.collect_if_much()
                 tally.times.jitter.add(ticker.wait())
+
+    def _hear_operator(self) -> Signal:
+        return _NO_SIGNAL if self._operator is None else self._operator.signal()
+
+    def _choose(
+        self, proposed: npt.NDArray[Any], observation: Observation, signal: Signal
+    ) -> tuple[npt.NDArray[Any], bool]:
+        """The action that is wanted, and whether it is the operator's.
+
+        A proposal that is no number stops the robot, whoever acts.
+        """
+        operator = self._operator
+        if (
+            operator is not None
+            and operator is not self._policy
+            and signal.takes_over
+            and signal.ending not in (Ending.STOP, Ending.LOST)
+            and np.isfinite(proposed).all()
+        ):
+            return operator.propose(observation), True
+        if self._disturbance is not None:
+            return self._disturbance.disturb(proposed), False
+        return proposed, False
 
     def _act(self, action: Vector) -> Transition | None:
         """Lets the robot act; None if its watchdog holds it."""
@@ -361,6 +411,7 @@ def _make_step(
     is_first: bool,
     at_limit: bool,
     missed: bool,
+    intervention: bool,
 ) -> ControlStep:
     """Makes the record of a step; without a transition the robot was held."""
     finite = np.nan_to_num(proposed, nan=0.0, posinf=0.0, neginf=0.0)
@@ -379,7 +430,15 @@ def _make_step(
         is_terminal=success,
         deadline_missed=missed,
         safety_violation=held,
+        intervention=intervention,
     )
+
+
+def _judge(found: Transition, ending: Ending | None) -> Transition:
+    """What followed, with the operator's word on success where there is one."""
+    if ending not in (Ending.SUCCESS, Ending.FAILURE):
+        return found
+    return dataclasses.replace(found, success=ending is Ending.SUCCESS)
 
 
 class _Tally:
@@ -392,6 +451,7 @@ class _Tally:
         self._missed = 0
         self._violations = 0
         self._clamped = 0
+        self._interventions = 0
 
     def count(self, step: ControlStep, success: bool | None, clamped: bool) -> None:
         """Adds one step."""
@@ -400,8 +460,11 @@ class _Tally:
         self._missed += step.deadline_missed
         self._violations += step.safety_violation
         self._clamped += clamped
+        self._interventions += step.intervention
 
-    def result(self, stopped: bool, rule: StopRule | None) -> EpisodeResult:
+    def result(
+        self, stopped: bool, rule: StopRule | None, ending: Ending | None
+    ) -> EpisodeResult:
         """The counts so far; a stopped episode might have succeeded later."""
         return EpisodeResult(
             success=None if stopped else self._success,
@@ -412,4 +475,6 @@ class _Tally:
             clamped_steps=self._clamped,
             stopped=stopped,
             stop_rule=rule,
+            interventions=self._interventions,
+            ending=ending,
         )

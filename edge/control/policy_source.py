@@ -11,6 +11,7 @@ from edge.control import safety
 from edge.control.local_delta import LocalDelta
 from edge.control.package_policy import PackagePolicy, open_policy
 from edge.control.safety import SafetyConfig
+from edge.robots import registry
 from edge.robots.robot import Policy, RobotSpec
 from release.limits import LIMITS
 from release.package import SAFETY, ActionSpec, PackageManifest, RobotFit
@@ -98,7 +99,7 @@ def make_expert_driver(open_expert: Callable[[str], Policy]) -> Driver:
     """
 
     def policy_for(name: str, spec: RobotSpec) -> Policy:
-        require_simulated("--policy", "the scripted expert", name, spec)
+        registry.require_simulated("--policy", "the scripted expert", name, spec)
         return open_expert(name)
 
     return Driver(
@@ -109,21 +110,6 @@ def make_expert_driver(open_expert: Callable[[str], Policy]) -> Driver:
         policy_for=policy_for,
         safety_for=safety.config_for,
     )
-
-
-def require_simulated(source: str, who: str, name: str, spec: RobotSpec) -> None:
-    """Checks that a robot is simulated, before `who` drives it.
-
-    Raises:
-        SimulatedOnlyError: it is not.
-    """
-    if not spec.simulated:
-        raise errors.SimulatedOnlyError(
-            source,
-            f"a simulated robot for {who}",
-            name,
-            "drive it with a package that is signed and published",
-        )
 
 
 def _require_stated_sizes(

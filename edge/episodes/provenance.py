@@ -24,6 +24,8 @@ class Provenance:
         tags: notes; only allow-listed ones leave the robot. Episodes of a simulated
             robot, and no others, also get the tag `simulated`.
         location: latitude,longitude in degrees, or "".
+        watched: whether a person may take over from the package; each step then says
+            who acted.
     """
 
     actor: str
@@ -32,6 +34,7 @@ class Provenance:
     channel: str = ""
     tags: tuple[str, ...] = ()
     location: str = ""
+    watched: bool = False
 
 
 def begin_metadata(

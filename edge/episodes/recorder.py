@@ -33,14 +33,14 @@ PART_LIMIT_BYTES = 64 * 1024 * 1024
 
 def episode_spec(robot: RobotSpec, provenance: Provenance) -> EpisodeSpec:
     """The fields of an episode of a robot in which these acted."""
-    del provenance
-    return EpisodeSpec(robot.state_size, robot.action_size)
+    return EpisodeSpec(
+        robot.state_size, robot.action_size, interventions=provenance.watched
+    )
 
 
 def describe_step(step: ControlStep, spec: EpisodeSpec) -> dict[str, Any]:
     """Returns one value per step field of an episode."""
-    del spec
-    return {
+    fields: dict[str, Any] = {
         "observation/state": step.observation.state,
         "action": step.action,
         "proposed_action": step.proposed_action,
@@ -53,6 +53,9 @@ def describe_step(step: ControlStep, spec: EpisodeSpec) -> dict[str, Any]:
         "deadline_missed": step.deadline_missed,
         "safety_violation": step.safety_violation,
     }
+    if spec.interventions:
+        fields["intervention"] = step.intervention
+    return fields
 
 
 class EpisodeRecorder:

@@ -382,15 +382,16 @@ def open_recording(
     now = require_right(machine, passed)
     sidecar_statements.check_date(consent.at, now, _ROBOTS_CLOCK, "a day")
     name = make_random_id(machine.unix_ns())
+    nobody = Provenance("human")  # who acts is not known yet
     redacted_form.check_open_fields(
-        begin_metadata(robot, robot_id, name, machine.unix_ns(), Provenance("human"))
+        begin_metadata(robot, robot_id, name, machine.unix_ns(), nobody)
     )
     with recording_folders.hold(output, private) as keep:
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
         directory = TfdsDirectory(
-            output, DATASET_NAME, episode_spec(robot, Provenance("human")), SPLIT
+            output, DATASET_NAME, episode_spec(robot, nobody), SPLIT
         )
         for path in directory.set_aside:
             tell(f"a file among the links of episodes is now {path}")

@@ -1,10 +1,13 @@
 """A robot after a change that its model was not trained for.
 
-    action -> gain, clipped -> delay by some steps -> robot -> scale, bias -> sensors
+    action -> gain, clipped -> delay by some steps -> play -> robot
+    robot -> scale, bias -> gaps -> sensors
 
 A sensor that was remounted reads too far to one side, a worn drive moves too little for
-its command, a radio link delays every action. The wrapper turns simulated robots into
-such robots, so that the effect of adaptation can be measured.
+its command, a radio link delays every action, a drive with play loses the first part of
+every reversal, and a plug that has come loose leaves gaps in what a sensor says. The
+wrapper turns simulated robots into such robots, so that the effect of adaptation can be
+measured.
 """
 
 import dataclasses
@@ -21,6 +24,45 @@ from edge.robots.robot import Observation, Robot, RobotSpec, Transition, Vector
 
 
 @dataclass(frozen=True)
+class Gaps:
+    """A sensor that is not heard for some of the time; it then keeps its last value.
+
+    That is what drivers do: a servo bus that does not answer, or a topic without a new
+    message, leaves the number that was read last. When a gap begins and ends is decided
+    by the episode's seed, step by step; the first reading of an episode is heard.
+    Source of the two states: Gilbert 1960, "Capacity of a Burst-Noise Channel".
+
+    Attributes:
+        channels: the channels of the state that the sensor fills.
+        share: of all steps that are in a gap, below 1.
+        mean_steps: length of a gap in the mean, in control steps, at least 1.
+    """
+
+    channels: tuple[int, ...]
+    share: float
+    mean_steps: float
+
+    def __post_init__(self) -> None:
+        """Checks the numbers.
+
+        Raises:
+            RobotChangeError: one is out of its range.
+        """
+        if not (self.channels and 0 <= self.share < 1 and self.mean_steps >= 1):
+            raise RobotChangeError(
+                "gaps of a sensor",
+                "channels, a share from 0 to below 1 and gaps of at least 1 step",
+                self,
+                "correct the numbers",
+            )
+
+    @property
+    def begins(self) -> float:
+        """Probability that a gap begins in a step that is in none."""
+        return min(1.0, self.share / (1.0 - self.share) / self.mean_steps)
+
+
+@dataclass(frozen=True)
 class RobotChange:
     """What is different about a robot, per channel of its spec.
 
@@ -31,24 +73,33 @@ class RobotChange:
             robot's limits.
         latency_steps: delay of each action, in control steps; the robot does not move
             until the first action arrives.
+        play: of each action component, how much of its command a reversal takes up
+            before anything moves again, as a sum over steps; empty for none.
+        gaps: which sensor is not always heard; None if all are.
     """
 
     sensor_scale: tuple[float, ...]
     sensor_bias: tuple[float, ...]
     actuator_gain: tuple[float, ...]
     latency_steps: int
+    play: tuple[float, ...] = ()
+    gaps: Gaps | None = None
 
     def __post_init__(self) -> None:
         """Checks that all numbers are finite.
 
         Raises:
-            RobotChangeError: a number is not finite, or the latency is negative.
+            RobotChangeError: a number is not finite, or the latency or a play is
+                negative.
         """
         numbers = (*self.sensor_scale, *self.sensor_bias, *self.actuator_gain)
-        if not np.isfinite(numbers).all() or self.latency_steps < 0:
+        if (
+            not np.isfinite((*numbers, *self.play)).all()
+            or min(self.latency_steps, *self.play, 0) < 0
+        ):
             raise RobotChangeError(
                 "robot change",
-                "finite numbers and a latency of at least 0 steps",
+                "finite numbers, and latency and play of at least 0",
                 self,
                 "give every channel its number",
             )
@@ -75,6 +126,7 @@ class ChangedRobot:
                 action components.
         """
         spec = robot.spec
+        _check_parts(spec, change)
         sizes = (
             len(change.sensor_scale),
             len(change.sensor_bias),
@@ -96,6 +148,12 @@ class ChangedRobot:
         self._maximum = np.asarray(spec.action_maximum, np.float32)
         self._latency_steps = change.latency_steps
         self._pending: deque[Vector] = deque()
+        self._play = np.asarray(change.play or (0.0,) * spec.action_size, np.float32)
+        self._slack = np.zeros_like(self._play)
+        self._gaps = change.gaps
+        self._random = np.random.default_rng(0)
+        self._heard: Vector | None = None
+        self._in_gap = False
         self._seen: Observation | None = None
 
     @property
@@ -128,6 +186,9 @@ class ChangedRobot:
         """See `Robot.reset`; actions that have not arrived are dropped."""
         still = np.clip(np.zeros_like(self._gain), self._minimum, self._maximum)
         self._pending = deque([still] * self._latency_steps)
+        self._slack = np.zeros_like(self._play)
+        self._random = np.random.default_rng((_GAP_STREAM, seed))
+        self._heard, self._in_gap = None, False
         return self._sense(self._robot.reset(seed))
 
     def act(self, action: Vector) -> Transition:
@@ -140,7 +201,7 @@ class ChangedRobot:
                 "use a policy of this robot",
             )
         self._pending.append(self._amplify(action))
-        done = self._robot.act(self._pending.popleft())
+        done = self._robot.act(self._take_up(self._pending.popleft()))
         observation = self._sense(done.observation)
         return Transition(observation, done.reward, done.success, done.terminal)
 
@@ -156,13 +217,62 @@ class ChangedRobot:
         scaled: Vector = np.clip(self._gain * action, self._minimum, self._maximum)
         return scaled
 
+    def _take_up(self, action: Vector) -> Vector:
+        """What of an action moves the robot, beyond the play of its drive.
+
+        The drive is somewhere between the two flanks, `_slack` from their middle; it
+        moves the robot only while it pushes a flank before itself.
+        """
+        driven = self._slack + action
+        self._slack = np.clip(driven, -self._play / 2, self._play / 2)
+        return np.where(self._play > 0, driven - self._slack, action)
+
     def _sense(self, observation: Observation) -> Observation:
         self._seen = observation
         state: Vector = self._scale * observation.state + self._bias
+        if self._gaps is not None:
+            state = self._hear(state, self._gaps)
         return Observation(state, observation.t_monotonic_ns)
+
+    def _hear(self, state: Vector, gaps: Gaps) -> Vector:
+        """The state with the last values that were heard, while there is a gap."""
+        drawn = self._random.random()
+        if self._heard is None:
+            self._in_gap = False
+        elif self._in_gap:
+            self._in_gap = drawn >= 1.0 / gaps.mean_steps
+        else:
+            self._in_gap = drawn < gaps.begins
+        channels = list(gaps.channels)
+        if self._heard is None or not self._in_gap:
+            self._heard = state[channels]
+        state[channels] = self._heard
+        return state
+
+
+def _check_parts(spec: RobotSpec, change: RobotChange) -> None:
+    """Checks play and gaps, which a change may leave out.
+
+    Raises:
+        RobotChangeError: the robot has other components or channels.
+    """
+    channels = change.gaps.channels if change.gaps else ()
+    if len(change.play) not in (0, spec.action_size) or not all(
+        0 <= channel < spec.state_size for channel in channels
+    ):
+        raise RobotChangeError(
+            "robot change",
+            f"play of {spec.action_size} components and gaps of {spec.state_size}"
+            f" channels for {spec.robot_model}",
+            f"{len(change.play)} and {channels}",
+            "give every component its number",
+        )
 
 
 _HAND = (0, 1, 2, 18, 19, 20)
+_GAP_STREAM = 0x6A9
+"""Given to the generator with the seed, so that the gaps and the noise on actions,
+which begin with the same seed, draw different numbers."""
 
 NO_CHANGE = RobotChange(
     sensor_scale=(1.0,) * sawyer.STATE_SIZE,
@@ -179,6 +289,8 @@ def _channels(
     return tuple(values.get(i, neutral) for i in range(sawyer.STATE_SIZE))
 
 
+ALL_TOGETHER = "all together"
+
 CHANGES: Mapping[str, RobotChange] = {
     # The arm's own encoders read 3 cm off in each direction.
     "sensor bias": dataclasses.replace(
@@ -192,11 +304,22 @@ CHANGES: Mapping[str, RobotChange] = {
     "actuator gain": dataclasses.replace(NO_CHANGE, actuator_gain=(2.5, 2.5, 2.5, 1.0)),
     # A radio link: 100 ms at 80 Hz.
     "latency": dataclasses.replace(NO_CHANGE, latency_steps=8),
-    "all together": RobotChange(
+    # The wire of the arm's encoders has come loose: half of the time nothing is heard
+    # of the hand, for 200 ms in the mean, where the network card of a moving robot that
+    # changes its access point is silent for 60 to 400 ms (Mishra, Shin and Arbaugh
+    # 2003, "An Empirical Analysis of the IEEE 802.11 MAC Layer Handoff Process").
+    "sensor gaps": dataclasses.replace(
+        NO_CHANGE, gaps=Gaps(channels=_HAND, share=0.5, mean_steps=16.0)
+    ),
+    # Worn gears: five joints with a play of 0.5 degrees each, which makers of small
+    # servos allow when these are new, move a hand that is 0.5 m away by 2 cm before it
+    # follows; an action of 1 is 1 cm.
+    "backlash": dataclasses.replace(NO_CHANGE, play=(2.0, 2.0, 2.0, 0.0)),
+    ALL_TOGETHER: RobotChange(
         sensor_scale=_channels(1.0, (1.03,) * len(_HAND)),
         sensor_bias=_channels(0.0, (0.02, -0.02, 0.02) * 2),
         actuator_gain=(1.5, 1.5, 1.5, 1.0),
         latency_steps=2,
     ),
 }
-"""Changes by name, first of one part of the robot each, then of all together."""
+"""Changes by name, first of one part of the robot each, then of some together."""

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from edge.errors import ActionAfterEndError, ActionShapeError, RobotChangeError
-from edge.robots.changed_robot import ChangedRobot, RobotChange, no_change
+from edge.robots import metaworld_robot as sawyer
+from edge.robots.changed_robot import (
+    CHANGES,
+    ChangedRobot,
+    Gaps,
+    RobotChange,
+    no_change,
+)
 from edge.robots.clock import SimulatedClock
 from edge.robots.robot import Robot
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
@@ -21,6 +28,8 @@ class Parts(TypedDict, total=False):
     sensor_bias: tuple[float, ...]
     actuator_gain: tuple[float, ...]
     latency_steps: int
+    play: tuple[float, ...]
+    gaps: Gaps
 
 
 def open_point(**parts: Unpack[Parts]) -> ChangedRobot:
@@ -73,6 +82,63 @@ def test_reset_drops_actions_that_have_not_arrived() -> None:
     np.testing.assert_array_equal(read_states(robot, ACTIONS), first)
 
 
+def test_reversal_moves_nothing_until_the_play_is_taken_up() -> None:
+    robot = open_point(play=(0.5,))
+    moved = np.diff(
+        read_states(robot, (0.25, 0.5, -0.25, -0.25, -0.25, 0.5, 0.5))[:, 0]
+    )
+    # It begins in the middle of its play, so half of that is lost at first.
+    np.testing.assert_allclose(
+        moved, [0.0, 0.05, 0.0, 0.0, -0.025, 0.0, 0.05], atol=1e-7
+    )
+    again = np.diff(read_states(robot, (0.25,))[:, 0])
+    np.testing.assert_array_equal(again, [0.0])  # an episode begins anew
+
+
+def test_play_of_one_component_leaves_the_others_alone() -> None:
+    np.testing.assert_array_equal(
+        read_states(open_point(play=(0.0,)), ACTIONS),
+        read_states(open_point(), ACTIONS),
+    )
+
+
+def test_sensor_that_is_not_heard_keeps_its_last_value() -> None:
+    gaps = Gaps(channels=(0,), share=0.5, mean_steps=4.0)
+    actions = (0.01,) * 400
+    true = read_states(open_point(), actions)
+    heard = read_states(open_point(gaps=gaps), actions)
+    np.testing.assert_array_equal(heard[:, 1], true[:, 1])
+    assert heard[0, 0] == true[0, 0], "the first reading is heard"
+    stale = heard[:, 0] != true[:, 0]
+    np.testing.assert_array_equal(heard[1:, 0][stale[1:]], heard[:-1, 0][stale[1:]])
+    assert 0.35 < stale.mean() < 0.65, "half of the time"
+    gaps_begun = np.count_nonzero(stale[1:] & ~stale[:-1])
+    assert 2.5 < stale.sum() / gaps_begun < 6.0, "four steps in the mean"
+    np.testing.assert_array_equal(
+        read_states(open_point(gaps=gaps), actions), heard, "decided by the seed"
+    )
+    other = read_states(open_point(gaps=gaps), actions, seed=2)[:, 0]
+    assert (other != heard[:, 0]).any()
+
+
+def test_sensor_is_biased_before_it_is_kept() -> None:
+    gaps = Gaps(channels=(0,), share=0.9, mean_steps=50.0)
+    robot = open_point(sensor_bias=(0.25, 0.0), gaps=gaps)
+    seen = read_states(robot, (0.1,) * 20)[:, 0]
+    assert seen[0] == 0.25
+    assert len(set(seen.tolist())) < 21
+    assert robot.unchanged_observation.state[0] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_change_of_the_table_fits_the_robot_that_it_is_for(name: str) -> None:
+    change = CHANGES[name]
+    sizes = (len(change.sensor_scale), len(change.actuator_gain))
+    assert sizes == (sawyer.STATE_SIZE, sawyer.ACTION_SIZE)
+    assert len(change.play) in (0, sawyer.ACTION_SIZE)
+    assert change != RobotChange((1.0,) * 39, (0.0,) * 39, (1.0,) * 4, 0)
+
+
 def test_success_and_end_are_those_of_the_wrapped_robot() -> None:
     robot = open_point(sensor_bias=(0.2, 0.0))
     seen = drive(robot, PointExpert(), seed=1, max_steps=60)
@@ -93,11 +159,23 @@ def test_success_and_end_are_those_of_the_wrapped_robot() -> None:
         ({"actuator_gain": ()}, r"got \(2, 2, 0\)"),
         ({"sensor_bias": (0.0, float("nan"))}, "finite"),
         ({"latency_steps": -1}, "at least 0"),
+        ({"play": (-0.1,)}, "at least 0"),
+        ({"play": (float("inf"),)}, "finite"),
+        ({"play": (0.1, 0.1)}, "play of 1 components"),
+        ({"gaps": Gaps((2,), 0.5, 4.0)}, r"gaps of 2 channels.*\(2,\)"),
     ],
 )
 def test_change_that_does_not_fit_is_refused(parts: Parts, message: str) -> None:
     with pytest.raises(RobotChangeError, match=message):
         open_point(**parts)
+
+
+@pytest.mark.parametrize("numbers", [(1.0, 4.0), (-0.1, 4.0), (0.5, 0.9)])
+def test_gaps_out_of_range_are_refused(numbers: tuple[float, float]) -> None:
+    with pytest.raises(RobotChangeError, match="a share from 0 to below 1"):
+        Gaps((0,), *numbers)
+    with pytest.raises(RobotChangeError, match="channels"):
+        Gaps((), 0.5, 4.0)
 
 
 def test_action_of_the_wrong_shape_is_refused_and_not_executed_later() -> None:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from edge.robots.robot import Observation, Vector
 
+_HAND = slice(0, 3)
+
 
 class ScriptedExpert:
     """The expert that Meta-World ships for one v3 task; a `Policy`.
@@ -21,12 +23,15 @@ class ScriptedExpert:
     range, and a model should imitate what the arm can do.
     """
 
-    def __init__(self, task: str) -> None:
+    def __init__(self, task: str, speed: float = 1.0) -> None:
         """Loads the expert of one task.
 
         Args:
             task: one of `metaworld_robot.task_names()`.
+            speed: factor on the motion of the hand. The gripper keeps its whole force.
+                An operator who sees that an arm responds late moves it slowly.
         """
+        self._speed = speed
         policies = importlib.import_module("metaworld.policies")
         self._make: Any = policies.ENV_POLICY_MAP[task]
         self._expert: Any = self._make()
@@ -43,6 +48,7 @@ class ScriptedExpert:
             warnings.simplefilter("ignore", UserWarning)
             action = self._expert.get_action(observation.state.astype(np.float64))
         clipped: Vector = np.clip(action, -1.0, 1.0).astype(np.float32)
+        clipped[_HAND] *= np.float32(self._speed)
         return clipped
 
 

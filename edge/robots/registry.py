@@ -1,7 +1,9 @@
 """Turns robot strings such as `metaworld:reach-v3` into robots and their experts.
 
-`metaworld-poor:reach-v3` is the same robot behind poor sensors, and
-`metaworld-changed:reach-v3` is the same robot after a change of sensors and actuators.
+`metaworld-poor:reach-v3` is the same robot behind poor sensors.
+`metaworld-changed:reach-v3` is the same robot after a change of sensors and actuators,
+and `metaworld-changed:reach-v3@latency` names the change: one of `CHANGES`, its words
+joined by `-`.
 
 `DRIVERS` holds the drivers of robots that exist. They get no clock from here, since
 their clock is the machine's.
@@ -12,14 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.errors import ReplayError, UnknownRobotError
+from edge.errors import ReplayError, SimulatedOnlyError, UnknownRobotError
 from edge.robots import (
     experts,
     metaworld_robot,
     poor_sensors,
     replay_robot,
 )
-from edge.robots.changed_robot import CHANGES, ChangedRobot
+from edge.robots.changed_robot import ALL_TOGETHER, CHANGES, ChangedRobot
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.robot import Policy, Robot, RobotSpec
 
@@ -29,32 +31,20 @@ _METAWORLD = "metaworld:"
 _CHANGED = "metaworld-changed:"
 _POOR = "metaworld-poor:"
 _REPLAY = "replay:"
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who demonstrates on a robot.
-
-    Attributes:
-        name: as episodes record it: `expert` or `human`.
-        policy: chooses the actions.
-    """
-
-    name: str
-    policy: Policy
+_AT = "@"
 
 
 @dataclass(frozen=True)
 class RobotDriver:
-    """Opens robots that exist; each function gets the text after the prefix.
+    """Opens robots that exist.
 
     Attributes:
-        open_robot: opens the robot.
-        open_actor: opens who demonstrates on it.
+        open_robot: opens the robot, given the text after the prefix.
+        actor: who demonstrates on it if nobody is named, such as `keyboard`.
     """
 
     open_robot: Callable[[str], Robot]
-    open_actor: Callable[[str], Actor]
+    actor: str
 
 
 DRIVERS: dict[str, RobotDriver] = {}
@@ -78,8 +68,9 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
 
     Args:
         name: for example `metaworld:reach-v3`; `metaworld-changed:reach-v3` for the
-            same robot after all changes of `CHANGES` together; or `replay:EPISODE` with
-            the path of an `episode.tfrecord`.
+            same robot after all changes together, or, with `@` and its name behind the
+            task, after one of `CHANGES`; or `replay:EPISODE` with the path of an
+            `episode.tfrecord`.
         clock: the clock of a simulated robot; by default one that starts at
             `DEFAULT_SIM_START`. A robot of `DRIVERS` does not get it.
 
@@ -97,7 +88,7 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
     robot = metaworld_robot.MetaworldRobot(_parse_task(name), clock)
     if name.startswith(_CHANGED):
-        return ChangedRobot(robot, CHANGES["all together"])
+        return ChangedRobot(robot, CHANGES[_parse_change(name)])
     return poor_sensors.PoorSensorsRobot(robot) if name.startswith(_POOR) else robot
 
 
@@ -114,31 +105,44 @@ def read_spec(name: str) -> RobotSpec:
         robot.close()
 
 
-def open_expert(name: str) -> Policy:
+def open_expert(name: str, speed: float = 1.0) -> Policy:
     """Opens the scripted expert that drives the robot `name`.
 
     Like a package, it acts on what the robot's sensors read, changed or not; only the
     expert of a robot with poor sensors sees the true state.
+
+    Args:
+        name: the robot string.
+        speed: how fast it moves the hand, as a share of its own speed.
 
     Raises:
         UnknownRobotError: there is no such robot; the text names similar ones.
         ReplayError: it is a recorded episode, which no expert can drive.
         RobotUnavailableError: a package that the robot needs is not installed.
     """
-    expert = experts.ScriptedExpert(_parse_task(name))
+    expert = experts.ScriptedExpert(_parse_task(name), speed)
     return poor_sensors.SceneView(expert) if name.startswith(_POOR) else expert
 
 
-def open_actor(name: str) -> Actor:
-    """Opens who demonstrates on the robot `name`: the expert, if it is simulated.
+def name_actor(name: str) -> str:
+    """Names who demonstrates on the robot `name` if nobody is named."""
+    found = _find_driver(name)
+    return EXPERT if found is None else found[0].actor
+
+
+def require_simulated(source: str, who: str, name: str, spec: RobotSpec) -> None:
+    """Checks that a robot is simulated, before `who` drives it.
 
     Raises:
-        UnknownRobotError, ReplayError, RobotUnavailableError: as `open_expert`.
+        SimulatedOnlyError: it is not.
     """
-    if (found := _find_driver(name)) is not None:
-        driver, rest = found
-        return driver.open_actor(rest)
-    return Actor(EXPERT, open_expert(name))
+    if not spec.simulated:
+        raise SimulatedOnlyError(
+            source,
+            f"a simulated robot for {who}",
+            name,
+            "drive it with a package that is signed and published",
+        )
 
 
 def has_driver(name: str) -> bool:
@@ -165,9 +169,21 @@ def _parse_task(name: str) -> str:
     tasks = metaworld_robot.task_names()
     prefix = next((p for p in (_CHANGED, _POOR) if name.startswith(p)), _METAWORLD)
     task = name.removeprefix(prefix)
+    if prefix == _CHANGED and _AT in task:
+        _parse_change(name)
+        task = task[: task.index(_AT)]
     if name != task and task in tasks:
         return task
     raise UnknownRobotError(name, _remedy(prefix, task, tasks))
+
+
+def _parse_change(name: str) -> str:
+    """The change that a robot string names; all together if it names none."""
+    _, at, change = name.partition(_AT)
+    known = {one.replace(" ", "-"): one for one in CHANGES}
+    if at and change not in known:
+        raise UnknownRobotError(name, f"behind {_AT} use one of {', '.join(known)}")
+    return known.get(change, ALL_TOGETHER)
 
 
 def _remedy(prefix: str, task: str, tasks: tuple[str, ...]) -> str:

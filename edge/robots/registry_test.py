@@ -57,6 +57,22 @@ def test_changed_robot_differs_in_the_readings_of_its_own_hand_only() -> None:
         registry.open_robot("metaworld-changed:reach-v2")
 
 
+def test_changed_robot_is_opened_with_the_change_that_its_name_has() -> None:
+    biased = registry.open_robot("metaworld-changed:reach-v3@sensor-bias")
+    together = registry.open_robot("metaworld-changed:reach-v3@all-together")
+    plain = registry.open_robot("metaworld-changed:reach-v3")
+    seen = [robot.reset(1).state[:3] for robot in (biased, together, plain)]
+    true = registry.open_robot("metaworld:reach-v3").reset(1).state[:3]
+    np.testing.assert_allclose(seen[0] - true, [0.03, -0.03, 0.03], atol=1e-6)
+    np.testing.assert_array_equal(seen[1], seen[2])
+    registry.open_expert("metaworld-changed:reach-v3@backlash")
+    for name in ("metaworld-changed:reach-v3@rust", "metaworld-changed:reach-v3@"):
+        with pytest.raises(UnknownRobotError, match="sensor-gaps, backlash"):
+            registry.open_robot(name)
+    with pytest.raises(UnknownRobotError):
+        registry.open_robot("metaworld:reach-v3@latency")
+
+
 def test_robot_behind_poor_sensors_opens_with_an_expert_that_sees_the_scene() -> None:
     robot = registry.open_robot("metaworld-poor:window-open-v3")
     seen = robot.reset(1)

@@ -13,17 +13,18 @@ hangs in native code that keeps Python's lock.
 import ctypes
 import runpy
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from edge.actors import registry as actors
+from edge.actors.actor import HUMAN, Signal, Stage
 from edge.errors import RobotUnavailableError
 from edge.robots import registry
 from edge.robots.clock import Clock, MonotonicClock, SimulatedClock
-from edge.robots.registry import Actor, RobotDriver
-from edge.robots.robot import Observation, Policy, RobotSpec, Transition, Vector
+from edge.robots.registry import RobotDriver
+from edge.robots.robot import Observation, RobotSpec, Transition, Vector
 from edge.testing import moving_arm
 from edge.testing.moving_arm import MovingArm
 
@@ -94,7 +95,23 @@ class RealArm:
 
 
 class Hand:
-    """Whoever holds a leader arm; a `Policy`."""
+    """Whoever holds a leader arm; an `Actor`."""
+
+    name = HUMAN
+
+    def __init__(self, stage: Stage | None = None) -> None:
+        """Takes hold of the arm."""
+
+    def await_start(self) -> bool:
+        """Is always ready."""
+        return True
+
+    def signal(self) -> Signal:
+        """Wants nothing."""
+        return Signal()
+
+    def close(self) -> None:
+        """Lets go."""
 
     def reset(self, task: str) -> None:
         """See `Policy.reset`."""
@@ -107,8 +124,9 @@ class Hand:
 class HangingHand(Hand):
     """Hangs in its tenth step, where neither a thread nor a signal handler runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: Stage | None = None) -> None:
         """Has made no step yet."""
+        super().__init__(stage)
         self._steps = 0
 
     def propose(self, observation: Observation) -> Vector:
@@ -120,22 +138,21 @@ class HangingHand(Hand):
 
 
 def make_driver(actor: str, clock: Clock | None = None) -> RobotDriver:
-    """Makes the driver of arms on which `actor` demonstrates."""
-    return RobotDriver(lambda name: RealArm(clock), lambda name: Actor(actor, Hand()))
+    """Makes the driver of arms on which `actor` demonstrates, unless told otherwise."""
+    return RobotDriver(lambda name: RealArm(clock), actor)
 
 
-def make_moving_driver(hand: Callable[[], Policy]) -> RobotDriver:
+def make_moving_driver(actor: str) -> RobotDriver:
     """Makes the driver of the arms of `moving_arm.py`, by the paths of their ports."""
-    return RobotDriver(
-        lambda port: MovingArm(Path(port)), lambda port: Actor("human", hand())
-    )
+    return RobotDriver(lambda port: MovingArm(Path(port)), actor)
 
 
 if __name__ == "__main__":
-    registry.DRIVERS["real-arm:"] = make_driver("human")
+    actors.ACTORS.update({"hand": Hand, "hanging-hand": HangingHand})
+    registry.DRIVERS["real-arm:"] = make_driver("hand")
     registry.DRIVERS["expert-arm:"] = make_driver(registry.EXPERT)
-    registry.DRIVERS["moving-arm:"] = make_moving_driver(Hand)
-    registry.DRIVERS["hung-arm:"] = make_moving_driver(HangingHand)
-    registry.DRIVERS["hasty-arm:"] = make_driver("human", SimulatedClock(0))
+    registry.DRIVERS["moving-arm:"] = make_moving_driver("hand")
+    registry.DRIVERS["hung-arm:"] = make_moving_driver("hanging-hand")
+    registry.DRIVERS["hasty-arm:"] = make_driver("hand", SimulatedClock(0))
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

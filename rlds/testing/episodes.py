@@ -69,6 +69,8 @@ def steps(spec: EpisodeSpec, count: int, seed: int = 0) -> list[dict[str, Any]]:
             step["observation/image"] = JPEG
         if spec.audio_size:
             step["observation/audio_mel"] = draw(spec.audio_size)
+        if spec.interventions:
+            step["intervention"] = index % 3 != 0
         found.append(step)
     return found
 

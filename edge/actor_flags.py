@@ -1,0 +1,42 @@
+"""The flags of `//edge:record` and `//edge:run` that say how somebody acts."""
+
+from pathlib import Path
+
+from absl import flags
+
+from base import command_line, path_flags
+from edge.actors import registry
+from edge.actors.actor import Actor, Stage
+from edge.robots.robot import RobotSpec
+
+SPEED = flags.DEFINE_float(
+    "actor_speed",
+    None,
+    "how fast whoever acts moves the robot, as a share of its action range, or of the"
+    " scripted expert's own speed (default: 0.5 at a keyboard, else 1)",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+DEVICE = flags.DEFINE_string(
+    "actor_device",
+    None,
+    "file of the device of whoever acts (default: /dev/input/js0 for a gamepad)",
+)
+path_flags.files("actor_device")
+
+
+def open_actor(name: str, robot: str, spec: RobotSpec) -> Actor:
+    """Opens whoever acts on a robot, with what the flags say of how.
+
+    Args:
+        name: as `edge.actors.registry` knows it.
+        robot: the robot string.
+        spec: the robot's properties.
+
+    Raises:
+        EdgeError: as `registry.open_actor`.
+    """
+    device = Path(DEVICE.value) if DEVICE.value else None
+    return registry.open_actor(
+        name, Stage(robot, spec, SPEED.value, device, command_line.say)
+    )

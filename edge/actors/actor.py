@@ -1,0 +1,123 @@
+"""The protocol of whoever demonstrates a task or corrects a package.
+
+A scripted expert, a person at a keyboard, a person with a gamepad: the control loop
+knows them only through this file. An actor demonstrates when it is the policy of an
+episode; as its operator it watches another policy, takes over and hands back.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+
+from edge.robots.registry import EXPERT as EXPERT
+from edge.robots.robot import Observation, RobotSpec, Vector
+
+HUMAN: Final = "human"
+"""A person, as episodes record who acted; the other is `EXPERT`."""
+
+
+class Ending(enum.Enum):
+    """Why an actor ends an episode.
+
+    `STOP` is the stop key: the robot holds still, and the step counts as a safety
+    violation. `LOST` is a device that has gone: the robot holds still.
+    """
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    STOP = "stop"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What an actor wants in one control period.
+
+    Attributes:
+        takes_over: whether the actor acts, and not the policy that it watches.
+        ending: why the episode ends with this step; None if it goes on.
+    """
+
+    takes_over: bool = False
+    ending: Ending | None = None
+
+    @property
+    def holds_still(self) -> bool:
+        """Whether the robot must not move any more."""
+        return self.ending in (Ending.STOP, Ending.LOST)
+
+
+class Actor(Protocol):
+    """Whoever acts on one robot, episode after episode; also a `Policy`.
+
+    In each control period the loop asks `signal` once, and `propose` if the actor acts.
+    Neither may wait for anything.
+    """
+
+    @property
+    def name(self) -> str:
+        """Who acts, as episodes record it: `expert` or `human`."""
+
+    def await_start(self) -> bool:
+        """Waits until the next episode may begin; False if there is to be none.
+
+        Raises:
+            ActorLostError: the device has gone.
+        """
+
+    def reset(self, task: str) -> None:
+        """Begins an episode of `task`; nobody has taken over yet.
+
+        What was asked for before counts for nothing, but for the stop key.
+        """
+
+    def signal(self) -> Signal:
+        """What has been asked for since the last call."""
+
+    def propose(self, observation: Observation) -> Vector:
+        """The action, [action_size] f32; the robot stays still unless asked to move."""
+
+    def close(self) -> None:
+        """Gives back the device, as it was before."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What an actor is opened for.
+
+    Attributes:
+        robot: the robot string, such as `metaworld:reach-v3`.
+        spec: the robot's properties.
+        speed: how fast to move, as a share of the robot's action range; None for what
+            suits the actor.
+        device: file of the actor's device; None for the usual one.
+        tell: gets lines for the person who acts.
+    """
+
+    robot: str
+    spec: RobotSpec
+    speed: float | None
+    device: Path | None
+    tell: Callable[[str], None]
+
+
+def still(spec: RobotSpec) -> Vector:
+    """The action [action_size] f32 that moves the robot as little as its limits let."""
+    low = np.asarray(spec.action_minimum, np.float32)
+    return np.clip(np.zeros_like(low), low, np.asarray(spec.action_maximum, np.float32))
+
+
+def scale(spec: RobotSpec, axes: Vector) -> Vector:
+    """The action for axes between -1 and 1: from `still` towards a limit of the robot.
+
+    Shapes: axes [action_size] to [action_size], f32.
+    """
+    rest = still(spec)
+    low = np.asarray(spec.action_minimum, np.float32)
+    high = np.asarray(spec.action_maximum, np.float32)
+    reach = np.where(axes < 0, rest - low, high - rest)
+    return np.asarray(rest + reach * axes, np.float32)

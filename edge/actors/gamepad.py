@@ -1,0 +1,199 @@
+"""A person with a gamepad, who demonstrates or corrects.
+
+It is read through Linux's joystick interface, which needs no root and no library:
+records of eight bytes from `/dev/input/js0`.
+Source: Documentation/input/joydev/joystick-api.rst of Linux, section 2.
+"""
+
+import errno
+import os
+import select
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edge.actors.actor import (
+    HUMAN,
+    Ending,
+    Signal,
+    Stage,
+    scale,
+)
+from edge.errors import ActorLostError, ActorUnavailableError
+from edge.robots.robot import Observation, Vector
+
+DEVICE: Final = Path("/dev/input/js0")
+DEFAULT_SPEED: Final = 1.0
+DEAD_ZONE: Final = 0.24
+"""Share of a stick's way in which it counts as let go: sticks do not come back to their
+middle exactly. Source: XINPUT_GAMEPAD_LEFT_THUMB_DEADZONE, 7849 of 32767."""
+
+EVENT: Final = struct.Struct("=IhBB")  # time in ms, value, type, number
+_BUTTON, _AXIS, _INITIAL = 0x01, 0x02, 0x80
+_FULL: Final = 32767
+_MOST_BYTES: Final = 512 * EVENT.size
+_SOURCE: Final = "--actor=gamepad"
+_WAIT_S: Final = 0.5
+
+AXES: Final[Mapping[int, tuple[int, int]]] = {
+    0: (0, 1),  # left stick, to the right
+    1: (1, -1),  # left stick, away from the person, which a stick calls negative
+    4: (2, -1),  # right stick, away from the person
+    3: (4, 1),  # right stick, to the right
+    6: (5, 1),  # cross, to the right
+    7: (6, -1),  # cross, away from the person
+}
+"""Component and sign by number of the axis, as Linux numbers them for the common pads
+(driver xpad)."""
+
+LEVERS: Final[Mapping[int, tuple[int, int]]] = {4: (3, -1), 5: (3, 1)}
+"""The same by number of the button: the two at the shoulders move the gripper."""
+
+_TAKE_OVER, _HAND_BACK, _STOP, _FAILURE, _SUCCESS = 0, 1, 2, 6, 7
+_ENDINGS = {
+    _STOP: Ending.STOP,
+    _FAILURE: Ending.FAILURE,
+    _SUCCESS: Ending.SUCCESS,
+}
+LEGEND: Final = (
+    "gamepad: left stick components 0 and 1   right stick 2 and 4   shoulders 3 (the"
+    " gripper)   cross 5 and 6",
+    "A: take over and hold still, or begin   B: hand back   X: stop at once   start:"
+    " end: success   back: end: failure",
+)
+
+
+class Gamepad:
+    """An `Actor` with a gamepad."""
+
+    def __init__(self, stage: Stage) -> None:
+        """Opens the device and says what its parts do.
+
+        Raises:
+            ActorUnavailableError: there is no such device, or it may not be read.
+        """
+        self._spec, self._tell = stage.spec, stage.tell
+        self._speed = DEFAULT_SPEED if stage.speed is None else stage.speed
+        device = stage.device or DEVICE
+        try:
+            self._file = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as e:
+            raise ActorUnavailableError(
+                _SOURCE,
+                f"a gamepad at {device}",
+                e.strerror,
+                "connect one, or name its file with --actor_device; group `input` may"
+                " read it",
+            ) from e
+        self._events = select.poll()
+        self._events.register(self._file, select.POLLIN)
+        self._rest = b""
+        self._axes: dict[int, float] = {}
+        self._levers: set[int] = set()
+        self._signal = Signal()
+        for line in LEGEND:
+            self._tell(line)
+
+    @property
+    def name(self) -> str:
+        """See `Actor.name`."""
+        return HUMAN
+
+    def await_start(self) -> bool:
+        """See `Actor.await_start`: A begins, X ends the run."""
+        self._tell("A: begin the next episode   X: no more episodes")
+        while True:
+            for button in self._read(_WAIT_S):
+                if button in (_TAKE_OVER, _STOP):
+                    return button == _TAKE_OVER
+            if self._signal.ending is Ending.LOST:
+                raise ActorLostError(_SOURCE, "it to stay connected", "it is gone")
+
+    def reset(self, task: str) -> None:
+        """See `Actor.reset`; of the buttons that were pressed before only X counts."""
+        del task
+        stop = _STOP in self._read()
+        if self._signal.ending is not Ending.LOST:
+            self._signal = Signal(ending=Ending.STOP if stop else None)
+
+    def signal(self) -> Signal:
+        """See `Actor.signal`; a stick that is pushed takes over."""
+        for button in self._read():
+            if button in _ENDINGS and self._signal.ending is None:
+                self._signal = Signal(self._signal.takes_over, _ENDINGS[button])
+            elif button in (_TAKE_OVER, _HAND_BACK) and self._signal.ending is None:
+                self._signal = Signal(button == _TAKE_OVER)
+        if self._signal.ending is None and self._direction().any():
+            self._signal = Signal(takes_over=True)
+        return self._signal
+
+    def propose(self, observation: Observation) -> Vector:
+        """See `Actor.propose`."""
+        del observation
+        return scale(self._spec, self._direction() * self._speed)
+
+    def close(self) -> None:
+        """See `Actor.close`."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _direction(self) -> Vector:
+        """Where sticks and levers point, [action_size] f32 from -1 to 1."""
+        found = np.zeros(self._spec.action_size, np.float32)
+        pushed = [
+            (AXES[number], leave_dead_zone(value))
+            for number, value in self._axes.items()
+        ]
+        pushed += [(LEVERS[number], 1.0) for number in self._levers]
+        for (component, sign), value in pushed:
+            if component < len(found):
+                found[component] += sign * value
+        return np.clip(found, -1.0, 1.0)
+
+    def _read(self, wait_s: float = 0.0) -> list[int]:
+        """Takes in what has come; returns the buttons that went down."""
+        if self._signal.ending is Ending.LOST:
+            return []
+        try:
+            if not self._events.poll(round(wait_s * 1000)):
+                return []
+            raw = os.read(self._file, _MOST_BYTES)
+            if not raw:
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        except BlockingIOError:
+            return []
+        except OSError as e:
+            self._axes.clear()
+            self._levers.clear()
+            self._signal = Signal(takes_over=True, ending=Ending.LOST)
+            self._tell(f"the gamepad is gone ({e.strerror}): the robot holds still")
+            return []
+        data = self._rest + raw
+        whole = len(data) - len(data) % EVENT.size
+        self._rest = data[whole:]
+        return [
+            number
+            for _, value, kind, number in EVENT.iter_unpack(data[:whole])
+            if self._note(value, kind, number)
+        ]
+
+    def _note(self, value: int, kind: int, number: int) -> bool:
+        """Notes where a part is; True if it is a button that went down."""
+        if kind & ~_INITIAL == _AXIS and number in AXES:
+            self._axes[number] = value / _FULL
+        if kind & ~_INITIAL != _BUTTON:
+            return False
+        if number in LEVERS:
+            (self._levers.add if value else self._levers.discard)(number)
+        # At first the kernel tells how everything stands, which is no press.
+        return bool(value) and not kind & _INITIAL
+
+
+def leave_dead_zone(value: float) -> float:
+    """The way of a stick beyond its dead zone, again from -1 to 1."""
+    beyond = (abs(value) - DEAD_ZONE) / (1.0 - DEAD_ZONE)
+    return min(max(beyond, 0.0), 1.0) * (1.0 if value > 0 else -1.0)

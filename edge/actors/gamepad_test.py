@@ -1,0 +1,194 @@
+"""A gamepad's bytes, through a FIFO in the place of its device file."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.actors.actor import Ending, Signal, Stage
+from edge.actors.gamepad import DEAD_ZONE, EVENT, Gamepad, leave_dead_zone
+from edge.errors import ActorLostError, ActorUnavailableError
+from edge.robots.robot import Observation, Vector
+from edge.robots.simulated_point import SPEC
+
+ARM = replace(
+    SPEC, action_size=4, action_minimum=(-1.0,) * 4, action_maximum=(1, 1, 1, 0.5)
+)
+SEEN = Observation(np.zeros(2, np.float32), 0)
+BUTTON, AXIS, INITIAL = 1, 2, 0x80
+A, B, X, BACK, START, LEFT, RIGHT = 0, 1, 2, 6, 7, 4, 5
+
+
+@dataclass
+class Pad:
+    """The far end of the device."""
+
+    descriptor: int
+    told: list[str] = field(default_factory=list)
+
+    def send(self, kind: int, number: int, value: int) -> None:
+        self.send_raw(EVENT.pack(1000, value, kind, number))
+
+    def send_raw(self, raw: bytes) -> None:
+        os.write(self.descriptor, raw)
+
+    def press(self, *buttons: int) -> None:
+        for button in buttons:
+            self.send(BUTTON, button, 1)
+            self.send(BUTTON, button, 0)
+
+    def unplug(self) -> None:
+        os.close(self.descriptor)
+        self.descriptor = -1
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "js0")
+    return tmp_path / "js0"
+
+
+@contextlib.contextmanager
+def plug_in(device: Path, speed: float | None = None) -> Iterator[tuple[Pad, Gamepad]]:
+    told: list[str] = []
+    gamepad = Gamepad(Stage("arm", ARM, speed, device, told.append))
+    pad = Pad(os.open(device, os.O_WRONLY), told)
+    gamepad.reset("reach")
+    try:
+        yield pad, gamepad
+    finally:
+        gamepad.close()
+        if pad.descriptor >= 0:
+            pad.unplug()
+
+
+def act(gamepad: Gamepad) -> Vector:
+    gamepad.signal()
+    return gamepad.propose(SEEN)
+
+
+def test_pushed_stick_takes_over_and_moves_its_component(device: Path) -> None:
+    with plug_in(device) as (pad, gamepad):
+        assert gamepad.signal() == Signal()
+        pad.send(AXIS, 0, 32767)
+        pad.send(AXIS, 1, 32767)
+        assert gamepad.signal() == Signal(takes_over=True)
+        np.testing.assert_array_equal(gamepad.propose(SEEN), [1, -1, 0, 0])
+        pad.send(AXIS, 0, 0)
+        pad.send(AXIS, 1, 0)
+        pad.send(AXIS, 4, -32767)
+        np.testing.assert_array_equal(act(gamepad), [0, 0, 1, 0])
+        assert gamepad.signal().takes_over, "until it is handed back"
+
+
+def test_shoulders_move_the_gripper_while_they_are_down(device: Path) -> None:
+    with plug_in(device) as (pad, gamepad):
+        pad.send(BUTTON, RIGHT, 1)
+        np.testing.assert_array_equal(act(gamepad), [0, 0, 0, 0.5])
+        pad.send(BUTTON, RIGHT, 0)
+        pad.send(BUTTON, LEFT, 1)
+        np.testing.assert_array_equal(act(gamepad), [0, 0, 0, -1])
+
+
+def test_speed_is_a_share_of_the_range(device: Path) -> None:
+    with plug_in(device, speed=0.5) as (pad, gamepad):
+        pad.send(AXIS, 0, -32767)
+        np.testing.assert_allclose(act(gamepad), [-0.5, 0, 0, 0])
+
+
+def test_stick_within_its_dead_zone_does_nothing(device: Path) -> None:
+    with plug_in(device) as (pad, gamepad):
+        pad.send(AXIS, 0, round(0.9 * DEAD_ZONE * 32767))
+        assert gamepad.signal() == Signal()
+        np.testing.assert_array_equal(gamepad.propose(SEEN), np.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("value", "way"),
+    [(0, 0), (DEAD_ZONE, 0), (1, 1), (-1, -1), (-1.00003, -1), (0.62, 0.5)],
+)
+def test_way_beyond_the_dead_zone_begins_at_nothing(value: float, way: float) -> None:
+    assert leave_dead_zone(value) == pytest.approx(way)
+
+
+def test_how_everything_stands_at_first_is_no_press_but_a_stick_counts(
+    device: Path,
+) -> None:
+    with plug_in(device) as (pad, gamepad):
+        pad.send(BUTTON | INITIAL, X, 1)
+        pad.send(BUTTON | INITIAL, START, 0)
+        assert gamepad.signal() == Signal()
+        pad.send(AXIS | INITIAL, 0, 32767)
+        assert gamepad.signal() == Signal(takes_over=True)
+
+
+def test_record_that_comes_in_two_parts_is_read_once_it_is_whole(device: Path) -> None:
+    raw = EVENT.pack(1000, 32767, AXIS, 0)
+    with plug_in(device) as (pad, gamepad):
+        pad.send_raw(raw[:3])
+        assert gamepad.signal() == Signal()
+        pad.send_raw(raw[3:] + raw[:5])
+        np.testing.assert_array_equal(act(gamepad), [1, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("button", "ending"),
+    [(START, Ending.SUCCESS), (BACK, Ending.FAILURE), (X, Ending.STOP)],
+)
+def test_episode_ends_by_button(device: Path, button: int, ending: Ending) -> None:
+    with plug_in(device) as (pad, gamepad):
+        pad.press(A)
+        pad.press(button)
+        assert gamepad.signal() == Signal(True, ending)
+        gamepad.reset("reach")
+        assert gamepad.signal() == Signal()
+
+
+def test_stop_between_two_episodes_ends_the_next_at_once(device: Path) -> None:
+    with plug_in(device) as (pad, gamepad):
+        pad.press(X, START, A)
+        gamepad.reset("reach")
+        assert gamepad.signal() == Signal(ending=Ending.STOP)
+
+
+def test_taking_over_and_handing_back_by_button(device: Path) -> None:
+    with plug_in(device) as (pad, gamepad):
+        pad.press(A)
+        assert gamepad.signal() == Signal(takes_over=True)
+        pad.press(B)
+        assert gamepad.signal() == Signal()
+
+
+@pytest.mark.parametrize(("button", "goes_on"), [(A, True), (X, False)])
+def test_next_episode_waits_for_the_person(
+    device: Path, button: int, goes_on: bool
+) -> None:
+    with plug_in(device) as (pad, gamepad):
+        threading.Timer(0.05, pad.press, [START, button]).start()
+        assert gamepad.await_start() is goes_on
+
+
+def test_unplugged_pad_holds_the_robot_still_and_says_so_once(device: Path) -> None:
+    with plug_in(device) as (pad, gamepad):
+        pad.send(AXIS, 0, 32767)
+        assert act(gamepad)[0] == 1
+        pad.unplug()
+        for _ in range(3):
+            assert gamepad.signal() == Signal(True, Ending.LOST)
+            np.testing.assert_array_equal(gamepad.propose(SEEN), np.zeros(4))
+        assert [line for line in pad.told if "gone" in line] == [
+            "the gamepad is gone (No such device): the robot holds still"
+        ]
+        with pytest.raises(ActorLostError, match="stay connected"):
+            gamepad.await_start()
+
+
+def test_missing_device_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    stage = Stage("arm", ARM, None, tmp_path / "js7", lambda text: None)
+    with pytest.raises(ActorUnavailableError, match=r"js7.*No such file.*connect one"):
+        Gamepad(stage)

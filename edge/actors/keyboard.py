@@ -1,0 +1,147 @@
+"""A person at the keyboard of a terminal, who demonstrates or corrects.
+
+Keys move the robot while they are pressed (`keys.py` says for how long). The first
+one that moves takes over from a package; the robot then stays still between two keys
+until it is handed back.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from edge.actors.actor import (
+    HUMAN,
+    Ending,
+    Signal,
+    Stage,
+    scale,
+)
+from edge.actors.keys import (
+    ENDINGS,
+    SPEEDS,
+    HeldKeys,
+    KeyReader,
+    Move,
+    Word,
+    describe,
+)
+from edge.actors.terminal import Terminal
+from edge.errors import ActorLostError
+from edge.robots.robot import Observation, Vector
+
+DEFAULT_SPEED: Final = 0.5
+_WAIT_S: Final = 0.5
+_STANDARD_INPUT: Final = 0
+_SOURCE: Final = "--actor=keyboard"
+
+
+class Keyboard:
+    """An `Actor` at a terminal."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        terminal: int = _STANDARD_INPUT,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepares the terminal and shows its keys.
+
+        Args:
+            stage: the robot, and who is told.
+            terminal: descriptor of an open terminal.
+            now_s: real time; a person presses keys in no other.
+
+        Raises:
+            ActorUnavailableError: it is no terminal.
+        """
+        self._spec, self._tell, self._now_s = stage.spec, stage.tell, now_s
+        self._speed = DEFAULT_SPEED if stage.speed is None else stage.speed
+        self._reader, self._held = KeyReader(), HeldKeys(stage.spec.action_size)
+        self._signal = Signal()
+        self._terminal = Terminal(terminal, _SOURCE)
+        self._help()
+
+    @property
+    def name(self) -> str:
+        """See `Actor.name`."""
+        return HUMAN
+
+    def await_start(self) -> bool:
+        """See `Actor.await_start`: the space bar begins, `x` ends the run."""
+        self._tell("space: begin the next episode   x: no more episodes")
+        while True:
+            for said in self._read(_WAIT_S):
+                if said is Word.TAKE_OVER:
+                    return True
+                if said is Word.STOP:
+                    return False
+                if said is Word.HELP:
+                    self._help()
+            if self._signal.ending is Ending.LOST:
+                raise ActorLostError(
+                    _SOURCE, "its terminal to stay open", "it was closed"
+                )
+
+    def reset(self, task: str) -> None:
+        """See `Actor.reset`; of the keys that were pressed before only stop counts."""
+        del task
+        stop = Word.STOP in self._read()
+        self._held.release()
+        if self._signal.ending is not Ending.LOST:
+            self._signal = Signal(ending=Ending.STOP if stop else None)
+
+    def signal(self) -> Signal:
+        """See `Actor.signal`."""
+        for said in self._read():
+            self._hear(said)
+        return self._signal
+
+    def propose(self, observation: Observation) -> Vector:
+        """See `Actor.propose`."""
+        del observation
+        return scale(self._spec, self._held.axes(self._now_s()) * self._speed)
+
+    def close(self) -> None:
+        """See `Actor.close`."""
+        self._terminal.close()
+
+    def _read(self, wait_s: float = 0.0) -> list[Move | Word]:
+        if self._signal.ending is Ending.LOST:
+            return []
+        try:
+            return list(self._reader.read(self._terminal.read(wait_s)))
+        except OSError as e:
+            self._held.release()
+            self._signal = Signal(takes_over=True, ending=Ending.LOST)
+            self._tell(f"the terminal is gone ({e.strerror}): the robot holds still")
+            return []
+
+    def _hear(self, said: Move | Word) -> None:
+        if isinstance(said, Move):
+            if self._held.press(said, self._now_s()):
+                self._act(True)
+        elif said in ENDINGS:
+            # The stop key counts whatever was said before, else the first word.
+            if said is Word.STOP or self._signal.ending is None:
+                self._signal = Signal(self._signal.takes_over, ENDINGS[said])
+        elif said in (Word.TAKE_OVER, Word.HAND_BACK):
+            self._held.release()
+            self._act(said is Word.TAKE_OVER)
+        elif said is Word.HELP:
+            self._help()
+        else:
+            self._change_speed(said is Word.FASTER)
+
+    def _act(self, takes_over: bool) -> None:
+        if takes_over != self._signal.takes_over and self._signal.ending is None:
+            self._signal = Signal(takes_over)
+
+    def _change_speed(self, up: bool) -> None:
+        others = [s for s in SPEEDS if (s > self._speed if up else s < self._speed)]
+        if others:
+            self._speed = others[0] if up else others[-1]
+        self._tell(f"speed {self._speed:g} of the action's range")
+
+    def _help(self) -> None:
+        for line in describe(self._spec.action_size):
+            self._tell(line)

@@ -1,0 +1,81 @@
+"""From a name to whoever acts: the actors here, and those of other packages.
+
+Another package adds one with an entry point of the group `continuon.actors`, whose
+name is what `--actor` takes and whose object is a callable from a `Stage` to an
+`Actor`:
+
+    [project.entry-points."continuon.actors"]
+    leader-arm = "my_package.leader:LeaderArm"
+"""
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from edge.actors.actor import (
+    EXPERT,
+    Actor,
+    Stage,
+)
+from edge.actors.expert import Expert
+from edge.actors.gamepad import Gamepad
+from edge.actors.keyboard import Keyboard
+from edge.errors import ActorUnavailableError, UnknownActorError
+
+GROUP: Final = "continuon.actors"
+
+Opener = Callable[[Stage], Actor]
+
+ACTORS: Final[dict[str, Opener]] = {
+    EXPERT: Expert,
+    "keyboard": Keyboard,
+    "gamepad": Gamepad,
+}
+"""Those of this package, by name; no entry point takes the place of one."""
+
+
+def require_known(name: str, flag: str = "--actor") -> None:
+    """Checks a name before anything is opened or written.
+
+    Raises:
+        UnknownActorError: there is no such actor.
+    """
+    if name not in ACTORS and name not in _find_others():
+        known = ", ".join((*ACTORS, *sorted(_find_others().keys() - ACTORS.keys())))
+        raise UnknownActorError(
+            flag,
+            f"one of {known}",
+            repr(name),
+            f"correct it, or install the package that has it ({GROUP})",
+        )
+
+
+def open_actor(name: str, stage: Stage) -> Actor:
+    """Opens an actor for a robot; close it, so that its device is as it was.
+
+    Raises:
+        UnknownActorError: there is no such actor.
+        ActorUnavailableError: it cannot act here, or its package does not load.
+        EdgeError: what else opening it raises.
+    """
+    require_known(name)
+    opener = ACTORS[name] if name in ACTORS else _load(name)
+    return opener(stage)
+
+
+def _find_others() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _load(name: str) -> Opener:
+    point = _find_others()[name]
+    try:
+        found: Opener = point.load()
+    except Exception as e:
+        raise ActorUnavailableError(
+            f"--actor={name}",
+            f"{point.value} to load",
+            " ".join(str(e).split()),
+            "install its package again",
+        ) from e
+    return found

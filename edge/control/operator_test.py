@@ -1,0 +1,185 @@
+"""Who acts in a step when an operator watches, and what is recorded of it."""
+
+import numpy as np
+import pytest
+
+from edge.actors.actor import HUMAN, Ending, Signal
+from edge.control.loop import ControlStep, EpisodeResult, Pace, run_episode
+from edge.control.safety import SafetyConfig, config_for
+from edge.robots.clock import SimulatedClock
+from edge.robots.experts import GaussianNoise
+from edge.robots.robot import Observation, Policy, Vector
+from edge.robots.simulated_point import SPEC, SimulatedPoint
+
+WATCHES, ACTS = Signal(), Signal(takes_over=True)
+AWAY = 0.3  # what the package does; the goal is never below 0.5
+BACK = -0.25  # what the operator does instead
+
+
+class Package:
+    """Proposes the same action each time, or what it is given."""
+
+    def __init__(self, *actions: float) -> None:
+        self.actions = actions or (AWAY,)
+        self.seen: list[float] = []
+
+    def reset(self, task: str) -> None:
+        self.seen = []
+
+    def propose(self, observation: Observation) -> Vector:
+        self.seen.append(float(observation.state[0]))
+        action = self.actions[min(len(self.seen), len(self.actions)) - 1]
+        return np.array([action], np.float32)
+
+
+class Operator:
+    """Wants one thing after the other, and the last one from then on."""
+
+    name = HUMAN
+
+    def __init__(self, *signals: Signal, action: float = BACK) -> None:
+        self.signals, self.action = signals, action
+        self.asked = 0
+        self.tasks: list[str] = []
+
+    def await_start(self) -> bool:
+        return True
+
+    def reset(self, task: str) -> None:
+        self.tasks.append(task)
+
+    def signal(self) -> Signal:
+        self.asked += 1
+        return self.signals[min(self.asked, len(self.signals)) - 1]
+
+    def propose(self, observation: Observation) -> Vector:
+        return np.array([self.action], np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+class Recorder:
+    def __init__(self, steps: list[ControlStep]) -> None:
+        self.append = steps.append
+
+
+def run(
+    operator: Operator,
+    policy: Policy | None = None,
+    *,
+    noise: float = 0.0,
+    max_steps: int = 6,
+    safety: SafetyConfig | None = None,
+) -> tuple[EpisodeResult, list[ControlStep]]:
+    steps: list[ControlStep] = []
+    result = run_episode(
+        SimulatedPoint(SimulatedClock(0)),
+        policy or Package(),
+        safety or config_for(SPEC),
+        Recorder(steps),
+        seed=1,
+        max_steps=max_steps,
+        pace=Pace.SIMULATED,
+        disturbance=GaussianNoise(noise),
+        operator=operator,
+    )
+    return result, steps
+
+
+def test_operator_acts_between_taking_over_and_handing_back() -> None:
+    package = Package()
+    operator = Operator(WATCHES, ACTS, ACTS, WATCHES)
+    result, steps = run(operator, package)
+    assert operator.tasks == [SPEC.task]
+    assert [step.intervention for step in steps] == [False, True, True] + [False] * 3
+    acted = np.concatenate([step.action for step in steps])
+    np.testing.assert_allclose(acted, [AWAY, BACK, BACK, AWAY, AWAY, AWAY])
+    proposed = np.concatenate([step.proposed_action for step in steps])
+    np.testing.assert_allclose(proposed, [AWAY] * 6)
+    assert len(package.seen) == 6, "it sees every step, so that it can go on"
+    assert (result.interventions, result.steps, result.ending) == (2, 6, None)
+
+
+def test_action_of_the_operator_is_limited_as_any_other() -> None:
+    safety = SafetyConfig("test", (-0.5,), (0.5,), max_action_delta=0.25)
+    _, steps = run(Operator(ACTS, action=-9.0), safety=safety)
+    acted = np.concatenate([step.action for step in steps])
+    np.testing.assert_allclose(acted, [-0.5] * 6)
+    _, steps = run(Operator(WATCHES, ACTS, action=-9.0), safety=safety)
+    np.testing.assert_allclose(
+        np.concatenate([step.action for step in steps])[:3],
+        [0.3, 0.05, -0.2],
+        atol=1e-6,
+    )
+
+
+def test_noise_of_the_policy_is_not_on_the_hand_of_the_operator() -> None:
+    _, steps = run(Operator(WATCHES, ACTS), noise=0.2)
+    assert steps[0].action != np.float32(AWAY)
+    assert {float(step.action[0]) for step in steps[1:]} == {BACK}
+
+
+@pytest.mark.parametrize(
+    ("ending", "success"), [(Ending.SUCCESS, True), (Ending.FAILURE, False)]
+)
+def test_operator_says_how_the_episode_went(ending: Ending, success: bool) -> None:
+    result, steps = run(Operator(WATCHES, Signal(ending=ending)))
+    assert (result.success, result.steps, result.ending) == (success, 2, ending)
+    assert not result.stopped
+    last = steps[-1]
+    assert last.is_last
+    assert (last.is_terminal, last.discount) == (success, 0.0 if success else 1.0)
+    assert not last.safety_violation
+    np.testing.assert_allclose(last.action, AWAY)
+
+
+def test_word_of_the_operator_counts_more_than_that_of_the_robot() -> None:
+    arrives = Package(1.0)  # the goal of this seed is reached in a few steps
+    result, _ = run(Operator(WATCHES), arrives, max_steps=20)
+    assert result.success is True
+    watched = [WATCHES] * (result.steps - 1)
+    again, steps = run(
+        Operator(*watched, Signal(ending=Ending.FAILURE)),
+        Package(1.0),
+        max_steps=20,
+    )
+    assert (again.success, again.steps) == (False, result.steps)
+    assert not steps[-1].is_terminal
+
+
+def test_stop_key_holds_the_robot_still_and_is_a_safety_violation() -> None:
+    result, steps = run(Operator(ACTS, Signal(True, Ending.STOP)))
+    assert result.steps == 2
+    assert result.safety_violations == 1
+    assert result.success is not True
+    assert steps[-1].safety_violation
+    assert not steps[-1].intervention, "nobody acts any more"
+    np.testing.assert_array_equal(steps[-1].action, [0.0])
+
+
+def test_lost_device_holds_the_robot_still_and_nobody_knows_how_it_went() -> None:
+    result, steps = run(Operator(ACTS, Signal(True, Ending.LOST)))
+    assert (result.steps, result.success, result.stopped) == (2, None, True)
+    assert result.ending is Ending.LOST
+    assert not steps[-1].safety_violation
+    assert not steps[-1].is_terminal
+    np.testing.assert_array_equal(steps[-1].action, [0.0])
+
+
+def test_proposal_that_is_no_number_stops_the_robot_while_the_operator_acts() -> None:
+    result, steps = run(Operator(ACTS), Package(AWAY, float("nan")))
+    assert [step.intervention for step in steps] == [True, False]
+    assert steps[-1].safety_violation
+    np.testing.assert_array_equal(steps[-1].action, [0.0])
+    assert result.safety_violations == 1
+
+
+def test_actor_who_demonstrates_takes_over_from_nobody() -> None:
+    actor = Operator(ACTS, ACTS, Signal(True, Ending.SUCCESS))
+    result, steps = run(actor, actor)
+    assert actor.tasks == [SPEC.task], "reset once"
+    assert (result.success, result.interventions) == (True, 0)
+    for step in steps:
+        assert not step.intervention
+        np.testing.assert_array_equal(step.proposed_action, step.action)
