@@ -26,9 +26,9 @@ from base.digest import sha256_bytes
 from base.errors import ContinuonError, DiskError
 from edge.errors import OtherRobotError, RobotMismatchError
 from edge.loops import memory_choice
-from edge.loops.memory_choice import Memory, Use
+from edge.loops.memory_choice import Driver, Memory, Use
 from release.package import RobotFit
-from rlds import reader
+from rlds import imitation, reader
 from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.episode import Episode
 
@@ -137,7 +137,7 @@ class LocalMemories:
         raw = plain_file.read(path, EPISODE_LIMIT_BYTES, follow_links=False)
         episode = reader.read_episode_bytes(raw, EPISODE_LIMIT_BYTES)
         require_own(path, episode, robot_id, fit)
-        driver = memory_choice.tell_driver(episode.metadata)
+        driver = _tell_driver(episode)
         kind = memory_choice.tell_kind(driver, episode.metadata.success)
         task = episode.metadata.task
         use = memory_choice.choose_use(have, task, kind)
@@ -208,13 +208,18 @@ def _describe(raw: bytes, episode: Episode, number: int, use: Use) -> Memory:
         use=use,
         task=metadata.task,
         environment_id=metadata.environment_id,
-        driver=memory_choice.tell_driver(metadata),
+        driver=_tell_driver(episode),
         success=metadata.success,
         steps=episode.num_steps,
         package_digest=metadata.package_digest,
         delta_digest=metadata.delta_digest,
         stop_rules=int(np.count_nonzero(episode.steps["safety_violation"])),
     )
+
+
+def _tell_driver(episode: Episode) -> Driver:
+    corrected = imitation.is_corrected(episode.steps)
+    return memory_choice.tell_driver(episode.metadata, corrected)
 
 
 def _name(memory: Memory) -> str:

@@ -9,7 +9,7 @@ import pytest
 from base.testing import special_files
 from edge.loops import memories as local
 from edge.loops.memories import LocalMemories
-from edge.loops.memory_choice import Driver, Use
+from edge.loops.memory_choice import KNOWN, LIVED, Driver, Use
 from release.package import ActionSpec, RobotFit, TensorSpec
 from rlds import example_codec, tfrecord
 from rlds.spec import EpisodeSpec
@@ -86,6 +86,17 @@ def test_new_episodes_are_taken_in_their_order_whatever_their_times_say(
     folder.hand_over()
     assert folder.open().take(ROBOT, FIT)[0].number == 3
     assert folder.told == []
+
+
+def test_corrected_episode_counts_as_a_persons(folder: Folder) -> None:
+    watched = EpisodeSpec(3, 2, interventions=True)
+    folder.hand_over(spec=watched, operator="policy:" + "cd" * 6, success=None)
+    folder.hand_over(operator="policy:" + "cd" * 6)
+    memories = folder.open()
+    memories.take(ROBOT, FIT)
+    corrected, driven = memories.read()
+    assert (corrected.driver, corrected.kind) == (Driver.PERSON, LIVED)
+    assert (driven.driver, driven.kind) == (Driver.PACKAGE, KNOWN)
 
 
 def test_memory_says_who_drove_and_what_happened(folder: Folder) -> None:

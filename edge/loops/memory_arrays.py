@@ -1,7 +1,7 @@
 """Memories as the arrays of fixed shapes that a package's functions take.
 
     states    [r t+1 n] f32, the last one of an episode only as a next state
-    actions   [r t a] f32, what was proposed: to imitate
+    actions   [r t a] f32, to imitate: what a person did who took over, else proposals
     executed  [r t a] f32, what the robot was given
     task      [r k] f32, one-hot in the order of the package's tasks
     length    [r] i32, steps; 0 where there is no episode
@@ -20,6 +20,7 @@ import numpy as np
 
 from edge.errors import LearningError
 from release.package import PackageManifest, TensorSpec
+from rlds import imitation
 from rlds.episode import Episode
 
 MEMORIES, EPISODES = "memories", "episodes"
@@ -112,6 +113,8 @@ def fill(
         for name, field in _STEPS.items():
             if name in arrays:
                 _fill_steps(arrays[name][row], episode, field, length)
+        imitated = imitation.actions_to_imitate(episode.steps)
+        arrays["actions"][row][:length] = imitated[:length]
     return arrays
 
 

@@ -110,6 +110,19 @@ def test_episodes_lie_in_the_arrays_as_the_functions_read_them(
         assert (arrays[name].shape, arrays[name].dtype) == (shape, np.dtype(dtype))
 
 
+def test_what_a_person_did_who_took_over_is_imitated(base: PackageManifest) -> None:
+    spec = EpisodeSpec(N, A, interventions=True)
+    corrected = episodes.episode(spec, 5, task=TASKS[0])
+    marks = corrected.steps["intervention"][:4]
+    assert marks.any() and not marks.all()
+    arrays = memory_arrays.fill(shapes(with_inputs(base)), [(corrected, LIVED)], TASKS)
+    imitated, steps = arrays["actions"][0, :4], corrected.steps
+    np.testing.assert_array_equal(imitated[marks], steps["action"][:4][marks])
+    np.testing.assert_array_equal(
+        imitated[~marks], steps["proposed_action"][:4][~marks]
+    )
+
+
 def test_what_was_heard_is_filled_in_where_a_package_hears(
     base: PackageManifest,
 ) -> None:

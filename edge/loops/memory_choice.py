@@ -6,6 +6,7 @@ A memory is one episode that this robot recorded. Who drove decides what it is g
 |---|---|---|
 | the package without a delta | success | known: the robot as the package knows it |
 | a person or the scripted expert | not in failure | lived: what to do now |
+| a package, and a person who took over from it | not in failure | lived |
 | the package with a delta | success | lived |
 | anybody | otherwise | neither: nothing to imitate |
 """
@@ -42,7 +43,7 @@ median: a broken sensor surprises most, and must not push out everything else.""
 
 
 class Driver(enum.StrEnum):
-    """Who drove an episode."""
+    """Who drove an episode; a person too if they took over from a package."""
 
     EXPERT = "expert"
     PERSON = "person"
@@ -99,11 +100,16 @@ class Memory:
         return tell_kind(self.driver, self.success)
 
 
-def tell_driver(metadata: EpisodeMetadata) -> Driver:
-    """Who drove an episode, by its own fields."""
+def tell_driver(metadata: EpisodeMetadata, corrected: bool = False) -> Driver:
+    """Who drove an episode, by its own fields.
+
+    Args:
+        metadata: fields of the episode as a whole.
+        corrected: whether a person took over in some step (`rlds.imitation`).
+    """
     if metadata.operator == "expert":
         return Driver.EXPERT
-    if not metadata.operator.startswith("policy:"):
+    if corrected or not metadata.operator.startswith("policy:"):
         return Driver.PERSON
     return Driver.PACKAGE_WITH_DELTA if metadata.delta_digest else Driver.PACKAGE
 

@@ -61,6 +61,8 @@ def test_who_drove_is_told_by_the_fields_of_the_episode(
 ) -> None:
     metadata = episodes.metadata(operator=actor, delta_digest=delta)
     assert tell_driver(metadata) is driver
+    corrected = tell_driver(metadata, corrected=True)
+    assert corrected is (driver if driver is Driver.EXPERT else Driver.PERSON)
 
 
 @pytest.mark.parametrize(
