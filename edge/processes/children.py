@@ -158,8 +158,9 @@ class Child:
         if self._stop_by_s is None:
             self._stop_by_s = now_s + self.program.stop_after_s
             if self.is_running and self._running is not None:
+                # Not `send_signal`, which reaps a child that has just died.
                 with contextlib.suppress(ProcessLookupError):
-                    self._running.send_signal(signal.SIGTERM)
+                    os.kill(self._running.pid, signal.SIGTERM)
 
     def _start(self, now_s: float) -> None:
         self._pipe, write = os.pipe()
