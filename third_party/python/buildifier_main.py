@@ -1,6 +1,6 @@
 """Runs buildifier's format check and lint, and refuses what Bazel 8 has removed.
 
-usage: BUILDIFIER FILE [FILE ...]
+usage: BUILDIFIER FILE [FILE ...], of which Python files are left out
 
 Buildifier warns of rules that a file uses and does not load. It sees neither
 `native.RULE` nor the BUILD files that a repository rule writes, which stand as text in
@@ -35,7 +35,8 @@ def find_removed(text: str) -> list[str]:
 
 
 def main() -> int:
-    program, *files = sys.argv[1:]
+    program, *named = sys.argv[1:]
+    files = [name for name in named if Path(name).suffix not in (".py", ".pyi")]
     command = [program, "-mode=diff", "-diff_command=diff -u", "-lint=warn", *files]
     code = subprocess.run(command, check=False).returncode
     for file in files:

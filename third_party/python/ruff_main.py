@@ -1,4 +1,4 @@
-"""Runs `ruff check` and `ruff format --check` on the files named."""
+"""Runs `ruff check` and `ruff format --check` on the Python files among those named."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import ruff
 
 def main() -> int:
     program = Path(ruff.__file__).parents[1] / "bin" / "ruff"
-    files = sys.argv[1:]
+    files = [name for name in sys.argv[1:] if Path(name).suffix in (".py", ".pyi")]
     common = ["--no-cache", "--config", "pyproject.toml"]
     check = subprocess.run([program, "check", *common, *files], check=False)
     form = subprocess.run([program, "format", "--diff", *common, *files], check=False)
