@@ -55,7 +55,7 @@ class Evaluation:
         episodes: how many there were.
         error_before: mean error of its actions before, in half ranges of the action.
         error_after: mean error with it.
-        confidence: that it made nothing worse, between 0 and 1.
+        confidence: that the error grew by less than the guard allows, between 0 and 1.
     """
 
     episodes: int

@@ -25,7 +25,10 @@ def test_delta_that_helps_every_judge_is_accepted() -> None:
     assert verdict.evaluation.error_before == pytest.approx(0.3)
     assert verdict.evaluation.error_after == pytest.approx(0.1)
     assert verdict.evaluation.confidence == 1 - 1 / 16
-    assert verdict.reason == "what was learned: error 0.300 to 0.100 on 4; 94% sure"
+    assert verdict.reason == (
+        "what was learned: error 0.300 to 0.100 on 4; "
+        "94% sure that neither grows by 0.2"
+    )
 
 
 def test_delta_that_changes_nothing_does_no_harm() -> None:
