@@ -160,6 +160,12 @@ class LearningError(EdgeError):
     default_remedy = "the robot drives on as before; nothing was learned"
 
 
+class LifeError(EdgeError):
+    """A life that is shown cannot begin, or one of its programs failed."""
+
+    default_remedy = "see what its programs said above"
+
+
 class UnknownTaskError(EdgeError):
     """A package was not trained for the task of the robot."""
 

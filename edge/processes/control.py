@@ -7,6 +7,9 @@ go through a ring in memory to the recorder, and a package or delta that another
 writes is taken with the next episode. While it is told `idle` or `asleep` the robot
 holds still. SIGTERM, or the end of the supervisor, ends it after the current step.
 
+With --episodes it drives so many and ends. With --actor somebody demonstrates in the
+place of the package, under its limits.
+
 It needs neither jax nor a network.
 """
 
@@ -14,15 +17,19 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import contextlib
 import itertools
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from absl import app, flags
 
-from base import command_line, path_flags
-from edge import simulated_or_real
+from base import command_line, durable_file, path_flags
+from edge import actor_flags, simulated_or_real
+from edge.actors.actor import Actor
 from edge.control.loop import EpisodeResult, Pace, run_episode
+from edge.control.policy_source import Driver
 from edge.control.step_times import StepTimes
 from edge.episodes import episode_id
 from edge.episodes.provenance import Provenance
@@ -33,7 +40,9 @@ from edge.processes import process
 from edge.processes.drives import NO_PACKAGE, Drive, DriveSource
 from edge.processes.home import Home
 from edge.processes.process import Process
+from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Robot
+from edge.run_summary import RunTally
 from edge.simulated_or_real import RealTime
 from release.trusted_keys import TrustedKeys
 
@@ -73,13 +82,31 @@ SEED = flags.DEFINE_integer(
 MAX_STEPS = flags.DEFINE_integer(
     "max_steps", 500, "longest episode, in control steps", lower_bound=1
 )
+EPISODES = flags.DEFINE_integer(
+    "episodes", 0, "episodes to drive; 0 for until it is told to end", lower_bound=0
+)
+SUMMARY_JSON = flags.DEFINE_string(
+    "summary_json", None, "file for the summary of --episodes episodes, as JSON"
+)
+ACTOR = flags.DEFINE_string(
+    "actor",
+    None,
+    "who demonstrates in the place of the package: expert, keyboard, gamepad, or one "
+    "that another package adds (default: nobody)",
+)
+OPERATOR_NOISE = flags.DEFINE_float(
+    "operator_noise",
+    0.0,
+    "standard deviation of the noise on what --actor does, in units of the action",
+    lower_bound=0.0,
+)
 SIM_START = flags.DEFINE_string(
     "sim_start",
     None,
     "wall time at which a simulated clock starts, RFC 3339 in UTC (default: now)",
 )
 path_flags.folders("home")
-path_flags.files("keyring")
+path_flags.files("keyring", "summary_json")
 
 
 @dataclass
@@ -125,6 +152,8 @@ def main(argv: list[str]) -> None:
     """Opens the robot and drives until it is told to end."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    if SUMMARY_JSON.value and not EPISODES.value:
+        raise app.UsageError("expected --episodes with --summary_json")
     home = Home(Path(HOME.value))
     keys = TrustedKeys.read(Path(KEYRING.value), ALLOW_DEVELOPMENT_KEYS.value)
     with (
@@ -136,8 +165,23 @@ def main(argv: list[str]) -> None:
         name, robot = next(robots)
         pace = simulated_or_real.choose_pace(robot, PACE.value, Pace.REALTIME)
         # A hang is noted by whoever records; this process has no private folder.
-        with simulated_or_real.open_real_time(robot, None, me.say) as real_time:
-            _Control(me, home, name, robot, pace, real_time, keys).run()
+        with (
+            _open_actor(name, robot) as actor,
+            simulated_or_real.open_real_time(robot, None, me.say) as real_time,
+        ):
+            _Control(me, home, name, robot, pace, real_time, keys, actor).run()
+
+
+@contextlib.contextmanager
+def _open_actor(name: str, robot: Robot) -> Iterator[Actor | None]:
+    """Opens whoever demonstrates; None if the package drives."""
+    if ACTOR.value is None:
+        yield None
+        return
+    with contextlib.closing(
+        actor_flags.open_actor(ACTOR.value, name, robot.spec)
+    ) as actor:
+        yield actor
 
 
 class _Control:
@@ -152,8 +196,10 @@ class _Control:
         pace: Pace,
         real_time: RealTime,
         keys: TrustedKeys,
+        actor: Actor | None,
     ) -> None:
         self._me = me
+        self._actor = actor
         self._real_time = real_time
         self._name = name
         self._robot = robot
@@ -165,6 +211,8 @@ class _Control:
         self._drive: Drive | None = None
         self._sender: StepSender | None = None
         self._tally = _Tally()
+        self._summary = RunTally()
+        self._wants_no_more = False  # whoever demonstrates
         self._doing = "starts"
         self._said_ring = ""
 
@@ -172,8 +220,9 @@ class _Control:
         """Drives while it is told to drive, and holds still otherwise."""
         with self._source.starts.judge():
             self._me.say_ready()
+            begin_s = time.monotonic()
             numbers = itertools.count(SEED.value)
-            while not self._me.is_stopped():
+            while not self._me.is_stopped() and not self._is_done():
                 self._read_messages()
                 if self._mode is not Mode.DRIVING:
                     self._hold_still(self._mode.value)
@@ -182,6 +231,11 @@ class _Control:
                 else:
                     self._drive = drive
                     self._run_episode(drive, next(numbers))
+        if SUMMARY_JSON.value and self._is_done() and self._drive is not None:
+            seconds = time.monotonic() - begin_s
+            package = self._drive.driver.package_digest
+            summary = self._summary.summary(package, seconds)
+            durable_file.write(Path(SUMMARY_JSON.value), summary.encode())
         self._doing = "ended"
         self._show_now()
         if self._sender is not None:
@@ -191,19 +245,17 @@ class _Control:
         self._doing, self._stop_key = "drives", False
         self._show()
         driver, spec = drive.driver, self._robot.spec
-        policy = driver.policy_for(self._name, spec)
+        policy = self._actor or driver.policy_for(self._name, spec)
+        if self._actor is not None and not self._actor.await_start():
+            self._wants_no_more = True
+            return
         sender = self._open_sender()
         start_ns = self._robot.clock.unix_ns()
         if sender is not None:
             sender.begin(
                 episode_id.make_random_id(start_ns),
                 start_ns,
-                Provenance(
-                    actor=driver.actor,
-                    package_digest=driver.package_digest or "",
-                    delta_digest=driver.delta_digest or "",
-                    channel=driver.channel,
-                ),
+                self._make_provenance(driver),
             )
         result = run_episode(
             self._robot,
@@ -213,6 +265,10 @@ class _Control:
             seed,
             MAX_STEPS.value,
             self._pace,
+            disturbance=None
+            if self._actor is None
+            else GaussianNoise(OPERATOR_NOISE.value),
+            operator=self._actor,
             should_stop=self._should_stop,
             stop_key=self._is_stop_key_pressed,
             watchdog=self._real_time.watchdog,
@@ -222,6 +278,10 @@ class _Control:
             sender.end(result.success, result.stop_rule)
         self._source.starts.clear()
         self._tally.add(result)
+        if not result.stopped:
+            self._summary.add(spec.task, result)
+        if self._actor is not None:
+            return  # what somebody shows says nothing about the package
         self._me.mailbox.send(
             "update",
             "health",
@@ -235,6 +295,20 @@ class _Control:
                 "stopped": result.stopped,
             },
         )
+
+    def _make_provenance(self, driver: Driver) -> Provenance:
+        if self._actor is not None:
+            return Provenance(actor=self._actor.name, tags=("demonstration",))
+        return Provenance(
+            actor=driver.actor,
+            package_digest=driver.package_digest or "",
+            delta_digest=driver.delta_digest or "",
+            channel=driver.channel,
+        )
+
+    def _is_done(self) -> bool:
+        driven = self._summary.episodes
+        return self._wants_no_more or bool(EPISODES.value and driven >= EPISODES.value)
 
     def _should_stop(self) -> bool:
         """Looks, once a step, whether the robot should end its episode."""

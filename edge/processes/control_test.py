@@ -21,7 +21,7 @@ from edge.processes import drives, process
 from edge.processes.mailbox import Mailbox
 from edge.testing import robot_home
 from edge.testing.robot_home import RobotHome
-from release import package
+from release import package, run_summary
 
 _LONGEST_S: Final = 20.0
 
@@ -104,6 +104,48 @@ def active(made: RobotHome) -> str:
     installed = StateFolder(made.home.packages).read_installed()
     assert installed is not None
     return installed.digest
+
+
+def wait_for_end(control: Control) -> int:
+    """The exit code of a control process that ends by itself."""
+    until_s = time.monotonic() + _LONGEST_S
+    while control.code is None:
+        ended, status = os.waitpid(control.pid, os.WNOHANG)
+        if ended:
+            control.code = os.waitstatus_to_exitcode(status)
+        assert time.monotonic() < until_s, control.said()
+        time.sleep(0.01)
+    return control.code
+
+
+def test_episodes_that_were_asked_for_are_driven_and_summed_up(
+    made: RobotHome, start: Callable[..., Control], tmp_path: Path
+) -> None:
+    path = tmp_path / "summary.json"
+    control = start("--episodes=3", f"--summary_json={path}")
+    assert wait_for_end(control) == 0, control.said()
+    summary = run_summary.read(path)
+    assert [one.episodes for one in summary.tasks.values()] == [3]
+    assert summary.package_digest == active(made)
+
+
+def test_summary_without_a_number_of_episodes_is_wrong_usage(
+    start: Callable[..., Control], tmp_path: Path
+) -> None:
+    path = tmp_path / "summary.json"
+    control = start(f"--summary_json={path}")
+    assert wait_for_end(control) == 2
+    assert "expected --episodes with --summary_json" in control.said()
+    assert not path.exists()
+
+
+def test_actor_that_cannot_act_on_this_robot_is_one_line_before_it_moves(
+    made: RobotHome, start: Callable[..., Control]
+) -> None:
+    control = start("--episodes=1", "--actor=expert")
+    assert wait_for_end(control) in (1, 2)
+    assert len(control.said().splitlines()) == 1
+    assert not made.home.ring.exists()
 
 
 def keep_delta(made: RobotHome, base: str) -> str:

@@ -29,6 +29,7 @@ COMMANDS = (
     "edge.loops.week",
     "edge.processes.control",
     "edge.processes.learn",
+    "edge.processes.life",
     "edge.processes.record",
     "edge.processes.robot",
     "edge.processes.update",
@@ -100,6 +101,7 @@ NEEDED = {
     "edge.episodes.upload": "--from=a --to=a",
     "edge.processes.control": "--home=a --keyring=a --robot=metaworld:reach-v3",
     "edge.processes.learn": "--home=a",
+    "edge.processes.life": "--channel=a",
     "edge.processes.record": "--home=a",
     "edge.processes.robot": "--robot=metaworld:reach-v3",
     "edge.processes.update": "--home=a --keyring=a --robot=metaworld:reach-v3",
@@ -117,13 +119,19 @@ NEEDED = {
 def declared_kinds(module: str) -> dict[str, str]:
     """The flags that a command declares as files or folders, from its sources."""
     path = ROOT / module.replace(".", "/")
-    # A command with many flags has a file for them.
-    sources = (path.with_suffix(".py"), path.with_name(f"{path.name}_flags.py"))
+    command_source = ast.parse(path.with_suffix(".py").read_bytes())
+    # Flags of a command, or of several, may have a file of their own.
+    files = {
+        ROOT / str(node.module).replace(".", "/") / f"{alias.name}.py"
+        for node in ast.walk(command_source)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name.endswith("_flags") and node.module != "base"
+    }
     return {
         argument.value: called
-        for source in sources
-        if source.exists()
-        for node in ast.walk(ast.parse(source.read_bytes()))
+        for tree in (command_source, *(ast.parse(f.read_bytes()) for f in files))
+        for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         for called in [ast.unparse(node.func)]
         if called in ("path_flags.files", "path_flags.folders")
@@ -159,6 +167,7 @@ NO_PATHS = {
     "cloud.job.train": {"profile"},
     "edge.bundle.make_bundle": {"machine", "root"},
     # Whatever is wrong with a channel, the robot drives. A seed is a folder or a tar.
+    "edge.processes.life": {"channel"},
     "edge.processes.robot": {"channel"},
     "edge.processes.update": {"channel", "seed_package"},
     "edge.run": {"channel"},
