@@ -163,7 +163,7 @@ class LearningError(EdgeError):
 class LifeError(EdgeError):
     """A life that is shown cannot begin, or one of its programs failed."""
 
-    default_remedy = "see what its programs said above"
+    default_remedy = "choose another --home, or remove it"
 
 
 class UnknownTaskError(EdgeError):

@@ -46,6 +46,7 @@ _SAID_AGAIN_S: Final = 0.5  # a mode that was lost is said again
 _PATIENCE_S: Final = 60.0  # until the learner has what was recorded
 _LONGEST_NIGHT_S: Final = 900.0
 _NOTHING_S: Final = 15.0  # a learner that has not begun by then has nothing to learn
+_SEE_ABOVE: Final = "see what its programs said above"
 _OPERATOR_NOISE: Final = 0.2  # docs/benchmarks.md, Adaptation
 
 ROBOT = flags.DEFINE_multi_string(
@@ -125,7 +126,6 @@ def main(argv: list[str]) -> int:
             home.root,
             "a robot that has not lived yet",
             "one with memories",
-            "choose another --home, or remove it",
         )
     begin_s = time.monotonic()
     with process.open_process(home.root, process.SUPERVISOR) as me:
@@ -293,6 +293,7 @@ class _Life:
                 "the night",
                 f"to end within {_LONGEST_NIGHT_S:.0f} s",
                 str(self._learner.get("reason", "a learner that says nothing")),
+                _SEE_ABOVE,
             )
         self._delta = self._read_delta()
         for _ in self._tell_mode(Mode.DRIVING, 1.0):
@@ -315,6 +316,7 @@ class _Life:
             self._home.root,
             f"recorder and learner to be done within {_PATIENCE_S:.0f} s",
             f"{len(waiting)} episodes that wait",
+            _SEE_ABOVE,
         )
 
     def _tell_mode(self, mode: Mode, longest_s: float) -> Iterator[None]:
@@ -382,6 +384,7 @@ class _Life:
                 module.rpartition(".")[2],
                 "to end well",
                 lines[-1] if lines else f"exit code {running.returncode}",
+                _SEE_ABOVE,
             )
 
     def _tell(self, line: str) -> None:
