@@ -12,7 +12,6 @@ PROGRAMS = {
     "//cloud:index": "cloud/index/index",
     "//cloud:ingest": "cloud/ingest/ingest",
     "//cloud:train": "cloud/job/train",
-    "//edge:life": "edge/processes/life",
     "//edge:record": "edge/record",
     "//edge:run": "edge/run",
     "//edge:upload": "edge/episodes/upload",
@@ -54,24 +53,6 @@ def test_the_tour_ends_with_a_blessed_package_that_drives(tmp_path: Path) -> Non
     assert str(channel[1]) in drive
     driven = run(drive.replace("./bazelw", str(bazelw)), tmp_path)
     assert re.search(r"^reach-v3 +5 ", driven, re.MULTILINE), driven
-    live(bazelw, str(channel[1]), tmp_path)
-
-
-def live(bazelw: Path, channel: str, folder: Path) -> None:
-    """A robot with that package lives a short life, and learns on a night."""
-    home = folder / "life"
-    lived = run(
-        f"{bazelw} run //edge:life -- --channel={channel} --allow_development_keys"
-        f" --robot=metaworld-changed:reach-v3@latency --nights=1 --home={home}"
-        " --own_episodes=6 --episodes=4 --shown=6",
-        folder,
-    )
-    assert re.search(r"^day 1 +changed ", lived, re.MULTILINE), lived
-    assert re.search(r"^ +night: slow: delta ", lived, re.MULTILINE), lived
-    assert re.search(r"; forgotten -?\d+ points$", lived, re.MULTILINE), lived
-    records = list((home / "deltas").rglob("delta.json"))
-    assert len(records) == 1 and (records[0].parent / "delta.safetensors").exists()
-    assert (home / "life.svg").read_text().startswith("<svg")
 
 
 def run(script: str, home: Path) -> str:
