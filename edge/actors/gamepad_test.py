@@ -169,8 +169,10 @@ def test_next_episode_waits_for_the_person(
     device: Path, button: int, goes_on: bool
 ) -> None:
     with plug_in(device) as (pad, gamepad):
-        threading.Timer(0.05, pad.press, [START, button]).start()
+        later = threading.Timer(0.05, pad.press, [START, button])
+        later.start()
         assert gamepad.await_start() is goes_on
+        later.join()
 
 
 def test_unplugged_pad_holds_the_robot_still_and_says_so_once(device: Path) -> None:

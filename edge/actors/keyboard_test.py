@@ -132,8 +132,10 @@ def test_stop_key_between_two_episodes_ends_the_next_at_once() -> None:
 @pytest.mark.parametrize(("keys", "goes_on"), [(b"d?y ", True), (b"dx", False)])
 def test_next_episode_waits_for_the_person(keys: bytes, goes_on: bool) -> None:
     with sit_down() as (person, keyboard):
-        threading.Timer(0.05, person.press, [keys]).start()
+        later = threading.Timer(0.05, person.press, [keys])
+        later.start()
         assert keyboard.await_start() is goes_on
+        later.join()
         assert "space: begin the next episode   x: no more episodes" in person.told
 
 
