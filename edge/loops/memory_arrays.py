@@ -2,6 +2,8 @@
 
     states    [r t+1 n] f32, the last one of an episode only as a next state
     actions   [r t a] f32, to imitate: what a person did who took over, else proposals
+    imitate   [r t] f32, if the package asks for it: 1 where the action is worth
+              imitating, 0 where a package drove that a person corrected
     executed  [r t a] f32, what the robot was given
     task      [r k] f32, one-hot in the order of the package's tasks
     length    [r] i32, steps; 0 where there is no episode
@@ -9,8 +11,11 @@
     audio_mel [r t u] f32, if the package hears
 
 r episodes of at most t steps: an episode that is longer is cut at their end. The shapes
-come from the package, so another package may remember more. The last step of a
-recording has no next state, so it only gives one.
+come from the package, so another package may remember more, and one from before there
+was `imitate` learns as it did: from the package's own steps of a corrected episode too.
+The last step of a recording has no next state, so it only gives one.
+
+What is imitated is decided where the forge decides it (`rlds/imitation.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +36,8 @@ _STEPS: Final[Mapping[str, str]] = {
     "executed": "action",
     "audio_mel": "observation/audio_mel",
 }
-_ALONE: Final = ("states", "task", "length", "kind")
+_IMITATE: Final = "imitate"
+_ALONE: Final = ("states", "task", "length", "kind", _IMITATE)
 _NEEDED: Final = ("states", "actions", "length")
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -115,6 +121,9 @@ def fill(
                 _fill_steps(arrays[name][row], episode, field, length)
         imitated = imitation.actions_to_imitate(episode.steps)
         arrays["actions"][row][:length] = imitated[:length]
+        if _IMITATE in arrays:
+            worth = imitation.steps_to_imitate(episode.steps)
+            arrays[_IMITATE][row][:length] = worth[:length]
     return arrays
 
 
@@ -151,7 +160,7 @@ def _check_axes(
     axes: tuple[int, ...] = (rows,)
     if name == "states":
         axes = (rows, steps + 1)
-    elif name in _STEPS:
+    elif name in _STEPS or name == _IMITATE:
         axes = (rows, steps)
     if not rows or spec.shape[: len(axes)] != axes:
         raise LearningError(

@@ -73,6 +73,7 @@ def test_shapes_come_from_the_functions_that_take_memories(
         ({"states": ((R, T, N), "float32")}, r"of the axes \[4, 7\]"),
         ({"executed": ((R, T + 1, A), "float32")}, r"of the axes \[4, 6\]"),
         ({"kind": ((R + 1,), "int32")}, r"of the axes \[4\]"),
+        ({"imitate": ((R,), "float32")}, r"of the axes \[4, 6\]"),
         ({"actions": ((R,), "float32")}, "of the axes"),
         ({"length": ((), "int32")}, r"of the axes \[4\]"),
     ],
@@ -121,6 +122,24 @@ def test_what_a_person_did_who_took_over_is_imitated(base: PackageManifest) -> N
     np.testing.assert_array_equal(
         imitated[~marks], steps["proposed_action"][:4][~marks]
     )
+    assert "imitate" not in arrays  # a package that does not ask for it learns as ever
+
+
+def test_package_that_asks_is_told_which_steps_to_imitate(
+    base: PackageManifest,
+) -> None:
+    corrected = episodes.episode(
+        EpisodeSpec(N, A, interventions=True), 20, task=TASKS[0]
+    )
+    marks = corrected.steps["intervention"]
+    assert marks[:T].any() and not marks[:T].all()
+    alone = tiny_learning.demonstrate(1, TASKS[0], steps=4)
+    asking = shapes(with_inputs(base, imitate=((R, T), "float32")))
+    arrays = memory_arrays.fill(asking, [(corrected, LIVED), (alone, LIVED)], TASKS)
+    np.testing.assert_array_equal(arrays["imitate"][0], marks[:T])
+    assert arrays["imitate"][1].tolist() == [1, 1, 1, 0, 0, 0]
+    assert not arrays["imitate"][2:].any()
+    assert arrays["imitate"].dtype == np.float32
 
 
 def test_what_was_heard_is_filled_in_where_a_package_hears(

@@ -220,6 +220,7 @@ def _remember(
         length = min(len(steps["is_first"]) - 1, longest)
         arrays["states"][slot, : length + 1] = steps["observation/state"][: length + 1]
         arrays["actions"][slot, :length] = steps["proposed_action"][:length]
+        arrays["imitate"][slot, :length] = 1.0
         arrays["executed"][slot, :length] = steps["action"][:length]
         arrays["task"][slot, tasks.index(episodes[which].metadata.task)] = 1.0
         arrays["length"][slot] = length

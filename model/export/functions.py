@@ -160,10 +160,10 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
         episodes: some memories, of the shapes of `memories.shapes`.
 
     It returns for each episode `action_error` [r], the mean absolute error in the
-    robot's units, and `next_observation_error` [r], in typical changes of one step
-    (`losses.imitation`); both are 0 for an episode without a step. Deltas are used as
-    given: one that is outside its bound, or not finite, is not repaired and shows in
-    the errors.
+    robot's units over the steps that are to be imitated, and `next_observation_error`
+    [r], in typical changes of one step (`losses.imitation`); both are 0 for an episode
+    without a step. Deltas are used as given: one that is outside its bound, or not
+    finite, is not repaired and shows in the errors.
     """
 
     def evaluate(
@@ -189,7 +189,7 @@ def make_evaluate(model: WaveCore) -> Callable[..., dict[str, Any]]:
                 episode["actions"],
                 episode["states"][1:],
                 core.change[...],
-                weight,
+                weight * episode["imitate"],
                 weight,
             )
 

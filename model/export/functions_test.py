@@ -81,6 +81,29 @@ def test_evaluation_uses_the_given_deltas(evaluate: Evaluation) -> None:
     assert np.abs(difference).min() > 1e-3
 
 
+def test_evaluation_asks_only_for_the_actions_that_are_to_be_imitated(
+    evaluate: Evaluation,
+) -> None:
+    run, given = evaluate
+    whole, episodes = run(**given), dict(given["episodes"])
+    row = np.zeros_like(episodes["imitate"])
+    row[:, 2:5] = 1.0
+    errors = []
+    for weights in (row, episodes["imitate"] - row, np.zeros_like(row)):
+        found = run(**{**given, "episodes": {**episodes, "imitate": weights}})
+        errors.append(np.asarray(found["action_error"])[0])
+        # What followed an action is true whoever acted.
+        np.testing.assert_array_equal(
+            found["next_observation_error"], whole["next_observation_error"]
+        )
+    taught, driven, nothing = errors
+    np.testing.assert_allclose(
+        (3 * taught + 5 * driven) / 8, whole["action_error"][0], rtol=1e-5
+    )
+    assert taught != driven
+    assert nothing == 0
+
+
 def test_delta_that_is_not_finite_shows_in_the_error(evaluate: Evaluation) -> None:
     run, given = evaluate
     head = np.full_like(given["deltas"]["head"], np.nan)

@@ -63,9 +63,10 @@ def shapes(
     """Shapes and types of the memories of r episodes of at most t steps.
 
     `states` [r t+1 n] raw, the last one of an episode only as a next state; `actions`
-    [r t a] to imitate; `executed` [r t a], the commands that the robot was given;
-    `task` [r k]; `length` [r] i32 in steps; `kind` [r] i32; and each sense of the model
-    under its name, as in `senses.recorded_specs`.
+    [r t a] to imitate; `imitate` [r t], the weight of each in doing so, 0 for what
+    only a package did that somebody corrected; `executed` [r t a], the commands that
+    the robot was given; `task` [r k]; `length` [r] i32 in steps; `kind` [r] i32; and
+    each sense of the model under its name, as in `senses.recorded_specs`.
     """
 
     def f32(*shape: int) -> jax.ShapeDtypeStruct:
@@ -75,6 +76,7 @@ def shapes(
     return {
         "states": f32(steps + 1, sizes.state_size),
         "actions": f32(steps, sizes.action_size),
+        "imitate": f32(steps),
         "executed": f32(steps, sizes.action_size),
         "task": f32(sizes.task_count),
         "length": number,
@@ -196,8 +198,9 @@ def draw_windows(
 
     Returns:
         `states` [b t+1 n] raw, `task` [b t k], `starts` [b t] bool, `actions` [b t a],
-        `action_weight` [b t], 0 where the window is empty, `next_weight` [b t], 0 where
-        the next state belongs to another episode, and the senses.
+        `action_weight` [b t], `imitate` of the step and 0 where the window is empty,
+        `next_weight` [b t], 0 where the next state belongs to another episode, and the
+        senses.
     """
     exists = (memories["length"] > 0)[None] & (memories["kind"] == views.kind[:, None])
     wanted = jnp.where(jnp.any(exists, axis=1), shares, 0.0)
@@ -249,7 +252,7 @@ def _join(
         "task": memories["task"][episode[now]],
         "starts": step[now] == 0,
         "actions": actions[now],
-        "action_weight": used,
+        "action_weight": used * memories["imitate"][episode[now], recorded_step[now]],
         "next_weight": followed,
         **sensed,
     }
@@ -257,7 +260,9 @@ def _join(
 
 def shapes_of_steps() -> frozenset[str]:
     """Names of the arrays of memories that are no senses."""
-    return frozenset({"states", "actions", "executed", "task", "length", "kind"})
+    return frozenset(
+        {"states", "actions", "imitate", "executed", "task", "length", "kind"}
+    )
 
 
 def empty(

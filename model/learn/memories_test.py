@@ -95,6 +95,33 @@ def test_windows_of_no_memories_weigh_nothing() -> None:
     assert all(np.isfinite(x).all() for x in cut.values())
 
 
+@pytest.mark.parametrize("speed", [1.0, 0.5])
+def test_only_what_a_person_did_is_imitated_of_a_corrected_episode(
+    speed: float,
+) -> None:
+    marks = np.arange(20) >= 12  # a person took over at the twelfth step
+    corrected = numbered(20, 1.0, LIVED)._replace(imitate=marks)
+    memories = fill(SIZES, [corrected, numbered(20, 2.0, LIVED)], 3, 48)
+    view = mem.as_recorded(SIZES, LIVED)._replace(speed=jnp.asarray(speed))
+    drawn = mem.draw_windows(
+        memories,
+        jax.tree.map(lambda x: x[None], view),
+        jnp.ones(1),
+        jnp.arange(SIZES.state_size),
+        jax.random.key(0),
+        8,
+        48,
+    )
+    cut = {name: np.asarray(x) for name, x in drawn.items()}
+    which = cut["states"][:, :-1, 0].astype(int)
+    recorded = np.floor(np.round(1000 * (cut["states"][:, :-1, 0] % 1), 2))
+    assert {1, 2} <= set(which[:, 0])
+    wanted = (which == 2) | (recorded >= 12)
+    np.testing.assert_array_equal(cut["action_weight"], wanted)
+    # How the arm moves is learned from all of it.
+    assert cut["next_weight"][~wanted].all()
+
+
 def test_window_is_whole_episodes_from_their_first_steps() -> None:
     episodes = [numbered(17, 1.0), numbered(19, 2.0), numbered(23, 3.0)]
     cut = draw(episodes, (0, 1), steps=80)

@@ -20,6 +20,7 @@ class Remembered(NamedTuple):
         executed: [t a]; the actions if None.
         task: its number.
         kind: `KNOWN` or `LIVED`.
+        imitate: [t], which steps to imitate; all if None.
     """
 
     states: np.ndarray
@@ -27,6 +28,7 @@ class Remembered(NamedTuple):
     executed: np.ndarray | None = None
     task: int = 0
     kind: int = KNOWN
+    imitate: np.ndarray | None = None
 
 
 def fill(
@@ -43,6 +45,8 @@ def fill(
         arrays["states"][slot, : length + 1] = one.states[: length + 1]
         arrays["actions"][slot, :length] = one.actions[:length]
         arrays["executed"][slot, :length] = executed[:length]
+        imitate = np.ones(length) if one.imitate is None else one.imitate
+        arrays["imitate"][slot, :length] = imitate[:length]
         arrays["task"][slot, one.task] = 1.0
         arrays["length"][slot], arrays["kind"][slot] = length, one.kind
     return {name: jnp.asarray(x) for name, x in arrays.items()}

@@ -172,6 +172,7 @@ def fill_memories(
         length = min(len(one.actions), longest)
         arrays["states"][slot, : length + 1] = one.states[: length + 1]
         arrays["actions"][slot, :length] = one.actions[:length]
+        arrays["imitate"][slot, :length] = 1.0
         arrays["executed"][slot, :length] = one.executed[:length]
         arrays["task"][slot] = one.task
         arrays["length"][slot], arrays["kind"][slot] = length, kind

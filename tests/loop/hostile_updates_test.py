@@ -196,6 +196,7 @@ def remembered(model: WaveCore) -> Arrays:
     return plausible(shapes) | {
         "kind": np.int32([KNOWN, LIVED]),
         "length": np.int32([WINDOW_STEPS, WINDOW_STEPS]),
+        "imitate": np.ones((2, WINDOW_STEPS), np.float32),
     }
 
 
