@@ -134,3 +134,19 @@ class Spent:
             used = dataclasses.replace(used, wall_s=0.0)
         awake = self.awake + used if loop in (FAST, MEDIUM) else self.awake
         return dataclasses.replace(self, used=self.used + used, awake=awake)
+
+
+def describe_left(budgets: Budgets, spent: Spent) -> str:
+    """Says for people what learning may still use until noon."""
+    if spent.lost:
+        return "nothing until noon: what was used is not known"
+    used = spent.used
+    nights = max(0, budgets.nights_per_day - spent.nights)
+    wall_s = max(0.0, budgets.wall_s_per_night - used.wall_s)
+    processor_s = max(0.0, budgets.processor_s_per_day - used.processor_s)
+    disk_bytes = max(0.0, budgets.disk_bytes_per_day - used.disk_bytes)
+    return (
+        f"until noon: {nights} slow loop{'' if nights == 1 else 's'}, "
+        f"{wall_s:,.0f} s asleep, {processor_s:,.0f} s of processor, "
+        f"{disk_bytes / 1e6:,.0f} MB of disk"
+    )

@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 
 from base import record_flags
-from edge.loops.budgets import Budgets, Spent, Usage
+from edge.loops.budgets import Budgets, Spent, Usage, describe_left
 
 PAGE = Path(__file__).parents[2] / "docs" / "loops.md"
 record_flags.define(Budgets)
@@ -57,3 +57,15 @@ def test_wall_time_is_of_the_night_and_the_waking_loops_are_counted_apart(
     spent = Spent().add(Usage(3.0, 5.0, 7.0), loop)
     assert spent.used == Usage(wall_s, 5.0, 7.0)
     assert spent.awake.processor_s == awake_s
+
+
+def test_what_is_left_is_said_for_people() -> None:
+    spent = Spent(Usage(wall_s=200.0, processor_s=400.4, disk_bytes=21e6), nights=1)
+    assert describe_left(Budgets(), spent) == (
+        "until noon: 1 slow loop, 7,000 s asleep, 14,000 s of processor, 179 MB of disk"
+    )
+    over = Spent(Usage(1e9, 1e9, 1e12), nights=5)
+    assert describe_left(Budgets(), over) == (
+        "until noon: 0 slow loops, 0 s asleep, 0 s of processor, 0 MB of disk"
+    )
+    assert "not known" in describe_left(Budgets(), Spent(lost=True))

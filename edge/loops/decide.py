@@ -6,20 +6,8 @@
 | idle | medium | none |
 | asleep | slow | slow |
 
-The robot's mode, from what is known of it (`choose_mode`):
-
-| an episode runs | told to sleep | night hours, or on its charger | has work | mode |
-|---|---|---|---|---|
-| yes | any | any | any | driving |
-| no | yes | any | any | asleep |
-| no | nobody said | yes | any | asleep |
-| no | nobody said | no | yes | driving |
-| no | nobody said | no | no | idle |
-| no | no, stay awake | any | yes | driving |
-| no | no, stay awake | any | no | idle |
-
-The loop of the mode runs if nothing speaks against it. These are asked in turn, and the
-first that does is the reason:
+The mode is chosen in `mode.py`. Its loop runs if nothing speaks against it. These are
+asked in turn, and the first that does is the reason:
 
 | asked | no loop if |
 |---|---|
@@ -42,7 +30,6 @@ from a channel was judged as a whole, and only the loop that is judged on the ro
 own episodes before it counts may change it.
 """
 
-import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -60,6 +47,7 @@ from edge.loops.budgets import (
     Usage,
 )
 from edge.loops.machine import MachineReadings
+from edge.loops.mode import Mode
 from edge.ota.decide import Origin as Origin
 
 LOOK_AGAIN_S: Final = 0.5
@@ -81,39 +69,12 @@ _MANY_CORES: Final = 8
 """Cores that a learner might use at once where nobody knows how many there are."""
 
 
-class Mode(enum.Enum):
-    """What the robot is doing."""
-
-    DRIVING = "driving"
-    IDLE = "idle"
-    ASLEEP = "asleep"
-
-
 _LOOPS: Final = {
     (Mode.DRIVING, Origin.SEED): FAST,
     (Mode.IDLE, Origin.SEED): MEDIUM,
     (Mode.ASLEEP, Origin.SEED): SLOW,
     (Mode.ASLEEP, Origin.CHANNEL): SLOW,
 }
-
-
-@dataclass(frozen=True)
-class NightHours:
-    """When a robot sleeps if nobody says otherwise, local time.
-
-    Attributes:
-        begin_h: hour at which the night begins, 0 to 24.
-        end_h: hour at which it ends, 0 to 24; equal hours are no night.
-    """
-
-    begin_h: float = 22.0
-    end_h: float = 6.0
-
-    def hold(self, hour: float) -> bool:
-        """Tells whether an hour of the day, 0 to 24, is in the night."""
-        if self.begin_h <= self.end_h:
-            return self.begin_h <= hour < self.end_h
-        return hour >= self.begin_h or hour < self.end_h
 
 
 @dataclass(frozen=True)
@@ -160,34 +121,6 @@ class Decision:
     loop: str | None
     reason: str
     at_most_s: float = math.inf
-
-
-def choose_mode(
-    in_episode: bool,
-    has_work: bool,
-    told_to_sleep: bool | None,
-    hour: float,
-    machine: MachineReadings,
-    night: NightHours,
-) -> Mode:
-    """What the robot is to do now.
-
-    Args:
-        in_episode: whether an episode runs, which is not broken off.
-        has_work: whether there are more episodes to drive.
-        told_to_sleep: what an operator said; None if nobody said anything.
-        hour: hour of the day, 0 to 24, local time.
-        machine: what the machine says.
-        night: when the robot sleeps if nobody says otherwise.
-    """
-    if in_episode:
-        return Mode.DRIVING
-    asleep = told_to_sleep
-    if asleep is None:
-        asleep = night.hold(hour) or machine.on_charger
-    if asleep:
-        return Mode.ASLEEP
-    return Mode.DRIVING if has_work else Mode.IDLE
 
 
 def decide(situation: Situation, budgets: Budgets) -> Decision:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from edge.loops import decide
 from edge.loops.budgets import Budgets, Spent, Usage
-from edge.loops.decide import Decision, Mode, NightHours, Origin, Situation
+from edge.loops.decide import Decision, Origin, Situation
 from edge.loops.machine import MachineReadings
+from edge.loops.mode import Mode
 
 BUDGETS = Budgets()
 LOOPS = frozenset({"fast", "medium", "slow"})
@@ -278,56 +279,6 @@ def test_loop_that_may_run_keeps_every_rule(situation: Situation) -> None:
     charge = machine.battery_percent
     assert machine.on_mains or charge is None or charge >= BUDGETS.battery_percent
     assert found.loop == "fast" or situation.new_episodes
-
-
-HOURS = NightHours()
-
-
-@pytest.mark.parametrize(
-    ("in_episode", "has_work", "told", "hour", "on_charger", "mode"),
-    [
-        (True, True, True, 3.0, True, Mode.DRIVING),
-        (False, True, True, 15.0, False, Mode.ASLEEP),
-        (False, True, None, 3.0, False, Mode.ASLEEP),
-        (False, True, None, 15.0, True, Mode.ASLEEP),
-        (False, True, None, 15.0, False, Mode.DRIVING),
-        (False, False, None, 15.0, False, Mode.IDLE),
-        (False, True, False, 3.0, True, Mode.DRIVING),
-        (False, False, False, 3.0, True, Mode.IDLE),
-    ],
-)
-def test_mode_follows_from_what_is_known_of_the_robot(
-    in_episode: bool,
-    has_work: bool,
-    told: bool | None,
-    hour: float,
-    on_charger: bool,
-    mode: Mode,
-) -> None:
-    machine = battery(60.0, on_mains=on_charger)
-    found = decide.choose_mode(in_episode, has_work, told, hour, machine, HOURS)
-    assert found is mode
-
-
-def test_robot_on_the_mains_without_a_battery_is_not_on_a_charger() -> None:
-    desk = MachineReadings(on_mains=True)
-    found = decide.choose_mode(False, True, None, 15.0, desk, HOURS)
-    assert found is Mode.DRIVING
-
-
-@pytest.mark.parametrize(
-    ("hours", "inside", "outside"),
-    [
-        (NightHours(22.0, 6.0), (22.0, 23.9, 0.0, 5.9), (6.0, 12.0, 21.9)),
-        (NightHours(1.0, 5.0), (1.0, 4.9), (0.0, 5.0, 23.0)),
-        (NightHours(0.0, 0.0), (), (0.0, 12.0)),
-    ],
-)
-def test_night_may_go_past_midnight(
-    hours: NightHours, inside: tuple[float, ...], outside: tuple[float, ...]
-) -> None:
-    assert all(hours.hold(hour) for hour in inside)
-    assert not any(hours.hold(hour) for hour in outside)
 
 
 def test_budget_below_zero_or_not_a_number_is_refused() -> None:

@@ -116,6 +116,15 @@ def read_machine(root: Path = Path("/")) -> MachineReadings:
     )
 
 
+def is_on_charger(root: Path = Path("/")) -> bool:
+    """Tells whether the machine has a battery and something feeds it; never raises.
+
+    It reads a few files and starts no program, unlike `read_machine`.
+    """
+    percent, on_mains = _read_power(_Files(root))
+    return MachineReadings(battery_percent=percent, on_mains=on_mains).on_charger
+
+
 class _Files:
     """Files below a root, read without raising; notes say what was wrong."""
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.loops.machine import MachineReadings, read_machine
+from edge.loops.machine import MachineReadings, is_on_charger, read_machine
 
 PI: dict[str, str] = {
     "sys/class/thermal/thermal_zone0/temp": "48250\n",
@@ -105,7 +105,7 @@ def test_firmware_that_does_not_answer_is_a_note_in_time(
     fill(tmp_path, says(answer))
     begun = time.monotonic()
     found = read_machine(tmp_path)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 2
     assert found.throttled is None
     assert len(found.notes) == 1
     assert "vcgencmd" in found.notes[0]
@@ -160,6 +160,15 @@ def test_power_is_that_of_the_emptiest_battery_of_the_machine(
 ) -> None:
     found = read(tmp_path, **changed)
     assert (found.battery_percent, found.on_mains) == (percent, on_mains)
+    assert is_on_charger(tmp_path) is found.on_charger is (on_mains is True)
+
+
+def test_robot_on_the_mains_without_a_battery_is_not_on_a_charger(
+    tmp_path: Path,
+) -> None:
+    fill(tmp_path, {name: text for name, text in PI.items() if "BAT0" not in name})
+    assert not is_on_charger(tmp_path)
+    assert not is_on_charger(tmp_path / "missing")
 
 
 def test_limit_of_any_group_around_the_process_counts(tmp_path: Path) -> None:
@@ -237,7 +246,7 @@ def test_pipe_device_folder_and_link_loop_are_notes_at_once(tmp_path: Path) -> N
     loop.symlink_to(loop)
     begun = time.monotonic()
     found = read_machine(tmp_path)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 1
     assert found.memory_available_bytes is None
     assert found.load is None
     assert found.temperature_c == 51.0

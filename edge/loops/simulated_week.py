@@ -24,10 +24,11 @@ from typing import Final
 
 from edge.loops import decide
 from edge.loops.budgets import LOOPS, MEDIUM, SLOW, Budgets, Usage
-from edge.loops.decide import Decision, Mode, NightHours, Situation
+from edge.loops.decide import Decision, Situation
 from edge.loops.ledger import FILE, Ledger, Moment
 from edge.loops.machine import READ_AGAIN_S, MachineReadings
 from edge.loops.meter import Meter
+from edge.loops.mode import Mode, ModeRules, NightHours, RobotFacts, choose_mode
 from edge.loops.week_plans import (
     COSTS,
     DRIVING_CORES,
@@ -39,6 +40,7 @@ from edge.loops.week_plans import (
 )
 
 HOUR_S: Final = 3600.0
+_RULES: Final = ModeRules(NightHours())
 DAY_S: Final = 24 * HOUR_S
 _BEGIN_S: Final = 20_000 * DAY_S + 12 * HOUR_S  # some noon
 _LONGEST_STEP_S: Final = 60.0
@@ -125,7 +127,7 @@ class _Robot:
         self._path = folder / FILE
         self._plans, self._budgets, self._body = plans, budgets, body
         self._costs = costs
-        self._now_s = 0.0
+        self._now_s = self._drove_s = 0.0
         self._heat_c = plans[0].air_c + body.rest_w * body.rise_c_per_w
         self._energy_wh = body.battery_wh
         self._load = 0.0
@@ -169,9 +171,16 @@ class _Robot:
         hour = (self._now_s / HOUR_S) % 24
         driving = _within(plan.drives, hour)
         readings = self._read_machine(plan, hour)
-        mode = decide.choose_mode(
-            driving, driving, None, (hour + 12) % 24, readings, NightHours()
+        if driving:
+            self._drove_s = self._now_s
+        facts = RobotFacts(
+            in_episode=driving,
+            has_work=driving,
+            hour=(hour + 12) % 24,
+            on_charger=readings.on_charger,
+            still_s=self._now_s - self._drove_s,
         )
+        mode = choose_mode(facts, _RULES).mode
         loop = SLOW if mode is Mode.ASLEEP else MEDIUM
         new = int(self._new[loop]) or int(self._running is not None)
         situation = Situation(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edge.loops import simulated_week
 from edge.loops.budgets import LOOPS, Budgets
-from edge.loops.decide import Mode, Origin
+from edge.loops.decide import Origin
+from edge.loops.mode import Mode
 from edge.loops.simulated_week import Week
 from edge.loops.week_plans import COSTS, DAYS, Body, Cost, Hours, Plan
 

@@ -10,7 +10,7 @@ from typing import Final
 from xml.sax import saxutils
 
 from edge.loops.budgets import LOOPS, SLOW, Budgets
-from edge.loops.decide import Mode
+from edge.loops.mode import Mode
 from edge.loops.simulated_week import DAY_S, HOUR_S, DayRecord, Sample, Week
 
 _LEFT, _WIDTH, _RIGHT = 64, 640, 216

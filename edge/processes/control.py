@@ -4,8 +4,10 @@
 
 It looks at the pointers between two episodes and never waits for another process: steps
 go through a ring in memory to the recorder, and a package or delta that another process
-writes is taken with the next episode. While it is told `idle` or `asleep` the robot
-holds still. SIGTERM, or the end of the supervisor, ends it after the current step.
+writes is taken with the next episode. Between two episodes it also decides whether the
+robot goes on, stays still or sleeps (`edge.loops.mode`), holds still for as long, and
+tells the learner. SIGTERM, or the end of the supervisor, ends it after the current
+step.
 
 With --episodes it drives so many and ends. With --actor somebody demonstrates in the
 place of the package, under its limits.
@@ -35,10 +37,11 @@ from edge.episodes import episode_id
 from edge.episodes.provenance import Provenance
 from edge.episodes.step_ring import StepSender
 from edge.errors import RingError
-from edge.loops.decide import Mode
-from edge.processes import process
+from edge.loops.mode import Mode, ModeChoice
+from edge.processes import process, robot_flags
 from edge.processes.drives import NO_PACKAGE, Drive, DriveSource
 from edge.processes.home import Home
+from edge.processes.mode_keeper import ModeKeeper
 from edge.processes.process import Process
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Robot
@@ -47,24 +50,13 @@ from edge.simulated_or_real import RealTime
 from release.trusted_keys import TrustedKeys
 
 NAME: Final = "control"
+_DRIVES: Final = "drives"
 _LOOK_S: Final = 0.2  # between two looks at the disk while the robot holds still
 
-HOME = flags.DEFINE_string(
-    "home", None, "folder of this robot, made when absent", required=True
-)
-ROBOT = flags.DEFINE_string(
-    "robot",
-    None,
-    "robot: metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK, or replay:PATH"
-    " of an episode",
-    required=True,
-)
-KEYRING = flags.DEFINE_string(
-    "keyring", None, "file of the public keys that may sign packages", required=True
-)
-ALLOW_DEVELOPMENT_KEYS = flags.DEFINE_bool(
-    "allow_development_keys", False, "accept signatures by development keys"
-)
+HOME = robot_flags.define_home()
+ROBOT = robot_flags.define_robot()
+robot_flags.define_keys(required=True)
+robot_flags.define_mode_rules()
 PACE = flags.DEFINE_enum_class(
     "pace",
     None,
@@ -105,8 +97,7 @@ SIM_START = flags.DEFINE_string(
     None,
     "wall time at which a simulated clock starts, RFC 3339 in UTC (default: now)",
 )
-path_flags.folders("home")
-path_flags.files("keyring", "summary_json")
+path_flags.files("summary_json")
 
 
 @dataclass
@@ -155,7 +146,9 @@ def main(argv: list[str]) -> None:
     if SUMMARY_JSON.value and not EPISODES.value:
         raise app.UsageError("expected --episodes with --summary_json")
     home = Home(Path(HOME.value))
-    keys = TrustedKeys.read(Path(KEYRING.value), ALLOW_DEVELOPMENT_KEYS.value)
+    keys = robot_flags.read_keys()
+    assert keys is not None  # --keyring is required
+    keeper = ModeKeeper(robot_flags.read_mode_rules())
     with (
         process.open_process(home.root, NAME) as me,
         contextlib.closing(
@@ -169,7 +162,7 @@ def main(argv: list[str]) -> None:
             _open_actor(name, robot) as actor,
             simulated_or_real.open_real_time(robot, None, me.say) as real_time,
         ):
-            _Control(me, home, name, robot, pace, real_time, keys, actor).run()
+            _Control(me, home, name, robot, pace, real_time, keys, actor, keeper).run()
 
 
 @contextlib.contextmanager
@@ -197,6 +190,7 @@ class _Control:
         real_time: RealTime,
         keys: TrustedKeys,
         actor: Actor | None,
+        keeper: ModeKeeper,
     ) -> None:
         self._me = me
         self._actor = actor
@@ -206,28 +200,31 @@ class _Control:
         self._pace = pace
         self._source = DriveSource(home, keys, {name: robot.spec}, me.say)
         self._home = home
-        self._mode = Mode.DRIVING
+        self._keeper = keeper
+        self._choice = ModeChoice(Mode.DRIVING, "starts")
         self._stop_key = False
         self._drive: Drive | None = None
         self._sender: StepSender | None = None
         self._tally = _Tally()
         self._summary = RunTally()
         self._wants_no_more = False  # whoever demonstrates
+        self._lacks_package = False
         self._doing = "starts"
         self._said_ring = ""
 
     def run(self) -> None:
-        """Drives while it is told to drive, and holds still otherwise."""
+        """Drives while that is its mode, and holds still otherwise."""
         with self._source.starts.judge():
             self._me.say_ready()
             begin_s = time.monotonic()
             numbers = itertools.count(SEED.value)
             while not self._me.is_stopped() and not self._is_done():
                 self._read_messages()
-                if self._mode is not Mode.DRIVING:
-                    self._hold_still(self._mode.value)
-                elif (drive := self._source.look()) is None:
-                    self._hold_still(NO_PACKAGE)
+                if self._waits_for_word():
+                    self._hold_still("waits for its supervisor")
+                elif (drive := self._find_drive()) is None:
+                    work = self._choice.mode is Mode.IDLE and self._lacks_package
+                    self._hold_still(NO_PACKAGE if work else self._choice.mode.value)
                 else:
                     self._drive = drive
                     self._run_episode(drive, next(numbers))
@@ -241,8 +238,35 @@ class _Control:
         if self._sender is not None:
             self._sender.close()
 
+    def _waits_for_word(self) -> bool:
+        """Whether a person may have said something that was not heard here yet.
+
+        A robot that was told to stay still does not move because this process died and
+        was started again.
+        """
+        supervised = process.is_supervised() and not EPISODES.value
+        return supervised and not self._keeper.has_heard
+
+    def _find_drive(self) -> Drive | None:
+        """Chooses the mode; returns what drives the next episode, None for nothing."""
+        drive, before = None, self._choice.mode
+        choice = self._keeper.choose(in_episode=False, has_work=True)
+        self._lacks_package = False
+        if choice.mode is Mode.DRIVING:
+            drive = self._source.look()
+            if drive is None:
+                self._lacks_package = True
+                choice = self._keeper.choose(in_episode=False, has_work=False)
+        self._choice = choice
+        if choice.mode is not before:
+            self._tell_learner()
+        return drive
+
+    def _tell_learner(self) -> None:
+        self._me.mailbox.send("learn", "mode", {"mode": self._choice.mode.value})
+
     def _run_episode(self, drive: Drive, seed: int) -> None:
-        self._doing, self._stop_key = "drives", False
+        self._doing, self._stop_key = _DRIVES, False
         self._show()
         driver, spec = drive.driver, self._robot.spec
         policy = self._actor or driver.policy_for(self._name, spec)
@@ -277,6 +301,7 @@ class _Control:
         if sender is not None:
             sender.end(result.success, result.stop_rule)
         self._source.starts.clear()
+        self._keeper.note_moved()
         self._tally.add(result)
         if not result.stopped:
             self._summary.add(spec.task, result)
@@ -313,7 +338,7 @@ class _Control:
     def _should_stop(self) -> bool:
         """Looks, once a step, whether the robot should end its episode."""
         self._show()
-        return self._me.is_stopped() or self._mode is not Mode.DRIVING
+        return self._me.is_stopped()
 
     def _is_stop_key_pressed(self) -> bool:
         """Looks, once a step before its action, what the messages say."""
@@ -344,20 +369,24 @@ class _Control:
         for message in self._me.receive():
             if message.kind == "stop_key":
                 self._stop_key = True
-                self._mode = Mode.IDLE
-            elif message.kind == "mode":
-                with contextlib.suppress(ValueError):
-                    self._mode = Mode(message.fields.get("mode"))
+                self._keeper.stop()
+            elif message.kind == "told":
+                self._keeper.hear(message.fields)
 
     def _show(self) -> None:
-        if self._me.is_status_due():
-            self._show_now()
+        if not self._me.is_status_due():
+            return
+        if self._doing == _DRIVES:
+            self._choice = self._keeper.choose(in_episode=True, has_work=True)
+        self._tell_learner()  # again: a message may be lost, or the learner be new
+        self._show_now()
 
     def _show_now(self) -> None:
         sender, drive = self._sender, self._drive
         shown: dict[str, object] = {
             "doing": self._doing,
-            "mode": self._mode.value,
+            "mode": self._choice.mode.value,
+            "why": self._choice.reason,
             "robot": self._name,
             "task": self._robot.spec.task,
             **self._tally.describe(),

@@ -5,17 +5,25 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
+import numpy as np
 import pytest
 
+from base.digest import sha256_bytes
 from base.testing import command
 from edge import simulated_or_real  # noqa: F401 - heavy, and each control is a fork
-from edge.loops.delta_store import CURRENT
-from edge.processes import drives, process
+from edge.control import local_delta
+from edge.control.local_delta import DeltaRecord, Evaluation
+from edge.loops.delta_store import CURRENT, DeltaStore
+from edge.ota.state_folder import StateFolder
+from edge.processes import drives, mode_keeper, process
 from edge.processes.mailbox import Mailbox
-from edge.testing import process_tree, robot_home
+from edge.testing import robot_home
 from edge.testing.robot_home import RobotHome
-from release import run_summary
+from release import package, run_summary
+
+_LONGEST_S: Final = 20.0
 
 
 class Control:
@@ -40,7 +48,7 @@ class Control:
         self, wanted: Callable[[Mapping[str, object]], bool]
     ) -> Mapping[str, object]:
         """Waits for a status that `wanted` accepts, and returns it."""
-        until_s = time.monotonic() + process_tree.LONGEST_S
+        until_s = time.monotonic() + _LONGEST_S
         last: object = None
         while time.monotonic() < until_s:
             self.supervisor.wait(0.1)
@@ -60,26 +68,11 @@ class Control:
     def end(self) -> int:
         if self.code is None:
             os.kill(self.pid, signal.SIGTERM)
-        return self.wait_for_end()
-
-    def wait_for_end(self) -> int:
-        """The exit code of a control process that ends."""
-
-        def look() -> bool:
-            if self.code is None:
-                ended, status = os.waitpid(self.pid, os.WNOHANG)
-                if ended:
-                    self.code = os.waitstatus_to_exitcode(status)
-            return self.code is not None
-
-        process_tree.wait_until(look, self.said)
-        assert self.code is not None
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self.code
 
     def close(self) -> None:
-        if self.code is None:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+        self.end()
         self.supervisor.close()
         self.updater.close()
         os.close(self.log)
@@ -107,15 +100,33 @@ def is_doing(text: str) -> Callable[[Mapping[str, object]], bool]:
     return lambda status: status["doing"] == text
 
 
+def active(made: RobotHome) -> str:
+    installed = StateFolder(made.home.packages).read_installed()
+    assert installed is not None
+    return installed.digest
+
+
+def wait_for_end(control: Control) -> int:
+    """The exit code of a control process that ends by itself."""
+    until_s = time.monotonic() + _LONGEST_S
+    while control.code is None:
+        ended, status = os.waitpid(control.pid, os.WNOHANG)
+        if ended:
+            control.code = os.waitstatus_to_exitcode(status)
+        assert time.monotonic() < until_s, control.said()
+        time.sleep(0.01)
+    return control.code
+
+
 def test_episodes_that_were_asked_for_are_driven_and_summed_up(
     made: RobotHome, start: Callable[..., Control], tmp_path: Path
 ) -> None:
     path = tmp_path / "summary.json"
     control = start("--episodes=3", f"--summary_json={path}")
-    assert control.wait_for_end() == 0, control.said()
+    assert wait_for_end(control) == 0, control.said()
     summary = run_summary.read(path)
     assert [one.episodes for one in summary.tasks.values()] == [3]
-    assert summary.package_digest == made.active()
+    assert summary.package_digest == active(made)
 
 
 def test_summary_without_a_number_of_episodes_is_wrong_usage(
@@ -123,7 +134,7 @@ def test_summary_without_a_number_of_episodes_is_wrong_usage(
 ) -> None:
     path = tmp_path / "summary.json"
     control = start(f"--summary_json={path}")
-    assert control.wait_for_end() == 2
+    assert wait_for_end(control) == 2
     assert "expected --episodes with --summary_json" in control.said()
     assert not path.exists()
 
@@ -132,9 +143,35 @@ def test_actor_that_cannot_act_on_this_robot_is_one_line_before_it_moves(
     made: RobotHome, start: Callable[..., Control]
 ) -> None:
     control = start("--episodes=1", "--actor=expert")
-    assert control.wait_for_end() in (1, 2)
+    assert wait_for_end(control) in (1, 2)
     assert len(control.said().splitlines()) == 1
     assert not made.home.ring.exists()
+
+
+def keep_delta(made: RobotHome, base: str) -> str:
+    """Makes the robot drive with a small delta of a package; returns its digest."""
+    folder = StateFolder(made.home.packages).package_folder(base)
+    manifest = package.parse((folder / package.MANIFEST).read_bytes())
+    vectors = {
+        name: np.full(surface.size, 1e-3, np.float32)
+        for name, surface in manifest.surfaces.items()
+    }
+    store = DeltaStore(made.home.deltas)
+    record = DeltaRecord(
+        base_package=base,
+        parent=None,
+        loop="slow",
+        consolidations=0,
+        created_at="2026-02-03T08:00:00Z",
+        tensors_sha256=sha256_bytes(local_delta.encode_vectors(vectors)),
+        episodes=(),
+        evaluation=Evaluation(1, 0.2, 0.1, 0.95),
+        wall_s=1.0,
+        processor_s=1.0,
+    )
+    digest = store.keep(vectors, record)
+    store.point(CURRENT, digest)
+    return digest
 
 
 def test_control_drives_until_sigterm_and_tells_how_each_episode_went(
@@ -145,7 +182,7 @@ def test_control_drives_until_sigterm_and_tells_how_each_episode_went(
     assert control.end() == 0, control.said()
     health = [one for one in control.updater.receive() if one.kind == "health"]
     assert health
-    assert health[0].fields["package"] == made.active()
+    assert health[0].fields["package"] == active(made)
     assert health[0].fields["steps"] == robot_home.STEPS
     assert health[0].fields["missed_deadlines"] == 0
 
@@ -154,7 +191,7 @@ def test_new_package_is_taken_between_two_episodes(
     made: RobotHome, start: Callable[..., Control]
 ) -> None:
     control = start()
-    control.wait_for(lambda status: status.get("package") == made.active())
+    control.wait_for(lambda status: status.get("package") == active(made))
     second = made.install(1)
     control.wait_for(lambda status: status.get("package") == second)
     assert control.end() == 0
@@ -164,7 +201,7 @@ def test_new_package_is_taken_between_two_episodes(
 def test_delta_is_taken_and_a_damaged_one_leaves_the_package_alone(
     made: RobotHome, start: Callable[..., Control]
 ) -> None:
-    digest = made.keep_delta(made.active())
+    digest = keep_delta(made, active(made))
     control = start()
     control.wait_for(lambda status: status.get("delta") == digest)
     (made.home.deltas / CURRENT).write_bytes(b"{")
@@ -177,14 +214,14 @@ def test_delta_is_taken_and_a_damaged_one_leaves_the_package_alone(
 def test_delta_of_the_package_before_is_not_paired_with_the_new_one(
     made: RobotHome, start: Callable[..., Control]
 ) -> None:
-    digest = made.keep_delta(made.active())
+    digest = keep_delta(made, active(made))
     control = start()
     control.wait_for(lambda status: status.get("delta") == digest)
     second = made.install(1)
     control.wait_for(
         lambda status: status.get("package") == second and status["delta"] is None
     )
-    made.keep_delta(second)
+    keep_delta(made, second)
     control.wait_for(
         lambda status: status.get("package") == second and status["delta"] is not None
     )
@@ -205,12 +242,69 @@ def test_robot_holds_still_while_it_is_told_to(start: Callable[..., Control]) ->
     control = start()
     control.wait_for(is_doing("drives"))
     for mode in ("idle", "asleep"):
-        control.tell("mode", mode=mode)
+        control.tell("told", mode=mode)
         steps = [control.wait_for(is_doing(mode))["steps"] for _ in range(2)]
         assert steps[0] == steps[1]
-        control.tell("mode", mode="driving")
+        control.tell("told", mode="driving")
         control.wait_for(is_doing("drives"))
-    control.tell("mode", mode="flying")  # nobody knows it: nothing changes
+    control.tell("told", mode="flying")  # nobody knows it: nothing changes
+    control.wait_for(is_doing("drives"))
+
+
+def test_word_waits_for_the_end_of_an_episode(start: Callable[..., Control]) -> None:
+    control = start("--pace=realtime")
+    control.wait_for(is_doing("drives"))
+    control.tell("told", mode="idle")
+    status = control.wait_for(is_doing("idle"))
+    assert (status["mode"], status["why"]) == ("idle", "told to stay still")
+    assert control.end() == 0
+    health = [one.fields for one in control.updater.receive()]
+    assert health
+    assert not any(one["stopped"] for one in health)
+    assert {one["steps"] for one in health} == {robot_home.STEPS}
+
+
+def test_service_without_a_supervisor_sleeps_at_night_and_tells_the_learner(
+    made: RobotHome, start: Callable[..., Control]
+) -> None:
+    hour = int(mode_keeper.read_hour())
+    night = f"{(hour - 2) % 24:02}:00-{(hour + 3) % 24:02}:00"
+    with Mailbox(made.home.root, "learn") as learn:
+        control = start(f"--night={night}")
+        status = control.wait_for(is_doing("asleep"))
+        assert status["why"] == f"night until {night[6:]}"
+        assert status["steps"] == 0
+        assert told(learn) == "asleep"
+        control.tell("told", mode="driving")
+        status = control.wait_for(is_doing("drives"))
+        assert status["why"] == f"told to drive until {night[:5]}"
+        assert told(learn) == "driving"
+
+
+def told(learn: Mailbox) -> object:
+    """The mode that the learner was told last."""
+    until_s = time.monotonic() + _LONGEST_S
+    while not (said := [one.fields["mode"] for one in learn.receive()]):
+        assert time.monotonic() < until_s
+        learn.wait(0.1)
+    return said[-1]
+
+
+def test_night_that_is_none_is_wrong_usage(made: RobotHome) -> None:
+    done = command.run("edge.processes.control", *made.flags, "--night=late")
+    assert done.code == 2
+    assert "--night: expected local hours such as 22:00-06:00, got 'late'" in done.err
+
+
+def test_supervised_robot_does_not_move_before_the_last_word_was_handed_on(
+    start: Callable[..., Control], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(process.SUPERVISOR_PID, str(os.getpid()))
+    control = start()
+    assert control.wait_for(is_doing("waits for its supervisor"))["steps"] == 0
+    control.tell("told", mode="idle", at_s=time.monotonic() - 60.0)
+    assert control.wait_for(is_doing("idle"))["steps"] == 0
+    control.tell("told", mode="driving", at_s=time.monotonic())
     control.wait_for(is_doing("drives"))
 
 

@@ -27,23 +27,23 @@ from typing import Final
 
 from absl import app, flags
 
-from base import command_line, path_flags, record_flags
+from base import command_line, record_flags
 from base.errors import ContinuonError
 from edge.loops import decide
-from edge.loops.budgets import FAST, LOOPS, MEDIUM, SLOW, Budgets
-from edge.loops.decide import Decision, Mode, Situation
+from edge.loops.budgets import FAST, LOOPS, MEDIUM, SLOW, Budgets, describe_left
+from edge.loops.decide import Decision, Situation
 from edge.loops.ledger import FILE as LEDGER
 from edge.loops.ledger import Ledger
 from edge.loops.local_learning import AGAIN, LocalLearning, Settings
 from edge.loops.machine import READ_AGAIN_S, MachineReadings, read_machine
 from edge.loops.meter import Meter, read_usage
+from edge.loops.mode import Mode
 from edge.loops.night import Receipt
-from edge.processes import process
+from edge.processes import process, robot_flags
 from edge.processes.home import Home
 from edge.processes.process import Process
 from edge.robots import machine_name
 from edge.robots.clock import rfc3339_from_unix_ns
-from release.trusted_keys import TrustedKeys
 
 NAME: Final = "learn"
 _LOOK_S: Final = 2.0  # between two looks at the disk if no message comes
@@ -52,23 +52,10 @@ _WATCH_S: Final = 0.05  # between two looks at a learner
 _RETRY_S: Final = 600.0
 """A round that failed is tried again after this time, or with the next episode."""
 
-HOME = flags.DEFINE_string(
-    "home", None, "folder of this robot, made when absent", required=True
-)
-ROBOT_ID = flags.DEFINE_string(
-    "robot_id",
-    None,
-    "name of this robot, as it records its episodes (default: derived from this "
-    "machine's id)",
-)
-KEYRING = flags.DEFINE_string(
-    "keyring",
-    None,
-    "file of the public keys that may sign packages (default: the package that the "
-    "pointer names is believed if it is whole)",
-)
-ALLOW_DEVELOPMENT_KEYS = flags.DEFINE_bool(
-    "allow_development_keys", False, "accept signatures by development keys"
+HOME = robot_flags.define_home()
+ROBOT_ID = robot_flags.define_robot_id()
+robot_flags.define_keys(
+    without="the package that the pointer names is believed if it is whole"
 )
 MEMORIES_MB = flags.DEFINE_float(
     "memories_mb", 128.0, "size of all memories, in MB", lower_bound=0.0
@@ -81,8 +68,6 @@ LOOP = flags.DEFINE_enum(
     "loop", SLOW, [name for name in LOOPS if name != FAST], "loop that --once runs"
 )
 record_flags.define(Budgets)
-path_flags.folders("home")
-path_flags.files("keyring")
 
 
 def main(argv: list[str]) -> int:
@@ -94,7 +79,7 @@ def main(argv: list[str]) -> int:
         robot_id=ROBOT_ID.value or machine_name.derive_name(),
         quota_bytes=int(MEMORIES_MB.value * 1e6),
         threads=THREADS.value,
-        keys=_read_keys(),
+        keys=robot_flags.read_keys(),
     )
     with process.open_process(home.root, NAME) as me:
         learning = LocalLearning(home.root, settings, me.say)
@@ -104,12 +89,6 @@ def main(argv: list[str]) -> int:
             return _run_once(me, learning, ledger, budgets)
         _Residence(me, learning, ledger, budgets).live()
     return 0
-
-
-def _read_keys() -> TrustedKeys | None:
-    if KEYRING.value is None:
-        return None
-    return TrustedKeys.read(Path(KEYRING.value), ALLOW_DEVELOPMENT_KEYS.value)
 
 
 def _run_once(
@@ -305,6 +284,7 @@ class _Residence:
     def _status(self) -> Mapping[str, object]:
         learning = self._learning
         loop, receipt = learning.loop, learning.receipt
+        spent = self._ledger.spent() if self._meter is None else self._meter.spent()
         doing = f"runs the {loop} loop" if loop else "waits"
         reason = self._decision.reason
         if self._decision.loop == FAST:
@@ -316,10 +296,7 @@ class _Residence:
             "loop": loop,
             "progress": _describe_progress(learning),
             "memories": learning.count_memories(),
-            "budgets": (
-                f"{self._ledger.spent().used.processor_s:.0f} of "
-                f"{self._budgets.processor_s_per_day:.0f} s of the processor"
-            ),
+            "left": describe_left(self._budgets, spent),
             "last_delta": learning.delta or "",
             "receipt": "" if receipt is None else receipt.line,
         }

@@ -29,9 +29,9 @@ from absl import app, flags
 
 from base import command_line, durable_file, path_flags
 from edge.errors import LifeError
-from edge.loops.decide import Mode
 from edge.loops.delta_store import CURRENT, DeltaStore
-from edge.processes import life_report, process
+from edge.loops.mode import Mode
+from edge.processes import life_report, process, robot_flags
 from edge.processes.children import Family, Program
 from edge.processes.home import Home
 from edge.processes.life_report import Day
@@ -68,14 +68,7 @@ HOME = flags.DEFINE_string(
     "~/.local/share/continuon/life",
     "folder of this robot; each life needs a new one",
 )
-KEYRING = flags.DEFINE_string(
-    "keyring",
-    "~/.local/share/continuon/keys/keyring.json",
-    "file of the public keys that may sign channels and packages",
-)
-ALLOW_DEVELOPMENT_KEYS = flags.DEFINE_bool(
-    "allow_development_keys", False, "accept signatures by development keys"
-)
+robot_flags.define_keys(robot_flags.KEYRING_FILE)
 OWN_EPISODES = flags.DEFINE_integer(
     "own_episodes", 20, "episodes of each task before the change", lower_bound=1
 )
@@ -101,7 +94,6 @@ SEED = flags.DEFINE_integer(
     upper_bound=2**20,
 )
 path_flags.folders("home")
-path_flags.files("keyring")
 
 
 @dataclass(frozen=True)
@@ -158,10 +150,7 @@ class _Life:
     def __init__(self, me: Process, home: Home) -> None:
         self._me, self._home = me, home
         self._own = (f"--home={home.root}",)
-        keyring = Path(KEYRING.value).expanduser().absolute()
-        self._keys = [f"--keyring={keyring}"]
-        if ALLOW_DEVELOPMENT_KEYS.value:
-            self._keys.append("--allow_development_keys")
+        self._keys = robot_flags.hand_on_keys()
         self._family = Family(self._list_servants())
         self._learner: Mapping[str, object] = {}  # its last status
         self._seed = SEED.value

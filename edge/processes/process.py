@@ -11,6 +11,7 @@ watchdog of systemd while it does, and ends when the supervisor that started it 
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -24,13 +25,14 @@ from base import file_lock
 from base.errors import printable
 from edge.errors import AlreadyRunningError, MailboxError
 from edge.processes.mailbox import RUN, Mailbox, Message
-from edge.stop_signal import StopSignal, end_with_parent
+from edge.stop_signal import StopSignal
 
 STATUS_PERIOD_S: Final = 0.5
 SUPERVISOR: Final = "robot"
 """Name of the process that receives every status."""
 SUPERVISOR_PID: Final = "CONTINUON_SUPERVISOR_PID"
 """Environment variable: the process with whose death this one ends."""
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class Process:
@@ -124,12 +126,18 @@ def open_process(home: Path, name: str) -> Iterator[Process]:
         os.close(descriptor)
 
 
+def is_supervised() -> bool:
+    """Tells whether a supervisor started this process."""
+    return bool(os.environ.get(SUPERVISOR_PID))
+
+
 def _end_with_supervisor() -> None:
     """Lets the system send SIGTERM when the supervisor dies, however it dies."""
     wanted = os.environ.get(SUPERVISOR_PID, "")
     if not wanted.isdigit():
         return
-    if not end_with_parent(int(wanted), signal.SIGTERM):
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(wanted):  # it died before that was asked for
         raise SystemExit(0)
 
 

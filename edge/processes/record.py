@@ -23,7 +23,7 @@ from typing import Final
 
 from absl import app, flags
 
-from base import command_line, durable_file, path_flags
+from base import command_line, durable_file
 from base.errors import ContinuonError
 from edge import simulated_or_real
 from edge.episodes import sharing, terms
@@ -31,7 +31,7 @@ from edge.episodes.ring import RingReader
 from edge.episodes.ring_recording import RingRecording
 from edge.episodes.sharing import Recording, Shared
 from edge.errors import RingError
-from edge.processes import process
+from edge.processes import process, robot_flags
 from edge.processes.home import Home
 from edge.processes.process import Process
 from edge.robots import machine_name
@@ -46,26 +46,12 @@ _POLL_S: Final = 0.005  # a fifth of a period at 40 Hz; the ring holds seconds
 _SILENCE_S: Final = 10.0
 """A robot is driven at 1 Hz at least; after this time its episode is closed."""
 
-HOME = flags.DEFINE_string(
-    "home", None, "folder of this robot, made when absent", required=True
-)
-ROBOT_ID = flags.DEFINE_string(
-    "robot_id",
-    None,
-    "name of this robot; leaves it only as a keyed hash (default: derived from this"
-    " machine's id)",
-)
-KEY_FILE = flags.DEFINE_string(
-    "key_file",
-    None,
-    "robot key, mode 0600, made when absent (default: <home>/private/robot.key; a "
-    "simulated robot derives its key from --robot_id)",
-)
+HOME = robot_flags.define_home()
+ROBOT_ID = robot_flags.define_robot_id()
+KEY_FILE = robot_flags.define_key_file()
 CONSENT = flags.DEFINE_bool(
     "consent", False, "whether the operator lets these episodes be uploaded"
 )
-path_flags.folders("home")
-path_flags.files("key_file")
 
 
 def main(argv: list[str]) -> None:
@@ -169,16 +155,12 @@ def hand_over(folder: Path, me: Process, raw: Path) -> None:
 
 def _make_room(folder: Path, size_bytes: int) -> None:
     """Removes the oldest episodes that nobody learned from, beyond the limit."""
-    found = []
-    for path in folder.glob("*"):
-        with contextlib.suppress(FileNotFoundError):  # the learner has just taken it
-            stat = path.stat()
-            found.append((stat.st_mtime_ns, stat.st_size, path))
-    total = size_bytes + sum(size for _, size, _ in found)
-    for _, size, path in sorted(found):
+    found = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime_ns)
+    total = size_bytes + sum(path.stat().st_size for path in found)
+    for path in found:
         if total <= NEW_LIMIT_BYTES:
             return
-        total -= size
+        total -= path.stat().st_size
         path.unlink(missing_ok=True)
 
 

@@ -7,8 +7,10 @@ It drives episode after episode until Ctrl-C. Control, recorder, learner and upd
 programs of their own, the same that a robot runs as services. One that dies is started
 again; what it was doing does not disturb the others.
 
-Keys on a terminal: d drives, i lets the robot idle, s lets it sleep, the space bar
-stops it at once, q quits.
+Keys on a terminal: d drives, i lets the robot stay still and s lets it sleep, each when
+its episode has ended; the space bar stops it at once, q quits. What a key says holds
+until the next one, or until night next begins or ends (--night). A robot that was told
+to stay still does not move before it is told to drive.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -27,47 +29,37 @@ from typing import Final
 
 from absl import app, flags
 
-from base import command_line, path_flags
-from edge.loops.decide import Mode
-from edge.processes import process
+from base import command_line
+from edge.loops.mode import Mode
+from edge.processes import process, robot_flags
 from edge.processes.children import Family, Program
 from edge.processes.process import Process
 from edge.processes.view import KEYS, Screen, Seen, describe, summarize
 
 NAME: Final = process.SUPERVISOR
 HOME_FOLDER: Final = "~/.local/share/continuon/robot-home"
-KEYRING_FILE: Final = "~/.local/share/continuon/keys/keyring.json"
 LOG_PERIOD_S: Final = 5.0
-_MODE_PERIOD_S: Final = 0.5  # a mode that was lost is said again
+_WORD_PERIOD_S: Final = 0.5
 _TICK_S: Final = 0.05
-_MODE_KEYS: Final = {"d": Mode.DRIVING, "i": Mode.IDLE, "s": Mode.ASLEEP}
 _STOP_KEY: Final = " "
+_MODE_KEYS: Final = {
+    "d": Mode.DRIVING,
+    "i": Mode.IDLE,
+    "s": Mode.ASLEEP,
+    _STOP_KEY: Mode.IDLE,
+}
 _QUIT_KEY: Final = "q"
 
-ROBOT = flags.DEFINE_string(
-    "robot",
-    None,
-    "robot: metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK, or replay:PATH"
-    " of an episode",
-    required=True,
-)
+ROBOT = robot_flags.define_robot()
 CHANNEL = flags.DEFINE_string(
     "channel",
     None,
     "channel to follow: STORE/channels/NAME.json, where STORE is a folder, "
     "file:///FOLDER or gs://BUCKET/PREFIX (default: none, the robot keeps its package)",
 )
-HOME = flags.DEFINE_string(
-    "home", HOME_FOLDER, "folder of this robot, made when absent"
-)
-KEYRING = flags.DEFINE_string(
-    "keyring",
-    KEYRING_FILE,
-    "file of the public keys that may sign channels and packages",
-)
-ALLOW_DEVELOPMENT_KEYS = flags.DEFINE_bool(
-    "allow_development_keys", False, "accept signatures by development keys"
-)
+HOME = robot_flags.define_home(HOME_FOLDER)
+robot_flags.define_keys(robot_flags.KEYRING_FILE)
+robot_flags.define_mode_rules()
 PACE = flags.DEFINE_enum(
     "pace",
     None,
@@ -75,17 +67,10 @@ PACE = flags.DEFINE_enum(
     "whether a simulated robot keeps its control rate or runs as fast as possible "
     "(default: realtime)",
 )
-ROBOT_ID = flags.DEFINE_string(
-    "robot_id",
-    None,
-    "name of this robot; leaves it only as a keyed hash (default: derived from this"
-    " machine's id)",
-)
+ROBOT_ID = robot_flags.define_robot_id()
 CONSENT = flags.DEFINE_bool(
     "consent", False, "whether the operator lets its episodes be uploaded"
 )
-path_flags.folders("home")
-path_flags.files("keyring")
 
 
 def main(argv: list[str]) -> int:
@@ -110,15 +95,19 @@ def main(argv: list[str]) -> int:
 def _list_programs(home: Path) -> list[Program]:
     """The table of programs; a runtime that lacks one lives without it."""
     own = (f"--home={home}",)
-    keys = [f"--keyring={Path(KEYRING.value).expanduser().absolute()}"]
-    if ALLOW_DEVELOPMENT_KEYS.value:
-        keys.append("--allow_development_keys")
+    keys = robot_flags.hand_on_keys()
     robot = f"--robot={ROBOT.value}"
     name = [f"--robot_id={ROBOT_ID.value}"] if ROBOT_ID.value else []
     pace = [f"--pace={PACE.value}"] if PACE.value else []
     consent = ["--consent"] if CONSENT.value else []
+    rules = robot_flags.hand_on_mode_rules()
     programs = [
-        Program("control", "edge.processes.control", (*own, *keys, robot, *pace), 10.0),
+        Program(
+            "control",
+            "edge.processes.control",
+            (*own, *keys, robot, *pace, *rules),
+            10.0,
+        ),
         # It shares the last episode first.
         Program("record", "edge.processes.record", (*own, *name, *consent), 30.0),
         Program("learn", "edge.processes.learn", (*own, *keys, *name), 5.0),
@@ -146,9 +135,10 @@ class _Supervisor:
         self._family = family
         self._screen = screen
         self._keys = keys
-        self._mode = Mode.DRIVING
+        self._told: Mode | None = None  # by a person
+        self._told_s = 0.0
         self._seen = {child.program.name: Seen() for child in family.children}
-        self._told_s = self._shown_s = -LOG_PERIOD_S
+        self._sent_s = self._shown_s = -LOG_PERIOD_S
         self._reasons: dict[str, tuple[int, str]] = {}
 
     def run(self) -> int:
@@ -164,7 +154,7 @@ class _Supervisor:
                     return child.given_up
             self._note_deaths(now_s)
             self._read_messages(now_s)
-            self._tell_mode(now_s)
+            self._hand_on_word(now_s)
             self._show(now_s)
             files = [self._me.mailbox.fileno(), *self._keys.files]
             select.select(files, [], [], _TICK_S)
@@ -181,7 +171,7 @@ class _Supervisor:
             elif (pause_s := child.pause_left_s(now_s)) is not None:
                 seen.trouble = f"{child.reason}; again in {pause_s:.0f} s"
                 seen.status = {}
-            if child.is_gone and child.reason:
+            if not child.is_running and child.reason:
                 what = (child.starts, child.reason)
                 if self._reasons.get(name) != what:
                     self._reasons[name] = what
@@ -193,12 +183,13 @@ class _Supervisor:
                 seen = self._seen[message.sender]
                 seen.status, seen.at_s = message.fields, now_s
 
-    def _tell_mode(self, now_s: float) -> None:
-        if now_s - self._told_s >= _MODE_PERIOD_S:
-            self._told_s = now_s
-            for name in self._seen:
-                if name in ("control", "learn"):
-                    self._me.mailbox.send(name, "mode", {"mode": self._mode.value})
+    def _hand_on_word(self, now_s: float) -> None:
+        """Says again what a person said: control may have been started meanwhile."""
+        if now_s - self._sent_s >= _WORD_PERIOD_S:
+            self._sent_s = now_s
+            said = "" if self._told is None else self._told.value
+            word = {"mode": said, "at_s": self._told_s}
+            self._me.mailbox.send("control", "told", word)
             self._me.show_now({"doing": f"looks after {len(self._seen)} processes"})
 
     def _show(self, now_s: float) -> None:
@@ -206,11 +197,10 @@ class _Supervisor:
         if now_s - self._shown_s < period_s:
             return
         self._shown_s = now_s
-        mode = self._mode.value
         if self._screen.is_live:
-            self._screen.draw([*describe(mode, self._seen, now_s), KEYS])
+            self._screen.draw([*describe(self._seen, now_s), KEYS])
         else:
-            self._screen.say([f"robot: {summarize(mode, self._seen, now_s)}"])
+            self._screen.say([f"robot: {summarize(self._seen, now_s)}"])
 
     def _press(self, pressed: str) -> bool:
         """Does what the keys say; True to quit."""
@@ -219,9 +209,9 @@ class _Supervisor:
                 return True
             if key == _STOP_KEY:
                 self._me.mailbox.send("control", "stop_key", {})
-                self._mode = Mode.IDLE
-            self._mode = _MODE_KEYS.get(key, self._mode)
-            self._told_s = -LOG_PERIOD_S
+            if (mode := _MODE_KEYS.get(key)) is not None:
+                self._told, self._told_s = mode, time.monotonic()
+                self._sent_s = -LOG_PERIOD_S
         return False
 
 

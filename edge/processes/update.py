@@ -40,14 +40,13 @@ from edge.ota.receipts import Receipts
 from edge.ota.service import Round, Updater
 from edge.ota.state_folder import StateFolder
 from edge.ota.watch import Rules
-from edge.processes import process, update_flags
+from edge.processes import process, robot_flags, update_flags
 from edge.processes.home import Home
 from edge.processes.process import Process
 from edge.processes.round_worker import RoundWorker
 from edge.robots import machine_name, registry
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_VERSION
-from release.trusted_keys import TrustedKeys
 
 flags.adopt_module_key_flags(update_flags)  # so that --help shows them
 
@@ -64,12 +63,12 @@ def main(argv: list[str]) -> int:
     home = Home(Path(update_flags.HOME.value))
     robot_id = update_flags.ROBOT_ID.value or machine_name.derive_name()
     specs = _read_specs()
+    keys = robot_flags.read_keys()
+    assert keys is not None  # --keyring is required
     updater = Updater(
         state=StateFolder(home.packages),
         receipts=Receipts(home.receipts, _open_key(home, specs, robot_id), robot_id),
-        keys=TrustedKeys.read(
-            Path(update_flags.KEYRING.value), update_flags.ALLOW_DEVELOPMENT_KEYS.value
-        ),
+        keys=keys,
         robot=RobotRuntime(robot_id, RUNTIME_VERSION),
         robots=specs,
         memories=home.memories,

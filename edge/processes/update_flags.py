@@ -2,13 +2,11 @@
 
 from absl import app, flags
 
-from base import path_flags
 from edge.ota import health
 from edge.ota.watch import Rules
+from edge.processes import robot_flags
 
-HOME = flags.DEFINE_string(
-    "home", None, "folder of this robot, made when absent", required=True
-)
+HOME = robot_flags.define_home()
 ROBOT = flags.DEFINE_list(
     "robot",
     None,
@@ -16,15 +14,7 @@ ROBOT = flags.DEFINE_list(
     " metaworld-changed:TASK, or replay:PATH of an episode",
     required=True,
 )
-KEYRING = flags.DEFINE_string(
-    "keyring",
-    None,
-    "file of the public keys that may sign channels and packages",
-    required=True,
-)
-ALLOW_DEVELOPMENT_KEYS = flags.DEFINE_bool(
-    "allow_development_keys", False, "accept signatures by development keys"
-)
+robot_flags.define_keys(required=True)
 CHANNEL = flags.DEFINE_string(
     "channel",
     None,
@@ -37,19 +27,8 @@ SEED_PACKAGE = flags.DEFINE_string(
     None,
     "folder or tar of a signed package to install without a channel, and end",
 )
-ROBOT_ID = flags.DEFINE_string(
-    "robot_id",
-    None,
-    "name of this robot; leaves it only as a keyed hash (default: derived from this"
-    " machine's id)",
-)
-KEY_FILE = flags.DEFINE_string(
-    "key_file",
-    None,
-    "robot key, mode 0600, made when absent (default: <home>/private/robot.key, or "
-    "<home>/packages/updater.key where that cannot be read; a simulated robot derives "
-    "its key from --robot_id)",
-)
+ROBOT_ID = robot_flags.define_robot_id()
+KEY_FILE = robot_flags.define_key_file("packages/updater.key")
 PERIOD_S = flags.DEFINE_float(
     "period_s",
     600.0,
@@ -69,8 +48,6 @@ TRIAL_EPISODES = flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=health.MOST_EPISODES // 2,
 )
-path_flags.folders("home")
-path_flags.files("keyring", "key_file")
 
 
 def require_usage(argv: list[str]) -> None:

@@ -7,6 +7,7 @@ say scrolls above them; elsewhere one line is written per interval.
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TextIO
@@ -17,6 +18,8 @@ KEYS: Final = "d drive   i idle   s sleep   space stop   q quit"
 STALE_S: Final = 2.0  # four statuses
 _DIGITS: Final = 12  # of a digest, as everywhere
 _LABEL: Final = 10
+_ROWS: Final = (("left", "left"), ("learned", "receipt"))
+"""Rows of their own, by label: texts that are long and stay as they are for hours."""
 
 Status = Mapping[str, object]
 
@@ -46,11 +49,10 @@ class Seen:
         return f"{text}; silent for {silent_s:.0f} s" if silent_s > STALE_S else text
 
 
-def describe(mode: str, seen: Mapping[str, Seen], now_s: float) -> list[str]:
+def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
     """Returns the lines of the view.
 
     Args:
-        mode: that the robot was told.
         seen: the processes by name; `control` first.
         now_s: monotonic time.
     """
@@ -58,7 +60,7 @@ def describe(mode: str, seen: Mapping[str, Seen], now_s: float) -> list[str]:
     record = seen.get("record", Seen())
     one, two = control.status, record.status
     lines = [
-        _line("robot", f"{control.doing(now_s)}; told {mode}; {_text(one, 'robot')}"),
+        _line("robot", _join(control.doing(now_s), one.get("why"), one.get("robot"))),
         _line(
             "step",
             f"p50 {_text(one, 'p50_us', '-')} us, p99 {_text(one, 'p99_us', '-')} us; "
@@ -82,15 +84,18 @@ def describe(mode: str, seen: Mapping[str, Seen], now_s: float) -> list[str]:
     for name, process in seen.items():
         if name not in ("control", "record"):
             lines.append(_line(name, _other(process, now_s)))
+            for label, key in _ROWS:
+                if told := process.status.get(key):
+                    lines.append(_line(label, one_line(told)))
     return lines
 
 
-def summarize(mode: str, seen: Mapping[str, Seen], now_s: float) -> str:
+def summarize(seen: Mapping[str, Seen], now_s: float) -> str:
     """Returns the same on one line, for a log."""
     control = seen.get("control", Seen())
     status = control.status
     parts = [
-        f"{control.doing(now_s)} ({mode})",
+        _join(control.doing(now_s), status.get("why")),
         f"{_count(status, 'episodes')} episodes",
         f"{_count(status, 'successes')} succeeded",
         f"{_count(status, 'missed')} of {_count(status, 'steps')} steps late",
@@ -125,9 +130,9 @@ class Screen:
     def draw(self, lines: Sequence[str]) -> None:
         """Replaces the lines that change."""
         self.clear()
-        width = max(20, shutil.get_terminal_size().columns - 1)
-        self._write("".join(f"{_safe(line)[:width]}\n" for line in lines))
-        self._drawn = len(lines)
+        rows = fit(lines, *shutil.get_terminal_size())
+        self._write("".join(f"{row}\n" for row in rows))
+        self._drawn = len(rows)
 
     def clear(self) -> None:
         """Removes the lines that change."""
@@ -138,6 +143,25 @@ class Screen:
     def _write(self, text: str) -> None:
         self._output.write(text)
         self._output.flush()
+
+
+def fit(lines: Sequence[str], columns: int, rows: int) -> list[str]:
+    """Breaks lines into those that a terminal has room for.
+
+    What goes on stands below the text and not below the label. Where the terminal is
+    too low, the last line, which names the keys, stays, and what is above it goes:
+    lines that scroll away could not be drawn over.
+    """
+    width = max(_LABEL + 10, columns - 1)
+    broken = [
+        row
+        for line in lines
+        for row in textwrap.wrap(
+            _safe(line), width, subsequent_indent=" " * _LABEL, break_on_hyphens=False
+        )
+    ]
+    room = max(1, rows - 1)
+    return broken if len(broken) <= room else [*broken[: room - 1], broken[-1]]
 
 
 def _safe(line: str) -> str:
@@ -153,12 +177,16 @@ def _other(process: Seen, now_s: float) -> str:
     parts = [process.doing(now_s)]
     if reason := process.status.get("reason"):
         parts.append(one_line(reason))
-    for key in ("progress", "memories", "budgets", "last_delta", "release", "receipt"):
+    for key in ("progress", "memories", "last_delta", "release"):
         value = process.status.get(key)
         if value not in (None, ""):
             shown = _digest(process.status, key) if key == "last_delta" else value
             parts.append(f"{key.replace('_', ' ')} {one_line(shown)}")
     return "; ".join(parts)
+
+
+def _join(*parts: object) -> str:
+    return "; ".join(one_line(part) for part in parts if part)
 
 
 def _package(status: Status) -> str:

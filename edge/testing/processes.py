@@ -49,7 +49,6 @@ def run(
         text=True,
         check=False,
         env=environment(),
-        timeout=forked.LONGEST_S,
     )
 
 

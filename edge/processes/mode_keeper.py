@@ -1,0 +1,106 @@
+"""Keeps what the choice of a robot's mode needs: what was said, the clock, the charger.
+
+Control chooses the mode (`edge.loops.mode`), since it knows whether an episode runs,
+and tells the learner. So a robot whose processes are services, without a supervisor,
+sleeps at night like one on a desk. Whoever a person talks to (the supervisor) hands on
+the last word again and again:
+
+    {"kind": "told", "mode": "idle", "at_s": 1234.5}
+
+`mode` is "" while nobody has said anything; `at_s` is the time of the word by the
+monotonic clock, which all processes of a machine share.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+from edge.loops import machine, mode
+from edge.loops.machine import READ_AGAIN_S
+from edge.loops.mode import Mode, ModeChoice, ModeRules, RobotFacts
+
+
+def read_hour() -> float:
+    """Returns the hour of the day, 0 to 24, local time."""
+    now = time.localtime()
+    return now.tm_hour + now.tm_min / 60 + now.tm_sec / 3600
+
+
+class ModeKeeper:
+    """What a robot is to do, from one moment to the next.
+
+    Attributes:
+        has_heard: whether the supervisor has said what a person said, or that nobody
+            said anything.
+    """
+
+    def __init__(
+        self,
+        rules: ModeRules,
+        *,
+        is_on_charger: Callable[[], bool] = machine.is_on_charger,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        hour: Callable[[], float] = read_hour,
+    ) -> None:
+        """Begins with a robot that moved just now, and that nobody told anything.
+
+        Args:
+            rules: when it sleeps by itself.
+            is_on_charger: asks the machine; called every `READ_AGAIN_S` at most, and
+                only while the robot stands still.
+            monotonic_s: the monotonic clock, in seconds.
+            hour: hour of the day, 0 to 24, local time.
+        """
+        self._rules = rules
+        self._ask_charger, self._now_s, self._hour = is_on_charger, monotonic_s, hour
+        self._told: Mode | None = None
+        self._told_s = self._moved_s = monotonic_s()
+        self._looked_s = -READ_AGAIN_S
+        self._on_charger = False
+        self.has_heard = False
+
+    def hear(self, fields: Mapping[str, object]) -> None:
+        """Takes a message `told`; one that says nothing new or makes no sense is none.
+
+        A word that is older than the last one changes nothing: messages may be late.
+        """
+        self.has_heard = True
+        now_s, at_s = self._now_s(), fields.get("at_s")
+        try:
+            told = Mode(fields.get("mode"))
+        except ValueError:
+            return
+        said_s = now_s
+        if isinstance(at_s, int | float) and at_s <= now_s:
+            said_s = float(at_s)
+        if self._told is None or said_s >= self._told_s:
+            self._told, self._told_s = told, said_s
+
+    def stop(self) -> None:
+        """Notes that a person stopped the robot: it stays still until it is told."""
+        self._told, self._told_s = Mode.IDLE, self._now_s()
+
+    def note_moved(self) -> None:
+        """Notes that an episode has just ended."""
+        self._moved_s = self._now_s()
+
+    def choose(self, *, in_episode: bool, has_work: bool) -> ModeChoice:
+        """Says what the robot is to do now, and why.
+
+        Args:
+            in_episode: whether an episode runs.
+            has_work: whether there is another one to drive.
+        """
+        now_s = self._now_s()
+        stands = not in_episode and (self._told is Mode.IDLE or not has_work)
+        if stands and now_s - self._looked_s >= READ_AGAIN_S:
+            self._looked_s, self._on_charger = now_s, self._ask_charger()
+        facts = RobotFacts(
+            in_episode=in_episode,
+            has_work=has_work,
+            hour=self._hour(),
+            told=self._told,
+            told_ago_s=now_s - self._told_s,
+            on_charger=self._on_charger,
+            still_s=now_s - self._moved_s,
+        )
+        return mode.choose_mode(facts, self._rules)

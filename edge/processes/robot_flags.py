@@ -1,0 +1,155 @@
+"""The flags that several programs of a robot have, each defined once.
+
+A program defines those that it takes as its own, so that --help shows them with its
+defaults: a service is told its folder, and a robot on a desk has one already. Who
+starts other programs hands them on.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from absl import app, flags
+
+from base import path_flags
+from edge.loops import mode
+from edge.loops.mode import NO_NIGHT, SLEEP_AFTER_S, ModeRules
+from release.trusted_keys import TrustedKeys
+
+# So that the flags belong to the program that defines them, for `--help`.
+flags.disclaim_key_flags()
+
+KEYRING_FILE: Final = "~/.local/share/continuon/keys/keyring.json"
+"""The keyring of a person who tries a robot on a desk."""
+_KEYRING: Final = "keyring"
+_DEVELOPMENT: Final = "allow_development_keys"
+_NIGHT: Final = "night"
+_SLEEP_AFTER: Final = "sleep_after_s"
+
+
+def define_home(default: str | None = None) -> "flags.FlagHolder[str]":
+    """Defines --home, which a program without a default must be given."""
+    path_flags.folders("home")
+    text = "folder of this robot, made when absent"
+    if default is None:
+        return flags.DEFINE_string("home", None, text, required=True)
+    return flags.DEFINE_string("home", default, text)
+
+
+def define_robot() -> "flags.FlagHolder[str]":
+    """Defines --robot for programs that drive one."""
+    return flags.DEFINE_string(
+        "robot",
+        None,
+        "robot: metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK, or "
+        "replay:PATH of an episode",
+        required=True,
+    )
+
+
+def define_robot_id() -> "flags.FlagHolder[str | None]":
+    """Defines --robot_id."""
+    return flags.DEFINE_string(
+        "robot_id",
+        None,
+        "name of this robot; leaves it only as a keyed hash (default: derived from "
+        "this machine's id)",
+    )
+
+
+def define_key_file(own: str = "") -> "flags.FlagHolder[str | None]":
+    """Defines --key_file, the key that signs what leaves the robot.
+
+    Args:
+        own: file below the home of a program that may not read the robot's key.
+    """
+    path_flags.files("key_file")
+    instead = f", or <home>/{own} where that cannot be read" if own else ""
+    return flags.DEFINE_string(
+        "key_file",
+        None,
+        f"robot key, mode 0600, made when absent (default: <home>/private/robot.key"
+        f"{instead}; a simulated robot derives its key from --robot_id)",
+    )
+
+
+def define_keys(
+    default: str | None = None, *, required: bool = False, without: str = ""
+) -> None:
+    """Defines --keyring and --allow_development_keys, for `read_keys`.
+
+    Args:
+        default: file that is read if none is named.
+        required: whether one must be named.
+        without: what holds for a program that was given none.
+    """
+    path_flags.files(_KEYRING)
+    text = "file of the public keys that may sign channels and packages"
+    flags.DEFINE_string(
+        _KEYRING,
+        default,
+        f"{text} (default: {without})" if without else text,
+        required=required,
+    )
+    flags.DEFINE_bool(_DEVELOPMENT, False, "accept signatures by development keys")
+
+
+def read_keys() -> TrustedKeys | None:
+    """Reads the keys that the flags of `define_keys` name; None if they name none.
+
+    Raises:
+        ReleaseError, OSError: as `TrustedKeys.read`.
+    """
+    name = flags.FLAGS[_KEYRING].value
+    if name is None:
+        return None
+    return TrustedKeys.read(Path(name), bool(flags.FLAGS[_DEVELOPMENT].value))
+
+
+def hand_on_keys() -> list[str]:
+    """Returns the flags of `define_keys` for another program."""
+    path = Path(str(flags.FLAGS[_KEYRING].value)).expanduser().absolute()
+    development = flags.FLAGS[_DEVELOPMENT].value
+    return [f"--{_KEYRING}={path}", *([f"--{_DEVELOPMENT}"] if development else [])]
+
+
+def define_mode_rules() -> None:
+    """Defines --night and --sleep_after_s, for `read_mode_rules`."""
+    flags.DEFINE_string(
+        _NIGHT,
+        None,
+        "local hours in which the robot sleeps between two episodes, such as "
+        "22:00-06:00 (default: none, it sleeps when it is told to, or on its charger)",
+    )
+    flags.DEFINE_float(
+        _SLEEP_AFTER,
+        SLEEP_AFTER_S,
+        "time after which a robot falls asleep that is on its charger and has nothing "
+        "to drive, or was told to stay still, in seconds",
+        lower_bound=0.0,
+    )
+
+
+def read_mode_rules() -> ModeRules:
+    """Returns the rules that the flags of `define_mode_rules` say.
+
+    Raises:
+        app.UsageError: --night holds no hours.
+    """
+    text = flags.FLAGS[_NIGHT].value
+    try:
+        night = NO_NIGHT if text is None else mode.parse_night(text)
+    except ValueError as e:
+        raise app.UsageError(f"--{_NIGHT}: {e}") from e
+    return ModeRules(night, float(str(flags.FLAGS[_SLEEP_AFTER].value)))
+
+
+def hand_on_mode_rules() -> list[str]:
+    """Returns the flags of `define_mode_rules` for another program.
+
+    Raises:
+        app.UsageError: --night holds no hours.
+    """
+    read_mode_rules()
+    night = flags.FLAGS[_NIGHT].value
+    after = f"--{_SLEEP_AFTER}={flags.FLAGS[_SLEEP_AFTER].value}"
+    return [after, *([f"--{_NIGHT}={night}"] if night else [])]
