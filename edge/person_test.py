@@ -178,11 +178,14 @@ def test_gamepad_demonstrates_and_is_unplugged_in_mid_episode(tmp_path: Path) ->
             "--episodes=3",
         ),
     )
-    pad = os.open(device, os.O_WRONLY)
+    # Open for both, so that this does not wait for a program that has died.
+    pad = os.open(device, os.O_RDWR)
     assert running.stdout is not None
     said = ""
     while "begin the next episode" not in said:
-        said += running.stdout.readline()
+        line = running.stdout.readline()
+        assert line, said
+        said += line
     os.write(pad, EVENT.pack(1, 1, 1, 0) + EVENT.pack(2, 32767, 2, 0))
     time.sleep(0.2)
     os.write(pad, EVENT.pack(3, 1, 1, 7))  # start: success
@@ -193,7 +196,7 @@ def test_gamepad_demonstrates_and_is_unplugged_in_mid_episode(tmp_path: Path) ->
     os.write(pad, EVENT.pack(4, 1, 1, 0) + EVENT.pack(5, -32767, 2, 1))
     time.sleep(0.2)
     os.close(pad)
-    rest, _ = running.communicate(timeout=30)
+    rest, _ = running.communicate(timeout=60)
     assert running.returncode == 1, rest
     assert (
         rest.count("the gamepad is gone (No such device): the robot holds still") == 1

@@ -4,15 +4,38 @@ While a robot moves, the signal is only a wish: the control loop grants it after
 current step, and the episode is then closed, redacted and shared as any other. While
 the program waits for a channel, it ends at once; an update survives that as it survives
 a power cut. A second signal ends the program wherever it is.
+
+A process that another one started ends with it (`end_with_parent`): nobody would look
+after it any more, and the locks that it has inherited would keep the next one out.
 """
 
 import contextlib
+import ctypes
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_PR_SET_PDEATHSIG: Final = 1
+_SYSTEM: Final = ctypes.CDLL(
+    None
+)  # loaded here: a fork may find the loader's lock held
+
+
+def end_with_parent(parent: int, number: signal.Signals) -> bool:
+    """Lets the system send this process a signal when its parent ends, however it ends.
+
+    Args:
+        parent: process id of the parent.
+        number: the signal.
+
+    Returns:
+        False if the parent has ended already, so that no signal will come.
+    """
+    _SYSTEM.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    return os.getppid() == parent
 
 
 class StopSignal:

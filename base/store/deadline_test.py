@@ -53,21 +53,27 @@ def test_a_call_that_never_ends_is_left_behind(pipe: Pipe) -> None:
     begin_s = time.monotonic()
     with pytest.raises(StoreError, match="it: expected an answer within 0 s, got a st"):
         limit.run("it", pipe.open)
-    assert time.monotonic() - begin_s < 2
+    assert time.monotonic() - begin_s < 20
 
 
-def test_calls_share_one_time_and_bytes_add_to_it() -> None:
-    limit = Deadline(0.3)
+def test_calls_share_one_time_and_bytes_add_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+
+    def take_ten_seconds() -> None:
+        nonlocal now_s
+        now_s += 10.0
+
+    limit = Deadline(30)
     for _ in range(2):
-        limit.run("it", lambda: time.sleep(0.1))
-    limit.add_bytes(deadline.SLOWEST_BYTES_PER_S // 2)
-    for _ in range(2):
-        limit.run("it", lambda: time.sleep(0.1))
-    with pytest.raises(StoreError, match="an answer within 1 s"):
-        for _ in range(8):
-            limit.run("it", lambda: time.sleep(0.1))
+        limit.run("it", take_ten_seconds)
+    limit.add_bytes(deadline.SLOWEST_BYTES_PER_S * 30)
+    for _ in range(4):
+        limit.run("it", take_ten_seconds)
     called: list[int] = []
-    with pytest.raises(StoreError, match="an answer within 1 s"):
+    with pytest.raises(StoreError, match="an answer within 60 s"):
         limit.run("it", lambda: called.append(1))
     assert called == []
 

@@ -224,11 +224,11 @@ def test_a_server_that_dribbles_is_an_error_when_the_time_is_over(
 ) -> None:
     store.put("a", bytes(2000))
     monkeypatch.setattr(gcs_store, "_ALLOWANCE_S", 0.3)
-    bucket.dribble_s = 0.02  # 40 s for the object, 3 s for its headers
+    bucket.dribble_s = 0.2  # 400 s for the object, 30 s for its headers
     begin = time.monotonic()
     with pytest.raises(StoreError, match=r"within 0 s, got a store.*check the network"):
         _ask(store, call)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20
 
 
 def test_the_bytes_of_a_large_object_have_their_own_time(

@@ -13,14 +13,20 @@ import importlib.util
 import os
 import runpy
 import select
+import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from absl import flags
+
+LONGEST_S: Final = 240.0
+"""Less than a medium test may take, so that what has hung says what it was doing."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ def run(
         arguments: its arguments.
         before: called in the child first, to give it small limits or a machine that
             fails.
+
+    Raises:
+        AssertionError: it did not end within `LONGEST_S`, and was killed.
     """
     if isinstance(command, str):
         import_what_it_imports(command)
@@ -57,23 +66,33 @@ def run(
         os._exit(_main(command, arguments, before))
     os.close(to_out)
     os.close(to_err)
-    texts = _read_both(out, err)
+    texts, ended = _read_both(out, err)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
+    assert ended, f"{command} has not ended after {LONGEST_S} s: {texts}"
     return Finished(os.waitstatus_to_exitcode(status), *texts)
 
 
-def _read_both(*pipes: int) -> list[str]:
-    """Reads pipes side by side to their ends; a full one would stop its writer."""
+def _read_both(*pipes: int) -> tuple[list[str], bool]:
+    """Reads pipes side by side to their ends; a full one would stop its writer.
+
+    Returns:
+        What they held, and whether they came to their ends in time.
+    """
     read = dict.fromkeys(pipes, b"")
     open_pipes = set(pipes)
-    while open_pipes:
-        for pipe in select.select(open_pipes, [], [])[0]:
+    end_s = time.monotonic() + LONGEST_S
+    while open_pipes and (left_s := end_s - time.monotonic()) > 0:
+        for pipe in select.select(open_pipes, [], [], left_s)[0]:
             part = os.read(pipe, 1 << 16)
             read[pipe] += part
             if not part:
                 open_pipes.remove(pipe)
                 os.close(pipe)
-    return [text.decode() for text in read.values()]
+    for pipe in open_pipes:
+        os.close(pipe)
+    return [text.decode() for text in read.values()], not open_pipes
 
 
 @functools.cache

@@ -1,7 +1,6 @@
 """Tests of a run's folder: when it is continued and when it is not."""
 
 import os
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,19 +82,25 @@ def test_no_run_is_started_beside_one_in_use_that_is_not_the_furthest(
 
 
 def test_of_commands_that_start_together_one_trains(tmp_path: Path) -> None:
+    goes_on, ends = os.pipe()
     children = []
     for _ in range(4):
         child = os.fork()
         if child == 0:
+            os.close(ends)
             try:
                 run_folder.open_run(tmp_path, SETTINGS, MORNING, None)
             except RunFolderError:
                 os._exit(1)
-            time.sleep(0.5)  # it trains
+            os.read(goes_on, 1)  # it trains until the others have tried
             os._exit(0)
         children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children]
-    assert sorted(codes) == [0, 1, 1, 1]
+    refused = [os.wait() for _ in range(3)]
+    os.close(ends)
+    (winner,) = set(children) - {child for child, _ in refused}
+    codes = [status for _, status in (*refused, os.waitpid(winner, 0))]
+    os.close(goes_on)
+    assert [os.waitstatus_to_exitcode(status) for status in codes] == [1, 1, 1, 0]
     assert len(list(tmp_path.iterdir())) == 1
 
 

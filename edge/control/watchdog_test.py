@@ -16,6 +16,7 @@ from edge.control.watchdog import Watchdog
 from edge.errors import WatchdogError
 from edge.robots.clock import NS_PER_S
 from edge.robots.robot import Observation, Transition, Vector
+from edge.testing import process_tree
 from edge.testing.moving_arm import SPEED, MovingArm, read_port
 from rlds.spec import StopRule
 
@@ -103,12 +104,10 @@ def check_held(port: Path, child: int) -> float:
 
 
 def wait_for_steps(port: Path, steps: int) -> None:
-    end_s = time.monotonic() + 10.0
-    while time.monotonic() < end_s:
-        if port.exists() and len(read_port(port)) > steps:
-            return
-        time.sleep(0.005)
-    raise AssertionError("the arm was not driven")
+    process_tree.wait_until(
+        lambda: port.exists() and len(read_port(port)) > steps,
+        lambda: "the arm was not driven",
+    )
 
 
 def end_of(process: int) -> int:
@@ -215,7 +214,7 @@ def test_arm_is_not_driven_on_when_its_watchdog_is_gone(tmp_path: Path) -> None:
             if step == HUNG_STEP:
                 assert dog._child is not None
                 os.kill(dog._child, signal.SIGKILL)
-                time.sleep(0.02)
+                os.waitid(os.P_PID, dog._child, os.WEXITED | os.WNOWAIT)
 
         with pytest.raises(WatchdogError, match="expected it to run, got it has ended"):
             drive(arm, Steady(kill), dog)
@@ -226,11 +225,19 @@ def test_arm_is_not_driven_on_when_its_watchdog_is_gone(tmp_path: Path) -> None:
             drive(arm, Steady(), dog)
 
 
+def ignores_ctrl_z(process: int | None) -> bool:
+    """Whether a process ignores the last of the signals that it is to ignore."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("SigIgn:"):
+            return bool(int(line.split()[1], 16) >> (signal.SIGTSTP - 1) & 1)
+    return False
+
+
 def test_ctrl_c_does_not_end_the_watchdog_before_the_loop(tmp_path: Path) -> None:
     port = tmp_path / "port"
     with contextlib.closing(MovingArm(port)) as arm, Watchdog(arm, HOLD_AFTER_S) as dog:
-        time.sleep(0.05)  # it ignores the signal once it runs
         assert dog._child is not None
+        process_tree.wait_until(lambda: ignores_ctrl_z(dog._child))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP):
             os.kill(dog._child, number)
         assert drive(arm, Steady(), dog).steps == 8

@@ -12,7 +12,8 @@ import pytest
 from edge.loops.learner_process import LOG, LearnerProcess
 from edge.loops.learning_job import Progress, Report
 from edge.loops.local_learning import LocalLearning
-from edge.testing import tiny_learning
+from edge.loops.night import Receipt
+from edge.testing import process_tree, tiny_learning
 from edge.testing.learning_home import NOW, LearningHome
 from edge.testing.tiny_learning import Plan
 
@@ -35,8 +36,12 @@ def begin(home: LearningHome, plan: Plan = tiny_learning.NORMAL) -> LocalLearnin
 
 
 def wait_for_progress(learning: LocalLearning) -> Progress:
-    while learning.progress is None:
+    def look() -> bool:
         learning.poll(NOW, 0.1)
+        return learning.progress is not None
+
+    process_tree.wait_until(look)
+    assert learning.progress is not None
     return learning.progress
 
 
@@ -45,9 +50,15 @@ def test_round_in_a_process_ends_with_a_delta_and_no_process(
 ) -> None:
     learning = begin(home)
     (pid,) = learning.learner_pids
-    receipt = None
-    while receipt is None:
+    receipts: list[Receipt] = []
+
+    def look() -> bool:
         receipt = learning.poll(NOW, 0.5)
+        receipts.extend([] if receipt is None else [receipt])
+        return bool(receipts)
+
+    process_tree.wait_until(look)
+    (receipt,) = receipts
     assert receipt.accepted
     assert receipt.processor_s > 0.1
     assert not Path(f"/proc/{pid}").exists()
@@ -88,8 +99,7 @@ def test_killed_learner_is_one_error_that_says_so(home: LearningHome) -> None:
     (pid,) = learning.learner_pids
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(Exception, match="it ended with code -9: it said nothing"):
-        while learning.loop is not None:
-            learning.poll(NOW, 0.5)
+        process_tree.wait_until(lambda: learning.poll(NOW, 0.5))
     assert learning.store.named("delta") is None
 
 
@@ -119,10 +129,7 @@ def test_learner_ends_with_its_parent(home: LearningHome) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline_s = time.monotonic() + 10
-    while _is_running(pid):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+    process_tree.wait_until(lambda: not process_tree.is_alive(pid))
 
 
 def test_lines_that_are_no_report_fail_the_round(
@@ -135,17 +142,12 @@ def test_lines_that_are_no_report_fail_the_round(
     monkeypatch.setattr(sys, "executable", "/bin/echo")
     chatty = LearnerProcess(planned.planned.job, home.root / "run")
     said: list[Report] = []
-    while chatty.running:
-        said += chatty.poll(0.5)
+
+    def look() -> bool:
+        said.extend(chatty.poll(0.5))
+        return not chatty.running
+
+    process_tree.wait_until(look)
     assert chatty.judged is None
     assert chatty.failure is not None
     assert "expected strict JSON" in chatty.failure
-
-
-def _is_running(pid: int) -> bool:
-    """Whether a process runs, and is not only waiting to be buried."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"

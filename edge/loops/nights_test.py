@@ -13,8 +13,7 @@ import os
 import resource
 import shutil
 import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,12 @@ from edge.loops.delta_store import CURRENT, LAST_GOOD
 from edge.loops.learning_job import Job, Judged, Report
 from edge.loops.local_learning import LocalLearning, Settings
 from edge.robots.robot import Observation
-from edge.testing import tiny_learning
+from edge.testing import power_cuts, tiny_learning
 from edge.testing.learning_home import NOW, LearnerInside, LearningHome
 from edge.testing.tiny_learning import ROBOT_ID, TASKS, Plan
 from release.verification import verify_integrity
 from rlds import example_codec, tfrecord
 
-EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
 CLOCKS = ("1999-12-31T23:59:59Z", NOW, "2026-03-04T09:41:11Z", "2199-01-01T00:00:00Z")
 HUGE = 1e30
 PLANS = (
@@ -293,59 +291,6 @@ def _read_current(learning: LocalLearning) -> str:
     return found.record.tensors_sha256
 
 
-def run_in_child(work: Callable[[], object]) -> int:
-    """Runs `work` in a fork; returns its wait status."""
-    process = os.fork()
-    if process == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitpid(process, 0)[1]
-
-
-def kill_before_change(number: int, root: Path, work: Callable[[], object]) -> bool:
-    """Runs `work` and kills it before change `number`; tells whether it got there."""
-
-    def count_changes() -> None:
-        left = number
-
-        def count(path: object) -> None:
-            nonlocal left
-            if str(path).startswith(str(root)):
-                left -= 1
-                if left < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        def audit(event: str, arguments: tuple[Any, ...]) -> None:
-            if event not in EVENTS:
-                return
-            if event == "open" and not int(arguments[2] or 0) & (
-                os.O_WRONLY | os.O_RDWR
-            ):
-                return
-            count(arguments[0])
-
-        fsync = os.fsync
-
-        def count_fsync(descriptor: int) -> None:
-            count(Path(f"/proc/self/fd/{descriptor}").readlink())
-            fsync(descriptor)
-
-        pytest.MonkeyPatch().setattr(os, "fsync", count_fsync)
-        sys.addaudithook(audit)
-        work()
-
-    status = run_in_child(count_changes)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
-
-
 @pytest.fixture(scope="module")
 def cut(tmp_path_factory: pytest.TempPathFactory) -> Cut:
     return Cut(tmp_path_factory.mktemp("cut"))
@@ -356,7 +301,7 @@ def kill_nights(cut: Cut, stride: int) -> int:
     number = 0
     while True:
         home = cut.copy(f"cut-{number}")
-        reached = kill_before_change(
+        reached = power_cuts.kill_before_call(
             number, home.root, functools.partial(cut.run, home)
         )
         cut.check(home)
@@ -393,5 +338,5 @@ def test_night_on_a_full_disk_leaves_the_old_or_the_new_delta(
         with contextlib.suppress(ContinuonError, OSError):
             cut.run(home)
 
-    assert os.WEXITSTATUS(run_in_child(run_on_full_disk)) == 0
+    assert os.WEXITSTATUS(power_cuts.run_in_child(run_on_full_disk)) == 0
     cut.check(home)

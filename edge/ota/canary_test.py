@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from base import durable_file
 from edge.control.package_policy import open_policy
 from edge.ota import canary, errors
 from edge.ota.canary import Measurement
-from edge.testing import tiny_package, tiny_step
+from edge.testing import process_tree, tiny_package, tiny_step
 from release.canary import Expectation
 from release.verification import verify_integrity
 
@@ -90,6 +91,29 @@ def test_step_that_never_ends_is_stopped_in_time() -> None:
     with pytest.raises(errors.TrialCutShortError, match=match):
         canary.require_survival("p", never_end, longest_s=0.1)
     assert time.monotonic() - begin_s < 5.0
+
+
+def test_trial_ends_with_the_process_that_began_it(tmp_path: Path) -> None:
+    """It holds the locks of its parent, which would keep the next updater out."""
+    path = tmp_path / "pid"
+
+    def never_end() -> None:
+        durable_file.write(path, str(os.getpid()).encode())
+        while True:
+            time.sleep(60)
+
+    updater = os.fork()
+    if updater == 0:
+        try:
+            canary.require_survival("p", never_end)
+        finally:
+            os._exit(1)
+    try:
+        process_tree.wait_until(path.exists)
+    finally:
+        os.kill(updater, signal.SIGKILL)
+        os.waitpid(updater, 0)
+    process_tree.wait_until(lambda: not process_tree.is_alive(int(path.read_text())))
 
 
 @pytest.mark.parametrize("error", [None, ValueError, SystemExit])

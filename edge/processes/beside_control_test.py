@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +14,10 @@ from edge import simulated_or_real  # noqa: F401 - heavy, and each process is a 
 from edge.ota import service  # noqa: F401 - likewise
 from edge.processes import process
 from edge.processes.mailbox import Mailbox
-from edge.testing import robot_home
+from edge.testing import process_tree, robot_home
 from edge.testing.tried_robot import ROBOT_ID, TriedRobot
 from release.channel import Rollout
 
-_LONGEST_S = 40.0
 _MOST_KILLS = 12
 
 
@@ -57,13 +55,13 @@ class Pair:
                 self.driving = str(message.fields.get("package", ""))
 
     def wait_until(self, done: Callable[[], bool]) -> None:
-        end_s = time.monotonic() + _LONGEST_S
-        while not done():
-            assert time.monotonic() < end_s, self.said()
+        def look() -> bool:
             for name, pid in self.pids.items():
                 assert os.waitpid(pid, os.WNOHANG) == (0, 0), (name, self.said())
-            self.supervisor.wait(0.05)
             self.look()
+            return done()
+
+        process_tree.wait_until(look, self.said)
 
     def outcomes(self, digest: str) -> list[str]:
         return [

@@ -32,6 +32,9 @@ GRACE_S: Final = 1.0
 """Time that what a dead child leaves has to end by itself: a watchdog that holds the
 robot still outlives the control process that it watches."""
 _KEPT_LINES: Final = 50
+_PART_BYTES: Final = 64 << 10
+"""What is read of one child's pipe at a time, which is all that a pipe holds: one that
+writes without end keeps nobody from looking after the others."""
 _EXIT_USAGE: Final = 2
 
 
@@ -230,9 +233,9 @@ class Child:
         if self._pipe < 0:
             return []
         with contextlib.suppress(BlockingIOError):
-            while raw := os.read(self._pipe, 65536):
-                self._partial += raw
+            self._partial += os.read(self._pipe, _PART_BYTES)
         *whole, self._partial = self._partial.split(b"\n")
+        self._partial = self._partial[-_PART_BYTES:]  # a line that does not end
         lines = [line.decode(errors="replace").rstrip() for line in whole]
         self.lines.extend(line for line in lines if line)
         return [line for line in lines if line]

@@ -15,6 +15,7 @@ from edge.processes.children import (
     decide_restart,
     describe_end,
 )
+from edge.testing import process_tree
 
 
 def test_pause_grows_from_death_to_death_up_to_its_limit() -> None:
@@ -59,12 +60,24 @@ def run(folder: Path, source: str) -> Child:
 
 
 def tick_until(child: Child, wanted: str) -> None:
-    until_s = time.monotonic() + 20.0
     lines: list[str] = []
-    while wanted not in lines and child.reason != wanted:
-        lines += child.tick(time.monotonic())
-        assert time.monotonic() < until_s, (lines, child.reason)
-        time.sleep(0.01)
+
+    def look() -> bool:
+        lines.extend(child.tick(time.monotonic()))
+        return wanted in lines or child.reason == wanted
+
+    process_tree.wait_until(look, lambda: (lines, child.reason))
+
+
+def stop(child: Child) -> None:
+    """Stops a child and waits until nothing is left of it."""
+    child.stop(time.monotonic())
+
+    def look() -> bool:
+        child.tick(time.monotonic())
+        return child.is_gone
+
+    process_tree.wait_until(look)
 
 
 @pytest.fixture
@@ -80,9 +93,7 @@ def test_dead_child_is_started_again_with_its_reason_told(folder: Path) -> None:
     assert child.pause_left_s(time.monotonic()) is not None
     tick_until(child, "begins")
     assert child.starts == 2
-    child.stop(time.monotonic())
-    while not child.is_gone:
-        child.tick(time.monotonic())
+    stop(child)
 
 
 def test_child_that_hears_nothing_is_killed_with_its_own_children(
@@ -97,25 +108,15 @@ def test_child_that_hears_nothing_is_killed_with_its_own_children(
         "time.sleep(60)\n",
     )
     lines: list[str] = []
-    while not lines:
-        lines = child.tick(time.monotonic())
-        time.sleep(0.01)
-    child.stop(time.monotonic())
-    while not child.is_gone:
-        child.tick(time.monotonic())
-        time.sleep(0.01)
+
+    def has_said() -> bool:
+        lines.extend(child.tick(time.monotonic()))
+        return bool(lines)
+
+    process_tree.wait_until(has_said)
+    stop(child)
     assert child.pause_left_s(time.monotonic()) is None
-    until_s = time.monotonic() + 5.0
-    while is_alive(int(lines[0])):
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    process_tree.wait_until(lambda: not process_tree.is_alive(int(lines[0])))
 
 
 def test_child_that_writes_without_end_does_not_wait_for_a_reader(
@@ -130,14 +131,31 @@ def test_child_that_writes_without_end_does_not_wait_for_a_reader(
         f"pathlib.Path({str(folder / 'done')!r}).touch()\n",
     )
     child.tick(time.monotonic())
-    until_s = time.monotonic() + 20.0
-    while not (folder / "done").exists():  # nobody reads meanwhile
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
-    child.stop(time.monotonic())
-    while not child.is_gone:
-        child.tick(time.monotonic())
+    process_tree.wait_until((folder / "done").exists)  # nobody reads meanwhile
+    stop(child)
     assert child.lines[-1] == "x" * 1000
+
+
+def test_child_that_writes_without_end_keeps_nobody_from_the_other_children(
+    folder: Path,
+) -> None:
+    child = run(
+        folder,
+        "import os\n"
+        "while True:\n"
+        "    try: os.write(2, b'x' * 1000 + b'\\n')\n"
+        "    except BlockingIOError: pass\n",
+    )
+    found: list[str] = []
+
+    def has_written() -> bool:
+        found[:] = child.tick(time.monotonic())
+        return bool(found)
+
+    for _ in range(20):
+        process_tree.wait_until(has_written)
+        assert sum(map(len, found)) <= 1 << 17
+    stop(child)
 
 
 def test_program_that_this_runtime_lacks_is_known_to_be_absent() -> None:

@@ -5,25 +5,17 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
 
-import numpy as np
 import pytest
 
-from base.digest import sha256_bytes
 from base.testing import command
 from edge import simulated_or_real  # noqa: F401 - heavy, and each control is a fork
-from edge.control import local_delta
-from edge.control.local_delta import DeltaRecord, Evaluation
-from edge.loops.delta_store import CURRENT, DeltaStore
-from edge.ota.state_folder import StateFolder
+from edge.loops.delta_store import CURRENT
 from edge.processes import drives, mode_keeper, process
 from edge.processes.mailbox import Mailbox
-from edge.testing import robot_home
+from edge.testing import process_tree, robot_home
 from edge.testing.robot_home import RobotHome
-from release import package, run_summary
-
-_LONGEST_S: Final = 20.0
+from release import run_summary
 
 
 class Control:
@@ -48,7 +40,7 @@ class Control:
         self, wanted: Callable[[Mapping[str, object]], bool]
     ) -> Mapping[str, object]:
         """Waits for a status that `wanted` accepts, and returns it."""
-        until_s = time.monotonic() + _LONGEST_S
+        until_s = time.monotonic() + process_tree.LONGEST_S
         last: object = None
         while time.monotonic() < until_s:
             self.supervisor.wait(0.1)
@@ -68,11 +60,26 @@ class Control:
     def end(self) -> int:
         if self.code is None:
             os.kill(self.pid, signal.SIGTERM)
-            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.wait_for_end()
+
+    def wait_for_end(self) -> int:
+        """The exit code of a control process that ends."""
+
+        def look() -> bool:
+            if self.code is None:
+                ended, status = os.waitpid(self.pid, os.WNOHANG)
+                if ended:
+                    self.code = os.waitstatus_to_exitcode(status)
+            return self.code is not None
+
+        process_tree.wait_until(look, self.said)
+        assert self.code is not None
         return self.code
 
     def close(self) -> None:
-        self.end()
+        if self.code is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
         self.supervisor.close()
         self.updater.close()
         os.close(self.log)
@@ -100,33 +107,15 @@ def is_doing(text: str) -> Callable[[Mapping[str, object]], bool]:
     return lambda status: status["doing"] == text
 
 
-def active(made: RobotHome) -> str:
-    installed = StateFolder(made.home.packages).read_installed()
-    assert installed is not None
-    return installed.digest
-
-
-def wait_for_end(control: Control) -> int:
-    """The exit code of a control process that ends by itself."""
-    until_s = time.monotonic() + _LONGEST_S
-    while control.code is None:
-        ended, status = os.waitpid(control.pid, os.WNOHANG)
-        if ended:
-            control.code = os.waitstatus_to_exitcode(status)
-        assert time.monotonic() < until_s, control.said()
-        time.sleep(0.01)
-    return control.code
-
-
 def test_episodes_that_were_asked_for_are_driven_and_summed_up(
     made: RobotHome, start: Callable[..., Control], tmp_path: Path
 ) -> None:
     path = tmp_path / "summary.json"
     control = start("--episodes=3", f"--summary_json={path}")
-    assert wait_for_end(control) == 0, control.said()
+    assert control.wait_for_end() == 0, control.said()
     summary = run_summary.read(path)
     assert [one.episodes for one in summary.tasks.values()] == [3]
-    assert summary.package_digest == active(made)
+    assert summary.package_digest == made.active()
 
 
 def test_summary_without_a_number_of_episodes_is_wrong_usage(
@@ -134,7 +123,7 @@ def test_summary_without_a_number_of_episodes_is_wrong_usage(
 ) -> None:
     path = tmp_path / "summary.json"
     control = start(f"--summary_json={path}")
-    assert wait_for_end(control) == 2
+    assert control.wait_for_end() == 2
     assert "expected --episodes with --summary_json" in control.said()
     assert not path.exists()
 
@@ -143,35 +132,9 @@ def test_actor_that_cannot_act_on_this_robot_is_one_line_before_it_moves(
     made: RobotHome, start: Callable[..., Control]
 ) -> None:
     control = start("--episodes=1", "--actor=expert")
-    assert wait_for_end(control) in (1, 2)
+    assert control.wait_for_end() in (1, 2)
     assert len(control.said().splitlines()) == 1
     assert not made.home.ring.exists()
-
-
-def keep_delta(made: RobotHome, base: str) -> str:
-    """Makes the robot drive with a small delta of a package; returns its digest."""
-    folder = StateFolder(made.home.packages).package_folder(base)
-    manifest = package.parse((folder / package.MANIFEST).read_bytes())
-    vectors = {
-        name: np.full(surface.size, 1e-3, np.float32)
-        for name, surface in manifest.surfaces.items()
-    }
-    store = DeltaStore(made.home.deltas)
-    record = DeltaRecord(
-        base_package=base,
-        parent=None,
-        loop="slow",
-        consolidations=0,
-        created_at="2026-02-03T08:00:00Z",
-        tensors_sha256=sha256_bytes(local_delta.encode_vectors(vectors)),
-        episodes=(),
-        evaluation=Evaluation(1, 0.2, 0.1, 0.95),
-        wall_s=1.0,
-        processor_s=1.0,
-    )
-    digest = store.keep(vectors, record)
-    store.point(CURRENT, digest)
-    return digest
 
 
 def test_control_drives_until_sigterm_and_tells_how_each_episode_went(
@@ -182,7 +145,7 @@ def test_control_drives_until_sigterm_and_tells_how_each_episode_went(
     assert control.end() == 0, control.said()
     health = [one for one in control.updater.receive() if one.kind == "health"]
     assert health
-    assert health[0].fields["package"] == active(made)
+    assert health[0].fields["package"] == made.active()
     assert health[0].fields["steps"] == robot_home.STEPS
     assert health[0].fields["missed_deadlines"] == 0
 
@@ -191,7 +154,7 @@ def test_new_package_is_taken_between_two_episodes(
     made: RobotHome, start: Callable[..., Control]
 ) -> None:
     control = start()
-    control.wait_for(lambda status: status.get("package") == active(made))
+    control.wait_for(lambda status: status.get("package") == made.active())
     second = made.install(1)
     control.wait_for(lambda status: status.get("package") == second)
     assert control.end() == 0
@@ -201,7 +164,7 @@ def test_new_package_is_taken_between_two_episodes(
 def test_delta_is_taken_and_a_damaged_one_leaves_the_package_alone(
     made: RobotHome, start: Callable[..., Control]
 ) -> None:
-    digest = keep_delta(made, active(made))
+    digest = made.keep_delta(made.active())
     control = start()
     control.wait_for(lambda status: status.get("delta") == digest)
     (made.home.deltas / CURRENT).write_bytes(b"{")
@@ -214,14 +177,14 @@ def test_delta_is_taken_and_a_damaged_one_leaves_the_package_alone(
 def test_delta_of_the_package_before_is_not_paired_with_the_new_one(
     made: RobotHome, start: Callable[..., Control]
 ) -> None:
-    digest = keep_delta(made, active(made))
+    digest = made.keep_delta(made.active())
     control = start()
     control.wait_for(lambda status: status.get("delta") == digest)
     second = made.install(1)
     control.wait_for(
         lambda status: status.get("package") == second and status["delta"] is None
     )
-    keep_delta(made, second)
+    made.keep_delta(second)
     control.wait_for(
         lambda status: status.get("package") == second and status["delta"] is not None
     )
@@ -283,7 +246,7 @@ def test_service_without_a_supervisor_sleeps_at_night_and_tells_the_learner(
 
 def told(learn: Mailbox) -> object:
     """The mode that the learner was told last."""
-    until_s = time.monotonic() + _LONGEST_S
+    until_s = time.monotonic() + process_tree.LONGEST_S
     while not (said := [one.fields["mode"] for one in learn.receive()]):
         assert time.monotonic() < until_s
         learn.wait(0.1)

@@ -9,9 +9,8 @@ from typing import Final
 from edge.episodes.step_ring import StepSender
 from edge.processes.home import Home
 from edge.robots.simulated_point import SPEC
-from edge.testing import processes, ring_steps
+from edge.testing import process_tree, processes, ring_steps
 
-_LONGEST_S: Final = 40.0
 _STEPS: Final = 3000
 # A file can hold a third of the episode's journal; the error is that of a full disk.
 _SMALL_FILES: Final = (
@@ -42,12 +41,9 @@ def test_full_disk_is_told_and_every_step_is_recorded_or_counted(
     name = ring_steps.send_episode(sender, _STEPS)
     assert time.monotonic() - begin_s < 5.0  # control has not waited
     assert sender.dropped == 0
-    until_s = time.monotonic() + _LONGEST_S
-    while sender.filled:
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
+    process_tree.wait_until(lambda: not sender.filled)
     running.terminate()
-    _, said = running.communicate(timeout=_LONGEST_S)
+    _, said = running.communicate(timeout=process_tree.LONGEST_S)
     assert running.returncode == 0, said
     assert "File too large" in said
     account = json.loads((home.private / "account.json").read_bytes())

@@ -11,12 +11,11 @@ import pytest
 
 from edge.loops.delta_store import CURRENT, DeltaStore
 from edge.processes.mailbox import Mailbox
-from edge.testing import processes
+from edge.testing import process_tree, processes
 from edge.testing.learning_home import LearningHome
 from edge.testing.tiny_learning import ROBOT_ID, Plan
 
 MODULE = "edge.processes.learn"
-LIMIT_S = 60.0
 # Another program of this machine may keep the cores busy while the tests run.
 FLAGS = (
     f"--robot_id={ROBOT_ID}",
@@ -71,7 +70,7 @@ class Robot:
 
     def wait_for(self, wanted: Callable[[Fields], object]) -> Fields:
         """The next status that is wanted."""
-        end_s = time.monotonic() + LIMIT_S
+        end_s = time.monotonic() + process_tree.LONGEST_S
         while time.monotonic() < end_s:
             self.supervisor.wait(1.0)
             for message in self.supervisor.receive():
@@ -84,7 +83,7 @@ class Robot:
     def close(self) -> str:
         """Ends it as a supervisor does; returns what it has said."""
         self.process.send_signal(signal.SIGTERM)
-        said, _ = self.process.communicate(timeout=LIMIT_S)
+        said, _ = self.process.communicate(timeout=process_tree.LONGEST_S)
         self.supervisor.close()
         assert self.process.returncode == 0
         return said
@@ -134,10 +133,8 @@ def test_robot_that_is_needed_stops_learning_at_once(
     robot.wait_for(lambda status: status["memories"] == 16)
     robot.tell("asleep")
     robot.wait_for(lambda status: status["progress"].startswith("1 of "))
-    begin_s = time.monotonic()
     robot.tell("driving")
     robot.wait_for(lambda status: status["loop"] is None)
-    assert time.monotonic() - begin_s < 1.0  # a status comes twice a second
     said = robot.close()
     assert "learn: slow stopped in " in said
     took_ms = int(said.split("slow stopped in ")[1].split(" ms")[0])

@@ -11,7 +11,6 @@ watchdog of systemd while it does, and ends when the supervisor that started it 
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -25,14 +24,13 @@ from base import file_lock
 from base.errors import printable
 from edge.errors import AlreadyRunningError, MailboxError
 from edge.processes.mailbox import RUN, Mailbox, Message
-from edge.stop_signal import StopSignal
+from edge.stop_signal import StopSignal, end_with_parent
 
 STATUS_PERIOD_S: Final = 0.5
 SUPERVISOR: Final = "robot"
 """Name of the process that receives every status."""
 SUPERVISOR_PID: Final = "CONTINUON_SUPERVISOR_PID"
 """Environment variable: the process with whose death this one ends."""
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class Process:
@@ -136,8 +134,7 @@ def _end_with_supervisor() -> None:
     wanted = os.environ.get(SUPERVISOR_PID, "")
     if not wanted.isdigit():
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != int(wanted):  # it died before that was asked for
+    if not end_with_parent(int(wanted), signal.SIGTERM):
         raise SystemExit(0)
 
 

@@ -5,15 +5,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 
 from edge.processes.mailbox import Mailbox
-from edge.testing import processes, robot_home
+from edge.testing import process_tree, processes, robot_home
 from edge.testing.moving_arm import Command, read_port
-
-_LONGEST_S: Final = 40.0
 
 
 class Arm:
@@ -39,10 +36,9 @@ class Arm:
 
     def wait_until(self, moves: bool) -> None:
         """Waits until the last command moves the arm, or holds it."""
-        until_s = time.monotonic() + _LONGEST_S
-        while not self.commands() or self.commands()[-1].is_hold is moves:
-            assert time.monotonic() < until_s
-            time.sleep(0.01)
+        process_tree.wait_until(
+            lambda: (said := self.commands()) and said[-1].is_hold is not moves
+        )
 
 
 @pytest.fixture
@@ -75,7 +71,7 @@ def test_arm_stands_still_after_its_control_process_was_killed(arm: Arm) -> None
 def test_arm_stands_still_after_sigterm_ended_control_with_0(arm: Arm) -> None:
     arm.wait_until(moves=True)
     arm.running.send_signal(signal.SIGTERM)
-    assert arm.running.wait(_LONGEST_S) == 0
+    assert arm.running.wait(process_tree.LONGEST_S) == 0
     check_still(arm)
 
 

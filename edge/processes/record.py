@@ -155,12 +155,16 @@ def hand_over(folder: Path, me: Process, raw: Path) -> None:
 
 def _make_room(folder: Path, size_bytes: int) -> None:
     """Removes the oldest episodes that nobody learned from, beyond the limit."""
-    found = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime_ns)
-    total = size_bytes + sum(path.stat().st_size for path in found)
-    for path in found:
+    found = []
+    for path in folder.glob("*"):
+        with contextlib.suppress(FileNotFoundError):  # the learner has just taken it
+            stat = path.stat()
+            found.append((stat.st_mtime_ns, stat.st_size, path))
+    total = size_bytes + sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
         if total <= NEW_LIMIT_BYTES:
             return
-        total -= path.stat().st_size
+        total -= size
         path.unlink(missing_ok=True)
 
 

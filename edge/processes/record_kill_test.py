@@ -19,14 +19,13 @@ from edge.episodes.step_ring import StepSender
 from edge.processes import home, process  # noqa: F401 - likewise
 from edge.robots import machine_name  # noqa: F401 - likewise
 from edge.robots.simulated_point import SPEC
-from edge.testing import ring_steps
+from edge.testing import process_tree, ring_steps
 from edge.testing.ring_steps import begin, list_parts, numbers, step
 from rlds.episode import Episode
 
 KILLS: Final = 32
 LONG_KILLS: Final = 300
 _ROBOT_ID: Final = "point-1"
-_FINISHES_S: Final = 30.0
 
 
 class Recorder:
@@ -54,19 +53,26 @@ class Recorder:
 
     def end(self, sender: StepSender) -> int:
         """Asks it to end once it has begun to read, and returns its exit code."""
-        until_s = time.monotonic() + _FINISHES_S
-        while sender.filled:
-            assert time.monotonic() < until_s
-            time.sleep(0.01)
+        process_tree.wait_until(lambda: not sender.filled, self.said)
         os.kill(self.pid, signal.SIGTERM)
-        while True:
+        codes: list[int] = []
+
+        def look() -> bool:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                return os.waitstatus_to_exitcode(status)
-            assert time.monotonic() < until_s
-            time.sleep(0.01)
+            codes.extend([os.waitstatus_to_exitcode(status)] if pid else [])
+            return bool(codes)
+
+        process_tree.wait_until(look, self.said)
+        self.pid = 0
+        return codes[0]
+
+    def said(self) -> str:
+        return os.pread(self.log, 1 << 20, 0).decode()
 
     def close(self) -> None:
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
         os.close(self.log)
 
 
@@ -100,7 +106,7 @@ def check_recorder_kills(recorder: Recorder, kills: int) -> None:
     driven += 1
     sender.end(success=None)
     code = recorder.end(sender)
-    said = os.pread(recorder.log, 1 << 20, 0).decode()
+    said = recorder.said()
     assert code == 0, said
     assert f"{driven} of {driven} steps are recorded" in said
     shared = ring_steps.read_episodes(recorder.home.shared)
@@ -128,8 +134,7 @@ def check_sender_kills(recorder: Recorder, kills: int) -> None:
         child = os.fork()
         if child == 0:
             _send_without_end(recorder.home.ring, shown)
-        while not shown[0]:
-            time.sleep(0.0005)
+        process_tree.wait_until(lambda: shown[0])
         time.sleep(random.uniform(0.0, 0.02))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -166,6 +171,18 @@ def test_recorder_that_is_killed_loses_no_step(recorder: Recorder) -> None:
 
 def test_sender_that_is_killed_loses_at_most_one_step(recorder: Recorder) -> None:
     check_sender_kills(recorder, KILLS)
+
+
+def test_episode_is_handed_over_while_the_learner_takes_another(
+    recorder: Recorder,
+) -> None:
+    new = recorder.home.new_memories
+    new.mkdir(parents=True)
+    (new / "taken.tfrecord").symlink_to("gone")  # listed, and away when it is looked at
+    sender = StepSender(recorder.home.ring, SPEC)
+    name = ring_steps.send_episode(sender, 3)
+    assert recorder.end(sender) == 0, recorder.said()
+    assert (new / f"{name}.tfrecord").exists(), recorder.said()
 
 
 @pytest.mark.long

@@ -171,7 +171,7 @@ class _Supervisor:
             elif (pause_s := child.pause_left_s(now_s)) is not None:
                 seen.trouble = f"{child.reason}; again in {pause_s:.0f} s"
                 seen.status = {}
-            if not child.is_running and child.reason:
+            if child.is_gone and child.reason:
                 what = (child.starts, child.reason)
                 if self._reasons.get(name) != what:
                     self._reasons[name] = what

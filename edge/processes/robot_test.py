@@ -2,12 +2,9 @@
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -15,10 +12,10 @@ from typing import Final
 import pytest
 
 from edge.processes import mode_keeper
-from edge.testing import processes, ring_steps, robot_home
+from edge.testing import at_terminal, process_tree, processes, ring_steps, robot_home
 from edge.testing.robot_home import RobotHome
 
-_LONGEST_S: Final = 40.0
+_LONGEST_S: Final = process_tree.LONGEST_S
 
 
 class Desk:
@@ -41,19 +38,34 @@ class Desk:
         return self.log.read_text()
 
     def wait_for(self, wanted: Callable[[], object]) -> None:
-        until_s = time.monotonic() + _LONGEST_S
-        while not wanted():
-            assert time.monotonic() < until_s, self.said()
+        def look() -> object:
             assert self.supervisor.poll() is None, self.said()
-            time.sleep(0.02)
+            return wanted()
+
+        process_tree.wait_until(look, self.said)
 
     def pid(self, name: str) -> int:
         """Waits until a child runs; returns its id."""
-        self.wait_for(lambda: find_child(self.supervisor.pid, name))
-        found = find_child(self.supervisor.pid, name)
-        assert found is not None
-        self.children.add(found)
-        return found
+        found: list[int] = []
+
+        def look() -> bool:
+            pid = self.find(name)
+            found.extend([] if pid is None else [pid])
+            return bool(found)
+
+        self.wait_for(look)
+        self.children.add(found[0])
+        return found[0]
+
+    def find(self, name: str) -> int | None:
+        """Id of a child; None if it does not run."""
+        return process_tree.find_child(self.supervisor.pid, f"edge.processes.{name}")
+
+    def kill(self, name: str) -> None:
+        """Kills a child and waits for the next one."""
+        killed = self.pid(name)
+        os.kill(killed, signal.SIGKILL)
+        self.wait_for(lambda: self.find(name) not in (None, killed))
 
     def shared(self) -> int:
         return len(list(self.made.home.shared.glob("*.tfrecord")))
@@ -68,33 +80,19 @@ class Desk:
         self.supervisor.send_signal(number)
         return self.supervisor.wait(_LONGEST_S)
 
-
-def find_child(parent: int, name: str) -> int | None:
-    """The id of a process of this module whose parent is `parent`; None if none is."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            stat = (path / "stat").read_text().rsplit(")", 1)[1].split()
-            words = (path / "cmdline").read_bytes().decode().split("\0")
-        except (OSError, IndexError):
-            continue
-        if int(stat[1]) == parent and f"edge.processes.{name}" in words:
-            return int(path.name)
-    return None
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    def close(self) -> None:
+        """Ends it and its children, whatever has become of them."""
+        below = process_tree.list_descendants(self.supervisor.pid)
+        self.supervisor.kill()
+        self.supervisor.wait()
+        process_tree.kill_all(one.pid for one in below)
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     started = Desk(robot_home.make(tmp_path))
     yield started
-    started.supervisor.kill()
-    started.supervisor.wait()
+    started.close()
 
 
 def test_children_that_are_killed_come_back_and_no_step_is_lost_unseen(
@@ -103,11 +101,7 @@ def test_children_that_are_killed_come_back_and_no_step_is_lost_unseen(
     desk.wait_for_episodes(1)
     os.kill(desk.pid("record"), signal.SIGKILL)
     desk.wait_for_episodes(2)
-    control = desk.pid("control")
-    os.kill(control, signal.SIGKILL)
-    desk.wait_for(
-        lambda: find_child(desk.supervisor.pid, "control") not in (None, control)
-    )
+    desk.kill("control")
     desk.wait_for_episodes(2)
     assert desk.end() == 0, desk.said()
     said = desk.said()
@@ -122,7 +116,7 @@ def test_children_that_are_killed_come_back_and_no_step_is_lost_unseen(
     account = json.loads((desk.made.home.private / "account.json").read_bytes())
     assert account["missing"] == {"no_room": 0, "refused": 0, "unfit": 0}
     for child in desk.children:
-        assert not is_alive(child)
+        assert not process_tree.is_alive(child)
 
 
 def test_death_of_the_recorder_does_not_disturb_control(desk: Desk) -> None:
@@ -136,15 +130,43 @@ def test_death_of_the_recorder_does_not_disturb_control(desk: Desk) -> None:
     assert desk.end(signal.SIGTERM) == 0
 
 
+def test_dead_learner_and_updater_come_back_ever_later_and_control_drives_on(
+    tmp_path: Path,
+) -> None:
+    made = robot_home.make(tmp_path)
+    desk = Desk(made, f"--channel={made.publisher.channel_uri}", "--robot_id=point-1")
+    try:
+        desk.wait_for_episodes(1)
+        others = {name: desk.pid(name) for name in ("control", "record")}
+        for _ in range(3):
+            for name in ("learn", "update"):
+                desk.kill(name)
+        desk.wait_for_episodes(1)
+        assert {name: desk.find(name) for name in others} == others
+        assert desk.end() == 0, desk.said()
+    finally:
+        desk.close()
+    for name in ("learn", "update"):
+        for pause_s in (0, 1, 2):  # 0.5 s is shown as 0
+            line = f"robot: {name} killed by SIGKILL; again in {pause_s} s\n"
+            assert desk.said().count(line) == 1, desk.said()
+    episodes = ring_steps.read_episodes(made.home.shared)
+    account = json.loads((made.home.private / "account.json").read_bytes())
+    assert account["missing"] == {"no_room": 0, "refused": 0, "unfit": 0}
+    assert account["driven"] == sum(one.num_steps for one in episodes.values())
+    cut = [one for one in episodes.values() if one.num_steps < robot_home.STEPS]
+    # Ctrl-C ends one; too many late steps, on a busy machine, end others.
+    assert sum(not one.steps["safety_violation"].any() for one in cut) <= 1
+
+
 def test_supervisor_that_is_killed_takes_its_children_with_it(desk: Desk) -> None:
     desk.wait_for_episodes(1)
     children = [desk.pid(name) for name in ("control", "record")]
     desk.supervisor.kill()
     desk.supervisor.wait()
-    until_s = time.monotonic() + _LONGEST_S
-    while any(is_alive(child) for child in children):
-        assert time.monotonic() < until_s
-        time.sleep(0.02)
+    process_tree.wait_until(
+        lambda: not any(process_tree.is_alive(child) for child in children), desk.said
+    )
     assert not list(desk.made.home.private.glob("*.journal"))
 
 
@@ -159,9 +181,9 @@ def test_robot_without_a_package_fetches_one_from_its_channel_and_drives(
         assert desk.pid("update")
         assert desk.end() == 0, desk.said()
         assert re.search(r"update: package \w+ of channel nightly", desk.said())
-        assert not any(is_alive(child) for child in desk.children)
+        assert not any(process_tree.is_alive(child) for child in desk.children)
     finally:
-        desk.supervisor.kill()
+        desk.close()
 
 
 def test_wrong_robot_ends_it_with_the_line_of_control(tmp_path: Path) -> None:
@@ -177,40 +199,21 @@ def test_keys_on_a_terminal_set_the_mode_and_quit(tmp_path: Path) -> None:
     made = robot_home.make(tmp_path)
     hour = int(mode_keeper.read_hour())
     night = f"{(hour - 2) % 24:02}:00-{(hour + 3) % 24:02}:00"
-    terminal, inner = pty.openpty()
-    running = subprocess.Popen(
-        processes.command("edge.processes.robot", *made.flags, f"--night={night}"),
-        stdin=inner,
-        stdout=inner,
-        stderr=inner,
-        env=processes.environment(),
-        start_new_session=True,
-    )
-    os.close(inner)
-    shown = ""
-
-    def read_until(text: str) -> None:
-        nonlocal shown
-        until_s = time.monotonic() + _LONGEST_S
-        start = len(shown)
-        while text not in shown[start:]:
-            assert time.monotonic() < until_s, shown
-            if select.select([terminal], [], [], 0.1)[0]:
-                shown += os.read(terminal, 65536).decode()
-
-    # It is night, wherever and whenever the test runs.
-    read_until(f"asleep; night until {night[6:]}")
-    for key, wanted in (
-        (b"d", f"drives; told to drive until {night[:5]}"),
-        (b"i", "idle; told to stay still"),
-        (b"s", f"asleep; told to sleep until {night[6:]}"),
-        (b"d", "drives; told to drive"),
-        (b" ", "idle; told to stay still"),
-    ):
-        os.write(terminal, key)
-        read_until(wanted)
-    os.write(terminal, b"q")
-    read_until("steps are recorded")
-    assert running.wait(_LONGEST_S) == 0
-    os.close(terminal)
-    assert "d drive   i idle   s sleep   space stop   q quit" in shown
+    flags = (*made.flags, f"--night={night}")
+    with at_terminal.start("edge.processes.robot", *flags) as running:
+        # It is night, wherever and whenever the test runs.
+        running.wait_for(f"asleep; night until {night[6:]}")
+        for key, wanted in (
+            (b"d", f"drives; told to drive until {night[:5]}"),
+            (b"i", "idle; told to stay still"),
+            (b"s", f"asleep; told to sleep until {night[6:]}"),
+            (b"d", "drives; told to drive"),
+            (b" ", "idle; told to stay still"),
+        ):
+            shown = running.said.count(wanted)
+            running.press(key)
+            running.wait_for(wanted, shown + 1)
+        running.press(b"q")
+        running.wait_for("steps are recorded")
+        assert running.finish() == 0
+    assert "d drive   i idle   s sleep   space stop   q quit" in running.said

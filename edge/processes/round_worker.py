@@ -2,33 +2,39 @@
 
 The service itself stays small and answers: it counts episodes and says that it lives
 while a child downloads for minutes or tries a package that may crash. A child that is
-killed leaves what a power cut leaves. It dies with the service, whose lock it holds.
+killed leaves what a power cut leaves, and so does one that does not end, which is
+killed. It dies with the service, whose lock it holds.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable
 from typing import Final
 
 from edge.ota.service import Round
+from edge.stop_signal import end_with_parent
 
+LONGEST_S: Final = 6 * 3600.0
+"""A store that neither answers nor fails would keep the service from every later round,
+and so a bad package from falling back. In this time 1 Mbit/s brings 2.7 GB."""
 _NICE: Final = 10
 """A round yields to control, which shares its cores with it."""
 _LIMIT_BYTES: Final = 16 * 1024  # of what a round says; a pipe holds four times as much
 _CHUNK_BYTES: Final = 64 * 1024
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class RoundWorker:
     """Begins a round, tells when it has ended, and ends it early if need be."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_s: float = LONGEST_S) -> None:
+        self._longest_s = longest_s
         self._child = 0
         self._answer = -1
+        self._started_s = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -41,19 +47,19 @@ class RoundWorker:
         Raises:
             OSError: the system makes no process.
         """
-        system, service = ctypes.CDLL(None), os.getpid()
+        service = os.getpid()
         answer, question = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         with warnings.catch_warnings():
             # Threads that others started do not run in the child, and it needs none.
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child == 0:
-            system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != service:  # it died before that was asked for
+            if not end_with_parent(service, signal.SIGKILL):
                 os._exit(1)
             _run(act, question)
         os.close(question)
         self._child, self._answer = child, answer
+        self._started_s = time.monotonic()
 
     def take(self) -> Round | None:
         """Returns what the round did once it has ended; None before."""
@@ -61,8 +67,20 @@ class RoundWorker:
             return None
         ended, status = os.waitpid(self._child, os.WNOHANG)
         if not ended:
-            return None
-        raw = os.read(self._answer, _CHUNK_BYTES)
+            if time.monotonic() - self._started_s < self._longest_s:
+                return None
+            self.stop()
+            return Round(
+                (
+                    f"the round did not end within {self._longest_s:g} s and was "
+                    "stopped; the next one goes on from there",
+                ),
+                failed=True,
+            )
+        raw = b""
+        # What the child started may hold the pipe open for a moment longer.
+        with contextlib.suppress(BlockingIOError):
+            raw = os.read(self._answer, _CHUNK_BYTES)
         self._forget()
         with contextlib.suppress(ValueError, KeyError):
             value = json.loads(raw)

@@ -12,7 +12,7 @@ from typing import Any
 
 from edge.testing import processes
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 
 
 class AtTerminal:
@@ -51,7 +51,7 @@ class AtTerminal:
         """Waits until the program has written `text` so often."""
         end_s = time.monotonic() + _PATIENCE_S
         while self.said.count(text) < count:
-            if not self._listen(0.1) and self.process.poll() is not None:
+            if not self.listen(0.1) and self.process.poll() is not None:
                 raise AssertionError(f"ended without {text!r}: {self.said}")
             if time.monotonic() > end_s:
                 raise AssertionError(f"no {text!r}: {self.said}")
@@ -61,16 +61,24 @@ class AtTerminal:
         os.close(self._keys)
         self._keys = -1
 
+    def listen_for(self, seconds: float) -> None:
+        """Lets time pass, and reads what is written meanwhile."""
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0:
+            self.listen(left_s)
+
     def finish(self) -> int:
         """Waits for the end of the program; returns its exit code."""
+        end_s = time.monotonic() + _PATIENCE_S
         while self.process.poll() is None:
-            self._listen(0.05)
-        while self._listen(0.0):
+            assert time.monotonic() < end_s, self.said
+            self.listen(0.05)
+        while self.listen(0.0):
             pass
         return self.process.returncode
 
-    def _listen(self, wait_s: float) -> bool:
-        """Reads what was written; False if that is nothing."""
+    def listen(self, wait_s: float) -> bool:
+        """Reads what was written, or waits for that; False if it is nothing."""
         if self._keys < 0:
             time.sleep(wait_s)
             return False

@@ -49,6 +49,7 @@ def run(
         text=True,
         check=False,
         env=environment(),
+        timeout=forked.LONGEST_S,
     )
 
 

@@ -61,7 +61,12 @@ def list_parts(name: str, known: dict[str, Episode]) -> Iterator[Episode]:
     """Yields the parts of an episode in their order."""
     while name in known:
         yield known[name]
-        name = episode_id.derive_next(name)
+        name = name_next(name)
+
+
+def name_next(name: str) -> str:
+    """The name of the part that follows one."""
+    return episode_id.derive_next(name)
 
 
 def read_episodes(folder: Path) -> dict[str, Episode]:

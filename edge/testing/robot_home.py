@@ -5,6 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
+from base.digest import sha256_bytes
+from edge.control import local_delta
+from edge.control.local_delta import DeltaRecord, Evaluation
+from edge.loops.delta_store import CURRENT, DeltaStore
 from edge.ota import update
 from edge.ota.decide import RobotRuntime
 from edge.ota.state_folder import StateFolder
@@ -12,6 +18,7 @@ from edge.processes.home import Home
 from edge.runtime_version import RUNTIME_VERSION
 from edge.testing import program_runs, tiny_package
 from edge.testing.tiny_package import Publisher
+from release import package
 
 STEPS: Final = 40
 """Steps of the episode: half a second at 80 Hz."""
@@ -53,6 +60,42 @@ class RobotHome:
             tiny_package.ROBOTS,
             now,
         )
+        return digest
+
+    def active(self) -> str:
+        """Digest of the package that the pointer names."""
+        installed = StateFolder(self.home.packages).read_installed()
+        assert installed is not None
+        return installed.digest
+
+    def keep_delta(self, base: str, length: float = 0.01) -> str:
+        """Makes a delta the one that counts, whatever is in it; returns its digest.
+
+        Args:
+            base: digest of the package that it says it belongs to.
+            length: of each of its vectors, whose bound is 1.
+        """
+        folder = StateFolder(self.home.packages).package_folder(self.active())
+        manifest = package.parse((folder / package.MANIFEST).read_bytes())
+        vectors = {
+            name: np.full(one.size, length / one.size**0.5, np.float32)
+            for name, one in manifest.surfaces.items()
+        }
+        record = DeltaRecord(
+            base_package=base,
+            parent=None,
+            loop="slow",
+            consolidations=0,
+            created_at="2026-02-03T08:00:00Z",
+            tensors_sha256=sha256_bytes(local_delta.encode_vectors(vectors)),
+            episodes=(),
+            evaluation=Evaluation(1, 0.2, 0.1, 0.95),
+            wall_s=1.0,
+            processor_s=1.0,
+        )
+        store = DeltaStore(self.home.deltas)
+        digest = store.keep(vectors, record)
+        store.point(CURRENT, digest)
         return digest
 
 

@@ -1,5 +1,6 @@
 """Runs pytest on the files named on the command line, as a Bazel test expects."""
 
+import faulthandler
 import os
 import signal
 import sys
@@ -12,6 +13,9 @@ def main() -> int:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # pytest has its own answer to Ctrl-C, and tests send it to themselves.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A test that hangs says where, when Bazel's patience is over. pytest takes the
+    # descriptor of stderr for itself, so this is another one of the same file.
+    faulthandler.register(signal.SIGTERM, file=os.dup(2), chain=True)
     # Installed plugins cost start-up time, and none is used.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     report = os.environ.get("XML_OUTPUT_FILE")
