@@ -6,8 +6,8 @@ Every step is accounted for: it is in an episode, or counted with the reason why
 episode is cut where steps are missing, so that in each part a step follows the one
 before it; a part is an episode of its own, as in `recorder.py`.
 
-    private/open_episode.json   the episode that is being recorded, and its last part
-    private/account.json        steps driven, recorded and missing since the first one
+What is being recorded is written down (`open_episode.py`), and so is what became of
+the steps so far (`step_account.py`).
 
 A recorder that is killed leaves a journal. The next one makes it a part, and the steps
 that come become the part after it. A step that was in the journal already when the
@@ -20,20 +20,20 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Final
 
-from base import canonical_json, durable_file, plain_file
+from base import durable_file
 from base.errors import ContinuonError, DiskError, MalformedError, OversizedError
-from base.json_fields import Fields, decode
 from edge.episodes import episode_id
 from edge.episodes.episode_id import Held
+from edge.episodes.open_episode import OPEN, OpenEpisode, read_open
 from edge.episodes.recorder import EpisodeRecorder, episode_spec
 from edge.episodes.ring import RingReader
 from edge.episodes.sharing import Recording, Shared
+from edge.episodes.step_account import ACCOUNT, Account, Missing, read_account
 from edge.episodes.step_ring import (
     NS_PER_MS,
     Begin,
     End,
     Step,
-    decode_begin,
     parse,
 )
 from edge.robots.robot import RobotSpec
@@ -42,91 +42,8 @@ from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.errors import MalformedEpisodeError
 from rlds.spec import StopRule
 
-OPEN: Final = "open_episode.json"
-ACCOUNT: Final = "account.json"
-SCHEMA_VERSION: Final = 1
 RETRY_S: Final = 5.0
 """A disk that refused is tried again after this time."""
-_LIMIT_BYTES: Final = 1 << 20
-_OPEN_KEYS: Final = ("schema_version", "begin", "part", "first", "missing")
-_MISSING_KEYS: Final = ("no_room", "refused", "unfit")
-_ACCOUNT_KEYS: Final = ("schema_version", "driven", "missing", "last_episode")
-
-
-@dataclasses.dataclass(frozen=True)
-class Missing:
-    """Steps that are in no episode, by the reason.
-
-    Attributes:
-        no_room: they found no room in the ring, or died with control.
-        refused: the disk did not take them, or the clock was wrong.
-        unfit: no episode takes them, such as a state that is not a number.
-    """
-
-    no_room: int = 0
-    refused: int = 0
-    unfit: int = 0
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.no_room + self.refused + self.unfit
-
-    def __add__(self, other: "Missing") -> "Missing":
-        """Adds up the steps of two episodes."""
-        return Missing(
-            self.no_room + other.no_room,
-            self.refused + other.refused,
-            self.unfit + other.unfit,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Account:
-    """What became of the steps that control drove; the others were recorded.
-
-    Attributes:
-        driven: steps that control drove, as far as the recorder knows of them.
-        missing: steps of those that are in no episode.
-        last_episode: name of the last episode that is counted; "" for none.
-    """
-
-    driven: int = 0
-    missing: Missing = Missing()
-    last_episode: str = ""
-
-    @property
-    def recorded(self) -> int:
-        """Steps that are in an episode or in its journal."""
-        return self.driven - self.missing.total
-
-    def encode(self) -> bytes:
-        """The bytes of the file."""
-        value = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
-        return canonical_json.encode(value)
-
-
-@dataclasses.dataclass(frozen=True)
-class OpenEpisode:
-    """The episode that is being recorded.
-
-    Attributes:
-        begin: what control said of it.
-        part: name of its newest part, whose journal need not exist yet.
-        first: number of the first step of that part.
-        missing: steps before that part that are missing.
-    """
-
-    begin: Begin
-    part: str
-    first: int
-    missing: Missing = Missing()
-
-    def encode(self) -> bytes:
-        """The bytes of the file."""
-        value = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
-        return canonical_json.encode(value)
-
 
 OpenFolders = Callable[[RobotSpec], AbstractContextManager[Recording]]
 """Opens the folders of a recording for the episodes of a robot."""
@@ -161,7 +78,7 @@ class RingRecording:
         self._next = 0  # number of the step that follows the last one that was kept
         self._refused_until_s = 0.0
         self._has_leftovers = False
-        self._counted = _read_account(private)
+        self._counted = read_account(private)
         self.episodes = 0
         self.trouble = ""
 
@@ -187,7 +104,7 @@ class RingRecording:
         Raises:
             ContinuonError: the folders cannot be opened; the next episode tries again.
         """
-        left = _read_open(self._private)
+        left = read_open(self._private)
         if left is None:
             return
         if left.begin.episode_id == self._counted.last_episode:
@@ -447,42 +364,3 @@ def _count_steps(path: Path) -> int:
     except ContinuonError:
         return 0
     return 0 if content is None else content.num_steps
-
-
-def _read_open(private: Path) -> OpenEpisode | None:
-    """Reads which episode was open; None if none was, or nobody can say any more."""
-    path = private / OPEN
-    try:
-        raw = plain_file.read(path, _LIMIT_BYTES)
-        fields = Fields(decode(raw, path, _LIMIT_BYTES), path, _OPEN_KEYS)
-        fields.version(SCHEMA_VERSION)
-        begin = decode_begin(canonical_json.encode(fields.raw("begin")))
-        return OpenEpisode(
-            begin,
-            fields.text("part"),
-            fields.integer("first"),
-            _read_missing(fields),
-        )
-    except (ContinuonError, OSError, TypeError, ValueError):
-        return None
-
-
-def _read_account(private: Path) -> Account:
-    """Reads the counts; they begin again where the file was lost."""
-    path = private / ACCOUNT
-    try:
-        raw = plain_file.read(path, _LIMIT_BYTES)
-        fields = Fields(decode(raw, path, _LIMIT_BYTES), path, _ACCOUNT_KEYS)
-        fields.version(SCHEMA_VERSION)
-        return Account(
-            fields.integer("driven"),
-            _read_missing(fields),
-            str(fields.raw("last_episode")),
-        )
-    except (ContinuonError, OSError):
-        return Account()
-
-
-def _read_missing(fields: Fields) -> Missing:
-    missing = fields.fields("missing", _MISSING_KEYS)
-    return Missing(*(missing.integer(key) for key in _MISSING_KEYS))

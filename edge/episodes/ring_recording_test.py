@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.episodes.open_episode import OPEN
 from edge.episodes.ring import RingReader
-from edge.episodes.ring_recording import ACCOUNT, OPEN, RETRY_S, Missing, RingRecording
+from edge.episodes.ring_recording import RETRY_S, RingRecording
 from edge.episodes.sharing import Recording, Shared
+from edge.episodes.step_account import ACCOUNT, Missing
 from edge.episodes.step_ring import StepSender
 from edge.robots.robot import RobotSpec
 from edge.robots.simulated_point import SPEC

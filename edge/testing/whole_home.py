@@ -14,7 +14,7 @@ import numpy as np
 from base import durable_file
 from base.digest import sha256_bytes
 from edge.control import local_delta
-from edge.episodes import ring_recording
+from edge.episodes import open_episode, step_account
 from edge.errors import DeltaError
 from edge.loops import history, ledger
 from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
@@ -132,15 +132,15 @@ class WholeHome:
             assert not ledger.read_spent(path).lost
         for record in (
             self._home.memories / history.FILE,
-            self._home.private / ring_recording.ACCOUNT,
-            self._home.private / ring_recording.OPEN,
+            self._home.private / step_account.ACCOUNT,
+            self._home.private / open_episode.OPEN,
         ):
             if (raw := _read(record)) is not None:
                 json.loads(raw)
 
     def read_account(self) -> dict[str, Any]:
         """What the recorder says of all steps."""
-        path = self._home.private / ring_recording.ACCOUNT
+        path = self._home.private / step_account.ACCOUNT
         return dict(json.loads(path.read_bytes()))
 
     def count_leftovers(self) -> int:
