@@ -13,6 +13,7 @@ after a crash changes nothing.
 | `fell_back` | it gave way to the package before it |
 | `refused` | the package or its channel was not taken |
 | `learned` | a local delta of the package counts from now on |
+| `not_learned` | a round of learning ended, and its delta was refused |
 | `unlearned` | a local delta gave way to the one before it, or to none |
 """
 
@@ -44,8 +45,11 @@ INSTALLED, COMMITTED, FELL_BACK, REFUSED = (
     "fell_back",
     "refused",
 )
-LEARNED, UNLEARNED = "learned", "unlearned"
-OUTCOMES: Final = (INSTALLED, COMMITTED, FELL_BACK, REFUSED, LEARNED, UNLEARNED)
+LEARNED, NOT_LEARNED, UNLEARNED = "learned", "not_learned", "unlearned"
+OF_UPDATES: Final = (INSTALLED, COMMITTED, FELL_BACK, REFUSED)
+OF_LEARNING: Final = (LEARNED, NOT_LEARNED, UNLEARNED)
+OUTCOMES: Final = (*OF_UPDATES, *OF_LEARNING)
+"""Each outcome has one writer on a robot, so that no two write one file."""
 ORIGINS: Final = ("", "seed", "channel")
 _LONGEST_TEXT: Final = 1000  # characters
 _MOST_COUNTS: Final = 64

@@ -158,6 +158,13 @@ class DeltaStore:
             self.folder(digest).replace(target)
         durable_file.fsync_folder(self._root)
 
+    def list_quarantine(self) -> list[str]:
+        """Returns the digests of the deltas that proved bad, the oldest name first."""
+        try:
+            return sorted(path.name for path in (self._root / QUARANTINE).iterdir())
+        except OSError:
+            return []
+
     def clean(self) -> None:
         """Removes leftovers of a cut, and the oldest deltas that no pointer names.
 

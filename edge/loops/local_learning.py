@@ -26,8 +26,9 @@ from edge.loops.memories import DEFAULT_QUOTA_BYTES, LocalMemories
 from edge.loops.memory_choice import LIVED, Memory, Use
 from edge.loops.meter import read_usage
 from edge.loops.night import Receipt, Round
+from edge.loops.night_receipts import NightReceipts
 from edge.loops.trial import Standing
-from edge.ota.decide import Origin
+from edge.ota.decide import Installed, Origin
 from edge.ota.state_folder import StateFolder
 from edge.runtime_version import EXPORT_TARGET
 from release.errors import ReleaseError
@@ -103,6 +104,7 @@ class LocalLearning:
         settings: Settings,
         tell: Callable[[str], None],
         start: Callable[[Job, Path], Learner] = LearnerProcess,
+        receipts: NightReceipts | None = None,
     ) -> None:
         """Reads nothing yet.
 
@@ -111,9 +113,11 @@ class LocalLearning:
             settings: how it learns.
             tell: receives one line for everything that the operator should know.
             start: starts a learner.
+            receipts: writes what learning came to; None for a robot without them.
         """
         self._home, self._settings, self._tell = home, settings, tell
-        self._start = start
+        self._start, self._receipts = start, receipts
+        self._installed: Installed | None = None
         self._state = StateFolder(home / PACKAGES)
         self._run_folder = home / RUN
         self._folder = home / MEMORIES
@@ -123,6 +127,7 @@ class LocalLearning:
         self._running: _Running | None = None
         self._told: dict[str, str] = {}
         self._cleaned = False
+        self._noted: IntactPackage | None = None
         self.package: IntactPackage | None = None
         self.origin = Origin.SEED
         self.receipt: Receipt | None = None
@@ -169,6 +174,7 @@ class LocalLearning:
         self._open_package()
         if self.package is None:
             return  # nobody knows yet which episodes fit
+        self._note_what_a_cut_left()
         known = self._read_history()
         taken = self.memories.take(self._settings.robot_id, self.package.manifest.robot)
         if taken:
@@ -213,7 +219,11 @@ class LocalLearning:
         if self.package is None:
             raise LearningError(self._home / PACKAGES, "an active package", "none")
         self._run_folder.mkdir(parents=True, exist_ok=True)
-        planned = self._plan(self.package, loop, available_bytes)
+        try:
+            planned = self._plan(self.package, loop, available_bytes)
+        finally:
+            if loop == AGAIN:  # one that cannot be judged has been put aside already
+                self._note_quarantine("the new package cannot judge it")
         if planned is None:
             return
         _forget_compiled(self._run_folder / night.CACHE, self.package.digest)
@@ -258,6 +268,10 @@ class LocalLearning:
             processor_s=used.processor_s,
         )
         self.receipt = receipt
+        if self._receipts is not None and self._installed is not None:
+            self._receipts.note_round(self._installed, receipt)
+        if planned.candidate is not None:
+            self._note_quarantine(f"on the new package: {receipt.reason}")
         self._note_round(planned, receipt)
         return receipt
 
@@ -329,7 +343,7 @@ class LocalLearning:
             self.package = None
             self._tell_once(PACKAGES, f"{folder}: holds package {package.digest[:12]}")
             return
-        self.package = package
+        self.package, self._installed = package, installed
         self.origin = installed.origin
         self._history = None
 
@@ -380,10 +394,28 @@ class LocalLearning:
         if standing is Standing.BAD:
             self.store.go_back(manifest)
             self.store.set_aside(current.digest)
+            self._note_quarantine(reason)
             self._tell(f"{name} goes back: {reason}")
         elif standing is Standing.GOOD and good != current.digest:
             self.store.point(LAST_GOOD, current.digest)
             self._tell(f"{name} is the last good one: {reason}")
+
+    def _note_what_a_cut_left(self) -> None:
+        """Writes, once for each package, the receipts that a cut kept from being."""
+        if self._noted == self.package or self.package is None:
+            return
+        self._noted = self.package
+        if self._receipts is None or self._installed is None:
+            return
+        with contextlib.suppress(DeltaError):
+            current = self.store.read(CURRENT, self.package.manifest)
+            if current is not None:
+                self._receipts.note_current(self._installed, current)
+        self._receipts.note_quarantine(self._installed, self.store)
+
+    def _note_quarantine(self, reason: str) -> None:
+        if self._receipts is not None and self._installed is not None:
+            self._receipts.note_quarantine(self._installed, self.store, reason)
 
     def _tell_once(self, about: str, line: str) -> None:
         if self._told.get(about) != line:

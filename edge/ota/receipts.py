@@ -3,6 +3,10 @@
     home/receipts/keys/<key id>.json                                 who signed them
     home/receipts/receipts_v0/robot_hash=<64 hex>/<receipt>.json     see rlds/receipt.py
 
+The updater and the learner write here at the same time. No two write one file, since
+the outcome is in its name and each outcome has one writer (`rlds/receipt.py`); a file
+appears whole or not at all.
+
 The paths are those of the store, so that an upload is a copy. Of each outcome the
 newest `MOST` are kept: a robot without a network fills no disk, and refusals, of which
 a bad channel brings many, push out no other outcome.
@@ -95,15 +99,16 @@ class Receipts:
         self._remove_oldest(outcome)
         return path
 
-    def has(self, outcome: str, release_counter: int, subject: str) -> bool:
+    def has(self, outcome: str, release_counter: int | None, subject: str) -> bool:
         """Whether there is a receipt of this outcome.
 
         Args:
             outcome: one of `receipt.OUTCOMES`.
-            release_counter: the counter that it names.
+            release_counter: the counter that it names; None for any.
             subject: digest of its package or delta; "" for none.
         """
-        name = f"*-{outcome}-{release_counter}-{subject[:12] or 'none'}.json"
+        counter = "*" if release_counter is None else release_counter
+        name = f"*-{outcome}-{counter}-{subject[:12] or 'none'}.json"
         return any(self.folder.glob(name))
 
     def remove_leftovers(self) -> None:

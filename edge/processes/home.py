@@ -6,7 +6,7 @@
     home/shared/        redacted, signed episodes                         record
     home/memories/new/  raw episodes that nobody has learned from         record
     home/memories/      the local memories that the learner keeps         learn
-    home/receipts/      signed receipts of updates                        update
+    home/receipts/      signed receipts; each outcome has one writer      update, learn
     home/run/           sockets, ring, locks: may be lost at any time     each its own
 
 Whatever survives a power cut is outside `run`, which a robot keeps in memory.

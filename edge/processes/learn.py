@@ -19,6 +19,7 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import contextlib
 import dataclasses
+import functools
 import sys
 import time
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ from absl import app, flags
 
 from base import command_line, record_flags
 from base.errors import ContinuonError
+from edge.episodes import robot_key
+from edge.episodes.robot_key import RobotKey
 from edge.loops import decide
 from edge.loops.budgets import FAST, LOOPS, MEDIUM, SLOW, Budgets, describe_left
 from edge.loops.decide import Decision, Situation
@@ -39,6 +42,8 @@ from edge.loops.machine import READ_AGAIN_S, MachineReadings, read_machine
 from edge.loops.meter import Meter, read_usage
 from edge.loops.mode import Mode
 from edge.loops.night import Receipt
+from edge.loops.night_receipts import NightReceipts
+from edge.ota.receipts import Receipts
 from edge.processes import process, robot_flags
 from edge.processes.home import Home
 from edge.processes.process import Process
@@ -46,6 +51,7 @@ from edge.robots import machine_name
 from edge.robots.clock import rfc3339_from_unix_ns
 
 NAME: Final = "learn"
+_OWN_KEY: Final = "learner.key"
 _LOOK_S: Final = 2.0  # between two looks at the disk if no message comes
 _REST_S: Final = 0.2
 _WATCH_S: Final = 0.05  # between two looks at a learner
@@ -57,6 +63,7 @@ ROBOT_ID = robot_flags.define_robot_id()
 robot_flags.define_keys(
     without="the package that the pointer names is believed if it is whole"
 )
+KEY_FILE = robot_flags.define_key_file(f"deltas/{_OWN_KEY}")
 MEMORIES_MB = flags.DEFINE_float(
     "memories_mb", 128.0, "size of all memories, in MB", lower_bound=0.0
 )
@@ -82,13 +89,44 @@ def main(argv: list[str]) -> int:
         keys=robot_flags.read_keys(),
     )
     with process.open_process(home.root, NAME) as me:
-        learning = LocalLearning(home.root, settings, me.say)
+        open_receipts = functools.partial(_open_receipts, home, settings.robot_id)
+        learning = LocalLearning(
+            home.root,
+            settings,
+            me.say,
+            receipts=NightReceipts(open_receipts, me.say),
+        )
         budgets = record_flags.read(Budgets)
         ledger = Ledger(home.root / LEDGER)
         if ONCE.value:
             return _run_once(me, learning, ledger, budgets)
         _Residence(me, learning, ledger, budgets).live()
     return 0
+
+
+def _open_receipts(home: Home, robot_id: str) -> Receipts:
+    """Opens the robot's receipts, to be signed as its episodes are.
+
+    It is called after a round, so that the recorder has shown whose key that is.
+
+    Raises:
+        KeyFileError, OSError: the key cannot be read or made.
+    """
+    return Receipts(home.receipts, _open_key(home, robot_id), robot_id)
+
+
+def _open_key(home: Home, robot_id: str) -> RobotKey:
+    if KEY_FILE.value:
+        return robot_key.load_or_create(Path(KEY_FILE.value))
+    simulated = robot_key.derive_simulated(robot_id)
+    with contextlib.suppress(ContinuonError):
+        robot_key.read_public(home.shared, simulated.keyid)
+        return simulated
+    try:
+        return robot_key.load_or_create(home.private / "robot.key")
+    except (ContinuonError, OSError):
+        # As a service of its own user it does not read the recorder's key.
+        return robot_key.load_or_create(home.deltas / _OWN_KEY)
 
 
 def _run_once(

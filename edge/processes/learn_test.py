@@ -44,6 +44,7 @@ def test_round_by_hand_learns_and_says_so(home: LearningHome) -> None:
     assert done.stdout.startswith("slow: delta ")
     assert " accepted after " in done.stdout
     assert DeltaStore(home.root / "deltas").named(CURRENT) is not None
+    assert len(list((home.root / "receipts").rglob("*-learned-*.json"))) == 1
 
 
 def test_robot_with_nothing_to_learn_from_is_told_in_one_line(

@@ -8,6 +8,7 @@ from base.errors import ContinuonError
 from edge.loops.learner_process import LearnerProcess
 from edge.loops.learning_job import Failed, Job, Judged, Report
 from edge.loops.local_learning import PACKAGES, LocalLearning, Settings
+from edge.loops.night_receipts import NightReceipts
 from edge.loops.package_functions import PackageFunctions
 from edge.ota.decide import Installed, Origin
 from edge.ota.state_folder import StateFolder
@@ -107,6 +108,7 @@ class LearningHome:
         inside: bool = True,
         quota_bytes: int = 1 << 30,
         keys: TrustedKeys | None = None,
+        receipts: NightReceipts | None = None,
     ) -> LocalLearning:
         """Starts learning, as the process does."""
         return LocalLearning(
@@ -114,6 +116,7 @@ class LearningHome:
             Settings(ROBOT_ID, quota_bytes, keys=keys),
             self.told.append,
             LearnerInside if inside else LearnerProcess,
+            receipts,
         )
 
     def show(self, count: int, **options: Any) -> None:

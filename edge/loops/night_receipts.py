@@ -1,0 +1,145 @@
+"""Signed receipts of what learning came to: one for each delta, one for each refusal.
+
+| What happened | Outcome |
+|---|---|
+| a new delta counts from now on | `learned` |
+| a round came to its end and its delta was refused | `not_learned` |
+| a delta was put aside: worse in use, or no help on a new package | `unlearned` |
+
+A delta and a delta in the quarantine are on the disk before their receipt is; a receipt
+that a cut has kept from being written is written at the next look. A refusal leaves
+nothing behind, so its receipt may be lost. A disk that takes no receipt stops nobody
+from learning. Nothing of an episode is in a receipt: numbers, digests of packages and
+deltas, and the guard's reason, which is made of numbers.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from base.digest import is_sha256
+from base.errors import ContinuonError
+from edge.control.local_delta import Evaluation, LocalDelta
+from edge.loops.delta_store import DeltaStore
+from edge.loops.night import Receipt
+from edge.ota.decide import Installed
+from edge.ota.receipts import Receipts
+from rlds import receipt as receipts
+
+NO_REASON: Final = "it was put aside before its receipt was written"
+
+
+def now() -> datetime:
+    """The time by the robot's clock."""
+    return datetime.now(UTC)
+
+
+class NightReceipts:
+    """Writes the receipts of learning; whatever fails is told once and goes on."""
+
+    def __init__(
+        self,
+        open_receipts: Callable[[], Receipts],
+        tell: Callable[[str], None],
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            open_receipts: opens the robot's receipts, and its key, when they are first
+                needed: by then it is known whether the robot is simulated.
+            tell: receives one line for everything that the operator should know.
+            clock: the time by the robot's clock.
+        """
+        self._open, self._tell, self._clock = open_receipts, tell, clock
+        self._receipts: Receipts | None = None
+        self._said = ""
+
+    def note_round(self, installed: Installed, came_to: Receipt) -> None:
+        """Writes the receipt of a round that came to its end.
+
+        A round that judged the delta of an earlier package in vain has put that aside;
+        `note_quarantine` says so.
+        """
+        counts = _count(came_to.evaluation, came_to.wall_s, came_to.processor_s)
+        counts["episodes"] = came_to.episodes
+        if came_to.delta is not None:
+            outcome = receipts.LEARNED
+        elif came_to.loop == "again":
+            return
+        else:
+            outcome = receipts.NOT_LEARNED
+        self._write(installed, outcome, came_to.delta or "", came_to.reason, counts)
+
+    def note_current(self, installed: Installed, delta: LocalDelta) -> None:
+        """Writes the receipt of the delta that counts, unless it was written."""
+        if self._has(receipts.LEARNED, delta.digest):
+            return
+        record = delta.record
+        counts = _count(record.evaluation, record.wall_s, record.processor_s)
+        counts["episodes"] = len(record.episodes)
+        self._write(installed, receipts.LEARNED, delta.digest, "", counts)
+
+    def note_quarantine(
+        self, installed: Installed, store: DeltaStore, reason: str = NO_REASON
+    ) -> None:
+        """Writes the receipts of deltas in the quarantine that have none yet."""
+        for digest in store.list_quarantine():
+            if is_sha256(digest) and not self._has(receipts.UNLEARNED, digest):
+                self._write(installed, receipts.UNLEARNED, digest, reason, {})
+
+    def _has(self, outcome: str, digest: str) -> bool:
+        opened = self._open_once()
+        return opened is None or opened.has(outcome, None, digest)
+
+    def _write(
+        self,
+        installed: Installed,
+        outcome: str,
+        delta: str,
+        reason: str,
+        counts: dict[str, int | float],
+    ) -> None:
+        opened = self._open_once()
+        if opened is None:
+            return
+        try:
+            opened.write(
+                self._clock(),
+                outcome,
+                installed.digest,
+                delta_digest=delta,
+                release_counter=installed.release_counter,
+                channel=installed.channel,
+                origin=installed.origin,
+                reason=reason,
+                counts=counts,
+            )
+        except (ContinuonError, OSError) as e:
+            self._tell_once(f"no receipt of a night: {e}")
+
+    def _open_once(self) -> Receipts | None:
+        if self._receipts is None:
+            try:
+                self._receipts = self._open()
+            except (ContinuonError, OSError) as e:
+                self._tell_once(f"no receipts of nights: {e}")
+        return self._receipts
+
+    def _tell_once(self, line: str) -> None:
+        if line != self._said:
+            self._said = line
+            self._tell(" ".join(line.split()))
+
+
+def _count(
+    evaluation: Evaluation, wall_s: float, processor_s: float
+) -> dict[str, int | float]:
+    return {
+        "judges": evaluation.episodes,
+        "error_before": evaluation.error_before,
+        "error_after": evaluation.error_after,
+        "confidence": evaluation.confidence,
+        "wall_s": wall_s,
+        "processor_s": processor_s,
+    }
