@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,12 +39,13 @@ def open_version(
     return split.open_split(location, name, version.parent / work)
 
 
-@pytest.fixture
-def version(tmp_path: Path) -> Version:
+@pytest.fixture(scope="module")
+def curated(tmp_path_factory: pytest.TempPathFactory) -> Version:
     """A curated version, and the recorded episodes by id."""
+    root = tmp_path_factory.mktemp("curated")
     console = rich.console.Console(file=io.StringIO())
-    (tmp_path / "raw").mkdir()
-    raw = LocalStore(tmp_path / "raw")
+    (root / "raw").mkdir()
+    raw = LocalStore(root / "raw")
     recorded = {}
     for robot in _ROBOTS:
         for number in range(3):
@@ -51,13 +53,13 @@ def version(tmp_path: Path) -> Version:
             robot.upload(raw, one)
             recorded[one.sidecar.episode_id] = one.episode
     ingest(raw, *_ROBOTS)
-    build.build(raw.uri, (tmp_path / "index").as_uri(), TRUSTED, readers=1)
-    (tmp_path / "spec.json").write_text(json.dumps(_SPEC))
-    folder = tmp_path / "bench" / "v1.0.0"
+    build.build(raw.uri, (root / "index").as_uri(), TRUSTED, readers=1)
+    (root / "spec.json").write_text(json.dumps(_SPEC))
+    folder = root / "bench" / "v1.0.0"
     curation.curate(
         raw_uri=raw.uri,
-        index_uri=(tmp_path / "index").as_uri(),
-        spec_file=tmp_path / "spec.json",
+        index_uri=(root / "index").as_uri(),
+        spec_file=root / "spec.json",
         output_uri=folder.as_uri(),
         code_commit="c0ffee",
         created_at="2026-02-01T00:00:00Z",
@@ -66,6 +68,13 @@ def version(tmp_path: Path) -> Version:
         console=console,
     )
     return folder, recorded
+
+
+@pytest.fixture
+def version(curated: Version, tmp_path: Path) -> Version:
+    """A copy of the curated version, which the test may change."""
+    folder, recorded = curated
+    return shutil.copytree(folder, tmp_path / "bench" / "v1.0.0"), recorded
 
 
 def test_both_splits_return_what_the_robots_recorded(version: Version) -> None:

@@ -64,6 +64,7 @@ def test_killed_and_resumed_training_ends_with_the_bytes_of_an_uninterrupted_run
     assert train_tiny.weights(again) == uninterrupted[1]
 
 
+@pytest.mark.long  # what such a kill leaves is made by a rename in a test below
 def test_checkpoint_of_a_trainer_killed_while_saving_is_not_used(
     uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
@@ -316,6 +317,7 @@ def test_profile_of_a_few_updates_is_written(tmp_path: Path) -> None:
     assert len(traces) == 1 and traces[0].stat().st_size > 1000
 
 
+@pytest.mark.long  # of the model, wavecore_test finds a wrong gradient
 def test_mixed_precision_trains_close_to_full_and_keeps_f32(
     uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
