@@ -12,7 +12,7 @@ import pytest
 from edge.loops.learner_process import LOG, LearnerProcess
 from edge.loops.learning_job import Progress, Report
 from edge.loops.local_learning import LocalLearning
-from edge.loops.night import Receipt
+from edge.loops.night import CACHE, Receipt
 from edge.testing import process_tree, tiny_learning
 from edge.testing.learning_home import NOW, LearningHome
 from edge.testing.tiny_learning import Plan
@@ -50,15 +50,7 @@ def test_round_in_a_process_ends_with_a_delta_and_no_process(
 ) -> None:
     learning = begin(home)
     (pid,) = learning.learner_pids
-    receipts: list[Receipt] = []
-
-    def look() -> bool:
-        receipt = learning.poll(NOW, 0.5)
-        receipts.extend([] if receipt is None else [receipt])
-        return bool(receipts)
-
-    process_tree.wait_until(look)
-    (receipt,) = receipts
+    receipt = finish(learning)
     assert receipt.accepted
     assert receipt.processor_s > 0.1
     assert not Path(f"/proc/{pid}").exists()
@@ -151,3 +143,31 @@ def test_lines_that_are_no_report_fail_the_round(
     assert chatty.judged is None
     assert chatty.failure is not None
     assert "expected strict JSON" in chatty.failure
+
+
+def test_compiled_functions_that_are_torn_are_compiled_again(
+    home: LearningHome,
+) -> None:
+    learning = begin(home)
+    finish(learning)
+    compiled = [p for p in (home.root / "run" / CACHE).rglob("*-cache") if p.is_file()]
+    assert compiled
+    for path in compiled:
+        path.write_bytes(path.read_bytes()[:100])
+    home.show(4)
+    learning.look()
+    learning.begin("slow")
+    assert finish(learning).processor_s > 0.1
+
+
+def finish(learning: LocalLearning) -> Receipt:
+    """Waits for the end of a round."""
+    receipts: list[Receipt] = []
+
+    def look() -> bool:
+        receipt = learning.poll(NOW, 0.5)
+        receipts.extend([] if receipt is None else [receipt])
+        return bool(receipts)
+
+    process_tree.wait_until(look)
+    return receipts[0]
