@@ -3,10 +3,13 @@
     ./bazelw run //tests/benchmarks:control -- --seconds=60 --busy=2
 
 Drives at each control rate with the loop, the watchdog and the recorder of a robot and
-the step of a package, in a process of its own. `--busy` lets as many programs compute
-beside it, as a learner and an updater do. What the system refused to it is printed: the
-same command as another user may give other figures. One hour at 50 Hz, for the growth
-of memory, is `--control_hz=50 --seconds=3600`.
+the step of a package, in a process of its own. With --channel it drives with the
+package of a channel, and the robot's own programs run beside it: the recorder, which
+gets each step through the ring, the learner, night after night, and the updater. --busy
+lets as many programs compute besides. What the system refused to it is printed: the
+same command as another user may give other figures; and so is the time that the host
+of a virtual machine took from it, which no program can prevent. One hour at 50 Hz, for
+the growth of memory, is `--control_hz=50 --seconds=3600`.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -17,18 +20,25 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl import app, flags
 
 from base import command_line, path_flags
 from cloud.console import open_console
 from cloud.figure_table import FigureTable
+from edge.processes import robot_flags
 from model import config
 from release.verification import verify_integrity
-from tests.benchmarks import commands, control_engines
+from tests.benchmarks import (
+    commands,
+    control_engines,
+    control_programs,
+    process_usage,
+)
 
 _CONTROL_HZ = flags.DEFINE_list(
     "control_hz", ["50", "200"], "control rates to drive at, in Hz"
@@ -36,6 +46,16 @@ _CONTROL_HZ = flags.DEFINE_list(
 _SECONDS = flags.DEFINE_float(
     "seconds", 30.0, "time to drive at each rate, in seconds", lower_bound=0.1
 )
+_CHANNEL = flags.DEFINE_string(
+    "channel",
+    None,
+    "channel on this machine whose package drives, beside the robot's programs: "
+    "STORE/channels/NAME.json (default: none, and control drives alone)",
+)
+_ROBOT = flags.DEFINE_string(
+    "robot", "metaworld:reach-v3", "robot that the package of --channel must fit"
+)
+robot_flags.define_keys(robot_flags.KEYRING_FILE)
 _BUSY = flags.DEFINE_integer(
     "busy", 0, "programs that compute meanwhile, at ordinary priority", lower_bound=0
 )
@@ -48,20 +68,21 @@ _PACKAGE = flags.DEFINE_string(
 path_flags.folders("package")
 
 Found = Mapping[str, Any]
+_TICK_S = 0.05
+_WARM_SHARE = 0.1  # of the time, as in `control_loop.py`
 _COMPUTE = "n = 0\nwhile True: n = (n * 3 + 1) % 1000003"
 _TIMES = {"latency": "policy", "work": "whole step", "jitter": "jitter"}
 
 
 def main(argv: list[str]) -> None:
     """Measures, prints the table, writes the JSON."""
-    del argv
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(_PACKAGE.value or Path(name) / "package")
-        if not _PACKAGE.value:
-            control_engines.write_package(Path(name), _PRESET.value)
-        verify_integrity(folder, "pi5-cpu")
-        with _busy(_BUSY.value):
-            measured = {hz: _drive(folder, hz) for hz in _CONTROL_HZ.value}
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    if _CHANNEL.value and _PACKAGE.value:
+        raise app.UsageError("expected one of --channel and --package")
+    with tempfile.TemporaryDirectory() as name, _busy(_BUSY.value):
+        drive = _drive_alone if _CHANNEL.value is None else _drive_beside_programs
+        measured = {hz: drive(Path(name), hz) for hz in _CONTROL_HZ.value}
     console = open_console()
     any_found = next(iter(measured.values()))
     console.print(f"{os.cpu_count()} processors, {_BUSY.value} busy programs beside it")
@@ -72,15 +93,76 @@ def main(argv: list[str]) -> None:
     commands.write_figures(_figures(measured))
 
 
-def _drive(folder: Path, control_hz: str) -> Found:
+def _drive_alone(folder: Path, control_hz: str) -> Found:
+    """Control records by itself."""
+    package = Path(_PACKAGE.value or folder / "package")
+    if not package.exists() and not _PACKAGE.value:
+        control_engines.write_package(folder, _PRESET.value)
+    verify_integrity(package, "pi5-cpu")
+    return _measure(package, control_hz, (), lambda: time.sleep(_TICK_S))
+
+
+def _drive_beside_programs(folder: Path, control_hz: str) -> Found:
+    """Control sends to the recorder, and the learner and the updater are at work."""
+    home = folder / f"robot at {control_hz} Hz"
+    channel, keys = str(_CHANNEL.value), robot_flags.hand_on_keys()
+    with control_programs.run(home, _ROBOT.value, channel, keys) as programs:
+        package = programs.await_package()
+        sizes: list[Mapping[str, tuple[int, int]]] = []
+        began_s = time.monotonic()
+
+        def watch() -> None:
+            programs.tick()
+            share = (time.monotonic() - began_s) / _SECONDS.value
+            if not sizes and share >= _WARM_SHARE:
+                sizes.append(programs.read_sizes())
+
+        used = programs.read_processor_s()
+        found = _measure(package, control_hz, (str(home),), watch)
+        used = {
+            name: seconds - used.get(name, 0.0)
+            for name, seconds in programs.read_processor_s().items()
+        }
+        sizes.append(programs.read_sizes())
+        account = programs.stop()
+    first, last = sizes[0]["record"], sizes[-1]["record"]
+    return {
+        **found,
+        "recorded": account.recorded,
+        "missing": account.missing.total,
+        "programs": {
+            "processor_s": used,
+            "nights": programs.nights,
+            "deaths": programs.deaths,
+            "lines": programs.lines,
+            "memory_kb": [first[0], last[0]],
+            "files": [first[1], last[1]],
+        },
+    }
+
+
+def _measure(
+    package: Path, control_hz: str, more: tuple[str, ...], watch: Callable[[], None]
+) -> Found:
+    """Drives in a process of its own; `watch` is called again and again meanwhile."""
     program = [sys.executable, "-m", "tests.benchmarks.control_loop"]
-    done = subprocess.run(
-        [*program, str(folder), control_hz, str(_SECONDS.value)],
+    began_s, stolen_s = time.monotonic(), process_usage.stolen_s()
+    with subprocess.Popen(
+        [*program, str(package), control_hz, str(_SECONDS.value), *more],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        check=True,
         stdout=subprocess.PIPE,
-    )
-    found: Found = json.loads(done.stdout)
+    ) as driving:
+        while driving.poll() is None:
+            watch()
+        assert driving.stdout is not None
+        raw = driving.stdout.read()
+    if driving.returncode != 0:
+        raise subprocess.CalledProcessError(driving.returncode, program)
+    found: dict[str, Any] = json.loads(raw)
+    seconds = time.monotonic() - began_s
+    stolen_s = process_usage.stolen_s() - stolen_s
+    found["seconds"] = seconds
+    found["stolen_share"] = stolen_s / seconds / (os.cpu_count() or 1)
     return found
 
 
@@ -106,8 +188,10 @@ def _table(measured: Mapping[str, Found]) -> FigureTable:
 
 
 def _rows(found: Found) -> dict[str, str]:
+    programs = found.get("programs")
     return {
-        "steps, recorded": f"{found['steps']:,}, {found['recorded']:,}",
+        "steps, recorded, missing": f"{found['steps']:,}, {found['recorded']:,}, "
+        f"{found.get('missing', 0):,}",
         "episodes, stopped": f"{found['episodes']:,}, {found['stops']:,}",
         "missed deadlines": f"{found['missed'] / found['steps']:.3%}",
         **{
@@ -119,8 +203,23 @@ def _rows(found: Found) -> dict[str, str]:
             for name, text in _TIMES.items()
         },
         "share of a processor": f"{found['processor_share']:.1%}",
+        "stolen by the host": f"{found['stolen_share']:.2%}",
         "growth of memory": f"{_growth(found, 'memory_kb'):,} KB",
         "growth of open files": f"{_growth(found, 'files')}",
+        **({} if programs is None else _program_rows(programs, found["seconds"])),
+    }
+
+
+def _program_rows(programs: Found, seconds: float) -> dict[str, str]:
+    shares = {
+        f"{name}, share of a processor": f"{used / seconds:.1%}"
+        for name, used in programs["processor_s"].items()
+    }
+    return {
+        **shares,
+        "nights, restarts": f"{programs['nights']}, {programs['deaths']}",
+        "record, growth of memory": f"{_growth(programs, 'memory_kb'):,} KB",
+        "record, growth of open files": f"{_growth(programs, 'files')}",
     }
 
 
@@ -131,15 +230,24 @@ def _growth(found: Found, name: str) -> int:
 
 def _figures(measured: Mapping[str, Found]) -> Iterator[commands.Figure]:
     for hz, found in measured.items():
+        at = f"control, {hz} Hz"
         share = 100.0 * found["missed"] / found["steps"]
-        yield commands.figure(f"control, {hz} Hz, missed deadlines", share, "%")
+        yield commands.figure(f"{at}, missed deadlines", share, "%")
+        stolen = 100.0 * found["stolen_share"]
+        yield commands.figure(f"{at}, stolen by the host", stolen, "%")
+        missing = found["steps"] - found["recorded"]
+        yield commands.figure(f"{at}, steps not recorded", missing, "steps")
         for name, text in _TIMES.items():
             for key, value in found["times_us"][name].items():
-                yield commands.figure(f"control, {hz} Hz, {text}, {key}", value, "us")
-        memory = _growth(found, "memory_kb")
-        yield commands.figure(f"control, {hz} Hz, growth of memory", memory, "KB")
-        files = _growth(found, "files")
-        yield commands.figure(f"control, {hz} Hz, growth of open files", files, "files")
+                yield commands.figure(f"{at}, {text}, {key}", value, "us")
+        for name, one in (("", found), (", record", found.get("programs"))):
+            if one is not None:
+                memory = _growth(one, "memory_kb")
+                yield commands.figure(f"{at}{name}, growth of memory", memory, "KB")
+                files = _growth(one, "files")
+                yield commands.figure(
+                    f"{at}{name}, growth of open files", files, "files"
+                )
 
 
 if __name__ == "__main__":
