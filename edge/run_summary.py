@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge.control.loop import ControlStep, EpisodeResult, StepRecorder
+from edge.control.control_step import ControlStep, StepRecorder
+from edge.control.loop import EpisodeResult
 from edge.control.step_times import StepTimes, TimeHistogram
 from release.run_summary import RunSummary, Spread, TaskOutcome
 

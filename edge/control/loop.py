@@ -16,18 +16,18 @@ time (`watchdog.py`). However an episode ends, the robot is then told to stand s
 """
 
 import contextlib
-import dataclasses
 import enum
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge.actors.actor import Actor, Ending, Signal
 from edge.control import realtime, stop_rules
+from edge.control.control_step import ControlStep, StepRecorder, judge, make_step
 from edge.control.realtime import Grants
 from edge.control.safety import SafetyConfig, check_fits, hold_action, safe_action
 from edge.control.step_times import StepTimes
@@ -46,7 +46,6 @@ from edge.robots.robot import (
 )
 from rlds.spec import StopRule
 
-_F32_MAX = float(np.finfo(np.float32).max)
 _NO_SIGNAL = Signal()
 
 
@@ -55,51 +54,6 @@ class Pace(enum.Enum):
 
     REALTIME = "realtime"
     SIMULATED = "simulated"
-
-
-@dataclass(frozen=True)
-class ControlStep:
-    """Everything that is recorded of one control period.
-
-    Every step holds an observation and the action that was executed from it. The last
-    step is the one whose action ended the episode: every step has an action.
-
-    Attributes:
-        observation: what the policy saw.
-        action: [action_size] f32, the action that was executed; that of
-            `safety.hold_action` if the robot was held instead.
-        proposed_action: [action_size] f32, the action that the policy proposed;
-            components that were not finite are recorded as 0 and the step is marked as
-            a safety violation.
-        reward: reward of the action, from the robot.
-        discount: 0.0 when the episode ended in success, otherwise 1.0.
-        is_first: whether this is the first step of the episode.
-        is_last: whether no step follows.
-        is_terminal: whether the task was fulfilled by this action.
-        deadline_missed: whether the action was ready later than one period after the
-            step was due.
-        safety_violation: whether a stop rule fired.
-        intervention: whether the operator acted, in the place of the policy.
-    """
-
-    observation: Observation
-    action: Vector
-    proposed_action: Vector
-    reward: float
-    discount: float
-    is_first: bool
-    is_last: bool
-    is_terminal: bool
-    deadline_missed: bool
-    safety_violation: bool
-    intervention: bool = False
-
-
-class StepRecorder(Protocol):
-    """Receives the steps of an episode; see `edge.episodes.recorder`."""
-
-    def append(self, step: ControlStep) -> None:
-        """Records a step; once this returns, a crash of this process cannot lose it."""
 
 
 @dataclass(frozen=True)
@@ -339,9 +293,9 @@ class _Episode:
                 rule = rule or StopRule.WATCHDOG
                 action = hold_action(self._safety)
             else:
-                transition = _judge(transition, signal.ending)
+                transition = judge(transition, signal.ending)
             stop = lost or self._should_stop()
-            step = _make_step(
+            step = make_step(
                 observation,
                 action,
                 proposed,
@@ -400,45 +354,6 @@ class _Episode:
         transition = self._robot.act(action)
         watchdog.give()
         return transition
-
-
-def _make_step(
-    observation: Observation,
-    action: Vector,
-    proposed: npt.NDArray[Any],
-    transition: Transition | None,
-    *,
-    is_first: bool,
-    at_limit: bool,
-    missed: bool,
-    intervention: bool,
-) -> ControlStep:
-    """Makes the record of a step; without a transition the robot was held."""
-    finite = np.nan_to_num(proposed, nan=0.0, posinf=0.0, neginf=0.0)
-    finite = np.clip(finite, -_F32_MAX, _F32_MAX)
-    held = transition is None
-    success = transition is not None and bool(transition.success)
-    terminal = transition is not None and transition.terminal
-    return ControlStep(
-        observation=observation,
-        action=action,
-        proposed_action=finite.astype(np.float32),
-        reward=0.0 if transition is None else transition.reward,
-        discount=0.0 if success else 1.0,
-        is_first=is_first,
-        is_last=success or terminal or held or at_limit,
-        is_terminal=success,
-        deadline_missed=missed,
-        safety_violation=held,
-        intervention=intervention,
-    )
-
-
-def _judge(found: Transition, ending: Ending | None) -> Transition:
-    """What followed, with the operator's word on success where there is one."""
-    if ending not in (Ending.SUCCESS, Ending.FAILURE):
-        return found
-    return dataclasses.replace(found, success=ending is Ending.SUCCESS)
 
 
 class _Tally:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edge.control import loop
-from edge.control.loop import ControlStep, EpisodeResult, Pace, StepRecorder
+from edge.control.control_step import ControlStep, StepRecorder
+from edge.control.loop import EpisodeResult, Pace
 from edge.control.safety import SafetyConfig, config_for
 from edge.control.stop_rules import StopRules, Workspace
 from edge.errors import ActionShapeError, PaceError, SafetyConfigError

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edge.actors.actor import HUMAN, Ending, Signal
-from edge.control.loop import ControlStep, EpisodeResult, Pace, run_episode
+from edge.control.control_step import ControlStep
+from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.safety import SafetyConfig, config_for
 from edge.robots.clock import SimulatedClock
 from edge.robots.experts import GaussianNoise

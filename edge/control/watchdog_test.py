@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edge.control import loop, watchdog
-from edge.control.loop import ControlStep, EpisodeResult, Pace
+from edge.control.control_step import ControlStep
+from edge.control.loop import EpisodeResult, Pace
 from edge.control.safety import config_for
 from edge.control.watchdog import Watchdog
 from edge.errors import WatchdogError

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.control.loop import ControlStep
+from edge.control.control_step import ControlStep
 from edge.episodes import episode_id
 from edge.episodes.provenance import Provenance
 from edge.robots.robot import RobotSpec
@@ -59,7 +59,7 @@ def describe_step(step: ControlStep, spec: EpisodeSpec) -> dict[str, Any]:
 
 
 class EpisodeRecorder:
-    """Records one episode, in parts if need be; an `edge.control.loop.StepRecorder`.
+    """Records one episode, in parts if need be; a `StepRecorder`.
 
     An episode that is never closed stays a journal; the next recording turns it into an
     episode (see `edge.episodes.sharing`).

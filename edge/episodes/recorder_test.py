@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from base.errors import DiskError
-from edge.control.loop import ControlStep
+from edge.control.control_step import ControlStep
 from edge.episodes import episode_id
 from edge.episodes.recorder import EpisodeRecorder
 from edge.robots.robot import Observation

@@ -21,7 +21,7 @@ import numpy as np
 from base import canonical_json
 from base.errors import MalformedError
 from base.json_fields import Fields, decode
-from edge.control.loop import ControlStep
+from edge.control.control_step import ControlStep
 from edge.episodes.provenance import Provenance
 from edge.episodes.recorder import describe_step, episode_spec
 from edge.episodes.ring import SLOTS, Record, RingWriter
@@ -110,7 +110,7 @@ class End:
 
 
 class StepSender:
-    """Control's side of the ring; an `edge.control.loop.StepRecorder`."""
+    """Control's side of the ring; a `StepRecorder`."""
 
     def __init__(
         self, path: Path, robot: RobotSpec, *, waits: bool = False, slots: int = SLOTS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.control.loop import ControlStep
+from edge.control.control_step import ControlStep
 from edge.episodes import robot_key
 from edge.episodes.provenance import Provenance
 from edge.episodes.recorder import EpisodeRecorder

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from edge.control.loop import ControlStep
+from edge.control.control_step import ControlStep
 from edge.episodes import episode_id
 from edge.episodes.provenance import Provenance
 from edge.episodes.step_ring import StepSender

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.control.loop import ControlStep as ControlStep
+from edge.control.control_step import ControlStep as ControlStep
+from edge.control.control_step import StepRecorder
 from edge.control.loop import EpisodeResult as EpisodeResult
-from edge.control.loop import Pace, StepRecorder, run_episode
+from edge.control.loop import Pace, run_episode
 from edge.control.safety import config_for
 from edge.episodes import robot_key
 from edge.episodes.provenance import Provenance

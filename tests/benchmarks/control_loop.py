@@ -25,7 +25,8 @@ import numpy as np
 
 from edge.actors.actor import HUMAN
 from edge.control import realtime
-from edge.control.loop import EpisodeResult, Pace, StepRecorder, run_episode
+from edge.control.control_step import StepRecorder
+from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.package_policy import open_policy
 from edge.control.safety import config_for
 from edge.control.step_times import StepTimes

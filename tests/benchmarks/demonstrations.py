@@ -18,6 +18,7 @@ import numpy as np
 
 from base import canonical_json, durable_file
 from edge.control import loop
+from edge.control.control_step import ControlStep
 from edge.control.safety import DEFAULT_MAX_STEPS, config_for
 from edge.robots import clock, registry
 from edge.robots.experts import GaussianNoise
@@ -110,12 +111,12 @@ def _record(job: tuple[Demonstrations, Path]) -> None:
 
 
 class _Steps:
-    """Keeps the steps of one episode in memory; an `edge.control.loop.StepRecorder`."""
+    """Keeps the steps of one episode in memory; a `StepRecorder`."""
 
     def __init__(self) -> None:
-        self._steps: list[loop.ControlStep] = []
+        self._steps: list[ControlStep] = []
 
-    def append(self, step: loop.ControlStep) -> None:
+    def append(self, step: ControlStep) -> None:
         self._steps.append(step)
 
     def episode(self, spec: RobotSpec, number: int) -> Episode:

@@ -22,7 +22,7 @@ import numpy as np
 from absl import flags
 
 from base import command_line
-from edge.control.loop import ControlStep
+from edge.control.control_step import ControlStep
 from edge.episodes.recorder import EpisodeRecorder
 from edge.robots.robot import Observation, Vector
 from rlds.spec import EpisodeSpec
