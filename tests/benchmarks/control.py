@@ -132,7 +132,7 @@ def _drive_beside_programs(folder: Path, control_hz: str) -> Found:
         "missing": account.missing.total,
         "programs": {
             "processor_s": used,
-            "nights": programs.nights,
+            "learner_lines": programs.learner_lines,
             "deaths": programs.deaths,
             "lines": programs.lines,
             "memory_kb": [first[0], last[0]],
@@ -217,7 +217,8 @@ def _program_rows(programs: Found, seconds: float) -> dict[str, str]:
     }
     return {
         **shares,
-        "nights, restarts": f"{programs['nights']}, {programs['deaths']}",
+        "lines of the learner": f"{programs['learner_lines']}",
+        "restarts": f"{programs['deaths']}",
         "record, growth of memory": f"{_growth(programs, 'memory_kb'):,} KB",
         "record, growth of open files": f"{_growth(programs, 'files')}",
     }

@@ -121,8 +121,8 @@ class Programs:
         return sum(max(0, child.starts - 1) for child in self._family.children)
 
     @property
-    def nights(self) -> int:
-        """Nights that the learner has ended."""
+    def learner_lines(self) -> int:
+        """Lines that the learner wrote, one for each round that it ended."""
         return sum(line.startswith("learn: ") for line in self.lines)
 
     def stop(self) -> Account:
