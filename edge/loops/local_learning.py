@@ -17,13 +17,13 @@ from typing import Final, Protocol
 from base import durable_file
 from base.errors import ContinuonError
 from edge.errors import DeltaError, LearningError
-from edge.loops import history, memory_choice, night, trial
+from edge.loops import history, night, trial
 from edge.loops.budgets import SLOW, Usage
 from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from edge.loops.learner_process import LearnerProcess
 from edge.loops.learning_job import Job, Judged, Progress, Report
 from edge.loops.memories import DEFAULT_QUOTA_BYTES, LocalMemories
-from edge.loops.memory_choice import LIVED, Memory, Use
+from edge.loops.memory_choice import KNOWN, Memory, Use
 from edge.loops.meter import read_usage
 from edge.loops.night import Receipt, Round
 from edge.loops.night_receipts import NightReceipts
@@ -182,21 +182,19 @@ class LocalLearning:
         self._judge_use()
 
     def count_new(self, loop: str) -> int:
-        """Lived memories that a loop has not been given yet."""
+        """Memories of the robot as it is that a loop has not been given yet."""
         given = self._read_history().given
         since = given.get(loop, 0)
         if loop != SLOW:
             since = max(since, given.get(SLOW, 0))
         return sum(
-            memory.number >= since and memory.kind == LIVED
+            memory.number >= since and memory.kind != KNOWN
             for memory in self._list_learned()
         )
 
     def count_memories(self) -> int:
         """Memories that a round could use."""
-        return sum(
-            memory.kind != memory_choice.NEITHER for memory in self.memories.read()
-        )
+        return len(self.memories.read())
 
     def needs_judging(self) -> bool:
         """Whether a pointer names a delta of another package than the active one."""

@@ -4,11 +4,15 @@ A memory is one episode that this robot recorded. Who drove decides what it is g
 
 | who drove | how it ended | kind |
 |---|---|---|
-| the package without a delta | success | known: the robot as the package knows it |
+| the package without a delta | success | known: most likely the robot that it knows |
 | a person or the scripted expert | not in failure | lived: what to do now |
 | a package, and a person who took over from it | not in failure | lived |
 | the package with a delta | success | lived |
-| anybody | otherwise | neither: nothing to imitate |
+| anybody | otherwise | seen: nothing to imitate, but it shows what the body does now |
+
+The robot may have changed before anybody noticed. Whether an episode that counts as
+known shows the robot that the package knows, the package's own functions tell, by what
+sensors and commands did in it.
 """
 
 import enum
@@ -21,8 +25,11 @@ from typing import Final
 from base.digest import sha256_bytes
 from rlds.episode import EpisodeMetadata
 
-KNOWN, LIVED, NEITHER = 0, 1, -1
-"""Kinds of memories; packages read the first two in the array `kind`."""
+KNOWN, LIVED, SEEN = 0, 1, 2
+"""Kinds of memories, as packages read them in the array `kind`."""
+
+MOST_SEEN: Final = 16
+"""Seen memories that are learned from: they only show the body, as it is now."""
 
 JUDGE_PERIOD: Final = 4
 """One memory in four judges: fewer judges could not tell a small harm from chance, and
@@ -35,8 +42,7 @@ SUCCESS_WORTH: Final = 2.0
 """The package drove it well: it says what must not be forgotten, and the robot can
 record more of them by itself."""
 FAILURE_WORTH: Final = 0.25
-"""Nothing learns from it today; it stays while there is room, since it shows what this
-robot's body did, which a later package may use."""
+"""It shows what this robot's body did, and any other episode does so too."""
 LEAST_SURPRISE, MOST_SURPRISE = 0.5, 2.0
 """Bounds on the factor of how badly the package foresaw the episode, relative to the
 median: a broken sensor surprises most, and must not push out everything else."""
@@ -96,7 +102,7 @@ class Memory:
 
     @property
     def kind(self) -> int:
-        """`KNOWN`, `LIVED` or `NEITHER`."""
+        """`KNOWN`, `LIVED` or `SEEN`."""
         return tell_kind(self.driver, self.success)
 
 
@@ -117,9 +123,9 @@ def tell_driver(metadata: EpisodeMetadata, corrected: bool = False) -> Driver:
 def tell_kind(driver: Driver, success: bool | None) -> int:
     """What an episode is good for; see the table at the top of this file."""
     if driver in (Driver.EXPERT, Driver.PERSON):
-        return NEITHER if success is False else LIVED
+        return SEEN if success is False else LIVED
     if not success:
-        return NEITHER
+        return SEEN
     return KNOWN if driver is Driver.PACKAGE else LIVED
 
 
@@ -128,14 +134,17 @@ def choose_use(earlier: Iterable[Memory], task: str, kind: int) -> Use:
 
     Of each four of a task and kind one judges; which one, a digest says. It is never
     the first, since a single demonstration is of more use to learn from. A task of four
-    memories has both, of whatever kinds they are.
+    memories has both, of whatever kinds they are. What was only seen has no right
+    actions to judge by.
 
     Args:
         earlier: the memories that the robot has.
         task: task of the new one.
         kind: its kind.
     """
-    of_task = [memory for memory in earlier if memory.task == task]
+    if kind == SEEN:
+        return Use.LEARN
+    of_task = [m for m in earlier if m.task == task and m.kind != SEEN]
     count = sum(memory.kind == kind for memory in of_task)
     block, position = divmod(count, JUDGE_PERIOD)
     named = sha256_bytes(f"{task}/{kind}/{block}".encode())
@@ -178,11 +187,12 @@ def choose_to_keep(memories: Sequence[Memory], quota_bytes: int) -> frozenset[st
 
 
 def choose_to_learn(memories: Iterable[Memory], room: int) -> list[Memory]:
-    """The memories that a consolidation learns from: known ones first, then lived.
+    """The memories that a consolidation learns from: known ones first, then the others.
 
     If there are more than room for, lived ones have precedence, but known ones keep
     half of the room, or all that they were would be forgotten. Of each kind the newest
-    of each task are taken in turn.
+    of each task are taken in turn; of known ones every age, because the robot may have
+    changed since. What was seen fills what is left.
 
     Args:
         memories: of any use and kind.
@@ -191,8 +201,12 @@ def choose_to_learn(memories: Iterable[Memory], room: int) -> list[Memory]:
     learned = [m for m in memories if m.use is Use.LEARN and m.steps > 1]
     lived = [m for m in learned if m.kind == LIVED]
     known = [m for m in learned if m.kind == KNOWN]
+    seen = [m for m in learned if m.kind == SEEN]
     for_known = min(len(known), max(room // 2, room - len(lived)))
-    return _newest(known, for_known) + _newest(lived, room - for_known)
+    chosen = _every_age(known, for_known)
+    now = _newest(lived, room - for_known)
+    now += _newest(seen, min(MOST_SEEN, room - len(chosen) - len(now)))
+    return chosen + sorted(now, key=lambda m: m.number)
 
 
 def choose_judges(memories: Iterable[Memory], room: int) -> list[Memory]:
@@ -215,8 +229,25 @@ def _newest(memories: Sequence[Memory], room: int) -> list[Memory]:
     return sorted((one[2] for one in ranked[:room]), key=lambda m: m.number)
 
 
+def _every_age(memories: Sequence[Memory], room: int) -> list[Memory]:
+    """As many of each task in turn as there is room for, spread over their ages."""
+    by_task: dict[str, list[Memory]] = defaultdict(list)
+    for memory in sorted(memories, key=lambda m: m.number):
+        by_task[memory.task].append(memory)
+    chosen: list[Memory] = []
+    for turn, (_, group) in enumerate(sorted(by_task.items(), key=_size)):
+        share = min(len(group), (room - len(chosen)) // (len(by_task) - turn))
+        chosen += [group[i * len(group) // share] for i in range(share)]
+    return sorted(chosen, key=lambda m: m.number)
+
+
+def _size(of_task: tuple[str, Sequence[Memory]]) -> int:
+    """The smallest group is first, so that others take what it leaves."""
+    return len(of_task[1])
+
+
 def _worth(memory: Memory, typical: float | None) -> float:
-    if memory.kind == NEITHER:
+    if memory.kind == SEEN:
         worth = FAILURE_WORTH
     elif memory.driver in (Driver.EXPERT, Driver.PERSON):
         worth = DEMONSTRATION_WORTH
@@ -238,7 +269,7 @@ def count_kinds(memories: Iterable[Memory]) -> Mapping[str, int]:
     counts = Counter(
         "judging"
         if m.use is Use.JUDGE
-        else {KNOWN: "known", LIVED: "lived", NEITHER: "of no use yet"}[m.kind]
+        else {KNOWN: "known", LIVED: "lived", SEEN: "seen"}[m.kind]
         for m in memories
     )
     return dict(sorted(counts.items()))

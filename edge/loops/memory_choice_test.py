@@ -9,7 +9,7 @@ from edge.loops import memory_choice
 from edge.loops.memory_choice import (
     KNOWN,
     LIVED,
-    NEITHER,
+    SEEN,
     Driver,
     Memory,
     Use,
@@ -69,13 +69,13 @@ def test_who_drove_is_told_by_the_fields_of_the_episode(
     ("driver", "success", "kind"),
     [
         (Driver.PACKAGE, True, KNOWN),
-        (Driver.PACKAGE, False, NEITHER),
-        (Driver.PACKAGE, None, NEITHER),
+        (Driver.PACKAGE, False, SEEN),
+        (Driver.PACKAGE, None, SEEN),
         (Driver.PACKAGE_WITH_DELTA, True, LIVED),
-        (Driver.PACKAGE_WITH_DELTA, False, NEITHER),
+        (Driver.PACKAGE_WITH_DELTA, False, SEEN),
         (Driver.PERSON, True, LIVED),
         (Driver.PERSON, None, LIVED),
-        (Driver.PERSON, False, NEITHER),
+        (Driver.PERSON, False, SEEN),
         (Driver.EXPERT, None, LIVED),
     ],
 )
@@ -144,14 +144,32 @@ def test_known_memories_keep_half_of_the_room() -> None:
     known = [memory(100 + n) for n in range(20)]
     chosen = choose_to_learn([*lived, *known], 10)
     assert [m.kind for m in chosen] == [KNOWN] * 5 + [LIVED] * 5
-    assert [m.number for m in chosen] == [*range(115, 120), *range(15, 20)]
+    assert [m.number for m in chosen] == [*range(100, 120, 4), *range(15, 20)]
     assert len(choose_to_learn([*lived, *known[:2]], 10)) == 10
 
 
-def test_judges_and_useless_memories_are_not_learned_from() -> None:
+def test_known_memories_of_every_task_and_age_share_their_room() -> None:
+    many = [memory(n, task="reach") for n in range(40)]
+    few = [memory(100 + n, task="push") for n in range(3)]
+    chosen = choose_to_learn([*many, *few], 11)
+    assert [m.number for m in chosen] == [*range(0, 40, 5), 100, 101, 102]
+
+
+def test_what_was_seen_fills_the_room_that_is_left_in_the_order_of_recording() -> None:
+    known, shown = memory(0), memory(7, driver=Driver.EXPERT)
+    seen = [memory(n, success=False) for n in (5, 6, 8)]
+    chosen = choose_to_learn([known, shown, *seen], 4)
+    assert [m.number for m in chosen] == [0, 6, 7, 8]
+    assert [m.kind for m in chosen] == [KNOWN, SEEN, LIVED, SEEN]
+    many = [memory(n, success=False) for n in range(40)]
+    assert len(choose_to_learn(many, 100)) == memory_choice.MOST_SEEN
+    assert memory_choice.choose_judges(seen, 10) == []
+    assert choose_use(many, "reach", SEEN) is Use.LEARN
+
+
+def test_judges_and_memories_of_one_step_are_not_learned_from() -> None:
     some = [
         memory(0, use=Use.JUDGE),
-        memory(1, success=False),
         memory(2, steps=1),
         memory(3),
     ]
@@ -160,5 +178,7 @@ def test_judges_and_useless_memories_are_not_learned_from() -> None:
 
 
 def test_newest_of_each_task_in_turn_are_learned_from() -> None:
-    some = [memory(n, task="reach") for n in range(9)] + [memory(20, task="push")]
+    shown = Driver.EXPERT
+    some = [memory(n, driver=shown) for n in range(9)]
+    some += [memory(20, task="push", driver=shown)]
     assert [m.number for m in choose_to_learn(some, 3)] == [7, 8, 20]

@@ -28,7 +28,7 @@ from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from edge.loops.guard import Judge
 from edge.loops.learning_job import Job, Judged
 from edge.loops.memories import LocalMemories
-from edge.loops.memory_choice import LIVED, Memory
+from edge.loops.memory_choice import KNOWN, LIVED, Memory
 from release import learning_plan
 from release.learning_plan import LearningPlan
 from release.package import PackageManifest
@@ -176,7 +176,7 @@ def plan_round(
     fitting = [m for m in memories.read() if m.task in manifest.robot.tasks]
     shapes = memory_arrays.find_shapes(manifest, names, memory_arrays.MEMORIES)
     learned = memory_choice.choose_to_learn(fitting, memory_arrays.count_room(shapes))
-    if not any(memory.kind == LIVED for memory in learned):
+    if all(memory.kind == KNOWN for memory in learned):
         raise LearningError(source, "an episode to learn from", "none")
     begin = _read(store, CURRENT, manifest)
     good = _read(store, LAST_GOOD, manifest)

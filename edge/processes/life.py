@@ -11,7 +11,8 @@ as unchanged, with the same delta: what it has won back, and what it has forgott
 
 All of it is done by the programs that a robot runs, as processes of their own: update,
 control, record and learn. What they leave is in --home: packages, episodes, memories,
-deltas, and the picture `life.svg`. In simulated time a day takes seconds.
+deltas, the picture `life.svg`, and its days in `life.json`. In simulated time a day
+takes seconds.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -75,6 +76,13 @@ OWN_EPISODES = flags.DEFINE_integer(
 EPISODES = flags.DEFINE_integer(
     "episodes", 20, "episodes of each task on a day", lower_bound=1
 )
+MEASURED_EPISODES = flags.DEFINE_integer(
+    "measured_episodes",
+    None,
+    "episodes of each task with which success is measured after the last night, as "
+    "changed and as unchanged; default: those of a day",
+    lower_bound=1,
+)
 SHOWN = flags.DEFINE_integer(
     "shown", 6, "episodes of each task that the operator shows a day", lower_bound=0
 )
@@ -129,6 +137,7 @@ def main(argv: list[str]) -> int:
     title = f"{', '.join(ROBOT.value)}: success per day"
     picture = home.root / "life.svg"
     durable_file.write(picture, life_report.draw(days, title).encode())
+    durable_file.write(home.root / "life.json", life_report.encode(days))
     command_line.say("")
     command_line.say(life_report.format_table(days))
     command_line.say(life_report.summarize(days))
@@ -180,11 +189,12 @@ class _Life:
                     night,
                 )
             )
+        measured = MEASURED_EPISODES.value or EPISODES.value
         for name, robot, robots in (
             ("after", "changed", ROBOT.value),
             ("again", "unchanged", before),
         ):
-            days.append(self._drive_day(name, robot, robots, EPISODES.value))
+            days.append(self._drive_day(name, robot, robots, measured))
         return days
 
     def end(self) -> None:

@@ -4,11 +4,14 @@ Each rate is shown with its 95 % interval, because a day is twenty episodes and 
 thousand.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from xml.sax import saxutils
+
+from base import canonical_json
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 56, 44, 600, 240
 _INK, _DRIVEN, _GRID = "#5a6270", "#1f5fa8", "#d5d9df"
@@ -87,6 +90,12 @@ def summarize(days: Sequence[Day]) -> str:
     if lost > 0:
         text += f"; won back {(after.rate - changed.rate) / lost:.0%} of them"
     return f"{text}; forgotten {100 * (before.rate - again.rate):.0f} points"
+
+
+def encode(days: Sequence[Day]) -> bytes:
+    """The days as canonical JSON, for programs that compare lives."""
+    value = {"days": [dataclasses.asdict(day) for day in days]}
+    return canonical_json.encode(value)
 
 
 def draw(days: Sequence[Day], title: str) -> str:

@@ -1,3 +1,4 @@
+import json
 from xml.etree import ElementTree
 
 import pytest
@@ -54,6 +55,11 @@ def test_interval_is_wilsons(
 ) -> None:
     found = Day("day", "changed", "", successes, episodes).interval()
     assert found == pytest.approx((low, high), abs=1e-3)
+
+
+def test_days_can_be_read_by_a_program() -> None:
+    days = json.loads(life_report.encode(DAYS))["days"]
+    assert [Day(**day) for day in days] == DAYS
 
 
 def test_picture_is_whole_and_names_every_day() -> None:

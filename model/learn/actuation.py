@@ -23,8 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import array_types as at
+from model.learn import body
 from model.learn import memories as mem
-from model.learn.memories import KNOWN, LIVED, Memories
+from model.learn.memories import KNOWN, Memories
 
 RESPONSE_STEPS = 8
 """Last commands that still move the robot: a tenth of a second at 80 Hz."""
@@ -32,9 +33,6 @@ LARGEST_LATENCY_STEPS = 16
 """Largest latency that is tried, a fifth of a second at 80 Hz."""
 GAINS = np.geomspace(0.25, 4.0, 49).astype(np.float32)
 """Gains that are tried, in steps of 6 %."""
-LATEST_EPISODES = 16
-"""Lived episodes in which gain and latency are looked for, the latest ones: five are
-enough to find them (docs/decisions/0009)."""
 _SWEEPS = 3
 _RIDGE = 1e-3
 _SOLVER_STEPS = 200
@@ -66,7 +64,8 @@ def fit_response(memories: Memories) -> Response:
 
     Without known memories nothing is explained, and no command is heard.
     """
-    weight = mem.recorded(memories, KNOWN).astype(jnp.float32)
+    reference = body.select(memories, body.find_reference(memories), KNOWN)
+    weight = mem.recorded(reference, KNOWN).astype(jnp.float32)
     total = jnp.maximum(weight.sum(), 1.0)
     commands = _last(memories["executed"], jnp.asarray(0))
     changes = jnp.diff(memories["states"], axis=1)
@@ -96,17 +95,17 @@ def fit_gain(
 ) -> tuple[at.Array, at.Array]:
     """The smallest mean square error [] at one latency [], and its gains [a].
 
-    Found by coordinate search over `GAINS` in the latest lived episodes. `view` turns
-    their states back into those of the known robot's sensors.
+    Found by coordinate search over `GAINS` in the latest episodes. `view` turns their
+    states back into those of the known robot's sensors.
     """
     order = jnp.arange(len(memories["length"]))
-    lived = mem.recorded(memories, LIVED)
-    count = min(LATEST_EPISODES, len(order))
-    _, latest = jax.lax.top_k(jnp.where(lived[:, 0], order, -1), count)
-    weight = (lived & lived[:, :1])[latest].astype(jnp.float32)[..., None]
-    states = memories["states"][latest] * view.scale + view.shift
-    explained = jnp.any(known.matrix != 0, axis=(0, 1))
-    changes = jnp.where(explained, jnp.diff(states, axis=1) / known.unit, 0.0) * weight
+    now = body.find_latest(memories)
+    count = min(body.LATEST_EPISODES, len(order))
+    _, latest = jax.lax.top_k(jnp.where(now, order, -1), count)
+    step = jnp.arange(memories["actions"].shape[1])
+    used = now[:, None] & (step < memories["length"][:, None])
+    weight = used[latest].astype(jnp.float32)[..., None]
+    changes = _changes(known, memories["states"][latest], view) * weight
     given = memories["executed"][latest]
     gains = jnp.asarray(GAINS)
 
@@ -130,6 +129,33 @@ def fit_gain(
     chosen = jax.lax.fori_loop(0, _SWEEPS * size, improve, jnp.ones(size))
     left = changes - sum(moved(jnp.asarray(i), chosen[i]) for i in range(size))
     return jnp.sum(jnp.square(left)) / jnp.maximum(weight.sum(), 1.0), chosen
+
+
+def measure_error(
+    known: Response,
+    memories: Memories,
+    view: mem.View,
+    gain: at.Array,
+    latency: at.Array,
+) -> at.Array:
+    """What gain [a] and latency [] leave unexplained in each episode [r].
+
+    Mean square over its steps, in units of what the known robot leaves.
+    """
+    step = jnp.arange(memories["actions"].shape[1])
+    weight = (step < memories["length"][:, None]).astype(jnp.float32)[..., None]
+    changes = _changes(known, memories["states"], view)
+    scaled = jnp.clip(gain * memories["executed"], -1.0, 1.0)
+    follow = jnp.einsum("rtka,kan->rtn", _last(scaled, latency), known.matrix)
+    left = jnp.square(changes - follow) * weight
+    return jnp.sum(left, axis=(1, 2)) / jnp.maximum(jnp.sum(weight, axis=(1, 2)), 1.0)
+
+
+def _changes(known: Response, states: at.Array, view: mem.View) -> at.Array:
+    """How channels that commands explain change, [r t n] of states [r t+1 n]."""
+    explained = jnp.any(known.matrix != 0, axis=(0, 1))
+    turned = states * view.scale + view.shift
+    return jnp.where(explained, jnp.diff(turned, axis=1) / known.unit, 0.0)
 
 
 def _last(commands: at.Array, latency: at.Array) -> at.Array:

@@ -41,7 +41,7 @@ import numpy as np
 from model import array_types as at
 from model import losses, senses, step_function
 from model.config import WaveCoreConfig
-from model.learn import actuation, pace, projection
+from model.learn import actuation, body, pace, projection
 from model.learn.bounded_descent import (
     CONSOLIDATION_STEP,
     SKILL_ARRAYS,
@@ -93,6 +93,7 @@ _AS_LIVED, _AS_KNOWN, _IMAGINED, _SLOWED = range(4)
 _SHARES = {
     "calibrating": (1.0, 0.0, 0.0, 0.0),
     "other sensors": (1 / 6, 3 / 6, 2 / 6, 0.0),
+    "sensors at rest": (0.0, 0.3, 0.7, 0.0),
     "another gain": (0.0, 0.0, 1 / 4, 3 / 4),
     "neither": (1 / 4, 0.0, 0.0, 3 / 4),
 }
@@ -173,6 +174,8 @@ class _Night:
             "told": told,
             "repeats": find_repeats(memories),
             "response": actuation.fit_response(memories)._asdict(),
+            "rest": body.compare_rest(memories)._asdict(),
+            "kind": memories["kind"],
             "views": _stack(full_pace, plain[KNOWN], plain[KNOWN], plain[KNOWN]),
             "shares": jnp.asarray(_SHARES["calibrating"]),
             "calibrating": jnp.asarray(True),
@@ -245,30 +248,36 @@ class _Night:
             )
 
         before, after = jax.lax.map(errors_of, jnp.arange(_JUDGED_BATCHES)).mean(axis=0)
-        explained = after <= UNEXPLAINED * before  # NaN explains nothing
+        explained = after < UNEXPLAINED * before  # nor does NaN, or no lived memory
         drawn = state["drawn"] + _JUDGED_BATCHES
         return {"state": {**state, "explained": explained, "drawn": drawn}}
 
     def identify(
         self, weights: Arrays, memories: Memories, state: State, index: at.Array
     ) -> dict[str, Any]:
-        # The scale of a sensor would show as a gain, so it is inverted first.
-        known, changed = self._robots(weights, state)
-        plain = as_recorded(self._sizes, LIVED)
-        inverted = projection.project(plain, changed, known)
-        seen = choose(state["explained"], inverted, plain)
         response = actuation.Response(**state["response"])
-        missed, gain = actuation.fit_gain(response, memories, seen, index)
+        view = self._turn_back(weights, state)
+        missed, gain = actuation.fit_gain(response, memories, view, index)
         best = {"missed": missed, "gain": gain, "latency": index}
         before = {name: state[name] for name in best}
         return {"state": {**state, **choose(missed < state["missed"], best, before)}}
 
-    def imagine(self, weights: Arrays, state: State) -> dict[str, Any]:
+    def imagine(
+        self, weights: Arrays, memories: Memories, state: State
+    ) -> dict[str, Any]:
         known, changed = self._robots(weights, state)
         plain = as_recorded(self._sizes, KNOWN)
         heard, gain = state["response"]["heard"], state["gain"]
         late = state["latency"] > 0
-        other_sensors = state["explained"]
+        rest = body.Rest(**state["rest"])
+        other_sensors = state["explained"] | jnp.any(rest.moved)
+        # What an operator corrects by seeing the world says more than where sensors
+        # stand at rest: of a scale, for one.
+        sensors = choose(
+            state["explained"],
+            projection.project(plain, known, changed),
+            plain._replace(shift=rest.shift),
+        )
         another_gain = ~other_sensors & ~late & (jnp.max(gain) > FURTHER)
         # An operator's commands to an arm that moves further do not show how far, and
         # a few episodes would be memorised. One gain for all axes, so that the known
@@ -276,9 +285,7 @@ class _Night:
         common = jnp.where(heard, _mean(gain, heard), 1.0)
         imagined = choose(
             other_sensors,
-            projection.project(plain, known, changed)._replace(
-                gain=gain, latency=state["latency"]
-            ),
+            sensors._replace(gain=gain, latency=state["latency"]),
             plain._replace(gain=common),
         )
         told = jnp.where(another_gain, 1 / common, state["told"])
@@ -286,7 +293,11 @@ class _Night:
         slowed = plain._replace(pace=told, speed=_mean(told, heard))
         shares = jnp.where(
             other_sensors,
-            jnp.asarray(_SHARES["other sensors"]),
+            jnp.where(
+                state["explained"],
+                jnp.asarray(_SHARES["other sensors"]),
+                jnp.asarray(_SHARES["sensors at rest"]),
+            ),
             jnp.where(
                 another_gain,
                 jnp.asarray(_SHARES["another gain"]),
@@ -299,6 +310,7 @@ class _Night:
                 **state,
                 "views": _stack(lived, plain, imagined, slowed),
                 "shares": shares,
+                "kind": self._tell_kinds(weights, memories, state),
                 "calibrating": jnp.asarray(False),
                 **_first_step(state["start"]),
             }
@@ -313,7 +325,7 @@ class _Night:
     ) -> dict[str, at.Array]:
         key = jax.random.fold_in(jax.random.key(state["seed"]), state["drawn"] + turn)
         return draw_windows(
-            memories,
+            {**memories, "kind": state["kind"]},
             View(**state["views"]),
             state["shares"],
             state["repeats"],
@@ -348,6 +360,33 @@ class _Night:
         )
         share = jnp.where(action_alone, 0.0, NEXT_SHARE)
         return found.action + share * found.next_observation
+
+    def _turn_back(self, weights: Arrays, state: State) -> View:
+        """The view that turns states of the robot of now into those of the known one.
+
+        The scale of a sensor would show as a gain, so it is inverted.
+        """
+        known, changed = self._robots(weights, state)
+        plain = as_recorded(self._sizes, LIVED)
+        inverted = projection.project(plain, changed, known)
+        return choose(state["explained"], inverted, plain)
+
+    def _tell_kinds(
+        self, weights: Arrays, memories: Memories, state: State
+    ) -> at.Array:
+        response = actuation.Response(**state["response"])
+        plain = as_recorded(self._sizes, KNOWN)
+        ones, now = jnp.ones_like(state["gain"]), self._turn_back(weights, state)
+        known_error, now_error = (
+            actuation.measure_error(response, memories, *given)
+            for given in (
+                (plain, ones, jnp.zeros((), jnp.int32)),
+                (now, state["gain"], state["latency"]),
+            )
+        )
+        return body.tell_kinds(
+            memories, body.Rest(**state["rest"]), known_error, now_error
+        )
 
     def _moving(self, state: State) -> dict[str, at.Array]:
         """For every number of every surface, whether steps may change it now."""

@@ -12,7 +12,7 @@ import pytest
 from model import step_function, surfaces
 from model.learn import consolidation
 from model.learn.consolidation import Batch
-from model.learn.memories import KNOWN, LIVED, Memories
+from model.learn.memories import KNOWN, LIVED, SEEN, Memories
 from model.testing import damped_point, small_models
 from model.testing.remembered import Remembered, fill
 from model.wavecore import WaveCore
@@ -107,7 +107,7 @@ def rest(
     """Begin, imagine, steps, end."""
     weights = step_function.weights(model)
     state = begin(calls, model, memories, **given)
-    state = calls["imagine"](weights=weights, state=state)["state"]
+    state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
     state = steps(calls, model, memories, state, count)
     ended = calls["end"](state=state)["deltas"]
     return {name: np.asarray(x) for name, x in ended.items()}
@@ -176,7 +176,7 @@ def test_calibration_of_shifted_sensors_is_found_and_then_imagined(
             index=np.int32(latency),
         )["state"]
     assert state["latency"] <= 1
-    state = calls["imagine"](weights=weights, state=state)["state"]
+    state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
     views = {n: np.asarray(x) for n, x in state["views"].items()}
     # The position's two sensors are shifted as the robot's are, within a third.
     np.testing.assert_allclose(views["shift"][2][:2], SHIFT[:2], atol=0.15)
@@ -197,19 +197,23 @@ def test_calibration_does_not_explain_a_robot_that_needs_other_actions(
 
 
 FOUND = [
-    # explained, gain, latency, what is drawn: lived, known, imagined, slowed
-    (True, 2.0, 3, (1 / 6, 1 / 2, 1 / 3, 0)),
-    (False, 2.0, 0, (0, 0, 1 / 4, 3 / 4)),
-    (False, 2.0, 3, (1 / 4, 0, 0, 3 / 4)),
-    (False, 1.0, 0, (1 / 4, 0, 0, 3 / 4)),
+    # explained, moved at rest, gain, latency, what is drawn: lived, known, imagined,
+    # slowed
+    (True, False, 2.0, 3, (1 / 6, 1 / 2, 1 / 3, 0)),
+    (True, True, 2.0, 3, (1 / 6, 1 / 2, 1 / 3, 0)),
+    (False, True, 2.0, 3, (0, 0.3, 0.7, 0)),
+    (False, False, 2.0, 0, (0, 0, 1 / 4, 3 / 4)),
+    (False, False, 2.0, 3, (1 / 4, 0, 0, 3 / 4)),
+    (False, False, 1.0, 0, (1 / 4, 0, 0, 3 / 4)),
 ]
 
 
-@pytest.mark.parametrize(("explained", "gain", "latency", "shares"), FOUND)
+@pytest.mark.parametrize(("explained", "moved", "gain", "latency", "shares"), FOUND)
 def test_what_was_found_decides_what_is_replayed(
     trained: WaveCore,
     calls: Calls,
     explained: bool,
+    moved: bool,
     gain: float,
     latency: int,
     shares: tuple[float, ...],
@@ -226,15 +230,46 @@ def test_what_was_found_decides_what_is_replayed(
         "explained": jnp.asarray(explained),
         "gain": jnp.full(SIZES.action_size, gain),
         "latency": jnp.asarray(latency, jnp.int32),
+        "rest": {
+            **state["rest"],
+            "moved": jnp.arange(SIZES.state_size) < (1 if moved else 0),
+            "shift": jnp.asarray(SHIFT if moved else np.zeros_like(SHIFT)),
+        },
     }
     weights = step_function.weights(trained)
-    state = calls["imagine"](weights=weights, state=state)["state"]
+    state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
     np.testing.assert_allclose(state["shares"], shares, rtol=1e-6)
     views = {n: np.asarray(x) for n, x in state["views"].items()}
     # The operator's commands were half as large, and so would be those of this gain.
     np.testing.assert_allclose(views["speed"][3], 0.5, rtol=0.02)
     np.testing.assert_allclose(views["gain"][2], gain)
-    assert views["latency"][2] == (latency if explained else 0)
+    assert views["latency"][2] == (latency if explained or moved else 0)
+    if moved and not explained:
+        np.testing.assert_allclose(views["shift"][2], SHIFT)
+
+
+def test_rest_of_a_robot_whose_sensors_moved_learns_from_what_it_imagines(
+    trained: WaveCore, calls: Calls
+) -> None:
+    """Nobody shows anything, and nothing succeeds: only the body has been seen."""
+
+    def begin_there(one: Remembered) -> Remembered:
+        # Every episode of an arm begins in the same place.
+        states = one.states - one.states[0]
+        return one._replace(states=states)
+
+    seen = [
+        begin_there(one)._replace(states=begin_there(one).states + SHIFT)
+        for one in remember(5, SEEN, count=6)
+    ]
+    known = [begin_there(one) for one in remember(6, KNOWN)]
+    memories = fill(SIZES, known + seen, ROOM, STEPS)
+    state = begin(calls, trained, memories)
+    np.testing.assert_array_equal(state["rest"]["moved"], SHIFT != 0)
+    weights = step_function.weights(trained)
+    state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
+    np.testing.assert_allclose(state["views"]["shift"][2], SHIFT, atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(state["kind"])[:30], [0] * 24 + [2] * 6)
 
 
 def test_night_that_ends_before_it_imagines_changes_nothing(
@@ -372,7 +407,9 @@ def test_hostile_nights_leave_bounds_and_backbone_intact(
         state = calls["identify"](**given, state=state, index=np.int32(night % 17))[
             "state"
         ]
-        state = calls["imagine"](weights=weights, state=state)["state"]
+        state = calls["imagine"](weights=weights, memories=memories, state=state)[
+            "state"
+        ]
         state = steps(calls, trained, memories, state, 2)
         ended = calls["end"](state=state)["deltas"]
         deltas = {name: np.asarray(x) for name, x in ended.items()}

@@ -20,10 +20,11 @@ from model import array_types as at
 from model import senses
 from model.config import WaveCoreConfig
 
-KNOWN, LIVED = 0, 1
+KNOWN, LIVED, SEEN = 0, 1, 2
 """Kinds of memories: the package drove and succeeded, without a delta, so that this is
-the robot as the package knows it; or somebody showed what to do, or the package drove
-and succeeded with a delta, so that this is the robot as it is now."""
+most likely the robot as the package knows it; somebody showed what to do, or the
+package drove and succeeded with a delta, so that this is the robot as it is now; or
+nothing is to be imitated, but it shows what sensors and commands do now."""
 
 SHORTEST_STEPS = 16
 """A window is filled with as many episodes as would fit if each had this length; if

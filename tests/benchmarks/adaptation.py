@@ -1,236 +1,305 @@
-"""Measures how much success a model recovers on a robot that has changed.
+"""Measures how much success a robot wins back after a change, and what it forgets.
 
-    ./bazelw run //tests/benchmarks:adaptation -- --json=adaptation.json
+    ./bazelw run //tests/benchmarks:adaptation -- --allow_development_keys \\
+        --channel=STORE/channels/nightly.json --json=adaptation.json
 
-Trains the default model on the demo dataset. For each change of the robot it measures
-success on the unchanged and on the changed robot, lets the changed robot learn for
-`--episodes`, and measures both again with the same delta. After every fifth episode the
-robot rests: it estimates its calibration and the effect of its commands, may project
-the demonstrations of the package onto the changed robot, and consolidates over its new
-episodes and the demonstrations (`adaptation_learner.py`).
-
-`--driver` says who drives in these episodes: an `operator`, who shows each task on the
-changed robot and sees the world as it is, while the model sees and learns through the
-changed sensors; or the `model`, which then imitates those of its own episodes that
-succeeded. With `--fast` there is also a fast update after each control step.
+Everything is done by the programs that ship, on what their user has: a published
+package, and what this robot records. For each change and each life, `//edge:life` lets
+the package drive as it was made, then on the changed robot; an operator who sees what
+the robot sees shows each task; the robot sleeps, and is measured with the delta that
+counts then, as changed and as unchanged.
 
 Recovered is (after - before) / (unchanged - before); forgotten is what the unchanged
-robot has lost; both are in success over all tasks. The result of 20 episodes depends on
-chance, so each change is repeated for `--lives` lives, with other episodes but the same
-measured seeds, and the table has the mean. One life of every change takes ten minutes.
+robot has lost; both are in success over all tasks. `before` and `unchanged` are
+measured once, without a delta. A robot that answers late is shown at half speed, which
+is what a careful operator does.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
-import multiprocessing
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Final
 
-import jax
-import numpy as np
 from absl import flags
 
-from base import command_line
-from cloud import programs
+from base import command_line, path_flags
+from base.errors import ContinuonError
 from cloud.console import open_console
-from cloud.dataset import split, training_data
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.figure_table import FigureTable
-from cloud.train import fit
-from edge.robots.changed_robot import CHANGES, NO_CHANGE, RobotChange
-from model import config, step_function
-from model.wavecore import WaveCore
-from tests.benchmarks import adaptation_life as life
+from edge.processes.life_report import Day
+from edge.robots.changed_robot import CHANGES
+from release import run_summary
 from tests.benchmarks import commands
-from tests.benchmarks.adaptation_learner import Learner, Settings
 
-_DATASET = flags.DEFINE_string(
-    "dataset", None, "folder with the demonstrations; default: those Bazel records"
+_CHANNEL = flags.DEFINE_string(
+    "channel",
+    None,
+    "channel that packages come from: STORE/channels/NAME.json",
+    required=True,
 )
-_PRESET = flags.DEFINE_enum("preset", "pi5", sorted(config.PRESETS), "model to train")
-_TRAINING = flags.DEFINE_integer(
-    "training_steps", 2000, "updates of the model in training", lower_bound=1
+_KEYRING = flags.DEFINE_string(
+    "keyring",
+    "~/.local/share/continuon/keys/keyring.json",
+    "file of the public keys that may sign channels and packages",
 )
-_CHECKPOINTS = flags.DEFINE_string(
-    "checkpoints", None, "folder that keeps the trained model for the next run"
+_DEVELOPMENT_KEYS = flags.DEFINE_bool(
+    "allow_development_keys", False, "accept signatures by development keys"
 )
 _CHANGES = flags.DEFINE_multi_enum(
     "change", list(CHANGES), list(CHANGES), "change to measure; may be repeated"
 )
-_DRIVER = flags.DEFINE_enum(
-    "driver",
-    Settings.driver,
-    get_args(life.Driver),
-    "who drives while the robot learns",
+_TASKS = flags.DEFINE_multi_string(
+    "task",
+    [
+        "button-press-topdown-v3",
+        "drawer-close-v3",
+        "push-v3",
+        "reach-v3",
+        "window-open-v3",
+    ],
+    "task of the robot; may be repeated",
 )
-_FAST = flags.DEFINE_boolean("fast", False, "also make fast updates")
-_EPISODES = flags.DEFINE_integer(
-    "episodes", Settings.episodes, "episodes of one life", lower_bound=1
-)
-_LIVES = flags.DEFINE_integer(
-    "lives", 3, "lives of each change; the figures are their means", lower_bound=1
-)
+_LIVES = flags.DEFINE_integer("lives", 3, "lives of each change", lower_bound=1)
 _OWN = flags.DEFINE_integer(
-    "own_episodes",
-    0,
-    "what must not be forgotten: this many episodes that the model drove itself before "
-    "the change; 0 for the demonstrations that it was trained on",
-    lower_bound=0,
+    "own_episodes", 10, "episodes of each task before the change", lower_bound=1
 )
-_SEEDS = flags.DEFINE_integer("seeds", 50, "measured episodes per task", lower_bound=1)
-_WORKERS = flags.DEFINE_integer(
-    "workers", 2, "processes that measure success", lower_bound=1
+_EPISODES = flags.DEFINE_integer(
+    "episodes", 2, "episodes of each task after it that the package drives"
 )
+_SHOWN = flags.DEFINE_integer(
+    "shown", 2, "episodes of each task after it that the operator shows", lower_bound=0
+)
+_NIGHTS = flags.DEFINE_integer("nights", 1, "days after the change", lower_bound=1)
+_MEASURED = flags.DEFINE_integer(
+    "measured_episodes", 20, "measured episodes of each task", lower_bound=1
+)
+_FIRST_SEED = flags.DEFINE_integer(
+    "first_seed", 60_000, "seed of the first life; the next begins 1000 later"
+)
+_HOMES = flags.DEFINE_string(
+    "homes", None, "new folder that keeps what each robot has; default: none is kept"
+)
+_WORKERS = flags.DEFINE_integer("workers", 2, "lives at a time", lower_bound=1)
+path_flags.folders("homes")
+path_flags.files("keyring")
 
-_FIRST_MEASURED_SEED = 10_000
+_SEEDS_OF_A_LIFE: Final = 1000
+_MEASURED_SEED: Final = 10_000
+_CAREFUL, _FULL = 0.5, 1.0
 
 
-class LifeResult(NamedTuple):
-    """What one change cost and what one life recovered; rates over all tasks.
+class ProgramFailedError(ContinuonError):
+    """A program of the robot did not end well."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Life:
+    """What one life came to, as success over all tasks.
 
     Attributes:
-        unchanged: success on the unchanged robot, without a delta.
-        before: success on the changed robot, without a delta.
-        after: success on the changed robot, with the delta.
-        kept: success on the unchanged robot, with the same delta.
-        seconds: duration of the life, episodes and updates.
+        after: on the changed robot, with the last delta.
+        again: on the unchanged robot, with the same delta.
+        night: what the last night came to.
+        seconds: how long it took.
     """
+
+    after: SuccessRate
+    again: SuccessRate
+    night: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One change: success without a delta, and its lives."""
 
     unchanged: SuccessRate
     before: SuccessRate
-    after: SuccessRate
-    kept: SuccessRate
-    seconds: float
+    lives: tuple[Life, ...]
 
-    @property
-    def recovered(self) -> float:
-        """Share of the lost success that was recovered; NaN if none was lost."""
+    def recovered(self) -> list[float]:
+        """Share of the lost success that each life won back; NaN if none was lost."""
         lost = self.unchanged.rate - self.before.rate
-        return (self.after.rate - self.before.rate) / lost if lost else float("nan")
+        return [
+            (life.after.rate - self.before.rate) / lost if lost > 0 else float("nan")
+            for life in self.lives
+        ]
 
-    @property
-    def forgotten(self) -> float:
-        """Success that the unchanged robot has lost, in points."""
-        return 100 * (self.unchanged.rate - self.kept.rate)
+    def forgotten(self) -> list[float]:
+        """Success that the unchanged robot of each life has lost, in points."""
+        return [100 * (self.unchanged.rate - life.again.rate) for life in self.lives]
 
 
 def main(argv: list[str]) -> None:
     """Measures what the flags name, prints the table, writes the JSON."""
     del argv
     console = open_console()
-    folder = _DATASET.value or programs.locate("cloud/demo/dataset")
-    with tempfile.TemporaryDirectory() as offsets:
-        opened = split.open_split(folder, "train", Path(offsets))
-        demonstrations = list(opened.episodes)
-    tasks = sorted({episode.metadata.task for episode in demonstrations})
-    model = _train_model(demonstrations, tasks)
-    known = [life.make_memory(episode, tasks) for episode in demonstrations]
-    learner = Learner(model, tasks, known)
-    if _OWN.value:
-        learner.remember_own(_OWN.value)
-    settings = Settings(
-        episodes=_EPISODES.value, driver=_DRIVER.value, fast=_FAST.value
-    )
-    context = multiprocessing.get_context("spawn")
-    prepared = (model.config, step_function.weights(model), tasks)
-    with ProcessPoolExecutor(_WORKERS.value, context, life.prepare, prepared) as pool:
-        nothing = learner.no_deltas()
-        unchanged = _measure_success(pool, tasks, NO_CHANGE, nothing)
-        console.print(f"unchanged robot: {_percent(unchanged)}")
-        measured: dict[str, list[LifeResult]] = {}
-        for name in _CHANGES.value:
-            change, lives = CHANGES[name], measured.setdefault(name, [])
-            before = _measure_success(pool, tasks, change, nothing)
-            for number in range(_LIVES.value):
-                began = time.monotonic()
-                deltas = learner.live(change, settings, number)
-                seconds = time.monotonic() - began
-                after = _measure_success(pool, tasks, change, deltas)
-                kept = _measure_success(pool, tasks, NO_CHANGE, deltas)
-                lives.append(LifeResult(unchanged, before, after, kept, seconds))
-                console.print(f"{name}, life {number + 1}: {_row(lives[-1])}")
-    console.print(_table(measured))
-    commands.write_figures(_figures(measured))
-
-
-def _train_model(demonstrations: Sequence[Any], tasks: Sequence[str]) -> WaveCore:
-    settings = fit.TrainConfig(steps=_TRAINING.value, preset=_PRESET.value)
-    with tempfile.TemporaryDirectory() as folder:
-        data = training_data.join_episodes(demonstrations, tasks)
-        kept = Path(_CHECKPOINTS.value or folder)
-        fitted = fit.fit(data, None, settings, kept, lambda progress: None)
-    return fitted.model
-
-
-def _measure_success(
-    pool: ProcessPoolExecutor,
-    tasks: Sequence[str],
-    change: RobotChange,
-    deltas: life.Deltas,
-) -> SuccessRate:
-    """Success over all tasks, their seeds split among the workers."""
-    deltas = jax.device_get(deltas)
-    shares = [len(part) for part in np.array_split(range(_SEEDS.value), 5)]
-    jobs = []
-    for task in tasks:
-        first = _FIRST_MEASURED_SEED
-        for share in shares:
-            jobs.append(
-                pool.submit(life.count_successes, task, change, deltas, first, share)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        ThreadPoolExecutor(_WORKERS.value) as pool,
+    ):
+        homes = Path(_HOMES.value or scratch).expanduser().absolute()
+        homes.mkdir(parents=True, exist_ok=True)
+        unchanged = pool.submit(_measure, homes / "unchanged", None)
+        begun = {
+            name: (
+                pool.submit(_measure, homes / _dash(name), name),
+                [pool.submit(_live, homes, name, i) for i in range(_LIVES.value)],
             )
-            first += share
-    return SuccessRate(sum(job.result() for job in jobs), len(tasks) * _SEEDS.value)
+            for name in _CHANGES.value
+        }
+        measured = {}
+        for name, (before, lives) in begun.items():
+            done = tuple(life.result() for life in lives)
+            one = Measured(unchanged.result(), before.result(), done)
+            measured[name] = one
+            console.print(f"{name}: {'; '.join(tell(one))}")
+    console.print(make_table(measured))
+    commands.write_figures(list_figures(measured))
 
 
-def _percent(rate: SuccessRate) -> str:
-    return f"{100 * rate.rate:.1f} %"
-
-
-def _row(one: LifeResult) -> str:
-    return (
-        f"{_percent(one.before)} before, {_percent(one.after)} after,"
-        f" recovered {one.recovered:.0%}, forgotten {one.forgotten:.1f} points"
+def _measure(home: Path, change: str | None) -> SuccessRate:
+    """Success of the package without a delta."""
+    _run("update", home, "--once", f"--channel={_CHANNEL.value}")
+    outcomes = []
+    for robot in _name_robots(change):
+        path = home / "summary.json"
+        _run(
+            "control",
+            home,
+            f"--robot={robot}",
+            f"--episodes={_MEASURED.value}",
+            f"--seed={_MEASURED_SEED}",
+            f"--summary_json={path}",
+            "--pace=simulated",
+        )
+        outcomes += run_summary.read(path).tasks.values()
+    return SuccessRate(
+        sum(one.successes or 0 for one in outcomes),
+        sum(one.episodes for one in outcomes),
     )
 
 
-def _table(measured: Mapping[str, Sequence[LifeResult]]) -> FigureTable:
-    title = (
-        f"{_EPISODES.value} episodes, driven by the {_DRIVER.value},"
-        f" mean of {_LIVES.value} lives"
+def _live(homes: Path, change: str, number: int) -> Life:
+    """One life of the shipped program."""
+    began_s = time.monotonic()
+    home = homes / f"{_dash(change)}-{number}"
+    late = CHANGES[change].latency_steps > 0
+    _run(
+        "life",
+        home,
+        f"--channel={_CHANNEL.value}",
+        *(f"--robot={robot}" for robot in _name_robots(change)),
+        f"--nights={_NIGHTS.value}",
+        f"--own_episodes={_OWN.value}",
+        f"--episodes={_EPISODES.value}",
+        f"--shown={_SHOWN.value}",
+        f"--measured_episodes={_MEASURED.value}",
+        f"--operator_speed={_CAREFUL if late else _FULL}",
+        f"--seed={_FIRST_SEED.value + _SEEDS_OF_A_LIFE * number}",
     )
-    columns = ("unchanged", "before", "after", "recovered", "forgotten", "life")
-    table = FigureTable("change", *columns, names=("change",), title=title)
-    for name, lives in measured.items():
+    found = json.loads((home / "life.json").read_bytes())["days"]
+    days = [Day(**day) for day in found]
+    after, again = (SuccessRate(day.successes, day.episodes) for day in days[-2:])
+    return Life(after, again, days[-3].night, time.monotonic() - began_s)
+
+
+def _run(program: str, home: Path, *arguments: str) -> None:
+    """Runs one program of the robot.
+
+    Raises:
+        ProgramFailedError: it failed.
+    """
+    keys = [f"--keyring={Path(_KEYRING.value).expanduser().absolute()}"]
+    if _DEVELOPMENT_KEYS.value:
+        keys.append("--allow_development_keys")
+    module = f"edge.processes.{program}"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", module, f"--home={home}", *keys, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise ProgramFailedError(module, "to end well", said[-1], "see its flags")
+
+
+def _name_robots(change: str | None) -> list[str]:
+    if change is None:
+        return [f"metaworld:{task}" for task in _TASKS.value]
+    return [f"metaworld-changed:{task}@{_dash(change)}" for task in _TASKS.value]
+
+
+def _dash(change: str) -> str:
+    return change.replace(" ", "-")
+
+
+def tell(one: Measured) -> Iterator[str]:
+    """One line for each life."""
+    for life, recovered, forgotten in zip(
+        one.lives, one.recovered(), one.forgotten(), strict=True
+    ):
+        yield (
+            f"{_percent(one.before)} before, {_percent(life.after)} after, recovered "
+            f"{recovered:.0%}, forgotten {forgotten:.1f} points, {life.night}"
+        )
+
+
+def make_table(measured: Mapping[str, Measured]) -> FigureTable:
+    """A line for each change: means over its lives, and what each came to."""
+    columns = ("unchanged", "before", "after", "recovered", "each", "forgotten")
+    title = f"{_LIVES.value} lives of each change, mean"
+    table = FigureTable("change", *columns, "life", names=("change",), title=title)
+    for name, one in measured.items():
+        each = ", ".join(f"{100 * x:.0f}" for x in one.recovered())
         table.add_row(
             name,
-            _percent(lives[0].unchanged),
-            _percent(lives[0].before),
-            f"{100 * _mean(one.after.rate for one in lives):.1f} %",
-            f"{_mean(one.recovered for one in lives):.0%}",
-            f"{_mean(one.forgotten for one in lives):.1f}",
-            f"{_mean(one.seconds for one in lives):.0f} s",
+            _percent(one.unchanged),
+            _percent(one.before),
+            f"{_mean(one, lambda life: 100 * life.after.rate):.1f} %",
+            f"{100 * statistics.mean(one.recovered()):.0f} %",
+            each,
+            f"{statistics.mean(one.forgotten()):.1f}",
+            f"{_mean(one, lambda life: life.seconds):.0f} s",
         )
     return table
 
 
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
-
-
-def _figures(measured: Mapping[str, Sequence[LifeResult]]) -> Iterator[commands.Figure]:
-    for name, lives in measured.items():
-        after = _mean(one.after.rate for one in lives)
-        recovered = _mean(one.recovered for one in lives)
-        forgotten = _mean(one.forgotten for one in lives)
-        yield commands.figure(f"{name} unchanged", 100 * lives[0].unchanged.rate, "%")
-        yield commands.figure(f"{name} before", 100 * lives[0].before.rate, "%")
-        yield commands.figure(f"{name} after", 100 * after, "%")
-        yield commands.figure(f"{name} recovered", 100 * recovered, "% of the lost")
+def list_figures(measured: Mapping[str, Measured]) -> Iterator[commands.Figure]:
+    """The means of the table, and the least that a life won back."""
+    for name, one in measured.items():
+        after = _mean(one, lambda life: 100 * life.after.rate)
+        recovered = [100 * share for share in one.recovered()]
+        forgotten = statistics.mean(one.forgotten())
+        yield commands.figure(f"{name} unchanged", 100 * one.unchanged.rate, "%")
+        yield commands.figure(f"{name} before", 100 * one.before.rate, "%")
+        yield commands.figure(f"{name} after", after, "%")
+        mean = statistics.mean(recovered)
+        yield commands.figure(f"{name} recovered", mean, "% of the lost")
+        yield commands.figure(f"{name} recovered at least", min(recovered), "%")
         yield commands.figure(f"{name} forgotten", forgotten, "points")
+
+
+def _mean(one: Measured, read: Callable[[Life], float]) -> float:
+    return statistics.mean(read(life) for life in one.lives)
+
+
+def _percent(rate: SuccessRate) -> str:
+    return f"{100 * rate.rate:.1f} %"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,138 @@
+"""Which robot recorded an episode: the one that the package knows, or that of now.
+
+Nobody tells a robot at which episode a sensor was remounted or a drive replaced. Two
+things in its own recordings do, whoever drove and whether or not it went well:
+
+- where its sensors stand before the first command. An arm begins each episode in the
+  same place, so a sensor that stands elsewhere there is another sensor. The error of an
+  action shows it only to somebody who sees the world as it is, and the error of the
+  next observation not at all, since a constant offset moves with the arm.
+- how observations follow commands (`model.learn.actuation`).
+
+The robot that the package knows is read from the earlier half of the known episodes of
+each task, and the one of now from the latest that were lived or only seen. Other known
+episodes belong to the one that they fit better: a package also succeeds now and then on
+a robot that has changed, and then shows what to do there.
+
+Source: a robot's zero is found where it is known to be, as in homing; robust location
+and spread by medians, Huber and Ronchetti 2009, Robust Statistics, chapters 1 and 5.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from model import array_types as at
+from model.learn import memories as mem
+from model.learn.memories import KNOWN, LIVED, SEEN, Memories
+
+LATEST_EPISODES = 16
+"""Episodes from which the robot of now is read: five are enough to find gain and
+latency (docs/decisions/0009), and an old one may be of another robot."""
+_STILL = 0.05
+"""A channel is at rest if its first values differ by less than this share of how far it
+moves in an episode. The hand of the simulated arm begins within 0.001 of it, and what
+lies on the table, anywhere."""
+_ELSEWHERE = 0.04
+"""Share of how far a channel moves by which it must begin elsewhere."""
+_CLEARLY = 5.0
+"""And so many times as far as it usually lies from the middle."""
+_FEWEST = 2
+_BETTER = 0.7
+"""An episode fits the robot of now if this leaves less than that share of the error
+which the known robot leaves: in between it may be either."""
+
+
+class Rest(NamedTuple):
+    """Where sensors stand before the first command.
+
+    Attributes:
+        shift: [n], how far they stand from where they stood; 0 where they do not.
+        moved: [n] bool, the channels that stand elsewhere.
+        nearer: [r] bool, episodes that begin nearer to the robot of now.
+    """
+
+    shift: at.Array
+    moved: at.Array
+    nearer: at.Array
+
+
+def find_reference(memories: Memories) -> at.Array:
+    """The earlier half [r] bool of the known episodes of each task."""
+    known = (memories["kind"] == KNOWN) & (memories["length"] > 0)
+    of_task = memories["task"] * known[:, None]
+    rank = jnp.sum((jnp.cumsum(of_task, axis=0) - of_task) * of_task, axis=1)
+    count = memories["task"] @ jnp.sum(of_task, axis=0)
+    return known & (2 * rank < count)
+
+
+def find_latest(memories: Memories) -> at.Array:
+    """The latest episodes [r] bool that were lived or seen."""
+    length, kind = memories["length"], memories["kind"]
+    now = ((kind == LIVED) | (kind == SEEN)) & (length > 0)
+    after = jnp.cumsum(now[::-1])[::-1]
+    return now & (after <= LATEST_EPISODES)
+
+
+def select(memories: Memories, chosen: at.Array, kind: int) -> Memories:
+    """Memories in which the chosen episodes [r] alone are of a kind."""
+    return {**memories, "kind": jnp.where(chosen, kind, -1)}
+
+
+def compare_rest(memories: Memories) -> Rest:
+    """Compares where the sensors of the robot of now stand with where they stood."""
+    first, task = memories["states"][:, 0], memories["task"]
+    reference, latest = find_reference(memories), find_latest(memories)
+
+    def centre(of_task: at.Array) -> at.Array:
+        return _median(first, reference & (of_task > 0))
+
+    off = first - jax.lax.map(centre, task.T)[jnp.argmax(task, axis=1)]
+    usual = _median(jnp.abs(off), reference)
+    shift = _median(off, latest)
+    spread = jnp.maximum(usual, _median(jnp.abs(off - shift), latest))
+    steps = (mem.recorded(memories, KNOWN) & reference[:, None])[..., None]
+    moves = jnp.square(memories["states"][:, :-1] - first[:, None])
+    travel = jnp.sqrt(
+        jnp.sum(jnp.where(steps, moves, 0.0), axis=(0, 1))
+        / jnp.maximum(jnp.sum(steps), 1)
+    )
+    finite = jnp.all(jnp.isfinite(off), axis=1)
+    enough = jnp.minimum(jnp.sum(reference), jnp.sum(latest & finite)) >= _FEWEST
+    # What rounding does to a channel that never moves is no shift.
+    rounding = 1e-4 * _median(jnp.abs(first), reference)
+    least = jnp.maximum(jnp.maximum(_ELSEWHERE * travel, _CLEARLY * spread), rounding)
+    moved = enough & (spread <= _STILL * travel) & (jnp.abs(shift) > least)
+    shift = jnp.where(moved, shift, 0.0)
+    unit = jnp.where(moved, jnp.abs(shift), 1.0)
+    to_known, to_now = (
+        jnp.sum(jnp.where(moved, jnp.abs(x) / unit, 0.0), axis=1)
+        for x in (off, off - shift)
+    )
+    return Rest(shift, moved, to_now < _BETTER * to_known)
+
+
+def tell_kinds(
+    memories: Memories,
+    rest: Rest,
+    known_error: at.Array,
+    now_error: at.Array,
+) -> at.Array:
+    """Kinds [r] i32 by the robot that recorded an episode, and not by who drove it.
+
+    Args:
+        memories: all of them.
+        rest: what `compare_rest` found.
+        known_error: [r], what the known robot's response to commands leaves over.
+        now_error: [r], the same of the robot of now; equal if that is no other.
+    """
+    kind = memories["kind"]
+    fits_now = rest.nearer | (now_error < _BETTER * known_error)
+    unsure = (kind == KNOWN) & ~find_reference(memories)
+    return jnp.where(unsure & fits_now, LIVED, kind)
+
+
+def _median(values: at.Array, of: at.Array) -> at.Array:
+    """The median [n] of the episodes [r] that are asked for; NaN without one."""
+    return jnp.nanmedian(jnp.where(of[:, None], values, jnp.nan), axis=0)
