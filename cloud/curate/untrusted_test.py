@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,18 +34,26 @@ _SPEC = {
 Rows = list[dict[str, Any]]
 
 
-@pytest.fixture
-def raw(tmp_path: Path) -> LocalStore:
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two good days, and an episode without consent, judged and indexed."""
-    (tmp_path / "raw").mkdir()
-    store = LocalStore(tmp_path / "raw")
+    root = tmp_path_factory.mktemp("world")
+    (root / "raw").mkdir()
+    store = LocalStore(root / "raw")
     for number, day in enumerate(("2026-01-01", "2026-01-02", "2026-01-03")):
         _ROBOT.upload(store, _ROBOT.record(number, date=day))
     denied = Consent(False, "operator", "2026-01-01T08:00:00Z")
     _ROBOT.upload(store, _ROBOT.record(9, date="2026-01-03"), consent=denied)
     ingest(store, _ROBOT)
-    build.build(store.uri, (tmp_path / "index").as_uri(), TRUSTED, readers=1)
-    return store
+    build.build(store.uri, (root / "index").as_uri(), TRUSTED, readers=1)
+    return root
+
+
+@pytest.fixture
+def raw(world: Path, tmp_path: Path) -> LocalStore:
+    """A copy of the raw root, beside one of its index, which the test may change."""
+    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
+    return LocalStore(tmp_path / "raw")
 
 
 def _curate(folder: Path, trusted: TrustedKeys = TRUSTED) -> Manifest:

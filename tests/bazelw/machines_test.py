@@ -260,9 +260,8 @@ def test_the_machine_that_is_emulated_does_forbid_namespaces(how: str) -> None:
     assert subprocess.run([*forbidding(how), "true"], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "how", ["kernel", pytest.param("docker", marks=pytest.mark.long)]
-)
+@pytest.mark.long  # each starts one more Bazel
+@pytest.mark.parametrize("how", FORBIDDING)
 def test_machine_that_forbids_namespaces_builds_in_the_other_sandbox(
     checkout: Checkout, how: str
 ) -> None:
