@@ -12,6 +12,15 @@ from model import recurrence
 from model.testing import small_models
 
 CHANNELS = 8
+# Compiling each takes long; 17 steps are a chunk and one more.
+FORMS_AND_LENGTHS = [
+    *((form, 17) for form in (*recurrence.FORMS, None)),
+    *(
+        pytest.param(form, length, marks=pytest.mark.long)
+        for form in (*recurrence.FORMS, None)
+        for length in (1, 16, 130)
+    ),
+]
 
 
 def inputs(
@@ -65,8 +74,7 @@ def to_complex(x: np.ndarray | jax.Array) -> np.ndarray:
     return x[..., :half] + 1j * x[..., half:]
 
 
-@pytest.mark.parametrize("form", [*recurrence.FORMS, None])
-@pytest.mark.parametrize("length", [1, 16, 17, 130])
+@pytest.mark.parametrize(("form", "length"), FORMS_AND_LENGTHS)
 def test_form_equals_the_loop_in_double_precision(
     form: str | None, length: int
 ) -> None:
@@ -76,7 +84,15 @@ def test_form_equals_the_loop_in_double_precision(
 
 
 @pytest.mark.parametrize("form", [*recurrence.FORMS, None])
-@pytest.mark.parametrize(("length", "groups"), [(1, 8), (17, 8), (40, 2)])
+@pytest.mark.parametrize(
+    ("length", "groups"),
+    [
+        (17, 2),
+        pytest.param(1, 8, marks=pytest.mark.long),
+        pytest.param(17, 8, marks=pytest.mark.long),
+        pytest.param(40, 2, marks=pytest.mark.long),
+    ],
+)
 def test_gradient_equals_the_adjoint_loop_in_double_precision(
     form: str | None, length: int, groups: int
 ) -> None:
@@ -113,7 +129,10 @@ def test_no_state_or_gradient_passes_an_episode_border(form: str) -> None:
     np.testing.assert_array_equal(gradient[:7], 0)
 
 
-@pytest.mark.parametrize("form", recurrence.FORMS)
+@pytest.mark.parametrize(
+    "form",
+    ["sequential", "chunked", pytest.param("associative", marks=pytest.mark.long)],
+)
 def test_a_constant_decay_over_two_thousand_steps_stays_exact(form: str) -> None:
     decay = np.full((2048, CHANNELS), 0.999, np.float32)
     drive = np.full((2048, CHANNELS), 0.001, np.float32)
@@ -137,10 +156,11 @@ def test_rotation_is_the_complex_recurrence() -> None:
         np.testing.assert_allclose(to_complex(np.asarray(states[t])), h, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", recurrence.FORMS)
-@pytest.mark.parametrize("length", [1, 17, 130])
+@pytest.mark.parametrize(
+    ("form", "length"), [one for one in FORMS_AND_LENGTHS if one != (None, 17)]
+)
 def test_gradient_through_the_rotation_is_the_complex_adjoint(
-    form: str, length: int
+    form: str | None, length: int
 ) -> None:
     decay, drive, carry = inputs(length, groups=CHANNELS // 2)
     angle = np.linspace(0.1, 3, CHANNELS // 2).astype(np.float32)

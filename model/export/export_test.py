@@ -29,13 +29,18 @@ Exported = tuple[Path, WaveCore, ExportResult]
 Converted = Callable[[bytes, bytes], None]
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    folder = tmp_path_factory.mktemp("package")
+def write(folder: Path) -> Exported:
     model = small_models.random_model(SIZES)
     episodes = [episode(), episode("left")]
     with shorten_replay():
         return folder, model, export.write_functions(model, TASKS, folder, episodes)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Both steps, and of the functions those that compile soon."""
+    with make_only("init", "evaluate"):
+        return write(tmp_path_factory.mktemp("package"))
 
 
 def run_step(folder: Path, **changes: np.ndarray) -> dict[str, np.ndarray]:
@@ -51,10 +56,8 @@ def run_step(folder: Path, **changes: np.ndarray) -> dict[str, np.ndarray]:
     return step(**(inputs | changes))
 
 
-def test_every_file_agrees_with_the_model_on_recorded_episodes(
-    exported: Exported,
-) -> None:
-    folder, _, result = exported
+def check_agreement(written: Exported) -> None:
+    folder, _, result = written
     assert 0 < result.max_abs_error <= 1e-5
     files = {str(p.relative_to(folder)) for p in (folder / "functions").iterdir()}
     assert set(result.checks) == files
@@ -62,11 +65,17 @@ def test_every_file_agrees_with_the_model_on_recorded_episodes(
     assert set(result.checks[STEP_PATH]) == set(Agreement.__annotations__)
 
 
-def test_functions_name_both_steps_and_step_is_the_preferred_one(
+def test_every_file_agrees_with_the_model_on_recorded_episodes(
     exported: Exported,
 ) -> None:
-    functions = exported[2].functions
-    assert sorted(functions) == [
+    check_agreement(exported)
+
+
+@pytest.mark.long  # each package that is built for a test exports all of them too
+def test_every_function_is_exported_and_agrees(tmp_path: Path) -> None:
+    written = write(tmp_path)
+    check_agreement(written)
+    assert sorted(written[2].functions) == [
         "consolidate_begin",
         "consolidate_end",
         "consolidate_identify",
@@ -80,6 +89,13 @@ def test_functions_name_both_steps_and_step_is_the_preferred_one(
         "step_f32",
         "step_int8",
     ]
+
+
+def test_functions_name_both_steps_and_step_is_the_preferred_one(
+    exported: Exported,
+) -> None:
+    functions = exported[2].functions
+    assert functions.keys() == {"init", "evaluate", "step", "step_f32", "step_int8"}
     assert functions["step"] == functions["step_f32"]
     assert functions["step_int8"]["path"] == "functions/step_int8.tflite"
 
@@ -211,20 +227,27 @@ def test_weights_of_another_configuration_are_refused() -> None:
         step_function.from_weights(config.seed(6, 2, 3), arrays)
 
 
+LEARNING = ("init", "fast_update", "consolidate_begin", "evaluate")
+STABLEHLO = ("jetson-cuda", "functions/step.stablehlo", ("cpu", "cuda", "tpu"))
+ONNX = ("hailo-onnx", "functions/step.onnx", ("cpu",))
+
+
 @pytest.mark.parametrize(
-    ("target", "step", "platforms"),
+    ("target", "step", "platforms", "names"),
     [
-        ("jetson-cuda", "functions/step.stablehlo", ("cpu", "cuda", "tpu")),
-        pytest.param(
-            *("hailo-onnx", "functions/step.onnx", ("cpu",)), marks=pytest.mark.long
-        ),
+        (*STABLEHLO, ("init", "evaluate")),
+        pytest.param(*STABLEHLO, LEARNING, marks=pytest.mark.long),
+        pytest.param(*ONNX, LEARNING, marks=pytest.mark.long),
     ],
 )
 def test_target_gets_its_step_and_functions_for_its_platforms(
-    tmp_path: Path, target: str, step: str, platforms: tuple[str, ...]
+    tmp_path: Path,
+    target: str,
+    step: str,
+    platforms: tuple[str, ...],
+    names: tuple[str, ...],
 ) -> None:
     model = small_models.random_model(SIZES)
-    names = ("init", "fast_update", "consolidate_begin", "evaluate")
     with make_only(*names), shorten_replay():
         result = export.write_functions(model, TASKS, tmp_path, [episode()], target)
     assert result.functions["step"]["path"] == step

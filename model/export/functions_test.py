@@ -48,7 +48,7 @@ def test_evaluation_is_the_error_of_the_steps_of_an_episode(
     model: WaveCore, evaluate: Evaluation
 ) -> None:
     run, given = evaluate
-    recorded, core = episode(length=9), step_function.make(model)
+    recorded, core = episode(length=9), jax.jit(step_function.make(model))
     fixed, carry = step_function.initial_surfaces(model), np.zeros(32, np.float32)
     task = np.eye(3, dtype=np.float32)[1]
     states, missed, surprise = recorded.steps["observation/state"], [], []

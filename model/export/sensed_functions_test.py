@@ -59,7 +59,9 @@ def test_functions_of_a_model_without_senses_have_no_sense_inputs() -> None:
         assert not learning[name].inputs[data].keys() & {"image", "audio_mel"}
 
 
-@pytest.mark.parametrize("name", ["fast_update", "evaluate"])
+@pytest.mark.parametrize(
+    "name", ["evaluate", pytest.param("fast_update", marks=pytest.mark.long)]
+)
 def test_frames_and_sound_change_the_result(model: WaveCore, name: str) -> None:
     function, data = functions.learning(model)[name], DATA[name]
     given = agreement.arguments(model, function, TASKS, [RECORDED])
@@ -94,7 +96,12 @@ def test_replayed_frames_decide_what_is_learned(model: WaveCore) -> None:
 
 
 LITERT_SIZES = dataclasses.replace(
-    small_models.SIZES, image_height=16, image_width=24, image_channels=4, audio_size=5
+    small_models.SIZES,
+    block_count=1,
+    image_height=16,
+    image_width=24,
+    image_channels=4,
+    audio_size=5,
 )
 
 Steps = tuple[WaveCore, Callable[..., dict[str, jax.Array]], Engine]

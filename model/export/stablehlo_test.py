@@ -1,9 +1,10 @@
 """A function's file needs only JAX, serves every platform, and holds no path."""
 
+import functools
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import jax.export
@@ -43,13 +44,27 @@ def model() -> WaveCore:
     return small_models.random_model()
 
 
+Encode = Callable[[tuple[str, ...]], bytes]
+
+
+@pytest.fixture(scope="module")
+def evaluate(model: WaveCore) -> Function:
+    return functions.learning(model)["evaluate"]
+
+
+@pytest.fixture(scope="module")
+def encode(evaluate: Function) -> Encode:
+    """Returns the file of the evaluation for given platforms; makes each once."""
+    return functools.cache(functools.partial(stablehlo.encode, evaluate))
+
+
 def test_process_without_model_code_runs_a_file(
-    model: WaveCore, tmp_path: Path
+    model: WaveCore, encode: Encode, tmp_path: Path
 ) -> None:
     learning = functions.learning(model)
-    for name in ("init", "evaluate"):
-        content = stablehlo.encode(learning[name], ("cpu",))
-        (tmp_path / f"{name}.stablehlo").write_bytes(content)
+    init = stablehlo.encode(learning["init"], ("cpu",))
+    (tmp_path / "init.stablehlo").write_bytes(init)
+    (tmp_path / "evaluate.stablehlo").write_bytes(encode(("cpu",)))
     given = agreement.arguments(model, learning["evaluate"], TASKS, [episode()])
     given["deltas"] = learning["init"].run()["deltas"]
     weights = aligned_safetensors.encode(given["weights"])
@@ -67,7 +82,7 @@ def test_process_without_model_code_runs_a_file(
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    wanted = learning["evaluate"].run(**given)
+    wanted = jax.jit(learning["evaluate"].run)(**given)
     for name, value in json.loads(done.stdout).items():
         np.testing.assert_allclose(value, wanted[name], rtol=1e-5)
 
@@ -79,47 +94,43 @@ def test_step_is_lowered_for_every_platform_and_its_cpu_program_agrees(
     content = stablehlo.encode(step, PLATFORMS)
     assert jax.export.deserialize(bytearray(content)).platforms == PLATFORMS
     given = {n: small_models.numbers(*x.shape) for n, x in step.inputs.items()}
-    ours, theirs = step.run(**given), stablehlo.load(content)(**given)
+    ours, theirs = jax.jit(step.run)(**given), stablehlo.load(content)(**given)
     assert ours.keys() == theirs.keys()
     for name, x in ours.items():
         np.testing.assert_allclose(theirs[name], x, atol=1e-5, rtol=1e-5)
 
 
-def program(function: Function, platforms: Sequence[str]) -> str:
-    content = stablehlo.encode(function, platforms)
+def program(content: bytes) -> str:
     return jax.export.deserialize(bytearray(content)).mlir_module()
 
 
-def count_loops(function: Function, platforms: Sequence[str]) -> int:
-    return program(function, platforms).count("stablehlo.while")
+def count_loops(content: bytes) -> int:
+    return program(content).count("stablehlo.while")
 
 
 @pytest.mark.parametrize(
     ("platform", "loops"), [("cpu", True), ("cuda", False), ("tpu", False)]
 )
 def test_file_holds_the_fastest_form_of_the_recurrence_for_its_platform(
-    model: WaveCore, platform: str, loops: bool
+    encode: Encode, platform: str, loops: bool
 ) -> None:
     """Only the sequential form is a loop, within that over the episodes."""
-    evaluate = functions.learning(model)["evaluate"]
-    assert (count_loops(evaluate, (platform,)) > 1) == loops
+    assert (count_loops(encode((platform,))) > 1) == loops
 
 
-def test_file_of_several_platforms_holds_the_form_of_each(model: WaveCore) -> None:
-    evaluate = functions.learning(model)["evaluate"]
-    assert "stablehlo.case" in program(evaluate, PLATFORMS)
-    assert count_loops(evaluate, PLATFORMS) > 1
+def test_file_of_several_platforms_holds_the_form_of_each(encode: Encode) -> None:
+    assert "stablehlo.case" in program(encode(PLATFORMS))
+    assert count_loops(encode(PLATFORMS)) > 1
     # The same form is fastest for both, so there is nothing to choose.
-    assert count_loops(evaluate, ("cuda", "tpu")) == 1
+    assert count_loops(encode(("cuda", "tpu"))) == 1
 
 
 def test_file_of_several_platforms_agrees_with_that_of_the_cpu_alone(
-    model: WaveCore,
+    model: WaveCore, evaluate: Function, encode: Encode
 ) -> None:
-    function = functions.learning(model)["evaluate"]
-    given = agreement.arguments(model, function, TASKS, [episode()])
+    given = agreement.arguments(model, evaluate, TASKS, [episode()])
     alone, among = (
-        stablehlo.load(stablehlo.encode(function, platforms))(**given)
+        stablehlo.load(encode(platforms))(**given)
         for platforms in (("cpu",), PLATFORMS)
     )
     for error, x in alone.items():

@@ -58,9 +58,12 @@ def identify(known: Response, lived: list[Remembered]) -> tuple[np.ndarray, int]
     return np.asarray(found[best][1]), best
 
 
+fit_response = jax.jit(actuation.fit_response)
+
+
 @pytest.fixture(scope="module")
 def known() -> Response:
-    return actuation.fit_response(fill(SIZES, episodes(1, KNOWN), 4, 96))
+    return fit_response(fill(SIZES, episodes(1, KNOWN), 4, 96))
 
 
 def test_channels_and_commands_that_belong_together_are_found(known: Response) -> None:
@@ -69,8 +72,16 @@ def test_channels_and_commands_that_belong_together_are_found(known: Response) -
     assert known.heard.tolist() == [True, True, False]
 
 
-@pytest.mark.parametrize("latency", [0, 1, 5, 16])
-@pytest.mark.parametrize("gain", [ONES, GAIN])
+@pytest.mark.parametrize(
+    ("gain", "latency"),
+    [
+        (ONES, 0),
+        (GAIN, 5),
+        (GAIN, 16),
+        *(pytest.param(ONES, n, marks=pytest.mark.long) for n in (1, 5, 16)),
+        *(pytest.param(GAIN, n, marks=pytest.mark.long) for n in (0, 1)),
+    ],
+)
 def test_gain_and_latency_are_found_in_other_episodes(
     known: Response, gain: np.ndarray, latency: int
 ) -> None:
@@ -89,7 +100,7 @@ def test_robot_that_follows_no_command_is_taken_to_be_unchanged() -> None:
         Remembered(np.zeros((n + 1, 3), np.float32), one.actions)
         for n, one in zip(STEPS, episodes(1, KNOWN), strict=True)
     ]
-    deaf = actuation.fit_response(fill(SIZES, still, 4, 96))
+    deaf = fit_response(fill(SIZES, still, 4, 96))
     assert not np.any(deaf.heard)
     lived = [one._replace(kind=LIVED) for one in still]
     found, latency = identify(deaf, lived)
@@ -98,7 +109,7 @@ def test_robot_that_follows_no_command_is_taken_to_be_unchanged() -> None:
 
 
 def test_robot_without_known_memories_hears_no_command() -> None:
-    nothing = actuation.fit_response(fill(SIZES, episodes(1, LIVED), 4, 96))
+    nothing = fit_response(fill(SIZES, episodes(1, LIVED), 4, 96))
     assert not np.any(nothing.heard)
     assert all(np.isfinite(x).all() for x in nothing)
 
@@ -108,7 +119,5 @@ def test_response_is_fitted_to_executed_and_not_to_intended_commands() -> None:
     intended = [
         one._replace(actions=-one.actions, executed=one.actions) for one in told
     ]
-    one, other = (
-        actuation.fit_response(fill(SIZES, some, 4, 96)) for some in (told, intended)
-    )
+    one, other = (fit_response(fill(SIZES, some, 4, 96)) for some in (told, intended))
     np.testing.assert_array_equal(one.matrix, other.matrix)
