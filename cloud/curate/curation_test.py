@@ -213,10 +213,9 @@ def test_an_output_named_after_another_version_is_refused(
 
 
 def test_other_content_under_the_same_version_is_refused(
-    world: Path, tmp_path: Path
+    world: Path, version: Version, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "bench" / "v1.0.0"
-    _curate(world, folder)
+    folder = _copy(version[1], tmp_path / "bench" / "v1.0.0")
     before = _bytes(folder)
     with pytest.raises(DatasetExistsError, match="raise `version`"):
         _curate(world, folder, where="true")
@@ -225,10 +224,9 @@ def test_other_content_under_the_same_version_is_refused(
 
 
 def test_rerunning_over_a_changed_shard_is_refused_and_names_it(
-    world: Path, tmp_path: Path
+    world: Path, version: Version, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "bench" / "v1.0.0"
-    _curate(world, folder)
+    folder = _copy(version[1], tmp_path / "bench" / "v1.0.0")
     shard = folder / "train" / "shard-00001.tfrecord"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\0")
     with pytest.raises(ShardMismatchError, match=r"train/shard-00001\.tfrecord"):
@@ -330,9 +328,10 @@ def test_episodes_of_another_control_rate_are_told_with_their_names(
     ) in said.getvalue()
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> Path:
     for path in source.rglob("*"):
         if path.is_file():
             copy = target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
+    return target

@@ -73,7 +73,10 @@ def fit(
     on_progress: Callable[[training.Progress], None] = lambda progress: None,
 ) -> training.FitResult:
     config = train_tiny.config(STEPS)
-    return training.fit(train, held_out, config, folder, on_progress)
+    return training.fit(
+        *(train, held_out, config, folder, on_progress),
+        make_model=train_tiny.one_block,
+    )
 
 
 def fit_mapped(

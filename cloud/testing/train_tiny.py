@@ -1,11 +1,11 @@
 """Trains a tiny model in a separate process, for tests that kill it or run several.
 
-Usage: python -m cloud.testing.train_tiny CHECKPOINTS WEIGHTS UPDATES [KILL]
+Usage: python -m cloud.testing.train_tiny CHECKPOINTS WEIGHTS UPDATES [KILL [BATCH]]
 
-KILL is the update to die after, or `saving` to die while the first checkpoint is
-written. With TRAIN_TINY_PROCESS=ADDRESS/COUNT/INDEX it trains as one of several
-processes, each on all its devices, and appends its index to the name of the file of
-weights.
+KILL is the update to die after, `saving` to die while the first checkpoint is written,
+or `never`. BATCH is the size of a batch. With TRAIN_TINY_PROCESS=ADDRESS/COUNT/INDEX it
+trains as one of several processes, each on all its devices, and appends its index to
+the name of the file of weights.
 """
 
 import copy
@@ -21,6 +21,7 @@ from pathlib import Path
 from unittest import mock
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from cloud.dataset import training_data
@@ -28,10 +29,14 @@ from cloud.testing import training_episodes
 from cloud.train import fit, processes
 from cloud.train import mesh as meshes
 from cloud.train.config import TrainConfig
+from cloud.train.trained_model import MakeModel
 from cloud.train.update import Trainer
+from model import config as model_config
 from model import step_function
 from model.export import aligned_safetensors
+from model.normalisation import Statistics
 from model.testing import small_models
+from model.wavecore import WaveCore
 
 small_models.shorten_programs()
 PROCESS = "TRAIN_TINY_PROCESS"
@@ -72,7 +77,20 @@ def train(
             on_note,
             mesh=mesh,
             on_checkpoint=on_checkpoint,
+            make_model=one_block,
         )
+
+
+def one_block(
+    state_size: int,
+    action_size: int,
+    task_count: int,
+    statistics: Statistics,
+    random: np.random.Generator,
+) -> WaveCore:
+    """A model with every kind of part, whose update compiles in less time."""
+    sizes = model_config.tiny(state_size, action_size, task_count)
+    return WaveCore(dataclasses.replace(sizes, block_count=1), statistics, random)
 
 
 def share_trainers() -> AbstractContextManager[object]:
@@ -83,7 +101,7 @@ def share_trainers() -> AbstractContextManager[object]:
     return mock.patch.object(fit, "Trainer", _share_trainer)
 
 
-_trainers: dict[tuple[str, TrainConfig, Mesh], Trainer] = {}
+_trainers: dict[tuple[str, TrainConfig, Mesh, MakeModel | None], Trainer] = {}
 
 
 def _share_trainer(
@@ -91,13 +109,12 @@ def _share_trainer(
     held_out: training_data.TrainingData | None,
     config: TrainConfig,
     mesh: Mesh,
-    make_model: None,
+    make_model: MakeModel | None,
 ) -> Trainer:
-    del make_model
     same = dataclasses.replace(config, checkpoint_period_steps=1, report_period_steps=1)
-    key = (train.identity, same, mesh)
+    key = (train.identity, same, mesh, make_model)
     if key not in _trainers:
-        _trainers[key] = Trainer(train, held_out, config, mesh)
+        _trainers[key] = Trainer(train, held_out, config, mesh, make_model)
     trainer = copy.copy(_trainers[key])
     trainer.config = config
     trainer._held_out = None if held_out is None else held_out.steps
@@ -120,7 +137,9 @@ def _die_while_saving(checkpoints: Path) -> None:
     _die()
 
 
-def main(checkpoints: str, output: str, steps: str, kill: str | None = None) -> None:
+def main(
+    checkpoints: str, output: str, steps: str, kill: str = "never", batch: str = "4"
+) -> None:
     """Trains and writes the weights, or kills itself before that."""
 
     def on_progress(progress: fit.Progress) -> None:
@@ -137,7 +156,9 @@ def main(checkpoints: str, output: str, steps: str, kill: str | None = None) -> 
         processes.join(address, int(count), int(index))
         mesh = meshes.make(meshes.MeshShape(jax.device_count()), jax.devices())
         output += f".{index}"
-    result = train(Path(checkpoints), int(steps), on_progress, mesh=mesh)
+    result = train(
+        *(Path(checkpoints), int(steps), on_progress), mesh=mesh, batch_size=int(batch)
+    )
     Path(output).write_bytes(weights(result))
 
 

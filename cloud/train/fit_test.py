@@ -244,7 +244,10 @@ def fit_on(
 ) -> fit.FitResult:
     config = dataclasses.replace(train_tiny.config(2), **changes)
     given = data(episodes, tasks=tasks)
-    return fit.fit(given, None, config, folder, lambda progress: None)
+    return fit.fit(
+        *(given, None, config, folder, lambda progress: None),
+        make_model=train_tiny.one_block,
+    )
 
 
 def test_unknown_task_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -312,6 +315,7 @@ def test_profile_of_a_few_updates_is_written(tmp_path: Path) -> None:
             lambda progress: None,
             profile=profile.ProfileRange(3, 4),
             profile_dir=tmp_path / "tensorboard",
+            make_model=train_tiny.one_block,
         )
     traces = list((tmp_path / "tensorboard").rglob("*.xplane.pb"))
     assert len(traces) == 1 and traces[0].stat().st_size > 1000

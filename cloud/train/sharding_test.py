@@ -145,7 +145,10 @@ def test_text_that_is_not_a_mesh_of_all_devices_is_refused(text: str) -> None:
         meshes.parse(text, 8)
 
 
-def test_two_processes_end_with_the_parameters_of_one(tmp_path: Path) -> None:
+@pytest.mark.long
+def test_two_processes_end_with_the_parameters_of_one(
+    alone: FitResult, tmp_path: Path
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -158,7 +161,7 @@ def test_two_processes_end_with_the_parameters_of_one(tmp_path: Path) -> None:
                 "cloud.testing.train_tiny",
                 str(tmp_path / "saved"),
                 str(output),
-                str(STEPS),
+                *(str(STEPS), "never", "16"),
             ],
             env={
                 **os.environ,
@@ -180,8 +183,7 @@ def test_two_processes_end_with_the_parameters_of_one(tmp_path: Path) -> None:
             process.kill()
     first, second = (output.with_suffix(f".{k}").read_bytes() for k in range(2))
     assert first == second
-    together = train_tiny.train(tmp_path / "saved", STEPS)
+    together = train_tiny.train(tmp_path / "saved", STEPS, batch_size=16)
     assert together.resumed_from == STEPS
     assert train_tiny.weights(together) == first
-    one = train_tiny.train(tmp_path / "one", STEPS)
-    assert largest_difference(one, together) < TOLERANCE
+    assert largest_difference(alone, together) < TOLERANCE
