@@ -199,8 +199,30 @@ REFUSED = {
 }
 """What the package itself is refused for, which is noted."""
 
+SWEPT = {
+    "a name that is too long",
+    "a NUL in the path",
+    "an unknown host",
+    "a malformed URI",
+    "no channel in the URI",
+    "the home of nobody",
+    "an empty channel",
+    "deep JSON",
+    "a signed channel that is no JSON",
+    "a tensor name that is not UTF-8",
+    "a package for another rate",
+}
+"""Of what fails at the same point as another one, the rest: further addresses, further
+bytes of a channel, and further packages that are refused."""
 
-@pytest.mark.parametrize("sabotage", SABOTAGE)
+
+@pytest.mark.parametrize(
+    "sabotage",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if name in SWEPT else [])
+        for name in SABOTAGE
+    ],
+)
 def test_robot_drives_with_what_it_has_whatever_the_update_does(
     tmp_path: Path, sabotage: str
 ) -> None:
