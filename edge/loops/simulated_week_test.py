@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from edge.loops import simulated_week
+from edge.loops import decide, simulated_week
 from edge.loops.budgets import LOOPS, Budgets
 from edge.loops.decide import Origin
 from edge.loops.mode import Mode
@@ -149,7 +149,10 @@ def require_kept(found: Week, days: list[Plan], budgets: Budgets) -> None:
         assert record.emptiest_percent >= budgets.battery_percent / MARGIN
         assert record.ended["slow"] <= budgets.nights_per_day
         if plan.origin is Origin.CHANNEL:
-            assert record.ran_s["fast"] == record.ran_s["medium"] == 0
+            # One that ran when the update came takes a moment to stop.
+            ran_s = record.ran_s["fast"] + record.ran_s["medium"]
+            assert ran_s <= decide.STOP_S + 1e-6
+            assert record.ended["medium"] == 0
 
 
 @settings(max_examples=6, deadline=None)
@@ -161,7 +164,8 @@ def test_no_budget_is_passed_in_two_random_days(
 
 
 @pytest.mark.long
-@settings(max_examples=25, deadline=None)
+# Making an example smaller takes longer than the test may.
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(st.lists(plans(), min_size=7, max_size=7), some_budgets, bodies, some_costs)
 def test_no_budget_is_passed_in_many_random_weeks(
     days: list[Plan], budgets: Budgets, body: Body, costs: dict[str, Cost]
