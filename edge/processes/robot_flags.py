@@ -82,7 +82,7 @@ def define_keys(
         required: whether one must be named.
         without: what holds for a program that was given none.
     """
-    path_flags.files(_KEYRING)
+    path_flags.files("keyring")
     text = "file of the public keys that may sign channels and packages"
     flags.DEFINE_string(
         _KEYRING,

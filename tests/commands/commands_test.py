@@ -118,24 +118,52 @@ NEEDED = {
 
 def declared_kinds(module: str) -> dict[str, str]:
     """The flags that a command declares as files or folders, from its sources."""
-    path = ROOT / module.replace(".", "/")
-    command_source = ast.parse(path.with_suffix(".py").read_bytes())
-    # Flags of a command, or of several, may have a file of their own.
-    files = {
+    path = (ROOT / module.replace(".", "/")).with_suffix(".py")
+    # Flags of a command, or of several, may have a file of their own, and that one too.
+    trees = {path: ast.parse(path.read_bytes())}
+    for _ in range(2):
+        for found in [f for tree in trees.values() for f in _flag_files(tree)]:
+            trees.setdefault(found, ast.parse(found.read_bytes()))
+    used = {
+        node.func.attr
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    kinds: dict[str, str] = {}
+    for tree in trees.values():
+        # What a function declares that defines one flag holds for those who call it.
+        spared = {
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef)
+            and node.name.startswith("define_")
+            and node.name not in used
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if node not in spared and isinstance(node, ast.Call):
+                kinds |= _declared(node)
+    return kinds
+
+
+def _flag_files(tree: ast.Module) -> set[Path]:
+    return {
         ROOT / str(node.module).replace(".", "/") / f"{alias.name}.py"
-        for node in ast.walk(command_source)
+        for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
         if alias.name.endswith("_flags") and node.module != "base"
     }
+
+
+def _declared(call: ast.Call) -> dict[str, str]:
+    called = ast.unparse(call.func)
+    if called not in ("path_flags.files", "path_flags.folders"):
+        return {}
     return {
         argument.value: called
-        for tree in (command_source, *(ast.parse(f.read_bytes()) for f in files))
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        for called in [ast.unparse(node.func)]
-        if called in ("path_flags.files", "path_flags.folders")
-        for argument in node.args
+        for argument in call.args
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
     }
 
