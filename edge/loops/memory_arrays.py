@@ -7,7 +7,7 @@
     executed  [r t a] f32, what the robot was given
     task      [r k] f32, one-hot in the order of the package's tasks
     length    [r] i32, steps; 0 where there is no episode
-    kind      [r] i32, known or lived
+    kind      [r] i32, known, lived or seen
     audio_mel [r t u] f32, if the package hears
 
 r episodes of at most t steps: an episode that is longer is cut at their end. The shapes

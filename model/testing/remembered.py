@@ -19,7 +19,7 @@ class Remembered(NamedTuple):
         actions: [t a] to imitate.
         executed: [t a]; the actions if None.
         task: its number.
-        kind: `KNOWN` or `LIVED`.
+        kind: `KNOWN`, `LIVED` or `SEEN`.
         imitate: [t], which steps to imitate; all if None.
     """
 
