@@ -6,8 +6,10 @@
 One process writes, one reads, and neither waits for the other. A record counts when its
 slot holds the next sequence number and the right checksum, so a writer that is killed
 in the middle of a slot leaves nothing that looks like a record, and no order of stores
-can show half of one. A reader that is killed before it has released a record finds it
-again. When the ring is full the writer drops, and counts what it drops.
+can show half of one. A number of the header lies in two places, which are written in
+turn, each with a checksum: while one is being written, the other is whole. A reader
+that is killed before it has released a record finds it again. When the ring is full the
+writer drops, and counts what it drops.
 
 The file lies in `home/run`, which a robot keeps in memory (tmpfs). It is mapped, so
 what was written outlives both processes; a power cut loses it.
@@ -33,17 +35,15 @@ RESERVED: Final = 16
 """Slots that take no droppable record, so that the begin and the end of an episode find
 room where its steps do not."""
 _MAGIC: Final = b"ctn-ring"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _HEADER: Final = struct.Struct("<8sIIII")  # magic, version, slots, payload, checksum
 _HEADER_BYTES: Final = 4096
-_COUNT: Final = struct.Struct("<QQ")  # a number and its complement
+_COUNT: Final = struct.Struct("<QI")  # a number and its checksum
 _READ_AT: Final = 64
 _DROPPED_AT: Final = 128
+_PLACES: Final = (0, 32)  # of the even and of the odd numbers
 _SLOT: Final = struct.Struct("<QIII")  # sequence, kind, length, checksum
-_SLOT_FRONT: Final = struct.Struct(
-    "<QII"
-)  # what the checksum covers before the payload
-_ALL_ONES: Final = (1 << 64) - 1
+_SLOT_FRONT: Final = struct.Struct("<QII")  # with the payload under the checksum
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,12 @@ class _Ring:
         )
         front = self.memory[: _HEADER.size - 4]
         self._stride = _SLOT.size + self.payload_bytes
+        self._counts = {_READ_AT: -1, _DROPPED_AT: -1}  # as they were last seen
         if (
             (magic, version) != (_MAGIC, _VERSION)
             or checksum != google_crc32c.value(front)
             or len(self.memory) != _size_bytes(self.slots, self.payload_bytes)
+            or any(self.read_count(at) < 0 for at in self._counts)
         ):
             self.memory.close()
             raise RingError(path, "a ring of this version", "other bytes")
@@ -113,18 +115,23 @@ class _Ring:
         raw = b"".join((front, checksum, payload))
         self.memory[at : at + len(raw)] = raw
 
-    def read_count(self, at: int) -> tuple[int, int]:
-        """A number of the header as it may be: lowest and highest.
+    def read_count(self, at: int) -> int:
+        """A number of the header: the last one, or the one before while it is written.
 
-        They differ only if its writer was killed between the two halves.
+        `struct` clears the bytes and then stores one after the other. So half a number
+        shows, and for as long as its writer waits for the processor.
         """
-        number, complement = _COUNT.unpack_from(self.memory, at)
-        other = complement ^ _ALL_ONES
-        return min(number, other), max(number, other)
+        for place in _PLACES:
+            raw = self.memory[at + place : at + place + _COUNT.size]
+            number, _ = _COUNT.unpack(raw)
+            if raw == _encode_count(number):
+                self._counts[at] = max(self._counts[at], number)
+        return self._counts[at]
 
     def write_count(self, at: int, number: int) -> None:
-        """Writes a number of the header."""
-        _COUNT.pack_into(self.memory, at, number, number ^ _ALL_ONES)
+        """Writes the next number of the header, which leaves the one before whole."""
+        begin = at + _PLACES[number % 2]
+        self.memory[begin : begin + _COUNT.size] = _encode_count(number)
 
     def close(self) -> None:
         """Unmaps the file, which stays."""
@@ -146,10 +153,10 @@ class RingWriter:
             RingError: it cannot be made: the disk is full, or not writable.
         """
         self._ring = _open_or_make(path, payload_bytes, slots)
-        self._next = self._ring.read_count(_READ_AT)[1]
+        self._next = self._ring.read_count(_READ_AT)
         while self._ring.read_slot(self._next) is not None:
             self._next += 1
-        self._dropped = self._ring.read_count(_DROPPED_AT)[1]
+        self._dropped = self._ring.read_count(_DROPPED_AT)
 
     @property
     def dropped(self) -> int:
@@ -159,7 +166,7 @@ class RingWriter:
     @property
     def waiting(self) -> int:
         """Records that the reader has not released."""
-        return self._next - self._ring.read_count(_READ_AT)[0]
+        return self._next - self._ring.read_count(_READ_AT)
 
     @property
     def slots(self) -> int:
@@ -212,14 +219,14 @@ class RingReader:
             self._ring = _Ring(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
         except OSError as e:
             raise RingError(path, "a ring", e.strerror or type(e).__name__) from e
-        # Where its writing was cut, the record had been dealt with: see `release`.
-        self._next = self._ring.read_count(_READ_AT)[1]
+        # Where its writing was cut, the last record is found again, as in `release`.
+        self._next = self._ring.read_count(_READ_AT)
         self.damaged = 0
 
     @property
     def dropped(self) -> int:
         """Records that the writer dropped since the ring was made."""
-        return self._ring.read_count(_DROPPED_AT)[0]
+        return self._ring.read_count(_DROPPED_AT)
 
     def peek(self) -> Record | None:
         """The next record, which stays until `release`; None if there is none yet."""
@@ -251,6 +258,10 @@ class RingReader:
         self._ring.close()
 
 
+def _encode_count(number: int) -> bytes:
+    return _COUNT.pack(number, google_crc32c.value(number.to_bytes(8, "little")))
+
+
 def _open_or_make(path: Path, payload_bytes: int, slots: int) -> _Ring:
     with contextlib.suppress(OSError, RingError):
         ring = _Ring(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
@@ -262,7 +273,7 @@ def _open_or_make(path: Path, payload_bytes: int, slots: int) -> _Ring:
     header = bytearray(_HEADER_BYTES)
     header[: _HEADER.size] = front + google_crc32c.value(front).to_bytes(4, "little")
     for at in (_READ_AT, _DROPPED_AT):
-        _COUNT.pack_into(header, at, 0, _ALL_ONES)
+        header[at : at + _COUNT.size] = _encode_count(0)
     draft: Path | None = None
     try:
         durable_file.remove_leftovers(path.parent)

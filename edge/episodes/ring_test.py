@@ -3,6 +3,8 @@
 import os
 import signal
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from edge.episodes.ring import RESERVED, Record, RingReader, RingWriter
 from edge.errors import RingError
 from edge.testing import processes
+from edge.testing.process_tree import LONGEST_S
 
 SLOTS = 32
 
@@ -100,6 +103,84 @@ def test_slot_cut_at_any_byte_is_no_record_and_is_written_again(
         assert again.write(1, b"another")
         assert RingReader(path).peek() == Record(SLOTS, 1, b"another")
         again.close()
+
+
+@pytest.mark.parametrize("released", [0, 1, 127, 255, 256, 257, 65_535])
+def test_release_cut_at_any_byte_takes_no_room_and_loses_no_record(
+    tmp_path: Path, released: int
+) -> None:
+    """As it looks while, or after a kill in which, a reader says how far it is."""
+    path = tmp_path / "ring"
+    writer, reader = open_both(path)
+    for number in range(released):
+        writer.write(1, b"%d" % number)
+        take(reader)
+    writer.write(1, b"%d" % released)
+    before = path.read_bytes()
+    take(reader)
+    after = path.read_bytes()
+    with path.open("r+b") as file:
+        for half in halves(before, after):
+            os.pwrite(file.fileno(), half, 0)
+            assert writer.waiting in (0, 1)
+            assert RingWriter(path, 64, SLOTS).waiting in (0, 1)
+            found = RingReader(path).peek()
+            assert found in (None, Record(released, 1, b"%d" % released))
+    assert writer.write(1, b"next")
+    again = RingReader(path)
+    records = [take(again) for _ in range(writer.waiting)]
+    assert records[-1] == Record(released + 1, 1, b"next")
+
+
+@pytest.mark.parametrize("dropped", [0, 1, 255, 256])
+def test_dropped_record_counted_by_half_is_the_one_before_or_counted(
+    tmp_path: Path, dropped: int
+) -> None:
+    path = tmp_path / "ring"
+    writer, reader = open_both(path)
+    for _ in range(dropped):
+        writer.drop()
+    before = path.read_bytes()
+    writer.drop()
+    after = path.read_bytes()
+    with path.open("r+b") as file:
+        for half in halves(before, after):
+            os.pwrite(file.fileno(), half, 0)
+            assert reader.dropped in (dropped, dropped + 1)
+            assert RingReader(path).dropped in (dropped, dropped + 1)
+            assert RingWriter(path, 64, SLOTS).dropped in (dropped, dropped + 1)
+
+
+def halves(before: bytes, after: bytes) -> Iterator[bytes]:
+    """What lies in between if bytes are stored one by one, cleared before or not."""
+    changed = [at for at, one in enumerate(before) if one != after[at]]
+    first, last = changed[0], changed[-1] + 1
+    for cut in range(first, last + 1):
+        yield after[:cut] + before[cut:]
+        yield after[:cut] + bytes(last - cut) + after[last:]
+
+
+def test_room_that_a_fast_reader_leaves_is_seen_at_every_look(tmp_path: Path) -> None:
+    """A fork reads as fast as it can; half of a number must never look like one."""
+    path = tmp_path / "ring"
+    writer = RingWriter(path, 64, SLOTS)
+    child = os.fork()
+    if child == 0:
+        reader = RingReader(path)
+        while True:
+            if reader.peek() is not None:
+                reader.release()
+    try:
+        end_s = time.monotonic() + LONGEST_S
+        for number in range(10_000):
+            while writer.waiting >= SLOTS - RESERVED:
+                assert time.monotonic() < end_s
+                os.sched_yield()
+            assert writer.write(1, b"%d" % number)
+            assert 0 <= writer.waiting <= SLOTS - RESERVED
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_damaged_slot_is_passed_over_and_counted(tmp_path: Path) -> None:

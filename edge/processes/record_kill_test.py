@@ -170,9 +170,7 @@ def _send_without_end(ring: Path, shown: mmap.mmap) -> None:
             sender.append(step(number))
             number += 1
             struct.pack_into("<Q", shown, 36, number)
-            # Twice as fast as the fastest robot. At 5 kHz, beside other work, one step
-            # in some 20,000 was missing, and it is not known why.
-            time.sleep(0.002)
+            time.sleep(0.0002)
     finally:
         os._exit(1)
 
