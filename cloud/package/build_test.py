@@ -34,7 +34,9 @@ def build(
     converted = {
         form: (exported.folder / path).read_bytes() for form, path in paths.items()
     }
-    monkeypatch.setattr(targets.litert_step, "convert", lambda model: converted)
+    monkeypatch.setattr(
+        targets.litert_step, "convert", lambda model, *, learns: converted
+    )
     monkeypatch.setattr(export.functions, "learning", lambda model: {})
     return export_package.export
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from model import jpeg_frames, senses, step_function
 from model.config import WaveCoreConfig
-from model.export import stablehlo
+from model.export import functions, stablehlo
 from model.export.functions import Function
 from model.learn.memories import KNOWN, LIVED
 from model.wavecore import WaveCore
@@ -154,6 +154,29 @@ def compare_function(function: Function, content: bytes, given: Arrays) -> Compa
         + sizes.temp_size_in_bytes
     )
     return Compared(max(found), dict(ours), memory)
+
+
+def compare_flat(engine: Engine, given: Arrays, ours: Arrays) -> float:
+    """How far a function with flat names is from what the nested one returned.
+
+    Args:
+        engine: the function in some runtime, of `functions.make_fast_update_flat`.
+        given: arguments of the nested function, by keyword.
+        ours: what it returned for them.
+
+    Returns:
+        The largest difference of any output, as `Compared.error`; infinite if the names
+        differ.
+    """
+    arrays = functions.flat_names(
+        {"deltas": given["deltas"], "window": given["window"]}
+    )
+    theirs = engine({name: np.asarray(x, np.float32) for name, x in arrays.items()})
+    wanted = functions.flat_names(dict(ours))
+    if theirs.keys() != wanted.keys():
+        return np.inf
+    pairs = ((np.asarray(x, np.float32), theirs[name]) for name, x in wanted.items())
+    return max(_difference(mine, other) for mine, other in pairs)
 
 
 def arguments(

@@ -1,6 +1,7 @@
-"""Turns saved weights into LiteRT steps; runs as a separate process.
+"""Turns saved weights into the files of LiteRT; runs as a separate process.
 
-Usage: python -m model.export.convert_step CONFIG WEIGHTS F32.tflite INT8.tflite
+Usage: python -m model.export.convert_step CONFIG WEIGHTS STEP_F32 STEP_INT8
+       [FAST_UPDATE]
 
 TensorFlow is imported only here in `model/`, so the process that trains stays small.
 `model.export.litert_step` starts this process and reads the files it writes.
@@ -9,11 +10,21 @@ TensorFlow is imported only here in `model/`, so the process that trains stays s
 import json
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 
-def main(config_path: str, weights_path: str, f32_path: str, int8_path: str) -> None:
-    """Converts one step into two files, each with one signature named `step`.
+def main(
+    config_path: str,
+    weights_path: str,
+    f32_path: str,
+    int8_path: str,
+    fast_update_path: str | None = None,
+) -> None:
+    """Converts one step into two files, and the fast update into one if it is wanted.
+
+    Each file has one signature, named after its function.
 
     In the int8 file the backbone's matrices are int8 with one scale per output
     channel, and at each call LiteRT quantises the vectors that they are multiplied
@@ -29,33 +40,37 @@ def main(config_path: str, weights_path: str, f32_path: str, int8_path: str) -> 
 
     sizes = config.WaveCoreConfig(**json.loads(Path(config_path).read_bytes()))
     arrays = safetensors.numpy.load_file(weights_path)
-    step = functions.step(step_function.from_weights(sizes, arrays))
+    model = step_function.from_weights(sizes, arrays)
+    step = functions.step(model)
     with tempfile.TemporaryDirectory() as folder:
-        _save(step.run, {n: x.shape for n, x in step.inputs.items()}, folder)
-        Path(f32_path).write_bytes(_convert(folder, quantise=False))
-        Path(int8_path).write_bytes(_convert(folder, quantise=True))
+        _save("step", step.run, step.inputs, folder)
+        Path(f32_path).write_bytes(_convert("step", folder))
+        Path(int8_path).write_bytes(_convert("step", folder, quantise=True))
+    if fast_update_path is not None:
+        name, update = functions.FAST_UPDATE, functions.make_fast_update_flat(model)
+        with tempfile.TemporaryDirectory() as folder:
+            _save(name, update.run, update.inputs, folder)
+            Path(fast_update_path).write_bytes(_convert(name, folder))
 
 
-def _save(step: object, shapes: dict[str, tuple[int, ...]], folder: str) -> None:
-    """Writes the step as a SavedModel, which the converter reads."""
+def _save(
+    name: str, run: Callable[..., Any], inputs: Mapping[str, Any], folder: str
+) -> None:
+    """Writes a function as a SavedModel, which the converter reads."""
     import tensorflow as tf
     from jax.experimental import jax2tf
 
-    inputs = {name: tf.TensorSpec(s, tf.float32, name) for name, s in shapes.items()}
+    specs = {n: tf.TensorSpec(x.shape, tf.float32, n) for n, x in inputs.items()}
     module = tf.Module()
-    module.step = tf.function(
-        jax2tf.convert(step, with_gradient=False), autograph=False
-    )
-    signature = module.step.get_concrete_function(**inputs)
-    tf.saved_model.save(module, folder, signatures={"step": signature})
+    module.run = tf.function(jax2tf.convert(run, with_gradient=False), autograph=False)
+    signature = module.run.get_concrete_function(**specs)
+    tf.saved_model.save(module, folder, signatures={name: signature})
 
 
-def _convert(folder: str, quantise: bool) -> bytes:
+def _convert(name: str, folder: str, *, quantise: bool = False) -> bytes:
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        folder, signature_keys=["step"]
-    )
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[name])
     if quantise:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return bytes(converter.convert())

@@ -2,6 +2,7 @@
 
     functions/step.*        the control step in the target's form
     functions/*.stablehlo   what a robot learns with, see `functions`
+    functions/fast_update_litert.tflite   the same for the control process
     weights.safetensors     backbone, initial surfaces, initial carry
     canary.tfrecord         a few held-out episodes
 
@@ -20,7 +21,14 @@ import numpy as np
 
 from base import durable_file
 from model import errors, step_function, surfaces
-from model.export import agreement, aligned_safetensors, functions, stablehlo
+from model.export import (
+    agreement,
+    aligned_safetensors,
+    functions,
+    litert_step,
+    stablehlo,
+)
+from model.export.functions import FAST_UPDATE, FAST_UPDATE_LITERT
 from model.export.targets import F32, INT8, STEP, TARGETS
 from model.wavecore import WaveCore
 from rlds import example_codec, tfrecord
@@ -82,6 +90,7 @@ class ExportedFile:
 
     Attributes:
         name: the function, such as `evaluate`; for a step `step` or `step_int8`.
+        function: what it computes, as `package.json` describes it.
         form: `f32` or `int8` for a step; "" for the other functions.
         path: path in the package.
         content: bytes of the file.
@@ -93,6 +102,7 @@ class ExportedFile:
     """
 
     name: str
+    function: functions.Function
     form: str
     path: str
     content: bytes
@@ -145,7 +155,7 @@ def write_functions(
     records = [tfrecord.frame(example_codec.encode(e)) for e in canary_episodes]
     _write(folder, {"canary.tfrecord": b"".join(records)})
     return ExportResult(
-        functions=_describe(model, kept, chosen, learning),
+        functions=_describe(kept, chosen),
         surfaces=_surfaces(arrays),
         backbone_digest=step_function.backbone_digest(model),
         checks={file.path: file.check for file in kept.values()},
@@ -201,15 +211,19 @@ def _export_all(
     functions do.
     """
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        making = pool.submit(TARGETS[target].steps, model)
+        making = pool.submit(TARGETS[target].control, model, FAST_UPDATE in learning)
         known: dict[str, Any] = {}
+        fast: tuple[dict[str, Any], dict[str, Any]] = {}, {}
         for name, function in learning.items():
             content = stablehlo.encode(function, TARGETS[target].platforms)
             given = agreement.arguments(model, function, tasks, episodes, known)
             compared = agreement.compare_function(function, content, given)
             known |= {n: x for n, x in compared.outputs.items() if n == STATE}
+            if name == FAST_UPDATE:
+                fast = given, compared.outputs
             yield ExportedFile(
                 name=name,
+                function=function,
                 form="",
                 path=_learning_path(name),
                 content=content,
@@ -217,11 +231,23 @@ def _export_all(
                 bounds={MAX_ERROR: LARGEST_ERROR},
                 memory_bytes=compared.memory_bytes,
             )
-        steps = making.result()
-    for form, step in steps.items():
+        control = making.result()
+    if control.fast_update is not None:
+        engine = litert_step.load(control.fast_update, FAST_UPDATE)
+        yield ExportedFile(
+            name=FAST_UPDATE_LITERT,
+            function=functions.make_fast_update_flat(model),
+            form="",
+            path=f"functions/{FAST_UPDATE_LITERT}.tflite",
+            content=control.fast_update,
+            found={MAX_ERROR: agreement.compare_flat(engine, *fast)},
+            bounds={MAX_ERROR: LARGEST_ERROR},
+        )
+    for form, step in control.steps.items():
         found = agreement.measure_step(model, tasks, step.load(step.content), episodes)
         yield ExportedFile(
             name=_step_name(form),
+            function=functions.step(model),
             form=form,
             path=step.path,
             content=step.content,
@@ -251,21 +277,16 @@ def _accept(file: ExportedFile) -> bool:
 
 
 def _describe(
-    model: WaveCore,
-    kept: Mapping[str, ExportedFile],
-    chosen: str,
-    learning: Mapping[str, functions.Function],
+    kept: Mapping[str, ExportedFile], chosen: str
 ) -> dict[str, dict[str, object]]:
-    signature = stablehlo.signature(functions.step(model))
     steps = [file for file in kept.values() if file.form]
-    described = {STEP: {"path": kept[chosen].path, **signature}}
+    named = {STEP: kept[chosen]}
     if len(steps) > 1:
-        described |= {
-            f"{STEP}_{file.form}": {"path": file.path, **signature} for file in steps
-        }
-    return described | {
-        name: {"path": kept[name].path, **stablehlo.signature(function)}
-        for name, function in learning.items()
+        named |= {f"{STEP}_{file.form}": file for file in steps}
+    named |= {name: file for name, file in kept.items() if not file.form}
+    return {
+        name: {"path": file.path, **stablehlo.signature(file.function)}
+        for name, file in named.items()
     }
 
 

@@ -84,6 +84,7 @@ def test_every_function_is_exported_and_agrees(tmp_path: Path) -> None:
         "consolidate_step",
         "evaluate",
         "fast_update",
+        "fast_update_litert",
         "init",
         "step",
         "step_f32",
@@ -151,7 +152,9 @@ def converted(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Converted:
 
     def become(f32: bytes, int8: bytes) -> None:
         files = {"f32": f32, "int8": int8}
-        monkeypatch.setattr(targets.litert_step, "convert", lambda model: files)
+        monkeypatch.setattr(
+            targets.litert_step, "convert", lambda model, *, learns: files
+        )
 
     return become
 

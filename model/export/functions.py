@@ -5,6 +5,7 @@
     init           nothing -> `carry` [c] and `deltas`, surface name to [s]: the start
                    of an episode, and of a robot's learning
     fast_update    `weights`, `deltas`, `window` -> see `fast_update.make`
+    fast_update_litert  the same for the control process; see `make_fast_update_flat`
     consolidate_*  the calls of a consolidation, see `consolidation.make`
     evaluate       `weights`, `deltas`, `episodes` -> `action_error` and
                    `next_observation_error` of each episode
@@ -52,6 +53,8 @@ MEDIUM_STEPS, SLOW_STEPS = 100, 600
 EVALUATED_EPISODES = 8
 """r of one call of `evaluate`."""
 CONSOLIDATE = "consolidate"
+FAST_UPDATE = "fast_update"
+FAST_UPDATE_LITERT = "fast_update_litert"
 _SCALARS = ("consolidations", "seed", "calls", "index")
 
 Shapes = Any
@@ -102,11 +105,45 @@ def learning(model: WaveCore) -> dict[str, Function]:
     given |= jax.eval_shape(calls["begin"], **_arguments(calls["begin"], given))
     functions: dict[str, Callable[..., dict[str, Any]]] = {
         "init": _make_init(model),
-        "fast_update": fast_update.make(model),
+        FAST_UPDATE: fast_update.make(model),
         **{f"{CONSOLIDATE}_{name}": call for name, call in calls.items()},
         "evaluate": make_evaluate(model),
     }
     return {n: Function(run, _arguments(run, given)) for n, run in functions.items()}
+
+
+def make_fast_update_flat(model: WaveCore) -> Function:
+    """The fast update as a robot's control process calls it, which has no jax.
+
+    The weights are constants, and every input and output is f32 under one flat name:
+    `deltas_<surface>` and `window_<name>` go in, `deltas_calibration`,
+    `deltas_adapters`, `loss_before`, `loss_after`, `refused` and `repaired` come out. A
+    bool is 1 or 0. Otherwise it is `fast_update.make`.
+    """
+    update = fast_update.make(model)
+    weights = {n: jnp.asarray(x) for n, x in step_function.weights(model).items()}
+    _, deltas, window = fast_update.inputs(model, FAST_STEPS)
+    shapes: Shapes = {"deltas": deltas, "window": window}
+    names = flat_names(shapes)
+
+    def run(**arrays: at.Array) -> dict[str, Any]:
+        leaves = [
+            arrays[name] > 0 if x.dtype == bool else arrays[name].astype(x.dtype)
+            for name, x in names.items()
+        ]
+        given = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+        found = update(weights, **given)
+        return {n: x.astype(jnp.float32) for n, x in flat_names(found).items()}
+
+    return Function(run, {name: _f32(*x.shape) for name, x in names.items()})
+
+
+def flat_names(tree: Shapes) -> dict[str, Any]:
+    """The leaves of a tree of dictionaries, each under its keys joined by `_`."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="_"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def memory_shapes(sizes: WaveCoreConfig) -> dict[str, jax.ShapeDtypeStruct]:
@@ -127,7 +164,7 @@ def plan() -> dict[str, list[dict[str, object]]]:
         return {"function": f"{CONSOLIDATE}_{call}", "calls": calls}
 
     return {
-        "fast": [{"function": "fast_update", "calls": 1}],
+        "fast": [{"function": FAST_UPDATE, "calls": 1}],
         "medium": [
             consolidate("begin"),
             consolidate("imagine"),

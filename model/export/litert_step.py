@@ -1,8 +1,9 @@
-"""The control step for LiteRT, which robots with a CPU run: f32, and int8.
+"""What a control process runs with LiteRT: the step, f32 and int8, the fast update.
 
 The int8 step reads a quarter of the bytes, and a step spends its time on reading: 60 us
 instead of 186 us for the 3.0 million numbers of the `seed` preset
-(`//tests/benchmarks:model`).
+(`//tests/benchmarks:model`). The fast update is f32: its loss falls by less than a
+thousandth, which int8 does not show.
 """
 
 import contextlib
@@ -17,17 +18,25 @@ from pathlib import Path
 from ai_edge_litert.interpreter import Interpreter
 
 from model import errors, step_function
-from model.export import aligned_safetensors
+from model.export import aligned_safetensors, functions
 from model.export.agreement import Engine
 from model.wavecore import WaveCore
 
 CONVERSION_TIMEOUT_S = 600
-"""Two conversions take about twenty seconds; after this time they count as hung."""
+"""The conversions take half a minute; after this time they count as hung."""
 FORMS = ("f32", "int8")
+FAST_UPDATE = functions.FAST_UPDATE
 
 
-def convert(model: WaveCore) -> dict[str, bytes]:
-    """Makes the LiteRT files by form, by running `model.export.convert_step`.
+def convert(model: WaveCore, *, learns: bool = False) -> dict[str, bytes]:
+    """Makes the LiteRT files by running `model.export.convert_step`.
+
+    Args:
+        model: the model.
+        learns: whether to make the fast update too.
+
+    Returns:
+        The step by form, and the fast update by its name.
 
     Raises:
         ExportError: the conversion fails or hangs.
@@ -40,13 +49,18 @@ def convert(model: WaveCore) -> dict[str, bytes]:
         (folder / "weights.safetensors").write_bytes(
             aligned_safetensors.encode(step_function.weights(model))
         )
-        converted = {form: folder / f"{form}.tflite" for form in FORMS}
+        names = (*FORMS, FAST_UPDATE) if learns else FORMS
+        converted = {name: folder / f"{name}.tflite" for name in names}
         _run(folder / "config.json", folder / "weights.safetensors", converted)
-        return {form: path.read_bytes() for form, path in converted.items()}
+        return {name: path.read_bytes() for name, path in converted.items()}
 
 
-def load(content: bytes) -> Engine:
-    """Loads the step of a file into the runtime that robots use.
+def load(content: bytes, name: str = "step") -> Engine:
+    """Loads the function of a file into the runtime that robots use.
+
+    Args:
+        content: the file.
+        name: its function.
 
     Raises:
         ExportError: the runtime refuses the file.
@@ -55,10 +69,10 @@ def load(content: bytes) -> Engine:
         with _quiet():
             interpreter = Interpreter(model_content=content, num_threads=1)
             interpreter.allocate_tensors()
-        signature = interpreter.get_signature_runner("step")
+        signature = interpreter.get_signature_runner(name)
     except Exception as e:
         raise errors.ExportError(
-            "step",
+            name,
             "a file that LiteRT runs",
             " ".join(str(e).split()),
             "the converter and the runtime disagree",
@@ -74,7 +88,7 @@ def _run(config: Path, weights: Path, converted: dict[str, Path]) -> None:
         "CUDA_VISIBLE_DEVICES": "",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    files = (config, weights, *(converted[form] for form in FORMS))
+    files = (config, weights, *converted.values())
     try:
         subprocess.run(
             [sys.executable, "-m", "model.export.convert_step", *map(str, files)],

@@ -1,14 +1,17 @@
-"""The int8 step is int8 where it can be, and near the model."""
+"""The int8 step is int8 where it can be; step and fast update agree with the model."""
 
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from model import errors, surfaces
+from model.config import WaveCoreConfig
 from model.export import agreement, functions, litert_step
+from model.learn import fast_update
 from model.testing import small_models
 from model.testing.episodes import TASKS, episode
 from model.wavecore import WaveCore
@@ -30,7 +33,7 @@ Steps = tuple[WaveCore, dict[str, bytes]]
 @pytest.fixture(scope="module")
 def steps() -> Steps:
     model = small_models.random_model(SIZES)
-    return model, litert_step.convert(model)
+    return model, litert_step.convert(model, learns=True)
 
 
 def tensors(content: bytes) -> list[dict[str, Any]]:
@@ -57,8 +60,8 @@ def test_every_matrix_of_the_blocks_is_int8_with_a_scale_per_output(
 
 def test_surfaces_are_inputs_of_both_and_stay_f32(steps: Steps) -> None:
     _, converted = steps
-    for content in converted.values():
-        inputs = Interpreter(model_content=content).get_input_details()
+    for form in litert_step.FORMS:
+        inputs = Interpreter(model_content=converted[form]).get_input_details()
         names = {x["name"].removeprefix("step_").split(":")[0] for x in inputs}
         assert {f"surface_{name}" for name in surfaces.SURFACES} <= names
         assert {x["dtype"] for x in inputs} == {np.float32}
@@ -75,6 +78,49 @@ def test_f32_step_agrees_and_int8_step_is_near(steps: Steps) -> None:
     assert exact.free_action_error <= 1e-5
     assert 1e-5 < near.step_action_error < 0.02
     assert near.free_action_mean <= near.free_action_error < 0.05
+
+
+def check_fast_update(model: WaveCore, content: bytes) -> None:
+    """Compares the file with JAX on windows that are learned from, and refused."""
+    engine = litert_step.load(content, litert_step.FAST_UPDATE)
+    weights, deltas, window = fast_update.inputs(model, functions.FAST_STEPS)
+    function = functions.Function(
+        fast_update.make(model),
+        {"weights": weights, "deltas": deltas, "window": window},
+    )
+    run = jax.jit(function.run)
+    usual = agreement.arguments(model, function, TASKS, [episode()])
+    far = {n: np.full_like(x, 3.0) for n, x in usual["deltas"].items()}
+    broken = usual["window"] | {"states": usual["window"]["states"] * np.nan}
+    for changed, outcome in (
+        ({}, None),
+        ({"deltas": far}, "repaired"),
+        ({"window": broken}, "refused"),
+    ):
+        given = usual | changed
+        ours = run(**given)
+        assert agreement.compare_flat(engine, given, ours) <= 1e-5
+        assert [n for n in ("repaired", "refused") if ours[n]] == [outcome] * (
+            outcome is not None
+        )
+        if outcome != "refused":
+            moved = ours["deltas"]["calibration"] - given["deltas"]["calibration"]
+            assert np.abs(moved).max() > 1e-4
+            assert ours["loss_after"] < ours["loss_before"]
+
+
+def test_fast_update_computes_what_jax_computes(steps: Steps) -> None:
+    model, converted = steps
+    check_fast_update(model, converted[litert_step.FAST_UPDATE])
+
+
+@pytest.mark.parametrize(
+    "sizes", [small_models.SIZES, dataclasses.replace(SIZES, block_count=2)]
+)
+def test_fast_update_of_another_size_does_too(sizes: WaveCoreConfig) -> None:
+    model = small_models.random_model(sizes)
+    converted = litert_step.convert(model, learns=True)
+    check_fast_update(model, converted[litert_step.FAST_UPDATE])
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model import senses, step_function
-from model.export import agreement, functions, litert_step, stablehlo
+from model.export import agreement, functions, stablehlo, targets
 from model.export.agreement import Engine
 from model.testing import small_models
 from model.testing.episodes import TASKS, episode, shorten_replay
@@ -111,8 +111,11 @@ Steps = tuple[WaveCore, Callable[..., dict[str, jax.Array]], Engine]
 def steps() -> Steps:
     """The model's step and the converted one, as functions of the same inputs."""
     model = small_models.model(LITERT_SIZES)
-    converted = litert_step.load(litert_step.convert(model)["f32"])
-    return model, jax.jit(step_function.make(model)), converted
+    control = targets.TARGETS["pi5-cpu"].control(model, True)
+    assert control.fast_update is None  # no control process reads frames or sound
+    converted = control.steps["f32"]
+    engine = converted.load(converted.content)
+    return model, jax.jit(step_function.make(model)), engine
 
 
 def litert_inputs(
