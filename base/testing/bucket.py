@@ -98,6 +98,9 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer is written in two parts. Held back until the client has confirmed the
+    # first, the second would come 40 ms later.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         """Logs nothing, so that the test's output stays readable."""
