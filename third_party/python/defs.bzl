@@ -5,14 +5,37 @@ The rules come from rules_python. `py_test` runs pytest on one source file, and
 """
 
 load("@rules_python//python:defs.bzl", _py_binary = "py_binary", _py_library = "py_library", _py_test = "py_test")
-
-py_binary = _py_binary
-py_library = _py_library
+load(":bytecode.bzl", "bytecode", "bytecode_file", "has_bytecode")
 
 # XLA_FLAGS for the `env` of a test that compiles many small programs and runs each a
 # few times: compiling then takes 0.5 to 0.8 of the time. Results are rounded
 # differently, so a test that depends on rounding, or that runs long, does not use it.
 COMPILES_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+def _with_bytecode(srcs, data):
+    return data + [bytecode_file(source) for source in srcs if has_bytecode(source)]
+
+def py_library(name, srcs = [], data = [], **kwargs):
+    """rules_python's py_library, with the bytecode that `package_checks` compiles.
+
+    Args:
+        name: target name.
+        srcs: Python files.
+        data: files that they read.
+        **kwargs: passed to rules_python's py_library.
+    """
+    _py_library(name = name, srcs = srcs, data = _with_bytecode(srcs, data), **kwargs)
+
+def py_binary(name, srcs, data = [], **kwargs):
+    """rules_python's py_binary, with the bytecode that `package_checks` compiles.
+
+    Args:
+        name: target name.
+        srcs: Python files.
+        data: files that they read.
+        **kwargs: passed to rules_python's py_binary.
+    """
+    _py_binary(name = name, srcs = srcs, data = _with_bytecode(srcs, data), **kwargs)
 
 def py_test(name, srcs, deps = [], args = [], env = {}, long = False, **kwargs):
     """Runs pytest on one test file.
@@ -113,7 +136,7 @@ CHECKED = [
 ]
 
 def package_checks(name = "checks", python = None, starlark = None):
-    """Lets //tests/style check how the files of this folder are written.
+    """Lets //tests/style check how the files of this folder are written, and compiles them.
 
     Args:
         name: prefix of the targets.
@@ -126,6 +149,7 @@ def package_checks(name = "checks", python = None, starlark = None):
         python = native.glob(["**/*.py", "**/*.pyi"], allow_empty = True)
     if starlark == None:
         starlark = native.glob(["**/BUILD.bazel", "**/MODULE.bazel", "**/*.bzl", "WORKSPACE"], allow_empty = True)
+    bytecode(name = "bytecode", srcs = native.glob(["*.py"], allow_empty = True))
     native.filegroup(
         name = name + ".files",
         srcs = python + starlark,
