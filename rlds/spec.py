@@ -66,9 +66,14 @@ class StopRule(enum.Enum):
         return f"stop_{self.value}"
 
 
+# The package may have been adapted from step to step, so that what acted is not only
+# the package and the delta that the episode names. It is said when the episode begins:
+# no crash leaves an adapted step without it.
+FAST_LOOP_TAG = "fast_loop"
+
 # Tags that say nothing about people or places. All others stay on the robot.
 KNOWN_TAGS = frozenset(
-    {"demonstration", "recovered", "rollout", "simulated"}
+    {"demonstration", FAST_LOOP_TAG, "recovered", "rollout", "simulated"}
     | {rule.tag for rule in StopRule}
 )
 

@@ -22,7 +22,7 @@ from base.errors import MalformedError, OversizedError
 from base.json_fields import Fields, Source, decode_canonical
 from edge.errors import DeltaError
 from edge.robots.robot import Vector
-from release.package import PackageManifest
+from release.package import PackageManifest, SurfaceSpec
 
 RECORD: Final = "delta.json"
 TENSORS: Final = "delta.safetensors"
@@ -219,14 +219,32 @@ def check_vectors(
         raise DeltaError(
             source, "safetensors", " ".join(str(e).split()), _IGNORED
         ) from e
-    if vectors.keys() != package.surfaces.keys():
+    check_bounds(vectors, package.surfaces, source)
+    return vectors
+
+
+def check_bounds(
+    vectors: Mapping[str, Vector], surfaces: Mapping[str, SurfaceSpec], source: Source
+) -> None:
+    """Checks that vectors are deltas of these surfaces, each within its bound.
+
+    Args:
+        vectors: by the surface's name.
+        surfaces: sizes and bounds, of all of them and no others.
+        source: where the vectors are from, for errors.
+
+    Raises:
+        DeltaError: a vector is missing, unknown, of another size or type, not finite or
+            beyond its bound.
+    """
+    if vectors.keys() != surfaces.keys():
         raise DeltaError(
             source,
-            f"the surfaces {sorted(package.surfaces)}",
+            f"the surfaces {sorted(surfaces)}",
             sorted(vectors),
             _IGNORED,
         )
-    for name, surface in package.surfaces.items():
+    for name, surface in surfaces.items():
         vector = vectors[name]
         if vector.dtype != np.float32 or vector.shape != (surface.size,):
             raise DeltaError(
@@ -243,4 +261,3 @@ def check_vectors(
                 f"a length of {length:g}",
                 _IGNORED,
             )
-    return vectors

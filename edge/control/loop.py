@@ -1,6 +1,7 @@
 """The control loop: one observation, one action, one record per control period.
 
-    observation -> policy.propose -> rules and limits -> robot.act -> recorder -> wait
+    observation -> policy.propose -> rules and limits -> robot.act -> recorder
+        -> fast loop -> wait
 
 The loop always measures how long `propose` and the whole step take. In real time it
 also keeps the control period, counts late steps (`ticker.py`) and collects no garbage
@@ -28,6 +29,7 @@ import numpy.typing as npt
 from edge.actors.actor import Actor, Ending, Signal
 from edge.control import realtime, stop_rules
 from edge.control.control_step import ControlStep, StepRecorder, judge, make_step
+from edge.control.fast_loop import FastLoop
 from edge.control.realtime import Grants
 from edge.control.safety import SafetyConfig, check_fits, hold_action, safe_action
 from edge.control.step_times import StepTimes
@@ -132,6 +134,7 @@ def run_episode(
     stop_key: Callable[[], bool] | None = None,
     watchdog: Watchdog | None = None,
     grants: Grants | None = None,
+    fast_loop: FastLoop | None = None,
 ) -> EpisodeResult:
     """Runs one episode until success, a stop rule or the step limit ends it.
 
@@ -154,6 +157,7 @@ def run_episode(
         watchdog: that of the robot; by default a robot that is not simulated gets one
             for this episode, and another one none.
         grants: what `realtime.prepare` was granted; used in real time.
+        fast_loop: changes the policy between two steps, within the episode.
 
     Raises:
         PaceError: the robot is not simulated, and the pace or its clock is.
@@ -186,6 +190,7 @@ def run_episode(
             should_stop=should_stop or _never,
             stop_key=stop_key or _never,
             watchdog=watchdog,
+            fast_loop=fast_loop,
         )
         return episode.run(seed)
 
@@ -211,6 +216,7 @@ class _Episode:
         should_stop: Callable[[], bool],
         stop_key: Callable[[], bool],
         watchdog: Watchdog | None,
+        fast_loop: FastLoop | None,
     ) -> None:
         self._robot = robot
         self._policy = policy
@@ -226,6 +232,7 @@ class _Episode:
         self._should_stop = should_stop
         self._stop_key = stop_key
         self._watchdog = watchdog
+        self._fast_loop = fast_loop
         self._tally = _Tally()
         self._stands_still = False
 
@@ -234,6 +241,8 @@ class _Episode:
         try:
             observation = self._robot.reset(seed)
             self._policy.reset(self._robot.spec.task)
+            if self._fast_loop is not None:
+                self._fast_loop.begin()
             if self._disturbance is not None:
                 self._disturbance.reset(seed)
             if self._operator is not None and self._operator is not self._policy:
@@ -243,6 +252,8 @@ class _Episode:
             return self._drive(observation)
         finally:
             self._stand_still()
+            if self._fast_loop is not None:
+                self._fast_loop.end()
 
     def _stand_still(self) -> None:
         """Holds the robot once, unless its watchdog does so already."""
@@ -316,7 +327,12 @@ class _Episode:
             if transition is None or step.is_last:
                 stopped = stop and rule is None and not step.is_terminal
                 return tally.result(stopped, rule, signal.ending)
-            observation, previous = transition.observation, action
+            following = transition.observation
+            if self._fast_loop is not None:
+                self._fast_loop.learn(
+                    observation.state, following.state, ticker.left_ns()
+                )
+            observation, previous = following, action
             if ticker.is_paced:
                 realtime.collect_if_much()
                 tally.times.jitter.add(ticker.wait())

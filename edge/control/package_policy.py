@@ -5,7 +5,8 @@ observation, the task vector and the carried state, and the step function comput
 next action and the next carried state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import safetensors
@@ -27,6 +28,7 @@ class PackagePolicy:
         tasks: tuple[str, ...],
         initial_carry: Vector,
         source: str,
+        surfaces: Mapping[str, Vector] = MappingProxyType({}),
     ) -> None:
         """Holds a loaded step.
 
@@ -35,6 +37,7 @@ class PackagePolicy:
             tasks: names, in the order of the one-hot task vector.
             initial_carry: carried state at the start of an episode.
             source: name of the package, for errors.
+            surfaces: the package's own surfaces by input name, which `adapt` adds to.
 
         Raises:
             StepFunctionError: tasks or carry do not have the step's sizes.
@@ -51,7 +54,8 @@ class PackagePolicy:
         self._tasks = tasks
         self._initial_carry = initial_carry
         self._source = source
-        self._carry = initial_carry
+        self._own_surfaces = surfaces
+        self._carry = self._carry_before = initial_carry
         self._task = np.zeros(len(tasks), np.float32)
         self.state_size = sizes["observation_state"]
         self.action_size = step.output_sizes["action"]
@@ -60,6 +64,38 @@ class PackagePolicy:
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that the package was trained for."""
         return self._tasks
+
+    @property
+    def task(self) -> Vector:
+        """The task of the episode, one-hot, [K]."""
+        return self._task
+
+    @property
+    def carry_before(self) -> Vector:
+        """The carried state from which the last action was proposed, [C]."""
+        return self._carry_before
+
+    def adapt(self, deltas: Mapping[str, Vector]) -> None:
+        """Drives with other deltas of some surfaces, from the next proposal on.
+
+        Args:
+            deltas: by the surface's name, added to the package's own surface.
+
+        Raises:
+            StepFunctionError: the package has no such surface, or a sum does not fit.
+        """
+        named = {SURFACE_PREFIX + name: delta for name, delta in deltas.items()}
+        unknown = sorted(named.keys() - self._own_surfaces.keys())
+        if unknown:
+            raise errors.StepFunctionError(
+                self._source,
+                f"surfaces of {sorted(self._own_surfaces)}",
+                unknown,
+                "export the package again",
+            )
+        self._step.set_surfaces(
+            {name: self._own_surfaces[name] + delta for name, delta in named.items()}
+        )
 
     def reset(self, task: str) -> None:
         """Begins an episode of `task` with the initial carried state.
@@ -76,7 +112,7 @@ class PackagePolicy:
             )
         self._task = np.zeros(len(self._tasks), np.float32)
         self._task[self._tasks.index(task)] = 1.0
-        self._carry = self._initial_carry
+        self._carry = self._carry_before = self._initial_carry
 
     def propose(self, observation: Observation) -> Vector:
         """Returns the action [A] for one observation and keeps the next carry.
@@ -86,7 +122,9 @@ class PackagePolicy:
         Raises:
             StepFunctionError: the observation does not have the package's size.
         """
-        action, _, self._carry = self._step(observation.state, self._task, self._carry)
+        before = self._carry
+        action, _, self._carry = self._step(observation.state, self._task, before)
+        self._carry_before = before
         return action
 
 
@@ -116,14 +154,16 @@ def open_policy(
             _describe_forms(manifest.functions),
         )
     path = package.path(function.path)
-    surfaces, carry = _read_tensors(package)
+    own, carry = _read_tensors(package)
+    surfaces = own
     if delta is not None:
         surfaces = {
             name: vector + delta.vectors[name.removeprefix(SURFACE_PREFIX)]
-            for name, vector in surfaces.items()
+            for name, vector in own.items()
         }
     step = StepFunction(path.read_bytes(), surfaces, str(path))
-    return PackagePolicy(step, tuple(manifest.robot.tasks), carry, str(package.folder))
+    tasks, source = tuple(manifest.robot.tasks), str(package.folder)
+    return PackagePolicy(step, tasks, carry, source, own)
 
 
 def _describe_forms(functions: Iterable[str]) -> str:

@@ -6,49 +6,23 @@ The step is a pure function of flat float32 vectors with fixed names:
 
 The surfaces stay in the interpreter's input tensors between calls. `StepFunction`
 checks at load time that a call leaves them unchanged, and otherwise copies them in
-before every call.
-
-LiteRT is native code, which no error of Python can stop. If it does not return, the
-process ends, so that whoever supervises it starts it again.
+before every call. They may be replaced between two calls (`set_surfaces`).
 """
 
-import contextlib
-import os
-import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-from ai_edge_litert.interpreter import (  # type: ignore[import-untyped]  # no stubs
-    Interpreter,
-)
 
 from edge import errors
+from edge.control import litert
+from edge.control.litert import HANG_ENDS_PROCESS, one_line
 from edge.robots.robot import Vector
 
 SIGNATURE: Final = "step"
 SURFACE_PREFIX: Final = "surface_"
 _INPUTS: Final = ("observation_state", "task", "carry")
 _CARRY_OUTPUTS: Final = ("next_carry", "carry")
-HUNG_AFTER_S: Final = 30.0
-"""A call takes less than a millisecond and loading less than a second on a Pi; a tenth
-of that speed, and a busy machine, are not yet a hang."""
-
-
-class _HangEndsProcess:
-    """Lets the system end this process, by SIGALRM, if a block does not return.
-
-    It costs 2 us a call, half of what a generator would.
-    """
-
-    def __enter__(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, HUNG_AFTER_S)
-
-    def __exit__(self, *raised: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-
-
-_HANG_ENDS_PROCESS: Final = _HangEndsProcess()
 
 
 class StepFunction:
@@ -76,33 +50,9 @@ class StepFunction:
                 not finite.
         """
         self._source = source
-        try:
-            with _silence_litert(), _HANG_ENDS_PROCESS:
-                self._interpreter = Interpreter(model_content=content, num_threads=1)
-            signatures = self._interpreter._get_full_signature_list()
-        except Exception as e:
-            raise errors.StepFunctionError(
-                source, "a LiteRT model", _one_line(e), "export the package again"
-            ) from e
-        if set(signatures) != {SIGNATURE}:
-            raise errors.StepFunctionError(
-                source,
-                f"one signature {SIGNATURE!r}",
-                sorted(signatures),
-                "export the package again",
-            )
-        try:
-            with _silence_litert(), _HANG_ENDS_PROCESS:
-                self._interpreter.allocate_tensors()
-        except Exception as e:
-            raise errors.StepFunctionError(
-                source,
-                "a model that fits this runtime",
-                _one_line(e),
-                "export the package for this target",
-            ) from e
-        inputs: dict[str, int] = dict(signatures[SIGNATURE]["inputs"])
-        outputs: dict[str, int] = dict(signatures[SIGNATURE]["outputs"])
+        opened = litert.open_function(content, SIGNATURE, source)
+        self._interpreter, inputs = opened.interpreter, opened.inputs
+        outputs = opened.outputs
         carry_output = next((n for n in _CARRY_OUTPUTS if n in outputs), None)
         self._require_names("inputs", inputs, _INPUTS)
         self._require_no_senses(inputs)
@@ -150,7 +100,7 @@ class StepFunction:
             interpreter.set_tensor(self._carry, carry)
             if not self._surfaces_stay:
                 self._copy_surfaces()
-            with _HANG_ENDS_PROCESS:
+            with HANG_ENDS_PROCESS:
                 interpreter.invoke()
             return (
                 interpreter.get_tensor(self._action),
@@ -162,8 +112,36 @@ class StepFunction:
                 self._source,
                 f"inputs of {self.input_sizes} float32",
                 f"observation_state {state.shape} {state.dtype}, task {task.shape}, "
-                f"carry {carry.shape}: {_one_line(e)}",
+                f"carry {carry.shape}: {one_line(e)}",
                 "give the step inputs of these sizes",
+            ) from e
+
+    def set_surfaces(self, surfaces: Mapping[str, Vector]) -> None:
+        """Replaces some surfaces from the next call on; all of them, or none.
+
+        Raises:
+            StepFunctionError: a surface is unknown, of the wrong size or not finite, or
+                the runtime fails.
+        """
+        unknown = sorted(surfaces.keys() - self._indices.keys())
+        if unknown:
+            raise errors.StepFunctionError(
+                self._source,
+                f"surfaces of {sorted(self._indices)}",
+                unknown,
+                "export the package again",
+            )
+        found = {self._indices[n]: self._check_one(n, v) for n, v in surfaces.items()}
+        self._surfaces |= found
+        try:
+            for index, value in found.items():
+                self._interpreter.set_tensor(index, value)
+        except Exception as e:
+            raise errors.StepFunctionError(
+                self._source,
+                "the surfaces to be replaced",
+                one_line(e),
+                "export the package again",
             ) from e
 
     def _require_names(
@@ -202,7 +180,7 @@ class StepFunction:
             raise errors.StepFunctionError(
                 self._source,
                 "a model whose tensors can be listed",
-                _one_line(e),
+                one_line(e),
                 "export the package again",
             ) from e
         sizes = {}
@@ -236,23 +214,27 @@ class StepFunction:
                 sorted(surfaces),
                 "export the package again",
             )
-        for name, value in surfaces.items():
-            expected = (self.input_sizes[name],)
-            if value.shape != expected or value.dtype != np.float32:
-                raise errors.StepFunctionError(
-                    self._source,
-                    f"{name} to be float32{list(expected)}",
-                    f"{value.dtype.name}{list(value.shape)}",
-                    "export the package again",
-                )
-            if not np.isfinite(value).all():
-                raise errors.StepFunctionError(
-                    self._source,
-                    f"finite values in {name}",
-                    "NaN or infinity",
-                    "train again",
-                )
-        return {inputs[n]: np.ascontiguousarray(v) for n, v in surfaces.items()}
+        self._indices = {name: inputs[name] for name in surfaces}
+        return {inputs[n]: self._check_one(n, v) for n, v in surfaces.items()}
+
+    def _check_one(self, name: str, value: Vector) -> Vector:
+        """One surface as the runtime takes it."""
+        expected = (self.input_sizes[name],)
+        if value.shape != expected or value.dtype != np.float32:
+            raise errors.StepFunctionError(
+                self._source,
+                f"{name} to be float32{list(expected)}",
+                f"{value.dtype.name}{list(value.shape)}",
+                "export the package again",
+            )
+        if not np.isfinite(value).all():
+            raise errors.StepFunctionError(
+                self._source,
+                f"finite values in {name}",
+                "NaN or infinity",
+                "train again",
+            )
+        return np.ascontiguousarray(value)
 
     def _copy_surfaces(self) -> None:
         for index, value in self._surfaces.items():
@@ -267,13 +249,13 @@ class StepFunction:
             size = self.input_sizes[name]
             self._interpreter.set_tensor(index, np.zeros(size, np.float32))
         try:
-            with _HANG_ENDS_PROCESS:
+            with HANG_ENDS_PROCESS:
                 self._interpreter.invoke()
         except Exception as e:
             raise errors.StepFunctionError(
                 self._source,
                 "the first step to run",
-                _one_line(e),
+                one_line(e),
                 "export the package for this target",
             ) from e
         return all(
@@ -282,26 +264,5 @@ class StepFunction:
         )
 
 
-@contextlib.contextmanager
-def _silence_litert() -> Iterator[None]:
-    """Keeps LiteRT's note about its default delegate off stderr.
-
-    The library has no setting for it, and a command that fails must print one line.
-    """
-    kept = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
-
-
 def _is_surface(name: str) -> bool:
     return name.startswith(SURFACE_PREFIX)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -39,6 +39,36 @@ def test_step_computes_the_same_as_numpy_over_an_episode() -> None:
             np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
+def test_surfaces_that_are_replaced_hold_from_the_next_call_on() -> None:
+    step = load()
+    inputs = np.ones(39, np.float32), np.zeros(5, np.float32), np.ones(39, np.float32)
+    first = step(*inputs)[0]
+    changed = TINY.surfaces()["surface_head"] + np.float32(0.5)
+    step.set_surfaces({"surface_head": changed})
+    for _ in range(2):
+        np.testing.assert_allclose(step(*inputs)[0], first + 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("surface_wings", np.zeros(4, np.float32), "surface_wings"),
+        ("surface_head", np.zeros(5, np.float32), r"float32\[4\]"),
+        ("surface_head", np.zeros(4), r"float64\[4\]"),
+        ("surface_head", np.full(4, np.nan, np.float32), "NaN or infinity"),
+    ],
+)
+def test_surface_that_does_not_fit_is_refused_and_none_is_replaced(
+    name: str, value: np.ndarray, match: str
+) -> None:
+    step = load()
+    inputs = np.ones(39, np.float32), np.zeros(5, np.float32), np.ones(39, np.float32)
+    before = step(*inputs)[0]
+    with pytest.raises(errors.StepFunctionError, match=match):
+        step.set_surfaces({"surface_calibration": np.ones(39, np.float32), name: value})
+    np.testing.assert_array_equal(step(*inputs)[0], before)
+
+
 def test_next_call_does_not_change_earlier_results() -> None:
     step = load()
     zeros = np.zeros(39, np.float32), np.zeros(5, np.float32), np.zeros(39, np.float32)

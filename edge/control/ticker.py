@@ -54,6 +54,15 @@ class Ticker:
         self._ready_ns = self._clock.now_ns()
         return self._ready_ns - self._due_ns + self._held_up_ns > self._period_ns
 
+    def left_ns(self) -> int | None:
+        """Time until the next step is due; None in simulated pace, where none passes.
+
+        It is negative after that time.
+        """
+        if self._clock is None:
+            return None
+        return self._due_ns + self._period_ns - self._clock.now_ns()
+
     def wait(self) -> int:
         """Waits until the next step is due.
 

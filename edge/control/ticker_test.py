@@ -28,6 +28,20 @@ def test_steps_that_fit_into_their_period_begin_on_time() -> None:
     assert now_ns == 3 * PERIOD_NS
 
 
+def test_time_that_is_left_falls_from_one_period_to_below_zero() -> None:
+    clock = SimulatedClock(0)
+    ticker = Ticker(PERIOD_NS, clock)
+    ticker.start()
+    assert ticker.left_ns() == PERIOD_NS
+    clock.advance(15 * MS)
+    assert ticker.left_ns() == 5 * MS
+    ticker.wait()
+    assert ticker.left_ns() == PERIOD_NS
+    clock.advance(25 * MS)
+    assert ticker.left_ns() == -5 * MS
+    assert Ticker(PERIOD_NS, None).left_ns() is None
+
+
 def test_slow_policy_is_late_once_and_what_follows_is_not_hurried() -> None:
     late, jitter_ns, now_ns = drive((50, 0), (1, 0), (1, 0))
     assert late == [True, False, False]

@@ -18,7 +18,7 @@ asked in turn, and the first that does is the reason:
 | firmware | it slows the processor down, or the voltage is too low |
 | heat | above the limit, or less than 5 degrees below it and no loop runs yet |
 | battery | below its limit, or less than 5 percent above and no loop runs yet |
-| memory | the learner would need more than its budget, or than there is |
+| memory | the learner would need more than its budget, or than there is (not fast) |
 | load | other programs keep the cores busy |
 
 A loop that runs is asked about again and again, and stops when the answer is another:
@@ -137,7 +137,7 @@ def decide(situation: Situation, budgets: Budgets) -> Decision:
         or _used_up(loop, situation, budgets, accounts)
         or _too_hot(situation, budgets)
         or _on_battery(situation, budgets)
-        or _lacks_memory(situation, budgets)
+        or (None if loop == FAST else _lacks_memory(situation, budgets))
         or _is_busy(situation, budgets)
     )
     if against:

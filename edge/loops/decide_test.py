@@ -214,6 +214,12 @@ def test_day_that_the_night_used_up_leaves_nothing_to_the_waking_hours() -> None
     assert idle.reason == "4.0 h of 4.0 h processor time used since noon"
 
 
+def test_fast_loop_needs_no_memory_for_a_learner() -> None:
+    small = dataclasses.replace(PI, memory_available_bytes=50_000_000)
+    driving = change(mode=Mode.DRIVING, machine=small)
+    assert decide.decide(driving, BUDGETS).loop == "fast"
+
+
 def test_fast_loop_needs_no_episode() -> None:
     driving = change(mode=Mode.DRIVING, new_episodes=0, local_episodes=0)
     assert decide.decide(driving, BUDGETS).reason == (

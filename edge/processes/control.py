@@ -9,6 +9,10 @@ robot goes on, stays still or sleeps (`edge.loops.mode`), holds still for as lon
 tells the learner. SIGTERM, or the end of the supervisor, ends it after the current
 step.
 
+With --fast_loop a package that came from no channel is adapted from step to step, as
+long as the learner, which keeps the budgets, allows it; at the end of the episode what
+was found is dropped (`edge.control.fast_loop`).
+
 With --episodes it drives so many and ends. With --actor somebody demonstrates in the
 place of the package, under its limits.
 
@@ -30,6 +34,7 @@ from absl import app, flags
 from base import command_line, durable_file, path_flags
 from edge import actor_flags, simulated_or_real
 from edge.actors.actor import Actor
+from edge.control.fast_loop import FastLoop
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.policy_source import Driver
 from edge.control.step_times import StepTimes
@@ -48,15 +53,20 @@ from edge.robots.robot import Robot
 from edge.run_summary import RunTally
 from edge.simulated_or_real import RealTime
 from release.trusted_keys import TrustedKeys
+from rlds.spec import FAST_LOOP_TAG
 
 NAME: Final = "control"
 _DRIVES: Final = "drives"
 _LOOK_S: Final = 0.2  # between two looks at the disk while the robot holds still
+_ALLOWED_S: Final = 5.0
+"""A learner says twice a second whether the fast loop may run; one that has said
+nothing for so long is gone, and nobody counts what is used."""
 
 HOME = robot_flags.define_home()
 ROBOT = robot_flags.define_robot()
 robot_flags.define_keys(required=True)
 robot_flags.define_mode_rules()
+FAST_LOOP = robot_flags.define_fast_loop()
 PACE = flags.DEFINE_enum_class(
     "pace",
     None,
@@ -198,7 +208,11 @@ class _Control:
         self._name = name
         self._robot = robot
         self._pace = pace
-        self._source = DriveSource(home, keys, {name: robot.spec}, me.say)
+        self._source = DriveSource(
+            home, keys, {name: robot.spec}, me.say, learns=FAST_LOOP.value
+        )
+        self._allowed_until_s = -_ALLOWED_S
+        self._fast_reason = "nobody has allowed it yet"
         self._home = home
         self._keeper = keeper
         self._choice = ModeChoice(Mode.DRIVING, "starts")
@@ -263,7 +277,16 @@ class _Control:
         return drive
 
     def _tell_learner(self) -> None:
-        self._me.mailbox.send("learn", "mode", {"mode": self._choice.mode.value})
+        fields: dict[str, object] = {"mode": self._choice.mode.value}
+        if (fast := self._fast_loop()) is not None:
+            fields["fast_processor_s"] = fast.processor_s
+        self._me.mailbox.send("learn", "mode", fields)
+
+    def _fast_loop(self) -> FastLoop | None:
+        """The fast loop of what drives; None if there is none, or somebody shows."""
+        if self._drive is None or self._actor is not None:
+            return None
+        return self._drive.fast_loop
 
     def _run_episode(self, drive: Drive, seed: int) -> None:
         self._doing, self._stop_key = _DRIVES, False
@@ -297,6 +320,7 @@ class _Control:
             stop_key=self._is_stop_key_pressed,
             watchdog=self._real_time.watchdog,
             grants=self._real_time.grants,
+            fast_loop=self._fast_loop(),
         )
         if sender is not None:
             sender.end(result.success, result.stop_rule)
@@ -329,6 +353,7 @@ class _Control:
             package_digest=driver.package_digest or "",
             delta_digest=driver.delta_digest or "",
             channel=driver.channel,
+            tags=() if self._fast_loop() is None else (FAST_LOOP_TAG,),
         )
 
     def _is_done(self) -> bool:
@@ -372,6 +397,13 @@ class _Control:
                 self._keeper.stop()
             elif message.kind == "told":
                 self._keeper.hear(message.fields)
+            elif message.kind == "fast_loop":
+                self._fast_reason = str(message.fields.get("reason", ""))
+                may = message.fields.get("may") is True
+                ahead_s = _ALLOWED_S if may else 0.0
+                self._allowed_until_s = time.monotonic() + ahead_s
+        if (fast := self._fast_loop()) is not None:
+            fast.is_allowed = time.monotonic() < self._allowed_until_s
 
     def _show(self) -> None:
         if not self._me.is_status_due():
@@ -398,9 +430,17 @@ class _Control:
                 "channel": drive.channel,
                 "release": drive.release_counter,
             }
+        if (fast := self._fast_loop()) is not None:
+            shown["fast"] = self._describe_fast(fast)
         if sender is not None:
             shown |= {"dropped": sender.dropped, "filled": round(sender.filled, 3)}
         self._me.show_now(shown)
+
+    def _describe_fast(self, fast: FastLoop) -> str:
+        """What the view says of the fast loop."""
+        text = f"fast, {fast.updates:,} updates, {fast.skipped:,} steps without time"
+        why = fast.trouble or ("" if fast.is_allowed else self._fast_reason)
+        return f"{text}; off: {why}" if why else text
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import pytest
 
 from base.testing import command
 from edge import simulated_or_real  # noqa: F401 - heavy, and each control is a fork
+from edge.episodes import step_ring
+from edge.episodes.ring import RingReader
 from edge.loops.delta_store import CURRENT
 from edge.processes import drives, mode_keeper, process
 from edge.processes.mailbox import Mailbox
@@ -188,6 +190,47 @@ def test_delta_of_the_package_before_is_not_paired_with_the_new_one(
     control.wait_for(
         lambda status: status.get("package") == second and status["delta"] is not None
     )
+
+
+def test_fast_loop_runs_while_the_learner_allows_it_and_its_episodes_say_so(
+    made: RobotHome, start: Callable[..., Control]
+) -> None:
+    made.install(1, fast=True)
+    made.call_seed()
+    with Mailbox(made.home.root, "learn") as learn:
+        control = start("--fast_loop")
+        status = control.wait_for(lambda status: "fast" in status)
+        assert status["fast"] == (
+            "fast, 0 updates, 0 steps without time; off: nobody has allowed it yet"
+        )
+        until_s = time.monotonic() + process_tree.LONGEST_S
+        used_s = 0.0
+        while not used_s:
+            assert learn.send("control", "fast_loop", {"may": True, "reason": "go"})
+            said = [one.fields["fast_processor_s"] for one in learn.receive()]
+            used_s = max([float(str(one)) for one in said], default=0.0)
+            assert time.monotonic() < until_s, control.said()
+            learn.wait(0.1)
+        assert learn.send("control", "fast_loop", {"may": False, "reason": "too hot"})
+        status = control.wait_for(lambda status: "too hot" in str(status["fast"]))
+        assert not str(status["fast"]).startswith("fast, 0 updates")
+    assert control.end() == 0, control.said()
+    record = RingReader(made.home.ring).peek()
+    assert record is not None
+    begin = step_ring.parse(record)
+    assert isinstance(begin, step_ring.Begin)
+    assert begin.provenance.tags == ("fast_loop",)
+
+
+def test_package_from_a_channel_has_no_fast_loop(
+    made: RobotHome, start: Callable[..., Control]
+) -> None:
+    made.install(1, fast=True)
+    control = start("--fast_loop")
+    status = control.wait_for(lambda status: status["episodes"] != 0)
+    assert "fast" not in status
+    assert control.end() == 0
+    assert "no fast loop: the package came from a channel" in control.said()
 
 
 def test_robot_without_a_package_waits_and_drives_when_there_is_one(

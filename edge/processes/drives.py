@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from base.errors import ContinuonError
+from edge.control import fast_loop
+from edge.control.fast_loop import FastLoop
 from edge.control.local_delta import LocalDelta
+from edge.control.package_policy import PackagePolicy
 from edge.control.policy_source import Driver, make_package_driver
 from edge.loops.delta_store import CURRENT, DeltaStore
 from edge.ota import active_package
 from edge.ota.active_package import ActivePackage
+from edge.ota.decide import Origin
 from edge.ota.errors import NoPackageError
 from edge.ota.start_count import StartCount
 from edge.ota.state_folder import StateFolder
@@ -33,11 +37,13 @@ class Drive:
         driver: its policy and limits.
         channel: where the package comes from; "" where nobody knows any more.
         release_counter: number of its release.
+        fast_loop: what may change its policy within an episode; None for nothing.
     """
 
     driver: Driver
     channel: str
     release_counter: int
+    fast_loop: FastLoop | None = None
 
 
 class DriveSource:
@@ -49,6 +55,7 @@ class DriveSource:
         keys: TrustedKeys,
         robots: Mapping[str, RobotSpec],
         say: Callable[[str], None],
+        learns: bool = False,
     ) -> None:
         """Reads nothing yet.
 
@@ -57,7 +64,9 @@ class DriveSource:
             keys: the keys that may sign packages.
             robots: what a package must fit, by robot string.
             say: gets a line about each change, and about what cannot be driven with.
+            learns: whether a package is to be opened with its fast loop.
         """
+        self._learns = learns
         self._packages = StateFolder(home.packages)
         self._deltas = DeltaStore(home.deltas)
         self._keys = keys
@@ -91,7 +100,10 @@ class DriveSource:
             driver = self._with_delta(active, delta)
         self._pointers, self._active = pointers, active
         self._drive = Drive(
-            driver, active.installed.channel, active.installed.release_counter
+            driver,
+            active.installed.channel,
+            active.installed.release_counter,
+            self._open_fast_loop(active, driver, delta),
         )
         return self._drive
 
@@ -126,6 +138,31 @@ class DriveSource:
         except ContinuonError as e:
             self._say_once("delta", f"delta {delta.digest[:12]} is not used: {e}")
             return active.driver
+
+    def _open_fast_loop(
+        self, active: ActivePackage, driver: Driver, delta: LocalDelta | None
+    ) -> FastLoop | None:
+        """Opens the fast loop where it is asked for and the package may have one."""
+        if not self._learns:
+            return None
+        if active.installed.origin is not Origin.SEED:
+            self._say_once("fast", "no fast loop: the package came from a channel")
+            return None
+        (name, spec), *_ = self._robots.items()
+        policy = driver.policy_for(name, spec)
+        assert isinstance(policy, PackagePolicy)  # it is a package's driver
+        if driver.delta_digest is None:
+            delta = None  # it did not open
+        try:
+            found = fast_loop.open_fast_loop(
+                active.package.intact, policy, delta, self._say
+            )
+        except ContinuonError as e:
+            self._say_once("fast", f"no fast loop: {e}")
+            return None
+        if found is None:
+            self._say_once("fast", "no fast loop: this package has none for control")
+        return found
 
     def _read_pointers(self) -> object:
         """What the two pointers say, whatever that is."""

@@ -11,8 +11,9 @@ itself. As soon as the robot is needed the child ends, within 200 ms.
 
 With --once it runs one round now, by hand, in whatever mode the robot is.
 
-The fast loop is not run. It learns between two control steps from the last tenth of a
-second, which only `control` has, and `control` has no jax.
+The fast loop runs in `control`, which alone has the last tenth of a second
+(`edge.control.fast_loop`). Here it is decided whether it may, and what it uses is
+charged; control is told again and again.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -20,6 +21,7 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 import contextlib
 import dataclasses
 import functools
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -33,7 +35,15 @@ from base.errors import ContinuonError
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
 from edge.loops import decide
-from edge.loops.budgets import FAST, LOOPS, MEDIUM, SLOW, Budgets, describe_left
+from edge.loops.budgets import (
+    FAST,
+    LOOPS,
+    MEDIUM,
+    SLOW,
+    Budgets,
+    Usage,
+    describe_left,
+)
 from edge.loops.decide import Decision, Situation
 from edge.loops.ledger import FILE as LEDGER
 from edge.loops.ledger import Ledger
@@ -181,6 +191,8 @@ class _Residence:
         self._ledger, self._budgets = ledger, budgets
         # Until somebody says otherwise the robot is needed.
         self._mode = Mode.DRIVING
+        self._fast_s: float | None = None  # as control said it last; None: it has none
+        self._fast_used_s = 0.0
         self._machine, self._read_s = MachineReadings(), -READ_AGAIN_S
         self._looked_s = -_LOOK_S
         self._failed: tuple[tuple[object, ...], float] | None = None
@@ -195,7 +207,9 @@ class _Residence:
             while not self._me.is_stopped():
                 self._listen()
                 self._watch()
-                self._me.show(self._status())
+                if self._me.is_status_due():
+                    self._tell_control()
+                    self._me.show_now(self._status())
                 running = self._learning.loop is not None
                 self._me.rest(_WATCH_S if running else _REST_S)
         finally:
@@ -206,8 +220,18 @@ class _Residence:
             if message.kind == "mode":
                 with contextlib.suppress(ValueError):
                     self._mode = Mode(message.fields.get("mode"))
+                self._note_fast(message.fields.get("fast_processor_s"))
             elif message.kind in ("episode", "package"):
                 self._looked_s = -_LOOK_S
+
+    def _note_fast(self, said_s: object) -> None:
+        """Counts what the fast loop has used; a control that is new begins at zero."""
+        if not isinstance(said_s, int | float) or not 0 <= said_s < math.inf:
+            self._fast_s = None
+            return
+        before_s = self._fast_s or 0.0
+        self._fast_used_s += said_s - before_s if said_s >= before_s else said_s
+        self._fast_s = said_s
 
     def _watch(self) -> None:
         """Looks, decides, and begins, follows or stops a round."""
@@ -225,6 +249,7 @@ class _Residence:
                 self._stop(self._decision.reason)
             elif running is None and wanted not in (None, FAST):
                 self._begin(str(wanted))
+            self._charge_fast(wanted == FAST and self._fast_s is not None)
         except (ContinuonError, OSError) as e:
             self._stop("it failed")
             self._failed = (self._key(), now_s)
@@ -277,6 +302,7 @@ class _Residence:
         )
 
     def _begin(self, loop: str) -> None:
+        self._end_meter()  # that of the fast loop
         self._learning.begin(loop, _available_bytes(self._budgets, self._machine))
         if self._learning.loop is None:
             return  # there was nothing to judge after all
@@ -288,6 +314,29 @@ class _Residence:
                 lambda: read_usage(self._learning.learner_pids),
             )
         )
+
+    def _charge_fast(self, runs: bool) -> None:
+        """Charges the ledger while the fast loop runs in control."""
+        if self._learning.loop is not None or runs == (self._meter is not None):
+            return
+        if not runs:
+            self._end_meter()
+            return
+        self._meter = self._stack.enter_context(
+            Meter(
+                self._ledger,
+                FAST,
+                self._budgets,
+                lambda: Usage(processor_s=self._fast_used_s),
+                cores=1.0,
+            )
+        )
+
+    def _tell_control(self) -> None:
+        """Says whether the fast loop may run: not if what it uses is not counted."""
+        may = self._decision.loop == FAST and self._meter is not None
+        fields = {"may": may, "reason": self._decision.reason}
+        self._me.mailbox.send("control", "fast_loop", fields)
 
     def _follow_round(self) -> None:
         loop = self._learning.loop
@@ -325,8 +374,8 @@ class _Residence:
         spent = self._ledger.spent() if self._meter is None else self._meter.spent()
         doing = f"runs the {loop} loop" if loop else "waits"
         reason = self._decision.reason
-        if self._decision.loop == FAST:
-            reason = "driving: the fast loop needs jax in control, which has none"
+        if self._decision.loop == FAST and self._fast_s is None:
+            reason = "driving: control runs no fast loop"
         return {
             "doing": doing,
             "reason": reason,

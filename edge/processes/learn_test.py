@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from edge.loops.delta_store import CURRENT, DeltaStore
+from edge.loops.ledger import Ledger
+from edge.ota.decide import Origin
 from edge.processes.mailbox import Mailbox
 from edge.testing import process_tree, processes
 from edge.testing.learning_home import LearningHome
@@ -66,8 +68,8 @@ class Robot:
         self.process = processes.start(MODULE, f"--home={home.root}", *FLAGS)
         self.status: Fields = {}
 
-    def tell(self, mode: str) -> None:
-        assert self.supervisor.send("learn", "mode", {"mode": mode})
+    def tell(self, mode: str, **fields: float) -> None:
+        assert self.supervisor.send("learn", "mode", {"mode": mode, **fields})
 
     def wait_for(self, wanted: Callable[[Fields], object]) -> Fields:
         """The next status that is wanted."""
@@ -141,6 +143,41 @@ def test_robot_that_is_needed_stops_learning_at_once(
     took_ms = int(said.split("slow stopped in ")[1].split(" ms")[0])
     assert took_ms <= 200
     assert DeltaStore(home.root / "deltas").named(CURRENT) is None
+
+
+def test_fast_loop_of_control_is_allowed_while_it_is_counted(
+    home: LearningHome, start: Callable[[], Robot]
+) -> None:
+    home.install(Plan(fast=True), origin=Origin.SEED)
+    with Mailbox(home.root, "control") as control:
+        robot = start()
+        status = robot.wait_for(lambda status: "fast" in status["reason"])
+        assert status["reason"] == "driving: control runs no fast loop"
+        assert not said_last(control, robot)["may"]
+        robot.tell("driving", fast_processor_s=0.0)
+        robot.wait_for(lambda status: status["reason"].endswith("step to the next"))
+        assert said_last(control, robot)["may"]
+        robot.tell("driving", fast_processor_s=7000.0)
+        robot.tell("driving", fast_processor_s=300.0)  # control was started again
+        status = robot.wait_for(lambda status: "used since noon" in status["reason"])
+        answer = said_last(control, robot)
+        assert not answer["may"]
+        assert answer["reason"] == status["reason"]
+        robot.close()
+    ledger = Ledger(home.root / "ledger")
+    assert 7300 <= ledger.spent().awake.processor_s < 7500
+
+
+def said_last(control: Mailbox, robot: Robot) -> Fields:
+    """What a learner says to control from now on."""
+    control.receive()
+    answers: list[Fields] = []
+    end_s = time.monotonic() + process_tree.LONGEST_S
+    while len(answers) < 2:  # the first may have been on its way
+        assert time.monotonic() < end_s, robot.status
+        control.wait(0.1)
+        answers += [dict(one.fields) for one in control.receive()]
+    return answers[-1]
 
 
 def test_package_that_does_not_learn_is_said_in_the_status(

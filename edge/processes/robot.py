@@ -60,6 +60,7 @@ CHANNEL = flags.DEFINE_string(
 HOME = robot_flags.define_home(HOME_FOLDER)
 robot_flags.define_keys(robot_flags.KEYRING_FILE)
 robot_flags.define_mode_rules()
+robot_flags.define_fast_loop()
 PACE = flags.DEFINE_enum(
     "pace",
     None,
@@ -100,7 +101,7 @@ def _list_programs(home: Path) -> list[Program]:
     name = [f"--robot_id={ROBOT_ID.value}"] if ROBOT_ID.value else []
     pace = [f"--pace={PACE.value}"] if PACE.value else []
     consent = ["--consent"] if CONSENT.value else []
-    rules = robot_flags.hand_on_mode_rules()
+    rules = [*robot_flags.hand_on_mode_rules(), *robot_flags.hand_on_fast_loop()]
     programs = [
         Program(
             "control",

@@ -24,6 +24,7 @@ _KEYRING: Final = "keyring"
 _DEVELOPMENT: Final = "allow_development_keys"
 _NIGHT: Final = "night"
 _SLEEP_AFTER: Final = "sleep_after_s"
+_FAST_LOOP: Final = "fast_loop"
 
 
 def define_home(default: str | None = None) -> "flags.FlagHolder[str]":
@@ -110,6 +111,21 @@ def hand_on_keys() -> list[str]:
     path = Path(str(flags.FLAGS[_KEYRING].value)).expanduser().absolute()
     development = flags.FLAGS[_DEVELOPMENT].value
     return [f"--{_KEYRING}={path}", *([f"--{_DEVELOPMENT}"] if development else [])]
+
+
+def define_fast_loop() -> "flags.FlagHolder[bool]":
+    """Defines --fast_loop."""
+    return flags.DEFINE_bool(
+        _FAST_LOOP,
+        False,
+        "whether a package that came from no channel is adapted within an episode, "
+        "between two steps; what is found is dropped at its end",
+    )
+
+
+def hand_on_fast_loop() -> list[str]:
+    """Returns the flag of `define_fast_loop` for another program."""
+    return [f"--{_FAST_LOOP}"] if flags.FLAGS[_FAST_LOOP].value else []
 
 
 def define_mode_rules() -> None:

@@ -74,6 +74,7 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
         ),
         _line("package", _package(one)),
         _line("delta", _digest(one, "delta")),
+        *([_line("loop", one_line(loop))] if (loop := one.get("fast")) else []),
         _line(
             "record",
             f"{record.doing(now_s)}; {_count(two, 'recorded')} of "

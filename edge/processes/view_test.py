@@ -57,6 +57,14 @@ def test_view_shows_what_every_process_told() -> None:
     ]
 
 
+def test_fast_loop_has_a_row_where_it_is_on() -> None:
+    now = seen(5.0)
+    now["control"].status = {**CONTROL, "fast": "fast, 1,312 updates"}
+    lines = describe(now, 5.0)
+    assert lines[5] == "loop      fast, 1,312 updates"
+    assert len(lines) == len(describe(seen(5.0), 5.0)) + 1
+
+
 def test_process_that_says_nothing_is_shown_as_silent() -> None:
     lines = describe(seen(0.0), STALE_S + 1.0)
     assert "drives; silent for 3 s; nobody said" in lines[0]

@@ -1,9 +1,10 @@
 """The folder of a robot that has a tiny package, and an episode to replay."""
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from edge.control import local_delta
 from edge.control.local_delta import DeltaRecord, Evaluation
 from edge.loops.delta_store import CURRENT, DeltaStore
 from edge.ota import update
-from edge.ota.decide import RobotRuntime
+from edge.ota.decide import Origin, RobotRuntime
 from edge.ota.state_folder import StateFolder
 from edge.processes.home import Home
 from edge.runtime_version import RUNTIME_VERSION
@@ -48,10 +49,13 @@ class RobotHome:
             f"--robot=replay:{self.episode}",
         ]
 
-    def install(self, seed: int) -> str:
-        """Publishes a package and activates it, as the updater does."""
+    def install(self, seed: int, **options: Any) -> str:
+        """Publishes a package and activates it, as the updater does.
+
+        `options` are those of `tiny_package.write_package`.
+        """
         now = datetime.now(UTC)
-        digest = self.publisher.release(seed, now=now)
+        digest = self.publisher.release(seed, now=now, **options)
         update.update(
             StateFolder(self.home.packages),
             self.publisher.channel_uri,
@@ -61,6 +65,14 @@ class RobotHome:
             now,
         )
         return digest
+
+    def call_seed(self) -> None:
+        """Lets the pointer say that the package came by hand, and from no channel."""
+        state = StateFolder(self.home.packages)
+        with state.lock():
+            installed = state.read_installed()
+            assert installed is not None
+            state.activate(dataclasses.replace(installed, origin=Origin.SEED))
 
     def active(self) -> str:
         """Digest of the package that the pointer names."""

@@ -64,6 +64,7 @@ class Plan:
         endless: whether a gradient step computes for hours.
         harmful: whether it ends with a delta that turns every action around.
         unbounded: whether it ends with a delta beyond its bounds.
+        fast: whether it names a fast loop, of a function that nobody calls here.
     """
 
     seed: int = 0
@@ -73,6 +74,7 @@ class Plan:
     endless: bool = False
     harmful: bool = False
     unbounded: bool = False
+    fast: bool = False
 
 
 NORMAL: Final = Plan()
@@ -91,7 +93,7 @@ def write_package(folder: Path, plan: Plan = NORMAL, **options: Any) -> str:
         {"function": name, "calls": plan.calls if name == consolidate[1] else 1}
         for name in consolidate
     ]
-    loops = {"medium": loop, "slow": loop}
+    loops = {"medium": loop, "slow": loop} | ({"fast": loop} if plan.fast else {})
     if any(name in plan.without for name in consolidate):
         loops = {}
     return tiny_package.write_package(

@@ -17,7 +17,7 @@ from base.digest import sha256_bytes
 from base.store.local_store import LocalStore
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import EXPORT_TARGET
-from edge.testing import tiny_step
+from edge.testing import tiny_fast_update, tiny_step
 from edge.testing.tiny_step import TinyStep
 from release import (
     blessing,
@@ -142,6 +142,7 @@ def write_package(
     robot_model: str = "sawyer",
     learning: Mapping[str, object] | None = None,
     learning_functions: Mapping[str, tuple[bytes, Mapping[str, object]]] | None = None,
+    fast: bool | bytes = False,
 ) -> str:
     """Writes an unsigned package and returns its digest.
 
@@ -165,6 +166,8 @@ def write_package(
         robot_model: model of the robot that it states.
         learning: its field `learning`; None for a package that does not learn.
         learning_functions: content and signature of the functions that it calls.
+        fast: whether it has a fast loop for control and no other one, or the content of
+            the function that control runs.
     """
     step = TinyStep(state_size, action_size, len(tasks), seed)
     functions = folder / "functions"
@@ -173,7 +176,13 @@ def write_package(
     forms = forms or {}
     for form, content in forms.items():
         (functions / f"step_{form}.tflite").write_bytes(content)
-    called = learning_functions or {}
+    called = dict(learning_functions or {})
+    if fast:
+        content = tiny_fast_update.build(step) if fast is True else fast
+        name = tiny_fast_update.LITERT_NAME
+        (functions / f"{name}.tflite").write_bytes(content)
+        called[tiny_fast_update.NAME] = b"for jax", tiny_fast_update.signature(step)
+        learning = tiny_fast_update.LEARNING
     for name, (content, _) in called.items():
         (functions / f"{name}.stablehlo").write_bytes(content)
     if tensors is None:
@@ -225,7 +234,11 @@ def write_package(
         },
         functions={
             name: {"path": f"functions/{name}.tflite", "inputs": [], "outputs": []}
-            for name in ("step", *(f"step_{form}" for form in forms))
+            for name in (
+                "step",
+                *(f"step_{form}" for form in forms),
+                *([tiny_fast_update.LITERT_NAME] if fast else []),
+            )
         }
         | {
             name: {"path": f"functions/{name}.stablehlo", **signature}

@@ -19,6 +19,7 @@ from ai_edge_litert import (  # type: ignore[import-untyped]  # no stubs
 )
 
 DECAY: Final = 0.5
+SURFACE_PREFIX: Final = "surface_"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ def expected_step(
 
 def build(step: TinyStep) -> bytes:
     """Returns the LiteRT flatbuffer of the step."""
-    graph = _Graph()
+    graph = Graph()
     n, a, k = step.state_size, step.action_size, step.tasks
     w, u, v = step.matrices()
     state = graph.input("observation_state", n)
@@ -104,8 +105,8 @@ def build(step: TinyStep) -> bytes:
     return graph.serialise(outputs)
 
 
-class _Graph:
-    """The few operators that the step needs, on vectors."""
+class Graph:
+    """The few operators that the tiny functions need."""
 
     def __init__(self) -> None:
         self._tensors: list[object] = []
@@ -114,11 +115,13 @@ class _Graph:
         self._codes: list[int] = []
         self._inputs: dict[str, int] = {}
 
-    def input(self, name: str, size: int) -> int:
-        self._inputs[name] = self._tensor(name, [size], 0)
+    def input(self, name: str, *shape: int) -> int:
+        """An input of the function."""
+        self._inputs[name] = self._tensor(name, list(shape), 0)
         return self._inputs[name]
 
     def constant(self, value: np.ndarray) -> int:
+        """An array that is part of the file."""
         self._buffers.append(_buffer(value.tobytes()))
         dtype = schema.TensorType.INT32 if value.dtype == np.int32 else None
         return self._tensor(
@@ -128,27 +131,30 @@ class _Graph:
             dtype,
         )
 
-    def add(self, x: int, y: int, size: int) -> int:
+    def add(self, x: int, y: int, *shape: int) -> int:
+        """Sum of two arrays of this shape."""
         options = schema.AddOptionsT()
         return self._operator(
             schema.BuiltinOperator.ADD,
             [x, y],
-            [size],
+            list(shape),
             schema.BuiltinOptions.AddOptions,
             options,
         )
 
-    def multiply(self, x: int, y: int, size: int) -> int:
+    def multiply(self, x: int, y: int, *shape: int) -> int:
+        """Product of two arrays of this shape, number by number."""
         options = schema.MulOptionsT()
         return self._operator(
             schema.BuiltinOperator.MUL,
             [x, y],
-            [size],
+            list(shape),
             schema.BuiltinOptions.MulOptions,
             options,
         )
 
     def product(self, matrix: np.ndarray, vector: int) -> int:
+        """The vector `matrix @ vector`."""
         rows, columns = matrix.shape
         row = self._reshape(vector, [1, columns])
         options = schema.FullyConnectedOptionsT()
@@ -161,15 +167,31 @@ class _Graph:
         )
         return self._reshape(column, [rows])
 
-    def serialise(self, outputs: dict[str, int]) -> bytes:
+    def matrix_product(self, row: int, matrix: int, columns: int) -> int:
+        """The vector `row @ matrix` of a row [1 r] and a matrix [r columns]."""
+        product = self._operator(
+            schema.BuiltinOperator.BATCH_MATMUL,
+            [row, matrix],
+            [1, columns],
+            schema.BuiltinOptions.BatchMatMulOptions,
+            schema.BatchMatMulOptionsT(),
+        )
+        return self._reshape(product, [columns])
+
+    def number(self, vector: int) -> int:
+        """The only number of a vector, without an axis."""
+        return self._reshape(vector, [])
+
+    def serialise(self, outputs: dict[str, int], name: str = "step") -> bytes:
+        """The file: its one function takes the inputs and returns `outputs`."""
         graph = schema.SubGraphT()
         graph.tensors = self._tensors
         graph.operators = self._operators
         graph.inputs = list(self._inputs.values())
         graph.outputs = list(outputs.values())
-        graph.name = b"step"
+        graph.name = name.encode()
         signature = schema.SignatureDefT()
-        signature.signatureKey = b"step"
+        signature.signatureKey = name.encode()
         signature.subgraphIndex = 0
         signature.inputs = [_tensor_map(n, i) for n, i in self._inputs.items()]
         signature.outputs = [_tensor_map(n, i) for n, i in outputs.items()]
