@@ -173,6 +173,7 @@ def test_statistics_are_those_of_the_training_split(version: Version) -> None:
     assert set(manifest.statistics) == {"observation/state", "proposed_action"}
 
 
+@pytest.mark.long
 def test_tfds_opens_the_version(version: Version) -> None:
     manifest, folder = version
     builder = tfds.builder_from_directory(str(folder))
@@ -253,9 +254,11 @@ def test_episodes_that_changed_since_they_were_indexed_are_dropped(
     shard_check.verify_shards(LocalStore(written), manifest)
 
 
-def test_shards_that_lose_all_their_episodes_leave_no_gap(
-    world: Path, tmp_path: Path
-) -> None:
+def _curate_with_and_without(world: Path, tmp_path: Path) -> tuple[Manifest, Manifest]:
+    """A version of small shards, and one, in `b`, from which the first episode is gone.
+
+    The shard of that episode held no other.
+    """
     raw = tmp_path / "raw"
     _copy(world / "raw", raw)
     wide = {"train": 50, "val": 50}
@@ -263,8 +266,27 @@ def test_shards_that_lose_all_their_episodes_leave_no_gap(
     lost = whole.episodes[0]
     path = next((raw / "rlds_v0").rglob(f"episode_id={lost.episode_id}"))
     (path / "episode.tfrecord").unlink()
-    manifest = _curate(world, tmp_path / "b" / "bench" / "v1.0.0", raw=raw, shards=wide)
-    assert len(manifest.splits[lost.split]) == len(whole.splits[lost.split]) - 1
+    return whole, _curate(
+        world, tmp_path / "b" / "bench" / "v1.0.0", raw=raw, shards=wide
+    )
+
+
+def test_shards_that_lose_all_their_episodes_leave_no_gap(
+    world: Path, tmp_path: Path
+) -> None:
+    whole, manifest = _curate_with_and_without(world, tmp_path)
+    split = whole.episodes[0].split
+    assert len(manifest.splits[split]) == len(whole.splits[split]) - 1
+    written = LocalStore(tmp_path / "b" / "bench" / "v1.0.0")
+    shard_check.verify_shards(written, manifest)
+    assert len(manifest.episodes) == len(whole.episodes) - 1
+
+
+@pytest.mark.long
+def test_tfds_finds_no_gap_where_a_shard_lost_all_its_episodes(
+    world: Path, tmp_path: Path
+) -> None:
+    whole, manifest = _curate_with_and_without(world, tmp_path)
     builder = tfds.builder_from_directory(str(tmp_path / "b" / "bench" / "v1.0.0"))
     total = sum(len(builder.as_dataset(split=split)) for split in manifest.splits)
     assert total == len(whole.episodes) - 1

@@ -1,6 +1,6 @@
 """The Pi bundle, under an emulator, follows a channel as a robot does.
 
-An emulated start takes some ten seconds, so one is enough by default.
+An emulated start takes some ten seconds, so all of this is long.
 """
 
 import shutil
@@ -98,7 +98,6 @@ def test_package_of_a_bucket_is_activated_and_acts_as_on_this_machine(
     )
 
 
-@pytest.mark.long
 def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
     root: Path, installed: Installed, tmp_path: Path
 ) -> None:
@@ -117,7 +116,6 @@ def test_signed_package_is_verified_and_activated_and_a_changed_one_is_not(
     assert len(damaged.stderr.splitlines()) == 1
 
 
-@pytest.mark.long
 def test_bucket_without_credentials_is_refused_in_one_line(
     root: Path, installed: Installed
 ) -> None:

@@ -138,6 +138,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     return {(importing, imported) for imported, importing in found}
 
 
+@pytest.mark.long  # the second Bazel
 @pytest.mark.parametrize("importing", IMPORTING)
 def test_bazel_allows_an_import_only_in_the_order_of_folders_and_rooms(
     refused: set[tuple[str, str]], importing: str
@@ -146,6 +147,7 @@ def test_bazel_allows_an_import_only_in_the_order_of_folders_and_rooms(
     assert allowed == {other for other in IMPORTED if may_import(importing, other)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("importing", "imported"),
     [

@@ -200,7 +200,7 @@ def remembered(model: WaveCore) -> Arrays:
     }
 
 
-@pytest.mark.parametrize("rounds", [300, pytest.param(1500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [100, pytest.param(1500, marks=pytest.mark.long)])
 def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
     learner: Learner, rounds: int
 ) -> None:
