@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from base.store import gcs_store  # noqa: F401 - heavy, and each run is a fork
 from base.testing import bucket as local_bucket
 from base.testing.bucket import Bucket
+from edge.ota import fetch
 from edge.testing import processes, tampering, tiny_package
 from edge.testing.tiny_package import Publisher
 from rlds import example_codec, tfrecord
@@ -120,15 +122,15 @@ def test_server_that_spreads_its_delay_over_many_calls_does_not_hold_a_robot(
 ) -> None:
     """Each answer is in time. The four that an update needs are not."""
     bucket.put_tree(publisher.root, PREFIX)
-    assert processes.run("edge.run", *flags).returncode == 0
+    assert processes.run_forked("edge.run", *flags).returncode == 0
     publisher.release(1, now=datetime.now(UTC))
     bucket.put_tree(publisher.root, PREFIX)
     bucket.delay_s = 0.9
-    done = processes.run(
+    done = processes.run_forked(
         "edge.run",
         *flags,
         "--offline_if_update_fails",
-        prelude="from edge.ota import fetch; fetch._ALLOWANCE_S = 2.0",
+        before=lambda: setattr(fetch, "_ALLOWANCE_S", 2.0),
     )
     assert done.returncode == 0, done.stderr
     why, what, package = done.stderr.splitlines()
@@ -137,7 +139,7 @@ def test_server_that_spreads_its_delay_over_many_calls_does_not_hold_a_robot(
     assert what == "run: the update failed; running what is installed"
     assert package.endswith("of channel nightly, release 1: keep")
     bucket.delay_s = 0.0
-    assert "release 2: install" in processes.run("edge.run", *flags).stderr
+    assert "release 2: install" in processes.run_forked("edge.run", *flags).stderr
 
 
 def test_missing_channel_and_missing_bucket_are_reported_in_one_line(

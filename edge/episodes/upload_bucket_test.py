@@ -67,7 +67,9 @@ def test_command_sends_each_episode_and_sidecar_once(
     for path in folder.glob("*.sent.json"):
         path.unlink()
     before = dict(bucket.objects)
-    again = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
+    again = processes.run_forked(
+        "edge.episodes.upload", f"--from={folder}", f"--to={STORE}"
+    )
     assert "0 sent, 2 already in the store" in again.stdout
     assert bucket.objects == before
 
@@ -111,7 +113,7 @@ def test_other_bytes_that_another_process_sent_meanwhile_are_refused(
 def test_bucket_that_does_not_exist_is_refused_in_one_line(
     bucket: Bucket, folder: Path
 ) -> None:
-    done = processes.run(
+    done = processes.run_forked(
         "edge.episodes.upload", f"--from={folder}", "--to=gs://nosuch/raw"
     )
     check_refused(folder, "bucket does not exist.; check the bucket's name", done)
@@ -122,7 +124,9 @@ def test_account_without_permission_is_refused_in_one_line(
     bucket: Bucket, folder: Path
 ) -> None:
     bucket.forbidden = True
-    done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
+    done = processes.run_forked(
+        "edge.episodes.upload", f"--from={folder}", f"--to={STORE}"
+    )
     check_refused(folder, "roles/storage.objectCreator", done)
 
 
@@ -131,7 +135,9 @@ def test_missing_credentials_are_reported_in_one_line(
 ) -> None:
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    done = processes.run("edge.episodes.upload", f"--from={folder}", f"--to={STORE}")
+    done = processes.run_forked(
+        "edge.episodes.upload", f"--from={folder}", f"--to={STORE}"
+    )
     check_refused(folder, "key file in GOOGLE_APPLICATION_CREDENTIALS", done)
 
 
