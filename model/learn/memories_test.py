@@ -9,12 +9,18 @@ import pytest
 
 from model import config
 from model.learn import memories as mem
-from model.learn.memories import KNOWN, LIVED, Memories
+from model.learn.memories import KNOWN, LIVED, Memories, View
 from model.testing.remembered import Remembered, fill
 
 SIZES = config.tiny(state_size=4, action_size=2, task_count=2)
 SPEED = np.array([0.1, -0.05], np.float32)
 """What a full command moves each channel by."""
+
+
+LONGEST = 40
+"""Steps that `see` reads of an episode, in one program for all tests."""
+
+draw_windows = jax.jit(mem.draw_windows, static_argnums=(5, 6))
 
 
 def numbered(steps: int, value: float, kind: int = KNOWN, task: int = 0) -> Remembered:
@@ -32,6 +38,11 @@ def moved(commands: np.ndarray) -> np.ndarray:
     return np.concatenate([positions, before], axis=1).astype(np.float32)
 
 
+def remember(told: np.ndarray) -> Memories:
+    """Memories of one episode of the arm; all have the same shapes."""
+    return fill(SIZES, [Remembered(moved(told), told)], 2, 12)
+
+
 def commands(steps: int, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
     return random.uniform(-1, 1, (steps, 2)).astype(np.float32)
@@ -45,7 +56,7 @@ def draw(
 ) -> Mapping[str, np.ndarray]:
     """Windows of the views as recorded, of lived and then of known memories."""
     views = [mem.as_recorded(SIZES, kind) for kind in (LIVED, KNOWN)]
-    drawn = jax.jit(mem.draw_windows, static_argnums=(5, 6))(
+    drawn = draw_windows(
         fill(SIZES, episodes, 6, 64),
         jax.tree.map(lambda *x: jnp.stack(x), *views),
         jnp.asarray(shares),
@@ -57,19 +68,29 @@ def draw(
     return {name: np.asarray(x) for name, x in drawn.items()}
 
 
-def see(
-    memories: Memories, episode: int, **different: object
-) -> tuple[np.ndarray, np.ndarray]:
-    """States and actions of one known episode, in a view that differs in this."""
-    view = mem.as_recorded(SIZES, KNOWN)
-    view = view._replace(**{n: jnp.asarray(x) for n, x in different.items()})
-    steps = int(mem.viewed_length(memories, view, jnp.asarray(episode)))
-    repeats = mem.find_repeats(memories)
-    seen = jax.vmap(
-        lambda t: mem.read(memories, view, repeats, jnp.asarray(episode), t)
+@jax.jit
+def read_steps(memories: Memories, view: View) -> tuple[jax.Array, jax.Array]:
+    """States and actions of the first episode, with what is read beyond its end."""
+    repeats, first = mem.find_repeats(memories), jnp.asarray(0)
+    return jax.vmap(lambda t: mem.read(memories, view, repeats, first, t))(
+        jnp.arange(LONGEST)
     )
-    states, actions = seen(jnp.arange(steps))
-    return np.asarray(states), np.asarray(actions)
+
+
+def known_view(**different: object) -> View:
+    """The view of known memories as recorded, which differs in this."""
+    view = mem.as_recorded(SIZES, KNOWN)
+    typed = {n: jnp.asarray(x, getattr(view, n).dtype) for n, x in different.items()}
+    return view._replace(**typed)
+
+
+def see(memories: Memories, **different: object) -> tuple[np.ndarray, np.ndarray]:
+    """States and actions of the first known episode, in a view that differs in this."""
+    view = known_view(**different)
+    steps = int(mem.viewed_length(memories, view, jnp.asarray(0)))
+    assert steps <= LONGEST
+    states, actions = read_steps(memories, view)
+    return np.asarray(states)[:steps], np.asarray(actions)[:steps]
 
 
 def test_views_are_drawn_by_their_shares() -> None:
@@ -103,7 +124,7 @@ def test_only_what_a_person_did_is_imitated_of_a_corrected_episode(
     corrected = numbered(20, 1.0, LIVED)._replace(imitate=marks)
     memories = fill(SIZES, [corrected, numbered(20, 2.0, LIVED)], 3, 48)
     view = mem.as_recorded(SIZES, LIVED)._replace(speed=jnp.asarray(speed))
-    drawn = mem.draw_windows(
+    drawn = draw_windows(
         memories,
         jax.tree.map(lambda x: x[None], view),
         jnp.ones(1),
@@ -167,26 +188,25 @@ def test_repeating_channels_are_found_and_constant_ones_are_not() -> None:
 
 def test_view_as_recorded_changes_nothing() -> None:
     told = commands(7)
-    states, actions = see(fill(SIZES, [Remembered(moved(told), told)], 2, 9), 0)
+    states, actions = see(remember(told))
     np.testing.assert_array_equal(states, moved(told)[:-1])
     np.testing.assert_array_equal(actions, told)
 
 
 def test_robot_with_halved_commands_moves_as_the_slowed_view_says() -> None:
     told = np.repeat(commands(6), 2, axis=0)  # each command twice, to halve exactly
-    known = fill(SIZES, [Remembered(moved(told), told)], 2, 12)
-    states, actions = see(known, 0, speed=0.5, pace=np.full(2, 0.5, np.float32))
+    known = remember(told)
+    states, actions = see(known, speed=0.5, pace=np.full(2, 0.5, np.float32))
     np.testing.assert_allclose(moved(actions)[:-1], states, atol=1e-6)
 
 
 @pytest.mark.parametrize("speed", [0.3, 0.55, 0.9])
 def test_slow_episode_ends_where_the_fast_one_does(speed: float) -> None:
     told = commands(11)
-    known = fill(SIZES, [Remembered(moved(told), told)], 1, 11)
-    states, actions = see(known, 0, speed=np.float32(speed))
+    known = remember(told)
+    states, actions = see(known, speed=np.float32(speed))
     assert len(actions) == int(np.ceil(np.float32(11 / np.float32(speed))))
-    view = mem.as_recorded(SIZES, KNOWN)._replace(speed=jnp.asarray(speed))
-    last, _ = mem.read(known, view, jnp.arange(4), jnp.asarray(0), len(actions))
+    last = np.asarray(read_steps(known, known_view(speed=speed))[0])[len(actions)]
     np.testing.assert_allclose(states[0], moved(told)[0])
     np.testing.assert_allclose(last[:2], moved(told)[-1][:2], atol=1e-6)
 
@@ -195,9 +215,7 @@ def test_late_arm_that_moves_further_needs_smaller_commands_and_stands_at_first(
     None
 ):
     told, gain = commands(9), np.array([2.0, 1.0], np.float32)
-    states, actions = see(
-        fill(SIZES, [Remembered(moved(told), told)], 1, 9), 0, gain=gain, latency=2
-    )
+    states, actions = see(remember(told), gain=gain, latency=2)
     np.testing.assert_array_equal(states[:3, :2], moved(told)[[0, 0, 0], :2])
     np.testing.assert_array_equal(states[2:, :2], moved(told)[:7, :2])
     np.testing.assert_allclose(actions * gain, told, rtol=1e-6)
@@ -205,14 +223,14 @@ def test_late_arm_that_moves_further_needs_smaller_commands_and_stands_at_first(
 
 def test_robot_stands_still_if_the_latency_is_longer_than_the_episode() -> None:
     told = commands(9)
-    known = fill(SIZES, [Remembered(moved(told), told)], 1, 9)
-    states, _ = see(known, 0, latency=100)
+    known = remember(told)
+    states, _ = see(known, latency=100)
     np.testing.assert_array_equal(states, np.zeros_like(states))
 
 
 def test_shifted_commands_stay_within_the_limits() -> None:
     told = commands(9)
-    known = fill(SIZES, [Remembered(moved(told), told)], 1, 9)
+    known = remember(told)
     shift = np.array([0.5, 0.0], np.float32)
-    _, actions = see(known, 0, action_shift=shift)
+    _, actions = see(known, action_shift=shift)
     np.testing.assert_allclose(actions, np.clip(told + shift, -1, 1), rtol=1e-6)
