@@ -233,6 +233,7 @@ def namespaces_work() -> bool:
     return done.returncode == 0
 
 
+@pytest.mark.long  # starts one more Bazel
 def test_bazel_takes_the_best_sandbox_of_the_machine(checkout: Checkout) -> None:
     best = "linux-sandbox" if namespaces_work() else "processwrapper-sandbox"
     done = checkout.bazel("build", "//:made")
