@@ -12,6 +12,7 @@ it finds is added to the policy's surfaces from the next step on.
 | less time is left than a call takes | skipped, and counted |
 | the loss fell | the policy drives with the new deltas from the next step on |
 | an error, or a delta that is not finite or beyond its bound | off for this episode |
+| a call ended after the next step was due | off for this episode |
 | the episode ends | what was found is dropped |
 
 A loop that goes off drives with the delta of the episode's start again, and says so in
@@ -39,6 +40,7 @@ from release.verification import IntactPackage
 RESERVE_NS: Final = 1_000_000
 """Time that stays free before the next step is due: waking up on time takes less than a
 millisecond (docs/benchmarks.md, control)."""
+_NS_PER_MS: Final = 1_000_000
 FORGETS: Final = 0.98
 """Share of the longest call that is still expected after each chance to call: one that
 took twice as long as there is time is forgotten after 35 steps, half a second."""
@@ -72,6 +74,7 @@ class FastLoop:
         update: FastUpdate,
         deltas: Mapping[str, Vector],
         say: Callable[[str], None],
+        now_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """Begins no episode yet.
 
@@ -80,7 +83,9 @@ class FastLoop:
             update: the function.
             deltas: delta in use [s] of every surface of the package.
             say: gets a line when the loop is switched off for an episode.
+            now_ns: clock by which calls are timed.
         """
+        self._now_ns = now_ns
         self._policy = policy
         self._update = update
         self._say = say
@@ -120,15 +125,21 @@ class FastLoop:
             self._took_ns *= FORGETS
             self.skipped += 1
             return
-        begin_ns, begin_cpu_s = time.perf_counter_ns(), time.thread_time()
+        begin_ns, begin_cpu_s = self._now_ns(), time.thread_time()
         try:
             self._take(following)
         except ContinuonError as e:
             self._give_up(str(e))
         self.calls += 1
         self.processor_s += time.thread_time() - begin_cpu_s
-        took_ns = time.perf_counter_ns() - begin_ns
+        took_ns = self._now_ns() - begin_ns
         self._took_ns = max(took_ns, FORGETS * self._took_ns)
+        if left_ns is not None and took_ns > left_ns and not self.trouble:
+            # Where one call is so much longer than the others, another will be.
+            self._give_up(
+                f"a call took {took_ns / _NS_PER_MS:.1f} ms, "
+                f"{left_ns / _NS_PER_MS:.1f} ms were left"
+            )
 
     def _take(self, following: Vector) -> None:
         found = self._update(self._deltas, self._window(following))

@@ -1,5 +1,6 @@
 """The fast loop changes what drives within an episode, and leaves nothing behind."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from edge.control import fast_loop
 from edge.control.fast_loop import FastLoop, fits, open_fast_loop
+from edge.control.fast_update import FastUpdate, Updated
 from edge.control.loop import Pace, run_episode
 from edge.control.package_policy import PackagePolicy, open_policy
 from edge.control.safety import config_for
@@ -37,6 +39,9 @@ class Driven:
         loop = open_fast_loop(package, self.policy, None, self.said.append)
         assert loop is not None
         self.loop: FastLoop = loop
+        # Whatever the machine does meanwhile, a call takes no time unless it says so.
+        self.clock = SimulatedClock(0)
+        loop._now_ns, loop._took_ns = self.clock.now_ns, 0.0
         self.loop.is_allowed = True
         self.states = np.random.default_rng(5).standard_normal((40, 39))
         self.states = (0.01 * self.states).astype(np.float32)
@@ -151,6 +156,32 @@ def test_bad_update_switches_the_loop_off_until_the_next_episode(
     driven.drive(0, 20)
     assert driven.loop.trouble == ""
     assert driven.loop.updates == 2 * (20 - STEPS + 1)
+
+
+def test_call_that_holds_up_the_next_step_is_the_last_of_its_episode(
+    package: IntactPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven = Driven(package)
+    before = driven.propose()
+    driven.begin()
+    call = FastUpdate.__call__
+
+    def call_slowly(
+        update: FastUpdate, deltas: Mapping[str, Vector], window: Mapping[str, Vector]
+    ) -> Updated:
+        driven.clock.advance(4 * MS)
+        return call(update, deltas, window)
+
+    monkeypatch.setattr(FastUpdate, "__call__", call_slowly)
+    driven.loop._took_ns = 1.0 * MS  # as calls took before
+    driven.drive(0, 20, left_ns=3 * MS)
+    assert driven.loop.calls == 1
+    (line,) = driven.said
+    assert line == (
+        "the fast loop is off until the next episode: "
+        "a call took 4.0 ms, 3.0 ms were left"
+    )
+    np.testing.assert_array_equal(driven.propose(), before)
 
 
 def test_package_without_a_fast_loop_for_control_has_none(tmp_path: Path) -> None:
