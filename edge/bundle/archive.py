@@ -65,7 +65,11 @@ def require_machine(entries: Mapping[str, Entry], machine: str) -> None:
 
 
 def write(
-    output: Path, root: str, entries: Mapping[str, Entry], facts: Mapping[str, str]
+    output: Path,
+    root: str,
+    entries: Mapping[str, Entry],
+    facts: Mapping[str, str],
+    listing_path: str = LISTING,
 ) -> None:
     """Writes the bundle.
 
@@ -74,6 +78,8 @@ def write(
         root: folder into which all entries are unpacked.
         entries: files by path below `root`, in any order.
         facts: strings for the listing, such as the target.
+        listing_path: path of the listing; an archive that is unpacked over another
+            one has a listing of its own.
     """
     listing = {
         "schema_version": _SCHEMA_VERSION,
@@ -108,7 +114,7 @@ def write(
             member.size = len(entry.content)
             archive.addfile(member, io.BytesIO(entry.content))
         described = Entry(canonical_json.encode(listing) + b"\n", executable=False)
-        member = _make_member(f"{root}/{LISTING}", described)
+        member = _make_member(f"{root}/{listing_path}", described)
         member.size = len(described.content)
         archive.addfile(member, io.BytesIO(described.content))
 

@@ -30,6 +30,9 @@ _MACHINE = flags.DEFINE_string("machine", "aarch64", "processor of every native 
 _LEAVE_OUT = flags.DEFINE_multi_string(
     "leave_out", [], "pattern of paths to leave out, such as site-packages/*/tests/*"
 )
+_LISTING = flags.DEFINE_string(
+    "listing", archive.LISTING, "path of the listing inside the root"
+)
 path_flags.files("files", "output")
 
 
@@ -81,7 +84,7 @@ def main(argv: list[str]) -> None:
     }
     archive.require_machine(entries, _MACHINE.value)
     facts = {"target": _TARGET.value, "version": _VERSION.value}
-    archive.write(Path(_OUTPUT.value), _ROOT.value, entries, facts)
+    archive.write(Path(_OUTPUT.value), _ROOT.value, entries, facts, _LISTING.value)
 
 
 if __name__ == "__main__":

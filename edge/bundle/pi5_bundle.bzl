@@ -9,18 +9,22 @@ finds the other files relative to its own path.
 """
 
 _ATTRS = {
+    "below": attr.label_list(
+        doc = "Programs of the bundle over which this one is unpacked: their sources stay out.",
+        providers = [PyInfo],
+    ),
     "extra": attr.label_keyed_string_dict(
         allow_files = True,
         doc = "More files, each with its path in the bundle.",
     ),
     "interpreter": attr.label(
         allow_files = True,
-        doc = "Files of the target's CPython.",
-        mandatory = True,
+        doc = "Files of the target's CPython; none in a bundle that is unpacked over another.",
     ),
     "leave_out": attr.string_list(
         doc = "Patterns of paths in the bundle that the programs do not load.",
     ),
+    "listing": attr.string(default = "BUNDLE.json", doc = "Path of the list of files."),
     "packages": attr.label(
         allow_files = True,
         doc = "Files of the target's site-packages tree.",
@@ -63,9 +67,15 @@ def _impl(ctx):
         program[PyInfo].transitive_sources
         for program in ctx.attr.programs
     ])
+    below = {
+        source.path: None
+        for program in ctx.attr.below
+        for source in program[PyInfo].transitive_sources.to_list()
+    }
+    sources = depset([one for one in sources.to_list() if one.path not in below])
     lines = ctx.actions.args()
     lines.set_param_file_format("multiline")
-    lines.add_all(ctx.attr.interpreter[DefaultInfo].files, map_each = _interpreter_line)
+    lines.add_all(ctx.files.interpreter, map_each = _interpreter_line)
     lines.add_all(ctx.attr.packages[DefaultInfo].files, map_each = _packages_line)
     lines.add_all(sources, map_each = _source_line)
     for target, path in ctx.attr.extra.items():
@@ -78,6 +88,7 @@ def _impl(ctx):
     arguments = ctx.actions.args()
     arguments.add("--files", list_file)
     arguments.add("--output", output)
+    arguments.add("--listing", ctx.attr.listing)
     arguments.add("--target", ctx.attr.target)
     arguments.add("--runtime_version", ctx.attr.version)
     arguments.add_all(ctx.attr.leave_out, before_each = "--leave_out")
@@ -87,7 +98,7 @@ def _impl(ctx):
         inputs = depset(
             [list_file] + ctx.files.extra,
             transitive = [
-                ctx.attr.interpreter[DefaultInfo].files,
+                depset(ctx.files.interpreter),
                 ctx.attr.packages[DefaultInfo].files,
                 sources,
             ],

@@ -72,7 +72,16 @@ def test_unit_is_hardened(name: str) -> None:
     assert unit.service("ReadWritePaths") == "/var/lib/continuon /run/continuon"
 
 
-def test_raw_episodes_are_closed_to_all_but_recorder_and_learner() -> None:
+def test_updater_reads_the_memories_and_neither_writes_them_nor_sees_the_journals() -> (
+    None
+):
+    unit = Unit("update")
+    assert unit.service("SupplementaryGroups") == "continuon-private"
+    assert unit.service("ReadOnlyPaths") == "/var/lib/continuon/memories"
+    assert unit.service("InaccessiblePaths") == "/var/lib/continuon/private"
+
+
+def test_raw_episodes_are_closed_to_control() -> None:
     made = {
         fields[1]: tuple(fields[2:5])
         for line in (FOLDER / "continuon.tmpfiles").read_text().splitlines()
@@ -85,7 +94,7 @@ def test_raw_episodes_are_closed_to_all_but_recorder_and_learner() -> None:
         mode, _, group = made[f"{root}/{folder}"]
         assert (mode[-1], group) == ("0", "continuon-private")
     private = [n for n in NAMES if "continuon-private" in Unit(n).text]
-    assert private == ["learn", "record"]
+    assert private == ["learn", "record", "update"]
 
 
 def start(

@@ -46,6 +46,15 @@ def external_parts():
         platform = "aarch64-manylinux_2_31",
     )
 
+    # The learner is an archive on top of the bundle.
+    pip_tree(
+        name = "learner_aarch64",
+        below = ["//third_party/python:locks/edge_aarch64.txt"],
+        compile = False,
+        lock = "//third_party/python:locks/learner_aarch64.txt",
+        platform = "aarch64-manylinux_2_31",
+    )
+
     pip_tree(
         name = "sim",
         below = ["//third_party/python:locks/edge.txt"],

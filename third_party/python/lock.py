@@ -23,6 +23,7 @@ AARCH64 = "aarch64-manylinux_2_31"
 TREES = {
     "edge": ("edge.in", X86_64),
     "edge_aarch64": ("edge.in", AARCH64),
+    "learner_aarch64": ("learner.in", AARCH64),
     "sim": ("sim.in", X86_64),
     "model": ("model.in", X86_64),
     "cloud": ("cloud.in", X86_64),
