@@ -16,19 +16,12 @@ from typing import Final
 
 from base import canonical_json
 from edge import errors
+from edge.bundle import elf
 
 LISTING: Final = "BUNDLE.json"
 _SCHEMA_VERSION: Final = 1
 _COMPRESSION: Final = 6  # level 9 saves 0.3 MB of 40 and takes three times as long
 _LINK_FROM_BYTES: Final = 4096  # below that a link entry is as large as the content
-_ELF: Final = b"\x7fELF"
-_ELF_MACHINE: Final = slice(18, 20)  # e_machine of the ELF header, little-endian
-_MACHINES: Final = {
-    0x03: "x86",
-    0x28: "arm",
-    0x3E: "x86-64",
-    0xB7: "aarch64",
-}
 
 
 @dataclass(frozen=True)
@@ -39,14 +32,6 @@ class Entry:
     executable: bool
 
 
-def elf_machine(content: bytes) -> str | None:
-    """Returns the processor that an ELF file is for; None for other files."""
-    if content[:4] != _ELF or len(content) < _ELF_MACHINE.stop:
-        return None
-    number = int.from_bytes(content[_ELF_MACHINE], "little")
-    return _MACHINES.get(number, f"machine {number}")
-
-
 def require_machine(entries: Mapping[str, Entry], machine: str) -> None:
     """Checks that every native file is for one processor.
 
@@ -54,7 +39,7 @@ def require_machine(entries: Mapping[str, Entry], machine: str) -> None:
         WrongProcessorError: a file is for another processor.
     """
     for path, entry in sorted(entries.items()):
-        found = elf_machine(entry.content)
+        found = elf.read_machine(entry.content)
         if found not in (None, machine):
             raise errors.WrongProcessorError(
                 path,

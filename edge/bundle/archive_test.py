@@ -68,13 +68,6 @@ def test_repeated_content_is_stored_once(tmp_path: Path) -> None:
     assert raw.count(LARGE) == 1
 
 
-def test_processor_is_read_from_the_elf_header() -> None:
-    assert archive.elf_machine(X86) == "x86-64"
-    assert archive.elf_machine(ARM) == "aarch64"
-    assert archive.elf_machine(b"print()") is None
-    assert archive.elf_machine(b"\x7fELF") is None
-
-
 def test_native_file_for_another_processor_is_refused() -> None:
     archive.require_machine({"a": Entry(ARM, executable=False)}, "aarch64")
     with pytest.raises(errors.WrongProcessorError, match="expected code for aarch64"):

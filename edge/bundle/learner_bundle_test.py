@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from edge.bundle import archive
+from edge.bundle import archive, elf
 from edge.loops.delta_store import CURRENT, DeltaStore
 from edge.testing import processes, tiny_learning
 from edge.testing.learning_home import LearningHome
@@ -43,7 +43,7 @@ def test_only_the_learners_archive_holds_jax_and_of_scipy_only_lapack(
     assert folders == {"_external", "_lib", "linalg"}
     assert {"code/edge/processes/learn.py", "code/edge/loops/learner.py"} <= learners
     assert "systemd/continuon-learn.service" in learners
-    machines = {archive.elf_machine((root / path).read_bytes()) for path in learners}
+    machines = {elf.read_machine((root / path).read_bytes()) for path in learners}
     assert machines == {None, "aarch64"}
 
 

@@ -13,7 +13,7 @@ from absl import flags
 
 from base import command_line, path_flags, project_version
 from edge import errors
-from edge.bundle import archive
+from edge.bundle import archive, elf
 
 _FILES = flags.DEFINE_string(
     "files", None, "list of `path<TAB>file` lines", required=True
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> None:
     lines = Path(_FILES.value).read_text("utf-8").splitlines()
     files = read_list(lines, _LEAVE_OUT.value, _FILES.value)
     entries = {
-        path: archive.Entry(file.read_bytes(), is_program(path))
+        path: archive.Entry(elf.cut_symbols(file.read_bytes()), is_program(path))
         for path, file in files.items()
     }
     archive.require_machine(entries, _MACHINE.value)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.bundle import archive
+from edge.bundle import archive, elf
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
 from edge.testing import processes, tiny_package
 from rlds import example_codec, tfrecord
@@ -43,15 +43,15 @@ def run_here(*arguments: str) -> None:
     )
 
 
-def test_every_native_file_is_for_the_pi(root: Path) -> None:
-    machines = [
-        archive.elf_machine(path.read_bytes())
-        for path in root.rglob("*")
-        if path.is_file()
-    ]
-    native = [machine for machine in machines if machine is not None]
-    assert set(native) == {"aarch64"}
-    assert len(native) > 50
+def test_every_native_file_is_for_the_pi_and_has_no_symbols(root: Path) -> None:
+    machines = []
+    for path in root.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        if (machine := elf.read_machine(content)) is not None:
+            machines.append(machine)
+            assert elf.cut_symbols(content) == content
+    assert set(machines) == {"aarch64"}
+    assert len(machines) > 50
 
 
 def test_listing_describes_every_file(root: Path, listing: dict[str, Any]) -> None:
