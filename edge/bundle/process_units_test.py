@@ -4,6 +4,7 @@ import configparser
 import os
 import signal
 import socket
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -81,17 +82,28 @@ def test_updater_reads_the_memories_and_neither_writes_them_nor_sees_the_journal
     assert unit.service("InaccessiblePaths") == "/var/lib/continuon/private"
 
 
-def test_raw_episodes_are_closed_to_control() -> None:
-    made = {
-        fields[1]: tuple(fields[2:5])
+def read_folders() -> dict[str, tuple[str, ...]]:
+    """Mode, user and group of each folder, by its path below the robot's."""
+    return {
+        fields[1].removeprefix("/var/lib/continuon/"): tuple(fields[2:5])
         for line in (FOLDER / "continuon.tmpfiles").read_text().splitlines()
         if line.startswith("d ")
         for fields in [line.split()]
     }
-    root = "/var/lib/continuon"
-    assert made[f"{root}/private"] == ("2700", "continuon-record", "continuon-private")
+
+
+def test_control_counts_its_starts_and_replaces_nothing_else_of_the_updater() -> None:
+    mode, user, group = read_folders()["packages"]
+    assert (user, group) == ("continuon-update", Unit("control").service("Group"))
+    assert int(mode, 8) & stat.S_IWGRP
+    assert int(mode, 8) & stat.S_ISVTX
+
+
+def test_raw_episodes_are_closed_to_control() -> None:
+    made = read_folders()
+    assert made["private"] == ("2700", "continuon-record", "continuon-private")
     for folder in ("memories", "memories/new"):
-        mode, _, group = made[f"{root}/{folder}"]
+        mode, _, group = made[folder]
         assert (mode[-1], group) == ("0", "continuon-private")
     private = [n for n in NAMES if "continuon-private" in Unit(n).text]
     assert private == ["learn", "record", "update"]

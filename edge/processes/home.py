@@ -1,6 +1,7 @@
 """Where things lie in the folder of one robot; each entry has one writer.
 
     home/packages/      the packages and the pointer to the active one   update
+      starts            how often the active one was started             control
     home/deltas/        what the robot has learned, and two pointers      learn
     home/private/       journals and raw episodes                         record
     home/shared/        redacted, signed episodes                         record

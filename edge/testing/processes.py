@@ -102,19 +102,36 @@ def run_on_pi(
 
     It does not see this process's environment, only the variables in `environment`.
     """
-    qemu = Path(os.environ["QEMU"]).absolute()
     return subprocess.run(
         [root / "bin" / "continuon-run", *arguments],
-        env={
-            "CACHE_DIRECTORY": str(root.with_name("cache")),
-            "CONTINUON_EMULATOR": f"{qemu} -cpu cortex-a76",
-            "PATH": "/usr/bin:/bin",
-            **environment,
-        },
+        env={**_emulate(root), **environment},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def start_on_pi(
+    root: Path, *arguments: str, environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """The same as `run_on_pi` for a program that runs on, and says all into `log`."""
+    with log.open("ab") as said:
+        return subprocess.Popen(
+            [root / "bin" / "continuon-run", *arguments],
+            env={**_emulate(root), **environment},
+            stdout=said,
+            stderr=said,
+        )
+
+
+def _emulate(root: Path) -> dict[str, str]:
+    """The environment in which the launcher of a bundle runs on another processor."""
+    qemu = Path(os.environ["QEMU"]).absolute()
+    return {
+        "CACHE_DIRECTORY": str(root.with_name("cache")),
+        "CONTINUON_EMULATOR": f"{qemu} -cpu cortex-a76",
+        "PATH": "/usr/bin:/bin",
+    }
 
 
 def read_actions(path: Path) -> np.ndarray:
