@@ -4,7 +4,6 @@ import configparser
 import os
 import signal
 import socket
-import stat
 import subprocess
 import time
 from pathlib import Path
@@ -90,13 +89,6 @@ def read_folders() -> dict[str, tuple[str, ...]]:
         if line.startswith("d ")
         for fields in [line.split()]
     }
-
-
-def test_control_counts_its_starts_and_replaces_nothing_else_of_the_updater() -> None:
-    mode, user, group = read_folders()["packages"]
-    assert (user, group) == ("continuon-update", Unit("control").service("Group"))
-    assert int(mode, 8) & stat.S_IWGRP
-    assert int(mode, 8) & stat.S_ISVTX
 
 
 def test_raw_episodes_are_closed_to_control() -> None:

@@ -1,7 +1,9 @@
-"""Where things lie in the folder of one robot; each entry has one writer.
+"""Where things lie in the folder of one robot; each entry but one has one writer.
 
     home/packages/      the packages and the pointer to the active one   update
       starts            how often the active one was started             control
+      current           control too, under the same lock, when a package
+                        does not open
     home/deltas/        what the robot has learned, and two pointers      learn
     home/private/       journals and raw episodes                         record
     home/shared/        redacted, signed episodes                         record
