@@ -1,7 +1,7 @@
 """The bundle stays small enough to be downloaded by a robot at home.
 
 A MB is a million bytes, and the size is that of the archive's files under zstd at level
-12; level 19 saves a tenth more and takes ten times as long.
+12. At level 19 the bundle is 30.2 MB and not 34.7, for 99 s of a processor.
 """
 
 import gzip
