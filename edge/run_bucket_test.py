@@ -160,6 +160,8 @@ def test_missing_credentials_are_reported_in_one_line(
 ) -> None:
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nobody"))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    # Whether this is a machine of Google's is asked for three seconds.
+    monkeypatch.setattr("google.auth.compute_engine._metadata._NO_GCE_CHECK", True)
     check_refused(
         tmp_path / "state", "key file in GOOGLE_APPLICATION_CREDENTIALS", flags
     )
