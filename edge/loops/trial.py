@@ -26,6 +26,11 @@ BOUND: Final = math.log((1 - WRONG) / WRONG)
 REMEMBERED: Final = 40
 """Outcomes before the delta that it is compared with: the latest. Older ones may be of
 a robot that was not the same."""
+LATEST: Final = 5
+"""Outcomes of a task just before the delta. They count alone if so few successes are
+no chance: a robot that has changed must not be held to what it did before that."""
+CHANCE: Final = 0.05
+"""Probability below which fewer successes are no chance."""
 MOST_OWN: Final = 100
 """Outcomes with the delta that are looked at: the latest."""
 _LEAST_RATE, _MOST_RATE = 0.05, 0.95
@@ -97,10 +102,25 @@ def judge_use(
 def _weigh(outcome: Outcome, before: Sequence[Outcome]) -> float:
     """Logarithm of how much likelier the outcome is if the delta makes things worse."""
     same = [one for one in before if one.task == outcome.task] or before
-    # Rule of succession: a rate of nothing is a half.
-    rate = (sum(one.success for one in same) + 1) / (len(same) + 2)
+    latest = same[-LATEST:]
+    rate = _rate(latest if _is_no_chance(latest, _rate(same)) else same)
     rate = min(max(rate, _LEAST_RATE + WORSE_BY), _MOST_RATE)
     worse = rate - WORSE_BY
     if outcome.success:
         return math.log(worse / rate)
     return math.log((1 - worse) / (1 - rate))
+
+
+def _is_no_chance(outcomes: Sequence[Outcome], rate: float) -> bool:
+    """Whether so few successes are improbable at a rate, each drawn by itself."""
+    count, most = len(outcomes), sum(one.success for one in outcomes)
+    probable = sum(
+        math.comb(count, k) * rate**k * (1 - rate) ** (count - k)
+        for k in range(most + 1)
+    )
+    return probable < CHANCE
+
+
+def _rate(outcomes: Sequence[Outcome]) -> float:
+    """Success by the rule of succession: a rate of nothing is a half."""
+    return (sum(one.success for one in outcomes) + 1) / (len(outcomes) + 2)

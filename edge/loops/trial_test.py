@@ -70,6 +70,13 @@ def test_what_a_bad_delta_did_in_between_is_no_measure() -> None:
     assert found[0] is Standing.BAD
 
 
+def test_changed_robot_is_not_held_to_what_it_did_before_it_changed() -> None:
+    before = outcomes("", "+" * 36) + outcomes("", "--+-")
+    better = "++-+" * 6
+    assert judge_use([*before, *outcomes(DELTA, better)], DELTA)[0] is Standing.GOOD
+    assert judge_use([*before[:36], *outcomes(DELTA, better)], DELTA)[0] is Standing.BAD
+
+
 @pytest.mark.parametrize("rate", [0.5, 0.8, 0.95])
 def test_equal_delta_is_seldom_called_bad_and_a_broken_one_nearly_always(
     rate: float,
