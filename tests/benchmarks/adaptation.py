@@ -171,9 +171,11 @@ def main(argv: list[str]) -> None:
 
 def _measure(home: Path, change: str | None) -> SuccessRate:
     """Success of the package without a delta."""
-    _run("update", home, "--once", f"--channel={_CHANNEL.value}")
+    robots = _name_robots(change)
+    asked = (f"--channel={_CHANNEL.value}", f"--robot={robots[0]}")
+    _run("update", home, "--once", *asked)
     outcomes = []
-    for robot in _name_robots(change):
+    for robot in robots:
         path = home / "summary.json"
         _run(
             "control",
