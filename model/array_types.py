@@ -12,7 +12,7 @@ Axes:
     d  width of the residual stream
     e  channels of one recurrence
     f  hidden channels of one particle mixer
-    c  all recurrent channels of the model, blocks times e
+    c  what the model carries from step to step: blocks times e, and one more
     l  levels of the skill memory
     m  slots of one level of the skill memory
     s  one surface as a flat vector

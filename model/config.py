@@ -15,6 +15,9 @@ from rlds.spec import EpisodeSpec
 SMALLEST_IMAGE = 16
 """The encoder halves an image three times and needs two rows after that."""
 
+REST_CARRY = 1
+"""Numbers that `model.rest` carries from step to step."""
+
 _MAY_BE_ZERO = ("image_height", "image_width", "audio_size")
 
 
@@ -113,8 +116,8 @@ class WaveCoreConfig:
 
     @property
     def carry_size(self) -> int:
-        """c, recurrent channels of the whole model."""
-        return self.block_count * self.recurrence_size
+        """c, recurrent channels of the whole model, and what `model.rest` carries."""
+        return self.block_count * self.recurrence_size + REST_CARRY
 
     @property
     def skill_periods(self) -> tuple[int, ...]:

@@ -23,6 +23,8 @@ class Statistics:
         mean: f32 [n], mean of the observation state, in the robot's units.
         deviation: f32 [n], standard deviation, 1 for constant channels.
         change: f32 [n], root mean square change over one step, 1 for constant channels.
+        rest: f32 [k n], mean of the first states of the episodes of each task, None if
+            not measured.
         audio_mean: f32 [u], mean of the log-mel channels, None if not measured.
         audio_deviation: f32 [u], their standard deviation, 1 for constant channels.
 
@@ -34,11 +36,14 @@ class Statistics:
     mean: np.ndarray
     deviation: np.ndarray
     change: np.ndarray
+    rest: np.ndarray | None = None
     audio_mean: np.ndarray | None = None
     audio_deviation: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self._check(("mean", "deviation", "change"))
+        if self.rest is not None:
+            self._check_rest(self.rest)
         if self.audio_mean is not None or self.audio_deviation is not None:
             self._check(("audio_mean", "audio_deviation"))
 
@@ -69,6 +74,22 @@ class Statistics:
                     "use normalisation.measure",
                 )
 
+    def _check_rest(self, rest: np.ndarray) -> None:
+        if rest.ndim != 2 or rest.shape[1:] != self.mean.shape:
+            raise errors.ShapeMismatchError(
+                "statistics rest",
+                ("tasks", *self.mean.shape),
+                rest.shape,
+                "measure it on the same data",
+            )
+        if not np.isfinite(rest).all():
+            raise errors.NonFiniteError(
+                "statistics rest",
+                "finite numbers",
+                rest,
+                "look for NaN in the episodes",
+            )
+
 
 class Measurement:
     """Statistics of episodes that are given one after the other and not kept.
@@ -79,13 +100,15 @@ class Measurement:
     for Computing Sample Variances".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, task_count: int = 1) -> None:
+        """Begins with nothing; tasks are numbered from 0."""
         self._states: _Moments | None = None
         self._sound: _Moments | None = None
+        self._first: list[_Moments | None] = [None] * task_count
         self._changes, self._squared_changes = 0, np.zeros(())
 
-    def add(self, states: np.ndarray) -> None:
-        """Takes the states [t n] of one whole episode.
+    def add(self, states: np.ndarray, task: int = 0) -> None:
+        """Takes the states [t n] of one whole episode of a task.
 
         Raises:
             ShapeMismatchError: the width differs from that of earlier episodes.
@@ -100,6 +123,7 @@ class Measurement:
                 "give at least one episode, all of the same robot",
             )
         self._states = _merge(known, wide)
+        self._first[task] = _merge(self._first[task], wide[:1])
         self._changes += max(len(wide) - 1, 0)
         change = np.diff(wide, axis=0)
         self._squared_changes = self._squared_changes + np.square(change).sum(0)
@@ -129,6 +153,9 @@ class Measurement:
             mean=_to_f32(states.mean),
             deviation=_scale(states.deviation, SMALLEST_DEVIATION),
             change=_scale(np.sqrt(squared_change), SMALLEST_DEVIATION / 10),
+            rest=_to_f32(
+                np.stack([states.mean if x is None else x.mean for x in self._first])
+            ),
             audio_mean=None if sound is None else _to_f32(sound.mean),
             audio_deviation=None
             if sound is None

@@ -30,6 +30,17 @@ def test_one_episode_after_the_other_gives_the_same_statistics_as_all_at_once() 
     np.testing.assert_allclose(measured.change, expected, rtol=1e-6)
 
 
+def test_rest_is_where_the_episodes_of_each_task_begin() -> None:
+    episodes = [small_models.numbers(n, 3, seed=n) for n in (1, 2, 50, 9)]
+    measurement = normalisation.Measurement(task_count=3)
+    for number, states in enumerate(episodes):
+        measurement.add(states, task=2 * (number % 2))
+    measured = measurement.statistics()
+    first = np.stack([x[0] for x in episodes]).astype(np.float64)
+    expected = [first[::2].mean(0), measured.mean, first[1::2].mean(0)]
+    np.testing.assert_allclose(measured.rest, expected, rtol=1e-6)
+
+
 def test_sound_in_some_episodes_gives_the_same_statistics_as_all_at_once() -> None:
     sounds = [small_models.numbers(9, 4, seed=s) - 3 for s in range(3)]
     sounds[1][:] = 0
@@ -64,6 +75,16 @@ def test_no_episode_or_mixed_widths_are_refused() -> None:
         normalisation.measure([])
     with pytest.raises(errors.ShapeMismatchError, match="same robot"):
         normalisation.measure([small_models.numbers(5, 2), small_models.numbers(5, 3)])
+
+
+def test_rest_may_be_negative_and_must_be_finite_and_of_these_channels() -> None:
+    one = np.ones(2, np.float32)
+    normalisation.Statistics(one, one, one, rest=-one[None])
+    with pytest.raises(errors.NonFiniteError, match="rest"):
+        normalisation.Statistics(one, one, one, rest=one[None] * np.inf)
+    for wrong in (one, np.ones((1, 3), np.float32)):
+        with pytest.raises(errors.ShapeMismatchError, match="rest"):
+            normalisation.Statistics(one, one, one, rest=wrong)
 
 
 def test_statistics_with_a_zero_scale_are_refused() -> None:

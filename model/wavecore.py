@@ -1,6 +1,7 @@
 """WaveCore: a recurrent policy that also predicts its next observation.
 
-    normalise -> encode -> [wave mixer, particle mixer, adapter] x blocks
+    normalise -> turn back moved sensors -> encode
+              -> [wave mixer, particle mixer, adapter] x blocks
               -> read skill memory -> heads: action and its scale, next observation,
                                       value
 
@@ -27,8 +28,9 @@ from flax import nnx
 
 from model import array_types as at
 from model import elementwise, errors, normalisation, recurrence, senses
-from model.config import WaveCoreConfig
+from model.config import REST_CARRY, WaveCoreConfig
 from model.precision import product, product_f32
+from model.rest import Rest
 from model.surfaces import (
     Adapters,
     Backbone,
@@ -245,6 +247,7 @@ class WaveCore(nnx.Module):
         self.mean = Normalisation(jnp.asarray(statistics.mean))
         self.deviation = Normalisation(jnp.asarray(statistics.deviation))
         self.change = Normalisation(jnp.asarray(statistics.change))
+        self.rest = Rest(statistics, config.task_count)
         self.input_scale = Calibration(_ones(n))
         self.input_bias = Calibration(_zeros(n))
         self.action_bias = Calibration(_zeros(a))
@@ -304,13 +307,19 @@ class WaveCore(nnx.Module):
         states, task = rows(states), rows(task)
         sensed = {name: rows(x) for name, x in (sensed or {}).items()}
         starts = jnp.moveaxis(starts, -1, 0)
-        x = self._encode(states, task, sensed)
-        _check("carry", carry.shape[-1:], (self.config.carry_size,))
+        parts, told = self._parts(carry)
+        scaled, told = self.rest.sequence(
+            self.normalise(states).reshape(*starts.shape, -1),
+            task.reshape(*starts.shape, -1),
+            starts,
+            told,
+        )
+        x = self._encode(scaled.reshape(states.shape), task, sensed)
         carries = []
-        for block, part in zip(self.blocks, self._parts(carry), strict=True):
+        for block, part in zip(self.blocks, parts, strict=True):
             x, following = _sequence(block, x, starts, part, form, remat)
             carries.append(following)
-        prediction = self._decode(x, states, carries)
+        prediction = self._decode(x, states, [*carries, told])
         return jax.tree.map(batch_first, prediction._replace(carry=None))._replace(
             carry=prediction.carry
         )
@@ -329,24 +338,31 @@ class WaveCore(nnx.Module):
         next_observation [... n], carry [... c], action_scale [... a], value [...]. An
         episode begins with a carry of zeros. `sensed` is as for `sequence`.
         """
-        x = self._encode(state, task, sensed or {})
-        _check("carry", carry.shape[-1:], (self.config.carry_size,))
+        parts, told = self._parts(carry)
+        scaled, told = self.rest.step(self.normalise(state), task, told)
+        x = self._encode(scaled, task, sensed or {})
         carries = []
-        for block, part in zip(self.blocks, self._parts(carry), strict=True):
+        for block, part in zip(self.blocks, parts, strict=True):
             x, following = block.step(x, part)
             carries.append(following)
-        return self._decode(x, state, carries)
+        return self._decode(x, state, [*carries, told])
 
-    def _parts(self, carry: at.Carry) -> list[at.Recurrent]:
-        return jnp.split(carry, self.config.block_count, axis=-1)
+    def _parts(self, carry: at.Carry) -> tuple[list[at.Recurrent], at.Array]:
+        """What each block carries, and what `Rest` does."""
+        _check("carry", carry.shape[-1:], (self.config.carry_size,))
+        recurrent, told = jnp.split(carry, [-REST_CARRY], axis=-1)
+        return jnp.split(recurrent, self.config.block_count, axis=-1), told
+
+    def normalise(self, states: at.States) -> at.States:
+        """States [... n] without units, as the model's first layer sees them."""
+        _check("states", states.shape[-1:], (self.config.state_size,))
+        x = (states - self.mean[...]) / self.deviation[...]
+        return jnp.clip(x, -normalisation.LARGEST_INPUT, normalisation.LARGEST_INPUT)
 
     def _encode(
-        self, states: at.States, task: at.TaskOneHot, sensed: Mapping[str, at.Array]
+        self, x: at.States, task: at.TaskOneHot, sensed: Mapping[str, at.Array]
     ) -> at.Residual:
-        _check("states", states.shape[-1:], (self.config.state_size,))
         _check("task", task.shape[-1:], (self.config.task_count,))
-        x = (states - self.mean[...]) / self.deviation[...]
-        x = jnp.clip(x, -normalisation.LARGEST_INPUT, normalisation.LARGEST_INPUT)
         x = x * self.input_scale[...] + self.input_bias[...]
         encoded = product_f32(x, self.encode_state[...])
         encoded = encoded + product_f32(task, self.encode_task[...])

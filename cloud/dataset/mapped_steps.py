@@ -33,7 +33,7 @@ from model.config import WaveCoreConfig
 from model.normalisation import Statistics
 from rlds.episode import Episode
 
-_FORMAT = 2
+_FORMAT = 3
 _DESCRIPTION = "cache.json"
 _ROWS = "rows"
 _DERIVED_AT_ONCE = 1 << 18  # steps, about 100 MB of rows and values
@@ -156,7 +156,7 @@ def _write_rows(
     row: np.dtype | None = None
     lengths: list[int] = []
     counts, largest = np.zeros(len(source.tasks), np.int64), 0.0
-    measurement = normalisation.Measurement()
+    measurement = normalisation.Measurement(len(source.tasks))
     with path.open("wb", buffering=_WRITE_BYTES) as stream:
         for episode in episodes:
             part = step_stream.columns(
@@ -175,7 +175,7 @@ def _write_rows(
             lengths.append(episode.num_steps)
             counts[part.tasks[0]] += np.count_nonzero(part.action_weight)
             largest = max(largest, float(np.abs(part.reward).max()))
-            measurement.add(part.states)
+            measurement.add(part.states, int(part.tasks[0]))
             if part.audio_mel is not None:
                 measurement.add_sound(part.audio_mel)
     if row is None or sum(lengths) != source.num_steps:

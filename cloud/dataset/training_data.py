@@ -61,10 +61,11 @@ def join_episodes(
     first = episodes[0].spec if episodes else None
     sizes = (first.state_size, first.action_size) if first else (1, 1)
     steps = step_stream.join(episodes, tasks, *sizes, camera=camera)
-    measurement = normalisation.Measurement()
-    borders = np.flatnonzero(steps.starts)[1:]
-    for states in np.split(steps.states, borders):
-        measurement.add(states)
+    measurement = normalisation.Measurement(len(tasks))
+    begins = np.flatnonzero(steps.starts)
+    borders = begins[1:]
+    for begin, states in zip(begins, np.split(steps.states, borders), strict=True):
+        measurement.add(states, int(steps.tasks[begin]))
     if steps.audio_mel is not None:
         for sound in np.split(steps.audio_mel, borders):
             measurement.add_sound(sound)

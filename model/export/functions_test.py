@@ -49,7 +49,8 @@ def test_evaluation_is_the_error_of_the_steps_of_an_episode(
 ) -> None:
     run, given = evaluate
     recorded, core = episode(length=9), jax.jit(step_function.make(model))
-    fixed, carry = step_function.initial_surfaces(model), np.zeros(32, np.float32)
+    fixed = step_function.initial_surfaces(model)
+    carry = np.zeros(model.config.carry_size, np.float32)
     task = np.eye(3, dtype=np.float32)[1]
     states, missed, surprise = recorded.steps["observation/state"], [], []
     for t, state in enumerate(states):

@@ -48,11 +48,13 @@ class Rest(NamedTuple):
     """Where sensors stand before the first command.
 
     Attributes:
+        compared: [] bool, whether there were enough episodes of both robots.
         shift: [n], how far they stand from where they stood; 0 where they do not.
         moved: [n] bool, the channels that stand elsewhere.
         nearer: [r] bool, episodes that begin nearer to the robot of now.
     """
 
+    compared: at.Array
     shift: at.Array
     moved: at.Array
     nearer: at.Array
@@ -86,12 +88,12 @@ def compare_rest(memories: Memories) -> Rest:
     reference, latest = find_reference(memories), find_latest(memories)
 
     def centre(of_task: at.Array) -> at.Array:
-        return _median(first, reference & (of_task > 0))
+        return find_median(first, reference & (of_task > 0))
 
     off = first - jax.lax.map(centre, task.T)[jnp.argmax(task, axis=1)]
-    usual = _median(jnp.abs(off), reference)
-    shift = _median(off, latest)
-    spread = jnp.maximum(usual, _median(jnp.abs(off - shift), latest))
+    usual = find_median(jnp.abs(off), reference)
+    shift = find_median(off, latest)
+    spread = jnp.maximum(usual, find_median(jnp.abs(off - shift), latest))
     steps = (mem.recorded(memories, KNOWN) & reference[:, None])[..., None]
     moves = jnp.square(memories["states"][:, :-1] - first[:, None])
     travel = jnp.sqrt(
@@ -101,7 +103,7 @@ def compare_rest(memories: Memories) -> Rest:
     finite = jnp.all(jnp.isfinite(off), axis=1)
     enough = jnp.minimum(jnp.sum(reference), jnp.sum(latest & finite)) >= _FEWEST
     # What rounding does to a channel that never moves is no shift.
-    rounding = 1e-4 * _median(jnp.abs(first), reference)
+    rounding = 1e-4 * find_median(jnp.abs(first), reference)
     least = jnp.maximum(jnp.maximum(_ELSEWHERE * travel, _CLEARLY * spread), rounding)
     moved = enough & (spread <= _STILL * travel) & (jnp.abs(shift) > least)
     shift = jnp.where(moved, shift, 0.0)
@@ -110,7 +112,7 @@ def compare_rest(memories: Memories) -> Rest:
         jnp.sum(jnp.where(moved, jnp.abs(x) / unit, 0.0), axis=1)
         for x in (off, off - shift)
     )
-    return Rest(shift, moved, to_now < _BETTER * to_known)
+    return Rest(enough, shift, moved, to_now < _BETTER * to_known)
 
 
 def tell_kinds(
@@ -133,6 +135,6 @@ def tell_kinds(
     return jnp.where(unsure & fits_now, LIVED, kind)
 
 
-def _median(values: at.Array, of: at.Array) -> at.Array:
+def find_median(values: at.Array, of: at.Array) -> at.Array:
     """The median [n] of the episodes [r] that are asked for; NaN without one."""
     return jnp.nanmedian(jnp.where(of[:, None], values, jnp.nan), axis=0)

@@ -41,7 +41,7 @@ import numpy as np
 from model import array_types as at
 from model import losses, senses, step_function
 from model.config import WaveCoreConfig
-from model.learn import actuation, body, pace, projection
+from model.learn import actuation, body, moved_sensors, pace, projection
 from model.learn.bounded_descent import (
     CONSOLIDATION_STEP,
     SKILL_ARRAYS,
@@ -93,7 +93,7 @@ _AS_LIVED, _AS_KNOWN, _IMAGINED, _SLOWED = range(4)
 _SHARES = {
     "calibrating": (1.0, 0.0, 0.0, 0.0),
     "other sensors": (1 / 6, 3 / 6, 2 / 6, 0.0),
-    "sensors at rest": (0.0, 0.3, 0.7, 0.0),
+    "sensors at rest": (0.0, 0.5, 0.5, 0.0),
     "another gain": (0.0, 0.0, 1 / 4, 3 / 4),
     "neither": (1 / 4, 0.0, 0.0, 3 / 4),
 }
@@ -158,13 +158,15 @@ class _Night:
         deltas, _ = project_deltas(deltas, self._levels)
         last_good, _ = project_deltas(last_good, self._levels)
         nothing = jax.tree.map(jnp.zeros_like, deltas)
+        # Of an earlier calibration only where sensors rest is kept.
+        kept = moved_sensors.keep_alone(self._model, deltas["calibration"])
         size = self._sizes.action_size
         told = pace.measure_pace(memories)
         plain = {kind: as_recorded(self._sizes, kind) for kind in (LIVED, KNOWN)}
         # A careful operator is not a changed sensor.
         full_pace = plain[LIVED]._replace(pace=1.0 / told)
         state = {
-            "start": {**deltas, "calibration": nothing["calibration"]},
+            "start": {**deltas, "calibration": kept},
             "last_good": last_good,
             "consolidations": consolidations,
             "seed": seed,
@@ -305,6 +307,10 @@ class _Night:
             ),
         )
         lived = as_recorded(self._sizes, LIVED)
+        turned = moved_sensors.find_calibration(self._model, weights, memories, rest)
+        before = state["start"]["calibration"]
+        turned = jnp.where(rest.compared, turned, before)
+        start = {**state["start"], "calibration": turned}
         return {
             "state": {
                 **state,
@@ -312,7 +318,8 @@ class _Night:
                 "shares": shares,
                 "kind": self._tell_kinds(weights, memories, state),
                 "calibrating": jnp.asarray(False),
-                **_first_step(state["start"]),
+                "start": start,
+                **_first_step(start),
             }
         }
 

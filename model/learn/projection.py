@@ -34,8 +34,10 @@ def project(view: View, recorded: WaveCore, viewed: WaveCore) -> View:
     smallest = jnp.maximum(viewed.input_scale[...], SMALLEST_SCALE)
     scale = recorded.input_scale[...] / smallest
     bias = (recorded.input_bias[...] - viewed.input_bias[...]) / smallest
+    # Each robot's own recordings begin where it rests.
+    moved = viewed.rest.moved[...] - recorded.rest.moved[...] * scale
     return view._replace(
         scale=scale,
-        shift=mean - mean * scale + bias * deviation,
+        shift=mean - mean * scale + (bias + moved) * deviation,
         action_shift=viewed.action_bias[...] - recorded.action_bias[...],
     )
