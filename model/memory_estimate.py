@@ -67,7 +67,8 @@ def untrained_count(config: WaveCoreConfig) -> int:
     adapters = 2 * config.block_count * d * config.adapter_rank
     skills = 2 * config.skill_levels * config.skill_slots * d
     scales = 5 * config.state_size + config.action_size + 2 * config.audio_size
-    return adapters + skills + scales
+    rest = (config.task_count + 1) * config.state_size
+    return adapters + skills + scales + rest
 
 
 def estimate(config: WaveCoreConfig, training: PresetTraining) -> MemoryEstimate:
