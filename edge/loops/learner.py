@@ -1,7 +1,8 @@
-"""The learner: a child process that makes the calls of one job, and can be killed.
+"""The learner: a child process that does one job with a package's functions.
 
-It reads a job from stdin and says on stdout what it does (`learning_job`). It ends as
-soon as its stdin closes, in the middle of a call if need be: its parent wants that, or
+It reads a job from stdin and says on stdout what it does (`learning_job`): it makes the
+calls of a loop, or compiles one function for the next night. It ends as soon as its
+stdin closes, in the middle of a call if need be: its parent wants that, or
 is gone. It writes nothing but the file of new vectors, which counts only once the
 parent has judged it. It needs jax, and is the only process of a robot that loads it:
 its packages are those of //third_party/python:model.
@@ -16,7 +17,7 @@ from edge.loops import (
     learning_job,
     low_priority,  # before jax is loaded
 )
-from edge.loops.learning_job import Failed, Job, Report
+from edge.loops.learning_job import Compiled, Failed, Job, Report
 from edge.runtime_version import EXPORT_TARGET
 
 EXIT_STOPPED = 3
@@ -39,10 +40,14 @@ def main() -> int:
 
 def _run(job: Job) -> int:
     # jax takes a second of the processor to load, and not before there is a job.
-    from edge.loops.package_functions import PackageFunctions
+    from edge.loops.package_functions import PackageFunctions, compile_function
     from release.verification import verify_integrity
 
     package = verify_integrity(job.package, EXPORT_TARGET)
+    if job.function is not None and job.cache is not None:
+        compile_function(package, job.function, job.cache)
+        _say(Compiled(job.function))
+        return 0
     functions = PackageFunctions(package, job.loop, job.cache)
     return 0 if functions.run(job, _say) else EXIT_STOPPED
 

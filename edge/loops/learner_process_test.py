@@ -1,6 +1,7 @@
 """The learner as a process: it gives way, it can be stopped, and it never stays."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -9,15 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from edge.control.local_delta import TENSORS
+from edge.errors import LearningError
+from edge.loops import compiled_functions
 from edge.loops.learner_process import LOG, LearnerProcess
 from edge.loops.learning_job import Progress, Report
-from edge.loops.local_learning import LocalLearning
-from edge.loops.night import CACHE, Receipt
+from edge.loops.local_learning import COMPILED, PREPARE, LocalLearning
+from edge.loops.night import Receipt
 from edge.testing import process_tree, tiny_learning
 from edge.testing.learning_home import NOW, LearningHome
 from edge.testing.tiny_learning import Plan
 
 STOP_S = 0.2
+LARGE = Plan(large=True)
 
 
 @pytest.fixture
@@ -132,6 +137,7 @@ def test_lines_that_are_no_report_fail_the_round(
     assert planned is not None
     learning.stop()
     monkeypatch.setattr(sys, "executable", "/bin/echo")
+    assert planned.planned is not None
     chatty = LearnerProcess(planned.planned.job, home.root / "run")
     said: list[Report] = []
 
@@ -145,19 +151,107 @@ def test_lines_that_are_no_report_fail_the_round(
     assert "expected strict JSON" in chatty.failure
 
 
+def list_compiled(home: LearningHome) -> list[Path]:
+    folder = home.root / "memories" / COMPILED
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_prepared_package_is_compiled_before_a_round_and_learns_the_same_to_the_bit(
+    home: LearningHome,
+) -> None:
+    home.install(LARGE)
+    home.show(8)
+    learning = home.open(inside=False)
+    learning.look()
+    assert learning.needs_preparing()
+    learning.begin(PREPARE)
+    pids: set[int] = set()
+    while learning.loop == PREPARE:
+        pids.update(learning.learner_pids)
+        learning.poll(NOW, 0.1)
+    compiled = list_compiled(home)
+    assert [path.name for path in compiled] == [
+        "consolidate_begin",
+        "consolidate_end",
+        "consolidate_step",
+        "evaluate",
+    ]
+    assert len(pids) == len(compiled)
+    assert not learning.needs_preparing()
+    before = [path.stat().st_mtime_ns for path in compiled]
+    learning.begin("slow")
+    assert pids.isdisjoint(learning.learner_pids)
+    assert finish(learning).accepted
+    assert [path.stat().st_mtime_ns for path in list_compiled(home)] == before
+    assert read_learned(learning) == learn_elsewhere(home.root.with_name("other"))
+
+
+def read_learned(learning: LocalLearning) -> bytes:
+    """The vectors of the delta that counts."""
+    return (learning.store.folder(str(learning.delta)) / TENSORS).read_bytes()
+
+
+def learn_elsewhere(folder: Path) -> bytes:
+    """What the same round learns with functions that were compiled where they are."""
+    other = LearningHome(folder)
+    other.install(LARGE)
+    other.show(8)
+    learning = other.open()
+    learning.look()
+    learning.begin("slow")
+    finish(learning)
+    return read_learned(learning)
+
+
 def test_compiled_functions_that_are_torn_are_compiled_again(
     home: LearningHome,
 ) -> None:
     learning = begin(home)
     finish(learning)
-    compiled = [p for p in (home.root / "run" / CACHE).rglob("*-cache") if p.is_file()]
-    assert compiled
-    for path in compiled:
-        path.write_bytes(path.read_bytes()[:100])
+    compiled = list_compiled(home)
+    whole = [path.read_bytes() for path in compiled]
+    for number, (path, raw) in enumerate(zip(compiled, whole, strict=True)):
+        path.write_bytes(raw[:100] if number % 2 else raw[:-1] + b"?")
     home.show(4)
     learning.look()
     learning.begin("slow")
     assert finish(learning).processor_s > 0.1
+    assert [len(path.read_bytes()) for path in compiled] == list(map(len, whole))
+
+
+def test_round_compiles_first_what_is_not_prepared_and_can_be_stopped_meanwhile(
+    home: LearningHome,
+) -> None:
+    learning = begin(home, LARGE)
+    (pid,) = learning.learner_pids
+    process_tree.wait_until(lambda: learning.poll(NOW, 0.1) or list_compiled(home))
+    learning.stop()
+    assert not process_tree.is_alive(pid)
+    left = list_compiled(home)
+    assert len(left) < 4
+    assert learning.needs_preparing()
+    for path in left:
+        assert compiled_functions.read(path.parent, path.name) is not None
+
+
+def test_disk_without_room_for_a_function_fails_the_round_and_leaves_nothing(
+    home: LearningHome,
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    home.install(LARGE)
+    home.show(8)
+    learning = home.open(inside=False)
+    learning.look()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        learning.begin("slow")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(LearningError, match=r"to write .* File too large"):
+        process_tree.wait_until(lambda: learning.poll(NOW, 0.5))
+    assert learning.loop is None
+    assert learning.delta is None
+    assert list_compiled(home) == []
 
 
 def finish(learning: LocalLearning) -> Receipt:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from base import canonical_json
 from base.json_fields import Fields, decode
@@ -30,7 +30,9 @@ _JOB_KEYS: Final = (
     "output",
     "cache",
     "threads",
+    "function",
 )
+_REPORTS: Final = ("progress", "judged", "compiled", "failed")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Job:
         output: file for the new vectors.
         cache: folder for compiled functions; None for none.
         threads: processors to use; 0 for all.
+        function: the one that is compiled into `cache`, instead of everything else;
+            None for a round.
     """
 
     package: Path
@@ -66,6 +70,29 @@ class Job:
     output: Path
     cache: Path | None
     threads: int
+    function: str | None = None
+
+    @classmethod
+    def to_compile(
+        cls, package: Path, function: str, cache: Path, threads: int
+    ) -> Self:
+        """A job that compiles one function."""
+        return cls(
+            package=package,
+            loop=None,
+            memories=(),
+            judges=(),
+            unmeasured=(),
+            start=None,
+            last_good=None,
+            candidate=None,
+            consolidations=0,
+            seed=0,
+            output=cache,
+            cache=cache,
+            threads=threads,
+            function=function,
+        )
 
     def encode(self) -> bytes:
         """One line; `parse_job` is the inverse."""
@@ -85,6 +112,7 @@ class Job:
             "output": str(self.output),
             "cache": _text(self.cache),
             "threads": self.threads,
+            "function": self.function,
         }
         return canonical_json.encode(value) + b"\n"
 
@@ -115,13 +143,20 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Compiled:
+    """A function lies compiled in the folder for such; nothing was learned."""
+
+    function: str
+
+
+@dataclass(frozen=True)
 class Failed:
     """Nothing was learned, and why, on one line."""
 
     reason: str
 
 
-Report = Progress | Judged | Failed
+Report = Progress | Judged | Compiled | Failed
 
 
 def parse_job(raw: bytes) -> Job:
@@ -148,6 +183,7 @@ def parse_job(raw: bytes) -> Job:
         output=Path(fields.text("output")),
         cache=_path(fields, "cache"),
         threads=fields.integer("threads"),
+        function=fields.text("function") if fields.has("function") else None,
     )
 
 
@@ -170,6 +206,8 @@ def encode_report(report: Report) -> bytes:
                     "surprise": _numbers(report.surprise),
                 }
             }
+        case Compiled():
+            value = {"compiled": {"function": report.function}}
         case Failed():
             value = {"failed": {"reason": report.reason}}
     return canonical_json.encode(value) + b"\n"
@@ -182,7 +220,7 @@ def parse_report(raw: bytes) -> Report:
         MalformedError, OversizedError: it is none.
     """
     value = decode(raw, _SOURCE, LIMIT_BYTES)
-    one = Fields(value, _SOURCE, (), optional=("progress", "judged", "failed"))
+    one = Fields(value, _SOURCE, (), optional=_REPORTS)
     if one.has("progress"):
         fields = one.fields("progress", ("done", "total", "loss"))
         loss = fields.number("loss") if fields.has("loss") else None
@@ -192,6 +230,8 @@ def parse_report(raw: bytes) -> Report:
         return Judged(
             *(_read_numbers(fields, key) for key in ("before", "after", "surprise"))
         )
+    if one.has("compiled"):
+        return Compiled(one.fields("compiled", ("function",)).text("function"))
     return Failed(one.fields("failed", ("reason",)).text("reason"))
 
 

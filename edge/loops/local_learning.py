@@ -8,20 +8,20 @@ next start.
 
 import contextlib
 import dataclasses
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from base import durable_file
 from base.errors import ContinuonError
 from edge.errors import DeltaError, LearningError
-from edge.loops import history, night, trial
+from edge.loops import compiled_functions, history, night, trial
 from edge.loops.budgets import SLOW, Usage
 from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from edge.loops.learner_process import LearnerProcess
-from edge.loops.learning_job import Job, Judged, Progress, Report
+from edge.loops.learner_series import Learner, LearnerSeries
+from edge.loops.learning_job import Job, Progress
 from edge.loops.memories import DEFAULT_QUOTA_BYTES, LocalMemories
 from edge.loops.memory_choice import KNOWN, Memory, Use
 from edge.loops.meter import read_usage
@@ -39,27 +39,10 @@ PACKAGES, DELTAS, MEMORIES, RUN = "packages", "deltas", "memories", "run"
 """Folders of a robot's home."""
 AGAIN: Final = "again"
 """A round that judges the delta of the package before this one."""
-
-
-class Learner(Protocol):
-    """One round in another process; see `LearnerProcess`."""
-
-    judged: Judged | None
-    failure: str | None
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-
-    def poll(self, timeout_s: float) -> list[Report]:
-        """What it has said since."""
-
-    def stop(self) -> float:
-        """Ends it at once; returns how long that took, in seconds."""
+PREPARE: Final = "prepare"
+"""What compiles the functions of a package before any round needs them."""
+COMPILED: Final = "compiled"
+"""In the folder of memories: `compiled_functions`."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +64,9 @@ class Settings:
 
 @dataclass
 class _Running:
-    """A round that runs."""
+    """A round that runs; without one, its functions are only compiled."""
 
-    planned: Round
+    planned: Round | None
     learner: Learner
     before: Usage
     progress: Progress | None = None
@@ -128,15 +111,18 @@ class LocalLearning:
         self._told: dict[str, str] = {}
         self._cleaned = False
         self._noted: IntactPackage | None = None
+        self._compiled: set[Path] = set()  # that were found whole
         self.package: IntactPackage | None = None
         self.origin = Origin.SEED
         self.receipt: Receipt | None = None
 
     @property
     def loop(self) -> str | None:
-        """The loop that runs; `AGAIN` while an older delta is judged."""
+        """The loop that runs; `AGAIN` while an older delta is judged, or `PREPARE`."""
         if self._running is None:
             return None
+        if self._running.planned is None:
+            return PREPARE
         return self._running.planned.loop or AGAIN
 
     @property
@@ -202,8 +188,12 @@ class LocalLearning:
             return False
         return night.find_foreign(self.store, self.package.manifest) is not None
 
+    def needs_preparing(self) -> bool:
+        """Whether a round would have to compile something first."""
+        return bool(self._list_missing(self.loops))
+
     def begin(self, loop: str, available_bytes: int | None = None) -> None:
-        """Starts a round of a loop, or of `AGAIN`.
+        """Starts a round of a loop, or of `AGAIN`; or `PREPARE`.
 
         Args:
             loop: the loop.
@@ -217,16 +207,22 @@ class LocalLearning:
         if self.package is None:
             raise LearningError(self._home / PACKAGES, "an active package", "none")
         self._run_folder.mkdir(parents=True, exist_ok=True)
-        try:
-            planned = self._plan(self.package, loop, available_bytes)
-        finally:
-            if loop == AGAIN:  # one that cannot be judged has been put aside already
-                self._note_quarantine("the new package cannot judge it")
-        if planned is None:
+        planned = None
+        if loop == PREPARE:
+            night.require_learnable(self.package.manifest, None, available_bytes)
+        else:
+            try:
+                planned = self._plan(self.package, loop, available_bytes)
+            finally:
+                if loop == AGAIN:  # one that cannot be judged has been put aside
+                    self._note_quarantine("the new package cannot judge it")
+            if planned is None:
+                return
+        jobs = self._list_jobs(self.package, loop, planned)
+        if not jobs:
             return
-        _forget_compiled(self._run_folder / night.CACHE, self.package.digest)
         before = read_usage()
-        learner = self._start(planned.job, self._run_folder)
+        learner = LearnerSeries(jobs, self._run_folder, self._start)
         self._running = _Running(planned, learner, before)
 
     def poll(self, created_at: str, timeout_s: float = 0.0) -> Receipt | None:
@@ -251,6 +247,13 @@ class LocalLearning:
         self._running = None
         planned = running.planned
         used = read_usage() - running.before
+        if planned is None:
+            if running.learner.failure is not None:
+                raise LearningError(
+                    "a learner", "compiled functions", running.learner.failure
+                )
+            self._tell(f"{PREPARE}: compiled what a night needs, {used.wall_s:.0f} s")
+            return None
         if running.learner.judged is None:
             raise LearningError(
                 f"the {planned.loop or AGAIN} loop",
@@ -308,6 +311,40 @@ class LocalLearning:
             threads=threads,
             available_bytes=available_bytes,
         )
+
+    def _list_jobs(
+        self, package: IntactPackage, loop: str, planned: Round | None
+    ) -> list[Job]:
+        """What learners do one after the other: compile, then learn."""
+        folder = self._compiled_folder(package)
+        compiled_functions.forget_others(folder)
+        loops = self.loops if planned is None else {loop} - {AGAIN}
+        threads = self._settings.threads
+        jobs = [
+            Job.to_compile(package.folder, name, folder, threads)
+            for name in self._list_missing(loops)
+        ]
+        if planned is not None:
+            jobs.append(dataclasses.replace(planned.job, cache=folder))
+        return jobs
+
+    def _list_missing(self, loops: Iterable[str]) -> list[str]:
+        """Functions of these loops that are to be prepared and are not."""
+        if self.package is None or not self.loops:
+            return []
+        folder = self._compiled_folder(self.package)
+        missing = []
+        for name in night.list_to_prepare(self.package, loops):
+            if folder / name not in self._compiled:
+                if compiled_functions.read(folder, name) is None:
+                    missing.append(name)
+                else:
+                    self._compiled.add(folder / name)
+        return missing
+
+    def _compiled_folder(self, package: IntactPackage) -> Path:
+        name = compiled_functions.folder_name(package.digest, self._settings.threads)
+        return self._folder / COMPILED / name
 
     def _note_round(self, planned: Round, receipt: Receipt) -> None:
         known = self._read_history().add_surprise(receipt.surprise)
@@ -419,11 +456,3 @@ class LocalLearning:
         if self._told.get(about) != line:
             self._told[about] = line
             self._tell(line)
-
-
-def _forget_compiled(folder: Path, package: str) -> None:
-    """Removes what was compiled of other packages, which nothing would ever bound."""
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            if path.name != package:
-                shutil.rmtree(path, ignore_errors=True)

@@ -7,7 +7,7 @@ import pytest
 
 from edge.control import local_delta
 from edge.errors import LearningError
-from edge.loops import history
+from edge.loops import compiled_functions, history
 from edge.loops.delta_store import CURRENT, LAST_GOOD
 from edge.loops.local_learning import AGAIN, LocalLearning
 from edge.loops.night import Receipt
@@ -276,10 +276,11 @@ def test_home_that_is_gone_is_a_robot_without_a_package(home: LearningHome) -> N
 
 def test_what_was_compiled_of_an_earlier_package_is_removed(home: LearningHome) -> None:
     learning, package, _ = learn(home)
-    compiled = home.root / "run/compiled"
-    for digest in (package, "ab" * 32):
-        (compiled / digest).mkdir(parents=True)
+    compiled = home.root / "memories/compiled"
+    mine = compiled_functions.folder_name(package, 0)
+    for name in (mine, package, f"{'ab' * 32}-0123456789ab"):
+        (compiled / name).mkdir(parents=True)
     home.show(4)
     learning.look()
     learning.begin("slow")
-    assert [path.name for path in compiled.iterdir()] == [package]
+    assert [path.name for path in compiled.iterdir()] == [mine]

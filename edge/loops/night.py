@@ -11,7 +11,7 @@ delta if it helps here, and otherwise goes to the quarantine.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,9 +35,11 @@ from release.package import PackageManifest
 from release.verification import IntactPackage
 
 EVALUATE: Final = "evaluate"
-OUTPUT, CACHE = "learned.safetensors", "compiled"
-"""In the folder of what need not survive: the new vectors, and a folder with what was
-compiled of each package."""
+OUTPUT: Final = "learned.safetensors"
+"""The new vectors, in the folder of what need not survive."""
+LARGE_BYTES: Final = 16 << 10
+"""StableHLO of a function from which on compiling it takes much memory: `evaluate` of
+the default model has 18 kB and takes 92 MB, `consolidate_step` 59 kB and 264 MB."""
 SLOW: Final = "slow"
 MOST_JUDGES: Final = 64
 MOST_MEASURED: Final = 64
@@ -136,6 +138,26 @@ def require_learnable(
     return plan
 
 
+def list_to_prepare(package: IntactPackage, loops: Iterable[str]) -> tuple[str, ...]:
+    """Functions that rounds of these loops call, each to be compiled by itself.
+
+    What judges is always among them. A loop that takes a window is no round. If no
+    function is large, none needs to be prepared; if one is, all do, because a learner
+    that compiles anything loads jax's compiler.
+    """
+    manifest = package.manifest
+    plan = {} if manifest.learning is None else manifest.learning.loops
+    names = [EVALUATE] if EVALUATE in manifest.functions else []
+    for loop in loops:
+        called = [entry.function for entry in plan.get(loop, ())]
+        if not any("window" in _arguments(manifest, name) for name in called):
+            names += called
+    files = [package.path(manifest.functions[name].path) for name in names]
+    if all(path.stat().st_size < LARGE_BYTES for path in files):
+        return ()
+    return tuple(dict.fromkeys(names))
+
+
 def plan_round(
     package: IntactPackage,
     loop: str,
@@ -194,7 +216,7 @@ def plan_round(
         consolidations=_count_consolidations(begin),
         seed=rounds,
         output=run_folder / OUTPUT,
-        cache=run_folder / CACHE / package.digest,
+        cache=None,
         threads=threads,
     )
     parent = None if begin is None else begin.digest
@@ -269,7 +291,7 @@ def plan_judging(
         consolidations=record.consolidations,
         seed=0,
         output=run_folder / OUTPUT,
-        cache=run_folder / CACHE / package.digest,
+        cache=None,
         threads=threads,
     )
     learned = memory_choice.choose_to_learn(fitting, len(fitting))

@@ -17,12 +17,13 @@ import jax
 import jax.export
 import numpy as np
 import safetensors.numpy
+from jax.experimental import serialize_executable
 
 from base import durable_file
-from base.errors import DiskError
+from base.errors import ContinuonError, DiskError
 from edge.control import local_delta
 from edge.errors import LearningError
-from edge.loops import memory_arrays
+from edge.loops import compiled_functions, memory_arrays
 from edge.loops.calls import run_calls
 from edge.loops.learning_job import Job, Judged, Progress, Report
 from edge.loops.memory_arrays import EPISODES, MEMORIES
@@ -41,7 +42,7 @@ Vectors = dict[str, np.ndarray[Any, Any]]
 
 
 class PackageFunctions:
-    """The functions of one package that a loop calls, compiled when first called."""
+    """The functions of one package that a loop calls, each loaded at its first call."""
 
     def __init__(
         self, package: IntactPackage, loop: str | None, cache: Path | None = None
@@ -51,19 +52,16 @@ class PackageFunctions:
         Args:
             package: the package, its files compared with its manifest.
             loop: the loop; None to evaluate only.
-            cache: folder that keeps what was compiled for the next time.
+            cache: folder of what is compiled already, and is kept for the next time.
 
         Raises:
             LearningError: a file does not load.
         """
-        if cache is not None:
-            jax.config.update("jax_compilation_cache_dir", str(cache))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
         self._package = package
         plan = package.manifest.learning
         self._loop = () if loop is None or plan is None else plan.loops[loop]
         names = list(dict.fromkeys(entry.function for entry in self._loop))
-        self._functions = {n: _load(package, n) for n in {*names, EVALUATE}}
+        self._functions = {n: _Compiled(package, n, cache) for n in {*names, EVALUATE}}
         self._names = {
             name: {
                 spec.name.split("/")[0]
@@ -224,36 +222,85 @@ def _find_loss(returned: Mapping[str, Any]) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _load(package: IntactPackage, name: str) -> Callable[..., Any]:
-    path = package.manifest.functions[name].path
-    content = package.path(path).read_bytes()
+def compile_function(package: IntactPackage, name: str, folder: Path) -> None:
+    """Compiles one function, and keeps it.
+
+    Raises:
+        LearningError: it does not compile, or is too large.
+        DiskError: the disk refused.
+    """
+    exported = _load(package, name)
     try:
-        loaded = jax.export.deserialize(bytearray(content))
-    except Exception as e:  # jax raises a dozen types for bytes that are no program
-        raise LearningError(path, "a StableHLO function", _one_line(e)) from e
-    return _Compiled(loaded.call)
+        program = _compile(exported)
+        content = serialize_executable.serialize(program)[0]
+    except Exception as e:  # whatever a program from outside makes jax raise
+        raise LearningError(name, "a function that compiles", _one_line(e)) from e
+    compiled_functions.write(folder, name, content)
 
 
 class _Compiled:
-    """A function that is compiled when it is first called.
+    """A function that is read or compiled when it is first called.
 
-    Compiling takes memory that malloc would keep: the learner of the default model
-    stays at 540 MB without giving it back, at 360 MB with it, and at 310 MB once all
-    is compiled.
+    Compiling takes memory that malloc would keep, so it is given back: the learner of
+    the default model would stay at 540 MB, and is at 360 MB. One that finds everything
+    compiled needs neither jax's compiler nor the text of the program.
     """
 
-    def __init__(self, run: Callable[..., Any]) -> None:
-        self._run = jax.jit(run)
+    def __init__(self, package: IntactPackage, name: str, folder: Path | None) -> None:
+        self._exported = _load(package, name)
+        self._name, self._folder = name, folder
         self._program: Callable[..., Any] | None = None
 
     def __call__(self, **given: Any) -> Any:  # noqa: ANN401 - a tree of arrays
         if self._program is None:
-            self._program = self._run.lower(**given).compile()
+            self._program = self._read() or self._make()
             _give_back_memory()
             returned = jax.block_until_ready(self._program(**given))
             _give_back_memory()
             return returned
         return self._program(**given)
+
+    def _read(self) -> jax.stages.Compiled | None:
+        if self._folder is None:
+            return None
+        content = compiled_functions.read(self._folder, self._name)
+        if content is None:
+            return None
+        try:
+            program = serialize_executable.deserialize_and_load(
+                content, self._exported.in_tree, self._exported.out_tree
+            )
+        except (
+            Exception
+        ):  # jax raises a dozen types for another version's; it is made anew
+            return None
+        return program
+
+    def _make(self) -> jax.stages.Compiled:
+        program = _compile(self._exported)
+        if self._folder is not None:
+            content = serialize_executable.serialize(program)[0]
+            # A night goes on without it, and the next one compiles it again.
+            with contextlib.suppress(ContinuonError, OSError):
+                compiled_functions.write(self._folder, self._name, content)
+        return program
+
+
+def _load(package: IntactPackage, name: str) -> jax.export.Exported:
+    path = package.manifest.functions[name].path
+    content = package.path(path).read_bytes()
+    try:
+        return jax.export.deserialize(bytearray(content))
+    except Exception as e:  # jax raises a dozen types for bytes that are no program
+        raise LearningError(path, "a StableHLO function", _one_line(e)) from e
+
+
+def _compile(exported: jax.export.Exported) -> jax.stages.Compiled:
+    """Compiles for the shapes that the package says, whoever calls it."""
+    shapes = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in exported.in_avals]
+    arguments, named = jax.tree.unflatten(exported.in_tree, shapes)
+    lowered: jax.stages.Lowered = jax.jit(exported.call).lower(*arguments, **named)
+    return lowered.compile()
 
 
 def _give_back_memory() -> None:

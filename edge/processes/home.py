@@ -8,7 +8,7 @@
     home/private/       journals and raw episodes                         record
     home/shared/        redacted, signed episodes                         record
     home/memories/new/  raw episodes that nobody has learned from         record
-    home/memories/      the local memories that the learner keeps         learn
+    home/memories/      local memories and compiled functions             learn
     home/receipts/      signed receipts; each outcome has one writer      update, learn
     home/run/           sockets, ring, locks: may be lost at any time     each its own
 

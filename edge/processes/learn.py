@@ -47,12 +47,13 @@ from edge.loops.budgets import (
 from edge.loops.decide import Decision, Situation
 from edge.loops.ledger import FILE as LEDGER
 from edge.loops.ledger import Ledger
-from edge.loops.local_learning import AGAIN, LocalLearning, Settings
+from edge.loops.local_learning import AGAIN, PREPARE, LocalLearning, Settings
 from edge.loops.machine import READ_AGAIN_S, MachineReadings, read_machine
 from edge.loops.meter import Meter, read_usage
 from edge.loops.mode import Mode
 from edge.loops.night import Receipt
 from edge.loops.night_receipts import NightReceipts
+from edge.ota.decide import Origin
 from edge.ota.receipts import Receipts
 from edge.processes import process, robot_flags
 from edge.processes.home import Home
@@ -256,9 +257,33 @@ class _Residence:
             self._me.say(" ".join(str(e).split()))
 
     def _decide(self) -> str | None:
-        """The loop that may run now; `AGAIN` for an older delta to be judged."""
+        """The loop that may run now; `AGAIN` for an older delta to be judged.
+
+        What a night needs is compiled before, by a robot that is idle: `PREPARE`.
+        """
         situation = self._situate()
         running = self._learning.loop
+        if self._mode is not Mode.DRIVING and (
+            running == PREPARE
+            or (
+                running is None
+                and not self._failed_lately()
+                and self._learning.needs_preparing()
+            )
+        ):
+            prepare = dataclasses.replace(
+                situation,
+                mode=Mode.IDLE,
+                origin=Origin.SEED,
+                loops=frozenset((MEDIUM,)),
+                new_episodes=1,
+                running=None if running is None else MEDIUM,
+            )
+            self._decision = decide.decide(prepare, self._budgets)
+            if self._decision.loop is not None:
+                return PREPARE
+            if running == PREPARE:
+                return None
         if self._mode is not Mode.DRIVING and (
             running == AGAIN or (running is None and self._learning.needs_judging())
         ):
@@ -274,11 +299,13 @@ class _Residence:
             self._decision = decide.decide(again, self._budgets)
             return None if self._decision.loop is None else AGAIN
         self._decision = decide.decide(situation, self._budgets)
-        if self._failed is not None:
-            key, at_s = self._failed
-            if key == self._key() and time.monotonic() - at_s < _RETRY_S:
-                return None
-        return self._decision.loop
+        return None if self._failed_lately() else self._decision.loop
+
+    def _failed_lately(self) -> bool:
+        if self._failed is None:
+            return False
+        key, at_s = self._failed
+        return key == self._key() and time.monotonic() - at_s < _RETRY_S
 
     def _situate(self) -> Situation:
         learning = self._learning
@@ -309,7 +336,7 @@ class _Residence:
         self._meter = self._stack.enter_context(
             Meter(
                 self._ledger,
-                SLOW if loop == AGAIN else loop,
+                {AGAIN: SLOW, PREPARE: MEDIUM}.get(loop, loop),
                 self._budgets,
                 lambda: read_usage(self._learning.learner_pids),
             )
@@ -373,6 +400,8 @@ class _Residence:
         loop, receipt = learning.loop, learning.receipt
         spent = self._ledger.spent() if self._meter is None else self._meter.spent()
         doing = f"runs the {loop} loop" if loop else "waits"
+        if loop == PREPARE:
+            doing = "compiles what a night needs"
         reason = self._decision.reason
         if self._decision.loop == FAST and self._fast_s is None:
             reason = "driving: control runs no fast loop"

@@ -205,3 +205,20 @@ def test_round_that_fails_is_said_once_and_the_process_lives(
     robot.wait_for(lambda status: status["loop"] is None)
     said = robot.close()
     assert said.count("the slow loop: expected new vectors, got ") == 1
+
+
+def test_idle_robot_compiles_what_a_night_needs_and_changes_nothing(
+    home: LearningHome, start: Callable[[], Robot]
+) -> None:
+    home.install(Plan(large=True))  # from a channel: nothing learns before the night
+    home.show(16)
+    robot = start()
+    robot.wait_for(lambda status: status["memories"] == 16)
+    assert not list((home.root / "memories").glob("compiled/*/*"))
+    robot.tell("idle")
+    robot.wait_for(lambda status: status["loop"] == "prepare")
+    robot.wait_for(lambda status: status["loop"] is None)
+    said = robot.close()
+    assert said.startswith("learn: prepare: compiled what a night needs, ")
+    assert len(list((home.root / "memories").glob("compiled/*/*"))) == 4
+    assert DeltaStore(home.root / "deltas").named(CURRENT) is None

@@ -49,6 +49,8 @@ BOUND: Final = 1.0  # of every surface, as `tiny_package` writes it
 RATE: Final = 0.05
 MEMORY_BYTES: Final = 1 << 20
 
+_MANY: Final = np.linspace(0.0, 1e-4, 4096, dtype=np.float32)
+
 Arrays = Mapping[str, Any]
 
 
@@ -65,6 +67,8 @@ class Plan:
         harmful: whether it ends with a delta that turns every action around.
         unbounded: whether it ends with a delta beyond its bounds.
         fast: whether it names a fast loop, of a function that nobody calls here.
+        large: whether a gradient step has so many numbers in it that each function is
+            compiled in a process of its own.
     """
 
     seed: int = 0
@@ -75,6 +79,7 @@ class Plan:
     harmful: bool = False
     unbounded: bool = False
     fast: bool = False
+    large: bool = False
 
 
 NORMAL: Final = Plan()
@@ -228,6 +233,8 @@ class _Calls:
             errors, _ = self._errors(weights, deltas, memories, lambda x: x * x)
             some = jnp.maximum(jnp.sum(memories["length"] > 0), 1)
             near = sum(jnp.sum((deltas[n] - last_good[n]) ** 2) for n in deltas)
+            if self._plan.large:
+                near += jnp.sum(jnp.asarray(_MANY) * deltas["head"][0]) ** 2
             return jnp.sum(errors) / some + 1e-3 * near
 
         loss, gradient = jax.value_and_grad(objective)(state["deltas"])
