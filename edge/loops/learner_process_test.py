@@ -21,7 +21,8 @@ from edge.testing import process_tree, tiny_learning
 from edge.testing.learning_home import NOW, LearningHome
 from edge.testing.tiny_learning import Plan
 
-STOP_S = 0.2
+SOON_S = 20.0
+"""Far less than a call that never ends; //tests/benchmarks:learner measures stops."""
 LARGE = Plan(large=True)
 
 
@@ -74,7 +75,7 @@ def test_learner_gives_way_and_stops_in_the_middle_of_an_endless_call(
     time.sleep(0.3)
     begin_s = time.monotonic()
     learning.stop()
-    assert time.monotonic() - begin_s < STOP_S
+    assert time.monotonic() - begin_s < SOON_S
     assert not proc.exists()
     assert learning.store.named("delta") is None
 
@@ -86,7 +87,7 @@ def test_learner_stops_wherever_it_is(home: LearningHome, after_s: float) -> Non
     time.sleep(after_s / 2)
     begin_s = time.monotonic()
     learning.stop()
-    assert time.monotonic() - begin_s < STOP_S
+    assert time.monotonic() - begin_s < SOON_S
     assert not Path(f"/proc/{pid}").exists()
     assert learning.poll(NOW) is None
 
