@@ -45,7 +45,7 @@ DAY_S: Final = 24 * HOUR_S
 _BEGIN_S: Final = 20_000 * DAY_S + 12 * HOUR_S  # some noon
 _LONGEST_STEP_S: Final = 60.0
 _HEAT_STEP_C: Final = 0.35
-_BATTERY_STEP: Final = 0.002  # of the full battery
+_BATTERY_STEP: Final = 0.001  # of the full battery: half of 1 % of a limit of 20 %
 _LOAD_S: Final = 60.0
 _SHORTEST_STEP_S: Final = 0.05  # the learner looks no oftener
 
