@@ -4,6 +4,7 @@ QEMU runs every program as its unit starts it. An emulated start takes some ten 
 so one robot goes the whole way.
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -38,6 +39,9 @@ from rlds.episode import Episode
 LISTING: Final = "LEARNER.json"
 SHOWN: Final = 8  # episodes that somebody shows before the night
 STEPS: Final = 20
+CONTROL_HZ: Final = 10.0
+"""As slow as a robot may be: the updater refuses a package whose emulated steps take
+longer than half a period."""
 _LONGEST_S: Final = 600.0  # for an emulated program, on a busy machine
 
 
@@ -53,6 +57,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def show(number: int) -> Episode:
+    """Somebody shows a task, at the rate of the robot."""
+    made = tiny_learning.demonstrate(number, TASKS[number % len(TASKS)], steps=STEPS)
+    slower = round(tiny_learning.SPEC.control_hz / CONTROL_HZ)
+    times = made.steps["t_monotonic_ns"] * slower
+    return dataclasses.replace(made, steps={**made.steps, "t_monotonic_ns": times})
+
+
 class Pi:
     """The programs of an emulated Pi, its robot's folder and the store it follows."""
 
@@ -62,14 +74,14 @@ class Pi:
         self._root, self._folder = root, folder
         self._running: list[subprocess.Popen[bytes]] = []
         self._sockets: list[socket.socket] = []
-        replayed = tiny_learning.demonstrate(0, steps=STEPS)
+        replayed = show(0)
         self._episode = folder / "episode.tfrecord"
         self._episode.write_bytes(tfrecord.frame(example_codec.encode(replayed)))
 
     def publish(self) -> str:
         """A package that learns appears on the channel; returns its digest."""
         folder = self.publisher.folder / "package-0"
-        digest = tiny_learning.write_package(folder)
+        digest = tiny_learning.write_package(folder, control_hz=CONTROL_HZ)
         tiny_package.sign_package(folder, digest, self.publisher.key)
         self.publisher.release(0, now=datetime.now(UTC))
         return digest
@@ -203,8 +215,7 @@ def test_robot_takes_a_package_drives_learns_a_night_and_drives_with_its_delta(
         assert one.metadata.delta_digest == ""
 
     for number in range(1, SHOWN + 1):
-        shown = tiny_learning.demonstrate(number, TASKS[number % len(TASKS)])
-        tiny_learning.hand_over(pi.home.root, shown)
+        tiny_learning.hand_over(pi.home.root, show(number))
     pi.learn_once()
     delta = DeltaStore(pi.home.deltas).named(CURRENT)
     assert delta is not None, pi.said()
