@@ -220,6 +220,23 @@ def test_compiled_functions_that_are_torn_are_compiled_again(
     assert [len(path.read_bytes()) for path in compiled] == list(map(len, whole))
 
 
+def test_compiled_function_that_is_another_one_is_compiled_again(
+    home: LearningHome,
+) -> None:
+    """It loads, and only its first call shows that it is no good."""
+    learning = begin(home)
+    finish(learning)
+    whole = {path.name: path for path in list_compiled(home)}
+    step, end = whole["consolidate_step"], whole["consolidate_end"]
+    right = len(step.read_bytes())
+    step.write_bytes(end.read_bytes())
+    home.show(4)
+    learning.look()
+    learning.begin("slow")
+    assert finish(learning).accepted
+    assert len(step.read_bytes()) == right
+
+
 def test_round_compiles_first_what_is_not_prepared_and_can_be_stopped_meanwhile(
     home: LearningHome,
 ) -> None:

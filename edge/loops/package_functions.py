@@ -252,13 +252,31 @@ class _Compiled:
         self._program: Callable[..., Any] | None = None
 
     def __call__(self, **given: Any) -> Any:  # noqa: ANN401 - a tree of arrays
-        if self._program is None:
-            self._program = self._read() or self._make()
+        if self._program is not None:
+            return self._program(**given)
+        returned = self._try_read(given)
+        if returned is None:
+            self._program = self._make()
             _give_back_memory()
             returned = jax.block_until_ready(self._program(**given))
-            _give_back_memory()
-            return returned
-        return self._program(**given)
+        _give_back_memory()
+        return returned
+
+    def _try_read(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """What a compiled program that was kept returns; None if it is no good.
+
+        XLA finds out at the first call whether a program that it has loaded is whole.
+        """
+        program = self._read()
+        if program is None:
+            return None
+        _give_back_memory()
+        try:
+            returned = jax.block_until_ready(program(**given))
+        except Exception:  # jax raises many types for what XLA does not find in it
+            return None
+        self._program = program
+        return returned
 
     def _read(self) -> jax.stages.Compiled | None:
         if self._folder is None:

@@ -53,6 +53,8 @@ _MANY: Final = np.linspace(0.0, 1e-4, 4096, dtype=np.float32)
 
 Arrays = Mapping[str, Any]
 
+_TRACEBACK_LIMIT: Final = "jax_traceback_in_locations_limit"
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -308,7 +310,13 @@ def _bound(vector: Any) -> Any:  # noqa: ANN401
 def _encode(
     run: Callable[..., dict[str, Any]], inputs: Mapping[str, Any]
 ) -> tuple[bytes, Mapping[str, object]]:
-    exported = jax.export.export(jax.jit(run), platforms=["cpu"])(**inputs)
+    # Without paths of this machine, as from the forge: they decide its size.
+    before = getattr(jax.config, _TRACEBACK_LIMIT)
+    jax.config.update(_TRACEBACK_LIMIT, 0)
+    try:
+        exported = jax.export.export(jax.jit(run), platforms=["cpu"])(**inputs)
+    finally:
+        jax.config.update(_TRACEBACK_LIMIT, before)
     outputs = jax.eval_shape(run, **inputs)
     signature = {"inputs": _specs(inputs), "outputs": _specs(outputs)}
     return bytes(exported.serialize()), signature
