@@ -85,14 +85,16 @@ def test_replayed_frames_decide_what_is_learned(model: WaveCore) -> None:
     state = jax.jit(begun.run)(**given)["state"]
     weights, seen = step_function.weights(model), given["memories"]
     dark = {**seen, "image": 255 - seen["image"]}
-    calibrations = []
+    gradients = []
     for memories in (seen, dark):
         step = jax.jit(learning["consolidate_step"].run)
         taken = {"memories": memories, "state": state, "calls": np.int32(2)}
         moved = step(weights=weights, **taken)["state"]
-        calibrations.append(moved["deltas"]["calibration"])
-    assert all(np.any(x) for x in calibrations)
-    assert np.abs(calibrations[0] - calibrations[1]).max() > 1e-5
+        assert np.any(moved["deltas"]["calibration"])
+        gradients.append(moved["mean"]["calibration"])
+    # The length of a step does not depend on its gradient, so the first ones are alike.
+    difference = np.linalg.norm(gradients[0] - gradients[1])
+    assert difference > 1e-2 * np.linalg.norm(gradients[0])
 
 
 LITERT_SIZES = dataclasses.replace(
