@@ -19,7 +19,7 @@ from ai_edge_litert.interpreter import (  # type: ignore[import-untyped]
 )
 
 from base.digest import sha256_bytes
-from edge.control import litert, step_function
+from edge.control import litert
 from edge.ota import update
 from edge.ota.decide import RobotRuntime
 from edge.ota.state_folder import StateFolder
@@ -54,7 +54,7 @@ def make_deadly(bad: str, call: int, death: str) -> None:
 
     patch = pytest.MonkeyPatch()
     patch.setattr(litert, "Interpreter", Engine)
-    patch.setattr(step_function, "HUNG_AFTER_S", 0.2)
+    patch.setattr(litert, "HUNG_AFTER_S", 0.2)
 
 
 DEATHS = {
