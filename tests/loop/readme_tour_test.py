@@ -12,6 +12,7 @@ PROGRAMS = {
     "//cloud:index": "cloud/index/index",
     "//cloud:ingest": "cloud/ingest/ingest",
     "//cloud:train": "cloud/job/train",
+    "//edge:life": "edge/processes/life",
     "//edge:record": "edge/record",
     "//edge:run": "edge/run",
     "//edge:upload": "edge/episodes/upload",
@@ -37,7 +38,23 @@ def tour() -> list[str]:
     return re.sub(r"\\\n\s*", "", code).splitlines()
 
 
-def test_the_tour_ends_with_a_blessed_package_that_drives(tmp_path: Path) -> None:
+# A night needs two episodes to judge by; this is as few as give them.
+SHORT_LIFE = (
+    "--robot=metaworld-changed:reach-v3@latency --nights=1 --own_episodes=8 "
+    "--episodes=2 --shown=4 --measured_episodes=4"
+)
+
+
+def life() -> str:
+    """Returns the README's command of a whole life, on one line."""
+    text = re.sub(r"\\\n\s*", "", (binaries.root() / "README.md").read_text())
+    (command,) = re.findall(r"^ {4}(\./bazelw run //edge:life .*)$", text, re.MULTILINE)
+    return command
+
+
+def test_the_tour_ends_with_a_blessed_package_that_drives_and_lives(
+    tmp_path: Path,
+) -> None:
     cases = "\n".join(f"{label}) program={p} ;;" for label, p in PROGRAMS.items())
     bazelw = tmp_path / "bazelw"
     bazelw.write_text(BAZELW.format(cases=cases, root=binaries.root()))
@@ -53,6 +70,13 @@ def test_the_tour_ends_with_a_blessed_package_that_drives(tmp_path: Path) -> Non
     assert str(channel[1]) in drive
     driven = run(drive.replace("./bazelw", str(bazelw)), tmp_path)
     assert re.search(r"^reach-v3 +5 ", driven, re.MULTILINE), driven
+    (keyring,) = re.findall(r"--keyring=\S+", drive)
+    share = f"share={Path(channel[1]).parents[2]}"
+    lived = f"{life()} {keyring} {SHORT_LIFE} --home={tmp_path}/life"
+    told = run(f"{share}\n{lived}".replace("./bazelw", str(bazelw)), tmp_path)
+    assert re.search(r"^ +night: slow: delta", told, re.MULTILINE), told
+    assert "the change cost" in told, told
+    assert (tmp_path / "life" / "life.svg").is_file()
 
 
 def run(script: str, home: Path) -> str:
