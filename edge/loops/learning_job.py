@@ -35,7 +35,7 @@ _JOB_KEYS: Final = (
 _REPORTS: Final = ("progress", "judged", "compiled", "failed")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One round of a loop, or the evaluation of a delta that there is already.
 
@@ -59,16 +59,16 @@ class Job:
 
     package: Path
     loop: str | None
-    memories: tuple[tuple[Path, int], ...]
-    judges: tuple[Path, ...]
-    unmeasured: tuple[Path, ...]
-    start: Path | None
-    last_good: Path | None
-    candidate: Path | None
-    consolidations: int
-    seed: int
+    memories: tuple[tuple[Path, int], ...] = ()
+    judges: tuple[Path, ...] = ()
+    unmeasured: tuple[Path, ...] = ()
+    start: Path | None = None
+    last_good: Path | None = None
+    candidate: Path | None = None
+    consolidations: int = 0
+    seed: int = 0
     output: Path
-    cache: Path | None
+    cache: Path | None = None
     threads: int
     function: str | None = None
 
@@ -80,14 +80,6 @@ class Job:
         return cls(
             package=package,
             loop=None,
-            memories=(),
-            judges=(),
-            unmeasured=(),
-            start=None,
-            last_good=None,
-            candidate=None,
-            consolidations=0,
-            seed=0,
             output=cache,
             cache=cache,
             threads=threads,

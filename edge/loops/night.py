@@ -208,15 +208,11 @@ def plan_round(
         package=package.folder,
         loop=loop,
         memories=tuple((memories.path(m), m.kind) for m in learned),
-        judges=(),
-        unmeasured=(),
         start=_vectors(store, begin),
         last_good=_vectors(store, pull),
-        candidate=None,
         consolidations=_count_consolidations(begin),
         seed=rounds,
         output=run_folder / OUTPUT,
-        cache=None,
         threads=threads,
     )
     parent = None if begin is None else begin.digest
@@ -282,16 +278,9 @@ def plan_judging(
     job = Job(
         package=package.folder,
         loop=None,
-        memories=(),
-        judges=(),
-        unmeasured=(),
-        start=None,
-        last_good=None,
         candidate=path,
         consolidations=record.consolidations,
-        seed=0,
         output=run_folder / OUTPUT,
-        cache=None,
         threads=threads,
     )
     learned = memory_choice.choose_to_learn(fitting, len(fitting))
