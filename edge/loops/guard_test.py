@@ -26,8 +26,7 @@ def test_delta_that_helps_every_judge_is_accepted() -> None:
     assert verdict.evaluation.error_after == pytest.approx(0.1)
     assert verdict.evaluation.confidence == 1 - 1 / 16
     assert verdict.reason == (
-        "what was learned: error 0.300 to 0.100 on 4; "
-        "94% sure that neither grows by 0.2"
+        "what was learned: error 0.300 to 0.100 on 4, 0.500 allowed; 94% sure"
     )
 
 
@@ -52,6 +51,19 @@ def test_help_on_what_was_learned_does_not_pay_for_harm_to_the_others() -> None:
 def test_small_change_of_what_was_known_is_allowed() -> None:
     known = judges(0.0, [ALLOWED / 2] * 4, learned=False)
     assert judge_delta([*judges(0.3, [0.1] * 4), *known]).accepted
+
+
+def test_delta_after_a_proven_one_must_do_much_the_same_where_that_was_learned() -> (
+    None
+):
+    def accepts(to_learned: float, to_known: float, proven: bool) -> bool:
+        learned = judges(0.02, [0.02 + to_learned] * 8)
+        known = judges(0.15, [0.15 + to_known] * 6, learned=False)
+        return judge_delta([*learned, *known], proven=proven).accepted
+
+    assert accepts(0.11, -0.13, proven=False)
+    assert not accepts(0.11, -0.13, proven=True)
+    assert accepts(0.01, ALLOWED / 2, proven=True)
 
 
 def test_two_judges_must_agree_and_one_is_not_enough() -> None:

@@ -59,6 +59,7 @@ class Round:
         learned: memories that it learns from.
         judges: memories that judge it.
         unmeasured: memories of which only the surprise is measured.
+        proven: whether the delta that it begins with has proved good in use.
     """
 
     package: IntactPackage
@@ -69,6 +70,7 @@ class Round:
     learned: tuple[Memory, ...]
     judges: tuple[Memory, ...]
     unmeasured: tuple[Memory, ...]
+    proven: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,9 @@ def plan_round(
         threads=threads,
     )
     parent = None if begin is None else begin.digest
-    return _add_judges(package, loop, job, parent, None, learned, fitting, memories)
+    planned = _add_judges(package, loop, job, parent, None, learned, fitting, memories)
+    proven = begin is not None and good is not None and begin.digest == good.digest
+    return dataclasses.replace(planned, proven=proven)
 
 
 def find_foreign(store: DeltaStore, package: PackageManifest) -> str | None:
@@ -352,7 +356,9 @@ def _judge(planned: Round, judged: Judged) -> guard.Verdict:
             planned.judges, judged.before, judged.after, strict=True
         )
     ]
-    return guard.judge_delta(judges, must_help=planned.candidate is not None)
+    return guard.judge_delta(
+        judges, must_help=planned.candidate is not None, proven=planned.proven
+    )
 
 
 def _keep(
