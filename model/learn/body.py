@@ -51,13 +51,23 @@ class Rest(NamedTuple):
         compared: [] bool, whether there were enough episodes of both robots.
         shift: [n], how far they stand from where they stood; 0 where they do not.
         moved: [n] bool, the channels that stand elsewhere.
+        still: [n] bool, channels that move in an episode and begin each in one place.
         nearer: [r] bool, episodes that begin nearer to the robot of now.
     """
 
     compared: at.Array
     shift: at.Array
     moved: at.Array
+    still: at.Array
     nearer: at.Array
+
+    def says_unmoved(self) -> at.Array:
+        """Whether some sensor would show it [] if it stood elsewhere, and none does.
+
+        A scale about the very place of rest would not show; commands show it, as a
+        gain.
+        """
+        return jnp.any(self.still) & ~jnp.any(self.moved)
 
 
 def find_reference(memories: Memories) -> at.Array:
@@ -105,14 +115,16 @@ def compare_rest(memories: Memories) -> Rest:
     # What rounding does to a channel that never moves is no shift.
     rounding = 1e-4 * find_median(jnp.abs(first), reference)
     least = jnp.maximum(jnp.maximum(_ELSEWHERE * travel, _CLEARLY * spread), rounding)
-    moved = enough & (spread <= _STILL * travel) & (jnp.abs(shift) > least)
+    in_one_place = enough & (spread <= _STILL * travel)
+    moved = in_one_place & (jnp.abs(shift) > least)
     shift = jnp.where(moved, shift, 0.0)
     unit = jnp.where(moved, jnp.abs(shift), 1.0)
     to_known, to_now = (
         jnp.sum(jnp.where(moved, jnp.abs(x) / unit, 0.0), axis=1)
         for x in (off, off - shift)
     )
-    return Rest(enough, shift, moved, to_now < _BETTER * to_known)
+    still = in_one_place & (travel > rounding)
+    return Rest(enough, shift, moved, still, to_now < _BETTER * to_known)
 
 
 def tell_kinds(

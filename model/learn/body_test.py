@@ -73,6 +73,21 @@ def test_the_same_robot_has_not_moved(first: int) -> None:
     assert not np.any(compare_rest(remember(*known(first=first), *now)).moved)
 
 
+def test_sensors_that_rest_where_they_did_are_said_to_be_unmoved() -> None:
+    same = [record(50 + i, LIVED, gain=2.0, task=i % 2) for i in range(4)]
+    moved = [record(50 + i, LIVED, SHIFT, task=i % 2) for i in range(4)]
+    anywhere = [
+        record(i, KNOWN if i < 6 else LIVED, np.float32(i % 5) * SHIFT, task=i % 2)
+        for i in range(12)
+    ]
+    for some, says in ((same, True), (moved, False), (same[:1], False)):
+        rest = compare_rest(remember(*known(), *some))
+        assert bool(rest.says_unmoved()) == says
+    # The second channel still begins in one place; the first does not.
+    rest = compare_rest(remember(*anywhere))
+    np.testing.assert_array_equal(rest.still, [False, True, False, False])
+
+
 def test_one_episode_or_none_of_a_robot_tells_nothing() -> None:
     now = [record(50 + i, LIVED, SHIFT) for i in range(4)]
     for some in ([*known(), now[0]], [record(0, KNOWN), *now], now, known()):

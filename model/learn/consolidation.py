@@ -251,6 +251,9 @@ class _Night:
 
         before, after = jax.lax.map(errors_of, jnp.arange(_JUDGED_BATCHES)).mean(axis=0)
         explained = after < UNEXPLAINED * before  # nor does NaN, or no lived memory
+        # What the package drove itself follows from what its sensors said, so some
+        # calibration explains it, whatever has changed. Where sensors rest decides.
+        explained &= ~body.Rest(**state["rest"]).says_unmoved()
         drawn = state["drawn"] + _JUDGED_BATCHES
         return {"state": {**state, "explained": explained, "drawn": drawn}}
 

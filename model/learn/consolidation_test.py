@@ -168,6 +168,12 @@ def test_calibration_of_shifted_sensors_is_found_and_then_imagined(
     state, memories = find_sensors(trained, calls, SHIFT)
     assert state["explained"]
     weights = step_function.weights(trained)
+    # Not if sensors that would show it at rest stand where they stood.
+    unmoved = {**state["rest"], "still": jnp.ones(SIZES.state_size, bool)}
+    judged = calls["judge"](
+        weights=weights, memories=memories, state={**state, "rest": unmoved}
+    )
+    assert not judged["state"]["explained"]
     for latency in range(consolidation.LATENCIES):
         state = calls["identify"](
             weights=weights,
