@@ -177,6 +177,9 @@ def _environment(threads: int) -> dict[str, str]:
     return {
         "JAX_PLATFORMS": "cpu",  # a graphics card is for those who drive
         **os.environ,
+        # What jax took out of its own cache has no code that could be kept: it loads,
+        # and its first call finds no function.
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
         "PYTHONPATH": os.pathsep.join(sys.path),
         **({"XLA_FLAGS": flags} if flags else {}),
     }

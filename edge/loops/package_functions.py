@@ -266,6 +266,7 @@ class _Compiled:
         """What a compiled program that was kept returns; None if it is no good.
 
         XLA finds out at the first call whether a program that it has loaded is whole.
+        One that was kept by a process with jax's own cache may have no code.
         """
         program = self._read()
         if program is None:
