@@ -72,6 +72,16 @@ def test_unit_is_hardened(name: str) -> None:
     assert unit.service("ReadWritePaths") == "/var/lib/continuon /run/continuon"
 
 
+def test_learner_may_be_raised_and_freed_when_it_is_killed() -> None:
+    unit = Unit("learn")
+    assert unit.service("LimitNICE") == "+0"
+    assert "process_mrelease" in (unit.service("SystemCallFilter") or "").split()
+    # A system call that this version of systemd does not know must not end it.
+    assert unit.service("SystemCallErrorNumber") == "EPERM"
+    # In a group that only gets idle time nobody would be there to stop a learner.
+    assert unit.service("CPUWeight") != "idle"
+
+
 def test_updater_reads_the_memories_and_neither_writes_them_nor_sees_the_journals() -> (
     None
 ):
