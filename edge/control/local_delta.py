@@ -253,7 +253,9 @@ def check_bounds(
                 f"{vector.dtype}{list(vector.shape)}",
                 _IGNORED,
             )
-        length = float(np.linalg.norm(vector.astype(np.float64)))
+        # BLAS would compute the length of 10,000 numbers in several threads, which wait
+        # for each other: a real-time thread for one of ordinary priority, a second.
+        length = float(np.sqrt(np.square(vector.astype(np.float64)).sum()))
         if not length <= surface.bound * (1 + _MARGIN):  # NaN is not
             raise DeltaError(
                 source,
