@@ -50,9 +50,9 @@ def write(folder: Path, preset: str) -> None:
     _write_package(folder / "package", model)
 
 
-def write_package(folder: Path, preset: str) -> None:
-    """Writes the package alone, below `folder`."""
-    _write_package(folder / "package", sequence_models.wavecore(preset))
+def write_package(folder: Path, preset: str, *, learns: bool = False) -> None:
+    """Writes the package alone, below `folder`; if it `learns`, with the fast loop."""
+    _write_package(folder / "package", sequence_models.wavecore(preset), learns=learns)
 
 
 def run(engine: str, folder: Path, steps: int) -> Figures:
@@ -82,9 +82,10 @@ def run(engine: str, folder: Path, steps: int) -> Figures:
     }
 
 
-def _write_package(folder: Path, model: WaveCore) -> None:
-    """Writes a package with the two LiteRT steps, without learning and checks."""
-    forms = litert_step.convert(model)
+def _write_package(folder: Path, model: WaveCore, *, learns: bool = False) -> None:
+    """Writes a package with the two LiteRT steps, not checked against the model."""
+    forms = litert_step.convert(model, learns=learns)
+    update = forms.pop(functions.FAST_UPDATE, None)
     files = {
         f"functions/step_{form}.tflite": content for form, content in forms.items()
     }
@@ -103,6 +104,8 @@ def _write_package(folder: Path, model: WaveCore) -> None:
         f"step_{form}": {"path": f"functions/step_{form}.tflite", **signature}
         for form in forms
     }
+    if update is not None:
+        described |= _write_fast_loop(folder, model, update)
     limit = [1.0] * ACTION_SIZE
     package_folder.build(
         folder,
@@ -143,7 +146,32 @@ def _write_package(folder: Path, model: WaveCore) -> None:
             "export_target": "pi5-cpu",
             "jax_version": "none",
         },
+        learning=None
+        if update is None
+        else {"loops": {"fast": functions.plan()["fast"]}, "memory_bytes": 1},
     )
+
+
+def _write_fast_loop(
+    folder: Path, model: WaveCore, update: bytes
+) -> dict[str, dict[str, object]]:
+    """Writes both forms of the fast update; returns what a package says of them."""
+    called = {
+        functions.FAST_UPDATE: functions.learning(model)[functions.FAST_UPDATE],
+        functions.FAST_UPDATE_LITERT: functions.make_fast_update_flat(model),
+    }
+    contents = {
+        f"functions/{functions.FAST_UPDATE}.stablehlo": stablehlo.encode(
+            called[functions.FAST_UPDATE], ("cpu",)
+        ),
+        f"functions/{functions.FAST_UPDATE_LITERT}.tflite": update,
+    }
+    for path, content in contents.items():
+        (folder / path).write_bytes(content)
+    return {
+        name: {"path": path, **stablehlo.signature(function)}
+        for (name, function), path in zip(called.items(), contents, strict=True)
+    }
 
 
 def figures(measured: Mapping[str, Figures]) -> Iterator[commands.Figure]:
