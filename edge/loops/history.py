@@ -19,7 +19,8 @@ from edge.loops.memory_choice import Driver, Memory
 from edge.loops.trial import Outcome
 
 FILE: Final = "history.json"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""Version 1 took an unknown end for a failure; it is begun anew."""
 LIMIT_BYTES: Final = 4 << 20
 MOST_OUTCOMES: Final = 256
 MOST_MEASURED: Final = 8192
@@ -52,20 +53,25 @@ class History:
         return History(package=package, rounds=self.rounds)
 
     def add_outcomes(self, memories: Iterable[Memory]) -> "History":
-        """Adds how episodes ended that the package drove; none is counted twice."""
+        """Adds how episodes ended that the package drove; none is counted twice.
+
+        What a person's stop key or a power cut ended says nothing, unless a stop rule
+        fired before it.
+        """
         known = {one.digest for one in self.outcomes}
         new = [
             Outcome(
                 digest=one.digest,
                 task=one.task,
                 delta=one.delta_digest,
-                success=bool(one.success),
+                success=one.success,
                 stop_rules=one.stop_rules,
             )
             for one in memories
             if one.driver in (Driver.PACKAGE, Driver.PACKAGE_WITH_DELTA)
             and one.package_digest == self.package
             and one.digest not in known
+            and (one.stop_rules or not one.cut_short)
         ]
         outcomes = (*self.outcomes, *new)[-MOST_OUTCOMES:]
         return dataclasses.replace(self, outcomes=outcomes)
@@ -98,7 +104,7 @@ def read(folder: Path) -> History:
                     digest=one.sha256("digest"),
                     task=one.text("task"),
                     delta=one.sha256("delta") if one.has("delta") else "",
-                    success=one.boolean("success"),
+                    success=one.boolean("success") if one.has("success") else None,
                     stop_rules=one.integer("stop_rules"),
                 )
                 for one in fields.each("outcomes", _OUTCOME_KEYS)

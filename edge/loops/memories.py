@@ -31,6 +31,7 @@ from release.package import RobotFit
 from rlds import imitation, reader
 from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.episode import Episode
+from rlds.spec import StopRule
 
 NEW: Final = "new"
 DEFAULT_QUOTA_BYTES: Final = 128 << 20
@@ -40,6 +41,7 @@ KEPT_ASIDE: Final = 16
 """Files that were set aside and stay to be looked at: the newest ones."""
 EPISODE_LIMIT_BYTES: Final = 64 << 20  # what the recorder makes at most
 _NAME: Final = re.compile(r"(\d{8})-(learn|judge)-([0-9a-f]{64})\.tfrecord")
+_RECOVERED: Final = "recovered"
 _ASIDE: Final = f"*{durable_file.DAMAGED_SUFFIX}*"
 
 
@@ -137,12 +139,10 @@ class LocalMemories:
         raw = plain_file.read(path, EPISODE_LIMIT_BYTES, follow_links=False)
         episode = reader.read_episode_bytes(raw, EPISODE_LIMIT_BYTES)
         require_own(path, episode, robot_id, fit)
-        driver = _tell_driver(episode)
-        kind = memory_choice.tell_kind(driver, episode.metadata.success)
-        task = episode.metadata.task
-        use = memory_choice.choose_use(have, task, kind)
         number = max((one.number for one in have), default=-1) + 1
-        return _describe(raw, episode, number, use)
+        made = _describe(raw, episode, number, Use.LEARN)
+        use = memory_choice.choose_use(have, made.task, made.kind)
+        return dataclasses.replace(made, use=use)
 
     def _open(self, path: Path, match: re.Match[str]) -> Memory:
         try:
@@ -201,6 +201,8 @@ def require_own(path: Path, episode: Episode, robot_id: str, fit: RobotFit) -> N
 
 def _describe(raw: bytes, episode: Episode, number: int, use: Use) -> Memory:
     metadata = episode.metadata
+    by_key = StopRule.STOP_KEY.tag in metadata.tags
+    violations = int(np.count_nonzero(episode.steps["safety_violation"]))
     return Memory(
         number=number,
         digest=sha256_bytes(raw),
@@ -213,7 +215,9 @@ def _describe(raw: bytes, episode: Episode, number: int, use: Use) -> Memory:
         steps=episode.num_steps,
         package_digest=metadata.package_digest,
         delta_digest=metadata.delta_digest,
-        stop_rules=int(np.count_nonzero(episode.steps["safety_violation"])),
+        # The key's own violation is the last step; what fired before is none of it.
+        stop_rules=max(0, violations - by_key),
+        cut_short=by_key or _RECOVERED in metadata.tags,
     )
 
 

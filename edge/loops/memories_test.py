@@ -110,6 +110,24 @@ def test_memory_says_who_drove_and_what_happened(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tags", "stop_rules", "cut_short"),
+    [
+        ((), 1, False),
+        (("stop_stop_key",), 0, True),
+        (("recovered",), 1, True),
+        (("stop_workspace",), 1, False),
+    ],
+)
+def test_stop_key_of_a_person_is_no_stop_rule(
+    folder: Folder, tags: tuple[str, ...], stop_rules: int, cut_short: bool
+) -> None:
+    folder.hand_over(tags=tags)
+    (taken,) = folder.open().take(ROBOT, FIT)
+    assert (taken.stop_rules, taken.cut_short) == (stop_rules, cut_short)
+    assert folder.open().read() == (taken,)
+
+
+@pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"robot_hash": "ab" * 32}, "expected an episode of arm-1"),

@@ -4,6 +4,10 @@ Every episode that the package drives is an outcome. Those with the new delta ar
 compared, one after the other, with what the same tasks came to before it; the test
 decides as soon as it can. A delta that passes becomes the last good one.
 
+An episode that nobody judged weighs nothing in that test. Where none ever is, a delta
+is good once it was driven for enough episodes in which stop rules fired no more often
+than before; nothing else can be known there.
+
 Source: the sequential probability ratio test, Wald 1945, Sequential Tests of
 Statistical Hypotheses, Annals of Mathematical Statistics 16; begun anew at 0, Page
 1954, Continuous Inspection Schemes, Biometrika 41.
@@ -52,14 +56,14 @@ class Outcome:
         digest: of the episode.
         task: its task.
         delta: digest of the delta that it was driven with; "" for none.
-        success: whether it ended well.
-        stop_rules: steps at which a stop rule fired.
+        success: whether it ended well; None if nobody can tell.
+        stop_rules: steps at which a stop rule fired; a person's stop key is none.
     """
 
     digest: str
     task: str
     delta: str
-    success: bool
+    success: bool | None
     stop_rules: int
 
 
@@ -80,7 +84,9 @@ def judge_use(
     # What a bad delta did in between is no measure for this one.
     before = [one for one in others if one.delta == fallback] or others
     before, own = before[-REMEMBERED:], own[-MOST_OWN:]
-    told = f"{sum(o.success for o in own)} of {len(own)} episodes succeeded"
+    judged = [one for one in own if one.success is not None]
+    judged_before = [one for one in before if one.success is not None]
+    told = _tell(len(judged), _count_successes(judged), len(own))
     recent = own[-REMEMBERED:]
     stopped = sum(one.stop_rules > 0 for one in recent)
     stopped_before = sum(
@@ -89,14 +95,26 @@ def judge_use(
     if stopped > stopped_before:
         return Standing.BAD, f"stop rules fired in {stopped} of {len(recent)} episodes"
     evidence = 0.0
-    for one in own:
+    for one in judged:
         # Begun anew at 0, so that a delta that was good for long can still turn bad.
-        evidence = max(0.0, evidence + _weigh(one, before))
+        evidence = max(0.0, evidence + _weigh(one, judged_before))
         if evidence >= BOUND:
             return Standing.BAD, f"{told}, fewer than before"
-    if len(own) >= ENOUGH and evidence < BOUND / 2:
-        return Standing.GOOD, f"{told}, no fewer than before"
+    # Where most episodes are judged, one that is not was broken off.
+    judges = 2 * (len(judged) + len(judged_before)) >= len(own) + len(before)
+    if len(judged if judges else own) >= ENOUGH and evidence < BOUND / 2:
+        than = "no fewer than before" if judged else "no more stop rules than before"
+        return Standing.GOOD, f"{told}, {than}"
     return Standing.ON_TRIAL, told
+
+
+def _tell(judged: int, successes: int, driven: int) -> str:
+    if not judged:
+        return f"{driven} episodes that nobody judged"
+    if judged == driven:
+        return f"{successes} of {driven} episodes succeeded"
+    unknown = driven - judged
+    return f"{successes} of {judged} episodes succeeded, {unknown} nobody judged"
 
 
 def _weigh(outcome: Outcome, before: Sequence[Outcome]) -> float:
@@ -113,7 +131,7 @@ def _weigh(outcome: Outcome, before: Sequence[Outcome]) -> float:
 
 def _is_no_chance(outcomes: Sequence[Outcome], rate: float) -> bool:
     """Whether so few successes are improbable at a rate, each drawn by itself."""
-    count, most = len(outcomes), sum(one.success for one in outcomes)
+    count, most = len(outcomes), _count_successes(outcomes)
     probable = sum(
         math.comb(count, k) * rate**k * (1 - rate) ** (count - k)
         for k in range(most + 1)
@@ -123,4 +141,8 @@ def _is_no_chance(outcomes: Sequence[Outcome], rate: float) -> bool:
 
 def _rate(outcomes: Sequence[Outcome]) -> float:
     """Success by the rule of succession: a rate of nothing is a half."""
-    return (sum(one.success for one in outcomes) + 1) / (len(outcomes) + 2)
+    return (_count_successes(outcomes) + 1) / (len(outcomes) + 2)
+
+
+def _count_successes(outcomes: Sequence[Outcome]) -> int:
+    return sum(one.success is True for one in outcomes)

@@ -11,9 +11,10 @@ DELTA, GOOD, BAD = "d" * 64, "a" * 64, "b" * 64
 def outcomes(
     delta: str, successes: str, task: str = "reach", stop_rules: int = 0
 ) -> list[Outcome]:
-    """One outcome for each letter: `+` for success, `-` for failure."""
+    """One outcome for each letter: `+` success, `-` failure, `?` nobody can tell."""
+    told = {"+": True, "-": False, "?": None}
     return [
-        Outcome(f"{delta[:1]}{i}", task, delta, one == "+", stop_rules)
+        Outcome(f"{delta[:1]}{i}", task, delta, told[one], stop_rules)
         for i, one in enumerate(successes)
     ]
 
@@ -75,6 +76,41 @@ def test_changed_robot_is_not_held_to_what_it_did_before_it_changed() -> None:
     better = "++-+" * 6
     assert judge_use([*before, *outcomes(DELTA, better)], DELTA)[0] is Standing.GOOD
     assert judge_use([*before[:36], *outcomes(DELTA, better)], DELTA)[0] is Standing.BAD
+
+
+@pytest.mark.parametrize("before", ["", "?" * 20])
+def test_delta_that_nobody_judges_is_good_once_it_was_driven_enough(
+    before: str,
+) -> None:
+    past = outcomes("", before)
+    found = judge_use([*past, *outcomes(DELTA, "?" * (ENOUGH - 1))], DELTA)
+    assert found == (Standing.ON_TRIAL, "9 episodes that nobody judged")
+    for count in (ENOUGH, 13, 100):
+        found = judge_use([*past, *outcomes(DELTA, "?" * count)], DELTA)
+        assert found == (
+            Standing.GOOD,
+            f"{count} episodes that nobody judged, no more stop rules than before",
+        )
+    fired = [*past, *outcomes(DELTA, "?" * ENOUGH), *outcomes(DELTA, "?", "push", 1)]
+    assert judge_use(fired, DELTA)[0] is Standing.BAD
+
+
+def test_episodes_that_nobody_judged_weigh_nothing_beside_those_that_were() -> None:
+    before = outcomes("", "+++++++++-" * 2)
+    found = judge_use([*before, *outcomes(DELTA, "?-" * 5)], DELTA)
+    assert found == (
+        Standing.BAD,
+        "0 of 5 episodes succeeded, 5 nobody judged, fewer than before",
+    )
+    # A robot that can tell was switched off in the middle of these.
+    found = judge_use([*before, *outcomes(DELTA, "?" * 15)], DELTA)
+    assert found[0] is Standing.ON_TRIAL
+    found = judge_use([*before, *outcomes(DELTA, "?+" * ENOUGH)], DELTA)
+    assert found[0] is Standing.GOOD
+    # What was not judged before is no failure to be measured against.
+    unjudged = outcomes("", "?" * 20)
+    few = judge_use([*unjudged, *outcomes(DELTA, "-----")], DELTA)
+    assert few[0] is Standing.ON_TRIAL
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.8, 0.95])
