@@ -123,6 +123,11 @@ class Decision:
     at_most_s: float = math.inf
 
 
+def may_change(loop: str, origin: Origin) -> bool:
+    """Whether a loop may ever change a package from there, whatever the robot does."""
+    return any(allowed == loop and of == origin for (_, of), allowed in _LOOPS.items())
+
+
 def decide(situation: Situation, budgets: Budgets) -> Decision:
     """Says which loop may run now, and why."""
     loop = _LOOPS.get((situation.mode, situation.origin))

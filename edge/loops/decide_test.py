@@ -67,6 +67,12 @@ def test_mode_and_origin_of_the_package_choose_the_loop(
     assert decide.decide(change(mode=mode, origin=origin), BUDGETS).loop == loop
 
 
+def test_package_from_a_channel_is_changed_by_the_slow_loop_alone() -> None:
+    loops = ("fast", "medium", "slow", "other")
+    may = {o: [n for n in loops if decide.may_change(n, o)] for o in Origin}
+    assert may == {Origin.SEED: ["fast", "medium", "slow"], Origin.CHANNEL: ["slow"]}
+
+
 def test_decision_for_a_loop_says_why_and_when_to_ask_again() -> None:
     used = Spent(Usage(wall_s=7100.0, processor_s=14000.0))
     assert decide.decide(change(spent=used), BUDGETS) == Decision(

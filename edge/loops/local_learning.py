@@ -200,8 +200,9 @@ class LocalLearning:
             available_bytes: memory that there is for a learner; None if not known.
 
         Raises:
-            LearningError: there is no package, it does not learn in this way, it needs
-                more memory than there is, or there is nothing to learn from.
+            LearningError: there is no package, it does not learn in this way, the loop
+                may not change it, it needs more memory than there is, or there is
+                nothing to learn from.
             DiskError, OSError: the disk or the system refused.
         """
         if self.package is None:
@@ -307,6 +308,7 @@ class LocalLearning:
             self.store,
             self.memories,
             self._run_folder,
+            origin=self.origin,
             rounds=self._read_history().rounds,
             threads=threads,
             available_bytes=available_bytes,

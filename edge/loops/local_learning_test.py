@@ -33,9 +33,11 @@ def run(learning: LocalLearning, loop: str = "slow") -> Receipt:
     return receipt
 
 
-def learn(home: LearningHome) -> tuple[LocalLearning, str, str]:
+def learn(
+    home: LearningHome, origin: Origin = Origin.CHANNEL
+) -> tuple[LocalLearning, str, str]:
     """A robot that learned; also the digests of its package and its delta."""
-    package = home.install()
+    package = home.install(origin=origin)
     home.show(16)
     learning = home.open()
     learning.look()
@@ -64,7 +66,7 @@ def test_robot_without_a_package_waits_and_leaves_episodes_alone(
 def test_memories_are_new_to_a_loop_until_it_has_learned_from_them(
     home: LearningHome,
 ) -> None:
-    learning, _, _ = learn(home)
+    learning, _, _ = learn(home, Origin.SEED)
     assert learning.count_new("slow") == 0
     assert learning.count_new("medium") == 0
     home.show(4)

@@ -36,6 +36,10 @@ KNOWN, LIVED, SEEN = 0, 1, 2
 MOST_SEEN: Final = 16
 """Seen memories that are learned from: they only show the body, as it is now."""
 
+MOST_RECENT: Final = 16
+"""Lived and seen memories of a medium loop: as many as show which robot it is now
+(`model/learn/body.py`), and each of its 100 steps sees what was just lived often."""
+
 JUDGE_PERIOD: Final = 4
 """One memory in four judges: fewer judges could not tell a small harm from chance, and
 each one is missing from what is learned from."""
@@ -225,6 +229,25 @@ def choose_to_learn(memories: Iterable[Memory], room: int) -> list[Memory]:
     return chosen + sorted(now, key=lambda m: m.number)
 
 
+def choose_recent(memories: Iterable[Memory], room: int) -> list[Memory]:
+    """The memories that a medium loop learns from, in the order of `choose_to_learn`.
+
+    They are the newest ones, whatever their tasks: lived ones, and seen ones as far as
+    there are fewer than `MOST_RECENT`. Known ones of every task and age fill the rest,
+    at least half of the room, since what happened lately must not make up for them.
+    """
+    learned = [m for m in memories if m.use is Use.LEARN and m.steps > 1]
+    known = [m for m in learned if m.kind == KNOWN]
+    count = min(MOST_RECENT, max(room // 2, room - len(known)))
+    recent: list[Memory] = []
+    for kind in (LIVED, SEEN):
+        left = count - len(recent)
+        of_kind = sorted((m for m in learned if m.kind == kind), key=_number)
+        recent += of_kind[max(0, len(of_kind) - left) :]
+    chosen = _every_age(known, room - len(recent))
+    return chosen + sorted(recent, key=_number)
+
+
 def choose_judges(memories: Iterable[Memory], room: int) -> list[Memory]:
     """The memories that judge, chosen as those that are learned from."""
     judges = [m for m in memories if m.use is Use.JUDGE and m.steps > 1]
@@ -255,6 +278,10 @@ def _every_age(memories: Sequence[Memory], room: int) -> list[Memory]:
         share = min(len(group), (room - len(chosen)) // (len(by_task) - turn))
         chosen += [group[i * len(group) // share] for i in range(share)]
     return sorted(chosen, key=lambda m: m.number)
+
+
+def _number(memory: Memory) -> int:
+    return memory.number
 
 
 def _size(of_task: tuple[str, Sequence[Memory]]) -> int:

@@ -13,6 +13,7 @@ from edge.loops.memory_choice import (
     Driver,
     Memory,
     Use,
+    choose_recent,
     choose_to_keep,
     choose_to_learn,
     choose_use,
@@ -176,6 +177,23 @@ def test_what_was_seen_fills_the_room_that_is_left_in_the_order_of_recording() -
     assert len(choose_to_learn(many, 100)) == memory_choice.MOST_SEEN
     assert memory_choice.choose_judges(seen, 10) == []
     assert choose_use(many, "reach", SEEN) is Use.LEARN
+
+
+def test_medium_loop_takes_the_newest_and_known_ones_of_every_age() -> None:
+    known = [memory(n) for n in range(40)]
+    shown = [memory(100 + n, driver=Driver.EXPERT) for n in range(30)]
+    failed = [memory(200 + n, success=False) for n in range(30)]
+    judges = [memory(300, driver=Driver.EXPERT, use=Use.JUDGE), memory(301, steps=1)]
+    everything = [*failed, *judges, *shown, *known]
+    chosen = choose_recent(everything, 36)
+    assert [m.number for m in chosen] == [*range(0, 40, 2), *range(114, 130)]
+    few = choose_recent([*known, *shown[:2], *failed], 36)
+    assert [m.number for m in few[20:]] == [100, 101, *range(216, 230)]
+    assert [m.kind for m in few[:20]] == [KNOWN] * 20
+    small = choose_recent(everything, 8)
+    assert [m.number for m in small] == [0, 10, 20, 30, 126, 127, 128, 129]
+    assert choose_recent(known, 8) == known[::5]
+    assert choose_recent([], 8) == []
 
 
 def test_judges_and_memories_of_one_step_are_not_learned_from() -> None:

@@ -23,12 +23,14 @@ from edge.control import local_delta
 from edge.control.local_delta import DeltaRecord, Evaluation, LocalDelta
 from edge.errors import DeltaError, LearningError
 from edge.loops import guard, memory_arrays, memory_choice
-from edge.loops.decide import LEARNER_BYTES
+from edge.loops.budgets import MEDIUM, SLOW
+from edge.loops.decide import LEARNER_BYTES, may_change
 from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from edge.loops.guard import Judge
 from edge.loops.learning_job import Job, Judged
 from edge.loops.memories import LocalMemories
 from edge.loops.memory_choice import KNOWN, LIVED, Memory
+from edge.ota.decide import Origin
 from release import learning_plan
 from release.learning_plan import LearningPlan
 from release.package import PackageManifest
@@ -40,7 +42,6 @@ OUTPUT: Final = "learned.safetensors"
 LARGE_BYTES: Final = 16 << 10
 """StableHLO of a function from which on compiling it takes much memory: `evaluate` of
 the default model has 18 kB and takes 92 MB, `consolidate_step` 59 kB and 264 MB."""
-SLOW: Final = "slow"
 MOST_JUDGES: Final = 64
 MOST_MEASURED: Final = 64
 """Memories of which the surprise is measured in one round, beside the judges."""
@@ -167,6 +168,7 @@ def plan_round(
     memories: LocalMemories,
     run_folder: Path,
     *,
+    origin: Origin = Origin.CHANNEL,
     rounds: int = 0,
     threads: int = 0,
     available_bytes: int | None = None,
@@ -179,15 +181,22 @@ def plan_round(
         store: the robot's deltas.
         memories: its memories.
         run_folder: folder for what need not survive.
+        origin: where the package came from.
         rounds: rounds that this robot has been through.
         threads: processors for the learner; 0 for all.
         available_bytes: as for `require_learnable`.
 
     Raises:
-        LearningError: the package does not learn in this way, or there is nothing to
-            learn from.
+        LearningError: the package does not learn in this way, the loop may not change
+            one from a channel, or there is nothing to learn from.
     """
     manifest = package.manifest
+    if not may_change(loop, origin):
+        raise LearningError(
+            f"package {package.digest[:12]}",
+            f"the {SLOW} loop, which alone may change a package from a channel",
+            loop,
+        )
     plan = require_learnable(manifest, loop, available_bytes)
     source = f"package {package.digest[:12]}"
     names = [entry.function for entry in plan.loops[loop]]
@@ -199,7 +208,11 @@ def plan_round(
         )
     fitting = [m for m in memories.read() if m.task in manifest.robot.tasks]
     shapes = memory_arrays.find_shapes(manifest, names, memory_arrays.MEMORIES)
-    learned = memory_choice.choose_to_learn(fitting, memory_arrays.count_room(shapes))
+    room = memory_arrays.count_room(shapes)
+    if loop == MEDIUM:
+        learned = memory_choice.choose_recent(fitting, room)
+    else:
+        learned = memory_choice.choose_to_learn(fitting, room)
     if all(memory.kind == KNOWN for memory in learned):
         raise LearningError(source, "an episode to learn from", "none")
     begin = _read(store, CURRENT, manifest)

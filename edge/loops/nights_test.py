@@ -27,6 +27,7 @@ from edge.errors import DeltaError, LearningError
 from edge.loops.delta_store import CURRENT, LAST_GOOD
 from edge.loops.learning_job import Job, Judged, Report
 from edge.loops.local_learning import LocalLearning, Settings
+from edge.ota.decide import Origin
 from edge.robots.robot import Observation
 from edge.testing import power_cuts, tiny_learning
 from edge.testing.learning_home import NOW, LearningHome
@@ -130,7 +131,7 @@ def live_a_night(home: LearningHome, learning: LocalLearning, seed: int) -> None
 
 def live_nights(home: LearningHome, nights: int, plans: Sequence[Plan]) -> None:
     for plan in plans:
-        home.install(plan)
+        home.install(plan, origin=Origin.SEED)  # medium may change it, too
         learning = home.open(quota_bytes=30_000)
         learning.look()
         assert learning.package is not None

@@ -53,11 +53,23 @@ def test_robot_with_nothing_to_learn_from_is_told_in_one_line(
     home: LearningHome,
 ) -> None:
     home.show(1, robot_hash="arm-2")
-    done = once(home, "--loop=medium")
+    done = once(home)
     assert (done.returncode, done.stdout) == (1, "")
     aside, refused = done.stderr.splitlines()
     assert "expected an episode of arm-1, got arm-2" in aside
     assert "expected an episode to learn from, got none" in refused
+
+
+def test_package_from_a_channel_is_changed_by_the_slow_loop_alone(
+    home: LearningHome,
+) -> None:
+    home.show(16)
+    done = once(home, "--loop=medium")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "the slow loop, which alone may change a package from a channel" in line
+    assert "got medium" in line
+    assert DeltaStore(home.root / "deltas").named(CURRENT) is None
 
 
 class Robot:
@@ -125,6 +137,24 @@ def test_robot_learns_when_it_is_told_to_sleep_and_not_before(
     said = robot.close()
     assert said.startswith("learn: slow: delta ")
     assert (home.root / "ledger").exists()
+
+
+def test_idle_robot_learns_by_the_medium_loop_if_its_package_is_a_seed(
+    home: LearningHome, start: Callable[[], Robot]
+) -> None:
+    home.install(origin=Origin.SEED)
+    home.show(16)
+    robot = start()
+    robot.wait_for(lambda status: status["memories"] == 16)
+    assert robot.status["loop"] is None
+    robot.tell("idle")
+    robot.wait_for(lambda status: status["loop"] == "medium")
+    status = robot.wait_for(lambda status: status["receipt"])
+    assert status["receipt"].startswith("medium: delta ")
+    assert " accepted after " in status["receipt"]
+    store = DeltaStore(home.root / "deltas")
+    assert status["last_delta"] == store.named(CURRENT)
+    assert robot.close().startswith("learn: medium: delta ")
 
 
 def test_robot_that_is_needed_stops_learning_at_once(
