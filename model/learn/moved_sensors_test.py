@@ -1,7 +1,9 @@
 """Moved sensors become a delta where rest tells two robots apart, and only there."""
 
 import dataclasses
+from collections.abc import Mapping
 
+import jax
 import numpy as np
 import pytest
 
@@ -44,11 +46,21 @@ def remember(shift: np.ndarray, now: int = 4) -> Memories:
     return fill(SIZES, known + seen, 12, 12)
 
 
+@jax.jit
+def find_calibration(
+    model: WaveCore, weights: Mapping[str, jax.Array], memories: Memories
+) -> jax.Array:
+    """The delta, in one program for all tests: models and memories have one shape."""
+    rest = body.compare_rest(memories)
+    return moved_sensors.find_calibration(model, weights, memories, rest)
+
+
 def find(model: WaveCore, memories: Memories) -> np.ndarray:
-    found = moved_sensors.find_calibration(
-        model, step_function.weights(model), memories, body.compare_rest(memories)
-    )
-    return np.asarray(found)
+    weights = step_function.weights(model)
+    return np.asarray(find_calibration(model, weights, memories))
+
+
+step = jax.jit(WaveCore.step)
 
 
 def read_moved(model: WaveCore, delta: np.ndarray) -> np.ndarray:
@@ -70,9 +82,12 @@ def test_delta_lets_the_changed_robot_see_what_the_known_one_sees(
     carries = [np.asarray(weights["carry"])] * 3
     for state in record(9, KNOWN, 0 * SHIFT).states:
         expected, on_known, on_changed = (
-            core.step(state + shift, task, carry)
+            step(core, state + shift, task, carry)
             for core, shift, carry in zip(
-                (model, adapted, adapted), (0, 0, SHIFT), carries, strict=True
+                (model, adapted, adapted),
+                (0 * SHIFT, 0 * SHIFT, SHIFT),
+                carries,
+                strict=True,
             )
         )
         np.testing.assert_array_equal(on_known.action, expected.action)
