@@ -60,6 +60,7 @@ class LearnerSeries:
         first, *self._rest = jobs
         self._run_folder, self._start = run_folder, start
         self._learner = start(first, run_folder)
+        self._compiles = first.function is not None
 
     @property
     def pid(self) -> int:
@@ -70,6 +71,11 @@ class LearnerSeries:
     def running(self) -> bool:
         """Whether the last one has not ended."""
         return self._learner.running
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the one that runs does nothing but compile a function."""
+        return self._compiles
 
     @property
     def judged(self) -> Judged | None:
@@ -89,7 +95,9 @@ class LearnerSeries:
         """
         reports = self._learner.poll(timeout_s)
         if self._rest and not self._learner.running and self._learner.failure is None:
-            self._learner = self._start(self._rest.pop(0), self._run_folder)
+            following = self._rest.pop(0)
+            self._learner = self._start(following, self._run_folder)
+            self._compiles = following.function is not None
         return reports
 
     def stop(self) -> float:

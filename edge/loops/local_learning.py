@@ -17,14 +17,14 @@ from base import durable_file
 from base.errors import ContinuonError
 from edge.errors import DeltaError, LearningError
 from edge.loops import compiled_functions, history, night, trial
-from edge.loops.budgets import SLOW, Usage
+from edge.loops.budgets import COMPILING_TIMES, SLOW, Usage
 from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from edge.loops.learner_process import LearnerProcess
 from edge.loops.learner_series import Learner, LearnerSeries
 from edge.loops.learning_job import Job, Progress
 from edge.loops.memories import DEFAULT_QUOTA_BYTES, LocalMemories
 from edge.loops.memory_choice import KNOWN, Memory, Use
-from edge.loops.meter import read_usage
+from edge.loops.meter import read_resident_bytes, read_usage
 from edge.loops.night import Receipt, Round
 from edge.loops.night_receipts import NightReceipts
 from edge.loops.trial import Standing
@@ -53,12 +53,14 @@ class Settings:
         robot_id: name of this robot, as its raw episodes have it.
         quota_bytes: size of all memories.
         threads: processors for the learner; 0 for all.
+        memory_bytes: largest resident memory of the learner; None for any.
         keys: keys that may sign packages; None if the pointer alone is believed.
     """
 
     robot_id: str
     quota_bytes: int = DEFAULT_QUOTA_BYTES
     threads: int = 0
+    memory_bytes: float | None = None
     keys: TrustedKeys | None = None
 
 
@@ -67,7 +69,7 @@ class _Running:
     """A round that runs; without one, its functions are only compiled."""
 
     planned: Round | None
-    learner: Learner
+    learner: LearnerSeries
     before: Usage
     progress: Progress | None = None
 
@@ -234,12 +236,14 @@ class LocalLearning:
             timeout_s: longest time to wait for a word.
 
         Raises:
-            LearningError: the round failed.
+            LearningError: the round failed, or took more memory than it may and was
+                stopped.
             DiskError: the disk refused.
         """
         running = self._running
         if running is None:
             return None
+        self._check_memory(running.learner)
         for report in running.learner.poll(timeout_s):
             if isinstance(report, Progress):
                 running.progress = report
@@ -281,6 +285,25 @@ class LocalLearning:
         """Ends the running round at once; returns how long that took, in seconds."""
         running, self._running = self._running, None
         return 0.0 if running is None else running.learner.stop()
+
+    def _check_memory(self, learner: LearnerSeries) -> None:
+        """Stops a learner that takes more than it may, whatever its package said."""
+        allowed = self._settings.memory_bytes
+        if allowed is None:
+            return
+        allowed *= COMPILING_TIMES if learner.compiles else 1.0
+        took = read_resident_bytes([learner.pid])
+        if took > allowed:
+            loop = self.loop
+            self.stop()
+            doing = "compiling a function" if learner.compiles else f"the {loop} loop"
+            raise LearningError(
+                doing,
+                f"at most {allowed / 1e6:.0f} MB of memory",
+                f"{took / 1e6:.0f} MB, so it was stopped",
+                remedy="the robot drives on; choose another package or a larger "
+                "--learning_memory_mb",
+            )
 
     def _clean(self) -> None:
         """Removes what a cut left."""

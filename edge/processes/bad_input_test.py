@@ -287,6 +287,22 @@ def test_package_that_cannot_learn_is_one_line_and_drives_on_with_all_memories(
     assert "drives with no delta" in robot.drive()
 
 
+def test_package_that_takes_more_memory_than_it_says_is_stopped(
+    tmp_path: Path,
+) -> None:
+    robot = Learning(tmp_path, Plan(hungry=True))
+    robot.home.show(8)
+    done = robot.learn()
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "the slow loop: expected at most 400 MB of memory, got " in line
+    took_mb = int(line.split(" memory, got ")[1].split(" MB")[0])
+    assert 400 < took_mb < 1200
+    assert robot.count_memories() == 8
+    assert DeltaStore(robot.home.root / "deltas").named(CURRENT) is None
+    assert "drives with no delta" in robot.drive()
+
+
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_night_on_episodes_of_broken_sensors_keeps_them_and_the_robot_drives(
     tmp_path: Path, sensor: Callable[[np.ndarray], np.ndarray]

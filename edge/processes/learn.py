@@ -93,10 +93,12 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     home = Home(Path(HOME.value))
+    budgets = record_flags.read(Budgets)
     settings = Settings(
         robot_id=ROBOT_ID.value or machine_name.derive_name(),
         quota_bytes=int(MEMORIES_MB.value * 1e6),
         threads=THREADS.value,
+        memory_bytes=budgets.memory_bytes,
         keys=robot_flags.read_keys(),
     )
     with process.open_process(home.root, NAME) as me:
@@ -107,7 +109,6 @@ def main(argv: list[str]) -> int:
             me.say,
             receipts=NightReceipts(open_receipts, me.say),
         )
-        budgets = record_flags.read(Budgets)
         ledger = Ledger(home.root / LEDGER)
         if ONCE.value:
             return _run_once(me, learning, ledger, budgets)

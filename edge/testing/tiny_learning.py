@@ -48,6 +48,7 @@ CALLS: Final = 40
 BOUND: Final = 1.0  # of every surface, as `tiny_package` writes it
 RATE: Final = 0.05
 MEMORY_BYTES: Final = 1 << 20
+HUNGRY_BYTES: Final = 256 << 20
 
 _MANY: Final = np.linspace(0.0, 1e-4, 4096, dtype=np.float32)
 
@@ -71,6 +72,7 @@ class Plan:
         fast: whether it names a fast loop, of a function that nobody calls here.
         large: whether a gradient step has so many numbers in it that each function is
             compiled in a process of its own.
+        hungry: whether a gradient step takes `HUNGRY_BYTES`, of which it says nothing.
     """
 
     seed: int = 0
@@ -82,6 +84,7 @@ class Plan:
     unbounded: bool = False
     fast: bool = False
     large: bool = False
+    hungry: bool = False
 
 
 NORMAL: Final = Plan()
@@ -242,6 +245,11 @@ class _Calls:
         loss, gradient = jax.value_and_grad(objective)(state["deltas"])
         rate = RATE * 10 * (1 - index / calls)
         finite = jnp.isfinite(loss)
+        if self._plan.hungry:
+            many = jnp.full((HUNGRY_BYTES // 4,), loss)
+            # What a loop hands on is kept in memory, and its end depends on all of it.
+            many = jax.lax.fori_loop(0, 2**31 - 1, lambda i, x: jnp.sin(x + i), many)
+            loss = loss + jnp.max(many)
         if self._plan.endless:
             loss = jax.lax.fori_loop(0, 2**31 - 1, lambda i, x: jnp.sin(x + i), loss)
         moved = {
