@@ -52,14 +52,17 @@ def draw(
     episodes: Sequence[Remembered],
     shares: Sequence[float],
     windows: int = 20,
-    steps: int = 16,
+    steps: int = 80,
 ) -> Mapping[str, np.ndarray]:
-    """Windows of the views as recorded, of lived and then of known memories."""
+    """Windows of the views as recorded, of lived and then of known memories.
+
+    Each number of windows and steps is a program of its own, so there are few.
+    """
     views = [mem.as_recorded(SIZES, kind) for kind in (LIVED, KNOWN)]
     drawn = draw_windows(
         fill(SIZES, episodes, 6, 64),
         jax.tree.map(lambda *x: jnp.stack(x), *views),
-        jnp.asarray(shares),
+        jnp.asarray(shares, jnp.float32),
         jnp.arange(SIZES.state_size),
         jax.random.key(3),
         windows,
@@ -95,7 +98,7 @@ def see(memories: Memories, **different: object) -> tuple[np.ndarray, np.ndarray
 
 def test_views_are_drawn_by_their_shares() -> None:
     episodes = [numbered(40, 2.0, LIVED, task=1), numbered(40, 1.0)]
-    cut = draw(episodes, (0.25, 0.75), windows=400)
+    cut = draw(episodes, (0.25, 0.75), windows=400, steps=16)
     lived = cut["states"][:, 0, 0].round() == 2
     assert 60 < lived.sum() < 140
     np.testing.assert_array_equal(cut["task"][:, 0].argmax(axis=-1), lived)
@@ -104,7 +107,7 @@ def test_views_are_drawn_by_their_shares() -> None:
 
 @pytest.mark.parametrize("kind", [KNOWN, LIVED])
 def test_view_without_a_memory_of_its_kind_is_not_drawn(kind: int) -> None:
-    cut = draw([numbered(40, 1.0, kind)], (0.5, 0.5))
+    cut = draw([numbered(40, 1.0, kind)], (0.5, 0.5), windows=400, steps=16)
     assert (cut["action_weight"] == 1).all()
     np.testing.assert_array_equal(cut["states"][:, 0, 0].round(), 1)
 
@@ -145,7 +148,7 @@ def test_only_what_a_person_did_is_imitated_of_a_corrected_episode(
 
 def test_window_is_whole_episodes_from_their_first_steps() -> None:
     episodes = [numbered(17, 1.0), numbered(19, 2.0), numbered(23, 3.0)]
-    cut = draw(episodes, (0, 1), steps=80)
+    cut = draw(episodes, (0, 1))
     step = np.round(1000 * (cut["states"][:, :-1, 0] % 1))
     assert cut["starts"][:, 0].all()
     np.testing.assert_array_equal(cut["starts"], step == 0)
@@ -158,7 +161,7 @@ def test_window_is_whole_episodes_from_their_first_steps() -> None:
 
 
 def test_each_weighted_step_keeps_its_own_action_and_next_state() -> None:
-    cut = draw([numbered(17, 0.0), numbered(40, 0.0)], (0, 1), steps=60)
+    cut = draw([numbered(17, 0.0), numbered(40, 0.0)], (0, 1))
     step = np.round(1000 * cut["states"][:, :, 0])
     action = np.round(1000 * cut["actions"][:, :, 0])
     np.testing.assert_array_equal(step[:, :-1], action)
@@ -168,15 +171,16 @@ def test_each_weighted_step_keeps_its_own_action_and_next_state() -> None:
 
 
 def test_rest_of_a_window_is_empty_if_its_episodes_are_very_short() -> None:
-    cut = draw([numbered(3, 1.0)], (0, 1), windows=2, steps=64)
+    cut = draw([numbered(3, 1.0)], (0, 1))
     filled = cut["action_weight"].sum(axis=1)
-    assert ((filled > 0) & (filled < 64)).all()
+    assert ((filled > 0) & (filled < 80)).all()
     assert filled[0] % 3 == 0
 
 
 def test_episode_longer_than_the_arrays_is_cut_at_their_end() -> None:
-    cut = draw([numbered(200, 0.0)], (0, 1), windows=1, steps=100)
-    assert cut["starts"].nonzero()[1].tolist() == [0, 64]
+    cut = draw([numbered(200, 0.0)], (0, 1))
+    for starts in cut["starts"]:
+        assert starts.nonzero()[0].tolist() == [0, 64]
 
 
 def test_repeating_channels_are_found_and_constant_ones_are_not() -> None:
