@@ -31,6 +31,7 @@ from absl import app, flags
 from base import command_line, durable_file, path_flags
 from edge.errors import LifeError
 from edge.loops.delta_store import CURRENT, DeltaStore
+from edge.loops.local_learning import AGAIN
 from edge.loops.mode import Mode
 from edge.processes import life_report, process, robot_flags
 from edge.processes.children import Family, Program
@@ -63,6 +64,13 @@ CHANNEL = flags.DEFINE_string(
     "channel that its package comes from: STORE/channels/NAME.json, where STORE is a "
     "folder, file:///FOLDER or gs://BUCKET/PREFIX",
     required=True,
+)
+UPDATE_CHANNEL = flags.DEFINE_string(
+    "update_channel",
+    None,
+    "channel, as --channel, that the robot updates from before its last day: from then "
+    "on it drives with another package, which judges the old delta on its next night; "
+    "default: no update",
 )
 HOME = flags.DEFINE_string(
     "home",
@@ -168,10 +176,14 @@ class _Life:
     def live(self) -> list[Day]:
         """Lives all days and nights; returns the days."""
         before = [_name_unchanged(name) for name in ROBOT.value]
-        self._fetch_package(before)
+        self._fetch_package(CHANNEL.value, before)
         days = [self._drive_day("before", "unchanged", before, OWN_EPISODES.value)]
         for number in range(1, NIGHTS.value + 1):
             self._tell(f"day {number}")
+            if UPDATE_CHANNEL.value and number == NIGHTS.value:
+                self._fetch_package(UPDATE_CHANNEL.value, ROBOT.value)
+                self._tell("the robot has updated")
+                self._delta = ""  # control does not drive with one of another package
             delta = self._delta
             driven = self._drive_day(
                 f"day {number}", "changed", ROBOT.value, EPISODES.value
@@ -216,11 +228,11 @@ class _Life:
             Program("learn", "edge.processes.learn", learn, 5.0),
         ]
 
-    def _fetch_package(self, robots: Sequence[str]) -> None:
+    def _fetch_package(self, channel: str, robots: Sequence[str]) -> None:
         self._run(
             "edge.processes.update",
             "--once",
-            f"--channel={CHANNEL.value}",
+            f"--channel={channel}",
             *(f"--robot={name}" for name in robots[:1]),
         )
 
@@ -281,7 +293,10 @@ class _Life:
         for _ in self._tell_mode(Mode.ASLEEP, _LONGEST_NIGHT_S):
             receipt = str(self._learner.get("receipt", ""))
             if receipt != before:
-                break
+                if not receipt.startswith(f"{AGAIN}:"):
+                    break
+                # What it learned before the update was judged; now it learns.
+                before, busy_s = receipt, time.monotonic()
             if self._learner.get("loop") is not None:
                 busy_s = time.monotonic()
             elif time.monotonic() - busy_s > _NOTHING_S:

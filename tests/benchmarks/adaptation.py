@@ -48,6 +48,12 @@ _CHANNEL = flags.DEFINE_string(
     "channel that packages come from: STORE/channels/NAME.json",
     required=True,
 )
+_UPDATE_CHANNEL = flags.DEFINE_string(
+    "update_channel",
+    None,
+    "channel of a later package, which every robot takes before its last day and whose "
+    "success without a delta counts as before; default: no update",
+)
 _KEYRING = flags.DEFINE_string(
     "keyring",
     "~/.local/share/continuon/keys/keyring.json",
@@ -172,8 +178,8 @@ def main(argv: list[str]) -> None:
 def _measure(home: Path, change: str | None) -> SuccessRate:
     """Success of the package without a delta."""
     robots = _name_robots(change)
-    asked = (f"--channel={_CHANNEL.value}", f"--robot={robots[0]}")
-    _run("update", home, "--once", *asked)
+    channel = _UPDATE_CHANNEL.value or _CHANNEL.value
+    _run("update", home, "--once", f"--channel={channel}", f"--robot={robots[0]}")
     outcomes = []
     for robot in robots:
         path = home / "summary.json"
@@ -198,11 +204,13 @@ def _live(homes: Path, change: str, number: int) -> Life:
     began_s = time.monotonic()
     home = homes / f"{_dash(change)}-{number}"
     late = CHANGES[change].latency_steps > 0
+    update = _UPDATE_CHANNEL.value
     _run(
         "life",
         home,
         f"--channel={_CHANNEL.value}",
         *(f"--robot={robot}" for robot in _name_robots(change)),
+        *([f"--update_channel={update}"] if update else []),
         f"--nights={_NIGHTS.value}",
         f"--own_episodes={_OWN.value}",
         f"--episodes={_EPISODES.value}",
