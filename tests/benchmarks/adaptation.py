@@ -147,8 +147,11 @@ class Measured:
         return [100 * (self.unchanged.rate - life.again.rate) for life in self.lives]
 
 
-def main(argv: list[str]) -> None:
-    """Measures what the flags name, prints the table, writes the JSON."""
+def main(argv: list[str]) -> int:
+    """Measures what the flags name, prints the table, writes the JSON.
+
+    Lives that failed are said, and are not in the table; then the exit code is 1.
+    """
     del argv
     console = open_console()
     with (
@@ -165,14 +168,24 @@ def main(argv: list[str]) -> None:
             )
             for name in _CHANGES.value
         }
-        measured = {}
+        measured, failed = {}, False
         for name, (before, lives) in begun.items():
-            done = tuple(life.result() for life in lives)
-            one = Measured(unchanged.result(), before.result(), done)
-            measured[name] = one
-            console.print(f"{name}: {'; '.join(tell(one))}")
+            done = []
+            for life in lives:
+                try:
+                    done.append(life.result())
+                except ProgramFailedError as e:
+                    # Hours of other lives are not lost with one that a busy machine
+                    # would not let begin.
+                    failed = True
+                    console.print(f"{name}: a life failed: {e}")
+            if done:
+                one = Measured(unchanged.result(), before.result(), tuple(done))
+                measured[name] = one
+                console.print(f"{name}: {'; '.join(tell(one))}")
     console.print(make_table(measured))
     commands.write_figures(list_figures(measured))
+    return command_line.EXIT_FAILED if failed else 0
 
 
 def _measure(home: Path, change: str | None) -> SuccessRate:
