@@ -47,6 +47,7 @@ KINDS: Final = (_SUPERVISOR, *_PROGRAMS, _LEARNER, _ROUND)
 # round without a new package lasts a tenth of a second, a learner some seconds.
 _SHARES: Final = {_LEARNER: 0.02, _ROUND: 0.2}
 _LONGEST_HUNT_S: Final = 600.0
+_LONGEST_NIGHT_S: Final = 600.0  # a learner gives way to whatever else runs
 # What a person may ask of each program, which the supervisor has no flags for.
 _FAST_DAYS: Final = """
 from edge.processes import children
@@ -172,7 +173,9 @@ class Robot:
         ended = self.terminal.said.count("learn: slow: ")
         self.press(b"s")
         self.wait_until(
-            lambda: self.terminal.said.count("learn: slow: ") > ended, "no night ended"
+            lambda: self.terminal.said.count("learn: slow: ") > ended,
+            "no night ended",
+            _LONGEST_NIGHT_S,
         )
 
     def find(self, kind: str) -> int | None:
