@@ -29,8 +29,8 @@ _SOURCE = "JSON"
 _STRING = re.compile(rb'"[^"]*"?')
 _BRACKET = re.compile(rb"[\[{\]}]")
 _SPACE = re.compile(rb"[\t\n\r ]")
-# What else than a control character, a quote or a backslash is escaped, or in a longer
-# form than RFC 8785 section 3.2.2.2 has for it. Pairs of backslashes are gone.
+# An escape of a character that needs none, or one longer than RFC 8785 section 3.2.2.2
+# has for it. Pairs of backslashes are gone.
 _NEEDLESS_ESCAPE = re.compile(rb"\\(?![\"bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

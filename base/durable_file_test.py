@@ -154,7 +154,7 @@ def test_leftovers_are_removed_and_other_files_stay(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"kept", ".tmp-folder"}
 
 
-def test_file_that_another_program_is_writing_is_no_leftover(
+def test_file_in_use_by_another_writer_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole_fsync = os.fsync

@@ -118,7 +118,7 @@ class NotFoundError(StoreError):
 
 
 class ObjectError(StoreError):
-    """One name in a store leads to something that is no object; others do not."""
+    """One name in a store leads to something that is not an object; others do not."""
 
     default_remedy = "remove what is there, or let whoever put it there do so"
 

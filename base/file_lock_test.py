@@ -76,7 +76,7 @@ def test_a_lock_that_can_only_be_read_can_be_taken(
     os.close(second)
 
 
-def test_a_link_is_no_lock(tmp_path: Path) -> None:
+def test_a_link_is_refused_as_a_lock(tmp_path: Path) -> None:
     (tmp_path / ".lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic links"):
         file_lock.open_file(tmp_path / ".lock")

@@ -33,7 +33,7 @@ def declared() -> Mapping[str, str]:
 
 
 def require_kinds() -> None:
-    """Refuses flags whose paths lead to something else than they name.
+    """Refuses flags whose path is a folder where a file is expected, or the reverse.
 
     Raises:
         WrongKindError: the first such flag.

@@ -12,7 +12,7 @@ from edge.robots.robot import RobotSpec
 SPEED = flags.DEFINE_float(
     "actor_speed",
     None,
-    "how fast whoever acts moves the robot, as a share of its action range, or of the"
+    "speed of the actor, as a share of the robot's action range, or of the"
     " scripted expert's own speed (default: 0.5 at a keyboard, else 1)",
     lower_bound=0.0,
     upper_bound=1.0,
@@ -20,13 +20,13 @@ SPEED = flags.DEFINE_float(
 DEVICE = flags.DEFINE_string(
     "actor_device",
     None,
-    "file of the device of whoever acts (default: /dev/input/js0 for a gamepad)",
+    "input device of the actor (default: /dev/input/js0 for a gamepad)",
 )
 path_flags.files("actor_device")
 
 
 def open_actor(name: str, robot: str, spec: RobotSpec) -> Actor:
-    """Opens whoever acts on a robot, with what the flags say of how.
+    """Opens the actor of a robot, with what the flags say of it.
 
     Args:
         name: as `edge.actors.registry` knows it.

@@ -108,7 +108,7 @@ _PACE = flags.DEFINE_enum_class(
 _STOP_RULES = flags.DEFINE_string(
     "stop_rules",
     None,
-    "file of stop rules of the place where the robot stands, such as its workspace;"
+    "file of additional stop rules for this site, such as its workspace;"
     " edge/control/site_rules.py says which (default: none)",
 )
 _PRIVATE_DIR = flags.DEFINE_string(
@@ -303,7 +303,7 @@ def _record(
     summary: RecordSummary,
     real_time: RealTime,
 ) -> bool:
-    """Records an episode; False if whoever demonstrates wants no more of them."""
+    """Records an episode; False if the actor asks to stop."""
     if robot.spec.simulated:
         robot.clock.sleep_until_ns(plan.start_offset_ns)
     start_unix_ns = robot.clock.unix_ns()

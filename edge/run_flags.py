@@ -7,6 +7,7 @@ from edge import actor_flags, simulated_or_real
 from edge.actors import registry as actors
 from edge.actors.actor import EXPERT
 from edge.control.loop import Pace
+from edge.control.safety import DEFAULT_MAX_STEPS
 from edge.robots import machine_name, registry
 from edge.robots.clock import unix_ns_from_rfc3339
 from edge.robots.metaworld_robot import CONTROL_HZ
@@ -79,7 +80,7 @@ EPISODES = flags.DEFINE_integer(
 UPDATE_PERIOD_S = flags.DEFINE_float(
     "update_period_s",
     600.0,
-    "with --episodes=0, shortest time between two questions to --channel, in seconds",
+    "with --episodes=0, shortest interval between checks of --channel, in seconds",
     lower_bound=0.0,
 )
 SEED = flags.DEFINE_integer(
@@ -90,7 +91,7 @@ SEED = flags.DEFINE_integer(
     upper_bound=2**31,
 )
 MAX_STEPS = flags.DEFINE_integer(
-    "max_steps", 500, "longest episode, in control steps", lower_bound=1
+    "max_steps", DEFAULT_MAX_STEPS, "longest episode, in control steps", lower_bound=1
 )
 PACE = flags.DEFINE_enum_class(
     "pace",
@@ -109,7 +110,7 @@ SIM_START = flags.DEFINE_string(
 STOP_RULES = flags.DEFINE_string(
     "stop_rules",
     None,
-    "file of stop rules of the place where the robot stands, such as its workspace;"
+    "file of additional stop rules for this site, such as its workspace;"
     " they hold beside the package's (edge/control/site_rules.py; default: none)",
 )
 RECORD_DIR = flags.DEFINE_string(

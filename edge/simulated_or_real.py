@@ -1,4 +1,4 @@
-"""What the programs do otherwise for a robot that is real, by its spec alone.
+"""What the programs do differently for a real robot, by its spec alone.
 
 | | simulated | real |
 |---|---|---|
@@ -95,7 +95,7 @@ def choose_pace(robot: Robot, wanted: Pace | None, if_simulated: Pace) -> Pace:
 
 @dataclass(frozen=True)
 class RealTime:
-    """What keeps a robot in time and still, for all its episodes; empty if simulated.
+    """Keeps a real robot on schedule and able to be held; empty if simulated.
 
     Attributes:
         grants: what the system granted to its steps.

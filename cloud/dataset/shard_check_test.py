@@ -164,7 +164,7 @@ def test_a_shard_of_another_number_of_episodes_is_refused(
     assert not (tmp_path / "work").exists()
 
 
-def test_an_episode_of_another_number_of_steps_is_refused(
+def test_episode_with_wrong_step_count_is_refused(
     version: Path, check: Check, tmp_path: Path
 ) -> None:
     manifest = read_manifest(version)

@@ -42,7 +42,7 @@ def test_unit_has_a_user_of_its_own_that_is_made(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unit_starts_again_whatever_ended_it_but_wrong_usage(name: str) -> None:
+def test_unit_restarts_after_any_exit_except_wrong_usage(name: str) -> None:
     unit = Unit(name)
     assert unit.service("Restart") == "always"
     assert unit.service("RestartPreventExitStatus") == "2"

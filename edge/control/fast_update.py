@@ -36,7 +36,7 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Updated:
-    """What one call came to.
+    """The result of one call.
 
     Attributes:
         deltas: [s] of each surface that the function changes, by the surface's name.

@@ -45,7 +45,7 @@ def allow_nothing() -> None:
             os.setuid(NOBODY)
 
 
-def test_what_is_refused_is_said_in_a_line_each_with_what_to_do() -> None:
+def test_each_refusal_is_one_line_with_its_remedy() -> None:
     def work() -> str:
         allow_nothing()
         grants = realtime.prepare()

@@ -136,7 +136,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A function lies compiled in the folder for such; nothing was learned."""
+    """A function has been compiled and stored; nothing was learned."""
 
     function: str
 

@@ -23,8 +23,8 @@ def wait_s(
 
     Args:
         robot_id: name of the robot.
-        number: of the question since the process began, from 0.
-        period_s: mean time between two questions, in seconds.
+        number: of the check since the process began, from 0.
+        period_s: mean interval between checks, in seconds.
         jitter_s: largest deviation from it, in seconds.
         has_package: whether a package is active.
     """

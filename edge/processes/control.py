@@ -37,6 +37,7 @@ from edge.actors.actor import Actor
 from edge.control.fast_loop import FastLoop
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.policy_source import Driver
+from edge.control.safety import DEFAULT_MAX_STEPS
 from edge.control.step_times import StepTimes
 from edge.episodes import episode_id
 from edge.episodes.provenance import Provenance
@@ -82,7 +83,7 @@ SEED = flags.DEFINE_integer(
     upper_bound=2**31,
 )
 MAX_STEPS = flags.DEFINE_integer(
-    "max_steps", 500, "longest episode, in control steps", lower_bound=1
+    "max_steps", DEFAULT_MAX_STEPS, "longest episode, in control steps", lower_bound=1
 )
 EPISODES = flags.DEFINE_integer(
     "episodes", 0, "episodes to drive; 0 for until it is told to end", lower_bound=0

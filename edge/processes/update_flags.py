@@ -32,7 +32,7 @@ KEY_FILE = robot_flags.define_key_file("packages/updater.key")
 PERIOD_S = flags.DEFINE_float(
     "period_s",
     600.0,
-    "mean time between two questions to --channel, in seconds",
+    "mean interval between checks of --channel, in seconds",
     lower_bound=1.0,
 )
 JITTER_S = flags.DEFINE_float(
