@@ -51,7 +51,8 @@ class Rest(NamedTuple):
         compared: [] bool, whether there were enough episodes of both robots.
         shift: [n], how far they stand from where they stood; 0 where they do not.
         moved: [n] bool, the channels that stand elsewhere.
-        still: [n] bool, channels that move in an episode and begin each in one place.
+        still: [n] bool, channels that move in an episode and begin each in one place
+            that is not zero: a speed begins at zero, whatever its sensor.
         nearer: [r] bool, episodes that begin nearer to the robot of now.
     """
 
@@ -123,7 +124,8 @@ def compare_rest(memories: Memories) -> Rest:
         jnp.sum(jnp.where(moved, jnp.abs(x) / unit, 0.0), axis=1)
         for x in (off, off - shift)
     )
-    still = in_one_place & (travel > rounding)
+    away = jnp.abs(find_median(first, reference)) > _ELSEWHERE * travel
+    still = in_one_place & (travel > rounding) & away
     return Rest(enough, shift, moved, still, to_now < _BETTER * to_known)
 
 

@@ -86,6 +86,11 @@ def test_sensors_that_rest_where_they_did_are_said_to_be_unmoved() -> None:
     # The second channel still begins in one place; the first does not.
     rest = compare_rest(remember(*anywhere))
     np.testing.assert_array_equal(rest.still, [False, True, False, False])
+    from_zero = [
+        Remembered(one.states - HOME[one.task], one.actions, None, one.task, one.kind)
+        for one in (*known(), *same)
+    ]
+    assert not compare_rest(remember(*from_zero)).says_unmoved()
 
 
 def test_one_episode_or_none_of_a_robot_tells_nothing() -> None:
