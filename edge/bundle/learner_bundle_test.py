@@ -134,6 +134,7 @@ class Pi:
             self._root,
             *self.flags("learn"),
             "--once",
+            "--learning_memory_mb=1000",  # the emulator's own memory counts here
             environment={"CONTINUON_PROGRAM": "edge.processes.learn"},
         )
         assert done.returncode == 0, done.stderr
