@@ -35,7 +35,9 @@ def format_time(time: datetime) -> str:
     Raises:
         ValueError: `time` has no time zone.
     """
-    return require_aware(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    in_utc = require_aware(time).astimezone(UTC).replace(tzinfo=None)
+    # strftime writes the year 26 as 26 on Linux, which is no time of records.
+    return in_utc.isoformat(timespec="seconds") + "Z"
 
 
 def require_aware(time: datetime) -> datetime:

@@ -13,6 +13,12 @@ def test_parse_reads_the_second_that_format_wrote() -> None:
     assert text_forms.parse_time(text_forms.format_time(now), "test") == now
 
 
+def test_early_year_is_written_with_four_digits() -> None:
+    assert text_forms.parse_time("0026-03-02T08:00:00Z", "test").year == 26
+    time = datetime(26, 3, 2, 8, tzinfo=UTC)
+    assert text_forms.format_time(time) == "0026-03-02T08:00:00Z"
+
+
 def test_time_in_another_zone_is_written_in_utc() -> None:
     zone = timezone(timedelta(hours=2))
     time = datetime(2026, 1, 31, 1, 0, 0, tzinfo=zone)

@@ -25,7 +25,8 @@ def coarsen_time(text: str) -> str:
         raise RedactionError("start_time", "an RFC 3339 time", f"{text!r}") from e
     if moment.tzinfo is None:
         raise RedactionError("start_time", "a time zone", f"{text!r}")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:00:00Z")
+    in_utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return in_utc.isoformat(timespec="hours") + ":00:00Z"
 
 
 def coarsen_location(text: str) -> str:

@@ -127,7 +127,7 @@ def unix_ns_from_rfc3339(text: str, source: str = "time") -> int:
 def rfc3339_from_unix_ns(unix_ns: int) -> str:
     """Writes a wall time as RFC 3339 in UTC with whole seconds."""
     moment = datetime.fromtimestamp(unix_ns // NS_PER_S, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _bad_time(text: str, source: str) -> BadTimeError:
