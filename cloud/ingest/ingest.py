@@ -17,7 +17,6 @@ import datetime
 import pathlib
 
 import rich.console
-import rich.table
 from absl import app, flags
 
 from base import command_line, path_flags
@@ -26,6 +25,7 @@ from base.store import store
 from cloud import locations
 from cloud.console import open_console
 from cloud.errors import QuarantineError
+from cloud.figure_table import FigureTable
 from cloud.ingest import enrolment, ingest_key, judge, raw_store
 from cloud.ingest.judge import Judge
 
@@ -124,25 +124,42 @@ def _why(judged: judge.Judged) -> str:
     return f"{judged.verdict.reason} ({judged.verdict.detail})"
 
 
-def _report(summary: judge.Summary, console: rich.console.Console) -> None:
-    table = rich.table.Table("verdict", "reason", "episodes", "for example")
+def tabulate(summary: judge.Summary) -> FigureTable:
+    """Counts the episodes of each verdict and reason, with an example of each."""
+    table = FigureTable(
+        "reason",
+        "verdict",
+        "episodes",
+        "for example",
+        "detail",
+        names=("verdict", "detail"),
+    )
     counts = collections.Counter((v.status, v.reason.value) for v in summary.verdicts)
     for (status, reason), count in sorted(counts.items()):
         example = next(
             v for v in summary.verdicts if (v.status, v.reason) == (status, reason)
         )
-        shown = f"{example.episode_id} {example.detail}"
-        table.add_row(status, reason, str(count), shown)
+        table.add_row(reason, status, str(count), example.episode_id, example.detail)
     unwritten = [one for one in summary.judged if one.unwritten]
     if unwritten:
-        shown = f"{unwritten[0].folder.episode_id} {unwritten[0].unwritten}"
-        table.add_row("none", _UNWRITTEN, str(len(unwritten)), shown)
-    console.print(table)
+        first = unwritten[0]
+        table.add_row(
+            _UNWRITTEN,
+            "none",
+            str(len(unwritten)),
+            first.folder.episode_id,
+            first.unwritten,
+        )
+    return table
+
+
+def _report(summary: judge.Summary, console: rich.console.Console) -> None:
+    console.print(tabulate(summary))
     console.print(
         f"{len(summary.judged)} episodes judged, {summary.written} verdicts new or "
         "changed"
     )
-    for one in unwritten:
+    for one in (one for one in summary.judged if one.unwritten):
         console.print(f"no verdict written: {one.folder.path}: {one.unwritten}")
     for path in summary.strangers:
         console.print(f"left alone, not part of an episode: {one_line(path)}")

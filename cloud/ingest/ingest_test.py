@@ -10,7 +10,10 @@ import pytest
 from base import canonical_json
 from base.store.store import LocalStore
 from base.testing import command
-from cloud.ingest import admission, ingest_key
+from cloud.ingest import admission, ingest_key, judge
+from cloud.ingest.admission import Admission, Reason
+from cloud.ingest.ingest import tabulate
+from cloud.testing import printed_table
 from cloud.testing.raw_robot import RawRobot
 from release.signing.private_keys import PrivateKey
 from rlds.raw_layout import RawFolder
@@ -115,6 +118,32 @@ def test_bad_upload_fails_the_run_with_one_line(
     assert uploads(raw) == before
     assert verdict_on(raw, folder).reason == reason
     assert verdict_on(raw, good).admitted
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.DUPLICATE, Reason.SIDECAR_OF_ANOTHER_EPISODE]
+)
+def test_table_shows_reasons_and_episodes_whole_on_a_narrow_terminal(
+    reason: Reason,
+) -> None:
+    bad, lost = ROBOT.record(1).folder, ROBOT.record(2).folder
+    detail = "a sentence that is longer than any column of a terminal " * 3
+    verdict = Admission(
+        "quarantined", reason, detail, bad.path, bad.episode_id, "", "", {}
+    )
+    judged = (
+        judge.Judged(bad, verdict),
+        judge.Judged(lost, None, unwritten="the disk is full"),
+    )
+    shown = [
+        "quarantined",
+        reason.value,
+        bad.episode_id,
+        "none",
+        "verdict_not_written",
+        lost.episode_id,
+    ]
+    printed_table.require_whole(shown, tabulate(judge.Summary(judged, ())))
 
 
 @pytest.mark.parametrize("typo", ["absent", ""])
