@@ -103,7 +103,7 @@ def test_robot_that_asks_its_channel_after_every_episode_drives(
     assert "step latency" in said + rest
 
 
-def test_unit_is_started_again_whatever_ended_it() -> None:
+def test_unit_restarts_after_any_exit() -> None:
     lines = UNIT.read_text().splitlines()
     assert "Restart=always" in lines
     assert "RestartPreventExitStatus=2" in lines

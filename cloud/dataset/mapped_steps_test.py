@@ -238,7 +238,7 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [116, 118])
-def test_another_number_of_steps_is_refused_and_leaves_nothing(
+def test_wrong_step_count_is_refused_and_leaves_nothing(
     tmp_path: Path, count: int
 ) -> None:
     source = dataclasses.replace(SOURCE, num_steps=count)

@@ -24,7 +24,7 @@ from edge.loops.learner_series import Learner, LearnerSeries
 from edge.loops.learning_job import Job, Progress
 from edge.loops.memories import DEFAULT_QUOTA_BYTES, LocalMemories
 from edge.loops.memory_choice import KNOWN, Memory, Use
-from edge.loops.meter import read_own_bytes, read_usage
+from edge.loops.meter import read_resident_bytes, read_usage
 from edge.loops.night import Receipt, Round
 from edge.loops.night_receipts import NightReceipts
 from edge.loops.trial import Standing
@@ -53,7 +53,7 @@ class Settings:
         robot_id: name of this robot, as its raw episodes have it.
         quota_bytes: size of all memories.
         threads: processors for the learner; 0 for all.
-        memory_bytes: most memory of the learner that no file holds; None for any.
+        memory_bytes: largest resident memory of the learner; None for any.
         keys: keys that may sign packages; None if the pointer alone is believed.
     """
 
@@ -292,7 +292,7 @@ class LocalLearning:
         if allowed is None:
             return
         allowed *= COMPILING_TIMES if learner.compiles else 1.0
-        took = read_own_bytes([learner.pid])
+        took = read_resident_bytes([learner.pid])
         if took > allowed:
             loop = self.loop
             self.stop()

@@ -12,7 +12,7 @@ from base.errors import DiskError
 from edge.loops import meter
 from edge.loops.budgets import Budgets, Usage
 from edge.loops.ledger import FILE, JOURNAL_BYTES, Ledger
-from edge.loops.meter import Meter, read_own_bytes, read_usage
+from edge.loops.meter import Meter, read_resident_bytes, read_usage
 
 BUDGETS = Budgets(
     wall_s_per_night=1000.0, processor_s_per_day=1000.0, disk_mb_per_day=100.0
@@ -171,7 +171,7 @@ def test_disk_writes_of_a_process_are_read_from_its_counters(tmp_path: Path) -> 
     assert both.processor_s - alone.processor_s >= 200 / ticks
 
 
-def test_own_memory_of_a_process_is_what_it_touched() -> None:
+def test_resident_memory_of_a_process_is_what_it_touched() -> None:
     def measure(size_bytes: int) -> int:
         touch = f"import sys; x = b'x' * {size_bytes}; print(flush=True); input()"
         child = subprocess.Popen(
@@ -181,23 +181,23 @@ def test_own_memory_of_a_process_is_what_it_touched() -> None:
         )
         assert child.stdout is not None
         child.stdout.readline()
-        found = read_own_bytes([child.pid])
+        found = read_resident_bytes([child.pid])
         child.communicate(b"\n")
-        assert read_own_bytes([child.pid]) == 0
+        assert read_resident_bytes([child.pid]) == 0
         return found
 
     more = measure(50_000_000) - measure(0)
     assert 49_000_000 <= more <= 55_000_000
 
 
-@pytest.mark.parametrize("content", ["", "garbage", "RssAnon: lots kB", "RssAnon:\t-4 kB"])
+@pytest.mark.parametrize("content", ["", "garbage", "VmRSS: lots kB", "VmRSS:\t-4 kB"])
 def test_memory_that_makes_no_sense_counts_nothing(
     tmp_path: Path, content: str
 ) -> None:
     folder = tmp_path / "proc" / "77"
     folder.mkdir(parents=True)
     (folder / "status").write_text(content)
-    assert read_own_bytes([77, 78], tmp_path) == 0
+    assert read_resident_bytes([77, 78], tmp_path) == 0
 
 
 @pytest.mark.parametrize("content", ["", "garbage", "77 (a) S 1 2"])

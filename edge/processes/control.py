@@ -222,7 +222,7 @@ class _Control:
         self._sender: StepSender | None = None
         self._tally = _Tally()
         self._summary = RunTally()
-        self._wants_no_more = False  # whoever demonstrates
+        self._wants_no_more = False  # the actor
         self._lacks_package = False
         self._doing = "starts"
         self._said_ring = ""
