@@ -5,15 +5,10 @@ A memory is one episode that this robot recorded. Who drove decides what it is g
 | who drove | how it ended | kind |
 |---|---|---|
 | the package without a delta | success | known: most likely the robot that it knows |
-| the package without a delta | not known, nothing stopped it | known |
 | a person or the scripted expert | not in failure | lived: what to do now |
 | a package, and a person who took over from it | not in failure | lived |
 | the package with a delta | success | lived |
 | anybody | otherwise | seen: nothing to imitate, but it shows what the body does now |
-
-A robot without a success signal would else have nothing that it must not forget. What
-its package does there by itself is what is to stay, well done or not; a delta's unknown
-episodes are only seen.
 
 The robot may have changed before anybody noticed. Whether an episode that counts as
 known shows the robot that the package knows, the package's own functions tell, by what
@@ -114,8 +109,7 @@ class Memory:
     @property
     def kind(self) -> int:
         """`KNOWN`, `LIVED` or `SEEN`."""
-        stopped = self.cut_short or self.stop_rules > 0
-        return tell_kind(self.driver, self.success, stopped)
+        return tell_kind(self.driver, self.success)
 
 
 def tell_driver(metadata: EpisodeMetadata, corrected: bool = False) -> Driver:
@@ -132,18 +126,15 @@ def tell_driver(metadata: EpisodeMetadata, corrected: bool = False) -> Driver:
     return Driver.PACKAGE_WITH_DELTA if metadata.delta_digest else Driver.PACKAGE
 
 
-def tell_kind(driver: Driver, success: bool | None, stopped: bool = False) -> int:
+def tell_kind(driver: Driver, success: bool | None) -> int:
     """What an episode is good for; see the table at the top of this file.
 
     Args:
         driver: who drove.
         success: how it ended; None if that is not known.
-        stopped: whether a stop rule, a person or a power cut ended it.
     """
     if driver in (Driver.EXPERT, Driver.PERSON):
         return SEEN if success is False else LIVED
-    if success is None and driver is Driver.PACKAGE and not stopped:
-        return KNOWN
     if not success:
         return SEEN
     return KNOWN if driver is Driver.PACKAGE else LIVED

@@ -71,7 +71,7 @@ def test_who_drove_is_told_by_the_fields_of_the_episode(
     [
         (Driver.PACKAGE, True, KNOWN),
         (Driver.PACKAGE, False, SEEN),
-        (Driver.PACKAGE, None, KNOWN),
+        (Driver.PACKAGE, None, SEEN),
         (Driver.PACKAGE_WITH_DELTA, True, LIVED),
         (Driver.PACKAGE_WITH_DELTA, False, SEEN),
         (Driver.PACKAGE_WITH_DELTA, None, SEEN),
@@ -85,16 +85,6 @@ def test_kind_follows_from_who_drove_and_how_it_ended(
     driver: Driver, success: bool | None, kind: int
 ) -> None:
     assert tell_kind(driver, success) == kind
-
-
-@pytest.mark.parametrize("stop", [{"stop_rules": 1}, {"cut_short": True}])
-def test_package_that_something_stopped_shows_nothing_that_must_stay(
-    stop: dict[str, object],
-) -> None:
-    assert memory(0, success=None).kind == KNOWN
-    assert memory(0, success=None, **stop).kind == SEEN
-    assert memory(0, success=True, **stop).kind == KNOWN
-    assert memory(0, success=None, driver=Driver.PERSON, **stop).kind == LIVED
 
 
 def test_one_of_each_four_of_a_task_and_kind_judges_and_never_the_first() -> None:
