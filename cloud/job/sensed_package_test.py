@@ -12,7 +12,12 @@ from cloud.job import data as job_data
 from cloud.job import training
 from cloud.job.settings import DatasetSettings, JobSettings, RunSettings
 from cloud.package import build, export
-from cloud.testing import dataset_version, export_package, sensed_episodes, train_tiny
+from cloud.testing import (
+    dataset_version,
+    exported_package,
+    train_tiny,
+    training_episodes,
+)
 from cloud.train import mesh, trained_model
 from cloud.train.update import Trainer
 from model import senses
@@ -27,7 +32,7 @@ DATA = {
     "consolidate_step": "memories",
     "evaluate": "episodes",
 }
-EPISODES = [sensed_episodes.episode(k) for k in range(6)]
+EPISODES = [training_episodes.sensed_episode(k) for k in range(6)]
 
 Packaged = tuple[job_data.Data, WaveCore, float | None, build.BuiltPackage]
 
@@ -67,7 +72,7 @@ def packaged(
             data.validation.one_of_each_task(),
             data.tasks,
             folder / "export" / TARGET,
-            dataclasses.replace(export_package.FACTS, target=TARGET),
+            dataclasses.replace(exported_package.FACTS, target=TARGET),
         )
     return data, model, trainer.validate(state), built
 

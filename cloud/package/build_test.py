@@ -11,7 +11,7 @@ import pytest
 from cloud.errors import DatasetError
 from cloud.package import build as package_build
 from cloud.package.build import BuiltPackage
-from cloud.testing import export_package, exported_package, training_episodes
+from cloud.testing import exported_package, training_episodes
 from model.export import export, targets
 from release import canary, package, verification
 from release.canary import Expectation
@@ -38,7 +38,7 @@ def build(
         targets.litert_step, "convert", lambda model, *, learns: converted
     )
     monkeypatch.setattr(export.functions, "learning", lambda model: {})
-    return export_package.export
+    return exported_package.export
 
 
 @pytest.fixture

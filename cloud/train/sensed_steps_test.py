@@ -12,7 +12,7 @@ import pytest
 from cloud.dataset import training_data
 from cloud.dataset.training_data import TrainingData
 from cloud.errors import DatasetError
-from cloud.testing import sensed_episodes, train_tiny, training_episodes
+from cloud.testing import train_tiny, training_episodes
 from cloud.train import fit as training
 from model import config
 from model.normalisation import Statistics
@@ -31,7 +31,7 @@ def data() -> TrainingData:
 
 
 def join(numbers: Iterable[int]) -> TrainingData:
-    made = [sensed_episodes.episode(k) for k in numbers]
+    made = [training_episodes.sensed_episode(k) for k in numbers]
     return training_data.join_episodes(made, training_episodes.TASKS, camera=SIZES)
 
 
