@@ -1,4 +1,4 @@
-"""What a robot's commands do: how far they move it, and how late.
+"""What a robot's commands do: how far they move it, how late, and how large they are.
 
 A replaced drive may move further or less far than the one a model was trained on, and
 commands over a slower link arrive later. Neither shows in one observation; both show in
@@ -11,6 +11,12 @@ and the changed robot's is the same response to clip(gain * a), `latency` steps 
 is fitted to memories of the known robot; gain and latency are those with which B best
 explains the memories of the changed robot. No label is needed: it does not matter who
 drove, or whether it was right. A sensor's scale shows as a gain; its bias is invisible.
+
+An operator who notices that an arm responds late, or overshoots, gives smaller commands
+in every situation: that is the pace. If no observation distinguishes the arm from the
+known one, the known robot's commands must be scaled down too, and the model must learn
+what slow motion looks like (`memories.read`): to a model that has only seen full speed,
+a slow arm looks as if it had almost arrived.
 
 Sources: finite impulse response fitted by least squares, Ljung 1999, System
 Identification, sections 4.2 and 7.3; latency by comparing fits, section 16.6 there.
@@ -25,7 +31,7 @@ import numpy as np
 from model import array_types as at
 from model.learn import body
 from model.learn import memories as mem
-from model.learn.memories import KNOWN, Memories
+from model.learn.memories import KNOWN, LIVED, Memories
 
 RESPONSE_STEPS = 8
 """Last commands that still move the robot: a tenth of a second at 80 Hz."""
@@ -42,6 +48,8 @@ _HEARD = 1.0
 """A command counts if the part of some channel that it explains is, in mean square,
 more than this many times the part that nothing explains: 30 to 70 for the simulated
 arm, and 0.03 for its gripper, whose best gain would be chance."""
+_MOST = 0.95
+"""Quantile of absolute actions that counts as a driver's largest action."""
 
 
 class Response(NamedTuple):
@@ -151,6 +159,16 @@ def measure_error(
     return jnp.sum(left, axis=(1, 2)) / jnp.maximum(jnp.sum(weight, axis=(1, 2)), 1.0)
 
 
+def measure_pace(memories: Memories) -> at.Array:
+    """Ratio [a] of the largest lived actions to the largest known ones.
+
+    1 for actions that are not smaller, that are always zero, or that nobody has given.
+    """
+    used, most = (_largest(memories, kind) for kind in (LIVED, KNOWN))
+    slower = (used > 0) & (used < most)
+    return jnp.where(slower, used / jnp.where(most > 0, most, 1.0), 1.0)
+
+
 def _changes(known: Response, states: at.Array, view: mem.View) -> at.Array:
     """How channels that commands explain change, [r t n] of states [r t+1 n]."""
     explained = jnp.any(known.matrix != 0, axis=(0, 1))
@@ -168,6 +186,13 @@ def _last(commands: at.Array, latency: at.Array) -> at.Array:
 def _part(commands: at.Array, matrix: at.Array, one: at.Array | int) -> at.Array:
     """What one command contributes to the change of each channel, [r t n]."""
     return jnp.einsum("rtk,kn->rtn", commands[..., one], matrix[:, one])
+
+
+def _largest(memories: Memories, kind: int) -> at.Array:
+    """The `_MOST` quantile [a] of the absolute actions; NaN where there are none."""
+    given = mem.recorded(memories, kind)[..., None]
+    actions = jnp.where(given, jnp.abs(memories["actions"]), jnp.nan)
+    return jnp.nanquantile(actions, _MOST, axis=(0, 1))
 
 
 def _solve(gram: at.Array, right: at.Array) -> at.Array:

@@ -1,4 +1,4 @@
-"""Gain and latency of an arm are found in how states follow commands."""
+"""Gain, latency and pace of an arm are found in its commands and what follows."""
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,8 @@ SIZES = config.tiny(state_size=3, action_size=3, task_count=1)
 GAIN = np.array([1.5, 0.6, 1.0], np.float32)
 STEPS = (60, 90, 40)
 ONES = np.ones(3, np.float32)
+PACED = config.tiny(state_size=1, action_size=2, task_count=1)
+EVERY = np.ones(2, np.float32)
 
 
 def moved(commands: np.ndarray, gain: np.ndarray, latency: int) -> np.ndarray:
@@ -121,3 +123,31 @@ def test_response_is_fitted_to_executed_and_not_to_intended_commands() -> None:
     ]
     one, other = (fit_response(fill(SIZES, some, 4, 96)) for some in (told, intended))
     np.testing.assert_array_equal(one.matrix, other.matrix)
+
+
+def measure_pace(factor: np.ndarray) -> np.ndarray:
+    """The pace of lived episodes whose commands are the known ones times a factor."""
+    random = np.random.default_rng(0)
+    known = [random.uniform(-1, 1, (60, 2)).astype(np.float32) for _ in range(2)]
+    states = np.zeros((61, 1), np.float32)
+    lived = [np.clip(one * factor, -1, 1) for one in known]
+    episodes = [Remembered(states, one, kind=KNOWN) for one in known]
+    episodes += [Remembered(states, one, kind=LIVED) for one in lived]
+    return np.asarray(actuation.measure_pace(fill(PACED, episodes, 6, 64)))
+
+
+def test_pace_of_a_careful_operator_is_found_for_each_command() -> None:
+    half = np.array([0.5, 1.0], np.float32)
+    np.testing.assert_allclose(measure_pace(half), half, rtol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [EVERY, np.array([1.2, 0.0], np.float32)])
+def test_pace_is_one_for_larger_commands_and_for_none(factor: np.ndarray) -> None:
+    np.testing.assert_array_equal(measure_pace(factor), EVERY)
+
+
+@pytest.mark.parametrize("kind", [KNOWN, LIVED])
+def test_pace_is_one_without_anything_to_compare(kind: int) -> None:
+    states, actions = np.zeros((9, 1), np.float32), np.full((8, 2), 0.1, np.float32)
+    alone = fill(PACED, [Remembered(states, actions, kind=kind)], 2, 8)
+    np.testing.assert_array_equal(actuation.measure_pace(alone), EVERY)

@@ -41,7 +41,7 @@ import numpy as np
 from model import array_types as at
 from model import losses, senses, step_function
 from model.config import WaveCoreConfig
-from model.learn import actuation, body, moved_sensors, pace, projection
+from model.learn import actuation, body, turned_sensors
 from model.learn.bounded_descent import (
     CONSOLIDATION_STEP,
     SKILL_ARRAYS,
@@ -159,9 +159,9 @@ class _Night:
         last_good, _ = project_deltas(last_good, self._levels)
         nothing = jax.tree.map(jnp.zeros_like, deltas)
         # Of an earlier calibration only where sensors rest is kept.
-        kept = moved_sensors.keep_alone(self._model, deltas["calibration"])
+        kept = turned_sensors.keep_alone(self._model, deltas["calibration"])
         size = self._sizes.action_size
-        told = pace.measure_pace(memories)
+        told = actuation.measure_pace(memories)
         plain = {kind: as_recorded(self._sizes, kind) for kind in (LIVED, KNOWN)}
         # A careful operator is not a changed sensor.
         full_pace = plain[LIVED]._replace(pace=1.0 / told)
@@ -280,7 +280,7 @@ class _Night:
         # stand at rest: of a scale, for one.
         sensors = choose(
             state["explained"],
-            projection.project(plain, known, changed),
+            turned_sensors.project(plain, known, changed),
             plain._replace(shift=rest.shift),
         )
         another_gain = ~other_sensors & ~late & (jnp.max(gain) > FURTHER)
@@ -310,7 +310,7 @@ class _Night:
             ),
         )
         lived = as_recorded(self._sizes, LIVED)
-        turned = moved_sensors.find_calibration(self._model, weights, memories, rest)
+        turned = turned_sensors.find_calibration(self._model, weights, memories, rest)
         before = state["start"]["calibration"]
         turned = jnp.where(rest.compared, turned, before)
         start = {**state["start"], "calibration": turned}
@@ -378,7 +378,7 @@ class _Night:
         """
         known, changed = self._robots(weights, state)
         plain = as_recorded(self._sizes, LIVED)
-        inverted = projection.project(plain, changed, known)
+        inverted = turned_sensors.project(plain, changed, known)
         return choose(state["explained"], inverted, plain)
 
     def _tell_kinds(

@@ -1,14 +1,19 @@
-"""Moved sensors become a delta where rest tells two robots apart, and only there."""
+"""Sensors are turned back as a delta, where rest tells two robots apart, or as a view.
+
+The delta is tested with a model that knows where it rests, the view with one that was
+calibrated for other sensors.
+"""
 
 import dataclasses
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from model import config, step_function, surfaces
-from model.learn import body, moved_sensors
+from model.learn import body, memories, turned_sensors
 from model.learn.memories import KNOWN, SEEN, Memories
 from model.testing import small_models
 from model.testing.remembered import Remembered, fill
@@ -48,16 +53,16 @@ def remember(shift: np.ndarray, now: int = 4) -> Memories:
 
 @jax.jit
 def find_calibration(
-    model: WaveCore, weights: Mapping[str, jax.Array], memories: Memories
+    model: WaveCore, weights: Mapping[str, jax.Array], remembered: Memories
 ) -> jax.Array:
     """The delta, in one program for all tests: models and memories have one shape."""
-    rest = body.compare_rest(memories)
-    return moved_sensors.find_calibration(model, weights, memories, rest)
+    rest = body.compare_rest(remembered)
+    return turned_sensors.find_calibration(model, weights, remembered, rest)
 
 
-def find(model: WaveCore, memories: Memories) -> np.ndarray:
+def find(model: WaveCore, remembered: Memories) -> np.ndarray:
     weights = step_function.weights(model)
-    return np.asarray(find_calibration(model, weights, memories))
+    return np.asarray(find_calibration(model, weights, remembered))
 
 
 step = jax.jit(WaveCore.step)
@@ -66,7 +71,7 @@ step = jax.jit(WaveCore.step)
 def read_moved(model: WaveCore, delta: np.ndarray) -> np.ndarray:
     template = step_function.split(model)[2]["calibration"]
     arrays = surfaces.named_arrays(surfaces.unflatten(delta, template))
-    return np.asarray(arrays[moved_sensors.MOVED])
+    return np.asarray(arrays[turned_sensors.MOVED])
 
 
 def test_delta_lets_the_changed_robot_see_what_the_known_one_sees(
@@ -107,8 +112,77 @@ def test_no_shift_and_too_few_episodes_give_no_delta(model: WaveCore) -> None:
     assert not np.any(find(model, remember(SHIFT, now=1)))
 
 
-def test_nothing_but_the_moved_sensors_is_kept(model: WaveCore) -> None:
+def test_nothing_but_the_turned_sensors_is_kept(model: WaveCore) -> None:
     full = small_models.numbers(find(model, remember(0 * SHIFT)).size)
-    kept = np.asarray(moved_sensors.keep_alone(model, full))
+    kept = np.asarray(turned_sensors.keep_alone(model, full))
     np.testing.assert_array_equal(read_moved(model, kept), read_moved(model, full))
     assert np.count_nonzero(kept) == SIZES.state_size
+
+
+STATES = small_models.SIZES.state_size
+
+
+def calibrated(
+    scale: np.ndarray, bias: np.ndarray | np.float32, action_bias: np.float32
+) -> WaveCore:
+    """The test model with the given calibration."""
+    model = small_models.model()
+    model.input_scale[...] = scale
+    model.input_bias[...] = bias
+    model.action_bias[...] = action_bias
+    return model
+
+
+def project(recorded: WaveCore, viewed: WaveCore) -> memories.View:
+    plain = memories.as_recorded(small_models.SIZES, KNOWN)
+    return turned_sensors.project(plain, recorded, viewed)
+
+
+@pytest.fixture(scope="module")
+def models() -> tuple[WaveCore, WaveCore]:
+    scale = 1 + 0.2 * small_models.numbers(STATES, seed=1)
+    bias = 0.3 * small_models.numbers(STATES, seed=2)
+    return small_models.model(), calibrated(scale, bias, np.float32(0.25))
+
+
+def test_changed_model_gives_the_projected_action_for_the_projected_state(
+    models: tuple[WaveCore, WaveCore],
+) -> None:
+    known, changed = models
+    # In the middle of the range, because the encoder clips values far out.
+    states = known.mean[...] + 0.3 * small_models.numbers(7, STATES, seed=3)
+    task = np.eye(small_models.SIZES.task_count, dtype=np.float32)[np.zeros(7, int)]
+    carry = np.zeros((7, small_models.SIZES.carry_size), np.float32)
+    right = known.step(states, task, carry).action
+    view = project(known, changed)
+    seen, asked = states * view.scale + view.shift, right + view.action_shift
+    assert np.abs(seen - states).max() > 0.1
+    np.testing.assert_allclose(changed.step(seen, task, carry).action, asked, atol=1e-5)
+
+
+def test_view_of_an_unchanged_robot_changes_nothing(
+    models: tuple[WaveCore, WaveCore],
+) -> None:
+    known, _ = models
+    view = project(known, known)
+    np.testing.assert_allclose(view.scale, 1, rtol=1e-6)
+    np.testing.assert_allclose(view.shift, 0, atol=1e-6)
+    np.testing.assert_array_equal(view.action_shift, 0)
+
+
+def test_there_and_back_is_where_it_began(models: tuple[WaveCore, WaveCore]) -> None:
+    known, changed = models
+    states = small_models.numbers(5, STATES, seed=3)
+    there, back = project(known, changed), project(changed, known)
+    seen = (states * there.scale + there.shift) * back.scale + back.shift
+    np.testing.assert_allclose(seen, states, atol=1e-5)
+
+
+def test_scale_of_a_sensor_without_signal_is_not_divided_by(
+    models: tuple[WaveCore, WaveCore],
+) -> None:
+    known, _ = models
+    silent = calibrated(np.zeros(STATES, np.float32), np.float32(0), np.float32(0))
+    view = project(known, silent)
+    assert jnp.isfinite(view.scale).all() and jnp.isfinite(view.shift).all()
+    assert np.abs(view.scale).max() <= 1 / turned_sensors.SMALLEST_SCALE + 1e-3
