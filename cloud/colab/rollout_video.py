@@ -1,8 +1,11 @@
 """A recorded episode to look at: the rendered robot, or the paths of its parts.
 
 MuJoCo renders if an offscreen GL works. A GL that does not work can end its process, so
-rendering runs in a separate process. If it fails, hand, object and goal are drawn as an
-animated figure, which needs no GL.
+rendering runs in a separate process, which is this file as a program:
+
+MUJOCO_GL=egl python -m cloud.colab.rollout_video EPISODE SEED OUTPUT.gif
+
+If it fails, hand, object and goal are drawn as an animated figure, which needs no GL.
 """
 
 from __future__ import annotations
@@ -11,8 +14,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from rlds import reader
 from rlds.episode import Episode
@@ -26,6 +31,10 @@ RENDER_LIMIT_S = 120
 FRAMES = 60
 """Largest number of pictures in an animation."""
 _FRAME_MS = 66
+CAMERA = "corner3"
+STATE_TOLERANCE_M = 1e-3
+"""Largest difference between the replayed and the recorded state, so that the animation
+shows what happened."""
 
 
 def animate(episode: Path, seed: int, output: Path) -> str:
@@ -89,6 +98,47 @@ def draw(episode: Episode, output: Path) -> None:
     animation.save(output, writer=PillowWriter(fps=1000 // _FRAME_MS))
 
 
+def render(episode: str, seed: str, output: str) -> None:
+    """Replays the episode, renders some of its steps and writes the GIF."""
+    recorded = reader.read_episode(Path(episode))
+    env = environment(recorded.metadata.task, int(seed))
+    states = np.asarray(recorded.steps["observation/state"], np.float64)
+    actions = np.asarray(recorded.steps["action"], np.float32)
+    shown = set(frames(len(states)))
+    state, _ = env.reset()
+    pictures = []
+    for step, (expected, action) in enumerate(zip(states, actions, strict=True)):
+        apart = float(np.abs(np.asarray(state) - expected).max())
+        if apart > STATE_TOLERANCE_M:
+            raise SystemExit(
+                f"{episode}: expected step {step} within {STATE_TOLERANCE_M} of the"
+                f" recorded state, got {apart:.3g}; give the seed it was recorded with"
+            )
+        if step in shown:
+            # Meta-World's cameras are mounted upside down.
+            pictures.append(Image.fromarray(np.flipud(env.render())))
+        if step + 1 < len(states):
+            state, *_ = env.step(action)
+    pictures[0].save(
+        output, save_all=True, append_images=pictures[1:], duration=_FRAME_MS, loop=0
+    )
+
+
+def environment(task: str, seed: int) -> Any:  # noqa: ANN401 - gymnasium's own types
+    """Returns Meta-World's task as the recorder makes it, seen by `CAMERA`, unreset."""
+    # Imported here because importing MuJoCo chooses the GL and may end the process.
+    from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
+
+    make = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"]
+    env = make(seed=0, render_mode="rgb_array")
+    # The constructor takes no camera, and the default one does not show the arm.
+    env.mujoco_renderer.camera_id = env.model.camera(CAMERA).id
+    env._freeze_rand_vec = False
+    env.seeded_rand_vec = True
+    env.seed(seed)
+    return env
+
+
 def frames(steps: int) -> list[int]:
     """Returns the steps to draw: evenly spread, including the first and the last."""
     return np.unique(np.linspace(0, steps - 1, FRAMES).round().astype(int)).tolist()
@@ -96,7 +146,7 @@ def frames(steps: int) -> list[int]:
 
 def _render(episode: Path, seed: int, output: Path, backend: str) -> str | None:
     """Renders in a separate process; returns None, or one line why it failed."""
-    command = [sys.executable, "-m", "cloud.colab.render_episode"]
+    command = [sys.executable, "-m", "cloud.colab.rollout_video"]
     path = os.pathsep.join(p for p in sys.path if p)
     environment = {**os.environ, "MUJOCO_GL": backend, "PYTHONPATH": path}
     try:
@@ -114,3 +164,7 @@ def _render(episode: Path, seed: int, output: Path, backend: str) -> str | None:
         return None
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     return (lines[-1] if lines else f"exit code {done.returncode}")[:200]
+
+
+if __name__ == "__main__":
+    render(*sys.argv[1:])
