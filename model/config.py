@@ -266,7 +266,7 @@ def rtx3050(state_size: int, action_size: int, task_count: int) -> WaveCoreConfi
     `preset = "rtx3050"` in the notebook `cloud/colab/seed_genesis.ipynb`, on a machine
     that has a jax built for the card. Sized for a card of 4 GB: `memory_estimate` gives
     0.6 GB for parameters and optimiser state, and 0.3 GB for the activations of a
-    quarter of a batch. `//cloud/train:preset_updates_test` makes updates on short
+    quarter of a batch. `//cloud/train:update_test` makes updates on short
     windows, on a CPU; it has not run on a card, so speed, memory there and success are
     not measured.
 
@@ -293,7 +293,7 @@ def vertex(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig
 
     109 million parameters; set `preset = "vertex"` in the notebook, as for `rtx3050`.
     `memory_estimate` gives 2.4 GB for parameters and optimiser state, and 6.3 GB for
-    the activations of a batch on one device. `//cloud/train:preset_updates_test` makes
+    the activations of a batch on one device. `//cloud/train:update_test` makes
     updates on short windows, on a CPU, in 4 GB; it has not run on an accelerator, so
     speed, memory there and success are not measured.
 
