@@ -1,7 +1,11 @@
-"""Texts that have one form in every record: a UTC time, a relative path, base64."""
+"""Texts that have one form in every record: times, paths, base64, ids in order of time.
+
+The ids are UUIDs of version 7 (RFC 9562), made of a time and random bytes.
+"""
 
 import base64
 import re
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,3 +103,41 @@ def parse_base64(text: object, source: str | Path, what: str) -> bytes:
     except ValueError:  # binascii.Error and UnicodeEncodeError among them
         # Its text is left out because it could quote a key.
         raise MalformedError(source, f"{what} in base64", "another value") from None
+
+
+_RANDOM_SIZE_BYTES = 10
+
+
+def format_uuid7(unix_ms: int, random_bytes: bytes) -> str:
+    """Returns a UUID of version 7 in its lower-case text form.
+
+    Args:
+        unix_ms: milliseconds since 1970-01-01T00:00:00Z.
+        random_bytes: 10 bytes; the id uses 74 of their 80 bits.
+
+    Raises:
+        ValueError: the time does not fit 48 bits, or there are not 10 bytes.
+    """
+    if not 0 <= unix_ms < 1 << 48:
+        raise ValueError(f"unix_ms: expected 48 bits, got {unix_ms}")
+    if len(random_bytes) != _RANDOM_SIZE_BYTES:
+        raise ValueError(
+            f"random_bytes: expected {_RANDOM_SIZE_BYTES}, got {len(random_bytes)}"
+        )
+    random = int.from_bytes(random_bytes)
+    value = unix_ms << 80
+    value |= 7 << 76 | (random >> 68) << 64
+    value |= 0b10 << 62 | random & ((1 << 62) - 1)
+    return str(uuid.UUID(int=value))
+
+
+def parse_uuid7_ms(text: str) -> int:
+    """Returns the time of an id that `format_uuid7` made, in milliseconds.
+
+    Raises:
+        ValueError: `text` is not a UUID of version 7 in lower-case text form.
+    """
+    value = uuid.UUID(text)
+    if value.version != 7 or str(value) != text:
+        raise ValueError(f"expected a lower-case UUID of version 7, got {text!r}")
+    return value.int >> 80

@@ -7,6 +7,11 @@ import pytest
 from base import text_forms
 from base.errors import MalformedError, UnsafePathError
 
+# The example of RFC 9562, appendix A.6.
+_UNIX_MS = 0x017F22E279B0
+_RFC_EXAMPLE = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
+_RANDOM = (0xCC3 << 68 | 0x18C4DC0C0C07398F).to_bytes(10)
+
 
 def test_parse_reads_the_second_that_format_wrote() -> None:
     now = datetime(2026, 1, 31, 8, 0, 1, tzinfo=UTC)
@@ -80,3 +85,29 @@ def test_plain_relative_path_is_returned(path: str) -> None:
 def test_any_other_path_is_refused(path: str) -> None:
     with pytest.raises(UnsafePathError, match="plain segments"):
         text_forms.check_relative_path(path, "test")
+
+
+def test_id_matches_the_example_of_the_specification() -> None:
+    assert text_forms.format_uuid7(_UNIX_MS, _RANDOM) == _RFC_EXAMPLE
+    assert text_forms.parse_uuid7_ms(_RFC_EXAMPLE) == _UNIX_MS
+
+
+def test_ids_sort_by_time() -> None:
+    ids = [text_forms.format_uuid7(time, b"\xff" * 10) for time in (0, 1, 1 << 40)]
+    assert ids == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    ("time", "chance"), [(-1, bytes(10)), (1 << 48, bytes(10)), (0, bytes(9))]
+)
+def test_arguments_out_of_range_are_refused(time: int, chance: bytes) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        text_forms.format_uuid7(time, chance)
+
+
+@pytest.mark.parametrize(
+    "text", ["", _RFC_EXAMPLE.upper(), "00000000-0000-4000-8000-000000000000"]
+)
+def test_text_that_is_not_a_uuid7_has_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        text_forms.parse_uuid7_ms(text)

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlds import reader, recovery, uuid7
+from base import text_forms
+from rlds import reader, recovery
 from rlds.errors import DamagedJournalError
 from rlds.recovery import recover
 from rlds.spec import EpisodeSpec
@@ -92,7 +93,9 @@ def kill_while_writing(folder: Path, name: str, steps: int) -> None:
 def test_last_step_before_a_hang_is_the_watchdogs_violation_and_no_other_step_is(
     tmp_path: Path,
 ) -> None:
-    older, newer, later = (uuid7.uuid7(1000, bytes([k] * 10)) for k in (2, 1, 3))
+    older, newer, later = (
+        text_forms.format_uuid7(1000, bytes([k] * 10)) for k in (2, 1, 3)
+    )
     kill_while_writing(tmp_path, older, 3)
     os.utime(tmp_path / f"{older}.journal", (1, 1))
     kill_while_writing(tmp_path, newer, 4)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from rlds import jpeg_segments, uuid7
+from base import text_forms
+from rlds import jpeg_segments
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.errors import FieldFormError, FieldNotCoveredError
 from rlds.redaction_record import RedactionRecord, find_missing_fields
@@ -141,7 +142,7 @@ def _is_line(value: object) -> bool:
 
 def _is_uuid7_of_an_hour(value: object) -> bool:
     try:
-        return uuid7.unix_ms(str(value)) % _MS_PER_HOUR == 0
+        return text_forms.parse_uuid7_ms(str(value)) % _MS_PER_HOUR == 0
     except ValueError:
         return False
 

@@ -15,8 +15,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Protocol
 
-from base import canonical_json
-from rlds import uuid7
+from base import canonical_json, text_forms
 
 _RANDOM_BYTES = 10
 _NS_PER_HOUR = 3_600_000_000_000
@@ -40,7 +39,9 @@ class SharedFolder(Protocol):
 
 def make_random_id(start_unix_ns: int) -> str:
     """Makes a new name for an episode that begins at `start_unix_ns`."""
-    return uuid7.uuid7(_hour_ms(start_unix_ns), secrets.token_bytes(_RANDOM_BYTES))
+    return text_forms.format_uuid7(
+        _hour_ms(start_unix_ns), secrets.token_bytes(_RANDOM_BYTES)
+    )
 
 
 def derive_id(start_unix_ns: int, identity: dict[str, object]) -> str:
@@ -51,7 +52,7 @@ def derive_id(start_unix_ns: int, identity: dict[str, object]) -> str:
         identity: everything that the episode depends on, as JSON values.
     """
     digest = hashlib.sha256(canonical_json.encode(identity)).digest()
-    return uuid7.uuid7(_hour_ms(start_unix_ns), digest[:_RANDOM_BYTES])
+    return text_forms.format_uuid7(_hour_ms(start_unix_ns), digest[:_RANDOM_BYTES])
 
 
 def derive_next(name: str) -> str:
@@ -61,7 +62,9 @@ def derive_next(name: str) -> str:
         ValueError: `name` is not a UUID of version 7.
     """
     digest = hashlib.sha256(f"the next part of {name}".encode()).digest()
-    return uuid7.uuid7(uuid7.unix_ms(name), digest[:_RANDOM_BYTES])
+    return text_forms.format_uuid7(
+        text_forms.parse_uuid7_ms(name), digest[:_RANDOM_BYTES]
+    )
 
 
 def find_free_id(

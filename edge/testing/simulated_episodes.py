@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from base import text_forms
 from edge.control.control_step import ControlStep as ControlStep
 from edge.control.control_step import StepRecorder
 from edge.control.loop import EpisodeResult as EpisodeResult
@@ -25,7 +26,6 @@ from edge.robots.clock import SimulatedClock
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Policy, Robot
 from edge.robots.simulated_point import SPEC, PointExpert, SimulatedPoint
-from rlds.uuid7 import uuid7
 
 ROBOT_ID = "point-1"
 START_UNIX_NS = 1_767_254_400_000_000_000  # 2026-01-01T08:00:00Z
@@ -79,7 +79,9 @@ def make_each(folder: Path, count: int, consent: bool = True) -> Iterator[str]:
         for _ in recording.recover():
             pass
         for seed in range(count):
-            name = uuid7(START_UNIX_NS // 1_000_000, seed.to_bytes(10))
+            name = text_forms.format_uuid7(
+                START_UNIX_NS // 1_000_000, seed.to_bytes(10)
+            )
             recorder = recording.begin(
                 SPEC, name, START_UNIX_NS, Provenance(actor="expert")
             )

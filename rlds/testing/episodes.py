@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from rlds import example_codec, tfrecord, uuid7
+from base import text_forms
+from rlds import example_codec, tfrecord
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 from rlds.writer import EpisodeWriter
@@ -25,7 +26,7 @@ def metadata(number: int = 0, **changes: Any) -> EpisodeMetadata:
     """Returns the metadata of episode `number`, with `changes` to its fields."""
     fields: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "episode_id": uuid7.uuid7(1_767_254_400_000 + number, bytes(10)),
+        "episode_id": text_forms.format_uuid7(1_767_254_400_000 + number, bytes(10)),
         "robot_hash": "ab" * 32,
         "robot_model": "sawyer",
         "environment_id": "metaworld-reach-v3",

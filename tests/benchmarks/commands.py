@@ -15,8 +15,7 @@ from pathlib import Path
 
 from absl import flags
 
-from base import durable_file
-from rlds import uuid7
+from base import durable_file, text_forms
 from rlds.episode import EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION
 
@@ -53,7 +52,7 @@ def make_metadata(number: int) -> EpisodeMetadata:
     """Metadata of the synthetic episode `number`; only the id differs between them."""
     return EpisodeMetadata(
         schema_version=SCHEMA_VERSION,
-        episode_id=uuid7.uuid7(number, bytes(10)),
+        episode_id=text_forms.format_uuid7(number, bytes(10)),
         robot_hash="benchmark",
         robot_model="benchmark",
         environment_id="benchmark",

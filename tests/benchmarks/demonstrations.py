@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from base import canonical_json, durable_file
+from base import canonical_json, durable_file, text_forms
 from edge.control import loop
 from edge.control.control_step import ControlStep
 from edge.control.safety import DEFAULT_MAX_STEPS, config_for
 from edge.robots import clock, registry
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import RobotSpec
-from rlds import example_codec, tfrecord, uuid7
+from rlds import example_codec, tfrecord
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 
@@ -146,7 +146,7 @@ class _Steps:
 def _metadata(spec: RobotSpec, number: int) -> EpisodeMetadata:
     return EpisodeMetadata(
         schema_version=SCHEMA_VERSION,
-        episode_id=uuid7.uuid7(_FIRST_UNIX_MS + number, bytes(10)),
+        episode_id=text_forms.format_uuid7(_FIRST_UNIX_MS + number, bytes(10)),
         robot_hash="benchmark",
         robot_model=spec.robot_model,
         environment_id=spec.environment_id,
