@@ -10,20 +10,14 @@ from cloud.errors import RawRootError, VerdictError
 from cloud.index import build, query, schema, snapshot
 from cloud.index.build import Built
 from cloud.ingest import admission, claims, ingest_key
-from cloud.testing.raw_robot import INGEST_KEY, TRUSTED, RawRobot, ingest
+from cloud.testing.raw_robot import INGEST_KEY, TRUSTED, RawRobot, ingest, make_raw
 from release.signing.private_keys import PrivateKey
 from release.trusted_keys import ADMISSION_ROLE
 from rlds.raw_layout import RawFolder
 from rlds.sidecar import Consent
 
 _ROBOTS = (RawRobot(1), RawRobot(2))
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> LocalStore:
-    root = tmp_path / "raw"
-    root.mkdir()
-    return LocalStore(root)
+raw = pytest.fixture(make_raw)
 
 
 def _ingest(raw: LocalStore) -> None:

@@ -8,17 +8,11 @@ import pytest
 from base.store.store import LocalStore
 from base.testing import command
 from cloud.ingest import admission, ingest_key
-from cloud.testing.raw_robot import TRUSTED, RawRobot, ingest
+from cloud.testing.raw_robot import TRUSTED, RawRobot, ingest, make_raw
 
 _ROBOT = RawRobot(1)
 _LIMIT_BYTES = 1 << 20
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> LocalStore:
-    root = tmp_path / "raw"
-    root.mkdir()
-    return LocalStore(root)
+raw = pytest.fixture(make_raw)
 
 
 def test_key_is_made_on_first_use_and_only_its_owner_can_read_it(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from cloud.testing.raw_robot import (
     RawRobot,
     Recorded,
     ingest,
+    make_raw,
     require_quarantine,
     verdict_on_disk,
 )
@@ -20,13 +20,7 @@ from rlds.sidecar import Consent, Safety
 from rlds.testing.episodes import JPEG
 
 _ROBOT = RawRobot(1)
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> LocalStore:
-    root = tmp_path / "raw"
-    root.mkdir()
-    return LocalStore(root)
+raw = pytest.fixture(make_raw)
 
 
 def test_safety_escalation_replaces_consent(raw: LocalStore) -> None:

@@ -14,7 +14,7 @@ from cloud.ingest import admission, ingest_key, judge
 from cloud.ingest.admission import Admission, Reason
 from cloud.ingest.ingest import tabulate
 from cloud.testing import printed_table
-from cloud.testing.raw_robot import RawRobot
+from cloud.testing.raw_robot import RawRobot, make_raw
 from release.signing.private_keys import PrivateKey
 from rlds.raw_layout import RawFolder
 
@@ -65,13 +65,7 @@ BAD_UPLOADS = [
     (upload_with_other_sidecar, "sidecar_of_another_episode"),
     (upload_without_redaction_record, "redaction_missing"),
 ]
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> LocalStore:
-    root = tmp_path / "raw"
-    root.mkdir()
-    return LocalStore(root)
+raw = pytest.fixture(make_raw)
 
 
 def ingest(raw: LocalStore, tmp_path: Path, *flags: str) -> command.Finished:

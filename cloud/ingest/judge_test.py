@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from cloud.ingest.raw_store import RawFolder
 from cloud.testing.raw_robot import (
     RawRobot,
     ingest,
+    make_raw,
     require_quarantine,
     verdict_on_disk,
 )
@@ -23,13 +23,7 @@ from rlds import sidecar as sidecar_format
 from rlds.sidecar import Consent
 
 _ROBOT = RawRobot(1)
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> LocalStore:
-    root = tmp_path / "raw"
-    root.mkdir()
-    return LocalStore(root)
+raw = pytest.fixture(make_raw)
 
 
 def _rewrite_sidecar(

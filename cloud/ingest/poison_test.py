@@ -19,6 +19,7 @@ from cloud.testing.raw_robot import (
     INGEST_KEY,
     RawRobot,
     ingest,
+    make_raw,
     verdict_on_disk,
 )
 from release.signing.private_keys import PrivateKey
@@ -29,13 +30,7 @@ _ROBOT = RawRobot(1)
 _BOUNDED = settings(max_examples=150, derandomize=True, deadline=None)
 
 Poison = Callable[[LocalStore, RawFolder], object]
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> LocalStore:
-    root = tmp_path / "raw"
-    root.mkdir()
-    return LocalStore(root)
+raw = pytest.fixture(make_raw)
 
 
 def _put_sidecar(data: bytes) -> Poison:

@@ -154,6 +154,13 @@ class RawRobot:
         return path
 
 
+def make_raw(tmp_path: pathlib.Path) -> LocalStore:
+    """Makes the empty folder of raw episodes; `raw = pytest.fixture(make_raw)`."""
+    root = tmp_path / "raw"
+    root.mkdir()
+    return LocalStore(root)
+
+
 def enrol(*robots: RawRobot) -> Enrolment:
     """Returns the enrolment of these robots."""
     keys = {
