@@ -8,28 +8,22 @@ import pytest
 
 from edge.loops import history
 from edge.loops.history import History
-from edge.loops.memory_choice import Driver, Memory, Use
+from edge.loops.memory_choice import Driver, Memory
 from edge.loops.trial import ENOUGH, Standing, judge_use
+from edge.testing.memories import make_memory
 
 PACKAGE, DELTA = "a" * 64, "d" * 64
 OF_PACKAGE = History(package=PACKAGE)
 
 
 def memory(number: int, **changes: Any) -> Memory:
-    made = Memory(
-        number=number,
-        digest=f"{number:064x}",
-        size_bytes=100,
-        use=Use.LEARN,
-        task="reach",
-        environment_id="bench",
-        driver=Driver.PACKAGE_WITH_DELTA,
-        success=True,
-        steps=50,
-        package_digest=PACKAGE,
-        delta_digest=DELTA,
-    )
-    return dataclasses.replace(made, **changes)
+    """What the package drove with the delta, unless changed."""
+    driven = {
+        "driver": Driver.PACKAGE_WITH_DELTA,
+        "package_digest": PACKAGE,
+        "delta_digest": DELTA,
+    }
+    return make_memory(number, **(driven | changes))
 
 
 def test_history_that_was_written_is_read_again(tmp_path: Path) -> None:

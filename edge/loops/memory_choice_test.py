@@ -20,22 +20,8 @@ from edge.loops.memory_choice import (
     tell_driver,
     tell_kind,
 )
+from edge.testing.memories import make_memory as memory
 from rlds.testing import episodes
-
-
-def memory(number: int, **changes: object) -> Memory:
-    made = Memory(
-        number=number,
-        digest=f"{number:064x}",
-        size_bytes=100,
-        use=Use.LEARN,
-        task="reach",
-        environment_id="bench",
-        driver=Driver.PACKAGE,
-        success=True,
-        steps=50,
-    )
-    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
 
 
 def take_in(kinds: list[tuple[str, Driver]]) -> list[Memory]:
