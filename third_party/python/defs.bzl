@@ -155,6 +155,11 @@ def package_checks(name = "checks", python = None, starlark = None):
         srcs = python + starlark,
         visibility = ["//tests/style:__pkg__"],
     )
+    native.filegroup(
+        name = name + ".readme",
+        srcs = native.glob(["README.md"], allow_empty = True),
+        visibility = ["//tests/style:__pkg__"],
+    )
     if "BUILD.bazel" in starlark:
         native.filegroup(
             name = name + ".build_file",
