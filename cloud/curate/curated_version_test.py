@@ -36,6 +36,7 @@ def open_version(
 ) -> split.DatasetSplit:
     """Opens a split as training does; its offsets are kept beside the version."""
     version = locations.local_folder(locations.to_uri(location))
+    assert version is not None
     return split.open_split(location, name, version.parent / work)
 
 

@@ -22,7 +22,7 @@ from rlds.errors import ShardMismatchError
 from rlds.manifest import Manifest
 
 _ROBOTS = tuple(RawRobot(number) for number in range(3))
-_SPEC = {
+_SPEC: dict[str, Any] = {
     "dataset": "bench",
     "version": "1.0.0",
     "where": "task = 'reach-v3'",

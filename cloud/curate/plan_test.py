@@ -34,7 +34,7 @@ def _rows() -> list[dict[str, object]]:
 
 
 def _all(rows: list[dict[str, object]]) -> set[str]:
-    return {row["episode_id"] for row in rows}
+    return {str(row["episode_id"]) for row in rows}
 
 
 @pytest.mark.parametrize("by", [["robot_hash", "date"], ["robot_hash"], ["date"]])

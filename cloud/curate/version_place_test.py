@@ -96,7 +96,7 @@ def test_a_build_that_is_still_running_keeps_its_folder(tmp_path: Path) -> None:
     builder, folder = _start_builder(destination.as_uri())
     try:
         _build(destination.as_uri(), "faster")
-        assert _names(folder) == ["half-written"]
+        assert _names(Path(folder)) == ["half-written"]
     finally:
         builder.kill()
         builder.wait()

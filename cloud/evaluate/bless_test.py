@@ -1,5 +1,7 @@
 """Tests of the verdict: each gate from both sides, and what is never blessed."""
 
+from typing import Any
+
 import pytest
 
 from cloud.evaluate.bless import Baseline, Decision, Gates, Verdict, decide
@@ -73,7 +75,8 @@ def test_no_episodes_are_undecided() -> None:
     "metric", ["held_out_loss", "step_latency_p50_us", "safety_violations"]
 )
 def test_missing_metric_is_never_blessed(metric: str) -> None:
-    decision = decide(report(**{metric: None}), Gates(), None)
+    missing: dict[str, Any] = {metric: None}
+    decision = decide(report(**missing), Gates(), None)
     assert decision.verdict is Verdict.UNDECIDED
     assert "was not measured" in decision.reasons[0]
     held_out = "held-out episodes in the dataset" in decision.reasons[0]

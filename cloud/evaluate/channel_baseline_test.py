@@ -127,6 +127,7 @@ def test_package_that_cannot_run_gives_a_baseline_without_a_report(
         fail_to_evaluate,
         lambda _: True,
     )
+    assert found is not None
     assert (found.package_digest, found.report) == (channel.digest, None)
     assert "to exit with 0, got 1" in found.problem
 

@@ -1,5 +1,7 @@
 """A dataset of another robot or task is refused before training, by the real robot."""
 
+from typing import Any
+
 import pytest
 
 from cloud.errors import UnsuitableRobotError
@@ -21,7 +23,8 @@ def require_fit(given: Trials, spec: EpisodeSpec = SAWYER) -> EvaluatingRobot:
 
 def test_robot_of_the_dataset_is_accepted_and_tells_what_it_is() -> None:
     robot = require_fit(trials("reach-v3", "push-v3"))
-    assert robot == EvaluatingRobot("metaworld", "sawyer", pytest.approx(80.0))
+    about_80_hz: Any = pytest.approx(80.0)
+    assert robot == EvaluatingRobot("metaworld", "sawyer", about_80_hz)
     robot.require_same("lab 0.1.0", "sawyer", 80.2)
 
 

@@ -74,7 +74,7 @@ def has_both_forms(built: BuiltPackage) -> bool:
     """Tells whether robots run the int8 step of a package that also has f32."""
     functions = json.loads((built.folder / package.MANIFEST).read_bytes())["functions"]
     both = {"step_f32", "step_int8"} <= functions.keys()
-    return both and functions["step"] == functions["step_int8"]
+    return both and bool(functions["step"] == functions["step_int8"])
 
 
 def comparison_trials(evaluation: Trials) -> Trials:

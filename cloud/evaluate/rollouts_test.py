@@ -68,7 +68,7 @@ def test_requested_step_form_is_passed_to_the_robots_binary(
 def test_task_with_a_comma_is_one_robot_of_the_program() -> None:
     tasks = ('pick up the cube, s\'il te plaît "now"', "reach-v3")
     robots = Trials("metaworld", tasks, 1, 0, 1).robots
-    parsed = flags.FlagValues()
+    parsed = flags.FlagValues()  # type: ignore[no-untyped-call]  # absl has no types
     flags.DEFINE_list("robot", None, "robots", flag_values=parsed)
     parsed(["run", f"--robot={robots}"])
     assert parsed.robot == [f"metaworld:{task}" for task in tasks]

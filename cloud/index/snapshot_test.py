@@ -1,6 +1,7 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_a_row_with_exactly_the_columns_passes() -> None:
     ],
 )
 def test_a_row_with_other_columns_or_types_is_refused(
-    changes: dict[str, object],
+    changes: dict[str, Any],
 ) -> None:
     with pytest.raises(SnapshotError, match="here"):
         schema.check_row(records.index_row(1, **changes), "here")

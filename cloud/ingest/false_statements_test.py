@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ NOT_REDACTED = [
 
 @pytest.mark.parametrize("changes", NOT_REDACTED)
 def test_value_that_was_not_redacted_is_quarantined_though_the_record_covers_it(
-    raw: LocalStore, changes: dict[str, object]
+    raw: LocalStore, changes: dict[str, Any]
 ) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1, **changes))
     verdict = require_quarantine(raw, folder, Reason.NOT_REDACTED)
@@ -65,7 +66,7 @@ def test_value_that_was_not_redacted_is_quarantined_though_the_record_covers_it(
     ],
 )
 def test_text_that_has_not_the_form_of_its_field_is_quarantined(
-    raw: LocalStore, changes: dict[str, object]
+    raw: LocalStore, changes: dict[str, Any]
 ) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1, **changes))
     verdict = require_quarantine(raw, folder, Reason.FIELD_MALFORMED)
@@ -157,7 +158,7 @@ def test_consent_of_the_future_is_quarantined(raw: LocalStore) -> None:
 _CAMERA = dataclasses.replace(SPEC, image=True)
 
 
-def _masked(recorded: Recorded) -> dict[str, object]:
+def _masked(recorded: Recorded) -> dict[str, Any]:
     privacy = recorded.sidecar.privacy
     return {"privacy": dataclasses.replace(privacy, detectors={"faces": "ef" * 32})}
 

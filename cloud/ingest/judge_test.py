@@ -11,7 +11,6 @@ import pytest
 from base import canonical_json
 from base.store.store import LocalStore
 from cloud.ingest.admission import Reason
-from cloud.ingest.raw_store import RawFolder
 from cloud.testing.raw_robot import (
     RawRobot,
     ingest,
@@ -20,6 +19,7 @@ from cloud.testing.raw_robot import (
     verdict_on_disk,
 )
 from rlds import sidecar as sidecar_format
+from rlds.raw_layout import RawFolder
 from rlds.sidecar import Consent
 
 _ROBOT = RawRobot(1)
@@ -29,7 +29,7 @@ raw = pytest.fixture(make_raw)
 def _rewrite_sidecar(
     raw: LocalStore, folder: RawFolder, change: Callable[[dict[str, Any]], object]
 ) -> None:
-    value = canonical_json.decode(raw.get(folder.sidecar, 1 << 20))
+    value: Any = canonical_json.decode(raw.get(folder.sidecar, 1 << 20))
     change(value)
     raw.put(folder.sidecar, canonical_json.encode(value))
 
@@ -118,7 +118,7 @@ def test_episode_with_another_id_than_its_sidecar_is_quarantined(
     "changes", [{"num_steps": 6}, {"package_digest": "a" * 64}, {"software": "9"}]
 )
 def test_sidecar_that_contradicts_its_episode_is_quarantined(
-    raw: LocalStore, changes: dict[str, object]
+    raw: LocalStore, changes: dict[str, Any]
 ) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1), **changes)
     require_quarantine(raw, folder, Reason.SIDECAR_OF_ANOTHER_EPISODE)
@@ -317,7 +317,7 @@ def test_one_bad_episode_does_not_quarantine_the_others(raw: LocalStore) -> None
 
 def _sign_again(raw: LocalStore, folder: RawFolder) -> None:
     """Signs the sidecar's present content with the robot's own key."""
-    value = canonical_json.decode(raw.get(folder.sidecar, 1 << 20))
+    value: Any = canonical_json.decode(raw.get(folder.sidecar, 1 << 20))
     value.pop("signature")
     signature = _ROBOT.key.sign(canonical_json.encode(value))
     value["signature"] = base64.b64encode(signature).decode()

@@ -1,8 +1,9 @@
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from base.store.store import LocalStore
+from base.store.store import LocalStore, Store
 from cloud.errors import RawRootError
 from cloud.ingest import raw_store
 from rlds.raw_layout import RawFolder
@@ -48,7 +49,7 @@ def test_a_folder_without_raw_episodes_is_refused_and_not_taken_for_empty(
         assert str(e.value).startswith(folder.as_uri())
     assert not absent.exists()
     with pytest.raises(RawRootError, match="gs://bucket/typo: expected raw episodes"):
-        raw_store.read(EmptyBucket())
+        raw_store.read(cast(Store, EmptyBucket()))
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_a_program_without_its_files_says_how_to_start_it(tmp_path: Path) -> Non
 def test_ctrl_c_at_any_moment_of_the_start_is_one_line_at_most(
     program: str, tries: int
 ) -> None:
-    command = [ROOT / program, "--help"]
+    command = [str(ROOT / program), "--help"]
     environment = {"PATH": os.environ["PATH"]}
     began_s = time.monotonic()
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)

@@ -131,12 +131,20 @@ def _bytes(change: Callable[[bytes], bytes]) -> Callable[[Fleet, int], None]:
 
 def _stated(**changes: Any) -> Callable[[Fleet, int], None]:
     """Uploads an episode whose robot signs something untrue."""
-    return lambda fleet, number: fleet.upload(fleet.make(number), **changes) and None
+
+    def spoil(fleet: Fleet, number: int) -> None:
+        fleet.upload(fleet.make(number), **changes)
+
+    return spoil
 
 
 def _recorded(**changes: Any) -> Callable[[Fleet, int], None]:
     """Uploads an episode with other metadata."""
-    return lambda fleet, number: fleet.upload(fleet.make(number, **changes)) and None
+
+    def spoil(fleet: Fleet, number: int) -> None:
+        fleet.upload(fleet.make(number, **changes))
+
+    return spoil
 
 
 def _signed_garbage(fleet: Fleet, number: int) -> None:

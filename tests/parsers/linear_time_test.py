@@ -90,6 +90,10 @@ def _fill(start: bytes, repeated: bytes, end: bytes, size: int) -> bytes:
     return start + repeated * ((size - len(start) - len(end)) // len(repeated)) + end
 
 
+def _frame(make: Make, size: int) -> bytes:
+    return tfrecord.frame(make(size - 16))
+
+
 def _numbered(start: bytes, form: str, end: bytes, size: int) -> bytes:
     """Repeats `form` with a growing number of eight digits in it."""
     count = (size - len(start) - len(end)) // len(form.format("00000000"))
@@ -403,8 +407,7 @@ _RECORDS: Mapping[str, Make] = {
     "zeros": bytes,
     "a header again and again": partial(_fill, b"", tfrecord.frame(b"x")[:12], b""),
     **{
-        f"a record of {name}": lambda size, make=make: tfrecord.frame(make(size - 16))
-        for name, make in _EXAMPLES.items()
+        f"a record of {name}": partial(_frame, make) for name, make in _EXAMPLES.items()
     },
 }
 _HEADER = journal.header(episodes.episode().spec, episodes.metadata())
