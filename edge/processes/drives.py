@@ -1,7 +1,8 @@
 """Which package and which delta a robot drives with: what the pointers on disk name.
 
-Control looks between two episodes and opens again only what has changed. It writes
-neither: the updater moves the pointer to the package, the learner the one to the delta.
+Control looks between two episodes and opens again only what has changed. The updater
+moves the pointer to the package, the learner the one to the delta; control writes the
+former where a package cannot drive (`active_package.keep_found`), and never the latter.
 """
 
 import dataclasses
