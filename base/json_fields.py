@@ -187,6 +187,12 @@ class Fields:
             raise self.fail(key, "to be an object")
         return value
 
+    def numbers_by_name(self, key: str) -> dict[str, float]:
+        """Returns an object of numbers by the names that its author chose."""
+        named = self.mapping(key)
+        one = Fields(named, self._source, named.keys(), self._name(key))
+        return {name: one.number(name) for name in named}
+
     def fields(
         self, key: str, keys: Collection[str], optional: Collection[str] = ()
     ) -> "Fields":

@@ -9,7 +9,7 @@ delta are replaced can pair the wrong two.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,8 @@ _KEYS = (
     "evaluation",
     "budget",
 )
+_LATER = ("surfaces", "steps", "found")
+"""Fields that a delta of an older runtime lacks; what it lacks is not checked."""
 _EVALUATION = ("episodes", "error_before", "error_after", "confidence")
 _BUDGET = ("wall_s", "processor_s")
 # A norm that is summed in another order may end this share above the bound.
@@ -78,6 +80,11 @@ class DeltaRecord:
         episodes: sha256 of each episode that it was learned from.
         evaluation: see `Evaluation`.
         wall_s, processor_s: time that learning took.
+        surfaces: names of those that the delta changes, sorted; None if a runtime wrote
+            it that did not say.
+        steps: calls of the package's functions that it took, each at most one gradient
+            step; 0 for the numbers of a delta of another package, None as above.
+        found: what the loop found out about the body, by name (`edge.loops.found`).
     """
 
     base_package: str
@@ -90,11 +97,22 @@ class DeltaRecord:
     evaluation: Evaluation
     wall_s: float
     processor_s: float
+    surfaces: tuple[str, ...] | None = None
+    steps: int | None = None
+    found: Mapping[str, float] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """The canonical bytes; `parse` is the inverse."""
+        later: dict[str, object] = {}
+        if self.surfaces is not None:
+            later["surfaces"] = list(self.surfaces)
+        if self.steps is not None:
+            later["steps"] = self.steps
+        if self.found:
+            later["found"] = dict(self.found)
         return canonical_json.encode(
             {
+                **later,
                 "schema_version": SCHEMA_VERSION,
                 "base_package": self.base_package,
                 "parent": self.parent,
@@ -135,7 +153,8 @@ def parse(raw: bytes, source: Source) -> DeltaRecord:
     Raises:
         MalformedError, OversizedError: they are not such a record.
     """
-    fields = Fields(decode_canonical(raw, source, LIMIT_BYTES), source, _KEYS)
+    value = decode_canonical(raw, source, LIMIT_BYTES)
+    fields = Fields(value, source, _KEYS, optional=_LATER)
     fields.version(SCHEMA_VERSION)
     evaluation = fields.fields("evaluation", _EVALUATION)
     budget = fields.fields("budget", _BUDGET)
@@ -155,12 +174,20 @@ def parse(raw: bytes, source: Source) -> DeltaRecord:
         ),
         wall_s=budget.number("wall_s"),
         processor_s=budget.number("processor_s"),
+        surfaces=fields.texts("surfaces") if fields.has("surfaces") else None,
+        steps=fields.integer("steps") if fields.has("steps") else None,
+        found=fields.numbers_by_name("found") if fields.has("found") else {},
     )
 
 
 def encode_vectors(vectors: Mapping[str, Vector]) -> bytes:
     """The bytes of `delta.safetensors`."""
     return bytes(safetensors.numpy.save(dict(sorted(vectors.items()))))
+
+
+def list_changed(vectors: Mapping[str, Vector]) -> tuple[str, ...]:
+    """Names of the surfaces that vectors change, sorted."""
+    return tuple(sorted(name for name, vector in vectors.items() if vector.any()))
 
 
 def read(folder: Path, package: PackageManifest) -> LocalDelta:
@@ -172,8 +199,8 @@ def read(folder: Path, package: PackageManifest) -> LocalDelta:
 
     Raises:
         DeltaError: a file is missing, torn or not the one that the name says; the delta
-            belongs to another package; or a vector is missing, not finite or beyond its
-            bound.
+            belongs to another package or changes other surfaces than its record says;
+            or a vector is missing, not finite or beyond its bound.
     """
     try:
         raw = plain_file.read(folder / RECORD, LIMIT_BYTES)
@@ -193,7 +220,16 @@ def read(folder: Path, package: PackageManifest) -> LocalDelta:
             f"one of {record.base_package[:12]}",
             _IGNORED,
         )
-    return LocalDelta(digest, record, check_vectors(content, package, folder / TENSORS))
+    vectors = check_vectors(content, package, folder / TENSORS)
+    changed = list_changed(vectors)
+    if record.surfaces is not None and record.surfaces != changed:
+        raise DeltaError(
+            folder,
+            f"to change {', '.join(record.surfaces) or 'nothing'}, as its record says",
+            ", ".join(changed) or "nothing",
+            _IGNORED,
+        )
+    return LocalDelta(digest, record, vectors)
 
 
 _IGNORED = "the robot drives without it; learning makes a new one"

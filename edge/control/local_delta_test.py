@@ -1,6 +1,7 @@
 """A delta is read whole, for its own package and in its bounds, or not at all."""
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,35 @@ def test_delta_of_another_package_is_refused(
 ) -> None:
     folder = write(tmp_path, "a" * 64, GOOD)
     with pytest.raises(DeltaError, match="a delta of package"):
+        local_delta.read(folder, package)
+
+
+def test_record_says_which_surfaces_changed_in_how_many_steps_and_what_was_found(
+    tmp_path: Path, package: PackageManifest
+) -> None:
+    more = {"surfaces": ("calibration",), "steps": 920, "found": {"gain_0": 0.82}}
+    folder = write(tmp_path, package.digest, GOOD, **more)
+    record = local_delta.read(folder, package).record
+    assert {name: getattr(record, name) for name in more} == more
+    assert json.loads((folder / local_delta.RECORD).read_bytes())["steps"] == 920
+
+
+def test_delta_of_an_older_runtime_that_does_not_say_them_still_loads(
+    tmp_path: Path, package: PackageManifest
+) -> None:
+    folder = write(tmp_path, package.digest, GOOD)
+    written = json.loads((folder / local_delta.RECORD).read_bytes())
+    assert not {"surfaces", "steps", "found"} & written.keys()
+    record = local_delta.read(folder, package).record
+    assert (record.surfaces, record.steps, record.found) == (None, None, {})
+
+
+@pytest.mark.parametrize("surfaces", [(), ("calibration", "head")])
+def test_delta_that_changes_other_surfaces_than_it_says_is_refused(
+    tmp_path: Path, package: PackageManifest, surfaces: tuple[str, ...]
+) -> None:
+    folder = write(tmp_path, package.digest, GOOD, surfaces=surfaces)
+    with pytest.raises(DeltaError, match="as its record says"):
         local_delta.read(folder, package)
 
 
