@@ -6,8 +6,8 @@ since it can be killed at any instant: it writes nothing that counts.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
@@ -127,11 +127,13 @@ class Judged:
         after: with the new delta.
         surprise: errors of the next observation, before: of the judges, then of what
             was unmeasured.
+        found: what learning found out about the body, by name (`found`).
     """
 
     before: tuple[float, ...]
     after: tuple[float, ...]
     surprise: tuple[float, ...]
+    found: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ def encode_report(report: Report) -> bytes:
                     "before": _numbers(report.before),
                     "after": _numbers(report.after),
                     "surprise": _numbers(report.surprise),
+                    "found": dict(report.found),
                 }
             }
         case Compiled():
@@ -218,9 +221,12 @@ def parse_report(raw: bytes) -> Report:
         loss = fields.number("loss") if fields.has("loss") else None
         return Progress(fields.integer("done"), fields.integer("total"), loss)
     if one.has("judged"):
-        fields = one.fields("judged", ("before", "after", "surprise"))
+        fields = one.fields("judged", ("before", "after", "surprise", "found"))
         return Judged(
-            *(_read_numbers(fields, key) for key in ("before", "after", "surprise"))
+            before=_read_numbers(fields, "before"),
+            after=_read_numbers(fields, "after"),
+            surprise=_read_numbers(fields, "surprise"),
+            found=fields.numbers_by_name("found"),
         )
     if one.has("compiled"):
         return Compiled(one.fields("compiled", ("function",)).text("function"))

@@ -12,7 +12,7 @@ delta if it helps here, and otherwise goes to the quarantine.
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from base.errors import ContinuonError
 from edge.control import local_delta
 from edge.control.local_delta import DeltaRecord, Evaluation, LocalDelta
 from edge.errors import DeltaError, LearningError
+from edge.loops import found as findings
 from edge.loops import guard, memory_arrays, memory_choice
 from edge.loops.budgets import MEDIUM, SLOW
 from edge.loops.decide import LEARNER_BYTES, may_change
@@ -61,6 +62,7 @@ class Round:
         judges: memories that judge it.
         unmeasured: memories of which only the surprise is measured.
         proven: whether the delta that it begins with has proved good in use.
+        steps: calls of the loop.
     """
 
     package: IntactPackage
@@ -72,6 +74,7 @@ class Round:
     judges: tuple[Memory, ...]
     unmeasured: tuple[Memory, ...]
     proven: bool = False
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Receipt:
         evaluation: see `Evaluation`.
         wall_s, processor_s: time that it took.
         surprise: what was measured, by the memories' digests.
+        found: what was found out about the body, by name (`found`).
     """
 
     loop: str
@@ -98,15 +102,18 @@ class Receipt:
     wall_s: float
     processor_s: float
     surprise: Mapping[str, float]
+    found: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def line(self) -> str:
-        """Says on one line what the round came to."""
+        """Says on one line what the round found and came to."""
+        found = findings.describe(self.found)
+        about = f"found: {found}; " if found else ""
         verdict = "accepted" if self.accepted else "refused"
         named = f" {self.delta[:12]}" if self.delta else ""
         return (
             f"{self.loop}: delta{named} {verdict} after {self.wall_s:.0f} s "
-            f"on {self.episodes} episodes: {self.reason}"
+            f"on {self.episodes} episodes: {about}{self.reason}"
         )
 
 
@@ -233,7 +240,8 @@ def plan_round(
     parent = None if begin is None else begin.digest
     planned = _add_judges(package, loop, job, parent, None, learned, fitting, memories)
     proven = begin is not None and good is not None and begin.digest == good.digest
-    return dataclasses.replace(planned, proven=proven)
+    steps = sum(entry.calls for entry in plan.loops[loop])
+    return dataclasses.replace(planned, proven=proven, steps=steps)
 
 
 def find_foreign(store: DeltaStore, package: PackageManifest) -> str | None:
@@ -323,7 +331,13 @@ def finish_round(
     if verdict.accepted:
         try:
             digest = _keep(
-                planned, verdict.evaluation, store, created_at, wall_s, processor_s
+                planned,
+                verdict.evaluation,
+                judged.found,
+                store,
+                created_at,
+                wall_s,
+                processor_s,
             )
         except (DeltaError, OSError) as e:
             verdict = guard.Verdict(False, " ".join(str(e).split()), verdict.evaluation)
@@ -348,6 +362,7 @@ def finish_round(
             for memory, error in zip(measured, judged.surprise, strict=False)
             if math.isfinite(error)
         },
+        found=judged.found,
     )
 
 
@@ -377,6 +392,7 @@ def _judge(planned: Round, judged: Judged) -> guard.Verdict:
 def _keep(
     planned: Round,
     evaluation: Evaluation,
+    found: Mapping[str, float],
     store: DeltaStore,
     created_at: str,
     wall_s: float,
@@ -397,6 +413,9 @@ def _keep(
         evaluation=evaluation,
         wall_s=wall_s,
         processor_s=processor_s,
+        surfaces=local_delta.list_changed(vectors),
+        steps=planned.steps,
+        found=found,
     )
     return store.keep(vectors, record)
 

@@ -10,10 +10,11 @@ A delta and a delta in the quarantine are on the disk before their receipt is; a
 that a cut has kept from being written is written at the next look. A refusal leaves
 nothing behind, so its receipt may be lost. A disk that takes no receipt stops nobody
 from learning. Nothing of an episode is in a receipt: numbers, digests of packages and
-deltas, and the guard's reason, which is made of numbers.
+deltas, what was found out about the body (`found`: `found_latency_steps`, …), and the
+guard's reason, which is made of numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -62,7 +63,7 @@ class NightReceipts:
         `note_quarantine` says so.
         """
         counts = _count(came_to.evaluation, came_to.wall_s, came_to.processor_s)
-        counts["episodes"] = came_to.episodes
+        counts |= _name_found(came_to.found) | {"episodes": came_to.episodes}
         if came_to.delta is not None:
             outcome = receipts.LEARNED
         elif came_to.loop == "again":
@@ -77,7 +78,7 @@ class NightReceipts:
             return
         record = delta.record
         counts = _count(record.evaluation, record.wall_s, record.processor_s)
-        counts["episodes"] = len(record.episodes)
+        counts |= _name_found(record.found) | {"episodes": len(record.episodes)}
         self._write(installed, receipts.LEARNED, delta.digest, "", counts)
 
     def note_quarantine(
@@ -143,3 +144,7 @@ def _count(
         "wall_s": wall_s,
         "processor_s": processor_s,
     }
+
+
+def _name_found(found: Mapping[str, float]) -> dict[str, int | float]:
+    return {f"found_{name}": value for name, value in found.items()}

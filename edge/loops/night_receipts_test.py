@@ -89,6 +89,30 @@ def test_accepted_night_has_a_receipt_without_anything_of_an_episode(
     assert not any(text in raw for text in private)
 
 
+@pytest.mark.parametrize("harmful", [False, True])
+def test_what_a_night_found_is_in_its_receipt_whether_or_not_its_delta_counts(
+    robot: Robot, harmful: bool
+) -> None:
+    robot.home.install(Plan(finds=True, harmful=harmful))
+    robot.home.show(16)
+    delta = run(robot.open())
+    (said,) = robot.read()
+    assert (delta is None) == harmful
+    found = {k: x for k, x in said.counts.items() if k.startswith("found_")}
+    assert found == {
+        "found_latency_steps": 8,
+        "found_gain_0": 0.82,
+        "found_gain_1": 0.82,
+        "found_sensor_offset_2": 0.03,
+    }
+    if not harmful:  # and so is that of a delta whose receipt a cut has taken
+        (path,) = robot.receipts.list_paths()
+        path.unlink()
+        robot.open()
+        (again,) = robot.read()
+        assert again.counts == said.counts
+
+
 def test_refused_night_says_why_and_changes_nothing(robot: Robot) -> None:
     package = robot.home.install(Plan(harmful=True))
     robot.home.show(16)

@@ -144,6 +144,41 @@ def test_what_was_shown_is_learned_and_counts(home: Home) -> None:
     assert len(receipt.surprise) == 16
 
 
+def test_what_a_night_found_is_in_its_line_and_beside_its_delta(home: Home) -> None:
+    package = home.package(Plan(finds=True))
+    home.show(package, 16)
+    receipt = home.finish(home.plan(package))
+    assert receipt.accepted
+    assert (
+        " episodes: found: arm 8 steps late, gain 0.82, sensor 2 off by +0.03; "
+        "what was learned: error " in receipt.line
+    )
+    kept = home.store.read(CURRENT, package.manifest)
+    assert kept is not None
+    assert kept.record.found == receipt.found
+    assert kept.record.found["latency_steps"] == 8
+    assert kept.record.found["sensor_offset_2"] == 0.03
+
+
+def test_record_of_a_delta_says_its_steps_and_the_surfaces_that_changed(
+    home: Home,
+) -> None:
+    package = home.package()
+    home.show(package, 16)
+    home.finish(home.plan(package))
+    kept = home.store.read(CURRENT, package.manifest)
+    assert kept is not None
+    assert kept.record.steps == CALLS + 2
+    assert kept.record.surfaces == ("calibration", "head", "skill_memory")
+    home.keep(vectors(0.2), "f" * 64)
+    planned = night.plan_judging(package, home.store, home.memories, home.run)
+    assert planned is not None
+    assert home.finish(planned).accepted
+    again = home.store.read(CURRENT, package.manifest)
+    assert again is not None
+    assert (again.record.steps, again.record.surfaces) == (0, ("head",))
+
+
 def test_progress_says_every_call_and_the_loss_falls(home: Home) -> None:
     package = home.package()
     home.show(package, 8)

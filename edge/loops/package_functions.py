@@ -24,6 +24,7 @@ from base.errors import ContinuonError, DiskError
 from edge.control import local_delta
 from edge.errors import LearningError
 from edge.loops import compiled_functions, memory_arrays
+from edge.loops import found as findings
 from edge.loops.calls import run_calls
 from edge.loops.learning_job import Job, Judged, Progress, Report
 from edge.loops.memory_arrays import EPISODES, MEMORIES
@@ -36,6 +37,8 @@ from rlds.episode import Episode
 
 ACTION_ERROR, SURPRISE = "action_error", "next_observation_error"
 """Outputs of `evaluate`, one number for each episode."""
+FOUND: Final = "found"
+"""What a loop may return beside its deltas (`edge.loops.found`)."""
 PROGRESS_PERIOD_S: Final = 0.25
 
 Vectors = dict[str, np.ndarray[Any, Any]]
@@ -91,11 +94,15 @@ class PackageFunctions:
             RldsError, DiskError: a file cannot be read or written.
         """
         start = self._read_delta(job.start)
+        about: dict[str, float] = {}
         if job.loop is None:
-            learned: Vectors | None = self._read_delta(job.candidate)
+            learned = self._read_delta(job.candidate)
         else:
-            learned = self._learn(job, start, report, should_stop)
-        if learned is None or should_stop():
+            ended = self._learn(job, start, report, should_stop)
+            if ended is None:
+                return False
+            learned, about = _read_vectors(ended), findings.collect(ended.get(FOUND))
+        if should_stop():
             return False
         durable_file.write(
             job.output, local_delta.encode_vectors(learned), durable_file.PRIVATE
@@ -111,6 +118,7 @@ class PackageFunctions:
                 before=tuple(found[ACTION_ERROR][: len(judges)]),
                 after=tuple(after[ACTION_ERROR]),
                 surprise=tuple(found[SURPRISE]),
+                found=about,
             )
         )
         return True
@@ -121,7 +129,8 @@ class PackageFunctions:
         start: Vectors,
         report: Callable[[Report], None],
         should_stop: Callable[[], bool],
-    ) -> Vectors | None:
+    ) -> Mapping[str, Any] | None:
+        """All that the calls of a loop returned, by name; None if it was stopped."""
         values: dict[str, Any] = {
             "weights": self._weights,
             "deltas": start,
@@ -140,13 +149,7 @@ class PackageFunctions:
             name: (counted.wrap(function), self._names[name])
             for name, function in self._functions.items()
         }
-        ended = run_calls(self._loop, functions, values, should_stop)
-        if ended is None:
-            return None
-        return {
-            name: np.asarray(vector, np.float32)
-            for name, vector in jax.device_get(ended["deltas"]).items()
-        }
+        return run_calls(self._loop, functions, values, should_stop)
 
     def _evaluate(
         self,
@@ -211,6 +214,13 @@ class _Counted:
             return returned
 
         return call
+
+
+def _read_vectors(ended: Mapping[str, Any]) -> Vectors:
+    return {
+        name: np.asarray(vector, np.float32)
+        for name, vector in jax.device_get(ended["deltas"]).items()
+    }
 
 
 def _find_loss(returned: Mapping[str, Any]) -> float | None:

@@ -6,7 +6,8 @@
                    of an episode, and of a robot's learning
     fast_update    `weights`, `deltas`, `window` -> see `fast_update.make`
     fast_update_litert  the same for the control process; see `make_fast_update_flat`
-    consolidate_*  the calls of a consolidation, see `consolidation.make`
+    consolidate_*  the calls of a consolidation, see `consolidation.make`; the last one
+                   returns `deltas`, and `found` for people
     evaluate       `weights`, `deltas`, `episodes` -> `action_error` and
                    `next_observation_error` of each episode
 

@@ -85,6 +85,9 @@ FURTHER = 1.25
 The gain of the unchanged robot was found as 1.0 from five episodes in three lives of
 three."""
 
+OFF = 0.2
+"""Standard deviations by which a calibration must have moved a sensor to be told."""
+
 _CALIBRATED = ("calibration",)
 _CONSOLIDATED = ("adapters", "head", SKILLS)
 _JUDGED_BATCHES = 4
@@ -132,7 +135,12 @@ def make(model: WaveCore, batch: Batch) -> dict[str, Call]:
 
     Every call but `end` returns `{"state": ...}`. In it `loss` [] is that of the last
     step and `refused` [] i32 counts the steps that were not taken because data, loss or
-    gradient were not finite. `end` returns `{"deltas": ...}`.
+    gradient were not finite. `end` returns `{"deltas": ..., "found": ...}`. What was
+    found is for people, and nothing depends on it: `latency_steps` [] of the arm, -1
+    where nobody looked; `gain` [a], 0 where nobody looked or no sensor follows the
+    command; `sensor_offset` [n], by how much a sensor shows too much in the middle of
+    its range, 0 where it does not clearly; and `explained` [], the share of the error
+    that other sensors account for, 0 where they do not.
     """
     night = _Night(model, batch)
     calls = (night.begin, night.step, night.judge, night.identify, night.imagine)
@@ -185,6 +193,13 @@ class _Night:
             "missed": jnp.asarray(jnp.finfo(jnp.float32).max),
             "gain": jnp.ones(size),
             "latency": jnp.zeros((), jnp.int32),
+            "accounted": jnp.zeros(()),
+            "found": {
+                "latency_steps": -jnp.ones(()),
+                "gain": jnp.zeros(size),
+                "sensor_offset": jnp.zeros(self._sizes.state_size),
+                "explained": jnp.zeros(()),
+            },
             "refused": jnp.zeros((), jnp.int32),
             "loss": jnp.zeros(()),
             **_first_step(nothing),
@@ -255,7 +270,9 @@ class _Night:
         # calibration explains it, whatever has changed. Where sensors rest decides.
         explained &= ~body.Rest(**state["rest"]).says_unmoved()
         drawn = state["drawn"] + _JUDGED_BATCHES
-        return {"state": {**state, "explained": explained, "drawn": drawn}}
+        share = jnp.where(explained, 1 - after / jnp.where(explained, before, 1.0), 0.0)
+        judged = {"explained": explained, "accounted": share}
+        return {"state": {**state, **judged, "drawn": drawn}}
 
     def identify(
         self, weights: Arrays, memories: Memories, state: State, index: at.Array
@@ -321,6 +338,7 @@ class _Night:
                 "shares": shares,
                 "kind": self._tell_kinds(weights, memories, state),
                 "calibrating": jnp.asarray(False),
+                "found": _tell_found(known, sensors, state),
                 "start": start,
                 **_first_step(start),
             }
@@ -328,7 +346,7 @@ class _Night:
 
     def end(self, state: State) -> dict[str, Any]:
         learned = choose(state["calibrating"], state["start"], state["deltas"])
-        return {"deltas": learned}
+        return {"deltas": learned, "found": state["found"]}
 
     def _draw(
         self, memories: Memories, state: State, turn: at.Array
@@ -415,6 +433,23 @@ class _Night:
         found = {"calibration": state["deltas"]["calibration"]}
         known = step_function.with_weights(self._model, weights)
         return known, step_function.with_deltas(self._model, weights, found)
+
+
+def _tell_found(known: WaveCore, sensors: View, state: State) -> dict[str, at.Array]:
+    """What was found out about the body, for people; see `make`."""
+    looked = state["missed"] < jnp.finfo(jnp.float32).max
+    mean, deviation = known.mean[...], known.deviation[...]
+    offset = mean * sensors.scale + sensors.shift - mean
+    # Where sensors rest is measured; a calibration moves each of them a little.
+    latency = state["latency"].astype(jnp.float32)
+    heard = state["response"]["heard"]
+    clear = ~state["explained"] | (jnp.abs(offset) > OFF * deviation)
+    return {
+        "latency_steps": jnp.where(looked, latency, -1.0),
+        "gain": jnp.where(looked & heard, state["gain"], 0.0),
+        "sensor_offset": jnp.where(clear, offset, 0.0),
+        "explained": state["accounted"],
+    }
 
 
 def _first_step(deltas: Deltas) -> State:

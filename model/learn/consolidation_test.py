@@ -183,6 +183,10 @@ def test_calibration_of_shifted_sensors_is_found_and_then_imagined(
         )["state"]
     assert state["latency"] <= 1
     state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
+    found = calls["end"](state=state)["found"]
+    assert found["latency_steps"] == state["latency"]
+    np.testing.assert_allclose(found["sensor_offset"][:2], SHIFT[:2], atol=0.15)
+    assert found["explained"] > 1 - consolidation.UNEXPLAINED
     views = {n: np.asarray(x) for n, x in state["views"].items()}
     # The position's two sensors are shifted as the robot's are, within a third.
     np.testing.assert_allclose(views["shift"][2][:2], SHIFT[:2], atol=0.15)
@@ -250,7 +254,11 @@ def test_what_was_found_decides_what_is_replayed(
     np.testing.assert_allclose(views["speed"][3], 0.5, rtol=0.02)
     np.testing.assert_allclose(views["gain"][2], gain)
     assert views["latency"][2] == (latency if explained or moved else 0)
+    found = calls["end"](state=state)["found"]
+    assert found["latency_steps"] == -1  # nobody has identified it
+    assert not found["gain"].any()
     if moved and not explained:
+        np.testing.assert_allclose(found["sensor_offset"], SHIFT)
         np.testing.assert_allclose(views["shift"][2], SHIFT)
 
 
@@ -275,6 +283,9 @@ def test_rest_of_a_robot_whose_sensors_moved_learns_from_what_it_imagines(
     weights = step_function.weights(trained)
     state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
     np.testing.assert_allclose(state["views"]["shift"][2], SHIFT, atol=1e-5)
+    found = calls["end"](state=state)["found"]
+    np.testing.assert_allclose(found["sensor_offset"], SHIFT, atol=1e-5)
+    assert found["explained"] == 0
     np.testing.assert_array_equal(np.asarray(state["kind"])[:30], [0] * 24 + [2] * 6)
 
 
