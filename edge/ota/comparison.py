@@ -6,14 +6,23 @@ Both propose an action for the same recorded observations, and both are timed:
 |---|---|
 | error on the new package's canary episodes | above twice the active one's and 0.25 |
 | error on the robot's own newest episodes | above twice the active one's and 0.25 |
-| 99th percentile of the step's time | above half of the control period |
-| the same | above 3 times the active one's and a tenth of the period |
+| 99th percentile of the step's time | above 3 times the active one's and period / 10 |
+| the same | above half of the control period and 1.2 times the active one's |
 
 An error is the mean distance between the action that a package proposes and the one
 that was recorded, both within the robot's limits, in half ranges of the action: 0 is
 the same action, and about 0.6 what a package does that has nothing to do with the
 robot. On episodes that the active package drove itself its own error is nearly 0;
 there the 0.25 alone are the limit.
+
+Whatever else runs on the machine slows a step down, and must not cost a robot a good
+package. So the two take turns step by step, and of each step of an episode the quickest
+of several passes counts: a step that another program interrupts is quick in another
+pass, and one that is slow by itself is slow in each. On a machine so busy that this is
+not enough, the active package is slow as well, and a package that is about as quick
+passes; without an active one half of the period alone decides. A step that is slow now
+and then, wherever that is, shows in use: late steps are counted while a package is on
+trial (`watch.py`).
 
 An episode counts for both packages or for neither: a task or a size that one of them
 does not know is left out. Without an active package only the time is compared. A local
@@ -52,9 +61,11 @@ errors of 0.002 to 0.015 on each other's canaries; 0.3 to 1 with drawn weights."
 _SHARE_OF_PERIOD: Final = 0.5
 _UNNOTICED_SHARE: Final = 0.1
 _TIMES_SLOWER: Final = 3.0
-_TIMED_STEPS: Final = 300
-_ATTEMPTS: Final = 3
-"""Timings, of which the quickest counts: what else runs here only slows one down."""
+_AS_QUICK: Final = 1.2
+"""Times the active one's: what the measurement itself may differ by."""
+_TIMED_STEPS: Final = 900
+_PASSES: Final = 5
+"""Passes over the episodes, at least; of each step the quickest one counts."""
 _PERCENTILE: Final = 99.0
 
 
@@ -112,6 +123,7 @@ def require_as_good(source: str, found: Comparison) -> None:
     if active is not None:
         unnoticed_s = _UNNOTICED_SHARE * found.period_s
         limit_s = min(limit_s, max(_TIMES_SLOWER * active.step_p99_s, unnoticed_s))
+        limit_s = max(limit_s, _AS_QUICK * active.step_p99_s)
     if not new.step_p99_s <= limit_s:
         raise errors.SlowStepError(
             source,
@@ -222,41 +234,49 @@ def _measure(
     return total / values / half_range if values else None
 
 
-def _propose(
-    policy: PackagePolicy, episode: Episode, times_s: list[float] | None = None
-) -> np.ndarray:
-    """Returns the proposed actions [T A] of an episode, and notes each step's time."""
+def _propose(policy: PackagePolicy, episode: Episode) -> np.ndarray:
+    """Returns the proposed actions [T A] of an episode."""
     policy.reset(episode.metadata.task)
-    actions = []
-    for state, time_ns in zip(
-        episode.steps["observation/state"],
-        episode.steps["t_monotonic_ns"],
-        strict=True,
-    ):
-        begin_ns = time.perf_counter_ns()
-        actions.append(policy.propose(Observation(state, int(time_ns))))
-        if times_s is not None:
-            times_s.append((time.perf_counter_ns() - begin_ns) / NS_PER_S)
-    return np.stack(actions)
+    return np.stack([policy.propose(one) for one in _list_observations(episode)])
+
+
+def _list_observations(episode: Episode) -> list[Observation]:
+    return [
+        Observation(state, int(time_ns))
+        for state, time_ns in zip(
+            episode.steps["observation/state"],
+            episode.steps["t_monotonic_ns"],
+            strict=True,
+        )
+    ]
 
 
 def _time(
     policies: Sequence[PackagePolicy], episodes: Sequence[Episode]
 ) -> list[float]:
-    """Returns the 99th percentile of each policy's step time, in seconds.
+    """Returns the 99th percentile of each policy's step time, in seconds."""
+    if not episodes:
+        return [0.0] * len(policies)
+    steps = sum(len(one.steps["t_monotonic_ns"]) for one in episodes)
+    passes = max(_PASSES, math.ceil(_TIMED_STEPS / max(steps, 1)))
+    quickest = np.full((len(policies), steps), np.inf)
+    for _ in range(passes):
+        taken = [_time_steps(policies, one) for one in episodes]
+        quickest = np.minimum(quickest, np.concatenate(taken, axis=1))
+    return [float(np.percentile(one, _PERCENTILE)) for one in quickest]
 
-    The policies take turns, so that a machine that is busy is busy for both.
-    """
-    best = [math.inf if episodes else 0.0] * len(policies)
-    for _ in range(_ATTEMPTS if episodes else 0):
-        times_s: list[list[float]] = [[] for _ in policies]
-        while len(times_s[0]) < _TIMED_STEPS:
-            for episode in episodes:
-                for policy, one in zip(policies, times_s, strict=True):
-                    _propose(policy, episode, one)
-        for k, one in enumerate(times_s):
-            best[k] = min(best[k], float(np.percentile(one, _PERCENTILE)))
-    return best
+
+def _time_steps(policies: Sequence[PackagePolicy], episode: Episode) -> np.ndarray:
+    """Returns the time [P T] of each policy's steps, in seconds; they take turns."""
+    for policy in policies:
+        policy.reset(episode.metadata.task)
+    times_s = []
+    for observation in _list_observations(episode):
+        for policy in policies:
+            begin_ns = time.perf_counter_ns()
+            policy.propose(observation)
+            times_s.append((time.perf_counter_ns() - begin_ns) / NS_PER_S)
+    return np.array(times_s).reshape(-1, len(policies)).T
 
 
 def _require_error(

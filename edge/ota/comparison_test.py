@@ -1,6 +1,7 @@
 """What is compared, and what a new package is refused for."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from edge.control.package_policy import PackagePolicy, open_policy
 from edge.ota import comparison, errors
 from edge.ota.comparison import Comparison, Trace, compare, require_as_good
+from edge.robots.robot import Observation, Vector
 from edge.testing import tiny_package
 from release.verification import IntactPackage, verify_integrity
 from rlds import example_codec, tfrecord
@@ -100,7 +102,12 @@ def test_without_anything_in_common_only_the_time_is_compared(
         (Trace(0.1, None, 0.51 * PERIOD_S), None, errors.SlowStepError),
         (
             Trace(0.1, None, 0.51 * PERIOD_S),
-            Trace(0.1, None, 0.5 * PERIOD_S),
+            Trace(0.1, None, 0.4 * PERIOD_S),
+            errors.SlowStepError,
+        ),
+        (
+            Trace(0.1, None, 1.3 * PERIOD_S),
+            Trace(0.1, None, PERIOD_S),
             errors.SlowStepError,
         ),
         (
@@ -124,11 +131,94 @@ def test_package_that_is_worse_or_slower_than_it_may_be_is_refused(
         (Trace(2.0, None, 1e-4), None),
         (Trace(0.1, None, 0.09 * PERIOD_S), Trace(0.1, None, 1e-6)),
         (Trace(0.1, None, 0.29 * PERIOD_S), Trace(0.1, None, 0.1 * PERIOD_S)),
+        # The machine is so busy that the active package would be late as well.
+        (Trace(0.1, None, 1.1 * PERIOD_S), Trace(0.1, None, PERIOD_S)),
         (QUICK, QUICK),
     ],
 )
 def test_package_within_the_limits_passes(new: Trace, active: Trace | None) -> None:
     require_as_good("package", Comparison(new, active, PERIOD_S))
+
+
+class BusyMachine:
+    """A clock on a machine where others run: they interrupt one step of so many."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+        self.now_ns = self.looks = 0
+        self._every = every
+        monkeypatch.setattr(time, "perf_counter_ns", self.look)
+
+    def look(self) -> int:
+        self.looks += 1
+        self.now_ns += 50_000
+        if self.looks % self._every == 0:
+            self.now_ns += 20_000_000
+        return self.now_ns
+
+
+class Slow:
+    """A policy of which some steps of each episode take long."""
+
+    def __init__(
+        self, policy: PackagePolicy, machine: BusyMachine, share: float, slow_ns: int
+    ) -> None:
+        self._policy, self._machine = policy, machine
+        self._every, self._slow_ns = round(1 / share), slow_ns
+        self._step = 0
+        self.tasks = policy.tasks
+        self.state_size, self.action_size = policy.state_size, policy.action_size
+
+    def reset(self, task: str) -> None:
+        self._policy.reset(task)
+        self._step = 0
+
+    def propose(self, observation: Observation) -> Vector:
+        self._step += 1
+        if self._step % self._every == 0:
+            self._machine.now_ns += self._slow_ns
+        return self._policy.propose(observation)
+
+
+@pytest.mark.parametrize("has_active", [True, False])
+def test_healthy_package_passes_on_a_machine_that_interrupts_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_active: bool
+) -> None:
+    package, policy = open_package(tmp_path, 0)
+    BusyMachine(monkeypatch, every=37)  # one step of nineteen
+    own = [drive(policy, 7)]
+    found = compare(package, policy, policy if has_active else None, own, HZ)
+    require_as_good("package", found)
+    assert found.new.step_p99_s == pytest.approx(50e-6)
+
+
+@pytest.mark.parametrize(("share", "slow_ms"), [(1.0, 4.0), (1.0, 8.0), (0.1, 8.0)])
+@pytest.mark.parametrize("every", [37, 10**9])
+def test_slow_package_is_refused_on_a_busy_machine_and_on_an_idle_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    slow_ms: float,
+    every: int,
+) -> None:
+    package, policy = open_package(tmp_path, 0)
+    own = [drive(policy, 7)]
+    machine = BusyMachine(monkeypatch, every)
+    slow: Any = Slow(policy, machine, share, int(slow_ms * 1e6))
+    found = compare(package, slow, policy, own, HZ)
+    assert found.active is not None
+    assert found.active.step_p99_s == pytest.approx(50e-6)
+    with pytest.raises(errors.SlowStepError, match="current package stays active"):
+        require_as_good("package", found)
+
+
+def test_package_as_quick_as_the_active_one_passes_where_every_step_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, policy = open_package(tmp_path, 0)
+    BusyMachine(monkeypatch, every=1)
+    found = compare(package, policy, policy, [drive(policy, 7)], HZ)
+    assert found.new.step_p99_s > PERIOD_S
+    require_as_good("package", found)
 
 
 def test_newest_own_episodes_are_read_and_what_is_no_episode_is_left_out(
