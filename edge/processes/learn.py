@@ -223,7 +223,7 @@ class _Residence:
                 with contextlib.suppress(ValueError):
                     self._mode = Mode(message.fields.get("mode"))
                 self._note_fast(message.fields.get("fast_processor_s"))
-            elif message.kind in ("episode", "package"):
+            elif message.kind == "episode":
                 self._looked_s = -_LOOK_S
 
     def _note_fast(self, said_s: object) -> None:

@@ -9,11 +9,15 @@ survive is on the disk, and messages only make it quicker.
 | Kind | From | To | Says |
 |---|---|---|---|
 | `status` | every process | robot | what it is doing, every half second |
-| `mode` | robot | control, learn | `driving`, `idle` or `asleep` |
+| `told` | robot | control | the last mode that a person asked for, and when |
 | `stop_key` | robot | control | somebody pressed the stop key |
+| `mode` | control | learn | `driving`, `idle` or `asleep`; what the fast loop used |
+| `fast_loop` | learn | control | whether the fast loop may run, twice a second |
 | `episode` | record | learn | an episode lies in memories/new |
 | `package` | update | control | the pointer to the package moved |
 | `health` | control | update | how an episode with this package went |
+
+A life (`life.py`) has the supervisor's mailbox, and says `mode` in control's place.
 """
 
 import contextlib

@@ -1,5 +1,7 @@
 """Messages arrive, or are lost without anybody waiting."""
 
+import ast
+import re
 import socket
 from pathlib import Path
 
@@ -16,6 +18,36 @@ def test_message_arrives_with_its_sender_and_fields(tmp_path: Path) -> None:
         control.wait(1.0)
         assert control.receive() == [Message("robot", "mode", {"mode": "idle"})]
         assert control.receive() == []
+
+
+def list_sent(path: Path) -> set[tuple[str, str, str]]:
+    """Kind, sender and receiver of every message that a program sends."""
+    constants = {"SUPERVISOR": "robot"}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            "mailbox.send"
+        ):
+            to, kind = (
+                str(one.value)
+                if isinstance(one, ast.Constant)
+                else constants[ast.unparse(one)]
+                for one in node.args[:2]
+            )
+            found.add((kind, path.stem, to))
+    return found
+
+
+def test_table_of_messages_names_all_that_are_sent_and_no_other() -> None:
+    sent = set()
+    for path in Path(mailbox.__file__).parent.glob("*.py"):
+        if not path.stem.endswith("_test"):
+            sent |= list_sent(path)
+    others = {("status", "process", "robot"), ("mode", "life", "learn")}
+    assert others <= sent
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \|", mailbox.__doc__ or "", re.M)
+    assert sorted(rows) == sorted(sent - others)
+    assert "| `status` | every process | robot |" in (mailbox.__doc__ or "")
 
 
 def test_message_to_a_process_that_is_gone_is_lost_and_nobody_waits(
