@@ -1,11 +1,9 @@
 """The process `learn`, as it is started on a robot: by hand, asleep, and in the way."""
 
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,18 +12,9 @@ from edge.loops.ledger import Ledger
 from edge.ota.decide import Origin
 from edge.processes.mailbox import Mailbox
 from edge.testing import process_tree, processes
+from edge.testing.learn_program import FLAGS, MODULE, Fields, LearnProgram
 from edge.testing.learning_home import LearningHome
-from edge.testing.tiny_learning import ROBOT_ID, Plan
-
-MODULE = "edge.processes.learn"
-# Another program of this machine may keep the cores busy while the tests run.
-FLAGS = (
-    f"--robot_id={ROBOT_ID}",
-    "--learning_load=1000",
-    "--learning_temperature_c=1000",
-)
-
-Fields = dict[str, Any]
+from edge.testing.tiny_learning import Plan
 
 
 @pytest.fixture
@@ -72,61 +61,21 @@ def test_package_from_a_channel_is_changed_by_the_slow_loop_alone(
     assert DeltaStore(home.root / "deltas").named(CURRENT) is None
 
 
-class Robot:
-    """A `learn` that runs, and the supervisor that it reports to."""
-
-    def __init__(self, home: LearningHome) -> None:
-        self.supervisor = Mailbox(home.root, "robot")
-        self.process = processes.start(MODULE, f"--home={home.root}", *FLAGS)
-        self.status: Fields = {}
-
-    def tell(self, mode: str, **fields: float) -> None:
-        assert self.supervisor.send("learn", "mode", {"mode": mode, **fields})
-
-    def wait_for(self, wanted: Callable[[Fields], object]) -> Fields:
-        """The next status that is wanted."""
-        end_s = time.monotonic() + process_tree.LONGEST_S
-        while time.monotonic() < end_s:
-            self.supervisor.wait(1.0)
-            for message in self.supervisor.receive():
-                assert message.kind == "status"
-                self.status = dict(message.fields)
-                if wanted(self.status):
-                    return self.status
-        raise AssertionError(f"last: {self.status}, {self.process.poll()}")
-
-    def list_learners(self) -> list[int]:
-        """Ids of the learners that it has started and that run."""
-        below = process_tree.list_descendants(self.process.pid)
-        return [one.pid for one in below if "edge.loops.learner" in one.words]
-
-    def close(self) -> str:
-        """Ends it as a supervisor does; returns what it has said."""
-        self.process.send_signal(signal.SIGTERM)
-        said, _ = self.process.communicate(timeout=process_tree.LONGEST_S)
-        self.supervisor.close()
-        assert self.process.returncode == 0
-        return said
-
-
 @pytest.fixture
-def start(home: LearningHome) -> Iterator[Callable[[], Robot]]:
-    started: list[Robot] = []
+def start(home: LearningHome) -> Iterator[Callable[[], LearnProgram]]:
+    started: list[LearnProgram] = []
 
-    def begin() -> Robot:
-        started.append(Robot(home))
+    def begin() -> LearnProgram:
+        started.append(LearnProgram(home))
         return started[-1]
 
     yield begin
     for robot in started:
-        if robot.process.poll() is None:
-            robot.process.kill()
-            robot.process.communicate()
-        robot.supervisor.close()
+        robot.kill()
 
 
 def test_robot_learns_when_it_is_told_to_sleep_and_not_before(
-    home: LearningHome, start: Callable[[], Robot]
+    home: LearningHome, start: Callable[[], LearnProgram]
 ) -> None:
     home.show(16)
     robot = start()
@@ -145,7 +94,7 @@ def test_robot_learns_when_it_is_told_to_sleep_and_not_before(
 
 
 def test_idle_robot_learns_by_the_medium_loop_if_its_package_is_a_seed(
-    home: LearningHome, start: Callable[[], Robot]
+    home: LearningHome, start: Callable[[], LearnProgram]
 ) -> None:
     home.install(origin=Origin.SEED)
     home.show(16)
@@ -163,7 +112,7 @@ def test_idle_robot_learns_by_the_medium_loop_if_its_package_is_a_seed(
 
 
 def test_robot_that_is_needed_stops_in_the_middle_of_a_gradient_step(
-    home: LearningHome, start: Callable[[], Robot]
+    home: LearningHome, start: Callable[[], LearnProgram]
 ) -> None:
     """How long that takes is measured by //tests/benchmarks:learner."""
     home.install(Plan(endless=True))
@@ -185,7 +134,7 @@ def test_robot_that_is_needed_stops_in_the_middle_of_a_gradient_step(
 
 
 def test_fast_loop_of_control_is_allowed_while_it_is_counted(
-    home: LearningHome, start: Callable[[], Robot]
+    home: LearningHome, start: Callable[[], LearnProgram]
 ) -> None:
     home.install(Plan(fast=True), origin=Origin.SEED)
     with Mailbox(home.root, "control") as control:
@@ -207,7 +156,7 @@ def test_fast_loop_of_control_is_allowed_while_it_is_counted(
     assert 7300 <= ledger.spent().awake.processor_s < 7500
 
 
-def said_last(control: Mailbox, robot: Robot) -> Fields:
+def said_last(control: Mailbox, robot: LearnProgram) -> Fields:
     """What a learner says to control from now on."""
     control.receive()
     answers: list[Fields] = []
@@ -220,7 +169,7 @@ def said_last(control: Mailbox, robot: Robot) -> Fields:
 
 
 def test_package_that_does_not_learn_is_said_in_the_status(
-    home: LearningHome, start: Callable[[], Robot]
+    home: LearningHome, start: Callable[[], LearnProgram]
 ) -> None:
     home.install(learning=None)
     robot = start()
@@ -232,7 +181,7 @@ def test_package_that_does_not_learn_is_said_in_the_status(
 
 
 def test_round_that_fails_is_said_once_and_the_process_lives(
-    home: LearningHome, start: Callable[[], Robot]
+    home: LearningHome, start: Callable[[], LearnProgram]
 ) -> None:
     home.show(16)
     robot = start()
@@ -247,7 +196,7 @@ def test_round_that_fails_is_said_once_and_the_process_lives(
 
 
 def test_idle_robot_compiles_what_a_night_needs_and_changes_nothing(
-    home: LearningHome, start: Callable[[], Robot]
+    home: LearningHome, start: Callable[[], LearnProgram]
 ) -> None:
     home.install(Plan(large=True))  # from a channel: nothing learns before the night
     home.show(16)

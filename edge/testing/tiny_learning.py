@@ -183,7 +183,9 @@ def hand_over(home: Path, episode: Episode) -> str:
     folder = home / "memories" / "new"
     folder.mkdir(parents=True, exist_ok=True)
     raw = tfrecord.frame(example_codec.encode(episode))
-    (folder / f"{episode.metadata.episode_id}.tfrecord").write_bytes(raw)
+    draft = home / "memories" / "draft"
+    draft.write_bytes(raw)  # it appears whole
+    draft.replace(folder / f"{episode.metadata.episode_id}.tfrecord")
     return digests.sha256_bytes(raw)
 
 
