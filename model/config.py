@@ -120,6 +120,11 @@ class WaveCoreConfig:
         return self.block_count * self.recurrence_size + REST_CARRY
 
     @property
+    def step_carry_size(self) -> int:
+        """Numbers that one control step hands to the next: c, and for `model.gaps`."""
+        return self.carry_size + 2 * self.state_size + 1
+
+    @property
     def skill_periods(self) -> tuple[int, ...]:
         """Consolidations from one write of a level to its next, by level."""
         return tuple(self.skill_period**level for level in range(self.skill_levels))

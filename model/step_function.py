@@ -1,8 +1,9 @@
 """The control step as a pure function of flat vectors: what a package exports.
 
-Inputs, all f32 vectors: `observation_state` [n], `task` [k], `carry` [c], then
-`surface_<name>` for each surface, and `observation_<sense>` for each sense of the
-model, flattened from the shape in `senses.shapes`; zeros mean that the sense is silent.
+Inputs, all f32 vectors: `observation_state` [n], `task` [k], `carry` (that of the model
+[c], then that of `model.gaps`), then `surface_<name>` for each surface, and
+`observation_<sense>` for each sense of the model, flattened from the shape in
+`senses.shapes`; zeros mean that the sense is silent.
 Outputs: `action` [a], `next_observation` [n], `next_carry` [c], `action_scale` [a],
 `value` [1]. The backbone is a constant inside; surfaces and carry are inputs, so a
 robot's local delta takes effect without a compiler.
@@ -13,6 +14,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -59,11 +61,23 @@ def make(model: WaveCore) -> Step:
             for name, shape in shapes.items()
         }
         core = nnx.merge(graph, backbone, *parts)
-        prediction = core.step(observation_state, task, carry, sensed=sensed)
+        if carry.shape != (core.config.step_carry_size,):
+            raise errors.ShapeMismatchError(
+                "carry",
+                (core.config.step_carry_size,),
+                carry.shape,
+                "begin an episode with zeros, and hand on what a step returns",
+            )
+        of_model, of_gaps = jnp.split(carry, [core.config.carry_size])
+        state, assumed = core.gaps.assume(observation_state, of_gaps)
+        prediction = core.step(state, task, of_model, sensed=sensed)
+        expected = prediction.next_observation
         return {
             "action": prediction.action,
-            "next_observation": prediction.next_observation,
-            "next_carry": prediction.carry,
+            "next_observation": expected,
+            "next_carry": jnp.concatenate(
+                [prediction.carry, observation_state, expected, assumed]
+            ),
             "action_scale": prediction.action_scale,
             "value": prediction.value.reshape(1),
         }
@@ -76,7 +90,7 @@ def input_shapes(config: model_config.WaveCoreConfig) -> dict[str, tuple[int, ..
     return {
         "observation_state": (config.state_size,),
         "task": (config.task_count,),
-        "carry": (config.carry_size,),
+        "carry": (config.step_carry_size,),
         **{
             SENSE_PREFIX + name: (math.prod(shape),)
             for name, shape in senses.shapes(config).items()
@@ -100,7 +114,7 @@ def weights(model: WaveCore) -> dict[str, np.ndarray]:
     return {
         **{BACKBONE_PREFIX + path: np.asarray(x) for path, x in named.items()},
         **initial_surfaces(model),
-        "carry": np.zeros(model.config.carry_size, np.float32),
+        "carry": np.zeros(model.config.step_carry_size, np.float32),
     }
 
 

@@ -66,7 +66,7 @@ def measure_step(
     fixed = step_function.initial_surfaces(model)
     same, actions, free, missed = [], [], [], []
     for episode in episodes:
-        carry = free_carry = np.zeros(model.config.carry_size, np.float32)
+        carry = free_carry = np.zeros(model.config.step_carry_size, np.float32)
         wanted = np.asarray(episode.steps["proposed_action"], np.float64)
         for observed, recorded in zip(
             step_inputs(model.config, tasks, episode), wanted, strict=True

@@ -246,7 +246,7 @@ def _make_init(model: WaveCore) -> Callable[..., dict[str, Any]]:
         for name, x in step_function.initial_surfaces(model).items()
     }
     assert surface_sizes.keys() == surfaces.SURFACES.keys()
-    carry_size = model.config.carry_size
+    carry_size = model.config.step_carry_size
 
     def init() -> dict[str, Any]:
         return {

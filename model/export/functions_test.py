@@ -35,7 +35,7 @@ def evaluate(model: WaveCore) -> Evaluation:
 
 def test_init_begins_without_memory_and_without_deltas(model: WaveCore) -> None:
     begun = functions.learning(model)["init"].run()
-    assert begun["carry"].shape == (model.config.carry_size,)
+    assert begun["carry"].shape == (model.config.step_carry_size,)
     names = {step_function.SURFACE_PREFIX + name for name in begun["deltas"]}
     assert names == step_function.initial_surfaces(model).keys()
     for name, delta in begun["deltas"].items():
@@ -50,7 +50,7 @@ def test_evaluation_is_the_error_of_the_steps_of_an_episode(
     run, given = evaluate
     recorded, core = episode(length=9), jax.jit(step_function.make(model))
     fixed = step_function.initial_surfaces(model)
-    carry = np.zeros(model.config.carry_size, np.float32)
+    carry = np.zeros(model.config.step_carry_size, np.float32)
     task = np.eye(3, dtype=np.float32)[1]
     states, missed, surprise = recorded.steps["observation/state"], [], []
     for t, state in enumerate(states):

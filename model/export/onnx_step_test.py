@@ -46,7 +46,7 @@ def test_shapes_are_static_with_a_batch_of_one_and_flat_surfaces() -> None:
         x.name: [d.dim_value for d in x.type.tensor_type.shape.dim] for x in graph.input
     }
     assert shapes["observation_state"] == [1, 6]
-    assert shapes["carry"] == [1, model.config.carry_size]
+    assert shapes["carry"] == [1, model.config.step_carry_size]
     sizes = {n: list(x.shape) for n, x in functions.step(model).inputs.items()}
     assert shapes["surface_head"] == sizes["surface_head"]
     assert shapes.keys() == sizes.keys()

@@ -127,7 +127,7 @@ def litert_inputs(
     given = {
         "observation_state": small_models.numbers(LITERT_SIZES.state_size),
         "task": np.eye(LITERT_SIZES.task_count, dtype=np.float32)[1],
-        "carry": small_models.numbers(LITERT_SIZES.carry_size),
+        "carry": small_models.numbers(LITERT_SIZES.step_carry_size),
         "observation_image": random.integers(0, 256, 16 * 24 * 3).astype(np.float32),
         "observation_audio_mel": small_models.numbers(LITERT_SIZES.audio_size),
         **step_function.initial_surfaces(model),

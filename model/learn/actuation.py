@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import array_types as at
-from model.learn import body
+from model.learn import body, silent_sensors
 from model.learn import memories as mem
 from model.learn.memories import KNOWN, LIVED, Memories
 
@@ -99,12 +99,17 @@ def fit_response(memories: Memories) -> Response:
 
 
 def fit_gain(
-    known: Response, memories: Memories, view: mem.View, latency: at.Array
+    known: Response,
+    memories: Memories,
+    view: mem.View,
+    silent: silent_sensors.SilentSensors,
+    latency: at.Array,
 ) -> tuple[at.Array, at.Array]:
     """The smallest mean square error [] at one latency [], and its gains [a].
 
     Found by coordinate search over `GAINS` in the latest episodes. `view` turns their
-    states back into those of the known robot's sensors.
+    states back into those of the known robot's sensors. What a `silent` sensor shows
+    while it is not heard counts for nothing.
     """
     order = jnp.arange(len(memories["length"]))
     now = body.find_latest(memories)
@@ -112,8 +117,10 @@ def fit_gain(
     _, latest = jax.lax.top_k(jnp.where(now, order, -1), count)
     step = jnp.arange(memories["actions"].shape[1])
     used = now[:, None] & (step < memories["length"][:, None])
-    weight = used[latest].astype(jnp.float32)[..., None]
-    changes = _changes(known, memories["states"][latest], view) * weight
+    states = memories["states"][latest]
+    counted = used[latest][..., None] & silent_sensors.is_heard(states, silent)
+    weight = counted.astype(jnp.float32)
+    changes = _changes(known, states, view) * weight
     given = memories["executed"][latest]
     gains = jnp.asarray(GAINS)
 
@@ -134,15 +141,17 @@ def fit_gain(
         return chosen.at[one].set(best)
 
     size = known.heard.shape[0]
-    chosen = jax.lax.fori_loop(0, _SWEEPS * size, improve, jnp.ones(size))
-    left = changes - sum(moved(jnp.asarray(i), chosen[i]) for i in range(size))
-    return jnp.sum(jnp.square(left)) / jnp.maximum(weight.sum(), 1.0), chosen
+    gain = jax.lax.fori_loop(0, _SWEEPS * size, improve, jnp.ones(size))
+    left = changes - sum(moved(jnp.asarray(i), gain[i]) for i in range(size))
+    steps = jnp.sum(jnp.any(counted, axis=-1))
+    return jnp.sum(jnp.square(left)) / jnp.maximum(steps, 1), gain
 
 
 def measure_error(
     known: Response,
     memories: Memories,
     view: mem.View,
+    silent: silent_sensors.SilentSensors,
     gain: at.Array,
     latency: at.Array,
 ) -> at.Array:
@@ -151,12 +160,19 @@ def measure_error(
     Mean square over its steps, in units of what the known robot leaves.
     """
     step = jnp.arange(memories["actions"].shape[1])
-    weight = (step < memories["length"][:, None]).astype(jnp.float32)[..., None]
-    changes = _changes(known, memories["states"], view)
-    scaled = jnp.clip(gain * memories["executed"], -1.0, 1.0)
-    follow = jnp.einsum("rtka,kan->rtn", _last(scaled, latency), known.matrix)
-    left = jnp.square(changes - follow) * weight
-    return jnp.sum(left, axis=(1, 2)) / jnp.maximum(jnp.sum(weight, axis=(1, 2)), 1.0)
+
+    def measure(episode: at.Array) -> at.Array:
+        one = {name: memories[name][episode][None] for name in ("states", "executed")}
+        inside = (step < memories["length"][episode])[None, :, None]
+        counted = inside & silent_sensors.is_heard(one["states"], silent)
+        scaled = jnp.clip(gain * one["executed"], -1.0, 1.0)
+        follow = jnp.einsum("rtka,kan->rtn", _last(scaled, latency), known.matrix)
+        left = jnp.square(_changes(known, one["states"], view) - follow)
+        steps = jnp.sum(jnp.any(counted, axis=-1))
+        return jnp.sum(jnp.where(counted, left, 0.0)) / jnp.maximum(steps, 1)
+
+    # One after the other: all at once take as much room as the memories, many times.
+    return jax.lax.map(measure, jnp.arange(len(memories["length"])))
 
 
 def measure_pace(memories: Memories) -> at.Array:

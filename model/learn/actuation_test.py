@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model import config
-from model.learn import actuation
+from model.learn import actuation, silent_sensors
 from model.learn import memories as mem
 from model.learn.actuation import Response
 from model.learn.memories import KNOWN, LIVED
@@ -51,9 +51,10 @@ def episodes(
 def identify(known: Response, lived: list[Remembered]) -> tuple[np.ndarray, int]:
     """Gain and latency with the smallest error."""
     memories = fill(SIZES, lived, 4, 96)
-    fit = jax.jit(actuation.fit_gain)
+    fit, view = jax.jit(actuation.fit_gain), mem.as_recorded(SIZES, LIVED)
+    heard = silent_sensors.find_silent_sensors(memories)
     found = [
-        fit(known, memories, mem.as_recorded(SIZES, LIVED), jnp.asarray(latency))
+        fit(known, memories, view, heard, jnp.asarray(latency))
         for latency in range(actuation.LARGEST_LATENCY_STEPS + 1)
     ]
     best = min(range(len(found)), key=lambda latency: float(found[latency][0]))

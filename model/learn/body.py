@@ -131,7 +131,7 @@ def compare_rest(memories: Memories) -> Rest:
 
 def tell_kinds(
     memories: Memories,
-    rest: Rest,
+    nearer: at.Array,
     known_error: at.Array,
     now_error: at.Array,
 ) -> at.Array:
@@ -139,12 +139,13 @@ def tell_kinds(
 
     Args:
         memories: all of them.
-        rest: what `compare_rest` found.
+        nearer: [r] bool, episodes that begin nearer to the robot of now, or whose
+            sensors fall silent as its do.
         known_error: [r], what the known robot's response to commands leaves over.
         now_error: [r], the same of the robot of now; equal if that is no other.
     """
     kind = memories["kind"]
-    fits_now = rest.nearer | (now_error < _BETTER * known_error)
+    fits_now = nearer | (now_error < _BETTER * known_error)
     unsure = (kind == KNOWN) & ~find_reference(memories)
     return jnp.where(unsure & fits_now, LIVED, kind)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from model import config
-from model.learn import actuation, body
+from model.learn import actuation, body, silent_sensors
 from model.learn import memories as mem
 from model.learn.memories import KNOWN, LIVED, SEEN, Memories
 from model.testing.remembered import Remembered, fill
@@ -132,11 +132,14 @@ def tell(memories: Memories, gain: float) -> jax.Array:
     """Kinds, with the gain of the robot of now."""
     response = actuation.fit_response(memories)
     plain = mem.as_recorded(SIZES, KNOWN)
+    heard = silent_sensors.find_silent_sensors(memories)
     errors = [
-        actuation.measure_error(response, memories, plain, ONES * factor, np.int32(0))
+        actuation.measure_error(
+            response, memories, plain, heard, ONES * factor, np.int32(0)
+        )
         for factor in (1.0, gain)
     ]
-    return body.tell_kinds(memories, body.compare_rest(memories), *errors)
+    return body.tell_kinds(memories, body.compare_rest(memories).nearer, *errors)
 
 
 def test_success_on_the_changed_robot_counts_as_lived() -> None:

@@ -39,9 +39,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import array_types as at
-from model import losses, senses, step_function
+from model import gaps, losses, senses, step_function
 from model.config import WaveCoreConfig
-from model.learn import actuation, body, turned_sensors
+from model.learn import actuation, body, silent_sensors, turned_sensors
 from model.learn.bounded_descent import (
     CONSOLIDATION_STEP,
     SKILL_ARRAYS,
@@ -166,8 +166,11 @@ class _Night:
         deltas, _ = project_deltas(deltas, self._levels)
         last_good, _ = project_deltas(last_good, self._levels)
         nothing = jax.tree.map(jnp.zeros_like, deltas)
-        # Of an earlier calibration only where sensors rest is kept.
-        kept = turned_sensors.keep_alone(self._model, deltas["calibration"])
+        # Of an earlier calibration only where sensors rest and fall silent is kept.
+        kept = sum(
+            turned_sensors.keep(self._model, deltas["calibration"], array)
+            for array in (turned_sensors.MOVED, turned_sensors.SILENT)
+        )
         size = self._sizes.action_size
         told = actuation.measure_pace(memories)
         plain = {kind: as_recorded(self._sizes, kind) for kind in (LIVED, KNOWN)}
@@ -185,6 +188,7 @@ class _Night:
             "repeats": find_repeats(memories),
             "response": actuation.fit_response(memories)._asdict(),
             "rest": body.compare_rest(memories)._asdict(),
+            "silent": silent_sensors.find_silent_sensors(memories)._asdict(),
             "kind": memories["kind"],
             "views": _stack(full_pace, plain[KNOWN], plain[KNOWN], plain[KNOWN]),
             "shares": jnp.asarray(_SHARES["calibrating"]),
@@ -279,7 +283,8 @@ class _Night:
     ) -> dict[str, Any]:
         response = actuation.Response(**state["response"])
         view = self._turn_back(weights, state)
-        missed, gain = actuation.fit_gain(response, memories, view, index)
+        silent = silent_sensors.SilentSensors(**state["silent"])
+        missed, gain = actuation.fit_gain(response, memories, view, silent, index)
         best = {"missed": missed, "gain": gain, "latency": index}
         before = {name: state[name] for name in best}
         return {"state": {**state, **choose(missed < state["missed"], best, before)}}
@@ -326,11 +331,12 @@ class _Night:
                 jnp.asarray(_SHARES["neither"]),
             ),
         )
+        # What was lived with gaps in it shows an arm that stands still and jumps.
+        silent = state["silent"]["channels"]
+        shares = jnp.where(jnp.any(silent), shares.at[_AS_LIVED].set(0.0), shares)
         lived = as_recorded(self._sizes, LIVED)
-        turned = turned_sensors.find_calibration(self._model, weights, memories, rest)
-        before = state["start"]["calibration"]
-        turned = jnp.where(rest.compared, turned, before)
-        start = {**state["start"], "calibration": turned}
+        calibration = self._calibrate(weights, memories, state)
+        start = {**state["start"], "calibration": calibration}
         return {
             "state": {
                 **state,
@@ -343,6 +349,19 @@ class _Night:
                 **_first_step(start),
             }
         }
+
+    def _calibrate(
+        self, weights: Arrays, memories: Memories, state: State
+    ) -> at.Surface:
+        """The calibration [s] that is kept: what acts on the changed robot alone."""
+        model, rest = self._model, body.Rest(**state["rest"])
+        said = gaps.SAID_SILENT * state["silent"]["channels"]
+        found = turned_sensors.find_calibration(
+            model, weights, memories, rest
+        ) + turned_sensors.place(model, turned_sensors.SILENT, said)
+        found, _ = project_deltas({"calibration": found}, self._levels)
+        before = state["start"]["calibration"]
+        return jnp.where(rest.compared, found["calibration"], before)
 
     def end(self, state: State) -> dict[str, Any]:
         learned = choose(state["calibrating"], state["start"], state["deltas"])
@@ -405,16 +424,16 @@ class _Night:
         response = actuation.Response(**state["response"])
         plain = as_recorded(self._sizes, KNOWN)
         ones, now = jnp.ones_like(state["gain"]), self._turn_back(weights, state)
+        silent = silent_sensors.SilentSensors(**state["silent"])
         known_error, now_error = (
             actuation.measure_error(response, memories, *given)
             for given in (
-                (plain, ones, jnp.zeros((), jnp.int32)),
-                (now, state["gain"], state["latency"]),
+                (plain, silent, ones, jnp.zeros((), jnp.int32)),
+                (now, silent, state["gain"], state["latency"]),
             )
         )
-        return body.tell_kinds(
-            memories, body.Rest(**state["rest"]), known_error, now_error
-        )
+        nearer = body.Rest(**state["rest"]).nearer | silent.episodes
+        return body.tell_kinds(memories, nearer, known_error, now_error)
 
     def _moving(self, state: State) -> dict[str, at.Array]:
         """For every number of every surface, whether steps may change it now."""

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model import step_function, surfaces
-from model.learn import consolidation
+from model import gaps, step_function, surfaces
+from model.learn import consolidation, turned_sensors
 from model.learn.consolidation import Batch
 from model.learn.memories import KNOWN, LIVED, SEEN, Memories
 from model.testing import damped_point, small_models
@@ -287,6 +287,35 @@ def test_rest_of_a_robot_whose_sensors_moved_learns_from_what_it_imagines(
     np.testing.assert_allclose(found["sensor_offset"], SHIFT, atol=1e-5)
     assert found["explained"] == 0
     np.testing.assert_array_equal(np.asarray(state["kind"])[:30], [0] * 24 + [2] * 6)
+
+
+def test_sensors_that_fall_silent_are_named_in_the_delta_for_as_long_as_they_do(
+    trained: WaveCore, calls: Calls
+) -> None:
+    def lose(one: Remembered) -> Remembered:
+        states = one.states.copy()
+        for first in range(3, STEPS, 6):
+            states[first : first + 3, :2] = states[first - 1, :2]
+        return one._replace(states=states)
+
+    known, later = remember(6, KNOWN, count=10), remember(5, LIVED, count=6)
+    silent = fill(SIZES, [*known, *map(lose, later)], ROOM, STEPS)
+    state = begin(calls, trained, silent)
+    weights = step_function.weights(trained)
+    state = calls["imagine"](weights=weights, memories=silent, state=state)["state"]
+    assert state["shares"][0] == 0, "what has gaps in it is not imitated"
+    learned = calls["end"](state=steps(calls, trained, silent, state, 2))["deltas"]
+    check_bounded(learned)
+    place = turned_sensors.place(
+        trained, turned_sensors.SILENT, gaps.SAID_SILENT * (np.arange(6) < 2)
+    )
+    np.testing.assert_allclose(learned["calibration"], place, atol=1e-7)
+    # Before there is enough to compare, what an earlier night found is kept.
+    kept = rest(calls, trained, fill(SIZES, known, ROOM, STEPS), 1, deltas=learned)
+    np.testing.assert_array_equal(kept["calibration"], learned["calibration"])
+    mended = fill(SIZES, [*known, *later], ROOM, STEPS)
+    after = rest(calls, trained, mended, 1, deltas=learned)
+    assert not np.any(after["calibration"])
 
 
 def test_night_that_ends_before_it_imagines_changes_nothing(

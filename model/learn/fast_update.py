@@ -87,7 +87,7 @@ def make(model: WaveCore, gradient_steps: int = 1) -> Update:
                 window["states"][:-1],
                 window["task"],
                 window["starts"],
-                window["carry"],
+                window["carry"][: model.config.carry_size],
                 sensed=senses.select(model.config, window),
             )
             weight = jnp.clip(window["weight"], 0.0, 1.0)
@@ -120,7 +120,7 @@ def _window(sizes: WaveCoreConfig, steps: int) -> dict[str, jax.ShapeDtypeStruct
         "task": _spec(steps, sizes.task_count),
         "starts": _spec(steps, dtype=jnp.bool),
         "weight": _spec(steps),
-        "carry": _spec(sizes.carry_size),
+        "carry": _spec(sizes.step_carry_size),
         **senses.recorded_specs(sizes, steps),
     }
 

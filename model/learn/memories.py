@@ -115,7 +115,9 @@ def find_repeats(memories: Memories) -> at.Array:
     none is given its own index; so is one that is constant.
     """
     before, now = memories["states"][:, :-1], memories["states"][:, 1:]
-    known = recorded(memories, KNOWN) | recorded(memories, LIVED)
+    known, lived = recorded(memories, KNOWN), recorded(memories, LIVED)
+    # A sensor that has fallen silent since no longer repeats another.
+    known = jnp.where(jnp.any(known), known, lived)
 
     def find(channel: at.Array) -> at.Array:
         mine = now[..., channel]

@@ -27,15 +27,17 @@ from model.wavecore import WaveCore
 
 MOVED = "rest/moved"
 """The array of a calibration that says how far sensors have moved."""
+SILENT = "gaps/silent"
+"""And the one that says which of them fall silent now and then."""
 SMALLEST_SCALE = 0.1
 """Smallest scale that is inverted; below it the sensor carries no usable signal."""
 _CLEARLY_KNOWN, _CLEARLY_CHANGED = 0.1, 0.9
 """Shares of the way at rest by which a robot is told without doubt."""
 
 
-def keep_alone(model: WaveCore, delta: at.Surface) -> at.Surface:
-    """A delta [s] of the calibration of which only the moved sensors are left."""
-    return delta * _place(model, 1.0)
+def keep(model: WaveCore, delta: at.Surface, array: str) -> at.Surface:
+    """A delta [s] of the calibration of which one array is left."""
+    return delta * place(model, array, 1.0)
 
 
 def find_calibration(
@@ -50,7 +52,7 @@ def find_calibration(
     did in training, or if the one of now rests somewhere in between.
     """
     known = step_function.with_weights(model, weights)
-    found = _place(model, rest.shift / known.deviation[...])
+    found = place(model, MOVED, rest.shift / known.deviation[...])
     found, _ = surfaces.project_delta("calibration", found)
     turned = step_function.with_deltas(model, weights, {"calibration": found})
     first = turned.normalise(memories["states"][:, 0])
@@ -85,10 +87,16 @@ def project(view: View, recorded: WaveCore, viewed: WaveCore) -> View:
     )
 
 
-def _place(model: WaveCore, moved: at.Array | float) -> at.Surface:
-    """A calibration [s] of zeros, but for how far each sensor [n] has moved."""
+def place(model: WaveCore, array: str, values: at.Array | float) -> at.Surface:
+    """A calibration [s] of zeros, but for one array, in which each sensor [n] has its.
+
+    Args:
+        model: gives structure and shapes.
+        array: `MOVED` or `SILENT`.
+        values: [n] or one for all sensors.
+    """
     template = step_function.split(model)[2]["calibration"]
     arrays = surfaces.named_arrays(template)
     arrays = {path: jnp.zeros_like(x) for path, x in arrays.items()}
-    arrays[MOVED] = jnp.broadcast_to(jnp.asarray(moved), arrays[MOVED].shape)
+    arrays[array] = jnp.broadcast_to(jnp.asarray(values), arrays[array].shape)
     return surfaces.flatten(surfaces.with_arrays(template, arrays))

@@ -84,7 +84,7 @@ def test_delta_lets_the_changed_robot_see_what_the_known_one_sees(
     weights = step_function.weights(model)
     adapted = step_function.with_deltas(model, weights, {"calibration": found})
     task = np.eye(2, dtype=np.float32)[1]
-    carries = [np.asarray(weights["carry"])] * 3
+    carries = [np.zeros(SIZES.carry_size, np.float32)] * 3
     for state in record(9, KNOWN, 0 * SHIFT).states:
         expected, on_known, on_changed = (
             step(core, state + shift, task, carry)
@@ -112,11 +112,14 @@ def test_no_shift_and_too_few_episodes_give_no_delta(model: WaveCore) -> None:
     assert not np.any(find(model, remember(SHIFT, now=1)))
 
 
-def test_nothing_but_the_turned_sensors_is_kept(model: WaveCore) -> None:
+def test_of_a_calibration_the_array_that_is_asked_for_is_kept(model: WaveCore) -> None:
     full = small_models.numbers(find(model, remember(0 * SHIFT)).size)
-    kept = np.asarray(turned_sensors.keep_alone(model, full))
+    kept = np.asarray(turned_sensors.keep(model, full, turned_sensors.MOVED))
     np.testing.assert_array_equal(read_moved(model, kept), read_moved(model, full))
     assert np.count_nonzero(kept) == SIZES.state_size
+    other = np.asarray(turned_sensors.keep(model, full, turned_sensors.SILENT))
+    assert np.count_nonzero(other) == SIZES.state_size
+    assert not np.any(read_moved(model, other))
 
 
 STATES = small_models.SIZES.state_size
