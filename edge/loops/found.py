@@ -9,6 +9,7 @@ these arrays of it and leaves out every other one. A latency below 0, a gain of 
 | `latency_steps` [] | `latency_steps` | control steps by which the arm answers later |
 | `gain` [a] | `gain_0` … | how far it moves for each command; 1 is as in training |
 | `sensor_offset` [n] | `sensor_offset_0` … | by how much a sensor shows too much |
+| `sensor_silent` [n] | `sensor_silent_0` … | 1 for a sensor that is not always heard |
 | `explained` [] | `explained` | share of the error that other sensors account for |
 
 An offset is in the sensor's own unit. The names are those of
@@ -21,18 +22,20 @@ from typing import Final
 
 import numpy as np
 
-LATENCY, GAIN, OFFSET, EXPLAINED = (
+LATENCY, GAIN, OFFSET, SILENT, EXPLAINED = (
     "latency_steps",
     "gain",
     "sensor_offset",
+    "sensor_silent",
     "explained",
 )
-_SHAPES: Final = {LATENCY: 0, GAIN: 1, OFFSET: 1, EXPLAINED: 0}
+_SHAPES: Final = {LATENCY: 0, GAIN: 1, SILENT: 1, OFFSET: 1, EXPLAINED: 0}
 """Axes of each array."""
 _SAYS: Final[Mapping[str, Callable[[float], bool]]] = {
     LATENCY: lambda value: value >= 0,
     GAIN: lambda value: value > 0,
     OFFSET: lambda value: value != 0,
+    SILENT: lambda value: value > 0,
     EXPLAINED: lambda value: value > 0,
 }
 """Numbers of each array that say something."""
@@ -96,6 +99,11 @@ def _tell_sensors(found: Found) -> list[str]:
     ]
     if more := len(furthest) - _TOLD_SENSORS:
         told += [f"{more} more sensors off"] if more > 0 else []
+    silent = _select(found, SILENT)
+    if len(silent) == 1:
+        told += [f"sensor {k} falls silent" for k in silent]
+    elif silent:
+        told.append(f"sensors {', '.join(map(str, silent))} fall silent")
     return told
 
 

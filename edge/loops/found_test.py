@@ -38,6 +38,11 @@ def test_late_arm_with_another_gain_and_a_moved_sensor_is_told_in_one_line() -> 
             "sensor 3 off by +0.03, sensor 4 off by +0.04, sensor 5 off by +0.05, "
             "2 more sensors off",
         ),
+        ({"sensor_silent_4": 1}, "sensor 4 falls silent"),
+        (
+            {"sensor_silent_0": 1, "sensor_silent_18": 1, "latency_steps": 2},
+            "arm 2 steps late, sensors 0, 18 fall silent",
+        ),
         (
             {"sensor_offset_0": -0.2, "explained": 0.58},
             "sensor 0 off by -0.2, other sensors explain 58% of the error",
@@ -61,6 +66,7 @@ def test_only_what_differs_from_training_is_told(
         {"latency_steps": np.float32(-1), "gain": np.zeros(4)},
         {"latency_steps": np.float32(np.nan), "explained": np.float32(np.nan)},
         {"sensor_offset": np.zeros(3)},
+        {"sensor_silent": np.zeros(3)},
         {"of a later package": np.ones(3)},
         {"gain": np.ones(100_000)},
     ],

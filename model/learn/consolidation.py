@@ -139,7 +139,8 @@ def make(model: WaveCore, batch: Batch) -> dict[str, Call]:
     found is for people, and nothing depends on it: `latency_steps` [] of the arm, -1
     where nobody looked; `gain` [a], 0 where nobody looked or no sensor follows the
     command; `sensor_offset` [n], by how much a sensor shows too much in the middle of
-    its range, 0 where it does not clearly; and `explained` [], the share of the error
+    its range, 0 where it does not clearly; `sensor_silent` [n], 1 where one is not
+    always heard and 0 elsewhere; and `explained` [], the share of the error
     that other sensors account for, 0 where they do not.
     """
     night = _Night(model, batch)
@@ -202,6 +203,7 @@ class _Night:
                 "latency_steps": -jnp.ones(()),
                 "gain": jnp.zeros(size),
                 "sensor_offset": jnp.zeros(self._sizes.state_size),
+                "sensor_silent": jnp.zeros(self._sizes.state_size),
                 "explained": jnp.zeros(()),
             },
             "refused": jnp.zeros((), jnp.int32),
@@ -467,6 +469,7 @@ def _tell_found(known: WaveCore, sensors: View, state: State) -> dict[str, at.Ar
         "latency_steps": jnp.where(looked, latency, -1.0),
         "gain": jnp.where(looked & heard, state["gain"], 0.0),
         "sensor_offset": jnp.where(clear, offset, 0.0),
+        "sensor_silent": state["silent"]["channels"].astype(jnp.float32),
         "explained": state["accounted"],
     }
 

@@ -304,7 +304,9 @@ def test_sensors_that_fall_silent_are_named_in_the_delta_for_as_long_as_they_do(
     weights = step_function.weights(trained)
     state = calls["imagine"](weights=weights, memories=silent, state=state)["state"]
     assert state["shares"][0] == 0, "what has gaps in it is not imitated"
-    learned = calls["end"](state=steps(calls, trained, silent, state, 2))["deltas"]
+    ended = calls["end"](state=steps(calls, trained, silent, state, 2))
+    learned = ended["deltas"]
+    np.testing.assert_array_equal(ended["found"]["sensor_silent"], np.arange(6) < 2)
     check_bounded(learned)
     place = turned_sensors.place(
         trained, turned_sensors.SILENT, gaps.SAID_SILENT * (np.arange(6) < 2)
