@@ -145,8 +145,11 @@ class PackageFunctions:
             arrays = memory_arrays.fill(self._memories, episodes, self._tasks)
             values["memories"] = jax.device_put(arrays)
         counted = _Counted(sum(entry.calls for entry in self._loop), report)
+        calls = dict.fromkeys(self._functions, 0)
+        for entry in self._loop:
+            calls[entry.function] += entry.calls
         functions = {
-            name: (counted.wrap(function), self._names[name])
+            name: (counted.wrap(function, calls[name]), self._names[name])
             for name, function in self._functions.items()
         }
         return run_calls(self._loop, functions, values, should_stop)
@@ -194,8 +197,13 @@ class _Counted:
         self._total, self._report = total, report
         self._done, self._told_s = 0, 0.0
 
-    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, which returns when its results are there, counted."""
+    def wrap(self, function: "_Compiled", calls: int) -> Callable[..., Any]:
+        """The function, which returns when its results are there, counted.
+
+        After the last of its calls it is forgotten. Most functions of a round are
+        called once, and their programs take 10 to 30 MB each.
+        """
+        left = calls
 
         def call(**given: Any) -> Any:  # noqa: ANN401 - a tree of arrays, as it comes
             numbers = {
@@ -205,6 +213,10 @@ class _Counted:
             # Waiting lets the robot stop between two calls, not after a queue of them.
             returned = jax.block_until_ready(_call(function, numbers, "a call"))
             self._done += 1
+            nonlocal left
+            left -= 1
+            if left == 0:
+                function.forget()
             now_s = time.monotonic()
             last = self._done == self._total
             if self._done == 1 or last or now_s - self._told_s >= PROGRESS_PERIOD_S:
@@ -271,6 +283,12 @@ class _Compiled:
             returned = jax.block_until_ready(self._program(**given))
         _give_back_memory()
         return returned
+
+    def forget(self) -> None:
+        """Lets go of a program that is kept on the disk, and can be read again."""
+        if self._folder is not None:
+            self._program = None
+            _give_back_memory()
 
     def _try_read(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401
         """What a compiled program that was kept returns; None if it is no good.
