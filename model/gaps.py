@@ -36,6 +36,9 @@ LONGEST_STEPS = 100
 silent for longer is not to be replaced by a guess, and its last value stands again."""
 _SURE, _UNSURE = 0.75 * SAID_SILENT, 0.25 * SAID_SILENT
 _EVERY_DIFFERENCE = 1e30
+LARGEST = 1e30
+"""Largest reading that a step remembers. The model itself clips what it is given, so an
+infinite reading may pass; remembered, it would spoil every step after it."""
 
 
 class Gaps(nnx.Module):

@@ -132,6 +132,17 @@ def test_guess_ends_where_a_sensor_stays_silent(
     assert np.abs(found["action"][-3] - guessed.action).max() > 1e-3
 
 
+def test_infinite_reading_is_not_remembered(
+    model: WaveCore, step: Step, episode: Episode
+) -> None:
+    states, task = episode
+    broken = states.copy()
+    broken[3, 1], broken[5, 2] = np.inf, -np.inf
+    found = run(step, silenced(model), broken, task)
+    assert np.isfinite(found["action"]).all()
+    assert np.isfinite(found["next_carry"]).all()
+
+
 def test_carry_of_another_size_is_refused(
     step: Step, model: WaveCore, episode: Episode
 ) -> None:

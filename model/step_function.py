@@ -20,7 +20,7 @@ from flax import nnx
 
 from model import array_types as at
 from model import config as model_config
-from model import errors, normalisation, senses, surfaces
+from model import errors, gaps, normalisation, senses, surfaces
 from model.wavecore import WaveCore
 
 Step = Callable[..., dict[str, at.Array]]
@@ -69,15 +69,14 @@ def make(model: WaveCore) -> Step:
                 "begin an episode with zeros, and hand on what a step returns",
             )
         of_model, of_gaps = jnp.split(carry, [core.config.carry_size])
-        state, assumed = core.gaps.assume(observation_state, of_gaps)
+        seen = jnp.clip(observation_state, -gaps.LARGEST, gaps.LARGEST)
+        state, assumed = core.gaps.assume(seen, of_gaps)
         prediction = core.step(state, task, of_model, sensed=sensed)
         expected = prediction.next_observation
         return {
             "action": prediction.action,
             "next_observation": expected,
-            "next_carry": jnp.concatenate(
-                [prediction.carry, observation_state, expected, assumed]
-            ),
+            "next_carry": jnp.concatenate([prediction.carry, seen, expected, assumed]),
             "action_scale": prediction.action_scale,
             "value": prediction.value.reshape(1),
         }
