@@ -197,7 +197,7 @@ class _Residence:
         self._fast_used_s = 0.0
         self._machine, self._read_s = MachineReadings(), -READ_AGAIN_S
         self._looked_s = -_LOOK_S
-        self._failed: tuple[tuple[object, ...], float] | None = None
+        self._failed: tuple[tuple[object, ...], float, str] | None = None
         self._stack = contextlib.ExitStack()
         self._meter: Meter | None = None
         self._decision = Decision(None, "starts")
@@ -254,8 +254,9 @@ class _Residence:
             self._charge_fast(wanted == FAST and self._fast_s is not None)
         except (ContinuonError, OSError) as e:
             self._stop("it failed")
-            self._failed = (self._key(), now_s)
-            self._me.say(" ".join(str(e).split()))
+            failure = " ".join(str(e).split())
+            self._failed = (self._key(), now_s, failure)
+            self._me.say(failure)
 
     def _decide(self) -> str | None:
         """The loop that may run now; `AGAIN` for an older delta to be judged.
@@ -305,7 +306,7 @@ class _Residence:
     def _failed_lately(self) -> bool:
         if self._failed is None:
             return False
-        key, at_s = self._failed
+        key, at_s, _ = self._failed
         return key == self._key() and time.monotonic() - at_s < _RETRY_S
 
     def _situate(self) -> Situation:
@@ -406,6 +407,9 @@ class _Residence:
         reason = self._decision.reason
         if self._decision.loop == FAST and self._fast_s is None:
             reason = "driving: control runs no fast loop"
+        if self._failed is not None and loop is None and self._failed_lately():
+            # Whoever waits for a night learns why none comes.
+            reason = f"a round failed: {self._failed[2]}"
         return {
             "doing": doing,
             "reason": reason,

@@ -190,7 +190,8 @@ def test_round_that_fails_is_said_once_and_the_process_lives(
         path.write_bytes(b"torn")  # after it was taken in
     robot.tell("asleep")
     robot.wait_for(lambda status: status["loop"] == "slow")
-    robot.wait_for(lambda status: status["loop"] is None)
+    status = robot.wait_for(lambda status: status["loop"] is None)
+    assert status["reason"].startswith("a round failed: the slow loop: expected new")
     said = robot.close()
     assert said.count("the slow loop: expected new vectors, got ") == 1
 
