@@ -1,12 +1,13 @@
-"""The flags of `//edge:record` and `//edge:run` that say how somebody acts."""
+"""The flags of every program at which somebody may act that say how they do."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
 
 from base import command_line, path_flags
 from edge.actors import registry
-from edge.actors.actor import Actor, Stage
+from edge.actors.actor import Actor, KeySource, Stage
 from edge.robots.robot import RobotSpec
 
 SPEED = flags.DEFINE_float(
@@ -25,18 +26,26 @@ DEVICE = flags.DEFINE_string(
 path_flags.files("actor_device")
 
 
-def open_actor(name: str, robot: str, spec: RobotSpec) -> Actor:
+def open_actor(
+    name: str,
+    robot: str,
+    spec: RobotSpec,
+    tell: Callable[[str], None] = command_line.say,
+    keys: KeySource | None = None,
+) -> Actor:
     """Opens the actor of a robot, with what the flags say of it.
 
     Args:
         name: as `edge.actors.registry` knows it.
         robot: the robot string.
         spec: the robot's properties.
+        tell: gets lines for the person who acts.
+        keys: where a person's keys come from; None for standard input.
 
     Raises:
         EdgeError: as `registry.open_actor`.
     """
     device = Path(DEVICE.value) if DEVICE.value else None
     return registry.open_actor(
-        name, Stage(robot, spec, SPEED.value, device, command_line.say)
+        name, Stage(robot, spec, SPEED.value, device, tell, keys)
     )

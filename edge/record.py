@@ -31,7 +31,7 @@ from absl import app, flags
 from base import canonical_json, command_line, durable_file, path_flags
 from edge import actor_flags, simulated_or_real
 from edge.actors import registry as actors
-from edge.actors.actor import EXPERT, Actor, Ending
+from edge.actors.actor import EXPERT, Actor, Ending, await_start
 from edge.control import loop, site_rules
 from edge.control.loop import Pace
 from edge.control.safety import DEFAULT_MAX_STEPS, SafetyConfig, config_for
@@ -311,7 +311,7 @@ def _record(
     if name is None:
         summary.skipped += 1
         return True
-    if not plan.actor.await_start():
+    if not await_start(plan.actor):
         return False
     begin_s = time.perf_counter()
     provenance = Provenance(

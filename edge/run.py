@@ -39,7 +39,7 @@ from absl import flags
 from base import canonical_json, command_line, durable_file
 from base.errors import printable
 from edge import actor_flags, run_flags, simulated_or_real
-from edge.actors.actor import Actor, Ending
+from edge.actors.actor import Actor, Ending, await_start
 from edge.control import site_rules
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.policy_source import Driver, make_expert_driver, make_package_driver
@@ -239,7 +239,7 @@ def _hear_operator(trial: Trial, result: EpisodeResult) -> bool:
             "its device to stay",
             "it is gone",
         )
-    return result.ending is not Ending.STOP or trial.operator.await_start()
+    return result.ending is not Ending.STOP or await_start(trial.operator)
 
 
 @contextlib.contextmanager

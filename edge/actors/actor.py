@@ -18,6 +18,7 @@ from edge.robots.robot import Observation, RobotSpec, Vector
 
 HUMAN: Final = "human"
 """A person, as episodes record who acted; the other is `EXPERT`."""
+_WAIT_S: Final = 0.5  # the longest that a signal waits to be heard meanwhile
 
 
 class Ending(enum.Enum):
@@ -55,15 +56,18 @@ class Actor(Protocol):
     """Whoever acts on one robot, episode after episode; also a `Policy`.
 
     In each control period the loop asks `signal` once, and `propose` if the actor acts.
-    Neither may wait for anything.
+    Neither may wait for anything. Between two episodes `signal` may be asked too.
     """
 
     @property
     def name(self) -> str:
         """Who acts, as episodes record it: `expert` or `human`."""
 
-    def await_start(self) -> bool:
-        """Waits until the next episode may begin; False if there is to be none.
+    def may_begin(self, wait_s: float = 0.0) -> bool | None:
+        """Whether the next episode may begin; None while nobody has said.
+
+        Args:
+            wait_s: how long to wait at most for somebody to say it, in seconds.
 
         Raises:
             ActorLostError: the device has gone.
@@ -85,6 +89,31 @@ class Actor(Protocol):
         """Gives back the device, as it was before."""
 
 
+def await_start(actor: Actor) -> bool:
+    """Waits until the next episode may begin; False if there is to be none.
+
+    Raises:
+        ActorLostError: the device has gone.
+    """
+    while (said := actor.may_begin(_WAIT_S)) is None:
+        pass
+    return said
+
+
+class KeySource(Protocol):
+    """Where the bytes of keys come from: a terminal here, or one of another process."""
+
+    def read(self, wait_s: float = 0.0) -> bytes:
+        """The bytes that have come; nothing if there are none after `wait_s`.
+
+        Raises:
+            OSError: nobody can press a key any more.
+        """
+
+    def close(self) -> None:
+        """Gives it back as it was."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """What an actor is opened for.
@@ -96,6 +125,7 @@ class Stage:
             suits the actor.
         device: file of the actor's device; None for the usual one.
         tell: gets lines for the person who acts.
+        keys: where the keys of a person come from; None for standard input.
     """
 
     robot: str
@@ -103,6 +133,7 @@ class Stage:
     speed: float | None
     device: Path | None
     tell: Callable[[str], None]
+    keys: KeySource | None = None
 
 
 def still(spec: RobotSpec) -> Vector:

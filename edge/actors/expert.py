@@ -34,8 +34,9 @@ class Expert:
         """See `Actor.name`."""
         return EXPERT
 
-    def await_start(self) -> bool:
-        """See `Actor.await_start`; it is always ready."""
+    def may_begin(self, wait_s: float = 0.0) -> bool | None:
+        """See `Actor.may_begin`; it is always ready."""
+        del wait_s
         return True
 
     def reset(self, task: str) -> None:

@@ -36,7 +36,6 @@ _BUTTON, _AXIS, _INITIAL = 0x01, 0x02, 0x80
 _FULL: Final = 32767
 _MOST_BYTES: Final = 512 * EVENT.size
 _SOURCE: Final = "--actor=gamepad"
-_WAIT_S: Final = 0.5
 
 AXES: Final[Mapping[int, tuple[int, int]]] = {
     0: (0, 1),  # left stick, to the right
@@ -94,6 +93,7 @@ class Gamepad:
         self._axes: dict[int, float] = {}
         self._levers: set[int] = set()
         self._signal = Signal()
+        self._asks = False  # whether the next episode may begin
         for line in LEGEND:
             self._tell(line)
 
@@ -102,15 +102,18 @@ class Gamepad:
         """See `Actor.name`."""
         return HUMAN
 
-    def await_start(self) -> bool:
-        """See `Actor.await_start`: A begins, X ends the run."""
-        self._tell("A: begin the next episode   X: no more episodes")
-        while True:
-            for button in self._read(_WAIT_S):
-                if button in (_TAKE_OVER, _STOP):
-                    return button == _TAKE_OVER
-            if self._signal.ending is Ending.LOST:
-                raise ActorLostError(_SOURCE, "it to stay connected", "it is gone")
+    def may_begin(self, wait_s: float = 0.0) -> bool | None:
+        """See `Actor.may_begin`: A begins, X ends the run."""
+        if not self._asks:
+            self._asks = True
+            self._tell("A: begin the next episode   X: no more episodes")
+        for button in self._read(wait_s):
+            if button in (_TAKE_OVER, _STOP):
+                self._asks = False
+                return button == _TAKE_OVER
+        if self._signal.ending is Ending.LOST:
+            raise ActorLostError(_SOURCE, "it to stay connected", "it is gone")
+        return None
 
     def reset(self, task: str) -> None:
         """See `Actor.reset`; of the buttons that were pressed before only X counts."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.actors import actor
 from edge.actors.actor import Ending, Signal, Stage
 from edge.actors.gamepad import DEAD_ZONE, EVENT, Gamepad, leave_dead_zone
 from edge.errors import ActorLostError, ActorUnavailableError
@@ -171,7 +172,7 @@ def test_next_episode_waits_for_the_person(
     with plug_in(device) as (pad, gamepad):
         later = threading.Timer(0.05, pad.press, [START, button])
         later.start()
-        assert gamepad.await_start() is goes_on
+        assert actor.await_start(gamepad) is goes_on
         later.join()
 
 
@@ -187,7 +188,7 @@ def test_unplugged_pad_holds_the_robot_still_and_says_so_once(device: Path) -> N
             "the gamepad is gone (No such device): the robot holds still"
         ]
         with pytest.raises(ActorLostError, match="stay connected"):
-            gamepad.await_start()
+            actor.await_start(gamepad)
 
 
 def test_missing_device_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ from edge.errors import ActorLostError
 from edge.robots.robot import Observation, Vector
 
 DEFAULT_SPEED: Final = 0.5
-_WAIT_S: Final = 0.5
 _STANDARD_INPUT: Final = 0
 _SOURCE: Final = "--actor=keyboard"
 
@@ -41,24 +40,23 @@ class Keyboard:
     def __init__(
         self,
         stage: Stage,
-        terminal: int = _STANDARD_INPUT,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepares the terminal and shows its keys.
 
         Args:
-            stage: the robot, and who is told.
-            terminal: descriptor of an open terminal.
+            stage: the robot, who is told, and where the keys come from.
             now_s: real time; a person presses keys in no other.
 
         Raises:
-            ActorUnavailableError: it is no terminal.
+            ActorUnavailableError: standard input is no terminal.
         """
         self._spec, self._tell, self._now_s = stage.spec, stage.tell, now_s
         self._speed = DEFAULT_SPEED if stage.speed is None else stage.speed
         self._reader, self._held = KeyReader(), HeldKeys(stage.spec.action_size)
         self._signal = Signal()
-        self._terminal = Terminal(terminal, _SOURCE)
+        self._asks = False  # whether the next episode may begin
+        self._keys = stage.keys or Terminal(_STANDARD_INPUT, _SOURCE)
         self._help()
 
     @property
@@ -66,21 +64,20 @@ class Keyboard:
         """See `Actor.name`."""
         return HUMAN
 
-    def await_start(self) -> bool:
-        """See `Actor.await_start`: the space bar begins, `x` ends the run."""
-        self._tell("space: begin the next episode   x: no more episodes")
-        while True:
-            for said in self._read(_WAIT_S):
-                if said is Word.TAKE_OVER:
-                    return True
-                if said is Word.STOP:
-                    return False
-                if said is Word.HELP:
-                    self._help()
-            if self._signal.ending is Ending.LOST:
-                raise ActorLostError(
-                    _SOURCE, "its terminal to stay open", "it was closed"
-                )
+    def may_begin(self, wait_s: float = 0.0) -> bool | None:
+        """See `Actor.may_begin`: the space bar begins, `x` ends the run."""
+        if not self._asks:
+            self._asks = True
+            self._tell("space: begin the next episode   x: no more episodes")
+        for said in self._read(wait_s):
+            if said in (Word.TAKE_OVER, Word.STOP):
+                self._asks = False
+                return said is Word.TAKE_OVER
+            if said is Word.HELP:
+                self._help()
+        if self._signal.ending is Ending.LOST:
+            raise ActorLostError(_SOURCE, "its terminal to stay open", "it was closed")
+        return None
 
     def reset(self, task: str) -> None:
         """See `Actor.reset`; of the keys that were pressed before only stop counts."""
@@ -103,13 +100,13 @@ class Keyboard:
 
     def close(self) -> None:
         """See `Actor.close`."""
-        self._terminal.close()
+        self._keys.close()
 
     def _read(self, wait_s: float = 0.0) -> list[Move | Word]:
         if self._signal.ending is Ending.LOST:
             return []
         try:
-            return list(self._reader.read(self._terminal.read(wait_s)))
+            return list(self._reader.read(self._keys.read(wait_s)))
         except OSError as e:
             self._held.release()
             self._signal = Signal(takes_over=True, ending=Ending.LOST)

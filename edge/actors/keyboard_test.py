@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
+from edge.actors import actor
 from edge.actors.actor import Ending, Signal, Stage
 from edge.actors.keyboard import DEFAULT_SPEED, Keyboard
 from edge.actors.keys import HOLD_S
+from edge.actors.terminal import Terminal
 from edge.errors import ActorLostError
 from edge.robots.robot import Observation
 from edge.robots.simulated_point import SPEC
@@ -37,8 +39,9 @@ class Person:
 def sit_down(speed: float | None = None) -> Iterator[tuple[Person, Keyboard]]:
     far, near = pty.openpty()
     person = Person(far)
-    stage = Stage("point", ARM, speed, None, person.told.append)
-    keyboard = Keyboard(stage, near, lambda: person.now_s)
+    terminal = Terminal(near, "test")
+    stage = Stage("point", ARM, speed, None, person.told.append, terminal)
+    keyboard = Keyboard(stage, lambda: person.now_s)
     keyboard.reset("reach")
     try:
         yield person, keyboard
@@ -134,7 +137,7 @@ def test_next_episode_waits_for_the_person(keys: bytes, goes_on: bool) -> None:
     with sit_down() as (person, keyboard):
         later = threading.Timer(0.05, person.press, [keys])
         later.start()
-        assert keyboard.await_start() is goes_on
+        assert actor.await_start(keyboard) is goes_on
         later.join()
         assert "space: begin the next episode   x: no more episodes" in person.told
 
@@ -151,4 +154,4 @@ def test_lost_terminal_holds_the_robot_still_and_says_so_once() -> None:
         assert keyboard.signal().ending is Ending.LOST
         assert sum("terminal is gone" in line for line in person.told) == 1
         with pytest.raises(ActorLostError, match="stay open"):
-            keyboard.await_start()
+            actor.await_start(keyboard)

@@ -43,7 +43,7 @@ class Operator:
         self.asked = 0
         self.tasks: list[str] = []
 
-    def await_start(self) -> bool:
+    def may_begin(self, wait_s: float = 0.0) -> bool | None:
         return True
 
     def reset(self, task: str) -> None:

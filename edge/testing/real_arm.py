@@ -102,8 +102,9 @@ class Hand:
     def __init__(self, stage: Stage | None = None) -> None:
         """Takes hold of the arm."""
 
-    def await_start(self) -> bool:
+    def may_begin(self, wait_s: float = 0.0) -> bool | None:
         """Is always ready."""
+        del wait_s
         return True
 
     def signal(self) -> Signal:
