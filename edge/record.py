@@ -21,6 +21,7 @@ episodes, with the tag `recovered` and the consent of that earlier run.
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -46,6 +47,7 @@ from edge.robots import clock, machine_name, registry
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Robot, RobotSpec
 from edge.simulated_or_real import RealTime
+from rlds import recovery
 
 # Simulated episodes begin this far apart: longer than the longest of them.
 _EPISODE_SLOT_NS = 10 * clock.NS_PER_S
@@ -291,7 +293,9 @@ def _record_all(
 ) -> bool:
     """Records the episodes of one robot, as `_record`."""
     with simulated_or_real.open_real_time(
-        robot, _private_folder(), command_line.say
+        robot,
+        functools.partial(recovery.mark_hung, _private_folder()),
+        command_line.say,
     ) as real_time:
         return all(_record(plan, robot, folders, summary, real_time) for plan in plans)
 

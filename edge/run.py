@@ -64,6 +64,7 @@ from edge.stop_signal import StopSignal
 from release.run_summary import Progress
 from release.trusted_keys import TrustedKeys
 from release.verification import verify_integrity
+from rlds import recovery
 
 flags.adopt_module_key_flags(run_flags)  # so that --help shows them
 
@@ -370,9 +371,11 @@ def _open_trials() -> Generator[Trial]:
                 robot, run_flags.PACE.value, Pace.REALTIME
             )
             site_rules.add(config_for(robot.spec), rules, robot.spec)  # it must fit
-            private = _private_folder()
+            on_hang = None
+            if (private := _private_folder()) is not None:
+                on_hang = functools.partial(recovery.mark_hung, private)
             with (
-                simulated_or_real.open_real_time(robot, private, _say) as real_time,
+                simulated_or_real.open_real_time(robot, on_hang, _say) as real_time,
                 _open_operator(name, robot) as operator,
             ):
                 for k in _count_episodes():

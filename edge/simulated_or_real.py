@@ -13,7 +13,6 @@ A command drives robots of one sort: one key and one consent serve all its episo
 """
 
 import contextlib
-import functools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,6 @@ from edge.episodes.robot_key import RobotKey
 from edge.robots import registry
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
 from edge.robots.robot import Robot, RobotSpec
-from rlds import recovery
 
 SIMULATED_NAME: Final = "sim-00"
 """The name of a simulated robot that was given none; results depend on it."""
@@ -108,7 +106,7 @@ class RealTime:
 
 @contextlib.contextmanager
 def open_real_time(
-    robot: Robot, private: Path | None, tell: Callable[[str], None]
+    robot: Robot, on_hang: Callable[[], object] | None, tell: Callable[[str], None]
 ) -> Iterator[RealTime]:
     """Asks for real time and starts the watchdog of a robot that is not simulated.
 
@@ -116,7 +114,7 @@ def open_real_time(
 
     Args:
         robot: open.
-        private: folder of raw episodes, in which a hang is noted; None without one.
+        on_hang: notes that the process hung; see `Watchdog`. None if nobody records.
         tell: gets a line about each thing that the system refuses.
 
     Raises:
@@ -125,8 +123,7 @@ def open_real_time(
     if robot.spec.simulated:
         yield RealTime()
         return
-    note = None if private is None else functools.partial(recovery.mark_hung, private)
-    with Watchdog(robot, on_hang=note) as watchdog:
+    with Watchdog(robot, on_hang=on_hang) as watchdog:
         grants = realtime.prepare()
         for refusal in grants.refusals:
             tell(refusal)

@@ -21,7 +21,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import google_crc32c
 
@@ -158,6 +158,17 @@ class RingWriter:
             self._next += 1
         self._dropped = self._ring.read_count(_DROPPED_AT)
 
+    @classmethod
+    def carry_on(cls, path: Path) -> Self:
+        """Carries on with the ring at `path`, whatever its form, for a dead writer.
+
+        Raises:
+            RingError: there is none.
+        """
+        with contextlib.closing(RingReader(path)) as there:
+            form = there.form
+        return cls(path, *form)
+
     @property
     def dropped(self) -> int:
         """Records dropped since the ring was made."""
@@ -227,6 +238,11 @@ class RingReader:
     def dropped(self) -> int:
         """Records that the writer dropped since the ring was made."""
         return self._ring.read_count(_DROPPED_AT)
+
+    @property
+    def form(self) -> tuple[int, int]:
+        """Largest payload of a record, in bytes, and the number of records."""
+        return self._ring.payload_bytes, self._ring.slots
 
     def peek(self) -> Record | None:
         """The next record, which stays until `release`; None if there is none yet."""

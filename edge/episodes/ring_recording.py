@@ -37,7 +37,7 @@ from edge.episodes.step_ring import (
     parse,
 )
 from edge.robots.robot import RobotSpec
-from rlds import journal
+from rlds import journal, recovery
 from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.errors import MalformedEpisodeError
 from rlds.spec import StopRule
@@ -130,8 +130,10 @@ class RingRecording:
                 self._begin(found, now_s)
             elif isinstance(found, Step):
                 self._step(found, now_s)
-            else:
+            elif isinstance(found, End):
                 self._end(found, now_s)
+            elif self._open is not None:
+                self._finish(None, now_s, hung=True)
         except (MalformedError, OversizedError) as e:
             self._complain(str(e))
         ring.release()
@@ -218,14 +220,22 @@ class RingRecording:
         self._finish(None if missing else end.success, now_s, end.stop_rule)
 
     def _finish(
-        self, success: bool | None, now_s: float, stop_rule: StopRule | None = None
+        self,
+        success: bool | None,
+        now_s: float,
+        stop_rule: StopRule | None = None,
+        *,
+        hung: bool = False,
     ) -> None:
         """Ends the episode: its last part becomes an episode, and nothing is open."""
         assert self._open is not None
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             self._reserve_next()  # so that the last part is counted once if this is cut
-            self._close_part(recorder, success, now_s, stop_rule)
+            if hung:
+                self._leave_hung(recorder)
+            else:
+                self._close_part(recorder, success, now_s, stop_rule)
         name = self._open.begin.episode_id
         self._counted = dataclasses.replace(self.account, last_episode=name)
         self._open, self._next = None, 0
@@ -317,6 +327,19 @@ class RingRecording:
             if not isinstance(e, MalformedEpisodeError):  # it had no step
                 self._refused_until_s = now_s + RETRY_S
                 self._complain(str(e))
+
+    def _leave_hung(self, recorder: EpisodeRecorder) -> None:
+        """Leaves the journal of a control process that hung, as its crash would have.
+
+        What is recovered has the tag of the watchdog, and its last step is a safety
+        violation.
+        """
+        try:
+            recovery.mark_hung(self._private)
+        except OSError as e:
+            self._complain(f"nobody will know that control hung: {e.strerror}")
+        recorder.leave()
+        self._has_leftovers = True
 
     def _leave(self, error: Exception, now_s: float) -> None:
         """Lets go of a journal that the disk does not take; it is closed later."""

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edge.episodes import step_ring
 from edge.episodes.open_episode import OPEN
+from edge.episodes.provenance import Provenance
 from edge.episodes.ring import RingReader
 from edge.episodes.ring_recording import RETRY_S, RingRecording
 from edge.episodes.sharing import Recording, Shared
@@ -103,6 +105,59 @@ def test_stop_rule_that_ended_an_episode_is_a_tag_of_it(desk: Desk) -> None:
     desk.take_all()
     (part,) = desk.parts(name)
     assert StopRule.STOP_KEY.tag in part.metadata.tags
+
+
+def test_steps_of_a_person_are_told_from_those_of_the_package_that_they_watched(
+    desk: Desk,
+) -> None:
+    alone = send_episode(desk.sender, 3)
+    watched = begin(desk.sender, Provenance("policy:0123456789ab", watched=True))
+    for number in range(4):
+        desk.sender.append(step(number, intervention=number in (1, 2)))
+    desk.sender.end(success=True)
+    after = send_episode(desk.sender, 2)
+    desk.take_all()
+    (part,) = desk.parts(watched)
+    assert part.steps["intervention"].tolist() == [False, True, True, False]
+    for name in (alone, after):
+        (part,) = desk.parts(name)
+        assert "intervention" not in part.steps
+    assert not desk.told
+
+
+def test_episode_in_which_control_hung_says_so(desk: Desk) -> None:
+    before = send_episode(desk.sender, 2)
+    name = begin(desk.sender)
+    for number in range(3):
+        desk.sender.append(step(number))
+    step_ring.say_hung(desk.folder / "ring")
+    desk.take_all()
+    (part,) = desk.parts(name)
+    assert StopRule.WATCHDOG.tag in part.metadata.tags
+    assert part.metadata.success is None
+    assert part.steps["safety_violation"].tolist() == [False, False, True]
+    (part,) = desk.parts(before)
+    assert StopRule.WATCHDOG.tag not in part.metadata.tags
+    account = desk.recording.account
+    assert (account.driven, account.recorded) == (5, 5)
+    assert [path.name for path in desk.private.iterdir()] == [ACCOUNT]
+    desk.sender = StepSender(desk.folder / "ring", SPEC, slots=SLOTS)  # control is back
+    again = send_episode(desk.sender, 2)
+    desk.take_all()
+    (part,) = desk.parts(again)
+    assert part.metadata.success is True
+    assert not desk.told
+
+
+def test_hang_between_two_episodes_and_without_a_ring_is_nothing(desk: Desk) -> None:
+    name = send_episode(desk.sender, 2)
+    step_ring.say_hung(desk.folder / "ring")
+    step_ring.say_hung(desk.folder / "no-ring")
+    desk.take_all()
+    (part,) = desk.parts(name)
+    assert part.metadata.success is True
+    assert not desk.told
+    assert not (desk.folder / "no-ring").exists()
 
 
 def test_steps_that_found_no_room_are_counted_and_the_episode_is_cut_there(

@@ -6,8 +6,12 @@ than many short ones. Each step has its number in the episode, so the recorder s
 is missing. That an episode begins is said again with each step until it finds room.
 
 In simulated pace nobody loses time, and control waits for the recorder.
+
+A control process that hangs says nothing more. When its watchdog has killed it, the
+watchdog says so here: no other process writes then.
 """
 
+import contextlib
 import dataclasses
 import struct
 import time
@@ -25,6 +29,7 @@ from edge.control.control_step import ControlStep
 from edge.episodes.provenance import Provenance
 from edge.episodes.recorder import describe_step, episode_spec
 from edge.episodes.ring import SLOTS, Record, RingWriter
+from edge.errors import RingError
 from edge.robots.robot import RobotSpec
 from rlds import journal
 from rlds.spec import EpisodeSpec, StopRule
@@ -32,6 +37,7 @@ from rlds.spec import EpisodeSpec, StopRule
 BEGIN: Final = 1
 STEP: Final = 2
 END: Final = 3
+HUNG: Final = 4
 NS_PER_MS: Final = 1_000_000
 _STEP: Final = struct.Struct("<16sI")  # the episode's name, the step's number in it
 # The name, steps driven, success (-1: not known), the stop rule's text.
@@ -109,6 +115,11 @@ class End:
     stop_rule: StopRule | None = None
 
 
+@dataclass(frozen=True)
+class Hung:
+    """Control hung in the episode that it said last, and its watchdog killed it."""
+
+
 class StepSender:
     """Control's side of the ring; a `StepRecorder`."""
 
@@ -164,6 +175,8 @@ class StepSender:
         )
         self._name = uuid.UUID(episode_id).bytes
         self._driven = 0
+        if episode_spec(self._robot, provenance) != self._spec:
+            self._prepare(provenance)
         self._wait_for_room()
         self._say_begin()
 
@@ -221,7 +234,22 @@ class StepSender:
             time.sleep(0.001)
 
 
-def parse(record: Record) -> Begin | Step | End:
+def say_hung(path: Path) -> None:
+    """Says in the place of control that it hung and was killed; its watchdog calls it.
+
+    Without a ring nothing is recorded, and nobody needs to know.
+
+    Args:
+        path: of the ring's file.
+    """
+    with (
+        contextlib.suppress(RingError),
+        contextlib.closing(RingWriter.carry_on(path)) as ring,
+    ):
+        ring.write(HUNG, b"", droppable=False)
+
+
+def parse(record: Record) -> Begin | Step | End | Hung:
     """Reads one record of the ring.
 
     Raises:
@@ -234,6 +262,8 @@ def parse(record: Record) -> Begin | Step | End:
         if record.kind == STEP:
             name, number = _STEP.unpack_from(raw)
             return Step(str(uuid.UUID(bytes=name)), number, raw[_STEP.size :])
+        if record.kind == HUNG:
+            return Hung()
         if record.kind == END:
             name, steps, known, text = _END.unpack(raw)
             success = None if known < 0 else bool(known)

@@ -23,7 +23,11 @@ PROVENANCE: Final = Provenance("expert")
 
 
 def step(
-    number: int, *, is_last: bool = False, state: float | None = None
+    number: int,
+    *,
+    is_last: bool = False,
+    state: float | None = None,
+    intervention: bool = False,
 ) -> ControlStep:
     """One step of the smallest robot; the times are as far apart as at 100 Hz."""
     value = number if state is None else state
@@ -38,13 +42,14 @@ def step(
         is_terminal=is_last,
         deadline_missed=False,
         safety_violation=False,
+        intervention=intervention,
     )
 
 
-def begin(sender: StepSender) -> str:
+def begin(sender: StepSender, provenance: Provenance = PROVENANCE) -> str:
     """Begins an episode and returns its name."""
     name = episode_id.make_random_id(START_UNIX_NS)
-    sender.begin(name, START_UNIX_NS, PROVENANCE)
+    sender.begin(name, START_UNIX_NS, provenance)
     return name
 
 
