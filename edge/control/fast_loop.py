@@ -8,6 +8,7 @@ it finds is added to the policy's surfaces from the next step on.
 |---|---|
 | an episode begins | the window is empty, the delta in use is where it starts |
 | fewer steps than the window has | nothing |
+| a person acts | nothing, and the window begins anew |
 | nobody allowed it, or the episode's loop is off | nothing |
 | less time is left than a call takes | skipped, and counted |
 | the loss fell | the policy drives with the new deltas from the next step on |
@@ -119,7 +120,7 @@ class FastLoop:
         """
         self._steps.append((state, self._policy.carry_before))
         self._seen += 1
-        if self._seen < self._update.steps or self.trouble or not self.is_allowed:
+        if self.trouble or not self.is_allowed or len(self._steps) < self._update.steps:
             return
         if not fits(left_ns, self._took_ns):
             self._took_ns *= FORGETS
@@ -140,6 +141,14 @@ class FastLoop:
                 f"a call took {took_ns / _NS_PER_MS:.1f} ms, "
                 f"{left_ns / _NS_PER_MS:.1f} ms were left"
             )
+
+    def skip(self) -> None:
+        """A person acted in this step: it says nothing about what the policy foresees.
+
+        The window begins anew, since its steps follow each other.
+        """
+        self._steps.clear()
+        self._seen += 1
 
     def _take(self, following: Vector) -> None:
         found = self._update(self._deltas, self._window(following))

@@ -98,6 +98,23 @@ def test_end_of_an_episode_drops_what_was_found(package: IntactPackage) -> None:
     assert driven.loop.calls == 20 - STEPS + 1, "nor does the window go on"
 
 
+def test_steps_of_a_person_are_not_learned_from_and_the_window_begins_anew(
+    package: IntactPackage,
+) -> None:
+    driven = Driven(package)
+    driven.begin()
+    driven.drive(0, 2)
+    driven.loop.skip()
+    driven.drive(3, 3 + STEPS - 1)
+    assert driven.loop.calls == 0, "the window is not full again"
+    driven.drive(3 + STEPS - 1, 3 + STEPS)
+    assert driven.loop.updates == driven.loop.calls == 1
+    delta, _ = tiny_fast_update.expected_delta(
+        TINY, np.zeros(39, np.float32), driven.states[3 : 3 + STEPS + 1]
+    )
+    np.testing.assert_allclose(driven.propose(), expected_action(delta), atol=1e-5)
+
+
 def test_loop_that_is_not_allowed_does_nothing(package: IntactPackage) -> None:
     driven = Driven(package)
     before = driven.propose()

@@ -328,7 +328,9 @@ class _Episode:
                 stopped = stop and rule is None and not step.is_terminal
                 return tally.result(stopped, rule, signal.ending)
             following = transition.observation
-            if self._fast_loop is not None:
+            if self._fast_loop is not None and intervenes:
+                self._fast_loop.skip()
+            elif self._fast_loop is not None:
                 self._fast_loop.learn(
                     observation.state, following.state, ticker.left_ns()
                 )
