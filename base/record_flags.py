@@ -71,6 +71,12 @@ def define(*records: type) -> None:
                 _define(name, field, texts[field.name])
 
 
+def names(record: type) -> list[str]:
+    """Returns the names of the flags of a record, in the order of its fields."""
+    found = [_flag_name(field) for field in dataclasses.fields(record)]
+    return [name for name in found if name]
+
+
 def read[Record](record: type[Record]) -> Record:
     """Returns the record that the parsed flags describe.
 

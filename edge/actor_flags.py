@@ -1,13 +1,15 @@
 """The flags of every program at which somebody may act that say how they do."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
 
 from base import command_line, path_flags
-from edge.actors import registry
+from edge.actors import gamepad, registry
 from edge.actors.actor import Actor, KeySource, Stage
+from edge.actors.registry import GAMEPAD
 from edge.robots.robot import RobotSpec
 
 SPEED = flags.DEFINE_float(
@@ -24,6 +26,19 @@ DEVICE = flags.DEFINE_string(
     "input device of the actor (default: /dev/input/js0 for a gamepad)",
 )
 path_flags.files("actor_device")
+
+
+def require_device(name: str | None) -> None:
+    """Checks that the device of an actor is there, for another process to open it.
+
+    Args:
+        name: as `edge.actors.registry` knows it; None for nobody.
+
+    Raises:
+        ActorUnavailableError: it is not.
+    """
+    if name == GAMEPAD:
+        os.close(gamepad.open_device(Path(DEVICE.value) if DEVICE.value else None))
 
 
 def open_actor(

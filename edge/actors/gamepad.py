@@ -76,17 +76,7 @@ class Gamepad:
         """
         self._spec, self._tell = stage.spec, stage.tell
         self._speed = DEFAULT_SPEED if stage.speed is None else stage.speed
-        device = stage.device or DEVICE
-        try:
-            self._file = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as e:
-            raise ActorUnavailableError(
-                _SOURCE,
-                f"a gamepad at {device}",
-                e.strerror,
-                "connect one, or name its file with --actor_device; group `input` may"
-                " read it",
-            ) from e
+        self._file = open_device(stage.device)
         self._events = select.poll()
         self._events.register(self._file, select.POLLIN)
         self._rest = b""
@@ -194,6 +184,25 @@ class Gamepad:
             (self._levers.add if value else self._levers.discard)(number)
         # At first the kernel tells how everything stands, which is no press.
         return bool(value) and not kind & _INITIAL
+
+
+def open_device(device: Path | None) -> int:
+    """Opens a gamepad's file, or the usual one; returns a descriptor that never waits.
+
+    Raises:
+        ActorUnavailableError: there is no such device, or it may not be read.
+    """
+    device = device or DEVICE
+    try:
+        return os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as e:
+        raise ActorUnavailableError(
+            _SOURCE,
+            f"a gamepad at {device}",
+            e.strerror,
+            "connect one, or name its file with --actor_device; group `input` may read"
+            " it",
+        ) from e
 
 
 def leave_dead_zone(value: float) -> float:

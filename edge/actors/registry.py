@@ -22,14 +22,16 @@ from edge.actors.gamepad import Gamepad
 from edge.actors.keyboard import Keyboard
 from edge.errors import ActorUnavailableError, UnknownActorError
 
+KEYBOARD: Final = "keyboard"
+GAMEPAD: Final = "gamepad"
 GROUP: Final = "continuon.actors"
 
 Opener = Callable[[Stage], Actor]
 
 ACTORS: Final[dict[str, Opener]] = {
     EXPERT: Expert,
-    "keyboard": Keyboard,
-    "gamepad": Gamepad,
+    KEYBOARD: Keyboard,
+    GAMEPAD: Gamepad,
 }
 """Those of this package, by name; no entry point takes the place of one."""
 

@@ -57,6 +57,10 @@ class Terminal:
         self._guard = _start_guard(self._descriptor, self._before)
         termios.tcsetattr(descriptor, termios.TCSADRAIN, _give_keys(self._before))
 
+    def fileno(self) -> int:
+        """Descriptor to wait on together with others."""
+        return self._descriptor
+
     def read(self, wait_s: float = 0.0) -> bytes:
         """The bytes that have come; nothing if there are none after `wait_s`.
 

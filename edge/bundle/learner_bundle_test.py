@@ -96,7 +96,14 @@ class Pi:
             "control": [*keys, robot, "--pace=simulated"],
             "record": [robot_id],
             "learn": [*keys, robot_id],
-            "update": [*keys, robot, robot_id, channel, "--period_s=2", "--jitter_s=0"],
+            "update": [
+                *keys,
+                robot,
+                robot_id,
+                channel,
+                "--update_period_s=2",
+                "--update_jitter_s=0",
+            ],
         }[name] + [f"--home={self.home.root}"]
 
     def start(self, name: str, *flags: str) -> "subprocess.Popen[bytes]":

@@ -40,8 +40,8 @@ class Pair:
             "edge.processes.update",
             f"--channel={self.made.publisher.channel_uri}",
             f"--robot_id={ROBOT_ID}",
-            "--period_s=1",
-            "--jitter_s=0",
+            "--update_period_s=1",
+            "--update_jitter_s=0",
             "--trial_episodes=20",
         )
 

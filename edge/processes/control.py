@@ -13,8 +13,11 @@ With --fast_loop a package that came from no channel is adapted from step to ste
 long as the learner, which keeps the budgets, allows it; at the end of the episode what
 was found is dropped (`edge.control.fast_loop`).
 
-With --episodes it drives so many and ends. With --actor somebody demonstrates in the
-place of the package, under its limits.
+With --actor a person may take over from the package and hand back, and whoever acts
+demonstrates whole episodes when the robot is told so, under the limits of the package
+(`acting.py`). With --episodes it drives so many and ends; an actor then demonstrates
+them all. Stop rules of the place where the robot stands (--stop_rules) hold beside
+those of its package, whoever acts.
 
 It needs neither jax nor a network.
 """
@@ -22,10 +25,10 @@ It needs neither jax nor a network.
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import contextlib
+import functools
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -33,31 +36,30 @@ from absl import app, flags
 
 from base import command_line, durable_file, path_flags
 from edge import actor_flags, simulated_or_real
-from edge.actors.actor import Actor
+from edge.control import site_rules
 from edge.control.fast_loop import FastLoop
-from edge.control.loop import EpisodeResult, Pace, run_episode
+from edge.control.loop import Pace, run_episode
 from edge.control.policy_source import Driver
-from edge.control.safety import DEFAULT_MAX_STEPS
-from edge.control.step_times import StepTimes
-from edge.episodes import episode_id
-from edge.episodes.provenance import Provenance
+from edge.control.safety import DEFAULT_MAX_STEPS, SafetyConfig, config_for
+from edge.control.stop_rules import StopRules
+from edge.episodes import episode_id, step_ring
 from edge.episodes.step_ring import StepSender
-from edge.errors import RingError
+from edge.errors import RingError, SafetyConfigError
 from edge.loops.mode import Mode, ModeChoice
-from edge.processes import process, robot_flags
+from edge.processes import control_flags, process, robot_flags, tally
+from edge.processes.acting import Acting, HandedKeys
 from edge.processes.drives import NO_PACKAGE, Drive, DriveSource
 from edge.processes.home import Home
 from edge.processes.mode_keeper import ModeKeeper
 from edge.processes.process import Process
+from edge.processes.tally import Tally
+from edge.processes.turns import Turns
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Robot
 from edge.run_summary import RunTally
 from edge.simulated_or_real import RealTime
-from release.trusted_keys import TrustedKeys
-from rlds.spec import FAST_LOOP_TAG
 
 NAME: Final = "control"
-_DRIVES: Final = "drives"
 _LOOK_S: Final = 0.2  # between two looks at the disk while the robot holds still
 _ALLOWED_S: Final = 5.0
 """A learner says twice a second whether the fast loop may run; one that has said
@@ -67,6 +69,7 @@ HOME = robot_flags.define_home()
 ROBOT = robot_flags.define_robot()
 robot_flags.define_keys(required=True)
 robot_flags.define_mode_rules()
+control_flags.define_stop_rules()
 FAST_LOOP = robot_flags.define_fast_loop()
 PACE = flags.DEFINE_enum_class(
     "pace",
@@ -91,16 +94,13 @@ EPISODES = flags.DEFINE_integer(
 SUMMARY_JSON = flags.DEFINE_string(
     "summary_json", None, "file for the summary of --episodes episodes, as JSON"
 )
-ACTOR = flags.DEFINE_string(
-    "actor",
-    None,
-    "who demonstrates in the place of the package: expert, keyboard, gamepad, or one "
-    "that another package adds (default: nobody)",
-)
+ACTOR = control_flags.define_actor()
+flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
 OPERATOR_NOISE = flags.DEFINE_float(
     "operator_noise",
     0.0,
-    "standard deviation of the noise on what --actor does, in units of the action",
+    "standard deviation of the noise on what --actor demonstrates, in units of the "
+    "action",
     lower_bound=0.0,
 )
 SIM_START = flags.DEFINE_string(
@@ -111,45 +111,6 @@ SIM_START = flags.DEFINE_string(
 path_flags.files("summary_json")
 
 
-@dataclass
-class _Tally:
-    """What control shows of itself since it was started."""
-
-    episodes: int = 0
-    successes: int = 0
-    steps: int = 0
-    missed: int = 0
-    violations: int = 0
-    p50_us: float = 0.0
-    p99_us: float = 0.0
-    jitter_p99_us: float = 0.0
-    times: StepTimes = field(default_factory=StepTimes)
-
-    def add(self, result: EpisodeResult) -> None:
-        self.episodes += not result.stopped
-        self.successes += bool(result.success)
-        self.steps += result.steps
-        self.missed += result.missed_deadlines
-        self.violations += result.safety_violations
-        self.times.merge(result.times)
-        latency, jitter = self.times.latency, self.times.jitter
-        self.p50_us = round(latency.percentile_us(50.0), 1)
-        self.p99_us = round(latency.percentile_us(99.0), 1)
-        self.jitter_p99_us = round(jitter.percentile_us(99.0), 1)
-
-    def describe(self) -> dict[str, object]:
-        return {
-            "episodes": self.episodes,
-            "successes": self.successes,
-            "steps": self.steps,
-            "missed": self.missed,
-            "violations": self.violations,
-            "p50_us": self.p50_us,
-            "p99_us": self.p99_us,
-            "jitter_p99_us": self.jitter_p99_us,
-        }
-
-
 def main(argv: list[str]) -> None:
     """Opens the robot and drives until it is told to end."""
     if len(argv) > 1:
@@ -157,9 +118,12 @@ def main(argv: list[str]) -> None:
     if SUMMARY_JSON.value and not EPISODES.value:
         raise app.UsageError("expected --episodes with --summary_json")
     home = Home(Path(HOME.value))
-    keys = robot_flags.read_keys()
-    assert keys is not None  # --keyring is required
+    trusted = robot_flags.read_keys()
+    assert trusted is not None  # --keyring is required
+    keys = HandedKeys()
     keeper = ModeKeeper(robot_flags.read_mode_rules())
+    rules = control_flags.read_stop_rules()
+    control_flags.require_actor_usage(is_simulated_pace=PACE.value is Pace.SIMULATED)
     with (
         process.open_process(home.root, NAME) as me,
         contextlib.closing(
@@ -168,24 +132,50 @@ def main(argv: list[str]) -> None:
     ):
         name, robot = next(robots)
         pace = simulated_or_real.choose_pace(robot, PACE.value, Pace.REALTIME)
-        # A hang is noted by whoever records; this process has no private folder.
+        control_flags.require_fit(rules, robot.spec)
+        # Its watchdog tells the recorder of a hang; nobody here could any more.
+        on_hang = functools.partial(step_ring.say_hung, home.ring)
         with (
-            _open_actor(name, robot) as actor,
-            simulated_or_real.open_real_time(robot, None, me.say) as real_time,
+            _open_acting(me, keys, name, robot) as acting,
+            simulated_or_real.open_real_time(robot, on_hang, me.say) as real_time,
         ):
-            _Control(me, home, name, robot, pace, real_time, keys, actor, keeper).run()
+            source = DriveSource(
+                home, trusted, {name: robot.spec}, me.say, learns=FAST_LOOP.value
+            )
+            turns = Turns(acting, keeper, robot.spec, bool(EPISODES.value))
+            _Control(
+                me,
+                home,
+                name,
+                robot,
+                pace,
+                real_time,
+                source,
+                turns,
+                keys,
+                keeper,
+                rules,
+            ).run()
 
 
 @contextlib.contextmanager
-def _open_actor(name: str, robot: Robot) -> Iterator[Actor | None]:
-    """Opens whoever demonstrates; None if the package drives."""
-    if ACTOR.value is None:
+def _open_acting(
+    me: Process, keys: HandedKeys, name: str, robot: Robot
+) -> Iterator[Acting | None]:
+    """Opens whoever may act; None if the package alone does."""
+    actor = ACTOR.value
+    if actor is None:
         yield None
         return
+    # Under a supervisor, which has the terminal, standard input is no terminal.
+    source = keys if process.is_supervised() else None
     with contextlib.closing(
-        actor_flags.open_actor(ACTOR.value, name, robot.spec)
-    ) as actor:
-        yield actor
+        Acting(
+            lambda: actor_flags.open_actor(actor, name, robot.spec, me.say, source),
+            me.say,
+        )
+    ) as acting:
+        yield acting
 
 
 class _Control:
@@ -199,19 +189,21 @@ class _Control:
         robot: Robot,
         pace: Pace,
         real_time: RealTime,
-        keys: TrustedKeys,
-        actor: Actor | None,
+        source: DriveSource,
+        turns: Turns,
+        keys: HandedKeys,
         keeper: ModeKeeper,
+        rules: StopRules,
     ) -> None:
         self._me = me
-        self._actor = actor
+        self._turns = turns
+        self._keys = keys
+        self._rules = rules
         self._real_time = real_time
         self._name = name
         self._robot = robot
         self._pace = pace
-        self._source = DriveSource(
-            home, keys, {name: robot.spec}, me.say, learns=FAST_LOOP.value
-        )
+        self._source = source
         self._allowed_until_s = -_ALLOWED_S
         self._fast_reason = "nobody has allowed it yet"
         self._home = home
@@ -220,12 +212,12 @@ class _Control:
         self._stop_key = False
         self._drive: Drive | None = None
         self._sender: StepSender | None = None
-        self._tally = _Tally()
+        self._limits = self._limit(None)
+        self._tally = Tally()
         self._summary = RunTally()
-        self._wants_no_more = False  # the actor
         self._lacks_package = False
         self._doing = "starts"
-        self._said_ring = ""
+        self._said: dict[str, str] = {}
 
     def run(self) -> None:
         """Drives while that is its mode, and holds still otherwise."""
@@ -237,12 +229,14 @@ class _Control:
                 self._read_messages()
                 if self._waits_for_word():
                     self._hold_still("waits for its supervisor")
-                elif (drive := self._find_drive()) is None:
+                elif not self._find_work():
+                    self._turns.listen()
                     work = self._choice.mode is Mode.IDLE and self._lacks_package
                     self._hold_still(NO_PACKAGE if work else self._choice.mode.value)
+                elif why := self._turns.await_actor():
+                    self._hold_still(why)
                 else:
-                    self._drive = drive
-                    self._run_episode(drive, next(numbers))
+                    self._run_episode(next(numbers))
         if SUMMARY_JSON.value and self._is_done() and self._drive is not None:
             seconds = time.monotonic() - begin_s
             package = self._drive.driver.package_digest
@@ -262,20 +256,37 @@ class _Control:
         supervised = process.is_supervised() and not EPISODES.value
         return supervised and not self._keeper.has_heard
 
-    def _find_drive(self) -> Drive | None:
-        """Chooses the mode; returns what drives the next episode, None for nothing."""
-        drive, before = None, self._choice.mode
+    def _find_work(self) -> bool:
+        """Chooses the mode; returns whether there is an episode to run."""
+        before = self._choice.mode
         choice = self._keeper.choose(in_episode=False, has_work=True)
         self._lacks_package = False
         if choice.mode is Mode.DRIVING:
-            drive = self._source.look()
-            if drive is None:
+            self._turns.begin_next()
+            self._drive = self._look()
+            if self._drive is None and not self._turns.shows:
                 self._lacks_package = True
                 choice = self._keeper.choose(in_episode=False, has_work=False)
         self._choice = choice
         if choice.mode is not before:
             self._tell_learner()
+        return choice.mode is Mode.DRIVING
+
+    def _look(self) -> Drive | None:
+        """What drives by the pointers; None if nothing can within the site's rules."""
+        drive = self._source.look()
+        try:
+            self._limits = self._limit(None if drive is None else drive.driver)
+        except SafetyConfigError as e:
+            self._say_once("limits", f"the package cannot drive here: {e}")
+            return None
         return drive
+
+    def _limit(self, driver: Driver | None) -> SafetyConfig:
+        """The limits of the package, or of the robot, with the rules of the site."""
+        spec = self._robot.spec
+        own = config_for(spec) if driver is None else driver.safety_for(spec)
+        return site_rules.add(own, self._rules, spec)
 
     def _tell_learner(self) -> None:
         fields: dict[str, object] = {"mode": self._choice.mode.value}
@@ -285,38 +296,34 @@ class _Control:
 
     def _fast_loop(self) -> FastLoop | None:
         """The fast loop of what drives; None if there is none, or somebody shows."""
-        if self._drive is None or self._actor is not None:
+        if self._drive is None or self._turns.shows:
             return None
         return self._drive.fast_loop
 
-    def _run_episode(self, drive: Drive, seed: int) -> None:
-        self._doing, self._stop_key = _DRIVES, False
+    def _run_episode(self, seed: int) -> None:
+        turns, driver = self._turns, None if self._drive is None else self._drive.driver
+        policy = turns.choose_policy(driver, self._name)
+        self._doing = "is shown a task" if turns.shows else "drives"
+        self._stop_key = False
         self._show()
-        driver, spec = drive.driver, self._robot.spec
-        policy = self._actor or driver.policy_for(self._name, spec)
-        if self._actor is not None and not self._actor.await_start():
-            self._wants_no_more = True
-            return
         sender = self._open_sender()
         start_ns = self._robot.clock.unix_ns()
         if sender is not None:
             sender.begin(
                 episode_id.make_random_id(start_ns),
                 start_ns,
-                self._make_provenance(driver),
+                turns.describe_episode(driver, adapts=self._fast_loop() is not None),
             )
         result = run_episode(
             self._robot,
             policy,
-            driver.safety_for(spec),
+            self._limits,
             sender,
             seed,
             MAX_STEPS.value,
             self._pace,
-            disturbance=None
-            if self._actor is None
-            else GaussianNoise(OPERATOR_NOISE.value),
-            operator=self._actor,
+            disturbance=GaussianNoise(OPERATOR_NOISE.value) if turns.shows else None,
+            operator=turns.acting,
             should_stop=self._should_stop,
             stop_key=self._is_stop_key_pressed,
             watchdog=self._real_time.watchdog,
@@ -325,41 +332,20 @@ class _Control:
         )
         if sender is not None:
             sender.end(result.success, result.stop_rule)
+        turns.end(result)
         self._source.starts.clear()
         self._keeper.note_moved()
         self._tally.add(result)
         if not result.stopped:
-            self._summary.add(spec.task, result)
-        if self._actor is not None:
-            return  # what somebody shows says nothing about the package
-        self._me.mailbox.send(
-            "update",
-            "health",
-            {
-                "package": driver.package_digest,
-                "delta": driver.delta_digest,
-                "success": result.success,
-                "steps": result.steps,
-                "missed_deadlines": result.missed_deadlines,
-                "stop_rules": result.safety_violations,
-                "stopped": result.stopped,
-            },
-        )
-
-    def _make_provenance(self, driver: Driver) -> Provenance:
-        if self._actor is not None:
-            return Provenance(actor=self._actor.name, tags=("demonstration",))
-        return Provenance(
-            actor=driver.actor,
-            package_digest=driver.package_digest or "",
-            delta_digest=driver.delta_digest or "",
-            channel=driver.channel,
-            tags=() if self._fast_loop() is None else (FAST_LOOP_TAG,),
-        )
+            self._summary.add(self._robot.spec.task, result)
+        if driver is not None and not turns.shows:
+            # What somebody demonstrates says nothing about the package.
+            health = tally.describe_health(driver, result)
+            self._me.mailbox.send("update", "health", health)
 
     def _is_done(self) -> bool:
         driven = self._summary.episodes
-        return self._wants_no_more or bool(EPISODES.value and driven >= EPISODES.value)
+        return self._turns.is_over or bool(EPISODES.value and driven >= EPISODES.value)
 
     def _should_stop(self) -> bool:
         """Looks, once a step, whether the robot should end its episode."""
@@ -386,16 +372,22 @@ class _Control:
                     waits=self._pace is Pace.SIMULATED,
                 )
             except RingError as e:
-                if str(e) != self._said_ring:
-                    self._said_ring = str(e)
-                    self._me.say(str(e))
+                self._say_once("ring", str(e))
         return self._sender
+
+    def _say_once(self, about: str, text: str) -> None:
+        """Says a line if it is not the last one about this."""
+        if self._said.get(about) != text:
+            self._said[about] = text
+            self._me.say(text)
 
     def _read_messages(self) -> None:
         for message in self._me.receive():
             if message.kind == "stop_key":
                 self._stop_key = True
                 self._keeper.stop()
+            elif message.kind == "keys":
+                self._keys.hear(message.fields)
             elif message.kind == "told":
                 self._keeper.hear(message.fields)
             elif message.kind == "fast_loop":
@@ -409,7 +401,7 @@ class _Control:
     def _show(self) -> None:
         if not self._me.is_status_due():
             return
-        if self._doing == _DRIVES:
+        if self._turns.in_episode:
             self._choice = self._keeper.choose(in_episode=True, has_work=True)
         self._tell_learner()  # again: a message may be lost, or the learner be new
         self._show_now()
@@ -433,6 +425,10 @@ class _Control:
             }
         if (fast := self._fast_loop()) is not None:
             shown["fast"] = self._describe_fast(fast)
+        if acting := self._turns.describe():
+            shown["acting"] = acting
+        if self._turns.stopped_s is not None:
+            shown["stopped_s"] = self._turns.stopped_s
         if sender is not None:
             shown |= {"dropped": sender.dropped, "filled": round(sender.filled, 3)}
         self._me.show_now(shown)

@@ -344,10 +344,14 @@ def test_stop_key_ends_the_episode_and_the_robot_stays_where_it_is(
     control = start("--pace=realtime")
     control.wait_for(is_doing("drives"))
     control.tell("stop_key")
-    control.wait_for(is_doing("idle"))
+    status = control.wait_for(is_doing("idle"))
     assert control.end() == 0
     health = [one.fields for one in control.updater.receive()]
-    assert health[-1]["stop_rules"] == 1
+    stopped = health[-1]
+    # A person's stop is no fault of the package, and no failure of it either.
+    assert (stopped["stop_rules"], stopped["success"]) == (0, None)
+    assert stopped["stopped"] is True
+    assert status["violations"] == 0
 
 
 def test_second_control_of_a_robot_is_refused(start: Callable[..., Control]) -> None:

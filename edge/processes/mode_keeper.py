@@ -5,10 +5,11 @@ and tells the learner. So a robot whose processes are services, without a superv
 sleeps at night like one on a desk. Whoever a person talks to (the supervisor) hands on
 the last word again and again:
 
-    {"kind": "told", "mode": "idle", "at_s": 1234.5}
+    {"kind": "told", "mode": "driving", "demonstrates": false, "at_s": 1234.5}
 
-`mode` is "" while nobody has said anything; `at_s` is the time of the word by the
-monotonic clock, which all processes of a machine share.
+`mode` is "" while nobody has said anything; `demonstrates` whether whoever acts drives
+in the place of the package; `at_s` is the time of the word by the monotonic clock,
+which all processes of a machine share.
 """
 
 import time
@@ -56,7 +57,16 @@ class ModeKeeper:
         self._told_s = self._moved_s = monotonic_s()
         self._looked_s = -READ_AGAIN_S
         self._on_charger = False
+        self._demonstrates = False
         self.has_heard = False
+
+    @property
+    def demonstrates(self) -> bool:
+        """Whether somebody was told to demonstrate, for as long as that word holds."""
+        ago_s = self._now_s() - self._told_s
+        if self._told is not Mode.DRIVING or not self._demonstrates:
+            return False
+        return not self._rules.night.began_within(self._hour(), ago_s)
 
     def hear(self, fields: Mapping[str, object]) -> None:
         """Takes a message `told`; one that says nothing new or makes no sense is none.
@@ -74,10 +84,15 @@ class ModeKeeper:
             said_s = float(at_s)
         if self._told is None or said_s >= self._told_s:
             self._told, self._told_s = told, said_s
+            self._demonstrates = fields.get("demonstrates") is True
 
     def stop(self) -> None:
         """Notes that a person stopped the robot: it stays still until it is told."""
         self._told, self._told_s = Mode.IDLE, self._now_s()
+
+    def go_on(self) -> None:
+        """Notes that the person who stopped the robot lets it do what it did before."""
+        self._told, self._told_s = Mode.DRIVING, self._now_s()
 
     def note_moved(self) -> None:
         """Notes that an episode has just ended."""

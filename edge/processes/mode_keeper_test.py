@@ -56,6 +56,27 @@ def test_robot_does_what_was_said_last(keeper: ModeKeeper, machine: Machine) -> 
     assert mode_of(keeper) is Mode.DRIVING
 
 
+def test_word_to_demonstrate_holds_until_the_next_one_or_the_night(
+    keeper: ModeKeeper, machine: Machine
+) -> None:
+    assert not keeper.demonstrates
+    keeper.hear({"mode": "driving", "demonstrates": True, "at_s": 990.0})
+    assert keeper.demonstrates
+    keeper.stop()
+    assert not keeper.demonstrates
+    assert mode_of(keeper) is Mode.IDLE
+    keeper.go_on()
+    assert keeper.demonstrates
+    assert mode_of(keeper) is Mode.DRIVING
+    machine.now_s += 11 * 3600.0
+    machine.hour_now = 23.0
+    assert not keeper.demonstrates
+    keeper.hear({"mode": "driving", "demonstrates": True})
+    assert keeper.demonstrates
+    keeper.hear({"mode": "driving"})
+    assert not keeper.demonstrates
+
+
 def test_stopped_robot_is_not_moved_by_a_word_from_before(
     keeper: ModeKeeper, machine: Machine
 ) -> None:

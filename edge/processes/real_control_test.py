@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.processes.mailbox import Mailbox
-from edge.testing import process_tree, processes, robot_home
+from edge.testing import process_tree, processes, ring_steps, robot_home
 from edge.testing.moving_arm import Command, read_port
 
 
@@ -39,6 +39,35 @@ class Arm:
         process_tree.wait_until(
             lambda: (said := self.commands()) and said[-1].is_hold is not moves
         )
+
+
+def test_episode_in_which_control_hung_is_recorded_with_its_reason(
+    tmp_path: Path,
+) -> None:
+    made, port = robot_home.make(tmp_path), tmp_path / "port"
+    record = processes.start("edge.processes.record", made.flags[0], "--robot_id=arm-1")
+    try:
+        hung = processes.run(
+            "edge.testing.real_arm",
+            "edge.processes.control",
+            *made.flags[:-1],
+            f"--robot=hung-arm:{port}",
+            "--actor=hanging-hand",
+            "--episodes=1",
+        )
+        assert hung.returncode == -signal.SIGKILL
+        assert "watchdog: the process that drives it hangs and is killed" in hung.stderr
+        assert read_port(port)[-1].is_hold
+        process_tree.wait_until(lambda: ring_steps.read_episodes(made.home.shared))
+    finally:
+        record.terminate()
+        said, _ = record.communicate(timeout=process_tree.LONGEST_S)
+    assert "9 of 9 steps are recorded" in said
+    (episode,) = ring_steps.read_episodes(made.home.shared).values()
+    assert "stop_watchdog" in episode.metadata.tags
+    assert episode.metadata.operator == "human"
+    assert episode.steps["safety_violation"].tolist() == [False] * 8 + [True]
+    assert not [*made.home.private.glob("*.journal")]
 
 
 @pytest.fixture

@@ -11,18 +11,21 @@ Keys on a terminal: d drives, i lets the robot stay still and s lets it sleep, e
 its episode has ended; the space bar stops it at once, q quits. What a key says holds
 until the next one, or until night next begins or ends (--night). A robot that was told
 to stay still does not move before it is told to drive.
+
+With --actor=keyboard a person may act: Tab gives the keys to whoever acts, and back. A
+key that moves takes over from the package, h hands back, y and n end the episode with
+success or failure, x stops the robot. With --actor=gamepad the buttons do the same. t
+lets whoever acts, a person or the scripted expert, demonstrate episode after episode
+until the next of these keys.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import contextlib
-import os
 import select
 import signal
 import sys
-import termios
 import time
-import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -30,25 +33,23 @@ from typing import Final
 from absl import app, flags
 
 from base import command_line
+from edge import actor_flags
+from edge.actors.registry import KEYBOARD
+from edge.actors.terminal import Terminal
+from edge.errors import ActorLostError
 from edge.loops.mode import Mode
-from edge.processes import process, robot_flags
+from edge.processes import control_flags, learner_flags, process, robot_flags
 from edge.processes.children import Family, Program
+from edge.processes.person_keys import PersonKeys, Said
 from edge.processes.process import Process
-from edge.processes.view import KEYS, Screen, Seen, describe, summarize
+from edge.processes.view import Screen, Seen, describe, summarize
 
 NAME: Final = process.SUPERVISOR
 HOME_FOLDER: Final = "~/.local/share/continuon/robot-home"
 LOG_PERIOD_S: Final = 5.0
 _WORD_PERIOD_S: Final = 0.5
 _TICK_S: Final = 0.05
-_STOP_KEY: Final = " "
-_MODE_KEYS: Final = {
-    "d": Mode.DRIVING,
-    "i": Mode.IDLE,
-    "s": Mode.ASLEEP,
-    _STOP_KEY: Mode.IDLE,
-}
-_QUIT_KEY: Final = "q"
+_PART_BYTES: Final = 512  # of keys in one message
 
 ROBOT = robot_flags.define_robot()
 CHANNEL = flags.DEFINE_string(
@@ -61,6 +62,11 @@ HOME = robot_flags.define_home(HOME_FOLDER)
 robot_flags.define_keys(robot_flags.KEYRING_FILE)
 robot_flags.define_mode_rules()
 robot_flags.define_fast_loop()
+ACTOR = control_flags.define_actor()
+flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
+control_flags.define_stop_rules()
+robot_flags.define_update_rules()
+learner_flags.define()
 PACE = flags.DEFINE_enum(
     "pace",
     None,
@@ -78,15 +84,18 @@ def main(argv: list[str]) -> int:
     """Runs the robot until it is told to end."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    control_flags.require_actor_usage(is_simulated_pace=PACE.value == "simulated")
+    actor_flags.require_device(ACTOR.value)
     home = Path(HOME.value).expanduser().absolute()
+    programs = _list_programs(home)
     with process.open_process(home, NAME) as me:
         # Suspended, it would show nothing and hear nothing while the robot moves.
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
-        family = Family(_list_programs(home))
+        family = Family(programs)
         screen = Screen()
-        with _read_keys() as keys:
+        with _open_terminal() as terminal:
             try:
-                return _Supervisor(me, family, screen, keys).run()
+                return _Supervisor(me, family, screen, terminal).run()
             finally:
                 screen.say(["robot: stops"])
                 for line in family.stop(first="control"):
@@ -101,7 +110,13 @@ def _list_programs(home: Path) -> list[Program]:
     name = [f"--robot_id={ROBOT_ID.value}"] if ROBOT_ID.value else []
     pace = [f"--pace={PACE.value}"] if PACE.value else []
     consent = ["--consent"] if CONSENT.value else []
-    rules = [*robot_flags.hand_on_mode_rules(), *robot_flags.hand_on_fast_loop()]
+    rules = [
+        *robot_flags.hand_on_mode_rules(),
+        *robot_flags.hand_on_fast_loop(),
+        *control_flags.hand_on_stop_rules(),
+        *control_flags.hand_on_actor(),
+    ]
+    budgets = learner_flags.hand_on()
     programs = [
         Program(
             "control",
@@ -111,15 +126,16 @@ def _list_programs(home: Path) -> list[Program]:
         ),
         # It shares the last episode first.
         Program("record", "edge.processes.record", (*own, *name, *consent), 30.0),
-        Program("learn", "edge.processes.learn", (*own, *keys, *name), 5.0),
+        Program("learn", "edge.processes.learn", (*own, *keys, *name, *budgets), 5.0),
     ]
     if CHANNEL.value:
         channel = f"--channel={CHANNEL.value}"
+        rounds = robot_flags.hand_on_update_rules()
         programs.append(
             Program(
                 "update",
                 "edge.processes.update",
-                (*own, *keys, *name, robot, channel),
+                (*own, *keys, *name, robot, channel, *rounds),
                 5.0,
             )
         )
@@ -130,13 +146,16 @@ class _Supervisor:
     """Looks after the children, the keys and the view."""
 
     def __init__(
-        self, me: Process, family: Family, screen: Screen, keys: "_Keys"
+        self, me: Process, family: Family, screen: Screen, terminal: Terminal | None
     ) -> None:
         self._me = me
         self._family = family
         self._screen = screen
-        self._keys = keys
+        self._terminal = terminal
+        self._keys = PersonKeys(ACTOR.value)
         self._told: Mode | None = None  # by a person
+        self._demonstrates = False
+        self._is_heard = True  # what a person who acts presses
         self._told_s = 0.0
         self._seen = {child.program.name: Seen() for child in family.children}
         self._sent_s = self._shown_s = -LOG_PERIOD_S
@@ -157,9 +176,11 @@ class _Supervisor:
             self._read_messages(now_s)
             self._hand_on_word(now_s)
             self._show(now_s)
-            files = [self._me.mailbox.fileno(), *self._keys.files]
+            files = [self._me.mailbox.fileno()]
+            if self._terminal is not None:
+                files.append(self._terminal.fileno())
             select.select(files, [], [], _TICK_S)
-            if self._press(self._keys.read()):
+            if self._do(self._keys.hear(self._read_terminal())):
                 break
         return 0
 
@@ -183,13 +204,24 @@ class _Supervisor:
             if message.kind == "status" and message.sender in self._seen:
                 seen = self._seen[message.sender]
                 seen.status, seen.at_s = message.fields, now_s
+                if message.sender == "control":
+                    self._note_stop(message.fields.get("stopped_s"))
+
+    def _note_stop(self, stopped_s: object) -> None:
+        """Makes it the last word that whoever acts has stopped the robot.
+
+        A control process that is started again would not know.
+        """
+        if isinstance(stopped_s, int | float) and stopped_s > self._told_s:
+            self._told, self._told_s = Mode.IDLE, float(stopped_s)
 
     def _hand_on_word(self, now_s: float) -> None:
         """Says again what a person said: control may have been started meanwhile."""
         if now_s - self._sent_s >= _WORD_PERIOD_S:
             self._sent_s = now_s
             said = "" if self._told is None else self._told.value
-            word = {"mode": said, "at_s": self._told_s}
+            word: dict[str, object] = {"mode": said, "at_s": self._told_s}
+            word["demonstrates"] = self._demonstrates
             self._me.mailbox.send("control", "told", word)
             self._me.show_now({"doing": f"looks after {len(self._seen)} processes"})
 
@@ -199,60 +231,58 @@ class _Supervisor:
             return
         self._shown_s = now_s
         if self._screen.is_live:
-            self._screen.draw([*describe(self._seen, now_s), KEYS])
+            self._screen.draw([*describe(self._seen, now_s), self._keys.describe()])
         else:
             self._screen.say([f"robot: {summarize(self._seen, now_s)}"])
 
-    def _press(self, pressed: str) -> bool:
-        """Does what the keys say; True to quit."""
-        for key in pressed:
-            if key == _QUIT_KEY:
-                return True
-            if key == _STOP_KEY:
-                self._me.mailbox.send("control", "stop_key", {})
-            if (mode := _MODE_KEYS.get(key)) is not None:
-                self._told, self._told_s = mode, time.monotonic()
-                self._sent_s = -LOG_PERIOD_S
-        return False
+    def _read_terminal(self) -> bytes:
+        """The keys pressed since the last call.
 
-
-class _Keys:
-    """What is typed, where there is a terminal."""
-
-    def __init__(self, file: int | None) -> None:
-        self._file = file
-
-    @property
-    def files(self) -> list[int]:
-        """What to wait on."""
-        return [] if self._file is None else [self._file]
-
-    def read(self) -> str:
-        """The keys pressed since the last call."""
-        if self._file is None or not select.select([self._file], [], [], 0.0)[0]:
-            return ""
+        Raises:
+            ActorLostError: the terminal at which a person acts is gone.
+        """
+        if self._terminal is None:
+            return b""
         try:
-            raw = os.read(self._file, 64)
-        except OSError:
-            raw = b""
-        if not raw:  # the terminal is gone
-            self._file = None
-        return raw.decode(errors="ignore")
+            return self._terminal.read()
+        except OSError as e:
+            if ACTOR.value == KEYBOARD:
+                raise ActorLostError(
+                    f"--actor={KEYBOARD}", "its terminal to stay open", "it was closed"
+                ) from e
+            self._terminal = None
+            return b""
+
+    def _do(self, said: Said) -> bool:
+        """Does what the keys say; True to quit."""
+        if said.stops:
+            self._me.mailbox.send("control", "stop_key", {})
+        if said.told is not None:
+            self._told, self._told_s = said.told, time.monotonic()
+            self._demonstrates = said.demonstrates
+            self._sent_s = -LOG_PERIOD_S
+        for at in range(0, len(said.acting), _PART_BYTES):
+            keys = said.acting[at : at + _PART_BYTES].decode("latin-1")
+            heard = self._me.mailbox.send("control", "keys", {"keys": keys})
+            if self._is_heard and not heard:
+                self._screen.say(["robot: control does not hear these keys now"])
+            self._is_heard = heard
+        return said.quits
 
 
 @contextlib.contextmanager
-def _read_keys() -> Iterator[_Keys]:
-    """Reads single keys where a person types, and leaves the terminal as it was."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        yield _Keys(None)
+def _open_terminal() -> Iterator[Terminal | None]:
+    """Opens the terminal where a person types, and leaves it as it was.
+
+    Raises:
+        ActorUnavailableError: a keyboard is to act, and there is none.
+    """
+    acts = ACTOR.value == KEYBOARD
+    if not acts and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        yield None
         return
-    file = sys.stdin.fileno()
-    before = termios.tcgetattr(file)
-    try:
-        tty.setcbreak(file)
-        yield _Keys(file)
-    finally:
-        termios.tcsetattr(file, termios.TCSADRAIN, before)
+    with contextlib.closing(Terminal(0, f"--actor={KEYBOARD}")) as terminal:
+        yield terminal
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from absl import app, flags
 from base import path_flags
 from edge.loops import mode
 from edge.loops.mode import NO_NIGHT, SLEEP_AFTER_S, ModeRules
+from edge.ota import health
+from edge.ota.watch import Rules
 from release.trusted_keys import TrustedKeys
 
 # So that the flags belong to the program that defines them, for `--help`.
@@ -25,6 +27,7 @@ _DEVELOPMENT: Final = "allow_development_keys"
 _NIGHT: Final = "night"
 _SLEEP_AFTER: Final = "sleep_after_s"
 _FAST_LOOP: Final = "fast_loop"
+_UPDATE_RULES: Final = ("update_period_s", "update_jitter_s", "trial_episodes")
 
 
 def define_home(default: str | None = None) -> "flags.FlagHolder[str]":
@@ -111,6 +114,46 @@ def hand_on_keys() -> list[str]:
     path = Path(str(flags.FLAGS[_KEYRING].value)).expanduser().absolute()
     development = flags.FLAGS[_DEVELOPMENT].value
     return [f"--{_KEYRING}={path}", *([f"--{_DEVELOPMENT}"] if development else [])]
+
+
+def hand_on(*names: str) -> list[str]:
+    """Returns those of these flags that were given, for another program.
+
+    The others have the same default there.
+    """
+    return [flags.FLAGS[n].serialize() for n in names if flags.FLAGS[n].present]
+
+
+def define_update_rules() -> tuple[
+    "flags.FlagHolder[float]", "flags.FlagHolder[float]", "flags.FlagHolder[int]"
+]:
+    """Defines --update_period_s, --update_jitter_s and --trial_episodes."""
+    period = flags.DEFINE_float(
+        _UPDATE_RULES[0],
+        600.0,
+        "mean interval between checks of --channel, in seconds",
+        lower_bound=1.0,
+    )
+    jitter = flags.DEFINE_float(
+        _UPDATE_RULES[1],
+        60.0,
+        f"largest deviation from --{_UPDATE_RULES[0]}, which the robot's name decides, "
+        "in seconds",
+        lower_bound=0.0,
+    )
+    episodes = flags.DEFINE_integer(
+        _UPDATE_RULES[2],
+        Rules().episodes,
+        "episodes after which a new package is committed",
+        lower_bound=1,
+        upper_bound=health.MOST_EPISODES // 2,
+    )
+    return period, jitter, episodes
+
+
+def hand_on_update_rules() -> list[str]:
+    """Returns those flags of `define_update_rules` that were given."""
+    return hand_on(*_UPDATE_RULES)
 
 
 def define_fast_loop() -> "flags.FlagHolder[bool]":

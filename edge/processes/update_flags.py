@@ -2,8 +2,6 @@
 
 from absl import app, flags
 
-from edge.ota import health
-from edge.ota.watch import Rules
 from edge.processes import robot_flags
 
 HOME = robot_flags.define_home()
@@ -29,25 +27,7 @@ SEED_PACKAGE = flags.DEFINE_string(
 )
 ROBOT_ID = robot_flags.define_robot_id()
 KEY_FILE = robot_flags.define_key_file("packages/updater.key")
-PERIOD_S = flags.DEFINE_float(
-    "period_s",
-    600.0,
-    "mean interval between checks of --channel, in seconds",
-    lower_bound=1.0,
-)
-JITTER_S = flags.DEFINE_float(
-    "jitter_s",
-    60.0,
-    "largest deviation from --period_s, which the robot's name decides, in seconds",
-    lower_bound=0.0,
-)
-TRIAL_EPISODES = flags.DEFINE_integer(
-    "trial_episodes",
-    Rules().episodes,
-    "episodes after which a new package is committed",
-    lower_bound=1,
-    upper_bound=health.MOST_EPISODES // 2,
-)
+PERIOD_S, JITTER_S, TRIAL_EPISODES = robot_flags.define_update_rules()
 
 
 def require_usage(argv: list[str]) -> None:

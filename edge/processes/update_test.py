@@ -134,8 +134,8 @@ class Service:
         self._command = processes.command(
             MODULE,
             *home.flags,
-            "--period_s=1",
-            "--jitter_s=0.5",
+            "--update_period_s=1",
+            "--update_jitter_s=0.5",
             *flags,
             prelude=prelude,
         )

@@ -14,7 +14,6 @@ from typing import Final, TextIO
 
 from base.errors import one_line, printable
 
-KEYS: Final = "d drive   i idle   s sleep   space stop   q quit"
 STALE_S: Final = 2.0  # four statuses
 _DIGITS: Final = 12  # of a digest, as everywhere
 _LABEL: Final = 10
@@ -60,7 +59,15 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
     record = seen.get("record", Seen())
     one, two = control.status, record.status
     lines = [
-        _line("robot", _join(control.doing(now_s), one.get("why"), one.get("robot"))),
+        _line(
+            "robot",
+            _join(
+                control.doing(now_s),
+                one.get("acting"),
+                one.get("why"),
+                one.get("robot"),
+            ),
+        ),
         _line(
             "step",
             f"p50 {_text(one, 'p50_us', '-')} us, p99 {_text(one, 'p99_us', '-')} us; "
@@ -96,7 +103,7 @@ def summarize(seen: Mapping[str, Seen], now_s: float) -> str:
     control = seen.get("control", Seen())
     status = control.status
     parts = [
-        _join(control.doing(now_s), status.get("why")),
+        _join(control.doing(now_s), status.get("acting"), status.get("why")),
         f"{_count(status, 'episodes')} episodes",
         f"{_count(status, 'successes')} succeeded",
         f"{_count(status, 'missed')} of {_count(status, 'steps')} steps late",

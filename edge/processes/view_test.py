@@ -2,7 +2,10 @@
 
 import io
 
-from edge.processes.view import KEYS, STALE_S, Screen, Seen, describe, fit, summarize
+from edge.processes.person_keys import PersonKeys
+from edge.processes.view import STALE_S, Screen, Seen, describe, fit, summarize
+
+KEYS = PersonKeys().describe()
 
 CONTROL = {
     "doing": "drives",

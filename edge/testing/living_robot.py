@@ -37,7 +37,7 @@ _MORE = {
         "--learning_wall_s_per_night=1000000",
         "--learning_disk_mb_per_day=1000000",
     ),
-    "update": ("--period_s=2", "--jitter_s=0", "--trial_episodes=2"),
+    "update": ("--update_period_s=2", "--update_jitter_s=0", "--trial_episodes=2"),
 }
 _Program = children.Program
 def _make(name, module, arguments, stop_after_s):

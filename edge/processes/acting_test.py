@@ -1,0 +1,169 @@
+"""Whoever acts is heard between two steps, lost with its device, and found again."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from edge.actors.actor import EXPERT, Actor, Ending, Signal, Stage
+from edge.actors.gamepad import EVENT, Gamepad
+from edge.errors import ActorUnavailableError
+from edge.processes.acting import Acting, HandedKeys
+from edge.robots.robot import Observation, Vector
+from edge.robots.simulated_point import SPEC
+
+A, X, START = 0, 2, 7
+
+
+@dataclass
+class Desk:
+    """A gamepad that comes and goes, and whoever holds it."""
+
+    device: Path
+    told: list[str] = field(default_factory=list)
+    now_s: float = 100.0
+    opened: int = 0
+    pad: int = -1
+
+    def open(self) -> Actor:
+        found = Gamepad(Stage("arm", SPEC, None, self.device, self.told.append))
+        self.opened += 1
+        return found
+
+    def plug_in(self) -> None:
+        os.mkfifo(self.device)
+        # Open for both, so that this does not wait for a reader.
+        self.pad = os.open(self.device, os.O_RDWR)
+
+    def press(self, button: int) -> None:
+        os.write(self.pad, EVENT.pack(1, 1, 1, button) + EVENT.pack(2, 0, 1, button))
+
+    def unplug(self) -> None:
+        os.close(self.pad)
+        self.device.unlink()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    made = Desk(tmp_path / "js0")
+    made.plug_in()
+    return made
+
+
+@pytest.fixture
+def acting(desk: Desk) -> Iterator[Acting]:
+    made = Acting(desk.open, desk.told.append, lambda: desk.now_s)
+    yield made
+    made.close()
+
+
+def test_keys_come_in_their_order_and_once() -> None:
+    keys = HandedKeys()
+    keys.hear({"keys": "d"})
+    keys.hear({"keys": "\x1b[A\xff"})
+    for wrong in ({}, {"keys": 7}, {"keys": None}, {"keys": "\u20ac"}):
+        keys.hear(wrong)
+    assert keys.read() == b"d\x1b[A\xff"
+    assert keys.read(10.0) == b""
+
+
+def test_flood_of_keys_that_nobody_reads_takes_no_memory() -> None:
+    keys = HandedKeys()
+    for _ in range(100):
+        keys.hear({"keys": "d" * 8000 + "x"})
+    raw = keys.read()
+    assert len(raw) == 4096
+    assert raw.endswith(b"x")
+
+
+def test_actor_that_is_not_there_at_the_start_is_an_error(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "js0")
+    with pytest.raises(ActorUnavailableError, match="No such file"):
+        Acting(desk.open, desk.told.append)
+
+
+def test_person_may_take_over_and_an_expert_only_demonstrates(acting: Acting) -> None:
+    assert acting.name == "human"
+    assert acting.is_person
+    expert = Acting(_Expert, lambda text: None)
+    assert not expert.is_person
+
+
+class _Expert:
+    name = EXPERT
+
+    def may_begin(self, wait_s: float = 0.0) -> bool | None:
+        return True
+
+    def reset(self, task: str) -> None:
+        pass
+
+    def signal(self) -> Signal:
+        return Signal()
+
+    def propose(self, observation: Observation) -> Vector:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+def test_whether_it_has_taken_over_is_known_until_the_next_episode(
+    desk: Desk, acting: Acting
+) -> None:
+    acting.reset("reach")
+    assert not acting.takes_over
+    desk.press(A)
+    assert acting.signal() == Signal(takes_over=True)
+    assert acting.takes_over
+    acting.reset("reach")
+    assert not acting.takes_over
+
+
+def test_between_two_episodes_only_the_stop_key_counts(
+    desk: Desk, acting: Acting
+) -> None:
+    desk.press(START)
+    desk.press(A)
+    assert not acting.listen("reach")
+    assert not acting.takes_over
+    desk.press(X)
+    assert acting.listen("reach")
+    assert not acting.listen("reach"), "it was heard"
+    acting.reset("reach")
+    assert acting.signal() == Signal()
+
+
+def test_lost_device_is_looked_for_again_and_found(desk: Desk, acting: Acting) -> None:
+    desk.unplug()
+    assert acting.signal().ending is Ending.LOST
+    assert acting.trouble
+    assert not acting.is_here()
+    assert acting.may_begin() is None
+    assert not acting.listen("reach")
+    desk.plug_in()
+    assert not acting.is_here(), "it is not asked for all the time"
+    desk.now_s += 3.0
+    assert acting.is_here()
+    assert not acting.trouble
+    assert desk.opened == 2
+    desk.press(A)
+    assert acting.may_begin() is True
+    held = [line for line in desk.told if line.startswith("the robot holds still")]
+    assert len(held) == 1
+    assert "connect one" in held[0]
+    assert desk.told[-2:] == [
+        "whoever acts is back",
+        "A: begin the next episode   X: no more episodes",
+    ]
+
+
+def test_device_that_goes_while_an_episode_is_waited_for_is_no_error(
+    desk: Desk, acting: Acting
+) -> None:
+    assert acting.may_begin() is None
+    desk.unplug()
+    assert acting.may_begin() is None
+    assert acting.trouble

@@ -1,0 +1,139 @@
+"""Whose turn it is at a robot that lives: the package's, or that of whoever acts.
+
+| turn | who drives | what the episode says |
+|---|---|---|
+| the package's, nobody or an expert beside it | the package | the package |
+| the package's, a person beside it | who has taken over | of each step who acted |
+| a demonstration | whoever acts | `human` or `expert` |
+
+A person who stopped the robot lets it go on with what it did before; until then it
+stays still, as if it had been told to.
+"""
+
+import time
+from typing import Final
+
+from edge.actors.actor import Ending
+from edge.control.loop import EpisodeResult
+from edge.control.policy_source import Driver
+from edge.episodes.provenance import Provenance
+from edge.loops.mode import Mode
+from edge.processes.acting import Acting
+from edge.processes.mode_keeper import ModeKeeper
+from edge.robots.robot import Policy, RobotSpec
+from rlds.spec import FAST_LOOP_TAG
+
+DEMONSTRATION: Final = "demonstration"
+
+
+class Turns:
+    """The turns of one robot; with nobody else there each is the package's.
+
+    Attributes:
+        acting: whoever may act; None if nobody may.
+        shows: whether the next episode, or the one that runs, is a demonstration.
+        in_episode: whether one runs.
+        stopped_s: when whoever acts stopped the robot, in monotonic seconds; None if
+            it may move.
+        is_over: whether whoever acts wants no more of a number of episodes.
+    """
+
+    def __init__(
+        self, acting: Acting | None, keeper: ModeKeeper, spec: RobotSpec, numbered: bool
+    ) -> None:
+        """Begins between two episodes.
+
+        Args:
+            acting: whoever may act; None if nobody may.
+            keeper: hears when the robot is stopped, and when it may go on.
+            spec: the robot.
+            numbered: whether the robot runs a number of episodes and ends; whoever acts
+                demonstrates them all.
+        """
+        self.acting = acting
+        self._keeper = keeper
+        self._spec = spec
+        self._numbered = numbered
+        self.shows = self.in_episode = self.is_over = False
+        self.stopped_s: float | None = None
+
+    def begin_next(self) -> None:
+        """Decides whose turn comes next; the robot may move again."""
+        told = self._numbered or self._keeper.demonstrates
+        self.shows = told and self.acting is not None
+        self.stopped_s = None
+
+    def await_actor(self) -> str:
+        """Says why the next episode may not begin yet; "" if it may."""
+        acting = self.acting
+        if acting is None:
+            return ""
+        if not self.shows:
+            return "" if acting.is_here() else f"holds still: {acting.trouble}"
+        may = acting.may_begin()
+        if may is None:
+            return acting.trouble or "waits until whoever acts begins"
+        if may:
+            return ""
+        self.is_over = self._numbered
+        self._stop()
+        return Mode.IDLE.value
+
+    def listen(self) -> None:
+        """Hears whoever acts while the robot stands still, as it was told to."""
+        if self.acting is None:
+            return
+        if self.stopped_s is not None:
+            if self.acting.may_begin():
+                self._keeper.go_on()
+        elif self.acting.listen(self._spec.task):
+            self._stop()
+
+    def choose_policy(self, driver: Driver | None, robot: str) -> Policy:
+        """Whoever drives the episode that begins.
+
+        Args:
+            driver: the package; None only if somebody demonstrates.
+            robot: the robot string.
+        """
+        self.in_episode = True
+        if self.shows and self.acting is not None:
+            return self.acting
+        assert driver is not None  # or there was nothing to do
+        return driver.policy_for(robot, self._spec)
+
+    def describe_episode(self, driver: Driver | None, *, adapts: bool) -> Provenance:
+        """What the episode that begins says of who acts in it."""
+        if self.shows and self.acting is not None:
+            return Provenance(actor=self.acting.name, tags=(DEMONSTRATION,))
+        assert driver is not None  # or there was nothing to do
+        return Provenance(
+            actor=driver.actor,
+            package_digest=driver.package_digest or "",
+            delta_digest=driver.delta_digest or "",
+            channel=driver.channel,
+            tags=(FAST_LOOP_TAG,) if adapts else (),
+            watched=self.acting is not None and self.acting.is_person,
+        )
+
+    def end(self, result: EpisodeResult) -> None:
+        """The episode has ended."""
+        self.in_episode = False
+        if result.ending is Ending.STOP:
+            self._stop()
+
+    def describe(self) -> str:
+        """What the view says of whoever may act; "" while that is nothing."""
+        acting = self.acting
+        if acting is None:
+            return ""
+        if not self.in_episode:
+            return "stopped by whoever acts" if self.stopped_s is not None else ""
+        if self.shows:
+            return f"{acting.name} acts"
+        return f"{acting.name} has taken over" if acting.takes_over else ""
+
+    def _stop(self) -> None:
+        if not self._numbered:
+            self._keeper.stop()
+            self.stopped_s = time.monotonic()
