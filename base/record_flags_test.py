@@ -55,6 +55,11 @@ def test_without_flags_the_record_has_its_defaults() -> None:
     assert parse() == Oven()
 
 
+def test_names_are_those_of_the_fields_that_have_a_flag() -> None:
+    names = ["program", "heat", "oven_minutes", "fan", "shelf", "guests"]
+    assert record_flags.names(Oven) == names
+
+
 def test_every_kind_of_flag_sets_its_field() -> None:
     assert parse(
         "--program=cake",

@@ -99,7 +99,10 @@ def require_fit(rules: StopRules, spec: RobotSpec) -> None:
     try:
         site_rules.add(config_for(spec), rules, spec)
     except SafetyConfigError as e:
-        raise app.UsageError(f"--{_STOP_RULES}: {e}") from e
+        name = flags.FLAGS[_STOP_RULES].value
+        raise app.UsageError(
+            f"--{_STOP_RULES}: {name}: expected {e.expected}, got {e.got}; correct it"
+        ) from e
 
 
 def hand_on_stop_rules() -> list[str]:

@@ -195,6 +195,86 @@ def test_wrong_robot_ends_it_with_the_line_of_control(tmp_path: Path) -> None:
     assert "control: --robot: expected" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "code", "reason"),
+    [
+        (["--stop_rules=RULES"], 2, "rules.json: expected a rule of action_limit"),
+        (["--stop_rules=no-rules.json"], 2, "no-rules.json"),
+        (["--actor=leader"], 2, "one of expert, keyboard, gamepad"),
+        (["--actor=keyboard"], 1, "expected a terminal at standard input"),
+        (["--actor=gamepad", "--actor_device=/dev/null/js"], 2, "/dev/null/js"),
+        (["--actor=keyboard", "--pace=simulated"], 2, "expected real time"),
+        (["--actor_speed=1"], 2, "with --actor only"),
+        (["--learning_load=-1"], 2, "learning_load"),
+        (["--trial_episodes=0"], 2, "trial_episodes"),
+    ],
+)
+def test_what_is_wrong_from_the_start_is_one_line_and_starts_no_child(
+    tmp_path: Path, flags: list[str], code: int, reason: str
+) -> None:
+    made = robot_home.make(tmp_path)
+    rules = tmp_path / "rules.json"
+    rules.write_text('{"schema_version": 1, "stop_rules": {}}')
+    given = [one.replace("RULES", str(rules)) for one in flags]
+    done = processes.run("edge.processes.robot", *made.flags, *given)
+    assert (done.returncode, done.stdout) == (code, "")
+    lines = [one for one in done.stderr.splitlines() if one != "robot: stops"]
+    assert len(lines) == 1, done.stderr
+    assert reason in lines[0]
+    assert not made.home.ring.exists()
+
+
+def test_person_acts_again_after_control_was_killed_and_a_stop_outlives_it(
+    tmp_path: Path,
+) -> None:
+    made = robot_home.make(tmp_path, steps=400)
+    flags = (*made.flags, "--actor=keyboard")
+    with at_terminal.start("edge.processes.robot", *flags) as running:
+        supervisor = running.process.pid
+
+        def find_control() -> int | None:
+            running.listen(0.0)
+            return process_tree.find_child(supervisor, "edge.processes.control")
+
+        def wait_for_another(killed: int) -> None:
+            process_tree.wait_until(
+                lambda: find_control() not in (None, killed), lambda: running.said
+            )
+
+        def act_until_it_is_seen() -> None:
+            seen = running.said.count("human has taken over")
+
+            def look() -> bool:
+                running.hold(b"d", 0.1)
+                running.listen(0.0)
+                return running.said.count("human has taken over") > seen
+
+            process_tree.wait_until(look, lambda: running.said)
+
+        running.wait_for("drives; ")
+        running.press(b"\t")
+        act_until_it_is_seen()
+        for stops in (False, True):
+            if stops:
+                running.press(b"x")
+                running.wait_for("idle; stopped by whoever acts")
+            before = find_control()
+            assert before is not None
+            os.kill(before, signal.SIGKILL)
+            wait_for_another(before)
+            if not stops:
+                act_until_it_is_seen()
+        shown = running.said.count("idle; told to stay still")
+        running.wait_for("idle; told to stay still", shown + 2)
+        running.press(b"\td")
+        running.wait_for("drives; told to drive")
+        running.press(b"q")
+        assert running.finish() == 0, running.said
+        assert running.settings() == running.before
+    assert "tab act" in running.said
+    assert "control killed by SIGKILL" in running.said
+
+
 def test_keys_on_a_terminal_set_the_mode_and_quit(tmp_path: Path) -> None:
     made = robot_home.make(tmp_path)
     hour = int(mode_keeper.read_hour())

@@ -1,0 +1,319 @@
+"""A person acts at a control process that runs, by the keys that its supervisor has."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+
+from base.testing import command
+from edge import simulated_or_real  # noqa: F401 - heavy, and each control is a fork
+from edge.episodes import step_ring
+from edge.episodes.recorder import episode_spec
+from edge.episodes.ring import RingReader
+from edge.episodes.step_ring import Begin, End, Step
+from edge.errors import RingError
+from edge.processes import process
+from edge.processes.mailbox import Mailbox
+from edge.testing import process_tree, robot_home
+from edge.testing.robot_home import RobotHome
+
+STEPS: Final = 400  # of an episode: five seconds at 80 Hz
+"""Long enough for a person to do something in it, on a busy machine too."""
+
+
+class Desk:
+    """A control process, its supervisor with a terminal, and what the ring says."""
+
+    def __init__(self, made: RobotHome, *flags: str) -> None:
+        self.made = made
+        self.supervisor = Mailbox(made.home.root, process.SUPERVISOR)
+        self.updater = Mailbox(made.home.root, "update")
+        self.log = os.open(made.home.root / "log", os.O_RDWR | os.O_CREAT)
+        self.records: list[Begin | Step | End | step_ring.Hung] = []
+        self.status: Mapping[str, object] = {}
+        self.health: list[Mapping[str, object]] = []
+        self._ring: RingReader | None = None
+        self.pid = command.start(
+            "edge.processes.control", *made.flags, *flags, out=self.log, err=self.log
+        )
+
+    def said(self) -> str:
+        return os.pread(self.log, 1 << 20, 0).decode()
+
+    def press(self, keys: str) -> None:
+        assert self.supervisor.send("control", "keys", {"keys": keys})
+
+    def tell(self, mode: str, *, demonstrates: bool = False) -> None:
+        word = {"mode": mode, "demonstrates": demonstrates, "at_s": time.monotonic()}
+        assert self.supervisor.send("control", "told", word)
+
+    def wait_until(self, done: Callable[[], object]) -> None:
+        def look() -> object:
+            self._listen()
+            return done()
+
+        process_tree.wait_until(look, lambda: f"{self.status}\n{self.said()}")
+
+    def wait_for_status(self, **wanted: object) -> None:
+        self.status = {}
+        self.wait_until(
+            lambda: (
+                self.status
+                and all(self.status.get(name) == wanted[name] for name in wanted)
+            )
+        )
+
+    def hold(self, key: str, done: Callable[[], object]) -> None:
+        """Holds a key down until something is done."""
+
+        def look() -> object:
+            self.supervisor.send("control", "keys", {"keys": key})
+            time.sleep(1 / 30)
+            return done()
+
+        self.wait_until(look)
+
+    def ends(self) -> list[End]:
+        return [one for one in self.records if isinstance(one, End)]
+
+    def episode(self, number: int) -> tuple[Begin, list[dict[str, np.ndarray]], End]:
+        """What the ring says of an episode, counted from the first."""
+        end = self.ends()[number]
+        (begin,) = (
+            one
+            for one in self.records
+            if isinstance(one, Begin) and one.episode_id == end.episode_id
+        )
+        spec = episode_spec(begin.robot, begin.provenance)
+        steps = [
+            one.fields(spec)
+            for one in self.records
+            if isinstance(one, Step) and one.episode_id == end.episode_id
+        ]
+        return begin, steps, end
+
+    def _listen(self) -> None:
+        for message in self.supervisor.receive():
+            self.status = message.fields
+        self.health += [one.fields for one in self.updater.receive()]
+        if self._ring is None:
+            try:
+                self._ring = RingReader(self.made.home.ring)
+            except RingError:
+                return
+        while (record := self._ring.peek()) is not None:
+            self.records.append(step_ring.parse(record))
+            self._ring.release()
+
+    def close(self) -> None:
+        os.kill(self.pid, 9)
+        os.waitpid(self.pid, 0)
+        if self._ring is not None:
+            self._ring.close()
+        self.supervisor.close()
+        self.updater.close()
+        os.close(self.log)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> RobotHome:
+    return robot_home.make(tmp_path, STEPS)
+
+
+@pytest.fixture
+def start(
+    made: RobotHome, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Desk]]:
+    monkeypatch.setenv(process.SUPERVISOR_PID, str(os.getpid()))
+    started: list[Desk] = []
+
+    def begin(*flags: str) -> Desk:
+        started.append(Desk(made, "--actor=keyboard", *flags))
+        started[-1].wait_for_status(doing="waits for its supervisor")
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.close()
+
+
+def test_person_takes_over_hands_back_and_says_how_it_went(
+    start: Callable[..., Desk], made: RobotHome
+) -> None:
+    desk = start()
+    desk.tell("driving")
+    desk.wait_for_status(doing="drives")
+    desk.hold("d", lambda: desk.status.get("acting") == "human has taken over")
+    desk.press("h")
+    desk.wait_for_status(acting=None)
+    desk.press("y")
+    desk.wait_until(lambda: len(desk.ends()) == 1 and len(desk.health) == 1)
+    desk.wait_for_status(doing="drives", acting=None)
+    desk.press("n")
+    desk.wait_until(lambda: len(desk.ends()) == 2 and len(desk.health) == 2)
+    begin, steps, end = desk.episode(0)
+    assert begin.provenance.actor == f"policy:{made.active()[:12]}"
+    assert begin.provenance.watched
+    assert end.success is True
+    marks = np.array([one["intervention"] for one in steps])
+    assert 0 < marks.sum() < len(marks)
+    assert not marks[-1], "it was handed back"
+    moved = [one["action"] for one in steps if one["intervention"]]
+    assert {float(action[0]) for action in moved} <= {0.0, 1.0}
+    assert any(action[0] == 1.0 for action in moved)
+    begin, steps, end = desk.episode(1)
+    assert end.success is False
+    assert not any(one["intervention"] for one in steps)
+    corrected, failed = desk.health
+    assert corrected["success"] is None, "it was not the package's alone"
+    assert failed["success"] is False
+
+
+def test_person_demonstrates_whole_episodes_when_the_robot_is_told_so(
+    start: Callable[..., Desk],
+) -> None:
+    desk = start()
+    desk.tell("driving", demonstrates=True)
+    desk.wait_for_status(doing="waits until whoever acts begins")
+    desk.press("d")  # nothing moves before it begins
+    desk.wait_for_status(doing="waits until whoever acts begins", steps=0)
+    desk.press(" ")
+    desk.wait_for_status(doing="is shown a task", acting="human acts")
+    desk.press("y")
+    desk.wait_for_status(doing="waits until whoever acts begins")
+    desk.tell("driving")
+    desk.wait_for_status(doing="drives", acting=None)
+    desk.press("n")
+    desk.wait_until(lambda: len(desk.ends()) == 2)
+    begin, steps, end = desk.episode(0)
+    assert begin.provenance.actor == "human"
+    assert begin.provenance.tags == ("demonstration",)
+    assert begin.provenance.package_digest == ""
+    assert end.success is True
+    assert "intervention" not in steps[0]
+    begin, _, _ = desk.episode(1)
+    assert begin.provenance.actor.startswith("policy:")
+    assert not any(one["stop_rules"] for one in desk.health)
+
+
+def test_person_who_stops_the_robot_lets_it_go_on_by_key_or_by_word(
+    start: Callable[..., Desk],
+) -> None:
+    desk = start()
+    desk.tell("driving")
+    desk.wait_for_status(doing="drives")
+    stopped_s = time.monotonic()
+    desk.press("x")
+    desk.wait_for_status(doing="idle", acting="stopped by whoever acts", violations=0)
+    told = desk.status["stopped_s"]
+    assert isinstance(told, float)
+    assert told >= stopped_s
+    assert len(desk.ends()) == 1
+    desk.press("dyh")  # none of them lets it go on
+    desk.wait_for_status(doing="idle")
+    desk.press(" ")
+    desk.wait_for_status(doing="drives")
+    assert "stopped_s" not in desk.status
+    desk.press("x")
+    desk.wait_for_status(doing="idle", acting="stopped by whoever acts")
+    desk.tell("driving")
+    desk.wait_for_status(doing="drives")
+    assert len(desk.ends()) == 2
+    assert {one.stop_rule.value for one in desk.ends() if one.stop_rule} == {"stop_key"}
+
+
+def test_stop_key_while_the_robot_rests_ends_no_later_episode(
+    start: Callable[..., Desk],
+) -> None:
+    desk = start()
+    desk.tell("idle")
+    desk.wait_for_status(doing="idle")
+    desk.press("xy")
+    desk.wait_for_status(acting="stopped by whoever acts")
+    desk.tell("driving")
+    desk.wait_for_status(doing="drives")
+    desk.press("h?")
+    desk.wait_until(lambda: "keys: d/a" in desk.said())
+    desk.wait_for_status(doing="drives")
+    assert not desk.ends()
+
+
+def test_demonstration_needs_no_package(
+    start: Callable[..., Desk], made: RobotHome, tmp_path: Path
+) -> None:
+    made.home.packages.rename(tmp_path / "away")
+    desk = start()
+    desk.tell("driving")
+    desk.wait_for_status(doing="waits for a package")
+    desk.tell("driving", demonstrates=True)
+    desk.wait_for_status(doing="waits until whoever acts begins")
+    desk.press(" ")
+    desk.wait_for_status(doing="is shown a task", acting="human acts")
+    desk.press("y")
+    desk.wait_until(lambda: len(desk.ends()) == 1)
+    assert desk.episode(0)[0].provenance.actor == "human"
+    assert not desk.health
+
+
+def test_rule_of_the_site_stops_the_package_and_is_reported(
+    start: Callable[..., Desk], tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.json"
+    box = {"channels": [0], "minimum": [-1e-6], "maximum": [1e-6]}
+    rules.write_text(
+        json.dumps({"schema_version": 1, "stop_rules": {"workspace": box}})
+    )
+    desk = start(f"--stop_rules={rules}")
+    desk.tell("driving")
+    desk.wait_until(lambda: desk.health and desk.ends())
+    end = desk.ends()[0]
+    assert end.stop_rule is not None
+    assert end.stop_rule.value == "workspace"
+    assert desk.health[0]["stop_rules"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "--stop_rules: "),
+        ('{"schema_version": 1, "stop_rules": {}}', "expected a rule of action_limit"),
+        (
+            '{"schema_version": 1, "stop_rules": {"workspace":'
+            ' {"channels": [99], "minimum": [0.0], "maximum": [1.0]}}}',
+            "--stop_rules: ",
+        ),
+    ],
+)
+def test_rules_that_are_malformed_or_do_not_fit_are_wrong_usage(
+    made: RobotHome, tmp_path: Path, content: str, reason: str
+) -> None:
+    rules = tmp_path / "rules.json"
+    rules.write_text(content)
+    done = command.run("edge.processes.control", *made.flags, f"--stop_rules={rules}")
+    assert done.code == 2, done.err
+    (line,) = done.err.splitlines()
+    assert reason in line
+    assert "rules.json" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--actor=leader"], "one of expert, keyboard, gamepad"),
+        (["--actor=keyboard", "--pace=simulated"], "expected real time with --actor"),
+        (["--actor_speed=0.5"], "with --actor only"),
+    ],
+)
+def test_actor_that_does_not_fit_is_wrong_usage(
+    made: RobotHome, flags: list[str], reason: str
+) -> None:
+    done = command.run("edge.processes.control", *made.flags, *flags)
+    assert done.code in (1, 2), done.err
+    assert reason in done.err
+    assert done.err.count("\n") == 1
+    assert not made.home.ring.exists()
