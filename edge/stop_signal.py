@@ -3,7 +3,8 @@
 While a robot moves, the signal is only a wish: the control loop grants it after the
 current step, and the episode is then closed, redacted and shared as any other. While
 the program waits for a channel, it ends at once; an update survives that as it survives
-a power cut. A second signal ends the program wherever it is.
+a power cut. A second signal ends the program wherever it is, unless it comes at once:
+where the parent of a process dies, the kernel sends a signal for each of its threads.
 
 A process that another one started ends with it (`end_with_parent`): nobody would look
 after it any more, and the locks that it has inherited would keep the next one out.
@@ -13,11 +14,13 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_ONE_S: Final = 1.0  # signals within this time are one
 _PR_SET_PDEATHSIG: Final = 1
 _SYSTEM: Final = ctypes.CDLL(
     None
@@ -44,6 +47,7 @@ class StopSignal:
     def __init__(self) -> None:
         """Listens from now on; call it in the main thread."""
         self._requested = False
+        self._first_s = 0.0
         self._at_once = False
         for number in _SIGNALS:
             signal.signal(number, self._handle)
@@ -69,7 +73,11 @@ class StopSignal:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self._requested = True
-        signal.signal(number, signal.SIG_DFL)
+        now_s = time.monotonic()
+        if not self._requested:
+            self._requested, self._first_s = True, now_s
+        elif now_s - self._first_s >= _ONE_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         if self._at_once:
             raise SystemExit(0)
