@@ -24,26 +24,18 @@ STEPS: Final = 20
 _SHOWN: Final = 8  # episodes that somebody shows before a night
 _LONGEST_NIGHT_S: Final = 600.0  # a learner gives way to whatever else runs
 
-# What a person may ask of each program, which the supervisor has no flags for.
-_FAST_DAYS: Final = """
-from edge.processes import children
-_MORE = {
-    "learn": (
-        "--learning_load=1000",
-        "--learning_temperature_c=1000",
-        "--learning_battery_percent=0",
-        "--learning_nights_per_day=100000",
-        "--learning_processor_s_per_day=1000000",
-        "--learning_wall_s_per_night=1000000",
-        "--learning_disk_mb_per_day=1000000",
-    ),
-    "update": ("--update_period_s=2", "--update_jitter_s=0", "--trial_episodes=2"),
-}
-_Program = children.Program
-def _make(name, module, arguments, stop_after_s):
-    return _Program(name, module, (*arguments, *_MORE.get(name, ())), stop_after_s)
-children.Program = _make
-"""
+_FAST_DAYS: Final = (
+    "--learning_load=1000",
+    "--learning_temperature_c=1000",
+    "--learning_battery_percent=0",
+    "--learning_nights_per_day=100000",
+    "--learning_processor_s_per_day=1000000",
+    "--learning_wall_s_per_night=1000000",
+    "--learning_disk_mb_per_day=1000000",
+    "--update_period_s=2",
+    "--update_jitter_s=0",
+    "--trial_episodes=2",
+)
 
 
 class LivingRobot:
@@ -68,7 +60,7 @@ class LivingRobot:
             f"--robot=replay:{path}",
             f"--channel={self.publisher.channel_uri}",
             f"--robot_id={ROBOT_ID}",
-            prelude=_FAST_DAYS,
+            *_FAST_DAYS,
         )
         self.said = ""
         self.terminal = AtTerminal(self.command)
