@@ -10,6 +10,7 @@ survive is on the disk, and messages only make it quicker.
 |---|---|---|---|
 | `status` | every process | robot | what it is doing, every half second |
 | `told` | robot | control | the last mode that a person asked for, and when |
+| `keys` | robot | control | keys of a person who acts |
 | `stop_key` | robot | control | somebody pressed the stop key |
 | `mode` | control | learn | `driving`, `idle` or `asleep`; what the fast loop used |
 | `fast_loop` | learn | control | whether the fast loop may run, twice a second |
