@@ -202,7 +202,7 @@ def test_wrong_robot_ends_it_with_the_line_of_control(tmp_path: Path) -> None:
         (["--stop_rules=no-rules.json"], 2, "no-rules.json"),
         (["--actor=leader"], 2, "one of expert, keyboard, gamepad"),
         (["--actor=keyboard"], 1, "expected a terminal at standard input"),
-        (["--actor=gamepad", "--actor_device=/dev/null/js"], 2, "/dev/null/js"),
+        (["--actor=gamepad", "--actor_device=/dev/no-js"], 1, "/dev/no-js"),
         (["--actor=keyboard", "--pace=simulated"], 2, "expected real time"),
         (["--actor_speed=1"], 2, "with --actor only"),
         (["--learning_load=-1"], 2, "learning_load"),
