@@ -114,4 +114,4 @@ def _select(found: Found, name: str) -> dict[int, float]:
         for full, value in found.items()
         if full.startswith(f"{name}_")
     }
-    return {int(k): value for k, value in mine.items() if k.isdecimal()}
+    return {k: mine[str(k)] for k in sorted(int(k) for k in mine if k.isdecimal())}
