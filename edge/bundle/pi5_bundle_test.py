@@ -99,6 +99,18 @@ def test_unit_file_starts_the_launcher_and_is_hardened(root: Path) -> None:
         assert f"\n{line}\n" in unit
 
 
+def test_pi_uploads_with_the_program_of_its_bundle(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    done = processes.run_on_pi(
+        root,
+        f"--from={tmp_path / 'shared'}",
+        f"--to=file://{tmp_path / 'raw'}",
+        environment={"CONTINUON_PROGRAM": "edge.episodes.upload"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "0 sent, 0 already in the store" in done.stdout
+
+
 @pytest.mark.long  # bundle_channel_test compares those of a released package
 def test_ten_steps_of_a_candidate_agree_with_this_machine(
     root: Path, tmp_path: Path
