@@ -122,7 +122,7 @@ class WaveCoreConfig:
     @property
     def step_carry_size(self) -> int:
         """Numbers that one control step hands to the next: c, and for `model.gaps`."""
-        return self.carry_size + 2 * self.state_size + 1
+        return self.carry_size + 3 * self.state_size
 
     @property
     def skill_periods(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ expectation would have to wait for the step before.
 
 What a step hands to the next one is in the carry, behind that of the model: the last
 state as it came [n], the one that was expected [n], and for how many steps in a row
-some sensor was silent [1]; all 0 before the first step.
+each sensor was silent [n]; all 0 before the first step.
 
 Source: the prediction step of a Kalman filter without a measurement, Sinopoli et al.
 2004, "Kalman Filtering with Intermittent Observations", IEEE Transactions on Automatic
@@ -32,8 +32,9 @@ SAID_SILENT = 0.1
 """What a delta adds for a sensor that falls silent. All sensors of the simulated arm
 together take 0.6 of the bound of 2 of the calibration."""
 LONGEST_STEPS = 100
-"""For so many steps in a row something is assumed: 1.25 s at 80 Hz. A sensor that is
-silent for longer is not to be replaced by a guess, and its last value stands again."""
+"""For so many steps in a row something is assumed of a sensor: 1.25 s at 80 Hz. One
+that is silent for longer is not to be replaced by a guess, and its last value stands
+again."""
 _SURE, _UNSURE = 0.75 * SAID_SILENT, 0.25 * SAID_SILENT
 _EVERY_DIFFERENCE = 1e30
 LARGEST = 1e30
@@ -50,8 +51,8 @@ class Gaps(nnx.Module):
     def assume(self, state: at.States, carry: at.Array) -> tuple[at.States, at.Array]:
         """Puts what was expected in the place of what is not heard.
 
-        Shapes: state [... n], carry [... 2n+1] to the state that the model is given
-        [... n], and for how many steps in a row some sensor was silent [... 1].
+        Shapes: state [... n], carry [... 3n] to the state that the model is given
+        [... n], and for how many steps in a row each sensor was silent [... n].
         """
         n = state.shape[-1]
         last, expected, steps = jnp.split(carry, [n, 2 * n], axis=-1)
@@ -60,5 +61,4 @@ class Gaps(nnx.Module):
         says = (self.silent[...] - _UNSURE) / (_SURE - _UNSURE)
         silent = kept * jnp.minimum(jnp.maximum(says, 0.0), 1.0)
         may = jnp.minimum(jnp.maximum(LONGEST_STEPS - steps, 0.0), 1.0)
-        steps = (steps + 1.0) * jnp.max(silent, axis=-1, keepdims=True)
-        return state + may * silent * (expected - state), steps
+        return state + may * silent * (expected - state), (steps + 1.0) * silent

@@ -112,10 +112,23 @@ def test_sensor_that_is_heard_again_counts_at_once(
     kept = unheard(states)
     kept[LATE + 4 :] = states[LATE + 4 :]
     carry = run(step, silenced(model), kept[: LATE + 5], task)["next_carry"][-1]
-    last, expected, steps = np.split(carry[SIZES.carry_size :], [N, 2 * N])
+    last, expected, steps = np.split(carry[SIZES.carry_size :], 3)
     np.testing.assert_array_equal(last, states[LATE + 4])
-    assert steps == 0
+    assert not np.any(steps)
     assert np.abs(expected[SILENT] - states[LATE + 5, SILENT]).max() < 0.1
+
+
+def test_sensors_that_fall_silent_in_turns_are_each_assumed_for_as_long(
+    step: Step, model: WaveCore, episode: Episode
+) -> None:
+    _, task = episode
+    states = np.full((gaps.LONGEST_STEPS + 20, N), 0.5, np.float32)
+    states[::2, 0], states[1::2, 1] = 0.4, 0.6
+    states[:, 0] += np.arange(len(states)) // 2 % 2 * np.float32(0.01)
+    states[:, 1] += (np.arange(len(states)) + 1) // 2 % 2 * np.float32(0.01)
+    found = run(step, silenced(model), states, task)
+    counted = found["next_carry"][:, -N:][:, SILENT]
+    assert counted.max() <= 1, "neither is ever silent for two steps"
 
 
 def test_guess_ends_where_a_sensor_stays_silent(
@@ -124,7 +137,8 @@ def test_guess_ends_where_a_sensor_stays_silent(
     _, task = episode
     still = np.full((gaps.LONGEST_STEPS + 3, N), 0.5, np.float32)
     found = run(step, silenced(model), still, task)
-    np.testing.assert_array_equal(found["next_carry"][:, -1], np.arange(len(still)))
+    counted = found["next_carry"][:, -N:]
+    np.testing.assert_array_equal(counted, np.arange(len(still))[:, None] * SILENT)
     before = found["next_carry"][-2][: SIZES.carry_size]
     raw = model.step(still[-1], task, before)
     np.testing.assert_allclose(found["action"][-1], raw.action, atol=1e-6)

@@ -29,8 +29,8 @@ LATENCY, GAIN, OFFSET, SILENT, EXPLAINED = (
     "sensor_silent",
     "explained",
 )
-_SHAPES: Final = {LATENCY: 0, GAIN: 1, SILENT: 1, OFFSET: 1, EXPLAINED: 0}
-"""Axes of each array."""
+_SHAPES: Final = {LATENCY: 0, GAIN: 1, EXPLAINED: 0, SILENT: 1, OFFSET: 1}
+"""Axes of each array, what there may be many of last."""
 _SAYS: Final[Mapping[str, Callable[[float], bool]]] = {
     LATENCY: lambda value: value >= 0,
     GAIN: lambda value: value > 0,
@@ -58,7 +58,10 @@ def collect(returned: object) -> dict[str, float]:
         return {}
     kept: dict[str, float] = {}
     for name, axes in _SHAPES.items():
-        array = np.asarray(returned.get(name, math.nan), np.float64)
+        try:
+            array = np.asarray(returned.get(name, math.nan), np.float64)
+        except (TypeError, ValueError):  # a package may return anything
+            continue
         if array.ndim != axes or array.size > 10 * _MOST:
             continue
         for index, value in enumerate(array.reshape(-1)):

@@ -70,6 +70,7 @@ def test_only_what_differs_from_training_is_told(
         {"sensor_silent": np.zeros(3)},
         {"of a later package": np.ones(3)},
         {"gain": np.ones(100_000)},
+        {"gain": {"of": np.ones(2)}, "explained": "much"},
     ],
 )
 def test_what_is_no_finding_is_left_out(returned: object) -> None:
@@ -79,4 +80,7 @@ def test_what_is_no_finding_is_left_out(returned: object) -> None:
 def test_robot_of_many_sensors_still_fits_into_a_receipt() -> None:
     numbers = found.collect({"gain": np.ones(7), "sensor_offset": np.ones(200)})
     assert 7 < len(numbers) <= 64 - 8
+    every = {"explained": 0.5, "latency_steps": 2, "gain": np.ones(4)}
+    numbers = found.collect({**every, "sensor_offset": np.ones(39)})
+    assert numbers.keys() > {"explained", "latency_steps", "gain_3"}
     assert all(receipt._COUNT.fullmatch(name) for name in numbers)

@@ -45,10 +45,11 @@ def find_silent_sensors(memories: Memories) -> SilentSensors:
         kept = is_kept(memories["states"][episode])
         # A late arm stands still before it moves for the first time, and is heard.
         begun = jnp.cumsum(~kept, axis=0) > 0
-        counted = begun & (step < memories["length"][episode])
+        counted = begun & told[episode][:, None] & (step < memories["length"][episode])
         count = jnp.maximum(jnp.sum(counted, axis=0), 1)
         return jnp.sum(kept & counted, axis=0) / count
 
+    told = is_told_anew(memories["executed"])
     share = jax.lax.map(measure_share, jnp.arange(len(memories["length"])))
     reference = body.find_reference(memories)[:, None]
     before = jnp.max(jnp.where(reference, share, 0.0), axis=0)
@@ -57,6 +58,15 @@ def find_silent_sensors(memories: Memories) -> SilentSensors:
     channels = (before < _ALWAYS) & (now > _SILENT) & (now < _DEAD)
     episodes = jnp.any(channels & (share > _SILENT), axis=1) & (memories["length"] > 0)
     return SilentSensors(channels, episodes)
+
+
+def is_told_anew(executed: at.Array) -> at.Array:
+    """Steps [r t] whose command is another than that of the step before.
+
+    An arm that a person holds is told the same again, stands still, and is heard.
+    """
+    changed = jnp.any(executed[:, 1:] != executed[:, :-1], axis=-1)
+    return jnp.pad(changed, ((0, 0), (1, 0)), constant_values=True)
 
 
 def is_kept(states: at.Array) -> at.Array:

@@ -71,6 +71,16 @@ def test_late_arm_and_things_that_lie_still_are_heard(latency: int) -> None:
         assert not np.any(found.episodes)
 
 
+def test_arm_that_a_person_holds_still_is_heard() -> None:
+    def hold(one: Remembered) -> Remembered:
+        states, commands = one.states.copy(), one.actions.copy()
+        commands[20:40], states[21:41, :2] = 0, states[20, :2]
+        return Remembered(states, commands, None, 0, one.kind)
+
+    now = [hold(record(20 + i, LIVED)) for i in range(5)]
+    assert not np.any(find_silent_sensors(remember(*KNOWN_EPISODES, *now)).channels)
+
+
 def test_sensor_that_died_or_was_never_heard_in_full_has_no_gaps() -> None:
     dead = [
         one._replace(states=one.states * (0, 1, 1, 1, 1))
