@@ -59,7 +59,7 @@ def run_watched(folder: Path, *more: str) -> Iterator[AtTerminal]:
         f"--state_dir={folder / 'state'}",
         f"--record_dir={folder / 'out'}",
         f"--key_file={folder / 'key.json'}",
-        "--operator=keyboard",
+        "--actor=keyboard",
         *more,
     ) as running:
         yield running
@@ -104,14 +104,14 @@ def test_person_at_a_keyboard_demonstrates_and_says_how_it_went(tmp_path: Path) 
     assert ((both[:, 1] == 0.5) & (both[:, 2] == -0.5)).any(), "two keys at once"
 
 
-def test_operator_takes_over_from_a_package_and_hands_back(tmp_path: Path) -> None:
+def test_person_takes_over_from_a_package_and_hands_back(tmp_path: Path) -> None:
     with run_watched(tmp_path, "--episodes=2", "--max_steps=4000") as running:
         running.wait_for("space: take over")
         running.hold(b"a", 0.3)
         running.press(b"h")
         running.hold(b"?", 0.1)
         running.press(b"y")
-        running.wait_for("of them the operator's")
+        running.wait_for("of them the actor's")
         running.hold(b"?", 0.1)
         running.press(b"n")
         assert running.finish() == 0, running.said
@@ -151,7 +151,7 @@ def test_after_the_stop_key_the_arm_stays_still_until_the_person_goes_on(
         running.press(b" ")
         running.hold(b"?", 0.1)
         running.press(b"y")
-        running.wait_for("of them the operator's", count=2)
+        running.wait_for("of them the actor's", count=2)
         running.press(b"x")
         running.wait_for("begin the next episode", count=2)
         running.press(b"x")
@@ -231,15 +231,15 @@ def test_keyboard_without_a_terminal_is_one_line_and_leaves_nothing(
     [
         (["edge.record", "--output=out", "--actor=leader"], "one of expert, keyboard"),
         (
-            ["edge.run", "--policy=expert", "--operator=keyboard"],
+            ["edge.run", "--policy=expert", "--actor=keyboard"],
             "neither corrects nor",
         ),
-        (["edge.run", "--candidate=x", "--operator=expert"], "neither corrects nor"),
-        (["edge.run", "--candidate=x", "--operator=leader"], "one of expert, keyboard"),
-        (["edge.run", "--candidate=x", "--actor_speed=0.5"], "with --operator only"),
+        (["edge.run", "--candidate=x", "--actor=expert"], "neither corrects nor"),
+        (["edge.run", "--candidate=x", "--actor=leader"], "one of expert, keyboard"),
+        (["edge.run", "--candidate=x", "--actor_speed=0.5"], "with --actor only"),
         (
-            ["edge.run", "--candidate=x", "--operator=keyboard", "--pace=simulated"],
-            "real time with --operator",
+            ["edge.run", "--candidate=x", "--actor=keyboard", "--pace=simulated"],
+            "real time with --actor",
         ),
     ],
 )

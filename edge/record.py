@@ -91,8 +91,8 @@ _SIM_START = flags.DEFINE_string(
     "wall time at which a simulated robot starts, RFC 3339 in UTC (default:"
     f" {registry.DEFAULT_SIM_START})",
 )
-_OPERATOR_NOISE = flags.DEFINE_float(
-    "operator_noise",
+_ACTOR_NOISE = flags.DEFINE_float(
+    "actor_noise",
     0.0,
     "standard deviation of the noise on executed actions, in units of the action",
     lower_bound=0.0,
@@ -332,8 +332,8 @@ def _record(
         plan.seed,
         _MAX_STEPS.value,
         plan.pace,
-        disturbance=GaussianNoise(_OPERATOR_NOISE.value),
-        operator=plan.actor,
+        disturbance=GaussianNoise(_ACTOR_NOISE.value),
+        actor=plan.actor,
         watchdog=real_time.watchdog,
         grants=real_time.grants,
     )
@@ -363,7 +363,8 @@ def _find_free_name(
         "max_steps": _MAX_STEPS.value,
         "operator": plan.actor.name,
         **({"speed": speed} if (speed := actor_flags.SPEED.value) is not None else {}),
-        "operator_noise": _OPERATOR_NOISE.value,
+        # Named as ever: these names and values make the name of the episode.
+        "operator_noise": _ACTOR_NOISE.value,
         "robot": plan.robot,
         "robot_id": _robot_id(robot),
         "seed": plan.seed,

@@ -73,7 +73,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
         "--sim_start=2026-03-04T09:41:12Z",
         "--location=52.516275,13.377704",
         "--tags=Ada Lovelace",
-        "--operator_noise=0.1",
+        "--actor_noise=0.1",
         "--consent",
         f"--enrol={folder / 'enrol.json'}",
         f"--summary_json={folder / 'summary.json'}",
@@ -83,7 +83,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return folder, done
 
 
-NOISE = "--operator_noise=0.2"
+NOISE = "--actor_noise=0.2"
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_episode_without_the_consent_flag_is_without_consent(
 
 def test_other_settings_give_other_episodes(recorded_one: Path, tmp_path: Path) -> None:
     out = copy(recorded_one, tmp_path)
-    assert record(out, "--operator_noise=0.1", episodes=1).returncode == 0
+    assert record(out, "--actor_noise=0.1", episodes=1).returncode == 0
     assert len(read_episodes(out)) == 2
 
 
@@ -255,7 +255,7 @@ def test_wrong_usage_exits_with_2(tmp_path: Path, flag: str) -> None:
 def test_help_names_the_flags(tmp_path: Path) -> None:
     done = processes.run_forked("edge.record", "--help")
     assert done.returncode == 0
-    for flag in ("--robot", "--episodes", "--seed", "--output", "--operator_noise"):
+    for flag in ("--robot", "--episodes", "--seed", "--output", "--actor_noise"):
         assert flag in done.stdout
 
 

@@ -10,7 +10,7 @@ this. With --policy=expert the scripted expert drives, as the baseline. With
 --robot=replay:EPISODE recorded observations replace a robot; this checks a package on a
 machine without an arm.
 
-With --operator=keyboard or --operator=gamepad a person watches, takes over from the
+With --actor=keyboard or --actor=gamepad a person watches, takes over from the
 package, hands back and says how an episode went. The episode then says of each step
 who acted, and what the package proposed meanwhile.
 
@@ -84,7 +84,7 @@ class Trial:
     number: int
     real_time: RealTime
     rules: StopRules
-    operator: Actor | None
+    actor: Actor | None
 
 
 def main(argv: list[str]) -> None:
@@ -124,7 +124,7 @@ def _run_episodes(starts: StartCount) -> None:
             tally.add(task, result)
             starts.clear()
             progress.show(task, trial.number + 1, tally.successes(task))
-            if not _hear_operator(trial, result):
+            if not _hear_actor(trial, result):
                 break
     summary = tally.summary(driver.package_digest, time.monotonic() - begin_s)
     command_line.say(format_table(summary))
@@ -167,7 +167,7 @@ def _run_without_end(stop: StopSignal, starts: StartCount) -> None:
                 starts.clear()
                 if not result.stopped:
                     tally.add(trial.robot.spec.task, result)
-                ended = not _hear_operator(trial, result)
+                ended = not _hear_actor(trial, result)
                 if ended or _is_update_due(begin_s):
                     break
             if tally.episodes:
@@ -210,7 +210,7 @@ def _run(
         trial.seed,
         run_flags.MAX_STEPS.value,
         trial.pace,
-        operator=trial.operator,
+        actor=trial.actor,
         should_stop=None if stop is None else stop.is_requested,
         watchdog=trial.real_time.watchdog,
         grants=trial.real_time.grants,
@@ -220,27 +220,27 @@ def _run(
     return result
 
 
-def _hear_operator(trial: Trial, result: EpisodeResult) -> bool:
+def _hear_actor(trial: Trial, result: EpisodeResult) -> bool:
     """Says what an episode came to; whether another one may begin.
 
-    After the stop key the robot stays still until the operator says that it may go on.
+    After the stop key the robot stays still until the actor says that it may go on.
 
     Raises:
-        ActorLostError: the operator's device is gone; nobody watches any more.
+        ActorLostError: the actor's device is gone; nobody watches any more.
     """
-    if trial.operator is None:
+    if trial.actor is None:
         return True
     _say(
         f"{trial.robot.spec.task} {trial.number + 1}: {success_text(result.success)}"
-        f" after {result.steps} steps, {result.interventions} of them the operator's"
+        f" after {result.steps} steps, {result.interventions} of them the actor's"
     )
     if result.ending is Ending.LOST:
         raise ActorLostError(
-            f"--operator={run_flags.OPERATOR.value}",
+            f"--actor={run_flags.ACTOR.value}",
             "its device to stay",
             "it is gone",
         )
-    return result.ending is not Ending.STOP or await_start(trial.operator)
+    return result.ending is not Ending.STOP or await_start(trial.actor)
 
 
 @contextlib.contextmanager
@@ -296,7 +296,7 @@ def _make_provenance(driver: Driver) -> Provenance:
         actor=driver.actor,
         package_digest=driver.package_digest or "",
         channel=driver.channel,
-        watched=run_flags.OPERATOR.value is not None,
+        watched=run_flags.ACTOR.value is not None,
     )
 
 
@@ -376,14 +376,14 @@ def _open_trials() -> Generator[Trial]:
                 on_hang = functools.partial(recovery.mark_hung, private)
             with (
                 simulated_or_real.open_real_time(robot, on_hang, _say) as real_time,
-                _open_operator(name, robot) as operator,
+                _open_actor(name, robot) as actor,
             ):
                 for k in _count_episodes():
                     if robot.spec.simulated:
                         slot = k * len(run_flags.ROBOT.value) + position
                         robot.clock.sleep_until_ns(slot * _EPISODE_SLOT_NS)
                     seed = run_flags.SEED.value + k
-                    yield Trial(name, robot, pace, seed, k, real_time, rules, operator)
+                    yield Trial(name, robot, pace, seed, k, real_time, rules, actor)
 
 
 def _count_episodes() -> Iterator[int]:
@@ -393,14 +393,14 @@ def _count_episodes() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _open_operator(name: str, robot: Robot) -> Iterator[Actor | None]:
+def _open_actor(name: str, robot: Robot) -> Iterator[Actor | None]:
     """Opens whoever may take over from the package on this robot, if anybody may."""
-    if run_flags.OPERATOR.value is None:
+    if run_flags.ACTOR.value is None:
         yield None
         return
-    operator = actor_flags.open_actor(run_flags.OPERATOR.value, name, robot.spec)
-    with contextlib.closing(operator):
-        yield operator
+    actor = actor_flags.open_actor(run_flags.ACTOR.value, name, robot.spec)
+    with contextlib.closing(actor):
+        yield actor
 
 
 class _ProgressLines:

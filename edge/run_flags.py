@@ -47,8 +47,8 @@ STEP = flags.DEFINE_string(
 POLICY = flags.DEFINE_enum(
     "policy", "package", ["package", "expert"], "who drives: a package or the baseline"
 )
-OPERATOR = flags.DEFINE_string(
-    "operator",
+ACTOR = flags.DEFINE_string(
+    "actor",
     None,
     "who may take over from the package: keyboard, gamepad, or the name of an actor"
     " that another package adds (default: nobody)",
@@ -192,26 +192,26 @@ def require_usage(argv: list[str]) -> None:
         unix_ns_from_rfc3339(SIM_START.value, "--sim_start")
     if not EPISODES.value:
         _require_usage_without_end()
-    _require_usage_of_operator(expert)
+    _require_usage_of_actor(expert)
     if (CHANNEL.value or OFFLINE.value) and not KEYRING.value:
         raise app.UsageError("expected --keyring with --channel or --offline")
 
 
-def _require_usage_of_operator(expert: bool) -> None:
-    if OPERATOR.value is None:
+def _require_usage_of_actor(expert: bool) -> None:
+    if ACTOR.value is None:
         if actor_flags.SPEED.value is not None or actor_flags.DEVICE.value:
             raise app.UsageError(
-                "expected --actor_speed and --actor_device with --operator only"
+                "expected --actor_speed and --actor_device with --actor only"
             )
         return
-    if expert or OPERATOR.value == EXPERT:
+    if expert or ACTOR.value == EXPERT:
         raise app.UsageError(
-            "expected --operator to be a person who watches a package; the scripted"
+            "expected --actor to be a person who watches a package; the scripted"
             " expert neither corrects nor is corrected"
         )
     if PACE.value is Pace.SIMULATED:
-        raise app.UsageError("expected real time with --operator: a person needs it")
-    actors.require_known(OPERATOR.value, "--operator")
+        raise app.UsageError("expected real time with --actor: a person needs it")
+    actors.require_known(ACTOR.value)
 
 
 def _require_usage_without_end() -> None:

@@ -11,7 +11,7 @@ from cloud import locations, programs
 
 DATASET = "cloud/demo/dataset"
 _MANIFEST = "/manifest.json"
-OPERATOR_NOISE = 0.1
+ACTOR_NOISE = 0.1
 """Standard deviation of the noise on the expert's action, as a share of its range.
 States off the expert's path teach the model to return to it."""
 
@@ -53,7 +53,7 @@ def record(work: Path, tasks: Sequence[str], robots: int, episodes: int) -> str:
             f"--seed={100 * robot}",
             f"--robot_id=sim-{robot:02d}",
             f"--sim_start=2026-01-{robot + 1:02d}T08:00:00Z",
-            f"--operator_noise={OPERATOR_NOISE}",
+            f"--actor_noise={ACTOR_NOISE}",
             "--consent",
             f"--enrol={session}.json",
             f"--output={session}",

@@ -16,7 +16,7 @@ demo_dataset = _demo_dataset
 expert_baseline = _expert_baseline
 session = _session
 
-def recorded_sessions(name, robots, tasks, episodes, operator_noise):
+def recorded_sessions(name, robots, tasks, episodes, actor_noise):
     """Declares one session per robot, each on a different day.
 
     Args:
@@ -24,7 +24,7 @@ def recorded_sessions(name, robots, tasks, episodes, operator_noise):
         robots: number of robots, and so of sessions.
         tasks: Meta-World task names.
         episodes: episodes of each task in each session.
-        operator_noise: standard deviation of the noise added to the expert's actions,
+        actor_noise: standard deviation of the noise added to the expert's actions,
             as a share of the action range, in a string.
 
     Returns:
@@ -37,7 +37,7 @@ def recorded_sessions(name, robots, tasks, episodes, operator_noise):
         session(
             name = "%s_%s" % (name, number),
             episodes = episodes,
-            operator_noise = operator_noise,
+            actor_noise = actor_noise,
             robot_id = "sim-" + number,
             # Far below the seeds of the evaluation, which start at 10000.
             seed = 100 * robot,

@@ -2,7 +2,7 @@
 
 A scripted expert, a person at a keyboard, a person with a gamepad: the control loop
 knows them only through this file. An actor demonstrates when it is the policy of an
-episode; as its operator it watches another policy, takes over and hands back.
+episode; else it watches another policy, takes over and hands back.
 """
 
 import enum

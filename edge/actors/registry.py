@@ -36,7 +36,7 @@ ACTORS: Final[dict[str, Opener]] = {
 """Those of this package, by name; no entry point takes the place of one."""
 
 
-def require_known(name: str, flag: str = "--actor") -> None:
+def require_known(name: str) -> None:
     """Checks a name before anything is opened or written.
 
     Raises:
@@ -45,7 +45,7 @@ def require_known(name: str, flag: str = "--actor") -> None:
     if name not in ACTORS and name not in _find_others():
         known = ", ".join((*ACTORS, *sorted(_find_others().keys() - ACTORS.keys())))
         raise UnknownActorError(
-            flag,
+            "--actor",
             f"one of {known}",
             repr(name),
             f"correct it, or install the package that has it ({GROUP})",

@@ -67,8 +67,8 @@ def test_expert_acts_on_no_robot_that_exists() -> None:
 
 def test_unknown_actor_is_refused_with_those_there_are() -> None:
     with pytest.raises(UnknownActorError, match="expert, keyboard, gamepad") as caught:
-        registry.require_known("leader", "--operator")
-    assert str(caught.value).startswith("--operator: ")
+        registry.require_known("leader")
+    assert str(caught.value).startswith("--actor: ")
     assert "continuon.actors" in str(caught.value)
 
 

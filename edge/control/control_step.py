@@ -35,7 +35,7 @@ class ControlStep:
         deadline_missed: whether the action was ready later than one period after the
             step was due.
         safety_violation: whether a stop rule fired.
-        intervention: whether the operator acted, in the place of the policy.
+        intervention: whether an actor acted, in the place of the policy.
     """
 
     observation: Observation
@@ -91,7 +91,7 @@ def make_step(
 
 
 def judge(found: Transition, ending: Ending | None) -> Transition:
-    """What followed, with the operator's word on success where there is one."""
+    """What followed, with the actor's word on success where there is one."""
     if ending not in (Ending.SUCCESS, Ending.FAILURE):
         return found
     return dataclasses.replace(found, success=ending is Ending.SUCCESS)

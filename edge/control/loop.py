@@ -9,7 +9,7 @@ inside an episode. In simulated pace it never waits and no step can be late, so 
 recording depends only on the robot and the policy. Simulated pace is for simulated
 robots: an arm that exists would be driven as fast as the computer computes.
 
-An operator who watches may act in the place of the policy, hand back, and end the
+An actor who watches may act in the place of the policy, hand back, and end the
 episode. What the policy proposed meanwhile is recorded as its proposal.
 
 A robot that exists has a watchdog, which holds it when the loop does not come round in
@@ -63,7 +63,7 @@ class EpisodeResult:
     """How an episode went.
 
     Attributes:
-        success: whether the task was fulfilled, as the operator says or else the
+        success: whether the task was fulfilled, as the actor says or else the
             robot; False if a stop rule ended the episode; None if nobody can tell, or
             if the episode was stopped before.
         steps: number of recorded steps.
@@ -71,11 +71,11 @@ class EpisodeResult:
         times: how long the steps took, and how late they began.
         safety_violations: steps at which a stop rule fired (0 or 1).
         clamped_steps: steps at which the limits changed the action.
-        stopped: whether the caller's `should_stop`, or the loss of the operator's
+        stopped: whether the caller's `should_stop`, or the loss of the actor's
             device, ended the episode.
         stop_rule: the stop rule that ended it; None if none did.
-        interventions: steps in which the operator acted.
-        ending: why the operator ended it; None if somebody else did.
+        interventions: steps in which the actor acted in the policy's place.
+        ending: why the actor ended it; None if somebody else did.
     """
 
     success: bool | None
@@ -128,7 +128,7 @@ def run_episode(
     pace: Pace,
     *,
     disturbance: Disturbance | None = None,
-    operator: Actor | None = None,
+    actor: Actor | None = None,
     pacer: Clock | None = None,
     should_stop: Callable[[], bool] | None = None,
     stop_key: Callable[[], bool] | None = None,
@@ -147,7 +147,7 @@ def run_episode(
         max_steps: limit on the steps, in addition to `safety.max_steps`.
         pace: whether to keep real time; a robot that is not simulated must.
         disturbance: changes executed actions of the policy, for example with noise.
-        operator: may take over from the policy and end the episode; the policy itself
+        actor: may take over from the policy and end the episode; the policy itself
             if an actor demonstrates, who then has nobody to take over from.
         pacer: clock that paces the loop in real time; by default the machine's.
         should_stop: asked once per step, after its action; True ends the episode with
@@ -186,7 +186,7 @@ def run_episode(
             limit=min(max_steps, safety.max_steps),
             ticker=Ticker(robot.spec.period_ns, clock),
             disturbance=disturbance,
-            operator=operator,
+            actor=actor,
             should_stop=should_stop or _never,
             stop_key=stop_key or _never,
             watchdog=watchdog,
@@ -212,7 +212,7 @@ class _Episode:
         limit: int,
         ticker: Ticker,
         disturbance: Disturbance | None,
-        operator: Actor | None,
+        actor: Actor | None,
         should_stop: Callable[[], bool],
         stop_key: Callable[[], bool],
         watchdog: Watchdog | None,
@@ -228,7 +228,7 @@ class _Episode:
         self._limit = limit
         self._ticker = ticker
         self._disturbance = disturbance
-        self._operator = operator
+        self._actor = actor
         self._should_stop = should_stop
         self._stop_key = stop_key
         self._watchdog = watchdog
@@ -245,8 +245,8 @@ class _Episode:
                 self._fast_loop.begin()
             if self._disturbance is not None:
                 self._disturbance.reset(seed)
-            if self._operator is not None and self._operator is not self._policy:
-                self._operator.reset(self._robot.spec.task)
+            if self._actor is not None and self._actor is not self._policy:
+                self._actor.reset(self._robot.spec.task)
             if self._watchdog is not None:
                 self._watchdog.arm()
             return self._drive(observation)
@@ -277,7 +277,7 @@ class _Episode:
             begin_ns = time.perf_counter_ns()
             if self._watchdog is not None:
                 self._watchdog.feed()
-            signal = self._hear_operator()
+            signal = self._hear_actor()
             proposed = self._policy.propose(observation)
             ready_ns = time.perf_counter_ns()
             wanted, intervenes = self._choose(proposed, observation, signal)
@@ -339,25 +339,25 @@ class _Episode:
                 realtime.collect_if_much()
                 tally.times.jitter.add(ticker.wait())
 
-    def _hear_operator(self) -> Signal:
-        return _NO_SIGNAL if self._operator is None else self._operator.signal()
+    def _hear_actor(self) -> Signal:
+        return _NO_SIGNAL if self._actor is None else self._actor.signal()
 
     def _choose(
         self, proposed: npt.NDArray[Any], observation: Observation, signal: Signal
     ) -> tuple[npt.NDArray[Any], bool]:
-        """The action that is wanted, and whether it is the operator's.
+        """The action that is wanted, and whether it is the actor's.
 
         A proposal that is no number stops the robot, whoever acts.
         """
-        operator = self._operator
+        actor = self._actor
         if (
-            operator is not None
-            and operator is not self._policy
+            actor is not None
+            and actor is not self._policy
             and signal.takes_over
             and signal.ending not in (Ending.STOP, Ending.LOST)
             and np.isfinite(proposed).all()
         ):
-            return operator.propose(observation), True
+            return actor.propose(observation), True
         if self._disturbance is not None:
             return self._disturbance.disturb(proposed), False
         return proposed, False

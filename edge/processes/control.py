@@ -96,8 +96,8 @@ SUMMARY_JSON = flags.DEFINE_string(
 )
 ACTOR = control_flags.define_actor()
 flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
-OPERATOR_NOISE = flags.DEFINE_float(
-    "operator_noise",
+ACTOR_NOISE = flags.DEFINE_float(
+    "actor_noise",
     0.0,
     "standard deviation of the noise on what --actor demonstrates, in units of the "
     "action",
@@ -322,8 +322,8 @@ class _Control:
             seed,
             MAX_STEPS.value,
             self._pace,
-            disturbance=GaussianNoise(OPERATOR_NOISE.value) if turns.shows else None,
-            operator=turns.acting,
+            disturbance=GaussianNoise(ACTOR_NOISE.value) if turns.shows else None,
+            actor=turns.acting,
             should_stop=self._should_stop,
             stop_key=self._is_stop_key_pressed,
             watchdog=self._real_time.watchdog,

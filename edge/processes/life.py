@@ -5,7 +5,7 @@
 
 The robot fetches its package from the channel and drives as it was made, so that it has
 a past of its own. Then it changes: a sensor was remounted, a drive replaced. On each
-day an operator, the scripted expert with a shaking hand, shows each task a few times,
+day an actor, the scripted expert with a shaking hand, shows each task a few times,
 and the robot drives by itself; each night it learns. At last it drives as changed and
 as unchanged, with the same delta: what it has won back, and what it has forgotten.
 
@@ -49,7 +49,7 @@ _PATIENCE_S: Final = 60.0  # until the learner has what was recorded
 _LONGEST_NIGHT_S: Final = 900.0
 _NOTHING_S: Final = 15.0  # a learner that has not begun by then has nothing to learn
 _SEE_ABOVE: Final = "see what its programs said above"
-_OPERATOR_NOISE: Final = 0.2  # docs/benchmarks.md, Adaptation
+_ACTOR_NOISE: Final = 0.2  # docs/benchmarks.md, Adaptation
 
 ROBOT = flags.DEFINE_multi_string(
     "robot",
@@ -92,12 +92,12 @@ MEASURED_EPISODES = flags.DEFINE_integer(
     lower_bound=1,
 )
 SHOWN = flags.DEFINE_integer(
-    "shown", 6, "episodes of each task that the operator shows a day", lower_bound=0
+    "shown", 6, "episodes of each task that the expert shows a day", lower_bound=0
 )
-OPERATOR_SPEED = flags.DEFINE_float(
-    "operator_speed",
+ACTOR_SPEED = flags.DEFINE_float(
+    "actor_speed",
     0.5,
-    "how fast the operator moves the robot, as a share of the scripted expert's speed; "
+    "how fast the expert moves the robot, as a share of its own full speed; "
     "at full speed it overshoots where the arm answers late",
     lower_bound=0.0,
     upper_bound=1.0,
@@ -252,7 +252,7 @@ class _Life:
         return day
 
     def _show_tasks(self) -> int:
-        """Lets the operator show each task; returns how many episodes that were."""
+        """Lets the expert show each task; returns how many episodes that were."""
         if not SHOWN.value:
             return 0
         for name in ROBOT.value:
@@ -260,8 +260,8 @@ class _Life:
                 name,
                 SHOWN.value,
                 "--actor=expert",
-                f"--operator_noise={_OPERATOR_NOISE}",
-                f"--actor_speed={OPERATOR_SPEED.value}",
+                f"--actor_noise={_ACTOR_NOISE}",
+                f"--actor_speed={ACTOR_SPEED.value}",
             )
         return SHOWN.value * len(ROBOT.value)
 

@@ -28,7 +28,7 @@ class Day:
         delta: digest of the delta that it began the day with; "" for none.
         successes: episodes that fulfilled their task.
         episodes: episodes driven.
-        shown: episodes that an operator showed on this day.
+        shown: episodes that the expert showed on this day.
         night: what the night after it came to; "" if there was none.
     """
 

@@ -29,7 +29,7 @@ class ScriptedExpert:
         Args:
             task: one of `metaworld_robot.task_names()`.
             speed: factor on the motion of the hand. The gripper keeps its whole force.
-                An operator who sees that an arm responds late moves it slowly.
+                An actor who sees that an arm responds late moves it slowly.
         """
         self._speed = speed
         policies = importlib.import_module("metaworld.policies")

@@ -28,7 +28,7 @@ def record(
 ) -> tuple[EpisodeResult, list[ControlStep]]:
     robot, recorder = registry.open_robot(name), Recorder()
     expert = registry.open_expert(name)
-    result = drive(robot, expert, seed, recorder, max_steps, operator_noise=0.1)
+    result = drive(robot, expert, seed, recorder, max_steps, actor_noise=0.1)
     return result, recorder.steps
 
 

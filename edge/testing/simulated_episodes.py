@@ -37,7 +37,7 @@ def drive(
     seed: int,
     recorder: StepRecorder | None = None,
     max_steps: int = 500,
-    operator_noise: float = 0.0,
+    actor_noise: float = 0.0,
 ) -> EpisodeResult:
     """Runs one episode in simulated pace, within the robot's own limits.
 
@@ -47,10 +47,10 @@ def drive(
         seed: seed of the episode.
         recorder: receives each step; None records nothing.
         max_steps: control steps after which the episode ends.
-        operator_noise: standard deviation of the noise on each action component, in
+        actor_noise: standard deviation of the noise on each action component, in
             the action's unit; 0 for none.
     """
-    disturbance = GaussianNoise(operator_noise) if operator_noise else None
+    disturbance = GaussianNoise(actor_noise) if actor_noise else None
     return run_episode(
         robot,
         policy,

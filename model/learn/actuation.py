@@ -12,7 +12,7 @@ is fitted to memories of the known robot; gain and latency are those with which 
 explains the memories of the changed robot. No label is needed: it does not matter who
 drove, or whether it was right. A sensor's scale shows as a gain; its bias is invisible.
 
-An operator who notices that an arm responds late, or overshoots, gives smaller commands
+An actor who notices that an arm responds late, or overshoots, gives smaller commands
 in every situation: that is the pace. If no observation distinguishes the arm from the
 known one, the known robot's commands must be scaled down too, and the model must learn
 what slow motion looks like (`memories.read`): to a model that has only seen full speed,

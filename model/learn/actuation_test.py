@@ -151,7 +151,7 @@ def measure_pace(factor: np.ndarray) -> np.ndarray:
     return np.asarray(actuation.measure_pace(fill(PACED, episodes, 6, 64)))
 
 
-def test_pace_of_a_careful_operator_is_found_for_each_command() -> None:
+def test_pace_of_a_careful_actor_is_found_for_each_command() -> None:
     half = np.array([0.5, 1.0], np.float32)
     np.testing.assert_allclose(measure_pace(half), half, rtol=1e-5)
 

@@ -175,7 +175,7 @@ class _Night:
         size = self._sizes.action_size
         told = actuation.measure_pace(memories)
         plain = {kind: as_recorded(self._sizes, kind) for kind in (LIVED, KNOWN)}
-        # A careful operator is not a changed sensor.
+        # A careful actor is not a changed sensor.
         full_pace = plain[LIVED]._replace(pace=1.0 / told)
         state = {
             "start": {**deltas, "calibration": kept},
@@ -300,7 +300,7 @@ class _Night:
         late = state["latency"] > 0
         rest = body.Rest(**state["rest"])
         other_sensors = state["explained"] | jnp.any(rest.moved)
-        # What an operator corrects by seeing the world says more than where sensors
+        # What an actor corrects by seeing the world says more than where sensors
         # stand at rest: of a scale, for one.
         sensors = choose(
             state["explained"],
@@ -308,7 +308,7 @@ class _Night:
             plain._replace(shift=rest.shift),
         )
         another_gain = ~other_sensors & ~late & (jnp.max(gain) > FURTHER)
-        # An operator's commands to an arm that moves further do not show how far, and
+        # An actor's commands to an arm that moves further do not show how far, and
         # a few episodes would be memorised. One gain for all axes, so that the known
         # robot takes the same path more slowly.
         common = jnp.where(heard, _mean(gain, heard), 1.0)

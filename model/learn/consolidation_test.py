@@ -250,7 +250,7 @@ def test_what_was_found_decides_what_is_replayed(
     state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
     np.testing.assert_allclose(state["shares"], shares, rtol=1e-6)
     views = {n: np.asarray(x) for n, x in state["views"].items()}
-    # The operator's commands were half as large, and so would be those of this gain.
+    # The expert's commands were half as large, and so would be those of this gain.
     np.testing.assert_allclose(views["speed"][3], 0.5, rtol=0.02)
     np.testing.assert_allclose(views["gain"][2], gain)
     assert views["latency"][2] == (latency if explained or moved else 0)

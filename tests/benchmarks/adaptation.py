@@ -5,14 +5,14 @@
 
 Everything is done by the programs that ship, on what their user has: a published
 package, and what this robot records. For each change and each life, `//edge:life` lets
-the package drive as it was made, then on the changed robot; an operator who sees what
+the package drive as it was made, then on the changed robot; an expert who sees what
 the robot sees shows each task; the robot sleeps, and is measured with the delta that
 counts then, as changed and as unchanged.
 
 Recovered is (after - before) / (unchanged - before); forgotten is what the unchanged
 robot has lost; both are in success over all tasks. `before` and `unchanged` are
 measured once, without a delta. A robot that answers late is shown at half speed, which
-is what a careful operator does.
+is what a careful expert does.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -84,7 +84,7 @@ _EPISODES = flags.DEFINE_integer(
     "episodes", 2, "episodes of each task after it that the package drives"
 )
 _SHOWN = flags.DEFINE_integer(
-    "shown", 2, "episodes of each task after it that the operator shows", lower_bound=0
+    "shown", 2, "episodes of each task after it that the expert shows", lower_bound=0
 )
 _NIGHTS = flags.DEFINE_integer("nights", 1, "days after the change", lower_bound=1)
 _MEASURED = flags.DEFINE_integer(
@@ -229,7 +229,7 @@ def _live(homes: Path, change: str, number: int) -> Life:
         f"--episodes={_EPISODES.value}",
         f"--shown={_SHOWN.value}",
         f"--measured_episodes={_MEASURED.value}",
-        f"--operator_speed={_CAREFUL if late else _FULL}",
+        f"--actor_speed={_CAREFUL if late else _FULL}",
         f"--seed={_FIRST_SEED.value + _SEEDS_OF_A_LIFE * number}",
     )
     found = json.loads((home / "life.json").read_bytes())["days"]

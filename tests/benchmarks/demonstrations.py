@@ -1,6 +1,6 @@
 """Demonstrations of simulated robots by their experts, kept in a folder.
 
-Each episode goes through the robot's own control loop, with noise on the operator's
+Each episode goes through the robot's own control loop, with noise on the actor's
 hand, as in `//edge:record`. Redaction and signature are left out; they change no number
 that a model learns from. Two processes record; the recordings stay in a folder, under a
 digest of everything that they depend on.
@@ -39,14 +39,14 @@ class Demonstrations:
         robot: as `--robot` of `//edge:record`, for example `metaworld:reach-v3`.
         episodes: successful episodes to keep.
         first_seed: seed of the first episode; failed seeds are skipped.
-        operator_noise: standard deviations of the noise on executed actions; each
+        actor_noise: standard deviations of the noise on executed actions; each
             episode takes the next of them, in turn.
     """
 
     robot: str
     episodes: int
     first_seed: int
-    operator_noise: tuple[float, ...]
+    actor_noise: tuple[float, ...]
 
 
 def load_or_record(
@@ -73,7 +73,9 @@ def load_or_record(
 
 
 def _path(one: Demonstrations, folder: Path) -> Path:
-    decides = {**dataclasses.asdict(one), "operator_noise": list(one.operator_noise)}
+    decides = dataclasses.asdict(one)
+    # Named as ever, so that what was recorded is found again.
+    decides["operator_noise"] = list(decides.pop("actor_noise"))
     digest = hashlib.sha256(canonical_json.encode(decides)).hexdigest()[:16]
     return folder / f"{one.robot.replace(':', '_')}-{digest}.tfrecord"
 
@@ -90,9 +92,9 @@ def _record(job: tuple[Demonstrations, Path]) -> None:
             if number >= 10 * one.episodes:
                 raise RuntimeError(
                     f"{one.robot}: expected {one.episodes} successes in {number}"
-                    f" episodes, got {len(kept)}; lower the operator's noise"
+                    f" episodes, got {len(kept)}; lower the actor's noise"
                 )
-            noise = one.operator_noise[number % len(one.operator_noise)]
+            noise = one.actor_noise[number % len(one.actor_noise)]
             steps = _Steps()
             result = loop.run_episode(
                 robot,

@@ -80,7 +80,7 @@ _TEN = (
     "window-open-v3",
 )
 
-_OPERATOR_NOISE = (0.1,)
+_ACTOR_NOISE = (0.1,)
 """Noise of every episode, so that demonstrations also show how to correct errors."""
 
 
@@ -202,7 +202,7 @@ def main(argv: list[str]) -> None:
 def _load_demonstrations(suite: Suite, tasks: tuple[str, ...]) -> list[Episode]:
     count = _DEMONSTRATIONS.value or suite.demonstrations
     wanted = [
-        Demonstrations(suite.prefix + task, count, 0, _OPERATOR_NOISE) for task in tasks
+        Demonstrations(suite.prefix + task, count, 0, _ACTOR_NOISE) for task in tasks
     ]
     return load_or_record(wanted, Path(_FOLDER.value))
 

@@ -12,7 +12,7 @@ _DOC = "Records a session of the scripted expert on simulated tasks with //edge:
 
 _ATTRS = {
     "episodes": attr.int(doc = "Episodes of each task.", mandatory = True),
-    "operator_noise": attr.string(default = "0.0", doc = "Standard deviation of the noise added to the expert's actions, as a share of the action range."),
+    "actor_noise": attr.string(default = "0.0", doc = "Standard deviation of the noise added to the expert's actions, as a share of the action range."),
     "robot_id": attr.string(doc = "The robot's name, from which its key and hash are derived.", mandatory = True),
     "seed": attr.int(doc = "Seed of the first episode of each task.", mandatory = True),
     "sim_start": attr.string(doc = "Simulated time at which the session starts, RFC 3339.", mandatory = True),
@@ -38,7 +38,7 @@ def _session_impl(ctx):
     arguments.add(ctx.attr.seed, format = "--seed=%s")
     arguments.add(ctx.attr.robot_id, format = "--robot_id=%s")
     arguments.add(ctx.attr.sim_start, format = "--sim_start=%s")
-    arguments.add(ctx.attr.operator_noise, format = "--operator_noise=%s")
+    arguments.add(ctx.attr.actor_noise, format = "--actor_noise=%s")
     arguments.add("--consent")
     arguments.add(enrolled, format = "--enrol=%s")
     arguments.add(episodes.path, format = "--output=%s")

@@ -1,4 +1,4 @@
-"""Who acts in a step when an operator watches, and what is recorded of it."""
+"""Who acts in a step when an actor watches, and what is recorded of it."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from edge.robots.simulated_point import SPEC, SimulatedPoint
 
 WATCHES, ACTS = Signal(), Signal(takes_over=True)
 AWAY = 0.3  # what the package does; the goal is never below 0.5
-BACK = -0.25  # what the operator does instead
+BACK = -0.25  # what the person does instead
 
 
 class Package:
@@ -33,7 +33,7 @@ class Package:
         return np.array([action], np.float32)
 
 
-class Operator:
+class Person:
     """Wants one thing after the other, and the last one from then on."""
 
     name = HUMAN
@@ -66,7 +66,7 @@ class Recorder:
 
 
 def run(
-    operator: Operator,
+    actor: Person,
     policy: Policy | None = None,
     *,
     noise: float = 0.0,
@@ -83,16 +83,16 @@ def run(
         max_steps=max_steps,
         pace=Pace.SIMULATED,
         disturbance=GaussianNoise(noise),
-        operator=operator,
+        actor=actor,
     )
     return result, steps
 
 
-def test_operator_acts_between_taking_over_and_handing_back() -> None:
+def test_actor_acts_between_taking_over_and_handing_back() -> None:
     package = Package()
-    operator = Operator(WATCHES, ACTS, ACTS, WATCHES)
-    result, steps = run(operator, package)
-    assert operator.tasks == [SPEC.task]
+    actor = Person(WATCHES, ACTS, ACTS, WATCHES)
+    result, steps = run(actor, package)
+    assert actor.tasks == [SPEC.task]
     assert [step.intervention for step in steps] == [False, True, True] + [False] * 3
     acted = np.concatenate([step.action for step in steps])
     np.testing.assert_allclose(acted, [AWAY, BACK, BACK, AWAY, AWAY, AWAY])
@@ -102,12 +102,12 @@ def test_operator_acts_between_taking_over_and_handing_back() -> None:
     assert (result.interventions, result.steps, result.ending) == (2, 6, None)
 
 
-def test_action_of_the_operator_is_limited_as_any_other() -> None:
+def test_action_of_the_actor_is_limited_as_any_other() -> None:
     safety = SafetyConfig("test", (-0.5,), (0.5,), max_action_delta=0.25)
-    _, steps = run(Operator(ACTS, action=-9.0), safety=safety)
+    _, steps = run(Person(ACTS, action=-9.0), safety=safety)
     acted = np.concatenate([step.action for step in steps])
     np.testing.assert_allclose(acted, [-0.5] * 6)
-    _, steps = run(Operator(WATCHES, ACTS, action=-9.0), safety=safety)
+    _, steps = run(Person(WATCHES, ACTS, action=-9.0), safety=safety)
     np.testing.assert_allclose(
         np.concatenate([step.action for step in steps])[:3],
         [0.3, 0.05, -0.2],
@@ -115,8 +115,8 @@ def test_action_of_the_operator_is_limited_as_any_other() -> None:
     )
 
 
-def test_noise_of_the_policy_is_not_on_the_hand_of_the_operator() -> None:
-    _, steps = run(Operator(WATCHES, ACTS), noise=0.2)
+def test_noise_of_the_policy_is_not_on_the_hand_of_the_actor() -> None:
+    _, steps = run(Person(WATCHES, ACTS), noise=0.2)
     assert steps[0].action != np.float32(AWAY)
     assert {float(step.action[0]) for step in steps[1:]} == {BACK}
 
@@ -124,8 +124,8 @@ def test_noise_of_the_policy_is_not_on_the_hand_of_the_operator() -> None:
 @pytest.mark.parametrize(
     ("ending", "success"), [(Ending.SUCCESS, True), (Ending.FAILURE, False)]
 )
-def test_operator_says_how_the_episode_went(ending: Ending, success: bool) -> None:
-    result, steps = run(Operator(WATCHES, Signal(ending=ending)))
+def test_actor_says_how_the_episode_went(ending: Ending, success: bool) -> None:
+    result, steps = run(Person(WATCHES, Signal(ending=ending)))
     assert (result.success, result.steps, result.ending) == (success, 2, ending)
     assert not result.stopped
     last = steps[-1]
@@ -135,13 +135,13 @@ def test_operator_says_how_the_episode_went(ending: Ending, success: bool) -> No
     np.testing.assert_allclose(last.action, AWAY)
 
 
-def test_word_of_the_operator_counts_more_than_that_of_the_robot() -> None:
+def test_word_of_the_actor_counts_more_than_that_of_the_robot() -> None:
     arrives = Package(1.0)  # the goal of this seed is reached in a few steps
-    result, _ = run(Operator(WATCHES), arrives, max_steps=20)
+    result, _ = run(Person(WATCHES), arrives, max_steps=20)
     assert result.success is True
     watched = [WATCHES] * (result.steps - 1)
     again, steps = run(
-        Operator(*watched, Signal(ending=Ending.FAILURE)),
+        Person(*watched, Signal(ending=Ending.FAILURE)),
         Package(1.0),
         max_steps=20,
     )
@@ -150,7 +150,7 @@ def test_word_of_the_operator_counts_more_than_that_of_the_robot() -> None:
 
 
 def test_stop_key_holds_the_robot_still_and_is_a_safety_violation() -> None:
-    result, steps = run(Operator(ACTS, Signal(True, Ending.STOP)))
+    result, steps = run(Person(ACTS, Signal(True, Ending.STOP)))
     assert result.steps == 2
     assert result.safety_violations == 1
     assert result.success is not True
@@ -160,7 +160,7 @@ def test_stop_key_holds_the_robot_still_and_is_a_safety_violation() -> None:
 
 
 def test_lost_device_holds_the_robot_still_and_nobody_knows_how_it_went() -> None:
-    result, steps = run(Operator(ACTS, Signal(True, Ending.LOST)))
+    result, steps = run(Person(ACTS, Signal(True, Ending.LOST)))
     assert (result.steps, result.success, result.stopped) == (2, None, True)
     assert result.ending is Ending.LOST
     assert not steps[-1].safety_violation
@@ -168,8 +168,8 @@ def test_lost_device_holds_the_robot_still_and_nobody_knows_how_it_went() -> Non
     np.testing.assert_array_equal(steps[-1].action, [0.0])
 
 
-def test_proposal_that_is_no_number_stops_the_robot_while_the_operator_acts() -> None:
-    result, steps = run(Operator(ACTS), Package(AWAY, float("nan")))
+def test_proposal_that_is_no_number_stops_the_robot_while_the_actor_acts() -> None:
+    result, steps = run(Person(ACTS), Package(AWAY, float("nan")))
     assert [step.intervention for step in steps] == [True, False]
     assert steps[-1].safety_violation
     np.testing.assert_array_equal(steps[-1].action, [0.0])
@@ -177,7 +177,7 @@ def test_proposal_that_is_no_number_stops_the_robot_while_the_operator_acts() ->
 
 
 def test_actor_who_demonstrates_takes_over_from_nobody() -> None:
-    actor = Operator(ACTS, ACTS, Signal(True, Ending.SUCCESS))
+    actor = Person(ACTS, ACTS, Signal(True, Ending.SUCCESS))
     result, steps = run(actor, actor)
     assert actor.tasks == [SPEC.task], "reset once"
     assert (result.success, result.interventions) == (True, 0)
