@@ -62,7 +62,9 @@ class PaceError(EdgeError):
 class WatchdogError(EdgeError):
     """A robot's watchdog cannot be started, has ended, or does not let the robot go."""
 
-    default_remedy = "look at the robot, then run again; it is not driven unwatched"
+    default_remedy = (
+        "check the robot, then run again; it is never driven without a watchdog"
+    )
 
 
 class ActionShapeError(EdgeError):
@@ -179,7 +181,7 @@ class SimulatedOnlyError(EdgeError):
 
 
 class UnknownActorError(EdgeError):
-    """A name is that of nobody who could act."""
+    """The name is not a known actor."""
 
 
 class ActorUnavailableError(EdgeError):

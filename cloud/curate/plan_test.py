@@ -167,7 +167,7 @@ def test_robots_of_several_models_in_one_dataset_are_told() -> None:
     )
 
 
-def test_task_that_only_one_split_has_is_told() -> None:
+def test_task_in_one_split_only_is_reported() -> None:
     rows = _rows()
     planned = curation_plan.plan(rows, _all(rows), _spec())
     held_out = {p.row["episode_id"] for p in planned.placements if p.split == "val"}
@@ -183,5 +183,5 @@ def test_task_that_only_one_split_has_is_told() -> None:
 
 
 def test_a_spec_without_held_out_groups_is_refused_with_the_reason() -> None:
-    with pytest.raises(CurationSpecError, match="held-out robots or days judge"):
+    with pytest.raises(CurationSpecError, match="evaluated on held-out robots or days"):
         _spec(split={"val_groups": 0})

@@ -140,7 +140,8 @@ def _check(spec: CurationSpec, where: str) -> None:
             where,
             "split.val_groups of at least 1",
             0,
-            "held-out robots or days judge a model, and none is published without",
+            "a model is evaluated on held-out robots or days and cannot be published"
+            " without them",
         )
     if max(spec.train_shards, spec.val_shards) > _MOST_SHARDS:
         raise CurationSpecError(

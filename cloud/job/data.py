@@ -128,7 +128,7 @@ def require_robot(
 def require_exportable(
     settings: JobSettings, data: Data, robot: EvaluatingRobot
 ) -> list[str]:
-    """Refuses data of which training makes a model that is refused afterwards.
+    """Refuses data whose trained model would be refused later.
 
     Returns:
         A line about each thing that a person should know before training.

@@ -91,9 +91,9 @@ def main(argv: list[str]) -> int:
         path, reason = tally.refused[0]
         raise UploadError(
             path,
-            "every episode that may leave to pass the check",
+            "every shareable episode to pass the check",
             f"{len(tally.refused)} refused, this one because of {reason}",
-            "nothing of these was sent, the others were: repair or remove them",
+            "these were not sent; the others were: repair or remove them",
         )
     return 0
 

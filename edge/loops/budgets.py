@@ -125,7 +125,7 @@ class Spent:
         used: by all loops together, but its wall time is that of the slow loop alone.
         awake: the part of it that the fast and the medium loop used.
         nights: slow loops that came to their end.
-        lost: whether nobody knows, because the record of the day was damaged.
+        lost: whether usage is unknown because the day's record was damaged.
     """
 
     used: Usage = dataclasses.field(default_factory=Usage)

@@ -53,7 +53,7 @@ def folder_name(package: str, threads: int) -> str:
 
 
 def read(folder: Path, function: str) -> bytes | None:
-    """A compiled function; None if there is none that is whole."""
+    """A compiled function; None if it is missing or damaged."""
     try:
         raw = plain_file.read(folder / function, LIMIT_BYTES)
     except (ContinuonError, OSError):

@@ -10,7 +10,7 @@ from edge.loops import compiled_functions
 PACKAGE = "ab" * 32
 
 
-def test_function_cut_at_any_byte_is_none(tmp_path: Path) -> None:
+def test_function_cut_at_any_byte_is_compiled_again(tmp_path: Path) -> None:
     folder = tmp_path / "compiled" / "x"
     assert compiled_functions.read(folder, "step") is None
     compiled_functions.write(folder, "step", b"a program")

@@ -233,7 +233,7 @@ def _used_up(
 ) -> str | None:
     spent = situation.spent
     if spent.lost:
-        return "what was used since noon is not known; learning goes on after noon"
+        return "what was used since noon is not known; learning resumes at noon"
     if loop == SLOW and spent.nights >= budgets.nights_per_day:
         return (
             f"{_count(spent.nights, 'slow loop')} since noon, "

@@ -95,7 +95,7 @@ def test_decision_for_a_loop_says_why_and_when_to_ask_again() -> None:
         ),
         (
             change(spent=Spent(lost=True)),
-            "what was used since noon is not known; learning goes on after noon",
+            "what was used since noon is not known; learning resumes at noon",
         ),
         (change(spent=Spent(nights=2)), "2 slow loops since noon, 2 allowed"),
         (

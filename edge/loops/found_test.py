@@ -73,7 +73,7 @@ def test_only_what_differs_from_training_is_told(
         {"gain": {"of": np.ones(2)}, "explained": "much"},
     ],
 )
-def test_what_is_no_finding_is_left_out(returned: object) -> None:
+def test_malformed_findings_are_ignored(returned: object) -> None:
     assert found.collect(returned) == {}
 
 

@@ -1,4 +1,4 @@
-"""Learners one after the other, which look like one to whoever started them.
+"""Learners one after the other, which look like one to their caller.
 
 Compiling a function takes far more memory than running it, and what one function left
 comes on top of the next. So each large function is compiled by a process of its own,

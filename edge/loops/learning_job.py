@@ -1,4 +1,4 @@
-"""What a learner is told to do, and what it says: records between two processes.
+"""What a learner is asked to do, and what it reports: records between two processes.
 
 The learner reads one line with a job, then writes one line after the other until it
 ends. It is a process of its own, since it needs jax, which the others do without, and

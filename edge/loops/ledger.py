@@ -247,7 +247,7 @@ _KEYS: Final = (
 
 
 def read_spent(path: Path) -> Spent:
-    """What a ledger says that was used, for whoever shows it; writes nothing.
+    """What was used, as a ledger says, for display; writes nothing.
 
     Raises:
         ContinuonError, OSError: there is no ledger, or it is damaged.

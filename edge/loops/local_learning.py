@@ -78,9 +78,9 @@ class LocalLearning:
     """What one robot learns with; used by one process.
 
     Attributes:
-        package: the active package; None if there is none that is whole.
+        package: the active package; None if it is missing or damaged.
         origin: where it came from.
-        receipt: what the last round came to; None if there was none since the start.
+        receipt: what the last round came to; None if none has ended since the start.
     """
 
     def __init__(

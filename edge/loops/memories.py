@@ -215,7 +215,7 @@ def _describe(raw: bytes, episode: Episode, number: int, use: Use) -> Memory:
         steps=episode.num_steps,
         package_digest=metadata.package_digest,
         delta_digest=metadata.delta_digest,
-        # The key's own violation is the last step; what fired before is none of it.
+        # The key's own violation is the last step; what fired before has other causes.
         stop_rules=max(0, violations - by_key),
         cut_short=by_key or _RECOVERED in metadata.tags,
     )

@@ -85,7 +85,7 @@ class Memory:
         steps: control steps.
         package_digest: the package that drove; "" for none.
         delta_digest: the delta that it was driven with; "" for none.
-        stop_rules: steps at which a stop rule fired; a person's stop key is none.
+        stop_rules: steps at which a stop rule fired, without a person's stop key.
         cut_short: whether a person's stop key or a power cut ended it.
         surprise: how badly the package foresaw it, in its own measure; None if that
             was not measured.
@@ -143,7 +143,7 @@ def tell_kind(driver: Driver, success: bool | None) -> int:
 def choose_use(earlier: Iterable[Memory], task: str, kind: int) -> Use:
     """Whether the next memory of a task and kind is learned from or judges.
 
-    Of each four of a task and kind one judges; which one, a digest says. It is never
+    One memory in four of each task and kind is a judge, chosen by digest. It is never
     the first, since a single demonstration is of more use to learn from. A task of four
     memories has both, of whatever kinds they are. What was only seen has no right
     actions to judge by.

@@ -55,7 +55,7 @@ class Round:
     Attributes:
         package: the package.
         loop: the loop; None if an older delta is judged.
-        job: what the learner is told.
+        job: what the learner is asked to do.
         parent: digest of the delta that it begins with; None for none.
         candidate: digest of the older delta that is judged; None for none.
         learned: memories that it learns from.
@@ -133,11 +133,13 @@ def require_learnable(
     source = f"package {package.digest[:12]}"
     plan = package.learning
     if plan is None:
-        raise LearningError(source, "a field learning", "none")
+        raise LearningError(source, "a `learning` field in package.json", "none")
     if loop is not None and loop not in plan.loops:
         raise LearningError(source, f"a loop {loop}", ", ".join(plan.loops) or "none")
     if EVALUATE not in package.functions:
-        raise LearningError(source, f"a function {EVALUATE}, to judge by", "none")
+        raise LearningError(
+            source, f"a function `{EVALUATE}`, which judges deltas", "none"
+        )
     needed = plan.memory_bytes + LEARNER_BYTES
     if available_bytes is not None and needed > available_bytes:
         raise LearningError(

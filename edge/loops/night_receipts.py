@@ -36,7 +36,7 @@ def now() -> datetime:
 
 
 class NightReceipts:
-    """Writes the receipts of learning; whatever fails is told once and goes on."""
+    """Writes the receipts of learning; a failure is reported once and stops nothing."""
 
     def __init__(
         self,

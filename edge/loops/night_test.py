@@ -259,8 +259,12 @@ def test_learner_that_says_too_little_is_refused(home: Home) -> None:
     ("plan", "options", "told"),
     [
         (Plan(without=("consolidate_step",)), {}, "a loop slow, got none"),
-        (Plan(without=("evaluate",)), {}, "a function evaluate, to judge by, got none"),
-        (Plan(), {"learning": None}, "a field learning, got none"),
+        (
+            Plan(without=("evaluate",)),
+            {},
+            "a function `evaluate`, which judges deltas, got none",
+        ),
+        (Plan(), {"learning": None}, "a `learning` field in package.json, got none"),
         (
             Plan(memory_bytes=1 << 40),
             {},
@@ -370,7 +374,7 @@ def test_old_delta_that_cannot_fit_is_quarantined_without_a_trial(
 def test_old_delta_is_quarantined_by_a_package_that_cannot_judge(home: Home) -> None:
     package = home.package(learning=None)
     old = home.keep(vectors(0.3), "ab" * 32)
-    with pytest.raises(LearningError, match="a field learning"):
+    with pytest.raises(LearningError, match="a `learning` field"):
         judge_again(home, package)
     assert home.store.named(CURRENT) is None
     assert home.aside(old).is_dir()

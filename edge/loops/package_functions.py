@@ -191,7 +191,7 @@ class PackageFunctions:
 
 
 class _Counted:
-    """Counts the calls of a loop, and tells of them from time to time."""
+    """Counts the calls of a loop, and reports them from time to time."""
 
     def __init__(self, total: int, report: Callable[[Report], None]) -> None:
         self._total, self._report = total, report

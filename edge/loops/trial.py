@@ -57,7 +57,7 @@ class Outcome:
         task: its task.
         delta: digest of the delta that it was driven with; "" for none.
         success: whether it ended well; None if nobody can tell.
-        stop_rules: steps at which a stop rule fired; a person's stop key is none.
+        stop_rules: steps at which a stop rule fired, without a person's stop key.
     """
 
     digest: str

@@ -65,7 +65,7 @@ def test_delta_that_was_good_for_long_can_still_turn_bad() -> None:
     assert judge_use([*good, *outcomes(DELTA, "-" * 6)], DELTA)[0] is Standing.BAD
 
 
-def test_what_a_bad_delta_did_in_between_is_no_measure() -> None:
+def test_outcomes_of_a_bad_delta_are_not_the_baseline() -> None:
     past = [*outcomes(GOOD, "+" * 20), *outcomes(BAD, "-" * 20)]
     found = judge_use([*past, *outcomes(DELTA, "-----")], DELTA, fallback=GOOD)
     assert found[0] is Standing.BAD

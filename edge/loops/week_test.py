@@ -10,7 +10,7 @@ WEEK = "edge.loops.week"
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_week_is_told_and_drawn(tmp_path: Path) -> None:
+def test_week_prints_and_draws(tmp_path: Path) -> None:
     picture = tmp_path / "week.svg"
     done = command.run(WEEK, f"--picture={picture}", "--learning_wall_s_per_night=300")
     assert (done.code, done.err) == (0, "")

@@ -98,7 +98,7 @@ class Stock:
     """What an update finds on the disk.
 
     Attributes:
-        pointer: what the pointer says; None if there is none that can be read.
+        pointer: what the pointer says; None if it is missing or cannot be read.
         installed: what it should say: the pointer, or what stands in for it; None on a
             robot that has no pointer and no package that opens.
         active: that package, opened; None if it does not open.

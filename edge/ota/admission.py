@@ -33,7 +33,7 @@ class TrialSetup:
 
     Attributes:
         memories: folder of the robot's own episodes, which need not exist.
-        refused: hears of an offer that was refused for what it is.
+        refused: called with an offer that was refused for its content.
     """
 
     memories: Path

@@ -1,4 +1,4 @@
-"""The packages that this robot has refused, so that none is fetched again for nothing.
+"""The packages that this robot has refused, so that none is fetched again needlessly.
 
     state_dir/refused    the last few: the tar's sha256, why, and under what conditions
 

@@ -1,6 +1,6 @@
 """One round of the update service: finish, judge, ask the channel, and sign receipts.
 
-A round may be cut at any instant; the next one reads the disk and goes on. Each
+A round may be cut at any instant; the next one reads the disk and resumes. Each
 outcome becomes a receipt before its record is removed, so none is lost, and none is
 written twice. Rounds are the same whether the service or an operator begins them.
 """
@@ -38,8 +38,8 @@ from rlds import receipt
 
 _SECOND: Final = timedelta(seconds=1)  # what receipts tell apart
 LONG_TRIAL: Final = timedelta(days=7)
-"""A trial that takes longer is told of in each round. It goes on: the package drives,
-the one before it stays on the disk, and a newer release ends it."""
+"""A trial that takes longer is reported in each round. It stays open: the package
+drives, the one before it stays on the disk, and a newer release ends it."""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class Trial:
         began: when it was installed.
         counts_before: what had been counted of the package before it.
         figures: what its canary measured, by name.
-        end: how the trial ended; None while it goes on.
+        end: how the trial ended; None while it is open.
     """
 
     digest: str
@@ -138,7 +138,7 @@ def read(root: Path) -> Trial | None:
 
 
 def read_or_set_aside(root: Path) -> Trial | None:
-    """Reads the record; one that is damaged is renamed, and there is none."""
+    """Reads the record; None if it is missing, or damaged, which renames it."""
     try:
         return read(root)
     except (ContinuonError, OSError):

@@ -32,7 +32,7 @@ MOST_CRASHES: Final = 3
 with the older package until the next release."""
 CHANCE: Final = 0.002
 """Largest probability at which a count is not put down to chance. It is asked after
-each of 20 episodes and of three counts, and a robot that falls back for nothing waits
+each of 20 episodes and of three counts, and a robot that falls back needlessly waits
 for a release; `watch_test.py` measures how rarely that happens."""
 _PRIOR: Final = {"crashes": (1, 20), "stopped": (1, 10)}
 """Events and episodes that are imagined of the package before."""
@@ -183,7 +183,7 @@ def _find_late_steps(before: Counts, after: Counts) -> str | None:
 def _is_too_many(
     what: str, events: int, tried: int, events_before: int, tried_before: int
 ) -> bool:
-    """Whether so many events cannot be chance if their share is that of before."""
+    """Whether so many events cannot be chance if their share is as it was before."""
     if events < _FEWEST[what]:
         return False
     imagined, of = _PRIOR.get(what, (1, 2))

@@ -1,17 +1,17 @@
-"""Whoever may act at a robot that lives: heard without waiting, lost and found again.
+"""The actor at a robot that lives: heard without waiting, lost and found again.
 
-While the package drives, a person may take over and hand back. When the robot is told
-so, whoever acts demonstrates whole episodes. Control waits for neither: it asks between
+While the package drives, a person may take over and hand back. When the robot is asked
+to, the actor demonstrates whole episodes. Control waits for neither: it asks between
 two steps, and between two episodes.
 
-A device that is gone holds the robot still, since whoever watched it can stop it no
-more. It goes on when the device is back.
+A device that is gone holds the robot still, since the person who watched it can stop
+it no more. It continues when the device is back.
 
 The terminal of a robot on a desk belongs to its supervisor, which hands on the keys:
 
     {"kind": "keys", "keys": " ddd"}
 
-What is pressed while control is being started again counts for nothing.
+What is pressed while control is being started again is ignored.
 """
 
 import time
@@ -24,7 +24,7 @@ from edge.robots.robot import Observation, Vector
 
 _MOST_BYTES: Final = 4096  # of keys that nobody has read yet
 _AGAIN_S: Final = 2.0  # between two looks whether a device is back
-_GONE: Final = "the device of whoever acts is gone"
+_GONE: Final = "the device of the actor is gone"
 
 
 class HandedKeys:
@@ -35,7 +35,7 @@ class HandedKeys:
         self._raw = b""
 
     def hear(self, fields: Mapping[str, object]) -> None:
-        """Takes a message `keys`; one that makes no sense is none."""
+        """Handles a `keys` message; ignores a malformed one."""
         keys = fields.get("keys")
         if isinstance(keys, str):
             # Each byte is one character: a key may be cut between two messages.
@@ -53,7 +53,7 @@ class HandedKeys:
 
 
 class Acting:
-    """Whoever acts at one robot; an `Actor` that outlives the loss of its device.
+    """The actor at one robot; an `Actor` that outlives the loss of its device.
 
     Attributes:
         trouble: why it cannot act now; "" if it can.
@@ -107,7 +107,7 @@ class Acting:
                 self._say(f"the robot holds still: {e}")
             return False
         self.trouble = ""
-        self._say("whoever acts is back")
+        self._say("the actor is back")
         return True
 
     def may_begin(self, wait_s: float = 0.0) -> bool | None:

@@ -1,4 +1,4 @@
-"""Whoever acts is heard between two steps, lost with its device, and found again."""
+"""The actor is heard between two steps, lost with its device, and found again."""
 
 import os
 from collections.abc import Iterator
@@ -155,7 +155,7 @@ def test_lost_device_is_looked_for_again_and_found(desk: Desk, acting: Acting) -
     assert len(held) == 1
     assert "connect one" in held[0]
     assert desk.told[-2:] == [
-        "whoever acts is back",
+        "the actor is back",
         "A: begin the next episode   X: no more episodes",
     ]
 

@@ -266,7 +266,11 @@ class Learning:
 @pytest.mark.parametrize(
     ("plan", "options", "said"),
     [
-        (Plan(), {"learning": None}, "expected a field learning, got none"),
+        (
+            Plan(),
+            {"learning": None},
+            "expected a `learning` field in package.json, got none",
+        ),
         (
             Plan(memory_bytes=1 << 50),
             {},

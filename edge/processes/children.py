@@ -1,8 +1,8 @@
 """The programs of one robot as children of its supervisor.
 
 A child that dies is started again, after a pause that grows from death to death, and
-its reason is told: the signal, or its last line. One that was used wrongly (exit code
-2) stays ended, since a restart corrects no flag.
+its reason is reported: the signal, or its last line. One that was used wrongly (exit
+code 2) stays ended, since a restart corrects no flag.
 
 Each child is the leader of a process group, so Ctrl-C reaches the supervisor alone, and
 what a child leaves behind is ended with it. A child gets SIGTERM when its supervisor

@@ -5,7 +5,7 @@
 It looks at the pointers between two episodes and never waits for another process: steps
 go through a ring in memory to the recorder, and a package or delta that another process
 writes is taken with the next episode. Between two episodes it also decides whether the
-robot goes on, stays still or sleeps (`edge.loops.mode`), holds still for as long, and
+robot continues, stays still or sleeps (`edge.loops.mode`), holds still for as long, and
 tells the learner. SIGTERM, or the end of the supervisor, ends it after the current
 step.
 
@@ -13,11 +13,11 @@ With --fast_loop a package that came from no channel is adapted from step to ste
 long as the learner, which keeps the budgets, allows it; at the end of the episode what
 was found is dropped (`edge.control.fast_loop`).
 
-With --actor a person may take over from the package and hand back, and whoever acts
-demonstrates whole episodes when the robot is told so, under the limits of the package
+With --actor a person may take over from the package and hand back, and the actor
+demonstrates whole episodes when the robot is asked to, under the limits of the package
 (`acting.py`). With --episodes it drives so many and ends; an actor then demonstrates
 them all. Stop rules of the place where the robot stands (--stop_rules) hold beside
-those of its package, whoever acts.
+those of its package, no matter who acts.
 
 It needs neither jax nor a network.
 """
@@ -89,7 +89,7 @@ MAX_STEPS = flags.DEFINE_integer(
     "max_steps", DEFAULT_MAX_STEPS, "longest episode, in control steps", lower_bound=1
 )
 EPISODES = flags.DEFINE_integer(
-    "episodes", 0, "episodes to drive; 0 for until it is told to end", lower_bound=0
+    "episodes", 0, "episodes to drive; 0 drives until stopped", lower_bound=0
 )
 SUMMARY_JSON = flags.DEFINE_string(
     "summary_json", None, "file for the summary of --episodes episodes, as JSON"
@@ -112,7 +112,7 @@ path_flags.files("summary_json")
 
 
 def main(argv: list[str]) -> None:
-    """Opens the robot and drives until it is told to end."""
+    """Opens the robot and drives until it is asked to end."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if SUMMARY_JSON.value and not EPISODES.value:
@@ -162,7 +162,7 @@ def main(argv: list[str]) -> None:
 def _open_acting(
     me: Process, keys: HandedKeys, name: str, robot: Robot
 ) -> Iterator[Acting | None]:
-    """Opens whoever may act; None if the package alone does."""
+    """Opens the actor; None if the package alone does."""
     actor = ACTOR.value
     if actor is None:
         yield None

@@ -179,13 +179,13 @@ def test_person_demonstrates_whole_episodes_when_the_robot_is_told_so(
 ) -> None:
     desk = start()
     desk.tell("driving", demonstrates=True)
-    desk.wait_for_status(doing="waits until whoever acts begins")
+    desk.wait_for_status(doing="waits until the actor begins")
     desk.press("d")  # nothing moves before it begins
-    desk.wait_for_status(doing="waits until whoever acts begins", steps=0)
+    desk.wait_for_status(doing="waits until the actor begins", steps=0)
     desk.press(" ")
     desk.wait_for_status(doing="is shown a task", acting="human acts")
     desk.press("y")
-    desk.wait_for_status(doing="waits until whoever acts begins")
+    desk.wait_for_status(doing="waits until the actor begins")
     desk.tell("driving")
     desk.wait_for_status(doing="drives", acting=None)
     desk.press("n")
@@ -209,7 +209,7 @@ def test_person_who_stops_the_robot_lets_it_go_on_by_key_or_by_word(
     desk.wait_for_status(doing="drives")
     stopped_s = time.monotonic()
     desk.press("x")
-    desk.wait_for_status(doing="idle", acting="stopped by whoever acts", violations=0)
+    desk.wait_for_status(doing="idle", acting="stopped by the actor", violations=0)
     told = desk.status["stopped_s"]
     assert isinstance(told, float)
     assert told >= stopped_s
@@ -220,7 +220,7 @@ def test_person_who_stops_the_robot_lets_it_go_on_by_key_or_by_word(
     desk.wait_for_status(doing="drives")
     assert "stopped_s" not in desk.status
     desk.press("x")
-    desk.wait_for_status(doing="idle", acting="stopped by whoever acts")
+    desk.wait_for_status(doing="idle", acting="stopped by the actor")
     desk.tell("driving")
     desk.wait_for_status(doing="drives")
     assert len(desk.ends()) == 2
@@ -234,7 +234,7 @@ def test_stop_key_while_the_robot_rests_ends_no_later_episode(
     desk.tell("idle")
     desk.wait_for_status(doing="idle")
     desk.press("xy")
-    desk.wait_for_status(acting="stopped by whoever acts")
+    desk.wait_for_status(acting="stopped by the actor")
     desk.tell("driving")
     desk.wait_for_status(doing="drives")
     desk.press("h?")
@@ -251,7 +251,7 @@ def test_demonstration_needs_no_package(
     desk.tell("driving")
     desk.wait_for_status(doing="waits for a package")
     desk.tell("driving", demonstrates=True)
-    desk.wait_for_status(doing="waits until whoever acts begins")
+    desk.wait_for_status(doing="waits until the actor begins")
     desk.press(" ")
     desk.wait_for_status(doing="is shown a task", acting="human acts")
     desk.press("y")

@@ -13,7 +13,7 @@ With --once it runs one round now, by hand, in whatever mode the robot is.
 
 The fast loop runs in `control`, which alone has the last tenth of a second
 (`edge.control.fast_loop`). Here it is decided whether it may, and what it uses is
-charged; control is told again and again.
+charged; control is told so repeatedly.
 """
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
@@ -314,7 +314,7 @@ class _Residence:
             mode=self._mode,
             origin=learning.origin,
             loops=learning.loops,
-            # What runs was begun for a reason, and goes on for that.
+            # What runs was begun for a reason that still holds.
             new_episodes=learning.count_new(loop) or int(running is not None),
             local_episodes=learning.count_memories(),
             package_memory_bytes=0 if plan is None else plan.memory_bytes,
@@ -402,7 +402,7 @@ class _Residence:
         if self._decision.loop == FAST and self._fast_s is None:
             reason = "driving: control runs no fast loop"
         if self._failed is not None and loop is None and self._failed_lately():
-            # Whoever waits for a night learns why none comes.
+            # A person who waits for a night reads why none comes.
             reason = f"a round failed: {self._failed[2]}"
         return {
             "doing": doing,

@@ -113,7 +113,7 @@ class Mailbox:
             ) from e
 
     def send(self, to: str, kind: str, fields: Mapping[str, object]) -> bool:
-        """Sends a message; False if nobody receives it, and the sender goes on.
+        """Sends a message; False if nobody receives it, which the sender may ignore.
 
         Raises:
             ValueError: the message is larger than `LIMIT_BYTES`.

@@ -2,12 +2,12 @@
 
 Control chooses the mode (`edge.loops.mode`), since it knows whether an episode runs,
 and tells the learner. So a robot whose processes are services, without a supervisor,
-sleeps at night like one on a desk. Whoever a person talks to (the supervisor) hands on
+sleeps at night like one on a desk. The supervisor, to which a person talks, hands on
 the last word again and again:
 
     {"kind": "told", "mode": "driving", "demonstrates": false, "at_s": 1234.5}
 
-`mode` is "" while nobody has said anything; `demonstrates` whether whoever acts drives
+`mode` is "" while nobody has said anything; `demonstrates` whether the actor drives
 in the place of the package; `at_s` is the time of the word by the monotonic clock,
 which all processes of a machine share.
 """
@@ -42,7 +42,7 @@ class ModeKeeper:
         monotonic_s: Callable[[], float] = time.monotonic,
         hour: Callable[[], float] = read_hour,
     ) -> None:
-        """Begins with a robot that moved just now, and that nobody told anything.
+        """Begins with a robot that moved just now and has been told nothing yet.
 
         Args:
             rules: when it sleeps by itself.
@@ -69,7 +69,7 @@ class ModeKeeper:
         return not self._rules.night.began_within(self._hour(), ago_s)
 
     def hear(self, fields: Mapping[str, object]) -> None:
-        """Takes a message `told`; one that says nothing new or makes no sense is none.
+        """Handles a `told` message; ignores repeated or malformed ones.
 
         A word that is older than the last one changes nothing: messages may be late.
         """
@@ -87,7 +87,7 @@ class ModeKeeper:
             self._demonstrates = fields.get("demonstrates") is True
 
     def stop(self) -> None:
-        """Notes that a person stopped the robot: it stays still until it is told."""
+        """Notes that a person stopped the robot: it stays still until the next word."""
         self._told, self._told_s = Mode.IDLE, self._now_s()
 
     def go_on(self) -> None:

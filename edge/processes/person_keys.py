@@ -2,7 +2,7 @@
 
 The keys have two layers, because those that move a robot need every letter. In the
 first they say what the robot is to do. If a keyboard acts (--actor=keyboard), Tab leads
-to the second, in which each key goes on to control and means what `edge.actors.keys`
+to the second, in which each key is passed to control and means what `edge.actors.keys`
 says, and back. Ctrl-C ends the robot in both.
 """
 
@@ -31,10 +31,10 @@ class Said:
 
     Attributes:
         told: what the robot is to do from now on; None if that was not said.
-        demonstrates: whether whoever acts is to drive, in the place of the package.
+        demonstrates: whether the actor is to drive, in the place of the package.
         stops: whether the robot is to stop at once.
         quits: whether all is to end.
-        acting: bytes of keys for whoever acts.
+        acting: bytes of keys for the actor.
     """
 
     told: Mode | None = None

@@ -136,7 +136,8 @@ def hand_over(folder: Path, me: Process, raw: Path) -> None:
     """Gives a raw episode to the learner, by a second name for the same bytes.
 
     Where the folder is on another file system, it gets a copy. A robot whose learner
-    does not take them keeps the newest. What fails is told of: the episode is shared.
+    does not take them keeps the newest. A failure is reported, and the episode
+    is shared all the same.
     """
     target = folder / raw.name
     try:

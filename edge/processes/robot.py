@@ -12,10 +12,10 @@ its episode has ended; the space bar stops it at once, q quits. What a key says 
 until the next one, or until night next begins or ends (--night). A robot that was told
 to stay still does not move before it is told to drive.
 
-With --actor=keyboard a person may act: Tab gives the keys to whoever acts, and back. A
+With --actor=keyboard a person may act: Tab gives the keys to the actor, and back. A
 key that moves takes over from the package, h hands back, y and n end the episode with
 success or failure, x stops the robot. With --actor=gamepad the buttons do the same. t
-lets whoever acts, a person or the scripted expert, demonstrate episode after episode
+lets the actor, a person or the scripted expert, demonstrate episode after episode
 until the next of these keys.
 """
 
@@ -208,7 +208,7 @@ class _Supervisor:
                     self._note_stop(message.fields.get("stopped_s"))
 
     def _note_stop(self, stopped_s: object) -> None:
-        """Makes it the last word that whoever acts has stopped the robot.
+        """Makes it the last word that the actor has stopped the robot.
 
         A control process that is started again would not know.
         """

@@ -161,8 +161,8 @@ def define_fast_loop() -> "flags.FlagHolder[bool]":
     return flags.DEFINE_bool(
         _FAST_LOOP,
         False,
-        "whether a package that came from no channel is adapted within an episode, "
-        "between two steps; what is found is dropped at its end",
+        "adapt a package not from a channel during an episode, between steps; the "
+        "change is dropped when the episode ends",
     )
 
 
@@ -177,7 +177,7 @@ def define_mode_rules() -> None:
         _NIGHT,
         None,
         "local hours in which the robot sleeps between two episodes, such as "
-        "22:00-06:00 (default: none, it sleeps when it is told to, or on its charger)",
+        "22:00-06:00 (default: none, it sleeps when asked to, or on its charger)",
     )
     flags.DEFINE_float(
         _SLEEP_AFTER,

@@ -257,7 +257,7 @@ def test_person_acts_again_after_control_was_killed_and_a_stop_outlives_it(
         for stops in (False, True):
             if stops:
                 running.press(b"x")
-                running.wait_for("idle; stopped by whoever acts")
+                running.wait_for("idle; stopped by the actor")
             before = find_control()
             assert before is not None
             os.kill(before, signal.SIGKILL)

@@ -73,7 +73,7 @@ class RoundWorker:
             return Round(
                 (
                     f"the round did not end within {self._longest_s:g} s and was "
-                    "stopped; the next one goes on from there",
+                    "stopped; the next one resumes from there",
                 ),
                 failed=True,
             )
@@ -89,7 +89,7 @@ class RoundWorker:
         if os.WIFSIGNALED(status):
             how = signal.Signals(os.WTERMSIG(status)).name
         return Round(
-            (f"the round ended with {how}; the next one goes on from there",),
+            (f"the round ended with {how}; the next one resumes from there",),
             failed=True,
         )
 

@@ -1,4 +1,4 @@
-"""A round ends, is killed, or never ends: the service hears of it and goes on."""
+"""A round ends, is killed, or never ends: the service hears of it and carries on."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def test_killed_round_is_told_of_and_the_next_one_runs(worker: RoundWorker) -> N
     done = finish(worker, kill_self)
     assert done.failed
     assert done.lines == (
-        "the round ended with SIGKILL; the next one goes on from there",
+        "the round ended with SIGKILL; the next one resumes from there",
     )
     assert not finish(worker, lambda: Round(("kept",))).failed
 

@@ -1,4 +1,4 @@
-"""What control tells of its episodes: the sums that the view shows, and the health.
+"""What control reports of its episodes: the sums that the view shows, and the health.
 
 A person's stop key ends an episode by a stop rule (`rlds.spec.StopRule`), and its
 episode says so. Here it is none: no package is at fault for it.

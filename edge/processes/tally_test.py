@@ -1,4 +1,4 @@
-"""What control tells of an episode is the package's only if the package alone drove."""
+"""What control reports of an episode is the package's if the package alone drove."""
 
 from typing import Any, NoReturn
 

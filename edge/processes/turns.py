@@ -1,12 +1,12 @@
-"""Whose turn it is at a robot that lives: the package's, or that of whoever acts.
+"""Whose turn it is at a robot that lives: the package's, or the actor's.
 
 | turn | who drives | what the episode says |
 |---|---|---|
 | the package's, nobody or an expert beside it | the package | the package |
 | the package's, a person beside it | who has taken over | of each step who acted |
-| a demonstration | whoever acts | `human` or `expert` |
+| a demonstration | the actor | `human` or `expert` |
 
-A person who stopped the robot lets it go on with what it did before; until then it
+A person who stopped the robot lets it resume what it did before; until then it
 stays still, as if it had been told to.
 """
 
@@ -30,12 +30,12 @@ class Turns:
     """The turns of one robot; with nobody else there each is the package's.
 
     Attributes:
-        acting: whoever may act; None if nobody may.
+        acting: the actor; None if nobody may act.
         shows: whether the next episode, or the one that runs, is a demonstration.
         in_episode: whether one runs.
-        stopped_s: when whoever acts stopped the robot, in monotonic seconds; None if
+        stopped_s: when the actor stopped the robot, in monotonic seconds; None if
             it may move.
-        is_over: whether whoever acts wants no more of a number of episodes.
+        is_over: whether the actor wants no more of a number of episodes.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Turns:
         """Begins between two episodes.
 
         Args:
-            acting: whoever may act; None if nobody may.
-            keeper: hears when the robot is stopped, and when it may go on.
+            acting: the actor; None if nobody may act.
+            keeper: hears when the robot is stopped, and when it may continue.
             spec: the robot.
-            numbered: whether the robot runs a number of episodes and ends; whoever acts
+            numbered: whether the robot runs a number of episodes and ends; the actor
                 demonstrates them all.
         """
         self.acting = acting
@@ -72,7 +72,7 @@ class Turns:
             return "" if acting.is_here() else f"holds still: {acting.trouble}"
         may = acting.may_begin()
         if may is None:
-            return acting.trouble or "waits until whoever acts begins"
+            return acting.trouble or "waits until the actor begins"
         if may:
             return ""
         self.is_over = self._numbered
@@ -80,7 +80,7 @@ class Turns:
         return Mode.IDLE.value
 
     def listen(self) -> None:
-        """Hears whoever acts while the robot stands still, as it was told to."""
+        """Hears the actor while the robot stands still, as it was told to."""
         if self.acting is None:
             return
         if self.stopped_s is not None:
@@ -90,7 +90,7 @@ class Turns:
             self._stop()
 
     def choose_policy(self, driver: Driver | None, robot: str) -> Policy:
-        """Whoever drives the episode that begins.
+        """Returns who drives the episode that begins.
 
         Args:
             driver: the package; None only if somebody demonstrates.
@@ -123,12 +123,12 @@ class Turns:
             self._stop()
 
     def describe(self) -> str:
-        """What the view says of whoever may act; "" while that is nothing."""
+        """What the view says of the actor; "" while that is nothing."""
         acting = self.acting
         if acting is None:
             return ""
         if not self.in_episode:
-            return "stopped by whoever acts" if self.stopped_s is not None else ""
+            return "stopped by the actor" if self.stopped_s is not None else ""
         if self.shows:
             return f"{acting.name} acts"
         return f"{acting.name} has taken over" if acting.takes_over else ""

@@ -181,7 +181,7 @@ class _Service:
                 self._looked_s = min(self._looked_s, time.monotonic() - _LOOK_S)
 
     def _write_counts(self) -> None:
-        """Brings the counts to the disk; those of a package of before are dropped."""
+        """Writes the counts to the disk; those of an earlier package are dropped."""
         counted, self._counted = self._counted, None
         self._written_s = time.monotonic()
         pointer = self._read_pointer()
@@ -231,7 +231,7 @@ class _Service:
 
 
 def _read_specs() -> Mapping[str, RobotSpec]:
-    """Reads what a package must fit; whoever drives a real robot has it open.
+    """Reads what a package must fit; control has a real robot open.
 
     A package that does not fit a real robot gives way when control opens it.
     """

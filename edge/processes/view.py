@@ -156,9 +156,9 @@ class Screen:
 def fit(lines: Sequence[str], columns: int, rows: int) -> list[str]:
     """Breaks lines into those that a terminal has room for.
 
-    What goes on stands below the text and not below the label. Where the terminal is
-    too low, the last line, which names the keys, stays, and what is above it goes:
-    lines that scroll away could not be drawn over.
+    A line that continues stands below the text, not below the label. Where the
+    terminal is too low, the last line, which names the keys, stays, and what is above
+    it goes: lines that scroll away could not be drawn over.
     """
     width = max(_LABEL + 10, columns - 1)
     broken = [
@@ -181,7 +181,7 @@ def _line(label: str, text: str) -> str:
 
 
 def _other(process: Seen, now_s: float) -> str:
-    """What a learner or updater does, with whatever else it tells of itself."""
+    """What a learner or updater does, and whatever else it reports."""
     parts = [process.doing(now_s)]
     if reason := process.status.get("reason"):
         parts.append(one_line(reason))

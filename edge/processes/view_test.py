@@ -1,4 +1,4 @@
-"""The view says what the processes told of themselves, and what it cannot know."""
+"""The view shows what the processes reported, and what it cannot know."""
 
 import io
 

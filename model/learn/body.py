@@ -1,7 +1,7 @@
-"""Which robot recorded an episode: the one that the package knows, or that of now.
+"""Decides whether an episode shows the robot as trained or as it is now.
 
 Nobody tells a robot at which episode a sensor was remounted or a drive replaced. Two
-things in its own recordings do, whoever drove and whether or not it went well:
+things in its own recordings show it, whoever drove and whether or not it went well:
 
 - where its sensors stand before the first command. An arm begins each episode in the
   same place, so a sensor that stands elsewhere there is another sensor. The error of an
@@ -10,9 +10,9 @@ things in its own recordings do, whoever drove and whether or not it went well:
 - how observations follow commands (`model.learn.actuation`).
 
 The robot that the package knows is read from the earlier half of the known episodes of
-each task, and the one of now from the latest that were lived or only seen. Other known
-episodes belong to the one that they fit better: a package also succeeds now and then on
-a robot that has changed, and then shows what to do there.
+each task, and the robot as it is now from the latest that were lived or only seen.
+Other known episodes belong to the one that they fit better: a package also succeeds now
+and then on a robot that has changed, and then shows what to do there.
 
 Source: a robot's zero is found where it is known to be, as in homing; robust location
 and spread by medians, Huber and Ronchetti 2009, Robust Statistics, chapters 1 and 5.
