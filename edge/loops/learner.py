@@ -4,30 +4,34 @@ It reads a job from stdin and says on stdout what it does (`learning_job`): it m
 calls of a loop, or compiles one function for the next night. It ends as soon as its
 stdin closes, in the middle of a call if need be: its parent wants that, or
 is gone. It writes nothing but the file of new vectors, which counts only once the
-parent has judged it. It needs jax, and is the only process of a robot that loads it:
-its packages are those of //third_party/python:model.
+parent has judged it. It gives way to everything else on the robot. It needs jax, and is
+the only process of a robot that loads it: its packages are those of
+//third_party/python:model.
 """
 
+import contextlib
 import os
 import sys
 import threading
+from pathlib import Path
+from typing import Final
 
 from base.errors import ContinuonError
-from edge.loops import (
-    learning_job,
-    low_priority,  # before jax is loaded
-)
+from edge.loops import learning_job
 from edge.loops.learning_job import Compiled, Failed, Job, Report
 from edge.runtime_version import EXPORT_TARGET
 
 EXIT_STOPPED = 3
+_NICE: Final = 19  # the lowest: it runs when nothing else wants the processor
+_OOM_SCORE: Final = 1000  # the first process to be killed when memory is short
 
 
 def main() -> int:
     """Runs one job; returns the exit code."""
+    _give_way()
     job = learning_job.parse_job(sys.stdin.buffer.readline(learning_job.LIMIT_BYTES))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    low_priority.use_threads(job.threads)
+    _use_threads(job.threads)
     try:
         return _run(job)
     except ContinuonError as e:
@@ -36,6 +40,27 @@ def main() -> int:
     except OSError as e:
         _say(Failed(" ".join(str(e).split())))
         return 1
+
+
+def _give_way() -> None:
+    """Takes the lowest priority, which needs no right, before jax is loaded."""
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(f"{_OOM_SCORE}\n")
+
+
+def _use_threads(count: int) -> None:
+    """Keeps this process to some of the processors that it may use: the last ones.
+
+    jax makes as many threads as there are processors when it first computes.
+
+    Args:
+        count: processors; 0 for all.
+    """
+    if count and hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[-count:])
 
 
 def _run(job: Job) -> int:

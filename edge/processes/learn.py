@@ -55,7 +55,7 @@ from edge.loops.night import Receipt
 from edge.loops.night_receipts import NightReceipts
 from edge.ota.decide import Origin
 from edge.ota.receipts import Receipts
-from edge.processes import learner_flags, process, robot_flags
+from edge.processes import process, robot_flags
 from edge.processes.home import Home
 from edge.processes.process import Process
 from edge.robots import machine_name
@@ -75,7 +75,7 @@ robot_flags.define_keys(
     without="the package that the pointer names is believed if it is whole"
 )
 KEY_FILE = robot_flags.define_key_file(f"deltas/{_OWN_KEY}")
-learner_flags.define()
+robot_flags.define_learner_limits()
 ONCE = flags.DEFINE_bool("once", False, "whether to run one round now and end")
 LOOP = flags.DEFINE_enum(
     "loop", SLOW, [name for name in LOOPS if name != FAST], "loop that --once runs"
@@ -87,11 +87,11 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     home = Home(Path(HOME.value))
-    budgets = learner_flags.read_budgets()
+    budgets = robot_flags.read_budgets()
     settings = Settings(
         robot_id=ROBOT_ID.value or machine_name.derive_name(),
-        quota_bytes=learner_flags.read_quota_bytes(),
-        threads=learner_flags.read_threads(),
+        quota_bytes=robot_flags.read_quota_bytes(),
+        threads=robot_flags.read_threads(),
         memory_bytes=budgets.memory_bytes,
         keys=robot_flags.read_keys(),
     )

@@ -38,7 +38,7 @@ from edge.actors.registry import KEYBOARD
 from edge.actors.terminal import Terminal
 from edge.errors import ActorLostError
 from edge.loops.mode import Mode
-from edge.processes import control_flags, learner_flags, process, robot_flags
+from edge.processes import control_flags, process, robot_flags
 from edge.processes.children import Family, Program
 from edge.processes.person_keys import PersonKeys, Said
 from edge.processes.process import Process
@@ -66,7 +66,7 @@ ACTOR = control_flags.define_actor()
 flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
 control_flags.define_stop_rules()
 robot_flags.define_update_rules()
-learner_flags.define()
+robot_flags.define_learner_limits()
 PACE = flags.DEFINE_enum(
     "pace",
     None,
@@ -116,7 +116,7 @@ def _list_programs(home: Path) -> list[Program]:
         *control_flags.hand_on_stop_rules(),
         *control_flags.hand_on_actor(),
     ]
-    budgets = learner_flags.hand_on()
+    budgets = robot_flags.hand_on_learner_limits()
     programs = [
         Program(
             "control",

@@ -10,8 +10,9 @@ from typing import Final
 
 from absl import app, flags
 
-from base import path_flags
+from base import path_flags, record_flags
 from edge.loops import mode
+from edge.loops.budgets import Budgets
 from edge.loops.mode import NO_NIGHT, SLEEP_AFTER_S, ModeRules
 from edge.ota import health
 from edge.ota.watch import Rules
@@ -27,6 +28,8 @@ _DEVELOPMENT: Final = "allow_development_keys"
 _NIGHT: Final = "night"
 _SLEEP_AFTER: Final = "sleep_after_s"
 _FAST_LOOP: Final = "fast_loop"
+_MEMORIES_MB: Final = "memories_mb"
+_THREADS: Final = "learner_threads"
 _UPDATE_RULES: Final = ("update_period_s", "update_jitter_s", "trial_episodes")
 
 
@@ -212,3 +215,37 @@ def hand_on_mode_rules() -> list[str]:
     night = flags.FLAGS[_NIGHT].value
     after = f"--{_SLEEP_AFTER}={flags.FLAGS[_SLEEP_AFTER].value}"
     return [after, *([f"--{_NIGHT}={night}"] if night else [])]
+
+
+def define_learner_limits() -> None:
+    """Defines the learner's budgets, --memories_mb and --learner_threads.
+
+    `read_budgets`, `read_quota_bytes` and `read_threads` return them.
+    """
+    record_flags.define(Budgets)
+    flags.DEFINE_float(
+        _MEMORIES_MB, 128.0, "size of all memories, in MB", lower_bound=0.0
+    )
+    flags.DEFINE_integer(
+        _THREADS, 1, "processors that the learner uses; 0 for all", lower_bound=0
+    )
+
+
+def read_budgets() -> Budgets:
+    """What learning may use."""
+    return record_flags.read(Budgets)
+
+
+def read_quota_bytes() -> int:
+    """Size of all memories, in bytes."""
+    return int(float(str(flags.FLAGS[_MEMORIES_MB].value)) * 1e6)
+
+
+def read_threads() -> int:
+    """Processors that the learner uses; 0 for all."""
+    return int(str(flags.FLAGS[_THREADS].value))
+
+
+def hand_on_learner_limits() -> list[str]:
+    """Returns those of `define_learner_limits` that were given, for another program."""
+    return hand_on(*record_flags.names(Budgets), _MEMORIES_MB, _THREADS)

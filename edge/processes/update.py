@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from absl import flags
+from absl import app, flags
 
 from base import command_line
 from base.errors import ContinuonError, printable
@@ -40,7 +40,7 @@ from edge.ota.receipts import Receipts
 from edge.ota.service import Round, Updater
 from edge.ota.state_folder import StateFolder
 from edge.ota.watch import Rules
-from edge.processes import process, robot_flags, update_flags
+from edge.processes import process, robot_flags
 from edge.processes.home import Home
 from edge.processes.process import Process
 from edge.processes.round_worker import RoundWorker
@@ -48,20 +48,43 @@ from edge.robots import machine_name, registry
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_VERSION
 
-flags.adopt_module_key_flags(update_flags)  # so that --help shows them
-
 NAME: Final = "update"
 _TICK_S: Final = 0.2
 _LOOK_S: Final = 2.0  # between two looks whether something is due
 _AGAIN_S: Final = 30.0  # between two rounds about the same
 _WRITE_S: Final = 600.0  # between two writes of the counts of a committed package
 
+HOME = robot_flags.define_home()
+ROBOT = flags.DEFINE_list(
+    "robot",
+    None,
+    "robots that a package must fit: metaworld:TASK, metaworld-poor:TASK,"
+    " metaworld-changed:TASK, or replay:PATH of an episode",
+    required=True,
+)
+robot_flags.define_keys(required=True)
+CHANNEL = flags.DEFINE_string(
+    "channel",
+    None,
+    "channel to follow: STORE/channels/NAME.json, where STORE is a folder, "
+    "file:///FOLDER or gs://BUCKET/PREFIX (default: none, it only watches)",
+)
+ONCE = flags.DEFINE_bool("once", False, "ask the channel once and end")
+SEED_PACKAGE = flags.DEFINE_string(
+    "seed_package",
+    None,
+    "folder or tar of a signed package to install without a channel, and end",
+)
+ROBOT_ID = robot_flags.define_robot_id()
+KEY_FILE = robot_flags.define_key_file("packages/updater.key")
+PERIOD_S, JITTER_S, TRIAL_EPISODES = robot_flags.define_update_rules()
+
 
 def main(argv: list[str]) -> int:
     """Does one round, or rounds until it is told to end."""
-    update_flags.require_usage(argv)
-    home = Home(Path(update_flags.HOME.value))
-    robot_id = update_flags.ROBOT_ID.value or machine_name.derive_name()
+    _require_usage(argv)
+    home = Home(Path(HOME.value))
+    robot_id = ROBOT_ID.value or machine_name.derive_name()
     specs = _read_specs()
     keys = robot_flags.read_keys()
     assert keys is not None  # --keyring is required
@@ -72,16 +95,30 @@ def main(argv: list[str]) -> int:
         robot=RobotRuntime(robot_id, RUNTIME_VERSION),
         robots=specs,
         memories=home.memories,
-        rules=Rules(episodes=update_flags.TRIAL_EPISODES.value),
+        rules=Rules(episodes=TRIAL_EPISODES.value),
     )
-    if update_flags.SEED_PACKAGE.value:
-        path = Path(update_flags.SEED_PACKAGE.value)
+    if SEED_PACKAGE.value:
+        path = Path(SEED_PACKAGE.value)
         return _end(updater.install_seed(path, datetime.now(UTC)))
-    if update_flags.ONCE.value:
-        return _end(updater.poll(update_flags.CHANNEL.value or "", datetime.now(UTC)))
+    if ONCE.value:
+        return _end(updater.poll(CHANNEL.value or "", datetime.now(UTC)))
     with process.open_process(home.root, NAME) as me:
         _Service(me, updater, robot_id).run()
     return 0
+
+
+def _require_usage(argv: list[str]) -> None:
+    """Checks the rules that concern several flags at once.
+
+    Raises:
+        app.UsageError: a rule is broken.
+    """
+    if len(argv) > 1:
+        raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    if SEED_PACKAGE.value and (CHANNEL.value or ONCE.value):
+        raise app.UsageError("expected --seed_package without --channel and --once")
+    if ONCE.value and not CHANNEL.value:
+        raise app.UsageError("expected --channel with --once")
 
 
 class _Service:
@@ -113,7 +150,7 @@ class _Service:
                 if (done := self._worker.take()) is not None:
                     self._report(done)
                 if not self._worker.is_busy:
-                    if update_flags.CHANNEL.value and now_s >= next_poll_s:
+                    if CHANNEL.value and now_s >= next_poll_s:
                         asked += 1
                         next_poll_s = now_s + self._wait_s(asked)
                         self._begin("asks its channel", self._poll)
@@ -128,7 +165,7 @@ class _Service:
             self._write_counts()
 
     def _poll(self, now: datetime) -> Round:
-        return self._updater.poll(update_flags.CHANNEL.value or "", now)
+        return self._updater.poll(CHANNEL.value or "", now)
 
     def _begin(self, doing: str, act: Callable[[datetime], Round]) -> None:
         """Begins a round in a child process, which reads what was counted so far."""
@@ -202,8 +239,8 @@ class _Service:
         return poll_times.wait_s(
             self._robot_id,
             number,
-            update_flags.PERIOD_S.value,
-            update_flags.JITTER_S.value,
+            PERIOD_S.value,
+            JITTER_S.value,
             has_package=self._pointer is not None,
         )
 
@@ -211,7 +248,7 @@ class _Service:
         watches = "watches its package"
         if self._pointer is None:
             watches = "has no package"
-        if not update_flags.CHANNEL.value:
+        if not CHANNEL.value:
             return f"{watches}, follows no channel"
         return f"{watches}, asks in {max(left_s, 0.0):.0f} s"
 
@@ -237,15 +274,15 @@ def _read_specs() -> Mapping[str, RobotSpec]:
     """
     return {
         name: registry.read_spec(name)
-        for name in update_flags.ROBOT.value
+        for name in ROBOT.value
         if not registry.has_driver(name)
     }
 
 
 def _open_key(home: Home, specs: Mapping[str, RobotSpec], robot_id: str) -> RobotKey:
     """Opens the key that signs receipts: the one that signs this robot's episodes."""
-    if update_flags.KEY_FILE.value:
-        return robot_key.load_or_create(Path(update_flags.KEY_FILE.value))
+    if KEY_FILE.value:
+        return robot_key.load_or_create(Path(KEY_FILE.value))
     if specs:
         return simulated_or_real.open_key(next(iter(specs.values())), None, robot_id)
     try:
