@@ -17,16 +17,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from base import canonical_json, durable_file, plain_file
-from base.errors import ContinuonError
-from base.json_fields import Fields, decode
+from base import canonical_json, durable_file
+from base.json_fields import Fields
 from edge.ota import start_count
+from edge.ota.state_folder import read_counted
 from edge.ota.watch import Counts
 
 FILE: Final = "health"
 SCHEMA_VERSION: Final = 1
 MOST_EPISODES: Final = 200
-_LIMIT_BYTES: Final = 4096
 _COUNTS: Final = tuple(
     field.name
     for field in dataclasses.fields(Counts)
@@ -132,24 +131,15 @@ def read(root: Path, digest: str) -> Health:
         root: the state folder.
         digest: digest of the package.
     """
-    path = root / FILE
-    try:
-        raw = plain_file.read(path, _LIMIT_BYTES)
-        fields = Fields(
-            decode(raw, path, _LIMIT_BYTES),
-            path,
-            ("schema_version", "digest", "crashes_seen", "counts"),
-        )
-        fields.version(SCHEMA_VERSION)
-        if fields.sha256("digest") != digest:
-            return Health(digest)
-        return Health(
-            digest,
-            parse_counts(fields.fields("counts", _COUNTS)),
-            fields.integer("crashes_seen"),
-        )
-    except (ContinuonError, OSError):
-        return Health(digest)
+
+    def parse(fields: Fields) -> Health:
+        counts = parse_counts(fields.fields("counts", _COUNTS))
+        return Health(digest, counts, fields.integer("crashes_seen"))
+
+    found = read_counted(
+        root / FILE, digest, (SCHEMA_VERSION,), ("crashes_seen", "counts"), parse
+    )
+    return found or Health(digest)
 
 
 def read_counts(root: Path, digest: str) -> Counts:
@@ -181,7 +171,7 @@ def parse_counts(fields: Fields) -> Counts:
     """Reads what `encode_counts` returned.
 
     Raises:
-        MalformedError: a count is none.
+        MalformedError: a count is missing or no count.
     """
     return Counts(**{name: fields.integer(name) for name in _COUNTS})
 

@@ -3,8 +3,9 @@
     state_dir/starts    {"count", "crashes", "digest", "running", "schema_version"}
 
 A step is native code: it can kill the process that runs it, and nobody is left to say
-so. Whoever drives writes here before the package opens, after its first episode, and
-when it ends in good order; the next start finds what the one before could not write.
+so. The program that drives writes here before the package opens, after its first
+episode, and when it ends in good order; the next start finds what the one before could
+not write.
 
 | The file says | The next start counts |
 |---|---|
@@ -29,15 +30,15 @@ from typing import Final
 
 from base import canonical_json, durable_file, plain_file
 from base.errors import ContinuonError
-from base.json_fields import Fields, decode
+from base.json_fields import Fields
 from edge.errors import ActionShapeError, StepFunctionError
 from edge.ota import watch
 from edge.ota.errors import StateFolderError
-from edge.ota.state_folder import StateFolder
+from edge.ota.state_folder import StateFolder, read_counted
 
 FILE: Final = "starts"
 SCHEMA_VERSION: Final = 2
-_OLD_SCHEMA_VERSION: Final = 1  # had neither `crashes` nor `running`
+_READABLE_VERSIONS: Final = (1, SCHEMA_VERSION)  # 1 had no `crashes` and `running`
 _LIMIT_BYTES: Final = 4096
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _PACKAGES_FAULT: Final = (StepFunctionError, ActionShapeError)
@@ -160,29 +161,19 @@ def read_starts(root: Path, digest: str) -> Starts:
         root: the state folder.
         digest: digest of the package.
     """
-    path = root / FILE
-    try:
-        raw = plain_file.read(path, _LIMIT_BYTES)
-        fields = Fields(
-            decode(raw, path, _LIMIT_BYTES),
-            path,
-            ("schema_version", "digest", "count"),
-            optional=("crashes", "running"),
-        )
-        if fields.integer("schema_version") not in (
-            _OLD_SCHEMA_VERSION,
-            SCHEMA_VERSION,
-        ):
-            return Starts(digest)
-        if fields.sha256("digest") != digest:
-            return Starts(digest)
+
+    def parse(fields: Fields) -> Starts:
         crashes = fields.integer("crashes") if fields.has("crashes") else 0
         running = fields.raw("running") if fields.has("running") else None
         if running is not None and not isinstance(running, str):
             raise fields.fail("running", "to be a string or null")
         return Starts(digest, fields.integer("count"), crashes, running)
-    except (ContinuonError, OSError):
-        return Starts(digest)
+
+    optional = ("crashes", "running")
+    found = read_counted(
+        root / FILE, digest, _READABLE_VERSIONS, ("count",), parse, optional
+    )
+    return found or Starts(digest)
 
 
 def read(root: Path, digest: str) -> int:

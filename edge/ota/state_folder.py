@@ -19,7 +19,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -44,6 +44,7 @@ SCHEMA_VERSION: Final = 1
 _OPTIONAL: Final = ("fell_back_from", "accepted", "origin", "previous_origin")
 _ORIGINS: Final = tuple(origin.value for origin in Origin)
 _LIMIT_BYTES: Final = 64 * 1024  # of the pointer and of the newest time
+_COUNT_LIMIT_BYTES: Final = 4096
 # The newest time is written at most this often, to spare the card.
 _TIME_STEP: Final = timedelta(hours=1)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -295,6 +296,43 @@ class StateFolder:
             path.rename(hidden)
             path = hidden
         _remove_tree(path)
+
+
+def read_counted[T](
+    path: Path,
+    digest: str,
+    versions: tuple[int, ...],
+    keys: tuple[str, ...],
+    parse: Callable[[Fields], T],
+    optional: tuple[str, ...] = (),
+) -> T | None:
+    """Reads what was counted of one package, from a small file of its own.
+
+    Args:
+        path: the file, an object with `schema_version`, `digest` and `keys`.
+        digest: digest of the package.
+        versions: the schema versions that can be read.
+        keys: the keys that it must have beside these two.
+        parse: makes the result; a `ContinuonError` says that the file is damaged.
+        optional: the keys that it may have.
+
+    Returns:
+        What `parse` returned; None if the file is lost, damaged, or of another package.
+    """
+    try:
+        raw = plain_file.read(path, _COUNT_LIMIT_BYTES)
+        fields = Fields(
+            decode(raw, path, _COUNT_LIMIT_BYTES),
+            path,
+            ("schema_version", "digest", *keys),
+            optional=optional,
+        )
+        version = fields.integer("schema_version")
+        if version not in versions or fields.sha256("digest") != digest:
+            return None
+        return parse(fields)
+    except (ContinuonError, OSError):
+        return None
 
 
 def _remove_tree(path: Path) -> None:
