@@ -94,7 +94,7 @@ _NAMES = st.text(
 _FEW = settings(max_examples=100, derandomize=True, deadline=None)
 
 
-def _printed(shown: object) -> str:
+def _render(shown: object) -> str:
     text = io.StringIO()
     open_console(text).print(shown)
     return text.getvalue()
@@ -113,7 +113,7 @@ def test_no_name_steers_the_terminal_wherever_it_is_printed(name: str) -> None:
     figures = FigureTable("task", name + "x", title=name, caption=name, names=("task",))
     figures.add_row(name, name)
     for shown in (name, Text(name), cells, figures):
-        _check(_printed(shown))
+        _check(_render(shown))
 
 
 @_FEW
@@ -129,8 +129,8 @@ def test_a_line_of_progress_has_no_control_character(name: str) -> None:
 def test_markup_in_a_name_is_shown_as_it_is(name: str) -> None:
     table = FigureTable("task", names=("task",))
     table.add_row(name)
-    assert name in _printed(name)
-    assert name in _printed(table)
+    assert name in _render(name)
+    assert name in _render(table)
     text = io.StringIO()
     console = PlainConsole(file=text, width=120, force_terminal=True, color_system=None)
     with WorkProgress(console, name, 2, "steps") as progress:

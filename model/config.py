@@ -205,7 +205,7 @@ class PresetTraining:
 def tiny(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
     """The smallest model, for tests: the whole structure, and no useful skill.
 
-    `./bazelw run //cloud:train -- --preset=tiny --steps=200`: 5 thousand parameters,
+    `./bazelw run //cloud:train -- --preset=tiny --updates=200`: 5 thousand parameters,
     seconds on a CPU.
 
     Raises:
@@ -241,9 +241,9 @@ def pi5(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
 def seed(state_size: int, action_size: int, task_count: int) -> WaveCoreConfig:
     """Seed genesis: the model a fleet begins with.
 
-    `./bazelw run //cloud:train -- --preset=seed --steps=1000`: 3.0 million parameters,
-    3 min on 2 CPU cores (5.6 updates per second, 11,000 control steps), 99.6 % success
-    on five Meta-World tasks.
+    `./bazelw run //cloud:train -- --preset=seed --updates=1000`: 3.0 million
+    parameters, 3 min on 2 CPU cores (5.6 updates per second, 11,000 control steps),
+    99.6 % success on five Meta-World tasks.
 
     Raises:
         ConfigError: a size is below 1.

@@ -158,7 +158,7 @@ def rotate(x: at.Array, angle_rad: at.Array, steps: at.Array) -> at.Array:
     )
 
 
-def _sequential(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
+def _run_sequential(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
     def advance(
         h: at.Array, inputs: tuple[at.Array, at.Array]
     ) -> tuple[at.Array, at.Array]:
@@ -168,7 +168,7 @@ def _sequential(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
     return jax.lax.scan(advance, carry, (decay, drive), unroll=UNROLLED_STEPS)[1]
 
 
-def _associative(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
+def _run_associative(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
     def then(
         first: tuple[at.Array, at.Array], second: tuple[at.Array, at.Array]
     ) -> tuple[at.Array, at.Array]:
@@ -179,7 +179,7 @@ def _associative(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
     return jax.lax.associative_scan(then, (decay, drive))[1]
 
 
-def _chunked(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
+def _run_chunked(decay: at.Array, drive: at.Array, carry: at.Array) -> at.Array:
     """Pads to whole chunks with decay one and drive zero, which change nothing."""
     length, groups = drive.shape[0], decay.shape[-1]
     chunk = min(CHUNK_STEPS, length)
@@ -224,9 +224,9 @@ def _products(decay: at.Array) -> tuple[at.Array, at.Array]:
 
 
 _RUN: dict[str, Callable[[at.Array, at.Array, at.Array], at.Array]] = {
-    "sequential": _sequential,
-    "associative": _associative,
-    "chunked": _chunked,
+    "sequential": _run_sequential,
+    "associative": _run_associative,
+    "chunked": _run_chunked,
 }
 
 FORMS = tuple(_RUN)

@@ -108,19 +108,19 @@ def _encode_values(field: Field, values: StepValues) -> bytes:
         return _bytes_list(values)
     if field.dtype == "float32":
         packed = np.ascontiguousarray(values, "<f4").tobytes()
-        return _packed(_FLOAT_LIST, packed)
-    return _packed(_INT64_LIST, protobuf.encode_int64s(values.ravel()))
+        return _encode_list(_FLOAT_LIST, packed)
+    return _encode_list(_INT64_LIST, protobuf.encode_int64s(values.ravel()))
 
 
 def _encode_own(value: str | tuple[str, ...] | bool | None) -> bytes:
     if isinstance(value, bool | None):
         only = np.array([_SUCCESS[value]], np.int64)
-        return _packed(_INT64_LIST, protobuf.encode_int64s(only))
+        return _encode_list(_INT64_LIST, protobuf.encode_int64s(only))
     texts = (value,) if isinstance(value, str) else value
     return _bytes_list(text.encode() for text in texts)
 
 
-def _packed(kind: int, payload: bytes) -> bytes:
+def _encode_list(kind: int, payload: bytes) -> bytes:
     return protobuf.encode_bytes_field(
         kind, protobuf.encode_bytes_field(_LIST_VALUE, payload)
     )

@@ -158,7 +158,7 @@ class TfdsDirectory:
         count = _shard_count(info, self._name, self._split)
         whole = self._has_features() and count is not None
         for index in range(count or 0):
-            name = self._linked(index)
+            name = self._read_link(index)
             if name is not None and name not in self._episodes:
                 self._episodes.append(name)
         missing = self._find_with_sidecar() - set(self._episodes)
@@ -209,7 +209,7 @@ class TfdsDirectory:
         got = "other fields" if found == self._spec else found
         raise DatasetFolderError(path, f"the fields of {self._spec}", got)
 
-    def _linked(self, index: int) -> str | None:
+    def _read_link(self, index: int) -> str | None:
         """Returns the name of the episode that a link stands for, if it is here."""
         shard = self._shard(index)
         if not shard.is_symlink():
@@ -258,7 +258,7 @@ class TfdsDirectory:
                 return  # nothing was ever added whole
             raise _not_ours(info)
         for index, name in enumerate(self._episodes):
-            if self._linked(index) != name:
+            if self._read_link(index) != name:
                 self._link(name, index)
         for shard in shards[len(self._episodes) :]:
             shard.unlink(missing_ok=True)

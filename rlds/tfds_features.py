@@ -74,19 +74,19 @@ def _steps(fields: Sequence[Field]) -> Json:
     observation: Json = {}
     for field in fields:
         group, _, name = field.name.rpartition("/")
-        (observation if group else features)[name] = _described(_one(field), field)
+        (observation if group else features)[name] = _describe(_one(field), field)
     features["observation"] = _dictionary(observation)
     return _dictionary(features)
 
 
 def _own(field: Field) -> Json:
     if not field.shape:
-        return _described(_one(field), field)
+        return _describe(_one(field), field)
     listed: Json = {
         "pythonClassName": f"{_MODULE}sequence_feature.Sequence",
         "sequence": {"feature": _one(field), "length": _ANY_LENGTH},
     }
-    return _described(listed, field)
+    return _describe(listed, field)
 
 
 def _one(field: Field) -> Json:
@@ -113,7 +113,7 @@ def _one(field: Field) -> Json:
     }
 
 
-def _described(feature: Json, field: Field) -> Json:
+def _describe(feature: Json, field: Field) -> Json:
     unit = f" Unit: {field.unit}." if field.unit else ""
     return {**feature, "description": field.doc + unit}
 

@@ -102,8 +102,8 @@ class Ran:
             CheckpointError: there is no checkpoint, or another one is in the store.
             StoreError: the store failed.
         """
-        steps = [p for p in (self.folder / "checkpoints").iterdir() if p.name.isdigit()]
-        newest = max(steps, key=lambda path: int(path.name))
+        saved = [p for p in (self.folder / "checkpoints").iterdir() if p.name.isdigit()]
+        newest = max(saved, key=lambda path: int(path.name))
         store = open_store(self.settings.run.artifacts_uri)
         prefix = f"{self.settings.publish.family}/{self.outcome.run_id}/checkpoints"
         checkpoint_store.upload(newest, store, f"{prefix}/{newest.name}")

@@ -15,10 +15,10 @@ TIMEOUT_S = 600
 SMALL = {
     "tasks": ["reach-v3"],
     "preset": "tiny",
-    "steps": 20,
+    "updates": 20,
     "batch_size": 4,
     "sequence_length": 16,
-    "report_period_steps": 5,
+    "report_period_updates": 5,
     "evaluation_episodes": 1,
     "evaluation_max_steps": 20,
     "minimum_success": 0.0,
@@ -45,7 +45,7 @@ def execute(tmp_path: Path, start: Path, **parameters: object) -> Path:
     return output
 
 
-def printed(notebook: nbformat.NotebookNode, cell_id: str) -> str:
+def read_printed(notebook: nbformat.NotebookNode, cell_id: str) -> str:
     """Returns what a cell printed."""
     outputs = next(cell for cell in notebook.cells if cell.id == cell_id).outputs
     return "".join(output.get("text", "") for output in outputs)

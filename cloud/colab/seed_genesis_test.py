@@ -18,7 +18,7 @@ import pytest
 from base.store.store import open_store
 from base.testing import bucket as local_bucket
 from cloud import locations
-from cloud.colab.notebook_run import execute, printed
+from cloud.colab.notebook_run import execute, read_printed
 from cloud.job import checkpoint_store
 from release.verification import verify_integrity
 from rlds import manifest
@@ -110,15 +110,17 @@ def test_in_a_clone_demo_episodes_become_a_verified_package_in_a_folder(
     )
     done = nbformat.read(output, as_version=4)
     episodes = tmp_path / "work/episodes/dataset"
-    assert printed(done, "data").strip() == episodes.as_uri()
+    assert read_printed(done, "data").strip() == episodes.as_uri()
     written = manifest.parse((episodes / "manifest.json").read_bytes())
     assert sorted(episode.split for episode in written.episodes) == ["train", "val"]
-    assert "digests, provenance and blessing" in printed(done, "verify")
-    kept, package = (line.split()[-1] for line in printed(done, "keep").splitlines())
+    assert "digests, provenance and blessing" in read_printed(done, "verify")
+    kept, package = (
+        line.split()[-1] for line in read_printed(done, "keep").splitlines()
+    )
     name = kept.removeprefix(f"{store}/")
     checkpoint_store.fetch(open_store(store), name, tmp_path / "fetched")
     held = verify_integrity(locations.local_folder(package), "pi5-cpu")
-    assert held.digest in printed(done, "verify")
+    assert held.digest in read_printed(done, "verify")
     channels = tmp_path / "store/continuon-model-artifacts/channels"
     assert held.digest in (channels / "nightly.json").read_text()
 
@@ -144,16 +146,16 @@ def test_dataset_in_a_bucket_becomes_a_verified_package_in_a_bucket(
             store_uri=STORE,
         )
         done = nbformat.read(output, as_version=4)
-        kept = printed(done, "keep").split()[1].removeprefix(f"{STORE}/")
+        kept = read_printed(done, "keep").split()[1].removeprefix(f"{STORE}/")
         checkpoint_store.fetch(open_store(STORE), kept, tmp_path / "fetched" / "20")
     assert (tmp_path / "fetched" / "20" / "_CHECKPOINT_METADATA").is_file()
-    assert "to install: nothing" in printed(done, "install")
-    assert printed(done, "device").startswith("CPU")
+    assert "to install: nothing" in read_printed(done, "install")
+    assert read_printed(done, "device").startswith("CPU")
     for cell in ("loss", "success", "trajectories"):
         assert "image/svg+xml" in picture_kinds(done, cell)
     assert picture_kinds(done, "video") & {"image/gif", "image/png"}
     assert (tmp_path / "work" / "episode.gif").read_bytes().startswith(b"GIF89a")
-    assert "digests, provenance and blessing" in printed(done, "verify")
+    assert "digests, provenance and blessing" in read_printed(done, "verify")
     packages = [name for name in bucket.objects if name.endswith("/package.json")]
     assert len(packages) == 1 and packages[0].startswith("store/")
     assert any(name.endswith("/channels/nightly.json") for name in bucket.objects)

@@ -138,7 +138,7 @@ def _read(
     shard, position, row = element
     raw, facts = b"", ""
     source = _store(raw_uri)
-    reason = _check_row(source, row, _trusted(keyring))
+    reason = _check_row(source, row, _parse_keyring(keyring))
     if not reason:
         raw, facts, reason = _read_episode(source, row, shard.startswith(f"{TRAIN}-"))
     # One byte per episode, so that the file's size is the count over all processes.
@@ -184,7 +184,7 @@ def _read_episode(
 
 
 @functools.cache
-def _trusted(keyring: bytes) -> TrustedKeys:
+def _parse_keyring(keyring: bytes) -> TrustedKeys:
     return TrustedKeys.parse(keyring, allow_development=True)
 
 

@@ -26,7 +26,7 @@ from rlds.errors import ShardMismatchError
 from rlds.manifest import EpisodeEntry, Shard
 
 _FORMAT = 4
-_SUFFIX = ".index"  # as earlier versions named these files
+_SUFFIX = ".offsets"
 
 
 def load_or_make(

@@ -102,8 +102,8 @@ def test_offsets_of_another_shard_under_this_name_are_rewritten(
 ) -> None:
     _, one, made = load(version, tmp_path / "work")
     _, other, _ = load(version, tmp_path / "work", shard=1)
-    path = tmp_path / "work" / f"{one.sha256}.index"
-    path.write_bytes((tmp_path / "work" / f"{other.sha256}.index").read_bytes())
+    path = tmp_path / "work" / f"{one.sha256}.offsets"
+    path.write_bytes((tmp_path / "work" / f"{other.sha256}.offsets").read_bytes())
     assert load(version, tmp_path / "work")[2] == made
 
 

@@ -18,9 +18,9 @@ from model.config import WaveCoreConfig
 from rlds import manifest as manifest_format
 from rlds.manifest import Manifest
 
-OFFSETS = "indexes"
+OFFSETS = "offsets"
 CACHES = "steps"
-"""Folders of a work folder. `indexes`, as earlier versions named it, holds offsets."""
+"""Folders of a work folder."""
 
 
 @dataclasses.dataclass(frozen=True)

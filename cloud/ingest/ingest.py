@@ -101,7 +101,7 @@ def main(argv: list[str]) -> int:
 
 
 def _require_all_admitted(summary: judge.Summary, uri: str) -> None:
-    refused = [one for one in summary.judged if not _admitted(one)]
+    refused = [one for one in summary.judged if not _is_admitted(one)]
     if refused:
         first = refused[0]
         raise QuarantineError(
@@ -113,7 +113,7 @@ def _require_all_admitted(summary: judge.Summary, uri: str) -> None:
         )
 
 
-def _admitted(judged: judge.Judged) -> bool:
+def _is_admitted(judged: judge.Judged) -> bool:
     verdict = judged.verdict
     return verdict is not None and verdict.admitted and not judged.unwritten
 

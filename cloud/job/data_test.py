@@ -35,7 +35,7 @@ from rlds.episode import Episode
 from rlds.errors import ShardMismatchError
 from rlds.spec import EpisodeSpec
 
-STEPS = 6
+UPDATES = 6
 TASKS = training_episodes.TASKS
 TRAIN = training_episodes.episodes(12)
 HELD_OUT = training_episodes.episodes(2, first=100)
@@ -51,7 +51,7 @@ def settings(tmp_path: Path) -> JobSettings:
     dataset_version.write(tmp_path / "version", splits)
     return JobSettings(
         dataset=DatasetSettings(location=str(tmp_path / "version")),
-        train=train_tiny.config(STEPS).for_platform("cpu"),
+        train=train_tiny.config(UPDATES).for_platform("cpu"),
         run=RunSettings(cache_dir=str(tmp_path / "cache")),
     )
 
@@ -72,7 +72,7 @@ def fit(
     folder: Path,
     on_progress: Callable[[training.Progress], None] = lambda progress: None,
 ) -> training.FitResult:
-    config = train_tiny.config(STEPS)
+    config = train_tiny.config(UPDATES)
     return training.fit(
         *(train, held_out, config, folder, on_progress),
         make_model=train_tiny.one_block,
@@ -150,7 +150,7 @@ def test_no_step_is_read_before_the_first_batch(
         os.utime(rows, ns=(found.st_atime_ns, found.st_mtime_ns))
     refuse_to_read(monkeypatch)
     result = fit_mapped(settings, tmp_path / "saved")
-    assert result.resumed_from == STEPS and result.history == ()
+    assert result.resumed_from == UPDATES and result.history == ()
     assert train_tiny.weights(result) == in_memory[0]
 
 

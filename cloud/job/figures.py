@@ -20,9 +20,9 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class LossPoint:
-    """Losses after a number of updates, `step`."""
+    """Losses after `update` updates."""
 
-    step: int
+    update: int
     train_loss: float
     validation_loss: float | None = None
 
@@ -33,11 +33,11 @@ class LossHistory:
     def __init__(self, path: Path) -> None:
         """Opens the history and reads what an earlier process wrote."""
         self._path = path
-        self._points = {point.step: point for point in _read(path)}
+        self._points = {point.update: point for point in _read(path)}
 
     def add(self, point: LossPoint) -> None:
         """Appends one report; after that, killing this process does not lose it."""
-        self._points[point.step] = point
+        self._points[point.update] = point
         line = json.dumps(dataclasses.asdict(point), allow_nan=False)
         with self._path.open("a", encoding="utf-8") as file:
             # The newline is first, so that a torn line is never joined to a whole one.
@@ -46,7 +46,7 @@ class LossHistory:
     @property
     def points(self) -> tuple[LossPoint, ...]:
         """All reports in the order of their updates."""
-        return tuple(self._points[step] for step in sorted(self._points))
+        return tuple(self._points[update] for update in sorted(self._points))
 
 
 def _read(path: Path) -> list[LossPoint]:
@@ -92,20 +92,22 @@ class EventFile:
         self._write(event_pb2.Event(wall_time=now, file_version="brain.Event:2"))
         self._resumes = resumes
 
-    def add(self, step: int, figures: Mapping[str, float]) -> None:
-        """Writes the figures after `step` updates; they are in the file on return."""
+    def add(self, update: int, figures: Mapping[str, float]) -> None:
+        """Writes the figures after `update` updates; they are in the file on return."""
         now = time.time()
         if self._resumes:
             # Readers then drop earlier values of this update and of later ones.
             start = self._event.SessionLog(status=self._event.SessionLog.START)
-            self._write(self._event.Event(wall_time=now, step=step, session_log=start))
+            self._write(
+                self._event.Event(wall_time=now, step=update, session_log=start)
+            )
             self._resumes = False
         values = [
             self._summary.Summary.Value(tag=tag, simple_value=value)
             for tag, value in figures.items()
         ]
         summary = self._summary.Summary(value=values)
-        self._write(self._event.Event(wall_time=now, step=step, summary=summary))
+        self._write(self._event.Event(wall_time=now, step=update, summary=summary))
 
     def close(self) -> None:
         """Closes the file."""

@@ -29,7 +29,7 @@ def test_updates_made_twice_keep_the_later_report(tmp_path: Path) -> None:
 def test_line_cut_by_a_kill_is_ignored_and_the_others_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "losses.jsonl"
     LossHistory(path).add(LossPoint(50, 0.5))
-    path.write_text(path.read_text() + '\n{"step": 100, "train_lo')
+    path.write_text(path.read_text() + '\n{"update": 100, "train_lo')
     resumed = LossHistory(path)
     assert resumed.points == (LossPoint(50, 0.5),)
     resumed.add(LossPoint(100, 0.25))
@@ -59,8 +59,8 @@ def test_figures_are_read_by_tag_and_update_while_the_file_is_open(
 
 def test_resumed_run_replaces_the_updates_that_it_repeats(tmp_path: Path) -> None:
     with figures.EventFile(tmp_path) as events:
-        for step in (1, 2, 3):
-            events.add(step, {"loss/total": 1.0})
+        for update in (1, 2, 3):
+            events.add(update, {"loss/total": 1.0})
     with figures.EventFile(tmp_path, resumes=True) as events:
         events.add(2, {"loss/total": 0.5})
         events.add(3, {"loss/total": 0.25})

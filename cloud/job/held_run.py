@@ -114,8 +114,8 @@ def hold(
         RunFolderError: another process trains it, or --resume does not fit.
         StoreError: the bucket cannot be read.
     """
-    decided = _decided(settings, data)
-    identity, family = run_folder.compute_identity(decided), settings.publish.family
+    deciding = _collect_deciding(settings, data)
+    identity, family = run_folder.compute_identity(deciding), settings.publish.family
     resume = settings.run.resume or None
     with contextlib.ExitStack() as held:
         lease = None
@@ -134,7 +134,7 @@ def hold(
                 )
         folder = run_folder.open_run(
             destination.family_folder,
-            decided,
+            deciding,
             started.astimezone(UTC).strftime(run_folder.STARTED_FORMAT),
             resume,
         )
@@ -142,7 +142,7 @@ def hold(
         yield HeldRun(settings, destination, data, folder, lease)
 
 
-def _decided(settings: JobSettings, data: Data) -> dict[str, object]:
+def _collect_deciding(settings: JobSettings, data: Data) -> dict[str, object]:
     """Returns everything that decides what the run computes."""
     training = dataclasses.asdict(settings.train)
     del training["accumulation_steps"]  # the parts of a batch only round

@@ -98,7 +98,7 @@ def _complete(held: HeldRun, console: Console, began_s: float) -> Outcome:
         evaluation=evaluation,
         expert=expert,
         train_loss=points[-1].train_loss if points else None,
-        updates=settings.train.steps,
+        updates=settings.train.updates,
         updates_per_s=fitted.updates_per_s,
         train_seconds=fitted.seconds,
         total_seconds=time.monotonic() - began_s,

@@ -46,7 +46,7 @@ def show(outcome: Outcome) -> str:
 def test_summary_has_the_results_by_name() -> None:
     summary = json.loads(OUTCOME.summary())
     assert summary["success"] == {"reach-v3": 0.98}
-    assert summary["train_steps_per_s"] == 50.0
+    assert summary["train_updates_per_s"] == 50.0
     assert summary["train_seconds"] == 60.0
     assert summary["train_loss"] == 0.05
     assert summary["held_out_loss"] == 0.02

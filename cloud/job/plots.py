@@ -29,7 +29,7 @@ def losses(history: Sequence[LossPoint]) -> str:
     """Draws training and validation loss over updates."""
     figure, axes = _figure(6.4, 3.2)
     axes.plot(
-        [point.step for point in history],
+        [point.update for point in history],
         [point.train_loss for point in history],
         color=MODEL_COLOR,
         linewidth=1.2,
@@ -38,7 +38,7 @@ def losses(history: Sequence[LossPoint]) -> str:
     validated = [point for point in history if point.validation_loss is not None]
     if validated:
         axes.plot(
-            [point.step for point in validated],
+            [point.update for point in validated],
             [point.validation_loss for point in validated],
             color=VALIDATION_COLOR,
             marker="o",

@@ -28,7 +28,7 @@ PAGE = RunReport(
     trajectories=(
         Trajectory("reach-v3", "package", [(0.0, 0.6, 0.2), (0.1, 0.7, 0.1)]),
     ),
-    figures={"training speed": "50.0 steps/s"},
+    figures={"training speed": "50.0 updates/s"},
     provenance={"dataset manifest": "d" * 64, "note": "<script>alert(1)</script>"},
     next_command="./bazelw run //edge:run -- --robot=metaworld:reach-v3",
 )
@@ -42,7 +42,7 @@ def test_page_shows_verdict_success_losses_and_provenance() -> None:
         "96.0 % (48 of 50)",
         "100.0 % (50 of 50)",
         "d" * 64,
-        "50.0 steps/s",
+        "50.0 updates/s",
         "./bazelw run //edge:run",
     ):
         assert text in page

@@ -102,14 +102,18 @@ def fetch(
     here = max(
         (
             run_folder.updates_done(folder)
-            for folder in run_folder.unfinished(parent, identity)
+            for folder in run_folder.list_unfinished(parent, identity)
             if resume in (None, folder.name)
         ),
         default=0,
     )
-    runs = _unfinished(store, family, identity)
+    runs = _list_unfinished(store, family, identity)
     for done, run_id in sorted(
-        ((done, run_id) for run_id, names in runs.items() for done in _saved(names)),
+        (
+            (done, run_id)
+            for run_id, names in runs.items()
+            for done in _list_saved(names)
+        ),
         reverse=True,
     ):
         if resume not in (None, run_id):
@@ -127,7 +131,7 @@ def fetch(
         return
 
 
-def _unfinished(store: Store, family: str, identity: str) -> dict[str, set[str]]:
+def _list_unfinished(store: Store, family: str, identity: str) -> dict[str, set[str]]:
     """Returns the file names of each unfinished run, by its id."""
     found: dict[str, set[str]] = {}
     for path in store.list(f"{family}/"):
@@ -143,7 +147,7 @@ def _unfinished(store: Store, family: str, identity: str) -> dict[str, set[str]]
     }
 
 
-def _saved(names: set[str]) -> list[int]:
+def _list_saved(names: set[str]) -> list[int]:
     """Returns the updates of each checkpoint, the highest first."""
     found = (re.match(r"checkpoints/(\d+)/", name) for name in names)
     return sorted({int(match[1]) for match in found if match}, reverse=True)

@@ -22,7 +22,7 @@ from cloud.train.fit import Progress
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status")
 
 FAMILY = "wavecore"
-SETTINGS: dict[str, object] = {"steps": 4}
+SETTINGS: dict[str, object] = {"updates": 4}
 IDENTITY = run_folder.compute_identity(SETTINGS)
 STARTED = "20260101T000000"
 BUCKET = "gs://bucket/robots"
@@ -44,9 +44,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoints of updates 2 and 10, written by Orbax; tests copy them."""
     folder = tmp_path_factory.mktemp("saved")
     with ocp.CheckpointManager(folder) as manager:
-        for step in (2, 10):
-            state = {"weights": np.arange(12.0), "step": np.asarray(step)}
-            manager.save(step, args=ocp.args.StandardSave(state))
+        for update in (2, 10):
+            state = {"weights": np.arange(12.0), "updates": np.asarray(update)}
+            manager.save(update, args=ocp.args.StandardSave(state))
     return folder
 
 
@@ -83,8 +83,8 @@ def uploaded(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Uploaded:
     run = make_run(tmp_path_factory.mktemp("uploaded"), saved)
     prefix = f"{FAMILY}/{run.run_id}"
     with local_bucket.serve() as bucket:
-        for step in (2, 10):
-            checkpoint = run.checkpoints / str(step)
+        for update in (2, 10):
+            checkpoint = run.checkpoints / str(update)
             run_backup.upload_checkpoint(open_store(BUCKET), prefix, checkpoint)
     objects = {name: data for name, (_, data) in bucket.objects.items()}
     return Uploaded(prefix, run.checkpoints, objects)

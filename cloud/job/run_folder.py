@@ -148,7 +148,7 @@ def open_run(
     try:
         file_lock.take(parent_fd)
         furthest: RunFolder | None = None
-        for folder in unfinished(parent, identity):
+        for folder in list_unfinished(parent, identity):
             found = RunFolder(folder, identity, True, _require_lock(folder, furthest))
             if furthest is not None:
                 found.close()
@@ -158,7 +158,7 @@ def open_run(
         os.close(parent_fd)
 
 
-def unfinished(parent: Path, identity: str) -> list[Path]:
+def list_unfinished(parent: Path, identity: str) -> list[Path]:
     """Returns the folders of the unfinished runs of an identity, the furthest first."""
     if not parent.is_dir():
         return []

@@ -9,8 +9,8 @@ import pytest
 from cloud.errors import DiskSpaceError, RunFolderError
 from cloud.job import run_folder
 
-SETTINGS: dict[str, object] = {"steps": 10, "seed": 0}
-OTHER: dict[str, object] = {"steps": 10, "seed": 1}
+SETTINGS: dict[str, object] = {"updates": 10, "seed": 0}
+OTHER: dict[str, object] = {"updates": 10, "seed": 1}
 MORNING, EVENING = "20260101T080000", "20260101T200000"
 
 

@@ -1,7 +1,7 @@
 """Trains, evaluates, blesses, packages and publishes one model: the main job.
 
     ./bazelw run //cloud:train
-    ./bazelw run //cloud:train -- --steps=200 --evaluation_episodes=2
+    ./bazelw run //cloud:train -- --updates=200 --evaluation_episodes=2
 
 Without flags it trains on a dataset of simulated episodes that Bazel builds, and keeps
 everything in ~/.local/share/continuon. The job ends with exit code 0 whatever the

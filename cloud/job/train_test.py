@@ -268,7 +268,7 @@ def test_mapped_dataset_goes_where_the_command_says(tmp_path: Path) -> None:
     "argument",
     [
         "--minimum_success=2",
-        "--steps=0",
+        "--updates=0",
         "--preset=huge",
         "--compute_dtype=half",
         "--remat=yes",

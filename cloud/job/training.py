@@ -39,7 +39,9 @@ def train(
     """
     folder = run.folder
     with (
-        WorkProgress(console, "train", run.settings.train.steps, "updates") as progress,
+        WorkProgress(
+            console, "train", run.settings.train.updates, "updates"
+        ) as progress,
         figures.EventFile(folder.tensorboard, folder.continued) as events,
     ):
 

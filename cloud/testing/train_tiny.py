@@ -42,15 +42,15 @@ small_models.shorten_programs()
 PROCESS = "TRAIN_TINY_PROCESS"
 
 
-def config(steps: int, **changes: object) -> TrainConfig:
+def config(updates: int, **changes: object) -> TrainConfig:
     """Returns settings for small updates, with a checkpoint after every second."""
     settings: dict[str, object] = {
-        "steps": steps,
+        "updates": updates,
         "batch_size": 4,
         "sequence_length": 6,
-        "warmup_steps": 2,
-        "checkpoint_period_steps": 2,
-        "report_period_steps": 1,
+        "warmup_updates": 2,
+        "checkpoint_period_updates": 2,
+        "report_period_updates": 1,
         "preset": "tiny",
     }
     return TrainConfig(**(settings | changes))  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def config(steps: int, **changes: object) -> TrainConfig:
 
 def train(
     checkpoints: Path,
-    steps: int,
+    updates: int,
     on_progress: Callable[[fit.Progress], None] = lambda progress: None,
     on_note: Callable[[str], None] = print,
     mesh: Mesh | None = None,
@@ -71,7 +71,7 @@ def train(
         return fit.fit(
             training_data.join_episodes(episodes(12), tasks),
             training_data.join_episodes(episodes(2, first=100), tasks),
-            config(steps, **changes),
+            config(updates, **changes),
             checkpoints,
             on_progress,
             on_note,
@@ -111,7 +111,9 @@ def _share_trainer(
     mesh: Mesh,
     make_model: MakeModel | None,
 ) -> Trainer:
-    same = dataclasses.replace(config, checkpoint_period_steps=1, report_period_steps=1)
+    same = dataclasses.replace(
+        config, checkpoint_period_updates=1, report_period_updates=1
+    )
     key = (train.identity, same, mesh, make_model)
     if key not in _trainers:
         _trainers[key] = Trainer(train, held_out, config, mesh, make_model)
@@ -138,7 +140,7 @@ def _die_while_saving(checkpoints: Path) -> None:
 
 
 def main(
-    checkpoints: str, output: str, steps: str, kill: str = "never", batch: str = "4"
+    checkpoints: str, output: str, updates: str, kill: str = "never", batch: str = "4"
 ) -> None:
     """Trains and writes the weights, or kills itself before that."""
 
@@ -157,7 +159,9 @@ def main(
         mesh = meshes.make(meshes.MeshShape(jax.device_count()), jax.devices())
         output += f".{index}"
     result = train(
-        *(Path(checkpoints), int(steps), on_progress), mesh=mesh, batch_size=int(batch)
+        *(Path(checkpoints), int(updates), on_progress),
+        mesh=mesh,
+        batch_size=int(batch),
     )
     Path(output).write_bytes(weights(result))
 

@@ -108,13 +108,13 @@ class Checkpoints:
             CheckpointError: there are checkpoints but none is whole, or this machine
                 could not read one; that one was not moved.
         """
-        saved = self._saved()
-        for place, step in reversed(list(enumerate(saved))):
-            state, reason = self._read(step, like)
+        saved = self._list_saved()
+        for index, update in reversed(list(enumerate(saved))):
+            state, reason = self._read(update, like)
             if state is not None:
-                return step, state
-            before = f"trying update {saved[place - 1]}" if place else "none is left"
-            self._set_aside(step, f"{reason}; {before}")
+                return update, state
+            before = f"trying update {saved[index - 1]}" if index else "none is left"
+            self._set_aside(update, f"{reason}; {before}")
         if saved:
             raise CheckpointError(
                 self._folder,
@@ -124,14 +124,14 @@ class Checkpoints:
             )
         return None
 
-    def save(self, step: int, state: State) -> None:
+    def save(self, update: int, state: State) -> None:
         """Starts saving; returns when the arrays are copied, before they are on disk.
 
         With `on_whole` it waits until the checkpoint is on disk, calls `on_whole`, and
         raises what that raises.
 
         Args:
-            step: number of updates done.
+            update: number of updates done.
             state: the arrays to save.
 
         Raises:
@@ -140,13 +140,13 @@ class Checkpoints:
         try:
             self._orbax.wait_until_finished()
             self._drop_old()
-            self._orbax.save(self._folder / str(step), _copy(dict(state)))
+            self._orbax.save(self._folder / str(update), _copy(dict(state)))
             if self._on_whole is not None:
                 self._orbax.wait_until_finished()
         except Exception as e:
-            raise self._not_written(f"checkpoint {step}", e) from e
+            raise self._not_written(f"checkpoint {update}", e) from e
         if self._on_whole is not None:
-            self._on_whole(self._folder / str(step))
+            self._on_whole(self._folder / str(update))
 
     def _not_written(self, what: str, error: Exception) -> CheckpointError:
         return CheckpointError(
@@ -156,7 +156,7 @@ class Checkpoints:
             "free some space and run again; training resumes",
         )
 
-    def _read(self, step: int, like: State) -> tuple[dict[str, Any] | None, str]:
+    def _read(self, update: int, like: State) -> tuple[dict[str, Any] | None, str]:
         """Returns the state if it is whole, else None and the reason.
 
         Raises:
@@ -166,14 +166,14 @@ class Checkpoints:
         scalar = jax.ShapeDtypeStruct((), jnp.uint32, sharding=_replicate(where))
         target = dict(like) | {_CHECKSUM: scalar}
         try:
-            restored = dict(self._orbax.restore(self._folder / str(step), target))
+            restored = dict(self._orbax.restore(self._folder / str(update), target))
             stated = int(restored.pop(_CHECKSUM))
             found = int(checksum(restored))
             # Restored arrays may share memory, which must not be donated to an update.
             state = jax.block_until_ready(jax.tree.map(jnp.copy, restored))
         except Exception as e:
             if machine_failure.remedy(e) is not None:
-                raise self._not_reached(f"to read checkpoint {step}", e) from e
+                raise self._not_reached(f"to read checkpoint {update}", e) from e
             return None, _line(e)
         if found != stated:
             return None, f"its checksum is {found:08x} instead of {stated:08x}"
@@ -188,9 +188,9 @@ class Checkpoints:
             f"{remedy} and run again; nothing was moved and training resumes",
         )
 
-    def _set_aside(self, step: int, reason: str) -> None:
-        path = self._folder / str(step)
-        aside = self._folder / f"{step}.{_NOT_WHOLE}"
+    def _set_aside(self, update: int, reason: str) -> None:
+        path = self._folder / str(update)
+        aside = self._folder / f"{update}.{_NOT_WHOLE}"
         if self._leads:
             shutil.rmtree(aside, ignore_errors=True)
             try:
@@ -198,9 +198,9 @@ class Checkpoints:
             except OSError as e:
                 raise self._not_reached(f"to move {path} aside", e) from e
             self._note(f"{path}: moved to {aside.name}, not whole: {reason}")
-        _wait_for_all(f"set aside {step}")
+        _wait_for_all(f"set aside {update}")
 
-    def _saved(self) -> list[int]:
+    def _list_saved(self) -> list[int]:
         """Returns the number of updates of each checkpoint, ascending."""
         try:
             names = [path.name for path in self._folder.iterdir() if path.is_dir()]
@@ -210,8 +210,8 @@ class Checkpoints:
 
     def _drop_old(self) -> None:
         if self._leads:
-            for step in self._saved()[: -self._keep]:
-                shutil.rmtree(self._folder / str(step))
+            for update in self._list_saved()[: -self._keep]:
+                shutil.rmtree(self._folder / str(update))
 
 
 def checksum(state: dict[str, Any]) -> jax.Array:

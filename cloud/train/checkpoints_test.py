@@ -24,8 +24,11 @@ IDENTITY = "a" * 64
 
 @pytest.fixture
 def state() -> State:
-    where = mesh.replicated(mesh.single())
-    made = {"step": jnp.int32(2), "parameters": {"a": jnp.arange(12.0).reshape(3, 4)}}
+    where = mesh.replicate(mesh.single())
+    made = {
+        "updates": jnp.int32(2),
+        "parameters": {"a": jnp.arange(12.0).reshape(3, 4)},
+    }
     return jax.tree.map(lambda x: jax.device_put(x, where), made)
 
 
@@ -38,7 +41,7 @@ def like(state: State) -> State:
 
 @pytest.fixture
 def folder(state: State, tmp_path: Path) -> Path:
-    """Two whole checkpoints, of steps 1 and 2."""
+    """Two whole checkpoints, of updates 1 and 2."""
     with checkpoints.Checkpoints(tmp_path / "saved", IDENTITY, pytest.fail) as saved:
         saved.save(1, state)
         saved.save(2, state)
@@ -79,8 +82,8 @@ def test_without_open_files_nothing_is_moved_and_the_next_attempt_restores(
             saved.read_newest(like)
         assert "ulimit -n" in str(caught.value) and "\n" not in str(caught.value)
         assert files(folder) == before
-        step, restored = saved.read_newest(like)
-    assert step == 2
+        update, restored = saved.read_newest(like)
+    assert update == 2
     jax.tree.map(np.testing.assert_array_equal, restored, state)
 
 

@@ -25,20 +25,20 @@ class TrainConfig:
     `accumulation_steps`, which also depend on the devices: see `for_platform`.
 
     Attributes:
-        steps: number of updates.
+        updates: number of updates.
         batch_size: windows per update, over all devices; 0: the preset's.
         sequence_length: steps per window; 0: the preset's.
         learning_rate: highest learning rate, reached after warm-up, followed by a
             cosine to zero; 0: the preset's.
-        warmup_steps: updates of linear warm-up.
+        warmup_updates: updates of linear warm-up.
         weight_decay: decoupled weight decay of matrices, per unit learning rate.
         gradient_norm: largest L2 norm of a gradient; larger ones are scaled down.
         average_decay: decay of the running average of the parameters, which is
             evaluated and exported.
         next_share: weight of the next-observation loss relative to the action loss.
         seed: decides the initial parameters and the windows of every update.
-        checkpoint_period_steps: updates between checkpoints.
-        report_period_steps: updates between two points of the loss curve and between
+        checkpoint_period_updates: updates between checkpoints.
+        report_period_updates: updates between two points of the loss curve and between
             two refreshes of the progress line.
         preset: `tiny`, `pi5`, `seed`, `rtx3050` or `vertex`, the size of the model.
         senses: whether the model reads camera frames and sound, if the dataset's
@@ -56,18 +56,18 @@ class TrainConfig:
         ValueError: a number is out of its range.
     """
 
-    steps: int = 2000
+    updates: int = 2000
     batch_size: int = 0
     sequence_length: int = 0
     learning_rate: float = 0.0
-    warmup_steps: int = 100
+    warmup_updates: int = 100
     weight_decay: float = 0.01
     gradient_norm: float = 1.0
     average_decay: float = 0.998
     next_share: float = 1.0
     seed: int = 0
-    checkpoint_period_steps: int = 1000
-    report_period_steps: int = 50
+    checkpoint_period_updates: int = 1000
+    report_period_updates: int = 50
     preset: str = "pi5"
     senses: bool = True
     accumulation_steps: int = 0
@@ -80,11 +80,11 @@ class TrainConfig:
         _one_of("remat", self.remat, _SWITCH)
         self._fill_in(model_config.PRESET_TRAINING[self.preset])
         for name in (
-            "steps",
+            "updates",
             "batch_size",
             "sequence_length",
-            "checkpoint_period_steps",
-            "report_period_steps",
+            "checkpoint_period_updates",
+            "report_period_updates",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(

@@ -35,7 +35,7 @@ from model.wavecore import WaveCore
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far training is; one report is made every `report_period_steps`.
+    """How far training is; one report is made every `report_period_updates`.
 
     Attributes:
         update: updates done.
@@ -76,7 +76,7 @@ class Progress:
         if self.validation_action_loss is not None:
             shown["loss/validation_action"] = self.validation_action_loss
         return shown | {
-            "speed/steps_per_s": self.updates_per_s,
+            "speed/updates_per_s": self.updates_per_s,
             "speed/control_steps_per_s": self.control_steps_per_s,
             "speed/model_gflop_per_s": self.model_flop_per_s / 1e9,
         }
@@ -117,7 +117,7 @@ def fit(
     profile_dir: Path | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
 ) -> FitResult:
-    """Trains to `config.steps`, from the newest checkpoint in `checkpoint_dir`.
+    """Trains to `config.updates`, from the newest checkpoint in `checkpoint_dir`.
 
     Every process of a distributed run calls it with the same arguments except the
     callbacks, and with a `checkpoint_dir` that all of them share.
@@ -127,7 +127,7 @@ def fit(
         held_out: held-out episodes of the same tasks, None to skip validation.
         config: how to train.
         checkpoint_dir: where the run's checkpoints are.
-        on_progress: called every `report_period_steps`.
+        on_progress: called every `report_period_updates`.
         on_note: called with one line about leftovers that were removed or moved aside.
         make_model: makes a model that is compared with WaveCore; default: WaveCore of
             `config.preset` with the senses that `train` has.
@@ -189,7 +189,7 @@ class _Run:
     def train(self) -> FitResult:
         """Trains, reports and saves until the last update is done."""
         try:
-            for update in range(self._first + 1, self._trainer.config.steps + 1):
+            for update in range(self._first + 1, self._trainer.config.updates + 1):
                 self._update(update)
                 self._report_and_save(update)
         finally:
@@ -216,9 +216,9 @@ class _Run:
 
     def _report_and_save(self, update: int) -> None:
         config = self._trainer.config
-        at_end = update == config.steps
-        save = at_end or update % config.checkpoint_period_steps == 0
-        if save or update % config.report_period_steps == 0:
+        at_end = update == config.updates
+        save = at_end or update % config.checkpoint_period_updates == 0
+        if save or update % config.report_period_updates == 0:
             self._report(update, self._trainer.validate if save else lambda state: None)
         if save:
             self._saved.save(update, self._state)
@@ -240,13 +240,13 @@ class _Run:
         control = updates_per_s * config.batch_size * config.sequence_length
         report = Progress(
             update=update,
-            updates=config.steps,
+            updates=config.updates,
             loss=mean["total"],
             action_loss=mean["action"],
             next_loss=mean["next_observation"],
             validation_action_loss=validate(self._state),
             updates_per_s=updates_per_s,
-            remaining_s=(config.steps - update) / updates_per_s,
+            remaining_s=(config.updates - update) / updates_per_s,
             measured=mean,
             control_steps_per_s=control,
             model_flop_per_s=6 * self._trainer.parameter_count * control,

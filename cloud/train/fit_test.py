@@ -22,7 +22,7 @@ from cloud.testing import train_tiny, training_episodes
 from cloud.train import checkpoints, fit, profile, update
 from rlds.episode import Episode
 
-STEPS = 8
+UPDATES = 8
 data = functools.partial(training_data.join_episodes, tasks=training_episodes.TASKS)
 ORBAX_MARKS = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
@@ -34,7 +34,7 @@ Uninterrupted = tuple[Path, bytes, fit.FitResult, list[fit.Progress]]
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
     folder = tmp_path_factory.mktemp("uninterrupted")
     seen = []
-    result = train_tiny.train(folder, STEPS, seen.append)
+    result = train_tiny.train(folder, UPDATES, seen.append)
     return folder, train_tiny.weights(result), result, seen
 
 
@@ -56,10 +56,10 @@ def test_killed_and_resumed_training_ends_with_the_bytes_of_an_uninterrupted_run
     uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     output = tmp_path / "weights"
-    killed = run_apart(tmp_path / "saved", output, STEPS, 5)
+    killed = run_apart(tmp_path / "saved", output, UPDATES, 5)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     assert not output.exists()
-    again = train_tiny.train(tmp_path / "saved", STEPS)
+    again = train_tiny.train(tmp_path / "saved", UPDATES)
     assert again.resumed_from in (2, 4)  # saving goes on while training does
     assert train_tiny.weights(again) == uninterrupted[1]
 
@@ -69,40 +69,40 @@ def test_checkpoint_of_a_trainer_killed_while_saving_is_not_used(
     uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     saved, output = tmp_path / "saved", tmp_path / "weights"
-    killed = run_apart(saved, output, STEPS, "saving")
+    killed = run_apart(saved, output, UPDATES, "saving")
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     left = [path.name for path in saved.iterdir() if path.is_dir()]
     assert left and not any(name.isdecimal() for name in left)
     notes = []
-    result = train_tiny.train(saved, STEPS, on_note=notes.append)
+    result = train_tiny.train(saved, UPDATES, on_note=notes.append)
     assert result.resumed_from is None
     assert len(notes) == len(left) and "interrupted save" in notes[0]
     assert train_tiny.weights(result) == uninterrupted[1]
 
 
 @pytest.mark.parametrize(
-    "step",
+    "done",
     [
-        STEPS - 1,
-        *(pytest.param(k, marks=pytest.mark.long) for k in range(1, STEPS - 1)),
+        UPDATES - 1,
+        *(pytest.param(k, marks=pytest.mark.long) for k in range(1, UPDATES - 1)),
     ],
 )
 def test_resuming_from_any_update_gives_the_same_bytes(
-    uninterrupted: Uninterrupted, tmp_path: Path, step: int
+    uninterrupted: Uninterrupted, tmp_path: Path, done: int
 ) -> None:
-    """A run that has only the checkpoint of `step` repeats the rest exactly."""
+    """A run that has only the checkpoint of `done` updates repeats the rest exactly."""
 
     class StopError(Exception):
         pass
 
     def stop(progress: fit.Progress) -> None:
-        if progress.update == step + 1:
+        if progress.update == done + 1:
             raise StopError
 
     with pytest.raises(StopError):
-        train_tiny.train(tmp_path, STEPS, stop, checkpoint_period_steps=step)
-    result = train_tiny.train(tmp_path, STEPS)
-    assert result.resumed_from == step
+        train_tiny.train(tmp_path, UPDATES, stop, checkpoint_period_updates=done)
+    result = train_tiny.train(tmp_path, UPDATES)
+    assert result.resumed_from == done
     assert train_tiny.weights(result) == uninterrupted[1]
 
 
@@ -111,8 +111,8 @@ def test_restarted_finished_run_trains_nothing_and_returns_the_same(
 ) -> None:
     folder, weights, _, _ = uninterrupted
     shutil.copytree(folder, tmp_path / "copy")
-    result = train_tiny.train(tmp_path / "copy", STEPS)
-    assert result.resumed_from == STEPS and result.history == ()
+    result = train_tiny.train(tmp_path / "copy", UPDATES)
+    assert result.resumed_from == UPDATES and result.history == ()
     assert train_tiny.weights(result) == weights
 
 
@@ -122,12 +122,12 @@ def test_half_written_checkpoint_is_removed_with_a_note_and_the_one_before_used(
     folder, weights, _, _ = uninterrupted
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
-    (copy / str(STEPS)).rename(copy / f"{STEPS}.orbax-checkpoint-tmp")
+    (copy / str(UPDATES)).rename(copy / f"{UPDATES}.orbax-checkpoint-tmp")
     notes = []
-    result = train_tiny.train(copy, STEPS, on_note=notes.append)
-    assert result.resumed_from == STEPS - 2
+    result = train_tiny.train(copy, UPDATES, on_note=notes.append)
+    assert result.resumed_from == UPDATES - 2
     assert len(notes) == 1 and "interrupted save" in notes[0]
-    assert not (copy / f"{STEPS}.orbax-checkpoint-tmp").exists()
+    assert not (copy / f"{UPDATES}.orbax-checkpoint-tmp").exists()
     assert train_tiny.weights(result) == weights
 
 
@@ -145,8 +145,8 @@ def test_checkpoint_copied_to_a_bucket_and_back_is_whole(
 ) -> None:
     folder, weights, _, _ = uninterrupted
     copy_as_a_bucket_does(folder, tmp_path / "copy")
-    result = train_tiny.train(tmp_path / "copy", STEPS, on_note=pytest.fail)
-    assert result.resumed_from == STEPS
+    result = train_tiny.train(tmp_path / "copy", UPDATES, on_note=pytest.fail)
+    assert result.resumed_from == UPDATES
     assert train_tiny.weights(result) == weights
 
 
@@ -158,9 +158,9 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
-def do_damage(folder: Path, step: int, damage: Callable[[Path], None]) -> None:
+def do_damage(folder: Path, done: int, damage: Callable[[Path], None]) -> None:
     """Applies `damage` to the largest file of a checkpoint, which holds arrays."""
-    files = [path for path in (folder / str(step)).rglob("*") if path.is_file()]
+    files = [path for path in (folder / str(done)).rglob("*") if path.is_file()]
     damage(max(files, key=lambda path: path.stat().st_size))
 
 
@@ -170,12 +170,12 @@ def test_checkpoint_that_is_not_whole_is_moved_aside_and_the_one_before_used(
 ) -> None:
     folder, weights, _, _ = uninterrupted
     copy_as_a_bucket_does(folder, tmp_path / "copy")
-    do_damage(tmp_path / "copy", STEPS, damage)
+    do_damage(tmp_path / "copy", UPDATES, damage)
     notes = []
-    result = train_tiny.train(tmp_path / "copy", STEPS, on_note=notes.append)
-    assert result.resumed_from == STEPS - 2
-    assert len(notes) == 1 and f"{STEPS}: moved to {STEPS}.not_whole" in notes[0]
-    assert (tmp_path / "copy" / f"{STEPS}.not_whole").exists()
+    result = train_tiny.train(tmp_path / "copy", UPDATES, on_note=notes.append)
+    assert result.resumed_from == UPDATES - 2
+    assert len(notes) == 1 and f"{UPDATES}: moved to {UPDATES}.not_whole" in notes[0]
+    assert (tmp_path / "copy" / f"{UPDATES}.not_whole").exists()
     assert train_tiny.weights(result) == weights
 
 
@@ -183,12 +183,12 @@ def test_training_does_not_start_over_when_no_checkpoint_is_whole(
     uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     copy_as_a_bucket_does(uninterrupted[0], tmp_path / "copy")
-    for step in (STEPS, STEPS - 2):
-        do_damage(tmp_path / "copy", step, empty)
+    for done in (UPDATES, UPDATES - 2):
+        do_damage(tmp_path / "copy", done, empty)
     with pytest.raises(CheckpointError, match="whole checkpoint, got 2 that are not"):
-        train_tiny.train(tmp_path / "copy", STEPS)
+        train_tiny.train(tmp_path / "copy", UPDATES)
     kept = sorted(p.name for p in (tmp_path / "copy").iterdir() if p.is_dir())
-    assert kept == [f"{STEPS - 2}.not_whole", f"{STEPS}.not_whole"]
+    assert kept == [f"{UPDATES - 2}.not_whole", f"{UPDATES}.not_whole"]
 
 
 def test_checksum_detects_changed_values_and_swapped_rows(tmp_path: Path) -> None:
@@ -207,13 +207,13 @@ def test_checkpoints_of_another_configuration_are_refused_and_kept(
     copy = tmp_path / "copy"
     shutil.copytree(uninterrupted[0], copy)
     with pytest.raises(CheckpointError, match="another"):
-        train_tiny.train(copy, STEPS + 2)
-    assert (copy / str(STEPS)).exists()
+        train_tiny.train(copy, UPDATES + 2)
+    assert (copy / str(UPDATES)).exists()
 
 
 def test_reports_state_the_progress(uninterrupted: Uninterrupted) -> None:
     _, _, result, seen = uninterrupted
-    assert [p.update for p in seen] == list(range(1, STEPS + 1))
+    assert [p.update for p in seen] == list(range(1, UPDATES + 1))
     assert tuple(seen) == result.history
     assert seen[-1].remaining_s == 0 and seen[-1].validation_action_loss > 0
 
@@ -223,7 +223,7 @@ def test_loss_falls_and_is_not_validated_without_held_out_episodes(
     tmp_path: Path,
 ) -> None:
     config = dataclasses.replace(
-        train_tiny.config(80), checkpoint_period_steps=80, report_period_steps=20
+        train_tiny.config(80), checkpoint_period_updates=80, report_period_updates=20
     )
     history = fit.fit(
         data(training_episodes.episodes(12)),
@@ -269,11 +269,11 @@ def test_diverging_training_is_an_error_and_keeps_the_last_whole_checkpoint(
 ) -> None:
     saved = tmp_path / "saved"
     with pytest.raises(DivergenceError, match="lower the learning rate"):
-        fit_on(training_episodes.episodes(4), saved, learning_rate=1e38, steps=6)
+        fit_on(training_episodes.episodes(4), saved, learning_rate=1e38, updates=6)
     assert [path.name for path in saved.iterdir() if path.is_dir()] in (["2"], [])
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"preset": "huge"}])
+@pytest.mark.parametrize("change", [{"updates": 0}, {"preset": "huge"}])
 def test_config_out_of_range_is_refused(
     change: dict[str, Any],
 ) -> None:
@@ -297,7 +297,7 @@ def test_held_out_error_does_not_depend_on_the_size_of_pieces(
     whole = [p.validation_action_loss for p in uninterrupted[3]]
     monkeypatch.setattr(update, "_HELD_OUT_AT_ONCE", 5)
     seen = []
-    train_tiny.train(tmp_path, STEPS, seen.append)
+    train_tiny.train(tmp_path, UPDATES, seen.append)
     found = [p.validation_action_loss for p in seen]
     assert [x is None for x in found] == [x is None for x in whole]
     np.testing.assert_allclose(
@@ -310,7 +310,7 @@ def test_profile_of_a_few_updates_is_written(tmp_path: Path) -> None:
         fit.fit(
             data(training_episodes.episodes(12)),
             None,
-            train_tiny.config(STEPS),
+            train_tiny.config(UPDATES),
             tmp_path / "saved",
             lambda progress: None,
             profile=profile.ProfileRange(3, 4),
@@ -325,7 +325,7 @@ def test_profile_of_a_few_updates_is_written(tmp_path: Path) -> None:
 def test_mixed_precision_trains_close_to_full_and_keeps_f32(
     uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
-    result = train_tiny.train(tmp_path, STEPS, compute_dtype="bfloat16")
+    result = train_tiny.train(tmp_path, UPDATES, compute_dtype="bfloat16")
     full = uninterrupted[2].history[-1].measured
     for name, value in result.history[-1].measured.items():
         assert value == pytest.approx(full[name], rel=0.05, abs=0.02), name
@@ -337,7 +337,7 @@ def test_mixed_precision_trains_close_to_full_and_keeps_f32(
 def test_remat_changes_only_rounding(
     uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
-    result = train_tiny.train(tmp_path, STEPS, remat="on")
+    result = train_tiny.train(tmp_path, UPDATES, remat="on")
     full = uninterrupted[2].history[-1].measured
     for name, value in result.history[-1].measured.items():
         assert value == pytest.approx(full[name], rel=1e-4, abs=1e-5), name

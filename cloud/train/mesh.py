@@ -102,7 +102,7 @@ def shardings(mesh: Mesh, tree: PyTree) -> PyTree:
     )
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def replicate(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of an array that is whole on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
@@ -128,7 +128,7 @@ def put_batch(mesh: Mesh, batch: PyTree) -> PyTree:
 
 def copy_to_host(mesh: Mesh, tree: PyTree) -> PyTree:
     """Copies a tree to whole NumPy arrays; every process must call it and gets them."""
-    whole = jax.jit(lambda x: x, out_shardings=replicated(mesh))(tree)
+    whole = jax.jit(lambda x: x, out_shardings=replicate(mesh))(tree)
     return jax.tree.map(np.array, whole)
 
 

@@ -19,9 +19,9 @@ Moments = dict[str, jax.Array]
 
 def schedule(config: TrainConfig) -> optax.Schedule:
     """Returns the learning rate as a function of the update, the first being 0."""
-    warmup_steps = min(config.warmup_steps, config.steps // 2)
+    warmup_updates = min(config.warmup_updates, config.updates // 2)
     return optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, warmup_steps, config.steps
+        0.0, config.learning_rate, warmup_updates, config.updates
     )
 
 

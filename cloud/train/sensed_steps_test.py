@@ -18,7 +18,7 @@ from model import config
 from model.normalisation import Statistics
 from model.wavecore import WaveCore
 
-STEPS = 120
+UPDATES = 120
 SIZES = dataclasses.replace(
     config.tiny(4, 2, 2), image_height=16, image_width=16, image_channels=4
 )
@@ -53,11 +53,11 @@ def fit(
         return model
 
     settings = train_tiny.config(
-        STEPS,
+        UPDATES,
         batch_size=16,
         learning_rate=1e-2,
-        checkpoint_period_steps=STEPS,
-        report_period_steps=STEPS // 4,
+        checkpoint_period_updates=UPDATES,
+        report_period_updates=UPDATES // 4,
         **changes,
     )
     unseen = join(range(100, 110))

@@ -23,7 +23,7 @@ from cloud.train.mesh import MeshShape
 from cloud.train.update import Trainer
 from model import step_function
 
-STEPS = 6
+UPDATES = 6
 TOLERANCE = 1e-6
 """Absolute, on parameters below 1 and losses around 1. Sums over devices and parts are
 taken in another order; measured after 6 updates: 1.2e-7 and 4.8e-7."""
@@ -41,7 +41,7 @@ def mesh_of(data: int, fsdp: int) -> jax.sharding.Mesh:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     assert len(jax.devices()) == 8, "set XLA_FLAGS as this file's docstring says"
     folder = tmp_path_factory.mktemp("alone")
-    return train_tiny.train(folder / "saved", STEPS, batch_size=16)
+    return train_tiny.train(folder / "saved", UPDATES, batch_size=16)
 
 
 def largest_difference(one: FitResult, other: FitResult) -> float:
@@ -69,7 +69,7 @@ def test_sharded_training_gives_the_result_of_one_device(
     alone: FitResult, tmp_path: Path, data: int, fsdp: int, changes: dict[str, int]
 ) -> None:
     result = train_tiny.train(
-        tmp_path / "saved", STEPS, mesh=mesh_of(data, fsdp), batch_size=16, **changes
+        tmp_path / "saved", UPDATES, mesh=mesh_of(data, fsdp), batch_size=16, **changes
     )
     assert largest_difference(alone, result) < TOLERANCE
     for mine, its in zip(result.history, alone.history, strict=True):
@@ -89,12 +89,12 @@ def test_checkpoint_of_one_mesh_continues_on_another(
 
     with pytest.raises(StopError):
         train_tiny.train(
-            *(tmp_path / "saved", STEPS, stop),
+            *(tmp_path / "saved", UPDATES, stop),
             mesh=mesh_of(2, 2),
             batch_size=16,
             accumulation_steps=4,  # what another test has compiled, as is one device
         )
-    result = train_tiny.train(tmp_path / "saved", STEPS, batch_size=16)
+    result = train_tiny.train(tmp_path / "saved", UPDATES, batch_size=16)
     assert result.resumed_from == 4
     assert largest_difference(alone, result) < TOLERANCE
 
@@ -113,7 +113,7 @@ def test_parameters_are_sharded_along_their_largest_axis_that_the_devices_divide
 def test_each_device_keeps_its_part_of_parameters_moments_and_average() -> None:
     episodes = training_episodes.episodes(12)
     data = training_data.join_episodes(episodes, training_episodes.TASKS)
-    config = train_tiny.config(STEPS, batch_size=16).for_platform("cpu")
+    config = train_tiny.config(UPDATES, batch_size=16).for_platform("cpu")
     state = Trainer(data, None, config, mesh_of(1, 8)).initial_state()
     kept = sum(
         x.addressable_shards[0].data.size for x in jax.tree.leaves(state)
@@ -123,7 +123,7 @@ def test_each_device_keeps_its_part_of_parameters_moments_and_average() -> None:
 
 def test_batch_that_the_devices_do_not_divide_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match=r"multiple of 8, for 8 devices.*got 4"):
-        train_tiny.train(tmp_path / "saved", STEPS, mesh=mesh_of(4, 2))
+        train_tiny.train(tmp_path / "saved", UPDATES, mesh=mesh_of(4, 2))
     assert not (tmp_path / "saved").exists()
 
 
@@ -161,7 +161,7 @@ def test_two_processes_end_with_the_parameters_of_one(
                 "cloud.testing.train_tiny",
                 str(tmp_path / "saved"),
                 str(output),
-                *(str(STEPS), "never", "16"),
+                *(str(UPDATES), "never", "16"),
             ],
             env={
                 **os.environ,
@@ -183,7 +183,7 @@ def test_two_processes_end_with_the_parameters_of_one(
             process.kill()
     first, second = (output.with_suffix(f".{k}").read_bytes() for k in range(2))
     assert first == second
-    together = train_tiny.train(tmp_path / "saved", STEPS, batch_size=16)
-    assert together.resumed_from == STEPS
+    together = train_tiny.train(tmp_path / "saved", UPDATES, batch_size=16)
+    assert together.resumed_from == UPDATES
     assert train_tiny.weights(together) == first
     assert largest_difference(alone, together) < TOLERANCE

@@ -34,7 +34,7 @@ from model import losses, surfaces
 from model.wavecore import Prediction, WaveCore
 
 State = dict[str, Any]
-"""step i32, parameters, average (both by path), optimizer (numbered arrays)."""
+"""updates i32, parameters, average (both by path), optimizer (numbered arrays)."""
 
 Fixed = tuple[nnx.State, nnx.State]
 """What training does not change: input normalisation, and the robot's surfaces."""
@@ -115,10 +115,10 @@ class Trainer:
         self._update = jax.jit(
             self._compute_update,
             donate_argnums=0,
-            out_shardings=(self._shardings, meshes.replicated(mesh)),
+            out_shardings=(self._shardings, meshes.replicate(mesh)),
         )
         self._validate = jax.jit(
-            self._compute_error, out_shardings=meshes.replicated(mesh)
+            self._compute_error, out_shardings=meshes.replicate(mesh)
         )
 
     def initial_state(self) -> State:
@@ -127,7 +127,7 @@ class Trainer:
         parameters = meshes.put(self._initial, shardings["parameters"])
         moments = jax.jit(self._optimizer.init, out_shardings=shardings["optimizer"])
         return {
-            "step": meshes.put(np.zeros((), np.int32), shardings["step"]),
+            "updates": meshes.put(np.zeros((), np.int32), shardings["updates"]),
             "parameters": parameters,
             "average": meshes.put(self._initial, shardings["average"]),
             "optimizer": moments(parameters),
@@ -168,7 +168,7 @@ class Trainer:
         return sum(errors) / max(sum(weights), 1e-6)
 
     def _replicate(self, tree: PyTree) -> PyTree:
-        where = jax.tree.map(lambda _: meshes.replicated(self.mesh), tree)
+        where = jax.tree.map(lambda _: meshes.replicate(self.mesh), tree)
         return meshes.put(tree, where)
 
     def model(self, state: State) -> WaveCore:
@@ -179,7 +179,7 @@ class Trainer:
 
     def _make_state(self, parameters: optimizer.Parameters) -> State:
         return {
-            "step": jnp.zeros((), jnp.int32),
+            "updates": jnp.zeros((), jnp.int32),
             "parameters": parameters,
             "average": parameters,
             "optimizer": self._optimizer.init(parameters),
@@ -188,21 +188,23 @@ class Trainer:
     def _compute_update(
         self, state: State, fixed: Fixed, windows: StepStream
     ) -> tuple[State, Measured]:
-        step, parameters = state["step"], state["parameters"]
+        updates, parameters = state["updates"], state["parameters"]
         gradients, measured = self._gradients(parameters, fixed, windows)
         norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradients)))
         parameters, moments = self._optimizer.update(
             gradients, state["optimizer"], parameters
         )
-        decay = jnp.minimum(self.config.average_decay, (1.0 + step) / (10.0 + step))
+        decay = jnp.minimum(
+            self.config.average_decay, (1.0 + updates) / (10.0 + updates)
+        )
         average = jax.tree.map(
             lambda new, old: decay * old + (1 - decay) * new,
             parameters,
             state["average"],
         )
-        measured |= {"gradient_norm": norm, "learning_rate": self._schedule(step)}
+        measured |= {"gradient_norm": norm, "learning_rate": self._schedule(updates)}
         updated = {
-            "step": step + 1,
+            "updates": updates + 1,
             "parameters": parameters,
             "average": average,
             "optimizer": moments,
@@ -391,6 +393,6 @@ def _identity(train: TrainingData, config: TrainConfig) -> str:
     continue on devices that need other parts.
     """
     decides = dataclasses.asdict(config) | {"data": train.identity}
-    del decides["checkpoint_period_steps"], decides["report_period_steps"]
+    del decides["checkpoint_period_updates"], decides["report_period_updates"]
     del decides["accumulation_steps"]
     return hashlib.sha256(repr(sorted(decides.items())).encode()).hexdigest()

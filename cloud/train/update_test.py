@@ -81,8 +81,8 @@ def freed() -> Iterator[None]:
 def test_preset_for_an_accelerator_takes_updates(preset: str, least: float) -> None:
     defaults = PRESET_TRAINING[preset]
     config = TrainConfig(
-        steps=100,
-        warmup_steps=0,
+        updates=100,
+        warmup_updates=0,
         preset=preset,
         batch_size=max(2, defaults.accumulation_steps),
         sequence_length=WINDOW_STEPS,

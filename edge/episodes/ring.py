@@ -41,7 +41,7 @@ _HEADER_BYTES: Final = 4096
 _COUNT: Final = struct.Struct("<QI")  # a number and its checksum
 _READ_AT: Final = 64
 _DROPPED_AT: Final = 128
-_PLACES: Final = (0, 32)  # of the even and of the odd numbers
+_COUNT_OFFSETS: Final = (0, 32)  # of the even and of the odd numbers
 _SLOT: Final = struct.Struct("<QIII")  # sequence, kind, length, checksum
 _SLOT_FRONT: Final = struct.Struct("<QII")  # with the payload under the checksum
 
@@ -121,8 +121,8 @@ class _Ring:
         `struct` clears the bytes and then stores one after the other. So half a number
         shows, and for as long as its writer waits for the processor.
         """
-        for place in _PLACES:
-            raw = self.memory[at + place : at + place + _COUNT.size]
+        for offset in _COUNT_OFFSETS:
+            raw = self.memory[at + offset : at + offset + _COUNT.size]
             number, _ = _COUNT.unpack(raw)
             if raw == _encode_count(number):
                 self._counts[at] = max(self._counts[at], number)
@@ -130,7 +130,7 @@ class _Ring:
 
     def write_count(self, at: int, number: int) -> None:
         """Writes the next number of the header, which leaves the one before whole."""
-        begin = at + _PLACES[number % 2]
+        begin = at + _COUNT_OFFSETS[number % 2]
         self.memory[begin : begin + _COUNT.size] = _encode_count(number)
 
     def close(self) -> None:

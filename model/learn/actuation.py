@@ -78,7 +78,7 @@ def fit_response(memories: Memories) -> Response:
     Without known memories nothing is explained, and no command is heard.
     """
     reference = body.select(memories, body.find_reference(memories), KNOWN)
-    weight = mem.recorded(reference, KNOWN).astype(jnp.float32)
+    weight = mem.select_recorded(reference, KNOWN).astype(jnp.float32)
     total = jnp.maximum(weight.sum(), 1.0)
     commands = _last(memories["executed"], jnp.asarray(0))
     changes = jnp.diff(memories["states"], axis=1)
@@ -215,7 +215,7 @@ def _part(commands: at.Array, matrix: at.Array, one: at.Array | int) -> at.Array
 
 def _largest(memories: Memories, kind: int) -> at.Array:
     """The `_MOST` quantile [a] of the absolute actions; NaN where there are none."""
-    given = mem.recorded(memories, kind)[..., None]
+    given = mem.select_recorded(memories, kind)[..., None]
     actions = jnp.where(given, jnp.abs(memories["actions"]), jnp.nan)
     return jnp.nanquantile(actions, _MOST, axis=(0, 1))
 

@@ -105,7 +105,7 @@ def compare_rest(memories: Memories) -> Rest:
     usual = find_median(jnp.abs(off), reference)
     shift = find_median(off, latest)
     spread = jnp.maximum(usual, find_median(jnp.abs(off - shift), latest))
-    steps = (mem.recorded(memories, KNOWN) & reference[:, None])[..., None]
+    steps = (mem.select_recorded(memories, KNOWN) & reference[:, None])[..., None]
     moves = jnp.square(memories["states"][:, :-1] - first[:, None])
     travel = jnp.sqrt(
         jnp.sum(jnp.where(steps, moves, 0.0), axis=(0, 1))

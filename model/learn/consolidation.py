@@ -360,7 +360,7 @@ class _Night:
         said = gaps.SAID_SILENT * state["silent"]["channels"]
         found = turned_sensors.find_calibration(
             model, weights, memories, rest
-        ) + turned_sensors.place(model, turned_sensors.SILENT, said)
+        ) + turned_sensors.make_calibration(model, turned_sensors.SILENT, said)
         found, _ = project_deltas({"calibration": found}, self._levels)
         before = state["start"]["calibration"]
         return jnp.where(rest.compared, found["calibration"], before)

@@ -308,10 +308,10 @@ def test_sensors_that_fall_silent_are_named_in_the_delta_for_as_long_as_they_do(
     learned = ended["deltas"]
     np.testing.assert_array_equal(ended["found"]["sensor_silent"], np.arange(6) < 2)
     check_bounded(learned)
-    place = turned_sensors.place(
+    calibration = turned_sensors.make_calibration(
         trained, turned_sensors.SILENT, gaps.SAID_SILENT * (np.arange(6) < 2)
     )
-    np.testing.assert_allclose(learned["calibration"], place, atol=1e-7)
+    np.testing.assert_allclose(learned["calibration"], calibration, atol=1e-7)
     # Before there is enough to compare, what an earlier night found is kept.
     kept = rest(calls, trained, fill(SIZES, known, ROOM, STEPS), 1, deltas=learned)
     np.testing.assert_array_equal(kept["calibration"], learned["calibration"])

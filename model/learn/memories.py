@@ -101,7 +101,7 @@ def as_recorded(sizes: WaveCoreConfig, kind: int) -> View:
     )
 
 
-def recorded(memories: Memories, kind: int) -> at.Array:
+def select_recorded(memories: Memories, kind: int) -> at.Array:
     """Which steps [r t] were recorded in episodes of this kind."""
     of_kind = (memories["kind"] == kind) & (memories["length"] > 0)
     step = jnp.arange(memories["actions"].shape[1])
@@ -115,7 +115,7 @@ def find_repeats(memories: Memories) -> at.Array:
     none is given its own index; so is one that is constant.
     """
     before, now = memories["states"][:, :-1], memories["states"][:, 1:]
-    known, lived = recorded(memories, KNOWN), recorded(memories, LIVED)
+    known, lived = select_recorded(memories, KNOWN), select_recorded(memories, LIVED)
     # A sensor that has fallen silent since no longer repeats another.
     known = jnp.where(jnp.any(known), known, lived)
 

@@ -37,7 +37,7 @@ _CLEARLY_KNOWN, _CLEARLY_CHANGED = 0.1, 0.9
 
 def keep(model: WaveCore, delta: at.Surface, array: str) -> at.Surface:
     """A delta [s] of the calibration of which one array is left."""
-    return delta * place(model, array, 1.0)
+    return delta * make_calibration(model, array, 1.0)
 
 
 def find_calibration(
@@ -52,7 +52,7 @@ def find_calibration(
     did in training, or if the one of now rests somewhere in between.
     """
     known = step_function.with_weights(model, weights)
-    found = place(model, MOVED, rest.shift / known.deviation[...])
+    found = make_calibration(model, MOVED, rest.shift / known.deviation[...])
     found, _ = surfaces.project_delta("calibration", found)
     turned = step_function.with_deltas(model, weights, {"calibration": found})
     first = turned.normalise(memories["states"][:, 0])
@@ -87,7 +87,9 @@ def project(view: View, recorded: WaveCore, viewed: WaveCore) -> View:
     )
 
 
-def place(model: WaveCore, array: str, values: at.Array | float) -> at.Surface:
+def make_calibration(
+    model: WaveCore, array: str, values: at.Array | float
+) -> at.Surface:
     """A calibration [s] of zeros, but for one array, in which each sensor [n] has its.
 
     Args:

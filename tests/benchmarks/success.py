@@ -111,14 +111,14 @@ SUITES = {
     "ten": Suite(
         "metaworld:",
         50,
-        fit.TrainConfig(checkpoint_period_steps=_NEVER),
+        fit.TrainConfig(checkpoint_period_updates=_NEVER),
         {"width": 128, "recurrence_size": 128, "hidden_size": 256},
     ),
     "poor": Suite(
         "metaworld-poor:",
         50,
         fit.TrainConfig(
-            batch_size=16, sequence_length=64, checkpoint_period_steps=_NEVER
+            batch_size=16, sequence_length=64, checkpoint_period_updates=_NEVER
         ),
         {
             "width": 128,
@@ -130,7 +130,7 @@ SUITES = {
     "fifty": Suite(
         "metaworld:",
         20,
-        fit.TrainConfig(checkpoint_period_steps=_NEVER),
+        fit.TrainConfig(checkpoint_period_updates=_NEVER),
         {"width": 192, "recurrence_size": 192, "hidden_size": 384},
     ),
 }
@@ -158,7 +158,7 @@ class Measured:
     Attributes:
         name: the model.
         parameters: its trained numbers.
-        steps: updates.
+        updates: updates in training.
         train_s: processor time of the updates, divided by the number of processors,
             without compiling.
         wall_s: the same by the clock.
@@ -167,7 +167,7 @@ class Measured:
 
     name: str
     parameters: int
-    steps: int
+    updates: int
     train_s: float
     wall_s: float
     success: dict[str, SuccessRate]
@@ -234,10 +234,10 @@ def _measure(
     make = _maker(name, suite)
     config = dataclasses.replace(suite.train, seed=_SEED.value)
     speed = _speed(episodes, tasks, config, make)
-    steps = max(_SPEED_UPDATES, round(_TRAIN_S.value * speed))
-    command_line.say(f"{name}: {speed:.1f} steps/s, {steps} steps")
+    updates = max(_SPEED_UPDATES, round(_TRAIN_S.value * speed))
+    command_line.say(f"{name}: {speed:.1f} updates/s, {updates} updates")
     whole = dataclasses.replace(
-        config, steps=steps, report_period_steps=min(500, max(1, steps // 3))
+        config, updates=updates, report_period_updates=min(500, max(1, updates // 3))
     )
     watch = _Watch(name)
     result = _fit(episodes, tasks, whole, make, watch)
@@ -253,8 +253,8 @@ def _measure(
     return Measured(
         name=name,
         parameters=_trained_numbers(result.model),
-        steps=steps,
-        train_s=watch.processor_s * steps / max(1, steps - watch.first),
+        updates=updates,
+        train_s=watch.processor_s * updates / max(1, updates - watch.first),
         wall_s=result.seconds - result.compile_s,
         success=dict(zip(tasks, success.values(), strict=True)),
     )
@@ -268,7 +268,7 @@ def _speed(
 ) -> float:
     """Updates per second on a machine that does nothing else."""
     short = dataclasses.replace(
-        config, steps=_SPEED_UPDATES, report_period_steps=_SPEED_UPDATES // 3
+        config, updates=_SPEED_UPDATES, report_period_updates=_SPEED_UPDATES // 3
     )
     watch = _Watch(None)
     _fit(episodes, tasks, short, make, watch)
@@ -292,7 +292,7 @@ class _Watch:
         self.last, self.processor_s = progress.update, spent_s - self._began_s
         if self._name:
             command_line.say(
-                f"{self._name}: step {progress.update} of {progress.updates}, action"
+                f"{self._name}: update {progress.update} of {progress.updates}, action"
                 f" {progress.action_loss:.4f}, next {progress.next_loss:.4f}"
             )
 
@@ -368,7 +368,7 @@ def _table(found: list[Measured]) -> FigureTable:
         "95 % interval",
         *("{:.1f} to {:.1f}".format(*(100 * x for x in r.interval())) for r in overall),
     )
-    for label, field in (("parameters", "parameters"), ("steps", "steps")):
+    for label, field in (("parameters", "parameters"), ("updates", "updates")):
         table.add_row(label, *(f"{getattr(one, field):,}" for one in found))
     table.add_row("training, s", *(f"{one.train_s:.0f}" for one in found))
     table.add_row("by the clock, s", *(f"{one.wall_s:.0f}" for one in found))
@@ -391,7 +391,7 @@ def _figures(found: list[Measured]) -> list[commands.Figure]:
                 ),
                 "interval_95": rate.interval(),
                 "parameters": one.parameters,
-                "steps": one.steps,
+                "updates": one.updates,
                 "train_s": one.train_s,
                 "wall_s": one.wall_s,
                 "tasks": {task: rate.rate for task, rate in one.success.items()},

@@ -54,7 +54,7 @@ def test_models_are_trained_and_their_training_time_is_reported(
 ) -> None:
     model, rows, *_ = measured
     row = rows[f"success poor {model}"]
-    assert row["steps"] >= 60
+    assert row["updates"] >= 60
     assert row["train_s"] > 0
     assert row["ratio"] == row["value"]
 

@@ -16,7 +16,7 @@ from base.testing.bucket import Bucket
 from tests.loop import binaries
 
 TIMEOUT_S = 120.0
-STEPS, CHECKPOINT_STEPS = 400, 40
+UPDATES, CHECKPOINT_UPDATES = 400, 40
 """The run is killed after its first checkpoint, at a tenth of its updates."""
 
 
@@ -27,11 +27,11 @@ def flags(folder: Path, dataset: Path) -> list[str]:
         f"--store={(folder / 'store').as_uri()}",
         "--tasks=reach-v3",
         "--preset=tiny",
-        f"--steps={STEPS}",
+        f"--updates={UPDATES}",
         "--batch_size=4",
         "--sequence_length=16",
-        f"--checkpoint_period_steps={CHECKPOINT_STEPS}",
-        f"--report_period_steps={CHECKPOINT_STEPS}",
+        f"--checkpoint_period_updates={CHECKPOINT_UPDATES}",
+        f"--report_period_updates={CHECKPOINT_UPDATES}",
         "--evaluation_episodes=1",
         "--evaluation_max_steps=20",
         "--code_commit=unversioned",
@@ -82,7 +82,7 @@ def test_killed_trainer_ends_with_the_same_package(tmp_path: Path) -> None:
     assert all(not (run / "finished.json").exists() for run in runs(killed))
     binaries.run("cloud/job/train", *flags(killed, dataset))
     found = json.loads((killed / "summary.json").read_bytes())
-    assert 0 < found["resumed_from"] < STEPS
+    assert 0 < found["resumed_from"] < UPDATES
     assert found["package_digest"] == expected["package_digest"]
     assert found["held_out_loss"] == expected["held_out_loss"]
     assert len(list(runs(killed))) == 1
@@ -117,7 +117,7 @@ def test_robot_that_cannot_evaluate_is_named_before_training(tmp_path: Path) -> 
 def assert_shows_progress(printed: str) -> None:
     """The log has updates, loss, speed and time left, and always the last update."""
     numbers = r"loss \d+\.\d{4}, \d+\.\d updates/s, 0 s left"
-    line = rf"^train: {STEPS} of {STEPS} updates, {numbers}$"
+    line = rf"^train: {UPDATES} of {UPDATES} updates, {numbers}$"
     assert re.search(line, printed, re.MULTILINE), printed
 
 
@@ -139,15 +139,15 @@ def test_another_machine_continues_from_the_newest_checkpoint_in_the_bucket(
         newest = max(kept(bucket))
         shutil.rmtree(tmp_path / "first")
         monkeypatch.setenv("HOME", str(tmp_path / "second"))
-        printed = kill_after(tmp_path, given, lambda: STEPS in kept(bucket))
+        printed = kill_after(tmp_path, given, lambda: UPDATES in kept(bucket))
     assert f"at update {newest} from gs://bucket" in printed
     (run,) = (tmp_path / "second" / ".cache/continuon/runs/wavecore").iterdir()
     points = [
         json.loads(x) for x in (run / "losses.jsonl").read_text().splitlines()[1:]
     ]
-    every = CHECKPOINT_STEPS
-    expected = set(range(every, STEPS + 1, every))
-    assert {point["step"] for point in points} == expected
+    every = CHECKPOINT_UPDATES
+    expected = set(range(every, UPDATES + 1, every))
+    assert {point["update"] for point in points} == expected
     assert f"{run} continues" in printed
 
 

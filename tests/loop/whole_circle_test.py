@@ -124,7 +124,7 @@ def train(folder: Path, dataset: Path) -> dict[str, object]:
         f"--dataset={dataset}",
         f"--store={(folder / 'store').as_uri()}",
         "--preset=tiny",
-        "--steps=20",
+        "--updates=20",
         "--batch_size=4",
         "--sequence_length=16",
         "--evaluation_episodes=2",
