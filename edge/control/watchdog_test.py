@@ -222,7 +222,7 @@ def test_arm_is_not_driven_on_when_its_watchdog_is_gone(tmp_path: Path) -> None:
         commands = read_port(port)
         assert sum(not one.is_hold for one in commands) == HUNG_STEP - 1
         assert commands[-1].is_hold
-        with pytest.raises(WatchdogError, match="not driven unwatched"):
+        with pytest.raises(WatchdogError, match="never driven without a watchdog"):
             drive(arm, Steady(), dog)
 
 
