@@ -7,10 +7,12 @@ from edge.actors.actor import HUMAN, Ending, Signal
 from edge.control.control_step import ControlStep
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.safety import SafetyConfig, config_for
+from edge.control.stop_rules import StopRules
 from edge.robots.clock import SimulatedClock
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Observation, Policy, Vector
 from edge.robots.simulated_point import SPEC, SimulatedPoint
+from rlds.spec import StopRule
 
 WATCHES, ACTS = Signal(), Signal(takes_over=True)
 AWAY = 0.3  # what the package does; the goal is never below 0.5
@@ -157,6 +159,15 @@ def test_stop_key_holds_the_robot_still_and_is_a_safety_violation() -> None:
     assert steps[-1].safety_violation
     assert not steps[-1].intervention, "nobody acts any more"
     np.testing.assert_array_equal(steps[-1].action, [0.0])
+
+
+def test_action_of_the_operator_that_breaks_a_rule_is_theirs() -> None:
+    rules = StopRules(action_limit=1.0)
+    safety = SafetyConfig("test", (-0.5,), (0.5,), stop_rules=rules)
+    result, steps = run(Operator(ACTS, action=-9.0), safety=safety)
+    assert result.stop_rule is StopRule.ACTION_LIMIT
+    assert (result.steps, result.interventions) == (1, 1)
+    assert not steps[-1].intervention, "the robot was held"
 
 
 def test_lost_device_holds_the_robot_still_and_nobody_knows_how_it_went() -> None:

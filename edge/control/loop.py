@@ -74,7 +74,8 @@ class EpisodeResult:
         stopped: whether the caller's `should_stop`, or the loss of the actor's
             device, ended the episode.
         stop_rule: the stop rule that ended it; None if none did.
-        interventions: steps in which the actor acted in the policy's place.
+        interventions: steps in which the actor acted, also one whose action broke a
+            stop rule and was not executed.
         ending: why the actor ended it; None if somebody else did.
     """
 
@@ -321,7 +322,7 @@ class _Episode:
             if self._recorder is not None:
                 self._recorder.append(step)
             success = False if transition is None else transition.success
-            tally.count(step, success, safe.clamped or transition is None)
+            tally.count(step, success, safe.clamped or transition is None, intervenes)
             tally.times.latency.add(ready_ns - begin_ns)
             tally.times.work.add(time.perf_counter_ns() - begin_ns)
             if transition is None or step.is_last:
@@ -386,14 +387,16 @@ class _Tally:
         self._clamped = 0
         self._interventions = 0
 
-    def count(self, step: ControlStep, success: bool | None, clamped: bool) -> None:
-        """Adds one step."""
+    def count(
+        self, step: ControlStep, success: bool | None, clamped: bool, intervenes: bool
+    ) -> None:
+        """Adds one step; what the operator wanted counts even if it broke a rule."""
         self.steps += 1
         self._success = success
         self._missed += step.deadline_missed
         self._violations += step.safety_violation
         self._clamped += clamped
-        self._interventions += step.intervention
+        self._interventions += intervenes
 
     def result(
         self, stopped: bool, rule: StopRule | None, ending: Ending | None
