@@ -385,7 +385,9 @@ class _Control:
         for message in self._me.receive():
             if message.kind == "stop_key":
                 self._stop_key = True
-                self._keeper.stop()
+                # By the time of the key: a word that came after it may be heard first.
+                idle = {"mode": Mode.IDLE.value, "at_s": message.fields.get("at_s")}
+                self._keeper.hear(idle)
             elif message.kind == "keys":
                 self._keys.hear(message.fields)
             elif message.kind == "told":
@@ -427,8 +429,11 @@ class _Control:
             shown["fast"] = self._describe_fast(fast)
         if acting := self._turns.describe():
             shown["acting"] = acting
-        if self._turns.stopped_s is not None:
-            shown["stopped_s"] = self._turns.stopped_s
+        # The supervisor tells it to the next control process.
+        if self._keeper.stopped_s is not None:
+            shown["stopped_s"] = self._keeper.stopped_s
+        elif self._keeper.went_on_s is not None:
+            shown["went_on_s"] = self._keeper.went_on_s
         if sender is not None:
             shown |= {"dropped": sender.dropped, "filled": round(sender.filled, 3)}
         self._me.show_now(shown)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from edge.processes import process
 from edge.processes.mailbox import Mailbox
 from edge.testing import process_tree, robot_home
 from edge.testing.robot_home import RobotHome
+from rlds.spec import StopRule
 
 STEPS: Final = 400  # of an episode: five seconds at 80 Hz
 """Long enough for a person to do something in it, on a busy machine too."""
@@ -51,6 +53,10 @@ class Desk:
     def tell(self, mode: str, *, demonstrates: bool = False) -> None:
         word = {"mode": mode, "demonstrates": demonstrates, "at_s": time.monotonic()}
         assert self.supervisor.send("control", "told", word)
+
+    def press_stop_key(self, at_s: float) -> None:
+        """Presses the supervisor's space bar, at a monotonic time."""
+        assert self.supervisor.send("control", "stop_key", {"at_s": at_s})
 
     def wait_until(self, done: Callable[[], object]) -> None:
         def look() -> object:
@@ -225,6 +231,38 @@ def test_person_who_stops_the_robot_lets_it_go_on_by_key_or_by_word(
     desk.wait_for_status(doing="drives")
     assert len(desk.ends()) == 2
     assert {one.stop_rule.value for one in desk.ends() if one.stop_rule} == {"stop_key"}
+
+
+@pytest.mark.parametrize("mode", ["idle", "asleep"])
+def test_robot_that_rested_before_it_was_stopped_rests_when_it_may_go_on(
+    start: Callable[..., Desk], mode: str
+) -> None:
+    desk = start()
+    desk.tell(mode)
+    desk.wait_for_status(doing=mode)
+    desk.press("x")
+    desk.wait_for_status(doing="idle", acting="stopped by whoever acts")
+    desk.press(" ")
+    desk.wait_for_status(doing=mode, acting=None)
+    assert isinstance(desk.status["went_on_s"], float)
+    desk.wait_for_status(doing=mode, acting=None, steps=0)
+
+
+def test_word_after_the_stop_key_counts_even_if_control_reads_both_at_once(
+    start: Callable[..., Desk],
+) -> None:
+    desk = start()
+    desk.tell("driving")
+    desk.wait_for_status(doing="drives")
+    os.kill(desk.pid, signal.SIGSTOP)
+    desk.press_stop_key(time.monotonic())
+    desk.tell("driving")
+    os.kill(desk.pid, signal.SIGCONT)
+    desk.wait_until(lambda: len(desk.ends()) == 1)
+    assert desk.ends()[0].stop_rule is StopRule.STOP_KEY
+    desk.wait_for_status(doing="drives")
+    desk.press_stop_key(time.monotonic())
+    desk.wait_for_status(doing="idle", acting=None)
 
 
 def test_stop_key_while_the_robot_rests_ends_no_later_episode(

@@ -9,9 +9,9 @@ survive is on the disk, and messages only make it quicker.
 | Kind | From | To | Says |
 |---|---|---|---|
 | `status` | every process | robot | what it is doing, every half second |
-| `told` | robot | control | the last mode that a person asked for, and when |
+| `told` | robot | control | the last word of a person, and a stop after it |
 | `keys` | robot | control | keys of a person who acts |
-| `stop_key` | robot | control | somebody pressed the stop key |
+| `stop_key` | robot | control | somebody pressed the stop key, and when |
 | `mode` | control | learn | `driving`, `idle` or `asleep`; what the fast loop used |
 | `fast_loop` | learn | control | whether the fast loop may run, twice a second |
 | `episode` | record | learn | an episode lies in memories/new |

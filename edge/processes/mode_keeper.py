@@ -5,13 +5,16 @@ and tells the learner. So a robot whose processes are services, without a superv
 sleeps at night like one on a desk. The supervisor, to which a person talks, hands on
 the last word again and again:
 
-    {"kind": "told", "mode": "driving", "demonstrates": false, "at_s": 1234.5}
+    {"kind": "told", "mode": "driving", "demonstrates": false, "at_s": 1234.5,
+     "stopped_s": null}
 
 `mode` is "" while nobody has said anything; `demonstrates` whether the actor drives
 in the place of the package; `at_s` is the time of the word by the monotonic clock,
-which all processes of a machine share.
+which all processes of a machine share. `stopped_s` is when the actor stopped the
+robot after that word; null if it may do what it was told.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -32,6 +35,9 @@ class ModeKeeper:
     Attributes:
         has_heard: whether the supervisor has said what a person said, or that nobody
             said anything.
+        stopped_s: when whoever acts stopped the robot, in monotonic seconds; None if it
+            may do what it was told.
+        went_on_s: when whoever acts last let it go on; None if they never did.
     """
 
     def __init__(
@@ -59,12 +65,14 @@ class ModeKeeper:
         self._on_charger = False
         self._demonstrates = False
         self.has_heard = False
+        self.stopped_s: float | None = None
+        self.went_on_s: float | None = None
 
     @property
     def demonstrates(self) -> bool:
         """Whether somebody was told to demonstrate, for as long as that word holds."""
         ago_s = self._now_s() - self._told_s
-        if self._told is not Mode.DRIVING or not self._demonstrates:
+        if self._heeded is not Mode.DRIVING or not self._demonstrates:
             return False
         return not self._rules.night.began_within(self._hour(), ago_s)
 
@@ -74,7 +82,16 @@ class ModeKeeper:
         A word that is older than the last one changes nothing: messages may be late.
         """
         self.has_heard = True
-        now_s, at_s = self._now_s(), fields.get("at_s")
+        now_s, stopped_s = self._now_s(), fields.get("stopped_s")
+        self._hear_word(fields, now_s)
+        if isinstance(stopped_s, int | float):
+            stopped_s = min(float(stopped_s), now_s)
+            word_s = -math.inf if self._told is None else self._told_s
+            if stopped_s > max(word_s, self.went_on_s or -math.inf):
+                self.stopped_s = stopped_s
+
+    def _hear_word(self, fields: Mapping[str, object], now_s: float) -> None:
+        at_s = fields.get("at_s")
         try:
             told = Mode(fields.get("mode"))
         except ValueError:
@@ -85,14 +102,28 @@ class ModeKeeper:
         if self._told is None or said_s >= self._told_s:
             self._told, self._told_s = told, said_s
             self._demonstrates = fields.get("demonstrates") is True
+            if self.stopped_s is not None and said_s >= self.stopped_s:
+                self.stopped_s = None
 
     def stop(self) -> None:
-        """Notes that a person stopped the robot: it stays still until the next word."""
-        self._told, self._told_s = Mode.IDLE, self._now_s()
+        """Notes that the actor stopped the robot.
+
+        It stays still until they let it go on, or it is told something.
+        """
+        self.stopped_s = self._now_s()
 
     def go_on(self) -> None:
-        """Notes that the person who stopped the robot lets it do what it did before."""
-        self._told, self._told_s = Mode.DRIVING, self._now_s()
+        """Notes that whoever stopped the robot lets it do what it was told before.
+
+        That holds as if it had been said now.
+        """
+        self.stopped_s = None
+        self._told_s = self.went_on_s = self._now_s()
+
+    @property
+    def _heeded(self) -> Mode | None:
+        """What the robot is to do by what was said: nothing while it is stopped."""
+        return self._told if self.stopped_s is None else Mode.IDLE
 
     def note_moved(self) -> None:
         """Notes that an episode has just ended."""
@@ -106,15 +137,16 @@ class ModeKeeper:
             has_work: whether there is another one to drive.
         """
         now_s = self._now_s()
-        stands = not in_episode and (self._told is Mode.IDLE or not has_work)
+        heeded, heeded_s = self._heeded, self.stopped_s or self._told_s
+        stands = not in_episode and (heeded is Mode.IDLE or not has_work)
         if stands and now_s - self._looked_s >= READ_AGAIN_S:
             self._looked_s, self._on_charger = now_s, self._ask_charger()
         facts = RobotFacts(
             in_episode=in_episode,
             has_work=has_work,
             hour=self._hour(),
-            told=self._told,
-            told_ago_s=now_s - self._told_s,
+            told=heeded,
+            told_ago_s=now_s - heeded_s,
             on_charger=self._on_charger,
             still_s=now_s - self._moved_s,
         )

@@ -77,6 +77,31 @@ def test_word_to_demonstrate_holds_until_the_next_one_or_the_night(
     assert not keeper.demonstrates
 
 
+@pytest.mark.parametrize("told", [Mode.IDLE, Mode.ASLEEP, Mode.DRIVING])
+def test_robot_goes_on_with_what_it_was_told_before_it_was_stopped(
+    keeper: ModeKeeper, machine: Machine, told: Mode
+) -> None:
+    keeper.hear({"mode": told.value, "at_s": 990.0})
+    for _ in range(2):
+        keeper.stop()
+        assert keeper.stopped_s == machine.now_s
+        machine.now_s += 1.0
+        assert mode_of(keeper) is Mode.IDLE
+    keeper.go_on()
+    assert mode_of(keeper) is told
+    assert keeper.stopped_s is None
+    assert keeper.went_on_s == machine.now_s
+
+
+def test_robot_that_nobody_told_anything_sleeps_at_night_after_a_stop_too(
+    keeper: ModeKeeper, machine: Machine
+) -> None:
+    machine.hour_now = 23.0
+    keeper.stop()
+    keeper.go_on()
+    assert mode_of(keeper) is Mode.ASLEEP
+
+
 def test_stopped_robot_is_not_moved_by_a_word_from_before(
     keeper: ModeKeeper, machine: Machine
 ) -> None:

@@ -37,9 +37,9 @@ from edge import actor_flags
 from edge.actors.registry import KEYBOARD
 from edge.actors.terminal import Terminal
 from edge.errors import ActorLostError
-from edge.loops.mode import Mode
 from edge.processes import control_flags, process, robot_flags
 from edge.processes.children import Family, Program
+from edge.processes.last_word import LastWord
 from edge.processes.person_keys import PersonKeys, Said
 from edge.processes.process import Process
 from edge.processes.view import Screen, Seen, describe, summarize
@@ -153,10 +153,8 @@ class _Supervisor:
         self._screen = screen
         self._terminal = terminal
         self._keys = PersonKeys(ACTOR.value)
-        self._told: Mode | None = None  # by a person
-        self._demonstrates = False
+        self._word = LastWord()
         self._is_heard = True  # what a person who acts presses
-        self._told_s = 0.0
         self._seen = {child.program.name: Seen() for child in family.children}
         self._sent_s = self._shown_s = -LOG_PERIOD_S
         self._reasons: dict[str, tuple[int, str]] = {}
@@ -205,24 +203,13 @@ class _Supervisor:
                 seen = self._seen[message.sender]
                 seen.status, seen.at_s = message.fields, now_s
                 if message.sender == "control":
-                    self._note_stop(message.fields.get("stopped_s"))
-
-    def _note_stop(self, stopped_s: object) -> None:
-        """Makes it the last word that the actor has stopped the robot.
-
-        A control process that is started again would not know.
-        """
-        if isinstance(stopped_s, int | float) and stopped_s > self._told_s:
-            self._told, self._told_s = Mode.IDLE, float(stopped_s)
+                    self._word.note(message.fields)
 
     def _hand_on_word(self, now_s: float) -> None:
         """Says again what a person said: control may have been started meanwhile."""
         if now_s - self._sent_s >= _WORD_PERIOD_S:
             self._sent_s = now_s
-            said = "" if self._told is None else self._told.value
-            word: dict[str, object] = {"mode": said, "at_s": self._told_s}
-            word["demonstrates"] = self._demonstrates
-            self._me.mailbox.send("control", "told", word)
+            self._me.mailbox.send("control", "told", self._word.describe())
             self._me.show_now({"doing": f"looks after {len(self._seen)} processes"})
 
     def _show(self, now_s: float) -> None:
@@ -255,11 +242,11 @@ class _Supervisor:
 
     def _do(self, said: Said) -> bool:
         """Does what the keys say; True to quit."""
+        now_s = time.monotonic()
         if said.stops:
-            self._me.mailbox.send("control", "stop_key", {})
+            self._me.mailbox.send("control", "stop_key", {"at_s": now_s})
         if said.told is not None:
-            self._told, self._told_s = said.told, time.monotonic()
-            self._demonstrates = said.demonstrates
+            self._word.say(said.told, now_s, demonstrates=said.demonstrates)
             self._sent_s = -LOG_PERIOD_S
         for at in range(0, len(said.acting), _PART_BYTES):
             keys = said.acting[at : at + _PART_BYTES].decode("latin-1")

@@ -264,8 +264,17 @@ def test_person_acts_again_after_control_was_killed_and_a_stop_outlives_it(
             wait_for_another(before)
             if not stops:
                 act_until_it_is_seen()
-        shown = running.said.count("idle; told to stay still")
-        running.wait_for("idle; told to stay still", shown + 2)
+        shown = running.said.count("idle; stopped by whoever acts")
+        running.wait_for("idle; stopped by whoever acts", shown + 2)
+        shown = running.said.count("drives; ")
+        running.press(b" ")  # it may go on, and does so after another death
+        running.wait_for("drives; ", shown + 1)
+        before = find_control()
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        wait_for_another(before)
+        shown = running.said.count("drives; ")
+        running.wait_for("drives; ", shown + 1)
         running.press(b"\td")
         running.wait_for("drives; told to drive")
         running.press(b"q")

@@ -6,11 +6,10 @@
 | the package's, a person beside it | who has taken over | of each step who acted |
 | a demonstration | the actor | `human` or `expert` |
 
-A person who stopped the robot lets it resume what it did before; until then it
-stays still, as if it had been told to.
+A person who stopped the robot lets it go on with what it was told before; until then
+it stays still, as if it had been told to. One that rested or slept does so again.
 """
 
-import time
 from typing import Final
 
 from edge.actors.actor import Ending
@@ -33,8 +32,6 @@ class Turns:
         acting: the actor; None if nobody may act.
         shows: whether the next episode, or the one that runs, is a demonstration.
         in_episode: whether one runs.
-        stopped_s: when the actor stopped the robot, in monotonic seconds; None if
-            it may move.
         is_over: whether the actor wants no more of a number of episodes.
     """
 
@@ -55,13 +52,11 @@ class Turns:
         self._spec = spec
         self._numbered = numbered
         self.shows = self.in_episode = self.is_over = False
-        self.stopped_s: float | None = None
 
     def begin_next(self) -> None:
-        """Decides whose turn comes next; the robot may move again."""
+        """Decides whose turn comes next."""
         told = self._numbered or self._keeper.demonstrates
         self.shows = told and self.acting is not None
-        self.stopped_s = None
 
     def await_actor(self) -> str:
         """Says why the next episode may not begin yet; "" if it may."""
@@ -83,7 +78,7 @@ class Turns:
         """Hears the actor while the robot stands still, as it was told to."""
         if self.acting is None:
             return
-        if self.stopped_s is not None:
+        if self._keeper.stopped_s is not None:
             if self.acting.may_begin():
                 self._keeper.go_on()
         elif self.acting.listen(self._spec.task):
@@ -128,7 +123,8 @@ class Turns:
         if acting is None:
             return ""
         if not self.in_episode:
-            return "stopped by the actor" if self.stopped_s is not None else ""
+            stopped = self._keeper.stopped_s is not None
+            return "stopped by the actor" if stopped else ""
         if self.shows:
             return f"{acting.name} acts"
         return f"{acting.name} has taken over" if acting.takes_over else ""
@@ -136,4 +132,3 @@ class Turns:
     def _stop(self) -> None:
         if not self._numbered:
             self._keeper.stop()
-            self.stopped_s = time.monotonic()

@@ -1,0 +1,51 @@
+"""The last word of a person to a robot, which its supervisor says again and again.
+
+Control may die at any time; a new one learns from this what was said, and whether
+whoever acts has stopped the robot. `mode_keeper.py` describes the message.
+"""
+
+from collections.abc import Mapping
+
+from edge.loops.mode import Mode
+
+
+class LastWord:
+    """What was said last, and the stop that came after it, if any."""
+
+    def __init__(self) -> None:
+        """Nobody has said anything yet."""
+        self._mode: Mode | None = None
+        self._demonstrates = False
+        self._at_s = 0.0
+        self._stopped_s: float | None = None
+
+    def say(self, mode: Mode, at_s: float, *, demonstrates: bool = False) -> None:
+        """Takes what a person says; a stop from before holds no more.
+
+        Args:
+            mode: what the robot is to do.
+            at_s: when it was said, in monotonic seconds.
+            demonstrates: whether whoever acts drives in the place of the package.
+        """
+        self._mode, self._at_s, self._demonstrates = mode, at_s, demonstrates
+        self._stopped_s = None
+
+    def note(self, status: Mapping[str, object]) -> None:
+        """Takes control's status: whoever acts stopped the robot, or let it go on."""
+        stopped_s, went_on_s = status.get("stopped_s"), status.get("went_on_s")
+        if isinstance(stopped_s, int | float) and stopped_s > self._at_s:
+            self._stopped_s = float(stopped_s)
+        elif isinstance(went_on_s, int | float) and went_on_s > (
+            self._stopped_s or self._at_s
+        ):
+            # What was said before the stop holds as if it had been said then.
+            self._at_s, self._stopped_s = float(went_on_s), None
+
+    def describe(self) -> dict[str, object]:
+        """The fields of a message `told`."""
+        return {
+            "mode": "" if self._mode is None else self._mode.value,
+            "demonstrates": self._demonstrates,
+            "at_s": self._at_s,
+            "stopped_s": self._stopped_s,
+        }

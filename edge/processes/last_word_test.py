@@ -1,0 +1,79 @@
+"""A control process that is started again knows what was said, and who stopped it."""
+
+import pytest
+
+from edge.loops.mode import Mode, ModeRules
+from edge.processes.last_word import LastWord
+from edge.processes.mode_keeper import ModeKeeper
+
+NOW_S = 1000.0
+
+
+def start_control(word: LastWord, now_s: float = NOW_S) -> ModeKeeper:
+    """A control process that is new, and has heard the word once."""
+    keeper = ModeKeeper(
+        ModeRules(), is_on_charger=lambda: False, monotonic_s=lambda: now_s
+    )
+    keeper.hear(word.describe())
+    return keeper
+
+
+def mode_of(keeper: ModeKeeper) -> Mode:
+    return keeper.choose(in_episode=False, has_work=True).mode
+
+
+def test_nothing_was_said_at_first() -> None:
+    keeper = start_control(LastWord())
+    assert keeper.has_heard
+    assert mode_of(keeper) is Mode.DRIVING
+    assert keeper.stopped_s is None
+
+
+@pytest.mark.parametrize("told", [None, Mode.DRIVING, Mode.IDLE, Mode.ASLEEP])
+def test_robot_that_was_stopped_goes_on_after_control_was_started_again(
+    told: Mode | None,
+) -> None:
+    word = LastWord()
+    if told is not None:
+        word.say(told, 900.0)
+    word.note({"stopped_s": 910.0})
+    keeper = start_control(word)
+    assert mode_of(keeper) is Mode.IDLE
+    assert keeper.stopped_s == 910.0
+    keeper.go_on()
+    assert mode_of(keeper) is (told or Mode.DRIVING)
+    keeper.hear(word.describe())  # the supervisor does not know yet
+    assert mode_of(keeper) is (told or Mode.DRIVING)
+
+
+def test_robot_that_went_on_goes_on_after_control_was_started_again() -> None:
+    word = LastWord()
+    word.say(Mode.DRIVING, 900.0, demonstrates=True)
+    word.note({"stopped_s": 910.0})
+    word.note({})  # of a control that has not heard the word yet
+    assert word.describe()["stopped_s"] == 910.0
+    word.note({"went_on_s": 905.0})  # of a stop before
+    assert word.describe()["stopped_s"] == 910.0
+    word.note({"went_on_s": 920.0})
+    word.note({"stopped_s": 910.0})  # it comes late
+    keeper = start_control(word)
+    assert mode_of(keeper) is Mode.DRIVING
+    assert keeper.demonstrates
+    assert keeper.stopped_s is None
+
+
+def test_next_word_ends_the_stop() -> None:
+    word = LastWord()
+    word.note({"stopped_s": 910.0})
+    word.say(Mode.DRIVING, 930.0)
+    word.note({"stopped_s": 910.0})
+    assert mode_of(start_control(word)) is Mode.DRIVING
+    word.note({"stopped_s": 940.0})
+    assert mode_of(start_control(word)) is Mode.IDLE
+
+
+def test_status_that_makes_no_sense_is_none() -> None:
+    word = LastWord()
+    for wrong in (None, "910", [910.0]):
+        word.note({"stopped_s": wrong, "went_on_s": wrong})
+    assert word.describe() == LastWord().describe()
