@@ -53,6 +53,7 @@ class EpisodeReport:
         steps: its control steps.
         missed_deadlines: steps whose action was late.
         stop_rules: how many stop rules fired.
+        stopped: whether it was cut short, by a person's stop key or the end of control.
     """
 
     package: str
@@ -60,6 +61,7 @@ class EpisodeReport:
     steps: int
     missed_deadlines: int
     stop_rules: int
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,12 @@ class Health:
     crashes_seen: int = 0
 
     def add(self, report: EpisodeReport) -> "Health":
-        """Counts one episode of this package."""
+        """Counts one episode of this package, unless it was cut short.
+
+        A package that people must stop each time would else pass its trial unjudged.
+        """
+        if report.stopped:
+            return self
         old = self.counts
         counts = replace(
             old,
@@ -121,6 +128,7 @@ def parse_report(fields: Mapping[str, object]) -> EpisodeReport:
         steps=steps,
         missed_deadlines=missed,
         stop_rules=found.integer("stop_rules"),
+        stopped=found.boolean("stopped"),
     )
 
 

@@ -39,6 +39,11 @@ def test_reports_add_up_and_come_back_from_the_disk(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [health.FILE]
 
 
+def test_episode_that_was_cut_short_counts_neither_for_nor_against() -> None:
+    found = Health(DIGEST).add(report())
+    assert found.add(report(stopped=True, success=None, stop_rules=0)) == found
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -48,6 +53,7 @@ def test_reports_add_up_and_come_back_from_the_disk(tmp_path: Path) -> None:
         {"steps": True},
         {"missed_deadlines": 81},
         {"success": 1},
+        {"stopped": None},
         {"stop_rules": "speed"},
         {"more": 1},
     ],

@@ -45,6 +45,8 @@ def test_stop_rule_is_the_fault_of_the_package_and_a_persons_stop_key_is_none() 
     assert (fault["stop_rules"], fault["success"]) == (1, False)
     stop = describe_health(DRIVER, stopped_by(StopRule.STOP_KEY))
     assert (stop["stop_rules"], stop["success"], stop["stopped"]) == (0, None, True)
+    counted = health.Health(DIGEST)
+    assert counted.add(health.parse_report(stop)) == counted
 
 
 def test_end_of_an_episode_that_a_person_corrected_is_not_the_packages() -> None:
