@@ -10,7 +10,7 @@ from edge.control.safety import SafetyConfig, config_for
 from edge.control.stop_rules import StopRules
 from edge.robots.clock import SimulatedClock
 from edge.robots.experts import GaussianNoise
-from edge.robots.robot import Observation, Policy, Vector
+from edge.robots.robot import Observation, Policy, Robot, Transition, Vector
 from edge.robots.simulated_point import SPEC, SimulatedPoint
 from rlds.spec import StopRule
 
@@ -74,10 +74,11 @@ def run(
     noise: float = 0.0,
     max_steps: int = 6,
     safety: SafetyConfig | None = None,
+    robot: Robot | None = None,
 ) -> tuple[EpisodeResult, list[ControlStep]]:
     steps: list[ControlStep] = []
     result = run_episode(
-        SimulatedPoint(SimulatedClock(0)),
+        robot or SimulatedPoint(SimulatedClock(0)),
         policy or Package(),
         safety or config_for(SPEC),
         Recorder(steps),
@@ -177,6 +178,21 @@ def test_lost_device_holds_the_robot_still_and_nobody_knows_how_it_went() -> Non
     assert not steps[-1].safety_violation
     assert not steps[-1].is_terminal
     np.testing.assert_array_equal(steps[-1].action, [0.0])
+
+
+def test_lost_device_holds_the_robot_where_it_is_and_sends_no_action() -> None:
+    told: list[str] = []
+
+    class Held(SimulatedPoint):
+        def act(self, action: Vector) -> Transition:
+            told.append("act")
+            return super().act(action)
+
+        def hold(self) -> None:
+            told.append("hold")
+
+    run(Person(ACTS, Signal(True, Ending.LOST)), robot=Held(SimulatedClock(0)))
+    assert told == ["act", "hold"]
 
 
 def test_proposal_that_is_no_number_stops_the_robot_while_the_actor_acts() -> None:

@@ -67,6 +67,7 @@ def make_step(
     is_first: bool,
     at_limit: bool,
     missed: bool,
+    violated: bool,
     intervention: bool,
 ) -> ControlStep:
     """Makes the record of a step; without a transition the robot was held."""
@@ -85,7 +86,7 @@ def make_step(
         is_last=success or terminal or held or at_limit,
         is_terminal=success,
         deadline_missed=missed,
-        safety_violation=held,
+        safety_violation=violated,
         intervention=intervention,
     )
 

@@ -298,11 +298,13 @@ class _Episode:
                 ),
             )
             lost = signal.ending is Ending.LOST
-            action = hold_action(self._safety) if lost else safe.action
-            transition = None if rule is not None else self._act(action)
+            action, transition = safe.action, None
+            if rule is None and not lost:
+                transition = self._act(action)
+                if transition is None:
+                    rule = StopRule.WATCHDOG
             if transition is None:
                 self._stand_still()  # before a disk may take its time
-                rule = rule or StopRule.WATCHDOG
                 action = hold_action(self._safety)
             else:
                 transition = judge(transition, signal.ending)
@@ -317,12 +319,13 @@ class _Episode:
                 or signal.ending is not None
                 or tally.steps + 1 == self._limit,
                 missed=missed,
+                violated=rule is not None,
                 intervention=intervenes and transition is not None,
             )
             if self._recorder is not None:
                 self._recorder.append(step)
             success = False if transition is None else transition.success
-            tally.count(step, success, safe.clamped or transition is None, intervenes)
+            tally.count(step, success, safe.clamped or rule is not None, intervenes)
             tally.times.latency.add(ready_ns - begin_ns)
             tally.times.work.add(time.perf_counter_ns() - begin_ns)
             if transition is None or step.is_last:
