@@ -82,6 +82,16 @@ def test_learner_may_be_raised_and_freed_when_it_is_killed() -> None:
     assert unit.service("CPUWeight") != "idle"
 
 
+def test_control_may_open_an_arm_and_a_gamepad() -> None:
+    unit = Unit("control")
+    assert (unit.service("SupplementaryGroups") or "").split() == ["dialout", "input"]
+    # Its devices are those of the machine.
+    assert unit.service("PrivateDevices") is None
+    made = (FOLDER / "continuon.sysusers").read_text()
+    for group in ("dialout", "input"):
+        assert f"\ng {group} -" in made
+
+
 def test_updater_reads_the_memories_and_neither_writes_them_nor_sees_the_journals() -> (
     None
 ):
