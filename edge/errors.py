@@ -188,6 +188,10 @@ class ActorUnavailableError(EdgeError):
     """A known actor cannot act here: no terminal, no device, or a broken package."""
 
 
+class ActorAbsentError(ActorUnavailableError):
+    """The device of an actor is not there now; it may be connected later."""
+
+
 class ActorLostError(EdgeError):
     """The device of an actor went away while it was in use."""
 

@@ -22,7 +22,7 @@ from edge.actors.actor import (
     Stage,
     scale,
 )
-from edge.errors import ActorLostError, ActorUnavailableError
+from edge.errors import ActorAbsentError, ActorLostError
 from edge.robots.robot import Observation, Vector
 
 DEVICE: Final = Path("/dev/input/js0")
@@ -72,7 +72,7 @@ class Gamepad:
         """Opens the device and says what its parts do.
 
         Raises:
-            ActorUnavailableError: there is no such device, or it may not be read.
+            ActorAbsentError: there is no such device, or it may not be read.
         """
         self._spec, self._tell = stage.spec, stage.tell
         self._speed = DEFAULT_SPEED if stage.speed is None else stage.speed
@@ -190,13 +190,13 @@ def open_device(device: Path | None) -> int:
     """Opens a gamepad's file, or the usual one; returns a descriptor that never waits.
 
     Raises:
-        ActorUnavailableError: there is no such device, or it may not be read.
+        ActorAbsentError: there is no such device, or it may not be read.
     """
     device = device or DEVICE
     try:
         return os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as e:
-        raise ActorUnavailableError(
+        raise ActorAbsentError(
             _SOURCE,
             f"a gamepad at {device}",
             e.strerror,

@@ -165,7 +165,7 @@ def test_stop_key_holds_the_robot_still_and_is_a_safety_violation() -> None:
 def test_action_of_the_operator_that_breaks_a_rule_is_theirs() -> None:
     rules = StopRules(action_limit=1.0)
     safety = SafetyConfig("test", (-0.5,), (0.5,), stop_rules=rules)
-    result, steps = run(Operator(ACTS, action=-9.0), safety=safety)
+    result, steps = run(Person(ACTS, action=-9.0), safety=safety)
     assert result.stop_rule is StopRule.ACTION_LIMIT
     assert (result.steps, result.interventions) == (1, 1)
     assert not steps[-1].intervention, "the robot was held"

@@ -5,7 +5,9 @@ to, the actor demonstrates whole episodes. Control waits for neither: it asks be
 two steps, and between two episodes.
 
 A device that is gone holds the robot still, since the person who watched it can stop
-it no more. It continues when the device is back.
+it no more. It continues when the device is back and has been for a moment: one that
+opens but is dead, or comes and goes, begins no episode, and is looked for less and less
+often. The same holds if the device is not there at the start.
 
 The terminal of a robot on a desk belongs to its supervisor, which hands on the keys:
 
@@ -19,12 +21,16 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from edge.actors.actor import HUMAN, Actor, Ending, Signal
-from edge.errors import ActorLostError, ActorUnavailableError
+from edge.errors import ActorAbsentError, ActorLostError, ActorUnavailableError
 from edge.robots.robot import Observation, Vector
 
 _MOST_BYTES: Final = 4096  # of keys that nobody has read yet
 _AGAIN_S: Final = 2.0  # between two looks whether a device is back
+_LONGEST_S: Final = 30.0  # the same, for one that is lost again and again
+_HERE_S: Final = 1.0  # a device that is back stays for so long before anything moves
 _GONE: Final = "the device of the actor is gone"
+
+Tell = Callable[[str], None]
 
 
 class HandedKeys:
@@ -62,26 +68,36 @@ class Acting:
 
     def __init__(
         self,
-        open_actor: Callable[[], Actor],
-        say: Callable[[str], None],
+        open_actor: Callable[[Tell], Actor],
+        say: Tell,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Opens the actor.
+        """Opens the actor, or waits for its device.
 
         Args:
-            open_actor: opens it, now and after each loss.
-            say: gets a line when it is lost for longer, and when it is back.
+            open_actor: opens it, now and after each loss, with what gets its lines.
+            say: gets a line when it is absent or lost for longer, when it is back, and
+                its own lines.
             now_s: monotonic time.
 
         Raises:
-            EdgeError: it cannot act on this robot, or its device is not there.
+            EdgeError: it cannot act on this robot, and waiting would not change that.
         """
         self._open, self._say, self._now_s = open_actor, say, now_s
-        self._actor = open_actor()
-        self._name = self._actor.name
-        self._next_s = 0.0
+        self._actor: Actor | None = None
+        self._name = HUMAN  # who has a device that may be absent is a person
+        self._held_back: list[str] | None = None  # lines of one that is not here yet
+        self._said = ""  # the last trouble that was told
+        self._here_s, self._pause_s = now_s(), _AGAIN_S
+        self._next_s = self._here_s
+        self._is_stopped = False  # by a key while the robot stood still for it
         self.trouble = ""
         self.takes_over = False
+        try:
+            self._actor = open_actor(self._tell)
+            self._name = self._actor.name
+        except ActorAbsentError as e:
+            self._miss(str(e))
 
     @property
     def name(self) -> str:
@@ -95,28 +111,76 @@ class Acting:
 
     def is_here(self) -> bool:
         """Whether it can act; one that was lost is looked for again."""
-        if not self.trouble or self._now_s() < self._next_s:
+        now_s = self._now_s()
+        if not self.trouble or now_s < self._next_s:
             return not self.trouble
-        self._actor.close()
-        try:
-            self._actor = self._open()
-        except ActorUnavailableError as e:
-            self._next_s = self._now_s() + _AGAIN_S
-            if str(e) != self.trouble:
-                self.trouble = str(e)
-                self._say(f"the robot holds still: {e}")
+        if self._held_back is None and not self._reopen():
             return False
-        self.trouble = ""
-        self._say("the actor is back")
+        assert self._actor is not None  # it was opened
+        ending = self._actor.signal().ending
+        if ending is Ending.LOST:
+            self._held_back = None
+            self._lose()
+            self._say_trouble()
+            return False
+        self._is_stopped = self._is_stopped or ending is Ending.STOP
+        if now_s - self._here_s < _HERE_S:
+            return False
+        self.trouble = self._said = ""
+        lines, self._held_back = self._held_back or [], None
+        for line in (*lines, "the actor is back"):
+            self._say(line)
         return True
+
+    def _reopen(self) -> bool:
+        if self._actor is not None:
+            self._actor.close()
+        # Once for all its tries: what it tells counts when it is here to stay.
+        self._held_back = []
+        try:
+            self._actor = self._open(self._tell)
+        except ActorUnavailableError as e:
+            self._held_back = None
+            self._miss(str(e))
+            return False
+        self._here_s = self._now_s()
+        return True
+
+    def _miss(self, why: str) -> None:
+        """Notes that it cannot be opened now."""
+        self._next_s = self._now_s() + _AGAIN_S
+        self.trouble = why
+        self._say_trouble()
+
+    def _lose(self) -> None:
+        """Notes that it was here, and is gone."""
+        now_s = self._now_s()
+        if now_s - self._here_s >= _LONGEST_S:
+            self._pause_s = _AGAIN_S
+        self._next_s = now_s + self._pause_s
+        self._pause_s = min(2.0 * self._pause_s, _LONGEST_S)
+        self.trouble = _GONE
+
+    def _say_trouble(self) -> None:
+        if self.trouble != self._said:
+            self._said = self.trouble
+            self._say(f"the robot holds still: {self.trouble}")
+
+    def _tell(self, line: str) -> None:
+        if self._held_back is None:
+            self._say(line)
+        else:
+            self._held_back.append(line)
 
     def may_begin(self, wait_s: float = 0.0) -> bool | None:
         """See `Actor.may_begin`; None while the device is gone."""
-        if self.is_here():
+        if self.is_here() and self._actor is not None:
+            if self._take_stop():
+                return False
             try:
                 return self._actor.may_begin(wait_s)
             except ActorLostError:
-                self.trouble = _GONE
+                self._lose()
         return None
 
     def listen(self, task: str) -> bool:
@@ -133,20 +197,32 @@ class Acting:
     def reset(self, task: str) -> None:
         """See `Actor.reset`."""
         self.takes_over = False
-        self._actor.reset(task)
+        if self._actor is not None:
+            self._actor.reset(task)
 
     def signal(self) -> Signal:
         """See `Actor.signal`."""
+        if self._actor is None:
+            return Signal(takes_over=True, ending=Ending.LOST)
+        if self._take_stop():
+            return Signal(ending=Ending.STOP)
         signal = self._actor.signal()
         self.takes_over = signal.takes_over
-        if signal.ending is Ending.LOST:
-            self.trouble = self.trouble or _GONE
+        if signal.ending is Ending.LOST and not self.trouble:
+            self._lose()
         return signal
 
+    def _take_stop(self) -> bool:
+        """Whether the stop key was pressed while the device was not quite here."""
+        stopped, self._is_stopped = self._is_stopped, False
+        return stopped
+
     def propose(self, observation: Observation) -> Vector:
-        """See `Actor.propose`."""
+        """See `Actor.propose`; only of one that has been here."""
+        assert self._actor is not None  # no episode begins before
         return self._actor.propose(observation)
 
     def close(self) -> None:
         """See `Actor.close`."""
-        self._actor.close()
+        if self._actor is not None:
+            self._actor.close()

@@ -1,7 +1,7 @@
 """The actor is heard between two steps, lost with its device, and found again."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,8 +27,8 @@ class Desk:
     opened: int = 0
     pad: int = -1
 
-    def open(self) -> Actor:
-        found = Gamepad(Stage("arm", SPEC, None, self.device, self.told.append))
+    def open(self, tell: Callable[[str], None]) -> Actor:
+        found = Gamepad(Stage("arm", SPEC, None, self.device, tell))
         self.opened += 1
         return found
 
@@ -78,16 +78,82 @@ def test_flood_of_keys_that_nobody_reads_takes_no_memory() -> None:
     assert raw.endswith(b"x")
 
 
-def test_actor_that_is_not_there_at_the_start_is_an_error(tmp_path: Path) -> None:
+def test_device_that_is_not_there_at_the_start_is_waited_for(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "js0")
-    with pytest.raises(ActorUnavailableError, match="No such file"):
-        Acting(desk.open, desk.told.append)
+    acting = Acting(desk.open, desk.told.append, lambda: desk.now_s)
+    assert (acting.name, acting.is_person) == ("human", True)
+    assert "No such file" in acting.trouble
+    for _ in range(5):
+        desk.now_s += 3.0
+        assert not acting.is_here()
+        assert acting.may_begin() is None
+        assert not acting.listen("reach")
+    (line,) = desk.told
+    assert line.startswith("the robot holds still: ")
+    desk.plug_in()
+    assert wait_until_here(desk, acting) < 5.0
+    desk.press(A)
+    assert acting.signal() == Signal(takes_over=True)
+    acting.close()
+
+
+def test_actor_that_can_never_act_is_an_error() -> None:
+    def refuse(tell: Callable[[str], None]) -> Actor:
+        raise ActorUnavailableError("--actor=expert", "one for this robot", "none")
+
+    with pytest.raises(ActorUnavailableError):
+        Acting(refuse, lambda text: None)
+
+
+def wait_until_here(desk: Desk, acting: Acting) -> float:
+    """Asks as control does; returns the seconds until it was here."""
+    begin_s = desk.now_s
+    while not acting.is_here():
+        desk.now_s += 0.2
+        assert desk.now_s < begin_s + 100.0
+    return desk.now_s - begin_s
+
+
+def test_device_that_opens_but_is_dead_begins_no_episode_and_fills_no_log(
+    desk: Desk, acting: Acting
+) -> None:
+    desk.unplug()
+    assert acting.signal().ending is Ending.LOST
+    desk.device.touch()  # it opens, and each read says that it has ended
+    told, opened = len(desk.told), desk.opened
+    for _ in range(3000):
+        desk.now_s += 0.2
+        assert not acting.is_here()
+    assert desk.opened - opened <= 25, "ten minutes, ever less often"
+    assert desk.told[told:] == [
+        "the robot holds still: the device of whoever acts is gone"
+    ]
+    desk.device.unlink()
+    desk.plug_in()
+    assert wait_until_here(desk, acting) < 33.0
+    assert desk.told[-1] == "whoever acts is back"
+
+
+def test_device_that_is_back_is_waited_for_a_moment_and_its_stop_key_counts(
+    desk: Desk, acting: Acting
+) -> None:
+    desk.unplug()
+    acting.signal()
+    desk.plug_in()
+    desk.now_s += 3.0
+    assert not acting.is_here()
+    desk.press(X)
+    assert wait_until_here(desk, acting) >= 1.0
+    acting.reset("reach")
+    assert acting.signal().ending is Ending.STOP
+    acting.reset("reach")
+    assert acting.signal() == Signal()
 
 
 def test_person_may_take_over_and_an_expert_only_demonstrates(acting: Acting) -> None:
     assert acting.name == "human"
     assert acting.is_person
-    expert = Acting(_Expert, lambda text: None)
+    expert = Acting(lambda tell: _Expert(), lambda text: None)
     assert not expert.is_person
 
 
@@ -143,10 +209,13 @@ def test_lost_device_is_looked_for_again_and_found(desk: Desk, acting: Acting) -
     assert not acting.is_here()
     assert acting.may_begin() is None
     assert not acting.listen("reach")
+    assert desk.opened == 1, "it is not asked for at once"
+    desk.now_s += 3.0
+    assert not acting.is_here()
     desk.plug_in()
     assert not acting.is_here(), "it is not asked for all the time"
     desk.now_s += 3.0
-    assert acting.is_here()
+    assert wait_until_here(desk, acting) < 2.0
     assert not acting.trouble
     assert desk.opened == 2
     desk.press(A)

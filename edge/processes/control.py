@@ -171,7 +171,7 @@ def _open_acting(
     source = keys if process.is_supervised() else None
     with contextlib.closing(
         Acting(
-            lambda: actor_flags.open_actor(actor, name, robot.spec, me.say, source),
+            lambda tell: actor_flags.open_actor(actor, name, robot.spec, tell, source),
             me.say,
         )
     ) as acting:

@@ -298,6 +298,24 @@ def test_demonstration_needs_no_package(
     assert not desk.health
 
 
+def test_gamepad_that_is_not_there_at_the_start_holds_the_robot_still(
+    start: Callable[..., Desk], tmp_path: Path
+) -> None:
+    device = tmp_path / "js0"
+    desk = start("--actor=gamepad", f"--actor_device={device}")
+    desk.tell("driving")
+    desk.wait_until(lambda: str(desk.status.get("doing")).startswith("holds still: "))
+    assert "connect one" in str(desk.status["doing"])
+    desk.wait_for_status(steps=0)
+    os.mkfifo(device)
+    pad = os.open(device, os.O_RDWR)
+    try:
+        desk.wait_for_status(doing="drives")
+    finally:
+        os.close(pad)
+    assert "whoever acts is back" in desk.said()
+
+
 def test_rule_of_the_site_stops_the_package_and_is_reported(
     start: Callable[..., Desk], tmp_path: Path
 ) -> None:
