@@ -4,7 +4,7 @@ Control may die at any time; a new one learns from this what was said, and wheth
 whoever acts has stopped the robot. `mode_keeper.py` describes the message.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from edge.loops.mode import Mode
 
@@ -49,3 +49,41 @@ class LastWord:
             "at_s": self._at_s,
             "stopped_s": self._stopped_s,
         }
+
+
+class StopKey:
+    """The stop key of a supervisor, handed on until control has it.
+
+    The word to stay still, which comes with the key, would let an episode run to its
+    end.
+    """
+
+    def __init__(self) -> None:
+        """It was not pressed yet."""
+        self._pressed_s: float | None = None
+        self._is_told = False
+
+    def press(self, at_s: float) -> None:
+        """Takes the key, pressed at a monotonic time."""
+        self._pressed_s, self._is_told = at_s, False
+
+    def forget(self) -> None:
+        """Something else was said since."""
+        self._pressed_s = None
+
+    def hand_on(self, send: Callable[[dict[str, object]], bool]) -> str:
+        """Hands the key on, if it was pressed and control does not have it yet.
+
+        Args:
+            send: sends the fields of a `stop_key` message; whether they arrived.
+
+        Returns:
+            A line for the person if control does not hear it, once for each press; "".
+        """
+        if self._pressed_s is None:
+            return ""
+        if send({"at_s": self._pressed_s}):
+            self._pressed_s = None
+            return ""
+        told, self._is_told = self._is_told, True
+        return "" if told else "control does not hear the stop key now"

@@ -3,7 +3,7 @@
 import pytest
 
 from edge.loops.mode import Mode, ModeRules
-from edge.processes.last_word import LastWord
+from edge.processes.last_word import LastWord, StopKey
 from edge.processes.mode_keeper import ModeKeeper
 
 NOW_S = 1000.0
@@ -77,3 +77,28 @@ def test_status_that_makes_no_sense_is_none() -> None:
     for wrong in (None, "910", [910.0]):
         word.note({"stopped_s": wrong, "went_on_s": wrong})
     assert word.describe() == LastWord().describe()
+
+
+def test_stop_key_is_handed_on_until_control_hears_it_and_the_person_is_told_once() -> (
+    None
+):
+    key, sent = StopKey(), list[dict[str, object]]()
+    hears = False
+
+    def send(fields: dict[str, object]) -> bool:
+        sent.append(fields)
+        return hears
+
+    assert not key.hand_on(send)
+    assert not sent
+    key.press(910.0)
+    said = [key.hand_on(send) for _ in range(3)]
+    assert said == ["control does not hear the stop key now", "", ""]
+    hears = True
+    for _ in range(2):
+        assert not key.hand_on(send)
+    assert sent == [{"at_s": 910.0}] * 4
+    key.press(920.0)
+    key.forget()
+    assert not key.hand_on(send)
+    assert len(sent) == 4

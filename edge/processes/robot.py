@@ -22,6 +22,7 @@ until the next of these keys.
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import contextlib
+import functools
 import select
 import signal
 import sys
@@ -39,7 +40,7 @@ from edge.actors.terminal import Terminal
 from edge.errors import ActorLostError
 from edge.processes import control_flags, process, robot_flags
 from edge.processes.children import Family, Program
-from edge.processes.last_word import LastWord
+from edge.processes.last_word import LastWord, StopKey
 from edge.processes.person_keys import PersonKeys, Said
 from edge.processes.process import Process
 from edge.processes.view import Screen, Seen, describe, summarize
@@ -154,6 +155,7 @@ class _Supervisor:
         self._terminal = terminal
         self._keys = PersonKeys(ACTOR.value)
         self._word = LastWord()
+        self._stop_key = StopKey()
         self._is_heard = True  # what a person who acts presses
         self._seen = {child.program.name: Seen() for child in family.children}
         self._sent_s = self._shown_s = -LOG_PERIOD_S
@@ -243,8 +245,13 @@ class _Supervisor:
     def _do(self, said: Said) -> bool:
         """Does what the keys say; True to quit."""
         now_s = time.monotonic()
+        if said.told is not None:
+            self._stop_key.forget()
         if said.stops:
-            self._me.mailbox.send("control", "stop_key", {"at_s": now_s})
+            self._stop_key.press(now_s)
+        send = functools.partial(self._me.mailbox.send, "control", "stop_key")
+        if line := self._stop_key.hand_on(send):
+            self._screen.say([f"robot: {line}"])
         if said.told is not None:
             self._word.say(said.told, now_s, demonstrates=said.demonstrates)
             self._sent_s = -LOG_PERIOD_S
