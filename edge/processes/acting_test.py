@@ -19,7 +19,7 @@ A, X, START = 0, 2, 7
 
 @dataclass
 class Desk:
-    """A gamepad that comes and goes, and whoever holds it."""
+    """A gamepad that comes and goes, and the person who holds it."""
 
     device: Path
     told: list[str] = field(default_factory=list)
@@ -126,12 +126,12 @@ def test_device_that_opens_but_is_dead_begins_no_episode_and_fills_no_log(
         assert not acting.is_here()
     assert desk.opened - opened <= 25, "ten minutes, ever less often"
     assert desk.told[told:] == [
-        "the robot holds still: the device of whoever acts is gone"
+        "the robot holds still: the device of the actor is gone"
     ]
     desk.device.unlink()
     desk.plug_in()
     assert wait_until_here(desk, acting) < 33.0
-    assert desk.told[-1] == "whoever acts is back"
+    assert desk.told[-1] == "the actor is back"
 
 
 def test_device_that_is_back_is_waited_for_a_moment_and_its_stop_key_counts(

@@ -241,7 +241,7 @@ def test_robot_that_rested_before_it_was_stopped_rests_when_it_may_go_on(
     desk.tell(mode)
     desk.wait_for_status(doing=mode)
     desk.press("x")
-    desk.wait_for_status(doing="idle", acting="stopped by whoever acts")
+    desk.wait_for_status(doing="idle", acting="stopped by the actor")
     desk.press(" ")
     desk.wait_for_status(doing=mode, acting=None)
     assert isinstance(desk.status["went_on_s"], float)
@@ -313,7 +313,7 @@ def test_gamepad_that_is_not_there_at_the_start_holds_the_robot_still(
         desk.wait_for_status(doing="drives")
     finally:
         os.close(pad)
-    assert "whoever acts is back" in desk.said()
+    assert "the actor is back" in desk.said()
 
 
 def test_rule_of_the_site_stops_the_package_and_is_reported(

@@ -1,7 +1,7 @@
 """The last word of a person to a robot, which its supervisor says again and again.
 
 Control may die at any time; a new one learns from this what was said, and whether
-whoever acts has stopped the robot. `mode_keeper.py` describes the message.
+the actor has stopped the robot. `mode_keeper.py` describes the message.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,13 +25,13 @@ class LastWord:
         Args:
             mode: what the robot is to do.
             at_s: when it was said, in monotonic seconds.
-            demonstrates: whether whoever acts drives in the place of the package.
+            demonstrates: whether the actor drives in the place of the package.
         """
         self._mode, self._at_s, self._demonstrates = mode, at_s, demonstrates
         self._stopped_s = None
 
     def note(self, status: Mapping[str, object]) -> None:
-        """Takes control's status: whoever acts stopped the robot, or let it go on."""
+        """Takes control's status: the actor stopped the robot, or let it go on."""
         stopped_s, went_on_s = status.get("stopped_s"), status.get("went_on_s")
         if isinstance(stopped_s, int | float) and stopped_s > self._at_s:
             self._stopped_s = float(stopped_s)

@@ -35,9 +35,9 @@ class ModeKeeper:
     Attributes:
         has_heard: whether the supervisor has said what a person said, or that nobody
             said anything.
-        stopped_s: when whoever acts stopped the robot, in monotonic seconds; None if it
+        stopped_s: when the actor stopped the robot, in monotonic seconds; None if it
             may do what it was told.
-        went_on_s: when whoever acts last let it go on; None if they never did.
+        went_on_s: when the actor last let it go on; None if they never did.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class ModeKeeper:
         self.stopped_s = self._now_s()
 
     def go_on(self) -> None:
-        """Notes that whoever stopped the robot lets it do what it was told before.
+        """Notes that the actor who stopped the robot lets it do what it was told before.
 
         That holds as if it had been said now.
         """

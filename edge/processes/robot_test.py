@@ -264,8 +264,8 @@ def test_person_acts_again_after_control_was_killed_and_a_stop_outlives_it(
             wait_for_another(before)
             if not stops:
                 act_until_it_is_seen()
-        shown = running.said.count("idle; stopped by whoever acts")
-        running.wait_for("idle; stopped by whoever acts", shown + 2)
+        shown = running.said.count("idle; stopped by the actor")
+        running.wait_for("idle; stopped by the actor", shown + 2)
         shown = running.said.count("drives; ")
         running.press(b" ")  # it may go on, and does so after another death
         running.wait_for("drives; ", shown + 1)
