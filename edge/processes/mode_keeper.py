@@ -113,7 +113,7 @@ class ModeKeeper:
         self.stopped_s = self._now_s()
 
     def go_on(self) -> None:
-        """Notes that the actor who stopped the robot lets it do what it was told before.
+        """Notes that the actor lets the robot do what it was told before the stop.
 
         That holds as if it had been said now.
         """
