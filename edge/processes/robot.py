@@ -22,7 +22,6 @@ until the next of these keys.
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import contextlib
-import functools
 import select
 import signal
 import sys
@@ -249,8 +248,9 @@ class _Supervisor:
             self._stop_key.forget()
         if said.stops:
             self._stop_key.press(now_s)
-        send = functools.partial(self._me.mailbox.send, "control", "stop_key")
-        if line := self._stop_key.hand_on(send):
+        if line := self._stop_key.hand_on(
+            lambda key: self._me.mailbox.send("control", "stop_key", key)
+        ):
             self._screen.say([f"robot: {line}"])
         if said.told is not None:
             self._word.say(said.told, now_s, demonstrates=said.demonstrates)
