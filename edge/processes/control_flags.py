@@ -67,7 +67,7 @@ def hand_on_actor() -> list[str]:
 
 def define_stop_rules() -> "flags.FlagHolder[str | None]":
     """Defines --stop_rules, for `read_stop_rules`."""
-    path_flags.files(_STOP_RULES)
+    path_flags.files("stop_rules")
     return flags.DEFINE_string(
         _STOP_RULES,
         None,
