@@ -7,7 +7,6 @@ than all of control, and compiling would take the processor from it for seconds.
 """
 
 import contextlib
-import ctypes
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from base import durable_file
 from base.errors import ContinuonError, DiskError
 from edge.control import local_delta
 from edge.errors import LearningError
-from edge.loops import compiled_functions, memory_arrays
+from edge.loops import compiled_functions, memory_arrays, resident_memory
 from edge.loops import found as findings
 from edge.loops.calls import run_calls
 from edge.loops.learning_job import Job, Judged, Progress, Report
@@ -264,8 +263,8 @@ class _Compiled:
     """A function that is read or compiled when it is first called.
 
     Compiling takes memory that malloc would keep, so it is given back: the learner of
-    the default model would stay at 540 MB, and is at 360 MB. One that finds everything
-    compiled needs neither jax's compiler nor the text of the program.
+    the default model would stay at 540 MB, and takes 260 MB at most. One that finds
+    everything compiled needs neither jax's compiler nor the text of the program.
     """
 
     def __init__(self, package: IntactPackage, name: str, folder: Path | None) -> None:
@@ -279,16 +278,16 @@ class _Compiled:
         returned = self._try_read(given)
         if returned is None:
             self._program = self._make()
-            _give_back_memory()
+            resident_memory.give_back()
             returned = jax.block_until_ready(self._program(**given))
-        _give_back_memory()
+        resident_memory.give_back()
         return returned
 
     def forget(self) -> None:
         """Lets go of a program that is kept on the disk, and can be read again."""
         if self._folder is not None:
             self._program = None
-            _give_back_memory()
+            resident_memory.give_back()
 
     def _try_read(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401
         """What a compiled program that was kept returns; None if it is no good.
@@ -299,7 +298,7 @@ class _Compiled:
         program = self._read()
         if program is None:
             return None
-        _give_back_memory()
+        resident_memory.give_back()
         try:
             returned = jax.block_until_ready(program(**given))
         except Exception:  # jax raises many types for what XLA does not find in it
@@ -347,13 +346,8 @@ def _compile(exported: jax.export.Exported) -> jax.stages.Compiled:
     shapes = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in exported.in_avals]
     arguments, named = jax.tree.unflatten(exported.in_tree, shapes)
     lowered: jax.stages.Lowered = jax.jit(exported.call).lower(*arguments, **named)
+    resident_memory.give_back()  # what only loading jax has touched
     return lowered.compile()
-
-
-def _give_back_memory() -> None:
-    """Lets glibc return what is free; other libraries do it themselves."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _call(

@@ -1,0 +1,69 @@
+"""Gives back memory that a learner holds and does not need at the moment.
+
+Loading jax and compiling or loading a function touch most of its libraries, 100 to 130
+MB of pages, of which a gradient step needs a few. The system would take such pages only
+when memory is short, and until then they count as this process's. They are unchanged
+copies of files, so letting go of them loses nothing: a page that is needed again is
+mapped again from the system's cache.
+"""
+
+import contextlib
+import ctypes
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_MAPPINGS: Final = Path("/proc/self/smaps")
+_SMALLEST_BYTES: Final = 1 << 20
+"""Smaller mappings are not worth a system call."""
+_CHANGED: Final = frozenset({"Anonymous", "Swap"})
+"""Fields that count pages which were written to, here or swapped out."""
+_LAST: Final = "VmFlags"
+_BEGIN: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \d+ +/")
+
+
+def give_back() -> None:
+    """Gives back free heap, and unchanged pages of files.
+
+    glibc returns what is free; other allocators do so themselves. A system without
+    `/proc` or `madvise` keeps what it has.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.malloc_trim(0)
+        for begin, size in find_unchanged(_MAPPINGS.read_text(errors="replace")):
+            libc.madvise(
+                ctypes.c_void_p(begin), ctypes.c_size_t(size), mmap.MADV_DONTNEED
+            )
+
+
+def find_unchanged(mappings: str) -> Iterator[tuple[int, int]]:
+    """Address and size, in bytes, of private mappings of files that nobody has changed.
+
+    A page that was written to, as the dynamic linker does, is no page of the file any
+    more, and would be lost: a mapping with one such page is left alone, and so is one
+    that can be written to.
+
+    Args:
+        mappings: what `/proc/PID/smaps` says (proc(5)).
+    """
+    mapping, unchanged = None, True
+    for line in mappings.splitlines():
+        name, _, said = line.partition(":")
+        if " " in name:  # the first line of a mapping; fields are single words
+            mapping, unchanged = _read_mapping(line), True
+        elif name in _CHANGED:
+            unchanged &= said.split()[:1] == ["0"]
+        elif name == _LAST and mapping is not None and unchanged:
+            yield mapping
+
+
+def _read_mapping(line: str) -> tuple[int, int] | None:
+    """Address and size of a large private mapping of a file that is only read."""
+    begun = _BEGIN.match(line)
+    if begun is None or begun[3][1] == "w" or begun[3][3] != "p":
+        return None
+    begin, end = int(begun[1], 16), int(begun[2], 16)
+    return (begin, end - begin) if end - begin >= _SMALLEST_BYTES else None
