@@ -208,17 +208,20 @@ def test_calibration_does_not_explain_a_robot_that_needs_other_actions(
 
 FOUND = [
     # explained, moved at rest, gain, latency, what is drawn: lived, known, imagined,
-    # slowed
-    (True, False, 2.0, 3, (1 / 6, 1 / 2, 1 / 3, 0)),
-    (True, True, 2.0, 3, (1 / 6, 1 / 2, 1 / 3, 0)),
-    (False, True, 2.0, 3, (0, 0.5, 0.5, 0)),
-    (False, False, 2.0, 0, (0, 0, 1 / 4, 3 / 4)),
-    (False, False, 2.0, 3, (1 / 4, 0, 0, 3 / 4)),
-    (False, False, 1.0, 0, (1 / 4, 0, 0, 3 / 4)),
+    # slowed; and how fast. The expert's commands were half as large.
+    (True, False, 2.0, 3, (1 / 6, 1 / 2, 1 / 3, 0), 0.5),
+    (True, True, 2.0, 3, (1 / 6, 1 / 2, 1 / 3, 0), 0.5),
+    (False, True, 2.0, 3, (0, 0.5, 0.5, 0), 0.5),
+    (False, False, 1.5, 0, (0, 0, 1 / 4, 3 / 4), 1 / 1.5),
+    (False, False, 3.0, 0, (0, 0, 1 / 4, 3 / 4), 1 / consolidation.MOST_SLOWED),
+    (False, False, 2.0, 3, (1 / 4, 0, 0, 3 / 4), 0.5),
+    (False, False, 1.0, 0, (1 / 4, 0, 0, 3 / 4), 0.5),
 ]
 
 
-@pytest.mark.parametrize(("explained", "moved", "gain", "latency", "shares"), FOUND)
+@pytest.mark.parametrize(
+    ("explained", "moved", "gain", "latency", "shares", "speed"), FOUND
+)
 def test_what_was_found_decides_what_is_replayed(
     trained: WaveCore,
     calls: Calls,
@@ -227,6 +230,7 @@ def test_what_was_found_decides_what_is_replayed(
     gain: float,
     latency: int,
     shares: tuple[float, ...],
+    speed: float,
 ) -> None:
     half = np.float32(0.5)
     lived = remember(5, LIVED, needed=lambda actions: actions * half)
@@ -250,9 +254,9 @@ def test_what_was_found_decides_what_is_replayed(
     state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
     np.testing.assert_allclose(state["shares"], shares, rtol=1e-6)
     views = {n: np.asarray(x) for n, x in state["views"].items()}
-    # The expert's commands were half as large, and so would be those of this gain.
-    np.testing.assert_allclose(views["speed"][3], 0.5, rtol=0.02)
-    np.testing.assert_allclose(views["gain"][2], gain)
+    np.testing.assert_allclose(views["speed"][3], speed, rtol=0.02)
+    imagined = gain if explained or moved else min(gain, consolidation.MOST_SLOWED)
+    np.testing.assert_allclose(views["gain"][2], imagined)
     assert views["latency"][2] == (latency if explained or moved else 0)
     found = calls["end"](state=state)["found"]
     assert found["latency_steps"] == -1  # nobody has identified it
