@@ -29,7 +29,6 @@ import signal
 import time
 import warnings
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Self
 
 from edge.control import realtime
@@ -182,12 +181,7 @@ class Watchdog:
         """Returns itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """See `close`."""
         self.close()
 
