@@ -135,12 +135,11 @@ class Measured:
     lives: tuple[Life, ...]
 
     def recovered(self) -> list[float]:
-        """Share of the lost success that each life won back; NaN if none was lost."""
+        """Share of the lost success that each life won back; empty if none was lost."""
         lost = self.unchanged.rate - self.before.rate
-        return [
-            (life.after.rate - self.before.rate) / lost if lost > 0 else float("nan")
-            for life in self.lives
-        ]
+        if lost <= 0:
+            return []
+        return [(life.after.rate - self.before.rate) / lost for life in self.lives]
 
     def forgotten(self) -> list[float]:
         """Success that the unchanged robot of each life has lost, in points."""
@@ -273,12 +272,14 @@ def _dash(change: str) -> str:
 
 def tell(one: Measured) -> Iterator[str]:
     """One line for each life."""
-    for life, recovered, forgotten in zip(
-        one.lives, one.recovered(), one.forgotten(), strict=True
+    shares = one.recovered()
+    for number, (life, forgotten) in enumerate(
+        zip(one.lives, one.forgotten(), strict=True)
     ):
+        won = f"recovered {shares[number]:.0%}" if shares else "nothing was lost"
         yield (
-            f"{_percent(one.before)} before, {_percent(life.after)} after, recovered "
-            f"{recovered:.0%}, forgotten {forgotten:.1f} points, {life.night}"
+            f"{_percent(one.before)} before, {_percent(life.after)} after, {won}, "
+            f"forgotten {forgotten:.1f} points, {life.night}"
         )
 
 
@@ -288,13 +289,14 @@ def make_table(measured: Mapping[str, Measured]) -> FigureTable:
     title = f"{_LIVES.value} lives of each change, mean"
     table = FigureTable("change", *columns, "life", names=("change",), title=title)
     for name, one in measured.items():
-        each = ", ".join(f"{100 * x:.0f}" for x in one.recovered())
+        shares = one.recovered()
+        each = ", ".join(f"{100 * x:.0f}" for x in shares)
         table.add_row(
             name,
             _percent(one.unchanged),
             _percent(one.before),
             f"{_mean(one, lambda life: 100 * life.after.rate):.1f} %",
-            f"{100 * statistics.mean(one.recovered()):.0f} %",
+            f"{100 * statistics.mean(shares):.0f} %" if shares else "none lost",
             each,
             f"{statistics.mean(one.forgotten()):.1f}",
             f"{_mean(one, lambda life: life.seconds):.0f} s",
@@ -311,9 +313,10 @@ def list_figures(measured: Mapping[str, Measured]) -> Iterator[commands.Figure]:
         yield commands.figure(f"{name} unchanged", 100 * one.unchanged.rate, "%")
         yield commands.figure(f"{name} before", 100 * one.before.rate, "%")
         yield commands.figure(f"{name} after", after, "%")
-        mean = statistics.mean(recovered)
-        yield commands.figure(f"{name} recovered", mean, "% of the lost")
-        yield commands.figure(f"{name} recovered at least", min(recovered), "%")
+        if recovered:
+            mean = statistics.mean(recovered)
+            yield commands.figure(f"{name} recovered", mean, "% of the lost")
+            yield commands.figure(f"{name} recovered at least", min(recovered), "%")
         yield commands.figure(f"{name} forgotten", forgotten, "points")
 
 

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 from absl import flags
 
@@ -27,8 +25,18 @@ def test_recovered_is_the_share_of_what_was_lost_and_forgotten_is_in_points() ->
     assert one.forgotten() == pytest.approx([1.5, 0.0])
 
 
-def test_recovered_is_nan_for_a_change_that_costs_nothing() -> None:
-    assert math.isnan(measured(200, 200, (200, 200)).recovered()[0])
+def test_change_that_costs_nothing_has_no_share_that_was_won_back() -> None:
+    one = measured(200, 200, (200, 197))
+    assert one.recovered() == []
+    assert [line.split(", slow")[0] for line in adaptation.tell(one)] == [
+        "100.0 % before, 100.0 % after, nothing was lost, forgotten 1.5 points"
+    ]
+    figures = {f["name"] for f in adaptation.list_figures({"play": one})}
+    assert figures == {"play unchanged", "play before", "play after", "play forgotten"}
+    flags.FLAGS(["adaptation", "--channel=c"])
+    printed_table.require_whole(
+        ("none lost", "1.5"), adaptation.make_table({"play": one})
+    )
 
 
 def test_figures_are_means_over_the_lives_of_a_change_and_the_least() -> None:
