@@ -266,6 +266,32 @@ def test_what_was_found_decides_what_is_replayed(
         np.testing.assert_allclose(views["shift"][2], SHIFT)
 
 
+@pytest.mark.parametrize(
+    ("latency", "explained", "told"),
+    [(0, False, True), (3, False, False), (3, True, True)],
+)
+def test_gain_of_an_arm_that_is_only_late_is_not_told(
+    trained: WaveCore, calls: Calls, latency: int, explained: bool, told: bool
+) -> None:
+    memories = fill(SIZES, remember(6, KNOWN) + remember(5, LIVED), ROOM, STEPS)
+    state = begin(calls, trained, memories)
+    heard = jnp.ones(SIZES.action_size, bool)
+    state |= {
+        "response": {**state["response"], "heard": heard},
+        "missed": jnp.asarray(1.0),  # gain and latency have been looked for
+        "gain": jnp.full(SIZES.action_size, 0.8),
+        "latency": jnp.asarray(latency, jnp.int32),
+        "explained": jnp.asarray(explained),
+    }
+    weights = step_function.weights(trained)
+    state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
+
+    found = calls["end"](state=state)["found"]
+
+    assert found["latency_steps"] == latency
+    np.testing.assert_allclose(found["gain"], 0.8 if told else 0.0)
+
+
 def test_rest_of_a_robot_whose_sensors_moved_learns_from_what_it_imagines(
     trained: WaveCore, calls: Calls
 ) -> None:
