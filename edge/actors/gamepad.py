@@ -82,6 +82,7 @@ class Gamepad:
         self._rest = b""
         self._axes: dict[int, float] = {}
         self._levers: set[int] = set()
+        self._stood: set[int] = set()  # buttons of which the kernel said how they stand
         self._signal = Signal()
         self._asks = False  # whether the next episode may begin
         for line in LEGEND:
@@ -97,10 +98,10 @@ class Gamepad:
         if not self._asks:
             self._asks = True
             self._tell("A: begin the next episode   X: no more episodes")
-        for button in self._read(wait_s):
-            if button in (_TAKE_OVER, _STOP):
-                self._asks = False
-                return button == _TAKE_OVER
+        pressed = self._read(wait_s)
+        if _TAKE_OVER in pressed or _STOP in pressed:
+            self._asks = False
+            return _STOP not in pressed  # it counts whatever was pressed beside it
         if self._signal.ending is Ending.LOST:
             raise ActorLostError(_SOURCE, "it to stay connected", "it is gone")
         return None
@@ -182,8 +183,14 @@ class Gamepad:
             return False
         if number in LEVERS:
             (self._levers.add if value else self._levers.discard)(number)
-        # At first the kernel tells how everything stands, which is no press.
-        return bool(value) and not kind & _INITIAL
+        if not kind & _INITIAL:
+            return bool(value)
+        # At first the kernel tells how everything stands, which is no press. It does so
+        # again when 64 events wait, as while a robot goes to its start, and leaves them
+        # out: a stop button that is down may have been pressed meanwhile.
+        again = number in self._stood
+        self._stood.add(number)
+        return again and bool(value) and number == _STOP
 
 
 def open_device(device: Path | None) -> int:

@@ -128,6 +128,19 @@ def test_how_everything_stands_at_first_is_no_press_but_a_stick_counts(
         assert gamepad.signal() == Signal(takes_over=True)
 
 
+def test_stop_button_that_is_down_when_the_kernel_had_to_leave_out_events_counts(
+    device: Path,
+) -> None:
+    with plug_in(device) as (pad, gamepad):
+        for _ in range(2):
+            assert gamepad.signal() == Signal()
+            pad.send(BUTTON | INITIAL, X, 0)
+            pad.send(BUTTON | INITIAL, START, 1)
+        pad.send(BUTTON | INITIAL, X, 1)
+        gamepad.reset("reach")
+        assert gamepad.signal() == Signal(ending=Ending.STOP)
+
+
 def test_record_that_comes_in_two_parts_is_read_once_it_is_whole(device: Path) -> None:
     raw = EVENT.pack(1000, 32767, AXIS, 0)
     with plug_in(device) as (pad, gamepad):
@@ -165,12 +178,14 @@ def test_taking_over_and_handing_back_by_button(device: Path) -> None:
         assert gamepad.signal() == Signal()
 
 
-@pytest.mark.parametrize(("button", "goes_on"), [(A, True), (X, False)])
+@pytest.mark.parametrize(
+    ("buttons", "goes_on"), [([A], True), ([X], False), ([A, X], False)]
+)
 def test_next_episode_waits_for_the_person(
-    device: Path, button: int, goes_on: bool
+    device: Path, buttons: list[int], goes_on: bool
 ) -> None:
     with plug_in(device) as (pad, gamepad):
-        later = threading.Timer(0.05, pad.press, [START, button])
+        later = threading.Timer(0.05, pad.press, [START, *buttons])
         later.start()
         assert actor.await_start(gamepad) is goes_on
         later.join()

@@ -69,12 +69,12 @@ class Keyboard:
         if not self._asks:
             self._asks = True
             self._tell("space: begin the next episode   x: no more episodes")
-        for said in self._read(wait_s):
-            if said in (Word.TAKE_OVER, Word.STOP):
-                self._asks = False
-                return said is Word.TAKE_OVER
-            if said is Word.HELP:
-                self._help()
+        heard = self._read(wait_s)
+        if Word.HELP in heard:
+            self._help()
+        if Word.TAKE_OVER in heard or Word.STOP in heard:
+            self._asks = False
+            return Word.STOP not in heard  # it counts whatever was said beside it
         if self._signal.ending is Ending.LOST:
             raise ActorLostError(_SOURCE, "its terminal to stay open", "it was closed")
         return None

@@ -132,7 +132,9 @@ def test_stop_key_between_two_episodes_ends_the_next_at_once() -> None:
         assert keyboard.signal() == Signal(ending=Ending.STOP)
 
 
-@pytest.mark.parametrize(("keys", "goes_on"), [(b"d?y ", True), (b"dx", False)])
+@pytest.mark.parametrize(
+    ("keys", "goes_on"), [(b"d?y ", True), (b"dx", False), (b" x", False)]
+)
 def test_next_episode_waits_for_the_person(keys: bytes, goes_on: bool) -> None:
     with sit_down() as (person, keyboard):
         later = threading.Timer(0.05, person.press, [keys])

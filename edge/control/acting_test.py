@@ -1,9 +1,12 @@
 """Who acts in a step when an actor watches, and what is recorded of it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from edge.actors.actor import HUMAN, Ending, Signal
+from edge.actors.actor import HUMAN, Ending, Signal, Stage
+from edge.actors.keyboard import Keyboard
 from edge.control.control_step import ControlStep
 from edge.control.loop import EpisodeResult, Pace, run_episode
 from edge.control.safety import SafetyConfig, config_for
@@ -211,3 +214,88 @@ def test_actor_who_demonstrates_takes_over_from_nobody() -> None:
     for step in steps:
         assert not step.intervention
         np.testing.assert_array_equal(step.proposed_action, step.action)
+
+
+class Keys:
+    """Keys that another process hands on while control asks for the stop key."""
+
+    def __init__(self) -> None:
+        self.pressed = self._handed_on = b""
+
+    def hand_on(self) -> bool:
+        self._handed_on, self.pressed = self._handed_on + self.pressed, b""
+        return False
+
+    def read(self, wait_s: float = 0.0) -> bytes:
+        raw, self._handed_on = self._handed_on, b""
+        return raw
+
+    def close(self) -> None:
+        pass
+
+
+class Watched(SimulatedPoint):
+    """A robot at which somebody presses keys while it goes to its start, or moves."""
+
+    def __init__(self, press: Callable[[int], None]) -> None:
+        super().__init__(SimulatedClock(0))
+        self._press = press
+        self.moves = 0
+
+    def reset(self, seed: int) -> Observation:
+        self._press(self.moves)
+        return super().reset(seed)
+
+    def act(self, action: Vector) -> Transition:
+        self.moves += 1
+        self._press(self.moves)
+        return super().act(action)
+
+
+def run_at_keyboard(
+    presses: dict[int, bytes], *, demonstrates: bool
+) -> tuple[EpisodeResult, list[ControlStep], Watched]:
+    """Runs an episode in which keys are pressed after so many moves."""
+    keys = Keys()
+
+    def press(moves: int) -> None:
+        keys.pressed += presses.get(moves, b"")
+
+    robot = Watched(press)
+    steps: list[ControlStep] = []
+    person = Keyboard(
+        Stage("point", SPEC, 1.0, None, lambda text: None, keys), lambda: 0.0
+    )
+    result = run_episode(
+        robot,
+        person if demonstrates else Package(),
+        config_for(SPEC),
+        Recorder(steps),
+        seed=1,
+        max_steps=4,
+        pace=Pace.SIMULATED,
+        actor=person,
+        stop_key=keys.hand_on,
+    )
+    return result, steps, robot
+
+
+@pytest.mark.parametrize("demonstrates", [True, False])
+def test_stop_key_while_the_robot_goes_to_its_start_stops_it_before_it_moves(
+    demonstrates: bool,
+) -> None:
+    result, steps, robot = run_at_keyboard({0: b"dxy"}, demonstrates=demonstrates)
+    assert robot.moves == 0
+    assert (result.ending, result.stop_rule) == (Ending.STOP, StopRule.STOP_KEY)
+    (step,) = steps
+    assert step.safety_violation
+    np.testing.assert_array_equal(step.action, [0.0])
+
+
+@pytest.mark.parametrize("demonstrates", [True, False])
+def test_other_keys_while_the_robot_goes_to_its_start_count_for_nothing(
+    demonstrates: bool,
+) -> None:
+    result, steps, _ = run_at_keyboard({0: b"dy"}, demonstrates=demonstrates)
+    assert (result.ending, result.interventions) == (None, 0)
+    assert len(steps) == 4

@@ -153,8 +153,9 @@ def run_episode(
         pacer: clock that paces the loop in real time; by default the machine's.
         should_stop: asked once per step, after its action; True ends the episode with
             that step, which is no violation.
-        stop_key: asked once per step, before its action; True holds the robot instead,
-            which is a violation. It must not wait.
+        stop_key: asked when the robot is at its start, and then once per step, before
+            its action; once True it holds the robot instead, which is a violation. It
+            must not wait.
         watchdog: that of the robot; by default a robot that is not simulated gets one
             for this episode, and another one none.
         grants: what `realtime.prepare` was granted; used in real time.
@@ -236,11 +237,15 @@ class _Episode:
         self._fast_loop = fast_loop
         self._tally = _Tally()
         self._stands_still = False
+        self._is_stop_key_pressed = False
 
     def run(self, seed: int) -> EpisodeResult:
         """Runs the episode; the robot stands still at its end, whatever that is."""
         try:
             observation = self._robot.reset(seed)
+            # That took its time, and whoever pressed a key meanwhile must not see the
+            # robot move: what it hands on is there when the actor begins.
+            self._ask_for_stop_key()
             self._policy.reset(self._robot.spec.task)
             if self._fast_loop is not None:
                 self._fast_loop.begin()
@@ -294,7 +299,7 @@ class _Episode:
                     wanted=wanted,
                     previous=previous,
                     lateness=lateness,
-                    stop_key=signal.ending is Ending.STOP or self._stop_key(),
+                    stop_key=self._ask_for_stop_key() or signal.ending is Ending.STOP,
                 ),
             )
             lost = signal.ending is Ending.LOST
@@ -342,6 +347,11 @@ class _Episode:
             if ticker.is_paced:
                 realtime.collect_if_much()
                 tally.times.jitter.add(ticker.wait())
+
+    def _ask_for_stop_key(self) -> bool:
+        """Whether the stop key was pressed in this episode, or on the way to it."""
+        self._is_stop_key_pressed = self._stop_key() or self._is_stop_key_pressed
+        return self._is_stop_key_pressed
 
     def _hear_actor(self) -> Signal:
         return _NO_SIGNAL if self._actor is None else self._actor.signal()

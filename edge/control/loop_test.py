@@ -190,7 +190,6 @@ def test_stop_rule_holds_the_robot_instead_of_the_action_and_says_which(
 
 def test_stop_key_holds_the_robot_before_its_next_action() -> None:
     robot = HeldPoint()
-    pressed = iter([False, False, True])
     result = loop.run_episode(
         robot,
         ConstantPolicy(0.5),
@@ -199,10 +198,26 @@ def test_stop_key_holds_the_robot_before_its_next_action() -> None:
         3,
         100,
         Pace.SIMULATED,
-        stop_key=lambda: next(pressed),
+        stop_key=lambda: robot.told.count("act") == 2,
     )
     assert (result.stop_rule, result.stopped) == (StopRule.STOP_KEY, False)
     assert robot.told == ["act", "act", "hold"]
+
+
+def test_stop_key_while_the_robot_goes_to_its_start_counts_though_asked_once() -> None:
+    robot, asked = HeldPoint(), iter([True])
+    result = loop.run_episode(
+        robot,
+        ConstantPolicy(0.5),
+        config_for(SPEC),
+        None,
+        3,
+        100,
+        Pace.SIMULATED,
+        stop_key=lambda: next(asked, False),
+    )
+    assert (result.stop_rule, result.steps) == (StopRule.STOP_KEY, 1)
+    assert robot.told == ["hold"]
 
 
 def test_robot_is_held_however_an_episode_ends() -> None:

@@ -13,7 +13,8 @@ The terminal of a robot on a desk belongs to its supervisor, which hands on the 
 
     {"kind": "keys", "keys": " ddd"}
 
-What is pressed while control is being started again is ignored.
+What is pressed while control is being started again is ignored, but for the stop key:
+the supervisor hands it on until control hears it.
 """
 
 import time

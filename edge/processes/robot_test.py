@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from edge.processes import mode_keeper
+from edge.processes.mailbox import Mailbox
 from edge.testing import at_terminal, process_tree, processes, ring_steps, robot_home
 from edge.testing.robot_home import RobotHome
 
@@ -282,6 +283,30 @@ def test_person_acts_again_after_control_was_killed_and_a_stop_outlives_it(
         assert running.settings() == running.before
     assert "tab act" in running.said
     assert "control killed by SIGKILL" in running.said
+
+
+def test_stop_key_of_a_person_who_acts_is_not_lost_while_control_does_not_hear(
+    tmp_path: Path,
+) -> None:
+    made = robot_home.make(tmp_path, steps=400)
+    flags = (*made.flags, "--actor=keyboard")
+    with at_terminal.start("edge.processes.robot", *flags) as running:
+        running.wait_for("drives; ")
+        control = process_tree.find_child(running.process.pid, "edge.processes.control")
+        assert control is not None
+        running.press(b"\t")
+        os.kill(control, signal.SIGSTOP)  # as in a long way of the robot to its start
+        with Mailbox(made.home.root, "noise") as noise:
+            while noise.send("control", "noise", {}):
+                pass
+        running.press(b"x")
+        running.wait_for("control does not hear the stop key now")
+        os.kill(control, signal.SIGCONT)
+        running.wait_for("idle; told to stay still")
+        running.press(b"\tq")
+        assert running.finish() == 0, running.said
+    episodes = ring_steps.read_episodes(made.home.shared).values()
+    assert any("stop_stop_key" in one.metadata.tags for one in episodes)
 
 
 def test_keys_on_a_terminal_set_the_mode_and_quit(tmp_path: Path) -> None:
