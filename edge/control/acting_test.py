@@ -299,3 +299,39 @@ def test_other_keys_while_the_robot_goes_to_its_start_count_for_nothing(
     result, steps, _ = run_at_keyboard({0: b"dy"}, demonstrates=demonstrates)
     assert (result.ending, result.interventions) == (None, 0)
     assert len(steps) == 4
+
+
+@pytest.mark.parametrize("demonstrates", [True, False])
+def test_key_that_comes_during_an_action_moves_the_robot_with_the_next_one(
+    demonstrates: bool,
+) -> None:
+    _, steps, _ = run_at_keyboard({2: b"a"}, demonstrates=demonstrates)
+    rest = 0.0 if demonstrates else AWAY
+    acted = np.concatenate([step.action for step in steps])
+    np.testing.assert_allclose(acted, [rest, rest, -1.0, -1.0])
+
+
+def test_key_that_comes_while_the_package_thinks_counts_for_this_action() -> None:
+    keys, steps = Keys(), list[ControlStep]()
+
+    class Thinks(Package):
+        def propose(self, observation: Observation) -> Vector:
+            action = super().propose(observation)
+            keys.pressed += {2: b"a", 4: b"x"}.get(len(self.seen), b"")
+            return action
+
+    stage = Stage("point", SPEC, 1.0, None, lambda text: None, keys)
+    result = run_episode(
+        SimulatedPoint(SimulatedClock(0)),
+        Thinks(),
+        config_for(SPEC),
+        Recorder(steps),
+        seed=1,
+        max_steps=5,
+        pace=Pace.SIMULATED,
+        actor=Keyboard(stage, lambda: 0.0),
+        stop_key=keys.hand_on,
+    )
+    acted = np.concatenate([step.action for step in steps])
+    np.testing.assert_allclose(acted, [AWAY, -1.0, -1.0, 0.0])
+    assert result.stop_rule is StopRule.STOP_KEY

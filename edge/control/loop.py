@@ -153,9 +153,9 @@ def run_episode(
         pacer: clock that paces the loop in real time; by default the machine's.
         should_stop: asked once per step, after its action; True ends the episode with
             that step, which is no violation.
-        stop_key: asked when the robot is at its start, and then once per step, before
-            its action; once True it holds the robot instead, which is a violation. It
-            must not wait.
+        stop_key: asked when the robot is at its start, and in each step before the
+            actor is heard and before the action; once True it holds the robot instead,
+            which is a violation. It must not wait.
         watchdog: that of the robot; by default a robot that is not simulated gets one
             for this episode, and another one none.
         grants: what `realtime.prepare` was granted; used in real time.
@@ -238,6 +238,7 @@ class _Episode:
         self._tally = _Tally()
         self._stands_still = False
         self._is_stop_key_pressed = False
+        self._demonstrates = actor is not None and actor is policy
 
     def run(self, seed: int) -> EpisodeResult:
         """Runs the episode; the robot stands still at its end, whatever that is."""
@@ -251,7 +252,7 @@ class _Episode:
                 self._fast_loop.begin()
             if self._disturbance is not None:
                 self._disturbance.reset(seed)
-            if self._actor is not None and self._actor is not self._policy:
+            if self._actor is not None and not self._demonstrates:
                 self._actor.reset(self._robot.spec.task)
             if self._watchdog is not None:
                 self._watchdog.arm()
@@ -283,9 +284,12 @@ class _Episode:
             begin_ns = time.perf_counter_ns()
             if self._watchdog is not None:
                 self._watchdog.feed()
-            signal = self._hear_actor()
+            # Whoever demonstrates proposes what they were heard to want. Beside a
+            # package the latest word counts, also what was said while it was asked.
+            signal = self._hear_actor() if self._demonstrates else None
             proposed = self._policy.propose(observation)
             ready_ns = time.perf_counter_ns()
+            signal = self._hear_actor() if signal is None else signal
             wanted, intervenes = self._choose(proposed, observation, signal)
             safe = safe_action(self._safety, wanted, previous)
             missed = ticker.is_late()
@@ -354,7 +358,11 @@ class _Episode:
         return self._is_stop_key_pressed
 
     def _hear_actor(self) -> Signal:
-        return _NO_SIGNAL if self._actor is None else self._actor.signal()
+        """What the actor wants, by the keys too that are handed on right now."""
+        if self._actor is None:
+            return _NO_SIGNAL
+        self._ask_for_stop_key()
+        return self._actor.signal()
 
     def _choose(
         self, proposed: npt.NDArray[Any], observation: Observation, signal: Signal
@@ -366,7 +374,7 @@ class _Episode:
         actor = self._actor
         if (
             actor is not None
-            and actor is not self._policy
+            and not self._demonstrates
             and signal.takes_over
             and signal.ending not in (Ending.STOP, Ending.LOST)
             and np.isfinite(proposed).all()

@@ -353,7 +353,7 @@ class _Control:
         return self._me.is_stopped()
 
     def _is_stop_key_pressed(self) -> bool:
-        """Looks, once a step before its action, what the messages say."""
+        """Looks what the messages say: at the start, and before each action."""
         self._read_messages()
         return self._stop_key
 
