@@ -5,9 +5,10 @@ to, the actor demonstrates whole episodes. Control waits for neither: it asks be
 two steps, and between two episodes.
 
 A device that is gone holds the robot still, since the person who watched it can stop
-it no more. It continues when the device is back and has been for a moment: one that
-opens but is dead, or comes and goes, begins no episode, and is looked for less and less
-often. The same holds if the device is not there at the start.
+it no more. When the device is back and has been for a moment, the robot waits for the
+key that takes it: nobody may look at it then. A device that opens but is dead, or comes
+and goes, is looked for less and less often. The same holds if the device is not there
+at the start.
 
 The terminal of a robot on a desk belongs to its supervisor, which hands on the keys:
 
@@ -30,6 +31,9 @@ _AGAIN_S: Final = 2.0  # between two looks whether a device is back
 _LONGEST_S: Final = 30.0  # the same, for one that is lost again and again
 _HERE_S: Final = 1.0  # a device that is back stays for so long before anything moves
 _GONE: Final = "the device of the actor is gone"
+_BACK: Final = (
+    "the device of the actor is back; its key to take over lets the robot go on"
+)
 
 Tell = Callable[[str], None]
 
@@ -91,7 +95,7 @@ class Acting:
         self._said = ""  # the last trouble that was told
         self._here_s, self._pause_s = now_s(), _AGAIN_S
         self._next_s = self._here_s
-        self._is_stopped = False  # by a key while the robot stood still for it
+        self._is_back = False  # after a loss, and nobody has taken the robot again
         self.trouble = ""
         self.takes_over = False
         try:
@@ -111,26 +115,46 @@ class Acting:
         return self._name == HUMAN
 
     def is_here(self) -> bool:
-        """Whether it can act; one that was lost is looked for again."""
-        now_s = self._now_s()
-        if not self.trouble or now_s < self._next_s:
-            return not self.trouble
-        if self._held_back is None and not self._reopen():
+        """Whether it can act; one that was lost is looked for again.
+
+        That it is back is not enough: the person takes the robot by the key that
+        begins an episode.
+        """
+        if not self.trouble:
+            return True
+        if not self._is_back and not self._look_for():
             return False
         assert self._actor is not None  # it was opened
-        ending = self._actor.signal().ending
-        if ending is Ending.LOST:
+        try:
+            taken = self._actor.may_begin() is True
+        except ActorLostError:
+            self._lose()
+            self._say_trouble()
+            return False
+        if taken:
+            self.trouble = self._said = ""
+            self._is_back = False
+        return taken
+
+    def _look_for(self) -> bool:
+        """Whether the device is back, and has been for a moment."""
+        now_s = self._now_s()
+        if now_s < self._next_s or (self._held_back is None and not self._reopen()):
+            return False
+        assert self._actor is not None  # it was opened
+        if self._actor.signal().ending is Ending.LOST:
             self._held_back = None
             self._lose()
             self._say_trouble()
             return False
-        self._is_stopped = self._is_stopped or ending is Ending.STOP
         if now_s - self._here_s < _HERE_S:
             return False
-        self.trouble = self._said = ""
+        self._actor.reset("")  # what was pressed before this counts for nothing
+        self._is_back, self.trouble = True, _BACK
         lines, self._held_back = self._held_back or [], None
-        for line in (*lines, "the actor is back"):
+        for line in lines:
             self._say(line)
+        self._say_trouble()
         return True
 
     def _reopen(self) -> bool:
@@ -160,7 +184,7 @@ class Acting:
             self._pause_s = _AGAIN_S
         self._next_s = now_s + self._pause_s
         self._pause_s = min(2.0 * self._pause_s, _LONGEST_S)
-        self.trouble = _GONE
+        self._is_back, self.trouble = False, _GONE
 
     def _say_trouble(self) -> None:
         if self.trouble != self._said:
@@ -175,9 +199,10 @@ class Acting:
 
     def may_begin(self, wait_s: float = 0.0) -> bool | None:
         """See `Actor.may_begin`; None while the device is gone."""
+        was_away = bool(self.trouble)
         if self.is_here() and self._actor is not None:
-            if self._take_stop():
-                return False
+            if was_away:
+                return True  # by the key that took the robot again
             try:
                 return self._actor.may_begin(wait_s)
             except ActorLostError:
@@ -205,18 +230,11 @@ class Acting:
         """See `Actor.signal`."""
         if self._actor is None:
             return Signal(takes_over=True, ending=Ending.LOST)
-        if self._take_stop():
-            return Signal(ending=Ending.STOP)
         signal = self._actor.signal()
         self.takes_over = signal.takes_over
         if signal.ending is Ending.LOST and not self.trouble:
             self._lose()
         return signal
-
-    def _take_stop(self) -> bool:
-        """Whether the stop key was pressed while the device was not quite here."""
-        stopped, self._is_stopped = self._is_stopped, False
-        return stopped
 
     def propose(self, observation: Observation) -> Vector:
         """See `Actor.propose`; only of one that has been here."""

@@ -14,7 +14,7 @@ from edge.processes.acting import Acting, HandedKeys
 from edge.robots.robot import Observation, Vector
 from edge.robots.simulated_point import SPEC
 
-A, X, START = 0, 2, 7
+A, B, X, START = 0, 1, 2, 7
 
 
 @dataclass
@@ -91,7 +91,7 @@ def test_device_that_is_not_there_at_the_start_is_waited_for(tmp_path: Path) -> 
     (line,) = desk.told
     assert line.startswith("the robot holds still: ")
     desk.plug_in()
-    assert wait_until_here(desk, acting) < 5.0
+    assert wait_until_taken(desk, acting) < 5.0
     desk.press(A)
     assert acting.signal() == Signal(takes_over=True)
     acting.close()
@@ -105,13 +105,21 @@ def test_actor_that_can_never_act_is_an_error() -> None:
         Acting(refuse, lambda text: None)
 
 
-def wait_until_here(desk: Desk, acting: Acting) -> float:
-    """Asks as control does; returns the seconds until it was here."""
+def wait_until_back(desk: Desk, acting: Acting) -> float:
+    """Asks as control does; returns the seconds until only a key is waited for."""
     begin_s = desk.now_s
-    while not acting.is_here():
+    while not acting.is_here() and "is back" not in acting.trouble:
         desk.now_s += 0.2
         assert desk.now_s < begin_s + 100.0
     return desk.now_s - begin_s
+
+
+def wait_until_taken(desk: Desk, acting: Acting) -> float:
+    """The same, and the person takes the robot."""
+    seconds = wait_until_back(desk, acting)
+    desk.press(A)
+    assert acting.is_here()
+    return seconds
 
 
 def test_device_that_opens_but_is_dead_begins_no_episode_and_fills_no_log(
@@ -130,11 +138,11 @@ def test_device_that_opens_but_is_dead_begins_no_episode_and_fills_no_log(
     ]
     desk.device.unlink()
     desk.plug_in()
-    assert wait_until_here(desk, acting) < 33.0
-    assert desk.told[-1] == "the actor is back"
+    assert wait_until_back(desk, acting) < 33.0
+    assert sum("is back" in line for line in desk.told) == 1
 
 
-def test_device_that_is_back_is_waited_for_a_moment_and_its_stop_key_counts(
+def test_robot_stays_still_after_its_device_is_back_until_the_person_takes_it(
     desk: Desk, acting: Acting
 ) -> None:
     desk.unplug()
@@ -142,12 +150,51 @@ def test_device_that_is_back_is_waited_for_a_moment_and_its_stop_key_counts(
     desk.plug_in()
     desk.now_s += 3.0
     assert not acting.is_here()
-    desk.press(X)
-    assert wait_until_here(desk, acting) >= 1.0
-    acting.reset("reach")
-    assert acting.signal().ending is Ending.STOP
+    desk.press(A)  # nobody has said yet that it is back
+    assert wait_until_back(desk, acting) >= 1.0
+    for button in (B, START, X):
+        desk.press(button)
+        desk.now_s += 60.0
+        assert not acting.is_here()
+        assert not acting.listen("reach")
+        assert acting.may_begin() is None
+    line = (
+        "the robot holds still: the device of the actor is back; its key to take over"
+    )
+    assert sum(told.startswith(line) for told in desk.told) == 1
+    desk.press(A)
+    assert acting.is_here()
     acting.reset("reach")
     assert acting.signal() == Signal()
+
+
+def test_key_that_takes_the_robot_again_also_begins_a_demonstration(
+    desk: Desk, acting: Acting
+) -> None:
+    desk.unplug()
+    assert acting.may_begin() is None
+    desk.plug_in()
+    desk.now_s += 3.0
+    wait_until_back(desk, acting)
+    assert acting.may_begin() is None
+    desk.press(A)
+    assert acting.may_begin() is True
+
+
+def test_device_that_goes_again_before_the_person_took_the_robot_is_looked_for(
+    desk: Desk, acting: Acting
+) -> None:
+    desk.unplug()
+    acting.signal()
+    desk.plug_in()
+    desk.now_s += 3.0
+    wait_until_back(desk, acting)
+    desk.unplug()
+    assert not acting.is_here()
+    assert "is gone" in acting.trouble
+    desk.plug_in()
+    desk.now_s += 33.0
+    wait_until_taken(desk, acting)
 
 
 def test_person_may_take_over_and_an_expert_only_demonstrates(acting: Acting) -> None:
@@ -215,18 +262,15 @@ def test_lost_device_is_looked_for_again_and_found(desk: Desk, acting: Acting) -
     desk.plug_in()
     assert not acting.is_here(), "it is not asked for all the time"
     desk.now_s += 3.0
-    assert wait_until_here(desk, acting) < 2.0
+    assert wait_until_taken(desk, acting) < 2.0
     assert not acting.trouble
     assert desk.opened == 2
     desk.press(A)
     assert acting.may_begin() is True
     held = [line for line in desk.told if line.startswith("the robot holds still")]
-    assert len(held) == 1
+    assert len(held) == 2
     assert "connect one" in held[0]
-    assert desk.told[-2:] == [
-        "the actor is back",
-        "A: begin the next episode   X: no more episodes",
-    ]
+    assert "is back" in held[1]
 
 
 def test_device_that_goes_while_an_episode_is_waited_for_is_no_error(

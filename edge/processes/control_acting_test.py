@@ -13,6 +13,7 @@ import pytest
 
 from base.testing import command
 from edge import simulated_or_real  # noqa: F401 - heavy, and each control is a fork
+from edge.actors.gamepad import EVENT
 from edge.episodes import step_ring
 from edge.episodes.recorder import episode_spec
 from edge.episodes.ring import RingReader
@@ -310,10 +311,12 @@ def test_gamepad_that_is_not_there_at_the_start_holds_the_robot_still(
     os.mkfifo(device)
     pad = os.open(device, os.O_RDWR)
     try:
+        desk.wait_until(lambda: "the actor is back" in str(desk.status.get("doing")))
+        desk.wait_for_status(steps=0)
+        os.write(pad, EVENT.pack(1, 1, 1, 0))  # A
         desk.wait_for_status(doing="drives")
     finally:
         os.close(pad)
-    assert "the actor is back" in desk.said()
 
 
 def test_rule_of_the_site_stops_the_package_and_is_reported(
