@@ -96,15 +96,26 @@ class RunTally:
         self._missed_deadlines = 0
         self._safety_violations = 0
         self._clamped_steps = 0
+        self._is_packages_own = True
 
     @property
     def episodes(self) -> int:
         """Number of episodes so far."""
         return sum(outcome.episodes for outcome in self._tasks.values())
 
-    def add(self, task: str, result: EpisodeResult) -> None:
-        """Adds one episode of `task`."""
+    def add(
+        self, task: str, result: EpisodeResult, *, demonstrated: bool = False
+    ) -> None:
+        """Adds one episode of `task`.
+
+        Args:
+            task: what the robot was asked to do.
+            result: how it went.
+            demonstrated: whether somebody drove in the place of the package.
+        """
         self._tasks.setdefault(task, _Outcome()).add(result)
+        helped = demonstrated or result.interventions > 0
+        self._is_packages_own = self._is_packages_own and not helped
         self._times.merge(result.times)
         if result.stop_rule is not None:
             self._stop_rules[result.stop_rule.value] += 1
@@ -119,13 +130,15 @@ class RunTally:
     def summary(self, package_digest: str | None, seconds: float) -> RunSummary:
         """Returns the summary of all episodes.
 
+        It names the package only if nobody else acted in any of them.
+
         Raises:
             ValueError: no episode was added.
         """
         if not self._tasks:
             raise ValueError("expected at least one episode")
         return RunSummary(
-            package_digest=package_digest,
+            package_digest=package_digest if self._is_packages_own else None,
             tasks={
                 task: TaskOutcome(
                     episodes=outcome.episodes,

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -70,6 +71,23 @@ def test_summary_adds_up_episodes_per_task_and_overall() -> None:
         "steps": 600,
         "seconds": 2.0,
     }
+
+
+@pytest.mark.parametrize("acts", ["demonstrates", "corrects"])
+def test_summary_of_episodes_in_which_somebody_acted_names_no_package(
+    acts: str,
+) -> None:
+    tally, own = RunTally(), result(True, 60, 100)
+    tally.add("reach-v3", own)
+    if acts == "demonstrates":
+        tally.add("reach-v3", own, demonstrated=True)
+    else:
+        tally.add("reach-v3", dataclasses.replace(own, interventions=1))
+    tally.add("reach-v3", own)
+    found = tally.summary("ab" * 32, seconds=1.0)
+    assert found.package_digest is None
+    assert found.tasks["reach-v3"].successes == 3
+    assert run_summary.parse(found.encode(), "test") == found
 
 
 def test_table_shows_tasks_success_latency_and_missed_deadlines() -> None:

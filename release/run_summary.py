@@ -76,7 +76,8 @@ class RunSummary:
     """The results of one run of the robot's program, over all its episodes.
 
     Attributes:
-        package_digest: digest of the package that acted; None for the scripted expert.
+        package_digest: digest of the package that acted; None if a person or a
+            scripted expert did, be it in one episode or a part of one.
         tasks: outcome by task, in the order in which the tasks ran; sorted by name
             when read from a file.
         latency_p50_us: median time from observation to proposed action.

@@ -237,9 +237,10 @@ class _Control:
                     self._hold_still(why)
                 else:
                     self._run_episode(next(numbers))
-        if SUMMARY_JSON.value and self._is_done() and self._drive is not None:
+        if SUMMARY_JSON.value and self._is_done() and self._summary.episodes:
             seconds = time.monotonic() - begin_s
-            package = self._drive.driver.package_digest
+            drive = self._drive  # None if somebody demonstrated without one
+            package = None if drive is None else drive.driver.package_digest
             summary = self._summary.summary(package, seconds)
             durable_file.write(Path(SUMMARY_JSON.value), summary.encode())
         self._doing = "ended"
@@ -337,7 +338,8 @@ class _Control:
         self._keeper.note_moved()
         self._tally.add(result)
         if not result.stopped:
-            self._summary.add(self._robot.spec.task, result)
+            task = self._robot.spec.task
+            self._summary.add(task, result, demonstrated=turns.shows)
         if driver is not None and not turns.shows:
             # What somebody demonstrates says nothing about the package.
             health = tally.describe_health(driver, result)

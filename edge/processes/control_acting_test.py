@@ -1,5 +1,6 @@
 """A person acts at a control process that runs, by the keys that its supervisor has."""
 
+import contextlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from edge.processes import process
 from edge.processes.mailbox import Mailbox
 from edge.testing import process_tree, robot_home
 from edge.testing.robot_home import RobotHome
+from release import run_summary
 from rlds.spec import StopRule
 
 STEPS: Final = 400  # of an episode: five seconds at 80 Hz
@@ -297,6 +299,30 @@ def test_demonstration_needs_no_package(
     desk.wait_until(lambda: len(desk.ends()) == 1)
     assert desk.episode(0)[0].provenance.actor == "human"
     assert not desk.health
+
+
+@pytest.mark.parametrize("has_package", [True, False])
+def test_successes_of_a_person_do_not_read_as_those_of_the_package(
+    made: RobotHome, tmp_path: Path, has_package: bool
+) -> None:
+    if not has_package:
+        made.home.packages.rename(tmp_path / "away")
+    path = tmp_path / "summary.json"
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.ExitStack() as stack,
+    ):
+        patch.setenv(process.SUPERVISOR_PID, str(os.getpid()))
+        desk = Desk(made, "--actor=keyboard", "--episodes=1", f"--summary_json={path}")
+        stack.callback(desk.close)
+        desk.wait_for_status(doing="waits until the actor begins")
+        desk.press(" ")
+        desk.wait_for_status(doing="is shown a task")
+        desk.press("y")
+        desk.wait_for_status(doing="ended")
+    summary = run_summary.read(path)
+    assert [one.successes for one in summary.tasks.values()] == [1]
+    assert summary.package_digest is None
 
 
 def test_gamepad_that_is_not_there_at_the_start_holds_the_robot_still(
