@@ -26,10 +26,11 @@ from edge.ota.watch import Counts
 FILE: Final = "health"
 SCHEMA_VERSION: Final = 1
 MOST_EPISODES: Final = 200
+_OPTIONAL: Final = ("by_people",)  # left out while it is 0, as before it was counted
 _COUNTS: Final = tuple(
     field.name
     for field in dataclasses.fields(Counts)
-    if field.name != "starts_in_a_row"
+    if field.name not in ("starts_in_a_row", *_OPTIONAL)
 )
 _REPORT: Final = (
     "package",
@@ -39,6 +40,7 @@ _REPORT: Final = (
     "missed_deadlines",
     "stop_rules",
     "stopped",
+    "stop_key",
 )
 
 
@@ -54,6 +56,7 @@ class EpisodeReport:
         missed_deadlines: steps whose action was late.
         stop_rules: how many stop rules fired.
         stopped: whether it was cut short, by a person's stop key or the end of control.
+        stop_key: whether it was that key.
     """
 
     package: str
@@ -62,6 +65,7 @@ class EpisodeReport:
     missed_deadlines: int
     stop_rules: int
     stopped: bool = False
+    stop_key: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,22 +85,27 @@ class Health:
     def add(self, report: EpisodeReport) -> "Health":
         """Counts one episode of this package, unless it was cut short.
 
-        A package that people must stop each time would else pass its trial unjudged.
+        One that a person stopped is counted apart: a package that people must stop each
+        time would else pass its trial unjudged.
         """
-        if report.stopped:
-            return self
         old = self.counts
-        counts = replace(
-            old,
-            episodes=old.episodes + 1,
-            judged=old.judged + (report.success is not None),
-            successes=old.successes + (report.success is True),
-            steps=old.steps + report.steps,
-            late_steps=old.late_steps + report.missed_deadlines,
-            stopped=old.stopped + (report.stop_rules > 0),
-        )
-        if counts.episodes > MOST_EPISODES:
-            halves = {name: getattr(counts, name) // 2 for name in _COUNTS}
+        if report.stop_key:
+            counts = replace(old, by_people=old.by_people + 1)
+        elif report.stopped:
+            return self
+        else:
+            counts = replace(
+                old,
+                episodes=old.episodes + 1,
+                judged=old.judged + (report.success is not None),
+                successes=old.successes + (report.success is True),
+                steps=old.steps + report.steps,
+                late_steps=old.late_steps + report.missed_deadlines,
+                stopped=old.stopped + (report.stop_rules > 0),
+            )
+        if counts.episodes + counts.by_people > MOST_EPISODES:
+            names = (*_COUNTS, *_OPTIONAL)
+            halves = {name: getattr(counts, name) // 2 for name in names}
             counts = replace(counts, **halves)
         return replace(self, counts=counts)
 
@@ -129,6 +138,7 @@ def parse_report(fields: Mapping[str, object]) -> EpisodeReport:
         missed_deadlines=missed,
         stop_rules=found.integer("stop_rules"),
         stopped=found.boolean("stopped"),
+        stop_key=found.boolean("stop_key"),
     )
 
 
@@ -141,7 +151,7 @@ def read(root: Path, digest: str) -> Health:
     """
 
     def parse(fields: Fields) -> Health:
-        counts = parse_counts(fields.fields("counts", _COUNTS))
+        counts = parse_counts(fields, "counts")
         return Health(digest, counts, fields.integer("crashes_seen"))
 
     found = read_counted(
@@ -172,17 +182,16 @@ def write(root: Path, health: Health) -> None:
 
 def encode_counts(counts: Counts) -> dict[str, int]:
     """Returns counts as JSON, without the starts in a row, which pass."""
-    return {name: getattr(counts, name) for name in _COUNTS}
+    found = {name: getattr(counts, name) for name in (*_COUNTS, *_OPTIONAL)}
+    return {name: n for name, n in found.items() if n or name not in _OPTIONAL}
 
 
-def parse_counts(fields: Fields) -> Counts:
-    """Reads what `encode_counts` returned.
+def parse_counts(fields: Fields, key: str) -> Counts:
+    """Reads what `encode_counts` returned, from a field.
 
     Raises:
         MalformedError: a count is missing or no count.
     """
-    return Counts(**{name: fields.integer(name) for name in _COUNTS})
-
-
-COUNT_KEYS: Final = _COUNTS
-"""The keys of encoded counts."""
+    found = fields.fields(key, _COUNTS, _OPTIONAL)
+    names = (*_COUNTS, *(name for name in _OPTIONAL if found.has(name)))
+    return Counts(**{name: found.integer(name) for name in names})

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ MESSAGE = {
     "missed_deadlines": 2,
     "stop_rules": 1,
     "stopped": False,
+    "stop_key": False,
 }
 
 
@@ -44,6 +46,23 @@ def test_episode_that_was_cut_short_counts_neither_for_nor_against() -> None:
     assert found.add(report(stopped=True, success=None, stop_rules=0)) == found
 
 
+def test_episode_that_a_person_stopped_counts_as_nothing_else(tmp_path: Path) -> None:
+    found = Health(DIGEST).add(report())
+    stopped = found.add(report(stopped=True, stop_key=True, success=None, stop_rules=0))
+    assert stopped.counts == replace(found.counts, by_people=1)
+    health.write(tmp_path, stopped)
+    assert health.read(tmp_path, DIGEST) == stopped
+
+
+def test_counts_without_episodes_that_people_stopped_are_read_as_before(
+    tmp_path: Path,
+) -> None:
+    found = Health(DIGEST).add(report())
+    health.write(tmp_path, found)
+    assert b"by_people" not in (tmp_path / health.FILE).read_bytes()
+    assert health.read(tmp_path, DIGEST) == found
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -54,6 +73,7 @@ def test_episode_that_was_cut_short_counts_neither_for_nor_against() -> None:
         {"missed_deadlines": 81},
         {"success": 1},
         {"stopped": None},
+        {"stop_key": 1},
         {"stop_rules": "speed"},
         {"more": 1},
     ],

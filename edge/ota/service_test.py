@@ -105,6 +105,23 @@ def test_package_that_drives_badly_gives_way_by_itself(
     assert robot.outcomes()[-1] == ("committed", third[:6])
 
 
+def test_package_whose_every_episode_is_stopped_by_a_person_gives_way(
+    robot: TriedRobot,
+) -> None:
+    first = robot.active()
+    robot.drive(30)
+    second = robot.install(1)
+    robot.be_stopped(TRIAL_EPISODES - 1)
+    assert not robot.updater.is_decided()
+    robot.be_stopped(1)
+    assert robot.updater.is_decided()
+    (line,) = robot.settle().lines
+    assert "fell back: people stopped 5 of 5 episodes, 0 of 35 before" in line
+    assert (robot.active(), robot.pointer().fell_back_from) == (first, second)
+    assert not has_trial(robot)
+    assert robot.read_receipts()[-1].counts["by_people"] == TRIAL_EPISODES
+
+
 def test_package_whose_process_crashes_again_and_again_gives_way(
     robot: TriedRobot,
 ) -> None:

@@ -129,9 +129,7 @@ def read(root: Path) -> Trial | None:
         channel=channel,
         origin=Origin(fields.one_of("origin", [one.value for one in Origin])),
         began=text_forms.parse_time(fields.text("began"), path),
-        counts_before=health.parse_counts(
-            fields.fields("counts_before", health.COUNT_KEYS)
-        ),
+        counts_before=health.parse_counts(fields, "counts_before"),
         figures=_parse_figures(fields),
         end=_parse_end(fields, path),
     )
@@ -212,5 +210,5 @@ def _parse_end(fields: Fields, path: Path) -> End | None:
         end.one_of("outcome", _ENDS),
         end.text("reason"),
         text_forms.parse_time(end.text("time"), path),
-        health.parse_counts(end.fields("counts", health.COUNT_KEYS)),
+        health.parse_counts(end, "counts"),
     )

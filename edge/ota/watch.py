@@ -10,6 +10,7 @@ them is held against what was counted of the package before it on the same robot
 | episodes that a stop rule ended | too many for chance |
 | episodes that failed, where the robot can tell | too many for chance |
 | steps whose action was late | more than 1 %, and more than twice as many as before |
+| as many episodes as the trial has that a person stopped | too many for chance |
 | none of these, and the episodes of the trial are over | it does not: it stays |
 
 "Too many for chance": at least 2 (crashes) or 3, and a package that is as good as the
@@ -17,6 +18,11 @@ one before would have so many in 2 of 1,000 trials at most. How good that one is
 nobody knows exactly; so some imagined episodes count with its own (`_PRIOR`). They are
 also what a first package is compared with, except for failures: only the package
 before can tell how hard a robot's tasks are.
+
+An episode that a person stopped counts in its own row only, since nobody knows why they
+did. So that row waits until the trial would be over: people who stop the robot to go
+past it are no fault of a package. Where they stopped the one before as often, the
+package stays.
 
 The first row holds for every package at every start, on trial or not: a package that
 kills its process leaves nobody who could count (`start_count.py`).
@@ -36,7 +42,7 @@ each of 20 episodes and of three counts, and a robot that falls back needlessly 
 for a release; `watch_test.py` measures how rarely that happens."""
 _PRIOR: Final = {"crashes": (1, 20), "stopped": (1, 10)}
 """Events and episodes that are imagined of the package before."""
-_FEWEST: Final = {"crashes": 2, "stopped": 3, "failed": 3}
+_FEWEST: Final = {"crashes": 2, "stopped": 3, "failed": 3, "by_people": 1}
 _JUDGED_BEFORE: Final = 10
 """Judged episodes of the package before without which failures mean nothing."""
 _LATE_SHARE: Final = 0.01
@@ -57,6 +63,7 @@ class Counts:
         steps: control steps.
         late_steps: steps whose action was ready after its deadline.
         stopped: episodes that a stop rule ended.
+        by_people: episodes that a person stopped, which are not among `episodes`.
         crashes: times the driving process died while the machine went on.
         starts_in_a_row: the newest starts in a row that died, or have not yet lived,
             until an episode ended.
@@ -68,6 +75,7 @@ class Counts:
     steps: int = 0
     late_steps: int = 0
     stopped: int = 0
+    by_people: int = 0
     crashes: int = 0
     starts_in_a_row: int = 0
 
@@ -77,7 +85,8 @@ class Rules:
     """What a trial needs.
 
     Attributes:
-        episodes: episodes after which a package stays. With 20, a package that a stop
+        episodes: episodes after which a package stays, and as many that people
+            stopped after which its trial is over too. With 20, a package that a stop
             rule ends in one of three episodes is caught nine times of ten.
     """
 
@@ -118,6 +127,8 @@ def judge(before: Counts, after: Counts, rules: Rules) -> Judgement:
     )
     if fault is not None:
         return Judgement(Verdict.FALL_BACK, fault)
+    if after.by_people >= rules.episodes > after.episodes:
+        return _judge_stopped_by_people(before, after)
     done = f"{after.episodes} of {rules.episodes} episodes"
     if after.episodes < rules.episodes:
         return Judgement(Verdict.WATCH, f"{done} of its trial")
@@ -178,6 +189,18 @@ def _find_late_steps(before: Counts, after: Counts) -> str | None:
     if share <= max(_LATE_SHARE, _LATE_TIMES * share_before):
         return None
     return f"{share:.1%} of its steps were late, {share_before:.1%} before"
+
+
+def _judge_stopped_by_people(before: Counts, after: Counts) -> Judgement:
+    """Ends a trial of which people let too few episodes end to judge by."""
+    tried, tried_before = (one.episodes + one.by_people for one in (after, before))
+    reason = (
+        f"people stopped {after.by_people} of {tried} episodes, "
+        f"{before.by_people} of {tried_before} before"
+    )
+    counted = (after.by_people, tried, before.by_people, tried_before)
+    too_many = _is_too_many("by_people", *counted)
+    return Judgement(Verdict.FALL_BACK if too_many else Verdict.COMMIT, reason)
 
 
 def _is_too_many(

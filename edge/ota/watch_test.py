@@ -63,6 +63,28 @@ def test_package_with_good_episodes_stays(before: Counts) -> None:
     assert judge(before, run(3), Rules(episodes=3)).verdict is Verdict.COMMIT
 
 
+def test_package_that_people_stop_each_time_falls_back_when_its_trial_is_over() -> None:
+    for stopped in range(20):
+        after = run(2, by_people=stopped)
+        assert judge(GOOD, after, RULES).verdict is Verdict.WATCH
+    found = judge(GOOD, run(2, by_people=20), RULES)
+    assert (found.verdict, found.reason) == (
+        Verdict.FALL_BACK,
+        "people stopped 20 of 22 episodes, 0 of 100 before",
+    )
+    assert judge(Counts(), run(0, by_people=20), RULES).verdict is Verdict.FALL_BACK
+
+
+def test_package_that_people_stop_as_they_did_the_one_before_stays() -> None:
+    before = run(10, by_people=90)
+    assert judge(before, run(2, by_people=19), RULES).verdict is Verdict.WATCH
+    found = judge(before, run(2, by_people=20), RULES)
+    assert (found.verdict, found.reason) == (
+        Verdict.COMMIT,
+        "people stopped 20 of 22 episodes, 90 of 100 before",
+    )
+
+
 def test_package_is_not_blamed_for_what_the_one_before_did_as_well() -> None:
     bad = Counts(
         episodes=40,

@@ -65,7 +65,8 @@ def describe_health(driver: Driver, result: EpisodeResult) -> dict[str, object]:
     How an episode ended says nothing about the package if a person stopped it, or acted
     in it: neither a success nor a stop rule is the package's then.
     """
-    stopped = result.stopped or result.stop_rule is StopRule.STOP_KEY
+    by_key = result.stop_rule is StopRule.STOP_KEY
+    stopped = result.stopped or by_key
     alone = not (stopped or result.interventions)
     return {
         "package": driver.package_digest,
@@ -75,4 +76,5 @@ def describe_health(driver: Driver, result: EpisodeResult) -> dict[str, object]:
         "missed_deadlines": result.missed_deadlines,
         "stop_rules": 0 if result.interventions else count_stop_rules(result),
         "stopped": stopped,
+        "stop_key": by_key,
     }

@@ -6,6 +6,7 @@ from edge.control.loop import EpisodeResult
 from edge.control.policy_source import Driver
 from edge.control.step_times import StepTimes
 from edge.ota import health
+from edge.ota.watch import Counts
 from edge.processes.tally import Tally, describe_health
 from rlds.spec import StopRule
 
@@ -45,8 +46,10 @@ def test_stop_rule_is_the_fault_of_the_package_and_a_persons_stop_key_is_none() 
     assert (fault["stop_rules"], fault["success"]) == (1, False)
     stop = describe_health(DRIVER, stopped_by(StopRule.STOP_KEY))
     assert (stop["stop_rules"], stop["success"], stop["stopped"]) == (0, None, True)
-    counted = health.Health(DIGEST)
-    assert counted.add(health.parse_report(stop)) == counted
+    counts = health.Health(DIGEST).add(health.parse_report(stop)).counts
+    assert counts == Counts(by_people=1)
+    ended = describe_health(DRIVER, result(stopped=True, success=None))
+    assert (ended["stopped"], ended["stop_key"]) == (True, False)
 
 
 def test_end_of_an_episode_that_a_person_corrected_is_not_the_packages() -> None:

@@ -188,6 +188,7 @@ class Service:
             "missed_deadlines": 0,
             "stop_rules": 0,
             "stopped": False,
+            "stop_key": False,
             **changes,
         }
         assert self.control.send("update", "health", fields)

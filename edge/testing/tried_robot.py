@@ -78,6 +78,10 @@ class TriedRobot:
             found = found.add(report)
         health.write(self.state.root, found)
 
+    def be_stopped(self, episodes: int) -> None:
+        """A person stops so many episodes by key; nothing is judged."""
+        self.drive(episodes, success=None, stopped=True, stop_key=True)
+
     def die(self, times: int, episodes_first: int = 0) -> None:
         """Control starts and dies so many times, after an episode if there are any."""
         for _ in range(times):
