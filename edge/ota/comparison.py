@@ -24,12 +24,16 @@ passes; without an active one half of the period alone decides. A step that is s
 and then, wherever that is, shows in use: late steps are counted while a package is on
 trial (`watch.py`).
 
-An episode counts for both packages or for neither: a task or a size that one of them
-does not know is left out. Without an active package only the time is compared. A local
-delta has no part in this: it goes with the package that it was learned on.
+An episode counts for both packages or for neither: one of another robot model, or of a
+task or a size that one of them does not know, is left out. Long episodes of the robot
+are shortened to their first steps, so that a package whose step takes as long as it may
+is compared on them within 300 s: together they have 50 s of driving then, shared among
+them as equally as they are long. Without an active package only the time is compared.
+A local delta has no part in this: it goes with the package that it was learned on.
 """
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Sequence
@@ -52,7 +56,8 @@ from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.episode import Episode
 
 MOST_OWN_EPISODES: Final = 8
-"""The robot's newest ones; of 100 steps each they take a Pi less than a second."""
+"""The robot's newest ones; of 100 steps each they take a Pi less than a second, and
+long ones are shortened."""
 _EPISODE_LIMIT_BYTES: Final = 64 * 1024 * 1024
 _TIMES_WORSE: Final = 2.0
 _MARGIN: Final = 0.25
@@ -63,6 +68,9 @@ _UNNOTICED_SHARE: Final = 0.1
 _TIMES_SLOWER: Final = 3.0
 _AS_QUICK: Final = 1.2
 """Times the active one's: what the measurement itself may differ by."""
+_OWN_LIMIT_S: Final = 300.0
+"""For the robot's own episodes, as long as a canary may take: nothing else is settled
+or asked meanwhile."""
 _TIMED_STEPS: Final = 900
 _PASSES: Final = 5
 """Passes over the episodes, at least; of each step the quickest one counts."""
@@ -159,8 +167,10 @@ def compare(
         for record in tfrecord.read_records(path, _EPISODE_LIMIT_BYTES)
     ]
     policies = [policy] if active is None else [policy, active]
-    known = [one for one in canary if _is_known(one, policies)]
-    own = [one for one in own if _is_known(one, policies)]
+    model = package.manifest.robot.robot_model
+    known = [one for one in canary if _is_known(one, policies, model)]
+    own = [one for one in own if _is_known(one, policies, model)]
+    own = shorten(own, _count_steps_in_time(control_hz))
     if active is not None and not (known or own):  # nothing that both have learned
         return compare(package, policy, None, own, control_hz)
     canary = known
@@ -205,8 +215,46 @@ def read_own_episodes(root: Path, most: int = MOST_OWN_EPISODES) -> list[Episode
     return found
 
 
-def _is_known(episode: Episode, policies: Sequence[PackagePolicy]) -> bool:
-    """Whether every policy can be asked what it would have done in an episode."""
+def shorten(episodes: Sequence[Episode], most_steps: int) -> list[Episode]:
+    """Returns the episodes with so many steps in all, or fewer.
+
+    Each keeps its first steps, from which a package's memory begins. The shortest are
+    kept whole as long as all can have as many; of those that are too many for one step
+    each the first are taken.
+    """
+    episodes, left = episodes[:most_steps], most_steps
+    shares: dict[int, int] = {}
+    in_order = sorted(range(len(episodes)), key=lambda at: episodes[at].num_steps)
+    for done, at in enumerate(in_order):
+        shares[at] = min(episodes[at].num_steps, left // (len(episodes) - done))
+        left -= shares[at]
+    return [_cut(one, shares[at]) for at, one in enumerate(episodes)]
+
+
+def _cut(episode: Episode, steps: int) -> Episode:
+    if steps == episode.num_steps:
+        return episode
+    first = {name: column[:steps] for name, column in episode.steps.items()}
+    is_last = np.zeros(steps, np.bool_)
+    is_last[-1] = True
+    return dataclasses.replace(episode, steps={**first, "is_last": is_last})
+
+
+def _count_steps_in_time(control_hz: float) -> int:
+    """Steps of which two packages, each as slow as it may be, propose in time."""
+    asked = 2 * (_PASSES + 1)
+    return max(int(_OWN_LIMIT_S * control_hz / _SHARE_OF_PERIOD / asked), 1)
+
+
+def _is_known(
+    episode: Episode, policies: Sequence[PackagePolicy], robot_model: str | None
+) -> bool:
+    """Whether every policy can be asked what it would have done in an episode.
+
+    Packages of format 1 do not say of which robot model they are.
+    """
+    if robot_model not in (None, episode.metadata.robot_model):
+        return False
     spec = episode.spec
     return all(
         episode.metadata.task in policy.tasks

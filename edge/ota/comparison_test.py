@@ -1,5 +1,6 @@
 """What is compared, and what a new package is refused for."""
 
+import dataclasses
 import os
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from edge.ota import comparison, errors
 from edge.ota.comparison import Comparison, Trace, compare, require_as_good
 from edge.robots.robot import Observation, Vector
 from edge.testing import tiny_package
+from release import canary
 from release.verification import IntactPackage, verify_integrity
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
@@ -30,16 +32,16 @@ def open_package(
     return package, open_policy(package)
 
 
-def drive(policy: PackagePolicy, seed: int) -> Episode:
+def drive(policy: PackagePolicy, seed: int, steps: int = 12) -> Episode:
     """An episode of random observations in which the policy drove."""
-    drawn = tiny_package.episode(seed=seed)
+    drawn = tiny_package.episode(seed=seed, steps=steps)
     actions = comparison._propose(policy, drawn)
-    steps = {
+    made = {
         **drawn.steps,
         "action": np.clip(actions, -1, 1),
         "proposed_action": actions,
     }
-    return Episode(spec=drawn.spec, metadata=drawn.metadata, steps=steps)
+    return Episode(spec=drawn.spec, metadata=drawn.metadata, steps=made)
 
 
 def test_package_is_as_good_as_itself_and_its_own_episodes_have_no_error(
@@ -70,6 +72,71 @@ def test_package_that_does_something_else_on_own_episodes_is_refused(
     with pytest.raises(errors.WorseThanActiveError, match="this robot's own episodes"):
         require_as_good("package", found)
     require_as_good("package", compare(package, policy, active, [], HZ))
+
+
+@pytest.mark.parametrize("robot_model", ["panda", "sawyer"])
+def test_episode_of_another_robot_model_is_not_taken(
+    tmp_path: Path, robot_model: str
+) -> None:
+    package, policy = open_package(tmp_path, 1)
+    _, active = open_package(tmp_path, 0)
+    own = drive(active, 7)
+    metadata = dataclasses.replace(own.metadata, robot_model=robot_model)
+    own = dataclasses.replace(own, metadata=metadata)
+    found = compare(package, policy, active, [own], HZ)
+    assert (found.new.own_error is None) is (robot_model == "panda")
+    assert found.new.canary_error is not None
+
+
+class Counting:
+    """A policy that counts what it is asked."""
+
+    def __init__(self, policy: PackagePolicy) -> None:
+        self.policy, self.asked = policy, 0
+        self.tasks = policy.tasks
+        self.state_size, self.action_size = policy.state_size, policy.action_size
+
+    def reset(self, task: str) -> None:
+        self.policy.reset(task)
+
+    def propose(self, observation: Observation) -> Vector:
+        self.asked += 1
+        return self.policy.propose(observation)
+
+
+def test_long_own_episodes_are_shortened_to_what_half_the_period_a_step_has_time_for(
+    tmp_path: Path,
+) -> None:
+    package, policy = open_package(tmp_path, 0)
+    counting: Any = Counting(policy)
+    canary_steps = canary.read(package.path(canary.FILE)).steps
+    own = [
+        drive(policy, seed, steps=1000) for seed in range(comparison.MOST_OWN_EPISODES)
+    ]
+    hz = 20.0
+    found = compare(package, counting, policy, own, hz)
+    assert found.new.own_error == 0.0, "from the begin of each on"
+    times = 5 + 1  # of each step: five passes, and its error
+    asked = 2 * (counting.asked - times * canary_steps)
+    assert 0.99 * 300.0 < asked * 0.5 / hz <= 300.0
+
+
+def test_episodes_share_the_time_and_those_that_need_less_leave_it_to_longer_ones() -> (
+    None
+):
+    episodes = [tiny_package.episode(seed, steps=n) for seed, n in enumerate((9, 2, 5))]
+    for most, lengths in (
+        (16, [9, 2, 5]),
+        (14, [7, 2, 5]),
+        (10, [4, 2, 4]),
+        (3, [1, 1, 1]),
+        (2, [1, 1]),
+    ):
+        found = comparison.shorten(episodes, most)
+        assert [one.num_steps for one in found] == lengths
+        for short, whole in zip(found, episodes, strict=False):
+            states = whole.steps["observation/state"][: short.num_steps]
+            np.testing.assert_array_equal(short.steps["observation/state"], states)
 
 
 @pytest.mark.parametrize("packages", ["of another task", "of another size", "none"])
