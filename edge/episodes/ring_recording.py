@@ -78,6 +78,7 @@ class RingRecording:
         self._next = 0  # number of the step that follows the last one that was kept
         self._refused_until_s = 0.0
         self._has_leftovers = False
+        self._is_left = False  # the last part of the open episode, as a journal
         self._counted = read_account(private)
         self.episodes = 0
         self.trouble = ""
@@ -99,7 +100,10 @@ class RingRecording:
         return self._open is not None
 
     def resume(self) -> None:
-        """Makes episodes of what a killed recorder left; call it once, at the start.
+        """Takes up what a killed recorder left; call it once, at the start.
+
+        A part of the open episode becomes an episode with the next record: that may
+        say that control hung in it.
 
         Raises:
             ContinuonError: the folders cannot be opened; the next episode tries again.
@@ -114,6 +118,7 @@ class RingRecording:
             self._open, self._next = left, left.first + kept
             if kept:
                 self._reserve_next()
+                self._has_leftovers = self._is_left = True
         self._enter(left.begin.robot)
 
     def take(self, ring: RingReader, now_s: float) -> bool:
@@ -148,6 +153,13 @@ class RingRecording:
         if recorder is not None:
             self._reserve_next()
             self._close_part(recorder, None, now_s)
+        self.share_left()
+
+    def share_left(self) -> None:
+        """Makes an episode of the part that a killed recorder left; tries it once."""
+        if self._is_left:
+            self._is_left = False
+            self._recover()
 
     def close(self) -> None:
         """Lets go of journals and folders."""
@@ -237,6 +249,14 @@ class RingRecording:
             else:
                 self._close_part(recorder, success, now_s, stop_rule)
         name = self._open.begin.episode_id
+        if hung and recorder is None:
+            if self._is_left:
+                self._mark_hung()
+            else:
+                self._tell(
+                    f"control hung in episode {name}, after all that is recorded of it"
+                )
+        self._is_left = False
         self._counted = dataclasses.replace(self.account, last_episode=name)
         self._open, self._next = None, 0
         try:
@@ -255,6 +275,7 @@ class RingRecording:
         begin = self._open.begin
         try:
             folders = self._enter(begin.robot)
+            self.share_left()
             name = self._open.part
             while self._is_taken(folders, name):
                 name = episode_id.derive_next(name)
@@ -325,6 +346,7 @@ class RingRecording:
             recorder.leave()
             self._has_leftovers = True
             if not isinstance(e, MalformedEpisodeError):  # it had no step
+                self._is_left = True
                 self._refused_until_s = now_s + RETRY_S
                 self._complain(str(e))
 
@@ -334,18 +356,21 @@ class RingRecording:
         What is recovered has the tag of the watchdog, and its last step is a safety
         violation.
         """
+        self._mark_hung()
+        recorder.leave()
+        self._has_leftovers = True
+
+    def _mark_hung(self) -> None:
         try:
             recovery.mark_hung(self._private)
         except OSError as e:
             self._complain(f"nobody will know that control hung: {e.strerror}")
-        recorder.leave()
-        self._has_leftovers = True
 
     def _leave(self, error: Exception, now_s: float) -> None:
         """Lets go of a journal that the disk does not take; it is closed later."""
         assert self._recorder is not None
         self._recorder.leave()
-        self._recorder, self._has_leftovers = None, True
+        self._recorder, self._has_leftovers, self._is_left = None, True, True
         self._refused_until_s = now_s + RETRY_S
         self._reserve_next()
         self._complain(str(error))
@@ -356,7 +381,8 @@ class RingRecording:
             with ExitStack() as stack:
                 self._folders = stack.enter_context(self._open_folders(robot))
                 self._stack = stack.pop_all()
-            self._recover()
+            if not self._is_left:
+                self._recover()
         return self._folders
 
     def _recover(self) -> None:

@@ -149,6 +149,76 @@ def test_episode_in_which_control_hung_says_so(desk: Desk) -> None:
     assert not desk.told
 
 
+def check_hung(part: Episode) -> None:
+    assert StopRule.WATCHDOG.tag in part.metadata.tags
+    assert part.steps["safety_violation"].tolist()[-1]
+
+
+def test_episode_says_that_control_hung_though_the_recorder_died_meanwhile(
+    desk: Desk,
+) -> None:
+    name = begin(desk.sender)
+    for number in range(3):
+        desk.sender.append(step(number))
+    desk.take_all()
+    desk.start_again()
+    step_ring.say_hung(desk.folder / "ring")
+    desk.take_all()
+    (part,) = desk.parts(name)
+    check_hung(part)
+    assert numbers(part) == [0, 1, 2]
+    assert [path.name for path in desk.private.iterdir()] == [ACCOUNT]
+    assert not desk.told
+
+
+def test_episode_says_that_control_hung_though_the_disk_was_full(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: int, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = send_episode(desk.sender, 2)
+    name = begin(desk.sender)
+    desk.sender.append(step(0))
+    desk.take_all()
+    with monkeypatch.context() as full:
+        full.setattr("base.durable_file.write_all", refuse)
+        desk.sender.append(step(1))
+        desk.take_all()
+    step_ring.say_hung(desk.folder / "ring")
+    desk.take_all()
+    (part,) = desk.parts(name)
+    check_hung(part)
+    assert numbers(part) == [0]
+    (part,) = desk.parts(before)
+    assert StopRule.WATCHDOG.tag not in part.metadata.tags
+
+
+def test_hang_that_no_step_can_tell_of_any_more_is_told_to_the_operator(
+    desk: Desk,
+) -> None:
+    name = begin(desk.sender)
+    desk.sender.append(step(0))
+    desk.take_all()
+    desk.recording.cut(0.0)
+    step_ring.say_hung(desk.folder / "ring")
+    desk.take_all()
+    assert len(desk.parts(name)) == 1
+    (line,) = desk.told
+    assert line == f"control hung in episode {name}, after all that is recorded of it"
+
+
+def test_what_a_killed_recorder_left_is_shared_though_control_says_nothing(
+    desk: Desk,
+) -> None:
+    name = begin(desk.sender)
+    desk.sender.append(step(0))
+    desk.take_all()
+    desk.start_again()
+    desk.recording.cut(0.0)
+    assert [numbers(one) for one in desk.parts(name)] == [[0]]
+
+
 def test_hang_between_two_episodes_and_without_a_ring_is_nothing(desk: Desk) -> None:
     name = send_episode(desk.sender, 2)
     step_ring.say_hung(desk.folder / "ring")

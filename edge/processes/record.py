@@ -106,6 +106,7 @@ def _wait_for_ring(
     while not me.is_stopped():
         with contextlib.suppress(RingError):
             return RingReader(home.ring)
+        recording.share_left()  # nobody says more of it
         me.show(_describe(recording, None))
         me.rest(0.05)
     return None
