@@ -5,7 +5,7 @@ The learner runs inside the test here; `learner_process_test.py` runs the proces
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -392,3 +392,20 @@ def test_fast_loop_is_refused_because_only_control_has_its_window(home: Home) ->
     manifest = dataclasses.replace(package.manifest, functions=functions)
     with pytest.raises(LearningError, match="a window of the last steps"):
         home.plan(dataclasses.replace(package, manifest=manifest))
+
+
+def test_error_of_a_loop_names_the_function_that_failed(home: Home) -> None:
+    package = home.package()
+    home.show(package, 8)
+    planned = home.plan(package)
+    assert package.manifest.learning is not None
+    name = package.manifest.learning.loops["slow"][-1].function
+
+    def fail(**given: object) -> NoReturn:
+        raise RuntimeError("out of memory")
+
+    functions = PackageFunctions(package, "slow")
+    functions._functions[name]._program = fail
+    with pytest.raises(LearningError, match="out of memory") as caught:
+        functions.run(planned.job, lambda report: None)
+    assert caught.value.source == name

@@ -210,7 +210,7 @@ class _Counted:
                 for name, value in given.items()
             }
             # Waiting lets the robot stop between two calls, not after a queue of them.
-            returned = jax.block_until_ready(_call(function, numbers, "a call"))
+            returned = jax.block_until_ready(_call(function, numbers, function.name))
             self._done += 1
             nonlocal left
             left -= 1
@@ -269,7 +269,7 @@ class _Compiled:
 
     def __init__(self, package: IntactPackage, name: str, folder: Path | None) -> None:
         self._exported = _load(package, name)
-        self._name, self._folder = name, folder
+        self.name, self._folder = name, folder
         self._program: Callable[..., Any] | None = None
 
     def __call__(self, **given: Any) -> Any:  # noqa: ANN401 - a tree of arrays
@@ -309,7 +309,7 @@ class _Compiled:
     def _read(self) -> jax.stages.Compiled | None:
         if self._folder is None:
             return None
-        content = compiled_functions.read(self._folder, self._name)
+        content = compiled_functions.read(self._folder, self.name)
         if content is None:
             return None
         try:
@@ -328,7 +328,7 @@ class _Compiled:
             content = serialize_executable.serialize(program)[0]
             # A night goes on without it, and the next one compiles it again.
             with contextlib.suppress(ContinuonError, OSError):
-                compiled_functions.write(self._folder, self._name, content)
+                compiled_functions.write(self._folder, self.name, content)
         return program
 
 
