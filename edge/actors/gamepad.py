@@ -6,8 +6,10 @@ Source: Documentation/input/joydev/joystick-api.rst of Linux, section 2.
 """
 
 import errno
+import fcntl
 import os
 import select
+import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +24,7 @@ from edge.actors.actor import (
     Stage,
     scale,
 )
-from edge.errors import ActorAbsentError, ActorLostError
+from edge.errors import ActorAbsentError, ActorLostError, ActorUnavailableError
 from edge.robots.robot import Observation, Vector
 
 DEVICE: Final = Path("/dev/input/js0")
@@ -35,6 +37,8 @@ EVENT: Final = struct.Struct("=IhBB")  # time in ms, value, type, number
 _BUTTON, _AXIS, _INITIAL = 0x01, 0x02, 0x80
 _FULL: Final = 32767
 _MOST_BYTES: Final = 512 * EVENT.size
+_GET_VERSION: Final = 0x80046A01
+"""JSIOCGVERSION, to which joysticks alone answer. Source: linux/joystick.h."""
 _SOURCE: Final = "--actor=gamepad"
 
 AXES: Final[Mapping[int, tuple[int, int]]] = {
@@ -72,7 +76,7 @@ class Gamepad:
         """Opens the device and says what its parts do.
 
         Raises:
-            ActorAbsentError: there is no such device, or it may not be read.
+            ActorUnavailableError: as `open_device`.
         """
         self._spec, self._tell = stage.spec, stage.tell
         self._speed = DEFAULT_SPEED if stage.speed is None else stage.speed
@@ -196,12 +200,15 @@ class Gamepad:
 def open_device(device: Path | None) -> int:
     """Opens a gamepad's file, or the usual one; returns a descriptor that never waits.
 
+    A FIFO may stand in for a gamepad, whose events another program writes.
+
     Raises:
         ActorAbsentError: there is no such device, or it may not be read.
+        ActorUnavailableError: it is something else: its bytes would move the robot.
     """
     device = device or DEVICE
     try:
-        return os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as e:
         raise ActorAbsentError(
             _SOURCE,
@@ -210,6 +217,18 @@ def open_device(device: Path | None) -> int:
             "connect one, or name its file with --actor_device; group `input` may read"
             " it",
         ) from e
+    try:
+        if not stat.S_ISFIFO(os.fstat(file).st_mode):
+            fcntl.ioctl(file, _GET_VERSION, bytes(4))
+    except OSError as e:
+        os.close(file)
+        raise ActorUnavailableError(
+            _SOURCE,
+            f"{device} to be a joystick",
+            "something else",
+            "name a file such as /dev/input/js0 with --actor_device",
+        ) from e
+    return file
 
 
 def leave_dead_zone(value: float) -> float:

@@ -1,6 +1,7 @@
 """A gamepad's bytes, through a FIFO in the place of its device file."""
 
 import contextlib
+import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from edge.actors import actor
 from edge.actors.actor import Ending, Signal, Stage
 from edge.actors.gamepad import DEAD_ZONE, EVENT, Gamepad, leave_dead_zone
-from edge.errors import ActorLostError, ActorUnavailableError
+from edge.errors import ActorAbsentError, ActorLostError, ActorUnavailableError
 from edge.robots.robot import Observation, Vector
 from edge.robots.simulated_point import SPEC
 
@@ -210,3 +211,34 @@ def test_missing_device_is_one_line_that_says_what_to_do(tmp_path: Path) -> None
     stage = Stage("arm", ARM, None, tmp_path / "js7", lambda text: None)
     with pytest.raises(ActorUnavailableError, match=r"js7.*No such file.*connect one"):
         Gamepad(stage)
+
+
+@pytest.mark.parametrize("kind", ["a file", "a device"])
+def test_device_that_is_no_joystick_is_one_line_that_says_so(
+    tmp_path: Path, kind: str
+) -> None:
+    device = Path("/dev/zero") if kind == "a device" else tmp_path / "js0"
+    if kind == "a file":
+        device.write_bytes(EVENT.pack(1000, 32767, AXIS, 0))
+    stage = Stage("arm", ARM, None, device, lambda text: None)
+    with pytest.raises(
+        ActorUnavailableError, match=r"a joystick.*something else.*/dev/input/js"
+    ) as caught:
+        Gamepad(stage)
+    assert not isinstance(caught.value, ActorAbsentError), "waiting changes nothing"
+    assert "\n" not in str(caught.value)
+    assert str(device) in str(caught.value)
+
+
+def test_device_that_answers_as_a_joystick_does_is_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def answer(file: int, request: int, argument: bytes) -> bytes:
+        asked.append(request)
+        return (0x020100).to_bytes(4, "little")
+
+    monkeypatch.setattr(fcntl, "ioctl", answer)
+    Gamepad(Stage("arm", ARM, None, Path("/dev/null"), lambda text: None)).close()
+    assert asked == [0x80046A01]  # JSIOCGVERSION of linux/joystick.h

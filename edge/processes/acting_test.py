@@ -26,9 +26,12 @@ class Desk:
     now_s: float = 100.0
     opened: int = 0
     pad: int = -1
+    is_dead: bool = False  # it opens, and each read says that it has ended
 
     def open(self, tell: Callable[[str], None]) -> Actor:
         found = Gamepad(Stage("arm", SPEC, None, self.device, tell))
+        if self.is_dead:
+            os.close(os.open(self.device, os.O_WRONLY))
         self.opened += 1
         return found
 
@@ -127,7 +130,8 @@ def test_device_that_opens_but_is_dead_begins_no_episode_and_fills_no_log(
 ) -> None:
     desk.unplug()
     assert acting.signal().ending is Ending.LOST
-    desk.device.touch()  # it opens, and each read says that it has ended
+    os.mkfifo(desk.device)
+    desk.is_dead = True
     told, opened = len(desk.told), desk.opened
     for _ in range(3000):
         desk.now_s += 0.2
@@ -137,6 +141,7 @@ def test_device_that_opens_but_is_dead_begins_no_episode_and_fills_no_log(
         "the robot holds still: the device of the actor is gone"
     ]
     desk.device.unlink()
+    desk.is_dead = False
     desk.plug_in()
     assert wait_until_back(desk, acting) < 33.0
     assert sum("is back" in line for line in desk.told) == 1
