@@ -27,6 +27,7 @@ from edge.testing.robot_home import RobotHome
 from release import run_summary
 from rlds.spec import StopRule
 
+A, B, X, START = 0, 1, 2, 7  # buttons of a gamepad
 STEPS: Final = 400  # of an episode: five seconds at 80 Hz
 """Long enough for a person to do something in it, on a busy machine too."""
 
@@ -339,10 +340,103 @@ def test_gamepad_that_is_not_there_at_the_start_holds_the_robot_still(
     try:
         desk.wait_until(lambda: "the actor is back" in str(desk.status.get("doing")))
         desk.wait_for_status(steps=0)
-        os.write(pad, EVENT.pack(1, 1, 1, 0))  # A
+        os.write(pad, EVENT.pack(1, 1, 1, A))
         desk.wait_for_status(doing="drives")
     finally:
         os.close(pad)
+
+
+class Pad:
+    """A gamepad, whose device file is a FIFO."""
+
+    def __init__(self, device: Path) -> None:
+        """Connects it, to a control that runs: a fork would share its far end."""
+        self.device = device
+        if not device.exists():
+            os.mkfifo(device)
+        # Open for both, so that this does not wait for a reader.
+        self._file = os.open(device, os.O_RDWR)
+
+    def press(self, button: int) -> None:
+        os.write(self._file, EVENT.pack(1, 1, 1, button) + EVENT.pack(2, 0, 1, button))
+
+    def push(self, axis: int, way: int) -> None:
+        os.write(self._file, EVENT.pack(1, way, 2, axis))
+
+    def unplug(self) -> None:
+        os.close(self._file)
+        self.device.unlink()
+
+
+def test_person_with_a_gamepad_corrects_judges_and_loses_it_in_mid_episode(
+    start: Callable[..., Desk], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "js0")
+    desk = start("--actor=gamepad", f"--actor_device={tmp_path / 'js0'}")
+    pad = Pad(tmp_path / "js0")
+    desk.tell("driving")
+    desk.wait_for_status(doing="drives")
+    pad.push(0, 32767)
+    desk.wait_for_status(acting="human has taken over")
+    pad.push(0, 0)
+    pad.press(B)
+    desk.wait_for_status(acting=None, doing="drives")
+    pad.press(START)
+    desk.wait_until(lambda: len(desk.ends()) == 1 and desk.health)
+    _, steps, end = desk.episode(0)
+    assert end.success is True
+    acted = [one["action"] for one in steps if one["intervention"]]
+    assert any(action[0] == 1.0 for action in acted)
+    assert not steps[-1]["intervention"]
+    assert desk.health[0]["success"] is None, "it was not the package's alone"
+    desk.wait_for_status(doing="drives")
+    pad.push(1, 32767)
+    desk.wait_for_status(acting="human has taken over")
+    pad.unplug()
+    desk.wait_until(lambda: str(desk.status.get("doing")).startswith("holds still"))
+    ended = len(desk.ends())
+    _, steps, end = desk.episode(ended - 1)
+    assert (end.success, end.stop_rule) == (None, None)
+    assert not steps[-1]["action"].any(), "it stands still"
+    assert "the gamepad is gone" in desk.said()
+    back = Pad(tmp_path / "js0")
+    desk.wait_until(lambda: "is back" in str(desk.status.get("doing")))
+    for button in (B, START, X):
+        back.press(button)
+    desk.wait_for_status(steps=desk.status["steps"])
+    assert len(desk.ends()) == ended
+    back.press(A)
+    desk.wait_for_status(doing="drives", acting=None)
+    back.press(X)
+    desk.wait_for_status(doing="idle", acting="stopped by the actor")
+    assert desk.ends()[-1].stop_rule is StopRule.STOP_KEY
+    back.press(A)
+    desk.wait_for_status(doing="drives")
+    back.unplug()
+
+
+def test_expert_demonstrates_on_a_living_robot_while_it_is_told_so(
+    made: RobotHome, start: Callable[..., Desk]
+) -> None:
+    flags = ("--actor=expert", "--robot=metaworld:reach-v3", "--pace=simulated")
+    desk = start(*flags)
+    desk.tell("driving", demonstrates=True)
+    desk.wait_until(lambda: len(desk.ends()) >= 2)
+    assert not desk.health
+    for number in range(2):
+        begin, steps, end = desk.episode(number)
+        assert (begin.provenance.actor, begin.provenance.package_digest) == (
+            "expert",
+            "",
+        )
+        assert begin.provenance.tags == ("demonstration",)
+        assert end.success is True
+        assert "intervention" not in steps[0]
+    desk.tell("driving")
+    desk.wait_until(lambda: desk.health)
+    begin, _, _ = desk.episode(len(desk.ends()) - 1)
+    assert begin.provenance.actor == f"policy:{made.active()[:12]}"
+    assert not begin.provenance.watched, "an expert cannot stop it"
 
 
 def test_rule_of_the_site_stops_the_package_and_is_reported(
