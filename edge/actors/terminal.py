@@ -48,7 +48,7 @@ class Terminal:
                 who,
                 "a terminal at standard input, for its keys",
                 "a file, a pipe or nothing",
-                "run it in a terminal, or choose another --actor",
+                "run it in a terminal, or let a gamepad act, which needs none",
             )
         self._descriptor = os.dup(descriptor)
         self._events = select.poll()

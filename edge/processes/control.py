@@ -124,6 +124,7 @@ def main(argv: list[str]) -> None:
     keeper = ModeKeeper(robot_flags.read_mode_rules())
     rules = control_flags.read_stop_rules()
     control_flags.require_actor_usage(is_simulated_pace=PACE.value is Pace.SIMULATED)
+    control_flags.require_keys(is_supervised=process.is_supervised())
     with (
         process.open_process(home.root, NAME) as me,
         contextlib.closing(

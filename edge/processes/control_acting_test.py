@@ -486,6 +486,7 @@ def test_rules_that_are_malformed_or_do_not_fit_are_wrong_usage(
         (["--actor=leader"], "one of expert, keyboard, gamepad"),
         (["--actor=keyboard", "--pace=simulated"], "expected real time with --actor"),
         (["--actor_speed=0.5"], "with --actor only"),
+        (["--actor=keyboard"], "a service has none, and a gamepad acts there"),
     ],
 )
 def test_actor_that_does_not_fit_is_wrong_usage(

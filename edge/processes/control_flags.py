@@ -4,6 +4,7 @@ A file that is malformed is wrong usage here (exit code 2), since starting contr
 does not correct it.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from edge.robots.robot import RobotSpec
 # So that the flags belong to the program that defines them, for `--help`.
 flags.disclaim_key_flags()
 
+_STANDARD_INPUT: Final = 0
 _ACTOR: Final = "actor"
 _STOP_RULES: Final = "stop_rules"
 
@@ -58,6 +60,24 @@ def require_actor_usage(*, is_simulated_pace: bool) -> None:
     registry.require_known(name)
     if is_simulated_pace and name != EXPERT:
         raise app.UsageError("expected real time with --actor: a person needs it")
+
+
+def require_keys(*, is_supervised: bool) -> None:
+    """Checks that somebody can press the keys of --actor=keyboard.
+
+    Args:
+        is_supervised: whether a supervisor has the terminal, and hands keys on.
+
+    Raises:
+        app.UsageError: nobody can; no restart brings a service a terminal.
+    """
+    acts = flags.FLAGS[_ACTOR].value == registry.KEYBOARD
+    if acts and not is_supervised and not os.isatty(_STANDARD_INPUT):
+        raise app.UsageError(
+            f"expected --actor={registry.KEYBOARD} at a terminal or under //edge:robot;"
+            " a service has none, and a gamepad acts there"
+            f" (--actor={registry.GAMEPAD})"
+        )
 
 
 def hand_on_actor() -> list[str]:
