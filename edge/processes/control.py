@@ -49,6 +49,7 @@ from edge.loops.mode import Mode, ModeChoice
 from edge.processes import control_flags, process, robot_flags, tally
 from edge.processes.acting import Acting, HandedKeys
 from edge.processes.drives import NO_PACKAGE, Drive, DriveSource
+from edge.processes.heard import Heard
 from edge.processes.home import Home
 from edge.processes.mode_keeper import ModeKeeper
 from edge.processes.process import Process
@@ -61,9 +62,6 @@ from edge.simulated_or_real import RealTime
 
 NAME: Final = "control"
 _LOOK_S: Final = 0.2  # between two looks at the disk while the robot holds still
-_ALLOWED_S: Final = 5.0
-"""A learner says twice a second whether the fast loop may run; one that has said
-nothing for so long is gone, and nobody counts what is used."""
 
 HOME = robot_flags.define_home()
 ROBOT = robot_flags.define_robot()
@@ -153,7 +151,7 @@ def main(argv: list[str]) -> None:
                 real_time,
                 source,
                 turns,
-                keys,
+                Heard(me, keys, keeper),
                 keeper,
                 rules,
             ).run()
@@ -192,25 +190,22 @@ class _Control:
         real_time: RealTime,
         source: DriveSource,
         turns: Turns,
-        keys: HandedKeys,
+        heard: Heard,
         keeper: ModeKeeper,
         rules: StopRules,
     ) -> None:
         self._me = me
         self._turns = turns
-        self._keys = keys
+        self._heard = heard
         self._rules = rules
         self._real_time = real_time
         self._name = name
         self._robot = robot
         self._pace = pace
         self._source = source
-        self._allowed_until_s = -_ALLOWED_S
-        self._fast_reason = "nobody has allowed it yet"
         self._home = home
         self._keeper = keeper
         self._choice = ModeChoice(Mode.DRIVING, "starts")
-        self._stop_key = False
         self._drive: Drive | None = None
         self._sender: StepSender | None = None
         self._limits = self._limit(None)
@@ -306,7 +301,7 @@ class _Control:
         turns, driver = self._turns, None if self._drive is None else self._drive.driver
         policy = turns.choose_policy(driver, self._name)
         self._doing = "is shown a task" if turns.shows else "drives"
-        self._stop_key = False
+        self._heard.stop_key = False
         self._show()
         sender = self._open_sender()
         start_ns = self._robot.clock.unix_ns()
@@ -358,7 +353,7 @@ class _Control:
     def _is_stop_key_pressed(self) -> bool:
         """Looks what the messages say: at the start, and before each action."""
         self._read_messages()
-        return self._stop_key
+        return self._heard.stop_key
 
     def _hold_still(self, why: str) -> None:
         self._doing = why
@@ -385,23 +380,9 @@ class _Control:
             self._me.say(text)
 
     def _read_messages(self) -> None:
-        for message in self._me.receive():
-            if message.kind == "stop_key":
-                self._stop_key = True
-                # By the time of the key: a word that came after it may be heard first.
-                idle = {"mode": Mode.IDLE.value, "at_s": message.fields.get("at_s")}
-                self._keeper.hear(idle)
-            elif message.kind == "keys":
-                self._keys.hear(message.fields)
-            elif message.kind == "told":
-                self._keeper.hear(message.fields)
-            elif message.kind == "fast_loop":
-                self._fast_reason = str(message.fields.get("reason", ""))
-                may = message.fields.get("may") is True
-                ahead_s = _ALLOWED_S if may else 0.0
-                self._allowed_until_s = time.monotonic() + ahead_s
+        self._heard.listen()
         if (fast := self._fast_loop()) is not None:
-            fast.is_allowed = time.monotonic() < self._allowed_until_s
+            self._heard.allow(fast)
 
     def _show(self) -> None:
         if not self._me.is_status_due():
@@ -429,7 +410,7 @@ class _Control:
                 "release": drive.release_counter,
             }
         if (fast := self._fast_loop()) is not None:
-            shown["fast"] = self._describe_fast(fast)
+            shown["fast"] = self._heard.describe(fast)
         if acting := self._turns.describe():
             shown["acting"] = acting
         # The supervisor tells it to the next control process.
@@ -440,12 +421,6 @@ class _Control:
         if sender is not None:
             shown |= {"dropped": sender.dropped, "filled": round(sender.filled, 3)}
         self._me.show_now(shown)
-
-    def _describe_fast(self, fast: FastLoop) -> str:
-        """What the view says of the fast loop."""
-        text = f"fast, {fast.updates:,} updates, {fast.skipped:,} steps without time"
-        why = fast.trouble or ("" if fast.is_allowed else self._fast_reason)
-        return f"{text}; off: {why}" if why else text
 
 
 if __name__ == "__main__":

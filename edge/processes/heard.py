@@ -1,0 +1,68 @@
+"""What control hears of the other processes, without waiting for any.
+
+A person's words and keys come from the supervisor, and what the fast loop may do from
+the learner; `mailbox.py` lists the messages.
+"""
+
+import time
+from typing import Final
+
+from edge.control.fast_loop import FastLoop
+from edge.loops.mode import Mode
+from edge.processes.acting import HandedKeys
+from edge.processes.mode_keeper import ModeKeeper
+from edge.processes.process import Process
+
+_ALLOWED_S: Final = 5.0
+"""A learner says twice a second whether the fast loop may run; one that has said
+nothing for so long is gone, and nobody counts what is used."""
+
+
+class Heard:
+    """What was heard so far.
+
+    Attributes:
+        stop_key: whether the stop key of a supervisor was pressed since somebody set
+            this to False.
+    """
+
+    def __init__(self, me: Process, keys: HandedKeys, keeper: ModeKeeper) -> None:
+        """Has heard nothing yet.
+
+        Args:
+            me: this process, whose mailbox it is.
+            keys: get the keys of a person who acts.
+            keeper: hears what a person says.
+        """
+        self._me, self._keys, self._keeper = me, keys, keeper
+        self._allowed_until_s = -_ALLOWED_S
+        self._fast_reason = "nobody has allowed it yet"
+        self.stop_key = False
+
+    def listen(self) -> None:
+        """Takes the messages that have come."""
+        for message in self._me.receive():
+            if message.kind == "stop_key":
+                self.stop_key = True
+                # By the time of the key: a word that came after it may be heard first.
+                idle = {"mode": Mode.IDLE.value, "at_s": message.fields.get("at_s")}
+                self._keeper.hear(idle)
+            elif message.kind == "keys":
+                self._keys.hear(message.fields)
+            elif message.kind == "told":
+                self._keeper.hear(message.fields)
+            elif message.kind == "fast_loop":
+                self._fast_reason = str(message.fields.get("reason", ""))
+                may = message.fields.get("may") is True
+                ahead_s = _ALLOWED_S if may else 0.0
+                self._allowed_until_s = time.monotonic() + ahead_s
+
+    def allow(self, fast: FastLoop) -> None:
+        """Lets a fast loop run, or not, by what the learner said last."""
+        fast.is_allowed = time.monotonic() < self._allowed_until_s
+
+    def describe(self, fast: FastLoop) -> str:
+        """What the view says of a fast loop."""
+        text = f"fast, {fast.updates:,} updates, {fast.skipped:,} steps without time"
+        why = fast.trouble or ("" if fast.is_allowed else self._fast_reason)
+        return f"{text}; off: {why}" if why else text
