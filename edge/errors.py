@@ -128,6 +128,12 @@ class MailboxError(EdgeError):
     default_remedy = "name a folder in --home that this user may write to"
 
 
+class RunFolderError(EdgeError):
+    """What a running process needs in its robot's run folder was taken from it."""
+
+    default_remedy = "leave that folder alone; a robot that is started again makes it"
+
+
 class AlreadyRunningError(EdgeError):
     """A process of this name runs for this robot already."""
 

@@ -369,7 +369,9 @@ class _Control:
                     self._robot.spec,
                     waits=self._pace is Pace.SIMULATED,
                 )
-            except RingError as e:
+                # Nobody would record what is written into a file without a name.
+                self._me.keep(self._home.ring)
+            except (RingError, FileNotFoundError) as e:
                 self._say_once("ring", str(e))
         return self._sender
 

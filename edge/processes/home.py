@@ -10,7 +10,7 @@
     home/memories/new/  raw episodes that nobody has learned from         record
     home/memories/      local memories and compiled functions             learn
     home/receipts/      signed receipts; each outcome has one writer      update, learn
-    home/run/           sockets, ring, locks: may be lost at any time     each its own
+    home/run/           sockets, ring, locks: made anew at each start     each its own
 
 Whatever survives a power cut is outside `run`, which a robot keeps in memory.
 """

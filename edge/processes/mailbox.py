@@ -36,7 +36,7 @@ from base.json_fields import Fields, decode
 from edge.errors import MailboxError
 
 RUN: Final = "run"
-"""Folder of a home that may be lost at any time: sockets, ring, locks."""
+"""Folder of a home that holds nothing that must last: sockets, ring, locks."""
 LIMIT_BYTES: Final = 8192
 SCHEMA_VERSION: Final = 1
 _MOST_AT_ONCE: Final = 64  # messages of one `receive`: a flood delays no control step
@@ -98,6 +98,7 @@ class Mailbox:
         self._name = name
         self._path = home / RUN / f"{name}.sock"
         self._folder = -1
+        self._identity: tuple[int, int] | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
@@ -105,6 +106,8 @@ class Mailbox:
             self._path.unlink(missing_ok=True)
             self._socket.setblocking(False)
             self._socket.bind(self._address(name))
+            made = self._path.lstat()
+            self._identity = (made.st_dev, made.st_ino)
         except OSError as e:
             self.close()
             raise MailboxError(
@@ -144,15 +147,28 @@ class Mailbox:
         """Returns when a message has come, or after `timeout_s`."""
         select.select([self._socket], [], [], max(timeout_s, 0.0))
 
+    @property
+    def path(self) -> Path:
+        """Of its socket."""
+        return self._path
+
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """Device and inode of its socket; None if it could not be opened."""
+        return self._identity
+
     def fileno(self) -> int:
         """Descriptor to wait on together with others."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Closes the mailbox and removes its name."""
-        if self._socket.fileno() >= 0:
+        """Closes the mailbox and removes its name, unless that is another's by now."""
+        if self._identity is not None:
             with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
+                found = self._path.lstat()
+                if (found.st_dev, found.st_ino) == self._identity:
+                    self._path.unlink(missing_ok=True)
+            self._identity = None
         self._socket.close()
         if self._folder >= 0:
             os.close(self._folder)

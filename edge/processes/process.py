@@ -8,6 +8,12 @@
 It is the only one of its name (`home/run/NAME.lock`), has a mailbox, ends after SIGTERM
 or Ctrl-C when its loop next looks, says what it is doing every half second, feeds the
 watchdog of systemd while it does, and ends when the supervisor that started it dies.
+
+What lies in `home/run` may be removed at any time, and then nobody hears this process
+or knows that it is there: another one of its name could start, and two would command
+one robot. So it looks four times a second whether what it made there is still its own,
+and ends with an error if it is not. Whoever started it starts it again, and it makes
+everything anew.
 """
 
 import contextlib
@@ -22,11 +28,12 @@ from typing import Final
 
 from base import file_lock
 from base.errors import printable
-from edge.errors import AlreadyRunningError, MailboxError
+from edge.errors import AlreadyRunningError, MailboxError, RunFolderError
 from edge.processes.mailbox import RUN, Mailbox, Message
 from edge.stop_signal import StopSignal, end_with_parent
 
 STATUS_PERIOD_S: Final = 0.5
+_LOOK_PERIOD_S: Final = 0.25  # less than it takes another process to start
 SUPERVISOR: Final = "robot"
 """Name of the process that receives every status."""
 SUPERVISOR_PID: Final = "CONTINUON_SUPERVISOR_PID"
@@ -43,10 +50,43 @@ class Process:
         self.stop = StopSignal()
         self._shown_s = -STATUS_PERIOD_S
         self._notify = _open_notify()
+        self._own = {mailbox.path: mailbox.identity}
+        self._looked_s = time.monotonic()
+        self._lost: Path | None = None
 
     def is_stopped(self) -> bool:
-        """Whether this process was told to end, or its supervisor is gone."""
-        return self.stop.is_requested()
+        """Whether this process is to end: it was told to, or is lost to the others."""
+        return self.stop.is_requested() or self._look() is not None
+
+    def keep(self, path: Path, descriptor: int | None = None) -> None:
+        """Ends this process, too, when a file is removed or replaced.
+
+        Args:
+            path: of the file, which this process has opened or made.
+            descriptor: that of the open file; by default it is what `path` names now.
+
+        Raises:
+            OSError: it is not there any more.
+        """
+        found = path.lstat() if descriptor is None else os.fstat(descriptor)
+        self._own[path] = (found.st_dev, found.st_ino)
+
+    def check_kept(self) -> None:
+        """Raises a RunFolderError if what ended this process was such a loss."""
+        if self._lost is not None and not self.stop.is_requested():
+            raise RunFolderError(
+                self._lost, "to stay while a robot runs", "it was removed or replaced"
+            )
+
+    def _look(self) -> Path | None:
+        """The file of its own that was lost, looked for from time to time."""
+        now_s = time.monotonic()
+        if self._lost is None and now_s - self._looked_s >= _LOOK_PERIOD_S:
+            self._looked_s = now_s
+            for path, identity in self._own.items():
+                if _identify(path) != identity:
+                    self._lost = path
+        return self._lost
 
     def is_status_due(self) -> bool:
         """Whether half a second has passed since the last status."""
@@ -103,6 +143,7 @@ def open_process(home: Path, name: str) -> Iterator[Process]:
     Raises:
         AlreadyRunningError: another process has this name.
         MailboxError: `home/run` cannot be written.
+        RunFolderError: at the end, if it ended because it was lost to the others.
     """
     _end_with_supervisor()
     path = home / RUN / f"{name}.lock"
@@ -119,9 +160,21 @@ def open_process(home: Path, name: str) -> Iterator[Process]:
                 path, f"to be the only {name} of this robot", "one that is running"
             )
         with Mailbox(home, name) as mailbox:
-            yield Process(home, name, mailbox)
+            me = Process(home, name, mailbox)
+            me.keep(path, descriptor)
+            yield me
+            me.check_kept()
     finally:
         os.close(descriptor)
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file; None if there is none that can be seen."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def is_supervised() -> bool:

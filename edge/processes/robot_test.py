@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -129,6 +130,41 @@ def test_death_of_the_recorder_does_not_disturb_control(desk: Desk) -> None:
     assert desk.pid("control") == control
     assert "control killed" not in desk.said()
     assert desk.end(signal.SIGTERM) == 0
+
+
+def test_control_that_nobody_can_hear_any_more_is_started_again_and_is_heard(
+    desk: Desk,
+) -> None:
+    desk.wait_for_episodes(1)
+    control, run = desk.pid("control"), desk.made.home.root / "run"
+    (run / "control.sock").unlink()
+    desk.wait_for(lambda: desk.find("control") not in (None, control))
+    desk.wait_for_episodes(2)  # one may have been under way, and is recorded late
+    control = desk.pid("control")
+    (run / "steps.ring").unlink()
+    desk.wait_for(lambda: desk.find("control") not in (None, control))
+    desk.wait_for_episodes(1)
+    lost = re.findall(r"^control: .* to stay while a robot runs", desk.said(), re.M)
+    assert len(lost) == 2
+    assert desk.end() == 0
+
+
+def test_robot_whose_run_folder_is_gone_ends_before_a_second_one_moves(
+    desk: Desk,
+) -> None:
+    desk.wait_for_episodes(1)
+    children = [desk.pid(name) for name in ("control", "record")]
+    shutil.rmtree(desk.made.home.root / "run")
+    assert desk.supervisor.wait(_LONGEST_S) == 1
+    assert "to stay while a robot runs" in desk.said()
+    for child in children:
+        assert not process_tree.is_alive(child)
+    again = Desk(desk.made)
+    try:
+        again.wait_for_episodes(1)
+        assert again.end() == 0
+    finally:
+        again.close()
 
 
 def test_dead_learner_and_updater_come_back_ever_later_and_control_drives_on(
