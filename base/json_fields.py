@@ -18,6 +18,7 @@ type Source = str | Path
 # this many values. Our records have a tenth of that; see `canonical_json.MAX_VALUES`.
 _BYTES_PER_VALUE = 64
 _FEW_VALUES = 1024
+MOST_COUNTED = canonical_json.MAX_INTEGER // 2
 
 
 def decode(raw: bytes, source: Source, limit_bytes: int) -> object:
@@ -132,6 +133,17 @@ class Fields:
         value = self._value[key]
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
             raise self.fail(key, f"to be an integer of at least {minimum}")
+        return value
+
+    def count(self, key: str) -> int:
+        """Returns a count that has room for as many more.
+
+        Every record is written by `canonical_json`, which refuses what is beyond
+        2^53 - 1: a count at its end could be read and never be written again.
+        """
+        value = self.integer(key)
+        if value > MOST_COUNTED:
+            raise self.fail(key, f"to be at most {MOST_COUNTED}")
         return value
 
     def number(self, key: str) -> float:

@@ -162,7 +162,7 @@ def parse(raw: bytes, source: Source) -> DeltaRecord:
         base_package=fields.sha256("base_package"),
         parent=fields.sha256("parent") if fields.has("parent") else None,
         loop=fields.one_of("loop", ("fast", "medium", "slow")),
-        consolidations=fields.integer("consolidations"),
+        consolidations=fields.count("consolidations"),
         created_at=fields.text("created_at"),
         tensors_sha256=fields.sha256("tensors_sha256"),
         episodes=fields.texts("episodes"),

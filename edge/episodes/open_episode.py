@@ -53,7 +53,7 @@ def read_open(private: Path) -> OpenEpisode | None:
         return OpenEpisode(
             begin,
             fields.text("part"),
-            fields.integer("first"),
+            fields.count("first"),
             step_account.read_missing(fields),
         )
     except (ContinuonError, OSError, TypeError, ValueError):

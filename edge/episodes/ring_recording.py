@@ -28,7 +28,7 @@ from edge.episodes.open_episode import OPEN, OpenEpisode, read_open
 from edge.episodes.recorder import EpisodeRecorder, episode_spec
 from edge.episodes.ring import RingReader
 from edge.episodes.sharing import Recording, Shared
-from edge.episodes.step_account import ACCOUNT, Account, Missing, read_account
+from edge.episodes.step_account import ACCOUNT, Account, Missing, open_account
 from edge.episodes.step_ring import (
     NS_PER_MS,
     Begin,
@@ -79,7 +79,7 @@ class RingRecording:
         self._refused_until_s = 0.0
         self._has_leftovers = False
         self._is_left = False  # the last part of the open episode, as a journal
-        self._counted = read_account(private)
+        self._counted = open_account(private, tell)
         self.episodes = 0
         self.trouble = ""
 
@@ -262,7 +262,7 @@ class RingRecording:
         try:
             durable_file.write(self._private / ACCOUNT, self._counted.encode())
             (self._private / OPEN).unlink(missing_ok=True)
-        except (DiskError, OSError) as e:
+        except (ContinuonError, OSError) as e:
             self._complain(str(e))
         if self._has_leftovers:
             self._recover()
@@ -322,7 +322,7 @@ class RingRecording:
         self._open = dataclasses.replace(self._open, part=name, first=self._next)
         try:
             self._write_open()
-        except DiskError as e:
+        except ContinuonError as e:
             self._complain(str(e))
 
     def _miss(self, missing: Missing) -> None:

@@ -13,7 +13,7 @@ from edge.episodes.provenance import Provenance
 from edge.episodes.ring import RingReader
 from edge.episodes.ring_recording import RETRY_S, RingRecording
 from edge.episodes.sharing import Recording, Shared
-from edge.episodes.step_account import ACCOUNT, Missing
+from edge.episodes.step_account import ACCOUNT, Account, Missing
 from edge.episodes.step_ring import StepSender
 from edge.robots.robot import RobotSpec
 from edge.robots.simulated_point import SPEC
@@ -96,6 +96,33 @@ def test_whole_episode_is_shared_and_nothing_is_left(desk: Desk) -> None:
     assert (account.driven, account.recorded) == (5, 5)
     assert [path.name for path in desk.private.iterdir()] == [ACCOUNT]
     assert not desk.told
+
+
+@pytest.mark.parametrize("damage", ["no room", "folder"])
+def test_account_that_cannot_go_on_is_set_aside_once_and_counts_anew(
+    desk: Desk, damage: str
+) -> None:
+    account = desk.private / ACCOUNT
+    if damage == "folder":
+        (account / "in it").mkdir(parents=True)
+        desk.private.chmod(0o700)
+    else:
+        send_episode(desk.sender, 2)
+        desk.take_all()
+        full = Account(driven=2**53 - 1, last_episode="x")
+        account.write_bytes(full.encode())
+    desk.start_again()
+    for count in (3, 4):
+        send_episode(desk.sender, count)
+        desk.take_all()
+    assert desk.recording.account.recorded == 7
+    assert len(desk.told) == 1
+    assert "steps are counted anew" in desk.told[0]
+    found = sorted(path.name for path in desk.private.iterdir())
+    assert found == [ACCOUNT, f"{ACCOUNT}.damaged"]
+    desk.start_again()
+    assert desk.recording.account.recorded == 7
+    assert len(desk.told) == 1
 
 
 def test_stop_rule_that_ended_an_episode_is_a_tag_of_it(desk: Desk) -> None:

@@ -5,12 +5,14 @@
 The recorder writes it at the end of each episode (`ring_recording.py`).
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from base import canonical_json, plain_file
-from base.errors import ContinuonError
+from base import canonical_json, durable_file, plain_file
+from base.errors import ContinuonError, DiskError, one_line
 from base.json_fields import Fields, decode
 
 ACCOUNT: Final = "account.json"
@@ -74,19 +76,39 @@ class Account:
 
 
 def read_account(private: Path) -> Account:
-    """Reads the counts; they begin again where the file was lost."""
-    path = private / ACCOUNT
+    """Reads the counts; there are none where the file is lost or damaged."""
     try:
-        raw = plain_file.read(path, _LIMIT_BYTES)
-        fields = Fields(decode(raw, path, _LIMIT_BYTES), path, _ACCOUNT_KEYS)
-        fields.version(SCHEMA_VERSION)
-        return Account(
-            fields.integer("driven"),
-            read_missing(fields),
-            str(fields.raw("last_episode")),
-        )
+        return _read(private / ACCOUNT)
     except (ContinuonError, OSError):
         return Account()
+
+
+def open_account(private: Path, tell: Callable[[str], None]) -> Account:
+    """Reads the counts for whoever goes on with them.
+
+    A damaged file is set aside, which `tell` gets a line about: they begin again.
+    """
+    path = private / ACCOUNT
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return Account()
+    except (ContinuonError, OSError) as e:
+        with contextlib.suppress(DiskError):
+            durable_file.set_aside(path)
+        tell(f"steps are counted anew, {ACCOUNT} is set aside: {one_line(e)}")
+        return Account()
+
+
+def _read(path: Path) -> Account:
+    raw = plain_file.read(path, _LIMIT_BYTES)
+    fields = Fields(decode(raw, path, _LIMIT_BYTES), path, _ACCOUNT_KEYS)
+    fields.version(SCHEMA_VERSION)
+    return Account(
+        fields.count("driven"),
+        read_missing(fields),
+        str(fields.raw("last_episode")),
+    )
 
 
 def read_missing(fields: Fields) -> Missing:
@@ -96,4 +118,4 @@ def read_missing(fields: Fields) -> Missing:
         MalformedError: they are none.
     """
     missing = fields.fields("missing", _MISSING_KEYS)
-    return Missing(*(missing.integer(key) for key in _MISSING_KEYS))
+    return Missing(*(missing.count(key) for key in _MISSING_KEYS))

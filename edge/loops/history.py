@@ -97,8 +97,8 @@ def read(folder: Path) -> History:
         )
         return History(
             package=fields.text("package") if fields.raw("package") else "",
-            rounds=fields.integer("rounds"),
-            given={n: given.integer(n) for n in fields.mapping("given")},
+            rounds=fields.count("rounds"),
+            given={n: given.count(n) for n in fields.mapping("given")},
             outcomes=tuple(
                 Outcome(
                     digest=one.sha256("digest"),

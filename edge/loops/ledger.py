@@ -277,7 +277,7 @@ def _read(path: Path) -> tuple[Day, dict[str, Usage], Usage, str | None]:
         spent=Spent(
             _read_usage(fields.fields("used", _USAGE)),
             _read_usage(fields.fields("awake", _USAGE)),
-            fields.integer("nights"),
+            fields.count("nights"),
             fields.boolean("lost"),
         ),
     )

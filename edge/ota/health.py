@@ -127,7 +127,7 @@ def parse_report(fields: Mapping[str, object]) -> EpisodeReport:
         MalformedError: a field is missing, unknown or wrong.
     """
     found = Fields(fields, "a health message", _REPORT)
-    steps = found.integer("steps")
+    steps = found.count("steps")
     missed = found.integer("missed_deadlines")
     if missed > steps:
         raise found.fail("missed_deadlines", f"to be at most {steps}")
@@ -136,7 +136,7 @@ def parse_report(fields: Mapping[str, object]) -> EpisodeReport:
         success=found.boolean("success") if found.has("success") else None,
         steps=steps,
         missed_deadlines=missed,
-        stop_rules=found.integer("stop_rules"),
+        stop_rules=found.count("stop_rules"),
         stopped=found.boolean("stopped"),
         stop_key=found.boolean("stop_key"),
     )
@@ -152,7 +152,7 @@ def read(root: Path, digest: str) -> Health:
 
     def parse(fields: Fields) -> Health:
         counts = parse_counts(fields, "counts")
-        return Health(digest, counts, fields.integer("crashes_seen"))
+        return Health(digest, counts, fields.count("crashes_seen"))
 
     found = read_counted(
         root / FILE, digest, (SCHEMA_VERSION,), ("crashes_seen", "counts"), parse
@@ -194,4 +194,4 @@ def parse_counts(fields: Fields, key: str) -> Counts:
     """
     found = fields.fields(key, _COUNTS, _OPTIONAL)
     names = (*_COUNTS, *(name for name in _OPTIONAL if found.has(name)))
-    return Counts(**{name: found.integer(name) for name in names})
+    return Counts(**{name: found.count(name) for name in names})

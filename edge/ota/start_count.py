@@ -163,11 +163,11 @@ def read_starts(root: Path, digest: str) -> Starts:
     """
 
     def parse(fields: Fields) -> Starts:
-        crashes = fields.integer("crashes") if fields.has("crashes") else 0
+        crashes = fields.count("crashes") if fields.has("crashes") else 0
         running = fields.raw("running") if fields.has("running") else None
         if running is not None and not isinstance(running, str):
             raise fields.fail("running", "to be a string or null")
-        return Starts(digest, fields.integer("count"), crashes, running)
+        return Starts(digest, fields.count("count"), crashes, running)
 
     optional = ("crashes", "running")
     found = read_counted(
