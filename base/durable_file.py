@@ -63,6 +63,21 @@ def write(path: Path, data: bytes, mode: int = SHARED) -> None:
     fsync_folder(path.parent)
 
 
+def write_record(path: Path, data: bytes, mode: int = SHARED) -> None:
+    """Writes a record of the robot's own as `write` does, whatever is in its place.
+
+    Whoever reads such a record takes a damaged one for none, and a folder of its name
+    is damage as well. A rename replaces everything but a folder, which is set aside: no
+    record stays unwritten for ever.
+
+    Raises:
+        DiskError: as `write`, or the folder cannot be set aside.
+    """
+    if path.is_dir() and not path.is_symlink():
+        set_aside(path)
+    write(path, data, mode)
+
+
 def create(path: Path, data: bytes, mode: int = SHARED) -> None:
     """Writes a new file, which appears whole under its name or not at all.
 

@@ -100,6 +100,28 @@ def test_refused_write_leaves_the_old_content_unchanged(tmp_path: Path) -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100
 
 
+def test_folder_in_the_place_of_a_record_is_set_aside_and_no_other_file_is(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "record"
+    (path / "in it").mkdir(parents=True)
+    durable_file.write_record(path, b"first")
+    durable_file.write_record(path, b"second")
+    assert path.read_bytes() == b"second"
+    aside = tmp_path / "record.damaged"
+    assert sorted(tmp_path.iterdir()) == [path, aside]
+    assert [one.name for one in aside.iterdir()] == ["in it"]
+    other = tmp_path / "other"
+    other.mkdir()
+    path.unlink()
+    path.symlink_to(other)
+    durable_file.write_record(path, b"third")
+    assert not path.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [other, path, aside]
+    with pytest.raises(DiskError, match="Is a directory"):
+        durable_file.write(other, b"a result that a person asked for")
+
+
 def test_missing_folder_is_a_disk_error_with_a_remedy_about_the_path(
     tmp_path: Path,
 ) -> None:

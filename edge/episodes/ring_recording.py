@@ -260,7 +260,7 @@ class RingRecording:
         self._counted = dataclasses.replace(self.account, last_episode=name)
         self._open, self._next = None, 0
         try:
-            durable_file.write(self._private / ACCOUNT, self._counted.encode())
+            durable_file.write_record(self._private / ACCOUNT, self._counted.encode())
             (self._private / OPEN).unlink(missing_ok=True)
         except (ContinuonError, OSError) as e:
             self._complain(str(e))
@@ -313,7 +313,7 @@ class RingRecording:
 
     def _write_open(self) -> None:
         assert self._open is not None
-        durable_file.write(self._private / OPEN, self._open.encode(), mode=0o600)
+        durable_file.write_record(self._private / OPEN, self._open.encode(), mode=0o600)
 
     def _reserve_next(self) -> None:
         """Names the part that the next step begins, before the one before is closed."""

@@ -125,6 +125,21 @@ def test_account_that_cannot_go_on_is_set_aside_once_and_counts_anew(
     assert len(desk.told) == 1
 
 
+def test_folder_in_the_place_of_the_open_episode_is_set_aside_and_all_is_recorded(
+    desk: Desk,
+) -> None:
+    (desk.private / OPEN / "in it").mkdir(parents=True)
+    desk.private.chmod(0o700)
+    desk.start_again()
+    name = send_episode(desk.sender, 5)
+    desk.take_all()
+    (part,) = desk.parts(name)
+    assert numbers(part) == [0, 1, 2, 3, 4]
+    found = sorted(path.name for path in desk.private.iterdir())
+    assert found == [ACCOUNT, f"{OPEN}.damaged"]
+    assert not desk.told
+
+
 def test_stop_rule_that_ended_an_episode_is_a_tag_of_it(desk: Desk) -> None:
     name = begin(desk.sender)
     desk.sender.append(step(0))

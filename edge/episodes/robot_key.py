@@ -108,7 +108,7 @@ def write_public(folder: Path, key: RobotKey, robot_id: str) -> None:
         path.parent.mkdir(exist_ok=True)
     except OSError as e:
         raise durable_file.disk_error(path.parent, "to make the folder", e) from e
-    durable_file.write(path, key.enrolment(robot_id))
+    durable_file.write_record(path, key.enrolment(robot_id))
 
 
 def read_public(folder: Path, keyid: str) -> Ed25519PublicKey:

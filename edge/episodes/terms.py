@@ -56,7 +56,7 @@ def write(folder: Path, episode_id: str, terms: EpisodeTerms) -> None:
     """
     value = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(terms)}
     raw = canonical_json.encode(value)
-    durable_file.write(_path(folder, episode_id), raw, mode=0o600)
+    durable_file.write_record(_path(folder, episode_id), raw, mode=0o600)
 
 
 def read(folder: Path, episode_id: str) -> EpisodeTerms | None:

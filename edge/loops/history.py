@@ -133,4 +133,4 @@ def write(folder: Path, history: History) -> None:
         "surprise": dict(history.surprise),
     }
     raw = canonical_json.encode(value)
-    durable_file.write(folder / FILE, raw, durable_file.PRIVATE)
+    durable_file.write_record(folder / FILE, raw, durable_file.PRIVATE)

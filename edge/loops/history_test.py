@@ -87,6 +87,12 @@ def test_damaged_or_missing_history_begins_anew(tmp_path: Path, raw: bytes) -> N
     assert history.read(tmp_path) == History()
 
 
+def test_folder_in_the_place_of_the_history_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / history.FILE / "in it").mkdir(parents=True)
+    history.write(tmp_path, OF_PACKAGE)
+    assert history.read(tmp_path) == OF_PACKAGE
+
+
 def test_outcomes_and_surprise_are_bounded_and_the_latest_stay() -> None:
     most = history.MOST_OUTCOMES
     known = OF_PACKAGE.add_outcomes(memory(n) for n in range(most + 5))

@@ -226,7 +226,7 @@ class Ledger:
             "loop": self._loop,
             "took": {name: dataclasses.asdict(x) for name, x in self.took.items()},
         }
-        durable_file.write(self._path, canonical_json.encode(value))
+        durable_file.write_record(self._path, canonical_json.encode(value))
 
 
 _DAY_NUMBERS: Final = ("elapsed_s", "newest_unix_s", "boot_s")

@@ -177,7 +177,7 @@ def write(root: Path, health: Health) -> None:
         "crashes_seen": health.crashes_seen,
         "counts": encode_counts(health.counts),
     }
-    durable_file.write(root / FILE, canonical_json.encode(value))
+    durable_file.write_record(root / FILE, canonical_json.encode(value))
 
 
 def encode_counts(counts: Counts) -> dict[str, int]:

@@ -158,7 +158,7 @@ class Refusals:
                 for one in kept
             ],
         }
-        durable_file.write(self._path, canonical_json.encode(value))
+        durable_file.write_record(self._path, canonical_json.encode(value))
 
     def _read(self) -> tuple[Refusal, ...]:
         """Reads the file; one that is lost or damaged holds nothing."""

@@ -147,7 +147,7 @@ class StartCount:
             "crashes": starts.crashes,
             "running": starts.running,
         }
-        durable_file.write(self._path, canonical_json.encode(value))
+        durable_file.write_record(self._path, canonical_json.encode(value))
 
     @property
     def _path(self) -> Path:

@@ -210,7 +210,9 @@ class StateFolder:
                 "time": text_forms.format_time(time),
             }
             with _room_for("the newest time", self._newest_time):
-                durable_file.write(self._newest_time, canonical_json.encode(value))
+                durable_file.write_record(
+                    self._newest_time, canonical_json.encode(value)
+                )
 
     def sweep(self, *installed: Installed | None) -> None:
         """Removes leftovers of a crash and packages that no pointer names.
@@ -278,7 +280,7 @@ class StateFolder:
             if getattr(installed, key) is not Origin.CHANNEL:
                 record[key] = getattr(installed, key).value
         with _room_for("the pointer", path):
-            durable_file.write(path, canonical_json.encode(record))
+            durable_file.write_record(path, canonical_json.encode(record))
 
     def _unusable(self, error: OSError) -> errors.StateFolderError:
         return errors.StateFolderError(

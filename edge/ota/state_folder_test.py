@@ -48,6 +48,16 @@ def test_pointer_on_a_failing_disk_is_read_from_its_copy_and_written_anew(
     assert state.read_newest_time() == datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def test_folder_in_the_place_of_the_newest_time_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "newest_time/in it").mkdir(parents=True)
+    state, time = StateFolder(tmp_path), datetime(2026, 1, 1, tzinfo=UTC)
+    with state.lock():
+        assert state.read_newest_time() is None
+        state.raise_newest_time(time)
+    assert state.read_newest_time() == time
+    assert (tmp_path / "newest_time.damaged/in it").is_dir()
+
+
 def test_unusable_folder_is_refused_with_the_flag_to_change(tmp_path: Path) -> None:
     # A file in the way: permissions would not stop a test that root runs.
     (tmp_path / "file").touch()

@@ -180,7 +180,7 @@ def write(root: Path, trial: Trial) -> None:
             "counts": health.encode_counts(end.counts),
         },
     }
-    durable_file.write(root / FILE, canonical_json.encode(value))
+    durable_file.write_record(root / FILE, canonical_json.encode(value))
 
 
 def remove(root: Path) -> None:
