@@ -91,8 +91,9 @@ class DeltaStore:
         content, raw = local_delta.encode_vectors(vectors), record.encode()
         digest = sha256_bytes(raw)
         self._root.mkdir(parents=True, exist_ok=True)
-        if self.folder(digest).exists():
+        if _is_folder(self.folder(digest)):
             return digest
+        _remove(self.folder(digest))
         draft = durable_file.make_folder(self._root, durable_file.LEFTOVER_PREFIX)
         try:
             durable_file.write(draft / local_delta.TENSORS, content)
@@ -122,7 +123,7 @@ class DeltaStore:
             )
         self._root.mkdir(parents=True, exist_ok=True)
         value = {"schema_version": SCHEMA_VERSION, "digest": digest}
-        durable_file.write(self._root / pointer, canonical_json.encode(value))
+        durable_file.write_record(self._root / pointer, canonical_json.encode(value))
 
     def go_back(self, package: PackageManifest) -> str | None:
         """Makes control drive with the last good delta, or none if it is not whole.
@@ -153,7 +154,7 @@ class DeltaStore:
         aside = self._root / QUARANTINE
         aside.mkdir(parents=True, exist_ok=True)
         target = aside / digest
-        shutil.rmtree(target, ignore_errors=True)
+        _remove(target)
         with contextlib.suppress(FileNotFoundError):
             self.folder(digest).replace(target)
         durable_file.fsync_folder(self._root)
@@ -167,6 +168,8 @@ class DeltaStore:
 
     def clean(self) -> None:
         """Removes leftovers of a cut, and the oldest deltas that no pointer names.
+
+        What has the name of a delta and is no folder goes too: nobody can read it.
 
         A damaged pointer might name any delta, so then nothing but leftovers goes.
         """
@@ -193,10 +196,28 @@ class DeltaStore:
 def _remove_oldest(folder: Path, named: set[str]) -> None:
     if not folder.is_dir():
         return
-    unused = [p for p in folder.iterdir() if is_sha256(p.name) and p.name not in named]
-    unused.sort(key=lambda path: path.stat().st_mtime_ns)
-    for path in unused[: max(0, len(unused) - KEPT)]:
-        shutil.rmtree(path, ignore_errors=True)
+    unused = []
+    for path in folder.iterdir():
+        if is_sha256(path.name) and path.name not in named:
+            if _is_folder(path):
+                unused.append((path.lstat().st_mtime_ns, path))
+            else:
+                _remove(path)
+    for _, path in sorted(unused)[: max(0, len(unused) - KEPT)]:
+        _remove(path)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    """Removes whatever has the name of a delta; a link, and not what it leads to."""
+    with contextlib.suppress(OSError):
+        if _is_folder(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _damaged(path: Path, error: Exception) -> DeltaError:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base.digest import sha256_bytes
+from base.digest import is_sha256, sha256_bytes
+from base.testing import special_files
 from edge.control import local_delta
 from edge.control.local_delta import DeltaRecord, Evaluation
 from edge.errors import DeltaError
@@ -85,6 +86,51 @@ def test_robot_goes_back_to_the_last_good_delta(
     store.point(CURRENT, new)
     assert store.go_back(package) == good
     assert store.named(CURRENT) == good
+
+
+def test_folder_in_the_place_of_a_pointer_is_set_aside_when_the_robot_goes_back(
+    store: DeltaStore, package: PackageManifest
+) -> None:
+    good = keep(store, package, 1)
+    store.point(LAST_GOOD, good)
+    pointer = store.folder(CURRENT)
+    (pointer / "in it").mkdir(parents=True)
+    with pytest.raises(DeltaError):
+        store.read(CURRENT, package)
+    assert store.go_back(package) == good
+    assert store.named(CURRENT) == good
+    assert pointer.with_name(f"{CURRENT}.damaged").is_dir()
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in special_files.KINDS if kind != "folder"]
+)
+def test_names_that_lead_to_no_delta_keep_no_robot_from_learning(
+    store: DeltaStore, package: PackageManifest, kind: str
+) -> None:
+    digests = [keep(store, package, number) for number in range(3)]
+    store.point(CURRENT, digests[0])
+    store.point(LAST_GOOD, digests[1])
+    store.set_aside(digests[1])
+    quarantine = store.folder(delta_store.QUARANTINE)
+    for number in range(delta_store.KEPT + 5):
+        special_files.make(store.folder(f"{number:064x}"), kind)
+        special_files.make(quarantine / f"{number:064x}", kind)
+    with special_files.at_once():
+        store.clean()
+    found = store.read(CURRENT, package)
+    assert found is not None
+    assert found.digest == digests[0]
+    left = [p for p in store.folder("x").parent.iterdir() if is_sha256(p.name)]
+    assert set(left) >= {store.folder(digest) for digest in (digests[0], digests[2])}
+    assert len(left) <= delta_store.KEPT + 1
+    aside = [path.name for path in quarantine.iterdir() if is_sha256(path.name)]
+    assert aside == [digests[1]]
+    # A delta of the same digest can be made again.
+    special_files.make(store.folder(digests[1]), kind)
+    assert keep(store, package, 1) == digests[1]
+    store.point(CURRENT, digests[1])
+    assert store.read(CURRENT, package) is not None
 
 
 def test_robot_goes_back_to_none_if_the_last_good_delta_is_torn(
