@@ -440,6 +440,7 @@ class LocalLearning:
             if not self.needs_judging():
                 self._tell_once(CURRENT, str(e))
                 self.store.go_back(manifest)
+                self._told.pop(CURRENT)  # a later one is another
             return
         if current is None:
             return

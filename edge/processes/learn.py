@@ -191,6 +191,7 @@ class _Residence:
         self._fast_used_s = 0.0
         self._machine, self._read_s = MachineReadings(), -READ_AGAIN_S
         self._looked_s = -_LOOK_S
+        self._refused = ""  # what the disk answered to the last look
         self._failed: tuple[tuple[object, ...], float, str] | None = None
         self._stack = contextlib.ExitStack()
         self._meter: Meter | None = None
@@ -235,8 +236,7 @@ class _Residence:
         try:
             self._follow_round()
             if now_s - self._looked_s >= _LOOK_S:
-                self._learning.look()
-                self._looked_s = time.monotonic()
+                self._look()
             if now_s - self._read_s >= READ_AGAIN_S:
                 self._machine, self._read_s = read_machine(), now_s
             wanted = self._decide()
@@ -249,8 +249,25 @@ class _Residence:
         except (ContinuonError, OSError) as e:
             self._stop("it failed")
             failure = " ".join(str(e).split())
+            if self._failed_lately() and self._failed and self._failed[2] == failure:
+                return  # it was said
             self._failed = (self._key(), now_s, failure)
             self._me.say(failure)
+
+    def _look(self) -> None:
+        """Looks at the disk; what that refuses is said once, until it is over.
+
+        Learning goes on with what is known.
+        """
+        refused = ""
+        try:
+            self._learning.look()
+        except (ContinuonError, OSError) as e:
+            refused = " ".join(str(e).split())
+        self._looked_s = time.monotonic()
+        if refused and refused != self._refused:
+            self._me.say(refused)
+        self._refused = refused
 
     def _decide(self) -> str | None:
         """The loop that may run now; `AGAIN` for an older delta to be judged.

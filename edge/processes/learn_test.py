@@ -1,5 +1,6 @@
 """The process `learn`, as it is started on a robot: by hand, asleep, and in the way."""
 
+import resource
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -194,6 +195,32 @@ def test_round_that_fails_is_said_once_and_the_process_lives(
     assert status["reason"].startswith("a round failed: the slow loop: expected new")
     said = robot.close()
     assert said.count("the slow loop: expected new vectors, got ") == 1
+
+
+def test_pointer_that_a_full_disk_keeps_torn_is_said_once_and_learning_goes_on(
+    home: LearningHome, start: Callable[[], LearnProgram]
+) -> None:
+    home.show(16)
+    robot = start()
+    robot.wait_for(lambda status: status["memories"] == 16)
+    no_room = (0, resource.RLIM_INFINITY)
+    pointer = home.root / "deltas" / CURRENT
+    pointer.parent.mkdir(exist_ok=True)
+    pointer.write_bytes(b"torn")
+    before = resource.prlimit(robot.process.pid, resource.RLIMIT_FSIZE, no_room)
+    for _ in range(5):  # looks, one after the other
+        assert robot.supervisor.send("learn", "episode", {})
+        robot.wait_for(bool)
+    robot.tell("asleep")
+    robot.wait_for(lambda status: status["reason"].startswith("a round failed: "))
+    assert pointer.read_bytes() == b"torn"
+    resource.prlimit(robot.process.pid, resource.RLIMIT_FSIZE, before)
+    home.show(1)  # a round that failed is tried again with a new episode
+    robot.wait_for(lambda status: status["receipt"])
+    assert DeltaStore(home.root / "deltas").named(CURRENT) is not None
+    said = robot.close()
+    assert said.count(f"{pointer}: expected to write") == 1, said
+    assert said.count(f"{pointer}: expected a pointer to a delta") == 1, said
 
 
 def test_idle_robot_compiles_what_a_night_needs_and_changes_nothing(
