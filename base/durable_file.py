@@ -180,10 +180,15 @@ def remove_leftovers(folder: Path) -> None:
         raise disk_error(folder, "to remove leftovers", e) from e
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, *, sync: bool = True) -> Path:
     """Renames a damaged file, whatever kind it is, so that nothing reads it again.
 
     Its bytes stay for inspection, and so do those of one that was set aside earlier.
+
+    Args:
+        path: what is damaged.
+        sync: whether the new name survives a power cut; False for many files, whose
+            folder the caller syncs.
 
     Returns:
         The new path: the old one with `.damaged` and, if that is taken, a number.
@@ -200,7 +205,8 @@ def set_aside(path: Path) -> Path:
         path.rename(target)
     except OSError as e:
         raise disk_error(path, "to set it aside under another name", e) from e
-    fsync_folder(path.parent)
+    if sync:
+        fsync_folder(path.parent)
     return target
 
 

@@ -9,7 +9,7 @@ import pytest
 from base.testing import special_files
 from edge.loops import memories as local
 from edge.loops.memories import LocalMemories
-from edge.loops.memory_choice import KNOWN, LIVED, Driver, Use
+from edge.loops.memory_choice import KNOWN, LIVED, Driver, Memory, Use
 from release.package import ActionSpec, RobotFit, TensorSpec
 from rlds import example_codec, tfrecord
 from rlds.spec import EpisodeSpec
@@ -195,6 +195,63 @@ def test_kept_file_with_other_bytes_than_its_name_says_is_set_aside(
     shutil.copy(memories.path(first), memories.path(second))
     assert memories.read() == (first,)
     assert len(folder.told) == 1
+
+
+def test_memory_that_somebody_gave_a_large_number_is_followed_by_longer_names(
+    folder: Folder,
+) -> None:
+    folder.hand_over()
+    memories = folder.open()
+    (first,) = memories.take(ROBOT, FIT)
+    path = memories.path(first)
+    path.rename(path.with_name(path.name.replace("00000000-", "99999999-")))
+    for _ in range(3):
+        folder.hand_over()
+    taken = folder.open().take(ROBOT, FIT)
+    assert [one.number for one in taken] == [10**8, 10**8 + 1, 10**8 + 2]
+    again = folder.open().read()
+    assert [one.number for one in again] == [10**8 - 1, 10**8, 10**8 + 1, 10**8 + 2]
+    assert folder.told == []
+
+
+@pytest.mark.parametrize("digits", ["9" * 13, "9" * 40, "0000000000"])
+def test_memory_of_a_number_that_no_robot_gives_is_set_aside(
+    folder: Folder, digits: str
+) -> None:
+    folder.hand_over()
+    memories = folder.open()
+    (first,) = memories.take(ROBOT, FIT)
+    path = memories.path(first)
+    path.rename(path.with_name(path.name.replace("00000000-", f"{digits}-")))
+    folder.hand_over()
+    assert [one.number for one in folder.open().take(ROBOT, FIT)] == [0]
+    assert len(folder.told) == 1
+    assert "a number up to 1000000000000 in its name" in folder.told[0]
+    assert len([name for name in folder.names() if name.endswith(".damaged")]) == 1
+
+
+def test_many_foreign_files_are_set_aside_some_in_each_look_with_one_line(
+    folder: Folder,
+) -> None:
+    folder.hand_over()
+    (own,) = folder.open().take(ROBOT, FIT)
+    many = 3 * local.MOST_ASIDE
+    for number in range(many):
+        (folder.root / f"{number:08d}-judge-{number:064x}.tfrecord").write_bytes(b"x")
+        (folder.root / local.NEW / f"{number}.tfrecord").write_bytes(b"x")
+    folder.hand_over()
+    memories = folder.open()
+    taken: list[Memory] = []
+    for look in range(1, 8):
+        taken += memories.take(ROBOT, FIT)
+        foreign = [name for name in folder.names() if name.endswith(".tfrecord")]
+        assert len(foreign) == 2 + max(0, 2 * many - look * local.MOST_ASIDE)
+    assert memories.read() == (own, *taken)
+    assert [one.number for one in taken] == [1]
+    assert len(folder.told) == 1
+    assert f"{local.MOST_ASIDE} files among the memories set aside" in folder.told[0]
+    aside = [name for name in folder.names() if ".damaged" in name]
+    assert len(aside) == local.KEPT_ASIDE
 
 
 def test_cut_between_the_two_names_of_a_file_takes_it_once(folder: Folder) -> None:
