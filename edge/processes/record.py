@@ -16,6 +16,7 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 import contextlib
 import functools
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,12 +157,16 @@ def hand_over(folder: Path, me: Process, raw: Path) -> None:
 
 
 def _make_room(folder: Path, size_bytes: int) -> None:
-    """Removes the oldest episodes that nobody learned from, beyond the limit."""
+    """Removes the oldest episodes that nobody learned from, beyond the limit.
+
+    What is no file takes no room and stays: the learner sets it aside.
+    """
     found = []
     for path in folder.glob("*"):
         with contextlib.suppress(FileNotFoundError):  # the learner has just taken it
-            stat = path.stat()
-            found.append((stat.st_mtime_ns, stat.st_size, path))
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                found.append((status.st_mtime_ns, status.st_size, path))
     total = size_bytes + sum(size for _, size, _ in found)
     for _, size, path in sorted(found):
         if total <= NEW_LIMIT_BYTES:
