@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import app, flags
 
 from base import interrupt, path_flags, project_version
-from base.errors import ContinuonError, printable
+from base.errors import ContinuonError, printable, printable_lines
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -55,7 +55,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
 def say(text: str) -> None:
     """Writes a result and a newline to stdout, with nothing that steers a terminal."""
-    sys.stdout.write(f"{printable(text)}\n")
+    sys.stdout.write(f"{printable_lines(text)}\n")
     sys.stdout.flush()
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base import command_line, project_version
-from base.errors import ContinuonError, MalformedError, printable
+from base.errors import ContinuonError, MalformedError, printable, printable_lines
 from base.testing import command
 from base.testing.command import Finished
 
@@ -277,10 +277,16 @@ def test_what_is_said_and_what_is_complained_of_steers_no_terminal(
 def test_a_printable_text_has_the_same_length_and_no_control_character(
     text: str,
 ) -> None:
-    shown = printable(text)
-    assert len(shown) == len(text)
-    assert shown.replace("\n", "").isprintable()
-    assert printable(shown) == shown
+    shown, lines = printable(text), printable_lines(text)
+    assert len(shown) == len(lines) == len(text)
+    assert shown.isprintable()
+    assert lines.replace("\n", "").isprintable()
+    assert lines.count("\n") == text.count("\n")
+    assert printable(shown) == printable(lines) == shown
+
+
+def test_a_line_break_from_outside_makes_no_second_line() -> None:
+    assert printable("nightly\nrobot: all is well") == "nightly?robot: all is well"
 
 
 _SLOW_COMMAND = """

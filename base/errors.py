@@ -14,15 +14,21 @@ _KEPT_AT_START = 100  # The end is kept too: it names the file of a long path.
 
 
 def printable(text: str) -> str:
-    """Replaces what a terminal or a page does not show by `?`, but not line breaks.
+    """Replaces what a terminal or a page does not show by `?`, line breaks as well.
 
     A text from outside, such as a task's name, may hold control characters: written to
-    a terminal, they move the cursor, change its title or hide what was printed before.
-    Every text passes here, or `one_line`, on its way to a terminal, a log or a page.
+    a terminal, they move the cursor, change its title or hide what was printed before;
+    a line break makes the rest of it look like somebody else's line. Every text passes
+    here, or `printable_lines` or `one_line`, on its way to a terminal, a log or a page.
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Does what `printable` does to each line of a text that is meant to have some."""
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def one_line(value: object) -> str:

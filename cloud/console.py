@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
-from base.errors import printable
+from base.errors import printable_lines
 
 _LOG_WIDTH = 4096  # so that lines and digests in a log are not wrapped
 
@@ -40,7 +40,7 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Makes a text of a plain string, as wide as what is shown."""
-        return super().render_str(printable(text), **options)
+        return super().render_str(printable_lines(text), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -50,7 +50,7 @@ class PlainConsole(Console):
             if segment.control or segment.text.isprintable():
                 yield segment
             else:
-                yield Segment(printable(segment.text), segment.style)
+                yield Segment(printable_lines(segment.text), segment.style)
 
 
 def open_console(file: IO[str] | None = None) -> Console:

@@ -6,7 +6,7 @@ import dataclasses
 import html
 from collections.abc import Mapping, Sequence
 
-from base.errors import printable
+from base.errors import printable_lines
 from cloud.evaluate.bless import Decision, Verdict
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.success_rate import SuccessRate
@@ -83,7 +83,7 @@ def render(run: RunReport) -> str:
         f"<pre>{html.escape(run.next_command)}</pre>",
     ]
     # The plots hold names from outside as well, so the whole page is looked at.
-    return printable(
+    return printable_lines(
         "<!DOCTYPE html>\n"
         f'<html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(run.title)}</title><style>{_STYLE}</style></head>\n"

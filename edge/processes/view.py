@@ -173,7 +173,7 @@ def fit(lines: Sequence[str], columns: int, rows: int) -> list[str]:
 
 
 def _safe(line: str) -> str:
-    return printable(line).replace("\n", " ")
+    return printable(line.replace("\n", " "))
 
 
 def _line(label: str, text: str) -> str:
