@@ -8,7 +8,8 @@ error about a flag's value included; 130 interrupted by Ctrl-C; 141 the reader o
 closed the pipe, as a shell reports it.
 
 `bazel run` starts a program in its runfiles folder and passes the user's folder in an
-environment variable; relative paths in flags are relative to the user's folder.
+environment variable; relative paths in flags are relative to the user's folder, and
+`~` in them is the user's home folder (`base/path_flags.py`).
 """
 
 from base.interrupt import EXIT_INTERRUPTED as EXIT_INTERRUPTED
@@ -71,7 +72,7 @@ def _exit_code(main: Callable[[list[str]], int | None]) -> int:
         _enter_user_folder()
         rest = flags.FLAGS(sys.argv)
         _require_values()
-        path_flags.require_kinds()
+        path_flags.settle()
         code = main(rest) or 0
         sys.stdout.flush()
         return code

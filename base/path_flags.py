@@ -3,6 +3,9 @@
 A command says once which of its flags name what. A folder where a file is expected, or
 a file where a folder is or on the way there, is then an error about the flag: not one
 of a library after an hour of work, in its own words.
+
+In all of them `~` at the beginning is the home folder of the user: a shell leaves it as
+it is in `--home=~/robot`, and without a word a folder of the name `~` would be made.
 """
 
 from collections.abc import Mapping
@@ -13,7 +16,7 @@ from absl import flags
 
 from base.errors import WrongKindError
 
-_FILE, _FOLDER = "file", "folder"
+_FILE, _FOLDER, _PLACE = "file", "folder", "place"
 _kinds: dict[str, str] = {}
 
 
@@ -27,37 +30,56 @@ def folders(*names: str) -> None:
     _kinds.update(dict.fromkeys(names, _FOLDER))
 
 
+def places(*names: str) -> None:
+    """Declares that these flags name paths or URIs whose kind is not checked here."""
+    _kinds.update(dict.fromkeys(names, _PLACE))
+
+
 def declared() -> Mapping[str, str]:
-    """Returns `file` or `folder` for every flag that was declared."""
+    """Returns `file`, `folder` or `place` for every flag that was declared."""
     return dict(_kinds)
 
 
-def require_kinds() -> None:
-    """Refuses flags whose path is a folder where a file is expected, or the reverse.
+def settle() -> None:
+    """Writes out `~` in the declared flags, and refuses what is of the wrong kind.
+
+    The defaults of the flags are written out as well.
 
     Raises:
-        WrongKindError: the first such flag.
+        WrongKindError: the first flag whose path is a folder where a file is expected,
+            or the reverse, or begins with the home folder of a user who is not here.
     """
     for name, kind in _kinds.items():
-        value = flags.FLAGS[name].value
-        for text in value if isinstance(value, list) else [value]:
-            path = _local_path(name, text) if text else None
+        flag = flags.FLAGS[name]
+        if isinstance(flag.value, list):
+            flag.value = [_write_out(name, text) for text in flag.value]
+        elif flag.value:
+            flag.value = _write_out(name, flag.value)
+        for text in flag.value if isinstance(flag.value, list) else [flag.value]:
+            path = _local_path(text) if text and kind != _PLACE else None
             if path is not None:
                 _require_kind(name, kind, path)
 
 
-def _local_path(name: str, text: str) -> Path | None:
+def _write_out(name: str, text: str) -> str:
+    """Replaces a home folder at the beginning of a path; a URI stays as it is."""
+    if not text.startswith("~") or "://" in text:
+        return text
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError as e:
+        raise WrongKindError(
+            f"--{name}",
+            "the home folder of a user of this machine",
+            Path(text).parts[0],
+            "write the path out",
+        ) from e
+
+
+def _local_path(text: str) -> Path | None:
     """Returns the path of a file or folder on this machine, None for another URI."""
     if "://" not in text:
-        try:
-            return Path(text).expanduser().absolute()
-        except RuntimeError as e:
-            raise WrongKindError(
-                f"--{name}",
-                "the home folder of a user of this machine",
-                Path(text).parts[0],
-                "write the path out",
-            ) from e
+        return Path(text).absolute()
     parts = urlsplit(text)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 

@@ -13,11 +13,21 @@ from base import command_line, path_flags
 flags.DEFINE_string("file", None, "a file")
 flags.DEFINE_string("folder", None, "a folder")
 flags.DEFINE_list("files", [], "more files")
+flags.DEFINE_string("place", "~/default", "a path or a URI")
 path_flags.files("file", "files")
 path_flags.folders("folder")
+path_flags.places("place")
+
+
+def main(argv: list[str]) -> None:
+    values = flags.FLAGS
+    print("done")
+    print(values["file"].value, values["folder"].value, sep="\\n")
+    print(*values["files"].value, values["place"].value)
+
 
 if __name__ == "__main__":
-    command_line.run(lambda argv: print("done"))
+    command_line.run(main)
 """
 
 
@@ -50,7 +60,32 @@ def test_what_a_flag_names_may_exist_or_not(
     program: Path, tmp_path: Path, flag: str
 ) -> None:
     done = command.run(program, flag.format(at=tmp_path))
-    assert (done.code, done.out, done.err) == (0, "done\n", "")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("done\n")
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--file=~/x", "{home}/x\nNone\n{home}/default\n"),
+        ("--folder=~", "None\n{home}\n{home}/default\n"),
+        ("--files=~/x,y~/z,~/~", "None\nNone\n{home}/x y~/z {home}/~ {home}/default\n"),
+        ("--place=~/x", "None\nNone\n{home}/x\n"),
+        ("--place=file:///~/x", "None\nNone\nfile:///~/x\n"),
+    ],
+)
+def test_a_tilde_that_the_shell_left_is_the_home_folder(
+    program: Path, flag: str, told: str
+) -> None:
+    done = command.run(program, flag)
+    home = Path.home()
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "done\n" + told.format(home=home)
+
+
+def test_a_place_may_be_a_file_or_a_folder(program: Path, tmp_path: Path) -> None:
+    for name in ("file", "folder", "absent"):
+        assert command.run(program, f"--place={tmp_path}/{name}").code == 0
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ ACTIONS_JSON = flags.DEFINE_string(
 
 flags.adopt_module_key_flags(actor_flags)
 path_flags.folders("candidate", "state_dir", "record_dir", "private_dir")
-# Not --channel: an update that fails, however it does, keeps no robot from driving.
+path_flags.places("channel")
 path_flags.files(
     "keyring",
     "key_file",

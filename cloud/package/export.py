@@ -56,10 +56,10 @@ def main(argv: list[str]) -> None:
     """Exports the model that the flags name and prints the new package."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
-    run = Path(_RUN.value).expanduser()
+    run = Path(_RUN.value)
     output = _OUTPUT.value or run / "export" / _TARGET.value
     with WorkProgress(open_console(), "export"):
-        built = export_again(run, _TARGET.value, Path(output).expanduser())
+        built = export_again(run, _TARGET.value, Path(output))
     command_line.say(
         f"package {built.digest} for {_TARGET.value},"
         f" {built.size_bytes / 1e6:.1f} MB, at {built.folder}"

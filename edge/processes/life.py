@@ -110,6 +110,7 @@ SEED = flags.DEFINE_integer(
     upper_bound=2**20,
 )
 path_flags.folders("home")
+path_flags.places("channel", "update_channel")
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def main(argv: list[str]) -> int:
         if not name.startswith(CHANGED):
             raise app.UsageError(f"expected --robot={CHANGED}TASK, got {name!r}")
         registry.require_known(name)
-    home = Home(Path(HOME.value).expanduser().absolute())
+    home = Home(Path(HOME.value).absolute())
     if home.memories.exists() or home.deltas.exists():
         raise LifeError(
             home.root,

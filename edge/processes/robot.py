@@ -32,7 +32,7 @@ from typing import Final
 
 from absl import app, flags
 
-from base import command_line
+from base import command_line, path_flags
 from edge import actor_flags
 from edge.actors.keys import WORDS, Word
 from edge.actors.registry import KEYBOARD
@@ -61,6 +61,7 @@ CHANNEL = flags.DEFINE_string(
     "channel to follow: STORE/channels/NAME.json, where STORE is a folder, "
     "file:///FOLDER or gs://BUCKET/PREFIX (default: none, the robot keeps its package)",
 )
+path_flags.places("channel")
 HOME = robot_flags.define_home(HOME_FOLDER)
 robot_flags.define_keys(robot_flags.KEYRING_FILE)
 robot_flags.define_mode_rules()
@@ -89,7 +90,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     control_flags.require_actor_usage(is_simulated_pace=PACE.value == "simulated")
     actor_flags.require_device(ACTOR.value)
-    home = Path(HOME.value).expanduser().absolute()
+    home = Path(HOME.value).absolute()
     programs = _list_programs(home)
     with process.open_process(home, NAME) as me:
         # Suspended, it would show nothing and hear nothing while the robot moves.

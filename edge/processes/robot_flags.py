@@ -114,7 +114,7 @@ def read_keys() -> TrustedKeys | None:
 
 def hand_on_keys() -> list[str]:
     """Returns the flags of `define_keys` for another program."""
-    path = Path(str(flags.FLAGS[_KEYRING].value)).expanduser().absolute()
+    path = Path(str(flags.FLAGS[_KEYRING].value)).absolute()
     development = flags.FLAGS[_DEVELOPMENT].value
     return [f"--{_KEYRING}={path}", *([f"--{_DEVELOPMENT}"] if development else [])]
 

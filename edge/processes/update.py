@@ -28,7 +28,7 @@ from typing import Final
 
 from absl import app, flags
 
-from base import command_line
+from base import command_line, path_flags
 from base.errors import ContinuonError, printable
 from edge import simulated_or_real
 from edge.episodes import robot_key
@@ -75,6 +75,7 @@ SEED_PACKAGE = flags.DEFINE_string(
     None,
     "folder or tar of a signed package to install without a channel, and end",
 )
+path_flags.places("channel", "seed_package")
 ROBOT_ID = robot_flags.define_robot_id()
 KEY_FILE = robot_flags.define_key_file("packages/updater.key")
 PERIOD_S, JITTER_S, TRIAL_EPISODES = robot_flags.define_update_rules()

@@ -157,7 +157,7 @@ def main(argv: list[str]) -> int:
         tempfile.TemporaryDirectory() as scratch,
         ThreadPoolExecutor(_WORKERS.value) as pool,
     ):
-        homes = Path(_HOMES.value or scratch).expanduser().absolute()
+        homes = Path(_HOMES.value or scratch).absolute()
         homes.mkdir(parents=True, exist_ok=True)
         unchanged = pool.submit(_measure, homes / "unchanged", None)
         begun = {
@@ -243,7 +243,7 @@ def _run(program: str, home: Path, *arguments: str) -> None:
     Raises:
         ProgramFailedError: it failed.
     """
-    keys = [f"--keyring={Path(_KEYRING.value).expanduser().absolute()}"]
+    keys = [f"--keyring={Path(_KEYRING.value).absolute()}"]
     if _DEVELOPMENT_KEYS.value:
         keys.append("--allow_development_keys")
     module = f"edge.processes.{program}"
