@@ -86,6 +86,18 @@ def fetch_channel(
     )
 
 
+def require_form(channel: str) -> None:
+    """Checks what can be told of a channel's location without looking there.
+
+    Raises:
+        ReleaseError, StoreError: it is no STORE/channels/NAME.json, or its store is of
+            a kind that is not known.
+    """
+    store_uri, _ = channel_format.split_uri(_uri(channel))
+    if not store_uri.startswith("gs://"):  # a bucket needs credentials and a client
+        open_store(store_uri)
+
+
 def _uri(location: str) -> str:
     """The URI of a location that is given as a URI or as a path."""
     if "://" in location:

@@ -37,14 +37,16 @@ from edge import actor_flags
 from edge.actors.keys import WORDS, Word
 from edge.actors.registry import KEYBOARD
 from edge.actors.terminal import Terminal
-from edge.errors import ActorLostError
+from edge.errors import ActorLostError, ReplayError
 from edge.loops.mode import Mode
+from edge.ota import fetch
 from edge.processes import control_flags, process, robot_flags
 from edge.processes.children import Family, Program
 from edge.processes.last_word import LastWord, StopKey
 from edge.processes.person_keys import PersonKeys, Said
 from edge.processes.process import Process
 from edge.processes.view import Screen, Seen, describe, summarize
+from edge.robots import registry
 
 NAME: Final = process.SUPERVISOR
 HOME_FOLDER: Final = "~/.local/share/continuon/robot-home"
@@ -90,6 +92,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     control_flags.require_actor_usage(is_simulated_pace=PACE.value == "simulated")
     actor_flags.require_device(ACTOR.value)
+    _require_what_its_programs_need()
     home = Path(HOME.value).absolute()
     programs = _list_programs(home)
     with process.open_process(home, NAME) as me:
@@ -104,6 +107,20 @@ def main(argv: list[str]) -> int:
                 screen.say(["robot: stops"])
                 for line in family.stop(first="control"):
                     screen.say([line])
+
+
+def _require_what_its_programs_need() -> None:
+    """Checks what no restart of a program would mend.
+
+    Raises:
+        ContinuonError, OSError: the robot is not known, the keyring is none, or the
+            channel cannot be one.
+    """
+    with contextlib.suppress(ReplayError):  # a package may drive a recorded episode
+        registry.require_known(ROBOT.value)
+    robot_flags.read_keys()
+    if CHANNEL.value:
+        fetch.require_form(CHANNEL.value)
 
 
 def _list_programs(home: Path) -> list[Program]:

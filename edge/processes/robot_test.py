@@ -97,6 +97,29 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     started.close()
 
 
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--keyring={home}/absent", "absent: "),
+        ("--channel=https://host/channels/nightly.json", "a file:///… or gs://… URI"),
+        ("--channel={home}/nightly.json", "nightly.json: "),
+        ("--robot=metaworld:reachv3", "metaworld:reachv3"),
+    ],
+)
+def test_what_no_restart_would_mend_is_one_line_before_anything_is_started(
+    tmp_path: Path, flag: str, said: str
+) -> None:
+    made = robot_home.make(tmp_path)
+    desk = Desk(made, flag.format(home=made.home.root))
+    try:
+        assert desk.supervisor.wait(_LONGEST_S) in (1, 2)
+        assert said in desk.said()
+        assert desk.said().count("\n") == 1
+        assert not (made.home.root / "run").exists()
+    finally:
+        desk.close()
+
+
 def test_children_that_are_killed_come_back_and_no_step_is_lost_unseen(
     desk: Desk,
 ) -> None:
