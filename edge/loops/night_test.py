@@ -19,7 +19,7 @@ from edge.loops.decide import LEARNER_BYTES
 from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from edge.loops.learning_job import Judged, Progress, Report
 from edge.loops.memories import LocalMemories
-from edge.loops.night import Receipt, Round, plan_round
+from edge.loops.night import EVALUATE, Receipt, Round, plan_round
 from edge.loops.package_functions import PackageFunctions
 from edge.testing import tiny_learning
 from edge.testing.tiny_learning import CALLS, MEMORY_BYTES, ROBOT_ID, TASKS, Plan
@@ -392,6 +392,41 @@ def test_fast_loop_is_refused_because_only_control_has_its_window(home: Home) ->
     manifest = dataclasses.replace(package.manifest, functions=functions)
     with pytest.raises(LearningError, match="a window of the last steps"):
         home.plan(dataclasses.replace(package, manifest=manifest))
+
+
+ONES = np.ones(8, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("ends", "returned", "error"),
+    [
+        (True, ({},), "results by their names, got a tuple"),
+        (True, {"deltas": np.float32(1)}, "got an array () of float32"),
+        (True, {"deltas": {"head": ONES * 1j}}, "got an array (8,) of complex64"),
+        (True, {"deltas": {"more": ONES}}, "as `deltas`, got ['"),
+        (False, [ONES], "results by their names, got a list"),
+        (False, {"action_error": ONES}, "as next_observation_error, got none"),
+        (False, {"action_error": np.float32(1)}, "got an array () of float32"),
+        (False, {"action_error": ONES.reshape(8, 1)}, "got an array (8, 1) of float32"),
+        (False, {"action_error": ONES[:1]}, "as action_error, got an array (1,)"),
+        (False, {"action_error": ONES * 1j}, "got an array (8,) of complex64"),
+        (False, {"action_error": ONES > 0}, "got an array (8,) of bool"),
+    ],
+)
+def test_function_that_returns_another_shape_is_one_line_in_our_words(
+    home: Home, ends: bool, returned: object, error: str
+) -> None:
+    package = home.package()
+    home.show(package, 12)
+    planned = home.plan(package)
+    assert package.manifest.learning is not None
+    last = package.manifest.learning.loops["slow"][-1].function
+    functions = PackageFunctions(package, "slow")
+    name = last if ends else EVALUATE
+    functions._functions[name]._program = lambda **given: returned
+    with pytest.raises(LearningError) as caught:
+        functions.run(planned.job, lambda report: None)
+    assert error in str(caught.value)
 
 
 def test_error_of_a_loop_names_the_function_that_failed(home: Home) -> None:

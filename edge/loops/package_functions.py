@@ -29,7 +29,7 @@ from edge.loops.learning_job import Job, Judged, Progress, Report
 from edge.loops.memory_arrays import EPISODES, MEMORIES
 from edge.loops.memory_choice import KNOWN
 from edge.loops.night import EVALUATE
-from release.package import WEIGHTS
+from release.package import WEIGHTS, TensorSpec
 from release.verification import IntactPackage
 from rlds import reader
 from rlds.episode import Episode
@@ -100,7 +100,8 @@ class PackageFunctions:
             ended = self._learn(job, start, report, should_stop)
             if ended is None:
                 return False
-            learned, about = _read_vectors(ended), findings.collect(ended.get(FOUND))
+            learned = self._read_vectors(ended.get("deltas"))
+            about = findings.collect(ended.get(FOUND))
         if should_stop():
             return False
         durable_file.write(
@@ -141,7 +142,7 @@ class PackageFunctions:
             episodes = [
                 (reader.read_episode(path), kind) for path, kind in job.memories
             ]
-            arrays = memory_arrays.fill(self._memories, episodes, self._tasks)
+            arrays = _fill(self._memories, episodes, self._tasks, MEMORIES)
             values["memories"] = jax.device_put(arrays)
         counted = _Counted(sum(entry.calls for entry in self._loop), report)
         calls = dict.fromkeys(self._functions, 0)
@@ -167,14 +168,28 @@ class PackageFunctions:
                 return None
             some = episodes[first : first + room]
             kinds = [(episode, KNOWN) for episode in some]
-            arrays = memory_arrays.fill(self._episodes, kinds, self._tasks)
+            arrays = _fill(self._episodes, kinds, self._tasks, EPISODES)
             given = {"weights": self._weights, "deltas": deltas, "episodes": arrays}
             names = self._names[EVALUATE]
             returned = _call(
                 self._functions[EVALUATE], {n: given[n] for n in names}, EVALUATE
             )
             for name in found:
-                found[name] += np.asarray(returned[name])[: len(some)].tolist()
+                found[name] += _read_errors(returned, name, len(some))
+        return found
+
+    def _read_vectors(self, deltas: object) -> Vectors:
+        """What a loop returned as its deltas: [s] f32 of every surface."""
+        surfaces = self._package.manifest.surfaces
+        expected = "a vector of each surface as `deltas`"
+        if not isinstance(deltas, Mapping) or set(deltas) != set(surfaces):
+            got = sorted(deltas) if isinstance(deltas, Mapping) else _kind(deltas)
+            raise LearningError("the loop", expected, got)
+        found = {}
+        for name, vector in jax.device_get(dict(deltas)).items():
+            if np.shape(vector) != (surfaces[name].size,) or not _is_real(vector):
+                raise LearningError(name, expected, _kind(vector))
+            found[name] = np.asarray(vector, np.float32)
         return found
 
     @property
@@ -227,17 +242,47 @@ class _Counted:
         return call
 
 
-def _read_vectors(ended: Mapping[str, Any]) -> Vectors:
-    return {
-        name: np.asarray(vector, np.float32)
-        for name, vector in jax.device_get(ended["deltas"]).items()
-    }
+def _read_errors(returned: Mapping[str, Any], name: str, count: int) -> list[float]:
+    """The errors of so many episodes, from what `evaluate` returned."""
+    errors: Any = returned.get(name)  # of a tree, np.ndim is 0
+    if np.ndim(errors) != 1 or len(errors) < count or not _is_real(errors):
+        raise LearningError(
+            EVALUATE, f"a number for each of {count} episodes as {name}", _kind(errors)
+        )
+    return [float(error) for error in np.asarray(errors)[:count]]
+
+
+def _is_real(array: object) -> bool:
+    """Whether an array is of numbers that have a size."""
+    kind = np.asarray(array).dtype
+    return bool(jax.numpy.issubdtype(kind, np.floating) or kind.kind in "iu")
+
+
+def _kind(value: Any) -> str:  # noqa: ANN401 - whatever a package returned
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping | tuple | list):
+        return f"a {type(value).__name__}"
+    return f"an array {np.shape(value)} of {np.asarray(value).dtype}"
+
+
+def _fill(
+    shapes: Mapping[str, TensorSpec],
+    episodes: Sequence[tuple[Episode, int]],
+    tasks: Sequence[str],
+    name: str,
+) -> memory_arrays.Arrays:
+    """Fills the arrays that a package asks for; any shape can stand in a package."""
+    try:
+        return memory_arrays.fill(shapes, episodes, tasks)
+    except (ValueError, TypeError, IndexError, MemoryError) as e:
+        raise LearningError(name, "arrays that episodes fill", _one_line(e)) from e
 
 
 def _find_loss(returned: Mapping[str, Any]) -> float | None:
     state = returned.get("state")
     loss = state.get("loss") if isinstance(state, Mapping) else None
-    if loss is None or np.ndim(loss):
+    if loss is None or np.ndim(loss) or not _is_real(loss):
         return None
     value = float(loss)
     return value if np.isfinite(value) else None
@@ -354,10 +399,16 @@ def _call(
     function: Callable[..., Any], given: Mapping[str, Any], name: str
 ) -> Mapping[str, Any]:
     try:
-        returned: Mapping[str, Any] = function(**given)
+        returned: object = function(**given)
     except Exception as e:  # whatever a program from outside makes jax raise
         raise LearningError(name, "a result", _one_line(e)) from e
+    if not isinstance(returned, Mapping) or not all(map(_is_name, returned)):
+        raise LearningError(name, "results by their names", _kind(returned))
     return returned
+
+
+def _is_name(key: object) -> bool:
+    return isinstance(key, str)
 
 
 def _load_tensors(path: Path) -> Vectors:
