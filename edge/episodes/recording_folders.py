@@ -34,7 +34,7 @@ def hold(output: Path, private: Path) -> Iterator[Callable[[], None]]:
     made = {*_list_absent(private), *_list_absent(output)}
     try:
         _make_private(private)
-        output.mkdir(parents=True, exist_ok=True)
+        _make(output)
         with _lock(private), _lock(output):
             yield made.clear
     except BaseException:
@@ -78,14 +78,33 @@ def require_file(path: Path) -> None:
         raise MalformedEpisodeError(path, "a file", "a folder, link, pipe or device")
 
 
+def _make(folder: Path, mode: int = 0o777) -> None:
+    """Makes a folder if it is not there.
+
+    Raises:
+        OutputFolderError: a file is in its place, or in that of one above it.
+        OSError: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as e:
+        raise OutputFolderError(
+            folder,
+            "a folder for episodes",
+            "something else in its place",
+            "move that away; the folder is made by itself",
+        ) from e
+
+
 def _make_private(folder: Path) -> None:
     """Makes a folder that only its owner can enter.
 
     Raises:
-        OutputFolderError: the folder exists and other users can enter it.
+        OutputFolderError: the folder exists and other users can enter it, or a file is
+            in its place.
         OSError: it cannot be made.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(folder, 0o700)
     mode = folder.stat().st_mode & 0o777
     if mode & 0o077:
         raise OutputFolderError(

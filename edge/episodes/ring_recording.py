@@ -14,6 +14,7 @@ that come become the part after it. A step that was in the journal already when 
 recorder died is not recorded twice.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -149,6 +150,7 @@ class RingRecording:
 
         Steps that still come become the next part.
         """
+        self._let_go_of_lost_folders()
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             self._reserve_next()
@@ -174,6 +176,7 @@ class RingRecording:
             if self._open.begin.episode_id == begin.episode_id:
                 return  # it was read before the recorder died
             self._finish(None, now_s)
+        self._let_go_of_lost_folders()
         self._open, self._next = OpenEpisode(begin, begin.episode_id, 0), 0
         self._refused_until_s = 0.0
         try:
@@ -241,6 +244,7 @@ class RingRecording:
     ) -> None:
         """Ends the episode: its last part becomes an episode, and nothing is open."""
         assert self._open is not None
+        self._let_go_of_lost_folders()
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             self._reserve_next()  # so that the last part is counted once if this is cut
@@ -260,8 +264,10 @@ class RingRecording:
         self._counted = dataclasses.replace(self.account, last_episode=name)
         self._open, self._next = None, 0
         try:
-            durable_file.write_record(self._private / ACCOUNT, self._counted.encode())
-            (self._private / OPEN).unlink(missing_ok=True)
+            if self._private.is_dir():  # else it was told of, and comes again
+                account = self._private / ACCOUNT
+                durable_file.write_record(account, self._counted.encode())
+                (self._private / OPEN).unlink(missing_ok=True)
         except (ContinuonError, OSError) as e:
             self._complain(str(e))
         if self._has_leftovers:
@@ -384,6 +390,29 @@ class RingRecording:
             if not self._is_left:
                 self._recover()
         return self._folders
+
+    def _let_go_of_lost_folders(self) -> None:
+        """Notices that a folder was removed or replaced; the next one is made anew.
+
+        A journal in the private folder is gone with it, and its steps are missing; one
+        that is still there becomes an episode when the folders are opened again.
+        """
+        if self._folders is None or self._folders.is_in_place():
+            return
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None and self._open is not None:
+            with contextlib.suppress(ContinuonError, OSError):
+                recorder.leave()
+            if (self._private / f"{self._open.part}{journal.SUFFIX}").exists():
+                self._has_leftovers = True
+            else:
+                self._miss(Missing(refused=self._next - self._open.first))
+        self._stack.close()
+        self._folders = None
+        self._complain(
+            f"{self._private}: this folder or that of shared episodes was removed or "
+            "replaced while the recorder ran; both are made anew with the next episode"
+        )
 
     def _recover(self) -> None:
         if self._folders is None:

@@ -1,5 +1,6 @@
 """What comes through the ring becomes episodes, and every step is accounted for."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -138,6 +139,53 @@ def test_folder_in_the_place_of_the_open_episode_is_set_aside_and_all_is_recorde
     found = sorted(path.name for path in desk.private.iterdir())
     assert found == [ACCOUNT, f"{OPEN}.damaged"]
     assert not desk.told
+
+
+@pytest.mark.parametrize(("removed", "lost"), [("private", 5), ("shared", 0)])
+def test_folder_that_is_removed_while_it_records_is_made_anew_with_one_line(
+    desk: Desk, removed: str, lost: int
+) -> None:
+    send_episode(desk.sender, 2)
+    begin(desk.sender)
+    for number in range(5):
+        desk.sender.append(step(number))
+    desk.take_all()
+    shutil.rmtree(desk.folder / removed)
+    desk.sender.end(success=True)
+    desk.take_all()
+    names = [send_episode(desk.sender, count) for count in (3, 4)]
+    desk.take_all()
+    assert [len(numbers(part)) for name in names for part in desk.parts(name)] == [3, 4]
+    account = desk.recording.account
+    assert (account.driven, account.missing.total) == (14, lost)
+    assert len(desk.told) == 1
+    assert "made anew with the next episode" in desk.told[0]
+    desk.start_again()
+    assert desk.recording.account == account
+
+
+@pytest.mark.parametrize("place", ["private", "shared"])
+def test_file_in_the_place_of_a_folder_is_one_line_that_says_what_to_do(
+    desk: Desk, place: str
+) -> None:
+    (desk.folder / place).write_bytes(b"a file")
+    desk.start_again()
+    for count in (3, 4):
+        send_episode(desk.sender, count)
+        desk.take_all()
+    assert desk.recording.account.missing == Missing(refused=7)
+    (line,) = desk.told
+    assert line.endswith(
+        f"{place}: expected a folder for episodes, got something else in its place; "
+        "move that away; the folder is made by itself"
+    )
+    assert (desk.folder / place).read_bytes() == b"a file"
+    (desk.folder / place).unlink()
+    desk.now_s += 2 * RETRY_S
+    name = send_episode(desk.sender, 5)
+    desk.take_all()
+    assert [len(numbers(part)) for part in desk.parts(name)] == [5]
+    assert len(desk.told) == 1
 
 
 def test_stop_rule_that_ended_an_episode_is_a_tag_of_it(desk: Desk) -> None:

@@ -8,6 +8,7 @@ and `recover` finishes the work under the terms that the episode began with.
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -116,6 +117,15 @@ class Recording:
         self._tell = tell
         self._machine = machine
         self._hand_over = hand_over
+        self._places = [path.stat() for path in (private, output)]
+
+    def is_in_place(self) -> bool:
+        """Whether both folders are still those that were opened."""
+        try:
+            now = [path.stat() for path in (self._private, self._output)]
+        except OSError:
+            return False
+        return all(map(os.path.samestat, self._places, now))
 
     def look_up(self, episode_id: str) -> Held:
         """Returns what the shared folder holds of an episode.

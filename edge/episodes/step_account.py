@@ -91,8 +91,8 @@ def open_account(private: Path, tell: Callable[[str], None]) -> Account:
     path = private / ACCOUNT
     try:
         return _read(path)
-    except FileNotFoundError:
-        return Account()
+    except (FileNotFoundError, NotADirectoryError):
+        return Account()  # whoever opens the folder says what is in its place
     except (ContinuonError, OSError) as e:
         with contextlib.suppress(DiskError):
             durable_file.set_aside(path)
