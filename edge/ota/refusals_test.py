@@ -167,6 +167,6 @@ def test_failure_of_the_store_is_no_refusal(tmp_path: Path, failure: str) -> Non
 
 
 def test_refusal_that_cannot_be_kept_is_raised_all_the_same(tmp_path: Path) -> None:
-    (tmp_path / "refused").mkdir()
-    refuse(tmp_path, NotBlessedError("p", "a", "b"))
-    Refusals(tmp_path, "c" * 64, NOW).require_new(TAR, OFFER)
+    absent = tmp_path / "absent"
+    refuse(absent, NotBlessedError("p", "a", "b"))
+    Refusals(absent, "c" * 64, NOW).require_new(TAR, OFFER)

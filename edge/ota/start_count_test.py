@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from base import durable_file
+from base.errors import DiskError
 from edge.errors import ActionShapeError, RobotUnavailableError, StepFunctionError
 from edge.ota import start_count
 from edge.ota.decide import Installed, Move
@@ -171,8 +173,20 @@ def test_damaged_count_is_no_count(robot: UpdatedRobot, raw: bytes) -> None:
     assert start_count.read(robot.state.root, digest) == 1
 
 
-def test_start_that_cannot_be_counted_is_said_and_drives(robot: UpdatedRobot) -> None:
-    (robot.state.root / start_count.FILE).mkdir()
+def test_folder_in_the_place_of_the_count_is_set_aside(robot: UpdatedRobot) -> None:
+    (robot.state.root / start_count.FILE / "in it").mkdir(parents=True)
+    assert StartCount(robot.state).begin() is None
+    digest = robot.read_installed().digest
+    assert start_count.read(robot.state.root, digest) == 1
+
+
+def test_start_that_cannot_be_counted_is_said_and_drives(
+    robot: UpdatedRobot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object) -> None:
+        raise DiskError(path, "to write", "No space left on device")
+
+    monkeypatch.setattr(durable_file, "write_record", refuse)
     starts = StartCount(robot.state)
     note = starts.begin()
     assert note is not None
