@@ -6,8 +6,9 @@
 Without flags it trains on a dataset of simulated episodes that Bazel builds, and keeps
 everything in ~/.local/share/continuon. The job ends with exit code 0 whatever the
 verdict; only a blessed package is published. A run as short as the second one shows how
-the job goes; its package is usually refused, and then no channel is written. The same command continues a run that was
-killed; with a bucket for its results (--artifacts=gs://...) it does so on any machine.
+the job goes; its package is usually refused, and then no channel is written. The same
+command continues a run that was killed; with a bucket for its results
+(--artifacts=gs://...) it does so on any machine.
 
 Several machines train together if each runs the same command with its own index, and a
 store that they share:

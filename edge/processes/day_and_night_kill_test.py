@@ -9,6 +9,7 @@ After each kill the folder is whole at once, and the robot drives a whole episod
 
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,9 @@ KINDS: Final = (_SUPERVISOR, *_PROGRAMS, _LEARNER, _ROUND)
 # round without a new package lasts a tenth of a second, a learner some seconds.
 _SHARES: Final = {_LEARNER: 0.02, _ROUND: 0.2}
 _LONGEST_HUNT_S: Final = 600.0
+_MISSED_S: Final = 20.0
+"""A learner that was not seen for so long has learned all there is: with packages as
+small as these it may begin and end between two looks."""
 
 
 class Robot(LivingRobot):
@@ -67,15 +71,19 @@ class Robot(LivingRobot):
         if kind in ("update", _ROUND) and self.draw.random() < 0.5:
             self.publish_next()
         found: list[int] = []
+        shown_s = time.monotonic()
 
         def is_time() -> bool:
+            nonlocal shown_s
             victim = self.find(kind)
             if victim is not None:
                 found.append(victim)
                 return self.draw.random() < _SHARES.get(kind, 1.0)
-            if found and kind == _LEARNER:  # it has come to its end
+            ended = found or time.monotonic() - shown_s > _MISSED_S
+            if kind == _LEARNER and ended:  # it has come to its end, perhaps unseen
                 found.clear()
                 self.show()
+                shown_s = time.monotonic()
             return False
 
         self.rest(self.draw.uniform(0.0, 2.5))

@@ -246,15 +246,6 @@ def test_robot_without_a_package_fetches_one_from_its_channel_and_drives(
         desk.close()
 
 
-def test_wrong_robot_ends_it_with_the_line_of_control(tmp_path: Path) -> None:
-    made = robot_home.make(tmp_path)
-    done = processes.run(
-        "edge.processes.robot", *made.flags[:-1], "--robot=metaworld:fly-v3"
-    )
-    assert done.returncode == 2
-    assert "control: --robot: expected" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("flags", "code", "reason"),
     [
