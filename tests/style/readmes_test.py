@@ -1,4 +1,4 @@
-"""A README of a folder lists every file there, and no file that is not there.
+"""A README of a folder lists every file there, and no document names one that is not.
 
 Files of tests need not be listed: each stands beside what it tests.
 """
@@ -17,6 +17,8 @@ FOLDERS = (
 READMES = sorted(
     (Path("README.md"), *(p for f in FOLDERS for p in Path(f).rglob("README.md")))
 )
+DOCUMENTS = (*READMES, *sorted(Path("docs").glob("*.md")))
+"""Not the decisions, which tell what was."""
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)#\s]+)")
 _SOURCE = re.compile(r"[\w./-]+\.(?:py|bzl)")
@@ -38,6 +40,7 @@ def list_sources(text: str) -> Iterator[str]:
 def test_there_are_readmes_of_rooms() -> None:
     assert {Path("cloud/ingest/README.md"), Path("base/README.md")} <= {*READMES}
     assert len(READMES) > 30
+    assert Path("docs/words.md") in DOCUMENTS
 
 
 @pytest.mark.parametrize("readme", READMES, ids=str)
@@ -48,12 +51,12 @@ def test_every_file_of_a_folder_stands_in_its_readme(readme: Path) -> None:
     assert list_unnamed(readme.read_text(), files) == []
 
 
-@pytest.mark.parametrize("readme", READMES, ids=str)
-def test_every_file_that_a_readme_names_exists(readme: Path) -> None:
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_file_that_a_document_names_exists(document: Path) -> None:
     absent = [
         name
-        for name in list_sources(readme.read_text())
-        if not (readme.parent / name).exists() and not Path(name).exists()
+        for name in list_sources(document.read_text())
+        if not (document.parent / name).exists() and not Path(name).exists()
     ]
     assert absent == []
 
