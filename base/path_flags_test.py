@@ -75,10 +75,16 @@ def test_what_a_flag_names_may_exist_or_not(
     ],
 )
 def test_a_tilde_that_the_shell_left_is_the_home_folder(
-    program: Path, flag: str, told: str
+    program: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flag: str,
+    told: str,
 ) -> None:
+    home = tmp_path / "home"  # empty: what a real one holds may be of the wrong kind
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
     done = command.run(program, flag)
-    home = Path.home()
     assert (done.code, done.err) == (0, "")
     assert done.out == "done\n" + told.format(home=home)
 
