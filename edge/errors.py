@@ -33,7 +33,7 @@ class UnknownRobotError(EdgeError):
         super().__init__(
             "--robot",
             "metaworld:TASK, metaworld-changed:TASK, metaworld-poor:TASK, or "
-            "replay:PATH if a package drives",
+            "replay:PATH",
             repr(name),
             remedy,
         )

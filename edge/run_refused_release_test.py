@@ -119,7 +119,7 @@ def test_unreachable_store_stops_a_run_but_not_with_offline_if_update_fails(
     flags = [*channel_flags(publisher, episode, tmp_path), "--allow_development_keys"]
     unit = [*flags, "--offline_if_update_fails"]
     publisher.root.rename(tmp_path / "away")
-    check_refused(1, "expected an object, got none; check the path", *unit)
+    check_refused(1, "publish one, as //cloud:train does", *unit)
     (tmp_path / "away").rename(publisher.root)
     assert run(*flags).returncode == 0
     publisher.root.rename(tmp_path / "away")
@@ -127,7 +127,7 @@ def test_unreachable_store_stops_a_run_but_not_with_offline_if_update_fails(
     done = run(*unit)
     assert done.returncode == 0, done.stderr
     why, what, package = done.stderr.splitlines()
-    assert "nightly.dsse.json: expected an object, got none" in why
+    assert "nightly.json: expected a channel, got no channels/nightly.dsse.json" in why
     assert what == "run: the update failed; running what is installed"
     assert "release 1: keep" in package
     assert "step latency" in done.stdout

@@ -66,7 +66,9 @@ class BadSignatureError(UntrustedError):
 class UnknownKeyError(UntrustedError):
     """All signatures are by keys that the keyring does not, or no longer, contain."""
 
-    default_remedy = "renew the keyring, or discard the file"
+    default_remedy = (
+        "name the keyring of this store with --keyring; if it is that, discard the file"
+    )
 
 
 class WrongRoleError(UntrustedError):

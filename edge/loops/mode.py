@@ -150,7 +150,7 @@ def _choose_between_episodes(facts: RobotFacts, rules: ModeRules) -> ModeChoice:
     if stays:
         return ModeChoice(Mode.IDLE, "told to stay still")
     if facts.has_work:
-        return ModeChoice(Mode.DRIVING, "nobody said otherwise")
+        return ModeChoice(Mode.DRIVING, "by default")
     return ModeChoice(Mode.IDLE, "nothing to drive with")
 
 

@@ -28,12 +28,12 @@ CHARGED = {"on_charger": True, "still_s": 600.0}
 @pytest.mark.parametrize(
     ("facts", "changes", "wanted", "reason"),
     [
-        (DAY, {}, DRIVING, "nobody said otherwise"),
+        (DAY, {}, DRIVING, "by default"),
         (IDLE_DAY, {}, IDLE, "nothing to drive with"),
         (DAY, {"hour": 3.0}, ASLEEP, "night until 06:00"),
         (IDLE_DAY, {"hour": 3.0}, ASLEEP, "night until 06:00"),
         # A charger alone does not keep a robot from its work.
-        (DAY, CHARGED, DRIVING, "nobody said otherwise"),
+        (DAY, CHARGED, DRIVING, "by default"),
         (IDLE_DAY, CHARGED, ASLEEP, "on its charger, with nothing to do"),
         (
             IDLE_DAY,
@@ -94,7 +94,7 @@ CHARGED = {"on_charger": True, "still_s": 600.0}
             DAY,
             {"hour": 8.0, "told": ASLEEP, "told_ago_s": 9 * HOUR_S},
             DRIVING,
-            "nobody said otherwise",
+            "by default",
         ),
         (
             DAY,
@@ -103,7 +103,7 @@ CHARGED = {"on_charger": True, "still_s": 600.0}
             "told to stay still",
         ),
         # An episode that runs is driven to its end.
-        (DAY, {"in_episode": True}, DRIVING, "nobody said otherwise"),
+        (DAY, {"in_episode": True}, DRIVING, "by default"),
         (
             DAY,
             {"in_episode": True, "hour": 22.0},

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from base.errors import StoreError
+from base.errors import NotFoundError, StoreError
 from base.store.deadline import Deadline
 from base.store.store import Store, open_store
 from edge.ota.decide import Installed
@@ -71,13 +71,23 @@ def fetch_channel(
         installed: what the robot accepted before.
 
     Raises:
-        ReleaseError: the channel is absent, unsigned, wrongly signed, expired,
+        NotFoundError: there is no such channel.
+        ReleaseError: the channel is unsigned, wrongly signed, expired,
             malformed, of another name, or older than what was accepted.
         StoreError: the store fails, or does not answer in time.
     """
     store_uri, name = channel_format.split_uri(_uri(channel))
     store = ChannelStore(open_store(store_uri))
-    raw = store.get(channel_format.envelope_path(name), LIMITS.channel_bytes)
+    signed = channel_format.envelope_path(name)
+    try:
+        raw = store.get(signed, LIMITS.channel_bytes)
+    except NotFoundError as e:
+        raise NotFoundError(
+            channel,
+            "a channel",
+            f"no {signed} in its store",
+            "publish one, as //cloud:train does, or check --channel",
+        ) from e
     if installed is None or installed.channel != name:
         # `decide` decides whether this folder may follow another channel.
         return store, verify_channel(raw, name, keys, now, 0)

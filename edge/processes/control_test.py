@@ -359,7 +359,7 @@ def test_second_control_of_a_robot_is_refused(start: Callable[..., Control]) -> 
     control.wait_for(is_doing("drives"))
     done = command.run("edge.processes.control", *control.made.flags)
     assert done.code == 1
-    assert "to be the only control of this robot" in done.err
+    assert "no other control process of this robot" in done.err
     control.wait_for(is_doing("drives"))
 
 

@@ -152,12 +152,12 @@ def open_process(home: Path, name: str) -> Iterator[Process]:
         descriptor = file_lock.open_file(path)
     except OSError as e:
         raise MailboxError(
-            path, "to make a robot's folder", e.strerror or type(e).__name__
+            path, "a folder to write to", e.strerror or type(e).__name__
         ) from e
     try:
         if not file_lock.try_take(descriptor):
             raise AlreadyRunningError(
-                path, f"to be the only {name} of this robot", "one that is running"
+                path, f"no other {name} process of this robot", "one that runs"
             )
         with Mailbox(home, name) as mailbox:
             me = Process(home, name, mailbox)

@@ -9,7 +9,7 @@ KEYS = PersonKeys().describe()
 
 CONTROL = {
     "doing": "drives",
-    "why": "nobody said otherwise",
+    "why": "by default",
     "robot": "metaworld:reach-v3",
     "p50_us": 61.5,
     "p99_us": 140.0,
@@ -46,7 +46,7 @@ def seen(now_s: float) -> dict[str, Seen]:
 
 def test_view_shows_what_every_process_told() -> None:
     assert describe(seen(5.0), 5.0) == [
-        "robot     drives; nobody said otherwise; metaworld:reach-v3",
+        "robot     drives; by default; metaworld:reach-v3",
         "step      p50 61.5 us, p99 140.0 us; jitter p99 31.0 us; "
         "2 of 4,210 steps late; 0 stop rules",
         "episodes  12, 11 succeeded",
@@ -70,7 +70,7 @@ def test_fast_loop_has_a_row_where_it_is_on() -> None:
 
 def test_process_that_says_nothing_is_shown_as_silent() -> None:
     lines = describe(seen(0.0), STALE_S + 1.0)
-    assert "drives; silent for 3 s; nobody said" in lines[0]
+    assert "drives; silent for 3 s; by default" in lines[0]
     assert "runs the slow loop; silent for 3 s" in lines[-3]
 
 
@@ -96,7 +96,7 @@ def test_status_of_wrong_types_is_no_error() -> None:
 def test_log_has_all_of_it_on_one_line() -> None:
     text = summarize(seen(0.0), 0.0)
     assert text == (
-        "drives; nobody said otherwise; 12 episodes; 11 succeeded; "
+        "drives; by default; 12 episodes; 11 succeeded; "
         "2 of 4,210 steps late; p99 140.0 us; 0 dropped; package 3f3f3f3f3f3f; "
         "delta 9b9b9b9b9b9b; record: records; learn: runs the slow loop"
     )
