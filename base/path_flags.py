@@ -52,22 +52,27 @@ def settle() -> None:
     for name, kind in _kinds.items():
         flag = flags.FLAGS[name]
         if isinstance(flag.value, list):
-            flag.value = [_write_out(name, text) for text in flag.value]
+            flag.value = [_write_out(name, kind, text) for text in flag.value]
         elif flag.value:
-            flag.value = _write_out(name, flag.value)
+            flag.value = _write_out(name, kind, flag.value)
         for text in flag.value if isinstance(flag.value, list) else [flag.value]:
             path = _local_path(text) if text and kind != _PLACE else None
             if path is not None:
                 _require_kind(name, kind, path)
 
 
-def _write_out(name: str, text: str) -> str:
-    """Replaces a home folder at the beginning of a path; a URI stays as it is."""
+def _write_out(name: str, kind: str, text: str) -> str:
+    """Replaces a home folder at the beginning of a path; a URI stays as it is.
+
+    So does a place in the home of a user who is not here: whoever looks there says so.
+    """
     if not text.startswith("~") or "://" in text:
         return text
     try:
         return str(Path(text).expanduser())
     except RuntimeError as e:
+        if kind == _PLACE:
+            return text
         raise WrongKindError(
             f"--{name}",
             "the home folder of a user of this machine",

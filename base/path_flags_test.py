@@ -71,6 +71,7 @@ def test_what_a_flag_names_may_exist_or_not(
         ("--folder=~", "None\n{home}\n{home}/default\n"),
         ("--files=~/x,y~/z,~/~", "None\nNone\n{home}/x y~/z {home}/~ {home}/default\n"),
         ("--place=~/x", "None\nNone\n{home}/x\n"),
+        ("--place=~absent/x", "None\nNone\n~absent/x\n"),
         ("--place=file:///~/x", "None\nNone\nfile:///~/x\n"),
     ],
 )
