@@ -20,6 +20,7 @@ _SMALLEST_BYTES: Final = 1 << 20
 """Smaller mappings are not worth a system call."""
 _CHANGED: Final = frozenset({"Anonymous", "Swap"})
 """Fields that count pages which were written to, here or swapped out."""
+_HERE: Final = "Rss"
 _LAST: Final = "VmFlags"
 _BEGIN: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \d+ +/")
 
@@ -42,28 +43,31 @@ def give_back() -> None:
 def find_unchanged(mappings: str) -> Iterator[tuple[int, int]]:
     """Address and size, in bytes, of private mappings of files that nobody has changed.
 
-    A page that was written to, as the dynamic linker does, is no page of the file any
-    more, and would be lost: a mapping with one such page is left alone, and so is one
-    that can be written to.
+    Only code: the dynamic linker writes to data before it makes that read-only, and such
+    a page is no page of the file any more. A mapping of code in which a page was
+    changed is left alone too, and so is one of which nothing is here: an emulator of
+    another processor says so of every mapping, and does not count what was changed.
 
     Args:
         mappings: what `/proc/PID/smaps` says (proc(5)).
     """
-    mapping, unchanged = None, True
+    mapping, given = None, True
     for line in mappings.splitlines():
         name, _, said = line.partition(":")
         if " " in name:  # the first line of a mapping; fields are single words
-            mapping, unchanged = _read_mapping(line), True
+            mapping, given = _read_mapping(line), True
         elif name in _CHANGED:
-            unchanged &= said.split()[:1] == ["0"]
-        elif name == _LAST and mapping is not None and unchanged:
+            given &= said.split()[:1] == ["0"]
+        elif name == _HERE:
+            given &= said.split()[:1] != ["0"]
+        elif name == _LAST and mapping is not None and given:
             yield mapping
 
 
 def _read_mapping(line: str) -> tuple[int, int] | None:
-    """Address and size of a large private mapping of a file that is only read."""
+    """Address and size of a large private mapping of a file that holds code."""
     begun = _BEGIN.match(line)
-    if begun is None or begun[3][1] == "w" or begun[3][3] != "p":
+    if begun is None or begun[3] != "r-xp":
         return None
     begin, end = int(begun[1], 16), int(begun[2], 16)
     return (begin, end - begin) if end - begin >= _SMALLEST_BYTES else None

@@ -23,12 +23,19 @@ class TestFindUnchanged:
     @pytest.mark.parametrize(
         "mapping",
         [
+            "r--p 0001000 08:00 12 /usr/lib/libone.so",
             "rw-p 0001000 08:00 12 /usr/lib/libone.so",
             "r--s 0001000 08:00 12 /usr/lib/libone.so",
             "r-xp 0000000 00:00 0 ",
             "r-xp 0000000 00:00 0 [vdso]",
         ],
-        ids=["writable", "shared", "no file", "of the kernel"],
+        ids=[
+            "data that may be relocated",
+            "writable",
+            "shared",
+            "no file",
+            "of the kernel",
+        ],
     )
     def test_other_mapping_is_left_alone(self, mapping: str) -> None:
         assert not list(resident_memory.find_unchanged(_describe(mapping)))
@@ -37,10 +44,17 @@ class TestFindUnchanged:
     def test_mapping_with_a_changed_page_is_left_alone(
         self, anonymous: int, swap: int
     ) -> None:
-        mapping = "r--p 0001000 08:00 12 /usr/lib/libone.so"
+        mapping = "r-xp 0001000 08:00 12 /usr/lib/libone.so"
         text = _describe(mapping, anonymous=anonymous, swap=swap)
 
         assert not list(resident_memory.find_unchanged(text))
+
+    def test_mapping_of_which_an_emulator_says_nothing_is_left_alone(self) -> None:
+        text = _describe("r-xp 0001000 08:00 12 /usr/lib/libone.so")
+
+        found = resident_memory.find_unchanged(text.replace("Rss: 8 kB", "Rss: 0 kB"))
+
+        assert not list(found)
 
     def test_small_mapping_is_left_alone(self) -> None:
         text = _describe("r-xp 0001000 08:00 12 /usr/lib/libone.so")
@@ -58,7 +72,10 @@ class TestGiveBack:
         path.write_bytes(content)
         with path.open("rb") as file:
             mapping = mmap.mmap(
-                file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ
+                file.fileno(),
+                0,
+                flags=mmap.MAP_PRIVATE,
+                prot=mmap.PROT_READ | mmap.PROT_EXEC,
             )
         assert mapping[:] == content  # every page is here now
         assert _resident_kb(path) == len(content) // 1024
@@ -80,7 +97,9 @@ class TestGiveBack:
         libc = ctypes.CDLL(None, use_errno=True)
         # As the dynamic linker leaves what it has relocated.
         refused = libc.mprotect(
-            ctypes.c_void_p(begin), ctypes.c_size_t(len(mapping)), mmap.PROT_READ
+            ctypes.c_void_p(begin),
+            ctypes.c_size_t(len(mapping)),
+            mmap.PROT_READ | mmap.PROT_EXEC,
         )
         assert refused == 0
 
