@@ -43,8 +43,8 @@ def give_back() -> None:
 def find_unchanged(mappings: str) -> Iterator[tuple[int, int]]:
     """Address and size, in bytes, of private mappings of files that nobody has changed.
 
-    Only code: the dynamic linker writes to data before it makes that read-only, and such
-    a page is no page of the file any more. A mapping of code in which a page was
+    Only code: the dynamic linker writes to data before it makes that read-only, and
+    such a page is no page of the file any more. A mapping of code in which a page was
     changed is left alone too, and so is one of which nothing is here: an emulator of
     another processor says so of every mapping, and does not count what was changed.
 
