@@ -85,7 +85,7 @@ def fetch_channel(
         raise NotFoundError(
             channel,
             "a channel",
-            f"no {signed} in its store",
+            f"no {signed} in its store: {e.got}",
             "publish one, as //cloud:train does, or check --channel",
         ) from e
     if installed is None or installed.channel != name:
