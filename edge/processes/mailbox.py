@@ -82,6 +82,15 @@ def parse(raw: bytes) -> Message:
     )
 
 
+def identify(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file; None if there is none that can be seen."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class Mailbox:
     """The mailbox of one process, and its way to those of the others."""
 
@@ -106,8 +115,7 @@ class Mailbox:
             self._path.unlink(missing_ok=True)
             self._socket.setblocking(False)
             self._socket.bind(self._address(name))
-            made = self._path.lstat()
-            self._identity = (made.st_dev, made.st_ino)
+            self._identity = identify(self._path)
         except OSError as e:
             self.close()
             raise MailboxError(
@@ -165,8 +173,7 @@ class Mailbox:
         """Closes the mailbox and removes its name, unless that is another's by now."""
         if self._identity is not None:
             with contextlib.suppress(OSError):
-                found = self._path.lstat()
-                if (found.st_dev, found.st_ino) == self._identity:
+                if identify(self._path) == self._identity:
                     self._path.unlink(missing_ok=True)
             self._identity = None
         self._socket.close()

@@ -29,7 +29,7 @@ from typing import Final
 from base import file_lock
 from base.errors import printable
 from edge.errors import AlreadyRunningError, MailboxError, RunFolderError
-from edge.processes.mailbox import RUN, Mailbox, Message
+from edge.processes.mailbox import RUN, Mailbox, Message, identify
 from edge.stop_signal import StopSignal, end_with_parent
 
 STATUS_PERIOD_S: Final = 0.5
@@ -84,7 +84,7 @@ class Process:
         if self._lost is None and now_s - self._looked_s >= _LOOK_PERIOD_S:
             self._looked_s = now_s
             for path, identity in self._own.items():
-                if _identify(path) != identity:
+                if identify(path) != identity:
                     self._lost = path
         return self._lost
 
@@ -166,15 +166,6 @@ def open_process(home: Path, name: str) -> Iterator[Process]:
             me.check_kept()
     finally:
         os.close(descriptor)
-
-
-def _identify(path: Path) -> tuple[int, int] | None:
-    """Device and inode of a file; None if there is none that can be seen."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def is_supervised() -> bool:
