@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -188,9 +189,9 @@ def test_stop_rule_holds_the_robot_instead_of_the_action_and_says_which(
     assert recorder.steps[-1].action[0] == 0.0
 
 
-def test_stop_key_holds_the_robot_before_its_next_action() -> None:
-    robot = HeldPoint()
-    result = loop.run_episode(
+def run_with_stop_key(robot: HeldPoint, stop_key: Callable[[], bool]) -> EpisodeResult:
+    """An episode of 100 steps at most, whose stop key is asked for."""
+    return loop.run_episode(
         robot,
         ConstantPolicy(0.5),
         config_for(SPEC),
@@ -198,24 +199,20 @@ def test_stop_key_holds_the_robot_before_its_next_action() -> None:
         3,
         100,
         Pace.SIMULATED,
-        stop_key=lambda: robot.told.count("act") == 2,
+        stop_key=stop_key,
     )
+
+
+def test_stop_key_holds_the_robot_before_its_next_action() -> None:
+    robot = HeldPoint()
+    result = run_with_stop_key(robot, lambda: robot.told.count("act") == 2)
     assert (result.stop_rule, result.stopped) == (StopRule.STOP_KEY, False)
     assert robot.told == ["act", "act", "hold"]
 
 
 def test_stop_key_while_the_robot_goes_to_its_start_counts_though_asked_once() -> None:
     robot, asked = HeldPoint(), iter([True])
-    result = loop.run_episode(
-        robot,
-        ConstantPolicy(0.5),
-        config_for(SPEC),
-        None,
-        3,
-        100,
-        Pace.SIMULATED,
-        stop_key=lambda: next(asked, False),
-    )
+    result = run_with_stop_key(robot, lambda: next(asked, False))
     assert (result.stop_rule, result.steps) == (StopRule.STOP_KEY, 1)
     assert robot.told == ["hold"]
 
