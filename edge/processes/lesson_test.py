@@ -30,7 +30,7 @@ from rlds.episode import Episode
 
 STEPS: Final = 160  # of an episode: two seconds at 80 Hz
 LEARNED: Final = tiny_learning.STEPS  # the first steps of it, which the package keeps
-LESSONS: Final = 9
+LESSONS: Final = 8
 """Of each four corrected episodes one judges, and two judges are needed."""
 _LONGEST_NIGHT_S: Final = 120.0
 
@@ -102,24 +102,24 @@ def test_robot_learns_in_its_night_what_a_person_did_by_day(
     person.wait_for("drives; ")
     person.press(b"\t")
     person.wait_for("tab back")
-    for _ in range(LESSONS):  # the key is held when the next episode begins, too
-        person.hold(b"d", 0.5)
+
+    def shows_until_enough_is_recorded() -> bool:
+        person.hold(b"d", 0.5)  # also when the next episode begins
         person.press(b"y")
+        person.listen(0.0)
+        judged = [one.metadata.success is True for one in robot.corrected()]
+        return sum(judged) >= LESSONS
+
+    # On a busy machine a stop rule may end an episode before it is judged.
+    process_tree.wait_until(shows_until_enough_is_recorded, lambda: person.said[-6000:])
     person.wait_for("human has taken over")
     person.press(b"h\t")
-
-    def has_recorded_all() -> bool:
-        person.listen(0.0)
-        return len(robot.corrected()) >= LESSONS - 1
-
-    process_tree.wait_until(has_recorded_all, lambda: person.said[-6000:])
     lessons = robot.corrected()
     for one in lessons:
         steps, metadata = one.steps, one.metadata
         assert metadata.operator == f"policy:{robot.package[:12]}"
         assert metadata.success in (True, None)
         assert set(np.unique(steps["action"][steps["intervention"], 0])) <= {0.0, 1.0}
-    assert sum(one.metadata.success is True for one in lessons) >= LESSONS - 1
 
     person.press(b"s")
     person.wait_for("asleep; told to sleep")
