@@ -6,8 +6,9 @@ def bazel_rules():
     """Declares the rule sets that are loaded here, and the skylib that they need.
 
     They have Debian's versions, because debian.bazelrc replaces them by Debian's copies
-    where the release host cannot be reached. skylib is one patch release behind
-    Debian's; ../README.md says why.
+    where the release host cannot be reached. Only skylib differs: Debian ships 1.9.1,
+    and 1.9.0 is the newest archive whose hash was found in public. rules_python, which
+    needs it, asks for 1.3.0 or later. Figures and tests were made with Debian's copies.
     """
     http_archive(
         name = "bazel_skylib",
