@@ -65,6 +65,7 @@ def animate(episode: Path, seed: int, output: Path) -> str:
 def draw(episode: Episode, output: Path) -> None:
     """Draws the paths of hand and object, and the goal, from above and the side."""
     from matplotlib.animation import FuncAnimation, PillowWriter
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
     state = np.asarray(episode.steps["observation/state"], np.float64)
@@ -89,7 +90,7 @@ def draw(episode: Episode, output: Path) -> None:
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     figure.suptitle(episode.metadata.task)
 
-    def show(step: int) -> list[object]:
+    def show(step: int) -> list[Artist]:
         for line, path in lines:
             line.set_data(*path[: step + 1].T)
         return [line for line, _ in lines]
@@ -129,7 +130,7 @@ def environment(task: str, seed: int) -> Any:  # noqa: ANN401 - gymnasium's own 
     # Imported here because importing MuJoCo chooses the GL and may end the process.
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 
-    make = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"]
+    make: Any = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-goal-observable"]
     env = make(seed=0, render_mode="rgb_array")
     # The constructor takes no camera, and the default one does not show the arm.
     env.mujoco_renderer.camera_id = env.model.camera(CAMERA).id
@@ -141,7 +142,8 @@ def environment(task: str, seed: int) -> Any:  # noqa: ANN401 - gymnasium's own 
 
 def frames(steps: int) -> list[int]:
     """Returns the steps to draw: evenly spread, including the first and the last."""
-    return np.unique(np.linspace(0, steps - 1, FRAMES).round().astype(int)).tolist()
+    spread = np.linspace(0, steps - 1, FRAMES).round().astype(int)
+    return [int(step) for step in np.unique(spread)]
 
 
 def _render(episode: Path, seed: int, output: Path, backend: str) -> str | None:

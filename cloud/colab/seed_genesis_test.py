@@ -119,7 +119,9 @@ def test_in_a_clone_demo_episodes_become_a_verified_package_in_a_folder(
     )
     name = kept.removeprefix(f"{store}/")
     checkpoint_store.fetch(open_store(store), name, tmp_path / "fetched")
-    held = verify_integrity(locations.local_folder(package), "pi5-cpu")
+    folder = locations.local_folder(package)
+    assert folder is not None
+    held = verify_integrity(folder, "pi5-cpu")
     assert held.digest in read_printed(done, "verify")
     channels = tmp_path / "store/continuon-model-artifacts/channels"
     assert held.digest in (channels / "nightly.json").read_text()

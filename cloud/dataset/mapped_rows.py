@@ -45,7 +45,7 @@ def open_rows(path: Path, row: np.dtype) -> StepStream:
     assert mapped is not None, "numpy maps a file by mmap"
     mapped.madvise(mmap.MADV_RANDOM)  # `will_need` announces what comes next
     columns = {name: rows[name] for name in row.names or ()}
-    return StepStream(**{name: columns.get(name) for name in StepStream._fields})
+    return StepStream._make(columns.get(name) for name in StepStream._fields)
 
 
 def will_need(stream: StepStream, first_steps: np.ndarray, count: int) -> None:

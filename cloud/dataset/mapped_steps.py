@@ -247,15 +247,14 @@ def _is_whole(cache: Path) -> bool:
         return False
 
 
-def _read_description(cache: Path) -> dict[str, Any] | None:
+def _read_description(cache: Path) -> Any:  # noqa: ANN401 - JSON of this file's own
     try:
         stated, _, body = (cache / _DESCRIPTION).read_bytes().partition(b"\n")
         if stated.decode("ascii", "replace") != sha256_bytes(body):
             return None
-        value: Any = canonical_json.decode(body)
+        return canonical_json.decode(body)
     except (FileNotFoundError, NotADirectoryError, CanonicalJsonError):
         return None
-    return value
 
 
 def _stamp(path: Path) -> dict[str, object]:
@@ -270,22 +269,21 @@ def _map(cache: Path, source: CacheSource) -> TrainingData:
     columns = [(name, kind, tuple(shape)) for name, kind, shape in described["columns"]]
     steps = mapped_rows.open_rows(cache / _ROWS, np.dtype(columns, align=True))
     # JSON holds the shortest text of each number, which gives the same bits.
-    statistics = Statistics(
-        **{
-            name: None if value is None else np.asarray(value, np.float32)
-            for name, value in described["statistics"].items()
-        }
-    )
-    return TrainingData(steps, source.tasks, statistics, source.identity)
+    numbers: dict[str, Any] = {
+        name: None if value is None else np.asarray(value, np.float32)
+        for name, value in described["statistics"].items()
+    }
+    return TrainingData(steps, source.tasks, Statistics(**numbers), source.identity)
+
+
+def _column_type(row: np.dtype, name: str) -> object:
+    return row.fields[name][0] if row.fields and name in row.fields else None
 
 
 def _shape_error(episode: Episode, row: np.dtype, first: np.dtype) -> DatasetError:
     names = {*(row.names or ()), *(first.names or ())}
     differing = sorted(
-        name
-        for name in names
-        if (row.fields or {}).get(name, (None,))[0]
-        != (first.fields or {}).get(name, (None,))[0]
+        name for name in names if _column_type(row, name) != _column_type(first, name)
     )
     return DatasetError(
         f"episode {episode.metadata.episode_id}",

@@ -90,6 +90,7 @@ def test_sound_is_cached_and_images_are_left_out_by_default(tmp_path: Path) -> N
     source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 21)
     stream = open_steps(tmp_path, source, made)
     assert_equal(stream, step_stream.join(made, ("reach-v3",), 3, 2))
+    assert stream.audio_mel is not None
     assert stream.audio_mel.shape == (21, 5) and stream.images is None
 
 
@@ -133,6 +134,7 @@ def test_frames_are_cached_in_the_size_that_the_model_reads(tmp_path: Path) -> N
     source = CacheSource("e" * 64, "train", ("reach-v3",), 3, 2, 7, camera)
     stream = open_steps(tmp_path, source, made)
     assert_equal(stream, step_stream.join(made, ("reach-v3",), 3, 2, camera=camera))
+    assert stream.images is not None
     assert stream.images.shape == (7, 16, 32, 3)
     smaller = dataclasses.replace(camera, image_width=16)
     other = dataclasses.replace(source, camera=smaller)
@@ -269,7 +271,7 @@ def test_a_malformed_episode_in_the_middle_leaves_nothing(tmp_path: Path) -> Non
     assert names(tmp_path) == []
 
 
-def _open(folder: Path, results: multiprocessing.Queue) -> None:
+def _open(folder: Path, results: "multiprocessing.Queue[Any]") -> None:
     episodes = Once()
     stream = open_steps(folder, SOURCE, episodes)
     results.put((os.getpid(), episodes.passes, float(stream.states.sum())))

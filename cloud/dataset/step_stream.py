@@ -85,7 +85,8 @@ def join(
             f"{count} in {len(episodes)} episodes",
             "record more",
         )
-    stream = StepStream(*(_join_column(column) for column in zip(*parts, strict=True)))
+    columns_of_all = zip(*parts, strict=True)
+    stream = StepStream._make(_join_column(column) for column in columns_of_all)
     counts = np.bincount(stream.tasks, stream.action_weight, minlength=len(tasks))
     return stream._replace(
         action_weight=stream.action_weight * task_shares(counts)[stream.tasks],
@@ -135,7 +136,7 @@ def pieces(stream: StepStream, at_once: int) -> Iterator[StepStream]:
     last = len(stream.starts) - 1
     for begin in range(0, last, at_once):
         end = min(begin + at_once, last) + 1
-        yield StepStream(*(None if c is None else c[begin:end] for c in stream))
+        yield StepStream._make(None if c is None else c[begin:end] for c in stream)
 
 
 def task_shares(step_counts: np.ndarray) -> np.ndarray:
@@ -144,9 +145,10 @@ def task_shares(step_counts: np.ndarray) -> np.ndarray:
     The weights of each task that has steps add up to the same sum, and the mean over
     all these steps is one. Steps that are not to be imitated do not count.
     """
-    return (
+    shares: np.ndarray = (
         step_counts.sum() / np.maximum(step_counts, 1) / np.count_nonzero(step_counts)
-    ).astype(np.float32)
+    )
+    return shares.astype(np.float32)
 
 
 def _join_column(column: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -105,8 +105,8 @@ class Windows:
         mapped_rows.will_need(self.stream, needed.ravel(), length)
         first = needed[0]
         index = (first[:, None] + np.arange(length)) % len(self.stream.starts)
-        return StepStream(
-            *(None if column is None else column[index] for column in self.stream)
+        return StepStream._make(
+            None if column is None else column[index] for column in self.stream
         )
 
     @functools.cached_property

@@ -74,11 +74,9 @@ def test_processes_together_get_the_batches_of_one_process(
             windows(stream, process_index=k, process_count=count).batch(update)
             for k in range(count)
         ]
-        joined = step_stream.StepStream(
-            *(
-                None if column[0] is None else np.concatenate(column)
-                for column in zip(*parts, strict=True)
-            )
+        joined = step_stream.StepStream._make(
+            None if column[0] is None else np.concatenate(column)
+            for column in zip(*parts, strict=True)
         )
         assert_equal(joined, whole)
 

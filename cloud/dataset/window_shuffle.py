@@ -71,7 +71,8 @@ class WindowOrder:
         *keys, offset = _KEYS.unpack(hashlib.blake2b(seed).digest())
         window = permute(positions, self.windows_per_epoch, tuple(keys))
         offset %= self.step_count
-        return (offset + window * self.sequence_length) % self.step_count
+        first: np.ndarray = (offset + window * self.sequence_length) % self.step_count
+        return first
 
 
 def permute(positions: np.ndarray, count: int, keys: tuple[int, ...]) -> np.ndarray:
@@ -99,4 +100,5 @@ def _feistel(x: np.ndarray, half_bits: int, keys: tuple[int, ...]) -> np.ndarray
 def _mix(x: np.ndarray) -> np.ndarray:
     x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return x ^ x >> np.uint64(31)
+    mixed: np.ndarray = x ^ x >> np.uint64(31)
+    return mixed

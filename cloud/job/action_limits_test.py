@@ -14,8 +14,8 @@ LIMITS = ActionLimits((-1.0, 0.0), (1.0, 255.0))
 
 
 def statistics(actions: np.ndarray) -> dict[str, FeatureStatistics]:
-    low, high = actions.min(axis=0).tolist(), actions.max(axis=0).tolist()
-    zeros = [0.0] * len(low)
+    low, high = tuple(actions.min(axis=0).tolist()), tuple(actions.max(axis=0).tolist())
+    zeros = (0.0,) * len(low)
     found = FeatureStatistics(len(actions), zeros, zeros, low, high)
     return {"proposed_action": found}
 

@@ -78,8 +78,9 @@ def assert_orbax_restores(checkpoint: Path) -> None:
 def is_whole_for_orbax_in_a_bucket(checkpoint: Path) -> bool:
     """Applies Orbax's own rule for `gs://` to the same files."""
     rule = atomicity.CommitFileTemporaryPath
-    final = temporary_paths.is_path_finalized(checkpoint, temporary_path_cls=rule)
-    return asyncio.run(final)
+    finalized = temporary_paths.is_path_finalized(checkpoint, temporary_path_cls=rule)
+    final: bool = asyncio.run(finalized)
+    return final
 
 
 def test_uploaded_checkpoint_is_fetched_and_restored(

@@ -158,6 +158,7 @@ def test_only_chosen_tasks_are_trained_and_held_out(settings: JobSettings) -> No
     data = job_data.open_data(select_tasks(settings, "left"))
     assert list(data.train) == [e for e in TRAIN if e.metadata.task == "left"]
     assert list(data.validation) == HELD_OUT[:1]
+    assert data.held_out_steps is not None
     assert data.train_steps.tasks == data.held_out_steps.tasks == ("left",)
     assert len(data.train_steps.steps.starts) == data.train.num_steps
     assert data.size_text == "6 train and 1 held-out episodes, 1 tasks"

@@ -102,7 +102,8 @@ def test_table_shows_success_beside_the_expert_and_the_next_command() -> None:
 
 def test_table_shows_losses_throughput_and_latency() -> None:
     rows = [line.strip("│ ") for line in show(OUTCOME).splitlines() if "│" in line]
-    found = dict(map(str.strip, row.split("│")) for row in rows if row.count("│") == 1)
+    pairs = [row.split("│") for row in rows if row.count("│") == 1]
+    found = {name.strip(): value.strip() for name, value in pairs}
     assert found == {
         "training loss": "0.05000",
         "held-out loss": "0.02000",

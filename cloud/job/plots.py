@@ -35,11 +35,15 @@ def losses(history: Sequence[LossPoint]) -> str:
         linewidth=1.2,
         label="train",
     )
-    validated = [point for point in history if point.validation_loss is not None]
+    validated = [
+        (point.update, loss)
+        for point in history
+        if (loss := point.validation_loss) is not None
+    ]
     if validated:
         axes.plot(
-            [point.update for point in validated],
-            [point.validation_loss for point in validated],
+            [update for update, _ in validated],
+            [loss for _, loss in validated],
             color=VALIDATION_COLOR,
             marker="o",
             markersize=3,
@@ -151,8 +155,7 @@ def _svg(figure: Figure, name: str) -> str:
     import matplotlib
 
     text = io.StringIO()
-    fixed = {"svg.fonttype": "none", "svg.hashsalt": name}
-    with matplotlib.rc_context(fixed):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(
             text,
             format="svg",

@@ -10,6 +10,7 @@ from base.errors import printable_lines
 from cloud.evaluate.bless import Decision, Verdict
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.success_rate import SuccessRate
+from cloud.evaluate.trajectories import Trajectory
 from cloud.job import plots
 from cloud.job.figures import LossPoint
 
@@ -43,7 +44,7 @@ class RunReport:
     evaluation: EvaluationReport
     expert: Mapping[str, SuccessRate]
     history: Sequence[LossPoint]
-    trajectories: Sequence[plots.Trajectory]
+    trajectories: Sequence[Trajectory]
     figures: Mapping[str, str]
     """Figures for the top of the page, label to text."""
     provenance: Mapping[str, str]

@@ -35,8 +35,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 def hold(
     store: Store, notes: list[str] | None = None
 ) -> contextlib.AbstractContextManager[run_lease.Lease]:
-    note = [].append if notes is None else notes.append
-    return run_lease.hold(store.uri, "wavecore", IDENTITY, note, RENEWAL_S)
+    kept: list[str] = [] if notes is None else notes
+    return run_lease.hold(store.uri, "wavecore", IDENTITY, kept.append, RENEWAL_S)
 
 
 def leave(store: Store, process: str, *, released: bool = False) -> None:
@@ -51,7 +51,8 @@ def leave(store: Store, process: str, *, released: bool = False) -> None:
 
 
 def holder(store: Store) -> dict[str, object]:
-    return json.loads(store.get(PATH, 10_000))
+    found: dict[str, object] = json.loads(store.get(PATH, 10_000))
+    return found
 
 
 def test_second_holder_is_refused_in_one_line_while_the_first_works(

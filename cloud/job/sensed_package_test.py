@@ -83,8 +83,9 @@ def test_model_has_the_senses_of_the_dataset_and_is_validated_with_them(
     data, model, held_out_error, _ = packaged
     assert senses.shapes(data.model) == {"image": (16, 16, 3), "audio_mel": (3,)}
     assert model.config == data.model
-    assert data.held_out_steps.steps.images.any()
-    assert np.isfinite(held_out_error)
+    assert data.held_out_steps is not None
+    assert np.any(data.held_out_steps.steps.images)
+    assert held_out_error is not None and np.isfinite(held_out_error)
 
 
 def test_package_states_the_senses_of_its_robot_and_functions(
@@ -107,7 +108,7 @@ def test_package_states_the_senses_of_its_robot_and_functions(
         assert inputs[f"{data}/image"].shape[-3:] == (16, 16, 3), name
         assert inputs[f"{data}/image"].dtype == "uint8", name
         assert inputs[f"{data}/audio_mel"].shape[-1] == 3, name
-    checks = manifest.metadata.metrics["export_checks"]
+    checks: Any = manifest.metadata.metrics["export_checks"]
     assert checks.keys() == {f.path for f in manifest.functions.values()}
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from absl import app, flags
@@ -103,7 +104,7 @@ def test_open_settings_are_decided_by_devices_and_checkout() -> None:
 
 
 @pytest.mark.parametrize("flag", OWN_FLAGS, ids=lambda flag: flag.name)
-def test_every_flag_has_its_own_text_in_one_style(flag: flags.Flag) -> None:
+def test_every_flag_has_its_own_text_in_one_style(flag: flags.Flag[Any]) -> None:
     assert len(flag.help) > 10
     assert flag.help != flag.name.replace("_", " ")
     assert not flag.help[0].isupper() and not flag.help.endswith(".")
@@ -163,13 +164,13 @@ def test_task_with_a_comma_is_named_in_quotes() -> None:
 
 
 @pytest.mark.parametrize("flag", OWN_FLAGS, ids=lambda flag: flag.name)
-def test_every_quantity_names_its_unit(flag: flags.Flag) -> None:
+def test_every_quantity_names_its_unit(flag: flags.Flag[Any]) -> None:
     unitless = flag.name in NOT_A_QUANTITY | PURE_NUMBERS
     assert unitless or UNITS.search(flag.help), flag.help
 
 
 @pytest.mark.parametrize("flag", OWN_FLAGS, ids=lambda flag: flag.name)
-def test_every_flag_tells_its_default(flag: flags.Flag) -> None:
+def test_every_flag_tells_its_default(flag: flags.Flag[Any]) -> None:
     assert flag.default is not None or "default: " in flag.help, flag.help
 
 

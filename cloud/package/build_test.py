@@ -2,8 +2,9 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from cloud.errors import DatasetError
 from cloud.package import build as package_build
 from cloud.package.build import BuiltPackage
 from cloud.testing import exported_package, training_episodes
-from model.export import export, targets
+from model.export import targets
 from release import canary, package, verification
 from release.canary import Expectation
 from rlds import example_codec, tfrecord
@@ -35,9 +36,9 @@ def build(
         form: (exported.folder / path).read_bytes() for form, path in paths.items()
     }
     monkeypatch.setattr(
-        targets.litert_step, "convert", lambda model, *, learns: converted
+        "model.export.targets.litert_step.convert", lambda model, *, learns: converted
     )
-    monkeypatch.setattr(export.functions, "learning", lambda model: {})
+    monkeypatch.setattr("model.export.export.functions.learning", lambda model: {})
     return exported_package.export
 
 
@@ -79,7 +80,7 @@ def test_package_states_the_results_of_the_check_of_every_file(
     exported: BuiltPackage,
 ) -> None:
     manifest = verification.verify_integrity(exported.folder, "pi5-cpu").manifest
-    metrics = manifest.metadata.metrics
+    metrics: Mapping[str, Any] = manifest.metadata.metrics
     paths = {function.path for function in manifest.functions.values()}
     assert metrics["export_checks"].keys() == paths
     assert metrics["export_checks"]["functions/step.tflite"]["step_error"] <= 1e-5
@@ -92,7 +93,7 @@ def test_canary_states_the_error_of_the_step_on_its_episodes(
     intact = verification.verify_integrity(exported.folder, "pi5-cpu")
     records = tfrecord.read_records(intact.path(package.CANARY), 1_000_000)
     steps = sum(example_codec.decode(record).num_steps for record in records)
-    error = intact.manifest.metadata.metrics["canary_action_error"]
+    error: Any = intact.manifest.metadata.metrics["canary_action_error"]
     assert canary.read(intact.path(canary.FILE)) == Expectation(error, 1e-3, steps)
 
 
@@ -109,7 +110,7 @@ def test_preferred_step_can_be_changed_and_the_canary_follows(
     assert intact.digest == changed.digest != built.digest
     functions = intact.manifest.functions
     assert functions["step"] == functions["step_f32"]
-    metrics = intact.manifest.metadata.metrics
+    metrics: Mapping[str, Any] = intact.manifest.metadata.metrics
     check = metrics["export_checks"]["functions/step.tflite"]
     assert canary_error(built.folder) == check["canary_action_error"]
     assert metrics["canary_action_error"] == check["canary_action_error"]
@@ -150,7 +151,13 @@ class ManyEpisodes(Sequence[Episode]):
     def __len__(self) -> int:
         return 10_000
 
-    def __getitem__(self, index: int) -> Episode:
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Episode]: ...
+    def __getitem__(self, index: int | slice) -> Episode | Sequence[Episode]:
+        if isinstance(index, slice):
+            raise TypeError("expected one episode at a time, got a slice")
         self.read.append(index)
         return training_episodes.episode(index)
 

@@ -124,9 +124,10 @@ def _model(source: IntactPackage) -> WaveCore:
             "export with the code that trained the run",
         )
     observed = {name: x.shape for name, x in manifest.robot.observation.items()}
+    (state_size,), (action_size,) = observed["state"], manifest.robot.action.shape
     spec = EpisodeSpec(
-        *observed["state"],
-        *manifest.robot.action.shape,
+        state_size,
+        action_size,
         image="image" in observed,
         audio_size=sum(observed.get("audio_mel", ())),
     )

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,8 @@ def test_model_of_a_run_becomes_a_package_for_another_target(
         CLOSED_LOOP in first.metadata.metrics
     )  # about the steps that were driven there
     assert CLOSED_LOOP not in metrics
-    assert set(metrics["export_checks"]) == {f.path for f in again.functions.values()}
+    checks: Any = metrics["export_checks"]
+    assert set(checks) == {f.path for f in again.functions.values()}
 
 
 def test_command_refuses_a_folder_that_is_not_a_run(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def _measure_sources(folder: Path, source: CacheSource) -> Iterator[commands.Fig
         return mapped()
 
     for size, length in _TAKEN:
-        memory = StepStream(*(None if c is None else np.array(c) for c in mapped()))
+        memory = StepStream._make(None if c is None else np.array(c) for c in mapped())
         for kind, open_, reopens in (
             ("memory", lambda memory=memory: memory, False),
             ("mapped", mapped, False),
