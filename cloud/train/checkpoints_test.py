@@ -82,7 +82,9 @@ def test_without_open_files_nothing_is_moved_and_the_next_attempt_restores(
             saved.read_newest(like)
         assert "ulimit -n" in str(caught.value) and "\n" not in str(caught.value)
         assert files(folder) == before
-        update, restored = saved.read_newest(like)
+        newest = saved.read_newest(like)
+    assert newest is not None
+    update, restored = newest
     assert update == 2
     jax.tree.map(np.testing.assert_array_equal, restored, state)
 
@@ -101,15 +103,17 @@ def test_read_error_of_the_disk_moves_nothing(folder: Path, like: State) -> None
         assert sorted(p.name for p in folder.iterdir() if p.is_dir()) == ["1", "2"]
         metadata.unlink()
         metadata.write_bytes(kept)
-        assert saved.read_newest(like)[0] == 2
+        newest = saved.read_newest(like)
+    assert newest is not None and newest[0] == 2
 
 
 def test_broken_checkpoint_is_moved_aside_and_the_one_before_is_used(
     folder: Path, like: State
 ) -> None:
     shutil.rmtree(folder / "2" / "d")
-    notes = []
+    notes: list[str] = []
     with checkpoints.Checkpoints(folder, IDENTITY, notes.append) as saved:
-        assert saved.read_newest(like)[0] == 1
+        newest = saved.read_newest(like)
+    assert newest is not None and newest[0] == 1
     assert (folder / "2.not_whole").is_dir() and len(notes) == 1
     assert notes[0].endswith("; trying update 1")

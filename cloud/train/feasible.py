@@ -6,6 +6,7 @@ have every sense that the model reads.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import jax
 
@@ -13,7 +14,7 @@ from cloud.errors import BlindRobotError, MemoryShortError
 from cloud.train.config import TrainConfig
 from cloud.train.mesh import MeshShape
 from model import memory_estimate, senses
-from model.config import PresetTraining, WaveCoreConfig
+from model.config import Dtype, PresetTraining, WaveCoreConfig
 
 _CGROUPS = (
     ("memory.max", "memory.current"),
@@ -61,7 +62,7 @@ def needed_bytes(config: TrainConfig, model: WaveCoreConfig, mesh: MeshShape) ->
     whole = memory_estimate.estimate(
         model,
         PresetTraining(
-            compute_dtype=config.compute_dtype,
+            compute_dtype=cast(Dtype, config.compute_dtype),
             accumulation_steps=config.accumulation_steps,
             remat=config.remat == "on",
             batch_size=config.batch_size,

@@ -33,7 +33,7 @@ Uninterrupted = tuple[Path, bytes, fit.FitResult, list[fit.Progress]]
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    seen = []
+    seen: list[fit.Progress] = []
     result = train_tiny.train(folder, UPDATES, seen.append)
     return folder, train_tiny.weights(result), result, seen
 
@@ -73,7 +73,7 @@ def test_checkpoint_of_a_trainer_killed_while_saving_is_not_used(
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     left = [path.name for path in saved.iterdir() if path.is_dir()]
     assert left and not any(name.isdecimal() for name in left)
-    notes = []
+    notes: list[str] = []
     result = train_tiny.train(saved, UPDATES, on_note=notes.append)
     assert result.resumed_from is None
     assert len(notes) == len(left) and "interrupted save" in notes[0]
@@ -123,7 +123,7 @@ def test_half_written_checkpoint_is_removed_with_a_note_and_the_one_before_used(
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     (copy / str(UPDATES)).rename(copy / f"{UPDATES}.orbax-checkpoint-tmp")
-    notes = []
+    notes: list[str] = []
     result = train_tiny.train(copy, UPDATES, on_note=notes.append)
     assert result.resumed_from == UPDATES - 2
     assert len(notes) == 1 and "interrupted save" in notes[0]
@@ -171,7 +171,7 @@ def test_checkpoint_that_is_not_whole_is_moved_aside_and_the_one_before_used(
     folder, weights, _, _ = uninterrupted
     copy_as_a_bucket_does(folder, tmp_path / "copy")
     do_damage(tmp_path / "copy", UPDATES, damage)
-    notes = []
+    notes: list[str] = []
     result = train_tiny.train(tmp_path / "copy", UPDATES, on_note=notes.append)
     assert result.resumed_from == UPDATES - 2
     assert len(notes) == 1 and f"{UPDATES}: moved to {UPDATES}.not_whole" in notes[0]
@@ -215,7 +215,8 @@ def test_reports_state_the_progress(uninterrupted: Uninterrupted) -> None:
     _, _, result, seen = uninterrupted
     assert [p.update for p in seen] == list(range(1, UPDATES + 1))
     assert tuple(seen) == result.history
-    assert seen[-1].remaining_s == 0 and seen[-1].validation_action_loss > 0
+    missed = seen[-1].validation_action_loss
+    assert seen[-1].remaining_s == 0 and missed is not None and missed > 0
 
 
 @pytest.mark.long  # it falls in sensed_steps_test too
@@ -296,7 +297,7 @@ def test_held_out_error_does_not_depend_on_the_size_of_pieces(
     """17 held-out steps in one piece, or in pieces that end within episodes."""
     whole = [p.validation_action_loss for p in uninterrupted[3]]
     monkeypatch.setattr(update, "_HELD_OUT_AT_ONCE", 5)
-    seen = []
+    seen: list[fit.Progress] = []
     train_tiny.train(tmp_path, UPDATES, seen.append)
     found = [p.validation_action_loss for p in seen]
     assert [x is None for x in found] == [x is None for x in whole]

@@ -72,7 +72,8 @@ def test_actions_that_depend_on_camera_and_sound_are_learned(
 ) -> None:
     options = {"accumulation_steps": 2, "remat": "on"}
     result, untrained = fit(data, HEARING, tmp_path, **options)
-    assert result.history[-1].validation_action_loss < 0.2
+    missed = result.history[-1].validation_action_loss
+    assert missed is not None and missed < 0.2
     assert result.history[-1].loss < result.history[0].loss
     trained = result.model.senses
     for name in ("image", "audio_mel"):
@@ -86,7 +87,8 @@ def test_model_without_senses_learns_nothing_of_the_action(
     data: TrainingData, tmp_path: Path
 ) -> None:
     blind, _ = fit(data, config.tiny(4, 2, 2), tmp_path)
-    assert blind.history[-1].validation_action_loss > 0.9
+    missed = blind.history[-1].validation_action_loss
+    assert missed is not None and missed > 0.9
 
 
 @pytest.mark.long
@@ -94,7 +96,8 @@ def test_model_with_only_a_camera_learns_half_of_the_action(
     data: TrainingData, tmp_path: Path
 ) -> None:
     result, _ = fit(data, SIZES, tmp_path)
-    assert 0.4 < result.history[-1].validation_action_loss < 0.7
+    missed = result.history[-1].validation_action_loss
+    assert missed is not None and 0.4 < missed < 0.7
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,7 @@ def test_model_with_only_a_camera_learns_half_of_the_action(
 def test_sense_that_the_data_lack_is_refused_before_anything_is_written(
     data: TrainingData,
     tmp_path: Path,
-    lacking: dict[str, None],
+    lacking: dict[str, Any],
     sizes: config.WaveCoreConfig,
     text: str,
 ) -> None:

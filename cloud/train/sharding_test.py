@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -66,7 +67,7 @@ def largest_difference(one: FitResult, other: FitResult) -> float:
     ],
 )
 def test_sharded_training_gives_the_result_of_one_device(
-    alone: FitResult, tmp_path: Path, data: int, fsdp: int, changes: dict[str, int]
+    alone: FitResult, tmp_path: Path, data: int, fsdp: int, changes: dict[str, Any]
 ) -> None:
     result = train_tiny.train(
         tmp_path / "saved", UPDATES, mesh=mesh_of(data, fsdp), batch_size=16, **changes
