@@ -16,7 +16,7 @@ import sys
 import tarfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -144,14 +144,14 @@ class Checkout:
 
     def fetch(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """Fetches the package again."""
-        return self.bazel("sync", "--only=tool", **environment)
+        return self.bazel("sync", "--only=tool", environment=environment)
 
     def bazel(
         self,
         *arguments: str,
         before: tuple[str, ...] = (),
         state: str = "state",
-        **environment: str,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Runs Bazel.
 
@@ -180,7 +180,7 @@ class Checkout:
                 "HOME": os.environ["TEST_TMPDIR"],
                 "OS_RELEASE": "/absent",
                 "APT_SOURCES": "/absent",
-                **environment,
+                **(environment or {}),
             },
             check=False,
             stdout=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """The fast loop of a package that the forge exported, in the robot's control."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,8 @@ def test_what_was_learned_changes_the_action_until_the_episode_ends(
     assert loop.updates > 0
     seen = Observation(states[0], 0)
     actions = []
-    for end in (lambda: None, loop.end):
+    ends: tuple[Callable[[], object], ...] = (lambda: None, loop.end)
+    for end in ends:
         end()
         policy.reset(policy.tasks[1])
         actions.append(policy.propose(seen))

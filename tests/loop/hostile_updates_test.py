@@ -79,7 +79,8 @@ class BrokenRobot:
     spec = SPEC
 
     def __init__(self, random: np.random.Generator) -> None:
-        self._random, self.clock, self.done = random, SimulatedClock(0), []
+        self._random, self.clock = random, SimulatedClock(0)
+        self.done: list[np.ndarray] = []
 
     def reset(self, seed: int) -> Observation:
         self.done = []
@@ -116,7 +117,8 @@ class Adapted:
         }
 
     def reset(self, task: str) -> None:
-        self._carry, self.proposed = self._begin, []
+        self._carry = self._begin
+        self.proposed: list[np.ndarray] = []
 
     def propose(self, observation: Observation) -> np.ndarray:
         prediction = self._step(
@@ -126,8 +128,9 @@ class Adapted:
             **self._surfaces,
         )
         self._carry = prediction["next_carry"]
-        self.proposed.append(np.asarray(prediction["action"]))
-        return self.proposed[-1]
+        action: np.ndarray = np.asarray(prediction["action"])
+        self.proposed.append(action)
+        return action
 
 
 def plausible(spec: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
@@ -150,6 +153,7 @@ def check_executed(proposed: list[np.ndarray], done: list[np.ndarray]) -> None:
         assert (action >= LIMITS.action_minimum).all()
         assert (action <= LIMITS.action_maximum).all()
         if previous is not None:
+            assert LIMITS.max_action_delta is not None
             assert np.abs(action - previous).max() <= LIMITS.max_action_delta + 1e-6
         previous = action
 
@@ -194,8 +198,8 @@ def remembered(model: WaveCore) -> Arrays:
     """Two episodes of random numbers, one of each kind."""
     shapes = memories.shapes(model.config, 2, WINDOW_STEPS)
     return plausible(shapes) | {
-        "kind": np.int32([KNOWN, LIVED]),
-        "length": np.int32([WINDOW_STEPS, WINDOW_STEPS]),
+        "kind": np.array([KNOWN, LIVED], np.int32),
+        "length": np.array([WINDOW_STEPS, WINDOW_STEPS], np.int32),
         "imitate": np.ones((2, WINDOW_STEPS), np.float32),
     }
 

@@ -48,7 +48,8 @@ SHORT_LIFE = (
 def life() -> str:
     """Returns the README's command of a whole life, on one line."""
     text = re.sub(r"\\\n\s*", "", (binaries.root() / "README.md").read_text())
-    (command,) = re.findall(r"^ {4}(\./bazelw run //edge:life .*)$", text, re.MULTILINE)
+    found = re.findall(r"^ {4}(\./bazelw run //edge:life .*)$", text, re.MULTILINE)
+    (command,) = map(str, found)
     return command
 
 

@@ -20,7 +20,6 @@ from cloud.package.build import PackageFacts
 from edge.runtime_version import EXPORT_TARGET
 from edge.testing import processes, tiny_package
 from model import config
-from model.export import export
 from model.testing import small_models
 from release.signing import publish
 from release.testing.tiny_release import release
@@ -89,7 +88,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed, task in enumerate(tiny_package.TASKS)
     ]
     # A robot runs the step alone.
-    with mock.patch.object(export.functions, "learning", lambda model: {}):
+    with mock.patch("model.export.export.functions.learning", lambda model: {}):
         build.export_and_build(
             small_models.random_model(sizes),
             recorded,
