@@ -200,7 +200,7 @@ def square_distance(deltas: Deltas, others: Deltas) -> at.Array:
     return jnp.sum(jnp.stack(parts))
 
 
-def choose(first: at.Array, a: Deltas, b: Deltas) -> Deltas:
+def choose[T](first: at.Array, a: T, b: T) -> T:
     """All of `a` where `first` is True, else all of `b`."""
     return jax.tree.map(lambda x, y: jnp.where(first, x, y), a, b)
 

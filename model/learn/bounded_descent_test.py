@@ -70,7 +70,7 @@ def test_steps_of_replay_follow_the_gradient_and_stay_inside_the_bound() -> None
 
 
 def test_number_that_is_not_due_keeps_its_bits() -> None:
-    deltas = {"head": jnp.asarray(np.float32([0.1, 0.2]))}
+    deltas = {"head": jnp.asarray(np.array([0.1, 0.2], np.float32))}
     moved = bounded_descent.step_replay(
         deltas,
         {"head": jnp.ones(2)},

@@ -18,7 +18,7 @@ N, A, K = 6, 2, 3
 STEPS = 8
 
 
-Array = jax.Array | np.ndarray
+type Array = jax.Array | np.ndarray
 Data = damped_point.Episodes
 MeasureLosses = Callable[[Mapping[str, Array], Mapping[str, Array], Data], Losses]
 Adapt = Callable[[Data, int], dict[str, Array]]
@@ -275,11 +275,12 @@ def test_arrays_of_another_shape_missing_or_unknown_are_refused_by_name(
         return [step_function.weights(model), zero_deltas(model), window(model)]
 
     name = ("surface_head", "head", "weight")[argument]
-    for wrong, message in (
+    mistakes: tuple[tuple[Callable[[dict[str, np.ndarray]], object], str], ...] = (
         (lambda x: x.update({name: np.zeros(1, np.float32)}), f"{name}.*got \\(1,\\)"),
         (lambda x: x.pop(name), f"{name}.*got nothing"),
         (lambda x: x.update(other=np.zeros(1, np.float32)), "other.*no such array"),
-    ):
+    )
+    for wrong, message in mistakes:
         values = arguments()
         wrong(values[argument])
         with pytest.raises(errors.ShapeMismatchError, match=message):

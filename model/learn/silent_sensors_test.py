@@ -100,11 +100,14 @@ def test_without_episodes_of_one_of_the_robots_there_are_no_gaps() -> None:
 def test_what_one_task_alone_leaves_still_is_no_gap_of_a_sensor() -> None:
     other = [one._replace(task=1) for one in KNOWN_EPISODES[:3]]
     still = [
-        one._replace(states=one.states * np.float32((1, 1, 1, 0, 1)))
+        one._replace(states=one.states * np.array((1, 1, 1, 0, 1), np.float32))
         for one in KNOWN_EPISODES[3:]
     ]
     now = [record(20 + i, LIVED) for i in range(5)]
-    now = [one._replace(states=one.states * np.float32((1, 1, 1, 0, 1))) for one in now]
+    now = [
+        one._replace(states=one.states * np.array((1, 1, 1, 0, 1), np.float32))
+        for one in now
+    ]
     assert not np.any(find_silent_sensors(remember(*other, *still, *now)).channels)
 
 
