@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from ai_edge_litert.interpreter import (  # type: ignore[import-untyped]
+from ai_edge_litert.interpreter import (
     Interpreter,
 )
 

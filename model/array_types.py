@@ -21,10 +21,8 @@ An ellipsis, or `*b`, stands for any number of leading axes. The aliases are
 annotations for the reader; functions that take outside data check it themselves.
 """
 
-import jax
+from jax import Array as Array  # by its name here, and as `at.Array`
 from jaxtyping import Bool, Float, Num
-
-Array = jax.Array
 
 States = Float[Array, "*b n"]
 """Raw observation state, in the robot's own units."""

@@ -50,7 +50,7 @@ def predict(
 ) -> Prediction:
     return Prediction(
         action=jnp.asarray(actions),
-        next_observation=jnp.zeros((len(actions), 1)),
+        next_observation=jnp.zeros((np.shape(actions)[0], 1)),
         carry=jnp.zeros(1),
         action_scale=jnp.asarray(scale),
         value=None if values is None else jnp.asarray(values),

@@ -52,7 +52,7 @@ class Statistics:
         first = getattr(self, names[0])
         for name in names:
             value = getattr(self, name)
-            shapes = [np.shape(x) for x in (first, value)]
+            shapes = np.shape(first), np.shape(value)
             if first is None or value is None or shapes[1] != (first.size,):
                 raise errors.ShapeMismatchError(
                     f"statistics {name}",

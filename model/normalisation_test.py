@@ -38,6 +38,7 @@ def test_rest_is_where_the_episodes_of_each_task_begin() -> None:
     measured = measurement.statistics()
     first = np.stack([x[0] for x in episodes]).astype(np.float64)
     expected = [first[::2].mean(0), measured.mean, first[1::2].mean(0)]
+    assert measured.rest is not None
     np.testing.assert_allclose(measured.rest, expected, rtol=1e-6)
 
 
@@ -47,6 +48,8 @@ def test_sound_in_some_episodes_gives_the_same_statistics_as_all_at_once() -> No
     sounds[2][4:] = 0
     measured = normalisation.measure([small_models.numbers(9, 2)], sounds)
     heard = np.concatenate([sounds[0], sounds[2][:4]]).astype(np.float64)
+    assert measured.audio_mean is not None
+    assert measured.audio_deviation is not None
     np.testing.assert_allclose(measured.audio_mean, heard.mean(0), rtol=1e-6)
     np.testing.assert_allclose(measured.audio_deviation, heard.std(0), rtol=1e-6)
 

@@ -1,5 +1,6 @@
 """Every form gives the answer of a loop in f64, forward and backward."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,11 @@ def inputs(
     return decay, drive, small_models.numbers(*batch, CHANNELS, seed=3)
 
 
+def run(form: str | None) -> Callable[..., jax.Array]:
+    """The recurrence in one form, of decay, drive and carry."""
+    return functools.partial(recurrence.sequence, form=form)
+
+
 def reference(decay: np.ndarray, drive: np.ndarray, carry: np.ndarray) -> np.ndarray:
     """States of the recurrence by a loop in f64."""
     decay = np.repeat(decay.astype(np.float64), CHANNELS // decay.shape[-1], -1)
@@ -57,13 +63,13 @@ def reference_gradient(
     states = np.concatenate(
         [carry[None].astype(np.float64), reference(decay, drive, carry)]
     )
-    adjoint, to_decay, to_drive = 0.0, [], []
+    adjoint, products, to_drive = np.zeros(carry.shape), [], []
     for t in reversed(range(len(drive))):
         adjoint = adjoint + change[t].astype(np.float64)
         to_drive.append(adjoint)
-        to_decay.append(adjoint * states[t])
+        products.append(adjoint * states[t])
         adjoint = adjoint * wide[t]
-    to_decay = np.stack(to_decay[::-1])
+    to_decay = np.stack(products[::-1])
     to_decay = to_decay.reshape(*to_decay.shape[:-1], groups, -1).sum(-1)
     return to_decay, np.stack(to_drive[::-1]), adjoint
 
@@ -79,7 +85,7 @@ def test_form_equals_the_loop_in_double_precision(
     form: str | None, length: int
 ) -> None:
     given = inputs(length)
-    states = recurrence.sequence(*map(jnp.asarray, given), form)
+    states = run(form)(*map(jnp.asarray, given))
     np.testing.assert_allclose(states, reference(*given), atol=2e-5, rtol=2e-5)
 
 
@@ -98,9 +104,7 @@ def test_gradient_equals_the_adjoint_loop_in_double_precision(
 ) -> None:
     given = inputs(length, groups=groups)
     change = small_models.numbers(length, 3, CHANNELS, seed=7)
-    _, pull = jax.vjp(
-        lambda *x: recurrence.sequence(*x, form), *map(jnp.asarray, given)
-    )
+    _, pull = jax.vjp(run(form), *map(jnp.asarray, given))
     expected = reference_gradient(*given, change)
     for got, wanted in zip(pull(jnp.asarray(change)), expected, strict=True):
         assert got.shape == wanted.shape
@@ -137,7 +141,7 @@ def test_a_constant_decay_over_two_thousand_steps_stays_exact(form: str) -> None
     decay = np.full((2048, CHANNELS), 0.999, np.float32)
     drive = np.full((2048, CHANNELS), 0.001, np.float32)
     carry = np.ones(CHANNELS, np.float32)
-    states = recurrence.sequence(*map(jnp.asarray, (decay, drive, carry)), form)
+    states = run(form)(*map(jnp.asarray, (decay, drive, carry)))
     np.testing.assert_allclose(states, reference(decay, drive, carry), atol=2e-4)
 
 
@@ -182,7 +186,8 @@ def test_gradient_through_the_rotation_is_the_complex_adjoint(
     for t in range(length):
         h.append(decay[t] * turn * h[-1] + to_complex(drive[t]))
     # After 130 steps the frame has turned by up to 390 rad, which f32 holds to 3e-5.
-    adjoint, wanted_angle = 0.0, 0.0
+    adjoint: Any = 0.0
+    wanted_angle: Any = 0.0
     for t in reversed(range(length)):
         adjoint = adjoint + to_complex(change[t])
         np.testing.assert_allclose(to_complex(to_drive[t]), adjoint, atol=2e-4)
@@ -235,7 +240,7 @@ def test_program_has_the_form_of_its_platform_forward_and_backward(
         return program.count("stablehlo.while")
 
     def gradient(form: str | None) -> Callable[..., tuple[jax.Array, ...]]:
-        return jax.grad(lambda *x: recurrence.sequence(*x, form).sum(), (0, 1, 2))
+        return jax.grad(lambda *x: run(form)(*x).sum(), (0, 1, 2))
 
     assert (form == "sequential") == (platform == "cpu")
     assert loops(recurrence.sequence) == (form == "sequential")
@@ -250,4 +255,4 @@ def test_short_sequence_whose_form_is_the_same_everywhere_is_not_branched() -> N
 
 def test_unknown_form_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="sequential, associative, chunked, got 'x'"):
-        recurrence.sequence(*map(jnp.asarray, inputs(2)), "x")
+        run("x")(*map(jnp.asarray, inputs(2)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +35,7 @@ def frames(*shape: int, seed: int = 1) -> np.ndarray:
 
 
 @jax.jit
-def run(
-    model: WaveCore, *given: np.ndarray, sensed: Mapping[str, np.ndarray]
-) -> jax.Array:
+def run(model: WaveCore, *given: Any, sensed: Mapping[str, np.ndarray]) -> jax.Array:
     """Actions of the sequence; compiled once for each set of senses."""
     return model.sequence(*given, sensed=sensed).action
 
@@ -76,16 +75,17 @@ def test_robot_without_senses_has_neither_parameters_nor_inputs() -> None:
 
 def test_sense_that_is_silent_or_left_out_changes_nothing() -> None:
     model = small_models.model(SIZES)
-    silent = {
+    silent: dict[str, np.ndarray] = {
         "image": np.zeros((2, 4, HEIGHT, WIDTH, 3), np.uint8),
         "audio_mel": np.zeros((2, 4, MEL), np.float32),
     }
     alone = predict_actions(model, {})
     np.testing.assert_array_equal(alone, predict_actions(model, silent))
-    for name, x in (
-        ("image", frames(2, 4)),
-        ("audio_mel", small_models.numbers(2, 4, MEL)),
-    ):
+    sounding: dict[str, np.ndarray] = {
+        "image": frames(2, 4),
+        "audio_mel": small_models.numbers(2, 4, MEL),
+    }
+    for name, x in sounding.items():
         heard = predict_actions(model, silent | {name: x})
         assert not np.allclose(heard, alone, atol=1e-3)
         np.testing.assert_array_equal(heard, predict_actions(model, {name: x}))
@@ -157,6 +157,8 @@ def test_measured_sound_reaches_the_model_at_unit_size() -> None:
     sound[::3] = 0
     measured = normalisation.measure([small_models.numbers(200, N)], [sound])
     heard = sound[np.any(sound != 0, axis=1)]
+    assert measured.audio_mean is not None
+    assert measured.audio_deviation is not None
     np.testing.assert_allclose(measured.audio_mean, heard.mean(0), rtol=1e-5)
     np.testing.assert_allclose(measured.audio_deviation, heard.std(0), rtol=1e-5)
 

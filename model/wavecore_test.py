@@ -286,7 +286,8 @@ def test_bfloat16_gradients_point_the_same_way(
 def test_recurrence_of_a_bfloat16_model_is_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    mixer, seen = to_bfloat16(small_models.model()).blocks[0].wave, []
+    mixer = to_bfloat16(small_models.model()).blocks[0].wave
+    seen: list[Any] = []
     run = recurrence.sequence
 
     def watched(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ai_edge_litert.interpreter import (  # type: ignore[import-untyped]  # no stubs
+from ai_edge_litert.interpreter import (
     Interpreter,
 )
 

@@ -3,7 +3,7 @@ import dataclasses
 import flatbuffers  # type: ignore[import-untyped]  # no stubs
 import numpy as np
 import pytest
-from ai_edge_litert import (  # type: ignore[import-untyped]  # no stubs
+from ai_edge_litert import (
     schema_py_generated as schema,
 )
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import flatbuffers  # type: ignore[import-untyped]  # no stubs
 import numpy as np
-from ai_edge_litert import (  # type: ignore[import-untyped]  # no stubs
+from ai_edge_litert import (
     schema_py_generated as schema,
 )
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax.export
 import numpy as np
@@ -105,7 +106,7 @@ def test_recorded_signature_matches_the_file(exported: Exported) -> None:
     folder, _, result = exported
     content = (folder / STEP_PATH).read_bytes()
     found = Interpreter(model_content=content).get_signature_list()["step"]
-    step = result.functions["step"]
+    step: Any = result.functions["step"]
     assert sorted(found["inputs"]) == sorted(x["name"] for x in step["inputs"])
     assert sorted(found["outputs"]) == sorted(x["name"] for x in step["outputs"])
     outputs = run_step(folder)
@@ -118,7 +119,7 @@ def test_surface_given_to_the_step_changes_its_action(
     exported: Exported, name: str
 ) -> None:
     folder, _, result = exported
-    size = result.surfaces[name]["size"]
+    size = int(result.surfaces[name]["size"])
     changed = run_step(folder, **{f"surface_{name}": np.full(size, 0.3, np.float32)})
     assert not np.allclose(changed["action"], run_step(folder)["action"], atol=1e-4)
 
@@ -136,7 +137,7 @@ def test_canary_says_the_error_of_the_exported_step_on_its_episodes(
     exported: Exported,
 ) -> None:
     folder, _, result = exported
-    recorded = result.checks[result.functions["step"]["path"]]
+    recorded = result.checks[str(result.functions["step"]["path"])]
     assert result.canary_action_error == recorded["canary_action_error"]
     assert result.canary_steps == 18
     records = list(tfrecord.read_records(folder / "canary.tfrecord", 1_000_000))
@@ -153,7 +154,7 @@ def converted(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Converted:
     def become(f32: bytes, int8: bytes) -> None:
         files = {"f32": f32, "int8": int8}
         monkeypatch.setattr(
-            targets.litert_step, "convert", lambda model, *, learns: files
+            "model.export.targets.litert_step.convert", lambda model, *, learns: files
         )
 
     return become
@@ -190,7 +191,8 @@ def test_int8_step_above_its_bound_is_left_out_and_its_numbers_are_reported(
     assert result.functions["step"]["path"] == STEP_PATH
     assert "step_int8" not in result.functions
     assert not (tmp_path / "functions/step_int8.tflite").exists()
-    assert result.left_out["int8"]["step_action_error"] >= 0
+    error = result.left_out["int8"]["step_action_error"]
+    assert error is not None and error >= 0
 
 
 def test_no_canary_unknown_task_or_wrong_number_of_tasks_is_refused(
@@ -256,7 +258,7 @@ def test_target_gets_its_step_and_functions_for_its_platforms(
     assert result.functions["step"]["path"] == step
     assert result.max_abs_error <= 1e-5
     for name in names:
-        content = (tmp_path / result.functions[name]["path"]).read_bytes()
+        content = (tmp_path / str(result.functions[name]["path"])).read_bytes()
         exported = jax.export.deserialize(bytearray(content))
         assert exported.platforms == platforms
 

@@ -133,7 +133,7 @@ def make_fast_update_flat(model: WaveCore) -> Function:
             for name, x in names.items()
         ]
         given = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
-        found = update(weights, **given)
+        found = update(weights, given["deltas"], given["window"])
         return {n: x.astype(jnp.float32) for n, x in flat_names(found).items()}
 
     return Function(run, {name: _f32(*x.shape) for name, x in names.items()})

@@ -139,7 +139,9 @@ def test_f32_step_of_channels_that_share_a_gate_agrees() -> None:
 def test_failed_conversion_raises_one_line_that_says_what_to_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(litert_step.step_function, "config_record", lambda config: {})
+    monkeypatch.setattr(
+        "model.export.litert_step.step_function.config_record", lambda config: {}
+    )
     with pytest.raises(
         errors.ExportError, match=r"run python -m model\.export\.convert_step"
     ):

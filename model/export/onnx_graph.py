@@ -63,12 +63,12 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
-    def add(self, op: str, inputs: Sequence[Value], **attributes: object) -> str:
+    def add(self, op: str, inputs: Sequence[Value], **attributes: Any) -> str:
         """Adds a node with one output and returns the output's name."""
         return self.add_split(op, inputs, 1, **attributes)[0]
 
     def add_split(
-        self, op: str, inputs: Sequence[Value], count: int, **attributes: object
+        self, op: str, inputs: Sequence[Value], count: int, **attributes: Any
     ) -> list[str]:
         """Adds a node with `count` outputs and returns their names."""
         names = [self.tensor(x) for x in inputs]
