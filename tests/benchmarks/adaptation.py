@@ -192,7 +192,7 @@ def _measure(home: Path, change: str | None) -> SuccessRate:
     robots = _name_robots(change)
     channel = _UPDATE_CHANNEL.value or _CHANNEL.value
     _run("update", home, "--once", f"--channel={channel}", f"--robot={robots[0]}")
-    outcomes = []
+    outcomes: list[run_summary.TaskOutcome] = []
     for robot in robots:
         path = home / "summary.json"
         _run(

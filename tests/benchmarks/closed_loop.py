@@ -39,7 +39,7 @@ def measure_success(
     for worker in range(min(workers, len(robots))):
         indices = np.arange(worker, len(robots), workers)
         here, there = context.Pipe()
-        names = {int(i): robots[i] for i in indices}
+        names = {int(i): robots[int(i)] for i in indices}
         process = context.Process(
             target=_work, args=(there, names, tuple(seeds), lanes_per_robot)
         )
@@ -50,7 +50,8 @@ def measure_success(
         pipes[here] = (tasks, np.zeros((len(tasks), carry_size), np.float32))
     successes = dict.fromkeys(robots, 0)
     while pipes:
-        for pipe in connection.wait(list(pipes)):
+        ready = connection.wait(list(pipes))
+        for pipe in [x for x in pipes if x in ready]:
             message = pipe.recv()
             if isinstance(message, dict):
                 for index, count in message.items():
@@ -108,7 +109,8 @@ class _Lane:
 
     def begin(self) -> None:
         """Takes the next seed, or is done."""
-        self._previous, self._steps = None, 0
+        self._previous: np.ndarray | None = None
+        self._steps = 0
         self.done = not self._seeds
         if not self.done:
             self.state = self._robot.reset(self._seeds.pop(0)).state

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from model import step_function, surfaces
 from model.export import (
@@ -100,7 +101,7 @@ def _write_package(folder: Path, model: WaveCore, *, learns: bool = False) -> No
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     signature = stablehlo.signature(functions.step(model))
-    described = {
+    described: dict[str, Any] = {
         f"step_{form}": {"path": f"functions/step_{form}.tflite", **signature}
         for form in forms
     }

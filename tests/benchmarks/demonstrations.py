@@ -131,8 +131,8 @@ class _Steps:
         states = np.asarray([step.observation.state for step in kept], np.float32)
         times = [step.observation.t_monotonic_ns for step in kept]
         floats = ("action", "proposed_action", "reward", "discount")
-        marks = ("is_first", "is_last", "is_terminal")
-        marks += ("deadline_missed", "safety_violation")
+        ends = ("is_first", "is_last", "is_terminal")
+        marks = (*ends, "deadline_missed", "safety_violation")
         return Episode(
             EpisodeSpec(spec.state_size, spec.action_size),
             _metadata(spec, number),

@@ -88,7 +88,7 @@ _FLOP_PER_PARAMETER = 6
 """Two for the forward product, four backward; Kaplan et al. 2020, arXiv:2001.08361."""
 _PEAK_SHAPE = (2048, 512, 1536)
 
-Parameters = nnx.State
+type Parameters = nnx.State
 Loss = Callable[[Parameters, tuple[jax.Array, ...]], jax.Array]
 
 
@@ -225,8 +225,9 @@ def _baseline(model: nnx.Module) -> tuple[Parameters, Loss]:
         narrow = jax.tree.map(lambda x: x.astype(dtype), parameters)
         prediction = nnx.merge(graph, narrow, rest)(
             states.astype(dtype), task.astype(dtype)
-        )  # type: ignore[operator]
-        return _error(*prediction, actions, following)
+        )
+        action, next_observation = prediction
+        return _error(action, next_observation, actions, following)
 
     return parameters, loss
 

@@ -1,6 +1,7 @@
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ _MODELS = (
 _TRAINED = ("wavecore chunked", "lstm")
 
 
-def measured(path: Path, longest: str, *arguments: str) -> dict[str, dict[str, object]]:
+def measured(path: Path, longest: str, *arguments: str) -> dict[str, dict[str, Any]]:
     """Figures of a small run, by name; its table shows the longest name whole."""
     done = commands.run(
         *("model.py", "--batch_size=2", "--repeats=1", *arguments),
@@ -37,7 +38,7 @@ def measured(path: Path, longest: str, *arguments: str) -> dict[str, dict[str, o
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Figures of training the model and what it is compared with."""
     path = tmp_path_factory.mktemp("figures") / "model.json"
     models = [f"--model={name}" for name in _TRAINED]
@@ -60,7 +61,7 @@ def test_every_model_is_measured_and_engines_stand_in_the_same_table(
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_utilisation_is_of_the_matrix_peak_in_the_dtype_of_the_row(
-    figures: dict[str, dict[str, object]], dtype: str
+    figures: dict[str, dict[str, Any]], dtype: str
 ) -> None:
     peak = figures[f"matrix peak {dtype}"]
     assert peak["value"] > 0
@@ -91,7 +92,7 @@ def test_row_is_divided_by_the_peak_of_its_own_dtype(
 
 
 def test_every_training_figure_has_exactly_the_keys_of_the_format(
-    figures: dict[str, dict[str, object]],
+    figures: dict[str, dict[str, Any]],
 ) -> None:
     of_training = [x for name, x in figures.items() if name.startswith("train ")]
     assert len(of_training) == 16
@@ -100,7 +101,7 @@ def test_every_training_figure_has_exactly_the_keys_of_the_format(
 
 
 def test_speed_is_compared_with_the_lstm_in_f32(
-    figures: dict[str, dict[str, object]],
+    figures: dict[str, dict[str, Any]],
 ) -> None:
     one = figures["train wavecore chunked bfloat16 T=8"]
     base = figures["train lstm T=8"]

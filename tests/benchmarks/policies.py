@@ -129,7 +129,9 @@ class LstmLayer(nnx.Module):
         """Shapes: x [t ... d], starts [t ...], carry [... 2d] to the same."""
         recurrent = self.recurrent[...]
 
-        def advance(carry, inputs):  # noqa: ANN001, ANN202 -- types of jax.lax.scan
+        def advance(
+            carry: tuple[jax.Array, ...], inputs: tuple[jax.Array, ...]
+        ) -> tuple[tuple[jax.Array, ...], jax.Array]:
             drive, start = inputs
             output, cell = (jnp.where(start[..., None], 0, y) for y in carry)
             let, keep, say, new = jnp.split(drive + output @ recurrent, 4, -1)
@@ -158,7 +160,9 @@ class GruLayer(nnx.Module):
         """Shapes: x [t ... d], starts [t ...], carry [... d] to the same."""
         recurrent = self.recurrent[...]
 
-        def advance(output, inputs):  # noqa: ANN001, ANN202 -- types of jax.lax.scan
+        def advance(
+            output: jax.Array, inputs: tuple[jax.Array, ...]
+        ) -> tuple[jax.Array, jax.Array]:
             drive, start = inputs
             output = jnp.where(start[..., None], 0, output)
             old = jnp.split(output @ recurrent, 3, -1)
