@@ -41,7 +41,7 @@ class Terminal:
             who: who needs it, for the error.
 
         Raises:
-            ActorUnavailableError: it is no terminal.
+            ActorUnavailableError: it is no terminal, or it was closed meanwhile.
         """
         if not os.isatty(descriptor):
             raise ActorUnavailableError(
@@ -53,9 +53,22 @@ class Terminal:
         self._descriptor = os.dup(descriptor)
         self._events = select.poll()
         self._events.register(self._descriptor, select.POLLIN)
-        self._before: list[Any] = termios.tcgetattr(descriptor)
-        self._guard = _start_guard(self._descriptor, self._before)
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, _give_keys(self._before))
+        self._guard: subprocess.Popen[bytes] | None = None
+        try:
+            self._before: list[Any] = termios.tcgetattr(descriptor)
+            self._guard = _start_guard(self._descriptor, self._before)
+            _set(descriptor, _give_keys(self._before))
+        except termios.error as e:
+            self.close()
+            raise ActorUnavailableError(
+                who,
+                "a terminal at standard input, for its keys",
+                f"one that does not answer: {e.args[-1]}",
+                "run it in a terminal that stays open",
+            ) from e
+        except BaseException:  # a Ctrl-C: nobody else could put it back
+            self.close()
+            raise
 
     def fileno(self) -> int:
         """Descriptor to wait on together with others."""
@@ -80,10 +93,13 @@ class Terminal:
         """Puts the terminal back; does nothing a second time."""
         if self._descriptor < 0:
             return
-        with contextlib.suppress(termios.error):  # it may be gone
-            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
+        if self._guard is not None:  # else it was not changed
+            with contextlib.suppress(termios.error):  # it may be gone
+                _set(self._descriptor, self._before)
         os.close(self._descriptor)
         self._descriptor = -1
+        if self._guard is None:
+            return
         assert self._guard.stdin is not None
         with contextlib.suppress(OSError):  # the guard may be gone
             self._guard.stdin.write(b".")
@@ -105,6 +121,26 @@ def _give_keys(before: list[Any]) -> list[Any]:
     characters[termios.VSUSP] = _DISABLED
     settings[_CHARACTERS] = characters
     return settings
+
+
+def _set(descriptor: int, settings: list[Any]) -> None:
+    """Changes a terminal once what was written there is out.
+
+    A signal, such as that of a Ctrl-C whose handler raises nothing, ends the wait and
+    not the change.
+
+    Raises:
+        termios.error: the terminal is gone.
+    """
+    when = termios.TCSADRAIN
+    while True:
+        try:
+            termios.tcsetattr(descriptor, when, settings)
+            return
+        except termios.error as e:
+            if e.args[0] != errno.EINTR:
+                raise
+            when = termios.TCSANOW
 
 
 def _start_guard(terminal: int, settings: list[Any]) -> subprocess.Popen[bytes]:

@@ -1,6 +1,7 @@
 """A terminal gives keys at once, and is put back however its program ends."""
 
 import contextlib
+import errno
 import os
 import pty
 import signal
@@ -8,6 +9,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -70,6 +72,59 @@ def test_terminal_that_goes_away_is_an_error_and_not_silence() -> None:
         terminal.read()
     terminal.close()
     os.close(slave)
+
+
+class Interrupted:
+    """`termios.tcsetattr` during which something happens the first times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: BaseException) -> None:
+        self._set, self._errors = termios.tcsetattr, [*errors]
+        monkeypatch.setattr(termios, "tcsetattr", self)
+
+    def __call__(self, descriptor: int, when: int, settings: list[Any]) -> None:
+        if self._errors:
+            raise self._errors.pop(0)
+        self._set(descriptor, when, settings)
+
+
+@pytest.fixture
+def slave() -> Iterator[int]:
+    keys, slave = pty.openpty()
+    yield slave
+    os.close(keys)
+    os.close(slave)
+
+
+def test_signal_while_the_terminal_is_changed_and_put_back_does_not_matter(
+    slave: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = termios.tcgetattr(slave)
+    signal_ = termios.error(errno.EINTR, "Interrupted system call")
+    Interrupted(monkeypatch, signal_, signal_)
+    terminal = Terminal(slave, "test")
+    assert not termios.tcgetattr(slave)[3] & termios.ECHO
+    Interrupted(monkeypatch, signal_)
+    terminal.close()
+    assert termios.tcgetattr(slave) == before
+
+
+def test_ctrl_c_while_the_terminal_is_changed_leaves_it_as_it_was(
+    slave: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = termios.tcgetattr(slave)
+    Interrupted(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        Terminal(slave, "test")
+    assert termios.tcgetattr(slave) == before
+
+
+def test_terminal_that_cannot_be_changed_is_one_line(
+    slave: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = termios.error(errno.EIO, "Input/output error")
+    Interrupted(monkeypatch, gone, gone)
+    with pytest.raises(ActorUnavailableError, match="does not answer: Input/output"):
+        Terminal(slave, "test")
 
 
 def test_pipe_is_refused_in_one_line() -> None:
