@@ -33,8 +33,12 @@ _USER_FOLDER = "BUILD_WORKING_DIRECTORY"
 _RUNFILES = ("RUNFILES_DIR", "RUNFILES_MANIFEST_FILE")
 _HELP = ("--help", "-help", "-h", "--helpshort", "--helpfull")
 _VERSION = ("--version", "-version")
-# absl's wording, once for each required flag that is missing.
+# absl's wordings: one for each required flag that is missing, a flag without a value,
+# and the beginning of an error about the value of one.
 _MISSING_FLAG = re.compile(r"Flag --(\w+) must have a value other than None")
+_MISSING_VALUE = re.compile(r"Missing value for flag -*(\w+)")
+_WRONG_VALUE = re.compile(r"flag --(\w+)=")
+_GIVE_ONE = "expected a value, got none; give one or leave the flag out"
 # The beginning of a known error about the value of a flag: `--robot: expected …`.
 _ABOUT_A_FLAG = re.compile(r"--\w+: ")
 
@@ -70,7 +74,7 @@ def _exit_code(main: Callable[[list[str]], int | None]) -> int:
             say(project_version.version_text(_program()))
             return 0
         _enter_user_folder()
-        rest = flags.FLAGS(sys.argv)
+        rest = _parse_flags()
         _require_values()
         path_flags.settle()
         code = main(rest) or 0
@@ -108,6 +112,14 @@ def _enter_user_folder() -> None:
     os.chdir(folder)
 
 
+def _parse_flags() -> list[str]:
+    """Parses the flags; returns what is left of argv."""
+    try:
+        return flags.FLAGS(sys.argv)
+    except ValueError as e:  # of a flag such as --noconsent=yes
+        raise app.UsageError(f"{e}; leave the value out") from e
+
+
 def _require_values() -> None:
     """Refuses `--flag=` with nothing behind it, as an empty variable of a shell makes.
 
@@ -116,9 +128,7 @@ def _require_values() -> None:
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         if flag.present and flag.value in ("", [], [""]):
-            raise app.UsageError(
-                f"--{name}: expected a value, got none; give one or leave the flag out"
-            )
+            raise app.UsageError(f"--{name}: {_GIVE_ONE}")
 
 
 def _program() -> str:
@@ -132,8 +142,40 @@ def _complain(text: str) -> None:
 
 
 def _usage_text(error: Exception) -> str:
-    missing = [f"--{name}" for name in _MISSING_FLAG.findall(str(error))]
-    return f"missing {', '.join(missing)}" if missing else str(error)
+    """Says what absl says of a flag in the words of this project's errors."""
+    text = str(error)
+    if missing := [f"--{name}" for name in _MISSING_FLAG.findall(text)]:
+        return f"missing {', '.join(missing)}"
+    if found := _MISSING_VALUE.match(text):
+        return f"--{found[1]}: {_GIVE_ONE}"
+    if isinstance(error, flags.UnrecognizedFlagError):
+        similar = re.findall(r"[\w-]+", text.partition("Did you mean: ")[2])
+        tip = f"; did you mean {' or '.join(f'--{one}' for one in similar)}?"
+        return f"unknown flag --{error.flagname}{tip if similar else ''}"
+    if (found := _WRONG_VALUE.match(text)) and error.__context__ is not None:
+        got = text[found.end() :].removesuffix(f": {error.__context__}")
+        return f"--{found[1]}: expected {_describe_values(found[1])}, got {got!r}"
+    return text
+
+
+def _describe_values(name: str) -> str:
+    """Says which values a flag takes."""
+    parser = flags.FLAGS[name].parser
+    if isinstance(parser, flags.BooleanParser):
+        return "true or false"
+    if isinstance(parser, flags.EnumParser):
+        return f"one of {', '.join(parser.enum_values)}"
+    if isinstance(parser, flags.EnumClassParser):
+        return f"one of {', '.join(parser.member_names)}"
+    if not isinstance(parser, flags.IntegerParser | flags.FloatParser):
+        return "another value"
+    kind = "a whole number" if isinstance(parser, flags.IntegerParser) else "a number"
+    low, high = parser.lower_bound, parser.upper_bound
+    if low is not None and high is not None:
+        return f"{kind} from {low} to {high}"
+    if low is not None:
+        return f"{kind} of at least {low}"
+    return kind if high is None else f"{kind} of at most {high}"
 
 
 def _os_error_text(error: OSError) -> str:

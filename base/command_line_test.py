@@ -20,12 +20,17 @@ Run = Callable[..., Finished]
 
 _COMMAND = '''
 """Says hello."""
-import os, signal, sys
+import enum, os, signal, sys
 from absl import app, flags
 from base import command_line
 from base.errors import ContinuonError, MalformedError
 
 _COUNT = flags.DEFINE_integer("count", 1, "times to say it", lower_bound=0)
+_LOUD = flags.DEFINE_bool("loud", False, "whether to say it loudly")
+_LENGTH = flags.DEFINE_float("length", 1.0, "in seconds")
+_SHARE = flags.DEFINE_float("share", 1.0, "of it", lower_bound=0.0, upper_bound=1.0)
+_WORD = flags.DEFINE_enum("word", "hi", ["hi", "hello"], "what it says")
+_PACE = flags.DEFINE_enum_class("pace", None, enum.Enum("Pace", ["FAST", "SLOW"]), "")
 _HOW = flags.DEFINE_string("how", "well", "how it ends")
 _NAME = flags.DEFINE_string("name", None, "who", required=True)
 _FOLDER = flags.DEFINE_string("folder", None, "where", required=True)
@@ -132,6 +137,33 @@ def test_wrong_usage_is_one_line_and_exit_two(run: Run, arguments: list[str]) ->
     done = run(*arguments)
     assert done.code == 2
     assert "--help" in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--count=x", "--count: expected a whole number of at least 0, got 'x'"),
+        ("--count=-1", "--count: expected a whole number of at least 0, got '-1'"),
+        ("--count=1: 2", "--count: expected a whole number of at least 0, got '1: 2'"),
+        ("--length=long", "--length: expected a number, got 'long'"),
+        ("--share=2", "--share: expected a number from 0.0 to 1.0, got '2'"),
+        ("--word=hey", "--word: expected one of hi, hello, got 'hey'"),
+        ("--pace=medium", "--pace: expected one of fast, slow, got 'medium'"),
+        ("--loud=maybe", "--loud: expected true or false, got 'maybe'"),
+        ("--noloud=1", "--noloud=1 does not take an argument; leave the value out"),
+        ("--cuont=1", "unknown flag --cuont; did you mean --count?"),
+        ("--xyzzy", "unknown flag --xyzzy"),
+        ("--count", "--count: expected a value, got none; give one or leave the flag"),
+    ],
+)
+def test_a_wrong_flag_is_named_with_what_was_expected(
+    run: Run, flag: str, told: str
+) -> None:
+    done = run(flag)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"hello: {told}")
+    assert done.err.endswith("; see --help\n")
     assert done.err.count("\n") == 1
 
 
