@@ -31,18 +31,20 @@ def printable_lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
-def one_line(value: object) -> str:
+def one_line(value: object, longest: int = _LONGEST_VALUE) -> str:
     """Turns any value into one printable line of limited length for an error's text.
 
-    A long value keeps its beginning and its end.
+    Args:
+        value: what to show; a long one keeps its beginning and its end.
+        longest: length beyond which it is cut, in characters.
     """
     text = str(value)
-    if len(text) > 4 * _LONGEST_VALUE:  # megabytes need not be cleaned to be cut
-        text = text[: 2 * _LONGEST_VALUE] + text[-2 * _LONGEST_VALUE :]
+    if len(text) > 4 * longest:  # megabytes need not be cleaned to be cut
+        text = text[: 2 * longest] + text[-2 * longest :]
     text = printable(" ".join(text.split()))
-    if len(text) <= _LONGEST_VALUE:
+    if len(text) <= longest:
         return text
-    return f"{text[:_KEPT_AT_START]}...{text[_KEPT_AT_START - _LONGEST_VALUE :]}"
+    return f"{text[:_KEPT_AT_START]}...{text[_KEPT_AT_START - longest :]}"
 
 
 class ContinuonError(Exception):
@@ -56,6 +58,8 @@ class ContinuonError(Exception):
     """
 
     default_remedy: ClassVar[str] = "check the input and run the command again"
+    longest_remedy: ClassVar[int] = _LONGEST_VALUE
+    """Longer where a remedy of our own lists what there is, in characters."""
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class ContinuonError(Exception):
         self.source = one_line(source)
         self.expected = one_line(expected)
         self.got = one_line(got)
-        self.remedy = one_line(remedy or self.default_remedy)
+        self.remedy = one_line(remedy or self.default_remedy, self.longest_remedy)
         super().__init__(self.source, self.expected, self.got, self.remedy)
 
     def __str__(self) -> str:
@@ -85,6 +89,10 @@ class DiskError(ContinuonError):
 
 class WrongKindError(ContinuonError):
     """A flag names a folder where a file is expected, or the other way round."""
+
+
+class FlagValueError(ContinuonError):
+    """What a flag names is not there, or is not what the flag needs."""
 
 
 class CanonicalJsonError(ContinuonError):

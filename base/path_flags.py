@@ -8,13 +8,14 @@ In all of them `~` at the beginning is the home folder of the user: a shell leav
 it is in `--home=~/robot`, and without a word a folder of the name `~` would be made.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from absl import flags
 
-from base.errors import WrongKindError
+from base.errors import ContinuonError, FlagValueError, WrongKindError
 
 _FILE, _FOLDER, _PLACE = "file", "folder", "place"
 _kinds: dict[str, str] = {}
@@ -59,6 +60,38 @@ def settle() -> None:
             path = _local_path(text) if text and kind != _PLACE else None
             if path is not None:
                 _require_kind(name, kind, path)
+
+
+@contextlib.contextmanager
+def about(name: str, expected: str, remedy: str) -> Iterator[None]:
+    """Makes whatever fails inside an error about a flag's value, so wrong usage.
+
+    It is for what a person named and can name better. A service does without: what it
+    was given may be there again when it is next started.
+
+    Args:
+        name: the flag, without dashes.
+        expected: what it should name.
+        remedy: what to do about it.
+
+    Raises:
+        FlagValueError: for any ContinuonError or OSError inside.
+    """
+    flag = f"--{name}"
+    try:
+        yield
+    except FileNotFoundError as e:
+        missing = f"no file {e.filename}"
+        raise FlagValueError(flag, expected, missing, remedy) from e
+    except OSError as e:
+        reason = e.strerror or type(e).__name__
+        got = f"{e.filename}: {reason}" if e.filename else reason
+        raise FlagValueError(flag, expected, got, remedy) from e
+    except ContinuonError as e:
+        if e.source == flag:
+            raise
+        got = e.got if e.source in e.got else f"{e.got} in {e.source}"
+        raise FlagValueError(flag, e.expected, got, remedy) from e
 
 
 def _write_out(name: str, kind: str, text: str) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from base import path_flags, plain_file
+from base.errors import FlagValueError, MalformedError
 from base.testing import command
 
 _COMMAND = """
@@ -121,3 +123,36 @@ def test_the_wrong_kind_of_thing_is_one_line_about_the_flag(
     assert done.err.count("\n") == 1
     assert (tmp_path / "file").read_text() == "kept"
     assert list((tmp_path / "folder").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("absent", "expected a list, got no file {at}/absent; name a list"),
+        ("folder", "expected a list, got {at}/folder: Is a directory; name a list"),
+        ("file", "expected an item, got nothing in {at}/file; name a list"),
+    ],
+)
+def test_what_fails_about_a_flag_names_it_and_what_to_do(
+    tmp_path: Path, name: str, told: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    path = tmp_path / name
+    with (
+        pytest.raises(FlagValueError) as caught,
+        path_flags.about("list", "a list", "name a list"),
+    ):
+        plain_file.read(path, 1)
+        raise MalformedError(path, "an item", "nothing")
+    assert str(caught.value) == f"--list: {told.format(at=tmp_path)}"
+
+
+def test_error_about_a_flag_keeps_its_text() -> None:
+    error = MalformedError("--list", "an item", "nothing")
+    with (
+        pytest.raises(MalformedError) as caught,
+        path_flags.about("list", "a list", "name a list"),
+    ):
+        raise error
+    assert caught.value is error

@@ -1,15 +1,9 @@
-"""Locations of stores: a flag takes a path or a URI, a store has a URI."""
+"""Locations as people read them and as others may see them."""
 
 import pathlib
 import urllib.parse
 
-
-def to_uri(location: str | pathlib.Path) -> str:
-    """Returns a URI without a trailing slash; a bare path becomes `file://…`."""
-    text = str(location)
-    if "://" in text:
-        return text.rstrip("/")
-    return pathlib.Path(text).expanduser().absolute().as_uri()
+from base.store.location import to_uri as to_uri
 
 
 def format_location(uri: str) -> str:

@@ -20,8 +20,6 @@ def test_path_of_this_machine_is_not_published(uri: str, public: str) -> None:
     assert locations.public_uri(uri, "dataset:reach:1.0.0") == public
 
 
-def test_root_is_kept_as_it_is_given() -> None:
-    root = "gs://continuon-model-artifacts"
-    assert locations.to_uri(root) == locations.to_uri(f"{root}/") == root
-    assert locations.to_uri("/srv/a b/") == "file:///srv/a%20b"
-    assert locations.format_location("file:///srv/a%20b") == "/srv/a b"
+def test_folder_of_this_machine_is_shown_as_its_path() -> None:
+    assert locations.format_location(locations.to_uri("/srv/a b/")) == "/srv/a b"
+    assert locations.format_location("gs://bucket/x") == "gs://bucket/x"

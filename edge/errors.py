@@ -22,6 +22,8 @@ class ClockError(EdgeError):
 class UnknownRobotError(EdgeError):
     """A robot string does not name a robot that this program can open."""
 
+    longest_remedy = 2000  # it may list every task: 50 of them take 800 characters
+
     def __init__(self, name: str, remedy: str) -> None:
         """Lists the forms that are accepted.
 

@@ -62,7 +62,6 @@ from edge.runtime_version import EXPORT_TARGET, RUNTIME_DATE, RUNTIME_VERSION
 from edge.simulated_or_real import RealTime
 from edge.stop_signal import StopSignal
 from release.run_summary import Progress
-from release.trusted_keys import TrustedKeys
 from release.verification import verify_integrity
 from rlds import recovery
 
@@ -324,9 +323,7 @@ def _open_driver(robots: Mapping[str, RobotSpec], starts: StartCount) -> Driver:
     if run_flags.CANDIDATE.value:
         candidate = verify_integrity(Path(run_flags.CANDIDATE.value), EXPORT_TARGET)
         return make_package_driver(candidate, form=run_flags.STEP.value)
-    keys = TrustedKeys.read(
-        Path(run_flags.KEYRING.value or ""), run_flags.ALLOW_DEVELOPMENT_KEYS.value
-    )
+    keys = run_flags.read_keys()
     _count(starts)
     state = StateFolder(Path(run_flags.STATE_DIR.value))
     if run_flags.CHANNEL.value:

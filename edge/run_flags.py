@@ -1,5 +1,7 @@
 """The flags of //edge:run, and the rules among them."""
 
+from pathlib import Path
+
 from absl import app, flags
 
 from base import path_flags
@@ -8,16 +10,19 @@ from edge.actors import registry as actors
 from edge.actors.actor import EXPERT
 from edge.control.loop import Pace
 from edge.control.safety import DEFAULT_MAX_STEPS
+from edge.ota import fetch
 from edge.robots import machine_name, registry
 from edge.robots.clock import unix_ns_from_rfc3339
 from edge.robots.metaworld_robot import CONTROL_HZ
+from release.trusted_keys import NAME_KEYRING, TrustedKeys
 
 ROBOT = flags.DEFINE_list(
     "robot",
     None,
     "robots, one after the other: metaworld:TASK, metaworld-poor:TASK,"
-    " metaworld-changed:TASK, or replay:PATH of an episode; commas separate them, so"
-    " quote a name that has one: --robot='\"replay:a,b.tfrecord\"'",
+    " metaworld-changed:TASK, or replay:PATH of an episode; --robot=metaworld: lists"
+    " the tasks; commas separate them, so quote a name that has one:"
+    " --robot='\"replay:a,b.tfrecord\"'",
     required=True,
 )
 CHANNEL = flags.DEFINE_string(
@@ -175,6 +180,7 @@ def require_usage(argv: list[str]) -> None:
 
     Raises:
         app.UsageError: a rule is broken.
+        FlagValueError: --channel cannot be one.
         BadTimeError: `--sim_start` is not a time.
     """
     if len(argv) > 1:
@@ -195,6 +201,23 @@ def require_usage(argv: list[str]) -> None:
     _require_usage_of_actor(expert)
     if (CHANNEL.value or OFFLINE.value) and not KEYRING.value:
         raise app.UsageError("expected --keyring with --channel or --offline")
+    if CHANNEL.value and not OFFLINE_IF_UPDATE_FAILS.value:
+        fetch.require_form(CHANNEL.value)
+
+
+def read_keys() -> TrustedKeys:
+    """Reads the keys of --keyring.
+
+    Raises:
+        FlagValueError: the keyring is not there or is none. A run without end is a
+            service, to which it may come back, and gets the errors below.
+        ContinuonError, OSError: as `TrustedKeys.read`.
+    """
+    path, development = Path(KEYRING.value or ""), bool(ALLOW_DEVELOPMENT_KEYS.value)
+    if not EPISODES.value:
+        return TrustedKeys.read(path, development)
+    with path_flags.about("keyring", "a keyring", NAME_KEYRING):
+        return TrustedKeys.read(path, development)
 
 
 def _require_usage_of_actor(expert: bool) -> None:

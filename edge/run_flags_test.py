@@ -98,7 +98,11 @@ def test_missing_keyring_and_missing_package_are_named(
     tmp_path: Path, episode: Path
 ) -> None:
     robot = f"--robot=replay:{episode}"
-    check_refused(1, "absent", robot, "--offline", f"--keyring={tmp_path / 'absent'}")
+    no_keyring = f"--keyring={tmp_path / 'absent'}"
+    match = f"--keyring: expected a keyring, got no file {tmp_path / 'absent'}"
+    check_refused(2, match, robot, "--offline", no_keyring)
+    # A service is started again until its keyring is there.
+    check_refused(1, "absent", robot, "--offline", "--episodes=0", no_keyring)
     absent = f"--candidate={tmp_path / 'absent'}"
     check_refused(1, "expected the folder of a package, got none", robot, absent)
     remedy = "name the package's folder, such as export/pi5-cpu"

@@ -201,7 +201,10 @@ def split_uri(uri: str) -> tuple[str, str]:
     name = file.removesuffix(".json").removesuffix(".dsse")
     if folder != FOLDER or name not in CHANNELS or not file.endswith(".json"):
         raise MalformedError(
-            uri, "<store URI>/channels/<name>.json", uri, "correct the channel URI"
+            uri,
+            "STORE/channels/NAME.json, where NAME is one of " + ", ".join(CHANNELS),
+            uri,
+            "correct the location of the channel",
         )
     return store, name
 

@@ -133,7 +133,9 @@ def test_split_uri_returns_store_and_channel(name: str) -> None:
     ],
 )
 def test_a_uri_of_another_form_is_refused_with_the_expected_form(uri: str) -> None:
-    with pytest.raises(MalformedError, match=r"channels/<name>\.json"):
+    with pytest.raises(
+        MalformedError, match=r"channels/NAME\.json, where NAME is one of nightly"
+    ):
         channel.split_uri(uri)
 
 

@@ -37,6 +37,11 @@ PROVENANCE_ROLE = "provenance"
 BLESSING_ROLE = "blessing"
 ADMISSION_ROLE = "admission"
 """Verdicts of ingest on uploaded episodes; robots never ask for this role."""
+NAME_KEYRING = (
+    "name the file of public keys that belongs to the channel, such as the "
+    "keys/keyring.json that //cloud:train keeps in its store"
+)
+"""What to do where a file that should be a keyring is none."""
 ROLES = (
     "channel:nightly",
     "channel:beta",
@@ -117,11 +122,13 @@ class TrustedKeys:
 
         Raises:
             OversizedError: `raw` is longer than a keyring may be.
-            MalformedError: `raw` is not a keyring, a key id does not match its key, a
+            MalformedError: `raw` is no keyring, a key id does not match its key, a
                 role does not exist, or a threshold is below one.
             DuplicateNameError: one key occurs twice.
         """
         value = decode(raw, source, LIMITS.keyring_bytes)
+        if (other := _name_other_file(value)) is not None:
+            raise MalformedError(source, "a keyring", other, NAME_KEYRING)
         fields = Fields(value, source, ("schema_version", "keys"), "", ("thresholds",))
         fields.version(SCHEMA_VERSION)
         entries = fields.each("keys", ("keyid", "public", "roles", "development"))
@@ -218,6 +225,20 @@ class TrustedKeys:
                     f"key {keyid[:12]} with roles {roles}",
                 )
         return error
+
+
+def _name_other_file(value: object) -> str | None:
+    """Says what was named instead of a keyring; None for what may be one.
+
+    Keys and channels lie beside it, and all of them are JSON.
+    """
+    if not isinstance(value, Mapping) or "keys" in value:
+        return None
+    if "private" in value:
+        return "a private key, which stays with whoever signs"
+    if "release_counter" in value and "channel" in value:
+        return "a channel"
+    return "a signed file" if "payloadType" in value else "another file"
 
 
 def _parse_key(entry: Fields, source: str | Path) -> TrustedKey:

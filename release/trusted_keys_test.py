@@ -130,6 +130,24 @@ def test_a_keyring_of_another_form_is_refused(
         TrustedKeys.parse(changed(change), allow_development=True)
 
 
+@pytest.mark.parametrize(
+    ("raw", "named"),
+    [
+        (b'{"schema_version":1,"channel":"nightly","release_counter":1}', "a channel"),
+        (b'{"schema_version":1,"private":"AAAA","roles":[]}', "a private key, which"),
+        (sign(b"x", TYPE, [NIGHTLY]), "a signed file"),
+        (b'{"schema_version":1}', "another file"),
+    ],
+)
+def test_a_file_that_is_no_keyring_is_named_with_what_to_name(
+    raw: bytes, named: str
+) -> None:
+    match = f"expected a keyring, got {named}.*; name the file of public keys"
+    with pytest.raises(MalformedError, match=match) as caught:
+        TrustedKeys.parse(raw, allow_development=True)
+    assert "AAAA" not in str(caught.value)
+
+
 def test_a_key_listed_twice_is_refused() -> None:
     raw = changed(lambda v: v["keys"].append(v["keys"][0]))
     with pytest.raises(DuplicateNameError):

@@ -121,5 +121,5 @@ def open_store(uri: str) -> Store:
         store: Store = GcsStore(parts.netloc, parts.path.strip("/"))
         return store
     raise StoreError(
-        uri, "a file:///… or gs://… URI", parts.scheme or "no scheme", "correct the URI"
+        uri, "a folder, a file:///… or a gs://… URI", uri, "correct the location"
     )

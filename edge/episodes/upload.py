@@ -1,11 +1,12 @@
 """Sends recorded episodes to the store of raw episodes.
 
-    ./bazelw run //edge:upload -- --from=DIR --to=gs://BUCKET/PREFIX
+    ./bazelw run //edge:upload -- --from=DIR --to=STORE
 
-DIR is a folder that //edge:record wrote. An episode is sent if the operator consented
-or a safety violation escalated it; the others stay and are counted. Before it is sent
-it is looked at as ingest will: signature, digest, and every value in its redacted form.
-One that does not pass is named and stays, the others are sent, and the exit code is 1.
+DIR is a folder that //edge:record wrote; STORE is a folder, file:///FOLDER or
+gs://BUCKET/PREFIX. An episode is sent if the operator consented or a safety violation
+escalated it; the others stay and are counted. Before it is sent it is looked at as
+ingest will: signature, digest, and every value in its redacted form. One that does not
+pass is named and stays, the others are sent, and the exit code is 1.
 
 An episode counts as sent once the store reports the digest of its bytes and DIR holds a
 receipt of that, `<episode_id>.sent.json`. The command can be killed at any moment and
@@ -30,6 +31,7 @@ from base.errors import (
     StoreError,
     one_line,
 )
+from base.store.location import to_uri
 from base.store.store import PreconditionFailedError, Store, open_store
 from edge.episodes import robot_key
 from edge.errors import UploadError
@@ -43,7 +45,7 @@ _FROM = flags.DEFINE_string("from", None, "folder of recorded episodes", require
 _TO = flags.DEFINE_string(
     "to",
     None,
-    "store of raw episodes, file:///FOLDER or gs://BUCKET/PREFIX",
+    "store of raw episodes: a folder, file:///FOLDER or gs://BUCKET/PREFIX",
     required=True,
 )
 
@@ -76,7 +78,9 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}")
     now = require_right(MonotonicClock(), RUNTIME_DATE)
-    tally = upload(Path(_FROM.value), open_store(_TO.value), now)
+    with path_flags.about("to", "a store", "name a folder or a bucket"):
+        store = open_store(to_uri(_TO.value))
+    tally = upload(Path(_FROM.value), store, now)
     if tally == Tally():
         command_line.say(
             f"no recorded episodes in {_FROM.value}: looked for *{SIDECAR_SUFFIX}, as"

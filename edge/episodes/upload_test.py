@@ -88,9 +88,20 @@ def test_command_copies_each_episode_and_its_sidecar_to_the_store(
         assert receipt["sha256"] == sha256_bytes(raw)
         assert receipt["store"] == store.uri
     again = processes.run_forked(
-        "edge.episodes.upload", f"--from={folder}", f"--to={store.uri}"
+        "edge.episodes.upload", f"--from={folder}", f"--to={tmp_path / 'store'}"
     )
     assert "0 sent, 0 already in the store, 3 with a receipt" in again.stdout
+
+
+def test_place_that_is_no_store_is_wrong_usage(folder: Path) -> None:
+    done = processes.run_forked(
+        "edge.episodes.upload", f"--from={folder}", "--to=https://host/raw"
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "upload: --to: expected a folder, a file:///… or a gs://… URI, got "
+        "https://host/raw; name a folder or a bucket\n"
+    )
 
 
 def test_folder_without_recordings_is_reported(tmp_path: Path) -> None:
@@ -324,7 +335,7 @@ def test_killed_upload_continues_where_it_stopped(tmp_path: Path) -> None:
     ("arguments", "code", "reason"),
     [
         (["--from=/nowhere", "--to=file:///tmp"], 1, "expected a folder of recorded"),
-        (["--from=.", "--to=ftp://x/y"], 1, "expected a file:///"),
+        (["--from=.", "--to=ftp://x/y"], 2, "expected a folder, a file:///"),
         (["--from=."], 2, "--to"),
         (["--from=.", "--to=file:///tmp", "stray"], 2, "'stray'"),
     ],

@@ -9,8 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from base.errors import NotFoundError, StoreError
+from base import path_flags
+from base.errors import NotFoundError
 from base.store.deadline import Deadline
+from base.store.location import to_uri
 from base.store.store import Store, open_store
 from edge.ota.decide import Installed
 from release import channel as channel_format
@@ -76,7 +78,7 @@ def fetch_channel(
             malformed, of another name, or older than what was accepted.
         StoreError: the store fails, or does not answer in time.
     """
-    store_uri, name = channel_format.split_uri(_uri(channel))
+    store_uri, name = channel_format.split_uri(to_uri(channel))
     store = ChannelStore(open_store(store_uri))
     signed = channel_format.envelope_path(name)
     try:
@@ -96,28 +98,21 @@ def fetch_channel(
     )
 
 
-def require_form(channel: str) -> None:
+def require_form(channel: str, flag: str = "channel") -> None:
     """Checks what can be told of a channel's location without looking there.
 
+    Args:
+        channel: what a person gave.
+        flag: the flag that it was given with, without dashes.
+
     Raises:
-        ReleaseError, StoreError: it is no STORE/channels/NAME.json, or its store is of
-            a kind that is not known.
+        FlagValueError: it is no STORE/channels/NAME.json, or its store is of a kind
+            that is not known.
     """
-    store_uri, _ = channel_format.split_uri(_uri(channel))
-    if not store_uri.startswith("gs://"):  # a bucket needs credentials and a client
-        open_store(store_uri)
-
-
-def _uri(location: str) -> str:
-    """The URI of a location that is given as a URI or as a path."""
-    if "://" in location:
-        return location
-    try:
-        return Path(location).expanduser().absolute().as_uri()
-    except RuntimeError as e:  # the home folder of an unknown user
-        raise StoreError(
-            location, "a path or a URI", e, "correct the channel's path"
-        ) from e
+    with path_flags.about(flag, "a channel", "correct the location of the channel"):
+        store_uri, _ = channel_format.split_uri(to_uri(channel))
+        if not store_uri.startswith("gs://"):  # a bucket needs credentials
+            open_store(store_uri)
 
 
 def fetch_tar(store: ChannelStore, entry: PackageEntry, tar: Path) -> None:

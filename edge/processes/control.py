@@ -116,7 +116,7 @@ def main(argv: list[str]) -> None:
     if SUMMARY_JSON.value and not EPISODES.value:
         raise app.UsageError("expected --episodes with --summary_json")
     home = Home(Path(HOME.value))
-    trusted = robot_flags.read_keys()
+    trusted = robot_flags.read_keys(serves=not EPISODES.value)
     assert trusted is not None  # --keyring is required
     keys = HandedKeys()
     keeper = ModeKeeper(robot_flags.read_mode_rules())

@@ -93,7 +93,7 @@ def main(argv: list[str]) -> int:
         quota_bytes=robot_flags.read_quota_bytes(),
         threads=robot_flags.read_threads(),
         memory_bytes=budgets.memory_bytes,
-        keys=robot_flags.read_keys(),
+        keys=robot_flags.read_keys(serves=not ONCE.value),
     )
     with process.open_process(home.root, NAME) as me:
         open_receipts = functools.partial(_open_receipts, home, settings.robot_id)

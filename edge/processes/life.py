@@ -33,6 +33,7 @@ from edge.errors import LifeError
 from edge.loops.delta_store import CURRENT, DeltaStore
 from edge.loops.local_learning import AGAIN
 from edge.loops.mode import Mode
+from edge.ota import fetch
 from edge.processes import life_report, process, robot_flags
 from edge.processes.children import Family, Program
 from edge.processes.home import Home
@@ -129,6 +130,10 @@ def main(argv: list[str]) -> int:
         if not name.startswith(CHANGED):
             raise app.UsageError(f"expected --robot={CHANGED}TASK, got {name!r}")
         registry.require_known(name)
+    robot_flags.read_keys(serves=False)
+    fetch.require_form(CHANNEL.value)
+    if UPDATE_CHANNEL.value:
+        fetch.require_form(UPDATE_CHANNEL.value, "update_channel")
     home = Home(Path(HOME.value).absolute())
     if home.memories.exists() or home.deltas.exists():
         raise LifeError(

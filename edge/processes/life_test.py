@@ -11,6 +11,7 @@ from base.testing import command
 from edge import simulated_or_real  # noqa: F401 - heavy, and each life is a fork
 from edge.processes import life_report
 from edge.processes.life_report import Day
+from release.trusted_keys import TrustedKeys
 
 MODULE = "edge.processes.life"
 DELTA = "ab" * 32
@@ -23,8 +24,10 @@ DAYS = [
 
 
 def live(home: Path, *flags: str) -> command.Finished:
+    keyring = home.with_name("keyring.json")
+    keyring.write_bytes(TrustedKeys.from_keys(allow_development=False).encode())
     return command.run(
-        MODULE, f"--home={home}", f"--keyring={home / 'none'}", "--nights=1", *flags
+        MODULE, f"--home={home}", f"--keyring={keyring}", "--nights=1", *flags
     )
 
 
@@ -39,17 +42,36 @@ def test_robot_that_has_lived_is_refused_and_left_as_it_was(tmp_path: Path) -> N
     memory = tmp_path / "home" / "memories" / "kept"
     memory.parent.mkdir(parents=True)
     memory.write_text("kept")
-    done = live(tmp_path / "home", "--channel=a")
+    done = live(tmp_path / "home", "--channel=channels/nightly.json")
     assert (done.code, len(done.err.splitlines())) == (1, 1)
     assert "choose another --home" in done.err
-    assert sorted(tmp_path.rglob("*")) == [memory.parents[1], memory.parent, memory]
+    left = [memory.parents[1], memory.parent, memory, tmp_path / "keyring.json"]
+    assert sorted(tmp_path.rglob("*")) == left
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--channel=a", "--channel: expected STORE/channels/NAME.json"),
+        ("--update_channel=a", "--update_channel: expected STORE/channels/NAME.json"),
+        ("--keyring=none", "--keyring: expected a keyring, got no file none; name"),
+    ],
+)
+def test_flag_that_names_no_channel_or_keyring_is_wrong_usage(
+    tmp_path: Path, flag: str, said: str
+) -> None:
+    done = live(tmp_path / "home", "--channel=channels/nightly.json", flag)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"life: {said}")
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "home").exists()
 
 
 def test_channel_that_is_not_there_ends_the_life_and_all_its_programs(
     tmp_path: Path,
 ) -> None:
     home = tmp_path / "home"
-    done = live(home, f"--channel={tmp_path}/channels/none.json")
+    done = live(home, f"--channel={tmp_path}/channels/nightly.json")
     assert done.code == 1
     assert "update" in done.err.splitlines()[-1]
     locks = sorted(home.glob("run/*.lock"))

@@ -113,12 +113,13 @@ def _require_what_its_programs_need() -> None:
     """Checks what no restart of a program would mend.
 
     Raises:
-        ContinuonError, OSError: the robot is not known, the keyring is none, or the
-            channel cannot be one.
+        FlagValueError: the keyring is not there or is none, or the channel cannot be
+            one.
+        EdgeError: the robot is not known.
     """
     with contextlib.suppress(ReplayError):  # a package may drive a recorded episode
         registry.require_known(ROBOT.value)
-    robot_flags.read_keys()
+    robot_flags.read_keys(serves=False)
     if CHANNEL.value:
         fetch.require_form(CHANNEL.value)
 

@@ -16,7 +16,7 @@ from edge.loops.budgets import Budgets
 from edge.loops.mode import NO_NIGHT, SLEEP_AFTER_S, ModeRules
 from edge.ota import health
 from edge.ota.watch import Rules
-from release.trusted_keys import TrustedKeys
+from release.trusted_keys import NAME_KEYRING, TrustedKeys
 
 # So that the flags belong to the program that defines them, for `--help`.
 flags.disclaim_key_flags()
@@ -48,7 +48,7 @@ def define_robot() -> "flags.FlagHolder[str]":
         "robot",
         None,
         "robot: metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK, or "
-        "replay:PATH of an episode",
+        "replay:PATH of an episode; --robot=metaworld: lists the tasks",
         required=True,
     )
 
@@ -100,16 +100,25 @@ def define_keys(
     flags.DEFINE_bool(_DEVELOPMENT, False, "accept signatures by development keys")
 
 
-def read_keys() -> TrustedKeys | None:
+def read_keys(*, serves: bool) -> TrustedKeys | None:
     """Reads the keys that the flags of `define_keys` name; None if they name none.
 
+    Args:
+        serves: whether this is a service. A keyring that is not there is then no wrong
+            usage, after which a service is not started again: it may come back.
+
     Raises:
-        ReleaseError, OSError: as `TrustedKeys.read`.
+        FlagValueError: the keyring is not there or is none, and this is no service.
+        ContinuonError, OSError: as `TrustedKeys.read`, for a service.
     """
     name = flags.FLAGS[_KEYRING].value
     if name is None:
         return None
-    return TrustedKeys.read(Path(name), bool(flags.FLAGS[_DEVELOPMENT].value))
+    development = bool(flags.FLAGS[_DEVELOPMENT].value)
+    if serves:
+        return TrustedKeys.read(Path(name), development)
+    with path_flags.about(_KEYRING, "a keyring", NAME_KEYRING):
+        return TrustedKeys.read(Path(name), development)
 
 
 def hand_on_keys() -> list[str]:

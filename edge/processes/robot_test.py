@@ -100,19 +100,35 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--keyring={home}/absent", "absent: "),
-        ("--channel=https://host/channels/nightly.json", "a file:///… or gs://… URI"),
-        ("--channel={home}/nightly.json", "nightly.json: "),
+        (
+            "--keyring={home}/absent",
+            "robot: --keyring: expected a keyring, got no file",
+        ),
+        ("--keyring={home}/channel", "--keyring: expected a keyring, got a channel in"),
+        ("--keyring={home}/text", "--keyring: expected strict JSON, got "),
+        (
+            "--channel=https://host/channels/nightly.json",
+            "--channel: expected a folder",
+        ),
+        (
+            "--channel={home}/nightly.json",
+            "--channel: expected STORE/channels/NAME.json",
+        ),
         ("--robot=metaworld:reachv3", "metaworld:reachv3"),
+        ("--robot=metaworld:", "one of assembly-v3, basketball-v3, "),
+        ("--robot=metaworld:", ", push-v3, "),
     ],
 )
 def test_what_no_restart_would_mend_is_one_line_before_anything_is_started(
     tmp_path: Path, flag: str, said: str
 ) -> None:
     made = robot_home.make(tmp_path)
-    desk = Desk(made, flag.format(home=made.home.root))
+    root = made.home.root
+    (root / "channel").write_text('{"channel":"nightly","release_counter":1}')
+    (root / "text").write_text("keyring")
+    desk = Desk(made, flag.format(home=root))
     try:
-        assert desk.supervisor.wait(_LONGEST_S) in (1, 2)
+        assert desk.supervisor.wait(_LONGEST_S) == 2
         assert said in desk.said()
         assert desk.said().count("\n") == 1
         assert not (made.home.root / "run").exists()

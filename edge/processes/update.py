@@ -33,7 +33,7 @@ from base.errors import ContinuonError, printable
 from edge import simulated_or_real
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
-from edge.ota import health, poll_times, start_count, trial
+from edge.ota import fetch, health, poll_times, start_count, trial
 from edge.ota.decide import Installed, RobotRuntime
 from edge.ota.health import Health
 from edge.ota.receipts import Receipts
@@ -87,7 +87,8 @@ def main(argv: list[str]) -> int:
     home = Home(Path(HOME.value))
     robot_id = ROBOT_ID.value or machine_name.derive_name()
     specs = _read_specs()
-    keys = robot_flags.read_keys()
+    serves = not (ONCE.value or SEED_PACKAGE.value)
+    keys = robot_flags.read_keys(serves=serves)
     assert keys is not None  # --keyring is required
     updater = Updater(
         state=StateFolder(home.packages),
@@ -113,6 +114,7 @@ def _require_usage(argv: list[str]) -> None:
 
     Raises:
         app.UsageError: a rule is broken.
+        FlagValueError: --channel cannot be one.
     """
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
@@ -120,6 +122,8 @@ def _require_usage(argv: list[str]) -> None:
         raise app.UsageError("expected --seed_package without --channel and --once")
     if ONCE.value and not CHANNEL.value:
         raise app.UsageError("expected --channel with --once")
+    if ONCE.value and CHANNEL.value:
+        fetch.require_form(CHANNEL.value)
 
 
 class _Service:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ReplayError, UnknownRobotError
-from edge.robots import registry
+from edge.robots import metaworld_robot, registry
 
 
 def test_known_robot_opens_with_its_expert() -> None:
@@ -39,6 +39,16 @@ def test_unknown_robot_is_refused_in_one_line_with_a_remedy(
     assert len(text) < 300 or name in ("", "metaworld:", "metaworld-poor:")
     with pytest.raises(UnknownRobotError):
         registry.open_expert(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "metaworld:", "metaworld-poor:", "metaworld-changed:"]
+)
+def test_robot_without_a_task_is_refused_with_every_task_there_is(name: str) -> None:
+    with pytest.raises(UnknownRobotError) as caught:
+        registry.require_known(name)
+    listed = str(caught.value).partition("TASK is one of ")[2]
+    assert tuple(listed.split(", ")) == metaworld_robot.task_names()
 
 
 def test_changed_robot_differs_in_the_readings_of_its_own_hand_only() -> None:

@@ -107,7 +107,7 @@ def test_files_become_a_package_and_a_verified_channel(
     (tmp_path / "store").mkdir()
     shown = done(
         "publish",
-        f"--store={store}",
+        f"--store={tmp_path / 'store'}",
         "--channel=nightly",
         f"--package={folder}",
         f"--key_file={key}",
@@ -117,6 +117,12 @@ def test_files_become_a_package_and_a_verified_channel(
     uri = f"--channel={store}/channels/nightly.json"
     shown = done("verify", uri, *trust)
     assert f"pi5-cpu  {digest}" in shown
+    plain = f"{tmp_path / 'store'}/channels/nightly.json"
+    assert done("verify", f"--channel={plain}", *trust) == shown
+    error = failed(2, "verify", uri, f"--keyring={plain}")
+    assert f"--keyring: expected a keyring, got a channel in {plain}; name" in error
+    error = failed(2, "verify", f"--channel={plain}x", *trust)
+    assert "--channel: expected STORE/channels/NAME.json" in error
     error = failed(1, "verify", uri, "--last_counter=5", *trust)
     assert "expected a release counter above 5, got 1" in error
 

@@ -1,6 +1,6 @@
 """Publishes a blessed package on a channel.
 
-    ./bazelw run //release:publish -- --store=file:///… --channel=nightly \\
+    ./bazelw run //release:publish -- --store=STORE --channel=nightly \\
         --package=DIR --key_file=KEY --keyring=KEYRING
 """
 
@@ -12,18 +12,22 @@ from pathlib import Path
 from absl import app, flags
 
 from base import command_line, path_flags, plain_file
+from base.store.location import to_uri
 from base.store.store import Store, open_store
 from release import channel, channel_verification, package, verification
 from release.channel import Rollout
 from release.limits import LIMITS
 from release.signing import publish
 from release.signing.private_keys import PrivateKey
-from release.trusted_keys import CHANNELS, TrustedKeys
+from release.trusted_keys import CHANNELS, NAME_KEYRING, TrustedKeys
 
 DEFAULT_EXPIRES_DAYS = 30.0
 
 _STORE = flags.DEFINE_string(
-    "store", None, "URI of the store: file:///… or gs://…", required=True
+    "store",
+    None,
+    "store to publish to: a folder, file:///FOLDER or gs://BUCKET/PREFIX",
+    required=True,
 )
 _CHANNEL = flags.DEFINE_enum(
     "channel", None, CHANNELS, "channel to move", required=True
@@ -81,8 +85,9 @@ def main(argv: list[str]) -> None:
     """Publishes what the flags name and prints its URIs."""
     if len(argv) > 1 or bool(_KEY_FILES.value) == bool(_ENVELOPE.value):
         raise app.UsageError("name either --key_file or --channel_envelope")
-    store = open_store(_STORE.value)
-    trusted = TrustedKeys.read(Path(_KEYRING.value), _ALLOW_DEVELOPMENT.value)
+    store = open_store(to_uri(_STORE.value))
+    with path_flags.about("keyring", "a keyring", NAME_KEYRING):
+        trusted = TrustedKeys.read(Path(_KEYRING.value), _ALLOW_DEVELOPMENT.value)
     now = datetime.now(UTC)
     folder = Path(_PACKAGE.value)
     if _ENVELOPE.value:

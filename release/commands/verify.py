@@ -2,7 +2,7 @@
 
     ./bazelw run //release:verify -- --package=DIR --keyring=KEYRING --target=pi5-cpu
     ./bazelw run //release:verify -- --package=DIR --integrity_only
-    ./bazelw run //release:verify -- --channel=file:///…/channels/nightly.json \\
+    ./bazelw run //release:verify -- --channel=STORE/channels/nightly.json \\
         --keyring=KEYRING
 """
 
@@ -14,15 +14,19 @@ from pathlib import Path
 from absl import app, flags
 
 from base import command_line, path_flags, text_forms
+from base.store.location import to_uri
 from base.store.store import open_store
 from release import channel, channel_verification, verification
 from release.limits import LIMITS
 from release.package import TARGETS, PackageManifest
-from release.trusted_keys import TrustedKeys
+from release.trusted_keys import NAME_KEYRING, TrustedKeys
 
 _PACKAGE = flags.DEFINE_string("package", None, "package folder to verify")
 _CHANNEL = flags.DEFINE_string(
-    "channel", None, "URI <store>/channels/<name>.json to verify"
+    "channel",
+    None,
+    "channel to verify: STORE/channels/NAME.json, where STORE is a folder, "
+    "file:///FOLDER or gs://BUCKET/PREFIX",
 )
 _KEYRING = flags.DEFINE_string("keyring", None, "keyring file to trust")
 _TARGET = flags.DEFINE_enum(
@@ -56,7 +60,8 @@ def main(argv: list[str]) -> None:
         return
     if not _KEYRING.value:
         raise app.UsageError("--keyring is required, or --integrity_only")
-    keys = TrustedKeys.read(Path(_KEYRING.value), _ALLOW_DEVELOPMENT.value)
+    with path_flags.about("keyring", "a keyring", NAME_KEYRING):
+        keys = TrustedKeys.read(Path(_KEYRING.value), _ALLOW_DEVELOPMENT.value)
     now = datetime.now(UTC)
     if _CHANNEL.value:
         _print_channel(_CHANNEL.value, keys, now)
@@ -77,7 +82,8 @@ def _print_package(manifest: PackageManifest) -> None:
 
 
 def _print_channel(uri: str, keys: TrustedKeys, now: datetime) -> None:
-    store_uri, name = channel.split_uri(uri)
+    with path_flags.about("channel", "a channel", "correct its location"):
+        store_uri, name = channel.split_uri(to_uri(uri))
     raw = open_store(store_uri).get(channel.envelope_path(name), LIMITS.channel_bytes)
     verified = channel_verification.verify_channel(
         raw, name, keys, now, _LAST_COUNTER.value
