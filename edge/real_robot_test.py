@@ -192,7 +192,7 @@ def test_arm_is_opened_once_however_often_its_channel_is_asked(tmp_path: Path) -
     )
     assert running.stdout is not None
     said = ""
-    while said.count("release 1: keep") < 2:
+    while said.count("release 1: kept") < 2:
         line = running.stdout.readline()
         assert line, said
         said += line

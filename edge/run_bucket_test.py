@@ -74,18 +74,18 @@ def test_channel_in_a_bucket_is_followed(
     bucket.put_tree(publisher.root, PREFIX)
     first = processes.run_forked("edge.run", *flags)
     assert first.returncode == 0, first.stderr
-    assert "release 1: install" in first.stderr
+    assert "release 1: installed" in first.stderr
     assert "step latency" in first.stdout
 
     second = publisher.release(1, now=datetime.now(UTC))
     bucket.put_tree(publisher.root, PREFIX)
     then = processes.run_forked("edge.run", *flags)
     assert (
-        f"package {second[:12]} of channel nightly, release 2: install" in then.stderr
+        f"package {second[:12]} of channel nightly, release 2: installed" in then.stderr
     )
     bucket.sent_bytes = 0
     again = processes.run_forked("edge.run", *flags)
-    assert "release 2: keep" in again.stderr
+    assert "release 2: kept" in again.stderr
     envelope = f"{PREFIX}channels/{tiny_package.CHANNEL}.dsse.json"
     assert bucket.sent_bytes == len(bucket.objects[envelope][1])
 
@@ -137,9 +137,9 @@ def test_server_that_spreads_its_delay_over_many_calls_does_not_hold_a_robot(
     assert why.startswith(f"run: {STORE}/")
     assert "got a store that had not finished" in why
     assert what == "run: the update failed; running what is installed"
-    assert package.endswith("of channel nightly, release 1: keep")
+    assert package.endswith("of channel nightly, release 1: kept")
     bucket.delay_s = 0.0
-    assert "release 2: install" in processes.run_forked("edge.run", *flags).stderr
+    assert "release 2: installed" in processes.run_forked("edge.run", *flags).stderr
 
 
 def test_missing_channel_and_missing_bucket_are_reported_in_one_line(

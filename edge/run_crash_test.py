@@ -116,10 +116,10 @@ def test_package_that_kills_its_process_gives_way_after_three_starts(
     assert "step latency" in lives.stdout
     why, package = lives.stderr.splitlines()[-2:]
     assert "got 3 starts in a row that died before one did" in why
-    assert package.endswith("which cannot drive: fall back")
+    assert package.endswith("which cannot drive: fell back to it")
     again = run(flags, call, death)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.splitlines()[-1].endswith("which cannot drive: keep")
+    assert again.stderr.splitlines()[-1].endswith("which cannot drive: kept")
     (root,) = (Path(flag.partition("=")[2]) for flag in flags if "state_dir" in flag)
     assert not (root / "starts").exists()
 
@@ -129,4 +129,4 @@ def test_package_that_dies_after_its_first_episode_stays(flags: list[str]) -> No
     for _ in range(5):
         died = run(two, 20, "abort")
         assert died.returncode == -signal.SIGABRT, died.stderr
-        assert "release 2: keep" in died.stderr
+        assert "release 2: kept" in died.stderr

@@ -129,7 +129,7 @@ def test_unreachable_store_stops_a_run_but_not_with_offline_if_update_fails(
     why, what, package = done.stderr.splitlines()
     assert "nightly.json: expected a channel, got no channels/nightly.dsse.json" in why
     assert what == "run: the update failed; running what is installed"
-    assert "release 1: keep" in package
+    assert "release 1: kept" in package
     assert "step latency" in done.stdout
 
 

@@ -37,7 +37,7 @@ def test_run_activates_the_offered_package_and_writes_a_summary(
         *flags, "--allow_development_keys", "--episodes=2", f"--summary_json={summary}"
     )
     assert done.returncode == 0, done.stderr
-    assert "release 1: install" in done.stderr
+    assert "release 1: installed" in done.stderr
     assert "step latency" in done.stdout
     found = json.loads(summary.read_bytes())
     pointer = json.loads((tmp_path / "state" / "current").read_bytes())
@@ -86,7 +86,7 @@ def test_release_whose_rollout_excludes_this_robot_is_reported(
     done = run(*flags, "--robot_id=arm-1")
     assert done.returncode == 0, done.stderr
     waits, keep = done.stderr.splitlines()
-    assert keep.endswith("release 1: keep")
+    assert keep.endswith("release 1: kept")
     assert waits == (
         "run: release 2 is out for 0 % of robots, and arm-1 is not yet among them"
     )
@@ -101,7 +101,7 @@ def test_fleet_goes_back_through_a_new_release_of_the_good_package(
     good = publisher.release(0, now=datetime.now(UTC))
     done = run(*flags)
     assert done.returncode == 0, done.stderr
-    expected = f"run: package {good[:12]} of channel nightly, release 3: install"
+    expected = f"run: package {good[:12]} of channel nightly, release 3: installed"
     assert done.stderr.splitlines() == [expected]
 
 

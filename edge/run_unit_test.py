@@ -65,7 +65,7 @@ def test_unit_drives_and_updates_until_a_signal_ends_it_after_a_whole_episode(
     )
     said = read_until(running, "recorded ")
     publisher.release(1, now=datetime.now(UTC))
-    said += read_until(running, "release 2: install")
+    said += read_until(running, "release 2: installed")
     said += read_until(running, "recorded ")
     deadline_s = time.monotonic() + 20
     while not any(path.stat().st_size > 1500 for path in private.glob("*.journal")):
@@ -95,8 +95,8 @@ def test_robot_that_asks_its_channel_after_every_episode_drives(
         "--episodes=0",
         "--update_period_s=0",
     )
-    said = read_until(running, "release 1: keep")
-    assert "release 1: install" in said
+    said = read_until(running, "release 1: kept")
+    assert "release 1: installed" in said
     running.send_signal(signal.SIGTERM)
     rest, _ = running.communicate(timeout=20)
     assert running.returncode == 0, said + rest

@@ -235,7 +235,7 @@ def test_robot_drives_with_what_it_has_whatever_the_update_does(
     assert ": expected " in why
     assert "report this text" not in why
     assert what == "run: the update failed; running what is installed"
-    assert package.endswith(f"{robot.first[:12]} of channel nightly, release 1: keep")
+    assert package.endswith(f"{robot.first[:12]} of channel nightly, release 1: kept")
     assert "step latency" in done.stdout
     after = processes.read_tree(robot.state.root)
     assert (after.pop(refusals.FILE, None) is not None) == (sabotage in REFUSED)
@@ -280,12 +280,12 @@ def test_damaged_package_without_network_falls_back_to_the_one_before(
     assert "weights.safetensors: expected" in why
     assert package == (
         f"run: package {robot.first[:12]} of channel nightly, the one before release "
-        "2, which cannot drive: fall back"
+        "2, which cannot drive: fell back to it"
     )
     (tmp_path / "away").rename(robot.publisher.root)
     again = robot.run(*unit)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.endswith("which cannot drive: keep\n")
+    assert again.stderr.endswith("which cannot drive: kept\n")
     robot.release(2)
     assert robot.update() not in (robot.first, second)
 
@@ -300,7 +300,7 @@ def test_offline_start_leaves_nothing_and_needs_no_disk(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     uncounted, package = done.stderr.splitlines()
     assert uncounted.startswith("run: this start could not be counted: ")
-    assert package.endswith("release 1: keep")
+    assert package.endswith("release 1: kept")
     assert processes.read_tree(robot.state.root) == before
 
 
@@ -316,14 +316,14 @@ def test_lost_pointer_without_network_does_not_stop_a_robot(tmp_path: Path) -> N
         assert done.returncode == 0, done.stderr
         lost, package = done.stderr.splitlines()[-2:]
         assert lost.startswith("run: the pointer to the active package is lost: ")
-        found = f"run: package {robot.first[:12]}, found without a pointer: recover"
+        found = f"run: package {robot.first[:12]}, found without a pointer: recovered"
         assert package == found
         assert processes.read_tree(robot.state.root) == before
     (tmp_path / "away").rename(robot.publisher.root)
     assert robot.run(*unit).returncode == 0
     again = robot.run(*unit)
     assert again.stderr.splitlines() == [
-        f"run: package {robot.first[:12]} of channel nightly, release 1: keep"
+        f"run: package {robot.first[:12]} of channel nightly, release 1: kept"
     ]
 
 
@@ -339,4 +339,4 @@ def test_refused_release_is_not_downloaded_at_the_next_start(tmp_path: Path) -> 
     assert "expected a package that this robot has not refused, got " in why
     assert "controlled at 20 Hz" in why
     assert what == "run: the update failed; running what is installed"
-    assert package.endswith("release 1: keep")
+    assert package.endswith("release 1: kept")

@@ -131,7 +131,7 @@ def test_programs_side_by_side_end_none_and_lose_no_step(
 
     printed = log.read_text()
     assert "the update failed" not in printed, printed
-    installed = re.findall(r"release (\d+): install", printed)
+    installed = re.findall(r"release (\d+): installed", printed)
     assert len(installed) > releases // 2 > 0
     count, steps = check_sent(driven, store)
     assert int(re.findall(r"recorded +(\d+) episodes", printed)[-1]) == count

@@ -137,7 +137,7 @@ def test_control_process_is_small_and_loads_no_training_or_bucket_code(
         capture_output=True,
         text=True,
     )
-    assert "release 1: install" in done.stderr
+    assert "release 1: installed" in done.stderr
     *_, peak_kib, modules = done.stdout.splitlines()
     assert int(peak_kib) < LARGEST_CONTROL_PROCESS_KIB
     loaded = set(modules.split())

@@ -69,7 +69,10 @@ def test_damaged_package_falls_back_for_good_and_is_not_installed_again(
     assert (active.move, active.package.digest) == (Move.FALL_BACK, robot.first)
     (note,) = active.notes
     assert note.startswith("release 2 cannot drive: ")
-    assert "the one before release 2, which cannot drive: fall back" in active.summary
+    assert (
+        "the one before release 2, which cannot drive: fell back to it"
+        in active.summary
+    )
     expected = Installed(robot.first, 2, "nightly", None, fell_back_from=bad.digest)
     assert robot.read_installed() == expected
 
@@ -170,7 +173,9 @@ def test_robot_whose_pointer_is_lost_drives_with_the_newest_package_and_writes_n
     assert active.installed.previous == robot.first
     (note,) = active.notes
     assert note.startswith("the pointer to the active package is lost: ")
-    assert active.summary == f"package {second[:12]}, found without a pointer: recover"
+    assert (
+        active.summary == f"package {second[:12]}, found without a pointer: recovered"
+    )
     assert snapshot(robot.state.root) == before
 
 

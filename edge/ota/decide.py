@@ -110,13 +110,13 @@ class RobotRuntime:
 
 
 class Move(enum.Enum):
-    """What to do about an offer."""
+    """What to do about an offer; the value says for people that it was done."""
 
-    KEEP = "keep"
-    RECOVER = "recover"
-    ADOPT_COUNTER = "adopt counter"
-    INSTALL = "install"
-    FALL_BACK = "fall back"
+    KEEP = "kept"
+    RECOVER = "recovered"
+    ADOPT_COUNTER = "kept under its new release"
+    INSTALL = "installed"
+    FALL_BACK = "fell back to it"
 
 
 def decide(

@@ -42,10 +42,10 @@ def test_seed_makes_a_robot_drive_that_has_no_channel(
         tar.write_bytes(package.pack_tar(path))
         path = tar
     done = robot.seed(path)
-    assert done.lines == (f"package {digest[:12]}, a seed: install",)
+    assert done.lines == (f"package {digest[:12]}, a seed: installed",)
     assert robot.pointer() == Installed(digest, 0, "", None, origin=Origin.SEED)
     assert robot.open().package.digest == digest
-    assert robot.open().summary == f"package {digest[:12]}, a seed: keep"
+    assert robot.open().summary == f"package {digest[:12]}, a seed: kept"
     installed = robot.read_receipts()[-1]
     assert (installed.outcome, installed.origin, installed.channel) == (
         "installed",
@@ -54,7 +54,7 @@ def test_seed_makes_a_robot_drive_that_has_no_channel(
     )
     robot.commit()
     assert robot.outcomes()[-1] == ("committed", digest[:6])
-    assert robot.seed(path).lines == (f"package {digest[:12]}, a seed: keep",)
+    assert robot.seed(path).lines == (f"package {digest[:12]}, a seed: kept",)
     assert not has_trial(robot)
 
 
@@ -73,7 +73,7 @@ def test_release_of_the_channel_replaces_a_seed_which_stays_to_fall_back_to(
     fallen = robot.pointer()
     assert (fallen.digest, fallen.origin) == (seed, Origin.SEED)
     assert fallen.fell_back_from == first
-    assert robot.poll().lines[-1].endswith(": keep")
+    assert robot.poll().lines[-1].endswith(": kept")
     robot.install(1)
 
 

@@ -96,7 +96,7 @@ def test_package_that_drives_badly_gives_way_by_itself(
         first,
     )
     assert fell.reason.startswith(reason)
-    assert robot.poll().lines[-1].endswith("which cannot drive: keep")
+    assert robot.poll().lines[-1].endswith("which cannot drive: kept")
     assert robot.active() == first
     assert len(robot.read_receipts()) == 4
     third = robot.install(2)

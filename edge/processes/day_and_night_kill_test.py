@@ -174,7 +174,7 @@ def test_robot_whose_programs_are_killed_stays_whole_and_drives(robot: Robot) ->
     assert lost <= robot.kills["control"] + robot.kills[_SUPERVISOR]
     assert not [*robot.home.private.glob("*.journal")]
     assert robot.whole.count_leftovers() <= len(KINDS)
-    accepted, installed = said.count("learn: slow: delta"), said.count(": install")
+    accepted, installed = said.count("learn: slow: delta"), said.count(": installed")
     driven = robot.whole.read_account()["driven"]
     print(
         f"{KILLS} kills {dict(robot.kills)}: {lost} of {driven} steps lost, "

@@ -66,11 +66,11 @@ def test_round_by_hand_installs_and_then_keeps(home: Home) -> None:
     done = home.once("--once", home.channel)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        f"package {digest[:12]} of channel nightly, release 1: install\n"
+        f"package {digest[:12]} of channel nightly, release 1: installed\n"
     )
     again = home.once("--once", home.channel)
     assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout.endswith("release 1: keep\n")
+    assert again.stdout.endswith("release 1: kept\n")
     assert home.outcomes() == ["installed"]
     assert trial.is_on_trial(home.robot.state.root, digest)
 
@@ -98,7 +98,7 @@ def test_seed_is_installed_by_hand(home: Home, form: str) -> None:
         path = path.with_suffix(".tar")
     done = home.once(f"--seed_package={path}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"package {digest[:12]}, a seed: install\n"
+    assert done.stdout == f"package {digest[:12]}, a seed: installed\n"
     (path / "more" if form == "folder" else path).write_bytes(b"x")
     done = home.once(f"--seed_package={path}")
     assert (done.returncode, done.stdout) == (1, "")

@@ -158,7 +158,7 @@ def test_exported_model_acts_on_the_pi_as_on_this_machine(
     on_pi = processes.run_on_pi(root, *offer.flags, *output_flags(there))
     assert on_pi.returncode == 0, on_pi.stderr
     assert f"package {offer.digest[:12]} of channel nightly" in on_pi.stderr
-    assert "release 1: install" in on_pi.stderr
+    assert "release 1: installed" in on_pi.stderr
     assert active_digest(there) == active_digest(here) == offer.digest
 
     expected = processes.read_actions(here / "actions.json")
