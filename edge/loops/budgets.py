@@ -144,14 +144,14 @@ class Spent:
 def describe_left(budgets: Budgets, spent: Spent) -> str:
     """Says for people what learning may still use until noon."""
     if spent.lost:
-        return "nothing until noon: what was used is not known"
+        return "nothing until noon: what was used today is not known"
     used = spent.used
     nights = max(0, budgets.nights_per_day - spent.nights)
     wall_s = max(0.0, budgets.wall_s_per_night - used.wall_s)
     processor_s = max(0.0, budgets.processor_s_per_day - used.processor_s)
     disk_bytes = max(0.0, budgets.disk_bytes_per_day - used.disk_bytes)
     return (
-        f"until noon: {nights} slow loop{'' if nights == 1 else 's'}, "
-        f"{wall_s:,.0f} s asleep, {processor_s:,.0f} s of processor, "
-        f"{disk_bytes / 1e6:,.0f} MB of disk"
+        f"{nights} slow loop{'' if nights == 1 else 's'} ({wall_s:,.0f} s), "
+        f"{processor_s:,.0f} s of processor time and {disk_bytes / 1e6:,.0f} MB of "
+        "disk writes until noon"
     )

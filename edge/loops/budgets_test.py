@@ -62,10 +62,11 @@ def test_wall_time_is_of_the_night_and_the_waking_loops_are_counted_apart(
 def test_what_is_left_is_said_for_people() -> None:
     spent = Spent(Usage(wall_s=200.0, processor_s=400.4, disk_bytes=21e6), nights=1)
     assert describe_left(Budgets(), spent) == (
-        "until noon: 1 slow loop, 7,000 s asleep, 14,000 s of processor, 179 MB of disk"
+        "1 slow loop (7,000 s), 14,000 s of processor time and 179 MB of "
+        "disk writes until noon"
     )
     over = Spent(Usage(1e9, 1e9, 1e12), nights=5)
     assert describe_left(Budgets(), over) == (
-        "until noon: 0 slow loops, 0 s asleep, 0 s of processor, 0 MB of disk"
+        "0 slow loops (0 s), 0 s of processor time and 0 MB of disk writes until noon"
     )
     assert "not known" in describe_left(Budgets(), Spent(lost=True))

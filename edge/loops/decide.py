@@ -11,7 +11,7 @@ asked in turn, and the first that does is the reason:
 
 | asked | no loop if |
 |---|---|
-| package | it has no such loop |
+| package | there is none yet, or it has no such loop |
 | memories | nothing new to learn from; no second episode to judge by (slow) |
 | ledger | what was spent today is not known |
 | budgets | one is used up, or less is left than the loop took the last time |
@@ -92,6 +92,7 @@ class Situation:
         spent: what learning has used since noon.
         took: what each loop used when it last came to its end.
         running: the loop that runs now; None for none.
+        has_package: whether there is a package at all.
     """
 
     mode: Mode
@@ -104,6 +105,7 @@ class Situation:
     spent: Spent = field(default_factory=Spent)
     took: Mapping[str, Usage] = field(default_factory=dict)
     running: str | None = None
+    has_package: bool = True
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,14 @@ def may_change(loop: str, origin: Origin) -> bool:
 
 def decide(situation: Situation, budgets: Budgets) -> Decision:
     """Says which loop may run now, and why."""
+    if not situation.has_package:
+        return Decision(None, "no package yet that could learn")
     loop = _LOOPS.get((situation.mode, situation.origin))
     if loop is None:
         return Decision(
             None,
-            f"{situation.mode.value}: a package from a channel is changed only asleep",
+            f"{situation.mode.value}: a package from a channel is changed only while "
+            "the robot is asleep",
         )
     accounts = _accounts(loop, situation, budgets)
     against = (
@@ -160,7 +165,7 @@ def _reason_for(loop: str, situation: Situation) -> str:
 
 def _lacks(loop: str, situation: Situation) -> str | None:
     if not situation.loops:
-        return "this package says nothing about learning"
+        return "this package does not learn on the robot"
     if loop not in situation.loops:
         return f"this package has no {loop} loop"
     if loop == FAST:

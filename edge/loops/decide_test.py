@@ -86,7 +86,15 @@ def test_decision_for_a_loop_says_why_and_when_to_ask_again() -> None:
 @pytest.mark.parametrize(
     ("situation", "reason"),
     [
-        (change(loops=frozenset()), "this package says nothing about learning"),
+        (
+            change(has_package=False, loops=frozenset()),
+            "no package yet that could learn",
+        ),
+        (
+            change(has_package=False, mode=Mode.DRIVING, origin=Origin.CHANNEL),
+            "no package yet that could learn",
+        ),
+        (change(loops=frozenset()), "this package does not learn on the robot"),
         (change(loops=frozenset({"fast"})), "this package has no slow loop"),
         (change(new_episodes=0), "no new episode to learn from"),
         (
@@ -148,7 +156,7 @@ def test_decision_for_a_loop_says_why_and_when_to_ask_again() -> None:
         ),
         (
             change(mode=Mode.IDLE, origin=Origin.CHANNEL),
-            "idle: a package from a channel is changed only asleep",
+            "idle: a package from a channel is changed only while the robot is asleep",
         ),
     ],
 )

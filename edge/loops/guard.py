@@ -85,10 +85,11 @@ def judge_delta(
         proven: whether the delta before it has proved good in use.
     """
     if len(judges) < FEWEST:
-        reason = f"{len(judges)} episodes judge, {FEWEST} are needed"
+        there = f"only {_count(len(judges))}" if judges else "no episode"
+        reason = f"{there} to judge by; {FEWEST} are needed"
         return Verdict(False, reason, _evaluation(judges, 0.0))
     if not all(math.isfinite(one.after) for one in judges):
-        reason = "it makes errors that are not finite"
+        reason = "its errors are not finite"
         return Verdict(False, reason, _evaluation(judges, 0.0))
     of_learned = 0.0 if must_help else ALLOWED_OF_PROVEN if proven else ALLOWED
     confidences, told = [], []
@@ -99,14 +100,19 @@ def judge_delta(
         confidences.append(confidence)
         told.append(_tell(name, group, allowed))
         if confidence < required_confidence(len(group)):
+            needed = required_confidence(len(group))
             reason = (
                 f"{name}: the error changes by {sum(harms) / len(harms):+.3f} on "
-                f"{len(group)} episodes; {confidence:.0%} sure that it grows by less "
-                f"than {allowed:g}, {required_confidence(len(group)):.0%} are needed"
+                f"average over {_count(len(group))}; that it grows by less than "
+                f"{allowed:g} is {confidence:.0%} certain, and {needed:.0%} is needed"
             )
             return Verdict(False, reason, _evaluation(judges, confidence))
     evaluation = _evaluation(judges, min(confidences))
-    reason = f"{'; '.join(told)}; {evaluation.confidence:.0%} sure"
+    fewest = min(map(len, _group(judges).values()))
+    most = 1.0 - 0.5**fewest
+    reason = f"{'; '.join(told)}; {evaluation.confidence:.0%} certain"
+    if evaluation.confidence < CONFIDENCE and evaluation.confidence == most:
+        reason += f", the most that {_count(fewest)} can show"
     if must_help and not evaluation.error_after < evaluation.error_before:
         return Verdict(False, f"it does not help: {reason}", evaluation)
     return Verdict(True, reason, evaluation)
@@ -156,9 +162,14 @@ def _group(judges: Sequence[Judge]) -> dict[str, list[Judge]]:
 def _tell(name: str, group: Sequence[Judge], allowed: float) -> str:
     found = _evaluation(group, 0.0)
     return (
-        f"{name}: error {found.error_before:.3f} to {found.error_after:.3f} "
-        f"on {len(group)}, {found.error_before + allowed:.3f} allowed"
+        f"{name}: mean error {found.error_before:.3f} before and "
+        f"{found.error_after:.3f} after over {_count(len(group))}, at most "
+        f"{found.error_before + allowed:.3f} allowed"
     )
+
+
+def _count(episodes: int) -> str:
+    return f"{episodes} episode{'' if episodes == 1 else 's'}"
 
 
 def _harm(judge: Judge) -> float:

@@ -26,7 +26,27 @@ def test_delta_that_helps_every_judge_is_accepted() -> None:
     assert verdict.evaluation.error_after == pytest.approx(0.1)
     assert verdict.evaluation.confidence == 1 - 1 / 16
     assert verdict.reason == (
-        "what was learned: error 0.300 to 0.100 on 4, 0.500 allowed; 94% sure"
+        "what was learned: mean error 0.300 before and 0.100 after over 4 episodes, "
+        "at most 0.500 allowed; 94% certain"
+    )
+
+
+def test_confidence_of_few_judges_is_said_to_be_the_most_that_they_can_show() -> None:
+    verdict = judge_delta([Judge(True, 0.3, 0.1), *judges(0.1, [0.1] * 4, False)])
+    assert verdict.accepted
+    assert verdict.reason == (
+        "what was learned: mean error 0.300 before and 0.100 after over 1 episode, "
+        "at most 0.500 allowed; what was known: mean error 0.100 before and 0.100 "
+        "after over 4 episodes, at most 0.300 allowed; 50% certain, the most that 1 "
+        "episode can show"
+    )
+
+
+def test_refusal_says_how_certain_it_is_and_would_have_to_be() -> None:
+    verdict = judge_delta(judges(0.3, [0.1, 0.9]))
+    assert verdict.reason == (
+        "what was learned: the error changes by +0.200 on average over 2 episodes; "
+        "that it grows by less than 0.2 is 25% certain, and 75% is needed"
     )
 
 
@@ -71,7 +91,7 @@ def test_two_judges_must_agree_and_one_is_not_enough() -> None:
     assert not judge_delta(judges(0.3, [0.1, 0.9])).accepted
     verdict = judge_delta(judges(0.3, [0.0]))
     assert not verdict.accepted
-    assert verdict.reason == "1 episodes judge, 2 are needed"
+    assert verdict.reason == "only 1 episode to judge by; 2 are needed"
 
 
 def test_one_bad_judge_of_many_good_ones_does_not_refuse() -> None:

@@ -78,7 +78,7 @@ def test_accepted_night_has_a_receipt_without_anything_of_an_episode(
     assert (said.outcome, said.package_digest) == (receipt.LEARNED, package)
     assert said.delta_digest == delta
     assert (said.channel, said.origin, said.release_counter) == ("stable", "channel", 1)
-    assert said.reason.startswith("what was learned: error ")
+    assert said.reason.startswith("what was learned: mean error ")
     assert 0 < said.counts["error_after"] < said.counts["error_before"]
     assert said.counts["episodes"] > said.counts["judges"] > 0
     (path,) = robot.receipts.list_paths()
@@ -121,7 +121,7 @@ def test_refused_night_says_why_and_changes_nothing(robot: Robot) -> None:
     (said,) = robot.read()
     assert said.outcome == receipt.NOT_LEARNED
     assert (said.package_digest, said.delta_digest) == (package, "")
-    assert "are needed" in said.reason
+    assert "is needed" in said.reason
     assert learning.store.named(CURRENT) is None
 
 

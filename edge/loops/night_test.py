@@ -151,7 +151,7 @@ def test_what_a_night_found_is_in_its_line_and_beside_its_delta(home: Home) -> N
     assert receipt.accepted
     assert (
         " episodes: found: arm 8 steps late, gain 0.82, sensor 2 off by +0.03; "
-        "what was learned: error " in receipt.line
+        "what was learned: mean error " in receipt.line
     )
     kept = home.store.read(CURRENT, package.manifest)
     assert kept is not None

@@ -339,6 +339,7 @@ class _Residence:
             spent=spent,
             took=self._ledger.took,
             running=running,
+            has_package=package is not None,
         )
 
     def _begin(self, loop: str) -> None:

@@ -177,7 +177,7 @@ def test_package_that_does_not_learn_is_said_in_the_status(
     robot.wait_for(bool)
     robot.tell("asleep")
     status = robot.wait_for(lambda status: status["mode"] == "asleep")
-    assert status["reason"] == "this package says nothing about learning"
+    assert status["reason"] == "this package does not learn on the robot"
     robot.close()
 
 
