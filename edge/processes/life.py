@@ -295,7 +295,7 @@ class _Life:
         """Lets the robot sleep until it has learned; returns what came of it."""
         self._wait_for_memories()
         before, begin_s = self._learner.get("receipt", ""), time.monotonic()
-        busy_s = begin_s
+        busy_s, is_idle = begin_s, False
         for _ in self._tell_mode(Mode.ASLEEP, _LONGEST_NIGHT_S):
             receipt = str(self._learner.get("receipt", ""))
             if receipt != before:
@@ -307,6 +307,7 @@ class _Life:
                 busy_s = time.monotonic()
             elif time.monotonic() - busy_s > _NOTHING_S:
                 receipt = f"nothing: {self._learner.get('reason', '')}"
+                is_idle = True
                 break
         else:
             raise LifeError(
@@ -318,7 +319,9 @@ class _Life:
         self._delta = self._read_delta()
         for _ in self._tell_mode(Mode.DRIVING, 1.0):
             pass
-        self._tell(f"night of {time.monotonic() - begin_s:.0f} s: {receipt}")
+        # What came of it, the learner has said.
+        text = f"the night took {time.monotonic() - begin_s:.0f} s"
+        self._tell(f"{text}: {receipt}" if is_idle else text)
         return receipt
 
     def _read_delta(self) -> str:

@@ -13,7 +13,7 @@ from xml.sax import saxutils
 
 from base import canonical_json
 
-_LEFT, _TOP, _WIDTH, _HEIGHT = 56, 44, 600, 240
+_LEFT, _TOP, _WIDTH, _HEIGHT = 56, 64, 600, 240
 _INK, _DRIVEN, _GRID = "#5a6270", "#1f5fa8", "#d5d9df"
 _Z: Final = 1.96  # of a normal distribution, for 95 %
 
@@ -106,11 +106,24 @@ def draw(days: Sequence[Day], title: str) -> str:
         f'font-family="sans-serif" font-size="11" fill="{_INK}">',
         f"<title>{saxutils.escape(title)}</title>",
         _text(_LEFT, 18, title, weight="bold"),
+        *_draw_legend(),
         *_draw_grid(),
         *_draw_days(days),
         "</svg>\n",
     ]
     return "\n".join(lines)
+
+
+def _draw_legend() -> Iterator[str]:
+    y = 38.0
+    x = float(_LEFT)
+    for robot, name in (("unchanged", "robot unchanged"), ("changed", "robot changed")):
+        yield _circle(x + 6, y, robot)
+        yield _text(x + 17, y + 4, name)
+        x += 130
+    yield _bar(x + 6, y - 8, y + 8)
+    yield _text(x + 14, y + 4, "95 % interval")
+    yield _text(x + 120, y + 4, "below each day: what it drove with")
 
 
 def _draw_grid() -> Iterator[str]:
@@ -126,23 +139,31 @@ def _draw_days(days: Sequence[Day]) -> Iterator[str]:
         x = _LEFT + _WIDTH * (number + 0.5) / len(days)
         low, high = day.interval()
         points.append(f"{x:.1f},{_y(day.rate):.1f}")
-        yield (
-            f'<path d="M{x:.1f} {_y(low):.1f}V{_y(high):.1f}" stroke="{_DRIVEN}" '
-            'stroke-width="2" opacity="0.4"/>'
-        )
-        fill = _DRIVEN if day.robot == "changed" else "#ffffff"
-        yield (
-            f'<circle cx="{x:.1f}" cy="{_y(day.rate):.1f}" r="5" fill="{fill}" '
-            f'stroke="{_DRIVEN}" stroke-width="2"/>'
-        )
+        yield _bar(x, _y(low), _y(high))
+        yield _circle(x, _y(day.rate), day.robot)
         bottom = _TOP + _HEIGHT
         yield _text(x, bottom + 18, day.name, anchor="middle")
         yield _text(x, bottom + 33, day.robot, anchor="middle")
-        delta = day.delta[:8] or "no delta"
+        delta = f"delta {day.delta[:8]}" if day.delta else "no delta"
         yield _text(x, bottom + 48, delta, anchor="middle")
     yield (
         f'<polyline points="{" ".join(points)}" fill="none" stroke="{_DRIVEN}" '
         'stroke-width="1" opacity="0.6"/>'
+    )
+
+
+def _bar(x: float, low: float, high: float) -> str:
+    return (
+        f'<path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="{_DRIVEN}" '
+        'stroke-width="2" opacity="0.4"/>'
+    )
+
+
+def _circle(x: float, y: float, robot: str) -> str:
+    fill = _DRIVEN if robot == "changed" else "#ffffff"
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" '
+        f'stroke="{_DRIVEN}" stroke-width="2"/>'
     )
 
 

@@ -135,6 +135,10 @@ def test_picture_is_whole_and_names_every_day() -> None:
     assert all(day.name in text for day in DAYS)
     assert "reach <&> push" in text and "href" not in picture
     circles = [e for e in root.iter() if e.tag.endswith("circle")]
+    legend, circles = circles[:-4], circles[-4:]
+    assert len({e.attrib["fill"] for e in legend}) == len(legend) == 2
+    for name in ("robot unchanged", "robot changed", "95 % interval", "drove with"):
+        assert name in text
     heights = [float(e.attrib["cy"]) for e in circles]
     # Higher is better, and y grows downwards.
     assert sorted(range(4), key=lambda i: heights[i]) == [0, 3, 2, 1]
