@@ -87,7 +87,7 @@ def fetch_channel(
         raise NotFoundError(
             channel,
             "a channel",
-            f"no {signed} in its store: {e.got}",
+            f"no {signed} in its store" + (f": {e.got}" if e.got != "none" else ""),
             "publish one, as //cloud:train does, or check --channel",
         ) from e
     if installed is None or installed.channel != name:

@@ -62,7 +62,7 @@ def test_episode_in_which_control_hung_is_recorded_with_its_reason(
     finally:
         record.terminate()
         said, _ = record.communicate(timeout=process_tree.LONGEST_S)
-    assert "9 of 9 steps are recorded" in said
+    assert "9 of all 9 steps so far are recorded" in said
     (episode,) = ring_steps.read_episodes(made.home.shared).values()
     assert "stop_watchdog" in episode.metadata.tags
     assert episode.metadata.operator == "human"

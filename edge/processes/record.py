@@ -31,6 +31,7 @@ from edge.episodes import sharing, terms
 from edge.episodes.ring import RingReader
 from edge.episodes.ring_recording import RingRecording
 from edge.episodes.sharing import Recording, Shared
+from edge.episodes.step_account import Account
 from edge.errors import RingError
 from edge.processes import process, robot_flags
 from edge.processes.home import Home
@@ -77,7 +78,8 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
         except (ContinuonError, OSError) as e:
             me.say(str(e))
         me.say_ready()
-        ring = _wait_for_ring(me, home, recording)
+        before = recording.account
+        ring = _wait_for_ring(me, home, recording, before)
         heard_s = time.monotonic()
         while ring is not None:
             now_s = time.monotonic()
@@ -87,7 +89,7 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
                 ring.close()
                 if me.is_stopped():
                     break
-                ring = _wait_for_ring(me, home, recording)
+                ring = _wait_for_ring(me, home, recording, before)
                 continue
             else:
                 if now_s - heard_s > _SILENCE_S:
@@ -95,20 +97,20 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
                     recording.cut(now_s)
                 time.sleep(_POLL_S)
             if me.is_status_due():
-                me.show_now(_describe(recording, ring))
+                me.show_now(_describe(recording, before, ring))
         recording.cut(time.monotonic())
-    me.say(_summarize(recording))
+    me.say(_summarize(recording.account))
 
 
 def _wait_for_ring(
-    me: Process, home: Home, recording: RingRecording
+    me: Process, home: Home, recording: RingRecording, before: Account
 ) -> RingReader | None:
     """Waits until control has made a ring; None when this process is told to end."""
     while not me.is_stopped():
         with contextlib.suppress(RingError):
             return RingReader(home.ring)
         recording.share_left()  # nobody says more of it
-        me.show(_describe(recording, None))
+        me.show(_describe(recording, before, None))
         me.rest(0.05)
     return None
 
@@ -184,22 +186,26 @@ def _tell_learner(me: Process, home: Home, shared: Shared) -> None:
     )
 
 
-def _describe(recording: RingRecording, ring: RingReader | None) -> dict[str, object]:
+def _describe(
+    recording: RingRecording, before: Account, ring: RingReader | None
+) -> dict[str, object]:
+    """The fields of a status: what this process did, not those before it."""
     account = recording.account
     doing = "records" if recording.is_recording else "waits for an episode"
     return {
         "doing": f"cannot record: {recording.trouble}" if recording.trouble else doing,
         "episodes": recording.episodes,
-        "driven": account.driven,
-        "recorded": account.recorded,
-        "missing": account.missing.total,
+        "driven": account.driven - before.driven,
+        "recorded": account.recorded - before.recorded,
+        "missing": account.missing.total - before.missing.total,
         "dropped": 0 if ring is None else ring.dropped,
     }
 
 
-def _summarize(recording: RingRecording) -> str:
-    account, missing = recording.account, recording.account.missing
-    text = f"{account.recorded} of {account.driven} steps are recorded"
+def _summarize(account: Account) -> str:
+    """Says what became of every step that was driven in this home."""
+    missing = account.missing
+    text = f"{account.recorded} of all {account.driven} steps so far are recorded"
     if missing.total:
         text += (
             f"; {missing.no_room} found no room, {missing.refused} were refused by disk"

@@ -117,7 +117,7 @@ def check_recorder_kills(recorder: Recorder, kills: int) -> None:
     code = recorder.end(sender)
     said = recorder.said()
     assert code == 0, said
-    assert f"{driven} of {driven} steps are recorded" in said
+    assert f"{driven} of all {driven} steps so far are recorded" in said
     shared = ring_steps.read_episodes(recorder.home.shared)
     counted = 0
     for name in names:

@@ -101,9 +101,11 @@ def main(argv: list[str]) -> int:
         family = Family(programs)
         screen = Screen()
         with _open_terminal() as terminal:
+            supervisor = _Supervisor(me, family, screen, terminal)
             try:
-                return _Supervisor(me, family, screen, terminal).run()
+                return supervisor.run()
             finally:
+                supervisor.leave_view()
                 screen.say(["robot: stops"])
                 for line in family.stop(first="control"):
                     screen.say([line])
@@ -244,6 +246,11 @@ class _Supervisor:
             self._screen.draw([*describe(self._seen, now_s), self._keys.describe()])
         else:
             self._screen.say([f"robot: {summarize(self._seen, now_s)}"])
+
+    def leave_view(self) -> None:
+        """Leaves what was last seen on the terminal, without the keys."""
+        if self._screen.is_live:
+            self._screen.leave(describe(self._seen, time.monotonic()))
 
     def _read_terminal(self) -> bytes:
         """The keys pressed since the last call.

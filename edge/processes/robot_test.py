@@ -148,7 +148,7 @@ def test_children_that_are_killed_come_back_and_no_step_is_lost_unseen(
     said = desk.said()
     assert "record killed by SIGKILL; again in" in said
     assert "control killed by SIGKILL; again in" in said
-    found = re.search(r"record: (\d+) of (\d+) steps are recorded\n", said)
+    found = re.search(r"record: (\d+) of all (\d+) steps so far are recorded\n", said)
     assert found, said
     recorded, driven = map(int, found.groups())
     assert recorded == driven
@@ -394,6 +394,10 @@ def test_keys_on_a_terminal_set_the_mode_and_quit(tmp_path: Path) -> None:
             running.press(key)
             running.wait_for(wanted, shown + 1)
         running.press(b"q")
-        running.wait_for("steps are recorded")
+        running.wait_for("steps so far are recorded")
         assert running.finish() == 0
-    assert "d drive   i idle   s sleep   space stop   q quit" in running.said
+    keys = "d drive   i idle   s sleep   space stop   q quit"
+    assert keys in running.said
+    left = running.said.partition("\nrobot: stops\n")[0].rpartition("\x1b[J")[2]
+    assert left.startswith("robot     ") and "\nrecord    " in left
+    assert keys not in left

@@ -29,7 +29,7 @@ from typing import Final
 from absl import app, flags
 
 from base import command_line, path_flags
-from base.errors import ContinuonError, printable
+from base.errors import ContinuonError, one_line, printable
 from edge import simulated_or_real
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
@@ -141,6 +141,8 @@ class _Service:
         self._looked_s = 0.0
         self._pointer: Installed | None = None
         self._said = ""
+        self._asks = False  # what the round does that runs, or ran last
+        self._failures: dict[bool, str] = {}  # of rounds that ask, and of others
 
     def run(self) -> None:
         """Runs until it is told to end."""
@@ -175,7 +177,7 @@ class _Service:
     def _begin(self, doing: str, act: Callable[[datetime], Round]) -> None:
         """Begins a round in a child process, which reads what was counted so far."""
         self._write_counts()
-        self._doing = doing
+        self._doing, self._asks = doing, act == self._poll
         self._worker.start(lambda: act(datetime.now(UTC)))
 
     def _report(self, done: Round) -> None:
@@ -185,10 +187,23 @@ class _Service:
             self._said = text
             for line in done.lines:
                 self._me.say(line)
+        self._note_failure(done)
         pointer = self._read_pointer()
         if pointer is not None and pointer != self._pointer:
             self._me.mailbox.send("control", "package", {"package": pointer.digest})
         self._pointer = pointer
+
+    def _note_failure(self, done: Round) -> None:
+        """Keeps the last failure for the status, until such a round succeeds.
+
+        One that asks the channel does first what the others do.
+        """
+        self._failures.pop(self._asks, None)
+        if done.failed:
+            when = time.strftime("%Y-%m-%d %H:%M")
+            self._failures[self._asks] = f"at {when}: {one_line(done.lines[-1])}"
+        elif self._asks:
+            self._failures.clear()
 
     def _is_due(self, now_s: float) -> bool:
         if now_s - self._looked_s < _LOOK_S:
@@ -261,6 +276,8 @@ class _Service:
         if not self._me.is_status_due():
             return
         shown: dict[str, object] = {"doing": self._doing}
+        if self._failures:
+            *_, shown["failure"] = self._failures.values()
         if (pointer := self._pointer) is not None:
             shown |= {
                 "package": pointer.digest,

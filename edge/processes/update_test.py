@@ -1,6 +1,7 @@
 """The update service as a program: one round by hand, and rounds beside control."""
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -297,10 +298,15 @@ def test_service_without_a_network_says_so_once_and_goes_on(
     service.wait_for_status("asks its channel")
     service.wait_for_status("watches its package, asks in")
     service.wait_for_status("asks its channel")
-    service.wait_for_status("watches its package, asks in")
+    status = service.wait_for_status("watches its package, asks in")
+    failure = str(status.fields["failure"])
+    assert re.match(r"at \d{4}-\d\d-\d\d \d\d:\d\d: \S+/nightly\.json", failure)
     away.rename(home.publisher.root)
     second = home.release(1)
     service.wait_for_package(second)
+    service.wait_until(
+        lambda: "failure" not in service.wait_for_status("watches its package").fields
+    )
     code, log = service.end()
     assert code == 0
     lines = [line for line in log.splitlines() if "nightly.dsse.json" in line]

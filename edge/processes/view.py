@@ -17,7 +17,7 @@ from base.errors import one_line, printable
 STALE_S: Final = 2.0  # four statuses
 _DIGITS: Final = 12  # of a digest, as everywhere
 _LABEL: Final = 10
-_ROWS: Final = (("left", "left"), ("learned", "receipt"))
+_ROWS: Final = (("failed", "failure"), ("left", "left"), ("learned", "receipt"))
 """Rows of their own, by label: texts that are long and stay as they are for hours."""
 
 Status = Mapping[str, object]
@@ -85,8 +85,8 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
         _line(
             "record",
             f"{record.doing(now_s)}; {_count(two, 'recorded')} of "
-            f"{_count(two, 'driven')} steps in {_count(two, 'episodes')} episodes; "
-            f"{_count(one, 'dropped')} dropped",
+            f"{_count(two, 'driven')} steps in {_count(two, 'episodes')} episodes "
+            f"of this run; {_count(one, 'dropped')} dropped",
         ),
     ]
     for name, process in seen.items():
@@ -112,11 +112,11 @@ def summarize(seen: Mapping[str, Seen], now_s: float) -> str:
         f"package {_digest(status, 'package')}",
         f"delta {_digest(status, 'delta')}",
     ]
-    parts += [
-        f"{name}: {process.doing(now_s)}"
-        for name, process in seen.items()
-        if name != "control"
-    ]
+    for name, process in seen.items():
+        if name != "control":
+            parts.append(f"{name}: {process.doing(now_s)}")
+            if failure := process.status.get("failure"):
+                parts.append(f"failed {one_line(failure)}")
     return "; ".join(parts)
 
 
@@ -141,6 +141,11 @@ class Screen:
         rows = fit(lines, *shutil.get_terminal_size())
         self._write("".join(f"{row}\n" for row in rows))
         self._drawn = len(rows)
+
+    def leave(self, lines: Sequence[str]) -> None:
+        """Draws lines a last time; from now on they stay as what was said."""
+        self.draw(lines)
+        self._drawn = 0
 
     def clear(self) -> None:
         """Removes the lines that change."""

@@ -29,10 +29,11 @@ RECORD = {"doing": "records", "recorded": 4200, "driven": 4210, "episodes": 12}
 LEARN = {
     "doing": "runs the slow loop",
     "reason": "asleep: all memories",
-    "left": "until noon: 1 slow loop, 7,188 s asleep",
+    "left": "1 slow loop (7,188 s) until noon",
     "last_delta": "ab" * 32,
     "receipt": "slow: delta abababababab accepted after 812 s on 40 episodes: what was "
-    "learned: error 0.112 to 0.041 on 9, 0.312 allowed; 99% sure",
+    "learned: mean error 0.112 before and 0.041 after over 9 episodes, at most 0.312 "
+    "allowed; 99% certain",
 }
 
 
@@ -52,11 +53,10 @@ def test_view_shows_what_every_process_told() -> None:
         "episodes  12, 11 succeeded",
         "package   3f3f3f3f3f3f, release 7 of nightly",
         "delta     9b9b9b9b9b9b",
-        "record    records; 4,200 of 4,210 steps in 12 episodes; 0 dropped",
+        "record    records; 4,200 of 4,210 steps in 12 episodes of this run; 0 dropped",
         "learn     runs the slow loop; asleep: all memories; last delta abababababab",
-        "left      until noon: 1 slow loop, 7,188 s asleep",
-        "learned   slow: delta abababababab accepted after 812 s on 40 episodes: what "
-        "was learned: error 0.112 to 0.041 on 9, 0.312 allowed; 99% sure",
+        "left      1 slow loop (7,188 s) until noon",
+        f"learned   {LEARN['receipt']}",
     ]
 
 
@@ -102,6 +102,17 @@ def test_log_has_all_of_it_on_one_line() -> None:
     )
 
 
+def test_last_failure_of_an_updater_is_in_the_view_and_in_the_log() -> None:
+    status = {"doing": "asks in 30 s", "failure": "at 14:03: no channel"}
+    processes = {**seen(0.0), "update": Seen(status, 0.0)}
+    assert describe(processes, 0.0)[-2:] == [
+        "update    asks in 30 s",
+        "failed    at 14:03: no channel",
+    ]
+    log = summarize(processes, 0.0)
+    assert log.endswith("; update: asks in 30 s; failed at 14:03: no channel")
+
+
 def test_control_characters_of_a_status_do_not_reach_the_terminal() -> None:
     processes = {"control": Seen({"doing": "\x1b[2Jgone"}, 0.0), "record": Seen()}
     output = io.StringIO()
@@ -117,6 +128,17 @@ def test_lines_are_drawn_over_the_last_ones_and_what_is_said_stays_above() -> No
     screen.draw(["c"])
     screen.clear()
     assert output.getvalue() == "a\nb\n\x1b[2A\x1b[Jtold\nc\n\x1b[1A\x1b[J"
+
+
+def test_last_view_stays_when_the_robot_ends() -> None:
+    output = io.StringIO()
+    screen = Screen(output)
+    screen.draw(["12 episodes", "q quit"])
+    screen.leave(["13 episodes"])
+    screen.say(["robot: stops"])
+    assert output.getvalue() == (
+        "12 episodes\nq quit\n\x1b[2A\x1b[J13 episodes\nrobot: stops\n"
+    )
 
 
 def test_long_texts_are_whole_on_a_terminal_of_80_columns() -> None:
