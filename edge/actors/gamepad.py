@@ -3,6 +3,12 @@
 It is read through Linux's joystick interface, which needs no root and no library:
 records of eight bytes from `/dev/input/js0`.
 Source: Documentation/input/joydev/joystick-api.rst of Linux, section 2.
+
+The kernel keeps 64 records for a program that does not read, as while a robot goes to
+its start. With one more it drops them all and tells anew how everything stands. What
+was pressed and let go in between is lost, and it may have been the stop button. So the
+robot is then held still, as after the button that takes over.
+Source: `joydev_pass_event` in drivers/input/joydev.c of Linux.
 """
 
 import errno
@@ -86,7 +92,10 @@ class Gamepad:
         self._rest = b""
         self._axes: dict[int, float] = {}
         self._levers: set[int] = set()
-        self._stood: set[int] = set()  # buttons of which the kernel said how they stand
+        # Parts of which the kernel has said how they stand, each by kind and number.
+        self._stood: set[tuple[int, int]] = set()
+        self._lost_some = False  # what happened since the last look is not all known
+        self._waits = False  # until sticks and levers were let go
         self._signal = Signal()
         self._asks = False  # whether the next episode may begin
         for line in LEGEND:
@@ -103,6 +112,7 @@ class Gamepad:
             self._asks = True
             self._tell("A: begin the next episode   X: no more episodes")
         pressed = self._read(wait_s)
+        self._lost_some = False  # the robot stands still
         if _TAKE_OVER in pressed or _STOP in pressed:
             self._asks = False
             return _STOP not in pressed  # it counts whatever was pressed beside it
@@ -111,7 +121,10 @@ class Gamepad:
         return None
 
     def reset(self, task: str) -> None:
-        """See `Actor.reset`; of the buttons that were pressed before only X counts."""
+        """See `Actor.reset`; of the buttons that were pressed before only X counts.
+
+        Where it may have been pressed the episode begins with the robot held still.
+        """
         del task
         stop = _STOP in self._read()
         if self._signal.ending is not Ending.LOST:
@@ -124,6 +137,8 @@ class Gamepad:
                 self._signal = Signal(self._signal.takes_over, _ENDINGS[button])
             elif button in (_TAKE_OVER, _HAND_BACK) and self._signal.ending is None:
                 self._signal = Signal(button == _TAKE_OVER)
+        if self._lost_some:
+            self._hold_still()
         if self._signal.ending is None and self._direction().any():
             self._signal = Signal(takes_over=True)
         return self._signal
@@ -139,9 +154,23 @@ class Gamepad:
             os.close(self._file)
             self._file = -1
 
+    def _hold_still(self) -> None:
+        """Takes over, and waits until sticks and levers were let go."""
+        self._lost_some, self._waits = False, True
+        if self._signal.ending is None:
+            self._signal = Signal(takes_over=True)
+            self._tell(
+                "the gamepad was moved more than could be kept: the robot holds still;"
+                " let go of its sticks, then move it or hand it back"
+            )
+
     def _direction(self) -> Vector:
         """Where sticks and levers point, [action_size] f32 from -1 to 1."""
         found = np.zeros(self._spec.action_size, np.float32)
+        if self._waits:
+            out = any(map(leave_dead_zone, self._axes.values()))
+            self._waits = out or bool(self._levers)
+            return found
         pushed = [
             (AXES[number], leave_dead_zone(value))
             for number, value in self._axes.items()
@@ -181,20 +210,24 @@ class Gamepad:
 
     def _note(self, value: int, kind: int, number: int) -> bool:
         """Notes where a part is; True if it is a button that went down."""
-        if kind & ~_INITIAL == _AXIS and number in AXES:
+        part, is_first = kind & ~_INITIAL, True
+        if kind & _INITIAL:
+            # At first the kernel tells how everything stands, and again when it had to
+            # drop what happened.
+            is_first = (part, number) not in self._stood
+            self._stood.add((part, number))
+            self._lost_some = self._lost_some or not is_first
+        if part == _AXIS and number in AXES:
             self._axes[number] = value / _FULL
-        if kind & ~_INITIAL != _BUTTON:
+        if part != _BUTTON:
             return False
         if number in LEVERS:
             (self._levers.add if value else self._levers.discard)(number)
         if not kind & _INITIAL:
             return bool(value)
-        # At first the kernel tells how everything stands, which is no press. It does so
-        # again when 64 events wait, as while a robot goes to its start, and leaves them
-        # out: a stop button that is down may have been pressed meanwhile.
-        again = number in self._stood
-        self._stood.add(number)
-        return again and bool(value) and number == _STOP
+        # How a button stands is no press. But a stop button that is down when events
+        # were dropped may have been pressed meanwhile.
+        return not is_first and bool(value) and number == _STOP
 
 
 def open_device(device: Path | None) -> int:

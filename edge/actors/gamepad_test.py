@@ -129,17 +129,63 @@ def test_how_everything_stands_at_first_is_no_press_but_a_stick_counts(
         assert gamepad.signal() == Signal(takes_over=True)
 
 
-def test_stop_button_that_is_down_when_the_kernel_had_to_leave_out_events_counts(
+def drop(pad: Pad, x: int = 0, stick: int = 0) -> None:
+    """As the kernel drops what nobody read, and tells how everything stands."""
+    pad.send(BUTTON | INITIAL, X, x)
+    pad.send(BUTTON | INITIAL, START, 1)
+    pad.send(AXIS | INITIAL, 0, stick)
+
+
+def test_stop_button_that_is_down_when_the_kernel_dropped_events_counts(
     device: Path,
 ) -> None:
     with plug_in(device) as (pad, gamepad):
-        for _ in range(2):
-            assert gamepad.signal() == Signal()
-            pad.send(BUTTON | INITIAL, X, 0)
-            pad.send(BUTTON | INITIAL, START, 1)
-        pad.send(BUTTON | INITIAL, X, 1)
+        drop(pad)
+        assert gamepad.signal() == Signal(), "it was told for the first time"
+        drop(pad, x=1)
         gamepad.reset("reach")
         assert gamepad.signal() == Signal(ending=Ending.STOP)
+        gamepad.reset("reach")
+        assert gamepad.signal() == Signal()
+        drop(pad, x=1)
+        assert gamepad.signal() == Signal(ending=Ending.STOP)
+
+
+@pytest.mark.parametrize("where", ["on the way to its start", "in an episode"])
+def test_robot_is_held_still_when_a_tap_may_have_been_dropped(
+    device: Path, where: str
+) -> None:
+    with plug_in(device) as (pad, gamepad):
+        drop(pad)
+        assert gamepad.signal() == Signal()
+        drop(pad, stick=32767)
+        if where == "on the way to its start":
+            gamepad.reset("reach")
+        for _ in range(2):  # whatever the stick says that was pushed before
+            assert gamepad.signal() == Signal(takes_over=True)
+            np.testing.assert_array_equal(gamepad.propose(SEEN), np.zeros(4))
+        assert len([line for line in pad.told if "holds still" in line]) == 1
+        pad.send(AXIS, 0, 0)
+        np.testing.assert_array_equal(act(gamepad), np.zeros(4))
+        pad.send(AXIS, 0, 32767)
+        np.testing.assert_array_equal(act(gamepad), [1, 0, 0, 0])
+        pad.send(AXIS, 0, 0)
+        pad.press(B)
+        assert gamepad.signal() == Signal()
+
+
+def test_events_that_were_dropped_while_the_robot_stood_still_hold_back_nothing(
+    device: Path,
+) -> None:
+    with plug_in(device) as (pad, gamepad):
+        drop(pad)
+        assert gamepad.may_begin() is None
+        drop(pad)
+        assert gamepad.may_begin() is None
+        pad.press(A)
+        assert gamepad.may_begin() is True
+        gamepad.reset("reach")
+        assert gamepad.signal() == Signal()
 
 
 def test_record_that_comes_in_two_parts_is_read_once_it_is_whole(device: Path) -> None:

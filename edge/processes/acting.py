@@ -23,10 +23,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from edge.actors.actor import HUMAN, Actor, Ending, Signal
+from edge.actors.keys import WORDS, Word
 from edge.errors import ActorAbsentError, ActorLostError, ActorUnavailableError
 from edge.robots.robot import Observation, Vector
 
-_MOST_BYTES: Final = 4096  # of keys that nobody has read yet
+_MOST_BYTES: Final = 4096  # of keys that nobody has read yet; the stop key stays
+STOP_KEY: Final = next(key for key, word in WORDS.items() if word is Word.STOP)
+"""By which a person at a keyboard stops the robot."""
 _AGAIN_S: Final = 2.0  # between two looks whether a device is back
 _LONGEST_S: Final = 30.0  # the same, for one that is lost again and again
 _HERE_S: Final = 1.0  # a device that is back stays for so long before anything moves
@@ -50,8 +53,10 @@ class HandedKeys:
         keys = fields.get("keys")
         if isinstance(keys, str):
             # Each byte is one character: a key may be cut between two messages.
-            self._raw += keys.encode("latin-1", errors="ignore")
-            self._raw = self._raw[-_MOST_BYTES:]
+            raw = self._raw + keys.encode("latin-1", errors="ignore")
+            too_old, self._raw = raw[:-_MOST_BYTES], raw[-_MOST_BYTES:]
+            if STOP_KEY in too_old.lower():
+                self._raw = STOP_KEY + self._raw[1:]
 
     def read(self, wait_s: float = 0.0) -> bytes:
         """See `KeySource.read`; it never waits."""

@@ -81,6 +81,16 @@ def test_flood_of_keys_that_nobody_reads_takes_no_memory() -> None:
     assert raw.endswith(b"x")
 
 
+def test_flood_of_keys_that_nobody_reads_loses_no_stop_key() -> None:
+    keys = HandedKeys()
+    keys.hear({"keys": "X"})
+    for _ in range(3):
+        keys.hear({"keys": "d" * 4096})
+    assert keys.read() == b"x" + b"d" * 4095
+    keys.hear({"keys": "d" * 8000})
+    assert b"x" not in keys.read()
+
+
 def test_device_that_is_not_there_at_the_start_is_waited_for(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "js0")
     acting = Acting(desk.open, desk.told.append, lambda: desk.now_s)

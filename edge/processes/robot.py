@@ -34,13 +34,13 @@ from absl import app, flags
 
 from base import command_line, path_flags
 from edge import actor_flags
-from edge.actors.keys import WORDS, Word
 from edge.actors.registry import KEYBOARD
 from edge.actors.terminal import Terminal
 from edge.errors import ActorLostError, ReplayError
 from edge.loops.mode import Mode
 from edge.ota import fetch
 from edge.processes import control_flags, process, robot_flags
+from edge.processes.acting import STOP_KEY
 from edge.processes.children import Family, Program
 from edge.processes.last_word import LastWord, StopKey
 from edge.processes.person_keys import PersonKeys, Said
@@ -54,7 +54,6 @@ LOG_PERIOD_S: Final = 5.0
 _WORD_PERIOD_S: Final = 0.5
 _TICK_S: Final = 0.05
 _PART_BYTES: Final = 512  # of keys in one message
-_ACTING_STOP: Final = next(key for key, word in WORDS.items() if word is Word.STOP)
 
 ROBOT = robot_flags.define_robot()
 CHANNEL = flags.DEFINE_string(
@@ -289,7 +288,7 @@ class _Supervisor:
             heard = self._me.mailbox.send("control", "keys", {"keys": keys})
             if self._is_heard and not heard:
                 self._screen.say(["robot: control does not hear these keys now"])
-            if not heard and _ACTING_STOP in said.acting.lower():
+            if not heard and STOP_KEY in said.acting.lower():
                 # Nobody presses it twice: it is handed on as the space bar is.
                 self._stop_key.press(now_s)
                 self._word.say(Mode.IDLE, now_s)

@@ -116,7 +116,11 @@ class Robot(Protocol):
         """The clock that stamps this robot's observations."""
 
     def reset(self, seed: int) -> Observation:
-        """Begins an episode and returns its first observation."""
+        """Begins an episode and returns its first observation.
+
+        A driver that moves its robot to a start does so here. Nobody hears the stop key
+        meanwhile: the robot is held after it.
+        """
 
     def act(self, action: Vector) -> Transition:
         """Applies an action of shape [action_size] for one control period.
