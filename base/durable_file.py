@@ -210,6 +210,39 @@ def set_aside(path: Path, *, sync: bool = True) -> Path:
     return target
 
 
+def make_way(path: Path, *, keeps_file: bool = True) -> Path | None:
+    """Takes away what stands in the place of something that a program makes itself.
+
+    What holds nothing is removed: an empty folder, a link, a pipe, a socket, a device.
+    A folder that holds something is set aside.
+
+    Args:
+        path: where something is to be made that need not last, such as a lock.
+        keeps_file: whether a plain file is what is to be there.
+
+    Returns:
+        Where a folder is now that was set aside; None if none was.
+
+    Raises:
+        DiskError: the system refused; it stays where it is.
+    """
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode) and keeps_file:
+            return None
+        if not stat.S_ISDIR(mode):
+            path.unlink(missing_ok=True)
+            return None
+        path.rmdir()
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        if e.errno == errno.ENOTEMPTY:
+            return set_aside(path, sync=False)
+        raise disk_error(path, "to take away what stands there", e) from e
+    return None
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Writes every byte to an open file, with as many system calls as needed."""
     written = os.write(descriptor, data)

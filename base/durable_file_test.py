@@ -9,6 +9,7 @@ import pytest
 
 from base import durable_file
 from base.errors import DiskError
+from base.testing import special_files
 
 _WRITE_OVER_LIMIT = """
 import pathlib, resource, signal, sys
@@ -246,3 +247,50 @@ def test_what_is_set_aside_keeps_its_bytes_whatever_was_set_aside_before(
     assert len(list(tmp_path.iterdir())) == 4
     with pytest.raises(DiskError, match="to set it aside under another name"):
         durable_file.set_aside(path)
+
+
+@pytest.mark.parametrize("kind", special_files.KINDS)
+def test_what_stands_in_the_place_of_a_lock_is_taken_away(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "lock"
+    special_files.make(path, kind)
+    assert durable_file.make_way(path) is None
+    assert not os.path.lexists(path)
+    assert durable_file.make_way(path) is None
+
+
+@pytest.mark.parametrize("keeps_file", [True, False])
+def test_plain_file_in_the_place_of_a_lock_stays_and_in_that_of_a_socket_goes(
+    tmp_path: Path, keeps_file: bool
+) -> None:
+    path = tmp_path / "it"
+    path.touch()
+    assert durable_file.make_way(path, keeps_file=keeps_file) is None
+    assert path.exists() is keeps_file
+
+
+def test_full_folder_in_the_place_of_a_lock_is_set_aside_whole(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    for number in range(2):
+        path.mkdir()
+        (path / f"{number}").touch()
+        aside = durable_file.make_way(path)
+        assert aside is not None
+        assert [one.name for one in aside.iterdir()] == [f"{number}"]
+        assert not os.path.lexists(path)
+
+
+def test_what_may_not_be_taken_away_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    path.mkdir()
+
+    def refuse(self: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "rmdir", refuse)
+    with pytest.raises(DiskError, match=r"lock: .*Permission denied; let this user"):
+        durable_file.make_way(path)
+    assert path.is_dir()

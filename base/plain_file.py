@@ -16,11 +16,19 @@ from base.errors import OversizedError
 # O_NONBLOCK: a pipe is opened without waiting for its writer, and then refused.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+def name_kind(mode: int) -> str:
+    """Says what a file is by its mode (`stat.st_mode`), such as "a folder"."""
+    return _KINDS.get(stat.S_IFMT(mode), "a special file")
 
 
 def open_descriptor(path: Path, follow_links: bool = True) -> int:
@@ -34,14 +42,14 @@ def open_descriptor(path: Path, follow_links: bool = True) -> int:
         OSError: the file cannot be opened, or is no plain file.
     """
     descriptor = os.open(path, _FLAGS | (0 if follow_links else os.O_NOFOLLOW))
-    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-    if kind == stat.S_IFREG:
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
         return descriptor
     os.close(descriptor)
-    if kind == stat.S_IFDIR:
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    named = _KINDS.get(kind, "a special file")
-    raise OSError(errno.EMEDIUMTYPE, f"{named}, not a plain file", str(path))
+    named = f"{name_kind(mode)}, not a plain file"
+    raise OSError(errno.EMEDIUMTYPE, named, str(path))
 
 
 def open_stream(path: Path, follow_links: bool = True) -> BinaryIO:

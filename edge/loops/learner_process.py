@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import IO, Final
 
-from base import plain_file
+from base import durable_file, plain_file
 from base.errors import ContinuonError
 from edge.loops import learning_job
 from edge.loops.learning_job import Compiled, Failed, Job, Judged, Report
@@ -43,7 +43,7 @@ class LearnerProcess:
             run_folder: existing folder for what it says on stderr.
 
         Raises:
-            OSError: it cannot be started.
+            DiskError, OSError: it cannot be started.
         """
         self.started_s = time.monotonic()
         self.judged: Judged | None = None
@@ -51,6 +51,7 @@ class LearnerProcess:
         self._log = run_folder / LOG
         self._rest = b""
         self._compiled = False
+        durable_file.make_way(self._log)
         with self._log.open("wb") as log:
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", MODULE],

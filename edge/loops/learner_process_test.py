@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from base.testing import special_files
 from edge.control.local_delta import TENSORS
 from edge.errors import LearningError
-from edge.loops import compiled_functions
+from edge.loops import compiled_functions, night
 from edge.loops.learner_process import LOG, LearnerProcess
 from edge.loops.learning_job import Progress, Report
 from edge.loops.local_learning import COMPILED, PREPARE, LocalLearning
@@ -49,6 +50,21 @@ def wait_for_progress(learning: LocalLearning) -> Progress:
     process_tree.wait_until(look)
     assert learning.progress is not None
     return learning.progress
+
+
+def test_folder_or_pipe_in_the_place_of_a_learners_files_makes_way(
+    home: LearningHome,
+) -> None:
+    home.install()
+    home.show(8)
+    learning = home.open(inside=False)
+    learning.look()
+    run = home.root / "run"
+    (run / night.OUTPUT / "in it").mkdir(parents=True)
+    special_files.make(run / LOG, "pipe")
+    with special_files.at_once():
+        learning.begin("slow")
+    assert finish(learning).accepted
 
 
 def test_round_in_a_process_ends_with_a_delta_and_no_process(

@@ -104,7 +104,7 @@ class PackageFunctions:
             about = findings.collect(ended.get(FOUND))
         if should_stop():
             return False
-        durable_file.write(
+        durable_file.write_record(
             job.output, local_delta.encode_vectors(learned), durable_file.PRIVATE
         )
         judges = [reader.read_episode(path) for path in job.judges]

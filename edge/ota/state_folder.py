@@ -39,6 +39,7 @@ from edge.ota.decide import (
 
 NEWEST_TIME: Final = "newest_time"
 SCHEMA_VERSION: Final = 1
+_LOCK: Final = ".lock"
 # Written only where they say something, so that most pointers can be read by an older
 # runtime, and pointers of an older runtime by this one. No origin means a channel.
 _OPTIONAL: Final = ("fell_back_from", "accepted", "origin", "previous_origin")
@@ -79,9 +80,12 @@ class StateFolder:
         """
         try:
             self._packages.mkdir(parents=True, exist_ok=True)
-            descriptor = file_lock.open_file(self._root / ".lock")
+            durable_file.make_way(self._root / _LOCK)
+            descriptor = file_lock.open_file(self._root / _LOCK)
         except OSError as e:
             raise self._unusable(e) from e
+        except DiskError as e:
+            raise errors.StateFolderError(e.source, e.expected, e.got, e.remedy) from e
         try:
             if not file_lock.try_take(descriptor):
                 raise errors.UpdateInProgressError(

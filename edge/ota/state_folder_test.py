@@ -58,6 +58,24 @@ def test_folder_in_the_place_of_the_newest_time_is_set_aside(tmp_path: Path) -> 
     assert (tmp_path / "newest_time.damaged/in it").is_dir()
 
 
+@pytest.mark.parametrize("kind", [*special_files.KINDS, "full folder"])
+def test_what_stands_in_the_place_of_the_lock_makes_way(
+    tmp_path: Path, kind: str
+) -> None:
+    if kind == "full folder":
+        (tmp_path / ".lock" / "in it").mkdir(parents=True)
+    else:
+        special_files.make(tmp_path / ".lock", kind)
+    with (
+        special_files.at_once(),
+        StateFolder(tmp_path).lock(),
+        pytest.raises(errors.UpdateInProgressError),
+        StateFolder(tmp_path).lock(),
+    ):
+        pass
+    assert (tmp_path / ".lock").is_file()
+
+
 def test_unusable_folder_is_refused_with_the_flag_to_change(tmp_path: Path) -> None:
     # A file in the way: permissions would not stop a test that root runs.
     (tmp_path / "file").touch()

@@ -30,8 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from base import canonical_json
-from base.errors import ContinuonError
+from base import canonical_json, durable_file, plain_file
+from base.errors import ContinuonError, DiskError
 from base.json_fields import Fields, decode
 from edge.errors import MailboxError
 
@@ -91,11 +91,37 @@ def identify(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def make_run_folder(home: Path) -> Path:
+    """Makes the folder of sockets, ring and locks if it is not there; returns it.
+
+    Raises:
+        MailboxError: something else is in its place, or it cannot be made.
+    """
+    folder = home / RUN
+    try:
+        folder.mkdir(mode=0o770, parents=True, exist_ok=True)
+    except OSError as e:
+        for path in (folder, *folder.parents):
+            if os.path.lexists(path):
+                break
+        if path.is_dir():
+            got = e.strerror or type(e).__name__
+            raise MailboxError(folder, "a folder to write to", got) from e
+        if path.is_symlink():
+            got = f"a link to {path.readlink()}, where there is none"
+            remedy = "make that folder, as systemd-tmpfiles does, or remove the link"
+        else:
+            got = plain_file.name_kind(path.lstat().st_mode)
+            remedy = f"move it away, or {MailboxError.default_remedy}"
+        raise MailboxError(path, "a folder", got, remedy) from e
+    return folder
+
+
 class Mailbox:
     """The mailbox of one process, and its way to those of the others."""
 
     def __init__(self, home: Path, name: str) -> None:
-        """Opens the mailbox, in the place of one that a dead process left.
+        """Opens the mailbox, in the place of whatever stands there.
 
         Args:
             home: the robot's folder; `home/run` is made when absent.
@@ -105,22 +131,20 @@ class Mailbox:
             MailboxError: it cannot be opened.
         """
         self._name = name
-        self._path = home / RUN / f"{name}.sock"
+        self._path = make_run_folder(home) / f"{name}.sock"
         self._folder = -1
         self._identity: tuple[int, int] | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            self._path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
             self._folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
-            self._path.unlink(missing_ok=True)
+            durable_file.make_way(self._path, keeps_file=False)
             self._socket.setblocking(False)
             self._socket.bind(self._address(name))
             self._identity = identify(self._path)
-        except OSError as e:
+        except (DiskError, OSError) as e:
             self.close()
-            raise MailboxError(
-                self._path, "to open a mailbox", e.strerror or type(e).__name__
-            ) from e
+            got = e.got if isinstance(e, DiskError) else e.strerror or type(e).__name__
+            raise MailboxError(self._path, "to open a mailbox", got) from e
 
     def send(self, to: str, kind: str, fields: Mapping[str, object]) -> bool:
         """Sends a message; False if nobody receives it, which the sender may ignore.
