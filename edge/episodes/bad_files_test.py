@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from base import durable_file
+from edge.episodes import sharing
 from edge.episodes.episode_id import Held
 from edge.testing import processes
 from edge.testing.recordings import (
@@ -85,6 +86,26 @@ BAD_FILES = {
     "a folder as terms": (put_folder(f"{OTHER}.terms.json"), f"{OTHER}.terms.json"),
     "a pipe as terms": (put_pipe(f"{OTHER}.terms.json"), f"{OTHER}.terms.json"),
 }
+
+
+@pytest.mark.parametrize("put_bad", [put, lambda name, _: put_pipe(name)])
+def test_many_bad_files_are_set_aside_some_in_each_recovery_and_none_is_left(
+    folders: Folders, put_bad: Callable[[str, bytes], Callable[[Path], None]]
+) -> None:
+    with open_folders(folders) as recording:
+        begin(recording).close(success=True)[0]
+    for number in range(2 * sharing.MOST_ASIDE + 1):
+        put_bad(f"{number:04d}.tfrecord", b"x")(folders[1])
+    told: list[str] = []
+    with open_folders(folders, told=told) as recording:
+        for aside in (1, 2):
+            assert list(recording.recover()) == []
+            assert recording.has_more
+            assert len(told) == aside * sharing.MOST_ASIDE
+        assert [one.episode_id for one in recording.recover()] == [NAME]
+        assert not recording.has_more
+    assert len(told) == 2 * sharing.MOST_ASIDE + 1
+    assert all(path.suffix == ".damaged" for path in folders[1].iterdir())
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)

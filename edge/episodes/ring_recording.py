@@ -420,7 +420,7 @@ class RingRecording:
         try:
             for shared in self._folders.recover():
                 self._tell_shared(shared)
-            self._has_leftovers = False
+            self._has_leftovers = self._folders.has_more
         except (ContinuonError, OSError) as e:
             self._complain(str(e))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from base import durable_file
 from base.digest import sha256_bytes
-from base.errors import DiskError, OversizedError, one_line
+from base.errors import ContinuonError, DiskError, OversizedError, one_line
 from edge.episodes import recording_folders, robot_key
 from edge.episodes import terms as episode_terms
 from edge.episodes.episode_id import Held, make_random_id
@@ -63,6 +63,8 @@ from rlds.tfds_directory import SIDECAR_SUFFIX, TfdsDirectory
 
 DATASET_NAME = "episodes"
 SPLIT = "train"
+MOST_ASIDE = 64
+"""Files that one recovery sets aside, each with a line and a sync of the folder."""
 _ROBOTS_CLOCK = "the robot's clock"
 _MACHINE = MonotonicClock()
 
@@ -118,6 +120,7 @@ class Recording:
         self._machine = machine
         self._hand_over = hand_over
         self._places = [path.stat() for path in (private, output)]
+        self._aside = 0  # files that this recovery has set aside
 
     def is_in_place(self) -> bool:
         """Whether both folders are still those that were opened."""
@@ -218,18 +221,25 @@ class Recording:
         """Shares what an interrupted recording left in the private folder.
 
         Each episode keeps the consent that it began with; if its terms are missing, it
-        counts as without consent. What cannot be read is set aside. What cannot be
-        shared, such as an episode of another robot, stays. Both are told of.
+        counts as without consent. What cannot be read is set aside, up to `MOST_ASIDE`
+        files: whoever records does not wait for more, and `has_more` says that another
+        call goes on. What cannot be shared, such as an episode of another robot, stays.
+        Both are told of.
 
         Raises:
             DiskError: an episode cannot be written; what was left stays.
         """
+        self._aside = 0
         self._set_aside_foreign()
+        if self.has_more:
+            return
         try:
             recovery.recover(self._private)
         except DamagedJournalError as e:
             self._tell(str(e))
         for path in sorted(self._private.glob(f"*{EPISODE_SUFFIX}")):
+            if self.has_more:
+                return
             shared = self._share_or_tell(path)
             if shared is not None:
                 yield shared
@@ -241,16 +251,27 @@ class Recording:
         """Sets aside what has the name of one of our files and is none."""
         for path in sorted(self._private.iterdir()):
             if path.name.endswith(_SUFFIXES):
+                if self.has_more:
+                    return
                 try:
                     recording_folders.require_file(path)
                 except MalformedEpisodeError as e:
-                    recording_folders.set_aside(e, self._tell, path)
+                    self._put_aside(e, path)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the last recovery left files for another one."""
+        return self._aside >= MOST_ASIDE
+
+    def _put_aside(self, reason: ContinuonError, path: Path) -> None:
+        self._aside += 1
+        recording_folders.set_aside(reason, self._tell, path)
 
     def _share_or_tell(self, path: Path) -> Shared | None:
         try:
             raw = reader.read_episode(path)
         except _UNREADABLE as e:
-            recording_folders.set_aside(e, self._tell, path)
+            self._put_aside(e, path)
             return None
         try:
             return self._share_raw(path, raw)

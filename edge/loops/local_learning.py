@@ -151,8 +151,20 @@ class LocalLearning:
         """How far the running round is."""
         return None if self._running is None else self._running.progress
 
+    @property
+    def has_more(self) -> bool:
+        """Whether the last look left episodes that the next one reads."""
+        return self.package is not None and self.memories.has_more
+
+    @property
+    def knows_memories(self) -> bool:
+        """Whether all that was kept before this process began has been read."""
+        return self.package is None or self.memories.is_whole
+
     def look(self) -> None:
         """Reads package and new episodes, and judges the delta that is driven with.
+
+        It reads some episodes at a time, so that nobody waits for it long.
 
         Raises:
             DiskError: the disk refused.

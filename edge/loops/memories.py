@@ -14,9 +14,12 @@ from a package is redacted and names no robot.
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -40,13 +43,14 @@ DEFAULT_QUOTA_BYTES: Final = 128 << 20
 package hold, so that there is something to choose from."""
 KEPT_ASIDE: Final = 16
 """Files that were set aside and stay to be looked at: the newest ones."""
-MOST_ASIDE: Final = 64
-"""Files that one look sets aside: somebody may have put any number here, and a robot
-that is needed does not wait for them. The next look goes on."""
+MOST_READ: Final = 64
+"""Files that one look reads, good or bad: somebody may have put any number here, and a
+robot that is needed does not wait for them. The next look goes on."""
 MOST_NUMBER: Final = 10**12
 """No robot takes in as many; a name with a larger number was given by somebody else."""
 EPISODE_LIMIT_BYTES: Final = 64 << 20  # what the recorder makes at most
-_MOST_ASIDE_BYTES: Final = 16 << 20  # read in one look, to be set aside
+_MOST_BYTES: Final = 16 << 20  # read in one look, beyond its last file
+_MOST_LISTED: Final = 4096  # new files that one look at their times puts in order
 _MOST_OLD: Final = 1024  # files set aside earlier, of which the oldest go at once
 _NAME: Final = re.compile(r"(\d{8,})-(learn|judge)-([0-9a-f]{64})\.tfrecord")
 _RECOVERED: Final = "recovered"
@@ -71,46 +75,61 @@ class LocalMemories:
         self._root = root
         self._quota_bytes = quota_bytes
         self._tell = tell
-        self._known: dict[str, Memory] | None = None
+        self._known: dict[str, Memory] = {}
+        self._is_whole = False  # whether the folder was read to its end once
+        self._new: deque[Path] = deque()  # that were listed, in their order
+        self._kept_back: set[Path] = set()  # bad ones that cannot be set aside
+        self._read_files = self._read_bytes = 0  # in this look
         self._bad: list[tuple[Path, Exception]] = []  # found in this look
-        self._bad_bytes = 0
         self._many = False  # whether the look before this one left some
         self._surprise: Mapping[str, float] = {}
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was kept before is known."""
+        return self._is_whole
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the last look left files for the next one."""
+        return not self._is_whole or self._is_full
+
     def read(self) -> tuple[Memory, ...]:
-        """The memories in the order in which they were taken in.
+        """The memories in the order in which they were taken in, as far as known.
 
         The folder is read the first time, and again by `take`.
         """
-        known = self._known
-        if known is None:
-            known = self._read_folder()
+        if not self._is_whole:
+            self._begin_look()
+            self._read_folder()
             self._set_aside()
         memories = [
             dataclasses.replace(one, surprise=self._surprise.get(one.digest))
-            for one in known.values()
+            for one in self._known.values()
         ]
         return tuple(sorted(memories, key=lambda one: one.number))
 
-    def _read_folder(self) -> dict[str, Memory]:
+    def _begin_look(self) -> None:
+        self._read_files = self._read_bytes = 0
+
+    def _read_folder(self) -> None:
         """Reads what is new in the folder; what is not what its name says is bad."""
-        before = self._known or {}
-        found: dict[str, Memory] = {}
+        before, found = self._known, dict[str, Memory]()
         for name in _list_names(self._root):
             if name in before:
                 found[name] = before[name]
             elif match := _NAME.fullmatch(name):
-                if self._is_full:
-                    continue
                 path = self._root / name
+                if self._is_full or path in self._kept_back:
+                    continue
                 try:
-                    found[name] = _open(path, match)
+                    found[name] = self._open(path, match)
                 except FileNotFoundError:
                     continue
                 except (ContinuonError, OSError) as e:
-                    self._find_bad(path, e)
+                    self._bad.append((path, e))
         self._known = found
-        return found
+        self._is_whole = self._is_whole or not self._is_full
 
     def path(self, memory: Memory) -> Path:
         """The file of a memory."""
@@ -123,6 +142,9 @@ class LocalMemories:
     def take(self, robot_id: str, fit: RobotFit) -> tuple[Memory, ...]:
         """Takes in what the recorder handed over, and keeps to the quota.
 
+        It begins when all that was kept before is known. Each call deals with some
+        files; `has_more` says whether there are more.
+
         Args:
             robot_id: name of this robot, as its raw episodes have it.
             fit: the robot that the active package fits.
@@ -133,68 +155,100 @@ class LocalMemories:
         Raises:
             DiskError: the folder cannot be written.
         """
-        taken = []
-        known = self._read_folder()
-        have = list(self.read())
-        for path in _list_new(self._root / NEW):
-            if self._is_full:
-                break
-            try:
-                memory = self._read_new(path, robot_id, fit, have)
-            except FileNotFoundError:
-                continue  # the recorder removes the oldest when there are too many
-            except (ContinuonError, OSError) as e:
-                self._find_bad(path, e)
-                continue
-            if any(one.digest == memory.digest for one in have):
-                _remove(path)  # a cut came between the two names of one file
-                continue
-            target = self._root / _name(memory)
-            try:
-                path.replace(target)
-            except OSError as e:
-                raise durable_file.disk_error(target, "to keep a memory", e) from e
-            durable_file.fsync_folder(self._root)
-            known[target.name] = memory
-            have.append(memory)
-            taken.append(memory)
-        if taken:
-            self._keep_to_quota(have, known)
+        self._begin_look()
+        self._read_folder()
+        taken = [] if self._is_full else self._take_new(robot_id, fit)
         self._set_aside()
         return tuple(taken)
 
+    def _take_new(self, robot_id: str, fit: RobotFit) -> list[Memory]:
+        taken: list[Memory] = []
+        have = list(self.read())
+        if not self._new:
+            self._new.extend(_list_new(self._root / NEW, self._kept_back))
+        while self._new and not self._is_full:
+            path = self._new[0]
+            memory = self._read_new(path, robot_id, fit, have)
+            if memory is not None:
+                target = self._root / _name(memory)
+                try:
+                    path.replace(target)
+                except OSError as e:
+                    raise durable_file.disk_error(target, "to keep a memory", e) from e
+                durable_file.fsync_folder(self._root)
+                self._known[target.name] = memory
+                have.append(memory)
+                taken.append(memory)
+            self._new.popleft()
+        if taken:
+            self._keep_to_quota(have)
+        return taken
+
     def _read_new(
         self, path: Path, robot_id: str, fit: RobotFit, have: list[Memory]
-    ) -> Memory:
-        raw = plain_file.read(path, EPISODE_LIMIT_BYTES, follow_links=False)
-        episode = reader.read_episode_bytes(raw, EPISODE_LIMIT_BYTES)
-        require_own(path, episode, robot_id, fit)
+    ) -> Memory | None:
+        """Reads what was handed over; None if it is not taken in."""
+        try:
+            raw, episode = self._read_file(path)
+            require_own(path, episode, robot_id, fit)
+        except FileNotFoundError:
+            return None  # the recorder removes the oldest when there are too many
+        except (ContinuonError, OSError) as e:
+            self._bad.append((path, e))
+            return None
         number = max((one.number for one in have), default=-1) + 1
         made = _describe(raw, episode, number, Use.LEARN)
+        if any(one.digest == made.digest for one in have):
+            _remove(path)  # a cut came between the two names of one file
+            return None
         use = memory_choice.choose_use(have, made.task, made.kind)
         return dataclasses.replace(made, use=use)
 
-    def _keep_to_quota(self, memories: list[Memory], known: dict[str, Memory]) -> None:
+    def _read_file(self, path: Path) -> tuple[bytes, Episode]:
+        """Reads a file, which counts in this look even if it is no episode.
+
+        Raises:
+            ContinuonError, OSError: it is no episode, or cannot be read.
+        """
+        self._read_files += 1
+        with contextlib.suppress(OSError):
+            self._read_bytes += path.lstat().st_size
+        raw = plain_file.read(path, EPISODE_LIMIT_BYTES, follow_links=False)
+        return raw, reader.read_episode_bytes(raw, EPISODE_LIMIT_BYTES)
+
+    def _open(self, path: Path, match: re.Match[str]) -> Memory:
+        """Reads a memory that was taken in.
+
+        Raises:
+            DiskError: it is not what its name says.
+            ContinuonError, OSError: it is no episode, or cannot be read.
+        """
+        number, digits = int(match[1]), match[1]
+        if number > MOST_NUMBER or digits != f"{number:08d}":
+            self._read_files += 1  # that it is set aside takes its time as well
+            raise DiskError(path, f"a number up to {MOST_NUMBER} in its name", digits)
+        raw, episode = self._read_file(path)
+        memory = _describe(raw, episode, number, Use(match[2]))
+        if memory.digest != match[3]:
+            raise DiskError(path, "the bytes that its name says", "others")
+        return memory
+
+    def _keep_to_quota(self, memories: list[Memory]) -> None:
         kept = memory_choice.choose_to_keep(memories, self._quota_bytes)
         for memory in memories:
             if memory.digest not in kept:
                 _remove(self.path(memory))
-                known.pop(_name(memory), None)
+                self._known.pop(_name(memory), None)
 
     @property
     def _is_full(self) -> bool:
-        """Whether this look has found as much as it sets aside."""
-        return len(self._bad) >= MOST_ASIDE or self._bad_bytes >= _MOST_ASIDE_BYTES
-
-    def _find_bad(self, path: Path, error: Exception) -> None:
-        self._bad.append((path, error))
-        with contextlib.suppress(OSError):
-            self._bad_bytes += path.lstat().st_size
+        """Whether this look has read as much as it may."""
+        return self._read_files >= MOST_READ or self._read_bytes >= _MOST_BYTES
 
     def _set_aside(self) -> None:
         """Sets aside what this look has found, with one line for all of it."""
-        many, self._many = self._many, self._is_full
-        bad, self._bad, self._bad_bytes = self._bad, [], 0
+        bad, self._bad = self._bad, []
+        many, self._many = self._many, bool(bad) and self._is_full
         if not bad:
             return
         path, error = bad[0]
@@ -208,8 +262,10 @@ class LocalMemories:
                 f"{path.name}: {reason}"
             )
         for path, _ in bad:
-            with contextlib.suppress(DiskError):
+            try:
                 durable_file.set_aside(path, sync=False)
+            except DiskError:
+                self._kept_back.add(path)  # or each look would read it again
         for folder in {path.parent for path, _ in bad}:
             with contextlib.suppress(DiskError):
                 durable_file.fsync_folder(folder)
@@ -253,24 +309,6 @@ def require_own(path: Path, episode: Episode, robot_id: str, fit: RobotFit) -> N
         )
 
 
-def _open(path: Path, match: re.Match[str]) -> Memory:
-    """Reads a memory that was taken in.
-
-    Raises:
-        DiskError: it is not what its name says.
-        ContinuonError, OSError: it is no episode, or cannot be read.
-    """
-    number, digits = int(match[1]), match[1]
-    if number > MOST_NUMBER or digits != f"{number:08d}":
-        raise DiskError(path, f"a number up to {MOST_NUMBER} in its name", digits)
-    raw = plain_file.read(path, EPISODE_LIMIT_BYTES, follow_links=False)
-    episode = reader.read_episode_bytes(raw, EPISODE_LIMIT_BYTES)
-    memory = _describe(raw, episode, number, Use(match[2]))
-    if memory.digest != match[3]:
-        raise DiskError(path, "the bytes that its name says", "others")
-    return memory
-
-
 def _describe(raw: bytes, episode: Episode, number: int, use: Use) -> Memory:
     metadata = episode.metadata
     by_key = StopRule.STOP_KEY.tag in metadata.tags
@@ -309,15 +347,23 @@ def _list_names(folder: Path) -> list[str]:
         return []
 
 
-def _list_new(folder: Path) -> list[Path]:
-    """New episodes in the order in which they were closed, as far as the clock says."""
+def _list_new(folder: Path, without: AbstractSet[Path]) -> list[Path]:
+    """New episodes in the order in which they were closed, as far as the clock says.
+
+    Of very many it lists some, in their order.
+    """
     found = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith(EPISODE_SUFFIX):
-                with contextlib.suppress(OSError):
-                    changed_ns = entry.stat(follow_symlinks=False).st_mtime_ns
-                    found.append((changed_ns, entry.name))
+        wanted = (
+            entry
+            for entry in entries
+            if entry.name.endswith(EPISODE_SUFFIX)
+            and (not without or folder / entry.name not in without)
+        )
+        for entry in itertools.islice(wanted, _MOST_LISTED):
+            with contextlib.suppress(OSError):
+                changed_ns = entry.stat(follow_symlinks=False).st_mtime_ns
+                found.append((changed_ns, entry.name))
     return [folder / name for _, name in sorted(found)]
 
 

@@ -2,10 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Set
 from pathlib import Path
 
 import pytest
 
+from base import durable_file
+from base.errors import DiskError
 from base.testing import special_files
 from edge.loops import memories as local
 from edge.loops.memories import LocalMemories
@@ -175,8 +178,8 @@ def test_episode_that_the_recorder_removed_meanwhile_is_not_told_of(
     path = folder.hand_over()
     listed = local._list_new
 
-    def remove_after(folder: Path) -> list[Path]:
-        found = listed(folder)
+    def remove_after(folder: Path, without: Set[Path]) -> list[Path]:
+        found = listed(folder, without)
         path.unlink()
         return found
 
@@ -235,7 +238,7 @@ def test_many_foreign_files_are_set_aside_some_in_each_look_with_one_line(
 ) -> None:
     folder.hand_over()
     (own,) = folder.open().take(ROBOT, FIT)
-    many = 3 * local.MOST_ASIDE
+    many = 3 * local.MOST_READ
     for number in range(many):
         (folder.root / f"{number:08d}-judge-{number:064x}.tfrecord").write_bytes(b"x")
         (folder.root / local.NEW / f"{number}.tfrecord").write_bytes(b"x")
@@ -245,13 +248,69 @@ def test_many_foreign_files_are_set_aside_some_in_each_look_with_one_line(
     for look in range(1, 8):
         taken += memories.take(ROBOT, FIT)
         foreign = [name for name in folder.names() if name.endswith(".tfrecord")]
-        assert len(foreign) == 2 + max(0, 2 * many - look * local.MOST_ASIDE)
+        left = 2 * many + 2 - look * local.MOST_READ  # the two good ones are read too
+        assert 2 <= len(foreign) <= 2 + max(0, left)
+    assert not memories.has_more
     assert memories.read() == (own, *taken)
     assert [one.number for one in taken] == [1]
     assert len(folder.told) == 1
-    assert f"{local.MOST_ASIDE} files among the memories set aside" in folder.told[0]
+    assert f"{local.MOST_READ - 1} files among the memories set aside" in folder.told[0]
     aside = [name for name in folder.names() if ".damaged" in name]
     assert len(aside) == local.KEPT_ASIDE
+
+
+def test_many_good_episodes_are_read_some_in_each_look_and_none_is_left(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "MOST_READ", 4)
+    for _ in range(10):
+        folder.hand_over()
+    memories = folder.open()
+    assert [len(memories.take(ROBOT, FIT)) for _ in range(4)] == [4, 4, 2, 0]
+    assert not memories.has_more
+    assert [one.number for one in memories.read()] == list(range(10))
+    # Another process reads them in as many looks, and takes in nothing before.
+    new = folder.hand_over()
+    memories = folder.open()
+    for _ in range(2):
+        assert memories.take(ROBOT, FIT) == ()
+        assert (memories.is_whole, memories.has_more) == (False, True)
+    (taken,) = memories.take(ROBOT, FIT)
+    assert (taken.number, len(memories.read())) == (10, 11)
+    assert not new.exists()
+    assert not memories.has_more
+
+
+def test_large_episodes_end_a_look_before_there_are_many(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size_bytes = folder.hand_over().stat().st_size
+    for _ in range(2):
+        folder.hand_over()
+    monkeypatch.setattr(local, "_MOST_BYTES", size_bytes + 1)
+    memories = folder.open()
+    assert [len(memories.take(ROBOT, FIT)) for _ in range(2)] == [2, 1]
+
+
+def test_bad_file_that_cannot_be_set_aside_is_read_once_and_keeps_back_no_other(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "MOST_READ", 2)
+    for number in range(3):
+        path = folder.hand_over()
+        path.write_bytes(b"x")
+        os.utime(path, ns=(number, number))
+    refused = DiskError("a file", "to set it aside", "Operation not permitted")
+
+    def refuse(path: Path, *, sync: bool = True) -> Path:
+        raise refused
+
+    monkeypatch.setattr(durable_file, "set_aside", refuse)
+    folder.hand_over()
+    memories = folder.open()
+    taken = [len(memories.take(ROBOT, FIT)) for _ in range(4)]
+    assert taken == [0, 1, 0, 0]
+    assert len(folder.told) == 2
 
 
 def test_cut_between_the_two_names_of_a_file_takes_it_once(folder: Folder) -> None:

@@ -140,6 +140,8 @@ def _run_once(
 ) -> int:
     """Runs one round by hand and shows it; returns the exit code."""
     learning.look()
+    while learning.has_more and not me.is_stopped():
+        learning.look()
     begin_s = time.monotonic()
     if learning.needs_judging():
         learning.begin(AGAIN, _available_bytes(budgets, read_machine()))
@@ -207,8 +209,8 @@ class _Residence:
                 if self._me.is_status_due():
                     self._tell_control()
                     self._me.show_now(self._status())
-                running = self._learning.loop is not None
-                self._me.rest(_WATCH_S if running else _REST_S)
+                works = self._learning.loop is not None or self._learning.has_more
+                self._me.rest(_WATCH_S if works else _REST_S)
         finally:
             self._stop("the process ends")
 
@@ -265,6 +267,8 @@ class _Residence:
         except (ContinuonError, OSError) as e:
             refused = " ".join(str(e).split())
         self._looked_s = time.monotonic()
+        if self._learning.has_more and not refused:
+            self._looked_s -= _LOOK_S  # goes on after a rest
         if refused and refused != self._refused:
             self._me.say(refused)
         self._refused = refused
@@ -274,6 +278,9 @@ class _Residence:
 
         What a night needs is compiled before, by a robot that is idle: `PREPARE`.
         """
+        if not self._learning.knows_memories:
+            self._decision = Decision(None, "reads its memories")
+            return None
         situation = self._situate()
         running = self._learning.loop
         if self._mode is not Mode.DRIVING and (
