@@ -13,12 +13,18 @@ writer drops, and counts what it drops.
 
 The file lies in `home/run`, which a robot keeps in memory (tmpfs). It is mapped, so
 what was written outlives both processes; a power cut loses it.
+
+Whoever may write to the folder may cut the file off while it is mapped. A process
+that touches a page that is gone dies of SIGBUS, in the middle of a motion. So nobody
+here touches the mapping: the kernel copies from and to it, for which a page that is
+gone is an error. The ring is then lost, and its writer makes another.
 """
 
 import contextlib
 import mmap
 import os
 import struct
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -26,6 +32,7 @@ from typing import Final, Self
 import google_crc32c
 
 from base import durable_file
+from base.errors import DiskError
 from edge.errors import RingError
 
 SLOTS: Final = 4096
@@ -34,6 +41,7 @@ episode, or dies and is started again."""
 RESERVED: Final = 16
 """Slots that take no droppable record, so that the begin and the end of an episode find
 room where its steps do not."""
+_OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _MAGIC: Final = b"ctn-ring"
 _VERSION: Final = 2
 _HEADER: Final = struct.Struct("<8sIIII")  # magic, version, slots, payload, checksum
@@ -62,7 +70,11 @@ class Record:
 
 
 class _Ring:
-    """The mapped file, as both sides see it."""
+    """The mapped file, as both sides see it.
+
+    Attributes:
+        is_lost: whether a part of it was found to be gone, or its header another.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         """Maps an open file, which this closes.
@@ -72,37 +84,69 @@ class _Ring:
             OSError: it cannot be mapped.
         """
         self.path = path
+        self.is_lost = False
         try:
             found = os.fstat(descriptor)
-            self.inode = found.st_ino
+            self.identity = found.st_dev, found.st_ino
             if found.st_size < _HEADER_BYTES:
                 raise RingError(path, "a ring", f"{found.st_size} bytes")
-            self.memory = mmap.mmap(descriptor, found.st_size)
+            self._memory = mmap.mmap(descriptor, found.st_size)
         finally:
             os.close(descriptor)
-        magic, version, self.slots, self.payload_bytes, checksum = _HEADER.unpack_from(
-            self.memory
+        # What is copied passes here: only the kernel may touch what can be cut off.
+        self._scratch = os.memfd_create("ring")
+        self._close_scratch = weakref.finalize(self, os.close, self._scratch)
+        self._view = memoryview(self._memory)
+        self._front = self._read(0, _HEADER.size)
+        magic, version, self.slots, self.payload_bytes, checksum = _HEADER.unpack(
+            self._front
         )
-        front = self.memory[: _HEADER.size - 4]
         self._stride = _SLOT.size + self.payload_bytes
         self._counts = {_READ_AT: -1, _DROPPED_AT: -1}  # as they were last seen
         if (
             (magic, version) != (_MAGIC, _VERSION)
-            or checksum != google_crc32c.value(front)
-            or len(self.memory) != _size_bytes(self.slots, self.payload_bytes)
+            or checksum != google_crc32c.value(self._front[:-4])
+            or found.st_size != _size_bytes(self.slots, self.payload_bytes)
             or any(self.read_count(at) < 0 for at in self._counts)
         ):
-            self.memory.close()
+            self.close()
             raise RingError(path, "a ring of this version", "other bytes")
+
+    def _read(self, at: int, size_bytes: int) -> bytes:
+        """Bytes of the file; zeros, and the ring is lost, where it was cut off."""
+        with contextlib.suppress(OSError):
+            there = self._view[at : at + size_bytes]
+            if os.pwrite(self._scratch, there, 0) == size_bytes:
+                return os.pread(self._scratch, size_bytes, 0)
+        self.is_lost = True
+        return bytes(size_bytes)
+
+    def _write(self, at: int, raw: bytes) -> None:
+        """Writes into the file; the ring is lost where that was cut off."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self._scratch, raw, 0)
+            there = self._view[at : at + len(raw)]
+            if os.preadv(self._scratch, [there], 0) == len(raw):
+                return
+        self.is_lost = True
+
+    def look(self) -> bool:
+        """Whether the ring is there as it was made: its size and its header."""
+        if (
+            self._memory.size() != len(self._memory)  # of the file, and as mapped
+            or self._read(0, _HEADER.size) != self._front
+        ):
+            self.is_lost = True
+        return not self.is_lost
 
     def read_slot(self, sequence: int) -> Record | None:
         """The record with this number; None if its slot holds none, or another."""
         at = _HEADER_BYTES + sequence % self.slots * self._stride
-        front = self.memory[at : at + _SLOT.size]
+        front = self._read(at, _SLOT.size)
         found, kind, length, checksum = _SLOT.unpack(front)
         if found != sequence + 1 or length > self.payload_bytes:
             return None
-        payload = self.memory[at + _SLOT.size : at + _SLOT.size + length]
+        payload = self._read(at + _SLOT.size, length)
         if checksum != google_crc32c.value(front[: _SLOT_FRONT.size] + payload):
             return None
         return Record(sequence, kind, payload)
@@ -112,8 +156,7 @@ class _Ring:
         at = _HEADER_BYTES + sequence % self.slots * self._stride
         front = _SLOT_FRONT.pack(sequence + 1, kind, len(payload))
         checksum = google_crc32c.value(front + payload).to_bytes(4, "little")
-        raw = b"".join((front, checksum, payload))
-        self.memory[at : at + len(raw)] = raw
+        self._write(at, b"".join((front, checksum, payload)))
 
     def read_count(self, at: int) -> int:
         """A number of the header: the last one, or the one before while it is written.
@@ -121,8 +164,9 @@ class _Ring:
         `struct` clears the bytes and then stores one after the other. So half a number
         shows, and for as long as its writer waits for the processor.
         """
+        both = self._read(at, _COUNT_OFFSETS[-1] + _COUNT.size)
         for offset in _COUNT_OFFSETS:
-            raw = self.memory[at + offset : at + offset + _COUNT.size]
+            raw = both[offset : offset + _COUNT.size]
             number, _ = _COUNT.unpack(raw)
             if raw == _encode_count(number):
                 self._counts[at] = max(self._counts[at], number)
@@ -130,24 +174,28 @@ class _Ring:
 
     def write_count(self, at: int, number: int) -> None:
         """Writes the next number of the header, which leaves the one before whole."""
-        begin = at + _COUNT_OFFSETS[number % 2]
-        self.memory[begin : begin + _COUNT.size] = _encode_count(number)
+        self._write(at + _COUNT_OFFSETS[number % 2], _encode_count(number))
 
     def close(self) -> None:
         """Unmaps the file, which stays."""
-        self.memory.close()
+        self._view.release()
+        self._memory.close()
+        self._close_scratch()
 
 
 class RingWriter:
     """The side that must not wait."""
 
-    def __init__(self, path: Path, payload_bytes: int, slots: int = SLOTS) -> None:
+    def __init__(
+        self, path: Path, payload_bytes: int, slots: int = SLOTS, dropped: int = 0
+    ) -> None:
         """Carries on with the ring at `path`, or makes one if it has another form.
 
         Args:
             path: of its file; the folder exists.
             payload_bytes: largest payload of a record.
             slots: number of records that it holds.
+            dropped: records that were dropped before it was made.
 
         Raises:
             RingError: it cannot be made: the disk is full, or not writable.
@@ -157,6 +205,9 @@ class RingWriter:
         while self._ring.read_slot(self._next) is not None:
             self._next += 1
         self._dropped = self._ring.read_count(_DROPPED_AT)
+        if self._dropped < dropped:
+            self._dropped = dropped
+            self._ring.write_count(_DROPPED_AT, dropped)
 
     @classmethod
     def carry_on(cls, path: Path) -> Self:
@@ -170,8 +221,18 @@ class RingWriter:
         return cls(path, *form)
 
     @property
+    def is_lost(self) -> bool:
+        """Whether somebody cut off its file or wrote into it; it takes no more."""
+        return not self._ring.look()
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of its file."""
+        return self._ring.identity
+
+    @property
     def dropped(self) -> int:
-        """Records dropped since the ring was made."""
+        """Records dropped since the ring was made, and in those before it."""
         return self._dropped
 
     @property
@@ -185,7 +246,7 @@ class RingWriter:
         return int(self._ring.slots)
 
     def write(self, kind: int, payload: bytes, *, droppable: bool = True) -> bool:
-        """Writes a record if there is room; False if there is none.
+        """Writes a record if there is room; False if there is none, or no ring.
 
         A record that finds no room is counted with `drop`, if it is given up.
 
@@ -201,16 +262,21 @@ class RingWriter:
             raise ValueError(
                 f"{len(payload)} bytes in a slot of {self._ring.payload_bytes}"
             )
+        if not self._ring.look():
+            return False
         if self.waiting >= self._ring.slots - (RESERVED if droppable else 0):
             return False
         self._ring.write_slot(self._next, kind, payload)
+        if self._ring.is_lost:
+            return False
         self._next += 1
         return True
 
     def drop(self) -> None:
         """Counts one record that is given up."""
         self._dropped += 1
-        self._ring.write_count(_DROPPED_AT, self._dropped)
+        if self._ring.look():
+            self._ring.write_count(_DROPPED_AT, self._dropped)
 
     def close(self) -> None:
         """Unmaps the ring; what is in it stays for the reader."""
@@ -227,7 +293,7 @@ class RingReader:
             RingError: there is none, or it is not a ring.
         """
         try:
-            self._ring = _Ring(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
+            self._ring = _Ring(path, os.open(path, _OPEN))
         except OSError as e:
             raise RingError(path, "a ring", e.strerror or type(e).__name__) from e
         # Where its writing was cut, the last record is found again, as in `release`.
@@ -260,14 +326,33 @@ class RingReader:
     def release(self) -> None:
         """Frees the slot of the record that `peek` returned, which is dealt with."""
         self._next += 1
-        self._ring.write_count(_READ_AT, self._next)
+        if self._ring.look():
+            self._ring.write_count(_READ_AT, self._next)
+
+    def pass_damage(self) -> bool:
+        """Passes over slots that hold no record though there are records after them.
+
+        `peek` passes over one. More of them in a row are no writer's doing; call this
+        when nothing has come for a while, since it looks at all slots.
+
+        Returns:
+            Whether there is a record now.
+        """
+        for ahead in range(1, self._ring.slots):
+            if self._ring.read_slot(self._next + ahead) is not None:
+                self.damaged += ahead
+                self._next += ahead - 1
+                self.release()
+                return True
+        return False
 
     def is_replaced(self) -> bool:
         """Whether the path names another ring by now, which a new writer made."""
         try:
-            return self._ring.path.stat().st_ino != self._ring.inode
+            found = self._ring.path.stat()
         except OSError:
             return True
+        return (found.st_dev, found.st_ino) != self._ring.identity
 
     def close(self) -> None:
         """Unmaps the ring, which stays."""
@@ -280,7 +365,7 @@ def _encode_count(number: int) -> bytes:
 
 def _open_or_make(path: Path, payload_bytes: int, slots: int) -> _Ring:
     with contextlib.suppress(OSError, RingError):
-        ring = _Ring(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        ring = _Ring(path, os.open(path, _OPEN))
         if (ring.payload_bytes, ring.slots) == (payload_bytes, slots):
             return ring
         ring.close()
@@ -303,15 +388,16 @@ def _open_or_make(path: Path, payload_bytes: int, slots: int) -> _Ring:
             os.pwrite(descriptor, header, 0)
         finally:
             os.close(descriptor)
+        durable_file.make_way(path)
         draft.replace(path)
-        return _Ring(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
-    except OSError as e:
+        return _Ring(path, os.open(path, _OPEN))
+    except (DiskError, OSError) as e:
         if draft is not None:
             draft.unlink(missing_ok=True)
         raise RingError(
             path,
             f"to make a ring of {size_bytes} bytes",
-            e.strerror or type(e).__name__,
+            e.got if isinstance(e, DiskError) else e.strerror or type(e).__name__,
             "free space; the robot drives, and nothing is recorded",
         ) from e
 

@@ -1,5 +1,6 @@
 """What comes through the ring becomes episodes, and every step is accounted for."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -500,6 +501,36 @@ def test_clock_that_is_wrong_keeps_nothing_and_the_steps_are_counted(
     assert not list(tmp_path.glob("shared/*"))
     recording.close()
     sender.close()
+
+
+def test_ring_that_is_cut_off_in_an_episode_costs_its_steps_which_are_counted(
+    desk: Desk,
+) -> None:
+    told: list[str] = []
+    desk.sender = StepSender(desk.folder / "ring", SPEC, slots=SLOTS, tell=told.append)
+    name = begin(desk.sender)
+    for number in range(3):
+        desk.sender.append(step(number))
+    desk.take_all()
+    os.truncate(desk.folder / "ring", 0)
+    for number in range(3, 8):
+        desk.sender.append(step(number))
+    assert not told  # there is no time within an episode
+    desk.take_all()
+    desk.sender.end(success=True)
+    (line,) = told
+    assert "ring: expected nobody else to write to the ring" in line
+    assert desk.reader.is_replaced()
+    desk.reader = RingReader(desk.folder / "ring")
+    os.truncate(desk.folder / "ring", 0)  # and again, between two episodes
+    other = send_episode(desk.sender, 2)
+    desk.reader = RingReader(desk.folder / "ring")
+    desk.take_all()
+    (part,) = desk.parts(name)
+    assert numbers(part) == [0, 1, 2]
+    assert part.metadata.success is None
+    assert [numbers(one) for one in desk.parts(other)] == [[0, 1]]
+    assert desk.sender.dropped == 5
 
 
 def test_damaged_note_of_the_open_episode_loses_no_journal(desk: Desk) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from base.testing import special_files
 from edge.episodes.ring import RESERVED, Record, RingReader, RingWriter
 from edge.errors import RingError
 from edge.testing import processes
@@ -222,6 +223,81 @@ def test_file_that_is_no_ring_is_refused_and_replaced(
     writer = RingWriter(path, 64, SLOTS)
     assert writer.write(1, b"a")
     assert take(RingReader(path)).payload == b"a"
+
+
+@pytest.mark.parametrize("grown", [False, True], ids=["cut", "cut and grown again"])
+@pytest.mark.parametrize("left_bytes", [0, 20, 4096, 5000])
+def test_ring_whose_file_was_cut_off_kills_nobody_and_a_new_one_takes_its_place(
+    tmp_path: Path, left_bytes: int, grown: bool
+) -> None:
+    path = tmp_path / "ring"
+    writer, reader = open_both(path)
+    for number in range(3):
+        assert writer.write(1, b"%d" % number)
+    assert take(reader).payload == b"0"
+    size_bytes = path.stat().st_size
+    os.truncate(path, left_bytes)
+    if grown:
+        os.truncate(path, size_bytes)
+    is_seen = not grown or left_bytes < 4096
+    assert reader.peek() is None or left_bytes == 5000
+    assert writer.write(1, b"3") is not is_seen
+    writer.drop()
+    assert writer.is_lost is is_seen
+    writer.close()
+    writer = RingWriter(path, 64, SLOTS, dropped=writer.dropped)
+    assert writer.dropped == 1
+    assert reader.is_replaced() is is_seen
+    if is_seen:
+        reader = RingReader(path)
+    assert writer.write(1, b"4")
+    if reader.peek() is None:
+        assert reader.pass_damage()
+    found = [take(reader).payload for _ in range(writer.waiting)]
+    assert found[-1] == b"4"
+    assert reader.dropped == 1
+
+
+def test_slots_that_were_overwritten_in_a_row_are_passed_over_and_counted(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ring"
+    writer, reader = open_both(path)
+    for number in range(5):
+        writer.write(1, b"record %d" % number)
+    begin = path.read_bytes().index(b"record 1")
+    end = path.read_bytes().index(b"record 3") + 8
+    with path.open("r+b") as file:
+        file.seek(begin)
+        file.write(bytes(end - begin))
+    assert take(reader).payload == b"record 0"
+    assert reader.peek() is None
+    assert reader.pass_damage()
+    assert take(reader).payload == b"record 4"
+    assert reader.damaged == 3
+    assert not reader.pass_damage()
+
+
+@pytest.mark.parametrize(
+    "kind", [*special_files.KINDS, "full folder", "link to a ring"]
+)
+def test_what_stands_in_the_place_of_the_ring_makes_way(
+    tmp_path: Path, kind: str
+) -> None:
+    other = RingWriter(tmp_path / "other", 64, SLOTS)
+    if kind == "full folder":
+        (tmp_path / "ring" / "in it").mkdir(parents=True)
+    elif kind == "link to a ring":
+        (tmp_path / "ring").symlink_to("other")
+    else:
+        special_files.make(tmp_path / "ring", kind)
+    with special_files.at_once():
+        with pytest.raises(RingError):
+            RingReader(tmp_path / "ring")
+        writer, reader = open_both(tmp_path / "ring")
+    assert writer.write(1, b"a")
+    assert take(reader).payload == b"a"
+    assert other.waiting == 0
 
 
 def test_disk_without_room_makes_no_ring_and_leaves_nothing(tmp_path: Path) -> None:

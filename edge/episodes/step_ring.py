@@ -7,6 +7,10 @@ is missing. That an episode begins is said again with each step until it finds r
 
 In simulated pace nobody loses time, and control waits for the recorder.
 
+A ring whose file somebody cut off takes no more steps. With the end or the begin of an
+episode, when there is time, control makes another one: it says there how many steps the
+episode had, so that those which are missing are counted.
+
 A control process that hangs says nothing more. When its watchdog has killed it, the
 watchdog says so here: no other process writes then.
 """
@@ -16,6 +20,7 @@ import dataclasses
 import struct
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -124,7 +129,13 @@ class StepSender:
     """Control's side of the ring; a `StepRecorder`."""
 
     def __init__(
-        self, path: Path, robot: RobotSpec, *, waits: bool = False, slots: int = SLOTS
+        self,
+        path: Path,
+        robot: RobotSpec,
+        *,
+        waits: bool = False,
+        slots: int = SLOTS,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Opens the ring, or makes one.
 
@@ -133,12 +144,14 @@ class StepSender:
             robot: the robot that is driven.
             waits: whether to wait for room, as simulated pace allows.
             slots: size of the ring, in records.
+            tell: gets a line when the ring was lost.
 
         Raises:
             RingError: there is no room for the ring.
         """
         self._robot = robot
         self._waits = waits
+        self._tell = tell
         digest = "0" * 64
         longest = Provenance(digest, digest, digest, digest)
         self._prepare(longest)
@@ -146,7 +159,9 @@ class StepSender:
         payload_bytes = _SPARE_BYTES + max(
             _STEP.size + self._row.nbytes, len(example.encode())
         )
+        self._path, self._form = path, (payload_bytes, slots)
         self._ring = RingWriter(path, payload_bytes, slots)
+        self._episode: Begin | None = None  # the last one that began
         self._begin: Begin | None = None  # not said yet
         self._name = b""
         self._driven = 0
@@ -162,15 +177,21 @@ class StepSender:
         """Share of the ring that the recorder has not read yet."""
         return self._ring.waiting / self._ring.slots
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the ring's file, which another one may have replaced."""
+        return self._ring.identity
+
     def begin(
         self, episode_id: str, start_unix_ns: int, provenance: Provenance
     ) -> None:
-        """Says that an episode begins.
+        """Says that an episode begins, in a new ring if this one is lost.
 
         Raises:
             ValueError: it says more of itself than a slot takes.
         """
-        self._begin = Begin(
+        self._replace_lost()
+        self._episode = self._begin = Begin(
             episode_id, start_unix_ns // NS_PER_MS, self._robot, provenance
         )
         self._name = uuid.UUID(episode_id).bytes
@@ -198,6 +219,8 @@ class StepSender:
 
     def end(self, success: bool | None, stop_rule: StopRule | None = None) -> None:
         """Says that the episode has ended; the recorder finds out if this is lost."""
+        if self._replace_lost():
+            self._begin = self._episode  # the recorder may not have read it
         self._wait_for_room()
         if not self._say_begin():
             return
@@ -209,6 +232,27 @@ class StepSender:
     def close(self) -> None:
         """Lets go of the ring; the recorder reads what is in it."""
         self._ring.close()
+
+    def _replace_lost(self) -> bool:
+        """Makes a new ring in the place of a lost one; whether there is a new one."""
+        lost = self._ring
+        if not lost.is_lost:
+            return False
+        try:
+            self._ring = RingWriter(self._path, *self._form, dropped=lost.dropped)
+        except RingError as e:
+            self._tell(str(e))  # tried again before and after each episode
+            return False
+        lost.close()
+        error = RingError(
+            self._path,
+            "nobody else to write to the ring",
+            "a file that was cut off or overwritten",
+            "the robot drove on, and there is a new one; the steps that it lost are "
+            "counted",
+        )
+        self._tell(str(error))
+        return True
 
     def _prepare(self, provenance: Provenance) -> None:
         """Makes the row that the steps of an episode are packed in."""
@@ -227,7 +271,7 @@ class StepSender:
         if not self._waits:
             return
         until_s = time.monotonic() + _PATIENCE_S
-        while self._ring.waiting > self._ring.slots // 2:
+        while self._ring.waiting > self._ring.slots // 2 and not self._ring.is_lost:
             if time.monotonic() > until_s:
                 self._waits = False  # nobody reads
                 return

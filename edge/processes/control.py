@@ -311,6 +311,7 @@ class _Control:
                 start_ns,
                 turns.describe_episode(driver, adapts=self._fast_loop() is not None),
             )
+            self._keep_ring(sender)
         result = run_episode(
             self._robot,
             policy,
@@ -329,6 +330,7 @@ class _Control:
         )
         if sender is not None:
             sender.end(result.success, result.stop_rule)
+            self._keep_ring(sender)
         turns.end(result)
         self._source.starts.clear()
         self._keeper.note_moved()
@@ -368,12 +370,15 @@ class _Control:
                     self._home.ring,
                     self._robot.spec,
                     waits=self._pace is Pace.SIMULATED,
+                    tell=functools.partial(self._say_once, "ring"),
                 )
-                # Nobody would record what is written into a file without a name.
-                self._me.keep(self._home.ring)
-            except (RingError, FileNotFoundError) as e:
+            except RingError as e:
                 self._say_once("ring", str(e))
         return self._sender
+
+    def _keep_ring(self, sender: StepSender) -> None:
+        """Nobody would record what is written into a file without a name."""
+        self._me.keep(self._home.ring, sender.identity)
 
     def _say_once(self, about: str, text: str) -> None:
         """Says a line if it is not the last one about this."""

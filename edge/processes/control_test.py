@@ -14,6 +14,7 @@ from edge.episodes import step_ring
 from edge.episodes.ring import Record, RingReader
 from edge.errors import RingError
 from edge.loops.delta_store import CURRENT
+from edge.ota import start_count
 from edge.processes import drives, mode_keeper, process
 from edge.processes.mailbox import Mailbox
 from edge.testing import process_tree, robot_home
@@ -173,6 +174,24 @@ def test_control_drives_until_sigterm_and_tells_how_each_episode_went(
     assert health[0].fields["package"] == made.active()
     assert health[0].fields["steps"] == robot_home.STEPS
     assert health[0].fields["missed_deadlines"] == 0
+
+
+def test_ring_that_somebody_cuts_off_neither_ends_control_nor_blames_the_package(
+    made: RobotHome, start: Callable[..., Control]
+) -> None:
+    control = start()
+    control.wait_for(lambda status: status["episodes"] != 0)
+    for size_bytes in (0, 5000):
+        cut = made.home.ring.stat().st_ino
+        os.truncate(made.home.ring, size_bytes)
+        while made.home.ring.stat().st_ino == cut:
+            control.wait_for(lambda _: True)
+    driven = control.wait_for(lambda status: status["filled"] == 0)["episodes"]
+    control.wait_for(lambda status: status["episodes"] != driven)
+    assert control.end() == 0, control.said()
+    assert "expected nobody else to write to the ring" in control.said()
+    starts = start_count.read_starts(made.home.packages, made.active())
+    assert (starts.in_a_row, starts.crashes, starts.running) == (0, 0, None)
 
 
 def test_new_package_is_taken_between_two_episodes(

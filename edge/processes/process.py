@@ -26,10 +26,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from base import file_lock
-from base.errors import printable
+from base import durable_file, file_lock
+from base.errors import DiskError, printable
 from edge.errors import AlreadyRunningError, MailboxError, RunFolderError
-from edge.processes.mailbox import RUN, Mailbox, Message, identify
+from edge.processes.mailbox import Mailbox, Message, identify, make_run_folder
 from edge.stop_signal import StopSignal, end_with_parent
 
 STATUS_PERIOD_S: Final = 0.5
@@ -58,18 +58,14 @@ class Process:
         """Whether this process is to end: it was told to, or is lost to the others."""
         return self.stop.is_requested() or self._look() is not None
 
-    def keep(self, path: Path, descriptor: int | None = None) -> None:
+    def keep(self, path: Path, identity: tuple[int, int]) -> None:
         """Ends this process, too, when a file is removed or replaced.
 
         Args:
             path: of the file, which this process has opened or made.
-            descriptor: that of the open file; by default it is what `path` names now.
-
-        Raises:
-            OSError: it is not there any more.
+            identity: device and inode of the open file.
         """
-        found = path.lstat() if descriptor is None else os.fstat(descriptor)
-        self._own[path] = (found.st_dev, found.st_ino)
+        self._own[path] = identity
 
     def check_kept(self) -> None:
         """Raises a RunFolderError if what ended this process was such a loss."""
@@ -142,18 +138,17 @@ def open_process(home: Path, name: str) -> Iterator[Process]:
 
     Raises:
         AlreadyRunningError: another process has this name.
-        MailboxError: `home/run` cannot be written.
+        MailboxError: `home/run` is something else, or cannot be written.
         RunFolderError: at the end, if it ended because it was lost to the others.
     """
     _end_with_supervisor()
-    path = home / RUN / f"{name}.lock"
+    path = make_run_folder(home) / f"{name}.lock"
     try:
-        path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
+        durable_file.make_way(path)
         descriptor = file_lock.open_file(path)
-    except OSError as e:
-        raise MailboxError(
-            path, "a folder to write to", e.strerror or type(e).__name__
-        ) from e
+    except (DiskError, OSError) as e:
+        got = e.got if isinstance(e, DiskError) else e.strerror or type(e).__name__
+        raise MailboxError(path, "a folder to write to", got) from e
     try:
         if not file_lock.try_take(descriptor):
             raise AlreadyRunningError(
@@ -161,7 +156,8 @@ def open_process(home: Path, name: str) -> Iterator[Process]:
             )
         with Mailbox(home, name) as mailbox:
             me = Process(home, name, mailbox)
-            me.keep(path, descriptor)
+            found = os.fstat(descriptor)
+            me.keep(path, (found.st_dev, found.st_ino))
             yield me
             me.check_kept()
     finally:

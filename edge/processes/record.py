@@ -94,6 +94,8 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
             else:
                 if now_s - heard_s > _SILENCE_S:
                     heard_s = now_s
+                    if ring.pass_damage():
+                        continue
                     recording.cut(now_s)
                 time.sleep(_POLL_S)
             if me.is_status_due():

@@ -91,6 +91,23 @@ def wait_for_room(sender: StepSender) -> None:
     process_tree.wait_until(lambda: sender.filled <= 0.25)
 
 
+def test_ring_that_somebody_cuts_off_leaves_the_recorder_alive_and_recording(
+    recorder: Recorder,
+) -> None:
+    sender = StepSender(recorder.home.ring, SPEC)
+    for left_bytes in (0, 5000):
+        cut = ring_steps.send_episode(sender, 5)
+        process_tree.wait_until(lambda: not sender.filled, recorder.said)
+        os.truncate(recorder.home.ring, left_bytes)
+        whole = ring_steps.send_episode(sender, 5)
+        process_tree.wait_until(lambda: not sender.filled, recorder.said)
+        for name in (cut, whole):
+            path = recorder.home.shared / f"{name}.tfrecord"
+            process_tree.wait_until(path.exists, recorder.said)
+    assert recorder.end(sender) == 0  # the same process as at the start
+    assert "20 of 20 steps are recorded" in recorder.said()
+
+
 def check_recorder_kills(recorder: Recorder, kills: int) -> None:
     """Steps come at 500 Hz, in episodes of 150; not one is lost, and none is twice."""
     random.seed(kills)
