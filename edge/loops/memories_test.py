@@ -281,6 +281,18 @@ def test_many_good_episodes_are_read_some_in_each_look_and_none_is_left(
     assert not memories.has_more
 
 
+def test_more_new_episodes_than_are_put_in_order_at_once_are_all_taken_in(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_MOST_LISTED", 3)
+    for _ in range(7):
+        folder.hand_over()
+    memories, taken = folder.open(), 0
+    while memories.has_more:
+        taken += len(memories.take(ROBOT, FIT))
+    assert taken == 7
+
+
 def test_large_episodes_end_a_look_before_there_are_many(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
