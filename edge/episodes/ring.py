@@ -338,11 +338,17 @@ class RingReader:
         Returns:
             Whether there is a record now.
         """
-        for ahead in range(1, self._ring.slots):
-            if self._ring.read_slot(self._next + ahead) is not None:
-                self.damaged += ahead
-                self._next += ahead - 1
-                self.release()
+        slots = range(self._next, self._next + self._ring.slots)
+        if not any(self._ring.read_slot(number) for number in slots):
+            return False
+        # Look again: a writer may have filled the first slots while the others were
+        # looked at, and it fills them in order.
+        for number in slots:
+            if self._ring.read_slot(number) is not None:
+                if number > self._next:
+                    self.damaged += number - self._next
+                    self._next = number - 1
+                    self.release()
                 return True
         return False
 

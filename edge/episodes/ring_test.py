@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from base.testing import special_files
+from edge.episodes import ring
 from edge.episodes.ring import RESERVED, Record, RingReader, RingWriter
 from edge.errors import RingError
 from edge.testing import processes
@@ -276,6 +277,27 @@ def test_slots_that_were_overwritten_in_a_row_are_passed_over_and_counted(
     assert take(reader).payload == b"record 4"
     assert reader.damaged == 3
     assert not reader.pass_damage()
+
+
+def test_records_that_come_while_a_reader_looks_for_damage_are_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ring"
+    writer, reader = open_both(path)
+    assert reader.peek() is None
+    read_slot, looked = ring._Ring.read_slot, list[int]()
+
+    def read_late(self: ring._Ring, sequence: int) -> Record | None:
+        looked.append(sequence)
+        if len(looked) == 2:  # it has seen an empty slot, and then is kept waiting
+            for number in range(4):
+                assert writer.write(1, b"%d" % number)
+        return read_slot(self, sequence)
+
+    monkeypatch.setattr(ring._Ring, "read_slot", read_late)
+    assert reader.pass_damage()
+    assert [take(reader).payload for _ in range(4)] == [b"0", b"1", b"2", b"3"]
+    assert reader.damaged == 0
 
 
 @pytest.mark.parametrize(
