@@ -40,6 +40,15 @@ def test_home_of_nobody_is_refused_with_what_to_do() -> None:
         to_uri("~nobody-of-this-name/raw")
 
 
+@pytest.mark.parametrize("location", ["gs:/bucket/raw", "file:/srv/raw"])
+def test_uri_with_a_slash_too_few_is_no_folder_of_that_name(location: str) -> None:
+    with pytest.raises(
+        StoreError, match=r"a path or a URI, got .*; write file:///FOLD"
+    ):
+        to_uri(location)
+    assert to_uri(f"./{location}").startswith("file:///")
+
+
 @pytest.mark.parametrize("name", ["a b", "100%", "a#b", "a?b", "ü"])
 def test_store_at_a_path_is_the_folder_of_that_name(tmp_path: Path, name: str) -> None:
     open_store(to_uri(tmp_path / name)).put("object", b"x")
