@@ -310,6 +310,11 @@ class RingReader:
         """Largest payload of a record, in bytes, and the number of records."""
         return self._ring.payload_bytes, self._ring.slots
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether a part of it was found to be gone; open it again once it is back."""
+        return self._ring.is_lost
+
     def peek(self) -> Record | None:
         """The next record, which stays until `release`; None if there is none yet."""
         found = self._ring.read_slot(self._next)

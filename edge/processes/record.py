@@ -85,7 +85,7 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
             now_s = time.monotonic()
             if recording.take(ring, now_s):
                 heard_s = now_s
-            elif ring.is_replaced() or me.is_stopped():
+            elif ring.is_lost or ring.is_replaced() or me.is_stopped():
                 ring.close()
                 if me.is_stopped():
                     break

@@ -105,7 +105,24 @@ def test_ring_that_somebody_cuts_off_leaves_the_recorder_alive_and_recording(
             path = recorder.home.shared / f"{name}.tfrecord"
             process_tree.wait_until(path.exists, recorder.said)
     assert recorder.end(sender) == 0  # the same process as at the start
-    assert "20 of 20 steps are recorded" in recorder.said()
+    assert "20 of all 20 steps so far are recorded" in recorder.said()
+
+
+def test_ring_that_somebody_cuts_off_and_puts_back_is_read_again(
+    recorder: Recorder,
+) -> None:
+    sender = StepSender(recorder.home.ring, SPEC)
+    ring_steps.send_episode(sender, 5)
+    process_tree.wait_until(lambda: not sender.filled, recorder.said)
+    whole = recorder.home.ring.read_bytes()
+    os.truncate(recorder.home.ring, 0)
+    time.sleep(0.1)  # the recorder looks 200 times a second
+    with recorder.home.ring.open("r+b") as file:
+        file.write(whole)
+    ring_steps.send_episode(sender, 5)
+    process_tree.wait_until(lambda: not sender.filled, recorder.said)
+    assert recorder.end(sender) == 0
+    assert "10 of all 10 steps so far are recorded" in recorder.said()
 
 
 def check_recorder_kills(recorder: Recorder, kills: int) -> None:
