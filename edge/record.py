@@ -280,7 +280,7 @@ def _robot_id(robot: Robot) -> str:
 
 
 def _recover(folders: Recording, summary: RecordSummary) -> None:
-    for shared in folders.recover():
+    for shared in folders.recover_all():
         summary.recovered += 1
         command_line.say(
             f"recovered episode {shared.episode_id} of an interrupted run,"

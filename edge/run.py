@@ -260,7 +260,7 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
         tell=_say,
         passed=_newest_time(),
     ) as folders:
-        for shared in folders.recover():
+        for shared in folders.recover_all():
             _say(f"recovered episode {shared.episode_id} of an interrupted run")
         yield RunRecording(
             folders=folders,

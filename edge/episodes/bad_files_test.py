@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from base import durable_file
+from base.errors import DiskError
 from edge.episodes import sharing
 from edge.episodes.episode_id import Held
 from edge.testing import processes
@@ -106,6 +107,34 @@ def test_many_bad_files_are_set_aside_some_in_each_recovery_and_none_is_left(
         assert not recording.has_more
     assert len(told) == 2 * sharing.MOST_ASIDE + 1
     assert all(path.suffix == ".damaged" for path in folders[1].iterdir())
+
+
+def test_many_bad_files_hide_no_interrupted_episode_from_a_program_that_begins(
+    folders: Folders,
+) -> None:
+    with open_folders(folders) as recording:
+        begin(recording).leave()
+    for number in range(2 * sharing.MOST_ASIDE + 1):
+        put(f"{number:04d}.tfrecord", b"x")(folders[1])
+    with open_folders(folders, told=[]) as recording:
+        assert [one.episode_id for one in recording.recover_all()] == [NAME]
+    assert all(path.suffix == ".damaged" for path in folders[1].iterdir())
+
+
+def test_bad_files_that_cannot_be_set_aside_keep_back_no_episode(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_folders(folders) as recording:
+        begin(recording).leave()
+    for number in range(sharing.MOST_ASIDE):
+        put_pipe(f"{number:04d}.tfrecord")(folders[1])
+
+    def refuse(path: Path) -> Path:
+        raise DiskError(path, "to set it aside", "Operation not permitted")
+
+    monkeypatch.setattr(durable_file, "set_aside", refuse)
+    with open_folders(folders, told=[]) as recording:
+        assert [one.episode_id for one in recording.recover_all()] == [NAME]
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)

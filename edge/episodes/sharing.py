@@ -247,6 +247,18 @@ class Recording:
             if not self._holds(name):
                 episode_terms.remove(self._private, name)
 
+    def recover_all(self) -> Iterator[Shared]:
+        """Does as `recover` until nothing is left, for a program that then begins.
+
+        An episode that it records may have the name of one that was interrupted.
+
+        Raises:
+            DiskError: as `recover`.
+        """
+        yield from self.recover()
+        while self.has_more:
+            yield from self.recover()
+
     def _set_aside_foreign(self) -> None:
         """Sets aside what has the name of one of our files and is none."""
         for path in sorted(self._private.iterdir()):
@@ -264,8 +276,9 @@ class Recording:
         return self._aside >= MOST_ASIDE
 
     def _put_aside(self, reason: ContinuonError, path: Path) -> None:
-        self._aside += 1
         recording_folders.set_aside(reason, self._tell, path)
+        # One that stays is found again: more calls would not get beyond it.
+        self._aside += not os.path.lexists(path)
 
     def _share_or_tell(self, path: Path) -> Shared | None:
         try:
