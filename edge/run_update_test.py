@@ -4,6 +4,7 @@ Each sabotage is met as the systemd unit starts a robot. Afterwards the pointer 
 old one, no other file was left, and the next good release is installed.
 """
 
+import errno
 import os
 import resource
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from base import file_lock
 from base.store.local_store import LocalStore
 from base.testing import special_files
 from edge.ota import fetch, refusals, update
@@ -105,10 +107,13 @@ def fill_disk(robot: Sabotaged) -> None:
     robot.before = partial(limit_files, SMALL_DISK_BYTES)
 
 
-def replace_lock_by_folder(robot: Sabotaged) -> None:
+def refuse_locks(robot: Sabotaged) -> None:
     """As a folder that cannot be written, which would not stop a test of root."""
-    (robot.state.root / ".lock").unlink()
-    (robot.state.root / ".lock").mkdir()
+
+    def refuse(path: Path) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    robot.before = lambda: setattr(file_lock, "open_file", refuse)
 
 
 def follow(channel: str) -> Callable[[Sabotaged], None]:
@@ -185,7 +190,7 @@ SABOTAGE: dict[str, Callable[[Sabotaged], object]] = {
         safety=b'{"version":"1"}'
     ),
     "a full disk": fill_disk,
-    "a folder that cannot be written": replace_lock_by_folder,
+    "a folder that cannot be written": refuse_locks,
     "a disk of the store that fails": fail_disk_of_store,
     "a mount whose server is gone": lose_server_of_mount,
 }
@@ -258,9 +263,6 @@ def mend(robot: Sabotaged) -> None:
     envelope.parent.mkdir(parents=True, exist_ok=True)
     envelope.unlink(missing_ok=True)
     envelope.write_bytes(robot.good)
-    lock = robot.state.root / ".lock"
-    if lock.is_dir():
-        lock.rmdir()
 
 
 def test_damaged_package_without_network_falls_back_to_the_one_before(

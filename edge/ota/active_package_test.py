@@ -1,13 +1,16 @@
 """A robot whose active package does not open drives with the one before it."""
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from base import file_lock
 from base.errors import ContinuonError
 from edge.errors import EdgeError
 from edge.ota import active_package, errors
@@ -123,13 +126,16 @@ def test_without_a_package_before_the_error_is_about_the_active_one(
 
 
 def test_fallback_that_cannot_be_written_drives_and_says_so(
-    robot: UpdatedRobot,
+    robot: UpdatedRobot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder in the way of the lock: permissions would not stop a test of root."""
+    """As in a folder without permission, which would not stop a test of root."""
+
+    def refuse(path: Path) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
     bad = robot.read_installed()
     cut_weights(robot.state.package_folder(bad.digest))
-    (robot.state.root / ".lock").unlink()
-    (robot.state.root / ".lock").mkdir()
+    monkeypatch.setattr(file_lock, "open_file", refuse)
     active = robot.open()
     assert (active.move, active.package.digest) == (Move.FALL_BACK, robot.first)
     assert "falling back could not be written down" in active.notes[1]
