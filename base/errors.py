@@ -125,6 +125,10 @@ class StoreError(ContinuonError):
     default_remedy = "check the URI and the permissions, then run it again"
 
 
+class CredentialsError(StoreError):
+    """This machine has no credentials for the store, whatever its location is."""
+
+
 class NotFoundError(StoreError):
     """The object does not exist."""
 

@@ -15,7 +15,12 @@ from urllib.parse import unquote, urlsplit
 
 from absl import flags
 
-from base.errors import ContinuonError, FlagValueError, WrongKindError
+from base.errors import (
+    ContinuonError,
+    CredentialsError,
+    FlagValueError,
+    WrongKindError,
+)
 
 _FILE, _FOLDER, _PLACE = "file", "folder", "place"
 _kinds: dict[str, str] = {}
@@ -76,6 +81,7 @@ def about(name: str, expected: str, remedy: str) -> Iterator[None]:
 
     Raises:
         FlagValueError: for any ContinuonError or OSError inside.
+        CredentialsError: as it was raised inside.
     """
     flag = f"--{name}"
     try:
@@ -87,6 +93,8 @@ def about(name: str, expected: str, remedy: str) -> Iterator[None]:
         reason = e.strerror or type(e).__name__
         got = f"{e.filename}: {reason}" if e.filename else reason
         raise FlagValueError(flag, expected, got, remedy) from e
+    except CredentialsError:
+        raise  # another location would need them as well
     except ContinuonError as e:
         if e.source == flag:
             raise

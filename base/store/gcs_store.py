@@ -17,6 +17,7 @@ from google.cloud import storage  # type: ignore[import-untyped, unused-ignore]
 from google.cloud.storage import retry  # type: ignore[import-untyped, unused-ignore]
 
 from base.errors import (
+    CredentialsError,
     NotFoundError,
     OversizedError,
     PreconditionFailedError,
@@ -235,7 +236,7 @@ class GcsStore:
         except TransportError as e:
             raise StoreError(source, answer, e, _NO_NETWORK) from e
         except GoogleAuthError as e:
-            raise StoreError(
+            raise CredentialsError(
                 source, "credentials for Google Cloud", e, _NO_CREDENTIALS
             ) from e
         except exceptions.GoogleAPICallError as e:

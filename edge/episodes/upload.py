@@ -79,9 +79,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"unexpected argument {argv[1]!r}")
     now = require_right(MonotonicClock(), RUNTIME_DATE)
     with path_flags.about("to", "a store", "name a folder or a bucket"):
-        uri = to_uri(_TO.value)
-    # What it needs besides, such as credentials, is no matter of the flag.
-    store = open_store(uri)
+        store = open_store(to_uri(_TO.value))
     tally = upload(Path(_FROM.value), store, now)
     if tally == Tally():
         command_line.say(
