@@ -17,6 +17,8 @@ SMALLEST_IMAGE = 16
 
 REST_CARRY = 1
 """Numbers that `model.rest` carries from step to step."""
+REMEMBERED_COMMANDS = 24
+"""Commands that `model.drives` carries from step to step: 0.3 s at 80 Hz."""
 
 _MAY_BE_ZERO = ("image_height", "image_width", "audio_size")
 
@@ -121,8 +123,9 @@ class WaveCoreConfig:
 
     @property
     def step_carry_size(self) -> int:
-        """Numbers that one control step hands to the next: c, and for `model.gaps`."""
-        return self.carry_size + 3 * self.state_size
+        """Numbers of one control step for the next: c, `model.gaps`, `model.drives`."""
+        commands = REMEMBERED_COMMANDS * self.action_size
+        return self.carry_size + 3 * self.state_size + commands + 1
 
     @property
     def skill_periods(self) -> tuple[int, ...]:

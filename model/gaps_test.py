@@ -15,6 +15,8 @@ Episode = tuple[np.ndarray, np.ndarray]
 SIZES = small_models.SIZES
 N = SIZES.state_size
 SILENT = np.arange(N) < 2
+COUNTED = slice(SIZES.carry_size + 2 * N, SIZES.carry_size + 3 * N)
+"""Where the carry counts the steps for which a sensor was silent."""
 LATE = 6
 """Step from which on the sensors of `SILENT` are not heard."""
 
@@ -112,7 +114,7 @@ def test_sensor_that_is_heard_again_counts_at_once(
     kept = unheard(states)
     kept[LATE + 4 :] = states[LATE + 4 :]
     carry = run(step, silenced(model), kept[: LATE + 5], task)["next_carry"][-1]
-    last, expected, steps = np.split(carry[SIZES.carry_size :], 3)
+    last, expected, steps = np.split(carry[SIZES.carry_size :][: 3 * N], 3)
     np.testing.assert_array_equal(last, states[LATE + 4])
     assert not np.any(steps)
     assert np.abs(expected[SILENT] - states[LATE + 5, SILENT]).max() < 0.1
@@ -127,7 +129,7 @@ def test_sensors_that_fall_silent_in_turns_are_each_assumed_for_as_long(
     states[:, 0] += np.arange(len(states)) // 2 % 2 * np.float32(0.01)
     states[:, 1] += (np.arange(len(states)) + 1) // 2 % 2 * np.float32(0.01)
     found = run(step, silenced(model), states, task)
-    counted = found["next_carry"][:, -N:][:, SILENT]
+    counted = found["next_carry"][:, COUNTED][:, SILENT]
     assert counted.max() <= 1, "neither is ever silent for two steps"
 
 
@@ -137,7 +139,7 @@ def test_guess_ends_where_a_sensor_stays_silent(
     _, task = episode
     still = np.full((gaps.LONGEST_STEPS + 3, N), 0.5, np.float32)
     found = run(step, silenced(model), still, task)
-    counted = found["next_carry"][:, -N:]
+    counted = found["next_carry"][:, COUNTED]
     np.testing.assert_array_equal(counted, np.arange(len(still))[:, None] * SILENT)
     before = found["next_carry"][-2][: SIZES.carry_size]
     raw = model.step(still[-1], task, before)

@@ -1,9 +1,9 @@
 """The control step as a pure function of flat vectors: what a package exports.
 
 Inputs, all f32 vectors: `observation_state` [n], `task` [k], `carry` (that of the model
-[c], then that of `model.gaps`), then `surface_<name>` for each surface, and
-`observation_<sense>` for each sense of the model, flattened from the shape in
-`senses.shapes`; zeros mean that the sense is silent.
+[c], then those of `model.gaps` and `model.drives`), then `surface_<name>` for each
+surface, and `observation_<sense>` for each sense of the model, flattened from the shape
+in `senses.shapes`; zeros mean that the sense is silent.
 Outputs: `action` [a], `next_observation` [n], `next_carry` [c], `action_scale` [a],
 `value` [1]. The backbone is a constant inside; surfaces and carry are inputs, so a
 robot's local delta takes effect without a compiler.
@@ -20,7 +20,7 @@ from flax import nnx
 
 from model import array_types as at
 from model import config as model_config
-from model import errors, gaps, normalisation, senses, surfaces
+from model import drives, errors, gaps, normalisation, senses, surfaces
 from model.wavecore import WaveCore
 
 Step = Callable[..., dict[str, at.Array]]
@@ -68,16 +68,43 @@ def make(model: WaveCore) -> Step:
                 carry.shape,
                 "begin an episode with zeros, and hand on what a step returns",
             )
-        of_model, of_gaps = jnp.split(carry, [core.config.carry_size])
+        sizes = core.config
+        commands_begin = sizes.carry_size + 3 * sizes.state_size
+        of_model, of_gaps, commands, evidence = jnp.split(
+            carry, [sizes.carry_size, commands_begin, sizes.step_carry_size - 1]
+        )
+        commands = commands.reshape(-1, sizes.action_size)
         seen = jnp.clip(observation_state, -gaps.LARGEST, gaps.LARGEST)
-        state, assumed = core.gaps.assume(seen, of_gaps)
-        prediction = core.step(state, task, of_model, sensed=sensed)
-        expected = prediction.next_observation
+        heard, assumed = core.gaps.assume(seen, of_gaps)
+        last, _, silent = jnp.split(of_gaps, 3)
+        # At the end of a gap all is seen at once that gathered in it.
+        really_seen = (1.0 - jnp.minimum(silent, 1.0)) * (
+            1.0 - jnp.minimum(assumed, 1.0)
+        )
+        deviation = core.deviation[...]
+        turned = core.drives.turn_back(
+            heard, seen - last, really_seen, deviation, commands, evidence
+        )
+        prediction = core.step(turned.state, task, of_model, sensed=sensed)
+        action = prediction.action * turned.command
+        commands = drives.remember(commands, action)
+        expected = core.drives.expect(
+            prediction.next_observation, turned.share, deviation, commands
+        )
         return {
-            "action": prediction.action,
+            "action": action,
             "next_observation": expected,
-            "next_carry": jnp.concatenate([prediction.carry, seen, expected, assumed]),
-            "action_scale": prediction.action_scale,
+            "next_carry": jnp.concatenate(
+                [
+                    prediction.carry,
+                    seen,
+                    expected,
+                    assumed,
+                    commands.reshape(-1),
+                    turned.evidence,
+                ]
+            ),
+            "action_scale": prediction.action_scale * turned.command,
             "value": prediction.value.reshape(1),
         }
 

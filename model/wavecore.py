@@ -29,6 +29,7 @@ from flax import nnx
 from model import array_types as at
 from model import elementwise, errors, normalisation, recurrence, senses
 from model.config import REST_CARRY, WaveCoreConfig
+from model.drives import Drives
 from model.gaps import Gaps
 from model.precision import product, product_f32
 from model.rest import Rest
@@ -250,6 +251,7 @@ class WaveCore(nnx.Module):
         self.change = Normalisation(jnp.asarray(statistics.change))
         self.rest = Rest(statistics, config.task_count)
         self.gaps = Gaps(n)
+        self.drives = Drives(n, config.action_size)
         self.input_scale = Calibration(_ones(n))
         self.input_bias = Calibration(_zeros(n))
         self.action_bias = Calibration(_zeros(a))

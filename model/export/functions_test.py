@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from model import step_function
+from model import step_function, surfaces
 from model.export import agreement, functions
 from model.testing import small_models
 from model.testing.episodes import TASKS, episode
@@ -33,6 +33,18 @@ def evaluate(model: WaveCore) -> Evaluation:
     return jax.jit(function.run), given
 
 
+def without_arm(model: WaveCore, calibration: np.ndarray) -> np.ndarray:
+    """A calibration [s] that says nothing of the arm."""
+    template = step_function.split(model)[2]["calibration"]
+    arrays = {
+        path: np.where(path.startswith("drives/"), 0.0, x)
+        for path, x in surfaces.named_arrays(
+            surfaces.unflatten(calibration, template)
+        ).items()
+    }
+    return np.asarray(surfaces.flatten(surfaces.with_arrays(template, arrays)))
+
+
 def test_init_begins_without_memory_and_without_deltas(model: WaveCore) -> None:
     begun = functions.learning(model)["init"].run()
     assert begun["carry"].shape == (model.config.step_carry_size,)
@@ -50,6 +62,8 @@ def test_evaluation_is_the_error_of_the_steps_of_an_episode(
     run, given = evaluate
     recorded, core = episode(length=9), jax.jit(step_function.make(model))
     fixed = step_function.initial_surfaces(model)
+    # Only the step turns an arm back; the calibration begins without one.
+    fixed["surface_calibration"] = without_arm(model, fixed["surface_calibration"])
     carry = np.zeros(model.config.step_carry_size, np.float32)
     task = np.eye(3, dtype=np.float32)[1]
     states, missed, surprise = recorded.steps["observation/state"], [], []

@@ -8,9 +8,9 @@ factors are inputs, which a chip that stores weights may refuse; in that case ma
 surfaces initializers (`onnx.utils.extract_model` can also cut the graph elsewhere), and
 then a robot needs the compiler to adapt.
 
-Operators: Add, Concat, Div, Exp, Identity, MatMul, Max, Min, Mul, ReduceMax, ReduceSum,
-Reshape, Sigmoid, Slice, Split, Sqrt, Sub, Tanh, Transpose; Cos and Sin for a complex
-recurrence; Abs, Cast, Conv and Greater for senses.
+Operators: Abs, Add, Concat, Div, Exp, Identity, MatMul, Max, Min, Mul, ReduceMax,
+ReduceSum, Reshape, Sigmoid, Slice, Split, Sqrt, Sub, Tanh, Transpose; Cos and Sin for a
+complex recurrence; Cast, Conv and Greater for senses.
 """
 
 import jax

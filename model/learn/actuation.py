@@ -12,11 +12,11 @@ is fitted to memories of the known robot; gain and latency are those with which 
 explains the memories of the changed robot. No label is needed: it does not matter who
 drove, or whether it was right. A sensor's scale shows as a gain; its bias is invisible.
 
-An actor who notices that an arm responds late, or overshoots, gives smaller commands
-in every situation: that is the pace. If no observation distinguishes the arm from the
-known one, the known robot's commands must be scaled down too, and the model must learn
-what slow motion looks like (`memories.read`): to a model that has only seen full speed,
-a slow arm looks as if it had almost arrived.
+What is found is turned back in the control step (`model.drives`). An actor who is
+careful gives smaller commands in every situation: that is the pace. Where nothing else
+has changed, a model that is to follow them must learn what slow motion looks like
+(`memories.read`): to one that has only seen full speed, a slow arm looks as if it had
+almost arrived.
 
 Sources: finite impulse response fitted by least squares, Ljung 1999, System
 Identification, sections 4.2 and 7.3; latency by comparing fits, section 16.6 there.
@@ -29,15 +29,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import array_types as at
+from model.drives import (
+    FURTHEST,
+    LARGEST_GAIN,
+    RESPONSE_STEPS,
+    SAID_GAIN,
+    SAID_LATENCY,
+    SAID_RESPONSE,
+)
 from model.learn import body, silent_sensors
 from model.learn import memories as mem
 from model.learn.memories import KNOWN, LIVED, Memories
 
-RESPONSE_STEPS = 8
-"""Last commands that still move the robot: a tenth of a second at 80 Hz."""
-LARGEST_LATENCY_STEPS = 16
-"""Largest latency that is tried, a fifth of a second at 80 Hz."""
-GAINS = np.geomspace(0.25, 4.0, 49).astype(np.float32)
+GAINS = np.geomspace(1 / LARGEST_GAIN, LARGEST_GAIN, 49).astype(np.float32)
 """Gains that are tried, in steps of 6 %."""
 _SWEEPS = 3
 _RIDGE = 1e-3
@@ -48,11 +52,6 @@ _HEARD = 1.0
 """A command counts if the part of some channel that it explains is, in mean square,
 more than this many times the part that nothing explains: 30 to 70 for the simulated
 arm, and 0.03 for its gripper, whose best gain would be chance."""
-_FURTHEST = 3.0
-"""What a gain leaves unexplained counts up to so many times the part that nothing
-explains of the known robot. An arm that presses on something moves less than its
-command says, and shows no gain: without a limit, gains of 1.7 and 1.0 were found as
-1.12 and 0.79 in one axis; with it, as 1.78 and 1.0 (decision 0009)."""
 _MOST = 0.95
 """Quantile of absolute actions that counts as a driver's largest action."""
 
@@ -112,7 +111,7 @@ def fit_gain(
 ) -> tuple[at.Array, at.Array]:
     """The smallest mean error [] at one latency [], and its gains [a].
 
-    Errors are squared up to `_FURTHEST`. Found by coordinate search over `GAINS` in the
+    Errors are squared up to `FURTHEST`. Found by coordinate search over `GAINS` in the
     latest episodes. `view` turns their states back into those of the known robot's
     sensors. What a `silent` sensor shows while it is not heard counts for nothing.
 
@@ -137,7 +136,7 @@ def fit_gain(
         return _part(_last(scaled, latency), known.matrix, one) * weight
 
     def miss(left: at.Array) -> at.Array:
-        return jnp.sum(jnp.minimum(jnp.square(left), _FURTHEST**2))
+        return jnp.sum(jnp.minimum(jnp.square(left), FURTHEST**2))
 
     def improve(turn: at.Array, chosen: at.Array) -> at.Array:
         one = turn % len(chosen)
@@ -182,6 +181,27 @@ def measure_error(
 
     # One after the other: all at once take as much room as the memories, many times.
     return jax.lax.map(measure, jnp.arange(len(memories["length"])))
+
+
+def describe(
+    known: Response, deviation: at.Array, gain: at.Array, latency: at.Array
+) -> dict[str, at.Array]:
+    """What the calibration of `model.drives` says of an arm, by path of its array.
+
+    Args:
+        known: how the known robot follows its commands.
+        deviation: [n], in which the response counts there.
+        gain: [a] of the arm of now.
+        latency: [] i32, its latency in steps.
+    """
+    unit = known.unit / deviation
+    follows = jnp.any(known.matrix != 0, axis=(0, 1))
+    return {
+        "drives/response": SAID_RESPONSE * known.matrix * unit,
+        "drives/unit": jnp.where(follows, unit, 0.0),
+        "drives/gain": SAID_GAIN * (gain - 1.0),
+        "drives/latency": SAID_LATENCY * latency.astype(jnp.float32),
+    }
 
 
 def measure_pace(memories: Memories) -> at.Array:

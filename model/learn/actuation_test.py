@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model import config
+from model import config, drives
 from model.learn import actuation, silent_sensors
 from model.learn import memories as mem
 from model.learn.actuation import Response
@@ -55,7 +55,7 @@ def identify(known: Response, lived: list[Remembered]) -> tuple[np.ndarray, int]
     heard = silent_sensors.find_silent_sensors(memories)
     found = [
         fit(known, memories, view, heard, jnp.asarray(latency))
-        for latency in range(actuation.LARGEST_LATENCY_STEPS + 1)
+        for latency in range(drives.LARGEST_LATENCY_STEPS + 1)
     ]
     best = min(range(len(found)), key=lambda latency: float(found[latency][0]))
     return np.asarray(found[best][1]), best

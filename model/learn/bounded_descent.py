@@ -175,9 +175,24 @@ def _blend(old: Deltas, new: Deltas, decay: float) -> Deltas:
 
 
 def step_replay(
-    deltas: Deltas, direction: Deltas, length: at.Array, levels: int, due: Deltas
+    deltas: Deltas,
+    direction: Deltas,
+    length: at.Array,
+    levels: int,
+    due: Deltas,
+    counts: Mapping[str, int],
 ) -> Deltas:
-    """Deltas after one step; components of one move by `length` shares of a bound."""
+    """Deltas after one step; components of one move by `length` shares of a bound.
+
+    Args:
+        deltas: where to begin.
+        direction: the way against which each number moves.
+        length: [] of a surface whose every component is 1, in shares of its bound.
+        levels: of the skill memory.
+        due: bool [s] of a surface, the numbers that may move now; all where it is left
+            out.
+        counts: how many numbers of a surface ever move.
+    """
     # What does not move keeps its bits: zero is subtracted, and a level that was inside
     # its bound is not projected.
     direction = {
@@ -185,7 +200,8 @@ def step_replay(
         for name, way in direction.items()
     }
     moved = {
-        name: deltas[name] - length * surfaces.BOUNDS[name] * way / jnp.sqrt(way.size)
+        name: deltas[name]
+        - length * (surfaces.BOUNDS[name] / counts[name] ** 0.5) * way
         for name, way in direction.items()
     }
     return project_deltas(moved, levels)[0]

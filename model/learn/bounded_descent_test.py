@@ -64,7 +64,9 @@ def test_steps_of_replay_follow_the_gradient_and_stay_inside_the_bound() -> None
             moments, gradient, jnp.asarray(index)
         )
         length = jnp.asarray(bounded_descent.CONSOLIDATION_STEP)
-        deltas = bounded_descent.step_replay(deltas, direction, length, LEVELS, {})
+        deltas = bounded_descent.step_replay(
+            deltas, direction, length, LEVELS, {}, {"head": 8}
+        )
     assert np.linalg.norm(deltas["head"]) <= surfaces.BOUNDS["head"] * (1 + 1e-6)
     assert (np.asarray(deltas["head"]) < 0).all()
 
@@ -77,6 +79,7 @@ def test_number_that_is_not_due_keeps_its_bits() -> None:
         jnp.asarray(0.02),
         LEVELS,
         {"head": jnp.asarray([True, False])},
+        {"head": 2},
     )
     assert moved["head"][0] < deltas["head"][0]
     assert moved["head"][1] == deltas["head"][1]

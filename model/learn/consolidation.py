@@ -16,9 +16,13 @@ memories. A night that calibrates is
 and a short rest is begin, imagine, step x n, end. Which of the two a loop runs, and how
 often, is written in the package (`learning`), so a robot's runtime knows neither.
 
-The robot first looks for its calibration in what it has lived, judged by the actions
-alone because the next observation also depends on the drives. A calibration acts on
-known and changed robot alike, so it is not kept: it serves to imagine the known
+What the control step can turn back, it is told in numbers that are measured: sensors
+that stand elsewhere at rest or fall silent, an arm that moves further or later. Such a
+night takes its gradient steps on nothing, so that nothing is forgotten.
+
+Otherwise the robot looks for its calibration in what it has lived, judged by the
+actions alone because the next observation also depends on the drives. A calibration
+acts on known and changed robot alike, so it is not kept: it serves to imagine the known
 memories as the changed robot would have recorded them. Adapters, head and skill memory
 learn from both, and tell the two robots apart by what the recurrent state has seen.
 What is replayed in which case, and what else was tried: docs/decisions/0009.
@@ -39,7 +43,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import array_types as at
-from model import gaps, losses, senses, step_function
+from model import drives, gaps, losses, senses, step_function, surfaces
 from model.config import WaveCoreConfig
 from model.learn import actuation, body, silent_sensors, turned_sensors
 from model.learn.bounded_descent import (
@@ -68,7 +72,7 @@ from model.wavecore import WaveCore
 
 CALIBRATION_STEPS = 300
 """Gradient steps of a calibration: enough for its 82 numbers to settle."""
-LATENCIES = actuation.LARGEST_LATENCY_STEPS + 1
+LATENCIES = drives.LARGEST_LATENCY_STEPS + 1
 
 PULL = 0.1
 """Loss that is added at a distance of one bound from the last good delta."""
@@ -82,16 +86,22 @@ the change: for all changes together it leaves 0.40 to 0.47, for a late arm alon
 to 0.94."""
 FURTHER = 1.25
 """An arm that moves this much further for some command counts as having another gain.
-The gain of the unchanged robot was found as 1.0 from five episodes in three lives of
-three."""
-MOST_SLOWED = 1.8
-"""For an arm that moves further, the unchanged robot is slowed down by at most so much.
-Slowed by 2.0 it lost 3 and 4 points in two lives, by 2.5 and 2.7 it no longer pushed at
-all; an arm that moves 3.2 times as far still wins back 60 % (decision 0009)."""
-
+The gain of an unchanged axis is found as 0.94 to 1.06, or, where it mostly presses on
+something or is a gripper, as 0.25 to 0.5 (decision 0009); so what is found below 1 says
+nothing, and a weaker arm is left to be slow."""
+LATER = 0.8
+"""A latency counts if it leaves less than this share of the error without one: 0.4 for
+a latency of 8 steps, 1 for the known arm, and 0.8 for one with backlash, which a
+latency of one step explains a little."""
 OFF = 0.2
 """Standard deviations by which a calibration must have moved a sensor to be told."""
 
+_ARM = ("drives/response", "drives/unit", "drives/gain", "drives/latency")
+_KEPT = (turned_sensors.MOVED, turned_sensors.SILENT, *_ARM)
+"""Arrays of a calibration that act on the changed robot alone, so that they are kept
+from one night to the next."""
+_DESCENDED = ("action_bias", "input_bias", "input_scale")
+"""Arrays of a calibration that gradient steps move; the others are measured."""
 _CALIBRATED = ("calibration",)
 _CONSOLIDATED = ("adapters", "head", SKILLS)
 _JUDGED_BATCHES = 4
@@ -101,8 +111,8 @@ _SHARES = {
     "calibrating": (1.0, 0.0, 0.0, 0.0),
     "other sensors": (1 / 6, 3 / 6, 2 / 6, 0.0),
     "sensors at rest": (0.0, 0.5, 0.5, 0.0),
-    "another gain": (0.0, 0.0, 1 / 4, 3 / 4),
-    "neither": (1 / 4, 0.0, 0.0, 3 / 4),
+    "turned back": (0.0, 0.0, 0.0, 0.0),
+    "nothing found": (1 / 4, 0.0, 0.0, 3 / 4),
 }
 """How often each view is drawn. Slowed memories three times for each at full speed:
 with one, the unchanged robot failed in 14 of 50 episodes of push after a life with
@@ -142,11 +152,10 @@ def make(model: WaveCore, batch: Batch) -> dict[str, Call]:
     gradient were not finite. `end` returns `{"deltas": ..., "found": ...}`. What was
     found is for people, and nothing depends on it: `latency_steps` [] of the arm, -1
     where nobody looked; `gain` [a], 0 where nobody looked, no sensor follows the
-    command, or the arm is late and nothing else has changed; `sensor_offset` [n], by
-    how much a sensor shows too much in the middle of its range, 0 where it does not
-    clearly; `sensor_silent` [n], 1 where one is not always heard and 0 elsewhere; and
-    `explained` [], the share of the error that other sensors account for, 0 where they
-    do not.
+    command, or it is not clear; `sensor_offset` [n], by how much a sensor shows too
+    much in the middle of its range, 0 where it does not clearly; `sensor_silent` [n], 1
+    where one is not always heard and 0 elsewhere; and `explained` [], the share of the
+    error that other sensors account for, 0 where they do not.
     """
     night = _Night(model, batch)
     calls = (night.begin, night.step, night.judge, night.identify, night.imagine)
@@ -160,6 +169,19 @@ class _Night:
         self._model, self._batch = model, batch
         self._sizes = model.config
         self._levels = model.config.skill_levels
+        # What is measured and not descended on must not shorten the steps of the rest.
+        template = step_function.split(model)[2]["calibration"]
+        self._descended = np.concatenate(
+            [
+                np.full(array.size, path in _DESCENDED)
+                for path, array in surfaces.named_arrays(template).items()
+            ]
+        )
+        sizes = step_function.initial_surfaces(model)
+        self._counts = {
+            name: sizes[step_function.SURFACE_PREFIX + name].size
+            for name in surfaces.SURFACES
+        } | {"calibration": int(self._descended.sum())}
 
     def begin(
         self,
@@ -172,10 +194,10 @@ class _Night:
         deltas, _ = project_deltas(deltas, self._levels)
         last_good, _ = project_deltas(last_good, self._levels)
         nothing = jax.tree.map(jnp.zeros_like, deltas)
-        # Of an earlier calibration only where sensors rest and fall silent is kept.
+        # Of an earlier calibration only what acts on the changed robot alone is kept.
         kept = sum(
             turned_sensors.keep(self._model, deltas["calibration"], array)
-            for array in (turned_sensors.MOVED, turned_sensors.SILENT)
+            for array in _KEPT
         )
         size = self._sizes.action_size
         told = actuation.measure_pace(memories)
@@ -203,6 +225,8 @@ class _Night:
             "missed": jnp.asarray(jnp.finfo(jnp.float32).max),
             "gain": jnp.ones(size),
             "latency": jnp.zeros((), jnp.int32),
+            "missed_at_once": jnp.asarray(jnp.finfo(jnp.float32).max),
+            "gain_at_once": jnp.ones(size),
             "accounted": jnp.zeros(()),
             "found": {
                 "latency_steps": -jnp.ones(()),
@@ -245,7 +269,12 @@ class _Night:
         )
         left = jnp.maximum(1 - index / jnp.maximum(calls, 1), 0.0)
         moved = step_replay(
-            deltas, direction, CONSOLIDATION_STEP * left, self._levels, moving
+            deltas,
+            direction,
+            CONSOLIDATION_STEP * left,
+            self._levels,
+            moving,
+            self._counts,
         )
         after = {
             "deltas": moved,
@@ -294,15 +323,21 @@ class _Night:
         missed, gain = actuation.fit_gain(response, memories, view, silent, index)
         best = {"missed": missed, "gain": gain, "latency": index}
         before = {name: state[name] for name in best}
-        return {"state": {**state, **choose(missed < state["missed"], best, before)}}
+        at_once = {"missed_at_once": missed, "gain_at_once": gain}
+        known = {name: state[name] for name in at_once}
+        return {
+            "state": {
+                **state,
+                **choose(missed < state["missed"], best, before),
+                **choose(index == 0, at_once, known),
+            }
+        }
 
     def imagine(
         self, weights: Arrays, memories: Memories, state: State
     ) -> dict[str, Any]:
         known, changed = self._robots(weights, state)
         plain = as_recorded(self._sizes, KNOWN)
-        heard, gain = state["response"]["heard"], state["gain"]
-        late = state["latency"] > 0
         rest = body.Rest(**state["rest"])
         other_sensors = state["explained"] | jnp.any(rest.moved)
         # What an actor corrects by seeing the world says more than where sensors
@@ -312,39 +347,32 @@ class _Night:
             turned_sensors.project(plain, known, changed),
             plain._replace(shift=rest.shift),
         )
-        another_gain = ~other_sensors & ~late & (jnp.max(gain) > FURTHER)
-        # An actor's commands to an arm that moves further do not show how far, and
-        # a few episodes would be memorised. One gain for all axes, so that the known
-        # robot takes the same path more slowly, and not too slowly.
-        common = jnp.minimum(_mean(gain, heard), MOST_SLOWED)
-        common = jnp.where(heard, common, 1.0)
-        imagined = choose(
-            other_sensors,
-            sensors._replace(gain=gain, latency=state["latency"]),
-            plain._replace(gain=common),
-        )
-        told = jnp.where(another_gain, 1 / common, state["told"])
-        told = jnp.minimum(told, 1.0)
+        imagined = sensors._replace(gain=state["gain"], latency=state["latency"])
+        told, heard = state["told"], state["response"]["heard"]
         slowed = plain._replace(pace=told, speed=_mean(told, heard))
+        silent = state["silent"]["channels"]
+        start, last_good = self._begin_anew(state)
+        calibration = self._calibrate(weights, memories, state)
+        # What the control step turns back in full needs no learning: it would only
+        # change what the package does on the robot that it knows.
+        turned_back = jnp.any(calibration != 0)
         shares = jnp.where(
-            other_sensors,
+            state["explained"],
+            jnp.asarray(_SHARES["other sensors"]),
             jnp.where(
-                state["explained"],
-                jnp.asarray(_SHARES["other sensors"]),
-                jnp.asarray(_SHARES["sensors at rest"]),
-            ),
-            jnp.where(
-                another_gain,
-                jnp.asarray(_SHARES["another gain"]),
-                jnp.asarray(_SHARES["neither"]),
+                turned_back,
+                jnp.asarray(_SHARES["turned back"]),
+                jnp.where(
+                    other_sensors,
+                    jnp.asarray(_SHARES["sensors at rest"]),
+                    jnp.asarray(_SHARES["nothing found"]),
+                ),
             ),
         )
         # What was lived with gaps in it shows an arm that stands still and jumps.
-        silent = state["silent"]["channels"]
         shares = jnp.where(jnp.any(silent), shares.at[_AS_LIVED].set(0.0), shares)
         lived = as_recorded(self._sizes, LIVED)
-        calibration = self._calibrate(weights, memories, state)
-        start = {**state["start"], "calibration": calibration}
+        start = {**start, "calibration": calibration}
         return {
             "state": {
                 **state,
@@ -352,8 +380,9 @@ class _Night:
                 "shares": shares,
                 "kind": self._tell_kinds(weights, memories, state),
                 "calibrating": jnp.asarray(False),
-                "found": _tell_found(known, sensors, other_sensors, state),
+                "found": _tell_found(known, sensors, state),
                 "start": start,
+                "last_good": last_good,
                 **_first_step(start),
             }
         }
@@ -364,12 +393,41 @@ class _Night:
         """The calibration [s] that is kept: what acts on the changed robot alone."""
         model, rest = self._model, body.Rest(**state["rest"])
         said = gaps.SAID_SILENT * state["silent"]["channels"]
-        found = turned_sensors.find_calibration(
+        sensors = turned_sensors.find_calibration(
             model, weights, memories, rest
-        ) + turned_sensors.make_calibration(model, turned_sensors.SILENT, said)
-        found, _ = project_deltas({"calibration": found}, self._levels)
+        ) + turned_sensors.make_calibration(model, {turned_sensors.SILENT: said})
+        sensors, _ = surfaces.project_delta("calibration", sensors)
+        known = step_function.with_weights(model, weights)
+        gain, latency = _tell_arm(state)
+        response = actuation.Response(**state["response"])
+        arm = turned_sensors.make_calibration(
+            model, actuation.describe(response, known.deviation[...], gain, latency)
+        )
+        arm = jnp.where(_has_other_arm(state), arm, 0.0)
         before = state["start"]["calibration"]
-        return jnp.where(rest.compared, found["calibration"], before)
+        # A short rest does not look for it.
+        arm = jnp.where(_has_looked(state), arm, self._keep_arm(before))
+        # Numbers that were scaled down would say something else.
+        _, has_room = surfaces.project_delta("calibration", sensors + arm)
+        found = jnp.where(has_room, sensors + arm, sensors)
+        return jnp.where(rest.compared, found, before)
+
+    def _keep_arm(self, calibration: at.Surface) -> at.Surface:
+        """Of a calibration [s] what it says of the arm."""
+        one = dict.fromkeys(_ARM, 1.0)
+        return calibration * turned_sensors.make_calibration(self._model, one)
+
+    def _begin_anew(self, state: State) -> tuple[Deltas, Deltas]:
+        """Where the steps begin, and the deltas that they are pulled towards.
+
+        What was learned before for an arm that is now turned back would be done twice.
+        """
+        start, last_good = state["start"], state["last_good"]
+        said = jnp.any(self._keep_arm(start["calibration"]) != 0)
+        anew = _has_looked(state) & _has_other_arm(state) & ~said
+        anew &= body.Rest(**state["rest"]).compared
+        nothing = jax.tree.map(jnp.zeros_like, start)
+        return choose(anew, nothing, start), choose(anew, nothing, last_good)
 
     def end(self, state: State) -> dict[str, Any]:
         learned = choose(state["calibrating"], state["start"], state["deltas"])
@@ -444,13 +502,19 @@ class _Night:
         return body.tell_kinds(memories, nearer, known_error, now_error)
 
     def _moving(self, state: State) -> dict[str, at.Array]:
-        """For every number of every surface, whether steps may change it now."""
+        """For every number of every surface, whether steps may change it now.
+
+        None where no window is drawn: the pull alone would move what was learned.
+        """
+        drawn = jnp.any(state["shares"] > 0)
         due = _due_numbers(self._sizes, state["consolidations"])
         moving = {}
         for name, delta in state["deltas"].items():
-            surface = state["calibrating"] == (name in _CALIBRATED)
+            surface = drawn & (state["calibrating"] == (name in _CALIBRATED))
             if name == SKILLS:
                 moving[name] = surface & due
+            elif name in _CALIBRATED:
+                moving[name] = surface & self._descended
             else:
                 moving[name] = jnp.broadcast_to(surface, delta.shape)
         return moving
@@ -462,22 +526,46 @@ class _Night:
         return known, step_function.with_deltas(self._model, weights, found)
 
 
-def _tell_found(
-    known: WaveCore, sensors: View, other_sensors: at.Array, state: State
-) -> dict[str, at.Array]:
+def _has_looked(state: State) -> at.Array:
+    """Whether gain and latency of the arm have been looked for []."""
+    return state["missed"] < jnp.finfo(jnp.float32).max
+
+
+def _tell_arm(state: State) -> tuple[at.Array, at.Array]:
+    """Gain [a] and latency [] of the arm, 1 and 0 where they are not clear."""
+    late = state["missed"] < LATER * state["missed_at_once"]
+    gain = jnp.where(late, state["gain"], state["gain_at_once"])
+    latency = jnp.where(late, state["latency"], 0)
+    return jnp.where(gain > FURTHER, gain, 1.0), latency
+
+
+def _has_other_arm(state: State) -> at.Array:
+    """Whether the control step can turn back what has changed in the arm [].
+
+    Not where other sensors explain the error: their scale would look like a gain.
+    """
+    gain, latency = _tell_arm(state)
+    heard = jnp.any(state["response"]["heard"])
+    return ((latency > 0) | jnp.any(gain > 1)) & heard & ~state["explained"]
+
+
+def _tell_found(known: WaveCore, sensors: View, state: State) -> dict[str, at.Array]:
     """What was found out about the body, for people; see `make`."""
-    looked = state["missed"] < jnp.finfo(jnp.float32).max
+    looked = _has_looked(state)
     mean, deviation = known.mean[...], known.deviation[...]
     offset = mean * sensors.scale + sensors.shift - mean
+    explained, heard = state["explained"], state["response"]["heard"]
+    clear_gain, clear_latency = _tell_arm(state)
+    # A smaller gain is mostly none: of an arm that presses on something 0.25 was found,
+    # and of one that is late 0.25 to 0.89, where it was 1.
+    gain = jnp.where(explained, state["gain"], clear_gain)
+    sure = looked & heard & (explained | (clear_gain > 1))
+    latency = jnp.where(explained, state["latency"], clear_latency)
     # Where sensors rest is measured; a calibration moves each of them a little.
-    latency = state["latency"].astype(jnp.float32)
-    # Where the arm is late and nothing else has changed, its gain is not made use of:
-    # in lives of one task it was found as 0.25 to 0.89 where it was 1.
-    sure = looked & state["response"]["heard"] & (other_sensors | (latency == 0))
-    clear = ~state["explained"] | (jnp.abs(offset) > OFF * deviation)
+    clear = ~explained | (jnp.abs(offset) > OFF * deviation)
     return {
-        "latency_steps": jnp.where(looked, latency, -1.0),
-        "gain": jnp.where(sure, state["gain"], 0.0),
+        "latency_steps": jnp.where(looked, latency.astype(jnp.float32), -1.0),
+        "gain": jnp.where(sure, gain, 0.0),
         "sensor_offset": jnp.where(clear, offset, 0.0),
         "sensor_silent": state["silent"]["channels"].astype(jnp.float32),
         "explained": state["accounted"],

@@ -37,7 +37,7 @@ _CLEARLY_KNOWN, _CLEARLY_CHANGED = 0.1, 0.9
 
 def keep(model: WaveCore, delta: at.Surface, array: str) -> at.Surface:
     """A delta [s] of the calibration of which one array is left."""
-    return delta * make_calibration(model, array, 1.0)
+    return delta * make_calibration(model, {array: 1.0})
 
 
 def find_calibration(
@@ -52,7 +52,7 @@ def find_calibration(
     did in training, or if the one of now rests somewhere in between.
     """
     known = step_function.with_weights(model, weights)
-    found = make_calibration(model, MOVED, rest.shift / known.deviation[...])
+    found = make_calibration(model, {MOVED: rest.shift / known.deviation[...]})
     found, _ = surfaces.project_delta("calibration", found)
     turned = step_function.with_deltas(model, weights, {"calibration": found})
     first = turned.normalise(memories["states"][:, 0])
@@ -88,17 +88,15 @@ def project(view: View, recorded: WaveCore, viewed: WaveCore) -> View:
 
 
 def make_calibration(
-    model: WaveCore, array: str, values: at.Array | float
+    model: WaveCore, values: Mapping[str, at.Array | float]
 ) -> at.Surface:
-    """A calibration [s] of zeros, but for one array, in which each sensor [n] has its.
+    """A delta [s] of the calibration: values by the path of their array, else zeros.
 
-    Args:
-        model: gives structure and shapes.
-        array: `MOVED` or `SILENT`.
-        values: [n] or one for all sensors.
+    A value has the shape of its array, or is one number for all of it.
     """
     template = step_function.split(model)[2]["calibration"]
-    arrays = surfaces.named_arrays(template)
-    arrays = {path: jnp.zeros_like(x) for path, x in arrays.items()}
-    arrays[array] = jnp.broadcast_to(jnp.asarray(values), arrays[array].shape)
+    arrays = {
+        path: jnp.broadcast_to(jnp.asarray(values.get(path, 0.0), x.dtype), x.shape)
+        for path, x in surfaces.named_arrays(template).items()
+    }
     return surfaces.flatten(surfaces.with_arrays(template, arrays))
