@@ -13,7 +13,7 @@ from model.learn.memories import KNOWN, LIVED
 from model.testing.remembered import Remembered, fill
 
 SIZES = config.tiny(state_size=3, action_size=3, task_count=1)
-GAIN = np.array([1.5, 0.6, 1.0], np.float32)
+GAIN = np.array([1.5, 1.9, 1.0], np.float32)
 STEPS = (60, 90, 40)
 ONES = np.ones(3, np.float32)
 PACED = config.tiny(state_size=1, action_size=2, task_count=1)

@@ -86,13 +86,12 @@ the change: for all changes together it leaves 0.40 to 0.47, for a late arm alon
 to 0.94."""
 FURTHER = 1.25
 """An arm that moves this much further for some command counts as having another gain.
-The gain of an unchanged axis is found as 0.94 to 1.06, or, where it mostly presses on
-something or is a gripper, as 0.25 to 0.5 (decision 0009); so what is found below 1 says
-nothing, and a weaker arm is left to be slow."""
-LATER = 0.8
-"""A latency counts if it leaves less than this share of the error without one: 0.4 for
-a latency of 8 steps, 1 for the known arm, and 0.8 for one with backlash, which a
-latency of one step explains a little."""
+The gain of an unchanged axis is found as 1.0 to 1.1."""
+LATER = 0.95
+"""A latency counts if it leaves less than this share of the error without one: 0.35 for
+8 steps, 0.84 where the arm mostly presses on something in vain, 1 for other arms."""
+LEAST_LATENCY = 2
+"""A shorter one counts as none: one step explains a backlash to 0.84."""
 OFF = 0.2
 """Standard deviations by which a calibration must have moved a sensor to be told."""
 
@@ -534,6 +533,7 @@ def _has_looked(state: State) -> at.Array:
 def _tell_arm(state: State) -> tuple[at.Array, at.Array]:
     """Gain [a] and latency [] of the arm, 1 and 0 where they are not clear."""
     late = state["missed"] < LATER * state["missed_at_once"]
+    late &= state["latency"] >= LEAST_LATENCY
     gain = jnp.where(late, state["gain"], state["gain_at_once"])
     latency = jnp.where(late, state["latency"], 0)
     return jnp.where(gain > FURTHER, gain, 1.0), latency
@@ -556,8 +556,6 @@ def _tell_found(known: WaveCore, sensors: View, state: State) -> dict[str, at.Ar
     offset = mean * sensors.scale + sensors.shift - mean
     explained, heard = state["explained"], state["response"]["heard"]
     clear_gain, clear_latency = _tell_arm(state)
-    # A smaller gain is mostly none: of an arm that presses on something 0.25 was found,
-    # and of one that is late 0.25 to 0.89, where it was 1.
     gain = jnp.where(explained, state["gain"], clear_gain)
     sure = looked & heard & (explained | (clear_gain > 1))
     latency = jnp.where(explained, state["latency"], clear_latency)

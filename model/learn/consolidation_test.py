@@ -361,13 +361,13 @@ def test_what_was_learned_for_an_arm_is_dropped_where_it_is_first_turned_back(
         np.testing.assert_allclose(second[name], delta, atol=1e-7)
 
 
-def test_latency_that_explains_little_is_not_turned_back(
-    trained: WaveCore, calls: Calls
+@pytest.mark.parametrize(("latency", "at_once"), [(1, 3.0), (3, 1.02)])
+def test_latency_that_is_short_or_explains_little_is_not_turned_back(
+    trained: WaveCore, calls: Calls, latency: int, at_once: float
 ) -> None:
     memories = fill(SIZES, remember(6, KNOWN) + remember(5, LIVED), ROOM, STEPS)
     state = begin(calls, trained, memories)
-    little = {"missed_at_once": jnp.asarray(1.1), "gain_at_once": state["gain"]}
-    state |= {**identified(1.0, 1), **little}
+    state |= {**identified(1.0, latency), "missed_at_once": jnp.asarray(at_once)}
     weights = step_function.weights(trained)
     state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
     ended = calls["end"](state=state)
