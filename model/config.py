@@ -17,6 +17,8 @@ SMALLEST_IMAGE = 16
 
 REST_CARRY = 1
 """Numbers that `model.rest` carries from step to step."""
+RESPONSE_STEPS = 8
+"""Last commands that still move the robot: a tenth of a second at 80 Hz."""
 REMEMBERED_COMMANDS = 24
 """Commands that `model.drives` carries from step to step: 0.3 s at 80 Hz."""
 

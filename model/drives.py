@@ -37,12 +37,10 @@ import numpy as np
 from flax import nnx
 
 from model import array_types as at
-from model.config import REMEMBERED_COMMANDS
+from model.config import REMEMBERED_COMMANDS, RESPONSE_STEPS
 from model.precision import product_f32
 from model.surfaces import Calibration
 
-RESPONSE_STEPS = 8
-"""Last commands that still move the robot: a tenth of a second at 80 Hz."""
 LARGEST_LATENCY_STEPS = REMEMBERED_COMMANDS - RESPONSE_STEPS
 """Largest latency that can be turned back, 16: a fifth of a second at 80 Hz."""
 LARGEST_GAIN = 4.0
@@ -110,7 +108,9 @@ class Drives(nnx.Module):
         the response counts in; commands [h a], latest first; and evidence [1].
         """
         gain, motion = self._gain(), self._move(commands)
-        error = jnp.abs(change / deviation - motion[:2]) / (self.unit[...] + _LEAST)
+        # No unit is below zero, but a delta may say anything within its bound.
+        unit = jnp.maximum(self.unit[...], _LEAST)
+        error = jnp.abs(change / deviation - motion[:2]) / unit
         limited = jnp.minimum(error, FURTHEST)
         better = (limited[:1] * limited[:1] - limited[1:] * limited[1:]) * heard
         evidence = evidence + jnp.sum(better, axis=-1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model import drives, step_function
-from model.config import REMEMBERED_COMMANDS
+from model.config import REMEMBERED_COMMANDS, RESPONSE_STEPS
 from model.drives import Drives
 from model.testing import damped_point, small_models
 from model.wavecore import WaveCore
@@ -22,8 +22,8 @@ HEARD = np.ones(N, np.float32)
 
 def respond() -> np.ndarray:
     """How the known arm follows: the first two channels, with inertia."""
-    response = np.zeros((drives.RESPONSE_STEPS, A, N), np.float32)
-    fading = 0.5 ** np.arange(drives.RESPONSE_STEPS)
+    response = np.zeros((RESPONSE_STEPS, A, N), np.float32)
+    fading = 0.5 ** np.arange(RESPONSE_STEPS)
     response[:, 0, 0], response[:, 1, 1] = 0.04 * fading, 0.02 * fading
     return response
 
@@ -144,6 +144,10 @@ def test_numbers_that_no_night_finds_never_make_a_command_larger(said: float) ->
         array[...] = jnp.full(array.shape, said)
     driven = drive(told, [Arm()] * 10)
     assert np.isfinite(driven.given).all()
+    far = np.full(N, 1e30, np.float32)
+    commands = jnp.asarray(small_models.numbers(REMEMBERED_COMMANDS, A))
+    seen = told.turn_back(far, far, HEARD, DEVIATION, commands, jnp.zeros(1))
+    assert all(np.isfinite(x).all() for x in seen)
     assert (driven.factor >= 1 / drives.LARGEST_GAIN).all()
     assert (driven.factor <= 1).all()
 

@@ -17,7 +17,7 @@ section 3.
 import dataclasses
 
 from model import senses
-from model.config import PresetTraining, WaveCoreConfig
+from model.config import RESPONSE_STEPS, PresetTraining, WaveCoreConfig
 
 LOWEST_RATIO = 0.7
 HIGHEST_RATIO = 1.1
@@ -68,7 +68,9 @@ def untrained_count(config: WaveCoreConfig) -> int:
     skills = 2 * config.skill_levels * config.skill_slots * d
     scales = 6 * config.state_size + config.action_size + 2 * config.audio_size
     rest = (config.task_count + 1) * config.state_size
-    return adapters + skills + scales + rest
+    n, a = config.state_size, config.action_size
+    arm = (RESPONSE_STEPS * a + 1) * n + a + 1
+    return adapters + skills + scales + rest + arm
 
 
 def estimate(config: WaveCoreConfig, training: PresetTraining) -> MemoryEstimate:

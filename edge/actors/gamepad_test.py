@@ -40,9 +40,9 @@ class Pad:
         os.write(self.descriptor, raw)
 
     def press(self, *buttons: int) -> None:
-        for button in buttons:
-            self.send(BUTTON, button, 1)
-            self.send(BUTTON, button, 0)
+        """All at once, so that nobody reads one without the next."""
+        events = [(value, button) for button in buttons for value in (1, 0)]
+        self.send_raw(b"".join(EVENT.pack(1000, v, BUTTON, b) for v, b in events))
 
     def unplug(self) -> None:
         os.close(self.descriptor)

@@ -29,10 +29,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import array_types as at
+from model.config import RESPONSE_STEPS
 from model.drives import (
     FURTHEST,
     LARGEST_GAIN,
-    RESPONSE_STEPS,
     SAID_GAIN,
     SAID_LATENCY,
     SAID_RESPONSE,

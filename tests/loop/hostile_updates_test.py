@@ -241,7 +241,8 @@ def test_executed_actions_stay_within_limits_after_thousands_of_hostile_updates(
     # Each path of the loop was taken often.
     assert 2 * rounds - rounds // 5 > refused > rounds // 5
     assert held > rounds // 15
-    assert clamped > held + rounds // 5
+    # A delta may say that the arm moves further; commands are then smaller.
+    assert clamped > held + rounds // 10
     assert steps - clamped > rounds // 5
 
 
