@@ -45,8 +45,7 @@ KEPT_ASIDE: Final = 16
 """Files that were set aside and stay to be looked at: the newest ones."""
 MOST_READ: Final = 24
 """Files that one look reads, good or bad: somebody may have put any number here, and a
-learner that has to stop does not wait for them. The next look goes on. Measured on two
-cores at the lowest priority: 22 ms, 80 ms at most, for episodes of 256 steps."""
+learner that has to stop does not wait for them. The next look goes on."""
 MOST_NUMBER: Final = 10**12
 """No robot takes in as many; a name with a larger number was given by somebody else."""
 EPISODE_LIMIT_BYTES: Final = 64 << 20  # what the recorder makes at most
