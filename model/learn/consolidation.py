@@ -400,7 +400,10 @@ class _Night:
         gain, latency = _tell_arm(state)
         response = actuation.Response(**state["response"])
         arm = turned_sensors.make_calibration(
-            model, actuation.describe(response, known.deviation[...], gain, latency)
+            model,
+            actuation.describe(
+                response, rest.still, known.deviation[...], gain, latency
+            ),
         )
         arm = jnp.where(_has_other_arm(state), arm, 0.0)
         before = state["start"]["calibration"]
@@ -545,8 +548,10 @@ def _has_other_arm(state: State) -> at.Array:
     Not where other sensors explain the error: their scale would look like a gain.
     """
     gain, latency = _tell_arm(state)
-    heard = jnp.any(state["response"]["heard"])
-    return ((latency > 0) | jnp.any(gain > 1)) & heard & ~state["explained"]
+    response = actuation.Response(**state["response"])
+    shown = jnp.any(actuation.find_arm(response, body.Rest(**state["rest"]).still))
+    heard = jnp.any(response.heard)
+    return ((latency > 0) | jnp.any(gain > 1)) & heard & shown & ~state["explained"]
 
 
 def _tell_found(known: WaveCore, sensors: View, state: State) -> dict[str, at.Array]:

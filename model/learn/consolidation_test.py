@@ -245,6 +245,7 @@ def test_what_was_found_decides_what_is_replayed_and_turned_back(
         "rest": {
             **state["rest"],
             "compared": jnp.asarray(True),
+            "still": jnp.ones(SIZES.state_size, bool),
             "moved": jnp.arange(SIZES.state_size) < (1 if moved else 0),
             "shift": jnp.asarray(SHIFT if moved else np.zeros_like(SHIFT)),
         },
@@ -299,8 +300,12 @@ def late() -> Memories:
         held = np.repeat(one.states[:1], 2, axis=0)
         return one._replace(states=np.concatenate([held, one.states[:-2]]))
 
+    def begin_at_home(one: Remembered) -> Remembered:
+        return one._replace(states=one.states - one.states[:1] + np.float32(0.5))
+
     known, later = remember(6, KNOWN, count=10), remember(5, LIVED, count=6)
-    return fill(SIZES, [*known, *map(delay, later)], ROOM, STEPS)
+    driven = map(begin_at_home, [*known, *map(delay, later)])
+    return fill(SIZES, list(driven), ROOM, STEPS)
 
 
 def identify(
