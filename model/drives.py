@@ -1,4 +1,4 @@
-"""Turns back an arm that moves further, less far, or later than it did in training.
+"""Turns back an arm that moves further or later than it did in training.
 
 A night finds how the sensors of the known robot follow its commands, and with which
 gain and how many steps later those of the robot of now do (`model.learn.actuation`). It

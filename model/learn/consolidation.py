@@ -45,7 +45,7 @@ import numpy as np
 from model import array_types as at
 from model import drives, gaps, losses, senses, step_function, surfaces
 from model.config import WaveCoreConfig
-from model.learn import actuation, body, silent_sensors, turned_sensors
+from model.learn import actuation, body, findings, silent_sensors, turned_sensors
 from model.learn.bounded_descent import (
     CONSOLIDATION_STEP,
     SKILL_ARRAYS,
@@ -59,6 +59,7 @@ from model.learn.bounded_descent import (
     square_distance,
     step_replay,
 )
+from model.learn.findings import State
 from model.learn.memories import (
     KNOWN,
     LIVED,
@@ -84,16 +85,6 @@ UNEXPLAINED = 0.6
 """A calibration that leaves more than this share of the action's error has not found
 the change: for all changes together it leaves 0.40 to 0.47, for a late arm alone 0.92
 to 0.94."""
-FURTHER = 1.25
-"""An arm that moves this much further for some command counts as having another gain.
-The gain of an unchanged axis is found as 1.0 to 1.1."""
-LATER = 0.95
-"""A latency counts if it leaves less than this share of the error without one: 0.35 for
-8 steps, 0.84 where the arm mostly presses on something in vain, 1 for other arms."""
-LEAST_LATENCY = 2
-"""A shorter one counts as none: one step explains a backlash to 0.84."""
-OFF = 0.2
-"""Standard deviations by which a calibration must have moved a sensor to be told."""
 
 _ARM = ("drives/response", "drives/unit", "drives/gain", "drives/latency")
 _KEPT = (turned_sensors.MOVED, turned_sensors.SILENT, *_ARM)
@@ -121,7 +112,6 @@ _NO_HEADS = losses.Shares(action_scale=0.0, value=0.0)
 by their losses."""
 
 Arrays = Mapping[str, at.Array]
-State = dict[str, Any]
 Call = Callable[..., dict[str, Any]]
 
 
@@ -194,10 +184,7 @@ class _Night:
         last_good, _ = project_deltas(last_good, self._levels)
         nothing = jax.tree.map(jnp.zeros_like, deltas)
         # Of an earlier calibration only what acts on the changed robot alone is kept.
-        kept = sum(
-            turned_sensors.keep(self._model, deltas["calibration"], array)
-            for array in _KEPT
-        )
+        kept = turned_sensors.keep(self._model, deltas["calibration"], *_KEPT)
         size = self._sizes.action_size
         told = actuation.measure_pace(memories)
         plain = {kind: as_recorded(self._sizes, kind) for kind in (LIVED, KNOWN)}
@@ -350,8 +337,8 @@ class _Night:
         told, heard = state["told"], state["response"]["heard"]
         slowed = plain._replace(pace=told, speed=_mean(told, heard))
         silent = state["silent"]["channels"]
-        start, last_good = self._begin_anew(state)
         calibration = self._calibrate(weights, memories, state)
+        start, last_good = self._begin_anew(state, calibration)
         # What the control step turns back in full needs no learning: it would only
         # change what the package does on the robot that it knows.
         turned_back = jnp.any(calibration != 0)
@@ -371,7 +358,6 @@ class _Night:
         # What was lived with gaps in it shows an arm that stands still and jumps.
         shares = jnp.where(jnp.any(silent), shares.at[_AS_LIVED].set(0.0), shares)
         lived = as_recorded(self._sizes, LIVED)
-        start = {**start, "calibration": calibration}
         return {
             "state": {
                 **state,
@@ -379,7 +365,7 @@ class _Night:
                 "shares": shares,
                 "kind": self._tell_kinds(weights, memories, state),
                 "calibrating": jnp.asarray(False),
-                "found": _tell_found(known, sensors, state),
+                "found": findings.tell_found(known, sensors, state),
                 "start": start,
                 "last_good": last_good,
                 **_first_step(start),
@@ -397,7 +383,7 @@ class _Night:
         ) + turned_sensors.make_calibration(model, {turned_sensors.SILENT: said})
         sensors, _ = surfaces.project_delta("calibration", sensors)
         known = step_function.with_weights(model, weights)
-        gain, latency = _tell_arm(state)
+        gain, latency = findings.tell_arm(state)
         response = actuation.Response(**state["response"])
         arm = turned_sensors.make_calibration(
             model,
@@ -405,31 +391,32 @@ class _Night:
                 response, rest.still, known.deviation[...], gain, latency
             ),
         )
-        arm = jnp.where(_has_other_arm(state), arm, 0.0)
+        arm = jnp.where(findings.has_other_arm(state), arm, 0.0)
         before = state["start"]["calibration"]
         # A short rest does not look for it.
-        arm = jnp.where(_has_looked(state), arm, self._keep_arm(before))
+        said = turned_sensors.keep(model, before, *_ARM)
+        arm = jnp.where(findings.has_looked(state), arm, said)
         # Numbers that were scaled down would say something else.
         _, has_room = surfaces.project_delta("calibration", sensors + arm)
         found = jnp.where(has_room, sensors + arm, sensors)
         return jnp.where(rest.compared, found, before)
 
-    def _keep_arm(self, calibration: at.Surface) -> at.Surface:
-        """Of a calibration [s] what it says of the arm."""
-        one = dict.fromkeys(_ARM, 1.0)
-        return calibration * turned_sensors.make_calibration(self._model, one)
-
-    def _begin_anew(self, state: State) -> tuple[Deltas, Deltas]:
+    def _begin_anew(
+        self, state: State, calibration: at.Surface
+    ) -> tuple[Deltas, Deltas]:
         """Where the steps begin, and the deltas that they are pulled towards.
 
         What was learned before for an arm that is now turned back would be done twice.
         """
         start, last_good = state["start"], state["last_good"]
-        said = jnp.any(self._keep_arm(start["calibration"]) != 0)
-        anew = _has_looked(state) & _has_other_arm(state) & ~said
-        anew &= body.Rest(**state["rest"]).compared
+        said, says = (
+            jnp.any(turned_sensors.keep(self._model, one, *_ARM) != 0)
+            for one in (start["calibration"], calibration)
+        )
         nothing = jax.tree.map(jnp.zeros_like, start)
-        return choose(anew, nothing, start), choose(anew, nothing, last_good)
+        begun = choose(says & ~said, nothing, start)
+        pulled = choose(says & ~said, nothing, last_good)
+        return {**begun, "calibration": calibration}, pulled
 
     def end(self, state: State) -> dict[str, Any]:
         learned = choose(state["calibrating"], state["start"], state["deltas"])
@@ -526,53 +513,6 @@ class _Night:
         found = {"calibration": state["deltas"]["calibration"]}
         known = step_function.with_weights(self._model, weights)
         return known, step_function.with_deltas(self._model, weights, found)
-
-
-def _has_looked(state: State) -> at.Array:
-    """Whether gain and latency of the arm have been looked for []."""
-    return state["missed"] < jnp.finfo(jnp.float32).max
-
-
-def _tell_arm(state: State) -> tuple[at.Array, at.Array]:
-    """Gain [a] and latency [] of the arm, 1 and 0 where they are not clear."""
-    late = state["missed"] < LATER * state["missed_at_once"]
-    late &= state["latency"] >= LEAST_LATENCY
-    gain = jnp.where(late, state["gain"], state["gain_at_once"])
-    latency = jnp.where(late, state["latency"], 0)
-    return jnp.where(gain > FURTHER, gain, 1.0), latency
-
-
-def _has_other_arm(state: State) -> at.Array:
-    """Whether the control step can turn back what has changed in the arm [].
-
-    Not where other sensors explain the error: their scale would look like a gain.
-    """
-    gain, latency = _tell_arm(state)
-    response = actuation.Response(**state["response"])
-    shown = jnp.any(actuation.find_arm(response, body.Rest(**state["rest"]).still))
-    heard = jnp.any(response.heard)
-    return ((latency > 0) | jnp.any(gain > 1)) & heard & shown & ~state["explained"]
-
-
-def _tell_found(known: WaveCore, sensors: View, state: State) -> dict[str, at.Array]:
-    """What was found out about the body, for people; see `make`."""
-    looked = _has_looked(state)
-    mean, deviation = known.mean[...], known.deviation[...]
-    offset = mean * sensors.scale + sensors.shift - mean
-    explained, heard = state["explained"], state["response"]["heard"]
-    clear_gain, clear_latency = _tell_arm(state)
-    gain = jnp.where(explained, state["gain"], clear_gain)
-    sure = looked & heard & (explained | (clear_gain > 1))
-    latency = jnp.where(explained, state["latency"], clear_latency)
-    # Where sensors rest is measured; a calibration moves each of them a little.
-    clear = ~explained | (jnp.abs(offset) > OFF * deviation)
-    return {
-        "latency_steps": jnp.where(looked, latency.astype(jnp.float32), -1.0),
-        "gain": jnp.where(sure, gain, 0.0),
-        "sensor_offset": jnp.where(clear, offset, 0.0),
-        "sensor_silent": state["silent"]["channels"].astype(jnp.float32),
-        "explained": state["accounted"],
-    }
 
 
 def _first_step(deltas: Deltas) -> State:

@@ -35,9 +35,9 @@ _CLEARLY_KNOWN, _CLEARLY_CHANGED = 0.1, 0.9
 """Shares of the way at rest by which a robot is told without doubt."""
 
 
-def keep(model: WaveCore, delta: at.Surface, array: str) -> at.Surface:
-    """A delta [s] of the calibration of which one array is left."""
-    return delta * make_calibration(model, {array: 1.0})
+def keep(model: WaveCore, delta: at.Surface, *arrays: str) -> at.Surface:
+    """A delta [s] of the calibration of which some arrays are left."""
+    return delta * make_calibration(model, dict.fromkeys(arrays, 1.0))
 
 
 def find_calibration(
