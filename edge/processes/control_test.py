@@ -186,7 +186,8 @@ def test_ring_that_somebody_cuts_off_neither_ends_control_nor_blames_the_package
         os.truncate(made.home.ring, size_bytes)
         while made.home.ring.stat().st_ino == cut:
             control.wait_for(lambda _: True)
-    driven = control.wait_for(lambda status: status["filled"] == 0)["episodes"]
+    control.first = None  # of what the new ring holds
+    driven = control.wait_for(lambda _: control.first is not None)["episodes"]
     control.wait_for(lambda status: status["episodes"] != driven)
     assert control.end() == 0, control.said()
     assert "expected nobody else to write to the ring" in control.said()
