@@ -75,12 +75,15 @@ def test_channels_and_commands_that_belong_together_are_found(known: Response) -
     assert known.heard.tolist() == [True, True, False]
 
 
-def test_arm_that_presses_on_something_shows_no_smaller_gain(known: Response) -> None:
+@pytest.mark.parametrize("pressing", [5, 11])
+def test_arm_that_presses_on_something_shows_no_smaller_gain(
+    known: Response, pressing: int
+) -> None:
     pressed = []
     for one in episodes(2, LIVED, gain=GAIN, latency=3):
         states = one.states.copy()
-        # In a third of the steps the second axis is held by what it presses on.
-        held = np.arange(len(states) - 1) % 15 < 5
+        # In so many of 15 steps the second axis is held by what it presses on.
+        held = np.arange(len(states) - 1) % 15 < pressing
         steps = np.where(held, 0, np.diff(states[:, 1]))
         states[1:, 1] = states[0, 1] + np.cumsum(steps)
         pressed.append(one._replace(states=states))

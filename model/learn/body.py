@@ -102,8 +102,11 @@ def compare_rest(memories: Memories) -> Rest:
         return find_median(first, reference & (of_task > 0))
 
     off = first - jax.lax.map(centre, task.T)[jnp.argmax(task, axis=1)]
-    usual = find_median(jnp.abs(off), reference)
-    shift = find_median(off, latest)
+    # Four medians at once: a robot compiles each by itself.
+    of_known = jnp.stack([jnp.abs(off), jnp.abs(first), first], axis=1)
+    columns = jnp.concatenate([of_known, off[:, None]], axis=1)
+    chosen = jnp.stack([reference, reference, reference, latest], axis=1)
+    usual, large, middle, shift = find_quantile(columns, chosen[..., None], 0.5)
     spread = jnp.maximum(usual, find_median(jnp.abs(off - shift), latest))
     steps = (mem.select_recorded(memories, KNOWN) & reference[:, None])[..., None]
     moves = jnp.square(memories["states"][:, :-1] - first[:, None])
@@ -114,7 +117,7 @@ def compare_rest(memories: Memories) -> Rest:
     finite = jnp.all(jnp.isfinite(off), axis=1)
     enough = jnp.minimum(jnp.sum(reference), jnp.sum(latest & finite)) >= _FEWEST
     # What rounding does to a channel that never moves is no shift.
-    rounding = 1e-4 * find_median(jnp.abs(first), reference)
+    rounding = 1e-4 * large
     least = jnp.maximum(jnp.maximum(_ELSEWHERE * travel, _CLEARLY * spread), rounding)
     in_one_place = enough & (spread <= _STILL * travel)
     moved = in_one_place & (jnp.abs(shift) > least)
@@ -124,7 +127,7 @@ def compare_rest(memories: Memories) -> Rest:
         jnp.sum(jnp.where(moved, jnp.abs(x) / unit, 0.0), axis=1)
         for x in (off, off - shift)
     )
-    away = jnp.abs(find_median(first, reference)) > _ELSEWHERE * travel
+    away = jnp.abs(middle) > _ELSEWHERE * travel
     still = in_one_place & (travel > rounding) & away
     return Rest(enough, shift, moved, still, to_now < _BETTER * to_known)
 
@@ -152,4 +155,23 @@ def tell_kinds(
 
 def find_median(values: at.Array, of: at.Array) -> at.Array:
     """The median [n] of the episodes [r] that are asked for; NaN without one."""
-    return jnp.nanmedian(jnp.where(of[:, None], values, jnp.nan), axis=0)
+    return find_quantile(values, of[:, None], 0.5)
+
+
+def find_quantile(values: at.Array, of: at.Array, share: float) -> at.Array:
+    """The quantile [...] of those of m numbers [m ...] that are asked for and no NaN.
+
+    Between two of them it is on the line that joins them; NaN where there is none.
+    """
+    counted = of & ~jnp.isnan(values)
+    ordered = jnp.sort(jnp.where(counted, values, jnp.inf), axis=0)
+    count = jnp.sum(counted, axis=0)
+    place = jnp.maximum(share * (count - 1), 0.0)
+    below = place.astype(jnp.int32)
+    rest = place - below
+    # Sums over one number each: a robot compiles them as one kernel, an index as ten.
+    order = jnp.arange(len(ordered)).reshape(-1, *[1] * (ordered.ndim - 1))
+    low = jnp.sum(jnp.where(order == below, ordered, 0.0), axis=0)
+    high = jnp.sum(jnp.where(order == below + 1, ordered, 0.0), axis=0)
+    found = jnp.where(rest > 0, (1 - rest) * low + rest * high, low)
+    return jnp.where(count > 0, found, jnp.nan)

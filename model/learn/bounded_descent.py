@@ -91,13 +91,13 @@ def _project_levels(delta: at.Surface, levels: int) -> tuple[at.Surface, at.Arra
     inside the bound of the surface.
     """
     parts = delta.reshape(SKILL_ARRAYS, levels, -1)
-    pairs = [
-        surfaces.project_delta(SKILLS, parts[:, level].reshape(-1), levels**-0.5)
-        for level in range(levels)
-    ]
-    joined = [x.reshape(SKILL_ARRAYS, -1) for x, _ in pairs]
-    kept = jnp.stack([kept for _, kept in pairs])
-    return jnp.stack(joined, axis=1).reshape(-1), jnp.all(kept)
+
+    def project(part: at.Array) -> tuple[at.Array, at.Array]:
+        inside, kept = surfaces.project_delta(SKILLS, part.reshape(-1), levels**-0.5)
+        return inside.reshape(part.shape), kept
+
+    joined, kept = jax.vmap(project, in_axes=1, out_axes=(1, 0))(parts)
+    return joined.reshape(-1), jnp.all(kept)
 
 
 def descend(objective: Objective, deltas: Deltas, gradient_steps: int) -> Descent:

@@ -180,8 +180,9 @@ class _Night:
         consolidations: at.Array,
         seed: at.Array,
     ) -> dict[str, Any]:
-        deltas, _ = project_deltas(deltas, self._levels)
-        last_good, _ = project_deltas(last_good, self._levels)
+        both = jax.tree.map(lambda *x: jnp.stack(x), deltas, last_good)
+        inside, _ = jax.vmap(lambda one: project_deltas(one, self._levels))(both)
+        deltas, last_good = (jax.tree.map(lambda x: x[i], inside) for i in (0, 1))
         nothing = jax.tree.map(jnp.zeros_like, deltas)
         # Of an earlier calibration only what acts on the changed robot alone is kept.
         kept = turned_sensors.keep(self._model, deltas["calibration"], *_KEPT)
@@ -425,13 +426,13 @@ class _Night:
     def _draw(
         self, memories: Memories, state: State, turn: at.Array
     ) -> dict[str, at.Array]:
-        key = jax.random.fold_in(jax.random.key(state["seed"]), state["drawn"] + turn)
         return draw_windows(
             {**memories, "kind": state["kind"]},
             View(**state["views"]),
             state["shares"],
             state["repeats"],
-            key,
+            state["seed"],
+            state["drawn"] + turn,
             *self._batch,
         )
 

@@ -19,6 +19,7 @@ import numpy as np
 from model import array_types as at
 from model import senses
 from model.config import WaveCoreConfig
+from model.learn import chance
 
 KNOWN, LIVED, SEEN = 0, 1, 2
 """Kinds of memories: the package drove and succeeded, without a delta, so that this is
@@ -178,7 +179,8 @@ def draw_windows(
     views: View,
     shares: at.Array,
     repeats: at.Array,
-    key: at.Array,
+    seed: at.Array,
+    number: at.Array,
     windows: int,
     steps: int,
 ) -> dict[str, at.Array]:
@@ -195,7 +197,7 @@ def draw_windows(
         shares: [v], how often each view is drawn; where no memory is of a view's kind,
             it is not.
         repeats: what `find_repeats` found.
-        key: of `jax.random`; equal keys draw equal windows.
+        seed, number: [] i32; equal ones draw equal windows (`chance.draw_uniform`).
         windows: number of windows.
         steps: steps of one window.
 
@@ -208,16 +210,15 @@ def draw_windows(
     exists = (memories["length"] > 0)[None] & (memories["kind"] == views.kind[:, None])
     wanted = jnp.where(jnp.any(exists, axis=1), shares, 0.0)
 
-    def draw(key: at.Array) -> dict[str, at.Array]:
-        which, what = jax.random.split(key)
-        number = jax.random.categorical(which, jnp.log(wanted))
-        view = jax.tree.map(lambda x: x[number], views)
-        chance = jnp.log(exists[number].astype(jnp.float32))
-        count = max(1, -(-steps // SHORTEST_STEPS)) + 1
-        chosen = jax.random.categorical(what, chance, shape=(count,))
+    def draw(uniform: at.Array) -> dict[str, at.Array]:
+        which = chance.choose_index(uniform[0], wanted)
+        view = jax.tree.map(lambda x: x[which], views)
+        chosen = chance.choose_index(uniform[1:], exists[which].astype(jnp.float32))
         return _join(memories, view, repeats, chosen, steps)
 
-    drawn = jax.vmap(draw)(jax.random.split(key, windows))
+    episodes = max(1, -(-steps // SHORTEST_STEPS)) + 1
+    uniform = chance.draw_uniform(seed, number, (windows, 1 + episodes))
+    drawn = jax.vmap(draw)(uniform)
     # Without any memory a category is still drawn; such windows weigh nothing.
     some = jnp.any(wanted > 0).astype(jnp.float32)
     weights = {n: drawn[n] * some for n in ("action_weight", "next_weight")}

@@ -20,7 +20,7 @@ SPEED = np.array([0.1, -0.05], np.float32)
 LONGEST = 40
 """Steps that `see` reads of an episode, in one program for all tests."""
 
-draw_windows = jax.jit(mem.draw_windows, static_argnums=(5, 6))
+draw_windows = jax.jit(mem.draw_windows, static_argnums=(6, 7))
 
 
 def numbered(steps: int, value: float, kind: int = KNOWN, task: int = 0) -> Remembered:
@@ -64,7 +64,8 @@ def draw(
         jax.tree.map(lambda *x: jnp.stack(x), *views),
         jnp.asarray(shares, jnp.float32),
         jnp.arange(SIZES.state_size),
-        jax.random.key(3),
+        np.int32(3),
+        np.int32(0),
         windows,
         steps,
     )
@@ -132,7 +133,8 @@ def test_only_what_a_person_did_is_imitated_of_a_corrected_episode(
         jax.tree.map(lambda x: x[None], view),
         jnp.ones(1),
         jnp.arange(SIZES.state_size),
-        jax.random.key(0),
+        np.int32(0),
+        np.int32(0),
         8,
         48,
     )
