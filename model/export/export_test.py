@@ -78,6 +78,7 @@ def test_every_function_is_exported_and_agrees(tmp_path: Path) -> None:
     check_agreement(written)
     assert sorted(written[2].functions) == [
         "consolidate_begin",
+        "consolidate_compare",
         "consolidate_end",
         "consolidate_identify",
         "consolidate_imagine",

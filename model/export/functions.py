@@ -168,12 +168,14 @@ def plan() -> dict[str, list[dict[str, object]]]:
         "fast": [{"function": FAST_UPDATE, "calls": 1}],
         "medium": [
             consolidate("begin"),
+            consolidate("compare"),
             consolidate("imagine"),
             consolidate("step", MEDIUM_STEPS),
             consolidate("end"),
         ],
         "slow": [
             consolidate("begin"),
+            consolidate("compare"),
             consolidate("step", consolidation.CALIBRATION_STEPS),
             consolidate("judge"),
             consolidate("identify", consolidation.LATENCIES),

@@ -150,7 +150,7 @@ def test_state_keeps_its_shapes_from_call_to_call(model: WaveCore) -> None:
         n: jax.tree.map(lambda x: (x.shape, x.dtype), x) for n, x in shapes.items() if x
     }
     begun = states.pop("consolidate_begin")
-    assert len(states) == 4
+    assert len(states) == 5
     for name, state in states.items():
         assert state == begun, name
 

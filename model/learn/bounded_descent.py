@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from model import array_types as at
 from model import surfaces
@@ -141,79 +142,82 @@ def _step_fast(deltas: Deltas, gradient: Deltas, length: at.Array) -> Deltas:
 
 
 class Moments(NamedTuple):
-    """Running means of gradients [s] and of their squares, by surface."""
+    """Running means [u] of gradients and of their squares, all surfaces joined."""
 
-    mean: Deltas
-    square: Deltas
+    mean: at.Array
+    square: at.Array
+
+
+def join(deltas: Deltas) -> at.Array:
+    """Every number of every surface [u], surfaces by their names in order.
+
+    A step works on all at once: by surface it has four times as many kernels, which a
+    robot compiles one by one (docs/decisions/0017).
+    """
+    return jnp.concatenate([deltas[name] for name in sorted(deltas)])
+
+
+def take_apart(joined: at.Array, like: Deltas) -> Deltas:
+    """The surfaces of what `join` made, of the sizes of `like`."""
+    names = sorted(like)
+    ends = np.cumsum([like[name].size for name in names])
+    return dict(zip(names, jnp.split(joined, ends[:-1]), strict=True))
 
 
 def scale_gradient(
-    moments: Moments, gradient: Deltas, index: at.Array
-) -> tuple[Moments, Deltas]:
-    """The moments after one more gradient, and the direction they give.
+    moments: Moments, gradient: at.Array, index: at.Array
+) -> tuple[Moments, at.Array]:
+    """The moments after one more gradient [u], and the direction [u] they give.
 
     No component of the direction is much larger than one. Gradients are first clipped
     to a norm of one, so that their squares do not overflow.
     """
-    norm = jnp.linalg.norm(jnp.concatenate(list(gradient.values())))
-    gradient = jax.tree.map(lambda g: g / jnp.maximum(norm, 1.0), gradient)
-    mean = _blend(moments.mean, gradient, MEAN_DECAY)
-    square = _blend(moments.square, jax.tree.map(jnp.square, gradient), SQUARE_DECAY)
+    gradient = gradient / jnp.maximum(jnp.linalg.norm(gradient), 1.0)
+    mean = MEAN_DECAY * moments.mean + (1 - MEAN_DECAY) * gradient
+    square = SQUARE_DECAY * moments.square + (1 - SQUARE_DECAY) * jnp.square(gradient)
     # The moments began at zero; these are the shares that come from gradients.
     mean_share = 1 - MEAN_DECAY ** (index + 1.0)
     square_share = 1 - SQUARE_DECAY ** (index + 1.0)
-    direction = jax.tree.map(
-        lambda m, q: (m / mean_share) / (jnp.sqrt(q / square_share) + _TINY_GRADIENT),
-        mean,
-        square,
-    )
-    return Moments(mean, square), direction
-
-
-def _blend(old: Deltas, new: Deltas, decay: float) -> Deltas:
-    return jax.tree.map(lambda x, y: decay * x + (1 - decay) * y, old, new)
+    root = jnp.sqrt(square / square_share) + _TINY_GRADIENT
+    return Moments(mean, square), (mean / mean_share) / root
 
 
 def step_replay(
     deltas: Deltas,
-    direction: Deltas,
+    direction: at.Array,
     length: at.Array,
     levels: int,
-    due: Deltas,
+    due: at.Array,
     counts: Mapping[str, int],
 ) -> Deltas:
     """Deltas after one step; components of one move by `length` shares of a bound.
 
     Args:
         deltas: where to begin.
-        direction: the way against which each number moves.
+        direction: [u], the way against which each number moves.
         length: [] of a surface whose every component is 1, in shares of its bound.
         levels: of the skill memory.
-        due: bool [s] of a surface, the numbers that may move now; all where it is left
-            out.
+        due: [u] bool, the numbers that may move now.
         counts: how many numbers of a surface ever move.
     """
+    reach = {
+        name: np.full(x.size, surfaces.BOUNDS[name] / counts[name] ** 0.5, np.float32)
+        for name, x in deltas.items()
+    }
     # What does not move keeps its bits: zero is subtracted, and a level that was inside
     # its bound is not projected.
-    direction = {
-        name: jnp.where(due[name], way, 0.0) if name in due else way
-        for name, way in direction.items()
-    }
-    moved = {
-        name: deltas[name]
-        - length * (surfaces.BOUNDS[name] / counts[name] ** 0.5) * way
-        for name, way in direction.items()
-    }
-    return project_deltas(moved, levels)[0]
+    way = jnp.where(due, direction, 0.0)
+    moved = join(deltas) - length * join(reach) * way
+    return project_deltas(take_apart(moved, deltas), levels)[0]
 
 
 def square_distance(deltas: Deltas, others: Deltas) -> at.Array:
     """Sum over surfaces of the squared L2 distance, in shares of the bounds."""
-    parts = [
-        jnp.sum(jnp.square((delta - others[name]) / surfaces.BOUNDS[name]))
+    away = {
+        name: (delta - others[name]) / surfaces.BOUNDS[name]
         for name, delta in deltas.items()
-    ]
-    return jnp.sum(jnp.stack(parts))
+    }
+    return jnp.sum(jnp.square(join(away)))
 
 
 def choose[T](first: at.Array, a: T, b: T) -> T:

@@ -56,16 +56,15 @@ def test_step_that_does_not_reduce_the_loss_is_not_taken() -> None:
 
 def test_steps_of_replay_follow_the_gradient_and_stay_inside_the_bound() -> None:
     deltas = {"head": jnp.zeros(8)}
-    nothing = {"head": jnp.zeros(8)}
-    moments = bounded_descent.Moments(nothing, nothing)
+    moments = bounded_descent.Moments(jnp.zeros(8), jnp.zeros(8))
     for index in range(400):
-        gradient = {"head": jnp.ones(8)}
+        gradient = jnp.ones(8)
         moments, direction = bounded_descent.scale_gradient(
             moments, gradient, jnp.asarray(index)
         )
         length = jnp.asarray(bounded_descent.CONSOLIDATION_STEP)
         deltas = bounded_descent.step_replay(
-            deltas, direction, length, LEVELS, {}, {"head": 8}
+            deltas, direction, length, LEVELS, jnp.ones(8, bool), {"head": 8}
         )
     assert np.linalg.norm(deltas["head"]) <= surfaces.BOUNDS["head"] * (1 + 1e-6)
     assert (np.asarray(deltas["head"]) < 0).all()
@@ -75,10 +74,10 @@ def test_number_that_is_not_due_keeps_its_bits() -> None:
     deltas = {"head": jnp.asarray(np.array([0.1, 0.2], np.float32))}
     moved = bounded_descent.step_replay(
         deltas,
-        {"head": jnp.ones(2)},
+        jnp.ones(2),
         jnp.asarray(0.02),
         LEVELS,
-        {"head": jnp.asarray([True, False])},
+        jnp.asarray([True, False]),
         {"head": 2},
     )
     assert moved["head"][0] < deltas["head"][0]

@@ -1,6 +1,7 @@
 """What a resting robot runs, in calls so short that it can stop between any two.
 
     begin     deltas, memories -> state; nothing has been learned
+    compare   how the robot of now rests, moves and falls silent, beside the known one
     step      one gradient step on windows drawn from the memories
     judge     whether the calibration that the steps found explains what the robot saw
     identify  gain of the arm at one latency; called once for each latency
@@ -11,10 +12,13 @@ A call takes the state of the call before and returns the next one. All that a c
 needs of the past is in the state: deltas, moments of the gradients, views of the
 memories. A night that calibrates is
 
-    begin, step x CALIBRATION_STEPS, judge, identify x LATENCIES, imagine, step x n, end
+    begin, compare, step x CALIBRATION_STEPS, judge, identify x LATENCIES, imagine,
+    step x n, end
 
-and a short rest is begin, imagine, step x n, end. Which of the two a loop runs, and how
-often, is written in the package (`learning`), so a robot's runtime knows neither.
+and a short rest is begin, compare, imagine, step x n, end. Which of the two a loop
+runs, and how often, is written in the package (`learning`), so a robot's runtime knows
+neither. A robot compiles each call by itself, and needs the memory for one at a time
+(docs/decisions/0017).
 
 What the control step can turn back, it is told in numbers that are measured: sensors
 that stand elsewhere at rest or fall silent, an arm that moves further or later. Such a
@@ -54,6 +58,7 @@ from model.learn.bounded_descent import (
     Moments,
     choose,
     finite,
+    join,
     project_deltas,
     scale_gradient,
     square_distance,
@@ -107,6 +112,12 @@ _SHARES = {
 """How often each view is drawn. Slowed memories three times for each at full speed:
 with one, the unchanged robot failed in 14 of 50 episodes of push after a life with
 latency; with three, in 2 (docs/decisions/0009)."""
+_COMPARED: Mapping[str, Callable[[Memories], Any]] = {
+    "response": actuation.fit_response,
+    "rest": body.compare_rest,
+    "silent": silent_sensors.find_silent_sensors,
+}
+"""What `compare` finds in the memories, by its name in the state."""
 _NO_HEADS = losses.Shares(action_scale=0.0, value=0.0)
 """These heads are part of the backbone, so nothing that a robot may change is trained
 by their losses."""
@@ -147,8 +158,8 @@ def make(model: WaveCore, batch: Batch) -> dict[str, Call]:
     error that other sensors account for, 0 where they do not.
     """
     night = _Night(model, batch)
-    calls = (night.begin, night.step, night.judge, night.identify, night.imagine)
-    return {call.__name__: call for call in (*calls, night.end)}
+    calls = (night.begin, night.compare, night.step, night.judge, night.identify)
+    return {call.__name__: call for call in (*calls, night.imagine, night.end)}
 
 
 class _Night:
@@ -183,7 +194,6 @@ class _Night:
         both = jax.tree.map(lambda *x: jnp.stack(x), deltas, last_good)
         inside, _ = jax.vmap(lambda one: project_deltas(one, self._levels))(both)
         deltas, last_good = (jax.tree.map(lambda x: x[i], inside) for i in (0, 1))
-        nothing = jax.tree.map(jnp.zeros_like, deltas)
         # Of an earlier calibration only what acts on the changed robot alone is kept.
         kept = turned_sensors.keep(self._model, deltas["calibration"], *_KEPT)
         size = self._sizes.action_size
@@ -201,9 +211,7 @@ class _Night:
             "drawn": jnp.zeros((), jnp.int32),
             "told": told,
             "repeats": find_repeats(memories),
-            "response": actuation.fit_response(memories)._asdict(),
-            "rest": body.compare_rest(memories)._asdict(),
-            "silent": silent_sensors.find_silent_sensors(memories)._asdict(),
+            **{name: _make_nothing(f, memories) for name, f in _COMPARED.items()},
             "kind": memories["kind"],
             "views": _stack(full_pace, plain[KNOWN], plain[KNOWN], plain[KNOWN]),
             "shares": jnp.asarray(_SHARES["calibrating"]),
@@ -224,9 +232,13 @@ class _Night:
             },
             "refused": jnp.zeros((), jnp.int32),
             "loss": jnp.zeros(()),
-            **_first_step(nothing),
+            **_first_step(jax.tree.map(jnp.zeros_like, deltas)),
         }
         return {"state": state}
+
+    def compare(self, memories: Memories, state: State) -> dict[str, Any]:
+        found = {name: f(memories)._asdict() for name, f in _COMPARED.items()}
+        return {"state": {**state, **found}}
 
     def step(
         self,
@@ -246,9 +258,11 @@ class _Night:
 
         deltas = state["deltas"]
         moving = self._moving(state)
-        loss, gradient = jax.value_and_grad(objective)(deltas)
-        gradient = {n: jnp.where(moving[n], g, 0.0) for n, g in gradient.items()}
-        taken = jnp.isfinite(loss) & finite(gradient) & finite(windows)
+        loss, slopes = jax.value_and_grad(objective)(deltas)
+        gradient = jnp.where(moving, join(slopes), 0.0)
+        # The memories are sound, but views of them need not be.
+        seen = {name: windows[name] for name in ("states", "actions")}
+        taken = jnp.isfinite(loss) & finite({**seen, "gradient": gradient})
         taken &= state["sound"]
         index = state["steps"]
         moments, direction = scale_gradient(
@@ -491,8 +505,8 @@ class _Night:
         nearer = body.Rest(**state["rest"]).nearer | silent.episodes
         return body.tell_kinds(memories, nearer, known_error, now_error)
 
-    def _moving(self, state: State) -> dict[str, at.Array]:
-        """For every number of every surface, whether steps may change it now.
+    def _moving(self, state: State) -> at.Array:
+        """For every number of every surface [u], whether steps may change it now.
 
         None where no window is drawn: the pull alone would move what was learned.
         """
@@ -507,7 +521,7 @@ class _Night:
                 moving[name] = surface & self._descended
             else:
                 moving[name] = jnp.broadcast_to(surface, delta.shape)
-        return moving
+        return join(moving)
 
     def _robots(self, weights: Arrays, state: State) -> tuple[WaveCore, WaveCore]:
         """The model as it was trained, and with the calibration that steps found."""
@@ -517,13 +531,19 @@ class _Night:
 
 
 def _first_step(deltas: Deltas) -> State:
-    nothing = jax.tree.map(jnp.zeros_like, deltas)
+    nothing = jnp.zeros_like(join(deltas))
     return {
         "deltas": deltas,
         "mean": nothing,
         "square": nothing,
         "steps": jnp.zeros((), jnp.int32),
     }
+
+
+def _make_nothing(f: Callable[[Memories], Any], memories: Memories) -> State:
+    """Zeros in the shapes of what `compare` will find."""
+    shapes = jax.eval_shape(f, memories)._asdict()
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
 def _stack(*views: View) -> dict[str, at.Array]:

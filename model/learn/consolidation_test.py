@@ -83,7 +83,8 @@ def begin(
         consolidations=np.int32(consolidations),
         seed=np.int32(seed),
     )["state"]
-    return begun
+    compared: State = calls["compare"](memories=memories, state=begun)["state"]
+    return compared
 
 
 def steps(
@@ -104,7 +105,7 @@ def rest(
     count: int,
     **given: Any,  # those of `begin`
 ) -> Deltas:
-    """Begin, imagine, steps, end."""
+    """Begin, compare, imagine, steps, end."""
     weights = step_function.weights(model)
     state = begin(calls, model, memories, **given)
     state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]

@@ -185,6 +185,7 @@ def make_rest(model: WaveCore) -> Rest:
             consolidations=np.int32(index),
             seed=np.int32(index),
         )["state"]
+        state = calls["compare"](memories=lived, state=state)["state"]
         state = calls["imagine"](weights=weights, memories=lived, state=state)["state"]
         state = calls["step"](
             weights=weights, memories=lived, state=state, calls=np.int32(1)
