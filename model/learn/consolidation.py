@@ -274,11 +274,10 @@ class _Night:
             direction,
             CONSOLIDATION_STEP * left,
             self._levels,
-            moving,
+            moving & taken,
             self._counts,
         )
         after = {
-            "deltas": moved,
             "mean": moments.mean,
             "square": moments.square,
             "steps": index + 1,
@@ -288,6 +287,7 @@ class _Night:
         counted = {
             "refused": state["refused"] + jnp.where(taken, 0, 1),
             "drawn": state["drawn"] + 1,
+            "deltas": moved,
         }
         return {"state": {**state, **choose(taken, after, kept), **counted}}
 
