@@ -297,7 +297,8 @@ def compile_function(package: IntactPackage, name: str, folder: Path) -> None:
     """
     exported = _load(package, name)
     try:
-        program = _compile(exported)
+        with resident_memory.kept_small():
+            program = _compile(exported)
         content = serialize_executable.serialize(program)[0]
     except Exception as e:  # whatever a program from outside makes jax raise
         raise LearningError(name, "a function that compiles", _one_line(e)) from e

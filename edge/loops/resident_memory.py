@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import mmap
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,35 @@ _CHANGED: Final = frozenset({"Anonymous", "Swap"})
 """Fields that count pages which were written to, here or swapped out."""
 _HERE: Final = "Rss"
 _LAST: Final = "VmFlags"
+_ARENAS: Final = -8
+"""`M_ARENA_MAX` of mallopt(3)."""
+_PERIOD_S: Final = 0.25
 _BEGIN: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \d+ +/")
+
+
+@contextlib.contextmanager
+def kept_small() -> Iterator[None]:
+    """Gives back again and again while a function is compiled, from one heap.
+
+    XLA keeps all that it has made of a program until the last kernel is compiled, and
+    touches most of its own code on the way. A heap for each thread adds what lies free
+    in each (docs/decisions/0017).
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_ARENAS, 1)
+    done = threading.Event()
+
+    def give_back_again() -> None:
+        while not done.wait(_PERIOD_S):
+            give_back()
+
+    thread = threading.Thread(target=give_back_again, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def give_back() -> None:

@@ -1,6 +1,8 @@
 import ctypes
 import mmap
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -67,16 +69,8 @@ class TestGiveBack:
     def test_pages_of_a_file_leave_this_process_and_are_read_again(
         self, tmp_path: Path
     ) -> None:
-        path = tmp_path / "library"
-        content = os.urandom(_PAGES * mmap.PAGESIZE)
-        path.write_bytes(content)
-        with path.open("rb") as file:
-            mapping = mmap.mmap(
-                file.fileno(),
-                0,
-                flags=mmap.MAP_PRIVATE,
-                prot=mmap.PROT_READ | mmap.PROT_EXEC,
-            )
+        path, mapping = _load_library(tmp_path)
+        content = path.read_bytes()
         assert mapping[:] == content  # every page is here now
         assert _resident_kb(path) == len(content) // 1024
 
@@ -106,6 +100,38 @@ class TestGiveBack:
         resident_memory.give_back()
 
         assert mapping[0] == 7
+
+
+class TestKeptSmall:
+    def test_pages_are_given_back_until_the_work_ends(self, tmp_path: Path) -> None:
+        path, mapping = _load_library(tmp_path)
+        before = threading.active_count()
+        with resident_memory.kept_small():
+            assert mapping[:] == path.read_bytes()
+            end_s = time.monotonic() + 60
+            while _resident_kb(path) and time.monotonic() < end_s:
+                time.sleep(0.01)
+            assert _resident_kb(path) == 0
+        assert threading.active_count() == before
+
+    def test_work_that_fails_ends_it_too(self) -> None:
+        before = threading.active_count()
+        with pytest.raises(ZeroDivisionError), resident_memory.kept_small():
+            _ = 1 // 0
+        assert threading.active_count() == before
+
+
+def _load_library(folder: Path) -> tuple[Path, mmap.mmap]:
+    """A file of random bytes, and its mapping as code."""
+    path = folder / "library"
+    path.write_bytes(os.urandom(_PAGES * mmap.PAGESIZE))
+    with path.open("rb") as file:
+        return path, mmap.mmap(
+            file.fileno(),
+            0,
+            flags=mmap.MAP_PRIVATE,
+            prot=mmap.PROT_READ | mmap.PROT_EXEC,
+        )
 
 
 def _describe(mapping: str, anonymous: int = 0, swap: int = 0) -> str:
