@@ -297,8 +297,7 @@ def compile_function(package: IntactPackage, name: str, folder: Path) -> None:
     """
     exported = _load(package, name)
     try:
-        with resident_memory.kept_small():
-            program = _compile(exported)
+        program = _compile(exported)
         content = serialize_executable.serialize(program)[0]
     except Exception as e:  # whatever a program from outside makes jax raise
         raise LearningError(name, "a function that compiles", _one_line(e)) from e
@@ -393,7 +392,8 @@ def _compile(exported: jax.export.Exported) -> jax.stages.Compiled:
     arguments, named = jax.tree.unflatten(exported.in_tree, shapes)
     lowered: jax.stages.Lowered = jax.jit(exported.call).lower(*arguments, **named)
     resident_memory.give_back()  # what only loading jax has touched
-    return lowered.compile()
+    with resident_memory.kept_small():
+        return lowered.compile()
 
 
 def _call(
