@@ -26,7 +26,8 @@ from edge.ota.watch import Counts
 FILE: Final = "health"
 SCHEMA_VERSION: Final = 1
 MOST_EPISODES: Final = 200
-_OPTIONAL: Final = ("by_people",)  # left out while it is 0, as before it was counted
+_OPTIONAL: Final = ("by_people", "with_delta", "successes_with_delta")
+"""Left out while they are 0, as before they were counted."""
 _COUNTS: Final = tuple(
     field.name
     for field in dataclasses.fields(Counts)
@@ -50,6 +51,7 @@ class EpisodeReport:
 
     Attributes:
         package: digest of the package that drove.
+        delta: digest of the delta that it drove with; None for none.
         success: whether the task was fulfilled; None if the robot cannot tell, or
             somebody ended the episode.
         steps: its control steps.
@@ -60,6 +62,7 @@ class EpisodeReport:
     """
 
     package: str
+    delta: str | None
     success: bool | None
     steps: int
     missed_deadlines: int
@@ -94,11 +97,15 @@ class Health:
         elif report.stopped:
             return self
         else:
+            judged, succeeded = report.success is not None, report.success is True
+            adapted = report.delta is not None
             counts = replace(
                 old,
                 episodes=old.episodes + 1,
-                judged=old.judged + (report.success is not None),
-                successes=old.successes + (report.success is True),
+                judged=old.judged + judged,
+                successes=old.successes + succeeded,
+                with_delta=old.with_delta + (judged and adapted),
+                successes_with_delta=old.successes_with_delta + (succeeded and adapted),
                 steps=old.steps + report.steps,
                 late_steps=old.late_steps + report.missed_deadlines,
                 stopped=old.stopped + (report.stop_rules > 0),
@@ -133,6 +140,7 @@ def parse_report(fields: Mapping[str, object]) -> EpisodeReport:
         raise found.fail("missed_deadlines", f"to be at most {steps}")
     return EpisodeReport(
         package=found.sha256("package"),
+        delta=found.sha256("delta") if found.has("delta") else None,
         success=found.boolean("success") if found.has("success") else None,
         steps=steps,
         missed_deadlines=missed,

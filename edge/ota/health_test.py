@@ -41,6 +41,17 @@ def test_reports_add_up_and_come_back_from_the_disk(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [health.FILE]
 
 
+def test_episodes_with_a_delta_are_counted_apart_as_well(tmp_path: Path) -> None:
+    found = Health(DIGEST)
+    for success in (True, False, None):
+        found = found.add(report(delta=OTHER, success=success))
+    found = found.add(report(success=False))
+    assert (found.counts.judged, found.counts.successes) == (3, 1)
+    assert (found.counts.with_delta, found.counts.successes_with_delta) == (2, 1)
+    health.write(tmp_path, found)
+    assert health.read(tmp_path, DIGEST) == found
+
+
 def test_episode_that_was_cut_short_counts_neither_for_nor_against() -> None:
     found = Health(DIGEST).add(report())
     assert found.add(report(stopped=True, success=None, stop_rules=0)) == found

@@ -8,7 +8,7 @@ them is held against what was counted of the package before it on the same robot
 | starts in a row that died before an episode ended | there are more than 3 |
 | crashes: the driving process died, the machine went on | too many for chance |
 | episodes that a stop rule ended | too many for chance |
-| episodes that failed, where the robot can tell | too many for chance |
+| episodes that failed, where the robot can tell (see below) | too many for chance |
 | steps whose action was late | more than 1 %, and more than twice as many as before |
 | as many episodes as the trial has that a person stopped | too many for chance |
 | none of these, and the episodes of the trial are over | it does not: it stays |
@@ -18,6 +18,10 @@ one before would have so many in 2 of 1,000 trials at most. How good that one is
 nobody knows exactly; so some imagined episodes count with its own (`_PRIOR`). They are
 also what a first package is compared with, except for failures: only the package
 before can tell how hard a robot's tasks are.
+
+A robot that has changed and learned drives the package before with a delta, and the new
+one without until it has slept. What it then fails at is the change's fault and not the
+package's, so only episodes with a delta are compared there.
 
 An episode that a person stopped counts in its own row only, since nobody knows why they
 did. So that row waits until the trial would be over: people who stop the robot to go
@@ -60,6 +64,8 @@ class Counts:
         episodes: episodes that ended.
         judged: those of which the robot could tell whether the task was fulfilled.
         successes: those in which it was.
+        with_delta: those of `judged` that were driven with a delta.
+        successes_with_delta: those of `with_delta` in which the task was fulfilled.
         steps: control steps.
         late_steps: steps whose action was ready after its deadline.
         stopped: episodes that a stop rule ended.
@@ -76,6 +82,8 @@ class Counts:
     late_steps: int = 0
     stopped: int = 0
     by_people: int = 0
+    with_delta: int = 0
+    successes_with_delta: int = 0
     crashes: int = 0
     starts_in_a_row: int = 0
 
@@ -169,14 +177,20 @@ def _find_stopped(before: Counts, after: Counts) -> str | None:
 
 
 def _find_failures(before: Counts, after: Counts) -> str | None:
-    if before.judged < _JUDGED_BEFORE:
+    about = " with a delta" if before.with_delta else ""
+    (judged, failed), (judged_before, failed_before) = (
+        (one.with_delta, one.with_delta - one.successes_with_delta)
+        if before.with_delta
+        else (one.judged, one.judged - one.successes)
+        for one in (after, before)
+    )
+    if judged_before < _JUDGED_BEFORE:
         return None
-    failed, failed_before = (one.judged - one.successes for one in (after, before))
-    if not _is_too_many("failed", failed, after.judged, failed_before, before.judged):
+    if not _is_too_many("failed", failed, judged, failed_before, judged_before):
         return None
     return (
-        f"{failed} of {after.judged} episodes failed, "
-        f"{failed_before} of {before.judged} before"
+        f"{failed} of {judged} episodes{about} failed, "
+        f"{failed_before} of {judged_before} before"
     )
 
 

@@ -100,6 +100,31 @@ def test_package_is_not_blamed_for_what_the_one_before_did_as_well() -> None:
     assert judge(GOOD, same, RULES).verdict is Verdict.FALL_BACK
 
 
+# Of a robot that has changed: 188 of 190 with a delta, and as it was made 3 of 12 fail.
+LEARNED = Counts(
+    episodes=190, judged=190, successes=188, with_delta=60, successes_with_delta=59
+)
+
+
+def test_package_that_has_learned_nothing_yet_is_not_blamed_for_the_change() -> None:
+    bare = Counts(episodes=12, judged=12, successes=9)
+    assert judge(LEARNED, bare, RULES).verdict is Verdict.WATCH
+    # The one before had learned nothing either: this one is worse.
+    unlearned = replace(LEARNED, with_delta=0, successes_with_delta=0)
+    assert judge(unlearned, bare, RULES).verdict is Verdict.FALL_BACK
+    over = replace(bare, episodes=20, judged=20, successes=14)
+    assert judge(LEARNED, over, RULES).verdict is Verdict.COMMIT
+
+
+def test_package_that_fails_with_a_delta_as_well_falls_back() -> None:
+    learned = Counts(
+        episodes=19, judged=19, successes=13, with_delta=9, successes_with_delta=5
+    )
+    found = judge(LEARNED, learned, RULES)
+    assert found.verdict is Verdict.FALL_BACK
+    assert found.reason == "4 of 9 episodes with a delta failed, 1 of 60 before"
+
+
 def test_first_package_falls_back_for_stop_rules_but_not_for_hard_tasks() -> None:
     hard = run(20, successes=0)
     assert judge(Counts(), hard, RULES).verdict is Verdict.COMMIT

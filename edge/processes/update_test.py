@@ -192,7 +192,7 @@ class Service:
             "stop_key": False,
             **changes,
         }
-        assert self.control.send("update", "health", fields)
+        self.wait_until(lambda: self.control.send("update", "health", fields))
 
     def end(self) -> tuple[int, str]:
         """Stops the service as systemd does; returns its exit code and its log."""
@@ -251,6 +251,25 @@ def test_service_installs_watches_commits_and_falls_back(
     assert "fell back: 3 of 3 episodes ended by a stop rule, 0 of 3 before" in log
     assert home.robot.open().package.digest == first
     assert home.outcomes() == ["installed", "committed", "installed", "fell_back"]
+
+
+def test_package_is_not_blamed_on_a_robot_that_has_yet_to_learn_with_it(
+    home: Home, run: Callable[..., Service]
+) -> None:
+    first = home.release(0)
+    service = run(home.channel)
+    service.wait_for_package(first)
+    for _ in range(12):
+        service.report(first, delta="d" * 64, success=True)
+    service.wait_until(lambda: home.outcomes() == ["installed", "committed"])
+    second = home.release(1)
+    service.wait_for_package(second)
+    for _ in range(3):  # the robot has changed, and no night has been since
+        service.report(second, success=False)
+    expected = ["installed", "committed", "installed", "committed"]
+    service.wait_until(lambda: home.outcomes() == expected)
+    assert service.end()[0] == 0
+    assert home.robot.open().package.digest == second
 
 
 def test_service_whose_store_hangs_answers_counts_and_stops_at_once(
