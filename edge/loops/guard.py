@@ -76,7 +76,11 @@ class Verdict:
 
 
 def judge_delta(
-    judges: Sequence[Judge], *, must_help: bool = False, proven: bool = False
+    judges: Sequence[Judge],
+    *,
+    must_help: bool = False,
+    proven: bool = False,
+    calibrates: bool = False,
 ) -> Verdict:
     """Judges a new delta.
 
@@ -85,6 +89,9 @@ def judge_delta(
         must_help: whether it must be better and not only no worse, as an old delta on
             a new package must.
         proven: whether the delta before it has proved good in use.
+        calibrates: whether it is a calibration and nothing else. What one says of the
+            arm acts in control alone, where no recorded episode shows it: if it changes
+            nothing here it may count, and its trial in use decides.
     """
     if len(judges) < FEWEST:
         there = f"only {_count(len(judges))}" if judges else "no episode"
@@ -93,6 +100,9 @@ def judge_delta(
     if not all(math.isfinite(one.after) for one in judges):
         reason = "its errors are not finite"
         return Verdict(False, reason, _evaluation(judges, 0.0))
+    if must_help and calibrates and all(_harm(one) == 0.0 for one in judges):
+        reason = "it changes no recorded action; its trial in use decides"
+        return Verdict(True, reason, _evaluation(judges, 0.0))
     of_learned = 0.0 if must_help else ALLOWED_OF_PROVEN if proven else ALLOWED
     confidences, told = [], []
     for name, group in _group(judges).items():

@@ -54,8 +54,15 @@ def test_delta_that_changes_nothing_does_no_harm() -> None:
     assert judge_delta(judges(0.3, [0.3] * 4)).accepted
 
 
-def test_delta_that_must_help_and_changes_nothing_is_refused() -> None:
+def test_delta_that_must_help_and_changes_nothing_is_refused_unless_it_calibrates() -> (
+    None
+):
     assert not judge_delta(judges(0.3, [0.3] * 4), must_help=True).accepted
+    found = judge_delta(judges(0.3, [0.3] * 4), must_help=True, calibrates=True)
+    assert found.accepted
+    assert found.reason == "it changes no recorded action; its trial in use decides"
+    harmful = judges(0.3, [0.31] * 4)
+    assert not judge_delta(harmful, must_help=True, calibrates=True).accepted
     assert judge_delta(judges(0.3, [0.1] * 4), must_help=True).accepted
 
 

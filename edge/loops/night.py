@@ -38,6 +38,8 @@ from release.package import PackageManifest
 from release.verification import IntactPackage
 
 EVALUATE: Final = "evaluate"
+CALIBRATION: Final = "calibration"
+"""The surface that says what has changed about the body."""
 OUTPUT: Final = "learned.safetensors"
 """The new vectors, in the folder of what need not survive."""
 LARGE_BYTES: Final = 16 << 10
@@ -63,6 +65,7 @@ class Round:
         unmeasured: memories of which only the surprise is measured.
         proven: whether the delta that it begins with has proved good in use.
         steps: calls of the loop.
+        calibrates: whether the candidate is a calibration and nothing else.
     """
 
     package: IntactPackage
@@ -75,6 +78,7 @@ class Round:
     unmeasured: tuple[Memory, ...]
     proven: bool = False
     steps: int = 0
+    calibrates: bool = False
 
 
 @dataclass(frozen=True)
@@ -294,7 +298,7 @@ def plan_judging(
         )
         if sha256_bytes(raw) != record.tensors_sha256:
             raise DeltaError(path, "the vectors of its record", "others")
-        local_delta.check_vectors(raw, package.manifest, path)
+        vectors = local_delta.check_vectors(raw, package.manifest, path)
         require_learnable(package.manifest, None, available_bytes)
     except (ContinuonError, OSError) as e:
         store.set_aside(digest)
@@ -311,7 +315,9 @@ def plan_judging(
         threads=threads,
     )
     learned = memory_choice.choose_to_learn(fitting, len(fitting))
-    return _add_judges(package, None, job, None, digest, learned, fitting, memories)
+    planned = _add_judges(package, None, job, None, digest, learned, fitting, memories)
+    calibrates = local_delta.list_changed(vectors) == (CALIBRATION,)
+    return dataclasses.replace(planned, calibrates=calibrates)
 
 
 def finish_round(
@@ -387,7 +393,10 @@ def _judge(planned: Round, judged: Judged) -> guard.Verdict:
         )
     ]
     return guard.judge_delta(
-        judges, must_help=planned.candidate is not None, proven=planned.proven
+        judges,
+        must_help=planned.candidate is not None,
+        proven=planned.proven,
+        calibrates=planned.calibrates,
     )
 
 

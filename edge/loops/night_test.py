@@ -337,6 +337,27 @@ def test_old_delta_that_still_helps_becomes_one_of_the_new_package(home: Home) -
     assert judge_again(home, package) is None
 
 
+def test_old_delta_whose_calibration_no_recorded_action_shows_is_tried_in_use(
+    home: Home,
+) -> None:
+    package = home.package()
+    home.show(package, 16)
+    # As what turns an arm back: far too small to change an action.
+    said = {
+        **vectors(0.0),
+        "calibration": np.full_like(vectors(0)["calibration"], 1e-20),
+    }
+    old = home.keep(said, "ab" * 32)
+    receipt = judge_again(home, package)
+    assert receipt is not None
+    assert receipt.accepted
+    assert receipt.reason == "it changes no recorded action; its trial in use decides"
+    found = home.store.read(CURRENT, package.manifest)
+    assert found is not None
+    assert found.record.parent == old
+    np.testing.assert_array_equal(found.vectors["calibration"], said["calibration"])
+
+
 @pytest.mark.parametrize("head", [-0.3, 0.0])
 def test_old_delta_that_does_not_help_is_quarantined(home: Home, head: float) -> None:
     package = home.package()
