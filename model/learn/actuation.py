@@ -151,7 +151,10 @@ def fit_gain(
     counted = used[latest][..., None] & silent_sensors.is_heard(states, silent)
     weight = counted.astype(jnp.float32)
     changes = _changes(known, states, view) * weight
-    moving = jnp.abs(changes) > _MOVING
+    # By the step before: chosen by itself, a slow step would count where its error adds
+    # to the motion, and an unchanged arm that is moved slowly would seem to have a gain.
+    moved_before = jnp.abs(changes[:, :-1]) > _MOVING
+    moving = jnp.pad(moved_before, ((0, 0), (1, 0), (0, 0)))
     given = memories["executed"][latest]
     gains = jnp.asarray(GAINS)
 
