@@ -19,8 +19,8 @@ REST_CARRY = 1
 """Numbers that `model.rest` carries from step to step."""
 RESPONSE_STEPS = 12
 """Last commands that still move the robot: 0.15 s at 80 Hz. With 8, what earlier ones
-still do was laid to the last of them: of a gain of 3.2, 2.5 and 2.8 were found, with
-12 steps 3.0 and 3.2 (docs/decisions/0009)."""
+still do was laid to the last of them: a gain of 3.2 was found as 2.7 and 2.5 in one
+axis, and with 12 steps as 3.2 and 3.0 (docs/decisions/0009)."""
 REMEMBERED_COMMANDS = 28
 """Commands that `model.drives` carries from step to step: 0.35 s at 80 Hz."""
 

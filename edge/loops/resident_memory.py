@@ -35,7 +35,9 @@ def kept_small() -> Iterator[None]:
 
     XLA keeps all that it has made of a program until the last kernel is compiled, and
     touches most of its own code on the way. A heap for each thread adds what lies free
-    in each (docs/decisions/0017).
+    in each (docs/decisions/0017); the process keeps to few heaps from then on. Nothing
+    may be loaded meanwhile: a mapping that takes the place of one just looked at would
+    lose what was written to it.
     """
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_ARENAS, 1)

@@ -90,6 +90,7 @@ def test_evaluation_is_the_error_of_the_steps_of_an_episode(
 
 def test_evaluation_uses_the_given_deltas(evaluate: Evaluation) -> None:
     run, given = evaluate
+    # So large that it shows in whatever small model the fixture has drawn.
     head = np.full_like(given["deltas"]["head"], 1.0)
     changed = run(**{**given, "deltas": {**given["deltas"], "head": head}})
     difference = changed["action_error"] - run(**given)["action_error"]

@@ -61,8 +61,8 @@ simulated arm. Its gripper follows in part, and the best gain of that would be c
 _MOVING, _FREE = 3.0, 2.0
 """A change of a sensor says something of a gain if it is larger than this, and its
 error counts up to that, both in unexplained parts: in free motion errors are below 1.
-Of a gain of 3.2 in the axis that presses on the table, 1.3 and 2.0 were found where
-every change counted up to `FURTHEST`, 2.8 and 2.5 so (docs/decisions/0009)."""
+A gain of 3.2 in the axis that presses on the table was found as 1.3 and 2.0 where every
+change counted up to `FURTHEST`, and as 2.7 and 2.5 so (docs/decisions/0009)."""
 _MOST = 0.95
 """Quantile of absolute actions that counts as a driver's largest action."""
 
@@ -151,8 +151,8 @@ def fit_gain(
     counted = used[latest][..., None] & silent_sensors.is_heard(states, silent)
     weight = counted.astype(jnp.float32)
     changes = _changes(known, states, view) * weight
-    # By the step before: chosen by itself, a slow step would count where its error adds
-    # to the motion, and an unchanged arm that is moved slowly would seem to have a gain.
+    # By the step before: chosen by itself, a slow step would count where its error
+    # adds to the motion, and an unchanged arm moved slowly would seem to have a gain.
     moved_before = jnp.abs(changes[:, :-1]) > _MOVING
     moving = jnp.pad(moved_before, ((0, 0), (1, 0), (0, 0)))
     given = memories["executed"][latest]

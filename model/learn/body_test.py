@@ -20,6 +20,28 @@ ONES = np.ones(2, np.float32)
 
 
 compare_rest = jax.jit(body.compare_rest)
+find_quantile = jax.jit(body.find_quantile, static_argnums=2)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95, 1.0])
+def test_quantile_is_that_of_the_numbers_that_are_asked_for(share: float) -> None:
+    random = np.random.default_rng(3)
+    values = random.normal(size=(9, 40)).astype(np.float32)
+    values[random.random(values.shape) < 0.2] = np.nan
+    of = random.random(values.shape) < np.linspace(0, 1, 40)
+    of[:, :2] = False
+    of[4, 1] = True  # one alone
+    values[4, 1] = 2.0
+    found = np.asarray(find_quantile(values, of, share))
+    for column in range(40):
+        asked = values[of[:, column] & ~np.isnan(values[:, column]), column]
+        if len(asked):
+            expected = np.quantile(asked, share)
+            np.testing.assert_allclose(found[column], expected, rtol=1e-5, atol=1e-6)
+        else:
+            assert np.isnan(found[column])
+    assert np.isnan(found[0])
+    assert found[1] == 2
 
 
 def record(

@@ -14,11 +14,12 @@ for nothing that must be kept from anybody.
 import math
 
 import jax.numpy as jnp
+import numpy as np
 
 from model import array_types as at
 
-_FIRST, _SECOND = 0x85EBCA6B, 0xC2B2AE35
-_STRIDE = 0x9E3779B9
+_FIRST, _SECOND = np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35)
+_STRIDE = np.uint32(0x9E3779B9)
 """The golden ratio as a share of 2^32, so that neighbours lie far apart."""
 
 
@@ -30,9 +31,11 @@ def draw_uniform(seed: at.Array, draw: at.Array, shape: tuple[int, ...]) -> at.A
         draw: [] i32, the number of this draw; others are independent of it.
         shape: of what is drawn.
     """
-    stream = _mix(_mix(seed.astype(jnp.uint32)) + draw.astype(jnp.uint32) * _stride())
+    # The hash of 0 is 0, and the first night has seed 0.
+    first = _mix(seed.astype(jnp.uint32) + _STRIDE)
+    stream = _mix(first + draw.astype(jnp.uint32) * _STRIDE)
     place = jnp.arange(math.prod(shape), dtype=jnp.uint32)
-    bits = _mix(_mix(place * _stride() + stream) ^ stream)
+    bits = _mix(_mix(place * _STRIDE + stream) ^ stream)
     return ((bits >> 8).astype(jnp.float32) * 2.0**-24).reshape(shape)
 
 
@@ -47,10 +50,6 @@ def choose_index(uniform: at.Array, weights: at.Array) -> at.Array:
 
 
 def _mix(x: at.Array) -> at.Array:
-    x = (x ^ (x >> 16)) * jnp.uint32(_FIRST)
-    x = (x ^ (x >> 13)) * jnp.uint32(_SECOND)
+    x = (x ^ (x >> 16)) * _FIRST
+    x = (x ^ (x >> 13)) * _SECOND
     return x ^ (x >> 16)
-
-
-def _stride() -> at.Array:
-    return jnp.uint32(_STRIDE)

@@ -193,7 +193,8 @@ class _Night:
     ) -> dict[str, Any]:
         both = jax.tree.map(lambda *x: jnp.stack(x), deltas, last_good)
         inside, _ = jax.vmap(lambda one: project_deltas(one, self._levels))(both)
-        deltas, last_good = (jax.tree.map(lambda x: x[i], inside) for i in (0, 1))
+        deltas = {name: delta[0] for name, delta in inside.items()}
+        last_good = {name: delta[1] for name, delta in inside.items()}
         # Of an earlier calibration only what acts on the changed robot alone is kept.
         kept = turned_sensors.keep(self._model, deltas["calibration"], *_KEPT)
         size = self._sizes.action_size

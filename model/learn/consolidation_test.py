@@ -523,6 +523,27 @@ def test_memories_that_are_not_finite_are_not_learned_from(
         np.testing.assert_array_equal(deltas["head"], given["head"])
 
 
+def test_step_that_is_refused_after_a_good_one_keeps_every_bit(
+    trained: WaveCore, calls: Calls
+) -> None:
+    memories = fill(SIZES, remember(4, LIVED), ROOM, STEPS)
+    weights = step_function.weights(trained)
+    state = begin(calls, trained, memories)
+    state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
+    good = steps(calls, trained, memories, state, 1)
+    assert any(np.any(delta) for delta in good["deltas"].values())
+    broken = weights | {"backbone/encode_task": weights["backbone/encode_task"] * np.nan}
+    refused = calls["step"](
+        weights=broken, memories=memories, state=good, calls=np.int32(3)
+    )["state"]
+    assert int(refused["refused"]) == int(good["refused"]) + 1
+    for name in ("deltas", "mean", "square", "steps"):
+        for before, after in zip(
+            jax.tree.leaves(good[name]), jax.tree.leaves(refused[name]), strict=True
+        ):
+            np.testing.assert_array_equal(before, after)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 2.0])
 def test_bad_delta_is_repaired_before_it_is_used(
     trained: WaveCore, calls: Calls, value: float

@@ -180,7 +180,7 @@ def draw_windows(
     shares: at.Array,
     repeats: at.Array,
     seed: at.Array,
-    number: at.Array,
+    draw: at.Array,
     windows: int,
     steps: int,
 ) -> dict[str, at.Array]:
@@ -197,7 +197,7 @@ def draw_windows(
         shares: [v], how often each view is drawn; where no memory is of a view's kind,
             it is not.
         repeats: what `find_repeats` found.
-        seed, number: [] i32; equal ones draw equal windows (`chance.draw_uniform`).
+        seed, draw: [] i32; equal ones draw equal windows (`chance.draw_uniform`).
         windows: number of windows.
         steps: steps of one window.
 
@@ -210,16 +210,16 @@ def draw_windows(
     exists = (memories["length"] > 0)[None] & (memories["kind"] == views.kind[:, None])
     wanted = jnp.where(jnp.any(exists, axis=1), shares, 0.0)
 
-    def draw(uniform: at.Array) -> dict[str, at.Array]:
+    def make(uniform: at.Array) -> dict[str, at.Array]:
         which = chance.choose_index(uniform[0], wanted)
         view = jax.tree.map(lambda x: x[which], views)
         chosen = chance.choose_index(uniform[1:], exists[which].astype(jnp.float32))
         return _join(memories, view, repeats, chosen, steps)
 
     episodes = max(1, -(-steps // SHORTEST_STEPS)) + 1
-    uniform = chance.draw_uniform(seed, number, (windows, 1 + episodes))
-    drawn = jax.vmap(draw)(uniform)
-    # Without any memory a category is still drawn; such windows weigh nothing.
+    uniform = chance.draw_uniform(seed, draw, (windows, 1 + episodes))
+    drawn = jax.vmap(make)(uniform)
+    # Without any memory the last view is drawn; such windows weigh nothing.
     some = jnp.any(wanted > 0).astype(jnp.float32)
     weights = {n: drawn[n] * some for n in ("action_weight", "next_weight")}
     return {**drawn, **weights}

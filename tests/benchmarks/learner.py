@@ -40,7 +40,10 @@ _PACKAGE = flags.DEFINE_multi_string(
 )
 _STOPS = flags.DEFINE_integer("stops", 20, "stops at random instants", lower_bound=1)
 _THREADS = flags.DEFINE_integer(
-    "threads", 0, "processors for the learner, 0 for all", lower_bound=0
+    "threads",
+    1,
+    "processors for the learner, as `--learner_threads` of //edge:robot; 0 for all",
+    lower_bound=0,
 )
 _LONGEST_S = flags.DEFINE_float(
     "longest_s", 10.0, "latest instant of a stop after the start, seconds"
@@ -60,9 +63,8 @@ class Run:
     """One job to its end.
 
     Attributes:
-        first_s: from the start to the second call's report, seconds. The first call
-            makes the state; the second is a gradient step. A report may be up to
-            0.25 s late.
+        first_s: from the start to the report of the first gradient step, seconds. A
+            report may be up to 0.25 s late.
         peak_mb: peak memory of the whole life, megabytes.
         private_mb: most of it that is of no file, megabytes.
         whole_s: from the start to the end, seconds.
@@ -103,7 +105,7 @@ def _measure(package: IntactPackage, folder: Path) -> dict[str, float]:
         for name in night.list_to_prepare(package, [_LOOP])
     ]
     runs = [_run(one, folder) for one in to_compile]
-    learned = _run(job, folder)
+    learned = _run(job, folder, _count_before_steps(package))
     stopped = [job, *to_compile[:1]]
     stops_ms = sorted(
         _stop(stopped[number % len(stopped)], folder, number)
@@ -145,7 +147,15 @@ def _make_job(package: Path, folder: Path) -> Job:
     )
 
 
-def _run(job: Job, folder: Path) -> Run:
+def _count_before_steps(package: IntactPackage) -> int:
+    """Calls of the loop before its first gradient step."""
+    assert package.manifest.learning is not None  # it has functions to prepare
+    names = [one.function for one in package.manifest.learning.loops[_LOOP]]
+    first = next(i for i, name in enumerate(names) if name.endswith("_step"))
+    return sum(one.calls for one in package.manifest.learning.loops[_LOOP][:first])
+
+
+def _run(job: Job, folder: Path, before_steps: int = 0) -> Run:
     """One job to its end; raises a LearningError if it fails."""
     learner = LearnerProcess(job, folder)
     first_s = peak_mb = private_mb = processor_s = 0.0
@@ -155,7 +165,8 @@ def _run(job: Job, folder: Path) -> Run:
             peak_mb = max(peak_mb, _read_mb(learner.pid, "VmHWM"))
             private_mb = max(private_mb, _read_mb(learner.pid, "RssAnon"))
             processor_s = max(processor_s, process_usage.processor_s(learner.pid))
-            steps = [r for r in reports if isinstance(r, Progress) and r.done > 1]
+            progress = [r for r in reports if isinstance(r, Progress)]
+            steps = [r for r in progress if r.done > before_steps]
             if steps and not first_s:
                 first_s = time.monotonic() - learner.started_s
     finally:
