@@ -17,10 +17,11 @@ FAST, MEDIUM, SLOW = LOOPS = ("fast", "medium", "slow")
 AWAKE_SHARE: Final = 0.5
 """Share of the day's processor time and disk writes that the loops of the waking hours
 may use together; the rest is kept for the night, which learns the most."""
-COMPILING_TIMES: Final = 2.0
-"""A function may take so many times the learner's memory while it is compiled, since
-the default package's largest needs 505 MB. It runs alone, before a night, and is
-stopped sooner if the machine has less."""
+COMPILING_TIMES: Final = 1.5
+"""A function may take so many times the learner's memory while it is compiled. The
+default package's largest takes 385 MB of 400, more where an emulator or an old kernel
+gives nothing back. It runs alone, before a night, and is stopped sooner if the machine
+has less."""
 COOLED_BY_C: Final = 5.0
 """Learning begins again this far below the limit, so that it does not start and stop
 every few seconds. A Raspberry Pi 5 without load cools by as much within two minutes."""
@@ -40,7 +41,7 @@ class Budgets:
         nights_per_day: slow loops that may come to their end from one noon to the next.
         disk_mb_per_day: what learning may write to the disk from one noon to the next,
             in MB.
-        memory_mb: largest resident memory of the learner, in MB; twice as much while
+        memory_mb: largest resident memory of the learner, in MB; half as much more while
             it does nothing but compile a function.
         temperature_c: highest temperature of the processor while a loop runs, in
             degrees Celsius; one begins 5 degrees below.
