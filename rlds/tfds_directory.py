@@ -26,7 +26,7 @@ import filecmp
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,13 @@ FEATURES_FILE = "features.json"
 INFO_FILE = "dataset_info.json"
 SIDECAR_SUFFIX = ".sidecar.json"
 EPISODE_SUFFIX = ".tfrecord"
+MAX_SHARDS = 99_999
+"""Episodes of a folder: TFDS uses more digits for the shards of larger splits."""
 
 _TEMPLATE = "{SPLIT}/shard-{SHARD_INDEX}.{FILEFORMAT}"
-_MAX_SHARDS = 99_999  # TFDS uses more digits for the shards of larger splits
 # Of dataset_info.json: a line of some twenty bytes per shard, with room.
 _INFO_LIMIT_BYTES = 4 * 1024 * 1024
-_INFO_VALUES = _MAX_SHARDS + 1024
+_INFO_VALUES = MAX_SHARDS + 1024
 _VERSION = "1.0.0"
 # What a file system without symbolic links answers.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -134,10 +135,10 @@ class TfdsDirectory:
         """
         episode = reader.read_episode_bytes(episode_bytes_framed)
         self.check_spec(episode.spec)
-        if len(self._episodes) == _MAX_SHARDS:
+        if len(self._episodes) == MAX_SHARDS:
             raise OversizedError(
                 self._folder,
-                f"at most {_MAX_SHARDS} episodes",
+                f"at most {MAX_SHARDS} episodes",
                 "more",
                 "record into a new folder",
             )
@@ -152,6 +153,52 @@ class TfdsDirectory:
             name = f"{episode.metadata.episode_id}{SIDECAR_SUFFIX}"
             durable_file.write(self._folder / name, sidecar)
         return path
+
+    def remove(self, names: Collection[str]) -> None:
+        """Removes episodes and their sidecars, durably; what is not here is gone.
+
+        The sidecar goes first: an interrupted call leaves no sidecar without its
+        episode, and can be repeated. The files go before links and record are written,
+        for which a full disk has no room before; links to what is gone are made anew
+        when the folder is next read. The last episodes take the positions of those that
+        are gone, so that it does not matter how many stay.
+
+        Args:
+            names: files of episodes, as in `episode_files`.
+
+        Raises:
+            DiskError: the system refused; call `read_again` before anything else.
+        """
+        try:
+            for name in names:
+                sidecar = f"{name.removesuffix(EPISODE_SUFFIX)}{SIDECAR_SUFFIX}"
+                (self._folder / sidecar).unlink(missing_ok=True)
+            durable_file.fsync_folder(self._folder)
+            for name in names:
+                (self._folder / name).unlink(missing_ok=True)
+            durable_file.fsync_folder(self._folder)
+            self._close_gaps(set(names))
+        except OSError as e:
+            raise durable_file.disk_error(
+                self._folder, f"to remove {len(names)} episodes", e
+            ) from e
+
+    def _close_gaps(self, gone: set[str]) -> None:
+        """Gives the positions of episodes that are gone to the last of the others."""
+        before = len(self._episodes)
+        count = sum(name not in gone for name in self._episodes)
+        if count == before:
+            return
+        last = [name for name in self._episodes[count:] if name not in gone]
+        for index, name in enumerate(self._episodes[:count]):
+            if name in gone:
+                self._episodes[index] = last.pop()
+                self._link(self._episodes[index], index, sync=False)
+        del self._episodes[count:]
+        for index in range(count, before):
+            self._shard(index).unlink(missing_ok=True)
+        self._sync_links()
+        self._write_info()
 
     def _open(self) -> None:
         info = self._folder / INFO_FILE
@@ -259,7 +306,9 @@ class TfdsDirectory:
             raise _not_ours(info)
         for index, name in enumerate(self._episodes):
             if self._read_link(index) != name:
-                self._link(name, index)
+                self._link(name, index, sync=False)  # a folder may need thousands
+        if self._episodes:
+            self._sync_links()
         for shard in shards[len(self._episodes) :]:
             shard.unlink(missing_ok=True)
         self._write_info()
@@ -296,7 +345,7 @@ class TfdsDirectory:
     def _shard(self, index: int) -> Path:
         return self._folder / shard_path(self._split, index)
 
-    def _link(self, name: str, index: int) -> None:
+    def _link(self, name: str, index: int, *, sync: bool = True) -> None:
         shard = self._shard(index)
         temporary = shard.with_name(
             f"{durable_file.LEFTOVER_PREFIX}{secrets.token_hex(8)}"
@@ -311,7 +360,11 @@ class TfdsDirectory:
             if e.errno not in _NO_LINKS:
                 raise durable_file.disk_error(shard, "to link the episode", e) from e
             self._copy(name, shard)
-        durable_file.fsync_folder(shard.parent)
+        if sync:
+            self._sync_links()
+
+    def _sync_links(self) -> None:
+        durable_file.fsync_folder(self._shard(0).parent)
         durable_file.fsync_folder(self._folder)
 
     def _copy(self, name: str, shard: Path) -> None:
@@ -364,7 +417,7 @@ def write_info(
     splits = []
     for split, shards in split_shards.items():
         for index, shard in enumerate(shards):
-            if shard.path != shard_path(split, index) or index >= _MAX_SHARDS:
+            if shard.path != shard_path(split, index) or index >= MAX_SHARDS:
                 raise DatasetFolderError(
                     folder, f"a shard at {shard_path(split, index)}", shard.path
                 )

@@ -77,6 +77,48 @@ def test_interrupted_add_leaves_a_whole_folder_and_can_be_repeated(
     assert found == tuple(f"{name}.tfrecord" for name in ids)
 
 
+def test_removed_episodes_leave_their_positions_to_the_last_ones(
+    tmp_path: Path,
+) -> None:
+    paths = [_add(tmp_path, number) for number in range(6)]
+    folder = TfdsDirectory(tmp_path, "episodes", _SPEC)
+    gone = {paths[number].name for number in (0, 3, 5)}
+    folder.remove(gone | {"absent.tfrecord"})
+    assert folder.episode_files == tuple(paths[n].name for n in (4, 1, 2))
+    again = TfdsDirectory(tmp_path, "episodes", _SPEC)
+    assert again.episode_files == folder.episode_files
+    assert _lengths(tmp_path) == ["1", "1", "1"]
+    links = sorted((tmp_path / "train").iterdir())
+    assert [link.resolve() for link in links] == [paths[n] for n in (4, 1, 2)]
+    assert not any(
+        name.removesuffix(".tfrecord") in str(_tree(tmp_path)) for name in gone
+    )
+    folder.remove(folder.episode_files)
+    assert _lengths(tmp_path) == []
+    path = _add(tmp_path, 7)
+    assert TfdsDirectory(tmp_path, "episodes", _SPEC).episode_files == (path.name,)
+
+
+def test_interrupted_removal_is_finished_when_the_folder_is_next_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [_add(tmp_path, number) for number in range(4)]
+    folder = TfdsDirectory(tmp_path, "episodes", _SPEC)
+
+    def refuse(path: Path, data: bytes, mode: int = durable_file.SHARED) -> None:
+        raise DiskError(path, "to write", "No space left on device")
+
+    monkeypatch.setattr(durable_file, "write", refuse)
+    with pytest.raises(DiskError, match="No space"):
+        folder.remove([paths[1].name])
+    monkeypatch.undo()
+    assert not paths[1].exists()  # its room is free
+    again = TfdsDirectory(tmp_path, "episodes", _SPEC)
+    assert again.episode_files == tuple(paths[n].name for n in (0, 3, 2))
+    assert _lengths(tmp_path) == ["1", "1", "1"]
+    assert len(list((tmp_path / "train").iterdir())) == 3
+
+
 def test_episode_of_another_spec_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     _add(tmp_path, 0)
     before = sorted(path.name for path in tmp_path.iterdir())
