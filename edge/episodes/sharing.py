@@ -23,6 +23,7 @@ from edge.episodes.episode_id import Held, make_random_id
 from edge.episodes.provenance import Provenance, begin_metadata
 from edge.episodes.recorder import EpisodeRecorder, episode_spec
 from edge.episodes.robot_key import RobotKey
+from edge.episodes.shared_quota import RECEIPT_SUFFIX, SharedQuota
 from edge.episodes.terms import EpisodeTerms
 from edge.errors import (
     EpisodeTermsError,
@@ -107,6 +108,7 @@ class Recording:
         tell: Callable[[str], None],
         machine: Clock,
         hand_over: Callable[[Path], None] | None = None,
+        quota: SharedQuota | None = None,
     ) -> None:
         """Holds the folders; call `open_recording`, which makes and locks them."""
         self._output = output
@@ -119,6 +121,7 @@ class Recording:
         self._tell = tell
         self._machine = machine
         self._hand_over = hand_over
+        self._quota = quota
         self._places = [path.stat() for path in (private, output)]
         self._aside = 0  # files that this recovery has set aside
 
@@ -311,6 +314,11 @@ class Recording:
             sidecar_statements.check_statements(described, redacted, self._now())
             robot_key.write_public(self._output, self._key, self._robot_id)
             signed = sidecar.sign(described, self._key.signing)
+            if self._quota is not None:
+                size_bytes = len(framed) + len(signed)
+                self._quota.make_room(self._output, self._directory, size_bytes)
+            # It would be that of one of this name that was set aside.
+            (self._output / f"{name}{RECEIPT_SUFFIX}").unlink(missing_ok=True)
             self._directory.add(framed, signed)
         if self._hand_over is not None:
             self._hand_over(path)
@@ -392,6 +400,7 @@ def open_recording(
     passed: datetime = RUNTIME_DATE,
     machine: Clock = _MACHINE,
     hand_over: Callable[[Path], None] | None = None,
+    quota: SharedQuota | None = None,
 ) -> Iterator[Recording]:
     """Makes the folders and locks them against other recordings.
 
@@ -411,6 +420,7 @@ def open_recording(
         machine: the machine's own clock, which tells what lies in the future.
         hand_over: gets the file of each raw episode once it is shared, before it is
             removed; after a crash it may get one again.
+        quota: keeps `output` within a size; None for no limit.
 
     Raises:
         ClockError: the machine's clock is wrong.
@@ -441,6 +451,8 @@ def open_recording(
             tell(f"a file among the links of episodes is now {path}")
         key = open_key()
         keep()
+        if quota is not None:  # it may be lower than before
+            quota.make_room(output, directory, 0)
         yield Recording(
             output,
             private,
@@ -451,4 +463,5 @@ def open_recording(
             tell,
             machine,
             hand_over,
+            quota,
         )

@@ -100,6 +100,21 @@ def test_shared_folder_holds_the_public_key_that_checks_its_sidecars(
         robot_key.read_public(folders[0], "ab" * 32)
 
 
+def test_receipt_of_an_episode_that_was_set_aside_is_not_one_of_the_next(
+    folders: Folders,
+) -> None:
+    told: list[str] = []
+    with open_folders(folders, told=told) as recording:
+        recording.share(begin(recording).close(success=True)[0])
+        receipt = folders[0] / f"{NAME}.sent.json"
+        receipt.write_bytes(b"{}")
+        (folders[0] / f"{NAME}.tfrecord").write_bytes(b"damage")
+        recording.share(begin(recording).close(success=True)[0])
+        assert recording.look_up(NAME) is Held.WHOLE
+    assert len(told) == 1
+    assert not receipt.exists()
+
+
 def test_safety_violation_escalates_an_episode_without_consent(
     folders: Folders,
 ) -> None:

@@ -34,6 +34,7 @@ from base.errors import (
 from base.store.location import to_uri
 from base.store.store import PreconditionFailedError, Store, open_store
 from edge.episodes import robot_key
+from edge.episodes.shared_quota import RECEIPT_SUFFIX
 from edge.errors import UploadError
 from edge.robots.clock import MonotonicClock, require_right
 from edge.runtime_version import RUNTIME_DATE
@@ -49,7 +50,6 @@ _TO = flags.DEFINE_string(
     required=True,
 )
 
-_RECEIPT_SUFFIX = ".sent.json"
 _RECEIPT_SCHEMA_VERSION = 1
 path_flags.folders("from", "to")
 
@@ -63,6 +63,7 @@ class Tally:
         held: episodes that the store held already, byte for byte.
         receipted: episodes with a receipt of an earlier run.
         private: episodes without consent or escalation, which stay.
+        removed: episodes that a recorder removed meanwhile, to keep its quota.
         refused: episodes that must not be sent as they are: file and reason.
     """
 
@@ -70,6 +71,7 @@ class Tally:
     held: int = 0
     receipted: int = 0
     private: int = 0
+    removed: int = 0
     refused: list[tuple[Path, str]] = field(default_factory=list)
 
 
@@ -89,6 +91,7 @@ def main(argv: list[str]) -> int:
     command_line.say(
         f"{tally.sent} sent, {tally.held} already in the store,"
         f" {tally.receipted} with a receipt, {tally.private} kept without consent"
+        + (f", {tally.removed} removed meanwhile" if tally.removed else "")
         + (f", {len(tally.refused)} refused" if tally.refused else "")
     )
     if tally.refused:
@@ -130,6 +133,9 @@ def upload(folder: Path, store: Store, now: datetime) -> Tally:
             # A store that fails ends the run; one odd name in it does not.
             if isinstance(e, StoreError) and not isinstance(e, ObjectError):
                 raise
+            if not path.exists():
+                tally.removed += 1
+                continue
             tally.refused.append((path, str(e)))
             command_line.say(f"refused {one_line(path.name)}: {e}")
     return tally
@@ -150,7 +156,7 @@ def _upload_episode(path: Path, store: Store, now: datetime, tally: Tally) -> No
         tally.private += 1
         return
     stem = path.name.removesuffix(SIDECAR_SUFFIX)
-    receipt_path = path.with_name(stem + _RECEIPT_SUFFIX)
+    receipt_path = path.with_name(stem + RECEIPT_SUFFIX)
     receipt = _encode_receipt(description, store.uri, sha256_bytes(raw))
     if receipt_path.is_file() and _read(receipt_path, len(receipt)) == receipt:
         tally.receipted += 1

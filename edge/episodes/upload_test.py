@@ -374,3 +374,21 @@ def test_uploader_beside_a_recording_robot_stops_neither_and_loses_nothing(
             tmp_path / "store" / episode_path(name) / "episode.tfrecord"
         ).read_bytes()
         assert raw == (folder / f"{name}.tfrecord").read_bytes()
+
+
+def test_episode_that_the_recorder_removes_meanwhile_is_counted_and_not_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = names_in(folder)[1]
+    parse = sidecar.parse
+
+    def remove_then_parse(raw: bytes) -> sidecar.Sidecar:
+        found = parse(raw)
+        if found.episode_id == name:
+            (folder / f"{name}.sidecar.json").unlink()
+            (folder / f"{name}.tfrecord").unlink()
+        return found
+
+    monkeypatch.setattr(sidecar, "parse", remove_then_parse)
+    tally = upload.upload(folder, store_at(tmp_path / "store"), NOW)
+    assert tally == upload.Tally(sent=2, removed=1)

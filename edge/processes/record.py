@@ -18,7 +18,7 @@ import functools
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,7 @@ from edge import simulated_or_real
 from edge.episodes import sharing, terms
 from edge.episodes.ring import RingReader
 from edge.episodes.ring_recording import RingRecording
+from edge.episodes.shared_quota import SharedQuota
 from edge.episodes.sharing import Recording, Shared
 from edge.episodes.step_account import Account
 from edge.errors import RingError
@@ -51,6 +52,7 @@ _SILENCE_S: Final = 10.0
 HOME = robot_flags.define_home()
 ROBOT_ID = robot_flags.define_robot_id()
 KEY_FILE = robot_flags.define_key_file()
+robot_flags.define_shared_quota()
 CONSENT = flags.DEFINE_bool(
     "consent", False, "whether the operator lets these episodes be uploaded"
 )
@@ -66,9 +68,10 @@ def main(argv: list[str]) -> None:
 
 
 def _record(me: Process, home: Home, robot_id: str) -> None:
+    quota = SharedQuota(robot_flags.read_shared_quota_bytes(), me.say)
     recording = RingRecording(
         home.private,
-        functools.partial(_open_folders, me, home, robot_id),
+        functools.partial(_open_folders, me, home, robot_id, quota),
         functools.partial(_tell_learner, me, home),
         me.say,
     )
@@ -79,7 +82,8 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
             me.say(str(e))
         me.say_ready()
         before = recording.account
-        ring = _wait_for_ring(me, home, recording, before)
+        describe = functools.partial(_describe, recording, before, quota)
+        ring = _wait_for_ring(me, home, recording, describe)
         heard_s = time.monotonic()
         while ring is not None:
             now_s = time.monotonic()
@@ -89,7 +93,7 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
                 ring.close()
                 if me.is_stopped():
                     break
-                ring = _wait_for_ring(me, home, recording, before)
+                ring = _wait_for_ring(me, home, recording, describe)
                 continue
             else:
                 if now_s - heard_s > _SILENCE_S:
@@ -99,27 +103,30 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
                     recording.cut(now_s)
                 time.sleep(_POLL_S)
             if me.is_status_due():
-                me.show_now(_describe(recording, before, ring))
+                me.show_now(describe(ring))
         recording.cut(time.monotonic())
-    me.say(_summarize(recording.account))
+    me.say(_summarize(recording.account, quota))
 
 
 def _wait_for_ring(
-    me: Process, home: Home, recording: RingRecording, before: Account
+    me: Process,
+    home: Home,
+    recording: RingRecording,
+    describe: Callable[[RingReader | None], dict[str, object]],
 ) -> RingReader | None:
     """Waits until control has made a ring; None when this process is told to end."""
     while not me.is_stopped():
         with contextlib.suppress(RingError):
             return RingReader(home.ring)
         recording.share_left()  # nobody says more of it
-        me.show(_describe(recording, before, None))
+        me.show(describe(None))
         me.rest(0.05)
     return None
 
 
 @contextlib.contextmanager
 def _open_folders(
-    me: Process, home: Home, robot_id: str, robot: RobotSpec
+    me: Process, home: Home, robot_id: str, quota: SharedQuota, robot: RobotSpec
 ) -> Iterator[Recording]:
     """Opens the folders for the episodes of a robot."""
     key_file = KEY_FILE.value
@@ -134,6 +141,7 @@ def _open_folders(
         consent=terms.operator_consent(CONSENT.value, MonotonicClock().unix_ns()),
         tell=me.say,
         hand_over=functools.partial(hand_over, home.new_memories, me),
+        quota=quota,
     ) as recording:
         yield recording
 
@@ -189,7 +197,10 @@ def _tell_learner(me: Process, home: Home, shared: Shared) -> None:
 
 
 def _describe(
-    recording: RingRecording, before: Account, ring: RingReader | None
+    recording: RingRecording,
+    before: Account,
+    quota: SharedQuota,
+    ring: RingReader | None,
 ) -> dict[str, object]:
     """The fields of a status: what this process did, not those before it."""
     account = recording.account
@@ -201,17 +212,27 @@ def _describe(
         "recorded": account.recorded - before.recorded,
         "missing": account.missing.total - before.missing.total,
         "dropped": 0 if ring is None else ring.dropped,
+        "removed_private": quota.private,
+        "removed_waiting": quota.waiting,
     }
 
 
-def _summarize(account: Account) -> str:
-    """Says what became of every step that was driven in this home."""
+def _summarize(account: Account, quota: SharedQuota) -> str:
+    """Says what became of every step that was driven in this home.
+
+    The episodes that were removed unsent are those that this process removed.
+    """
     missing = account.missing
     text = f"{account.recorded} of all {account.driven} steps so far are recorded"
     if missing.total:
         text += (
             f"; {missing.no_room} found no room, {missing.refused} were refused by disk"
             f" or clock, {missing.unfit} fit no episode"
+        )
+    if quota.private or quota.waiting:
+        text += (
+            f"; of the shared episodes {quota.private} without consent and "
+            f"{quota.waiting} that waited to be sent made room for newer ones"
         )
     return text
 

@@ -1,6 +1,7 @@
-"""What the recorder hands over to the learner, whatever lies in that folder."""
+"""What the recorder keeps of episodes: for the learner, and in the shared folder."""
 
 import os
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -8,8 +9,12 @@ from typing import cast
 import pytest
 
 from base.testing import special_files
+from edge.episodes.step_ring import StepSender
 from edge.processes import record
+from edge.processes.home import Home
 from edge.processes.process import Process
+from edge.robots.simulated_point import SPEC
+from edge.testing import process_tree, processes, ring_steps
 
 
 @pytest.mark.parametrize("kind", special_files.KINDS)
@@ -32,3 +37,34 @@ def test_name_that_leads_to_no_file_keeps_no_episode_from_the_learner(
     assert sorted(p.name for p in new.glob("[0-9]*")) == ["1.tfrecord", "2.tfrecord"]
     assert os.path.lexists(new / "odd")
     assert os.path.lexists(new / "odd.tfrecord")
+
+
+def test_recorder_keeps_the_quota_of_shared_episodes_and_says_what_went_unsent(
+    tmp_path: Path,
+) -> None:
+    home = Home(tmp_path / "home")
+    home.run.mkdir(parents=True)
+    sender = StepSender(home.ring, SPEC)
+    running = subprocess.Popen(
+        processes.command(
+            "edge.processes.record",
+            f"--home={home.root}",
+            "--robot_id=point-1",
+            "--shared_mb=0.05",
+        ),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=processes.environment(),
+    )
+    names = [ring_steps.send_episode(sender, 200) for _ in range(6)]
+    process_tree.wait_until(lambda: not sender.filled)
+    running.terminate()
+    _, said = running.communicate(timeout=process_tree.LONGEST_S)
+    assert running.returncode == 0, said
+    left = sorted(path.stem for path in home.shared.glob("*.tfrecord"))
+    assert 0 < len(left) < 6
+    assert names[-1] in left
+    assert sum(p.stat().st_size for p in home.shared.glob("0*")) <= 50_000
+    assert "has reached 0.05 MB: 1 episodes without consent and 0 that" in said
+    assert f"of the shared episodes {6 - len(left)} without consent and 0 that" in said
+    assert len(list(home.new_memories.glob("*.tfrecord"))) == 6

@@ -72,6 +72,7 @@ flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
 control_flags.define_stop_rules()
 robot_flags.define_update_rules()
 robot_flags.define_learner_limits()
+robot_flags.define_shared_quota()
 PACE = flags.DEFINE_enum(
     "pace",
     None,
@@ -140,6 +141,7 @@ def _list_programs(home: Path) -> list[Program]:
         *control_flags.hand_on_actor(),
     ]
     budgets = robot_flags.hand_on_learner_limits()
+    quota = robot_flags.hand_on_shared_quota()
     programs = [
         Program(
             "control",
@@ -148,7 +150,9 @@ def _list_programs(home: Path) -> list[Program]:
             10.0,
         ),
         # It shares the last episode first.
-        Program("record", "edge.processes.record", (*own, *name, *consent), 30.0),
+        Program(
+            "record", "edge.processes.record", (*own, *name, *consent, *quota), 30.0
+        ),
         Program("learn", "edge.processes.learn", (*own, *keys, *name, *budgets), 5.0),
     ]
     if CHANNEL.value:

@@ -29,6 +29,7 @@ _NIGHT: Final = "night"
 _SLEEP_AFTER: Final = "sleep_after_s"
 _FAST_LOOP: Final = "fast_loop"
 _MEMORIES_MB: Final = "memories_mb"
+_SHARED_MB: Final = "shared_mb"
 _THREADS: Final = "learner_threads"
 _UPDATE_RULES: Final = ("update_period_s", "update_jitter_s", "trial_episodes")
 
@@ -233,11 +234,37 @@ def define_learner_limits() -> None:
     """
     record_flags.define(Budgets)
     flags.DEFINE_float(
-        _MEMORIES_MB, 128.0, "size of all memories, in MB", lower_bound=0.0
+        _MEMORIES_MB,
+        128.0,
+        "size of all memories, in MB; episodes that wait for the learner, 1 GiB at "
+        "most, and compiled functions, 64 MB at most, are not among them",
+        lower_bound=0.0,
     )
     flags.DEFINE_integer(
         _THREADS, 1, "processors that the learner uses; 0 for all", lower_bound=0
     )
+
+
+def define_shared_quota() -> None:
+    """Defines --shared_mb, for `read_shared_quota_bytes`."""
+    flags.DEFINE_float(
+        _SHARED_MB,
+        1024.0,
+        "size of all shared episodes in <home>/shared, in MB; the oldest that were "
+        "sent are removed first, then those without consent, then those that wait to "
+        "be sent; the newest always stays",
+        lower_bound=0.0,
+    )
+
+
+def read_shared_quota_bytes() -> int:
+    """Size of all shared episodes, in bytes."""
+    return int(float(str(flags.FLAGS[_SHARED_MB].value)) * 1e6)
+
+
+def hand_on_shared_quota() -> list[str]:
+    """Returns the flag of `define_shared_quota` for another program, if given."""
+    return hand_on(_SHARED_MB)
 
 
 def read_budgets() -> Budgets:

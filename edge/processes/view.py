@@ -86,7 +86,7 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
             "record",
             f"{record.doing(now_s)}; {_count(two, 'recorded')} of "
             f"{_count(two, 'driven')} steps in {_count(two, 'episodes')} episodes "
-            f"of this run; {_count(one, 'dropped')} dropped",
+            f"of this run; {_count(one, 'dropped')} dropped{_removed(two)}",
         ),
     ]
     for name, process in seen.items():
@@ -208,6 +208,16 @@ def _package(status: Status) -> str:
         return found
     channel = one_line(status.get("channel") or "no channel")
     return f"{found}, release {_count(status, 'release')} of {channel}"
+
+
+def _removed(status: Status) -> str:
+    """What the recorder removed unsent, to keep the quota of shared episodes."""
+    if not (status.get("removed_private") or status.get("removed_waiting")):
+        return ""
+    return (
+        f"; removed {_count(status, 'removed_private')} without consent, "
+        f"{_count(status, 'removed_waiting')} unsent"
+    )
 
 
 def _digest(status: Status, key: str) -> str:

@@ -60,6 +60,15 @@ def test_view_shows_what_every_process_told() -> None:
     ]
 
 
+def test_view_says_what_was_removed_unsent() -> None:
+    now = seen(5.0)
+    now["record"].status = {**RECORD, "removed_private": 1200, "removed_waiting": 0}
+    assert describe(now, 5.0)[5] == (
+        "record    records; 4,200 of 4,210 steps in 12 episodes of this run; 0 "
+        "dropped; removed 1,200 without consent, 0 unsent"
+    )
+
+
 def test_fast_loop_has_a_row_where_it_is_on() -> None:
     now = seen(5.0)
     now["control"].status = {**CONTROL, "fast": "fast, 1,312 updates"}

@@ -11,6 +11,7 @@ from edge.episodes import robot_key
 from edge.episodes.provenance import Provenance
 from edge.episodes.recorder import EpisodeRecorder
 from edge.episodes.robot_key import RobotKey
+from edge.episodes.shared_quota import SharedQuota
 from edge.episodes.sharing import Recording, open_recording
 from edge.episodes.terms import operator_consent
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
@@ -41,6 +42,7 @@ def open_folders(
     robot_time: str = "2026-01-01T08:00:00Z",
     machine_time: str = "2026-03-01T08:00:00Z",
     robot: RobotSpec = SPEC,
+    quota: SharedQuota | None = None,
 ) -> AbstractContextManager[Recording]:
     """Opens the folders; a test that does not take what is told expects nothing."""
     output, private = folders
@@ -54,6 +56,7 @@ def open_folders(
         operator_consent(consent, unix_ns_from_rfc3339(robot_time)),
         tell,
         machine=SimulatedClock(unix_ns_from_rfc3339(machine_time)),
+        quota=quota,
     )
 
 
