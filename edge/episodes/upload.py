@@ -15,6 +15,7 @@ started again: objects that the store holds already are not sent twice.
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -133,7 +134,7 @@ def upload(folder: Path, store: Store, now: datetime) -> Tally:
             # A store that fails ends the run; one odd name in it does not.
             if isinstance(e, StoreError) and not isinstance(e, ObjectError):
                 raise
-            if not path.exists():
+            if not os.path.lexists(path):  # a link to nothing is no removal
                 tally.removed += 1
                 continue
             tally.refused.append((path, str(e)))
