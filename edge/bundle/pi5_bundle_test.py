@@ -78,7 +78,7 @@ def test_bundle_holds_no_cache_no_build_path_and_no_signing_code(
     code = {path.removeprefix("code/") for path in paths if path.startswith("code/")}
     assert "edge/run.py" in code
     assert {
-        f"edge/processes/{name}.py" for name in ("control", "record", "update")
+        f"edge/processes/{name}.py" for name in ("control", "record", "tell", "update")
     } <= code
     assert {path.split("/")[0] for path in code} == {"base", "edge", "release", "rlds"}
     assert code.isdisjoint(

@@ -1,7 +1,7 @@
 """What control hears of the other processes, without waiting for any.
 
-A person's words and keys come from the supervisor, and what the fast loop may do from
-the learner; `mailbox.py` lists the messages.
+A person's words and keys come from the supervisor, or the words from `//edge:tell`, and
+what the fast loop may do from the learner; `mailbox.py` lists the messages.
 """
 
 import time
@@ -9,6 +9,7 @@ from typing import Final
 
 from edge.control.fast_loop import FastLoop
 from edge.loops.mode import Mode
+from edge.processes import last_word
 from edge.processes.acting import HandedKeys
 from edge.processes.mode_keeper import ModeKeeper
 from edge.processes.process import Process
@@ -38,6 +39,9 @@ class Heard:
         self._allowed_until_s = -_ALLOWED_S
         self._fast_reason = "nobody has allowed it yet"
         self.stop_key = False
+        if me.is_service:
+            # Nobody says again what was said before this process was started again.
+            keeper.hear(last_word.read_kept(me.home))
 
     def listen(self) -> None:
         """Takes the messages that have come."""

@@ -1,12 +1,30 @@
-"""The last word of a person to a robot, which its supervisor says again and again.
+"""The last word of a person to a robot, which outlives the control process.
 
-Control may die at any time; a new one learns from this what was said, and whether
-the actor has stopped the robot. `mode_keeper.py` describes the message.
+Control may die at any time. A supervisor says the word again and again, so that a new
+control process learns what was said, and whether the actor has stopped the robot.
+Without one, `//edge:tell` keeps the word beside the mailboxes, and a control process
+that is a service reads it when it starts:
+
+    home/run/told.json    {"boot_id": "…", "told": {…}}
+
+`mode_keeper.py` describes the message, whose times count from the machine's start: a
+word from before that holds no more.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
 
+from base import canonical_json, durable_file, plain_file
+from base.errors import ContinuonError
+from base.json_fields import Fields, decode
 from edge.loops.mode import Mode
+from edge.processes.mailbox import RUN
+
+FILE: Final = "told.json"
+_LIMIT_BYTES: Final = 4096
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_GROUP: Final = 0o660  # whoever may tell the robot something may do so
 
 
 class LastWord:
@@ -29,6 +47,22 @@ class LastWord:
         """
         self._mode, self._at_s, self._demonstrates = mode, at_s, demonstrates
         self._stopped_s = None
+
+    def hear(self, fields: Mapping[str, object], now_s: float) -> bool:
+        """Takes what a person said elsewhere, from a message `told`.
+
+        Returns:
+            Whether it was taken: not if it is malformed or older than the last word.
+        """
+        at_s = fields.get("at_s")
+        try:
+            mode = Mode(fields.get("mode"))
+        except ValueError:
+            return False
+        if not isinstance(at_s, int | float) or not self._at_s <= at_s <= now_s:
+            return False
+        self.say(mode, at_s, demonstrates=fields.get("demonstrates") is True)
+        return True
 
     def note(self, status: Mapping[str, object]) -> None:
         """Takes control's status: the actor stopped the robot, or let it go on."""
@@ -87,3 +121,31 @@ class StopKey:
             return ""
         told, self._is_told = self._is_told, True
         return "" if told else "control does not hear the stop key now"
+
+
+def keep(home: Path, told: Mapping[str, object]) -> None:
+    """Keeps the fields of a message `told` for control processes that start later.
+
+    Raises:
+        DiskError: the system refused.
+    """
+    path = home / RUN / FILE
+    raw = canonical_json.encode({"boot_id": _read_boot_id(), "told": dict(told)})
+    durable_file.write_record(path, raw, _GROUP)
+
+
+def read_kept(home: Path) -> Mapping[str, object]:
+    """The fields that `keep` kept since the machine's start; none if there are none."""
+    path = home / RUN / FILE
+    try:
+        raw = plain_file.read(path, _LIMIT_BYTES)
+        fields = Fields(decode(raw, path, _LIMIT_BYTES), path, ("boot_id", "told"))
+        if fields.text("boot_id") != _read_boot_id():
+            return {}
+        return dict(fields.mapping("told"))
+    except (ContinuonError, OSError):
+        return {}
+
+
+def _read_boot_id() -> str:
+    return plain_file.read(_BOOT_ID, 64).decode("ascii", "replace").strip()

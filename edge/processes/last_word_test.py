@@ -1,8 +1,11 @@
 """A control process that is started again knows what was said, and who stopped it."""
 
+from pathlib import Path
+
 import pytest
 
 from edge.loops.mode import Mode, ModeRules
+from edge.processes import last_word
 from edge.processes.last_word import LastWord, StopKey
 from edge.processes.mode_keeper import ModeKeeper
 
@@ -102,3 +105,48 @@ def test_stop_key_is_handed_on_until_control_hears_it_and_the_person_is_told_onc
     key.forget()
     assert not key.hand_on(send)
     assert len(sent) == 4
+
+
+def test_word_said_elsewhere_counts_unless_it_is_older_or_makes_no_sense() -> None:
+    word = LastWord()
+    word.say(Mode.DRIVING, 900.0)
+    before = word.describe()
+    for wrong in (
+        {"mode": "asleep", "at_s": 890.0},
+        {"mode": "asleep", "at_s": NOW_S + 1.0},
+        {"mode": "asleep", "at_s": "950"},
+        {"mode": "flying", "at_s": 950.0},
+        {"mode": ["asleep"], "at_s": 950.0},
+        {},
+    ):
+        assert not word.hear(wrong, NOW_S)
+        assert word.describe() == before
+    assert word.hear({"mode": "asleep", "at_s": 950.0}, NOW_S)
+    assert mode_of(start_control(word)) is Mode.ASLEEP
+
+
+def test_kept_word_holds_until_the_machine_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert last_word.read_kept(tmp_path) == {}
+    (tmp_path / "run").mkdir()
+    word = LastWord()
+    for mode in (Mode.DRIVING, Mode.ASLEEP):
+        word.say(mode, 900.0)
+        last_word.keep(tmp_path, word.describe())
+        assert last_word.read_kept(tmp_path) == word.describe()
+    path = tmp_path / "run" / last_word.FILE
+    raw = path.read_bytes()
+    another = tmp_path / "boot_id"
+    another.write_text("another start\n")
+    with monkeypatch.context() as restarted:
+        restarted.setattr(last_word, "_BOOT_ID", another)
+        assert last_word.read_kept(tmp_path) == {}
+    for damaged in (b"", b"{}", raw[:-2], b"[" * 3000, bytes(5000)):
+        path.write_bytes(damaged)
+        assert last_word.read_kept(tmp_path) == {}
+    path.unlink()
+    path.mkdir()
+    assert last_word.read_kept(tmp_path) == {}
+    last_word.keep(tmp_path, word.describe())
+    assert last_word.read_kept(tmp_path) == word.describe()

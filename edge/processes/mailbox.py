@@ -10,8 +10,12 @@ survive is on the disk, and messages only make it quicker.
 |---|---|---|---|
 | `status` | every process | robot | what it is doing, every half second |
 | `told` | robot | control | the last word of a person, and a stop after it |
+| `told` | tell | robot | what a person said elsewhere |
+| `told` | tell | control | the same, to a robot without a supervisor |
 | `keys` | robot | control | keys of a person who acts |
 | `stop_key` | robot | control | somebody pressed the stop key, and when |
+| `stop_key` | tell | robot | somebody stopped the robot elsewhere, and when |
+| `stop_key` | tell | control | the same, to a robot without a supervisor |
 | `mode` | control | learn | `driving`, `idle` or `asleep`; what the fast loop used |
 | `fast_loop` | learn | control | whether the fast loop may run, twice a second |
 | `episode` | record | learn | an episode lies in memories/new |
@@ -40,6 +44,8 @@ RUN: Final = "run"
 LIMIT_BYTES: Final = 8192
 SCHEMA_VERSION: Final = 1
 _MOST_AT_ONCE: Final = 64  # messages of one `receive`: a flood delays no control step
+_FULL_S: Final = 2.0  # how long a program that is soon gone waits for room
+_OPEN_TO: Final = "be the user of the robot, root, or a member of the group continuon"
 _KEYS: Final = ("schema_version", "sender", "kind", "fields")
 
 
@@ -214,5 +220,52 @@ class Mailbox:
         self.close()
 
     def _address(self, name: str) -> str:
-        """Address of a mailbox, by the open folder: a socket's path has 107 bytes."""
-        return f"/proc/self/fd/{self._folder}/{name}.sock"
+        return _address(self._folder, name)
+
+
+class Outbox:
+    """The way to a robot's mailboxes for a program that has none and is soon gone."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        """Opens nothing, and makes nothing in the robot's folder.
+
+        Args:
+            home: the robot's folder.
+            name: of the program that sends.
+        """
+        self._folder, self._name = home / RUN, name
+
+    def send(self, to: str, kind: str, fields: Mapping[str, object]) -> bool:
+        """Sends a message; False if nobody of that name listens.
+
+        Raises:
+            MailboxError: somebody may listen, and the message cannot be sent.
+        """
+        raw = Message(self._name, kind, fields).encode()
+        folder = -1
+        with contextlib.closing(
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ) as sender:
+            sender.settimeout(_FULL_S)
+            try:
+                folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
+                sender.sendto(raw, _address(folder, to))
+            except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+                return False
+            except OSError as e:
+                path = self._folder / f"{to}.sock"
+                got = e.strerror or "one that is full"
+                expected = "a mailbox that takes a message"
+                if isinstance(e, PermissionError):
+                    raise MailboxError(path, expected, got, _OPEN_TO) from e
+                remedy = "try again, or start that program again"
+                raise MailboxError(path, expected, got, remedy) from e
+            finally:
+                if folder >= 0:
+                    os.close(folder)
+        return True
+
+
+def _address(folder: int, name: str) -> str:
+    """Address of a mailbox, by the open folder: a socket's path has 107 bytes."""
+    return f"/proc/self/fd/{folder}/{name}.sock"

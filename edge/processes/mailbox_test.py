@@ -1,6 +1,8 @@
 """Messages arrive, or are lost without anybody waiting."""
 
 import ast
+import errno
+import os
 import re
 import socket
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from edge.errors import MailboxError
 from edge.processes import mailbox
-from edge.processes.mailbox import LIMIT_BYTES, Mailbox, Message
+from edge.processes.mailbox import LIMIT_BYTES, Mailbox, Message, Outbox
 
 
 def test_message_arrives_with_its_sender_and_fields(tmp_path: Path) -> None:
@@ -57,6 +59,42 @@ def test_message_to_a_process_that_is_gone_is_lost_and_nobody_waits(
         assert not control.send("robot", "status", {})
         Mailbox(tmp_path, "robot").close()
         assert not control.send("robot", "status", {})
+
+
+def test_program_without_a_mailbox_is_heard_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(tmp_path, "tell")
+    assert not outbox.send("control", "told", {})
+    assert not list(tmp_path.iterdir())
+    with Mailbox(tmp_path, "control") as control:
+        assert outbox.send("control", "told", {"mode": "idle"})
+        assert control.receive() == [Message("tell", "told", {"mode": "idle"})]
+        assert [path.name for path in control.path.parent.iterdir()] == ["control.sock"]
+        monkeypatch.setattr(mailbox, "_FULL_S", 0.1)
+        with pytest.raises(MailboxError, match=r"got one that is full; try again"):
+            for _ in range(10_000):
+                outbox.send("control", "told", {})
+    left = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    monkeypatch.chdir(tmp_path / mailbox.RUN)
+    left.bind("control.sock")
+    left.close()
+    assert not outbox.send("control", "told", {})
+
+
+def test_who_may_not_write_to_a_mailbox_reads_who_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(socket.socket):
+        """What a user gets who is not in the group of the robot's processes."""
+
+        def sendto(self, *_: object) -> int:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with Mailbox(tmp_path, "control"), monkeypatch.context() as other:
+        other.setattr(socket, "socket", Closed)
+        with pytest.raises(MailboxError, match=r"got Permission denied; be the user"):
+            Outbox(tmp_path, "tell").send("control", "told", {})
 
 
 def test_mailbox_of_a_killed_process_is_taken_over(

@@ -54,6 +54,11 @@ class Process:
         self._looked_s = time.monotonic()
         self._lost: Path | None = None
 
+    @property
+    def is_service(self) -> bool:
+        """Whether systemd started this process, and starts it again."""
+        return self._notify is not None
+
     def is_stopped(self) -> bool:
         """Whether this process is to end: it was told to, or is lost to the others."""
         return self.stop.is_requested() or self._look() is not None

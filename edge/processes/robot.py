@@ -43,12 +43,15 @@ from edge.processes import control_flags, process, robot_flags
 from edge.processes.acting import STOP_KEY
 from edge.processes.children import Family, Program
 from edge.processes.last_word import LastWord, StopKey
+from edge.processes.mailbox import Message
 from edge.processes.person_keys import PersonKeys, Said
 from edge.processes.process import Process
 from edge.processes.view import Screen, Seen, describe, summarize
 from edge.robots import registry
 
 NAME: Final = process.SUPERVISOR
+TELL: Final = "tell"
+"""The program `//edge:tell`, which says what a person says elsewhere."""
 HOME_FOLDER: Final = "~/.local/share/continuon/robot-home"
 LOG_PERIOD_S: Final = 5.0
 _WORD_PERIOD_S: Final = 0.5
@@ -232,6 +235,24 @@ class _Supervisor:
                 seen.status, seen.at_s = message.fields, now_s
                 if message.sender == "control":
                     self._word.note(message.fields)
+            elif message.sender == TELL:
+                self._hear(message, now_s)
+
+    def _hear(self, message: Message, now_s: float) -> None:
+        """Takes what a person said by `//edge:tell`, as if it were a key."""
+        stops = message.kind == "stop_key"
+        fields = message.fields
+        if stops:
+            fields = {**fields, "mode": Mode.IDLE.value, "demonstrates": False}
+        elif fields.get("demonstrates") is True and ACTOR.value is None:
+            self._screen.say(["robot: nobody may demonstrate here without --actor"])
+            return
+        if self._word.hear(fields, now_s):
+            self._stop_key.forget()
+            if stops:
+                self._stop_key.press(now_s)
+                self._hand_on_stop()
+            self._sent_s = -LOG_PERIOD_S
 
     def _hand_on_word(self, now_s: float) -> None:
         """Says again what a person said: control may have been started meanwhile."""
@@ -280,10 +301,7 @@ class _Supervisor:
             self._stop_key.forget()
         if said.stops:
             self._stop_key.press(now_s)
-        if line := self._stop_key.hand_on(
-            lambda key: self._me.mailbox.send("control", "stop_key", key)
-        ):
-            self._screen.say([f"robot: {line}"])
+        self._hand_on_stop()
         if said.told is not None:
             self._word.say(said.told, now_s, demonstrates=said.demonstrates)
             self._sent_s = -LOG_PERIOD_S
@@ -298,6 +316,12 @@ class _Supervisor:
                 self._word.say(Mode.IDLE, now_s)
             self._is_heard = heard
         return said.quits
+
+    def _hand_on_stop(self) -> None:
+        if line := self._stop_key.hand_on(
+            lambda key: self._me.mailbox.send("control", "stop_key", key)
+        ):
+            self._screen.say([f"robot: {line}"])
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from edge.robots.robot import Policy, RobotSpec
 from rlds.spec import FAST_LOOP_TAG
 
 DEMONSTRATION: Final = "demonstration"
+_NOBODY_SHOWS: Final = "holds still: nobody may demonstrate here without --actor"
 
 
 class Turns:
@@ -62,6 +63,9 @@ class Turns:
         """Says why the next episode may not begin yet; "" if it may."""
         acting = self.acting
         if acting is None:
+            if self._keeper.demonstrates and not self._numbered:
+                # Who wants to show a task does not expect the package to move.
+                return _NOBODY_SHOWS
             return ""
         if not self.shows:
             return "" if acting.is_here() else f"holds still: {acting.trouble}"

@@ -100,7 +100,7 @@ def result(ending: Ending | None = None) -> EpisodeResult:
 
 def test_robot_without_an_actor_is_always_the_packages() -> None:
     desk = Desk(None)
-    desk.tell(Mode.DRIVING, demonstrates=True)
+    desk.tell(Mode.DRIVING)
     assert desk.begin() == ""
     assert not desk.turns.shows
     assert desk.turns.choose_policy(DRIVER, "point") is PACKAGE
@@ -116,6 +116,17 @@ def test_robot_without_an_actor_is_always_the_packages() -> None:
     desk.turns.listen()
     desk.turns.end(result())
     assert not desk.turns.in_episode
+
+
+def test_package_does_not_move_a_robot_that_an_absent_actor_was_to_move() -> None:
+    desk = Desk(None)
+    desk.tell(Mode.DRIVING, demonstrates=True)
+    assert desk.begin().startswith("holds still: nobody may demonstrate")
+    desk.tell(Mode.DRIVING)
+    assert desk.begin() == ""
+    numbered = Desk(None, numbered=True)
+    numbered.tell(Mode.DRIVING, demonstrates=True)
+    assert numbered.begin() == ""
 
 
 @pytest.mark.parametrize("name", [HUMAN, EXPERT])
