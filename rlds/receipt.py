@@ -13,7 +13,8 @@ after a crash changes nothing.
 | `fell_back` | it gave way to the package before it |
 | `refused` | the package or its channel was not taken |
 | `learned` | a local delta of the package counts from now on |
-| `not_learned` | a round of learning ended, and its delta was refused |
+| `not_learned` | a round of learning failed, or its delta was refused |
+| `proved_good` | a local delta has driven no worse than without it |
 | `unlearned` | a local delta gave way to the one before it, or to none |
 """
 
@@ -45,9 +46,14 @@ INSTALLED, COMMITTED, FELL_BACK, REFUSED = (
     "fell_back",
     "refused",
 )
-LEARNED, NOT_LEARNED, UNLEARNED = "learned", "not_learned", "unlearned"
+LEARNED, NOT_LEARNED, PROVED_GOOD, UNLEARNED = (
+    "learned",
+    "not_learned",
+    "proved_good",
+    "unlearned",
+)
 OF_UPDATES: Final = (INSTALLED, COMMITTED, FELL_BACK, REFUSED)
-OF_LEARNING: Final = (LEARNED, NOT_LEARNED, UNLEARNED)
+OF_LEARNING: Final = (LEARNED, NOT_LEARNED, PROVED_GOOD, UNLEARNED)
 OUTCOMES: Final = (*OF_UPDATES, *OF_LEARNING)
 """Each outcome has one writer on a robot, so that no two write one file."""
 ORIGINS: Final = ("", "seed", "channel")
@@ -70,7 +76,8 @@ class Receipt:
         package_digest: the package; "" if a channel was refused before it named one.
         package_before: the package that was active before, or that is again; "" for
             none.
-        delta_digest: the local delta that `learned` and `unlearned` are about, or "".
+        delta_digest: the local delta that `learned`, `proved_good` and `unlearned` are
+            about, or "".
         release_counter: the counter under which the package was offered.
         channel: the channel that offered it; "" for none.
         origin: `seed` or `channel`; "" where neither is known.

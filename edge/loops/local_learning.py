@@ -16,7 +16,7 @@ from typing import Final
 from base import durable_file
 from base.errors import ContinuonError
 from edge.errors import DeltaError, LearningError
-from edge.loops import compiled_functions, history, night, trial
+from edge.loops import compiled_functions, history, night, night_receipts, trial
 from edge.loops.budgets import COMPILING_TIMES, SLOW, Usage
 from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
 from edge.loops.learner_process import LearnerProcess
@@ -255,7 +255,7 @@ class LocalLearning:
         running = self._running
         if running is None:
             return None
-        self._check_memory(running.learner)
+        self._check_memory(running)
         for report in running.learner.poll(timeout_s):
             if isinstance(report, Progress):
                 running.progress = report
@@ -266,12 +266,14 @@ class LocalLearning:
         used = read_usage() - running.before
         if planned is None:
             if running.learner.failure is not None:
+                self._note_failure(running, used)
                 raise LearningError(
                     "a learner", "compiled functions", running.learner.failure
                 )
             self._tell(f"{PREPARE}: compiled what a night needs, {used.wall_s:.0f} s")
             return None
         if running.learner.judged is None:
+            self._note_failure(running, used)
             raise LearningError(
                 f"the {planned.loop or AGAIN} loop",
                 "new vectors",
@@ -298,8 +300,9 @@ class LocalLearning:
         running, self._running = self._running, None
         return 0.0 if running is None else running.learner.stop()
 
-    def _check_memory(self, learner: LearnerSeries) -> None:
+    def _check_memory(self, running: _Running) -> None:
         """Stops a learner that takes more than it may, whatever its package said."""
+        learner = running.learner
         allowed = self._settings.memory_bytes
         if allowed is None:
             return
@@ -307,15 +310,37 @@ class LocalLearning:
         took = read_resident_bytes([learner.pid])
         if took > allowed:
             loop = self.loop
+            used = read_usage() - running.before
+            compiles = learner.compiles
             self.stop()
-            doing = "compiling a function" if learner.compiles else f"the {loop} loop"
+            doing = "compiling a function" if compiles else f"the {loop} loop"
+            at_most = f"at most {allowed / 1e6:.0f} MB of memory"
+            got = f"{took / 1e6:.0f} MB, so it was stopped"
+            self._note_failure(running, used, f"{doing}: expected {at_most}, got {got}")
             raise LearningError(
                 doing,
-                f"at most {allowed / 1e6:.0f} MB of memory",
-                f"{took / 1e6:.0f} MB, so it was stopped",
+                at_most,
+                got,
                 remedy="the robot drives on; choose another package or a larger "
                 "--learning_memory_mb",
             )
+
+    def _note_failure(self, running: _Running, used: Usage, reason: str = "") -> None:
+        """Writes the receipt of a round that came to no end of its own."""
+        if self._receipts is None or self._installed is None:
+            return
+        if not reason:
+            planned, learner = running.planned, running.learner
+            loop = PREPARE if planned is None else planned.loop or AGAIN
+            doing = "compiling a function" if learner.compiles else f"the {loop} loop"
+            reason = f"{doing}: {night_receipts.name_failure(learner.failure or '')}"
+        counts: dict[str, int | float] = {
+            "wall_s": used.wall_s,
+            "processor_s": used.processor_s,
+        }
+        if running.planned is not None:
+            counts["episodes"] = len(running.planned.learned)
+        self._receipts.note_failure(self._installed, reason, counts)
 
     def _clean(self) -> None:
         """Removes what a cut left."""
@@ -471,6 +496,8 @@ class LocalLearning:
             self._tell(f"{name} goes back: {reason}")
         elif standing is Standing.GOOD and good != current.digest:
             self.store.point(LAST_GOOD, current.digest)
+            if self._receipts is not None and self._installed is not None:
+                self._receipts.note_proved(self._installed, current.digest, reason)
             self._tell(f"{name} is the last good one: {reason}")
 
     def _note_what_a_cut_left(self) -> None:
@@ -484,6 +511,10 @@ class LocalLearning:
             current = self.store.read(CURRENT, self.package.manifest)
             if current is not None:
                 self._receipts.note_current(self._installed, current)
+        with contextlib.suppress(DeltaError):
+            good = self.store.read(LAST_GOOD, self.package.manifest)
+            if good is not None:
+                self._receipts.note_proved(self._installed, good.digest)
         self._receipts.note_quarantine(self._installed, self.store)
 
     def _note_quarantine(self, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,14 @@ import pytest
 
 from base.errors import ContinuonError
 from edge.episodes import robot_key
+from edge.errors import LearningError
 from edge.loops import night_receipts
 from edge.loops.delta_store import CURRENT
-from edge.loops.local_learning import AGAIN, LocalLearning
+from edge.loops.learning_job import Report
+from edge.loops.local_learning import AGAIN, PREPARE, LocalLearning, Settings
 from edge.loops.night_receipts import NightReceipts
 from edge.ota.receipts import Receipts
-from edge.testing.learning_home import NOW, LearningHome
+from edge.testing.learning_home import NOW, LearnerInside, LearningHome
 from edge.testing.tiny_learning import ROBOT_ID, TASKS, Plan
 from rlds import receipt
 from rlds.receipt import Receipt
@@ -123,6 +126,145 @@ def test_refused_night_says_why_and_changes_nothing(robot: Robot) -> None:
     assert (said.package_digest, said.delta_digest) == (package, "")
     assert "is needed" in said.reason
     assert learning.store.named(CURRENT) is None
+
+
+def test_night_that_came_to_nan_is_refused_and_says_so(robot: Robot) -> None:
+    robot.home.install(Plan(not_finite=True))
+    robot.home.show(16)
+    assert run(robot.open()) is None
+    (said,) = robot.read()
+    assert said.outcome == receipt.NOT_LEARNED
+    assert "finite" in said.reason
+
+
+def fail(robot: Robot, learning: LocalLearning) -> None:
+    """A night whose memories are gone before it reads them."""
+    learning.begin("slow")
+    kept = list((robot.home.root / "memories").glob("*-learn-*"))
+    away = robot.home.root / "away"
+    away.mkdir(exist_ok=True)
+    for path in kept:
+        path.rename(away / path.name)
+    with pytest.raises(LearningError):
+        learning.poll(NOW)
+    for path in kept:
+        (away / path.name).rename(path)
+
+
+def test_night_that_fails_says_why_once_and_nothing_of_an_episode(
+    robot: Robot,
+) -> None:
+    package = robot.home.install()
+    robot.home.show(16)
+    learning = robot.open()
+    for _ in range(3):
+        fail(robot, learning)
+    (said,) = robot.read()
+    assert (said.outcome, said.package_digest) == (receipt.NOT_LEARNED, package)
+    assert (said.delta_digest, said.reason) == ("", "the slow loop: its learner failed")
+    assert said.counts["episodes"] > 0
+    assert set(said.counts) == {"episodes", "wall_s", "processor_s"}
+    assert run(learning) is not None
+    robot.home.show(4)
+    learning.look()
+    fail(robot, learning)
+    assert [one.outcome for one in robot.read()] == [
+        receipt.NOT_LEARNED,
+        receipt.LEARNED,
+        receipt.NOT_LEARNED,
+    ]
+
+
+def test_night_that_took_too_much_memory_says_how_much(robot: Robot) -> None:
+    robot.home.install()
+    robot.home.show(16)
+    notes = NightReceipts(lambda: robot.receipts, robot.home.told.append, robot.tick)
+    learning = LocalLearning(
+        robot.home.root,
+        Settings(ROBOT_ID, memory_bytes=1e6),
+        robot.home.told.append,
+        LearnerInside,
+        notes,
+    )
+    learning.look()
+    for _ in range(2):  # the second one takes another number of megabytes
+        learning.begin("slow")
+        with pytest.raises(LearningError, match="of memory, got"):
+            learning.poll(NOW)
+        held = bytearray(20_000_000)
+    assert held
+    (said,) = robot.read()
+    assert said.outcome == receipt.NOT_LEARNED
+    assert re.fullmatch(
+        r"the slow loop: expected at most 1 MB of memory, "
+        r"got \d+ MB, so it was stopped",
+        said.reason,
+    )
+
+
+class Killed(LearnerInside):
+    """A learner that the system ends."""
+
+    def poll(self, timeout_s: float) -> list[Report]:
+        self.running = False
+        self.failure = "it ended with code -9: it said nothing"
+        return []
+
+
+def test_function_that_does_not_compile_has_a_receipt(robot: Robot) -> None:
+    robot.home.install(Plan(large=True))
+    notes = NightReceipts(lambda: robot.receipts, robot.home.told.append, robot.tick)
+    tell = robot.home.told.append
+    learning = LocalLearning(robot.home.root, Settings(ROBOT_ID), tell, Killed, notes)
+    learning.look()
+    assert learning.needs_preparing()
+    for _ in range(2):
+        learning.begin(PREPARE)
+        with pytest.raises(LearningError):
+            learning.poll(NOW)
+    (said,) = robot.read()
+    assert said.outcome == receipt.NOT_LEARNED
+    assert said.reason == "compiling a function: its learner ended with code -9"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("it ended with code -9: open the door", "its learner ended with code -9"),
+        ("episode a1: expected one of the tasks [], got reach", "its learner failed"),
+        ("", "its learner failed"),
+    ],
+)
+def test_failure_is_named_without_what_a_package_says(said: str, reason: str) -> None:
+    assert night_receipts.name_failure(said) == reason
+
+
+def test_delta_that_proves_good_in_use_has_one_receipt_also_after_a_cut(
+    robot: Robot,
+) -> None:
+    package = robot.home.install()
+    robot.home.show(16)
+    learning = robot.open()
+    delta = run(learning)
+    robot.home.drive(package, "", "+" * 10)
+    robot.home.drive(package, delta, "+" * 10)
+    for _ in range(2):
+        learning.look()
+    robot.open()
+    learned, proved = robot.read()
+    assert (learned.outcome, proved.outcome) == (receipt.LEARNED, receipt.PROVED_GOOD)
+    assert (proved.package_digest, proved.delta_digest) == (package, delta)
+    assert proved.reason.startswith("10 of 10 episodes")
+    shutil.rmtree(robot.receipts.folder)
+    for _ in range(2):
+        robot.open()
+    again = {one.outcome: one for one in robot.read()}
+    assert len(robot.read()) == 2
+    assert again[receipt.PROVED_GOOD].delta_digest == delta
+    assert again[receipt.PROVED_GOOD].reason == night_receipts.PROVED_BEFORE
+    robot.home.install(Plan(seed=5))  # to which that delta does not belong
+    robot.open()
+    assert len(robot.read()) == 2
 
 
 def test_delta_that_goes_back_in_use_has_a_receipt_with_the_reason(

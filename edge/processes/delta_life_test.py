@@ -75,10 +75,8 @@ def test_delta_proves_good_in_use_and_the_next_one_that_does_worse_goes_back(
     assert robot.aside() == {bad}
     assert f"delta {str(good)[:12]} is the last good one: 10 of 10 episodes" in said
     assert f"delta {str(bad)[:12]} goes back: 0 of " in said
-    assert (robot.count_receipts("learned"), robot.count_receipts("unlearned")) == (
-        2,
-        1,
-    )
+    outcomes = ("learned", "proved_good", "unlearned", "not_learned")
+    assert [robot.count_receipts(one) for one in outcomes] == [2, 1, 1, 0]
 
 
 @pytest.mark.parametrize("helps", [True, False])
