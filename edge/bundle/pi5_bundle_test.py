@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge.bundle import archive, elf
+from edge.processes.mailbox import Mailbox
 from edge.runtime_version import EXPORT_TARGET, RUNTIME_VERSION
 from edge.testing import processes, tiny_package
 from rlds import example_codec, tfrecord
@@ -109,6 +110,22 @@ def test_pi_uploads_with_the_program_of_its_bundle(root: Path, tmp_path: Path) -
     )
     assert done.returncode == 0, done.stderr
     assert "0 sent, 0 already in the store" in done.stdout
+
+
+def test_services_are_told_something_with_the_program_of_the_bundle(
+    root: Path, tmp_path: Path
+) -> None:
+    with Mailbox(tmp_path, "control") as control:
+        done = processes.run_on_pi(
+            root,
+            f"--home={tmp_path}",
+            "--mode=asleep",
+            environment={"CONTINUON_PROGRAM": "edge.processes.tell"},
+        )
+        (heard,) = control.receive()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "told the robot to sleep after its episode\n"
+    assert (heard.sender, heard.fields["mode"]) == ("tell", "asleep")
 
 
 @pytest.mark.long  # bundle_channel_test compares those of a released package
