@@ -7,6 +7,7 @@ which a robot that exists is always stopped for.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,6 +36,23 @@ NAMES: Final = (
     "workspace",
 )
 """Rules that a safety config may state or leave out."""
+_BUSY: Final = "what else runs on this machine, its heat and its free memory"
+_PROPOSED: Final = (
+    "look at what the package proposed in this episode, and install another package if "
+    "it goes on"
+)
+ADVICE: Final[Mapping[StopRule, str]] = {
+    StopRule.NON_FINITE_ACTION: _PROPOSED,
+    StopRule.ACTION_LIMIT: _PROPOSED,
+    StopRule.ACTION_RATE: _PROPOSED,
+    StopRule.WORKSPACE: "bring the robot back into its box, or correct the box in "
+    "--stop_rules or the package",
+    StopRule.LATE_IN_A_ROW: f"look at {_BUSY}",
+    StopRule.LATE_SHARE: f"look at {_BUSY}",
+    StopRule.WATCHDOG: f"look at the robot's cable and port, and {_BUSY}",
+    StopRule.STOP_KEY: "let it go on when you want to",
+}
+"""What a person can do about each rule that ended an episode."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from edge.control.stop_rules import (
+    ADVICE,
     LATE_WINDOW,
     Lateness,
     StepFacts,
@@ -162,3 +163,7 @@ def test_workspace_without_sides_is_refused(
 def test_rule_that_can_never_or_always_fire_is_refused(name: str, value: float) -> None:
     with pytest.raises(SafetyConfigError, match=f"a positive {name}"):
         StopRules(**{name: value})  # type: ignore[arg-type]  # a wrong one
+
+
+def test_person_is_told_what_to_do_about_every_rule() -> None:
+    assert set(ADVICE) == set(StopRule)

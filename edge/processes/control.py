@@ -17,7 +17,8 @@ With --actor a person may take over from the package and hand back, and the acto
 demonstrates whole episodes when the robot is asked to, under the limits of the package
 (`acting.py`). With --episodes it drives so many and ends; an actor then demonstrates
 them all. Stop rules of the place where the robot stands (--stop_rules) hold beside
-those of its package, no matter who acts.
+those of its package, no matter who acts. A robot that exists holds still when they have
+ended several episodes in a row (`turns.py`).
 
 It needs neither jax nor a network.
 """
@@ -36,7 +37,7 @@ from absl import app, flags
 
 from base import command_line, durable_file, path_flags
 from edge import actor_flags, simulated_or_real
-from edge.control import site_rules
+from edge.control import site_rules, stop_rules
 from edge.control.fast_loop import FastLoop
 from edge.control.loop import Pace, run_episode
 from edge.control.policy_source import Driver
@@ -59,6 +60,7 @@ from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Robot
 from edge.run_summary import RunTally
 from edge.simulated_or_real import RealTime
+from rlds.spec import StopRule
 
 NAME: Final = "control"
 _LOOK_S: Final = 0.2  # between two looks at the disk while the robot holds still
@@ -331,7 +333,9 @@ class _Control:
         if sender is not None:
             sender.end(result.success, result.stop_rule)
             self._keep_ring(sender)
-        turns.end(result)
+        self._say_stop_rule(result.stop_rule)
+        if held := turns.end(result):
+            self._me.say(held)
         self._source.starts.clear()
         self._keeper.note_moved()
         self._tally.add(result)
@@ -342,6 +346,17 @@ class _Control:
             # What somebody demonstrates says nothing about the package.
             health = tally.describe_health(driver, result)
             self._me.mailbox.send("update", "health", health)
+
+    def _say_stop_rule(self, rule: StopRule | None) -> None:
+        """Says which rule ended an episode; a person knows of their own stop key."""
+        if rule is None or rule is StopRule.STOP_KEY:
+            return
+        line = f"episode ended by stop rule {rule.value}; {stop_rules.ADVICE[rule]}"
+        if self._robot.spec.simulated:
+            # It goes on by itself, a thousand times an hour.
+            self._say_once("stop rule", line)
+        else:
+            self._me.say(line)
 
     def _is_done(self) -> bool:
         driven = self._summary.episodes

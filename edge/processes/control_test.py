@@ -1,5 +1,6 @@
 """The control process drives what the pointers on disk name, and obeys its messages."""
 
+import json
 import os
 import signal
 import time
@@ -161,6 +162,21 @@ def test_actor_that_cannot_act_on_this_robot_is_one_line_before_it_moves(
     assert control.wait_for_end() in (1, 2)
     assert len(control.said().splitlines()) == 1
     assert not made.home.ring.exists()
+
+
+def test_simulated_robot_goes_on_after_stop_rules_and_says_one_line(
+    start: Callable[..., Control], tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.json"
+    box = {"channels": [0], "minimum": [1e6], "maximum": [2e6]}
+    rules.write_text(
+        json.dumps({"schema_version": 1, "stop_rules": {"workspace": box}})
+    )
+    control = start(f"--stop_rules={rules}")
+    status = control.wait_for(lambda status: int(str(status["violations"])) > 9)
+    assert status["last_rule"] == "workspace"
+    assert control.end() == 0
+    assert control.said().count("episode ended by stop rule workspace; bring") == 1
 
 
 def test_control_drives_until_sigterm_and_tells_how_each_episode_went(

@@ -16,20 +16,26 @@ from edge.testing.moving_arm import Command, read_port
 class Arm:
     """A running control process and the port of its arm."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         made = robot_home.make(folder)
         self.home = made.home.root
         self.port = folder / "port"
+        self.log = folder / "log"
         self.running = subprocess.Popen(
             processes.command(
                 "edge.testing.real_arm",
                 "edge.processes.control",
                 *made.flags[:-1],
                 f"--robot=moving-arm:{self.port}",
+                *flags,
             ),
-            stderr=subprocess.DEVNULL,
+            stderr=self.log.open("a"),
             env=processes.environment(),
         )
+
+    def end(self) -> None:
+        self.running.kill()
+        self.running.wait()
 
     def commands(self) -> list[Command]:
         return read_port(self.port) if self.port.exists() else []
@@ -74,8 +80,7 @@ def test_episode_in_which_control_hung_is_recorded_with_its_reason(
 def arm(tmp_path: Path) -> Iterator[Arm]:
     started = Arm(tmp_path)
     yield started
-    started.running.kill()
-    started.running.wait()
+    started.end()
 
 
 def check_still(arm: Arm) -> None:
@@ -116,3 +121,48 @@ def test_arm_stands_still_while_control_is_told_to(
         check_still(arm)
         assert robot.send("control", "told", {"mode": "driving"})
         arm.wait_until(moves=True)
+
+
+BOX = (
+    '{"schema_version": 1, "stop_rules": {"workspace": '
+    '{"channels": [0], "minimum": [5.0], "maximum": [6.0]}}}'
+)
+
+
+def test_arm_that_begins_outside_its_box_holds_still_after_three_episodes(
+    tmp_path: Path,
+) -> None:
+    rules = tmp_path / "rules.json"
+    rules.write_text(BOX)
+    arm = Arm(tmp_path, f"--stop_rules={rules}")
+    last: dict[str, object] = {}
+
+    def said(text: str) -> int:
+        return arm.log.read_text().count(text)
+
+    def wait_for_hold(times: int) -> None:
+        def holds() -> bool:
+            for message in robot.receive():
+                last.clear()
+                last.update(message.fields)
+            held = "the robot holds still: stop rules ended 3 episodes in a row"
+            status = last.get("doing"), last.get("episodes")
+            return said(held) == times and status == ("idle", 3 * times)
+
+        process_tree.wait_until(holds, arm.log.read_text)
+
+    try:
+        with Mailbox(arm.home, "robot") as robot:
+            for times in (1, 2):
+                wait_for_hold(times)
+                check_still(arm)
+                assert last["violations"] == 3 * times
+                assert last["last_rule"] == "workspace"
+                assert last["acting"] == "stopped by stop rules"
+                assert said("episode ended by stop rule workspace; bring") == 3 * times
+                # Key d of its supervisor.
+                assert robot.send("control", "told", {"mode": "driving"})
+    finally:
+        arm.end()
+    assert "key d" in arm.log.read_text()
+    assert all(command.is_hold for command in arm.commands())

@@ -21,6 +21,7 @@ class Tally:
     steps: int = 0
     missed: int = 0
     violations: int = 0
+    last_rule: StopRule | None = None
     p50_us: float = 0.0
     p99_us: float = 0.0
     jitter_p99_us: float = 0.0
@@ -32,7 +33,9 @@ class Tally:
         self.successes += bool(result.success)
         self.steps += result.steps
         self.missed += result.missed_deadlines
-        self.violations += count_stop_rules(result)
+        if count_stop_rules(result):
+            self.violations += count_stop_rules(result)
+            self.last_rule = result.stop_rule
         self.times.merge(result.times)
         latency, jitter = self.times.latency, self.times.jitter
         self.p50_us = round(latency.percentile_us(50.0), 1)
@@ -47,6 +50,7 @@ class Tally:
             "steps": self.steps,
             "missed": self.missed,
             "violations": self.violations,
+            "last_rule": "" if self.last_rule is None else self.last_rule.value,
             "p50_us": self.p50_us,
             "p99_us": self.p99_us,
             "jitter_p99_us": self.jitter_p99_us,

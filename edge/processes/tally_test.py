@@ -74,4 +74,5 @@ def test_sums_count_stop_rules_without_the_stop_key() -> None:
         tally.add(one)
     told = tally.describe()
     assert (told["episodes"], told["successes"], told["violations"]) == (3, 1, 1)
+    assert told["last_rule"] == "late_in_a_row"
     assert (told["steps"], told["missed"]) == (160, 4)

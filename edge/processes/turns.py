@@ -8,6 +8,9 @@
 
 A person who stopped the robot lets it go on with what it was told before; until then
 it stays still, as if it had been told to. One that rested or slept does so again.
+
+A robot that exists is stopped in the same way after `MOST_IN_A_ROW` episodes that stop
+rules ended: an arm that begins outside its box would move again and again.
 """
 
 from typing import Final
@@ -20,10 +23,15 @@ from edge.loops.mode import Mode
 from edge.processes.acting import Acting
 from edge.processes.mode_keeper import ModeKeeper
 from edge.robots.robot import Policy, RobotSpec
-from rlds.spec import FAST_LOOP_TAG
+from rlds.spec import FAST_LOOP_TAG, StopRule
 
 DEMONSTRATION: Final = "demonstration"
 _NOBODY_SHOWS: Final = "holds still: nobody may demonstrate here without --actor"
+MOST_IN_A_ROW: Final = 3
+"""Episodes in a row that a stop rule may end before a robot that exists holds still: as
+few as those that an updater goes back to the package before for."""
+_BY_ACTOR: Final = "stopped by the actor"
+_BY_RULES: Final = "stopped by stop rules"
 
 
 class Turns:
@@ -52,6 +60,10 @@ class Turns:
         self._keeper = keeper
         self._spec = spec
         self._numbered = numbered
+        self._ended_by_rules = 0  # in a row
+        # Whom a control process that is started again holds still for: where nobody
+        # acts, only rules stop a robot.
+        self._stopped_by = _BY_RULES if acting is None else _BY_ACTOR
         self.shows = self.in_episode = self.is_over = False
 
     def begin_next(self) -> None:
@@ -115,24 +127,42 @@ class Turns:
             watched=self.acting is not None and self.acting.is_person,
         )
 
-    def end(self, result: EpisodeResult) -> None:
-        """The episode has ended."""
+    def end(self, result: EpisodeResult) -> str:
+        """The episode has ended.
+
+        Returns:
+            A line for people if stop rules have ended so many in a row that the robot
+            holds still from now on; "".
+        """
         self.in_episode = False
         if result.ending is Ending.STOP:
             self._stop()
+        # A person's key is a rule too, and the person is there.
+        by_rule = result.stop_rule not in (None, StopRule.STOP_KEY)
+        self._ended_by_rules = self._ended_by_rules + 1 if by_rule else 0
+        bounded = self._spec.simulated or self._numbered
+        if bounded or self._ended_by_rules < MOST_IN_A_ROW:
+            return ""
+        self._ended_by_rules = 0
+        self._stop(_BY_RULES)
+        return (
+            f"the robot holds still: stop rules ended {MOST_IN_A_ROW} episodes in a "
+            "row; key d at its terminal, A of a gamepad or a restart of its service "
+            "lets it go on"
+        )
 
     def describe(self) -> str:
-        """What the view says of the actor; "" while that is nothing."""
+        """What the view says of the actor, or of a stop; "" while that is nothing."""
         acting = self.acting
+        if not self.in_episode:
+            return "" if self._keeper.stopped_s is None else self._stopped_by
         if acting is None:
             return ""
-        if not self.in_episode:
-            stopped = self._keeper.stopped_s is not None
-            return "stopped by the actor" if stopped else ""
         if self.shows:
             return f"{acting.name} acts"
         return f"{acting.name} has taken over" if acting.takes_over else ""
 
-    def _stop(self) -> None:
+    def _stop(self, by: str = _BY_ACTOR) -> None:
         if not self._numbered:
+            self._stopped_by = by
             self._keeper.stop()

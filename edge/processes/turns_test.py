@@ -1,5 +1,6 @@
 """Whose turn it is: what a person said, where the actor is, and who is to blame."""
 
+import dataclasses
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,10 +14,10 @@ from edge.errors import ActorLostError
 from edge.loops.mode import Mode, ModeRules
 from edge.processes.acting import Acting
 from edge.processes.mode_keeper import ModeKeeper
-from edge.processes.turns import DEMONSTRATION, Turns
+from edge.processes.turns import DEMONSTRATION, MOST_IN_A_ROW, Turns
 from edge.robots.robot import Observation, Vector
 from edge.robots.simulated_point import SPEC
-from rlds.spec import FAST_LOOP_TAG
+from rlds.spec import FAST_LOOP_TAG, StopRule
 
 DIGEST = "ab" * 32
 
@@ -54,7 +55,13 @@ class Person:
 class Desk:
     """A robot, its actor, and what was said to it."""
 
-    def __init__(self, actor: str | None = HUMAN, *, numbered: bool = False) -> None:
+    def __init__(
+        self,
+        actor: str | None = HUMAN,
+        *,
+        numbered: bool = False,
+        simulated: bool = True,
+    ) -> None:
         self.now_s = 1000.0
         self.keeper = ModeKeeper(
             ModeRules(),
@@ -68,7 +75,8 @@ class Desk:
             self.acting = Acting(
                 lambda tell: self.person, lambda line: None, lambda: self.now_s
             )
-        self.turns = Turns(self.acting, self.keeper, SPEC, numbered)
+        spec = dataclasses.replace(SPEC, simulated=simulated)
+        self.turns = Turns(self.acting, self.keeper, spec, numbered)
 
     def tell(self, mode: Mode, *, demonstrates: bool = False) -> None:
         self.now_s += 1.0
@@ -94,8 +102,12 @@ DRIVER = Driver(
 PACKAGE: Any = object()
 
 
-def result(ending: Ending | None = None) -> EpisodeResult:
-    return EpisodeResult(True, 40, 0, StepTimes(), 0, 0, ending=ending)
+def result(
+    ending: Ending | None = None, stop_rule: StopRule | None = None
+) -> EpisodeResult:
+    return EpisodeResult(
+        True, 40, 0, StepTimes(), 0, 0, stop_rule=stop_rule, ending=ending
+    )
 
 
 def test_robot_without_an_actor_is_always_the_packages() -> None:
@@ -242,3 +254,62 @@ def test_lost_device_holds_the_robot_still_until_it_is_taken_again(
     desk.person.begins = True
     assert desk.begin() == ""
     assert desk.turns.shows is demonstrates
+
+
+def end_by_rules(desk: Desk, episodes: int) -> list[str]:
+    """Ends so many episodes by a stop rule; returns what each came to."""
+    said = []
+    for _ in range(episodes):
+        desk.begin()
+        desk.turns.choose_policy(DRIVER, "point")
+        said.append(desk.turns.end(result(stop_rule=StopRule.WORKSPACE)))
+    return said
+
+
+@pytest.mark.parametrize("actor", [None, HUMAN])
+def test_robot_that_exists_holds_still_after_stop_rules_in_a_row(
+    actor: str | None,
+) -> None:
+    desk = Desk(actor, simulated=False)
+    *before, last = end_by_rules(desk, MOST_IN_A_ROW)
+    assert not any(before)
+    assert "holds still" in last
+    assert desk.mode() is Mode.IDLE
+    assert desk.turns.describe() == "stopped by stop rules"
+    if actor is None:
+        desk.tell(Mode.DRIVING)
+    else:
+        desk.person.begins = True
+        desk.turns.listen()
+    assert desk.mode() is Mode.DRIVING
+    assert desk.turns.describe() == ""
+    assert not any(end_by_rules(desk, MOST_IN_A_ROW - 1)), "it is counted anew"
+
+
+@pytest.mark.parametrize("between", [None, StopRule.STOP_KEY])
+def test_stop_rules_that_are_not_in_a_row_hold_no_robot(
+    between: StopRule | None,
+) -> None:
+    desk = Desk(None, simulated=False)
+    for _ in range(3):
+        assert not any(end_by_rules(desk, MOST_IN_A_ROW - 1))
+        assert desk.turns.end(result(stop_rule=between)) == ""
+    assert desk.mode() is Mode.DRIVING
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_simulated_robot_and_a_number_of_episodes_go_on_after_stop_rules(
+    numbered: bool,
+) -> None:
+    desk = Desk(None, numbered=numbered, simulated=not numbered)
+    assert not any(end_by_rules(desk, 3 * MOST_IN_A_ROW))
+    assert desk.mode() is Mode.DRIVING
+
+
+def test_actor_who_stops_a_robot_that_rules_had_stopped_is_named() -> None:
+    desk = Desk(simulated=False)
+    end_by_rules(desk, MOST_IN_A_ROW)
+    desk.person.begins = True
+    desk.turns.listen()
+    desk.turns.end(result(Ending.STOP))
+    assert desk.turns.describe() == "stopped by the actor"

@@ -73,7 +73,7 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
             f"p50 {_text(one, 'p50_us', '-')} us, p99 {_text(one, 'p99_us', '-')} us; "
             f"jitter p99 {_text(one, 'jitter_p99_us', '-')} us; "
             f"{_count(one, 'missed')} of {_count(one, 'steps')} steps late; "
-            f"{_count(one, 'violations')} stop rules",
+            f"{_stop_rules(one)}",
         ),
         _line(
             "episodes",
@@ -218,6 +218,12 @@ def _removed(status: Status) -> str:
         f"; removed {_count(status, 'removed_private')} without consent, "
         f"{_count(status, 'removed_waiting')} unsent"
     )
+
+
+def _stop_rules(status: Status) -> str:
+    last = one_line(status.get("last_rule") or "")
+    fired = f"{_count(status, 'violations')} stop rules"
+    return f"{fired}, last {last}" if last else fired
 
 
 def _digest(status: Status, key: str) -> str:

@@ -69,6 +69,12 @@ def test_view_says_what_was_removed_unsent() -> None:
     )
 
 
+def test_last_stop_rule_has_its_name_beside_their_number() -> None:
+    now = seen(5.0)
+    now["control"].status = {**CONTROL, "violations": 3, "last_rule": "workspace"}
+    assert describe(now, 5.0)[1].endswith("; 3 stop rules, last workspace")
+
+
 def test_fast_loop_has_a_row_where_it_is_on() -> None:
     now = seen(5.0)
     now["control"].status = {**CONTROL, "fast": "fast, 1,312 updates"}
