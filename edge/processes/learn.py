@@ -24,7 +24,7 @@ import functools
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +65,7 @@ NAME: Final = "learn"
 _OWN_KEY: Final = "learner.key"
 _LOOK_S: Final = 2.0  # between two looks at the disk if no message comes
 _REST_S: Final = 0.2
+_MOST_NOTES: Final = 64  # about a machine, while this process runs
 _WATCH_S: Final = 0.05  # between two looks at a learner
 _RETRY_S: Final = 600.0
 """A round that failed is tried again after this time, or with the next episode."""
@@ -139,14 +140,15 @@ def _run_once(
     me: Process, learning: LocalLearning, ledger: Ledger, budgets: Budgets
 ) -> int:
     """Runs one round by hand and shows it; returns the exit code."""
+    notes = _MachineNotes(me.say)
     learning.look()
     while learning.has_more and not me.is_stopped():
         learning.look()
     begin_s = time.monotonic()
     if learning.needs_judging():
-        learning.begin(AGAIN, _available_bytes(budgets, read_machine()))
+        learning.begin(AGAIN, _available_bytes(budgets, notes.read_machine()))
         _follow(me, learning, ledger, budgets)
-    learning.begin(LOOP.value, _available_bytes(budgets, read_machine()))
+    learning.begin(LOOP.value, _available_bytes(budgets, notes.read_machine()))
     receipt = _follow(me, learning, ledger, budgets)
     if receipt is None:
         command_line.say(f"stopped after {time.monotonic() - begin_s:.1f} s")
@@ -179,6 +181,28 @@ def _follow(
     return None
 
 
+class _MachineNotes:
+    """Reads the machine, and says once what it should tell and does not.
+
+    A limit of heat or battery holds no loop back while it is not measured.
+    """
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def read_machine(self) -> MachineReadings:
+        """Reads it, and says what is new."""
+        readings = read_machine()
+        for note in readings.notes:
+            # A sensor that answers other nonsense each time is one that was said.
+            about, _, _ = note.partition(", got ")
+            if about not in self._said and len(self._said) < _MOST_NOTES:
+                self._said.add(about)
+                self._say(f"{note}; it counts as not measured")
+        return readings
+
+
 class _Residence:
     """One robot's learning, from the start of the process to its end."""
 
@@ -192,6 +216,7 @@ class _Residence:
         self._fast_s: float | None = None  # as control said it last; None: it has none
         self._fast_used_s = 0.0
         self._machine, self._read_s = MachineReadings(), -READ_AGAIN_S
+        self._notes = _MachineNotes(me.say)
         self._looked_s = -_LOOK_S
         self._refused = ""  # what the disk answered to the last look
         self._failed: tuple[tuple[object, ...], float, str] | None = None
@@ -240,7 +265,7 @@ class _Residence:
             if now_s - self._looked_s >= _LOOK_S:
                 self._look()
             if now_s - self._read_s >= READ_AGAIN_S:
-                self._machine, self._read_s = read_machine(), now_s
+                self._machine, self._read_s = self._notes.read_machine(), now_s
             wanted = self._decide()
             running = self._learning.loop
             if running is not None and wanted != running:
@@ -439,6 +464,7 @@ class _Residence:
             "left": describe_left(self._budgets, spent),
             "last_delta": learning.delta or "",
             "receipt": "" if receipt is None else receipt.line,
+            "machine": "; ".join(self._machine.notes),
         }
 
 

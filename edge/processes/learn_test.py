@@ -17,6 +17,12 @@ from edge.testing.learn_program import FLAGS, MODULE, Fields, LearnProgram
 from edge.testing.learning_home import LearningHome
 from edge.testing.tiny_learning import Plan
 
+OTHER_MACHINE = """
+import functools, pathlib
+from edge.loops import machine
+machine.read_machine = functools.partial(machine.read_machine, pathlib.Path("{root}"))
+"""
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> LearningHome:
@@ -179,6 +185,27 @@ def test_package_that_does_not_learn_is_said_in_the_status(
     status = robot.wait_for(lambda status: status["mode"] == "asleep")
     assert status["reason"] == "this package does not learn on the robot"
     robot.close()
+
+
+def test_sensor_that_answers_nonsense_is_said_once_and_in_the_status(
+    home: LearningHome, tmp_path: Path
+) -> None:
+    zone = tmp_path / "machine/sys/class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "temp").write_text("warm")
+    robot = LearnProgram(home, OTHER_MACHINE.format(root=tmp_path / "machine"))
+    try:
+        file = "/sys/class/thermal/thermal_zone0/temp"
+        status = robot.wait_for(lambda one: "got warm" in one.get("machine", ""))
+        assert status["machine"].startswith(f"{file}: expected an integer from ")
+        (zone / "temp").write_text("cold")
+        robot.wait_for(lambda one: "got cold" in one["machine"])
+        (zone / "temp").write_text("45000")
+        robot.wait_for(lambda one: not one["machine"])
+        (line,) = [one for one in robot.close().splitlines() if file in one]
+        assert line.endswith("got warm; it counts as not measured")
+    finally:
+        robot.kill()
 
 
 def test_round_that_fails_is_said_once_and_the_process_lives(

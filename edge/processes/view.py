@@ -17,7 +17,12 @@ from base.errors import one_line, printable
 STALE_S: Final = 2.0  # four statuses
 _DIGITS: Final = 12  # of a digest, as everywhere
 _LABEL: Final = 10
-_ROWS: Final = (("failed", "failure"), ("left", "left"), ("learned", "receipt"))
+_ROWS: Final = (
+    ("failed", "failure"),
+    ("left", "left"),
+    ("learned", "receipt"),
+    ("machine", "machine"),
+)
 """Rows of their own, by label: texts that are long and stay as they are for hours."""
 
 Status = Mapping[str, object]

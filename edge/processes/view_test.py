@@ -83,6 +83,13 @@ def test_fast_loop_has_a_row_where_it_is_on() -> None:
     assert len(lines) == len(describe(seen(5.0), 5.0)) + 1
 
 
+def test_sensor_of_the_machine_that_cannot_be_read_has_a_row() -> None:
+    now = seen(5.0)
+    note = "/proc/loadavg: expected numbers, got 'x'"
+    now["learn"].status = {**LEARN, "machine": note}
+    assert describe(now, 5.0)[-1] == f"machine   {note}"
+
+
 def test_process_that_says_nothing_is_shown_as_silent() -> None:
     lines = describe(seen(0.0), STALE_S + 1.0)
     assert "drives; silent for 3 s; by default" in lines[0]

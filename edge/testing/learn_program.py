@@ -24,10 +24,13 @@ Fields = dict[str, Any]
 class LearnProgram:
     """A `learn` that runs, and the supervisor that it reports to."""
 
-    def __init__(self, home: LearningHome) -> None:
+    def __init__(self, home: LearningHome, prelude: str = "") -> None:
+        """Starts it; `prelude` is that of `processes.command`."""
         self.supervisor = Mailbox(home.root, "robot")
         self.home = home
-        self.process = processes.start(MODULE, f"--home={home.root}", *FLAGS)
+        self.process = processes.start(
+            MODULE, f"--home={home.root}", *FLAGS, prelude=prelude
+        )
         self.status: Fields = {}
 
     def tell(self, mode: str, **fields: float) -> None:

@@ -66,10 +66,10 @@ def run_forked(
     )
 
 
-def start(module: str, *arguments: str) -> subprocess.Popen[str]:
-    """Starts a module whose output can be read while it runs."""
+def start(module: str, *arguments: str, prelude: str = "") -> subprocess.Popen[str]:
+    """Starts a module whose output can be read while it runs; see `command`."""
     return subprocess.Popen(
-        command(module, *arguments),
+        command(module, *arguments, prelude=prelude),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
