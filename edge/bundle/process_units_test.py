@@ -92,6 +92,23 @@ def test_control_may_open_an_arm_and_a_gamepad() -> None:
         assert f"\ng {group} -" in made
 
 
+def test_learner_reads_raw_episodes_and_asks_the_firmware() -> None:
+    unit = Unit("learn")
+    groups = (unit.service("SupplementaryGroups") or "").split()
+    assert groups == ["continuon-private", "video"]
+    assert unit.service("PrivateDevices") is None  # /dev/vcio is one
+    made = (FOLDER / "continuon.sysusers").read_text()
+    for group in groups:
+        assert f"\ng {group} -" in made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unit_that_needs_no_flags_starts_without_a_file_of_them(name: str) -> None:
+    optional = "-" if name in ("learn", "record") else ""
+    file = f"{optional}/etc/continuon/{name}.env"
+    assert Unit(name).service("EnvironmentFile") == file
+
+
 def test_updater_reads_the_memories_and_neither_writes_them_nor_sees_the_journals() -> (
     None
 ):
@@ -131,7 +148,7 @@ def start(
     assert given.pop() == "$CONTINUON_FLAGS"
     module = (unit.service("Environment") or "").removeprefix("CONTINUON_PROGRAM=")
     flags = [flag.replace("/var/lib/continuon", str(made.home.root)) for flag in given]
-    own = made.flags[1:] if name == "control" else ["--robot_id=point-1"]
+    own = made.flags[1:] if name == "control" else []
     return subprocess.Popen(
         processes.command(module, *flags, *own),
         stderr=subprocess.PIPE,
