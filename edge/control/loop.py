@@ -30,6 +30,7 @@ from edge.actors.actor import Actor, Ending, Signal
 from edge.control import realtime, stop_rules
 from edge.control.control_step import ControlStep, StepRecorder, judge, make_step
 from edge.control.fast_loop import FastLoop
+from edge.control.frozen_sensors import FrozenSensors
 from edge.control.realtime import Grants
 from edge.control.safety import SafetyConfig, check_fits, hold_action, safe_action
 from edge.control.step_times import StepTimes
@@ -136,6 +137,7 @@ def run_episode(
     watchdog: Watchdog | None = None,
     grants: Grants | None = None,
     fast_loop: FastLoop | None = None,
+    on_frozen: Callable[[int], object] | None = None,
 ) -> EpisodeResult:
     """Runs one episode until success, a stop rule or the step limit ends it.
 
@@ -160,6 +162,9 @@ def run_episode(
             for this episode, and another one none.
         grants: what `realtime.prepare` was granted; used in real time.
         fast_loop: changes the policy between two steps, within the episode.
+        on_frozen: called once if the sensors seem to stand still while the robot is
+            told to move (`frozen_sensors.py`), with the number of such steps; the
+            episode goes on. It must not wait.
 
     Raises:
         PaceError: the robot is not simulated, and the pace or its clock is.
@@ -193,6 +198,7 @@ def run_episode(
             stop_key=stop_key or _never,
             watchdog=watchdog,
             fast_loop=fast_loop,
+            on_frozen=on_frozen,
         )
         return episode.run(seed)
 
@@ -219,6 +225,7 @@ class _Episode:
         stop_key: Callable[[], bool],
         watchdog: Watchdog | None,
         fast_loop: FastLoop | None,
+        on_frozen: Callable[[int], object] | None,
     ) -> None:
         self._robot = robot
         self._policy = policy
@@ -235,6 +242,10 @@ class _Episode:
         self._stop_key = stop_key
         self._watchdog = watchdog
         self._fast_loop = fast_loop
+        self._on_frozen = on_frozen
+        self._frozen = FrozenSensors(
+            self._minimum, self._maximum, robot.spec.control_hz
+        )
         self._tally = _Tally()
         self._stands_still = False
         self._is_stop_key_pressed = False
@@ -341,6 +352,8 @@ class _Episode:
                 stopped = stop and rule is None and not step.is_terminal
                 return tally.result(stopped, rule, signal.ending)
             following = transition.observation
+            if self._frozen.notice(action, following.state) and self._on_frozen:
+                self._on_frozen(self._frozen.steps)
             if self._fast_loop is not None and intervenes:
                 self._fast_loop.skip()
             elif self._fast_loop is not None:

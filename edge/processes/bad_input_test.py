@@ -21,8 +21,11 @@ import pytest
 from base.testing import command
 from edge import simulated_or_real  # noqa: F401 - heavy, and each program is a fork
 from edge.control import local_delta
+from edge.control.frozen_sensors import FROZEN_S
 from edge.loops.delta_store import CURRENT, DeltaStore
 from edge.ota import service  # noqa: F401 - likewise
+from edge.processes import process
+from edge.processes.mailbox import Mailbox
 from edge.testing import (
     process_tree,
     processes,
@@ -213,11 +216,20 @@ def spoil(made: Episode, sensor: Callable[[np.ndarray], np.ndarray]) -> Episode:
 
 
 @pytest.mark.parametrize("sensor", SENSORS)
-def test_robot_whose_sensors_stop_or_repeat_drives_within_its_limits(
+def test_robot_whose_sensors_stop_or_repeat_drives_and_says_if_it_is_blind(
     made: RobotHome, sensor: Callable[[np.ndarray], np.ndarray]
 ) -> None:
-    write_episode(made.episode, spoil(tiny_package.episode(seed=5), sensor))
-    drive(made)
+    steps = round(3 * FROZEN_S * tiny_package.SPEC.control_hz)
+    write_episode(
+        made.episode, spoil(tiny_package.episode(seed=5, steps=steps), sensor)
+    )
+    with Mailbox(made.home.root, process.SUPERVISOR) as supervisor:
+        lines = [line for line in drive(made) if "sensors stood still" in line]
+        shown = supervisor.receive()[-1].fields
+    # A simulated robot says it in its first episode alone.
+    assert len(lines) == (sensor is stand_still)
+    assert all("for 160 commanded steps" in line for line in lines)
+    assert ("frozen" in shown) is (sensor is stand_still)
 
 
 class Learning:

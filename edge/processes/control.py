@@ -215,6 +215,7 @@ class _Control:
         self._summary = RunTally()
         self._lacks_package = False
         self._doing = "starts"
+        self._frozen = ""  # what the sensors of this episode, or the last one, did
         self._said: dict[str, str] = {}
 
     def run(self) -> None:
@@ -304,6 +305,7 @@ class _Control:
         policy = turns.choose_policy(driver, self._name)
         self._doing = "is shown a task" if turns.shows else "drives"
         self._heard.stop_key = False
+        self._frozen = ""
         self._show()
         sender = self._open_sender()
         start_ns = self._robot.clock.unix_ns()
@@ -329,6 +331,7 @@ class _Control:
             watchdog=self._real_time.watchdog,
             grants=self._real_time.grants,
             fast_loop=self._fast_loop(),
+            on_frozen=self._note_frozen,
         )
         if sender is not None:
             sender.end(result.success, result.stop_rule)
@@ -351,12 +354,26 @@ class _Control:
         """Says which rule ended an episode; a person knows of their own stop key."""
         if rule is None or rule is StopRule.STOP_KEY:
             return
-        line = f"episode ended by stop rule {rule.value}; {stop_rules.ADVICE[rule]}"
+        self._say_of_episode(
+            "stop rule",
+            f"episode ended by stop rule {rule.value}; {stop_rules.ADVICE[rule]}",
+        )
+
+    def _note_frozen(self, steps: int) -> None:
+        self._frozen = f"sensors stood still for {steps:,} commanded steps"
+        self._say_of_episode(
+            "sensors",
+            f"{self._frozen}: the robot drives on and may be blind; look at its "
+            "sensors, its cable and its driver",
+        )
+
+    def _say_of_episode(self, about: str, text: str) -> None:
+        """Says a line about this episode, of a robot that exists in each one anew."""
         if self._robot.spec.simulated:
             # It goes on by itself, a thousand times an hour.
-            self._say_once("stop rule", line)
+            self._say_once(about, text)
         else:
-            self._me.say(line)
+            self._me.say(text)
 
     def _is_done(self) -> bool:
         driven = self._summary.episodes
@@ -435,6 +452,8 @@ class _Control:
             shown["fast"] = self._heard.describe(fast)
         if acting := self._turns.describe():
             shown["acting"] = acting
+        if self._frozen:
+            shown["frozen"] = self._frozen
         # The supervisor tells it to the next control process.
         if self._keeper.stopped_s is not None:
             shown["stopped_s"] = self._keeper.stopped_s

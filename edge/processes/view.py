@@ -70,6 +70,7 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
                 control.doing(now_s),
                 one.get("acting"),
                 one.get("why"),
+                one.get("frozen"),
                 one.get("robot"),
             ),
         ),
