@@ -452,6 +452,8 @@ class _Control:
             shown["fast"] = self._heard.describe(fast)
         if acting := self._turns.describe():
             shown["acting"] = acting
+        if (grants := self._real_time.grants) is not None:
+            shown["granted"] = grants.describe()
         if self._frozen:
             shown["frozen"] = self._frozen
         # The supervisor tells it to the next control process.

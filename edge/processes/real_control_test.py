@@ -159,6 +159,7 @@ def test_arm_that_begins_outside_its_box_holds_still_after_three_episodes(
                 assert last["violations"] == 3 * times
                 assert last["last_rule"] == "workspace"
                 assert last["acting"] == "stopped by stop rules"
+                assert "memory" in str(last["granted"])
                 assert said("episode ended by stop rule workspace; bring") == 3 * times
                 # Key d of its supervisor.
                 assert robot.send("control", "told", {"mode": "driving"})

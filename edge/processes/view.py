@@ -79,7 +79,7 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
             f"p50 {_text(one, 'p50_us', '-')} us, p99 {_text(one, 'p99_us', '-')} us; "
             f"jitter p99 {_text(one, 'jitter_p99_us', '-')} us; "
             f"{_count(one, 'missed')} of {_count(one, 'steps')} steps late; "
-            f"{_stop_rules(one)}",
+            f"{_join(_stop_rules(one), one.get('granted'))}",
         ),
         _line(
             "episodes",
@@ -109,10 +109,17 @@ def summarize(seen: Mapping[str, Seen], now_s: float) -> str:
     control = seen.get("control", Seen())
     status = control.status
     parts = [
-        _join(control.doing(now_s), status.get("acting"), status.get("why")),
+        _join(
+            control.doing(now_s),
+            f"mode {_text(status, 'mode', '-')}",
+            status.get("acting"),
+            status.get("why"),
+            status.get("frozen"),
+        ),
         f"{_count(status, 'episodes')} episodes",
         f"{_count(status, 'successes')} succeeded",
         f"{_count(status, 'missed')} of {_count(status, 'steps')} steps late",
+        _stop_rules(status),
         f"p99 {_text(status, 'p99_us', '-')} us",
         f"{_count(status, 'dropped')} dropped",
         f"package {_digest(status, 'package')}",
@@ -121,6 +128,8 @@ def summarize(seen: Mapping[str, Seen], now_s: float) -> str:
     for name, process in seen.items():
         if name != "control":
             parts.append(f"{name}: {process.doing(now_s)}")
+            if reason := process.status.get("reason"):
+                parts.append(one_line(reason))
             if failure := process.status.get("failure"):
                 parts.append(f"failed {one_line(failure)}")
     return "; ".join(parts)

@@ -9,6 +9,7 @@ KEYS = PersonKeys().describe()
 
 CONTROL = {
     "doing": "drives",
+    "mode": "driving",
     "why": "by default",
     "robot": "metaworld:reach-v3",
     "p50_us": 61.5,
@@ -118,10 +119,41 @@ def test_status_of_wrong_types_is_no_error() -> None:
 def test_log_has_all_of_it_on_one_line() -> None:
     text = summarize(seen(0.0), 0.0)
     assert text == (
-        "drives; by default; 12 episodes; 11 succeeded; "
-        "2 of 4,210 steps late; p99 140.0 us; 0 dropped; package 3f3f3f3f3f3f; "
-        "delta 9b9b9b9b9b9b; record: records; learn: runs the slow loop"
+        "drives; mode driving; by default; 12 episodes; 11 succeeded; "
+        "2 of 4,210 steps late; 0 stop rules; p99 140.0 us; 0 dropped; "
+        "package 3f3f3f3f3f3f; delta 9b9b9b9b9b9b; record: records; "
+        "learn: runs the slow loop; asleep: all memories"
     )
+
+
+def test_log_says_why_a_robot_stands_still_and_why_no_loop_runs() -> None:
+    still = {
+        "doing": "idle",
+        "mode": "idle",
+        "acting": "stopped by stop rules",
+        "why": "told to stay still",
+        "violations": 3,
+        "last_rule": "workspace",
+    }
+    learn = {"doing": "waits", "reason": "too hot: 71 C, at most 70"}
+    now = {"control": Seen({**CONTROL, **still}), "learn": Seen(learn)}
+    text = summarize(now, 0.0)
+    assert text.startswith("idle; mode idle; stopped by stop rules; told to stay still")
+    assert "; 3 stop rules, last workspace; " in text
+    assert text.endswith("; learn: waits; too hot: 71 C, at most 70")
+
+
+def test_blind_robot_is_shown_and_in_the_log() -> None:
+    frozen = "sensors stood still for 160 commanded steps"
+    now = {"control": Seen({**CONTROL, "frozen": frozen}), "record": Seen()}
+    assert f"; {frozen}; " in describe(now, 0.0)[0]
+    assert f"; {frozen}; " in summarize(now, 0.0)
+
+
+def test_what_the_system_granted_stands_beside_the_steps() -> None:
+    granted = "real-time priority 50, processor 3, memory locked"
+    now = {"control": Seen({**CONTROL, "granted": granted}), "record": Seen()}
+    assert describe(now, 0.0)[1].endswith(f"; 0 stop rules; {granted}")
 
 
 def test_last_failure_of_an_updater_is_in_the_view_and_in_the_log() -> None:
