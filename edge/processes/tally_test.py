@@ -38,7 +38,7 @@ def stopped_by(rule: StopRule, **changes: Any) -> EpisodeResult:
 
 def test_updater_reads_what_control_tells() -> None:
     report = health.parse_report(describe_health(DRIVER, result()))
-    assert report == health.EpisodeReport(DIGEST, True, 40, 1, 0)
+    assert report == health.EpisodeReport(DIGEST, None, True, 40, 1, 0)
 
 
 def test_stop_rule_is_the_fault_of_the_package_and_a_persons_stop_key_is_none() -> None:
