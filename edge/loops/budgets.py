@@ -41,8 +41,8 @@ class Budgets:
         nights_per_day: slow loops that may come to their end from one noon to the next.
         disk_mb_per_day: what learning may write to the disk from one noon to the next,
             in MB.
-        memory_mb: largest resident memory of the learner, in MB; half as much more while
-            it does nothing but compile a function.
+        memory_mb: largest resident memory of the learner, in MB; half as much more
+            while it does nothing but compile a function.
         temperature_c: highest temperature of the processor while a loop runs, in
             degrees Celsius; one begins 5 degrees below.
         battery_percent: lowest charge of a battery that is not being charged while a

@@ -17,8 +17,8 @@ With --actor a person may take over from the package and hand back, and the acto
 demonstrates whole episodes when the robot is asked to, under the limits of the package
 (`acting.py`). With --episodes it drives so many and ends; an actor then demonstrates
 them all. Stop rules of the place where the robot stands (--stop_rules) hold beside
-those of its package, no matter who acts. A robot that exists holds still when they have
-ended several episodes in a row (`turns.py`).
+those of its package, no matter who acts. A robot that exists holds still when several
+episodes in a row have ended outside its workspace (`turns.py`).
 
 It needs neither jax nor a network.
 """

@@ -145,7 +145,9 @@ def test_arm_that_begins_outside_its_box_holds_still_after_three_episodes(
             for message in robot.receive():
                 last.clear()
                 last.update(message.fields)
-            held = "the robot holds still: stop rules ended 3 episodes in a row"
+            held = (
+                "the robot holds still: 3 episodes in a row ended outside its workspace"
+            )
             status = last.get("doing"), last.get("episodes")
             return said(held) == times and status == ("idle", 3 * times)
 
@@ -158,7 +160,7 @@ def test_arm_that_begins_outside_its_box_holds_still_after_three_episodes(
                 check_still(arm)
                 assert last["violations"] == 3 * times
                 assert last["last_rule"] == "workspace"
-                assert last["acting"] == "stopped by stop rules"
+                assert last["acting"] == "stopped outside its workspace"
                 assert "memory" in str(last["granted"])
                 assert said("episode ended by stop rule workspace; bring") == 3 * times
                 # Key d of its supervisor.

@@ -9,8 +9,9 @@
 A person who stopped the robot lets it go on with what it was told before; until then
 it stays still, as if it had been told to. One that rested or slept does so again.
 
-A robot that exists is stopped in the same way after `MOST_IN_A_ROW` episodes that stop
-rules ended: an arm that begins outside its box would move again and again.
+A robot that exists is stopped in the same way after `MOST_IN_A_ROW` episodes that ended
+outside its workspace: an arm that begins there would move again and again. What other
+rules stop, an updater or a learner mends by going back, and the robot goes on.
 """
 
 from typing import Final
@@ -28,10 +29,10 @@ from rlds.spec import FAST_LOOP_TAG, StopRule
 DEMONSTRATION: Final = "demonstration"
 _NOBODY_SHOWS: Final = "holds still: nobody may demonstrate here without --actor"
 MOST_IN_A_ROW: Final = 3
-"""Episodes in a row that a stop rule may end before a robot that exists holds still: as
-few as those that an updater goes back to the package before for."""
+"""Episodes in a row that may end outside the workspace before a robot that exists holds
+still: one may have been pushed there."""
 _BY_ACTOR: Final = "stopped by the actor"
-_BY_RULES: Final = "stopped by stop rules"
+_OUTSIDE: Final = "stopped outside its workspace"
 
 
 class Turns:
@@ -60,10 +61,10 @@ class Turns:
         self._keeper = keeper
         self._spec = spec
         self._numbered = numbered
-        self._ended_by_rules = 0  # in a row
+        self._ended_outside = 0  # in a row
         # Whom a control process that is started again holds still for: where nobody
-        # acts, only rules stop a robot.
-        self._stopped_by = _BY_RULES if acting is None else _BY_ACTOR
+        # acts, only its workspace stops a robot.
+        self._stopped_by = _OUTSIDE if acting is None else _BY_ACTOR
         self.shows = self.in_episode = self.is_over = False
 
     def begin_next(self) -> None:
@@ -131,24 +132,23 @@ class Turns:
         """The episode has ended.
 
         Returns:
-            A line for people if stop rules have ended so many in a row that the robot
-            holds still from now on; "".
+            A line for people if so many in a row ended outside the workspace that the
+            robot holds still from now on; else "".
         """
         self.in_episode = False
         if result.ending is Ending.STOP:
             self._stop()
-        # A person's key is a rule too, and the person is there.
-        by_rule = result.stop_rule not in (None, StopRule.STOP_KEY)
-        self._ended_by_rules = self._ended_by_rules + 1 if by_rule else 0
+        outside = result.stop_rule is StopRule.WORKSPACE
+        self._ended_outside = self._ended_outside + 1 if outside else 0
         bounded = self._spec.simulated or self._numbered
-        if bounded or self._ended_by_rules < MOST_IN_A_ROW:
+        if bounded or self._ended_outside < MOST_IN_A_ROW:
             return ""
-        self._ended_by_rules = 0
-        self._stop(_BY_RULES)
+        self._ended_outside = 0
+        self._stop(_OUTSIDE)
         return (
-            f"the robot holds still: stop rules ended {MOST_IN_A_ROW} episodes in a "
-            "row; key d at its terminal, A of a gamepad or a restart of its service "
-            "lets it go on"
+            f"the robot holds still: {MOST_IN_A_ROW} episodes in a row ended outside "
+            "its workspace; key d at its terminal, //edge:tell, A of a gamepad or a "
+            "restart of its service lets it go on"
         )
 
     def describe(self) -> str:

@@ -256,7 +256,7 @@ def test_lost_device_holds_the_robot_still_until_it_is_taken_again(
     assert desk.turns.shows is demonstrates
 
 
-def end_by_rules(desk: Desk, episodes: int) -> list[str]:
+def end_outside(desk: Desk, episodes: int) -> list[str]:
     """Ends so many episodes by a stop rule; returns what each came to."""
     said = []
     for _ in range(episodes):
@@ -271,11 +271,11 @@ def test_robot_that_exists_holds_still_after_stop_rules_in_a_row(
     actor: str | None,
 ) -> None:
     desk = Desk(actor, simulated=False)
-    *before, last = end_by_rules(desk, MOST_IN_A_ROW)
+    *before, last = end_outside(desk, MOST_IN_A_ROW)
     assert not any(before)
     assert "holds still" in last
     assert desk.mode() is Mode.IDLE
-    assert desk.turns.describe() == "stopped by stop rules"
+    assert desk.turns.describe() == "stopped outside its workspace"
     if actor is None:
         desk.tell(Mode.DRIVING)
     else:
@@ -283,16 +283,18 @@ def test_robot_that_exists_holds_still_after_stop_rules_in_a_row(
         desk.turns.listen()
     assert desk.mode() is Mode.DRIVING
     assert desk.turns.describe() == ""
-    assert not any(end_by_rules(desk, MOST_IN_A_ROW - 1)), "it is counted anew"
+    assert not any(end_outside(desk, MOST_IN_A_ROW - 1)), "it is counted anew"
 
 
-@pytest.mark.parametrize("between", [None, StopRule.STOP_KEY])
-def test_stop_rules_that_are_not_in_a_row_hold_no_robot(
+@pytest.mark.parametrize(
+    "between", [None, StopRule.STOP_KEY, StopRule.WATCHDOG, StopRule.ACTION_RATE]
+)
+def test_episodes_outside_that_are_not_in_a_row_hold_no_robot(
     between: StopRule | None,
 ) -> None:
     desk = Desk(None, simulated=False)
     for _ in range(3):
-        assert not any(end_by_rules(desk, MOST_IN_A_ROW - 1))
+        assert not any(end_outside(desk, MOST_IN_A_ROW - 1))
         assert desk.turns.end(result(stop_rule=between)) == ""
     assert desk.mode() is Mode.DRIVING
 
@@ -302,13 +304,13 @@ def test_simulated_robot_and_a_number_of_episodes_go_on_after_stop_rules(
     numbered: bool,
 ) -> None:
     desk = Desk(None, numbered=numbered, simulated=not numbered)
-    assert not any(end_by_rules(desk, 3 * MOST_IN_A_ROW))
+    assert not any(end_outside(desk, 3 * MOST_IN_A_ROW))
     assert desk.mode() is Mode.DRIVING
 
 
 def test_actor_who_stops_a_robot_that_rules_had_stopped_is_named() -> None:
     desk = Desk(simulated=False)
-    end_by_rules(desk, MOST_IN_A_ROW)
+    end_outside(desk, MOST_IN_A_ROW)
     desk.person.begins = True
     desk.turns.listen()
     desk.turns.end(result(Ending.STOP))

@@ -130,7 +130,7 @@ def test_log_says_why_a_robot_stands_still_and_why_no_loop_runs() -> None:
     still = {
         "doing": "idle",
         "mode": "idle",
-        "acting": "stopped by stop rules",
+        "acting": "stopped outside its workspace",
         "why": "told to stay still",
         "violations": 3,
         "last_rule": "workspace",
@@ -138,7 +138,9 @@ def test_log_says_why_a_robot_stands_still_and_why_no_loop_runs() -> None:
     learn = {"doing": "waits", "reason": "too hot: 71 C, at most 70"}
     now = {"control": Seen({**CONTROL, **still}), "learn": Seen(learn)}
     text = summarize(now, 0.0)
-    assert text.startswith("idle; mode idle; stopped by stop rules; told to stay still")
+    assert text.startswith(
+        "idle; mode idle; stopped outside its workspace; told to stay still"
+    )
     assert "; 3 stop rules, last workspace; " in text
     assert text.endswith("; learn: waits; too hot: 71 C, at most 70")
 

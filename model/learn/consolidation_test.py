@@ -532,7 +532,9 @@ def test_step_that_is_refused_after_a_good_one_keeps_every_bit(
     state = calls["imagine"](weights=weights, memories=memories, state=state)["state"]
     good = steps(calls, trained, memories, state, 1)
     assert any(np.any(delta) for delta in good["deltas"].values())
-    broken = weights | {"backbone/encode_task": weights["backbone/encode_task"] * np.nan}
+    broken = weights | {
+        "backbone/encode_task": weights["backbone/encode_task"] * np.nan
+    }
     refused = calls["step"](
         weights=broken, memories=memories, state=good, calls=np.int32(3)
     )["state"]
