@@ -48,6 +48,8 @@ def test_what_is_chosen_is_chosen_as_often_as_it_weighs() -> None:
 def test_the_ends_never_choose_what_weighs_nothing(uniform: float, count: int) -> None:
     weights = np.zeros(256, np.float32)
     weights[:count] = 1 / 3
-    number = int(choose(np.float32([uniform]), weights)[0])
+    number = int(choose(np.array([uniform], np.float32), weights)[0])
     assert number == (count - 1 if uniform else 0)
-    np.testing.assert_array_equal(choose(np.float32([uniform]), 0 * weights), [255])
+    np.testing.assert_array_equal(
+        choose(np.array([uniform], np.float32), 0 * weights), [255]
+    )
