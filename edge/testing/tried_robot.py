@@ -67,12 +67,12 @@ class TriedRobot:
         assert self.active() == digest
         return digest
 
-    def drive(self, episodes: int, **changes: int | bool | None) -> None:
+    def drive(self, episodes: int, **changes: str | int | None) -> None:
         """Control drives so many episodes and reports them; nothing is judged."""
         digest = self.active()
         found = health.read(self.state.root, digest)
         for _ in range(episodes):
-            values: dict[str, Any] = {"success": True, "steps": 80}
+            values: dict[str, Any] = {"delta": None, "success": True, "steps": 80}
             values |= {"missed_deadlines": 0, "stop_rules": 0, **changes}
             report = EpisodeReport(digest, **values)
             found = found.add(report)
