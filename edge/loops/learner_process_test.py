@@ -1,5 +1,6 @@
 """The learner as a process: it gives way, it can be stopped, and it never stays."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -221,6 +222,29 @@ def test_prepared_package_is_compiled_before_a_round_and_learns_the_same_to_the_
     assert finish(learning).accepted
     assert [path.stat().st_mtime_ns for path in list_compiled(home)] == before
     assert read_learned(learning) == learn_elsewhere(home.root.with_name("other"))
+
+
+def test_round_keeps_to_its_processors_and_compiling_to_all_of_them(
+    home: LearningHome,
+) -> None:
+    home.install(Plan(large=True, endless=True))
+    home.show(8)
+    learning = home.open(inside=False, threads=1)
+    learning.look()
+    learning.begin(PREPARE)
+    seen = 0
+    while learning.loop == PREPARE:
+        for pid in learning.learner_pids:
+            with contextlib.suppress(ProcessLookupError):
+                assert os.sched_getaffinity(pid) == os.sched_getaffinity(0)
+                seen += 1
+        learning.poll(NOW, 0.02)
+    assert seen
+    learning.begin("slow")
+    assert wait_for_progress(learning).done == 1  # the next call never ends
+    (pid,) = learning.learner_pids
+    assert len(os.sched_getaffinity(pid)) == 1
+    learning.stop()
 
 
 def read_learned(learning: LocalLearning) -> bytes:

@@ -241,7 +241,11 @@ def define_learner_limits() -> None:
         lower_bound=0.0,
     )
     flags.DEFINE_integer(
-        _THREADS, 1, "processors that the learner uses; 0 for all", lower_bound=0
+        _THREADS,
+        1,
+        "processors that a round of the learner uses; 0 for all. Compiling, before a "
+        "night, uses all",
+        lower_bound=0,
     )
 
 

@@ -114,11 +114,12 @@ class LearningHome:
         quota_bytes: int = 1 << 30,
         keys: TrustedKeys | None = None,
         receipts: NightReceipts | None = None,
+        threads: int = 0,
     ) -> LocalLearning:
         """Starts learning, as the process does."""
         return LocalLearning(
             self.root,
-            Settings(ROBOT_ID, quota_bytes, keys=keys),
+            Settings(ROBOT_ID, quota_bytes, threads, keys=keys),
             self.told.append,
             LearnerInside if inside else LearnerProcess,
             receipts,
