@@ -19,9 +19,9 @@ AWAKE_SHARE: Final = 0.5
 may use together; the rest is kept for the night, which learns the most."""
 COMPILING_TIMES: Final = 1.5
 """A function may take so many times the learner's memory while it is compiled. The
-default package's largest takes 370 to 389 MB of 400, more where an emulator or an old kernel
-gives nothing back. It runs alone, before a night, and is stopped sooner if the machine
-has less."""
+default package's largest takes 370 to 389 MB of 400, more where an emulator or an old
+kernel gives nothing back. It runs alone, before a night, and is stopped sooner if the
+machine has less."""
 COOLED_BY_C: Final = 5.0
 """Learning begins again this far below the limit, so that it does not start and stop
 every few seconds. A Raspberry Pi 5 without load cools by as much within two minutes."""
