@@ -73,6 +73,17 @@ class _Running:
     before: Usage
     progress: Progress | None = None
 
+    @property
+    def loop(self) -> str:
+        """The loop; `AGAIN` while an older delta is judged, or `PREPARE`."""
+        return PREPARE if self.planned is None else self.planned.loop or AGAIN
+
+    @property
+    def doing(self) -> str:
+        """What its learner does now, for people."""
+        compiles = self.learner.compiles
+        return "compiling a function" if compiles else f"the {self.loop} loop"
+
 
 class LocalLearning:
     """What one robot learns with; used by one process.
@@ -121,11 +132,7 @@ class LocalLearning:
     @property
     def loop(self) -> str | None:
         """The loop that runs; `AGAIN` while an older delta is judged, or `PREPARE`."""
-        if self._running is None:
-            return None
-        if self._running.planned is None:
-            return PREPARE
-        return self._running.planned.loop or AGAIN
+        return None if self._running is None else self._running.loop
 
     @property
     def loops(self) -> frozenset[str]:
@@ -309,11 +316,8 @@ class LocalLearning:
         allowed *= COMPILING_TIMES if learner.compiles else 1.0
         took = read_resident_bytes([learner.pid])
         if took > allowed:
-            loop = self.loop
-            used = read_usage() - running.before
-            compiles = learner.compiles
+            used, doing = read_usage() - running.before, running.doing
             self.stop()
-            doing = "compiling a function" if compiles else f"the {loop} loop"
             at_most = f"at most {allowed / 1e6:.0f} MB of memory"
             got = f"{took / 1e6:.0f} MB, so it was stopped"
             self._note_failure(running, used, f"{doing}: expected {at_most}, got {got}")
@@ -330,10 +334,8 @@ class LocalLearning:
         if self._receipts is None or self._installed is None:
             return
         if not reason:
-            planned, learner = running.planned, running.learner
-            loop = PREPARE if planned is None else planned.loop or AGAIN
-            doing = "compiling a function" if learner.compiles else f"the {loop} loop"
-            reason = f"{doing}: {night_receipts.name_failure(learner.failure or '')}"
+            named = night_receipts.name_failure(running.learner.failure or "")
+            reason = f"{running.doing}: {named}"
         counts: dict[str, int | float] = {
             "wall_s": used.wall_s,
             "processor_s": used.processor_s,

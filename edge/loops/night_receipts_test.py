@@ -239,15 +239,23 @@ def test_failure_is_named_without_what_a_package_says(said: str, reason: str) ->
     assert night_receipts.name_failure(said) == reason
 
 
-def test_delta_that_proves_good_in_use_has_one_receipt_also_after_a_cut(
-    robot: Robot,
-) -> None:
+def learn_and_drive(
+    robot: Robot, with_delta: str
+) -> tuple[LocalLearning, str, str | None]:
+    """A night, then ten good episodes without its delta and these with it."""
     package = robot.home.install()
     robot.home.show(16)
     learning = robot.open()
     delta = run(learning)
     robot.home.drive(package, "", "+" * 10)
-    robot.home.drive(package, delta, "+" * 10)
+    robot.home.drive(package, delta, with_delta)
+    return learning, package, delta
+
+
+def test_delta_that_proves_good_in_use_has_one_receipt_also_after_a_cut(
+    robot: Robot,
+) -> None:
+    learning, package, delta = learn_and_drive(robot, "+" * 10)
     for _ in range(2):
         learning.look()
     robot.open()
@@ -270,12 +278,7 @@ def test_delta_that_proves_good_in_use_has_one_receipt_also_after_a_cut(
 def test_delta_that_goes_back_in_use_has_a_receipt_with_the_reason(
     robot: Robot,
 ) -> None:
-    package = robot.home.install()
-    robot.home.show(16)
-    learning = robot.open()
-    delta = run(learning)
-    robot.home.drive(package, "", "+" * 10)
-    robot.home.drive(package, delta, "-" * 6)
+    learning, _, delta = learn_and_drive(robot, "-" * 6)
     learning.look()
     learned, gone = robot.read()
     assert (learned.outcome, gone.outcome) == (receipt.LEARNED, receipt.UNLEARNED)
@@ -323,12 +326,7 @@ def test_delta_that_a_new_package_cannot_judge_is_said_to_be_unlearned(
 def test_receipts_that_a_cut_prevented_are_written_at_the_next_start(
     robot: Robot,
 ) -> None:
-    package = robot.home.install()
-    robot.home.show(16)
-    learning = robot.open()
-    bad = run(learning)
-    robot.home.drive(package, "", "+" * 10)
-    robot.home.drive(package, bad, "-" * 6)
+    learning, _, bad = learn_and_drive(robot, "-" * 6)
     learning.look()
     good = run(learning)
     shutil.rmtree(robot.receipts.folder)

@@ -308,7 +308,7 @@ class _Compiled:
     """A function that is read or compiled when it is first called.
 
     Compiling takes memory that malloc would keep, so it is given back: the learner of
-    the default model would stay at 540 MB, and takes 290 MB at most. One that finds
+    the default model would stay at 540 MB, and takes 250 MB at most. One that finds
     everything compiled needs neither jax's compiler nor the text of the program.
     """
 

@@ -140,7 +140,10 @@ def judge(before: Counts, after: Counts, rules: Rules) -> Judgement:
     done = f"{after.episodes} of {rules.episodes} episodes"
     if after.episodes < rules.episodes:
         return Judgement(Verdict.WATCH, f"{done} of its trial")
-    return Judgement(Verdict.COMMIT, f"{done} went as well as before")
+    reason = f"{done} went as well as before"
+    if before.with_delta and after.judged and not after.with_delta:
+        reason += "; failures were not compared, since it had no delta yet"
+    return Judgement(Verdict.COMMIT, reason)
 
 
 def find_dead_starts(starts_in_a_row: int) -> str | None:

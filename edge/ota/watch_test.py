@@ -113,7 +113,11 @@ def test_package_that_has_learned_nothing_yet_is_not_blamed_for_the_change() -> 
     unlearned = replace(LEARNED, with_delta=0, successes_with_delta=0)
     assert judge(unlearned, bare, RULES).verdict is Verdict.FALL_BACK
     over = replace(bare, episodes=20, judged=20, successes=14)
-    assert judge(LEARNED, over, RULES).verdict is Verdict.COMMIT
+    found = judge(LEARNED, over, RULES)
+    assert found.verdict is Verdict.COMMIT
+    assert found.reason.endswith(
+        "; failures were not compared, since it had no delta yet"
+    )
 
 
 def test_package_that_fails_with_a_delta_as_well_falls_back() -> None:

@@ -1,7 +1,6 @@
 """A disk that takes no more keeps nobody from driving, and the steps are counted."""
 
 import json
-import subprocess
 import time
 from pathlib import Path
 from typing import Final
@@ -26,16 +25,11 @@ def test_full_disk_is_told_and_every_step_is_recorded_or_counted(
     home = Home(tmp_path / "home")
     home.run.mkdir(parents=True)
     sender = StepSender(home.ring, SPEC)
-    running = subprocess.Popen(
-        processes.command(
-            "edge.processes.record",
-            f"--home={home.root}",
-            "--robot_id=point-1",
-            prelude=_SMALL_FILES,
-        ),
-        stderr=subprocess.PIPE,
-        text=True,
-        env=processes.environment(),
+    running = processes.start(
+        "edge.processes.record",
+        f"--home={home.root}",
+        "--robot_id=point-1",
+        prelude=_SMALL_FILES,
     )
     begin_s = time.monotonic()
     name = ring_steps.send_episode(sender, _STEPS)
@@ -43,7 +37,7 @@ def test_full_disk_is_told_and_every_step_is_recorded_or_counted(
     assert sender.dropped == 0
     process_tree.wait_until(lambda: not sender.filled)
     running.terminate()
-    _, said = running.communicate(timeout=process_tree.LONGEST_S)
+    said, _ = running.communicate(timeout=process_tree.LONGEST_S)
     assert running.returncode == 0, said
     assert "File too large" in said
     account = json.loads((home.private / "account.json").read_bytes())

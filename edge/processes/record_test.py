@@ -1,7 +1,6 @@
 """What the recorder keeps of episodes: for the learner, and in the shared folder."""
 
 import os
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -45,21 +44,16 @@ def test_recorder_keeps_the_quota_of_shared_episodes_and_says_what_went_unsent(
     home = Home(tmp_path / "home")
     home.run.mkdir(parents=True)
     sender = StepSender(home.ring, SPEC)
-    running = subprocess.Popen(
-        processes.command(
-            "edge.processes.record",
-            f"--home={home.root}",
-            "--robot_id=point-1",
-            "--shared_mb=0.05",
-        ),
-        stderr=subprocess.PIPE,
-        text=True,
-        env=processes.environment(),
+    running = processes.start(
+        "edge.processes.record",
+        f"--home={home.root}",
+        "--robot_id=point-1",
+        "--shared_mb=0.05",
     )
     names = [ring_steps.send_episode(sender, 200) for _ in range(6)]
     process_tree.wait_until(lambda: not sender.filled)
     running.terminate()
-    _, said = running.communicate(timeout=process_tree.LONGEST_S)
+    said, _ = running.communicate(timeout=process_tree.LONGEST_S)
     assert running.returncode == 0, said
     left = sorted(path.stem for path in home.shared.glob("*.tfrecord"))
     assert 0 < len(left) < 6

@@ -1,7 +1,7 @@
 """Numbers by chance that follow from what they are asked for, in a few operations.
 
 A generator with a state has to hand it on, and splitting keys takes a hundred kernels,
-each of which costs a robot that compiles them about 1 MB (docs/decisions/0017). Here a
+each of which costs a robot that compiles them 0.6 MB (docs/decisions/0017). Here a
 number is a hash of its seed, of the draw and of its place in it, so equal ones are
 drawn equally on every machine, in any order.
 

@@ -288,9 +288,9 @@ class _Night:
         counted = {
             "refused": state["refused"] + jnp.where(taken, 0, 1),
             "drawn": state["drawn"] + 1,
-            "deltas": moved,
         }
-        return {"state": {**state, **choose(taken, after, kept), **counted}}
+        chosen = choose(taken, after, kept)
+        return {"state": {**state, **chosen, **counted, "deltas": moved}}
 
     def judge(
         self, weights: Arrays, memories: Memories, state: State
