@@ -1,8 +1,9 @@
-"""The fast loop: while an episode runs, one bounded gradient step between two steps.
+"""The fast loop: while an episode runs, a few bounded gradient steps between two steps.
 
 After each step's record was handed over, and before the next step is due, the update of
-the package (`fast_update.py`) may run once, on the last steps that the policy saw. What
-it finds is added to the policy's surfaces from the next step on.
+the package (`fast_update.py`) may run, on the last steps that the policy saw, and again
+from where it came to while there is time, as often as it was told to. What it finds is
+added to the policy's surfaces from the next step on.
 
 | when | what |
 |---|---|
@@ -12,6 +13,7 @@ it finds is added to the policy's surfaces from the next step on.
 | nobody allowed it, or the episode's loop is off | nothing |
 | less time is left than a call takes | skipped, and counted |
 | the loss fell | the policy drives with the new deltas from the next step on |
+| it did not | no more calls at this step: the next one would find the same |
 | an error, or a delta that is not finite or beyond its bound | off for this episode |
 | a call ended after the next step was due | off for this episode |
 | the episode ends | what was found is dropped |
@@ -75,6 +77,7 @@ class FastLoop:
         update: FastUpdate,
         deltas: Mapping[str, Vector],
         say: Callable[[str], None],
+        calls: int = 1,
         now_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """Begins no episode yet.
@@ -84,9 +87,11 @@ class FastLoop:
             update: the function.
             deltas: delta in use [s] of every surface of the package.
             say: gets a line when the loop is switched off for an episode.
+            calls: how often the update may be called at one step.
             now_ns: clock by which calls are timed.
         """
         self._now_ns = now_ns
+        self._calls = calls
         self._policy = policy
         self._update = update
         self._say = say
@@ -95,6 +100,7 @@ class FastLoop:
         self._steps: deque[tuple[Vector, Vector]] = deque(maxlen=update.steps)
         self._seen = 0
         self._took_ns = float(update.took_ns)
+        self._changed = False  # whether the last call's step was taken
         self.is_allowed = False
         self.updates = self.calls = self.skipped = 0
         self.trouble = ""
@@ -111,7 +117,7 @@ class FastLoop:
         self._go_back()
 
     def learn(self, state: Vector, following: Vector, left_ns: int | None) -> None:
-        """Notes a step, and calls the update if it is its turn.
+        """Notes a step, and calls the update as often as there is time.
 
         Args:
             state: [n] what the policy saw in this step.
@@ -126,7 +132,16 @@ class FastLoop:
             self._took_ns *= FORGETS
             self.skipped += 1
             return
+        for _ in range(self._calls):
+            took_ns = self._call(following, left_ns)
+            left_ns = None if left_ns is None else left_ns - took_ns
+            if not self._changed or not fits(left_ns, self._took_ns):
+                return
+
+    def _call(self, following: Vector, left_ns: int | None) -> int:
+        """Calls the update once; what it took, in nanoseconds."""
         begin_ns, begin_cpu_s = self._now_ns(), time.thread_time()
+        self._changed = False
         try:
             self._take(following)
         except ContinuonError as e:
@@ -141,6 +156,7 @@ class FastLoop:
                 f"a call took {took_ns / _NS_PER_MS:.1f} ms, "
                 f"{left_ns / _NS_PER_MS:.1f} ms were left"
             )
+        return took_ns
 
     def skip(self) -> None:
         """A person acted in this step: it says nothing about what the policy foresees.
@@ -158,6 +174,7 @@ class FastLoop:
             self._policy.adapt(found.deltas)
             self._deltas |= found.deltas
             self.updates += 1
+            self._changed = True
 
     def _window(self, following: Vector) -> dict[str, Vector]:
         steps = self._update.steps
@@ -173,7 +190,7 @@ class FastLoop:
         }
 
     def _give_up(self, reason: str) -> None:
-        self.trouble = reason
+        self.trouble, self._changed = reason, False
         self._go_back()
         self._say(f"the fast loop is off until the next episode: {reason}")
 
@@ -194,6 +211,7 @@ def open_fast_loop(
     policy: PackagePolicy,
     delta: LocalDelta | None,
     say: Callable[[str], None],
+    calls: int = 1,
 ) -> FastLoop | None:
     """Opens the fast loop of a package; None if the package has none for control.
 
@@ -202,6 +220,7 @@ def open_fast_loop(
         policy: drives with it.
         delta: what it drives with; None for nothing.
         say: gets a line when the loop is switched off for an episode.
+        calls: how often the update may be called at one step.
 
     Raises:
         StepFunctionError, DeltaError: the function does not load, or is not one.
@@ -213,4 +232,5 @@ def open_fast_loop(
     path = package.path(manifest.functions[name].path)
     update = FastUpdate(path.read_bytes(), manifest, str(path))
     zeros = {n: np.zeros(one.size, np.float32) for n, one in manifest.surfaces.items()}
-    return FastLoop(policy, update, zeros if delta is None else delta.vectors, say)
+    start = zeros if delta is None else delta.vectors
+    return FastLoop(policy, update, start, say, calls)

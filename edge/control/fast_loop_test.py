@@ -22,6 +22,7 @@ from release.verification import IntactPackage, verify_integrity
 TINY = TinyStep(tiny_package.STATE_SIZE, tiny_package.ACTION_SIZE, 2, seed=0)
 TASK = np.array([1, 0], np.float32)
 MS = 1_000_000
+CALLS = 3
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ class Driven:
     def __init__(self, package: IntactPackage) -> None:
         self.said: list[str] = []
         self.policy: PackagePolicy = open_policy(package)
-        loop = open_fast_loop(package, self.policy, None, self.said.append)
+        loop = open_fast_loop(package, self.policy, None, self.said.append, CALLS)
         assert loop is not None
         self.loop: FastLoop = loop
         # Whatever the machine does meanwhile, a call takes no time unless it says so.
@@ -74,13 +75,14 @@ def test_policy_drives_with_what_the_last_steps_showed(package: IntactPackage) -
     driven.drive(0, STEPS - 1)
     assert driven.loop.calls == 0, "the window is not full"
     driven.drive(STEPS - 1, STEPS + 4)
-    assert driven.loop.updates == driven.loop.calls == 5
+    assert driven.loop.updates == driven.loop.calls == 5 * CALLS
     assert driven.loop.processor_s > 0
     delta = np.zeros(39, np.float32)
     for t in range(STEPS, STEPS + 5):
-        delta, _ = tiny_fast_update.expected_delta(
-            TINY, delta, driven.states[t - STEPS : t + 1]
-        )
+        for _ in range(CALLS):
+            delta, _ = tiny_fast_update.expected_delta(
+                TINY, delta, driven.states[t - STEPS : t + 1]
+            )
     assert np.linalg.norm(delta) > 0.1
     np.testing.assert_allclose(driven.propose(), expected_action(delta), atol=1e-5)
 
@@ -95,7 +97,8 @@ def test_end_of_an_episode_drops_what_was_found(package: IntactPackage) -> None:
     np.testing.assert_array_equal(driven.propose(), before)
     driven.begin()
     driven.drive(20, 20 + STEPS - 1)
-    assert driven.loop.calls == 20 - STEPS + 1, "nor does the window go on"
+    calls = CALLS * (20 - STEPS + 1)
+    assert driven.loop.calls == calls, "nor does the window go on"
 
 
 def test_steps_of_a_person_are_not_learned_from_and_the_window_begins_anew(
@@ -108,10 +111,12 @@ def test_steps_of_a_person_are_not_learned_from_and_the_window_begins_anew(
     driven.drive(3, 3 + STEPS - 1)
     assert driven.loop.calls == 0, "the window is not full again"
     driven.drive(3 + STEPS - 1, 3 + STEPS)
-    assert driven.loop.updates == driven.loop.calls == 1
-    delta, _ = tiny_fast_update.expected_delta(
-        TINY, np.zeros(39, np.float32), driven.states[3 : 3 + STEPS + 1]
-    )
+    assert driven.loop.updates == driven.loop.calls == CALLS
+    delta = np.zeros(39, np.float32)
+    for _ in range(CALLS):
+        delta, _ = tiny_fast_update.expected_delta(
+            TINY, delta, driven.states[3 : 3 + STEPS + 1]
+        )
     np.testing.assert_allclose(driven.propose(), expected_action(delta), atol=1e-5)
 
 
@@ -125,7 +130,44 @@ def test_loop_that_is_not_allowed_does_nothing(package: IntactPackage) -> None:
     np.testing.assert_array_equal(driven.propose(), before)
     driven.loop.is_allowed = True
     driven.drive(20, 21)
-    assert driven.loop.calls == 1, "the window was kept meanwhile"
+    assert driven.loop.calls == CALLS, "the window was kept meanwhile"
+
+
+@pytest.mark.parametrize(("left_ms", "calls"), [(2, 1), (3, 2), (4, 3), (50, CALLS)])
+def test_as_many_calls_follow_each_other_as_fit_before_the_next_step(
+    package: IntactPackage, monkeypatch: pytest.MonkeyPatch, left_ms: int, calls: int
+) -> None:
+    driven = Driven(package)
+    call = FastUpdate.__call__
+
+    def call_for_a_while(
+        update: FastUpdate, deltas: Mapping[str, Vector], window: Mapping[str, Vector]
+    ) -> Updated:
+        driven.clock.advance(MS)
+        return call(update, deltas, window)
+
+    monkeypatch.setattr(FastUpdate, "__call__", call_for_a_while)
+    driven.loop._took_ns = 1.0 * MS
+    driven.begin()
+    driven.drive(0, STEPS, left_ns=left_ms * MS)
+    assert driven.loop.calls == driven.loop.updates == calls
+    assert not driven.said
+
+
+def test_call_that_finds_nothing_is_the_last_of_its_step(
+    package: IntactPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven = Driven(package)
+
+    def find_nothing(
+        update: FastUpdate, deltas: Mapping[str, Vector], window: Mapping[str, Vector]
+    ) -> Updated:
+        return Updated({}, 1.0, 1.0, refused=False)
+
+    monkeypatch.setattr(FastUpdate, "__call__", find_nothing)
+    driven.begin()
+    driven.drive(0, STEPS + 2)
+    assert (driven.loop.calls, driven.loop.updates) == (3, 0)
 
 
 def test_step_without_time_is_skipped_and_an_old_long_call_is_forgotten(
@@ -139,7 +181,8 @@ def test_step_without_time_is_skipped_and_an_old_long_call_is_forgotten(
     driven.drive(STEPS + 9, 35, left_ns=20 * MS)
     assert driven.loop.calls > 0
     assert 20 < driven.loop.skipped < 30
-    assert driven.loop.calls + driven.loop.skipped == 35 - STEPS + 1
+    steps = 35 - STEPS + 1 - driven.loop.skipped
+    assert driven.loop.calls == CALLS * steps
 
 
 def test_time_that_is_left_must_hold_a_call_and_the_reserve() -> None:
@@ -159,11 +202,12 @@ def test_bad_update_switches_the_loop_off_until_the_next_episode(
     before = driven.propose()
     driven.begin()
     driven.drive(0, 20)
-    assert driven.loop.updates == 20 - STEPS + 1
+    updates = CALLS * (20 - STEPS + 1)
+    assert driven.loop.updates == updates
     driven.states[21, 3] = bad
     driven.drive(20, 30)
-    assert driven.loop.calls == 20 - STEPS + 2, "the bad one is the last"
-    assert driven.loop.updates == 20 - STEPS + 1
+    assert driven.loop.calls == updates + 1, "the bad one is the last"
+    assert driven.loop.updates == updates
     (line,) = driven.said
     assert line.startswith("the fast loop is off until the next episode: ")
     assert why in line
@@ -172,7 +216,7 @@ def test_bad_update_switches_the_loop_off_until_the_next_episode(
     driven.begin()
     driven.drive(0, 20)
     assert driven.loop.trouble == ""
-    assert driven.loop.updates == 2 * (20 - STEPS + 1)
+    assert driven.loop.updates == 2 * updates
 
 
 def test_call_that_holds_up_the_next_step_is_the_last_of_its_episode(
@@ -254,7 +298,8 @@ def test_episode_runs_the_loop_after_each_step_and_ends_it(
     )
     assert result.steps == 12
     # Not after the last step: nothing is driven with what it would find.
-    assert driven.loop.calls == driven.loop.updates == 12 - 1 - STEPS + 1
+    calls = CALLS * (12 - 1 - STEPS + 1)
+    assert driven.loop.calls == driven.loop.updates == calls
     assert not driven.said
     np.testing.assert_array_equal(driven.propose(), before)
 

@@ -70,7 +70,7 @@ ROBOT = robot_flags.define_robot()
 robot_flags.define_keys(required=True)
 robot_flags.define_mode_rules()
 control_flags.define_stop_rules()
-FAST_LOOP = robot_flags.define_fast_loop()
+robot_flags.define_fast_loop()
 PACE = flags.DEFINE_enum_class(
     "pace",
     None,
@@ -141,7 +141,7 @@ def main(argv: list[str]) -> None:
             simulated_or_real.open_real_time(robot, on_hang, me.say) as real_time,
         ):
             source = DriveSource(
-                home, trusted, {name: robot.spec}, me.say, learns=FAST_LOOP.value
+                home, trusted, {name: robot.spec}, me.say, robot_flags.read_fast_loop()
             )
             turns = Turns(acting, keeper, robot.spec, bool(EPISODES.value))
             _Control(

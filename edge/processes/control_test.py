@@ -257,7 +257,7 @@ def test_fast_loop_runs_while_the_learner_allows_it_and_its_episodes_say_so(
     made.install(1, fast=True)
     made.call_seed()
     with Mailbox(made.home.root, "learn") as learn:
-        control = start("--fast_loop")
+        control = start("--fast_loop", "--fast_loop_calls=3")
         status = control.wait_for(lambda status: "fast" in status)
         assert status["fast"] == (
             "fast, 0 updates, 0 steps without time; off: nobody has allowed it yet"

@@ -56,7 +56,7 @@ class DriveSource:
         keys: TrustedKeys,
         robots: Mapping[str, RobotSpec],
         say: Callable[[str], None],
-        learns: bool = False,
+        fast_calls: int = 0,
     ) -> None:
         """Reads nothing yet.
 
@@ -65,9 +65,9 @@ class DriveSource:
             keys: the keys that may sign packages.
             robots: what a package must fit, by robot string.
             say: gets a line about each change, and about what cannot be driven with.
-            learns: whether a package is to be opened with its fast loop.
+            fast_calls: calls of the fast loop at one step; 0 for no fast loop.
         """
-        self._learns = learns
+        self._fast_calls = fast_calls
         self._packages = StateFolder(home.packages)
         self._deltas = DeltaStore(home.deltas)
         self._keys = keys
@@ -144,7 +144,7 @@ class DriveSource:
         self, active: ActivePackage, driver: Driver, delta: LocalDelta | None
     ) -> FastLoop | None:
         """Opens the fast loop where it is asked for and the package may have one."""
-        if not self._learns:
+        if not self._fast_calls:
             return None
         if active.installed.origin is not Origin.SEED:
             self._say_once("fast", "no fast loop: the package came from a channel")
@@ -156,7 +156,7 @@ class DriveSource:
             delta = None  # it did not open
         try:
             found = fast_loop.open_fast_loop(
-                active.package.intact, policy, delta, self._say
+                active.package.intact, policy, delta, self._say, self._fast_calls
             )
         except ContinuonError as e:
             self._say_once("fast", f"no fast loop: {e}")

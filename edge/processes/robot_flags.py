@@ -28,6 +28,10 @@ _DEVELOPMENT: Final = "allow_development_keys"
 _NIGHT: Final = "night"
 _SLEEP_AFTER: Final = "sleep_after_s"
 _FAST_LOOP: Final = "fast_loop"
+_FAST_LOOP_CALLS: Final = "fast_loop_calls"
+_MOST_FAST_CALLS: Final = (
+    8  # fit at 80 Hz where a package is small (docs/benchmarks.md)
+)
 _MEMORIES_MB: Final = "memories_mb"
 _SHARED_MB: Final = "shared_mb"
 _THREADS: Final = "learner_threads"
@@ -169,19 +173,36 @@ def hand_on_update_rules() -> list[str]:
     return hand_on(*_UPDATE_RULES)
 
 
-def define_fast_loop() -> "flags.FlagHolder[bool]":
-    """Defines --fast_loop."""
-    return flags.DEFINE_bool(
+def define_fast_loop() -> None:
+    """Defines --fast_loop and --fast_loop_calls, for `read_fast_loop`."""
+    flags.DEFINE_bool(
         _FAST_LOOP,
         False,
         "adapt a package not from a channel during an episode, between steps; the "
         "change is dropped when the episode ends",
     )
+    flags.DEFINE_integer(
+        _FAST_LOOP_CALLS,
+        1,
+        "gradient steps of --fast_loop between two steps of the robot, as many as fit "
+        "into the period",
+        lower_bound=1,
+        upper_bound=_MOST_FAST_CALLS,
+    )
+
+
+def read_fast_loop() -> int:
+    """Returns how often the fast loop may be called between two steps; 0 for never."""
+    if not flags.FLAGS[_FAST_LOOP].value:
+        return 0
+    return int(flags.FLAGS[_FAST_LOOP_CALLS].value or 1)
 
 
 def hand_on_fast_loop() -> list[str]:
-    """Returns the flag of `define_fast_loop` for another program."""
-    return [f"--{_FAST_LOOP}"] if flags.FLAGS[_FAST_LOOP].value else []
+    """Returns the flags of `define_fast_loop` for another program."""
+    if not (calls := read_fast_loop()):
+        return []
+    return [f"--{_FAST_LOOP}", f"--{_FAST_LOOP_CALLS}={calls}"]
 
 
 def define_mode_rules() -> None:

@@ -6,6 +6,7 @@ whole episode, as it does on a robot.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -119,6 +120,12 @@ def _error(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return difference / np.maximum(np.abs(wanted), 1.0)
 
 
+_OFFSET = 3.0
+"""Typical changes of one step by which the sensors of every other window are off: what
+a robot whose sensors have moved sees."""
+_WINDOWS = 64
+"""Windows that the gain of a fast update is measured on: more take time, fewer are
+noisy."""
 _DELTA = 1e-3
 """Value of every number of the deltas in the comparison: small enough to be inside the
 bounds, but not zero."""
@@ -134,11 +141,13 @@ class Compared(NamedTuple):
             function's number is above one; infinite if a bool differs.
         outputs: what the function returned.
         memory_bytes: arguments, outputs and what the program needs between them.
+        program: the file, compiled; it takes arguments of these shapes.
     """
 
     error: float
     outputs: dict[str, Any]
     memory_bytes: int
+    program: Callable[..., dict[str, Any]]
 
 
 def compare_function(function: Function, content: bytes, given: Arrays) -> Compared:
@@ -153,30 +162,76 @@ def compare_function(function: Function, content: bytes, given: Arrays) -> Compa
         + sizes.output_size_in_bytes
         + sizes.temp_size_in_bytes
     )
-    return Compared(max(found), dict(ours), memory)
+    return Compared(max(found), dict(ours), memory, program)
 
 
-def compare_flat(engine: Engine, given: Arrays, ours: Arrays) -> float:
-    """How far a function with flat names is from what the nested one returned.
+def measure_fast_update(
+    engine: Engine,
+    update: Callable[..., Mapping[str, Any]],
+    given: Arrays,
+    states: Sequence[np.ndarray],
+) -> float:
+    """The share of what the fast update gains that it does not gain in some runtime.
+
+    A gain is how far the world-model error falls by one call, from deltas of zero on,
+    by the f32 function's own reckoning: what a runtime says of itself does not count.
+    Both gains are sums over windows, half of them with all sensors off by `_OFFSET`
+    typical changes of one step.
 
     Args:
-        engine: the function in some runtime, of `functions.make_fast_update_flat`.
+        engine: the function in that runtime, of `functions.make_fast_update_flat`.
+        update: the nested function, for arguments of the shapes of `given`.
         given: arguments of the nested function, by keyword.
-        ours: what it returned for them.
+        states: [t n] of each episode.
 
     Returns:
-        The largest difference of any output, as `Compared.error`; infinite if the names
-        differ.
+        0 if it gains as much, above 1 if it makes the robot worse; infinite if its
+        outputs are not those of the function, or are not finite.
     """
-    arrays = functions.flat_names(
-        {"deltas": given["deltas"], "window": given["window"]}
+    weights = given["weights"]
+    zeros = {name: np.zeros_like(x) for name, x in given["deltas"].items()}
+    off = _OFFSET * np.asarray(weights["backbone/change"], np.float32)
+    steps = given["window"]["starts"].shape[0]
+    f32 = other = 0.0
+    for index, recorded in enumerate(_windows(states, steps)):
+        window = dict(given["window"]) | {
+            "states": recorded + off * (index % 2),
+            "starts": np.arange(steps) == 0,
+            "weight": np.ones(steps, np.float32),
+        }
+        ours = update(weights=weights, deltas=zeros, window=window)
+        flat = functions.flat_names({"deltas": zeros, "window": window})
+        theirs = engine({n: np.asarray(x, np.float32) for n, x in flat.items()})
+        names = functions.flat_names(dict(ours)).keys()
+        if theirs.keys() != names or not all(map(_is_finite, theirs.values())):
+            return np.inf
+        before = float(ours["loss_before"])
+        f32 += before - min(before, float(ours["loss_after"]))
+        if theirs["loss_after"] < theirs["loss_before"]:
+            found = zeros | {
+                name: theirs[f"deltas_{name}"] for name in dict(ours["deltas"])
+            }
+            judged = update(weights=weights, deltas=found, window=window)
+            other += before - float(judged["loss_before"])
+    lost = 1.0 - other / f32 if f32 else np.inf
+    return lost if np.isfinite(lost) else np.inf
+
+
+def _windows(states: Sequence[np.ndarray], steps: int) -> Iterator[np.ndarray]:
+    """Windows [t+1 n] one after the other, the last one of an episode held at its end;
+    at most `_WINDOWS`."""
+    cut = (
+        np.asarray(one, np.float32)[
+            np.minimum(begin + np.arange(steps + 1), len(one) - 1)
+        ]
+        for one in states
+        for begin in range(0, max(1, len(one) - steps), steps)
     )
-    theirs = engine({name: np.asarray(x, np.float32) for name, x in arrays.items()})
-    wanted = functions.flat_names(dict(ours))
-    if theirs.keys() != wanted.keys():
-        return np.inf
-    pairs = ((np.asarray(x, np.float32), theirs[name]) for name, x in wanted.items())
-    return max(_difference(mine, other) for mine, other in pairs)
+    return itertools.islice(cut, _WINDOWS)
+
+
+def _is_finite(x: np.ndarray) -> bool:
+    return bool(np.isfinite(x).all())
 
 
 def arguments(

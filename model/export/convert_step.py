@@ -26,9 +26,10 @@ def main(
 
     Each file has one signature, named after its function.
 
-    In the int8 file the backbone's matrices are int8 with one scale per output
-    channel, and at each call LiteRT quantises the vectors that they are multiplied
-    with, one scale per vector (dynamic range). Surfaces are inputs and stay f32.
+    In the int8 file, and in that of the fast update, the backbone's matrices are int8
+    with one scale per output channel, and at each call LiteRT quantises the vectors
+    that they are multiplied with, one scale per vector (dynamic range). Surfaces are
+    inputs and stay f32.
 
     Raises:
         ModelError: the weights do not belong to the configuration.
@@ -50,7 +51,7 @@ def main(
         name, update = functions.FAST_UPDATE, functions.make_fast_update_flat(model)
         with tempfile.TemporaryDirectory() as folder:
             _save(name, update.run, update.inputs, folder)
-            Path(fast_update_path).write_bytes(_convert(name, folder))
+            Path(fast_update_path).write_bytes(_convert(name, folder, quantise=True))
 
 
 def _save(

@@ -296,3 +296,16 @@ def test_order_of_the_arrays_does_not_change_the_bytes() -> None:
 def test_other_types_are_refused_by_name() -> None:
     with pytest.raises(errors.ShapeMismatchError, match=r"x.*float32.*float64"):
         aligned_safetensors.encode({"x": np.zeros(2)})
+
+
+@pytest.mark.long  # converts the fast update
+def test_fast_update_that_loses_its_gain_is_left_out_and_its_number_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(export, "LARGEST_LOST_GAIN", -1.0)
+    with make_only("fast_update"):
+        result = write(tmp_path)[2]
+    assert "fast_update_litert" not in result.functions
+    assert not (tmp_path / "functions/fast_update_litert.tflite").exists()
+    lost = result.left_out["fast_update_litert"]["lost_gain"]
+    assert lost is not None and -1.0 < lost < 0.1
