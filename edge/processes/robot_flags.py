@@ -29,9 +29,7 @@ _NIGHT: Final = "night"
 _SLEEP_AFTER: Final = "sleep_after_s"
 _FAST_LOOP: Final = "fast_loop"
 _FAST_LOOP_CALLS: Final = "fast_loop_calls"
-_MOST_FAST_CALLS: Final = (
-    8  # fit at 80 Hz where a package is small (docs/benchmarks.md)
-)
+_MOST_FAST_CALLS: Final = 8  # so many fit at 80 Hz (docs/benchmarks.md)
 _MEMORIES_MB: Final = "memories_mb"
 _SHARED_MB: Final = "shared_mb"
 _THREADS: Final = "learner_threads"
