@@ -118,7 +118,9 @@ class LocalLearning:
         self._run_folder = home / RUN
         self._folder = home / MEMORIES
         self.store = DeltaStore(home / DELTAS)
-        self.memories = LocalMemories(self._folder, settings.quota_bytes, tell)
+        self.memories = LocalMemories(
+            self._folder, settings.robot_id, settings.quota_bytes, tell
+        )
         self._history: history.History | None = None
         self._running: _Running | None = None
         self._told: dict[str, str] = {}
@@ -183,7 +185,7 @@ class LocalLearning:
             return  # nobody knows yet which episodes fit
         self._note_what_a_cut_left()
         known = self._read_history()
-        taken = self.memories.take(self._settings.robot_id, self.package.manifest.robot)
+        taken = self.memories.take(self.package.manifest.robot)
         if taken:
             self._write_history(known.add_outcomes(taken))
         self._judge_use()

@@ -4,12 +4,14 @@
       new/NAME.tfrecord                       handed over by the recorder
       00000042-learn-<sha256>.tfrecord        kept, see `memory_choice`
       00000043-judge-<sha256>.tfrecord
-      *.damaged                               set aside: torn, or of another robot
+      *.damaged                               set aside: torn, or handed over as
+                                              another robot's
 
 The learner alone writes here, and nothing here ever leaves the robot. Whatever is said
 of a memory lies in its name and its file, so a cut at any instant costs nothing: an
 episode is in `new`, or it is kept. Only what this robot recorded comes in; an episode
-from a package is redacted and names no robot.
+from a package is redacted and names no robot. A kept file that another robot recorded
+was put here by somebody: it stays where it is, and is not learned from.
 """
 
 import contextlib
@@ -54,6 +56,7 @@ _MOST_LISTED: Final = 4096  # new files that one look at their times puts in ord
 _MOST_OLD: Final = 1024  # files set aside earlier, of which the oldest go at once
 _NAME: Final = re.compile(r"(\d{8,})-(learn|judge)-([0-9a-f]{64})\.tfrecord")
 _RECOVERED: Final = "recovered"
+_REMEDY: Final = "it is not learned from; look at what put it here"
 
 
 class LocalMemories:
@@ -62,6 +65,7 @@ class LocalMemories:
     def __init__(
         self,
         root: Path,
+        robot_id: str,
         quota_bytes: int = DEFAULT_QUOTA_BYTES,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -69,10 +73,12 @@ class LocalMemories:
 
         Args:
             root: folder of the memories.
+            robot_id: name of this robot, as its raw episodes have it.
             quota_bytes: size of all that is kept.
-            tell: receives one line for everything that is set aside.
+            tell: receives one line for everything that is set aside, or not used.
         """
         self._root = root
+        self._robot_id = robot_id
         self._quota_bytes = quota_bytes
         self._tell = tell
         self._known: dict[str, Memory] = {}
@@ -80,6 +86,8 @@ class LocalMemories:
         self._new: deque[Path] = deque()  # that were listed, in their order
         self._has_unlisted = False  # whether there were more than are listed
         self._kept_back: set[Path] = set()  # bad ones that cannot be set aside
+        self._foreign: dict[Path, str] = {}  # kept ones of another robot, and its name
+        self._told_foreign = 0  # how many of them the operator knows of
         self._read_files = self._read_bytes = 0  # in this look
         self._bad: list[tuple[Path, Exception]] = []  # found in this look
         self._many = False  # whether the look before this one left some
@@ -121,12 +129,14 @@ class LocalMemories:
                 found[name] = before[name]
             elif match := _NAME.fullmatch(name):
                 path = self._root / name
-                if self._is_full or path in self._kept_back:
+                if self._is_full or path in self._kept_back or path in self._foreign:
                     continue
                 try:
                     found[name] = self._open(path, match)
                 except FileNotFoundError:
                     continue
+                except OtherRobotError as e:
+                    self._foreign[path] = str(e.got)
                 except (ContinuonError, OSError) as e:
                     self._bad.append((path, e))
         self._known = found
@@ -140,14 +150,13 @@ class LocalMemories:
         """Sets how badly the package foresaw the memories, by their digests."""
         self._surprise = dict(surprise)
 
-    def take(self, robot_id: str, fit: RobotFit) -> tuple[Memory, ...]:
+    def take(self, fit: RobotFit) -> tuple[Memory, ...]:
         """Takes in what the recorder handed over, and keeps to the quota.
 
         It begins when all that was kept before is known. Each call deals with some
         files; `has_more` says whether there are more.
 
         Args:
-            robot_id: name of this robot, as its raw episodes have it.
             fit: the robot that the active package fits.
 
         Returns:
@@ -158,11 +167,11 @@ class LocalMemories:
         """
         self._begin_look()
         self._read_folder()
-        taken = [] if self._is_full else self._take_new(robot_id, fit)
+        taken = [] if self._is_full else self._take_new(fit)
         self._set_aside()
         return tuple(taken)
 
-    def _take_new(self, robot_id: str, fit: RobotFit) -> list[Memory]:
+    def _take_new(self, fit: RobotFit) -> list[Memory]:
         taken: list[Memory] = []
         have = list(self.read())
         if not self._new:
@@ -170,7 +179,7 @@ class LocalMemories:
             self._has_unlisted = len(self._new) >= _MOST_LISTED
         while self._new and not self._is_full:
             path = self._new[0]
-            memory = self._read_new(path, robot_id, fit, have)
+            memory = self._read_new(path, fit, have)
             if memory is not None:
                 target = self._root / _name(memory)
                 try:
@@ -187,13 +196,12 @@ class LocalMemories:
             self._keep_to_quota(have)
         return taken
 
-    def _read_new(
-        self, path: Path, robot_id: str, fit: RobotFit, have: list[Memory]
-    ) -> Memory | None:
+    def _read_new(self, path: Path, fit: RobotFit, have: list[Memory]) -> Memory | None:
         """Reads what was handed over; None if it is not taken in."""
         try:
             raw, episode = self._read_file(path)
-            require_own(path, episode, robot_id, fit)
+            _require_robot(path, episode, self._robot_id)
+            _require_fit(path, episode, fit)
         except FileNotFoundError:
             return None  # the recorder removes the oldest when there are too many
         except (ContinuonError, OSError) as e:
@@ -234,6 +242,7 @@ class LocalMemories:
         memory = _describe(raw, episode, number, Use(match[2]))
         if memory.digest != match[3]:
             raise DiskError(path, "the bytes that its name says", "others")
+        _require_robot(path, episode, self._robot_id)
         return memory
 
     def _keep_to_quota(self, memories: list[Memory]) -> None:
@@ -250,6 +259,7 @@ class LocalMemories:
 
     def _set_aside(self) -> None:
         """Sets aside what this look has found, with one line for all of it."""
+        self._tell_of_foreign()
         bad, self._bad = self._bad, []
         many, self._many = self._many, bool(bad) and self._is_full
         if not bad:
@@ -274,6 +284,18 @@ class LocalMemories:
                 durable_file.fsync_folder(folder)
         self._forget_old()
 
+    def _tell_of_foreign(self) -> None:
+        count = len(self._foreign)
+        if count == self._told_foreign or not self._is_whole:
+            return
+        self._told_foreign = count
+        path, name = next(iter(self._foreign.items()))
+        self._tell(
+            f"{count} of the memories are not of this robot, {self._robot_id}, and are "
+            f"not learned from; the first is {path.name}, of {name}; move them to the "
+            "home of their robot"
+        )
+
     def _forget_old(self) -> None:
         aside = [
             folder / name
@@ -286,29 +308,35 @@ class LocalMemories:
             _remove(old)
 
 
-def require_own(path: Path, episode: Episode, robot_id: str, fit: RobotFit) -> None:
-    """Checks that an episode was recorded by this robot, as it is today.
+def _require_robot(path: Path, episode: Episode, robot_id: str) -> None:
+    """Checks that this robot recorded an episode.
 
     Raises:
-        OtherRobotError: another robot recorded it, or it came with a package.
+        OtherRobotError: another one did, or it came with a package.
+    """
+    if episode.metadata.robot_hash != robot_id:
+        raise OtherRobotError(
+            path, f"an episode of {robot_id}", episode.metadata.robot_hash, _REMEDY
+        )
+
+
+def _require_fit(path: Path, episode: Episode, fit: RobotFit) -> None:
+    """Checks that an episode is of the robot as it is today.
+
+    Raises:
         RobotMismatchError: it is of another model of robot, or has other channels.
     """
     metadata = episode.metadata
-    remedy = "it is not learned from; look at what put it here"
-    if metadata.robot_hash != robot_id:
-        raise OtherRobotError(
-            path, f"an episode of {robot_id}", metadata.robot_hash, remedy
-        )
     if fit.robot_model not in (None, metadata.robot_model):
         raise RobotMismatchError(
-            path, f"a robot {fit.robot_model}", metadata.robot_model, remedy
+            path, f"a robot {fit.robot_model}", metadata.robot_model, _REMEDY
         )
     state = fit.observation.get("state")
     expected = (None if state is None else state.shape, fit.action.shape)
     got = ((episode.spec.state_size,), (episode.spec.action_size,))
     if expected != got:
         raise RobotMismatchError(
-            path, f"state and action of the shapes {expected}", got, remedy
+            path, f"state and action of the shapes {expected}", got, _REMEDY
         )
 
 

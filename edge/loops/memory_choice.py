@@ -183,7 +183,7 @@ def choose_to_keep(memories: Sequence[Memory], quota_bytes: int) -> frozenset[st
     valued: list[tuple[float, int, Memory]] = []
     for group in groups.values():
         own = [(_worth(memory, typical), memory.number, memory) for memory in group]
-        own.sort(reverse=True)
+        own.sort(key=lambda one: one[:2], reverse=True)
         valued += [
             (worth / rank, number, memory)
             for rank, (worth, number, memory) in enumerate(own, start=1)

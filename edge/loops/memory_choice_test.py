@@ -96,6 +96,17 @@ def test_everything_stays_while_there_is_room() -> None:
     assert choose_to_keep(some, 99) == frozenset()
 
 
+def test_memories_of_one_number_are_told_apart_without_an_order() -> None:
+    # Somebody put a copy of an older home here.
+    have = [dataclasses.replace(memory(7), digest=f"{n:064x}") for n in range(5)]
+    room = 3 * have[0].size_bytes
+    kept = choose_to_keep(have, room)
+    assert len(kept) == 3
+    assert choose_to_keep(have, room) == kept
+    assert len(choose_to_learn(have, 3)) == 3
+    assert len(choose_recent(have, 3)) == 3
+
+
 def test_demonstrations_outlive_what_the_robot_can_record_again() -> None:
     own = [memory(n) for n in range(4)]
     shown = memory(9, driver=Driver.PERSON)

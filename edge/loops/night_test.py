@@ -34,7 +34,9 @@ class Home:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.told: list[str] = []
-        self.memories = LocalMemories(root / "memories", tell=self.told.append)
+        self.memories = LocalMemories(
+            root / "memories", ROBOT_ID, tell=self.told.append
+        )
         self.store = DeltaStore(root / "deltas")
         self.run = root / "run"
         self.run.mkdir()
@@ -55,7 +57,7 @@ class Home:
             task = TASKS[self.number % len(TASKS)]
             episode = tiny_learning.demonstrate(self.number, task, **options)
             tiny_learning.hand_over(self.root, episode)
-        self.memories.take(ROBOT_ID, package.manifest.robot)
+        self.memories.take(package.manifest.robot)
 
     def plan(self, package: IntactPackage, **options: Any) -> Round:
         return plan_round(
