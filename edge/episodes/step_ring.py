@@ -229,6 +229,21 @@ class StepSender:
         payload = _END.pack(self._name, self._driven, known, rule)
         self._ring.write(END, payload, droppable=False)
 
+    def count_unrecorded(
+        self, episode_id: str, now_unix_ns: int, provenance: Provenance, steps: int
+    ) -> None:
+        """Says that steps were driven while there was no ring, so they are counted.
+
+        Args:
+            episode_id: of an episode that has none of its steps, so it is none.
+            now_unix_ns: the time.
+            provenance: who drove last.
+            steps: how many there were.
+        """
+        self.begin(episode_id, now_unix_ns, provenance)
+        self._driven = steps
+        self.end(None)
+
     def close(self) -> None:
         """Lets go of the ring; the recorder reads what is in it."""
         self._ring.close()

@@ -36,6 +36,7 @@ from typing import Final
 from absl import app, flags
 
 from base import command_line, durable_file, path_flags
+from base.errors import one_line
 from edge import actor_flags, simulated_or_real
 from edge.control import site_rules, stop_rules
 from edge.control.fast_loop import FastLoop
@@ -44,6 +45,7 @@ from edge.control.policy_source import Driver
 from edge.control.safety import DEFAULT_MAX_STEPS, SafetyConfig, config_for
 from edge.control.stop_rules import StopRules
 from edge.episodes import episode_id, step_ring
+from edge.episodes.provenance import Provenance
 from edge.episodes.step_ring import StepSender
 from edge.errors import RingError, SafetyConfigError
 from edge.loops.mode import Mode, ModeChoice
@@ -210,6 +212,8 @@ class _Control:
         self._choice = ModeChoice(Mode.DRIVING, "starts")
         self._drive: Drive | None = None
         self._sender: StepSender | None = None
+        self._unrecorded = 0  # steps that were driven without a ring
+        self._no_ring = ""  # why there is none
         self._limits = self._limit(None)
         self._tally = Tally()
         self._summary = RunTally()
@@ -244,6 +248,9 @@ class _Control:
             durable_file.write(Path(SUMMARY_JSON.value), summary.encode())
         self._doing = "ended"
         self._show_now()
+        if self._unrecorded:
+            steps = self._unrecorded
+            self._me.say(f"{steps} steps were driven and not recorded: {self._no_ring}")
         if self._sender is not None:
             self._sender.close()
 
@@ -307,14 +314,11 @@ class _Control:
         self._heard.stop_key = False
         self._frozen = ""
         self._show()
-        sender = self._open_sender()
+        origin = turns.describe_episode(driver, adapts=self._fast_loop() is not None)
+        sender = self._open_sender(origin)
         start_ns = self._robot.clock.unix_ns()
         if sender is not None:
-            sender.begin(
-                episode_id.make_random_id(start_ns),
-                start_ns,
-                turns.describe_episode(driver, adapts=self._fast_loop() is not None),
-            )
+            sender.begin(episode_id.make_random_id(start_ns), start_ns, origin)
             self._keep_ring(sender)
         result = run_episode(
             self._robot,
@@ -336,6 +340,8 @@ class _Control:
         if sender is not None:
             sender.end(result.success, result.stop_rule)
             self._keep_ring(sender)
+        else:
+            self._unrecorded += result.steps
         self._say_stop_rule(result.stop_rule)
         if held := turns.end(result):
             self._me.say(held)
@@ -394,19 +400,28 @@ class _Control:
         self._show()
         self._me.rest(_LOOK_S)
 
-    def _open_sender(self) -> StepSender | None:
+    def _open_sender(self, origin: Provenance) -> StepSender | None:
         """Opens the ring once; without it the robot drives and nothing is recorded."""
-        if self._sender is None:
-            try:
-                self._sender = StepSender(
-                    self._home.ring,
-                    self._robot.spec,
-                    waits=self._pace is Pace.SIMULATED,
-                    tell=functools.partial(self._say_once, "ring"),
-                )
-            except RingError as e:
-                self._say_once("ring", str(e))
-        return self._sender
+        if self._sender is not None:
+            return self._sender
+        try:
+            sender = StepSender(
+                self._home.ring,
+                self._robot.spec,
+                waits=self._pace is Pace.SIMULATED,
+                tell=functools.partial(self._say_once, "ring"),
+            )
+        except RingError as e:
+            self._no_ring = one_line(e)
+            self._say_once("ring", str(e))
+            return None
+        if self._unrecorded:
+            now_ns = self._robot.clock.unix_ns()
+            name = episode_id.make_random_id(now_ns)
+            sender.count_unrecorded(name, now_ns, origin, self._unrecorded)
+            self._unrecorded, self._no_ring = 0, ""
+        self._sender = sender
+        return sender
 
     def _keep_ring(self, sender: StepSender) -> None:
         """Nobody would record what is written into a file without a name."""
@@ -463,6 +478,8 @@ class _Control:
             shown["went_on_s"] = self._keeper.went_on_s
         if sender is not None:
             shown |= {"dropped": sender.dropped, "filled": round(sender.filled, 3)}
+        elif self._no_ring:
+            shown |= {"unrecorded": self._unrecorded, "no_ring": self._no_ring}
         self._me.show_now(shown)
 
 

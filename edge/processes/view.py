@@ -90,7 +90,7 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
         *([_line("loop", one_line(loop))] if (loop := one.get("fast")) else []),
         _line(
             "record",
-            f"{record.doing(now_s)}; {_count(two, 'recorded')} of "
+            f"{_without_ring(one)}{record.doing(now_s)}; {_count(two, 'recorded')} of "
             f"{_count(two, 'driven')} steps in {_count(two, 'episodes')} episodes "
             f"of this run; {_count(one, 'dropped')} dropped{_removed(two)}",
         ),
@@ -233,6 +233,14 @@ def _removed(status: Status) -> str:
         f"; removed {_count(status, 'removed_private')} without consent, "
         f"{_count(status, 'removed_waiting')} unsent"
     )
+
+
+def _without_ring(status: Status) -> str:
+    """That nothing is recorded, if control has no way to hand its steps over."""
+    if not (why := status.get("no_ring")):
+        return ""
+    steps = _count(status, "unrecorded")
+    return f"nothing is recorded, {steps} steps so far: {one_line(why)}; "
 
 
 def _stop_rules(status: Status) -> str:

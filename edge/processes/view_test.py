@@ -70,6 +70,15 @@ def test_view_says_what_was_removed_unsent() -> None:
     )
 
 
+def test_view_says_that_nothing_is_recorded_and_why() -> None:
+    now = seen(5.0)
+    why = "steps.ring: no space left"
+    now["control"].status = {**CONTROL, "unrecorded": 1125, "no_ring": why}
+    assert describe(now, 5.0)[5].startswith(
+        f"record    nothing is recorded, 1,125 steps so far: {why}; records; "
+    )
+
+
 def test_last_stop_rule_has_its_name_beside_their_number() -> None:
     now = seen(5.0)
     now["control"].status = {**CONTROL, "violations": 3, "last_rule": "workspace"}
