@@ -11,8 +11,8 @@ from base.store.store import open_store
 from cloud import locations, programs
 from cloud.colab import stored_package
 from cloud.evaluate import trajectories as sample_trajectories
-from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
+from cloud.evaluate.verdict import Gates
 from cloud.job import checkpoint_store, plots
 from cloud.job.figures import LossHistory
 from cloud.job.outcome import Outcome

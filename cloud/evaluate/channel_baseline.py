@@ -15,8 +15,8 @@ from pathlib import Path
 from base.errors import ContinuonError
 from base.store.store import Store
 from cloud.evaluate import report as evaluation_report
-from cloud.evaluate.bless import Baseline
 from cloud.evaluate.report import EvaluationReport
+from cloud.evaluate.verdict import Baseline
 from release import channel_verification, package, verification
 from release.channel import PackageEntry
 from release.trusted_keys import TrustedKeys

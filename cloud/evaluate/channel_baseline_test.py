@@ -5,10 +5,10 @@ from pathlib import Path
 
 from cloud.errors import ProgramFailedError
 from cloud.evaluate import channel_baseline
-from cloud.evaluate.bless import Baseline
 from cloud.evaluate.channel_baseline import ChannelState
 from cloud.evaluate.report import EvaluationReport, TaskResult
 from cloud.evaluate.success_rate import SuccessRate
+from cloud.evaluate.verdict import Baseline
 from cloud.testing import records
 from release import package
 from release.blessing import Blessing

@@ -69,3 +69,16 @@ class SuccessRate:
 def pool(rates: list[SuccessRate]) -> SuccessRate:
     """Adds up the episodes of all rates."""
     return sum(rates, start=SuccessRate(0, 0))
+
+
+def percent_text(success: SuccessRate | None) -> str:
+    """Formats a rate without its counts, such as `98.0 %`."""
+    if success is None or not success.episodes:
+        return "-"
+    return f"{100 * success.rate:.1f} %"
+
+
+def interval_text(success: SuccessRate) -> str:
+    """Formats the 95 % interval of a rate, such as `89.5 to 99.6 %`."""
+    low, high = success.interval()
+    return f"{100 * low:.1f} to {100 * high:.1f} %"

@@ -18,12 +18,12 @@ from base import durable_file
 from cloud.console import WorkProgress
 from cloud.evaluate import channel_baseline, expert_baseline, int8_choice, trajectories
 from cloud.evaluate import rollouts as evaluate
-from cloud.evaluate.bless import Baseline
 from cloud.evaluate.int8_choice import StepChoice
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.rollouts import Trials
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.evaluate.trajectories import Trajectory
+from cloud.evaluate.verdict import Baseline
 from cloud.job.destination import Destination
 from cloud.job.run_folder import RunFolder
 from cloud.job.settings import JobSettings

@@ -17,9 +17,9 @@ from base import durable_file
 from cloud import build_facts
 from cloud.console import WorkProgress
 from cloud.dataset import version
-from cloud.evaluate import bless
-from cloud.evaluate.bless import Verdict
+from cloud.evaluate import verdict
 from cloud.evaluate.trajectories import Trajectory
+from cloud.evaluate.verdict import Verdict
 from cloud.job import data as job_data
 from cloud.job import destination as destinations
 from cloud.job import evaluation as job_evaluation
@@ -85,7 +85,7 @@ def _complete(held: HeldRun, console: Console, began_s: float) -> Outcome:
     )
     baseline = evaluator.baseline(destination, settings.publish.family)
     expert = evaluator.expert(settings.expert_baseline)
-    decision = bless.decide(evaluation, settings.gates, baseline)
+    decision = verdict.decide(evaluation, settings.gates, baseline)
     signed_package.sign(held, built, evaluation, decision)
     published = settings.publish.if_blessed and decision.verdict is Verdict.BLESSED
     held.require_held()

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from base import canonical_json
 from cloud import locations
-from cloud.evaluate.bless import Decision, Verdict
 from cloud.evaluate.report import EvaluationReport
 from cloud.evaluate.rollouts import robot_flag
-from cloud.evaluate.success_rate import SuccessRate
+from cloud.evaluate.success_rate import SuccessRate, interval_text, percent_text
+from cloud.evaluate.verdict import Decision, Verdict
 from cloud.figure_table import FigureTable
-from cloud.job.report_page import interval_text, latency_text, percent_text
+from cloud.job.report_page import latency_text
 
 _COLORS = {
     Verdict.BLESSED: "green",

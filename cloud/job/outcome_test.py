@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cloud.evaluate.bless import Gates, decide
 from cloud.evaluate.report import TaskResult
-from cloud.evaluate.success_rate import SuccessRate
+from cloud.evaluate.success_rate import SuccessRate, interval_text, percent_text
+from cloud.evaluate.verdict import Gates, decide
 from cloud.job.outcome import Outcome
-from cloud.job.report_page import interval_text, percent_text
 from cloud.testing import printed_table, records
 
 EVALUATION = records.evaluation_report()

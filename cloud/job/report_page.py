@@ -7,10 +7,10 @@ import html
 from collections.abc import Mapping, Sequence
 
 from base.errors import printable_lines
-from cloud.evaluate.bless import Decision, Verdict
 from cloud.evaluate.report import EvaluationReport
-from cloud.evaluate.success_rate import SuccessRate
+from cloud.evaluate.success_rate import SuccessRate, interval_text
 from cloud.evaluate.trajectories import Trajectory
+from cloud.evaluate.verdict import Decision, Verdict
 from cloud.job import plots
 from cloud.job.figures import LossPoint
 
@@ -191,19 +191,6 @@ def rate_text(success: SuccessRate | None) -> str:
     if success is None or not success.episodes:
         return "-"
     return f"{100 * success.rate:.1f} % ({success.successes} of {success.episodes})"
-
-
-def percent_text(success: SuccessRate | None) -> str:
-    """Formats a rate without its counts, such as `98.0 %`."""
-    if success is None or not success.episodes:
-        return "-"
-    return f"{100 * success.rate:.1f} %"
-
-
-def interval_text(success: SuccessRate) -> str:
-    """Formats the 95 % interval of a rate, such as `89.5 to 99.6 %`."""
-    low, high = success.interval()
-    return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
 def latency_text(value: float | None) -> str:

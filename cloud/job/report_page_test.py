@@ -3,10 +3,10 @@
 import dataclasses
 import re
 
-from cloud.evaluate.bless import Gates, decide
 from cloud.evaluate.report import TaskResult
 from cloud.evaluate.success_rate import SuccessRate
 from cloud.evaluate.trajectories import Trajectory
+from cloud.evaluate.verdict import Gates, decide
 from cloud.job.figures import LossPoint
 from cloud.job.report_page import RunReport, render
 from cloud.testing import records

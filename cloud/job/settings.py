@@ -15,8 +15,8 @@ import jax
 from base import project_version, record_flags
 from base.record_flags import setting
 from cloud import build_facts, locations, programs
-from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
+from cloud.evaluate.verdict import Gates
 from cloud.job import action_limits
 from cloud.job.action_limits import ActionLimits
 from cloud.train import mesh, profile

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from base import project_version
 from cloud import build_facts, locations
-from cloud.evaluate.bless import Decision
 from cloud.evaluate.report import EvaluationReport
+from cloud.evaluate.verdict import Decision
 from cloud.job import data as job_data
 from cloud.job.figures import LossHistory
 from cloud.job.held_run import HeldRun

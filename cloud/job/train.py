@@ -29,8 +29,8 @@ from absl import app
 
 from base import command_line, durable_file, path_flags, project_version, record_flags
 from cloud.console import open_console
-from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
+from cloud.evaluate.verdict import Gates
 from cloud.job import job, training
 from cloud.job.settings import (
     DatasetSettings,

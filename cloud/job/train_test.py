@@ -12,8 +12,8 @@ from base import project_version
 from base.errors import DiskError
 from cloud import programs
 from cloud.errors import MeshError, ProgramMissingError
-from cloud.evaluate.bless import Gates
 from cloud.evaluate.settings import EvaluateSettings
+from cloud.evaluate.verdict import Gates
 from cloud.job import train
 from cloud.job.settings import (
     ARTIFACTS,

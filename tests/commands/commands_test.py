@@ -20,6 +20,8 @@ COMMANDS = (
     "cloud.curate.curate",
     "cloud.demo.build_dataset",
     "cloud.demo.build_expert_baseline",
+    "cloud.evaluate.bless",
+    "cloud.evaluate.evaluate",
     "cloud.index.index",
     "cloud.ingest.ingest",
     "cloud.job.train",
@@ -92,6 +94,8 @@ def test_training_with_an_empty_flag_is_refused_before_anything(flag: str) -> No
 
 # What a command needs beside the flag that is tested.
 NEEDED = {
+    "cloud.evaluate.bless": "--package=p --report=r",
+    "cloud.evaluate.evaluate": "--package=p",
     "cloud.curate.curate": "--raw=a --index=a --spec=a --output=a",
     "cloud.demo.build_dataset": "--sessions=a --enrolled=a --spec=a --output=a",
     "cloud.demo.build_expert_baseline": "--tasks=reach-v3 --output=a",
