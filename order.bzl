@@ -22,7 +22,7 @@ ROOMS = {
     "edge": ["robots", "actors", "redact", "control", "episodes", "ota", "loops", "processes"],
     "model": ["learn", "export"],
     "release": ["signing", "commands"],
-    "rlds": [],
+    "rlds": ["show"],
 }
 
 # Packages of a folder that stand above its rooms: they may import all of them.

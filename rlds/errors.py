@@ -185,3 +185,9 @@ class ShardMismatchError(RldsError):
     """A shard is missing or is not the one that the manifest names."""
 
     default_remedy = "curate the dataset again or copy the shard again"
+
+
+class ShowError(RldsError):
+    """An episode cannot be shown, or not as it was asked for."""
+
+    default_remedy = "look at what is named, then run the command again"

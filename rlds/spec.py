@@ -71,9 +71,16 @@ class StopRule(enum.Enum):
 # no crash leaves an adapted step without it.
 FAST_LOOP_TAG = "fast_loop"
 
+# What the operator did to an episode after it was recorded (`edge/episodes/amend.py`).
+# No tag says more of who it was: the operator is a role, and a person's name stays.
+LABELLED_TAG = "labelled_by_operator"
+LEFT_OUT_TAG = "left_out_by_operator"
+TRIMMED_TAG = "trimmed_by_operator"
+
 # Tags that say nothing about people or places. All others stay on the robot.
 KNOWN_TAGS = frozenset(
     {"demonstration", FAST_LOOP_TAG, "recovered", "rollout", "simulated"}
+    | {LABELLED_TAG, LEFT_OUT_TAG, TRIMMED_TAG}
     | {rule.tag for rule in StopRule}
 )
 

@@ -44,6 +44,7 @@ COMMANDS = (
     "release.commands.publish",
     "release.commands.sign",
     "release.commands.verify",
+    "rlds.show.show",
 )
 
 
@@ -119,6 +120,7 @@ NEEDED = {
     "release.commands.pack": "--fields=a --family=a --model_version=a --target=pi5-cpu"
     " --folder=a",
     "release.commands.publish": "--store=a --channel=nightly --package=a --keyring=a",
+    "rlds.show.show": "--output=a a",
 }
 
 
@@ -222,7 +224,7 @@ def test_every_flag_of_a_path_declares_what_it_names(module: str) -> None:
 def test_every_program_that_has_flags_is_in_this_list() -> None:
     found = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for folder in ("cloud", "edge", "release")
+        for folder in ("cloud", "edge", "release", "rlds")
         for path in (ROOT / folder).rglob("*.py")
         if any(_runs_a_command(node) for node in ast.parse(path.read_bytes()).body)
     }

@@ -114,6 +114,7 @@ CHECKED = [
     "release/signing",
     "release/testing",
     "rlds",
+    "rlds/show",
     "rlds/testing",
     "tests/arrows",
     "tests/bazelw",
