@@ -97,6 +97,12 @@ class OtherRobotError(EdgeError):
     """A private folder holds an episode that another robot recorded."""
 
 
+class AmendError(EdgeError):
+    """An episode cannot be labelled or trimmed; nothing of it was changed."""
+
+    default_remedy = "nothing was changed: correct the command and run it again"
+
+
 class RedactionError(EdgeError):
     """A value cannot be redacted, so its episode stays private."""
 

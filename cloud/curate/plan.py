@@ -17,11 +17,14 @@ from cloud.curate.spec import CurationSpec
 from cloud.dataset import recorded_robot
 from cloud.errors import CurationSpecError
 from cloud.index import schema
+from rlds.spec import LEFT_OUT_TAG
 
 TRAIN = "train"
 VAL = "val"
 SPLITS = (TRAIN, VAL)
 NOT_SELECTED = "predicate_false"
+LEFT_OUT = LEFT_OUT_TAG
+"""Its operator wants nobody to learn from it, whatever the spec selects."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +59,11 @@ def plan(
         CurationSpecError: nothing is selected, the episodes have different shapes, or
             there are too few groups for `val_groups`.
     """
-    taken = [row for row in rows if row["episode_id"] in selected]
+    reasons = {
+        str(row["episode_id"]): _find_reason(row, row["episode_id"] in selected)
+        for row in rows
+    }
+    taken = [row for row in rows if not reasons[str(row["episode_id"])]]
     _check_taken(taken, len(rows), spec)
     groups = sorted({_group(row, spec) for row in taken}, key=_order(spec.salt))
     if spec.val_groups >= len(groups):
@@ -73,12 +80,16 @@ def plan(
             row for row in taken if (_group(row, spec) in val_groups) == (split == VAL)
         ]
         placements.extend(_place(members, split, spec))
-    drops = {
-        str(row["episode_id"]): NOT_SELECTED
-        for row in rows
-        if row["episode_id"] not in selected
-    }
+    drops = {name: reason for name, reason in reasons.items() if reason}
     return Plan(tuple(placements), drops)
+
+
+def _find_reason(row: schema.Row, is_selected: bool) -> str:
+    """Says why an episode is dropped; "" if it is not."""
+    if not is_selected:
+        return NOT_SELECTED
+    tags = row["tags"]
+    return LEFT_OUT if isinstance(tags, list) and LEFT_OUT_TAG in tags else ""
 
 
 def describe_mixture(planned: Plan) -> list[str]:

@@ -57,6 +57,14 @@ def test_order_of_rows_does_not_change_the_plan() -> None:
     )
 
 
+def test_episode_that_its_operator_left_out_is_dropped_with_that_reason() -> None:
+    rows = _rows()
+    rows[7] = rows[7] | {"tags": ["simulated", "left_out_by_operator"]}
+    plan = curation_plan.plan(rows, _all(rows), _spec())
+    assert plan.drops == {rows[7]["episode_id"]: "left_out_by_operator"}
+    assert rows[7] not in [placement.row for placement in plan.placements]
+
+
 def test_salt_changes_which_groups_are_held_out() -> None:
     rows = _rows()
     held_out = set()

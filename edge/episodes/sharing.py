@@ -17,7 +17,7 @@ from pathlib import Path
 from base import durable_file
 from base.digest import sha256_bytes
 from base.errors import ContinuonError, DiskError, OversizedError, one_line
-from edge.episodes import recording_folders, robot_key
+from edge.episodes import recording_folders, replacing, robot_key
 from edge.episodes import terms as episode_terms
 from edge.episodes.episode_id import Held, make_random_id
 from edge.episodes.provenance import Provenance, begin_metadata
@@ -59,7 +59,7 @@ from rlds.errors import (
 from rlds.recovery import RECOVERED_TAG
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
-from rlds.spec import SCHEMA_VERSION
+from rlds.spec import SCHEMA_VERSION, EpisodeSpec
 from rlds.tfds_directory import SIDECAR_SUFFIX, TfdsDirectory
 
 DATASET_NAME = "episodes"
@@ -233,6 +233,7 @@ class Recording:
             DiskError: an episode cannot be written; what was left stays.
         """
         self._aside = 0
+        replacing.finish(self._private, self._open_directory, self._tell)
         self._set_aside_foreign()
         if self.has_more:
             return
@@ -261,6 +262,11 @@ class Recording:
         yield from self.recover()
         while self.has_more:
             yield from self.recover()
+
+    def _open_directory(self, spec: EpisodeSpec) -> TfdsDirectory:
+        """The shared folder, for an episode that lay there already."""
+        self._directory.check_spec(spec)
+        return self._directory
 
     def _set_aside_foreign(self) -> None:
         """Sets aside what has the name of one of our files and is none."""

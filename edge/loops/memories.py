@@ -37,7 +37,7 @@ from release.package import RobotFit
 from rlds import imitation, reader
 from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.episode import Episode
-from rlds.spec import StopRule
+from rlds.spec import LEFT_OUT_TAG, StopRule
 
 NEW: Final = "new"
 DEFAULT_QUOTA_BYTES: Final = 128 << 20
@@ -202,6 +202,9 @@ class LocalMemories:
             raw, episode = self._read_file(path)
             _require_robot(path, episode, self._robot_id)
             _require_fit(path, episode, fit)
+            if LEFT_OUT_TAG in episode.metadata.tags:
+                _remove(path)
+                return None
         except FileNotFoundError:
             return None  # the recorder removes the oldest when there are too many
         except (ContinuonError, OSError) as e:
@@ -306,6 +309,22 @@ class LocalMemories:
         aside.sort(key=_changed_ns)
         for old in aside[: max(0, len(aside) - KEPT_ASIDE)]:
             _remove(old)
+
+
+def rename_for(path: Path, raw: bytes) -> Path | None:
+    """Returns the name of a memory that holds these bytes instead, or None.
+
+    Number and use stay: what was learned from must not judge.
+
+    Args:
+        path: its file; None is returned if it is not one that was taken in.
+        raw: the bytes.
+    """
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    name = f"{match[1]}-{match[2]}-{sha256_bytes(raw)}{EPISODE_SUFFIX}"
+    return path.with_name(name)
 
 
 def _require_robot(path: Path, episode: Episode, robot_id: str) -> None:

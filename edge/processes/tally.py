@@ -14,10 +14,14 @@ from rlds.spec import StopRule
 
 @dataclass
 class Tally:
-    """What control shows of itself since it was started."""
+    """What control shows of itself since it was started.
+
+    `unknown` are episodes of which nobody can say how they went: they are no failures.
+    """
 
     episodes: int = 0
     successes: int = 0
+    unknown: int = 0
     steps: int = 0
     missed: int = 0
     violations: int = 0
@@ -30,7 +34,8 @@ class Tally:
     def add(self, result: EpisodeResult) -> None:
         """Adds an episode."""
         self.episodes += not result.stopped
-        self.successes += bool(result.success)
+        self.successes += result.success is True
+        self.unknown += result.success is None and not result.stopped
         self.steps += result.steps
         self.missed += result.missed_deadlines
         if count_stop_rules(result):
@@ -47,6 +52,7 @@ class Tally:
         return {
             "episodes": self.episodes,
             "successes": self.successes,
+            "unknown": self.unknown,
             "steps": self.steps,
             "missed": self.missed,
             "violations": self.violations,

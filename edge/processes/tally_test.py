@@ -36,6 +36,19 @@ def stopped_by(rule: StopRule, **changes: Any) -> EpisodeResult:
     return result(success=False, safety_violations=1, stop_rule=rule, **changes)
 
 
+def test_episodes_that_nobody_can_judge_are_no_failures() -> None:
+    tally = Tally()
+    for one in (
+        result(),
+        result(success=False),
+        result(success=None),
+        result(success=None, stopped=True),  # which is no episode
+    ):
+        tally.add(one)
+    told = tally.describe()
+    assert (told["episodes"], told["successes"], told["unknown"]) == (3, 1, 1)
+
+
 def test_updater_reads_what_control_tells() -> None:
     report = health.parse_report(describe_health(DRIVER, result()))
     assert report == health.EpisodeReport(DIGEST, None, True, 40, 1, 0)

@@ -83,7 +83,7 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
         ),
         _line(
             "episodes",
-            f"{_count(one, 'episodes')}, {_count(one, 'successes')} succeeded",
+            f"{_count(one, 'episodes')}, {_succeeded(one)}",
         ),
         _line("package", _package(one)),
         _line("delta", _digest(one, "delta")),
@@ -117,7 +117,7 @@ def summarize(seen: Mapping[str, Seen], now_s: float) -> str:
             status.get("frozen"),
         ),
         f"{_count(status, 'episodes')} episodes",
-        f"{_count(status, 'successes')} succeeded",
+        _succeeded(status),
         f"{_count(status, 'missed')} of {_count(status, 'steps')} steps late",
         _stop_rules(status),
         f"p99 {_text(status, 'p99_us', '-')} us",
@@ -252,6 +252,17 @@ def _stop_rules(status: Status) -> str:
 def _digest(status: Status, key: str) -> str:
     value = status.get(key)
     return value[:_DIGITS] if isinstance(value, str) and value else "none"
+
+
+def _succeeded(status: Status) -> str:
+    """How many episodes succeeded, of those of which somebody can say it."""
+    told = f"{_count(status, 'successes')} succeeded"
+    unknown = status.get("unknown", 0)
+    if not isinstance(unknown, int) or not unknown:
+        return told
+    if unknown == status.get("episodes"):
+        return "success not known"
+    return f"{told}, {unknown:,} not known"
 
 
 def _count(status: Status, key: str) -> str:

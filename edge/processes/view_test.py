@@ -2,6 +2,8 @@
 
 import io
 
+import pytest
+
 from edge.processes.person_keys import PersonKeys
 from edge.processes.view import STALE_S, Screen, Seen, describe, fit, summarize
 
@@ -116,6 +118,22 @@ def test_robot_of_which_nothing_is_known_is_shown() -> None:
     lines = describe({"control": Seen(), "record": Seen()}, 0.0)
     assert lines[0] == "robot     starts"
     assert "package   none" in lines
+
+
+@pytest.mark.parametrize(
+    ("successes", "unknown", "told"),
+    [
+        (11, 0, "12, 11 succeeded"),
+        (3, 4, "12, 3 succeeded, 4 not known"),
+        (0, 12, "12, success not known"),
+    ],
+)
+def test_episodes_that_nobody_can_judge_are_shown_as_such(
+    successes: int, unknown: int, told: str
+) -> None:
+    status = {"episodes": 12, "successes": successes, "unknown": unknown}
+    lines = describe({"control": Seen(status, 0.0), "record": Seen()}, 0.0)
+    assert f"episodes  {told}" in lines
 
 
 def test_status_of_wrong_types_is_no_error() -> None:

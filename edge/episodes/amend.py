@@ -1,0 +1,100 @@
+"""What the operator may change of an episode after it was recorded; without a disk.
+
+| change | what becomes of the episode |
+|---|---|
+| a label | `success`; its last step ends the task or not, as if a key had said so |
+| left out | nothing but a tag, by which nobody learns from it |
+| trimmed | the steps from one time to another, of which the last ends as before |
+
+Each adds a tag that says that it was done, and by whom: the operator, who is the only
+one with the robot's key. Doing it twice is doing it once. Steps at which a stop rule
+fired are never cut off: what a robot did wrong stays on record.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from edge.errors import AmendError
+from rlds.episode import Array, Episode, StepValues
+from rlds.spec import LABELLED_TAG, LEFT_OUT_TAG, TRIMMED_TAG
+
+
+def label(episode: Episode, success: bool | None) -> Episode:
+    """Says how an episode went; whoever says it wants it to be used.
+
+    Args:
+        episode: raw or redacted.
+        success: whether the task was fulfilled; None if that is not known.
+    """
+    tags = tuple(tag for tag in episode.metadata.tags if tag != LEFT_OUT_TAG)
+    return _settle(episode, dict(episode.steps), success, _add(tags, LABELLED_TAG))
+
+
+def leave_out(episode: Episode) -> Episode:
+    """Says that nobody is to learn from an episode."""
+    tags = _add(episode.metadata.tags, LEFT_OUT_TAG)
+    metadata = dataclasses.replace(episode.metadata, tags=tags)
+    return dataclasses.replace(episode, metadata=metadata)
+
+
+def trim(episode: Episode, first_ns: int, last_ns: int) -> Episode:
+    """Keeps the steps from one time to another, which both stay.
+
+    Times are those of `t_monotonic_ns`: they name the same steps in a copy of which
+    some are cut off already. How the episode went stays as it was said.
+
+    Raises:
+        AmendError: no step would stay, or a stop rule fired in one that would not.
+    """
+    times_ns = episode.steps["t_monotonic_ns"]
+    kept = (times_ns >= first_ns) & (times_ns <= last_ns)
+    if kept.all():
+        return episode
+    where = f"episode {episode.metadata.episode_id}"
+    if not kept.any():
+        raise AmendError(where, "at least one step to stay", "none")
+    fired = np.flatnonzero(episode.steps["safety_violation"] & ~kept)
+    if fired.size:
+        raise AmendError(
+            where,
+            "every step to stay at which a stop rule fired",
+            f"a cut before or after step {int(fired[0]) + 1}, where one did",
+            "keep that step, or leave the whole episode out",
+        )
+    steps = {name: _take(values, kept) for name, values in episode.steps.items()}
+    steps["is_first"] = _mark(len(steps["is_first"]), 0)
+    steps["is_last"] = _mark(len(steps["is_last"]), -1)
+    tags = _add(episode.metadata.tags, TRIMMED_TAG)
+    return _settle(episode, steps, episode.metadata.success, tags)
+
+
+def _settle(
+    episode: Episode, steps: dict[str, Any], success: bool | None, tags: tuple[str, ...]
+) -> Episode:
+    """Lets the last step say what the episode says of its end, and no other one."""
+    ended = bool(success)
+    count = len(steps["is_last"])
+    steps["is_terminal"] = _mark(count, -1) & ended
+    discount = np.ones(count, np.float32)
+    discount[-1] = 0.0 if ended else 1.0
+    steps["discount"] = discount
+    metadata = dataclasses.replace(episode.metadata, success=success, tags=tags)
+    return Episode(episode.spec, metadata, steps)
+
+
+def _take(values: StepValues, kept: Array) -> StepValues:
+    if isinstance(values, np.ndarray):
+        return values[kept]
+    return tuple(values[index] for index in np.flatnonzero(kept).tolist())
+
+
+def _mark(count: int, index: int) -> Array:
+    marks = np.zeros(count, np.bool_)
+    marks[index] = True
+    return marks
+
+
+def _add(tags: tuple[str, ...], tag: str) -> tuple[str, ...]:
+    return tags if tag in tags else (*tags, tag)

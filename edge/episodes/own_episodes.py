@@ -1,0 +1,214 @@
+"""The recorded episodes of one robot, for the operator who labels or trims them.
+
+    private/NAME.tfrecord                      raw: rewritten
+    shared/NAME.tfrecord, NAME.sidecar.json    redacted: rewritten, and signed again
+    shared/NAME.sent.json                      a store holds it: nothing is changed
+
+What is written is what the robot might have recorded: signed with the key that signed
+it before, looked at again, whole or not at all. An episode that a store holds has left:
+a change here would make two episodes of one name.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from base import durable_file, plain_file
+from base.digest import sha256_bytes
+from base.errors import ContinuonError, one_line
+from edge.episodes import recording_folders, replacing
+from edge.episodes import terms as episode_terms
+from edge.episodes.robot_key import RobotKey
+from edge.episodes.shared_quota import RECEIPT_SUFFIX
+from edge.episodes.sharing import DATASET_NAME, SPLIT
+from edge.errors import AmendError
+from rlds import example_codec, reader, sidecar, sidecar_statements, tfrecord
+from rlds.episode import Episode
+from rlds.errors import MalformedEpisodeError
+from rlds.sidecar import Consent, Safety, Sidecar
+from rlds.spec import EpisodeSpec
+from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX, TfdsDirectory
+
+Change = Callable[[Episode], Episode]
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """A file that holds an episode.
+
+    Attributes:
+        path: the file.
+        episode: what it holds.
+    """
+
+    path: Path
+    episode: Episode
+
+    @property
+    def name(self) -> str:
+        """The episode's name."""
+        return self.episode.metadata.episode_id
+
+
+class OwnEpisodes:
+    """The episodes of a private and a shared folder; `open_folders` makes it."""
+
+    def __init__(
+        self,
+        shared: Path,
+        private: Path,
+        find_key: Callable[[str], RobotKey],
+        now: datetime,
+    ) -> None:
+        """Holds the folders, which nobody else writes to meanwhile."""
+        self._shared = shared
+        self._private = private
+        self._find_key = find_key
+        self._now = now
+
+    def list_copies(self, tell: Callable[[str], None]) -> list[Copy]:
+        """Lists what can be read, raw ones first; `tell` gets a line about the rest."""
+        found = []
+        for folder in (self._private, self._shared):
+            for path in sorted(folder.glob(f"*{EPISODE_SUFFIX}")):
+                try:
+                    recording_folders.require_file(path)
+                    episode = reader.read_episode(path)
+                    _require_name(path, episode)
+                except ContinuonError as e:
+                    tell(f"{one_line(path.name)} is left as it is: {e}")
+                    continue
+                found.append(Copy(path, episode))
+        return found
+
+    def is_sent(self, name: str) -> bool:
+        """Whether a store holds an episode."""
+        return (self._shared / f"{name}{RECEIPT_SUFFIX}").exists()
+
+    def open_directory(self, spec: EpisodeSpec) -> TfdsDirectory:
+        """Opens the shared folder for episodes of a spec."""
+        return TfdsDirectory(self._shared, DATASET_NAME, spec, SPLIT)
+
+    def prepare(
+        self, copy: Copy, change: Change, consent: Consent | None
+    ) -> Callable[[], None]:
+        """Makes the changed episode, and returns what writes it.
+
+        Args:
+            copy: of `list_copies`.
+            change: gives the episode as it is to be.
+            consent: in the place of that which it was recorded with; None to keep it.
+
+        Raises:
+            AmendError: it cannot be changed like this, or a store holds it.
+            KeyFileError, OtherRobotError: the key that signed it is not here.
+            ContinuonError: it is not what its sidecar says.
+        """
+        changed = change(copy.episode)
+        if copy.path.parent == self._private:
+            return lambda: self._write_raw(copy, changed, consent)
+        if self.is_sent(copy.name):
+            raise AmendError(
+                copy.path,
+                "an episode that is not uploaded yet",
+                f"the receipt {copy.name}{RECEIPT_SUFFIX} of a store that holds it",
+                "a copy here would differ from that: name the episode where you curate",
+            )
+        framed = tfrecord.frame(example_codec.encode(changed))
+        signed = self._sign_again(copy, changed, framed, consent)
+        directory = self.open_directory(changed.spec)
+        return lambda: replacing.replace(
+            self._private, directory, copy.name, framed, signed
+        )
+
+    def _write_raw(self, copy: Copy, changed: Episode, consent: Consent | None) -> None:
+        # The consent first: a cut must not leave more than the operator wants shared.
+        if consent is not None:
+            terms = episode_terms.read(self._private, copy.name)
+            if terms is not None:
+                terms = dataclasses.replace(terms, consent=consent)
+                episode_terms.write(self._private, copy.name, terms)
+        framed = tfrecord.frame(example_codec.encode(changed))
+        durable_file.write(copy.path, framed, durable_file.PRIVATE)
+
+    def _sign_again(
+        self, copy: Copy, changed: Episode, framed: bytes, consent: Consent | None
+    ) -> bytes:
+        path = self._shared / f"{copy.name}{SIDECAR_SUFFIX}"
+        try:
+            raw = plain_file.read(path, sidecar.LIMIT_BYTES)
+        except OSError as e:
+            raise durable_file.disk_error(path, "to read the sidecar", e) from e
+        keyid = sidecar.parse(raw).keyid
+        key = self._find_key(keyid)
+        old = sidecar.verify(raw, {keyid: key.signing.public_key()})
+        old.check_episode(plain_file.read(copy.path, reader.LIMIT_BYTES))
+        sidecar_statements.check_statements(old, copy.episode, self._now)
+        new = _describe_again(old, changed, framed, consent)
+        sidecar_statements.check_statements(new, changed, self._now)
+        return sidecar.sign(new, key.signing)
+
+
+def _require_name(path: Path, episode: Episode) -> None:
+    """Refuses an episode that lies under the name of another one."""
+    name = f"{episode.metadata.episode_id}{EPISODE_SUFFIX}"
+    if path.name != name:
+        raise MalformedEpisodeError(path, f"a file {name} for this episode", path.name)
+
+
+def _describe_again(
+    old: Sidecar, changed: Episode, framed: bytes, consent: Consent | None
+) -> Sidecar:
+    count = changed.num_steps
+    violations = sidecar_statements.count_violations(changed)
+    # Which pictures were masked is not recorded: of fewer, this is how many at most.
+    masked = min(old.privacy.frames_masked, count)
+    return dataclasses.replace(
+        old,
+        sha256=sha256_bytes(framed),
+        size_bytes=len(framed),
+        num_steps=count,
+        consent=consent or old.consent,
+        safety=Safety(violations, old.safety.escalated),
+        privacy=dataclasses.replace(old.privacy, frames_masked=masked),
+    )
+
+
+@contextlib.contextmanager
+def open_folders(
+    shared: Path,
+    private: Path,
+    find_key: Callable[[str], RobotKey],
+    now: datetime,
+    tell: Callable[[str], None],
+) -> Iterator[OwnEpisodes]:
+    """Locks the folders against recordings, and finishes what a cut left.
+
+    Args:
+        shared: folder of redacted episodes.
+        private: folder of raw episodes, made when absent.
+        find_key: returns the robot's key of an id, or raises.
+        now: the present time.
+        tell: gets a line about what cannot be finished.
+
+    Raises:
+        AmendError: there is no such folder.
+        OutputFolderError: a recording writes there, or others can read `private`.
+        DiskError: the disk refuses.
+    """
+    if not shared.is_dir():
+        raise AmendError(
+            shared,
+            "a folder of recorded episodes",
+            "none",
+            "name what //edge:record --output or the --home of a robot is",
+        )
+    with recording_folders.hold(shared, private) as keep:
+        keep()
+        for folder in (shared, shared / SPLIT, private):
+            durable_file.remove_leftovers(folder)
+        own = OwnEpisodes(shared, private, find_key, now)
+        replacing.finish(private, own.open_directory, tell)
+        yield own
