@@ -16,6 +16,7 @@ WIDTH: Final = 1000
 HEIGHT: Final = 100
 """Size of the drawing, in its own units; the page stretches it to what is there."""
 BUCKETS: Final = 480
+_LAST_DIGITS: Final = 2 * float(np.finfo(np.float32).eps)
 _MARGIN: Final = 6  # units above and below the curve
 
 
@@ -89,3 +90,17 @@ def draw_marks(marks: Array) -> str:
 def format_number(value: float) -> str:
     """Formats a value for people, with four digits that count."""
     return f"{value:.4g}"
+
+
+def format_limits(low: float, high: float) -> tuple[str, str]:
+    """Formats two limits with as many digits as it takes to tell them apart."""
+    for digits in range(4, 10):
+        told = f"{low:.{digits}g}", f"{high:.{digits}g}"
+        if told[0] != told[1]:
+            break
+    return told if low != high else (format_number(low), format_number(high))
+
+
+def is_still(low: float, high: float) -> bool:
+    """Whether a channel between these did not change, but for its last digit as f32."""
+    return high - low <= _LAST_DIGITS * max(abs(low), abs(high))

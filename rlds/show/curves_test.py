@@ -57,6 +57,36 @@ def test_values_beyond_the_range_of_float32_differences_are_drawn() -> None:
 
 
 @pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (-1.0, 1.0, ("-1", "1")),
+        (0.0, 0.0, ("0", "0")),
+        (0.63731, 0.63734, ("0.63731", "0.63734")),
+        (1e-9, 2e20, ("1e-09", "2e+20")),
+    ],
+)
+def test_limits_that_differ_are_told_with_digits_that_differ(
+    low: float, high: float, told: tuple[str, str]
+) -> None:
+    assert curves.format_limits(low, high) == told
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "still"),
+    [
+        (0.0, 0.0, True),
+        (1.0, float(np.nextafter(np.float32(1), np.float32(2))), True),
+        (0.6373, 0.63731, False),
+        (0.0, 1e-30, False),
+    ],
+)
+def test_last_digit_of_a_float32_is_no_change(
+    low: float, high: float, still: bool
+) -> None:
+    assert curves.is_still(low, high) is still
+
+
+@pytest.mark.parametrize(
     ("marks", "runs"),
     [
         ([], []),

@@ -188,11 +188,15 @@ def _draw_group(
 ) -> str:
     """Draws a curve for each channel that changes, and a line about the others."""
     lows, highs = values.min(axis=0), values.max(axis=0)
-    still = [number for number in range(len(channels)) if lows[number] == highs[number]]
+    still = [
+        number
+        for number in range(len(channels))
+        if curves.is_still(float(lows[number]), float(highs[number]))
+    ]
     figures = []
     for number, channel in enumerate(channels):
         low, high = float(lows[number]), float(highs[number])
-        if low != high:
+        if not curves.is_still(low, high):
             drawn = curves.draw_curve(values[:, number], low, high)
             path = f'<path d="{drawn}"/>'
             figures.append(_figure(channel, name, number, (low, high), path))
@@ -225,7 +229,7 @@ def _figure(
     paths: str,
     other: str = "",
 ) -> str:
-    low, high = map(curves.format_number, limits)
+    low, high = curves.format_limits(*limits)
     unit = f'<span class="unit">{_escape(channel.unit)}</span>' if channel.unit else ""
     return (
         f"<figure><figcaption><b>{_escape(channel.name)}</b>{unit}"
