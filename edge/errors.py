@@ -34,8 +34,8 @@ class UnknownRobotError(EdgeError):
         self.name = name
         super().__init__(
             "--robot",
-            "metaworld:TASK, metaworld-changed:TASK, metaworld-poor:TASK, or "
-            "replay:PATH",
+            "metaworld:TASK, metaworld-changed:TASK, metaworld-poor:TASK, "
+            "replay:PATH, FILE.py:CLASS or MODULE:CLASS",
             repr(name),
             remedy,
         )
@@ -43,6 +43,20 @@ class UnknownRobotError(EdgeError):
 
 class RobotUnavailableError(EdgeError):
     """A known robot cannot be opened on this machine."""
+
+
+class OutsideRobotError(EdgeError):
+    """A class of somebody else's code is not there, does not load, or is no robot."""
+
+
+class RobotFaultError(EdgeError):
+    """Somebody else's robot raised, or returned what no robot returns."""
+
+    default_remedy = "correct its class, then check it: //edge:check_robot"
+
+
+class NoExpertError(EdgeError):
+    """A robot has no scripted expert."""
 
 
 class RobotChangeError(EdgeError):

@@ -55,8 +55,8 @@ _EPISODE_SLOT_NS = 10 * clock.NS_PER_S
 _ROBOT = flags.DEFINE_list(
     "robot",
     None,
-    "robots to record, for example metaworld:reach-v3; commas separate them, so quote"
-    " a name that has one: --robot='\"metaworld:a,b\"'",
+    f"robots to record: {registry.HELP}; commas separate them, so quote a name that"
+    " has one: --robot='\"metaworld:a,b\"'",
     required=True,
 )
 _ACTOR = flags.DEFINE_string(

@@ -19,10 +19,8 @@ from release.trusted_keys import NAME_KEYRING, TrustedKeys
 ROBOT = flags.DEFINE_list(
     "robot",
     None,
-    "robots, one after the other: metaworld:TASK, metaworld-poor:TASK,"
-    " metaworld-changed:TASK, or replay:PATH of an episode; --robot=metaworld: lists"
-    " the tasks; commas separate them, so quote a name that has one:"
-    " --robot='\"replay:a,b.tfrecord\"'",
+    f"robots, one after the other: {registry.HELP}; commas separate them, so quote a"
+    " name that has one: --robot='\"replay:a,b.tfrecord\"'",
     required=True,
 )
 CHANNEL = flags.DEFINE_string(

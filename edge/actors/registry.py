@@ -21,8 +21,8 @@ from edge.actors.expert import Expert
 from edge.actors.gamepad import Gamepad
 from edge.actors.keyboard import Keyboard
 from edge.errors import ActorUnavailableError, UnknownActorError
+from edge.robots.registry import KEYBOARD as KEYBOARD
 
-KEYBOARD: Final = "keyboard"
 GAMEPAD: Final = "gamepad"
 GROUP: Final = "continuon.actors"
 

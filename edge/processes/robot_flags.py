@@ -16,6 +16,7 @@ from edge.loops.budgets import Budgets
 from edge.loops.mode import NO_NIGHT, SLEEP_AFTER_S, ModeRules
 from edge.ota import health
 from edge.ota.watch import Rules
+from edge.robots import registry
 from release.trusted_keys import NAME_KEYRING, TrustedKeys
 
 # So that the flags belong to the program that defines them, for `--help`.
@@ -50,8 +51,7 @@ def define_robot() -> "flags.FlagHolder[str]":
     return flags.DEFINE_string(
         "robot",
         None,
-        "robot: metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK, or "
-        "replay:PATH of an episode; --robot=metaworld: lists the tasks",
+        f"robot: {registry.HELP}",
         required=True,
     )
 

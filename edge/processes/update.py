@@ -58,8 +58,7 @@ HOME = robot_flags.define_home()
 ROBOT = flags.DEFINE_list(
     "robot",
     None,
-    "robots that a package must fit: metaworld:TASK, metaworld-poor:TASK,"
-    " metaworld-changed:TASK, or replay:PATH of an episode",
+    f"robots that a package must fit: {registry.HELP}",
     required=True,
 )
 robot_flags.define_keys(required=True)

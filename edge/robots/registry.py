@@ -5,6 +5,8 @@
 and `metaworld-changed:reach-v3@latency` names the change: one of `CHANGES`, its words
 joined by `-`.
 
+A class of somebody else's is a robot too: `my_arm.py:MyArm` (`outside.py`).
+
 `DRIVERS` holds the drivers of robots that exist. They get no clock from here, since
 their clock is the machine's.
 """
@@ -18,20 +20,30 @@ from edge.errors import ReplayError, SimulatedOnlyError, UnknownRobotError
 from edge.robots import (
     experts,
     metaworld_robot,
+    outside,
     poor_sensors,
     replay_robot,
 )
 from edge.robots.changed_robot import ALL_TOGETHER, CHANGES, ChangedRobot
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
+from edge.robots.outside import OutsideClass
 from edge.robots.robot import Policy, Robot, RobotSpec
 
 DEFAULT_SIM_START = "2026-01-01T08:00:00Z"
 EXPERT = "expert"
+KEYBOARD = "keyboard"
 _METAWORLD = "metaworld:"
 _CHANGED = "metaworld-changed:"
 _POOR = "metaworld-poor:"
 _REPLAY = "replay:"
+_OWN = (_METAWORLD, _CHANGED, _POOR, _REPLAY)
 _AT = "@"
+HELP = (
+    "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK, replay:PATH of an"
+    " episode, or a class of your own, FILE.py:CLASS or MODULE:CLASS"
+    " (docs/your-robot.md); --robot=metaworld: lists the tasks"
+)
+"""What --robot takes, for the help of programs."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +70,9 @@ def require_known(name: str) -> None:
         UnknownRobotError: there is no such robot; the text names similar ones.
         ReplayError: it is a recorded episode, which no expert can drive.
         RobotUnavailableError: a package that the robot needs is not installed.
+        OutsideRobotError: it names a class that is not there, or is no robot.
     """
-    if _find_driver(name) is None:
+    if _find_driver(name) is None and _find_outside(name) is None:
         _parse_task(name)
 
 
@@ -70,13 +83,15 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         name: for example `metaworld:reach-v3`; `metaworld-changed:reach-v3` for the
             same robot after all changes together, or, with `@` and its name behind the
             task, after one of `CHANGES`; or `replay:EPISODE` with the path of an
-            `episode.tfrecord`.
+            `episode.tfrecord`; or a class, as `outside.py` finds it.
         clock: the clock of a simulated robot; by default one that starts at
             `DEFAULT_SIM_START`. A robot of `DRIVERS` does not get it.
 
     Raises:
         UnknownRobotError: there is no such robot; the text names similar ones.
-        RobotUnavailableError: a package that the robot needs is not installed.
+        OutsideRobotError: it names a class that is not there, or is no robot.
+        RobotUnavailableError: a package that the robot needs is not installed, or the
+            class does not open it.
         RldsError, ReplayError: the file is not an episode that can be replayed.
     """
     if (found := _find_driver(name)) is not None:
@@ -84,6 +99,8 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         return driver.open_robot(rest)
     if clock is None:
         clock = SimulatedClock(unix_ns_from_rfc3339(DEFAULT_SIM_START))
+    if (outsider := _find_outside(name)) is not None:
+        return outsider.open(clock)
     if name.startswith(_REPLAY):
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
     robot = metaworld_robot.MetaworldRobot(_parse_task(name), clock)
@@ -119,15 +136,20 @@ def open_expert(name: str, speed: float = 1.0) -> Policy:
         UnknownRobotError: there is no such robot; the text names similar ones.
         ReplayError: it is a recorded episode, which no expert can drive.
         RobotUnavailableError: a package that the robot needs is not installed.
+        NoExpertError: the robot has none.
     """
+    if (outsider := _find_outside(name)) is not None:
+        return outsider.open_expert(speed)
     expert = experts.ScriptedExpert(_parse_task(name), speed)
     return poor_sensors.SceneView(expert) if name.startswith(_POOR) else expert
 
 
 def name_actor(name: str) -> str:
     """Names who demonstrates on the robot `name` if nobody is named."""
-    found = _find_driver(name)
-    return EXPERT if found is None else found[0].actor
+    if (found := _find_driver(name)) is not None:
+        return found[0].actor
+    outsider = _find_outside(name)
+    return EXPERT if outsider is None or outsider.has_expert else KEYBOARD
 
 
 def require_simulated(source: str, who: str, name: str, spec: RobotSpec) -> None:
@@ -146,7 +168,14 @@ def require_simulated(source: str, who: str, name: str, spec: RobotSpec) -> None
 
 
 def has_driver(name: str) -> bool:
-    """Whether opening the robot touches one that exists, by a driver of `DRIVERS`."""
+    """Whether opening the robot may touch one that exists.
+
+    That is so for `DRIVERS`, and for a class whose `spec` does not say otherwise before
+    it is opened.
+    """
+    outsider = _find_outside(name)
+    if outsider is not None:
+        return not outsider.is_known_as_simulated
     return _find_driver(name) is not None
 
 
@@ -156,6 +185,13 @@ def _find_driver(name: str) -> tuple[RobotDriver, str] | None:
         if name.startswith(prefix):
             return driver, name.removeprefix(prefix)
     return None
+
+
+def _find_outside(name: str) -> OutsideClass | None:
+    """Returns the class that the name means, if it is no robot of ours."""
+    if name.startswith((*_OWN, *DRIVERS)):
+        return None
+    return outside.find(name)
 
 
 def _parse_task(name: str) -> str:

@@ -4,8 +4,9 @@ A driver for a real arm implements `Robot` and nothing else: the control loop, t
 recorder and the package runner know robots only through this file.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from edge.robots.clock import NS_PER_S, Clock
 
 Vector = npt.NDArray[np.float32]
+_F32_MAX: Final = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,21 @@ class RobotSpec:
         """Checks that sizes and limits agree.
 
         Raises:
-            ValueError: a size or rate is not positive, or the limits do not fit.
+            ValueError: a size or rate is not positive, or the limits do not fit or
+                are no numbers.
         """
         if self.state_size <= 0 or self.action_size <= 0 or self.control_hz <= 0:
             raise ValueError(f"sizes and control_hz must be positive: {self}")
+        if not math.isfinite(self.control_hz):
+            raise ValueError(f"control_hz must be a number, got {self.control_hz}")
         limits = (len(self.action_minimum), len(self.action_maximum))
         if limits != (self.action_size, self.action_size):
             raise ValueError(f"expected {self.action_size} action limits, got {limits}")
         pairs = zip(self.action_minimum, self.action_maximum, strict=True)
-        if any(low >= high for low, high in pairs):
-            raise ValueError("each action minimum must be below its maximum")
+        if not all(-_F32_MAX <= low < high <= _F32_MAX for low, high in pairs):
+            raise ValueError(
+                "each action minimum must be below its maximum, and both finite f32"
+            )
         if self.hold_after_s is not None and self.hold_after_s * self.control_hz <= 1.0:
             raise ValueError("hold_after_s must be longer than a control period")
 

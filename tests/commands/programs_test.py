@@ -25,6 +25,32 @@ UNSHIPPED = {"cloud/testing/export_package"}
 HIDDEN = ("absl", "base", "sitecustomize", "usercustomize", "typing", "random", "numpy")
 RAISES = "raise SystemExit('imported from the caller')\n"
 
+THEIR_ARM = """
+from edge.robots.robot import Observation, RobotSpec, Transition
+
+class TheirArm:
+    spec = RobotSpec(1, 1, 50.0, "arm", "desk", "wait", (-1.0,), (1.0,), True)
+
+    def __init__(self, clock):
+        self.clock = clock
+
+    def reset(self, seed):
+        return Observation([0.0], self.clock.now_ns())
+
+    def act(self, action):
+        self.clock.advance(self.spec.period_ns)
+        return Transition(self.reset(0), 0.0, None, False)
+
+    def hold(self):
+        pass
+
+    close = hold
+
+    @staticmethod
+    def expert(observation):
+        return [0.5]
+"""
+
 # The machine's own C library, which the packaged one must not meet.
 C_LIBRARY = "/lib/x86_64-linux-gnu/libm.so.6"
 CLEARED = {
@@ -140,6 +166,26 @@ def test_a_program_starts_whatever_its_caller_has_set(
     # Python leaves docstrings out under PYTHONOPTIMIZE.
     assert "Flags:\n" in done.stdout
     assert not done.stdout.startswith("Flags:")
+
+
+def test_robot_that_is_named_is_found_where_the_caller_has_it(caller: Path) -> None:
+    # The rest of that folder stays out: its modules raise.
+    (caller / "their_arm.py").write_text(THEIR_ARM)
+    done = subprocess.run(
+        [
+            ROOT / "edge/record",
+            "--robot=their_arm:TheirArm",
+            "--output=out",
+            "--max_steps=2",
+        ],
+        env={**settings_of(caller), "BUILD_WORKING_DIRECTORY": str(caller / ".local")},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "1 recorded" in done.stdout
 
 
 def start_python(code: str, environment: dict[str, str]) -> str:

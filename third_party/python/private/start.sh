@@ -39,8 +39,10 @@ if [ ! -e "$RUNFILES_DIR/%main%" ]; then
     "start it by ./bazelw run" >&2
   exit 1
 fi
+# A robot of the caller's own is looked for there, and nothing else (edge/robots/outside.py).
+: "${CONTINUON_ROBOT_PATH=${PYTHONPATH-}}"
 PYTHONPATH=$(import_path)
-export RUNFILES_DIR PYTHONPATH PYTHONSAFEPATH=1
+export RUNFILES_DIR PYTHONPATH PYTHONSAFEPATH=1 CONTINUON_ROBOT_PATH
 set -- "$RUNFILES_DIR/%python_binary%" "$RUNFILES_DIR/%main%" "$@"
 # Ctrl-C waits until Python has one line to say about it (sitecustomize.py). Where this
 # env cannot hold it back, a Ctrl-C within a few hundredths of a second is a traceback.
