@@ -35,7 +35,7 @@ class UnknownRobotError(EdgeError):
         super().__init__(
             "--robot",
             "metaworld:TASK, metaworld-changed:TASK, metaworld-poor:TASK, "
-            "replay:PATH, FILE.py:CLASS or MODULE:CLASS",
+            "gym:ENV_ID, replay:PATH, FILE.py:CLASS or MODULE:CLASS",
             repr(name),
             remedy,
         )
@@ -47,6 +47,10 @@ class RobotUnavailableError(EdgeError):
 
 class OutsideRobotError(EdgeError):
     """A class of somebody else's code is not there, does not load, or is no robot."""
+
+
+class GymRobotError(EdgeError):
+    """A Gymnasium environment is not there, or has spaces that are not a robot's."""
 
 
 class RobotFaultError(EdgeError):

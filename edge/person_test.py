@@ -65,6 +65,30 @@ def run_watched(folder: Path, *more: str) -> Iterator[AtTerminal]:
         yield running
 
 
+def test_person_at_a_keyboard_demonstrates_on_an_environment_of_gymnasium(
+    tmp_path: Path,
+) -> None:
+    flags = ["--robot=gym:CartPole-v1", f"--output={tmp_path / 'out'}"]
+    with at_terminal.start("edge.record", *flags) as running:
+        running.wait_for("begin the next episode")
+        running.press(b" ")
+        running.hold(b"d", 1.0)  # it falls to the left meanwhile
+        assert running.finish() == 0
+        assert "no success after" in running.said
+    (episode,) = episodes(tmp_path / "out")
+    assert (episode.spec.state_size, episode.spec.action_size) == (4, 1)
+    assert episode.metadata.success is False
+    assert (episode.metadata.operator, episode.metadata.task) == (
+        "human",
+        "CartPole-v1",
+    )
+    assert set(episode.metadata.tags) == {"demonstration", "simulated"}
+    assert episode.steps["action"].max() == 0.5, "the speed of the keys"
+    assert np.diff(episode.steps["t_monotonic_ns"]).tolist() == [20_000_000] * (
+        episode.num_steps - 1
+    )
+
+
 def test_person_at_a_keyboard_demonstrates_and_says_how_it_went(tmp_path: Path) -> None:
     with record(
         tmp_path, "--actor=keyboard", "--episodes=5", "--max_steps=2000"

@@ -230,10 +230,21 @@ def find(name: str) -> OutsideClass | None:
     return None
 
 
+@cache
+def look_outside() -> None:
+    """Adds the folders of whoever started the program, behind all of ours.
+
+    It is called when a robot was named that is not here, and not before.
+    """
+    folders = os.environ.get(PATH_VARIABLE, "").split(os.pathsep)
+    for folder in [*filter(None, folders), "."]:
+        _add_to_path(Path(folder))
+
+
 def _find_points(name: str) -> tuple[EntryPoint, ...]:
     if not name:
         return ()
-    _look_outside()
+    look_outside()
     return tuple(entry_points(group=GROUP, name=name))
 
 
@@ -297,14 +308,6 @@ def _parameters(make: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
-@cache
-def _look_outside() -> None:
-    """Adds the folders of whoever started the program, behind all of ours."""
-    folders = os.environ.get(PATH_VARIABLE, "").split(os.pathsep)
-    for folder in [*filter(None, folders), "."]:
-        _add_to_path(Path(folder))
-
-
 def _add_to_path(folder: Path) -> None:
     absolute = str(folder.absolute())
     if absolute not in sys.path:
@@ -312,7 +315,7 @@ def _add_to_path(folder: Path) -> None:
 
 
 def _load_module(module: str, name: str) -> ModuleType:
-    _look_outside()
+    look_outside()
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as e:

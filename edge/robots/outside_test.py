@@ -82,7 +82,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "my_arm.py").write_text(ARM)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    outside._look_outside.cache_clear()
+    outside.look_outside.cache_clear()
     yield tmp_path
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", "")).startswith(f"{tmp_path}/"):
@@ -121,7 +121,7 @@ def test_class_of_a_module_is_found_in_the_folder_and_where_the_variable_says(
     package.mkdir(parents=True)
     (package / "arms.py").write_text(ARM)
     monkeypatch.setenv(outside.PATH_VARIABLE, f"{folder / 'elsewhere'}:")
-    outside._look_outside.cache_clear()
+    outside.look_outside.cache_clear()
     drive(registry.open_robot("my_package.arms:MyArm"))
 
 
@@ -164,7 +164,7 @@ def test_installed_package_names_a_robot_and_replaces_none(
         "metaworld = my_arm:MyArm\nbroken = my_arm:Absent\n"
     )
     monkeypatch.setenv(outside.PATH_VARIABLE, str(folder / "site"))
-    outside._look_outside.cache_clear()
+    outside.look_outside.cache_clear()
     drive(registry.open_robot("my-arm"))
     assert registry.name_actor("my-arm") == "expert"
     drive(registry.open_robot("ported:COM1"))

@@ -5,7 +5,8 @@
 and `metaworld-changed:reach-v3@latency` names the change: one of `CHANGES`, its words
 joined by `-`.
 
-A class of somebody else's is a robot too: `my_arm.py:MyArm` (`outside.py`).
+`gym:CartPole-v1` is an environment of Gymnasium (`gym_robot.py`), and a class of
+somebody else's is a robot too: `my_arm.py:MyArm` (`outside.py`).
 
 `DRIVERS` holds the drivers of robots that exist. They get no clock from here, since
 their clock is the machine's.
@@ -16,9 +17,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.errors import ReplayError, SimulatedOnlyError, UnknownRobotError
+from edge.errors import (
+    NoExpertError,
+    ReplayError,
+    SimulatedOnlyError,
+    UnknownRobotError,
+)
 from edge.robots import (
     experts,
+    gym_robot,
     metaworld_robot,
     outside,
     poor_sensors,
@@ -36,12 +43,13 @@ _METAWORLD = "metaworld:"
 _CHANGED = "metaworld-changed:"
 _POOR = "metaworld-poor:"
 _REPLAY = "replay:"
-_OWN = (_METAWORLD, _CHANGED, _POOR, _REPLAY)
+_GYM = "gym:"
+_OWN = (_METAWORLD, _CHANGED, _POOR, _REPLAY, _GYM)
 _AT = "@"
 HELP = (
-    "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK, replay:PATH of an"
-    " episode, or a class of your own, FILE.py:CLASS or MODULE:CLASS"
-    " (docs/your-robot.md); --robot=metaworld: lists the tasks"
+    "metaworld:TASK, metaworld-poor:TASK, metaworld-changed:TASK, gym:ENV_ID of"
+    " Gymnasium, replay:PATH of an episode, or a class of your own, FILE.py:CLASS or"
+    " MODULE:CLASS (docs/your-robot.md); --robot=metaworld: lists the tasks"
 )
 """What --robot takes, for the help of programs."""
 
@@ -70,9 +78,12 @@ def require_known(name: str) -> None:
         UnknownRobotError: there is no such robot; the text names similar ones.
         ReplayError: it is a recorded episode, which no expert can drive.
         RobotUnavailableError: a package that the robot needs is not installed.
-        OutsideRobotError: it names a class that is not there, or is no robot.
+        OutsideRobotError, GymRobotError: it names a class or an environment that is not
+            there, or is no robot.
     """
-    if _find_driver(name) is None and _find_outside(name) is None:
+    if name.startswith(_GYM):
+        gym_robot.require_known(name.removeprefix(_GYM))
+    elif _find_driver(name) is None and _find_outside(name) is None:
         _parse_task(name)
 
 
@@ -83,13 +94,14 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         name: for example `metaworld:reach-v3`; `metaworld-changed:reach-v3` for the
             same robot after all changes together, or, with `@` and its name behind the
             task, after one of `CHANGES`; or `replay:EPISODE` with the path of an
-            `episode.tfrecord`; or a class, as `outside.py` finds it.
+            `episode.tfrecord`; or `gym:ENV_ID`; or a class, as `outside.py` finds it.
         clock: the clock of a simulated robot; by default one that starts at
             `DEFAULT_SIM_START`. A robot of `DRIVERS` does not get it.
 
     Raises:
         UnknownRobotError: there is no such robot; the text names similar ones.
-        OutsideRobotError: it names a class that is not there, or is no robot.
+        OutsideRobotError, GymRobotError: it names a class or an environment that is not
+            there, or is no robot.
         RobotUnavailableError: a package that the robot needs is not installed, or the
             class does not open it.
         RldsError, ReplayError: the file is not an episode that can be replayed.
@@ -101,6 +113,8 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
         clock = SimulatedClock(unix_ns_from_rfc3339(DEFAULT_SIM_START))
     if (outsider := _find_outside(name)) is not None:
         return outsider.open(clock)
+    if name.startswith(_GYM):
+        return gym_robot.GymRobot(name.removeprefix(_GYM), clock)
     if name.startswith(_REPLAY):
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
     robot = metaworld_robot.MetaworldRobot(_parse_task(name), clock)
@@ -140,6 +154,13 @@ def open_expert(name: str, speed: float = 1.0) -> Policy:
     """
     if (outsider := _find_outside(name)) is not None:
         return outsider.open_expert(speed)
+    if name.startswith(_GYM):
+        raise NoExpertError(
+            "--robot",
+            "a robot with a scripted expert",
+            name,
+            "act yourself (--actor=keyboard), or write one (docs/your-robot.md)",
+        )
     expert = experts.ScriptedExpert(_parse_task(name), speed)
     return poor_sensors.SceneView(expert) if name.startswith(_POOR) else expert
 
@@ -148,8 +169,9 @@ def name_actor(name: str) -> str:
     """Names who demonstrates on the robot `name` if nobody is named."""
     if (found := _find_driver(name)) is not None:
         return found[0].actor
-    outsider = _find_outside(name)
-    return EXPERT if outsider is None or outsider.has_expert else KEYBOARD
+    if (outsider := _find_outside(name)) is not None:
+        return EXPERT if outsider.has_expert else KEYBOARD
+    return KEYBOARD if name.startswith(_GYM) else EXPERT
 
 
 def require_simulated(source: str, who: str, name: str, spec: RobotSpec) -> None:
