@@ -155,6 +155,16 @@ class Robot(Protocol):
         """Stops the robot and frees its resources; it cannot be used any more."""
 
 
+class Observing(Protocol):
+    """What a robot may offer besides: to say what it senses without moving.
+
+    `//edge:check_robot` asks for it before an arm moves for the first time.
+    """
+
+    def observe(self) -> Observation:
+        """What the robot senses now, at any time between opening and closing."""
+
+
 class Policy(Protocol):
     """Chooses actions: a package, a scripted expert or a human."""
 
