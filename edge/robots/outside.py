@@ -16,7 +16,8 @@ entry points of the group `continuon.robots`:
 The class implements `Robot`. What stands behind one more colon is handed to it as one
 string, as it is to a robot of ours: a port, an address, a task
 (`my_arm.py:MyArm:/dev/ttyUSB0`). One string needs no second language with quotes of its
-own, and has the form ENVIRONMENT:TASK by which an evaluation names its robots.
+own, and has the form ENVIRONMENT:TASK by which an evaluation names its robots. A class
+that takes no string has one task, and may be named with that.
 A parameter that is named `clock` gets the clock that a simulated robot advances. What
 the class has as `expert`, a function from an `Observation` to an action, is its
 scripted expert.
@@ -95,8 +96,11 @@ class OutsideClass:
                 robot.
             RobotUnavailableError: the class raised.
         """
+        named = {"clock": clock} if self._takes("clock") else {}
         arguments = () if self.argument is None else (self.argument,)
-        named = {"clock": clock} if self._takes_clock() else {}
+        knows_one_task = bool(arguments) and not self._takes_string(named)
+        if knows_one_task:
+            arguments = ()
         self._require_call(arguments, named)
         try:
             robot = self.make(*arguments, **named)
@@ -110,6 +114,8 @@ class OutsideClass:
                 "correct the class, or connect what it needs",
             ) from e
         self._require_robot(robot)
+        if knows_one_task and robot.spec.task != self.argument:
+            raise self._no_argument(f"its task is {robot.spec.task!r}")
         return GuardedRobot(robot, self.name, self.file)
 
     def open_expert(self, speed: float) -> Policy:
@@ -135,9 +141,20 @@ class OutsideClass:
             )
         return _OutsideExpert(self)
 
-    def _takes_clock(self) -> bool:
+    def _takes(self, name: str) -> bool:
         parameters = _parameters(self.make)
-        return parameters is not None and "clock" in parameters.parameters
+        return parameters is not None and name in parameters.parameters
+
+    def _takes_string(self, named: dict[str, SimulatedClock]) -> bool:
+        parameters = _parameters(self.make)
+        if parameters is None:
+            return True
+        others = [
+            one
+            for one in parameters.parameters.values()
+            if one.name not in named and one.kind is not one.KEYWORD_ONLY
+        ]
+        return bool(others)
 
     def _require_call(
         self, arguments: tuple[str, ...], named: dict[str, SimulatedClock]
@@ -149,13 +166,16 @@ class OutsideClass:
         try:
             parameters.bind(*arguments, **named)
         except TypeError as e:
-            raise OutsideRobotError(
-                "--robot",
-                "an argument behind the class as its constructor takes it",
-                f"{self.name} ({e})",
-                f"write {EXAMPLE}:ARGUMENT for a class that takes one string, and"
-                f" {EXAMPLE} for one that takes none",
-            ) from e
+            raise self._no_argument(str(e)) from e
+
+    def _no_argument(self, reason: str) -> OutsideRobotError:
+        return OutsideRobotError(
+            "--robot",
+            "what its class takes behind it, or its task",
+            f"{self.name} ({reason})",
+            f"write {EXAMPLE}:ARGUMENT for a class that takes one string, and {EXAMPLE}"
+            " for one that takes none",
+        )
 
     def _require_robot(self, robot: object) -> None:
         spec = getattr(robot, "spec", None)

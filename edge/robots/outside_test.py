@@ -139,6 +139,8 @@ def test_what_stands_behind_the_class_is_handed_to_it(folder: Path) -> None:
     assert robot._robot.port == "/dev/ttyUSB0:fast"  # type: ignore[attr-defined]
     assert registry.has_driver(name), "its class does not say what it is"
     assert registry.name_actor(name) == "keyboard"
+    # A class with one task may be named with it, as an evaluation does.
+    assert registry.open_robot(f"my_arm.py:MyArm:{SPEC.task}").spec == SPEC
     for wrong in ("my_arm.py:Ported", "my_arm.py:MyArm:left"):
         with pytest.raises(OutsideRobotError, match=r"write my_arm\.py:MyArm:ARGU"):
             registry.open_robot(wrong)
