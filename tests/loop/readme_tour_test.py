@@ -1,11 +1,9 @@
 """The tour in the README, as a newcomer runs it, from an empty folder to a robot."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
-from tests.loop import binaries
+from tests.loop import binaries, tours
 
 PROGRAMS = {
     "//cloud:curate": "cloud/curate/curate",
@@ -18,24 +16,12 @@ PROGRAMS = {
     "//edge:upload": "edge/episodes/upload",
 }
 
-# Runs a program that this test was built with. What the tour builds was built before.
-BAZELW = """#!/bin/bash
-[[ $1 == build ]] && exit 0
-case $2 in
-{cases}
-*) echo "no such program: $2" >&2; exit 9 ;;
-esac
-program={root}/$program
-exec "$program" "${{@:4}}"
-"""
-
 
 def tour() -> list[str]:
     """Returns the commands of the README's tour, each on one line."""
     text = (binaries.root() / "README.md").read_text()
     section = text.partition("## One step at a time\n")[2].partition("\n## ")[0]
-    code = "\n".join(re.findall(r"^ {4}(.*)$", section, re.MULTILINE))
-    return re.sub(r"\\\n\s*", "", code).splitlines()
+    return tours.list_commands(section)
 
 
 # A night needs two episodes to judge by; this is as few as give them.
@@ -56,40 +42,22 @@ def life() -> str:
 def test_the_tour_ends_with_a_blessed_package_that_drives_and_lives(
     tmp_path: Path,
 ) -> None:
-    cases = "\n".join(f"{label}) program={p} ;;" for label, p in PROGRAMS.items())
-    bazelw = tmp_path / "bazelw"
-    bazelw.write_text(BAZELW.format(cases=cases, root=binaries.root()))
-    bazelw.chmod(0o755)
+    bazelw = tours.write_bazelw(tmp_path, PROGRAMS)
     commands = tour()
     assert len(commands) == 9 and commands[0].startswith("work=")
     script = "set -e\n" + "\n".join(commands).replace("./bazelw", str(bazelw))
-    printed = run(script, tmp_path)
+    printed = tours.run(script, tmp_path)
     assert re.search(r"^verdict   blessed$", printed, re.MULTILINE), printed
     channel = re.search(r"^channel   (.*)$", printed, re.MULTILINE)
     assert channel is not None and Path(channel[1]).is_file()
     (drive,) = re.findall(r"^next      (.*)$", printed, re.MULTILINE)
     assert str(channel[1]) in drive
-    driven = run(drive.replace("./bazelw", str(bazelw)), tmp_path)
+    driven = tours.run(drive.replace("./bazelw", str(bazelw)), tmp_path)
     assert re.search(r"^reach-v3 +5 ", driven, re.MULTILINE), driven
     (keyring,) = re.findall(r"--keyring=\S+", drive)
     share = f"share={Path(channel[1]).parents[2]}"
     lived = f"{life()} {keyring} {SHORT_LIFE} --home={tmp_path}/life"
-    told = run(f"{share}\n{lived}".replace("./bazelw", str(bazelw)), tmp_path)
+    told = tours.run(f"{share}\n{lived}".replace("./bazelw", str(bazelw)), tmp_path)
     assert re.search(r"^ +night: slow: delta", told, re.MULTILINE), told
     assert "the change cost" in told, told
     assert (tmp_path / "life" / "life.svg").is_file()
-
-
-def run(script: str, home: Path) -> str:
-    """Runs commands of a person whose home is `home`; returns what they print."""
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=binaries.root(),
-        env={**os.environ, "HOME": str(home)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
