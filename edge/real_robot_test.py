@@ -144,6 +144,26 @@ def test_arm_whose_demonstration_hangs_stands_still_and_what_was_done_is_recorde
     assert not [name for name in left if name == "hung"]
 
 
+def test_arm_of_somebody_elses_class_is_recorded_and_held_as_any_other(
+    tmp_path: Path,
+) -> None:
+    port, key = tmp_path / "port", f"--key_file={tmp_path / 'key.json'}"
+    arm = f"--robot=edge.testing.moving_arm:MovingArm:{port}"
+    hung = record(tmp_path, key, "--actor=hanging-hand", robot=arm)
+    assert hung.returncode == -signal.SIGKILL
+    assert "watchdog: the robot is held: its next action did not" in hung.stderr
+    assert read_port(port)[-1].is_hold
+    whole = record(tmp_path, key, "--actor=hand", robot=arm)
+    assert whole.returncode == 0, whole.stderr
+    short, long = sorted(episodes(tmp_path / "out"), key=lambda one: one.num_steps)
+    assert (short.num_steps, long.num_steps) == (9, STEPS)
+    assert short.metadata.tags == ("demonstration", "recovered", "stop_watchdog")
+    assert long.metadata.tags == ("demonstration",), "it is not simulated"
+    refused = record(tmp_path, key, "--actor=expert", robot=arm)
+    assert refused.returncode == 2
+    assert "a simulated robot for the scripted expert" in refused.stderr
+
+
 def test_arm_that_leaves_its_workspace_is_held_and_its_episode_says_so(
     tmp_path: Path,
 ) -> None:
