@@ -22,7 +22,7 @@ from absl import app, flags
 
 from base import canonical_json, command_line
 from edge import robot_checks, simulated_or_real
-from edge.robot_checks import Check, Result
+from edge.check_result import Check, Result
 from edge.robots import registry
 from edge.robots.robot import RobotSpec
 

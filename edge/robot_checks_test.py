@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge import robot_checks
-from edge.robot_checks import Check, Result
+from edge.check_result import Check, Result
 from edge.robots import registry
 from edge.robots.clock import SimulatedClock
 from edge.robots.guarded_robot import GuardedRobot
