@@ -72,7 +72,7 @@ def curate(
     text_forms.parse_time(created_at, "--created_at")
     origin = Origin(spec, index.digest, code_commit, created_at)
     console.print(f"curating {len(planned.placements)} of {len(index.rows)} episodes")
-    for line in plan.describe_mixture(planned):
+    for line in plan.describe_split(planned, spec) + plan.describe_mixture(planned):
         console.print(f"note: {line}", markup=False, highlight=False)
     with version_place.build_folder(output_uri) as build:
         results = _read_and_shard(

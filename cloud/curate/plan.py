@@ -1,7 +1,8 @@
 """Decides which episodes a dataset holds and where each one goes.
 
 Pure: the same index, selection and spec always give the same plan. Groups are sorted
-by SHA-256 of salt and group, and the first `val_groups` are `val`. Within a split,
+by SHA-256 of salt and group, and the first `val_groups` are `val`; where each episode
+is a group, each task in turn gives its first one. Within a split,
 episodes are sorted by SHA-256 of salt and episode id, which shuffles them, and are cut
 into shards of nearly equal length.
 """
@@ -9,11 +10,12 @@ into shards of nearly equal length.
 import dataclasses
 import hashlib
 import pathlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from base import canonical_json
 from cloud.curate.feature_statistics import Moments
-from cloud.curate.spec import CurationSpec
+from cloud.curate.spec import EPISODE, CurationSpec
 from cloud.dataset import recorded_robot
 from cloud.errors import CurationSpecError
 from cloud.index import schema
@@ -65,13 +67,14 @@ def plan(
     }
     taken = [row for row in rows if not reasons[str(row["episode_id"])]]
     _check_taken(taken, len(rows), spec)
-    groups = sorted({_group(row, spec) for row in taken}, key=_order(spec.salt))
+    groups = _order_groups(taken, spec)
     if spec.val_groups >= len(groups):
         raise CurationSpecError(
             f"curation spec {spec.dataset} {spec.version}",
             f"more groups by {' and '.join(spec.by)} than val_groups {spec.val_groups}",
             len(groups),
-            "lower val_groups or record on more robots or days",
+            "lower val_groups, record on more robots or days, or split by "
+            f"{EPISODE} alone",
         )
     val_groups = set(groups[: spec.val_groups])
     placements = []
@@ -90,6 +93,17 @@ def _find_reason(row: schema.Row, is_selected: bool) -> str:
         return NOT_SELECTED
     tags = row["tags"]
     return LEFT_OUT if isinstance(tags, list) and LEFT_OUT_TAG in tags else ""
+
+
+def describe_split(planned: Plan, spec: CurationSpec) -> list[str]:
+    """Returns a line where similar episodes are in both splits."""
+    if not spec.is_by_episode:
+        return []
+    held_out = sum(one.split == VAL for one in planned.placements)
+    return [
+        f"split by episode: the {held_out} held out are of the same robots and days as "
+        "the others, so they say little of how a model does on another day"
+    ]
 
 
 def describe_mixture(planned: Plan) -> list[str]:
@@ -162,6 +176,20 @@ def _place(
         Placement(row, split, position * shards // len(members), position)
         for position, row in enumerate(members)
     ]
+
+
+def _order_groups(taken: Sequence[schema.Row], spec: CurationSpec) -> list[str]:
+    order = _order(spec.salt)
+    if not spec.is_by_episode:
+        return sorted({_group(row, spec) for row in taken}, key=order)
+    # A task of which nothing is held out would not be judged.
+    turns: Counter[object] = Counter()
+    ranked = []
+    for row in sorted(taken, key=lambda row: order(_group(row, spec))):
+        group = _group(row, spec)
+        ranked.append((turns[row["task"]], order(group), group))
+        turns[row["task"]] += 1
+    return [group for *_, group in sorted(ranked)]
 
 
 def _group(row: schema.Row, spec: CurationSpec) -> str:

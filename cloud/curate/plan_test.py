@@ -50,6 +50,29 @@ def test_no_group_is_in_both_splits(by: list[str], salt: str) -> None:
     assert len(plan.placements) == len(rows)
 
 
+@pytest.mark.parametrize("salt", ["a", "b", "c"])
+def test_one_robots_day_is_split_by_episode_and_each_task_is_held_out(
+    salt: str,
+) -> None:
+    rows = [
+        records.index_row(number, day=1, task="push" if number < 4 else "reach")
+        for number in range(40)
+    ]
+    with pytest.raises(CurationSpecError, match="or split by episode_id alone"):
+        curation_plan.plan(rows, _all(rows), _spec())
+    spec = _spec(split={"by": ["episode_id"], "val_groups": 7, "salt": salt})
+    plan = curation_plan.plan(rows, _all(rows), spec)
+    held_out = collections.Counter(
+        one.row["task"] for one in plan.placements if one.split == "val"
+    )
+    assert held_out == {"push": 3, "reach": 4} or held_out == {"push": 4, "reach": 3}
+    assert len(plan.placements) == len(rows)
+    assert plan == curation_plan.plan(rows[::-1], _all(rows), spec)
+    (line,) = curation_plan.describe_split(plan, spec)
+    assert line.startswith("split by episode: the 7 held out are of the same robots")
+    assert curation_plan.describe_split(plan, _spec()) == []
+
+
 def test_order_of_rows_does_not_change_the_plan() -> None:
     rows = _rows()
     assert curation_plan.plan(rows, _all(rows), _spec()) == curation_plan.plan(
@@ -132,6 +155,8 @@ def test_episodes_of_two_shapes_are_refused() -> None:
         {"split": {"by": []}},
         {"split": {"by": ["task"]}},
         {"split": {"by": ["robot_hash", "date", "task"]}},
+        {"split": {"by": ["episode_id", "date"]}},
+        {"split": {"by": ["episode_id", "episode_id"]}},
         {"shards": {"train": 100_001, "val": 1}},
     ],
 )

@@ -6,7 +6,9 @@
      "shards": {"train": 4, "val": 1}}
 
 `where` is a predicate over the columns of `index/schema.py`. Episodes with equal values
-in the columns `by` form a group, and a group is never divided between the splits.
+in the columns `by` form a group, and a group is never divided between the splits. What
+one robot recorded on one day can be split by `["episode_id"]` alone: then similar
+episodes are in both splits, which the manifest says as it holds this spec.
 """
 
 import dataclasses
@@ -21,6 +23,8 @@ from cloud.errors import CurationSpecError
 # Similar episodes come from the same robot on the same day. Grouping by one of the two
 # is coarser and just as safe; another column could put similar episodes in both splits.
 GROUP_COLUMNS = ("robot_hash", "date")
+EPISODE = "episode_id"
+"""Each episode is a group of its own."""
 _LIMIT_BYTES = 1024 * 1024
 _MOST_SHARDS = 100_000  # the name of a shard has five digits
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -36,6 +40,7 @@ class CurationSpec:
         by: columns whose values define a group.
         val_groups: number of groups that go to `val`, at least one: held-out episodes
             judge a model and are its package's canary.
+            Episodes as groups are taken from each task in turn.
         salt: decides the shuffled order of groups and of episodes.
         train_shards: maximum number of shards of `train`.
         val_shards: maximum number of shards of `val`.
@@ -50,6 +55,11 @@ class CurationSpec:
     salt: str
     train_shards: int
     val_shards: int
+
+    @property
+    def is_by_episode(self) -> bool:
+        """Whether similar episodes may be in both splits."""
+        return self.by == (EPISODE,)
 
     def shards(self, split: str) -> int:
         """Returns the maximum number of shards of a split."""
@@ -124,14 +134,14 @@ def _check(spec: CurationSpec, where: str) -> None:
             f"{spec.version!r}",
             "correct it",
         )
-    if (
+    if not spec.is_by_episode and (
         not spec.by
         or len(set(spec.by)) != len(spec.by)
         or not set(spec.by) <= set(GROUP_COLUMNS)
     ):
         raise CurationSpecError(
             where,
-            "split.by to hold robot_hash, date or both",
+            f"split.by to hold robot_hash, date or both, or {EPISODE} alone",
             list(spec.by),
             "otherwise similar episodes would be in both splits",
         )
