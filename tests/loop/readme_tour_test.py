@@ -10,10 +10,12 @@ PROGRAMS = {
     "//cloud:index": "cloud/index/index",
     "//cloud:ingest": "cloud/ingest/ingest",
     "//cloud:train": "cloud/job/train",
+    "//edge:label": "edge/processes/label",
     "//edge:life": "edge/processes/life",
     "//edge:record": "edge/record",
     "//edge:run": "edge/run",
     "//edge:upload": "edge/episodes/upload",
+    "//rlds:show": "rlds/show/show",
 }
 
 
@@ -44,7 +46,7 @@ def test_the_tour_ends_with_a_blessed_package_that_drives_and_lives(
 ) -> None:
     bazelw = tours.write_bazelw(tmp_path, PROGRAMS)
     commands = tour()
-    assert len(commands) == 9 and commands[0].startswith("work=")
+    assert len(commands) == 11 and commands[0].startswith("work=")
     script = "set -e\n" + "\n".join(commands).replace("./bazelw", str(bazelw))
     printed = tours.run(script, tmp_path)
     assert re.search(r"^verdict   blessed$", printed, re.MULTILINE), printed
