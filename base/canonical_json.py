@@ -23,6 +23,8 @@ MAX_VALUES = 131_072
 
 CANONICAL = "canonical JSON (RFC 8785)"
 """What an error expects if the bytes are strict JSON in another form."""
+STRICT = "strict JSON"
+"""What an error expects if the bytes are no JSON at all."""
 
 _SOURCE = "JSON"
 # What is left when no string has an escape; the last one may have no end.
@@ -114,7 +116,7 @@ def _load(
             parse_int=make_integer,
         )
     except ValueError as e:
-        raise CanonicalJsonError(_SOURCE, "strict JSON", e) from e
+        raise CanonicalJsonError(_SOURCE, STRICT, e) from e
     if "\\u" in text:
         _check_strings(value)
     return value

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from base import canonical_json
+from base import canonical_json, json_fields
 from base.canonical_json import CanonicalJsonError
+from base.errors import MalformedError
 
 _BOUNDED = settings(max_examples=300, derandomize=True, deadline=None)
 
@@ -189,3 +190,14 @@ def test_random_bytes_decode_or_are_refused(raw: bytes) -> None:
     except CanonicalJsonError:
         return
     assert canonical_json.decode(canonical_json.encode(value)) == value
+
+
+def test_reader_of_fields_says_once_what_is_wrong_and_in_which_file() -> None:
+    for raw, text in (
+        (b"\n", "expected strict JSON, got Expecting value: line 2 column 1 (char 1)"),
+        (b'{"a":1,"a":2}', "expected strict JSON with each key once, got 'a' twice"),
+        (b"\xff", "expected strict JSON with UTF-8, got a bad byte at 0"),
+    ):
+        with pytest.raises(MalformedError) as caught:
+            json_fields.decode(raw, "current", 100)
+        assert str(caught.value) == f"current: {text}; replace it by a well-formed one"

@@ -47,6 +47,25 @@ def one_line(value: object, longest: int = _LONGEST_VALUE) -> str:
     return f"{text[:_KEPT_AT_START]}...{text[_KEPT_AT_START - longest :]}"
 
 
+def reason(error: Exception, about: str | Path = "") -> str:
+    """Says on one line what was wrong, for a text that says itself what follows.
+
+    Args:
+        error: what was caught; the remedy of a `ContinuonError` is left out.
+        about: what that text names already, a file or folder: it is not named again.
+    """
+    if isinstance(error, ContinuonError):
+        source, text = error.source, f"expected {error.expected}, got {error.got}"
+    elif isinstance(error, OSError) and error.strerror:
+        source, text = str(error.filename or about), error.strerror
+    else:
+        return one_line(error) or type(error).__name__
+    # What lies in a folder that is named has its name there.
+    if str(about):
+        source = "" if source == str(about) else source.removeprefix(f"{about}/")
+    return one_line(f"{source}: {text}" if source else text, 2 * _LONGEST_VALUE)
+
+
 class ContinuonError(Exception):
     """Root of every error whose text is written for the user.
 
@@ -84,7 +103,8 @@ class DiskError(ContinuonError):
     `__cause__` is the OSError.
     """
 
-    default_remedy = "free space or repair the disk, then run the command again"
+    # Services tell it too, which go on by themselves.
+    default_remedy = "free space or repair the disk"
 
 
 class WrongKindError(ContinuonError):
@@ -104,7 +124,7 @@ class CanonicalJsonError(ContinuonError):
 class MalformedError(ContinuonError):
     """Bytes do not have the form of the record that they should be."""
 
-    default_remedy = "ask the publisher for a well-formed file"
+    default_remedy = "replace it by a well-formed one"
 
 
 class OversizedError(ContinuonError):

@@ -59,7 +59,9 @@ def _decode(
     except CanonicalJsonError as e:
         if e.expected == canonical_json.CANONICAL:
             raise MalformedError(source, e.expected, e.got) from e
-        raise MalformedError(source, "strict JSON", str(e)) from e
+        # Whose text it is, is named by `source`.
+        also = "" if e.expected == canonical_json.STRICT else f" with {e.expected}"
+        raise MalformedError(source, f"{canonical_json.STRICT}{also}", e.got) from e
 
 
 class Fields:

@@ -55,6 +55,24 @@ def require_aware(time: datetime) -> datetime:
     return time
 
 
+def count(number: int, one: str, many: str | None = None) -> str:
+    """Returns "1 episode" or "1,204 episodes".
+
+    Args:
+        number: how many there are.
+        one: the word for one of them.
+        many: the word for several; None for `one` with an s.
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def after(time_s: float) -> str:
+    """Says when something comes that is due in `time_s`, such as "in 4 s" or "now"."""
+    if time_s < 0.05:
+        return "now"
+    return f"in {time_s:.1f} s" if time_s < 0.95 else f"in {time_s:.0f} s"
+
+
 # Longer names exist in no file system (PATH_MAX of Linux) and in no bucket.
 LONGEST_PATH = 4096
 _SEGMENT = re.compile(r"[A-Za-z0-9_=+@,~-][A-Za-z0-9._=+@,~-]*", re.ASCII)

@@ -18,6 +18,26 @@ def test_parse_reads_the_second_that_format_wrote() -> None:
     assert text_forms.parse_time(text_forms.format_time(now), "test") == now
 
 
+def test_one_thing_is_not_told_as_several() -> None:
+    assert text_forms.count(1, "episode") == "1 episode"
+    assert text_forms.count(0, "episode") == "0 episodes"
+    assert text_forms.count(1204, "memory", "memories") == "1,204 memories"
+
+
+@pytest.mark.parametrize(
+    ("time_s", "text"),
+    [
+        (-1, "now"),
+        (0.04, "now"),
+        (0.5, "in 0.5 s"),
+        (0.98, "in 1 s"),
+        (276, "in 276 s"),
+    ],
+)
+def test_what_comes_soon_is_never_due_in_0_s(time_s: float, text: str) -> None:
+    assert text_forms.after(time_s) == text
+
+
 def test_early_year_is_written_with_four_digits() -> None:
     assert text_forms.parse_time("0026-03-02T08:00:00Z", "test").year == 26
     time = datetime(26, 3, 2, 8, tzinfo=UTC)

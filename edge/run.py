@@ -36,7 +36,7 @@ from typing import Final
 
 from absl import flags
 
-from base import canonical_json, command_line, durable_file
+from base import canonical_json, command_line, durable_file, text_forms
 from base.errors import printable
 from edge import actor_flags, run_flags, simulated_or_real
 from edge.actors.actor import Actor, Ending, await_start
@@ -301,7 +301,8 @@ def _make_provenance(driver: Driver) -> Provenance:
 
 def _format_recorded(records: RunRecording) -> str:
     """Says how many episodes were recorded, and whether they may leave the robot."""
-    text = f"recorded          {records.kept} episodes in {run_flags.RECORD_DIR.value}"
+    kept = text_forms.count(records.kept, "episode")
+    text = f"recorded          {kept} in {run_flags.RECORD_DIR.value}"
     if records.found:
         text += f", {records.found} were there already"
     if records.kept and not run_flags.CONSENT.value:

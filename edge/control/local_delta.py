@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from base import canonical_json, plain_file
 from base.digest import sha256_bytes
-from base.errors import MalformedError, OversizedError
+from base.errors import MalformedError, OversizedError, reason
 from base.json_fields import Fields, Source, decode_canonical
 from edge.errors import DeltaError
 from edge.robots.robot import Vector
@@ -207,9 +207,7 @@ def read(folder: Path, package: PackageManifest) -> LocalDelta:
         content = plain_file.read(folder / TENSORS, TENSORS_LIMIT_BYTES)
         record = parse(raw, folder / RECORD)
     except (OSError, MalformedError, OversizedError) as e:
-        raise DeltaError(
-            folder, "a whole delta", " ".join(str(e).split()), _IGNORED
-        ) from e
+        raise DeltaError(folder, "a whole delta", reason(e, folder), _IGNORED) from e
     digest = sha256_bytes(raw)
     if digest != folder.name or sha256_bytes(content) != record.tensors_sha256:
         raise DeltaError(folder, "the files that its name says", "others", _IGNORED)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from base import durable_file, file_lock
-from base.errors import ContinuonError, DiskError, one_line
+from base.errors import ContinuonError, DiskError, one_line, reason
 from edge.errors import OutputFolderError
 from rlds.errors import MalformedEpisodeError
 
@@ -49,9 +49,7 @@ def _list_absent(folder: Path) -> list[Path]:
     return [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
 
 
-def set_aside(
-    reason: ContinuonError, tell: Callable[[str], None], *paths: Path
-) -> None:
+def set_aside(error: ContinuonError, tell: Callable[[str], None], *paths: Path) -> None:
     """Renames what is there of these files, tells why, and goes on where that fails."""
     done = []
     for path in paths:
@@ -60,7 +58,7 @@ def set_aside(
                 done.append(one_line(durable_file.set_aside(path).name))
             except DiskError as e:
                 done.append(f"nothing, {e.got}")
-    tell(f"{reason}; set aside as {', '.join(done)}")
+    tell(f"{reason(error)}; set aside as {', '.join(done)}")
 
 
 def require_file(path: Path) -> None:

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from base import plain_file
+from base import plain_file, text_forms
 from base.durable_file import DAMAGED_SUFFIX
 from base.errors import ContinuonError
 from rlds import sidecar, sidecar_statements
@@ -101,8 +101,9 @@ class SharedQuota:
         if (self.private and not before[0]) or (self.waiting and not before[1]):
             self._tell(
                 f"{folder} has reached {self._limit_bytes / 1e6:g} MB: "
-                f"{self.private} episodes without consent and {self.waiting} that "
-                "waited to be sent were removed so far, and the oldest go on to be"
+                f"{text_forms.count(self.private, 'episode')} without consent and "
+                f"{self.waiting} that waited to be sent were removed so far, and the "
+                "oldest go on to be"
             )
 
     def _make_room(self, folder: Path, directory: TfdsDirectory, added: int) -> None:

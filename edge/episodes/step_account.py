@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from base import canonical_json, durable_file, plain_file
-from base.errors import ContinuonError, DiskError, one_line
+from base.errors import ContinuonError, DiskError, reason
 from base.json_fields import Fields, decode
 
 ACCOUNT: Final = "account.json"
@@ -96,7 +96,7 @@ def open_account(private: Path, tell: Callable[[str], None]) -> Account:
     except (ContinuonError, OSError) as e:
         with contextlib.suppress(DiskError):
             durable_file.set_aside(path)
-        tell(f"steps are counted anew, {ACCOUNT} is set aside: {one_line(e)}")
+        tell(f"steps are counted anew, {ACCOUNT} is set aside: {reason(e, path)}")
         return Account()
 
 

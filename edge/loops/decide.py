@@ -35,6 +35,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from base import text_forms
 from edge.loops.budgets import (
     AWAKE_SHARE,
     CHARGED_BY_PERCENT,
@@ -159,7 +160,7 @@ def decide(situation: Situation, budgets: Budgets) -> Decision:
 def _reason_for(loop: str, situation: Situation) -> str:
     if loop == FAST:
         return "driving: from one step to the next"
-    new = _count(situation.new_episodes, "new episode")
+    new = text_forms.count(situation.new_episodes, "new episode")
     return f"{situation.mode.value}: {new} to learn from"
 
 
@@ -174,7 +175,7 @@ def _lacks(loop: str, situation: Situation) -> str | None:
         return "no new episode to learn from"
     if loop == SLOW and situation.local_episodes < SLOW_EPISODES:
         return (
-            f"{_count(situation.local_episodes, 'local episode')}, below "
+            f"{text_forms.count(situation.local_episodes, 'local episode')}, below "
             f"{SLOW_EPISODES}: one to learn from and one to judge by"
         )
     return None
@@ -241,7 +242,7 @@ def _used_up(
         return "what was used since noon is not known; learning resumes at noon"
     if loop == SLOW and spent.nights >= budgets.nights_per_day:
         return (
-            f"{_count(spent.nights, 'slow loop')} since noon, "
+            f"{text_forms.count(spent.nights, 'slow loop')} since noon, "
             f"{budgets.nights_per_day} allowed"
         )
     for one in accounts:
@@ -313,10 +314,6 @@ def _is_busy(situation: Situation, budgets: Budgets) -> str | None:
     if load > budgets.load:
         return f"load of {load:.1f} per core by other programs, above {budgets.load:g}"
     return None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _duration(time_s: float) -> str:

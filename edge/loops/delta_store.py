@@ -19,7 +19,7 @@ from typing import Final
 
 from base import canonical_json, durable_file, plain_file
 from base.digest import is_sha256, sha256_bytes
-from base.errors import ContinuonError
+from base.errors import ContinuonError, reason
 from base.json_fields import Fields, decode_canonical
 from edge.control import local_delta
 from edge.control.local_delta import DeltaRecord, LocalDelta
@@ -224,6 +224,6 @@ def _damaged(path: Path, error: Exception) -> DeltaError:
     return DeltaError(
         path,
         "a pointer to a delta",
-        " ".join(str(error).split()),
+        reason(error, path),
         "the robot drives without a delta; learning makes a new one",
     )

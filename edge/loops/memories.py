@@ -29,7 +29,7 @@ import numpy as np
 
 from base import durable_file, plain_file
 from base.digest import sha256_bytes
-from base.errors import ContinuonError, DiskError
+from base.errors import ContinuonError, DiskError, reason
 from edge.errors import OtherRobotError, RobotMismatchError
 from edge.loops import memory_choice
 from edge.loops.memory_choice import Driver, Memory, Use
@@ -268,14 +268,14 @@ class LocalMemories:
         if not bad:
             return
         path, error = bad[0]
-        reason = " ".join(str(error).split())
+        why = reason(error, path)
         if len(bad) == 1:
-            self._tell(f"memory {path.name} set aside: {reason}")
+            self._tell(f"memory {path.name} set aside: {why}")
         elif not many:
             rest = ", and more follow" if self._many else ""
             self._tell(
                 f"{len(bad)} files among the memories set aside{rest}; the first is "
-                f"{path.name}: {reason}"
+                f"{path.name}: {why}"
             )
         for path, _ in bad:
             try:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from base import plain_file
+from base import plain_file, text_forms
 from base.digest import sha256_bytes
 from base.errors import ContinuonError
 from edge.control import local_delta
@@ -117,7 +117,7 @@ class Receipt:
         named = f" {self.delta[:12]}" if self.delta else ""
         return (
             f"{self.loop}: delta{named} {verdict} after {self.wall_s:.0f} s "
-            f"on {self.episodes} episodes: {about}{self.reason}"
+            f"on {text_forms.count(self.episodes, 'episode')}: {about}{self.reason}"
         )
 
 

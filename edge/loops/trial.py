@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from base import text_forms
+
 ENOUGH: Final = 10
 """Episodes that a good delta has to be driven for, whatever the test says before."""
 WORSE_BY: Final = 0.25
@@ -110,7 +112,7 @@ def judge_use(
 
 def _tell(judged: int, successes: int, driven: int) -> str:
     if not judged:
-        return f"{driven} episodes that nobody judged"
+        return f"{text_forms.count(driven, 'episode')} that nobody judged"
     if judged == driven:
         return f"{successes} of {driven} episodes succeeded"
     unknown = driven - judged

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from base.errors import ContinuonError
+from base.errors import ContinuonError, reason
 from edge.control.policy_source import Driver, make_package_driver
 from edge.ota import decide, errors, start_count, watch
 from edge.ota.decide import Installed, Move, Origin
@@ -130,7 +130,7 @@ def take_stock(
     try:
         installed = state.mend_pointer()
     except errors.StateFolderError as e:
-        found = find_without_pointer(state, keys, robots, str(e))
+        found = find_without_pointer(state, keys, robots, reason(e))
         if found is None:
             raise
         return Stock(None, found.installed, found, notes=found.notes)
@@ -194,7 +194,7 @@ def _find_now(
     try:
         installed = state.read_installed()
     except errors.StateFolderError as e:
-        found = find_without_pointer(state, keys, robots, str(e))
+        found = find_without_pointer(state, keys, robots, reason(e))
         if found is None:
             raise
         return found
@@ -324,6 +324,6 @@ def keep_found(state: StateFolder, active: ActivePackage) -> ActivePackage:
             if now is not None and decide.fall_back(now) == active.installed:
                 state.activate(active.installed)
     except (ContinuonError, OSError) as e:
-        note = f"falling back could not be written down: {e}"
+        note = f"falling back could not be written down: {reason(e)}"
         return dataclasses.replace(active, notes=(*active.notes, note))
     return active

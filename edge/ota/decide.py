@@ -345,7 +345,7 @@ def find_unused(names: Iterable[str], *installed: Installed | None) -> tuple[str
 
 def _require_forward(installed: Installed, offer: Offer) -> None:
     if offer.channel != installed.channel:
-        remedy = "use another --state_dir for another channel"
+        remedy = "name that channel, or give this one a folder of its own"
         if offer.channel == "rollback":
             # Robots go back on their own channel, by a new release there.
             remedy = (

@@ -96,7 +96,9 @@ def test_lower_or_conflicting_counter_raises_rollback_error(offered: Offer) -> N
 
 
 def test_offer_of_another_channel_is_refused() -> None:
-    with pytest.raises(errors.ChannelSwitchError, match="--state_dir"):
+    with pytest.raises(
+        errors.ChannelSwitchError, match="give this one a folder of its own"
+    ):
         decide.decide(INSTALLED, True, offer(NEW, 6, channel="stable"), ROBOT, True)
 
 

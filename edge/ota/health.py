@@ -1,6 +1,6 @@
 """What the active package did in its episodes on this robot, as control reports it.
 
-    state_dir/health    {"counts", "crashes_seen", "digest", "schema_version"}
+    ROOT/health    {"counts", "crashes_seen", "digest", "schema_version"}
 
 Control sends one report per episode; the updater adds them up here, and whoever judges
 a trial reads them. A report that is lost is an episode that was not counted. The counts

@@ -1,6 +1,6 @@
 """The packages that this robot has refused, so that none is fetched again needlessly.
 
-    state_dir/refused    the last few: the tar's sha256, why, and under what conditions
+    ROOT/refused    the last few: the tar's sha256, why, and under what conditions
 
 A refusal is kept only if the tar was the signed one, byte for byte: the same bytes
 would be refused again by the same runtime, with the same keys, for the same robots. If
@@ -102,8 +102,7 @@ class Refusals:
                 f"package {offer.digest[:12]} of channel {offer.channel}",
                 "a package that this robot has not refused",
                 one.reason,
-                f"the next is tried {when}; to try this one now, remove {FILE} in "
-                "--state_dir",
+                f"the next is tried {when}; to try this one now, remove {self._path}",
             )
 
     @contextlib.contextmanager

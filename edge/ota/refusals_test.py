@@ -58,7 +58,8 @@ def test_operator_reads_why_in_one_line_and_how_to_try_again(
         text
     )
     assert "canary action error of 9 within 0.0001, got 0." in text
-    assert text.endswith("to try this one now, remove refused in --state_dir")
+    where = robot.state.root / "refused"
+    assert text.endswith(f"to try this one now, remove {where}")
     (robot.state.root / "refused").unlink()
     with pytest.raises(errors.CanaryError):
         robot.update()

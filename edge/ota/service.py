@@ -195,9 +195,10 @@ class Updater:
             if now - found.began < LONG_TRIAL:
                 return found, []
             since = text_forms.format_time(found.began)
+            stays = "" if found.before is None else ", and the package before it stays"
             return found, [
-                f"{who}, is on trial since {since} with {judged.reason}; it drives on, "
-                "and the package before it stays"
+                f"{who}, is on trial since {since} with {judged.reason}; it drives on"
+                f"{stays}"
             ]
         if found.end is None and judged.verdict is Verdict.COMMIT:
             done = self._end(found, receipt.COMMITTED, judged.reason, now)
@@ -207,6 +208,11 @@ class Updater:
             if found.end is not None:
                 found = dataclasses.replace(found, end=None)
                 trial.write(self.state.root, found)
+            if decide.fall_back(installed) is None:
+                return found, [
+                    f"{who}, does badly: {reason}; there is none before it, so it "
+                    "drives on"
+                ]
             return found, [
                 f"{who}, should fall back: {reason}; no package before it opens, so it "
                 "drives on"

@@ -48,7 +48,7 @@ def test_package_is_on_trial_until_its_episodes_are_over(robot: TriedRobot) -> N
     robot.drive(1)
     assert robot.updater.is_decided()
     (line,) = robot.settle().lines
-    assert line.endswith("is committed: 5 of 5 episodes went as well as before")
+    assert line.endswith("is committed: 5 episodes went as well as before")
     assert not has_trial(robot)
     assert not robot.updater.is_decided()
     assert (robot.active(), robot.pointer().previous) == (second, first)
@@ -204,8 +204,8 @@ def test_first_package_has_nothing_to_fall_back_to_and_drives_on(
     first = robot.install(0)
     robot.drive(4, stop_rules=1)
     (line,) = robot.settle().lines
-    assert "should fall back: 4 of 4 episodes ended by a stop rule" in line
-    assert line.endswith("no package before it opens, so it drives on")
+    assert "does badly: 4 of 4 episodes ended by a stop rule; " in line
+    assert line.endswith("; there is none before it, so it drives on")
     assert not robot.updater.is_decided()
     assert (robot.active(), has_trial(robot)) == (first, True)
     second = robot.install(1)
@@ -235,6 +235,14 @@ def test_release_that_comes_during_a_trial_ends_it_and_keeps_the_committed_packa
     ]
 
 
+def test_long_trial_of_a_first_package_names_none_before_it(tmp_path: Path) -> None:
+    robot = TriedRobot(tmp_path / "home", Publisher(tmp_path))
+    robot.install(0)
+    robot.now += service.LONG_TRIAL
+    (line,) = robot.settle().lines
+    assert line.endswith("with 0 of 5 episodes of its trial; it drives on")
+
+
 def test_trial_without_episodes_goes_on_and_is_told_of(robot: TriedRobot) -> None:
     second = robot.install(1)
     robot.drive(2)
@@ -242,6 +250,7 @@ def test_trial_without_episodes_goes_on_and_is_told_of(robot: TriedRobot) -> Non
     (line,) = robot.settle().lines
     assert "is on trial since 2026-02-03T08:00:0" in line
     assert "with 2 of 5 episodes of its trial; it drives on" in line
+    assert line.endswith(", and the package before it stays")
     assert (robot.active(), has_trial(robot)) == (second, True)
     robot.drive(3)
     robot.settle()

@@ -1,6 +1,6 @@
 """The starts of the active package: how many in a row died, and how many crashed.
 
-    state_dir/starts    {"count", "crashes", "digest", "running", "schema_version"}
+    ROOT/starts    {"count", "crashes", "digest", "running", "schema_version"}
 
 A step is native code: it can kill the process that runs it, and nobody is left to say
 so. The program that drives writes here before the package opens, after its first
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from base import canonical_json, durable_file, plain_file
-from base.errors import ContinuonError
+from base.errors import ContinuonError, reason
 from base.json_fields import Fields
 from edge.errors import ActionShapeError, StepFunctionError
 from edge.ota import watch
@@ -102,7 +102,7 @@ class StartCount:
         try:
             self._write(self._starts)
         except ContinuonError as e:
-            return f"this start could not be counted: {e}"
+            return f"this start could not be counted: {reason(e)}"
         return None
 
     def clear(self) -> None:

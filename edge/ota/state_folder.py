@@ -1,6 +1,6 @@
 """The robot's packages and the pointer to the active one.
 
-    state_dir/
+    ROOT/
       current              {"channel", "digest", "previous", "release_counter", …}
       current.copy         the same, in case `current` is lost or damaged
       newest_time          the newest time that is known to have passed
@@ -40,6 +40,7 @@ from edge.ota.decide import (
 NEWEST_TIME: Final = "newest_time"
 SCHEMA_VERSION: Final = 1
 _LOCK: Final = ".lock"
+_MOVE_AWAY: Final = "move it and its copy elsewhere: the next update writes them again"
 # Written only where they say something, so that most pointers can be read by an older
 # runtime, and pointers of an older runtime by this one. No origin means a channel.
 _OPTIONAL: Final = ("fell_back_from", "accepted", "origin", "previous_origin")
@@ -141,7 +142,11 @@ class StateFolder:
         except FileNotFoundError:
             return None
         except OSError as e:
-            raise self._unusable(e) from e
+            if e.errno not in (errno.EMEDIUMTYPE, errno.EISDIR):
+                raise self._unusable(e) from e
+            raise errors.StateFolderError(
+                path, "a file that names the active package", e.strerror, _MOVE_AWAY
+            ) from e
         try:
             fields = Fields(
                 decode(raw, path, _LIMIT_BYTES),
@@ -174,12 +179,7 @@ class StateFolder:
                 accepted=accepted,
             )
         except ContinuonError as e:
-            raise errors.StateFolderError(
-                path,
-                e.expected,
-                e.got,
-                "keep the file for inspection and start with an empty --state_dir",
-            ) from e
+            raise errors.StateFolderError(path, e.expected, e.got, _MOVE_AWAY) from e
 
     def list_packages(self) -> tuple[str, ...]:
         """Returns the digests of the packages on the disk, whole or not."""
@@ -290,8 +290,8 @@ class StateFolder:
         return errors.StateFolderError(
             self._root,
             "a folder that this user may write to",
-            os.strerror(error.errno or 0),
-            "name such a folder in --state_dir",
+            error.strerror or type(error).__name__,
+            "let this user write there, or name another folder",
         )
 
     def _remove(self, path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def test_damaged_pointer_is_refused_and_kept_for_inspection(
     tmp_path: Path, raw: bytes
 ) -> None:
     (tmp_path / "current").write_bytes(raw)
-    with pytest.raises(errors.StateFolderError, match="keep the file for inspection"):
+    with pytest.raises(errors.StateFolderError, match="move it and its copy elsewhere"):
         StateFolder(tmp_path).read_installed()
     assert (tmp_path / "current").read_bytes() == raw
 
@@ -80,12 +81,26 @@ def test_unusable_folder_is_refused_with_the_flag_to_change(tmp_path: Path) -> N
     # A file in the way: permissions would not stop a test that root runs.
     (tmp_path / "file").touch()
     state = StateFolder(tmp_path / "file" / "state")
-    match = r"file/state: expected a folder .* name such a folder in --state_dir"
+    match = "file/state: expected a folder .* write there, or name another folder"
     with pytest.raises(errors.StateFolderError, match=match), state.lock():
         pass
     with pytest.raises(errors.StateFolderError, match=match):
         state.read_installed()
     assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_pipe_in_the_place_of_the_pointer_is_named_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    for name in ("current", "current.copy"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(errors.StateFolderError) as caught:
+        StateFolder(tmp_path).read_installed()
+    assert str(caught.value) == (
+        f"{tmp_path}/current: expected a file that names the active package, got a "
+        "named pipe, not a plain file; move it and its copy elsewhere: the next update "
+        "writes them again"
+    )
 
 
 def test_second_update_at_the_same_time_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The trial of a package: what is kept on the disk from its installation to its end.
 
-    state_dir/trial    one record, absent while no package is on trial
+    ROOT/trial    one record, absent while no package is on trial
 
 The record is written before the pointer moves, so that a package which an updater made
 active is on trial at every instant. What decides the trial is written here before

@@ -79,7 +79,9 @@ def update(
         move = decide.decide(installed, opens, offer, robot, clock_is_right)
         notes = (
             *stock.notes,
-            *_explain(installed, offer, robot, None if clock_is_right else newest, now),
+            *_explain(
+                state, installed, offer, robot, None if clock_is_right else newest, now
+            ),
         )
         if move is Move.KEEP and active is not None and installed is not None:
             if installed != stock.pointer:
@@ -196,6 +198,7 @@ def find_newest_time(state: StateFolder, active: ActivePackage | None) -> dateti
 
 
 def _explain(
+    state: StateFolder,
     installed: Installed | None,
     offer: Offer,
     robot: RobotRuntime,
@@ -209,7 +212,7 @@ def _explain(
             f"the clock says {text_forms.format_time(now)}, but "
             f"{text_forms.format_time(newest)} has passed: no new release is taken "
             f"until it is set; if that time is wrong, set the clock and remove "
-            f"{NEWEST_TIME} in --state_dir"
+            f"{state.root / NEWEST_TIME}"
         )
     newer = installed is not None and offer.release_counter > installed.release_counter
     if newer and newest is None and not decide.takes_part(offer, robot.robot_id):

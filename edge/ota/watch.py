@@ -37,6 +37,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from base import text_forms
+
 MOST_CRASHES: Final = 3
 """Starts in a row that may die: one may be bad luck, and a robot that falls back stays
 with the older package until the next release."""
@@ -137,10 +139,12 @@ def judge(before: Counts, after: Counts, rules: Rules) -> Judgement:
         return Judgement(Verdict.FALL_BACK, fault)
     if after.by_people >= rules.episodes > after.episodes:
         return _judge_stopped_by_people(before, after)
-    done = f"{after.episodes} of {rules.episodes} episodes"
     if after.episodes < rules.episodes:
+        done = f"{after.episodes} of {text_forms.count(rules.episodes, 'episode')}"
         return Judgement(Verdict.WATCH, f"{done} of its trial")
-    reason = f"{done} went as well as before"
+    # There may be more: episodes go on until somebody judges.
+    reason = f"{text_forms.count(after.episodes, 'episode')} went "
+    reason += "well" if before == Counts() else "as well as before"
     if before.with_delta and after.judged and not after.with_delta:
         reason += "; failures were not compared, since it had no delta yet"
     return Judgement(Verdict.COMMIT, reason)
@@ -164,8 +168,8 @@ def _find_crashes(before: Counts, after: Counts) -> str | None:
     if not _is_too_many("crashes", after.crashes, tried, before.crashes, tried_before):
         return None
     return (
-        f"{after.crashes} crashes in {tried} episodes, "
-        f"{before.crashes} in {tried_before} before"
+        f"{after.crashes} crashes in {text_forms.count(tried, 'episode')}"
+        f"{_tell_before(before.crashes, 'in', tried_before)}"
     )
 
 
@@ -174,8 +178,8 @@ def _find_stopped(before: Counts, after: Counts) -> str | None:
     if not _is_too_many("stopped", *counted):
         return None
     return (
-        f"{after.stopped} of {after.episodes} episodes ended by a stop rule, "
-        f"{before.stopped} of {before.episodes} before"
+        f"{after.stopped} of {after.episodes} episodes ended by a stop rule"
+        f"{_tell_before(before.stopped, 'of', before.episodes)}"
     )
 
 
@@ -205,19 +209,25 @@ def _find_late_steps(before: Counts, after: Counts) -> str | None:
     share_before = before.late_steps / before.steps if known else 0.0
     if share <= max(_LATE_SHARE, _LATE_TIMES * share_before):
         return None
-    return f"{share:.1%} of its steps were late, {share_before:.1%} before"
+    text = f"{share:.1%} of its steps were late"
+    return f"{text}, {share_before:.1%} before" if known else text
 
 
 def _judge_stopped_by_people(before: Counts, after: Counts) -> Judgement:
     """Ends a trial of which people let too few episodes end to judge by."""
     tried, tried_before = (one.episodes + one.by_people for one in (after, before))
     reason = (
-        f"people stopped {after.by_people} of {tried} episodes, "
-        f"{before.by_people} of {tried_before} before"
+        f"people stopped {after.by_people} of {tried} episodes"
+        f"{_tell_before(before.by_people, 'of', tried_before)}"
     )
     counted = (after.by_people, tried, before.by_people, tried_before)
     too_many = _is_too_many("by_people", *counted)
     return Judgement(Verdict.FALL_BACK if too_many else Verdict.COMMIT, reason)
+
+
+def _tell_before(events: int, of: str, tried: int) -> str:
+    """Says what was counted of the package before; nothing if nothing was."""
+    return f", {events} {of} {tried} before" if tried else ""
 
 
 def _is_too_many(

@@ -56,11 +56,28 @@ def test_package_is_watched_until_its_trial_is_over(after: Counts) -> None:
 @pytest.mark.parametrize("before", [GOOD, Counts()])
 def test_package_with_good_episodes_stays(before: Counts) -> None:
     found = judge(before, run(20, crashes=1, stopped=1), RULES)
-    assert (found.verdict, found.reason) == (
-        Verdict.COMMIT,
-        "20 of 20 episodes went as well as before",
-    )
+    went = "as well as before" if before.episodes else "well"
+    assert (found.verdict, found.reason) == (Verdict.COMMIT, f"20 episodes went {went}")
     assert judge(before, run(3), Rules(episodes=3)).verdict is Verdict.COMMIT
+
+
+def test_trial_that_went_on_beyond_its_length_tells_how_many_episodes_it_had() -> None:
+    assert judge(GOOD, run(21), RULES).reason == "21 episodes went as well as before"
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        (run(1, crashes=3), "3 crashes in 4 episodes"),
+        (run(5, stopped=4), "4 of 5 episodes ended by a stop rule"),
+        (run(5, late_steps=5), "1.2% of its steps were late"),
+        (run(0, by_people=20), "people stopped 20 of 20 episodes"),
+    ],
+)
+def test_nothing_is_said_of_a_package_before_of_which_nothing_was_counted(
+    after: Counts, reason: str
+) -> None:
+    assert judge(Counts(), after, RULES).reason == reason
 
 
 def test_package_that_people_stop_each_time_falls_back_when_its_trial_is_over() -> None:

@@ -7,6 +7,7 @@ what the fast loop may do from the learner; `mailbox.py` lists the messages.
 import time
 from typing import Final
 
+from base import text_forms
 from edge.control.fast_loop import FastLoop
 from edge.loops.mode import Mode
 from edge.processes import last_word
@@ -67,6 +68,8 @@ class Heard:
 
     def describe(self, fast: FastLoop) -> str:
         """What the view says of a fast loop."""
-        text = f"fast, {fast.updates:,} updates, {fast.skipped:,} steps without time"
+        updates = text_forms.count(fast.updates, "update")
+        skipped = text_forms.count(fast.skipped, "step")
+        text = f"fast, {updates}, {skipped} without time"
         why = fast.trouble or ("" if fast.is_allowed else self._fast_reason)
         return f"{text}; off: {why}" if why else text

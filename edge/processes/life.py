@@ -28,7 +28,7 @@ from typing import Final
 
 from absl import app, flags
 
-from base import command_line, durable_file, path_flags
+from base import command_line, durable_file, path_flags, text_forms
 from edge.errors import LifeError
 from edge.loops.delta_store import CURRENT, DeltaStore
 from edge.loops.local_learning import AGAIN
@@ -338,7 +338,7 @@ class _Life:
         raise LifeError(
             self._home.root,
             f"recorder and learner to be done within {_PATIENCE_S:.0f} s",
-            f"{len(waiting)} episodes that wait",
+            f"{text_forms.count(len(waiting), 'episode')} not yet taken in",
             _SEE_ABOVE,
         )
 

@@ -25,7 +25,7 @@ from typing import Final
 from absl import app, flags
 
 from base import command_line, durable_file
-from base.errors import ContinuonError
+from base.errors import ContinuonError, reason
 from edge import simulated_or_real
 from edge.episodes import sharing, terms
 from edge.episodes.ring import RingReader
@@ -165,7 +165,7 @@ def hand_over(folder: Path, me: Process, raw: Path) -> None:
             durable_file.write(target, raw.read_bytes(), mode=0o660)
         durable_file.fsync_folder(folder)
     except (ContinuonError, OSError) as e:
-        me.say(f"{raw.name} is not kept to learn from: {e}")
+        me.say(f"{raw.name} is not kept to learn from: {reason(e, target)}")
 
 
 def _make_room(folder: Path, size_bytes: int) -> None:

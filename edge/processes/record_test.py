@@ -59,6 +59,6 @@ def test_recorder_keeps_the_quota_of_shared_episodes_and_says_what_went_unsent(
     assert 0 < len(left) < 6
     assert names[-1] in left
     assert sum(p.stat().st_size for p in home.shared.glob("0*")) <= 50_000
-    assert "has reached 0.05 MB: 1 episodes without consent and 0 that" in said
+    assert "has reached 0.05 MB: 1 episode without consent and 0 that" in said
     assert f"of the shared episodes {6 - len(left)} without consent and 0 that" in said
     assert len(list(home.new_memories.glob("*.tfrecord"))) == 6

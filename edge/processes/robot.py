@@ -32,7 +32,7 @@ from typing import Final
 
 from absl import app, flags
 
-from base import command_line, path_flags
+from base import command_line, path_flags, text_forms
 from edge import actor_flags
 from edge.actors.registry import KEYBOARD
 from edge.actors.terminal import Terminal
@@ -220,7 +220,7 @@ class _Supervisor:
             if child.given_up is not None:
                 seen.trouble = f"{child.reason}; not started again"
             elif (pause_s := child.pause_left_s(now_s)) is not None:
-                seen.trouble = f"{child.reason}; again in {pause_s:.0f} s"
+                seen.trouble = f"{child.reason}; again {text_forms.after(pause_s)}"
                 seen.status = {}
             if child.is_gone and child.reason:
                 what = (child.starts, child.reason)

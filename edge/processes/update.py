@@ -28,8 +28,8 @@ from typing import Final
 
 from absl import app, flags
 
-from base import command_line, path_flags
-from base.errors import ContinuonError, one_line, printable
+from base import command_line, path_flags, text_forms
+from base.errors import ContinuonError, one_line, printable, reason
 from edge import simulated_or_real
 from edge.episodes import robot_key
 from edge.episodes.robot_key import RobotKey
@@ -221,7 +221,7 @@ class _Service:
             try:
                 report = health.parse_report(message.fields)
             except ContinuonError as e:
-                self._me.say(f"an episode is not counted: {e}")
+                self._me.say(f"an episode is not counted: {reason(e)}")
                 continue
             self._pointer = pointer = self._read_pointer()
             if pointer is None or report.package != pointer.digest:
@@ -246,7 +246,7 @@ class _Service:
         try:
             health.write(self._root, counted)
         except ContinuonError as e:
-            self._me.say(f"episodes that are not counted: {e}")
+            self._me.say(f"episodes that are not counted: {reason(e)}")
 
     def _read_pointer(self) -> Installed | None:
         try:
@@ -269,7 +269,7 @@ class _Service:
             watches = "has no package"
         if not CHANNEL.value:
             return f"{watches}, follows no channel"
-        return f"{watches}, asks in {max(left_s, 0.0):.0f} s"
+        return f"{watches}, asks {text_forms.after(left_s)}"
 
     def _show(self) -> None:
         if not self._me.is_status_due():

@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TextIO
 
+from base import text_forms
 from base.errors import one_line, printable
 
 STALE_S: Final = 2.0  # four statuses
 _DIGITS: Final = 12  # of a digest, as everywhere
 _LABEL: Final = 10
+_US_PER_MS: Final = 1000
 _ROWS: Final = (
     ("failed", "failure"),
     ("left", "left"),
@@ -76,8 +78,8 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
         ),
         _line(
             "step",
-            f"p50 {_text(one, 'p50_us', '-')} us, p99 {_text(one, 'p99_us', '-')} us; "
-            f"jitter p99 {_text(one, 'jitter_p99_us', '-')} us; "
+            f"p50 {_time(one, 'p50_us')}, p99 {_time(one, 'p99_us')}; "
+            f"jitter p99 {_time(one, 'jitter_p99_us')}; "
             f"{_count(one, 'missed')} of {_count(one, 'steps')} steps late; "
             f"{_join(_stop_rules(one), one.get('granted'))}",
         ),
@@ -91,7 +93,7 @@ def describe(seen: Mapping[str, Seen], now_s: float) -> list[str]:
         _line(
             "record",
             f"{_without_ring(one)}{record.doing(now_s)}; {_count(two, 'recorded')} of "
-            f"{_count(two, 'driven')} steps in {_count(two, 'episodes')} episodes "
+            f"{_count(two, 'driven')} steps in {_many(two, 'episodes', 'episode')} "
             f"of this run; {_count(one, 'dropped')} dropped{_removed(two)}",
         ),
     ]
@@ -116,11 +118,11 @@ def summarize(seen: Mapping[str, Seen], now_s: float) -> str:
             status.get("why"),
             status.get("frozen"),
         ),
-        f"{_count(status, 'episodes')} episodes",
+        _many(status, "episodes", "episode"),
         _succeeded(status),
         f"{_count(status, 'missed')} of {_count(status, 'steps')} steps late",
         _stop_rules(status),
-        f"p99 {_text(status, 'p99_us', '-')} us",
+        f"p99 {_time(status, 'p99_us')}",
         f"{_count(status, 'dropped')} dropped",
         f"package {_digest(status, 'package')}",
         f"delta {_digest(status, 'delta')}",
@@ -245,7 +247,7 @@ def _without_ring(status: Status) -> str:
 
 def _stop_rules(status: Status) -> str:
     last = one_line(status.get("last_rule") or "")
-    fired = f"{_count(status, 'violations')} stop rules"
+    fired = _many(status, "violations", "stop rule")
     return f"{fired}, last {last}" if last else fired
 
 
@@ -268,6 +270,19 @@ def _succeeded(status: Status) -> str:
 def _count(status: Status, key: str) -> str:
     value = status.get(key, 0)
     return f"{value:,}" if isinstance(value, int) else "-"
+
+
+def _many(status: Status, key: str, one: str) -> str:
+    value = status.get(key, 0)
+    return text_forms.count(value, one) if isinstance(value, int) else f"- {one}s"
+
+
+def _time(status: Status, key: str) -> str:
+    """A time of steps; "-" before the first one, in milliseconds from one on."""
+    value = status.get(key)
+    if not isinstance(value, int | float) or not status.get("steps"):
+        return "-"
+    return f"{value:.1f} us" if value < _US_PER_MS else f"{value / _US_PER_MS:.1f} ms"
 
 
 def _text(status: Status, key: str, absent: str = "") -> str:

@@ -63,6 +63,31 @@ def test_view_shows_what_every_process_told() -> None:
     ]
 
 
+def test_no_time_is_shown_before_the_first_step() -> None:
+    now = seen(5.0)
+    none = {"steps": 0, "p50_us": 0.0, "p99_us": 0.0, "jitter_p99_us": 0.0}
+    now["control"].status = {**CONTROL, **none}
+    assert "p50 -, p99 -; jitter p99 -; " in describe(now, 5.0)[1]
+    assert "; p99 -; " in summarize(now, 5.0)
+
+
+def test_times_are_in_milliseconds_from_one_on() -> None:
+    now = seen(5.0)
+    long = {"p50_us": 999.9, "p99_us": 1000.0, "jitter_p99_us": 4083.6}
+    now["control"].status = {**CONTROL, **long}
+    assert "p50 999.9 us, p99 1.0 ms; jitter p99 4.1 ms; " in describe(now, 5.0)[1]
+    assert "; p99 1.0 ms; " in summarize(now, 5.0)
+
+
+def test_one_episode_and_one_stop_rule_are_not_told_as_several() -> None:
+    now = seen(5.0)
+    now["control"].status = {**CONTROL, "episodes": 1, "violations": 1}
+    now["record"].status = {**RECORD, "episodes": 1}
+    assert "; 1 episode; " in summarize(now, 5.0)
+    assert describe(now, 5.0)[1].endswith("; 1 stop rule")
+    assert "steps in 1 episode of this run" in describe(now, 5.0)[5]
+
+
 def test_view_says_what_was_removed_unsent() -> None:
     now = seen(5.0)
     now["record"].status = {**RECORD, "removed_private": 1200, "removed_waiting": 0}
