@@ -45,6 +45,8 @@ from rlds.spec import StopRule
 
 RETRY_S: Final = 5.0
 """A disk that refused is tried again after this time."""
+AGAIN_S: Final = 600.0
+"""The same trouble is told of again after this time, in whatever episode it comes."""
 
 OpenFolders = Callable[[RobotSpec], AbstractContextManager[Recording]]
 """Opens the folders of a recording for the episodes of a robot."""
@@ -82,6 +84,8 @@ class RingRecording:
         self._is_left = False  # the last part of the open episode, as a journal
         self._counted = open_account(private, tell)
         self.episodes = 0
+        self._told_s: dict[tuple[str, ...], float] = {}
+        self._now_s = -AGAIN_S
         self.trouble = ""
 
     @property
@@ -130,6 +134,7 @@ class RingRecording:
         record = ring.peek()
         if record is None:
             return False
+        self._now_s = now_s
         try:
             found = parse(record)
             if isinstance(found, Begin):
@@ -141,7 +146,7 @@ class RingRecording:
             elif self._open is not None:
                 self._finish(None, now_s, hung=True)
         except (MalformedError, OversizedError) as e:
-            self._complain(str(e))
+            self._complain(e)
         ring.release()
         return True
 
@@ -183,7 +188,7 @@ class RingRecording:
             self._enter(begin.robot)
             self._write_open()
         except (ContinuonError, OSError) as e:
-            self._complain(str(e))
+            self._complain(e)
 
     def _step(self, step: Step, now_s: float) -> None:
         episode = self._open
@@ -222,7 +227,7 @@ class RingRecording:
         except (MalformedEpisodeError, OversizedError) as e:
             self._next += 1
             self._miss(Missing(unfit=1))
-            self._complain(str(e))
+            self._complain(e)
             self.cut(now_s)
 
     def _end(self, end: End, now_s: float) -> None:
@@ -269,7 +274,7 @@ class RingRecording:
                 durable_file.write_record(account, self._counted.encode())
                 (self._private / OPEN).unlink(missing_ok=True)
         except (ContinuonError, OSError) as e:
-            self._complain(str(e))
+            self._complain(e)
         if self._has_leftovers:
             self._recover()
 
@@ -296,7 +301,7 @@ class RingRecording:
         except (ContinuonError, OSError) as e:
             self._refused_until_s = now_s + RETRY_S
             self._has_leftovers = True
-            self._complain(str(e))
+            self._complain(e)
             return False
         self.trouble = ""
         return True
@@ -329,7 +334,7 @@ class RingRecording:
         try:
             self._write_open()
         except ContinuonError as e:
-            self._complain(str(e))
+            self._complain(e)
 
     def _miss(self, missing: Missing) -> None:
         assert self._open is not None
@@ -354,7 +359,7 @@ class RingRecording:
             if not isinstance(e, MalformedEpisodeError):  # it had no step
                 self._is_left = True
                 self._refused_until_s = now_s + RETRY_S
-                self._complain(str(e))
+                self._complain(e)
 
     def _leave_hung(self, recorder: EpisodeRecorder) -> None:
         """Leaves the journal of a control process that hung, as its crash would have.
@@ -379,7 +384,7 @@ class RingRecording:
         self._recorder, self._has_leftovers, self._is_left = None, True, True
         self._refused_until_s = now_s + RETRY_S
         self._reserve_next()
-        self._complain(str(error))
+        self._complain(error)
 
     def _enter(self, robot: RobotSpec) -> Recording:
         """Opens the folders if they are not open, and shares what was left in them."""
@@ -422,17 +427,38 @@ class RingRecording:
                 self._tell_shared(shared)
             self._has_leftovers = self._folders.has_more
         except (ContinuonError, OSError) as e:
-            self._complain(str(e))
+            self._complain(e)
 
     def _tell_shared(self, shared: Shared) -> None:
         self.episodes += 1
         self._on_shared(shared)
 
-    def _complain(self, text: str) -> None:
-        """Tells of trouble once, until it is over."""
-        if text != self.trouble:
-            self.trouble = text
-            self._tell(text)
+    def _complain(self, trouble: Exception | str) -> None:
+        """Tells of trouble when it begins, and seldom while it lasts.
+
+        A full disk refuses the files of each episode, and each has another name: what
+        tells one trouble from another is what was refused, and why.
+        """
+        text = str(trouble)
+        if text == self.trouble:
+            return
+        self.trouble = text
+        if isinstance(trouble, Exception):
+            kind = _name_kind(trouble)
+            last_s = self._told_s.get(kind)
+            if last_s is not None and self._now_s - last_s < AGAIN_S:
+                return
+            self._told_s[kind] = self._now_s
+        self._tell(text)
+
+
+def _name_kind(trouble: Exception) -> tuple[str, ...]:
+    """What stays the same of a trouble from one episode to the next."""
+    if isinstance(trouble, DiskError):
+        return "disk", trouble.got
+    if isinstance(trouble, ContinuonError):
+        return type(trouble).__name__, trouble.expected, trouble.got
+    return "disk", getattr(trouble, "strerror", None) or type(trouble).__name__
 
 
 def _count_steps(path: Path) -> int:

@@ -13,7 +13,7 @@ from edge.episodes import step_ring
 from edge.episodes.open_episode import OPEN
 from edge.episodes.provenance import Provenance
 from edge.episodes.ring import RingReader
-from edge.episodes.ring_recording import RETRY_S, RingRecording
+from edge.episodes.ring_recording import AGAIN_S, RETRY_S, RingRecording
 from edge.episodes.sharing import Recording, Shared
 from edge.episodes.step_account import ACCOUNT, Account, Missing
 from edge.episodes.step_ring import StepSender
@@ -458,8 +458,8 @@ def test_refused_disk_is_told_once_and_tried_again_later(
             desk.sender.append(step(number))
             desk.now_s += 1.0
             desk.take_all()
-    assert len(desk.told) == 2  # the journal, then the note of the next part
-    assert all("No space left" in line for line in desk.told)
+    (line,) = desk.told  # of the journal, and not of the note of the next part too
+    assert "No space left on device; " in line
     desk.now_s += RETRY_S
     for number in range(5, 8):
         desk.sender.append(step(number, is_last=number == 7))
@@ -475,6 +475,30 @@ def test_refused_disk_is_told_once_and_tried_again_later(
     assert (account.driven, account.missing) == (8, Missing(refused=4))
     assert desk.parts(name)
     assert sorted(path.name for path in desk.private.iterdir()) == [ACCOUNT]
+
+
+def test_disk_that_stays_full_is_told_of_once_and_not_for_each_episode(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: int, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    send_episode(desk.sender, 2)
+    desk.take_all()
+    with monkeypatch.context() as full:
+        full.setattr("base.durable_file.write_all", refuse)
+        for _ in range(9):
+            send_episode(desk.sender, 2)
+            desk.take_all()
+            desk.now_s += 2 * RETRY_S
+        (line,) = desk.told
+        assert line.endswith(
+            "got No space left on device; free space or repair the disk"
+        )
+        desk.now_s += AGAIN_S
+        send_episode(desk.sender, 2)
+        desk.take_all()
+        assert len(desk.told) == 2  # it is not forgotten
 
 
 def test_clock_that_is_wrong_keeps_nothing_and_the_steps_are_counted(
