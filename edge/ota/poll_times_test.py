@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from edge.ota.poll_times import wait_s
+from edge.ota.poll_times import wait_in_need_s, wait_s
 
 PERIOD_S, JITTER_S = 600.0, 60.0
 
@@ -39,3 +39,14 @@ def test_wait_keeps_within_the_jitter() -> None:
 def test_new_robot_asks_at_once() -> None:
     assert wait("robot-1", 0, has_package=False) == 0.0
     assert wait("robot-1", 1, has_package=False) >= PERIOD_S - JITTER_S
+
+
+def test_robot_that_nothing_can_drive_asks_at_once_and_then_less_and_less_often() -> (
+    None
+):
+    waits = [wait_in_need_s("robot-1", number, PERIOD_S) for number in range(9)]
+    assert waits[0] == 0.0
+    for number, pause_s in enumerate((30, 60, 120, 240, 480, 600, 600, 600), start=1):
+        assert pause_s / 2 <= waits[number] <= pause_s
+    assert wait_in_need_s("robot-1", 10**6, PERIOD_S) <= PERIOD_S
+    assert len({wait_in_need_s(f"robot-{k}", 1, PERIOD_S) for k in range(99)}) == 99

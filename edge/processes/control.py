@@ -444,6 +444,8 @@ class _Control:
         if self._turns.in_episode:
             self._choice = self._keeper.choose(in_episode=True, has_work=True)
         self._tell_learner()  # again: a message may be lost, or the learner be new
+        if self._lacks_package:
+            self._me.mailbox.send("update", "in_need", {})
         self._show_now()
 
     def _show_now(self) -> None:

@@ -20,6 +20,7 @@ survive is on the disk, and messages only make it quicker.
 | `fast_loop` | learn | control | whether the fast loop may run, twice a second |
 | `episode` | record | learn | an episode lies in memories/new |
 | `package` | update | control | the pointer to the package moved |
+| `in_need` | control | update | no package can drive, twice a second |
 | `health` | control | update | how an episode with this package went |
 
 A life (`life.py`) has the supervisor's mailbox, and says `mode` in control's place.

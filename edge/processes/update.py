@@ -19,6 +19,7 @@ there, and a robot that is switched off meanwhile has lost nothing.
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -52,6 +53,7 @@ NAME: Final = "update"
 _TICK_S: Final = 0.2
 _LOOK_S: Final = 2.0  # between two looks whether something is due
 _AGAIN_S: Final = 30.0  # between two rounds about the same
+_NEED_S: Final = 5.0  # control says twice a second that nothing can drive
 _WRITE_S: Final = 600.0  # between two writes of the counts of a committed package
 
 HOME = robot_flags.define_home()
@@ -140,6 +142,9 @@ class _Service:
         self._looked_s = 0.0
         self._pointer: Installed | None = None
         self._said = ""
+        self._need_heard_s: float | None = None
+        self._asked_s = -math.inf
+        self._asked_in_need = 0
         self._asks = False  # what the round does that runs, or ran last
         self._failures: dict[bool, str] = {}  # of rounds that ask, and of others
 
@@ -156,14 +161,17 @@ class _Service:
                 if (done := self._worker.take()) is not None:
                     self._report(done)
                 if not self._worker.is_busy:
-                    if CHANNEL.value and now_s >= next_poll_s:
+                    due_s = self._find_due_s(now_s, next_poll_s)
+                    if CHANNEL.value and now_s >= due_s:
                         asked += 1
+                        self._asked_in_need += 1
+                        self._asked_s = now_s
                         next_poll_s = now_s + self._wait_s(asked)
                         self._begin("asks its channel", self._poll)
                     elif self._is_due(now_s):
                         self._begin("judges its package", self._updater.settle)
                     else:
-                        self._doing = self._describe_wait(next_poll_s - now_s)
+                        self._doing = self._describe_wait(due_s - now_s)
                 self._show()
                 self._me.rest(_TICK_S)
         finally:
@@ -216,6 +224,8 @@ class _Service:
     def _count_episodes(self) -> None:
         """Adds up what control reported of the package that the pointer names."""
         for message in self._me.receive():
+            if message.kind == "in_need":
+                self._need_heard_s = time.monotonic()
             if message.kind != "health":
                 continue
             try:
@@ -263,10 +273,26 @@ class _Service:
             has_package=self._pointer is not None,
         )
 
+    def _find_due_s(self, now_s: float, next_poll_s: float) -> float:
+        """When to ask: sooner than planned while control says that nothing can drive.
+
+        The package on the disk may have been torn; the channel has it whole.
+        """
+        heard_s = self._need_heard_s
+        if heard_s is None or now_s - heard_s > _NEED_S:
+            self._need_heard_s, self._asked_in_need = None, 0
+            return next_poll_s
+        pause_s = poll_times.wait_in_need_s(
+            self._robot_id, self._asked_in_need, PERIOD_S.value
+        )
+        return min(next_poll_s, self._asked_s + pause_s)
+
     def _describe_wait(self, left_s: float) -> str:
         watches = "watches its package"
         if self._pointer is None:
             watches = "has no package"
+        elif self._need_heard_s is not None:
+            watches = "has no package that can drive"
         if not CHANNEL.value:
             return f"{watches}, follows no channel"
         return f"{watches}, asks {text_forms.after(left_s)}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from base.errors import ContinuonError
 from base.testing import special_files
 from edge.ota import trial
 from edge.ota.state_folder import StateFolder
@@ -304,6 +305,32 @@ def test_round_dies_with_a_service_that_is_killed(
     service.process.kill()
     service.process.communicate()
     process_tree.wait_until(lambda: not process_tree.is_alive(child))
+
+
+def test_only_package_that_was_torn_is_fetched_again_as_soon_as_control_says_so(
+    home: Home, run: Callable[..., Service]
+) -> None:
+    digest = home.release(0)
+    home.once("--once", home.channel)
+    folder = home.robot.state.package_folder(digest)
+    for path in folder.rglob("*.tflite"):
+        path.write_bytes(path.read_bytes()[:100])
+    service = run(home.channel, "--update_period_s=36000")
+    service.wait_for_status("watches its package, asks in ")
+
+    def open_again() -> bool:
+        service.control.send("update", "in_need", {})
+        try:
+            return home.robot.open().package.digest == digest
+        except (ContinuonError, OSError):  # it is being replaced
+            return False
+
+    service.wait_until(open_again)
+    status = service.wait_for_status("has no package that can drive, asks in ")
+    (left_s,) = re.findall(r"asks in (\d+) s", str(status.fields["doing"]))
+    assert int(left_s) <= 30  # and it did not ask again at once
+    service.wait_for_status("watches its package, asks in ")  # control is content
+    assert service.end()[0] == 0
 
 
 def test_service_without_a_network_says_so_once_and_goes_on(
