@@ -121,6 +121,46 @@ def make_folder(parent: Path, prefix: str) -> Path:
             return path
 
 
+def set_aside_non_folder(path: Path) -> Path | None:
+    """Sets aside what stands in the place of a folder that a program makes itself.
+
+    A folder stays, and so does a link: what it leads to may be a disk that is not there
+    yet.
+
+    Returns:
+        Where it is now; None if there was nothing to set aside.
+
+    Raises:
+        DiskError: the system refused.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as e:
+        raise disk_error(path, "to look what stands there", e) from e
+    if stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
+        return None
+    return set_aside(path)
+
+
+def make_own_folder(path: Path, mode: int = 0o777) -> Path | None:
+    """Makes a folder of the robot's own, whatever is in its place.
+
+    Returns:
+        Where that is now, as `set_aside_non_folder`; None if nothing was there.
+
+    Raises:
+        DiskError: the system refused.
+    """
+    aside = set_aside_non_folder(path)
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as e:
+        raise disk_error(path, "to make the folder", e) from e
+    return aside
+
+
 def make_file(folder: Path, prefix: str, mode: int = SHARED) -> tuple[Path, int]:
     """Makes a file of a new name and opens it for writing.
 

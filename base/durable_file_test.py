@@ -294,3 +294,31 @@ def test_what_may_not_be_taken_away_is_an_error_that_says_what_to_do(
     with pytest.raises(DiskError, match=r"lock: .*Permission denied; let this user"):
         durable_file.make_way(path)
     assert path.is_dir()
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_what_is_no_folder_is_set_aside_where_one_is_made(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "deltas"
+    if kind == "file":
+        path.write_bytes(b"\n")
+    else:
+        os.mkfifo(path)
+    aside = durable_file.make_own_folder(path)
+    assert aside == tmp_path / "deltas.damaged"
+    assert path.is_dir() and aside.exists() and not aside.is_dir()
+    assert durable_file.make_own_folder(path) is None
+    assert durable_file.make_own_folder(tmp_path / "new" / "folder", 0o700) is None
+
+
+def test_link_to_a_disk_that_is_not_there_stays_where_a_folder_is_made(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "deltas"
+    path.symlink_to(tmp_path / "disk" / "deltas")
+    with pytest.raises(DiskError, match="deltas: expected to make the folder"):
+        durable_file.make_own_folder(path)
+    assert path.is_symlink()
+    (tmp_path / "disk" / "deltas").mkdir(parents=True)
+    assert durable_file.make_own_folder(path) is None

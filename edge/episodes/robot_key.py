@@ -104,10 +104,7 @@ def write_public(folder: Path, key: RobotKey, robot_id: str) -> None:
     path = _public_path(folder, key.keyid)
     if path.exists():
         return
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as e:
-        raise durable_file.disk_error(path.parent, "to make the folder", e) from e
+    durable_file.make_own_folder(path.parent)
     durable_file.write_record(path, key.enrolment(robot_id))
 
 

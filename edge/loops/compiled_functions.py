@@ -69,7 +69,7 @@ def write(folder: Path, function: str, program: bytes) -> None:
         LearningError: the package's functions are too large.
         DiskError: the disk refused; what was there before is there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    durable_file.make_own_folder(folder)
     others = sum(
         path.stat().st_size for path in folder.iterdir() if path.name != function
     )

@@ -90,7 +90,7 @@ class DeltaStore:
         """
         content, raw = local_delta.encode_vectors(vectors), record.encode()
         digest = sha256_bytes(raw)
-        self._root.mkdir(parents=True, exist_ok=True)
+        durable_file.make_own_folder(self._root)
         if _is_folder(self.folder(digest)):
             return digest
         _remove(self.folder(digest))
@@ -121,7 +121,7 @@ class DeltaStore:
             raise DeltaError(
                 self._root, f"a delta {digest[:12]}", "none", "keep it before it counts"
             )
-        self._root.mkdir(parents=True, exist_ok=True)
+        durable_file.make_own_folder(self._root)
         value = {"schema_version": SCHEMA_VERSION, "digest": digest}
         durable_file.write_record(self._root / pointer, canonical_json.encode(value))
 
@@ -152,7 +152,7 @@ class DeltaStore:
             if self._names(pointer, digest):
                 self.point(pointer, None)
         aside = self._root / QUARANTINE
-        aside.mkdir(parents=True, exist_ok=True)
+        durable_file.make_own_folder(aside)
         target = aside / digest
         _remove(target)
         with contextlib.suppress(FileNotFoundError):

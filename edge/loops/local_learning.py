@@ -18,11 +18,11 @@ from base.errors import ContinuonError
 from edge.errors import DeltaError, LearningError
 from edge.loops import compiled_functions, history, night, night_receipts, trial
 from edge.loops.budgets import COMPILING_TIMES, SLOW, Usage
-from edge.loops.delta_store import CURRENT, LAST_GOOD, DeltaStore
+from edge.loops.delta_store import CURRENT, LAST_GOOD, QUARANTINE, DeltaStore
 from edge.loops.learner_process import LearnerProcess
 from edge.loops.learner_series import Learner, LearnerSeries
 from edge.loops.learning_job import Job, Progress
-from edge.loops.memories import DEFAULT_QUOTA_BYTES, LocalMemories
+from edge.loops.memories import DEFAULT_QUOTA_BYTES, NEW, LocalMemories
 from edge.loops.memory_choice import KNOWN, Memory, Use
 from edge.loops.meter import read_resident_bytes, read_usage
 from edge.loops.night import Receipt, Round
@@ -36,6 +36,7 @@ from release.trusted_keys import TrustedKeys
 from release.verification import IntactPackage, verify_integrity, verify_package
 
 PACKAGES, DELTAS, MEMORIES, RUN = "packages", "deltas", "memories", "run"
+OWN_FOLDERS = (DELTAS, f"{DELTAS}/{QUARANTINE}", MEMORIES, f"{MEMORIES}/{NEW}")
 """Folders of a robot's home."""
 AGAIN: Final = "again"
 """A round that judges the delta of the package before this one."""
@@ -178,6 +179,7 @@ class LocalLearning:
         Raises:
             DiskError: the disk refused.
         """
+        self._make_way()
         if not self._cleaned:
             self._clean()
         self._open_package()
@@ -230,7 +232,7 @@ class LocalLearning:
         """
         if self.package is None:
             raise LearningError(self._home / PACKAGES, "an active package", "none")
-        self._run_folder.mkdir(parents=True, exist_ok=True)
+        durable_file.make_own_folder(self._run_folder)
         planned = None
         if loop == PREPARE:
             night.require_learnable(self.package.manifest, None, available_bytes)
@@ -345,6 +347,16 @@ class LocalLearning:
         if running.planned is not None:
             counts["episodes"] = len(running.planned.learned)
         self._receipts.note_failure(self._installed, reason, counts)
+
+    def _make_way(self) -> None:
+        """Sets aside, with a line, what stands in the place of this process's folders.
+
+        It would be found only after a round, which could not keep what it made.
+        """
+        for name in OWN_FOLDERS:
+            folder = self._home / name
+            if (aside := durable_file.set_aside_non_folder(folder)) is not None:
+                self._tell(f"{folder} was no folder: now {aside.name}")
 
     def _clean(self) -> None:
         """Removes what a cut left."""
@@ -465,7 +477,7 @@ class LocalLearning:
     def _write_history(self, known: history.History) -> None:
         self._history = known
         self.memories.note_surprise(known.surprise)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        durable_file.make_own_folder(self._folder)
         history.write(self._folder, known)
 
     def _list_learned(self) -> list[Memory]:

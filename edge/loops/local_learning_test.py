@@ -9,7 +9,7 @@ from edge.control import local_delta
 from edge.errors import LearningError
 from edge.loops import compiled_functions, history
 from edge.loops.delta_store import CURRENT, LAST_GOOD
-from edge.loops.local_learning import AGAIN, LocalLearning
+from edge.loops.local_learning import AGAIN, OWN_FOLDERS, LocalLearning
 from edge.loops.night import Receipt
 from edge.loops.trial import ENOUGH
 from edge.ota.decide import Origin
@@ -61,6 +61,21 @@ def test_robot_without_a_package_waits_and_leaves_episodes_alone(
     assert learning.loops == {"medium", "slow"}
     assert learning.count_memories() == 1
     assert learning.origin is Origin.SEED
+
+
+@pytest.mark.parametrize("name", OWN_FOLDERS)
+def test_file_in_the_place_of_a_folder_is_set_aside_and_the_robot_learns(
+    home: LearningHome, name: str
+) -> None:
+    path = home.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\n")
+    home.open().look()
+    assert home.told == [f"{path} was no folder: now {path.name}.damaged"]
+    learning, _, delta = learn(home)
+    assert learning.store.named(CURRENT) == delta
+    assert len(home.told) == 1
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == b"\n"
 
 
 def test_memories_are_new_to_a_loop_until_it_has_learned_from_them(

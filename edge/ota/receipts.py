@@ -89,10 +89,8 @@ class Receipts:
             software=RUNTIME_VERSION,
         )
         path = self.folder / made.name
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise durable_file.disk_error(self.folder, "to make the folder", e) from e
+        durable_file.make_own_folder(self._root)
+        durable_file.make_own_folder(self.folder)
         robot_key.write_public(self._root, self._key, self._robot_id)
         with contextlib.suppress(FileExistsError):
             durable_file.create(path, receipt.sign(made, self._key.signing))

@@ -97,7 +97,7 @@ def test_reason_names_no_folder_of_this_machine(receipts: Receipts) -> None:
 def test_folder_that_cannot_be_made_is_a_disk_error(
     tmp_path: Path, receipts: Receipts
 ) -> None:
-    (tmp_path / "receipts").write_bytes(b"")
+    (tmp_path / "receipts").symlink_to(tmp_path / "disk")  # which is not there
     with pytest.raises(DiskError):
         receipts.write(NOW, receipt.INSTALLED, PACKAGE)
     assert not receipts.has(receipt.INSTALLED, 0, PACKAGE)

@@ -80,6 +80,8 @@ class StateFolder:
             UpdateInProgressError: another process holds it.
         """
         try:
+            for folder in (self._root, self._packages):
+                durable_file.set_aside_non_folder(folder)
             self._packages.mkdir(parents=True, exist_ok=True)
             durable_file.make_way(self._root / _LOCK)
             descriptor = file_lock.open_file(self._root / _LOCK)

@@ -129,6 +129,8 @@ def _open_folders(
     me: Process, home: Home, robot_id: str, quota: SharedQuota, robot: RobotSpec
 ) -> Iterator[Recording]:
     """Opens the folders for the episodes of a robot."""
+    for folder in (home.private, home.shared):
+        _tell_aside(me, folder, durable_file.set_aside_non_folder(folder))
     key_file = KEY_FILE.value
     if key_file is None and not robot.simulated:
         key_file = str(home.private / "robot.key")
@@ -146,6 +148,11 @@ def _open_folders(
         yield recording
 
 
+def _tell_aside(me: Process, folder: Path, aside: Path | None) -> None:
+    if aside is not None:
+        me.say(f"{folder} was no folder: now {aside.name}")
+
+
 def hand_over(folder: Path, me: Process, raw: Path) -> None:
     """Gives a raw episode to the learner, by a second name for the same bytes.
 
@@ -155,7 +162,8 @@ def hand_over(folder: Path, me: Process, raw: Path) -> None:
     """
     target = folder / raw.name
     try:
-        folder.mkdir(mode=0o770, parents=True, exist_ok=True)
+        for own in (folder.parent, folder):
+            _tell_aside(me, own, durable_file.make_own_folder(own, 0o770))
         _make_room(folder, raw.stat().st_size)
         try:
             os.link(raw, target)

@@ -62,3 +62,27 @@ def test_recorder_keeps_the_quota_of_shared_episodes_and_says_what_went_unsent(
     assert "has reached 0.05 MB: 1 episode without consent and 0 that" in said
     assert f"of the shared episodes {6 - len(left)} without consent and 0 that" in said
     assert len(list(home.new_memories.glob("*.tfrecord"))) == 6
+
+
+def test_files_in_the_place_of_its_folders_are_set_aside_and_all_is_recorded(
+    tmp_path: Path,
+) -> None:
+    home = Home(tmp_path / "home")
+    home.run.mkdir(parents=True)
+    folders = (home.private, home.shared, home.memories)
+    for folder in folders:
+        folder.write_bytes(b"\n")
+    sender = StepSender(home.ring, SPEC)
+    running = processes.start(
+        "edge.processes.record", f"--home={home.root}", "--robot_id=point-1"
+    )
+    name = ring_steps.send_episode(sender, 20)
+    process_tree.wait_until(lambda: not sender.filled)
+    running.terminate()
+    said, _ = running.communicate(timeout=process_tree.LONGEST_S)
+    assert running.returncode == 0, said
+    assert name in ring_steps.read_episodes(home.shared)
+    assert (home.new_memories / f"{name}.tfrecord").is_file()
+    for folder in folders:
+        assert folder.with_name(f"{folder.name}.damaged").read_bytes() == b"\n"
+        assert said.count(f"{folder} was no folder: now {folder.name}.damaged") == 1
