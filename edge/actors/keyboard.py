@@ -18,6 +18,7 @@ from edge.actors.actor import (
 )
 from edge.actors.keys import (
     ENDINGS,
+    PAIRS,
     SPEEDS,
     HeldKeys,
     KeyReader,
@@ -57,6 +58,9 @@ class Keyboard:
         self._signal = Signal()
         self._asks = False  # whether the next episode may begin
         self._keys = stage.keys or Terminal(_STANDARD_INPUT, _SOURCE)
+        # By a supervisor, whose own keys they are until Tab.
+        self._is_handed = not isinstance(self._keys, Terminal)
+        self._told_idle: set[Move] = set()
         self._help()
 
     @property
@@ -68,7 +72,8 @@ class Keyboard:
         """See `Actor.may_begin`: the space bar begins, `x` ends the run."""
         if not self._asks:
             self._asks = True
-            self._tell("space: begin the next episode   x: no more episodes")
+            line = "space: begin the next episode   x: no more episodes"
+            self._tell(f"press Tab first, then {line}" if self._is_handed else line)
         heard = self._read(wait_s)
         if Word.HELP in heard:
             self._help()
@@ -117,6 +122,9 @@ class Keyboard:
         if isinstance(said, Move):
             if self._held.press(said, self._now_s()):
                 self._act(True)
+            elif said not in self._told_idle:
+                self._told_idle.add(said)  # a held key comes ten times a second
+                self._tell(self._describe_idle(said))
         elif said in ENDINGS:
             # The stop key counts whatever was said before, else the first word.
             if said is Word.STOP or self._signal.ending is None:
@@ -128,6 +136,14 @@ class Keyboard:
             self._help()
         else:
             self._change_speed(said is Word.FASTER)
+
+    def _describe_idle(self, move: Move) -> str:
+        pair = PAIRS[move.component].decode()
+        key = pair[(1 - move.direction) // 2]
+        text = f"{key}: moves nothing, this robot has {self._spec.action_size} axes"
+        if self._is_handed:
+            text += "; press Tab first for what it means to the robot"
+        return text
 
     def _act(self, takes_over: bool) -> None:
         if takes_over != self._signal.takes_over and self._signal.ending is None:

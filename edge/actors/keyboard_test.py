@@ -157,3 +157,43 @@ def test_lost_terminal_holds_the_robot_still_and_says_so_once() -> None:
         assert sum("terminal is gone" in line for line in person.told) == 1
         with pytest.raises(ActorLostError, match="stay open"):
             actor.await_start(keyboard)
+
+
+class HandedKeys:
+    """Keys that a supervisor hands on."""
+
+    def __init__(self) -> None:
+        self.raw = b""
+
+    def read(self, wait_s: float = 0.0) -> bytes:
+        del wait_s
+        raw, self.raw = self.raw, b""
+        return raw
+
+    def close(self) -> None:
+        pass
+
+
+def test_line_names_the_key_that_leads_to_these_keys_where_a_supervisor_has_them() -> (
+    None
+):
+    told: list[str] = []
+    keyboard = Keyboard(Stage("point", ARM, None, None, told.append, HandedKeys()))
+    assert keyboard.may_begin() is None
+    assert told[-1] == (
+        "press Tab first, then space: begin the next episode   x: no more episodes"
+    )
+
+
+def test_key_that_moves_nothing_here_says_so_once() -> None:
+    told: list[str] = []
+    keys = HandedKeys()
+    keyboard = Keyboard(Stage("point", ARM, None, None, told.append, keys))
+    before = len(told)
+    for _ in range(3):
+        keys.raw = b"tt"
+        assert keyboard.signal() == Signal()
+    assert told[before:] == [
+        "t: moves nothing, this robot has 2 axes; press Tab first for what it means to "
+        "the robot"
+    ]

@@ -99,6 +99,7 @@ class RobotFacts:
         told_ago_s: how long ago that was, in seconds.
         on_charger: whether it has a battery and something feeds it.
         still_s: how long it has stood still, in seconds.
+        demonstrates: whether `told` was that somebody is to demonstrate.
     """
 
     in_episode: bool
@@ -108,6 +109,7 @@ class RobotFacts:
     told_ago_s: float = math.inf
     on_charger: bool = False
     still_s: float = 0.0
+    demonstrates: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def _choose_between_episodes(facts: RobotFacts, rules: ModeRules) -> ModeChoice:
     begun = night.began_within(hour, ago_s)
     if facts.told is Mode.DRIVING and not begun and facts.has_work:
         until = f" until {_clock(night.begin_h)}" if has_night else ""
-        return ModeChoice(Mode.DRIVING, f"told to drive{until}")
+        what = "demonstrate" if facts.demonstrates else "drive"
+        return ModeChoice(Mode.DRIVING, f"told to {what}{until}")
     if night.hold(hour) and (facts.told is not Mode.IDLE or begun):
         return ModeChoice(Mode.ASLEEP, f"night until {_clock(night.end_h)}")
     stays = facts.told is Mode.IDLE

@@ -186,3 +186,8 @@ def test_night_hours_are_read_as_people_write_them() -> None:
 def test_other_texts_are_no_night_hours(text: str) -> None:
     with pytest.raises(ValueError, match=r"hours such as 22:00-06:00, got"):
         mode.parse_night(text)
+
+
+def test_robot_whose_actor_is_to_drive_was_told_to_demonstrate() -> None:
+    facts = RobotFacts(False, True, 12.0, Mode.DRIVING, 1.0, demonstrates=True)
+    assert choose_mode(facts, ModeRules()).reason == "told to demonstrate"

@@ -149,5 +149,6 @@ class ModeKeeper:
             told_ago_s=now_s - heeded_s,
             on_charger=self._on_charger,
             still_s=now_s - self._moved_s,
+            demonstrates=self._demonstrates,
         )
         return mode.choose_mode(facts, self._rules)
