@@ -244,7 +244,7 @@ def test_keyboard_without_a_terminal_is_one_line_and_leaves_nothing(
     done = processes.run(
         "edge.testing.real_arm", *record_flags(tmp_path, "--actor=keyboard")
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "expected a terminal at standard input" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -44,8 +44,9 @@ class Terminal:
             ActorUnavailableError: it is no terminal, or it was closed meanwhile.
         """
         if not os.isatty(descriptor):
+            # Its source is the flag, for it is wrong usage: no other run mends it.
             raise ActorUnavailableError(
-                who,
+                who.partition("=")[0],
                 "a terminal at standard input, for its keys",
                 "a file, a pipe or nothing",
                 "run it in a terminal, or let a gamepad act, which needs none",

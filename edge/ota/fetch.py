@@ -110,7 +110,10 @@ def require_form(channel: str, flag: str = "channel") -> None:
             that is not known.
     """
     with path_flags.about(flag, "a channel", "correct the location of the channel"):
-        store_uri, _ = channel_format.split_uri(to_uri(channel))
+        uri = to_uri(channel)
+        if not uri.startswith(("gs://", "file://")):
+            open_store(uri)  # says which there are
+        store_uri, _ = channel_format.split_uri(uri)
         if not store_uri.startswith("gs://"):  # a bucket needs credentials
             open_store(store_uri)
 

@@ -111,6 +111,10 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
             "--channel: expected a folder",
         ),
         (
+            "--channel=http://x/channels/n.json",  # before what is wrong with its name
+            "--channel: expected a folder, a file:///… or a gs://… URI",
+        ),
+        (
             "--channel={home}/nightly.json",
             "--channel: expected STORE/channels/NAME.json",
         ),
@@ -268,7 +272,7 @@ def test_robot_without_a_package_fetches_one_from_its_channel_and_drives(
         (["--stop_rules=RULES"], 2, "rules.json: expected a rule of action_limit"),
         (["--stop_rules=no-rules.json"], 2, "no-rules.json"),
         (["--actor=leader"], 2, "one of expert, keyboard, gamepad"),
-        (["--actor=keyboard"], 1, "expected a terminal at standard input"),
+        (["--actor=keyboard"], 2, "expected a terminal at standard input"),
         (["--actor=gamepad", "--actor_device=/dev/no-js"], 1, "/dev/no-js"),
         (["--actor=keyboard", "--pace=simulated"], 2, "expected real time"),
         (["--actor_speed=1"], 2, "with --actor only"),

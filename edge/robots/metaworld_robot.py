@@ -137,10 +137,17 @@ class MetaworldRobot:
 def _import_metaworld() -> ModuleType:
     try:
         return importlib.import_module("metaworld.env_dict")
-    except ImportError as e:
+    except ModuleNotFoundError as e:
         raise RobotUnavailableError(
             "robot metaworld:*",
             "the packages metaworld and mujoco",
             e,
             "use a real robot or install them",
+        ) from e
+    except ImportError as e:  # one asks a process of its own, which may be killed
+        raise RobotUnavailableError(
+            "robot metaworld:*",
+            "to load the packages metaworld and mujoco, which are here",
+            e,
+            "run again; if it comes again, look for what ended or refused them",
         ) from e

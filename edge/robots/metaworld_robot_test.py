@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.errors import ActionAfterEndError, ActionShapeError
+from edge.errors import ActionAfterEndError, ActionShapeError, RobotUnavailableError
 from edge.robots import metaworld_robot
 from edge.robots.clock import SimulatedClock
 from edge.robots.experts import ScriptedExpert
@@ -97,3 +97,30 @@ def test_action_of_another_shape_is_refused() -> None:
     robot.reset(1)
     with pytest.raises(ActionShapeError, match=r"expected .* \(4,\), got \(3,\)"):
         robot.act(np.zeros(3, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ModuleNotFoundError("No module named 'mujoco'"),
+            "expected the packages metaworld and mujoco, got No module named 'mujoco'; "
+            "use a real robot or install them",
+        ),
+        (
+            ImportError("Failed to load GLFW3 shared library."),
+            "expected to load the packages metaworld and mujoco, which are here, got "
+            "Failed to load GLFW3 shared library.; run again",
+        ),
+    ],
+)
+def test_package_that_is_not_here_is_told_from_one_that_did_not_load(
+    monkeypatch: pytest.MonkeyPatch, error: ImportError, said: str
+) -> None:
+    def refuse(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr("importlib.import_module", refuse)
+    with pytest.raises(RobotUnavailableError) as caught:
+        metaworld_robot._import_metaworld()
+    assert said in str(caught.value)
