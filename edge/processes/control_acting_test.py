@@ -21,7 +21,7 @@ from edge.episodes.ring import RingReader
 from edge.episodes.step_ring import Begin, End, Step
 from edge.errors import RingError
 from edge.processes import process
-from edge.processes.mailbox import Mailbox
+from edge.processes.mailbox import Mailbox, Message
 from edge.testing import process_tree, robot_home
 from edge.testing.robot_home import RobotHome
 from release import run_summary
@@ -43,6 +43,7 @@ class Desk:
         self.records: list[Begin | Step | End | step_ring.Hung] = []
         self.status: Mapping[str, object] = {}
         self.health: list[Mapping[str, object]] = []
+        self.needs: list[Message] = []
         self._ring: RingReader | None = None
         self.pid = command.start(
             "edge.processes.control", *made.flags, *flags, out=self.log, err=self.log
@@ -110,7 +111,9 @@ class Desk:
     def _listen(self) -> None:
         for message in self.supervisor.receive():
             self.status = message.fields
-        self.health += [one.fields for one in self.updater.receive()]
+        messages = self.updater.receive()
+        self.health += [one.fields for one in messages if one.kind == "health"]
+        self.needs += [one for one in messages if one.kind == "in_need"]
         if self._ring is None:
             try:
                 self._ring = RingReader(self.made.home.ring)
@@ -292,8 +295,11 @@ def test_demonstration_needs_no_package(
     desk = start()
     desk.tell("driving")
     desk.wait_for_status(doing="waits for a package")
+    desk.wait_until(lambda: bool(desk.needs))  # the updater is told
     desk.tell("driving", demonstrates=True)
-    desk.wait_for_status(doing="waits until the actor begins")
+    desk.wait_for_status(
+        doing="waits until the actor begins", why="told to demonstrate"
+    )
     desk.press(" ")
     desk.wait_for_status(doing="is shown a task", acting="human acts")
     desk.press("y")
