@@ -261,7 +261,7 @@ def test_robot_with_neither_pointer_nor_package_stays_still_and_says_so(
     lose_pointer(robot)
     before = snapshot(robot.state.root)
     for start in (robot.open, robot.update):
-        with pytest.raises(errors.StateFolderError, match="keep the file"):
+        with pytest.raises(errors.StateFolderError, match="move it and its copy"):
             start()
     assert snapshot(robot.state.root) == before
 

@@ -386,7 +386,7 @@ def test_receipt_that_could_not_be_written_is_written_by_the_next_round(
     robot.drive(TRIAL_EPISODES)
     folder = robot.receipts.folder
     folder.rename(folder.with_name("away"))
-    folder.write_bytes(b"")
+    folder.symlink_to(folder.with_name("disk"))  # which is not there
     done = robot.settle()
     assert done.failed
     assert has_trial(robot)
