@@ -109,6 +109,7 @@ def test_only_sensitive_fields_name_a_transform() -> None:
     assert {field.name for field in FIELDS if field.sensitive} == {
         "observation/image",
         "observation/audio_mel",
+        "t_monotonic_ns",
         "robot_hash",
         "start_time",
         "location",

@@ -1,4 +1,8 @@
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from rlds import jpeg_segments
 from rlds.testing.episodes import JPEG
@@ -93,3 +97,43 @@ def test_image_that_is_cut_short_is_refused(size: int) -> None:
 )
 def test_other_bytes_are_refused(image: bytes) -> None:
     assert jpeg_segments.find_fault(image) is not None
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        _segment(0xF0, b"Ada Lovelace"),  # reserved for extensions
+        _segment(0x02, b"Ada Lovelace"),
+        _segment(0xC8, b"Ada Lovelace"),
+        _segment(0xDC, b"Ada"),
+        _segment(0xDB, b"\2" + b"A" * 65),
+        _segment(0xDB, b""),
+        _segment(0xC4, b"\2" + b"\1" + bytes(15) + b"AB"),
+        _segment(0xDD, b"\0\0A"),
+        b"\xff\xd3",
+    ],
+)
+def test_image_with_a_segment_that_its_pixels_do_not_need_is_refused(
+    segment: bytes,
+) -> None:
+    assert "JPEG image" in str(jpeg_segments.find_fault(_insert(segment)))
+
+
+def test_image_with_more_tables_than_any_camera_writes_is_refused() -> None:
+    table = _segment(0xDB, b"\2" + bytes(64))
+    assert jpeg_segments.find_fault(_insert(table * 9)) is None
+    fault = jpeg_segments.find_fault(_insert(table * 130))
+    assert fault == "a JPEG image with at most 8192 bytes of segments"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("quality", [5, 95])
+def test_pictures_of_a_usual_encoder_have_no_fault(
+    progressive: bool, quality: int
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (240, 320, 3), np.uint8)
+    raw = io.BytesIO()
+    Image.fromarray(noise).save(
+        raw, "jpeg", quality=quality, progressive=progressive, optimize=True
+    )
+    assert jpeg_segments.find_fault(raw.getvalue()) is None

@@ -2,8 +2,8 @@
 
 That a redaction record names a field says what a robot meant to do. Here the values
 themselves are looked at, by the robot that redacts, by the uploader and by ingest
-alike. What no program can see is believed: that a masked image shows nobody, that
-log-mel features came from no clearer sound, and that a word or a task names nobody.
+alike. What no program can see is believed: that a masked image shows nobody, and that
+the numbers of a robot's state and actions are what its driver says they are.
 """
 
 import re
@@ -14,23 +14,36 @@ from typing import Any
 import numpy as np
 
 from base import text_forms
-from rlds import jpeg_segments
+from rlds import jpeg_segments, known_words
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.errors import FieldFormError, FieldNotCoveredError
 from rlds.redaction_record import RedactionRecord, find_missing_fields
-from rlds.spec import FIELDS, KNOWN_TAGS, SCHEMA_VERSION, Field
+from rlds.spec import (
+    FIELDS,
+    IMAGE_DETECTORS,
+    KNOWN_TAGS,
+    MAX_EPISODE_NS,
+    SCHEMA_VERSION,
+    SOUND_BANDS,
+    SOUND_HOLD_NS,
+    SOUND_STEP,
+    TRANSFORM_VERSION,
+    Field,
+    Form,
+)
 
-WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]{0,63}")
+CHANNELS = ("stable", "beta", "nightly", "rollback")
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]{0,63}")
+# As PEP 440 writes versions, without what a builder may add at their end.
+_VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){2}((a|b|rc|\.dev|\.post)[0-9]{1,4})?")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ACTOR = re.compile(r"expert|human|policy:[0-9a-f]{12}")
 _HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:00:00Z")
 _CELL = re.compile(r"(-?[0-9]{1,2}\.[0-9]),(-?[0-9]{1,3}\.[0-9])")
 _MAX_DEGREES = (90.0, 180.0)
-_MAX_LINE = 256  # characters
 _MS_PER_HOUR = 3_600_000
-# Scripts need them inside words, and some emoji are joined by them.
-_JOINERS = "\u200c\u200d"
+_MAX_POWER = 64.0  # natural logarithm: more than any number of 24 bits has
 
 _SENSITIVE = frozenset(field.name for field in FIELDS if field.sensitive)
 
@@ -48,7 +61,8 @@ def check_redacted(episode: Episode, record: RedactionRecord) -> None:
     for field in episode.spec.episode_fields():
         check_text_form(field, getattr(episode.metadata, field.name))
     for field in episode.spec.step_fields():
-        fault = _find_step_fault(field, episode.steps[field.name])
+        find_fault = _STEP_FORMS[field.form]
+        fault = find_fault(episode.steps[field.name], episode.steps)
         if fault is not None:
             step, expected = fault
             raise FieldFormError(
@@ -73,8 +87,6 @@ def check_text_form(field: Field, value: object) -> None:
     Raises:
         FieldFormError: the value does not have the form of the field.
     """
-    if field.form is None:
-        return
     expected, holds = _EPISODE_FORMS[field.form]
     if not holds(value):
         raise FieldFormError(field.name, field.sensitive, expected, "another value")
@@ -97,26 +109,27 @@ def _check_record(episode: Episode, record: RedactionRecord) -> None:
         raise FieldNotCoveredError(
             missing, "the redaction record to cover every sensitive field"
         )
-    unknown = tuple(sorted(set(record.fields_covered) - _SENSITIVE))
-    if unknown:
+    covered = set(record.fields_covered)
+    if covered - _SENSITIVE or len(covered) < len(record.fields_covered):
         raise FieldNotCoveredError(
-            unknown, "the redaction record to name sensitive fields only"
+            ("fields_covered",), "the redaction record to name sensitive fields, once"
         )
     images = sum(f.dtype == "jpeg" for f in episode.spec.step_fields())
-    if images and not record.detectors:
+    named = set(record.detectors)
+    if named - set(IMAGE_DETECTORS) or (images and named < set(IMAGE_DETECTORS)):
         raise FieldNotCoveredError(
-            ("detectors",), "the detector that looked for faces and plates"
+            ("detectors",),
+            f"a detector for each of {' and '.join(IMAGE_DETECTORS)} where there are "
+            "images, and no other",
         )
     if record.frames_masked > images * episode.num_steps:
         raise FieldNotCoveredError(
             ("frames_masked",), "no more frames masked than there are"
         )
-    for word in (record.transform_version, *record.detectors):
-        if not WORD.fullmatch(word):
-            raise FieldNotCoveredError(
-                ("detectors" if word in record.detectors else "transform_version",),
-                "a word for each transform and detector",
-            )
+    if record.transform_version != TRANSFORM_VERSION:
+        raise FieldNotCoveredError(
+            ("transform_version",), f"the transforms {TRANSFORM_VERSION}"
+        )
 
 
 def _is_cell(value: object) -> bool:
@@ -131,12 +144,20 @@ def _is_cell(value: object) -> bool:
     )
 
 
-def _is_line(value: object) -> bool:
+def _is_known_name(value: object) -> bool:
     return (
         isinstance(value, str)
-        and 1 <= len(value) <= _MAX_LINE
+        and _NAME.fullmatch(value) is not None
+        and known_words.find_unknown(value) is None
+    )
+
+
+def _is_known_line(value: object) -> bool:
+    return (
+        isinstance(value, str)
         and value == value.strip()
-        and all(one.isprintable() or one in _JOINERS for one in value)
+        and value.isprintable()
+        and known_words.find_unknown(value) is None
     )
 
 
@@ -156,10 +177,15 @@ def _matches(pattern: re.Pattern[str], empty: bool = False) -> Callable[[object]
     return holds
 
 
-_WORD_TEXT = "a word of up to 64 letters, digits and ._:/+-"
+_OUTCOMES = (True, False, None)
+_WORDS_FILE = "rlds/known_words.py"
 # What each form is for people, and whether a value has it.
-_EPISODE_FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+_EPISODE_FORMS: Mapping[Form, tuple[str, Callable[[Any], bool]]] = {
     "actor": ("expert, human or policy:<12 hex digits>", _matches(_ACTOR)),
+    "channel": (
+        f"{', '.join(CHANNELS)} or nothing",
+        lambda value: value == "" or value in CHANNELS,
+    ),
     "digest": ("64 lower-case hex digits", _matches(_DIGEST)),
     "digest_or_empty": (
         "64 lower-case hex digits or nothing",
@@ -167,37 +193,92 @@ _EPISODE_FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "grid_cell_or_empty": ("a cell of 0.1 degrees such as 52.5,13.4", _is_cell),
     "hour": ("a whole hour such as 2026-01-31T08:00:00Z", is_hour),
+    "known_name": (
+        f"up to 64 letters, digits and ._:/+- in words of {_WORDS_FILE}",
+        _is_known_name,
+    ),
     "known_tags": (
         f"tags of {', '.join(sorted(KNOWN_TAGS))}",
         KNOWN_TAGS.issuperset,
     ),
-    "line": (f"one line of 1 to {_MAX_LINE} printable characters", _is_line),
+    "known_words": (f"one line in words of {_WORDS_FILE}", _is_known_line),
+    "outcome": ("success, failure or not known", lambda value: value in _OUTCOMES),
     "schema_version": (SCHEMA_VERSION, lambda value: value == SCHEMA_VERSION),
     # The time in an id would tell what the hour in `start_time` hides.
     "uuid7_of_an_hour": (
         "a lower-case UUID of version 7 whose time is a whole hour",
         _is_uuid7_of_an_hour,
     ),
-    "word": (_WORD_TEXT, _matches(WORD)),
-    "word_or_empty": (f"{_WORD_TEXT}, or nothing", _matches(WORD, empty=True)),
+    "version": ("a version such as 0.3.1 or 0.3.1.dev2", _matches(_VERSION)),
 }
 
+type _Steps = Mapping[str, Any]
+type _Fault = tuple[int, str]
+"""A step, and what was expected there."""
 
-def _find_step_fault(field: Field, values: Sequence[Any]) -> tuple[int, str] | None:
-    """Returns the first step without the field's form, and what was expected there."""
-    match field.form:
-        case "plain_jpeg":
-            for step, image in enumerate(values):
-                fault = jpeg_segments.find_fault(image)
-                if fault is not None:
-                    return step, fault
-        case "passing_time":
-            # The control rate of a robot is the median, which some delays do not move.
-            gaps = np.diff(np.asarray(values))
-            if gaps.size and np.median(gaps) < 1:
-                return int(gaps.argmin()) + 1, "time to pass between most steps"
-        case "discount":
-            wrong = (np.asarray(values) < 0) | (np.asarray(values) > 1)
-            if wrong.any():
-                return int(wrong.argmax()), "numbers from 0 to 1"
+
+def _find_nothing(values: Sequence[Any], steps: _Steps) -> _Fault | None:
+    """Numbers and flags: type, shape and `Episode` say all that can be known."""
+    del values, steps
     return None
+
+
+def _find_bad_image(values: Sequence[Any], steps: _Steps) -> _Fault | None:
+    del steps
+    for step, image in enumerate(values):
+        fault = jpeg_segments.find_fault(image)
+        if fault is not None:
+            return step, fault
+    return None
+
+
+def _find_bad_time(values: Sequence[Any], steps: _Steps) -> _Fault | None:
+    del steps
+    times = np.asarray(values)
+    if times[0] != 0:
+        return 0, "times that begin with 0"
+    if times[-1] > MAX_EPISODE_NS:
+        wrong = int((times > MAX_EPISODE_NS).argmax())
+        return wrong, f"at most {MAX_EPISODE_NS} ns since the first step"
+    # The control rate of a robot is the median, which some delays do not move.
+    gaps = np.diff(times)
+    if gaps.size and np.median(gaps) < 1:
+        return int(gaps.argmin()) + 1, "time to pass between most steps"
+    return None
+
+
+def _find_bad_discount(values: Sequence[Any], steps: _Steps) -> _Fault | None:
+    del steps
+    wrong = (np.asarray(values) < 0) | (np.asarray(values) > 1)
+    return (int(wrong.argmax()), "numbers from 0 to 1") if wrong.any() else None
+
+
+def _find_fine_sound(values: Sequence[Any], steps: _Steps) -> _Fault | None:
+    powers = np.asarray(values)
+    if powers.shape[1] > SOUND_BANDS:
+        return 0, f"at most {SOUND_BANDS} bands of sound"
+    wrong = (powers % SOUND_STEP != 0) | (np.abs(powers) > _MAX_POWER)
+    if wrong.any():
+        step = int(wrong.any(axis=1).argmax())
+        return step, f"powers in steps of {SOUND_STEP} up to {_MAX_POWER}"
+    changes = np.flatnonzero((powers[1:] != powers[:-1]).any(axis=1)) + 1
+    starts = np.concatenate(([0], changes))
+    short = np.diff(np.asarray(steps["t_monotonic_ns"])[starts]) < SOUND_HOLD_NS
+    if short.any():
+        return int(changes[short.argmax()]), f"powers that hold for {SOUND_HOLD_NS} ns"
+    return None
+
+
+_STEP_FORMS: Mapping[Form, Callable[[Sequence[Any], _Steps], _Fault | None]] = {
+    "coarse_sound": _find_fine_sound,
+    "discount": _find_bad_discount,
+    "flag": _find_nothing,
+    "numbers": _find_nothing,
+    "plain_jpeg": _find_bad_image,
+    "time_from_zero": _find_bad_time,
+}
+
+for _field in FIELDS:
+    _known = _STEP_FORMS if _field.scope == "step" else _EPISODE_FORMS
+    if _field.form not in _known:
+        raise TypeError(f"{_field.name}: no check of the form {_field.form} here")

@@ -1,6 +1,7 @@
 """A statement of coverage is never believed: each value is looked at."""
 
 import dataclasses
+import importlib
 from typing import Any, get_args
 
 import numpy as np
@@ -12,9 +13,7 @@ from rlds.errors import FieldFormError, FieldNotCoveredError
 from rlds.redaction_record import RedactionRecord
 from rlds.spec import FIELDS, EpisodeSpec
 from rlds.testing import episodes
-
-COVERED = tuple(sorted(field.name for field in FIELDS if field.sensitive))
-RECORD = RedactionRecord("numeric-1", {"faces": "ef" * 32}, COVERED, 0, True)
+from rlds.testing.private_values import COVERED, RECORD
 
 
 def redacted(sizes: EpisodeSpec | None = None, **changes: Any) -> Episode:
@@ -46,8 +45,7 @@ def refuse(found: Episode, record: RedactionRecord = RECORD) -> FieldFormError:
         {"location": "-90.0,0.1"},
         {"tags": ()},
         {"tags": ("recovered", "demonstration", "rollout")},
-        {"task": "pick up the cube, s'il te plaît 🤖"},
-        {"task": "علی‌رضا 👩‍🔬"},
+        {"task": "pick up the cube, and put it into the second box."},
         {"operator": "policy:0123456789ab"},
         {"operator": "human"},
         {"package_digest": "", "channel": ""},
@@ -93,6 +91,8 @@ MALFORMED: list[tuple[str, str]] = [
     ("channel", "night ly"),
     ("software_version", "0.1.0\n"),
     ("task", ""),
+    ("task", "pick up the cube, s'il te plaît 🤖"),
+    ("task", "علی‌رضا 👩‍🔬"),
     ("task", " reach"),
     ("task", "reach\x1b[2J\x1b[31m\nv3"),
     ("task", "reach\u202ev3"),
@@ -139,8 +139,8 @@ def test_field_that_the_record_leaves_out_is_named(name: str) -> None:
     ("changes", "name"),
     [
         ({"attested": False}, "robot_hash"),
-        ({"fields_covered": (*COVERED, "Ada Lovelace")}, "Ada Lovelace"),
-        ({"fields_covered": (*COVERED, "task")}, "task"),
+        ({"fields_covered": (*COVERED, "Ada Lovelace")}, "fields_covered"),
+        ({"fields_covered": (*COVERED, "task")}, "fields_covered"),
         ({"frames_masked": 1}, "frames_masked"),
         ({"transform_version": "by Ada Lovelace"}, "transform_version"),
         ({"detectors": {"Ada's model": "ef" * 32}}, "detectors"),
@@ -190,7 +190,9 @@ def test_image_with_a_location_in_its_metadata_is_refused_by_step() -> None:
     [
         ("discount", [1, 1, 1.5, 1, 1], 2),
         ("discount", [-0.1, 1, 1, 1, 1], 0),
-        ("t_monotonic_ns", [7, 7, 7, 7, 7], 1),
+        ("t_monotonic_ns", [0, 0, 0, 0, 0], 1),
+        ("t_monotonic_ns", [7, 8, 9, 10, 11], 0),
+        ("t_monotonic_ns", [0, 1, 2, 3, 86_400_000_000_001], 4),
         ("t_monotonic_ns", [0, 9, 9, 9, 10], 2),
     ],
 )
@@ -204,24 +206,76 @@ def test_steps_that_no_robot_takes_are_refused(
     assert f"at step {step}" in str(error)
 
 
-@pytest.mark.parametrize("values", [[1, 1, 2, 3, 4], [0, 9, 9, 18, 27]])
+@pytest.mark.parametrize("values", [[0, 0, 1, 2, 3], [0, 9, 9, 18, 27]])
 def test_steps_of_which_a_few_come_at_once_pass(values: list[int]) -> None:
     found = with_steps(redacted(), t_monotonic_ns=np.array(values, np.int64))
     redacted_form.check_redacted(found, RECORD)
 
 
-def test_every_text_and_every_sensitive_field_has_a_form() -> None:
-    for field in FIELDS:
-        if field.scope == "episode" and field.dtype == "string":
-            assert field.form is not None, field.name
-        if field.sensitive and field.dtype != "float32":
-            assert field.form is not None, field.name
+HEARING = EpisodeSpec(3, 2, audio_size=2)
+_HALF_S_NS = 500_000_000
+
+
+@pytest.mark.parametrize(
+    ("powers", "times", "step"),
+    [
+        ([0.0, 0.5, 0.5, -1.0, -1.0], [0, 1, 2, 3, 4], None),
+        ([0.0, 0.5, 0.5, -1.0, -1.0], [0, 0.999, 1, 3, 4], 1),
+        ([0.0, 0.0, 0.5, 1.0, -1.0], [0, 1, 2, 2.5, 4], 3),
+        ([0.0, 0.0, 0.3, 0.3, 0.3], [0, 1, 2, 3, 4], 2),
+        ([0.0, 0.0, 0.0, 0.0, 1e6], [0, 1, 2, 3, 4], 4),
+    ],
+)
+def test_sound_holds_in_coarse_powers_for_half_a_second(
+    powers: list[float], times: list[float], step: int | None
+) -> None:
+    sound = np.array([[power, -2.0] for power in powers], np.float32)
+    ns = (np.array(times) * _HALF_S_NS).astype(np.int64)
+    found = with_steps(
+        redacted(HEARING), t_monotonic_ns=ns, **{"observation/audio_mel": sound}
+    )
+    if step is None:
+        redacted_form.check_redacted(found, RECORD)
+    else:
+        assert f"at step {step}" in str(refuse(found))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"transform": "forget"},  # and not sensitive
+        {"sensitive": True},  # and without a transform
+        {"sensitive": True, "transform": ""},
+        {"form": None},
+        {"form": "any text"},
+    ],
+)
+def test_field_without_a_decision_about_its_privacy_stops_the_build(
+    changes: dict[str, Any],
+) -> None:
+    (task,) = (field for field in FIELDS if field.name == "task")
+    with pytest.raises(ValueError, match="task: a"):
+        dataclasses.replace(task, **changes)
+
+
+@pytest.mark.parametrize(("scope", "form"), [("episode", "flag"), ("step", "hour")])
+def test_form_that_nothing_looks_at_stops_the_build(
+    monkeypatch: pytest.MonkeyPatch, scope: spec.Scope, form: spec.Form
+) -> None:
+    field = dataclasses.replace(FIELDS[0], name="new", scope=scope, form=form)
+    monkeypatch.setattr(spec, "FIELDS", (*FIELDS, field))
+    with pytest.raises(TypeError, match="new: no check of the form"):
+        importlib.reload(redacted_form)
+    monkeypatch.undo()
+    importlib.reload(redacted_form)
 
 
 def test_every_form_of_the_table_is_looked_at() -> None:
     """Each form refuses at least one value in the tests above."""
     looked_at = {name for name, _ in (*NOT_REDACTED, *MALFORMED)}
     looked_at |= {"observation/image", "discount", "t_monotonic_ns"}
+    looked_at |= {"observation/audio_mel"}
     forms = {field.form for field in FIELDS if field.name in looked_at}
-    # An episode of another schema version cannot be made.
-    assert forms | {"schema_version"} == set(get_args(spec.Form))
+    # An episode with another value of these cannot be made.
+    forms |= {"flag", "numbers", "outcome", "schema_version"}
+    assert forms == set(get_args(spec.Form))

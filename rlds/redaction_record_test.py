@@ -7,12 +7,12 @@ from rlds.errors import RedactionRecordError
 from rlds.redaction_record import RedactionRecord, find_missing_fields
 from rlds.spec import EpisodeSpec
 
-_NUMERIC = ("location", "robot_hash", "start_time", "tags")
+_NUMERIC = ("location", "robot_hash", "start_time", "t_monotonic_ns", "tags")
 
 
 def _record(**changes: Any) -> RedactionRecord:
     fields = {
-        "transform_version": "numeric-1",
+        "transform_version": "numeric-2",
         "detectors": {"faces": "ab" * 32},
         "fields_covered": _NUMERIC,
         "frames_masked": 3,

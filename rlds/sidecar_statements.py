@@ -5,18 +5,23 @@ before an episode enters the shared folder, the uploader before it sends one, an
 before it admits one, all with `check_statements`.
 """
 
+import dataclasses
 import datetime
+from collections.abc import Callable, Mapping
 
+from rlds import example_codec, tfrecord
 from rlds.episode import Episode
 from rlds.errors import (
     ConsentFormError,
     DateBeforeFormatError,
     DateInFutureError,
+    MalformedEpisodeError,
     SidecarMismatchError,
     SidecarViolationsError,
 )
 from rlds.redacted_form import check_redacted, is_hour
-from rlds.sidecar import Consent, Sidecar
+from rlds.redaction_record import RedactionRecord
+from rlds.sidecar import Consent, Safety, Sidecar
 from rlds.spec import CLOCK_TOLERANCE, FIRST_DATE
 
 CONSENTING = "operator"
@@ -25,9 +30,38 @@ CONSENTING = "operator"
 # Who may be named as having decided; `unknown` where a crash lost it. A person is not.
 _ROLES = ("", CONSENTING, "unknown")
 
+# Each statement of a sidecar, and what of its episode it must equal. The episode's own
+# value has the form that `rlds.spec` gives it.
+_OF_THE_EPISODE: Mapping[str, Callable[[Episode], object]] = {
+    "schema_version": lambda episode: episode.metadata.schema_version,
+    "episode_id": lambda episode: episode.metadata.episode_id,
+    "robot_hash": lambda episode: episode.metadata.robot_hash,
+    "package_digest": lambda episode: episode.metadata.package_digest,
+    "delta_digest": lambda episode: episode.metadata.delta_digest,
+    "software": lambda episode: episode.metadata.software_version,
+    "date": lambda episode: episode.metadata.start_time[:10],
+    "num_steps": lambda episode: episode.num_steps,
+}
+# The other ones, and what looks at them.
+_LOOKED_AT: Mapping[str, str] = {
+    "sha256": "Sidecar.check_episode",
+    "size_bytes": "Sidecar.check_episode",
+    "keyid": "sidecar.verify",
+    "consent.granted": "may_leave",
+    "consent.by": "check_consent: a role",
+    "consent.at": "check_consent: an hour",
+    "safety.violations": "check_statements: counted again",
+    "safety.escalated": "check_statements: only with a violation",
+    "privacy.transform_version": "check_redacted: the known one",
+    "privacy.detectors": "check_redacted: known names; a digest by the record itself",
+    "privacy.fields_covered": "check_redacted: names of sensitive fields",
+    "privacy.frames_masked": "check_redacted: no more than there are",
+    "privacy.attested": "check_redacted: true",
+}
+
 
 def check_statements(
-    sidecar: Sidecar, episode: Episode, now: datetime.datetime
+    sidecar: Sidecar, episode: Episode, framed: bytes, now: datetime.datetime
 ) -> None:
     """Checks what the sidecar says about the content of its episode.
 
@@ -37,11 +71,14 @@ def check_statements(
     Args:
         sidecar: the robot's statement.
         episode: what it is about.
+        framed: the episode's file, from which `episode` was decoded.
         now: the present time, by the clock of whoever checks.
 
     Raises:
         SidecarMismatchError: the sidecar is about another episode.
-        SidecarViolationsError: the steps hold another number of safety violations.
+        SidecarViolationsError: the steps hold another number of safety violations, or
+            none and the sidecar says that the episode is shared for one.
+        MalformedEpisodeError: the file holds more than its episode.
         ConsentFormError: the consent holds more than a role and an hour.
         FieldNotCoveredError, FieldFormError: as `check_redacted`.
         DateError: as `check_date`.
@@ -54,8 +91,19 @@ def check_statements(
             f"{sidecar.safety.violations} steps with a safety violation",
             violations,
         )
+    if sidecar.safety.escalated and not violations:
+        raise SidecarViolationsError(
+            _source(sidecar), "an escalation for a safety violation in a step", "none"
+        )
     check_consent(sidecar)
     check_redacted(episode, sidecar.privacy)
+    # What no reader sees, such as a part without content, is looked at by nobody.
+    if tfrecord.frame(example_codec.encode(episode)) != framed:
+        raise MalformedEpisodeError(
+            _source(sidecar),
+            "a file as the robot's recorder writes its episode",
+            "other bytes",
+        )
     # `start_time` agrees with `date`; where nobody consented, no time need be stated.
     check_date(sidecar.date, now, _source(sidecar), "date")
     if sidecar.consent.at:
@@ -103,17 +151,8 @@ def may_leave(sidecar: Sidecar, violations: int) -> bool:
 
 
 def _check_agreement(sidecar: Sidecar, episode: Episode) -> None:
-    own = episode.metadata
-    for name, stated, found in (
-        ("schema_version", sidecar.schema_version, own.schema_version),
-        ("episode_id", sidecar.episode_id, own.episode_id),
-        ("robot_hash", sidecar.robot_hash, own.robot_hash),
-        ("package_digest", sidecar.package_digest, own.package_digest),
-        ("delta_digest", sidecar.delta_digest, own.delta_digest),
-        ("software", sidecar.software, own.software_version),
-        ("date", sidecar.date, own.start_time[:10]),
-        ("num_steps", sidecar.num_steps, episode.num_steps),
-    ):
+    for name, find in _OF_THE_EPISODE.items():
+        stated, found = getattr(sidecar, name), find(episode)
         if stated != found:
             raise SidecarMismatchError(
                 _source(sidecar), f"an episode with {name} {stated!r}", repr(found)
@@ -141,3 +180,19 @@ def check_consent(sidecar: Sidecar) -> None:
 
 def _source(sidecar: Sidecar) -> str:
     return f"sidecar of {sidecar.episode_id}"
+
+
+def list_statements() -> tuple[str, ...]:
+    """Returns the name of each statement of a sidecar, such as `consent.by`."""
+    parts = {"consent": Consent, "safety": Safety, "privacy": RedactionRecord}
+    names: list[str] = []
+    for field in dataclasses.fields(Sidecar):
+        part = parts.get(field.name)
+        inner = dataclasses.fields(part) if part else ()
+        names += [f"{field.name}.{one.name}" for one in inner] or [field.name]
+    return tuple(names)
+
+
+_unchecked = set(list_statements()) ^ {*_OF_THE_EPISODE, *_LOOKED_AT}
+if _unchecked:
+    raise TypeError(f"statements of a sidecar that nothing looks at: {_unchecked}")

@@ -2,12 +2,14 @@
 
 import dataclasses
 import datetime
+import importlib
 from typing import Any
 
 import numpy as np
 import pytest
 
 from base.digest import sha256_bytes
+from rlds import sidecar as sidecar_format
 from rlds import sidecar_statements
 from rlds.episode import Episode
 from rlds.errors import (
@@ -22,10 +24,13 @@ from rlds.errors import (
 )
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
-from rlds.spec import FIELDS
+from rlds.spec import TRANSFORM_VERSION
 from rlds.testing import episodes
+from rlds.testing.episodes import frame_episode
+from rlds.testing.private_values import RECORD
 
 EPISODE = episodes.episode(tags=("simulated",))
+FRAMED = frame_episode(EPISODE)
 VIOLATIONS = 1  # at step 2, as `rlds.testing.episodes` makes them
 NO_CONSENT = Consent(False, "", "")
 NOW = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
@@ -44,9 +49,7 @@ def sidecar(**changes: Any) -> Sidecar:
         "date": "2026-01-01",
         "consent": Consent(True, "operator", "2026-01-01T09:00:00Z"),
         "safety": Safety(VIOLATIONS, True),
-        "privacy": RedactionRecord(
-            "1", {}, tuple(f.name for f in FIELDS if f.sensitive), 0, True
-        ),
+        "privacy": RECORD,
         "package_digest": own.package_digest,
         "delta_digest": own.delta_digest,
         "software": own.software_version,
@@ -55,8 +58,10 @@ def sidecar(**changes: Any) -> Sidecar:
 
 
 def test_true_statements_pass() -> None:
-    sidecar_statements.check_statements(sidecar(), EPISODE, NOW)
-    sidecar_statements.check_statements(sidecar(consent=NO_CONSENT), EPISODE, NOW)
+    sidecar_statements.check_statements(sidecar(), EPISODE, FRAMED, NOW)
+    sidecar_statements.check_statements(
+        sidecar(consent=NO_CONSENT), EPISODE, FRAMED, NOW
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,23 +79,32 @@ def test_true_statements_pass() -> None:
 )
 def test_statement_about_another_episode_is_named(name: str, value: object) -> None:
     with pytest.raises(SidecarMismatchError, match=f"with {name} "):
-        sidecar_statements.check_statements(sidecar(**{name: value}), EPISODE, NOW)
+        sidecar_statements.check_statements(
+            sidecar(**{name: value}), EPISODE, FRAMED, NOW
+        )
 
 
-def test_every_statement_of_a_sidecar_is_compared_with_something() -> None:
-    """`sha256` and `size_bytes` by `check_episode`, `keyid` by `verify`."""
-    compared = {"schema_version", "episode_id", "num_steps", "robot_hash", "date"}
-    compared |= {"package_digest", "delta_digest", "software"}
-    looked_at = {"consent", "safety", "privacy", "sha256", "size_bytes", "keyid"}
-    names = {field.name for field in dataclasses.fields(Sidecar)}
-    assert names == compared | looked_at
+def test_statement_that_nothing_looks_at_stops_the_build(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "consent.by" in sidecar_statements.list_statements()
+
+    @dataclasses.dataclass(frozen=True)
+    class Told(Consent):
+        remark: str = ""
+
+    monkeypatch.setattr(sidecar_format, "Consent", Told)
+    with pytest.raises(TypeError, match=r"consent\.remark"):
+        importlib.reload(sidecar_statements)
+    monkeypatch.undo()
+    importlib.reload(sidecar_statements)
 
 
 @pytest.mark.parametrize("stated", [0, 2, 5])
 def test_violations_are_counted_again_in_the_steps(stated: int) -> None:
     with pytest.raises(SidecarViolationsError, match=f"expected {stated} steps"):
         sidecar_statements.check_statements(
-            sidecar(safety=Safety(stated, True)), EPISODE, NOW
+            sidecar(safety=Safety(stated, True)), EPISODE, FRAMED, NOW
         )
 
 
@@ -110,7 +124,9 @@ def test_consent_that_holds_more_than_a_role_and_an_hour_is_refused(
     consent: Consent,
 ) -> None:
     with pytest.raises(ConsentFormError) as caught:
-        sidecar_statements.check_statements(sidecar(consent=consent), EPISODE, NOW)
+        sidecar_statements.check_statements(
+            sidecar(consent=consent), EPISODE, FRAMED, NOW
+        )
     assert "Ada" not in str(caught.value)
 
 
@@ -119,10 +135,10 @@ def test_value_that_was_not_redacted_and_field_not_covered_are_told_apart() -> N
         EPISODE, metadata=dataclasses.replace(EPISODE.metadata, tags=("Ada",))
     )
     with pytest.raises(FieldFormError, match="tags"):
-        sidecar_statements.check_statements(sidecar(), tagged, NOW)
-    bare = RedactionRecord("1", {}, (), 0, True)
+        sidecar_statements.check_statements(sidecar(), tagged, FRAMED, NOW)
+    bare = RedactionRecord(TRANSFORM_VERSION, {}, (), 0, True)
     with pytest.raises(FieldNotCoveredError):
-        sidecar_statements.check_statements(sidecar(privacy=bare), EPISODE, NOW)
+        sidecar_statements.check_statements(sidecar(privacy=bare), EPISODE, FRAMED, NOW)
 
 
 def test_escalation_without_a_violation_in_the_steps_is_no_permission() -> None:
@@ -131,7 +147,8 @@ def test_escalation_without_a_violation_in_the_steps_is_no_permission() -> None:
         steps={**EPISODE.steps, "safety_violation": np.zeros(5, np.bool_)},
     )
     stated = sidecar(consent=NO_CONSENT, safety=Safety(0, True))
-    sidecar_statements.check_statements(stated, calm, NOW)
+    with pytest.raises(SidecarViolationsError, match="expected an escalation for"):
+        sidecar_statements.check_statements(stated, calm, frame_episode(calm), NOW)
     assert not _may_leave(stated, calm)
     assert _may_leave(sidecar(consent=NO_CONSENT), EPISODE)
     assert not _may_leave(
@@ -165,10 +182,14 @@ def test_date_that_only_a_wrong_clock_gives_is_refused(
     else:
         stated = sidecar(consent=Consent(True, "operator", f"{date}T23:00:00Z"))
     if error is None:
-        sidecar_statements.check_statements(stated, episode, NOW)
+        sidecar_statements.check_statements(
+            stated, episode, frame_episode(episode), NOW
+        )
         return
     with pytest.raises(error, match=f"{name} .*, got {date}; set the robot's clock"):
-        sidecar_statements.check_statements(stated, episode, NOW)
+        sidecar_statements.check_statements(
+            stated, episode, frame_episode(episode), NOW
+        )
 
 
 def _may_leave(stated: Sidecar, episode: Episode) -> bool:

@@ -9,7 +9,7 @@ import dataclasses
 import datetime
 import enum
 import functools
-from typing import Literal
+from typing import Literal, get_args
 
 SCHEMA_VERSION = "0.1.0"
 
@@ -18,19 +18,24 @@ Dtype = Literal["float32", "int64", "bool", "string", "jpeg"]
 # `rlds.redacted_form` says what each form allows.
 Form = Literal[
     "actor",
+    "channel",
+    "coarse_sound",
     "digest",
     "digest_or_empty",
     "discount",
+    "flag",
     "grid_cell_or_empty",
     "hour",
+    "known_name",
     "known_tags",
-    "line",
-    "passing_time",
+    "known_words",
+    "numbers",
+    "outcome",
     "plain_jpeg",
     "schema_version",
+    "time_from_zero",
     "uuid7_of_an_hour",
-    "word",
-    "word_or_empty",
+    "version",
 ]
 
 # These limits bound what a reader allocates; the writer refuses larger episodes, and a
@@ -84,6 +89,24 @@ KNOWN_TAGS = frozenset(
     | {rule.tag for rule in StopRule}
 )
 
+# The transforms of `edge/redact/` as a whole; a redaction record names no other ones.
+TRANSFORM_VERSION = "numeric-2"
+# What is looked for in every picture before it may leave: a record names the weights
+# that looked for each, and nothing else.
+IMAGE_DETECTORS = ("faces", "plates")
+
+# Sound that leaves a robot: at most so many bands, in powers of whole steps, each of
+# which holds for at least so long. Speech is understood by how the powers of its bands
+# vary 4 to 16 times a second, and nothing is lost with what is slower: two values a
+# second hold only what is slower than 1 Hz, and a syllable is shorter than one of them.
+# Source: Drullman, Festen and Plomp 1994, J. Acoust. Soc. Am. 95, 1053 and 2670.
+SOUND_BANDS = 8
+SOUND_STEP = 0.5  # natural logarithm of the power
+SOUND_HOLD_NS = 500_000_000
+
+# An episode is shorter: a robot's recorder cuts them at 64 MiB.
+MAX_EPISODE_NS = 24 * 3600 * 1_000_000_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Field:
@@ -97,9 +120,12 @@ class Field:
         unit: unit of one element; "" if it has none.
         sensitive: whether it may reveal who or where a person is.
         transform: name of the transform that makes it safe; None if not sensitive.
-        form: what a value looks like once it may leave the robot; None if the type
-            and the shape say it all.
+        form: what a value looks like once it may leave the robot.
         doc: description.
+
+    Raises:
+        ValueError: it is sensitive without a transform, or has one without being it.
+            A field that is added so stops every program and every test.
     """
 
     name: str
@@ -109,8 +135,14 @@ class Field:
     unit: str
     sensitive: bool
     transform: str | None
-    form: Form | None
+    form: Form
     doc: str
+
+    def __post_init__(self) -> None:
+        if self.sensitive is not bool(self.transform):
+            raise ValueError(f"{self.name}: a transform if it is sensitive, else none")
+        if self.form not in get_args(Form):
+            raise ValueError(f"{self.name}: a form, got {self.form!r}")
 
 
 def _step(
@@ -118,9 +150,9 @@ def _step(
     shape: tuple[int | str, ...],
     dtype: Dtype,
     doc: str,
+    form: Form,
     unit: str = "",
     transform: str | None = None,
-    form: Form | None = None,
 ) -> Field:
     return Field(
         name, "step", shape, dtype, unit, transform is not None, transform, form, doc
@@ -130,7 +162,7 @@ def _step(
 def _episode(
     name: str,
     doc: str,
-    form: Form | None,
+    form: Form,
     transform: str | None = None,
     dtype: Dtype = "string",
     shape: tuple[int | str, ...] = (),
@@ -145,72 +177,106 @@ def _episode(
 # that says who acted is called `operator`, although everywhere else the operator is
 # the person who consents and whoever acts is the actor.
 FIELDS: tuple[Field, ...] = (
-    _step("observation/state", ("N",), "float32", "Robot state.", unit="robot's own"),
+    _step(
+        "observation/state",
+        ("N",),
+        "float32",
+        "Robot state.",
+        "numbers",
+        unit="robot's own",
+    ),
     _step(
         "observation/image",
         (),
         "jpeg",
         "Camera image, encoded as JPEG; optional.",
+        "plain_jpeg",
         transform="mask_faces_and_plates",
-        form="plain_jpeg",
     ),
     _step(
         "observation/audio_mel",
         ("M",),
         "float32",
         "Log-mel features of the sound since the last step; optional.",
+        "coarse_sound",
         unit="log power",
         transform="log_mel",
     ),
-    _step("action", ("A",), "float32", "Action that was executed.", unit="robot's own"),
+    _step(
+        "action",
+        ("A",),
+        "float32",
+        "Action that was executed.",
+        "numbers",
+        unit="robot's own",
+    ),
     _step(
         "proposed_action",
         ("A",),
         "float32",
         "Action that policy or operator proposed, before the safety limits.",
+        "numbers",
         unit="robot's own",
     ),
-    _step("reward", (), "float32", "Reward of the action."),
+    _step("reward", (), "float32", "Reward of the action.", "numbers"),
     _step(
         "discount",
         (),
         "float32",
         "Discount of what follows, 0 to 1.",
-        form="discount",
+        "discount",
     ),
-    _step("is_first", (), "bool", "Whether this is the first step."),
-    _step("is_last", (), "bool", "Whether this is the last step."),
-    _step("is_terminal", (), "bool", "Whether the task ended here, not just the time."),
+    _step("is_first", (), "bool", "Whether this is the first step.", "flag"),
+    _step("is_last", (), "bool", "Whether this is the last step.", "flag"),
+    _step(
+        "is_terminal",
+        (),
+        "bool",
+        "Whether the task ended here, not just the time.",
+        "flag",
+    ),
+    # A robot's clock counts from its last start, or from 1970: both tell when an
+    # episode was, to the second, and which episodes belong together.
     _step(
         "t_monotonic_ns",
         (),
         "int64",
         "Time of the observation.",
+        "time_from_zero",
         unit="ns",
-        form="passing_time",
+        transform="time_since_first_step",
     ),
-    _step("deadline_missed", (), "bool", "Whether the control period was overrun."),
+    _step(
+        "deadline_missed",
+        (),
+        "bool",
+        "Whether the control period was overrun.",
+        "flag",
+    ),
     _step(
         "safety_violation",
         (),
         "bool",
         "Whether a stop rule fired, or the proposed action was not finite.",
+        "flag",
     ),
     _step(
         "intervention",
         (),
         "bool",
         "Whether a person acted, in the place of the policy that proposed; optional.",
+        "flag",
     ),
     _episode("schema_version", "Version of this table.", "schema_version"),
     _episode(
         "episode_id", "UUID of version 7, the episode's name.", "uuid7_of_an_hour"
     ),
     _episode("robot_hash", "Keyed hash of the robot's id.", "digest", "keyed_hash"),
-    # A word is chosen by whoever sets the robot up. That it names a make or a version
-    # and nobody cannot be checked; that it is no sentence and no place can.
-    _episode("robot_model", "Make of the robot.", "word"),
-    _episode("environment_id", "What the robot acted in.", "word"),
+    # Names are chosen by whoever sets the robot up, and a task is what they told it.
+    # Both are what a model learns from, so they leave the robot, in words of a closed
+    # list (`rlds/known_words.py`); others are refused before the robot moves.
+    _episode("robot_model", "Make of the robot.", "known_name"),
+    _episode("environment_id", "What the robot acted in.", "known_name"),
     _episode(
         "package_digest",
         "SHA-256 of the package that acted, or empty.",
@@ -221,19 +287,17 @@ FIELDS: tuple[Field, ...] = (
         "SHA-256 of the local delta in force, or empty.",
         "digest_or_empty",
     ),
-    _episode(
-        "channel", "Channel that the package came from, or empty.", "word_or_empty"
-    ),
-    _episode("software_version", "Version of the robot's runtime.", "word"),
+    _episode("channel", "Channel that the package came from, or empty.", "channel"),
+    _episode("software_version", "Version of the robot's runtime.", "version"),
     _episode("start_time", "RFC 3339 time of the begin.", "hour", "coarse_time"),
     _episode(
         "location", "Coarse place, or empty.", "grid_cell_or_empty", "coarse_location"
     ),
     _episode("tags", "Notes.", "known_tags", "allow_list", shape=("T",)),
-    # What a person told the robot to do, in their words: it is what a model learns
-    # from, so it leaves the robot, on the operator's consent, as one line.
-    _episode("task", "Name of the task.", "line"),
-    _episode("success", "1 success, 0 failure, -1 not known.", None, dtype="int64"),
+    _episode("task", "Name of the task.", "known_words"),
+    _episode(
+        "success", "1 success, 0 failure, -1 not known.", "outcome", dtype="int64"
+    ),
     _episode("operator", "Who acted: expert, human or policy:<digest12>.", "actor"),
 )
 

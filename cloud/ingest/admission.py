@@ -45,7 +45,7 @@ class Reason(enum.StrEnum):
     EPISODE_OVERSIZED = "episode_oversized"  # longer than signed, or than the limit
     SIZE_MISMATCH = "size_mismatch"
     DIGEST_MISMATCH = "digest_mismatch"
-    EPISODE_MALFORMED = "episode_malformed"  # signed bytes that are no episode
+    EPISODE_MALFORMED = "episode_malformed"  # signed bytes that are no episode, or more
     DATE_BEFORE_FORMAT = "date_before_format"  # a wrong clock, as the next
     DATE_IN_FUTURE = "date_in_future"
     VIOLATIONS_DIFFER = "violations_differ"  # other ones than the steps hold

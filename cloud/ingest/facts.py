@@ -31,6 +31,7 @@ from rlds.errors import (
     DateInFutureError,
     FieldFormError,
     FieldNotCoveredError,
+    MalformedEpisodeError,
     RedactionRecordError,
     RldsError,
     SidecarError,
@@ -118,7 +119,7 @@ def gather(
     return dataclasses.replace(
         facts,
         outline=outline,
-        statement_fault=_find_false_statement(sidecar, episode, judged_at)
+        statement_fault=_find_false_statement(sidecar, episode, raw_episode, judged_at)
         or _find_bad_image(episode),
     )
 
@@ -138,10 +139,10 @@ def _read(
 
 
 def _find_false_statement(
-    sidecar: Sidecar, episode: Episode, judged_at: datetime.datetime
+    sidecar: Sidecar, episode: Episode, framed: bytes, judged_at: datetime.datetime
 ) -> Fault | None:
     try:
-        sidecar_statements.check_statements(sidecar, episode, judged_at)
+        sidecar_statements.check_statements(sidecar, episode, framed, judged_at)
     except RldsError as e:
         return Fault(_statement_reason(e), str(e))
     return None
@@ -159,6 +160,8 @@ def _statement_reason(e: RldsError) -> Reason:
             return Reason.DATE_BEFORE_FORMAT
         case DateInFutureError():
             return Reason.DATE_IN_FUTURE
+        case MalformedEpisodeError():
+            return Reason.EPISODE_MALFORMED
         case FieldNotCoveredError():
             return Reason.FIELDS_NOT_COVERED
         case FieldFormError(sensitive=True):

@@ -17,8 +17,12 @@ from cloud.testing.raw_robot import (
     require_quarantine,
     verdict_on_disk,
 )
+from rlds import reader
 from rlds.sidecar import Consent, Safety
+from rlds.spec import IMAGE_DETECTORS
+from rlds.testing import private_values
 from rlds.testing.episodes import JPEG
+from rlds.testing.private_values import DOORS, Door
 
 _ROBOT = RawRobot(1)
 raw = pytest.fixture(make_raw)
@@ -75,7 +79,7 @@ def test_text_that_has_not_the_form_of_its_field_is_quarantined(
 
 def test_episode_in_which_no_time_passes_is_quarantined(raw: LocalStore) -> None:
     folder = _ROBOT.upload(raw, _ROBOT.record(1, period_ns=0))
-    verdict = require_quarantine(raw, folder, Reason.FIELD_MALFORMED)
+    verdict = require_quarantine(raw, folder, Reason.NOT_REDACTED)
     assert "t_monotonic_ns: expected time to pass" in verdict.detail
 
 
@@ -86,7 +90,7 @@ def test_episode_of_one_step_is_admitted(raw: LocalStore) -> None:
 
 
 def test_a_task_in_words_is_admitted(raw: LocalStore) -> None:
-    task = "pick up the cube, s'il te plaît 🤖"
+    task = "pick up the red cube, and put it into the box"
     folder = _ROBOT.upload(raw, _ROBOT.record(1, task=task))
     ingest(raw, _ROBOT)
     assert verdict_on_disk(raw, folder).episode["task"] == task
@@ -110,7 +114,40 @@ def test_escalation_without_a_violation_in_the_steps_is_no_consent(
         consent=Consent(granted=False, by="", at=""),
         safety=Safety(0, escalated=True),
     )
-    require_quarantine(raw, folder, Reason.CONSENT_MISSING)
+    require_quarantine(raw, folder, Reason.VIOLATIONS_DIFFER)
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
+def test_private_value_is_quarantined_through_every_door(
+    raw: LocalStore, door: Door
+) -> None:
+    recorded = _ROBOT.record(1)
+    found = reader.read_episode_bytes(recorded.episode)
+    framed, said = private_values.smuggle(door, found, recorded.sidecar)
+    folder = _ROBOT.upload(raw, Recorded(framed, said))
+    (verdict,) = ingest(raw, _ROBOT).verdicts
+    assert (verdict.status, verdict.episode) == ("quarantined", {})
+    assert verdict.reason in (
+        Reason.NOT_REDACTED,
+        Reason.FIELDS_NOT_COVERED,
+        Reason.FIELD_MALFORMED,
+        Reason.EPISODE_MALFORMED,
+        Reason.CONSENT_MALFORMED,
+        Reason.VIOLATIONS_DIFFER,
+    )
+    assert raw.list("admitted/") == ()
+    told = raw.get(folder.admission, 1 << 20).decode()
+    in_id = verdict.episode_id.replace("-", "")
+    assert not door.secret or door.secret not in told.replace(in_id, "")
+
+
+def test_what_went_through_no_door_is_admitted(raw: LocalStore) -> None:
+    recorded = _ROBOT.record(1)
+    found = reader.read_episode_bytes(recorded.episode)
+    framed, said = private_values.smuggle(Door("none"), found, recorded.sidecar)
+    folder = _ROBOT.upload(raw, Recorded(framed, said))
+    ingest(raw, _ROBOT)
+    assert verdict_on_disk(raw, folder).admitted
 
 
 def test_a_person_who_is_named_in_the_consent_is_quarantined(raw: LocalStore) -> None:
@@ -160,7 +197,8 @@ _CAMERA = dataclasses.replace(SPEC, image=True)
 
 def _masked(recorded: Recorded) -> dict[str, Any]:
     privacy = recorded.sidecar.privacy
-    return {"privacy": dataclasses.replace(privacy, detectors={"faces": "ef" * 32})}
+    detectors = dict.fromkeys(IMAGE_DETECTORS, "ef" * 32)
+    return {"privacy": dataclasses.replace(privacy, detectors=detectors)}
 
 
 def test_images_that_decode_and_hold_no_metadata_are_admitted(raw: LocalStore) -> None:
@@ -183,7 +221,8 @@ def test_image_with_a_location_in_its_metadata_is_quarantined(raw: LocalStore) -
 
 
 def test_image_that_training_could_not_decode_is_quarantined(raw: LocalStore) -> None:
-    tables = JPEG.replace(b"\xff\xc4", b"\xff\xdd")  # no Huffman tables
-    recorded = _ROBOT.record(1, spec=_CAMERA, image=tables)
+    image = JPEG.replace(b"\1\x11\0\xff", b"\1\x55\0\xff")  # five samples by five
+    assert image != JPEG
+    recorded = _ROBOT.record(1, spec=_CAMERA, image=image)
     folder = _ROBOT.upload(raw, recorded, **_masked(recorded))
     require_quarantine(raw, folder, Reason.IMAGE_MALFORMED)

@@ -31,7 +31,7 @@ from rlds.episode import EpisodeMetadata
 from rlds.raw_layout import RawFolder
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
-from rlds.spec import FIELDS, SCHEMA_VERSION, EpisodeSpec
+from rlds.spec import FIELDS, SCHEMA_VERSION, TRANSFORM_VERSION, EpisodeSpec
 from rlds.testing.episodes import JPEG
 from rlds.writer import EpisodeWriter
 
@@ -240,7 +240,7 @@ def _sidecar(
         consent=Consent(granted=True, by="operator", at=f"{date}T09:00:00Z"),
         safety=Safety(violations, escalated=violations > 0),
         privacy=RedactionRecord(
-            transform_version="1",
+            transform_version=TRANSFORM_VERSION,
             detectors={},
             fields_covered=COVERED,
             frames_masked=0,

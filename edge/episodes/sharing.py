@@ -31,8 +31,7 @@ from edge.errors import (
     RedactionError,
     UncoveredFieldError,
 )
-from edge.redact import transforms
-from edge.redact.redactor import Redactor
+from edge.redact import redactor, transforms
 from edge.robots.clock import NS_PER_S, Clock, MonotonicClock, require_right
 from edge.robots.robot import RobotSpec
 from edge.runtime_version import RUNTIME_DATE
@@ -116,7 +115,7 @@ class Recording:
         self._key = key
         self._robot_id = robot_id
         self._terms = EpisodeTerms(robot_id, key.keyid, consent)
-        self._redactor = Redactor(key.robot_hash)
+        self._redactor = redactor.Redactor(key.robot_hash)
         self._directory = directory
         self._tell = tell
         self._machine = machine
@@ -186,7 +185,7 @@ class Recording:
             metadata.start_time, self._now(), _ROBOTS_CLOCK, "a day"
         )
         spec = episode_spec(robot, provenance)
-        self._directory.check_spec(spec)
+        self._directory.check_spec(redactor.shared_spec(spec))
 
         def begin_part(name: str) -> None:
             self._write_terms(name)
@@ -314,10 +313,15 @@ class Recording:
         if self.look_up(name) is Held.NOTHING:
             terms = self._read_terms(raw)
             self._require_own(name, terms)
+            dropped = ", ".join(redactor.find_dropped(raw.spec))
+            if dropped:
+                self._tell(f"{name} is shared without {dropped}: nothing here masks it")
             redacted, record = self._redactor.redact(raw)
             framed = tfrecord.frame(example_codec.encode(redacted))
             described = _describe(redacted, record, framed, terms.consent)
-            sidecar_statements.check_statements(described, redacted, self._now())
+            sidecar_statements.check_statements(
+                described, redacted, framed, self._now()
+            )
             robot_key.write_public(self._output, self._key, self._robot_id)
             signed = sidecar.sign(described, self._key.signing)
             if self._quota is not None:
@@ -451,7 +455,10 @@ def open_recording(
         durable_file.remove_leftovers(output / SPLIT)
         durable_file.remove_leftovers(private)
         directory = TfdsDirectory(
-            output, DATASET_NAME, episode_spec(robot, nobody), SPLIT
+            output,
+            DATASET_NAME,
+            redactor.shared_spec(episode_spec(robot, nobody)),
+            SPLIT,
         )
         for path in directory.set_aside:
             tell(f"a file among the links of episodes is now {path}")

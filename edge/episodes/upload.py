@@ -167,7 +167,7 @@ def _upload_episode(path: Path, store: Store, now: datetime, tally: Tally) -> No
     framed = _read(episode_path, min(description.size_bytes, reader.LIMIT_BYTES))
     description.check_episode(framed)
     episode = reader.read_episode_bytes(framed)
-    sidecar_statements.check_statements(description, episode, now)
+    sidecar_statements.check_statements(description, episode, framed, now)
     if not sidecar_statements.may_leave(
         description, sidecar_statements.count_violations(episode)
     ):

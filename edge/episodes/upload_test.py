@@ -20,6 +20,9 @@ from edge.testing import processes, simulated_episodes
 from rlds import example_codec, reader, sidecar, tfrecord
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety
+from rlds.spec import TRANSFORM_VERSION
+from rlds.testing import private_values
+from rlds.testing.private_values import DOORS, Door
 
 KEY = robot_key.derive_simulated(simulated_episodes.ROBOT_ID)
 HASH = KEY.robot_hash(simulated_episodes.ROBOT_ID)
@@ -200,8 +203,9 @@ def rewrite(folder: Path, name: str, change: Callable[[dict[str, Any]], Any]) ->
     path.write_bytes(canonical_json.encode(value))
 
 
-BARE = RedactionRecord("numeric-1", {}, (), 0, True)
+BARE = RedactionRecord(TRANSFORM_VERSION, {}, (), 0, True)
 DENIED = Consent(False, "operator", "2026-01-01T08:00:00Z")
+GRANTED = Consent(True, "operator", "2026-01-01T08:00:00Z")
 Damage = Callable[[Path, str], object]
 
 
@@ -267,14 +271,34 @@ def test_episode_that_must_not_leave_as_it_is_is_named_and_the_others_are_sent(
     check_one_refused(folder, store_at(tmp_path / "store"), name, reason)
 
 
-def test_escalation_without_a_violation_in_the_steps_stays_private(
-    folder: Path, tmp_path: Path
+@pytest.mark.parametrize("consent", [DENIED, GRANTED])
+def test_escalation_without_a_violation_in_the_steps_is_refused(
+    folder: Path, tmp_path: Path, consent: Consent
 ) -> None:
     name = names_in(folder)[0]
-    sign_again(folder, name, consent=DENIED, safety=Safety(0, escalated=True))
+    sign_again(folder, name, consent=consent, safety=Safety(0, escalated=True))
     store = store_at(tmp_path / "store")
-    assert upload.upload(folder, store, NOW) == upload.Tally(sent=2, private=1)
+    tally = upload.upload(folder, store, NOW)
+    assert (tally.sent, len(tally.refused)) == (2, 1)
     assert not any(name in path for path in store.list(""))
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
+def test_private_value_is_not_sent_through_any_door(
+    folder: Path, tmp_path: Path, door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = names_in(folder)[0]
+    paths = [folder / f"{name}{suffix}" for suffix in (".tfrecord", ".sidecar.json")]
+    found = reader.read_episode(paths[0])
+    stated = sidecar.parse(paths[1].read_bytes())
+    framed, said = private_values.smuggle(door, found, stated)
+    paths[0].write_bytes(framed)
+    paths[1].write_bytes(sidecar.sign(said, KEY.signing))
+    store = store_at(tmp_path / "store")
+    tally = upload.upload(folder, store, NOW)
+    assert (tally.sent, [path for path, _ in tally.refused]) == (2, paths[1:])
+    assert len(store.list("")) == 4
+    assert not door.secret or door.secret not in capsys.readouterr().out
 
 
 def test_store_that_holds_other_bytes_is_refused_and_left_unchanged(

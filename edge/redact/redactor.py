@@ -1,9 +1,10 @@
 """Makes a redacted copy of an episode, which may leave the robot.
 
 Which fields are sensitive, and which transform removes that, is written in
-`rlds.spec` and nowhere else. A sensitive field that no transform here covers stops the
-episode: nothing passes raw. What the transforms made is looked at once more, value by
-value, as the uploader and ingest will (`rlds.redacted_form`).
+`rlds.spec` and nowhere else. A sense that no transform here covers is not in the copy,
+and any other such field stops the episode: nothing passes raw. What the transforms made
+is looked at once more, value by value, as the uploader and ingest will
+(`rlds.redacted_form`).
 """
 
 import dataclasses
@@ -15,10 +16,28 @@ from edge.redact import transforms
 from rlds.episode import Episode
 from rlds.redacted_form import check_redacted
 from rlds.redaction_record import RedactionRecord
-
-TRANSFORM_VERSION = "numeric-1"
+from rlds.spec import SOUND_BANDS, TRANSFORM_VERSION, EpisodeSpec, Field
 
 Transform = Callable[[Any], Any]
+StepTransform = Callable[[Any, Mapping[str, Any]], Any]
+
+
+def shared_spec(spec: EpisodeSpec) -> EpisodeSpec:
+    """Returns the sizes of the copies that leave, of episodes of `spec`.
+
+    They lack pictures, since nothing here looks for faces and plates yet, and sound of
+    so many bands that words could be heard in it.
+    """
+    hears = spec.audio_size <= SOUND_BANDS
+    return dataclasses.replace(
+        spec, image=False, audio_size=spec.audio_size if hears else 0
+    )
+
+
+def find_dropped(spec: EpisodeSpec) -> tuple[str, ...]:
+    """Returns the names of the senses that copies of episodes of `spec` lack."""
+    kept = {field.name for field in shared_spec(spec).step_fields()}
+    return tuple(f.name for f in spec.step_fields() if f.name not in kept)
 
 
 class Redactor:
@@ -32,11 +51,15 @@ class Redactor:
             "coarse_location": transforms.coarsen_location,
             "allow_list": transforms.allow_tags,
         }
+        self._step_transforms: Mapping[str, StepTransform] = {
+            "time_since_first_step": transforms.count_from_first_step,
+            "log_mel": transforms.coarsen_sound,
+        }
 
     @property
     def transform_names(self) -> frozenset[str]:
         """Names of the transforms, as `rlds.spec` uses them."""
-        return frozenset(self._transforms)
+        return frozenset({*self._transforms, *self._step_transforms})
 
     def redact(self, episode: Episode) -> tuple[Episode, RedactionRecord]:
         """Returns a redacted copy and the record of what was done.
@@ -46,33 +69,41 @@ class Redactor:
             RedactionError: a value cannot be redacted.
             FieldFormError: a value is not in the form in which it may leave the robot.
         """
+        spec = shared_spec(episode.spec)
         sensitive = [
             field
-            for field in (*episode.spec.step_fields(), *episode.spec.episode_fields())
+            for field in (*spec.step_fields(), *spec.episode_fields())
             if field.sensitive
         ]
         uncovered = [
-            field.name
-            for field in sensitive
-            if field.scope != "episode" or field.transform not in self._transforms
+            field.name for field in sensitive if not self._has_transform(field)
         ]
         if uncovered:
             raise UncoveredFieldError(episode.metadata.episode_id, tuple(uncovered))
-        changes = {
-            field.name: self._transforms[field.transform or ""](
-                getattr(episode.metadata, field.name)
-            )
-            for field in sensitive
-        }
-        redacted = dataclasses.replace(
-            episode, metadata=dataclasses.replace(episode.metadata, **changes)
-        )
+        changes: dict[str, Any] = {}
+        steps = {field.name: episode.steps[field.name] for field in spec.step_fields()}
+        for field in sensitive:
+            name, transform = field.name, field.transform or ""
+            if field.scope == "step":
+                compute = self._step_transforms[transform]
+                steps[name] = compute(episode.steps[name], episode.steps)
+            else:
+                value = getattr(episode.metadata, name)
+                changes[name] = self._transforms[transform](value)
+        metadata = dataclasses.replace(episode.metadata, **changes)
+        redacted = Episode(spec, metadata, steps)
         record = RedactionRecord(
             transform_version=TRANSFORM_VERSION,
             detectors={},
-            fields_covered=tuple(sorted(changes)),
+            fields_covered=tuple(sorted(field.name for field in sensitive)),
             frames_masked=0,
             attested=True,
         )
         check_redacted(redacted, record)
         return redacted, record
+
+    def _has_transform(self, field: Field) -> bool:
+        of_scope: Mapping[str, object] = (
+            self._step_transforms if field.scope == "step" else self._transforms
+        )
+        return field.transform in of_scope

@@ -1,16 +1,21 @@
 """Removes what is sensitive from a field: one pure function per transform.
 
 `rlds.spec` names the transform of each sensitive field; the functions here implement
-them on a robot. There is no transform for images or sound yet, so an episode that holds
-them cannot leave the robot.
+them on a robot. There is no transform for images yet, so they stay on the robot.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from edge.errors import RedactionError
-from rlds.spec import KNOWN_TAGS
+from rlds.spec import KNOWN_TAGS, SOUND_HOLD_NS, SOUND_STEP
 
 _MAX_DEGREES = (90.0, 180.0)
+_MAX_POWER = 64.0
 
 
 def coarsen_time(text: str) -> str:
@@ -68,3 +73,40 @@ def _wrong_location(got: str) -> RedactionError:
 def allow_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
     """Keeps the tags that are in `rlds.spec.KNOWN_TAGS`, in their order."""
     return tuple(tag for tag in tags if tag in KNOWN_TAGS)
+
+
+def count_from_first_step(
+    values: npt.NDArray[np.int64], steps: Mapping[str, Any]
+) -> npt.NDArray[np.int64]:
+    """Counts the times of the steps from the first one, [t] in ns.
+
+    The clock of a robot counts from its last start, or from 1970.
+    """
+    del steps
+    since: npt.NDArray[np.int64] = values - values[0]
+    return since
+
+
+def coarsen_sound(
+    values: npt.NDArray[np.float32], steps: Mapping[str, Any]
+) -> npt.NDArray[np.float32]:
+    """Makes log-mel powers so coarse in time that no word is left, [t m].
+
+    Each half second holds the mean of the half second before it, rounded: a step is
+    told nothing that it has not heard yet. The first holds its first step.
+    """
+    times = np.asarray(steps["t_monotonic_ns"])
+    starts = [0]
+    while True:
+        after = int(np.searchsorted(times, times[starts[-1]] + SOUND_HOLD_NS))
+        if after == len(times):
+            break
+        starts.append(after)
+    ends = [*starts[1:], len(times)]
+    coarse = np.empty_like(values)
+    heard = values[0]
+    for start, end in zip(starts, ends, strict=True):
+        rounded = np.round(np.clip(heard, -_MAX_POWER, _MAX_POWER) / SOUND_STEP)
+        coarse[start:end] = rounded * SOUND_STEP
+        heard = values[start:end].mean(axis=0, dtype=np.float64)
+    return coarse

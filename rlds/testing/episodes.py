@@ -62,7 +62,7 @@ def steps(spec: EpisodeSpec, count: int, seed: int = 0) -> list[dict[str, Any]]:
             "is_first": index == 0,
             "is_last": index == count - 1,
             "is_terminal": index == count - 1,
-            "t_monotonic_ns": 5_000_000_000 + index * PERIOD_NS,
+            "t_monotonic_ns": index * PERIOD_NS,
             "deadline_missed": index % 3 == 1,
             "safety_violation": index % 4 == 2,
         }

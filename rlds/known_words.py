@@ -1,0 +1,134 @@
+"""The closed list of words of which a task and a name are made that leave a robot.
+
+Free text says who lives where and what they need. What leaves is said in words of this
+list, which names no person, place, time or illness, and in small numbers. Robots and
+whatever judges their episodes are built from the same list; to say more, add to it.
+
+A word may have an s at its end, for more than one. A CamelCase name is as many words
+as it has capitals, and digits behind a word are a number. A number has one or two
+digits, so that no coordinate, date, house or telephone number passes, and a text has at
+most three of them, as a version does.
+"""
+
+import re
+
+MAX_CHARACTERS = 256
+_MAX_NUMBERS = 3
+_MAX_DIGITS = 2
+
+_MACHINES = """
+    aloha alex ant arm atlas bench bimanual bot car cartpole cheetah crazyflie cube
+    dexterous drone dual emika fetch fr3 franka gen3 gripper hexapod hopper humanoid
+    iiwa jaco jetbot kinova koch kuka leader left lekiwi manipulator metaworld mobile
+    moss panda pendulum point quadruped racer reachy replay robot robotiq rover rs
+    sawyer scara shadow sim simulated simulation simulator snake so100 so101 so spot
+    stretch swimmer tank test tiago tiny trossen turtlebot ur10 ur3 ur5 ur5e viper
+    walker wheeled widowx xarm xarm6 xarm7 2d 3d 4dof 5dof 6dof 7dof 8dof dof
+    mujoco pybullet isaac gazebo webots genesis maniskill robosuite libero calvin
+    rlbench robocasa pusht gym gymnasium dm control suite adroit gymnasium ale ros
+"""
+_ENVIRONMENTS = """
+    acrobot air blackjack bowling boxing breakout bipedal cart chain cliff continuous
+    discrete double env environment freeway frozen half hero inverted lake lander lunar
+    maze mountain pinball pole pong pusher qbert racing raid reacher river seaquest
+    skiing space standup taxi tennis toy video walking benchmark blind drawn line bin
+    kitchen desk table lab room indoor outdoor garage workshop office field floor hall
+    corridor bench site world scene track
+"""
+_ACTIONS = """
+    adjust align approach arrange assemble assembly attach avoid balance bend bring
+    brush carry catch clean clear climb close collect combine connect cook cover cut
+    dance demonstrate detach dial disassemble disconnect dock drag draw drive drop dry
+    empty exchange explore extend fill find flip fly fold follow gather get give go
+    grab grasp grip hand handover hang hit hold hover idle insert inspect invert jump
+    keep kick knock land leave lift load lock look loosen lower make measure mix mount
+    move nudge observe open pack park pass patrol peel pick picking place plug point
+    polish pour press pull push put race raise reach release remove reorient replace
+    return reverse roll rotate run scan scoop screw serve set shake shut sit slide
+    solve sort spin split spray spread squeeze stack stand start stay steer stir stop
+    store swap sweep swing switch take tap throw tidy tie tighten tilt toggle touch
+    track transfer turn twist uncover unfold unlock unload unpack unplug unscrew
+    unstack untie use wait walk wash water wave wipe wrap write
+"""
+_THINGS = """
+    apple bag ball banana bar basket basketball battery beaker bean bin block board
+    book bottle bowl box bread brick bucket bulb bulldozer bun button cabinet cable can
+    candy cap card cardboard carrot carton case chain chair charger chess chip clamp
+    cloth clothes coffee coin cone container cord corn counter crate cube cup cupboard
+    cushion cutlery cylinder dice disc dish dishwasher dock domino door drawer drill
+    duster egg eggplant eraser faucet flag foam fork fridge fruit frying fuse game
+    gear glass glove glue goal grape hammer handle hinge hole hook hose jar jug kettle
+    key keyboard knife knob ladle lamp laundry leaf lego lemon letter lever lid light
+    litter machine magnet marker marble mat meat microwave milk mouse mug nail napkin
+    needle net nut object onion orange oven package pad paint pan paper part peach pear
+    peg pen pencil pepper pickle pin pipe plant plate plug plush pot potato powder puck
+    puzzle rack rag rail ramp ring rod rope ruler salt sandwich sauce saucer scissors
+    screw screwdriver shaft shape shelf shirt shoe sink slot soap soccer sock socket
+    spatula sphere sponge spoon spring stairs stand stick stone stool stove strawberry
+    string sugar surface sushi switch tabletop tap tape target tea tee thing tile tin
+    tissue toast toaster tomato tool tooth torch towel tower toy trash tray triangle
+    tube tub valve vase vegetable wall washer water weight wheel window wire wood
+    workpiece wrench yarn zip zipper
+"""
+_QUALITIES = """
+    big bigger biggest black blue bright brown cold cyan dark deep dirty dry empty flat
+    fast full gentle gold gray green grey hard heavy high hot large larger largest long
+    loose low magenta metal new old opposite other pink plastic purple quick red round
+    rubber same sharp short silver slow small smaller smallest soft square steel
+    straight tall thick thin tight tiny topdown transparent upright violet warm wet
+    white wide wooden yellow
+"""
+_RELATIONS = """
+    a about above across after again against ahead all along an and any are around as
+    at away back backward backwards before behind below beneath beside between bottom
+    both by center centre clockwise corner counterclockwise down each edge end every
+    first for forward forwards four five from front half here horizontal horizontally
+    in inside into is it its last leftmost level middle more my near nearest next no
+    not of off on once one onto opposite or out outside over part pair past pile
+    please position right rightmost round row second side six seven eight nine ten
+    slightly slowly so some stack step ten that the their them then there these third
+    this those three through till to together top toward towards twice two under
+    underneath until up upside upward vertical vertically when where which while with
+    within without your zero x y z
+"""
+_KINDS = """
+    any baseline custom deep default demo dense easy example expert goal hard human
+    image keypoints large level lite many medium mini mixed model multi ood own plus
+    pro random rgb sparse stage state task trial user v vertical vision visual
+"""
+
+WORDS = frozenset(
+    " ".join(
+        (_MACHINES, _ENVIRONMENTS, _ACTIONS, _THINGS, _QUALITIES, _RELATIONS, _KINDS)
+    ).split()
+)
+
+_SEPARATORS = re.compile(r"[\s._:/+,;!?()'\"-]+")
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|.")
+_TIME_OF_DAY = re.compile(r"[0-9]:[0-9]")
+
+
+def find_unknown(text: str) -> int | None:
+    """Returns which word, counted from 1, is not on the list; None if all are.
+
+    A text that is no line of words, or has more numbers than a version, has none that
+    is: the answer is 1.
+    """
+    if len(text) > MAX_CHARACTERS or _TIME_OF_DAY.search(text):
+        return 1
+    tokens = [token for token in _SEPARATORS.split(text) if token]
+    numbers = 0
+    for place, token in enumerate(tokens, 1):
+        if _is_known(token):
+            continue
+        for part in _PARTS.findall(token):
+            if part.isascii() and part.isdigit() and len(part) <= _MAX_DIGITS:
+                numbers += 1
+            elif not _is_known(part):
+                return place
+    return None if tokens and numbers <= _MAX_NUMBERS else 1
+
+
+def _is_known(token: str) -> bool:
+    word = token.lower()
+    return word in WORDS or (word.endswith("s") and word[:-1] in WORDS)
