@@ -77,6 +77,7 @@ def test_private_value_is_refused_and_not_repeated(door: Door) -> None:
         write_text("robot_model", "so101"),
         write_text("software_version", "0.3.0.dev1"),
         write_text("channel", "beta"),
+        write_text("task", "unlisted-0123456789ab"),
     ],
     ids=lambda door: door.name,
 )

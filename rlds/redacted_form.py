@@ -42,6 +42,7 @@ _ACTOR = re.compile(r"expert|human|policy:[0-9a-f]{12}")
 _HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:00:00Z")
 _CELL = re.compile(r"(-?[0-9]{1,2}\.[0-9]),(-?[0-9]{1,3}\.[0-9])")
 _MAX_DEGREES = (90.0, 180.0)
+_UNLISTED = re.compile(r"unlisted-[0-9a-f]{12}")
 _MS_PER_HOUR = 3_600_000
 _MAX_POWER = 64.0  # natural logarithm: more than any number of 24 bits has
 
@@ -79,6 +80,12 @@ def check_open_fields(metadata: EpisodeMetadata) -> None:
     for field in FIELDS:
         if field.scope == "episode" and not field.sensitive:
             check_text_form(field, getattr(metadata, field.name))
+
+
+def has_form(name: str, metadata: EpisodeMetadata) -> bool:
+    """Whether the value of a field of the episode could leave as it is."""
+    (field,) = (field for field in FIELDS if field.name == name)
+    return _EPISODE_FORMS[field.form][1](getattr(metadata, name))
 
 
 def check_text_form(field: Field, value: object) -> None:
@@ -148,7 +155,7 @@ def _is_known_name(value: object) -> bool:
     return (
         isinstance(value, str)
         and _NAME.fullmatch(value) is not None
-        and known_words.find_unknown(value) is None
+        and is_listed(value)
     )
 
 
@@ -157,8 +164,13 @@ def _is_known_line(value: object) -> bool:
         isinstance(value, str)
         and value == value.strip()
         and value.isprintable()
-        and known_words.find_unknown(value) is None
+        and is_listed(value)
     )
+
+
+def is_listed(value: str) -> bool:
+    """Whether a text is made of the closed list, or hides what is not under a key."""
+    return known_words.find_unknown(value) is None or bool(_UNLISTED.fullmatch(value))
 
 
 def _is_uuid7_of_an_hour(value: object) -> bool:
@@ -194,14 +206,17 @@ _EPISODE_FORMS: Mapping[Form, tuple[str, Callable[[Any], bool]]] = {
     "grid_cell_or_empty": ("a cell of 0.1 degrees such as 52.5,13.4", _is_cell),
     "hour": ("a whole hour such as 2026-01-31T08:00:00Z", is_hour),
     "known_name": (
-        f"up to 64 letters, digits and ._:/+- in words of {_WORDS_FILE}",
+        f"a name in words of {_WORDS_FILE}, or unlisted-<12 hex digits>",
         _is_known_name,
     ),
     "known_tags": (
         f"tags of {', '.join(sorted(KNOWN_TAGS))}",
         KNOWN_TAGS.issuperset,
     ),
-    "known_words": (f"one line in words of {_WORDS_FILE}", _is_known_line),
+    "known_words": (
+        f"one line in words of {_WORDS_FILE}, or unlisted-<12 hex digits>",
+        _is_known_line,
+    ),
     "outcome": ("success, failure or not known", lambda value: value in _OUTCOMES),
     "schema_version": (SCHEMA_VERSION, lambda value: value == SCHEMA_VERSION),
     # The time in an id would tell what the hour in `start_time` hides.

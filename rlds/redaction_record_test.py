@@ -7,7 +7,16 @@ from rlds.errors import RedactionRecordError
 from rlds.redaction_record import RedactionRecord, find_missing_fields
 from rlds.spec import EpisodeSpec
 
-_NUMERIC = ("location", "robot_hash", "start_time", "t_monotonic_ns", "tags")
+_NUMERIC = (
+    "environment_id",
+    "location",
+    "robot_hash",
+    "robot_model",
+    "start_time",
+    "t_monotonic_ns",
+    "tags",
+    "task",
+)
 
 
 def _record(**changes: Any) -> RedactionRecord:

@@ -273,10 +273,10 @@ FIELDS: tuple[Field, ...] = (
     ),
     _episode("robot_hash", "Keyed hash of the robot's id.", "digest", "keyed_hash"),
     # Names are chosen by whoever sets the robot up, and a task is what they told it.
-    # Both are what a model learns from, so they leave the robot, in words of a closed
-    # list (`rlds/known_words.py`); others are refused before the robot moves.
-    _episode("robot_model", "Make of the robot.", "known_name"),
-    _episode("environment_id", "What the robot acted in.", "known_name"),
+    # Both are what a model learns from, so they leave the robot, but in words of a
+    # closed list only (`rlds/known_words.py`).
+    _episode("robot_model", "Make of the robot.", "known_name", "known_words"),
+    _episode("environment_id", "What the robot acted in.", "known_name", "known_words"),
     _episode(
         "package_digest",
         "SHA-256 of the package that acted, or empty.",
@@ -294,7 +294,7 @@ FIELDS: tuple[Field, ...] = (
         "location", "Coarse place, or empty.", "grid_cell_or_empty", "coarse_location"
     ),
     _episode("tags", "Notes.", "known_tags", "allow_list", shape=("T",)),
-    _episode("task", "Name of the task.", "known_words"),
+    _episode("task", "Name of the task.", "known_words", "known_words"),
     _episode(
         "success", "1 success, 0 failure, -1 not known.", "outcome", dtype="int64"
     ),

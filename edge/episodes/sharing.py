@@ -447,9 +447,13 @@ def open_recording(
     sidecar_statements.check_date(consent.at, now, _ROBOTS_CLOCK, "a day")
     name = make_random_id(machine.unix_ns())
     nobody = Provenance("human")  # who acts is not known yet
-    redacted_form.check_open_fields(
-        begin_metadata(robot, robot_id, name, machine.unix_ns(), nobody)
-    )
+    metadata = begin_metadata(robot, robot_id, name, machine.unix_ns(), nobody)
+    redacted_form.check_open_fields(metadata)
+    for field in redactor.find_hidden(metadata):
+        tell(
+            f"the robot's {field} is shared as a hash, since it is not made of words"
+            " of rlds/known_words.py; a package that is trained on it fits no robot"
+        )
     with recording_folders.hold(output, private) as keep:
         durable_file.remove_leftovers(output)
         durable_file.remove_leftovers(output / SPLIT)

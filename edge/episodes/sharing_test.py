@@ -33,7 +33,6 @@ from rlds.errors import (
     DateBeforeFormatError,
     DateError,
     DateInFutureError,
-    FieldFormError,
 )
 from rlds.sidecar import Safety
 
@@ -71,20 +70,28 @@ def test_episode_that_cannot_be_redacted_stays_private(
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"task": "reach\x1b[2J"}, "task"),
+        ({"task": "bring Ada her cup"}, "task"),
         ({"robot_model": "Ada's arm"}, "robot_model"),
         ({"environment_id": "/home/ada/kitchen"}, "environment_id"),
     ],
 )
-def test_robot_whose_episodes_could_not_be_shared_does_not_begin_one(
+def test_name_that_is_not_on_the_list_is_shared_as_a_hash_and_said(
     folders: Folders, change: dict[str, Any], field: str
 ) -> None:
     named = dataclasses.replace(SPEC, **change)
-    provenance = Provenance(actor="expert")
-    with open_folders(folders) as recording:
-        with pytest.raises(FieldFormError, match=f"episode field {field}"):
-            recording.begin(named, NAME, simulated_episodes.START_UNIX_NS, provenance)
-        assert list(folders[0].iterdir()) == list(folders[1].iterdir()) == []
+    told: list[str] = []
+    with open_folders(folders, told=told, robot=named) as recording:
+        closed = begin(recording, robot=named).close(success=True)[0]
+        shared = recording.share(closed)
+    (line,) = told
+    assert line.startswith(f"the robot's {field} is shared as a hash")
+    assert "ada" not in line.lower()
+    raw = shared.path.read_bytes()
+    assert b"Ada" not in raw
+    assert b"/home" not in raw
+    assert getattr(reader.read_episode(shared.path).metadata, field).startswith(
+        "unlisted-"
+    )
 
 
 def test_shared_folder_holds_the_public_key_that_checks_its_sidecars(

@@ -13,10 +13,10 @@ from typing import Any
 
 from edge.errors import UncoveredFieldError
 from edge.redact import transforms
-from rlds.episode import Episode
-from rlds.redacted_form import check_redacted
+from rlds.episode import Episode, EpisodeMetadata
+from rlds.redacted_form import check_redacted, has_form
 from rlds.redaction_record import RedactionRecord
-from rlds.spec import SOUND_BANDS, TRANSFORM_VERSION, EpisodeSpec, Field
+from rlds.spec import FIELDS, SOUND_BANDS, TRANSFORM_VERSION, EpisodeSpec, Field
 
 Transform = Callable[[Any], Any]
 StepTransform = Callable[[Any, Mapping[str, Any]], Any]
@@ -40,6 +40,15 @@ def find_dropped(spec: EpisodeSpec) -> tuple[str, ...]:
     return tuple(f.name for f in spec.step_fields() if f.name not in kept)
 
 
+def find_hidden(metadata: EpisodeMetadata) -> tuple[str, ...]:
+    """Returns the names of the fields whose text is hidden in copies that leave."""
+    return tuple(
+        field.name
+        for field in FIELDS
+        if field.transform == "known_words" and not has_form(field.name, metadata)
+    )
+
+
 class Redactor:
     """The transforms of one robot."""
 
@@ -50,6 +59,7 @@ class Redactor:
             "coarse_time": transforms.coarsen_time,
             "coarse_location": transforms.coarsen_location,
             "allow_list": transforms.allow_tags,
+            "known_words": lambda text: transforms.hide_text(text, robot_hash),
         }
         self._step_transforms: Mapping[str, StepTransform] = {
             "time_since_first_step": transforms.count_from_first_step,
@@ -80,6 +90,7 @@ class Redactor:
         ]
         if uncovered:
             raise UncoveredFieldError(episode.metadata.episode_id, tuple(uncovered))
+        hidden = find_hidden(episode.metadata)
         changes: dict[str, Any] = {}
         steps = {field.name: episode.steps[field.name] for field in spec.step_fields()}
         for field in sensitive:
@@ -87,7 +98,7 @@ class Redactor:
             if field.scope == "step":
                 compute = self._step_transforms[transform]
                 steps[name] = compute(episode.steps[name], episode.steps)
-            else:
+            elif transform != "known_words" or name in hidden:
                 value = getattr(episode.metadata, name)
                 changes[name] = self._transforms[transform](value)
         metadata = dataclasses.replace(episode.metadata, **changes)

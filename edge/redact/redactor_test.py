@@ -62,11 +62,14 @@ def test_every_sensitive_field_is_changed_and_listed_in_the_record() -> None:
     )
     assert find_missing_fields(record, redacted.spec) == ()
     assert record.fields_covered == (
+        "environment_id",
         "location",
         "robot_hash",
+        "robot_model",
         "start_time",
         "t_monotonic_ns",
         "tags",
+        "task",
     )
     assert record.attested
 
@@ -108,6 +111,30 @@ def test_sense_that_nothing_masks_is_dropped_from_the_copy(
     assert b"face" not in episodes.frame_episode(redacted)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("robot_model", "Ada's arm"),
+        ("environment_id", "/home/ada/kitchen"),
+        ("environment_id", "kitchen desk"),  # a name has no space
+        ("task", "bring Ada her insulin"),
+        ("task", "reach\x1b[2J"),
+        ("task", ""),
+    ],
+)
+def test_text_that_is_not_on_the_list_leaves_as_a_keyed_hash(
+    name: str, text: str
+) -> None:
+    fields: dict[str, Any] = {name: text}
+    raw = make_episode(EpisodeSpec(2, 1), dataclasses.replace(METADATA, **fields))
+    redacted, _ = Redactor(keyed_hash).redact(raw)
+    assert redactor_file.find_hidden(raw.metadata) == (name,)
+    assert getattr(redacted.metadata, name) == f"unlisted-{keyed_hash(text)[:12]}"
+    assert redactor_file.find_hidden(redacted.metadata) == ()
+    for part in text.split():
+        assert part.encode() not in episodes.frame_episode(redacted)
+
+
 def test_times_of_the_copy_begin_with_its_first_step() -> None:
     raw = make_episode(EpisodeSpec(2, 1))
     times = raw.steps["t_monotonic_ns"]
@@ -143,6 +170,7 @@ _BOUNDED = settings(max_examples=200, derandomize=True, deadline=None)
     start=st.datetimes(),
     tags=st.lists(st.text(max_size=20), max_size=5),
     robot_id=st.text(min_size=1, max_size=40),
+    names=st.tuples(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30)),
 )
 def test_any_robot_and_sense_is_redacted_or_refused_and_never_passes_raw(
     times: list[int],
@@ -151,6 +179,7 @@ def test_any_robot_and_sense_is_redacted_or_refused_and_never_passes_raw(
     start: datetime.datetime,
     tags: list[str],
     robot_id: str,
+    names: tuple[str, str, str],
 ) -> None:
     raw = make_episode(EpisodeSpec(2, 1, image=True, audio_size=3), count=len(times))
     fields: dict[str, Any] = {
@@ -158,6 +187,7 @@ def test_any_robot_and_sense_is_redacted_or_refused_and_never_passes_raw(
         "location": f"{location[0]},{location[1]}",
         "start_time": f"{start.isoformat()}Z",
         "tags": ("simulated", *tags),
+        **dict(zip(("robot_model", "environment_id", "task"), names, strict=True)),
     }
     sound = np.random.default_rng(len(times)).normal(size=(len(times), 3)) * powers
     steps = {
@@ -184,14 +214,14 @@ def test_sensitive_field_without_a_transform_is_refused(
 ) -> None:
     fields = tuple(
         dataclasses.replace(field, sensitive=True, transform="forget")
-        if field.name == "environment_id"
+        if field.name == "software_version"
         else field
         for field in spec_file.FIELDS
     )
     monkeypatch.setattr(spec_file, "FIELDS", fields)
     with pytest.raises(UncoveredFieldError) as caught:
         Redactor(keyed_hash).redact(make_episode(EpisodeSpec(2, 1)))
-    assert caught.value.fields == ("environment_id",)
+    assert caught.value.fields == ("software_version",)
     assert "\n" not in str(caught.value)
 
 

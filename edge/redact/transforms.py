@@ -4,7 +4,7 @@
 them on a robot. There is no transform for images yet, so they stay on the robot.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +73,11 @@ def _wrong_location(got: str) -> RedactionError:
 def allow_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
     """Keeps the tags that are in `rlds.spec.KNOWN_TAGS`, in their order."""
     return tuple(tag for tag in tags if tag in KNOWN_TAGS)
+
+
+def hide_text(text: str, keyed_hash: Callable[[str], str]) -> str:
+    """Puts a keyed hash in the place of a text: equal texts of a robot stay equal."""
+    return f"unlisted-{keyed_hash(text)[:12]}"
 
 
 def count_from_first_step(

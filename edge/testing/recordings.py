@@ -77,11 +77,15 @@ def step(number: int, is_last: bool = False, violation: bool = False) -> Control
 
 
 def begin(
-    recording: Recording, steps: int = 3, location: str = "", name: str = NAME
+    recording: Recording,
+    steps: int = 3,
+    location: str = "",
+    name: str = NAME,
+    robot: RobotSpec = SPEC,
 ) -> EpisodeRecorder:
     """Begins an episode and records its steps; close it to have it whole."""
     provenance = Provenance(actor="expert", location=location)
-    recorder = recording.begin(SPEC, name, START_UNIX_NS, provenance)
+    recorder = recording.begin(robot, name, START_UNIX_NS, provenance)
     for number in range(steps):
         recorder.append(step(number, is_last=number == steps - 1))
     return recorder
