@@ -25,6 +25,7 @@ import functools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from absl import app, flags
@@ -252,7 +253,10 @@ def _open_folders(robot: Robot) -> Iterator[Recording]:
     def open_key() -> RobotKey:
         key = simulated_or_real.open_key(robot.spec, _KEY_FILE.value, robot_id)
         if _ENROL.value:
-            durable_file.write(Path(_ENROL.value), key.enrolment(robot_id))
+            unix_ns = clock.MonotonicClock().unix_ns()
+            now = datetime.fromtimestamp(unix_ns / clock.NS_PER_S, UTC)
+            public = key.enrolments(robot_id, now)
+            durable_file.write(Path(_ENROL.value), public)
         return key
 
     with sharing.open_recording(

@@ -2,6 +2,10 @@
 
     {"keyid": "<64 hex>", "public": "<base64 of 32 bytes>", "robot_hash": "<64 hex>"}
 
+A robot whose key and hash change each month lists those of two years:
+
+    {"keys": [{"keyid": …, "public": …, "robot_hash": …}, …]}
+
 A key belongs to one robot. An episode that names one robot but carries the valid
 signature of another robot's key is not accepted.
 """
@@ -47,29 +51,38 @@ def read(paths: Iterable[pathlib.Path]) -> Enrolment:
     keys: dict[str, Ed25519PublicKey] = {}
     robots: dict[str, str] = {}
     for path in paths:
-        keyid, key, robot_hash = parse(plain_file.read(path, _LIMIT_BYTES), str(path))
-        if robots.setdefault(keyid, robot_hash) != robot_hash:
-            raise EnrolmentError(
-                path,
-                f"key {keyid} to belong to one robot",
-                f"{robots[keyid]} and {robot_hash}",
-                "enrol the second robot with a key of its own",
-            )
-        keys[keyid] = key
+        raw = plain_file.read(path, _LIMIT_BYTES)
+        for keyid, key, robot_hash in parse(raw, str(path)):
+            if robots.setdefault(keyid, robot_hash) != robot_hash:
+                raise EnrolmentError(
+                    path,
+                    f"key {keyid} to belong to one robot",
+                    f"{robots[keyid]} and {robot_hash}",
+                    "enrol the second robot with a key of its own",
+                )
+            keys[keyid] = key
     return Enrolment(keys, robots)
 
 
-def parse(raw: bytes, where: str) -> tuple[str, Ed25519PublicKey, str]:
-    """Returns the key id, the public key and the robot's hash of one file.
+def parse(raw: bytes, where: str) -> list[tuple[str, Ed25519PublicKey, str]]:
+    """Returns each key id of one file, its public key and the robot's hash.
 
     Raises:
-        EnrolmentError: the public key is not 32 bytes in base64, or does not have
-            this key id.
+        EnrolmentError: a public key is not 32 bytes in base64, or does not have
+            its key id.
         MalformedError: the bytes are not such a JSON object.
     """
-    fields = Fields(
-        decode(raw, where, _LIMIT_BYTES), where, ["keyid", "public", "robot_hash"]
-    )
+    value = decode(raw, where, _LIMIT_BYTES)
+    if not isinstance(value, dict) or "keys" not in value:
+        return [_parse_key(value, where)]
+    listed = Fields(value, where, ["keys"]).raw("keys")
+    if not isinstance(listed, list) or not listed:
+        raise MalformedError(where, "keys to be a list of keys", "another value")
+    return [_parse_key(one, f"{where}, key {n}") for n, one in enumerate(listed, 1)]
+
+
+def _parse_key(value: object, where: str) -> tuple[str, Ed25519PublicKey, str]:
+    fields = Fields(value, where, ["keyid", "public", "robot_hash"])
     text = fields.text("public")
     try:
         public = parse_base64(text, where, "public")

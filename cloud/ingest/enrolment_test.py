@@ -30,6 +30,22 @@ def test_files_of_several_robots_are_read_together(tmp_path: Path) -> None:
     assert set(enrolled.keys) == set(enrolled.robots)
 
 
+def test_all_keys_of_a_robot_that_changes_them_are_enrolled(tmp_path: Path) -> None:
+    keys = [json.loads(_file(tmp_path, robot_hash=h * 64).read_text()) for h in "abc"]
+    path = tmp_path / "rotating.json"
+    path.write_text(json.dumps({"keys": keys}))
+    enrolled = enrolment.read([path, _file(tmp_path, robot_hash="d" * 64)])
+    assert sorted(enrolled.robots.values()) == [h * 64 for h in "abcd"]
+
+
+@pytest.mark.parametrize("keys", [[], {}, None, [1], [{"keyid": "a" * 64}]])
+def test_a_list_that_holds_no_keys_is_refused(tmp_path: Path, keys: object) -> None:
+    path = tmp_path / "robot.json"
+    path.write_text(json.dumps({"keys": keys}))
+    with pytest.raises(MalformedError, match=r"robot\.json"):
+        enrolment.read([path])
+
+
 @pytest.mark.parametrize(
     "public", ["not base64!", "c2hvcnQ=", "\u00e9" * 44, "\u0660" * 44]
 )

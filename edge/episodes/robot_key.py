@@ -5,8 +5,12 @@ robot has no privacy to lose: its secrets are derived from its robot id, so that
 recording it twice gives the same bytes. Anyone who knows the id can compute them, so a
 simulated robot's enrolment does not prove who recorded.
 
-A shared folder holds the public half, `keys/<key id>.json`, in the form that enrols the
-robot. With it the uploader checks what it is about to send.
+What leaves a real robot is signed and named with secrets of the month in which it was
+recorded, derived from these two: without them nobody can tell that two months are of
+one robot. A simulated robot has the same ones always.
+
+A shared folder holds the public half of each month, `keys/<key id>.json`, in the form
+that enrols the robot. With it the uploader checks what it is about to send.
 """
 
 import base64
@@ -16,6 +20,7 @@ import os
 import secrets
 import stat
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -31,6 +36,9 @@ from edge.errors import KeyFileError
 
 SCHEMA_VERSION = 1
 PUBLIC_FOLDER = "keys"
+ENROLLED_MONTHS = 12
+"""Months before and after the present one that a robot is enrolled for at once."""
+_MONTH_LENGTH = len("2026-01")
 _SECRET_BYTES = 32
 _LIMIT_BYTES = 4096
 _KEYS = {"schema_version", "signing", "hashing"}
@@ -43,30 +51,69 @@ class RobotKey:
     Attributes:
         signing: Ed25519 key that signs sidecars; kept out of `repr`.
         hashing: 32-byte HMAC key that turns the robot's id into its public hash.
+        rotates: whether each month has secrets of its own.
     """
 
     signing: Ed25519PrivateKey = field(repr=False)
     hashing: bytes = field(repr=False)
+    rotates: bool = True
 
     @property
     def keyid(self) -> str:
         """Id of the public half: sha256 of its 32 bytes, in hex."""
         return hashlib.sha256(self.signing.public_key().public_bytes_raw()).hexdigest()
 
+    def of_month(self, time: str) -> "RobotKey":
+        """The secrets for what was recorded in the month of a time, `YYYY-MM…` in UTC.
+
+        Each is the HMAC-SHA256 of the month under one of these (RFC 2104), so that
+        they can be had again from the key file alone.
+        """
+        if not self.rotates:
+            return self
+        text = f"continuon robot {time[:_MONTH_LENGTH]}".encode()
+
+        def derive(secret: bytes) -> bytes:
+            return hmac.new(secret, text, hashlib.sha256).digest()
+
+        signing = derive(self.signing.private_bytes_raw())
+        return RobotKey(
+            Ed25519PrivateKey.from_private_bytes(signing),
+            derive(self.hashing),
+            rotates=False,
+        )
+
     def robot_hash(self, robot_id: str) -> str:
         """HMAC-SHA256 of the robot's id, 64 hex digits (RFC 2104)."""
         return hmac.new(self.hashing, robot_id.encode(), hashlib.sha256).hexdigest()
 
     def enrolment(self, robot_id: str) -> bytes:
-        """The public half as JSON, which the cloud is given once."""
-        public = base64.b64encode(self.signing.public_key().public_bytes_raw())
+        """The public half as JSON, which the cloud is given."""
+        return canonical_json.encode(self._describe(robot_id))
+
+    def enrolments(self, robot_id: str, now: datetime) -> bytes:
+        """The public halves of a year before and after `now`, as one JSON object.
+
+        Whoever has it can tell that they are of one robot. A robot that does not rotate
+        has one, in the form of `enrolment`.
+        """
+        if not self.rotates:
+            return self.enrolment(robot_id)
+        this = now.year * 12 + now.month - 1
+        months = range(this - ENROLLED_MONTHS, this + ENROLLED_MONTHS + 1)
+        names = [f"{month // 12:04}-{month % 12 + 1:02}" for month in months]
+        keys = [self, *map(self.of_month, names)]  # receipts are signed with the first
         return canonical_json.encode(
-            {
-                "keyid": self.keyid,
-                "public": public.decode(),
-                "robot_hash": self.robot_hash(robot_id),
-            }
+            {"keys": [key._describe(robot_id) for key in keys]}
         )
+
+    def _describe(self, robot_id: str) -> dict[str, str]:
+        public = base64.b64encode(self.signing.public_key().public_bytes_raw())
+        return {
+            "keyid": self.keyid,
+            "public": public.decode(),
+            "robot_hash": self.robot_hash(robot_id),
+        }
 
 
 def derive_simulated(robot_id: str) -> RobotKey:
@@ -77,7 +124,9 @@ def derive_simulated(robot_id: str) -> RobotKey:
         return hashlib.sha256(text.encode()).digest()
 
     return RobotKey(
-        Ed25519PrivateKey.from_private_bytes(derive("signing")), derive("hashing")
+        Ed25519PrivateKey.from_private_bytes(derive("signing")),
+        derive("hashing"),
+        rotates=False,
     )
 
 

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import stat
+from datetime import UTC, datetime
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -45,6 +46,42 @@ def test_enrolment_holds_the_public_half_and_nothing_else() -> None:
     assert set(value) == {"keyid", "public", "robot_hash"}
     assert value["keyid"] == dsse.compute_keyid(key.signing.public_key())
     assert isinstance(key.signing.public_key(), Ed25519PublicKey)
+
+
+def test_months_of_a_robot_have_nothing_in_common(tmp_path: Path) -> None:
+    key = robot_key.load_or_create(tmp_path / "robot.json")
+    march, april = key.of_month("2026-03-31T23:00:00Z"), key.of_month("2026-04")
+    assert march.of_month("2026-04-01") == march  # a month has none of its own
+    for one, other in ((march, april), (march, key), (april, key)):
+        assert one.keyid != other.keyid
+        assert one.hashing != other.hashing
+        assert one.robot_hash("arm-1") != other.robot_hash("arm-1")
+    again = robot_key.load_or_create(tmp_path / "robot.json").of_month("2026-03-01")
+    assert again.keyid == march.keyid
+    assert again.robot_hash("arm-1") == march.robot_hash("arm-1")
+
+
+def test_simulated_robot_keeps_its_key_in_every_month() -> None:
+    key = robot_key.derive_simulated("sim-00")
+    assert key.of_month("2026-03") is key
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    assert key.enrolments("sim-00", now) == key.enrolment("sim-00")
+
+
+def test_enrolments_hold_the_public_halves_of_a_year_before_and_after(
+    tmp_path: Path,
+) -> None:
+    key = robot_key.load_or_create(tmp_path / "robot.json")
+    value = json.loads(key.enrolments("arm-1", datetime(2026, 3, 9, tzinfo=UTC)))
+    assert set(value) == {"keys"}
+    hashes = {one["keyid"]: one["robot_hash"] for one in value["keys"]}
+    assert len(hashes) == len(set(hashes.values())) == 26
+    for month in ("2025-03", "2025-12", "2026-03", "2027-01", "2027-03"):
+        own = key.of_month(month)
+        assert hashes[own.keyid] == own.robot_hash("arm-1")
+    for month in ("2025-02", "2027-04"):
+        assert key.of_month(month).keyid not in hashes
+    assert hashes[key.keyid] == key.robot_hash("arm-1")
 
 
 def test_repr_does_not_show_the_secrets() -> None:

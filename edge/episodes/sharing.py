@@ -115,7 +115,6 @@ class Recording:
         self._key = key
         self._robot_id = robot_id
         self._terms = EpisodeTerms(robot_id, key.keyid, consent)
-        self._redactor = redactor.Redactor(key.robot_hash)
         self._directory = directory
         self._tell = tell
         self._machine = machine
@@ -316,14 +315,15 @@ class Recording:
             dropped = ", ".join(redactor.find_dropped(raw.spec))
             if dropped:
                 self._tell(f"{name} is shared without {dropped}: nothing here masks it")
-            redacted, record = self._redactor.redact(raw)
+            key = self._key.of_month(transforms.coarsen_time(raw.metadata.start_time))
+            redacted, record = redactor.Redactor(key.robot_hash).redact(raw)
             framed = tfrecord.frame(example_codec.encode(redacted))
             described = _describe(redacted, record, framed, terms.consent)
             sidecar_statements.check_statements(
                 described, redacted, framed, self._now()
             )
-            robot_key.write_public(self._output, self._key, self._robot_id)
-            signed = sidecar.sign(described, self._key.signing)
+            robot_key.write_public(self._output, key, self._robot_id)
+            signed = sidecar.sign(described, key.signing)
             if self._quota is not None:
                 size_bytes = len(framed) + len(signed)
                 self._quota.make_room(self._output, self._directory, size_bytes)
