@@ -161,6 +161,15 @@ def read_public(folder: Path, keyid: str) -> Ed25519PublicKey:
     """Reads the public key of this id that a shared folder holds.
 
     Raises:
+        KeyFileError: as `read_enrolment`.
+    """
+    return read_enrolment(folder, keyid)[0]
+
+
+def read_enrolment(folder: Path, keyid: str) -> tuple[Ed25519PublicKey, str]:
+    """Reads the public key of this id that a shared folder holds, and its robot's hash.
+
+    Raises:
         KeyFileError: there is none, or the file does not hold the key of this id.
     """
     path = _public_path(folder, keyid)
@@ -172,13 +181,14 @@ def read_public(folder: Path, keyid: str) -> Ed25519PublicKey:
         fields = Fields(value, path, ("keyid", "public", "robot_hash"))
         public = parse_base64(fields.text("public"), path, "public")
         key = Ed25519PublicKey.from_public_bytes(public)
+        robot_hash = fields.sha256("robot_hash")
     except OSError as e:
         raise KeyFileError(path, "the robot's public key", e.strerror, remedy) from e
     except (ContinuonError, ValueError) as e:
         raise KeyFileError(path, "a robot's public key", "another file", remedy) from e
     if hashlib.sha256(public).hexdigest() != keyid:
         raise KeyFileError(path, f"the key of id {keyid}", "another key", remedy)
-    return key
+    return key, robot_hash
 
 
 def _public_path(folder: Path, keyid: str) -> Path:

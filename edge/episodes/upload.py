@@ -186,8 +186,17 @@ def _upload_episode(path: Path, store: Store, now: datetime, tally: Tally) -> No
 def _check_signature(raw: bytes, description: Sidecar, folder: Path) -> None:
     """Checks that the robot whose public key lies in `folder` signed the sidecar."""
     keyid = description.keyid
-    keys = {keyid: robot_key.read_public(folder, keyid)} if keyid else {}
-    sidecar.verify(raw, keys)
+    if not keyid:
+        sidecar.verify(raw, {})  # which says what is missing
+    key, robot_hash = robot_key.read_enrolment(folder, keyid)
+    sidecar.verify(raw, {keyid: key})
+    if robot_hash != description.robot_hash:
+        raise UploadError(
+            folder,
+            "an episode of the robot of its key",
+            "one of another robot",
+            "record it again with that robot's own key",
+        )
 
 
 def _read(path: Path, limit_bytes: int) -> bytes:

@@ -189,6 +189,12 @@ def replace_episode(folder: Path, name: str, **changes: Any) -> None:
     sign_again(folder, name, sha256=sha256_bytes(raw), size_bytes=len(raw))
 
 
+def name_another_robot(folder: Path, name: str) -> None:
+    """Has the robot sign an episode in the name of another one."""
+    replace_episode(folder, name, robot_hash="ab" * 32)
+    sign_again(folder, name, robot_hash="ab" * 32)
+
+
 def date_episode(folder: Path, name: str, date: str) -> None:
     """Has the robot record and sign an episode of another day."""
     replace_episode(folder, name, start_time=f"{date}T08:00:00Z")
@@ -248,6 +254,7 @@ BAD_EPISODES: list[tuple[Damage, str]] = [
         "consent.at up to ",
     ),
     (lambda f, n: replace_episode(f, n, tags=("Ada Lovelace",)), "tags"),
+    (name_another_robot, "robot of its key, got one of another"),
     (lambda f, n: replace_episode(f, n, task="reach\n"), "task"),
     (lambda f, n: replace_by(f / f"{n}.sidecar.json", "pipe"), "named pipe"),
     (lambda f, n: replace_by(f / f"{n}.sidecar.json", "link loop"), "symbolic links"),
