@@ -28,6 +28,7 @@ from edge.testing.recordings import (
     read_sidecar,
     step,
 )
+from edge.testing.simulated_episodes import ROBOT_ID
 from rlds import reader, sidecar, tfds_directory
 from rlds.errors import (
     DateBeforeFormatError,
@@ -35,6 +36,9 @@ from rlds.errors import (
     DateInFutureError,
 )
 from rlds.sidecar import Safety
+from rlds.spec import EpisodeSpec
+from rlds.testing import episodes
+from rlds.writer import EpisodeWriter
 
 
 @pytest.fixture
@@ -92,6 +96,26 @@ def test_name_that_is_not_on_the_list_is_shared_as_a_hash_and_said(
     assert getattr(reader.read_episode(shared.path).metadata, field).startswith(
         "unlisted-"
     )
+
+
+def test_picture_that_nothing_masks_is_dropped_and_said(folders: Folders) -> None:
+    told: list[str] = []
+    spec = EpisodeSpec(SPEC.state_size, SPEC.action_size, image=True, audio_size=80)
+    with open_folders(folders, told=told) as recording:
+        metadata = episodes.metadata(robot_hash=ROBOT_ID, tags=())
+        writer = EpisodeWriter(folders[1], spec, metadata)
+        for one in episodes.steps(spec, 3):
+            writer.append(one)
+        shared = recording.share(writer.close(success=True))
+    assert told == [
+        f"{metadata.episode_id} is shared without observation/image,"
+        " observation/audio_mel: nothing here masks it"
+    ]
+    assert reader.read_episode(shared.path).spec == EpisodeSpec(
+        SPEC.state_size, SPEC.action_size
+    )
+    assert episodes.JPEG not in shared.path.read_bytes()
+    assert list(folders[1].iterdir()) == []
 
 
 def test_shared_folder_holds_the_public_key_that_checks_its_sidecars(
