@@ -152,6 +152,17 @@ def _add_empty_part(framed: bytes) -> bytes:
     return tfrecord.frame(record + protobuf.encode_bytes_field(1, b""))
 
 
+def _add_feature(framed: bytes) -> bytes:
+    """Adds a text under a name that the table of fields does not have."""
+    (record,) = tfrecord.read_records(framed, 1 << 28)
+    text = protobuf.encode_bytes_field(1, b"Ada was here")
+    entry = protobuf.encode_bytes_field(1, b"notes") + protobuf.encode_bytes_field(
+        2, protobuf.encode_bytes_field(1, text)
+    )
+    more = protobuf.encode_bytes_field(1, entry)
+    return tfrecord.frame(record + protobuf.encode_bytes_field(1, more))
+
+
 def _payload(record: bytes) -> bytes:
     ((_, _, payload),) = protobuf.read_fields(memoryview(record))
     return bytes(payload)
@@ -251,6 +262,8 @@ DOORS: tuple[Door, ...] = (
     # Bytes that no reader looks at.
     Door("length in more bytes than it needs", "", framed=_pad_length),
     Door("part without content", "", framed=_add_empty_part),
+    Door("feature that is not in the table", framed=_add_feature),
+    Door("second record", framed=lambda framed: framed + tfrecord.frame(b"Ada")),
 )
 
 
