@@ -4,7 +4,7 @@
 |---|---|
 | a label | `success`; its last step ends the task or not, as if a key had said so |
 | left out | nothing but a tag, by which nobody learns from it |
-| trimmed | the steps from one time to another, of which the last ends as before |
+| trimmed | the steps from one to another, of which the last ends as before |
 
 Each adds a tag that says that it was done, and by whom: the operator, who is the only
 one with the robot's key. Doing it twice is doing it once. Steps at which a stop rule
@@ -19,6 +19,8 @@ import numpy as np
 from edge.errors import AmendError
 from rlds.episode import Array, Episode, StepValues
 from rlds.spec import LABELLED_TAG, LEFT_OUT_TAG, TRIMMED_TAG
+
+_SAME = ("observation/state", "action")
 
 
 def label(episode: Episode, success: bool | None) -> Episode:
@@ -39,17 +41,25 @@ def leave_out(episode: Episode) -> Episode:
     return dataclasses.replace(episode, metadata=metadata)
 
 
-def trim(episode: Episode, first_ns: int, last_ns: int) -> Episode:
-    """Keeps the steps from one time to another, which both stay.
+def trim(episode: Episode, whole: Episode, first: int, last: int) -> Episode:
+    """Keeps the steps from one to another, which both stay.
 
-    Times are those of `t_monotonic_ns`: they name the same steps in a copy of which
-    some are cut off already. How the episode went stays as it was said.
+    How the episode went stays as it was said.
+
+    Args:
+        episode: the copy that is trimmed; some of its steps may be cut off already.
+        whole: the longest copy, in which steps are counted. Its times may count from
+            another instant: those of a copy that leaves the robot begin with 0.
+        first: first step of `whole` that stays, from 0.
+        last: last step of `whole` that stays.
 
     Raises:
-        AmendError: no step would stay, or a stop rule fired in one that would not.
+        AmendError: no step would stay, a stop rule fired in one that would not, or the
+            copy is not a part of the longest one.
     """
-    times_ns = episode.steps["t_monotonic_ns"]
-    kept = (times_ns >= first_ns) & (times_ns <= last_ns)
+    place = _find_place(episode, whole)
+    numbers = place + np.arange(episode.num_steps)
+    kept = (numbers >= first) & (numbers <= last)
     if kept.all():
         return episode
     where = f"episode {episode.metadata.episode_id}"
@@ -82,6 +92,37 @@ def _settle(
     steps["discount"] = discount
     metadata = dataclasses.replace(episode.metadata, success=success, tags=tags)
     return Episode(episode.spec, metadata, steps)
+
+
+def _find_place(episode: Episode, whole: Episode) -> int:
+    """Finds at which step of the longest copy another copy begins.
+
+    What was sensed, what was done and the time between two steps is the same in every
+    copy, raw or redacted.
+
+    Raises:
+        AmendError: it is nowhere in it.
+    """
+    count = episode.num_steps
+    gaps, all_gaps = (np.diff(one.steps["t_monotonic_ns"]) for one in (episode, whole))
+    begins = np.ones(max(whole.num_steps - count + 1, 0), np.bool_)
+    for name in _SAME:
+        rows = whole.steps[name][: len(begins)] == episode.steps[name][0]
+        begins &= rows.all(axis=tuple(range(1, rows.ndim)))
+    for place in np.flatnonzero(begins).tolist():
+        if np.array_equal(all_gaps[place : place + count - 1], gaps) and all(
+            np.array_equal(
+                whole.steps[name][place : place + count], episode.steps[name]
+            )
+            for name in _SAME
+        ):
+            return int(place)
+    raise AmendError(
+        f"episode {episode.metadata.episode_id}",
+        "every copy to be a part of the longest copy",
+        "one that has other steps",
+        "remove the copy that is not the robot's",
+    )
 
 
 def _take(values: StepValues, kept: Array) -> StepValues:

@@ -23,9 +23,8 @@ def make(count: int = 9, **changes: Any) -> Episode:
 
 
 def cut(episode: Episode, first: int, last: int) -> Episode:
-    """Trims by the numbers of the steps, from 0."""
-    times_ns = episode.steps["t_monotonic_ns"]
-    return amend.trim(episode, int(times_ns[first]), int(times_ns[last]))
+    """Trims a copy that is whole; steps are counted from 0."""
+    return amend.trim(episode, episode, first, last)
 
 
 @pytest.mark.parametrize("before", [True, False, None])
@@ -58,7 +57,7 @@ def test_doing_it_twice_is_doing_it_once() -> None:
     for change in (
         lambda one: amend.label(one, None),
         amend.leave_out,
-        lambda one: amend.trim(one, *episode.steps["t_monotonic_ns"][[2, 6]].tolist()),
+        lambda one: amend.trim(one, episode, 2, 6),
     ):
         assert change(change(episode)) == change(episode)
 
@@ -117,6 +116,30 @@ def test_step_at_which_a_stop_rule_fired_is_never_cut_off(
     assert cut(marked, 2, 2).num_steps == 1
 
 
+def test_copy_whose_times_count_from_elsewhere_keeps_the_same_steps() -> None:
+    episode = make()
+    times_ns = episode.steps["t_monotonic_ns"] + 1_767_254_472_123_456_789
+    raw = dataclasses.replace(
+        episode, steps={**episode.steps, "t_monotonic_ns": times_ns}
+    )
+    for whole in (raw, episode):
+        state = amend.trim(raw, whole, 2, 6).steps["observation/state"]
+        assert np.array_equal(state, episode.steps["observation/state"][2:7])
+    cut_already = cut(raw, 1, 7)
+    assert amend.trim(cut_already, episode, 2, 6) == cut(raw, 2, 6)
+
+
 def test_at_least_one_step_stays() -> None:
+    episode = make()
     with pytest.raises(AmendError, match="at least one step to stay"):
-        amend.trim(make(), 0, 1)
+        amend.trim(cut(episode, 3, 8), episode, 0, 2)
+
+
+def test_copy_that_is_no_part_of_the_episode_is_refused() -> None:
+    episode = make()
+    state = episode.steps["observation/state"] + 1
+    other = dataclasses.replace(
+        episode, steps={**episode.steps, "observation/state": state}
+    )
+    with pytest.raises(AmendError, match="a part of the longest copy"):
+        amend.trim(other, episode, 2, 6)

@@ -24,6 +24,7 @@ from edge.episodes.robot_key import RobotKey
 from edge.episodes.shared_quota import RECEIPT_SUFFIX
 from edge.episodes.sharing import DATASET_NAME, SPLIT
 from edge.errors import AmendError
+from edge.redact import redactor
 from rlds import example_codec, reader, sidecar, sidecar_statements, tfrecord
 from rlds.episode import Episode
 from rlds.errors import MalformedEpisodeError
@@ -32,6 +33,8 @@ from rlds.spec import EpisodeSpec
 from rlds.tfds_directory import EPISODE_SUFFIX, SIDECAR_SUFFIX, TfdsDirectory
 
 Change = Callable[[Episode], Episode]
+FindKey = Callable[[str, str], RobotKey]
+"""Returns the secrets of a key id with which an episode of a time was signed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +62,7 @@ class OwnEpisodes:
         self,
         shared: Path,
         private: Path,
-        find_key: Callable[[str], RobotKey],
+        find_key: FindKey,
         now: datetime,
     ) -> None:
         """Holds the folders, which nobody else writes to meanwhile."""
@@ -116,6 +119,7 @@ class OwnEpisodes:
                 f"the receipt {copy.name}{RECEIPT_SUFFIX} of a store that holds it",
                 "a copy here would differ from that: name the episode where you curate",
             )
+        changed = redactor.restore_form(changed)
         framed = tfrecord.frame(example_codec.encode(changed))
         signed = self._sign_again(copy, changed, framed, consent)
         directory = self.open_directory(changed.spec)
@@ -142,12 +146,13 @@ class OwnEpisodes:
         except OSError as e:
             raise durable_file.disk_error(path, "to read the sidecar", e) from e
         keyid = sidecar.parse(raw).keyid
-        key = self._find_key(keyid)
+        key = self._find_key(keyid, copy.episode.metadata.start_time)
         old = sidecar.verify(raw, {keyid: key.signing.public_key()})
-        old.check_episode(plain_file.read(copy.path, reader.LIMIT_BYTES))
-        sidecar_statements.check_statements(old, copy.episode, self._now)
+        before = plain_file.read(copy.path, reader.LIMIT_BYTES)
+        old.check_episode(before)
+        sidecar_statements.check_statements(old, copy.episode, before, self._now)
         new = _describe_again(old, changed, framed, consent)
-        sidecar_statements.check_statements(new, changed, self._now)
+        sidecar_statements.check_statements(new, changed, framed, self._now)
         return sidecar.sign(new, key.signing)
 
 
@@ -180,7 +185,7 @@ def _describe_again(
 def open_folders(
     shared: Path,
     private: Path,
-    find_key: Callable[[str], RobotKey],
+    find_key: FindKey,
     now: datetime,
     tell: Callable[[str], None],
 ) -> Iterator[OwnEpisodes]:
@@ -189,7 +194,7 @@ def open_folders(
     Args:
         shared: folder of redacted episodes.
         private: folder of raw episodes, made when absent.
-        find_key: returns the robot's key of an id, or raises.
+        find_key: returns the robot's key of an id and a time, or raises.
         now: the present time.
         tell: gets a line about what cannot be finished.
 

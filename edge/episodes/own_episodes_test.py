@@ -44,7 +44,7 @@ def amend_all(
     consent: Consent | None = None,
     key: RobotKey = KEY,
 ) -> None:
-    with own_episodes.open_folders(*folders, lambda _: key, NOW, fail) as own:
+    with own_episodes.open_folders(*folders, lambda *_: key, NOW, fail) as own:
         write_all(own, change, consent)
 
 
@@ -69,7 +69,8 @@ def check_whole(folders: Folders) -> Episode:
     stated = sidecar.verify(raw, {KEY.keyid: public})
     stated.check_episode(path.read_bytes())
     episode = reader.read_episode(path)
-    sidecar_statements.check_statements(stated, episode, NOW)
+    framed = path.read_bytes()
+    sidecar_statements.check_statements(stated, episode, framed, NOW)
     return episode
 
 
@@ -86,8 +87,12 @@ def test_labelled_episode_is_signed_again_and_keeps_its_consent(
 
 
 def test_trimmed_episode_says_so_and_its_sidecar_counts_again(folders: Folders) -> None:
-    amend_all(folders, lambda one: amend.trim(one, 1, 2))
-    assert "trimmed_by_operator" in check_whole(folders).metadata.tags
+    whole = check_whole(folders)
+    amend_all(folders, lambda one: amend.trim(one, whole, 1, 2))
+    trimmed = check_whole(folders)
+    assert "trimmed_by_operator" in trimmed.metadata.tags
+    assert trimmed.steps["observation/state"][:, 0].tolist() == [1, 2]
+    assert trimmed.steps["t_monotonic_ns"].tolist() == [0, 1]
     assert read_sidecar(folders).num_steps == 2
 
 
@@ -141,7 +146,7 @@ def test_what_somebody_else_changed_is_not_signed(
     path.write_bytes(raw.replace(old, new))
     before = read_tree(folders[0])
     told: list[str] = []
-    with own_episodes.open_folders(*folders, lambda _: KEY, NOW, told.append) as own:
+    with own_episodes.open_folders(*folders, lambda *_: KEY, NOW, told.append) as own:
         copies = own.list_copies(told.append)
         for copy in copies:
             with pytest.raises(RldsError):
@@ -154,7 +159,7 @@ def test_episode_under_the_name_of_another_is_left_as_it_is(folders: Folders) ->
     other = folders[0] / "019b7892-1c00-7aaa-8000-000000000001.tfrecord"
     other.write_bytes((folders[0] / f"{NAME}.tfrecord").read_bytes())
     told: list[str] = []
-    with own_episodes.open_folders(*folders, lambda _: KEY, NOW, fail) as own:
+    with own_episodes.open_folders(*folders, lambda *_: KEY, NOW, fail) as own:
         (copy,) = own.list_copies(told.append)
     assert copy.path.name == f"{NAME}.tfrecord"
     assert f"{other.name} is left as it is" in told[0]
@@ -215,7 +220,8 @@ def test_file_of_a_change_that_is_none_is_set_aside_and_told_of(
 
 
 def test_missing_key_is_an_error_before_anything_is_written(folders: Folders) -> None:
-    def find(keyid: str) -> RobotKey:
+    def find(keyid: str, time: str) -> RobotKey:
+        assert time == "2026-01-01T08:00:00Z"
         raise KeyFileError("--key_file", f"key {keyid[:12]}", "none", "name it")
 
     before = read_tree(folders[0])

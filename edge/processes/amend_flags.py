@@ -1,6 +1,7 @@
 """The flags by which //edge:label and //edge:trim find episodes and the robot's key."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def open_episodes() -> Iterator[Amending]:
     place = _read_place()
     now = require_right(MonotonicClock(), RUNTIME_DATE)
     with amending.open_amending(
-        place, lambda keyid: _find_key(place, keyid), now, command_line.say
+        place, functools.partial(_find_key, place), now, command_line.say
     ) as found:
         yield found
 
@@ -68,15 +69,16 @@ def _read_place() -> Place:
     return Place(shared, Path(private))
 
 
-def _find_key(place: Place, keyid: str) -> RobotKey:
-    """Finds the key that signed an episode.
+def _find_key(place: Place, keyid: str, time: str) -> RobotKey:
+    """Finds the key that signed an episode of this time.
 
     Raises:
         KeyFileError: none here is it.
     """
     for key in _list_keys(place):
-        if key.keyid == keyid:
-            return key
+        of_month = key.of_month(time)
+        if of_month.keyid == keyid:
+            return of_month
     raise KeyFileError(
         "--key_file",
         f"the robot's key {keyid[:12]}, which signed this episode",

@@ -17,8 +17,7 @@ from typing import Final
 
 from base import durable_file, file_lock
 from edge.episodes import own_episodes
-from edge.episodes.own_episodes import Change, Copy, OwnEpisodes
-from edge.episodes.robot_key import RobotKey
+from edge.episodes.own_episodes import Change, Copy, FindKey, OwnEpisodes
 from edge.errors import AlreadyRunningError, AmendError
 from edge.loops import memory_copies
 from edge.processes.home import Home
@@ -137,7 +136,7 @@ def _group(copies: Iterable[Copy]) -> dict[str, list[Copy]]:
 @contextlib.contextmanager
 def open_amending(
     place: Place,
-    find_key: Callable[[str], RobotKey],
+    find_key: FindKey,
     now: datetime,
     tell: Callable[[str], None],
 ) -> Iterator[Amending]:

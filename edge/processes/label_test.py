@@ -1,14 +1,22 @@
 """Tests of //edge:label and //edge:trim as an operator uses them."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from base import file_lock
 from base.testing import command
+from edge.episodes import robot_key
+from edge.episodes.episode_id import make_random_id
+from edge.episodes.provenance import Provenance
+from edge.episodes.robot_key import RobotKey
 from edge.processes.home import Home
 from edge.processes.mailbox import make_run_folder
-from edge.testing import simulated_episodes
+from edge.robots.clock import unix_ns_from_rfc3339
+from edge.robots.robot import Observation
+from edge.robots.simulated_point import SPEC
+from edge.testing import recordings, simulated_episodes
 from edge.testing.processes import read_tree
 from rlds import reader, sidecar
 from rlds.episode import Episode
@@ -146,6 +154,58 @@ def test_key_that_did_not_sign_is_refused_and_none_is_made(folder: Path) -> None
         assert (done.code, len(done.err.splitlines())) == (2 - len(flags), 1)
         assert "key" in done.err
     assert read_tree(folder.parent) == before
+
+
+def record_in(month: str, folder: Path, key: RobotKey) -> None:
+    """Records three steps of a real robot in this month; its clock begins elsewhere."""
+    time = f"{month}-27T09:41:12Z"
+    begin_ns = unix_ns_from_rfc3339(time)
+    robot = dataclasses.replace(SPEC, simulated=False)
+    with recordings.open_folders(
+        (folder, folder.with_name("out.private")),
+        robot_id="arm-of-ada",
+        key=key,
+        robot_time=time,
+        machine_time=time,
+        robot=robot,
+    ) as recording:
+        name = make_random_id(begin_ns)
+        recorder = recording.begin(robot, name, begin_ns, Provenance("human"))
+        for number in range(3):
+            made = recordings.step(number, number == 2)
+            seen = Observation(made.observation.state, begin_ns + number)
+            recorder.append(dataclasses.replace(made, observation=seen))
+        recording.share(recorder.close(success=True)[0])
+
+
+def test_real_robots_episodes_of_earlier_months_are_signed_with_the_key_of_each(
+    tmp_path: Path,
+) -> None:
+    folder, key_file = tmp_path / "out", tmp_path / "robot.key"
+    key = robot_key.load_or_create(key_file)
+    months = ("2026-02", "2026-05")
+    for month in months:
+        record_in(month, folder, key)
+    flags = [f"--from={folder}", f"--key_file={key_file}"]
+    for name, month in zip(names(folder), months, strict=True):
+        own = [*flags, f"--episode={name}"]
+        done = command.run(LABEL, *own, "--says=failure")
+        assert (done.code, done.err) == (0, "")
+        done = command.run(TRIM, *own, "--first=2")
+        assert (done.code, done.err) == (0, "")
+        stated = sidecar.parse((folder / f"{name}.sidecar.json").read_bytes())
+        assert stated.keyid == key.of_month(month).keyid != key.keyid
+        assert stated.robot_hash == read(folder, name).metadata.robot_hash
+        assert stated.num_steps == 2
+    sent = command.run(
+        "edge.episodes.upload", f"--from={folder}", f"--to={tmp_path / 'store'}"
+    )
+    assert (sent.code, sent.err) == (0, "")
+    assert "2 sent, " in sent.out
+    key_file.unlink()
+    robot_key.load_or_create(key_file)
+    done = command.run(LABEL, *flags, f"--episode={name}", "--says=success")
+    assert done.code == 1
 
 
 @pytest.fixture

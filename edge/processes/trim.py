@@ -48,9 +48,9 @@ def _trim(found: Amending, name: str) -> None:
             f"steps from 1 to {count}, the first not behind the last",
             f"{first} to {last}",
         )
-    times_ns = episode.steps["t_monotonic_ns"]
-    first_ns, last_ns = int(times_ns[first - 1]), int(times_ns[last - 1])
-    copies = found.change(name, lambda one: amend.trim(one, first_ns, last_ns))
+    copies = found.change(
+        name, lambda one: amend.trim(one, episode, first - 1, last - 1)
+    )
     command_line.say(
         f"{name}: {last - first + 1} of {count} steps stay, "
         f"{success_text(episode.metadata.success)}; {copies} files"

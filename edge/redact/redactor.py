@@ -49,6 +49,11 @@ def find_hidden(metadata: EpisodeMetadata) -> tuple[str, ...]:
     )
 
 
+def restore_form(episode: Episode) -> Episode:
+    """Brings a redacted copy of which steps were cut off into its form again."""
+    return dataclasses.replace(episode, steps=transforms.settle_cut(episode.steps))
+
+
 class Redactor:
     """The transforms of one robot."""
 

@@ -115,3 +115,20 @@ def coarsen_sound(
         coarse[start:end] = rounded * SOUND_STEP
         heard = values[start:end].mean(axis=0, dtype=np.float64)
     return coarse
+
+
+def settle_cut(steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts the times from the first step that was left, and lets its sound hold.
+
+    Where the cut left a part of a half second of sound, that lasts over the next one:
+    a step is told nothing that it has not heard yet.
+    """
+    times = count_from_first_step(steps["t_monotonic_ns"], steps)
+    settled = {**steps, "t_monotonic_ns": times}
+    if (sound := steps.get("observation/audio_mel")) is not None:
+        changes = np.flatnonzero((sound[1:] != sound[:-1]).any(axis=1)) + 1
+        if changes.size and times[changes[0]] < SOUND_HOLD_NS:
+            until = changes[1] if changes.size > 1 else len(sound)
+            settled["observation/audio_mel"] = sound.copy()
+            settled["observation/audio_mel"][:until] = sound[0]
+    return settled
