@@ -1,5 +1,6 @@
 """Raw episodes of this robot are kept within a quota, and nothing else is."""
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Set
@@ -10,11 +11,17 @@ import pytest
 from base import durable_file
 from base.errors import DiskError
 from base.testing import special_files
+from edge.episodes import robot_key
+from edge.episodes.episode_id import make_random_id
+from edge.episodes.provenance import Provenance
 from edge.loops import memories as local
 from edge.loops.memories import LocalMemories
 from edge.loops.memory_choice import KNOWN, LIVED, Driver, Memory, Use
+from edge.robots.clock import unix_ns_from_rfc3339
+from edge.robots.simulated_point import SPEC
+from edge.testing import recordings
 from release.package import ActionSpec, RobotFit, TensorSpec
-from rlds import example_codec, tfrecord
+from rlds import example_codec, reader, tfrecord
 from rlds.spec import EpisodeSpec
 from rlds.testing import episodes
 
@@ -390,3 +397,45 @@ def test_kept_memories_of_another_robot_stay_and_are_not_learned_from(
     assert [m.number for m in memories.take(FIT)] == [1]
     foreign = {memories.path(one).name for one in theirs}
     assert foreign <= set(folder.names()), "nor do they give way to the quota"
+
+
+def test_months_of_one_real_robot_are_memories_of_one_robot(folder: Folder) -> None:
+    new = folder.root / local.NEW
+    new.mkdir(parents=True)
+    real = dataclasses.replace(SPEC, simulated=False)
+    key = robot_key.load_or_create(folder.root.parent / "robot.key")
+    shared, private = (folder.root.parent / name for name in ("shared", "private"))
+
+    def hand_over(raw: Path) -> None:
+        shutil.copy(raw, new)
+
+    for time in ("2026-02-27T09:41:12Z", "2026-05-03T18:02:44Z"):
+        with recordings.open_folders(
+            (shared, private),
+            robot_id=ROBOT,
+            key=key,
+            robot_time=time,
+            machine_time=time,
+            robot=real,
+            hand_over=hand_over,
+        ) as recording:
+            begin_ns = unix_ns_from_rfc3339(time)
+            recorder = recording.begin(
+                real, make_random_id(begin_ns), begin_ns, Provenance("human")
+            )
+            for number in range(3):
+                recorder.append(recordings.step(number, number == 2))
+            recording.share(recorder.close(success=True)[0])
+    hashes = {reader.read_episode(p).metadata.robot_hash for p in shared.glob("*.tf*")}
+    assert len(hashes) == 2
+    fit = RobotFit(
+        robot_model=real.robot_model,
+        observation={"state": TensorSpec("state", (2,), "float32")},
+        action=ActionSpec((1,), "float32", (-1.0,), (1.0,)),
+        control_hz=real.control_hz,
+        tasks=(real.task,),
+    )
+    taken = folder.open().take(fit)
+    assert len(taken) == 2
+    assert folder.open().read() == taken
+    assert folder.told == []

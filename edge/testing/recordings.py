@@ -43,6 +43,7 @@ def open_folders(
     machine_time: str = "2026-03-01T08:00:00Z",
     robot: RobotSpec = SPEC,
     quota: SharedQuota | None = None,
+    hand_over: Callable[[Path], None] | None = None,
 ) -> AbstractContextManager[Recording]:
     """Opens the folders; a test that does not take what is told expects nothing."""
     output, private = folders
@@ -57,6 +58,7 @@ def open_folders(
         tell,
         machine=SimulatedClock(unix_ns_from_rfc3339(machine_time)),
         quota=quota,
+        hand_over=hand_over,
     )
 
 
