@@ -31,13 +31,13 @@ from pathlib import Path
 from absl import app, flags
 
 from base import canonical_json, command_line, durable_file, path_flags
-from edge import actor_flags, simulated_or_real
+from edge import actor_flags, simulated_or_real, word_flags
 from edge.actors import registry as actors
 from edge.actors.actor import EXPERT, Actor, Ending, await_start
 from edge.control import loop, site_rules
 from edge.control.loop import Pace
 from edge.control.safety import DEFAULT_MAX_STEPS, SafetyConfig, config_for
-from edge.episodes import episode_id, sharing, terms
+from edge.episodes import episode_id, robot_key, sharing, terms
 from edge.episodes.provenance import Provenance
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.sharing import Recording
@@ -147,6 +147,7 @@ _SUMMARY_JSON = flags.DEFINE_string(
     "summary_json", None, "file for the summary, for machines (default: not written)"
 )
 flags.adopt_module_key_flags(actor_flags)  # so that --help shows them
+flags.adopt_module_key_flags(word_flags)
 path_flags.folders("output", "private_dir")
 path_flags.files("key_file", "stop_rules", "enrol", "summary_json")
 
@@ -180,8 +181,9 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
     if _SIM_START.value is not None:
         clock.unix_ns_from_rfc3339(_SIM_START.value, "--sim_start")
-    # A wrong location is refused before recording, not during redaction.
+    # A wrong location or word is refused before recording, not during redaction.
     transforms.coarsen_location(_LOCATION.value)
+    word_flags.read()
     # After the flags, because a simulator takes a second to load.
     names = tuple(dict.fromkeys(_ROBOT.value))
     for name in names:
@@ -255,7 +257,9 @@ def _open_folders(robot: Robot) -> Iterator[Recording]:
         if _ENROL.value:
             unix_ns = clock.MonotonicClock().unix_ns()
             now = datetime.fromtimestamp(unix_ns / clock.NS_PER_S, UTC)
-            public = key.enrolments(robot_id, now)
+            output, words = Path(_OUTPUT.value), word_flags.read()
+            find_words = functools.partial(robot_key.join_words, output, words=words)
+            public = key.enrolments(robot_id, now, find_words)
             durable_file.write(Path(_ENROL.value), public)
         return key
 
@@ -267,6 +271,7 @@ def _open_folders(robot: Robot) -> Iterator[Recording]:
         open_key=open_key,
         consent=terms.operator_consent(_CONSENT.value, robot.clock.unix_ns()),
         tell=command_line.say,
+        words=word_flags.read(),
     ) as folders:
         yield folders
 

@@ -220,16 +220,17 @@ def test_arm_without_observe_is_told_what_cannot_be_checked(tmp_path: Path) -> N
     assert found["stands when held"].result is Result.NOT_CHECKED
 
 
-def test_names_that_no_episode_can_have_fail() -> None:
+def test_names_that_are_hidden_where_they_leave_are_a_note() -> None:
     class Named(SimulatedPoint):
         spec = RobotSpec(
-            2, 1, 100.0, "my arm", "line", "", (-1.0,), (1.0,), simulated=True
+            2, 1, 100.0, "frob-arm", "line", "", (-1.0,), (1.0,), simulated=True
         )
 
     found = check(Named(SimulatedClock(0)))
-    assert failures(found) == {"names"}
-    assert "robot_model: expected a word" in found["names"].found
-    assert "got 'my arm'; task: expected one line" in found["names"].found
+    assert failures(found) == set()
+    assert found["names"].result is Result.NOTE
+    assert found["names"].found.startswith("robot_model 'frob-arm', task '': shared")
+    assert "--share_words" in found["names"].remedy
 
 
 def test_limits_without_a_zero_are_a_note() -> None:

@@ -38,7 +38,7 @@ from absl import flags
 
 from base import canonical_json, command_line, durable_file, text_forms
 from base.errors import printable
-from edge import actor_flags, run_flags, simulated_or_real
+from edge import actor_flags, run_flags, simulated_or_real, word_flags
 from edge.actors.actor import Actor, Ending, await_start
 from edge.control import site_rules
 from edge.control.loop import EpisodeResult, Pace, run_episode
@@ -259,6 +259,7 @@ def _open_recording(driver: Driver, first: Trial) -> Iterator[RunRecording]:
         consent=terms.operator_consent(run_flags.CONSENT.value, robot.clock.unix_ns()),
         tell=_say,
         passed=_newest_time(),
+        words=word_flags.read(),
     ) as folders:
         for shared in folders.recover_all():
             _say(f"recovered episode {shared.episode_id} of an interrupted run")

@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import app, flags
 
 from base import path_flags
-from edge import actor_flags, simulated_or_real
+from edge import actor_flags, simulated_or_real, word_flags
 from edge.actors import registry as actors
 from edge.actors.actor import EXPERT
 from edge.control.loop import Pace
@@ -148,6 +148,7 @@ ACTIONS_JSON = flags.DEFINE_string(
 )
 
 flags.adopt_module_key_flags(actor_flags)
+flags.adopt_module_key_flags(word_flags)
 path_flags.folders("candidate", "state_dir", "record_dir", "private_dir")
 path_flags.places("channel")
 path_flags.files(
@@ -192,6 +193,7 @@ def require_usage(argv: list[str]) -> None:
         )
     if STEP.value and not CANDIDATE.value:
         raise app.UsageError("expected --step with --candidate only")
+    word_flags.read()
     if SIM_START.value is not None:
         unix_ns_from_rfc3339(SIM_START.value, "--sim_start")
     if not EPISODES.value:

@@ -4,6 +4,9 @@ Free text says who lives where and what they need. What leaves is said in words 
 list, which names no person, place, time or illness, and in small numbers. Robots and
 whatever judges their episodes are built from the same list; to say more, add to it.
 
+A robot's operator may add a few words of their own, by name: they stand in the robot's
+public record, so that whoever looks at its episodes knows them (`parse_own`).
+
 A word may have an s at its end, for more than one. A CamelCase name is as many words
 as it has capitals, and digits behind a word are a number. A number has one or two
 digits, so that no coordinate, date, house or telephone number passes, and a text has at
@@ -11,8 +14,16 @@ most three of them, as a version does.
 """
 
 import re
+from collections.abc import Set
+
+from base.errors import MalformedError
+from base.json_fields import Source
 
 MAX_CHARACTERS = 256
+MAX_OWN = 64
+"""Words that a robot may have of its own: no dictionary, in which all could be said."""
+NO_WORDS: Set[str] = frozenset()
+_OWN = re.compile(r"[a-z]{1,24}")
 _MAX_NUMBERS = 3
 _MAX_DIGITS = 2
 
@@ -109,27 +120,56 @@ _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|.")
 _TIME_OF_DAY = re.compile(r"[0-9]:[0-9]")
 
 
-def find_unknown(text: str) -> int | None:
+def parse_own(value: object, source: Source) -> frozenset[str]:
+    """Returns the words that a robot's operator adds to the list.
+
+    Args:
+        value: what should be a list of such words.
+        source: what holds it, for errors.
+
+    Raises:
+        MalformedError: it is another value, a word is not 1 to 24 letters from a to z,
+            or there are more than `MAX_OWN`; the error does not repeat a word.
+    """
+    if not isinstance(value, list) or len(value) > MAX_OWN:
+        got = f"{len(value)}" if isinstance(value, list) else "another value"
+        raise MalformedError(source, f"a list of at most {MAX_OWN} words", got)
+    for place, word in enumerate(value, 1):
+        if not isinstance(word, str) or not _OWN.fullmatch(word):
+            raise MalformedError(
+                source, "words of 1 to 24 letters from a to z", f"another, word {place}"
+            )
+    return frozenset(value)
+
+
+def find_unknown(text: str, own: Set[str] = NO_WORDS) -> int | None:
     """Returns which word, counted from 1, is not on the list; None if all are.
 
     A text that is no line of words, or has more numbers than a version, has none that
     is: the answer is 1.
+
+    Args:
+        text: what is looked at.
+        own: words that the robot has of its own.
     """
     if len(text) > MAX_CHARACTERS or _TIME_OF_DAY.search(text):
         return 1
     tokens = [token for token in _SEPARATORS.split(text) if token]
     numbers = 0
     for place, token in enumerate(tokens, 1):
-        if _is_known(token):
+        if _is_known(token, own):
             continue
         for part in _PARTS.findall(token):
             if part.isascii() and part.isdigit() and len(part) <= _MAX_DIGITS:
                 numbers += 1
-            elif not _is_known(part):
+            elif not _is_known(part, own):
                 return place
     return None if tokens and numbers <= _MAX_NUMBERS else 1
 
 
-def _is_known(token: str) -> bool:
+def _is_known(token: str, own: Set[str]) -> bool:
     word = token.lower()
-    return word in WORDS or (word.endswith("s") and word[:-1] in WORDS)
+    singular = word.removesuffix("s")
+    return not own.isdisjoint((word, singular)) or not WORDS.isdisjoint(
+        (word, singular)
+    )

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from base.errors import MalformedError
 from rlds import known_words
 
 _BOUNDED = settings(max_examples=500, derandomize=True, deadline=None)
@@ -55,6 +56,50 @@ def test_words_of_the_list_and_small_numbers_are_known(text: str) -> None:
 )
 def test_name_place_time_and_any_other_word_is_found(text: str, place: int) -> None:
     assert known_words.find_unknown(text) == place
+
+
+@pytest.mark.parametrize(
+    "text", ["frob-arm", "Frob the wuzzles", "FrobArm2", "wuzzle", "pick up a WUZZLE"]
+)
+def test_word_of_the_robots_own_counts_as_listed_and_for_no_other(text: str) -> None:
+    own = known_words.parse_own(["frob", "wuzzle"], "flag")
+    assert known_words.find_unknown(text, own) is None
+    assert known_words.find_unknown(text) is not None
+    assert known_words.find_unknown(f"{text} for Ada", own) is not None
+    assert known_words.find_unknown(f"{text} 2026", own) is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "a list of at most 64 words, got another value"),
+        ("frob", "a list of at most 64 words"),
+        ({"frob": 1}, "a list of at most 64 words"),
+        (["frob"] * 65, "a list of at most 64 words, got 65"),
+        (["arm", ""], "words of 1 to 24 letters from a to z, got another, word 2"),
+        ([1], "words of 1 to 24 letters"),
+        ([["frob"]], "words of 1 to 24 letters"),
+        (["Frob"], "words of 1 to 24 letters"),
+        (["frob2"], "words of 1 to 24 letters"),
+        (["frob\n"], "words of 1 to 24 letters"),
+        (["pick up"], "words of 1 to 24 letters"),
+        (["fröb"], "words of 1 to 24 letters"),
+        (["a" * 25], "words of 1 to 24 letters"),
+    ],
+)
+def test_what_is_no_short_list_of_plain_words_is_refused_and_not_repeated(
+    value: object, expected: str
+) -> None:
+    with pytest.raises(MalformedError) as caught:
+        known_words.parse_own(value, "flag")
+    assert f"flag: expected {expected}" in str(caught.value)
+    assert "rob" not in str(caught.value)
+
+
+def test_as_many_words_as_may_be_are_the_robots_own() -> None:
+    words = [f"{a}{b}" for a in "abcdefgh" for b in "abcdefgh"]
+    assert known_words.parse_own([*words[:63], "a" * 24], "flag") > {"aa", "hg"}
+    assert known_words.parse_own([], "flag") == known_words.NO_WORDS
 
 
 def test_the_list_is_of_lower_case_words_without_their_separators() -> None:

@@ -7,7 +7,7 @@ the numbers of a robot's state and actions are what its driver says they are.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from base import text_forms
 from rlds import jpeg_segments, known_words
 from rlds.episode import Episode, EpisodeMetadata
 from rlds.errors import FieldFormError, FieldNotCoveredError
+from rlds.known_words import NO_WORDS
 from rlds.redaction_record import RedactionRecord, find_missing_fields
 from rlds.spec import (
     FIELDS,
@@ -49,8 +50,15 @@ _MAX_POWER = 64.0  # natural logarithm: more than any number of 24 bits has
 _SENSITIVE = frozenset(field.name for field in FIELDS if field.sensitive)
 
 
-def check_redacted(episode: Episode, record: RedactionRecord) -> None:
+def check_redacted(
+    episode: Episode, record: RedactionRecord, words: Set[str] = NO_WORDS
+) -> None:
     """Checks that every field is covered and every value is in its redacted form.
+
+    Args:
+        episode: what is to leave.
+        record: what a robot says it did.
+        words: those that the robot has of its own, beside the closed list.
 
     Raises:
         FieldNotCoveredError: the record does not cover a sensitive field, names no
@@ -60,7 +68,7 @@ def check_redacted(episode: Episode, record: RedactionRecord) -> None:
     """
     _check_record(episode, record)
     for field in episode.spec.episode_fields():
-        check_text_form(field, getattr(episode.metadata, field.name))
+        check_text_form(field, getattr(episode.metadata, field.name), words)
     for field in episode.spec.step_fields():
         find_fault = _STEP_FORMS[field.form]
         fault = find_fault(episode.steps[field.name], episode.steps)
@@ -82,21 +90,28 @@ def check_open_fields(metadata: EpisodeMetadata) -> None:
             check_text_form(field, getattr(metadata, field.name))
 
 
-def has_form(name: str, metadata: EpisodeMetadata) -> bool:
+def has_form(name: str, metadata: EpisodeMetadata, words: Set[str] = NO_WORDS) -> bool:
     """Whether the value of a field of the episode could leave as it is."""
     (field,) = (field for field in FIELDS if field.name == name)
-    return _EPISODE_FORMS[field.form][1](getattr(metadata, name))
+    return _holds(field, getattr(metadata, name), words)
 
 
-def check_text_form(field: Field, value: object) -> None:
+def check_text_form(field: Field, value: object, words: Set[str] = NO_WORDS) -> None:
     """Checks one value of an episode as a whole.
 
     Raises:
         FieldFormError: the value does not have the form of the field.
     """
-    expected, holds = _EPISODE_FORMS[field.form]
-    if not holds(value):
+    if not _holds(field, value, words):
+        expected, _ = _EPISODE_FORMS[field.form]
         raise FieldFormError(field.name, field.sensitive, expected, "another value")
+
+
+def _holds(field: Field, value: object, words: Set[str]) -> bool:
+    _, holds = _EPISODE_FORMS[field.form]
+    return holds(value) or (
+        field.form in _WORD_FORMS and _WORD_FORMS[field.form](value, words)
+    )
 
 
 def is_hour(value: object) -> bool:
@@ -151,26 +166,21 @@ def _is_cell(value: object) -> bool:
     )
 
 
-def _is_known_name(value: object) -> bool:
+def _is_name(value: object, words: Set[str]) -> bool:
     return (
         isinstance(value, str)
         and _NAME.fullmatch(value) is not None
-        and is_listed(value)
+        and known_words.find_unknown(value, words) is None
     )
 
 
-def _is_known_line(value: object) -> bool:
+def _is_line(value: object, words: Set[str]) -> bool:
     return (
         isinstance(value, str)
         and value == value.strip()
         and value.isprintable()
-        and is_listed(value)
+        and known_words.find_unknown(value, words) is None
     )
-
-
-def is_listed(value: str) -> bool:
-    """Whether a text is made of the closed list, or hides what is not under a key."""
-    return known_words.find_unknown(value) is None or bool(_UNLISTED.fullmatch(value))
 
 
 def _is_uuid7_of_an_hour(value: object) -> bool:
@@ -190,7 +200,12 @@ def _matches(pattern: re.Pattern[str], empty: bool = False) -> Callable[[object]
 
 
 _OUTCOMES = (True, False, None)
-_WORDS_FILE = "rlds/known_words.py"
+_OF_WORDS = "in words of rlds/known_words.py or of the robot's enrolment"
+# What must be made of words, which hides behind a hash what is not.
+_WORD_FORMS: Mapping[Form, Callable[[object, Set[str]], bool]] = {
+    "known_name": _is_name,
+    "known_words": _is_line,
+}
 # What each form is for people, and whether a value has it.
 _EPISODE_FORMS: Mapping[Form, tuple[str, Callable[[Any], bool]]] = {
     "actor": ("expert, human or policy:<12 hex digits>", _matches(_ACTOR)),
@@ -206,16 +221,16 @@ _EPISODE_FORMS: Mapping[Form, tuple[str, Callable[[Any], bool]]] = {
     "grid_cell_or_empty": ("a cell of 0.1 degrees such as 52.5,13.4", _is_cell),
     "hour": ("a whole hour such as 2026-01-31T08:00:00Z", is_hour),
     "known_name": (
-        f"a name in words of {_WORDS_FILE}, or unlisted-<12 hex digits>",
-        _is_known_name,
+        f"a name {_OF_WORDS}, or unlisted-<12 hex digits>",
+        _matches(_UNLISTED),
     ),
     "known_tags": (
         f"tags of {', '.join(sorted(KNOWN_TAGS))}",
         KNOWN_TAGS.issuperset,
     ),
     "known_words": (
-        f"one line in words of {_WORDS_FILE}, or unlisted-<12 hex digits>",
-        _is_known_line,
+        f"one line {_OF_WORDS}, or unlisted-<12 hex digits>",
+        _matches(_UNLISTED),
     ),
     "outcome": ("success, failure or not known", lambda value: value in _OUTCOMES),
     "schema_version": (SCHEMA_VERSION, lambda value: value == SCHEMA_VERSION),

@@ -7,7 +7,7 @@ before it admits one, all with `check_statements`.
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from rlds import example_codec, tfrecord
 from rlds.episode import Episode
@@ -19,6 +19,7 @@ from rlds.errors import (
     SidecarMismatchError,
     SidecarViolationsError,
 )
+from rlds.known_words import NO_WORDS
 from rlds.redacted_form import check_redacted, is_hour
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
@@ -61,7 +62,11 @@ _LOOKED_AT: Mapping[str, str] = {
 
 
 def check_statements(
-    sidecar: Sidecar, episode: Episode, framed: bytes, now: datetime.datetime
+    sidecar: Sidecar,
+    episode: Episode,
+    framed: bytes,
+    now: datetime.datetime,
+    words: Set[str] = NO_WORDS,
 ) -> None:
     """Checks what the sidecar says about the content of its episode.
 
@@ -73,6 +78,7 @@ def check_statements(
         episode: what it is about.
         framed: the episode's file, from which `episode` was decoded.
         now: the present time, by the clock of whoever checks.
+        words: those that the robot has of its own, beside the closed list.
 
     Raises:
         SidecarMismatchError: the sidecar is about another episode.
@@ -96,7 +102,7 @@ def check_statements(
             _source(sidecar), "an escalation for a safety violation in a step", "none"
         )
     check_consent(sidecar)
-    check_redacted(episode, sidecar.privacy)
+    check_redacted(episode, sidecar.privacy, words)
     # What no reader sees, such as a part without content, is looked at by nobody. The
     # frame around it has one form, which the reader has checked.
     record = example_codec.encode(episode)

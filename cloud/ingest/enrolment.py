@@ -6,6 +6,9 @@ A robot whose key and hash change each month lists those of two years:
 
     {"keys": [{"keyid": …, "public": …, "robot_hash": …}, …]}
 
+A key whose operator lets words leave that are not on the closed list has `"words"`, an
+array of them (`rlds/known_words.py`); no other word of its episodes counts as known.
+
 A key belongs to one robot. An episode that names one robot but carries the valid
 signature of another robot's key is not accepted.
 """
@@ -21,9 +24,9 @@ from base.errors import MalformedError
 from base.json_fields import Fields, decode
 from base.text_forms import parse_base64
 from cloud.errors import EnrolmentError
-from rlds import sidecar
+from rlds import known_words, sidecar
 
-_LIMIT_BYTES = 64 * 1024
+_LIMIT_BYTES = 128 * 1024  # 25 keys, each with as many words as it may have
 _PUBLIC_KEY_BYTES = 32
 
 
@@ -34,10 +37,29 @@ class Enrolment:
     Attributes:
         keys: public key by key id.
         robots: hash of the robot that owns a key, by key id.
+        words: what a robot has of its own beside the closed list, by key id.
     """
 
     keys: Mapping[str, Ed25519PublicKey]
     robots: Mapping[str, str]
+    words: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class EnrolledKey:
+    """One key of a file.
+
+    Attributes:
+        keyid: its id.
+        key: its public half.
+        robot_hash: the robot that it belongs to.
+        words: what that robot has of its own beside the closed list.
+    """
+
+    keyid: str
+    key: Ed25519PublicKey
+    robot_hash: str
+    words: frozenset[str]
 
 
 def read(paths: Iterable[pathlib.Path]) -> Enrolment:
@@ -50,22 +72,24 @@ def read(paths: Iterable[pathlib.Path]) -> Enrolment:
     """
     keys: dict[str, Ed25519PublicKey] = {}
     robots: dict[str, str] = {}
+    words: dict[str, frozenset[str]] = {}
     for path in paths:
         raw = plain_file.read(path, _LIMIT_BYTES)
-        for keyid, key, robot_hash in parse(raw, str(path)):
-            if robots.setdefault(keyid, robot_hash) != robot_hash:
+        for one in parse(raw, str(path)):
+            if robots.setdefault(one.keyid, one.robot_hash) != one.robot_hash:
                 raise EnrolmentError(
                     path,
-                    f"key {keyid} to belong to one robot",
-                    f"{robots[keyid]} and {robot_hash}",
+                    f"key {one.keyid} to belong to one robot",
+                    f"{robots[one.keyid]} and {one.robot_hash}",
                     "enrol the second robot with a key of its own",
                 )
-            keys[keyid] = key
-    return Enrolment(keys, robots)
+            keys[one.keyid] = one.key
+            words[one.keyid] = words.get(one.keyid, frozenset()) | one.words
+    return Enrolment(keys, robots, words)
 
 
-def parse(raw: bytes, where: str) -> list[tuple[str, Ed25519PublicKey, str]]:
-    """Returns each key id of one file, its public key and the robot's hash.
+def parse(raw: bytes, where: str) -> list[EnrolledKey]:
+    """Returns the keys of one file.
 
     Raises:
         EnrolmentError: a public key is not 32 bytes in base64, or does not have
@@ -81,8 +105,9 @@ def parse(raw: bytes, where: str) -> list[tuple[str, Ed25519PublicKey, str]]:
     return [_parse_key(one, f"{where}, key {n}") for n, one in enumerate(listed, 1)]
 
 
-def _parse_key(value: object, where: str) -> tuple[str, Ed25519PublicKey, str]:
-    fields = Fields(value, where, ["keyid", "public", "robot_hash"])
+def _parse_key(value: object, where: str) -> EnrolledKey:
+    keys = ["keyid", "public", "robot_hash"]
+    fields = Fields(value, where, keys, optional=["words"])
     text = fields.text("public")
     try:
         public = parse_base64(text, where, "public")
@@ -103,4 +128,10 @@ def _parse_key(value: object, where: str) -> tuple[str, Ed25519PublicKey, str]:
             fields.text("keyid"),
             "write the file again with //edge:record --enrol",
         )
-    return sidecar.compute_keyid(key), key, fields.sha256("robot_hash")
+    words = fields.raw("words") if fields.has("words") else []
+    return EnrolledKey(
+        sidecar.compute_keyid(key),
+        key,
+        fields.sha256("robot_hash"),
+        known_words.parse_own(words, where),
+    )

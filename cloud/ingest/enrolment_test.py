@@ -38,6 +38,28 @@ def test_all_keys_of_a_robot_that_changes_them_are_enrolled(tmp_path: Path) -> N
     assert sorted(enrolled.robots.values()) == [h * 64 for h in "abcd"]
 
 
+def test_words_of_a_robots_own_are_those_of_its_key(tmp_path: Path) -> None:
+    key = json.loads(_file(tmp_path).read_text())
+    paths = [tmp_path / name for name in "ab"]
+    paths[0].write_text(json.dumps(key | {"words": ["frob"]}))
+    paths[1].write_text(json.dumps(key | {"words": ["wuzzle"]}))
+    enrolled = enrolment.read([*paths, _file(tmp_path, robot_hash="b" * 64)])
+    assert enrolled.words[key["keyid"]] == {"frob", "wuzzle"}
+    assert sorted(map(len, enrolled.words.values())) == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "words", ["frob", {"frob": 1}, ["Ada Lovelace"], ["frob"] * 65, [""], [1]]
+)
+def test_words_that_are_no_short_list_are_refused(
+    tmp_path: Path, words: object
+) -> None:
+    path = _file(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"words": words}))
+    with pytest.raises(MalformedError, match=r"robot\.json"):
+        enrolment.read([path])
+
+
 @pytest.mark.parametrize("keys", [[], {}, None, [1], [{"keyid": "a" * 64}]])
 def test_a_list_that_holds_no_keys_is_refused(tmp_path: Path, keys: object) -> None:
     path = tmp_path / "robot.json"

@@ -7,7 +7,7 @@ signed size. Whatever goes wrong with these objects becomes a fact for
 
 import dataclasses
 import datetime
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 from base import canonical_json
 from base.digest import sha256_bytes
@@ -22,7 +22,7 @@ from base.errors import (
 from base.store.store import Store
 from cloud.ingest.admission import EpisodeFacts, EpisodeOutline, Fault, Reason
 from cloud.ingest.enrolment import Enrolment
-from rlds import raw_layout, reader, sidecar_statements
+from rlds import known_words, raw_layout, reader, sidecar_statements
 from rlds import sidecar as sidecar_format
 from rlds.episode import Episode
 from rlds.errors import (
@@ -119,7 +119,13 @@ def gather(
     return dataclasses.replace(
         facts,
         outline=outline,
-        statement_fault=_find_false_statement(sidecar, episode, raw_episode, judged_at)
+        statement_fault=_find_false_statement(
+            sidecar,
+            episode,
+            raw_episode,
+            judged_at,
+            enrolled.words.get(sidecar.keyid, known_words.NO_WORDS),
+        )
         or _find_bad_image(episode),
     )
 
@@ -139,10 +145,14 @@ def _read(
 
 
 def _find_false_statement(
-    sidecar: Sidecar, episode: Episode, framed: bytes, judged_at: datetime.datetime
+    sidecar: Sidecar,
+    episode: Episode,
+    framed: bytes,
+    judged_at: datetime.datetime,
+    words: Set[str],
 ) -> Fault | None:
     try:
-        sidecar_statements.check_statements(sidecar, episode, framed, judged_at)
+        sidecar_statements.check_statements(sidecar, episode, framed, judged_at, words)
     except RldsError as e:
         return Fault(_statement_reason(e), str(e))
     return None

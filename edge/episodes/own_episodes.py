@@ -18,7 +18,7 @@ from pathlib import Path
 from base import durable_file, plain_file
 from base.digest import sha256_bytes
 from base.errors import ContinuonError, one_line
-from edge.episodes import recording_folders, replacing
+from edge.episodes import recording_folders, replacing, robot_key
 from edge.episodes import terms as episode_terms
 from edge.episodes.robot_key import RobotKey
 from edge.episodes.shared_quota import RECEIPT_SUFFIX
@@ -150,9 +150,13 @@ class OwnEpisodes:
         old = sidecar.verify(raw, {keyid: key.signing.public_key()})
         before = plain_file.read(copy.path, reader.LIMIT_BYTES)
         old.check_episode(before)
-        sidecar_statements.check_statements(old, copy.episode, before, self._now)
         new = _describe_again(old, changed, framed, consent)
-        sidecar_statements.check_statements(new, changed, framed, self._now)
+        words = robot_key.read_enrolment(self._shared, keyid).words
+        for said, episode, whole in (
+            (old, copy.episode, before),
+            (new, changed, framed),
+        ):
+            sidecar_statements.check_statements(said, episode, whole, self._now, words)
         return sidecar.sign(new, key.signing)
 
 

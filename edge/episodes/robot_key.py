@@ -10,7 +10,9 @@ recorded, derived from these two: without them nobody can tell that two months a
 one robot. A simulated robot has the same ones always.
 
 A shared folder holds the public half of each month, `keys/<key id>.json`, in the form
-that enrols the robot. With it the uploader checks what it is about to send.
+that enrols the robot. With it the uploader checks what it is about to send. It also
+states the words that the operator lets leave beside the closed list: of its key, all
+that were ever named, since episodes with them may wait to be sent.
 """
 
 import base64
@@ -19,6 +21,7 @@ import hmac
 import os
 import secrets
 import stat
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +36,7 @@ from base.errors import ContinuonError, MalformedError, OversizedError
 from base.json_fields import Fields, decode
 from base.text_forms import parse_base64
 from edge.errors import KeyFileError
+from rlds.known_words import MAX_OWN, NO_WORDS, parse_own
 
 SCHEMA_VERSION = 1
 PUBLIC_FOLDER = "keys"
@@ -87,33 +91,64 @@ class RobotKey:
         """HMAC-SHA256 of the robot's id, 64 hex digits (RFC 2104)."""
         return hmac.new(self.hashing, robot_id.encode(), hashlib.sha256).hexdigest()
 
-    def enrolment(self, robot_id: str) -> bytes:
-        """The public half as JSON, which the cloud is given."""
-        return canonical_json.encode(self._describe(robot_id))
+    def enrolment(self, robot_id: str, words: Set[str] = NO_WORDS) -> bytes:
+        """The public half as JSON, which the cloud is given.
 
-    def enrolments(self, robot_id: str, now: datetime) -> bytes:
+        Args:
+            robot_id: the robot's name.
+            words: those of the operator that may leave, beside the closed list.
+        """
+        return canonical_json.encode(self._describe(robot_id, words))
+
+    def enrolments(
+        self,
+        robot_id: str,
+        now: datetime,
+        find_words: Callable[[str], Set[str]] = lambda _: NO_WORDS,
+    ) -> bytes:
         """The public halves of a year before and after `now`, as one JSON object.
 
         Whoever has it can tell that they are of one robot. A robot that does not rotate
         has one, in the form of `enrolment`.
+
+        Args:
+            robot_id: the robot's name.
+            now: the present time.
+            find_words: returns the operator's words of a key id.
         """
         if not self.rotates:
-            return self.enrolment(robot_id)
+            return self.enrolment(robot_id, find_words(self.keyid))
         this = now.year * 12 + now.month - 1
         months = range(this - ENROLLED_MONTHS, this + ENROLLED_MONTHS + 1)
         names = [f"{month // 12:04}-{month % 12 + 1:02}" for month in months]
         keys = [self, *map(self.of_month, names)]  # receipts are signed with the first
         return canonical_json.encode(
-            {"keys": [key._describe(robot_id) for key in keys]}
+            {"keys": [k._describe(robot_id, find_words(k.keyid)) for k in keys]}
         )
 
-    def _describe(self, robot_id: str) -> dict[str, str]:
+    def _describe(self, robot_id: str, words: Set[str]) -> dict[str, object]:
         public = base64.b64encode(self.signing.public_key().public_bytes_raw())
         return {
             "keyid": self.keyid,
             "public": public.decode(),
             "robot_hash": self.robot_hash(robot_id),
+            **({"words": sorted(words)} if words else {}),
         }
+
+
+@dataclass(frozen=True)
+class PublicRecord:
+    """What a shared folder says of one key of its robot.
+
+    Attributes:
+        key: the public half.
+        robot_hash: the robot's name under this key.
+        words: those of the operator that may leave, beside the closed list.
+    """
+
+    key: Ed25519PublicKey
+    robot_hash: str
+    words: frozenset[str]
 
 
 def derive_simulated(robot_id: str) -> RobotKey:
@@ -144,17 +179,46 @@ def load_or_create(path: Path) -> RobotKey:
     return _parse(raw, path)
 
 
-def write_public(folder: Path, key: RobotKey, robot_id: str) -> None:
-    """Writes the public half of a key to a shared folder, unless it is there.
+def write_public(
+    folder: Path, key: RobotKey, robot_id: str, words: Set[str] = NO_WORDS
+) -> None:
+    """Writes the public half of a key to a shared folder, unless all of it is there.
 
     Raises:
+        KeyFileError: as `join_words`.
         DiskError: the file cannot be written.
     """
     path = _public_path(folder, key.keyid)
-    if path.exists():
+    if path.exists() and words <= _read_words(folder, key.keyid):
         return
+    joined = join_words(folder, key.keyid, words)
     durable_file.make_own_folder(path.parent)
-    durable_file.write_record(path, key.enrolment(robot_id))
+    durable_file.write_record(path, key.enrolment(robot_id, joined))
+
+
+def join_words(folder: Path, keyid: str, words: Set[str]) -> Set[str]:
+    """Joins words of the operator with those that the key's record states already.
+
+    Raises:
+        KeyFileError: together there are more than a robot may have.
+    """
+    joined = words | _read_words(folder, keyid)
+    if len(joined) > MAX_OWN:
+        raise KeyFileError(
+            _public_path(folder, keyid),
+            f"at most {MAX_OWN} words of the robot's own",
+            f"{len(joined)}, with those that were named before",
+            "name fewer, or record into another folder",
+        )
+    return joined
+
+
+def _read_words(folder: Path, keyid: str) -> frozenset[str]:
+    """The words of a record; none if it cannot be read."""
+    try:
+        return read_enrolment(folder, keyid).words
+    except KeyFileError:
+        return frozenset()
 
 
 def read_public(folder: Path, keyid: str) -> Ed25519PublicKey:
@@ -163,11 +227,11 @@ def read_public(folder: Path, keyid: str) -> Ed25519PublicKey:
     Raises:
         KeyFileError: as `read_enrolment`.
     """
-    return read_enrolment(folder, keyid)[0]
+    return read_enrolment(folder, keyid).key
 
 
-def read_enrolment(folder: Path, keyid: str) -> tuple[Ed25519PublicKey, str]:
-    """Reads the public key of this id that a shared folder holds, and its robot's hash.
+def read_enrolment(folder: Path, keyid: str) -> PublicRecord:
+    """Reads what a shared folder says of the key of this id.
 
     Raises:
         KeyFileError: there is none, or the file does not hold the key of this id.
@@ -178,17 +242,19 @@ def read_enrolment(folder: Path, keyid: str) -> tuple[Ed25519PublicKey, str]:
         with plain_file.open_stream(path) as stream:
             raw = stream.read(_LIMIT_BYTES + 1)
         value = decode(raw, path, _LIMIT_BYTES)
-        fields = Fields(value, path, ("keyid", "public", "robot_hash"))
+        keys = ("keyid", "public", "robot_hash")
+        fields = Fields(value, path, keys, optional=("words",))
         public = parse_base64(fields.text("public"), path, "public")
         key = Ed25519PublicKey.from_public_bytes(public)
-        robot_hash = fields.sha256("robot_hash")
+        words = fields.raw("words") if fields.has("words") else []
+        record = PublicRecord(key, fields.sha256("robot_hash"), parse_own(words, path))
     except OSError as e:
         raise KeyFileError(path, "the robot's public key", e.strerror, remedy) from e
     except (ContinuonError, ValueError) as e:
         raise KeyFileError(path, "a robot's public key", "another file", remedy) from e
     if hashlib.sha256(public).hexdigest() != keyid:
         raise KeyFileError(path, f"the key of id {keyid}", "another key", remedy)
-    return key, robot_hash
+    return record
 
 
 def _public_path(folder: Path, keyid: str) -> Path:

@@ -84,6 +84,41 @@ def test_enrolments_hold_the_public_halves_of_a_year_before_and_after(
     assert hashes[key.keyid] == key.robot_hash("arm-1")
 
 
+def test_record_of_a_key_states_every_word_that_was_ever_named(tmp_path: Path) -> None:
+    key = robot_key.load_or_create(tmp_path / "robot.json")
+    robot_key.write_public(tmp_path, key, "arm-1")
+    (path,) = (tmp_path / "keys").iterdir()
+    assert "words" not in json.loads(path.read_bytes())
+    for words in ({"frob"}, {"wuzzle", "arm"}, set()):
+        robot_key.write_public(tmp_path, key, "arm-1", words)
+    assert json.loads(path.read_bytes())["words"] == ["arm", "frob", "wuzzle"]
+    record = robot_key.read_enrolment(tmp_path, key.keyid)
+    assert record.words == {"arm", "frob", "wuzzle"}
+    assert record.robot_hash == key.robot_hash("arm-1")
+
+    before = path.read_bytes()
+    many = {f"{a}{b}" for a in "abcdefgh" for b in "abcdefgh"}
+    with pytest.raises(KeyFileError, match=r"at most 64 words .*, got 67"):
+        robot_key.write_public(tmp_path, key, "arm-1", many)
+    assert path.read_bytes() == before
+    path.write_bytes(before.replace(b'"arm"', b'"Ada Lovelace"'))
+    with pytest.raises(KeyFileError, match="a robot's public key"):
+        robot_key.read_enrolment(tmp_path, key.keyid)
+
+
+def test_enrolments_state_the_words_of_each_month(tmp_path: Path) -> None:
+    key = robot_key.load_or_create(tmp_path / "robot.json")
+    march = key.of_month("2026-03").keyid
+    raw = key.enrolments(
+        "arm-1",
+        datetime(2026, 4, 9, tzinfo=UTC),
+        lambda keyid: {"arm", "frob"} if keyid == march else {"arm"},
+    )
+    words = {one["keyid"]: one["words"] for one in json.loads(raw)["keys"]}
+    assert words.pop(march) == ["arm", "frob"]
+    assert set(map(tuple, words.values())) == {("arm",)}
+
+
 def test_repr_does_not_show_the_secrets() -> None:
     key = robot_key.derive_simulated("sim-00")
     assert key.hashing.hex() not in repr(key)

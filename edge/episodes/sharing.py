@@ -27,6 +27,7 @@ from edge.episodes.shared_quota import RECEIPT_SUFFIX, SharedQuota
 from edge.episodes.terms import EpisodeTerms
 from edge.errors import (
     EpisodeTermsError,
+    KeyFileError,
     OtherRobotError,
     RedactionError,
     UncoveredFieldError,
@@ -108,13 +109,14 @@ class Recording:
         machine: Clock,
         hand_over: Callable[[Path], None] | None = None,
         quota: SharedQuota | None = None,
+        words: frozenset[str] = frozenset(),
     ) -> None:
         """Holds the folders; call `open_recording`, which makes and locks them."""
         self._output = output
         self._private = private
         self._key = key
         self._robot_id = robot_id
-        self._terms = EpisodeTerms(robot_id, key.keyid, consent)
+        self._terms = EpisodeTerms(robot_id, key.keyid, consent, words)
         self._directory = directory
         self._tell = tell
         self._machine = machine
@@ -213,6 +215,7 @@ class Recording:
                 the form in which it may leave the robot; nothing is shared.
             DateError: a wrong clock dated it; nothing is shared.
             OtherRobotError: another robot, or one with another key, recorded it.
+            KeyFileError: the robot has too many words of its own.
             EpisodeTermsError: the file of its terms is malformed.
             RldsError: a file cannot be read or written; the raw episode stays.
         """
@@ -300,6 +303,7 @@ class Recording:
             DateError,
             EpisodeTermsError,
             FieldFormError,
+            KeyFileError,
             OtherRobotError,
             RedactionError,
             UncoveredFieldError,
@@ -316,13 +320,14 @@ class Recording:
             if dropped:
                 self._tell(f"{name} is shared without {dropped}: nothing here masks it")
             key = self._key.of_month(transforms.coarsen_time(raw.metadata.start_time))
-            redacted, record = redactor.Redactor(key.robot_hash).redact(raw)
+            chosen = redactor.Redactor(key.robot_hash, terms.words)
+            redacted, record = chosen.redact(raw)
             framed = tfrecord.frame(example_codec.encode(redacted))
             described = _describe(redacted, record, framed, terms.consent)
             sidecar_statements.check_statements(
-                described, redacted, framed, self._now()
+                described, redacted, framed, self._now(), terms.words
             )
-            robot_key.write_public(self._output, key, self._robot_id)
+            robot_key.write_public(self._output, key, self._robot_id, terms.words)
             signed = sidecar.sign(described, key.signing)
             if self._quota is not None:
                 size_bytes = len(framed) + len(signed)
@@ -411,6 +416,7 @@ def open_recording(
     machine: Clock = _MACHINE,
     hand_over: Callable[[Path], None] | None = None,
     quota: SharedQuota | None = None,
+    words: frozenset[str] = frozenset(),
 ) -> Iterator[Recording]:
     """Makes the folders and locks them against other recordings.
 
@@ -431,6 +437,8 @@ def open_recording(
         hand_over: gets the file of each raw episode once it is shared, before it is
             removed; after a crash it may get one again.
         quota: keeps `output` within a size; None for no limit.
+        words: those of the operator that may leave in the episodes that begin now,
+            beside the closed list; recovered episodes keep their own.
 
     Raises:
         ClockError: the machine's clock is wrong.
@@ -440,7 +448,7 @@ def open_recording(
         OutputFolderError: another recording writes there, or other users can read
             `private`.
         DatasetFolderError: `output` holds episodes with other fields, or other files.
-        KeyFileError: as `open_key`.
+        KeyFileError: as `open_key`; or the robot has too many words of its own.
         RldsError, OSError: the folders cannot be made.
     """
     now = require_right(machine, passed)
@@ -449,10 +457,11 @@ def open_recording(
     nobody = Provenance("human")  # who acts is not known yet
     metadata = begin_metadata(robot, robot_id, name, machine.unix_ns(), nobody)
     redacted_form.check_open_fields(metadata)
-    for field in redactor.find_hidden(metadata):
+    for field in redactor.find_hidden(metadata, words):
         tell(
             f"the robot's {field} is shared as a hash, since it is not made of words"
-            " of rlds/known_words.py; a package that is trained on it fits no robot"
+            " of rlds/known_words.py; a package that is trained on it fits no robot;"
+            " --share_words=WORD,WORD lets words of yours leave (docs/privacy.md)"
         )
     with recording_folders.hold(output, private) as keep:
         durable_file.remove_leftovers(output)
@@ -467,6 +476,7 @@ def open_recording(
         for path in directory.set_aside:
             tell(f"a file among the links of episodes is now {path}")
         key = open_key()
+        robot_key.join_words(output, key.of_month(consent.at).keyid, words)
         keep()
         if quota is not None:  # it may be lower than before
             quota.make_room(output, directory, 0)
@@ -481,4 +491,5 @@ def open_recording(
             machine,
             hand_over,
             quota,
+            words,
         )

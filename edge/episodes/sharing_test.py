@@ -98,6 +98,58 @@ def test_name_that_is_not_on_the_list_is_shared_as_a_hash_and_said(
     )
 
 
+OWN = dataclasses.replace(
+    SPEC, task="frob the cup", robot_model="frob-arm", environment_id="frobs"
+)
+
+
+def test_word_that_the_operator_names_leaves_and_stands_in_the_robots_record(
+    folders: Folders,
+) -> None:
+    with open_folders(folders, robot=OWN, words={"frob"}) as recording:
+        shared = recording.share(begin(recording, robot=OWN).close(success=True)[0])
+    found = reader.read_episode(shared.path).metadata
+    assert (found.task, found.robot_model) == (OWN.task, OWN.robot_model)
+    record = robot_key.read_enrolment(folders[0], read_sidecar(folders).keyid)
+    assert record.words == {"frob"}
+
+    told: list[str] = []
+    with open_folders(folders, robot=OWN, told=told) as recording:
+        again = begin(recording, robot=OWN, name=OTHER).close(success=True)[0]
+        shared = recording.share(again)
+    assert len(told) == 3
+    assert all("--share_words=WORD,WORD lets words of yours" in line for line in told)
+    assert reader.read_episode(shared.path).metadata.task.startswith("unlisted-")
+
+
+def test_recovered_episode_keeps_the_words_under_which_it_began(
+    folders: Folders,
+) -> None:
+    with open_folders(folders, robot=OWN, words={"frob"}) as recording:
+        begin(recording, robot=OWN).close(success=True)  # and the process ends
+    with open_folders(folders, robot=OWN, told=[]) as recording:
+        begin(recording, robot=OWN, name=OTHER).close(success=True)
+        (_, shared) = recording.recover()  # in the order of their names
+    with open_folders(folders, robot=OWN, words={"frob"}) as recording:
+        assert list(recording.recover()) == []
+    assert reader.read_episode(shared.path).metadata.task == OWN.task
+    other = reader.read_episode(folders[0] / f"{OTHER}.tfrecord").metadata
+    assert other.task.startswith("unlisted-")
+
+
+def test_more_words_than_a_robot_may_have_are_refused_before_it_moves(
+    folders: Folders,
+) -> None:
+    words = {f"{a}{b}" for a in "abcdefgh" for b in "abcdefgh"}
+    with open_folders(folders, robot=OWN, words={"frob"}) as recording:
+        recording.share(begin(recording, robot=OWN).close(success=True)[0])
+    with (
+        pytest.raises(KeyFileError, match="at most 64 words of the robot's own"),
+        open_folders(folders, robot=OWN, words=words, told=[]),
+    ):
+        pass
+
+
 def test_picture_that_nothing_masks_is_dropped_and_said(folders: Folders) -> None:
     told: list[str] = []
     spec = EpisodeSpec(SPEC.state_size, SPEC.action_size, image=True, audio_size=80)

@@ -1,4 +1,4 @@
-"""The robot of an episode and its operator's consent, kept beside the journal.
+"""The robot of an episode and what its operator lets leave, kept beside the journal.
 
     <episode_id>.terms.json   in the private folder, mode 0600
 
@@ -17,6 +17,7 @@ from base.json_fields import Fields, decode
 from edge.errors import EpisodeTermsError
 from edge.redact import transforms
 from edge.robots.clock import rfc3339_from_unix_ns
+from rlds import known_words
 from rlds.sidecar import Consent
 from rlds.sidecar_statements import CONSENTING
 
@@ -24,6 +25,7 @@ SCHEMA_VERSION: Final = 1
 SUFFIX: Final = ".terms.json"
 _LIMIT_BYTES: Final = 64 * 1024
 _KEYS: Final = ("schema_version", "robot_id", "keyid", "consent")
+_WORDS: Final = "words"
 _CONSENT_KEYS: Final = ("granted", "by", "at")
 
 
@@ -35,11 +37,13 @@ class EpisodeTerms:
         robot_id: the robot's own name, which never leaves it.
         keyid: id of the robot's key, which hashes the name and signs the sidecar.
         consent: whether the episode may be uploaded.
+        words: those of the operator that may leave, beside the closed list.
     """
 
     robot_id: str
     keyid: str
     consent: Consent
+    words: frozenset[str] = frozenset()
 
 
 def operator_consent(granted: bool, unix_ns: int) -> Consent:
@@ -55,6 +59,9 @@ def write(folder: Path, episode_id: str, terms: EpisodeTerms) -> None:
         DiskError: the file cannot be written.
     """
     value = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(terms)}
+    del value[_WORDS]
+    if terms.words:
+        value[_WORDS] = sorted(terms.words)
     raw = canonical_json.encode(value)
     durable_file.write_record(_path(folder, episode_id), raw, mode=0o600)
 
@@ -108,7 +115,8 @@ def _path(folder: Path, episode_id: str) -> Path:
 
 
 def _parse(raw: bytes, path: Path) -> EpisodeTerms:
-    fields = Fields(decode(raw, path, _LIMIT_BYTES), path, _KEYS)
+    value = decode(raw, path, _LIMIT_BYTES)
+    fields = Fields(value, path, _KEYS, optional=(_WORDS,))
     fields.version(SCHEMA_VERSION)
     consent = fields.fields("consent", _CONSENT_KEYS)
     return EpisodeTerms(
@@ -117,4 +125,7 @@ def _parse(raw: bytes, path: Path) -> EpisodeTerms:
         consent=Consent(
             consent.boolean("granted"), consent.text("by"), consent.text("at")
         ),
+        words=known_words.parse_own(fields.raw(_WORDS), path)
+        if fields.has(_WORDS)
+        else frozenset(),
     )

@@ -1,3 +1,4 @@
+import dataclasses
 import stat
 from pathlib import Path
 
@@ -21,6 +22,17 @@ def test_terms_are_read_as_written_and_only_the_owner_can_read_them(
     assert terms.list_episodes(tmp_path) == [NAME]
     (path,) = tmp_path.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_words_of_the_operator_are_among_the_terms(tmp_path: Path) -> None:
+    own = dataclasses.replace(TERMS, words=frozenset({"frob", "arm"}))
+    terms.write(tmp_path, NAME, own)
+    assert terms.read(tmp_path, NAME) == own
+    (path,) = tmp_path.iterdir()
+    assert b'"words":["arm","frob"]' in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b'"arm"', b'"Ada Lovelace"'))
+    with pytest.raises(EpisodeTermsError, match="words of 1 to 24 letters"):
+        terms.read(tmp_path, NAME)
 
 
 def test_terms_can_be_removed_twice(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ started again: objects that the store holds already are not sent twice.
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 import os
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -162,12 +163,12 @@ def _upload_episode(path: Path, store: Store, now: datetime, tally: Tally) -> No
     if receipt_path.is_file() and _read(receipt_path, len(receipt)) == receipt:
         tally.receipted += 1
         return
-    _check_signature(raw, description, path.parent)
+    words = _check_signature(raw, description, path.parent)
     episode_path = path.with_name(f"{stem}{EPISODE_SUFFIX}")
     framed = _read(episode_path, min(description.size_bytes, reader.LIMIT_BYTES))
     description.check_episode(framed)
     episode = reader.read_episode_bytes(framed)
-    sidecar_statements.check_statements(description, episode, framed, now)
+    sidecar_statements.check_statements(description, episode, framed, now, words)
     if not sidecar_statements.may_leave(
         description, sidecar_statements.count_violations(episode)
     ):
@@ -183,20 +184,25 @@ def _upload_episode(path: Path, store: Store, now: datetime, tally: Tally) -> No
     command_line.say(f"{'sent' if new else 'already there'} {target.path}")
 
 
-def _check_signature(raw: bytes, description: Sidecar, folder: Path) -> None:
-    """Checks that the robot whose public key lies in `folder` signed the sidecar."""
+def _check_signature(raw: bytes, description: Sidecar, folder: Path) -> Set[str]:
+    """Checks that the robot whose public key lies in `folder` signed the sidecar.
+
+    Returns:
+        The words that this robot has of its own.
+    """
     keyid = description.keyid
     if not keyid:
         sidecar.verify(raw, {})  # which says what is missing
-    key, robot_hash = robot_key.read_enrolment(folder, keyid)
-    sidecar.verify(raw, {keyid: key})
-    if robot_hash != description.robot_hash:
+    record = robot_key.read_enrolment(folder, keyid)
+    sidecar.verify(raw, {keyid: record.key})
+    if record.robot_hash != description.robot_hash:
         raise UploadError(
             folder,
             "an episode of the robot of its key",
             "one of another robot",
             "record it again with that robot's own key",
         )
+    return record.words
 
 
 def _read(path: Path, limit_bytes: int) -> bytes:

@@ -308,6 +308,17 @@ def test_private_value_is_not_sent_through_any_door(
     assert not door.secret or door.secret not in capsys.readouterr().out
 
 
+def test_word_that_the_robots_record_does_not_state_is_not_sent(
+    folder: Path, tmp_path: Path
+) -> None:
+    (name, *_) = names_in(folder)
+    replace_episode(folder, name, task="frob the cup")
+    check_one_refused(folder, store_at(tmp_path / "store"), name, "episode field task")
+    robot_key.write_public(folder, KEY, simulated_episodes.ROBOT_ID, {"frob"})
+    tally = upload.upload(folder, store_at(tmp_path / "store"), NOW)
+    assert (tally.sent, tally.receipted, tally.refused) == (1, 2, [])
+
+
 def test_store_that_holds_other_bytes_is_refused_and_left_unchanged(
     folder: Path, tmp_path: Path
 ) -> None:

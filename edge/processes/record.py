@@ -26,7 +26,7 @@ from absl import app, flags
 
 from base import command_line, durable_file
 from base.errors import ContinuonError, reason
-from edge import simulated_or_real
+from edge import simulated_or_real, word_flags
 from edge.episodes import sharing, terms
 from edge.episodes.ring import RingReader
 from edge.episodes.ring_recording import RingRecording
@@ -53,6 +53,7 @@ HOME = robot_flags.define_home()
 ROBOT_ID = robot_flags.define_robot_id()
 KEY_FILE = robot_flags.define_key_file()
 robot_flags.define_shared_quota()
+flags.adopt_module_key_flags(word_flags)
 CONSENT = flags.DEFINE_bool(
     "consent", False, "whether the operator lets these episodes be uploaded"
 )
@@ -62,6 +63,7 @@ def main(argv: list[str]) -> None:
     """Records until it is told to end."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, got {argv[1]!r}")
+    word_flags.read()  # a wrong one is refused now
     home = Home(Path(HOME.value))
     with process.open_process(home.root, NAME) as me:
         _record(me, home, ROBOT_ID.value or machine_name.derive_name())
@@ -144,6 +146,7 @@ def _open_folders(
         tell=me.say,
         hand_over=functools.partial(hand_over, home.new_memories, me),
         quota=quota,
+        words=word_flags.read(),
     ) as recording:
         yield recording
 

@@ -1,5 +1,6 @@
 """What the recorder keeps of episodes: for the learner, and in the shared folder."""
 
+import dataclasses
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from edge.processes.home import Home
 from edge.processes.process import Process
 from edge.robots.simulated_point import SPEC
 from edge.testing import process_tree, processes, ring_steps
+from rlds import reader
 
 
 @pytest.mark.parametrize("kind", special_files.KINDS)
@@ -36,6 +38,29 @@ def test_name_that_leads_to_no_file_keeps_no_episode_from_the_learner(
     assert sorted(p.name for p in new.glob("[0-9]*")) == ["1.tfrecord", "2.tfrecord"]
     assert os.path.lexists(new / "odd")
     assert os.path.lexists(new / "odd.tfrecord")
+
+
+def test_names_in_words_of_the_operator_are_shared_as_they_are(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.run.mkdir(parents=True)
+    named = dataclasses.replace(SPEC, robot_model="frob-arm", task="frob the cup")
+    sender = StepSender(home.ring, named)
+    running = processes.start(
+        "edge.processes.record",
+        f"--home={home.root}",
+        "--robot_id=point-1",
+        "--share_words=frob,wuzzle",
+    )
+    name = ring_steps.send_episode(sender, 20)
+    process_tree.wait_until(lambda: not sender.filled)
+    running.terminate()
+    said, _ = running.communicate(timeout=process_tree.LONGEST_S)
+    assert running.returncode == 0, said
+    assert "hash" not in said
+    found = reader.read_episode(home.shared / f"{name}.tfrecord").metadata
+    assert (found.robot_model, found.task) == ("frob-arm", "frob the cup")
+    (record,) = (home.shared / "keys").iterdir()
+    assert b'"words":["frob","wuzzle"]' in record.read_bytes()
 
 
 def test_recorder_keeps_the_quota_of_shared_episodes_and_says_what_went_unsent(

@@ -33,7 +33,7 @@ from typing import Final
 from absl import app, flags
 
 from base import command_line, path_flags, text_forms
-from edge import actor_flags
+from edge import actor_flags, word_flags
 from edge.actors.registry import KEYBOARD
 from edge.actors.terminal import Terminal
 from edge.errors import ActorLostError, ReplayError
@@ -76,6 +76,7 @@ control_flags.define_stop_rules()
 robot_flags.define_update_rules()
 robot_flags.define_learner_limits()
 robot_flags.define_shared_quota()
+flags.adopt_module_key_flags(word_flags)
 PACE = flags.DEFINE_enum(
     "pace",
     None,
@@ -144,7 +145,7 @@ def _list_programs(home: Path) -> list[Program]:
         *control_flags.hand_on_actor(),
     ]
     budgets = robot_flags.hand_on_learner_limits()
-    quota = robot_flags.hand_on_shared_quota()
+    shared = [*robot_flags.hand_on_shared_quota(), *word_flags.hand_on()]
     programs = [
         Program(
             "control",
@@ -154,7 +155,7 @@ def _list_programs(home: Path) -> list[Program]:
         ),
         # It shares the last episode first.
         Program(
-            "record", "edge.processes.record", (*own, *name, *consent, *quota), 30.0
+            "record", "edge.processes.record", (*own, *name, *consent, *shared), 30.0
         ),
         Program("learn", "edge.processes.learn", (*own, *keys, *name, *budgets), 5.0),
     ]

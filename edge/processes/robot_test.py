@@ -121,6 +121,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         ("--robot=metaworld:reachv3", "metaworld:reachv3"),
         ("--robot=metaworld:", "one of assembly-v3, basketball-v3, "),
         ("--robot=metaworld:", ", push-v3, "),
+        ("--share_words=Ada", "--share_words: expected words of 1 to 24 letters"),
     ],
 )
 def test_what_no_restart_would_mend_is_one_line_before_anything_is_started(
@@ -162,6 +163,17 @@ def test_children_that_are_killed_come_back_and_no_step_is_lost_unseen(
     assert account["missing"] == {"no_room": 0, "refused": 0, "unfit": 0}
     for child in desk.children:
         assert not process_tree.is_alive(child)
+
+
+def test_words_of_the_operator_are_handed_on_to_the_recorder(tmp_path: Path) -> None:
+    desk = Desk(robot_home.make(tmp_path), "--share_words=frob,arm", "--consent")
+    try:
+        desk.wait_for_episodes(1)
+        (record,) = (desk.made.home.shared / "keys").iterdir()
+        assert json.loads(record.read_bytes())["words"] == ["arm", "frob"]
+        assert desk.end() == 0, desk.said()
+    finally:
+        desk.close()
 
 
 def test_death_of_the_recorder_does_not_disturb_control(desk: Desk) -> None:

@@ -8,12 +8,13 @@ is looked at once more, value by value, as the uploader and ingest will
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from edge.errors import UncoveredFieldError
 from edge.redact import transforms
 from rlds.episode import Episode, EpisodeMetadata
+from rlds.known_words import NO_WORDS
 from rlds.redacted_form import check_redacted, has_form
 from rlds.redaction_record import RedactionRecord
 from rlds.spec import FIELDS, SOUND_BANDS, TRANSFORM_VERSION, EpisodeSpec, Field
@@ -40,12 +41,20 @@ def find_dropped(spec: EpisodeSpec) -> tuple[str, ...]:
     return tuple(f.name for f in spec.step_fields() if f.name not in kept)
 
 
-def find_hidden(metadata: EpisodeMetadata) -> tuple[str, ...]:
-    """Returns the names of the fields whose text is hidden in copies that leave."""
+def find_hidden(
+    metadata: EpisodeMetadata, words: Set[str] = NO_WORDS
+) -> tuple[str, ...]:
+    """Returns the names of the fields whose text is hidden in copies that leave.
+
+    Args:
+        metadata: of a raw episode.
+        words: those that the robot has of its own, beside the closed list.
+    """
     return tuple(
         field.name
         for field in FIELDS
-        if field.transform == "known_words" and not has_form(field.name, metadata)
+        if field.transform == "known_words"
+        and not has_form(field.name, metadata, words)
     )
 
 
@@ -57,8 +66,16 @@ def restore_form(episode: Episode) -> Episode:
 class Redactor:
     """The transforms of one robot."""
 
-    def __init__(self, robot_hash: Callable[[str], str]) -> None:
-        """Redacts episodes of a robot whose key turns its id into `robot_hash(id)`."""
+    def __init__(
+        self, robot_hash: Callable[[str], str], words: Set[str] = NO_WORDS
+    ) -> None:
+        """Redacts episodes of a robot whose key turns its id into `robot_hash(id)`.
+
+        Args:
+            robot_hash: the keyed hash of a text.
+            words: those that the robot has of its own, beside the closed list.
+        """
+        self._words = words
         self._transforms: Mapping[str, Transform] = {
             "keyed_hash": robot_hash,
             "coarse_time": transforms.coarsen_time,
@@ -95,7 +112,7 @@ class Redactor:
         ]
         if uncovered:
             raise UncoveredFieldError(episode.metadata.episode_id, tuple(uncovered))
-        hidden = find_hidden(episode.metadata)
+        hidden = find_hidden(episode.metadata, self._words)
         changes: dict[str, Any] = {}
         steps = {field.name: episode.steps[field.name] for field in spec.step_fields()}
         for field in sensitive:
@@ -115,7 +132,7 @@ class Redactor:
             frames_masked=0,
             attested=True,
         )
-        check_redacted(redacted, record)
+        check_redacted(redacted, record, self._words)
         return redacted, record
 
     def _has_transform(self, field: Field) -> bool:

@@ -135,6 +135,17 @@ def test_text_that_is_not_on_the_list_leaves_as_a_keyed_hash(
         assert part.encode() not in episodes.frame_episode(redacted)
 
 
+def test_text_in_words_of_the_robots_own_leaves_as_it_is() -> None:
+    metadata = dataclasses.replace(METADATA, robot_model="frob-arm", task="see Ada")
+    raw = make_episode(EpisodeSpec(2, 1), metadata)
+    redacted, record = Redactor(keyed_hash, {"frob"}).redact(raw)
+    assert redacted.metadata.robot_model == "frob-arm"
+    assert redactor_file.find_hidden(metadata, {"frob"}) == ("task",)
+    assert redacted.metadata.task.startswith("unlisted-")
+    with pytest.raises(FieldFormError, match="robot_model"):
+        check_redacted(redacted, record)
+
+
 def test_times_of_the_copy_begin_with_its_first_step() -> None:
     raw = make_episode(EpisodeSpec(2, 1))
     times = raw.steps["t_monotonic_ns"]

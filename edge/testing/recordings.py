@@ -1,6 +1,6 @@
 """Recordings of a few made-up steps, without a robot, for tests of sharing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def open_folders(
     robot: RobotSpec = SPEC,
     quota: SharedQuota | None = None,
     hand_over: Callable[[Path], None] | None = None,
+    words: Set[str] = frozenset(),
 ) -> AbstractContextManager[Recording]:
     """Opens the folders; a test that does not take what is told expects nothing."""
     output, private = folders
@@ -59,6 +60,7 @@ def open_folders(
         machine=SimulatedClock(unix_ns_from_rfc3339(machine_time)),
         quota=quota,
         hand_over=hand_over,
+        words=frozenset(words),
     )
 
 
