@@ -43,7 +43,7 @@ def root(tmp_path: Path) -> Path:
     made = tmp_path / "memories"
     for number in (0, 1):
         hand_over(made, make(number, operator="human", success=False))
-        assert len(LocalMemories(made).take("arm-1", FIT)) == 1
+        assert len(LocalMemories(made, "arm-1").take(FIT)) == 1
     hand_over(made, make(2))
     return made
 
@@ -55,20 +55,22 @@ def fail(text: str) -> None:
 def test_memory_keeps_its_number_and_use_and_has_the_name_of_its_new_bytes(
     root: Path,
 ) -> None:
-    before = LocalMemories(root).read()
+    before = LocalMemories(root, "arm-1").read()
     assert {one.kind for one in before} == {SEEN}
     (path, episode) = next(memory_copies.list_copies(root, fail))
     labelled = make(0, operator="human", success=True)
     assert labelled.metadata.episode_id == episode.metadata.episode_id
     memory_copies.rewrite(path, labelled)
     told: list[str] = []
-    first, second = LocalMemories(root, tell=told.append).read()
+    first, second = LocalMemories(root, "arm-1", tell=told.append).read()
     assert told == []
     assert (first.number, first.use, first.kind) == (0, before[0].use, LIVED)
     assert first.digest == sha256_bytes(episodes.frame_episode(labelled))
     assert second == before[1]
-    memory_copies.rewrite(LocalMemories(root).path(first), labelled)  # once more
-    assert LocalMemories(root).read() == (first, second)
+    memory_copies.rewrite(
+        LocalMemories(root, "arm-1").path(first), labelled
+    )  # once more
+    assert LocalMemories(root, "arm-1").read() == (first, second)
 
 
 def test_memory_that_nobody_took_in_yet_is_rewritten_in_its_place(root: Path) -> None:
@@ -77,18 +79,18 @@ def test_memory_that_nobody_took_in_yet_is_rewritten_in_its_place(root: Path) ->
     memory_copies.rewrite(path, make(2, success=None))
     assert reader.read_episode(path).metadata.success is None
     assert path.stat().st_mode & 0o777 == 0o640
-    assert len(LocalMemories(root).take("arm-1", FIT)) == 1
+    assert len(LocalMemories(root, "arm-1").take(FIT)) == 1
 
 
 def test_forgotten_memory_is_gone_and_the_others_stay(root: Path) -> None:
     (path, _) = next(memory_copies.list_copies(root, fail))
     memory_copies.forget(path)
-    assert [one.number for one in LocalMemories(root).read()] == [1]
+    assert [one.number for one in LocalMemories(root, "arm-1").read()] == [1]
 
 
 def test_episode_that_was_left_out_is_not_taken_in(root: Path) -> None:
     path = hand_over(root, make(3, tags=("left_out_by_operator",)))
-    taken = LocalMemories(root).take("arm-1", FIT)
+    taken = LocalMemories(root, "arm-1").take(FIT)
     assert [one.number for one in taken] == [2]
     assert not path.exists()
 
