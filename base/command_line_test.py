@@ -109,7 +109,7 @@ def test_version_is_printed_whatever_flags_are_missing(script: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "line"),
     [
-        ("malformed", "hello: a.json: expected an object, got a list; ask"),
+        ("malformed", "hello: a.json: expected an object, got a list; replace"),
         ("other", "hello: another folder: expected quiet, got its error"),
         ("os", "hello: /nonexistent/file: No such file or directory; check"),
     ],

@@ -260,7 +260,7 @@ def test_arm_drives_before_its_clock_is_set_and_records_after_that(
     assert said.count("; nothing is recorded until then") == 1
     assert not out.exists() and not (tmp_path / "out.private").exists()
     (state.root / "newest_time").unlink()  # as a person does who has set the clock
-    while "recorded          1 episodes" not in said:
+    while "recorded          1 episode" not in said:
         line = running.stdout.readline()
         assert line, said
         said += line

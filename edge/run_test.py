@@ -149,7 +149,7 @@ def test_candidate_run_records_redacted_episodes_and_skips_them_when_repeated(
     assert contents(tmp_path / "out") == first
     more = run(*flags, "--episodes=3", "--consent")
     assert more.stdout.endswith(
-        f"1 episodes in {tmp_path / 'out'}, 2 were there already\n"
+        f"1 episode in {tmp_path / 'out'}, 2 were there already\n"
     )
 
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from absl import app, flags
 
-from base import command_line
+from base import command_line, text_forms
 from base.errors import one_line
 from edge.episodes import amend, terms
 from edge.processes import amend_flags
@@ -77,7 +77,7 @@ def _list_episodes(found: Amending) -> None:
             f"{name}  {one_line(own.task)}  {episode.num_steps} steps"
             f"  {success_text(own.success)}" + "".join(f", {text}" for text in told)
         )
-    command_line.say(f"{len(wanted)} episodes")
+    command_line.say(text_forms.count(len(wanted), "episode"))
 
 
 def _label(found: Amending, name: str, says: str) -> None:
@@ -90,7 +90,8 @@ def _label(found: Amending, name: str, says: str) -> None:
         success = _SAID[says]
         copies = found.change(name, lambda one: amend.label(one, success))
         told = success_text(success)
-    command_line.say(f"{name}: {told}, {_describe(before)} before; {copies} files")
+    files = text_forms.count(copies, "file")
+    command_line.say(f"{name}: {told}, {_describe(before)} before; {files}")
 
 
 def _describe(before: EpisodeMetadata) -> str:

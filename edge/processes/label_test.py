@@ -57,7 +57,7 @@ def test_part_of_a_name_says_which_episode_is_labelled(folder: Path) -> None:
         LABEL, f"--from={folder}", ROBOT, f"--episode={second[-6:]}", "--says=failure"
     )
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"{second}: no success, success before; 1 files\n"
+    assert done.out == f"{second}: no success, success before; 1 file\n"
     assert read(folder, second).metadata.success is False
     assert read(folder, first).metadata.success is True
     listed = command.run(LABEL, f"--from={folder}", ROBOT).out
@@ -95,7 +95,7 @@ def test_trimmed_episode_has_the_steps_that_were_named(folder: Path) -> None:
         TRIM, f"--from={folder}", ROBOT, f"--episode={name}", "--first=3", "--last=7"
     )
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"{name}: 5 of {count} steps stay, success; 1 files\n"
+    assert done.out == f"{name}: 5 of {count} steps stay, success; 1 file\n"
     trimmed = read(folder, name)
     assert trimmed.num_steps == 5
     assert "trimmed_by_operator" in trimmed.metadata.tags

@@ -13,7 +13,7 @@ import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
 from absl import app, flags
 
-from base import command_line
+from base import command_line, text_forms
 from edge.episodes import amend
 from edge.errors import AmendError
 from edge.processes import amend_flags
@@ -53,7 +53,7 @@ def _trim(found: Amending, name: str) -> None:
     )
     command_line.say(
         f"{name}: {last - first + 1} of {count} steps stay, "
-        f"{success_text(episode.metadata.success)}; {copies} files"
+        f"{success_text(episode.metadata.success)}; {text_forms.count(copies, 'file')}"
     )
 
 
