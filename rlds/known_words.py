@@ -7,10 +7,10 @@ whatever judges their episodes are built from the same list; to say more, add to
 A robot's operator may add a few words of their own, by name: they stand in the robot's
 public record, so that whoever looks at its episodes knows them (`parse_own`).
 
-A word may have an s at its end, for more than one. A CamelCase name is as many words
+A word may have s or es at its end, for more than one. A CamelCase name is as many words
 as it has capitals, and digits behind a word are a number. A number has one or two
-digits, so that no coordinate, date, house or telephone number passes, and a text has at
-most three of them, as a version does.
+digits and a text at most three in all, which are enough for a version (3.1.1) and for a
+dozen cubes in three boxes, and too few for a coordinate, a date or a telephone number.
 """
 
 import re
@@ -24,8 +24,8 @@ MAX_OWN = 64
 """Words that a robot may have of its own: no dictionary, in which all could be said."""
 NO_WORDS: Set[str] = frozenset()
 _OWN = re.compile(r"[a-z]{1,24}")
-_MAX_NUMBERS = 3
-_MAX_DIGITS = 2
+_MAX_DIGITS_OF_NUMBER = 2
+_MAX_DIGITS = 3
 
 _MACHINES = """
     aloha alex ant arm atlas bench bimanual bot car cartpole cheetah crazyflie cube
@@ -145,7 +145,7 @@ def parse_own(value: object, source: Source) -> frozenset[str]:
 def find_unknown(text: str, own: Set[str] = NO_WORDS) -> int | None:
     """Returns which word, counted from 1, is not on the list; None if all are.
 
-    A text that is no line of words, or has more numbers than a version, has none that
+    A text that is no line of words, or has more digits than a version, has none that
     is: the answer is 1.
 
     Args:
@@ -155,21 +155,20 @@ def find_unknown(text: str, own: Set[str] = NO_WORDS) -> int | None:
     if len(text) > MAX_CHARACTERS or _TIME_OF_DAY.search(text):
         return 1
     tokens = [token for token in _SEPARATORS.split(text) if token]
-    numbers = 0
+    digits = 0
     for place, token in enumerate(tokens, 1):
         if _is_known(token, own):
             continue
         for part in _PARTS.findall(token):
-            if part.isascii() and part.isdigit() and len(part) <= _MAX_DIGITS:
-                numbers += 1
+            is_number = part.isascii() and part.isdigit()
+            if is_number and len(part) <= _MAX_DIGITS_OF_NUMBER:
+                digits += len(part)
             elif not _is_known(part, own):
                 return place
-    return None if tokens and numbers <= _MAX_NUMBERS else 1
+    return None if tokens and digits <= _MAX_DIGITS else 1
 
 
 def _is_known(token: str, own: Set[str]) -> bool:
     word = token.lower()
-    singular = word.removesuffix("s")
-    return not own.isdisjoint((word, singular)) or not WORDS.isdisjoint(
-        (word, singular)
-    )
+    forms = (word, word.removesuffix("s"), word.removesuffix("es"))
+    return not own.isdisjoint(forms) or not WORDS.isdisjoint(forms)
