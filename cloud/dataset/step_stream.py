@@ -36,6 +36,8 @@ class StepStream(NamedTuple):
         reward: f32 [s], reward of the action.
         discount: f32 [s], 0 to 1, the weight of later rewards.
         values: f32 [s], targets of the value head (`losses.returns`).
+        value_known: f32 [s], 0 where nothing says how the step's episode went: neither
+            its success nor any reward. Its values mean nothing.
         images: u8 [s h w 3], camera frames, None unless requested.
         audio_mel: f32 [s m], log-mel features, None if the robot has no sound.
     """
@@ -49,6 +51,7 @@ class StepStream(NamedTuple):
     reward: np.ndarray
     discount: np.ndarray
     values: np.ndarray
+    value_known: np.ndarray
     images: np.ndarray | None = None
     audio_mel: np.ndarray | None = None
 
@@ -123,6 +126,7 @@ def columns(
         reward=np.asarray(steps["reward"], np.float32),
         discount=np.asarray(steps["discount"], np.float32),
         values=np.zeros(length, np.float32),
+        value_known=np.full(length, _is_judged(episode), np.float32),
         images=None if camera is None else _frames(episode, camera),
         audio_mel=steps.get("observation/audio_mel"),
     )
@@ -161,6 +165,11 @@ def _join_column(column: Sequence[np.ndarray | None]) -> np.ndarray | None:
             "train on episodes of one robot at a time",
         )
     return np.concatenate(present) if present else None
+
+
+def _is_judged(episode: Episode) -> bool:
+    known = episode.metadata.success is not None
+    return known or bool(np.any(episode.steps["reward"]))
 
 
 def _frames(episode: Episode, camera: WaveCoreConfig) -> np.ndarray:

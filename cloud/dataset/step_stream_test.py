@@ -63,6 +63,24 @@ def test_stream_has_rewards_discounts_and_value_targets() -> None:
     np.testing.assert_array_equal(stream.values, expected)
 
 
+@pytest.mark.parametrize(
+    ("success", "reward", "known"),
+    [(None, 0.0, 0), (None, 0.5, 1), (False, 0.0, 1), (True, 0.0, 1)],
+)
+def test_value_is_known_where_success_or_a_reward_says_how_it_went(
+    success: bool | None, reward: float, known: int
+) -> None:
+    one = training_episodes.episode(0, 5)
+    rewards = np.full_like(one.steps["reward"], reward)
+    told = dataclasses.replace(
+        one,
+        metadata=dataclasses.replace(one.metadata, success=success),
+        steps={**one.steps, "reward": rewards},
+    )
+    other = training_episodes.episode(1, 7)
+    assert join([told, other]).value_known.tolist() == [known] * 5 + [1] * 7
+
+
 def test_sound_is_present_if_recorded_and_images_only_if_requested() -> None:
     stream = join([training_episodes.episode(0)])
     assert stream.images is None and stream.audio_mel is None

@@ -335,6 +335,7 @@ class Trainer:
         now = jax.tree.map(lambda x: x[:, :-1], windows)
         carry = jnp.zeros((now.starts.shape[0], self._carry_size))
         prediction = self._predict(parameters, fixed, windows, carry)
+        judged = now.action_weight * now.value_known
         loss = losses.imitation(
             prediction,
             now.actions,
@@ -344,8 +345,11 @@ class Trainer:
             now.next_weight,
             self.config.next_share,
             values=now.values,
+            value_weight=judged,
         )
-        heads = losses.heads(prediction, now.actions, now.action_weight, now.values)
+        heads = losses.heads(
+            prediction, now.actions, now.action_weight, now.values, judged
+        )
         return loss, heads
 
     def _compute_error(

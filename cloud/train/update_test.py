@@ -62,6 +62,27 @@ def test_parts_of_a_batch_do_not_change_the_identity() -> None:
     assert Trainer(made, None, other, mesh.single()).identity != one
 
 
+@pytest.mark.parametrize("known", [0.0, 1.0])
+def test_value_head_learns_nothing_from_an_episode_that_nobody_judged(
+    known: float,
+) -> None:
+    made = training_data.join_episodes(
+        training_episodes.episodes(6), training_episodes.TASKS
+    )
+    steps = made.steps._replace(
+        values=np.ones_like(made.steps.values),
+        value_known=np.full_like(made.steps.value_known, known),
+    )
+    config = train_tiny.config(4, warmup_updates=0).for_platform("cpu")
+    trainer = Trainer(made, None, config, mesh.single())
+    state = trainer.initial_state()
+    before = fingerprints(state["parameters"])
+    state, measured = trainer.update(state, Windows(steps, 2, 4, 0).batch(0))
+    after = fingerprints(state["parameters"])
+    assert (after["value_bias"] != before["value_bias"]) == bool(known)
+    assert (measured["value"] > 0) == bool(known)
+
+
 def fingerprints(parameters: dict[str, jax.Array]) -> dict[str, np.float64]:
     """Returns one number per parameter array, because a second copy takes 0.4 GB."""
     return {n: np.abs(x).sum(dtype=np.float64) for n, x in parameters.items()}
