@@ -346,7 +346,7 @@ def _record(
         watchdog=real_time.watchdog,
         grants=real_time.grants,
     )
-    for closed in recorder.close(result.success, result.stop_rule):
+    for closed in recorder.close(result.success, result.tags):
         folders.share(closed)
     summary.count(robot.spec.task, result)
     rate = result.steps / (time.perf_counter() - begin_s)

@@ -24,12 +24,14 @@ _WAIT_S: Final = 0.5  # the longest that a signal waits to be heard meanwhile
 class Ending(enum.Enum):
     """Why an actor ends an episode.
 
-    `STOP` is the stop key: the robot holds still, and the step counts as a safety
-    violation. `LOST` is a device that has gone: the robot holds still.
+    `LEFT_OUT` is an episode that nobody is to learn from. `STOP` is the stop key: the
+    robot holds still, and the step counts as a safety violation. `LOST` is a device
+    that has gone: the robot holds still.
     """
 
     SUCCESS = "success"
     FAILURE = "failure"
+    LEFT_OUT = "left out"
     STOP = "stop"
     LOST = "lost"
 

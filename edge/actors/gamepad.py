@@ -61,9 +61,10 @@ AXES: Final[Mapping[int, tuple[int, int]]] = {
 LEVERS: Final[Mapping[int, tuple[int, int]]] = {4: (3, -1), 5: (3, 1)}
 """The same by number of the button: the two at the shoulders move the gripper."""
 
-_TAKE_OVER, _HAND_BACK, _STOP, _FAILURE, _SUCCESS = 0, 1, 2, 6, 7
+_TAKE_OVER, _HAND_BACK, _STOP, _LEFT_OUT, _FAILURE, _SUCCESS = 0, 1, 2, 3, 6, 7
 _ENDINGS = {
     _STOP: Ending.STOP,
+    _LEFT_OUT: Ending.LEFT_OUT,
     _FAILURE: Ending.FAILURE,
     _SUCCESS: Ending.SUCCESS,
 }
@@ -71,7 +72,7 @@ LEGEND: Final = (
     "gamepad: left stick components 0 and 1   right stick 2 and 4   shoulders 3 (the"
     " gripper)   cross 5 and 6",
     "A: take over and hold still, or begin   B: hand back   X: stop at once   start:"
-    " end: success   back: end: failure",
+    " end: success   back: end: failure   Y: end: leave this one out",
 )
 
 

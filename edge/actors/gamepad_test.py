@@ -23,7 +23,7 @@ ARM = replace(
 )
 SEEN = Observation(np.zeros(2, np.float32), 0)
 BUTTON, AXIS, INITIAL = 1, 2, 0x80
-A, B, X, BACK, START, LEFT, RIGHT = 0, 1, 2, 6, 7, 4, 5
+A, B, X, Y, BACK, START, LEFT, RIGHT = 0, 1, 2, 3, 6, 7, 4, 5
 
 
 @dataclass
@@ -199,7 +199,12 @@ def test_record_that_comes_in_two_parts_is_read_once_it_is_whole(device: Path) -
 
 @pytest.mark.parametrize(
     ("button", "ending"),
-    [(START, Ending.SUCCESS), (BACK, Ending.FAILURE), (X, Ending.STOP)],
+    [
+        (START, Ending.SUCCESS),
+        (BACK, Ending.FAILURE),
+        (Y, Ending.LEFT_OUT),
+        (X, Ending.STOP),
+    ],
 )
 def test_episode_ends_by_button(device: Path, button: int, ending: Ending) -> None:
     with plug_in(device) as (pad, gamepad):

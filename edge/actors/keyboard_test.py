@@ -84,7 +84,12 @@ def test_handing_back_lets_go_of_every_key() -> None:
 
 @pytest.mark.parametrize(
     ("key", "ending"),
-    [(b"y", Ending.SUCCESS), (b"n", Ending.FAILURE), (b"x", Ending.STOP)],
+    [
+        (b"y", Ending.SUCCESS),
+        (b"n", Ending.FAILURE),
+        (b"b", Ending.LEFT_OUT),
+        (b"x", Ending.STOP),
+    ],
 )
 def test_episode_ends_by_key_and_the_first_word_counts(
     key: bytes, ending: Ending

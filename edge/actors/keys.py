@@ -33,6 +33,7 @@ class Word(enum.Enum):
     HAND_BACK = "hand back to the package"
     SUCCESS = "end: success"
     FAILURE = "end: failure"
+    LEFT_OUT = "end: leave this one out"
     STOP = "stop at once"
     FASTER = "faster"
     SLOWER = "slower"
@@ -42,6 +43,7 @@ class Word(enum.Enum):
 ENDINGS: Final = {
     Word.SUCCESS: Ending.SUCCESS,
     Word.FAILURE: Ending.FAILURE,
+    Word.LEFT_OUT: Ending.LEFT_OUT,
     Word.STOP: Ending.STOP,
 }
 
@@ -50,6 +52,7 @@ WORDS: Final = {
     b"h": Word.HAND_BACK,
     b"y": Word.SUCCESS,
     b"n": Word.FAILURE,
+    b"b": Word.LEFT_OUT,
     b"x": Word.STOP,
     b"+": Word.FASTER,
     b"=": Word.FASTER,

@@ -38,7 +38,7 @@ def read(*pieces: bytes) -> list[Move | Word]:
         ((b"\x1by",), [Word.SUCCESS]),
         ((b"\x1b\x1b[C",), [RIGHT]),
         ((b"zm\x00\xff\n",), []),
-        ((b"x",), [Word.STOP]),
+        ((b"xb",), [Word.STOP, Word.LEFT_OUT]),
         ((b"=+-?n",), [Word.FASTER, Word.FASTER, Word.SLOWER, Word.HELP, Word.FAILURE]),
     ],
 )

@@ -15,7 +15,7 @@ from edge.robots.clock import SimulatedClock
 from edge.robots.experts import GaussianNoise
 from edge.robots.robot import Observation, Policy, Robot, Transition, Vector
 from edge.robots.simulated_point import SPEC, SimulatedPoint
-from rlds.spec import StopRule
+from rlds.spec import LEFT_OUT_TAG, StopRule
 
 WATCHES, ACTS = Signal(), Signal(takes_over=True)
 AWAY = 0.3  # what the package does; the goal is never below 0.5
@@ -139,6 +139,19 @@ def test_actor_says_how_the_episode_went(ending: Ending, success: bool) -> None:
     assert (last.is_terminal, last.discount) == (success, 0.0 if success else 1.0)
     assert not last.safety_violation
     np.testing.assert_allclose(last.action, AWAY)
+
+
+def test_episode_that_the_actor_leaves_out_has_a_tag_and_no_success() -> None:
+    leaves_out = Signal(ending=Ending.LEFT_OUT)
+    result, steps = run(Person(WATCHES, leaves_out))
+    assert (result.success, result.steps, result.stopped) == (None, 2, False)
+    assert result.tags == (LEFT_OUT_TAG,)
+    assert steps[-1].is_last
+    assert not steps[-1].is_terminal
+    arrives = run(Person(WATCHES), Package(1.0), max_steps=20)[0]
+    watched = [WATCHES] * (arrives.steps - 1)
+    again, steps = run(Person(*watched, leaves_out), Package(1.0), max_steps=20)
+    assert (again.success, steps[-1].is_terminal) == (None, False)
 
 
 def test_word_of_the_actor_counts_more_than_that_of_the_robot() -> None:

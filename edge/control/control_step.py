@@ -1,7 +1,9 @@
 """What is recorded of one control period, and how it is made."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -11,6 +13,9 @@ from edge.actors.actor import Ending
 from edge.robots.robot import Observation, Transition, Vector
 
 _F32_MAX: Final = float(np.finfo(np.float32).max)
+_SAID: Final[Mapping[Ending, bool | None]] = MappingProxyType(
+    {Ending.SUCCESS: True, Ending.FAILURE: False, Ending.LEFT_OUT: None}
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,6 @@ def make_step(
 
 def judge(found: Transition, ending: Ending | None) -> Transition:
     """What followed, with the actor's word on success where there is one."""
-    if ending not in (Ending.SUCCESS, Ending.FAILURE):
+    if ending is None or ending not in _SAID:
         return found
-    return dataclasses.replace(found, success=ending is Ending.SUCCESS)
+    return dataclasses.replace(found, success=_SAID[ending])

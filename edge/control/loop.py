@@ -47,7 +47,7 @@ from edge.robots.robot import (
     Transition,
     Vector,
 )
-from rlds.spec import StopRule
+from rlds.spec import LEFT_OUT_TAG, StopRule
 
 _NO_SIGNAL = Signal()
 
@@ -90,6 +90,12 @@ class EpisodeResult:
     stop_rule: StopRule | None = None
     interventions: int = 0
     ending: Ending | None = None
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What an episode says of how it ended: a stop rule, or that it is left out."""
+        rule = () if self.stop_rule is None else (self.stop_rule.tag,)
+        return (*rule, LEFT_OUT_TAG) if self.ending is Ending.LEFT_OUT else rule
 
 
 def check_pace(robot: Robot, pace: Pace) -> None:

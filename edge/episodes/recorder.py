@@ -23,7 +23,7 @@ from edge.robots.robot import RobotSpec
 from rlds.closed_episode import ClosedEpisode
 from rlds.episode import EpisodeMetadata
 from rlds.errors import EpisodeFullError
-from rlds.spec import EpisodeSpec, StopRule
+from rlds.spec import LEFT_OUT_TAG, EpisodeSpec
 from rlds.writer import EpisodeWriter
 
 # A quarter of what readers take: making and sharing an episode of this size took 378
@@ -120,22 +120,23 @@ class EpisodeRecorder:
             writer.leave()
 
     def close(
-        self, success: bool | None, stop_rule: StopRule | None = None
+        self, success: bool | None, tags: tuple[str, ...] = ()
     ) -> tuple[ClosedEpisode, ...]:
         """Turns the journals into whole episodes, durably; returns them in their order.
 
         Args:
             success: whether the task was fulfilled; None if that is not known.
-            stop_rule: the rule that ended it, which becomes a tag of its last part.
+            tags: what its end says of it, for its last part; that it is to be left out
+                for each part.
 
         Raises:
             DiskError: an episode could not be written; its journal and those after it
                 stay.
         """
+        of_all = tuple(tag for tag in tags if tag == LEFT_OUT_TAG)
         while self._full:
-            self._closed.append(self._full[0].close(success=None))
+            self._closed.append(self._full[0].close(None, of_all))
             del self._full[0]
-        tags = () if stop_rule is None else (stop_rule.tag,)
         self._closed.append(self._writer.close(success, tags))
         return tuple(self._closed)
 

@@ -16,7 +16,7 @@ from edge.robots.robot import Observation
 from rlds import reader, recovery
 from rlds.episode import Episode
 from rlds.errors import EpisodeExistsError
-from rlds.spec import EpisodeSpec, StopRule
+from rlds.spec import LEFT_OUT_TAG, EpisodeSpec, StopRule
 from rlds.testing import episodes as testing
 
 SPEC = EpisodeSpec(39, 4)
@@ -87,11 +87,23 @@ def test_rule_that_stopped_an_episode_is_a_tag_of_its_last_part(
     recorder = open_recorder(tmp_path)
     for number in range(STEPS):
         recorder.append(step(number))
-    *cut, last = recorder.close(success=False, stop_rule=StopRule.WORKSPACE)
+    *cut, last = recorder.close(success=False, tags=(StopRule.WORKSPACE.tag,))
     tags = [reader.read_episode(one.path, LIMIT_BYTES).metadata.tags for one in cut]
     assert set(tags) == {testing.metadata().tags}
     found = reader.read_episode(last.path, LIMIT_BYTES).metadata.tags
     assert found == (*testing.metadata().tags, "stop_workspace")
+
+
+def test_episode_that_is_left_out_says_so_in_each_of_its_parts(tmp_path: Path) -> None:
+    recorder = open_recorder(tmp_path)
+    for number in range(STEPS):
+        recorder.append(step(number))
+    closed = recorder.close(None, tags=(StopRule.WORKSPACE.tag, LEFT_OUT_TAG))
+    assert len(closed) > 1
+    own = testing.metadata().tags
+    tags = [reader.read_episode(one.path, LIMIT_BYTES).metadata.tags for one in closed]
+    assert set(tags[:-1]) == {(*own, LEFT_OUT_TAG)}
+    assert tags[-1] == (*own, StopRule.WORKSPACE.tag, LEFT_OUT_TAG)
 
 
 def test_parts_of_an_episode_that_a_crash_cut_short_are_all_recovered(

@@ -41,7 +41,7 @@ from edge.robots.robot import RobotSpec
 from rlds import journal, recovery
 from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.errors import MalformedEpisodeError
-from rlds.spec import StopRule
+from rlds.spec import LEFT_OUT_TAG
 
 RETRY_S: Final = 5.0
 """A disk that refused is tried again after this time."""
@@ -77,6 +77,7 @@ class RingRecording:
         self._stack = ExitStack()
         self._folders: Recording | None = None
         self._recorder: EpisodeRecorder | None = None
+        self._began_at = 0  # the step with which it began
         self._open: OpenEpisode | None = None
         self._next = 0  # number of the step that follows the last one that was kept
         self._refused_until_s = 0.0
@@ -237,13 +238,18 @@ class RingRecording:
         missing = max(0, end.steps - self._next)
         self._miss(Missing(no_room=missing))
         self._next += missing
-        self._finish(None if missing else end.success, now_s, end.stop_rule)
+        if LEFT_OUT_TAG in end.tags and (self._recorder is None or self._began_at):
+            self._tell(
+                f"{end.episode_id} is left out, but not what was closed of it before"
+                f" {episode.part}: //edge:label leaves that out"
+            )
+        self._finish(None if missing else end.success, now_s, end.tags)
 
     def _finish(
         self,
         success: bool | None,
         now_s: float,
-        stop_rule: StopRule | None = None,
+        tags: tuple[str, ...] = (),
         *,
         hung: bool = False,
     ) -> None:
@@ -256,7 +262,7 @@ class RingRecording:
             if hung:
                 self._leave_hung(recorder)
             else:
-                self._close_part(recorder, success, now_s, stop_rule)
+                self._close_part(recorder, success, now_s, tags)
         name = self._open.begin.episode_id
         if hung and recorder is None:
             if self._is_left:
@@ -291,6 +297,7 @@ class RingRecording:
             while self._is_taken(folders, name):
                 name = episode_id.derive_next(name)
             self._open = dataclasses.replace(self._open, part=name, first=self._next)
+            self._began_at = self._next
             self._recorder = folders.begin(
                 begin.robot,
                 name,
@@ -346,11 +353,11 @@ class RingRecording:
         recorder: EpisodeRecorder,
         success: bool | None,
         now_s: float,
-        stop_rule: StopRule | None = None,
+        tags: tuple[str, ...] = (),
     ) -> None:
         """Turns the journals into raw episodes and shares them."""
         try:
-            for closed in recorder.close(success, stop_rule):
+            for closed in recorder.close(success, tags):
                 assert self._folders is not None
                 self._tell_shared(self._folders.share(closed))
         except (ContinuonError, OSError) as e:

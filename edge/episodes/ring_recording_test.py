@@ -21,8 +21,10 @@ from edge.robots.robot import RobotSpec
 from edge.robots.simulated_point import SPEC
 from edge.testing import recordings, ring_steps
 from edge.testing.ring_steps import begin, list_parts, numbers, send_episode, step
+from rlds import sidecar
 from rlds.episode import Episode
-from rlds.spec import StopRule
+from rlds.sidecar import Sidecar
+from rlds.spec import LEFT_OUT_TAG, StopRule
 
 SLOTS = 64
 
@@ -71,6 +73,10 @@ class Desk:
         release, self.reader.release = self.reader.release, lambda: None  # type: ignore[method-assign]  # the last thing that it does not do
         assert self.recording.take(self.reader, self.now_s)
         self.reader.release = release  # type: ignore[method-assign]
+
+    def sidecar(self, name: str) -> Sidecar:
+        (path,) = (self.folder / "shared").rglob(f"{name}.sidecar.json")
+        return sidecar.parse(path.read_bytes())
 
     def parts(self, name: str) -> list[Episode]:
         known = ring_steps.read_episodes(self.folder / "shared")
@@ -192,10 +198,36 @@ def test_file_in_the_place_of_a_folder_is_one_line_that_says_what_to_do(
 def test_stop_rule_that_ended_an_episode_is_a_tag_of_it(desk: Desk) -> None:
     name = begin(desk.sender)
     desk.sender.append(step(0))
-    desk.sender.end(None, StopRule.STOP_KEY)
+    desk.sender.end(None, (StopRule.STOP_KEY.tag,))
     desk.take_all()
     (part,) = desk.parts(name)
     assert StopRule.STOP_KEY.tag in part.metadata.tags
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_episode_that_is_left_out_has_the_tag_and_loses_its_consent(
+    desk: Desk, is_cut: bool
+) -> None:
+    name = begin(desk.sender)
+    for number in range(4):
+        desk.sender.append(step(number))
+        desk.take_all()
+        if is_cut and number == 1:
+            desk.recording.cut(0.0)
+    desk.sender.end(None, (LEFT_OUT_TAG,))
+    after = send_episode(desk.sender, 2)
+    desk.take_all()
+    *closed, part = desk.parts(name)
+    assert len(closed) == is_cut
+    assert LEFT_OUT_TAG in part.metadata.tags
+    assert part.metadata.success is None
+    granted = {one.metadata.episode_id: True for one in (*closed, *desk.parts(after))}
+    granted[part.metadata.episode_id] = False
+    assert {key: desk.sidecar(key).consent.granted for key in granted} == granted
+    # What is shared already is not changed behind the operator's back, but told.
+    lines = [line for line in desk.told if "//edge:label leaves that out" in line]
+    assert len(lines) == is_cut
+    assert all(name in line for line in lines)
 
 
 def test_steps_of_a_person_are_told_from_those_of_the_package_that_they_watched(

@@ -55,7 +55,7 @@ class RunRecording:
         Raises:
             EdgeError, RldsError: as `Recording.share`; the raw episode stays.
         """
-        for closed in recorder.close(result.success, result.stop_rule):
+        for closed in recorder.close(result.success, result.tags):
             self.folders.share(closed)
             self.kept += 1
 

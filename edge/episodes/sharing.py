@@ -59,7 +59,7 @@ from rlds.errors import (
 from rlds.recovery import RECOVERED_TAG
 from rlds.redaction_record import RedactionRecord
 from rlds.sidecar import Consent, Safety, Sidecar
-from rlds.spec import SCHEMA_VERSION, EpisodeSpec
+from rlds.spec import LEFT_OUT_TAG, SCHEMA_VERSION, EpisodeSpec
 from rlds.tfds_directory import SIDECAR_SUFFIX, TfdsDirectory
 
 DATASET_NAME = "episodes"
@@ -323,7 +323,10 @@ class Recording:
             chosen = redactor.Redactor(key.robot_hash, terms.words)
             redacted, record = chosen.redact(raw)
             framed = tfrecord.frame(example_codec.encode(redacted))
-            described = _describe(redacted, record, framed, terms.consent)
+            consent = terms.consent
+            if consent.granted and LEFT_OUT_TAG in raw.metadata.tags:
+                consent = episode_terms.operator_consent(False, self._machine.unix_ns())
+            described = _describe(redacted, record, framed, consent)
             sidecar_statements.check_statements(
                 described, redacted, framed, self._now(), terms.words
             )

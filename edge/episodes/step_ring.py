@@ -37,7 +37,7 @@ from edge.episodes.ring import SLOTS, Record, RingWriter
 from edge.errors import RingError
 from edge.robots.robot import RobotSpec
 from rlds import journal
-from rlds.spec import EpisodeSpec, StopRule
+from rlds.spec import KNOWN_TAGS, EpisodeSpec
 
 BEGIN: Final = 1
 STEP: Final = 2
@@ -45,8 +45,8 @@ END: Final = 3
 HUNG: Final = 4
 NS_PER_MS: Final = 1_000_000
 _STEP: Final = struct.Struct("<16sI")  # the episode's name, the step's number in it
-# The name, steps driven, success (-1: not known), the stop rule's text.
-_END: Final = struct.Struct("<16sIb32s")
+# The name, steps driven, success (-1: not known), tags with blanks between them.
+_END: Final = struct.Struct("<16sIb128s")
 _SPARE_BYTES: Final = 256  # in a slot: tags, a location, fields of an episode
 _LARGEST_BEGIN_BYTES: Final = 1 << 20
 _PATIENCE_S: Final = 5.0  # in simulated pace; then there is no recorder
@@ -111,13 +111,13 @@ class End:
         episode_id: its name.
         steps: how many steps were driven.
         success: whether the task was fulfilled; None if that is not known.
-        stop_rule: the rule that ended it; None if none did.
+        tags: what its end says of it (`EpisodeResult.tags`).
     """
 
     episode_id: str
     steps: int
     success: bool | None
-    stop_rule: StopRule | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class StepSender:
             self._holds_back = True
             self._ring.drop()
 
-    def end(self, success: bool | None, stop_rule: StopRule | None = None) -> None:
+    def end(self, success: bool | None, tags: tuple[str, ...] = ()) -> None:
         """Says that the episode has ended; the recorder finds out if this is lost."""
         if self._replace_lost():
             self._begin = self._episode  # the recorder may not have read it
@@ -225,8 +225,7 @@ class StepSender:
         if not self._say_begin():
             return
         known = -1 if success is None else int(success)
-        rule = b"" if stop_rule is None else stop_rule.value.encode()
-        payload = _END.pack(self._name, self._driven, known, rule)
+        payload = _END.pack(self._name, self._driven, known, " ".join(tags).encode())
         self._ring.write(END, payload, droppable=False)
 
     def count_unrecorded(
@@ -326,13 +325,10 @@ def parse(record: Record) -> Begin | Step | End | Hung:
         if record.kind == END:
             name, steps, known, text = _END.unpack(raw)
             success = None if known < 0 else bool(known)
-            rule = text.rstrip(b"\0").decode()
-            return End(
-                str(uuid.UUID(bytes=name)),
-                steps,
-                success,
-                StopRule(rule) if rule else None,
-            )
+            tags = tuple(text.rstrip(b"\0").decode().split())
+            if not KNOWN_TAGS.issuperset(tags):
+                raise MalformedError("the ring", "tags that are known", "others")
+            return End(str(uuid.UUID(bytes=name)), steps, success, tags)
     except (struct.error, TypeError, ValueError) as e:
         raise MalformedError("the ring", "a record of control", e) from e
     raise MalformedError("the ring", "a record of control", f"kind {record.kind}")

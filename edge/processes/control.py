@@ -338,7 +338,7 @@ class _Control:
             on_frozen=self._note_frozen,
         )
         if sender is not None:
-            sender.end(result.success, result.stop_rule)
+            sender.end(result.success, result.tags)
             self._keep_ring(sender)
         else:
             self._unrecorded += result.steps

@@ -25,9 +25,10 @@ from edge.processes.mailbox import Mailbox, Message
 from edge.testing import process_tree, robot_home
 from edge.testing.robot_home import RobotHome
 from release import run_summary
-from rlds.spec import StopRule
+from rlds.spec import LEFT_OUT_TAG, StopRule
 
 A, B, X, START = 0, 1, 2, 7  # buttons of a gamepad
+STOPPED: Final = StopRule.STOP_KEY.tag
 STEPS: Final = 400  # of an episode: five seconds at 80 Hz
 """Long enough for a person to do something in it, on a busy machine too."""
 
@@ -169,6 +170,9 @@ def test_person_takes_over_hands_back_and_says_how_it_went(
     desk.wait_for_status(doing="drives", acting=None)
     desk.press("n")
     desk.wait_until(lambda: len(desk.ends()) == 2 and len(desk.health) == 2)
+    desk.wait_for_status(doing="drives", acting=None)
+    desk.press("b")
+    desk.wait_until(lambda: len(desk.ends()) == 3 and len(desk.health) == 3)
     begin, steps, end = desk.episode(0)
     assert begin.provenance.actor == f"policy:{made.active()[:12]}"
     assert begin.provenance.watched
@@ -182,7 +186,9 @@ def test_person_takes_over_hands_back_and_says_how_it_went(
     begin, steps, end = desk.episode(1)
     assert end.success is False
     assert not any(one["intervention"] for one in steps)
-    corrected, failed = desk.health
+    assert desk.episode(2)[2].tags == (LEFT_OUT_TAG,)
+    corrected, failed, left_out = desk.health
+    assert left_out["success"] is None
     assert corrected["success"] is None, "it was not the package's alone"
     assert failed["success"] is False
 
@@ -237,7 +243,7 @@ def test_person_who_stops_the_robot_lets_it_go_on_by_key_or_by_word(
     desk.tell("driving")
     desk.wait_for_status(doing="drives")
     assert len(desk.ends()) == 2
-    assert {one.stop_rule.value for one in desk.ends() if one.stop_rule} == {"stop_key"}
+    assert {tag for one in desk.ends() for tag in one.tags} == {STOPPED}
 
 
 @pytest.mark.parametrize("mode", ["idle", "asleep"])
@@ -266,7 +272,7 @@ def test_word_after_the_stop_key_counts_even_if_control_reads_both_at_once(
     desk.tell("driving")
     os.kill(desk.pid, signal.SIGCONT)
     desk.wait_until(lambda: len(desk.ends()) == 1)
-    assert desk.ends()[0].stop_rule is StopRule.STOP_KEY
+    assert desk.ends()[0].tags == (STOPPED,)
     desk.wait_for_status(doing="drives")
     desk.press_stop_key(time.monotonic())
     desk.wait_for_status(doing="idle", acting=None)
@@ -402,7 +408,7 @@ def test_person_with_a_gamepad_corrects_judges_and_loses_it_in_mid_episode(
     desk.wait_until(lambda: str(desk.status.get("doing")).startswith("holds still"))
     ended = len(desk.ends())
     _, steps, end = desk.episode(ended - 1)
-    assert (end.success, end.stop_rule) == (None, None)
+    assert (end.success, end.tags) == (None, ())
     assert not steps[-1]["action"].any(), "it stands still"
     assert "the gamepad is gone" in desk.said()
     back = Pad(tmp_path / "js0")
@@ -415,7 +421,7 @@ def test_person_with_a_gamepad_corrects_judges_and_loses_it_in_mid_episode(
     desk.wait_for_status(doing="drives", acting=None)
     back.press(X)
     desk.wait_for_status(doing="idle", acting="stopped by the actor")
-    assert desk.ends()[-1].stop_rule is StopRule.STOP_KEY
+    assert desk.ends()[-1].tags == (STOPPED,)
     back.press(A)
     desk.wait_for_status(doing="drives")
     back.unplug()
@@ -457,8 +463,7 @@ def test_rule_of_the_site_stops_the_package_and_is_reported(
     desk.tell("driving")
     desk.wait_until(lambda: desk.health and desk.ends())
     end = desk.ends()[0]
-    assert end.stop_rule is not None
-    assert end.stop_rule.value == "workspace"
+    assert end.tags == (StopRule.WORKSPACE.tag,)
     assert desk.health[0]["stop_rules"] == 1
 
 

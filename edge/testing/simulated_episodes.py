@@ -87,7 +87,7 @@ def make_each(folder: Path, count: int, consent: bool = True) -> Iterator[str]:
             )
             robot = SimulatedPoint(SimulatedClock(START_UNIX_NS))
             result = drive(robot, PointExpert(), seed, recorder, max_steps=100)
-            (closed,) = recorder.close(result.success, result.stop_rule)
+            (closed,) = recorder.close(result.success, result.tags)
             recording.share(closed)
             yield name
 
