@@ -15,6 +15,7 @@ from edge.errors import (
     ActionShapeError,
     GymRobotError,
     NoExpertError,
+    RobotFaultError,
     RobotUnavailableError,
 )
 from edge.robots import outside, registry
@@ -227,6 +228,38 @@ def test_spaces_that_no_robot_has_are_refused_in_one_line(
     assert said in str(caught.value)
     assert str(caught.value).startswith("--robot: expected ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "expected"),
+    [
+        ("reset", ValueError("no arm"), r"reset to work, got ValueError: no arm \(gym"),
+        ("step", ValueError("no arm"), r"act to work, got ValueError: no arm \(gym"),
+        ("step", (np.full(2, np.nan), 0.0, False, False, {}), "finite numbers in the"),
+        ("step", (np.zeros(2), np.inf, False, False, {}), "a finite number as the rew"),
+        ("step", (np.zeros(2), 0.0, False), "act to work, got ValueError"),
+        ("close", OSError("busy"), "close to work, got OSError: busy"),
+    ],
+)
+def test_environment_that_fails_or_answers_nonsense_is_one_error_that_names_it(
+    register: Any,  # noqa: ANN401
+    method: str,
+    answer: object,
+    expected: str,
+) -> None:
+    def give(*given: object, **named: object) -> object:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    setattr(register(), method, give)
+    robot = registry.open_robot("gym:Test-v0")
+    with pytest.raises(
+        RobotFaultError, match=f"robot gym:Test-v0: expected {expected}"
+    ):
+        robot.reset(0)
+        robot.act(np.zeros(2, np.float32))
+        robot.close()
 
 
 @pytest.mark.parametrize(

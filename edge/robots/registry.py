@@ -33,6 +33,7 @@ from edge.robots import (
 )
 from edge.robots.changed_robot import ALL_TOGETHER, CHANGES, ChangedRobot
 from edge.robots.clock import SimulatedClock, unix_ns_from_rfc3339
+from edge.robots.guarded_robot import GuardedRobot
 from edge.robots.outside import OutsideClass
 from edge.robots.robot import Policy, Robot, RobotSpec
 
@@ -114,7 +115,8 @@ def open_robot(name: str, clock: SimulatedClock | None = None) -> Robot:
     if (outsider := _find_outside(name)) is not None:
         return outsider.open(clock)
     if name.startswith(_GYM):
-        return gym_robot.GymRobot(name.removeprefix(_GYM), clock)
+        environment = gym_robot.GymRobot(name.removeprefix(_GYM), clock)
+        return GuardedRobot(environment, name, file="")
     if name.startswith(_REPLAY):
         return replay_robot.open_replay(Path(name.removeprefix(_REPLAY)), clock)
     robot = metaworld_robot.MetaworldRobot(_parse_task(name), clock)
