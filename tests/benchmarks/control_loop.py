@@ -129,7 +129,7 @@ class _Files:
         return self._open
 
     def end(self, result: EpisodeResult) -> None:
-        for closed in self._open.close(result.success, result.stop_rule):
+        for closed in self._open.close(result.success, result.tags):
             self._recorded += closed.num_steps
             closed.path.unlink()
 
@@ -153,7 +153,7 @@ class _Ring:
 
     def end(self, result: EpisodeResult) -> None:
         # A success, so that the learner learns from it.
-        self._sender.end(result.stop_rule is None, result.stop_rule)
+        self._sender.end(result.stop_rule is None, result.tags)
 
     def describe(self) -> dict[str, int]:
         return {"dropped": self._sender.dropped}

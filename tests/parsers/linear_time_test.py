@@ -775,8 +775,11 @@ def test_square_is_found() -> None:
 
 def test_machine_that_becomes_slow_is_no_fault() -> None:
     calls = itertools.count()
-    times = lambda usual_s: usual_s * (1 if next(calls) < 4 else 10)  # noqa: E731
-    assert not _find_fault(1.0, lambda: times(0.01), lambda: times(0.04))
+
+    def take_s(usual_s: float) -> float:
+        return usual_s if next(calls) < 4 else 10 * usual_s
+
+    assert not _find_fault(1.0, lambda: take_s(0.01), lambda: take_s(0.04))
 
 
 @pytest.mark.parametrize("large_s", [0.5, 2.0])
