@@ -121,6 +121,12 @@ class AmendError(EdgeError):
     default_remedy = "nothing was changed: correct the command and run it again"
 
 
+class ConsentError(EdgeError):
+    """Nothing can be decided about an episode, or what was decided cannot be read."""
+
+    default_remedy = "decide again with //edge:consent; until then it is not sent"
+
+
 class RedactionError(EdgeError):
     """A value cannot be redacted, so its episode stays private."""
 

@@ -105,6 +105,12 @@ class ReceiptSignatureError(RldsError):
     default_remedy = "enrol the robot's key, or discard the receipt"
 
 
+class ConsentSignatureError(RldsError):
+    """A consent record is unsigned, wrongly signed, or not by an enrolled key."""
+
+    default_remedy = "decide again with //edge:consent, or discard the record"
+
+
 class RedactionRecordError(SidecarError):
     """A redaction record is missing or malformed."""
 

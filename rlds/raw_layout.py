@@ -1,12 +1,14 @@
 """The folder of a raw episode below the raw root, and the files in it.
 
     rlds_v0/robot_hash=<64 hex>/date=YYYY-MM-DD/episode_id=<uuid7>/
-        episode.tfrecord  sidecar.json  admission.json
+        episode.tfrecord  sidecar.json  admission.json  consent-<counter>.json
     admitted/episode_id=<uuid7>
 
 The robot uploads the episode and then its sidecar; ingest writes the verdict next to
-them and claims the id. An episode has exactly one such folder, so ingest notices a
-copy in any other folder.
+them and claims the id. Each record of what the operator decided about the episode
+(`consent_record.py`) lies beside them under its counter, since a robot's account may
+create objects and replace none. An episode has exactly one such folder, so ingest
+notices a copy in any other folder.
 """
 
 import dataclasses
@@ -20,12 +22,14 @@ SIDECAR_FILE = "sidecar.json"
 ADMISSION_FILE = "admission.json"
 
 _FILES = (EPISODE_FILE, SIDECAR_FILE, ADMISSION_FILE)
+_CONSENT = "consent-"
+_CONSENT_FORM = rf"{_CONSENT}[1-9][0-9]{{0,8}}\.json"
 _UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _PATH = re.compile(
     rf"{PREFIX}/robot_hash=(?P<robot_hash>[0-9a-f]{{64}})"
     r"/date=(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
     rf"/episode_id=(?P<episode_id>{_UUID7})"
-    rf"/(?P<file>{'|'.join(map(re.escape, _FILES))})"
+    rf"/(?P<file>{'|'.join(map(re.escape, _FILES))}|{_CONSENT_FORM})"
 )
 
 
@@ -65,6 +69,10 @@ class RawFolder:
     def admission(self) -> str:
         """Path of the file with ingest's verdict."""
         return f"{self.path}/{ADMISSION_FILE}"
+
+    def consent(self, counter: int) -> str:
+        """Path of the consent record with this counter, from 1."""
+        return f"{self.path}/{_CONSENT}{counter}.json"
 
 
 def locate(sidecar: Sidecar) -> RawFolder:

@@ -18,6 +18,8 @@ _PATH = f"rlds_v0/robot_hash={_HASH}/date={_DATE}/episode_id={_ID}"
         (_FOLDER.episode, "episode.tfrecord"),
         (_FOLDER.sidecar, "sidecar.json"),
         (_FOLDER.admission, "admission.json"),
+        (_FOLDER.consent(1), "consent-1.json"),
+        (_FOLDER.consent(120), "consent-120.json"),
     ],
 )
 def test_path_of_each_file_parses_to_its_folder_and_name(path: str, file: str) -> None:
@@ -40,6 +42,9 @@ def test_path_of_each_file_parses_to_its_folder_and_name(path: str, file: str) -
         _FOLDER.episode.replace("-7000-", "-4000-"),
         _FOLDER.episode.replace("episode.tfrecord", "episodeXtfrecord"),
         _FOLDER.episode + "\n",
+        f"{_FOLDER.path}/consent-0.json",
+        f"{_FOLDER.path}/consent-01.json",
+        f"{_FOLDER.path}/consent-1234567890.json",
     ],
 )
 def test_path_that_is_not_in_the_layout_has_no_folder(path: str) -> None:

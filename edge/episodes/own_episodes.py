@@ -18,14 +18,22 @@ from pathlib import Path
 from base import durable_file, plain_file
 from base.digest import sha256_bytes
 from base.errors import ContinuonError, one_line
-from edge.episodes import recording_folders, replacing, robot_key
+from edge.episodes import consents, recording_folders, replacing, robot_key
 from edge.episodes import terms as episode_terms
+from edge.episodes.consents import RECEIPT_SUFFIX, STORES_SUFFIX
 from edge.episodes.robot_key import RobotKey
-from edge.episodes.shared_quota import RECEIPT_SUFFIX
 from edge.episodes.sharing import DATASET_NAME, SPLIT
 from edge.errors import AmendError
 from edge.redact import redactor
-from rlds import example_codec, reader, sidecar, sidecar_statements, tfrecord
+from rlds import (
+    consent_record,
+    example_codec,
+    reader,
+    sidecar,
+    sidecar_statements,
+    tfrecord,
+)
+from rlds.consent_record import Decision
 from rlds.episode import Episode
 from rlds.errors import MalformedEpisodeError
 from rlds.sidecar import Consent, Safety, Sidecar
@@ -87,8 +95,11 @@ class OwnEpisodes:
         return found
 
     def is_sent(self, name: str) -> bool:
-        """Whether a store holds an episode."""
-        return (self._shared / f"{name}{RECEIPT_SUFFIX}").exists()
+        """Whether a store holds an episode, or may do so."""
+        return any(
+            (self._shared / f"{name}{suffix}").exists()
+            for suffix in (RECEIPT_SUFFIX, STORES_SUFFIX)
+        )
 
     def open_directory(self, spec: EpisodeSpec) -> TfdsDirectory:
         """Opens the shared folder for episodes of a spec."""
@@ -121,11 +132,17 @@ class OwnEpisodes:
             )
         changed = redactor.restore_form(changed)
         framed = tfrecord.frame(example_codec.encode(changed))
-        signed = self._sign_again(copy, changed, framed, consent)
+        signed, key = self._sign_again(copy, changed, framed, consent)
+        renewed = self._renew_record(copy.name, framed, consent, key)
         directory = self.open_directory(changed.spec)
-        return lambda: replacing.replace(
-            self._private, directory, copy.name, framed, signed
-        )
+
+        def write() -> None:
+            replacing.replace(self._private, directory, copy.name, framed, signed)
+            # A cut before this leaves a record of other bytes: nothing is sent.
+            if renewed:
+                consents.write_record(self._shared, renewed, copy.name)
+
+        return write
 
     def _write_raw(self, copy: Copy, changed: Episode, consent: Consent | None) -> None:
         # The consent first: a cut must not leave more than the operator wants shared.
@@ -137,9 +154,25 @@ class OwnEpisodes:
         framed = tfrecord.frame(example_codec.encode(changed))
         durable_file.write(copy.path, framed, durable_file.PRIVATE)
 
+    def _renew_record(
+        self, name: str, framed: bytes, consent: Consent | None, key: RobotKey
+    ) -> bytes:
+        """What was granted, said of the changed bytes; empty if nothing was granted."""
+        record, _ = consents.read_record(self._shared, name)
+        if record is None or not record.is_granted:
+            return b""
+        kept = consent is None or consent.granted
+        new = dataclasses.replace(
+            record,
+            sha256=sha256_bytes(framed),
+            counter=record.counter + 1,
+            decision=record.decision if kept else Decision.REFUSED,
+        )
+        return consent_record.sign(new, key.signing)
+
     def _sign_again(
         self, copy: Copy, changed: Episode, framed: bytes, consent: Consent | None
-    ) -> bytes:
+    ) -> tuple[bytes, RobotKey]:
         path = self._shared / f"{copy.name}{SIDECAR_SUFFIX}"
         try:
             raw = plain_file.read(path, sidecar.LIMIT_BYTES)
@@ -157,7 +190,7 @@ class OwnEpisodes:
             (new, changed, framed),
         ):
             sidecar_statements.check_statements(said, episode, whole, self._now, words)
-        return sidecar.sign(new, key.signing)
+        return sidecar.sign(new, key.signing), key
 
 
 def _require_name(path: Path, episode: Episode) -> None:

@@ -4,11 +4,13 @@
 
 Of each kind the oldest go first. An episode goes with its sidecar, which is first, and
 its receipt, which is last. A cut between two of them leaves a half that nobody takes
-for an episode, and that goes before anything else.
+for an episode, and that goes before anything else. Where it went and what was decided
+about it (`consents.py`) stays known.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Final
 from base import plain_file, text_forms
 from base.durable_file import DAMAGED_SUFFIX
 from base.errors import ContinuonError
+from edge.episodes import consents
+from edge.episodes.consents import CONSENT_SUFFIX, RECEIPT_SUFFIX, STORES_SUFFIX
 from rlds import sidecar, sidecar_statements
 from rlds.tfds_directory import (
     EPISODE_SUFFIX,
@@ -25,9 +29,11 @@ from rlds.tfds_directory import (
     TfdsDirectory,
 )
 
-RECEIPT_SUFFIX: Final = ".sent.json"
-"""Of the receipt that a store holds an episode, which `//edge:upload` writes."""
+MOST_TRACES: Final = 10_000
+"""Episodes that are gone and of which it stays known where they went and what was
+decided: two small files each, together 80 MB of a disk at most."""
 _SUFFIXES: Final = (EPISODE_SUFFIX, SIDECAR_SUFFIX, RECEIPT_SUFFIX)
+_TRACES: Final = (CONSENT_SUFFIX, STORES_SUFFIX)
 
 
 class _Kind(Enum):
@@ -47,12 +53,14 @@ class _Kept:
         suffixes: of the files that are here.
         size_bytes: of all of them.
         at_ns: when the oldest was written, in Unix time.
+        decided_ns: when something was decided about it; 0 for never.
     """
 
     name: str
     suffixes: set[str] = field(default_factory=set)
     size_bytes: int = 0
     at_ns: int = 1 << 63
+    decided_ns: int = 0
 
 
 class SharedQuota:
@@ -73,7 +81,7 @@ class SharedQuota:
         """
         self._limit_bytes = limit_bytes
         self._tell = tell
-        self._may_leave: dict[tuple[str, int], bool] = {}
+        self._may_leave: dict[tuple[str, int, int], bool] = {}
         self.private = 0
         self.waiting = 0
 
@@ -107,7 +115,8 @@ class SharedQuota:
             )
 
     def _make_room(self, folder: Path, directory: TfdsDirectory, added: int) -> None:
-        found = _list(folder)
+        found, traces = _list(folder)
+        _remove_oldest_traces(folder, traces)
         listed = set(directory.episode_files)
         excess = added + sum(kept.size_bytes for kept in found) - self._limit_bytes
         doomed = []
@@ -145,7 +154,10 @@ class SharedQuota:
             left[_classify(kept)].append(kept)
         for kind in (_Kind.HALF, _Kind.SENT, _Kind.DAMAGED):
             yield from ((kept, kind) for kept in left[kind])
-        unsent = {(kept.name, kept.at_ns): kept for kept in left[_Kind.WAITING]}
+        unsent = {
+            (kept.name, kept.at_ns, kept.decided_ns): kept
+            for kept in left[_Kind.WAITING]
+        }
         self._may_leave = {
             key: known for key, known in self._may_leave.items() if key in unsent
         }
@@ -160,16 +172,26 @@ class SharedQuota:
         yield from ((kept, _Kind.WAITING) for kept in waiting)
 
 
-def _list(folder: Path) -> list[_Kept]:
+def _list(folder: Path) -> tuple[list[_Kept], dict[str, int]]:
     """Lists the episodes of a folder, halves of them, and files set aside.
 
     What has such a name and is no file takes no room; it stays, with what belongs to
     it.
+
+    Returns:
+        These, and of episodes that are gone the names of which something is known,
+        with the time at which it was written, in ns.
     """
     found: dict[str, _Kept] = {}
+    traces: dict[str, int] = {}
     odd = set()
     with os.scandir(folder) as entries:
         for entry in entries:
+            if trace := _split_trace(entry.name):
+                with contextlib.suppress(FileNotFoundError):
+                    written_ns = entry.stat(follow_symlinks=False).st_mtime_ns
+                    traces[trace] = max(traces.get(trace, 0), written_ns)
+                continue
             name, suffix = _split(entry.name)
             if name is None:
                 continue
@@ -184,7 +206,30 @@ def _list(folder: Path) -> list[_Kept]:
             kept.suffixes.add(suffix)
             kept.size_bytes += status.st_size
             kept.at_ns = min(kept.at_ns, status.st_mtime_ns)
-    return [kept for kept in found.values() if kept.name not in odd]
+    for kept in found.values():
+        kept.decided_ns = traces.pop(kept.name, 0)
+    return [kept for kept in found.values() if kept.name not in odd], traces
+
+
+def _split_trace(name: str) -> str:
+    """The episode's name, if the file's is that of a trace of it; "" if not."""
+    for suffix in _TRACES:
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return ""
+
+
+def _remove_oldest_traces(folder: Path, traces: Mapping[str, int]) -> None:
+    """Removes the oldest traces of episodes that are gone, beyond `MOST_TRACES`.
+
+    One by which a store is still to be asked to erase an episode stays.
+    """
+    excess = len(traces) - MOST_TRACES
+    for name, _ in sorted(traces.items(), key=lambda item: item[1])[: max(0, excess)]:
+        with contextlib.suppress(ContinuonError, OSError):
+            if not consents.is_owed(folder, name):
+                for suffix in _TRACES:
+                    (folder / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def _split(name: str) -> tuple[str | None, str]:
@@ -209,6 +254,7 @@ def _may_leave(folder: Path, name: str) -> bool:
     path = folder / f"{name}{SIDECAR_SUFFIX}"
     try:
         stated = sidecar.parse(plain_file.read(path, sidecar.LIMIT_BYTES))
+        allowed = consents.find_standing(folder, stated).allowed
     except (ContinuonError, OSError):
         return False
-    return sidecar_statements.may_leave(stated, stated.safety.violations)
+    return allowed and sidecar_statements.may_leave(stated, stated.safety.violations)

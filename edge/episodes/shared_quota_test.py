@@ -47,12 +47,17 @@ def send(folders: Folders, number: int) -> None:
 
 
 def size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("019b*"))
+    return sum(path.stat().st_size for path in list_files(folder))
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Files of episodes, without what stays known of those that are gone."""
+    return [path for path in folder.glob("019b*") if "stores" not in path.name]
 
 
 def numbers_in(folder: Path) -> list[int]:
     """Numbers of the episodes that are whole; checks that there are no halves."""
-    names = {path.name.split(".")[0] for path in folder.glob("019b*")}
+    names = {path.name.split(".")[0] for path in list_files(folder)}
     numbers = sorted(int(name[-12:]) for name in names)
     for number in numbers:
         path = folder / f"{name_of(number)}.tfrecord"

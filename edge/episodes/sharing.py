@@ -17,15 +17,17 @@ from pathlib import Path
 from base import durable_file
 from base.digest import sha256_bytes
 from base.errors import ContinuonError, DiskError, OversizedError, one_line
-from edge.episodes import recording_folders, replacing, robot_key
+from edge.episodes import consents, recording_folders, replacing, robot_key
 from edge.episodes import terms as episode_terms
+from edge.episodes.consents import RECEIPT_SUFFIX
 from edge.episodes.episode_id import Held, make_random_id
 from edge.episodes.provenance import Provenance, begin_metadata
 from edge.episodes.recorder import EpisodeRecorder, episode_spec
 from edge.episodes.robot_key import RobotKey
-from edge.episodes.shared_quota import RECEIPT_SUFFIX, SharedQuota
+from edge.episodes.shared_quota import SharedQuota
 from edge.episodes.terms import EpisodeTerms
 from edge.errors import (
+    ConsentError,
     EpisodeTermsError,
     KeyFileError,
     OtherRobotError,
@@ -217,6 +219,7 @@ class Recording:
             OtherRobotError: another robot, or one with another key, recorded it.
             KeyFileError: the robot has too many words of its own.
             EpisodeTermsError: the file of its terms is malformed.
+            ConsentError: what was decided about it cannot be read.
             RldsError: a file cannot be read or written; the raw episode stays.
         """
         return self._share_raw(closed.path, reader.read_episode(closed.path))
@@ -264,6 +267,11 @@ class Recording:
         while self.has_more:
             yield from self.recover()
 
+    @property
+    def directory(self) -> TfdsDirectory:
+        """The shared folder, for whoever removes episodes of it in this process."""
+        return self._directory
+
     def _open_directory(self, spec: EpisodeSpec) -> TfdsDirectory:
         """The shared folder, for an episode that lay there already."""
         self._directory.check_spec(spec)
@@ -299,6 +307,7 @@ class Recording:
         try:
             return self._share_raw(path, raw)
         except (
+            ConsentError,
             DatasetFolderError,
             DateError,
             EpisodeTermsError,
@@ -313,7 +322,9 @@ class Recording:
 
     def _share_raw(self, path: Path, raw: Episode) -> Shared:
         name = raw.metadata.episode_id
-        if self.look_up(name) is Held.NOTHING:
+        if consents.is_taken_back(self._output, name):
+            self._tell(f"{name} is not shared: it was taken back")
+        elif self.look_up(name) is Held.NOTHING:
             terms = self._read_terms(raw)
             self._require_own(name, terms)
             dropped = ", ".join(redactor.find_dropped(raw.spec))

@@ -4,9 +4,11 @@
 
 DIR is a folder that //edge:record wrote; STORE is a folder, file:///FOLDER or
 gs://BUCKET/PREFIX. An episode is sent if the operator consented or a safety violation
-escalated it; the others stay and are counted. Before it is sent it is looked at as
-ingest will: signature, digest, and every value in its redacted form. One that does not
-pass is named and stays, the others are sent, and the exit code is 1.
+escalated it, and if nobody has refused it since (`//edge:consent`, `//edge:page`); the
+others stay and are counted. A store that holds an episode which was taken back is asked
+to erase it. Before an episode is sent it is looked at as ingest will: signature,
+digest, and every value in its redacted form. One that does not pass is named and stays,
+the others are sent, and the exit code is 1.
 
 An episode counts as sent once the store reports the digest of its bytes and DIR holds a
 receipt of that, `<episode_id>.sent.json`. The command can be killed at any moment and
@@ -15,6 +17,8 @@ started again: objects that the store holds already are not sent twice.
 
 import base.interrupt  # noqa: F401 - Ctrl-C ends it from here on
 
+import dataclasses
+import functools
 import os
 from collections.abc import Set
 from dataclasses import dataclass, field
@@ -35,8 +39,8 @@ from base.errors import (
 )
 from base.store.location import to_uri
 from base.store.store import PreconditionFailedError, Store, open_store
-from edge.episodes import robot_key
-from edge.episodes.shared_quota import RECEIPT_SUFFIX
+from edge.episodes import consents, robot_key
+from edge.episodes.consents import CONSENT_SUFFIX, RECEIPT_SUFFIX, Reached
 from edge.errors import UploadError
 from edge.robots.clock import MonotonicClock, require_right
 from edge.runtime_version import RUNTIME_DATE
@@ -66,6 +70,9 @@ class Tally:
         receipted: episodes with a receipt of an earlier run.
         private: episodes without consent or escalation, which stay.
         removed: episodes that a recorder removed meanwhile, to keep its quota.
+        told: records of what was decided that the store has got now, for episodes
+            that it holds.
+        erasing: those of them that ask it to erase the episode.
         refused: episodes that must not be sent as they are: file and reason.
     """
 
@@ -74,6 +81,8 @@ class Tally:
     receipted: int = 0
     private: int = 0
     removed: int = 0
+    told: int = 0
+    erasing: int = 0
     refused: list[tuple[Path, str]] = field(default_factory=list)
 
 
@@ -94,6 +103,7 @@ def main(argv: list[str]) -> int:
         f"{tally.sent} sent, {tally.held} already in the store,"
         f" {tally.receipted} with a receipt, {tally.private} kept without consent"
         + (f", {tally.removed} removed meanwhile" if tally.removed else "")
+        + (f", {tally.erasing} asked to be erased" if tally.erasing else "")
         + (f", {len(tally.refused)} refused" if tally.refused else "")
     )
     if tally.refused:
@@ -128,9 +138,15 @@ def upload(folder: Path, store: Store, now: datetime) -> Tally:
         )
     durable_file.remove_leftovers(folder)
     tally = Tally()
-    for path in sorted(folder.glob(f"*{SIDECAR_SUFFIX}")):
+    # What asks a store to erase does not wait for what is sent to it.
+    work = [(path, _tell_store) for path in sorted(folder.glob(f"*{CONSENT_SUFFIX}"))]
+    work += [
+        (path, functools.partial(_upload_episode, now=now))
+        for path in sorted(folder.glob(f"*{SIDECAR_SUFFIX}"))
+    ]
+    for path, act in work:
         try:
-            _upload_episode(path, store, now, tally)
+            act(path, store, tally)
         except (ContinuonError, OSError) as e:
             # A store that fails ends the run; one odd name in it does not.
             if isinstance(e, StoreError) and not isinstance(e, ObjectError):
@@ -143,7 +159,30 @@ def upload(folder: Path, store: Store, now: datetime) -> Tally:
     return tally
 
 
-def _upload_episode(path: Path, store: Store, now: datetime, tally: Tally) -> None:
+def _tell_store(path: Path, store: Store, tally: Tally) -> None:
+    """Puts the newest record of an episode beside it, if the store may hold that.
+
+    Raises:
+        UploadError: the store holds another record under this name.
+        ConsentError, KeyFileError: the record cannot be read, or is not the robot's.
+        StoreError: the store fails.
+    """
+    name = path.name.removesuffix(CONSENT_SUFFIX)
+    record, raw = consents.read_record(path.parent, name)
+    reached = consents.read_reached(path.parent, name)
+    if record is None or reached is None:
+        return
+    if record.counter <= reached.stores.get(store.uri, record.counter):
+        return
+    _put(store, reached.folder.consent(record.counter), raw)
+    _note_store(path.parent, reached, store, record.counter)
+    tally.told += 1
+    if not record.is_granted:
+        tally.erasing += 1
+        command_line.say(f"asked to erase {reached.folder.path}")
+
+
+def _upload_episode(path: Path, store: Store, tally: Tally, now: datetime) -> None:
     """Sends one episode, unless it stays or is sent already.
 
     Raises:
@@ -154,7 +193,7 @@ def _upload_episode(path: Path, store: Store, now: datetime, tally: Tally) -> No
     """
     raw = _read(path, sidecar.LIMIT_BYTES)
     description = sidecar.parse(raw)
-    if not (description.consent.granted or description.safety.escalated):
+    if not consents.find_standing(path.parent, description).allowed:
         tally.private += 1
         return
     stem = path.name.removesuffix(SIDECAR_SUFFIX)
@@ -175,13 +214,49 @@ def _upload_episode(path: Path, store: Store, now: datetime, tally: Tally) -> No
         tally.private += 1
         return
     target = raw_layout.locate(description)
-    new = _put(store, target.episode, framed)
-    # The sidecar goes last: a folder that has one has its episode.
-    new |= _put(store, target.sidecar, raw)
+    before = consents.read_reached(path.parent, stem)
+    reached = before or Reached(target, description.sha256, description.keyid, {})
+    if store.uri not in reached.stores:
+        # Written down before anything leaves: whoever takes the episode back later,
+        # or at this moment, knows whom to ask.
+        reached = _note_store(path.parent, reached, store, 0)
+    new, counter = False, 0
+    for file in (target.episode, None, target.sidecar):
+        standing = consents.find_standing(path.parent, description)
+        if not standing.allowed:  # it was refused meanwhile
+            if file == target.episode:
+                _forget_store(path.parent, before, reached)
+            tally.private += 1
+            return
+        if file is not None:
+            # The sidecar goes last: a folder that has one has its episode.
+            new |= _put(store, file, framed if file == target.episode else raw)
+        elif standing.record is not None:
+            counter = standing.record.counter
+            if counter > reached.stores[store.uri]:
+                _put(store, target.consent(counter), standing.raw)
+    if counter:
+        _note_store(path.parent, reached, store, counter)
     durable_file.write(receipt_path, receipt)
     tally.sent += new
     tally.held += not new
     command_line.say(f"{'sent' if new else 'already there'} {target.path}")
+
+
+def _note_store(folder: Path, reached: Reached, store: Store, counter: int) -> Reached:
+    """Writes down that a store may hold an episode, and its record of this counter."""
+    stores = {**reached.stores, store.uri: counter}
+    noted = dataclasses.replace(reached, stores=stores)
+    consents.write_reached(folder, noted)
+    return noted
+
+
+def _forget_store(folder: Path, before: Reached | None, now: Reached) -> None:
+    """Takes the note of a store back to which nothing was sent."""
+    if before is None:
+        consents.remove_reached(folder, now.folder.episode_id)
+    elif before != now:
+        consents.write_reached(folder, before)
 
 
 def _check_signature(raw: bytes, description: Sidecar, folder: Path) -> Set[str]:

@@ -18,7 +18,7 @@ from edge.robots.robot import Observation
 from edge.robots.simulated_point import SPEC
 from edge.testing import recordings, simulated_episodes
 from edge.testing.processes import read_tree
-from rlds import reader, sidecar
+from rlds import consent_record, reader, sidecar
 from rlds.episode import Episode
 
 LABEL, TRIM = "edge.processes.label", "edge.processes.trim"
@@ -86,6 +86,40 @@ def test_episode_left_out_loses_its_consent_and_is_not_sent(
     assert "expected an episode that is not uploaded yet" in refused.err
     assert len(refused.err.splitlines()) == 1
     assert read(folder, second).metadata.success is True
+
+
+def test_consent_stays_with_an_episode_that_its_operator_labels(
+    folder: Path, tmp_path: Path
+) -> None:
+    first, second = names(folder)
+    for name in (first, second):
+        raw = (folder / f"{name}.sidecar.json").read_bytes()
+        stated = sidecar.parse(raw)
+        key = robot_key.derive_simulated(simulated_episodes.ROBOT_ID)
+        granted = consent_record.ConsentRecord(
+            episode_id=name,
+            robot_hash=stated.robot_hash,
+            date=stated.date,
+            sha256=stated.sha256,
+            counter=1,
+            decision=consent_record.Decision.GRANTED,
+            at="2026-03-01T08:00:00Z",
+        )
+        path = folder / f"{name}.consent.json"
+        path.write_bytes(consent_record.sign(granted, key.signing))
+    for name, says in ((first, "failure"), (second, "leave_out")):
+        done = command.run(
+            LABEL, f"--from={folder}", ROBOT, f"--episode={name}", f"--says={says}"
+        )
+        assert (done.code, done.err) == (0, "")
+    sent = command.run(
+        "edge.episodes.upload", f"--from={folder}", f"--to={tmp_path / 'store'}"
+    )
+    assert (sent.code, sent.err) == (0, "")
+    assert "1 sent, " in sent.out and "1 kept without consent" in sent.out
+    (path,) = (tmp_path / "store").rglob("consent-*.json")
+    assert path.name == "consent-2.json"
+    assert f"episode_id={first}" in str(path)
 
 
 def test_trimmed_episode_has_the_steps_that_were_named(folder: Path) -> None:
