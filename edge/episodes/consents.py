@@ -54,6 +54,10 @@ class Standing:
     raw: bytes = b""
 
 
+FORBIDDEN: Final = Standing(False)
+"""Of an episode that is not here, or of which nothing can be known."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Wish:
     """What was said about an episode and is not signed yet.

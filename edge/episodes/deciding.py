@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from base import durable_file, plain_file
-from base.errors import ContinuonError, one_line
+from base.errors import ContinuonError, DiskError, one_line
 from edge.episodes import consents, terms
 from edge.episodes.consents import Reached
 from edge.episodes.robot_key import RobotKey
@@ -147,33 +147,35 @@ class Deciding:
         stores = () if reached is None else tuple(sorted(reached.stores))
         return Done(record, stores)
 
-    def apply_wishes(
-        self, unix_ns: int, tell: Callable[[str], None], most: int | None = None
-    ) -> int:
-        """Carries out wishes; returns how many there were.
+    def apply_wishes(self, unix_ns: int, tell: Callable[[str], None]) -> int:
+        """Carries out all wishes; returns how many there were. See `apply_wish`."""
+        names = consents.list_wishes(self._shared)
+        for name in names:
+            self.apply_wish(name, unix_ns, tell)
+        return len(names)
 
-        One that cannot be carried out is told of. If it would have let the episode go,
-        it is dropped; if not, it stays and goes on to hold the episode back.
+    def apply_wish(self, name: str, unix_ns: int, tell: Callable[[str], None]) -> None:
+        """Carries out what was said about one episode.
+
+        What cannot be carried out is told of. If it would have let the episode go, it
+        is dropped; if not, it stays and goes on to hold the episode back.
 
         Args:
+            name: the episode, of `consents.list_wishes`.
             unix_ns: the present time.
             tell: gets a line about what cannot be carried out.
-            most: number of wishes that are looked at; None for all.
         """
-        names = consents.list_wishes(self._shared)[:most]
-        for name in names:
-            wish = None
-            try:
-                wish = consents.read_wish(self._shared, name)
-                if wish is not None:
-                    self.decide(name, wish.decision, unix_ns, wish.sha256)
-                consents.remove_wish(self._shared, name)
-            except (ContinuonError, OSError) as e:
-                tell(f"what was decided about {one_line(name)} is not signed: {e}")
-                if wish is not None and wish.decision is Decision.GRANTED:
-                    with contextlib.suppress(ContinuonError):
-                        consents.remove_wish(self._shared, name)
-        return len(names)
+        wish = None
+        try:
+            wish = consents.read_wish(self._shared, name)
+            if wish is not None:
+                self.decide(name, wish.decision, unix_ns, wish.sha256)
+            consents.remove_wish(self._shared, name)
+        except (ContinuonError, OSError) as e:
+            tell(f"what was decided about {one_line(name)} is not signed: {e}")
+            if wish is not None and wish.decision is Decision.GRANTED:
+                with contextlib.suppress(ContinuonError):
+                    consents.remove_wish(self._shared, name)
 
     def finish(self, tell: Callable[[str], None]) -> None:
         """Deletes what a cut left of episodes that were taken back."""
@@ -291,7 +293,13 @@ class Deciding:
         """Deletes the copy of an episode here; what says where it went stays."""
         if reached is not None:  # an uploader of before may have left a receipt alone
             consents.write_reached(self._shared, reached)
-        self._open_directory().remove([f"{name}{EPISODE_SUFFIX}"])
+        if self._is_here(name):
+            directory = self._open_directory()
+            try:
+                directory.remove([f"{name}{EPISODE_SUFFIX}"])
+            except DiskError:
+                directory.read_again()
+                raise
         receipt = self._shared / f"{name}{consents.RECEIPT_SUFFIX}"
         try:
             receipt.unlink(missing_ok=True)

@@ -16,14 +16,15 @@ recorder died is not recorded twice.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Final
 
 from base import durable_file
 from base.errors import ContinuonError, DiskError, MalformedError, OversizedError
-from edge.episodes import episode_id
+from edge.episodes import deciding, episode_id, recording_folders
 from edge.episodes.episode_id import Held
 from edge.episodes.open_episode import OPEN, OpenEpisode, read_open
 from edge.episodes.recorder import EpisodeRecorder, episode_spec
@@ -42,6 +43,7 @@ from rlds import journal, recovery
 from rlds.closed_episode import EPISODE_SUFFIX
 from rlds.errors import MalformedEpisodeError
 from rlds.spec import LEFT_OUT_TAG
+from rlds.tfds_directory import TfdsDirectory
 
 RETRY_S: Final = 5.0
 """A disk that refused is tried again after this time."""
@@ -168,6 +170,26 @@ class RingRecording:
         if self._is_left:
             self._is_left = False
             self._recover()
+
+    @contextlib.contextmanager
+    def hold_shared(self, shared: Path) -> Iterator[Callable[[], TfdsDirectory]]:
+        """Holds the folder of shared episodes, to which nobody else writes meanwhile.
+
+        Yields:
+            What opens it as a dataset, to remove episodes from it.
+
+        Raises:
+            OutputFolderError: another program writes there.
+            ContinuonError, OSError: the folders cannot be opened.
+        """
+        self._let_go_of_lost_folders()
+        if self._folders is None:
+            with recording_folders.hold(shared, self._private) as keep:
+                keep()
+                yield functools.partial(deciding.open_directory, shared)
+            return
+        directory = self._folders.directory
+        yield lambda: directory
 
     def close(self) -> None:
         """Lets go of journals and folders."""

@@ -21,7 +21,7 @@ import hmac
 import os
 import secrets
 import stat
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -163,6 +163,20 @@ def derive_simulated(robot_id: str) -> RobotKey:
         derive("hashing"),
         rotates=False,
     )
+
+
+def find(keys: Iterable[RobotKey], keyid: str, time: str) -> RobotKey | None:
+    """Finds the secrets of a key id among those that robots have for a time.
+
+    Args:
+        keys: of the robots that come into question.
+        keyid: id of the key that is sought.
+        time: begins with the month, `YYYY-MM`.
+    """
+    for key in keys:
+        if (found := key.of_month(time)).keyid == keyid:
+            return found
+    return None
 
 
 def load_or_create(path: Path) -> RobotKey:

@@ -1,4 +1,4 @@
-"""The flags by which //edge:label and //edge:trim find episodes and the robot's key."""
+"""The flags by which programs of the operator find episodes and the robot's key."""
 
 import contextlib
 import functools
@@ -48,15 +48,20 @@ def open_episodes() -> Iterator[Amending]:
         app.UsageError: not exactly one of --from and --home is given.
         ContinuonError: as `amending.open_amending`.
     """
-    place = _read_place()
+    place = read_place()
     now = require_right(MonotonicClock(), RUNTIME_DATE)
     with amending.open_amending(
-        place, functools.partial(_find_key, place), now, command_line.say
+        place, functools.partial(find_key, place), now, command_line.say
     ) as found:
         yield found
 
 
-def _read_place() -> Place:
+def read_place() -> Place:
+    """Returns where the episodes lie that the flags name.
+
+    Raises:
+        app.UsageError: not exactly one of --from and --home is given.
+    """
     if (FROM.value is None) == (HOME.value is None):
         raise app.UsageError("expected either --from or --home")
     if HOME.value is not None:
@@ -69,16 +74,15 @@ def _read_place() -> Place:
     return Place(shared, Path(private))
 
 
-def _find_key(place: Place, keyid: str, time: str) -> RobotKey:
+def find_key(place: Place, keyid: str, time: str) -> RobotKey:
     """Finds the key that signed an episode of this time.
 
     Raises:
         KeyFileError: none here is it.
     """
-    for key in _list_keys(place):
-        of_month = key.of_month(time)
-        if of_month.keyid == keyid:
-            return of_month
+    found = robot_key.find(_list_keys(place), keyid, time)
+    if found is not None:
+        return found
     raise KeyFileError(
         "--key_file",
         f"the robot's key {keyid[:12]}, which signed this episode",

@@ -19,6 +19,7 @@ survive is on the disk, and messages only make it quicker.
 | `mode` | control | learn | `driving`, `idle` or `asleep`; what the fast loop used |
 | `fast_loop` | learn | control | whether the fast loop may run, twice a second |
 | `episode` | record | learn | an episode lies in memories/new |
+| `decided` | consent | record | a decision about an episode waits to be signed |
 | `package` | update | control | the pointer to the package moved |
 | `in_need` | control | update | no package can drive, twice a second |
 | `health` | control | update | how an episode with this package went |

@@ -27,13 +27,15 @@ from absl import app, flags
 from base import command_line, durable_file
 from base.errors import ContinuonError, reason
 from edge import simulated_or_real, word_flags
-from edge.episodes import sharing, terms
+from edge.episodes import consents, robot_key, sharing, terms
+from edge.episodes.deciding import Deciding
 from edge.episodes.ring import RingReader
 from edge.episodes.ring_recording import RingRecording
+from edge.episodes.robot_key import RobotKey
 from edge.episodes.shared_quota import SharedQuota
 from edge.episodes.sharing import Recording, Shared
 from edge.episodes.step_account import Account
-from edge.errors import RingError
+from edge.errors import KeyFileError, RingError
 from edge.processes import process, robot_flags
 from edge.processes.home import Home
 from edge.processes.process import Process
@@ -46,6 +48,7 @@ NEW_LIMIT_BYTES: Final = 1 << 30
 """Raw episodes that wait for a learner; the oldest go first, since a robot that does
 not learn must not fill its disk with them."""
 _POLL_S: Final = 0.005  # a fifth of a period at 40 Hz; the ring holds seconds
+_WISHES_S: Final = 0.5  # between two looks, if no message comes
 _SILENCE_S: Final = 10.0
 """A robot is driven at 1 Hz at least; after this time its episode is closed."""
 
@@ -57,6 +60,66 @@ flags.adopt_module_key_flags(word_flags)
 CONSENT = flags.DEFINE_bool(
     "consent", False, "whether the operator lets these episodes be uploaded"
 )
+
+
+class _Wishes:
+    """What the operator says of shared episodes, signed between two records."""
+
+    def __init__(
+        self, me: Process, home: Home, recording: RingRecording, robot_id: str
+    ) -> None:
+        self._me, self._home, self._recording = me, home, recording
+        self._robot_id = robot_id
+        self._looked_s = -_WISHES_S
+        self._names: list[str] = []
+        self._said = ""
+        self._is_whole = False  # what a cut left of deletions is done
+
+    def sign(self, now_s: float) -> None:
+        """Signs one wish, if there is one: an episode that is recorded does not wait.
+
+        What cannot be signed is said once.
+        """
+        if any(one.kind == "decided" for one in self._me.receive()):
+            self._looked_s = -_WISHES_S
+        shared = self._home.shared
+        if not self._names and now_s - self._looked_s >= _WISHES_S:
+            self._looked_s = now_s
+            self._names = consents.list_wishes(shared)
+        if (self._is_whole and not self._names) or not shared.is_dir():
+            return
+        try:
+            with self._recording.hold_shared(shared) as open_directory:
+                holder = Deciding(shared, open_directory, self._find_key)
+                if not self._is_whole:
+                    self._is_whole = True
+                    holder.finish(self._say)
+                if self._names:
+                    now_ns = MonotonicClock().unix_ns()
+                    holder.apply_wish(self._names.pop(0), now_ns, self._say)
+        except (ContinuonError, OSError) as e:
+            self._names = []  # they are looked for again
+            self._say(" ".join(str(e).split()))
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._me.say(text)
+
+    def _find_key(self, keyid: str, time: str) -> RobotKey:
+        keys = [robot_key.derive_simulated(self._robot_id)]
+        path = Path(KEY_FILE.value or self._home.private / "robot.key")
+        if path.exists():
+            keys.append(robot_key.load_or_create(path))
+        found = robot_key.find(keys, keyid, time)
+        if found is None:
+            raise KeyFileError(
+                path,
+                f"the robot's key {keyid[:12]}, which signed this episode",
+                "another one",
+                "start the robot with the --robot_id and --key_file that recorded it",
+            )
+        return found
 
 
 def main(argv: list[str]) -> None:
@@ -83,19 +146,22 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
         except (ContinuonError, OSError) as e:
             me.say(str(e))
         me.say_ready()
+        signer = _Wishes(me, home, recording, robot_id)
         before = recording.account
         describe = functools.partial(_describe, recording, before, quota)
-        ring = _wait_for_ring(me, home, recording, describe)
+        ring = _wait_for_ring(me, home, recording, describe, signer)
         heard_s = time.monotonic()
         while ring is not None:
             now_s = time.monotonic()
             if recording.take(ring, now_s):
                 heard_s = now_s
+                if me.is_status_due():  # one that is never empty keeps no wish waiting
+                    signer.sign(now_s)
             elif ring.is_lost or ring.is_replaced() or me.is_stopped():
                 ring.close()
                 if me.is_stopped():
                     break
-                ring = _wait_for_ring(me, home, recording, describe)
+                ring = _wait_for_ring(me, home, recording, describe, signer)
                 continue
             else:
                 if now_s - heard_s > _SILENCE_S:
@@ -103,6 +169,7 @@ def _record(me: Process, home: Home, robot_id: str) -> None:
                     if ring.pass_damage():
                         continue
                     recording.cut(now_s)
+                signer.sign(now_s)
                 time.sleep(_POLL_S)
             if me.is_status_due():
                 me.show_now(describe(ring))
@@ -115,12 +182,14 @@ def _wait_for_ring(
     home: Home,
     recording: RingRecording,
     describe: Callable[[RingReader | None], dict[str, object]],
+    signer: _Wishes,
 ) -> RingReader | None:
     """Waits until control has made a ring; None when this process is told to end."""
     while not me.is_stopped():
         with contextlib.suppress(RingError):
             return RingReader(home.ring)
         recording.share_left()  # nobody says more of it
+        signer.sign(time.monotonic())
         me.show(describe(None))
         me.rest(0.05)
     return None
